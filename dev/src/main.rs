@@ -1,0 +1,46 @@
+//! `fovea-dev`: sets up what a contributor's machine needs, and guards what tests start.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+use fovea_dev::cache::Cache;
+use fovea_dev::setup::{self, Part, progress::Progress};
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build and fetch what is pinned: the control plane's programs, MinIO, libtorch
+    Setup {
+        /// Only one part of it
+        #[arg(long)]
+        only: Option<Only>,
+    },
+    /// Print what a shell needs: eval "$(fovea-dev env)"
+    Env,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Only {
+    Tools,
+    Libtorch,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Setup { only } => {
+            let parts = match only {
+                Some(Only::Tools) => vec![Part::Tools],
+                Some(Only::Libtorch) => vec![Part::Libtorch],
+                None => vec![Part::Tools, Part::Libtorch],
+            };
+            setup::run(&Cache::from_env()?, &parts, &Progress::stderr())?;
+        }
+        Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),
+    }
+    Ok(())
+}

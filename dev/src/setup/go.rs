@@ -1,0 +1,187 @@
+//! Tools built from Go modules. A folder of `dev/go` pins each of them: its go.mod and go.sum are
+//! part of this program, so that a build needs neither this checkout nor `go mod tidy`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::progress::Progress;
+use super::{SetupError, run_command};
+use crate::cache::Cache;
+use crate::versions;
+
+/// Programs that one Go module builds at a time.
+#[derive(Debug)]
+pub struct GoTools {
+    /// The name of the cache entry, without the version.
+    pub name: &'static str,
+    /// The version that go.mod requires.
+    pub version: &'static str,
+    /// The programs: the file's name and the package that it is built from.
+    pub programs: &'static [(&'static str, &'static str)],
+    /// How long a build takes on two cores with nothing cached, for the progress line.
+    pub about: &'static str,
+    /// Stamped into the binary by the linker, after `-s -w`.
+    stamps: &'static [(&'static str, &'static str)],
+    go_mod: &'static str,
+    go_sum: &'static str,
+}
+
+/// The API server, the controller manager and kubectl. A node's programs (kubelet, kube-proxy,
+/// kube-scheduler) are pinned by the same go.mod and would be an entry of their own.
+pub const KUBERNETES: GoTools = GoTools {
+    name: "kubernetes",
+    version: versions::KUBERNETES,
+    programs: &[
+        ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        (
+            "kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+        ),
+        ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    ],
+    about: "about 4 minutes on 2 cores",
+    // The API server reads its own version from these and refuses to start without.
+    stamps: &[
+        (
+            "k8s.io/component-base/version.gitVersion",
+            versions::KUBERNETES,
+        ),
+        ("k8s.io/component-base/version.gitMajor", "1"),
+        ("k8s.io/component-base/version.gitMinor", "34"),
+        ("k8s.io/component-base/version.gitTreeState", "clean"),
+    ],
+    go_mod: include_str!("../../go/kubernetes/go.mod"),
+    go_sum: include_str!("../../go/kubernetes/go.sum"),
+};
+
+/// etcd.
+pub const ETCD: GoTools = GoTools {
+    name: "etcd",
+    version: versions::ETCD,
+    programs: &[("etcd", "go.etcd.io/etcd/server/v3")],
+    about: "about 50 seconds on 2 cores",
+    stamps: &[],
+    go_mod: include_str!("../../go/etcd/go.mod"),
+    go_sum: include_str!("../../go/etcd/go.sum"),
+};
+
+/// MinIO.
+pub const MINIO: GoTools = GoTools {
+    name: "minio",
+    version: versions::MINIO,
+    programs: &[("minio", "github.com/minio/minio")],
+    about: "about 2 minutes on 2 cores",
+    stamps: &[],
+    go_mod: include_str!("../../go/minio/go.mod"),
+    go_sum: include_str!("../../go/minio/go.sum"),
+};
+
+/// All of them, in the order in which they are built.
+pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, MINIO];
+
+impl GoTools {
+    /// The name of the cache entry.
+    pub fn entry(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+
+    /// Where `program` lies once it is built.
+    pub fn program(&self, cache: &Cache, program: &str) -> PathBuf {
+        cache.path(&self.entry()).join(program)
+    }
+
+    /// Builds the programs where they are not there; returns their folder.
+    pub fn ensure(&self, cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+        let names: Vec<_> = self.programs.iter().map(|(name, _)| *name).collect();
+        let label = format!("{} {}", names.join(", "), self.version);
+        if cache.has(&self.entry()) {
+            progress.note(&format!("{label}: there already"));
+        }
+        cache.get_or_build(&self.entry(), |dir| {
+            let step = format!("building {label} from Go modules ({})", self.about);
+            progress.step(&step, || self.build(dir))
+        })
+    }
+
+    fn build(&self, out: &Path) -> Result<(), SetupError> {
+        let write = |path: &Path, text: &str| {
+            fs::write(path, text).map_err(|source| SetupError::Io {
+                what: format!("writing {}", path.display()),
+                source,
+            })
+        };
+        let (go_mod, go_sum) = (out.join("go.mod"), out.join("go.sum"));
+        write(&go_mod, self.go_mod)?;
+        write(&go_sum, self.go_sum)?;
+        // Several programs are named by their packages, a single one (etcd's is `server`) by us.
+        let target = match self.programs {
+            [(name, _)] => out.join(name),
+            _ => out.join(""),
+        };
+        run_command(
+            &format!("building {}", self.name),
+            Command::new("go")
+                .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
+                .args(["-ldflags", &self.linker_flags()])
+                .arg("-o")
+                .arg(target)
+                .args(self.programs.iter().map(|(_, package)| *package))
+                .env("CGO_ENABLED", "0")
+                .env("GOWORK", "off")
+                .current_dir(out),
+        )?;
+        fs::remove_file(go_mod)
+            .and_then(|()| fs::remove_file(go_sum))
+            .map_err(|source| SetupError::Io {
+                what: format!("tidying {}", out.display()),
+                source,
+            })
+    }
+
+    fn linker_flags(&self) -> String {
+        let stamps = self
+            .stamps
+            .iter()
+            .map(|(name, value)| format!(" -X {name}={value}"));
+        std::iter::once("-s -w".to_owned()).chain(stamps).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_go_mod_requires_the_version_that_is_named_here() {
+        for tools in ALL {
+            let (_, package) = tools.programs[0];
+            let required = tools.go_mod.lines().any(|line| {
+                let mut words = line.trim_start_matches("require").split_whitespace();
+                words
+                    .next()
+                    .is_some_and(|module| package.starts_with(module))
+                    && words.next() == Some(tools.version)
+            });
+            assert!(
+                required,
+                "dev/go/{}/go.mod does not require {}",
+                tools.name, tools.version
+            );
+        }
+    }
+
+    #[test]
+    fn every_go_mod_builds_with_the_go_that_is_asked_for() {
+        for tools in ALL {
+            let go = tools
+                .go_mod
+                .lines()
+                .find_map(|line| line.strip_prefix("go "))
+                .unwrap();
+            let mut parts = go.split('.').map(|part| part.parse::<u32>().unwrap());
+            let needs = (parts.next().unwrap(), parts.next().unwrap());
+            assert!(needs <= versions::GO, "dev/go/{} needs Go {go}", tools.name);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What the machine must have before anything can be built; all that is missing is told at once,
+//! with the way to get it.
+
+use std::fmt;
+use std::process::Command;
+
+use super::{Part, SetupError, go, libtorch};
+use crate::cache::Cache;
+use crate::versions;
+
+/// Programs that are missing, or too old.
+#[derive(Debug, Default)]
+pub struct Missing(Vec<Need>);
+
+/// One thing that is missing.
+#[derive(Debug)]
+struct Need {
+    what: String,
+    found: Option<String>,
+    how: &'static str,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("before this can go on, please install:")?;
+        for Need { what, found, how } in &self.0 {
+            write!(f, "\n  - {what}")?;
+            if let Some(found) = found {
+                write!(f, " (found {found})")?;
+            }
+            write!(f, "\n      {how}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks what `parts` need, as far as they are not built yet.
+pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
+    let tools =
+        parts.contains(&Part::Tools) && go::ALL.iter().any(|tools| !cache.has(&tools.entry()));
+    let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry());
+    let missing: Vec<Need> = [
+        tools
+            .then(|| go(output(Command::new("go").arg("version"))))
+            .flatten(),
+        libtorch
+            .then(|| {
+                pip(output(Command::new("python3").args([
+                    "-m",
+                    "pip",
+                    "--version",
+                ])))
+            })
+            .flatten(),
+        libtorch
+            .then(|| compiler(output(Command::new("cc").arg("--version"))))
+            .flatten(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(SetupError::Missing(Missing(missing)))
+    }
+}
+
+/// What a program answers; `None` where it is not there or ends badly.
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.stdin(std::process::Stdio::null()).output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn go(version: Option<String>) -> Option<Need> {
+    let (major, minor) = versions::GO;
+    let found = version
+        .as_deref()
+        .map(|text| text.split_whitespace().nth(2).unwrap_or(text));
+    if found
+        .and_then(go_version)
+        .is_some_and(|found| found >= versions::GO)
+    {
+        return None;
+    }
+    Some(Need {
+        what: format!("Go {major}.{minor} or newer"),
+        found: found.map(str::to_owned),
+        how: "https://go.dev/dl, or where the distribution's is new enough: apt-get install golang",
+    })
+}
+
+/// `go1.26.8` -> (1, 26)
+fn go_version(word: &str) -> Option<(u32, u32)> {
+    let mut parts = word.strip_prefix("go")?.split(['.', 'r', 'b', '-']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn pip(version: Option<String>) -> Option<Need> {
+    version.is_none().then(|| Need {
+        what: "Python 3 with pip".to_owned(),
+        found: None,
+        how: "Debian, Ubuntu: apt-get install python3-pip; Fedora: dnf install python3-pip",
+    })
+}
+
+fn compiler(version: Option<String>) -> Option<Need> {
+    version.is_none().then(|| Need {
+        what: "a C and C++ compiler".to_owned(),
+        found: None,
+        how: "Debian, Ubuntu: apt-get install build-essential; Fedora: dnf install gcc-c++ make",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_go_that_is_too_old_is_named_with_what_was_found() {
+        let need = go(Some("go version go1.19.8 linux/amd64".to_owned())).unwrap();
+        assert_eq!(need.found.as_deref(), Some("go1.19.8"));
+    }
+
+    #[test]
+    fn release_candidates_and_newer_releases_of_go_will_do() {
+        for version in ["go1.25rc1", "go1.25.4", "go1.26.8-custom", "go2.0"] {
+            assert!(
+                go(Some(format!("go version {version} linux/amd64"))).is_none(),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_that_is_missing_is_told_at_once_with_the_way_to_get_it() {
+        let missing = Missing(
+            [go(None), pip(None), compiler(None)]
+                .into_iter()
+                .flatten()
+                .collect(),
+        );
+        let text = missing.to_string();
+        for part in ["Go 1.", "go.dev/dl", "python3-pip", "build-essential"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The one place that names versions. Those of the Go tools are repeated in `dev/go/*/go.mod` and
+//! those of the wheels in `dev/python/libtorch.txt`; a test holds them together.
+
+/// Kubernetes: kube-apiserver, kube-controller-manager and kubectl.
+pub const KUBERNETES: &str = "v1.34.2";
+
+/// etcd, the API server's store.
+pub const ETCD: &str = "v3.6.6";
+
+/// MinIO, the object store of the tests and the demo.
+pub const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
+
+/// libtorch: the version that the `tch` crate of this workspace was written for.
+pub const LIBTORCH: &str = "2.13.0";
+
+/// The oldest Go (major, minor) that builds every tool.
+pub const GO: (u32, u32) = (1, 25);
