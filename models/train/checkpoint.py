@@ -1,0 +1,48 @@
+"""The parts of a BLIP checkpoint folder that are not weights, laid out as Salesforce/blip-image-captioning-base has them."""
+
+import string
+from pathlib import Path
+
+from transformers import BertTokenizer, BlipForConditionalGeneration
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def word_pieces(words: list[str]) -> list[str]:
+    """A vocabulary with `words` whole; any other word of ASCII letters and digits falls into single-character pieces."""
+    characters = string.ascii_lowercase + string.digits
+    pieces = [*SPECIAL_TOKENS, *string.punctuation, *characters, *(f"##{c}" for c in characters), *words]
+    return list(dict.fromkeys(pieces))
+
+
+def tokenizer(pieces: list[str], max_length: int) -> BertTokenizer:
+    """BERT's tokenizer over `pieces`, in the order of their ids."""
+    vocabulary = {piece: id_ for id_, piece in enumerate(pieces)}
+    return BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_length)
+
+
+def token_ids(pieces: list[str]) -> dict[str, int]:
+    """The text config's ids. [DEC] (start of a caption) and [ENC] lie beyond the tokenizer's vocabulary, as on the hub,
+    and eos_token_id is there but unused: a caption ends at [SEP]."""
+    return {
+        "vocab_size": len(pieces) + 2,
+        "bos_token_id": len(pieces),
+        "sep_token_id": pieces.index("[SEP]"),
+        "eos_token_id": 2,
+        "pad_token_id": pieces.index("[PAD]"),
+    }
+
+
+def image_processor(image_size: int) -> BlipImageProcessorPil:
+    """BLIP's, on Pillow: resize to a square without regard to aspect, bicubic; CLIP's mean and deviation."""
+    return BlipImageProcessorPil(size={"height": image_size, "width": image_size})
+
+
+def save(folder: Path, model: BlipForConditionalGeneration, pieces: list[str], image_size: int) -> None:
+    """Writes weights, config, tokenizer and image processor."""
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    tokenizer(pieces, model.config.text_config.max_position_embeddings).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    image_processor(image_size).save_pretrained(folder)
