@@ -1,1 +1,32 @@
-//! Placeholder.
+//! The custom resources of Fovea, group `fovea.dev/v1alpha1`: [`InferenceJob`] and [`RunnerPool`].
+//!
+//! The Rust types are the source. `crdgen` writes `manifests/crds/*.yaml` from them: doc comments
+//! become descriptions, `#[schemars]` the bounds, `#[x_kube]` and [`rules`] the CEL rules that
+//! speak to the user. Defaults are Rust functions, so what the API server fills in is what the
+//! programs read. [`bounds`] names every number, and [`clip`] keeps what the operator writes
+//! inside them.
+
+pub mod bounds;
+pub mod clip;
+pub mod conditions;
+#[allow(unreachable_pub, reason = "KubeSchema copies each struct into a function")]
+mod job;
+#[allow(unreachable_pub, reason = "KubeSchema copies each struct into a function")]
+mod pool;
+mod rules;
+mod schema;
+
+pub use job::{
+    BoundingBox, Detection, Failure, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input,
+    JobResult, Parameters, Phase, PoolRef, Prediction, ResolvedPoolRef, Retry, ServedModel, Task,
+    Timings,
+};
+pub use pool::{
+    AllowedNamespaces, Autoscaling, CacheVolume, Device, Dtype, EnvVar, External, Fairness, From,
+    ModelSource, ModelStatus, PoolModel, RunnerPool, RunnerPoolSpec, RunnerPoolStatus,
+    RunnerTemplate, SecretRef,
+};
+
+/// Manager name of the jobs that Fovea's own operator runs; a job whose `spec.managedBy` says
+/// another one is left alone.
+pub const MANAGER: &str = "fovea.dev/operator";

@@ -1,0 +1,12 @@
+//! `InferenceJob`: one picture (later: a batch), one task, one result.
+
+mod input;
+mod result;
+mod rules;
+mod spec;
+mod status;
+
+pub use input::{Input, Parameters};
+pub use result::{BoundingBox, Detection, JobResult, Prediction};
+pub use spec::{InferenceJob, InferenceJobSpec, PoolRef, Retry, Task};
+pub use status::{Failure, InferenceJobStatus, Phase, ResolvedPoolRef, ServedModel, Timings};

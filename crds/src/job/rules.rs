@@ -1,0 +1,94 @@
+//! CEL rules of an `InferenceJob`.
+
+use crate::{
+    bounds::MAX_INLINE_BYTES,
+    rules::{LABEL, SHA256_PATTERN, matches, rule},
+};
+use kube::core::{Reason, Rule};
+
+/// The picture's digest.
+pub(super) fn sha256() -> Rule {
+    matches(
+        SHA256_PATTERN.trim_matches(['^', '$']),
+        "sha256 is the picture's SHA-256: write 64 lower-case hexadecimal digits",
+    )
+}
+
+/// The same as the Job API's `spec.managedBy`.
+pub(super) fn managed_by() -> Rule {
+    matches(
+        &format!("{LABEL}([.]{LABEL})*/[A-Za-z0-9/._~!$&'()*+,;=:@%-]+"),
+        "managedBy names a controller: write a domain and a path, such as example.com/my-controller",
+    )
+}
+
+/// The decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
+pub(super) fn inline_size() -> Rule {
+    rule(
+        format!("self.size() <= {MAX_INLINE_BYTES}"),
+        format!(
+            "data is a picture of at most {MAX_INLINE_BYTES} bytes: upload a larger one through the API, or put it into the bucket and write input.object"
+        ),
+    )
+}
+
+/// A parameter that belongs to one task.
+pub(super) fn only_for(parameter: &str, task: &str) -> Rule {
+    rule(
+        format!(
+            "!has(self.parameters) || !has(self.parameters.{parameter}) || self.task == '{task}'"
+        ),
+        format!(
+            "parameters.{parameter} belongs to the task {task}: leave it out, or set spec.task to {task}"
+        ),
+    )
+    .field_path(format!(".parameters.{parameter}"))
+}
+
+/// A delay that grows has somewhere to grow to.
+pub(super) fn delays() -> Rule {
+    rule(
+        "self.initialDelaySeconds <= self.maxDelaySeconds",
+        "retry.initialDelaySeconds is greater than retry.maxDelaySeconds: raise the latter (600 when left out), or lower the former",
+    )
+}
+
+/// Cancelling has no way back.
+pub(super) fn cancel() -> Rule {
+    rule(
+        "self || !oldSelf",
+        "spec.cancel cannot be taken back: create a new InferenceJob instead",
+    )
+    .reason(Reason::FieldValueForbidden)
+}
+
+/// One rule a field of the spec: refused when added, changed or removed.
+pub(super) fn immutable(field: &str) -> Rule {
+    rule(
+        unchanged(field),
+        format!("spec.{field} is immutable: create a new InferenceJob instead"),
+    )
+    .field_path(format!(".{field}"))
+    .reason(Reason::FieldValueForbidden)
+}
+
+/// A status field of a finished job: the API server itself holds every writer to the first end.
+pub(super) fn final_once_terminal(field: &str) -> Rule {
+    rule(
+        format!(
+            "!(oldSelf.phase in ['Succeeded', 'Failed', 'Cancelled']) || ({})",
+            unchanged(field)
+        ),
+        format!(
+            "status.{field} of a finished job never changes: create a new InferenceJob instead"
+        ),
+    )
+    .field_path(format!(".{field}"))
+    .reason(Reason::FieldValueForbidden)
+}
+
+fn unchanged(field: &str) -> String {
+    format!(
+        "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+    )
+}

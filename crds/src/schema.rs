@@ -1,0 +1,118 @@
+//! What schemars writes, made into what a Kubernetes API server takes and a person can read.
+
+use crate::rules::rule;
+use kube::core::Rule;
+use schemars::{Schema, transform::transform_subschemas};
+use serde_json::{Map, Value, json};
+
+const VALIDATIONS: &str = "x-kubernetes-validations";
+
+/// For the root of a spec or status: an optional field is one that may be left out, never one
+/// that may be `null`, so that CEL, defaults and Rust need to tell two states apart and not three;
+/// and formats are those that the API server knows.
+pub(crate) fn structural(schema: &mut Schema) {
+    transform_subschemas(&mut structural, schema);
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".into(), only);
+        }
+    }
+    merge_optional(object);
+    let format = match object.get("format").and_then(Value::as_str) {
+        Some("uint8" | "uint16") => "int32",
+        Some("uint32")
+            if object.get("maximum").and_then(Value::as_u64) <= Some(i32::MAX as u64)
+                && object.contains_key("maximum") =>
+        {
+            "int32"
+        }
+        Some("uint32" | "uint64") => "int64",
+        _ => return,
+    };
+    object.insert("format".into(), format.into());
+}
+
+/// `Option<T>` of a type with a schema of its own comes as `anyOf: [T, null]`. The field's own
+/// description wins over the type's; rules add up.
+fn merge_optional(object: &mut Map<String, Value>) {
+    let Some(Value::Array(any_of)) = object.get("anyOf") else {
+        return;
+    };
+    let [Value::Object(inner), null] = any_of.as_slice() else {
+        return;
+    };
+    if null.get("type") != Some(&json!("null")) {
+        return;
+    }
+    let inner = inner.clone();
+    object.remove("anyOf");
+    for (key, value) in inner {
+        match (object.get_mut(&key), value) {
+            (Some(Value::Array(rules)), Value::Array(more)) if key == VALIDATIONS => {
+                rules.extend(more);
+            }
+            (Some(_), _) => {}
+            (None, value) => {
+                object.insert(key, value);
+            }
+        }
+    }
+}
+
+/// For an externally tagged enum: an object with one optional property a variant, of which CEL
+/// demands exactly one. Kubernetes' own way, `oneOf`, answers in words that help nobody.
+pub(crate) fn exactly_one(schema: &mut Schema) {
+    let Some(Value::Array(variants)) = schema.remove("oneOf") else {
+        return;
+    };
+    let mut properties = Map::new();
+    for mut variant in variants {
+        let description = variant.get_mut("description").map(Value::take);
+        let Some(Value::Object(of_variant)) = variant.get_mut("properties").map(Value::take) else {
+            continue;
+        };
+        for (name, mut property) in of_variant {
+            if let (Some(property), Some(text)) = (property.as_object_mut(), &description) {
+                property.insert("description".into(), text.clone());
+                property.remove("additionalProperties");
+            }
+            properties.insert(name, property);
+        }
+    }
+    let names: Vec<&str> = properties.keys().map(String::as_str).collect();
+    let present: Vec<String> = names
+        .iter()
+        .map(|name| format!("has(self.{name})"))
+        .collect();
+    let rule = rule(
+        format!("[{}].exists_one(set, set)", present.join(", ")),
+        format!("write exactly one of {}", names.join(", ")),
+    );
+    schema.insert("type".into(), "object".into());
+    schema.insert(VALIDATIONS.into(), json!([rule]));
+    schema.insert("properties".into(), properties.into());
+}
+
+/// One rule for every field but those named, so that a new field cannot be forgotten.
+pub(crate) fn for_each_but(schema: &mut Schema, exempt: &[&str], rule: impl Fn(&str) -> Rule) {
+    let Some(Value::Object(properties)) = schema.get("properties") else {
+        return;
+    };
+    let rules: Vec<Value> = properties
+        .keys()
+        .filter(|field| !exempt.contains(&field.as_str()))
+        .map(|field| json!(rule(field)))
+        .collect();
+    if let Value::Array(all) = schema
+        .ensure_object()
+        .entry(VALIDATIONS)
+        .or_insert_with(|| json!([]))
+    {
+        all.extend(rules);
+    }
+}
