@@ -1,0 +1,50 @@
+//! From a file's bytes to a model's input: decode, resize, normalise.
+
+mod decode;
+mod jpeg;
+mod normalize;
+mod preprocess;
+mod resize;
+
+pub use decode::{Header, MAX_PIXELS, decode, inspect};
+pub use preprocess::{PixelValues, Preprocessor, PreprocessorError};
+
+use image::ImageError;
+
+/// Why bytes give no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureError {
+    /// There are none.
+    #[error("the picture is empty: 0 bytes")]
+    Empty,
+    /// No format that is read here begins so.
+    #[error("the bytes are of no known format; send JPEG, PNG, GIF, BMP, TIFF, ICO or WebP")]
+    UnknownFormat,
+    /// The file ends before the picture does.
+    #[error("the file is truncated: the picture's end is missing; send it again")]
+    Truncated,
+    /// The file is damaged, or of a kind that is not read.
+    #[error("the picture cannot be decoded: {0}")]
+    Undecodable(ImageError),
+    /// More pixels than are allowed.
+    #[error("{width} x {height} pixels are more than the {max_pixels} allowed; scale it down")]
+    TooManyPixels {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+        /// The bound.
+        max_pixels: u64,
+    },
+    /// Decoding would take more memory than is allowed.
+    #[error(
+        "decoding and resizing it takes more than the {max_bytes} bytes allowed; scale it down"
+    )]
+    TooMuchMemory {
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// Resizing failed.
+    #[error("the picture cannot be resized: {0}")]
+    Resize(String),
+}

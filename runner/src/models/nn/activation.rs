@@ -1,0 +1,34 @@
+//! Activations by the names that `config.json` has for them (transformers' `ACT2FN`).
+
+use serde::Deserialize;
+use tch::{TchError, Tensor};
+
+/// The point-wise function of a feed-forward block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Activation {
+    /// `x * Phi(x)`, with the error function.
+    #[default]
+    #[serde(rename = "gelu")]
+    Gelu,
+    /// GELU by its tanh approximation.
+    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh")]
+    GeluTanh,
+    /// `x * sigmoid(1.702 x)`.
+    #[serde(rename = "quick_gelu")]
+    QuickGelu,
+    /// `max(x, 0)`.
+    #[serde(rename = "relu")]
+    Relu,
+}
+
+impl Activation {
+    /// Any shape, the same shape.
+    pub fn forward(self, xs: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Gelu => xs.f_gelu("none"),
+            Self::GeluTanh => xs.f_gelu("tanh"),
+            Self::QuickGelu => xs.f_mul_scalar(1.702)?.f_sigmoid()?.f_mul(xs),
+            Self::Relu => xs.f_relu(),
+        }
+    }
+}

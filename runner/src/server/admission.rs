@@ -1,0 +1,296 @@
+//! Who may run: slots, epochs (rule 5), and one attempt of a job at a time.
+//!
+//! All of it is decided under one lock, so that a request that was let in before a new leader
+//! spoke is seen by it, and one that comes after is refused.
+
+use fovea_protocol::{InferRequest, Problem, Reason};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Most installations that a runner remembers epochs of. A pool has one.
+const MAX_INSTALLATIONS: usize = 64;
+
+/// The runner's door.
+#[derive(Debug)]
+pub(super) struct Admissions {
+    slots: u32,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    busy: watch::Sender<u32>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    epochs: HashMap<String, u64>,
+    running: HashMap<u64, Running>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    installation: String,
+    epoch: u64,
+    job: String,
+    attempt: u32,
+    abort: Abort,
+}
+
+/// How a running attempt is ended before its time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Abort {
+    /// Set when it is to end, for whatever reason.
+    pub(super) token: CancellationToken,
+    why: Arc<OnceLock<Problem>>,
+}
+
+impl Abort {
+    /// Ends it; the first reason counts.
+    pub(super) fn abort(&self, reason: Reason, why: &str) {
+        self.why.get_or_init(|| Problem::new(reason, why));
+        self.token.cancel();
+    }
+
+    /// Resolves when it is to end, with the reason.
+    pub(super) async fn aborted(&self) -> Problem {
+        self.token.cancelled().await;
+        self.why
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Problem::new(Reason::InferenceFailed, "the attempt was ended"))
+    }
+}
+
+/// A slot; free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Admission {
+    id: u64,
+    pub(super) abort: Abort,
+    inner: Arc<Inner>,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        state.running.remove(&self.id);
+        self.inner.tell(&state);
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code under this lock panics half-way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, state: &State) {
+        let busy = u32::try_from(state.running.len()).unwrap_or(u32::MAX);
+        self.busy.send_replace(busy);
+    }
+}
+
+impl Admissions {
+    pub(super) fn new(slots: u32) -> Self {
+        let (busy, _) = watch::channel(0);
+        let state = Mutex::default();
+        Self {
+            slots,
+            inner: Arc::new(Inner { state, busy }),
+        }
+    }
+
+    /// A leader says its epoch: lower ones are refused from now on, and what runs is aborted.
+    pub(super) fn observe(&self, installation: &str, epoch: u64) -> Result<(), Problem> {
+        self.inner.lock().observe(installation, epoch)
+    }
+
+    /// A slot for this request, or the problem to answer it with.
+    ///
+    /// An older attempt of the same job is aborted: one operator runs one attempt at a time, so
+    /// its connection is gone. It keeps its slot until its work has really stopped.
+    pub(super) fn admit(&self, request: &InferRequest) -> Result<Admission, Problem> {
+        let mut state = self.inner.lock();
+        state.observe(&request.installation, request.epoch)?;
+        let same_job = state.running.values().filter(|running| {
+            running.installation == request.installation && running.job == request.job
+        });
+        for running in same_job {
+            if running.attempt > request.attempt {
+                return Err(Problem::new(
+                    Reason::StaleEpoch,
+                    format!(
+                        "attempt {} of this job is running; attempt {} is over",
+                        running.attempt, request.attempt
+                    ),
+                ));
+            }
+            let why = "a newer attempt of the same job has come";
+            running.abort.abort(Reason::StaleEpoch, why);
+        }
+        if state.running.len() >= self.slots as usize {
+            let why = format!("all {} slots are taken", self.slots);
+            return Err(Problem::new(Reason::Busy, why));
+        }
+        let (id, abort) = (state.next, Abort::default());
+        state.next += 1;
+        state.running.insert(
+            id,
+            Running {
+                installation: request.installation.clone(),
+                epoch: request.epoch,
+                job: request.job.clone(),
+                attempt: request.attempt,
+                abort: abort.clone(),
+            },
+        );
+        self.inner.tell(&state);
+        let inner = Arc::clone(&self.inner);
+        Ok(Admission { id, abort, inner })
+    }
+
+    /// Slots taken.
+    pub(super) fn busy(&self) -> u32 {
+        *self.inner.busy.borrow()
+    }
+
+    /// Resolves when no slot is taken.
+    pub(super) async fn idle(&self) {
+        // The sender lives as long as `self`.
+        let _ = self
+            .inner
+            .busy
+            .subscribe()
+            .wait_for(|&busy| busy == 0)
+            .await;
+    }
+
+    /// Ends all that runs.
+    pub(super) fn abort_all(&self) {
+        for running in self.inner.lock().running.values() {
+            running
+                .abort
+                .abort(Reason::NotReady, "the runner is shutting down");
+        }
+    }
+}
+
+impl State {
+    fn observe(&mut self, installation: &str, epoch: u64) -> Result<(), Problem> {
+        let seen = self.epochs.get(installation).copied();
+        match seen {
+            Some(seen) if seen > epoch => {
+                return Err(Problem::new(
+                    Reason::StaleEpoch,
+                    format!("a leader of epoch {seen} has spoken; this one is of epoch {epoch}"),
+                ));
+            }
+            Some(seen) if seen == epoch => return Ok(()),
+            None if self.epochs.len() >= MAX_INSTALLATIONS => {
+                return Err(Problem::new(
+                    Reason::MalformedRequest,
+                    format!("this runner serves {MAX_INSTALLATIONS} other installations already"),
+                ));
+            }
+            _ => self.epochs.insert(installation.to_owned(), epoch),
+        };
+        for running in self.running.values() {
+            if running.installation == installation && running.epoch < epoch {
+                let why = "a leader of a higher epoch has taken over";
+                running.abort.abort(Reason::StaleEpoch, why);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fovea_protocol::{Input, Parameters, Source, Task};
+
+    fn request(installation: &str, epoch: u64, job: &str, attempt: u32) -> InferRequest {
+        InferRequest {
+            installation: installation.to_owned(),
+            epoch,
+            job: job.to_owned(),
+            attempt,
+            task: Task::ImageToText,
+            model: "m".to_owned(),
+            input: Input {
+                source: Source::Data(String::new()),
+                sha256: None,
+                bytes: None,
+            },
+            parameters: Parameters::default(),
+            deadline_millis: 1,
+            exclusive: false,
+        }
+    }
+
+    fn reason(refused: Result<Admission, Problem>) -> Reason {
+        refused.unwrap_err().reason
+    }
+
+    #[test]
+    fn the_request_after_the_last_slot_is_busy_until_one_is_free() {
+        let door = Admissions::new(2);
+        let first = door.admit(&request("i", 1, "a", 1)).unwrap();
+        let _second = door.admit(&request("i", 1, "b", 1)).unwrap();
+        assert_eq!(reason(door.admit(&request("i", 1, "c", 1))), Reason::Busy);
+        assert_eq!(door.busy(), 2);
+        drop(first);
+        door.admit(&request("i", 1, "c", 1)).unwrap();
+    }
+
+    #[test]
+    fn a_higher_epoch_aborts_the_lower_ones_of_its_own_installation() {
+        let door = Admissions::new(9);
+        let mine = door.admit(&request("i", 1, "a", 1)).unwrap();
+        let other = door.admit(&request("j", 1, "a", 1)).unwrap();
+        door.observe("i", 2).unwrap();
+        assert!(mine.abort.token.is_cancelled());
+        assert!(!other.abort.token.is_cancelled());
+        assert_eq!(
+            reason(door.admit(&request("i", 1, "b", 1))),
+            Reason::StaleEpoch
+        );
+        assert!(door.observe("i", 1).is_err());
+        door.observe("i", 2).unwrap();
+    }
+
+    #[test]
+    fn a_request_of_a_new_leader_is_as_good_as_its_word() {
+        let door = Admissions::new(9);
+        let old = door.admit(&request("i", 1, "a", 1)).unwrap();
+        door.admit(&request("i", 2, "b", 1)).unwrap();
+        assert!(old.abort.token.is_cancelled());
+    }
+
+    #[test]
+    fn a_newer_attempt_ends_the_older_even_when_it_finds_no_slot() {
+        let door = Admissions::new(1);
+        let old = door.admit(&request("i", 1, "a", 1)).unwrap();
+        assert_eq!(reason(door.admit(&request("i", 1, "a", 2))), Reason::Busy);
+        assert!(old.abort.token.is_cancelled());
+        drop(old);
+        let new = door.admit(&request("i", 1, "a", 2)).unwrap();
+        let late = door.admit(&request("i", 1, "a", 1));
+        assert_eq!(reason(late), Reason::StaleEpoch);
+        assert!(!new.abort.token.is_cancelled());
+    }
+
+    #[test]
+    fn installations_are_bounded() {
+        let door = Admissions::new(1);
+        for i in 0..MAX_INSTALLATIONS {
+            door.observe(&i.to_string(), 1).unwrap();
+        }
+        assert!(door.observe("one more", 1).is_err());
+        door.observe("0", 2).unwrap();
+    }
+}

@@ -1,0 +1,226 @@
+//! One attempt, from picture to result, and the lines that tell of it.
+
+use super::admission::Admission;
+use super::state::App;
+use crate::engine::{Done, Work, gone};
+use crate::image::{PictureError, PixelValues, inspect};
+use crate::models::{Ask, Item, ModelFront};
+use bytes::Bytes;
+use fovea_protocol::{
+    HEARTBEAT_INTERVAL, InferRequest, InferResult, Line, Problem, Reason, SILENCE_LIMIT,
+    ServedModel, Stage, Timings,
+};
+use futures::Stream;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::Instrument as _;
+
+/// Lines that wait for a slow reader.
+const LINES_BOUND: usize = 8;
+
+/// An admitted request.
+pub(super) struct Attempt {
+    pub(super) admission: Arc<Admission>,
+    pub(super) arrived: Instant,
+    pub(super) deadline: Instant,
+    pub(super) model: usize,
+    pub(super) ask: Ask,
+    pub(super) request: InferRequest,
+}
+
+/// Begins the work; it ends with the last line, or soon after its reader has gone.
+pub(super) fn start(app: Arc<App>, attempt: Attempt) -> impl Stream<Item = Line> + Send + 'static {
+    let (lines, stream) = mpsc::channel(LINES_BOUND);
+    let InferRequest {
+        job,
+        attempt: number,
+        model,
+        ..
+    } = &attempt.request;
+    let span = tracing::info_span!("attempt", job, number, model);
+    tokio::spawn(tell(app, attempt, lines).instrument(span));
+    ReceiverStream::new(stream)
+}
+
+/// Works and tells: a heartbeat at once and then every [`HEARTBEAT_INTERVAL`], and the end.
+async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
+    let Attempt {
+        arrived, deadline, ..
+    } = attempt;
+    let abort = attempt.admission.abort.clone();
+    let mut heartbeat = tokio::time::interval(HEARTBEAT_INTERVAL);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut work = std::pin::pin!(work(&app, attempt, &lines));
+    let end = loop {
+        tokio::select! {
+            biased;
+            problem = abort.aborted() => break Line::Problem(problem),
+            () = lines.closed() => {
+                abort.abort(Reason::Unknown, "the reader has gone");
+                tracing::info!("the reader has gone; the work is dropped");
+                return;
+            }
+            end = &mut work => break end,
+            () = tokio::time::sleep_until(deadline) => {
+                let why = format!("the attempt took its {:?}", deadline - arrived);
+                abort.abort(Reason::DeadlineExceeded, &why);
+            }
+            _ = heartbeat.tick() => {
+                // A full queue of lines is a reader that does not read: see SILENCE_LIMIT.
+                if lines.send_timeout(Line::Heartbeat, SILENCE_LIMIT).await.is_err() {
+                    abort.abort(Reason::Unknown, "the reader does not read");
+                    return;
+                }
+            }
+        }
+    };
+    match &end {
+        Line::Problem(problem) => {
+            tracing::warn!(reason = ?problem.reason, detail = problem.detail, "no result");
+        }
+        _ => tracing::info!(took = ?arrived.elapsed(), "result"),
+    }
+    // A reader that has gone by now needs no end.
+    let _ = lines.send_timeout(end, SILENCE_LIMIT).await;
+}
+
+async fn work(app: &Arc<App>, attempt: Attempt, lines: &mpsc::Sender<Line>) -> Line {
+    match stages(app, attempt, lines).await {
+        Ok((result, model, timings)) => Line::Result {
+            result,
+            model,
+            timings,
+        },
+        Err(problem) => Line::Problem(problem),
+    }
+}
+
+/// Fetch, decode, queue, run.
+async fn stages(
+    app: &Arc<App>,
+    attempt: Attempt,
+    lines: &mpsc::Sender<Line>,
+) -> Result<(InferResult, ServedModel, Timings), Problem> {
+    let Attempt {
+        admission,
+        arrived,
+        deadline: _,
+        model,
+        ask,
+        request,
+    } = attempt;
+    let served = &app.engine.models()[model];
+
+    progress(lines, Stage::Fetching).await;
+    let bytes = app.fetcher.fetch(&request.input).await?;
+    let fetched = Instant::now();
+
+    let pixels = preprocess(app, bytes, &served.front, Arc::clone(&admission)).await?;
+    let preprocess_took = fetched.elapsed();
+
+    progress(lines, Stage::Queued).await;
+    let queued = Instant::now();
+    let (started, has_started) = oneshot::channel();
+    let (reply, done) = oneshot::channel();
+    let work = Work {
+        model,
+        item: Item { pixels, ask },
+        exclusive: request.exclusive,
+        cancel: admission.abort.token.clone(),
+        started,
+        reply,
+        hold: admission,
+    };
+    app.engine.submit(work).await?;
+    // Not told where the engine has ended, which the reply tells then.
+    let _ = has_started.await;
+    let waited = queued.elapsed();
+    progress(lines, Stage::Running).await;
+    let Done {
+        answer,
+        took,
+        batch_size,
+    } = done.await.map_err(|_| gone())??;
+
+    let timings = Timings {
+        fetch_millis: millis(fetched - arrived),
+        queue_millis: millis(waited),
+        infer_millis: millis(preprocess_took + took),
+        batch_size: u32::try_from(batch_size).unwrap_or(u32::MAX),
+    };
+    let model = ServedModel {
+        name: served.name.clone(),
+        revision: served.revision().unwrap_or_default().to_owned(),
+    };
+    Ok((served.front.head.result(answer)?, model, timings))
+}
+
+/// Decodes and preprocesses on a worker thread, once there is memory for it. Decoders are fed
+/// hostile bytes: a panic in one is this picture's own problem.
+async fn preprocess(
+    app: &Arc<App>,
+    bytes: Bytes,
+    front: &Arc<ModelFront>,
+    hold: Arc<Admission>,
+) -> Result<PixelValues, Problem> {
+    let (max_pixels, max_bytes) = (app.max_picture_pixels, app.decode_budget.total_bytes);
+    let header = {
+        let bytes = bytes.clone();
+        run_hostile(move || inspect(&bytes, max_pixels, max_bytes)).await?
+    };
+    let working = front
+        .preprocessor
+        .working_bytes(header.width, header.height);
+    let needed = header.decode_bytes.saturating_add(working);
+    let memory = app.decode_budget.take(needed).await;
+    let memory = memory.ok_or(PictureError::TooMuchMemory { max_bytes })?;
+    let front = Arc::clone(front);
+    run_hostile(move || {
+        // Both are held until this thread is through, also when nobody waits for it any more.
+        let _held = (hold, memory);
+        front.preprocessor.run(&bytes, max_bytes)
+    })
+    .await
+}
+
+/// Runs `f` on a worker thread.
+async fn run_hostile<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, PictureError> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(f).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(error) if error.is_panic() => Err(Problem::new(
+            Reason::InvalidPicture,
+            "the picture's decoder gave up on it; save it anew with another program",
+        )),
+        Err(_) => Err(gone()),
+    }
+}
+
+impl From<PictureError> for Problem {
+    fn from(error: PictureError) -> Self {
+        let reason = match &error {
+            PictureError::Empty
+            | PictureError::UnknownFormat
+            | PictureError::Truncated
+            | PictureError::Undecodable(_) => Reason::InvalidPicture,
+            PictureError::TooManyPixels { .. } | PictureError::TooMuchMemory { .. } => {
+                Reason::PictureTooLarge
+            }
+            PictureError::Resize(_) => Reason::InferenceFailed,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+/// Says how far it has come; a reader that has gone is noticed elsewhere.
+async fn progress(lines: &mpsc::Sender<Line>, stage: Stage) {
+    let _ = lines.send(Line::Progress { stage }).await;
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

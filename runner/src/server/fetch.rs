@@ -1,0 +1,165 @@
+//! Gets the picture, and checks that it is the one the job names.
+
+use base64::Engine as _;
+use bytes::Bytes;
+use fovea_protocol::{Input, Problem, Reason, Source};
+use http::StatusCode;
+use reqwest::{Client, redirect};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// Longest wait for a connection to the store.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bounds on getting a picture.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchLimits {
+    /// Largest picture.
+    pub max_bytes: u64,
+    /// Longest silence of the store.
+    pub silence: Duration,
+}
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("the store has no such object; was it deleted, or is the key wrong?")]
+    NotFound,
+    #[error("the store answered {0}; is the presigned URL still valid?")]
+    Status(StatusCode),
+    #[error("the store answered {0}, a redirect, which the runner does not follow")]
+    Redirect(StatusCode),
+    #[error("the store could not be read: {0}")]
+    Transport(String),
+    #[error("the picture has more than the {0} bytes allowed; scale it down")]
+    TooLarge(u64),
+    #[error("the picture has {found} bytes where the job names {named}; upload it again")]
+    Length { named: u64, found: u64 },
+    #[error("the picture has more than the {0} bytes that the job names; upload it again")]
+    Longer(u64),
+    #[error("the picture has the sha256 {found} where the job names {named}; upload it again")]
+    Digest { named: String, found: String },
+    #[error("input.data is not base64: {0}")]
+    Base64(base64::DecodeError),
+    #[error("input.url is no http or https URL")]
+    Url,
+}
+
+impl From<FetchError> for Problem {
+    fn from(error: FetchError) -> Self {
+        let reason = match &error {
+            FetchError::NotFound => Reason::PictureNotFound,
+            FetchError::Status(_) | FetchError::Redirect(_) | FetchError::Transport(_) => {
+                Reason::FetchFailed
+            }
+            FetchError::TooLarge(_) => Reason::PictureTooLarge,
+            FetchError::Length { .. } | FetchError::Longer(_) | FetchError::Digest { .. } => {
+                Reason::DigestMismatch
+            }
+            FetchError::Base64(_) | FetchError::Url => Reason::MalformedRequest,
+        };
+        Problem::new(reason, error.to_string())
+    }
+}
+
+/// A client for presigned GETs: no redirects, no proxy, no credentials.
+pub(super) struct Fetcher {
+    client: Client,
+    max_bytes: u64,
+}
+
+impl Fetcher {
+    pub(super) fn new(limits: FetchLimits) -> Result<Self, reqwest::Error> {
+        // Already there where main or another test has put it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(limits.silence)
+            .build()?;
+        Ok(Self {
+            client,
+            max_bytes: limits.max_bytes,
+        })
+    }
+
+    /// The picture's bytes, which are those that `input` names.
+    pub(super) async fn fetch(&self, input: &Input) -> Result<Bytes, FetchError> {
+        let bytes = match &input.source {
+            Source::Data(data) => base64::engine::general_purpose::STANDARD
+                .decode(data)
+                .map(Bytes::from)
+                .map_err(FetchError::Base64)?,
+            Source::Url(url) => self.get(url, input.bytes).await?,
+        };
+        check(input, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// At most `named` bytes and the limit.
+    async fn get(&self, url: &str, named: Option<u64>) -> Result<Bytes, FetchError> {
+        // The URL holds a signature: no error may carry it.
+        let transport = |error: reqwest::Error| FetchError::Transport(chain(&error.without_url()));
+        let request = self.client.get(parse_url(url)?);
+        let mut response = request.send().await.map_err(transport)?;
+        let status = response.status();
+        match status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(FetchError::NotFound),
+            _ if status.is_redirection() => return Err(FetchError::Redirect(status)),
+            _ => return Err(FetchError::Status(status)),
+        }
+        let announced = response.content_length();
+        if let (Some(named), Some(found)) = (named, announced)
+            && named != found
+        {
+            return Err(FetchError::Length { named, found });
+        }
+        if announced.is_some_and(|announced| announced > self.max_bytes) {
+            return Err(FetchError::TooLarge(self.max_bytes));
+        }
+        let mut picture = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            let length = (picture.len() + chunk.len()) as u64;
+            if length > self.max_bytes {
+                return Err(FetchError::TooLarge(self.max_bytes));
+            }
+            if let Some(named) = named.filter(|&named| length > named) {
+                return Err(FetchError::Longer(named));
+            }
+            picture.extend_from_slice(&chunk);
+        }
+        Ok(picture.into())
+    }
+}
+
+/// Whether this is a URL that the runner would fetch, told before it is queued.
+pub(super) fn parse_url(url: &str) -> Result<reqwest::Url, FetchError> {
+    reqwest::Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or(FetchError::Url)
+}
+
+fn check(input: &Input, bytes: &[u8]) -> Result<(), FetchError> {
+    let found = bytes.len() as u64;
+    if let Some(named) = input.bytes.filter(|&named| named != found) {
+        return Err(FetchError::Length { named, found });
+    }
+    if let Some(named) = &input.sha256 {
+        let found = hex::encode(Sha256::digest(bytes));
+        if *named != found {
+            let named = named.chars().take(found.len()).collect();
+            return Err(FetchError::Digest { named, found });
+        }
+    }
+    Ok(())
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}

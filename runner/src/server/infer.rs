@@ -1,0 +1,97 @@
+//! `POST /v1/infer` and `PUT /v1/leader`: what is checked before any work begins.
+
+use super::attempt::{self, Attempt};
+use super::fetch::parse_url;
+use super::reply::{lines_response, problem_response};
+use super::state::App;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use fovea_protocol::{InferRequest, LeaderRequest, MAX_REQUEST_BYTES, Problem, Reason, Source};
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest wait for a request's body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest deadline, a week: what is longer would overflow the clock, not wait.
+const MAX_DEADLINE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// `POST /v1/infer`: a problem, or the lines of one attempt.
+pub(super) async fn infer(State(app): State<Arc<App>>, body: Body) -> Response {
+    match begin(&app, body).await {
+        Ok(attempt) => lines_response(attempt::start(app, attempt)),
+        Err(problem) => problem_response(&problem),
+    }
+}
+
+/// `PUT /v1/leader`: 204, or 409 where a higher epoch has spoken.
+pub(super) async fn leader(
+    State(app): State<Arc<App>>,
+    body: Body,
+) -> Result<StatusCode, Response> {
+    let observe = async {
+        let LeaderRequest {
+            installation,
+            epoch,
+        } = read(body).await?;
+        app.admissions.observe(&installation, epoch)
+    };
+    match observe.await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT),
+        Err(problem) => Err(problem_response(&problem)),
+    }
+}
+
+async fn begin(app: &App, body: Body) -> Result<Attempt, Problem> {
+    let arrived = Instant::now();
+    let request: InferRequest = read(body).await?;
+    if let Some(problem) = app.not_ready() {
+        return Err(problem);
+    }
+    // A leader of a lower epoch hears that, and nothing else.
+    app.admissions
+        .observe(&request.installation, request.epoch)?;
+    let models = app.engine.models();
+    let Some(model) = models.iter().position(|model| model.name == request.model) else {
+        let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
+        let why = format!("this runner keeps {}", names.join(", "));
+        return Err(Problem::new(Reason::UnknownModel, why));
+    };
+    let head = &models[model].front.head;
+    if head.task() != request.task {
+        let why = format!("the model \"{}\" has another task", request.model);
+        return Err(Problem::new(Reason::InvalidParameters, why));
+    }
+    let ask = head.ask(&request.parameters)?;
+    if let Source::Url(url) = &request.input.source {
+        parse_url(url)?;
+    }
+    let admission = app.admissions.admit(&request)?;
+    let deadline = Duration::from_millis(request.deadline_millis).min(MAX_DEADLINE);
+    Ok(Attempt {
+        admission: Arc::new(admission),
+        arrived,
+        deadline: arrived + deadline,
+        model,
+        ask,
+        request,
+    })
+}
+
+/// A request's body as JSON, bounded in size and time.
+async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let malformed = |why: String| Problem::new(Reason::MalformedRequest, why);
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_REQUEST_BYTES))
+        .await
+        .map_err(|_| malformed(format!("the body did not come within {BODY_TIMEOUT:?}")))?
+        .map_err(|error| {
+            malformed(format!(
+                "the body could not be read, or has more than {MAX_REQUEST_BYTES} bytes: {error}"
+            ))
+        })?;
+    serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))
+}

@@ -1,0 +1,35 @@
+//! The runner's HTTP side: what it answers, and how it starts and stops.
+
+mod admission;
+mod attempt;
+mod auth;
+mod fetch;
+mod infer;
+mod listen;
+mod reply;
+mod state;
+
+pub use fetch::FetchLimits;
+pub use listen::serve;
+pub use state::{App, AppConfig};
+
+use axum::routing::{get, post, put};
+use axum::{Router, middleware};
+use fovea_protocol::{INFER_PATH, LEADER_PATH, MODELS_PATH};
+use http::StatusCode;
+use std::sync::Arc;
+
+/// Every route. Health is open, the rest asks for the bearer token where one is set.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(INFER_PATH, post(infer::infer))
+        .route(MODELS_PATH, get(state::models))
+        .route(LEADER_PATH, put(infer::leader))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            auth::require_token,
+        ))
+        .route("/livez", get(|| async { StatusCode::OK }))
+        .route("/readyz", get(state::ready))
+        .with_state(app)
+}

@@ -1,0 +1,69 @@
+//! Image-to-text: prompt to tokens, tokens to caption.
+
+use super::{CaptionTokenizer, TaskHead};
+use crate::models::blip::{CaptionAsk, TextConfig};
+use crate::models::{Answer, Ask};
+use fovea_protocol::{InferResult, Parameters, Problem, Reason, Task};
+
+/// Captioning by one model.
+pub struct ImageToText {
+    tokenizer: CaptionTokenizer,
+    config: TextConfig,
+}
+
+impl ImageToText {
+    /// For the model of this configuration, with its tokenizer.
+    pub fn new(tokenizer: CaptionTokenizer, config: TextConfig) -> Self {
+        Self { tokenizer, config }
+    }
+}
+
+impl TaskHead for ImageToText {
+    fn task(&self) -> Task {
+        Task::ImageToText
+    }
+
+    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
+        let Parameters {
+            max_new_tokens,
+            prompt,
+            top_k,
+            score_threshold_permille,
+        } = parameters;
+        let refuse = |why: String| Problem::new(Reason::InvalidParameters, why);
+        for (name, given) in [
+            ("topK", top_k.is_some()),
+            ("scoreThresholdPermille", score_threshold_permille.is_some()),
+        ] {
+            if given {
+                return Err(refuse(format!(
+                    "{name} is no parameter of image-to-text; leave it out"
+                )));
+            }
+        }
+        let prompt = match prompt {
+            Some(prompt) => (self.tokenizer.encode(prompt))
+                .map_err(|error| refuse(format!("the prompt cannot be encoded: {error}")))?,
+            None => Vec::new(),
+        };
+        let outside = prompt.iter().any(|&token| token >= self.config.vocab_size);
+        if outside {
+            return Err(refuse("the prompt has tokens that the model lacks".into()));
+        }
+        let max_new_tokens = max_new_tokens.map(|count| count as usize);
+        CaptionAsk::new(&self.config, &prompt, max_new_tokens)
+            .map(Ask::Caption)
+            .map_err(|error| refuse(error.to_string()))
+    }
+
+    fn result(&self, answer: Answer) -> Result<InferResult, Problem> {
+        let Answer::Caption(tokens) = answer;
+        self.tokenizer
+            .decode(&tokens)
+            .map(InferResult::Caption)
+            .map_err(|error| {
+                let why = format!("the caption cannot be decoded: {error}");
+                Problem::new(Reason::InferenceFailed, why)
+            })
+    }
+}

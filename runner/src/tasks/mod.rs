@@ -1,0 +1,23 @@
+//! A task's half on the request's side: parameters to what a model is asked, its answer to the
+//! result on the wire.
+
+mod image_to_text;
+mod tokenizer;
+
+pub use image_to_text::ImageToText;
+pub use tokenizer::{CaptionTokenizer, TokenizerError};
+
+use crate::models::{Answer, Ask};
+use fovea_protocol::{InferResult, Parameters, Problem, Task};
+
+/// Runs on request threads; holds no tensor.
+pub trait TaskHead: Send + Sync {
+    /// Which task.
+    fn task(&self) -> Task;
+
+    /// What the model is asked, or why these parameters do not fit it.
+    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem>;
+
+    /// The result in the answer.
+    fn result(&self, answer: Answer) -> Result<InferResult, Problem>;
+}

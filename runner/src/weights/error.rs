@@ -1,0 +1,77 @@
+//! What can be wrong with a weights file.
+
+use std::path::PathBuf;
+
+/// Each says which file or tensor, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file could not be opened or read.
+    #[error("cannot read the weights in {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The header is no safetensors header.
+    #[error("{path} is not a safetensors file ({why}); fetch or save the checkpoint again")]
+    Header {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The header announces other data than the file has.
+    #[error(
+        "{path} has {found_bytes} bytes where its header says {expected_bytes}: it was cut off or \
+         added to; fetch or save the checkpoint again"
+    )]
+    Length {
+        /// Which file.
+        path: PathBuf,
+        /// By the header.
+        expected_bytes: u64,
+        /// On disk.
+        found_bytes: u64,
+    },
+    /// A tensor that the model needs is not there.
+    #[error(
+        "tensor \"{name}\" is missing from {path}; is this checkpoint of the family that its \
+         config.json names?"
+    )]
+    Missing {
+        /// Which tensor, by its name in the file.
+        name: String,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A tensor has another shape than the configuration implies.
+    #[error(
+        "tensor \"{name}\" has the shape {found:?} where config.json implies {expected:?}; do \
+         config.json and weights belong together?"
+    )]
+    Shape {
+        /// Which tensor.
+        name: String,
+        /// By the configuration.
+        expected: Vec<i64>,
+        /// In the file.
+        found: Vec<usize>,
+    },
+    /// A tensor is stored as a type that is no floating-point type this build reads.
+    #[error("tensor \"{name}\" is stored as {found}; save the checkpoint as F32, F16 or BF16")]
+    Type {
+        /// Which tensor.
+        name: String,
+        /// As the file names it.
+        found: String,
+    },
+    /// The device could not take a tensor.
+    #[error("tensor \"{name}\" could not be placed on the device: {source}")]
+    Device {
+        /// Which tensor.
+        name: String,
+        /// libtorch's word.
+        source: tch::TchError,
+    },
+}
