@@ -1,0 +1,144 @@
+//! Flags and environment, one struct per subsystem. Every bound that a client can meet is here.
+
+use fovea_store::StoreConfig;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Fovea's HTTP API: takes pictures, makes InferenceJobs, tells how they fare.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "fovea-api", version)]
+pub struct Config {
+    /// Address to serve on.
+    #[arg(long, env = "FOVEA_API_LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+
+    /// Namespace of every job: there is no authentication yet, hence one tenant.
+    #[arg(long, env = "FOVEA_API_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+
+    /// How log lines look; their level comes from `RUST_LOG`.
+    #[arg(long, env = "FOVEA_API_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// What a request may weigh.
+    #[command(flatten)]
+    pub limits: LimitsConfig,
+
+    /// What a request may take.
+    #[command(flatten)]
+    pub timeouts: TimeoutsConfig,
+
+    /// Where pictures lie.
+    #[command(flatten)]
+    pub store: StoreConfig,
+}
+
+impl Config {
+    /// The configuration as it may be printed: a password inside the endpoint's URL is hidden.
+    #[must_use]
+    pub fn masked(&self) -> Self {
+        let mut shown = self.clone();
+        if let Some(endpoint) = &mut shown.store.endpoint
+            && endpoint.password().is_some()
+        {
+            // The only error is a URL that cannot have a password, and this one has.
+            let _ = endpoint.set_password(Some("***"));
+        }
+        shown
+    }
+}
+
+/// The look of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors, one object a line.
+    Json,
+}
+
+/// Bounds on size and number.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitsConfig {
+    /// Largest picture in bytes; one byte more is answered 413.
+    #[arg(long, env = "FOVEA_API_MAX_UPLOAD_BYTES", default_value_t = 10 * 1024 * 1024)]
+    pub max_upload_bytes: usize,
+
+    /// Memory in bytes that all uploads under way may hold together; beyond it 503.
+    #[arg(long, env = "FOVEA_API_UPLOAD_MEMORY_BYTES", default_value_t = 256 * 1024 * 1024)]
+    pub upload_memory_bytes: usize,
+
+    /// Largest picture in pixels, by its header; beyond it 413. The default is Pillow's bound.
+    #[arg(long, env = "FOVEA_API_MAX_PIXELS", default_value_t = 178_956_970)]
+    pub max_pixels: u64,
+
+    /// Open connections; more wait to be accepted.
+    #[arg(long, env = "FOVEA_API_MAX_CONNECTIONS", default_value_t = 16_384)]
+    pub max_connections: usize,
+}
+
+/// Bounds on time, in milliseconds.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Timeouts")]
+pub struct TimeoutsConfig {
+    /// Longest silence within a request's body; beyond it 408.
+    #[arg(long, env = "FOVEA_API_BODY_IDLE_TIMEOUT_MS", default_value_t = 10_000)]
+    pub body_idle_timeout_ms: u64,
+
+    /// Longest time for a whole body; beyond it 408.
+    #[arg(long, env = "FOVEA_API_BODY_TIMEOUT_MS", default_value_t = 60_000)]
+    pub body_timeout_ms: u64,
+
+    /// Longest time for one request to the Kubernetes API server.
+    #[arg(long, env = "FOVEA_API_KUBE_TIMEOUT_MS", default_value_t = 5_000)]
+    pub kube_timeout_ms: u64,
+
+    /// Longest time to find out whether a create whose answer was lost has landed; beyond it 504.
+    #[arg(long, env = "FOVEA_API_SETTLE_TIMEOUT_MS", default_value_t = 10_000)]
+    pub settle_timeout_ms: u64,
+
+    /// Longest time for one health check, and how long its outcome is reused.
+    #[arg(long, env = "FOVEA_API_CHECK_TIMEOUT_MS", default_value_t = 2_000)]
+    pub check_timeout_ms: u64,
+
+    /// Longest time for open requests to end after a SIGTERM.
+    #[arg(long, env = "FOVEA_API_DRAIN_TIMEOUT_MS", default_value_t = 30_000)]
+    pub drain_timeout_ms: u64,
+}
+
+impl TimeoutsConfig {
+    pub(crate) fn kube(&self) -> Duration {
+        Duration::from_millis(self.kube_timeout_ms)
+    }
+
+    pub(crate) fn settle(&self) -> Duration {
+        Duration::from_millis(self.settle_timeout_ms)
+    }
+
+    pub(crate) fn check(&self) -> Duration {
+        Duration::from_millis(self.check_timeout_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn the_flags_do_not_contradict_each_other() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn a_password_in_the_endpoint_is_not_printed() {
+        let config =
+            Config::parse_from(["fovea-api", "--s3-endpoint", "http://user:secret@s3.test"]);
+        let printed = format!("{:?}", config.masked());
+        assert!(
+            printed.contains("s3.test") && !printed.contains("secret"),
+            "{printed}"
+        );
+    }
+}

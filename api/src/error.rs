@@ -1,0 +1,249 @@
+//! Every error that a client can meet, as RFC 9457 problem details.
+//!
+//! What the client may know is in `detail` and says what to do; what only the log may know is the
+//! `cause`. The middleware adds `instance`, writes the body and logs the cause, once.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+/// The media type of a problem.
+pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+macro_rules! problem_types {
+    ($($(#[$doc:meta])* $name:ident = $status:ident, $kebab:literal, $title:literal;)*) => {
+        /// The kinds of problem, each with one status.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ProblemType {
+            $($(#[$doc])* $name,)*
+            /// A status that none of the others explains: `about:blank`.
+            Other(StatusCode),
+        }
+
+        impl ProblemType {
+            /// All but [`Self::Other`].
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The answer's status.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* Self::Other(status) => status }
+            }
+
+            /// The identifier that a client's program tells problems apart by.
+            pub fn uri(self) -> &'static str {
+                match self { $(Self::$name => concat!("urn:fovea:problem:", $kebab),)* Self::Other(_) => "about:blank" }
+            }
+
+            /// The same in a few words; it does not vary between occurrences.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* Self::Other(status) => status.canonical_reason().unwrap_or("Error") }
+            }
+        }
+    };
+}
+
+problem_types! {
+    /// The request cannot be read: bad JSON, bad multipart, bad UTF-8, a bad header.
+    MalformedRequest = BAD_REQUEST, "malformed-request", "The request cannot be read";
+    /// The cluster's own rules refuse the job.
+    RefusedByCluster = FORBIDDEN, "refused-by-cluster", "The cluster refuses the job";
+    /// Nothing is served under this path.
+    NoSuchRoute = NOT_FOUND, "no-such-route", "Nothing is served under this path";
+    /// No job of this id, or not any more.
+    NoSuchJob = NOT_FOUND, "no-such-job", "There is no such job";
+    /// The path exists, the method does not.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not know this method";
+    /// The body did not arrive in time.
+    BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
+    /// More bytes than allowed.
+    TooLarge = PAYLOAD_TOO_LARGE, "too-large", "The upload is too large";
+    /// More pixels than allowed.
+    TooManyPixels = PAYLOAD_TOO_LARGE, "too-many-pixels", "The picture has too many pixels";
+    /// A body of a kind that is not read here.
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of an unsupported type";
+    /// The bytes are no picture that Fovea reads.
+    NotAPicture = UNSUPPORTED_MEDIA_TYPE, "not-a-picture", "The upload is not a picture";
+    /// A request without a picture.
+    MissingPicture = UNPROCESSABLE_ENTITY, "missing-picture", "The request holds no picture";
+    /// A field that does not exist.
+    UnknownField = UNPROCESSABLE_ENTITY, "unknown-field", "The request has an unknown field";
+    /// A field given twice.
+    DuplicateField = UNPROCESSABLE_ENTITY, "duplicate-field", "A field is given twice";
+    /// A field whose value is not allowed.
+    InvalidField = UNPROCESSABLE_ENTITY, "invalid-field", "A field has a value that is not allowed";
+    /// A picture by its remote address.
+    RemoteUrl = UNPROCESSABLE_ENTITY, "remote-url", "Pictures are not fetched from remote addresses";
+    /// The API server's validation speaks.
+    RejectedByCluster = UNPROCESSABLE_ENTITY, "rejected-by-cluster", "The cluster's validation rejects the job";
+    /// An Idempotency-Key used for another request before.
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
+    /// The namespace's quota is used up.
+    QuotaExceeded = TOO_MANY_REQUESTS, "quota-exceeded", "The namespace's quota is used up";
+    /// A defect, ours or the installation's.
+    Internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
+    /// Too many uploads at once.
+    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many uploads at once";
+    /// The object store does not answer as it should.
+    StoreUnavailable = SERVICE_UNAVAILABLE, "store-unavailable", "The object store is unavailable";
+    /// The Kubernetes API server does not answer as it should.
+    ClusterUnavailable = SERVICE_UNAVAILABLE, "cluster-unavailable", "The Kubernetes API server is unavailable";
+    /// A health check failed.
+    NotReady = SERVICE_UNAVAILABLE, "not-ready", "The service is not ready";
+    /// Whether the job exists could not be found out.
+    OutcomeUnknown = GATEWAY_TIMEOUT, "outcome-unknown", "Whether the job was created is unknown";
+}
+
+/// One occurrence of an error.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// Which.
+    pub kind: ProblemType,
+    /// What happened, and what to do.
+    pub detail: String,
+    retry_after_seconds: Option<u32>,
+    location: Option<String>,
+    cause: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+}
+
+impl Problem {
+    /// A problem; `detail` is shown to the client.
+    pub fn new(kind: ProblemType, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            retry_after_seconds: None,
+            location: None,
+            cause: None,
+        }
+    }
+
+    /// A defect: `cause` goes to the log, the client learns the request's id only.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        let detail = "the request failed for a reason that is in the service's log: report the request id, which is this problem's instance";
+        Self::new(ProblemType::Internal, detail).caused_by(cause)
+    }
+
+    /// An error answer that some layer made without saying more than its status.
+    pub fn of_status(status: StatusCode) -> Self {
+        Self::new(
+            ProblemType::Other(status),
+            "the request was refused before it was looked at",
+        )
+    }
+
+    /// Adds what the log should know and the client should not.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Adds when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// Adds where to look.
+    #[must_use]
+    pub fn located(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
+        self
+    }
+
+    /// What the log should know.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The answer; `instance` names this occurrence.
+    pub fn render(&self, instance: Option<&str>) -> Response {
+        let body = Body {
+            r#type: self.kind.uri(),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: &self.detail,
+            instance,
+        };
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.kind.status(), json).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(location) = self.location.as_deref()
+            && let Ok(location) = HeaderValue::from_str(location)
+        {
+            headers.insert(LOCATION, location);
+        }
+        response
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.render(None);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_type_is_told_apart_by_its_uri_and_is_an_error() {
+        let uris: HashSet<_> = ProblemType::ALL.iter().map(|kind| kind.uri()).collect();
+        assert_eq!(uris.len(), ProblemType::ALL.len());
+        for kind in ProblemType::ALL {
+            assert!(kind.status().is_client_error() || kind.status().is_server_error());
+            let kebab = kind.uri().strip_prefix("urn:fovea:problem:").unwrap();
+            assert!(
+                kebab.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{kebab}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_shows_its_detail_and_hides_its_cause() {
+        let problem = Problem::new(ProblemType::OutcomeUnknown, "look there")
+            .located("/v1/jobs/a")
+            .retry_after(3)
+            .caused_by("secret");
+        let response = problem.render(Some("urn:fovea:request:7"));
+        assert_eq!(response.status(), 504);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[LOCATION], "/v1/jobs/a");
+        assert_eq!(response.headers()[RETRY_AFTER], "3");
+        let body = axum::body::to_bytes(response.into_body(), 4096)
+            .await
+            .unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:fovea:problem:outcome-unknown",
+                "title": "Whether the job was created is unknown",
+                "status": 504,
+                "detail": "look there",
+                "instance": "urn:fovea:request:7",
+            })
+        );
+    }
+}

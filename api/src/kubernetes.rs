@@ -1,0 +1,101 @@
+//! The client of the Kubernetes API server, and the one thing about a namespace that is cached.
+
+use crate::config::TimeoutsConfig;
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Longest TCP and TLS handshake with the API server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a namespace's uid is believed: a namespace made again under its old name is noticed
+/// after this time.
+const UID_LIFETIME: Duration = Duration::from_secs(30);
+/// Namespaces remembered; beyond it all are forgotten, which costs one read each.
+const MAX_NAMESPACES: usize = 10_000;
+
+/// Connects as a pod does, or as `KUBECONFIG` says. No request is made yet.
+pub async fn connect(timeouts: &TimeoutsConfig) -> anyhow::Result<Client> {
+    let config = kube::Config::infer()
+        .await
+        .context("no Kubernetes cluster: set KUBECONFIG, or run in a pod")?;
+    client(config, timeouts)
+}
+
+/// A client whose every request is bounded and which never repeats a request of its own accord:
+/// whether a create may be repeated is `submit`'s decision.
+pub fn client(mut config: kube::Config, timeouts: &TimeoutsConfig) -> anyhow::Result<Client> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(timeouts.kube());
+    config.reset_reader_on_write = true;
+    config.write_timeout = Some(timeouts.kube());
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+/// Why a namespace's uid is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NamespaceError {
+    /// There is none of that name.
+    #[error("the namespace {0:?} does not exist in the cluster")]
+    Missing(String),
+    /// The API server did not say.
+    #[error("the namespace {0:?} could not be read: {1}")]
+    Unavailable(String, String),
+}
+
+/// The uids of namespaces, by name.
+pub(crate) struct Namespaces {
+    api: Api<Namespace>,
+    timeout: Duration,
+    known: Mutex<HashMap<String, (String, Instant)>>,
+}
+
+impl Namespaces {
+    pub(crate) fn new(client: Client, timeout: Duration) -> Self {
+        Self {
+            api: Api::all(client),
+            timeout,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The uid of the namespace `name`, at most `UID_LIFETIME` old.
+    pub(crate) async fn uid(&self, name: &str) -> Result<String, NamespaceError> {
+        if let Some(uid) = self.remembered(name) {
+            return Ok(uid);
+        }
+        let unavailable = |why: String| NamespaceError::Unavailable(name.to_owned(), why);
+        let namespace = tokio::time::timeout(self.timeout, self.api.get_metadata_opt(name))
+            .await
+            .map_err(|_| unavailable("no answer in time".to_owned()))?
+            .map_err(|error| unavailable(error.to_string()))?
+            .ok_or_else(|| NamespaceError::Missing(name.to_owned()))?;
+        let uid = namespace
+            .metadata
+            .uid
+            .ok_or_else(|| unavailable("it has no uid".to_owned()))?;
+        let mut known = self
+            .known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known.len() >= MAX_NAMESPACES {
+            known.clear();
+        }
+        known.insert(name.to_owned(), (uid.clone(), Instant::now()));
+        Ok(uid)
+    }
+
+    fn remembered(&self, name: &str) -> Option<String> {
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        known
+            .get(name)
+            .filter(|(_, since)| since.elapsed() < UID_LIFETIME)
+            .map(|(uid, _)| uid.clone())
+    }
+}

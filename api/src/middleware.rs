@@ -1,0 +1,144 @@
+//! What surrounds every request: an id, a span, an answer even after a panic, and errors that are
+//! always problem+json.
+
+use crate::error::{PROBLEM_JSON, Problem};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::any::Any;
+use std::time::Instant;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+/// Carries a request's id in both directions.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that is taken from a client.
+const MAX_REQUEST_ID: usize = 128;
+
+/// The outermost layer.
+pub(crate) async fn frame(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let started = Instant::now();
+    let span =
+        tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    async {
+        let mut response = finish(next.run(request).await, &id);
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        tracing::debug!(status = response.status().as_u16(), elapsed = ?started.elapsed(), "answered");
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// A client's id where it can be logged as it is, else a random one.
+fn request_id(headers: &HeaderMap) -> String {
+    headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| !id.is_empty() && id.len() <= MAX_REQUEST_ID)
+        .filter(|id| {
+            id.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+        })
+        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+/// Names and logs the problem that an answer carries; turns an error answer that carries none (a
+/// layer's own) into one. An error that a handler has written as JSON is left alone.
+fn finish(mut response: Response, id: &str) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if is_json(response.headers()) => return response,
+        None => Problem::of_status(status),
+    };
+    let cause = problem.cause().unwrap_or("-");
+    if status.as_u16() == 500 {
+        tracing::error!(problem = problem.kind.uri(), cause, "failed");
+    } else if status.is_server_error() {
+        tracing::warn!(
+            problem = problem.kind.uri(),
+            detail = problem.detail,
+            cause,
+            "failed"
+        );
+    } else {
+        tracing::debug!(
+            problem = problem.kind.uri(),
+            detail = problem.detail,
+            cause,
+            "refused"
+        );
+    }
+    let mut rendered = problem.render(Some(&format!("urn:fovea:request:{id}")));
+    // Such as Allow with a 405.
+    for (name, value) in response.headers() {
+        if !rendered.headers().contains_key(name) && name != http::header::CONTENT_LENGTH {
+            rendered.headers_mut().insert(name, value.clone());
+        }
+    }
+    rendered
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let json = HeaderValue::from_static("application/json");
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind == json || kind == PROBLEM_JSON)
+}
+
+/// A handler's panic: the connection lives on, the client gets a problem, the log the message.
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message");
+    Problem::internal(format!("panic: {message}")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_that_could_forge_a_log_line_is_replaced() {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_static("trace-7.a:b_c"));
+        assert_eq!(request_id(&headers), "trace-7.a:b_c");
+        for wrong in ["", "a b", "a\"b", &"x".repeat(129)] {
+            headers.insert(REQUEST_ID, HeaderValue::from_str(wrong).unwrap());
+            assert!(Uuid::parse_str(&request_id(&headers)).is_ok(), "{wrong:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_answer_of_any_layer_becomes_a_problem() {
+        let bare = (
+            http::StatusCode::IM_A_TEAPOT,
+            [("x-kept", "yes")],
+            "short and stout",
+        );
+        let response = finish(bare.into_response(), "7");
+        assert_eq!(response.status(), 418);
+        assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM_JSON);
+        assert_eq!(response.headers()["x-kept"], "yes");
+        let panic = finish(panicked(Box::new("boom")), "7");
+        assert_eq!(panic.status(), 500);
+        let body = axum::body::to_bytes(panic.into_body(), 4096).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(
+            body.contains("urn:fovea:request:7") && !body.contains("boom"),
+            "{body}"
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! The three forms of a submission: a raw body, multipart, JSON; told apart by Content-Type.
+
+use super::{json, multipart};
+use crate::error::{Problem, ProblemType};
+use crate::submit::Payload;
+use crate::upload::Upload;
+use crate::validate::{Draft, FieldError, JobRequest};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+
+/// Room for everything in a body but the picture: part headers, text fields, JSON's other members.
+const ENVELOPE_BYTES: usize = 64 * 1024;
+/// For messages.
+const KINDS: &str = "send the picture itself as image/* or application/octet-stream, or multipart/form-data with a field `file`, or application/json with `data` or `key`";
+
+/// Which form a body has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Raw,
+    Multipart,
+    Json,
+}
+
+impl Kind {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let unsupported = |what: String| {
+            Err(Problem::new(
+                ProblemType::UnsupportedMediaType,
+                format!("{what}: {KINDS}"),
+            ))
+        };
+        if let Some(encoding) = headers
+            .get(CONTENT_ENCODING)
+            .filter(|encoding| *encoding != "identity")
+        {
+            return unsupported(format!("Content-Encoding {encoding:?} is not undone"));
+        }
+        let Some(value) = headers.get(CONTENT_TYPE) else {
+            return unsupported("there is no Content-Type".to_owned());
+        };
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let essence = text
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        match essence.as_str() {
+            "multipart/form-data" => Ok(Self::Multipart),
+            "application/json" => Ok(Self::Json),
+            "application/octet-stream" => Ok(Self::Raw),
+            image if image.starts_with("image/") => Ok(Self::Raw),
+            _ => unsupported(format!(
+                "a body of type {:?} is not read",
+                essence.chars().take(80).collect::<String>()
+            )),
+        }
+    }
+
+    /// Most bytes that a body of this form may have where its picture has at most `picture` bytes.
+    pub(super) fn body_limit(self, picture: usize) -> usize {
+        match self {
+            Self::Raw => picture,
+            Self::Multipart => picture + ENVELOPE_BYTES,
+            Self::Json => picture.div_ceil(3) * 4 + ENVELOPE_BYTES,
+        }
+    }
+}
+
+/// Reads a body of the given form, and judges all of it but the picture.
+pub(super) async fn read(
+    kind: Kind,
+    parts: &Parts,
+    upload: &Upload,
+    namespace: &str,
+    max_upload_bytes: usize,
+) -> Result<(JobRequest, Payload), Problem> {
+    let query = parts.uri.query().unwrap_or_default();
+    if kind == Kind::Raw {
+        // Before the body: who misspelt a field need not send the picture.
+        let request = draft_of_query(query)?.finish()?;
+        return Ok((request, Payload::Picture(upload.collect().await?)));
+    }
+    if let Some((name, _)) = url::form_urlencoded::parse(query.as_bytes()).next() {
+        let name = name.chars().take(80).collect();
+        return Err(FieldError::Unknown(
+            name,
+            "no query parameters beside a body of this type: put the fields into the body",
+        )
+        .into());
+    }
+    match kind {
+        Kind::Multipart => multipart::read(parts, upload, max_upload_bytes).await,
+        Kind::Raw | Kind::Json => json::read(upload, namespace, max_upload_bytes).await,
+    }
+}
+
+fn draft_of_query(query: &str) -> Result<Draft, Problem> {
+    let mut draft = Draft::default();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
+            let detail = "the query is not valid UTF-8 once percent-decoded";
+            return Err(Problem::new(ProblemType::MalformedRequest, detail));
+        }
+        draft.set(&name, value.into_owned())?;
+    }
+    Ok(draft)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn kind(content_type: &'static str) -> Option<Kind> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Kind::of(&headers).ok()
+    }
+
+    #[test]
+    fn the_content_type_tells_the_form() {
+        for raw in [
+            "image/png",
+            "IMAGE/JPEG",
+            "image/svg+xml",
+            "application/octet-stream",
+        ] {
+            assert_eq!(kind(raw), Some(Kind::Raw), "{raw}");
+        }
+        assert_eq!(
+            kind("multipart/form-data; boundary=x"),
+            Some(Kind::Multipart)
+        );
+        assert_eq!(kind("application/json; charset=utf-8"), Some(Kind::Json));
+        for unread in [
+            "",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/mixed",
+            "application/jsonp",
+            "video/mp4",
+        ] {
+            assert_eq!(kind(unread), None, "{unread}");
+        }
+        assert!(Kind::of(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn base64_of_the_largest_picture_fits_a_json_body() {
+        for picture in [0, 1, 2, 3, 10 * 1024 * 1024] {
+            let encoded = base64::encoded_len(picture, true).unwrap();
+            assert!(Kind::Json.body_limit(picture) >= encoded + ENVELOPE_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_query_is_read_as_strictly_as_a_form() {
+        assert!(draft_of_query("task=image-to-text&maxNewTokens=5&prompt=a%20red+one").is_ok());
+        for wrong in [
+            "colour=red",
+            "task=a&task=a",
+            "prompt=%ff",
+            "%ff=a",
+            "topK=x",
+        ] {
+            assert!(draft_of_query(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A submission as a JSON object: the picture as base64 or a data URI, or the key of an object that
+//! lies in the bucket already.
+
+use crate::error::{Problem, ProblemType};
+use crate::submit::Payload;
+use crate::upload::{Upload, UploadError};
+use crate::validate::{Draft, JobRequest, ParametersDraft, object_key};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonJob<'a> {
+    task: Option<String>,
+    model: Option<String>,
+    pool: Option<String>,
+    priority: Option<i64>,
+    parameters: Option<ParametersDraft>,
+    #[serde(borrow)]
+    data: Option<Text<'a>>,
+    key: Option<String>,
+    url: Option<IgnoredAny>,
+}
+
+/// A string that is copied only where it has escapes; serde borrows a `Cow` only if it is not
+/// directly inside an `Option`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Reads the body and decodes the picture, whose memory is charged as well.
+pub(super) async fn read(
+    upload: &Upload,
+    namespace: &str,
+    max_upload_bytes: usize,
+) -> Result<(JobRequest, Payload), Problem> {
+    let body = upload.collect().await?;
+    let JsonJob {
+        task,
+        model,
+        pool,
+        priority,
+        parameters,
+        data,
+        key,
+        url,
+    } = parse(&body)?;
+    if url.is_some() {
+        let detail = "`url`: a picture is not fetched from another server, which could be one that only the cluster reaches: send its bytes as `data`";
+        return Err(Problem::new(ProblemType::RemoteUrl, detail));
+    }
+    let draft = Draft {
+        task,
+        model,
+        pool,
+        priority,
+        parameters: parameters.unwrap_or_default(),
+    };
+    let request = draft.finish()?;
+    let payload = match (data, key) {
+        (Some(Text(data)), None) => {
+            upload.charge(data.len() / 4 * 3)?;
+            let bytes = decode(&data)?;
+            if bytes.len() > max_upload_bytes {
+                return Err(UploadError::TooLarge {
+                    limit: max_upload_bytes,
+                }
+                .into());
+            }
+            Payload::Picture(bytes)
+        }
+        (None, Some(key)) => {
+            object_key(namespace, &key)?;
+            Payload::Object { key }
+        }
+        (None, None) => {
+            let detail = "give the picture as `data` (base64 or a data URI), or as `key`, an object below data/<namespace>/ in the bucket";
+            return Err(Problem::new(ProblemType::MissingPicture, detail));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Problem::new(
+                ProblemType::InvalidField,
+                "`data` and `key` exclude each other: give one",
+            ));
+        }
+    };
+    Ok((request, payload))
+}
+
+fn parse(body: &Bytes) -> Result<JsonJob<'_>, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let job = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        let text = error.to_string();
+        let kind = match () {
+            () if !error.is_data() => ProblemType::MalformedRequest,
+            () if text.starts_with("unknown field") => ProblemType::UnknownField,
+            () if text.starts_with("duplicate field") => ProblemType::DuplicateField,
+            () => ProblemType::InvalidField,
+        };
+        Problem::new(
+            kind,
+            if path == "." {
+                text
+            } else {
+                format!("{path}: {text}")
+            },
+        )
+    })?;
+    reader
+        .end()
+        .map_err(|error| Problem::new(ProblemType::MalformedRequest, error.to_string()))?;
+    Ok(job)
+}
+
+fn decode(data: &str) -> Result<Bytes, Problem> {
+    let invalid = |why: String| Problem::new(ProblemType::InvalidField, format!("data: {why}"));
+    let encoded = match data.strip_prefix("data:") {
+        None => data,
+        Some(uri) => uri
+            .split_once(',')
+            .filter(|(head, _)| head.to_ascii_lowercase().ends_with(";base64"))
+            .map(|(_, encoded)| encoded)
+            .ok_or_else(|| invalid("a data URI must be data:<type>;base64,<base64>".to_owned()))?,
+    };
+    STANDARD
+        .decode(encoded)
+        .map(Bytes::from)
+        .map_err(|error| invalid(format!("not standard base64 on one line: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_comes_bare_or_as_a_data_uri() {
+        for good in [
+            "aGVsbG8=",
+            "data:image/png;base64,aGVsbG8=",
+            "data:;base64,aGVsbG8=",
+            "data:image/png;x=y;BASE64,aGVsbG8=",
+        ] {
+            assert_eq!(decode(good).unwrap(), "hello", "{good}");
+        }
+        for wrong in [
+            "aGVsbG8",
+            "aGVs\nbG8=",
+            "aGVsbG8_",
+            "data:image/png,aGVsbG8=",
+            "data:image/png;base64",
+            "data:",
+        ] {
+            assert!(decode(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(decode("").unwrap(), "");
+    }
+
+    #[test]
+    fn a_wrong_member_is_named_with_its_place() {
+        for (body, kind, named) in [
+            (&b"{"[..], ProblemType::MalformedRequest, "EOF"),
+            (b"", ProblemType::MalformedRequest, "EOF"),
+            (b"{} {}", ProblemType::MalformedRequest, "trailing"),
+            (
+                b"{\"task\":\"\xff\"}",
+                ProblemType::MalformedRequest,
+                "unicode",
+            ),
+            (b"[]", ProblemType::InvalidField, ""),
+            (b"{\"colour\":1}", ProblemType::UnknownField, "colour"),
+            (
+                b"{\"task\":\"a\",\"task\":\"b\"}",
+                ProblemType::DuplicateField,
+                "task",
+            ),
+            (b"{\"task\":1}", ProblemType::InvalidField, "task"),
+            (
+                b"{\"parameters\":{\"maxNewTokens\":1.5}}",
+                ProblemType::InvalidField,
+                "parameters.maxNewTokens",
+            ),
+            (
+                b"{\"parameters\":{\"numBeams\":1}}",
+                ProblemType::UnknownField,
+                "numBeams",
+            ),
+        ] {
+            let problem = parse(&Bytes::from_static(body)).err().unwrap();
+            assert_eq!(problem.kind, kind, "{problem:?}");
+            assert!(problem.detail.contains(named), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn escaped_slashes_are_as_good_as_plain_ones() {
+        let body = Bytes::from_static(br#"{"data":"\/9j\/"}"#);
+        let job = parse(&body).ok().unwrap();
+        assert_eq!(job.data.unwrap().0, "/9j/");
+    }
+}

@@ -1,0 +1,153 @@
+//! `POST /v1/jobs`: a picture becomes a job. `GET /v1/jobs/{id}`: how it fares.
+
+mod form;
+mod json;
+mod multipart;
+mod view;
+
+pub use view::JobView;
+
+use super::JOBS;
+use crate::app::AppState;
+use crate::error::{Problem, ProblemType};
+use crate::submit::{Submission, submit};
+use crate::validate::is_subdomain;
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse as _, Response};
+use fovea_crds::InferenceJob;
+use http::header::{LOCATION, RETRY_AFTER};
+use http::{HeaderMap, StatusCode};
+use kube::Api;
+use tokio::time::timeout;
+
+/// When a client should first ask for a new job's result, in seconds.
+const FIRST_LOOK_SECONDS: u32 = 1;
+/// Longest Idempotency-Key.
+const MAX_KEY_LENGTH: usize = 255;
+
+/// `POST /v1/jobs`
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let kind = form::Kind::of(&parts.headers);
+    let limit = kind
+        .as_ref()
+        .map_or(0, |kind| kind.body_limit(app.intake.max_upload_bytes));
+    // Holds the upload's share of memory till the job is made.
+    let upload = app.intake.open(&parts.headers, body, limit);
+    let made = async {
+        let idempotency_key = idempotency_key(&parts.headers)?;
+        let tenant = app.tenant();
+        let (request, payload) = form::read(
+            kind?,
+            &parts,
+            &upload,
+            &tenant.namespace,
+            app.intake.max_upload_bytes,
+        )
+        .await?;
+        let submission = Submission {
+            request,
+            payload,
+            idempotency_key,
+        };
+        submit(&app, &tenant, submission).await
+    };
+    match made.await {
+        Ok(job) => {
+            let view = JobView::of(&job);
+            let headers = [
+                (LOCATION, format!("{JOBS}/{}", view.id)),
+                (RETRY_AFTER, FIRST_LOOK_SECONDS.to_string()),
+            ];
+            Ok((StatusCode::ACCEPTED, headers, Json(view)).into_response())
+        }
+        Err(problem) => {
+            upload.discard_rest().await;
+            Err(problem)
+        }
+    }
+}
+
+/// `GET /v1/jobs/{id}`: read from the API server, so that a job is there as soon as it was answered.
+pub(crate) async fn read(
+    State(app): State<AppState>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<JobView>, Problem> {
+    let unknown = || {
+        Problem::new(
+            ProblemType::NoSuchJob,
+            "no job has this id, or it has expired",
+        )
+    };
+    // What is no object's name is not put into a path of the API server's.
+    let id = id
+        .ok()
+        .map(|Path(id)| id)
+        .filter(|id| is_subdomain(id))
+        .ok_or_else(unknown)?;
+    let jobs: Api<InferenceJob> = Api::namespaced(app.client.clone(), &app.tenant().namespace);
+    let unavailable = |why: String| {
+        Problem::new(
+            ProblemType::ClusterUnavailable,
+            "the cluster could not be reached: ask again",
+        )
+        .caused_by(why)
+        .retry_after(2)
+    };
+    let found = timeout(app.config.timeouts.kube(), jobs.get_opt(&id))
+        .await
+        .map_err(|_| unavailable("no answer in time".to_owned()))?
+        .map_err(|error| unavailable(error.to_string()))?;
+    found.map(|job| Json(JobView::of(&job))).ok_or_else(unknown)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let malformed = |why: &str| {
+        Problem::new(
+            ProblemType::MalformedRequest,
+            format!("Idempotency-Key: {why}"),
+        )
+    };
+    let Some(key) = keys.next() else {
+        return Ok(None);
+    };
+    if keys.next().is_some() {
+        return Err(malformed("send it once"));
+    }
+    let key = key.as_bytes();
+    if key.is_empty() || key.len() > MAX_KEY_LENGTH || !key.iter().all(|b| (0x20..0x7f).contains(b))
+    {
+        return Err(malformed("1 to 255 printable ASCII characters"));
+    }
+    Ok(Some(String::from_utf8_lossy(key).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn an_idempotency_key_is_short_printable_and_given_once() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(idempotency_key(&headers).unwrap(), None);
+        headers.insert("idempotency-key", HeaderValue::from_static("order 7/a"));
+        assert_eq!(
+            idempotency_key(&headers).unwrap().as_deref(),
+            Some("order 7/a")
+        );
+        headers.append("idempotency-key", HeaderValue::from_static("order 8"));
+        assert!(idempotency_key(&headers).is_err());
+        for wrong in [&b""[..], b"a\tb", b"\xff", &[b'a'; 256]] {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", HeaderValue::from_bytes(wrong).unwrap());
+            assert!(idempotency_key(&headers).is_err(), "{wrong:?}");
+        }
+    }
+}

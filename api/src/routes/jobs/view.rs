@@ -1,0 +1,170 @@
+//! A job as the API shows it. Every member is always there, null where there is nothing to tell.
+
+use fovea_crds::{
+    Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Task, Timings, conditions,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+/// A job as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    /// The `InferenceJob`'s name.
+    pub id: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What is done.
+    pub task: Task,
+    /// The model that did it, or the one that was asked for.
+    pub model: Option<String>,
+    /// How far it has come.
+    pub phase: Phase,
+    /// When it was made.
+    pub created_at: Option<Time>,
+    /// When its first attempt began.
+    pub started_at: Option<Time>,
+    /// When it ended.
+    pub completed_at: Option<Time>,
+    /// Attempts begun so far.
+    pub attempts: u32,
+    /// What came out: `{caption}`, `{predictions}` or `{detections}`.
+    pub result: Option<JobResult>,
+    /// Why nothing came out.
+    pub failure: Option<Failure>,
+    /// Where the last attempt's time went.
+    pub timings: Option<Timings>,
+    /// All of it in a sentence.
+    pub message: String,
+}
+
+impl JobView {
+    /// Shows `job`.
+    pub fn of(job: &InferenceJob) -> Self {
+        let nothing = InferenceJobStatus::default();
+        let status = job.status.as_ref().unwrap_or(&nothing);
+        let served = status.model.as_ref().map(|model| model.name.clone());
+        Self {
+            id: job.name_any(),
+            namespace: job.namespace().unwrap_or_default(),
+            task: job.spec.task,
+            model: served.or_else(|| job.spec.model.clone()),
+            phase: status.phase,
+            created_at: job.creation_timestamp(),
+            started_at: status.start_time.clone(),
+            completed_at: status.completion_time.clone(),
+            attempts: status.attempts,
+            result: status.result.clone(),
+            failure: status.failure.clone(),
+            timings: status.timings,
+            message: message(job, status),
+        }
+    }
+}
+
+fn message(job: &InferenceJob, status: &InferenceJobStatus) -> String {
+    let told = |kind: &str| {
+        let holds = |condition: &&_| {
+            let condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition = condition;
+            condition.type_ == kind && condition.status == "False" && !condition.message.is_empty()
+        };
+        status
+            .conditions
+            .iter()
+            .find(holds)
+            .map(|condition| condition.message.clone())
+    };
+    match status.phase {
+        Phase::Succeeded => "The job is done.".to_owned(),
+        Phase::Cancelled => "The job was cancelled.".to_owned(),
+        Phase::Failed => status.failure.as_ref().map_or_else(
+            || "The job failed.".to_owned(),
+            |failure| format!("The job failed: {}", failure.message),
+        ),
+        Phase::Pending | Phase::Running if job.spec.cancel => {
+            "The job is being cancelled.".to_owned()
+        }
+        Phase::Running => "A runner works on the job.".to_owned(),
+        Phase::Pending if job.spec.suspend => "The job is suspended.".to_owned(),
+        Phase::Pending => match (
+            &status.next_attempt_time,
+            told(conditions::ACCEPTED).or_else(|| told(conditions::SCHEDULED)),
+        ) {
+            (Some(at), _) if status.attempts > 0 => format!(
+                "Attempt {} failed; the next one begins at {}.",
+                status.attempts, at.0
+            ),
+            (_, Some(why)) => format!("The job waits: {why}"),
+            (_, None) => "The job waits for its turn.".to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fovea_crds::{InferenceJobSpec, Input};
+    use serde_json::{Value, json};
+
+    fn job(status: Value) -> InferenceJob {
+        let mut job = InferenceJob::new(
+            "7",
+            InferenceJobSpec::new(Task::ImageToText, Input::Object { key: "a".into() }),
+        );
+        job.metadata.namespace = Some("ns".into());
+        job.status = Some(serde_json::from_value(status).unwrap());
+        job
+    }
+
+    #[test]
+    fn every_member_is_there_before_anything_has_happened() {
+        let mut new = job(json!({}));
+        new.status = None;
+        assert_eq!(
+            serde_json::to_value(JobView::of(&new)).unwrap(),
+            json!({
+                "id": "7", "namespace": "ns", "task": "image-to-text", "model": null, "phase": "Pending",
+                "createdAt": null, "startedAt": null, "completedAt": null, "attempts": 0,
+                "result": null, "failure": null, "timings": null, "message": "The job waits for its turn.",
+            })
+        );
+    }
+
+    #[test]
+    fn a_result_is_shown_in_its_task_s_form() {
+        let done = job(
+            json!({"phase": "Succeeded", "attempts": 1, "result": {"caption": "a red circle"}, "model": {"name": "blip", "revision": "r"}}),
+        );
+        let view = serde_json::to_value(JobView::of(&done)).unwrap();
+        assert_eq!(view["result"], json!({"caption": "a red circle"}));
+        assert_eq!(view["model"], "blip");
+    }
+
+    #[test]
+    fn the_sentence_says_what_the_job_waits_for() {
+        let condition = |kind: &str, message: &str| json!({"type": kind, "status": "False", "reason": "R", "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        for (status, sentence) in [
+            (json!({"phase": "Running"}), "A runner works on the job."),
+            (
+                json!({"phase": "Failed", "failure": {"reason": "InvalidPicture", "message": "no JPEG", "retryable": false}}),
+                "The job failed: no JPEG",
+            ),
+            (
+                json!({"conditions": [condition("Scheduled", "no runner is ready")]}),
+                "The job waits: no runner is ready",
+            ),
+            (
+                json!({"attempts": 2, "nextAttemptTime": "2026-01-01T00:00:00Z"}),
+                "Attempt 2 failed; the next one begins at 2026-01-01T00:00:00Z.",
+            ),
+        ] {
+            assert_eq!(JobView::of(&job(status)).message, sentence);
+        }
+        let mut held = job(json!({}));
+        held.spec.suspend = true;
+        assert_eq!(JobView::of(&held).message, "The job is suspended.");
+        held.spec.cancel = true;
+        assert_eq!(JobView::of(&held).message, "The job is being cancelled.");
+    }
+}

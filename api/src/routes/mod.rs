@@ -1,0 +1,32 @@
+//! What is served, one file a family.
+
+pub(crate) mod health;
+pub mod jobs;
+
+use crate::error::{Problem, ProblemType};
+use http::{Method, Uri};
+
+/// Path of all jobs.
+pub(crate) const JOBS: &str = "/v1/jobs";
+/// Path of one job.
+pub(crate) const JOB: &str = "/v1/jobs/{id}";
+
+/// Most of a client's path that is repeated to it.
+const MAX_ECHO: usize = 200;
+
+pub(crate) async fn no_such_route(uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(MAX_ECHO).collect();
+    Problem::new(
+        ProblemType::NoSuchRoute,
+        format!("nothing is served under {path}: jobs are under {JOBS}"),
+    )
+}
+
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(MAX_ECHO).collect();
+    let method: String = method.as_str().chars().take(MAX_ECHO).collect();
+    Problem::new(
+        ProblemType::MethodNotAllowed,
+        format!("{path} does not know {method}: the Allow header names what it knows"),
+    )
+}

@@ -1,0 +1,158 @@
+//! Rule 2, done: the create is the commit, and a create whose answer was lost is settled before the
+//! client is answered.
+
+use super::decide::{Failure, Owner, Refusal, classify, owner};
+use super::fingerprint::{Fingerprint, Naming, Source};
+use super::manifest;
+use crate::validate::JobRequest;
+use fovea_crds::InferenceJob;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// Names that one Idempotency-Key may use up; each but the last is a tombstone.
+pub const COMMIT_GENERATIONS: u8 = 8;
+/// Creates under one name that is taken when created and gone when read.
+const MAX_RACES: u8 = 3;
+/// Pauses between tries to settle.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a job was not created, or is not known to be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    /// A definite answer: no job.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Another request's name.
+    #[error(
+        "the Idempotency-Key was used for a different request: repeat the first one as it was, or use a new key"
+    )]
+    KeyReused,
+    /// All names of an Idempotency-Key are tombstones.
+    #[error("the Idempotency-Key has been used for too many requests that failed: use a new one")]
+    KeySpent,
+    /// Definitely no job, for want of a cluster.
+    #[error("the cluster could not be reached: {0}")]
+    Unavailable(String),
+    /// The create's answer was lost and the name is barred since: definitely no job.
+    #[error("the answer to the create was lost, the job is barred: {0}")]
+    Barred(String),
+    /// Neither could be had in time.
+    #[error("whether the job {name} was created is unknown: {cause}")]
+    Unknown { name: String, cause: String },
+}
+
+/// One request's way to its job.
+pub(crate) struct Commit<'a> {
+    pub(crate) jobs: &'a Api<InferenceJob>,
+    pub(crate) naming: &'a Naming,
+    pub(crate) request: &'a JobRequest,
+    pub(crate) source: &'a Source,
+    pub(crate) fingerprint: &'a Fingerprint,
+    /// Bound on one request to the API server.
+    pub(crate) request_timeout: Duration,
+    /// Bound on settling as a whole.
+    pub(crate) settle_timeout: Duration,
+}
+
+impl Commit<'_> {
+    /// Creates the job, or finds it created.
+    pub(crate) async fn run(&self) -> Result<InferenceJob, CommitError> {
+        let generations = match self.naming {
+            Naming::Random => 1,
+            Naming::Keyed { .. } => COMMIT_GENERATIONS,
+        };
+        for generation in 0..generations {
+            if let Some(job) = self.under(&self.naming.name(generation)).await? {
+                return Ok(job);
+            }
+        }
+        Err(CommitError::KeySpent)
+    }
+
+    /// `None`: the name is a tombstone's.
+    async fn under(&self, name: &str) -> Result<Option<InferenceJob>, CommitError> {
+        let job = manifest::job(name, self.request, self.source, self.fingerprint);
+        for _ in 0..MAX_RACES {
+            match self.create(&job).await {
+                Ok(created) => return Ok(Some(created)),
+                Err(Failure::Refused(refusal)) => return Err(refusal.into()),
+                Err(Failure::NotSent(cause)) => return Err(CommitError::Unavailable(cause)),
+                Err(Failure::Lost(cause)) => return self.settle(job, cause).await.map(Some),
+                Err(Failure::Exists) => {}
+            }
+            // Taken before this request: by an equal one, a tombstone or another.
+            match self.read(name).await.map_err(CommitError::Unavailable)? {
+                None => {}
+                Some(existing) => match owner(existing, self.fingerprint) {
+                    Owner::Ours(job) => return Ok(Some(*job)),
+                    Owner::Tombstone => return Ok(None),
+                    Owner::Other => return Err(CommitError::KeyReused),
+                },
+            }
+        }
+        Err(CommitError::Unavailable(
+            "the job's name comes and goes".to_owned(),
+        ))
+    }
+
+    /// Finds out whether the lost create has landed, by taking its name.
+    async fn settle(&self, job: InferenceJob, cause: String) -> Result<InferenceJob, CommitError> {
+        let name = job.name_any();
+        tracing::warn!(
+            job = name,
+            cause,
+            "the answer to a create was lost, settling"
+        );
+        let tombstone = manifest::tombstone(job);
+        match timeout(self.settle_timeout, self.take(&name, &tombstone)).await {
+            Ok(Owner::Ours(job)) => Ok(*job),
+            Ok(Owner::Tombstone) => Err(CommitError::Barred(cause)),
+            Ok(Owner::Other) => Err(CommitError::KeyReused),
+            Err(_) => Err(CommitError::Unknown { name, cause }),
+        }
+    }
+
+    /// Tries for as long as it is let to put the tombstone, and tells what lies under the name.
+    async fn take(&self, name: &str, tombstone: &InferenceJob) -> Owner {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let found = match self.create(tombstone).await {
+                Ok(_) => return Owner::Tombstone,
+                // A refusal comes before the look at the name: the quota that the lost create has
+                // used up, say. Only what lies under the name tells.
+                Err(Failure::Exists | Failure::Refused(_)) => self.read(name).await.ok().flatten(),
+                Err(Failure::NotSent(_) | Failure::Lost(_)) => None,
+            };
+            if let Some(existing) = found {
+                return owner(existing, self.fingerprint);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn create(&self, job: &InferenceJob) -> Result<InferenceJob, Failure> {
+        match timeout(
+            self.request_timeout,
+            self.jobs.create(&PostParams::default(), job),
+        )
+        .await
+        {
+            Ok(Ok(created)) => Ok(created),
+            Ok(Err(error)) => Err(classify(&error)),
+            Err(_) => Err(Failure::Lost("no answer in time".to_owned())),
+        }
+    }
+
+    /// A read without a resourceVersion: the API server answers it as of now.
+    async fn read(&self, name: &str) -> Result<Option<InferenceJob>, String> {
+        match timeout(self.request_timeout, self.jobs.get_opt(name)).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer in time".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What makes two requests the same, and which name they get.
+
+use crate::validate::JobRequest;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+/// Where a request's picture lies; its JSON is part of the fingerprint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Source {
+    /// Uploaded with the request.
+    Upload {
+        /// The picture's digest.
+        sha256: String,
+    },
+    /// The user's own object.
+    Object {
+        /// Below `data/<namespace>/`.
+        key: String,
+    },
+}
+
+/// A digest over all that a client asked for: equal for equal requests in whichever of the three
+/// forms they came, different for all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(String);
+
+impl Fingerprint {
+    pub(crate) fn of(request: &JobRequest, source: &Source) -> Result<Self, serde_json::Error> {
+        // serde writes a struct's fields in their order of declaration, so this JSON is canonical.
+        let canonical = serde_json::to_vec(&("fovea.dev/v1alpha1", request, source))?;
+        Ok(Self(hex::encode(Sha256::digest(canonical))))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How a job's name is chosen before anything is stored.
+#[derive(Clone, Debug)]
+pub(crate) enum Naming {
+    /// No promise: a random name.
+    Random,
+    /// The same for the same user's same Idempotency-Key.
+    Keyed {
+        namespace: String,
+        user: String,
+        key: String,
+    },
+}
+
+impl Naming {
+    /// The name of the `generation`-th try. The next generation is used only where the one before
+    /// is a tombstone, whose request was answered with an error: a repeated request gets a new job.
+    pub(crate) fn name(&self, generation: u8) -> String {
+        let uuid = match self {
+            Self::Random => Uuid::new_v4(),
+            Self::Keyed {
+                namespace,
+                user,
+                key,
+            } => {
+                let mut hash = Sha256::new();
+                // Lengths first, so that no two lists of texts run together into the same bytes.
+                for part in ["fovea.dev/job", namespace, user, key] {
+                    hash.update((part.len() as u64).to_be_bytes());
+                    hash.update(part);
+                }
+                hash.update([generation]);
+                let digest: [u8; 32] = hash.finalize().into();
+                let mut bytes = [0; 16];
+                bytes.copy_from_slice(&digest[..16]);
+                Uuid::new_v8(bytes)
+            }
+        };
+        uuid.hyphenated().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::Draft;
+    use std::collections::HashSet;
+
+    fn keyed(namespace: &str, user: &str, key: &str) -> Naming {
+        Naming::Keyed {
+            namespace: namespace.into(),
+            user: user.into(),
+            key: key.into(),
+        }
+    }
+
+    #[test]
+    fn a_key_names_the_same_job_for_the_same_user_only() {
+        assert_eq!(keyed("a", "b", "c").name(0), keyed("a", "b", "c").name(0));
+        let names: HashSet<_> = [
+            ("a", "b", "c"),
+            ("ab", "", "c"),
+            ("a", "bc", ""),
+            ("", "ab", "c"),
+            ("a", "b", "C"),
+        ]
+        .iter()
+        .flat_map(|(n, u, k)| [keyed(n, u, k).name(0), keyed(n, u, k).name(1)])
+        .collect();
+        assert_eq!(names.len(), 10);
+    }
+
+    #[test]
+    fn the_name_of_a_key_never_changes_between_releases() {
+        assert_eq!(
+            keyed("default", "anonymous", "order-7").name(0),
+            "PLACEHOLDER"
+        );
+    }
+
+    #[test]
+    fn names_are_lower_case_uuids_that_say_how_they_were_made() {
+        for (naming, version) in [(Naming::Random, 4), (keyed("a", "b", "c"), 8)] {
+            let name = naming.name(0);
+            let uuid = Uuid::parse_str(&name).unwrap();
+            assert_eq!(uuid.get_version_num(), version);
+            assert_eq!(uuid.hyphenated().to_string(), name);
+        }
+        assert_ne!(Naming::Random.name(0), Naming::Random.name(0));
+    }
+
+    #[test]
+    fn every_part_of_a_request_is_in_its_fingerprint() {
+        let upload = |digest: &str| Source::Upload {
+            sha256: digest.into(),
+        };
+        let request = |fields: &[(&str, &str)]| {
+            let mut draft = Draft::default();
+            for (name, value) in fields {
+                draft.set(name, (*value).into()).unwrap();
+            }
+            draft.finish().unwrap()
+        };
+        let of = |fields: &[(&str, &str)], source: &Source| {
+            Fingerprint::of(&request(fields), source).unwrap().0
+        };
+        assert_eq!(
+            of(&[], &upload("a")),
+            of(
+                &[("task", "image-to-text"), ("priority", "0")],
+                &upload("a")
+            )
+        );
+        let different: HashSet<_> = [
+            of(&[], &upload("a")),
+            of(&[], &upload("b")),
+            of(&[], &Source::Object { key: "a".into() }),
+            of(&[("task", "image-classification")], &upload("a")),
+            of(&[("model", "blip")], &upload("a")),
+            of(&[("pool", "p")], &upload("a")),
+            of(&[("pool", "n/p")], &upload("a")),
+            of(&[("priority", "1")], &upload("a")),
+            of(&[("prompt", "a")], &upload("a")),
+            of(&[("maxNewTokens", "5")], &upload("a")),
+        ]
+        .into();
+        assert_eq!(different.len(), 10);
+    }
+}

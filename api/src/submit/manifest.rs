@@ -1,0 +1,81 @@
+//! The object that a submission creates.
+
+use super::fingerprint::{Fingerprint, Source};
+use crate::validate::JobRequest;
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// What the API marks its jobs with.
+pub mod labels {
+    /// Who made the job.
+    pub const CREATED_BY: &str = "fovea.dev/created-by";
+    /// The value of [`CREATED_BY`] on every job made here: such jobs are the first to go where
+    /// finished jobs are too many.
+    pub const API: &str = "api";
+}
+
+/// What the API remembers with its jobs.
+pub mod annotations {
+    /// SHA-256 over what was asked for: tells a repeated request from another one.
+    pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
+    /// On an object that only bars its name, for a create whose answer was lost: the request was
+    /// answered with an error and must not run.
+    pub const TOMBSTONE: &str = "fovea.dev/tombstone";
+}
+
+/// How long a finished job made here is kept: a day, in seconds.
+const TTL_SECONDS: u32 = 24 * 60 * 60;
+
+/// The job under `name`.
+pub(crate) fn job(
+    name: &str,
+    request: &JobRequest,
+    source: &Source,
+    fingerprint: &Fingerprint,
+) -> InferenceJob {
+    let input = match source.clone() {
+        Source::Upload { sha256 } => Input::Upload { sha256 },
+        Source::Object { key } => Input::Object { key },
+    };
+    let JobRequest {
+        task,
+        model,
+        pool,
+        priority,
+        parameters,
+    } = request.clone();
+    let spec = InferenceJobSpec {
+        model,
+        pool_ref: pool,
+        priority,
+        parameters,
+        ttl_seconds_after_finished: Some(TTL_SECONDS),
+        ..InferenceJobSpec::new(task, input)
+    };
+    InferenceJob {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(labels::CREATED_BY.to_owned(), labels::API.to_owned())].into()),
+            annotations: Some(
+                [(
+                    annotations::FINGERPRINT.to_owned(),
+                    fingerprint.as_str().to_owned(),
+                )]
+                .into(),
+            ),
+            ..ObjectMeta::default()
+        },
+        spec,
+        status: None,
+    }
+}
+
+/// The same as cancelled from the first moment: it takes the name and never runs.
+pub(crate) fn tombstone(mut job: InferenceJob) -> InferenceJob {
+    job.spec.cancel = true;
+    job.metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(annotations::TOMBSTONE.to_owned(), "true".to_owned());
+    job
+}

@@ -1,0 +1,147 @@
+//! From an accepted request to a committed job: digest, picture into the store, then the create.
+
+mod commit;
+mod decide;
+mod fingerprint;
+mod manifest;
+
+pub use commit::COMMIT_GENERATIONS;
+pub use manifest::{annotations, labels};
+
+use crate::App;
+use crate::error::{Problem, ProblemType};
+use crate::kubernetes::NamespaceError;
+use crate::validate::{JobRequest, Picture, inspect};
+use bytes::Bytes;
+use commit::{Commit, CommitError};
+use fingerprint::{Fingerprint, Naming, Source};
+use fovea_crds::InferenceJob;
+use fovea_store::{ObjectKey, Sha256, StoreError};
+use kube::Api;
+
+/// Who asks, and where the job will be.
+#[derive(Clone, Debug)]
+pub(crate) struct Tenant {
+    pub(crate) namespace: String,
+    pub(crate) user: String,
+}
+
+/// A request as it was accepted.
+pub(crate) struct Submission {
+    pub(crate) request: JobRequest,
+    pub(crate) payload: Payload,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// The picture, or where it lies already.
+pub(crate) enum Payload {
+    Picture(Bytes),
+    Object { key: String },
+}
+
+/// Makes the job, or finds it made by an equal request under the same Idempotency-Key.
+pub(crate) async fn submit(
+    app: &App,
+    tenant: &Tenant,
+    submission: Submission,
+) -> Result<InferenceJob, Problem> {
+    let Submission {
+        request,
+        payload,
+        idempotency_key,
+    } = submission;
+    let source = match payload {
+        Payload::Object { key } => Source::Object { key },
+        Payload::Picture(bytes) => store(app, tenant, bytes).await?,
+    };
+    let fingerprint = Fingerprint::of(&request, &source).map_err(Problem::internal)?;
+    let naming = match idempotency_key {
+        None => Naming::Random,
+        Some(key) => Naming::Keyed {
+            namespace: tenant.namespace.clone(),
+            user: tenant.user.clone(),
+            key,
+        },
+    };
+    let commit = Commit {
+        jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
+        naming: &naming,
+        request: &request,
+        source: &source,
+        fingerprint: &fingerprint,
+        request_timeout: app.config.timeouts.kube(),
+        settle_timeout: app.config.timeouts.settle(),
+    };
+    Ok(commit.run().await?)
+}
+
+/// Looks at a picture and puts it under its content address.
+async fn store(app: &App, tenant: &Tenant, bytes: Bytes) -> Result<Source, Problem> {
+    let max_pixels = app.config.limits.max_pixels;
+    // Hashing ten megabytes takes tens of milliseconds: not on the threads that serve others.
+    let looked = tokio::task::spawn_blocking(move || {
+        let picture = inspect(&bytes, max_pixels);
+        picture.map(|picture| (picture, Sha256::of(&bytes), bytes))
+    });
+    let (Picture { format, .. }, sha256, bytes) = match looked.await {
+        Ok(looked) => looked?,
+        // The header reader panicked, which is a defect of a decoder that a hostile picture found.
+        Err(error) => {
+            let detail = "the picture's header cannot be read";
+            return Err(Problem::new(ProblemType::NotAPicture, detail).caused_by(error));
+        }
+    };
+    let uid = app.namespaces.uid(&tenant.namespace).await?;
+    let key = ObjectKey::upload(&tenant.namespace, &uid, &sha256).map_err(Problem::internal)?;
+    app.store.put(&key, bytes, format.to_mime_type()).await?;
+    Ok(Source::Upload {
+        sha256: sha256.to_string(),
+    })
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        let text = error.to_string();
+        match error {
+            CommitError::Refused(refusal) => refusal.into(),
+            CommitError::KeyReused | CommitError::KeySpent => Self::new(ProblemType::IdempotencyKeyReused, text),
+            CommitError::Unavailable(_) | CommitError::Barred(_) => Self::new(
+                ProblemType::ClusterUnavailable,
+                "the job was not created and will not run: send the request again",
+            )
+            .caused_by(text)
+            .retry_after(2),
+            CommitError::Unknown { name, .. } => Self::new(
+                ProblemType::OutcomeUnknown,
+                "the cluster went away while the job was being created: it exists if its Location says so; a request repeated with the same Idempotency-Key cannot make it twice",
+            )
+            .caused_by(text)
+            .located(format!("/v1/jobs/{name}"))
+            .retry_after(5),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let detail =
+            "the picture could not be stored, and no job was created: send the request again";
+        Self::new(ProblemType::StoreUnavailable, detail)
+            .caused_by(error)
+            .retry_after(2)
+    }
+}
+
+impl From<NamespaceError> for Problem {
+    fn from(error: NamespaceError) -> Self {
+        match error {
+            NamespaceError::Missing(_) => Self::internal(error),
+            NamespaceError::Unavailable(..) => Self::new(
+                ProblemType::ClusterUnavailable,
+                "the cluster could not be reached, and no job was created: send the request again",
+            )
+            .caused_by(error)
+            .retry_after(2),
+        }
+    }
+}

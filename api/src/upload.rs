@@ -1,0 +1,254 @@
+//! Reading a request's body within bounds: bytes of this one, bytes of all under way, time.
+//!
+//! Memory is charged as bytes arrive, not as they are announced, so that a slow client holds no
+//! more of the budget than what it has sent. A body whose length is not announced may take twice
+//! what it is charged while its buffer grows.
+
+use crate::config::{LimitsConfig, TimeoutsConfig};
+use crate::error::{Problem, ProblemType};
+use axum::body::{Body, BodyDataStream};
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// What is read and thrown away after an early refusal, so that a client that sends all before it
+/// listens gets the answer and not a reset connection.
+const DRAIN_BYTES: usize = 32 * 1024 * 1024;
+/// And for how long.
+const DRAIN_TIME: Duration = Duration::from_secs(3);
+
+/// Why a body was not read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UploadError {
+    #[error("the upload is larger than {limit} bytes: send a smaller picture")]
+    TooLarge { limit: usize },
+    #[error("the service holds as many uploads as it has memory for: try again in a moment")]
+    Overloaded,
+    #[error("no byte of the body arrived for {} s, or the whole did not arrive within {} s", idle.as_secs_f32(), whole.as_secs_f32())]
+    TooSlow { idle: Duration, whole: Duration },
+    #[error("the connection broke before the body was whole: {0}")]
+    Broken(String),
+}
+
+impl From<UploadError> for Problem {
+    fn from(error: UploadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            UploadError::TooLarge { .. } => Self::new(ProblemType::TooLarge, detail),
+            UploadError::Overloaded => Self::new(ProblemType::Overloaded, detail).retry_after(1),
+            UploadError::TooSlow { .. } => Self::new(ProblemType::BodyTimeout, detail),
+            UploadError::Broken(_) => Self::new(ProblemType::MalformedRequest, detail),
+        }
+    }
+}
+
+/// The bounds that all uploads share.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    memory: Arc<Semaphore>,
+    pub(crate) max_upload_bytes: usize,
+    idle: Duration,
+    whole: Duration,
+}
+
+impl Intake {
+    pub(crate) fn new(limits: &LimitsConfig, timeouts: &TimeoutsConfig) -> Self {
+        Self {
+            memory: Arc::new(Semaphore::new(
+                limits.upload_memory_bytes.min(Semaphore::MAX_PERMITS),
+            )),
+            max_upload_bytes: limits.max_upload_bytes,
+            idle: Duration::from_millis(timeouts.body_idle_timeout_ms),
+            whole: Duration::from_millis(timeouts.body_timeout_ms),
+        }
+    }
+
+    /// Takes a request's body in hand; at most `limit` bytes of it will be read.
+    pub(crate) fn open(&self, headers: &HeaderMap, body: Body, limit: usize) -> Upload {
+        let announced = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        Upload {
+            shared: Arc::new(Shared {
+                body: tokio::sync::Mutex::new(body.into_data_stream()),
+                charge: Mutex::new(Charge {
+                    bytes: 0,
+                    permit: None,
+                    fault: None,
+                }),
+                memory: Arc::clone(&self.memory),
+            }),
+            limit,
+            announced,
+            waits_for_continue: headers.contains_key(EXPECT),
+            idle: self.idle,
+            whole: self.whole,
+        }
+    }
+}
+
+/// One body. Its memory is given back when this is dropped.
+pub(crate) struct Upload {
+    shared: Arc<Shared>,
+    limit: usize,
+    announced: Option<usize>,
+    waits_for_continue: bool,
+    idle: Duration,
+    whole: Duration,
+}
+
+struct Shared {
+    body: tokio::sync::Mutex<BodyDataStream>,
+    charge: Mutex<Charge>,
+    memory: Arc<Semaphore>,
+}
+
+/// What a [`Upload::stream`] is made of.
+struct Reader {
+    shared: Arc<Shared>,
+    limit: usize,
+    idle: Duration,
+    whole: Duration,
+    deadline: Instant,
+    refused: Option<UploadError>,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<Bytes, UploadError>> {
+        if let Some(error) = self.refused.take() {
+            return Some(Err(error));
+        }
+        let (idle, whole) = (self.idle, self.whole);
+        let mut body = self.shared.body.lock().await;
+        let wait = self.deadline.min(Instant::now() + idle);
+        match tokio::time::timeout_at(wait, body.next()).await {
+            Err(_) => Some(Err(UploadError::TooSlow { idle, whole })),
+            Ok(None) => None,
+            Ok(Some(Err(error))) => Some(Err(UploadError::Broken(error.to_string()))),
+            Ok(Some(Ok(piece))) => Some(self.shared.take(piece.len(), self.limit).map(|()| piece)),
+        }
+    }
+}
+
+struct Charge {
+    bytes: usize,
+    permit: Option<OwnedSemaphorePermit>,
+    fault: Option<UploadError>,
+}
+
+impl Upload {
+    /// The body in pieces, bounded. The first error is its last item and is kept as
+    /// [`Self::fault`], for readers in between that change errors.
+    pub(crate) fn stream(&self) -> impl Stream<Item = Result<Bytes, UploadError>> + Send + use<> {
+        let reader = Reader {
+            shared: Arc::clone(&self.shared),
+            limit: self.limit,
+            idle: self.idle,
+            whole: self.whole,
+            deadline: Instant::now() + self.whole,
+            refused: self.refuse_early(),
+        };
+        futures::stream::unfold(Some(reader), |reader| async move {
+            let mut reader = reader?;
+            let piece = reader.next().await?;
+            if let Err(error) = &piece {
+                reader.shared.charge().fault = Some(error.clone());
+            }
+            let reader = piece.is_ok().then_some(reader);
+            Some((piece, reader))
+        })
+    }
+
+    /// The whole body in one piece.
+    pub(crate) async fn collect(&self) -> Result<Bytes, UploadError> {
+        let mut pieces = std::pin::pin!(self.stream());
+        // Untouched pages cost nothing, so what is announced may be reserved.
+        let mut whole = BytesMut::with_capacity(self.announced.unwrap_or(0).min(self.limit));
+        while let Some(piece) = pieces.next().await {
+            whole.extend_from_slice(&piece?);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Charges memory for something derived from the body, such as its decoded form.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), UploadError> {
+        self.shared.reserve(bytes)
+    }
+
+    /// What ended the reading early, if anything did.
+    pub(crate) fn fault(&self) -> Option<UploadError> {
+        self.shared.charge().fault.clone()
+    }
+
+    /// After a refusal: reads on and throws away, within bounds. A client that waits for leave to
+    /// send is not given it, one that was too slow no more time.
+    pub(crate) async fn discard_rest(&self) {
+        {
+            let mut charge = self.shared.charge();
+            charge.permit = None;
+            let slow = matches!(
+                charge.fault,
+                Some(UploadError::TooSlow { .. } | UploadError::Broken(_))
+            );
+            if slow || (self.waits_for_continue && charge.bytes == 0) {
+                return;
+            }
+        }
+        let drained = async {
+            let mut body = self.shared.body.lock().await;
+            let mut seen = 0;
+            while let Some(Ok(bytes)) = body.next().await {
+                seen += bytes.len();
+                if seen > DRAIN_BYTES {
+                    break;
+                }
+            }
+        };
+        // Running out of time is as good as reading all of it: the answer is sent next.
+        let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+    }
+
+    /// What the announced length alone decides.
+    fn refuse_early(&self) -> Option<UploadError> {
+        let announced = self.announced?;
+        if announced > self.limit {
+            return Some(UploadError::TooLarge { limit: self.limit });
+        }
+        (announced > self.shared.memory.available_permits()).then_some(UploadError::Overloaded)
+    }
+}
+
+impl Shared {
+    fn charge(&self) -> std::sync::MutexGuard<'_, Charge> {
+        self.charge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, bytes: usize, limit: usize) -> Result<(), UploadError> {
+        let seen = {
+            let mut charge = self.charge();
+            charge.bytes += bytes;
+            charge.bytes
+        };
+        if seen > limit {
+            return Err(UploadError::TooLarge { limit });
+        }
+        self.reserve(bytes)
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<(), UploadError> {
+        let count = u32::try_from(bytes).map_err(|_| UploadError::Overloaded)?;
+        let permit = Arc::clone(&self.memory)
+            .try_acquire_many_owned(count)
+            .map_err(|_| UploadError::Overloaded)?;
+        match &mut self.charge().permit {
+            Some(held) => held.merge(permit),
+            none => *none = Some(permit),
+        }
+        Ok(())
+    }
+}

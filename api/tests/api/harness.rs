@@ -1,0 +1,244 @@
+//! What a test stands on: the shared cluster and store, and one API process with its own namespace.
+
+use anyhow::Context as _;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use fovea_crds::InferenceJob;
+use fovea_dev::{ControlPlane, Minio, Process, Program, TempNamespace, eventually};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::runtime::{conditions, wait::await_condition};
+use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const BUCKET: &str = "fovea";
+
+/// The API as a client meets it.
+pub(crate) struct Service {
+    pub(crate) base: String,
+    pub(crate) address: String,
+    pub(crate) http: reqwest::Client,
+    pub(crate) jobs: Api<InferenceJob>,
+    pub(crate) cluster: Client,
+    pub(crate) namespace: TempNamespace,
+    pub(crate) process: Process,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+/// Where the API finds its surroundings.
+pub(crate) struct Surroundings {
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) s3_endpoint: String,
+    pub(crate) s3_keys: (String, String),
+}
+
+impl Surroundings {
+    /// The shared ones.
+    pub(crate) async fn shared() -> anyhow::Result<Self> {
+        let minio = minio().await?;
+        Ok(Self {
+            kubeconfig: ControlPlane::shared().await?.kubeconfig().to_owned(),
+            s3_endpoint: minio.endpoint().to_owned(),
+            s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
+        })
+    }
+}
+
+/// The shared MinIO, with a bucket.
+pub(crate) async fn minio() -> anyhow::Result<&'static Minio> {
+    static SHARED: OnceCell<Minio> = OnceCell::const_new();
+    SHARED.get_or_try_init(own_minio).await
+}
+
+/// A MinIO with a bucket, to be broken.
+pub(crate) async fn own_minio() -> anyhow::Result<Minio> {
+    let minio = Minio::start().await?;
+    minio.create_bucket(BUCKET)?;
+    Ok(minio)
+}
+
+/// An object of the shared MinIO, with its type.
+pub(crate) async fn stored(key: &str) -> anyhow::Result<(Vec<u8>, String)> {
+    let minio = minio().await?;
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let keys = Credentials::new(minio.access_key(), minio.secret_key(), None, None, "test");
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http)
+        .endpoint_url(minio.endpoint())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(keys)
+        .force_path_style(true)
+        .build();
+    let object = aws_sdk_s3::Client::from_conf(config)
+        .get_object()
+        .bucket(BUCKET)
+        .key(key)
+        .send()
+        .await?;
+    let content_type = object.content_type().unwrap_or_default().to_owned();
+    Ok((object.body.collect().await?.to_vec(), content_type))
+}
+
+/// The shared cluster, with our resource.
+pub(crate) async fn cluster() -> anyhow::Result<&'static ControlPlane> {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cluster = ControlPlane::shared().await?;
+    INSTALLED
+        .get_or_try_init(|| async {
+            let crds: Api<CustomResourceDefinition> = Api::all(cluster.client().await?);
+            let crd = InferenceJob::crd();
+            let name = crd.name_any();
+            crds.patch(
+                &name,
+                &PatchParams::apply("test").force(),
+                &Patch::Apply(&crd),
+            )
+            .await?;
+            let established = await_condition(crds, &name, conditions::is_crd_established());
+            tokio::time::timeout(PATIENCE, established).await??;
+            anyhow::Ok(())
+        })
+        .await?;
+    Ok(cluster)
+}
+
+impl Service {
+    /// Starts the program in the shared surroundings, with more flags.
+    pub(crate) async fn start(flags: &[&str]) -> anyhow::Result<Self> {
+        cluster().await?;
+        Self::start_in(Surroundings::shared().await?, flags).await
+    }
+
+    /// Starts the program, with more flags.
+    pub(crate) async fn start_in(
+        surroundings: Surroundings,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
+        let cluster = cluster().await?;
+        let namespace = TempNamespace::create(&cluster.config().await?).await?;
+        let program = Program::new("fovea-api", env!("CARGO_BIN_EXE_fovea-api"))
+            .args(["--listen", "127.0.0.1:0", "--namespace", namespace.name()])
+            .args([
+                "--s3-endpoint",
+                &surroundings.s3_endpoint,
+                "--s3-bucket",
+                BUCKET,
+            ])
+            .args(flags.iter().copied())
+            .env("KUBECONFIG", surroundings.kubeconfig.display().to_string())
+            .env("AWS_ACCESS_KEY_ID", surroundings.s3_keys.0)
+            .env("AWS_SECRET_ACCESS_KEY", surroundings.s3_keys.1)
+            .env("RUST_LOG", "info,fovea_api=debug");
+        let process = Process::start(program).await?;
+        let address = process
+            .wait_ready("its address in the log", PATIENCE, || async {
+                address(&process)
+            })
+            .await?;
+        let client = cluster.client().await?;
+        Ok(Self {
+            base: format!("http://{address}"),
+            address,
+            http: reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .no_proxy()
+                .build()?,
+            jobs: Api::namespaced(client.clone(), namespace.name()),
+            cluster: client,
+            namespace,
+            process,
+        })
+    }
+
+    /// Submits a raw picture.
+    pub(crate) fn post(&self, picture: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+        self.http
+            .post(format!("{}/v1/jobs", self.base))
+            .header("content-type", "image/jpeg")
+            .body(picture)
+    }
+
+    /// Submits JSON.
+    pub(crate) fn post_json(&self, body: &Value) -> reqwest::RequestBuilder {
+        self.http.post(format!("{}/v1/jobs", self.base)).json(body)
+    }
+
+    /// Reads.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        send(self.http.get(format!("{}{path}", self.base))).await
+    }
+
+    /// The names of all jobs in the namespace.
+    pub(crate) async fn names(&self) -> anyhow::Result<Vec<String>> {
+        let jobs = self.jobs.list(&ListParams::default()).await?;
+        Ok(jobs.iter().map(ResourceExt::name_any).collect())
+    }
+}
+
+/// Sends a request and reads the answer whole.
+pub(crate) async fn send(request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let bytes = response.bytes().await?;
+    let body = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
+}
+
+impl Answer {
+    /// A job's id, out of an answer that must be a 202.
+    pub(crate) fn id(&self) -> anyhow::Result<String> {
+        anyhow::ensure!(self.status == 202, "{self:?}");
+        Ok(self.body["id"].as_str().context("no id")?.to_owned())
+    }
+
+    /// The problem's type, without its prefix.
+    pub(crate) fn problem(&self) -> &str {
+        let uri = self.body["type"].as_str().unwrap_or_default();
+        uri.strip_prefix("urn:fovea:problem:").unwrap_or(uri)
+    }
+
+    /// A header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// Waits until `check` holds.
+pub(crate) async fn until<T, F>(what: &str, check: impl FnMut() -> F) -> anyhow::Result<T>
+where
+    F: Future<Output = anyhow::Result<T>>,
+{
+    Ok(eventually(what, PATIENCE, check).await?)
+}
+
+fn address(process: &Process) -> anyhow::Result<String> {
+    let log = std::fs::read_to_string(process.log_path())?;
+    let line = log
+        .lines()
+        .find(|line| line.contains("serving"))
+        .context("not serving yet")?;
+    let (_, address) = line.split_once("listen=").context("no address")?;
+    Ok(address
+        .split_whitespace()
+        .next()
+        .context("no address")?
+        .to_owned())
+}

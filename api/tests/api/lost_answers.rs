@@ -1,0 +1,118 @@
+//! Rule 2 where answers are lost: nothing runs that was answered with an error.
+
+use super::harness::{Answer, Service, send};
+use super::pictures::jpeg;
+use super::proxy::{Fate, Proxy};
+use fovea_api::annotations;
+use kube::ResourceExt as _;
+
+fn keyed(api: &Service) -> reqwest::RequestBuilder {
+    api.post(jpeg(9)).header("idempotency-key", "k")
+}
+
+async fn start(first: &[Fate], rest: Fate, flags: &[&str]) -> anyhow::Result<(Proxy, Service)> {
+    let proxy = Proxy::start(first, rest).await?;
+    let api = Service::start_in(proxy.surroundings().await?, flags).await?;
+    Ok((proxy, api))
+}
+
+/// That the one object in the namespace bars its name and does not run.
+async fn assert_only_a_tombstone(api: &Service) -> anyhow::Result<String> {
+    let names = api.names().await?;
+    assert_eq!(names.len(), 1, "{names:?}");
+    let barred = api.jobs.get(&names[0]).await?;
+    assert!(barred.spec.cancel);
+    assert!(barred.annotations().contains_key(annotations::TOMBSTONE));
+    assert_eq!(barred.spec.ttl_seconds_after_finished, Some(86_400));
+    Ok(names[0].clone())
+}
+
+fn assert_problem(answer: &Answer, status: u16, problem: &str) {
+    assert_eq!(
+        (answer.status, answer.problem()),
+        (status, problem),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_create_that_landed_although_its_answer_was_lost_is_a_job() -> anyhow::Result<()> {
+    let (_proxy, api) = start(&[Fate::LoseAnswer], Fate::Pass, &[]).await?;
+    let id = send(api.post(jpeg(8))).await?.id()?;
+    assert_eq!(api.names().await?, std::slice::from_ref(&id));
+    let job = api.jobs.get(&id).await?;
+    assert!(!job.spec.cancel && !job.annotations().contains_key(annotations::TOMBSTONE));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_that_was_lost_is_barred_before_the_error_is_answered() -> anyhow::Result<()> {
+    let (_proxy, api) = start(&[Fate::LoseRequest], Fate::Pass, &[]).await?;
+    assert_problem(&send(api.post(jpeg(8))).await?, 503, "cluster-unavailable");
+    assert_only_a_tombstone(&api).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tombstone_whose_own_answer_was_lost_is_a_tombstone() -> anyhow::Result<()> {
+    let (_proxy, api) = start(&[Fate::LoseRequest, Fate::LoseAnswer], Fate::Pass, &[]).await?;
+    assert_problem(&send(api.post(jpeg(8))).await?, 503, "cluster-unavailable");
+    assert_only_a_tombstone(&api).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tombstone_that_was_lost_is_put_again() -> anyhow::Result<()> {
+    let first = [Fate::LoseAnswer, Fate::LoseRequest, Fate::LoseRequest];
+    let (_proxy, api) = start(&first, Fate::Pass, &[]).await?;
+    let id = send(api.post(jpeg(8))).await?.id()?;
+    assert!(!api.jobs.get(&id).await?.spec.cancel);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_repeated_after_a_tombstone_gets_a_job_and_another_body_is_refused()
+-> anyhow::Result<()> {
+    let (_proxy, api) = start(&[Fate::LoseRequest], Fate::Pass, &[]).await?;
+    assert_problem(&send(keyed(&api)).await?, 503, "cluster-unavailable");
+    let barred = assert_only_a_tombstone(&api).await?;
+    let other = api.post(jpeg(10)).header("idempotency-key", "k");
+    assert_problem(&send(other).await?, 422, "idempotency-key-reused");
+
+    let id = send(keyed(&api)).await?.id()?;
+    assert_ne!(id, barred);
+    assert_eq!(send(keyed(&api)).await?.id()?, id);
+    assert_eq!(api.names().await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_found_out_in_time_the_answer_says_so_and_where_to_look()
+-> anyhow::Result<()> {
+    let (proxy, api) = start(&[], Fate::LoseRequest, &["--settle-timeout-ms", "700"]).await?;
+    let answer = send(keyed(&api)).await?;
+    assert_problem(&answer, 504, "outcome-unknown");
+    let location = answer.header("location").unwrap_or_default().to_owned();
+    assert_eq!(api.get(&location).await?.status, 404);
+
+    proxy.set(Fate::Pass);
+    let id = send(keyed(&api)).await?.id()?;
+    assert_eq!(location, format!("/v1/jobs/{id}"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_that_landed_while_nothing_could_be_found_out_is_found_by_its_location()
+-> anyhow::Result<()> {
+    let (_proxy, api) = start(
+        &[Fate::LoseAnswer],
+        Fate::LoseRequest,
+        &["--settle-timeout-ms", "700"],
+    )
+    .await?;
+    let answer = send(keyed(&api)).await?;
+    assert_problem(&answer, 504, "outcome-unknown");
+    let location = answer.header("location").unwrap_or_default();
+    assert_eq!(api.get(location).await?.status, 200);
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! The API's program against a real Kubernetes API server and a real MinIO, over a real socket.
+//! One control plane and one MinIO serve all tests; each test has a namespace and a process of its
+//! own.
+
+mod bad_input;
+mod bounds;
+mod harness;
+mod lost_answers;
+mod outages;
+mod pictures;
+mod proxy;
+mod submit;

@@ -1,0 +1,109 @@
+//! What a client is told when the store or the cluster is away, or says no.
+
+use super::harness::{Service, Surroundings, own_minio, send, until};
+use super::pictures::jpeg;
+use super::proxy::kubeconfig;
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+use std::net::TcpListener;
+
+#[tokio::test]
+async fn without_the_object_store_no_job_is_made_and_the_service_is_not_ready() -> anyhow::Result<()>
+{
+    let mut minio = own_minio().await?;
+    super::harness::cluster().await?;
+    let surroundings = Surroundings {
+        s3_endpoint: minio.endpoint().to_owned(),
+        s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
+        ..Surroundings::shared().await?
+    };
+    let flags = ["--s3-max-attempts", "1", "--check-timeout-ms", "500"];
+    let api = Service::start_in(surroundings, &flags).await?;
+    send(api.post(jpeg(20))).await?.id()?;
+    minio.process().kill().await?;
+
+    let answer = send(api.post(jpeg(21))).await?;
+    assert_eq!(
+        (answer.status, answer.problem()),
+        (503, "store-unavailable")
+    );
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(api.names().await?.len(), 1);
+    until("readyz to fail", || async {
+        let answer = api.get("/readyz").await?;
+        anyhow::ensure!(
+            answer.status == 503 && answer.problem() == "not-ready",
+            "{answer:?}"
+        );
+        anyhow::ensure!(
+            answer.body["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("[-]object-store")),
+            "{answer:?}"
+        );
+        Ok(())
+    })
+    .await?;
+    assert_eq!(api.get("/health").await?.status, 503);
+    assert_eq!(api.get("/livez").await?.status, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_that_refuses_connections_is_known_not_to_have_made_the_job() -> anyhow::Result<()>
+{
+    let scratch = tempfile::tempdir()?;
+    let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let path = scratch.path().join("kubeconfig");
+    std::fs::write(&path, kubeconfig(&format!("http://{closed}")))?;
+    super::harness::cluster().await?;
+    let surroundings = Surroundings {
+        kubeconfig: path,
+        ..Surroundings::shared().await?
+    };
+    let api = Service::start_in(surroundings, &[]).await?;
+    // Not a 504: what was never sent needs no settling.
+    for request in [api.post_json(&json!({"key": "a.jpg"})), api.post(jpeg(22))] {
+        let answer = send(request).await?;
+        assert_eq!(
+            (answer.status, answer.problem()),
+            (503, "cluster-unavailable"),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(api.get("/v1/jobs/a").await?.status, 503);
+    assert_eq!(api.get("/readyz").await?.status, 503);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_answered_429() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let quotas: Api<ResourceQuota> = Api::namespaced(api.cluster.clone(), api.namespace.name());
+    let quota: ResourceQuota = serde_json::from_value(json!({
+        "metadata": {"name": "jobs"},
+        "spec": {"hard": {"count/inferencejobs.fovea.dev": "1"}},
+    }))?;
+    quotas.create(&PostParams::default(), &quota).await?;
+    until("the quota to be counted", || async {
+        let status = quotas
+            .get("jobs")
+            .await?
+            .status
+            .and_then(|status| status.used);
+        anyhow::ensure!(status.is_some(), "not yet");
+        Ok(())
+    })
+    .await?;
+    send(api.post(jpeg(23))).await?.id()?;
+    let answer = send(api.post(jpeg(23))).await?;
+    assert_eq!(
+        (answer.status, answer.problem()),
+        (429, "quota-exceeded"),
+        "{answer:?}"
+    );
+    assert!(answer.header("retry-after").is_some());
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! A proxy between the API and the API server that loses answers to creates, or the creates.
+
+use super::harness::Surroundings;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+
+/// What happens to one create.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fate {
+    /// It is forwarded, and its answer as well.
+    Pass,
+    /// It is forwarded and lands; then the connection breaks.
+    LoseAnswer,
+    /// The connection breaks before it is forwarded.
+    LoseRequest,
+}
+
+/// A proxy, and the fates of the creates to come.
+pub(crate) struct Proxy {
+    fates: Fates,
+    scratch: tempfile::TempDir,
+}
+
+type Fates = Arc<Mutex<(std::vec::IntoIter<Fate>, Fate)>>;
+
+impl Proxy {
+    /// Starts one on a free port; the creates meet `first`, one each, and then all `rest`.
+    pub(crate) async fn start(first: &[Fate], rest: Fate) -> anyhow::Result<Self> {
+        let cluster = super::harness::cluster().await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let fates: Fates = Arc::new(Mutex::new((first.to_vec().into_iter(), rest)));
+        let state = (cluster.client().await?, Arc::clone(&fates));
+        let address = listener.local_addr()?;
+        tokio::spawn(async move {
+            axum::serve(listener, Router::new().fallback(forward).with_state(state)).await
+        });
+        let scratch = tempfile::tempdir()?;
+        std::fs::write(
+            scratch.path().join("kubeconfig"),
+            kubeconfig(&format!("http://{address}")),
+        )?;
+        Ok(Self { fates, scratch })
+    }
+
+    /// The shared surroundings, with this proxy before the API server.
+    pub(crate) async fn surroundings(&self) -> anyhow::Result<Surroundings> {
+        Ok(Surroundings {
+            kubeconfig: self.scratch.path().join("kubeconfig"),
+            ..Surroundings::shared().await?
+        })
+    }
+
+    /// From now on all creates meet `fate`.
+    pub(crate) fn set(&self, fate: Fate) {
+        *self.fates.lock().expect("not poisoned") = (Vec::new().into_iter(), fate);
+    }
+}
+
+/// A kubeconfig for a server that asks for nothing.
+pub(crate) fn kubeconfig(server: &str) -> String {
+    serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    })
+    .to_string()
+}
+
+/// The control plane's own kubeconfig asks for certificates; the proxy has them.
+async fn forward(
+    State((client, fates)): State<(kube::Client, Fates)>,
+    request: Request,
+) -> Response {
+    let fate = match *request.method() {
+        http::Method::POST => {
+            let mut fates = fates.lock().expect("not poisoned");
+            let rest = fates.1;
+            fates.0.next().unwrap_or(rest)
+        }
+        _ => Fate::Pass,
+    };
+    if fate == Fate::LoseRequest {
+        break_connection();
+    }
+    let (mut parts, body) = request.into_parts();
+    parts.headers.remove(http::header::HOST);
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .expect("a whole request");
+    let forwarded = http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
+    let answer = client.send(forwarded).await.expect("an answer");
+    if fate == Fate::LoseAnswer {
+        assert!(answer.status().is_success(), "{answer:?}");
+        break_connection();
+    }
+    answer.map(Body::new)
+}
+
+/// hyper drops the connection of a service that panics; this panic is told to nobody.
+fn break_connection() -> ! {
+    std::panic::resume_unwind(Box::new("the proxy breaks the connection"))
+}
