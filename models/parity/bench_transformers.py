@@ -57,7 +57,8 @@ def main() -> None:
             print(json.dumps({"total_ms": round(stages["total"], 1)}), flush=True)
     medians = {f"median_{stage}_ms": round(statistics.median(t[stage] for t in timings), 1) for stage in timings[0]}
     totals = [round(stages["total"], 1) for stages in timings]
-    setting = {"program": f"transformers {transformers.__version__}, torch {torch.__version__}", "threads": args.threads}
+    program = f"transformers {transformers.__version__}, torch {torch.__version__}"
+    setting = {"program": program, "threads": args.threads}
     print(json.dumps({**setting, "tokens": tokens, "runs": len(timings), **medians, "total_ms": totals}))
 
 

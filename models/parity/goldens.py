@@ -94,7 +94,7 @@ def frailty(captioner: Captioner, pixel_values: torch.Tensor) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--first-seed", type=int, default=0, help="seeds are tried from here until one makes a good test")
+    parser.add_argument("--first-seed", type=int, default=0, help="tried, and those after it, until one is good")
     args = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()

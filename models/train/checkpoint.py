@@ -1,4 +1,4 @@
-"""The parts of a BLIP checkpoint folder that are not weights, laid out as Salesforce/blip-image-captioning-base has them."""
+"""A BLIP checkpoint folder, laid out as Salesforce/blip-image-captioning-base is: vocabulary, tokenizer, processor."""
 
 import string
 from pathlib import Path
@@ -10,7 +10,7 @@ SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def word_pieces(words: list[str]) -> list[str]:
-    """A vocabulary with `words` whole; any other word of ASCII letters and digits falls into single-character pieces."""
+    """A vocabulary with `words` whole; any other word of letters and digits falls into pieces of one character."""
     characters = string.ascii_lowercase + string.digits
     pieces = [*SPECIAL_TOKENS, *string.punctuation, *characters, *(f"##{c}" for c in characters), *words]
     return list(dict.fromkeys(pieces))

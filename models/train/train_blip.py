@@ -57,9 +57,8 @@ def blip_config(pieces: list[str]) -> BlipConfig:
         "projection_dim": width,
         **checkpoint.token_ids(pieces),
     }
-    return BlipConfig(
-        vision_config=vision, text_config=text, projection_dim=width, image_text_hidden_size=width, initializer_range=0.02
-    )
+    sizes = {"projection_dim": width, "image_text_hidden_size": width, "initializer_range": 0.02}
+    return BlipConfig(vision_config=vision, text_config=text, **sizes)
 
 
 @dataclass
@@ -225,9 +224,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3_600)
     parser.add_argument("--batch", type=int, default=96, help="of all workers together")
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument(
-        "--bf16", action=argparse.BooleanOptionalAction, default=True, help="matrix products in bfloat16, weights in fp32"
-    )
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=True, help="products in bfloat16")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--held-out", type=int, default=1_200, help="pictures of another seed, captioned at the end")
     args = parser.parse_args()
