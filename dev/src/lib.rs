@@ -2,10 +2,22 @@
 //! libtorch; and the harness that the integration tests and the demo stand on.
 //!
 //! Everything started here dies with its parent, however the parent ends, and leaves neither a
-//! process nor a file behind.
+//! process nor a file behind: see [`guard`].
 
 pub mod cache;
+pub mod cluster;
+pub mod guard;
+pub mod minio;
+pub mod process;
 pub mod setup;
 pub mod versions;
+pub mod wait;
 
+mod ports;
 mod text;
+mod tls;
+
+pub use cluster::{ControlPlane, ControlPlaneOptions, TempNamespace, with_temp_ns};
+pub use minio::Minio;
+pub use process::{Process, Program};
+pub use wait::eventually;

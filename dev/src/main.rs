@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use fovea_dev::cache::Cache;
+use fovea_dev::guard;
 use fovea_dev::setup::{self, Part, progress::Progress};
 
 #[derive(Parser)]
@@ -22,6 +23,18 @@ enum Command {
     },
     /// Print what a shell needs: eval "$(fovea-dev env)"
     Env,
+    /// Start programs for the process that holds this one's stdin, and end them with it
+    #[command(hide = true)]
+    Guard,
+    /// Become a command that ends with its guardian
+    #[command(hide = true)]
+    Exec {
+        /// The guardian's process id
+        guardian: u32,
+        /// The command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -41,6 +54,8 @@ fn main() -> Result<()> {
             setup::run(&Cache::from_env()?, &parts, &Progress::stderr())?;
         }
         Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),
+        Command::Guard => guard::run()?,
+        Command::Exec { guardian, command } => return Err(guard::exec(guardian, &command).into()),
     }
     Ok(())
 }

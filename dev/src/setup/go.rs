@@ -8,6 +8,7 @@ use std::process::Command;
 use super::progress::Progress;
 use super::{SetupError, run_command};
 use crate::cache::Cache;
+use crate::cluster::ClusterError;
 use crate::versions;
 
 /// Programs that one Go module builds at a time.
@@ -89,6 +90,16 @@ impl GoTools {
     /// Where `program` lies once it is built.
     pub fn program(&self, cache: &Cache, program: &str) -> PathBuf {
         cache.path(&self.entry()).join(program)
+    }
+
+    /// Where `program` lies; an error that says how to get it where it does not.
+    pub(crate) fn built(&self, cache: &Cache, program: &str) -> Result<PathBuf, ClusterError> {
+        let path = self.program(cache, program);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(ClusterError::NotBuilt { path })
+        }
     }
 
     /// Builds the programs where they are not there; returns their folder.

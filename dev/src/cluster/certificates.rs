@@ -1,0 +1,155 @@
+//! The certificates of one control plane: an authority of its own that lives as long as it does,
+//! for the API server, for its clients and, apart from them, for etcd.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+use super::ClusterError;
+
+/// The names under which the API server is reached: by us, and by its own service's.
+const SERVER_NAMES: [&str; 6] = [
+    "localhost",
+    "127.0.0.1",
+    "10.96.0.1",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+];
+
+/// A certificate and its key, as PEM.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) certificate: String,
+    pub(super) key: String,
+}
+
+/// The paths of what the programs read; see [`super::flags`] for who reads what.
+#[derive(Clone, Debug)]
+pub(super) struct Pki {
+    dir: PathBuf,
+    /// The authority's certificate, for kubeconfigs.
+    pub(super) authority: String,
+    pub(super) admin: Identity,
+    pub(super) controller_manager: Identity,
+}
+
+impl Pki {
+    /// Makes all of them and writes what the programs read into `dir`.
+    pub(super) fn create(dir: &Path) -> Result<Self, ClusterError> {
+        fs::create_dir_all(dir).map_err(ClusterError::io("creating the certificates' folder"))?;
+        let pki = Self::sign(dir)?;
+        Ok(pki)
+    }
+
+    fn sign(dir: &Path) -> Result<Self, ClusterError> {
+        let cluster = Authority::new("fovea-dev")?;
+        // etcd has an authority of its own: it lets in whoever it has signed, and a user of the
+        // API server must not be one of them.
+        let store = Authority::new("fovea-dev-etcd")?;
+        let service_accounts = KeyPair::generate()?;
+        let pki = Self {
+            dir: dir.to_path_buf(),
+            authority: cluster.certificate.clone(),
+            admin: cluster.client("admin", Some("system:masters"))?,
+            controller_manager: cluster.client("system:kube-controller-manager", None)?,
+        };
+        let server = cluster.server("kube-apiserver")?;
+        let etcd = store.server("etcd")?;
+        let store_client = store.client("kube-apiserver", None)?;
+        pki.write(&[
+            ("ca.crt", &cluster.certificate),
+            ("ca.key", &cluster.issuer.key().serialize_pem()),
+            ("apiserver.crt", &server.certificate),
+            ("apiserver.key", &server.key),
+            ("etcd-ca.crt", &store.certificate),
+            ("etcd.crt", &etcd.certificate),
+            ("etcd.key", &etcd.key),
+            ("etcd-client.crt", &store_client.certificate),
+            ("etcd-client.key", &store_client.key),
+            ("service-accounts.pub", &service_accounts.public_key_pem()),
+            ("service-accounts.key", &service_accounts.serialize_pem()),
+        ])?;
+        Ok(pki)
+    }
+
+    /// The path of one of the files.
+    pub(super) fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    fn write(&self, files: &[(&str, &str)]) -> Result<(), ClusterError> {
+        for (name, pem) in files {
+            // The scratch folder that they lie in is readable by its owner alone.
+            fs::write(self.dir.join(name), pem)
+                .map_err(ClusterError::io(format!("writing {name}")))?;
+        }
+        Ok(())
+    }
+}
+
+struct Authority {
+    certificate: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Result<Self, rcgen::Error> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        })
+    }
+
+    /// A user, by name and group: Kubernetes reads both out of the subject.
+    fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, rcgen::Error> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        if let Some(group) = group {
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, group);
+        }
+        self.sign(params, user, &[ExtendedKeyUsagePurpose::ClientAuth])
+    }
+
+    /// A server on loopback. etcd is a client of itself too.
+    fn server(&self, name: &str) -> Result<Identity, rcgen::Error> {
+        let params = CertificateParams::new(SERVER_NAMES.map(str::to_owned))?;
+        let usages = [
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        self.sign(params, name, &usages)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        name: &str,
+        usages: &[ExtendedKeyUsagePurpose],
+    ) -> Result<Identity, rcgen::Error> {
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = usages.to_vec();
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Identity {
+            certificate,
+            key: key.serialize_pem(),
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! The flags of the three programs. Throwaway data and one user: what makes a start fast is on,
+//! what keeps data is off, and RBAC is as in production.
+
+use std::path::Path;
+
+use super::certificates::Pki;
+
+/// The ports of one control plane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    pub(super) api_server: u16,
+    pub(super) etcd: u16,
+    pub(super) etcd_peer: u16,
+    pub(super) controller_manager: u16,
+}
+
+impl From<[u16; 4]> for Ports {
+    fn from([api_server, etcd, etcd_peer, controller_manager]: [u16; 4]) -> Self {
+        Self {
+            api_server,
+            etcd,
+            etcd_peer,
+            controller_manager,
+        }
+    }
+}
+
+impl Ports {
+    pub(super) fn server(self) -> String {
+        format!("https://127.0.0.1:{}", self.api_server)
+    }
+
+    fn etcd(self) -> String {
+        format!("https://127.0.0.1:{}", self.etcd)
+    }
+}
+
+pub(super) fn etcd(ports: Ports, pki: &Pki, data: &Path) -> Vec<String> {
+    let peer = format!("https://127.0.0.1:{}", ports.etcd_peer);
+    vec![
+        format!("--data-dir={}", data.display()),
+        format!("--listen-client-urls={}", ports.etcd()),
+        format!("--advertise-client-urls={}", ports.etcd()),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+        "--client-cert-auth".to_owned(),
+        format!("--trusted-ca-file={}", pki.path("etcd-ca.crt")),
+        format!("--cert-file={}", pki.path("etcd.crt")),
+        format!("--key-file={}", pki.path("etcd.key")),
+        "--peer-client-cert-auth".to_owned(),
+        format!("--peer-trusted-ca-file={}", pki.path("etcd-ca.crt")),
+        format!("--peer-cert-file={}", pki.path("etcd.crt")),
+        format!("--peer-key-file={}", pki.path("etcd.key")),
+        "--unsafe-no-fsync".to_owned(),
+        // Nobody else is to be elected.
+        "--heartbeat-interval=10".to_owned(),
+        "--election-timeout=100".to_owned(),
+    ]
+}
+
+pub(super) fn api_server(ports: Ports, pki: &Pki, extra: &[String]) -> Vec<String> {
+    let mut flags = vec![
+        "--bind-address=127.0.0.1".to_owned(),
+        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--secure-port={}", ports.api_server),
+        format!("--tls-cert-file={}", pki.path("apiserver.crt")),
+        format!("--tls-private-key-file={}", pki.path("apiserver.key")),
+        format!("--client-ca-file={}", pki.path("ca.crt")),
+        format!("--etcd-servers={}", ports.etcd()),
+        format!("--etcd-cafile={}", pki.path("etcd-ca.crt")),
+        format!("--etcd-certfile={}", pki.path("etcd-client.crt")),
+        format!("--etcd-keyfile={}", pki.path("etcd-client.key")),
+        "--authorization-mode=Node,RBAC".to_owned(),
+        "--enable-admission-plugins=NodeRestriction".to_owned(),
+        "--allow-privileged=true".to_owned(),
+        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+        format!(
+            "--service-account-key-file={}",
+            pki.path("service-accounts.pub")
+        ),
+        format!(
+            "--service-account-signing-key-file={}",
+            pki.path("service-accounts.key")
+        ),
+        // A loopback address is no endpoint for pods, and there are none.
+        "--endpoint-reconciler-type=none".to_owned(),
+        "--profiling=false".to_owned(),
+        // A stop does not wait for watches.
+        "--shutdown-delay-duration=0s".to_owned(),
+    ];
+    // The last one of a flag counts.
+    flags.extend_from_slice(extra);
+    flags
+}
+
+pub(super) fn controller_manager(ports: Ports, pki: &Pki, kubeconfig: &Path) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--authentication-kubeconfig={}", kubeconfig.display()),
+        format!("--authorization-kubeconfig={}", kubeconfig.display()),
+        "--bind-address=127.0.0.1".to_owned(),
+        format!("--secure-port={}", ports.controller_manager),
+        format!("--tls-cert-file={}", pki.path("apiserver.crt")),
+        format!("--tls-private-key-file={}", pki.path("apiserver.key")),
+        format!("--root-ca-file={}", pki.path("ca.crt")),
+        format!("--cluster-signing-cert-file={}", pki.path("ca.crt")),
+        format!("--cluster-signing-key-file={}", pki.path("ca.key")),
+        format!(
+            "--service-account-private-key-file={}",
+            pki.path("service-accounts.key")
+        ),
+        "--use-service-account-credentials".to_owned(),
+        "--leader-elect=false".to_owned(),
+        "--profiling=false".to_owned(),
+    ]
+}

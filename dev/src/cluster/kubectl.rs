@@ -1,0 +1,80 @@
+//! The pinned kubectl, with the control plane's kubeconfig.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::{ClusterError, ControlPlane};
+
+/// No call takes longer; one that waits for something has a `--timeout` of its own.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What kubectl answered.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote to stdout.
+    pub stdout: String,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+impl ControlPlane {
+    /// Runs kubectl as the admin. An answer that is an error is an answer too: see
+    /// [`Output::success`].
+    pub async fn kubectl(&self, args: &[&str]) -> Result<Output, ClusterError> {
+        self.kubectl_with(args, "").await
+    }
+
+    /// Runs kubectl with `stdin`, as for `apply -f -`.
+    pub async fn kubectl_with(&self, args: &[&str], stdin: &str) -> Result<Output, ClusterError> {
+        let call = async {
+            let mut child = Command::new(&self.kubectl)
+                .args(args)
+                .env("KUBECONFIG", self.kubeconfig())
+                // Its caches go with the control plane's files.
+                .env("KUBECACHEDIR", self.guardian().scratch().join("kubectl"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .kill_on_drop(true)
+                .spawn()?;
+            let pipe = child.stdin.take();
+            let write = async {
+                match pipe {
+                    // A kubectl that does not want its input closes it: no failure of ours.
+                    Some(mut pipe) => pipe.write_all(stdin.as_bytes()).await.ok(),
+                    None => None,
+                }
+            };
+            let (_, output) = tokio::join!(write, child.wait_with_output());
+            output
+        };
+        let output = match tokio::time::timeout(LIMIT, call).await {
+            Ok(output) => output,
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        };
+        let output = output.map_err(ClusterError::io(format!("kubectl {}", args.join(" "))))?;
+        Ok(Output {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+impl Output {
+    /// Its stdout where it succeeded, else an error with its stderr.
+    pub fn success(self, arguments: &str) -> Result<String, ClusterError> {
+        if self.status.success() {
+            return Ok(self.stdout);
+        }
+        Err(ClusterError::Kubectl {
+            arguments: arguments.to_owned(),
+            stderr: self.stderr,
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! A local Kubernetes control plane for tests and the demo.
+
+mod certificates;
+mod control_plane;
+mod flags;
+mod kubeconfig;
+mod kubectl;
+mod namespace;
+
+pub use control_plane::{ControlPlane, ControlPlaneOptions};
+pub use kubectl::Output;
+pub use namespace::{TempNamespace, with_temp_ns};
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::cache::CacheError;
+use crate::guard::GuardError;
+use crate::ports::PORT_TAKEN;
+use crate::process::ProcessError;
+use crate::wait::WaitError;
+
+/// A control plane or an object store could not be started or asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// A program is not built yet.
+    #[error("{} is not there: run `fovea-dev setup --only tools` first (`make test` does)", path.display())]
+    NotBuilt {
+        /// The program.
+        path: PathBuf,
+    },
+    /// The cache of programs.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The guardian of its processes.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// One of its processes.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Somebody else has its port, several times in a row.
+    #[error("a port that was free has been taken by somebody else; the log ends:\n{log}")]
+    PortTaken {
+        /// The last lines of the program's log.
+        log: String,
+    },
+    /// Something did not come true in time.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
+    /// Its certificates.
+    #[error("the certificates: {0}")]
+    Certificates(#[from] rcgen::Error),
+    /// A file, a port or a program of its own.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The client's configuration.
+    #[error("the kubeconfig: {0}")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// The API server's answer.
+    #[error("the API server: {0}")]
+    Api(#[from] kube::Error),
+    /// kubectl answered with an error.
+    #[error("kubectl {arguments} failed: {stderr}")]
+    Kubectl {
+        /// Its arguments.
+        arguments: String,
+        /// What it wrote to stderr.
+        stderr: String,
+    },
+}
+
+impl ClusterError {
+    /// For `map_err` of an [`io::Error`].
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |source| Self::Io { what, source }
+    }
+
+    /// Whether somebody else took a port between our choice and the program's start.
+    pub(crate) fn is_port_clash(&self) -> bool {
+        match self {
+            Self::PortTaken { .. } => true,
+            Self::Process(ProcessError::Ended { log, .. }) => log.contains(PORT_TAKEN),
+            _ => false,
+        }
+    }
+}

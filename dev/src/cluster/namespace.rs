@@ -1,0 +1,98 @@
+//! A namespace for one test, so that tests share a control plane and nothing else.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
+use kube::{Api, Client, Config};
+
+use super::ClusterError;
+
+/// How long a drop may hold up its thread.
+const DROP: Duration = Duration::from_secs(5);
+
+/// A namespace with a name of its own, deleted when this is dropped.
+#[derive(Debug)]
+pub struct TempNamespace {
+    name: String,
+    /// A client belongs to its runtime, which is gone where the last test has dropped it.
+    config: Option<Config>,
+}
+
+impl TempNamespace {
+    /// Creates one in the cluster that `config` names.
+    pub async fn create(config: &Config) -> Result<Self, ClusterError> {
+        let name = format!(
+            "fovea-test-{}",
+            &uuid::Uuid::new_v4().simple().to_string()[..12]
+        );
+        let namespace = Namespace {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        let client = Client::try_from(config.clone())?;
+        Api::all(client)
+            .create(&PostParams::default(), &namespace)
+            .await?;
+        Ok(Self {
+            name,
+            config: Some(config.clone()),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks for its end and does not wait for it: the namespace controller takes a while.
+    pub async fn delete(mut self) -> Result<(), ClusterError> {
+        match self.config.take() {
+            Some(config) => delete(config, &self.name).await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for TempNamespace {
+    /// Best effort: the control plane may be gone already, and the namespace with it.
+    fn drop(&mut self) {
+        let Some(config) = self.config.take() else {
+            return;
+        };
+        let name = std::mem::take(&mut self.name);
+        let delete = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.map(|runtime| {
+                runtime
+                    .block_on(tokio::time::timeout(DROP, delete(config, &name)))
+                    .ok();
+            })
+        };
+        // A thread of its own: this one may be in a runtime, which cannot block on another.
+        std::thread::spawn(delete).join().ok();
+    }
+}
+
+async fn delete(config: Config, name: &str) -> Result<(), ClusterError> {
+    let namespaces: Api<Namespace> = Api::all(Client::try_from(config)?);
+    namespaces.delete(name, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+/// Runs a test in a namespace of its own, and deletes it also when the test fails.
+pub async fn with_temp_ns<T>(
+    config: &Config,
+    test: impl AsyncFnOnce(Client, &str) -> T,
+) -> Result<T, ClusterError> {
+    let namespace = TempNamespace::create(config).await?;
+    let client = Client::try_from(config.clone())?;
+    let result = test(client, namespace.name()).await;
+    namespace.delete().await?;
+    Ok(result)
+}

@@ -1,0 +1,34 @@
+//! What to try next, with lines that work as they are.
+
+use super::captions::Samples;
+use crate::stack::Stack;
+
+/// Prints the addresses and some lines for another terminal.
+pub(super) fn print(stack: &Stack, samples: &Samples) {
+    let api = stack.api_url();
+    let kubeconfig = stack.control_plane.kubeconfig().display();
+    let kubectl = stack.control_plane.kubectl_path().display();
+    let picture = samples.first_two().map_or_else(|_| "picture.jpg".into(), |[first, _]| first.path.display().to_string());
+    println!(
+        "Fovea is up; Ctrl-C ends it. In another terminal:
+
+  curl -s -F file=@{picture} {api}/v1/jobs
+  curl -s {api}/v1/jobs/<id>                      # the id that the line above answered
+
+  export KUBECONFIG={kubeconfig}
+  alias kubectl={kubectl}
+  kubectl get ij -w                               # every job, as it changes
+  kubectl get rp -A                               # the runners' pool
+  kubectl explain ij.spec                         # what a job may say
+  kubectl apply -f manifests/samples/image-to-text-inline.yaml
+
+  the API        {api}/readyz?verbose
+  MinIO          {}  (user {}, password {})
+  Kubernetes     {}
+",
+        stack.minio.endpoint(),
+        stack.minio.access_key(),
+        stack.minio.secret_key(),
+        stack.control_plane.server(),
+    );
+}

@@ -1,0 +1,62 @@
+//! What a guardian and its parent say to each other: JSON lines, requests on the guardian's stdin
+//! and events on its stdout. The end of the requests is the request to end everything.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Both sides must be built from the same protocol; a changed one gets the next number.
+pub(crate) const PROTOCOL: u32 = 1;
+
+/// A program to start, under an id of the parent's choice.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Spawn {
+    pub(crate) id: u64,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    /// Gets stdout and stderr, appended.
+    pub(crate) log: PathBuf,
+    /// How long it has after SIGTERM; at 0 it is killed at once.
+    pub(crate) grace_ms: u64,
+}
+
+/// What a parent asks.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Spawn(Spawn),
+    /// Sends a signal by number, to the program alone.
+    Signal {
+        id: u64,
+        signal: i32,
+    },
+    /// Ends a program: SIGTERM, then SIGKILL after its grace.
+    Stop {
+        id: u64,
+    },
+}
+
+/// What a guardian tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// The first line.
+    Ready {
+        protocol: u32,
+        scratch: PathBuf,
+    },
+    Spawned {
+        id: u64,
+        pid: u32,
+    },
+    /// A program could not be started.
+    Refused {
+        id: u64,
+        reason: String,
+    },
+    /// A program has ended by itself or by a signal, and has been reaped.
+    Exited {
+        id: u64,
+        code: Option<i32>,
+        signal: Option<i32>,
+    },
+}

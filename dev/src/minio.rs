@@ -1,0 +1,142 @@
+//! MinIO on a free port of loopback, with one drive in the scratch folder.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cache::Cache;
+use crate::cluster::ClusterError;
+use crate::guard::Guardian;
+use crate::ports::{self, PORT_TAKEN};
+use crate::process::{Process, Program};
+use crate::setup::go::MINIO;
+
+/// How long it may take until it is ready: under a second on an idle machine.
+const READY: Duration = Duration::from_secs(60);
+
+/// A running MinIO. It ends when this is dropped; [`Minio::stop`] also waits for it.
+#[derive(Debug)]
+pub struct Minio {
+    guardian: Guardian,
+    process: Process,
+    endpoint: String,
+    access_key: String,
+    secret_key: String,
+    data: PathBuf,
+}
+
+impl Minio {
+    /// Starts one and waits until it is ready.
+    pub async fn start() -> Result<Self, ClusterError> {
+        ports::retrying(ports::free, Self::start_on).await
+    }
+
+    async fn start_on([port, console]: [u16; 2]) -> Result<Self, ClusterError> {
+        let path = MINIO.built(&Cache::from_env()?, "minio")?;
+        let guardian = Guardian::start().await?;
+        let data = guardian.scratch().join("data");
+        std::fs::create_dir(&data).map_err(ClusterError::io("creating MinIO's folder"))?;
+        let random = || uuid::Uuid::new_v4().simple().to_string();
+        let (access_key, secret_key) = (random(), random());
+        let program = Program::new("minio", path)
+            .arg("server")
+            .arg(format!("--address=127.0.0.1:{port}"))
+            .arg(format!("--console-address=127.0.0.1:{console}"))
+            .arg(data.display().to_string())
+            .env("MINIO_ROOT_USER", &access_key)
+            .env("MINIO_ROOT_PASSWORD", &secret_key)
+            .env("MINIO_BROWSER", "off")
+            // It would ask its maker for a newer version.
+            .env("MINIO_UPDATE", "off")
+            .grace(Duration::ZERO);
+        let process = Process::start_in(&guardian, program).await?;
+        let endpoint = format!("http://127.0.0.1:{port}");
+        wait_ready(&process, &endpoint).await?;
+        Ok(Self {
+            guardian,
+            process,
+            endpoint,
+            access_key,
+            secret_key,
+            data,
+        })
+    }
+
+    /// Its address, such as `http://127.0.0.1:40123`. The region is `us-east-1`, and buckets are
+    /// named in the path.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The root user's name.
+    pub fn access_key(&self) -> &str {
+        &self.access_key
+    }
+
+    /// The root user's password.
+    pub fn secret_key(&self) -> &str {
+        &self.secret_key
+    }
+
+    /// Creates an empty bucket.
+    ///
+    /// On a single drive a bucket is a folder, which spares every user of this crate an S3 client.
+    pub fn create_bucket(&self, name: &str) -> Result<(), ClusterError> {
+        let what = format!("creating the bucket {name}");
+        std::fs::create_dir(self.data.join(name)).map_err(ClusterError::io(what))
+    }
+
+    /// Its process, for fault tests.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Ends it and waits until its process and files are gone.
+    pub async fn stop(self) -> Result<(), ClusterError> {
+        Ok(self.guardian.stop().await?)
+    }
+}
+
+/// MinIO stays where its port is another's, and says so in its log alone.
+async fn wait_ready(process: &Process, endpoint: &str) -> Result<(), ClusterError> {
+    crate::tls::use_ring();
+    let url = format!("{endpoint}/minio/health/ready");
+    let client = reqwest::Client::new();
+    let listening = process.wait_ready("its health check", READY, || async {
+        if process.log_tail().contains(PORT_TAKEN) {
+            return Ok(false);
+        }
+        client
+            .get(&url)
+            .send()
+            .await?
+            .error_for_status()
+            .map(|_| true)
+    });
+    if listening.await? {
+        Ok(())
+    } else {
+        Err(ClusterError::PortTaken {
+            log: process.log_tail(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_port_that_somebody_else_has_taken_is_given_up_for_another() {
+        let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = somebody.local_addr().unwrap().port();
+        let mut choices = vec![[taken, ports::free::<1>().unwrap()[0]]].into_iter();
+        let choose = || choices.next().map_or_else(ports::free, Ok);
+        let minio = ports::retrying(choose, Minio::start_on).await.unwrap();
+        assert!(
+            !minio.endpoint().ends_with(&format!(":{taken}")),
+            "{}",
+            minio.endpoint()
+        );
+    }
+}
