@@ -12,8 +12,12 @@ BIAS_SPREAD = 0.1
 
 @torch.no_grad()
 def fill(model: BlipForConditionalGeneration, seed: int) -> None:
-    """Draws every parameter anew, biases and norms too, so that a loader that forgets one is caught."""
+    """Draws every parameter anew, biases and norms too, so that a loader that forgets one is caught.
+
+    The deeper the text decoder, the less each of its layers adds: what was said last must still be heard at the end.
+    """
     generator = torch.Generator().manual_seed(seed)
+    whisper = (2 / model.config.text_config.num_hidden_layers) ** 0.5
     for name, parameter in sorted(model.named_parameters()):
         drawn = torch.randn(parameter.shape, generator=generator)
         if "norm" in name.lower():
@@ -25,6 +29,8 @@ def fill(model: BlipForConditionalGeneration, seed: int) -> None:
             drawn *= gain * parameter[0].numel() ** -0.5
         elif "vision_model" in name:
             drawn *= 0.5
+        if "text_decoder" in name and ".layer." in name and name.endswith(("output.dense.weight", "bias")):
+            drawn *= whisper
         parameter.copy_(drawn)
 
 

@@ -36,7 +36,7 @@ CHUNK = 500
 
 
 def blip_config(pieces: list[str]) -> BlipConfig:
-    """BLIP's shape at a hundredth of its width."""
+    """BLIP's shape at an eighth of its width and with fewer layers."""
     width = 96
     vision = {
         "hidden_size": width,
