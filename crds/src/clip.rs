@@ -146,14 +146,13 @@ fn labels<'a>(scored: impl Iterator<Item = (&'a str, f32)>) -> String {
 }
 
 fn clip_caption(caption: &str) -> String {
-    let mut max = MAX_CAPTION_LENGTH;
-    loop {
-        let clipped = clip(caption, max);
-        if json_bytes(&clipped) <= MAX_RESULT_BYTES - ENVELOPE_BYTES || max == 0 {
-            return clipped;
-        }
-        max /= 2;
+    let clipped = clip(caption, MAX_CAPTION_LENGTH);
+    if json_bytes(&clipped) <= MAX_RESULT_BYTES - ENVELOPE_BYTES {
+        return clipped;
     }
+    // JSON writes a character as six bytes at most (`\u0001`), and two quotes.
+    let max = (MAX_RESULT_BYTES - ENVELOPE_BYTES - 2) / 6;
+    clip(caption, u32::try_from(max).unwrap_or(0))
 }
 
 /// `{"predictions":[]}` and the like.
@@ -199,5 +198,51 @@ fn finite(of: BoundingBox) -> BoundingBox {
         ymin: edge(of.ymin),
         xmax: edge(of.xmax),
         ymax: edge(of.ymax),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_the_cut_is_shown() {
+        assert_eq!(clip("crab", 4), "crab");
+        assert_eq!(clip("🦀🦀🦀", 3), "🦀🦀🦀");
+        assert_eq!(clip("🦀🦀🦀", 2), "🦀…");
+        assert_eq!(clip("🦀", 0), "");
+    }
+
+    #[test]
+    fn a_summary_is_one_line() {
+        let caption = JobResult::Caption(" a cat\n\ton a mat ".into());
+        assert_eq!(caption.summary(), "a cat on a mat");
+        let prediction = |label: &str, score| Prediction {
+            label: label.into(),
+            score,
+        };
+        let list = vec![prediction("tabby", 0.914), prediction("tiger cat", 0.05)];
+        assert_eq!(
+            JobResult::Predictions(list).summary(),
+            "tabby 0.91, tiger cat 0.05"
+        );
+        assert_eq!(JobResult::Detections(vec![]).summary(), "none");
+    }
+
+    #[test]
+    fn a_caption_that_json_writes_longer_is_cut_by_its_bytes() {
+        let JobResult::Caption(caption) = JobResult::Caption("\u{1}".repeat(4096)).clipped() else {
+            panic!("another form of result");
+        };
+        assert!(json_bytes(&caption) <= MAX_RESULT_BYTES - ENVELOPE_BYTES);
+        assert!(caption.chars().count() > 1000);
+    }
+
+    #[test]
+    fn a_reason_is_one_word() {
+        assert_eq!(reason("InvalidPicture"), "InvalidPicture");
+        for wrong in ["", "two words", "ü", "1st", &"A".repeat(65)] {
+            assert_eq!(reason(wrong), "Unknown", "{wrong:?}");
+        }
     }
 }

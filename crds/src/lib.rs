@@ -9,9 +9,15 @@
 pub mod bounds;
 pub mod clip;
 pub mod conditions;
-#[allow(unreachable_pub, reason = "KubeSchema copies each struct into a function")]
+#[allow(
+    unreachable_pub,
+    reason = "KubeSchema copies each struct into a function"
+)]
 mod job;
-#[allow(unreachable_pub, reason = "KubeSchema copies each struct into a function")]
+#[allow(
+    unreachable_pub,
+    reason = "KubeSchema copies each struct into a function"
+)]
 mod pool;
 mod rules;
 mod schema;

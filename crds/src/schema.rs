@@ -23,18 +23,10 @@ pub(crate) fn structural(schema: &mut Schema) {
         }
     }
     merge_optional(object);
-    let format = match object.get("format").and_then(Value::as_str) {
-        Some("uint8" | "uint16") => "int32",
-        Some("uint32")
-            if object.get("maximum").and_then(Value::as_u64) <= Some(i32::MAX as u64)
-                && object.contains_key("maximum") =>
-        {
-            "int32"
-        }
-        Some("uint32" | "uint64") => "int64",
-        _ => return,
-    };
-    object.insert("format".into(), format.into());
+    let format = object.get("format").and_then(Value::as_str);
+    if format.is_some_and(|format| format.starts_with("uint")) {
+        object.insert("format".into(), "int64".into());
+    }
 }
 
 /// `Option<T>` of a type with a schema of its own comes as `anyOf: [T, null]`. The field's own

@@ -36,8 +36,10 @@ pub enum Input {
     /// The picture itself, for a job that is one YAML file.
     Inline {
         /// At most 64 KiB, as base64 on one line (`base64 -w0 picture.jpg`).
+        // Not `format: byte`: the API server's CEL reads that as URL-safe base64 and fails any
+        // rule that looks at a `+` or `/`, the immutability of the input among them.
         #[schemars(with = "String", length(min = 4, max = MAX_INLINE_LENGTH))]
-        #[schemars(extend("format" = "byte", "x-kubernetes-validations" = [rules::inline_size()]))]
+        #[schemars(extend("x-kubernetes-validations" = [rules::inline_base64(), rules::inline_size()]))]
         data: ByteString,
     },
 }

@@ -1,7 +1,7 @@
 //! CEL rules of an `InferenceJob`.
 
 use crate::{
-    bounds::MAX_INLINE_BYTES,
+    bounds::{MAX_INLINE_BYTES, MAX_INLINE_LENGTH},
     rules::{LABEL, SHA256_PATTERN, matches, rule},
 };
 use kube::core::{Reason, Rule};
@@ -22,10 +22,20 @@ pub(super) fn managed_by() -> Rule {
     )
 }
 
+/// Base64 that every decoder reads the same: the standard alphabet, padded, on one line, and
+/// nothing in the bits that the padding leaves over.
+pub(super) fn inline_base64() -> Rule {
+    const DIGIT: &str = "[A-Za-z0-9+/]";
+    matches(
+        &format!("({DIGIT}{{4}})*({DIGIT}[AQgw]==|{DIGIT}{{2}}[AEIMQUYcgkosw048]=)?"),
+        "data is base64: write it on one line in the standard alphabet, with padding, as `base64 -w0 picture.jpg` does",
+    )
+}
+
 /// The decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
 pub(super) fn inline_size() -> Rule {
     rule(
-        format!("self.size() <= {MAX_INLINE_BYTES}"),
+        format!("self.size() < {MAX_INLINE_LENGTH} || self.endsWith('==')"),
         format!(
             "data is a picture of at most {MAX_INLINE_BYTES} bytes: upload a larger one through the API, or put it into the bucket and write input.object"
         ),

@@ -130,7 +130,9 @@ impl Phase {
 }
 
 /// The pool that a job was given to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ResolvedPoolRef {
     /// The pool's name.
     #[schemars(length(max = crate::bounds::MAX_NAME_LENGTH))]

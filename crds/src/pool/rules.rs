@@ -122,7 +122,7 @@ pub(super) fn selector() -> Rule {
 /// Weights are by namespace.
 pub(super) fn weights() -> Rule {
     rule(
-        format!("self.all(namespace, namespace.size() <= 63 && namespace.matches('^{LABEL}$'))"),
+        format!("self.all(name, name.size() <= 63 && name.matches('^{LABEL}$'))"),
         "fairness.weights is by namespace: write namespaces' names as its keys",
     )
 }

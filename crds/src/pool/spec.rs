@@ -4,7 +4,7 @@ use super::{PoolModel, RunnerPoolStatus, RunnerTemplate, SecretRef, rules};
 use crate::{
     bounds::{
         MAX_AUTOSCALING_SECONDS, MAX_ENDPOINT_LENGTH, MAX_ENDPOINTS, MAX_IN_FLIGHT, MAX_MODELS,
-        MAX_REPLICAS, MAX_WEIGHTS,
+        MAX_REPLICAS, MAX_WEIGHT, MAX_WEIGHTS,
     },
     schema,
 };
@@ -204,7 +204,7 @@ pub struct Fairness {
     /// Shares by namespace, 1 to 1000: one with 3 gets three turns where one with 1 gets one.
     /// A namespace that is not named has 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = MAX_WEIGHTS), inner(range(min = 1, max = crate::bounds::MAX_WEIGHT)))]
+    #[schemars(transform = weights_schema)]
     #[x_kube(validation = rules::weights())]
     pub weights: BTreeMap<String, u32>,
 
@@ -246,5 +246,13 @@ fn endpoints_schema(list: &mut Schema) {
             "maxLength": MAX_ENDPOINT_LENGTH,
             "x-kubernetes-validations": [rules::endpoint(), rules::endpoint_scheme()],
         }),
+    );
+}
+
+fn weights_schema(map: &mut Schema) {
+    map.insert("maxProperties".into(), json!(MAX_WEIGHTS));
+    map.insert(
+        "additionalProperties".into(),
+        json!({"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_WEIGHT}),
     );
 }

@@ -1,0 +1,194 @@
+//! What `kubectl get` shows and selects.
+
+use crate::fixture::{Fixture, job, pool, set};
+use anyhow::Result;
+use fovea_crds::{
+    Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Prediction, RunnerPool,
+    RunnerPoolStatus, ServedModel,
+};
+use kube::{
+    Api,
+    api::{ListParams, PostParams},
+};
+use serde_json::json;
+
+#[tokio::test]
+async fn get_shows_task_model_phase_attempts_result_and_age() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    finished(
+        &fixture,
+        "captioned",
+        succeeded("blip", JobResult::Caption("a red circle".into())),
+    )
+    .await?;
+    let prediction = Prediction {
+        label: "tabby".into(),
+        score: 0.914,
+    };
+    finished(
+        &fixture,
+        "classified",
+        succeeded("vit", JobResult::Predictions(vec![prediction])),
+    )
+    .await?;
+    let failure = Failure {
+        reason: "InvalidPicture".into(),
+        message: "not a picture".into(),
+        retryable: false,
+    };
+    let failed = InferenceJobStatus {
+        phase: Phase::Failed,
+        failure: Some(failure),
+        ..InferenceJobStatus::default()
+    };
+    finished(&fixture, "failed", failed).await?;
+
+    let shown = fixture.kubectl(&["get", "ij"], "").await?;
+    let rows: Vec<Vec<&str>> = shown.lines().map(cells).collect();
+    assert_eq!(
+        rows[0],
+        [
+            "NAME", "TASK", "MODEL", "PHASE", "ATTEMPTS", "RESULT", "AGE"
+        ]
+    );
+    assert_eq!(
+        rows[1][..6],
+        [
+            "captioned",
+            "image-to-text",
+            "blip",
+            "Succeeded",
+            "1",
+            "a red circle"
+        ]
+    );
+    assert_eq!(rows[2][5], "tabby 0.91");
+    assert_eq!(
+        rows[3][2..],
+        [
+            "Failed",
+            "0",
+            "InvalidPicture",
+            rows[3].last().copied().unwrap_or_default()
+        ]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn get_shows_a_pools_runners_and_queue() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture.create::<RunnerPool>(pool("default")).await?;
+    let api: Api<RunnerPool> = fixture.api();
+    let mut shown = api.get("default").await?;
+    shown.status = Some(RunnerPoolStatus {
+        replicas: 3,
+        ready_replicas: 2,
+        queued: 7,
+        running: 5,
+        ..RunnerPoolStatus::default()
+    });
+    api.replace_status("default", &PostParams::default(), &shown)
+        .await?;
+    let shown = fixture.kubectl(&["get", "rp"], "").await?;
+    let rows: Vec<Vec<&str>> = shown.lines().map(cells).collect();
+    assert_eq!(
+        rows[0],
+        ["NAME", "READY", "REPLICAS", "QUEUED", "RUNNING", "AGE"]
+    );
+    assert_eq!(rows[1][..5], ["default", "2", "3", "7", "5"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn get_fovea_shows_jobs_and_pools() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture.create::<InferenceJob>(job("one")).await?;
+    fixture.create::<RunnerPool>(pool("two")).await?;
+    let shown = fixture.kubectl(&["get", "fovea", "-o", "name"], "").await?;
+    assert_eq!(
+        shown,
+        "inferencejob.fovea.dev/one\nrunnerpool.fovea.dev/two\n"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn jobs_are_selected_by_pool_and_by_phase() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    for (name, pool) in [("in-a", "a"), ("in-b", "b")] {
+        let mut job = job(name);
+        set(&mut job, "spec.poolRef.name", json!(pool));
+        fixture.create::<InferenceJob>(job).await?;
+    }
+    finished(
+        &fixture,
+        "done",
+        succeeded("blip", JobResult::Caption("a".into())),
+    )
+    .await?;
+    for (selector, expected) in [
+        ("spec.poolRef.name=a", ["in-a"]),
+        ("status.phase=Succeeded", ["done"]),
+    ] {
+        let api: Api<InferenceJob> = fixture.api();
+        let jobs = api.list(&ListParams::default().fields(selector)).await?;
+        let names: Vec<_> = jobs
+            .iter()
+            .filter_map(|job| job.metadata.name.as_deref())
+            .collect();
+        assert_eq!(names, expected, "{selector}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn explain_tells_what_a_field_is_for() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let shown = fixture
+        .kubectl(&["explain", "ij.spec.input.object.key"], "")
+        .await?;
+    assert!(
+        shown.contains("below `data/<the job's namespace>/`"),
+        "{shown}"
+    );
+    let shown = fixture
+        .kubectl(&["explain", "rp.spec.autoscaling"], "")
+        .await?;
+    assert!(
+        shown.contains("Let the queue decide how many runners"),
+        "{shown}"
+    );
+    Ok(())
+}
+
+fn succeeded(model: &str, result: JobResult) -> InferenceJobStatus {
+    InferenceJobStatus {
+        phase: Phase::Succeeded,
+        attempts: 1,
+        model: Some(ServedModel {
+            name: model.into(),
+            revision: "sha256:0".into(),
+        }),
+        result: Some(result),
+        ..InferenceJobStatus::default()
+    }
+}
+
+async fn finished(fixture: &Fixture, name: &str, status: InferenceJobStatus) -> Result<()> {
+    fixture.create::<InferenceJob>(job(name)).await?;
+    let api: Api<InferenceJob> = fixture.api();
+    let mut job = api.get(name).await?;
+    job.status = Some(status.clipped());
+    api.replace_status(name, &PostParams::default(), &job)
+        .await?;
+    Ok(())
+}
+
+/// Columns are three spaces apart; a cell may have single ones inside.
+fn cells(line: &str) -> Vec<&str> {
+    line.split("  ")
+        .map(str::trim)
+        .filter(|cell| !cell.is_empty())
+        .collect()
+}
