@@ -1,5 +1,7 @@
 //! `fovea-dev`: sets up what a contributor's machine needs, and guards what tests start.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use fovea_dev::cache::Cache;
@@ -43,7 +45,7 @@ enum Only {
     Libtorch,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Setup { only } => {
             let parts = match only {
@@ -55,7 +57,11 @@ fn main() -> Result<()> {
         }
         Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),
         Command::Guard => guard::run()?,
-        Command::Exec { guardian, command } => return Err(guard::exec(guardian, &command).into()),
+        Command::Exec { guardian, command } => {
+            // One line, for the end of the program's log.
+            eprintln!("{}", guard::exec(guardian, &command));
+            return Ok(ExitCode::from(127));
+        }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -8,8 +8,8 @@ use crate::cluster::ClusterError;
 /// How often a start is tried; two clashes in a row are already next to impossible.
 const ATTEMPTS: usize = 4;
 
-/// What a program writes whose port is another's.
-pub(crate) const PORT_TAKEN: &str = "address already in use";
+/// What a program writes whose port is another's: "address already in use", "port is already in use".
+pub(crate) const PORT_TAKEN: &str = "already in use";
 
 /// `N` different ports that were free a moment ago.
 pub(crate) fn free<const N: usize>() -> Result<[u16; N], ClusterError> {

@@ -68,11 +68,8 @@ impl Drop for TempNamespace {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
-            runtime.map(|runtime| {
-                runtime
-                    .block_on(tokio::time::timeout(DROP, delete(config, &name)))
-                    .ok();
-            })
+            let bounded = async { tokio::time::timeout(DROP, delete(config, &name)).await };
+            runtime.map(|runtime| runtime.block_on(bounded).ok())
         };
         // A thread of its own: this one may be in a runtime, which cannot block on another.
         std::thread::spawn(delete).join().ok();
