@@ -1,1 +1,14 @@
-//! Placeholder.
+//! The operator: watches InferenceJobs, gives them to runners, writes their statuses.
+//!
+//! A job's way through the code: [`dispatch`] sees it on the watch, [`job::decide`] says what to
+//! do about it, [`pool::resolve`] where it may run, [`dispatch::queue`] when, and the attempt's
+//! task writes what [`dispatch::retry`] makes of its end through [`job::write`].
+
+pub mod config;
+pub mod dispatch;
+pub mod job;
+pub mod leader;
+pub mod pool;
+pub mod run;
+pub mod serve;
+pub mod telemetry;

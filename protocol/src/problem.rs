@@ -18,7 +18,7 @@ pub enum Reason {
     PictureNotFound,
     /// The parameters do not fit the model or the task. Never retried.
     InvalidParameters,
-    /// The runner does not keep this model. Never retried on the word of one runner alone.
+    /// The runner does not keep this model: as [`Reason::Busy`], since the pool says that it does.
     UnknownModel,
     /// The store did not give the picture in time or in whole. Counted and retried.
     FetchFailed,
@@ -52,9 +52,9 @@ impl Reason {
             | Self::DigestMismatch
             | Self::PictureNotFound
             | Self::InvalidParameters
-            | Self::UnknownModel
             | Self::MalformedRequest => false,
             Self::FetchFailed
+            | Self::UnknownModel
             | Self::DeadlineExceeded
             | Self::OutOfMemory
             | Self::InferenceFailed

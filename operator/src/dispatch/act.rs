@@ -1,0 +1,294 @@
+//! Doing what was decided.
+
+use super::task::{Abort, Attempt, Left, RunnerWas, latest};
+use super::{Dispatcher, Done, Task};
+use crate::job::decide::{Action, Ending, Observed, Placement, decide, expires_at};
+use crate::job::{Finished, Tracked, status};
+use fovea_crds::{InferenceJob, InferenceJobStatus, RunnerPool};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{Api, PostParams};
+use kube::{Resource, ResourceExt};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+
+/// A finished job whose deletion failed is looked at again after this.
+const DELETE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+/// A job that could not be announced, since enough other writes are under way, or whose namespace
+/// the watch has not shown yet, is looked at again after this.
+const LOOK_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
+
+/// Announcements leave so many write permits for what matters more.
+const PERMITS_KEPT_FREE: usize = 48;
+
+impl Dispatcher {
+    /// Looks at one job and does what is to be done about it now.
+    pub(super) fn look(&mut self, uid: &str) {
+        if !self.synced.all() {
+            return;
+        }
+        match self.book.get(uid) {
+            None => {}
+            Some(Tracked::Finished(finished)) => {
+                let finished = finished.clone();
+                self.pools.unqueue(uid);
+                self.look_at_finished(uid, finished);
+            }
+            Some(Tracked::Unfinished(job)) => {
+                let job = Arc::clone(job);
+                self.look_at_unfinished(uid, &job);
+            }
+        }
+    }
+
+    fn look_at_unfinished(&mut self, uid: &str, job: &InferenceJob) {
+        let task = self.tasks.get(uid);
+        if task.is_some_and(|task| task.on.is_none()) {
+            return; // A write is under way: its end brings the job back here.
+        }
+        let now = Timestamp::now();
+        let placement = self.directory.resolve(job);
+        let observed = Observed {
+            job,
+            now,
+            in_flight: task.is_some(),
+            placement: &placement,
+        };
+        match decide(observed) {
+            Action::Leave => {
+                self.pools.unqueue(uid);
+                self.book.clear_timer(uid);
+            }
+            Action::WakeAt(at) => {
+                self.pools.unqueue(uid);
+                self.book.wake_at(uid, at);
+            }
+            Action::Write(note) => {
+                self.write(uid, job, move |job| {
+                    status::noted(job, &note, Timestamp::now())
+                });
+            }
+            Action::End(ending) => self.end(uid, job, ending),
+            Action::Queue {
+                placement,
+                wake_at,
+                announce,
+            } => {
+                let spare = self.writes.available_permits() > PERMITS_KEPT_FREE;
+                if announce && spare {
+                    let note = crate::job::decide::Note::Accepted(placement.pool);
+                    self.write(uid, job, move |job| {
+                        status::noted(job, &note, Timestamp::now())
+                    });
+                } else {
+                    self.pools.enqueue(uid, job, &placement);
+                    let again = now
+                        .saturating_add(LOOK_AGAIN_AFTER)
+                        .unwrap_or(Timestamp::MAX);
+                    self.book.wake_at(
+                        uid,
+                        if announce {
+                            wake_at.min(again)
+                        } else {
+                            wake_at
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, uid: &str, job: &InferenceJob, ending: Ending) {
+        if let Some(task) = self.tasks.get_mut(uid) {
+            if let Some(abort) = task.abort.take() {
+                // A task that has ended meanwhile does not listen; its end brings the job back.
+                let _ = abort.send(Abort::End(ending));
+            }
+            return;
+        }
+        self.write(uid, job, move |job| {
+            status::ended(job, None, &ending, Timestamp::now())
+        });
+    }
+
+    /// Writes a status, out of the loop.
+    fn write(
+        &mut self,
+        uid: &str,
+        job: &InferenceJob,
+        make: impl Fn(&InferenceJob) -> InferenceJobStatus + Send + Sync + 'static,
+    ) {
+        self.pools.unqueue(uid);
+        self.book.clear_timer(uid);
+        let (writer, writes, done) = (
+            self.writer.clone(),
+            Arc::clone(&self.writes),
+            self.done.clone(),
+        );
+        let (uid, job) = (uid.to_owned(), job.clone());
+        let namespace = job.namespace().unwrap_or_default();
+        let key = uid.clone();
+        let writing = tokio::spawn(async move {
+            let _permit = writes.acquire().await;
+            let job = latest(writer.write(job, make).await);
+            let left = Left {
+                job,
+                runner: RunnerWas::NOT_INVOLVED,
+            };
+            // The loop has ended where this fails, and with it all interest.
+            let _ = done.send(Done { uid, left }).await;
+        });
+        self.tasks.insert(
+            key,
+            Task {
+                namespace,
+                on: None,
+                abort: None,
+                _handle: AbortOnDropHandle::new(writing),
+            },
+        );
+    }
+
+    fn look_at_finished(&mut self, uid: &str, finished: Finished) {
+        let now = Timestamp::now();
+        match expires_at(&finished) {
+            None => self.book.clear_timer(uid),
+            Some(at) if at > now => self.book.wake_at(uid, at),
+            Some(_) => {
+                self.book.wake_at(
+                    uid,
+                    now.saturating_add(DELETE_AGAIN_AFTER)
+                        .unwrap_or(Timestamp::MAX),
+                );
+                let (writer, writes, uid) = (
+                    self.writer.clone(),
+                    Arc::clone(&self.writes),
+                    uid.to_owned(),
+                );
+                tokio::spawn(async move {
+                    let _permit = writes.acquire().await;
+                    if let Err(error) = writer.delete(&uid, &finished).await {
+                        tracing::warn!(job = %finished.name, %error, "deleting a finished job failed");
+                    }
+                });
+            }
+        }
+    }
+
+    /// Gives waiting jobs to runners while both are there.
+    pub(super) fn dispatch(&mut self) {
+        while let Some((placement, waiting)) = self.pools.next() {
+            let job = match self.book.get(&waiting.uid) {
+                Some(Tracked::Unfinished(job)) => InferenceJob::clone(job),
+                _ => {
+                    self.pools
+                        .not_dispatched(&placement.pool, &waiting.namespace);
+                    continue;
+                }
+            };
+            let Some(namespace) = self.directory.namespaces.get(&waiting.namespace) else {
+                self.pools
+                    .not_dispatched(&placement.pool, &waiting.namespace);
+                let again = Timestamp::now()
+                    .saturating_add(LOOK_AGAIN_AFTER)
+                    .unwrap_or(Timestamp::MAX);
+                self.book.wake_at(&waiting.uid, again);
+                continue;
+            };
+            let namespace_uid = namespace.uid.clone();
+            self.begin(
+                job,
+                placement,
+                waiting.uid,
+                waiting.namespace,
+                namespace_uid,
+            );
+        }
+    }
+
+    fn begin(
+        &mut self,
+        job: InferenceJob,
+        placement: Placement,
+        uid: String,
+        namespace: String,
+        namespace_uid: String,
+    ) {
+        let status = job.status.as_ref();
+        let avoid = status
+            .filter(|status| status.interruptions > 0)
+            .and_then(|status| status.runner.clone());
+        let Some(chosen) = self.pools.choose(&placement, avoid.as_deref()) else {
+            self.pools.not_dispatched(&placement.pool, &namespace);
+            self.pools.enqueue(&uid, &job, &placement);
+            return;
+        };
+        let exclusive = status.is_some_and(|status| status.exclusive);
+        let (abort, aborted) = oneshot::channel();
+        let on = Some((placement.pool.clone(), chosen.endpoint));
+        self.book.clear_timer(&uid);
+        let attempt = Attempt {
+            job,
+            namespace_uid,
+            placement,
+            runner: chosen.client,
+            leader: self.parts.leader.clone(),
+            alone_on_a_proven_runner: exclusive && chosen.idle_and_proven,
+            writer: self.writer.clone(),
+            store: self.parts.store.clone(),
+        };
+        let done = self.done.clone();
+        let key = uid.clone();
+        let running = tokio::spawn(async move {
+            let left = attempt.run(aborted).await;
+            let _ = done.send(Done { uid, left }).await;
+        });
+        let handle = AbortOnDropHandle::new(running);
+        self.tasks.insert(
+            key.clone(),
+            Task {
+                namespace,
+                on,
+                abort: Some(abort),
+                _handle: handle,
+            },
+        );
+        // In flight now: this sets the timer for its active deadline.
+        self.look(&key);
+    }
+
+    /// Brings the pools' statuses up to date where they tell something else.
+    pub(super) fn tell_pools(&mut self) {
+        for (key, pool) in &self.directory.pools {
+            let Some(status) = self.pools.status(key, pool) else {
+                continue;
+            };
+            if pool.status.as_ref() == Some(&status) {
+                continue;
+            }
+            let (client, writes) = (self.parts.client.clone(), Arc::clone(&self.writes));
+            let pool = RunnerPool {
+                status: Some(status),
+                ..pool.clone()
+            };
+            tokio::spawn(async move {
+                let _permit = writes.acquire().await;
+                let name = pool.name_any();
+                let api: Api<RunnerPool> =
+                    Api::namespaced(client, &pool.namespace().unwrap_or_default());
+                match api
+                    .replace_status(&name, &PostParams::default(), &pool)
+                    .await
+                {
+                    // The watch brings what is new, and the next tick tries again.
+                    Ok(_) => {}
+                    Err(kube::Error::Api(answer)) if answer.code == 409 || answer.code == 404 => {}
+                    Err(error) => {
+                        tracing::warn!(pool = name, kind = %RunnerPool::kind(&()), %error, "writing a status failed")
+                    }
+                }
+            });
+        }
+    }
+}

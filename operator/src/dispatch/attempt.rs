@@ -1,0 +1,156 @@
+//! One attempt: a request, the lines that answer it, and how it came out.
+
+use super::{retry::Outcome, wire};
+use fovea_crds::Task;
+use fovea_protocol::{InferRequest, Line, MAX_LINE_BYTES, Problem, Reason, SILENCE_LIMIT};
+use futures::TryStreamExt;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
+use tokio_util::io::StreamReader;
+
+/// How much longer than the attempt's deadline the operator waits for the runner to say so.
+const DEADLINE_GRACE: Duration = Duration::from_secs(5);
+
+/// The most of a problem document that is read.
+const MAX_PROBLEM_BYTES: usize = 64 * 1024;
+
+/// The most of a runner's words that is told on.
+const MAX_EXCERPT_CHARS: usize = 200;
+
+/// Sends `request` and reads its answer to the end, at most its deadline long.
+pub async fn run(call: reqwest::RequestBuilder, task: Task, request: &InferRequest) -> Outcome {
+    let limit = Duration::from_millis(request.deadline_millis) + DEADLINE_GRACE;
+    match timeout(limit, converse(call.json(request), task)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome::Problem(Problem::new(
+            Reason::DeadlineExceeded,
+            "the attempt took longer than spec.attemptDeadlineSeconds",
+        )),
+    }
+}
+
+async fn converse(call: reqwest::RequestBuilder, task: Task) -> Outcome {
+    let answer = match timeout(SILENCE_LIMIT, call.send()).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) if error.is_connect() => {
+            return Outcome::NotBegun {
+                detail: told(&error),
+            };
+        }
+        Ok(Err(error)) => {
+            return Outcome::Lost {
+                detail: told(&error),
+            };
+        }
+        Err(_) => return silent(),
+    };
+    if answer.status() == reqwest::StatusCode::OK {
+        read_lines(answer, task).await
+    } else {
+        refused(answer).await
+    }
+}
+
+async fn read_lines(answer: reqwest::Response, task: Task) -> Outcome {
+    let bytes = StreamReader::new(answer.bytes_stream().map_err(std::io::Error::other));
+    let mut lines = FramedRead::new(bytes, LinesCodec::new_with_max_length(MAX_LINE_BYTES));
+    loop {
+        let line = match timeout(SILENCE_LIMIT, lines.next()).await {
+            Ok(Some(Ok(line))) => line,
+            Ok(Some(Err(LinesCodecError::MaxLineLengthExceeded))) => {
+                return nonsense(&format!("a line longer than {MAX_LINE_BYTES} bytes"));
+            }
+            Ok(Some(Err(LinesCodecError::Io(error)))) => {
+                return Outcome::Lost {
+                    detail: error.to_string(),
+                };
+            }
+            Ok(None) => {
+                return Outcome::Lost {
+                    detail: "the answer ended without a result".to_owned(),
+                };
+            }
+            Err(_) => return silent(),
+        };
+        match serde_json::from_str::<Line>(&line) {
+            Ok(Line::Heartbeat | Line::Progress { .. }) => {}
+            Ok(Line::Result {
+                result,
+                model,
+                timings,
+            }) => {
+                return match wire::result(task, result) {
+                    Some(result) => Outcome::Succeeded {
+                        result,
+                        model: wire::served_model(model),
+                        timings,
+                    },
+                    None => nonsense("the result of another task"),
+                };
+            }
+            Ok(Line::Problem(problem)) => return Outcome::Problem(problem),
+            Err(_) => return nonsense(&excerpt(&line)),
+        }
+    }
+}
+
+/// A runner that did not begin says why in a problem document.
+async fn refused(mut answer: reqwest::Response) -> Outcome {
+    let status = answer.status();
+    let mut body = Vec::new();
+    while body.len() < MAX_PROBLEM_BYTES {
+        match timeout(SILENCE_LIMIT, answer.chunk()).await {
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => {
+                return Outcome::Lost {
+                    detail: told(&error),
+                };
+            }
+            Err(_) => return silent(),
+        }
+    }
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) => Outcome::Problem(problem),
+        Err(_) if status == reqwest::StatusCode::SERVICE_UNAVAILABLE => Outcome::NotBegun {
+            detail: "it has no room".to_owned(),
+        },
+        Err(_) => nonsense(&format!(
+            "HTTP {status}: {}",
+            excerpt(&String::from_utf8_lossy(&body))
+        )),
+    }
+}
+
+fn silent() -> Outcome {
+    Outcome::Lost {
+        detail: format!("no line for {} s", SILENCE_LIMIT.as_secs()),
+    }
+}
+
+fn nonsense(what: &str) -> Outcome {
+    Outcome::Problem(Problem::new(
+        Reason::Unknown,
+        format!("the runner answered {what}"),
+    ))
+}
+
+fn excerpt(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_EXCERPT_CHARS)
+        .collect()
+}
+
+/// The error with its causes, without the URL: a pool's status is no place for one.
+fn told(error: &reqwest::Error) -> String {
+    let mut source = std::error::Error::source(error);
+    let mut text = "the connection failed".to_owned();
+    while let Some(cause) = source {
+        text = cause.to_string();
+        source = cause.source();
+    }
+    text
+}

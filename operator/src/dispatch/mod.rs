@@ -1,0 +1,190 @@
+//! The one loop that owns every job's place: in a queue, on a runner, or waiting for a time.
+//!
+//! Watches, runners' reports and ended tasks come in; each is looked at by a pure function
+//! ([`crate::job::decide`], [`queue`], [`retry`]) and acted on. Nothing in the loop waits for a
+//! network: what does is a task that reports back.
+
+mod act;
+mod attempt;
+mod book;
+pub mod fleet;
+mod inputs;
+mod links;
+mod pools;
+pub mod queue;
+pub mod retry;
+mod runners;
+mod task;
+mod wire;
+
+use crate::job::write::StatusWriter;
+use crate::pool::PoolKey;
+use crate::pool::resolve::Directory;
+use book::Book;
+use fovea_crds::{InferenceJob, RunnerPool};
+use fovea_protocol::LeaderRequest;
+use fovea_store::Store;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::DeserializeGuard;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use links::{Linking, Report};
+use pools::Pools;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use task::{Abort, Left};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Reports and ended tasks that may wait for the loop; who brings more waits.
+const INBOX: usize = 1024;
+
+/// Status writes and deletions that no attempt makes, at a time.
+const MAX_WRITES: usize = 64;
+
+/// How often pools' statuses are brought up to date.
+const POOL_STATUS_EVERY: Duration = Duration::from_secs(2);
+
+/// What the loop is made of.
+pub struct Parts {
+    /// For watches and writes; its requests are bounded in time.
+    pub client: Client,
+    /// For pictures and large results.
+    pub store: Store,
+    /// Who speaks.
+    pub leader: LeaderRequest,
+    /// Where jobs go that name no pool.
+    pub default_pool: PoolKey,
+    /// The namespace whose `RunnerPool`s count.
+    pub pool_namespace: String,
+    /// Hosts that external endpoints may name.
+    pub allowed_hosts: Vec<String>,
+    /// Set while the caches are filled and the loop runs.
+    pub ready: Arc<AtomicBool>,
+}
+
+/// The loop's state.
+pub struct Dispatcher {
+    parts: Parts,
+    writer: StatusWriter,
+    directory: Directory,
+    book: Book,
+    pools: Pools,
+    /// Jobs that a task has: on a runner, or with a write under way.
+    tasks: HashMap<String, Task>,
+    writes: Arc<Semaphore>,
+    done: mpsc::Sender<Done>,
+    synced: Synced,
+    /// While the pools are listed anew: those listed so far.
+    relisted_pools: Option<BTreeSet<PoolKey>>,
+}
+
+/// A task that has a job.
+struct Task {
+    namespace: String,
+    /// Where it runs; `None` for a mere write.
+    on: Option<(PoolKey, String)>,
+    abort: Option<oneshot::Sender<Abort>>,
+    /// Ends with the loop: who does not lead any more writes nothing any more.
+    _handle: AbortOnDropHandle<()>,
+}
+
+/// A task has ended.
+struct Done {
+    uid: String,
+    left: Left,
+}
+
+/// Which watches have listed everything once; nothing is dispatched before all have.
+#[derive(Default)]
+struct Synced {
+    jobs: bool,
+    pools: bool,
+    namespaces: bool,
+}
+
+impl Dispatcher {
+    /// Runs until `stop`; then every attempt under way is broken off, to be run by the next leader.
+    pub async fn run(parts: Parts, stop: CancellationToken) {
+        let (reports_in, mut reports) = mpsc::channel::<Report>(INBOX);
+        let (done_in, mut done) = mpsc::channel::<Done>(INBOX);
+        let client = parts.client.clone();
+        let mut jobs = watch(Api::<DeserializeGuard<InferenceJob>>::all(client.clone()));
+        let pool_api =
+            Api::<DeserializeGuard<RunnerPool>>::namespaced(client.clone(), &parts.pool_namespace);
+        let mut pools = watch(pool_api);
+        let mut namespaces = watch(Api::<Namespace>::all(client.clone()));
+        let mut tick = tokio::time::interval(POOL_STATUS_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+
+        let linking = Linking {
+            client: client.clone(),
+            leader: parts.leader.clone(),
+            allowed_hosts: parts.allowed_hosts.clone(),
+            reports: reports_in,
+        };
+        let mut this = Self {
+            writer: StatusWriter::new(client),
+            directory: Directory {
+                pools: BTreeMap::new(),
+                namespaces: BTreeMap::new(),
+                default_pool: parts.default_pool.clone(),
+            },
+            book: Book::default(),
+            pools: Pools::new(linking),
+            tasks: HashMap::new(),
+            writes: Arc::new(Semaphore::new(MAX_WRITES)),
+            done: done_in,
+            synced: Synced::default(),
+            relisted_pools: None,
+            parts,
+        };
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(event) = jobs.next() => match event {
+                    Ok(event) => this.on_job(event),
+                    Err(error) => tracing::warn!(%error, "watching InferenceJobs failed; trying again"),
+                },
+                Some(event) = pools.next() => match event {
+                    Ok(event) => this.on_pool(event),
+                    Err(error) => tracing::warn!(%error, "watching RunnerPools failed; trying again"),
+                },
+                Some(event) = namespaces.next() => match event {
+                    Ok(event) => this.on_namespace(event),
+                    Err(error) => tracing::warn!(%error, "watching Namespaces failed; trying again"),
+                },
+                Some(report) = reports.recv() => this.pools.report(report),
+                Some(ended) = done.recv() => this.on_done(ended),
+                uid = this.book.woken() => this.look(&uid),
+                _ = tick.tick() => this.tell_pools(),
+            }
+            if this.synced.all() {
+                this.parts.ready.store(true, Ordering::Relaxed);
+                this.dispatch();
+            }
+        }
+        this.parts.ready.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Synced {
+    fn all(&self) -> bool {
+        self.jobs && self.pools && self.namespaces
+    }
+}
+
+fn watch<K>(
+    api: Api<K>,
+) -> impl futures::Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Unpin
+where
+    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(api, watcher::Config::default())
+        .default_backoff()
+        .boxed()
+}

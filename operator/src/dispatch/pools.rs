@@ -1,0 +1,174 @@
+//! The pools at work: each has a queue, a fleet, and links to its runners.
+
+use super::fleet::{Chosen, Fleet};
+use super::links::{Linking, Report};
+use super::queue::{Queue, Shares, Waiting};
+use super::task::RunnerWas;
+use crate::job::decide::Placement;
+use crate::pool::{PoolKey, status};
+use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolStatus};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use tokio_util::task::AbortOnDropHandle;
+
+/// All pools.
+pub struct Pools {
+    linking: Linking,
+    pools: HashMap<PoolKey, Pool>,
+    /// In which pool's queue each waiting job is.
+    queued_in: HashMap<String, PoolKey>,
+}
+
+#[derive(Default)]
+struct Pool {
+    queue: Queue,
+    shares: Shares,
+    fleet: Fleet,
+    links: HashMap<String, AbortOnDropHandle<()>>,
+    external: Option<fovea_crds::External>,
+}
+
+impl Pools {
+    /// No pools yet.
+    pub fn new(linking: Linking) -> Self {
+        Self {
+            linking,
+            pools: HashMap::new(),
+            queued_in: HashMap::new(),
+        }
+    }
+
+    /// A pool is there, or has another spec.
+    pub fn apply(&mut self, key: &PoolKey, object: &RunnerPool) {
+        let pool = self.pools.entry(key.clone()).or_default();
+        let fairness = &object.spec.fairness;
+        pool.shares = Shares {
+            weights: fairness
+                .weights
+                .iter()
+                .map(|(name, weight)| (name.clone(), *weight))
+                .collect(),
+            max_in_flight: fairness.max_in_flight,
+        };
+        if pool.external != object.spec.external {
+            pool.external.clone_from(&object.spec.external);
+            pool.links.clear();
+            let endpoints = pool
+                .external
+                .as_ref()
+                .map_or(&[][..], |external| &external.endpoints);
+            pool.fleet.keep(endpoints);
+            if let Some(external) = &pool.external {
+                for endpoint in endpoints {
+                    let link = self.linking.link(key, external, endpoint);
+                    pool.links.insert(endpoint.clone(), link);
+                }
+            }
+        }
+    }
+
+    /// A pool is gone; its waiting jobs have to be looked at by the caller.
+    pub fn remove(&mut self, key: &PoolKey) {
+        self.pools.remove(key);
+        self.queued_in.retain(|_, queued_in| queued_in != key);
+    }
+
+    /// A runner has been asked.
+    pub fn report(&mut self, report: Report) {
+        let Report {
+            pool,
+            endpoint,
+            health,
+        } = report;
+        if let Some(pool) = self.pools.get_mut(&pool) {
+            pool.fleet.report(&endpoint, health);
+        }
+    }
+
+    /// Lets a job wait for its turn, or moves it where it has changed.
+    pub fn enqueue(&mut self, uid: &str, job: &InferenceJob, placement: &Placement) {
+        if self
+            .queued_in
+            .get(uid)
+            .is_some_and(|queued_in| *queued_in != placement.pool)
+        {
+            self.unqueue(uid);
+        }
+        let Some(pool) = self.pools.get_mut(&placement.pool) else {
+            return;
+        };
+        pool.queue.push(Waiting {
+            uid: uid.to_owned(),
+            namespace: job.metadata.namespace.clone().unwrap_or_default(),
+            model: placement.model.clone(),
+            priority: job.spec.priority,
+            created: crate::job::created(job),
+        });
+        self.queued_in
+            .insert(uid.to_owned(), placement.pool.clone());
+    }
+
+    /// The job does not wait any more.
+    pub fn unqueue(&mut self, uid: &str) {
+        if let Some(pool) = self
+            .queued_in
+            .remove(uid)
+            .and_then(|key| self.pools.get_mut(&key))
+        {
+            pool.queue.remove(uid);
+        }
+    }
+
+    /// The next job that a runner has room for.
+    pub fn next(&mut self) -> Option<(Placement, Waiting)> {
+        let (key, waiting) = self.pools.iter_mut().find_map(|(key, pool)| {
+            let fleet = &pool.fleet;
+            let waiting = pool
+                .queue
+                .pop(&pool.shares, |model| fleet.has_room(model))?;
+            Some((key.clone(), waiting))
+        })?;
+        self.queued_in.remove(&waiting.uid);
+        Some((
+            Placement {
+                pool: key,
+                model: waiting.model.clone(),
+            },
+            waiting,
+        ))
+    }
+
+    /// Takes a runner's slot for a job that [`Pools::next`] gave.
+    pub fn choose(&mut self, placement: &Placement, avoid: Option<&str>) -> Option<Chosen> {
+        self.pools
+            .get_mut(&placement.pool)?
+            .fleet
+            .choose(&placement.model, avoid)
+    }
+
+    /// A job that [`Pools::next`] gave found no runner after all.
+    pub fn not_dispatched(&mut self, pool: &PoolKey, namespace: &str) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.queue.finished(namespace);
+        }
+    }
+
+    /// A job has left its runner.
+    pub fn left(&mut self, pool: &PoolKey, endpoint: &str, namespace: &str, was: RunnerWas) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.queue.finished(namespace);
+            pool.fleet.left(endpoint, was);
+        }
+    }
+
+    /// What the pool's status should tell.
+    pub fn status(&self, key: &PoolKey, object: &RunnerPool) -> Option<RunnerPoolStatus> {
+        let pool = self.pools.get(key)?;
+        Some(status::status(
+            object,
+            &pool.fleet,
+            pool.queue.len(),
+            Timestamp::now(),
+        ))
+    }
+}

@@ -1,0 +1,140 @@
+//! One runner's address, token and connections: what the operator can say to it.
+
+use crate::dispatch::attempt;
+use crate::dispatch::retry::Outcome;
+use fovea_crds::Task;
+use fovea_protocol::{
+    INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, RunnerState,
+};
+use std::time::Duration;
+use url::Url;
+
+/// How long a TCP and TLS handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the short calls may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest answer to a short call.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+
+/// A short call that went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum RunnerError {
+    /// No answer.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(#[source] reqwest::Error),
+    /// The token is missing or wrong.
+    #[error("it refuses the token: check the Secret that the pool's tokenSecretRef names")]
+    Unauthorized,
+    /// It has heard a leader of a higher epoch.
+    #[error("it obeys a newer leader")]
+    StaleEpoch,
+    /// Anything else.
+    #[error("it answers {0}, which is not this protocol")]
+    Nonsense(String),
+    /// The client could not be made.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// A client of one runner. Cheap to clone; connections are kept and shared.
+#[derive(Clone, Debug)]
+pub struct RunnerClient {
+    http: reqwest::Client,
+    base: Url,
+    token: Option<String>,
+}
+
+impl RunnerClient {
+    /// A client for the runner at `base`, with its bearer token and the certificate authority
+    /// (PEM) that signed its certificate, where it has them.
+    pub fn new(
+        base: Url,
+        token: Option<String>,
+        ca_pem: Option<&[u8]>,
+    ) -> Result<Self, RunnerError> {
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true);
+        if let Some(pem) = ca_pem {
+            let authority = reqwest::Certificate::from_pem(pem).map_err(|error| {
+                RunnerError::Config(format!(
+                    "caSecretRef: ca.crt is no PEM certificate: {error}"
+                ))
+            })?;
+            builder = builder.tls_certs_only([authority]);
+        }
+        let http = builder
+            .build()
+            .map_err(|error| RunnerError::Config(error.to_string()))?;
+        Ok(Self { http, base, token })
+    }
+
+    /// The runner's address, for statuses and logs.
+    pub fn address(&self) -> &Url {
+        &self.base
+    }
+
+    /// Tells the runner who leads; it drops what older leaders gave it.
+    pub async fn announce(&self, leader: &LeaderRequest) -> Result<(), RunnerError> {
+        self.call(self.request(reqwest::Method::PUT, LEADER_PATH).json(leader))
+            .await
+            .map(|_| ())
+    }
+
+    /// What the runner keeps resident, and how busy it is.
+    pub async fn state(&self) -> Result<RunnerState, RunnerError> {
+        let body = self
+            .call(self.request(reqwest::Method::GET, MODELS_PATH))
+            .await?;
+        serde_json::from_slice(&body).map_err(|error| RunnerError::Nonsense(error.to_string()))
+    }
+
+    /// Runs one attempt to its end; dropping the future breaks the connection, and with it the
+    /// attempt.
+    pub async fn infer(&self, task: Task, request: &InferRequest) -> Outcome {
+        attempt::run(
+            self.request(reqwest::Method::POST, INFER_PATH),
+            task,
+            request,
+        )
+        .await
+    }
+
+    fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let mut url = self.base.clone();
+        url.set_path(path);
+        let request = self.http.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn call(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, RunnerError> {
+        let mut answer = request
+            .timeout(CALL_TIMEOUT)
+            .send()
+            .await
+            .map_err(RunnerError::Unreachable)?;
+        match answer.status().as_u16() {
+            200..=299 => {}
+            401 | 403 => return Err(RunnerError::Unauthorized),
+            409 => return Err(RunnerError::StaleEpoch),
+            status => return Err(RunnerError::Nonsense(format!("HTTP {status}"))),
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(RunnerError::Unreachable)? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ANSWER_BYTES {
+                return Err(RunnerError::Nonsense(format!(
+                    "more than {MAX_ANSWER_BYTES} bytes"
+                )));
+            }
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,100 @@
+//! Between the resource's types and the runner protocol's: two vocabularies that may part ways,
+//! so every field is named here once.
+
+use fovea_crds as crds;
+use fovea_protocol as protocol;
+
+/// The task in the protocol's words.
+pub fn task(task: crds::Task) -> protocol::Task {
+    match task {
+        crds::Task::ImageToText => protocol::Task::ImageToText,
+        crds::Task::ImageClassification => protocol::Task::ImageClassification,
+        crds::Task::ObjectDetection => protocol::Task::ObjectDetection,
+    }
+}
+
+/// The parameters in the protocol's words.
+pub fn parameters(parameters: &crds::Parameters) -> protocol::Parameters {
+    let crds::Parameters {
+        max_new_tokens,
+        prompt,
+        top_k,
+        score_threshold_permille,
+    } = parameters;
+    protocol::Parameters {
+        max_new_tokens: *max_new_tokens,
+        prompt: prompt.clone(),
+        top_k: *top_k,
+        score_threshold_permille: *score_threshold_permille,
+    }
+}
+
+/// The result as a status holds it; `None` where it is not one of `task`.
+pub fn result(task: crds::Task, result: protocol::InferResult) -> Option<crds::JobResult> {
+    match (task, result) {
+        (crds::Task::ImageToText, protocol::InferResult::Caption(caption)) => {
+            Some(crds::JobResult::Caption(caption))
+        }
+        (crds::Task::ImageClassification, protocol::InferResult::Predictions(list)) => Some(
+            crds::JobResult::Predictions(list.into_iter().map(prediction).collect()),
+        ),
+        (crds::Task::ObjectDetection, protocol::InferResult::Detections(list)) => Some(
+            crds::JobResult::Detections(list.into_iter().map(detection).collect()),
+        ),
+        _ => None,
+    }
+}
+
+fn prediction(
+    protocol::Classification { label, score }: protocol::Classification,
+) -> crds::Prediction {
+    crds::Prediction { label, score }
+}
+
+fn detection(
+    protocol::Detection {
+        label,
+        score,
+        bounding_box,
+    }: protocol::Detection,
+) -> crds::Detection {
+    let protocol::BoundingBox {
+        xmin,
+        ymin,
+        xmax,
+        ymax,
+    } = bounding_box;
+    crds::Detection {
+        label,
+        score,
+        bounding_box: crds::BoundingBox {
+            xmin,
+            ymin,
+            xmax,
+            ymax,
+        },
+    }
+}
+
+/// The model as a status names it.
+pub fn served_model(
+    protocol::ServedModel { name, revision }: protocol::ServedModel,
+) -> crds::ServedModel {
+    crds::ServedModel { name, revision }
+}
+
+/// The runner's timings, and the wait before it that only the operator knows.
+pub fn timings(timings: protocol::Timings, waited_millis: u64) -> crds::Timings {
+    let protocol::Timings {
+        fetch_millis,
+        queue_millis,
+        infer_millis,
+        batch_size,
+    } = timings;
+    crds::Timings {
+        queue_millis: waited_millis.saturating_add(queue_millis),
+        fetch_millis,
+        infer_millis,
+        batch_size,
+    }
+}

@@ -1,0 +1,260 @@
+//! What to do about a job: a pure function of what was observed. Time is an argument.
+
+use super::{created, phase};
+use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
+use jiff::{SignedDuration, Timestamp};
+
+/// A job that waits this long is told in its status that it was accepted; a faster one saves
+/// the write.
+pub const ANNOUNCE_AFTER: SignedDuration = SignedDuration::from_secs(1);
+
+/// Where a job is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The pool.
+    pub pool: ResolvedPoolRef,
+    /// One of its models.
+    pub model: String,
+}
+
+/// Why no pool takes the job, now or ever.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Somebody can change a pool so that it does: the job waits.
+    Hold {
+        /// For programs.
+        reason: &'static str,
+        /// What there is, and what to do.
+        message: String,
+    },
+    /// The pool takes jobs of this namespace, but does not serve what the job names.
+    Never(Failure),
+}
+
+/// What is seen of one unfinished job.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// The job as last read.
+    pub job: &'a InferenceJob,
+    /// The time of the decision.
+    pub now: Timestamp,
+    /// Whether an attempt is under way.
+    pub in_flight: bool,
+    /// What the pools say to it.
+    pub placement: &'a Result<Placement, Refusal>,
+}
+
+/// How a job ends without a runner's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// On the user's word.
+    Cancelled,
+    /// By a deadline or a pool.
+    Failed(Failure),
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Nothing, until the object changes.
+    Leave,
+    /// Nothing, until then.
+    WakeAt(Timestamp),
+    /// Write a status that is not an end.
+    Write(Note),
+    /// End it, and any attempt under way.
+    End(Ending),
+    /// Let it run when its turn comes, and look again at `wake_at`.
+    Queue {
+        /// Where.
+        placement: Placement,
+        /// Its next deadline, or the time to announce it.
+        wake_at: Timestamp,
+        /// It has waited so long that its status should say that it was accepted.
+        announce: bool,
+    },
+}
+
+/// What a status tells beside phases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A pool takes it; it waits for a runner.
+    Accepted(ResolvedPoolRef),
+    /// No pool takes it as things stand.
+    Held {
+        /// For programs.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
+    /// It is held back on the user's word.
+    Suspended,
+    /// It is not any more.
+    Resumed,
+}
+
+/// Decides about an unfinished job.
+pub fn decide(observed: Observed<'_>) -> Action {
+    let Observed {
+        job,
+        now,
+        in_flight,
+        placement,
+    } = observed;
+    let nothing = InferenceJobStatus::default();
+    let status = job.status.as_ref().unwrap_or(&nothing);
+
+    if job
+        .spec
+        .managed_by
+        .as_deref()
+        .is_some_and(|manager| manager != MANAGER)
+    {
+        return Action::Leave;
+    }
+    if phase(job).is_terminal() || job.metadata.deletion_timestamp.is_some() {
+        return Action::Leave;
+    }
+    if job.spec.cancel {
+        return Action::End(Ending::Cancelled);
+    }
+    let active_until = active_deadline(job, status);
+    if active_until.is_some_and(|until| until <= now) {
+        return Action::End(Ending::Failed(past(
+            "ActiveDeadlineExceeded",
+            "the attempts took longer than spec.activeDeadlineSeconds: raise it, or look at the attempts' failures",
+        )));
+    }
+    if in_flight {
+        return active_until.map_or(Action::Leave, Action::WakeAt);
+    }
+    let suspended = condition_is(status, conditions::SUSPENDED, "True");
+    match (job.spec.suspend, suspended) {
+        (true, true) => return active_until.map_or(Action::Leave, Action::WakeAt),
+        (true, false) => return Action::Write(Note::Suspended),
+        (false, true) => return Action::Write(Note::Resumed),
+        (false, false) => {}
+    }
+    let queue_until = queue_deadline(job, status);
+    let deadline = active_until.map_or(queue_until, |active| active.min(queue_until));
+    if let Some(next) = status
+        .next_attempt_time
+        .as_ref()
+        .filter(|next| next.0 > now)
+    {
+        return Action::WakeAt(next.0.min(deadline));
+    }
+    if queue_until <= now {
+        return Action::End(Ending::Failed(past(
+            "QueueDeadlineExceeded",
+            "no runner took the job within spec.queueDeadlineSeconds: raise it, or see why the pool has no room",
+        )));
+    }
+    match placement {
+        Err(Refusal::Never(failure)) => Action::End(Ending::Failed(failure.clone())),
+        Err(Refusal::Hold { reason, message }) => {
+            if is_told(status, conditions::ACCEPTED, "False", reason, message) {
+                Action::WakeAt(deadline)
+            } else {
+                Action::Write(Note::Held {
+                    reason,
+                    message: message.clone(),
+                })
+            }
+        }
+        Ok(placement) => {
+            let announced = condition_is(status, conditions::ACCEPTED, "True");
+            let announce_at = saturating_add(ready_since(job, status), ANNOUNCE_AFTER);
+            let announce = !announced && announce_at <= now;
+            let wake_at = if announced || announce {
+                deadline
+            } else {
+                deadline.min(announce_at)
+            };
+            Action::Queue {
+                placement: placement.clone(),
+                wake_at,
+                announce,
+            }
+        }
+    }
+}
+
+/// Since when the job could have run: its creation, its latest resumption, or the time that a
+/// retry waited for. Time suspended does not count against the queue's deadline.
+fn ready_since(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
+    let resumed = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == conditions::SUSPENDED && condition.status == "False")
+        .map(|condition| condition.last_transition_time.0);
+    let retried = status.next_attempt_time.as_ref().map(|time| time.0);
+    [resumed, retried]
+        .into_iter()
+        .flatten()
+        .fold(created(job), Timestamp::max)
+}
+
+fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
+    saturating_add(
+        ready_since(job, status),
+        seconds(job.spec.queue_deadline_seconds),
+    )
+}
+
+fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Timestamp> {
+    let start = status.start_time.as_ref()?;
+    Some(saturating_add(
+        start.0,
+        seconds(job.spec.active_deadline_seconds?),
+    ))
+}
+
+/// When a finished job is to be deleted.
+pub fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
+    finished
+        .ttl_seconds
+        .map(|ttl| saturating_add(finished.ended, seconds(ttl)))
+}
+
+fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {
+    status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == type_ && condition.status == value)
+}
+
+fn is_told(
+    status: &InferenceJobStatus,
+    type_: &str,
+    value: &str,
+    reason: &str,
+    message: &str,
+) -> bool {
+    status.conditions.iter().any(|condition| {
+        condition.type_ == type_
+            && condition.status == value
+            && condition.reason == reason
+            && condition.message == fovea_crds::clip::message(message)
+    })
+}
+
+fn past(reason: &str, message: &str) -> Failure {
+    Failure {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        retryable: true,
+    }
+}
+
+fn seconds(seconds: u32) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(seconds))
+}
+
+fn saturating_add(time: Timestamp, span: SignedDuration) -> Timestamp {
+    time.checked_add(span).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,259 @@
+use super::*;
+use crate::job::status;
+use fovea_crds::{InferenceJobSpec, Input, Phase, Task};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::prelude::*;
+
+const T0: i64 = 1_800_000_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(T0 + seconds).unwrap()
+}
+
+fn pool() -> ResolvedPoolRef {
+    ResolvedPoolRef {
+        name: "default".into(),
+        namespace: "fovea-system".into(),
+    }
+}
+
+fn placed() -> Result<Placement, Refusal> {
+    Ok(Placement {
+        pool: pool(),
+        model: "blip".into(),
+    })
+}
+
+fn job() -> InferenceJob {
+    let input = Input::Object {
+        key: "cat.jpg".into(),
+    };
+    let mut job = InferenceJob::new("cat", InferenceJobSpec::new(Task::ImageToText, input));
+    job.metadata.creation_timestamp = Some(Time(at(0)));
+    job.metadata.generation = Some(1);
+    job
+}
+
+fn with(job: &InferenceJob, status: InferenceJobStatus) -> InferenceJob {
+    InferenceJob {
+        status: Some(status),
+        ..job.clone()
+    }
+}
+
+fn decide_at(job: &InferenceJob, seconds: i64) -> Action {
+    decide(Observed {
+        job,
+        now: at(seconds),
+        in_flight: false,
+        placement: &placed(),
+    })
+}
+
+#[test]
+fn a_new_job_is_queued_without_a_write() {
+    let Action::Queue {
+        placement,
+        wake_at,
+        announce: false,
+    } = decide_at(&job(), 0)
+    else {
+        panic!()
+    };
+    assert_eq!((placement.model.as_str(), wake_at), ("blip", at(1)));
+}
+
+#[test]
+fn a_job_that_has_waited_a_second_is_announced_once() {
+    let waiting = decide_at(&job(), 1);
+    assert!(
+        matches!(waiting, Action::Queue { announce: true, .. }),
+        "{waiting:?}"
+    );
+    let told = with(
+        &job(),
+        status::noted(&job(), &Note::Accepted(pool()), at(1)),
+    );
+    let after = decide_at(&told, 2);
+    assert!(
+        matches!(after, Action::Queue { announce: false, wake_at, .. } if wake_at == at(86_400)),
+        "{after:?}"
+    );
+}
+
+#[test]
+fn another_managers_job_is_left_alone() {
+    let mut foreign = job();
+    foreign.spec.managed_by = Some("kueue.x-k8s.io/multikueue".into());
+    foreign.spec.cancel = true;
+    assert_eq!(decide_at(&foreign, 0), Action::Leave);
+    foreign.spec.managed_by = Some(MANAGER.into());
+    assert_eq!(decide_at(&foreign, 0), Action::End(Ending::Cancelled));
+}
+
+#[test]
+fn a_cancelled_job_ends_queued_or_in_flight_suspended_or_not() {
+    for (suspend, in_flight) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut cancelled = job();
+        cancelled.spec.cancel = true;
+        cancelled.spec.suspend = suspend;
+        let observed = Observed {
+            job: &cancelled,
+            now: at(0),
+            in_flight,
+            placement: &placed(),
+        };
+        assert_eq!(decide(observed), Action::End(Ending::Cancelled));
+    }
+}
+
+#[test]
+fn a_finished_job_is_left_alone_whatever_its_spec_says() {
+    for phase in [Phase::Succeeded, Phase::Failed, Phase::Cancelled] {
+        let mut finished = with(
+            &job(),
+            InferenceJobStatus {
+                phase,
+                ..Default::default()
+            },
+        );
+        finished.spec.cancel = true;
+        assert_eq!(decide_at(&finished, 1_000_000), Action::Leave);
+    }
+}
+
+#[test]
+fn a_suspended_job_is_told_so_and_its_suspended_time_is_not_counted() {
+    let mut held = job();
+    held.spec.suspend = true;
+    assert_eq!(decide_at(&held, 10), Action::Write(Note::Suspended));
+    held = with(&held, status::noted(&held, &Note::Suspended, at(10)));
+    assert_eq!(decide_at(&held, 1_000_000), Action::Leave);
+
+    held.spec.suspend = false;
+    assert_eq!(decide_at(&held, 1_000_000), Action::Write(Note::Resumed));
+    held = with(&held, status::noted(&held, &Note::Resumed, at(1_000_000)));
+    assert!(matches!(
+        decide_at(&held, 1_000_000 + 86_399),
+        Action::Queue { .. }
+    ));
+    let late = decide_at(&held, 1_000_000 + 86_400);
+    assert!(
+        matches!(&late, Action::End(Ending::Failed(f)) if f.reason == "QueueDeadlineExceeded"),
+        "{late:?}"
+    );
+}
+
+#[test]
+fn a_retry_waits_for_its_time() {
+    let status = InferenceJobStatus {
+        attempts: 1,
+        next_attempt_time: Some(Time(at(60))),
+        ..Default::default()
+    };
+    let waiting = with(&job(), status);
+    assert_eq!(decide_at(&waiting, 59), Action::WakeAt(at(60)));
+    assert!(matches!(decide_at(&waiting, 60), Action::Queue { .. }));
+}
+
+#[test]
+fn the_active_deadline_ends_a_job_also_in_flight() {
+    let mut started = with(
+        &job(),
+        InferenceJobStatus {
+            start_time: Some(Time(at(5))),
+            ..Default::default()
+        },
+    );
+    started.spec.active_deadline_seconds = Some(30);
+    let in_flight = |seconds| {
+        decide(Observed {
+            job: &started,
+            now: at(seconds),
+            in_flight: true,
+            placement: &placed(),
+        })
+    };
+    assert_eq!(in_flight(34), Action::WakeAt(at(35)));
+    assert!(
+        matches!(in_flight(35), Action::End(Ending::Failed(f)) if f.reason == "ActiveDeadlineExceeded")
+    );
+}
+
+#[test]
+fn a_held_job_is_told_why_once_for_each_reason() {
+    let hold = |message: &str| {
+        Err(Refusal::Hold {
+            reason: "PoolNotFound",
+            message: message.into(),
+        })
+    };
+    let look = |job: &InferenceJob, placement: &Result<Placement, Refusal>| {
+        decide(Observed {
+            job,
+            now: at(2),
+            in_flight: false,
+            placement,
+        })
+    };
+    let Action::Write(note) = look(&job(), &hold("there is none")) else {
+        panic!()
+    };
+    let told = with(&job(), status::noted(&job(), &note, at(2)));
+    assert_eq!(
+        look(&told, &hold("there is none")),
+        Action::WakeAt(at(86_400))
+    );
+    assert!(matches!(
+        look(&told, &hold("there is another")),
+        Action::Write(Note::Held { .. })
+    ));
+}
+
+#[test]
+fn a_model_that_the_pool_does_not_serve_ends_the_job() {
+    let failure = Failure {
+        reason: "UnknownModel".into(),
+        message: "m".into(),
+        retryable: false,
+    };
+    let never = Err(Refusal::Never(failure.clone()));
+    let end = decide(Observed {
+        job: &job(),
+        now: at(0),
+        in_flight: false,
+        placement: &never,
+    });
+    assert_eq!(end, Action::End(Ending::Failed(failure)));
+}
+
+proptest! {
+    /// Whatever a job looks like, it is either left to its user, or something happens by a time
+    /// that its deadlines bound: none is forgotten.
+    #[test]
+    fn no_unfinished_job_waits_for_ever(
+        attempts in 0u32..4, suspend: bool, cancel: bool, in_flight: bool,
+        next in prop::option::of(0i64..100_000), start in prop::option::of(0i64..100_000),
+        active in prop::option::of(1u32..100_000), queue in 1u32..100_000, now in 0i64..400_000,
+    ) {
+        let mut subject = with(&job(), InferenceJobStatus {
+            attempts,
+            next_attempt_time: next.map(|seconds| Time(at(seconds))),
+            start_time: start.map(|seconds| Time(at(seconds))),
+            ..Default::default()
+        });
+        subject.spec.suspend = suspend;
+        subject.spec.cancel = cancel;
+        subject.spec.active_deadline_seconds = active;
+        subject.spec.queue_deadline_seconds = queue;
+        let action = decide(Observed { job: &subject, now: at(now), in_flight, placement: &placed() });
+        match action {
+            Action::Leave => prop_assert!(in_flight),
+            Action::WakeAt(when) => prop_assert!(when > at(now) && when <= at(300_000)),
+            Action::Queue { wake_at, .. } => prop_assert!(wake_at > at(now) && wake_at <= at(300_000)),
+            Action::Write(note) => prop_assert!(suspend && note == Note::Suspended),
+            Action::End(Ending::Cancelled) => prop_assert!(cancel),
+            Action::End(Ending::Failed(_)) => prop_assert!(!cancel),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A job: what the operator keeps of it, what to do about it, and what its status becomes.
+
+pub mod decide;
+pub mod status;
+pub mod write;
+
+use fovea_crds::{InferenceJob, Input, Phase};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use std::sync::Arc;
+
+/// What the operator keeps of a job between two looks at it.
+#[derive(Clone, Debug)]
+pub enum Tracked {
+    /// The job, less what nobody needs until it runs (see [`trim`]).
+    Unfinished(Arc<InferenceJob>),
+    /// Little is kept of a finished job: there may be tens of thousands of them.
+    Finished(Finished),
+}
+
+/// What a finished job still needs: to be deleted in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Its namespace.
+    pub namespace: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// What the deletion is conditional on.
+    pub resource_version: Box<str>,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// `spec.ttlSecondsAfterFinished`.
+    pub ttl_seconds: Option<u32>,
+}
+
+impl Tracked {
+    /// Keeps what is needed of `job`.
+    pub fn of(job: InferenceJob) -> Self {
+        let phase = job
+            .status
+            .as_ref()
+            .map(|status| status.phase)
+            .unwrap_or_default();
+        if !phase.is_terminal() {
+            return Self::Unfinished(Arc::new(trim(job)));
+        }
+        let ended = job
+            .status
+            .as_ref()
+            .and_then(|status| status.completion_time.as_ref());
+        Self::Finished(Finished {
+            namespace: job.namespace().unwrap_or_default().into(),
+            name: job.name_any().into(),
+            ended: ended.map_or_else(|| created(&job), |time| time.0),
+            ttl_seconds: job.spec.ttl_seconds_after_finished,
+            resource_version: job.resource_version().unwrap_or_default().into(),
+        })
+    }
+
+    /// The version of the object that this was made from.
+    pub fn resource_version(&self) -> &str {
+        match self {
+            Self::Unfinished(job) => job.metadata.resource_version.as_deref().unwrap_or_default(),
+            Self::Finished(finished) => &finished.resource_version,
+        }
+    }
+
+    /// Whether `other` was read later. Resource versions are decimal counters of one server
+    /// (KEP-5504), so that a watch that lags behind our own write can be told.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        match (
+            self.resource_version().parse::<u64>(),
+            other.resource_version().parse::<u64>(),
+        ) {
+            (Ok(own), Ok(other)) => own < other,
+            _ => true,
+        }
+    }
+}
+
+/// Drops what a cache need not hold: managed fields, kubectl's copy of the manifest, and the
+/// inline picture, which is read again when the job runs.
+pub fn trim(mut job: InferenceJob) -> InferenceJob {
+    job.metadata.managed_fields = None;
+    job.annotations_mut()
+        .remove("kubectl.kubernetes.io/last-applied-configuration");
+    if let Input::Inline { data } = &mut job.spec.input {
+        data.0 = Vec::new();
+    }
+    job
+}
+
+/// When the job was created; the epoch's begin where the object does not say.
+pub fn created(job: &InferenceJob) -> Timestamp {
+    job.metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+}
+
+/// The phase, Pending where there is no status yet.
+pub fn phase(job: &InferenceJob) -> Phase {
+    job.status
+        .as_ref()
+        .map(|status| status.phase)
+        .unwrap_or_default()
+}

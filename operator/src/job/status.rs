@@ -1,0 +1,268 @@
+//! What a job's status becomes after each thing that can happen to it. Pure; whatever comes out
+//! has been clipped to the schema's bounds.
+
+use super::decide::{Ending, Note};
+use fovea_crds::{
+    Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, ResolvedPoolRef, ServedModel,
+    Timings,
+    conditions::{ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Where and since when an attempt runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The pool whose runner it is.
+    pub pool: ResolvedPoolRef,
+    /// The runner's address.
+    pub runner: String,
+    /// When the attempt began.
+    pub at: Timestamp,
+}
+
+/// An attempt's good end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Success {
+    /// The result.
+    pub result: JobResult,
+    /// Which model gave it.
+    pub model: ServedModel,
+    /// Where the time went.
+    pub timings: Timings,
+    /// Length and SHA-256 of the whole result where it lies in the bucket.
+    pub stored: Option<(u64, String)>,
+}
+
+/// What a retry waits for, and what it has cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// When the next attempt may begin.
+    pub until: Timestamp,
+    /// Attempts that count.
+    pub attempts: u32,
+    /// Lost runners.
+    pub interruptions: u32,
+    /// Whether the job runs alone from now on.
+    pub exclusive: bool,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// The status after a [`Note`].
+pub fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> InferenceJobStatus {
+    let mut status = Draft::of(job, now);
+    match note {
+        Note::Accepted(pool) => {
+            status.accept(pool);
+            status.set(SCHEDULED, "False", "Queued", "waiting for a free runner");
+        }
+        Note::Held { reason, message } => {
+            status.set(ACCEPTED, "False", reason, message);
+        }
+        Note::Suspended => {
+            status.set(
+                SUSPENDED,
+                "True",
+                "Suspended",
+                "spec.suspend is true: no attempt begins",
+            );
+        }
+        Note::Resumed => status.set(SUSPENDED, "False", "Resumed", "spec.suspend is false again"),
+    }
+    status.done()
+}
+
+/// The status of a job with an attempt under way.
+pub fn running(job: &InferenceJob, begun: &Begun, now: Timestamp) -> InferenceJobStatus {
+    let mut status = Draft::of(job, now);
+    status.begin(begun);
+    status.draft.phase = Phase::Running;
+    status.draft.next_attempt_time = None;
+    status.done()
+}
+
+/// The status of a job whose attempt failed, or whose runner was lost, and that is tried again.
+pub fn waiting(
+    job: &InferenceJob,
+    begun: &Begun,
+    retry: &Waiting,
+    now: Timestamp,
+) -> InferenceJobStatus {
+    let Waiting {
+        until,
+        attempts,
+        interruptions,
+        exclusive,
+        failure,
+    } = retry;
+    let mut status = Draft::of(job, now);
+    status.begin(begun);
+    status.set(SCHEDULED, "False", &failure.reason, &failure.message);
+    let draft = &mut status.draft;
+    draft.phase = Phase::Pending;
+    draft.attempts = *attempts;
+    draft.interruptions = *interruptions;
+    draft.exclusive = *exclusive;
+    draft.next_attempt_time = Some(Time(*until));
+    status.done()
+}
+
+/// The status of a job that has its result.
+pub fn succeeded(
+    job: &InferenceJob,
+    begun: &Begun,
+    success: Success,
+    now: Timestamp,
+) -> InferenceJobStatus {
+    let Success {
+        result,
+        model,
+        timings,
+        stored,
+    } = success;
+    let mut status = Draft::of(job, now);
+    status.begin(begun);
+    let draft = &mut status.draft;
+    draft.attempts = draft.attempts.saturating_add(1);
+    draft.result = Some(result);
+    draft.model = Some(model);
+    draft.timings = Some(timings);
+    (draft.result_bytes, draft.result_sha256) = stored.unzip();
+    status.end(
+        Phase::Succeeded,
+        "Succeeded",
+        "the result is in status.result",
+    );
+    status.done()
+}
+
+/// The status of a job that ends without a result; `begun` is its last attempt, where the end
+/// was one's failure.
+pub fn ended(
+    job: &InferenceJob,
+    begun: Option<&Begun>,
+    ending: &Ending,
+    now: Timestamp,
+) -> InferenceJobStatus {
+    let mut status = Draft::of(job, now);
+    if let Some(begun) = begun {
+        status.begin(begun);
+    }
+    match ending {
+        Ending::Cancelled => status.end(Phase::Cancelled, "Cancelled", "spec.cancel is true"),
+        Ending::Failed(failure) => {
+            if begun.is_some() {
+                status.draft.attempts = status.draft.attempts.saturating_add(1);
+            } else if status.draft.start_time.is_none() && !status.has(ACCEPTED) {
+                status.set(ACCEPTED, "False", &failure.reason, &failure.message);
+            }
+            status.end(Phase::Failed, &failure.reason, &failure.message);
+            status.draft.failure = Some(failure.clone());
+        }
+    }
+    status.done()
+}
+
+/// The least status that ends a job whose own one the API server refuses.
+pub fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobStatus {
+    let failure = Failure {
+        reason: "ResultRejected".to_owned(),
+        message: format!("the API server refused the job's status: {why}"),
+        retryable: false,
+    };
+    let attempts = job.status.as_ref().map_or(0, |status| status.attempts);
+    let mut status = Draft {
+        draft: InferenceJobStatus {
+            attempts,
+            ..Default::default()
+        },
+        now,
+        generation: None,
+    };
+    status.end(Phase::Failed, &failure.reason, &failure.message);
+    status.draft.failure = Some(failure);
+    status.done()
+}
+
+/// A status in the making.
+struct Draft {
+    draft: InferenceJobStatus,
+    now: Timestamp,
+    generation: Option<i64>,
+}
+
+impl Draft {
+    fn of(job: &InferenceJob, now: Timestamp) -> Self {
+        let mut draft = job.status.clone().unwrap_or_default();
+        draft.observed_generation = job.metadata.generation;
+        Self {
+            draft,
+            now,
+            generation: job.metadata.generation,
+        }
+    }
+
+    fn accept(&mut self, pool: &ResolvedPoolRef) {
+        self.draft.pool_ref = Some(pool.clone());
+        let message = format!("pool {}/{} takes the job", pool.namespace, pool.name);
+        self.set(ACCEPTED, "True", "PoolFound", &message);
+    }
+
+    fn begin(&mut self, begun: &Begun) {
+        let Begun { pool, runner, at } = begun;
+        self.accept(pool);
+        self.set(
+            SCHEDULED,
+            "True",
+            "RunnerFound",
+            &format!("an attempt began on {runner}"),
+        );
+        self.draft.start_time.get_or_insert(Time(*at));
+        self.draft.runner = Some(runner.clone());
+    }
+
+    fn end(&mut self, phase: Phase, reason: &str, message: &str) {
+        self.set(COMPLETE, "True", reason, message);
+        self.draft.phase = phase;
+        self.draft.completion_time = Some(Time(self.now));
+        self.draft.next_attempt_time = None;
+    }
+
+    fn has(&self, type_: &str) -> bool {
+        self.draft
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == type_)
+    }
+
+    /// Sets a condition; its transition time moves only when its status does.
+    fn set(&mut self, type_: &str, value: &str, reason: &str, message: &str) {
+        let before = self
+            .draft
+            .conditions
+            .iter()
+            .position(|condition| condition.type_ == type_);
+        let since = before
+            .map(|index| self.draft.conditions.swap_remove(index))
+            .filter(|condition| condition.status == value)
+            .map_or(Time(self.now), |condition| condition.last_transition_time);
+        self.draft.conditions.push(Condition {
+            type_: type_.to_owned(),
+            status: value.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_transition_time: since,
+            observed_generation: self.generation,
+        });
+        self.draft.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    }
+
+    fn done(self) -> InferenceJobStatus {
+        self.draft.clipped()
+    }
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -1,0 +1,168 @@
+use super::*;
+use fovea_crds::{InferenceJobSpec, Input, Task};
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn job(status: Option<InferenceJobStatus>) -> InferenceJob {
+    let input = Input::Object {
+        key: "cat.jpg".into(),
+    };
+    let mut job = InferenceJob::new("cat", InferenceJobSpec::new(Task::ImageToText, input));
+    job.metadata.generation = Some(3);
+    job.status = status;
+    job
+}
+
+fn begun() -> Begun {
+    Begun {
+        pool: ResolvedPoolRef {
+            name: "default".into(),
+            namespace: "fovea-system".into(),
+        },
+        runner: "http://127.0.0.1:9000/".into(),
+        at: at(1),
+    }
+}
+
+fn success(caption: &str) -> Success {
+    Success {
+        result: JobResult::Caption(caption.into()),
+        model: ServedModel {
+            name: "blip".into(),
+            revision: "sha256:0".into(),
+        },
+        timings: Timings::default(),
+        stored: None,
+    }
+}
+
+fn failure(reason: &str) -> Failure {
+    Failure {
+        reason: reason.into(),
+        message: "why".into(),
+        retryable: true,
+    }
+}
+
+fn told(status: &InferenceJobStatus) -> Vec<(&str, &str, &str)> {
+    let conditions = status.conditions.iter();
+    conditions
+        .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
+        .collect()
+}
+
+#[test]
+fn one_write_tells_everything_of_a_fast_success() {
+    let status = succeeded(&job(None), &begun(), success("a red circle"), at(2));
+    assert_eq!(status.phase, Phase::Succeeded);
+    assert_eq!(
+        told(&status),
+        [
+            ("Accepted", "True", "PoolFound"),
+            ("Complete", "True", "Succeeded"),
+            ("Scheduled", "True", "RunnerFound")
+        ]
+    );
+    assert_eq!((status.attempts, status.observed_generation), (1, Some(3)));
+    assert_eq!(
+        (status.start_time, status.completion_time),
+        (Some(Time(at(1))), Some(Time(at(2))))
+    );
+    assert_eq!(status.summary.as_deref(), Some("a red circle"));
+}
+
+#[test]
+fn a_retry_is_pending_again_and_keeps_its_first_start() {
+    let first = running(&job(None), &begun(), at(2));
+    let retry = Waiting {
+        until: at(62),
+        attempts: 1,
+        interruptions: 0,
+        exclusive: false,
+        failure: failure("FetchFailed"),
+    };
+    let status = waiting(
+        &job(Some(first)),
+        &Begun {
+            at: at(50),
+            ..begun()
+        },
+        &retry,
+        at(51),
+    );
+    assert_eq!((status.phase, status.attempts), (Phase::Pending, 1));
+    assert_eq!(status.start_time, Some(Time(at(1))));
+    assert_eq!(status.next_attempt_time, Some(Time(at(62))));
+    assert!(told(&status).contains(&("Scheduled", "False", "FetchFailed")));
+}
+
+#[test]
+fn a_transition_time_moves_only_with_its_status() {
+    let first = running(&job(None), &begun(), at(2));
+    let again = running(
+        &job(Some(first)),
+        &Begun {
+            at: at(70),
+            ..begun()
+        },
+        at(71),
+    );
+    assert!(
+        again
+            .conditions
+            .iter()
+            .all(|condition| condition.last_transition_time == Time(at(2)))
+    );
+}
+
+#[test]
+fn a_job_that_no_pool_takes_is_not_accepted_when_it_ends() {
+    let status = ended(
+        &job(None),
+        None,
+        &Ending::Failed(failure("UnknownModel")),
+        at(2),
+    );
+    assert_eq!(
+        told(&status),
+        [
+            ("Accepted", "False", "UnknownModel"),
+            ("Complete", "True", "UnknownModel")
+        ]
+    );
+    assert_eq!((status.phase, status.attempts), (Phase::Failed, 0));
+}
+
+#[test]
+fn a_cancelled_job_has_neither_result_nor_failure() {
+    let status = ended(&job(None), Some(&begun()), &Ending::Cancelled, at(2));
+    assert_eq!((status.phase, status.attempts), (Phase::Cancelled, 0));
+    assert!(status.result.is_none() && status.failure.is_none());
+}
+
+#[test]
+fn whatever_a_runner_says_is_clipped() {
+    let status = succeeded(&job(None), &begun(), success(&"ä".repeat(1_000_000)), at(2));
+    assert!(serde_json::to_vec(&status).unwrap().len() < 16 * 1024);
+    let status = ended(
+        &job(None),
+        Some(&begun()),
+        &Ending::Failed(Failure {
+            message: "x".repeat(1_000_000),
+            ..failure("no word at all")
+        }),
+        at(2),
+    );
+    assert!(serde_json::to_vec(&status).unwrap().len() < 16 * 1024);
+    assert_eq!(status.failure.unwrap().reason, "Unknown");
+}
+
+#[test]
+fn a_rejected_status_leaves_the_least_that_ends_the_job() {
+    let status = rejected(&job(None), &"y".repeat(100_000), at(2));
+    assert_eq!(status.phase, Phase::Failed);
+    assert_eq!(status.failure.unwrap().reason, "ResultRejected");
+    assert!(status.result.is_none());
+}

@@ -1,0 +1,180 @@
+//! The one way in which a job's status is written: conditional on uid and resourceVersion, and
+//! settled by reading again where the answer was a conflict or was lost.
+
+use super::{decide::Ending, phase, status};
+use fovea_crds::{InferenceJob, InferenceJobStatus};
+use jiff::Timestamp;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, PostParams, Preconditions},
+    core::Request,
+};
+use serde_json::json;
+use std::time::Duration;
+
+/// Most tries of one write; with the waits between them about ten minutes.
+const MAX_TRIES: u32 = 32;
+
+/// Wait before the second try after a failure that is no conflict; doubles up to the greatest.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// Greatest wait between two tries.
+const GREATEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Writes statuses of jobs and deletes finished ones.
+#[derive(Clone)]
+pub struct StatusWriter {
+    client: Client,
+}
+
+/// How a write came out.
+#[derive(Debug)]
+pub enum Written {
+    /// The status stands; this is the object that carries it.
+    Stands(Box<InferenceJob>),
+    /// The job is gone, is another one of the same name, or had ended already.
+    Moot,
+    /// No try succeeded: the job has to be looked at anew.
+    GaveUp,
+}
+
+/// What one try says.
+enum Tried {
+    Done(Box<InferenceJob>),
+    ReadAgain { wait: bool },
+    Rejected(String),
+    Gone,
+}
+
+impl StatusWriter {
+    /// A writer that uses `client`, whose requests must be bounded in time.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Writes the status that `make` gives for the job as it stands. After a conflict or a lost
+    /// answer the job is read again: where it is gone or has ended nothing is written; where the
+    /// user has cancelled it, that is; else what `make` gives for the newer object.
+    pub async fn write(
+        &self,
+        mut job: InferenceJob,
+        make: impl Fn(&InferenceJob) -> InferenceJobStatus,
+    ) -> Written {
+        let mut next = make(&job);
+        let mut wait = FIRST_WAIT;
+        for _ in 0..MAX_TRIES {
+            match self.try_once(&job, &next).await {
+                Tried::Done(written) => return Written::Stands(written),
+                Tried::Gone => return Written::Moot,
+                Tried::Rejected(why) => {
+                    tracing::error!(job = %job.name_any(), namespace = job.namespace(), %why, "status rejected");
+                    next = status::rejected(&job, &why, Timestamp::now());
+                    continue;
+                }
+                Tried::ReadAgain { wait: false } => {}
+                Tried::ReadAgain { wait: true } => {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(GREATEST_WAIT);
+                }
+            }
+            match self.read(&job).await {
+                Ok(Some(newer)) if phase(&newer).is_terminal() => return Written::Moot,
+                Ok(Some(newer)) => {
+                    next = if newer.spec.cancel {
+                        status::ended(&newer, None, &Ending::Cancelled, Timestamp::now())
+                    } else {
+                        make(&newer)
+                    };
+                    job = newer;
+                }
+                Ok(None) => return Written::Moot,
+                Err(error) => {
+                    tracing::warn!(job = %job.name_any(), %error, "reading a job again failed")
+                }
+            }
+        }
+        Written::GaveUp
+    }
+
+    /// The job as the API server has it now; `None` where it is gone or another of its name.
+    pub async fn read(&self, job: &InferenceJob) -> Result<Option<InferenceJob>, kube::Error> {
+        let found = self.jobs(job).get_opt(&job.name_any()).await?;
+        Ok(found.filter(|newer| newer.metadata.uid == job.metadata.uid))
+    }
+
+    /// Deletes a finished job if it is still the one that was seen.
+    pub async fn delete(&self, uid: &str, job: &super::Finished) -> Result<(), kube::Error> {
+        let api: Api<InferenceJob> = Api::namespaced(self.client.clone(), &job.namespace);
+        let preconditions = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: Some(job.resource_version.to_string()),
+        };
+        let parameters = DeleteParams::background().preconditions(preconditions);
+        match api.delete(&job.name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(error) => match code_of(&error) {
+                Some(404 | 409) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn jobs(&self, job: &InferenceJob) -> Api<InferenceJob> {
+        Api::namespaced(
+            self.client.clone(),
+            job.metadata.namespace.as_deref().unwrap_or_default(),
+        )
+    }
+
+    async fn try_once(&self, job: &InferenceJob, status: &InferenceJobStatus) -> Tried {
+        match self.put(job, status).await {
+            Ok(written) => Tried::Done(Box::new(written)),
+            Err(error) => match code_of(&error) {
+                Some(404) => Tried::Gone,
+                Some(409) => Tried::ReadAgain { wait: false },
+                Some(413 | 422) => Tried::Rejected(error.to_string()),
+                _ => {
+                    tracing::warn!(job = %job.name_any(), %error, "writing a status failed");
+                    Tried::ReadAgain { wait: true }
+                }
+            },
+        }
+    }
+
+    /// A PUT of the status subresource alone: what it does not name is cleared, and the spec,
+    /// which may be large, does not travel.
+    async fn put(
+        &self,
+        job: &InferenceJob,
+        status: &InferenceJobStatus,
+    ) -> Result<InferenceJob, kube::Error> {
+        let name = job.name_any();
+        let body = json!({
+            "apiVersion": InferenceJob::api_version(&()),
+            "kind": InferenceJob::kind(&()),
+            "metadata": {
+                "name": name,
+                "namespace": job.namespace(),
+                "uid": job.metadata.uid,
+                "resourceVersion": job.metadata.resource_version,
+            },
+            // Required by the schema, ignored by the subresource.
+            "spec": {"task": job.spec.task, "input": {"object": {"key": "unchanged"}}},
+            "status": status,
+        });
+        let body = serde_json::to_vec(&body).map_err(kube::Error::SerdeError)?;
+        let path = InferenceJob::url_path(&(), job.metadata.namespace.as_deref());
+        let request = Request::new(path)
+            .replace_subresource("status", &name, &PostParams::default(), body)
+            .map_err(kube::Error::BuildRequest)?;
+        self.client.request(request).await
+    }
+}
+
+/// The HTTP status of an answer that the API server did give.
+fn code_of(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    }
+}

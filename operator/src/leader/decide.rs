@@ -1,0 +1,139 @@
+//! Whether to take a Lease. Pure: the clock is an argument.
+
+use k8s_openapi::api::coordination::v1::Lease;
+use std::time::Duration;
+
+/// What a candidate remembers between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// The version of the Lease as last seen, and when this process first saw it.
+    version: Option<(String, Duration)>,
+}
+
+/// What a candidate does.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// There is no Lease.
+    Create,
+    /// It is free, its holder has been silent for its duration, or it is our own.
+    Take {
+        /// The transitions to write: one more, unless it is our own.
+        transitions: i32,
+    },
+    /// Somebody holds it.
+    Wait,
+}
+
+pub(super) fn decide(
+    found: Option<&Lease>,
+    seen: &mut Seen,
+    now: Duration,
+    identity: &str,
+) -> Move {
+    let Some(lease) = found else {
+        return Move::Create;
+    };
+    let version = lease.metadata.resource_version.clone().unwrap_or_default();
+    let since = match &seen.version {
+        Some((known, since)) if *known == version => *since,
+        _ => {
+            seen.version = Some((version, now));
+            now
+        }
+    };
+    let spec = lease.spec.clone().unwrap_or_default();
+    let transitions = spec.lease_transitions.unwrap_or_default();
+    let take = Move::Take {
+        transitions: transitions.saturating_add(1),
+    };
+    match spec.holder_identity.as_deref() {
+        None | Some("") => take,
+        Some(holder) if holder == identity => Move::Take { transitions },
+        Some(_) => {
+            let seconds =
+                u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default();
+            if now.saturating_sub(since) > Duration::from_secs(seconds) {
+                take
+            } else {
+                Move::Wait
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::coordination::v1::LeaseSpec;
+    use kube::api::ObjectMeta;
+
+    fn lease(holder: &str, version: &str) -> Lease {
+        Lease {
+            metadata: ObjectMeta {
+                resource_version: Some(version.into()),
+                ..Default::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.into()),
+                lease_duration_seconds: Some(15),
+                lease_transitions: Some(4),
+                ..Default::default()
+            }),
+        }
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_free_lease_is_taken_at_once_with_one_more_transition() {
+        assert_eq!(
+            decide(None, &mut Seen::default(), at(0), "me"),
+            Move::Create
+        );
+        let free = lease("", "1");
+        assert_eq!(
+            decide(Some(&free), &mut Seen::default(), at(0), "me"),
+            Move::Take { transitions: 5 }
+        );
+    }
+
+    #[test]
+    fn a_holder_is_waited_for_from_when_we_saw_it_not_from_what_it_wrote() {
+        let mut seen = Seen::default();
+        let held = lease("other", "1");
+        assert_eq!(decide(Some(&held), &mut seen, at(1000), "me"), Move::Wait);
+        assert_eq!(decide(Some(&held), &mut seen, at(1015), "me"), Move::Wait);
+        assert_eq!(
+            decide(Some(&held), &mut seen, at(1016), "me"),
+            Move::Take { transitions: 5 }
+        );
+    }
+
+    #[test]
+    fn a_renewal_starts_the_wait_again() {
+        let mut seen = Seen::default();
+        assert_eq!(
+            decide(Some(&lease("other", "1")), &mut seen, at(0), "me"),
+            Move::Wait
+        );
+        assert_eq!(
+            decide(Some(&lease("other", "2")), &mut seen, at(14), "me"),
+            Move::Wait
+        );
+        assert_eq!(
+            decide(Some(&lease("other", "2")), &mut seen, at(28), "me"),
+            Move::Wait
+        );
+    }
+
+    #[test]
+    fn our_own_lease_is_taken_again_without_a_transition() {
+        let own = lease("me", "1");
+        assert_eq!(
+            decide(Some(&own), &mut Seen::default(), at(0), "me"),
+            Move::Take { transitions: 4 }
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! Leader election by a Lease, after client-go's rules: a candidate judges the holder by its own
+//! clock since it last saw the Lease change, never by the times written in it; every write is a
+//! PUT conditional on resourceVersion; holder and transitions change in one write.
+
+mod decide;
+
+use decide::{Move, Seen, decide};
+use fovea_protocol::LeaderRequest;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Flags and environment of the election.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Leader election")]
+pub struct LeaderConfig {
+    /// Name of the Lease, in the operator's namespace.
+    #[arg(
+        long = "lease-name",
+        env = "FOVEA_OPERATOR_LEASE_NAME",
+        default_value = "fovea-operator"
+    )]
+    pub name: String,
+    /// How long a leader that falls silent is waited for.
+    #[arg(
+        long = "lease-duration-ms",
+        env = "FOVEA_OPERATOR_LEASE_DURATION_MS",
+        default_value_t = 15_000
+    )]
+    pub duration_ms: u64,
+    /// A leader that could not renew for so long stops; less than the lease's duration.
+    #[arg(
+        long = "lease-renew-deadline-ms",
+        env = "FOVEA_OPERATOR_LEASE_RENEW_DEADLINE_MS",
+        default_value_t = 10_000
+    )]
+    pub renew_deadline_ms: u64,
+    /// How often the Lease is looked at and renewed.
+    #[arg(
+        long = "lease-retry-period-ms",
+        env = "FOVEA_OPERATOR_LEASE_RETRY_PERIOD_MS",
+        default_value_t = 2_000
+    )]
+    pub retry_period_ms: u64,
+}
+
+/// What ended the election or the leadership.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaderError {
+    /// The flags contradict each other.
+    #[error("--lease-retry-period-ms < --lease-renew-deadline-ms < --lease-duration-ms must hold")]
+    Periods,
+    /// Another holds the Lease, or the API server was not to be reached for too long.
+    #[error("the lease {0} is lost: this process must not act any more")]
+    Lost(String),
+}
+
+/// A held Lease; while [`Leadership::hold`] runs, this process leads.
+pub struct Leadership {
+    election: Election,
+    lease: Lease,
+}
+
+struct Election {
+    api: Api<Lease>,
+    config: LeaderConfig,
+    identity: String,
+}
+
+/// Waits until this process holds the Lease.
+pub async fn acquire(
+    client: Client,
+    namespace: &str,
+    config: LeaderConfig,
+    identity: String,
+) -> Result<Leadership, LeaderError> {
+    let ordered = config.retry_period_ms < config.renew_deadline_ms
+        && config.renew_deadline_ms < config.duration_ms;
+    if !ordered {
+        return Err(LeaderError::Periods);
+    }
+    let election = Election {
+        api: Api::namespaced(client, namespace),
+        config,
+        identity,
+    };
+    let mut seen = Seen::default();
+    loop {
+        match election.step(&mut seen).await {
+            Ok(Some(lease)) => return Ok(Leadership { election, lease }),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "looking at the lease failed"),
+        }
+        tokio::time::sleep(Duration::from_millis(election.config.retry_period_ms)).await;
+    }
+}
+
+impl Leadership {
+    /// What runners are told: the Lease itself names the installation (one that is deleted and
+    /// made again counts anew), its transitions are the epoch.
+    pub fn announcement(&self) -> LeaderRequest {
+        let transitions = self
+            .lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.lease_transitions);
+        LeaderRequest {
+            installation: self.lease.metadata.uid.clone().unwrap_or_default(),
+            epoch: u64::try_from(transitions.unwrap_or_default()).unwrap_or_default(),
+        }
+    }
+
+    /// Renews until `stop`, then hands the Lease over; an error says that it was lost.
+    pub async fn hold(mut self, stop: CancellationToken) -> Result<(), LeaderError> {
+        let retry = Duration::from_millis(self.election.config.retry_period_ms);
+        let limit = Duration::from_millis(self.election.config.renew_deadline_ms);
+        let mut renewed = boot_time();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => {
+                    self.release().await;
+                    return Ok(());
+                }
+                () = tokio::time::sleep(retry) => {}
+            }
+            // The write's own time counts against us: what is renewed is renewed from before it.
+            let asked = boot_time();
+            let left = limit.saturating_sub(asked.saturating_sub(renewed));
+            match tokio::time::timeout(left, self.renew()).await {
+                Ok(Ok(())) => renewed = asked,
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
+                    return Err(self.lost());
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "renewing the lease failed"),
+                Err(_) => return Err(self.lost()),
+            }
+            if boot_time().saturating_sub(renewed) >= limit {
+                return Err(self.lost());
+            }
+        }
+    }
+
+    fn lost(&self) -> LeaderError {
+        LeaderError::Lost(self.election.config.name.clone())
+    }
+
+    async fn renew(&mut self) -> Result<(), kube::Error> {
+        let mut next = self.lease.clone();
+        next.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+        self.lease = self.election.put(&next).await?;
+        Ok(())
+    }
+
+    async fn release(&mut self) {
+        let mut next = self.lease.clone();
+        let spec = next.spec.get_or_insert_default();
+        spec.holder_identity = Some(String::new());
+        spec.lease_duration_seconds = Some(1);
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        if let Err(error) = self.election.put(&next).await {
+            tracing::warn!(%error, "handing the lease over failed; it runs out by itself");
+        }
+    }
+}
+
+impl Election {
+    async fn step(&self, seen: &mut Seen) -> Result<Option<Lease>, kube::Error> {
+        let found = self.api.get_opt(&self.config.name).await?;
+        match decide(found.as_ref(), seen, boot_time(), &self.identity) {
+            Move::Wait => Ok(None),
+            Move::Create => self
+                .api
+                .create(&PostParams::default(), &self.first_lease())
+                .await
+                .map(Some),
+            Move::Take { transitions } => {
+                let mut next = found.unwrap_or_default();
+                next.spec = Some(self.spec(transitions));
+                self.put(&next).await.map(Some)
+            }
+        }
+    }
+
+    async fn put(&self, lease: &Lease) -> Result<Lease, kube::Error> {
+        self.api
+            .replace(&self.config.name, &PostParams::default(), lease)
+            .await
+    }
+
+    fn first_lease(&self) -> Lease {
+        let metadata = ObjectMeta {
+            name: Some(self.config.name.clone()),
+            ..Default::default()
+        };
+        Lease {
+            metadata,
+            spec: Some(self.spec(0)),
+        }
+    }
+
+    fn spec(&self, transitions: i32) -> LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        let seconds = self.config.duration_ms.div_ceil(1000).max(1);
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(i32::try_from(seconds).unwrap_or(i32::MAX)),
+            lease_transitions: Some(transitions),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            ..Default::default()
+        }
+    }
+}
+
+/// Time since boot, sleep included: a laptop's lid or a frozen virtual machine counts.
+fn boot_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}

@@ -1,0 +1,52 @@
+//! Wiring: configuration, logs, clients, then run until told to stop.
+
+use anyhow::Context;
+use clap::Parser;
+use fovea_operator::{config::Config, run, serve, telemetry};
+use fovea_store::Store;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Config::parse();
+    telemetry::start(config.log_format);
+    tracing::info!(?config, "starting");
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok()
+        .context("TLS was set up twice")?;
+
+    let kubernetes = kube::Config::infer()
+        .await
+        .context("no way to the API server: set KUBECONFIG")?;
+    let client = kube::Client::try_from(kubernetes)?;
+    let store = Store::connect(&config.store).await?;
+    let stop = stop_on_signal()?;
+    let readiness = serve::Readiness::default();
+    let listener = tokio::net::TcpListener::bind(config.health_listen)
+        .await
+        .with_context(|| format!("--health-listen {}", config.health_listen))?;
+    let serving = tokio::spawn(serve::serve(listener, readiness.clone(), stop.clone()));
+
+    run::run(config, client, store, readiness, stop.clone()).await?;
+    stop.cancel();
+    serving.await??;
+    Ok(())
+}
+
+/// Cancelled by SIGTERM (Kubernetes) or SIGINT (a terminal).
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping");
+        stopped.cancel();
+    });
+    Ok(stop)
+}

@@ -1,0 +1,19 @@
+//! Pools: which there are, whose jobs they take, and what their status tells.
+
+pub mod external;
+pub mod resolve;
+pub mod status;
+
+use fovea_crds::{ResolvedPoolRef, RunnerPool};
+use kube::ResourceExt;
+
+/// Names a pool.
+pub type PoolKey = ResolvedPoolRef;
+
+/// The key of a pool object.
+pub fn key_of(pool: &RunnerPool) -> PoolKey {
+    PoolKey {
+        name: pool.name_any(),
+        namespace: pool.namespace().unwrap_or_default(),
+    }
+}

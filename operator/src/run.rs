@@ -1,0 +1,69 @@
+//! A replica's life: stand by for the lease, lead, hand over.
+
+use crate::config::Config;
+use crate::dispatch::{Dispatcher, Parts};
+use crate::leader::{self, LeaderError};
+use crate::serve::Readiness;
+use fovea_store::Store;
+use std::sync::atomic::Ordering;
+use tokio_util::sync::CancellationToken;
+
+/// Why a replica stopped without having been told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The lease is lost, or its flags are wrong.
+    #[error(transparent)]
+    Leader(#[from] LeaderError),
+    /// The loop ended by itself.
+    #[error("the dispatcher ended by itself: {0}")]
+    Dispatcher(String),
+}
+
+/// Stands by for the lease, then dispatches until `stop` or until the lease is lost. Nothing is
+/// written once the lease is handed over: the loop ends first, and its tasks with it.
+pub async fn run(
+    config: Config,
+    client: kube::Client,
+    store: Store,
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let identity = format!("{}_{}", hostname(), uuid::Uuid::new_v4());
+    let leadership = tokio::select! {
+        acquired = leader::acquire(client.clone(), &config.namespace, config.leader.clone(), identity) => acquired?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let announcement = leadership.announcement();
+    tracing::info!(epoch = announcement.epoch, "leading");
+    readiness.leading.store(true, Ordering::Relaxed);
+
+    let parts = Parts {
+        client,
+        store,
+        leader: announcement,
+        default_pool: config.default_pool_key(),
+        pool_namespace: config.namespace,
+        allowed_hosts: config.external_hosts,
+        ready: readiness.dispatching,
+    };
+    let hand_over = CancellationToken::new();
+    let mut dispatching = tokio::spawn(Dispatcher::run(parts, stop));
+    let holding = leadership.hold(hand_over.clone());
+    tokio::pin!(holding);
+    tokio::select! {
+        // Lost: the process must end at once, and every task with it.
+        held = &mut holding => Ok(held?),
+        ended = &mut dispatching => {
+            hand_over.cancel();
+            holding.await?;
+            ended.map_err(|error| RunError::Dispatcher(error.to_string()))
+        }
+    }
+}
+
+fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

@@ -1,0 +1,75 @@
+//! What a user may still change: suspend, cancel, and the time to live.
+
+use crate::support::{create, ended, inline_job, jobs, patch, sample, status_where, unique};
+use anyhow::{Result, ensure};
+use fovea_crds::{InferenceJobStatus, Phase};
+use fovea_dev::eventually;
+use serde_json::json;
+use std::time::Duration;
+
+fn suspended(value: &'static str) -> impl Fn(&InferenceJobStatus) -> bool {
+    move |status| status.conditions.iter().any(|c| c.type_ == "Suspended" && c.status == value)
+}
+
+#[tokio::test]
+async fn a_suspended_job_runs_once_it_is_resumed() -> Result<()> {
+    let (picture, _) = sample();
+    let name = unique("suspended");
+    let mut job = inline_job(&name, &picture);
+    job.spec.suspend = true;
+    create(&job).await?;
+    let held = status_where(&name, "to be suspended", suspended("True")).await?;
+    assert_eq!((held.phase, held.attempts), (Phase::Pending, 0));
+    patch(&name, json!({"suspend": false})).await?;
+    let status = ended(&name).await?;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    assert!(suspended("False")(&status));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancelled_job_ends_without_a_result_and_stays_so() -> Result<()> {
+    let (picture, _) = sample();
+    let name = unique("cancelled");
+    let mut job = inline_job(&name, &picture);
+    job.spec.suspend = true;
+    create(&job).await?;
+    status_where(&name, "to be suspended", suspended("True")).await?;
+    patch(&name, json!({"cancel": true})).await?;
+    let status = ended(&name).await?;
+    assert_eq!(status.phase, Phase::Cancelled);
+    assert!(status.result.is_none() && status.failure.is_none());
+    patch(&name, json!({"suspend": false})).await?;
+    assert_eq!(ended(&name).await?.phase, Phase::Cancelled);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_finished_job_is_deleted_after_its_time_to_live() -> Result<()> {
+    let (picture, _) = sample();
+    let name = unique("ttl");
+    let mut job = inline_job(&name, &picture);
+    job.spec.ttl_seconds_after_finished = Some(1);
+    create(&job).await?;
+    let api = jobs().await;
+    eventually("the job to be deleted", Duration::from_secs(60), || async {
+        ensure!(api.get_opt(&name).await?.is_none(), "it is still there");
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_of_another_manager_is_left_alone() -> Result<()> {
+    let (picture, _) = sample();
+    let (foreign, own) = (unique("foreign"), unique("own"));
+    let mut job = inline_job(&foreign, &picture);
+    job.spec.managed_by = Some("example.com/somebody-else".into());
+    create(&job).await?;
+    // A job that came later has ended: had the first one been ours, it would have a status.
+    create(&inline_job(&own, &picture)).await?;
+    ended(&own).await?;
+    assert!(jobs().await.get(&foreign).await?.status.is_none());
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The shared stack, and what tests ask of it.
+
+use anyhow::{Context, Result, anyhow};
+use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Task};
+use fovea_dev::{Stack, StackOptions, eventually, stack};
+use k8s_openapi::ByteString;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// How long a job may take on a machine that does much else.
+pub const ENDED: Duration = Duration::from_secs(90);
+
+/// The stack, started by the first test that asks; it ends with the process.
+pub async fn stack() -> &'static Stack {
+    static STACK: OnceCell<Stack> = OnceCell::const_new();
+    let start = || async { Stack::start(StackOptions::default(), |line| eprintln!("{line}")).await };
+    STACK.get_or_try_init(start).await.expect("the stack starts")
+}
+
+/// Jobs of the namespace that the API uses.
+pub async fn jobs() -> Api<InferenceJob> {
+    let client = stack().await.control_plane.client().await.expect("a client");
+    Api::namespaced(client, stack::JOB_NAMESPACE)
+}
+
+/// A name that no other test has.
+pub fn unique(prefix: &str) -> String {
+    format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// The demo's pictures with their captions.
+pub fn samples() -> BTreeMap<PathBuf, String> {
+    let folder = stack::repository().join("models/demo/pictures");
+    let captions = std::fs::read(folder.join("captions.json")).expect("captions.json");
+    let captions: BTreeMap<String, String> = serde_json::from_slice(&captions).expect("file names to captions");
+    captions.into_iter().map(|(file, caption)| (folder.join(file), caption)).collect()
+}
+
+/// One of the pictures, with its caption.
+pub fn sample() -> (Vec<u8>, String) {
+    let (path, caption) = samples().into_iter().next().expect("a picture");
+    (std::fs::read(path).expect("the picture"), caption)
+}
+
+/// A job that carries `picture` itself.
+pub fn inline_job(name: &str, picture: &[u8]) -> InferenceJob {
+    let input = Input::Inline { data: ByteString(picture.to_vec()) };
+    InferenceJob::new(name, InferenceJobSpec::new(Task::ImageToText, input))
+}
+
+/// Creates the job.
+pub async fn create(job: &InferenceJob) -> Result<InferenceJob> {
+    Ok(jobs().await.create(&PostParams::default(), job).await?)
+}
+
+/// Changes the job's spec.
+pub async fn patch(name: &str, spec: Value) -> Result<InferenceJob> {
+    let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
+    Ok(jobs().await.patch(name, &PatchParams::default(), &patch).await?)
+}
+
+/// Waits until `wanted` holds for the job's status.
+pub async fn status_where(
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&InferenceJobStatus) -> bool,
+) -> Result<InferenceJobStatus> {
+    let api = jobs().await;
+    let found = eventually(&format!("{name} {what}"), ENDED, || async {
+        let job = api.get(name).await?;
+        let status = job.status.clone().ok_or_else(|| anyhow!("{} has no status yet", job.name_any()))?;
+        if wanted(&status) { Ok(status) } else { Err(anyhow!("{status:?}")) }
+    });
+    Ok(found.await?)
+}
+
+/// Waits for the job's end.
+pub async fn ended(name: &str) -> Result<InferenceJobStatus> {
+    status_where(name, "to end", |status| status.phase.is_terminal()).await
+}
+
+/// `POST /v1/jobs` with a file; the answer's status and body.
+pub async fn upload(picture: &[u8], name: &str) -> Result<(u16, Value)> {
+    let part = reqwest::multipart::Part::bytes(picture.to_vec()).file_name(name.to_owned());
+    let form = reqwest::multipart::Form::new().part("file", part);
+    let url = format!("{}/v1/jobs", stack().await.api_url());
+    let answer = http().post(url).multipart(form).send().await?;
+    let status = answer.status().as_u16();
+    Ok((status, answer.json().await.context("the answer is no JSON")?))
+}
+
+/// Polls `GET /v1/jobs/{id}` until the job has ended.
+pub async fn ended_by_http(id: &str) -> Result<Value> {
+    let url = format!("{}/v1/jobs/{id}", stack().await.api_url());
+    let found = eventually(&format!("{url} to end"), ENDED, || async {
+        let job: Value = http().get(&url).send().await?.error_for_status()?.json().await?;
+        match job["phase"].as_str() {
+            Some("Succeeded" | "Failed" | "Cancelled") => Ok(job),
+            phase => Err(anyhow!("its phase is {phase:?}")),
+        }
+    });
+    Ok(found.await?)
+}
+
+/// A client as any user has it.
+pub fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client")
+}
