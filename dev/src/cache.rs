@@ -83,12 +83,10 @@ impl Cache {
             fs::remove_dir_all(&unfinished).map_err(at(&unfinished))?;
         }
         fs::create_dir_all(&unfinished).map_err(at(&unfinished))?;
-        let built = build(&unfinished);
-        if built.is_err() {
+        build(&unfinished).inspect_err(|_| {
             // The build's own error is the one to tell; what stays goes with the next attempt.
             fs::remove_dir_all(&unfinished).ok();
-        }
-        built?;
+        })?;
         fs::rename(&unfinished, &path).map_err(at(&path))?;
         Ok(path)
     }

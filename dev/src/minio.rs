@@ -11,7 +11,7 @@ use crate::process::{Process, Program};
 use crate::setup::go::MINIO;
 
 /// How long it may take until it is ready: under a second on an idle machine.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 
 /// A running MinIO. It ends when this is dropped; [`Minio::stop`] also waits for it.
 #[derive(Debug)]

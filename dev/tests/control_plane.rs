@@ -95,7 +95,7 @@ async fn a_namespace_goes_with_its_last_user() -> Result<()> {
     let name = namespace.name().to_owned();
     namespaces.get(&name).await?;
     drop(namespace);
-    eventually("the namespace's end", Duration::from_secs(60), || async {
+    eventually("the namespace's end", Duration::from_mins(1), || async {
         match namespaces.get_opt(&name).await? {
             None => Ok(()),
             Some(namespace) => bail!("{:?}", namespace.status),
@@ -113,13 +113,13 @@ async fn what_an_object_owns_is_collected_with_it() -> Result<()> {
         let owner = maps
             .create(&PostParams::default(), &config_map("owner"))
             .await?;
-        let mut owned = config_map("owned");
-        owned.metadata.owner_references =
+        let mut dependent = config_map("dependent");
+        dependent.metadata.owner_references =
             kube::Resource::owner_ref(&owner, &()).map(|reference| vec![reference]);
-        maps.create(&PostParams::default(), &owned).await?;
+        maps.create(&PostParams::default(), &dependent).await?;
         maps.delete("owner", &DeleteParams::default()).await?;
-        eventually("the collection", Duration::from_secs(60), || async {
-            ensure!(maps.get_opt("owned").await?.is_none(), "still there");
+        eventually("the collection", Duration::from_mins(1), || async {
+            ensure!(maps.get_opt("dependent").await?.is_none(), "still there");
             Ok(())
         })
         .await?;

@@ -18,7 +18,7 @@ async fn a_killed_api_server_answers_again_after_its_restart_and_a_stop_leaves_n
     cluster.api_server().kill().await?;
     ensure!(client.apiserver_version().await.is_err());
     cluster.api_server().restart().await?;
-    eventually("the API server", Duration::from_secs(60), || {
+    eventually("the API server", Duration::from_mins(1), || {
         client.apiserver_version()
     })
     .await?;

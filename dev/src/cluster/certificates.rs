@@ -28,7 +28,7 @@ pub(super) struct Identity {
     pub(super) key: String,
 }
 
-/// The paths of what the programs read; see [`super::flags`] for who reads what.
+/// What the programs read, as files (see [`super::flags`]), and whom kubeconfigs are written for.
 #[derive(Clone, Debug)]
 pub(super) struct Pki {
     dir: PathBuf,
@@ -42,11 +42,6 @@ impl Pki {
     /// Makes all of them and writes what the programs read into `dir`.
     pub(super) fn create(dir: &Path) -> Result<Self, ClusterError> {
         fs::create_dir_all(dir).map_err(ClusterError::io("creating the certificates' folder"))?;
-        let pki = Self::sign(dir)?;
-        Ok(pki)
-    }
-
-    fn sign(dir: &Path) -> Result<Self, ClusterError> {
         let cluster = Authority::new("fovea-dev")?;
         // etcd has an authority of its own: it lets in whoever it has signed, and a user of the
         // API server must not be one of them.

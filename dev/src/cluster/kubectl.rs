@@ -9,7 +9,7 @@ use tokio::process::Command;
 use super::{ClusterError, ControlPlane};
 
 /// No call takes longer; one that waits for something has a `--timeout` of its own.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// What kubectl answered.
 #[derive(Clone, Debug)]

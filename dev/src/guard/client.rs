@@ -21,7 +21,7 @@ use crate::process::Exit;
 /// How long a guardian may take to start, and to start a program.
 const START: Duration = Duration::from_secs(30);
 /// How long an orderly end may take; programs have graces of their own within it.
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_mins(1);
 
 /// A guardian could not be started or asked.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use prerequisites::Missing;
 use progress::Progress;
 
 /// What to set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// The control plane's programs and MinIO, built with Go.
     Tools,

@@ -2,7 +2,7 @@
 //! with the way to get it.
 
 use std::fmt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::{Part, SetupError, go, libtorch};
 use crate::cache::Cache;
@@ -39,26 +39,16 @@ pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     let tools =
         parts.contains(&Part::Tools) && go::ALL.iter().any(|tools| !cache.has(&tools.entry()));
     let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry());
-    let missing: Vec<Need> = [
-        tools
-            .then(|| go(output(Command::new("go").arg("version"))))
-            .flatten(),
-        libtorch
-            .then(|| {
-                pip(output(Command::new("python3").args([
-                    "-m",
-                    "pip",
-                    "--version",
-                ])))
-            })
-            .flatten(),
-        libtorch
-            .then(|| compiler(output(Command::new("cc").arg("--version"))))
-            .flatten(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let mut missing = Vec::new();
+    if tools {
+        missing.extend(go(output("go", &["version"]).as_deref()));
+    }
+    if libtorch {
+        missing.extend(pip(
+            output("python3", &["-m", "pip", "--version"]).as_deref()
+        ));
+        missing.extend(compiler(output("cc", &["--version"]).as_deref()));
+    }
     if missing.is_empty() {
         Ok(())
     } else {
@@ -67,19 +57,21 @@ pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
 }
 
 /// What a program answers; `None` where it is not there or ends badly.
-fn output(command: &mut Command) -> Option<String> {
-    let output = command.stdin(std::process::Stdio::null()).output().ok()?;
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
     output
         .status
         .success()
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn go(version: Option<String>) -> Option<Need> {
+fn go(version: Option<&str>) -> Option<Need> {
     let (major, minor) = versions::GO;
-    let found = version
-        .as_deref()
-        .map(|text| text.split_whitespace().nth(2).unwrap_or(text));
+    let found = version.map(|text| text.split_whitespace().nth(2).unwrap_or(text));
     if found
         .and_then(go_version)
         .is_some_and(|found| found >= versions::GO)
@@ -99,7 +91,7 @@ fn go_version(word: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-fn pip(version: Option<String>) -> Option<Need> {
+fn pip(version: Option<&str>) -> Option<Need> {
     version.is_none().then(|| Need {
         what: "Python 3 with pip".to_owned(),
         found: None,
@@ -107,7 +99,7 @@ fn pip(version: Option<String>) -> Option<Need> {
     })
 }
 
-fn compiler(version: Option<String>) -> Option<Need> {
+fn compiler(version: Option<&str>) -> Option<Need> {
     version.is_none().then(|| Need {
         what: "a C and C++ compiler".to_owned(),
         found: None,
@@ -121,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_go_that_is_too_old_is_named_with_what_was_found() {
-        let need = go(Some("go version go1.19.8 linux/amd64".to_owned())).unwrap();
+        let need = go(Some("go version go1.19.8 linux/amd64")).unwrap();
         assert_eq!(need.found.as_deref(), Some("go1.19.8"));
     }
 
@@ -129,7 +121,7 @@ mod tests {
     fn release_candidates_and_newer_releases_of_go_will_do() {
         for version in ["go1.25rc1", "go1.25.4", "go1.26.8-custom", "go2.0"] {
             assert!(
-                go(Some(format!("go version {version} linux/amd64"))).is_none(),
+                go(Some(&format!("go version {version} linux/amd64"))).is_none(),
                 "{version}"
             );
         }
