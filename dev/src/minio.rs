@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reqwest::StatusCode;
+
 use crate::cache::Cache;
 use crate::cluster::ClusterError;
 use crate::guard::Guardian;
@@ -96,21 +98,21 @@ impl Minio {
     }
 }
 
-/// MinIO stays where its port is another's, and says so in its log alone.
+/// Two things that MinIO does not tell by itself. Its own health check says ready while S3 still
+/// answers 503 `XMinioServerNotInitialized`; a stranger's request is refused with 403 only after
+/// that. And where its port is another's it may stay, and say so in its log alone.
 async fn wait_ready(process: &Process, endpoint: &str) -> Result<(), ClusterError> {
     crate::tls::use_ring();
-    let url = format!("{endpoint}/minio/health/ready");
     let client = reqwest::Client::new();
-    let listening = process.wait_ready("its health check", READY, || async {
+    let listening = process.wait_ready("S3 to be served", READY, || async {
         if process.log_tail().contains(PORT_TAKEN) {
             return Ok(false);
         }
-        client
-            .get(&url)
-            .send()
-            .await?
-            .error_for_status()
-            .map(|_| true)
+        match client.get(endpoint).send().await {
+            Ok(answer) if answer.status() == StatusCode::FORBIDDEN => Ok(true),
+            Ok(answer) => Err(format!("GET / answers {}", answer.status())),
+            Err(error) => Err(error.to_string()),
+        }
     });
     if listening.await? {
         Ok(())

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use fovea_dev::Minio;
@@ -18,6 +19,8 @@ fn client(minio: &Minio) -> Client {
         .endpoint_url(minio.endpoint())
         .credentials_provider(keys)
         .force_path_style(true)
+        // A MinIO that is not ready yet is a failure here, and nothing to try again.
+        .retry_config(RetryConfig::disabled())
         .build();
     Client::from_conf(config)
 }
