@@ -68,6 +68,14 @@ pub(crate) struct JobRequest {
 }
 
 impl Draft {
+    /// Whether there is such a field, asked before its value is read.
+    pub(crate) fn check(name: &str) -> Result<(), FieldError> {
+        match NAMES.split(", ").any(|known| known == name) {
+            true => Ok(()),
+            false => Err(FieldError::Unknown(excerpt(name), NAMES)),
+        }
+    }
+
     /// Takes one field of a form or a query.
     pub(crate) fn set(&mut self, name: &str, value: String) -> Result<(), FieldError> {
         let settings = &mut self.parameters;
@@ -278,6 +286,15 @@ mod tests {
         assert_eq!(job.task, Task::ImageToText);
         assert_eq!((job.model, job.pool, job.priority), (None, None, 0));
         assert!(job.parameters.is_empty());
+    }
+
+    #[test]
+    fn every_field_that_messages_name_can_be_set_and_no_other() {
+        for name in NAMES.split(", ") {
+            assert_eq!(Draft::check(name), Ok(()));
+            assert_eq!(Draft::default().set(name, "1".into()), Ok(()), "{name}");
+        }
+        assert!(Draft::check("file").is_err() && Draft::check("").is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! runner's business, which holds nothing worth stealing.
 
 use crate::error::{Problem, ProblemType};
-use image::{ImageFormat, ImageReader, Limits};
+use image::{ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 
 /// What a decoder may allocate while it reads a header (colour profiles, texts).
@@ -30,6 +30,10 @@ pub(crate) enum PictureError {
     #[error("the bytes begin as {format} but their header cannot be read: {why}")]
     Header { format: String, why: String },
     #[error(
+        "the picture's header asks for more memory than a picture of {max_pixels} pixels needs: send a smaller one"
+    )]
+    Oversized { max_pixels: u64 },
+    #[error(
         "the picture has {width} x {height} pixels, {max_pixels} are allowed: send a smaller one"
     )]
     TooManyPixels {
@@ -46,7 +50,9 @@ impl From<PictureError> for Problem {
             PictureError::Unknown | PictureError::Unsupported(_) | PictureError::Header { .. } => {
                 ProblemType::NotAPicture
             }
-            PictureError::TooManyPixels { .. } => ProblemType::TooManyPixels,
+            PictureError::TooManyPixels { .. } | PictureError::Oversized { .. } => {
+                ProblemType::TooManyPixels
+            }
         };
         Self::new(kind, error.to_string())
     }
@@ -70,9 +76,11 @@ pub(crate) fn inspect(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureE
     limits.max_alloc = Some(MAX_HEADER_BYTES);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
-    let (width, height) = reader
-        .into_dimensions()
-        .map_err(|error| header(error.to_string()))?;
+    let (width, height) = reader.into_dimensions().map_err(|error| match error {
+        // A row of pixels, say, that is larger than any header may be.
+        ImageError::Limits(_) => PictureError::Oversized { max_pixels },
+        error => header(error.to_string().trim_end().to_owned()),
+    })?;
     if width == 0 || height == 0 {
         return Err(header(format!("it says {width} x {height} pixels")));
     }
@@ -160,10 +168,19 @@ mod tests {
 
     #[test]
     fn a_truncated_jpeg_whose_header_is_whole_is_left_to_the_runner() {
-        let whole = picture(F::Jpeg);
-        assert!(inspect(&whole[..whole.len() - 20], MAX).is_ok());
+        let noise = image::RgbImage::from_fn(64, 64, |x, y| {
+            image::Rgb([
+                (x * y * 7 % 251) as u8,
+                (x * 31 % 251) as u8,
+                (y * 57 % 251) as u8,
+            ])
+        });
+        let mut whole = Cursor::new(Vec::new());
+        noise.write_to(&mut whole, F::Jpeg).unwrap();
+        let whole = whole.into_inner();
+        assert!(inspect(&whole[..whole.len() / 2 + 400], MAX).is_ok());
         assert!(matches!(
-            inspect(&whole[..20], MAX),
+            inspect(&whole[..300], MAX),
             Err(PictureError::Header { .. })
         ));
     }
@@ -195,16 +212,17 @@ mod tests {
 
     #[test]
     fn a_pixel_bomb_is_refused_by_its_header() {
-        assert!(inspect(&png_header(16_384, 10_922), MAX).is_ok());
+        let bomb = |width, height| inspect(&png_header(width, height), MAX);
+        assert!(bomb(16_384, 10_922).is_ok());
         assert!(matches!(
-            inspect(&png_header(16_384, 10_923), MAX),
+            bomb(16_384, 10_923),
             Err(PictureError::TooManyPixels { .. })
         ));
         assert!(matches!(
-            inspect(&png_header(2_000_000_000, 2_000_000_000), MAX),
-            Err(PictureError::TooManyPixels { .. })
+            bomb(2_000_000_000, 2_000_000_000),
+            Err(PictureError::Oversized { .. })
         ));
-        assert!(inspect(&png_header(0, 5), MAX).is_err());
+        assert!(bomb(0, 5).is_err());
     }
 
     proptest! {

@@ -68,16 +68,17 @@ async fn a_client_that_sends_all_before_it_listens_gets_its_413() -> anyhow::Res
 #[tokio::test]
 async fn uploads_beyond_the_memory_for_them_are_told_to_come_again() -> anyhow::Result<()> {
     let api = Service::start(&["--upload-memory-bytes", "5000"]).await?;
-    // One that is under way holds what it has sent.
-    let mut slow = open(&api, 4000).await?;
     let picture = png_of_length(4000);
-    slow.write_all(&picture[..3000]).await?;
-    until("an upload to be refused", || async {
+    // One that is under way holds what it has sent. Which of the two is read first is chance: where
+    // it is the other one, the slow one is refused, and both are tried again.
+    let mut slow = until("the second upload to be refused", || async {
+        let mut slow = open(&api, picture.len()).await?;
+        slow.write_all(&picture[..3000]).await?;
         let answer = send(api.post(picture.clone())).await?;
         anyhow::ensure!(answer.status == 503, "{answer:?}");
         assert_eq!(answer.problem(), "overloaded");
         assert!(answer.header("retry-after").is_some());
-        Ok(())
+        Ok(slow)
     })
     .await?;
     // A small one still fits, and the slow one is let finish.

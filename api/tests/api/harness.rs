@@ -7,7 +7,7 @@ use fovea_dev::{ControlPlane, Minio, Process, Program, TempNamespace, eventually
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{conditions, wait::await_condition};
-use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
+use kube::{Api, Client, CustomResourceExt as _, ResourceExt};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use super::pictures::jpeg;
 use super::proxy::kubeconfig;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use std::net::TcpListener;
 
@@ -82,23 +82,21 @@ async fn a_cluster_that_refuses_connections_is_known_not_to_have_made_the_job() 
 async fn a_quota_that_is_used_up_is_answered_429() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let quotas: Api<ResourceQuota> = Api::namespaced(api.cluster.clone(), api.namespace.name());
-    let quota: ResourceQuota = serde_json::from_value(json!({
-        "metadata": {"name": "jobs"},
-        "spec": {"hard": {"count/inferencejobs.fovea.dev": "1"}},
-    }))?;
+    let hard = json!({"count/inferencejobs.fovea.dev": "0"});
+    let quota: ResourceQuota =
+        serde_json::from_value(json!({"metadata": {"name": "jobs"}, "spec": {"hard": hard}}))?;
     quotas.create(&PostParams::default(), &quota).await?;
-    until("the quota to be counted", || async {
-        let status = quotas
-            .get("jobs")
-            .await?
-            .status
-            .and_then(|status| status.used);
-        anyhow::ensure!(status.is_some(), "not yet");
-        Ok(())
+    // What the quota controller does once it has discovered the resource, half a minute later.
+    let status = json!({"status": {"hard": hard, "used": hard}});
+    quotas
+        .patch_status("jobs", &PatchParams::default(), &Patch::Merge(&status))
+        .await?;
+    let answer = until("the quota to hold", || async {
+        let answer = send(api.post(jpeg(23))).await?;
+        anyhow::ensure!(answer.status != 202, "not yet");
+        Ok(answer)
     })
     .await?;
-    send(api.post(jpeg(23))).await?.id()?;
-    let answer = send(api.post(jpeg(23))).await?;
     assert_eq!(
         (answer.status, answer.problem()),
         (429, "quota-exceeded"),

@@ -11,6 +11,16 @@ pub(crate) fn jpeg(seed: u8) -> Vec<u8> {
     )
 }
 
+/// A JPEG that breaks off within its pixels.
+pub(crate) fn truncated_jpeg() -> Vec<u8> {
+    let noise = RgbImage::from_fn(64, 64, |x, y| {
+        Rgb([x * y * 7 % 251, x * 31 % 251, y * 57 % 251].map(|value| value as u8))
+    });
+    let mut bytes = encode(&noise.into(), ImageFormat::Jpeg);
+    bytes.truncate(bytes.len() - 500);
+    bytes
+}
+
 /// A PNG of exactly `length` bytes: the picture, and padding that no decoder looks at.
 pub(crate) fn png_of_length(length: usize) -> Vec<u8> {
     let mut bytes = encode(&DynamicImage::new_rgb8(4, 4), ImageFormat::Png);

@@ -53,6 +53,7 @@ pub(super) async fn read(
                 return Err(FieldError::Duplicate(name).into());
             }
         } else {
+            Draft::check(&name)?;
             let bytes = collect(&mut field, MAX_TEXT_BYTES).await.map_err(|stop| match stop {
                 Stop::TooLong => Problem::new(
                     ProblemType::InvalidField,

@@ -1,0 +1,161 @@
+//! Rows on JSON bodies.
+
+use super::super::harness::Service;
+use super::super::pictures::{jpeg, png_of_length};
+use super::{LIMIT, Row};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+pub(super) fn rows(api: &Service) -> Vec<Row> {
+    let url = format!("{}/v1/jobs", api.base);
+    let data = STANDARD.encode(jpeg(0));
+    let text = |body: &[u8]| {
+        api.http
+            .post(&url)
+            .header("content-type", "application/json")
+            .body(body.to_vec())
+    };
+    let json = |value: serde_json::Value| api.post_json(&value);
+    vec![
+        ("empty", text(b""), 400, "malformed-request"),
+        (
+            "half an object",
+            text(b"{\"data\":"),
+            400,
+            "malformed-request",
+        ),
+        ("two objects", text(b"{}{}"), 400, "malformed-request"),
+        (
+            "bad UTF-8",
+            text(b"{\"task\":\"\xff\"}"),
+            400,
+            "malformed-request",
+        ),
+        (
+            "without bottom",
+            text(&[b"{\"url\":".as_slice(), &[b'['; 1000]].concat()),
+            400,
+            "malformed-request",
+        ),
+        ("a list", json(json!([])), 422, "invalid-field"),
+        ("null", json(json!(null)), 422, "invalid-field"),
+        (
+            "an unknown member",
+            json(json!({"data": data, "colour": "red"})),
+            422,
+            "unknown-field",
+        ),
+        (
+            "an unknown setting",
+            json(json!({"data": data, "parameters": {"numBeams": 5}})),
+            422,
+            "unknown-field",
+        ),
+        (
+            "a member twice",
+            text(b"{\"task\":\"a\",\"task\":\"a\"}"),
+            422,
+            "duplicate-field",
+        ),
+        (
+            "a number for a text",
+            json(json!({"data": data, "task": 1})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "half a token",
+            json(json!({"data": data, "parameters": {"maxNewTokens": 1.5}})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "an unknown task",
+            json(json!({"data": data, "task": "x"})),
+            422,
+            "invalid-field",
+        ),
+        ("no picture", json(json!({})), 422, "missing-picture"),
+        (
+            "empty data",
+            json(json!({"data": ""})),
+            422,
+            "missing-picture",
+        ),
+        (
+            "a URL",
+            json(json!({"url": "http://169.254.169.254/"})),
+            422,
+            "remote-url",
+        ),
+        (
+            "data and key",
+            json(json!({"data": data, "key": "a"})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "no base64",
+            json(json!({"data": "not base64!"})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "base64 of another alphabet",
+            json(json!({"data": "_-_-"})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "a data URI without base64",
+            json(json!({"data": "data:image/png,%89PNG"})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "base64 of a text",
+            json(json!({"data": "aGVsbG8="})),
+            415,
+            "not-a-picture",
+        ),
+        (
+            "one byte over",
+            json(json!({"data": STANDARD.encode(png_of_length(LIMIT + 1))})),
+            413,
+            "too-large",
+        ),
+        (
+            "far over",
+            json(json!({"data": STANDARD.encode(vec![0; 3_000_000])})),
+            413,
+            "too-large",
+        ),
+        (
+            "a key that climbs",
+            json(json!({"key": "../other/1.jpg"})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "an empty key",
+            json(json!({"key": ""})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "an escaped key",
+            json(json!({"key": "a%2f..%2fb"})),
+            422,
+            "invalid-field",
+        ),
+        (
+            "parameters in the query as well",
+            api.http
+                .post(format!("{url}?task=a"))
+                .json(&json!({"data": data})),
+            422,
+            "unknown-field",
+        ),
+    ]
+}

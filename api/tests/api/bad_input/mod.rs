@@ -1,0 +1,78 @@
+//! A table of what a client can get wrong: each row a problem+json of the right status and type,
+//! none a 500, and no job out of any.
+
+mod fields;
+mod json;
+mod multipart;
+mod paths;
+mod raw;
+
+use super::harness::{Answer, Service, send};
+use super::pictures::{png_of_length, truncated_jpeg};
+use reqwest::RequestBuilder;
+
+/// The largest upload of the service under test.
+const LIMIT: usize = 4096;
+
+/// Name, request, status, problem.
+type Row = (&'static str, RequestBuilder, u16, &'static str);
+
+#[tokio::test]
+async fn whatever_is_wrong_is_told_and_makes_no_job() -> anyhow::Result<()> {
+    let limit = LIMIT.to_string();
+    let api = Service::start(&["--max-upload-bytes", &limit]).await?;
+    let tables = [
+        raw::content_types(&api),
+        raw::bodies(&api),
+        fields::rows(&api),
+        multipart::rows(&api),
+        json::rows(&api),
+        paths::rows(&api),
+    ];
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for (name, request, status, problem) in tables.into_iter().flatten() {
+        rows += 1;
+        match send(request).await {
+            Ok(answer) if is_problem(&answer, status, problem) => {}
+            other => wrong.push(format!("{name}: wanted {status} {problem}, got {other:?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(rows >= 70, "{rows}");
+    assert_eq!(api.names().await?, Vec::<String>::new());
+    // The largest that is allowed.
+    send(api.post(png_of_length(LIMIT))).await?.id()?;
+    Ok(())
+}
+
+fn is_problem(answer: &Answer, status: u16, problem: &str) -> bool {
+    let said = |member: &str| {
+        answer.body[member]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+    };
+    answer.status == status
+        && answer.problem() == problem
+        && answer.header("content-type") == Some("application/problem+json")
+        && answer.body["status"] == status
+        && said("title")
+        && said("detail")
+        && said("instance")
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_known_is_answered_with_those_that_are() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let answer = api.get("/v1/jobs").await?;
+    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_truncated_jpeg_whose_header_is_whole_becomes_a_job_for_the_runner_to_fail()
+-> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    send(api.post(truncated_jpeg())).await?.id()?;
+    Ok(())
+}
