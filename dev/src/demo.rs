@@ -3,9 +3,9 @@
 mod captions;
 mod next_steps;
 
-use crate::stack::{Stack, StackOptions, repository};
 use anyhow::{Context, Result, bail, ensure};
 use captions::{Samples, caption_by_http, caption_by_kubectl};
+use fovea_dev::stack::{Stack, StackOptions, repository};
 use std::time::Instant;
 
 /// Where the API listens, as the services that it replaces did.
@@ -28,7 +28,13 @@ pub async fn run(options: DemoOptions) -> Result<()> {
     ensure_free(options.port)?;
     let say = |line: &str| eprintln!("[{:5.1} s] {line}", begun.elapsed().as_secs_f32());
     let samples = Samples::read(&repository().join("models/demo/pictures"))?;
-    let starting = Stack::start(StackOptions { api_port: Some(options.port), ..Default::default() }, say);
+    let starting = Stack::start(
+        StackOptions {
+            api_port: Some(options.port),
+            ..Default::default()
+        },
+        say,
+    );
     let stack = tokio::select! {
         stack = starting => stack?,
         interrupted = tokio::signal::ctrl_c() => return Ok(interrupted?),
@@ -51,10 +57,17 @@ async fn check(stack: &Stack, samples: &Samples) -> Result<()> {
     println!("\nPOST {}/v1/jobs  <- {}", stack.api_url(), first.file);
     let by_http = caption_by_http(stack, first).await?;
     println!("  caption: {by_http}");
-    println!("\nkubectl apply -f -  <- an InferenceJob with {} inline", second.file);
+    println!(
+        "\nkubectl apply -f -  <- an InferenceJob with {} inline",
+        second.file
+    );
     let by_kubectl = caption_by_kubectl(stack, second).await?;
     println!("  caption: {by_kubectl}");
-    let listed = stack.control_plane.kubectl(&["get", "ij"]).await?.success("get ij")?;
+    let listed = stack
+        .control_plane
+        .kubectl(&["get", "ij"])
+        .await?
+        .success("get ij")?;
     println!("\nkubectl get ij\n{listed}");
     for (sample, got) in [(first, &by_http), (second, &by_kubectl)] {
         ensure!(
@@ -71,7 +84,9 @@ fn ensure_free(port: u16) -> Result<()> {
     match std::net::TcpListener::bind(("127.0.0.1", port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("port {port} is taken by another program: end it, or choose another one with `make demo PORT=...`")
+            bail!(
+                "port {port} is taken by another program: end it, or choose another one with `make demo PORT=...`"
+            )
         }
         Err(error) => Err(error).with_context(|| format!("listening on port {port}")),
     }

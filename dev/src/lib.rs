@@ -10,6 +10,7 @@ pub mod guard;
 pub mod minio;
 pub mod process;
 pub mod setup;
+pub mod stack;
 pub mod versions;
 pub mod wait;
 
@@ -20,4 +21,5 @@ mod tls;
 pub use cluster::{ControlPlane, ControlPlaneOptions, TempNamespace, with_temp_ns};
 pub use minio::Minio;
 pub use process::{Process, Program};
+pub use stack::{Stack, StackOptions};
 pub use wait::eventually;

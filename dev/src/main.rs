@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+mod demo;
+
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use fovea_dev::cache::Cache;
 use fovea_dev::guard;
 use fovea_dev::setup::{self, Part, progress::Progress};
@@ -21,8 +23,10 @@ enum Command {
     Setup {
         /// Only one part of it
         #[arg(long)]
-        only: Option<Only>,
+        only: Option<Part>,
     },
+    /// Run Fovea on this machine, and caption two pictures
+    Demo(demo::DemoOptions),
     /// Print what a shell needs: eval "$(fovea-dev env)"
     Env,
     /// Start programs for the process that holds this one's stdin, and end them with it
@@ -39,22 +43,13 @@ enum Command {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Only {
-    Tools,
-    Libtorch,
-}
-
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Setup { only } => {
-            let parts = match only {
-                Some(Only::Tools) => vec![Part::Tools],
-                Some(Only::Libtorch) => vec![Part::Libtorch],
-                None => vec![Part::Tools, Part::Libtorch],
-            };
+            let parts = only.map_or(vec![Part::Tools, Part::Libtorch], |part| vec![part]);
             setup::run(&Cache::from_env()?, &parts, &Progress::stderr())?;
         }
+        Command::Demo(options) => tokio::runtime::Runtime::new()?.block_on(demo::run(options))?,
         Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),
         Command::Guard => guard::run()?,
         Command::Exec { guardian, command } => {

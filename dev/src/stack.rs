@@ -85,8 +85,10 @@ impl Stack {
         let [runner_port, health_port, free_port] = ports::free()?;
         let api_port = options.api_port.unwrap_or(free_port);
         say("starting etcd, kube-apiserver, kube-controller-manager and MinIO");
-        let (control_plane, minio) =
-            tokio::try_join!(ControlPlane::start(ControlPlaneOptions::default()), Minio::start())?;
+        let (control_plane, minio) = tokio::try_join!(
+            ControlPlane::start(ControlPlaneOptions::default()),
+            Minio::start()
+        )?;
         minio.create_bucket(BUCKET)?;
         let guardian = Guardian::start().await.map_err(ProcessError::from)?;
         let token_file = guardian.scratch().join("runner-token");
@@ -103,12 +105,28 @@ impl Stack {
         let api = Process::start_in(&guardian, program).await?;
 
         let api_url = format!("http://127.0.0.1:{api_port}");
-        api.wait_ready_http(&format!("{api_url}/readyz"), READY).await?;
-        operator.wait_ready_http(&format!("http://127.0.0.1:{health_port}/readyz"), READY).await?;
+        api.wait_ready_http(&format!("{api_url}/readyz"), READY)
+            .await?;
+        operator
+            .wait_ready_http(&format!("http://127.0.0.1:{health_port}/readyz"), READY)
+            .await?;
         say("waiting for the runner to load its model, and for the pool to be Ready");
-        runner.wait_ready_http(&format!("http://127.0.0.1:{runner_port}/readyz"), RUNNER_READY).await?;
+        runner
+            .wait_ready_http(
+                &format!("http://127.0.0.1:{runner_port}/readyz"),
+                RUNNER_READY,
+            )
+            .await?;
         manifests::wait_for_pool(&control_plane).await?;
-        Ok(Self { control_plane, minio, runner, operator, api, guardian, api_url })
+        Ok(Self {
+            control_plane,
+            minio,
+            runner,
+            operator,
+            api,
+            guardian,
+            api_url,
+        })
     }
 
     /// Where the API listens, such as `http://127.0.0.1:8000`.
@@ -125,16 +143,27 @@ impl Stack {
     }
 }
 
-fn runner(port: u16, token_file: &std::path::Path, flags: &[String]) -> Result<Program, StackError> {
+fn runner(
+    port: u16,
+    token_file: &std::path::Path,
+    flags: &[String],
+) -> Result<Program, StackError> {
     let model = repository().join("models/demo/blip");
-    Ok(Program::new("fovea-runner", programs::find("fovea-runner")?)
-        .arg(format!("--listen=127.0.0.1:{port}"))
-        .arg(format!("--model={CAPTIONER}={}", model.display()))
-        .arg(format!("--token-file={}", token_file.display()))
-        .args(flags.to_vec()))
+    Ok(
+        Program::new("fovea-runner", programs::find("fovea-runner")?)
+            .arg(format!("--listen=127.0.0.1:{port}"))
+            .arg(format!("--model={CAPTIONER}={}", model.display()))
+            .arg(format!("--token-file={}", token_file.display()))
+            .args(flags.to_vec()),
+    )
 }
 
-fn operator(cluster: &ControlPlane, minio: &Minio, health_port: u16, flags: &[String]) -> Result<Program, StackError> {
+fn operator(
+    cluster: &ControlPlane,
+    minio: &Minio,
+    health_port: u16,
+    flags: &[String],
+) -> Result<Program, StackError> {
     let program = Program::new("fovea-operator", programs::find("fovea-operator")?)
         .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
         .arg("--external-host=127.0.0.1")
@@ -143,7 +172,12 @@ fn operator(cluster: &ControlPlane, minio: &Minio, health_port: u16, flags: &[St
     Ok(with_access(program, cluster, minio))
 }
 
-fn api(cluster: &ControlPlane, minio: &Minio, port: u16, flags: &[String]) -> Result<Program, StackError> {
+fn api(
+    cluster: &ControlPlane,
+    minio: &Minio,
+    port: u16,
+    flags: &[String],
+) -> Result<Program, StackError> {
     let program = Program::new("fovea-api", programs::find("fovea-api")?)
         .arg(format!("--listen=127.0.0.1:{port}"))
         .arg(format!("--namespace={JOB_NAMESPACE}"))
@@ -164,8 +198,15 @@ fn with_access(program: Program, cluster: &ControlPlane, minio: &Minio) -> Progr
 fn write_secret(path: &PathBuf, text: &str) -> Result<(), StackError> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
-    let io = |source| StackError::Io { what: format!("writing {}", path.display()), source };
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    let io = |source| StackError::Io {
+        what: format!("writing {}", path.display()),
+        source,
+    };
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
     file.write_all(text.as_bytes()).map_err(io)
 }

@@ -159,6 +159,11 @@ impl ControlPlane {
         &self.kubeconfig
     }
 
+    /// The pinned kubectl, for a person's shell.
+    pub fn kubectl_path(&self) -> &Path {
+        &self.kubectl
+    }
+
     /// The API server's address.
     pub fn server(&self) -> &str {
         &self.server

@@ -1,14 +1,17 @@
 //! What to try next, with lines that work as they are.
 
 use super::captions::Samples;
-use crate::stack::Stack;
+use fovea_dev::stack::Stack;
 
 /// Prints the addresses and some lines for another terminal.
 pub(super) fn print(stack: &Stack, samples: &Samples) {
     let api = stack.api_url();
     let kubeconfig = stack.control_plane.kubeconfig().display();
     let kubectl = stack.control_plane.kubectl_path().display();
-    let picture = samples.first_two().map_or_else(|_| "picture.jpg".into(), |[first, _]| first.path.display().to_string());
+    let picture = samples.first_two().map_or_else(
+        |_| "picture.jpg".into(),
+        |[first, _]| first.path.display().to_string(),
+    );
     println!(
         "Fovea is up; Ctrl-C ends it. In another terminal:
 

@@ -4,10 +4,20 @@ use super::{CAPTIONER, READY, SYSTEM_NAMESPACE, repository};
 use crate::cluster::{ClusterError, ControlPlane};
 
 /// Applies the CRDs, the system namespace, and the pool `default` with its token.
-pub(super) async fn apply(cluster: &ControlPlane, runner_port: u16, token: &str) -> Result<(), ClusterError> {
+pub(super) async fn apply(
+    cluster: &ControlPlane,
+    runner_port: u16,
+    token: &str,
+) -> Result<(), ClusterError> {
     let crds = repository().join("manifests/crds").display().to_string();
     run(cluster, &["apply", "-f", &crds], "").await?;
-    let established = ["wait", "--for=condition=Established", "--timeout=30s", "-f", &crds];
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=30s",
+        "-f",
+        &crds,
+    ];
     run(cluster, &established, "").await?;
     run(cluster, &["apply", "-f", "-"], &pool(runner_port, token)).await
 }
@@ -15,12 +25,23 @@ pub(super) async fn apply(cluster: &ControlPlane, runner_port: u16, token: &str)
 /// Waits until the operator has told that a runner serves every model.
 pub(super) async fn wait_for_pool(cluster: &ControlPlane) -> Result<(), ClusterError> {
     let timeout = format!("--timeout={}s", READY.as_secs());
-    let arguments = ["wait", "-n", SYSTEM_NAMESPACE, "runnerpool/default", "--for=condition=Ready", &timeout];
+    let arguments = [
+        "wait",
+        "-n",
+        SYSTEM_NAMESPACE,
+        "runnerpool/default",
+        "--for=condition=Ready",
+        &timeout,
+    ];
     run(cluster, &arguments, "").await
 }
 
 async fn run(cluster: &ControlPlane, arguments: &[&str], stdin: &str) -> Result<(), ClusterError> {
-    cluster.kubectl_with(arguments, stdin).await?.success(&arguments.join(" ")).map(drop)
+    cluster
+        .kubectl_with(arguments, stdin)
+        .await?
+        .success(&arguments.join(" "))
+        .map(drop)
 }
 
 fn pool(runner_port: u16, token: &str) -> String {

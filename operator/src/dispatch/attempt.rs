@@ -20,7 +20,11 @@ const MAX_PROBLEM_BYTES: usize = 64 * 1024;
 const MAX_EXCERPT_CHARS: usize = 200;
 
 /// Sends `request` and reads its answer to the end, at most its deadline long.
-pub async fn run(call: reqwest::RequestBuilder, task: Task, request: &InferRequest) -> Outcome {
+pub(super) async fn run(
+    call: reqwest::RequestBuilder,
+    task: Task,
+    request: &InferRequest,
+) -> Outcome {
     let limit = Duration::from_millis(request.deadline_millis) + DEADLINE_GRACE;
     match timeout(limit, converse(call.json(request), task)).await {
         Ok(outcome) => outcome,

@@ -16,7 +16,7 @@ const LONGEST_TIMER: Duration = Duration::from_secs(600);
 
 /// All jobs.
 #[derive(Default)]
-pub struct Book {
+pub(super) struct Book {
     jobs: HashMap<String, Tracked>,
     timers: DelayQueue<String>,
     timer_of: HashMap<String, delay_queue::Key>,
@@ -26,12 +26,12 @@ pub struct Book {
 
 impl Book {
     /// A new list begins.
-    pub fn relist(&mut self) {
+    pub(super) fn relist(&mut self) {
         self.relisted = Some(HashSet::new());
     }
 
     /// The list is complete; answers those that it no longer holds, and drops them.
-    pub fn relisted(&mut self) -> Vec<String> {
+    pub(super) fn relisted(&mut self) -> Vec<String> {
         let Some(seen) = self.relisted.take() else {
             return Vec::new();
         };
@@ -48,7 +48,7 @@ impl Book {
     }
 
     /// The watch, or an own write, shows a job; false where something newer is known already.
-    pub fn see(&mut self, uid: &str, job: InferenceJob) -> bool {
+    pub(super) fn see(&mut self, uid: &str, job: InferenceJob) -> bool {
         if let Some(seen) = &mut self.relisted {
             seen.insert(uid.to_owned());
         }
@@ -65,25 +65,25 @@ impl Book {
     }
 
     /// The job as last seen.
-    pub fn get(&self, uid: &str) -> Option<&Tracked> {
+    pub(super) fn get(&self, uid: &str) -> Option<&Tracked> {
         self.jobs.get(uid)
     }
 
     /// Forgets a job.
-    pub fn remove(&mut self, uid: &str) {
+    pub(super) fn remove(&mut self, uid: &str) {
         self.jobs.remove(uid);
         self.clear_timer(uid);
     }
 
     /// Forgets a job that an own task found outdated, unless its end is known by now.
-    pub fn remove_unfinished(&mut self, uid: &str) {
+    pub(super) fn remove_unfinished(&mut self, uid: &str) {
         if matches!(self.jobs.get(uid), Some(Tracked::Unfinished(_))) {
             self.remove(uid);
         }
     }
 
     /// All that have not ended.
-    pub fn unfinished(&self) -> Vec<String> {
+    pub(super) fn unfinished(&self) -> Vec<String> {
         let unfinished = self
             .jobs
             .iter()
@@ -92,7 +92,7 @@ impl Book {
     }
 
     /// Look at the job at `at`, and not before.
-    pub fn wake_at(&mut self, uid: &str, at: Timestamp) {
+    pub(super) fn wake_at(&mut self, uid: &str, at: Timestamp) {
         let wait = Duration::try_from(at.duration_since(Timestamp::now()))
             .unwrap_or_default()
             .min(LONGEST_TIMER);
@@ -106,14 +106,14 @@ impl Book {
     }
 
     /// No timer for this job.
-    pub fn clear_timer(&mut self, uid: &str) {
+    pub(super) fn clear_timer(&mut self, uid: &str) {
         if let Some(key) = self.timer_of.remove(uid) {
             self.timers.remove(&key);
         }
     }
 
     /// The next job whose time has come; pending for ever where no timer is set.
-    pub async fn woken(&mut self) -> String {
+    pub(super) async fn woken(&mut self) -> String {
         std::future::poll_fn(|context| self.poll_woken(context)).await
     }
 

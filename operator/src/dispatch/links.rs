@@ -18,7 +18,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// A runner has been asked.
 #[derive(Debug)]
-pub struct Report {
+pub(super) struct Report {
     /// Its pool.
     pub pool: PoolKey,
     /// Its endpoint, as the pool's spec writes it.
@@ -29,7 +29,7 @@ pub struct Report {
 
 /// What every link needs.
 #[derive(Clone)]
-pub struct Linking {
+pub(super) struct Linking {
     /// For the pools' Secrets.
     pub client: Client,
     /// Who speaks.
@@ -42,7 +42,7 @@ pub struct Linking {
 
 impl Linking {
     /// Keeps asking the runner at `endpoint` until the handle is dropped.
-    pub fn link(
+    pub(super) fn link(
         &self,
         pool: &PoolKey,
         external: &External,

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use tokio_util::task::AbortOnDropHandle;
 
 /// All pools.
-pub struct Pools {
+pub(super) struct Pools {
     linking: Linking,
     pools: HashMap<PoolKey, Pool>,
     /// In which pool's queue each waiting job is.
@@ -30,7 +30,7 @@ struct Pool {
 
 impl Pools {
     /// No pools yet.
-    pub fn new(linking: Linking) -> Self {
+    pub(super) fn new(linking: Linking) -> Self {
         Self {
             linking,
             pools: HashMap::new(),
@@ -39,7 +39,7 @@ impl Pools {
     }
 
     /// A pool is there, or has another spec.
-    pub fn apply(&mut self, key: &PoolKey, object: &RunnerPool) {
+    pub(super) fn apply(&mut self, key: &PoolKey, object: &RunnerPool) {
         let pool = self.pools.entry(key.clone()).or_default();
         let fairness = &object.spec.fairness;
         pool.shares = Shares {
@@ -68,13 +68,13 @@ impl Pools {
     }
 
     /// A pool is gone; its waiting jobs have to be looked at by the caller.
-    pub fn remove(&mut self, key: &PoolKey) {
+    pub(super) fn remove(&mut self, key: &PoolKey) {
         self.pools.remove(key);
         self.queued_in.retain(|_, queued_in| queued_in != key);
     }
 
     /// A runner has been asked.
-    pub fn report(&mut self, report: Report) {
+    pub(super) fn report(&mut self, report: Report) {
         let Report {
             pool,
             endpoint,
@@ -86,7 +86,7 @@ impl Pools {
     }
 
     /// Lets a job wait for its turn, or moves it where it has changed.
-    pub fn enqueue(&mut self, uid: &str, job: &InferenceJob, placement: &Placement) {
+    pub(super) fn enqueue(&mut self, uid: &str, job: &InferenceJob, placement: &Placement) {
         if self
             .queued_in
             .get(uid)
@@ -109,7 +109,7 @@ impl Pools {
     }
 
     /// The job does not wait any more.
-    pub fn unqueue(&mut self, uid: &str) {
+    pub(super) fn unqueue(&mut self, uid: &str) {
         if let Some(pool) = self
             .queued_in
             .remove(uid)
@@ -120,7 +120,7 @@ impl Pools {
     }
 
     /// The next job that a runner has room for.
-    pub fn next(&mut self) -> Option<(Placement, Waiting)> {
+    pub(super) fn next(&mut self) -> Option<(Placement, Waiting)> {
         let (key, waiting) = self.pools.iter_mut().find_map(|(key, pool)| {
             let fleet = &pool.fleet;
             let waiting = pool
@@ -139,7 +139,7 @@ impl Pools {
     }
 
     /// Takes a runner's slot for a job that [`Pools::next`] gave.
-    pub fn choose(&mut self, placement: &Placement, avoid: Option<&str>) -> Option<Chosen> {
+    pub(super) fn choose(&mut self, placement: &Placement, avoid: Option<&str>) -> Option<Chosen> {
         self.pools
             .get_mut(&placement.pool)?
             .fleet
@@ -147,14 +147,14 @@ impl Pools {
     }
 
     /// A job that [`Pools::next`] gave found no runner after all.
-    pub fn not_dispatched(&mut self, pool: &PoolKey, namespace: &str) {
+    pub(super) fn not_dispatched(&mut self, pool: &PoolKey, namespace: &str) {
         if let Some(pool) = self.pools.get_mut(pool) {
             pool.queue.finished(namespace);
         }
     }
 
     /// A job has left its runner.
-    pub fn left(&mut self, pool: &PoolKey, endpoint: &str, namespace: &str, was: RunnerWas) {
+    pub(super) fn left(&mut self, pool: &PoolKey, endpoint: &str, namespace: &str, was: RunnerWas) {
         if let Some(pool) = self.pools.get_mut(pool) {
             pool.queue.finished(namespace);
             pool.fleet.left(endpoint, was);
@@ -162,7 +162,7 @@ impl Pools {
     }
 
     /// What the pool's status should tell.
-    pub fn status(&self, key: &PoolKey, object: &RunnerPool) -> Option<RunnerPoolStatus> {
+    pub(super) fn status(&self, key: &PoolKey, object: &RunnerPool) -> Option<RunnerPoolStatus> {
         let pool = self.pools.get(key)?;
         Some(status::status(
             object,

@@ -20,7 +20,7 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
 /// A short call that went wrong.
 #[derive(Debug, thiserror::Error)]
-pub enum RunnerError {
+pub(super) enum RunnerError {
     /// No answer.
     #[error("it cannot be reached: {0}")]
     Unreachable(#[source] reqwest::Error),
@@ -40,7 +40,7 @@ pub enum RunnerError {
 
 /// A client of one runner. Cheap to clone; connections are kept and shared.
 #[derive(Clone, Debug)]
-pub struct RunnerClient {
+pub(super) struct RunnerClient {
     http: reqwest::Client,
     base: Url,
     token: Option<String>,
@@ -49,7 +49,7 @@ pub struct RunnerClient {
 impl RunnerClient {
     /// A client for the runner at `base`, with its bearer token and the certificate authority
     /// (PEM) that signed its certificate, where it has them.
-    pub fn new(
+    pub(super) fn new(
         base: Url,
         token: Option<String>,
         ca_pem: Option<&[u8]>,
@@ -74,19 +74,19 @@ impl RunnerClient {
     }
 
     /// The runner's address, for statuses and logs.
-    pub fn address(&self) -> &Url {
+    pub(super) fn address(&self) -> &Url {
         &self.base
     }
 
     /// Tells the runner who leads; it drops what older leaders gave it.
-    pub async fn announce(&self, leader: &LeaderRequest) -> Result<(), RunnerError> {
+    pub(super) async fn announce(&self, leader: &LeaderRequest) -> Result<(), RunnerError> {
         self.call(self.request(reqwest::Method::PUT, LEADER_PATH).json(leader))
             .await
             .map(|_| ())
     }
 
     /// What the runner keeps resident, and how busy it is.
-    pub async fn state(&self) -> Result<RunnerState, RunnerError> {
+    pub(super) async fn state(&self) -> Result<RunnerState, RunnerError> {
         let body = self
             .call(self.request(reqwest::Method::GET, MODELS_PATH))
             .await?;
@@ -95,7 +95,7 @@ impl RunnerClient {
 
     /// Runs one attempt to its end; dropping the future breaks the connection, and with it the
     /// attempt.
-    pub async fn infer(&self, task: Task, request: &InferRequest) -> Outcome {
+    pub(super) async fn infer(&self, task: Task, request: &InferRequest) -> Outcome {
         attempt::run(
             self.request(reqwest::Method::POST, INFER_PATH),
             task,

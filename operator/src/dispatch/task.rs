@@ -27,7 +27,7 @@ const PRESIGN_GRACE: Duration = Duration::from_secs(60);
 const MAX_PRESIGN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Everything one attempt needs.
-pub struct Attempt {
+pub(super) struct Attempt {
     /// The job, as trimmed by the cache.
     pub job: InferenceJob,
     /// Its namespace's uid, which is part of an upload's key.
@@ -48,7 +48,7 @@ pub struct Attempt {
 
 /// Why a task is told to stop.
 #[derive(Clone, Debug)]
-pub enum Abort {
+pub(super) enum Abort {
     /// The job ends: cancelled, or past a deadline.
     End(Ending),
     /// The job is gone or has ended otherwise: nothing is written.
@@ -57,7 +57,7 @@ pub enum Abort {
 
 /// What became of the runner, as far as this attempt tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunnerWas {
+pub(super) enum RunnerWas {
     /// It answered.
     Fine,
     /// It had no room, or was not reached: not again before it has been asked.
@@ -66,7 +66,7 @@ pub enum RunnerWas {
 
 /// What a task knows of its job at its end.
 #[derive(Debug)]
-pub enum Latest {
+pub(super) enum Latest {
     /// The object that carries the written status.
     Written(Box<InferenceJob>),
     /// Nothing was written; what the cache holds stands.
@@ -77,7 +77,7 @@ pub enum Latest {
 
 /// What a task leaves behind.
 #[derive(Debug)]
-pub struct Left {
+pub(super) struct Left {
     /// The job.
     pub job: Latest,
     /// What to think of the runner.
@@ -86,7 +86,7 @@ pub struct Left {
 
 impl Attempt {
     /// Runs the attempt and writes what came of it.
-    pub async fn run(self, mut abort: oneshot::Receiver<Abort>) -> Left {
+    pub(super) async fn run(self, mut abort: oneshot::Receiver<Abort>) -> Left {
         let begun = Begun {
             pool: self.placement.pool.clone(),
             runner: self.runner.address().to_string(),
@@ -362,7 +362,7 @@ fn left(written: Written, runner: RunnerWas) -> Left {
 }
 
 /// What a write's outcome tells of the job.
-pub fn latest(written: Written) -> Latest {
+pub(super) fn latest(written: Written) -> Latest {
     match written {
         Written::Stands(job) => Latest::Written(job),
         Written::Moot => Latest::Outdated,

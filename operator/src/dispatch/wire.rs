@@ -5,7 +5,7 @@ use fovea_crds as crds;
 use fovea_protocol as protocol;
 
 /// The task in the protocol's words.
-pub fn task(task: crds::Task) -> protocol::Task {
+pub(super) fn task(task: crds::Task) -> protocol::Task {
     match task {
         crds::Task::ImageToText => protocol::Task::ImageToText,
         crds::Task::ImageClassification => protocol::Task::ImageClassification,
@@ -14,7 +14,7 @@ pub fn task(task: crds::Task) -> protocol::Task {
 }
 
 /// The parameters in the protocol's words.
-pub fn parameters(parameters: &crds::Parameters) -> protocol::Parameters {
+pub(super) fn parameters(parameters: &crds::Parameters) -> protocol::Parameters {
     let crds::Parameters {
         max_new_tokens,
         prompt,
@@ -30,7 +30,7 @@ pub fn parameters(parameters: &crds::Parameters) -> protocol::Parameters {
 }
 
 /// The result as a status holds it; `None` where it is not one of `task`.
-pub fn result(task: crds::Task, result: protocol::InferResult) -> Option<crds::JobResult> {
+pub(super) fn result(task: crds::Task, result: protocol::InferResult) -> Option<crds::JobResult> {
     match (task, result) {
         (crds::Task::ImageToText, protocol::InferResult::Caption(caption)) => {
             Some(crds::JobResult::Caption(caption))
@@ -77,14 +77,14 @@ fn detection(
 }
 
 /// The model as a status names it.
-pub fn served_model(
+pub(super) fn served_model(
     protocol::ServedModel { name, revision }: protocol::ServedModel,
 ) -> crds::ServedModel {
     crds::ServedModel { name, revision }
 }
 
 /// The runner's timings, and the wait before it that only the operator knows.
-pub fn timings(timings: protocol::Timings, waited_millis: u64) -> crds::Timings {
+pub(super) fn timings(timings: protocol::Timings, waited_millis: u64) -> crds::Timings {
     let protocol::Timings {
         fetch_millis,
         queue_millis,

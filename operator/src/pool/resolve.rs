@@ -2,7 +2,7 @@
 
 use super::PoolKey;
 use crate::job::decide::{Placement, Refusal};
-use fovea_crds::{Failure, From, InferenceJob, PoolModel, RunnerPool, Task};
+use fovea_crds::{Failure, FromNamespaces, InferenceJob, PoolModel, RunnerPool, Task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{Selector, SelectorExt};
 use std::collections::BTreeMap;
@@ -96,9 +96,9 @@ impl Directory {
 
     fn allows(&self, pool: &RunnerPool, key: &PoolKey, namespace: &str) -> bool {
         match pool.spec.allowed_namespaces.from {
-            From::All => true,
-            From::Same => key.namespace == namespace,
-            From::Selector => {
+            FromNamespaces::All => true,
+            FromNamespaces::Same => key.namespace == namespace,
+            FromNamespaces::Selector => {
                 let found = self.namespaces.get(namespace);
                 found.is_some_and(|found| {
                     matches(

@@ -20,10 +20,10 @@ fn directory() -> Directory {
         model("blip-large", Task::ImageToText, false),
         model("vit", Task::ImageClassification, false),
     ]);
-    open.allowed_namespaces.from = From::All;
+    open.allowed_namespaces.from = FromNamespaces::All;
     let private = RunnerPoolSpec::new(vec![model("detr", Task::ObjectDetection, false)]);
     let mut selective = open.clone();
-    selective.allowed_namespaces.from = From::Selector;
+    selective.allowed_namespaces.from = FromNamespaces::Selector;
     selective.allowed_namespaces.selector = Some(LabelSelector {
         match_labels: Some(BTreeMap::from([("tier".into(), "gold".into())])),
         ..Default::default()
