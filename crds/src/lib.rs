@@ -1,8 +1,8 @@
 //! The custom resources of Fovea, group `fovea.dev/v1alpha1`: [`InferenceJob`] and [`RunnerPool`].
 //!
 //! The Rust types are the source. `crdgen` writes `manifests/crds/*.yaml` from them: doc comments
-//! become descriptions, `#[schemars]` the bounds, `#[x_kube]` and [`rules`] the CEL rules that
-//! speak to the user. Defaults are Rust functions, so what the API server fills in is what the
+//! become descriptions, `#[schemars]` the bounds, `#[x_kube]` the CEL rules, which speak to
+//! the user. Defaults are Rust functions, so what the API server fills in is what the
 //! programs read. [`bounds`] names every number, and [`clip`] keeps what the operator writes
 //! inside them.
 
@@ -11,12 +11,14 @@ pub mod clip;
 pub mod conditions;
 #[allow(
     unreachable_pub,
-    reason = "KubeSchema copies each struct into a function"
+    clippy::duplicated_attributes,
+    reason = "KubeSchema copies structs into functions, and printer columns share types"
 )]
 mod job;
 #[allow(
     unreachable_pub,
-    reason = "KubeSchema copies each struct into a function"
+    clippy::duplicated_attributes,
+    reason = "KubeSchema copies structs into functions, and printer columns share types"
 )]
 mod pool;
 mod rules;
@@ -28,9 +30,9 @@ pub use job::{
     Timings,
 };
 pub use pool::{
-    AllowedNamespaces, Autoscaling, CacheVolume, Device, Dtype, EnvVar, External, Fairness, From,
-    ModelSource, ModelStatus, PoolModel, RunnerPool, RunnerPoolSpec, RunnerPoolStatus,
-    RunnerTemplate, SecretRef,
+    AllowedNamespaces, Autoscaling, CacheVolume, Device, Dtype, EnvVar, External, Fairness,
+    FromNamespaces, ModelSource, ModelStatus, PoolModel, RunnerPool, RunnerPoolSpec,
+    RunnerPoolStatus, RunnerTemplate, SecretRef,
 };
 
 /// Manager name of the jobs that Fovea's own operator runs; a job whose `spec.managedBy` says

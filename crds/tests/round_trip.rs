@@ -2,11 +2,12 @@
 
 use fovea_crds::{
     AllowedNamespaces, Autoscaling, BoundingBox, Detection, Device, Dtype, External, Fairness,
-    From, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, JobResult, ModelSource,
-    Parameters, Phase, PoolModel, PoolRef, Prediction, Retry, RunnerPool, RunnerPoolSpec,
-    RunnerTemplate, SecretRef, Task, bounds,
+    FromNamespaces, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, JobResult,
+    ModelSource, Parameters, Phase, PoolModel, PoolRef, Prediction, Retry, RunnerPool,
+    RunnerPoolSpec, RunnerTemplate, SecretRef, Task, bounds,
 };
 use k8s_openapi::ByteString;
+use kube::core::DeserializeGuard;
 use proptest::{collection, option, prelude::*};
 use serde_json::{Value, json};
 
@@ -135,7 +136,7 @@ prop_compose! {
         device in prop_oneof![Just(Device::Auto), Just(Device::Cuda), Just(Device::Cpu)],
         image in option::of(option::of("[a-z]{1,9}")),
         external in option::of(collection::vec("https://[a-z]{1,9}", 0..3)),
-        from in prop_oneof![Just(From::Same), Just(From::All), Just(From::Selector)],
+        from in prop_oneof![Just(FromNamespaces::Same), Just(FromNamespaces::All), Just(FromNamespaces::Selector)],
         weights in collection::btree_map("[a-z]{1,9}", any::<u32>(), 0..3),
         max_in_flight in option::of(any::<u32>()),
     ) -> RunnerPoolSpec {
@@ -226,4 +227,27 @@ fn a_value_that_this_build_does_not_know_is_not_read() {
     assert!(pool("device", json!("cpu")).is_ok());
     assert!(pool("device", json!("tpu")).is_err());
     assert!(pool("allowedNamespaces", json!({"from": "None"})).is_err());
+}
+
+#[test]
+fn a_job_that_is_not_read_is_set_aside_with_its_name() {
+    let job = json!({
+        "apiVersion": "fovea.dev/v1alpha1",
+        "kind": "InferenceJob",
+        "metadata": {"name": "newer", "uid": "u"},
+        "spec": {"task": "image-to-music", "input": {"object": {"key": "k"}}},
+    });
+    let guard: DeserializeGuard<InferenceJob> = serde_json::from_value(job).unwrap();
+    let error = guard.0.unwrap_err();
+    assert_eq!(error.metadata.name.as_deref(), Some("newer"));
+    assert!(error.error.contains("image-to-music"), "{}", error.error);
+}
+
+#[test]
+fn a_picture_is_not_told_in_a_log() {
+    let data = ByteString(vec![7; 5000]);
+    assert_eq!(
+        format!("{:?}", Input::Inline { data }),
+        "Inline(5000 bytes)"
+    );
 }

@@ -12,9 +12,10 @@ use k8s_openapi::ByteString;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The picture; exactly one of these.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::exactly_one)]
 pub enum Input {
@@ -42,6 +43,17 @@ pub enum Input {
         #[schemars(extend("x-kubernetes-validations" = [rules::inline_base64(), rules::inline_size()]))]
         data: ByteString,
     },
+}
+
+impl fmt::Debug for Input {
+    /// Does not write the picture into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upload { sha256 } => write!(f, "Upload({sha256})"),
+            Self::Object { key } => write!(f, "Object({key:?})"),
+            Self::Inline { data } => write!(f, "Inline({} bytes)", data.0.len()),
+        }
+    }
 }
 
 /// Settings of a task; each belongs to one task and is refused with another. What is left out is

@@ -1,5 +1,6 @@
 //! `InferenceJob`: one picture (later: a batch), one task, one result.
 
+mod clip;
 mod input;
 mod result;
 mod rules;

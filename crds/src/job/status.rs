@@ -156,7 +156,7 @@ pub struct ServedModel {
 /// Why a job has no result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
-    /// For programs: one word in CamelCase, such as InvalidPicture.
+    /// For programs: one word in CamelCase, such as `InvalidPicture`.
     #[schemars(regex(pattern = REASON_PATTERN), length(min = 1, max = MAX_REASON_LENGTH))]
     pub reason: String,
     /// For people: what was wrong and what to do about it.

@@ -8,7 +8,8 @@ mod template;
 
 pub use model::{Dtype, ModelSource, PoolModel, SecretRef};
 pub use spec::{
-    AllowedNamespaces, Autoscaling, Device, External, Fairness, From, RunnerPool, RunnerPoolSpec,
+    AllowedNamespaces, Autoscaling, Device, External, Fairness, FromNamespaces, RunnerPool,
+    RunnerPoolSpec,
 };
 pub use status::{ModelStatus, RunnerPoolStatus};
 pub use template::{CacheVolume, EnvVar, RunnerTemplate};

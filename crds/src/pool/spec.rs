@@ -178,7 +178,7 @@ pub struct External {
 pub struct AllowedNamespaces {
     /// Same: the pool's own namespace; All: every one; Selector: those that selector matches.
     #[serde(default)]
-    pub from: From,
+    pub from: FromNamespaces,
 
     /// Labels of namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,7 +187,7 @@ pub struct AllowedNamespaces {
 
 /// Which namespaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum From {
+pub enum FromNamespaces {
     /// The pool's own.
     #[default]
     Same,

@@ -2,6 +2,7 @@
 
 use crate::{
     bounds::{MAX_LABEL_LENGTH, MAX_MODELS, MAX_REVISION_LENGTH, MAX_SELECTOR_LENGTH},
+    clip::{self, clip},
     conditions, schema,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -50,6 +51,20 @@ pub struct RunnerPoolStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
+}
+
+impl RunnerPoolStatus {
+    /// The status as the API server takes it. The operator writes nothing that has not been
+    /// through here: a model's revision is what a runner answered.
+    #[must_use]
+    pub fn clipped(mut self) -> Self {
+        self.conditions = clip::conditions(self.conditions);
+        self.models.truncate(MAX_MODELS as usize);
+        for ModelStatus { revision, .. } in &mut self.models {
+            *revision = revision.take().map(|text| clip(&text, MAX_REVISION_LENGTH));
+        }
+        self
+    }
 }
 
 /// One model of a pool.

@@ -1,16 +1,20 @@
 //! What `kubectl get` shows and selects.
 
 use crate::fixture::{Fixture, job, pool, set};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Prediction, RunnerPool,
     RunnerPoolStatus, ServedModel,
 };
+use fovea_dev::eventually;
 use kube::{
     Api,
     api::{ListParams, PostParams},
 };
 use serde_json::json;
+use std::time::Duration;
+
+const PUBLISHED: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn get_shows_task_model_phase_attempts_result_and_age() -> Result<()> {
@@ -145,20 +149,24 @@ async fn jobs_are_selected_by_pool_and_by_phase() -> Result<()> {
 #[tokio::test]
 async fn explain_tells_what_a_field_is_for() -> Result<()> {
     let fixture = Fixture::new().await?;
-    let shown = fixture
-        .kubectl(&["explain", "ij.spec.input.object.key"], "")
+    for (field, says) in [
+        (
+            "ij.spec.input.object.key",
+            "below `data/<the job's namespace>/`",
+        ),
+        (
+            "rp.spec.autoscaling",
+            "Let the queue decide how many runners",
+        ),
+    ] {
+        // The API server publishes a definition's text some time after the resource.
+        eventually("the text of the definition", PUBLISHED, || async {
+            let shown = fixture.kubectl(&["explain", field], "").await?;
+            ensure!(shown.contains(says), "{shown}");
+            Ok(())
+        })
         .await?;
-    assert!(
-        shown.contains("below `data/<the job's namespace>/`"),
-        "{shown}"
-    );
-    let shown = fixture
-        .kubectl(&["explain", "rp.spec.autoscaling"], "")
-        .await?;
-    assert!(
-        shown.contains("Let the queue decide how many runners"),
-        "{shown}"
-    );
+    }
     Ok(())
 }
 

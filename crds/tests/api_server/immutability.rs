@@ -99,7 +99,7 @@ async fn a_setting_inside_an_optional_field_cannot_be_added_changed_or_removed()
         )
         .context("removed")?;
         let added = replaced(&fixture, &name, |job| {
-            set(job, another, another_value.clone())
+            set(job, another, another_value.clone());
         });
         refused(added.await?, top(another)).context("added")?;
     }
@@ -137,12 +137,12 @@ async fn task_input_and_what_the_server_filled_in_cannot_change() -> Result<()> 
     ];
     for input in inputs {
         let changed = replaced(&fixture, "fixed", |job| {
-            set(job, "spec.input", input.clone())
+            set(job, "spec.input", input.clone());
         });
         refused(changed.await?, "spec.input")?;
     }
     let changed = replaced(&fixture, "fixed", |job| {
-        set(job, "spec.task", json!("object-detection"))
+        set(job, "spec.task", json!("object-detection"));
     });
     refused(changed.await?, "spec.task")?;
     for (field, value) in defaulted_fields() {
@@ -172,7 +172,7 @@ async fn suspend_priority_and_time_to_live_can_change_at_any_time() -> Result<()
         changed.map_err(|status| anyhow::anyhow!("{path}: {}", status.message))?;
     }
     let removed = replaced(&fixture, "free", |job| {
-        remove(job, "spec.ttlSecondsAfterFinished")
+        remove(job, "spec.ttlSecondsAfterFinished");
     });
     ensure!(removed.await?.is_ok(), "ttlSecondsAfterFinished removed");
     Ok(())
@@ -183,13 +183,13 @@ async fn a_cancelled_job_stays_cancelled() -> Result<()> {
     let fixture = Fixture::new().await?;
     fixture.create::<InferenceJob>(job("cancelled")).await?;
     let cancelled = replaced(&fixture, "cancelled", |job| {
-        set(job, "spec.cancel", json!(true))
+        set(job, "spec.cancel", json!(true));
     });
     ensure!(cancelled.await?.is_ok(), "cancel was refused");
     let message = "spec.cancel cannot be taken back: create a new InferenceJob instead";
     for taken_back in [
         replaced(&fixture, "cancelled", |job| {
-            set(job, "spec.cancel", json!(false))
+            set(job, "spec.cancel", json!(false));
         })
         .await?,
         replaced(&fixture, "cancelled", |job| remove(job, "spec.cancel")).await?,

@@ -1,7 +1,7 @@
 //! What must be taken: the bounds themselves, and forms that a strict rule could catch by mistake.
 
 use crate::fixture::{Fixture, job, pool, set};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -155,9 +155,9 @@ async fn all_taken(base: Value, rows: Vec<Vec<(&'static str, Value)>>) -> Result
         for (path, value) in &edits {
             set(&mut object, path, value.clone());
         }
-        let taken = fixture.dry_run(&object).await;
         let fields: Vec<&str> = edits.iter().map(|(path, _)| *path).collect();
-        ensure!(taken.is_ok(), "{fields:?}: {}", taken.unwrap_err().message);
+        let taken = fixture.dry_run(&object).await.map_err(refused);
+        taken.with_context(|| format!("{fields:?}"))?;
     }
     Ok(())
 }

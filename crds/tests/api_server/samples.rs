@@ -2,7 +2,10 @@
 
 use crate::fixture::{Fixture, repository};
 use anyhow::{Context, Result, ensure};
-use std::fs;
+use fovea_crds::{InferenceJob, RunnerPool};
+use kube::{Api, Resource, api::PostParams, core::NamespaceResourceScope};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt::Debug, fs};
 
 #[tokio::test]
 async fn every_sample_can_be_applied() -> Result<()> {
@@ -11,9 +14,6 @@ async fn every_sample_can_be_applied() -> Result<()> {
     for entry in fs::read_dir(repository("manifests/samples"))? {
         let path = entry?.path();
         let text = path.to_str().context("a path that is no text")?;
-        if !text.ends_with(".yaml") {
-            continue;
-        }
         let args = ["apply", "--validate=strict", "--dry-run=server", "-f", text];
         let answer = fixture.kubectl(&args, "").await?;
         ensure!(answer.contains("created"), "{text}: {answer}");
@@ -21,4 +21,32 @@ async fn every_sample_can_be_applied() -> Result<()> {
     }
     ensure!(applied.len() >= 4, "{applied:?}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_sample_is_stored_as_rust_reads_it() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    for entry in fs::read_dir(repository("manifests/samples"))? {
+        let text = fs::read_to_string(entry?.path())?;
+        if text.contains("kind: InferenceJob") {
+            let (read, stored) = through_the_server::<InferenceJob>(&fixture, &text).await?;
+            assert_eq!(read.spec, stored.spec);
+        } else {
+            let (read, stored) = through_the_server::<RunnerPool>(&fixture, &text).await?;
+            assert_eq!(read.spec, stored.spec);
+        }
+    }
+    Ok(())
+}
+
+async fn through_the_server<K>(fixture: &Fixture, text: &str) -> Result<(K, K)>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + Serialize + DeserializeOwned,
+{
+    // By way of JSON's values: serde_yaml alone wants a tag where JSON has an object's one key.
+    let read: K = serde_json::from_value(serde_yaml::from_str(text)?)?;
+    let api: Api<K> = fixture.api();
+    let stored = api.create(&PostParams::default(), &read).await?;
+    Ok((read, stored))
 }

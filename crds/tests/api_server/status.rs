@@ -3,8 +3,9 @@
 use crate::fixture::{Fixture, job, pool, set};
 use anyhow::{Context, Result, ensure};
 use fovea_crds::{
-    BoundingBox, Detection, Failure, InferenceJob, InferenceJobStatus, JobResult, Phase,
-    Prediction, ResolvedPoolRef, RunnerPool, ServedModel, Timings, bounds, conditions,
+    BoundingBox, Detection, Failure, InferenceJob, InferenceJobStatus, JobResult, ModelStatus,
+    Phase, Prediction, ResolvedPoolRef, RunnerPool, RunnerPoolStatus, ServedModel, Timings, bounds,
+    conditions,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -39,6 +40,35 @@ async fn the_largest_status_that_clipping_lets_through_is_taken() -> Result<()> 
             let stored = stored.with_context(|| name.clone())?;
             assert_eq!(stored.status, Some(status), "{name}");
         }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_largest_pool_status_that_clipping_lets_through_is_taken() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture.create::<RunnerPool>(pool("largest")).await?;
+    let api: Api<RunnerPool> = fixture.api();
+    for text in ["x", "🦀", "\u{1}"].map(|text| text.repeat(LONG)) {
+        let model = |number| ModelStatus {
+            name: format!("model-{number}"),
+            revision: Some(text.clone()),
+            ready: true,
+        };
+        let condition = |number| Condition {
+            reason: text.clone(),
+            message: text.clone(),
+            ..condition(&format!("Type{number}"), "")
+        };
+        let status = RunnerPoolStatus {
+            models: (0..100).map(model).collect(),
+            conditions: (0..100).map(condition).collect(),
+            ..RunnerPoolStatus::default()
+        };
+        let mut largest = api.get("largest").await?;
+        largest.status = Some(status.clipped());
+        api.replace_status("largest", &PostParams::default(), &largest)
+            .await?;
     }
     Ok(())
 }

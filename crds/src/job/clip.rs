@@ -1,0 +1,191 @@
+//! A job's status inside its bounds.
+
+use super::{BoundingBox, Detection, Failure, InferenceJobStatus, JobResult, Prediction};
+use crate::{
+    bounds::{
+        MAX_CAPTION_LENGTH, MAX_CLASS_LABEL_LENGTH, MAX_DETECTIONS, MAX_LABEL_LENGTH,
+        MAX_PREDICTIONS, MAX_RESULT_BYTES, MAX_REVISION_LENGTH, MAX_RUNNER_LENGTH,
+        MAX_SUMMARY_LENGTH,
+    },
+    clip::{self, clip},
+};
+use serde::Serialize;
+
+impl InferenceJobStatus {
+    /// The status as the API server takes it: every text, list and number inside its bound. The
+    /// operator writes nothing that has not been through here.
+    #[must_use]
+    pub fn clipped(mut self) -> Self {
+        self.conditions = clip::conditions(self.conditions);
+        self.runner = self.runner.map(|runner| clip(&runner, MAX_RUNNER_LENGTH));
+        if let Some(model) = &mut self.model {
+            model.name = clip(&model.name, MAX_LABEL_LENGTH);
+            model.revision = clip(&model.revision, MAX_REVISION_LENGTH);
+        }
+        self.result = self.result.map(JobResult::clipped);
+        self.failure = self.failure.map(Failure::clipped);
+        self.summary = match (&self.result, &self.failure, self.summary) {
+            (Some(result), _, _) => Some(result.summary()),
+            (None, Some(failure), _) => Some(failure.reason.clone()),
+            (None, None, summary) => summary.map(|text| clip(&text, MAX_SUMMARY_LENGTH)),
+        };
+        self
+    }
+}
+
+impl Failure {
+    /// The failure inside its bounds.
+    #[must_use]
+    pub fn clipped(self) -> Self {
+        Self {
+            reason: clip::reason(&self.reason),
+            message: clip::message(&self.message),
+            retryable: self.retryable,
+        }
+    }
+}
+
+impl JobResult {
+    /// The head of the result: inside the bounds of its lists and texts, and at most
+    /// [`MAX_RESULT_BYTES`] of JSON. Numbers that JSON or the schema cannot hold become the
+    /// nearest that they can.
+    #[must_use]
+    pub fn clipped(self) -> Self {
+        match self {
+            Self::Caption(caption) => Self::Caption(clip_caption(&caption)),
+            Self::Predictions(list) => Self::Predictions(head(
+                list,
+                MAX_PREDICTIONS,
+                |Prediction { label, score }| Prediction {
+                    label: clip(&label, MAX_CLASS_LABEL_LENGTH),
+                    score: unit(score),
+                },
+            )),
+            Self::Detections(list) => Self::Detections(head(
+                list,
+                MAX_DETECTIONS,
+                |Detection {
+                     label,
+                     score,
+                     bounding_box,
+                 }| Detection {
+                    label: clip(&label, MAX_CLASS_LABEL_LENGTH),
+                    score: unit(score),
+                    bounding_box: finite(bounding_box),
+                },
+            )),
+        }
+    }
+
+    /// One line for `kubectl get`.
+    pub fn summary(&self) -> String {
+        let line = match self {
+            Self::Caption(caption) => caption.split_whitespace().collect::<Vec<_>>().join(" "),
+            Self::Predictions(list) => {
+                labels(list.iter().map(|each| (each.label.as_str(), each.score)))
+            }
+            Self::Detections(list) => {
+                labels(list.iter().map(|each| (each.label.as_str(), each.score)))
+            }
+        };
+        clip(&line, MAX_SUMMARY_LENGTH)
+    }
+}
+
+/// `tabby 0.91, tiger cat 0.05`, or `none`.
+fn labels<'a>(scored: impl Iterator<Item = (&'a str, f32)>) -> String {
+    let parts: Vec<String> = scored
+        .map(|(label, score)| format!("{label} {score:.2}"))
+        .collect();
+    if parts.is_empty() {
+        "none".to_owned()
+    } else {
+        parts.join(", ")
+    }
+}
+
+fn clip_caption(caption: &str) -> String {
+    let clipped = clip(caption, MAX_CAPTION_LENGTH);
+    if json_bytes(&clipped) <= MAX_RESULT_BYTES - ENVELOPE_BYTES {
+        return clipped;
+    }
+    // JSON writes a character as six bytes at most (`\u0001`), and two quotes.
+    let max = (MAX_RESULT_BYTES - ENVELOPE_BYTES - 2) / 6;
+    clip(caption, u32::try_from(max).unwrap_or(0))
+}
+
+/// `{"predictions":[]}` and the like.
+const ENVELOPE_BYTES: usize = 32;
+
+/// As many of the first items as their number and their JSON allow.
+fn head<T: Serialize>(list: Vec<T>, max_items: u32, clipped: impl Fn(T) -> T) -> Vec<T> {
+    let mut left = MAX_RESULT_BYTES - ENVELOPE_BYTES;
+    let mut kept = Vec::new();
+    for item in list.into_iter().take(max_items as usize).map(clipped) {
+        let bytes = json_bytes(&item) + 1;
+        if bytes > left {
+            break;
+        }
+        left -= bytes;
+        kept.push(item);
+    }
+    kept
+}
+
+fn json_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
+}
+
+fn unit(score: f32) -> f32 {
+    if score.is_nan() {
+        0.0
+    } else {
+        score.clamp(0.0, 1.0)
+    }
+}
+
+fn finite(of: BoundingBox) -> BoundingBox {
+    let edge = |x: f32| {
+        if x.is_nan() {
+            0.0
+        } else {
+            x.clamp(f32::MIN, f32::MAX)
+        }
+    };
+    BoundingBox {
+        xmin: edge(of.xmin),
+        ymin: edge(of.ymin),
+        xmax: edge(of.xmax),
+        ymax: edge(of.ymax),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_one_line() {
+        let caption = JobResult::Caption(" a cat\n\ton a mat ".into());
+        assert_eq!(caption.summary(), "a cat on a mat");
+        let prediction = |label: &str, score| Prediction {
+            label: label.into(),
+            score,
+        };
+        let list = vec![prediction("tabby", 0.914), prediction("tiger cat", 0.05)];
+        assert_eq!(
+            JobResult::Predictions(list).summary(),
+            "tabby 0.91, tiger cat 0.05"
+        );
+        assert_eq!(JobResult::Detections(vec![]).summary(), "none");
+    }
+
+    #[test]
+    fn a_caption_that_json_writes_longer_is_cut_by_its_bytes() {
+        let JobResult::Caption(caption) = JobResult::Caption("\u{1}".repeat(4096)).clipped() else {
+            panic!("another form of result");
+        };
+        assert!(json_bytes(&caption) <= MAX_RESULT_BYTES - ENVELOPE_BYTES);
+        assert!(caption.chars().count() > 1000);
+    }
+}
