@@ -70,9 +70,10 @@ pub(crate) struct JobRequest {
 impl Draft {
     /// Whether there is such a field, asked before its value is read.
     pub(crate) fn check(name: &str) -> Result<(), FieldError> {
-        match NAMES.split(", ").any(|known| known == name) {
-            true => Ok(()),
-            false => Err(FieldError::Unknown(excerpt(name), NAMES)),
+        if NAMES.split(", ").any(|known| known == name) {
+            Ok(())
+        } else {
+            Err(FieldError::Unknown(excerpt(name), NAMES))
         }
     }
 

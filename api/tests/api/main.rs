@@ -2,6 +2,8 @@
 //! One control plane and one MinIO serve all tests; each test has a namespace and a process of its
 //! own.
 
+#![expect(clippy::expect_used, reason = "the tests' own helpers may fail a test")]
+
 mod bad_input;
 mod bounds;
 mod harness;
@@ -9,4 +11,5 @@ mod lost_answers;
 mod outages;
 mod pictures;
 mod proxy;
+mod rights;
 mod submit;

@@ -14,7 +14,8 @@ pub(crate) fn jpeg(seed: u8) -> Vec<u8> {
 /// A JPEG that breaks off within its pixels.
 pub(crate) fn truncated_jpeg() -> Vec<u8> {
     let noise = RgbImage::from_fn(64, 64, |x, y| {
-        Rgb([x * y * 7 % 251, x * 31 % 251, y * 57 % 251].map(|value| value as u8))
+        Rgb([x * y * 7 % 251, x * 31 % 251, y * 57 % 251]
+            .map(|value| u8::try_from(value).expect("under 251")))
     });
     let mut bytes = encode(&noise.into(), ImageFormat::Jpeg);
     bytes.truncate(bytes.len() - 500);

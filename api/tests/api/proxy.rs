@@ -5,6 +5,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 
@@ -25,14 +26,14 @@ pub(crate) struct Proxy {
     scratch: tempfile::TempDir,
 }
 
-type Fates = Arc<Mutex<(std::vec::IntoIter<Fate>, Fate)>>;
+type Fates = Arc<Mutex<(VecDeque<Fate>, Fate)>>;
 
 impl Proxy {
     /// Starts one on a free port; the creates meet `first`, one each, and then all `rest`.
     pub(crate) async fn start(first: &[Fate], rest: Fate) -> anyhow::Result<Self> {
         let cluster = super::harness::cluster().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let fates: Fates = Arc::new(Mutex::new((first.to_vec().into_iter(), rest)));
+        let fates: Fates = Arc::new(Mutex::new((first.iter().copied().collect(), rest)));
         let state = (cluster.client().await?, Arc::clone(&fates));
         let address = listener.local_addr()?;
         tokio::spawn(async move {
@@ -56,7 +57,7 @@ impl Proxy {
 
     /// From now on all creates meet `fate`.
     pub(crate) fn set(&self, fate: Fate) {
-        *self.fates.lock().expect("not poisoned") = (Vec::new().into_iter(), fate);
+        *self.fates.lock().expect("not poisoned") = (VecDeque::new(), fate);
     }
 }
 
@@ -82,7 +83,7 @@ async fn forward(
         http::Method::POST => {
             let mut fates = fates.lock().expect("not poisoned");
             let rest = fates.1;
-            fates.0.next().unwrap_or(rest)
+            fates.0.pop_front().unwrap_or(rest)
         }
         _ => Fate::Pass,
     };

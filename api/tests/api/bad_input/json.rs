@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn rows(api: &Service) -> Vec<Row> {
     let url = format!("{}/v1/jobs", api.base);
     let data = STANDARD.encode(jpeg(0));

@@ -1,0 +1,75 @@
+//! What the API may do in the cluster: no more than this, and no less.
+
+use super::harness::{Service, Surroundings, cluster, send};
+use super::pictures::jpeg;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+const USER: &str = "system:serviceaccount:fovea-system:fovea-api";
+
+async fn as_user(user: &str) -> anyhow::Result<Surroundings> {
+    let kubeconfig = cluster().await?.kubeconfig_for(user, &[])?;
+    Ok(Surroundings {
+        kubeconfig,
+        ..Surroundings::shared().await?
+    })
+}
+
+/// What the chart has to grant.
+async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
+    let role: ClusterRole = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "rules": [
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+            {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list"]},
+        ],
+    }))?;
+    let binding: ClusterRoleBinding = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
+    }))?;
+    let create = PostParams::default();
+    Api::all(client.clone()).create(&create, &role).await?;
+    Api::all(client.clone()).create(&create, &binding).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_needs_nothing_else()
+-> anyhow::Result<()> {
+    let surroundings = as_user(USER).await?;
+    let api = Service::start_in(surroundings, &[]).await?;
+    let name = format!("rights-{}", api.namespace.name());
+    grant(&api.cluster, &name).await?;
+    super::harness::until("the rights to hold", || async {
+        let answer = api.get("/readyz").await?;
+        anyhow::ensure!(answer.status == 200, "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    let keyed = || send(api.post(jpeg(40)).header("idempotency-key", "k"));
+    let id = keyed().await?.id()?;
+    assert_eq!(keyed().await?.id()?, id);
+    assert_eq!(api.get(&format!("/v1/jobs/{id}")).await?.status, 200);
+
+    let delete = DeleteParams::default();
+    let (roles, bindings): (Api<ClusterRole>, Api<ClusterRoleBinding>) =
+        (Api::all(api.cluster.clone()), Api::all(api.cluster.clone()));
+    roles.delete(&name, &delete).await?;
+    bindings.delete(&name, &delete).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn missing_rights_are_our_defect_and_the_client_learns_no_names() -> anyhow::Result<()> {
+    let user = "system:serviceaccount:fovea-system:nobody";
+    let api = Service::start_in(as_user(user).await?, &[]).await?;
+    assert_eq!(api.get("/readyz").await?.status, 503);
+    let answer = send(api.post_json(&json!({"key": "a.jpg"}))).await?;
+    assert_eq!((answer.status, answer.problem()), (500, "internal"));
+    assert!(!answer.body.to_string().contains("nobody"), "{answer:?}");
+    Ok(())
+}
