@@ -53,14 +53,14 @@ pub fn inspect(bytes: &[u8], max_pixels: u64, max_bytes: u64) -> Result<Header, 
 
 /// Decodes what [`inspect`] has let pass: its first frame, upright, in RGB.
 pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<RgbImage, PictureError> {
-    let (format, mut decoder) = open(bytes, max_bytes)?;
+    let (_, mut decoder) = open(bytes, max_bytes)?;
     let orientation = decoder.orientation().map_err(undecodable(max_bytes))?;
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(max_bytes);
     decoder.set_limits(limits).map_err(undecodable(max_bytes))?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable(max_bytes))?;
     picture.apply_orientation(orientation);
-    Ok(to_rgb(picture, format))
+    Ok(to_rgb(picture))
 }
 
 /// A decoder for the format that the bytes themselves show.
@@ -88,27 +88,13 @@ fn undecodable(max_bytes: u64) -> impl Fn(ImageError) -> PictureError {
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
             PictureError::Truncated
         }
-        ImageError::Unsupported(_) if matches!(error_format(&error), None) => {
-            PictureError::UnknownFormat
-        }
         other => PictureError::Undecodable(other),
-    }
-}
-
-/// The format that an "unsupported" error is about, if it is about a known one.
-fn error_format(error: &ImageError) -> Option<ImageFormat> {
-    match error {
-        ImageError::Unsupported(error) => match error.format_hint() {
-            image::error::ImageFormatHint::Exact(format) => Some(format),
-            _ => None,
-        },
-        _ => None,
     }
 }
 
 /// Drops transparency without blending, as PIL does, and reduces 16 bits as PIL does: colour by
 /// its high byte, grey by clipping at 255 (PIL's mode `I;16`, true of its grey PNG and TIFF).
-fn to_rgb(picture: DynamicImage, format: ImageFormat) -> RgbImage {
+fn to_rgb(picture: DynamicImage) -> RgbImage {
     let high_byte = |value: u16| u8::try_from(value >> 8).unwrap_or(u8::MAX);
     let clip = |value: u16| u8::try_from(value).unwrap_or(u8::MAX);
     let rgb = |width, height, pixels: Vec<u8>| {
@@ -116,7 +102,7 @@ fn to_rgb(picture: DynamicImage, format: ImageFormat) -> RgbImage {
     };
     match picture {
         DynamicImage::ImageRgb8(picture) => picture,
-        DynamicImage::ImageLuma16(picture) if format != ImageFormat::Jpeg => {
+        DynamicImage::ImageLuma16(picture) => {
             let pixels = picture.pixels().flat_map(|p| [clip(p.0[0]); 3]).collect();
             rgb(picture.width(), picture.height(), pixels)
         }

@@ -14,8 +14,8 @@ use image::ImageError;
 /// Why bytes give no picture.
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
-    /// There are none.
-    #[error("the picture is empty: 0 bytes")]
+    /// There are none, or no pixels in them.
+    #[error("the picture is empty; send its bytes")]
     Empty,
     /// No format that is read here begins so.
     #[error("the bytes are of no known format; send JPEG, PNG, GIF, BMP, TIFF, ICO or WebP")]
@@ -44,7 +44,4 @@ pub enum PictureError {
         /// The bound.
         max_bytes: u64,
     },
-    /// Resizing failed.
-    #[error("the picture cannot be resized: {0}")]
-    Resize(String),
 }

@@ -163,13 +163,14 @@ impl Preprocessor {
     /// Memory, in bytes, that resizing needs for a picture with these sides, in pixels, either
     /// of which may turn out to be its height once it is upright.
     pub fn working_bytes(&self, width: u32, height: u32) -> u64 {
-        working_bytes(width.max(height), self.width, self.height)
+        let to = (self.width, self.height);
+        working_bytes((width, height), to).max(working_bytes((height, width), to))
     }
 
     /// Decodes, resizes and normalises a file. `max_bytes` bounds the decoder's memory.
     pub fn run(&self, bytes: &[u8], max_bytes: u64) -> Result<PixelValues, PictureError> {
         let picture = decode(bytes, max_bytes)?;
-        let rgb = resize(picture, self.width, self.height, self.resample)?;
+        let rgb = resize(picture, (self.width, self.height), self.resample)?;
         Ok(PixelValues {
             values: self.levels.apply(&rgb),
             height: self.height,

@@ -77,11 +77,10 @@ async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
             }
         }
     };
-    match &end {
-        Line::Problem(problem) => {
-            tracing::warn!(reason = ?problem.reason, detail = problem.detail, "no result");
-        }
-        _ => tracing::info!(took = ?arrived.elapsed(), "result"),
+    if let Line::Problem(problem) = &end {
+        tracing::warn!(reason = ?problem.reason, detail = problem.detail, "no result");
+    } else {
+        tracing::info!(took = ?arrived.elapsed(), "result");
     }
     // A reader that has gone by now needs no end.
     let _ = lines.send_timeout(end, SILENCE_LIMIT).await;
@@ -210,7 +209,6 @@ impl From<PictureError> for Problem {
             PictureError::TooManyPixels { .. } | PictureError::TooMuchMemory { .. } => {
                 Reason::PictureTooLarge
             }
-            PictureError::Resize(_) => Reason::InferenceFailed,
         };
         Self::new(reason, error.to_string())
     }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest deadline, a week: what is longer would overflow the clock, not wait.
-const MAX_DEADLINE: Duration = Duration::from_secs(7 * 24 * 3600);
+const MAX_DEADLINE: Duration = Duration::from_hours(7 * 24);
 
 /// `POST /v1/infer`: a problem, or the lines of one attempt.
 pub(super) async fn infer(State(app): State<Arc<App>>, body: Body) -> Response {

@@ -1,4 +1,4 @@
-//! Words to tokens and back: a checkpoint's `tokenizer.json`, or BERT's WordPiece from its
+//! Words to tokens and back: a checkpoint's `tokenizer.json`, or BERT's `WordPiece` from its
 //! `vocab.txt`, as transformers' `BertTokenizer` sets it up.
 
 use serde::Deserialize;
@@ -104,8 +104,9 @@ fn invalid<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> TokenizerError {
 }
 
 fn word_piece(path: &Path, config: &TokenizerConfig) -> tokenizers::Result<Tokenizer> {
-    let vocabulary = std::fs::read(path)?;
-    let model = WordPiece::from_bytes(vocabulary)?;
+    let model = WordPiece::builder()
+        .vocab(WordPiece::read_bytes(&std::fs::read(path)?)?)
+        .build()?;
     let mut tokenizer = Tokenizer::new(model);
     let id = |token: &str| {
         tokenizer

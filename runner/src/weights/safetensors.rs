@@ -111,7 +111,8 @@ impl Weights {
                 path: self.path.clone(),
             })?;
         let same_shape = info.shape.len() == shape.len()
-            && (info.shape.iter().zip(shape)).all(|(&found, &want)| found as i64 == want);
+            && (info.shape.iter().zip(shape))
+                .all(|(&found, &want)| i64::try_from(found) == Ok(want));
         if !same_shape {
             return Err(WeightsError::Shape {
                 name: name.to_owned(),
@@ -150,15 +151,13 @@ impl Weights {
     ) -> Result<(), WeightsError> {
         let (start, end) = info.data_offsets;
         let offset = self.data_start + start as u64;
-        let mut place = 0;
-        let mut copied: Result<(), TchError> = Ok(());
+        let mut place = Ok(0);
         self.read(offset, (end - start) as u64, |chunk| {
-            if copied.is_ok() {
-                copied = copy_chunk(flat, place, chunk, stored);
-                place += (chunk.len() / stored.elt_size_in_bytes()) as i64;
+            if let Ok(at) = place {
+                place = copy_chunk(flat, at, chunk, stored);
             }
         })?;
-        copied.map_err(|source| WeightsError::Device {
+        place.map(|_| ()).map_err(|source| WeightsError::Device {
             name: name.to_owned(),
             source,
         })
@@ -190,11 +189,12 @@ impl Weights {
     }
 }
 
-/// Writes the elements in `chunk` to `flat`, from the element `place` on.
-fn copy_chunk(flat: &Tensor, place: i64, chunk: &[u8], stored: Kind) -> Result<(), TchError> {
-    let count = (chunk.len() / stored.elt_size_in_bytes()) as i64;
-    let chunk = Tensor::f_from_data_size(chunk, &[count], stored)?;
-    flat.f_narrow(0, place, count)?.f_copy_(&chunk)
+/// Writes the elements in `chunk` to `flat`, from the element `place` on; gives the next place.
+fn copy_chunk(flat: &Tensor, place: i64, chunk: &[u8], stored: Kind) -> Result<i64, TchError> {
+    let chunk = Tensor::f_from_slice(chunk)?.f_view_dtype(stored)?;
+    let count = chunk.size1()?;
+    flat.f_narrow(0, place, count)?.f_copy_(&chunk)?;
+    Ok(place + count)
 }
 
 /// A place in the tree of tensor names, `text_decoder.bert.encoder` say.

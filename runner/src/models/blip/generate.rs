@@ -102,10 +102,14 @@ impl Blip {
         }
 
         let image_embeds = self.vision.forward(pixel_values)?;
-        let mut cache = self.decoder.begin(&image_embeds, capacity as i64)?;
-        let mut input_ids = Tensor::f_from_slice(&rows.concat())?
-            .f_reshape([rows.len() as i64, -1])?
-            .f_to_device(self.device)?;
+        let mut cache = self
+            .decoder
+            .begin(&image_embeds, i64::try_from(capacity).unwrap_or(i64::MAX))?;
+        let prompts = rows
+            .iter()
+            .map(|row| Tensor::f_from_slice(row))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut input_ids = Tensor::f_stack(&prompts, 0)?.f_to_device(self.device)?;
         loop {
             for (row, done) in finished.iter_mut().enumerate() {
                 *done = *done || dropped(row);

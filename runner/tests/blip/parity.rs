@@ -1,0 +1,141 @@
+//! What this runner computes is what transformers computes, picture by picture.
+
+use crate::support::{
+    blip, checkpoint, config, expected, expected_tensor, largest_difference, picture,
+};
+use fovea_runner::image::Preprocessor;
+use fovea_runner::models::blip::CaptionAsk;
+use fovea_runner::tasks::CaptionTokenizer;
+use tch::{Kind, Tensor};
+
+/// Logits and hidden states may differ by so much, fp32.
+const TOLERANCE: f64 = 1e-4;
+
+/// Our own pixel values of every golden picture, `[pictures, 3, height, width]`.
+fn pixel_values() -> Tensor {
+    let preprocessor = Preprocessor::open(&checkpoint()).unwrap();
+    let rows: Vec<Tensor> = (expected().pictures.iter())
+        .map(|golden| {
+            let pixels = preprocessor.run(&picture(&golden.file), 1 << 30).unwrap();
+            Tensor::from_slice(pixels.values()).reshape(pixels.shape())
+        })
+        .collect();
+    Tensor::stack(&rows, 0)
+}
+
+#[test]
+fn pixel_values_are_pillows_own_but_for_what_a_jpeg_decoder_may_round() {
+    // From normalised values back to levels of 255.
+    let std = Tensor::from_slice(&[0.268_629_54_f32, 0.261_302_6, 0.275_777_1]);
+    let levels =
+        (pixel_values() - expected_tensor("pixel_values")).abs() * 255.0 * std.reshape([3, 1, 1]);
+    for (row, golden) in (0i64..).zip(expected().pictures) {
+        let levels = levels.get(row);
+        let most = levels.max().double_value(&[]);
+        let over_one = levels
+            .gt(1.5)
+            .to_kind(Kind::Float)
+            .mean(Kind::Float)
+            .double_value(&[]);
+        println!(
+            "{}: at most {most:.3} levels, over one in {over_one:.4} of all",
+            golden.file
+        );
+        // libjpeg-turbo's inverse transform rounds otherwise than our decoder's, by one level of
+        // luma or chroma: up to two levels of a colour.
+        let may_round = golden.file.contains(".jpg");
+        let (most_allowed, over_allowed) = if may_round {
+            (2.01, 0.005)
+        } else {
+            (0.01, 0.0)
+        };
+        assert!(
+            most < most_allowed && over_one <= over_allowed,
+            "{}",
+            golden.file
+        );
+    }
+}
+
+#[test]
+fn the_encoder_sees_what_transformers_sees() {
+    let ours = blip(&checkpoint())
+        .vision()
+        .forward(&expected_tensor("pixel_values"))
+        .unwrap();
+    let difference = largest_difference(&ours, &expected_tensor("last_hidden_state"));
+    println!("last_hidden_state: {difference:e}");
+    assert!(difference < TOLERANCE, "{difference:e}");
+}
+
+#[test]
+fn the_decoder_scores_the_first_token_as_transformers_does() {
+    let model = blip(&checkpoint());
+    let image_embeds = expected_tensor("last_hidden_state");
+    let rows = image_embeds.size()[0];
+    let bos = config(&checkpoint()).text_config.bos_token_id;
+    let mut cache = model.decoder().begin(&image_embeds, 1).unwrap();
+    let input_ids = Tensor::from_slice(&[bos]).expand([rows, 1], false);
+    let ours = model.decoder().forward(&input_ids, &mut cache).unwrap();
+    let difference = largest_difference(&ours, &expected_tensor("first_step_logits"));
+    println!("first_step_logits: {difference:e}");
+    assert!(difference < TOLERANCE, "{difference:e}");
+}
+
+#[test]
+fn captions_are_transformers_own_token_for_token_with_and_without_a_prompt() {
+    let (model, expected) = (blip(&checkpoint()), expected());
+    let tokenizer = CaptionTokenizer::open(&checkpoint()).unwrap();
+    let prompt = tokenizer.encode(&expected.prompt).unwrap();
+    let pixel_values = pixel_values();
+    let text_config = config(&checkpoint()).text_config;
+    for (row, golden) in (0i64..).zip(&expected.pictures) {
+        for (prompt, caption) in [(&[][..], &golden.greedy), (&prompt, &golden.prompted)] {
+            let ask = CaptionAsk::new(&text_config, prompt, Some(expected.max_new_tokens)).unwrap();
+            let pixels = pixel_values.narrow(0, row, 1);
+            let ours = model.generate(&pixels, &[&ask], &|_| false).unwrap();
+            assert_eq!(ours[0].tokens, caption.token_ids, "{}", golden.file);
+            let words = tokenizer.decode(&ours[0].tokens).unwrap();
+            assert_eq!(words, caption.caption, "{}", golden.file);
+        }
+    }
+}
+
+#[test]
+fn a_batch_says_what_its_pictures_say_alone_each_within_its_own_bound() {
+    let (model, expected) = (blip(&checkpoint()), expected());
+    let text_config = config(&checkpoint()).text_config;
+    let asks: Vec<CaptionAsk> = (1..=expected.pictures.len())
+        .map(|bound| CaptionAsk::new(&text_config, &[], Some(bound)).unwrap())
+        .collect();
+    let asks: Vec<&CaptionAsk> = asks.iter().collect();
+    let together = model.generate(&pixel_values(), &asks, &|_| false).unwrap();
+    for (row, golden) in expected.pictures.iter().enumerate() {
+        let alone = &golden.greedy.token_ids;
+        let bound = asks[row].max_length.min(alone.len());
+        assert_eq!(together[row].tokens, alone[..bound], "{}", golden.file);
+    }
+    let alone = model
+        .vision()
+        .forward(&pixel_values().narrow(0, 3, 1))
+        .unwrap();
+    let batch = model.vision().forward(&pixel_values()).unwrap();
+    assert!(largest_difference(&batch.narrow(0, 3, 1), &alone) < TOLERANCE);
+}
+
+#[test]
+fn a_dropped_row_is_written_no_further_and_the_others_are() {
+    use std::cell::Cell;
+    let (model, expected) = (blip(&checkpoint()), expected());
+    let ask = CaptionAsk::new(&config(&checkpoint()).text_config, &[], Some(16)).unwrap();
+    let asks = vec![&ask; expected.pictures.len()];
+    // The first row is dropped when it is asked about for the third time: after one step.
+    let asked = Cell::new(0);
+    let dropped = |row| {
+        asked.set(asked.get() + usize::from(row == 0));
+        row == 0 && asked.get() >= 3
+    };
+    let rows = model.generate(&pixel_values(), &asks, &dropped).unwrap();
+    assert_eq!(rows[0].tokens, expected.pictures[0].greedy.token_ids[..2]);
+    assert_eq!(rows[1].tokens, expected.pictures[1].greedy.token_ids);
+}

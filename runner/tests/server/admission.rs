@@ -1,0 +1,86 @@
+//! Slots, epochs and readers, as their callers see them.
+
+use crate::harness::{Lines, Runner, caption, inline, problem, refusal, request, settings};
+use crate::store::Store;
+use crate::support::picture;
+use fovea_protocol::{Line, Reason, Stage};
+use reqwest::StatusCode;
+
+/// An attempt that is at work: it fetches from a store that keeps it waiting.
+async fn begin(runner: &Runner, asked: &fovea_protocol::InferRequest) -> Lines {
+    let mut lines = Lines::new(runner.post(asked).await);
+    let fetching = Line::Progress {
+        stage: Stage::Fetching,
+    };
+    while lines.next().await.unwrap() != fetching {}
+    lines
+}
+
+#[tokio::test]
+async fn the_request_after_the_last_slot_is_told_at_once_and_a_slot_comes_back() {
+    let (runner, store) = (Runner::start(settings()).await, Store::start().await);
+    let first = begin(&runner, &request(store.url("/gated"))).await;
+    let second = begin(&runner, &request(store.url("/gated"))).await;
+    let response = runner.post(&request(inline(&picture("rgb.png")))).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    assert_eq!(refusal(response).await.reason, Reason::Busy);
+    store.open_gate();
+    store.open_gate();
+    caption(&first.last().await);
+    caption(&second.last().await);
+    runner.app.idle().await;
+    caption(
+        &runner
+            .last_line(&request(inline(&picture("rgb.png"))))
+            .await,
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_frees_its_slot() {
+    let mut one_slot = settings();
+    one_slot.slots = 1;
+    let (runner, store) = (Runner::start(one_slot).await, Store::start().await);
+    let left = begin(&runner, &request(store.url("/gated"))).await;
+    drop(left);
+    tokio::time::timeout(crate::harness::PATIENCE, runner.app.idle())
+        .await
+        .expect("the slot was kept");
+    caption(
+        &runner
+            .last_line(&request(inline(&picture("rgb.png"))))
+            .await,
+    );
+}
+
+#[tokio::test]
+async fn a_new_leader_ends_what_its_predecessor_began() {
+    let (runner, store) = (Runner::start(settings()).await, Store::start().await);
+    let old = begin(&runner, &request(store.url("/gated"))).await;
+    assert_eq!(runner.tell_leader("i", 2).await, StatusCode::NO_CONTENT);
+    assert_eq!(problem(old.last().await).reason, Reason::StaleEpoch);
+
+    let told = refusal(runner.post(&request(inline(&picture("rgb.png")))).await).await;
+    assert_eq!(told.reason, Reason::StaleEpoch);
+    assert_eq!(runner.tell_leader("i", 1).await, StatusCode::CONFLICT);
+    let mut other = request(inline(&picture("rgb.png")));
+    other.installation = "another".to_owned();
+    caption(&runner.last_line(&other).await);
+}
+
+#[tokio::test]
+async fn a_newer_attempt_of_a_job_ends_the_older() {
+    let (runner, store) = (Runner::start(settings()).await, Store::start().await);
+    let mut asked = request(store.url("/gated"));
+    let older = begin(&runner, &asked).await;
+    asked.attempt = 2;
+    let newer = begin(&runner, &asked).await;
+    assert_eq!(problem(older.last().await).reason, Reason::StaleEpoch);
+    asked.attempt = 1;
+    let late = refusal(runner.post(&asked).await).await;
+    assert_eq!(late.reason, Reason::StaleEpoch);
+    // One for the older attempt, should the store not know yet that it has gone.
+    store.open_gate();
+    store.open_gate();
+    caption(&newer.last().await);
+}

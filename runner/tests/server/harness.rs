@@ -1,0 +1,234 @@
+//! A runner in this process, on a free port, with the golden checkpoint; and its client.
+
+use crate::support;
+use fovea_protocol::{
+    INFER_PATH, InferRequest, InferResult, Input, LEADER_PATH, LeaderRequest, Line, Parameters,
+    Problem, Source, Task,
+};
+use fovea_runner::engine::{Engine, EngineConfig, Planned};
+use fovea_runner::models::{self, Loader};
+use fovea_runner::server::{App, AppConfig, FetchLimits, router, serve};
+use reqwest::{Client, Response, StatusCode};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// No condition that a test waits for takes longer, even on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The settings of a test's runner: small bounds, so that tests can reach them.
+pub(crate) fn settings() -> AppConfig {
+    AppConfig {
+        slots: 2,
+        token: None,
+        fetch: FetchLimits {
+            max_bytes: 100_000,
+            silence: PATIENCE,
+        },
+        max_picture_pixels: 1_000_000,
+        max_decode_bytes: 16 << 20,
+    }
+}
+
+/// A running runner; it ends with the test.
+pub(crate) struct Runner {
+    pub(crate) app: Arc<App>,
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Runner {
+    /// With the golden checkpoint as the model `golden`, ready.
+    pub(crate) async fn start(settings: AppConfig) -> Self {
+        let runner = Self::start_loading(settings, |loader| loader).await;
+        runner.until_ready().await;
+        runner
+    }
+
+    /// As [`Runner::start`], but not waited for, and with the model's loader changed.
+    pub(crate) async fn start_loading(
+        settings: AppConfig,
+        change: impl FnOnce(Loader) -> Loader,
+    ) -> Self {
+        let (front, loader) = models::open(&support::checkpoint()).unwrap();
+        let planned = Planned {
+            name: "golden".to_owned(),
+            front,
+            loader: change(loader),
+        };
+        let config = EngineConfig {
+            device: tch::Device::Cpu,
+            threads: 1,
+            max_batch_size: 8,
+            queue_bound: 8,
+        };
+        let (engine, _) = Engine::start(vec![planned], config).unwrap();
+        let app = App::new(engine, settings).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (routes, served) = (router(Arc::clone(&app)), Arc::clone(&app));
+        tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            serve(listener, routes, served, stopped, PATIENCE).await;
+        });
+        Self {
+            app,
+            address,
+            client: Client::new(),
+            _stop: stop,
+        }
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        until(async || self.get("/readyz").await.status() == StatusCode::OK).await;
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        let url = format!("http://{}{path}", self.address);
+        self.client.get(url).send().await.unwrap()
+    }
+
+    /// `POST /v1/infer`; the response as soon as its head is there.
+    pub(crate) async fn post(&self, request: &InferRequest) -> Response {
+        self.post_body(serde_json::to_vec(request).unwrap()).await
+    }
+
+    pub(crate) async fn post_body(&self, body: impl Into<reqwest::Body>) -> Response {
+        let url = format!("http://{}{INFER_PATH}", self.address);
+        self.client.post(url).body(body).send().await.unwrap()
+    }
+
+    pub(crate) async fn tell_leader(&self, installation: &str, epoch: u64) -> StatusCode {
+        let installation = installation.to_owned();
+        let url = format!("http://{}{LEADER_PATH}", self.address);
+        let body = serde_json::to_vec(&LeaderRequest {
+            installation,
+            epoch,
+        })
+        .unwrap();
+        self.client
+            .put(url)
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+            .status()
+    }
+
+    /// The last line of the answer, which is 200.
+    pub(crate) async fn last_line(&self, request: &InferRequest) -> Line {
+        let response = self.post(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        Lines::new(response).last().await
+    }
+}
+
+/// A request for the golden caption of `source`.
+pub(crate) fn request(source: Source) -> InferRequest {
+    InferRequest {
+        installation: "i".to_owned(),
+        epoch: 1,
+        job: uuid::Uuid::new_v4().to_string(),
+        attempt: 1,
+        task: Task::ImageToText,
+        model: "golden".to_owned(),
+        input: Input {
+            source,
+            sha256: None,
+            bytes: None,
+        },
+        parameters: Parameters {
+            max_new_tokens: Some(16),
+            ..Parameters::default()
+        },
+        deadline_millis: u64::try_from(PATIENCE.as_millis()).unwrap(),
+        exclusive: false,
+    }
+}
+
+/// Bytes as a request carries them.
+pub(crate) fn inline(bytes: &[u8]) -> Source {
+    use base64::Engine as _;
+    Source::Data(base64::engine::general_purpose::STANDARD.encode(bytes))
+}
+
+/// The caption of a line that is a result.
+pub(crate) fn caption(line: &Line) -> &str {
+    match line {
+        Line::Result {
+            result: InferResult::Caption(caption),
+            ..
+        } => caption,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The problem of a line that is one.
+pub(crate) fn problem(line: Line) -> Problem {
+    match line {
+        Line::Problem(problem) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The problem that a response is.
+pub(crate) async fn refusal(response: Response) -> Problem {
+    let status = response.status();
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let problem: Problem = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    assert_eq!(problem.status, status.as_u16());
+    problem
+}
+
+/// An answer, line by line.
+pub(crate) struct Lines {
+    response: Response,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    pub(crate) fn new(response: Response) -> Self {
+        assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+        let rest = Vec::new();
+        Self { response, rest }
+    }
+
+    /// The next line, or `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Line> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk());
+            self.rest.extend(chunk.await.expect("silence").unwrap()?);
+        }
+    }
+
+    /// The line after which there is none.
+    pub(crate) async fn last(mut self) -> Line {
+        let mut last = None;
+        while let Some(line) = self.next().await {
+            last = Some(line);
+        }
+        last.expect("no line")
+    }
+}
+
+/// Asks again until the answer is yes.
+pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let answered = tokio::time::timeout(PATIENCE, asking).await;
+    answered.expect("the condition did not come true");
+}

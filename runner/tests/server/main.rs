@@ -1,0 +1,18 @@
+//! The runner over real sockets: what it answers to good and bad requests, and how it ends.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what the tests share"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admission;
+mod bad_input;
+mod engine;
+mod harness;
+mod requests;
+mod shutdown;
+mod store;

@@ -1,0 +1,87 @@
+//! The golden checkpoint and what transformers made of it; see `tests/golden/blip/README.md`.
+
+// Each test, and the bench, uses its own part of this.
+#![allow(dead_code, clippy::unwrap_used, reason = "shared test code")]
+
+use fovea_runner::models::blip::{Blip, BlipConfig};
+use fovea_runner::weights::Weights;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
+
+/// The folder of the small random checkpoint.
+pub(crate) fn checkpoint() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/blip")
+}
+
+/// One of the golden pictures.
+pub(crate) fn picture(file: &str) -> Vec<u8> {
+    std::fs::read(checkpoint().join("pictures").join(file)).unwrap()
+}
+
+/// The configuration of a checkpoint's folder.
+pub(crate) fn config(dir: &Path) -> BlipConfig {
+    serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap()
+}
+
+/// The model of a checkpoint's folder.
+pub(crate) fn blip(dir: &Path) -> Blip {
+    let weights = Weights::open(&dir.join("model.safetensors"), Device::Cpu).unwrap();
+    Blip::new(&config(dir), &weights, Device::Cpu).unwrap()
+}
+
+/// `expected.json`.
+#[derive(Deserialize)]
+pub(crate) struct Expected {
+    pub(crate) max_new_tokens: usize,
+    pub(crate) prompt: String,
+    pub(crate) pictures: Vec<ExpectedPicture>,
+}
+
+/// What transformers says of one picture.
+#[derive(Deserialize)]
+pub(crate) struct ExpectedPicture {
+    pub(crate) file: String,
+    pub(crate) greedy: ExpectedCaption,
+    pub(crate) prompted: ExpectedCaption,
+}
+
+/// A caption of transformers'.
+#[derive(Deserialize)]
+pub(crate) struct ExpectedCaption {
+    pub(crate) token_ids: Vec<i64>,
+    pub(crate) caption: String,
+}
+
+/// What transformers answers, by the golden checkpoint.
+pub(crate) fn expected() -> Expected {
+    expected_in(&checkpoint())
+}
+
+/// What transformers answers, by the checkpoint in `dir`.
+pub(crate) fn expected_in(dir: &Path) -> Expected {
+    serde_json::from_slice(&std::fs::read(dir.join("expected.json")).unwrap()).unwrap()
+}
+
+/// A tensor of what transformers computes, row by row for the golden pictures.
+pub(crate) fn expected_tensor(name: &str) -> Tensor {
+    expected_tensor_in(&checkpoint(), name)
+}
+
+/// A tensor of what transformers computes, row by row for the pictures in `dir`.
+pub(crate) fn expected_tensor_in(dir: &Path, name: &str) -> Tensor {
+    let bytes = std::fs::read(dir.join("expected.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let view = tensors.tensor(name).unwrap();
+    let shape: Vec<i64> = (view.shape().iter())
+        .map(|&size| i64::try_from(size).unwrap())
+        .collect();
+    Tensor::from_data_size(view.data(), &shape, Kind::Float)
+}
+
+/// The largest absolute difference.
+pub(crate) fn largest_difference(ours: &Tensor, theirs: &Tensor) -> f64 {
+    assert_eq!(ours.size(), theirs.size());
+    (ours - theirs).abs().max().double_value(&[])
+}
