@@ -26,26 +26,42 @@ async fn inline_bytes_that_are_no_picture_are_a_failed_job() -> Result<()> {
     let status = ended(&name).await?;
     assert_eq!(status.phase, Phase::Failed);
     let failure = status.failure.unwrap();
-    assert_eq!((failure.reason.as_str(), failure.retryable), ("InvalidPicture", false));
+    assert_eq!(
+        (failure.reason.as_str(), failure.retryable),
+        ("InvalidPicture", false)
+    );
     Ok(())
 }
 
 #[tokio::test]
 async fn an_object_that_is_not_there_is_a_failed_job() -> Result<()> {
     let name = unique("missing");
-    let input = Input::Object { key: "no/such/picture.jpg".into() };
-    create(&InferenceJob::new(&name, InferenceJobSpec::new(Task::ImageToText, input))).await?;
-    assert_eq!(ended(&name).await?.failure.unwrap().reason, "PictureNotFound");
+    let input = Input::Object {
+        key: "no/such/picture.jpg".into(),
+    };
+    create(&InferenceJob::new(
+        &name,
+        InferenceJobSpec::new(Task::ImageToText, input),
+    ))
+    .await?;
+    assert_eq!(
+        ended(&name).await?.failure.unwrap().reason,
+        "PictureNotFound"
+    );
     Ok(())
 }
 
 #[tokio::test]
-async fn a_model_that_the_pool_does_not_serve_is_a_failed_job_that_lists_those_it_does() -> Result<()> {
+async fn a_model_that_the_pool_does_not_serve_is_a_failed_job_that_lists_those_it_does()
+-> Result<()> {
     let (picture, _) = sample();
     let mut job = inline_job(&unique("model"), &picture);
     job.spec.model = Some("no-such-model".into());
     create(&job).await?;
-    let failure = ended(job.metadata.name.as_deref().unwrap()).await?.failure.unwrap();
+    let failure = ended(job.metadata.name.as_deref().unwrap())
+        .await?
+        .failure
+        .unwrap();
     assert_eq!(failure.reason, "UnknownModel");
     assert!(failure.message.contains("blip-demo"), "{}", failure.message);
     Ok(())
@@ -56,16 +72,26 @@ async fn a_job_for_a_pool_that_is_not_there_waits_and_says_so() -> Result<()> {
     let (picture, _) = sample();
     let name = unique("pool");
     let mut job = inline_job(&name, &picture);
-    job.spec.pool_ref = Some(PoolRef { name: "no-such-pool".into(), namespace: None });
+    job.spec.pool_ref = Some(PoolRef {
+        name: "no-such-pool".into(),
+        namespace: None,
+    });
     create(&job).await?;
     let held = status_where(&name, "to be refused", |status| {
-        status.conditions.iter().any(|condition| condition.type_ == "Accepted" && condition.status == "False")
+        status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == "Accepted" && condition.status == "False")
     });
     let held = held.await?;
     assert_eq!(held.phase, Phase::Pending);
     let told = &held.conditions[0];
     assert_eq!(told.reason, "PoolNotFound");
-    assert!(told.message.contains("fovea-system/default"), "{}", told.message);
+    assert!(
+        told.message.contains("fovea-system/default"),
+        "{}",
+        told.message
+    );
     Ok(())
 }
 
@@ -76,21 +102,46 @@ async fn what_the_api_can_see_is_refused_at_once() -> Result<()> {
     let mut too_large = picture.clone();
     too_large.resize(10 * 1024 * 1024 + 1, 0);
     let post = |query: &str, body: Vec<u8>| {
-        http().post(format!("{url}{query}")).header("content-type", "image/jpeg").body(body).send()
+        http()
+            .post(format!("{url}{query}"))
+            .header("content-type", "image/jpeg")
+            .body(body)
+            .send()
     };
     let cases = [
-        ("no picture", post("", b"no picture at all".to_vec()).await?, vec![415, 422]),
+        (
+            "no picture",
+            post("", b"no picture at all".to_vec()).await?,
+            vec![415, 422],
+        ),
         ("an empty body", post("", Vec::new()).await?, vec![400, 422]),
         ("one byte too many", post("", too_large).await?, vec![413]),
-        ("an unknown task", post("?task=image-to-poem", picture.clone()).await?, vec![400, 422]),
-        ("an unknown id", http().get(format!("{url}/no-such-job")).send().await?, vec![404]),
+        (
+            "an unknown task",
+            post("?task=image-to-poem", picture.clone()).await?,
+            vec![400, 422],
+        ),
+        (
+            "an unknown id",
+            http().get(format!("{url}/no-such-job")).send().await?,
+            vec![404],
+        ),
     ];
     for (what, answer, statuses) in cases {
-        assert!(statuses.contains(&answer.status().as_u16()), "{what}: {}", answer.status());
+        assert!(
+            statuses.contains(&answer.status().as_u16()),
+            "{what}: {}",
+            answer.status()
+        );
         let type_ = answer.headers()["content-type"].to_str()?.to_owned();
         assert_eq!(type_, "application/problem+json", "{what}");
         let problem: serde_json::Value = answer.json().await?;
-        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{what}: {problem}");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|detail| !detail.is_empty()),
+            "{what}: {problem}"
+        );
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Good pictures, by every way in.
 
-use crate::support::{create, ended, ended_by_http, http, inline_job, jobs, sample, samples, stack, unique, upload};
+use crate::support::{
+    create, ended, ended_by_http, http, inline_job, jobs, sample, samples, stack, unique, upload,
+};
 use anyhow::Result;
 use fovea_crds::{JobResult, Phase};
 use futures::{StreamExt, TryStreamExt};
@@ -29,14 +31,34 @@ async fn a_job_applied_by_kubectl_gets_its_caption_and_a_full_status() -> Result
     assert_eq!(status.summary, Some(caption));
     assert_eq!((status.attempts, status.interruptions), (1, 0));
     assert_eq!(status.observed_generation, job.metadata.generation);
-    assert_eq!(status.pool_ref.map(|pool| pool.name).as_deref(), Some("default"));
-    assert!(status.model.is_some_and(|model| model.revision.starts_with("sha256:")));
-    assert!(status.runner.is_some() && status.start_time.is_some() && status.completion_time.is_some());
+    assert_eq!(
+        status.pool_ref.map(|pool| pool.name).as_deref(),
+        Some("default")
+    );
+    assert!(
+        status
+            .model
+            .is_some_and(|model| model.revision.starts_with("sha256:"))
+    );
+    assert!(
+        status.runner.is_some() && status.start_time.is_some() && status.completion_time.is_some()
+    );
     for type_ in ["Accepted", "Scheduled", "Complete"] {
-        let condition = status.conditions.iter().find(|condition| condition.type_ == type_);
-        assert!(condition.is_some_and(|c| c.status == "True" && !c.reason.is_empty()), "{type_}");
+        let condition = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_);
+        assert!(
+            condition.is_some_and(|c| c.status == "True" && !c.reason.is_empty()),
+            "{type_}"
+        );
     }
-    let listed = stack().await.control_plane.kubectl(&["get", "ij", &name]).await?.stdout;
+    let listed = stack()
+        .await
+        .control_plane
+        .kubectl(&["get", "ij", &name])
+        .await?
+        .stdout;
     assert!(listed.contains("Succeeded"), "{listed}");
     Ok(())
 }
@@ -47,15 +69,27 @@ async fn a_fast_job_costs_two_status_writes_at_most() -> Result<()> {
     let name = unique("writes");
     let created = create(&inline_job(&name, &picture)).await?;
     let from = created.metadata.resource_version.clone().unwrap();
-    let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(90);
+    let params = WatchParams::default()
+        .fields(&format!("metadata.name={name}"))
+        .timeout(90);
     let mut versions = jobs().await.watch(&params, &from).await?.boxed();
     let mut writes = 0;
     while let Some(event) = versions.try_next().await? {
-        let WatchEvent::Modified(job) = event else { continue };
+        let WatchEvent::Modified(job) = event else {
+            continue;
+        };
         writes += 1;
-        if job.status.as_ref().is_some_and(|status| status.phase.is_terminal()) {
+        if job
+            .status
+            .as_ref()
+            .is_some_and(|status| status.phase.is_terminal())
+        {
             let status = job.status.unwrap();
-            let took = status.completion_time.unwrap().0.duration_since(created.metadata.creation_timestamp.unwrap().0);
+            let took = status
+                .completion_time
+                .unwrap()
+                .0
+                .duration_since(created.metadata.creation_timestamp.unwrap().0);
             // One that had to wait is told that it waits, and that it runs.
             let most = if took.as_secs() < 2 { 2 } else { 3 };
             assert!(writes <= most, "{writes} writes in {took:#}");
@@ -72,7 +106,10 @@ async fn the_same_idempotency_key_is_the_same_job() -> Result<()> {
     let url = format!("{}/v1/jobs", stack().await.api_url());
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let request = http().post(&url).header("idempotency-key", &key).header("content-type", "image/jpeg");
+        let request = http()
+            .post(&url)
+            .header("idempotency-key", &key)
+            .header("content-type", "image/jpeg");
         let answer = request.body(picture.clone()).send().await?;
         assert_eq!(answer.status(), 202);
         let job: serde_json::Value = answer.json().await?;

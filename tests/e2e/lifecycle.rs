@@ -8,7 +8,12 @@ use serde_json::json;
 use std::time::Duration;
 
 fn suspended(value: &'static str) -> impl Fn(&InferenceJobStatus) -> bool {
-    move |status| status.conditions.iter().any(|c| c.type_ == "Suspended" && c.status == value)
+    move |status| {
+        status
+            .conditions
+            .iter()
+            .any(|c| c.type_ == "Suspended" && c.status == value)
+    }
 }
 
 #[tokio::test]

@@ -18,13 +18,22 @@ pub const ENDED: Duration = Duration::from_secs(90);
 /// The stack, started by the first test that asks; it ends with the process.
 pub async fn stack() -> &'static Stack {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
-    let start = || async { Stack::start(StackOptions::default(), |line| eprintln!("{line}")).await };
-    STACK.get_or_try_init(start).await.expect("the stack starts")
+    let start =
+        || async { Stack::start(StackOptions::default(), |line| eprintln!("{line}")).await };
+    STACK
+        .get_or_try_init(start)
+        .await
+        .expect("the stack starts")
 }
 
 /// Jobs of the namespace that the API uses.
 pub async fn jobs() -> Api<InferenceJob> {
-    let client = stack().await.control_plane.client().await.expect("a client");
+    let client = stack()
+        .await
+        .control_plane
+        .client()
+        .await
+        .expect("a client");
     Api::namespaced(client, stack::JOB_NAMESPACE)
 }
 
@@ -37,8 +46,12 @@ pub fn unique(prefix: &str) -> String {
 pub fn samples() -> BTreeMap<PathBuf, String> {
     let folder = stack::repository().join("models/demo/pictures");
     let captions = std::fs::read(folder.join("captions.json")).expect("captions.json");
-    let captions: BTreeMap<String, String> = serde_json::from_slice(&captions).expect("file names to captions");
-    captions.into_iter().map(|(file, caption)| (folder.join(file), caption)).collect()
+    let captions: BTreeMap<String, String> =
+        serde_json::from_slice(&captions).expect("file names to captions");
+    captions
+        .into_iter()
+        .map(|(file, caption)| (folder.join(file), caption))
+        .collect()
 }
 
 /// One of the pictures, with its caption.
@@ -49,7 +62,9 @@ pub fn sample() -> (Vec<u8>, String) {
 
 /// A job that carries `picture` itself.
 pub fn inline_job(name: &str, picture: &[u8]) -> InferenceJob {
-    let input = Input::Inline { data: ByteString(picture.to_vec()) };
+    let input = Input::Inline {
+        data: ByteString(picture.to_vec()),
+    };
     InferenceJob::new(name, InferenceJobSpec::new(Task::ImageToText, input))
 }
 
@@ -61,7 +76,10 @@ pub async fn create(job: &InferenceJob) -> Result<InferenceJob> {
 /// Changes the job's spec.
 pub async fn patch(name: &str, spec: Value) -> Result<InferenceJob> {
     let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
-    Ok(jobs().await.patch(name, &PatchParams::default(), &patch).await?)
+    Ok(jobs()
+        .await
+        .patch(name, &PatchParams::default(), &patch)
+        .await?)
 }
 
 /// Waits until `wanted` holds for the job's status.
@@ -71,10 +89,18 @@ pub async fn status_where(
     wanted: impl Fn(&InferenceJobStatus) -> bool,
 ) -> Result<InferenceJobStatus> {
     let api = jobs().await;
-    let found = eventually(&format!("{name} {what}"), ENDED, || async {
+    let what = format!("{name} {what}");
+    let found = eventually(&what, ENDED, || async {
         let job = api.get(name).await?;
-        let status = job.status.clone().ok_or_else(|| anyhow!("{} has no status yet", job.name_any()))?;
-        if wanted(&status) { Ok(status) } else { Err(anyhow!("{status:?}")) }
+        let status = job
+            .status
+            .clone()
+            .ok_or_else(|| anyhow!("{} has no status yet", job.name_any()))?;
+        if wanted(&status) {
+            Ok(status)
+        } else {
+            Err(anyhow!("{status:?}"))
+        }
     });
     Ok(found.await?)
 }
@@ -91,14 +117,24 @@ pub async fn upload(picture: &[u8], name: &str) -> Result<(u16, Value)> {
     let url = format!("{}/v1/jobs", stack().await.api_url());
     let answer = http().post(url).multipart(form).send().await?;
     let status = answer.status().as_u16();
-    Ok((status, answer.json().await.context("the answer is no JSON")?))
+    Ok((
+        status,
+        answer.json().await.context("the answer is no JSON")?,
+    ))
 }
 
 /// Polls `GET /v1/jobs/{id}` until the job has ended.
 pub async fn ended_by_http(id: &str) -> Result<Value> {
     let url = format!("{}/v1/jobs/{id}", stack().await.api_url());
-    let found = eventually(&format!("{url} to end"), ENDED, || async {
-        let job: Value = http().get(&url).send().await?.error_for_status()?.json().await?;
+    let what = format!("{url} to end");
+    let found = eventually(&what, ENDED, || async {
+        let job: Value = http()
+            .get(&url)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
         match job["phase"].as_str() {
             Some("Succeeded" | "Failed" | "Cancelled") => Ok(job),
             phase => Err(anyhow!("its phase is {phase:?}")),
@@ -110,5 +146,9 @@ pub async fn ended_by_http(id: &str) -> Result<Value> {
 /// A client as any user has it.
 pub fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().expect("a client")
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(30))
+        .build()
+        .expect("a client")
 }
