@@ -19,7 +19,7 @@ help: ## Show this help
 .PHONY: demo
 demo: prerequisites setup ## Set everything up, caption a picture, stay up till Ctrl-C (ONCE=1: stop after the check)
 	@$(WITH_TORCH) $(CARGO) build --locked -p fovea-api -p fovea-operator -p fovea-runner -p fovea-dev
-	@$(WITH_TORCH) $(DEV) demo $(if $(ONCE),--once)
+	@$(WITH_TORCH) $(DEV) demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
 test: prerequisites setup check-generated lint ## Set everything up and run every test

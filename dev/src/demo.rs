@@ -9,11 +9,11 @@ use fovea_dev::stack::{Stack, StackOptions, repository};
 use std::time::Instant;
 
 /// Where the API listens, as the services that it replaces did.
-pub const PORT: u16 = 8000;
+pub(crate) const PORT: u16 = 8000;
 
 /// How the demo runs.
 #[derive(Clone, Debug, clap::Args)]
-pub struct DemoOptions {
+pub(crate) struct DemoOptions {
     /// End after the check instead of staying up till Ctrl-C
     #[arg(long)]
     once: bool,
@@ -23,7 +23,7 @@ pub struct DemoOptions {
 }
 
 /// Runs the demo; an error where a caption is wrong.
-pub async fn run(options: DemoOptions) -> Result<()> {
+pub(crate) async fn run(options: DemoOptions) -> Result<()> {
     let begun = Instant::now();
     ensure_free(options.port)?;
     let say = |line: &str| eprintln!("[{:5.1} s] {line}", begun.elapsed().as_secs_f32());

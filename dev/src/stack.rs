@@ -23,9 +23,9 @@ pub const JOB_NAMESPACE: &str = "default";
 pub const CAPTIONER: &str = "blip-demo";
 
 /// How long each part may take until it is ready.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 /// How long a runner may take to load its models and warm up, on a busy machine.
-const RUNNER_READY: Duration = Duration::from_secs(180);
+const RUNNER_READY: Duration = Duration::from_mins(3);
 
 /// What could not be started.
 #[derive(Debug, thiserror::Error)]

@@ -57,7 +57,7 @@ async fn a_finished_job_is_deleted_after_its_time_to_live() -> Result<()> {
     job.spec.ttl_seconds_after_finished = Some(1);
     create(&job).await?;
     let api = jobs().await;
-    eventually("the job to be deleted", Duration::from_secs(60), || async {
+    eventually("the job to be deleted", Duration::from_mins(1), || async {
         ensure!(api.get_opt(&name).await?.is_none(), "it is still there");
         Ok(())
     })

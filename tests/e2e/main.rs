@@ -2,6 +2,12 @@
 //! the demo's BLIP. One stack serves every test of this file; faults that would disturb others
 //! are in `faults`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
 mod bad_input;
 mod captions;
 mod lifecycle;

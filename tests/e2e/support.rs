@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// How long a job may take on a machine that does much else.
-pub const ENDED: Duration = Duration::from_secs(90);
+pub(crate) const ENDED: Duration = Duration::from_secs(90);
 
 /// The stack, started by the first test that asks; it ends with the process.
-pub async fn stack() -> &'static Stack {
+pub(crate) async fn stack() -> &'static Stack {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
     let start =
         || async { Stack::start(StackOptions::default(), |line| eprintln!("{line}")).await };
@@ -27,7 +27,7 @@ pub async fn stack() -> &'static Stack {
 }
 
 /// Jobs of the namespace that the API uses.
-pub async fn jobs() -> Api<InferenceJob> {
+pub(crate) async fn jobs() -> Api<InferenceJob> {
     let client = stack()
         .await
         .control_plane
@@ -38,12 +38,12 @@ pub async fn jobs() -> Api<InferenceJob> {
 }
 
 /// A name that no other test has.
-pub fn unique(prefix: &str) -> String {
+pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
 }
 
 /// The demo's pictures with their captions.
-pub fn samples() -> BTreeMap<PathBuf, String> {
+pub(crate) fn samples() -> BTreeMap<PathBuf, String> {
     let folder = stack::repository().join("models/demo/pictures");
     let captions = std::fs::read(folder.join("captions.json")).expect("captions.json");
     let captions: BTreeMap<String, String> =
@@ -55,13 +55,13 @@ pub fn samples() -> BTreeMap<PathBuf, String> {
 }
 
 /// One of the pictures, with its caption.
-pub fn sample() -> (Vec<u8>, String) {
+pub(crate) fn sample() -> (Vec<u8>, String) {
     let (path, caption) = samples().into_iter().next().expect("a picture");
     (std::fs::read(path).expect("the picture"), caption)
 }
 
 /// A job that carries `picture` itself.
-pub fn inline_job(name: &str, picture: &[u8]) -> InferenceJob {
+pub(crate) fn inline_job(name: &str, picture: &[u8]) -> InferenceJob {
     let input = Input::Inline {
         data: ByteString(picture.to_vec()),
     };
@@ -69,12 +69,12 @@ pub fn inline_job(name: &str, picture: &[u8]) -> InferenceJob {
 }
 
 /// Creates the job.
-pub async fn create(job: &InferenceJob) -> Result<InferenceJob> {
+pub(crate) async fn create(job: &InferenceJob) -> Result<InferenceJob> {
     Ok(jobs().await.create(&PostParams::default(), job).await?)
 }
 
 /// Changes the job's spec.
-pub async fn patch(name: &str, spec: Value) -> Result<InferenceJob> {
+pub(crate) async fn patch(name: &str, spec: Value) -> Result<InferenceJob> {
     let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
     Ok(jobs()
         .await
@@ -83,7 +83,7 @@ pub async fn patch(name: &str, spec: Value) -> Result<InferenceJob> {
 }
 
 /// Waits until `wanted` holds for the job's status.
-pub async fn status_where(
+pub(crate) async fn status_where(
     name: &str,
     what: &str,
     wanted: impl Fn(&InferenceJobStatus) -> bool,
@@ -106,12 +106,12 @@ pub async fn status_where(
 }
 
 /// Waits for the job's end.
-pub async fn ended(name: &str) -> Result<InferenceJobStatus> {
+pub(crate) async fn ended(name: &str) -> Result<InferenceJobStatus> {
     status_where(name, "to end", |status| status.phase.is_terminal()).await
 }
 
 /// `POST /v1/jobs` with a file; the answer's status and body.
-pub async fn upload(picture: &[u8], name: &str) -> Result<(u16, Value)> {
+pub(crate) async fn upload(picture: &[u8], name: &str) -> Result<(u16, Value)> {
     let part = reqwest::multipart::Part::bytes(picture.to_vec()).file_name(name.to_owned());
     let form = reqwest::multipart::Form::new().part("file", part);
     let url = format!("{}/v1/jobs", stack().await.api_url());
@@ -124,7 +124,7 @@ pub async fn upload(picture: &[u8], name: &str) -> Result<(u16, Value)> {
 }
 
 /// Polls `GET /v1/jobs/{id}` until the job has ended.
-pub async fn ended_by_http(id: &str) -> Result<Value> {
+pub(crate) async fn ended_by_http(id: &str) -> Result<Value> {
     let url = format!("{}/v1/jobs/{id}", stack().await.api_url());
     let what = format!("{url} to end");
     let found = eventually(&what, ENDED, || async {
@@ -144,7 +144,7 @@ pub async fn ended_by_http(id: &str) -> Result<Value> {
 }
 
 /// A client as any user has it.
-pub fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()

@@ -1,6 +1,12 @@
 //! Parts that die or fall silent, each with a stack of its own. After each: no job lost, none
 //! with two ends.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
 use anyhow::{Result, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
 use fovea_dev::{Stack, StackOptions, eventually, stack};
@@ -52,7 +58,7 @@ async fn status_where(
     wanted: impl Fn(&InferenceJobStatus) -> bool,
 ) -> Result<InferenceJobStatus> {
     let what = format!("the wanted status of {name}");
-    let found = eventually(&what, Duration::from_secs(120), || async {
+    let found = eventually(&what, Duration::from_mins(2), || async {
         let status = api.get(name).await?.status.unwrap_or_default();
         if wanted(&status) {
             Ok(status)

@@ -102,7 +102,8 @@ pub struct InferenceJobSpec {
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub active_deadline_seconds: Option<u32>,
 
-    /// How long the job may wait for its first attempt, in seconds, time suspended not counted.
+    /// How long the job may wait for a runner, in seconds: from its creation, from its latest
+    /// resumption, or from the time that a retry waits for.
     #[serde(default = "default_queue_deadline_seconds")]
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub queue_deadline_seconds: u32,

@@ -43,7 +43,7 @@ pub struct InferenceJobStatus {
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
 
-    /// Attempts that have begun and count against spec.retry.limit.
+    /// Attempts that have ended and count against spec.retry.limit.
     #[serde(default)]
     pub attempts: u32,
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a caption may take.
-const CAPTIONED: Duration = Duration::from_secs(60);
+const CAPTIONED: Duration = Duration::from_mins(1);
 
 /// The demo's pictures and what they show.
 pub(super) struct Samples {

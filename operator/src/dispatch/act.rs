@@ -121,7 +121,7 @@ impl Dispatcher {
     ) {
         self.pools.unqueue(uid);
         self.book.clear_timer(uid);
-        let (writer, writes, done) = (
+        let (writer, permits, done) = (
             self.writer.clone(),
             Arc::clone(&self.writes),
             self.done.clone(),
@@ -130,7 +130,7 @@ impl Dispatcher {
         let namespace = job.namespace().unwrap_or_default();
         let key = uid.clone();
         let writing = tokio::spawn(async move {
-            let _permit = writes.acquire().await;
+            let _permit = permits.acquire().await;
             let job = latest(writer.write(job, make).await);
             let left = Left {
                 job,
@@ -161,13 +161,13 @@ impl Dispatcher {
                     now.saturating_add(DELETE_AGAIN_AFTER)
                         .unwrap_or(Timestamp::MAX),
                 );
-                let (writer, writes, uid) = (
+                let (writer, permits, uid) = (
                     self.writer.clone(),
                     Arc::clone(&self.writes),
                     uid.to_owned(),
                 );
                 tokio::spawn(async move {
-                    let _permit = writes.acquire().await;
+                    let _permit = permits.acquire().await;
                     if let Err(error) = writer.delete(&uid, &finished).await {
                         tracing::warn!(job = %finished.name, %error, "deleting a finished job failed");
                     }
@@ -179,14 +179,12 @@ impl Dispatcher {
     /// Gives waiting jobs to runners while both are there.
     pub(super) fn dispatch(&mut self) {
         while let Some((placement, waiting)) = self.pools.next() {
-            let job = match self.book.get(&waiting.uid) {
-                Some(Tracked::Unfinished(job)) => InferenceJob::clone(job),
-                _ => {
-                    self.pools
-                        .not_dispatched(&placement.pool, &waiting.namespace);
-                    continue;
-                }
+            let Some(Tracked::Unfinished(job)) = self.book.get(&waiting.uid) else {
+                self.pools
+                    .not_dispatched(&placement.pool, &waiting.namespace);
+                continue;
             };
+            let job = InferenceJob::clone(job);
             let Some(namespace) = self.directory.namespaces.get(&waiting.namespace) else {
                 self.pools
                     .not_dispatched(&placement.pool, &waiting.namespace);
@@ -241,7 +239,7 @@ impl Dispatcher {
         let done = self.done.clone();
         let key = uid.clone();
         let running = tokio::spawn(async move {
-            let left = attempt.run(aborted).await;
+            let left = Box::pin(attempt.run(aborted)).await;
             let _ = done.send(Done { uid, left }).await;
         });
         let handle = AbortOnDropHandle::new(running);
@@ -285,7 +283,7 @@ impl Dispatcher {
                     Ok(_) => {}
                     Err(kube::Error::Api(answer)) if answer.code == 409 || answer.code == 404 => {}
                     Err(error) => {
-                        tracing::warn!(pool = name, kind = %RunnerPool::kind(&()), %error, "writing a status failed")
+                        tracing::warn!(pool = name, kind = %RunnerPool::kind(&()), %error, "writing a status failed");
                     }
                 }
             });

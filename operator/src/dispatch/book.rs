@@ -12,7 +12,7 @@ use tokio_util::time::{DelayQueue, delay_queue};
 
 /// No timer is set further ahead: after it the job is looked at by the clock of then, which may
 /// have been set meanwhile.
-const LONGEST_TIMER: Duration = Duration::from_secs(600);
+const LONGEST_TIMER: Duration = Duration::from_mins(10);
 
 /// All jobs.
 #[derive(Default)]
@@ -96,12 +96,11 @@ impl Book {
         let wait = Duration::try_from(at.duration_since(Timestamp::now()))
             .unwrap_or_default()
             .min(LONGEST_TIMER);
-        match self.timer_of.get(uid) {
-            Some(key) => self.timers.reset(key, wait),
-            None => {
-                let key = self.timers.insert(uid.to_owned(), wait);
-                self.timer_of.insert(uid.to_owned(), key);
-            }
+        if let Some(key) = self.timer_of.get(uid) {
+            self.timers.reset(key, wait);
+        } else {
+            let key = self.timers.insert(uid.to_owned(), wait);
+            self.timer_of.insert(uid.to_owned(), key);
         }
     }
 

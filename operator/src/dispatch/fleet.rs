@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// What asking a runner has shown.
 #[derive(Clone, Debug)]
-pub enum Health {
+pub(crate) enum Health {
     /// It answers, and obeys this leader.
     Up {
         /// How to speak to it.
@@ -33,24 +33,24 @@ struct Runner {
 
 /// A runner chosen for a job.
 #[derive(Clone, Debug)]
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// Its endpoint, as the pool's spec writes it.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     /// How to speak to it.
-    pub client: RunnerClient,
+    pub(crate) client: RunnerClient,
     /// Whether this instance has served another job, and has none at the moment.
-    pub idle_and_proven: bool,
+    pub(crate) idle_and_proven: bool,
 }
 
 /// The runners of a pool, by endpoint.
 #[derive(Debug, Default)]
-pub struct Fleet {
+pub(crate) struct Fleet {
     runners: BTreeMap<String, Runner>,
 }
 
 impl Fleet {
     /// Keeps the runners at these endpoints only, and adds those that are new.
-    pub fn keep(&mut self, endpoints: &[String]) {
+    pub(crate) fn keep(&mut self, endpoints: &[String]) {
         self.runners
             .retain(|endpoint, _| endpoints.contains(endpoint));
         for endpoint in endpoints {
@@ -66,7 +66,7 @@ impl Fleet {
     }
 
     /// A runner has been asked.
-    pub fn report(&mut self, endpoint: &str, health: Health) {
+    pub(crate) fn report(&mut self, endpoint: &str, health: Health) {
         let Some(runner) = self.runners.get_mut(endpoint) else {
             return;
         };
@@ -82,7 +82,7 @@ impl Fleet {
     }
 
     /// Whether some runner could take a job for `model` now.
-    pub fn has_room(&self, model: &str) -> bool {
+    pub(crate) fn has_room(&self, model: &str) -> bool {
         self.runners
             .values()
             .any(|runner| runner.free_slots(model) > 0)
@@ -90,7 +90,7 @@ impl Fleet {
 
     /// Takes a slot of the least loaded runner that serves `model`, another one than `avoid`
     /// where there is a choice.
-    pub fn choose(&mut self, model: &str, avoid: Option<&str>) -> Option<Chosen> {
+    pub(crate) fn choose(&mut self, model: &str, avoid: Option<&str>) -> Option<Chosen> {
         let (endpoint, runner) = self
             .runners
             .iter_mut()
@@ -109,7 +109,7 @@ impl Fleet {
     }
 
     /// A job has left its runner.
-    pub fn left(&mut self, endpoint: &str, was: RunnerWas) {
+    pub(crate) fn left(&mut self, endpoint: &str, was: RunnerWas) {
         let Some(runner) = self.runners.get_mut(endpoint) else {
             return;
         };
@@ -121,12 +121,12 @@ impl Fleet {
     }
 
     /// Jobs that the runners have.
-    pub fn in_flight(&self) -> u32 {
+    pub(crate) fn in_flight(&self) -> u32 {
         self.runners.values().map(|runner| runner.in_flight).sum()
     }
 
     /// Every runner with what is known of it.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Health)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Health)> {
         self.runners
             .iter()
             .map(|(endpoint, runner)| (endpoint.as_str(), &runner.health))

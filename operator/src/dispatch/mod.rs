@@ -7,7 +7,7 @@
 mod act;
 mod attempt;
 mod book;
-pub mod fleet;
+pub(crate) mod fleet;
 mod inputs;
 mod links;
 mod pools;

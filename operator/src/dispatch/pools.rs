@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// All pools.
 pub(super) struct Pools {
     linking: Linking,
-    pools: HashMap<PoolKey, Pool>,
+    by_key: HashMap<PoolKey, Pool>,
     /// In which pool's queue each waiting job is.
     queued_in: HashMap<String, PoolKey>,
 }
@@ -33,14 +33,14 @@ impl Pools {
     pub(super) fn new(linking: Linking) -> Self {
         Self {
             linking,
-            pools: HashMap::new(),
+            by_key: HashMap::new(),
             queued_in: HashMap::new(),
         }
     }
 
     /// A pool is there, or has another spec.
     pub(super) fn apply(&mut self, key: &PoolKey, object: &RunnerPool) {
-        let pool = self.pools.entry(key.clone()).or_default();
+        let pool = self.by_key.entry(key.clone()).or_default();
         let fairness = &object.spec.fairness;
         pool.shares = Shares {
             weights: fairness
@@ -69,7 +69,7 @@ impl Pools {
 
     /// A pool is gone; its waiting jobs have to be looked at by the caller.
     pub(super) fn remove(&mut self, key: &PoolKey) {
-        self.pools.remove(key);
+        self.by_key.remove(key);
         self.queued_in.retain(|_, queued_in| queued_in != key);
     }
 
@@ -80,7 +80,7 @@ impl Pools {
             endpoint,
             health,
         } = report;
-        if let Some(pool) = self.pools.get_mut(&pool) {
+        if let Some(pool) = self.by_key.get_mut(&pool) {
             pool.fleet.report(&endpoint, health);
         }
     }
@@ -94,7 +94,7 @@ impl Pools {
         {
             self.unqueue(uid);
         }
-        let Some(pool) = self.pools.get_mut(&placement.pool) else {
+        let Some(pool) = self.by_key.get_mut(&placement.pool) else {
             return;
         };
         pool.queue.push(Waiting {
@@ -113,7 +113,7 @@ impl Pools {
         if let Some(pool) = self
             .queued_in
             .remove(uid)
-            .and_then(|key| self.pools.get_mut(&key))
+            .and_then(|key| self.by_key.get_mut(&key))
         {
             pool.queue.remove(uid);
         }
@@ -121,7 +121,7 @@ impl Pools {
 
     /// The next job that a runner has room for.
     pub(super) fn next(&mut self) -> Option<(Placement, Waiting)> {
-        let (key, waiting) = self.pools.iter_mut().find_map(|(key, pool)| {
+        let (key, waiting) = self.by_key.iter_mut().find_map(|(key, pool)| {
             let fleet = &pool.fleet;
             let waiting = pool
                 .queue
@@ -140,7 +140,7 @@ impl Pools {
 
     /// Takes a runner's slot for a job that [`Pools::next`] gave.
     pub(super) fn choose(&mut self, placement: &Placement, avoid: Option<&str>) -> Option<Chosen> {
-        self.pools
+        self.by_key
             .get_mut(&placement.pool)?
             .fleet
             .choose(&placement.model, avoid)
@@ -148,14 +148,14 @@ impl Pools {
 
     /// A job that [`Pools::next`] gave found no runner after all.
     pub(super) fn not_dispatched(&mut self, pool: &PoolKey, namespace: &str) {
-        if let Some(pool) = self.pools.get_mut(pool) {
+        if let Some(pool) = self.by_key.get_mut(pool) {
             pool.queue.finished(namespace);
         }
     }
 
     /// A job has left its runner.
     pub(super) fn left(&mut self, pool: &PoolKey, endpoint: &str, namespace: &str, was: RunnerWas) {
-        if let Some(pool) = self.pools.get_mut(pool) {
+        if let Some(pool) = self.by_key.get_mut(pool) {
             pool.queue.finished(namespace);
             pool.fleet.left(endpoint, was);
         }
@@ -163,7 +163,7 @@ impl Pools {
 
     /// What the pool's status should tell.
     pub(super) fn status(&self, key: &PoolKey, object: &RunnerPool) -> Option<RunnerPoolStatus> {
-        let pool = self.pools.get(key)?;
+        let pool = self.by_key.get(key)?;
         Some(status::status(
             object,
             &pool.fleet,

@@ -144,8 +144,7 @@ fn lost(
     if interruptions >= MAX_INTERRUPTIONS {
         return Next::Fail(Failure {
             message: format!(
-                "{} runners were lost while they ran this job; the last: {detail}",
-                interruptions
+                "{interruptions} runners were lost while they ran this job; the last: {detail}"
             ),
             ..failure
         });

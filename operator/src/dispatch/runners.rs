@@ -40,7 +40,7 @@ pub(super) enum RunnerError {
 
 /// A client of one runner. Cheap to clone; connections are kept and shared.
 #[derive(Clone, Debug)]
-pub(super) struct RunnerClient {
+pub(crate) struct RunnerClient {
     http: reqwest::Client,
     base: Url,
     token: Option<String>,

@@ -21,10 +21,10 @@ use tokio_util::task::AbortOnDropHandle;
 const TELL_RUNNING_AFTER: Duration = Duration::from_secs(1);
 
 /// A presigned URL outlives its attempt's deadline by this, for clocks that differ.
-const PRESIGN_GRACE: Duration = Duration::from_secs(60);
+const PRESIGN_GRACE: Duration = Duration::from_mins(1);
 
 /// S3's own bound on a presigned URL.
-const MAX_PRESIGN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const MAX_PRESIGN: Duration = Duration::from_hours(7 * 24);
 
 /// Everything one attempt needs.
 pub(super) struct Attempt {
@@ -57,7 +57,7 @@ pub(super) enum Abort {
 
 /// What became of the runner, as far as this attempt tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RunnerWas {
+pub(crate) enum RunnerWas {
     /// It answered.
     Fine,
     /// It had no room, or was not reached: not again before it has been asked.

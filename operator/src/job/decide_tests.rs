@@ -17,11 +17,11 @@ fn pool() -> ResolvedPoolRef {
     }
 }
 
-fn placed() -> Result<Placement, Refusal> {
-    Ok(Placement {
+fn placed() -> Placement {
+    Placement {
         pool: pool(),
         model: "blip".into(),
-    })
+    }
 }
 
 fn job() -> InferenceJob {
@@ -46,7 +46,7 @@ fn decide_at(job: &InferenceJob, seconds: i64) -> Action {
         job,
         now: at(seconds),
         in_flight: false,
-        placement: &placed(),
+        placement: &Ok(placed()),
     })
 }
 
@@ -101,7 +101,7 @@ fn a_cancelled_job_ends_queued_or_in_flight_suspended_or_not() {
             job: &cancelled,
             now: at(0),
             in_flight,
-            placement: &placed(),
+            placement: &Ok(placed()),
         };
         assert_eq!(decide(observed), Action::End(Ending::Cancelled));
     }
@@ -171,7 +171,7 @@ fn the_active_deadline_ends_a_job_also_in_flight() {
             job: &started,
             now: at(seconds),
             in_flight: true,
-            placement: &placed(),
+            placement: &Ok(placed()),
         })
     };
     assert_eq!(in_flight(34), Action::WakeAt(at(35)));
@@ -246,7 +246,7 @@ proptest! {
         subject.spec.cancel = cancel;
         subject.spec.active_deadline_seconds = active;
         subject.spec.queue_deadline_seconds = queue;
-        let action = decide(Observed { job: &subject, now: at(now), in_flight, placement: &placed() });
+        let action = decide(Observed { job: &subject, now: at(now), in_flight, placement: &Ok(placed()) });
         match action {
             Action::Leave => prop_assert!(in_flight),
             Action::WakeAt(when) => prop_assert!(when > at(now) && when <= at(300_000)),

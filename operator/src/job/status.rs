@@ -77,8 +77,8 @@ pub fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> InferenceJobSta
 pub fn running(job: &InferenceJob, begun: &Begun, now: Timestamp) -> InferenceJobStatus {
     let mut status = Draft::of(job, now);
     status.begin(begun);
-    status.draft.phase = Phase::Running;
-    status.draft.next_attempt_time = None;
+    status.to.phase = Phase::Running;
+    status.to.next_attempt_time = None;
     status.done()
 }
 
@@ -99,7 +99,7 @@ pub fn waiting(
     let mut status = Draft::of(job, now);
     status.begin(begun);
     status.set(SCHEDULED, "False", &failure.reason, &failure.message);
-    let draft = &mut status.draft;
+    let draft = &mut status.to;
     draft.phase = Phase::Pending;
     draft.attempts = *attempts;
     draft.interruptions = *interruptions;
@@ -123,7 +123,7 @@ pub fn succeeded(
     } = success;
     let mut status = Draft::of(job, now);
     status.begin(begun);
-    let draft = &mut status.draft;
+    let draft = &mut status.to;
     draft.attempts = draft.attempts.saturating_add(1);
     draft.result = Some(result);
     draft.model = Some(model);
@@ -153,12 +153,12 @@ pub fn ended(
         Ending::Cancelled => status.end(Phase::Cancelled, "Cancelled", "spec.cancel is true"),
         Ending::Failed(failure) => {
             if begun.is_some() {
-                status.draft.attempts = status.draft.attempts.saturating_add(1);
-            } else if status.draft.start_time.is_none() && !status.has(ACCEPTED) {
+                status.to.attempts = status.to.attempts.saturating_add(1);
+            } else if status.to.start_time.is_none() && !status.has(ACCEPTED) {
                 status.set(ACCEPTED, "False", &failure.reason, &failure.message);
             }
             status.end(Phase::Failed, &failure.reason, &failure.message);
-            status.draft.failure = Some(failure.clone());
+            status.to.failure = Some(failure.clone());
         }
     }
     status.done()
@@ -173,7 +173,7 @@ pub fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobSt
     };
     let attempts = job.status.as_ref().map_or(0, |status| status.attempts);
     let mut status = Draft {
-        draft: InferenceJobStatus {
+        to: InferenceJobStatus {
             attempts,
             ..Default::default()
         },
@@ -181,30 +181,30 @@ pub fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobSt
         generation: None,
     };
     status.end(Phase::Failed, &failure.reason, &failure.message);
-    status.draft.failure = Some(failure);
+    status.to.failure = Some(failure);
     status.done()
 }
 
 /// A status in the making.
 struct Draft {
-    draft: InferenceJobStatus,
+    to: InferenceJobStatus,
     now: Timestamp,
     generation: Option<i64>,
 }
 
 impl Draft {
     fn of(job: &InferenceJob, now: Timestamp) -> Self {
-        let mut draft = job.status.clone().unwrap_or_default();
-        draft.observed_generation = job.metadata.generation;
+        let mut to = job.status.clone().unwrap_or_default();
+        to.observed_generation = job.metadata.generation;
         Self {
-            draft,
+            to,
             now,
             generation: job.metadata.generation,
         }
     }
 
     fn accept(&mut self, pool: &ResolvedPoolRef) {
-        self.draft.pool_ref = Some(pool.clone());
+        self.to.pool_ref = Some(pool.clone());
         let message = format!("pool {}/{} takes the job", pool.namespace, pool.name);
         self.set(ACCEPTED, "True", "PoolFound", &message);
     }
@@ -218,19 +218,19 @@ impl Draft {
             "RunnerFound",
             &format!("an attempt began on {runner}"),
         );
-        self.draft.start_time.get_or_insert(Time(*at));
-        self.draft.runner = Some(runner.clone());
+        self.to.start_time.get_or_insert(Time(*at));
+        self.to.runner = Some(runner.clone());
     }
 
     fn end(&mut self, phase: Phase, reason: &str, message: &str) {
         self.set(COMPLETE, "True", reason, message);
-        self.draft.phase = phase;
-        self.draft.completion_time = Some(Time(self.now));
-        self.draft.next_attempt_time = None;
+        self.to.phase = phase;
+        self.to.completion_time = Some(Time(self.now));
+        self.to.next_attempt_time = None;
     }
 
     fn has(&self, type_: &str) -> bool {
-        self.draft
+        self.to
             .conditions
             .iter()
             .any(|condition| condition.type_ == type_)
@@ -239,15 +239,15 @@ impl Draft {
     /// Sets a condition; its transition time moves only when its status does.
     fn set(&mut self, type_: &str, value: &str, reason: &str, message: &str) {
         let before = self
-            .draft
+            .to
             .conditions
             .iter()
             .position(|condition| condition.type_ == type_);
         let since = before
-            .map(|index| self.draft.conditions.swap_remove(index))
+            .map(|index| self.to.conditions.swap_remove(index))
             .filter(|condition| condition.status == value)
             .map_or(Time(self.now), |condition| condition.last_transition_time);
-        self.draft.conditions.push(Condition {
+        self.to.conditions.push(Condition {
             type_: type_.to_owned(),
             status: value.to_owned(),
             reason: reason.to_owned(),
@@ -255,11 +255,11 @@ impl Draft {
             last_transition_time: since,
             observed_generation: self.generation,
         });
-        self.draft.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+        self.to.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     }
 
     fn done(self) -> InferenceJobStatus {
-        self.draft.clipped()
+        self.to.clipped()
     }
 }
 

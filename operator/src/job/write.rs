@@ -89,7 +89,7 @@ impl StatusWriter {
                 }
                 Ok(None) => return Written::Moot,
                 Err(error) => {
-                    tracing::warn!(job = %job.name_any(), %error, "reading a job again failed")
+                    tracing::warn!(job = %job.name_any(), %error, "reading a job again failed");
                 }
             }
         }

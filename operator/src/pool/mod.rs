@@ -2,7 +2,7 @@
 
 pub mod external;
 pub mod resolve;
-pub mod status;
+pub(crate) mod status;
 
 use fovea_crds::{ResolvedPoolRef, RunnerPool};
 use kube::ResourceExt;

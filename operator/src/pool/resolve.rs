@@ -170,7 +170,8 @@ fn listed(names: impl Iterator<Item = String>) -> String {
         return "none".to_owned();
     }
     if names.len() > MAX_LISTED {
-        names[MAX_LISTED] = "more".to_owned();
+        names.truncate(MAX_LISTED);
+        names.push("more".to_owned());
     }
     names.join(", ")
 }

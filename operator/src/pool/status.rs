@@ -11,7 +11,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// The status of a pool whose runners are `fleet`.
-pub fn status(pool: &RunnerPool, fleet: &Fleet, queued: usize, now: Timestamp) -> RunnerPoolStatus {
+pub(crate) fn status(
+    pool: &RunnerPool,
+    fleet: &Fleet,
+    queued: usize,
+    now: Timestamp,
+) -> RunnerPoolStatus {
     let faults: Vec<String> = fleet
         .iter()
         .filter_map(|(endpoint, health)| match health {
@@ -42,37 +47,7 @@ pub fn status(pool: &RunnerPool, fleet: &Fleet, queued: usize, now: Timestamp) -
         .iter()
         .filter(|(_, health)| serves_all(health))
         .count();
-    let missing: Vec<&str> = models
-        .iter()
-        .filter(|model| !model.ready)
-        .map(|model| model.name.as_str())
-        .collect();
-
-    let ready = if pool.spec.external.is_none() {
-        (
-            "False",
-            "NotSupported",
-            "this release runs pools with spec.external only".to_owned(),
-        )
-    } else if ready_replicas > 0 {
-        (
-            "True",
-            "RunnersReady",
-            format!("{ready_replicas} of {replicas} runners serve every model"),
-        )
-    } else if missing.is_empty() {
-        (
-            "True",
-            "ModelsReady",
-            "every model is served, though by no runner alone".to_owned(),
-        )
-    } else {
-        (
-            "False",
-            "ModelsNotReady",
-            format!("no runner serves {}", missing.join(", ")),
-        )
-    };
+    let ready = readiness(pool, ready_replicas, replicas, &models);
     let degraded = if faults.is_empty() {
         ("False", "RunnersAnswer", "every runner answers".to_owned())
     } else {
@@ -113,6 +88,45 @@ pub fn status(pool: &RunnerPool, fleet: &Fleet, queued: usize, now: Timestamp) -
             ),
             condition(READY, ready),
         ],
+    }
+}
+
+/// Value, reason and message of the condition Ready.
+fn readiness(
+    pool: &RunnerPool,
+    ready_replicas: usize,
+    replicas: usize,
+    models: &[ModelStatus],
+) -> (&'static str, &'static str, String) {
+    let missing: Vec<&str> = models
+        .iter()
+        .filter(|model| !model.ready)
+        .map(|model| model.name.as_str())
+        .collect();
+    if pool.spec.external.is_none() {
+        (
+            "False",
+            "NotSupported",
+            "this release runs pools with spec.external only".to_owned(),
+        )
+    } else if ready_replicas > 0 {
+        (
+            "True",
+            "RunnersReady",
+            format!("{ready_replicas} of {replicas} runners serve every model"),
+        )
+    } else if missing.is_empty() {
+        (
+            "True",
+            "ModelsReady",
+            "every model is served, though by no runner alone".to_owned(),
+        )
+    } else {
+        (
+            "False",
+            "ModelsNotReady",
+            format!("no runner serves {}", missing.join(", ")),
+        )
     }
 }
 

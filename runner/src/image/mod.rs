@@ -1,6 +1,7 @@
 //! From a file's bytes to a model's input: decode, resize, normalise.
 
 mod decode;
+mod filter;
 mod jpeg;
 mod normalize;
 mod preprocess;

@@ -1,7 +1,8 @@
 //! `preprocessor_config.json`: what a model wants done to a picture.
 
+use super::filter::Resample;
 use super::normalize::LevelTable;
-use super::resize::{Resample, resize, working_bytes};
+use super::resize::{resize, working_bytes};
 use super::{PictureError, decode};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

@@ -4,9 +4,9 @@ pub mod blip;
 pub mod nn;
 
 use crate::image::{PixelValues, Preprocessor, PreprocessorError};
-use crate::tasks::{CaptionTokenizer, ImageToText, TaskHead, TokenizerError};
-use crate::weights::{Weights, WeightsError};
-use blip::{Blip, BlipConfig, CaptionAsk};
+use crate::tasks::{TaskHead, TokenizerError};
+use crate::weights::WeightsError;
+use blip::CaptionAsk;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,9 +14,6 @@ use tch::{Device, TchError};
 
 /// The `model_type`s that this build knows.
 pub const FAMILIES: [&str; 1] = ["blip"];
-
-/// The weights' file in a checkpoint's folder.
-const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// One picture of a batch and what is asked about it.
 #[derive(Clone, Debug)]
@@ -132,42 +129,12 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     })?;
     let Family { model_type } = parse(&text, &path)?;
     match model_type.as_str() {
-        "blip" => open_blip(dir, &text, &path),
+        "blip" => blip::open(dir, &text, &path),
         _ => Err(ModelError::UnknownFamily { path, model_type }),
     }
 }
 
-fn open_blip(dir: &Path, text: &str, path: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
-    let refuse = |why: String| ModelError::Config {
-        path: path.to_owned(),
-        why,
-    };
-    let config: BlipConfig = parse(text, path)?;
-    config.check().map_err(refuse)?;
-    let preprocessor = Preprocessor::open(dir)?;
-    let (height, width) = preprocessor.size();
-    let side = config.vision_config.image_size;
-    if i64::from(height) != side || i64::from(width) != side {
-        return Err(refuse(format!(
-            "vision_config.image_size is {side}, but preprocessor_config.json makes {width} x {height}"
-        )));
-    }
-    let tokenizer = CaptionTokenizer::open(dir)?;
-    let front = ModelFront {
-        head: Box::new(ImageToText::new(tokenizer, config.text_config.clone())),
-        preprocessor,
-    };
-    let weights_path = dir.join(WEIGHTS_FILE);
-    let loader = move |device| {
-        let weights = Weights::open(&weights_path, device)?;
-        Ok(Loaded {
-            model: Box::new(Blip::new(&config, &weights, device)?) as Box<dyn Model>,
-            revision: weights.revision()?,
-        })
-    };
-    Ok((Arc::new(front), Box::new(loader)))
-}
-
+/// A configuration's text.
 fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ModelError> {
     serde_json::from_str(text).map_err(|error| ModelError::Config {
         path: path.to_owned(),

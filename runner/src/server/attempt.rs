@@ -53,26 +53,30 @@ async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
     let abort = attempt.admission.abort.clone();
     let mut heartbeat = tokio::time::interval(HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut work = std::pin::pin!(work(&app, attempt, &lines));
-    let end = loop {
-        tokio::select! {
-            biased;
-            problem = abort.aborted() => break Line::Problem(problem),
-            () = lines.closed() => {
-                abort.abort(Reason::Unknown, "the reader has gone");
-                tracing::info!("the reader has gone; the work is dropped");
-                return;
-            }
-            end = &mut work => break end,
-            () = tokio::time::sleep_until(deadline) => {
-                let why = format!("the attempt took its {:?}", deadline - arrived);
-                abort.abort(Reason::DeadlineExceeded, &why);
-            }
-            _ = heartbeat.tick() => {
-                // A full queue of lines is a reader that does not read: see SILENCE_LIMIT.
-                if lines.send_timeout(Line::Heartbeat, SILENCE_LIMIT).await.is_err() {
-                    abort.abort(Reason::Unknown, "the reader does not read");
+    let end = {
+        // Dropped with this block, and the slot with it where nothing else holds it: before the
+        // caller can know that it is over.
+        let mut work = std::pin::pin!(work(&app, attempt, &lines));
+        loop {
+            tokio::select! {
+                biased;
+                problem = abort.aborted() => break Line::Problem(problem),
+                () = lines.closed() => {
+                    abort.abort(Reason::Unknown, "the reader has gone");
+                    tracing::info!("the reader has gone; the work is dropped");
                     return;
+                }
+                end = &mut work => break end,
+                () = tokio::time::sleep_until(deadline) => {
+                    let why = format!("the attempt took its {:?}", deadline - arrived);
+                    abort.abort(Reason::DeadlineExceeded, &why);
+                }
+                _ = heartbeat.tick() => {
+                    // A full queue of lines is a reader that does not read.
+                    if lines.send_timeout(Line::Heartbeat, SILENCE_LIMIT).await.is_err() {
+                        abort.abort(Reason::Unknown, "the reader does not read");
+                        return;
+                    }
                 }
             }
         }

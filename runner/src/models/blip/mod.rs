@@ -6,11 +6,13 @@
 
 mod config;
 mod generate;
+mod open;
 mod text;
 mod vision;
 
 pub use config::{BlipConfig, TextConfig, VisionConfig};
 pub use generate::{CaptionAsk, Generated};
+pub(super) use open::open;
 pub use text::{KeyValueCache, TextDecoder};
 pub use vision::VisionModel;
 
