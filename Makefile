@@ -33,6 +33,8 @@ lint: ## Formatting, clippy, licences and advisories' sources
 
 .PHONY: setup
 setup: prerequisites ## Build or fetch the pinned tools into ~/.cache/fovea
+	@echo "building fovea-dev, which sets up the rest (some minutes, once)"
+	@$(CARGO) build --locked -p fovea-dev
 	@$(DEV) setup
 
 .PHONY: prerequisites

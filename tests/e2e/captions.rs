@@ -5,6 +5,7 @@ use crate::support::{
 };
 use anyhow::Result;
 use fovea_crds::{JobResult, Phase};
+use fovea_dev::stack::repository;
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{WatchEvent, WatchParams};
 
@@ -117,5 +118,16 @@ async fn the_same_idempotency_key_is_the_same_job() -> Result<()> {
     }
     assert_eq!(ids[0], ids[1]);
     assert_eq!(ended_by_http(&ids[0]).await?["attempts"], 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_sample_that_the_demo_names_works_as_it_is() -> Result<()> {
+    let cluster = &stack().await.control_plane;
+    let sample = repository().join("manifests/samples/image-to-text-inline.yaml");
+    let apply = ["apply", "-f", &sample.display().to_string()];
+    cluster.kubectl(&apply).await?.success("apply")?;
+    let status = ended("caption-inline").await?;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::support::{create, ended, inline_job, jobs, patch, sample, status_wher
 use anyhow::{Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase};
 use fovea_dev::eventually;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::time::Duration;
 
@@ -76,5 +77,31 @@ async fn a_job_of_another_manager_is_left_alone() -> Result<()> {
     create(&inline_job(&own, &picture)).await?;
     ended(&own).await?;
     assert!(jobs().await.get(&foreign).await?.status.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_labels_a_job_without_end_does_not_keep_it_from_its_end() -> Result<()> {
+    let (picture, _) = sample();
+    let name = unique("labelled");
+    create(&inline_job(&name, &picture)).await?;
+    let api = jobs().await;
+    let labels = async {
+        for number in 0.. {
+            let label = json!({"metadata": {"labels": {"number": number.to_string()}}});
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(label))
+                .await?;
+        }
+        anyhow::Ok(())
+    };
+    let status = tokio::select! {
+        status = ended(&name) => status?,
+        failed = labels => return failed,
+    };
+    assert_eq!(
+        (status.phase, status.attempts),
+        (Phase::Succeeded, 1),
+        "{status:?}"
+    );
     Ok(())
 }

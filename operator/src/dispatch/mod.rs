@@ -12,6 +12,7 @@ mod inputs;
 mod links;
 mod pools;
 pub mod queue;
+mod request;
 pub mod retry;
 mod runners;
 mod task;

@@ -7,10 +7,9 @@ use super::wire;
 use crate::job::decide::{Ending, Placement};
 use crate::job::status::{self, Begun, Success, Waiting};
 use crate::job::write::{StatusWriter, Written};
-use base64::Engine as _;
 use fovea_crds::bounds::MAX_RESULT_BYTES;
-use fovea_crds::{InferenceJob, Input, JobResult, Phase, ServedModel, Timings};
-use fovea_protocol::{InferRequest, LeaderRequest, Problem, Reason, Source};
+use fovea_crds::{InferenceJob, JobResult, Phase, ServedModel, Timings};
+use fovea_protocol::{LeaderRequest, Reason};
 use fovea_store::{ObjectKey, Sha256, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -19,12 +18,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// An attempt that lasts longer is told in the job's status.
 const TELL_RUNNING_AFTER: Duration = Duration::from_secs(1);
-
-/// A presigned URL outlives its attempt's deadline by this, for clocks that differ.
-const PRESIGN_GRACE: Duration = Duration::from_mins(1);
-
-/// S3's own bound on a presigned URL.
-const MAX_PRESIGN: Duration = Duration::from_hours(7 * 24);
 
 /// Everything one attempt needs.
 pub(super) struct Attempt {
@@ -131,95 +124,6 @@ impl Attempt {
                 }
             }
         }
-    }
-
-    /// The request, with the picture's bytes or a presigned URL; an outcome where there is none.
-    async fn request(&self) -> Result<InferRequest, Outcome> {
-        let spec = &self.job.spec;
-        let status = self.job.status.as_ref();
-        let done = status.map_or(0, |status| {
-            status.attempts.saturating_add(status.interruptions)
-        });
-        Ok(InferRequest {
-            installation: self.leader.installation.clone(),
-            epoch: self.leader.epoch,
-            job: self.job.metadata.uid.clone().unwrap_or_default(),
-            attempt: done.saturating_add(1),
-            task: wire::task(spec.task),
-            model: self.placement.model.clone(),
-            input: self.input().await?,
-            parameters: wire::parameters(&spec.parameters),
-            deadline_millis: u64::from(spec.attempt_deadline_seconds) * 1000,
-            exclusive: status.is_some_and(|status| status.exclusive),
-        })
-    }
-
-    async fn input(&self) -> Result<fovea_protocol::Input, Outcome> {
-        let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
-        let refused = |why: &dyn std::fmt::Display| {
-            Outcome::Problem(Problem::new(
-                Reason::InvalidParameters,
-                format!("spec.input: {why}"),
-            ))
-        };
-        match &self.job.spec.input {
-            Input::Upload { sha256 } => {
-                let digest: Sha256 = sha256.parse().map_err(|error| refused(&error))?;
-                let key = ObjectKey::upload(namespace, &self.namespace_uid, &digest)
-                    .map_err(|error| refused(&error))?;
-                let source = self.presign(&key).await?;
-                Ok(fovea_protocol::Input {
-                    source,
-                    sha256: Some(sha256.clone()),
-                    bytes: None,
-                })
-            }
-            Input::Object { key } => {
-                let key = ObjectKey::data(namespace, key).map_err(|error| refused(&error))?;
-                let source = self.presign(&key).await?;
-                Ok(fovea_protocol::Input {
-                    source,
-                    sha256: None,
-                    bytes: None,
-                })
-            }
-            // The cache does not hold inline pictures: the job is read again.
-            Input::Inline { .. } => match self.writer.read(&self.job).await {
-                Ok(Some(InferenceJob {
-                    spec:
-                        fovea_crds::InferenceJobSpec {
-                            input: Input::Inline { data },
-                            ..
-                        },
-                    ..
-                })) => {
-                    let data = base64::engine::general_purpose::STANDARD.encode(data.0);
-                    Ok(fovea_protocol::Input {
-                        source: Source::Data(data),
-                        sha256: None,
-                        bytes: None,
-                    })
-                }
-                Ok(_) => Err(Outcome::NotBegun {
-                    detail: "the job is gone".to_owned(),
-                }),
-                Err(error) => Err(Outcome::NotBegun {
-                    detail: error.to_string(),
-                }),
-            },
-        }
-    }
-
-    async fn presign(&self, key: &ObjectKey) -> Result<Source, Outcome> {
-        let deadline = Duration::from_secs(u64::from(self.job.spec.attempt_deadline_seconds));
-        let lifetime = (deadline + PRESIGN_GRACE).min(MAX_PRESIGN);
-        let signed = self.store.presign_get(key, lifetime).await;
-        signed.map(Source::Url).map_err(|error| {
-            Outcome::Problem(Problem::new(
-                Reason::FetchFailed,
-                format!("the picture cannot be signed for: {error}"),
-            ))
-        })
     }
 
     /// Writes what an attempt's end makes of the job.

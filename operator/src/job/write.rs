@@ -21,6 +21,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Greatest wait between two tries.
 const GREATEST_WAIT: Duration = Duration::from_secs(20);
 
+/// No request takes longer; what it did is then unknown, and settled by reading again.
+const REQUEST_LIMIT: Duration = Duration::from_secs(15);
+
 /// Writes statuses of jobs and deletes finished ones.
 #[derive(Clone)]
 pub struct StatusWriter {
@@ -98,7 +101,7 @@ impl StatusWriter {
 
     /// The job as the API server has it now; `None` where it is gone or another of its name.
     pub async fn read(&self, job: &InferenceJob) -> Result<Option<InferenceJob>, kube::Error> {
-        let found = self.jobs(job).get_opt(&job.name_any()).await?;
+        let found = bounded(self.jobs(job).get_opt(&job.name_any())).await?;
         Ok(found.filter(|newer| newer.metadata.uid == job.metadata.uid))
     }
 
@@ -110,7 +113,7 @@ impl StatusWriter {
             resource_version: Some(job.resource_version.to_string()),
         };
         let parameters = DeleteParams::background().preconditions(preconditions);
-        match api.delete(&job.name, &parameters).await {
+        match bounded(api.delete(&job.name, &parameters)).await {
             Ok(_) => Ok(()),
             Err(error) => match code_of(&error) {
                 Some(404 | 409) => Ok(()),
@@ -167,7 +170,16 @@ impl StatusWriter {
         let request = Request::new(path)
             .replace_subresource("status", &name, &PostParams::default(), body)
             .map_err(kube::Error::BuildRequest)?;
-        self.client.request(request).await
+        bounded(self.client.request(request)).await
+    }
+}
+
+async fn bounded<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, kube::Error> {
+    match tokio::time::timeout(REQUEST_LIMIT, request).await {
+        Ok(answer) => answer,
+        Err(elapsed) => Err(kube::Error::Service(elapsed.into())),
     }
 }
 

@@ -90,10 +90,12 @@ pub async fn acquire(
     };
     let mut seen = Seen::default();
     loop {
-        match election.step(&mut seen).await {
-            Ok(Some(lease)) => return Ok(Leadership { election, lease }),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "looking at the lease failed"),
+        let limit = Duration::from_millis(election.config.renew_deadline_ms);
+        match tokio::time::timeout(limit, election.step(&mut seen)).await {
+            Ok(Ok(Some(lease))) => return Ok(Leadership { election, lease }),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "looking at the lease failed"),
+            Err(_) => tracing::warn!("looking at the lease took too long"),
         }
         tokio::time::sleep(Duration::from_millis(election.config.retry_period_ms)).await;
     }

@@ -1,0 +1,108 @@
+//! What an attempt says to its runner: everything that it needs, and no credential but a presigned
+//! URL for the one picture.
+
+use super::retry::Outcome;
+use super::task::Attempt;
+use super::wire;
+use base64::Engine as _;
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input};
+use fovea_protocol::{InferRequest, Problem, Reason, Source};
+use fovea_store::{ObjectKey, Sha256};
+use std::time::Duration;
+
+/// A presigned URL outlives its attempt's deadline by this, for clocks that differ.
+const PRESIGN_GRACE: Duration = Duration::from_mins(1);
+
+/// S3's own bound on a presigned URL.
+const MAX_PRESIGN: Duration = Duration::from_hours(7 * 24);
+
+impl Attempt {
+    /// The request, with the picture's bytes or a presigned URL; an outcome where there is none.
+    pub(super) async fn request(&self) -> Result<InferRequest, Outcome> {
+        let spec = &self.job.spec;
+        let status = self.job.status.as_ref();
+        let done = status.map_or(0, |status| {
+            status.attempts.saturating_add(status.interruptions)
+        });
+        Ok(InferRequest {
+            installation: self.leader.installation.clone(),
+            epoch: self.leader.epoch,
+            job: self.job.metadata.uid.clone().unwrap_or_default(),
+            attempt: done.saturating_add(1),
+            task: wire::task(spec.task),
+            model: self.placement.model.clone(),
+            input: self.input().await?,
+            parameters: wire::parameters(&spec.parameters),
+            deadline_millis: u64::from(spec.attempt_deadline_seconds) * 1000,
+            exclusive: status.is_some_and(|status| status.exclusive),
+        })
+    }
+
+    async fn input(&self) -> Result<fovea_protocol::Input, Outcome> {
+        let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
+        let refused = |why: &dyn std::fmt::Display| {
+            Outcome::Problem(Problem::new(
+                Reason::InvalidParameters,
+                format!("spec.input: {why}"),
+            ))
+        };
+        match &self.job.spec.input {
+            Input::Upload { sha256 } => {
+                let digest: Sha256 = sha256.parse().map_err(|error| refused(&error))?;
+                let key = ObjectKey::upload(namespace, &self.namespace_uid, &digest)
+                    .map_err(|error| refused(&error))?;
+                let source = self.presign(&key).await?;
+                Ok(fovea_protocol::Input {
+                    source,
+                    sha256: Some(sha256.clone()),
+                    bytes: None,
+                })
+            }
+            Input::Object { key } => {
+                let key = ObjectKey::data(namespace, key).map_err(|error| refused(&error))?;
+                let source = self.presign(&key).await?;
+                Ok(fovea_protocol::Input {
+                    source,
+                    sha256: None,
+                    bytes: None,
+                })
+            }
+            // The cache does not hold inline pictures: the job is read again.
+            Input::Inline { .. } => match self.writer.read(&self.job).await {
+                Ok(Some(InferenceJob {
+                    spec:
+                        InferenceJobSpec {
+                            input: Input::Inline { data },
+                            ..
+                        },
+                    ..
+                })) => {
+                    let data = base64::engine::general_purpose::STANDARD.encode(data.0);
+                    Ok(fovea_protocol::Input {
+                        source: Source::Data(data),
+                        sha256: None,
+                        bytes: None,
+                    })
+                }
+                Ok(_) => Err(Outcome::NotBegun {
+                    detail: "the job is gone".to_owned(),
+                }),
+                Err(error) => Err(Outcome::NotBegun {
+                    detail: error.to_string(),
+                }),
+            },
+        }
+    }
+
+    async fn presign(&self, key: &ObjectKey) -> Result<Source, Outcome> {
+        let deadline = Duration::from_secs(u64::from(self.job.spec.attempt_deadline_seconds));
+        let lifetime = (deadline + PRESIGN_GRACE).min(MAX_PRESIGN);
+        let signed = self.store.presign_get(key, lifetime).await;
+        signed.map(Source::Url).map_err(|error| {
+            Outcome::Problem(Problem::new(
+                Reason::FetchFailed,
+                format!("the picture cannot be signed for: {error}"),
+            ))
+        })
+    }
+}
