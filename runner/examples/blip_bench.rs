@@ -17,10 +17,10 @@ use fovea_runner::models::blip::{Blip, CaptionAsk, TextConfig};
 use fovea_runner::tasks::CaptionTokenizer;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use support::{Expected, expected_in, expected_tensor_in, largest_difference};
+use support::{Expected, expected_in, expected_tensor_in, relative_difference};
 use tch::Tensor;
 
-/// Logits and hidden states may differ by so much.
+/// Logits and hidden states may differ by so much, in parts of their largest value.
 const TOLERANCE: f64 = 1e-4;
 
 /// Memory that decoding may take, in bytes.
@@ -140,18 +140,18 @@ impl Captioner {
         })
     }
 
-    /// Largest differences from transformers; token ids are identical, or this is an error.
+    /// Largest relative differences from transformers; token ids are identical, or this is an error.
     fn parity(&self, folder: &Path, expected: &Expected) -> anyhow::Result<serde_json::Value> {
         let golden_pixels = expected_tensor_in(folder, "pixel_values");
         let hidden = expected_tensor_in(folder, "last_hidden_state");
         let ours = self.model.vision().forward(&golden_pixels)?;
-        let hidden_difference = largest_difference(&ours, &hidden);
+        let hidden_difference = relative_difference(&ours, &hidden);
         let rows = hidden.size()[0];
         let mut cache = self.model.decoder().begin(&hidden, 1)?;
         let bos = Tensor::from_slice(&[self.text_config.bos_token_id]).expand([rows, 1], false);
         let logits = self.model.decoder().forward(&bos, &mut cache)?;
         let logits_difference =
-            largest_difference(&logits, &expected_tensor_in(folder, "first_step_logits"));
+            relative_difference(&logits, &expected_tensor_in(folder, "first_step_logits"));
         ensure!(
             hidden_difference < TOLERANCE && logits_difference < TOLERANCE,
             "hidden state {hidden_difference:e} and logits {logits_difference:e} off"

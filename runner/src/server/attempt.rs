@@ -124,7 +124,6 @@ async fn stages(
     let pixels = preprocess(app, bytes, &served.front, Arc::clone(&admission)).await?;
     let preprocess_took = fetched.elapsed();
 
-    progress(lines, Stage::Queued).await;
     let queued = Instant::now();
     let (started, has_started) = oneshot::channel();
     let (reply, done) = oneshot::channel();
@@ -138,6 +137,7 @@ async fn stages(
         hold: admission,
     };
     app.engine.submit(work).await?;
+    progress(lines, Stage::Queued).await;
     // Not told where the engine has ended, which the reply tells then.
     let _ = has_started.await;
     let waited = queued.elapsed();

@@ -85,3 +85,10 @@ pub(crate) fn largest_difference(ours: &Tensor, theirs: &Tensor) -> f64 {
     assert_eq!(ours.size(), theirs.size());
     (ours - theirs).abs().max().double_value(&[])
 }
+
+/// The largest absolute difference, in parts of their largest value where that is over 1: the
+/// logits of random weights at full size are in the thousands.
+pub(crate) fn relative_difference(ours: &Tensor, theirs: &Tensor) -> f64 {
+    let scale = theirs.abs().max().double_value(&[]).max(1.0);
+    largest_difference(ours, theirs) / scale
+}
