@@ -180,9 +180,9 @@ fn run(
         } = loader(config.device)?;
         warm_up(resident.as_ref(), &model.front).map_err(ModelError::WarmUp)?;
         models.push(resident);
+        // Set once, here; from now on the model is ready.
+        let revision = model.revision.get_or_init(|| revision);
         tracing::info!(model = model.name, revision, took = ?begun.elapsed(), "model ready");
-        // Set once, here.
-        let _ = model.revision.set(revision);
     }
     let mut batcher = Batcher::new(receiver, config.max_batch_size);
     while let Some(batch) = batcher.next_batch() {

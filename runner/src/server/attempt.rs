@@ -57,6 +57,7 @@ async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
         // Dropped with this block, and the slot with it where nothing else holds it: before the
         // caller can know that it is over.
         let mut work = std::pin::pin!(work(&app, attempt, &lines));
+        let mut deadline_passes = std::pin::pin!(tokio::time::sleep_until(deadline));
         loop {
             tokio::select! {
                 biased;
@@ -66,11 +67,11 @@ async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
                     tracing::info!("the reader has gone; the work is dropped");
                     return;
                 }
-                end = &mut work => break end,
-                () = tokio::time::sleep_until(deadline) => {
+                () = &mut deadline_passes => {
                     let why = format!("the attempt took its {:?}", deadline - arrived);
                     abort.abort(Reason::DeadlineExceeded, &why);
                 }
+                end = &mut work => break end,
                 _ = heartbeat.tick() => {
                     // A full queue of lines is a reader that does not read.
                     if lines.send_timeout(Line::Heartbeat, SILENCE_LIMIT).await.is_err() {

@@ -164,13 +164,10 @@ async fn what_nobody_waits_for_any_more_does_not_reach_the_device() {
     let (runner, strings) = puppet(2).await;
     let busy = runner.post(&request(inline(&picture("rgb.png")))).await;
     until(async || strings.passes() == [1]).await;
-    let mut leaving =
-        crate::harness::Lines::new(runner.post(&request(inline(&picture("rgb.png")))).await);
-    let queued = Line::Progress {
-        stage: fovea_protocol::Stage::Queued,
-    };
-    while leaving.next().await.unwrap() != queued {}
-    drop(leaving);
+    let mut impatient = request(inline(&picture("rgb.png")));
+    impatient.deadline_millis = 200;
+    let told = problem(runner.last_line(&impatient).await);
+    assert_eq!(told.reason, Reason::DeadlineExceeded);
     strings.order(Order::Run);
     caption(&crate::harness::Lines::new(busy).last().await);
     runner.app.idle().await;
