@@ -1,4 +1,5 @@
-# Fovea's task runner. `make demo` and `make test` need nothing but what `prerequisites` checks.
+# Fovea's task runner. `make demo` and `make test` need nothing but what `prerequisites` and
+# `fovea-dev setup` check for.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -7,9 +8,9 @@ CARGO ?= cargo
 FOVEA_CACHE ?= $(HOME)/.cache/fovea
 export FOVEA_CACHE
 
-# One line, wherever the target folder is.
-DEV = $(CARGO) run --quiet --locked -p fovea-dev --
-# libtorch as `fovea-dev setup` has put it; every cargo call below sees it.
+BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
+DEV := $(BUILT)/fovea-dev
+# libtorch as `fovea-dev setup` has put it.
 WITH_TORCH = eval "$$($(DEV) env)" &&
 
 .PHONY: help
@@ -17,25 +18,31 @@ help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 .PHONY: demo
-demo: prerequisites setup ## Set everything up, caption a picture, stay up till Ctrl-C (ONCE=1: stop after the check)
-	@$(WITH_TORCH) $(CARGO) build --locked -p fovea-api -p fovea-operator -p fovea-runner -p fovea-dev
-	@$(WITH_TORCH) $(DEV) demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
+demo: build ## Caption two pictures, stay up till Ctrl-C (ONCE=1: end after the check; PORT=8000)
+	@$(DEV) demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: prerequisites setup check-generated lint ## Set everything up and run every test
-	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins
+test: check-generated lint build ## Set everything up and run every test
 	@$(WITH_TORCH) $(CARGO) test --locked --workspace --no-fail-fast
 
 .PHONY: lint
-lint: ## Formatting, clippy, licences and advisories' sources
+lint: setup ## Formatting and clippy
 	@$(CARGO) fmt --all --check
 	@$(WITH_TORCH) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
+# Whole workspaces, not single packages: each selection of packages unifies their dependencies'
+# features anew, and would build half of them a second time.
+.PHONY: build
+build: setup ## Set everything up and build the programs
+	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins
+
 .PHONY: setup
-setup: prerequisites ## Build or fetch the pinned tools into ~/.cache/fovea
-	@echo "building fovea-dev, which sets up the rest (some minutes, once)"
-	@$(CARGO) build --locked -p fovea-dev
+setup: tools ## Build or fetch the pinned tools into ~/.cache/fovea
 	@$(DEV) setup
+
+.PHONY: tools
+tools: prerequisites
+	@$(CARGO) build --locked --workspace --exclude fovea-runner --bins
 
 .PHONY: prerequisites
 prerequisites:
@@ -43,9 +50,9 @@ prerequisites:
 	@command -v cc >/dev/null || { echo "make: a C compiler is missing: on Debian, apt-get install build-essential" >&2; exit 1; }
 
 .PHONY: generate
-generate: ## Write the generated files (CRDs)
-	@$(CARGO) run --quiet --locked -p fovea-crds --bin crdgen
+generate: tools ## Write the generated files (CRDs)
+	@$(BUILT)/crdgen
 
 .PHONY: check-generated
-check-generated: ## Fail where a generated file is not current
-	@$(CARGO) run --quiet --locked -p fovea-crds --bin crdgen -- --check
+check-generated: tools ## Fail where a generated file is not current
+	@$(BUILT)/crdgen --check

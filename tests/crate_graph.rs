@@ -6,8 +6,9 @@
     reason = "a test that cannot go on ends"
 )]
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 /// Who may depend on whom, tests aside.
 const ALLOWED: [(&str, &[&str]); 8] = [
@@ -27,11 +28,39 @@ const ALLOWED: [(&str, &[&str]); 8] = [
 /// What a runner must not even link: it holds no credential and speaks to no cluster.
 const NOT_IN_THE_RUNNER: [&str; 3] = ["kube", "k8s-openapi", "aws-sdk-s3"];
 
-fn metadata() -> Metadata {
-    MetadataCommand::new()
-        .other_options(["--offline".to_owned()])
-        .exec()
-        .expect("cargo metadata")
+/// What `cargo metadata` says. Its own JSON, since the crate that types it turns on a feature of
+/// `serde_json`, and with it builds half of the workspace's dependencies a second time.
+fn metadata() -> Value {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let arguments = ["metadata", "--format-version=1", "--offline", "--locked"];
+    let output = Command::new(cargo)
+        .args(arguments)
+        .output()
+        .expect("cargo runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    serde_json::from_slice(&output.stdout).expect("cargo's JSON")
+}
+
+/// A member's name, and its dependencies with their kinds; `null` is the normal one.
+fn members(metadata: &Value) -> Vec<(&str, Vec<(&str, &Value)>)> {
+    let ours = |package: &&Value| package["source"].is_null();
+    let packages = list(&metadata["packages"]).iter().filter(ours);
+    packages
+        .map(|package| {
+            let dependencies = list(&package["dependencies"]).iter();
+            let named = dependencies.map(|each| (text(&each["name"]), &each["kind"]));
+            (text(&package["name"]), named.collect())
+        })
+        .collect()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().expect("a list")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
 }
 
 #[test]
@@ -41,44 +70,29 @@ fn every_edge_between_our_crates_is_one_that_the_design_draws() {
         .iter()
         .map(|(name, edges)| (*name, edges.iter().copied().collect()))
         .collect();
-    let members = metadata.workspace_packages();
-    let names: BTreeSet<_> = members
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let members = members(&metadata);
+    let names: BTreeSet<_> = members.iter().map(|(name, _)| *name).collect();
     assert_eq!(
         names,
         allowed.keys().copied().collect(),
         "a crate came or went: draw its edges here"
     );
-    for package in members {
-        let edges: BTreeSet<_> = package
-            .dependencies
-            .iter()
-            .filter(|dependency| dependency.kind != DependencyKind::Development)
-            .map(|dependency| dependency.name.as_str())
-            .filter(|name| names.contains(name))
+    for (name, dependencies) in members {
+        let edges: BTreeSet<_> = dependencies
+            .into_iter()
+            .filter(|(edge, kind)| *kind != "dev" && names.contains(edge))
+            .map(|(edge, _)| edge)
             .collect();
-        assert_eq!(
-            edges,
-            allowed[package.name.as_str()],
-            "edges of {}",
-            package.name
-        );
+        assert_eq!(edges, allowed[name], "edges of {name}");
     }
 }
 
 #[test]
 fn tests_may_use_the_harness_and_the_types_but_no_program_imports_another() {
-    for package in metadata().workspace_packages() {
-        for dependency in &package.dependencies {
-            let program =
-                ["fovea-operator", "fovea-api", "fovea-runner"].contains(&dependency.name.as_str());
-            assert!(
-                !program,
-                "{} imports the program {}",
-                package.name, dependency.name
-            );
+    for (name, dependencies) in members(&metadata()) {
+        for (edge, _) in dependencies {
+            let program = ["fovea-operator", "fovea-api", "fovea-runner"].contains(&edge);
+            assert!(!program, "{name} imports the program {edge}");
         }
     }
 }
@@ -86,15 +100,10 @@ fn tests_may_use_the_harness_and_the_types_but_no_program_imports_another() {
 #[test]
 fn only_the_runner_sees_torch_and_it_sees_neither_kubernetes_nor_s3() {
     let metadata = metadata();
-    for package in metadata.workspace_packages() {
-        let sees = reach(&metadata, package.name.as_str());
-        assert_eq!(
-            sees.contains("tch"),
-            package.name.as_str() == "fovea-runner",
-            "{}",
-            package.name
-        );
-        if package.name.as_str() == "fovea-runner" {
+    for (name, _) in members(&metadata) {
+        let sees = reach(&metadata, name);
+        assert_eq!(sees.contains("tch"), name == "fovea-runner", "{name}");
+        if name == "fovea-runner" {
             for forbidden in NOT_IN_THE_RUNNER {
                 assert!(!sees.contains(forbidden), "the runner links {forbidden}");
             }
@@ -103,34 +112,28 @@ fn only_the_runner_sees_torch_and_it_sees_neither_kubernetes_nor_s3() {
 }
 
 /// Everything that the crate links, tests aside.
-fn reach(metadata: &Metadata, root: &str) -> BTreeSet<String> {
-    let resolve = metadata.resolve.as_ref().expect("a resolved graph");
-    let start = metadata
-        .workspace_packages()
-        .into_iter()
-        .find(|package| package.name.as_str() == root);
-    let mut open = vec![start.expect("the crate").id.clone()];
+fn reach<'a>(metadata: &'a Value, root: &str) -> BTreeSet<&'a str> {
+    let packages = list(&metadata["packages"]);
+    let name_of: BTreeMap<&str, &str> = packages
+        .iter()
+        .map(|package| (text(&package["id"]), text(&package["name"])))
+        .collect();
+    let nodes: BTreeMap<&str, &[Value]> = list(&metadata["resolve"]["nodes"])
+        .iter()
+        .map(|node| (text(&node["id"]), list(&node["deps"])))
+        .collect();
+    let start = name_of.iter().find(|(_, name)| **name == root);
+    let mut open = vec![*start.expect("the crate").0];
     let mut seen = BTreeSet::new();
     while let Some(id) = open.pop() {
-        if seen.insert(id.clone()) {
-            let node = resolve
-                .nodes
-                .iter()
-                .find(|node| node.id == id)
-                .expect("a node");
-            open.extend(
-                node.deps
+        if seen.insert(id) {
+            let normal = |dep: &&Value| {
+                list(&dep["dep_kinds"])
                     .iter()
-                    .filter(|dep| {
-                        dep.dep_kinds
-                            .iter()
-                            .any(|kind| kind.kind == DependencyKind::Normal)
-                    })
-                    .map(|dep| dep.pkg.clone()),
-            );
+                    .any(|kind| kind["kind"].is_null())
+            };
+            open.extend(nodes[id].iter().filter(normal).map(|dep| text(&dep["pkg"])));
         }
     }
-    seen.iter()
-        .map(|id| metadata[id].name.to_string())
-        .collect()
+    seen.into_iter().map(|id| name_of[id]).collect()
 }
