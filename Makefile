@@ -44,10 +44,18 @@ setup: tools ## Build or fetch the pinned tools into ~/.cache/fovea
 tools: prerequisites
 	@$(CARGO) build --locked --workspace --exclude fovea-runner --bins
 
+# Only what is needed before `fovea-dev` is built, and so that nobody waits for that build in
+# vain: `fovea-dev setup` checks versions, and tells everything that is missing.
+define need
+	@command -v $(1) >/dev/null || { echo "make: $(1) is missing: $(2)" >&2; exit 1; }
+endef
+
 .PHONY: prerequisites
 prerequisites:
-	@command -v $(CARGO) >/dev/null || { echo "make: cargo is missing: install Rust with rustup (https://rustup.rs), then try again" >&2; exit 1; }
-	@command -v cc >/dev/null || { echo "make: a C compiler is missing: on Debian, apt-get install build-essential" >&2; exit 1; }
+	$(call need,$(CARGO),install Rust with rustup (https://rustup.rs))
+	$(call need,cc,install a C and C++ compiler (Debian: apt-get install build-essential))
+	$(call need,go,install Go 1.25 or newer (https://go.dev/dl))
+	$(call need,python3,install Python 3 with pip (Debian: apt-get install python3 python3-pip))
 
 .PHONY: generate
 generate: tools ## Write the generated files (CRDs)
