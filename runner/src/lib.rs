@@ -12,7 +12,6 @@ pub mod config;
 pub mod engine;
 pub mod image;
 pub mod models;
-pub mod run;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;

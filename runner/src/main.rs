@@ -1,8 +1,10 @@
 //! `fovea-runner`: keeps models resident and answers inference requests.
 
+mod run;
+
 use clap::Parser as _;
 use fovea_runner::config::Config;
-use fovea_runner::{run, telemetry};
+use fovea_runner::telemetry;
 use std::process::ExitCode;
 
 #[tokio::main]

@@ -1,15 +1,15 @@
 //! Wires configuration, engine and server, and runs until SIGTERM.
 
-use crate::config::Config;
-use crate::engine::{Engine, EngineConfig, Planned};
-use crate::models;
-use crate::server::{App, AppConfig, FetchLimits, router, serve};
 use anyhow::Context as _;
+use fovea_runner::config::Config;
+use fovea_runner::engine::{Engine, EngineConfig, Planned};
+use fovea_runner::models;
+use fovea_runner::server::{App, AppConfig, FetchLimits, router, serve};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the runner; an error says why it cannot start, or what ended it.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     config.check()?;
     let token = config.token()?;
     let device = config.device()?;
