@@ -32,7 +32,13 @@ const NOT_IN_THE_RUNNER: [&str; 3] = ["kube", "k8s-openapi", "aws-sdk-s3"];
 /// `serde_json`, and with it builds half of the workspace's dependencies a second time.
 fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let arguments = ["metadata", "--format-version=1", "--offline", "--locked"];
+    // One platform: the crates of others need not be there.
+    let arguments = [
+        "metadata",
+        "--format-version=1",
+        "--locked",
+        "--filter-platform=x86_64-unknown-linux-gnu",
+    ];
     let output = Command::new(cargo)
         .args(arguments)
         .output()
