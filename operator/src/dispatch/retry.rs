@@ -93,11 +93,7 @@ pub fn next(
         },
         Outcome::NotBegun { .. } => Next::Requeue,
         Outcome::Problem(problem) => match problem.reason {
-            Reason::Busy
-            | Reason::NotReady
-            | Reason::UnknownModel
-            | Reason::StaleEpoch
-            | Reason::Unauthorized => Next::Requeue,
+            reason if is_refusal(reason) => Next::Requeue,
             reason => {
                 let failure = Failure {
                     reason: match reason {
@@ -112,6 +108,18 @@ pub fn next(
         },
         Outcome::Lost { detail } => lost(&detail, status, retry, alone_on_a_proven_runner, jitter),
     }
+}
+
+/// Whether a runner that says so has not begun, so that the attempt costs the job nothing.
+pub(super) fn is_refusal(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Busy
+            | Reason::NotReady
+            | Reason::UnknownModel
+            | Reason::StaleEpoch
+            | Reason::Unauthorized
+    )
 }
 
 fn counted(failure: Failure, status: &InferenceJobStatus, retry: &Retry, jitter: f64) -> Next {

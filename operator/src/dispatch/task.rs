@@ -9,7 +9,7 @@ use crate::job::status::{self, Begun, Success, Waiting};
 use crate::job::write::{StatusWriter, Written};
 use fovea_crds::bounds::MAX_RESULT_BYTES;
 use fovea_crds::{InferenceJob, JobResult, Phase, ServedModel, Timings};
-use fovea_protocol::{LeaderRequest, Reason};
+use fovea_protocol::LeaderRequest;
 use fovea_store::{ObjectKey, Sha256, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
@@ -130,15 +130,10 @@ impl Attempt {
     async fn conclude(&self, job: InferenceJob, begun: &Begun, outcome: Outcome) -> Left {
         let runner = match &outcome {
             Outcome::NotBegun { .. } | Outcome::Lost { .. } => RunnerWas::Unavailable,
-            Outcome::Problem(problem) => match problem.reason {
-                Reason::Busy
-                | Reason::NotReady
-                | Reason::UnknownModel
-                | Reason::StaleEpoch
-                | Reason::Unauthorized => RunnerWas::Unavailable,
-                _ => RunnerWas::Fine,
-            },
-            Outcome::Succeeded { .. } => RunnerWas::Fine,
+            Outcome::Problem(problem) if retry::is_refusal(problem.reason) => {
+                RunnerWas::Unavailable
+            }
+            Outcome::Problem(_) | Outcome::Succeeded { .. } => RunnerWas::Fine,
         };
         tracing::info!(
             job = job.metadata.name, namespace = job.metadata.namespace, runner = begun.runner,
