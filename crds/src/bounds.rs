@@ -22,6 +22,8 @@ pub const MAX_INLINE_LENGTH: u32 = MAX_INLINE_BYTES.div_ceil(3) * 4;
 pub const MAX_PROMPT_LENGTH: u32 = 512;
 /// `spec.parameters.maxNewTokens`.
 pub const MAX_NEW_TOKENS: u32 = 512;
+/// `spec.parameters.numBeams`.
+pub const MAX_BEAMS: u32 = 10;
 /// `spec.parameters.topK`.
 pub const MAX_TOP_K: u32 = 1000;
 /// A whole, in thousandths: `spec.parameters.scoreThresholdPermille`.

@@ -32,11 +32,12 @@ fn input() -> impl Strategy<Value = Input> {
 prop_compose! {
     fn parameters()(
         max_new_tokens in option::of(any::<u32>()),
+        num_beams in option::of(any::<u32>()),
         prompt in option::of(".{0,20}"),
         top_k in option::of(any::<u32>()),
         score_threshold_permille in option::of(any::<u32>()),
     ) -> Parameters {
-        Parameters { max_new_tokens, prompt, top_k, score_threshold_permille }
+        Parameters { max_new_tokens, num_beams, prompt, top_k, score_threshold_permille }
     }
 }
 

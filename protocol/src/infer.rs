@@ -85,6 +85,9 @@ pub struct Parameters {
     /// Image-to-text: most tokens to write beyond the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_new_tokens: Option<u32>,
+    /// Image-to-text: how many sequences a beam search follows; 1 is greedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_beams: Option<u32>,
     /// Image-to-text: the caption begins with these words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,

@@ -13,6 +13,7 @@ mod support;
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 use fovea_runner::image::{PixelValues, Preprocessor};
+use fovea_runner::models::Family;
 use fovea_runner::models::blip::{Blip, CaptionAsk, TextConfig};
 use fovea_runner::tasks::CaptionTokenizer;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ fn main() -> anyhow::Result<()> {
 
     let captioner = Captioner {
         model,
-        preprocessor: Preprocessor::open(&folder)?,
+        preprocessor: Preprocessor::open(&folder, Family::Blip)?,
         tokenizer: CaptionTokenizer::open(&folder)?,
         text_config: support::config(&folder).text_config,
     };
@@ -122,7 +123,7 @@ impl Captioner {
     }
 
     fn run(&self, bytes: &[u8], max_new_tokens: usize) -> anyhow::Result<Run> {
-        let ask = CaptionAsk::new(&self.text_config, &[], Some(max_new_tokens))?;
+        let ask = CaptionAsk::new(&self.text_config, &[], Some(max_new_tokens), 1)?;
         let begun = Instant::now();
         let pixel_values = self.preprocess(bytes)?;
         let preprocess = ms(begun);
@@ -164,7 +165,7 @@ impl Captioner {
         for (row, golden) in (0i64..).zip(&expected.pictures) {
             for (prompt, caption) in [(&[][..], &golden.greedy), (&prompt, &golden.prompted)] {
                 let ask =
-                    CaptionAsk::new(&self.text_config, prompt, Some(expected.max_new_tokens))?;
+                    CaptionAsk::new(&self.text_config, prompt, Some(expected.max_new_tokens), 1)?;
                 let pixels = golden_pixels.narrow(0, row, 1);
                 let ours = self.model.generate(&pixels, &[&ask], &|_| false)?;
                 ensure!(

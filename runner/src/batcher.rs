@@ -3,6 +3,7 @@
 //! Batches are pulled, not timed: when the device is free, what is there goes, first come first
 //! served. Waiting for more would only idle it.
 
+use crate::models::BatchKey;
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
 
@@ -11,8 +12,8 @@ use tokio::sync::mpsc;
 pub struct Group {
     /// Index of the model.
     pub model: usize,
-    /// [`crate::models::Ask::batch_key`].
-    pub key: usize,
+    /// What else must be the same.
+    pub key: BatchKey,
     /// To run alone.
     pub exclusive: bool,
 }
@@ -101,8 +102,12 @@ mod tests {
         }
     }
 
-    fn picture(id: u32, model: usize, key: usize) -> Picture {
+    fn picture(id: u32, model: usize, tokens: usize) -> Picture {
         let exclusive = false;
+        let key = BatchKey {
+            tokens,
+            ..BatchKey::default()
+        };
         Picture(
             id,
             Group {

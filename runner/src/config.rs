@@ -1,12 +1,14 @@
 //! The command line and the environment (`FOVEA_RUNNER_..`), and what of it cannot be.
 
 use crate::image::MAX_PIXELS;
+use crate::weights::Placement;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use tch::{Device, Kind};
 
 /// Keeps models resident and answers inference requests.
 #[derive(Clone, Debug, Parser)]
@@ -29,6 +31,10 @@ pub struct Config {
     /// Where the models live; `auto` is CUDA where there is one.
     #[arg(long, env = "FOVEA_RUNNER_DEVICE", value_enum, default_value = "auto")]
     pub device: DeviceFlag,
+
+    /// The type of weights and activations; `auto` is bfloat16 on a GPU, float32 on a CPU.
+    #[arg(long, env = "FOVEA_RUNNER_DTYPE", value_enum, default_value = "auto")]
+    pub dtype: DtypeFlag,
 
     /// Requests taken at once; the next is answered 503.
     #[arg(long, env = "FOVEA_RUNNER_SLOTS", default_value = "4")]
@@ -112,6 +118,17 @@ pub enum DeviceFlag {
     Cpu,
 }
 
+/// The type of weights and activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DtypeFlag {
+    /// bfloat16 on a GPU, float32 on a CPU.
+    Auto,
+    /// 32 bits: what transformers computes by default.
+    Float32,
+    /// 16 bits with the range of 32.
+    Bfloat16,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -181,13 +198,19 @@ impl Config {
         }
     }
 
-    /// Where the models will live.
-    pub fn device(&self) -> Result<tch::Device, ConfigError> {
-        match (self.device, tch::Cuda::is_available()) {
-            (DeviceFlag::Cpu, _) | (DeviceFlag::Auto, false) => Ok(tch::Device::Cpu),
-            (DeviceFlag::Auto | DeviceFlag::Cuda, true) => Ok(tch::Device::Cuda(0)),
-            (DeviceFlag::Cuda, false) => Err(ConfigError::NoCuda),
-        }
+    /// Where the models will live, and as which numbers.
+    pub fn placement(&self) -> Result<Placement, ConfigError> {
+        let device = match (self.device, tch::Cuda::is_available()) {
+            (DeviceFlag::Cpu, _) | (DeviceFlag::Auto, false) => Device::Cpu,
+            (DeviceFlag::Auto | DeviceFlag::Cuda, true) => Device::Cuda(0),
+            (DeviceFlag::Cuda, false) => return Err(ConfigError::NoCuda),
+        };
+        let kind = match self.dtype {
+            DtypeFlag::Auto if device.is_cuda() => Kind::BFloat16,
+            DtypeFlag::Auto | DtypeFlag::Float32 => Kind::Float,
+            DtypeFlag::Bfloat16 => Kind::BFloat16,
+        };
+        Ok(Placement { device, kind })
     }
 
     /// Threads that compute. The standard library heeds affinity and cgroup quotas, v1 and v2.

@@ -2,12 +2,14 @@
 
 use crate::batcher::{Batcher, Group, Waiting};
 use crate::image::PixelValues;
-use crate::models::{Answer, Item, Loaded, Loader, Model, ModelError, ModelFront};
+use crate::models::{
+    Answer, BatchKey, Item, Loaded, Loader, Model, ModelError, ModelFault, ModelFront,
+};
+use crate::weights::Placement;
 use fovea_protocol::{Parameters, Problem, Reason};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tch::{Device, TchError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +43,7 @@ impl Served {
 #[derive(Clone, Copy, Debug)]
 pub struct EngineConfig {
     /// Where the models live.
-    pub device: Device,
+    pub placement: Placement,
     /// Threads that compute.
     pub threads: usize,
     /// Most pictures in one pass.
@@ -56,6 +58,8 @@ pub struct Work {
     pub model: usize,
     /// The picture and what is asked.
     pub item: Item,
+    /// With which others it can share a pass.
+    pub key: BatchKey,
     /// To run alone.
     pub exclusive: bool,
     /// Set when nobody waits for it any more: it is not run, or written no further.
@@ -83,7 +87,7 @@ impl Waiting for Work {
     fn group(&self) -> Group {
         Group {
             model: self.model,
-            key: self.item.ask.batch_key(),
+            key: self.key,
             exclusive: self.exclusive,
         }
     }
@@ -177,7 +181,7 @@ fn run(
         let Loaded {
             model: resident,
             revision,
-        } = loader(config.device)?;
+        } = loader(config.placement)?;
         warm_up(resident.as_ref(), &model.front).map_err(ModelError::WarmUp)?;
         models.push(resident);
         // Set once, here; from now on the model is ready.
@@ -194,7 +198,7 @@ fn run(
 }
 
 /// One pass over a blank picture: libtorch sets up its threads and caches in the first one.
-fn warm_up(model: &dyn Model, front: &ModelFront) -> Result<(), TchError> {
+fn warm_up(model: &dyn Model, front: &ModelFront) -> Result<(), ModelFault> {
     let Ok(ask) = front.head.ask(&Parameters::default()) else {
         return Ok(());
     };
@@ -213,6 +217,7 @@ fn run_batch(model: &dyn Model, batch: Vec<Work>) {
         reply,
         hold,
         model: _,
+        key: _,
         exclusive: _,
     } in batch
     {
@@ -228,7 +233,7 @@ fn run_batch(model: &dyn Model, batch: Vec<Work>) {
     let took = begun.elapsed();
     let answers = match outcome {
         Ok(Ok(answers)) => answers.into_iter().map(Ok).collect(),
-        Ok(Err(error)) => vec![Err(device_problem(&error)); batch_size],
+        Ok(Err(fault)) => vec![Err(problem(&fault)); batch_size],
         Err(_) => {
             let why = "the model panicked; the runner's log has more";
             vec![Err(Problem::new(Reason::InferenceFailed, why)); batch_size]
@@ -245,9 +250,9 @@ fn run_batch(model: &dyn Model, batch: Vec<Work>) {
     }
 }
 
-/// What libtorch's error means to the request.
-fn device_problem(error: &TchError) -> Problem {
-    let text = error.to_string();
+/// What a fault means to the request.
+fn problem(fault: &ModelFault) -> Problem {
+    let text = fault.to_string();
     tracing::error!(error = text, "a pass failed");
     let out_of_memory = [
         "out of memory",

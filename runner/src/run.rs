@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     config.check()?;
     let token = config.token()?;
-    let device = config.device()?;
+    let placement = config.placement()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -29,7 +29,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         })
         .collect::<anyhow::Result<_>>()?;
     let engine_config = EngineConfig {
-        device,
+        placement,
         threads: config.threads(),
         max_batch_size: config.max_batch_size.get(),
         queue_bound: config.slots.get() as usize,
@@ -53,7 +53,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-    tracing::info!(%address, ?device, threads = engine_config.threads, "listening");
+    tracing::info!(%address, ?placement.device, ?placement.kind, threads = engine_config.threads, "listening");
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}

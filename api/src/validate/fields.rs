@@ -4,8 +4,8 @@
 use super::{is_label, is_subdomain};
 use crate::error::{Problem, ProblemType};
 use fovea_crds::bounds::{
-    MAX_KEY_BYTES, MAX_KEY_LENGTH, MAX_NEW_TOKENS, MAX_PERMILLE, MAX_PRIORITY, MAX_PROMPT_LENGTH,
-    MAX_TOP_K,
+    MAX_BEAMS, MAX_KEY_BYTES, MAX_KEY_LENGTH, MAX_NEW_TOKENS, MAX_PERMILLE, MAX_PRIORITY,
+    MAX_PROMPT_LENGTH, MAX_TOP_K,
 };
 use fovea_crds::{Parameters, PoolRef, Task};
 use fovea_store::ObjectKey;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// The fields of a form and of a query, for messages.
 const NAMES: &str =
-    "task, model, pool, priority, maxNewTokens, prompt, topK, scoreThresholdPermille";
+    "task, model, pool, priority, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille";
 
 /// A field that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,7 @@ pub(crate) struct Draft {
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ParametersDraft {
     max_new_tokens: Option<i64>,
+    num_beams: Option<i64>,
     prompt: Option<String>,
     top_k: Option<i64>,
     score_threshold_permille: Option<i64>,
@@ -91,6 +92,7 @@ impl Draft {
                 name,
                 integer("maxNewTokens", &value)?,
             ),
+            "numBeams" => once(&mut settings.num_beams, name, integer("numBeams", &value)?),
             "topK" => once(&mut settings.top_k, name, integer("topK", &value)?),
             "scoreThresholdPermille" => once(
                 &mut settings.score_threshold_permille,
@@ -176,6 +178,7 @@ fn pool(text: &str) -> Result<PoolRef, FieldError> {
 fn parameters(task: Task, draft: ParametersDraft) -> Result<Parameters, FieldError> {
     let ParametersDraft {
         max_new_tokens,
+        num_beams,
         prompt,
         top_k,
         score_threshold_permille,
@@ -184,6 +187,12 @@ fn parameters(task: Task, draft: ParametersDraft) -> Result<Parameters, FieldErr
         (
             "maxNewTokens",
             max_new_tokens.is_some(),
+            Task::ImageToText,
+            "image-to-text",
+        ),
+        (
+            "numBeams",
+            num_beams.is_some(),
             Task::ImageToText,
             "image-to-text",
         ),
@@ -221,6 +230,7 @@ fn parameters(task: Task, draft: ParametersDraft) -> Result<Parameters, FieldErr
     }
     Ok(Parameters {
         max_new_tokens: within("maxNewTokens", max_new_tokens, 1, MAX_NEW_TOKENS)?,
+        num_beams: within("numBeams", num_beams, 1, MAX_BEAMS)?,
         prompt,
         top_k: within("topK", top_k, 1, MAX_TOP_K)?,
         score_threshold_permille: within(
@@ -332,6 +342,7 @@ mod tests {
             (vec![("maxNewTokens", "0")], "maxNewTokens"),
             (vec![("maxNewTokens", "513")], "maxNewTokens"),
             (vec![("maxNewTokens", "-1")], "maxNewTokens"),
+            (vec![("numBeams", "11")], "numBeams"),
             (
                 vec![("maxNewTokens", "99999999999999999999")],
                 "maxNewTokens",

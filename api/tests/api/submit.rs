@@ -22,6 +22,7 @@ async fn a_picture_becomes_a_job_in_each_of_the_three_forms() -> anyhow::Result<
         ("model", "blip-base"),
         ("pool", "gpu/big"),
         ("maxNewTokens", "20"),
+        ("numBeams", "3"),
         ("prompt", "a photo of"),
         ("priority", "7"),
     ];
@@ -37,7 +38,7 @@ async fn a_picture_becomes_a_job_in_each_of_the_three_forms() -> anyhow::Result<
         ("multipart", api.http.post(&url).multipart(form)),
         ("json", api.post_json(&json!({
             "task": "image-to-text", "model": "blip-base", "pool": "gpu/big", "priority": 7,
-            "parameters": {"maxNewTokens": 20, "prompt": "a photo of"}, "data": STANDARD.encode(&picture),
+            "parameters": {"maxNewTokens": 20, "numBeams": 3, "prompt": "a photo of"}, "data": STANDARD.encode(&picture),
         }))),
     ];
     let mut fingerprints = Vec::new();
@@ -65,6 +66,7 @@ async fn a_picture_becomes_a_job_in_each_of_the_three_forms() -> anyhow::Result<
             job.spec.parameters,
             Parameters {
                 max_new_tokens: Some(20),
+                num_beams: Some(3),
                 prompt: Some("a photo of".into()),
                 ..Parameters::default()
             }

@@ -3,8 +3,8 @@
 use super::rules;
 use crate::{
     bounds::{
-        MAX_INLINE_LENGTH, MAX_KEY_LENGTH, MAX_NEW_TOKENS, MAX_PERMILLE, MAX_PROMPT_LENGTH,
-        MAX_TOP_K,
+        MAX_BEAMS, MAX_INLINE_LENGTH, MAX_KEY_LENGTH, MAX_NEW_TOKENS, MAX_PERMILLE,
+        MAX_PROMPT_LENGTH, MAX_TOP_K,
     },
     schema,
 };
@@ -65,6 +65,12 @@ pub struct Parameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_NEW_TOKENS))]
     pub max_new_tokens: Option<u32>,
+
+    /// image-to-text: how many sequences a beam search follows at once; 1 takes the likeliest
+    /// token at every step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_BEAMS))]
+    pub num_beams: Option<u32>,
 
     /// image-to-text: words that the caption begins with, such as `a photo of`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

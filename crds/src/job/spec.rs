@@ -53,6 +53,7 @@ use serde::{Deserialize, Serialize};
 #[schemars(transform = spec_schema)]
 #[x_kube(
     validation = rules::only_for("maxNewTokens", "image-to-text"),
+    validation = rules::only_for("numBeams", "image-to-text"),
     validation = rules::only_for("prompt", "image-to-text"),
     validation = rules::only_for("topK", "image-classification"),
     validation = rules::only_for("scoreThresholdPermille", "object-detection"),

@@ -80,6 +80,13 @@ async fn a_setting_inside_an_optional_field_cannot_be_added_changed_or_removed()
         ),
         (
             "image-to-text",
+            "spec.parameters.numBeams",
+            "spec.parameters.prompt",
+            json!(2),
+            json!("a"),
+        ),
+        (
+            "image-to-text",
             "spec.poolRef.namespace",
             "spec.parameters.prompt",
             json!("a"),

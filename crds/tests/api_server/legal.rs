@@ -31,7 +31,7 @@ async fn a_job_at_its_bounds_is_taken() -> Result<()> {
             vec![("spec.parameters", json!({}))],
             vec![(
                 "spec.parameters",
-                json!({"maxNewTokens": 512, "prompt": "ü".repeat(512)}),
+                json!({"maxNewTokens": 512, "numBeams": 10, "prompt": "ü".repeat(512)}),
             )],
             vec![
                 ("spec.task", json!("image-classification")),

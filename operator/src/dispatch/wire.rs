@@ -17,12 +17,14 @@ pub(super) fn task(task: crds::Task) -> protocol::Task {
 pub(super) fn parameters(parameters: &crds::Parameters) -> protocol::Parameters {
     let crds::Parameters {
         max_new_tokens,
+        num_beams,
         prompt,
         top_k,
         score_threshold_permille,
     } = parameters;
     protocol::Parameters {
         max_new_tokens: *max_new_tokens,
+        num_beams: *num_beams,
         prompt: prompt.clone(),
         top_k: *top_k,
         score_threshold_permille: *score_threshold_permille,

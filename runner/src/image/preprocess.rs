@@ -96,7 +96,7 @@ pub struct Preprocessor {
 
 impl Preprocessor {
     /// Reads `preprocessor_config.json` in a checkpoint's folder.
-    pub fn open(dir: &Path) -> Result<Self, PreprocessorError> {
+    pub fn open(dir: &Path, _family: crate::models::Family) -> Result<Self, PreprocessorError> {
         let path = dir.join("preprocessor_config.json");
         let text = std::fs::read_to_string(&path).map_err(|source| PreprocessorError::Read {
             path: path.clone(),
@@ -171,11 +171,13 @@ impl Preprocessor {
     /// Decodes, resizes and normalises a file. `max_bytes` bounds the decoder's memory.
     pub fn run(&self, bytes: &[u8], max_bytes: u64) -> Result<PixelValues, PictureError> {
         let picture = decode(bytes, max_bytes)?;
+        let picture_size = picture.dimensions();
         let rgb = resize(picture, (self.width, self.height), self.resample)?;
         Ok(PixelValues {
             values: self.levels.apply(&rgb),
             height: self.height,
             width: self.width,
+            picture_size,
         })
     }
 }
@@ -186,6 +188,7 @@ pub struct PixelValues {
     values: Vec<f32>,
     height: u32,
     width: u32,
+    picture_size: (u32, u32),
 }
 
 impl PixelValues {
@@ -195,7 +198,13 @@ impl PixelValues {
             values: vec![0.0; 3 * height as usize * width as usize],
             height,
             width,
+            picture_size: (width, height),
         }
+    }
+
+    /// Width and height of the upright picture before it was resized, in pixels.
+    pub fn picture_size(&self) -> (u32, u32) {
+        self.picture_size
     }
 
     /// Channel by channel, row by row.

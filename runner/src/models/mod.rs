@@ -1,19 +1,47 @@
 //! The model families: which one a checkpoint's folder holds, and how it is opened.
 
 pub mod blip;
+mod error;
 pub mod nn;
 
-use crate::image::{PixelValues, Preprocessor, PreprocessorError};
-use crate::tasks::{TaskHead, TokenizerError};
-use crate::weights::WeightsError;
+pub use error::{ModelError, ModelFault};
+
+use crate::image::{PixelValues, Preprocessor};
+use crate::tasks::TaskHead;
+use crate::weights::Placement;
 use blip::CaptionAsk;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use tch::{Device, TchError};
+use tch::{TchError, Tensor};
 
-/// The `model_type`s that this build knows.
-pub const FAMILIES: [&str; 1] = ["blip"];
+/// The families that this build knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Captions.
+    Blip,
+    /// Classification by a vision transformer.
+    Vit,
+    /// Classification by a residual network.
+    ResNet,
+    /// Detection by a transformer over a residual network.
+    Detr,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ResNet, Self::Detr];
+
+    /// Its `model_type` in `config.json`.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Self::Blip => "blip",
+            Self::Vit => "vit",
+            Self::ResNet => "resnet",
+            Self::Detr => "detr",
+        }
+    }
+}
 
 /// One picture of a batch and what is asked about it.
 #[derive(Clone, Debug)]
@@ -25,75 +53,64 @@ pub struct Item {
 }
 
 /// What is asked about a picture; one form per task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
     /// Image-to-text.
     Caption(CaptionAsk),
+    /// Image-classification: the best so many labels.
+    Classify {
+        /// At most; a model may know fewer labels.
+        top_k: usize,
+    },
+    /// Object-detection: what scores higher than this.
+    Detect {
+        /// 0 to 1.
+        threshold: f32,
+    },
 }
 
-impl Ask {
-    /// Asks with the same key can share a batch.
-    pub fn batch_key(&self) -> usize {
-        match self {
-            Self::Caption(ask) => ask.input_ids.len(),
-        }
-    }
+/// What decides which pictures can share a pass: those with the same key can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BatchKey {
+    /// Tokens to begin with, for a caption.
+    pub tokens: usize,
+    /// Beams, for a caption.
+    pub beams: usize,
+    /// The input's shape; none where a model takes mixed ones.
+    pub shape: Option<[i64; 3]>,
 }
 
 /// What a model gave for one picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// Image-to-text: tokens.
     Caption(Vec<i64>),
+    /// Image-classification: a logit for every label.
+    Logits(Vec<f32>),
+    /// Object-detection: every object that the model sees, however faintly, in its own order.
+    Objects(Vec<Object>),
+}
+
+/// One object that a model sees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Object {
+    /// Index of its label.
+    pub label: usize,
+    /// 0 to 1.
+    pub score: f32,
+    /// xmin, ymin, xmax, ymax, in fractions of the upright picture's width and height.
+    pub corners: [f32; 4],
 }
 
 /// A model on its device. Lives on the engine's thread.
 pub trait Model {
-    /// Answers for `items`, which have one [`Ask::batch_key`], in their order. An item that is
+    /// Answers for `items`, which have one [`BatchKey`], in their order. An item that is
     /// `dropped` (by its index) may be answered with anything; a model asks as often as it can.
-    fn run(&self, items: &[Item], dropped: &dyn Fn(usize) -> bool)
-    -> Result<Vec<Answer>, TchError>;
-}
-
-/// Why a checkpoint's folder cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// `config.json` cannot be read.
-    #[error("cannot read {path}: {source}; --model takes NAME=DIR, a checkpoint's folder")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// `config.json` is not what it is to be.
-    #[error("{path}: {why}")]
-    Config {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A family that this build does not know.
-    #[error("{path}: model_type \"{model_type}\" is unknown; known are: {}", FAMILIES.join(", "))]
-    UnknownFamily {
-        /// Which file.
-        path: PathBuf,
-        /// As it says.
-        model_type: String,
-    },
-    /// Preprocessing.
-    #[error(transparent)]
-    Preprocessor(#[from] PreprocessorError),
-    /// The tokenizer.
-    #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
-    /// The weights.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The first pass failed.
-    #[error("the warm-up pass failed: {0}")]
-    WarmUp(TchError),
+    fn run(
+        &self,
+        items: &[Item],
+        dropped: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<Answer>, ModelFault>;
 }
 
 /// The half of a model that requests need; the weights are not loaded for it.
@@ -102,10 +119,28 @@ pub struct ModelFront {
     pub head: Box<dyn TaskHead>,
     /// Bytes to input.
     pub preprocessor: Preprocessor,
+    /// Whether inputs of several sizes can share a pass.
+    pub mixed_sizes: bool,
+}
+
+impl ModelFront {
+    /// With which others an item can share a pass.
+    pub fn batch_key(&self, item: &Item) -> BatchKey {
+        let (tokens, beams) = match &item.ask {
+            Ask::Caption(ask) => (ask.input_ids.len(), ask.num_beams),
+            Ask::Classify { .. } | Ask::Detect { .. } => (0, 0),
+        };
+        let shape = (!self.mixed_sizes).then(|| item.pixels.shape());
+        BatchKey {
+            tokens,
+            beams,
+            shape,
+        }
+    }
 }
 
 /// Loads the other half; called on the thread that will own it.
-pub type Loader = Box<dyn FnOnce(Device) -> Result<Loaded, ModelError> + Send>;
+pub type Loader = Box<dyn FnOnce(Placement) -> Result<Loaded, ModelError> + Send>;
 
 /// A model's half on the device.
 pub struct Loaded {
@@ -118,7 +153,7 @@ pub struct Loaded {
 /// Reads all of a checkpoint's folder but its weights.
 pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     #[derive(Deserialize)]
-    struct Family {
+    struct ModelType {
         #[serde(default)]
         model_type: String,
     }
@@ -127,9 +162,10 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
         path: path.clone(),
         source,
     })?;
-    let Family { model_type } = parse(&text, &path)?;
-    match model_type.as_str() {
-        "blip" => blip::open(dir, &text, &path),
+    let ModelType { model_type } = parse(&text, &path)?;
+    let family = (Family::ALL.into_iter()).find(|family| family.model_type() == model_type);
+    match family {
+        Some(Family::Blip) => blip::open(dir, &text, &path),
         _ => Err(ModelError::UnknownFamily { path, model_type }),
     }
 }
@@ -140,4 +176,14 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, M
         path: path.to_owned(),
         why: error.to_string(),
     })
+}
+
+/// The pictures of `items`, all of one size, as `[batch, 3, height, width]` where the model lies.
+fn stack(items: &[Item], placement: Placement) -> Result<Tensor, TchError> {
+    let pictures = (items.iter())
+        .map(|item| Tensor::f_from_slice(item.pixels.values())?.f_reshape(item.pixels.shape()))
+        .collect::<Result<Vec<_>, _>>()?;
+    Tensor::f_stack(&pictures, 0)?
+        .f_to_device(placement.device)?
+        .f_to_kind(placement.kind)
 }

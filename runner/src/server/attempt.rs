@@ -125,12 +125,18 @@ async fn stages(
     let pixels = preprocess(app, bytes, &served.front, Arc::clone(&admission)).await?;
     let preprocess_took = fetched.elapsed();
 
+    let picture_size = pixels.picture_size();
+    let item = Item {
+        pixels,
+        ask: ask.clone(),
+    };
     let queued = Instant::now();
     let (started, has_started) = oneshot::channel();
     let (reply, done) = oneshot::channel();
     let work = Work {
         model,
-        item: Item { pixels, ask },
+        key: served.front.batch_key(&item),
+        item,
         exclusive: request.exclusive,
         cancel: admission.abort.token.clone(),
         started,
@@ -159,7 +165,8 @@ async fn stages(
         name: served.name.clone(),
         revision: served.revision().unwrap_or_default().to_owned(),
     };
-    Ok((served.front.head.result(answer)?, model, timings))
+    let result = (served.front.head).result(&ask, answer, picture_size)?;
+    Ok((result, model, timings))
 }
 
 /// Decodes and preprocesses on a worker thread, once there is memory for it. Decoders are fed

@@ -1,6 +1,6 @@
 //! Image-to-text: prompt to tokens, tokens to caption.
 
-use super::{CaptionTokenizer, TaskHead};
+use super::{CaptionTokenizer, TaskHead, foreign_answer};
 use crate::models::blip::{CaptionAsk, TextConfig};
 use crate::models::{Answer, Ask};
 use fovea_protocol::{InferResult, Parameters, Problem, Reason, Task};
@@ -26,6 +26,7 @@ impl TaskHead for ImageToText {
     fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
         let Parameters {
             max_new_tokens,
+            num_beams,
             prompt,
             top_k,
             score_threshold_permille,
@@ -51,13 +52,21 @@ impl TaskHead for ImageToText {
             return Err(refuse("the prompt has tokens that the model lacks".into()));
         }
         let max_new_tokens = max_new_tokens.map(|count| count as usize);
-        CaptionAsk::new(&self.config, &prompt, max_new_tokens)
+        let num_beams = num_beams.map_or(1, |count| count as usize);
+        CaptionAsk::new(&self.config, &prompt, max_new_tokens, num_beams)
             .map(Ask::Caption)
             .map_err(|error| refuse(error.to_string()))
     }
 
-    fn result(&self, answer: Answer) -> Result<InferResult, Problem> {
-        let Answer::Caption(tokens) = answer;
+    fn result(
+        &self,
+        _ask: &Ask,
+        answer: Answer,
+        _picture: (u32, u32),
+    ) -> Result<InferResult, Problem> {
+        let Answer::Caption(tokens) = answer else {
+            return Err(foreign_answer());
+        };
         self.tokenizer
             .decode(&tokens)
             .map(InferResult::Caption)

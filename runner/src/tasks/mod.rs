@@ -8,7 +8,7 @@ pub use image_to_text::ImageToText;
 pub use tokenizer::{CaptionTokenizer, TokenizerError};
 
 use crate::models::{Answer, Ask};
-use fovea_protocol::{InferResult, Parameters, Problem, Task};
+use fovea_protocol::{InferResult, Parameters, Problem, Reason, Task};
 
 /// Runs on request threads; holds no tensor.
 pub trait TaskHead: Send + Sync {
@@ -18,6 +18,20 @@ pub trait TaskHead: Send + Sync {
     /// What the model is asked, or why these parameters do not fit it.
     fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem>;
 
-    /// The result in the answer.
-    fn result(&self, answer: Answer) -> Result<InferResult, Problem>;
+    /// The result in the answer to `ask`; `picture`: width and height of the upright picture, in
+    /// pixels.
+    fn result(
+        &self,
+        ask: &Ask,
+        answer: Answer,
+        picture: (u32, u32),
+    ) -> Result<InferResult, Problem>;
+}
+
+/// A model that answers for another task than its head's: our own mistake, told and survived.
+fn foreign_answer() -> Problem {
+    Problem::new(
+        Reason::InferenceFailed,
+        "the model answered for another task; this is a bug in the runner",
+    )
 }

@@ -4,14 +4,17 @@
 //! one is undefined behaviour) and no whole-file buffer: the peak is the weights plus
 //! [`CHUNK_BYTES`] twice.
 
-use super::WeightsError;
+use super::{Placement, WeightsError};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
+
+/// The weights' file in a checkpoint's folder.
+const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// Read at once.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
@@ -29,12 +32,13 @@ pub struct Weights {
     path: PathBuf,
     metadata: Metadata,
     data_start: u64,
-    device: Device,
+    placement: Placement,
 }
 
 impl Weights {
-    /// Opens `path` and checks its header; tensors will go to `device`.
-    pub fn open(path: &Path, device: Device) -> Result<Self, WeightsError> {
+    /// Opens the weights in a checkpoint's folder and checks their header.
+    pub fn open(dir: &Path, placement: Placement) -> Result<Self, WeightsError> {
+        let path = &dir.join(WEIGHTS_FILE);
         let read_error = |source| WeightsError::Read {
             path: path.to_owned(),
             source,
@@ -76,7 +80,7 @@ impl Weights {
             path: path.to_owned(),
             metadata,
             data_start,
-            device,
+            placement,
         })
     }
 
@@ -101,7 +105,7 @@ impl Weights {
         self.metadata.info(name).is_some()
     }
 
-    /// The tensor of this full name, which must have this shape, as F32 on the device.
+    /// The tensor of this full name, which must have this shape, as the placement's kind.
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
         let info = self
             .metadata
@@ -135,8 +139,9 @@ impl Weights {
             name: name.to_owned(),
             source,
         };
-        let flat = Tensor::f_empty(shape.iter().product::<i64>(), (Kind::Float, self.device))
-            .map_err(device_error)?;
+        let Placement { device, kind } = self.placement;
+        let flat =
+            Tensor::f_empty(shape.iter().product::<i64>(), (kind, device)).map_err(device_error)?;
         self.fill(&flat, info, stored, name)?;
         flat.f_reshape(shape).map_err(device_error)
     }
@@ -214,7 +219,7 @@ impl Scope<'_> {
         }
     }
 
-    /// The tensor `name` here, which must have this shape, as F32 on the device.
+    /// The tensor `name` here, which must have this shape, as the placement's kind.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
         self.weights.tensor(&self.full(name), shape)
     }

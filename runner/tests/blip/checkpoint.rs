@@ -3,11 +3,10 @@
 use crate::support::{self, checkpoint, config, expected, expected_tensor};
 use fovea_runner::models::blip::Blip;
 use fovea_runner::models::{self, ModelError};
-use fovea_runner::weights::{Weights, WeightsError};
+use fovea_runner::weights::{Placement, Weights, WeightsError};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch::Device;
 
 /// Name, type, shape and bytes of every tensor.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -31,9 +30,9 @@ fn write(tensors: &Tensors, path: &Path) {
     safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
-fn load(path: &Path) -> Result<Blip, WeightsError> {
-    let weights = Weights::open(path, Device::Cpu)?;
-    Blip::new(&config(&checkpoint()), &weights, Device::Cpu)
+fn load(dir: &Path) -> Result<Blip, WeightsError> {
+    let weights = Weights::open(dir, Placement::CPU)?;
+    Blip::new(&config(&checkpoint()), &weights, Placement::CPU)
 }
 
 fn load_changed(change: impl FnOnce(&mut Tensors)) -> Result<Blip, WeightsError> {
@@ -42,12 +41,12 @@ fn load_changed(change: impl FnOnce(&mut Tensors)) -> Result<Blip, WeightsError>
     let mut tensors = tensors();
     change(&mut tensors);
     write(&tensors, &path);
-    load(&path)
+    load(dir.path())
 }
 
 fn greedy_of_first(model: &Blip) -> Vec<i64> {
     let text_config = config(&checkpoint()).text_config;
-    let ask = models::blip::CaptionAsk::new(&text_config, &[], Some(16)).unwrap();
+    let ask = models::blip::CaptionAsk::new(&text_config, &[], Some(16), 1).unwrap();
     let pixels = expected_tensor("pixel_values").narrow(0, 0, 1);
     model.generate(&pixels, &[&ask], &|_| false).unwrap()[0]
         .tokens
@@ -172,7 +171,7 @@ fn a_file_that_is_cut_or_lies_about_itself_is_refused() {
     let whole = std::fs::read(checkpoint().join("model.safetensors")).unwrap();
     let refused = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        load(&path).unwrap_err().to_string()
+        load(dir.path()).unwrap_err().to_string()
     };
     assert!(refused(b"").contains("0 bytes"));
     assert!(refused(&whole[..whole.len() - 1]).contains("cut off"));

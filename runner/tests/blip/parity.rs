@@ -4,6 +4,7 @@ use crate::support::{
     blip, checkpoint, config, expected, expected_tensor, largest_difference, picture,
 };
 use fovea_runner::image::Preprocessor;
+use fovea_runner::models::Family;
 use fovea_runner::models::blip::CaptionAsk;
 use fovea_runner::tasks::CaptionTokenizer;
 use tch::{Kind, Tensor};
@@ -13,7 +14,7 @@ const TOLERANCE: f64 = 1e-4;
 
 /// Our own pixel values of every golden picture, `[pictures, 3, height, width]`.
 fn pixel_values() -> Tensor {
-    let preprocessor = Preprocessor::open(&checkpoint()).unwrap();
+    let preprocessor = Preprocessor::open(&checkpoint(), Family::Blip).unwrap();
     let rows: Vec<Tensor> = (expected().pictures.iter())
         .map(|golden| {
             let pixels = preprocessor.run(&picture(&golden.file), 1 << 30).unwrap();
@@ -91,7 +92,8 @@ fn captions_are_transformers_own_token_for_token_with_and_without_a_prompt() {
     let text_config = config(&checkpoint()).text_config;
     for (row, golden) in (0i64..).zip(&expected.pictures) {
         for (prompt, caption) in [(&[][..], &golden.greedy), (&prompt, &golden.prompted)] {
-            let ask = CaptionAsk::new(&text_config, prompt, Some(expected.max_new_tokens)).unwrap();
+            let ask =
+                CaptionAsk::new(&text_config, prompt, Some(expected.max_new_tokens), 1).unwrap();
             let pixels = pixel_values.narrow(0, row, 1);
             let ours = model.generate(&pixels, &[&ask], &|_| false).unwrap();
             assert_eq!(ours[0].tokens, caption.token_ids, "{}", golden.file);
@@ -106,7 +108,7 @@ fn a_batch_says_what_its_pictures_say_alone_each_within_its_own_bound() {
     let (model, expected) = (blip(&checkpoint()), expected());
     let text_config = config(&checkpoint()).text_config;
     let asks: Vec<CaptionAsk> = (1..=expected.pictures.len())
-        .map(|bound| CaptionAsk::new(&text_config, &[], Some(bound)).unwrap())
+        .map(|bound| CaptionAsk::new(&text_config, &[], Some(bound), 1).unwrap())
         .collect();
     let asks: Vec<&CaptionAsk> = asks.iter().collect();
     let together = model.generate(&pixel_values(), &asks, &|_| false).unwrap();
@@ -127,7 +129,7 @@ fn a_batch_says_what_its_pictures_say_alone_each_within_its_own_bound() {
 fn a_dropped_row_is_written_no_further_and_the_others_are() {
     use std::cell::Cell;
     let (model, expected) = (blip(&checkpoint()), expected());
-    let ask = CaptionAsk::new(&config(&checkpoint()).text_config, &[], Some(16)).unwrap();
+    let ask = CaptionAsk::new(&config(&checkpoint()).text_config, &[], Some(16), 1).unwrap();
     let asks = vec![&ask; expected.pictures.len()];
     // The first row is dropped when it is asked about for the third time: after one step.
     let asked = Cell::new(0);

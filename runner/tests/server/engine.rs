@@ -5,7 +5,7 @@ use crate::harness::{
 };
 use crate::support::picture;
 use fovea_protocol::{Line, Reason};
-use fovea_runner::models::{Answer, Item, Loaded, Loader, Model};
+use fovea_runner::models::{Answer, Item, Loaded, Loader, Model, ModelFault};
 use reqwest::StatusCode;
 use std::sync::{Arc, Mutex, mpsc};
 use tch::TchError;
@@ -30,7 +30,7 @@ impl Model for Puppet {
         &self,
         items: &[Item],
         dropped: &dyn Fn(usize) -> bool,
-    ) -> Result<Vec<Answer>, TchError> {
+    ) -> Result<Vec<Answer>, ModelFault> {
         if !self.warm.replace(true) {
             return self.real.run(items, dropped);
         }
@@ -38,7 +38,7 @@ impl Model for Puppet {
         match self.orders.recv_timeout(PATIENCE).unwrap() {
             Order::Run => self.real.run(items, dropped),
             Order::Panic => panic!("as ordered"),
-            Order::Fail(why) => Err(TchError::Torch(why.to_owned())),
+            Order::Fail(why) => Err(TchError::Torch(why.to_owned()).into()),
         }
     }
 }

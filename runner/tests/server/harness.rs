@@ -8,6 +8,7 @@ use fovea_protocol::{
 use fovea_runner::engine::{Engine, EngineConfig, Planned};
 use fovea_runner::models::{self, Loader};
 use fovea_runner::server::{App, AppConfig, FetchLimits, router, serve};
+use fovea_runner::weights::Placement;
 use reqwest::{Client, Response, StatusCode};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ impl Runner {
             loader: change(loader),
         };
         let config = EngineConfig {
-            device: tch::Device::Cpu,
+            placement: Placement::CPU,
             threads: 1,
             max_batch_size: 8,
             queue_bound: 8,

@@ -185,9 +185,9 @@ mod tests {
                 "parameters.maxNewTokens",
             ),
             (
-                b"{\"parameters\":{\"numBeams\":1}}",
+                b"{\"parameters\":{\"numberOfBeams\":1}}",
                 ProblemType::UnknownField,
-                "numBeams",
+                "numberOfBeams",
             ),
         ] {
             let problem = parse(&Bytes::from_static(body)).err().unwrap();

@@ -46,6 +46,8 @@ pub(super) fn rows(api: &Service) -> Vec<Row> {
             "tokens beyond any integer",
             "maxNewTokens=99999999999999999999",
         ),
+        invalid("too many beams", "numBeams=11"),
+        invalid("beams of a detection", "task=object-detection&numBeams=2"),
         invalid("empty prompt", "prompt="),
         invalid("long prompt", &format!("prompt={}", "x".repeat(513))),
         invalid("labels of a caption", "topK=5"),

@@ -15,6 +15,8 @@ pub struct CaptionAsk {
     pub input_ids: Vec<i64>,
     /// The whole sequence is to have no more tokens.
     pub max_length: usize,
+    /// How many sequences are followed at once; 1 is greedy.
+    pub num_beams: usize,
 }
 
 /// Why no caption can be asked for so.
@@ -45,6 +47,7 @@ impl CaptionAsk {
         config: &TextConfig,
         prompt: &[i64],
         max_new_tokens: Option<usize>,
+        num_beams: usize,
     ) -> Result<Self, LengthError> {
         let words = prompt.get(1..prompt.len().saturating_sub(1)).unwrap_or(&[]);
         let mut input_ids = vec![config.bos_token_id];
@@ -68,6 +71,7 @@ impl CaptionAsk {
         Ok(Self {
             input_ids,
             max_length,
+            num_beams,
         })
     }
 }
@@ -109,7 +113,7 @@ impl Blip {
             .iter()
             .map(|row| Tensor::f_from_slice(row))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut input_ids = Tensor::f_stack(&prompts, 0)?.f_to_device(self.device)?;
+        let mut input_ids = Tensor::f_stack(&prompts, 0)?.f_to_device(self.placement.device)?;
         loop {
             for (row, done) in finished.iter_mut().enumerate() {
                 *done = *done || dropped(row);
@@ -149,26 +153,26 @@ mod tests {
 
     #[test]
     fn without_a_prompt_a_caption_begins_with_bos_and_has_20_new_tokens() {
-        let ask = CaptionAsk::new(&config(), &[], None).unwrap();
+        let ask = CaptionAsk::new(&config(), &[], None, 1).unwrap();
         assert_eq!((ask.input_ids, ask.max_length), (vec![7], 21));
     }
 
     #[test]
     fn the_prompt_loses_its_last_token_and_its_first_becomes_bos() {
-        let ask = CaptionAsk::new(&config(), &[101, 5, 6, 102], Some(4)).unwrap();
+        let ask = CaptionAsk::new(&config(), &[101, 5, 6, 102], Some(4), 1).unwrap();
         assert_eq!((ask.input_ids, ask.max_length), (vec![7, 5, 6], 7));
     }
 
     #[test]
     fn the_default_bound_gives_way_to_the_models_positions_but_an_asked_one_does_not() {
         let prompt: Vec<i64> = (0..22).collect();
-        let ask = CaptionAsk::new(&config(), &prompt, None).unwrap();
+        let ask = CaptionAsk::new(&config(), &prompt, None, 1).unwrap();
         assert_eq!(ask.max_length, 32);
-        let refused = CaptionAsk::new(&config(), &prompt, Some(20)).unwrap_err();
+        let refused = CaptionAsk::new(&config(), &prompt, Some(20), 1).unwrap_err();
         assert!(refused.to_string().contains("32"), "{refused}");
         let full: Vec<i64> = (0..33).collect();
-        assert!(CaptionAsk::new(&config(), &full, None).is_err());
-        assert!(CaptionAsk::new(&config(), &[], Some(0)).is_err());
-        assert!(CaptionAsk::new(&config(), &[], Some(usize::MAX)).is_err());
+        assert!(CaptionAsk::new(&config(), &full, None, 1).is_err());
+        assert!(CaptionAsk::new(&config(), &[], Some(0), 1).is_err());
+        assert!(CaptionAsk::new(&config(), &[], Some(usize::MAX), 1).is_err());
     }
 }

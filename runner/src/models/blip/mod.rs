@@ -16,9 +16,8 @@ pub(super) use open::open;
 pub use text::{KeyValueCache, TextDecoder};
 pub use vision::VisionModel;
 
-use super::{Answer, Ask, Item, Model};
-use crate::weights::{Weights, WeightsError};
-use tch::{Device, TchError, Tensor};
+use super::{Answer, Ask, Item, Model, ModelFault, stack};
+use crate::weights::{Placement, Weights, WeightsError};
 
 /// A captioning model on its device.
 #[derive(Debug)]
@@ -26,15 +25,15 @@ pub struct Blip {
     vision: VisionModel,
     decoder: TextDecoder,
     config: BlipConfig,
-    device: Device,
+    placement: Placement,
 }
 
 impl Blip {
-    /// Loads every tensor to `device`, which is the one `weights` was opened for.
+    /// Loads every tensor to `placement`, which is the one `weights` was opened for.
     pub fn new(
         config: &BlipConfig,
         weights: &Weights,
-        device: Device,
+        placement: Placement,
     ) -> Result<Self, WeightsError> {
         Ok(Self {
             vision: VisionModel::new(&config.vision_config, &weights.at("vision_model"))?,
@@ -44,7 +43,7 @@ impl Blip {
                 &weights.at("text_decoder"),
             )?,
             config: config.clone(),
-            device,
+            placement,
         })
     }
 
@@ -57,18 +56,6 @@ impl Blip {
     pub fn decoder(&self) -> &TextDecoder {
         &self.decoder
     }
-
-    /// The pictures of `items` as `[batch, 3, height, width]` on the device.
-    fn pixel_values(&self, items: &[Item]) -> Result<Tensor, TchError> {
-        let pictures = items
-            .iter()
-            .map(|item| {
-                let [channels, height, width] = item.pixels.shape();
-                Tensor::f_from_slice(item.pixels.values())?.f_reshape([channels, height, width])
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Tensor::f_stack(&pictures, 0)?.f_to_device(self.device)
-    }
 }
 
 impl Model for Blip {
@@ -76,17 +63,14 @@ impl Model for Blip {
         &self,
         items: &[Item],
         dropped: &dyn Fn(usize) -> bool,
-    ) -> Result<Vec<Answer>, TchError> {
-        let asks: Vec<&CaptionAsk> = items
-            .iter()
-            .map(
-                |Item {
-                     ask: Ask::Caption(ask),
-                     ..
-                 }| ask,
-            )
-            .collect();
-        let generated = self.generate(&self.pixel_values(items)?, &asks, dropped)?;
+    ) -> Result<Vec<Answer>, ModelFault> {
+        let asks = (items.iter())
+            .map(|item| match &item.ask {
+                Ask::Caption(ask) => Ok(ask),
+                other => Err(ModelFault::foreign(other)),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let generated = self.generate(&stack(items, self.placement)?, &asks, dropped)?;
         Ok(generated
             .into_iter()
             .map(|Generated { tokens }| Answer::Caption(tokens))

@@ -2,14 +2,11 @@
 
 use super::{Blip, BlipConfig};
 use crate::image::Preprocessor;
-use crate::models::{Loaded, Loader, Model, ModelError, ModelFront, parse};
+use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFront, parse};
 use crate::tasks::{CaptionTokenizer, ImageToText};
 use crate::weights::Weights;
 use std::path::Path;
 use std::sync::Arc;
-
-/// The weights' file in a checkpoint's folder.
-const WEIGHTS_FILE: &str = "model.safetensors";
 
 /// Reads all of a checkpoint's folder but its weights; `text` is that of its `config.json`, which
 /// lies at `path`.
@@ -24,7 +21,7 @@ pub(in crate::models) fn open(
     };
     let config: BlipConfig = parse(text, path)?;
     config.check().map_err(refuse)?;
-    let preprocessor = Preprocessor::open(dir)?;
+    let preprocessor = Preprocessor::open(dir, Family::Blip)?;
     let (height, width) = preprocessor.size();
     let side = config.vision_config.image_size;
     if i64::from(height) != side || i64::from(width) != side {
@@ -36,12 +33,13 @@ pub(in crate::models) fn open(
     let front = ModelFront {
         head: Box::new(ImageToText::new(tokenizer, config.text_config.clone())),
         preprocessor,
+        mixed_sizes: false,
     };
-    let weights_path = dir.join(WEIGHTS_FILE);
-    let loader = move |device| {
-        let weights = Weights::open(&weights_path, device)?;
+    let dir = dir.to_owned();
+    let loader = move |placement| {
+        let weights = Weights::open(&dir, placement)?;
         Ok(Loaded {
-            model: Box::new(Blip::new(&config, &weights, device)?) as Box<dyn Model>,
+            model: Box::new(Blip::new(&config, &weights, placement)?) as Box<dyn Model>,
             revision: weights.revision()?,
         })
     };

@@ -6,7 +6,7 @@ use crate::models::nn::{
     Activation, Embedding, LayerNorm, Linear, attend, merge_heads, split_heads,
 };
 use crate::weights::{Scope, WeightsError};
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 /// Keys and values `[batch, heads, length, size]` of an attention.
 #[derive(Debug)]
@@ -238,7 +238,7 @@ impl TextDecoder {
         let (batch, _, _) = image_embeds.size3()?;
         let heads = self.config.num_attention_heads;
         let shape = [batch, heads, capacity, self.config.hidden_size / heads];
-        let buffer = || Tensor::f_empty(shape, (Kind::Float, image_embeds.device()));
+        let buffer = || Tensor::f_empty(shape, (image_embeds.kind(), image_embeds.device()));
         let layers = (self.layers.iter())
             .map(|layer| {
                 Ok(LayerCache {
