@@ -11,7 +11,7 @@ mod runner;
 pub use infer::{BoundingBox, Classification, Detection, InferResult, ServedModel};
 pub use infer::{InferRequest, Input, Line, Parameters, Source, Stage, Task, Timings};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, Reason};
-pub use runner::{LeaderRequest, ModelState, RunnerState};
+pub use runner::{LeaderRequest, ModelFile, ModelRequest, ModelSource, ModelState, RunnerState};
 
 use std::time::Duration;
 
@@ -36,6 +36,12 @@ pub const INFER_PATH: &str = "/v1/infer";
 
 /// `GET`: what the runner keeps resident and how much of it is busy ([`RunnerState`]).
 pub const MODELS_PATH: &str = "/v1/models";
+
+/// Below it, by its name, `PUT`: a model that the runner is to keep ([`ModelRequest`]).
+pub const MODEL_PATH: &str = "/v1/models/{name}";
+
+/// The largest body of a `PUT` of a model: 64 files with their presigned URLs, and room.
+pub const MAX_MODEL_REQUEST_BYTES: usize = 512 * 1024;
 
 /// `PUT`: a new leader says its epoch before it dispatches ([`LeaderRequest`]).
 pub const LEADER_PATH: &str = "/v1/leader";

@@ -28,6 +28,8 @@ pub enum Reason {
     OutOfMemory,
     /// The model failed on this picture. Counted and retried.
     InferenceFailed,
+    /// The device failed under this picture's pass, and the runner ends: as a lost runner.
+    DeviceLost,
     /// No free slot: nothing was begun, the job goes back to its queue at no cost.
     Busy,
     /// The runner is not ready, or is draining: as [`Reason::Busy`].
@@ -58,6 +60,7 @@ impl Reason {
             | Self::DeadlineExceeded
             | Self::OutOfMemory
             | Self::InferenceFailed
+            | Self::DeviceLost
             | Self::Busy
             | Self::NotReady
             | Self::StaleEpoch
@@ -80,7 +83,7 @@ impl Reason {
             Self::StaleEpoch => 409,
             Self::FetchFailed => 502,
             Self::DeadlineExceeded => 504,
-            Self::Busy | Self::NotReady => 503,
+            Self::Busy | Self::NotReady | Self::DeviceLost => 503,
             Self::OutOfMemory | Self::InferenceFailed | Self::Unknown => 500,
         }
     }
@@ -98,6 +101,7 @@ impl Reason {
             Self::DeadlineExceeded => "The attempt's deadline passed",
             Self::OutOfMemory => "The device ran out of memory",
             Self::InferenceFailed => "The model failed",
+            Self::DeviceLost => "The runner's device failed",
             Self::Busy => "The runner has no free slot",
             Self::NotReady => "The runner is not ready",
             Self::StaleEpoch => "The leader has been replaced",

@@ -29,6 +29,63 @@ pub struct ModelState {
     pub revision: String,
     /// Resident, and one warm-up pass done.
     pub ready: bool,
+    /// Why it is not and will not be, until it is put again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// Body of `PUT /v1/models/{name}`: a model that the runner is to fetch, load and keep. Answered
+/// 202 with its [`ModelState`]; the same request again changes nothing, unless the model has
+/// failed, and then tries again. Another source under the same name is a 409.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelRequest {
+    /// Which Fovea speaks; see [`LeaderRequest`].
+    pub installation: String,
+    /// The speaking leader's lease transition count.
+    pub epoch: u64,
+    /// Where the checkpoint is.
+    pub source: ModelSource,
+}
+
+/// Where a checkpoint is; a folder in the hub's layout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ModelSource {
+    /// A folder below the runner's `--models-dir`.
+    Path(String),
+    /// Files to be fetched.
+    Files {
+        /// What they are together: `<repo>@<commit>`.
+        revision: String,
+        /// Every file of the folder.
+        files: Vec<ModelFile>,
+    },
+}
+
+/// One file of a checkpoint.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelFile {
+    /// Its place in the folder.
+    pub path: String,
+    /// A presigned GET: a secret while it lasts.
+    pub url: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+impl std::fmt::Debug for ModelFile {
+    /// Does not tell the signature.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} ({} bytes, sha256 {})",
+            self.path, self.bytes, self.sha256
+        )
+    }
 }
 
 /// Body of `PUT /v1/leader`: from now on the runner refuses requests of a lower epoch of this

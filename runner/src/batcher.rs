@@ -1,11 +1,12 @@
 //! Which of the waiting pictures go to the device together.
 //!
-//! Batches are pulled, not timed: when the device is free, what is there goes, first come first
-//! served. Waiting for more would only idle it.
+//! Batches are pulled, not timed: when the device is free, what is there goes. Models take turns,
+//! the one that has waited longest for the device first; a model's pictures go first come first
+//! served, and with the first of them whatever can share its pass. Waiting for more would only
+//! idle the device.
 
 use crate::models::BatchKey;
-use std::collections::VecDeque;
-use tokio::sync::mpsc;
+use std::collections::{HashMap, VecDeque};
 
 /// What decides whether pictures can share a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,66 +24,84 @@ pub trait Waiting {
     /// With which others it can share a pass.
     fn group(&self) -> Group;
 
+    /// Pixels of the model's input, which its memory on the device grows with.
+    fn pixels(&self) -> u64;
+
     /// Whether nobody waits for it any more.
     fn dropped(&self) -> bool;
 }
 
-/// The engine's end of the queue. Its bound is the channel's, twice: what is in the channel, and
-/// what was pulled from it and is not of the present batch.
+/// Bounds on one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Most pictures.
+    pub pictures: usize,
+    /// Most pixels of input, all pictures together; one picture alone may have more.
+    pub pixels: u64,
+}
+
+/// The pictures that wait for the device.
 #[derive(Debug)]
 pub struct Batcher<W> {
-    receiver: mpsc::Receiver<W>,
     waiting: VecDeque<W>,
-    max_batch_size: usize,
+    /// When each model last had the device, in turns.
+    last_turns: HashMap<usize, u64>,
+    turns: u64,
+}
+
+impl<W> Default for Batcher<W> {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            last_turns: HashMap::new(),
+            turns: 0,
+        }
+    }
 }
 
 impl<W: Waiting> Batcher<W> {
-    /// Pulls from `receiver`.
-    pub fn new(receiver: mpsc::Receiver<W>, max_batch_size: usize) -> Self {
-        Self {
-            receiver,
-            waiting: VecDeque::new(),
-            max_batch_size,
-        }
+    /// Puts a picture at the end.
+    pub fn push(&mut self, work: W) {
+        self.waiting.push_back(work);
     }
 
-    /// The next batch, never empty; blocks until there is one. `None` when no more can come.
-    pub fn next_batch(&mut self) -> Option<Vec<W>> {
-        loop {
-            if self.waiting.is_empty() {
-                self.waiting.push_back(self.receiver.blocking_recv()?);
-            }
-            while self.waiting.len() < self.receiver.max_capacity() {
-                let Ok(work) = self.receiver.try_recv() else {
-                    break;
-                };
-                self.waiting.push_back(work);
-            }
-            let batch = take_batch(&mut self.waiting, self.max_batch_size);
-            if !batch.is_empty() {
-                return Some(batch);
-            }
-        }
+    /// Pictures that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
-}
 
-/// Takes the first of `waiting` and what can go with it, in order; drops what nobody waits for.
-fn take_batch<W: Waiting>(waiting: &mut VecDeque<W>, max_batch_size: usize) -> Vec<W> {
-    waiting.retain(|work| !work.dropped());
-    let Some(first) = waiting.pop_front() else {
-        return Vec::new();
-    };
-    let group = first.group();
-    let mut batch = vec![first];
-    let mut i = 0;
-    while !group.exclusive && batch.len() < max_batch_size && i < waiting.len() {
-        if waiting[i].group() == group {
-            batch.extend(waiting.remove(i));
-        } else {
-            i += 1;
-        }
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
-    batch
+
+    /// The next batch, within its model's `limits`; `None` where nothing waits. Drops what nobody
+    /// waits for.
+    pub fn next_batch(&mut self, limits: impl Fn(usize) -> BatchLimits) -> Option<Vec<W>> {
+        self.waiting.retain(|work| !work.dropped());
+        // The first of those equal: who came first.
+        let first = (0..self.waiting.len())
+            .min_by_key(|&i| self.last_turns.get(&self.waiting[i].group().model).copied())?;
+        let first = self.waiting.remove(first)?;
+        let group = first.group();
+        self.turns += 1;
+        self.last_turns.insert(group.model, self.turns);
+
+        let limits = limits(group.model);
+        let mut pixels = first.pixels();
+        let mut batch = vec![first];
+        let mut i = 0;
+        while !group.exclusive && batch.len() < limits.pictures && i < self.waiting.len() {
+            let more = pixels + self.waiting[i].pixels();
+            if self.waiting[i].group() == group && more <= limits.pixels {
+                batch.extend(self.waiting.remove(i));
+                pixels = more;
+            } else {
+                i += 1;
+            }
+        }
+        Some(batch)
+    }
 }
 
 #[cfg(test)]
@@ -90,43 +109,55 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Debug, PartialEq)]
-    struct Picture(u32, Group, bool);
+    struct Picture {
+        id: u32,
+        group: Group,
+        dropped: bool,
+    }
 
     impl Waiting for Picture {
         fn group(&self) -> Group {
-            self.1
+            self.group
+        }
+
+        fn pixels(&self) -> u64 {
+            10
         }
 
         fn dropped(&self) -> bool {
-            self.2
+            self.dropped
         }
     }
 
     fn picture(id: u32, model: usize, tokens: usize) -> Picture {
-        let exclusive = false;
         let key = BatchKey {
             tokens,
             ..BatchKey::default()
         };
-        Picture(
+        Picture {
             id,
-            Group {
+            group: Group {
                 model,
                 key,
-                exclusive,
+                exclusive: false,
             },
-            false,
-        )
+            dropped: false,
+        }
     }
 
-    /// The ids of every batch until the queue is empty.
-    fn batches(pictures: Vec<Picture>, max_batch_size: usize) -> Vec<Vec<u32>> {
-        let mut waiting = VecDeque::from(pictures);
-        std::iter::from_fn(|| {
-            let batch = take_batch(&mut waiting, max_batch_size);
-            (!batch.is_empty()).then(|| batch.iter().map(|picture| picture.0).collect())
-        })
-        .collect()
+    /// The ids of every batch until nothing waits.
+    fn batches(pictures: Vec<Picture>, pictures_limit: usize, pixels: u64) -> Vec<Vec<u32>> {
+        let mut batcher = Batcher::default();
+        for picture in pictures {
+            batcher.push(picture);
+        }
+        let limits = BatchLimits {
+            pictures: pictures_limit,
+            pixels,
+        };
+        std::iter::from_fn(|| batcher.next_batch(|_| limits))
+            .map(|batch| batch.iter().map(|picture| picture.id).collect())
+            .collect()
     }
 
     #[test]
@@ -135,39 +166,45 @@ mod tests {
             picture(1, 0, 1),
             picture(2, 0, 3),
             picture(3, 0, 1),
-            picture(4, 1, 1),
-            picture(5, 0, 3),
+            picture(4, 0, 3),
         ];
-        assert_eq!(batches(pictures, 8), [vec![1, 3], vec![2, 5], vec![4]]);
+        assert_eq!(batches(pictures, 8, 1000), [vec![1, 3], vec![2, 4]]);
     }
 
     #[test]
-    fn a_batch_has_its_bound() {
-        let pictures = (1..=5).map(|id| picture(id, 0, 1)).collect();
-        assert_eq!(batches(pictures, 2), [vec![1, 2], vec![3, 4], vec![5]]);
+    fn models_take_turns_however_many_pictures_wait_for_one() {
+        let mut pictures: Vec<_> = (1..=5).map(|id| picture(id, 0, 1)).collect();
+        pictures.push(picture(6, 1, 1));
+        pictures.push(picture(7, 2, 1));
+        pictures.push(picture(8, 1, 2));
+        assert_eq!(
+            batches(pictures, 2, 1000),
+            [vec![1, 2], vec![6], vec![7], vec![3, 4], vec![8], vec![5]]
+        );
+    }
+
+    #[test]
+    fn a_batch_has_its_bounds_in_pictures_and_in_pixels() {
+        let pictures: Vec<_> = (1..=5).map(|id| picture(id, 0, 1)).collect();
+        let by_number = [vec![1, 2], vec![3, 4], vec![5]];
+        assert_eq!(batches(pictures.clone(), 2, 1000), by_number);
+        let by_pixels = [vec![1, 2, 3], vec![4, 5]];
+        assert_eq!(batches(pictures.clone(), 8, 30), by_pixels);
+        let one_alone_may_have_more = [[1], [2], [3], [4], [5]];
+        assert_eq!(batches(pictures, 8, 5), one_alone_may_have_more);
     }
 
     #[test]
     fn an_exclusive_picture_runs_alone() {
         let mut pictures: Vec<_> = (1..=3).map(|id| picture(id, 0, 1)).collect();
-        pictures[1].1.exclusive = true;
-        assert_eq!(batches(pictures, 8), [vec![1, 3], vec![2]]);
+        pictures[1].group.exclusive = true;
+        assert_eq!(batches(pictures, 8, 1000), [vec![1, 3], vec![2]]);
     }
 
     #[test]
     fn what_nobody_waits_for_is_not_run() {
         let mut pictures: Vec<_> = (1..=3).map(|id| picture(id, 0, 1)).collect();
-        pictures[0].2 = true;
-        assert_eq!(batches(pictures, 8), [vec![2, 3]]);
-    }
-
-    #[test]
-    fn the_queue_ends_with_its_senders() {
-        let (sender, receiver) = mpsc::channel(4);
-        let mut batcher = Batcher::new(receiver, 8);
-        sender.try_send(picture(1, 0, 1)).unwrap();
-        drop(sender);
-        assert_eq!(batcher.next_batch().unwrap().len(), 1);
-        assert!(batcher.next_batch().is_none());
+        pictures[0].dropped = true;
+        assert_eq!(batches(pictures, 8, 1000), [vec![2, 3]]);
     }
 }

@@ -1,6 +1,8 @@
 //! The command line and the environment (`FOVEA_RUNNER_..`), and what of it cannot be.
 
+use crate::engine::MaxBatchSize;
 use crate::image::MAX_PIXELS;
+use crate::server::{Tls, TlsError, TokenError, Tokens};
 use crate::weights::Placement;
 use clap::{Parser, ValueEnum};
 use std::net::SocketAddr;
@@ -14,7 +16,8 @@ use tch::{Device, Kind};
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Config {
-    /// Address to listen on; plain HTTP, so a loopback one. Port 0 takes a free one.
+    /// Address to listen on; one that others reach takes --tls-cert, --tls-key and --token-file.
+    /// Port 0 takes a free one.
     #[arg(long, env = "FOVEA_RUNNER_LISTEN", default_value = "127.0.0.1:9400")]
     pub listen: SocketAddr,
 
@@ -40,18 +43,64 @@ pub struct Config {
     #[arg(long, env = "FOVEA_RUNNER_SLOTS", default_value = "4")]
     pub slots: NonZeroU32,
 
-    /// Most pictures in one pass.
+    /// Most pictures in one pass; `auto` tries larger batches at the start for as long as they do
+    /// more pictures a second.
     #[arg(long, env = "FOVEA_RUNNER_MAX_BATCH_SIZE", default_value = "8")]
-    pub max_batch_size: NonZeroUsize,
+    pub max_batch_size: MaxBatchSize,
 
-    /// Threads that compute; by default as many as the process may use (its affinity and its
-    /// cgroup's CPU quota).
+    /// Most pixels of input in one pass, which its memory grows with; one picture alone may have
+    /// more.
+    #[arg(long, env = "FOVEA_RUNNER_MAX_BATCH_PIXELS", default_value_t = 8 << 20)]
+    pub max_batch_pixels: u64,
+
+    /// Threads of the process; by default as many CPUs as it may use (its affinity and its
+    /// cgroup's CPU quota). On a CPU all of them compute, and a quarter as many more decode; with
+    /// a GPU one drives it and the rest decode.
     #[arg(long, env = "FOVEA_RUNNER_THREADS")]
     pub threads: Option<NonZeroUsize>,
 
-    /// File with the bearer token that requests must carry.
+    /// PEM file with the certificate chain to serve HTTPS with; read again when it changes.
+    #[arg(
+        long,
+        env = "FOVEA_RUNNER_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the certificate's key.
+    #[arg(
+        long,
+        env = "FOVEA_RUNNER_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+
+    /// File with the bearer tokens of which requests must carry one, one on a line; read again
+    /// when it changes.
     #[arg(long, env = "FOVEA_RUNNER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+
+    /// A pass may take so many times what it should by the warm-up's time; then the process ends.
+    #[arg(long, env = "FOVEA_RUNNER_WATCHDOG_FACTOR", default_value_t = 10.0)]
+    pub watchdog_factor: f64,
+
+    /// And so many seconds beyond.
+    #[arg(
+        long,
+        env = "FOVEA_RUNNER_WATCHDOG_GRACE_SECONDS",
+        default_value_t = 30
+    )]
+    pub watchdog_grace_seconds: u32,
+
+    /// Longest time for loading and warming up one model, in seconds; then the process ends.
+    #[arg(
+        long,
+        env = "FOVEA_RUNNER_LOAD_DEADLINE_SECONDS",
+        default_value = "1800"
+    )]
+    pub load_deadline_seconds: NonZeroU32,
 
     /// Largest picture file, in bytes.
     #[arg(long, env = "FOVEA_RUNNER_MAX_PICTURE_BYTES", default_value_t = 32 << 20)]
@@ -138,29 +187,36 @@ pub enum LogFormat {
     Json,
 }
 
+/// How many threads do what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// Compute on the CPU, or drive the GPU.
+    pub compute: usize,
+    /// Decode and resize pictures.
+    pub preprocess: usize,
+}
+
 /// What of a configuration cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The port would be open to others without TLS.
+    /// The port would be open to others without TLS or without a token.
     #[error(
-        "--listen {0} is not a loopback address, and this runner serves plain HTTP; listen on \
-         127.0.0.1 or [::1] (serving TLS comes with the certificates of a RunnerPool)"
+        "--listen {0} is an address that others reach; give --tls-cert, --tls-key and --token-file, \
+         or listen on 127.0.0.1 or [::1]"
     )]
     NotLoopback(SocketAddr),
+    /// A watchdog that would end every pass, or never any.
+    #[error("--watchdog-factor {0} is no number from 1")]
+    WatchdogFactor(f64),
     /// Two models of one name.
     #[error("--model {0} is given twice; a name stands for one model")]
     DuplicateModel(String),
-    /// The token cannot be read.
-    #[error("cannot read --token-file {path}: {source}")]
-    TokenFile {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The token is none.
-    #[error("--token-file {0} is empty; put the bearer token in it")]
-    EmptyToken(PathBuf),
+    /// There are no tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// There is no certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// CUDA was asked for and is not there.
     #[error("--device cuda: libtorch finds no CUDA device; use --device cpu, or a CUDA libtorch")]
     NoCuda,
@@ -169,8 +225,12 @@ pub enum ConfigError {
 impl Config {
     /// Refuses what cannot be served safely.
     pub fn check(&self) -> Result<(), ConfigError> {
-        if !self.listen.ip().is_loopback() {
+        let guarded = self.tls_cert.is_some() && self.token_file.is_some();
+        if !guarded && !self.listen.ip().is_loopback() {
             return Err(ConfigError::NotLoopback(self.listen));
+        }
+        if self.watchdog_factor.is_nan() || self.watchdog_factor < 1.0 {
+            return Err(ConfigError::WatchdogFactor(self.watchdog_factor));
         }
         for (i, model) in self.models.iter().enumerate() {
             if self.models[..i]
@@ -183,19 +243,17 @@ impl Config {
         Ok(())
     }
 
-    /// The bearer token, without white space around it.
-    pub fn token(&self) -> Result<Option<String>, ConfigError> {
-        let Some(path) = &self.token_file else {
+    /// The bearer tokens.
+    pub fn tokens(&self) -> Result<Option<Tokens>, ConfigError> {
+        Ok(self.token_file.as_deref().map(Tokens::open).transpose()?)
+    }
+
+    /// The certificate.
+    pub fn tls(&self) -> Result<Option<Tls>, ConfigError> {
+        let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
             return Ok(None);
         };
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::TokenFile {
-            path: path.clone(),
-            source,
-        })?;
-        match text.trim() {
-            "" => Err(ConfigError::EmptyToken(path.clone())),
-            token => Ok(Some(token.to_owned())),
-        }
+        Ok(Some(Tls::open(cert, key)?))
     }
 
     /// Where the models will live, and as which numbers.
@@ -213,15 +271,38 @@ impl Config {
         Ok(Placement { device, kind })
     }
 
-    /// Threads that compute. The standard library heeds affinity and cgroup quotas, v1 and v2.
-    pub fn threads(&self) -> usize {
+    /// How many threads do what. The standard library heeds affinity and cgroup quotas, v1 and
+    /// v2.
+    pub fn threads(&self, device: Device) -> Threads {
         let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        self.threads.map_or(available, NonZeroUsize::get)
+        let all = self.threads.map_or(available, NonZeroUsize::get);
+        if device.is_cuda() {
+            Threads {
+                compute: 1,
+                preprocess: all.saturating_sub(1).max(1),
+            }
+        } else {
+            // A picture is decoded in a hundredth of the time that a model looks at it.
+            Threads {
+                compute: all,
+                preprocess: all.div_ceil(4),
+            }
+        }
     }
 
     /// After SIGTERM, the longest wait for running requests.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(u64::from(self.drain_seconds.get()))
+    }
+
+    /// What a pass may take beyond its multiple of the warm-up's time.
+    pub fn watchdog_grace(&self) -> Duration {
+        Duration::from_secs(u64::from(self.watchdog_grace_seconds))
+    }
+
+    /// Longest time for loading and warming up one model.
+    pub fn load_deadline(&self) -> Duration {
+        Duration::from_secs(u64::from(self.load_deadline_seconds.get()))
     }
 
     /// Longest silence of the store.
@@ -239,16 +320,6 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_others_reach_is_refused_with_what_to_do() {
-        let config = parse(&["--model", "a=b", "--listen", "0.0.0.0:9400"]);
-        let error = config.check().unwrap_err().to_string();
-        assert!(
-            error.contains("127.0.0.1") && error.contains("TLS"),
-            "{error}"
-        );
-    }
-
-    #[test]
     fn models_are_named_once() {
         let config = parse(&["--model", "a=b", "--model", "a=c"]);
         assert!(matches!(config.check(), Err(ConfigError::DuplicateModel(name)) if name == "a"));
@@ -256,14 +327,46 @@ mod tests {
     }
 
     #[test]
-    fn a_token_file_without_a_token_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        let config = parse(&["--model", "a=b", "--token-file", path.to_str().unwrap()]);
-        assert!(matches!(config.token(), Err(ConfigError::TokenFile { .. })));
-        std::fs::write(&path, " \n").unwrap();
-        assert!(matches!(config.token(), Err(ConfigError::EmptyToken(_))));
-        std::fs::write(&path, "secret\n").unwrap();
-        assert_eq!(config.token().unwrap().as_deref(), Some("secret"));
+    fn an_address_that_others_reach_takes_tls_and_a_token() {
+        let open = ["--model", "a=b", "--listen", "0.0.0.0:9400"];
+        let tls = ["--tls-cert", "c", "--tls-key", "k"];
+        let token = ["--token-file", "t"];
+        for given in [
+            &open[..],
+            &[open, tls].concat(),
+            &[&open[..], &token].concat(),
+        ] {
+            let error = parse(given).check().unwrap_err().to_string();
+            assert!(
+                error.contains("--tls-cert") && error.contains("127.0.0.1"),
+                "{error}"
+            );
+        }
+        assert!(parse(&[&open[..], &tls, &token].concat()).check().is_ok());
+    }
+
+    #[test]
+    fn threads_are_split_by_what_computes() {
+        let config = parse(&["--model", "a=b", "--threads", "8"]);
+        let threads = |compute, preprocess| Threads {
+            compute,
+            preprocess,
+        };
+        assert_eq!(config.threads(Device::Cpu), threads(8, 2));
+        assert_eq!(config.threads(Device::Cuda(0)), threads(1, 7));
+        let config = parse(&["--model", "a=b", "--threads", "1"]);
+        assert_eq!(config.threads(Device::Cpu), threads(1, 1));
+        assert_eq!(config.threads(Device::Cuda(0)), threads(1, 1));
+    }
+
+    #[test]
+    fn a_watchdog_that_ends_everything_is_refused() {
+        for factor in ["0.5", "-1", "NaN"] {
+            let config = parse(&["--model", "a=b", &format!("--watchdog-factor={factor}")]);
+            assert!(matches!(
+                config.check(),
+                Err(ConfigError::WatchdogFactor(_))
+            ));
+        }
     }
 }

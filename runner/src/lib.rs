@@ -11,6 +11,7 @@ pub mod batcher;
 pub mod config;
 pub mod engine;
 pub mod image;
+pub mod metrics;
 pub mod models;
 pub mod server;
 pub mod tasks;

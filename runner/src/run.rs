@@ -1,18 +1,27 @@
-//! Wires configuration, engine and server, and runs until SIGTERM.
+//! Wires configuration, engine and server, and runs until SIGTERM or until the engine ends.
 
 use anyhow::Context as _;
 use fovea_runner::config::Config;
 use fovea_runner::engine::{Engine, EngineConfig, Planned};
+use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models;
-use fovea_runner::server::{App, AppConfig, FetchLimits, router, serve};
+use fovea_runner::server::{App, AppConfig, FetchLimits, Listener, Tls, Tokens, router, serve};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How often the files of certificate and tokens are looked at: a Secret's new contents reach a
+/// pod in about a minute.
+const CREDENTIALS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Runs the runner; an error says why it cannot start, or what ended it.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     config.check()?;
-    let token = config.token()?;
+    let tokens = config.tokens()?.map(Arc::new);
+    let tls = config.tls()?.map(Arc::new);
     let placement = config.placement()?;
+    let threads = config.threads(placement.device);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -28,43 +37,80 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             })
         })
         .collect::<anyhow::Result<_>>()?;
+    let metrics = Arc::new(Metrics::new(DeviceMemory::of(placement.device)));
     let engine_config = EngineConfig {
         placement,
-        threads: config.threads(),
-        max_batch_size: config.max_batch_size.get(),
+        threads: threads.compute,
+        max_batch_size: config.max_batch_size,
+        max_batch_pixels: config.max_batch_pixels,
         queue_bound: config.slots.get() as usize,
+        watchdog_factor: config.watchdog_factor,
+        watchdog_grace: config.watchdog_grace(),
+        load_deadline: config.load_deadline(),
+        on_expiry: end_process,
     };
-    let (engine, engine_ended) = Engine::start(planned, engine_config)?;
+    let (engine, engine_ended) = Engine::start(planned, engine_config, Arc::clone(&metrics))?;
     let app = App::new(
         engine,
         AppConfig {
             slots: config.slots.get(),
-            token,
+            tokens: tokens.clone(),
             fetch: FetchLimits {
                 max_bytes: config.max_picture_bytes,
                 silence: config.fetch_silence(),
             },
             max_picture_pixels: config.max_picture_pixels,
             max_decode_bytes: config.max_decode_bytes,
+            preprocess_threads: threads.preprocess,
         },
+        metrics,
     )?;
 
-    let listener = TcpListener::bind(config.listen)
+    let tcp = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let address = listener.local_addr()?;
-    tracing::info!(%address, ?placement.device, ?placement.kind, threads = engine_config.threads, "listening");
-    let stop = async move {
+    let address = tcp.local_addr()?;
+    tracing::info!(%address, https = tls.is_some(), ?placement, ?threads, "listening");
+    tokio::spawn(follow_credentials(tls.clone(), tokens));
+    let mut ended = Ok(());
+    let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            why = engine_ended => ended = match why {
+                Ok(Err(error)) => Err(error.into()),
+                _ => Err(anyhow::anyhow!("the engine's thread has ended")),
+            },
         }
     };
-    tokio::select! {
-        () = serve(listener, router(app.clone()), app, stop, config.drain()) => Ok(()),
-        ended = engine_ended => match ended {
-            Ok(Err(error)) => Err(error.into()),
-            _ => Err(anyhow::anyhow!("the engine's thread has ended")),
-        },
+    let listener = Listener { tcp, tls };
+    serve(
+        listener,
+        router(Arc::clone(&app)),
+        app,
+        stop,
+        config.drain(),
+    )
+    .await;
+    ended
+}
+
+/// The watchdog's last word. The thread that is stuck cannot be joined, so nothing is torn down.
+fn end_process(what: &str) {
+    tracing::error!("{what}: the process ends, for nothing else can free the device");
+    std::process::abort();
+}
+
+/// Takes new certificates and tokens as their files change; useless ones are told, not taken.
+async fn follow_credentials(tls: Option<Arc<Tls>>, tokens: Option<Arc<Tokens>>) {
+    let mut interval = tokio::time::interval(CREDENTIALS_INTERVAL);
+    loop {
+        interval.tick().await;
+        if let Some(Err(error)) = tls.as_ref().map(|tls| tls.refresh()) {
+            tracing::warn!(%error, "the old certificate is kept");
+        }
+        if let Some(Err(error)) = tokens.as_ref().map(|tokens| tokens.refresh()) {
+            tracing::warn!(%error, "the old tokens are kept");
+        }
     }
 }

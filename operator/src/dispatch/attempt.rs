@@ -94,6 +94,11 @@ async fn read_lines(answer: reqwest::Response, task: Task) -> Outcome {
                     None => nonsense("the result of another task"),
                 };
             }
+            Ok(Line::Problem(problem)) if problem.reason == Reason::DeviceLost => {
+                return Outcome::Lost {
+                    detail: problem.detail,
+                };
+            }
             Ok(Line::Problem(problem)) => return Outcome::Problem(problem),
             Err(_) => return nonsense(&excerpt(&line)),
         }

@@ -176,6 +176,7 @@ mod tests {
             task: Task::ImageToText,
             revision: "r".into(),
             ready: true,
+            failure: None,
         };
         Health::Up {
             client: RunnerClient::new(endpoint.parse().unwrap(), None, None).unwrap(),

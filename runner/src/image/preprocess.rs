@@ -161,6 +161,11 @@ impl Preprocessor {
         (self.height, self.width)
     }
 
+    /// Height and width of the pictures that a warm-up runs.
+    pub fn warm_up_size(&self) -> (u32, u32) {
+        self.size()
+    }
+
     /// Memory, in bytes, that resizing needs for a picture with these sides, in pixels, either
     /// of which may turn out to be its height once it is upright.
     pub fn working_bytes(&self, width: u32, height: u32) -> u64 {

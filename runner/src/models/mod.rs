@@ -10,6 +10,7 @@ use crate::image::{PixelValues, Preprocessor};
 use crate::tasks::TaskHead;
 use crate::weights::Placement;
 use blip::CaptionAsk;
+use fovea_protocol::Parameters;
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,6 +68,16 @@ pub enum Ask {
         /// 0 to 1.
         threshold: f32,
     },
+}
+
+impl Ask {
+    /// Steps of the model one after another, at most, each beam's counted.
+    fn steps(&self) -> usize {
+        match self {
+            Self::Caption(ask) => ask.max_length * ask.num_beams,
+            Self::Classify { .. } | Self::Detect { .. } => 1,
+        }
+    }
 }
 
 /// What decides which pictures can share a pass: those with the same key can.
@@ -136,6 +147,20 @@ impl ModelFront {
             beams,
             shape,
         }
+    }
+
+    /// How much more work an item is than the warm-up's, at most: by its input's pixels, and by
+    /// the tokens that may be written.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn relative_work(&self, item: &Item) -> f64 {
+        let (height, width) = self.preprocessor.warm_up_size();
+        let usual_pixels = f64::from(height) * f64::from(width);
+        let [_, height, width] = item.pixels.shape();
+        let pixels = (height * width) as f64 / usual_pixels;
+        let usual = self.head.ask(&Parameters::default());
+        let usual_steps = usual.map_or(1, |ask| ask.steps());
+        let steps = item.ask.steps() as f64 / usual_steps as f64;
+        pixels.max(1.0) * steps.max(1.0)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::admission::Admission;
 use super::state::App;
-use crate::engine::{Done, Work, gone};
+use crate::engine::{Done, Served, Work, gone};
 use crate::image::{PictureError, PixelValues, inspect};
+use crate::metrics::MeasuredStage;
 use crate::models::{Ask, Item, ModelFront};
 use bytes::Bytes;
 use fovea_protocol::{
@@ -26,7 +27,7 @@ pub(super) struct Attempt {
     pub(super) admission: Arc<Admission>,
     pub(super) arrived: Instant,
     pub(super) deadline: Instant,
-    pub(super) model: usize,
+    pub(super) model: Arc<Served>,
     pub(super) ask: Ask,
     pub(super) request: InferRequest,
 }
@@ -51,6 +52,7 @@ async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
         arrived, deadline, ..
     } = attempt;
     let abort = attempt.admission.abort.clone();
+    let name = attempt.model.name.clone();
     let mut heartbeat = tokio::time::interval(HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = {
@@ -83,8 +85,10 @@ async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
         }
     };
     if let Line::Problem(problem) = &end {
+        app.metrics.attempt(&name, Some(problem.reason));
         tracing::warn!(reason = ?problem.reason, detail = problem.detail, "no result");
     } else {
+        app.metrics.attempt(&name, None);
         tracing::info!(took = ?arrived.elapsed(), "result");
     }
     // A reader that has gone by now needs no end.
@@ -116,14 +120,16 @@ async fn stages(
         ask,
         request,
     } = attempt;
-    let served = &app.engine.models()[model];
+    let measure = |stage, took| app.metrics.stage(&model.name, stage, took);
 
     progress(lines, Stage::Fetching).await;
     let bytes = app.fetcher.fetch(&request.input).await?;
     let fetched = Instant::now();
+    measure(MeasuredStage::Fetch, fetched - arrived);
 
-    let pixels = preprocess(app, bytes, &served.front, Arc::clone(&admission)).await?;
+    let pixels = preprocess(app, bytes, &model.front, Arc::clone(&admission)).await?;
     let preprocess_took = fetched.elapsed();
+    measure(MeasuredStage::Preprocess, preprocess_took);
 
     let picture_size = pixels.picture_size();
     let item = Item {
@@ -134,26 +140,29 @@ async fn stages(
     let (started, has_started) = oneshot::channel();
     let (reply, done) = oneshot::channel();
     let work = Work {
-        model,
-        key: served.front.batch_key(&item),
+        model: Arc::clone(&model),
+        key: model.front.batch_key(&item),
         item,
         exclusive: request.exclusive,
         cancel: admission.abort.token.clone(),
         started,
         reply,
         hold: admission,
+        ticket: app.metrics.queue(&model.name),
     };
     app.engine.submit(work).await?;
     progress(lines, Stage::Queued).await;
     // Not told where the engine has ended, which the reply tells then.
     let _ = has_started.await;
     let waited = queued.elapsed();
+    measure(MeasuredStage::Queue, waited);
     progress(lines, Stage::Running).await;
     let Done {
         answer,
         took,
         batch_size,
     } = done.await.map_err(|_| gone())??;
+    measure(MeasuredStage::Infer, took);
 
     let timings = Timings {
         fetch_millis: millis(fetched - arrived),
@@ -161,11 +170,11 @@ async fn stages(
         infer_millis: millis(preprocess_took + took),
         batch_size: u32::try_from(batch_size).unwrap_or(u32::MAX),
     };
+    let result = (model.front.head).result(&ask, answer, picture_size)?;
     let model = ServedModel {
-        name: served.name.clone(),
-        revision: served.revision().unwrap_or_default().to_owned(),
+        name: model.name.clone(),
+        revision: model.revision().unwrap_or_default(),
     };
-    let result = (served.front.head).result(&ask, answer, picture_size)?;
     Ok((result, model, timings))
 }
 
@@ -189,6 +198,8 @@ async fn preprocess(
     let memory = app.decode_budget.take(needed).await;
     let memory = memory.ok_or(PictureError::TooMuchMemory { max_bytes })?;
     let front = Arc::clone(front);
+    // The semaphore is never closed.
+    let _thread = app.preprocess_threads.acquire().await;
     run_hostile(move || {
         // Both are held until this thread is through, also when nobody waits for it any more.
         let _held = (hold, memory);

@@ -4,6 +4,7 @@ use super::attempt::{self, Attempt};
 use super::fetch::parse_url;
 use super::reply::{lines_response, problem_response};
 use super::state::App;
+use crate::engine::{Residency, Served};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -24,7 +25,10 @@ const MAX_DEADLINE: Duration = Duration::from_hours(7 * 24);
 pub(super) async fn infer(State(app): State<Arc<App>>, body: Body) -> Response {
     match begin(&app, body).await {
         Ok(attempt) => lines_response(attempt::start(app, attempt)),
-        Err(problem) => problem_response(&problem),
+        Err(problem) => {
+            app.metrics.refusal(problem.reason);
+            problem_response(&problem)
+        }
     }
 }
 
@@ -49,19 +53,23 @@ pub(super) async fn leader(
 async fn begin(app: &App, body: Body) -> Result<Attempt, Problem> {
     let arrived = Instant::now();
     let request: InferRequest = read(body).await?;
-    if let Some(problem) = app.not_ready() {
+    if let Some(problem) = app.draining() {
         return Err(problem);
     }
     // A leader of a lower epoch hears that, and nothing else.
     app.admissions
         .observe(&request.installation, request.epoch)?;
     let models = app.engine.models();
-    let Some(model) = models.iter().position(|model| model.name == request.model) else {
+    let found = models.iter().find(|model| model.name == request.model);
+    let Some(model) = found.cloned() else {
         let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
         let why = format!("this runner keeps {}", names.join(", "));
         return Err(Problem::new(Reason::UnknownModel, why));
     };
-    let head = &models[model].front.head;
+    if let Some(problem) = not_ready(&model) {
+        return Err(problem);
+    }
+    let head = &model.front.head;
     if head.task() != request.task {
         let why = format!("the model \"{}\" has another task", request.model);
         return Err(Problem::new(Reason::InvalidParameters, why));
@@ -80,6 +88,16 @@ async fn begin(app: &App, body: Body) -> Result<Attempt, Problem> {
         ask,
         request,
     })
+}
+
+/// Why a model takes no pictures, if so.
+fn not_ready(model: &Served) -> Option<Problem> {
+    let why = match model.residency() {
+        Residency::Ready { .. } => return None,
+        Residency::Loading => "the runner is loading this model".to_owned(),
+        Residency::Failed { why } => format!("the runner could not load this model: {why}"),
+    };
+    Some(Problem::new(Reason::NotReady, why))
 }
 
 /// A request's body as JSON, bounded in size and time.

@@ -1,14 +1,16 @@
-//! The accept loop and the drain.
+//! The accept loop, over TLS or not, and the drain.
 
 use super::state::App;
+use super::tls::Tls;
 use axum::Router;
 use fovea_protocol::SILENCE_LIMIT;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -16,15 +18,25 @@ use tokio::sync::Semaphore;
 const MAX_CONNECTIONS: usize = 256;
 /// Longest wait for a request's headers, which is also how long an idle connection is kept.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// After the drain: for the last lines to reach their readers.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
+/// Where connections come in.
+pub struct Listener {
+    /// The bound socket.
+    pub tcp: TcpListener,
+    /// The certificate; without one it is plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+}
+
 /// Serves until `stop` resolves. Then new work is refused, but still answered, while what runs
 /// has `drain` to finish; what has not by then is aborted.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
     app: Arc<App>,
     stop: impl Future<Output = ()>,
@@ -53,28 +65,27 @@ pub async fn serve(
     }
 }
 
-async fn accept(listener: &TcpListener, router: &Router, graceful: &GracefulShutdown) {
+async fn accept(listener: &Listener, router: &Router, graceful: &GracefulShutdown) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         // The semaphore is never closed.
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
-        match listener.accept().await {
+        match listener.tcp.accept().await {
             Ok((stream, _)) => {
                 set_options(&stream);
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEADER_READ_TIMEOUT)
-                    .serve_connection(
-                        TokioIo::new(stream),
-                        TowerToHyperService::new(router.clone()),
-                    );
-                let watched = graceful.watch(connection);
+                let (router, watcher) = (router.clone(), graceful.watcher());
+                let acceptor = listener.tls.as_ref().map(|tls| tls.acceptor());
                 tokio::spawn(async move {
                     let _permit = permit;
-                    if let Err(error) = watched.await {
-                        tracing::debug!(%error, "a connection ended");
+                    let Some(acceptor) = acceptor else {
+                        return answer(stream, router, watcher).await;
+                    };
+                    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => answer(stream, router, watcher).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
+                        Err(_) => tracing::debug!("the TLS handshake took too long"),
                     }
                 });
             }
@@ -83,6 +94,21 @@ async fn accept(listener: &TcpListener, router: &Router, graceful: &GracefulShut
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Answers the requests of one connection.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    watcher: Watcher,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended");
     }
 }
 

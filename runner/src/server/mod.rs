@@ -6,12 +6,16 @@ mod auth;
 mod fetch;
 mod infer;
 mod listen;
+mod models;
 mod reply;
 mod state;
+mod tls;
 
+pub use auth::{TokenError, Tokens};
 pub use fetch::FetchLimits;
-pub use listen::serve;
+pub use listen::{Listener, serve};
 pub use state::{App, AppConfig};
+pub use tls::{Tls, TlsError};
 
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};
@@ -19,11 +23,11 @@ use fovea_protocol::{INFER_PATH, LEADER_PATH, MODELS_PATH};
 use http::StatusCode;
 use std::sync::Arc;
 
-/// Every route. Health is open, the rest asks for the bearer token where one is set.
+/// Every route. Health and metrics are open, the rest asks for the bearer token where one is set.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(INFER_PATH, post(infer::infer))
-        .route(MODELS_PATH, get(state::models))
+        .route(MODELS_PATH, get(models::list))
         .route(LEADER_PATH, put(infer::leader))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&app),
@@ -31,5 +35,6 @@ pub fn router(app: Arc<App>) -> Router {
         ))
         .route("/livez", get(|| async { StatusCode::OK }))
         .route("/readyz", get(state::ready))
+        .route("/metrics", get(state::metrics))
         .with_state(app)
 }

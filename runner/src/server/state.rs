@@ -1,15 +1,16 @@
 //! What all requests share, and what the runner says about itself.
 
 use super::admission::Admissions;
-use super::auth::Token;
+use super::auth::Tokens;
 use super::fetch::{FetchLimits, Fetcher};
 use super::reply::problem_response;
-use crate::engine::Engine;
-use axum::Json;
+use crate::engine::{Engine, Residency};
+use crate::metrics::{METRICS_CONTENT_TYPE, Metrics, Reading};
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use fovea_protocol::{ModelState, Problem, Reason, RunnerState};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
@@ -18,18 +19,20 @@ use tokio::sync::Semaphore;
 const BUDGET_UNIT_BYTES: u64 = 1024;
 
 /// Settings of the server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AppConfig {
     /// Requests taken at once.
     pub slots: u32,
-    /// The bearer token, if one is asked for.
-    pub token: Option<String>,
+    /// The bearer tokens, if one is asked for.
+    pub tokens: Option<Arc<Tokens>>,
     /// Bounds on getting a picture.
     pub fetch: FetchLimits,
     /// Largest picture, in pixels.
     pub max_picture_pixels: u64,
     /// Memory for decoding and resizing, of all pictures at once.
     pub max_decode_bytes: u64,
+    /// Pictures that are decoded and resized at once.
+    pub preprocess_threads: usize,
 }
 
 /// What all requests share.
@@ -37,9 +40,11 @@ pub struct App {
     pub(super) engine: Engine,
     pub(super) admissions: Admissions,
     pub(super) fetcher: Fetcher,
-    pub(super) token: Option<Token>,
+    pub(super) tokens: Option<Arc<Tokens>>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) max_picture_pixels: u64,
     pub(super) decode_budget: DecodeBudget,
+    pub(super) preprocess_threads: Semaphore,
     slots: u32,
     instance: String,
     draining: AtomicBool,
@@ -47,21 +52,28 @@ pub struct App {
 
 impl App {
     /// Over a started engine.
-    pub fn new(engine: Engine, config: AppConfig) -> Result<Arc<Self>, reqwest::Error> {
+    pub fn new(
+        engine: Engine,
+        config: AppConfig,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, reqwest::Error> {
         let AppConfig {
             slots,
-            token,
+            tokens,
             fetch,
             max_picture_pixels,
             max_decode_bytes,
+            preprocess_threads,
         } = config;
         Ok(Arc::new(Self {
             engine,
             admissions: Admissions::new(slots),
             fetcher: Fetcher::new(fetch)?,
-            token: token.as_deref().map(Token::new),
+            tokens,
+            metrics,
             max_picture_pixels,
             decode_budget: DecodeBudget::new(max_decode_bytes),
+            preprocess_threads: Semaphore::new(preprocess_threads),
             slots,
             instance: uuid::Uuid::new_v4().to_string(),
             draining: AtomicBool::new(false),
@@ -83,16 +95,34 @@ impl App {
         self.admissions.abort_all();
     }
 
-    /// Why no new work is taken, if so.
-    pub(super) fn not_ready(&self) -> Option<Problem> {
-        let why = if self.draining.load(Ordering::Acquire) {
-            "the runner is shutting down"
-        } else if !self.engine.ready() {
-            "the runner is loading its models"
-        } else {
-            return None;
-        };
-        Some(Problem::new(Reason::NotReady, why))
+    /// Whether no new work is taken, for ever.
+    pub(super) fn draining(&self) -> Option<Problem> {
+        let draining = self.draining.load(Ordering::Acquire);
+        draining.then(|| Problem::new(Reason::NotReady, "the runner is shutting down"))
+    }
+
+    /// What the runner says about itself.
+    pub(super) fn state(&self) -> RunnerState {
+        let models = self.engine.models().into_iter().map(|model| {
+            let (revision, failure) = match model.residency() {
+                Residency::Loading => (String::new(), None),
+                Residency::Ready { revision } => (revision, None),
+                Residency::Failed { why } => (String::new(), Some(why)),
+            };
+            ModelState {
+                name: model.name.clone(),
+                task: model.front.head.task(),
+                ready: !revision.is_empty(),
+                revision,
+                failure,
+            }
+        });
+        RunnerState {
+            instance: self.instance.clone(),
+            slots: self.slots,
+            busy: self.admissions.busy(),
+            models: models.collect(),
+        }
     }
 }
 
@@ -111,6 +141,11 @@ impl DecodeBudget {
         }
     }
 
+    /// What is not taken.
+    fn free_bytes(&self) -> u64 {
+        self.permits.available_permits() as u64 * BUDGET_UNIT_BYTES
+    }
+
     /// Waits for `bytes`, first come first served; `None` where they are more than all there is.
     pub(super) async fn take(&self, bytes: u64) -> Option<tokio::sync::OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).ok()?;
@@ -124,26 +159,33 @@ impl DecodeBudget {
     }
 }
 
-/// `GET /v1/models`.
-pub(super) async fn models(State(app): State<Arc<App>>) -> Json<RunnerState> {
-    let models = app.engine.models().iter().map(|model| ModelState {
-        name: model.name.clone(),
-        task: model.front.head.task(),
-        revision: model.revision().unwrap_or_default().to_owned(),
-        ready: model.revision().is_some(),
-    });
-    Json(RunnerState {
-        instance: app.instance.clone(),
-        slots: app.slots,
-        busy: app.admissions.busy(),
-        models: models.collect(),
-    })
-}
-
-/// `GET /readyz`: 200 once every model is resident and has made one pass, till SIGTERM.
+/// `GET /readyz`: 200 once every model is resident and warm, till SIGTERM.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Response> {
-    match app.not_ready() {
+    let loading = || {
+        let why = "the runner is loading its models";
+        (!app.engine.ready()).then(|| Problem::new(Reason::NotReady, why))
+    };
+    match app.draining().or_else(loading) {
         None => Ok(StatusCode::OK),
         Some(problem) => Err(problem_response(&problem)),
     }
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let RunnerState {
+        instance: _,
+        slots,
+        busy,
+        models,
+    } = app.state();
+    let text = app.metrics.text(Reading {
+        slots,
+        busy,
+        models: (models.into_iter())
+            .map(|model| (model.name, model.ready))
+            .collect(),
+        free_decode_bytes: app.decode_budget.free_bytes(),
+    });
+    ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], text)
 }

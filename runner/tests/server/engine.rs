@@ -1,21 +1,29 @@
 //! The engine's thread, with models that do what no real one can be brought to.
 
 use crate::harness::{
-    PATIENCE, Runner, caption, inline, problem, refusal, request, settings, until,
+    Lines, PATIENCE, Runner, caption, inline, problem, refusal, request, settings, until,
 };
 use crate::support::picture;
-use fovea_protocol::{Line, Reason};
+use fovea_protocol::{Line, Reason, Stage};
+use fovea_runner::engine::EngineError;
 use fovea_runner::models::{Answer, Item, Loaded, Loader, Model, ModelFault};
 use reqwest::StatusCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use tch::TchError;
+
+/// A picture in the queue says so.
+const QUEUED: Line = Line::Progress {
+    stage: Stage::Queued,
+};
 
 /// Asks a test what to do at every pass, and tells how large the pass is.
 struct Puppet {
     real: Box<dyn Model>,
     passes: Arc<Mutex<Vec<usize>>>,
     orders: mpsc::Receiver<Order>,
-    warm: std::cell::Cell<bool>,
+    /// Set once the warm-up is over.
+    armed: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Copy)]
@@ -31,7 +39,7 @@ impl Model for Puppet {
         items: &[Item],
         dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
-        if !self.warm.replace(true) {
+        if !self.armed.load(Ordering::SeqCst) {
             return self.real.run(items, dropped);
         }
         self.passes.lock().unwrap().push(items.len());
@@ -62,6 +70,8 @@ async fn puppet(slots: u32) -> (Runner, Strings) {
     let (orders, ordered) = mpsc::channel();
     let passes = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&passes);
+    let armed = Arc::new(AtomicBool::new(false));
+    let arm = Arc::clone(&armed);
     let mut settings = settings();
     settings.slots = slots;
     let runner = Runner::start_loading(settings, |loader| -> Loader {
@@ -71,7 +81,7 @@ async fn puppet(slots: u32) -> (Runner, Strings) {
                 real: model,
                 passes: told,
                 orders: ordered,
-                warm: std::cell::Cell::new(false),
+                armed,
             };
             Ok(Loaded {
                 model: Box::new(puppet),
@@ -81,6 +91,7 @@ async fn puppet(slots: u32) -> (Runner, Strings) {
     })
     .await;
     runner.until_ready().await;
+    arm.store(true, Ordering::SeqCst);
     (runner, Strings { orders, passes })
 }
 
@@ -136,15 +147,9 @@ async fn what_waits_while_the_device_is_busy_shares_the_next_pass_but_for_what_r
         responses.push(runner.post(asked).await);
     }
     // Each is in the queue when its answer says so.
-    let mut lines: Vec<_> = responses
-        .into_iter()
-        .map(crate::harness::Lines::new)
-        .collect();
+    let mut lines: Vec<_> = responses.into_iter().map(Lines::new).collect();
     for waiting in &mut lines[1..] {
-        let queued = Line::Progress {
-            stage: fovea_protocol::Stage::Queued,
-        };
-        while waiting.next().await.unwrap() != queued {}
+        while waiting.next().await.unwrap() != QUEUED {}
     }
     for _ in 0..3 {
         strings.order(Order::Run);
@@ -169,7 +174,7 @@ async fn what_nobody_waits_for_any_more_does_not_reach_the_device() {
     let told = problem(runner.last_line(&impatient).await);
     assert_eq!(told.reason, Reason::DeadlineExceeded);
     strings.order(Order::Run);
-    caption(&crate::harness::Lines::new(busy).last().await);
+    caption(&Lines::new(busy).last().await);
     runner.app.idle().await;
     assert_eq!(strings.passes(), [1]);
 }
@@ -193,4 +198,75 @@ async fn a_runner_that_loads_is_alive_but_not_ready() {
     assert_eq!(told.reason, Reason::NotReady);
     go.send(()).unwrap();
     runner.until_ready().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_runs_in_halves_and_later_ones_are_smaller() {
+    let (runner, strings) = puppet(8).await;
+    let asked = || request(inline(&picture("rgb.png")));
+    let first = runner.post(&asked()).await;
+    until(async || strings.passes() == [1]).await;
+    let mut lines = vec![Lines::new(first)];
+    for _ in 0..4 {
+        lines.push(Lines::new(runner.post(&asked()).await));
+    }
+    for waiting in &mut lines[1..] {
+        while waiting.next().await.unwrap() != QUEUED {}
+    }
+    strings.order(Order::Run);
+    strings.order(Order::Fail("CUDA out of memory. Tried to"));
+    for _ in 0..2 {
+        strings.order(Order::Run);
+    }
+    for waiting in lines {
+        caption(&waiting.last().await);
+    }
+    assert_eq!(strings.passes(), [1, 4, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_lost_device_is_told_and_ends_the_engine_and_readiness() {
+    let (runner, strings) = puppet(2).await;
+    let why = "CUDA error: an illegal memory access was encountered";
+    strings.order(Order::Fail(why));
+    let asked = request(inline(&picture("rgb.png")));
+    let told = problem(runner.last_line(&asked).await);
+    assert_eq!((told.reason, told.status), (Reason::DeviceLost, 503));
+    assert!(
+        told.retryable && told.detail.contains(why),
+        "{}",
+        told.detail
+    );
+    let refused = refusal(runner.get("/readyz").await).await;
+    assert_eq!(refused.reason, Reason::NotReady);
+    let ended = tokio::time::timeout(PATIENCE, runner.engine_ended).await;
+    let error = ended.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, EngineError::DeviceLost(_)), "{error}");
+}
+
+#[tokio::test]
+async fn metrics_tell_what_was_done_and_what_was_refused() {
+    let (runner, strings) = puppet(1).await;
+    let asked = request(inline(&picture("rgb.png")));
+    let running = runner.post(&asked).await;
+    until(async || strings.passes() == [1]).await;
+    let mut another = asked.clone();
+    another.job = "another".to_owned();
+    assert_eq!(
+        refusal(runner.post(&another).await).await.reason,
+        Reason::Busy
+    );
+    strings.order(Order::Run);
+    caption(&Lines::new(running).last().await);
+    let text = runner.get("/metrics").await.text().await.unwrap();
+    for line in [
+        r#"fovea_runner_attempts_total{model="golden",outcome="success"} 1"#,
+        r#"fovea_runner_refusals_total{reason="Busy"} 1"#,
+        r#"fovea_runner_stage_seconds_count{model="golden",stage="Preprocess"} 1"#,
+        r#"fovea_runner_queue_pictures{model="golden"} 0"#,
+        r#"fovea_runner_model_ready{model="golden"} 1"#,
+        "fovea_runner_slots 1",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
 }

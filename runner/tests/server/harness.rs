@@ -5,12 +5,14 @@ use fovea_protocol::{
     INFER_PATH, InferRequest, InferResult, Input, LEADER_PATH, LeaderRequest, Line, Parameters,
     Problem, Source, Task,
 };
-use fovea_runner::engine::{Engine, EngineConfig, Planned};
+use fovea_runner::engine::{Engine, EngineConfig, EngineError, MaxBatchSize, Planned};
+use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models::{self, Loader};
-use fovea_runner::server::{App, AppConfig, FetchLimits, router, serve};
+use fovea_runner::server::{App, AppConfig, FetchLimits, Listener, Tls, router, serve};
 use fovea_runner::weights::Placement;
 use reqwest::{Client, Response, StatusCode};
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -19,17 +21,20 @@ use tokio::sync::oneshot;
 /// No condition that a test waits for takes longer, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+const EIGHT: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+
 /// The settings of a test's runner: small bounds, so that tests can reach them.
 pub(crate) fn settings() -> AppConfig {
     AppConfig {
         slots: 2,
-        token: None,
+        tokens: None,
         fetch: FetchLimits {
             max_bytes: 100_000,
             silence: PATIENCE,
         },
         max_picture_pixels: 1_000_000,
         max_decode_bytes: 16 << 20,
+        preprocess_threads: 2,
     }
 }
 
@@ -38,6 +43,8 @@ pub(crate) struct Runner {
     pub(crate) app: Arc<App>,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
+    /// Told when the engine's thread ends.
+    pub(crate) engine_ended: oneshot::Receiver<Result<(), EngineError>>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -54,6 +61,16 @@ impl Runner {
         settings: AppConfig,
         change: impl FnOnce(Loader) -> Loader,
     ) -> Self {
+        Self::start_with(settings, MaxBatchSize::Fixed(EIGHT), None, change).await
+    }
+
+    /// As [`Runner::start_loading`], with everything to choose.
+    pub(crate) async fn start_with(
+        settings: AppConfig,
+        max_batch_size: MaxBatchSize,
+        tls: Option<Arc<Tls>>,
+        change: impl FnOnce(Loader) -> Loader,
+    ) -> Self {
         let (front, loader) = models::open(&support::checkpoint()).unwrap();
         let planned = Planned {
             name: "golden".to_owned(),
@@ -63,13 +80,24 @@ impl Runner {
         let config = EngineConfig {
             placement: Placement::CPU,
             threads: 1,
-            max_batch_size: 8,
+            max_batch_size,
+            max_batch_pixels: 1 << 20,
             queue_bound: 8,
+            watchdog_factor: 10.0,
+            watchdog_grace: PATIENCE,
+            load_deadline: PATIENCE,
+            on_expiry: |what| {
+                eprintln!("{what}");
+                std::process::abort();
+            },
         };
-        let (engine, _) = Engine::start(vec![planned], config).unwrap();
-        let app = App::new(engine, settings).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let metrics = Arc::new(Metrics::new(DeviceMemory::of_process()));
+        let (engine, engine_ended) =
+            Engine::start(vec![planned], config, Arc::clone(&metrics)).unwrap();
+        let app = App::new(engine, settings, metrics).unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let listener = Listener { tcp, tls };
         let (stop, stopped) = oneshot::channel();
         let (routes, served) = (router(Arc::clone(&app)), Arc::clone(&app));
         tokio::spawn(async move {
@@ -80,6 +108,7 @@ impl Runner {
             app,
             address,
             client: Client::new(),
+            engine_ended,
             _stop: stop,
         }
     }

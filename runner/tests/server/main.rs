@@ -16,3 +16,4 @@ mod harness;
 mod requests;
 mod shutdown;
 mod store;
+mod tls;

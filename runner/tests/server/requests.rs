@@ -4,8 +4,10 @@ use crate::harness::{Lines, Runner, caption, inline, problem, refusal, request, 
 use crate::store::Store;
 use crate::support::{expected, picture};
 use fovea_protocol::{InferRequest, Line, MAX_REQUEST_BYTES, Reason, RunnerState, Stage, Task};
+use fovea_runner::server::Tokens;
 use reqwest::StatusCode;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 fn golden_caption(file: &str) -> String {
     let pictures = expected().pictures;
@@ -136,7 +138,10 @@ async fn what_the_model_cannot_do_is_refused_before_work_begins() {
 #[tokio::test]
 async fn only_the_right_token_opens_and_health_needs_none() {
     let mut with_token = settings();
-    with_token.token = Some("right".to_owned());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    std::fs::write(&path, "right\n").unwrap();
+    with_token.tokens = Some(Arc::new(Tokens::open(&path).unwrap()));
     let runner = Runner::start(with_token).await;
     let url = format!("http://{}/v1/models", runner.address);
     for wrong in [

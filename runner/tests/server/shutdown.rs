@@ -95,7 +95,7 @@ async fn sigterm_lets_what_runs_finish_and_takes_nothing_new() {
 #[tokio::test]
 async fn a_start_that_cannot_be_ends_with_its_reason() {
     let cases: [(&[&str], &str); 3] = [
-        (&["--listen", "0.0.0.0:0"], "loopback"),
+        (&["--listen", "0.0.0.0:0"], "--tls-cert"),
         (
             &["--model", "other=/nonexistent"],
             "/nonexistent/config.json",

@@ -1,0 +1,236 @@
+//! The thread that owns the device: loads, warms up, and runs batch after batch.
+
+use super::pass::{self, Fault, Halved, Outcome};
+use super::warm_up::{self, WarmUp};
+use super::watchdog::Watchdog;
+use super::{Done, EngineConfig, EngineError, Order, Residency, Served, Work};
+use crate::batcher::{BatchLimits, Batcher};
+use crate::metrics::Metrics;
+use crate::models::{Item, Loaded, Loader, Model, ModelError, ModelFront};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What the thread has; it lives on that thread alone once it runs.
+pub(super) struct DeviceThread {
+    config: EngineConfig,
+    metrics: Arc<Metrics>,
+    watchdog: Watchdog,
+    residents: Vec<Option<Resident>>,
+}
+
+/// A model on the device.
+struct Resident {
+    model: Box<dyn Model>,
+    front: Arc<ModelFront>,
+    limits: BatchLimits,
+    /// What one picture took in the warm-up.
+    warm_pass: Duration,
+}
+
+impl DeviceThread {
+    pub(super) fn new(config: EngineConfig, metrics: Arc<Metrics>, watchdog: Watchdog) -> Self {
+        Self {
+            config,
+            metrics,
+            watchdog,
+            residents: Vec::new(),
+        }
+    }
+
+    /// Loads `first`, of which every one must load, then does as ordered until no more orders can
+    /// come or the device is lost.
+    pub(super) fn run(
+        mut self,
+        first: Vec<(Arc<Served>, Loader)>,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> Result<(), EngineError> {
+        tch::set_num_threads(i32::try_from(self.config.threads).unwrap_or(i32::MAX));
+        let _no_grad = tch::no_grad_guard();
+        for (served, loader) in first {
+            self.load(&served, loader)
+                .map_err(|source| EngineError::Model {
+                    name: served.name.clone(),
+                    source,
+                })?;
+        }
+        let mut batcher = Batcher::default();
+        loop {
+            if batcher.is_empty() {
+                match orders.blocking_recv() {
+                    Some(order) => self.take(order, &mut batcher),
+                    None => return Ok(()),
+                }
+            }
+            while batcher.len() < self.config.queue_bound {
+                let Ok(order) = orders.try_recv() else { break };
+                self.take(order, &mut batcher);
+            }
+            if let Some(batch) = batcher.next_batch(|model| self.limits(model)) {
+                self.run_batch(batch)?;
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order, batcher: &mut Batcher<Work>) {
+        match order {
+            Order::Run(work) => batcher.push(*work),
+            // Told to whoever asks for the model's state.
+            Order::Load(served, loader) => drop(self.load(&served, loader)),
+        }
+    }
+
+    fn resident(&self, index: usize) -> Option<&Resident> {
+        self.residents.get(index)?.as_ref()
+    }
+
+    fn limits(&self, index: usize) -> BatchLimits {
+        let one = BatchLimits {
+            pictures: 1,
+            pixels: 0,
+        };
+        self.resident(index).map_or(one, |resident| resident.limits)
+    }
+
+    /// Loads and warms up; the outcome is also told to requests.
+    fn load(&mut self, served: &Served, loader: Loader) -> Result<(), ModelError> {
+        let begun = Instant::now();
+        if self.residents.len() <= served.index {
+            self.residents.resize_with(served.index + 1, || None);
+        }
+        // What it replaces makes room first.
+        self.residents[served.index] = None;
+        let EngineConfig {
+            placement,
+            max_batch_size,
+            max_batch_pixels,
+            load_deadline,
+            ..
+        } = self.config;
+        let what = format!("loading the model {}", served.name);
+        let outcome = (self.watchdog).bounded(load_deadline, &what, || -> Result<_, ModelError> {
+            let Loaded { model, revision } = loader(placement)?;
+            let warm = warm_up::run(
+                model.as_ref(),
+                &served.front,
+                max_batch_size,
+                max_batch_pixels,
+            )
+            .map_err(ModelError::WarmUp)?;
+            Ok((model, revision, warm))
+        });
+        match outcome {
+            Ok((model, revision, WarmUp { pass, pictures })) => {
+                tracing::info!(
+                    model = served.name,
+                    revision,
+                    took = ?begun.elapsed(),
+                    pass = ?pass,
+                    max_batch_size = pictures,
+                    "model ready"
+                );
+                self.residents[served.index] = Some(Resident {
+                    model,
+                    front: Arc::clone(&served.front),
+                    limits: BatchLimits {
+                        pictures,
+                        pixels: max_batch_pixels,
+                    },
+                    warm_pass: pass,
+                });
+                served.set(Residency::Ready { revision });
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(model = served.name, %error, "model not loaded");
+                let why = error.to_string();
+                served.set(Residency::Failed { why });
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs a batch and answers its requests; an error where the device is lost.
+    fn run_batch(&mut self, batch: Vec<Work>) -> Result<(), EngineError> {
+        let Some(served) = batch.first().map(|work| Arc::clone(&work.model)) else {
+            return Ok(());
+        };
+        let Some(resident) = self.residents.get(served.index).and_then(Option::as_ref) else {
+            for work in batch {
+                let _ = work.reply.send(Err(super::gone()));
+            }
+            return Ok(());
+        };
+        let mut items = Vec::with_capacity(batch.len());
+        let mut waiting = Vec::with_capacity(batch.len());
+        for work in batch {
+            let Work {
+                item,
+                cancel,
+                started,
+                reply,
+                hold,
+                ticket,
+                model: _,
+                key: _,
+                exclusive: _,
+            } = work;
+            drop(ticket);
+            // The request may have gone since.
+            let _ = started.send(());
+            items.push(item);
+            waiting.push((cancel, reply, hold));
+        }
+        let begun = Instant::now();
+        let dropped = |row: usize| waiting[row].0.is_cancelled();
+        let Halved { outcomes, fitting } =
+            pass::run_halving(&items, &dropped, &|items, dropped| {
+                self.metrics.batch(&served.name, items.len());
+                let what = format!("a pass of {} pictures by {}", items.len(), served.name);
+                (self.watchdog).bounded(self.bound(resident, items), &what, || {
+                    pass::run_once(resident.model.as_ref(), items, dropped)
+                })
+            });
+        let took = begun.elapsed();
+
+        let mut lost = None;
+        for ((_, reply, hold), Outcome { answer, batch_size }) in waiting.into_iter().zip(outcomes)
+        {
+            if let Err(Fault::DeviceLost(why)) = &answer {
+                lost = Some(why.clone());
+            }
+            // The slot is free before the request can be told that it is over.
+            drop(hold);
+            let done = answer.map(|answer| Done {
+                answer,
+                took,
+                batch_size,
+            });
+            let _ = reply.send(done.map_err(Into::into));
+        }
+        if let Some(pictures) = fitting {
+            self.lower(&served, pictures);
+        }
+        lost.map_or(Ok(()), |why| Err(EngineError::DeviceLost(why)))
+    }
+
+    /// How long a pass over `items` may take.
+    fn bound(&self, resident: &Resident, items: &[Item]) -> Duration {
+        let work: f64 = (items.iter())
+            .map(|item| resident.front.relative_work(item))
+            .sum();
+        let usual = resident.warm_pass.as_secs_f64() * work;
+        let bound = Duration::try_from_secs_f64(usual * self.config.watchdog_factor);
+        (bound.unwrap_or(Duration::MAX)).saturating_add(self.config.watchdog_grace)
+    }
+
+    /// Takes no more pictures at once than there is memory for.
+    fn lower(&mut self, served: &Served, pictures: usize) {
+        if let Some(Some(resident)) = self.residents.get_mut(served.index)
+            && pictures < resident.limits.pictures
+        {
+            tracing::warn!(model = served.name, pictures, "smaller batches from now on");
+            resident.limits.pictures = pictures;
+        }
+    }
+}

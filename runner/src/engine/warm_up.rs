@@ -1,0 +1,134 @@
+//! The first passes of a model: libtorch sets up its threads and caches in them, and they tell how
+//! long a pass takes and how many pictures are worth having in one.
+
+use crate::image::PixelValues;
+use crate::models::{Item, Model, ModelFault, ModelFront};
+use fovea_protocol::Parameters;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// The largest batch that `auto` tries.
+const MOST_PICTURES: usize = 256;
+
+/// A batch of twice the pictures must do so many times as many a second to be worth its wait.
+const LEAST_GAIN: f64 = 1.05;
+
+/// Passes that are timed for each size; the fastest counts.
+const TIMED_PASSES: usize = 2;
+
+/// How many pictures may share a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxBatchSize {
+    /// So many.
+    Fixed(NonZeroUsize),
+    /// As many as the warm-up finds worth it.
+    Auto,
+}
+
+impl FromStr for MaxBatchSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            number => (number.parse().map(Self::Fixed))
+                .map_err(|_| "write a number from 1, or auto".to_owned()),
+        }
+    }
+}
+
+/// What the warm-up found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WarmUp {
+    /// How long a pass over one blank picture took.
+    pub(super) pass: Duration,
+    /// Most pictures in one pass.
+    pub(super) pictures: usize,
+}
+
+/// Runs blank pictures. `max_pixels` bounds a pass as it does later.
+pub(super) fn run(
+    model: &dyn Model,
+    front: &ModelFront,
+    max_batch_size: MaxBatchSize,
+    max_pixels: u64,
+) -> Result<WarmUp, ModelFault> {
+    let ask = (front.head.ask(&Parameters::default()))
+        .map_err(|problem| ModelFault::Answer(problem.detail))?;
+    let pixels = PixelValues::blank(front.preprocessor.warm_up_size());
+    let [_, height, width] = pixels.shape();
+    let item = Item { pixels, ask };
+    let pass = |pictures: usize| {
+        let items = vec![item.clone(); pictures];
+        let begun = Instant::now();
+        model.run(&items, &|_| false).map(|_| begun.elapsed())
+    };
+    let timed = |pictures: usize| -> Result<Duration, ModelFault> {
+        (0..TIMED_PASSES).try_fold(Duration::MAX, |best, _| Ok(best.min(pass(pictures)?)))
+    };
+    // The first pass sets up, and is not typical.
+    pass(1)?;
+    let alone = timed(1)?;
+    let pictures = match max_batch_size {
+        MaxBatchSize::Fixed(pictures) => pictures.get(),
+        MaxBatchSize::Auto => {
+            let fits =
+                |pictures: usize| pictures as u64 * (height * width).unsigned_abs() <= max_pixels;
+            // What fails, for want of memory say, is not worth having.
+            worth_having(1.0 / alone.as_secs_f64(), |pictures| {
+                (fits(pictures).then(|| timed(pictures).ok()).flatten())
+                    .map(|took| usize_to_f64(pictures) / took.as_secs_f64())
+            })
+        }
+    };
+    Ok(WarmUp {
+        pass: alone,
+        pictures,
+    })
+}
+
+/// The largest batch, doubling from one, up to which every doubling brings [`LEAST_GAIN`].
+/// `alone`: pictures a second one by one; `rate`: in batches of so many, if they run at all.
+fn worth_having(alone: f64, mut rate: impl FnMut(usize) -> Option<f64>) -> usize {
+    let (mut best, mut pictures) = (alone, 1);
+    while pictures < MOST_PICTURES {
+        match rate(pictures * 2) {
+            Some(rate) if rate > best * LEAST_GAIN => {
+                best = rate;
+                pictures *= 2;
+            }
+            _ => break,
+        }
+    }
+    pictures
+}
+
+#[expect(clippy::cast_precision_loss, reason = "at most 256")]
+fn usize_to_f64(pictures: usize) -> f64 {
+    pictures as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_grows_only_while_it_gains() {
+        let saturating = |pictures: usize| Some(usize_to_f64(pictures.min(8)));
+        assert_eq!(worth_having(1.0, saturating), 8);
+        assert_eq!(worth_having(1.0, |_| Some(1.05)), 1);
+        assert_eq!(worth_having(1.0, |n| Some(usize_to_f64(n))), MOST_PICTURES);
+        let no_room_for_four = |pictures| (pictures < 4).then_some(usize_to_f64(pictures));
+        assert_eq!(worth_having(1.0, no_room_for_four), 2);
+    }
+
+    #[test]
+    fn a_size_is_a_number_or_auto() {
+        assert_eq!("auto".parse(), Ok(MaxBatchSize::Auto));
+        let eight = MaxBatchSize::Fixed(NonZeroUsize::new(8).unwrap());
+        assert_eq!("8".parse(), Ok(eight));
+        assert!("0".parse::<MaxBatchSize>().is_err());
+        assert!("many".parse::<MaxBatchSize>().is_err());
+    }
+}

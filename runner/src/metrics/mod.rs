@@ -1,0 +1,260 @@
+//! What `/metrics` tells, in the `OpenMetrics` text format. Names begin with `fovea_runner_`; labels
+//! are models by the pool's names, stages and outcomes, so their number is bounded.
+
+mod memory;
+
+pub use memory::DeviceMemory;
+
+use fovea_protocol::Reason;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Duration;
+
+/// Content type of the answer to `GET /metrics`.
+pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A stage of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum MeasuredStage {
+    /// From the request to the picture's last byte.
+    Fetch,
+    /// Waiting for memory and a thread, decoding, resizing, normalising.
+    Preprocess,
+    /// Waiting for the device.
+    Queue,
+    /// On the device.
+    Infer,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    model: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    model: String,
+    stage: MeasuredStage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    model: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: String,
+}
+
+/// What is true at the moment of asking.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Requests taken at once.
+    pub slots: u32,
+    /// Of these, busy.
+    pub busy: u32,
+    /// Every model, and whether it is ready.
+    pub models: Vec<(String, bool)>,
+    /// Memory for decoding that is not taken.
+    pub free_decode_bytes: u64,
+}
+
+/// Every metric of the runner.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    attempts: Family<OutcomeLabels, Counter>,
+    refusals: Family<ReasonLabels, Counter>,
+    stages: Family<StageLabels, Histogram, fn() -> Histogram>,
+    batches: Family<ModelLabels, Histogram, fn() -> Histogram>,
+    waiting: Family<ModelLabels, Gauge>,
+    ready: Family<ModelLabels, Gauge>,
+    slots: Gauge,
+    busy: Gauge,
+    free_decode_bytes: Gauge,
+    memory: DeviceMemory,
+}
+
+/// A picture that waits for the device, counted while this is alive.
+#[derive(Debug)]
+pub struct QueueTicket(Gauge);
+
+impl Drop for QueueTicket {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// All at zero. `memory`: where the device's is read.
+    pub fn new(memory: DeviceMemory) -> Self {
+        // 1 ms to 65 s; 1 to 256 pictures.
+        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
+        let pictures: fn() -> Histogram = || Histogram::new(exponential_buckets(1.0, 2.0, 9));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("fovea_runner"),
+            attempts: Family::default(),
+            refusals: Family::default(),
+            stages: Family::new_with_constructor(seconds),
+            batches: Family::new_with_constructor(pictures),
+            waiting: Family::default(),
+            ready: Family::default(),
+            slots: Gauge::default(),
+            busy: Gauge::default(),
+            free_decode_bytes: Gauge::default(),
+            memory,
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "attempts",
+            "Attempts that have ended, by model and outcome: success, or the problem's reason",
+            self.attempts.clone(),
+        );
+        registry.register(
+            "refusals",
+            "Requests that were refused before any work began, by the problem's reason",
+            self.refusals.clone(),
+        );
+        registry.register_with_unit(
+            "stage",
+            "How long the stages of attempts took",
+            Unit::Seconds,
+            self.stages.clone(),
+        );
+        registry.register("batch_pictures", "Pictures in a pass", self.batches.clone());
+        registry.register(
+            "queue_pictures",
+            "Pictures that wait for the device",
+            self.waiting.clone(),
+        );
+        registry.register(
+            "model_ready",
+            "Whether a model is resident and warm",
+            self.ready.clone(),
+        );
+        registry.register("slots", "Requests taken at once", self.slots.clone());
+        registry.register("slots_busy", "Slots that are taken", self.busy.clone());
+        registry.register_with_unit(
+            "decode_free",
+            "Memory for decoding that is not taken",
+            Unit::Bytes,
+            self.free_decode_bytes.clone(),
+        );
+        self.memory.register(registry);
+    }
+
+    /// An attempt has ended, with a result or for a reason.
+    pub fn attempt(&self, model: &str, failure: Option<Reason>) {
+        let labels = OutcomeLabels {
+            model: model.to_owned(),
+            outcome: failure.map_or("success".to_owned(), |reason| format!("{reason:?}")),
+        };
+        self.attempts.get_or_create(&labels).inc();
+    }
+
+    /// A request was refused before any work began.
+    pub fn refusal(&self, reason: Reason) {
+        let reason = format!("{reason:?}");
+        self.refusals.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// A stage of an attempt has ended.
+    pub fn stage(&self, model: &str, stage: MeasuredStage, took: Duration) {
+        let model = model.to_owned();
+        self.stages
+            .get_or_create(&StageLabels { model, stage })
+            .observe(took.as_secs_f64());
+    }
+
+    /// A pass begins.
+    #[expect(clippy::cast_precision_loss, reason = "at most some hundreds")]
+    pub fn batch(&self, model: &str, pictures: usize) {
+        let model = model.to_owned();
+        self.batches
+            .get_or_create(&ModelLabels { model })
+            .observe(pictures as f64);
+    }
+
+    /// A picture waits for the device as long as this lives.
+    pub fn queue(&self, model: &str) -> QueueTicket {
+        let model = model.to_owned();
+        let gauge = self.waiting.get_or_create_owned(&ModelLabels { model });
+        gauge.inc();
+        QueueTicket(gauge)
+    }
+
+    /// All of it as text, with what is true now.
+    pub fn text(&self, reading: Reading) -> String {
+        let Reading {
+            slots,
+            busy,
+            models,
+            free_decode_bytes,
+        } = reading;
+        self.slots.set(i64::from(slots));
+        self.busy.set(i64::from(busy));
+        self.free_decode_bytes
+            .set(i64::try_from(free_decode_bytes).unwrap_or(i64::MAX));
+        for (model, ready) in models {
+            let ready = i64::from(ready);
+            self.ready.get_or_create(&ModelLabels { model }).set(ready);
+        }
+        self.memory.read();
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_under_the_names_that_dashboards_use() {
+        let metrics = Metrics::new(DeviceMemory::of_process());
+        metrics.attempt("blip", None);
+        metrics.attempt("blip", Some(Reason::InvalidPicture));
+        metrics.refusal(Reason::Busy);
+        metrics.stage("blip", MeasuredStage::Infer, Duration::from_millis(3));
+        metrics.batch("blip", 4);
+        let ticket = metrics.queue("blip");
+        let reading = Reading {
+            slots: 4,
+            busy: 1,
+            models: vec![("blip".to_owned(), true)],
+            free_decode_bytes: 7,
+        };
+        let text = metrics.text(reading.clone());
+        for line in [
+            r#"fovea_runner_attempts_total{model="blip",outcome="success"} 1"#,
+            r#"fovea_runner_attempts_total{model="blip",outcome="InvalidPicture"} 1"#,
+            r#"fovea_runner_refusals_total{reason="Busy"} 1"#,
+            r#"fovea_runner_stage_seconds_count{model="blip",stage="Infer"} 1"#,
+            r#"fovea_runner_batch_pictures_bucket{le="4.0",model="blip"} 1"#,
+            r#"fovea_runner_queue_pictures{model="blip"} 1"#,
+            r#"fovea_runner_model_ready{model="blip"} 1"#,
+            "fovea_runner_slots 4",
+            "fovea_runner_slots_busy 1",
+            "fovea_runner_decode_free_bytes 7",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("fovea_runner_memory_used_bytes 0"), "{text}");
+        drop(ticket);
+        let text = metrics.text(reading);
+        assert!(text.contains(r#"fovea_runner_queue_pictures{model="blip"} 0"#));
+    }
+}

@@ -1,0 +1,121 @@
+//! HTTPS: the serving certificate, read again where its files have changed.
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio_rustls::TlsAcceptor;
+
+/// Why there is no certificate to serve with.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file holds no PEM of what it is to hold.
+    #[error("{path} is not what --tls-cert and --tls-key take, PEM files: {source}")]
+    Pem {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// Certificate and key are of no use together.
+    #[error("the certificate in {cert} and the key in {key} cannot be served: {source}")]
+    Unusable {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+/// The certificate and its key.
+#[derive(Debug)]
+pub struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
+    served: RwLock<Served>,
+}
+
+/// What is served, and the files' contents that it was made of.
+#[derive(Debug, Clone)]
+struct Served {
+    files: (Vec<u8>, Vec<u8>),
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Reads a certificate chain and its key, both PEM.
+    pub fn open(cert: &Path, key: &Path) -> Result<Self, TlsError> {
+        Ok(Self {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            served: RwLock::new(load(cert, key, read(cert, key)?)?),
+        })
+    }
+
+    /// Reads the files again. New connections get the new certificate; where it is of no use the
+    /// old one is kept.
+    pub fn refresh(&self) -> Result<(), TlsError> {
+        let files = read(&self.cert, &self.key)?;
+        if files != self.served().files {
+            let served = load(&self.cert, &self.key, files)?;
+            *(self.served.write()).unwrap_or_else(PoisonError::into_inner) = served;
+            tracing::info!(cert = %self.cert.display(), "serving a new certificate");
+        }
+        Ok(())
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.served().config.into()
+    }
+
+    fn served(&self) -> Served {
+        let served = self.served.read();
+        served.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn read(cert: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), TlsError> {
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| TlsError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    Ok((read(cert)?, read(key)?))
+}
+
+fn load(cert: &Path, key: &Path, files: (Vec<u8>, Vec<u8>)) -> Result<Served, TlsError> {
+    let pem = |path: &Path| {
+        let path = path.to_owned();
+        |source| TlsError::Pem { path, source }
+    };
+    let chain = CertificateDer::pem_slice_iter(&files.0)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(pem(cert))?;
+    let private_key = PrivateKeyDer::from_pem_slice(&files.1).map_err(pem(key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| (builder.with_no_client_auth()).with_single_cert(chain, private_key))
+        .map_err(|source| TlsError::Unusable {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+            source,
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Served {
+        files,
+        config: Arc::new(config),
+    })
+}
