@@ -13,6 +13,7 @@ mod support;
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 use fovea_runner::image::{PixelValues, Preprocessor};
+use fovea_runner::models::Family;
 use fovea_runner::models::blip::{Blip, CaptionAsk, TextConfig};
 use fovea_runner::tasks::CaptionTokenizer;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ fn main() -> anyhow::Result<()> {
 
     let captioner = Captioner {
         model,
-        preprocessor: Preprocessor::open(&folder)?,
+        preprocessor: Preprocessor::open(&folder, Family::Blip)?,
         tokenizer: CaptionTokenizer::open(&folder)?,
         text_config: support::config(&folder).text_config,
     };

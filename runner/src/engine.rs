@@ -198,7 +198,7 @@ fn warm_up(model: &dyn Model, front: &ModelFront) -> Result<(), TchError> {
     let Ok(ask) = front.head.ask(&Parameters::default()) else {
         return Ok(());
     };
-    let pixels = PixelValues::blank(front.preprocessor.size());
+    let pixels = PixelValues::blank(front.preprocessor.warm_up_size());
     model.run(&[Item { pixels, ask }], &|_| false).map(|_| ())
 }
 

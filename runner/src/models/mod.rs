@@ -15,6 +15,19 @@ use tch::{Device, TchError};
 /// The `model_type`s that this build knows.
 pub const FAMILIES: [&str; 1] = ["blip"];
 
+/// A model family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Captioning.
+    Blip,
+    /// Classification by a vision transformer.
+    Vit,
+    /// Classification by a residual network.
+    ResNet,
+    /// Object detection.
+    Detr,
+}
+
 /// One picture of a batch and what is asked about it.
 #[derive(Clone, Debug)]
 pub struct Item {
@@ -118,7 +131,7 @@ pub struct Loaded {
 /// Reads all of a checkpoint's folder but its weights.
 pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     #[derive(Deserialize)]
-    struct Family {
+    struct ModelType {
         #[serde(default)]
         model_type: String,
     }
@@ -127,7 +140,7 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
         path: path.clone(),
         source,
     })?;
-    let Family { model_type } = parse(&text, &path)?;
+    let ModelType { model_type } = parse(&text, &path)?;
     match model_type.as_str() {
         "blip" => blip::open(dir, &text, &path),
         _ => Err(ModelError::UnknownFamily { path, model_type }),

@@ -2,6 +2,7 @@
 
 use crate::support::{checkpoint, expected, picture};
 use fovea_runner::image::{Preprocessor, inspect};
+use fovea_runner::models::Family;
 
 const MAX_BYTES: u64 = 16 << 20;
 
@@ -12,7 +13,7 @@ fn read(preprocessor: &Preprocessor, bytes: &[u8]) -> bool {
 
 #[test]
 fn flipped_bits_and_cut_ends_are_survived() {
-    let preprocessor = Preprocessor::open(&checkpoint()).unwrap();
+    let preprocessor = Preprocessor::open(&checkpoint(), Family::Blip).unwrap();
     let (mut read_anyway, mut refused) = (0, 0);
     for golden in expected().pictures {
         let whole = picture(&golden.file);

@@ -4,6 +4,7 @@ use crate::support::{
     blip, checkpoint, config, expected, expected_tensor, largest_difference, picture,
 };
 use fovea_runner::image::Preprocessor;
+use fovea_runner::models::Family;
 use fovea_runner::models::blip::CaptionAsk;
 use fovea_runner::tasks::CaptionTokenizer;
 use tch::{Kind, Tensor};
@@ -13,7 +14,7 @@ const TOLERANCE: f64 = 1e-4;
 
 /// Our own pixel values of every golden picture, `[pictures, 3, height, width]`.
 fn pixel_values() -> Tensor {
-    let preprocessor = Preprocessor::open(&checkpoint()).unwrap();
+    let preprocessor = Preprocessor::open(&checkpoint(), Family::Blip).unwrap();
     let rows: Vec<Tensor> = (expected().pictures.iter())
         .map(|golden| {
             let pixels = preprocessor.run(&picture(&golden.file), 1 << 30).unwrap();
