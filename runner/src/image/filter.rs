@@ -1,6 +1,7 @@
 //! Pillow's resampling filters, and what of the input each output pixel is made of.
 
 use std::f64::consts::PI;
+use std::ops::Range;
 
 /// Fractional bits of a coefficient: Pillow's `PRECISION_BITS`.
 pub(super) const PRECISION_BITS: u32 = 32 - 8 - 2;
@@ -84,41 +85,107 @@ pub(super) struct Taps {
     pub(super) coefficients: Vec<i32>,
 }
 
-/// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`, for one direction.
+/// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`, for one direction and those output
+/// pixels that are wanted.
+pub(super) fn taps(from: u32, to: u32, resample: Resample, wanted: Range<u32>) -> Vec<Taps> {
+    if resample == Resample::Nearest {
+        return nearest(from, to, wanted);
+    }
+    let filter = Filter::new(from, to, resample);
+    wanted.map(|at| filter.taps(at)).collect()
+}
+
+/// Which input pixels the output pixels that are `wanted` are made of.
+pub(super) fn reach(from: u32, to: u32, resample: Resample, wanted: Range<u32>) -> Range<u32> {
+    if wanted.is_empty() {
+        return 0..0;
+    }
+    let filter = Filter::new(from, to, resample);
+    let (first, last) = (filter.reach(wanted.start), filter.reach(wanted.end - 1));
+    // Of what Nearest reaches, the half pixel around its centre is more than enough.
+    first.start.saturating_sub(1)..(last.end + 1).min(from)
+}
+
+/// A filter at one scale.
+struct Filter {
+    resample: Resample,
+    from: u32,
+    scale: f64,
+    /// By how much it is wider than when nothing shrinks.
+    stretch: f64,
+    support: f64,
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "Pillow truncates here, too; sides and coefficients are in range"
 )]
-pub(super) fn taps(from: u32, to: u32, resample: Resample) -> Vec<Taps> {
-    let scale = f64::from(from) / f64::from(to);
-    let filter_scale = scale.max(1.0);
-    let support = resample.support() * filter_scale;
-    (0..to)
-        .map(|at| {
-            let center = (f64::from(at) + 0.5) * scale;
-            if resample == Resample::Nearest {
-                let start = (center as usize).min(from as usize - 1);
-                return Taps {
-                    start,
-                    coefficients: vec![1 << PRECISION_BITS],
-                };
-            }
-            let start = (center - support + 0.5).max(0.0) as u32;
-            let end = ((center + support + 0.5) as u32).min(from);
-            let weights: Vec<f64> = (start..end)
-                .map(|x| resample.weight((f64::from(x) - center + 0.5) / filter_scale))
-                .collect();
-            let sum: f64 = weights.iter().sum();
-            let unit = f64::from(1 << PRECISION_BITS);
-            let coefficients = (weights.iter())
-                .map(|weight| if sum == 0.0 { *weight } else { weight / sum })
-                .map(|weight| (weight * unit).round() as i32)
-                .collect();
-            Taps {
-                start: start as usize,
-                coefficients,
-            }
-        })
-        .collect()
+impl Filter {
+    fn new(from: u32, to: u32, resample: Resample) -> Self {
+        let scale = f64::from(from) / f64::from(to);
+        let stretch = scale.max(1.0);
+        Self {
+            resample,
+            from,
+            scale,
+            stretch,
+            support: resample.support() * stretch,
+        }
+    }
+
+    fn center(&self, at: u32) -> f64 {
+        (f64::from(at) + 0.5) * self.scale
+    }
+
+    fn reach(&self, at: u32) -> Range<u32> {
+        let center = self.center(at);
+        let start = (center - self.support + 0.5).max(0.0) as u32;
+        let end = ((center + self.support + 0.5) as u32).min(self.from);
+        start..end
+    }
+
+    fn taps(&self, at: u32) -> Taps {
+        let center = self.center(at);
+        let reach = self.reach(at);
+        let start = reach.start as usize;
+        let weights: Vec<f64> = reach
+            .map(|x| {
+                let distance = f64::from(x) - center + 0.5;
+                self.resample.weight(distance / self.stretch)
+            })
+            .collect();
+        let sum: f64 = weights.iter().sum();
+        let unit = f64::from(1 << PRECISION_BITS);
+        let coefficients = (weights.iter())
+            .map(|weight| if sum == 0.0 { *weight } else { weight / sum })
+            .map(|weight| (weight * unit).round() as i32)
+            .collect();
+        Taps {
+            start,
+            coefficients,
+        }
+    }
+}
+
+/// Pillow's `ImagingScaleAffine`, which adds up its way along the side.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "Pillow truncates here, too; positions are in range"
+)]
+fn nearest(from: u32, to: u32, wanted: Range<u32>) -> Vec<Taps> {
+    let step = f64::from(from) / f64::from(to);
+    let mut position = 0.5 * step;
+    let mut taps = Vec::with_capacity(wanted.len());
+    for at in 0..wanted.end {
+        if wanted.contains(&at) {
+            taps.push(Taps {
+                start: (position as usize).min(from as usize - 1),
+                coefficients: vec![1 << PRECISION_BITS],
+            });
+        }
+        position += step;
+    }
+    taps
 }

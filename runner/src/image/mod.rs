@@ -1,14 +1,20 @@
 //! From a file's bytes to a model's input: decode, resize, normalise.
 
+mod config;
 mod decode;
 mod filter;
+mod geometry;
 mod jpeg;
 mod normalize;
+mod pixel_values;
 mod preprocess;
+mod processor;
 mod resize;
 
 pub use decode::{Header, MAX_PIXELS, decode, inspect};
-pub use preprocess::{PixelValues, Preprocessor, PreprocessorError};
+pub use geometry::OutputSize;
+pub use pixel_values::PixelValues;
+pub use preprocess::{Preprocessor, PreprocessorError};
 
 use image::ImageError;
 
@@ -27,6 +33,14 @@ pub enum PictureError {
     /// The file is damaged, or of a kind that is not read.
     #[error("the picture cannot be decoded: {0}")]
     Undecodable(ImageError),
+    /// Of one side nothing is left once the other is scaled to the model's size.
+    #[error("{width} x {height} pixels are too long and thin for this model; crop the picture")]
+    TooThin {
+        /// In pixels.
+        width: u32,
+        /// In pixels.
+        height: u32,
+    },
     /// More pixels than are allowed.
     #[error("{width} x {height} pixels are more than the {max_pixels} allowed; scale it down")]
     TooManyPixels {

@@ -1,19 +1,13 @@
-//! `preprocessor_config.json`: what a model wants done to a picture.
+//! From a file's bytes to a model's input, as the model's `preprocessor_config.json` asks for it.
 
+use super::config::{self, Steps};
 use super::filter::Resample;
+use super::geometry::{OutputSize, Resizing, Span};
 use super::normalize::LevelTable;
-use super::resize::{resize, working_bytes};
-use super::{PictureError, decode};
-use serde::Deserialize;
+use super::resize::{Window, resize, working_bytes};
+use super::{PictureError, PixelValues, decode};
+use crate::models::Family;
 use std::path::{Path, PathBuf};
-
-/// CLIP's channel means, BLIP's default.
-const IMAGE_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-/// CLIP's channel standard deviations, BLIP's default.
-const IMAGE_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
-
-/// The longest side that a picture may be resized to, in pixels.
-const MAX_SIDE: u32 = 4096;
 
 /// Why a model's preprocessing cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +28,7 @@ pub enum PreprocessorError {
         /// Why.
         source: serde_json::Error,
     },
-    /// The file asks for what this build does not do.
+    /// The file asks for what this build does not do, or does not say enough.
     #[error("{path}: {why}")]
     Unsupported {
         /// Which file.
@@ -44,217 +38,154 @@ pub enum PreprocessorError {
     },
 }
 
-/// The file; absent keys are those of transformers' `BlipImageProcessor`.
-#[derive(Debug, Deserialize)]
-#[serde(default)]
-struct PreprocessorConfig {
-    do_resize: bool,
-    size: Size,
-    resample: Resample,
-    do_rescale: bool,
-    rescale_factor: f64,
-    do_normalize: bool,
-    image_mean: [f32; 3],
-    image_std: [f32; 3],
-    do_center_crop: Option<bool>,
-    do_pad: Option<bool>,
-}
-
-impl Default for PreprocessorConfig {
-    fn default() -> Self {
-        Self {
-            do_resize: true,
-            size: Size::Square(384),
-            resample: Resample::Bicubic,
-            do_rescale: true,
-            rescale_factor: 1.0 / 255.0,
-            do_normalize: true,
-            image_mean: IMAGE_MEAN,
-            image_std: IMAGE_STD,
-            do_center_crop: None,
-            do_pad: None,
-        }
-    }
-}
-
-/// `{"height", "width"}`, or one number in older files.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(untagged)]
-enum Size {
-    Square(u32),
-    Exact { height: u32, width: u32 },
-}
-
 /// From a file's bytes to a model's input.
 #[derive(Clone, Debug)]
 pub struct Preprocessor {
-    height: u32,
-    width: u32,
-    resample: Resample,
+    resize: Option<(Resizing, Resample)>,
+    crop: Option<(u32, u32)>,
     levels: LevelTable,
+    size: OutputSize,
 }
 
 impl Preprocessor {
-    /// Reads `preprocessor_config.json` in a checkpoint's folder.
-    pub fn open(dir: &Path, _family: crate::models::Family) -> Result<Self, PreprocessorError> {
-        let path = dir.join("preprocessor_config.json");
-        let text = std::fs::read_to_string(&path).map_err(|source| PreprocessorError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        Self::parse(&text, &path)
+    /// Reads `preprocessor_config.json` in the folder of a checkpoint of `family`, or
+    /// `processor_config.json` where that has an `image_processor`, which transformers prefers.
+    pub fn open(dir: &Path, family: Family) -> Result<Self, PreprocessorError> {
+        let (text, path) = config::read(dir)?;
+        Self::parse(&text, &path, Some(family))
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, PreprocessorError> {
-        let PreprocessorConfig {
-            do_resize,
+    /// Reads `text`, which is that of `preprocessor_config.json`; errors name `path`. Without a
+    /// family, and where `text` names no image processor either, it must say everything itself
+    /// but `rescale_factor` (1/255), `do_center_crop` and `do_pad` (neither is done).
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        family: Option<Family>,
+    ) -> Result<Self, PreprocessorError> {
+        let Steps {
             size,
-            resample,
-            do_rescale,
-            rescale_factor,
-            do_normalize,
-            image_mean,
-            image_std,
-            do_center_crop,
-            do_pad,
-        } = serde_json::from_str(text).map_err(|source| PreprocessorError::Parse {
-            path: path.to_owned(),
-            source,
-        })?;
-        let unsupported = |why: String| PreprocessorError::Unsupported {
-            path: path.to_owned(),
-            why,
-        };
-        let (height, width) = match size {
-            Size::Square(side) => (side, side),
-            Size::Exact { height, width } => (height, width),
-        };
-        if !do_resize {
-            return Err(unsupported(
-                "do_resize is false; a model has one size".into(),
-            ));
-        }
-        if do_center_crop == Some(true) || do_pad == Some(true) {
-            return Err(unsupported(
-                "do_center_crop and do_pad are not supported".into(),
-            ));
-        }
-        if !(1..=MAX_SIDE).contains(&height) || !(1..=MAX_SIDE).contains(&width) {
-            return Err(unsupported(format!(
-                "size is {width} x {height}; sides of 1 to {MAX_SIDE} are supported"
-            )));
-        }
-        let levels = LevelTable::new(
-            do_rescale.then_some(rescale_factor),
-            do_normalize.then_some((image_mean, image_std)),
-        );
+            resize,
+            crop,
+            rescale,
+            normalize,
+        } = config::parse(text, path, family)?;
         Ok(Self {
-            height,
-            width,
-            resample,
-            levels,
+            resize,
+            crop,
+            levels: LevelTable::new(rescale, normalize),
+            size,
         })
     }
 
-    /// Height and width of what it gives, in pixels.
-    pub fn size(&self) -> (u32, u32) {
-        (self.height, self.width)
+    /// The size of what it gives.
+    pub fn size(&self) -> OutputSize {
+        self.size
     }
 
-    /// Height and width of the pictures that a warm-up runs.
+    /// Height and width of a picture that it may well give, for a warm-up.
     pub fn warm_up_size(&self) -> (u32, u32) {
-        self.size()
+        match self.size {
+            OutputSize::Exact { height, width } => (height, width),
+            OutputSize::Edges { shortest, longest } => {
+                let side = shortest.min(longest);
+                (side, side)
+            }
+        }
     }
 
-    /// Memory, in bytes, that resizing needs for a picture with these sides, in pixels, either
-    /// of which may turn out to be its height once it is upright.
+    /// Height and width of which the product bounds the pixels that it gives.
+    pub fn largest(&self) -> (u32, u32) {
+        self.size.largest()
+    }
+
+    /// Memory, in bytes, that [`run`](Self::run) needs beside the decoder's for a picture with
+    /// these sides, in pixels, either of which may turn out to be its height once it is upright.
     pub fn working_bytes(&self, width: u32, height: u32) -> u64 {
-        let to = (self.width, self.height);
-        working_bytes((width, height), to).max(working_bytes((height, width), to))
+        let bytes = |picture| {
+            // What has no size is refused before it takes any.
+            self.plan(picture).map_or(0, |plan| {
+                let pixels = u64::from(plan.size.0) * u64::from(plan.size.1);
+                working_bytes(picture, plan.to, &plan.window(), plan.resample)
+                    .saturating_add(pixels * 3 * (1 + size_of::<f32>() as u64))
+            })
+        };
+        bytes((width, height)).max(bytes((height, width)))
     }
 
-    /// Decodes, resizes and normalises a file. `max_bytes` bounds the decoder's memory.
+    /// Decodes, resizes and normalises a file. `max_bytes` bounds the memory of the decoder, and
+    /// of what follows.
     pub fn run(&self, bytes: &[u8], max_bytes: u64) -> Result<PixelValues, PictureError> {
         let picture = decode(bytes, max_bytes)?;
         let picture_size = picture.dimensions();
-        let rgb = resize(picture, (self.width, self.height), self.resample)?;
-        Ok(PixelValues {
-            values: self.levels.apply(&rgb),
-            height: self.height,
-            width: self.width,
-            picture_size,
+        if self.working_bytes(picture_size.0, picture_size.1) > max_bytes {
+            return Err(PictureError::TooMuchMemory { max_bytes });
+        }
+        let plan = self.plan(picture_size)?;
+        let kept = resize(&picture, plan.to, &plan.window(), plan.resample);
+        drop(picture);
+        let rgb = plan.padded(kept);
+        let (width, height) = plan.size;
+        PixelValues::new(self.levels.apply(&rgb), (height, width), picture_size)
+            .ok_or(PictureError::Empty)
+    }
+
+    /// What is done to a picture of this width and height.
+    fn plan(&self, picture: (u32, u32)) -> Result<Plan, PictureError> {
+        let (to, resample) = match self.resize {
+            Some((resizing, resample)) => (resizing.size(picture)?, resample),
+            None => (picture, Resample::Nearest),
+        };
+        let (columns, rows) = match self.crop {
+            Some((height, width)) => (Span::centered(to.0, width), Span::centered(to.1, height)),
+            None => (Span::whole(to.0), Span::whole(to.1)),
+        };
+        let size = self.crop.map_or(to, |(height, width)| (width, height));
+        Ok(Plan {
+            to,
+            resample,
+            columns,
+            rows,
+            size,
         })
     }
 }
 
-/// One picture as a model takes it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PixelValues {
-    values: Vec<f32>,
-    height: u32,
-    width: u32,
-    picture_size: (u32, u32),
+/// What is done to one picture. Sizes are width and height, in pixels.
+struct Plan {
+    /// To this size it is resized,
+    to: (u32, u32),
+    resample: Resample,
+    /// of which these are kept,
+    columns: Span,
+    rows: Span,
+    /// with padding around them up to this size.
+    size: (u32, u32),
 }
 
-impl PixelValues {
-    /// An even grey, for a warm-up.
-    pub fn blank((height, width): (u32, u32)) -> Self {
-        Self {
-            values: vec![0.0; 3 * height as usize * width as usize],
-            height,
-            width,
-            picture_size: (width, height),
+impl Plan {
+    fn window(&self) -> Window {
+        Window {
+            left: self.columns.start,
+            top: self.rows.start,
+            width: self.columns.length,
+            height: self.rows.length,
         }
     }
 
-    /// Width and height of the upright picture before it was resized, in pixels.
-    pub fn picture_size(&self) -> (u32, u32) {
-        self.picture_size
-    }
-
-    /// Channel by channel, row by row.
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
-    /// Channels, height, width.
-    pub fn shape(&self) -> [i64; 3] {
-        [3, i64::from(self.height), i64::from(self.width)]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Preprocessor, PreprocessorError> {
-        Preprocessor::parse(text, Path::new("preprocessor_config.json"))
-    }
-
-    #[test]
-    fn absent_keys_are_blips() {
-        let preprocessor = parse("{}").unwrap();
-        assert_eq!(preprocessor.size(), (384, 384));
-        assert_eq!(preprocessor.resample, Resample::Bicubic);
-    }
-
-    #[test]
-    fn a_size_is_a_number_or_height_and_width() {
-        assert_eq!(parse(r#"{"size": 64}"#).unwrap().size(), (64, 64));
-        let text = r#"{"size": {"height": 8, "width": 16}, "resample": 2}"#;
-        assert_eq!(parse(text).unwrap().size(), (8, 16));
-    }
-
-    #[test]
-    fn what_is_not_done_is_refused() {
-        for text in [
-            r#"{"size": {"shortest_edge": 64}}"#,
-            r#"{"size": 0}"#,
-            r#"{"do_center_crop": true}"#,
-            r#"{"do_resize": false}"#,
-            r#"{"resample": 9}"#,
-        ] {
-            assert!(parse(text).is_err(), "{text}");
+    /// What is kept, with black around it where it is less than what is asked for.
+    fn padded(&self, kept: Vec<u8>) -> Vec<u8> {
+        let (width, height) = (self.size.0 as usize, self.size.1 as usize);
+        if kept.len() == width * height * 3 {
+            return kept;
         }
+        let mut rgb = vec![0; width * height * 3];
+        let rows = rgb.chunks_exact_mut(width * 3);
+        let kept = kept.chunks_exact(self.columns.length as usize * 3);
+        let left = self.columns.padding as usize * 3;
+        for (row, kept) in rows.skip(self.rows.padding as usize).zip(kept) {
+            row[left..left + kept.len()].copy_from_slice(kept);
+        }
+        rgb
     }
 }

@@ -1,9 +1,9 @@
 //! Resizing as Pillow 13 does it (`Resample.c`): a horizontal and a vertical convolution with a
 //! filter as wide as the reduction, in fixed point on 8-bit channels, to the last bit.
 
-use super::PictureError;
-use super::filter::{PRECISION_BITS, Resample, Taps, taps};
+use super::filter::{PRECISION_BITS, Resample, Taps, reach, taps};
 use image::RgbImage;
+use std::ops::Range;
 
 /// Red, green, blue.
 const CHANNELS: usize = 3;
@@ -17,59 +17,85 @@ fn vertical_first(from: (u32, u32), to: (u32, u32)) -> bool {
     saved_rows > 0 && saved_rows > 2 * saved_columns
 }
 
-/// Memory that [`resize`] needs: the picture between its passes, and the outcome. Sizes are width
-/// and height, in pixels.
-pub(super) fn working_bytes(from: (u32, u32), to: (u32, u32)) -> u64 {
-    let between = if vertical_first(from, to) {
-        (from.0, to.1)
-    } else {
-        (to.0, from.1)
-    };
-    let bytes = |(width, height)| CHANNELS as u64 * u64::from(width) * u64::from(height);
-    bytes(between) + bytes(to)
+/// The part of a resized picture that is wanted, in its pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) left: u32,
+    pub(super) top: u32,
+    pub(super) width: u32,
+    pub(super) height: u32,
 }
 
-/// `picture` at `to` pixels, width and height: rows of RGB bytes.
-pub(super) fn resize(
-    picture: RgbImage,
-    to: (u32, u32),
-    resample: Resample,
-) -> Result<Vec<u8>, PictureError> {
-    let from = picture.dimensions();
-    if from.0 == 0 || from.1 == 0 {
-        return Err(PictureError::Empty);
+impl Window {
+    fn columns(&self) -> Range<u32> {
+        self.left..self.left + self.width
     }
-    let horizontally = |pixels: Vec<u8>| {
-        if from.0 == to.0 {
-            return pixels;
-        }
-        horizontally(&pixels, from.0 as usize, &taps(from.0, to.0, resample))
-    };
-    let vertically = |pixels: Vec<u8>, width: u32| {
-        if from.1 == to.1 {
-            return pixels;
-        }
-        vertically(&pixels, width as usize, &taps(from.1, to.1, resample))
-    };
-    let pixels = picture.into_raw();
-    Ok(if vertical_first(from, to) {
-        horizontally(vertically(pixels, from.0))
-    } else {
-        vertically(horizontally(pixels), to.0)
-    })
+
+    fn rows(&self) -> Range<u32> {
+        self.top..self.top + self.height
+    }
 }
 
-fn horizontally(pixels: &[u8], from_width: usize, taps: &[Taps]) -> Vec<u8> {
-    let rows = pixels.len() / (from_width * CHANNELS);
-    let mut resized = Vec::with_capacity(rows * taps.len() * CHANNELS);
-    for row in pixels.chunks_exact(from_width * CHANNELS) {
+/// Memory that [`resize`] needs for the picture between its passes. Sizes are width and height,
+/// in pixels.
+pub(super) fn working_bytes(
+    from: (u32, u32),
+    to: (u32, u32),
+    window: &Window,
+    resample: Resample,
+) -> u64 {
+    let (width, height) = if vertical_first(from, to) {
+        let reach = reach(from.0, to.0, resample, window.columns());
+        (reach.end - reach.start, window.height)
+    } else {
+        let reach = reach(from.1, to.1, resample, window.rows());
+        (window.width, reach.end - reach.start)
+    };
+    CHANNELS as u64 * u64::from(width) * u64::from(height)
+}
+
+/// `window` of `picture` at `to` pixels, width and height: rows of RGB bytes. No side is 0.
+pub(super) fn resize(
+    picture: &RgbImage,
+    to: (u32, u32),
+    window: &Window,
+    resample: Resample,
+) -> Vec<u8> {
+    let from = picture.dimensions();
+    let row_bytes = from.0 as usize * CHANNELS;
+    let rows: Vec<&[u8]> = picture.as_raw().chunks_exact(row_bytes).collect();
+    let horizontal = taps(from.0, to.0, resample, window.columns());
+    let vertical = taps(from.1, to.1, resample, window.rows());
+    if vertical_first(from, to) {
+        let kept = reach(from.0, to.0, resample, window.columns());
+        let (first, last) = (kept.start as usize * CHANNELS, kept.end as usize * CHANNELS);
+        let rows: Vec<&[u8]> = rows.iter().map(|row| &row[first..last]).collect();
+        let between = vertically(&rows, &vertical, 0);
+        horizontally(
+            between.chunks_exact(last - first),
+            &horizontal,
+            kept.start as usize,
+        )
+    } else {
+        let kept = reach(from.1, to.1, resample, window.rows());
+        let rows = &rows[kept.start as usize..kept.end as usize];
+        let between = horizontally(rows.iter().copied(), &horizontal, 0);
+        let rows: Vec<&[u8]> = between.chunks_exact(horizontal.len() * CHANNELS).collect();
+        vertically(&rows, &vertical, kept.start as usize)
+    }
+}
+
+/// `rows` begin at column `first` of those that `taps` count.
+fn horizontally<'a>(rows: impl Iterator<Item = &'a [u8]>, taps: &[Taps], first: usize) -> Vec<u8> {
+    let mut resized = Vec::with_capacity(rows.size_hint().0 * taps.len() * CHANNELS);
+    for row in rows {
         for Taps {
             start,
             coefficients,
         } in taps
         {
             let mut sums = [1 << (PRECISION_BITS - 1); CHANNELS];
-            let inputs = row[start * CHANNELS..].chunks_exact(CHANNELS);
+            let inputs = row[(start - first) * CHANNELS..].chunks_exact(CHANNELS);
             for (input, coefficient) in inputs.zip(coefficients) {
                 for (sum, level) in sums.iter_mut().zip(input) {
                     *sum += i32::from(*level) * coefficient;
@@ -81,8 +107,9 @@ fn horizontally(pixels: &[u8], from_width: usize, taps: &[Taps]) -> Vec<u8> {
     resized
 }
 
-fn vertically(pixels: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
-    let row_bytes = width * CHANNELS;
+/// `rows` begin at row `first` of those that `taps` count.
+fn vertically(rows: &[&[u8]], taps: &[Taps], first: usize) -> Vec<u8> {
+    let row_bytes = rows.first().map_or(0, |row| row.len());
     let mut resized = Vec::with_capacity(taps.len() * row_bytes);
     let mut sums = vec![0; row_bytes];
     for Taps {
@@ -91,9 +118,8 @@ fn vertically(pixels: &[u8], width: usize, taps: &[Taps]) -> Vec<u8> {
     } in taps
     {
         sums.fill(1 << (PRECISION_BITS - 1));
-        let rows = pixels[start * row_bytes..].chunks_exact(row_bytes);
-        for (row, coefficient) in rows.zip(coefficients) {
-            for (sum, level) in sums.iter_mut().zip(row) {
+        for (row, coefficient) in rows[start - first..].iter().zip(coefficients) {
+            for (sum, level) in sums.iter_mut().zip(*row) {
                 *sum += i32::from(*level) * coefficient;
             }
         }
@@ -120,12 +146,25 @@ mod tests {
         Resample::Hamming,
     ];
 
+    fn all((width, height): (u32, u32)) -> Window {
+        Window {
+            left: 0,
+            top: 0,
+            width,
+            height,
+        }
+    }
+
+    fn whole(picture: &RgbImage, to: (u32, u32), resample: Resample) -> Vec<u8> {
+        resize(picture, to, &all(to), resample)
+    }
+
     #[test]
     fn an_even_picture_stays_even_in_whatever_size_and_by_whatever_filter() {
         for resample in ALL {
             for (from, to) in [((1, 1), (7, 3)), ((100, 3), (8, 8)), ((5, 64), (64, 5))] {
                 let picture = RgbImage::from_pixel(from.0, from.1, image::Rgb([255, 7, 0]));
-                let resized = resize(picture, to, resample).unwrap();
+                let resized = whole(&picture, to, resample);
                 assert_eq!(resized.len(), (to.0 * to.1 * 3) as usize);
                 assert!(
                     resized.chunks(3).all(|pixel| pixel == [255, 7, 0]),
@@ -138,16 +177,40 @@ mod tests {
     #[test]
     fn halving_by_the_box_filter_is_the_mean_of_two() {
         let picture = RgbImage::from_raw(2, 1, vec![10, 20, 30, 20, 40, 61]).unwrap();
-        assert_eq!(
-            resize(picture, (1, 1), Resample::Box).unwrap(),
-            [15, 30, 46]
-        );
+        assert_eq!(whole(&picture, (1, 1), Resample::Box), [15, 30, 46]);
+    }
+
+    #[test]
+    fn a_window_is_a_part_of_the_whole() {
+        let pixel = |x: u32, y: u32| image::Rgb([x * 7, y * 13, x * y].map(|v| v.to_le_bytes()[0]));
+        let picture = RgbImage::from_fn(50, 40, pixel);
+        for resample in ALL {
+            for to in [(20, 30), (70, 60), (100, 8)] {
+                let resized = whole(&picture, to, resample);
+                let window = Window {
+                    left: 5,
+                    top: 3,
+                    width: 9,
+                    height: 4,
+                };
+                let part: Vec<u8> = (resized.chunks_exact(to.0 as usize * 3).skip(3).take(4))
+                    .flat_map(|row| row[15..42].to_vec())
+                    .collect();
+                assert_eq!(
+                    resize(&picture, to, &window, resample),
+                    part,
+                    "{resample:?}"
+                );
+            }
+        }
     }
 
     #[test]
     fn a_sliver_of_a_picture_takes_little_memory_on_its_way() {
-        let most = 10 * working_bytes((384, 384), (384, 384));
-        assert!(working_bytes((1, 100_000_000), (384, 384)) < most);
-        assert!(working_bytes((100_000_000, 1), (384, 384)) < most);
+        let to = (384, 384);
+        let working = |from| working_bytes(from, to, &all(to), Resample::Bicubic);
+        let most = 10 * working(to);
+        assert!(working((1, 100_000_000)) < most);
+        assert!(working((100_000_000, 1)) < most);
     }
 }

@@ -228,6 +228,7 @@ impl From<PictureError> for Problem {
             PictureError::Empty
             | PictureError::UnknownFormat
             | PictureError::Truncated
+            | PictureError::TooThin { .. }
             | PictureError::Undecodable(_) => Reason::InvalidPicture,
             PictureError::TooManyPixels { .. } | PictureError::TooMuchMemory { .. } => {
                 Reason::PictureTooLarge

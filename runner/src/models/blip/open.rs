@@ -1,7 +1,7 @@
 //! A BLIP checkpoint's folder: what requests need of it, and how the rest is loaded.
 
 use super::{Blip, BlipConfig};
-use crate::image::Preprocessor;
+use crate::image::{OutputSize, Preprocessor};
 use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFront, parse};
 use crate::tasks::{CaptionTokenizer, ImageToText};
 use crate::weights::Weights;
@@ -22,11 +22,13 @@ pub(in crate::models) fn open(
     let config: BlipConfig = parse(text, path)?;
     config.check().map_err(refuse)?;
     let preprocessor = Preprocessor::open(dir, Family::Blip)?;
-    let (height, width) = preprocessor.size();
     let side = config.vision_config.image_size;
-    if i64::from(height) != side || i64::from(width) != side {
+    let made = preprocessor.size();
+    let fits = matches!(made, OutputSize::Exact { height, width }
+        if i64::from(height) == side && i64::from(width) == side);
+    if !fits {
         return Err(refuse(format!(
-            "vision_config.image_size is {side}, but preprocessor_config.json makes {width} x {height}"
+            "vision_config.image_size is {side}, but preprocessor_config.json makes {made}"
         )));
     }
     let tokenizer = CaptionTokenizer::open(dir)?;

@@ -1,0 +1,178 @@
+//! The transformers image processors that are known here, and what each does when not told.
+
+use super::filter::Resample;
+use super::geometry::{Resizing, Size};
+use crate::models::Family;
+
+/// CLIP's channel means and standard deviations.
+pub(super) const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+pub(super) const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+/// `ImageNet`'s.
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// What transformers calls `ImageNet`'s standard, and maps levels to -1..1.
+const STANDARD: [f32; 3] = [0.5; 3];
+
+/// DETR's `max_size`, where only `size` is given.
+const DETR_MAX_SIZE: u32 = 1333;
+
+/// `ConvNext`'s processor crops below this edge, in pixels, and warps from it on.
+const CONVNEXT_WARP_EDGE: u32 = 384;
+
+/// A processor's class in transformers 5, whatever its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Processor {
+    Blip,
+    Vit,
+    ConvNext,
+    Detr,
+}
+
+/// Where a file says nothing. Resizing, rescaling and normalising are on with all of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Defaults {
+    pub(super) size: Size,
+    pub(super) resample: Resample,
+    pub(super) mean: [f32; 3],
+    pub(super) std: [f32; 3],
+}
+
+impl Processor {
+    /// `ConvNext`'s `crop_pct`.
+    const CROP_PCT: f64 = 224.0 / 256.0;
+
+    const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ConvNext, Self::Detr];
+
+    /// By its name in a file: of today, with its backend, or from when it was a feature extractor.
+    pub(super) fn named(name: &str) -> Result<Self, String> {
+        let today = name.replace("FeatureExtractor", "ImageProcessor");
+        let class = (today.strip_suffix("Fast"))
+            .or_else(|| today.strip_suffix("Pil"))
+            .unwrap_or(&today);
+        (Self::ALL.into_iter())
+            .find(|processor| processor.class() == class)
+            .ok_or_else(|| {
+                let known = Self::ALL.map(Self::class).join(", ");
+                format!("image processor \"{name}\" is unknown; known are: {known}")
+            })
+    }
+
+    /// The one that transformers takes for a family's checkpoint that names none.
+    pub(super) fn of(family: Family) -> Self {
+        match family {
+            Family::Blip => Self::Blip,
+            Family::Vit => Self::Vit,
+            Family::ResNet => Self::ConvNext,
+            Family::Detr => Self::Detr,
+        }
+    }
+
+    fn class(self) -> &'static str {
+        match self {
+            Self::Blip => "BlipImageProcessor",
+            Self::Vit => "ViTImageProcessor",
+            Self::ConvNext => "ConvNextImageProcessor",
+            Self::Detr => "DetrImageProcessor",
+        }
+    }
+
+    pub(super) fn defaults(self) -> Defaults {
+        match self {
+            Self::Blip => Defaults {
+                size: Size::Exact {
+                    height: 384,
+                    width: 384,
+                },
+                resample: Resample::Bicubic,
+                mean: CLIP_MEAN,
+                std: CLIP_STD,
+            },
+            Self::Vit => Defaults {
+                size: Size::Exact {
+                    height: 224,
+                    width: 224,
+                },
+                resample: Resample::Bilinear,
+                mean: STANDARD,
+                std: STANDARD,
+            },
+            Self::ConvNext => Defaults {
+                size: Size::Shortest(384),
+                resample: Resample::Bicubic,
+                mean: STANDARD,
+                std: STANDARD,
+            },
+            Self::Detr => Defaults {
+                size: Size::Edges {
+                    shortest: 800,
+                    longest: 1333,
+                },
+                resample: Resample::Bilinear,
+                mean: IMAGENET_MEAN,
+                std: IMAGENET_STD,
+            },
+        }
+    }
+}
+
+/// `ConvNext`'s processor: below [`CONVNEXT_WARP_EDGE`] a margin is cut off, else none is.
+pub(super) fn convnext(
+    size: Size,
+    crop_pct: Option<f64>,
+    crop: &mut Option<(u32, u32)>,
+) -> Result<Resizing, String> {
+    let edge = match size {
+        Size::Number(edge)
+        | Size::Shortest(edge)
+        | Size::Edges {
+            shortest: edge,
+            longest: _,
+        } => edge,
+        Size::Exact { .. } => return Err("ConvNext's size needs a shortest_edge".into()),
+    };
+    if edge >= CONVNEXT_WARP_EDGE {
+        return Ok(Resizing::Exact {
+            height: edge,
+            width: edge,
+        });
+    }
+    if crop.is_some_and(|crop| crop != (edge, edge)) {
+        return Err("crop_size differs from size, to which crop_pct crops already".into());
+    }
+    *crop = Some((edge, edge));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "as Python's int(); what is out of range saturates, and is refused"
+    )]
+    let resized = (f64::from(edge) / crop_pct.unwrap_or(Processor::CROP_PCT)) as u32;
+    Ok(Resizing::Shortest(resized))
+}
+
+/// DETR's processor wants both edges. `max_size` is an older form of the longer one.
+pub(super) fn detr(size: Size, max_size: Option<u32>) -> Result<Resizing, String> {
+    Ok(match size {
+        Size::Number(shortest) => Resizing::Edges {
+            shortest,
+            longest: max_size.unwrap_or(DETR_MAX_SIZE),
+        },
+        Size::Edges { shortest, longest } => Resizing::Edges { shortest, longest },
+        Size::Exact { height, width } => Resizing::Exact { height, width },
+        Size::Shortest(_) => {
+            return Err("DETR's size needs a longest_edge beside its shortest_edge".into());
+        }
+    })
+}
+
+/// What all other processors do.
+pub(super) fn plain(size: Size, default_to_square: bool) -> Resizing {
+    match size {
+        Size::Number(edge) if default_to_square => Resizing::Exact {
+            height: edge,
+            width: edge,
+        },
+        Size::Exact { height, width } => Resizing::Exact { height, width },
+        Size::Number(edge) | Size::Shortest(edge) => Resizing::Shortest(edge),
+        Size::Edges { shortest, longest } => Resizing::Edges { shortest, longest },
+    }
+}
