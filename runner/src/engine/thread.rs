@@ -193,12 +193,16 @@ impl DeviceThread {
             });
         let took = begun.elapsed();
 
-        let mut lost = None;
+        let lost = outcomes.iter().find_map(|outcome| match &outcome.answer {
+            Err(Fault::DeviceLost(why)) => Some(why.clone()),
+            _ => None,
+        });
+        if let Some(why) = lost.clone() {
+            // Nobody who has heard of it finds the runner ready.
+            served.set(Residency::Failed { why });
+        }
         for ((_, reply, hold), Outcome { answer, batch_size }) in waiting.into_iter().zip(outcomes)
         {
-            if let Err(Fault::DeviceLost(why)) = &answer {
-                lost = Some(why.clone());
-            }
             // The slot is free before the request can be told that it is over.
             drop(hold);
             let done = answer.map(|answer| Done {

@@ -87,6 +87,11 @@ pub enum OutputSize {
 }
 
 impl OutputSize {
+    /// Whether it is always this one, height and width.
+    pub fn is(self, size: [i64; 2]) -> bool {
+        matches!(self, Self::Exact { height, width } if [height, width].map(i64::from) == size)
+    }
+
     /// Two sides, shorter and longer or height and width, of which the product bounds the pixels.
     pub(super) fn largest(self) -> (u32, u32) {
         match self {

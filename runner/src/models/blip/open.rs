@@ -1,7 +1,7 @@
 //! A BLIP checkpoint's folder: what requests need of it, and how the rest is loaded.
 
 use super::{Blip, BlipConfig};
-use crate::image::{OutputSize, Preprocessor};
+use crate::image::Preprocessor;
 use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFront, parse};
 use crate::tasks::{CaptionTokenizer, ImageToText};
 use crate::weights::Weights;
@@ -24,9 +24,7 @@ pub(in crate::models) fn open(
     let preprocessor = Preprocessor::open(dir, Family::Blip)?;
     let side = config.vision_config.image_size;
     let made = preprocessor.size();
-    let fits = matches!(made, OutputSize::Exact { height, width }
-        if i64::from(height) == side && i64::from(width) == side);
-    if !fits {
+    if !made.is([side, side]) {
         return Err(refuse(format!(
             "vision_config.image_size is {side}, but preprocessor_config.json makes {made}"
         )));

@@ -26,11 +26,11 @@ pub(in crate::models) fn open(
     let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
 
     let preprocessor = Preprocessor::open(dir, Family::Vit)?;
-    let (height, width) = preprocessor.size();
-    if config.image_size.both() != [i64::from(height), i64::from(width)] {
+    let made = preprocessor.size();
+    if !made.is(config.image_size.both()) {
         let [rows, columns] = config.image_size.both();
         return Err(refuse(format!(
-            "image_size is {columns} x {rows}, but preprocessor_config.json makes {width} x {height}"
+            "image_size is {columns} x {rows}, but preprocessor_config.json makes {made}"
         )));
     }
     let activation = label_config.activation(labels.len());
