@@ -1,6 +1,6 @@
 //! A checkpoint that is not whole is refused with the name of what is wrong.
 
-use crate::support::{self, checkpoint, config, expected, expected_tensor};
+use crate::support::{self, ON_CPU, checkpoint, config, expected, expected_tensor};
 use fovea_runner::models::blip::Blip;
 use fovea_runner::models::{self, ModelError};
 use fovea_runner::weights::{Weights, WeightsError};
@@ -31,8 +31,8 @@ fn write(tensors: &Tensors, path: &Path) {
     safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
-fn load(path: &Path) -> Result<Blip, WeightsError> {
-    let weights = Weights::open(path, Device::Cpu)?;
+fn load(dir: &Path) -> Result<Blip, WeightsError> {
+    let weights = Weights::open(dir, ON_CPU)?;
     Blip::new(&config(&checkpoint()), &weights, Device::Cpu)
 }
 
@@ -42,7 +42,7 @@ fn load_changed(change: impl FnOnce(&mut Tensors)) -> Result<Blip, WeightsError>
     let mut tensors = tensors();
     change(&mut tensors);
     write(&tensors, &path);
-    load(&path)
+    load(dir.path())
 }
 
 fn greedy_of_first(model: &Blip) -> Vec<i64> {
@@ -172,7 +172,7 @@ fn a_file_that_is_cut_or_lies_about_itself_is_refused() {
     let whole = std::fs::read(checkpoint().join("model.safetensors")).unwrap();
     let refused = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        load(&path).unwrap_err().to_string()
+        load(dir.path()).unwrap_err().to_string()
     };
     assert!(refused(b"").contains("0 bytes"));
     assert!(refused(&whole[..whole.len() - 1]).contains("cut off"));
@@ -183,12 +183,14 @@ fn a_file_that_is_cut_or_lies_about_itself_is_refused() {
     let mut garbled = whole.clone();
     garbled[8] = b'x';
     assert!(refused(&garbled).contains("not a safetensors file"));
-    assert!(
-        load(&dir.path().join("absent"))
-            .unwrap_err()
-            .to_string()
-            .contains("absent")
-    );
+    let absent = load(&dir.path().join("absent")).unwrap_err().to_string();
+    for part in [
+        "absent",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+    ] {
+        assert!(absent.contains(part), "{absent}");
+    }
 }
 
 #[test]

@@ -4,11 +4,17 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "shared test code")]
 
 use fovea_runner::models::blip::{Blip, BlipConfig};
-use fovea_runner::weights::Weights;
+use fovea_runner::weights::{Placement, Weights};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
+
+/// Where the tests compute.
+pub(crate) const ON_CPU: Placement = Placement {
+    device: Device::Cpu,
+    kind: Kind::Float,
+};
 
 /// The folder of the small random checkpoint.
 pub(crate) fn checkpoint() -> PathBuf {
@@ -27,7 +33,7 @@ pub(crate) fn config(dir: &Path) -> BlipConfig {
 
 /// The model of a checkpoint's folder.
 pub(crate) fn blip(dir: &Path) -> Blip {
-    let weights = Weights::open(&dir.join("model.safetensors"), Device::Cpu).unwrap();
+    let weights = Weights::open(dir, ON_CPU).unwrap();
     Blip::new(&config(dir), &weights, Device::Cpu).unwrap()
 }
 

@@ -4,12 +4,10 @@ use super::{Blip, BlipConfig};
 use crate::image::Preprocessor;
 use crate::models::{Loaded, Loader, Model, ModelError, ModelFront, parse};
 use crate::tasks::{CaptionTokenizer, ImageToText};
-use crate::weights::Weights;
+use crate::weights::{Placement, Weights};
 use std::path::Path;
 use std::sync::Arc;
-
-/// The weights' file in a checkpoint's folder.
-const WEIGHTS_FILE: &str = "model.safetensors";
+use tch::Kind;
 
 /// Reads all of a checkpoint's folder but its weights; `text` is that of its `config.json`, which
 /// lies at `path`.
@@ -37,11 +35,14 @@ pub(in crate::models) fn open(
         head: Box::new(ImageToText::new(tokenizer, config.text_config.clone())),
         preprocessor,
     };
-    let weights_path = dir.join(WEIGHTS_FILE);
+    let dir = dir.to_owned();
     let loader = move |device| {
-        let weights = Weights::open(&weights_path, device)?;
+        let kind = Kind::Float;
+        let weights = Weights::open(&dir, Placement { device, kind })?;
+        let model = Blip::new(&config, &weights, device)?;
+        tracing::debug!(unused = ?weights.unused(), "weights loaded");
         Ok(Loaded {
-            model: Box::new(Blip::new(&config, &weights, device)?) as Box<dyn Model>,
+            model: Box::new(model) as Box<dyn Model>,
             revision: weights.revision()?,
         })
     };
