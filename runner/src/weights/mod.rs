@@ -22,11 +22,21 @@ pub use listed::{InvalidTensorList, TensorList};
 pub use open::{PYTORCH_FILE, SAFETENSORS_FILE, SAFETENSORS_INDEX_FILE, Weights};
 pub use scope::Scope;
 
+use tch::{Device, Kind};
+
 /// Where a model's tensors go, and as which numbers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placement {
-    /// The device that will hold them.
-    pub device: tch::Device,
-    /// Their type there, whatever it is in the file: F32, or BF16 and F16 on a GPU.
-    pub kind: tch::Kind,
+    /// The device that computes.
+    pub device: Device,
+    /// The type of weights and activations.
+    pub kind: Kind,
+}
+
+impl Placement {
+    /// On the CPU, in 32 bits.
+    pub const CPU: Self = Self {
+        device: Device::Cpu,
+        kind: Kind::Float,
+    };
 }

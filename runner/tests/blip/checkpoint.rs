@@ -1,13 +1,12 @@
 //! A checkpoint that is not whole is refused with the name of what is wrong.
 
-use crate::support::{self, ON_CPU, checkpoint, config, expected, expected_tensor};
+use crate::support::{self, checkpoint, config, expected, expected_tensor};
 use fovea_runner::models::blip::Blip;
 use fovea_runner::models::{self, ModelError};
-use fovea_runner::weights::{Weights, WeightsError};
+use fovea_runner::weights::{Placement, Weights, WeightsError};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch::Device;
 
 /// Name, type, shape and bytes of every tensor.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
@@ -32,8 +31,8 @@ fn write(tensors: &Tensors, path: &Path) {
 }
 
 fn load(dir: &Path) -> Result<Blip, WeightsError> {
-    let weights = Weights::open(dir, ON_CPU)?;
-    Blip::new(&config(&checkpoint()), &weights, Device::Cpu)
+    let weights = Weights::open(dir, Placement::CPU)?;
+    Blip::new(&config(&checkpoint()), &weights, Placement::CPU)
 }
 
 fn load_changed(change: impl FnOnce(&mut Tensors)) -> Result<Blip, WeightsError> {

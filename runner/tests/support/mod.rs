@@ -8,13 +8,7 @@ use fovea_runner::weights::{Placement, Weights};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind, Tensor};
-
-/// Where the tests compute.
-pub(crate) const ON_CPU: Placement = Placement {
-    device: Device::Cpu,
-    kind: Kind::Float,
-};
+use tch::{Kind, Tensor};
 
 /// The folder of the small random checkpoint.
 pub(crate) fn checkpoint() -> PathBuf {
@@ -33,8 +27,8 @@ pub(crate) fn config(dir: &Path) -> BlipConfig {
 
 /// The model of a checkpoint's folder.
 pub(crate) fn blip(dir: &Path) -> Blip {
-    let weights = Weights::open(dir, ON_CPU).unwrap();
-    Blip::new(&config(dir), &weights, Device::Cpu).unwrap()
+    let weights = Weights::open(dir, Placement::CPU).unwrap();
+    Blip::new(&config(dir), &weights, Placement::CPU).unwrap()
 }
 
 /// `expected.json`.

@@ -1,8 +1,8 @@
 //! Which file of a folder is read, and weights that lie in several.
 
-use crate::support::{self, ON_CPU};
+use crate::support;
 use fovea_runner::models::blip::Blip;
-use fovea_runner::weights::{Weights, WeightsError};
+use fovea_runner::weights::{Placement, Weights, WeightsError};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use std::path::Path;
@@ -34,12 +34,12 @@ fn sharded(change: impl Fn(&mut serde_json::Value)) -> tempfile::TempDir {
 }
 
 fn blip(dir: &Path) -> Result<Blip, WeightsError> {
-    let weights = Weights::open(dir, ON_CPU)?;
+    let weights = Weights::open(dir, Placement::CPU)?;
     assert!(!weights.unused().is_empty());
     let model = Blip::new(
         &support::config(&support::checkpoint()),
         &weights,
-        ON_CPU.device,
+        Placement::CPU,
     );
     if model.is_ok() {
         assert_eq!(weights.unused(), [] as [&str; 0]);
@@ -56,7 +56,12 @@ fn shards_together_are_the_checkpoint() {
     let pixels = support::expected_tensor("pixel_values");
     let hidden = |model: &Blip| model.vision().forward(&pixels).unwrap();
     assert_eq!(hidden(&ours.unwrap()), hidden(&theirs));
-    let revision = |dir: &Path| Weights::open(dir, ON_CPU).unwrap().revision().unwrap();
+    let revision = |dir: &Path| {
+        Weights::open(dir, Placement::CPU)
+            .unwrap()
+            .revision()
+            .unwrap()
+    };
     let dir = sharded(|_| {});
     let before = revision(dir.path());
     assert_eq!(before, revision(sharded(|_| {}).path()));
@@ -81,7 +86,7 @@ fn an_index_that_names_what_is_not_there_is_refused() {
     // One of the two is where it lies.
     let misplaced = ["one.safetensors", "two.safetensors"].map(|file| {
         let dir = sharded(|index| index["weight_map"][name] = file.into());
-        let opened = Weights::open(dir.path(), ON_CPU);
+        let opened = Weights::open(dir.path(), Placement::CPU);
         opened.is_err_and(|error| error.to_string().contains("is to lie in"))
     });
     assert!(misplaced[0] != misplaced[1]);

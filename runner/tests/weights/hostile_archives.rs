@@ -2,8 +2,7 @@
 
 use crate::archive::{Entry, archive, checkpoint, end, entry, folder, goldens};
 use crate::pickle::state_dict;
-use crate::support::ON_CPU;
-use fovea_runner::weights::Weights;
+use fovea_runner::weights::{Placement, Weights};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
@@ -14,7 +13,7 @@ fn sound() -> Vec<Entry> {
 
 fn open(file: &[u8]) -> Result<(), String> {
     let dir = folder(file);
-    let weights = Weights::open(dir.path(), ON_CPU).map_err(|error| error.to_string())?;
+    let weights = Weights::open(dir.path(), Placement::CPU).map_err(|error| error.to_string())?;
     let tensor = weights.at("").tensor("weight", &[2, 2]);
     tensor.map(drop).map_err(|error| error.to_string())
 }
@@ -182,7 +181,10 @@ fn a_real_file_that_was_cut_anywhere_is_refused() {
     let (dir, file, whole) = real();
     for length in (0..whole.len() as u64).rev() {
         file.set_len(length).unwrap();
-        assert!(Weights::open(dir.path(), ON_CPU).is_err(), "{length} bytes");
+        assert!(
+            Weights::open(dir.path(), Placement::CPU).is_err(),
+            "{length} bytes"
+        );
     }
     let no_zip = open(b"weights").unwrap_err();
     says(&no_zip, "no zip archive");
@@ -195,7 +197,7 @@ fn a_real_file_with_any_bit_flipped_is_read_or_refused_and_nothing_else() {
     for (place, byte) in (0u64..).zip(whole) {
         file.write_all_at(&[byte ^ (1 << (place % 8))], place)
             .unwrap();
-        match Weights::open(dir.path(), ON_CPU) {
+        match Weights::open(dir.path(), Placement::CPU) {
             Ok(weights) => {
                 // Whatever shape it has now, it is loaded or not.
                 let _ = weights.at("linear").tensor("weight", &[4, 3]);

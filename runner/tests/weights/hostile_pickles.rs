@@ -2,13 +2,14 @@
 
 use crate::archive::{archive, checkpoint, folder};
 use crate::pickle::{Pickle, state_dict};
-use crate::support::ON_CPU;
-use fovea_runner::weights::Weights;
+use fovea_runner::weights::{Placement, Weights};
 
 /// What is said of a checkpoint with this pickle, and 16 bytes in the storage `0`.
 fn refusal(pickle: &[u8]) -> String {
     let dir = folder(&archive(&checkpoint(pickle, &[("0", &[0; 16])])));
-    let error = Weights::open(dir.path(), ON_CPU).unwrap_err().to_string();
+    let error = Weights::open(dir.path(), Placement::CPU)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("is refused"), "{error}");
     error
 }
@@ -223,7 +224,7 @@ fn a_tensor_that_reaches_outside_of_its_storage_is_refused_by_its_name() {
     );
     let expanded = state_dict(floats, 0, &[1 << 40], &[0]);
     let dir = folder(&archive(&checkpoint(&expanded, &[("0", &[0; 16])])));
-    let weights = Weights::open(dir.path(), ON_CPU).unwrap();
+    let weights = Weights::open(dir.path(), Placement::CPU).unwrap();
     let error = weights
         .at("")
         .tensor("weight", &[4])

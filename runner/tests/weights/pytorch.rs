@@ -2,7 +2,7 @@
 
 use crate::archive::{archive, checkpoint, entry, folder, golden, goldens};
 use crate::pickle::{Pickle, state_dict};
-use crate::support::{self, ON_CPU};
+use crate::support;
 use fovea_runner::models::blip::Blip;
 use fovea_runner::weights::{Placement, Weights, WeightsError};
 use safetensors::SafeTensors;
@@ -43,7 +43,7 @@ fn every_tensor_of_a_real_file_comes_out_whatever_its_storage_strides_and_type()
     assert_eq!(expected.len(), 20);
     for file in ["state_dict.bin", "protocol_5.bin"] {
         let dir = golden(file);
-        let weights = Weights::open(dir.path(), ON_CPU).unwrap();
+        let weights = Weights::open(dir.path(), Placement::CPU).unwrap();
         for (name, tensor) in &expected {
             let ours = weights.at("").tensor(name, &tensor.size()).unwrap();
             assert_eq!(ours, tensor.to_kind(Kind::Float), "{file}: {name}");
@@ -58,7 +58,14 @@ fn every_tensor_of_a_real_file_comes_out_whatever_its_storage_strides_and_type()
 fn tensors_are_converted_to_what_the_placement_wants_as_they_are_read() {
     let dir = golden("state_dict.bin");
     let kind = Kind::BFloat16;
-    let weights = Weights::open(dir.path(), Placement { kind, ..ON_CPU }).unwrap();
+    let weights = Weights::open(
+        dir.path(),
+        Placement {
+            kind,
+            ..Placement::CPU
+        },
+    )
+    .unwrap();
     for (name, tensor) in expected() {
         let ours = weights.at("").tensor(&name, &tensor.size()).unwrap();
         assert_eq!(ours.kind(), kind);
@@ -69,7 +76,7 @@ fn tensors_are_converted_to_what_the_placement_wants_as_they_are_read() {
 #[test]
 fn integers_lie_in_a_file_unread_and_are_refused_by_name_where_they_are_asked_for() {
     let dir = golden("state_dict.bin");
-    let weights = Weights::open(dir.path(), ON_CPU).unwrap();
+    let weights = Weights::open(dir.path(), Placement::CPU).unwrap();
     let error = weights
         .at("")
         .tensor("position_ids", &[1, 5])
@@ -87,7 +94,7 @@ fn integers_lie_in_a_file_unread_and_are_refused_by_name_where_they_are_asked_fo
 
 #[test]
 fn the_format_before_pytorch_1_6_is_told_how_to_convert() {
-    let error = Weights::open(golden("legacy.bin").path(), ON_CPU).unwrap_err();
+    let error = Weights::open(golden("legacy.bin").path(), Placement::CPU).unwrap_err();
     assert!(
         matches!(error, WeightsError::LegacyPyTorch { .. }),
         "{error}"
@@ -108,7 +115,7 @@ fn a_file_with_more_than_a_state_dict_is_refused_with_what_is_too_much() {
             ["torch.nn.modules.linear.Linear", "rebuilds no tensor"],
         ),
     ] {
-        let error = Weights::open(golden(file).path(), ON_CPU)
+        let error = Weights::open(golden(file).path(), Placement::CPU)
             .unwrap_err()
             .to_string();
         assert!(
@@ -149,9 +156,9 @@ fn blip_from_pytorch_model_bin_is_blip_from_safetensors() {
         .collect();
     let dir = folder(&archive(&checkpoint(&pickle, &storages)));
 
-    let weights = Weights::open(dir.path(), ON_CPU).unwrap();
+    let weights = Weights::open(dir.path(), Placement::CPU).unwrap();
     let config = support::config(&support::checkpoint());
-    let ours = Blip::new(&config, &weights, ON_CPU.device).unwrap();
+    let ours = Blip::new(&config, &weights, Placement::CPU).unwrap();
     assert_eq!(
         weights.unused(),
         ["text_decoder.bert.embeddings.position_ids"]
@@ -162,7 +169,7 @@ fn blip_from_pytorch_model_bin_is_blip_from_safetensors() {
     assert_eq!(hidden(&ours), hidden(&theirs));
     let scores = |model: &Blip| {
         let mut cache = model.decoder().begin(&hidden(model), 1).unwrap();
-        let input = Tensor::zeros([pixels.size()[0], 1], (Kind::Int64, ON_CPU.device));
+        let input = Tensor::zeros([pixels.size()[0], 1], (Kind::Int64, Placement::CPU.device));
         model.decoder().forward(&input, &mut cache).unwrap()
     };
     assert_eq!(scores(&ours), scores(&theirs));
@@ -172,7 +179,7 @@ fn blip_from_pytorch_model_bin_is_blip_from_safetensors() {
 fn a_view_that_skips_nearly_all_of_its_storage_is_refused_and_not_read() {
     let pickle = state_dict(("FloatStorage", "0", 1000), 0, &[2], &[999]);
     let dir = folder(&archive(&checkpoint(&pickle, &[("0", &[0; 4000])])));
-    let weights = Weights::open(dir.path(), ON_CPU).unwrap();
+    let weights = Weights::open(dir.path(), Placement::CPU).unwrap();
     let error = weights
         .at("")
         .tensor("weight", &[2])
@@ -218,7 +225,7 @@ fn a_storage_of_more_than_four_gigabytes_is_read_at_its_end() {
     file.write_all(&tail[end..]).unwrap();
     drop(file);
 
-    let weights = Weights::open(dir.path(), ON_CPU).unwrap();
+    let weights = Weights::open(dir.path(), Placement::CPU).unwrap();
     let tensor = weights.at("").tensor("weight", &[2]).unwrap();
     assert_eq!(tensor, Tensor::from_slice(&[1.5f32, -2.0]));
 }

@@ -109,7 +109,7 @@ impl Blip {
             .iter()
             .map(|row| Tensor::f_from_slice(row))
             .collect::<Result<Vec<_>, _>>()?;
-        let mut input_ids = Tensor::f_stack(&prompts, 0)?.f_to_device(self.device)?;
+        let mut input_ids = Tensor::f_stack(&prompts, 0)?.f_to_device(self.placement.device)?;
         loop {
             for (row, done) in finished.iter_mut().enumerate() {
                 *done = *done || dropped(row);

@@ -17,8 +17,8 @@ pub use text::{KeyValueCache, TextDecoder};
 pub use vision::VisionModel;
 
 use super::{Answer, Ask, Item, Model};
-use crate::weights::{Weights, WeightsError};
-use tch::{Device, TchError, Tensor};
+use crate::weights::{Placement, Weights, WeightsError};
+use tch::{TchError, Tensor};
 
 /// A captioning model on its device.
 #[derive(Debug)]
@@ -26,15 +26,15 @@ pub struct Blip {
     vision: VisionModel,
     decoder: TextDecoder,
     config: BlipConfig,
-    device: Device,
+    placement: Placement,
 }
 
 impl Blip {
-    /// Loads every tensor to `device`, which is the one `weights` was opened for.
+    /// Loads every tensor to `placement`, which is the one `weights` was opened for.
     pub fn new(
         config: &BlipConfig,
         weights: &Weights,
-        device: Device,
+        placement: Placement,
     ) -> Result<Self, WeightsError> {
         Ok(Self {
             vision: VisionModel::new(&config.vision_config, &weights.at("vision_model"))?,
@@ -44,7 +44,7 @@ impl Blip {
                 &weights.at("text_decoder"),
             )?,
             config: config.clone(),
-            device,
+            placement,
         })
     }
 
@@ -67,7 +67,7 @@ impl Blip {
                 Tensor::f_from_slice(item.pixels.values())?.f_reshape([channels, height, width])
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Tensor::f_stack(&pictures, 0)?.f_to_device(self.device)
+        Tensor::f_stack(&pictures, 0)?.f_to_device(self.placement.device)
     }
 }
 

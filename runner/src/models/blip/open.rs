@@ -7,7 +7,6 @@ use crate::tasks::{CaptionTokenizer, ImageToText};
 use crate::weights::{Placement, Weights};
 use std::path::Path;
 use std::sync::Arc;
-use tch::Kind;
 
 /// Reads all of a checkpoint's folder but its weights; `text` is that of its `config.json`, which
 /// lies at `path`.
@@ -37,9 +36,12 @@ pub(in crate::models) fn open(
     };
     let dir = dir.to_owned();
     let loader = move |device| {
-        let kind = Kind::Float;
-        let weights = Weights::open(&dir, Placement { device, kind })?;
-        let model = Blip::new(&config, &weights, device)?;
+        let placement = Placement {
+            device,
+            ..Placement::CPU
+        };
+        let weights = Weights::open(&dir, placement)?;
+        let model = Blip::new(&config, &weights, placement)?;
         tracing::debug!(unused = ?weights.unused(), "weights loaded");
         Ok(Loaded {
             model: Box::new(model) as Box<dyn Model>,
