@@ -9,7 +9,7 @@ pub use error::{ModelError, ModelFault};
 
 use crate::image::{PixelValues, Preprocessor};
 use crate::tasks::TaskHead;
-use crate::weights::Placement;
+use crate::weights::{Placement, Weights, WeightsError};
 use blip::CaptionAsk;
 use fovea_protocol::Parameters;
 use serde::Deserialize;
@@ -174,6 +174,21 @@ pub struct Loaded {
     pub model: Box<dyn Model>,
     /// `sha256:<digest of the weights file>`.
     pub revision: String,
+}
+
+impl Loaded {
+    /// Opens the weights in a checkpoint's folder and has `new` make the model of them.
+    fn from_folder<M: Model + 'static>(
+        dir: &Path,
+        placement: Placement,
+        new: impl FnOnce(&Weights) -> Result<M, WeightsError>,
+    ) -> Result<Self, ModelError> {
+        let weights = Weights::open(dir, placement)?;
+        let model = Box::new(new(&weights)?);
+        tracing::debug!(unused = ?weights.unused(), "weights loaded");
+        let revision = weights.revision()?;
+        Ok(Self { model, revision })
+    }
 }
 
 /// Reads all of a checkpoint's folder but its weights.

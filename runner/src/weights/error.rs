@@ -1,5 +1,6 @@
 //! What can be wrong with a weights file.
 
+use super::{PYTORCH_FILE, SAFETENSORS_FILE, SAFETENSORS_INDEX_FILE};
 use std::path::PathBuf;
 
 /// Each says which file or tensor, and what to do.
@@ -20,6 +21,57 @@ pub enum WeightsError {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// The folder has no weights.
+    #[error(
+        "no weights in {dir}: looked for {SAFETENSORS_FILE}, {SAFETENSORS_INDEX_FILE} and \
+         {PYTORCH_FILE}; `fovea-runner fetch` brings them"
+    )]
+    NoWeights {
+        /// Which folder.
+        dir: PathBuf,
+    },
+    /// The list of shards is wrong.
+    #[error("{path} is no index of a checkpoint ({why}); fetch or save the checkpoint again")]
+    Index {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of PyTorch's own is not one that holds tensors and nothing else.
+    #[error(
+        "{path} is refused: {why}. Where you trust its source, load it with PyTorch and save it as \
+         safetensors"
+    )]
+    PyTorch {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file from before PyTorch 1.6.
+    #[error(
+        "{path} has the format that torch.save had before PyTorch 1.6; convert it: python -c \
+         'import sys, torch; f = sys.argv[1]; torch.save(torch.load(f, \"cpu\", weights_only=True), \
+         f)' {path}"
+    )]
+    LegacyPyTorch {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A view of a storage that skips nearly all of it.
+    #[error(
+        "tensor \"{name}\" has {elements} elements spread over {span}; save the checkpoint with \
+         contiguous tensors"
+    )]
+    SparseView {
+        /// Which tensor.
+        name: String,
+        /// It has.
+        elements: usize,
+        /// From its first to its last.
+        span: usize,
     },
     /// The header announces other data than the file has.
     #[error(

@@ -1,10 +1,26 @@
 //! A checkpoint's tensors, read from disk one at a time.
+//!
+//! A folder's weights lie in `model.safetensors`, in the shards that `model.safetensors.index.json`
+//! names, or in `pytorch_model.bin`. [`Weights::open`] reads what the file says about itself; a
+//! tensor's numbers are read when a model asks for it, in pieces of 4 MiB, and converted as they
+//! come: the peak is the model's own size and two such pieces. No memory map (a file that changes
+//! under one is undefined behaviour) and no whole-file buffer.
 
 mod error;
+mod file;
+mod listed;
+mod load;
+mod open;
+mod pytorch;
 mod safetensors;
+mod scope;
+mod shards;
+mod stored;
 
 pub use error::WeightsError;
-pub use safetensors::{Scope, Weights};
+pub use listed::{InvalidTensorList, TensorList};
+pub use open::{PYTORCH_FILE, SAFETENSORS_FILE, SAFETENSORS_INDEX_FILE, Weights};
+pub use scope::Scope;
 
 use tch::{Device, Kind};
 

@@ -2,9 +2,8 @@
 
 use super::{Blip, BlipConfig};
 use crate::image::Preprocessor;
-use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFront, parse};
+use crate::models::{Family, Loaded, Loader, ModelError, ModelFront, parse};
 use crate::tasks::{CaptionTokenizer, ImageToText};
-use crate::weights::Weights;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,10 +36,8 @@ pub(in crate::models) fn open(
     };
     let dir = dir.to_owned();
     let loader = move |placement| {
-        let weights = Weights::open(&dir, placement)?;
-        Ok(Loaded {
-            model: Box::new(Blip::new(&config, &weights, placement)?) as Box<dyn Model>,
-            revision: weights.revision()?,
+        Loaded::from_folder(&dir, placement, |weights| {
+            Blip::new(&config, weights, placement)
         })
     };
     Ok((Arc::new(front), Box::new(loader)))

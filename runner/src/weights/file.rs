@@ -1,0 +1,82 @@
+//! Positional reads with a small buffer.
+
+use super::WeightsError;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Read at once.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// An open file of known length.
+#[derive(Debug)]
+pub(super) struct DataFile {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl DataFile {
+    /// Opens `path` for reading.
+    pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
+        let read_error = |source| WeightsError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(read_error)?;
+        let bytes = file.metadata().map_err(read_error)?.len();
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            bytes,
+        })
+    }
+
+    /// Where it lies.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length when it was opened.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Fills `buffer` from `offset` on.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), WeightsError> {
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|source| WeightsError::Read {
+                path: self.path.clone(),
+                source,
+            })
+    }
+
+    /// `length` bytes from `offset` on, which the caller has bounded.
+    pub(super) fn bytes_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, WeightsError> {
+        let mut buffer = vec![0; length];
+        self.read_at(&mut buffer, offset)?;
+        Ok(buffer)
+    }
+
+    /// Gives `length` bytes from `offset` on to `take`, a chunk at a time. Each chunk but the last
+    /// has a whole number of elements of any type.
+    pub(super) fn chunks(
+        &self,
+        offset: u64,
+        length: u64,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), WeightsError> {
+        let mut buffer = vec![0; CHUNK_BYTES.min(usize::try_from(length).unwrap_or(CHUNK_BYTES))];
+        let end = offset + length;
+        let mut at = offset;
+        while at < end {
+            let chunk = (end - at).min(CHUNK_BYTES as u64);
+            let buffer = &mut buffer[..usize::try_from(chunk).unwrap_or(CHUNK_BYTES)];
+            self.read_at(buffer, at)?;
+            take(buffer);
+            at += chunk;
+        }
+        Ok(())
+    }
+}

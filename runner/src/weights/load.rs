@@ -1,0 +1,85 @@
+//! From a place in a file to a tensor on the device.
+
+use super::file::DataFile;
+use super::stored::{Stored, elements};
+use super::{Placement, WeightsError};
+use tch::{Kind, TchError, Tensor};
+
+/// A view that skips elements is read with what it skips; it may be so many times its own size.
+const MAX_SPAN_OVER_ELEMENTS: usize = 8;
+
+/// Reads the tensor, whose elements are `stored_kind`, converting it to the placement's type.
+pub(super) fn load(
+    file: &DataFile,
+    stored: &Stored,
+    stored_kind: Kind,
+    placement: Placement,
+    name: &str,
+) -> Result<Tensor, WeightsError> {
+    let device_error = |source| WeightsError::Device {
+        name: name.to_owned(),
+        source,
+    };
+    let too_large = || WeightsError::Type {
+        name: name.to_owned(),
+        found: "more elements than there can be".to_owned(),
+    };
+    let count = elements(&stored.shape).ok_or_else(too_large)?;
+    let span = match &stored.strides {
+        Some(strides) if count > 0 => span(&stored.shape, strides).ok_or_else(too_large)?,
+        _ => count,
+    };
+    if span > count.saturating_mul(MAX_SPAN_OVER_ELEMENTS) {
+        return Err(WeightsError::SparseView {
+            name: name.to_owned(),
+            elements: count,
+            span,
+        });
+    }
+    let length = i64::try_from(span).map_err(|_| too_large())?;
+    let flat = Tensor::f_empty(length, (placement.kind, placement.device)).map_err(device_error)?;
+    let mut place = Ok(0);
+    let bytes = span as u64 * stored_kind.elt_size_in_bytes() as u64;
+    file.chunks(stored.offset, bytes, |chunk| {
+        if let Ok(at) = place {
+            place = copy_chunk(&flat, at, chunk, stored_kind);
+        }
+    })?;
+    place.map_err(device_error)?;
+    shaped(&flat, stored).map_err(device_error)
+}
+
+/// Elements from a view's first to its last, both counted.
+fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
+    let mut reaches = shape.iter().zip(strides);
+    reaches.try_fold(1usize, |span, (&size, &stride)| {
+        span.checked_add(size.checked_sub(1)?.checked_mul(stride)?)
+    })
+}
+
+/// Writes the elements in `chunk` to `flat`, from the element `place` on; gives the next place.
+fn copy_chunk(flat: &Tensor, place: i64, chunk: &[u8], stored: Kind) -> Result<i64, TchError> {
+    let chunk = Tensor::f_from_slice(chunk)?.f_view_dtype(stored)?;
+    let count = chunk.size1()?;
+    flat.f_narrow(0, place, count)?.f_copy_(&chunk)?;
+    Ok(place + count)
+}
+
+/// `flat` as the tensor that it is.
+fn shaped(flat: &Tensor, stored: &Stored) -> Result<Tensor, TchError> {
+    let shape = signed(&stored.shape);
+    match &stored.strides {
+        Some(strides) if flat.size1()? > 0 => flat
+            .f_as_strided(&shape, signed(strides), 0)?
+            .f_contiguous(),
+        _ => flat.f_reshape(&shape),
+    }
+}
+
+/// Sizes of a tensor that is in memory.
+pub(super) fn signed(sizes: &[usize]) -> Vec<i64> {
+    sizes
+        .iter()
+        .map(|&size| i64::try_from(size).unwrap_or(i64::MAX))
+        .collect()
+}

@@ -1,0 +1,159 @@
+//! A checkpoint's weights: which files they lie in, and one tensor after the other out of them.
+
+use super::file::DataFile;
+use super::load::{load, signed};
+use super::stored::{Element, Stored};
+use super::{Placement, Scope, TensorList, WeightsError, pytorch, safetensors, shards};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use tch::Tensor;
+
+/// All tensors in one file.
+pub const SAFETENSORS_FILE: &str = "model.safetensors";
+/// Which tensor lies in which of several files.
+pub const SAFETENSORS_INDEX_FILE: &str = "model.safetensors.index.json";
+/// What PyTorch's own `torch.save` wrote.
+pub const PYTORCH_FILE: &str = "pytorch_model.bin";
+
+/// A checkpoint's tensors: names, shapes and places are known, numbers are read when asked for.
+#[derive(Debug)]
+pub struct Weights {
+    /// What errors name.
+    path: PathBuf,
+    /// None where there is but a list of tensors.
+    files: Vec<DataFile>,
+    tensors: BTreeMap<String, Stored>,
+    placement: Placement,
+    asked: Mutex<BTreeSet<String>>,
+}
+
+impl Weights {
+    /// Opens the weights in a checkpoint's folder: `model.safetensors`, else the shards that
+    /// `model.safetensors.index.json` names, else `pytorch_model.bin`.
+    pub fn open(dir: &Path, placement: Placement) -> Result<Self, WeightsError> {
+        let found = |name: &str| Some(dir.join(name)).filter(|path| path.exists());
+        if let Some(path) = found(SAFETENSORS_FILE) {
+            let file = DataFile::open(&path)?;
+            let tensors = safetensors::read(&file)?;
+            Ok(Self::new(path, vec![file], tensors, placement))
+        } else if let Some(path) = found(SAFETENSORS_INDEX_FILE) {
+            let (files, tensors) = shards::read(&path)?;
+            Ok(Self::new(path, files, tensors, placement))
+        } else if let Some(path) = found(PYTORCH_FILE) {
+            let file = DataFile::open(&path)?;
+            let tensors = pytorch::read(&file)?;
+            Ok(Self::new(path, vec![file], tensors, placement))
+        } else {
+            Err(WeightsError::NoWeights {
+                dir: dir.to_owned(),
+            })
+        }
+    }
+
+    /// Tensors of which nothing but the list is there: each has its shape and is zero throughout.
+    /// A model that loads from them tells which tensors it wants, without a checkpoint at hand;
+    /// they share one element each, so that they need no memory.
+    pub fn listed(list: &TensorList, placement: Placement) -> Self {
+        Self::new(list.path().to_owned(), vec![], list.stored(), placement)
+    }
+
+    fn new(
+        path: PathBuf,
+        files: Vec<DataFile>,
+        tensors: impl IntoIterator<Item = (String, Stored)>,
+        placement: Placement,
+    ) -> Self {
+        Self {
+            path,
+            files,
+            tensors: tensors.into_iter().collect(),
+            placement,
+            asked: Mutex::default(),
+        }
+    }
+
+    /// `sha256:<hex>` of the weights file; of several, that of the lines `<name> <sha256>`.
+    pub fn revision(&self) -> Result<String, WeightsError> {
+        let mut digests = Vec::new();
+        for file in &self.files {
+            let mut hasher = Sha256::new();
+            file.chunks(0, file.bytes(), |chunk| hasher.update(chunk))?;
+            digests.push((file, hex::encode(hasher.finalize())));
+        }
+        let digest = match &digests[..] {
+            [(_, digest)] => digest.clone(),
+            several => {
+                let lines = several.iter().map(|(file, digest)| {
+                    format!("{} {digest}\n", super::stored::file_name(file.path()))
+                });
+                hex::encode(Sha256::digest(lines.collect::<String>()))
+            }
+        };
+        Ok(format!("sha256:{digest}"))
+    }
+
+    /// The names below `prefix`, as the file has them.
+    pub fn at(&self, prefix: &str) -> Scope<'_> {
+        Scope::new(self, prefix)
+    }
+
+    /// The tensors that nobody has read so far. Where a model is loaded, these are buffers that
+    /// follow from its configuration, or parts that its task does not use.
+    pub fn unused(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.tensors.keys();
+        names
+            .filter(|name| !asked.contains(*name))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether there is a tensor of this full name.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensor of this full name, which must have this shape, as the placement wants it.
+    pub(super) fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        let stored = (self.tensors.get(name)).ok_or_else(|| WeightsError::Missing {
+            name: name.to_owned(),
+            path: self.path.clone(),
+        })?;
+        if signed(&stored.shape) != shape {
+            return Err(WeightsError::Shape {
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                found: stored.shape.clone(),
+            });
+        }
+        let kind = match &stored.element {
+            Element::Float(kind) => *kind,
+            Element::Other(found) => {
+                return Err(WeightsError::Type {
+                    name: name.to_owned(),
+                    found: found.clone(),
+                });
+            }
+        };
+        let tensor = match self.files.get(stored.file) {
+            Some(file) => load(file, stored, kind, self.placement, name)?,
+            None => self.blank(name, shape)?,
+        };
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert(name.to_owned());
+        Ok(tensor)
+    }
+
+    /// Zeros of this shape, which all are the same element.
+    fn blank(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        let Placement { kind, device } = self.placement;
+        Tensor::f_zeros(vec![1; shape.len()], (kind, device))
+            .and_then(|zero| zero.f_expand(shape, false))
+            .map_err(|source| WeightsError::Device {
+                name: name.to_owned(),
+                source,
+            })
+    }
+}

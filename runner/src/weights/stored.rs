@@ -1,0 +1,44 @@
+//! Where a tensor lies and what it is there, the same for every file format.
+
+use std::path::Path;
+use tch::Kind;
+
+/// A tensor in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// Which of the checkpoint's files.
+    pub(super) file: usize,
+    /// Its first element, in bytes from the file's beginning.
+    pub(super) offset: u64,
+    /// Its elements' type.
+    pub(super) element: Element,
+    /// Its dimensions.
+    pub(super) shape: Vec<usize>,
+    /// Elements from one index to the next in each dimension, where they do not simply follow
+    /// one another with the last dimension fastest.
+    pub(super) strides: Option<Vec<usize>>,
+}
+
+/// The type of a tensor's elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Element {
+    /// Floating-point numbers that this build reads.
+    Float(Kind),
+    /// Anything else, by the file's name for it: may lie there, and cannot be loaded.
+    Other(String),
+}
+
+/// Elements that a tensor of this shape has; `None` where that is no number.
+pub(super) fn elements(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size))
+}
+
+/// A file's own name, for messages.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
