@@ -1,14 +1,25 @@
-//! Bytes to an upright RGB picture, as PIL's `exif_transpose` and `convert("RGB")` give it.
+//! Bytes to an upright RGB picture, as transformers' `load_image` gives it: the first frame, turned
+//! by its EXIF, and what Pillow's `convert("RGB")` makes of it, which drops transparency.
 
-use super::{PictureError, jpeg};
-use image::error::LimitErrorKind;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use std::io::Cursor;
+mod bmp;
+mod bytes;
+mod colour;
+mod gif;
+mod ico;
+mod jpeg;
+mod jpeg_markers;
+mod orientation;
+mod png;
+mod tiff;
+mod webp;
+
+use super::{Picture, PictureError};
+use orientation::Metadata;
 
 /// The default bound on a picture's pixels, where PIL sees a decompression bomb.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
-/// What the decoder of the bytes says before anything is decoded.
+/// What a file's header says before anything is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// In pixels, before the orientation is applied.
@@ -21,11 +32,15 @@ pub struct Header {
 
 /// Reads a picture's header, which may have at most `max_pixels` and take at most `max_bytes`.
 pub fn inspect(bytes: &[u8], max_pixels: u64, max_bytes: u64) -> Result<Header, PictureError> {
-    let (format, decoder) = open(bytes, max_bytes)?;
-    let (width, height) = decoder.dimensions();
+    let format = Format::of(bytes)?;
+    let Header {
+        width,
+        height,
+        decode_bytes,
+    } = format.inspect(bytes)?;
     let pixels = u64::from(width) * u64::from(height);
     if pixels == 0 {
-        return Err(PictureError::UnknownFormat);
+        return Err(PictureError::Empty);
     }
     if pixels > max_pixels {
         return Err(PictureError::TooManyPixels {
@@ -34,15 +49,10 @@ pub fn inspect(bytes: &[u8], max_pixels: u64, max_bytes: u64) -> Result<Header, 
             max_pixels,
         });
     }
-    // The decoder's picture, its RGB copy, and of a progressive JPEG all its coefficients.
-    let coefficients = if format == ImageFormat::Jpeg { 6 } else { 0 };
-    let decode_bytes =
-        (decoder.total_bytes()).saturating_add(pixels.saturating_mul(3 + coefficients));
+    // The picture, and another one while it is turned.
+    let decode_bytes = decode_bytes.saturating_add(pixels.saturating_mul(2 * 3));
     if decode_bytes > max_bytes {
         return Err(PictureError::TooMuchMemory { max_bytes });
-    }
-    if format == ImageFormat::Jpeg && !jpeg::has_end(bytes) {
-        return Err(PictureError::Truncated);
     }
     Ok(Header {
         width,
@@ -51,79 +61,103 @@ pub fn inspect(bytes: &[u8], max_pixels: u64, max_bytes: u64) -> Result<Header, 
     })
 }
 
-/// Decodes what [`inspect`] has let pass: its first frame, upright, in RGB.
-pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<RgbImage, PictureError> {
-    let (_, mut decoder) = open(bytes, max_bytes)?;
-    let orientation = decoder.orientation().map_err(undecodable(max_bytes))?;
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(max_bytes);
-    decoder.set_limits(limits).map_err(undecodable(max_bytes))?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(undecodable(max_bytes))?;
-    picture.apply_orientation(orientation);
-    Ok(to_rgb(picture))
+/// Decodes a file: its first frame, upright, in RGB. It is [inspected](inspect) first.
+pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<Picture, PictureError> {
+    let header = inspect(bytes, u64::MAX, max_bytes)?;
+    let Frame {
+        picture,
+        orientation,
+    } = Format::of(bytes)?.decode(bytes)?;
+    debug_assert_eq!(picture.dimensions(), (header.width, header.height));
+    Ok(picture.upright(orientation))
 }
 
-/// A decoder for the format that the bytes themselves show.
-fn open(
-    bytes: &[u8],
-    max_bytes: u64,
-) -> Result<(ImageFormat, impl ImageDecoder + '_), PictureError> {
-    if bytes.is_empty() {
-        return Err(PictureError::Empty);
-    }
-    let format = image::guess_format(bytes).map_err(|_| PictureError::UnknownFormat)?;
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(max_bytes);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(undecodable(max_bytes))?;
-    Ok((format, decoder))
+/// What a decoder gives.
+struct Frame {
+    picture: Picture,
+    /// EXIF's.
+    orientation: u32,
 }
 
-fn undecodable(max_bytes: u64) -> impl Fn(ImageError) -> PictureError {
-    move |error| match error {
-        ImageError::Limits(limit) if limit.kind() == LimitErrorKind::InsufficientMemory => {
-            PictureError::TooMuchMemory { max_bytes }
+impl Frame {
+    /// Without anything that says how it is to be turned.
+    fn plain(picture: Picture) -> Self {
+        Self {
+            picture,
+            orientation: 1,
         }
-        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            PictureError::Truncated
-        }
-        other => PictureError::Undecodable(other),
     }
 }
 
-/// Drops transparency without blending, as PIL does, and reduces 16 bits as PIL does: colour by
-/// its high byte, grey by clipping at 255 (PIL's mode `I;16`, true of its grey PNG and TIFF).
-fn to_rgb(picture: DynamicImage) -> RgbImage {
-    let high_byte = |value: u16| u8::try_from(value >> 8).unwrap_or(u8::MAX);
-    let clip = |value: u16| u8::try_from(value).unwrap_or(u8::MAX);
-    let rgb = |width, height, pixels: Vec<u8>| {
-        RgbImage::from_raw(width, height, pixels).unwrap_or_default()
-    };
-    match picture {
-        DynamicImage::ImageRgb8(picture) => picture,
-        DynamicImage::ImageLuma16(picture) => {
-            let pixels = picture.pixels().flat_map(|p| [clip(p.0[0]); 3]).collect();
-            rgb(picture.width(), picture.height(), pixels)
-        }
-        DynamicImage::ImageLumaA16(picture) => {
-            let pixels = picture
-                .pixels()
-                .flat_map(|p| [high_byte(p.0[0]); 3])
-                .collect();
-            rgb(picture.width(), picture.height(), pixels)
-        }
-        DynamicImage::ImageRgb16(picture) => {
-            let pixels = picture.as_raw().iter().map(|&v| high_byte(v)).collect();
-            rgb(picture.width(), picture.height(), pixels)
-        }
-        DynamicImage::ImageRgba16(picture) => {
-            let pixels = picture
-                .pixels()
-                .flat_map(|p| [p.0[0], p.0[1], p.0[2]].map(high_byte))
-                .collect();
-            rgb(picture.width(), picture.height(), pixels)
-        }
-        other => other.into_rgb8(),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Jpeg,
+    Png,
+    Gif,
+    WebP,
+    Bmp,
+    Ico,
+    Tiff,
+}
+
+impl Format {
+    /// The one that the bytes themselves show.
+    fn of(bytes: &[u8]) -> Result<Self, PictureError> {
+        Ok(match bytes {
+            [] => return Err(PictureError::Empty),
+            [0xff, 0xd8, 0xff, ..] => Self::Jpeg,
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Self::Png,
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Self::Gif,
+            [
+                b'R',
+                b'I',
+                b'F',
+                b'F',
+                _,
+                _,
+                _,
+                _,
+                b'W',
+                b'E',
+                b'B',
+                b'P',
+                ..,
+            ] => Self::WebP,
+            [b'B', b'M', ..] => Self::Bmp,
+            [0, 0, 1, 0, ..] => Self::Ico,
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Self::Tiff,
+            _ => return Err(PictureError::UnknownFormat),
+        })
     }
+
+    /// The `decode_bytes` are those beside the picture that comes of it.
+    fn inspect(self, bytes: &[u8]) -> Result<Header, PictureError> {
+        match self {
+            Self::Jpeg => jpeg::inspect(bytes),
+            Self::Png => png::inspect(bytes),
+            Self::Gif => gif::inspect(bytes),
+            Self::WebP => webp::inspect(bytes),
+            Self::Bmp => bmp::inspect(bytes),
+            Self::Ico => ico::inspect(bytes),
+            Self::Tiff => tiff::inspect(bytes),
+        }
+    }
+
+    fn decode(self, bytes: &[u8]) -> Result<Frame, PictureError> {
+        match self {
+            Self::Jpeg => jpeg::decode(bytes),
+            Self::Png => png::decode(bytes),
+            Self::Gif => gif::decode(bytes).map(Frame::plain),
+            Self::WebP => webp::decode(bytes),
+            Self::Bmp => bmp::decode(bytes).map(Frame::plain),
+            Self::Ico => ico::decode(bytes).map(Frame::plain),
+            Self::Tiff => tiff::decode(bytes),
+        }
+    }
+}
+
+/// The decoder's own words, or ours about a kind that is not read.
+#[expect(clippy::needless_pass_by_value, reason = "so that it maps errors")]
+fn undecodable(why: impl ToString) -> PictureError {
+    PictureError::Undecodable(why.to_string())
 }
