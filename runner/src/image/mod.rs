@@ -4,8 +4,8 @@ mod config;
 mod decode;
 mod filter;
 mod geometry;
-mod jpeg;
 mod normalize;
+mod picture;
 mod pixel_values;
 mod preprocess;
 mod processor;
@@ -13,10 +13,9 @@ mod resize;
 
 pub use decode::{Header, MAX_PIXELS, decode, inspect};
 pub use geometry::OutputSize;
+pub use picture::Picture;
 pub use pixel_values::PixelValues;
 pub use preprocess::{Preprocessor, PreprocessorError};
-
-use image::ImageError;
 
 /// Why bytes give no picture.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +31,7 @@ pub enum PictureError {
     Truncated,
     /// The file is damaged, or of a kind that is not read.
     #[error("the picture cannot be decoded: {0}")]
-    Undecodable(ImageError),
+    Undecodable(String),
     /// Of one side nothing is left once the other is scaled to the model's size.
     #[error("{width} x {height} pixels are too long and thin for this model; crop the picture")]
     TooThin {

@@ -10,5 +10,4 @@
 mod support;
 
 mod checkpoint;
-mod damaged;
 mod parity;
