@@ -5,11 +5,14 @@
 //! [`engine`], one OS thread, owns the device and runs the batch on one of the [`models`]; the
 //! model's half in [`tasks`] turns what it gave into the result.
 //!
+//! [`weights`] reads a checkpoint's files, and [`fetch`] brings them.
+//!
 //! A runner decodes hostile pictures, so it holds no credential of a cluster or a store.
 
 pub mod batcher;
 pub mod config;
 pub mod engine;
+pub mod fetch;
 pub mod image;
 pub mod metrics;
 pub mod models;

@@ -1,21 +1,49 @@
-//! `fovea-runner`: keeps models resident and answers inference requests.
+//! `fovea-runner`: keeps models resident and answers inference requests; `fovea-runner fetch` brings
+//! a model from the Hugging Face hub.
 
 mod run;
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use fovea_runner::config::Config;
+use fovea_runner::fetch::{self, FetchConfig, HubSettings};
 use fovea_runner::telemetry;
 use std::process::ExitCode;
 
+/// The subcommand's name.
+const FETCH: &str = "fetch";
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = Config::parse();
-    telemetry::start(config.log_format);
-    match run::run(config).await {
+    let command = Config::command()
+        .subcommand(FetchConfig::command().name(FETCH))
+        .subcommand_negates_reqs(true)
+        .args_conflicts_with_subcommands(true);
+    let matches = command.get_matches();
+    let ended = match matches.subcommand() {
+        Some((FETCH, matches)) => fetch(matches).await,
+        _ => serve(&matches).await,
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+async fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
+    let config = Config::from_arg_matches(matches)?;
+    telemetry::start(config.log_format);
+    run::run(config).await
+}
+
+/// Prints the folder to give to `--model`.
+async fn fetch(matches: &ArgMatches) -> anyhow::Result<()> {
+    let config = FetchConfig::from_arg_matches(matches)?;
+    telemetry::start(config.log_format);
+    let settings = HubSettings::from_environment(|name| std::env::var_os(name))?;
+    let fetched = fetch::run(&config, &settings).await?;
+    println!("{}", fetched.dir.display());
+    Ok(())
 }

@@ -1,0 +1,235 @@
+//! The subcommand's flags, and the environment as the hub's own tools read it.
+
+use super::error::FetchError;
+use super::names::{RepoId, Revision};
+use super::transfer::{Retry, Token};
+use crate::config::LogFormat;
+use clap::Parser;
+use reqwest::Url;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where `HF_ENDPOINT` does not say otherwise.
+const HUB: &str = "https://huggingface.co";
+
+/// Longest silence of the hub within an answer.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Bring a model from the Hugging Face hub.
+///
+/// Resolves the revision to a commit, takes the configuration, the tokenizer and one kind of
+/// weights, resumes what broke off, and checks every digest. Files come into the hub's own cache
+/// (`HF_HOME`, `HF_HUB_CACHE`). `HF_TOKEN`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are heeded.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "fetch")]
+pub struct FetchConfig {
+    /// The repository, such as `Salesforce/blip-image-captioning-base`.
+    #[arg(value_name = "OWNER/NAME")]
+    pub repo: RepoId,
+
+    /// A branch, a tag or a commit.
+    #[arg(long, default_value = "main")]
+    pub revision: Revision,
+
+    /// Folder to write the files to, with a manifest of their digests.
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+
+    /// Send the files to the bucket by this presigned POST form, below
+    /// `models/OWNER/NAME/<commit>/`; a file `{"url": .., "fields": {..}}` from whoever holds its
+    /// key.
+    #[arg(long, value_name = "FILE")]
+    pub upload: Option<PathBuf>,
+
+    /// How log lines look.
+    #[arg(long, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How the hub is reached.
+#[derive(Clone, Debug)]
+pub struct HubSettings {
+    pub(super) endpoint: Url,
+    pub(super) token: Option<Token>,
+    pub(super) cache: PathBuf,
+    pub(super) offline: bool,
+    pub(super) silence: Duration,
+    pub(super) retry: Retry,
+}
+
+impl HubSettings {
+    /// As `huggingface_hub` reads them, from `variable`, which is [`std::env::var_os`].
+    pub fn from_environment(
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, FetchError> {
+        let text = |name: &str| {
+            let value = variable(name)?.into_string().ok()?;
+            Some(value.trim().to_owned()).filter(|value| !value.is_empty())
+        };
+        let folder = |name: &str| {
+            variable(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        let home = folder("HF_HOME")
+            .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("huggingface")))
+            .or_else(|| Some(folder("HOME")?.join(".cache/huggingface")))
+            .ok_or_else(|| FetchError::Setting {
+                name: "HF_HOME",
+                why: "neither it nor HOME is set: set it to a folder for the cache".to_owned(),
+            })?;
+        let cache = folder("HF_HUB_CACHE")
+            .or_else(|| folder("HUGGINGFACE_HUB_CACHE"))
+            .unwrap_or_else(|| home.join("hub"));
+        let token_file = folder("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
+        let token = text("HF_TOKEN")
+            .or_else(|| text("HUGGING_FACE_HUB_TOKEN"))
+            .or_else(|| Some(std::fs::read_to_string(token_file).ok()?.trim().to_owned()))
+            .filter(|token| !token.is_empty());
+        let endpoint = endpoint(&text("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned()))?;
+        if token.is_some() && !is_private(&endpoint) {
+            return Err(FetchError::Setting {
+                name: "HF_ENDPOINT",
+                why: "it is plain http, which would show HF_TOKEN to everybody on the way; use \
+                      https, or unset HF_TOKEN"
+                    .to_owned(),
+            });
+        }
+        let token = token.map(|text| {
+            Token::new(&text).ok_or_else(|| FetchError::Setting {
+                name: "HF_TOKEN",
+                why: "it has characters that no token has".to_owned(),
+            })
+        });
+        Ok(Self {
+            endpoint,
+            token: token.transpose()?,
+            cache,
+            offline: ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]
+                .iter()
+                .find_map(|name| text(name))
+                .is_some_and(|value| is_true(&value)),
+            silence: SILENCE,
+            retry: Retry::default(),
+        })
+    }
+
+    /// With other patience.
+    #[must_use]
+    pub fn with_patience(self, silence: Duration, retry: Retry) -> Self {
+        Self {
+            silence,
+            retry,
+            ..self
+        }
+    }
+}
+
+/// An endpoint that paths can be put to.
+fn endpoint(text: &str) -> Result<Url, FetchError> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| FetchError::Setting {
+            name: "HF_ENDPOINT",
+            why: format!("{text:?} is no http or https URL"),
+        })
+}
+
+/// Whether nobody on the way can read along.
+fn is_private(endpoint: &Url) -> bool {
+    let loopback = match endpoint.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    endpoint.scheme() == "https" || loopback
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(
+        value.to_ascii_uppercase().as_str(),
+        "1" | "ON" | "YES" | "TRUE"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(variables: &[(&str, &str)]) -> Result<HubSettings, FetchError> {
+        let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+        HubSettings::from_environment(|name| find(name).map(|(_, value)| OsString::from(value)))
+    }
+
+    #[test]
+    fn the_cache_lies_where_the_hubs_own_tools_have_it() {
+        let cache = |variables: &[_]| settings(variables).unwrap().cache;
+        assert_eq!(
+            cache(&[("HOME", "/h")]),
+            PathBuf::from("/h/.cache/huggingface/hub")
+        );
+        assert_eq!(
+            cache(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]),
+            PathBuf::from("/x/huggingface/hub")
+        );
+        assert_eq!(
+            cache(&[("HOME", "/h"), ("HF_HOME", "/f")]),
+            PathBuf::from("/f/hub")
+        );
+        assert_eq!(
+            cache(&[("HF_HOME", "/f"), ("HUGGINGFACE_HUB_CACHE", "/c")]),
+            PathBuf::from("/c")
+        );
+        assert_eq!(
+            cache(&[
+                ("HF_HOME", "/f"),
+                ("HUGGINGFACE_HUB_CACHE", "/c"),
+                ("HF_HUB_CACHE", "/d")
+            ]),
+            PathBuf::from("/d")
+        );
+        assert!(settings(&[]).unwrap_err().to_string().contains("HF_HOME"));
+    }
+
+    #[test]
+    fn a_token_comes_from_the_environment_or_its_file_and_never_goes_over_plain_http() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().to_str().unwrap();
+        let token = |more: &[_]| {
+            settings(&[&[("HF_HOME", folder)], more].concat())
+                .map(|settings| settings.token.is_some())
+        };
+        assert!(!token(&[]).unwrap());
+        assert!(token(&[("HF_TOKEN", "hf_x")]).unwrap());
+        assert!(token(&[("HUGGING_FACE_HUB_TOKEN", "hf_x")]).unwrap());
+        std::fs::write(home.path().join("token"), "hf_x\n").unwrap();
+        assert!(token(&[]).unwrap());
+        assert!(token(&[("HF_ENDPOINT", "http://127.0.0.1:1")]).unwrap());
+        assert!(token(&[("HF_ENDPOINT", "http://[::1]:1")]).unwrap());
+        let error = token(&[("HF_ENDPOINT", "http://mirror.example")])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("https"), "{error}");
+        assert!(token(&[("HF_ENDPOINT", "ftp://mirror.example")]).is_err());
+        assert!(token(&[("HF_TOKEN", "a\nb")]).is_err());
+    }
+
+    #[test]
+    fn offline_is_what_the_hubs_own_tools_call_so() {
+        let offline = |value| {
+            settings(&[("HOME", "/h"), ("HF_HUB_OFFLINE", value)])
+                .unwrap()
+                .offline
+        };
+        assert!(offline("1") && offline("true") && offline("YES"));
+        assert!(!offline("0") && !offline(""));
+        assert!(
+            settings(&[("HOME", "/h"), ("TRANSFORMERS_OFFLINE", "1")])
+                .unwrap()
+                .offline
+        );
+    }
+}

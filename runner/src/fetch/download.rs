@@ -1,0 +1,207 @@
+//! What a serving runner does: it is given a manifest of presigned GETs and has no credential of
+//! its own.
+
+use super::names::{FilePath, InvalidName};
+use super::transfer::{
+    Digest, Lock, Request, Retry, TransferError, Wanted, client, digest_of, receive,
+};
+use http::Method;
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Where files gather before they are whole.
+const INCOMPLETE: &str = ".incomplete";
+
+/// One file of a checkpoint, and where it may be had.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteFile {
+    /// Below the checkpoint's folder.
+    pub path: String,
+    /// A presigned GET.
+    pub url: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its digest, in hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Without the URL, which holds a signature.
+impl fmt::Debug for RemoteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            url: _,
+            bytes,
+            sha256,
+        } = self;
+        write!(f, "RemoteFile({path}, {bytes} bytes, sha256 {sha256})")
+    }
+}
+
+/// Bounds on a download.
+#[derive(Clone, Copy, Debug)]
+pub struct DownloadLimits {
+    /// Most files.
+    pub max_files: usize,
+    /// Of all files together.
+    pub max_bytes: u64,
+    /// Longest silence of the store.
+    pub silence: Duration,
+    /// When to try again.
+    pub retry: Retry,
+}
+
+impl Default for DownloadLimits {
+    fn default() -> Self {
+        Self {
+            max_files: 256,
+            max_bytes: 64 << 30,
+            silence: Duration::from_secs(30),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// Why a checkpoint is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// A manifest that names no checkpoint's files.
+    #[error("the manifest is refused: {0}")]
+    Manifest(String),
+    /// A client cannot be made.
+    #[error("cannot make an HTTP client: {0}")]
+    Client(reqwest::Error),
+    /// The store no longer knows the URL, or never did.
+    #[error("{path}: {source}; are the presigned URLs still valid?")]
+    Refused {
+        /// Which file.
+        path: String,
+        /// Its answer.
+        source: TransferError,
+    },
+    /// The file on its way.
+    #[error("{path}: {source}")]
+    Transfer {
+        /// Which file.
+        path: String,
+        /// What went wrong.
+        source: TransferError,
+    },
+}
+
+/// Brings the files to `dir`, each in one step and only when its length and digest are right; those
+/// that are there already are kept. Dropping the future ends it, and what has come so far is taken
+/// up by the next call. No proxy, no redirects, no credentials.
+pub async fn download(
+    files: &[RemoteFile],
+    dir: &Path,
+    limits: DownloadLimits,
+) -> Result<(), DownloadError> {
+    let wanted = check(files, limits)?;
+    let client = client(limits.silence, false).map_err(DownloadError::Client)?;
+    for (path, url, wanted) in wanted {
+        let request = Request {
+            client: &client,
+            method: Method::GET,
+            url,
+            token: None,
+            redirects: 0,
+        };
+        let explain = |source| match source {
+            TransferError::Status { .. } | TransferError::Redirect { .. } => {
+                DownloadError::Refused {
+                    path: path.to_string(),
+                    source,
+                }
+            }
+            source => DownloadError::Transfer {
+                path: path.to_string(),
+                source,
+            },
+        };
+        bring(&request, &wanted, &path, dir, limits.retry)
+            .await
+            .map_err(explain)?;
+    }
+    Ok(())
+}
+
+async fn bring(
+    request: &Request<'_>,
+    wanted: &Wanted<'_>,
+    path: &FilePath,
+    dir: &Path,
+    retry: Retry,
+) -> Result<(), TransferError> {
+    let incomplete = dir.join(INCOMPLETE);
+    let partial = incomplete.join(wanted.digest.hex());
+    // Several runners may share a volume.
+    let _lock = Lock::take(&partial.with_extension("lock")).await?;
+    let place = dir.join(path.as_str());
+    let length = tokio::fs::metadata(&place).await.map(|found| found.len());
+    if length.is_ok_and(|length| length == wanted.bytes)
+        && digest_of(&place, &wanted.digest).await? == wanted.digest
+    {
+        return Ok(());
+    }
+    tracing::info!(file = %path, bytes = wanted.bytes, "downloading");
+    receive(request, wanted, &partial, &place, retry).await
+}
+
+/// The manifest's files, where it is one that can be followed.
+fn check(
+    files: &[RemoteFile],
+    limits: DownloadLimits,
+) -> Result<Vec<(FilePath, Url, Wanted<'_>)>, DownloadError> {
+    let refuse = DownloadError::Manifest;
+    if files.len() > limits.max_files {
+        return Err(refuse(format!(
+            "{} files where {} are allowed",
+            files.len(),
+            limits.max_files
+        )));
+    }
+    let bytes = files
+        .iter()
+        .try_fold(0u64, |sum, file| sum.checked_add(file.bytes));
+    if bytes.is_none_or(|bytes| bytes > limits.max_bytes) {
+        return Err(refuse(format!(
+            "more than the {} bytes allowed",
+            limits.max_bytes
+        )));
+    }
+    let mut seen = BTreeSet::new();
+    let checked = files.iter().map(|file| {
+        let path: FilePath =
+            (file.path.parse()).map_err(|error: InvalidName| refuse(error.to_string()))?;
+        if !seen.insert(path.clone()) {
+            return Err(refuse(format!("{path} is there twice")));
+        }
+        let Some(digest @ Digest::Sha256(_)) = Digest::from_etag(&file.sha256) else {
+            return Err(refuse(format!("{path} has no sha256")));
+        };
+        let url = Url::parse(&file.url).ok();
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url = url.ok_or_else(|| refuse(format!("{path} has no http or https URL")))?;
+        let wanted = Wanted {
+            name: &file.path,
+            bytes: file.bytes,
+            digest,
+        };
+        Ok((path, url, wanted))
+    });
+    let checked = checked.collect::<Result<Vec<_>, _>>()?;
+    // A file in the place of a folder.
+    let within = |path: &FilePath| {
+        seen.iter()
+            .any(|other| other.as_str().starts_with(&format!("{path}/")))
+    };
+    match checked.iter().find(|(path, _, _)| within(path)) {
+        Some((path, _, _)) => Err(refuse(format!("{path} is a file and a folder"))),
+        None => Ok(checked),
+    }
+}

@@ -1,0 +1,161 @@
+//! The subcommand itself.
+
+use super::cache::RepoCache;
+use super::choose::{Choice, NothingToFetch, WeightFiles, choose, shards};
+use super::config::{FetchConfig, HubSettings};
+use super::error::FetchError;
+use super::hub::Hub;
+use super::materialise::{manifest, materialise};
+use super::names::{Commit, FilePath, RepoId};
+use super::transfer::io_error;
+use super::upload::Form;
+use std::path::{Path, PathBuf};
+
+/// Where a checkpoint lies now.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Which state of the repository.
+    pub commit: Commit,
+    /// The folder to give to `--model`.
+    pub dir: PathBuf,
+}
+
+/// Brings what `config` names.
+pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched, FetchError> {
+    let FetchConfig {
+        repo,
+        revision,
+        to,
+        upload,
+        log_format: _,
+    } = config;
+    // Before anything is brought: a form that is none is told at once.
+    let form = upload
+        .as_deref()
+        .map(|path| Form::read(path, repo))
+        .transpose()?;
+    let cache = RepoCache::new(&settings.cache, repo);
+    let (commit, files) = if settings.offline {
+        let (commit, names) = cache.cached(revision)?;
+        let files = cached_files(repo, &cache, &commit, &names)?;
+        (commit, files)
+    } else {
+        let hub = Hub::new(settings, repo)?;
+        let listing = hub.listing(revision).await?;
+        let commit = listing.commit.clone();
+        tracing::info!(%repo, revision = revision.as_str(), %commit, "resolved");
+        let files = bring(&hub, repo, &cache, &commit, &listing.names()).await?;
+        cache.note(revision, &commit)?;
+        (commit, files)
+    };
+    let snapshot = cache.snapshot(&commit);
+    let mut dir = snapshot.clone();
+    if to.is_some() || form.is_some() {
+        let manifest = manifest(repo, &commit, &snapshot, &files)?;
+        if let Some(to) = to {
+            materialise(&manifest, &snapshot, to)?;
+            dir.clone_from(to);
+        }
+        if let Some(form) = form {
+            form.upload(&manifest, &snapshot, settings).await?;
+        }
+    }
+    Ok(Fetched { commit, dir })
+}
+
+/// Brings the chosen files into the cache; gives all of them.
+async fn bring(
+    hub: &Hub<'_>,
+    repo: &RepoId,
+    cache: &RepoCache,
+    commit: &Commit,
+    names: &[String],
+) -> Result<Vec<FilePath>, FetchError> {
+    let Choice { small, weights } = choose(names).map_err(nothing_of(repo))?;
+    let mut files = small;
+    for file in &files {
+        bring_file(hub, cache, commit, file).await?;
+    }
+    match weights {
+        WeightFiles::One(file) => {
+            bring_file(hub, cache, commit, &file).await?;
+            files.push(file);
+        }
+        WeightFiles::Index(index) => {
+            bring_file(hub, cache, commit, &index).await?;
+            let shards = shards_of(repo, cache, commit, &index)?;
+            for shard in &shards {
+                bring_file(hub, cache, commit, shard).await?;
+            }
+            files.push(index);
+            files.extend(shards);
+        }
+    }
+    Ok(files)
+}
+
+async fn bring_file(
+    hub: &Hub<'_>,
+    cache: &RepoCache,
+    commit: &Commit,
+    file: &FilePath,
+) -> Result<(), FetchError> {
+    let info = hub.info(commit, file).await?;
+    let _lock = cache.lock(&info).await?;
+    if cache.has(&info) {
+        tracing::info!(%file, bytes = info.bytes, "is in the cache");
+    } else {
+        tracing::info!(%file, bytes = info.bytes, "fetching");
+        let [blob, partial] = cache.blob(&info);
+        hub.file(commit, file, info.clone(), [&partial, &blob])
+            .await?;
+    }
+    cache.show(commit, file, &info)?;
+    Ok(())
+}
+
+/// The chosen files where all of them are in the cache.
+fn cached_files(
+    repo: &RepoId,
+    cache: &RepoCache,
+    commit: &Commit,
+    names: &[String],
+) -> Result<Vec<FilePath>, FetchError> {
+    let Choice { small, weights } = choose(names).map_err(nothing_of(repo))?;
+    let mut files = small;
+    match weights {
+        WeightFiles::One(file) => files.push(file),
+        WeightFiles::Index(index) => {
+            let shards = shards_of(repo, cache, commit, &index)?;
+            if let Some(shard) =
+                (shards.iter()).find(|shard| !names.iter().any(|name| name == shard.as_str()))
+            {
+                return Err(FetchError::NotCached {
+                    what: shard.to_string(),
+                    cache: cache.snapshot(commit),
+                });
+            }
+            files.push(index);
+            files.extend(shards);
+        }
+    }
+    Ok(files)
+}
+
+fn shards_of(
+    repo: &RepoId,
+    cache: &RepoCache,
+    commit: &Commit,
+    index: &FilePath,
+) -> Result<Vec<FilePath>, FetchError> {
+    let path: &Path = &cache.snapshot(commit).join(index.as_str());
+    let text = std::fs::read(path).map_err(io_error("reading", path))?;
+    shards(&text).map_err(nothing_of(repo))
+}
+
+fn nothing_of(repo: &RepoId) -> impl Fn(NothingToFetch) -> FetchError {
+    move |why| FetchError::NothingToFetch {
+        repo: repo.to_string(),
+        why,
+    }
+}

@@ -1,0 +1,293 @@
+//! One request: redirects followed by hand, so that a token stays with its host, and answers told
+//! apart into what may be tried again and what may not.
+
+use super::TransferError;
+use super::error::chain;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, ETAG, IF_MATCH, LOCATION, RANGE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use reqwest::{Client, Response, Url, redirect};
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest text of a server that is repeated, in characters.
+const MAX_SAID_CHARS: usize = 200;
+
+/// Longest body of an error that is read, in bytes.
+const MAX_ERROR_BYTES: usize = 16 * 1024;
+
+/// A client that follows no redirect by itself. `proxy`: whether to heed `HTTPS_PROXY` and the like.
+pub(in crate::fetch) fn client(silence: Duration, proxy: bool) -> Result<Client, reqwest::Error> {
+    // Already there where main or another test has put it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .user_agent(concat!("fovea-runner/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(silence);
+    if proxy { builder } else { builder.no_proxy() }.build()
+}
+
+/// A bearer token; never printed.
+#[derive(Clone)]
+pub(in crate::fetch) struct Token(HeaderValue);
+
+impl Token {
+    /// `None` where the text cannot be a header.
+    pub(in crate::fetch) fn new(text: &str) -> Option<Self> {
+        let mut value = HeaderValue::try_from(format!("Bearer {text}")).ok()?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(in crate::fetch) struct Request<'a> {
+    pub(in crate::fetch) client: &'a Client,
+    pub(in crate::fetch) method: Method,
+    pub(in crate::fetch) url: Url,
+    /// Goes to this URL's own origin only.
+    pub(in crate::fetch) token: Option<&'a Token>,
+    /// Redirects that are followed.
+    pub(in crate::fetch) redirects: usize,
+}
+
+/// Which version of a file a server has.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Version {
+    origin: url::Origin,
+    etag: HeaderValue,
+}
+
+/// An answer that is no redirect and no error.
+#[derive(Debug)]
+pub(in crate::fetch) struct Answer {
+    pub(in crate::fetch) response: Response,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Worth another try, after so long where the server says so.
+    Passing(TransferError, Option<Duration>),
+    /// Not.
+    Lasting(TransferError),
+}
+
+impl Request<'_> {
+    /// Sends it: from the byte `from` on, of the version `version` where that server was asked
+    /// before.
+    pub(super) async fn send(
+        &self,
+        from: u64,
+        version: Option<&Version>,
+    ) -> Result<Answer, Failure> {
+        let mut url = self.url.clone();
+        for _ in 0..=self.redirects {
+            let response = self.send_to(url.clone(), from, version).await?;
+            if !is_redirect(&response) {
+                return accept(response).await.map(|response| Answer { response });
+            }
+            // A HEAD is asked for what the hub itself says of a file that lies elsewhere.
+            if self.method == Method::HEAD && response.headers().contains_key("x-linked-etag") {
+                return Ok(Answer { response });
+            }
+            url = target(&response).map_err(|why| redirect_failure(&url, why))?;
+        }
+        let why = match self.redirects {
+            0 => "where none is expected",
+            _ => "too many",
+        };
+        Err(redirect_failure(&url, why))
+    }
+
+    async fn send_to(
+        &self,
+        url: Url,
+        from: u64,
+        version: Option<&Version>,
+    ) -> Result<Response, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(Token(value)) = self.token.filter(|_| url.origin() == self.url.origin()) {
+            headers.insert(AUTHORIZATION, value.clone());
+        }
+        if from > 0 {
+            if let Ok(range) = HeaderValue::try_from(format!("bytes={from}-")) {
+                headers.insert(RANGE, range);
+            }
+            if let Some(version) = version.filter(|version| version.origin == url.origin()) {
+                headers.insert(IF_MATCH, version.etag.clone());
+            }
+        }
+        let request = self
+            .client
+            .request(self.method.clone(), url.clone())
+            .headers(headers);
+        let sent = request.send().await;
+        sent.map_err(|error| Failure::Passing(transport(&url, error), None))
+    }
+}
+
+impl Answer {
+    /// What the server calls this version, for a later piece of it.
+    pub(super) fn version(&self) -> Option<Version> {
+        let etag = self.response.headers().get(ETAG)?;
+        // A weak one does not promise the same bytes.
+        (!etag.as_bytes().starts_with(b"W/")).then(|| Version {
+            origin: self.response.url().origin(),
+            etag: etag.clone(),
+        })
+    }
+
+    /// A header's text.
+    pub(in crate::fetch) fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+}
+
+/// The body broke off, or the request did not come through.
+pub(super) fn transport(url: &Url, error: reqwest::Error) -> TransferError {
+    TransferError::Transport {
+        host: host(url),
+        why: chain(&error.without_url()),
+    }
+}
+
+/// Host and port.
+pub(in crate::fetch) fn host(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("the server");
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn is_redirect(response: &Response) -> bool {
+    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn redirect_failure(url: &Url, why: &'static str) -> Failure {
+    Failure::Lasting(TransferError::Redirect {
+        host: host(url),
+        why,
+    })
+}
+
+/// Where a redirect leads.
+fn target(response: &Response) -> Result<Url, &'static str> {
+    let from = response.url();
+    let target = response.headers().get(LOCATION);
+    let target = target
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| from.join(location).ok())
+        .ok_or("to nowhere")?;
+    match (from.scheme(), target.scheme()) {
+        ("https", "https") | ("http", "http" | "https") => Ok(target),
+        _ => Err("away from https"),
+    }
+}
+
+/// 2xx, or what is wrong.
+async fn accept(response: Response) -> Result<Response, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let headers = response.headers();
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(excerpt);
+    let asked = (headers.get(RETRY_AFTER).and_then(retry_after))
+        .or_else(|| rate_limit_reset(headers.get("ratelimit")?));
+    let (host, code, message) = (
+        host(response.url()),
+        text("x-error-code"),
+        text("x-error-message"),
+    );
+    let message = match message {
+        Some(message) => Some(message),
+        None => body_text(response).await,
+    };
+    let error = TransferError::Status {
+        host,
+        status,
+        code,
+        message,
+    };
+    Err(match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Failure::Passing(error, asked)
+        }
+        _ if status.is_server_error() => Failure::Passing(error, asked),
+        _ => Failure::Lasting(error),
+    })
+}
+
+/// The beginning of an error's body, where it is short and a text.
+async fn body_text(mut response: Response) -> Option<String> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ERROR_BYTES {
+            return None;
+        }
+    }
+    let text = excerpt(String::from_utf8(body).ok()?.trim());
+    (!text.is_empty() && !text.starts_with("<!")).then_some(text)
+}
+
+/// What of a server's words is repeated.
+pub(in crate::fetch) fn excerpt(text: &str) -> String {
+    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    printable.take(MAX_SAID_CHARS).collect()
+}
+
+/// Seconds, or a date.
+fn retry_after(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Seconds until the hub's own limit is over: `"api";r=0;t=42`.
+fn rate_limit_reset(value: &HeaderValue) -> Option<Duration> {
+    let mut parts = value.to_str().ok()?.split(';');
+    let seconds = parts.find_map(|part| part.trim().strip_prefix("t="))?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_asked_for_in_seconds_or_by_a_date() {
+        let after = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("soon"), None);
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        let reset = |text: &str| rate_limit_reset(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(reset("\"api\";r=0;t=42"), Some(Duration::from_secs(42)));
+        assert_eq!(reset("\"api\";r=0"), None);
+        let later = SystemTime::now() + Duration::from_mins(2);
+        let wait = after(&httpdate::fmt_http_date(later)).unwrap();
+        assert!((110..=120).contains(&wait.as_secs()), "{wait:?}");
+    }
+
+    #[test]
+    fn a_token_is_not_printed() {
+        let token = Token::new("hf_secret").unwrap();
+        assert!(!format!("{token:?}").contains("secret"));
+        assert!(Token::new("a\nb").is_none());
+    }
+}

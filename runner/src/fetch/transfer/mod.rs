@@ -1,0 +1,21 @@
+//! One file over HTTP, in as many pieces as it takes: resumed where a connection broke, bounded in
+//! length and tries, checked against its digest, and put in its place whole or not at all.
+
+mod ask;
+mod digest;
+mod error;
+mod http;
+mod lock;
+mod receive;
+mod retry;
+
+pub(super) use ask::{ask, ask_body, wait_after};
+pub use digest::Digest;
+pub(super) use digest::sha256_of_file;
+pub use error::TransferError;
+pub(super) use error::{chain, io_error};
+pub(super) use http::{Answer, Request, Token, client, excerpt, host};
+pub(super) use lock::Lock;
+pub(super) use receive::{Wanted, digest_of, receive};
+pub use retry::Retry;
+pub(super) use retry::Tries;

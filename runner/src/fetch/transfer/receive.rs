@@ -1,0 +1,245 @@
+//! A file's bytes, until all are there and are the right ones.
+
+use super::TransferError;
+use super::ask::wait_after;
+use super::digest::Digest;
+use super::error::io_error;
+use super::http::{Answer, Failure, Request, Version, transport};
+use super::retry::{Retry, Tries};
+use http::StatusCode;
+use http::header::CONTENT_RANGE;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::fs::File;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
+
+/// Between two lines in the log about a file on its way.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// A file that is to come.
+#[derive(Clone, Debug)]
+pub(in crate::fetch) struct Wanted<'a> {
+    /// For messages.
+    pub(in crate::fetch) name: &'a str,
+    pub(in crate::fetch) bytes: u64,
+    pub(in crate::fetch) digest: Digest,
+}
+
+/// Brings the file that `request` asks for to `place`, by way of `partial`, which keeps what has
+/// come where this ends early: by an error, or because the caller drops it.
+pub(in crate::fetch) async fn receive(
+    request: &Request<'_>,
+    wanted: &Wanted<'_>,
+    partial: &Path,
+    place: &Path,
+    retry: Retry,
+) -> Result<(), TransferError> {
+    let mut incoming = Incoming::open(partial, wanted).await?;
+    let mut resumed = incoming.length > 0;
+    loop {
+        incoming.fill(request, wanted, retry).await?;
+        let found = digest_of(partial, &wanted.digest).await?;
+        if found == wanted.digest {
+            break;
+        }
+        incoming.restart().await?;
+        // What was there before may have been another's; what came just now is not.
+        if !std::mem::take(&mut resumed) {
+            return Err(TransferError::Digest {
+                name: wanted.name.to_owned(),
+                expected: wanted.digest.clone(),
+                found,
+            });
+        }
+        tracing::warn!(
+            file = wanted.name,
+            "what was kept of it is wrong: from the beginning"
+        );
+    }
+    let place_error = io_error("putting in place", place);
+    incoming.file.sync_all().await.map_err(&place_error)?;
+    if let Some(folder) = place.parent() {
+        tokio::fs::create_dir_all(folder)
+            .await
+            .map_err(&place_error)?;
+    }
+    tokio::fs::rename(partial, place)
+        .await
+        .map_err(&place_error)
+}
+
+/// The same digest of what lies at `path`, away from the threads that serve.
+pub(in crate::fetch) async fn digest_of(
+    path: &Path,
+    like: &Digest,
+) -> Result<Digest, TransferError> {
+    let read_error = io_error("reading", path);
+    let (path, like) = (path.to_owned(), like.clone());
+    let hashing = tokio::task::spawn_blocking(move || like.of_file(&path)).await;
+    hashing
+        .map_err(std::io::Error::other)
+        .flatten()
+        .map_err(read_error)
+}
+
+/// A file that fills.
+struct Incoming<'a> {
+    file: File,
+    path: &'a Path,
+    length: u64,
+    /// Of what has come in this process.
+    version: Option<Version>,
+}
+
+impl<'a> Incoming<'a> {
+    async fn open(path: &'a Path, wanted: &Wanted<'_>) -> Result<Self, TransferError> {
+        let error = io_error("opening", path);
+        if let Some(folder) = path.parent() {
+            tokio::fs::create_dir_all(folder).await.map_err(&error)?;
+        }
+        let mut options = File::options();
+        let options = options.create(true).truncate(false).read(true).write(true);
+        let mut file = options.open(path).await.map_err(&error)?;
+        let length = file.seek(SeekFrom::End(0)).await.map_err(&error)?;
+        let mut incoming = Self {
+            file,
+            path,
+            length,
+            version: None,
+        };
+        if length > wanted.bytes {
+            incoming.restart().await?;
+        }
+        Ok(incoming)
+    }
+
+    /// Until all bytes are there.
+    async fn fill(
+        &mut self,
+        request: &Request<'_>,
+        wanted: &Wanted<'_>,
+        retry: Retry,
+    ) -> Result<(), TransferError> {
+        let mut tries = Tries::default();
+        while self.length < wanted.bytes {
+            let before = self.length;
+            let Err(failure) = self.piece(request, wanted).await else {
+                continue;
+            };
+            self.file
+                .flush()
+                .await
+                .map_err(io_error("writing", self.path))?;
+            let (error, asked) = match failure {
+                Failure::Passing(error, asked) => (error, asked),
+                Failure::Lasting(error) => return Err(error),
+            };
+            tries.count(self.length > before);
+            let wait = wait_after(retry, tries, asked, error)?;
+            tracing::info!(
+                file = wanted.name,
+                bytes = self.length,
+                "broken off, waiting {wait:?}"
+            );
+            tokio::time::sleep(wait).await;
+        }
+        self.file
+            .flush()
+            .await
+            .map_err(io_error("writing", self.path))
+    }
+
+    /// One answer's worth.
+    async fn piece(&mut self, request: &Request<'_>, wanted: &Wanted<'_>) -> Result<(), Failure> {
+        let answer = match request.send(self.length, self.version.as_ref()).await {
+            // Another version, or a shorter one: what is here belongs to none.
+            Err(Failure::Lasting(TransferError::Status { status, .. }))
+                if self.length > 0 && matches!(status.as_u16(), 412 | 416) =>
+            {
+                self.restart().await.map_err(Failure::Lasting)?;
+                request.send(0, None).await?
+            }
+            sent => sent?,
+        };
+        self.check(&answer, wanted).await?;
+        self.version = answer.version();
+        let mut response = answer.response;
+        let url = response.url().clone();
+        let mut told = Instant::now();
+        loop {
+            let chunk = response.chunk().await;
+            let chunk = chunk.map_err(|error| Failure::Passing(transport(&url, error), None))?;
+            let Some(chunk) = chunk else { break };
+            let after = self.length + chunk.len() as u64;
+            if after > wanted.bytes {
+                self.restart().await.map_err(Failure::Lasting)?;
+                return Err(Failure::Lasting(wanted.wrong_length(after)));
+            }
+            let written = self.file.write_all(&chunk).await;
+            written.map_err(|error| Failure::Lasting(io_error("writing", self.path)(error)))?;
+            self.length = after;
+            if told.elapsed() >= TELL_EVERY {
+                tracing::info!(
+                    file = wanted.name,
+                    bytes = after,
+                    of = wanted.bytes,
+                    "on its way"
+                );
+                told = Instant::now();
+            }
+        }
+        if self.length == wanted.bytes {
+            return Ok(());
+        }
+        // An end without an error: a body of unknown length, or of a length that is wrong.
+        Err(Failure::Passing(wanted.wrong_length(self.length), None))
+    }
+
+    /// Whether the answer's body is what comes next; where it is the whole file, begins anew.
+    async fn check(&mut self, answer: &Answer, wanted: &Wanted<'_>) -> Result<(), Failure> {
+        let announced = answer.response.content_length();
+        if answer.response.status() == StatusCode::PARTIAL_CONTENT {
+            let range = answer.header(CONTENT_RANGE.as_str());
+            let expected = format!(
+                "bytes {}-{}/{}",
+                self.length,
+                wanted.bytes - 1,
+                wanted.bytes
+            );
+            if range != Some(&expected) {
+                self.restart().await.map_err(Failure::Lasting)?;
+                let found = announced.unwrap_or_default();
+                return Err(Failure::Passing(wanted.wrong_length(found), None));
+            }
+            return Ok(());
+        }
+        if self.length > 0 {
+            self.restart().await.map_err(Failure::Lasting)?;
+        }
+        match announced {
+            Some(found) if found != wanted.bytes => {
+                Err(Failure::Lasting(wanted.wrong_length(found)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Throws away what has come.
+    async fn restart(&mut self) -> Result<(), TransferError> {
+        let error = io_error("emptying", self.path);
+        self.file.set_len(0).await.map_err(&error)?;
+        self.file.rewind().await.map_err(&error)?;
+        (self.length, self.version) = (0, None);
+        Ok(())
+    }
+}
+
+impl Wanted<'_> {
+    fn wrong_length(&self, found: u64) -> TransferError {
+        TransferError::Length {
+            name: self.name.to_owned(),
+            expected: self.bytes,
+            found,
+        }
+    }
+}

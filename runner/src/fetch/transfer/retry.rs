@@ -1,0 +1,126 @@
+//! How often a request is tried, and how long is waited in between.
+
+use std::time::Duration;
+
+/// Bounds on trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries that bring nothing, the first counted; one that brought bytes starts the count anew.
+    pub max_idle_tries: u32,
+    /// Tries in all, whatever they brought.
+    pub max_tries: u32,
+    /// After the first; it doubles with each.
+    pub first_wait: Duration,
+    /// Longest wait of our own.
+    pub longest_wait: Duration,
+    /// Longest wait that a server may ask for; a longer one is told to the user instead.
+    pub longest_asked: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_idle_tries: 6,
+            max_tries: 100,
+            first_wait: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(30),
+            longest_asked: Duration::from_mins(5),
+        }
+    }
+}
+
+/// What comes after a failed try.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Next {
+    /// Another try, after so long.
+    Wait(Duration),
+    /// Nothing: there were enough.
+    GiveUp,
+    /// Nothing: the server asks for more patience than there is.
+    AskedTooMuch(Duration),
+}
+
+/// Tries so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::fetch) struct Tries {
+    all: u32,
+    idle: u32,
+}
+
+impl Tries {
+    /// Counts a failed try; `brought` says whether it brought bytes.
+    pub(in crate::fetch) fn count(&mut self, brought: bool) {
+        self.all += 1;
+        self.idle = if brought { 1 } else { self.idle + 1 };
+    }
+
+    /// So many.
+    pub(super) fn all(self) -> u32 {
+        self.all
+    }
+}
+
+impl Retry {
+    /// What to do after `tries`, where the server asked to wait for `asked`; `jitter` is between
+    /// 0 and 1.
+    pub(super) fn next(self, tries: Tries, asked: Option<Duration>, jitter: f64) -> Next {
+        if tries.idle >= self.max_idle_tries || tries.all >= self.max_tries {
+            return Next::GiveUp;
+        }
+        match asked {
+            Some(asked) if asked > self.longest_asked => Next::AskedTooMuch(asked),
+            Some(asked) => Next::Wait(asked),
+            None => {
+                let doubled = 1u32
+                    .checked_shl(tries.idle.saturating_sub(1))
+                    .unwrap_or(u32::MAX);
+                let wait = (self.first_wait.saturating_mul(doubled)).min(self.longest_wait);
+                // Half of it for certain, so that many who failed at once do not come back at once.
+                Next::Wait(wait.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRY: Retry = Retry {
+        max_idle_tries: 4,
+        max_tries: 10,
+        first_wait: Duration::from_secs(1),
+        longest_wait: Duration::from_secs(3),
+        longest_asked: Duration::from_mins(1),
+    };
+
+    fn after(idle: u32, brought: u32) -> Tries {
+        let mut tries = Tries::default();
+        (0..brought).for_each(|_| tries.count(true));
+        (0..idle).for_each(|_| tries.count(false));
+        tries
+    }
+
+    #[test]
+    fn waits_double_up_to_their_bound_and_at_most_half_is_chance() {
+        let waits = |jitter| [1, 2, 3].map(|idle| RETRY.next(after(idle, 0), None, jitter));
+        let millis = |waits: [u64; 3]| waits.map(|ms| Next::Wait(Duration::from_millis(ms)));
+        assert_eq!(waits(1.0), millis([1000, 2000, 3000]));
+        assert_eq!(waits(0.0), millis([500, 1000, 1500]));
+    }
+
+    #[test]
+    fn tries_end_after_so_many_that_brought_nothing_and_after_so_many_in_all() {
+        assert_eq!(RETRY.next(after(4, 0), None, 0.5), Next::GiveUp);
+        assert_ne!(RETRY.next(after(0, 9), None, 0.5), Next::GiveUp);
+        assert_eq!(RETRY.next(after(0, 10), None, 0.5), Next::GiveUp);
+        assert_eq!(RETRY.next(after(3, 1), None, 0.5), Next::GiveUp);
+    }
+
+    #[test]
+    fn a_server_gets_the_wait_that_it_asks_for_within_reason() {
+        let asked = |seconds| RETRY.next(after(1, 0), Some(Duration::from_secs(seconds)), 0.0);
+        assert_eq!(asked(60), Next::Wait(Duration::from_mins(1)));
+        assert_eq!(asked(61), Next::AskedTooMuch(Duration::from_secs(61)));
+    }
+}

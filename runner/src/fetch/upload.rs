@@ -1,0 +1,188 @@
+//! To the bucket, by a form that whoever holds its key has signed: this process holds none.
+//!
+//! An S3 presigned POST (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>):
+//! `fields` go as they are, but for `${filename}` at the end of `key`, in whose place comes
+//! `<commit>/<file>`; then the file.
+
+use super::config::HubSettings;
+use super::error::FetchError;
+use super::manifest::{MANIFEST_FILE, Manifest};
+use super::names::RepoId;
+use super::transfer::{
+    Retry, TransferError, Tries, chain, client, excerpt, host, io_error, wait_after,
+};
+use reqwest::multipart::{Form as Multipart, Part};
+use reqwest::{Body, Client, Response, Url};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use tokio::fs::File;
+
+/// Largest form, in bytes: a policy is a few hundred.
+const MAX_FORM_BYTES: u64 = 64 * 1024;
+
+/// S3's own bound on one POST, in bytes.
+const MAX_POST_BYTES: u64 = 5 << 30;
+
+/// The field that says where the object lies.
+const KEY: &str = "key";
+
+/// What stands in it for the file's name.
+const FILENAME: &str = "${filename}";
+
+/// Where every model's objects lie.
+const MODELS: &str = "models/";
+
+/// A presigned POST.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Form {
+    url: Url,
+    fields: BTreeMap<String, String>,
+    /// Of `key`, without `${filename}`.
+    #[serde(skip)]
+    prefix: String,
+}
+
+impl Form {
+    /// Reads the form at `path`, which must be one for this repository.
+    pub(super) fn read(path: &Path, repo: &RepoId) -> Result<Self, FetchError> {
+        let refuse = |why: String| FetchError::Form {
+            path: path.to_owned(),
+            why,
+        };
+        let bytes = path
+            .metadata()
+            .map_err(|error| refuse(error.to_string()))?
+            .len();
+        if bytes > MAX_FORM_BYTES {
+            return Err(refuse(format!("it has {bytes} bytes")));
+        }
+        let text = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        // What is wrong is told without the line: it may hold the signature.
+        let mut form: Self = serde_json::from_slice(&text)
+            .map_err(|error| refuse(format!("line {}, column {}", error.line(), error.column())))?;
+        if !matches!(form.url.scheme(), "http" | "https") || !form.url.has_host() {
+            return Err(refuse("its url is no http or https URL".to_owned()));
+        }
+        let expected = format!("{MODELS}{repo}/{FILENAME}");
+        match form.fields.remove(KEY) {
+            Some(key) if key == expected => {
+                form.prefix = format!("{MODELS}{repo}/");
+                Ok(form)
+            }
+            Some(key) => Err(refuse(format!(
+                "its key is {:?}, not {expected:?}",
+                excerpt(&key)
+            ))),
+            None => Err(refuse(format!("it has no key {expected:?}"))),
+        }
+    }
+
+    /// Sends the manifest's files, which lie in `snapshot`, and then the manifest.
+    pub(super) async fn upload(
+        &self,
+        manifest: &Manifest,
+        snapshot: &Path,
+        settings: &HubSettings,
+    ) -> Result<(), FetchError> {
+        let HubSettings { silence, retry, .. } = *settings;
+        for file in &manifest.files {
+            if file.bytes > MAX_POST_BYTES {
+                return Err(FetchError::Transfer(TransferError::TooLarge {
+                    name: file.path.to_string(),
+                    bytes: file.bytes,
+                    limit: MAX_POST_BYTES,
+                }));
+            }
+        }
+        let client = upload_client(silence)?;
+        let folder = format!("{}{}", self.prefix, manifest.commit);
+        for file in &manifest.files {
+            let key = format!("{folder}/{}", file.path);
+            let place = snapshot.join(file.path.as_str());
+            tracing::info!(%key, bytes = file.bytes, "sending");
+            let part = async || file_part(&place, file.bytes).await;
+            self.send(&client, &key, part, retry).await?;
+        }
+        let key = format!("{folder}/{MANIFEST_FILE}");
+        let text = manifest.text().map_err(std::io::Error::other);
+        let text = text.map_err(io_error("writing", Path::new(MANIFEST_FILE)))?;
+        let part = async || Ok(Part::text(text.clone()));
+        self.send(&client, &key, part, retry).await
+    }
+
+    async fn send(
+        &self,
+        client: &Client,
+        key: &str,
+        part: impl AsyncFn() -> Result<Part, TransferError>,
+        retry: Retry,
+    ) -> Result<(), FetchError> {
+        let mut tries = Tries::default();
+        loop {
+            let mut body = Multipart::new().text(KEY, key.to_owned());
+            for (name, value) in &self.fields {
+                body = body.text(name.clone(), value.clone());
+            }
+            // What comes after the file is not looked at.
+            let body = body.part("file", part().await?);
+            let error = match client.post(self.url.clone()).multipart(body).send().await {
+                Ok(response) if response.status().is_success() => return Ok(()),
+                Ok(response) if response.status().is_server_error() => status(&response),
+                Ok(response) => return Err(refused(response, key).await),
+                Err(error) => TransferError::Transport {
+                    host: host(&self.url),
+                    why: chain(&error.without_url()),
+                },
+            };
+            tries.count(false);
+            let wait = wait_after(retry, tries, None, error)?;
+            tracing::info!(key, "not taken, waiting {wait:?}");
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// No proxy, as everywhere a store is spoken to.
+fn upload_client(silence: Duration) -> Result<Client, FetchError> {
+    client(silence, false).map_err(FetchError::Client)
+}
+
+/// The file, streamed, of known length.
+async fn file_part(place: &Path, bytes: u64) -> Result<Part, TransferError> {
+    let file = File::open(place)
+        .await
+        .map_err(io_error("opening", place))?;
+    let stream = tokio_util::io::ReaderStream::new(file);
+    Ok(Part::stream_with_length(Body::wrap_stream(stream), bytes))
+}
+
+fn status(response: &Response) -> TransferError {
+    TransferError::Status {
+        host: host(response.url()),
+        status: response.status(),
+        code: None,
+        message: None,
+    }
+}
+
+/// S3 answers in XML; its words are between `<Message>` and `</Message>`.
+async fn refused(response: Response, key: &str) -> FetchError {
+    let status = response.status();
+    let text = response.text().await.unwrap_or_default();
+    let between = |tag: &str| {
+        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+        Some(excerpt(rest.split_once("</")?.0))
+    };
+    FetchError::Refused {
+        file: key.to_owned(),
+        status,
+        why: [between("Code"), between("Message")]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}

@@ -1,0 +1,73 @@
+//! The subcommand as a person runs it.
+
+use crate::hub::TOKEN;
+use crate::setting::Setting;
+use std::process::Output;
+use tokio::process::Command;
+
+async fn run(setting: &Setting, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fovea-runner"));
+    command
+        .env_clear()
+        .envs(setting.variables.iter().map(|(name, value)| (name, value)));
+    for kept in ["LD_LIBRARY_PATH", "PATH"] {
+        command.envs(std::env::var_os(kept).map(|value| (kept, value)));
+    }
+    // What a container sets for serving does not disturb.
+    command.env("FOVEA_RUNNER_LISTEN", "127.0.0.1:1");
+    command.args(arguments).output().await.unwrap()
+}
+
+#[tokio::test]
+async fn fetch_prints_the_folder_to_serve_from() {
+    let mut setting = Setting::new().await;
+    setting.set("HF_TOKEN", TOKEN);
+    setting.hub.world().closed = Some("GatedRepo");
+    let output = run(&setting, &["fetch", "Salesforce/blip-tiny"]).await;
+    let (printed, log) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert!(output.status.success(), "{log}");
+    assert!(
+        setting
+            .cache()
+            .join("snapshots")
+            .join(printed.trim())
+            .join("model.safetensors")
+            .exists(),
+        "{printed}"
+    );
+    assert!(
+        log.contains("model.safetensors") && !log.contains(TOKEN) && !log.contains("secret"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn what_goes_wrong_ends_with_a_failure_and_a_word_of_advice() {
+    let setting = Setting::new().await;
+    setting.hub.world().closed = Some("GatedRepo");
+    let output = run(&setting, &["fetch", "Salesforce/blip-tiny"]).await;
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && log.contains("accept its terms"),
+        "{log}"
+    );
+    for wrong in [
+        &["fetch"][..],
+        &["fetch", "blip"],
+        &["fetch", "a/b", "--revision", "../x"],
+        &["--model", "a=b", "fetch", "a/b"],
+    ] {
+        let output = run(&setting, wrong).await;
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+    // Serving needs a model, as ever.
+    let output = run(&setting, &[]).await;
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(2) && log.contains("--model"),
+        "{log}"
+    );
+}
