@@ -35,8 +35,8 @@ pub struct ModelState {
 }
 
 /// Body of `PUT /v1/models/{name}`: a model that the runner is to fetch, load and keep. Answered
-/// 202 with its [`ModelState`]; the same request again changes nothing, unless the model has
-/// failed, and then tries again. Another source under the same name is a 409.
+/// 202 with the [`RunnerState`]; the same request again changes nothing, unless the model has
+/// failed, and then tries again. Another source under the same name replaces the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelRequest {
@@ -44,6 +44,8 @@ pub struct ModelRequest {
     pub installation: String,
     /// The speaking leader's lease transition count.
     pub epoch: u64,
+    /// What it is to do; a checkpoint for another task is refused.
+    pub task: Task,
     /// Where the checkpoint is.
     pub source: ModelSource,
 }

@@ -27,9 +27,17 @@ pub struct Config {
         env = "FOVEA_RUNNER_MODELS",
         value_name = "NAME=DIR",
         value_delimiter = ',',
-        required = true
+        required_unless_present_any = ["models_dir", "cache_dir"]
     )]
     pub models: Vec<ModelFlag>,
+
+    /// Folder of checkpoints' folders, of which `PUT /v1/models/{name}` may name one.
+    #[arg(long, env = "FOVEA_RUNNER_MODELS_DIR", value_name = "DIR")]
+    pub models_dir: Option<PathBuf>,
+
+    /// Folder for the checkpoints that `PUT /v1/models/{name}` has the runner fetch.
+    #[arg(long, env = "FOVEA_RUNNER_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
 
     /// Where the models live; `auto` is CUDA where there is one.
     #[arg(long, env = "FOVEA_RUNNER_DEVICE", value_enum, default_value = "auto")]

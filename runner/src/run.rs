@@ -3,9 +3,12 @@
 use anyhow::Context as _;
 use fovea_runner::config::Config;
 use fovea_runner::engine::{Engine, EngineConfig, Planned};
+use fovea_runner::fetch::DownloadLimits;
 use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models;
-use fovea_runner::server::{App, AppConfig, FetchLimits, Listener, Tls, Tokens, router, serve};
+use fovea_runner::server::{
+    App, AppConfig, FetchLimits, KeepConfig, Listener, Tls, Tokens, router, serve,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -62,6 +65,11 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
             max_picture_pixels: config.max_picture_pixels,
             max_decode_bytes: config.max_decode_bytes,
             preprocess_threads: threads.preprocess,
+            keep: KeepConfig {
+                models_dir: config.models_dir.clone(),
+                cache_dir: config.cache_dir.clone(),
+                download: DownloadLimits::default(),
+            },
         },
         metrics,
     )?;

@@ -94,12 +94,7 @@ async fn read_lines(answer: reqwest::Response, task: Task) -> Outcome {
                     None => nonsense("the result of another task"),
                 };
             }
-            Ok(Line::Problem(problem)) if problem.reason == Reason::DeviceLost => {
-                return Outcome::Lost {
-                    detail: problem.detail,
-                };
-            }
-            Ok(Line::Problem(problem)) => return Outcome::Problem(problem),
+            Ok(Line::Problem(problem)) => return problem.into(),
             Err(_) => return nonsense(&excerpt(&line)),
         }
     }
@@ -122,7 +117,7 @@ async fn refused(mut answer: reqwest::Response) -> Outcome {
         }
     }
     match serde_json::from_slice::<Problem>(&body) {
-        Ok(problem) => Outcome::Problem(problem),
+        Ok(problem) => problem.into(),
         Err(_) if status == reqwest::StatusCode::SERVICE_UNAVAILABLE => Outcome::NotBegun {
             detail: "it has no room".to_owned(),
         },

@@ -40,6 +40,18 @@ pub enum Outcome {
     },
 }
 
+impl From<Problem> for Outcome {
+    /// A runner whose device has failed can say so with its last breath: it is lost all the same.
+    fn from(problem: Problem) -> Self {
+        match problem.reason {
+            Reason::DeviceLost => Self::Lost {
+                detail: problem.detail,
+            },
+            _ => Self::Problem(problem),
+        }
+    }
+}
+
 /// What the job's record becomes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
@@ -234,6 +246,14 @@ mod tests {
         assert!(
             matches!(last, Next::Fail(failure) if failure.reason == "FetchFailed" && failure.retryable)
         );
+    }
+
+    #[test]
+    fn a_runner_whose_device_failed_is_a_lost_one() {
+        let outcome = Outcome::from(Problem::new(Reason::DeviceLost, "because"));
+        assert!(matches!(&outcome, Outcome::Lost { detail } if detail == "because"));
+        let other = Outcome::from(Problem::new(Reason::OutOfMemory, "because"));
+        assert_eq!(other, problem(Reason::OutOfMemory));
     }
 
     #[test]

@@ -228,12 +228,9 @@ impl Engine {
         self.models().into_iter().find(|model| model.name == name)
     }
 
-    /// Whether there are models, and every one is resident and warm.
-    pub fn ready(&self) -> bool {
-        let models = self.models();
+    /// Whether its thread takes orders.
+    pub fn alive(&self) -> bool {
         !self.queue.is_closed()
-            && !models.is_empty()
-            && models.iter().all(|model| model.revision().is_some())
     }
 
     /// Queues a picture.

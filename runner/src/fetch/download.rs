@@ -5,42 +5,15 @@ use super::names::{FilePath, InvalidName};
 use super::transfer::{
     Digest, Lock, Request, Retry, TransferError, Wanted, client, digest_of, receive,
 };
+use fovea_protocol::ModelFile;
 use http::Method;
 use reqwest::Url;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 /// Where files gather before they are whole.
 const INCOMPLETE: &str = ".incomplete";
-
-/// One file of a checkpoint, and where it may be had.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RemoteFile {
-    /// Below the checkpoint's folder.
-    pub path: String,
-    /// A presigned GET.
-    pub url: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its digest, in hexadecimal digits.
-    pub sha256: String,
-}
-
-/// Without the URL, which holds a signature.
-impl fmt::Debug for RemoteFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            url: _,
-            bytes,
-            sha256,
-        } = self;
-        write!(f, "RemoteFile({path}, {bytes} bytes, sha256 {sha256})")
-    }
-}
 
 /// Bounds on a download.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +70,7 @@ pub enum DownloadError {
 /// that are there already are kept. Dropping the future ends it, and what has come so far is taken
 /// up by the next call. No proxy, no redirects, no credentials.
 pub async fn download(
-    files: &[RemoteFile],
+    files: &[ModelFile],
     dir: &Path,
     limits: DownloadLimits,
 ) -> Result<(), DownloadError> {
@@ -154,7 +127,7 @@ async fn bring(
 
 /// The manifest's files, where it is one that can be followed.
 fn check(
-    files: &[RemoteFile],
+    files: &[ModelFile],
     limits: DownloadLimits,
 ) -> Result<Vec<(FilePath, Url, Wanted<'_>)>, DownloadError> {
     let refuse = DownloadError::Manifest;

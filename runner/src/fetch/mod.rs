@@ -24,7 +24,7 @@ mod upload;
 
 pub use choose::NothingToFetch;
 pub use config::{FetchConfig, HubSettings};
-pub use download::{DownloadError, DownloadLimits, RemoteFile, download};
+pub use download::{DownloadError, DownloadLimits, download};
 pub use error::FetchError;
 pub use manifest::{MANIFEST_FILE, Manifest, ManifestFile};
 pub use names::{Commit, FilePath, InvalidName, RepoId, Revision};

@@ -41,7 +41,7 @@ pub(super) async fn leader(
         let LeaderRequest {
             installation,
             epoch,
-        } = read(body).await?;
+        } = read(body, MAX_REQUEST_BYTES).await?;
         app.admissions.observe(&installation, epoch)
     };
     match observe.await {
@@ -52,7 +52,7 @@ pub(super) async fn leader(
 
 async fn begin(app: &App, body: Body) -> Result<Attempt, Problem> {
     let arrived = Instant::now();
-    let request: InferRequest = read(body).await?;
+    let request: InferRequest = read(body, MAX_REQUEST_BYTES).await?;
     if let Some(problem) = app.draining() {
         return Err(problem);
     }
@@ -101,14 +101,14 @@ fn not_ready(model: &Served) -> Option<Problem> {
 }
 
 /// A request's body as JSON, bounded in size and time.
-async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+pub(super) async fn read<T: DeserializeOwned>(body: Body, max_bytes: usize) -> Result<T, Problem> {
     let malformed = |why: String| Problem::new(Reason::MalformedRequest, why);
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_REQUEST_BYTES))
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, max_bytes))
         .await
         .map_err(|_| malformed(format!("the body did not come within {BODY_TIMEOUT:?}")))?
         .map_err(|error| {
             malformed(format!(
-                "the body could not be read, or has more than {MAX_REQUEST_BYTES} bytes: {error}"
+                "the body could not be read, or has more than {max_bytes} bytes: {error}"
             ))
         })?;
     serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))

@@ -5,6 +5,7 @@ mod attempt;
 mod auth;
 mod fetch;
 mod infer;
+mod keep;
 mod listen;
 mod models;
 mod reply;
@@ -13,13 +14,14 @@ mod tls;
 
 pub use auth::{TokenError, Tokens};
 pub use fetch::FetchLimits;
+pub use keep::KeepConfig;
 pub use listen::{Listener, serve};
 pub use state::{App, AppConfig};
 pub use tls::{Tls, TlsError};
 
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};
-use fovea_protocol::{INFER_PATH, LEADER_PATH, MODELS_PATH};
+use fovea_protocol::{INFER_PATH, LEADER_PATH, MODEL_PATH, MODELS_PATH};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(INFER_PATH, post(infer::infer))
         .route(MODELS_PATH, get(models::list))
+        .route(MODEL_PATH, put(models::put))
         .route(LEADER_PATH, put(infer::leader))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(&app),

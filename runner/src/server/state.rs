@@ -3,6 +3,7 @@
 use super::admission::Admissions;
 use super::auth::Tokens;
 use super::fetch::{FetchLimits, Fetcher};
+use super::keep::{KeepConfig, Kept};
 use super::reply::problem_response;
 use crate::engine::{Engine, Residency};
 use crate::metrics::{METRICS_CONTENT_TYPE, Metrics, Reading};
@@ -33,6 +34,8 @@ pub struct AppConfig {
     pub max_decode_bytes: u64,
     /// Pictures that are decoded and resized at once.
     pub preprocess_threads: usize,
+    /// Where models that are put may come from.
+    pub keep: KeepConfig,
 }
 
 /// What all requests share.
@@ -45,6 +48,8 @@ pub struct App {
     pub(super) max_picture_pixels: u64,
     pub(super) decode_budget: DecodeBudget,
     pub(super) preprocess_threads: Semaphore,
+    pub(super) keep: KeepConfig,
+    pub(super) kept: Kept,
     slots: u32,
     instance: String,
     draining: AtomicBool,
@@ -64,6 +69,7 @@ impl App {
             max_picture_pixels,
             max_decode_bytes,
             preprocess_threads,
+            keep,
         } = config;
         Ok(Arc::new(Self {
             engine,
@@ -74,6 +80,8 @@ impl App {
             max_picture_pixels,
             decode_budget: DecodeBudget::new(max_decode_bytes),
             preprocess_threads: Semaphore::new(preprocess_threads),
+            keep,
+            kept: Kept::default(),
             slots,
             instance: uuid::Uuid::new_v4().to_string(),
             draining: AtomicBool::new(false),
@@ -103,25 +111,35 @@ impl App {
 
     /// What the runner says about itself.
     pub(super) fn state(&self) -> RunnerState {
-        let models = self.engine.models().into_iter().map(|model| {
-            let (revision, failure) = match model.residency() {
-                Residency::Loading => (String::new(), None),
-                Residency::Ready { revision } => (revision, None),
-                Residency::Failed { why } => (String::new(), Some(why)),
-            };
-            ModelState {
-                name: model.name.clone(),
-                task: model.front.head.task(),
-                ready: !revision.is_empty(),
-                revision,
-                failure,
-            }
-        });
+        let mut put = self.kept.states();
+        let mut models: Vec<_> = (self.engine.models().into_iter())
+            .map(|model| {
+                // What was put to replace it, and failed before the engine had it.
+                let mut failure =
+                    (put.extract_if(.., |put| put.name == model.name)).find_map(|put| put.failure);
+                let revision = match model.residency() {
+                    Residency::Loading => String::new(),
+                    Residency::Ready { revision } => revision,
+                    Residency::Failed { why } => {
+                        failure.get_or_insert(why);
+                        String::new()
+                    }
+                };
+                ModelState {
+                    name: model.name.clone(),
+                    task: model.front.head.task(),
+                    ready: !revision.is_empty(),
+                    revision,
+                    failure,
+                }
+            })
+            .collect();
+        models.append(&mut put);
         RunnerState {
             instance: self.instance.clone(),
             slots: self.slots,
             busy: self.admissions.busy(),
-            models: models.collect(),
+            models,
         }
     }
 }
@@ -162,8 +180,10 @@ impl DecodeBudget {
 /// `GET /readyz`: 200 once every model is resident and warm, till SIGTERM.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Response> {
     let loading = || {
+        let models = app.state().models;
+        let all_ready = !models.is_empty() && models.iter().all(|model| model.ready);
         let why = "the runner is loading its models";
-        (!app.engine.ready()).then(|| Problem::new(Reason::NotReady, why))
+        (!(all_ready && app.engine.alive())).then(|| Problem::new(Reason::NotReady, why))
     };
     match app.draining().or_else(loading) {
         None => Ok(StatusCode::OK),

@@ -2,7 +2,8 @@
 
 use crate::hub::{Hub, bare, sha256};
 use crate::setting::{RETRY, names, until};
-use fovea_runner::fetch::{DownloadError, DownloadLimits, RemoteFile, download};
+use fovea_protocol::ModelFile;
+use fovea_runner::fetch::{DownloadError, DownloadLimits, download};
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,9 +22,9 @@ async fn store() -> (Hub, tempfile::TempDir) {
     (hub, tempfile::tempdir().unwrap())
 }
 
-fn remote(hub: &Hub, name: &str, path: &str) -> RemoteFile {
+fn remote(hub: &Hub, name: &str, path: &str) -> ModelFile {
     let bytes = hub.world().files[name].clone();
-    RemoteFile {
+    ModelFile {
         path: path.to_owned(),
         url: format!("http://{}/store/{name}?X-Amz-Signature=secret", hub.store),
         bytes: bytes.len() as u64,
@@ -105,13 +106,13 @@ async fn two_downloads_at_once_bring_every_file_once() {
 #[tokio::test]
 async fn wrong_bytes_and_wrong_lengths_are_refused_and_leave_nothing_in_place() {
     let (hub, dir) = store().await;
-    let wrong = RemoteFile {
+    let wrong = ModelFile {
         sha256: sha256(b"other"),
         ..remote(&hub, "small", "a")
     };
     let error = download(&[wrong], dir.path(), LIMITS).await.unwrap_err();
     assert!(error.to_string().contains("a has the sha256"), "{error}");
-    let wrong = RemoteFile {
+    let wrong = ModelFile {
         bytes: 11,
         ..remote(&hub, "small", "a")
     };
@@ -145,7 +146,7 @@ async fn a_store_that_refuses_is_told_without_the_urls_signature() {
             "{text}"
         );
     }
-    let unreachable = RemoteFile {
+    let unreachable = ModelFile {
         url: "http://127.0.0.1:1/x?X-Amz-Signature=secret".to_owned(),
         ..remote(&hub, "small", "a")
     };
@@ -164,7 +165,7 @@ async fn a_store_that_refuses_is_told_without_the_urls_signature() {
 async fn a_manifest_that_leaves_its_folder_or_its_bounds_is_refused_before_anything_is_asked_for() {
     let (hub, dir) = store().await;
     let file = remote(&hub, "small", "a");
-    let refused = async |files: &[RemoteFile], words: &str| {
+    let refused = async |files: &[ModelFile], words: &str| {
         let error = download(files, dir.path(), LIMITS)
             .await
             .unwrap_err()
@@ -186,7 +187,7 @@ async fn a_manifest_that_leaves_its_folder_or_its_bounds_is_refused_before_anyth
         "a/b/c/d/e",
     ] {
         refused(
-            &[RemoteFile {
+            &[ModelFile {
                 path: path.to_owned(),
                 ..file.clone()
             }],
@@ -196,7 +197,7 @@ async fn a_manifest_that_leaves_its_folder_or_its_bounds_is_refused_before_anyth
     }
     for url in ["file:///etc/passwd", "ftp://x/y", "x", "http://"] {
         refused(
-            &[RemoteFile {
+            &[ModelFile {
                 url: url.to_owned(),
                 ..file.clone()
             }],
@@ -206,7 +207,7 @@ async fn a_manifest_that_leaves_its_folder_or_its_bounds_is_refused_before_anyth
     }
     for sha256 in ["", "abc", &"0".repeat(40), &"A".repeat(64)] {
         refused(
-            &[RemoteFile {
+            &[ModelFile {
                 sha256: sha256.to_owned(),
                 ..file.clone()
             }],
@@ -215,20 +216,20 @@ async fn a_manifest_that_leaves_its_folder_or_its_bounds_is_refused_before_anyth
         .await;
     }
     refused(&[file.clone(), file.clone()], "there twice").await;
-    let within = RemoteFile {
+    let within = ModelFile {
         path: "a/b".to_owned(),
         ..file.clone()
     };
     refused(&[file.clone(), within], "a file and a folder").await;
     refused(&vec![file.clone(); 5], "5 files where 4").await;
     for bytes in [300_001, u64::MAX] {
-        let other = RemoteFile {
+        let other = ModelFile {
             path: "b".to_owned(),
             ..file.clone()
         };
         refused(
             &[
-                RemoteFile {
+                ModelFile {
                     bytes,
                     ..file.clone()
                 },

@@ -8,7 +8,7 @@ use fovea_protocol::{
 use fovea_runner::engine::{Engine, EngineConfig, EngineError, MaxBatchSize, Planned};
 use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models::{self, Loader};
-use fovea_runner::server::{App, AppConfig, FetchLimits, Listener, Tls, router, serve};
+use fovea_runner::server::{App, AppConfig, FetchLimits, KeepConfig, Listener, Tls, router, serve};
 use fovea_runner::weights::Placement;
 use reqwest::{Client, Response, StatusCode};
 use std::net::SocketAddr;
@@ -35,6 +35,7 @@ pub(crate) fn settings() -> AppConfig {
         max_picture_pixels: 1_000_000,
         max_decode_bytes: 16 << 20,
         preprocess_threads: 2,
+        keep: KeepConfig::default(),
     }
 }
 
@@ -77,6 +78,20 @@ impl Runner {
             front,
             loader: change(loader),
         };
+        Self::start_planned(settings, max_batch_size, tls, vec![planned]).await
+    }
+
+    /// Without a model, until one is put.
+    pub(crate) async fn start_empty(settings: AppConfig) -> Self {
+        Self::start_planned(settings, MaxBatchSize::Fixed(EIGHT), None, Vec::new()).await
+    }
+
+    async fn start_planned(
+        settings: AppConfig,
+        max_batch_size: MaxBatchSize,
+        tls: Option<Arc<Tls>>,
+        planned: Vec<Planned>,
+    ) -> Self {
         let config = EngineConfig {
             placement: Placement::CPU,
             threads: 1,
@@ -92,8 +107,7 @@ impl Runner {
             },
         };
         let metrics = Arc::new(Metrics::new(DeviceMemory::of_process()));
-        let (engine, engine_ended) =
-            Engine::start(vec![planned], config, Arc::clone(&metrics)).unwrap();
+        let (engine, engine_ended) = Engine::start(planned, config, Arc::clone(&metrics)).unwrap();
         let app = App::new(engine, settings, metrics).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
@@ -134,19 +148,17 @@ impl Runner {
 
     pub(crate) async fn tell_leader(&self, installation: &str, epoch: u64) -> StatusCode {
         let installation = installation.to_owned();
-        let url = format!("http://{}{LEADER_PATH}", self.address);
-        let body = serde_json::to_vec(&LeaderRequest {
+        let leader = LeaderRequest {
             installation,
             epoch,
-        })
-        .unwrap();
-        self.client
-            .put(url)
-            .body(body)
-            .send()
-            .await
-            .unwrap()
-            .status()
+        };
+        self.put(LEADER_PATH, &leader).await.status()
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &impl serde::Serialize) -> Response {
+        let url = format!("http://{}{path}", self.address);
+        let body = serde_json::to_vec(body).unwrap();
+        self.client.put(url).body(body).send().await.unwrap()
     }
 
     /// The last line of the answer, which is 200.

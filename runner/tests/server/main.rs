@@ -13,6 +13,7 @@ mod admission;
 mod bad_input;
 mod engine;
 mod harness;
+mod models;
 mod requests;
 mod shutdown;
 mod store;

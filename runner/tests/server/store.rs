@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::Path;
 use axum::response::Redirect;
 use axum::routing::get;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::support::picture;
+use crate::support::{checkpoint, picture};
 
 /// The store; it lives as long as the test.
 pub(crate) struct Store {
@@ -44,6 +45,12 @@ impl Store {
                     ))
                 }),
             )
+            .route(
+                "/model/{file}",
+                get(|Path(file): Path<String>| async {
+                    std::fs::read(checkpoint().join(file)).map_err(|_| StatusCode::NOT_FOUND)
+                }),
+            )
             .route("/stall", get(|| async { stalling() }))
             .route(
                 "/gated",
@@ -65,10 +72,12 @@ impl Store {
 
     /// A presigned GET.
     pub(crate) fn url(&self, path: &str) -> Source {
-        Source::Url(format!(
-            "http://{}{path}?X-Amz-Signature=secret",
-            self.address
-        ))
+        Source::Url(self.presigned(path))
+    }
+
+    /// The same as text.
+    pub(crate) fn presigned(&self, path: &str) -> String {
+        format!("http://{}{path}?X-Amz-Signature=secret", self.address)
     }
 }
 

@@ -1,0 +1,244 @@
+//! Models that the runner is told to keep while it runs: fetched or found on a volume, opened, and
+//! handed to the engine.
+
+use super::state::App;
+use crate::engine::{Planned, Residency};
+use crate::fetch::{DownloadLimits, download};
+use crate::models;
+use fovea_protocol::{ModelFile, ModelRequest, ModelSource, ModelState, Problem, Reason, Task};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+/// Most models of one runner.
+const MAX_MODELS: usize = 32;
+
+/// Where models that are put may come from.
+#[derive(Clone, Debug, Default)]
+pub struct KeepConfig {
+    /// The folder below which `path` sources lie.
+    pub models_dir: Option<PathBuf>,
+    /// The folder that fetched files are put in.
+    pub cache_dir: Option<PathBuf>,
+    /// Bounds on fetching.
+    pub download: DownloadLimits,
+}
+
+/// What was put, by name.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Mutex<BTreeMap<String, Put>>);
+
+#[derive(Debug)]
+struct Put {
+    source: Identity,
+    task: Task,
+    stage: Stage,
+    /// Set when another source is put under the name.
+    replaced: CancellationToken,
+}
+
+#[derive(Debug, PartialEq)]
+enum Stage {
+    /// The files are not all there yet, or not opened.
+    Fetching,
+    /// The engine has it, and knows more.
+    Handed,
+    /// There is nothing to hand to the engine.
+    Failed(String),
+}
+
+/// What a source is, whatever its URLs were signed with.
+#[derive(Debug, PartialEq, Eq)]
+enum Identity {
+    Path(String),
+    Files(Vec<(String, u64, String)>),
+}
+
+impl From<&ModelSource> for Identity {
+    fn from(source: &ModelSource) -> Self {
+        match source {
+            ModelSource::Path(path) => Self::Path(path.clone()),
+            ModelSource::Files { files, .. } => Self::Files(
+                (files.iter())
+                    .map(|file| (file.path.clone(), file.bytes, file.sha256.clone()))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Put>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be said of models that the engine does not know yet, or not any more.
+    pub(super) fn states(&self) -> Vec<ModelState> {
+        let state = |(name, put): (&String, &Put)| {
+            let failure = match &put.stage {
+                Stage::Handed => return None,
+                Stage::Fetching => None,
+                Stage::Failed(why) => Some(why.clone()),
+            };
+            Some(ModelState {
+                name: name.clone(),
+                task: put.task,
+                revision: String::new(),
+                ready: false,
+                failure,
+            })
+        };
+        self.lock().iter().filter_map(state).collect()
+    }
+
+    /// Whether this is the latest put under its name; then it has come to `stage`.
+    fn reach(&self, name: &str, replaced: &CancellationToken, stage: Stage) -> bool {
+        let mut puts = self.lock();
+        match puts.get_mut(name) {
+            Some(put) if !replaced.is_cancelled() => {
+                put.stage = stage;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Begins to keep a model, unless that is under way or done. A model of the same name is replaced
+/// once the files are there.
+pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(), Problem> {
+    let ModelRequest {
+        installation: _,
+        epoch: _,
+        task,
+        source,
+    } = request;
+    let place = Place::of(&app.keep, &source)?;
+    let replaced = CancellationToken::new();
+    {
+        let mut puts = app.kept.lock();
+        let identity = Identity::from(&source);
+        if let Some(put) = puts.get(name) {
+            let engine_failed = || {
+                let model = app.engine.model(name).map(|model| model.residency());
+                !matches!(model, Some(Residency::Loading | Residency::Ready { .. }))
+            };
+            let failed = match &put.stage {
+                Stage::Fetching => false,
+                Stage::Handed => engine_failed(),
+                Stage::Failed(_) => true,
+            };
+            if put.source == identity && put.task == task && !failed {
+                return Ok(());
+            }
+            put.replaced.cancel();
+        } else if puts.len() >= MAX_MODELS {
+            let why = format!("the runner keeps {MAX_MODELS} models already");
+            return Err(Problem::new(Reason::MalformedRequest, why));
+        }
+        let put = Put {
+            source: identity,
+            task,
+            stage: Stage::Fetching,
+            replaced: replaced.clone(),
+        };
+        puts.insert(name.to_owned(), put);
+    }
+    let (app, name) = (Arc::clone(app), name.to_owned());
+    let span = tracing::info_span!("model", name);
+    tokio::spawn(keep(app, name, task, place, replaced).instrument(span));
+    Ok(())
+}
+
+/// Where a model's folder is, or is to be.
+struct Place {
+    dir: PathBuf,
+    files: Vec<ModelFile>,
+}
+
+impl Place {
+    fn of(config: &KeepConfig, source: &ModelSource) -> Result<Self, Problem> {
+        let refuse = |why: String| Problem::new(Reason::MalformedRequest, why);
+        match source {
+            ModelSource::Path(path) => {
+                let root = (config.models_dir.as_ref())
+                    .ok_or_else(|| refuse("this runner has no --models-dir".to_owned()))?;
+                let within = |path: &Path| {
+                    (path.components()).all(|part| matches!(part, Component::Normal(_)))
+                };
+                if path.is_empty() || !within(Path::new(path)) {
+                    return Err(refuse(format!(
+                        "source.path {path:?} is no plain relative path"
+                    )));
+                }
+                Ok(Self {
+                    dir: root.join(path),
+                    files: Vec::new(),
+                })
+            }
+            ModelSource::Files { revision, files } => {
+                let root = (config.cache_dir.as_ref())
+                    .ok_or_else(|| refuse("this runner has no --cache-dir".to_owned()))?;
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
+                let folder: String = (revision.chars())
+                    .map(|c| if plain(c) { c } else { '-' })
+                    .collect();
+                if !(1..=256).contains(&folder.len()) || folder.starts_with('.') {
+                    return Err(refuse(
+                        "source.revision is no name of a revision".to_owned(),
+                    ));
+                }
+                Ok(Self {
+                    dir: root.join(folder),
+                    files: files.clone(),
+                })
+            }
+        }
+    }
+}
+
+/// Fetches, opens, hands over.
+async fn keep(app: Arc<App>, name: String, task: Task, place: Place, replaced: CancellationToken) {
+    let opened = tokio::select! {
+        () = replaced.cancelled() => return,
+        opened = open(&app, &name, task, &place) => opened,
+    };
+    let planned = match opened {
+        Ok(planned) => planned,
+        Err(why) => {
+            tracing::error!(why, "the model cannot be kept");
+            app.kept.reach(&name, &replaced, Stage::Failed(why));
+            return;
+        }
+    };
+    if app.kept.reach(&name, &replaced, Stage::Handed) {
+        // Not told where the engine has ended: then the process does.
+        let _ = app.engine.load(planned).await;
+    }
+}
+
+async fn open(app: &App, name: &str, task: Task, place: &Place) -> Result<Planned, String> {
+    if !place.files.is_empty() {
+        download(&place.files, &place.dir, app.keep.download)
+            .await
+            .map_err(|error| error.to_string())?;
+    }
+    let dir = place.dir.clone();
+    let (front, loader) = tokio::task::spawn_blocking(move || models::open(&dir))
+        .await
+        .map_err(|_| "the checkpoint's folder could not be read".to_owned())?
+        .map_err(|error| error.to_string())?;
+    if front.head.task() != task {
+        return Err(format!(
+            "the checkpoint is for {:?}, and was to be for {task:?}",
+            front.head.task()
+        ));
+    }
+    Ok(Planned {
+        name: name.to_owned(),
+        front,
+        loader,
+    })
+}
