@@ -1,5 +1,6 @@
 //! Linear, layer norm and embedding, loaded by the names that PyTorch's modules give them.
 
+use super::{Activation, onednn};
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
 
@@ -26,7 +27,16 @@ impl Linear {
 
     /// `[.., input]` to `[.., output]`.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        xs.f_linear(&self.weight, Some(&self.bias))
+        onednn::linear(xs, &self.weight, Some(&self.bias), None)
+    }
+
+    /// As [`forward`](Self::forward), then the activation: one pass where both can be fused.
+    pub fn forward_activated(
+        &self,
+        xs: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor, TchError> {
+        onednn::linear(xs, &self.weight, Some(&self.bias), Some(activation))
     }
 }
 
