@@ -3,6 +3,7 @@
 pub mod blip;
 mod error;
 pub mod nn;
+pub mod resnet;
 
 pub use error::{ModelError, ModelFault};
 
