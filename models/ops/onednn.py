@@ -70,7 +70,7 @@ class OneDnn(torch.nn.Module):
 
     @torch.jit.export
     def linear(
-        self, xs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, activation: str, algorithm: str
+        self, xs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, activation: str, algorithm: str
     ) -> torch.Tensor:
         """activation(xs weight^T + bias)"""
         return torch.ops.mkldnn._linear_pointwise(xs, weight, bias, activation, [], algorithm)

@@ -4,6 +4,7 @@ pub mod blip;
 mod error;
 pub mod nn;
 pub mod resnet;
+pub mod vit;
 
 pub use error::{ModelError, ModelFault};
 
@@ -14,7 +15,7 @@ use blip::CaptionAsk;
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
-use tch::{TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 /// The families that this build knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,6 +168,7 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     let family = (Family::ALL.into_iter()).find(|family| family.model_type() == model_type);
     match family {
         Some(Family::Blip) => blip::open(dir, &text, &path),
+        Some(Family::Vit) => vit::open(dir, &text, &path),
         _ => Err(ModelError::UnknownFamily { path, model_type }),
     }
 }
@@ -187,4 +189,15 @@ fn stack(items: &[Item], placement: Placement) -> Result<Tensor, TchError> {
     Tensor::f_stack(&pictures, 0)?
         .f_to_device(placement.device)?
         .f_to_kind(placement.kind)
+}
+
+/// `[batch, labels]` to an answer per row, as 32-bit numbers.
+fn logits_of_rows(logits: &Tensor) -> Result<Vec<Answer>, TchError> {
+    let (_, labels) = logits.size2()?;
+    let flat = logits.f_to_kind(Kind::Float)?.f_flatten(0, 1)?;
+    let flat = Vec::<f32>::try_from(&flat)?;
+    let labels = usize::try_from(labels).unwrap_or(0).max(1);
+    Ok((flat.chunks(labels))
+        .map(|row| Answer::Logits(row.to_vec()))
+        .collect())
 }

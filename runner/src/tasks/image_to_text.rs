@@ -1,6 +1,6 @@
 //! Image-to-text: prompt to tokens, tokens to caption.
 
-use super::{CaptionTokenizer, TaskHead, foreign_answer};
+use super::{CaptionTokenizer, TaskHead, foreign_answer, only_for};
 use crate::models::blip::{CaptionAsk, TextConfig};
 use crate::models::{Answer, Ask};
 use fovea_protocol::{InferResult, Parameters, Problem, Reason, Task};
@@ -31,17 +31,14 @@ impl TaskHead for ImageToText {
             top_k,
             score_threshold_permille,
         } = parameters;
+        only_for(
+            self.task(),
+            &[
+                ("topK", top_k.is_some()),
+                ("scoreThresholdPermille", score_threshold_permille.is_some()),
+            ],
+        )?;
         let refuse = |why: String| Problem::new(Reason::InvalidParameters, why);
-        for (name, given) in [
-            ("topK", top_k.is_some()),
-            ("scoreThresholdPermille", score_threshold_permille.is_some()),
-        ] {
-            if given {
-                return Err(refuse(format!(
-                    "{name} is no parameter of image-to-text; leave it out"
-                )));
-            }
-        }
         let prompt = match prompt {
             Some(prompt) => (self.tokenizer.encode(prompt))
                 .map_err(|error| refuse(format!("the prompt cannot be encoded: {error}")))?,

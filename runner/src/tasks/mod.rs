@@ -1,10 +1,14 @@
 //! A task's half on the request's side: parameters to what a model is asked, its answer to the
 //! result on the wire.
 
+mod image_classification;
 mod image_to_text;
+mod labels;
 mod tokenizer;
 
+pub use image_classification::{Activation, ImageClassification};
 pub use image_to_text::ImageToText;
+pub use labels::{LabelConfig, ProblemType};
 pub use tokenizer::{CaptionTokenizer, TokenizerError};
 
 use crate::models::{Answer, Ask};
@@ -26,6 +30,23 @@ pub trait TaskHead: Send + Sync {
         answer: Answer,
         picture: (u32, u32),
     ) -> Result<InferResult, Problem>;
+}
+
+/// Refuses, by name, the first of a request's parameters that are `given` and that `task`, whose
+/// they are not, would have to ignore.
+fn only_for(task: Task, given: &[(&str, bool)]) -> Result<(), Problem> {
+    let task = match task {
+        Task::ImageToText => "image-to-text",
+        Task::ImageClassification => "image-classification",
+        Task::ObjectDetection => "object-detection",
+    };
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Problem::new(
+            Reason::InvalidParameters,
+            format!("{name} is no parameter of {task}; leave it out"),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// A model that answers for another task than its head's: our own mistake, told and survived.

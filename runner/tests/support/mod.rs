@@ -1,7 +1,16 @@
 //! The golden checkpoint and what transformers made of it; see `tests/golden/blip/README.md`.
 
 // Each test, and the bench, uses its own part of this.
-#![allow(dead_code, clippy::unwrap_used, reason = "shared test code")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::unwrap_used,
+    reason = "shared test code"
+)]
+
+mod tensors;
+
+pub(crate) use tensors::{Tensors, read_tensors, scale, write_tensors};
 
 use fovea_runner::models::blip::{Blip, BlipConfig};
 use fovea_runner::weights::{Placement, Weights};

@@ -20,6 +20,30 @@ impl Linear {
         })
     }
 
+    /// Several layers over the same input, as one whose outputs, each `output` wide, follow one
+    /// another; all with a `bias`, or all without.
+    pub fn side_by_side(
+        bias: bool,
+        input: i64,
+        output: i64,
+        weights: &[Scope<'_>],
+    ) -> Result<Self, WeightsError> {
+        let load = |name: &str, shape: &[i64]| {
+            let parts = (weights.iter())
+                .map(|scope| scope.tensor(name, shape))
+                .collect::<Result<Vec<_>, _>>()?;
+            Tensor::f_cat(&parts, 0).map_err(device_error(name))
+        };
+        let weight = load("weight", &[output, input])?;
+        let bias = if bias {
+            load("bias", &[output])?
+        } else {
+            Tensor::f_zeros(weight.size()[0], (weight.kind(), weight.device()))
+                .map_err(device_error("bias"))?
+        };
+        Ok(Self::from_tensors(weight, bias))
+    }
+
     /// From tensors at hand: `weight` `[output, input]` and `bias` `[output]`.
     pub fn from_tensors(weight: Tensor, bias: Tensor) -> Self {
         Self { weight, bias }
@@ -27,16 +51,30 @@ impl Linear {
 
     /// `[.., input]` to `[.., output]`.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        onednn::linear(xs, &self.weight, Some(&self.bias), None)
+        onednn::linear(xs, &self.weight, &self.bias, None)
     }
 
-    /// As [`forward`](Self::forward), then the activation: one pass where both can be fused.
+    /// `activation` of [`forward`](Self::forward).
     pub fn forward_activated(
         &self,
         xs: &Tensor,
         activation: Activation,
     ) -> Result<Tensor, TchError> {
-        onednn::linear(xs, &self.weight, Some(&self.bias), Some(activation))
+        onednn::linear(xs, &self.weight, &self.bias, Some(activation))
+    }
+
+    /// The sum of [`forward`](Self::forward) and `residual`, which has the output's shape.
+    pub fn forward_added(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
+        self.forward(xs)?.f_add_(residual)
+    }
+}
+
+/// What libtorch says when it cannot make the tensor `name`.
+fn device_error(name: &str) -> impl Fn(TchError) -> WeightsError {
+    let name = name.to_owned();
+    move |source| WeightsError::Device {
+        name: name.clone(),
+        source,
     }
 }
 

@@ -66,7 +66,7 @@ fn fused(activation: Option<Activation>) -> Option<[&'static str; 2]> {
 pub fn linear(
     xs: &Tensor,
     weight: &Tensor,
-    bias: Option<&Tensor>,
+    bias: &Tensor,
     activation: Option<Activation>,
 ) -> Result<Tensor, TchError> {
     if takes(weight)
@@ -78,13 +78,13 @@ pub fn linear(
             &[
                 tensor(xs),
                 tensor(weight),
-                bias.map_or(IValue::None, tensor),
+                tensor(bias),
                 activation.into(),
                 algorithm.into(),
             ],
         );
     }
-    let xs = xs.f_linear(weight, bias)?;
+    let xs = xs.f_linear(weight, Some(bias))?;
     match activation {
         Some(activation) => activation.forward(&xs),
         None => Ok(xs),
@@ -191,35 +191,33 @@ mod tests {
     #[test]
     fn linears_are_libtorchs_own_with_every_activation() {
         let (xs, weight, bias) = (random(&[2, 3, 40]), random(&[24, 40]), random(&[24]));
-        for bias in [None, Some(&bias)] {
-            let plain = xs.linear(&weight, bias);
-            assert_close(&linear(&xs, &weight, bias, None).unwrap(), &plain);
-            for activation in [
-                Activation::Gelu,
-                Activation::GeluTanh,
-                Activation::QuickGelu,
-                Activation::Relu,
-            ] {
-                let ours = linear(&xs, &weight, bias, Some(activation)).unwrap();
-                assert_close(&ours, &activation.forward(&plain).unwrap());
-            }
+        let plain = xs.linear(&weight, Some(&bias));
+        assert_close(&linear(&xs, &weight, &bias, None).unwrap(), &plain);
+        for activation in [
+            Activation::Gelu,
+            Activation::GeluTanh,
+            Activation::QuickGelu,
+            Activation::Relu,
+        ] {
+            let ours = linear(&xs, &weight, &bias, Some(activation)).unwrap();
+            assert_close(&ours, &activation.forward(&plain).unwrap());
         }
     }
 
     #[test]
     fn an_input_of_another_layout_is_taken_as_it_is_meant() {
-        let (xs, weight) = (random(&[2, 5, 40]), random(&[24, 40]));
+        let (xs, weight, bias) = (random(&[2, 5, 40]), random(&[24, 40]), random(&[24]));
         let turned = xs.transpose(1, 2).contiguous().transpose(1, 2);
         let last = xs.select(1, -1);
         for xs in [turned, last] {
-            let ours = linear(&xs, &weight, None, None).unwrap();
-            assert_close(&ours, &xs.linear::<Tensor>(&weight, None));
+            let ours = linear(&xs, &weight, &bias, None).unwrap();
+            assert_close(&ours, &xs.linear(&weight, Some(&bias)));
         }
     }
 
     #[test]
     fn what_cannot_be_is_an_error_and_no_panic() {
-        let (xs, weight) = (random(&[2, 5]), random(&[24, 40]));
-        assert!(linear(&xs, &weight, None, None).is_err());
+        let (xs, weight, bias) = (random(&[2, 5]), random(&[24, 40]), random(&[24]));
+        assert!(linear(&xs, &weight, &bias, None).is_err());
     }
 }

@@ -1,0 +1,51 @@
+//! A ViT checkpoint's folder: what requests need of it, and how the rest is loaded.
+
+use super::{Vit, VitConfig};
+use crate::image::Preprocessor;
+use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFront, parse};
+use crate::tasks::{ImageClassification, LabelConfig};
+use crate::weights::Weights;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads all of a checkpoint's folder but its weights; `text` is that of its `config.json`, which
+/// lies at `path`.
+pub(in crate::models) fn open(
+    dir: &Path,
+    text: &str,
+    path: &Path,
+) -> Result<(Arc<ModelFront>, Loader), ModelError> {
+    let refuse = |why: String| ModelError::Config {
+        path: path.to_owned(),
+        why,
+    };
+    let config: VitConfig = parse(text, path)?;
+    config.check().map_err(refuse)?;
+    let label_config: LabelConfig = parse(text, path)?;
+    let labels = label_config.labels().map_err(refuse)?;
+    let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
+
+    let preprocessor = Preprocessor::open(dir, Family::Vit)?;
+    let (height, width) = preprocessor.size();
+    if config.image_size.both() != [i64::from(height), i64::from(width)] {
+        let [rows, columns] = config.image_size.both();
+        return Err(refuse(format!(
+            "image_size is {columns} x {rows}, but preprocessor_config.json makes {width} x {height}"
+        )));
+    }
+    let activation = label_config.activation(labels.len());
+    let front = ModelFront {
+        head: Box::new(ImageClassification::new(labels, activation)),
+        preprocessor,
+        mixed_sizes: false,
+    };
+    let dir = dir.to_owned();
+    let loader = move |placement| {
+        let weights = Weights::open(&dir, placement)?;
+        Ok(Loaded {
+            model: Box::new(Vit::new(&config, count, &weights, placement)?) as Box<dyn Model>,
+            revision: weights.revision()?,
+        })
+    };
+    Ok((Arc::new(front), Box::new(loader)))
+}

@@ -1,0 +1,202 @@
+//! Every tensor and every setting of a ViT's checkpoint counts, and what is missing is named.
+
+use crate::golden::{TOLERANCE, checkpoint, expected_tensor, vit};
+use crate::support::{Tensors, largest_difference, read_tensors, scale, write_tensors};
+use fovea_runner::models::vit::Vit;
+use fovea_runner::models::{self, ModelError};
+use fovea_runner::weights::{Placement, WeightsError};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The golden checkpoint with other tensors and other settings.
+fn changed(change: impl FnOnce(&mut Tensors), settings: &[(&str, Value)]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tensors = read_tensors(&checkpoint());
+    change(&mut tensors);
+    write_tensors(&tensors, dir.path());
+    let text = std::fs::read_to_string(checkpoint().join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    for (key, value) in settings {
+        config[*key] = value.clone();
+    }
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    let name = "preprocessor_config.json";
+    std::fs::copy(checkpoint().join(name), dir.path().join(name)).unwrap();
+    dir
+}
+
+fn load(dir: &TempDir) -> Result<Vit, WeightsError> {
+    vit(dir.path(), Placement::CPU)
+}
+
+/// How far the logits are from transformers' for the true checkpoint.
+fn distance(dir: &TempDir) -> f64 {
+    let logits = load(dir)
+        .unwrap()
+        .logits(&expected_tensor("pixel_values"))
+        .unwrap();
+    largest_difference(&logits, &expected_tensor("logits"))
+}
+
+/// As a state dict of transformers 5 names it.
+fn of_today(name: &str) -> String {
+    [
+        ("encoder.layer.", "layers."),
+        ("attention.attention.query", "attention.q_proj"),
+        ("attention.attention.key", "attention.k_proj"),
+        ("attention.attention.value", "attention.v_proj"),
+        ("attention.output.dense", "attention.o_proj"),
+        ("intermediate.dense", "mlp.fc1"),
+        ("output.dense", "mlp.fc2"),
+    ]
+    .iter()
+    .fold(name.to_owned(), |name, (old, new)| name.replace(old, new))
+}
+
+fn rename(tensors: &mut Tensors) {
+    *tensors = std::mem::take(tensors)
+        .into_iter()
+        .map(|(name, tensor)| (of_today(&name), tensor))
+        .collect();
+}
+
+#[test]
+fn dropping_any_tensor_is_an_error_that_names_it_under_either_names() {
+    let names: Vec<String> = read_tensors(&checkpoint()).into_keys().collect();
+    assert_eq!(names.len(), 3 * 16 + 8);
+    for name in names {
+        for new in [false, true] {
+            let name = if new { of_today(&name) } else { name.clone() };
+            let dir = changed(
+                |tensors| {
+                    if new {
+                        rename(tensors);
+                    }
+                    assert!(tensors.remove(&name).is_some(), "{name}");
+                },
+                &[],
+            );
+            let error = load(&dir).unwrap_err();
+            assert!(
+                matches!(&error, WeightsError::Missing { name: missing, .. } if *missing == name),
+                "{name}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_names_of_transformers_5_are_the_same_model() {
+    let distance = distance(&changed(rename, &[]));
+    assert!(distance < TOLERANCE, "{distance:e}");
+}
+
+#[test]
+fn every_tensor_counts() {
+    for name in read_tensors(&checkpoint()).into_keys() {
+        let distance = distance(&changed(|tensors| scale(tensors, &name, 0.5), &[]));
+        // What is added to all keys adds the same to all of a query's scores: softmax drops it.
+        let counts = !name.ends_with("key.bias");
+        assert_eq!(distance > 10.0 * TOLERANCE, counts, "{name}: {distance:e}");
+    }
+}
+
+#[test]
+fn tensors_under_one_anothers_names_change_the_answer() {
+    let layer = "vit.encoder.layer.1";
+    for (first, second) in [
+        ("attention.attention.key", "attention.attention.value"),
+        ("attention.attention.query", "attention.attention.key"),
+        ("attention.attention.query", "attention.attention.value"),
+        ("layernorm_before", "layernorm_after"),
+    ] {
+        let dir = changed(
+            |tensors| {
+                for part in ["weight", "bias"] {
+                    let first = format!("{layer}.{first}.{part}");
+                    let second = format!("{layer}.{second}.{part}");
+                    let (a, b) = (tensors[&first].clone(), tensors[&second].clone());
+                    tensors.insert(first, b);
+                    tensors.insert(second, a);
+                }
+            },
+            &[],
+        );
+        let distance = distance(&dir);
+        assert!(distance > 100.0 * TOLERANCE, "{first}: {distance:e}");
+    }
+}
+
+#[test]
+fn every_setting_counts() {
+    for setting in [
+        ("layer_norm_eps", json!(1e-12)),
+        ("num_attention_heads", json!(8)),
+        ("hidden_act", json!("relu")),
+        ("hidden_act", json!("quick_gelu")),
+        ("num_hidden_layers", json!(2)),
+        ("qkv_bias", json!(false)),
+    ] {
+        let distance = distance(&changed(|_| {}, std::slice::from_ref(&setting)));
+        println!("{setting:?}: {distance:e}");
+        assert!(distance > 2.0 * TOLERANCE, "{setting:?}: {distance:e}");
+    }
+}
+
+#[test]
+fn without_qkv_bias_there_is_none_and_none_is_asked_for() {
+    let is_bias = |name: &str| {
+        ["query.bias", "key.bias", "value.bias"]
+            .iter()
+            .any(|end| name.ends_with(end))
+    };
+    let zero = changed(
+        |tensors| {
+            for (name, (_, _, data)) in tensors.iter_mut() {
+                if is_bias(name) {
+                    data.fill(0);
+                }
+            }
+        },
+        &[],
+    );
+    let none = changed(
+        |tensors| tensors.retain(|name, _| !is_bias(name)),
+        &[("qkv_bias", json!(false))],
+    );
+    let logits = |dir| {
+        let model = load(dir).unwrap();
+        model.logits(&expected_tensor("pixel_values")).unwrap()
+    };
+    assert!(largest_difference(&logits(&none), &logits(&zero)) < TOLERANCE);
+}
+
+#[test]
+fn a_folder_that_contradicts_itself_is_refused_with_what_is_wrong() {
+    for (setting, words) in [
+        (
+            ("image_size", json!(224)),
+            "preprocessor_config.json makes 36 x 20",
+        ),
+        (("num_attention_heads", json!(7)), "num_attention_heads 7"),
+        (("hidden_act", json!("swish-ish")), "swish-ish"),
+        (("id2label", json!({"0": "a", "7": "b"})), "none of index 1"),
+        (("problem_type", json!("guessing")), "guessing"),
+    ] {
+        let dir = changed(|_| {}, std::slice::from_ref(&setting));
+        let error = models::open(dir.path()).err().unwrap();
+        assert!(matches!(error, ModelError::Config { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(words) && text.contains("config.json"),
+            "{text}"
+        );
+    }
+    let dir = changed(|_| {}, &[("id2label", json!({"0": "a", "1": "b"}))]);
+    let (_, loader) = models::open(dir.path()).unwrap();
+    let error = loader(Placement::CPU).err().unwrap().to_string();
+    assert!(
+        error.contains("classifier.weight") && error.contains("[2, 40]"),
+        "{error}"
+    );
+}

@@ -1,0 +1,124 @@
+//! What ViT answers is what transformers answers, picture by picture.
+
+use crate::golden::{TOLERANCE, checkpoint, expected, expected_tensor, pixels, vit};
+use crate::support::largest_difference;
+use fovea_protocol::{Classification, InferResult, Parameters};
+use fovea_runner::models::{self, Answer, Item};
+use fovea_runner::weights::Placement;
+use tch::{Device, Kind, Tensor};
+
+/// By how much a score may differ where a JPEG decoder other than Pillow's may round otherwise.
+const JPEG_SCORE_TOLERANCE: f32 = 5e-3;
+
+#[test]
+fn hidden_states_and_logits_are_transformers_own() {
+    let model = vit(&checkpoint(), Placement::CPU).unwrap();
+    let pixel_values = expected_tensor("pixel_values");
+    let hidden = model.last_hidden_state(&pixel_values).unwrap();
+    let logits = model.logits(&pixel_values).unwrap();
+    for (name, ours) in [("last_hidden_state", hidden), ("logits", logits)] {
+        let difference = largest_difference(&ours, &expected_tensor(name));
+        println!("{name}: {difference:e}");
+        assert!(difference < TOLERANCE, "{name}: {difference:e}");
+    }
+}
+
+#[test]
+fn pixel_values_are_pillows_own_but_for_what_a_jpeg_decoder_may_round() {
+    // From normalised values back to levels of 255.
+    let std = Tensor::from_slice(&[0.27_f32, 0.23, 0.31]).reshape([3, 1, 1]);
+    let golden = expected_tensor("pixel_values");
+    for ((row, golden_picture), pixels) in (0i64..).zip(expected().pictures).zip(pixels()) {
+        let ours = Tensor::from_slice(pixels.values()).reshape(pixels.shape());
+        let levels = (ours - golden.get(row)).abs() * 255.0 * &std;
+        let most = levels.max().double_value(&[]);
+        println!("{}: at most {most:.3} levels", golden_picture.file);
+        let allowed = if golden_picture.file.contains(".jpg") {
+            2.01
+        } else {
+            0.01
+        };
+        assert!(most < allowed, "{}: {most}", golden_picture.file);
+    }
+}
+
+#[test]
+fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
+    let (front, loader) = models::open(&checkpoint()).unwrap();
+    let model = loader(Placement::CPU).unwrap().model;
+    let ask = front.head.ask(&Parameters::default()).unwrap();
+    for (golden, pixels) in expected().pictures.into_iter().zip(pixels()) {
+        let ask = ask.clone();
+        let item = Item { pixels, ask };
+        let answers = model.run(std::slice::from_ref(&item), &|_| false).unwrap();
+        let answer = answers.into_iter().next().unwrap();
+        let Ok(InferResult::Predictions(ours)) = front.head.result(&item.ask, answer, (1, 1))
+        else {
+            panic!("{}", golden.file);
+        };
+        let labels = |predictions: &[Classification]| -> Vec<String> {
+            predictions.iter().map(|best| best.label.clone()).collect()
+        };
+        assert_eq!(
+            labels(&ours),
+            labels(&golden.predictions),
+            "{}",
+            golden.file
+        );
+        let allowed = if golden.file.contains(".jpg") {
+            JPEG_SCORE_TOLERANCE
+        } else {
+            1e-5
+        };
+        for (ours, theirs) in ours.iter().zip(&golden.predictions) {
+            let difference = (ours.score - theirs.score).abs();
+            assert!(difference < allowed, "{}: {difference}", golden.file);
+        }
+    }
+}
+
+#[test]
+fn a_batch_answers_what_its_pictures_answer_alone() {
+    let (front, loader) = models::open(&checkpoint()).unwrap();
+    let model = loader(Placement::CPU).unwrap().model;
+    let ask = front.head.ask(&Parameters::default()).unwrap();
+    let items: Vec<Item> = (pixels().into_iter())
+        .map(|pixels| Item {
+            pixels,
+            ask: ask.clone(),
+        })
+        .collect();
+    let logits = |items: &[Item]| -> Vec<f32> {
+        let answers = model.run(items, &|_| false).unwrap();
+        let rows = answers.into_iter().map(|answer| match answer {
+            Answer::Logits(row) => row,
+            other => panic!("{other:?}"),
+        });
+        rows.flatten().collect()
+    };
+    let together = logits(&items);
+    let alone: Vec<f32> = items.chunks(1).flat_map(logits).collect();
+    assert_eq!(together.len(), alone.len());
+    for (together, alone) in together.iter().zip(alone) {
+        assert!(f64::from((together - alone).abs()) < TOLERANCE);
+    }
+}
+
+/// What the README of the golden checkpoint states.
+#[test]
+fn in_bf16_the_best_label_mostly_stays_and_logits_move_by_hundredths() {
+    let placement = Placement {
+        device: Device::Cpu,
+        kind: Kind::BFloat16,
+    };
+    let model = vit(&checkpoint(), placement).unwrap();
+    let pixel_values = expected_tensor("pixel_values").to_kind(Kind::BFloat16);
+    let ours = model.logits(&pixel_values).unwrap().to_kind(Kind::Float);
+    let theirs = expected_tensor("logits");
+    let difference = largest_difference(&ours, &theirs);
+    let same = ours.argmax(1, false).eq_tensor(&theirs.argmax(1, false));
+    let same = same.to_kind(Kind::Int64).sum(Kind::Int64).int64_value(&[]);
+    println!("bf16: logits {difference:.4} off, {same} of 10 best labels the same");
+    assert!(difference < 0.1, "{difference}");
+    assert!(same >= 9, "{same}");
+}
