@@ -1,6 +1,7 @@
 //! The model families: which one a checkpoint's folder holds, and how it is opened.
 
 pub mod blip;
+pub mod detr;
 mod error;
 pub mod nn;
 pub mod resnet;
@@ -169,7 +170,9 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     match family {
         Some(Family::Blip) => blip::open(dir, &text, &path),
         Some(Family::Vit) => vit::open(dir, &text, &path),
-        _ => Err(ModelError::UnknownFamily { path, model_type }),
+        Some(Family::ResNet) => resnet::open(dir, &text, &path),
+        Some(Family::Detr) => detr::open(dir, &text, &path),
+        None => Err(ModelError::UnknownFamily { path, model_type }),
     }
 }
 

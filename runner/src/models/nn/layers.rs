@@ -44,6 +44,20 @@ impl Linear {
         Ok(Self::from_tensors(weight, bias))
     }
 
+    /// A convolution of 1 x 1: `weight` `[output, input, 1, 1]` and `bias` `[output]`.
+    pub fn of_convolution(
+        input: i64,
+        output: i64,
+        weights: &Scope<'_>,
+    ) -> Result<Self, WeightsError> {
+        let weight = weights.tensor("weight", &[output, input, 1, 1])?;
+        let weight = (weight.f_reshape([output, input])).map_err(device_error("weight"))?;
+        Ok(Self::from_tensors(
+            weight,
+            weights.tensor("bias", &[output])?,
+        ))
+    }
+
     /// From tensors at hand: `weight` `[output, input]` and `bias` `[output]`.
     pub fn from_tensors(weight: Tensor, bias: Tensor) -> Self {
         Self { weight, bias }

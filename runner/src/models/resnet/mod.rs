@@ -6,13 +6,16 @@
 mod backbone;
 mod config;
 mod names;
+mod open;
 
 pub use backbone::Backbone;
 pub use config::{LayerType, ResNetConfig};
 pub use names::Naming;
+pub(super) use open::open;
 
-use crate::models::nn::Linear;
-use crate::weights::{Weights, WeightsError};
+use super::nn::Linear;
+use super::{Answer, Ask, Item, Model, ModelFault, logits_of_rows, stack};
+use crate::weights::{Placement, Weights, WeightsError};
 use tch::{TchError, Tensor};
 
 /// A classifier on its device.
@@ -20,20 +23,24 @@ use tch::{TchError, Tensor};
 pub struct ResNet {
     backbone: Backbone,
     classifier: Linear,
+    placement: Placement,
 }
 
 impl ResNet {
-    /// Loads every tensor to where `weights` was opened for.
+    /// Loads every tensor to `placement`, which is the one `weights` was opened for; `labels`: how
+    /// many there are.
     pub fn new(
         config: &ResNetConfig,
-        num_labels: i64,
+        labels: i64,
         weights: &Weights,
+        placement: Placement,
     ) -> Result<Self, WeightsError> {
         let backbone = weights.at("resnet");
         let classifier = weights.at("classifier.1");
         Ok(Self {
             backbone: Backbone::new(config, Naming::Transformers, false, &backbone)?,
-            classifier: Linear::new(config.output_size(), num_labels, &classifier)?,
+            classifier: Linear::new(config.output_size(), labels, &classifier)?,
+            placement,
         })
     }
 
@@ -50,8 +57,25 @@ impl ResNet {
 
     /// `pixel_values` `[batch, 3, height, width]` to `[batch, labels]`.
     pub fn logits(&self, pixel_values: &Tensor) -> Result<Tensor, TchError> {
+        let _no_grad = tch::no_grad_guard();
         let features = self.backbone.forward(pixel_values)?;
         let pooled = features.f_mean_dim([2i64, 3].as_slice(), false, features.kind())?;
         self.classifier.forward(&pooled)
+    }
+}
+
+impl Model for ResNet {
+    fn run(
+        &self,
+        items: &[Item],
+        _dropped: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<Answer>, ModelFault> {
+        for item in items {
+            let Ask::Classify { .. } = &item.ask else {
+                return Err(ModelFault::foreign(&item.ask));
+            };
+        }
+        let logits = self.logits(&stack(items, self.placement)?)?;
+        Ok(logits_of_rows(&logits)?)
     }
 }
