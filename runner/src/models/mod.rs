@@ -1,8 +1,10 @@
 //! The model families: which one a checkpoint's folder holds, and how it is opened.
 
 pub mod blip;
+pub mod detr;
 mod error;
 pub mod nn;
+pub mod resnet;
 pub mod vit;
 
 pub use error::{ModelError, ModelFault};
@@ -208,7 +210,9 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     match family {
         Some(Family::Blip) => blip::open(dir, &text, &path),
         Some(Family::Vit) => vit::open(dir, &text, &path),
-        _ => Err(ModelError::UnknownFamily { path, model_type }),
+        Some(Family::ResNet) => resnet::open(dir, &text, &path),
+        Some(Family::Detr) => detr::open(dir, &text, &path),
+        None => Err(ModelError::UnknownFamily { path, model_type }),
     }
 }
 

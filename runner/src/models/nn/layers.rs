@@ -1,80 +1,94 @@
 //! Linear, layer norm and embedding, loaded by the names that PyTorch's modules give them.
 
+use super::{Activation, onednn};
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
 
-/// `x W^T + b`, or without `b`.
+/// `x W^T + b`.
 #[derive(Debug)]
 pub struct Linear {
     weight: Tensor,
-    bias: Option<Tensor>,
+    bias: Tensor,
 }
 
 impl Linear {
     /// Loads `weight` `[output, input]` and `bias` `[output]`.
     pub fn new(input: i64, output: i64, weights: &Scope<'_>) -> Result<Self, WeightsError> {
-        Self::with_bias(true, input, output, weights)
-    }
-
-    /// As [`new`](Self::new), with or without `bias`.
-    pub fn with_bias(
-        bias: bool,
-        input: i64,
-        output: i64,
-        weights: &Scope<'_>,
-    ) -> Result<Self, WeightsError> {
         Ok(Self {
             weight: weights.tensor("weight", &[output, input])?,
-            bias: bias
-                .then(|| weights.tensor("bias", &[output]))
-                .transpose()?,
+            bias: weights.tensor("bias", &[output])?,
         })
     }
 
-    /// From tensors at hand: `weight` `[output, input]` and, where there is one, `bias`
-    /// `[output]`.
-    pub fn from_tensors(weight: Tensor, bias: impl Into<Option<Tensor>>) -> Self {
-        let bias = bias.into();
-        Self { weight, bias }
+    /// Several layers over the same input, as one whose outputs, each `output` wide, follow one
+    /// another; all with a `bias`, or all without.
+    pub fn side_by_side(
+        bias: bool,
+        input: i64,
+        output: i64,
+        weights: &[Scope<'_>],
+    ) -> Result<Self, WeightsError> {
+        let load = |name: &str, shape: &[i64]| {
+            let parts = (weights.iter())
+                .map(|scope| scope.tensor(name, shape))
+                .collect::<Result<Vec<_>, _>>()?;
+            Tensor::f_cat(&parts, 0).map_err(device_error(name))
+        };
+        let weight = load("weight", &[output, input])?;
+        let bias = if bias {
+            load("bias", &[output])?
+        } else {
+            Tensor::f_zeros(weight.size()[0], (weight.kind(), weight.device()))
+                .map_err(device_error("bias"))?
+        };
+        Ok(Self::from_tensors(weight, bias))
     }
 
-    /// Several layers of one input as one, whose output is theirs one after the other; each gives
-    /// `output` places.
-    pub fn fused(
-        names: &[&str],
-        bias: bool,
+    /// A convolution of 1 x 1: `weight` `[output, input, 1, 1]` and `bias` `[output]`.
+    pub fn of_convolution(
         input: i64,
         output: i64,
         weights: &Scope<'_>,
     ) -> Result<Self, WeightsError> {
-        let parts = (names.iter())
-            .map(|name| Self::with_bias(bias, input, output, &weights.at(name)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let cat = |tensors: Vec<&Tensor>| {
-            Tensor::f_cat(&tensors, 0).map_err(|source| WeightsError::Device {
-                name: names.join(", "),
-                source,
-            })
-        };
-        let biases: Vec<_> = parts.iter().filter_map(|part| part.bias.as_ref()).collect();
-        Ok(Self {
-            weight: cat(parts.iter().map(|part| &part.weight).collect())?,
-            bias: bias.then(|| cat(biases)).transpose()?,
-        })
+        let weight = weights.tensor("weight", &[output, input, 1, 1])?;
+        let weight = (weight.f_reshape([output, input])).map_err(device_error("weight"))?;
+        Ok(Self::from_tensors(
+            weight,
+            weights.tensor("bias", &[output])?,
+        ))
     }
 
-    /// What gives `length` of the output's places, from `start` on; the same memory.
-    pub fn rows(&self, start: i64, length: i64) -> Result<Self, TchError> {
-        let narrow = |tensor: &Tensor| tensor.f_narrow(0, start, length);
-        Ok(Self {
-            weight: narrow(&self.weight)?,
-            bias: self.bias.as_ref().map(narrow).transpose()?,
-        })
+    /// From tensors at hand: `weight` `[output, input]` and `bias` `[output]`.
+    pub fn from_tensors(weight: Tensor, bias: Tensor) -> Self {
+        Self { weight, bias }
     }
 
     /// `[.., input]` to `[.., output]`.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        xs.f_linear(&self.weight, self.bias.as_ref())
+        onednn::linear(xs, &self.weight, &self.bias, None)
+    }
+
+    /// `activation` of [`forward`](Self::forward).
+    pub fn forward_activated(
+        &self,
+        xs: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor, TchError> {
+        onednn::linear(xs, &self.weight, &self.bias, Some(activation))
+    }
+
+    /// The sum of [`forward`](Self::forward) and `residual`, which has the output's shape.
+    pub fn forward_added(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
+        self.forward(xs)?.f_add_(residual)
+    }
+}
+
+/// What libtorch says when it cannot make the tensor `name`.
+fn device_error(name: &str) -> impl Fn(TchError) -> WeightsError {
+    let name = name.to_owned();
+    move |source| WeightsError::Device {
+        name: name.clone(),
+        source,
     }
 }
 

@@ -42,9 +42,18 @@ impl VitEmbeddings {
     }
 }
 
+/// Query, key and value of every position.
+#[derive(Debug)]
+enum Projection {
+    /// At once.
+    Whole(Linear),
+    /// Where but some positions ask, in the last layer: key and value at once.
+    Apart { query: Linear, key_value: Linear },
+}
+
 #[derive(Debug)]
 struct VitAttention {
-    qkv: Linear,
+    projection: Projection,
     output: Linear,
     hidden: i64,
     heads: i64,
@@ -53,38 +62,55 @@ struct VitAttention {
 impl VitAttention {
     fn new(
         config: &VitConfig,
+        last: bool,
         weights: &Scope<'_>,
         names: &LayerNames,
     ) -> Result<Self, WeightsError> {
-        let (hidden, bias) = (config.hidden_size, config.qkv_bias);
-        let qkv = [names.query, names.key, names.value];
+        let hidden = config.hidden_size;
+        let project = |names: &[&str]| {
+            let scopes: Vec<_> = names.iter().map(|name| weights.at(name)).collect();
+            Linear::side_by_side(config.qkv_bias, hidden, hidden, &scopes)
+        };
+        let LayerNames {
+            query, key, value, ..
+        } = names;
+        let projection = if last {
+            Projection::Apart {
+                query: project(&[query])?,
+                key_value: project(&[key, value])?,
+            }
+        } else {
+            Projection::Whole(project(&[query, key, value])?)
+        };
         Ok(Self {
-            qkv: Linear::fused(&qkv, bias, hidden, hidden, weights)?,
+            projection,
             output: Linear::new(hidden, hidden, &weights.at(names.attention_output))?,
             hidden,
             heads: config.num_attention_heads,
         })
     }
 
-    /// `[batch, length, hidden]` to what its first `queries` positions see, `[batch, queries,
-    /// hidden]`.
-    fn forward(&self, xs: &Tensor, queries: i64) -> Result<Tensor, TchError> {
-        let hidden = self.hidden;
-        let (query, key_value) = if queries < xs.size3()?.1 {
-            let query = (self.qkv.rows(0, hidden)?).forward(&xs.f_narrow(1, 0, queries)?)?;
-            (query, self.qkv.rows(hidden, 2 * hidden)?.forward(xs)?)
-        } else {
-            let qkv = self.qkv.forward(xs)?;
-            let query = qkv.f_narrow(2, 0, hidden)?;
-            (query, qkv.f_narrow(2, hidden, 2 * hidden)?)
+    /// What the first positions of `xs` `[batch, length, hidden]` see, and `residual` `[batch,
+    /// queries, hidden]`, together: as many as there are in that.
+    fn forward(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
+        let (hidden, queries) = (self.hidden, residual.size3()?.1);
+        let part = |of: &Tensor, place: i64| {
+            split_heads(&of.f_narrow(2, place * hidden, hidden)?, self.heads)
         };
-        let context = attend(
-            &split_heads(&query, self.heads)?,
-            &split_heads(&key_value.f_narrow(2, 0, hidden)?, self.heads)?,
-            &split_heads(&key_value.f_narrow(2, hidden, hidden)?, self.heads)?,
-            false,
-        )?;
-        self.output.forward(&merge_heads(&context)?)
+        let [query, key, value] = match &self.projection {
+            Projection::Whole(linear) => {
+                let all = linear.forward(xs)?;
+                let query = part(&all.f_narrow(1, 0, queries)?, 0)?;
+                [query, part(&all, 1)?, part(&all, 2)?]
+            }
+            Projection::Apart { query, key_value } => {
+                let query = query.forward(&xs.f_narrow(1, 0, queries)?)?;
+                let all = key_value.forward(xs)?;
+                [part(&query, 0)?, part(&all, 0)?, part(&all, 1)?]
+            }
+        };
+        let context = attend(&query, &key, &value, false)?;
+        self.output.forward_added(&merge_heads(&context)?, residual)
     }
 }
 
@@ -109,9 +135,10 @@ impl VitMlp {
         })
     }
 
-    fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        let xs = self.widen.forward(xs)?;
-        self.narrow.forward(&self.activation.forward(&xs)?)
+    /// The block's output and `residual`, together.
+    fn forward(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
+        let widened = self.widen.forward_activated(xs, self.activation)?;
+        self.narrow.forward_added(&widened, residual)
     }
 }
 
@@ -125,8 +152,10 @@ pub(super) struct VitLayer {
 }
 
 impl VitLayer {
+    /// The `last` one may be asked for some positions only.
     pub(super) fn new(
         config: &VitConfig,
+        last: bool,
         weights: &Scope<'_>,
         names: &LayerNames,
     ) -> Result<Self, WeightsError> {
@@ -134,17 +163,17 @@ impl VitLayer {
             |name| LayerNorm::new(config.hidden_size, config.layer_norm_eps, &weights.at(name));
         Ok(Self {
             layernorm_before: norm("layernorm_before")?,
-            attention: VitAttention::new(config, weights, names)?,
+            attention: VitAttention::new(config, last, weights, names)?,
             layernorm_after: norm("layernorm_after")?,
             mlp: VitMlp::new(config, weights, names)?,
         })
     }
 
-    /// `[batch, length, hidden]` to the first `queries` positions of the next hidden state,
-    /// `[batch, queries, hidden]`.
-    pub(super) fn forward(&self, xs: &Tensor, queries: i64) -> Result<Tensor, TchError> {
-        let attended = (self.attention).forward(&self.layernorm_before.forward(xs)?, queries)?;
-        let xs = attended.f_add(&xs.f_narrow(1, 0, queries)?)?;
-        (self.mlp.forward(&self.layernorm_after.forward(&xs)?)?).f_add(&xs)
+    /// `[batch, length, hidden]` to the first `positions` of the next hidden state, `[batch,
+    /// positions, hidden]`.
+    pub(super) fn forward(&self, xs: &Tensor, positions: i64) -> Result<Tensor, TchError> {
+        let residual = xs.f_narrow(1, 0, positions)?;
+        let xs = (self.attention).forward(&self.layernorm_before.forward(xs)?, &residual)?;
+        self.mlp.forward(&self.layernorm_after.forward(&xs)?, &xs)
     }
 }

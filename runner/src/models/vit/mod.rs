@@ -44,7 +44,10 @@ impl Vit {
         Ok(Self {
             embeddings: VitEmbeddings::new(config, &vit.at("embeddings"))?,
             layers: (0..config.num_hidden_layers)
-                .map(|i| VitLayer::new(config, &layers.at(i), names))
+                .map(|i| {
+                    let last = i + 1 == config.num_hidden_layers;
+                    VitLayer::new(config, last, &layers.at(i), names)
+                })
                 .collect::<Result<_, _>>()?,
             layernorm: LayerNorm::new(hidden, config.layer_norm_eps, &vit.at("layernorm"))?,
             classifier: Linear::new(hidden, labels, &weights.at("classifier"))?,

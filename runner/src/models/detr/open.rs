@@ -1,0 +1,42 @@
+//! A DETR checkpoint's folder: what requests need of it, and how the rest is loaded.
+
+use super::{Detr, DetrConfig};
+use crate::image::Preprocessor;
+use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFront, parse};
+use crate::tasks::{LabelConfig, ObjectDetection};
+use crate::weights::Weights;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads all of a checkpoint's folder but its weights; `text` is that of its `config.json`, which
+/// lies at `path`.
+pub(in crate::models) fn open(
+    dir: &Path,
+    text: &str,
+    path: &Path,
+) -> Result<(Arc<ModelFront>, Loader), ModelError> {
+    let refuse = |why: String| ModelError::Config {
+        path: path.to_owned(),
+        why,
+    };
+    let config: DetrConfig = parse(text, path)?;
+    config.check().map_err(refuse)?;
+    let network = config.network().map_err(refuse)?;
+    let labels = (parse::<LabelConfig>(text, path)?.labels()).map_err(refuse)?;
+    let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
+    let front = ModelFront {
+        head: Box::new(ObjectDetection::new(labels)),
+        preprocessor: Preprocessor::open(dir, Family::Detr)?,
+        mixed_sizes: false,
+    };
+    let dir = dir.to_owned();
+    let loader = move |placement| {
+        let weights = Weights::open(&dir, placement)?;
+        let model = Detr::new(&config, &network, count, &weights, placement)?;
+        Ok(Loaded {
+            model: Box::new(model) as Box<dyn Model>,
+            revision: weights.revision()?,
+        })
+    };
+    Ok((Arc::new(front), Box::new(loader)))
+}

@@ -1,0 +1,81 @@
+//! Classification by a residual network: an average over its feature map, and a linear layer.
+//!
+//! Modelled on transformers' `ResNetForImageClassification`; tensor names are those of its
+//! checkpoints (`microsoft/resnet-50`).
+
+mod backbone;
+mod config;
+mod names;
+mod open;
+
+pub use backbone::Backbone;
+pub use config::{LayerType, ResNetConfig};
+pub use names::Naming;
+pub(super) use open::open;
+
+use super::nn::Linear;
+use super::{Answer, Ask, Item, Model, ModelFault, logits_of_rows, stack};
+use crate::weights::{Placement, Weights, WeightsError};
+use tch::{TchError, Tensor};
+
+/// A classifier on its device.
+#[derive(Debug)]
+pub struct ResNet {
+    backbone: Backbone,
+    classifier: Linear,
+    placement: Placement,
+}
+
+impl ResNet {
+    /// Loads every tensor to `placement`, which is the one `weights` was opened for; `labels`: how
+    /// many there are.
+    pub fn new(
+        config: &ResNetConfig,
+        labels: i64,
+        weights: &Weights,
+        placement: Placement,
+    ) -> Result<Self, WeightsError> {
+        let backbone = weights.at("resnet");
+        let classifier = weights.at("classifier.1");
+        Ok(Self {
+            backbone: Backbone::new(config, Naming::Transformers, false, &backbone)?,
+            classifier: Linear::new(config.output_size(), labels, &classifier)?,
+            placement,
+        })
+    }
+
+    /// Lays the weights out for pictures of this height and width, which makes them faster, and
+    /// others slower.
+    pub fn settle(&mut self, picture: [i64; 2]) -> Result<(), TchError> {
+        self.backbone.settle(picture)
+    }
+
+    /// The network below the classifier.
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    /// `pixel_values` `[batch, 3, height, width]` to `[batch, labels]`.
+    pub fn logits(&self, pixel_values: &Tensor) -> Result<Tensor, TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let features = self.backbone.forward(pixel_values)?;
+        let pooled = features.f_mean_dim([2i64, 3].as_slice(), false, features.kind())?;
+        self.classifier.forward(&pooled)
+    }
+}
+
+impl Model for ResNet {
+    fn run(
+        &self,
+        items: &[Item],
+        _dropped: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<Answer>, ModelFault> {
+        for item in items {
+            let Ask::Classify { .. } = &item.ask else {
+                return Err(ModelFault::foreign(&item.ask));
+            };
+        }
+        let logits = self.logits(&stack(items, self.placement)?)?;
+        Ok(logits_of_rows(&logits)?)
+    }
+}

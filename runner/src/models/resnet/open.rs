@@ -1,0 +1,47 @@
+//! A residual network's folder: what requests need of it, and how the rest is loaded.
+
+use super::{ResNet, ResNetConfig};
+use crate::image::Preprocessor;
+use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFault, ModelFront, parse};
+use crate::tasks::{ImageClassification, LabelConfig};
+use crate::weights::Weights;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Reads all of a checkpoint's folder but its weights; `text` is that of its `config.json`, which
+/// lies at `path`.
+pub(in crate::models) fn open(
+    dir: &Path,
+    text: &str,
+    path: &Path,
+) -> Result<(Arc<ModelFront>, Loader), ModelError> {
+    let refuse = |why: String| ModelError::Config {
+        path: path.to_owned(),
+        why,
+    };
+    let config: ResNetConfig = parse(text, path)?;
+    config.check().map_err(refuse)?;
+    let label_config: LabelConfig = parse(text, path)?;
+    let labels = label_config.labels().map_err(refuse)?;
+    let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
+    let activation = label_config.activation(labels.len());
+    let preprocessor = Preprocessor::open(dir, Family::ResNet)?;
+    let (height, width) = preprocessor.size();
+    let front = ModelFront {
+        head: Box::new(ImageClassification::new(labels, activation)),
+        preprocessor,
+        mixed_sizes: false,
+    };
+    let dir = dir.to_owned();
+    let loader = move |placement| {
+        let weights = Weights::open(&dir, placement)?;
+        let mut model = ResNet::new(&config, count, &weights, placement)?;
+        (model.settle([height.into(), width.into()]))
+            .map_err(|fault| ModelError::WarmUp(ModelFault::Torch(fault)))?;
+        Ok(Loaded {
+            model: Box::new(model) as Box<dyn Model>,
+            revision: weights.revision()?,
+        })
+    };
+    Ok((Arc::new(front), Box::new(loader)))
+}
