@@ -1,34 +1,7 @@
-//! Linear, layer norm and embedding, loaded by the names that PyTorch's modules give them.
+//! Layer norm and embedding, loaded by the names that PyTorch's modules give them.
 
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
-
-/// `x W^T + b`.
-#[derive(Debug)]
-pub struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    /// Loads `weight` `[output, input]` and `bias` `[output]`.
-    pub fn new(input: i64, output: i64, weights: &Scope<'_>) -> Result<Self, WeightsError> {
-        Ok(Self {
-            weight: weights.tensor("weight", &[output, input])?,
-            bias: weights.tensor("bias", &[output])?,
-        })
-    }
-
-    /// From tensors at hand: `weight` `[output, input]` and `bias` `[output]`.
-    pub fn from_tensors(weight: Tensor, bias: Tensor) -> Self {
-        Self { weight, bias }
-    }
-
-    /// `[.., input]` to `[.., output]`.
-    pub fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        xs.f_linear(&self.weight, Some(&self.bias))
-    }
-}
 
 /// Layer normalisation over the last dimension (Ba et al. 2016).
 #[derive(Debug)]
