@@ -85,7 +85,7 @@ impl SelfAttention {
         let hidden = config.hidden_size;
         let parts = ["self.query", "self.key", "self.value"].map(|name| weights.at(name));
         Ok(Self {
-            qkv: Linear::side_by_side(hidden, hidden, &parts)?,
+            qkv: Linear::side_by_side(true, hidden, hidden, &parts)?,
             output: AttentionOutput::new(config, &weights.at("output"))?,
             heads: config.num_attention_heads,
         })
@@ -122,7 +122,7 @@ impl CrossAttention {
         let parts = ["self.key", "self.value"].map(|name| weights.at(name));
         Ok(Self {
             query: Linear::new(hidden, hidden, &weights.at("self.query"))?,
-            key_value: Linear::side_by_side(picture_size, hidden, &parts)?,
+            key_value: Linear::side_by_side(true, picture_size, hidden, &parts)?,
             output: AttentionOutput::new(config, &weights.at("output"))?,
             heads: config.num_attention_heads,
         })

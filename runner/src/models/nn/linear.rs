@@ -1,7 +1,6 @@
 //! The linear layer, with what may follow it in the same pass over memory.
 
-use super::Activation;
-use super::onednn::{OneDnn, onednn};
+use super::{Activation, onednn};
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
 
@@ -16,19 +15,8 @@ pub struct Linear {
 enum Weight {
     /// As in the checkpoint.
     Plain(Tensor),
-    /// For the CPU's own kernels.
-    Packed(&'static OneDnn, Tensor),
-}
-
-impl Weight {
-    fn new(weight: Tensor) -> Self {
-        let operators = onednn(weight.kind(), weight.device());
-        let packed = operators.and_then(|operators| {
-            let packed = operators.pack(&weight).ok()?;
-            Some(Self::Packed(operators, packed))
-        });
-        packed.unwrap_or(Self::Plain(weight))
-    }
+    /// As oneDNN wants it.
+    Packed(Tensor),
 }
 
 impl Linear {
@@ -41,8 +29,9 @@ impl Linear {
     }
 
     /// Several layers over the same input, as one whose outputs, each `output` wide, follow one
-    /// another.
+    /// another; all with a `bias`, or all without.
     pub fn side_by_side(
+        bias: bool,
         input: i64,
         output: i64,
         weights: &[Scope<'_>],
@@ -51,21 +40,24 @@ impl Linear {
             let parts = (weights.iter())
                 .map(|scope| scope.tensor(name, shape))
                 .collect::<Result<Vec<_>, _>>()?;
-            Tensor::f_cat(&parts, 0).map_err(|source| WeightsError::Device {
-                name: name.to_owned(),
-                source,
-            })
+            Tensor::f_cat(&parts, 0).map_err(device_error(name))
         };
-        Ok(Self::from_tensors(
-            load("weight", &[output, input])?,
-            load("bias", &[output])?,
-        ))
+        let weight = load("weight", &[output, input])?;
+        let bias = if bias {
+            load("bias", &[output])?
+        } else {
+            Tensor::f_zeros(weight.size()[0], (weight.kind(), weight.device()))
+                .map_err(device_error("bias"))?
+        };
+        Ok(Self::from_tensors(weight, bias))
     }
 
-    /// From tensors at hand: `weight` `[output, input]` and `bias` `[output]`.
+    /// From tensors at hand: `weight` `[output, input]` and `bias` `[output]`. On a CPU the
+    /// weight is copied, as oneDNN wants it.
     pub fn from_tensors(weight: Tensor, bias: Tensor) -> Self {
+        let packed = onednn::pack_linear(&weight).map(Weight::Packed);
         Self {
-            weight: Weight::new(weight),
+            weight: packed.unwrap_or(Weight::Plain(weight)),
             bias,
         }
     }
@@ -74,32 +66,37 @@ impl Linear {
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
         match &self.weight {
             Weight::Plain(weight) => xs.f_linear(weight, Some(&self.bias)),
-            Weight::Packed(operators, weight) => operators.linear(xs, weight, &self.bias),
+            Weight::Packed(weight) => onednn::linear(xs, weight, &self.bias, None),
         }
     }
 
-    /// `activation` of [`Linear::forward`].
+    /// `activation` of [`forward`](Self::forward).
     pub fn forward_activated(
         &self,
         xs: &Tensor,
         activation: Activation,
     ) -> Result<Tensor, TchError> {
-        match (&self.weight, activation) {
-            (Weight::Packed(operators, weight), Activation::Gelu) => {
-                operators.linear_gelu(xs, weight, &self.bias)
-            }
-            _ => activation.forward_in_place(self.forward(xs)?),
+        match &self.weight {
+            Weight::Plain(_) => activation.forward_in_place(self.forward(xs)?),
+            Weight::Packed(weight) => onednn::linear(xs, weight, &self.bias, Some(activation)),
         }
     }
 
-    /// The sum of [`Linear::forward`] and `residual`, which has the output's shape.
+    /// The sum of [`forward`](Self::forward) and `residual`, which has the output's shape.
     pub fn forward_added(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
         match &self.weight {
             Weight::Plain(_) => self.forward(xs)?.f_add_(residual),
-            Weight::Packed(operators, weight) => {
-                operators.linear_add(xs, weight, &self.bias, residual)
-            }
+            Weight::Packed(weight) => onednn::linear_add(xs, residual, weight, &self.bias),
         }
+    }
+}
+
+/// What libtorch says when it cannot make the tensor `name`.
+fn device_error(name: &str) -> impl Fn(TchError) -> WeightsError {
+    let name = name.to_owned();
+    move |source| WeightsError::Device {
+        name: name.clone(),
+        source,
     }
 }
 
@@ -108,93 +105,32 @@ mod tests {
     use super::*;
     use tch::{Device, Kind};
 
-    fn random(shape: &[i64], kind: Kind) -> Tensor {
-        Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind)
-    }
-
-    /// The largest difference from what `f_linear` and its followers give, for odd sizes, for one
-    /// row and for many, and for inputs that lie with gaps.
-    fn largest_difference(kind: Kind) -> f64 {
-        let mut largest = 0.0_f64;
-        for (rows, input, output) in [(1, 48, 144), (3, 33, 7), (70, 65, 130)] {
-            let (weight, bias) = (random(&[output, input], kind), random(&[output], kind));
-            let layer = Linear::from_tensors(weight.shallow_clone(), bias.shallow_clone());
-            assert!(matches!(layer.weight, Weight::Packed(..)));
-            let wide = random(&[2, rows + 1, input + 3], kind);
-            for xs in [
-                random(&[rows, input], kind),
-                wide.narrow(1, 1, rows).narrow(2, 2, input),
-            ] {
-                let plain = xs.linear(&weight, Some(&bias));
-                let residual = random(&plain.size(), kind);
-                let pairs = [
-                    (layer.forward(&xs), plain.shallow_clone()),
-                    (
-                        layer.forward_activated(&xs, Activation::Gelu),
-                        plain.gelu("none"),
-                    ),
-                    (layer.forward_activated(&xs, Activation::Relu), plain.relu()),
-                    (layer.forward_added(&xs, &residual), &plain + &residual),
-                ];
-                for (ours, theirs) in pairs {
-                    let ours = ours.unwrap();
-                    assert_eq!((ours.size(), ours.kind()), (theirs.size(), kind));
-                    let difference = (ours - theirs).abs().max().double_value(&[]);
-                    largest = largest.max(difference);
-                }
-            }
-        }
-        largest
+    fn random(shape: &[i64]) -> Tensor {
+        Tensor::randn(shape, (Kind::Float, Device::Cpu))
     }
 
     #[test]
-    #[cfg(target_arch = "x86_64")]
-    fn packed_weights_give_what_plain_ones_give() {
-        let difference = largest_difference(Kind::Float);
-        assert!(difference < 1e-4, "{difference:e}");
-    }
-
-    #[test]
-    fn packed_weights_in_bf16_are_off_by_its_roundings_only() {
-        // Not every CPU can.
-        if onednn(Kind::BFloat16, Device::Cpu).is_some() {
-            let difference = largest_difference(Kind::BFloat16);
-            assert!(difference < 0.3, "{difference:e}");
-        }
-    }
-
-    #[test]
-    fn layers_side_by_side_are_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let bytes = |tensor: &Tensor| -> Vec<u8> {
-            let flat = Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap();
-            flat.into_iter().flat_map(f32::to_le_bytes).collect()
+    fn plain_and_packed_weights_give_the_same() {
+        let [xs, weight, bias, residual] =
+            [&[2, 3, 40][..], &[24, 40], &[24], &[2, 3, 24]].map(random);
+        let plain = Linear {
+            weight: Weight::Plain(weight.shallow_clone()),
+            bias: bias.shallow_clone(),
         };
-        let names = ["a", "b"];
-        let parts = names.map(|_| (random(&[6, 5], Kind::Float), random(&[6], Kind::Float)));
-        let data: Vec<(String, Vec<usize>, Vec<u8>)> = (names.iter().zip(&parts))
-            .flat_map(|(name, (weight, bias))| {
-                [
-                    (format!("{name}.weight"), vec![6, 5], bytes(weight)),
-                    (format!("{name}.bias"), vec![6], bytes(bias)),
-                ]
-            })
-            .collect();
-        let views = data.iter().map(|(name, shape, bytes)| {
-            let dtype = safetensors::Dtype::F32;
+        let packed = Linear::from_tensors(weight, bias);
+        for (ours, theirs) in [
+            (packed.forward(&xs), plain.forward(&xs)),
             (
-                name,
-                safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap(),
-            )
-        });
-        let file = dir.path().join("model.safetensors");
-        safetensors::serialize_to_file(views, None, &file).unwrap();
-        let weights = crate::weights::Weights::open(dir.path(), crate::weights::Placement::CPU);
-        let weights = weights.unwrap();
-        let layer = Linear::side_by_side(5, 6, &names.map(|name| weights.at(name))).unwrap();
-        let xs = random(&[4, 5], Kind::Float);
-        let apart = parts.map(|(weight, bias)| xs.linear(&weight, Some(&bias)));
-        let difference = layer.forward(&xs).unwrap() - Tensor::cat(&apart, -1);
-        assert!(difference.abs().max().double_value(&[]) < 1e-5);
+                packed.forward_activated(&xs, Activation::Gelu),
+                plain.forward_activated(&xs, Activation::Gelu),
+            ),
+            (
+                packed.forward_added(&xs, &residual),
+                plain.forward_added(&xs, &residual),
+            ),
+        ] {
+            let difference = (ours.unwrap() - theirs.unwrap()).abs().max();
+            assert!(difference.double_value(&[]) < 1e-4);
+        }
     }
 }

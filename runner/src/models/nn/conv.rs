@@ -1,0 +1,161 @@
+//! A convolution with the batch normalisation after it folded into its weights.
+//!
+//! In evaluation a batch normalisation (Ioffe and Szegedy 2015) is a factor and an offset for each
+//! channel, so it costs nothing once they are in the convolution. Activations and weights lie
+//! channels-last: that is what oneDNN and cuDNN compute fastest.
+
+use super::onednn::{self, Steps};
+use crate::weights::{Scope, WeightsError};
+use tch::{Kind, TchError, Tensor};
+
+/// Added to the variance: torch's default, which no configuration can change, and what
+/// DETR's frozen normalisation has.
+const EPS: f64 = 1e-5;
+
+/// What a square convolution is built by. It pads so that with a stride of 1 the size stays.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvShape {
+    /// Channels.
+    pub input: i64,
+    /// Channels.
+    pub output: i64,
+    /// Side, in pixels; odd.
+    pub kernel: i64,
+    /// In pixels.
+    pub stride: i64,
+    /// Between two of the kernel's pixels; 1 is none.
+    pub dilation: i64,
+}
+
+/// The convolution.
+#[derive(Debug)]
+pub struct FoldedConv {
+    weight: Tensor,
+    bias: Tensor,
+    shape: ConvShape,
+    steps: Steps,
+    by_onednn: bool,
+}
+
+impl FoldedConv {
+    /// Loads the `weight` of `convolution`, which has no bias, and folds `normalization` into it:
+    /// `weight`, `bias`, `running_mean` and `running_var`, each `[output]`. Both are places below
+    /// `weights`.
+    pub fn new(
+        shape: ConvShape,
+        convolution: &str,
+        normalization: &str,
+        weights: &Scope<'_>,
+    ) -> Result<Self, WeightsError> {
+        let ConvShape {
+            input,
+            output,
+            kernel,
+            stride,
+            dilation,
+        } = shape;
+        let size = [output, input, kernel, kernel];
+        let weight = weights.at(convolution).tensor("weight", &size)?;
+        let normalization = weights.at(normalization);
+        let channels = |name| normalization.tensor(name, &[output]);
+        let [factor, offset, mean, variance] = [
+            channels("weight")?,
+            channels("bias")?,
+            channels("running_mean")?,
+            channels("running_var")?,
+        ];
+        let (weight, bias) =
+            fold(&weight, [&factor, &offset, &mean, &variance]).map_err(|source| {
+                WeightsError::Device {
+                    name: convolution.to_owned(),
+                    source,
+                }
+            })?;
+        Ok(Self {
+            by_onednn: onednn::takes(&weight),
+            weight,
+            bias,
+            shape,
+            steps: Steps {
+                stride,
+                padding: dilation * (kernel / 2),
+                dilation,
+            },
+        })
+    }
+
+    /// The size of what it gives for an input of this height and width.
+    pub fn output_size(&self, input: [i64; 2]) -> [i64; 2] {
+        let Steps {
+            stride,
+            padding,
+            dilation,
+        } = self.steps;
+        let reach = dilation * (self.shape.kernel - 1) + 1;
+        input.map(|side| (side + 2 * padding - reach) / stride + 1)
+    }
+
+    /// Lays the weights out for inputs of this height and width, where that is of use. Others
+    /// take much longer then: for a model that has one size.
+    pub fn settle(&mut self, input: [i64; 2]) -> Result<(), TchError> {
+        if self.by_onednn {
+            let size = [1, self.shape.input, input[0], input[1]];
+            self.weight = onednn::pack(&self.weight, self.steps, size)?;
+        }
+        Ok(())
+    }
+
+    /// `[batch, input, height, width]` to `[batch, output, ..]`, and relu where it is wanted.
+    pub fn forward(&self, xs: &Tensor, relu: bool) -> Result<Tensor, TchError> {
+        if self.by_onednn {
+            return onednn::conv(xs, &self.weight, &self.bias, self.steps, relu);
+        }
+        let mut xs = self.plain(xs)?;
+        if relu { xs.f_relu_() } else { Ok(xs) }
+    }
+
+    /// `relu(forward(xs) + residual)`.
+    pub fn forward_add_relu(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
+        if self.by_onednn {
+            return onednn::conv_add_relu(xs, residual, &self.weight, &self.bias, self.steps);
+        }
+        self.plain(xs)?.f_add_(residual)?.f_relu_()
+    }
+
+    fn plain(&self, xs: &Tensor) -> Result<Tensor, TchError> {
+        let Steps {
+            stride,
+            padding,
+            dilation,
+        } = self.steps;
+        let (stride, padding, dilation) = ([stride; 2], [padding; 2], [dilation; 2]);
+        xs.f_conv2d(&self.weight, Some(&self.bias), stride, padding, dilation, 1)
+    }
+}
+
+/// A convolution's weights, channels-last, and its bias, of those that the file has. Computed in 32
+/// bits, whatever the model's own numbers are.
+fn fold(
+    weight: &Tensor,
+    [factor, offset, mean, variance]: [&Tensor; 4],
+) -> Result<(Tensor, Tensor), TchError> {
+    let kind = weight.kind();
+    let float = |tensor: &Tensor| tensor.f_to_kind(Kind::Float);
+    let scale = float(variance)?
+        .f_add_scalar(EPS)?
+        .f_rsqrt()?
+        .f_mul(&float(factor)?)?;
+    let bias = float(offset)?.f_sub(&float(mean)?.f_mul(&scale)?)?;
+    let weight = float(weight)?.f_mul(&scale.f_reshape([-1, 1, 1, 1])?)?;
+    Ok((
+        channels_last(&weight.f_to_kind(kind)?)?,
+        bias.f_to_kind(kind)?,
+    ))
+}
+
+/// The same tensor, `[batch, channels, height, width]`, with each pixel's channels side by side.
+fn channels_last(xs: &Tensor) -> Result<Tensor, TchError> {
+    xs.f_permute([0, 2, 3, 1])?
+        .f_contiguous()?
+        .f_permute([0, 3, 1, 2])
+}
