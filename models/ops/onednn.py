@@ -13,7 +13,7 @@ import torch
 
 
 class OneDnn(torch.nn.Module):
-    """Each method is one operator; tensors are 32-bit floats on the CPU, pictures channels-last."""
+    """Each method is one operator; tensors are floats on the CPU, pictures channels-last."""
 
     @torch.jit.export
     def conv(
@@ -74,6 +74,18 @@ class OneDnn(torch.nn.Module):
     ) -> torch.Tensor:
         """activation(xs weight^T + bias)"""
         return torch.ops.mkldnn._linear_pointwise(xs, weight, bias, activation, [], algorithm)
+
+    @torch.jit.export
+    def linear_add(
+        self, xs: torch.Tensor, residual: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+    ) -> torch.Tensor:
+        """xs weight^T + bias + residual"""
+        return torch.ops.mkldnn._linear_pointwise(xs, residual, weight, bias, "add")
+
+    @torch.jit.export
+    def pack_linear(self, weight: torch.Tensor, rows: int) -> torch.Tensor:
+        """`weight` in the layout that oneDNN prefers for so many rows."""
+        return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
 
 
 def archive() -> bytes:

@@ -44,8 +44,9 @@ class Expected:
 
 
 def answer(captioner: Captioner, pixel_values: torch.Tensor, max_new_tokens: int) -> dict:
-    """What one picture, [1, 3, h, w], is told to show: greedily, after a prompt, and by beam search."""
-    ways = {"greedy": {}, "prompted": {"prompt": PROMPT}, "beams": {"num_beams": NUM_BEAMS}}
+    """What one picture, [1, 3, h, w], is told to show: greedily and by beam search, without and after a prompt."""
+    prompt, beams = {"prompt": PROMPT}, {"num_beams": NUM_BEAMS}
+    ways = {"greedy": {}, "prompted": prompt, "beams": beams, "prompted_beams": prompt | beams}
     told = {}
     for way, options in ways.items():
         token_ids = captioner.token_ids(pixel_values, max_new_tokens, **options)

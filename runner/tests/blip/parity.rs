@@ -1,7 +1,8 @@
 //! What this runner computes is what transformers computes, picture by picture.
 
 use crate::support::{
-    blip, checkpoint, config, expected, expected_tensor, largest_difference, picture,
+    Expected, ExpectedCaption, ExpectedPicture, blip, checkpoint, config, expected,
+    expected_tensor, largest_difference, picture,
 };
 use fovea_runner::image::Preprocessor;
 use fovea_runner::models::Family;
@@ -63,22 +64,42 @@ fn the_decoder_scores_the_first_token_as_transformers_does() {
     assert!(difference < TOLERANCE, "{difference:e}");
 }
 
+/// A way in which every golden picture was captioned: prompt, beams, what came of it.
+type Way<'a> = (&'a [i64], usize, fn(&ExpectedPicture) -> &ExpectedCaption);
+
+fn ways<'a>(expected: &Expected, prompt: &'a [i64]) -> [Way<'a>; 4] {
+    let beams = expected.num_beams;
+    [
+        (&[], 1, |golden| &golden.greedy),
+        (prompt, 1, |golden| &golden.prompted),
+        (&[], beams, |golden| &golden.beams),
+        (prompt, beams, |golden| &golden.prompted_beams),
+    ]
+}
+
 #[test]
-fn captions_are_transformers_own_token_for_token_with_and_without_a_prompt() {
+fn captions_are_transformers_own_token_for_token_greedily_and_with_beams() {
     let (model, expected) = (blip(&checkpoint()), expected());
     let tokenizer = CaptionTokenizer::open(&checkpoint()).unwrap();
     let prompt = tokenizer.encode(&expected.prompt).unwrap();
     let pixel_values = pixel_values();
     let text_config = config(&checkpoint()).text_config;
-    for (row, golden) in (0i64..).zip(&expected.pictures) {
-        for (prompt, caption) in [(&[][..], &golden.greedy), (&prompt, &golden.prompted)] {
-            let ask =
-                CaptionAsk::new(&text_config, prompt, Some(expected.max_new_tokens), 1).unwrap();
+    for (prompt, beams, caption) in ways(&expected, &prompt) {
+        let ask = CaptionAsk::new(&text_config, prompt, Some(expected.max_new_tokens), beams);
+        let ask = ask.unwrap();
+        for (row, golden) in (0i64..).zip(&expected.pictures) {
             let pixels = pixel_values.narrow(0, row, 1);
             let ours = model.generate(&pixels, &[&ask], &|_| false).unwrap();
-            assert_eq!(ours[0].tokens, caption.token_ids, "{}", golden.file);
+            let why = format!("{}, {beams} beams, {prompt:?}", golden.file);
+            assert_eq!(ours[0].tokens, caption(golden).token_ids, "{why}");
             let words = tokenizer.decode(&ours[0].tokens).unwrap();
-            assert_eq!(words, caption.caption, "{}", golden.file);
+            assert_eq!(words, caption(golden).caption, "{why}");
+        }
+        // All pictures together, too.
+        let asks = vec![&ask; expected.pictures.len()];
+        let together = model.generate(&pixel_values, &asks, &|_| false).unwrap();
+        for (ours, golden) in together.iter().zip(&expected.pictures) {
+            assert_eq!(ours.tokens, caption(golden).token_ids, "{}", golden.file);
         }
     }
 }
@@ -120,4 +141,37 @@ fn a_dropped_row_is_written_no_further_and_the_others_are() {
     let rows = model.generate(&pixel_values(), &asks, &dropped).unwrap();
     assert_eq!(rows[0].tokens, expected.pictures[0].greedy.token_ids[..2]);
     assert_eq!(rows[1].tokens, expected.pictures[1].greedy.token_ids);
+}
+
+#[test]
+fn what_is_written_does_not_hang_on_how_often_the_host_looks() {
+    let expected = expected();
+    let model = blip(&checkpoint()).look_every(5);
+    let text_config = config(&checkpoint()).text_config;
+    let asks: Vec<CaptionAsk> = (7..7 + expected.pictures.len())
+        .map(|bound| CaptionAsk::new(&text_config, &[], Some(bound), 1).unwrap())
+        .collect();
+    let asks: Vec<&CaptionAsk> = asks.iter().collect();
+    let together = model.generate(&pixel_values(), &asks, &|_| false).unwrap();
+    for (row, golden) in expected.pictures.iter().enumerate() {
+        let alone = &golden.greedy.token_ids;
+        let bound = asks[row].max_length.min(alone.len());
+        assert_eq!(together[row].tokens, alone[..bound], "{}", golden.file);
+    }
+}
+
+#[test]
+fn a_dropped_picture_keeps_its_best_beam_so_far_and_the_others_go_on() {
+    let (model, expected) = (blip(&checkpoint()), expected());
+    let text_config = config(&checkpoint()).text_config;
+    let ask = CaptionAsk::new(&text_config, &[], Some(16), expected.num_beams).unwrap();
+    let asks = vec![&ask; expected.pictures.len()];
+    let asked = std::cell::Cell::new(0);
+    let dropped = |row| {
+        asked.set(asked.get() + usize::from(row == 0));
+        row == 0 && asked.get() >= 3
+    };
+    let rows = model.generate(&pixel_values(), &asks, &dropped).unwrap();
+    assert_eq!(rows[0].tokens.len(), 3);
+    assert_eq!(rows[1].tokens, expected.pictures[1].beams.token_ids);
 }

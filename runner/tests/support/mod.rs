@@ -45,6 +45,7 @@ pub(crate) fn blip(dir: &Path) -> Blip {
 pub(crate) struct Expected {
     pub(crate) max_new_tokens: usize,
     pub(crate) prompt: String,
+    pub(crate) num_beams: usize,
     pub(crate) pictures: Vec<ExpectedPicture>,
 }
 
@@ -54,6 +55,8 @@ pub(crate) struct ExpectedPicture {
     pub(crate) file: String,
     pub(crate) greedy: ExpectedCaption,
     pub(crate) prompted: ExpectedCaption,
+    pub(crate) beams: ExpectedCaption,
+    pub(crate) prompted_beams: ExpectedCaption,
 }
 
 /// A caption of transformers'.

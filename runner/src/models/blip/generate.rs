@@ -1,11 +1,15 @@
-//! Greedy decoding, as transformers 5.23's `BlipForConditionalGeneration.generate` does it.
+//! What a caption is asked for with, and how a batch of asks is written: as transformers 5.23's
+//! `BlipForConditionalGeneration.generate` does it, greedily or with beams.
 
-use super::{Blip, TextConfig};
+use super::{Blip, KeyValueCache, TextConfig};
 use tch::{TchError, Tensor};
 
-/// New tokens when the request names no bound. transformers 5.23 calls `generate` of the inner
-/// text decoder, which reads neither `generation_config.json` nor `text_config.max_length`: the
-/// library's own default counts new tokens, beyond BOS and prompt.
+/// New tokens when the request names no bound. transformers 5.23 hands over to `generate` of the
+/// inner `text_decoder` (`modeling_blip.py`), whose `generation_config` comes from its own config
+/// (`PreTrainedModel.__init__`), not from `generation_config.json`, and that config has lost
+/// `max_length`, `num_beams` and their like while it was read (`PreTrainedConfig.__post_init__`
+/// pops all of `GenerationConfig._get_default_generation_params`). What is left is the library's
+/// own default of 20, to which `_prepare_generated_length` adds BOS and prompt.
 const DEFAULT_NEW_TOKENS: usize = 20;
 
 /// One caption to be written.
@@ -85,8 +89,9 @@ pub struct Generated {
 
 impl Blip {
     /// Captions for `pixel_values` `[batch, 3, height, width]`, one per ask; all prompts have
-    /// the same length. A row that is `dropped` is written no further, what there is of it is
-    /// given back; asked between the steps, so a step is the longest it takes to be heeded.
+    /// the same length, and all asks as many beams. A row that is `dropped` is written no
+    /// further, what there is of it is given back; asked between the steps, so a step (on a GPU,
+    /// [`Blip::look_every`] steps) is the longest it takes to be heeded.
     pub fn generate(
         &self,
         pixel_values: &Tensor,
@@ -94,48 +99,95 @@ impl Blip {
         dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Generated>, TchError> {
         let _no_grad = tch::no_grad_guard();
-        let end = self.config.text_config.sep_token_id;
-        let mut rows: Vec<Vec<i64>> = asks.iter().map(|ask| ask.input_ids.clone()).collect();
-        let mut finished: Vec<bool> = (0..rows.len()).map(dropped).collect();
-        let capacity = asks.iter().map(|ask| ask.max_length).max().unwrap_or(0);
-        if finished.iter().all(|&row| row) {
-            return Ok(rows
-                .into_iter()
+        if (0..asks.len()).all(dropped) {
+            let tokens = |ask: &&CaptionAsk| ask.input_ids.clone();
+            return Ok((asks.iter().map(tokens))
                 .map(|tokens| Generated { tokens })
                 .collect());
         }
-
-        let image_embeds = self.vision.forward(pixel_values)?;
-        let mut cache = self
-            .decoder
-            .begin(&image_embeds, i64::try_from(capacity).unwrap_or(i64::MAX))?;
-        let prompts = rows
-            .iter()
-            .map(|row| Tensor::f_from_slice(row))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut input_ids = Tensor::f_stack(&prompts, 0)?.f_to_device(self.placement.device)?;
-        loop {
-            for (row, done) in finished.iter_mut().enumerate() {
-                *done = *done || dropped(row);
-            }
-            if finished.iter().all(|&row| row) {
-                break;
-            }
-            let logits = self.decoder.forward(&input_ids, &mut cache)?;
-            // A finished row goes along with whatever it would have written.
-            input_ids = logits.f_argmax(-1, true)?;
-            let next = Vec::<i64>::try_from(&input_ids.f_flatten(0, 1)?)?;
-            for (row, token) in next.into_iter().enumerate() {
-                if !finished[row] {
-                    rows[row].push(token);
-                    finished[row] = token == end || rows[row].len() >= asks[row].max_length;
-                }
-            }
+        let pixel_values = pixel_values.f_to_kind(self.placement.kind)?;
+        let image_embeds = self.vision.forward(&pixel_values)?;
+        let capacity = asks.iter().map(|ask| ask.max_length).max().unwrap_or(0);
+        let capacity = i64::try_from(capacity).unwrap_or(i64::MAX);
+        let begun = Begun {
+            cache: self.decoder.begin(&image_embeds, capacity)?,
+            input_ids: self.token_rows(asks.iter().map(|ask| &*ask.input_ids))?,
+        };
+        if asks.iter().all(|ask| ask.num_beams <= 1) {
+            self.greedy(begun, asks, dropped)
+        } else {
+            self.beam_search(begun, asks, dropped)
         }
-        Ok(rows
-            .into_iter()
-            .map(|tokens| Generated { tokens })
-            .collect())
+    }
+
+    /// Rows of tokens, all of one length, as `[rows, length]` on the device.
+    pub(super) fn token_rows<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a [i64]>,
+    ) -> Result<Tensor, TchError> {
+        let rows = rows
+            .map(Tensor::f_from_slice)
+            .collect::<Result<Vec<_>, _>>()?;
+        Tensor::f_stack(&rows, 0)?.f_to_device(self.placement.device)
+    }
+
+    /// Places in a batch, on the device.
+    pub(super) fn places(&self, places: &[usize]) -> Result<Tensor, TchError> {
+        let places: Vec<i64> = (places.iter())
+            .filter_map(|&place| i64::try_from(place).ok())
+            .collect();
+        Tensor::f_from_slice(&places)?.f_to_device(self.placement.device)
+    }
+}
+
+/// A batch before its first step.
+pub(super) struct Begun {
+    /// With the pictures' keys and values.
+    pub(super) cache: KeyValueCache,
+    /// `[batch, length]`: BOS and prompt.
+    pub(super) input_ids: Tensor,
+}
+
+/// Which asks the batch on the device still consists of. One that is done goes along for a while,
+/// with whatever it would have written: to leave it out costs a copy of the cache.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Place in the batch to index of the ask.
+    pub(super) asks: Vec<usize>,
+}
+
+/// What is to become of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// All are done.
+    Ended,
+    /// Nothing is to be copied.
+    Same,
+    /// The batch now consists of these of its former places.
+    Keep(Vec<usize>),
+}
+
+impl Batch {
+    /// All of so many asks.
+    pub(super) fn new(asks: usize) -> Self {
+        Self {
+            asks: (0..asks).collect(),
+        }
+    }
+
+    /// Leaves out the asks that are done, once they are half of the batch.
+    pub(super) fn next(&mut self, done: impl Fn(usize) -> bool) -> Next {
+        let kept: Vec<usize> = (0..self.asks.len())
+            .filter(|&place| !done(self.asks[place]))
+            .collect();
+        if kept.is_empty() {
+            return Next::Ended;
+        }
+        if kept.len() * 2 > self.asks.len() {
+            return Next::Same;
+        }
+        self.asks = kept.iter().map(|&place| self.asks[place]).collect();
+        Next::Keep(kept)
     }
 }
 
@@ -174,5 +226,16 @@ mod tests {
         assert!(CaptionAsk::new(&config(), &full, None, 1).is_err());
         assert!(CaptionAsk::new(&config(), &[], Some(0), 1).is_err());
         assert!(CaptionAsk::new(&config(), &[], Some(usize::MAX), 1).is_err());
+    }
+
+    #[test]
+    fn a_batch_leaves_out_what_is_done_once_that_is_half_of_it() {
+        let mut batch = Batch::new(4);
+        assert_eq!(batch.next(|ask| ask == 2), Next::Same);
+        assert_eq!(batch.next(|ask| ask % 2 == 0), Next::Keep(vec![1, 3]));
+        assert_eq!(batch.asks, [1, 3]);
+        assert_eq!(batch.next(|ask| ask == 1), Next::Keep(vec![1]));
+        assert_eq!((batch.next(|_| false), batch.asks[0]), (Next::Same, 3));
+        assert_eq!(batch.next(|_| true), Next::Ended);
     }
 }

@@ -4,20 +4,25 @@
 //! Modelled on transformers' `BlipForConditionalGeneration`; tensor names are those of its
 //! checkpoints (`Salesforce/blip-image-captioning-base`).
 
+mod beam;
+mod cache;
 mod config;
 mod generate;
+mod greedy;
 mod open;
 mod text;
 mod vision;
 
+pub use cache::KeyValueCache;
 pub use config::{BlipConfig, TextConfig, VisionConfig};
 pub use generate::{CaptionAsk, Generated};
 pub(super) use open::open;
-pub use text::{KeyValueCache, TextDecoder};
+pub use text::TextDecoder;
 pub use vision::VisionModel;
 
 use super::{Answer, Ask, Item, Model, ModelFault, stack};
 use crate::weights::{Placement, Weights, WeightsError};
+use tch::Device;
 
 /// A captioning model on its device.
 #[derive(Debug)]
@@ -26,7 +31,12 @@ pub struct Blip {
     decoder: TextDecoder,
     config: BlipConfig,
     placement: Placement,
+    look_every: usize,
 }
+
+/// Tokens that a GPU writes before the host looks at them, which waits for the device: so many
+/// steps at most are lost on captions that have ended.
+const GPU_LOOKS_EVERY: usize = 8;
 
 impl Blip {
     /// Loads every tensor to `placement`, which is the one `weights` was opened for.
@@ -44,7 +54,22 @@ impl Blip {
             )?,
             config: config.clone(),
             placement,
+            // On a CPU a look costs nothing.
+            look_every: if placement.device == Device::Cpu {
+                1
+            } else {
+                GPU_LOOKS_EVERY
+            },
         })
+    }
+
+    /// Has the host look at what is written greedily every so many steps, at least at each.
+    #[must_use]
+    pub fn look_every(self, steps: usize) -> Self {
+        Self {
+            look_every: steps.max(1),
+            ..self
+        }
     }
 
     /// The vision encoder.

@@ -2,45 +2,12 @@
 //! between its self-attention and its feed-forward block.
 
 use super::TextConfig;
+use super::cache::{KeyValueCache, LayerCache};
 use crate::models::nn::{
     Activation, Embedding, LayerNorm, Linear, attend, merge_heads, split_heads,
 };
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
-
-/// Keys and values `[batch, heads, length, size]` of an attention.
-#[derive(Debug)]
-struct KeyValue {
-    key: Tensor,
-    value: Tensor,
-}
-
-/// What the decoder keeps of a batch between its steps: keys and values of the picture, computed
-/// once, and of the tokens so far, written into buffers that were laid out once.
-#[derive(Debug)]
-pub struct KeyValueCache {
-    layers: Vec<LayerCache>,
-    length: i64,
-}
-
-#[derive(Debug)]
-struct LayerCache {
-    text: KeyValue,
-    picture: KeyValue,
-}
-
-impl KeyValue {
-    /// Writes `new` at the place `start` of the buffers; gives all up to there.
-    fn append(&self, new: &Self, start: i64) -> Result<Self, TchError> {
-        let length = new.key.size()[2];
-        self.key.f_narrow(2, start, length)?.f_copy_(&new.key)?;
-        self.value.f_narrow(2, start, length)?.f_copy_(&new.value)?;
-        Ok(Self {
-            key: self.key.f_narrow(2, 0, start + length)?,
-            value: self.value.f_narrow(2, 0, start + length)?,
-        })
-    }
-}
 
 /// Token and position embeddings.
 #[derive(Debug)]
@@ -76,55 +43,113 @@ impl TextEmbeddings {
     }
 }
 
-/// One attention with its output block; over the tokens or over the picture.
+/// What both attentions end with.
 #[derive(Debug)]
-struct TextAttention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+struct AttentionOutput {
     dense: Linear,
     layer_norm: LayerNorm,
+}
+
+impl AttentionOutput {
+    fn new(config: &TextConfig, weights: &Scope<'_>) -> Result<Self, WeightsError> {
+        let hidden = config.hidden_size;
+        Ok(Self {
+            dense: Linear::new(hidden, hidden, &weights.at("dense"))?,
+            layer_norm: LayerNorm::new(hidden, config.layer_norm_eps, &weights.at("LayerNorm"))?,
+        })
+    }
+
+    fn forward(&self, attended: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
+        (self.layer_norm).forward(&self.dense.forward_added(attended, residual)?)
+    }
+}
+
+/// `[.., length, parts * width]` to `[parts, .., heads, length, width / heads]`, without a copy.
+fn split_parts(xs: &Tensor, parts: i64, heads: i64) -> Result<Tensor, TchError> {
+    let (batch, length, width) = xs.size3()?;
+    xs.f_reshape([batch, length, parts, heads, width / parts / heads])?
+        .f_permute([2, 0, 3, 1, 4])
+}
+
+/// Attention over the tokens.
+#[derive(Debug)]
+struct SelfAttention {
+    /// Query, key and value side by side.
+    qkv: Linear,
+    output: AttentionOutput,
     heads: i64,
 }
 
-impl TextAttention {
-    /// `context_size`: width of what keys and values are made from.
-    fn new(
-        config: &TextConfig,
-        context_size: i64,
-        weights: &Scope<'_>,
-    ) -> Result<Self, WeightsError> {
+impl SelfAttention {
+    fn new(config: &TextConfig, weights: &Scope<'_>) -> Result<Self, WeightsError> {
         let hidden = config.hidden_size;
-        let (attention, output) = (weights.at("self"), weights.at("output"));
+        let parts = ["self.query", "self.key", "self.value"].map(|name| weights.at(name));
         Ok(Self {
-            query: Linear::new(hidden, hidden, &attention.at("query"))?,
-            key: Linear::new(context_size, hidden, &attention.at("key"))?,
-            value: Linear::new(context_size, hidden, &attention.at("value"))?,
-            dense: Linear::new(hidden, hidden, &output.at("dense"))?,
-            layer_norm: LayerNorm::new(hidden, config.layer_norm_eps, &output.at("LayerNorm"))?,
+            qkv: Linear::side_by_side(true, hidden, hidden, &parts)?,
+            output: AttentionOutput::new(config, &weights.at("output"))?,
             heads: config.num_attention_heads,
         })
     }
 
-    fn key_value(&self, context: &Tensor) -> Result<KeyValue, TchError> {
-        Ok(KeyValue {
-            key: split_heads(&self.key.forward(context)?, self.heads)?,
-            value: split_heads(&self.value.forward(context)?, self.heads)?,
+    fn forward(&self, xs: &Tensor, cache: &LayerCache, start: i64) -> Result<Tensor, TchError> {
+        let qkv = split_parts(&self.qkv.forward(xs)?, 3, self.heads)?;
+        let (key, value) = cache.append(&qkv.f_narrow(0, 1, 2)?, start)?;
+        let query = qkv.f_select(0, 0)?;
+        // A single token may see everything before it: no mask.
+        let causal = query.size()[2] > 1;
+        let attended = attend(&query, &key, &value, causal)?;
+        self.output.forward(&merge_heads(&attended)?, xs)
+    }
+}
+
+/// Attention over the picture.
+#[derive(Debug)]
+struct CrossAttention {
+    query: Linear,
+    /// Key and value side by side.
+    key_value: Linear,
+    output: AttentionOutput,
+    heads: i64,
+}
+
+impl CrossAttention {
+    fn new(
+        config: &TextConfig,
+        picture_size: i64,
+        weights: &Scope<'_>,
+    ) -> Result<Self, WeightsError> {
+        let hidden = config.hidden_size;
+        let parts = ["self.key", "self.value"].map(|name| weights.at(name));
+        Ok(Self {
+            query: Linear::new(hidden, hidden, &weights.at("self.query"))?,
+            key_value: Linear::side_by_side(true, picture_size, hidden, &parts)?,
+            output: AttentionOutput::new(config, &weights.at("output"))?,
+            heads: config.num_attention_heads,
         })
     }
 
-    fn forward(&self, xs: &Tensor, context: &KeyValue, causal: bool) -> Result<Tensor, TchError> {
-        let query = split_heads(&self.query.forward(xs)?, self.heads)?;
-        let attended = attend(&query, &context.key, &context.value, causal)?;
-        let output = self.dense.forward(&merge_heads(&attended)?)?;
-        self.layer_norm.forward(&output.f_add(xs)?)
+    /// `[2, batch, heads, positions, size]` of the pictures' hidden state.
+    fn key_value(&self, image_embeds: &Tensor) -> Result<Tensor, TchError> {
+        split_parts(&self.key_value.forward(image_embeds)?, 2, self.heads)?.f_contiguous()
+    }
+
+    fn forward(&self, xs: &Tensor, cache: &LayerCache) -> Result<Tensor, TchError> {
+        let (key, value) = cache.picture()?;
+        let (rows, length, hidden) = xs.size3()?;
+        let pictures = key.size()[0];
+        // The beams of a picture look at it together, as if they were tokens of one row.
+        let together = [pictures, rows / pictures * length, hidden];
+        let query = self.query.forward(xs)?.f_reshape(together)?;
+        let attended = attend(&split_heads(&query, self.heads)?, &key, &value, false)?;
+        let attended = merge_heads(&attended)?.f_reshape([rows, length, hidden])?;
+        self.output.forward(&attended, xs)
     }
 }
 
 #[derive(Debug)]
 struct TextLayer {
-    attention: TextAttention,
-    crossattention: TextAttention,
+    attention: SelfAttention,
+    crossattention: CrossAttention,
     intermediate: Linear,
     activation: Activation,
     output: Linear,
@@ -138,12 +163,14 @@ impl TextLayer {
         weights: &Scope<'_>,
     ) -> Result<Self, WeightsError> {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let attention =
-            |name, context_size| TextAttention::new(config, context_size, &weights.at(name));
         let output = weights.at("output");
         Ok(Self {
-            attention: attention("attention", hidden)?,
-            crossattention: attention("crossattention", picture_size)?,
+            attention: SelfAttention::new(config, &weights.at("attention"))?,
+            crossattention: CrossAttention::new(
+                config,
+                picture_size,
+                &weights.at("crossattention"),
+            )?,
             intermediate: Linear::new(hidden, intermediate, &weights.at("intermediate.dense"))?,
             activation: config.hidden_act,
             output: Linear::new(intermediate, hidden, &output.at("dense"))?,
@@ -152,12 +179,10 @@ impl TextLayer {
     }
 
     fn forward(&self, xs: &Tensor, cache: &LayerCache, start: i64) -> Result<Tensor, TchError> {
-        let context = (cache.text).append(&self.attention.key_value(xs)?, start)?;
-        // Later steps bring one token, which may see everything before it: no mask.
-        let xs = self.attention.forward(xs, &context, start == 0)?;
-        let xs = self.crossattention.forward(&xs, &cache.picture, false)?;
-        let widened = (self.activation).forward(&self.intermediate.forward(&xs)?)?;
-        (self.layer_norm).forward(&self.output.forward(&widened)?.f_add(&xs)?)
+        let xs = self.attention.forward(xs, cache, start)?;
+        let xs = self.crossattention.forward(&xs, cache)?;
+        let widened = (self.intermediate).forward_activated(&xs, self.activation)?;
+        (self.layer_norm).forward(&self.output.forward_added(&widened, &xs)?)
     }
 }
 
@@ -187,7 +212,7 @@ impl PredictionHead {
     }
 
     fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        let xs = self.activation.forward(&self.dense.forward(xs)?)?;
+        let xs = self.dense.forward_activated(xs, self.activation)?;
         self.decoder.forward(&self.layer_norm.forward(&xs)?)
     }
 }
@@ -233,19 +258,16 @@ impl TextDecoder {
     }
 
     /// Begins captions of up to `capacity` tokens for the pictures whose hidden state
-    /// `[batch, positions, picture_size]` this is.
+    /// `[batch, positions, picture_size]` this is, one row of tokens for each.
     pub fn begin(&self, image_embeds: &Tensor, capacity: i64) -> Result<KeyValueCache, TchError> {
         let (batch, _, _) = image_embeds.size3()?;
         let heads = self.config.num_attention_heads;
-        let shape = [batch, heads, capacity, self.config.hidden_size / heads];
-        let buffer = || Tensor::f_empty(shape, (image_embeds.kind(), image_embeds.device()));
+        let shape = [2, batch, heads, capacity, self.config.hidden_size / heads];
+        let kind_and_device = (image_embeds.kind(), image_embeds.device());
         let layers = (self.layers.iter())
             .map(|layer| {
                 Ok(LayerCache {
-                    text: KeyValue {
-                        key: buffer()?,
-                        value: buffer()?,
-                    },
+                    text: Tensor::f_empty(shape, kind_and_device)?,
                     picture: layer.crossattention.key_value(image_embeds)?,
                 })
             })
@@ -253,8 +275,8 @@ impl TextDecoder {
         Ok(KeyValueCache { layers, length: 0 })
     }
 
-    /// Takes the next tokens, `input_ids` `[batch, length]` (the first time the prompt, then one
-    /// by one); gives the scores `[batch, vocab_size]` of what follows the last of them.
+    /// Takes the next tokens, `input_ids` `[rows, length]` (the first time the prompt, then one
+    /// by one); gives the scores `[rows, vocab_size]` of what follows the last of them.
     pub fn forward(
         &self,
         input_ids: &Tensor,

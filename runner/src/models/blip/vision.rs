@@ -4,7 +4,7 @@
 use super::VisionConfig;
 use crate::models::nn::{Activation, LayerNorm, Linear, attend, merge_heads};
 use crate::weights::{Scope, WeightsError};
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 /// Patches by a strided convolution, a class token before them, learned positions.
 #[derive(Debug)]
@@ -66,7 +66,8 @@ impl VisionAttention {
         })
     }
 
-    fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
+    /// The attention's output and `residual`, together.
+    fn forward(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
         let (batch, length, hidden) = xs.size3()?;
         // [3, batch, heads, length, size]
         let qkv = (self.qkv.forward(xs)?)
@@ -78,7 +79,7 @@ impl VisionAttention {
             qkv.f_select(0, 2)?,
         );
         let context = attend(&query, &key, &value, false)?;
-        self.projection.forward(&merge_heads(&context)?)
+        (self.projection).forward_added(&merge_heads(&context)?, residual)
     }
 }
 
@@ -99,9 +100,10 @@ impl VisionMlp {
         })
     }
 
-    fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        let xs = self.fc1.forward(xs)?;
-        self.fc2.forward(&self.activation.forward(&xs)?)
+    /// The block's output and `residual`, together.
+    fn forward(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
+        let widened = self.fc1.forward_activated(xs, self.activation)?;
+        self.fc2.forward_added(&widened, residual)
     }
 }
 
@@ -126,8 +128,8 @@ impl VisionLayer {
     }
 
     fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
-        let xs = (self.self_attn.forward(&self.layer_norm1.forward(xs)?)?).f_add(xs)?;
-        (self.mlp.forward(&self.layer_norm2.forward(&xs)?)?).f_add(&xs)
+        let xs = (self.self_attn).forward(&self.layer_norm1.forward(xs)?, xs)?;
+        (self.mlp).forward(&self.layer_norm2.forward(&xs)?, &xs)
     }
 }
 
@@ -159,6 +161,19 @@ impl VisionModel {
     /// `pixel_values` `[batch, 3, image_size, image_size]` to the last hidden state
     /// `[batch, positions, hidden_size]`.
     pub fn forward(&self, pixel_values: &Tensor) -> Result<Tensor, TchError> {
+        let (batch, _, _, _) = pixel_values.size4()?;
+        if batch == 1 || pixel_values.device() != Device::Cpu {
+            return self.encode(pixel_values);
+        }
+        // A picture has rows enough for a CPU, and alone it stays in the caches: eight together
+        // take longer than eight one by one.
+        let pictures = (0..batch)
+            .map(|picture| self.encode(&pixel_values.f_narrow(0, picture, 1)?))
+            .collect::<Result<Vec<_>, _>>()?;
+        Tensor::f_cat(&pictures, 0)
+    }
+
+    fn encode(&self, pixel_values: &Tensor) -> Result<Tensor, TchError> {
         let mut xs = self.embeddings.forward(pixel_values)?;
         for layer in &self.layers {
             xs = layer.forward(&xs)?;

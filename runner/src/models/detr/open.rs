@@ -2,9 +2,8 @@
 
 use super::{Detr, DetrConfig};
 use crate::image::Preprocessor;
-use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFront, parse};
+use crate::models::{Family, Loaded, Loader, ModelError, ModelFront, parse};
 use crate::tasks::{LabelConfig, ObjectDetection};
-use crate::weights::Weights;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,11 +30,8 @@ pub(in crate::models) fn open(
     };
     let dir = dir.to_owned();
     let loader = move |placement| {
-        let weights = Weights::open(&dir, placement)?;
-        let model = Detr::new(&config, &network, count, &weights, placement)?;
-        Ok(Loaded {
-            model: Box::new(model) as Box<dyn Model>,
-            revision: weights.revision()?,
+        Loaded::from_folder(&dir, placement, |weights| {
+            Detr::new(&config, &network, count, weights, placement)
         })
     };
     Ok((Arc::new(front), Box::new(loader)))

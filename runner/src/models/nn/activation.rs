@@ -31,4 +31,13 @@ impl Activation {
             Self::Relu => xs.f_relu(),
         }
     }
+    /// The same, into the memory of `xs`.
+    pub fn forward_in_place(self, mut xs: Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Gelu => xs.f_gelu_("none"),
+            Self::GeluTanh => xs.f_gelu_("tanh"),
+            Self::QuickGelu => self.forward(&xs),
+            Self::Relu => xs.f_relu_(),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! oneDNN's fused operators, for 32-bit floats on the CPU.
+//! oneDNN's fused operators, for floats on the CPU.
 //!
 //! libtorch's own linear goes to MKL there, which does not use a foreign maker's wide vectors (it
 //! took 2.2 times as long as oneDNN on an AMD EPYC with AVX-512), and its convolution lays weights
@@ -45,7 +45,7 @@ impl Steps {
     }
 }
 
-/// Whether the operators can take this tensor.
+/// Whether the convolutions can take this tensor.
 pub fn takes(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && MODULE.is_some()
 }
@@ -61,34 +61,69 @@ fn fused(activation: Option<Activation>) -> Option<[&'static str; 2]> {
     }
 }
 
-/// `activation(xs weight^T + bias)`, `[.., input]` to `[.., output]`; by libtorch's own operators
-/// where these cannot.
-pub fn linear(
+/// Rows of input for which linear weights are laid out. oneDNN has one layout for one row and
+/// another for more, and the other is the faster one even for one row.
+const PACKED_FOR_ROWS: i64 = 64;
+
+/// Linear weights, `[output, input]`, as oneDNN wants them: it takes half as long again where it
+/// has to lay them out in each call, and twice as long for a few rows. None where this CPU does
+/// not compute with such numbers so.
+pub(super) fn pack_linear(weight: &Tensor) -> Option<Tensor> {
+    let may = weight.device() == Device::Cpu
+        && matches!(weight.kind(), Kind::Float | Kind::BFloat16)
+        && MODULE.is_some();
+    if !may {
+        return None;
+    }
+    let packed = || {
+        let packed = call("pack_linear", &[tensor(weight), PACKED_FOR_ROWS.into()])?;
+        let (output, input) = weight.size2()?;
+        let zeros = |size: &[i64]| Tensor::f_zeros(size, (weight.kind(), weight.device()));
+        linear(&zeros(&[1, input])?, &packed, &zeros(&[output])?, None).map(|_| packed)
+    };
+    packed()
+        .inspect_err(|error| {
+            let error = error.to_string();
+            let error = error.lines().next().unwrap_or_default();
+            tracing::debug!(error, kind = ?weight.kind(), "no linear of oneDNN's");
+        })
+        .ok()
+}
+
+/// `activation(xs weight^T + bias)`, `[.., input]` to `[.., output]`, with weights of
+/// [`pack_linear`]'s.
+pub(super) fn linear(
     xs: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
     activation: Option<Activation>,
 ) -> Result<Tensor, TchError> {
-    if takes(weight)
-        && takes(xs)
-        && let Some([activation, algorithm]) = fused(activation)
-    {
-        return call(
-            "linear",
-            &[
-                tensor(xs),
-                tensor(weight),
-                tensor(bias),
-                activation.into(),
-                algorithm.into(),
-            ],
-        );
-    }
-    let xs = xs.f_linear(weight, Some(bias))?;
+    let [name, algorithm] = fused(activation).unwrap_or(["none", ""]);
+    let arguments = [
+        tensor(xs),
+        tensor(weight),
+        tensor(bias),
+        name.into(),
+        algorithm.into(),
+    ];
+    let xs = call("linear", &arguments)?;
     match activation {
-        Some(activation) => activation.forward(&xs),
-        None => Ok(xs),
+        Some(activation) if name == "none" => activation.forward_in_place(xs),
+        _ => Ok(xs),
     }
+}
+
+/// `xs weight^T + bias + residual`; as [`linear`].
+pub(super) fn linear_add(
+    xs: &Tensor,
+    residual: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+) -> Result<Tensor, TchError> {
+    call(
+        "linear_add",
+        &[tensor(xs), tensor(residual), tensor(weight), tensor(bias)],
+    )
 }
 
 /// `relu(conv2d(xs))`, or without relu. The weights have a layout of [`pack`]'s, or lie
@@ -190,34 +225,58 @@ mod tests {
 
     #[test]
     fn linears_are_libtorchs_own_with_every_activation() {
-        let (xs, weight, bias) = (random(&[2, 3, 40]), random(&[24, 40]), random(&[24]));
-        let plain = xs.linear(&weight, Some(&bias));
-        assert_close(&linear(&xs, &weight, &bias, None).unwrap(), &plain);
-        for activation in [
-            Activation::Gelu,
-            Activation::GeluTanh,
-            Activation::QuickGelu,
-            Activation::Relu,
-        ] {
-            let ours = linear(&xs, &weight, &bias, Some(activation)).unwrap();
-            assert_close(&ours, &activation.forward(&plain).unwrap());
+        // Odd sizes, one row and many.
+        for (rows, input, output) in [(1, 48, 144), (3, 33, 7), (70, 65, 130)] {
+            let xs = random(&[2, rows, input]);
+            let (weight, bias) = (random(&[output, input]), random(&[output]));
+            let packed = pack_linear(&weight).unwrap();
+            let plain = xs.linear(&weight, Some(&bias));
+            assert_close(&linear(&xs, &packed, &bias, None).unwrap(), &plain);
+            for activation in [
+                Activation::Gelu,
+                Activation::GeluTanh,
+                Activation::QuickGelu,
+                Activation::Relu,
+            ] {
+                let ours = linear(&xs, &packed, &bias, Some(activation)).unwrap();
+                assert_close(&ours, &activation.forward(&plain).unwrap());
+            }
+            let residual = random(&[2, rows, output]);
+            let ours = linear_add(&xs, &residual, &packed, &bias).unwrap();
+            assert_close(&ours, &(plain + residual));
         }
     }
 
     #[test]
     fn an_input_of_another_layout_is_taken_as_it_is_meant() {
         let (xs, weight, bias) = (random(&[2, 5, 40]), random(&[24, 40]), random(&[24]));
+        let packed = pack_linear(&weight).unwrap();
         let turned = xs.transpose(1, 2).contiguous().transpose(1, 2);
         let last = xs.select(1, -1);
         for xs in [turned, last] {
-            let ours = linear(&xs, &weight, &bias, None).unwrap();
+            let ours = linear(&xs, &packed, &bias, None).unwrap();
             assert_close(&ours, &xs.linear(&weight, Some(&bias)));
         }
     }
 
     #[test]
     fn what_cannot_be_is_an_error_and_no_panic() {
-        let (xs, weight, bias) = (random(&[2, 5]), random(&[24, 40]), random(&[24]));
-        assert!(linear(&xs, &weight, &bias, None).is_err());
+        let packed = pack_linear(&random(&[24, 40])).unwrap();
+        assert!(linear(&random(&[2, 5]), &packed, &random(&[24]), None).is_err());
+        assert!(pack_linear(&random(&[24, 40]).to_kind(Kind::Half)).is_none());
+    }
+
+    #[test]
+    fn bf16_is_off_by_its_roundings_only() {
+        let [xs, weight, bias] = [&[70, 65][..], &[30, 65], &[30]].map(random);
+        let plain = xs.linear(&weight, Some(&bias));
+        let [xs, weight, bias] = [xs, weight, bias].map(|xs| xs.to_kind(Kind::BFloat16));
+        // Not every CPU can.
+        if let Some(packed) = pack_linear(&weight) {
+            let ours = linear(&xs, &packed, &bias, None).unwrap();
+            assert_eq!(ours.kind(), Kind::BFloat16);
+            let difference = (ours - plain).abs().max().double_value(&[]);
+            assert!(difference < 0.3, "{difference:e}");
+        }
     }
 }

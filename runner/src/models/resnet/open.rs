@@ -1,10 +1,10 @@
 //! A residual network's folder: what requests need of it, and how the rest is loaded.
 
 use super::{ResNet, ResNetConfig};
-use crate::image::Preprocessor;
-use crate::models::{Family, Loaded, Loader, Model, ModelError, ModelFault, ModelFront, parse};
+use crate::image::{OutputSize, Preprocessor};
+use crate::models::{Family, Loaded, Loader, ModelError, ModelFront, parse};
 use crate::tasks::{ImageClassification, LabelConfig};
-use crate::weights::Weights;
+use crate::weights::WeightsError;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(in crate::models) fn open(
     let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
     let activation = label_config.activation(labels.len());
     let preprocessor = Preprocessor::open(dir, Family::ResNet)?;
-    let (height, width) = preprocessor.size();
+    let made = preprocessor.size();
     let front = ModelFront {
         head: Box::new(ImageClassification::new(labels, activation)),
         preprocessor,
@@ -34,13 +34,16 @@ pub(in crate::models) fn open(
     };
     let dir = dir.to_owned();
     let loader = move |placement| {
-        let weights = Weights::open(&dir, placement)?;
-        let mut model = ResNet::new(&config, count, &weights, placement)?;
-        (model.settle([height.into(), width.into()]))
-            .map_err(|fault| ModelError::WarmUp(ModelFault::Torch(fault)))?;
-        Ok(Loaded {
-            model: Box::new(model) as Box<dyn Model>,
-            revision: weights.revision()?,
+        Loaded::from_folder(&dir, placement, |weights| {
+            let mut model = ResNet::new(&config, count, weights, placement)?;
+            if let OutputSize::Exact { height, width } = made {
+                let settled = model.settle([height.into(), width.into()]);
+                settled.map_err(|source| WeightsError::Device {
+                    name: "resnet".to_owned(),
+                    source,
+                })?;
+            }
+            Ok(model)
         })
     };
     Ok((Arc::new(front), Box::new(loader)))

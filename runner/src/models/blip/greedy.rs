@@ -1,0 +1,84 @@
+//! Greedy decoding: at each step the token with the highest score.
+
+use super::generate::{Batch, Begun, Next};
+use super::{Blip, CaptionAsk, Generated};
+use tch::{TchError, Tensor};
+
+/// A caption that is being written.
+struct Row {
+    tokens: Vec<i64>,
+    max_length: usize,
+    done: bool,
+}
+
+impl Blip {
+    /// Writes a batch to its end. The host looks at the tokens, and asks who was `dropped`, every
+    /// [`Blip::look_every`] steps.
+    pub(super) fn greedy(
+        &self,
+        begun: Begun,
+        asks: &[&CaptionAsk],
+        dropped: &dyn Fn(usize) -> bool,
+    ) -> Result<Vec<Generated>, TchError> {
+        let Begun {
+            mut cache,
+            mut input_ids,
+        } = begun;
+        let end = self.config.text_config.sep_token_id;
+        let mut rows: Vec<Row> = (asks.iter())
+            .map(|ask| Row {
+                tokens: ask.input_ids.clone(),
+                max_length: ask.max_length,
+                done: false,
+            })
+            .collect();
+        let mut batch = Batch::new(rows.len());
+        loop {
+            for &ask in &batch.asks {
+                rows[ask].done |= dropped(ask);
+            }
+            match batch.next(|ask| rows[ask].done) {
+                Next::Ended => break,
+                Next::Same => {}
+                Next::Keep(places) => {
+                    let places = self.places(&places)?;
+                    cache.select_pictures(&places)?;
+                    cache.select_rows(&places)?;
+                    input_ids = input_ids.f_index_select(0, &places)?;
+                }
+            }
+            let left = (batch.asks.iter().map(|&ask| &rows[ask]))
+                .filter(|row| !row.done)
+                .map(|row| row.max_length.saturating_sub(row.tokens.len()))
+                .max();
+            let mut written = Vec::new();
+            for _ in 0..left.unwrap_or(1).clamp(1, self.look_every) {
+                let logits = self.decoder.forward(&input_ids, &mut cache)?;
+                input_ids = logits.f_argmax(-1, true)?;
+                written.push(input_ids.shallow_clone());
+            }
+            // This waits for the device.
+            let written = Vec::<Vec<i64>>::try_from(&Tensor::f_cat(&written, 1)?)?;
+            for (&ask, tokens) in batch.asks.iter().zip(written) {
+                rows[ask].extend(&tokens, end);
+            }
+        }
+        Ok(rows
+            .into_iter()
+            .map(|Row { tokens, .. }| Generated { tokens })
+            .collect())
+    }
+}
+
+impl Row {
+    /// Takes of what was written what comes before the caption's end, and the end.
+    fn extend(&mut self, tokens: &[i64], end: i64) {
+        for &token in tokens {
+            if self.done {
+                return;
+            }
+            self.tokens.push(token);
+            self.done = token == end || self.tokens.len() >= self.max_length;
+        }
+    }
+}
