@@ -1,6 +1,7 @@
 """Trains the demo detector on drawn shapes, from the demo classifier's ResNet on, and says how well it finds them.
 
-    python -m models.train.train_detr --backbone models/demo/resnet --out models/demo/detr
+    python -m models.train.train_detr --start models/demo/resnet --out models/demo/detr
+    python -m models.train.train_detr --start models/demo/detr --out models/demo/detr --seed 27 --steps 1500
 """
 
 import argparse
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import DetrConfig, DetrForObjectDetection, ResNetForImageClassification
+from transformers import AutoConfig, DetrConfig, DetrForObjectDetection, ResNetForImageClassification
 from transformers.models.detr.image_processing_pil_detr import DetrImageProcessorPil
 
 from models.train import checkpoint, training
@@ -19,6 +20,16 @@ from models.train.shapes import ID2LABEL, LABEL2ID, MAX_OBJECTS, Scene
 COUNTS = tuple(range(1, MAX_OBJECTS + 1))
 SIZE = {"shortest_edge": 128, "longest_edge": 192}
 QUERIES = 10
+
+
+def start(folder: Path) -> DetrForObjectDetection:
+    """The detector in `folder`, to go on with, or a new one upon the classifier's ResNet that is there."""
+    if AutoConfig.from_pretrained(folder).model_type == "detr":
+        model = DetrForObjectDetection.from_pretrained(folder)
+    else:
+        model = detr(folder)
+    model.model.unfreeze_backbone()
+    return model.to(memory_format=torch.channels_last)
 
 
 def detr(backbone: Path) -> DetrForObjectDetection:
@@ -46,8 +57,7 @@ def detr(backbone: Path) -> DetrForObjectDetection:
     )
     model = DetrForObjectDetection(config)
     model.model.backbone.model.load_state_dict(classifier.resnet.state_dict())
-    model.model.unfreeze_backbone()
-    return model.to(memory_format=torch.channels_last)
+    return model
 
 
 def by_aspect(pictures: Pictures) -> list[np.ndarray]:
@@ -106,7 +116,7 @@ def detection_loss(
 
 def train(args: argparse.Namespace, pictures: Pictures, rng: np.random.Generator) -> None:
     """One worker's part."""
-    model, processor = detr(args.backbone).train(), DetrImageProcessorPil(size=SIZE)
+    model, processor = start(args.start).train(), DetrImageProcessorPil(size=SIZE)
     kinds = by_aspect(pictures)
 
     def loss(_progress: float) -> torch.Tensor:
@@ -119,7 +129,7 @@ def train(args: argparse.Namespace, pictures: Pictures, rng: np.random.Generator
 def main() -> None:
     parser = training.arguments(__doc__, pictures=18_000, steps=3_000, batch=48, learning_rate=6e-4, held_out=1_200)
     parser.set_defaults(bf16=False)  # no faster here, with channels last
-    parser.add_argument("--backbone", type=Path, required=True, help="the classifier's ResNet to start from")
+    parser.add_argument("--start", type=Path, required=True, help="the ResNet classifier, or a detector")
     args = parser.parse_args()
     training.run(args, DetrImageProcessorPil(size=SIZE), COUNTS, train, detection_report)
 
