@@ -1,9 +1,11 @@
-"""A BLIP checkpoint folder, laid out as Salesforce/blip-image-captioning-base is: vocabulary, tokenizer, processor."""
+"""A checkpoint folder as transformers saves it; for BLIP, laid out as Salesforce/blip-image-captioning-base is:
+vocabulary, tokenizer, processor."""
 
 import string
 from pathlib import Path
 
-from transformers import BertTokenizer, BlipForConditionalGeneration
+from transformers import BertTokenizer, BlipForConditionalGeneration, PreTrainedModel
+from transformers.image_processing_backends import PilBackend
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -39,10 +41,15 @@ def image_processor(image_size: int) -> BlipImageProcessorPil:
     return BlipImageProcessorPil(size={"height": image_size, "width": image_size})
 
 
-def save(folder: Path, model: BlipForConditionalGeneration, pieces: list[str], image_size: int) -> None:
-    """Writes weights, config, tokenizer and image processor."""
+def save_model(folder: Path, model: PreTrainedModel, processor: PilBackend) -> None:
+    """Writes weights, config and image processor."""
     model.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
+    processor.save_pretrained(folder)
+
+
+def save(folder: Path, model: BlipForConditionalGeneration, pieces: list[str], image_size: int) -> None:
+    """Writes weights, config, tokenizer and image processor."""
+    save_model(folder, model, image_processor(image_size))
     tokenizer(pieces, model.config.text_config.max_position_embeddings).save_pretrained(folder)
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
-    image_processor(image_size).save_pretrained(folder)

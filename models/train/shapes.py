@@ -1,4 +1,4 @@
-"""Pictures of coloured shapes, and their captions: all the data that the demo captioner knows.
+"""Pictures of coloured shapes, their captions and boxes: all the data that the demo's models know.
 
 A scene is one to three objects, clearly apart from left to right, and its caption reads them in that order:
 
@@ -25,6 +25,8 @@ COLOURS = {
     "white": (245, 245, 245),
 }
 SHAPES = ("circle", "square", "triangle", "star", "heart", "ring")
+ID2LABEL = dict(enumerate(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES))
+LABEL2ID = {label: id_ for id_, label in ID2LABEL.items()}
 MAX_OBJECTS = 3
 
 # A background this near (Euclidean, in RGB) to an object's colour would hide the object.
@@ -43,7 +45,29 @@ class Thing:
 
     def __str__(self) -> str:
         article = "an" if self.colour[0] in "aeiou" else "a"
-        return f"{article} {self.colour} {self.shape}"
+        return f"{article} {self.label}"
+
+    @property
+    def label(self) -> str:
+        """The class that classifiers and detectors know it by, one of ID2LABEL's."""
+        return f"{self.colour} {self.shape}"
+
+
+# Left, top, right, bottom: in pixels of the canvas, or as shares of the picture's width and height.
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows, from left to right."""
+
+    things: list[Thing]
+    boxes: list[Box]  # tight around each thing's outline, as shares
+
+    def mirrored(self) -> "Scene":
+        """What the picture shows when left and right are swapped."""
+        boxes = [(1 - right, top, 1 - left, bottom) for left, top, right, bottom in self.boxes]
+        return Scene(self.things[::-1], boxes[::-1])
 
 
 def caption(things: list[Thing]) -> str:
@@ -72,15 +96,31 @@ def draw_size(rng: np.random.Generator, long_side: tuple[int, int] = (96, 288)) 
 
 
 def draw_picture(rng: np.random.Generator, things: list[Thing], size: tuple[int, int]) -> Image.Image:
-    """The scene as an RGB picture of `size` (width, height): places, sizes, tilt, shading and noise are drawn."""
+    """`things` as an RGB picture of `size` (width, height): places, sizes, tilt, shading and noise are drawn."""
+    return draw_scene(rng, things, size)[0]
+
+
+def draw_scene(
+    rng: np.random.Generator, things: list[Thing], size: tuple[int, int]
+) -> tuple[Image.Image, Scene]:
+    """The picture that draw_picture draws, and where in it each thing is."""
     width, height = size
     colours = [_jitter(rng, COLOURS[thing.colour]) for thing in things]
     canvas = _background(rng, colours, width * OVERSAMPLING, height * OVERSAMPLING)
     pen = ImageDraw.Draw(canvas)
+    boxes = []
     for thing, colour, (x, y, radius) in zip(things, colours, _places(rng, len(things), canvas.size), strict=True):
-        _draw(pen, thing.shape, colour, x, y, radius, math.radians(rng.uniform(-12, 12)))
+        left, top, right, bottom = _draw(pen, thing.shape, colour, x, y, radius, math.radians(rng.uniform(-12, 12)))
+        boxes.append(
+            (
+                float(left / canvas.width),
+                float(top / canvas.height),
+                float(right / canvas.width),
+                float(bottom / canvas.height),
+            )
+        )
     canvas = canvas.reduce(OVERSAMPLING)
-    return _noise(rng, canvas)
+    return _noise(rng, canvas), Scene(things, boxes)
 
 
 def jpeg(picture: Image.Image, quality: int) -> bytes:
@@ -90,11 +130,11 @@ def jpeg(picture: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def draw_jpeg(rng: np.random.Generator, count: int) -> tuple[bytes, list[Thing]]:
+def draw_jpeg(rng: np.random.Generator, count: int) -> tuple[bytes, Scene]:
     """A JPEG file with `count` objects, of random size and quality, and what it shows."""
     things = draw_things(rng, count)
-    picture = draw_picture(rng, things, draw_size(rng))
-    return jpeg(picture, int(rng.integers(60, 96))), things
+    picture, scene = draw_scene(rng, things, draw_size(rng))
+    return jpeg(picture, int(rng.integers(60, 96))), scene
 
 
 def _jitter(rng: np.random.Generator, colour: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -133,17 +173,20 @@ def _places(rng: np.random.Generator, count: int, size: tuple[int, int]) -> list
     return places
 
 
-def _draw(pen: ImageDraw.ImageDraw, shape: str, colour: tuple, x: float, y: float, radius: float, tilt: float) -> None:
+def _draw(pen: ImageDraw.ImageDraw, shape: str, colour: tuple, x: float, y: float, radius: float, tilt: float) -> Box:
+    """Draws a shape, and returns the box around its outline."""
     if shape in ("circle", "ring"):
         box = (x - radius, y - radius, x + radius, y + radius)
         if shape == "circle":
             pen.ellipse(box, fill=colour)
         else:
             pen.ellipse(box, outline=colour, width=max(2, round(radius * 0.36)))
-        return
+        return box
     cos, sin = math.cos(tilt), math.sin(tilt)
     points = [(x + radius * (u * cos - v * sin), y + radius * (u * sin + v * cos)) for u, v in _OUTLINES[shape]]
     pen.polygon(points, fill=colour)
+    across, down = zip(*points, strict=True)
+    return min(across), min(down), max(across), max(down)
 
 
 def _ray(turn: float, length: float = 1.0) -> tuple[float, float]:
