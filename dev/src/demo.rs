@@ -1,11 +1,13 @@
-//! `make demo`: the main job on real input, from an upload and from kubectl to two captions.
+//! `make demo`: the main job on real input, from uploads and from kubectl to captions, a label and
+//! boxes.
 
-mod captions;
 mod next_steps;
+mod results;
 
 use anyhow::{Context, Result, bail, ensure};
-use captions::{Samples, caption_by_http, caption_by_kubectl};
 use fovea_dev::stack::{Stack, StackOptions, repository};
+use results::{Samples, by_http, caption_by_kubectl};
+use serde_json::Value;
 use std::time::Instant;
 
 /// Where the API listens, as the services that it replaces did.
@@ -22,7 +24,7 @@ pub(crate) struct DemoOptions {
     port: u16,
 }
 
-/// Runs the demo; an error where a caption is wrong.
+/// Runs the demo; an error where an answer is wrong.
 pub(crate) async fn run(options: DemoOptions) -> Result<()> {
     let begun = Instant::now();
     ensure_free(options.port)?;
@@ -53,31 +55,63 @@ pub(crate) async fn run(options: DemoOptions) -> Result<()> {
 }
 
 async fn check(stack: &Stack, samples: &Samples) -> Result<()> {
-    let [first, second] = samples.first_two()?;
-    println!("\nPOST {}/v1/jobs  <- {}", stack.api_url(), first.file);
-    let by_http = caption_by_http(stack, first).await?;
-    println!("  caption: {by_http}");
+    let [first, second] = samples.captions()?;
+    upload(stack, &first.file, "image-to-text");
+    let result = by_http(stack, &first.path, "image-to-text").await?;
+    let caption = expect(&first.file, &result["caption"], &first.expected.into())?;
+    println!("  caption: {caption}");
+
+    let lone = samples.label()?;
+    upload(stack, &lone.file, "image-classification");
+    let result = by_http(stack, &lone.path, "image-classification").await?;
+    let best = &result["predictions"][0];
+    let label = expect(&lone.file, &best["label"], &lone.expected.into())?;
+    println!(
+        "  label:   {label} ({:.3})",
+        best["score"].as_f64().unwrap_or(0.0)
+    );
+
+    let several = samples.objects()?;
+    upload(stack, &several.file, "object-detection");
+    let result = by_http(stack, &several.path, "object-detection").await?;
+    let objects = result["detections"].as_array().cloned().unwrap_or_default();
+    let mut labels: Vec<_> = objects
+        .iter()
+        .map(|object| object["label"].clone())
+        .collect();
+    labels.sort_by_key(ToString::to_string);
+    expect(&several.file, &labels.into(), &several.expected.into())?;
+    for object in &objects {
+        println!("  object:  {object}");
+    }
+
     println!(
         "\nkubectl apply -f -  <- an InferenceJob with {} inline",
         second.file
     );
-    let by_kubectl = caption_by_kubectl(stack, second).await?;
-    println!("  caption: {by_kubectl}");
+    let result = caption_by_kubectl(stack, &second.path).await?;
+    let caption = expect(&second.file, &result["caption"], &second.expected.into())?;
+    println!("  caption: {caption}");
     let listed = stack
         .control_plane
         .kubectl(&["get", "ij"])
         .await?
         .success("get ij")?;
     println!("\nkubectl get ij\n{listed}");
-    for (sample, got) in [(first, &by_http), (second, &by_kubectl)] {
-        ensure!(
-            *got == sample.caption,
-            "{}: the caption should be {:?}, and is {got:?}",
-            sample.file,
-            sample.caption
-        );
-    }
     Ok(())
+}
+
+fn upload(stack: &Stack, file: &str, task: &str) {
+    println!("\nPOST {}/v1/jobs  <- {file}, {task}", stack.api_url());
+}
+
+/// The answer as text, where it is the one expected.
+fn expect(file: &str, got: &Value, expected: &Value) -> Result<String> {
+    ensure!(
+        got == expected,
+        "{file}: the answer should be {expected}, and is {got}"
+    );
+    Ok(got.as_str().map_or_else(|| got.to_string(), str::to_owned))
 }
 
 fn ensure_free(port: u16) -> Result<()> {

@@ -22,6 +22,47 @@ pub const JOB_NAMESPACE: &str = "default";
 /// The captioner's name in the pool.
 pub const CAPTIONER: &str = "blip-demo";
 
+/// A model of the demo.
+#[derive(Clone, Copy, Debug)]
+pub struct DemoModel {
+    /// Its name in the pool.
+    pub name: &'static str,
+    /// What it does, by Hugging Face's pipeline names.
+    pub task: &'static str,
+    /// Its folder below `models/demo`.
+    pub folder: &'static str,
+    /// Whether jobs of the task that name no model get it.
+    pub default: bool,
+}
+
+/// What the pool serves: one of each family.
+pub const MODELS: [DemoModel; 4] = [
+    DemoModel {
+        name: CAPTIONER,
+        task: "image-to-text",
+        folder: "blip",
+        default: true,
+    },
+    DemoModel {
+        name: "vit-demo",
+        task: "image-classification",
+        folder: "vit",
+        default: true,
+    },
+    DemoModel {
+        name: "resnet-demo",
+        task: "image-classification",
+        folder: "resnet",
+        default: false,
+    },
+    DemoModel {
+        name: "detr-demo",
+        task: "object-detection",
+        folder: "detr",
+        default: true,
+    },
+];
+
 /// How long each part may take until it is ready.
 const READY: Duration = Duration::from_mins(1);
 /// How long a runner may take to load its models and warm up, on a busy machine.
@@ -95,7 +136,7 @@ impl Stack {
         let token = uuid::Uuid::new_v4().simple().to_string();
         write_secret(&token_file, &token)?;
 
-        say("starting fovea-runner with the demo model, fovea-operator and fovea-api");
+        say("starting fovea-runner with the demo models, fovea-operator and fovea-api");
         let runner = runner(runner_port, &token_file, &options.runner_flags)?;
         let runner = Process::start_in(&guardian, runner).await?;
         manifests::apply(&control_plane, runner_port, &token).await?;
@@ -110,7 +151,7 @@ impl Stack {
         operator
             .wait_ready_http(&format!("http://127.0.0.1:{health_port}/readyz"), READY)
             .await?;
-        say("waiting for the runner to load its model, and for the pool to be Ready");
+        say("waiting for the runner to load its models, and for the pool to be Ready");
         runner
             .wait_ready_http(
                 &format!("http://127.0.0.1:{runner_port}/readyz"),
@@ -148,11 +189,14 @@ fn runner(
     token_file: &std::path::Path,
     flags: &[String],
 ) -> Result<Program, StackError> {
-    let model = repository().join("models/demo/blip");
+    let demo = repository().join("models/demo");
+    let models = MODELS.iter().map(|DemoModel { name, folder, .. }| {
+        format!("--model={name}={}", demo.join(folder).display())
+    });
     Ok(
         Program::new("fovea-runner", programs::find("fovea-runner")?)
             .arg(format!("--listen=127.0.0.1:{port}"))
-            .arg(format!("--model={CAPTIONER}={}", model.display()))
+            .args(models)
             .arg(format!("--token-file={}", token_file.display()))
             .args(flags.to_vec()),
     )

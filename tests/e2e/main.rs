@@ -1,5 +1,5 @@
 //! The whole system on real parts: etcd, kube-apiserver, MinIO, and Fovea's three programs with
-//! the demo's BLIP. One stack serves every test of this file; faults that would disturb others
+//! the demo's models. One stack serves every test of this file; faults that would disturb others
 //! are in `faults`.
 
 #![allow(
@@ -11,4 +11,5 @@
 mod bad_input;
 mod captions;
 mod lifecycle;
+mod predictions;
 mod support;

@@ -6,6 +6,7 @@ use fovea_dev::{Stack, StackOptions, eventually, stack};
 use k8s_openapi::ByteString;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,13 +45,18 @@ pub(crate) fn unique(prefix: &str) -> String {
 
 /// The demo's pictures with their captions.
 pub(crate) fn samples() -> BTreeMap<PathBuf, String> {
+    answers("captions.json")
+}
+
+/// The demo's pictures with what `file` says of them.
+pub(crate) fn answers<T: DeserializeOwned>(file: &str) -> BTreeMap<PathBuf, T> {
     let folder = stack::repository().join("models/demo/pictures");
-    let captions = std::fs::read(folder.join("captions.json")).expect("captions.json");
-    let captions: BTreeMap<String, String> =
-        serde_json::from_slice(&captions).expect("file names to captions");
-    captions
+    let text = std::fs::read(folder.join(file)).expect("the demo's answers");
+    let answers: BTreeMap<String, T> =
+        serde_json::from_slice(&text).expect("file names to answers");
+    answers
         .into_iter()
-        .map(|(file, caption)| (folder.join(file), caption))
+        .map(|(file, answer)| (folder.join(file), answer))
         .collect()
 }
 
@@ -112,8 +118,18 @@ pub(crate) async fn ended(name: &str) -> Result<InferenceJobStatus> {
 
 /// `POST /v1/jobs` with a file; the answer's status and body.
 pub(crate) async fn upload(picture: &[u8], name: &str) -> Result<(u16, Value)> {
+    upload_with(picture, name, &[]).await
+}
+
+/// The same with more fields of the form.
+pub(crate) async fn upload_with(
+    picture: &[u8],
+    name: &str,
+    fields: &[(&'static str, &'static str)],
+) -> Result<(u16, Value)> {
     let part = reqwest::multipart::Part::bytes(picture.to_vec()).file_name(name.to_owned());
     let form = reqwest::multipart::Form::new().part("file", part);
+    let form = (fields.iter()).fold(form, |form, (name, value)| form.text(*name, *value));
     let url = format!("{}/v1/jobs", stack().await.api_url());
     let answer = http().post(url).multipart(form).send().await?;
     let status = answer.status().as_u16();

@@ -1,6 +1,6 @@
 //! What to try next, with lines that work as they are.
 
-use super::captions::Samples;
+use super::results::Samples;
 use fovea_dev::stack::Stack;
 
 /// Prints the addresses and some lines for another terminal.
@@ -8,15 +8,16 @@ pub(super) fn print(stack: &Stack, samples: &Samples) {
     let api = stack.api_url();
     let kubeconfig = stack.control_plane.kubeconfig().display();
     let kubectl = stack.control_plane.kubectl_path().display();
-    let picture = samples.first_two().map_or_else(
+    let picture = samples.objects().map_or_else(
         |_| "picture.jpg".into(),
-        |[first, _]| first.path.display().to_string(),
+        |sample| sample.path.display().to_string(),
     );
     println!(
         "Fovea is up; Ctrl-C ends it. In another terminal:
 
   curl -s -F file=@{picture} {api}/v1/jobs
-  curl -s {api}/v1/jobs/<id>                      # the id that the line above answered
+  curl -s -F file=@{picture} -F task=object-detection {api}/v1/jobs
+  curl -s {api}/v1/jobs/<id>                      # the id that a line above answered
 
   export KUBECONFIG={kubeconfig}
   alias kubectl={kubectl}

@@ -1,6 +1,6 @@
 //! What is applied before the first job: the CRDs, and a pool whose runner is a plain process.
 
-use super::{CAPTIONER, READY, SYSTEM_NAMESPACE, repository};
+use super::{DemoModel, MODELS, READY, SYSTEM_NAMESPACE, repository};
 use crate::cluster::{ClusterError, ControlPlane};
 
 /// Applies the CRDs, the system namespace, and the pool `default` with its token.
@@ -45,6 +45,18 @@ async fn run(cluster: &ControlPlane, arguments: &[&str], stdin: &str) -> Result<
 }
 
 fn pool(runner_port: u16, token: &str) -> String {
+    let models = (MODELS.iter())
+        .map(|model| {
+            let DemoModel {
+                name,
+                task,
+                folder: _,
+                default,
+            } = model;
+            format!("  - {{name: {name}, task: {task}, default: {default}}}")
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
     format!(
         r"
 apiVersion: v1
@@ -64,7 +76,7 @@ kind: RunnerPool
 metadata: {{name: default, namespace: {SYSTEM_NAMESPACE}}}
 spec:
   models:
-  - {{name: {CAPTIONER}, task: image-to-text, default: true}}
+{models}
   allowedNamespaces: {{from: All}}
   external:
     endpoints: ['http://127.0.0.1:{runner_port}']

@@ -1,0 +1,99 @@
+//! Labels and boxes, from an upload to the job's result.
+
+use crate::support::{answers, ended_by_http, upload_with};
+use anyhow::Result;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What a detected box shares with the true one, at least, of what both cover.
+const OVERLAP: f64 = 0.5;
+
+async fn result_of(
+    path: &std::path::Path,
+    fields: &[(&'static str, &'static str)],
+) -> Result<Value> {
+    let (status, job) = upload_with(&std::fs::read(path)?, "picture.jpg", fields).await?;
+    assert_eq!(status, 202, "{job}");
+    let job = ended_by_http(job["id"].as_str().unwrap()).await?;
+    assert_eq!(job["phase"], "Succeeded", "{job}");
+    Ok(job["result"].clone())
+}
+
+#[tokio::test]
+async fn both_classifiers_know_the_demos_things_and_give_as_many_labels_as_asked_for() -> Result<()>
+{
+    for (path, label) in answers::<String>("labels.json") {
+        for model in ["vit-demo", "resnet-demo"] {
+            let fields = [
+                ("task", "image-classification"),
+                ("model", model),
+                ("topK", "3"),
+            ];
+            let result = result_of(&path, &fields).await?;
+            let predictions = result["predictions"].as_array().unwrap();
+            assert_eq!(predictions.len(), 3, "{model}: {result}");
+            assert_eq!(predictions[0]["label"], label, "{model}: {result}");
+            let score = |prediction: &Value| prediction["score"].as_f64().unwrap();
+            assert!(score(&predictions[0]) > 0.5, "{model}: {result}");
+            assert!(
+                predictions.is_sorted_by(|a, b| score(a) >= score(b)),
+                "{result}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Deserialize)]
+struct Object {
+    label: String,
+    #[serde(rename = "box")]
+    place: Place,
+}
+
+#[derive(Debug, Deserialize)]
+struct Place {
+    xmin: f64,
+    ymin: f64,
+    xmax: f64,
+    ymax: f64,
+}
+
+impl Place {
+    /// What both cover, of what either covers.
+    fn overlap(&self, other: &Self) -> f64 {
+        let side = |from: f64, to: f64| (to - from).max(0.0);
+        let area = |place: &Self| side(place.xmin, place.xmax) * side(place.ymin, place.ymax);
+        let both = side(self.xmin.max(other.xmin), self.xmax.min(other.xmax))
+            * side(self.ymin.max(other.ymin), self.ymax.min(other.ymax));
+        both / (area(self) + area(other) - both)
+    }
+}
+
+#[tokio::test]
+async fn every_object_is_found_where_it_is_and_nothing_else() -> Result<()> {
+    for (path, objects) in answers::<Vec<Object>>("objects.json") {
+        let result = result_of(&path, &[("task", "object-detection")]).await?;
+        let found: Vec<Object> = serde_json::from_value(result["detections"].clone())?;
+        assert_eq!(found.len(), objects.len(), "{}: {result}", path.display());
+        for object in objects {
+            let there = found.iter().any(|found| {
+                found.label == object.label && found.place.overlap(&object.place) > OVERLAP
+            });
+            assert!(there, "{}: no {object:?} in {result}", path.display());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_object_scores_above_a_threshold_of_one() -> Result<()> {
+    let (path, _) = answers::<Vec<Object>>("objects.json").pop_first().unwrap();
+    let fields = [
+        ("task", "object-detection"),
+        ("scoreThresholdPermille", "1000"),
+    ];
+    let result = result_of(&path, &fields).await?;
+    assert_eq!(result["detections"], serde_json::json!([]), "{result}");
+    Ok(())
+}
