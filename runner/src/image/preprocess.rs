@@ -96,16 +96,21 @@ pub struct Preprocessor {
 
 impl Preprocessor {
     /// Reads `preprocessor_config.json` in a checkpoint's folder.
-    pub fn open(dir: &Path, _family: crate::models::Family) -> Result<Self, PreprocessorError> {
+    pub fn open(dir: &Path, family: crate::models::Family) -> Result<Self, PreprocessorError> {
         let path = dir.join("preprocessor_config.json");
         let text = std::fs::read_to_string(&path).map_err(|source| PreprocessorError::Read {
             path: path.clone(),
             source,
         })?;
-        Self::parse(&text, &path)
+        Self::parse(&text, &path, Some(family))
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, PreprocessorError> {
+    /// Reads `text`, which is that of `preprocessor_config.json`; errors name `path`.
+    pub fn parse(
+        text: &str,
+        path: &Path,
+        _family: Option<crate::models::Family>,
+    ) -> Result<Self, PreprocessorError> {
         let PreprocessorConfig {
             do_resize,
             size,
@@ -192,6 +197,23 @@ pub struct PixelValues {
 }
 
 impl PixelValues {
+    /// `values`, channel by channel and row by row, of three channels with `height` and `width`;
+    /// `picture_size`, width and height, is that of the upright picture before it was resized.
+    /// None where `values` are not as many as that takes.
+    pub fn new(
+        values: Vec<f32>,
+        (height, width): (u32, u32),
+        picture_size: (u32, u32),
+    ) -> Option<Self> {
+        let count = 3 * u64::from(height) * u64::from(width);
+        (values.len() as u64 == count).then_some(Self {
+            values,
+            height,
+            width,
+            picture_size,
+        })
+    }
+
     /// An even grey, for a warm-up.
     pub fn blank((height, width): (u32, u32)) -> Self {
         Self {
@@ -223,7 +245,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Preprocessor, PreprocessorError> {
-        Preprocessor::parse(text, Path::new("preprocessor_config.json"))
+        Preprocessor::parse(text, Path::new("preprocessor_config.json"), None)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod blip;
 mod error;
 pub mod nn;
+mod torchscript;
 pub mod vit;
 
 pub use error::{ModelError, ModelFault};
@@ -159,6 +160,10 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
         model_type: String,
     }
     let path = dir.join("config.json");
+    let manifest = dir.join(torchscript::MANIFEST_FILE);
+    if !path.exists() && manifest.exists() {
+        return torchscript::open(dir, &manifest);
+    }
     let text = std::fs::read_to_string(&path).map_err(|source| ModelError::Read {
         path: path.clone(),
         source,

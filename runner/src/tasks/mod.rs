@@ -4,11 +4,13 @@
 mod image_classification;
 mod image_to_text;
 mod labels;
+mod object_detection;
 mod tokenizer;
 
 pub use image_classification::{Activation, ImageClassification};
 pub use image_to_text::ImageToText;
 pub use labels::{LabelConfig, ProblemType};
+pub use object_detection::ObjectDetection;
 pub use tokenizer::{CaptionTokenizer, TokenizerError};
 
 use crate::models::{Answer, Ask};

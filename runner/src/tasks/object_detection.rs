@@ -1,0 +1,201 @@
+//! Object-detection: what a model sees to boxes in the picture, as transformers'
+//! `post_process_object_detection` gives them: in the queries' order, overlaps and all.
+
+use super::{TaskHead, foreign_answer, only_for};
+use crate::models::{Answer, Ask, Object};
+use fovea_protocol::{BoundingBox, Detection, InferResult, Parameters, Problem, Reason, Task};
+
+/// Where the request names no threshold: that of transformers' pipeline.
+const DEFAULT_THRESHOLD_PERMILLE: u32 = 500;
+
+/// Detection by one model.
+#[derive(Debug)]
+pub struct ObjectDetection {
+    labels: Vec<String>,
+}
+
+impl ObjectDetection {
+    /// For a model of these labels.
+    pub fn new(labels: Vec<String>) -> Self {
+        Self { labels }
+    }
+
+    /// An object in a picture of this width and height; none where it has a label that the
+    /// configuration does not name.
+    fn detection(&self, object: &Object, (width, height): (u32, u32)) -> Option<Detection> {
+        #[expect(clippy::cast_precision_loss, reason = "32 bits are asked for")]
+        let (width, height) = (width as f32, height as f32);
+        let [xmin, ymin, xmax, ymax] = object.corners;
+        Some(Detection {
+            label: self.labels.get(object.label)?.clone(),
+            score: object.score,
+            bounding_box: BoundingBox {
+                xmin: xmin * width,
+                ymin: ymin * height,
+                xmax: xmax * width,
+                ymax: ymax * height,
+            },
+        })
+    }
+}
+
+impl TaskHead for ObjectDetection {
+    fn task(&self) -> Task {
+        Task::ObjectDetection
+    }
+
+    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
+        let Parameters {
+            max_new_tokens,
+            num_beams,
+            prompt,
+            top_k,
+            score_threshold_permille,
+        } = parameters;
+        only_for(
+            self.task(),
+            &[
+                ("maxNewTokens", max_new_tokens.is_some()),
+                ("numBeams", num_beams.is_some()),
+                ("prompt", prompt.is_some()),
+                ("topK", top_k.is_some()),
+            ],
+        )?;
+        let permille = score_threshold_permille.unwrap_or(DEFAULT_THRESHOLD_PERMILLE);
+        match u16::try_from(permille) {
+            Ok(permille) if permille <= 1000 => Ok(Ask::Detect {
+                threshold: f32::from(permille) / 1000.0,
+            }),
+            _ => Err(Problem::new(
+                Reason::InvalidParameters,
+                format!("scoreThresholdPermille is {permille}; 0 to 1000 can be"),
+            )),
+        }
+    }
+
+    fn result(
+        &self,
+        ask: &Ask,
+        answer: Answer,
+        picture: (u32, u32),
+    ) -> Result<InferResult, Problem> {
+        let (Ask::Detect { threshold }, Answer::Objects(objects)) = (ask, answer) else {
+            return Err(foreign_answer());
+        };
+        (objects.iter().filter(|object| object.score > *threshold))
+            .map(|object| self.detection(object, picture))
+            .collect::<Option<_>>()
+            .map(InferResult::Detections)
+            .ok_or_else(foreign_answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> ObjectDetection {
+        ObjectDetection::new(["cat", "dog"].map(str::to_owned).to_vec())
+    }
+
+    fn object(label: usize, score: f32) -> Object {
+        let corners = [0.0, -0.1, 0.5, 1.0];
+        Object {
+            label,
+            score,
+            corners,
+        }
+    }
+
+    fn detections(threshold_permille: Option<u32>, objects: Vec<Object>) -> Vec<Detection> {
+        let parameters = Parameters {
+            score_threshold_permille: threshold_permille,
+            ..Parameters::default()
+        };
+        let ask = head().ask(&parameters).unwrap();
+        let result = head().result(&ask, Answer::Objects(objects), (200, 100));
+        match result.unwrap() {
+            InferResult::Detections(detections) => detections,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_scores_strictly_higher_is_told_in_the_models_order() {
+        let objects = vec![
+            object(1, 0.6),
+            object(0, 0.5),
+            object(0, 0.9),
+            object(0, 0.1),
+        ];
+        let labels = |threshold| -> Vec<String> {
+            let told = detections(threshold, objects.clone());
+            told.into_iter().map(|detection| detection.label).collect()
+        };
+        assert_eq!(labels(None), ["dog", "cat"]);
+        assert_eq!(labels(Some(499)), ["dog", "cat", "cat"]);
+        assert_eq!(labels(Some(900)), [""; 0]);
+        assert_eq!(labels(Some(0)).len(), 4);
+    }
+
+    #[test]
+    fn boxes_are_in_the_pictures_pixels_and_may_reach_over_its_edge() {
+        let told = detections(None, vec![object(0, 0.7)]);
+        let expected = BoundingBox {
+            xmin: 0.0,
+            ymin: -10.0,
+            xmax: 100.0,
+            ymax: 100.0,
+        };
+        assert_eq!(told[0].bounding_box, expected);
+    }
+
+    #[test]
+    fn a_threshold_over_one_and_other_tasks_parameters_are_refused_by_name() {
+        let refused = |parameters: Parameters| {
+            let problem = head().ask(&parameters).unwrap_err();
+            format!("{problem:?}")
+        };
+        let parameters = Parameters::default;
+        let score_threshold_permille = Some(1001);
+        assert!(
+            refused(Parameters {
+                score_threshold_permille,
+                ..parameters()
+            })
+            .contains("1001")
+        );
+        let top_k = Some(3);
+        assert!(
+            refused(Parameters {
+                top_k,
+                ..parameters()
+            })
+            .contains("topK")
+        );
+        let prompt = Some("a".to_owned());
+        assert!(
+            refused(Parameters {
+                prompt,
+                ..parameters()
+            })
+            .contains("prompt")
+        );
+        let num_beams = Some(3);
+        assert!(
+            refused(Parameters {
+                num_beams,
+                ..parameters()
+            })
+            .contains("numBeams")
+        );
+    }
+
+    #[test]
+    fn an_answer_of_another_task_or_an_unheard_of_label_is_a_problem() {
+        let ask = Ask::Detect { threshold: 0.5 };
+        let result = |answer| head().result(&ask, answer, (1, 1));
+        assert!(result(Answer::Logits(vec![0.0])).is_err());
+        assert!(result(Answer::Objects(vec![object(2, 0.9)])).is_err());
+    }
+}
