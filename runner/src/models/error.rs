@@ -46,6 +46,14 @@ pub enum ModelError {
     /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A TorchScript module cannot be loaded, or does not do what its manifest says.
+    #[error("{path}: {why}")]
+    Module {
+        /// Which file.
+        path: PathBuf,
+        /// What it was given and what it gave.
+        why: String,
+    },
     /// The first pass failed.
     #[error("the warm-up pass failed: {0}")]
     WarmUp(ModelFault),

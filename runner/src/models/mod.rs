@@ -5,6 +5,7 @@ pub mod detr;
 mod error;
 pub mod nn;
 pub mod resnet;
+mod torchscript;
 pub mod vit;
 
 pub use error::{ModelError, ModelFault};
@@ -201,6 +202,10 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
         model_type: String,
     }
     let path = dir.join("config.json");
+    let manifest = dir.join(torchscript::MANIFEST_FILE);
+    if !path.exists() && manifest.exists() {
+        return torchscript::open(dir, &manifest);
+    }
     let text = std::fs::read_to_string(&path).map_err(|source| ModelError::Read {
         path: path.clone(),
         source,

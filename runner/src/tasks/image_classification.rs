@@ -24,7 +24,7 @@ pub enum Activation {
 
 impl Activation {
     /// Scores, in place; 32 bits, as numpy computes them in transformers.
-    fn apply(self, logits: &mut [f32]) {
+    pub(crate) fn apply(self, logits: &mut [f32]) {
         match self {
             Self::Softmax => {
                 let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -1,4 +1,5 @@
-//! The classifiers: ViT against transformers, by the golden checkpoint in `tests/golden/vit`.
+//! The classifiers, and what else is no captioner: ViT against transformers by the golden checkpoint
+//! in `tests/golden/vit`, and TorchScript modules, detectors among them, against torch.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,5 +11,8 @@
 mod support;
 
 mod golden;
+mod modules;
+mod torchscript;
+mod torchscript_refused;
 mod vit_checkpoint;
 mod vit_parity;

@@ -1,0 +1,186 @@
+//! A module's output: where in it a tensor is, and what it is, in words.
+
+use serde::Deserialize;
+use tch::{IValue, Kind, Tensor};
+
+/// Parts of an output, and of each of its parts, that an error tells.
+const MAX_TOLD: usize = 8;
+
+/// How far into an output an error looks.
+const MAX_DEPTH: usize = 3;
+
+/// From the outside in; empty is the output itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Steps")]
+pub(super) struct Place(Vec<Step>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "an index from 0, or a key")]
+enum Step {
+    /// In a tuple or a list.
+    Index(usize),
+    /// In a dictionary.
+    Key(String),
+}
+
+/// One step needs no list.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an index, a key, or a list of them")]
+enum Steps {
+    One(Step),
+    Several(Vec<Step>),
+}
+
+impl From<Steps> for Place {
+    fn from(steps: Steps) -> Self {
+        match steps {
+            Steps::One(step) => Self(vec![step]),
+            Steps::Several(steps) => Self(steps),
+        }
+    }
+}
+
+impl Place {
+    /// The tensor there, or what the output is instead.
+    pub(super) fn find(&self, output: &IValue) -> Result<Tensor, String> {
+        let mut at = output;
+        for (depth, step) in self.0.iter().enumerate() {
+            let inner = match (step, at) {
+                (Step::Index(index), IValue::Tuple(parts) | IValue::GenericList(parts)) => {
+                    parts.get(*index)
+                }
+                (Step::Index(index), IValue::TensorList(tensors))
+                    if depth + 1 == self.0.len() && *index < tensors.len() =>
+                {
+                    return Ok(tensors[*index].shallow_clone());
+                }
+                (Step::Key(key), IValue::GenericDict(entries)) => (entries.iter())
+                    .find(|(name, _)| matches!(name, IValue::String(name) if name == key))
+                    .map(|(_, value)| value),
+                _ => None,
+            };
+            at = inner.ok_or_else(|| self.not_there(output))?;
+        }
+        match at {
+            IValue::Tensor(tensor) => Ok(tensor.shallow_clone()),
+            _ => Err(self.not_there(output)),
+        }
+    }
+
+    fn not_there(&self, output: &IValue) -> String {
+        let place: Vec<String> = (self.0.iter())
+            .map(|step| match step {
+                Step::Index(index) => index.to_string(),
+                Step::Key(key) => format!("\"{key}\""),
+            })
+            .collect();
+        let output = describe(output);
+        if place.is_empty() {
+            return format!("it gave {output}; write in \"output\" where the tensor is");
+        }
+        let place = place.join(", ");
+        format!("it gave {output}, where no tensor is at {place}; correct \"output\"")
+    }
+}
+
+/// An output in words.
+fn describe(value: &IValue) -> String {
+    describe_to(value, MAX_DEPTH)
+}
+
+fn describe_to(value: &IValue, depth: usize) -> String {
+    if depth == 0 {
+        return "..".to_owned();
+    }
+    let inner = |value: &IValue| describe_to(value, depth - 1);
+    let several = |what: &str, parts: &mut dyn Iterator<Item = String>| {
+        let mut told: Vec<String> = parts.take(MAX_TOLD).collect();
+        told.extend(parts.next().map(|_| "..".to_owned()));
+        format!("{what} of ({})", told.join(", "))
+    };
+    match value {
+        IValue::Tensor(tensor) => describe_tensor(tensor),
+        IValue::Tuple(parts) => several("a tuple", &mut parts.iter().map(inner)),
+        IValue::GenericList(parts) => several("a list", &mut parts.iter().map(inner)),
+        IValue::TensorList(parts) => several("a list", &mut parts.iter().map(describe_tensor)),
+        IValue::GenericDict(entries) => {
+            let told = |(key, value): &(IValue, IValue)| match key {
+                IValue::String(key) => format!("\"{key}\": {}", inner(value)),
+                _ => format!("a key that is no string: {}", inner(value)),
+            };
+            several("a dictionary", &mut entries.iter().map(told))
+        }
+        IValue::None => "nothing".to_owned(),
+        IValue::Object(_) => "an object".to_owned(),
+        _ => "something that is no tensor".to_owned(),
+    }
+}
+
+/// Type and shape.
+pub(super) fn describe_tensor(tensor: &Tensor) -> String {
+    let kind = match tensor.f_kind() {
+        Ok(Kind::Float) => "float32".to_owned(),
+        Ok(Kind::BFloat16) => "bfloat16".to_owned(),
+        Ok(Kind::Half) => "float16".to_owned(),
+        Ok(kind) => format!("{kind:?}").to_lowercase(),
+        Err(_) => "unknown".to_owned(),
+    };
+    format!("a {kind} tensor {:?}", tensor.size())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    fn tensor(size: i64) -> IValue {
+        IValue::Tensor(Tensor::zeros([size], (Kind::Float, Device::Cpu)))
+    }
+
+    fn output() -> IValue {
+        IValue::Tuple(vec![
+            tensor(1),
+            IValue::GenericDict(vec![
+                (IValue::Int(7), tensor(2)),
+                (IValue::String("boxes".into()), tensor(3)),
+            ]),
+            IValue::TensorList(vec![Tensor::zeros([4], (Kind::Int64, Device::Cpu))]),
+        ])
+    }
+
+    fn find(place: &str, output: &IValue) -> Result<i64, String> {
+        let place: Place = serde_json::from_str(place).map_err(|error| error.to_string())?;
+        place.find(output).map(|tensor| tensor.size()[0])
+    }
+
+    #[test]
+    fn a_tensor_is_found_by_index_key_or_a_list_of_them() {
+        assert_eq!(find("[]", &tensor(9)), Ok(9));
+        assert_eq!(find("0", &output()), Ok(1));
+        assert_eq!(find("[0]", &output()), Ok(1));
+        assert_eq!(find(r#"[1, "boxes"]"#, &output()), Ok(3));
+        assert_eq!(find("[2, 0]", &output()), Ok(4));
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_with_what_is() {
+        for place in [
+            "3",
+            r#""boxes""#,
+            r#"[1, "scores"]"#,
+            "[2, 1]",
+            "[2, 0, 0]",
+            "[]",
+            "1",
+        ] {
+            let error = find(place, &output()).unwrap_err();
+            assert!(
+                error.contains("\"boxes\": a float32 tensor [3]") && error.contains("int64"),
+                "{place}: {error}"
+            );
+        }
+        assert!(find("-1", &output()).is_err());
+        let many = IValue::Tuple((0..99).map(tensor).collect());
+        assert!(find("\"a\"", &many).unwrap_err().len() < 500);
+    }
+}

@@ -1,0 +1,171 @@
+//! TorchScript modules answer what torch answers, whatever form their output has.
+
+use crate::modules::{changed, expected, golden, serve};
+use fovea_protocol::{InferResult, Parameters};
+use fovea_runner::models::Answer;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+/// By how much scores and corners may differ: a JPEG decoder other than Pillow's may round
+/// otherwise.
+fn tolerance(file: &str) -> f32 {
+    if file.contains(".jpg") { 2e-2 } else { 1e-4 }
+}
+
+#[track_caller]
+fn assert_classifies(name: &str, slack: f32) {
+    let served = serve(&golden().join(name)).unwrap();
+    let items = served.items();
+    let answers = served.run(&items).unwrap();
+    assert_eq!(answers.len(), items.len());
+    for ((golden, item), answer) in expected().into_iter().zip(&items).zip(answers) {
+        let ours = served.scores(item, answer);
+        assert_eq!(ours.len(), golden.scores.len());
+        for (label, theirs) in golden.scores {
+            let difference = (ours[&label] - theirs).abs();
+            let allowed = tolerance(&golden.file).max(slack);
+            assert!(difference < allowed, "{name} {}: {difference}", golden.file);
+        }
+    }
+}
+
+#[test]
+fn a_classifier_answers_what_torch_answers_in_either_layout_and_for_any_batch() {
+    for name in [
+        "classifier",
+        "channels-last",
+        "fixed-batch-1",
+        "fixed-batch-4",
+    ] {
+        assert_classifies(name, 0.0);
+    }
+}
+
+#[test]
+fn a_module_of_half_precision_gets_what_it_takes() {
+    assert_classifies("half", 0.1);
+}
+
+#[test]
+fn a_detector_sees_what_torch_sees_whatever_form_its_output_has() {
+    for name in ["detector", "labelling-detector"] {
+        let served = serve(&golden().join(name)).unwrap();
+        let parameters: Parameters =
+            serde_json::from_value(json!({"scoreThresholdPermille": 0})).unwrap();
+        let ask = served.front.head.ask(&parameters).unwrap();
+        let items = served.items();
+        let answers = served.run(&items).unwrap();
+        for (golden, answer) in expected().into_iter().zip(answers) {
+            let result = served.front.head.result(&ask, answer, (200, 100)).unwrap();
+            let InferResult::Detections(ours) = result else {
+                panic!("{result:?}");
+            };
+            assert_eq!(ours.len(), golden.objects.len());
+            let allowed = tolerance(&golden.file);
+            for (ours, theirs) in ours.iter().zip(golden.objects) {
+                assert_eq!(ours.label, theirs.label, "{name} {}", golden.file);
+                assert!(
+                    (ours.score - theirs.score).abs() < allowed,
+                    "{name} {}",
+                    golden.file
+                );
+                let [xmin, ymin, xmax, ymax] = theirs.corners;
+                let bounds = &ours.bounding_box;
+                for (ours, theirs) in [
+                    (bounds.xmin, xmin * 200.0),
+                    (bounds.ymin, ymin * 100.0),
+                    (bounds.xmax, xmax * 200.0),
+                    (bounds.ymax, ymax * 100.0),
+                ] {
+                    assert!(
+                        (ours - theirs).abs() < allowed * 200.0,
+                        "{name} {}",
+                        golden.file
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_revision_is_the_modules_own_digest() {
+    let dir = golden().join("classifier");
+    let digest = hex::encode(Sha256::digest(std::fs::read(dir.join("model.pt")).unwrap()));
+    assert_eq!(serve(&dir).unwrap().revision, format!("sha256:{digest}"));
+}
+
+#[test]
+fn a_fixed_batch_is_not_run_for_pictures_that_nobody_waits_for() {
+    let served = serve(&golden().join("fixed-batch-4")).unwrap();
+    let items = served.items();
+    let wanted = |row: usize| !(4..8).contains(&row);
+    let answers = (served.model.run(&items, &|row| !wanted(row))).unwrap();
+    assert_eq!(answers.len(), 10);
+    for (row, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer == Answer::Logits(vec![]), !wanted(row), "{row}");
+    }
+}
+
+#[test]
+fn a_module_that_raises_says_its_own_word_first_and_serves_the_next_picture() {
+    let served = serve(&golden().join("raises")).unwrap();
+    let fault = served.run(&[served.plain(1.0)]).unwrap_err();
+    let first = fault.lines().next().unwrap();
+    assert!(
+        first.contains("too bright for this module") && first.contains("[1, 3, 24, 40]"),
+        "{fault}"
+    );
+    assert!(served.run(&[served.plain(-1.0)]).is_ok());
+}
+
+#[test]
+fn failing_passes_do_not_eat_memory() {
+    let resident_bytes = || {
+        let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages = status.split(' ').nth(1).unwrap();
+        pages.parse::<u64>().unwrap() * 4096
+    };
+    let served = serve(&golden().join("raises")).unwrap();
+    let batch = vec![served.plain(1.0); 64];
+    let before = resident_bytes();
+    for _ in 0..500 {
+        assert!(served.run(&batch).is_err());
+    }
+    // Of 64 pictures each input takes 0.7 MB: 350 MB in all.
+    let grown = resident_bytes().saturating_sub(before);
+    println!("{grown} bytes more");
+    assert!(grown < 100 << 20, "{grown}");
+}
+
+#[test]
+fn a_module_that_loops_on_some_pictures_loads_and_answers_for_the_others() {
+    let served = serve(&golden().join("loops")).unwrap();
+    assert_eq!(
+        served
+            .run(&[served.plain(-1.0), served.plain(0.5)])
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn preprocessing_and_labels_may_lie_in_files_of_their_own() {
+    let dir = changed(
+        "classifier",
+        &json!({"preprocessing": "preprocessor_config.json", "labels": "labels.txt"}),
+    );
+    let text = std::fs::read_to_string(golden().join("classifier/fovea.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&text).unwrap();
+    let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
+    write(
+        "preprocessor_config.json",
+        manifest["preprocessing"].to_string(),
+    );
+    write("labels.txt", "ant\nbee\ncat\ndog\neel\n".to_owned());
+    let served = serve(dir.path()).unwrap();
+    let item = served.plain(0.0);
+    let answer = served.run(std::slice::from_ref(&item)).unwrap().remove(0);
+    assert!(served.scores(&item, answer).contains_key("eel"));
+}
