@@ -119,7 +119,7 @@ class Loops(Classifier):
 
     def forward(self, xs: torch.Tensor) -> torch.Tensor:
         while bool(xs.mean([1, 2, 3]).max() > self.bright):
-            xs = xs + 0
+            xs = xs * 2  # whiter still; a loop that changes nothing would be optimised away
         return self.head(self.features(xs))
 
 

@@ -18,3 +18,4 @@ mod requests;
 mod shutdown;
 mod store;
 mod tls;
+mod watchdog;

@@ -32,6 +32,14 @@ fn program() -> Command {
 /// The program and its address, once it is ready.
 async fn start() -> (Child, String) {
     let mut child = program().spawn().unwrap();
+    let address = until_ready(&mut child).await;
+    (child, address)
+}
+
+/// Reads its log, which is JSON, until its model is ready; gives its address.
+pub(crate) async fn until_ready(child: &mut Child) -> String {
+    // For the clients here; already there where another test has put it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut address = None;
     let reading = async {
@@ -50,10 +58,10 @@ async fn start() -> (Child, String) {
         .expect("not ready");
     // Read on, so that the program never waits for a reader of its log.
     tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-    (child, address.unwrap())
+    address.unwrap()
 }
 
-async fn post(address: &str, asked: &InferRequest) -> reqwest::Response {
+pub(crate) async fn post(address: &str, asked: &InferRequest) -> reqwest::Response {
     let body = serde_json::to_vec(asked).unwrap();
     let url = format!("http://{address}{INFER_PATH}");
     Client::new().post(url).body(body).send().await.unwrap()
