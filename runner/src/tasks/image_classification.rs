@@ -68,23 +68,8 @@ impl TaskHead for ImageClassification {
     }
 
     fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
-        let Parameters {
-            max_new_tokens,
-            num_beams,
-            prompt,
-            top_k,
-            score_threshold_permille,
-        } = parameters;
-        only_for(
-            self.task(),
-            &[
-                ("maxNewTokens", max_new_tokens.is_some()),
-                ("numBeams", num_beams.is_some()),
-                ("prompt", prompt.is_some()),
-                ("scoreThresholdPermille", score_threshold_permille.is_some()),
-            ],
-        )?;
-        match top_k.unwrap_or(DEFAULT_TOP_K) {
+        only_for(self.task(), parameters)?;
+        match parameters.top_k.unwrap_or(DEFAULT_TOP_K) {
             0 => Err(Problem::new(
                 Reason::InvalidParameters,
                 "topK is 0; ask for at least 1",

@@ -24,22 +24,9 @@ impl TaskHead for ImageToText {
     }
 
     fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
-        let Parameters {
-            max_new_tokens,
-            num_beams,
-            prompt,
-            top_k,
-            score_threshold_permille,
-        } = parameters;
-        only_for(
-            self.task(),
-            &[
-                ("topK", top_k.is_some()),
-                ("scoreThresholdPermille", score_threshold_permille.is_some()),
-            ],
-        )?;
+        only_for(self.task(), parameters)?;
         let refuse = |why: String| Problem::new(Reason::InvalidParameters, why);
-        let prompt = match prompt {
+        let prompt = match &parameters.prompt {
             Some(prompt) => (self.tokenizer.encode(prompt))
                 .map_err(|error| refuse(format!("the prompt cannot be encoded: {error}")))?,
             None => Vec::new(),
@@ -48,8 +35,8 @@ impl TaskHead for ImageToText {
         if outside {
             return Err(refuse("the prompt has tokens that the model lacks".into()));
         }
-        let max_new_tokens = max_new_tokens.map(|count| count as usize);
-        let num_beams = num_beams.map_or(1, |count| count as usize);
+        let max_new_tokens = parameters.max_new_tokens.map(|count| count as usize);
+        let num_beams = parameters.num_beams.map_or(1, |count| count as usize);
         CaptionAsk::new(&self.config, &prompt, max_new_tokens, num_beams)
             .map(Ask::Caption)
             .map_err(|error| refuse(error.to_string()))

@@ -34,16 +34,35 @@ pub trait TaskHead: Send + Sync {
     ) -> Result<InferResult, Problem>;
 }
 
-/// Refuses, by name, the first of a request's parameters that are `given` and that `task`, whose
-/// they are not, would have to ignore.
-fn only_for(task: Task, given: &[(&str, bool)]) -> Result<(), Problem> {
+/// Refuses, by name, the first of a request's parameters that is another task's: it would have
+/// to be ignored.
+fn only_for(task: Task, parameters: &Parameters) -> Result<(), Problem> {
+    let Parameters {
+        max_new_tokens,
+        num_beams,
+        prompt,
+        top_k,
+        score_threshold_permille,
+    } = parameters;
+    let given = [
+        ("maxNewTokens", max_new_tokens.is_some(), Task::ImageToText),
+        ("numBeams", num_beams.is_some(), Task::ImageToText),
+        ("prompt", prompt.is_some(), Task::ImageToText),
+        ("topK", top_k.is_some(), Task::ImageClassification),
+        (
+            "scoreThresholdPermille",
+            score_threshold_permille.is_some(),
+            Task::ObjectDetection,
+        ),
+    ];
+    let foreign = (given.iter()).find(|(_, given, of)| *given && *of != task);
     let task = match task {
         Task::ImageToText => "image-to-text",
         Task::ImageClassification => "image-classification",
         Task::ObjectDetection => "object-detection",
     };
-    match given.iter().find(|(_, given)| *given) {
-        Some((name, _)) => Err(Problem::new(
+    match foreign {
+        Some((name, ..)) => Err(Problem::new(
             Reason::InvalidParameters,
             format!("{name} is no parameter of {task}; leave it out"),
         )),

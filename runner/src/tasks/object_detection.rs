@@ -45,23 +45,9 @@ impl TaskHead for ObjectDetection {
     }
 
     fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
-        let Parameters {
-            max_new_tokens,
-            num_beams,
-            prompt,
-            top_k,
-            score_threshold_permille,
-        } = parameters;
-        only_for(
-            self.task(),
-            &[
-                ("maxNewTokens", max_new_tokens.is_some()),
-                ("numBeams", num_beams.is_some()),
-                ("prompt", prompt.is_some()),
-                ("topK", top_k.is_some()),
-            ],
-        )?;
-        let permille = score_threshold_permille.unwrap_or(DEFAULT_THRESHOLD_PERMILLE);
+        only_for(self.task(), parameters)?;
+        let threshold = parameters.score_threshold_permille;
+        let permille = threshold.unwrap_or(DEFAULT_THRESHOLD_PERMILLE);
         match u16::try_from(permille) {
             Ok(permille) if permille <= 1000 => Ok(Ask::Detect {
                 threshold: f32::from(permille) / 1000.0,

@@ -17,7 +17,7 @@ fn even(level: u8) -> InferRequest {
         .write_to(&mut png, ImageFormat::Png)
         .unwrap();
     let mut asked = request(inline(png.get_ref()));
-    asked.model = "loops".to_owned();
+    "loops".clone_into(&mut asked.model);
     asked.task = Task::ImageClassification;
     asked.parameters.max_new_tokens = None;
     asked

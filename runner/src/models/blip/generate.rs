@@ -12,6 +12,9 @@ use tch::{TchError, Tensor};
 /// own default of 20, to which `_prepare_generated_length` adds BOS and prompt.
 const DEFAULT_NEW_TOKENS: usize = 20;
 
+/// Most sequences that a beam search follows: memory and time grow with them.
+const MAX_BEAMS: usize = 10;
+
 /// One caption to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptionAsk {
@@ -42,6 +45,9 @@ pub enum LengthError {
         /// Of the checkpoint.
         max_positions: usize,
     },
+    /// No sequence would be followed, or too many.
+    #[error("numBeams is {0}; ask for 1 to {MAX_BEAMS}")]
+    Beams(usize),
 }
 
 impl CaptionAsk {
@@ -65,6 +71,9 @@ impl CaptionAsk {
                 .min(max_positions)
                 .max(input_ids.len() + 1),
         };
+        if !(1..=MAX_BEAMS).contains(&num_beams) {
+            return Err(LengthError::Beams(num_beams));
+        }
         if max_length > max_positions {
             return Err(LengthError::TooLong {
                 prompt_tokens: input_ids.len(),
@@ -225,6 +234,10 @@ mod tests {
         let full: Vec<i64> = (0..33).collect();
         assert!(CaptionAsk::new(&config(), &full, None, 1).is_err());
         assert!(CaptionAsk::new(&config(), &[], Some(0), 1).is_err());
+        for beams in [0, MAX_BEAMS + 1, usize::MAX] {
+            let refused = CaptionAsk::new(&config(), &[], None, beams).unwrap_err();
+            assert_eq!(refused, LengthError::Beams(beams));
+        }
         assert!(CaptionAsk::new(&config(), &[], Some(usize::MAX), 1).is_err());
     }
 
