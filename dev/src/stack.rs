@@ -9,7 +9,7 @@ use crate::guard::Guardian;
 use crate::minio::Minio;
 use crate::ports;
 use crate::process::{Process, ProcessError, Program};
-pub use programs::repository;
+pub use programs::{find, repository};
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -4,7 +4,10 @@ use crate::{ObjectKey, StoreConfig, StoreError};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{
+    Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider,
+};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
@@ -17,13 +20,32 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A bucket, and the credentials to use it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    client: Client,
-    bucket: String,
+    pub(crate) client: Client,
+    pub(crate) bucket: String,
+    /// What signs; the SDK's client does not give its own away.
+    pub(crate) credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Store {
     /// Prepares a client; no request is made yet ([`Store::check`] makes one).
     pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        Self::connect_by(config, None).await
+    }
+
+    /// As [`Store::connect`], with an access key at hand in the place of the SDK's own chain.
+    pub async fn connect_as(
+        config: &StoreConfig,
+        access_key: &str,
+        secret_key: &str,
+    ) -> Result<Self, StoreError> {
+        let keys = Credentials::new(access_key, secret_key, None, None, "fovea");
+        Self::connect_by(config, Some(SharedCredentialsProvider::new(keys))).await
+    }
+
+    async fn connect_by(
+        config: &StoreConfig,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> Result<Self, StoreError> {
         let mut tls = TlsContext::builder();
         if let Some(path) = &config.ca_file {
             let pem = tokio::fs::read(path).await.map_err(|error| {
@@ -39,11 +61,13 @@ impl Store {
             .tls_context(tls)
             .build_https();
 
-        let shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
+        let mut shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
             .http_client(http)
-            .region(Region::new(config.region.clone()))
-            .load()
-            .await;
+            .region(Region::new(config.region.clone()));
+        if let Some(credentials) = credentials {
+            shared = shared.credentials_provider(credentials);
+        }
+        let shared = shared.load().await;
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
             .force_path_style(config.path_style)
             // Every body is signed with its SHA-256 already; the newer checksum headers are what
@@ -64,6 +88,7 @@ impl Store {
         Ok(Self {
             client: Client::from_conf(s3.build()),
             bucket: config.bucket.clone(),
+            credentials: shared.credentials_provider(),
         })
     }
 

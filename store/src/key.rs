@@ -4,6 +4,7 @@
 //! uploads/<namespace>/<namespace uid>/<sha256>   pictures; the API alone writes them
 //! results/<namespace>/<job uid>.json             results too large for a status
 //! data/<namespace>/...                           the user's own objects
+//! models/<owner>/<name>/<commit>/...             checkpoints; `fovea-runner fetch` writes them
 //! ```
 
 use crate::Sha256;
@@ -70,6 +71,11 @@ impl ObjectKey {
         Self::below(format!("data/{}/", segment(namespace)?), key)
     }
 
+    /// A file of a checkpoint.
+    pub fn model(repo: &ModelPrefix, commit: &str, file: &str) -> Result<Self, InvalidKey> {
+        Self::below(format!("{}{}/", repo.0, segment(commit)?), file)
+    }
+
     fn below(prefix: String, name: &str) -> Result<Self, InvalidKey> {
         check(name)?;
         let key = format!("{prefix}{name}");
@@ -92,6 +98,26 @@ impl ObjectKey {
                 .key
                 .strip_prefix(&self.prefix)
                 .is_some_and(|name| check(name).is_ok())
+    }
+}
+
+/// The part of the bucket that holds one repository's checkpoints: `models/<owner>/<name>/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPrefix(String);
+
+impl ModelPrefix {
+    /// Of the repository `owner/name`.
+    pub fn new(owner: &str, name: &str) -> Result<Self, InvalidKey> {
+        Ok(Self(format!(
+            "models/{}/{}/",
+            segment(owner)?,
+            segment(name)?
+        )))
+    }
+
+    /// With the final `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -153,6 +179,30 @@ mod tests {
             ObjectKey::data("a", "cats/1.jpg").unwrap().as_str(),
             "data/a/cats/1.jpg"
         );
+    }
+
+    #[test]
+    fn a_checkpoint_lies_below_its_repository_and_commit() {
+        let repo = ModelPrefix::new("microsoft", "resnet-50").unwrap();
+        assert_eq!(repo.as_str(), "models/microsoft/resnet-50/");
+        let key = ObjectKey::model(&repo, "c0ffee", "config.json").unwrap();
+        assert_eq!(
+            key.as_str(),
+            "models/microsoft/resnet-50/c0ffee/config.json"
+        );
+        assert!(key.is_inside_its_prefix());
+        for (owner, name) in [
+            ("", "b"),
+            ("a", ""),
+            ("a/b", "c"),
+            ("..", "c"),
+            ("a", ".."),
+            ("a%", "c"),
+        ] {
+            assert!(ModelPrefix::new(owner, name).is_err(), "{owner}/{name}");
+        }
+        assert!(ObjectKey::model(&repo, "..", "config.json").is_err());
+        assert!(ObjectKey::model(&repo, "c0ffee", "../config.json").is_err());
     }
 
     #[test]

@@ -8,9 +8,11 @@ mod config;
 mod digest;
 mod error;
 mod key;
+mod post;
 
 pub use client::Store;
 pub use config::StoreConfig;
 pub use digest::{InvalidDigest, Sha256};
 pub use error::StoreError;
-pub use key::{InvalidKey, MAX_KEY_BYTES, ObjectKey};
+pub use key::{InvalidKey, MAX_KEY_BYTES, ModelPrefix, ObjectKey};
+pub use post::{MAX_POST_BYTES, PostForm};

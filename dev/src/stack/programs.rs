@@ -12,7 +12,7 @@ pub fn repository() -> &'static Path {
 
 /// A program beside or above this one, as `target/debug/fovea-api` lies above
 /// `target/debug/deps/some_test`.
-pub(super) fn find(name: &'static str) -> Result<PathBuf, StackError> {
+pub fn find(name: &'static str) -> Result<PathBuf, StackError> {
     let current = std::env::current_exe().unwrap_or_default();
     let found = current
         .ancestors()

@@ -53,13 +53,8 @@ pub(super) fn materialise(
         })?;
     }
     let text = manifest.text().map_err(std::io::Error::other);
-    put(&place, |aside| {
-        std::fs::write(
-            aside,
-            text.as_ref()
-                .map_err(|error| std::io::Error::other(error.to_string()))?,
-        )
-    })
+    let text = text.map_err(io_error("writing", &place))?;
+    put(&place, |aside| std::fs::write(aside, text))
 }
 
 /// Makes the file beside its place, and then puts it there in one step.

@@ -9,7 +9,8 @@ use super::error::FetchError;
 use super::manifest::{MANIFEST_FILE, Manifest};
 use super::names::RepoId;
 use super::transfer::{
-    Retry, TransferError, Tries, chain, client, excerpt, host, io_error, wait_after,
+    Retry, TransferError, Tries, chain, error_body, excerpt, host, io_error, sending_client,
+    wait_after,
 };
 use reqwest::multipart::{Form as Multipart, Part};
 use reqwest::{Body, Client, Response, Url};
@@ -24,6 +25,11 @@ const MAX_FORM_BYTES: u64 = 64 * 1024;
 
 /// S3's own bound on one POST, in bytes.
 const MAX_POST_BYTES: u64 = 5 << 30;
+
+/// Longest wait for a file of no length, and what a longer one gets more: nobody waits for an answer
+/// that a store gives only when all has come.
+const LEAST_LIMIT: Duration = Duration::from_mins(1);
+const LEAST_BYTES_PER_SECOND: u64 = 128 * 1024;
 
 /// The field that says where the object lies.
 const KEY: &str = "key";
@@ -87,7 +93,7 @@ impl Form {
         snapshot: &Path,
         settings: &HubSettings,
     ) -> Result<(), FetchError> {
-        let HubSettings { silence, retry, .. } = *settings;
+        let retry = settings.retry;
         for file in &manifest.files {
             if file.bytes > MAX_POST_BYTES {
                 return Err(FetchError::Transfer(TransferError::TooLarge {
@@ -97,29 +103,32 @@ impl Form {
                 }));
             }
         }
-        let client = upload_client(silence)?;
+        let client = sending_client().map_err(FetchError::Client)?;
         let folder = format!("{}{}", self.prefix, manifest.commit);
         for file in &manifest.files {
             let key = format!("{folder}/{}", file.path);
             let place = snapshot.join(file.path.as_str());
             tracing::info!(%key, bytes = file.bytes, "sending");
             let part = async || file_part(&place, file.bytes).await;
-            self.send(&client, &key, part, retry).await?;
+            self.send(&client, &key, file.bytes, part, retry).await?;
         }
         let key = format!("{folder}/{MANIFEST_FILE}");
         let text = manifest.text().map_err(std::io::Error::other);
         let text = text.map_err(io_error("writing", Path::new(MANIFEST_FILE)))?;
         let part = async || Ok(Part::text(text.clone()));
-        self.send(&client, &key, part, retry).await
+        self.send(&client, &key, text.len() as u64, part, retry)
+            .await
     }
 
     async fn send(
         &self,
         client: &Client,
         key: &str,
+        bytes: u64,
         part: impl AsyncFn() -> Result<Part, TransferError>,
         retry: Retry,
     ) -> Result<(), FetchError> {
+        let limit = LEAST_LIMIT + Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND);
         let mut tries = Tries::default();
         loop {
             let mut body = Multipart::new().text(KEY, key.to_owned());
@@ -128,7 +137,8 @@ impl Form {
             }
             // What comes after the file is not looked at.
             let body = body.part("file", part().await?);
-            let error = match client.post(self.url.clone()).multipart(body).send().await {
+            let request = client.post(self.url.clone()).multipart(body).timeout(limit);
+            let error = match request.send().await {
                 Ok(response) if response.status().is_success() => return Ok(()),
                 Ok(response) if response.status().is_server_error() => status(&response),
                 Ok(response) => return Err(refused(response, key).await),
@@ -143,11 +153,6 @@ impl Form {
             tokio::time::sleep(wait).await;
         }
     }
-}
-
-/// No proxy, as everywhere a store is spoken to.
-fn upload_client(silence: Duration) -> Result<Client, FetchError> {
-    client(silence, false).map_err(FetchError::Client)
 }
 
 /// The file, streamed, of known length.
@@ -171,7 +176,7 @@ fn status(response: &Response) -> TransferError {
 /// S3 answers in XML; its words are between `<Message>` and `</Message>`.
 async fn refused(response: Response, key: &str) -> FetchError {
     let status = response.status();
-    let text = response.text().await.unwrap_or_default();
+    let text = error_body(response).await.unwrap_or_default();
     let between = |tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;
         Some(excerpt(rest.split_once("</")?.0))

@@ -59,8 +59,8 @@ fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
 
 /// Writes the elements in `chunk` to `flat`, from the element `place` on; gives the next place.
 fn copy_chunk(flat: &Tensor, place: i64, chunk: &[u8], stored: Kind) -> Result<i64, TchError> {
-    let chunk = Tensor::f_from_slice(chunk)?.f_view_dtype(stored)?;
-    let count = chunk.size1()?;
+    let count = i64::try_from(chunk.len() / stored.elt_size_in_bytes()).unwrap_or(i64::MAX);
+    let chunk = Tensor::f_from_data_size(chunk, &[count], stored)?;
     flat.f_narrow(0, place, count)?.f_copy_(&chunk)?;
     Ok(place + count)
 }

@@ -2,8 +2,8 @@
 //!
 //! A folder's weights lie in `model.safetensors`, in the shards that `model.safetensors.index.json`
 //! names, or in `pytorch_model.bin`. [`Weights::open`] reads what the file says about itself; a
-//! tensor's numbers are read when a model asks for it, in pieces of 4 MiB, and converted as they
-//! come: the peak is the model's own size and two such pieces. No memory map (a file that changes
+//! tensor's numbers are read when a model asks for it, in small pieces, and converted as they come:
+//! the peak is the model's own size and two such pieces. No memory map (a file that changes
 //! under one is undefined behaviour) and no whole-file buffer.
 
 mod error;

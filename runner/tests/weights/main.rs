@@ -13,5 +13,7 @@ mod archive;
 mod formats;
 mod hostile_archives;
 mod hostile_pickles;
+mod lists;
+mod peak;
 mod pickle;
 mod pytorch;

@@ -18,17 +18,26 @@ const MAX_SAID_CHARS: usize = 200;
 /// Longest body of an error that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
 
-/// A client that follows no redirect by itself. `proxy`: whether to heed `HTTPS_PROXY` and the like.
+/// A client that follows no redirect by itself and waits for bytes no longer than `silence`.
+/// `proxy`: whether to heed `HTTPS_PROXY` and the like.
 pub(in crate::fetch) fn client(silence: Duration, proxy: bool) -> Result<Client, reqwest::Error> {
+    let builder = builder().read_timeout(silence);
+    if proxy { builder } else { builder.no_proxy() }.build()
+}
+
+/// A client that sends for as long as each request allows.
+pub(in crate::fetch) fn sending_client() -> Result<Client, reqwest::Error> {
+    builder().build()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     // Already there where main or another test has put it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = Client::builder()
+    Client::builder()
         .redirect(redirect::Policy::none())
         .referer(false)
         .user_agent(concat!("fovea-runner/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(silence);
-    if proxy { builder } else { builder.no_proxy() }.build()
 }
 
 /// A bearer token; never printed.
@@ -213,7 +222,10 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     );
     let message = match message {
         Some(message) => Some(message),
-        None => body_text(response).await,
+        // A page for people says nothing in one line.
+        None => (error_body(response).await)
+            .map(|body| excerpt(body.trim()))
+            .filter(|text| !text.is_empty() && !text.starts_with('<')),
     };
     let error = TransferError::Status {
         host,
@@ -230,8 +242,8 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     })
 }
 
-/// The beginning of an error's body, where it is short and a text.
-async fn body_text(mut response: Response) -> Option<String> {
+/// An error's body, where it is short and a text.
+pub(in crate::fetch) async fn error_body(mut response: Response) -> Option<String> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
@@ -239,8 +251,7 @@ async fn body_text(mut response: Response) -> Option<String> {
             return None;
         }
     }
-    let text = excerpt(String::from_utf8(body).ok()?.trim());
-    (!text.is_empty() && !text.starts_with("<!")).then_some(text)
+    String::from_utf8(body).ok()
 }
 
 /// What of a server's words is repeated.

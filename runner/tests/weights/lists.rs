@@ -1,0 +1,172 @@
+//! The committed lists of what the hub's checkpoints have, held against what the loaders ask for.
+
+use fovea_runner::models::blip::{Blip, BlipConfig};
+use fovea_runner::weights::{Placement, TensorList, Weights, WeightsError};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use tch::Kind;
+
+/// Half the memory, where a loader fuses or folds what it reads.
+const PLACEMENT: Placement = Placement {
+    kind: Kind::BFloat16,
+    ..Placement::CPU
+};
+
+/// Loads a model by the `config.json` that goes with a list.
+type Load = fn(Value, &Weights) -> Result<(), WeightsError>;
+
+/// Each list, with its loader and the ends of the names that the loader leaves alone.
+const CHECKPOINTS: [(&str, Load, &[&str]); 2] = [
+    ("blip-image-captioning-base", blip, &["position_ids"]),
+    ("blip-image-captioning-large", blip, &["position_ids"]),
+];
+
+/// Second names of tensors that lie under two.
+const TIED: [&str; 2] = [
+    "text_decoder.cls.predictions.decoder.weight",
+    "text_decoder.cls.predictions.decoder.bias",
+];
+
+fn blip(config: Value, weights: &Weights) -> Result<(), WeightsError> {
+    let config: BlipConfig = serde_json::from_value(config).unwrap();
+    config.check().unwrap();
+    Blip::new(&config, weights, PLACEMENT).map(drop)
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("checkpoints")
+}
+
+fn list(name: &str) -> TensorList {
+    TensorList::read(&folder().join(format!("{name}.json"))).unwrap()
+}
+
+/// As a checkpoint's `config.json` has it: labels are named there, not counted.
+fn config(list: &TensorList) -> Value {
+    let mut config = list.config().clone();
+    if let Some(labels) = config["num_labels"].as_u64() {
+        let names = (0..labels).map(|id| (id.to_string(), json!(format!("LABEL_{id}"))));
+        config["id2label"] = names.collect::<Map<_, _>>().into();
+    }
+    config
+}
+
+#[test]
+fn a_loader_asks_for_all_that_its_checkpoint_on_the_hub_has_but_buffers() {
+    for (name, load, left_alone) in CHECKPOINTS {
+        let list = list(name);
+        let weights = Weights::listed(&list, PLACEMENT);
+        if let Err(error) = load(config(&list), &weights) {
+            panic!("{name}: {error}");
+        }
+        let unused = weights.unused();
+        let unexpected: Vec<&String> = (unused.iter())
+            .filter(|unused| !left_alone.iter().any(|end| unused.ends_with(end)))
+            .collect();
+        assert!(
+            unexpected.is_empty(),
+            "{name} has {unexpected:?}, which nobody asks for"
+        );
+        let all = list.tensors().count();
+        println!("{name}: {} of {all} tensors asked for", all - unused.len());
+    }
+}
+
+#[test]
+fn a_checkpoint_that_differs_from_its_list_is_told_by_the_tensors_name() {
+    for (name, load, left_alone) in CHECKPOINTS {
+        let text = std::fs::read(folder().join(format!("{name}.json"))).unwrap();
+        let mut whole: Value = serde_json::from_slice(&text).unwrap();
+        let tensors = whole["tensors"].as_object_mut().unwrap();
+        // With one name for a tied tensor that one is missed, and what nobody reads never is.
+        let beside = |name: &String| TIED.contains(&name.as_str());
+        tensors
+            .retain(|name, _| !beside(name) && !left_alone.iter().any(|end| name.ends_with(end)));
+        let groups: Vec<String> = tensors.keys().cloned().collect();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("list.json");
+        let load_changed = |changed: &Value| {
+            std::fs::write(&path, changed.to_string()).unwrap();
+            let list = TensorList::read(&path).unwrap();
+            load(config(&list), &Weights::listed(&list, PLACEMENT))
+        };
+        for group in groups {
+            let mut without = whole.clone();
+            without["tensors"].as_object_mut().unwrap().remove(&group);
+            let missed = load_changed(&without);
+            assert!(
+                matches!(missed, Err(WeightsError::Missing { .. })),
+                "{name}: {group}"
+            );
+            let mut larger = whole.clone();
+            larger["tensors"][&group][1][0] = json!(7);
+            let refused = load_changed(&larger);
+            assert!(
+                matches!(refused, Err(WeightsError::Shape { .. })),
+                "{name}: {group}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_list_says_whose_it_is_where_it_comes_from_and_whether_it_was_inferred() {
+    let files = folder().read_dir().unwrap().flatten();
+    let mut repos: Vec<String> = files
+        .map(|file| {
+            let list = TensorList::read(&file.path()).unwrap();
+            assert!(
+                list.is_inferred() && list.source().contains("inferred from"),
+                "{file:?}"
+            );
+            assert!(
+                ["model.safetensors", "pytorch_model.bin"].contains(&list.file()),
+                "{file:?}"
+            );
+            assert!(
+                list.tensors()
+                    .all(|(_, dtype, _)| matches!(dtype, "F32" | "I64")),
+                "{file:?}"
+            );
+            assert!(file.metadata().unwrap().len() < 60_000, "{file:?}");
+            format!("{}: {}", list.repo(), list.tensors().count())
+        })
+        .collect();
+    repos.sort();
+    let expected = [
+        "Salesforce/blip-image-captioning-base: 474",
+        "Salesforce/blip-image-captioning-large: 618",
+        "facebook/detr-resnet-101: 789",
+        "facebook/detr-resnet-50: 534",
+        "google/vit-base-patch16-224: 200",
+        "microsoft/resnet-50: 320",
+    ];
+    assert_eq!(repos, expected);
+}
+
+#[test]
+fn a_list_that_is_none_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("list.json");
+    let good = json!({
+        "repo": "a/b", "file": "model.safetensors", "source": "a test", "inferred": true, "config": {},
+        "tensors": {"l.{0..1}.w": ["F32", [1]]},
+    });
+    let refused = |change: fn(&mut Value)| {
+        let mut list = good.clone();
+        change(&mut list);
+        std::fs::write(&path, list.to_string()).unwrap();
+        TensorList::read(&path).err().map(|error| error.to_string())
+    };
+    assert_eq!(refused(|_| {}), None);
+    assert!(
+        refused(|list| drop(list["source"].take()))
+            .unwrap()
+            .contains("tensor_lists.py")
+    );
+    let twice = refused(|list| list["tensors"]["l.1.w"] = json!(["F32", [1]]));
+    assert!(twice.unwrap().contains("\"l.1.w\" is there twice"));
+    let braces = refused(|list| list["tensors"]["l.{0..x}.w"] = json!(["F32", [1]]));
+    assert!(braces.unwrap().contains("no range"));
+    assert!(TensorList::read(&dir.path().join("absent")).is_err());
+}

@@ -1,0 +1,231 @@
+//! A presigned POST: whoever has the form may put files below one prefix for a while, and nothing
+//! else. The runner's `fetch` sends a checkpoint by it, since no runner holds a key.
+//!
+//! The SDK signs none. The policy is S3's own format
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>), signed
+//! by Signature Version 4.
+
+use crate::{ModelPrefix, Store, StoreError};
+use aws_sdk_s3::config::{Credentials, ProvideCredentials as _};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use url::Url;
+
+/// S3's own bound on one POST.
+pub const MAX_POST_BYTES: u64 = 5 << 30;
+
+/// Longest life of a form: as long as S3 lets a presigned URL live.
+const MAX_LIFETIME: Duration = Duration::from_hours(7 * 24);
+
+/// What stands in a form's key for the name that its user gives.
+const FILENAME: &str = "${filename}";
+
+/// Where to POST, and with which fields before the file. As JSON it is what
+/// `fovea-runner fetch --upload` reads.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostForm {
+    /// The bucket's own URL.
+    pub url: String,
+    /// In any order; `key` ends with `${filename}`.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// Without the fields: who has them may write.
+impl fmt::Debug for PostForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostForm({})", self.url)
+    }
+}
+
+/// What a form allows, and until when.
+struct Policy<'a> {
+    bucket: &'a str,
+    prefix: &'a ModelPrefix,
+    max_bytes: u64,
+    region: &'a str,
+    now: SystemTime,
+    lifetime: Duration,
+}
+
+impl Store {
+    /// A form by which files of at most `max_bytes` each may be put below `prefix` until `lifetime`
+    /// has passed. Signing is local: no request, but what the credentials need.
+    pub async fn presign_post(
+        &self,
+        prefix: &ModelPrefix,
+        max_bytes: u64,
+        lifetime: Duration,
+    ) -> Result<PostForm, StoreError> {
+        let refuse =
+            |why: &str| StoreError::Config(format!("no form for {}: {why}", prefix.as_str()));
+        if max_bytes > MAX_POST_BYTES {
+            return Err(refuse("S3 takes at most 5 GiB in one POST"));
+        }
+        if lifetime > MAX_LIFETIME {
+            return Err(refuse("it may live for at most seven days"));
+        }
+        let config = self.client.config();
+        let provider = self
+            .credentials
+            .as_ref()
+            .ok_or_else(|| refuse("no credentials"))?;
+        let credentials = provider.provide_credentials().await;
+        let credentials = credentials.map_err(|error| refuse(&error.to_string()))?;
+        let policy = Policy {
+            bucket: &self.bucket,
+            prefix,
+            max_bytes,
+            region: config
+                .region()
+                .map_or("us-east-1", |region| region.as_ref()),
+            now: SystemTime::now(),
+            lifetime,
+        };
+        Ok(PostForm {
+            url: self.bucket_url().await?,
+            fields: policy.fields(&credentials),
+        })
+    }
+
+    /// The bucket's own URL, as the SDK makes it from endpoint, region and path style.
+    async fn bucket_url(&self) -> Result<String, StoreError> {
+        let wrong = |why: String| StoreError::Config(format!("the bucket's URL: {why}"));
+        let lifetime = PresigningConfig::expires_in(Duration::from_mins(1))
+            .map_err(|error| wrong(error.to_string()))?;
+        let request = self.client.get_object().bucket(&self.bucket).key("key");
+        let presigned = request.presigned(lifetime).await;
+        let presigned =
+            presigned.map_err(|error| StoreError::from_sdk(&error, &self.bucket, ""))?;
+        let mut url = Url::parse(presigned.uri()).map_err(|error| wrong(error.to_string()))?;
+        url.set_query(None);
+        match url.path_segments_mut() {
+            Ok(mut segments) => drop(segments.pop()),
+            Err(()) => return Err(wrong("it takes no paths".to_owned())),
+        }
+        Ok(url.into())
+    }
+}
+
+impl Policy<'_> {
+    /// Everything that goes before the file.
+    fn fields(&self, credentials: &Credentials) -> BTreeMap<String, String> {
+        let now = utc(self.now);
+        let date_time = now.replace(['-', ':'], "");
+        let date = &date_time[..8];
+        let mut fields = BTreeMap::from([
+            ("x-amz-algorithm", "AWS4-HMAC-SHA256".to_owned()),
+            (
+                "x-amz-credential",
+                format!(
+                    "{}/{date}/{}/s3/aws4_request",
+                    credentials.access_key_id(),
+                    self.region
+                ),
+            ),
+            ("x-amz-date", date_time.clone()),
+        ]);
+        if let Some(token) = credentials.session_token() {
+            fields.insert("x-amz-security-token", token.to_owned());
+        }
+        let policy = STANDARD.encode(self.document(&fields).to_string());
+        let secret = credentials.secret_access_key();
+        let key = generate_signing_key(secret, self.now, self.region, "s3");
+        let signature = calculate_signature(key, policy.as_bytes());
+        fields.extend([
+            ("key", format!("{}{FILENAME}", self.prefix.as_str())),
+            ("policy", policy),
+            ("x-amz-signature", signature),
+        ]);
+        let named = fields.into_iter();
+        named
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    /// The conditions that S3 holds a POST against; a field that none names is refused by it.
+    fn document(&self, signed: &BTreeMap<&str, String>) -> Value {
+        let mut conditions = vec![
+            json!({"bucket": self.bucket}),
+            json!(["starts-with", "$key", self.prefix.as_str()]),
+            json!(["content-length-range", 0, self.max_bytes]),
+        ];
+        conditions.extend(signed.iter().map(|(name, value)| json!({*name: value})));
+        json!({"expiration": utc(self.now + self.lifetime), "conditions": conditions})
+    }
+}
+
+/// `2026-01-31T23:59:59Z`
+fn utc(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    // Cannot fail for a time that a clock shows.
+    DateTime::from_secs(seconds)
+        .fmt(Format::DateTime)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(credentials: &Credentials) -> BTreeMap<String, String> {
+        let prefix = ModelPrefix::new("microsoft", "resnet-50").unwrap();
+        let policy = Policy {
+            bucket: "fovea",
+            prefix: &prefix,
+            max_bytes: 1000,
+            region: "eu-central-1",
+            now: UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+            lifetime: Duration::from_hours(1),
+        };
+        policy.fields(credentials)
+    }
+
+    #[test]
+    fn a_form_allows_one_prefix_one_size_and_one_hour() {
+        let credentials = Credentials::new("AKID", "secret", None, None, "test");
+        let fields = fields(&credentials);
+        assert_eq!(fields["key"], "models/microsoft/resnet-50/${filename}");
+        assert_eq!(
+            fields["x-amz-credential"],
+            "AKID/20260101/eu-central-1/s3/aws4_request"
+        );
+        assert_eq!(fields["x-amz-date"], "20260101T000000Z");
+        let policy: Value =
+            serde_json::from_slice(&STANDARD.decode(&fields["policy"]).unwrap()).unwrap();
+        assert_eq!(policy["expiration"], "2026-01-01T01:00:00Z");
+        let conditions = policy["conditions"].as_array().unwrap();
+        for condition in [
+            json!({"bucket": "fovea"}),
+            json!(["starts-with", "$key", "models/microsoft/resnet-50/"]),
+            json!(["content-length-range", 0, 1000]),
+            json!({"x-amz-date": "20260101T000000Z"}),
+        ] {
+            assert!(conditions.contains(&condition), "{condition}");
+        }
+        assert!(!fields.values().any(|value| value.contains("secret")));
+        assert!(!fields.contains_key("x-amz-security-token"));
+    }
+
+    #[test]
+    fn borrowed_credentials_name_their_session() {
+        let credentials =
+            Credentials::new("AKID", "secret", Some("session".to_owned()), None, "test");
+        let fields = fields(&credentials);
+        assert_eq!(fields["x-amz-security-token"], "session");
+        let policy = String::from_utf8(STANDARD.decode(&fields["policy"]).unwrap()).unwrap();
+        assert!(
+            policy.contains(r#"{"x-amz-security-token":"session"}"#),
+            "{policy}"
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! A presigned POST against a real MinIO: what it allows, and what it does not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+use fovea_dev::Minio;
+use fovea_store::{ModelPrefix, ObjectKey, PostForm, Store, StoreConfig};
+use reqwest::multipart::{Form, Part};
+use std::time::Duration;
+
+const BUCKET: &str = "fovea";
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A store with its own MinIO.
+async fn store() -> (Minio, Store) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let minio = Minio::start().await.unwrap();
+    minio.create_bucket(BUCKET).unwrap();
+    let config = StoreConfig {
+        bucket: BUCKET.to_owned(),
+        endpoint: Some(minio.endpoint().parse().unwrap()),
+        region: "us-east-1".to_owned(),
+        path_style: true,
+        ca_file: None,
+        attempt_timeout_ms: 10_000,
+        max_attempts: 3,
+    };
+    let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
+    let store = store.unwrap();
+    (minio, store)
+}
+
+/// S3's answer to the form with this key and file.
+async fn post(form: &PostForm, key: &str, file: &[u8]) -> (u16, String) {
+    let mut body = Form::new().text("key", key.to_owned());
+    for (name, value) in form.fields.iter().filter(|(name, _)| *name != "key") {
+        body = body.text(name.clone(), value.clone());
+    }
+    let body = body.part("file", Part::bytes(file.to_vec()));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.post(&form.url).multipart(body).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_form_puts_files_below_its_prefix_and_nowhere_else() {
+    let (minio, store) = store().await;
+    let prefix = ModelPrefix::new("microsoft", "resnet-50").unwrap();
+    let form = store.presign_post(&prefix, 10, HOUR).await.unwrap();
+    assert_eq!(form.url, format!("{}/{BUCKET}", minio.endpoint()));
+    assert!(!format!("{form:?}").contains(&form.fields["x-amz-signature"]));
+
+    let (status, text) = post(
+        &form,
+        "models/microsoft/resnet-50/c0ffee/config.json",
+        b"0123456789",
+    )
+    .await;
+    assert_eq!(status, 204, "{text}");
+    let key = ObjectKey::model(&prefix, "c0ffee", "config.json").unwrap();
+    assert_eq!(
+        store.get(&key, 100).await.unwrap(),
+        b"0123456789".as_slice()
+    );
+
+    for elsewhere in [
+        "models/microsoft/resnet-501/x",
+        "models/microsoft/resnet-50",
+        "uploads/a/b/c",
+        "x",
+    ] {
+        let (status, text) = post(&form, elsewhere, b"").await;
+        assert_eq!(status, 403, "{elsewhere}: {text}");
+    }
+    let (status, text) = post(
+        &form,
+        "models/microsoft/resnet-50/c0ffee/large",
+        b"0123456789a",
+    )
+    .await;
+    assert!(
+        status == 400 && text.contains("EntityTooLarge"),
+        "{status}: {text}"
+    );
+    minio.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_form_that_was_changed_or_has_expired_is_refused() {
+    let (minio, store) = store().await;
+    let prefix = ModelPrefix::new("a", "b").unwrap();
+    let form = store.presign_post(&prefix, 10, HOUR).await.unwrap();
+    let mut changed = form.clone();
+    let other = store.presign_post(&prefix, 1000, HOUR).await.unwrap();
+    changed
+        .fields
+        .insert("policy".to_owned(), other.fields["policy"].clone());
+    assert_eq!(post(&changed, "models/a/b/c", b"").await.0, 403);
+    let expired = store
+        .presign_post(&prefix, 10, Duration::ZERO)
+        .await
+        .unwrap();
+    let (status, text) = post(&expired, "models/a/b/c", b"").await;
+    assert!(
+        status == 403 && text.contains("expired"),
+        "{status}: {text}"
+    );
+    minio.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_s3_would_not_take_is_not_signed() {
+    let (minio, store) = store().await;
+    let prefix = ModelPrefix::new("a", "b").unwrap();
+    let error = store
+        .presign_post(&prefix, u64::MAX, HOUR)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("5 GiB"), "{error}");
+    let error = store
+        .presign_post(&prefix, 1, 24 * 8 * HOUR)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("seven days"), "{error}");
+    minio.stop().await.unwrap();
+}
