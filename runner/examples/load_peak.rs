@@ -22,7 +22,7 @@ fn main() -> anyhow::Result<()> {
     let (_front, load) = models::open(&folder)?;
     let before = status_bytes("VmRSS:")?;
     let begun = Instant::now();
-    let loaded = load(Placement::CPU.device)?;
+    let loaded = load(Placement::CPU)?;
     let peak_bytes = status_bytes("VmHWM:")? - before;
     println!(
         "{}",
