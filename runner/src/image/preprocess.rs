@@ -83,6 +83,11 @@ impl Preprocessor {
         self.size
     }
 
+    /// Whether what it gives may be less than all of the picture.
+    pub fn crops(&self) -> bool {
+        self.crop.is_some()
+    }
+
     /// Height and width of a picture that it may well give, for a warm-up.
     pub fn warm_up_size(&self) -> (u32, u32) {
         match self.size {

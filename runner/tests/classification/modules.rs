@@ -112,3 +112,14 @@ pub(crate) fn changed(name: &str, changes: &Value) -> TempDir {
     std::fs::write(dir.path().join("fovea.json"), manifest.to_string()).unwrap();
     dir
 }
+
+/// What the golden manifests do to a picture, with some keys changed.
+pub(crate) fn preprocessing(changes: &Value) -> Value {
+    let text = std::fs::read_to_string(golden().join("classifier/fovea.json")).unwrap();
+    let mut manifest: Value = serde_json::from_str(&text).unwrap();
+    let mut preprocessing = manifest["preprocessing"].take();
+    for (key, value) in changes.as_object().unwrap() {
+        preprocessing[key] = value.clone();
+    }
+    preprocessing
+}

@@ -1,9 +1,9 @@
 //! TorchScript modules answer what torch answers, whatever form their output has.
 
-use crate::modules::{changed, expected, golden, serve};
+use crate::modules::{changed, expected, golden, preprocessing, serve};
 use fovea_protocol::{InferResult, Parameters};
 use fovea_runner::models::Answer;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 /// By how much scores and corners may differ: a JPEG decoder other than Pillow's may round
@@ -156,16 +156,30 @@ fn preprocessing_and_labels_may_lie_in_files_of_their_own() {
         "classifier",
         &json!({"preprocessing": "preprocessor_config.json", "labels": "labels.txt"}),
     );
-    let text = std::fs::read_to_string(golden().join("classifier/fovea.json")).unwrap();
-    let manifest: Value = serde_json::from_str(&text).unwrap();
     let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
     write(
         "preprocessor_config.json",
-        manifest["preprocessing"].to_string(),
+        preprocessing(&json!({})).to_string(),
     );
     write("labels.txt", "ant\nbee\ncat\ndog\neel\n".to_owned());
     let served = serve(dir.path()).unwrap();
     let item = served.plain(0.0);
     let answer = served.run(std::slice::from_ref(&item)).unwrap().remove(0);
     assert!(served.scores(&item, answer).contains_key("eel"));
+}
+
+#[test]
+fn a_module_of_any_size_gets_every_picture_in_its_own_shape() {
+    let edges = json!({"size": {"shortest_edge": 24, "longest_edge": 60}});
+    let changes = json!({"size": "dynamic", "preprocessing": preprocessing(&edges)});
+    let served = serve(changed("classifier", &changes).path()).unwrap();
+    let items = served.items();
+    let shapes: std::collections::BTreeSet<_> =
+        items.iter().map(|item| item.pixels.shape()).collect();
+    assert!(shapes.len() > 3, "{shapes:?}");
+    for item in &items {
+        let key = served.front.batch_key(item);
+        assert_eq!(key.shape, Some(item.pixels.shape()));
+        assert!(served.run(std::slice::from_ref(item)).is_ok());
+    }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a TorchScript module or its manifest is told, with what to do.
 
-use crate::modules::{changed, serve};
+use crate::modules::{changed, preprocessing, serve};
 use fovea_runner::models::{self, ModelError};
 use serde_json::json;
 
@@ -82,7 +82,8 @@ fn a_module_that_does_not_do_what_its_manifest_says_is_told_what_it_got_and_gave
 
 #[test]
 fn a_manifest_that_contradicts_its_folder_is_told() {
-    let cropped = json!({"do_center_crop": true, "do_resize": true, "size": 32});
+    let cropped = preprocessing(&json!({"do_center_crop": true, "crop_size": 16}));
+    let edges = preprocessing(&json!({"size": {"shortest_edge": 24, "longest_edge": 60}}));
     for (name, changes, words) in [
         ("classifier", json!({"file": "other.pt"}), "other.pt"),
         ("classifier", json!({"labels": "other.txt"}), "other.txt"),
@@ -99,7 +100,21 @@ fn a_manifest_that_contradicts_its_folder_is_told() {
             json!({"preprocessing": "absent.json"}),
             "absent.json",
         ),
-        ("detector", json!({"preprocessing": cropped}), "crop"),
+        (
+            "classifier",
+            json!({"preprocessing": edges}),
+            "\"size\": \"dynamic\"",
+        ),
+        (
+            "classifier",
+            json!({"preprocessing": {"size": 32}}),
+            "do_resize",
+        ),
+        (
+            "detector",
+            json!({"preprocessing": cropped, "size": null}),
+            "crops",
+        ),
     ] {
         let error = models::open(changed(name, &changes).path()).err().unwrap();
         let text = error.to_string();

@@ -4,7 +4,7 @@ use super::check::{Manifest, Reading};
 use super::manifest::{ManifestFile, Preprocessing, Size};
 use super::objects::ObjectReader;
 use super::{Reader, TorchScript};
-use crate::image::Preprocessor;
+use crate::image::{OutputSize, Preprocessor};
 use crate::models::{Loaded, Loader, Model, ModelError, ModelFront, parse};
 use crate::tasks::{Activation, ImageClassification, ObjectDetection, TaskHead};
 use crate::weights::Placement;
@@ -44,19 +44,15 @@ pub(in crate::models) fn open(
         return Err(refuse(why));
     }
     let labels = labels.read(dir).map_err(refuse)?;
-    let (preprocessor, cropped) = preprocessor(preprocessing, dir, path)?;
-    let made = preprocessor.size();
-    if let Some(Size::Fixed { height, width }) = size
-        && !made.is([height, width].map(i64::from))
-    {
-        return Err(refuse(format!(
-            "preprocessing makes {made}, which is not \"size\"; make them the same, or leave size \
-             out"
-        )));
-    }
-    let tried = preprocessor.warm_up_size();
+    let preprocessor = preprocessor(preprocessing, dir, path)?;
+    fits(size, preprocessor.size()).map_err(refuse)?;
+    let cropped = preprocessor.crops();
     let (head, reader) = halves(reading, activation, labels, cropped).map_err(refuse)?;
     let ask = (head.ask(&Parameters::default())).map_err(|problem| refuse(problem.detail))?;
+    let mut sizes = vec![preprocessor.warm_up_size()];
+    if let OutputSize::Edges { .. } = preprocessor.size() {
+        sizes.push(preprocessor.largest());
+    }
     let front = ModelFront {
         head,
         preprocessor,
@@ -77,7 +73,7 @@ pub(in crate::models) fn open(
                 ))
             })?;
         loaded
-            .try_out(tried, &ask)
+            .try_out(&sizes, &ask)
             .map_err(|fault_of| fault(fault_of.to_string()))?;
         Ok(Loaded {
             model: Box::new(loaded) as Box<dyn Model>,
@@ -127,12 +123,11 @@ fn halves(
     }
 }
 
-/// The preprocessor, and whether it crops.
 fn preprocessor(
     preprocessing: Preprocessing,
     dir: &Path,
     manifest: &Path,
-) -> Result<(Preprocessor, bool), ModelError> {
+) -> Result<Preprocessor, ModelError> {
     let (text, path) = match preprocessing {
         Preprocessing::Here(map) => (Value::Object(map).to_string(), manifest.to_owned()),
         Preprocessing::File(name) => {
@@ -140,18 +135,24 @@ fn preprocessor(
             (read(&path)?, path)
         }
     };
-    let preprocessor = Preprocessor::parse(&text, &path, None)?;
-    let said: Value = parse(&text, &path)?;
-    let is = |key: &str| {
-        said.get(key)
-            .is_some_and(|value| *value == Value::Bool(true))
-    };
-    let names = |key: &str| (said.get(key).and_then(Value::as_str)).unwrap_or_default();
-    // ConvNext's processor crops small sizes unasked.
-    let convnext = ["image_processor_type", "feature_extractor_type"]
-        .iter()
-        .any(|key| names(key).starts_with("ConvNext"));
-    Ok((preprocessor, is("do_center_crop") || convnext))
+    Ok(Preprocessor::parse(&text, &path, None)?)
+}
+
+/// Whether the module takes what preprocessing makes, or what to write.
+fn fits(size: Option<Size>, made: OutputSize) -> Result<(), String> {
+    match (size, made) {
+        (Some(Size::Fixed { height, width }), made) if !made.is([height, width].map(i64::from)) => {
+            Err(format!(
+                "preprocessing makes {made}, which is not \"size\"; make them the same, or leave \
+                 size out"
+            ))
+        }
+        (None, OutputSize::Edges { .. }) => Err(format!(
+            "preprocessing makes pictures of many sizes ({made}); write \"size\": \"dynamic\" if \
+             the module takes them, or have preprocessing make one height and width"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<String, ModelError> {

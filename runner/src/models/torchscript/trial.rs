@@ -11,9 +11,21 @@ const TOLERANCE: f32 = 1e-3;
 const HALF_TOLERANCE: f32 = 5e-2;
 
 impl TorchScript {
-    /// Fails where the module cannot answer for a picture of this height and width, or answers
-    /// otherwise for two of them together than for each alone.
-    pub(super) fn try_out(&self, size: (u32, u32), ask: &Ask) -> Result<(), ModelFault> {
+    /// Fails where the module cannot answer for a picture of one of these heights and widths, or
+    /// answers otherwise for two of the first together than for each alone.
+    pub(super) fn try_out(&self, sizes: &[(u32, u32)], ask: &Ask) -> Result<(), ModelFault> {
+        for (trial, &size) in sizes.iter().enumerate() {
+            if trial == 0 {
+                self.try_size(size, ask)?;
+            } else {
+                let (pixels, ask) = (slope(size), ask.clone());
+                self.run(&[Item { pixels, ask }], &|_| false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn try_size(&self, size: (u32, u32), ask: &Ask) -> Result<(), ModelFault> {
         let item = |pixels| Item {
             pixels,
             ask: ask.clone(),
