@@ -60,7 +60,11 @@ def even_out(model: DetrForObjectDetection, pixel_values: list[torch.Tensor]) ->
     outputs = [model(pixels) for pixels in pixel_values]
     model.class_labels_classifier.bias -= torch.cat([output.logits for output in outputs]).mean((0, 1))
     model.class_labels_classifier.bias[-1] -= OBJECT
-    model.bbox_predictor.layers[-1].bias -= torch.cat([output.pred_boxes for output in outputs]).logit().mean((0, 1))
+    # Before the sigmoid, which would be all zeros and ones of numbers as large as these.
+    boxes = torch.cat([model.bbox_predictor(output.last_hidden_state) for output in outputs])
+    last = model.bbox_predictor.layers[-1]
+    last.weight /= boxes.std()
+    last.bias.copy_((last.bias - boxes.mean((0, 1))) / boxes.std())
 
 
 def write_detector(

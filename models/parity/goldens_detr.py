@@ -30,10 +30,8 @@ TIMM_PLANES = (4, 8, 12, 16)
 TIMM_DEPTHS = (1, 1, 1, 2)
 # So much must a mistake change some logit; the runner's test allows 1e-4.
 NOTICEABLE = 1e-3
-# No answer may hang on single levels of a picture's pixels: so often is it tried with a fifth of all values one off.
-SHAKES = 5
-STEADY_SCORE = 0.05
-STEADY_PIXELS = 2.0
+# No answer may hang on the last bits of a score.
+STEADY_SCORE = 1e-3
 
 
 def config(timm: bool) -> DetrConfig:
@@ -105,27 +103,8 @@ def dullness(detector: Detector, pixel_values: list[torch.Tensor]) -> str | None
         return "too few labels are seen"
     if sum(len(labels[:, query].unique()) > 1 for query in range(labels.shape[1])) < 5:
         return "most queries see one thing in every picture"
-    if (scores - THRESHOLD).abs().min() < STEADY_SCORE / 2:
+    if (scores - THRESHOLD).abs().min() < STEADY_SCORE:
         return "a score is too near the threshold"
-    return None
-
-
-@torch.no_grad()
-def frailty(detector: Detector, pixel_values: list[torch.Tensor], sizes: list[tuple[int, int]]) -> str | None:
-    """What single levels of the pixels would change; None where there is nothing."""
-    level = 1 / 255 / torch.tensor(IMAGE_STD).view(3, 1, 1)
-    generator = torch.Generator().manual_seed(0)
-    for picture, (pixels, size) in enumerate(zip(pixel_values, sizes, strict=True)):
-        true = detector.detections(pixels, size)
-        for _ in range(SHAKES):
-            chance = torch.rand(pixels.shape, generator=generator)
-            shaken = detector.detections(pixels + level * ((chance > 0.9).float() - (chance < 0.1).float()), size)
-            if [one["label"] for one in shaken] != [one["label"] for one in true]:
-                return f"what is seen in picture {picture} hangs on single levels of its pixels"
-            for before, after in zip(true, shaken, strict=True):
-                moved = max(abs(before["box"][side] - after["box"][side]) for side in before["box"])
-                if abs(before["score"] - after["score"]) > STEADY_SCORE or moved > STEADY_PIXELS:
-                    return f"a box of picture {picture} moves by {moved:.1f} pixels with single levels of its pixels"
     return None
 
 
@@ -177,13 +156,12 @@ def main() -> None:
     transformers.utils.logging.disable_progress_bar()
 
     files = {name: (args.pictures / name).read_bytes() for name in PICTURES}
-    sizes = [read_picture(file).size for file in files.values()]
     detr = config(args.timm)
     for seed in range(args.first_seed, args.first_seed + SEEDS):
         write_detector(args.out, detr, processor(), files, seed)
         detector = Detector(args.out)
         pixel_values = [detector.pixel_values(file) for file in files.values()]
-        reason = dullness(detector, pixel_values) or frailty(detector, pixel_values, sizes)
+        reason = dullness(detector, pixel_values)
         changes = {} if reason else mistakes(detector, pixel_values)
         if changes and min(changes.values()) < NOTICEABLE:
             reason = f"a mistake would not be noticed: {changes}"

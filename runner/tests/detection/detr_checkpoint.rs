@@ -1,0 +1,256 @@
+//! Every tensor and every setting of a DETR checkpoint counts, and what is missing is named.
+
+use crate::golden::{
+    TOLERANCE, add, changed, checkpoint, detr, expected_of, is_counter, read, swap,
+};
+use crate::support::{Tensors, expected_tensor_in, largest_difference, read_tensors, scale};
+use fovea_runner::models::{self, ModelError};
+use fovea_runner::weights::{Placement, WeightsError};
+use serde_json::{Value, json};
+use tch::Tensor;
+use tempfile::TempDir;
+
+/// How far the logits are from transformers' for the true checkpoint, over all pictures; the
+/// boxes' where those are further off.
+fn distance(golden: &str, dir: &TempDir) -> f64 {
+    let truth = checkpoint(golden);
+    let model = detr(dir.path(), Placement::CPU).unwrap();
+    let pictures = expected_tensor_in(&truth, "logits").size()[0];
+    let predictions = (0..usize::try_from(pictures).unwrap()).map(|row| {
+        let pixels = expected_of(&checkpoint("detr"), "pixel_values", row);
+        model.forward(&pixels).unwrap()
+    });
+    let (logits, boxes): (Vec<_>, Vec<_>) = predictions
+        .map(|predictions| (predictions.logits, predictions.boxes))
+        .unzip();
+    [("logits", logits), ("pred_boxes", boxes)]
+        .map(|(name, rows)| {
+            let theirs = expected_tensor_in(&truth, name);
+            largest_difference(&Tensor::cat(&rows, 0), &theirs)
+        })
+        .into_iter()
+        .fold(0.0, f64::max)
+}
+
+/// A name of transformers' below the transformer, as timm has it.
+fn of_timm(name: &str) -> String {
+    let Some(place) = name.strip_prefix("model.backbone.conv_encoder.model.") else {
+        return name.to_owned();
+    };
+    let place = if let Some(end) = place.strip_prefix("embedder.embedder.") {
+        end.replace("convolution", "conv1")
+            .replace("normalization", "bn1")
+    } else {
+        let parts: Vec<&str> = place.split('.').collect();
+        // encoder.stages.S.layers.B, then shortcut.KIND.END or layer.I.KIND.END.
+        let stage = parts[2].parse::<usize>().unwrap() + 1;
+        let block = format!("layer{stage}.{}", parts[4]);
+        let end = parts.last().unwrap();
+        let is_norm = parts.contains(&"normalization");
+        if parts[5] == "shortcut" {
+            format!("{block}.downsample.{}.{end}", usize::from(is_norm))
+        } else {
+            let kind = if is_norm { "bn" } else { "conv" };
+            let index = parts[6].parse::<usize>().unwrap() + 1;
+            format!("{block}.{kind}{index}.{end}")
+        }
+    };
+    format!("model.backbone.conv_encoder.model.{place}")
+}
+
+fn rename(tensors: &mut Tensors) {
+    *tensors = std::mem::take(tensors)
+        .into_iter()
+        .map(|(name, tensor)| (of_timm(&name), tensor))
+        .collect();
+}
+
+#[test]
+fn dropping_any_tensor_is_an_error_that_names_it() {
+    for (golden, count) in [("detr", 203), ("detr-timm", 223)] {
+        let names: Vec<String> = (read_tensors(&checkpoint(golden)).into_keys())
+            .filter(|name| !is_counter(name))
+            .collect();
+        assert_eq!(names.len(), count, "{golden}");
+        for name in names {
+            let dir = changed(golden, |tensors| drop(tensors.remove(&name)), &[]);
+            let error = detr(dir.path(), Placement::CPU).unwrap_err();
+            // By its first convolution it is told whose names a backbone has.
+            let other_naming = name.ends_with("model.conv1.weight");
+            assert!(
+                matches!(&error, WeightsError::Missing { name: missing, .. }
+                    if *missing == name || other_naming),
+                "{name}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_names_of_timm_are_the_same_network() {
+    let distance = distance("detr", &changed("detr", rename, &[]));
+    assert!(distance < TOLERANCE, "{distance:e}");
+}
+
+/// What cannot matter: what is added to all keys adds the same to all of a query's scores, which
+/// softmax drops; and the queries begin as zeros, so what they first draw from one another is the
+/// bias of their values, whatever their scores are.
+fn idle(name: &str) -> bool {
+    let first_look = "model.decoder.layers.0.self_attn";
+    name.ends_with("k_proj.bias")
+        || (name.starts_with(first_look)
+            && (name.contains("q_proj")
+                || name.contains("k_proj")
+                || name.ends_with("v_proj.weight")))
+}
+
+#[test]
+fn every_tensor_counts() {
+    for golden in ["detr", "detr-timm"] {
+        for name in read_tensors(&checkpoint(golden)).into_keys() {
+            let dir = changed(golden, |tensors| scale(tensors, &name, -3.0), &[]);
+            let distance = distance(golden, &dir);
+            let counts = distance > 5.0 * TOLERANCE;
+            assert_eq!(counts, !idle(&name), "{golden} {name}: {distance:e}");
+        }
+    }
+}
+
+#[test]
+fn tensors_under_one_anothers_names_change_the_answer() {
+    for (first, second) in [
+        (
+            "encoder.layers.1.self_attn.k_proj",
+            "encoder.layers.1.self_attn.v_proj",
+        ),
+        (
+            "encoder.layers.1.self_attn.q_proj",
+            "encoder.layers.1.self_attn.v_proj",
+        ),
+        (
+            "decoder.layers.1.self_attn.k_proj",
+            "decoder.layers.1.self_attn.v_proj",
+        ),
+        ("encoder_attn.k_proj", "encoder_attn.v_proj"),
+        ("encoder_attn.q_proj", "encoder_attn.k_proj"),
+        (
+            "decoder.layers.1.encoder_attn.v_proj",
+            "decoder.layers.2.encoder_attn.v_proj",
+        ),
+        (
+            "encoder.layers.0.final_layer_norm",
+            "encoder.layers.0.self_attn_layer_norm",
+        ),
+        ("normalization.running_mean", "normalization.bias"),
+    ] {
+        let dir = changed("detr", |tensors| swap(tensors, first, second), &[]);
+        let distance = distance("detr", &dir);
+        assert!(distance > 50.0 * TOLERANCE, "{first}: {distance:e}");
+    }
+}
+
+#[test]
+fn another_eps_and_skipped_steps_change_the_answer() {
+    let silence = |ends: &'static [&'static str]| {
+        move |tensors: &mut Tensors| {
+            let mut found = 0;
+            for (name, (_, _, data)) in tensors.iter_mut() {
+                if ends.iter().any(|end| name.ends_with(end)) {
+                    data.fill(0);
+                    found += 1;
+                }
+            }
+            assert!(found > 0);
+        }
+    };
+    let skip_cross_attention =
+        silence(&["encoder_attn.out_proj.weight", "encoder_attn.out_proj.bias"]);
+    let skip_query_positions = silence(&["query_position_embeddings.weight"]);
+    for (what, dir) in [
+        (
+            "cross-attention",
+            changed("detr", skip_cross_attention, &[]),
+        ),
+        (
+            "the queries' positions",
+            changed("detr", skip_query_positions, &[]),
+        ),
+        // An eps of 1e-5 more is that much more variance.
+        (
+            "an eps of 2e-5",
+            changed("detr", |tensors| add(tensors, "running_var", 1e-5), &[]),
+        ),
+    ] {
+        let distance = distance("detr", &dir);
+        println!("{what}: {distance:e}");
+        assert!(distance > 10.0 * TOLERANCE, "{what}: {distance:e}");
+    }
+    // Those that no weights can imitate were tried in transformers when the goldens were made.
+    for golden in ["detr", "detr-timm"] {
+        let expected: Value = read(&checkpoint(golden), "expected.json");
+        let mistakes = expected["mistakes"].as_object().unwrap();
+        assert_eq!(mistakes.len(), 4);
+        for (mistake, distance) in mistakes {
+            let distance = distance.as_f64().unwrap();
+            assert!(distance > 10.0 * TOLERANCE, "{mistake}: {distance:e}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_counts() {
+    for (golden, setting) in [
+        ("detr", ("/encoder_attention_heads", json!(2))),
+        ("detr", ("/decoder_attention_heads", json!(4))),
+        ("detr", ("/activation_function", json!("gelu"))),
+        ("detr", ("/encoder_layers", json!(1))),
+        ("detr", ("/decoder_layers", json!(2))),
+        ("detr", ("/auxiliary_loss", json!(true))),
+        (
+            "detr",
+            ("/backbone_config/downsample_in_bottleneck", json!(false)),
+        ),
+        ("detr-timm", ("/auxiliary_loss", json!(false))),
+    ] {
+        let dir = changed(golden, |_| {}, std::slice::from_ref(&setting));
+        let distance = distance(golden, &dir);
+        println!("{setting:?}: {distance:e}");
+        assert!(distance > 10.0 * TOLERANCE, "{setting:?}: {distance:e}");
+    }
+}
+
+#[test]
+fn a_folder_that_contradicts_itself_is_refused_with_what_is_wrong() {
+    for (setting, words) in [
+        (("/position_embedding_type", json!("learned")), "learned"),
+        (("/backbone_config/model_type", json!("swin")), "swin"),
+        (
+            ("/backbone_config/out_features", json!(["stage2"])),
+            "stage3",
+        ),
+        (
+            ("/decoder_attention_heads", json!(7)),
+            "decoder_attention_heads 7",
+        ),
+        (
+            ("/id2label", json!({"0": "a", "7": "b"})),
+            "none of index 1",
+        ),
+    ] {
+        let dir = changed("detr", |_| {}, std::slice::from_ref(&setting));
+        let error = models::open(dir.path()).err().unwrap();
+        assert!(matches!(error, ModelError::Config { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            text.contains(words) && text.contains("config.json"),
+            "{text}"
+        );
+    }
+    let dir = changed("detr", |_| {}, &[("/num_queries", json!(8))]);
+    let (_, loader) = models::open(dir.path()).unwrap();
+    let error = loader(Placement::CPU).err().unwrap().to_string();
+    assert!(
+        error.contains("query_position_embeddings.weight") && error.contains("[7, 24]"),
+        "{error}"
+    );
+}

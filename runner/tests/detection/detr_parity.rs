@@ -1,0 +1,175 @@
+//! What DETR sees is what transformers sees, picture by picture.
+
+use crate::golden::{BF16, TOLERANCE, checkpoint, detr, expected_of, pixels, read};
+use crate::support::{expected_tensor_in, largest_difference};
+use fovea_protocol::{BoundingBox, Detection, InferResult, Parameters};
+use fovea_runner::models::{self, Answer, Family, Item, Object};
+use fovea_runner::weights::Placement;
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+
+/// Boxes may be off by so many pixels of the upright picture.
+const BOX_TOLERANCE: f32 = 0.5;
+/// And where a JPEG decoder other than Pillow's may round otherwise: random weights make more of
+/// single levels of the pixels than learnt ones.
+const JPEG_BOX_TOLERANCE: f32 = 2.0;
+const JPEG_SCORE_TOLERANCE: f32 = 5e-2;
+
+#[derive(Deserialize)]
+struct Expected {
+    pictures: Vec<ExpectedPicture>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedPicture {
+    file: String,
+    detections: Vec<Detection>,
+}
+
+fn expected(golden: &str) -> Vec<ExpectedPicture> {
+    read::<Expected>(&checkpoint(golden), "expected.json").pictures
+}
+
+/// As the image processor gave it; both checkpoints have the same.
+fn golden_pixels(row: usize) -> Tensor {
+    expected_of(&checkpoint("detr"), "pixel_values", row)
+}
+
+fn edges(edges: &BoundingBox) -> [f32; 4] {
+    [edges.xmin, edges.ymin, edges.xmax, edges.ymax]
+}
+
+#[test]
+fn feature_maps_logits_and_boxes_are_transformers_own_by_either_backbone() {
+    for golden in ["detr", "detr-timm"] {
+        let dir = checkpoint(golden);
+        let model = detr(&dir, Placement::CPU).unwrap();
+        let row_of =
+            |name, row| expected_tensor_in(&dir, name).narrow(0, i64::try_from(row).unwrap(), 1);
+        for (row, picture) in expected(golden).iter().enumerate() {
+            let features = model.backbone().forward(&golden_pixels(row)).unwrap();
+            let predictions = model.forward(&golden_pixels(row)).unwrap();
+            for (name, ours, theirs) in [
+                ("features", features, expected_of(&dir, "features", row)),
+                ("logits", predictions.logits, row_of("logits", row)),
+                ("boxes", predictions.boxes, row_of("pred_boxes", row)),
+            ] {
+                let difference = largest_difference(&ours, &theirs);
+                println!("{golden}, {}, {name}: {difference:e}", picture.file);
+                assert!(difference < TOLERANCE, "{golden} {name}: {difference:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn from_a_files_bytes_to_boxes_all_is_as_transformers_post_processes_it() {
+    let dir = checkpoint("detr");
+    let (front, loader) = models::open(&dir).unwrap();
+    let model = loader(Placement::CPU).unwrap().model;
+    let ask = front.head.ask(&Parameters::default()).unwrap();
+    for picture in expected("detr") {
+        let file = &picture.file;
+        let pixels = pixels(&dir, Family::Detr, file);
+        let size = pixels.picture_size();
+        let item = Item {
+            pixels,
+            ask: ask.clone(),
+        };
+        let mut answers = model.run(&[item], &|_| false).unwrap();
+        let result = front.head.result(&ask, answers.remove(0), size);
+        let Ok(InferResult::Detections(ours)) = result else {
+            panic!("{file}");
+        };
+        let (box_tolerance, score_tolerance) = if file.contains(".jpg") {
+            (JPEG_BOX_TOLERANCE, JPEG_SCORE_TOLERANCE)
+        } else {
+            (BOX_TOLERANCE, 1e-4)
+        };
+        let labels = |detections: &[Detection]| -> Vec<String> {
+            detections.iter().map(|one| one.label.clone()).collect()
+        };
+        assert_eq!(labels(&ours), labels(&picture.detections), "{file}");
+        for (ours, theirs) in ours.iter().zip(&picture.detections) {
+            let score = (ours.score - theirs.score).abs();
+            let moved = (edges(&ours.bounding_box)
+                .iter()
+                .zip(edges(&theirs.bounding_box)))
+            .map(|(ours, theirs)| (ours - theirs).abs())
+            .fold(0.0, f32::max);
+            println!("{file}: {} off by {score:.5}, {moved:.4} px", ours.label);
+            assert!(score < score_tolerance, "{file}: {score}");
+            assert!(moved < box_tolerance, "{file}: {moved}");
+        }
+    }
+}
+
+fn items(files: &[&str]) -> Vec<Item> {
+    let dir = checkpoint("detr");
+    let (front, _) = models::open(&dir).unwrap();
+    let ask = front.head.ask(&Parameters::default()).unwrap();
+    let item = |file: &&str| Item {
+        pixels: pixels(&dir, Family::Detr, file),
+        ask: ask.clone(),
+    };
+    files.iter().map(item).collect()
+}
+
+#[test]
+fn a_batch_sees_what_its_pictures_show_alone() {
+    let dir = checkpoint("detr");
+    let (_, loader) = models::open(&dir).unwrap();
+    let model = loader(Placement::CPU).unwrap().model;
+    let objects = |items: &[Item]| -> Vec<Object> {
+        let answers = model.run(items, &|_| false).unwrap();
+        let rows = answers.into_iter().map(|answer| match answer {
+            Answer::Objects(objects) => objects,
+            other => panic!("{other:?}"),
+        });
+        rows.flatten().collect()
+    };
+    let items = items(&["rgb-420.jpg", "rgba.png", "rgb-420.jpg"]);
+    let together = objects(&items);
+    let alone: Vec<Object> = items.chunks(1).flat_map(objects).collect();
+    assert_eq!((together.len(), alone.len()), (3 * 7, 3 * 7));
+    for (together, alone) in together.iter().zip(&alone) {
+        assert_eq!(together.label, alone.label);
+        let numbers = |one: &Object| [&[one.score], &one.corners[..]].concat();
+        for (together, alone) in numbers(together).iter().zip(numbers(alone)) {
+            assert!(f64::from((together - alone).abs()) < TOLERANCE);
+        }
+    }
+    assert_ne!(alone[..7], alone[7..14]);
+}
+
+#[test]
+fn pictures_of_one_size_share_a_pass_and_those_of_others_do_not() {
+    let (front, _) = models::open(&checkpoint("detr")).unwrap();
+    let items = items(&["rgb-420.jpg", "rgba.png", "gray.png"]);
+    let keys: Vec<_> = items.iter().map(|item| front.batch_key(item)).collect();
+    assert_eq!(keys[0], keys[1]);
+    assert_ne!(keys[0], keys[2]);
+}
+
+/// What the README of the golden checkpoint states.
+#[test]
+fn in_bf16_most_objects_are_the_same() {
+    let dir = checkpoint("detr");
+    let [whole, half] = [Placement::CPU, BF16].map(|placement| detr(&dir, placement).unwrap());
+    let (mut same, mut all, mut moved) = (0, 0, 0.0_f32);
+    for row in 0..expected("detr").len() {
+        let pixels = golden_pixels(row);
+        let objects = |predictions: models::detr::Predictions| predictions.objects().unwrap();
+        let whole = objects(whole.forward(&pixels).unwrap());
+        let half = objects(half.forward(&pixels.to_kind(Kind::BFloat16)).unwrap());
+        for (whole, half) in whole[0].iter().zip(&half[0]) {
+            all += 1;
+            same += usize::from(whole.label == half.label);
+            for (whole, half) in whole.corners.iter().zip(half.corners) {
+                moved = moved.max((whole - half).abs());
+            }
+        }
+    }
+    println!("bf16: {same} of {all} queries' labels the same, boxes move by up to {moved:.4}");
+    assert!(same * 10 >= all * 9, "{same} of {all}");
+}

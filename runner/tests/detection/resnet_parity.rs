@@ -1,0 +1,124 @@
+//! What the residual network answers is what transformers answers, picture by picture.
+
+use crate::golden::{BF16, TOLERANCE, checkpoint, pixels, read, resnet};
+use crate::support::{expected_tensor_in, largest_difference};
+use fovea_protocol::{Classification, InferResult, Parameters};
+use fovea_runner::models::{self, Answer, Family, Item};
+use fovea_runner::weights::Placement;
+use serde::Deserialize;
+use tch::Kind;
+
+/// By how much a score may differ where a JPEG decoder other than Pillow's may round otherwise.
+const JPEG_SCORE_TOLERANCE: f32 = 2e-2;
+
+/// Blocks of three convolutions and of two.
+const GOLDEN: [&str; 2] = ["resnet", "resnet-basic"];
+
+#[derive(Deserialize)]
+struct Expected {
+    pictures: Vec<ExpectedPicture>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedPicture {
+    file: String,
+    predictions: Vec<Classification>,
+}
+
+#[test]
+fn feature_maps_and_logits_are_transformers_own_also_once_settled() {
+    for golden in GOLDEN {
+        let dir = checkpoint(golden);
+        let pixel_values = expected_tensor_in(&dir, "pixel_values");
+        for settled in [None, Some([40, 40]), Some([224, 224])] {
+            let mut model = resnet(&dir, Placement::CPU).unwrap();
+            if let Some(size) = settled {
+                model.settle(size).unwrap();
+            }
+            let features = model.backbone().forward(&pixel_values).unwrap();
+            let logits = model.logits(&pixel_values).unwrap();
+            for (name, ours) in [("last_hidden_state", features), ("logits", logits)] {
+                let difference = largest_difference(&ours, &expected_tensor_in(&dir, name));
+                println!("{golden}, settled {settled:?}, {name}: {difference:e}");
+                assert!(difference < TOLERANCE, "{golden} {name}: {difference:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
+    for golden in GOLDEN {
+        let dir = checkpoint(golden);
+        let (front, loader) = models::open(&dir).unwrap();
+        let model = loader(Placement::CPU).unwrap().model;
+        let ask = front.head.ask(&Parameters::default()).unwrap();
+        for picture in read::<Expected>(&dir, "expected.json").pictures {
+            let file = &picture.file;
+            let item = Item {
+                pixels: pixels(&dir, Family::ResNet, file),
+                ask: ask.clone(),
+            };
+            let mut answers = model.run(&[item], &|_| false).unwrap();
+            let result = front.head.result(&ask, answers.remove(0), (1, 1));
+            let Ok(InferResult::Predictions(ours)) = result else {
+                panic!("{golden} {file}");
+            };
+            let allowed = if file.contains(".jpg") {
+                JPEG_SCORE_TOLERANCE
+            } else {
+                1e-5
+            };
+            assert_eq!(ours.len(), picture.predictions.len());
+            for (ours, theirs) in ours.iter().zip(&picture.predictions) {
+                assert_eq!(ours.label, theirs.label, "{golden} {file}");
+                let difference = (ours.score - theirs.score).abs();
+                assert!(difference < allowed, "{golden} {file}: {difference}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_answers_what_its_pictures_answer_alone() {
+    let dir = checkpoint("resnet");
+    let (front, loader) = models::open(&dir).unwrap();
+    let model = loader(Placement::CPU).unwrap().model;
+    let ask = front.head.ask(&Parameters::default()).unwrap();
+    let items: Vec<Item> = (read::<Expected>(&dir, "expected.json").pictures.iter())
+        .map(|picture| Item {
+            pixels: pixels(&dir, Family::ResNet, &picture.file),
+            ask: ask.clone(),
+        })
+        .collect();
+    let logits = |items: &[Item]| -> Vec<f32> {
+        let answers = model.run(items, &|_| false).unwrap();
+        let rows = answers.into_iter().map(|answer| match answer {
+            Answer::Logits(row) => row,
+            other => panic!("{other:?}"),
+        });
+        rows.flatten().collect()
+    };
+    let together = logits(&items);
+    let alone: Vec<f32> = items.chunks(1).flat_map(logits).collect();
+    assert_eq!((together.len(), alone.len()), (10 * 13, 10 * 13));
+    for (together, alone) in together.iter().zip(alone) {
+        assert!(f64::from((together - alone).abs()) < TOLERANCE);
+    }
+}
+
+/// What the README of the golden checkpoint states.
+#[test]
+fn in_bf16_the_best_label_mostly_stays() {
+    let dir = checkpoint("resnet");
+    let model = resnet(&dir, BF16).unwrap();
+    let pixel_values = expected_tensor_in(&dir, "pixel_values").to_kind(Kind::BFloat16);
+    let ours = model.logits(&pixel_values).unwrap().to_kind(Kind::Float);
+    let theirs = expected_tensor_in(&dir, "logits");
+    let difference = largest_difference(&ours, &theirs);
+    let same = ours.argmax(1, false).eq_tensor(&theirs.argmax(1, false));
+    let same = same.to_kind(Kind::Int64).sum(Kind::Int64).int64_value(&[]);
+    println!("bf16: logits {difference:.4} off, {same} of 10 best labels the same");
+    assert!(difference < 0.5, "{difference}");
+    assert!(same >= 9, "{same}");
+}
