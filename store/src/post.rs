@@ -184,7 +184,8 @@ mod tests {
             prefix: &prefix,
             max_bytes: 1000,
             region: "eu-central-1",
-            now: UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+            // 2026 begins.
+            now: UNIX_EPOCH + Duration::from_hours(490_896),
             lifetime: Duration::from_hours(1),
         };
         policy.fields(credentials)
