@@ -57,6 +57,21 @@ prerequisites:
 	$(call need,go,install Go 1.25 or newer (https://go.dev/dl))
 	$(call need,python3,install Python 3 with pip (Debian: apt-get install python3 python3-pip))
 
+# PyPI's torch and transformers, 7 GB unpacked: for this target alone.
+BENCH_PYTHON := $(FOVEA_CACHE)/bench-venv/bin/python
+
+.PHONY: bench-runner
+bench-runner: setup $(FOVEA_CACHE)/bench-venv/ready ## Time the runner against transformers, in turns, at full size (RUNS=10 MODELS="blip-base")
+	@$(WITH_TORCH) $(CARGO) build --locked --release -p fovea-runner --example bench
+	@$(BENCH_PYTHON) -m models.parity.bench --cache $(FOVEA_CACHE)/bench \
+		--runner $(or $(CARGO_TARGET_DIR),target)/release/examples/bench \
+		$(if $(RUNS),--runs $(RUNS)) $(if $(MODELS),--models $(MODELS))
+
+$(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 .PHONY: generate
 generate: tools ## Write the generated files (CRDs)
 	@$(BUILT)/crdgen
