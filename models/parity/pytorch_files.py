@@ -50,7 +50,8 @@ def main() -> None:
     torch.save({"state_dict": {"weight": torch.ones(2)}, "epoch": 3}, out / "nested.bin")
     torch.save({"weight": torch.ones(2), "loss": numpy.float64(0.5)}, out / "training.bin")
     torch.save(torch.nn.Linear(2, 2), out / "module.bin")
-    floats = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items() if tensor.is_floating_point()}
+    floats = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    floats = {name: tensor.detach().clone().contiguous() for name, tensor in floats.items()}
     save_file(floats, out / "expected.safetensors")
 
 

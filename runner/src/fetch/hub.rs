@@ -1,8 +1,8 @@
 //! What the hub says: which commit a revision is, which files it has, and what each of them is.
 //!
 //! Its HTTP API, as `huggingface_hub` 2.4 uses it: `/api/models/<repo>/revision/<revision>`, and
-//! `/<repo>/resolve/<commit>/<file>`, which answers itself for a file in git and redirects to a
-//! store of large files for others, naming their digest (`X-Linked-Etag`) and size.
+//! `/<repo>/resolve/<commit>/<file>`, which redirects to another path of the hub for a file
+//! in git, and to a store of large files for others, naming their digest (`X-Linked-Etag`) and size.
 
 use super::config::HubSettings;
 use super::error::FetchError;

@@ -5,9 +5,10 @@
 //! which is aws-lc where this workspace has one provider, `ring`; it brings the Xet protocol with a
 //! database; and it neither resumes a download nor checks a digest, which is what is wanted of it.
 //!
-//! How an import flows: [`hub`](self) resolves the revision and lists the files; [`choose`](self)
-//! says which are wanted; each comes into the hub's own cache layout, so that Python's tools find
-//! it there; then they are copied to `--to` or sent to the bucket, with a manifest of digests.
+//! How an import flows: `hub` resolves the revision and lists the files; `choose` says which are
+//! wanted; `transfer` brings each into `cache`, which has the layout of the hub's own tools; then
+//! they are copied to `--to` (`materialise`) or sent to the bucket (`upload`), with a `manifest` of
+//! their digests. A serving runner uses `download` alone.
 
 mod cache;
 mod choose;

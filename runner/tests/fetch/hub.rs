@@ -1,8 +1,8 @@
 //! The stand-in: two servers on two ports, the hub itself and the place where it keeps large files.
 //!
 //! It answers as the hub does (`huggingface_hub` 2.4's `file_download.py` and `_http.py` say how):
-//! a file in git with its blob's digest as `ETag`, a large one with a redirect that names digest and
-//! size; errors with `X-Error-Code`; ranges on both.
+//! a file in git by a redirect within itself, with its blob's digest as `ETag`; a large one with a
+//! redirect that names digest and size; errors with `X-Error-Code`; ranges on both.
 
 use axum::Router;
 use axum::body::Body;
@@ -22,6 +22,9 @@ pub(crate) const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
 pub(crate) const TOKEN: &str = "hf_good";
 /// Files of at least so many bytes lie in the store for large ones.
 pub(crate) const LARGE: usize = 10_000;
+
+/// Where the hub keeps files in git.
+const RESOLVED: &str = "/api/resolve-cache/models/blip-tiny/";
 
 /// A server that runs as long as the test.
 #[derive(Clone)]
@@ -224,25 +227,35 @@ async fn answer(State(Server { at_store, hub }): State<Server>, request: Request
         let Some(bytes) = world.files.get(name).cloned() else {
             return not_found("EntryNotFound");
         };
-        let mut headers = vec![("x-repo-commit", COMMIT)];
+        let headers = [("x-repo-commit", COMMIT)];
         if bytes.len() < LARGE {
-            let etag = format!("\"{}\"", git_blob(&bytes));
-            headers.push(("etag", &etag));
-            if seen.if_match.is_some_and(|wanted| wanted != etag) {
-                return StatusCode::PRECONDITION_FAILED.into_response();
-            }
-            return body(&mut world, name, seen.range.as_deref(), &headers);
+            let location = format!("{RESOLVED}{name}");
+            let etag = [("x-linked-etag", "\"of-the-redirect\"")];
+            return bare(
+                307,
+                &[&headers[..], &etag, &[("location", &location)]].concat(),
+            );
         }
         let etag = format!("\"{}\"", sha256(&bytes));
         let size = bytes.len().to_string();
         let location = format!("http://{}/store/{name}?Signature=secret", hub.store);
-        headers.extend([
+        let linked = [
             ("x-linked-etag", etag.as_str()),
             ("x-linked-size", &size),
             ("location", &location),
             ("etag", "\"of-the-redirect\""),
-        ]);
-        return bare(302, &headers);
+        ];
+        return bare(302, &[&headers[..], &linked].concat());
+    }
+    if let Some(name) = path.strip_prefix(RESOLVED)
+        && let Some(bytes) = world.files.get(name).cloned()
+    {
+        let etag = format!("\"{}\"", git_blob(&bytes));
+        let headers = [("x-repo-commit", COMMIT), ("etag", &etag)];
+        if seen.if_match.is_some_and(|wanted| wanted != etag) {
+            return StatusCode::PRECONDITION_FAILED.into_response();
+        }
+        return body(&mut world, name, seen.range.as_deref(), &headers);
     }
     not_found("RepoNotFound")
 }

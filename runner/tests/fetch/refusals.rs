@@ -29,7 +29,7 @@ async fn what_is_closed_says_how_to_open_it() {
     );
     assert!(!error.contains("hf_wrong"), "{error}");
     setting.set("HF_TOKEN", TOKEN);
-    setting.hub.instead("/api/", [bare(403, &[])]);
+    setting.hub.instead("/revision/", [bare(403, &[])]);
     let error = setting.refusal().await;
     assert!(
         error.contains("403") && error.contains("what the token"),
@@ -37,7 +37,7 @@ async fn what_is_closed_says_how_to_open_it() {
     );
     setting
         .hub
-        .instead("/api/", [bare(403, &[("x-error-code", "GatedRepo")])]);
+        .instead("/revision/", [bare(403, &[("x-error-code", "GatedRepo")])]);
     assert!(setting.refusal().await.contains("is gated"));
     // A listing may be open where the files are not.
     setting.hub.instead(
@@ -46,7 +46,7 @@ async fn what_is_closed_says_how_to_open_it() {
     );
     assert!(setting.refusal().await.contains("is gated"));
     // One try each: asking again would not help.
-    assert_eq!(setting.hub.gets("/api/").len(), 6);
+    assert_eq!(setting.hub.gets("/revision/").len(), 6);
 }
 
 #[tokio::test]
@@ -83,20 +83,20 @@ async fn what_is_not_there_is_told_by_its_name() {
 async fn too_many_requests_are_waited_out_as_long_as_the_hub_asks_within_reason() {
     let setting = Setting::new().await;
     let busy = |wait| bare(429, &[("retry-after", wait)]);
-    setting.hub.instead("/api/", [busy("1")]);
+    setting.hub.instead("/revision/", [busy("1")]);
     setting.hub.instead("/store/", [busy("0"), bare(429, &[])]);
     let begun = Instant::now();
     setting.fetch().await.unwrap();
     assert!(begun.elapsed().as_millis() >= 1000, "{:?}", begun.elapsed());
-    assert_eq!(setting.hub.gets("/api/").len(), 2);
+    assert_eq!(setting.hub.gets("/revision/").len(), 2);
 
-    setting.hub.instead("/api/", [busy("3600")]);
+    setting.hub.instead("/revision/", [busy("3600")]);
     let error = setting.refusal().await;
     assert!(
         error.contains("asks to wait 3600 s") && error.contains("HF_TOKEN"),
         "{error}"
     );
-    setting.hub.instead("/api/", (0..5).map(|_| busy("0")));
+    setting.hub.instead("/revision/", (0..5).map(|_| busy("0")));
     let error = setting.refusal().await;
     assert!(
         error.contains("given up after 3 tries") && error.contains("429"),
@@ -109,10 +109,10 @@ async fn a_hub_that_fails_for_a_moment_is_asked_again() {
     let setting = Setting::new().await;
     setting
         .hub
-        .instead("/api/", [bare(503, &[]), bare(500, &[])]);
+        .instead("/revision/", [bare(503, &[]), bare(500, &[])]);
     setting.hub.instead("/resolve/", [bare(502, &[])]);
     setting.fetch().await.unwrap();
-    assert_eq!(setting.hub.gets("/api/").len(), 3);
+    assert_eq!(setting.hub.gets("/revision/").len(), 3);
 }
 
 #[tokio::test]
@@ -133,11 +133,11 @@ async fn a_hub_that_is_not_there_is_told_after_so_many_tries() {
 async fn what_does_not_answer_as_the_hub_does_is_not_taken_for_it() {
     let setting = Setting::new().await;
     setting.hub.instead(
-        "/api/",
+        "/revision/",
         [Html("<!doctype html><p>Sign in to the guest network</p>").into_response()],
     );
     assert!(setting.refusal().await.contains("check HF_ENDPOINT"));
-    setting.hub.instead("/api/", [bare(200, &[])]);
+    setting.hub.instead("/revision/", [bare(200, &[])]);
     assert!(setting.refusal().await.contains("check HF_ENDPOINT"));
     let other = [
         ("x-repo-commit", "0000000000000000000000000000000000000000"),
@@ -173,16 +173,17 @@ async fn what_does_not_answer_as_the_hub_does_is_not_taken_for_it() {
 #[tokio::test]
 async fn redirects_are_bounded_and_lead_somewhere() {
     let setting = Setting::new().await;
-    let circle = || bare(302, &[("location", "/api/models/around")]);
-    setting.hub.instead("/api/", (0..10).map(|_| circle()));
+    let circle = || bare(302, &[("location", "/revision/around")]);
+    setting.hub.instead("/revision/", (0..10).map(|_| circle()));
     let error = setting.refusal().await;
     assert!(error.contains("redirect too many"), "{error}");
     let setting = Setting::new().await;
-    setting.hub.instead("/api/", [bare(302, &[])]);
+    setting.hub.instead("/revision/", [bare(302, &[])]);
     assert!(setting.refusal().await.contains("redirect to nowhere"));
-    setting
-        .hub
-        .instead("/api/", [bare(302, &[("location", "file:///etc/passwd")])]);
+    setting.hub.instead(
+        "/revision/",
+        [bare(302, &[("location", "file:///etc/passwd")])],
+    );
     assert!(setting.refusal().await.contains("redirect away"));
 }
 

@@ -107,11 +107,16 @@ impl Request<'_> {
             if !is_redirect(&response) {
                 return accept(response).await.map(|response| Answer { response });
             }
-            // A HEAD is asked for what the hub itself says of a file that lies elsewhere.
-            if self.method == Method::HEAD && response.headers().contains_key("x-linked-etag") {
+            let next = target(&response).map_err(|why| redirect_failure(&url, why))?;
+            // A HEAD is asked for what the hub itself says of a file that lies elsewhere; within
+            // the hub it is followed.
+            if self.method == Method::HEAD
+                && next.origin() != url.origin()
+                && response.headers().contains_key("x-linked-etag")
+            {
                 return Ok(Answer { response });
             }
-            url = target(&response).map_err(|why| redirect_failure(&url, why))?;
+            url = next;
         }
         let why = match self.redirects {
             0 => "where none is expected",
