@@ -49,7 +49,7 @@ pub(super) fn rows(api: &Service) -> Vec<Row> {
         ),
         (
             "an unknown setting",
-            json(json!({"data": data, "parameters": {"numBeams": 5}})),
+            json(json!({"data": data, "parameters": {"numberOfBeams": 5}})),
             422,
             "unknown-field",
         ),
