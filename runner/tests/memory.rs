@@ -69,10 +69,10 @@ fn large() -> Vec<(&'static str, Vec<u8>)> {
         write(&mut bytes);
         bytes
     };
-    let (rgb8, rgba8) = (ExtendedColorType::Rgb8, ExtendedColorType::Rgba8);
+    let (opaque, alpha) = (ExtendedColorType::Rgb8, ExtendedColorType::Rgba8);
     let tiff = |out: &mut Vec<u8>| {
         let encoder = tiff::TiffEncoder::new(std::io::Cursor::new(out));
-        encoder.write_image(&rgb, width, height, rgb8).unwrap();
+        encoder.write_image(&rgb, width, height, opaque).unwrap();
     };
     let png = |samples: &[u8], kind| {
         encode(&|out| {
@@ -95,17 +95,17 @@ fn large() -> Vec<(&'static str, Vec<u8>)> {
         ("progressive 420.jpg", jpeg(Subsampling::S420, true)),
         ("cmyk.jpg", cmyk.unwrap()),
         ("arithmetic.jpg", arithmetic.unwrap()),
-        ("rgb.png", png(&rgb, rgb8)),
-        ("rgba.png", png(&rgba, rgba8)),
+        ("rgb.png", png(&rgb, opaque)),
+        ("rgba.png", png(&rgba, alpha)),
         ("rgba-16.png", png(&rgba16, ExtendedColorType::Rgba16)),
-        ("rgb.webp", webp(&rgb, rgb8)),
-        ("rgba.webp", webp(&rgba, rgba8)),
+        ("rgb.webp", webp(&rgb, opaque)),
+        ("rgba.webp", webp(&rgba, alpha)),
         ("rgb.tif", encode(&tiff)),
         (
             "rgb.bmp",
             encode(&|out| {
                 let mut encoder = bmp::BmpEncoder::new(out);
-                encoder.encode(&rgb, width, height, rgb8).unwrap();
+                encoder.encode(&rgb, width, height, opaque).unwrap();
             }),
         ),
         (
@@ -120,7 +120,7 @@ fn large() -> Vec<(&'static str, Vec<u8>)> {
             "icon.ico",
             encode(&|out| {
                 let encoder = ico::IcoEncoder::new(out);
-                encoder.write_image(&icon, 256, 256, rgba8).unwrap();
+                encoder.write_image(&icon, 256, 256, alpha).unwrap();
             }),
         ),
     ]

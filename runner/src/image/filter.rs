@@ -127,6 +127,18 @@ pub(super) fn taps(from: u32, to: u32, resample: Resample, wanted: Range<u32>, f
     taps
 }
 
+/// Memory that [`taps`] need for so many output pixels, in bytes.
+pub(super) fn taps_bytes(from: u32, to: u32, resample: Resample, wanted: u32) -> u64 {
+    let most = reach(from, to, resample, 0..1).len().max(
+        // In the middle of the side, nothing is cut off.
+        reach(from, to, resample, to / 2..to / 2 + 1).len(),
+    ) as u64
+        + 2;
+    let each = most * size_of::<i32>() as u64 + size_of::<(usize, usize)>() as u64;
+    // Lists grow by doubling.
+    2 * (u64::from(wanted) * each + most * size_of::<f64>() as u64)
+}
+
 /// In fixed point.
 #[expect(
     clippy::cast_possible_truncation,

@@ -4,7 +4,7 @@
 //! The loops are written for the compiler to vectorise; `pulp` compiles them for the processor's
 //! wider vectors as well, and takes those where there are any.
 
-use super::filter::{PRECISION_BITS, Resample, Taps, reach, taps};
+use super::filter::{PRECISION_BITS, Resample, Taps, reach, taps, taps_bytes};
 use super::picture::{CHANNELS, Picture};
 use std::ops::Range;
 
@@ -68,14 +68,12 @@ pub(super) fn working_bytes(
         (window.width, rows)
     };
     let between = u64::from(width) * u64::from(height) * CHANNELS as u64;
-    // Rows widened, a row each of either kind, and both directions' coefficients.
-    let rows = (u64::from(columns) + u64::from(window.width)) * size_of::<Column>() as u64;
-    let filter = |from: u32, to: u32, wanted: u32| {
-        let taps = (u64::from(from) / u64::from(to).max(1) + 2) * 6 + 2;
-        taps.min(u64::from(from)) * u64::from(wanted) * size_of::<i32>() as u64
-    };
-    let coefficients = filter(from.0, to.0, window.width) + filter(from.1, to.1, window.height);
-    between + rows + coefficients
+    // The input's rows as slices, some of them widened, and as many that come of them.
+    let slices = u64::from(from.1) * size_of::<&[u8]>() as u64;
+    let wide = 2 * (u64::from(columns) + u64::from(window.width)) * size_of::<Column>() as u64;
+    let coefficients = taps_bytes(from.0, to.0, resample, window.width)
+        + taps_bytes(from.1, to.1, resample, window.height);
+    between + slices + wide + coefficients
 }
 
 /// `window` of `picture` at `to` pixels, width and height: `draw` gets its rows of RGB bytes, from
