@@ -25,6 +25,17 @@ demo: build ## Caption two pictures, stay up till Ctrl-C (ONCE=1: end after the 
 test: check-generated lint build ## Set everything up and run every test
 	@$(WITH_TORCH) $(CARGO) test --locked --workspace --no-fail-fast
 
+# libFuzzer needs compiler flags that are not stable yet: RUSTC_BOOTSTRAP lets the pinned toolchain
+# take them. What is found lies in runner/fuzz/artifacts, the corpus in runner/fuzz/corpus.
+SECONDS ?= 1800
+.PHONY: fuzz
+fuzz: ## Feed damaged pictures to the decoders (SECONDS=1800)
+	@command -v cargo-fuzz >/dev/null || { echo "make: cargo-fuzz is missing: cargo install --locked cargo-fuzz" >&2; exit 1; }
+	@mkdir -p runner/fuzz/corpus/preprocess
+	@cd runner/fuzz && RUSTC_BOOTSTRAP=1 ASAN_OPTIONS=detect_leaks=0 $(CARGO) fuzz run --fuzz-dir . preprocess \
+		corpus/preprocess ../tests/golden/pictures/files -- \
+		-max_total_time=$(SECONDS) -max_len=20000 -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=100
+
 .PHONY: lint
 lint: setup ## Formatting and clippy
 	@$(CARGO) fmt --all --check

@@ -78,21 +78,74 @@ fn bicubic(x: f64) -> f64 {
     }
 }
 
-/// What of the input one output pixel is made of: from `start` on, by these coefficients.
-#[derive(Debug, PartialEq)]
+/// What of the input each output pixel is made of.
+#[derive(Debug, Default)]
 pub(super) struct Taps {
-    pub(super) start: usize,
-    pub(super) coefficients: Vec<i32>,
+    /// Where in the input it begins, and where its coefficients end.
+    ends: Vec<(usize, usize)>,
+    coefficients: Vec<i32>,
+}
+
+impl Taps {
+    /// Output pixels.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// For each output pixel: the first input pixel, and the coefficients of it and the next ones.
+    #[expect(clippy::inline_always, reason = "it feeds vectorised loops")]
+    #[inline(always)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &[i32])> {
+        let mut from = 0;
+        self.ends.iter().map(move |&(start, to)| {
+            let coefficients = &self.coefficients[from..to];
+            from = to;
+            (start, coefficients)
+        })
+    }
+
+    fn push(&mut self, start: u32, coefficients: impl Iterator<Item = i32>) {
+        self.coefficients.extend(coefficients);
+        self.ends.push((start as usize, self.coefficients.len()));
+    }
 }
 
 /// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`, for one direction and those output
-/// pixels that are wanted.
-pub(super) fn taps(from: u32, to: u32, resample: Resample, wanted: Range<u32>) -> Vec<Taps> {
+/// pixels that are wanted. Input pixels are counted from `first` on.
+pub(super) fn taps(from: u32, to: u32, resample: Resample, wanted: Range<u32>, first: u32) -> Taps {
+    let mut taps = Taps::default();
     if resample == Resample::Nearest {
-        return nearest(from, to, wanted);
+        nearest(from, to, &wanted, first, &mut taps);
+        return taps;
     }
     let filter = Filter::new(from, to, resample);
-    wanted.map(|at| filter.taps(at)).collect()
+    let mut weights = Vec::new();
+    for at in wanted {
+        let start = filter.weights(at, &mut weights);
+        taps.push(start - first, weights.iter().copied().map(fixed));
+    }
+    taps
+}
+
+/// Memory that [`taps`] need for so many output pixels, in bytes.
+pub(super) fn taps_bytes(from: u32, to: u32, resample: Resample, wanted: u32) -> u64 {
+    let most = reach(from, to, resample, 0..1).len().max(
+        // In the middle of the side, nothing is cut off.
+        reach(from, to, resample, to / 2..to / 2 + 1).len(),
+    ) as u64
+        + 2;
+    let each = most * size_of::<i32>() as u64 + size_of::<(usize, usize)>() as u64;
+    // Lists grow by doubling.
+    2 * (u64::from(wanted) * each + most * size_of::<f64>() as u64)
+}
+
+/// In fixed point.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "Pillow truncates here, too; coefficients are in range"
+)]
+fn fixed(weight: f64) -> i32 {
+    (weight * f64::from(1 << PRECISION_BITS)).round() as i32
 }
 
 /// Which input pixels the output pixels that are `wanted` are made of.
@@ -145,26 +198,23 @@ impl Filter {
         start..end
     }
 
-    fn taps(&self, at: u32) -> Taps {
+    /// Puts the weights of an output pixel into `weights`, and says where the first one lies.
+    fn weights(&self, at: u32, weights: &mut Vec<f64>) -> u32 {
         let center = self.center(at);
         let reach = self.reach(at);
-        let start = reach.start as usize;
-        let weights: Vec<f64> = reach
-            .map(|x| {
-                let distance = f64::from(x) - center + 0.5;
-                self.resample.weight(distance / self.stretch)
-            })
-            .collect();
+        let start = reach.start;
+        weights.clear();
+        weights.extend(reach.map(|x| {
+            let distance = f64::from(x) - center + 0.5;
+            self.resample.weight(distance / self.stretch)
+        }));
         let sum: f64 = weights.iter().sum();
-        let unit = f64::from(1 << PRECISION_BITS);
-        let coefficients = (weights.iter())
-            .map(|weight| if sum == 0.0 { *weight } else { weight / sum })
-            .map(|weight| (weight * unit).round() as i32)
-            .collect();
-        Taps {
-            start,
-            coefficients,
+        if sum != 0.0 {
+            for weight in weights {
+                *weight /= sum;
+            }
         }
+        start
     }
 }
 
@@ -174,18 +224,14 @@ impl Filter {
     clippy::cast_sign_loss,
     reason = "Pillow truncates here, too; positions are in range"
 )]
-fn nearest(from: u32, to: u32, wanted: Range<u32>) -> Vec<Taps> {
+fn nearest(from: u32, to: u32, wanted: &Range<u32>, first: u32, taps: &mut Taps) {
     let step = f64::from(from) / f64::from(to);
     let mut position = 0.5 * step;
-    let mut taps = Vec::with_capacity(wanted.len());
     for at in 0..wanted.end {
         if wanted.contains(&at) {
-            taps.push(Taps {
-                start: (position as usize).min(from as usize - 1),
-                coefficients: vec![1 << PRECISION_BITS],
-            });
+            let nearest = (position as u32).min(from - 1);
+            taps.push(nearest - first, std::iter::once(1 << PRECISION_BITS));
         }
         position += step;
     }
-    taps
 }

@@ -24,15 +24,32 @@ impl LevelTable {
         Self(table)
     }
 
-    /// Rows of RGB bytes to three planes of values.
-    pub(super) fn apply(&self, rgb: &[u8]) -> Vec<f32> {
-        let pixels = rgb.len() / 3;
-        let mut values = Vec::with_capacity(rgb.len());
-        for (channel, levels) in self.0.iter().enumerate() {
-            let plane = rgb.iter().skip(channel).step_by(3);
-            values.extend(plane.take(pixels).map(|&level| levels[usize::from(level)]));
+    /// Planes of a picture that is black as yet, `width` and `height` in pixels.
+    pub(super) fn black(&self, width: usize, height: usize) -> Vec<f32> {
+        let pixels = width * height;
+        let mut values = vec![0.0; 3 * pixels];
+        for (plane, levels) in values.chunks_exact_mut(pixels).zip(&self.0) {
+            // Fresh zeros cost nothing until they are written.
+            if levels[0] != 0.0 {
+                plane.fill(levels[0]);
+            }
         }
         values
+    }
+
+    /// Puts a row of RGB bytes into three planes of values, in each from `at` on.
+    pub(super) fn apply(&self, rgb: &[u8], values: &mut [f32], at: usize) {
+        let (first, rest) = values.split_at_mut(values.len() / 3);
+        let (second, third) = rest.split_at_mut(rest.len() / 2);
+        let [red, green, blue] = &self.0;
+        let places = (first[at..].iter_mut())
+            .zip(&mut second[at..])
+            .zip(&mut third[at..]);
+        for (pixel, ((first, second), third)) in rgb.chunks_exact(3).zip(places) {
+            *first = red[usize::from(pixel[0])];
+            *second = green[usize::from(pixel[1])];
+            *third = blue[usize::from(pixel[2])];
+        }
     }
 }
 
@@ -43,9 +60,9 @@ mod tests {
     #[test]
     fn channels_become_planes() {
         let table = LevelTable::new(None, Some(([0.0, 1.0, 2.0], [1.0, 1.0, 2.0])));
-        assert_eq!(
-            table.apply(&[10, 20, 30, 40, 50, 60]),
-            [10.0, 40.0, 19.0, 49.0, 14.0, 29.0]
-        );
+        let mut values = table.black(3, 1);
+        table.apply(&[10, 20, 30, 40, 50, 60], &mut values, 1);
+        let planes = [0.0, 10.0, 40.0, -1.0, 19.0, 49.0, -1.0, 14.0, 29.0];
+        assert_eq!(values, planes);
     }
 }

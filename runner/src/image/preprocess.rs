@@ -5,7 +5,7 @@ use super::filter::Resample;
 use super::geometry::{OutputSize, Resizing, Span};
 use super::normalize::LevelTable;
 use super::resize::{Window, resize, working_bytes};
-use super::{PictureError, PixelValues, decode};
+use super::{Picture, PictureError, PixelValues, decode};
 use crate::models::Family;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +112,7 @@ impl Preprocessor {
             self.plan(picture).map_or(0, |plan| {
                 let pixels = u64::from(plan.size.0) * u64::from(plan.size.1);
                 working_bytes(picture, plan.to, &plan.window(), plan.resample)
-                    .saturating_add(pixels * 3 * (1 + size_of::<f32>() as u64))
+                    .saturating_add(pixels * 3 * size_of::<f32>() as u64)
             })
         };
         bytes((width, height)).max(bytes((height, width)))
@@ -122,17 +122,30 @@ impl Preprocessor {
     /// of what follows.
     pub fn run(&self, bytes: &[u8], max_bytes: u64) -> Result<PixelValues, PictureError> {
         let picture = decode(bytes, max_bytes)?;
-        let picture_size = picture.dimensions();
-        if self.working_bytes(picture_size.0, picture_size.1) > max_bytes {
+        let (width, height) = picture.dimensions();
+        if self.working_bytes(width, height) > max_bytes {
             return Err(PictureError::TooMuchMemory { max_bytes });
         }
+        self.pixel_values(&picture)
+    }
+
+    /// Resizes and normalises a picture. It takes [`working_bytes`](Self::working_bytes).
+    pub fn pixel_values(&self, picture: &Picture) -> Result<PixelValues, PictureError> {
+        let picture_size = picture.dimensions();
         let plan = self.plan(picture_size)?;
-        let kept = resize(&picture, plan.to, &plan.window(), plan.resample);
-        drop(picture);
-        let rgb = plan.padded(kept);
+        let (width, height) = (plan.size.0 as usize, plan.size.1 as usize);
+        let mut values = if plan.fills() {
+            vec![0.0; 3 * width * height]
+        } else {
+            self.levels.black(width, height)
+        };
+        let mut at = plan.rows.padding as usize * width + plan.columns.padding as usize;
+        resize(picture, plan.to, &plan.window(), plan.resample, |row| {
+            self.levels.apply(row, &mut values, at);
+            at += width;
+        });
         let (width, height) = plan.size;
-        PixelValues::new(self.levels.apply(&rgb), (height, width), picture_size)
-            .ok_or(PictureError::Empty)
+        PixelValues::new(values, (height, width), picture_size).ok_or(PictureError::Empty)
     }
 
     /// What is done to a picture of this width and height.
@@ -178,19 +191,8 @@ impl Plan {
         }
     }
 
-    /// What is kept, with black around it where it is less than what is asked for.
-    fn padded(&self, kept: Vec<u8>) -> Vec<u8> {
-        let (width, height) = (self.size.0 as usize, self.size.1 as usize);
-        if kept.len() == width * height * 3 {
-            return kept;
-        }
-        let mut rgb = vec![0; width * height * 3];
-        let rows = rgb.chunks_exact_mut(width * 3);
-        let kept = kept.chunks_exact(self.columns.length as usize * 3);
-        let left = self.columns.padding as usize * 3;
-        for (row, kept) in rows.skip(self.rows.padding as usize).zip(kept) {
-            row[left..left + kept.len()].copy_from_slice(kept);
-        }
-        rgb
+    /// Whether there is no padding.
+    fn fills(&self) -> bool {
+        (self.columns.length, self.rows.length) == self.size
     }
 }

@@ -11,6 +11,9 @@ const MAX_SCANS: usize = 256;
 /// A block's sides times the largest sampling factor: planes are filled up to multiples of it.
 const MCU: u64 = 8 * 4;
 
+/// Tables, and what else the decoder keeps in any case.
+const DECODER_BYTES: u64 = 1 << 18;
+
 pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
     let decoder = open(bytes)?;
     if !jpeg_markers::has_end(bytes) {
@@ -28,10 +31,14 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
         0
     };
     let four = if components == 4 { 4 } else { 0 };
+    let segments: usize = jpeg_markers::segments(bytes)
+        .map(|(_, data)| data.len())
+        .sum();
     Ok(Header {
         width: u32::from(frame.width),
         height: u32::from(frame.height),
-        decode_bytes: pixels.saturating_mul(2 * components + coefficients + four),
+        decode_bytes: (pixels.saturating_mul(2 * components + coefficients + four))
+            .saturating_add(2 * segments as u64 + DECODER_BYTES),
     })
 }
 

@@ -13,12 +13,18 @@ const INFLATE_BYTES: u64 = 1 << 18;
 pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
     let reader = open(bytes)?;
     let (width, height) = reader.info().size();
-    let pixels = reader
-        .output_buffer_size()
-        .map_or(u64::MAX, |size| size as u64);
-    // The pixels as they are stored, and some rows.
     let row = reader.output_line_size(width).unwrap_or(usize::MAX) as u64;
-    let decode_bytes = (pixels.saturating_add(row.saturating_mul(4))).saturating_add(INFLATE_BYTES);
+    // Row by row; of an interlaced picture all samples, and their passes in a buffer that grows.
+    let rows = if reader.info().interlaced {
+        u64::from(height).saturating_mul(4)
+    } else {
+        8
+    };
+    // Chunks beside the pixels are read as wholes, and some of them are kept.
+    let beside: usize = (chunks(bytes).filter(|(name, _)| *name != b"IDAT"))
+        .map(|(_, data)| data.len())
+        .sum();
+    let decode_bytes = (row.saturating_mul(rows)).saturating_add(4 * beside as u64 + INFLATE_BYTES);
     Ok(Header {
         width,
         height,
@@ -28,25 +34,26 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Frame, PictureError> {
     let mut reader = open(bytes)?;
-    let size = reader.output_buffer_size().ok_or(PictureError::Empty)?;
-    let mut samples = vec![0; size];
-    let frame = reader.next_frame(&mut samples).map_err(error)?;
     let (width, height) = reader.info().size();
-    if (frame.width, frame.height) != (width, height) {
-        return Err(undecodable(
-            "the first frame is not as large as the picture",
-        ));
-    }
     let palette = reader.info().palette.as_deref().map(Palette::rgb);
-    samples.truncate(frame.line_size * height as usize);
-    let rgb = to_rgb(
-        &samples,
-        frame.line_size,
-        width as usize,
-        (frame.color_type, frame.bit_depth),
-        palette.as_ref(),
-    )?;
-    drop(samples);
+    let rows = Rows {
+        width: width as usize,
+        kind: reader.output_color_type(),
+        palette: palette.as_ref(),
+    };
+    let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
+    if reader.info().interlaced {
+        let size = reader.output_buffer_size().ok_or(PictureError::Empty)?;
+        let mut samples = vec![0; size];
+        let frame = reader.next_frame(&mut samples).map_err(error)?;
+        for row in samples.chunks_exact(frame.line_size).take(height as usize) {
+            rows.to_rgb(row, &mut rgb)?;
+        }
+    } else {
+        while let Some(row) = reader.next_row().map_err(error)? {
+            rows.to_rgb(row.data(), &mut rgb)?;
+        }
+    }
     Ok(Frame {
         picture: Picture::new(width, height, rgb)?,
         orientation: orientation(bytes),
@@ -62,48 +69,46 @@ fn open(bytes: &[u8]) -> Result<Reader<Cursor<&[u8]>>, PictureError> {
     decoder.read_info().map_err(error)
 }
 
-/// Pillow's modes: 16 bits of colour by their high byte, of grey (its `I;16`) clipped at 255.
-fn to_rgb(
-    samples: &[u8],
-    line: usize,
+/// What rows of samples are.
+struct Rows<'a> {
+    /// In pixels.
     width: usize,
     kind: (ColorType, BitDepth),
-    palette: Option<&Palette>,
-) -> Result<Vec<u8>, PictureError> {
-    use BitDepth::{Eight, Sixteen};
-    use ColorType::{Grayscale, GrayscaleAlpha, Indexed, Rgb, Rgba};
-    let mut rgb = Vec::with_capacity(samples.len() / line.max(1) * width * 3);
-    // Whole pixels of so many bytes, each to a colour.
-    let mut each = |size: usize, colour: &dyn Fn(&[u8]) -> [u8; 3]| {
-        for pixel in samples.chunks_exact(size) {
-            rgb.extend(colour(pixel));
-        }
-    };
-    match kind {
-        (Rgb, Eight) => return Ok(samples.to_vec()),
-        (Rgb, Sixteen) => each(6, &|p| [p[0], p[2], p[4]]),
-        (Rgba, Eight) => each(4, &|p| [p[0], p[1], p[2]]),
-        (Rgba, Sixteen) => each(8, &|p| [p[0], p[2], p[4]]),
-        (GrayscaleAlpha, Eight) => each(2, &|p| [p[0]; 3]),
-        (GrayscaleAlpha, Sixteen) => each(4, &|p| [p[0]; 3]),
-        (Grayscale, Sixteen) => each(2, &|p| [if p[0] == 0 { p[1] } else { 255 }; 3]),
-        (Grayscale | Indexed, depth) => {
-            let bits = depth as u8;
-            let gray = Palette::gray();
-            let (palette, scale) = match (kind.0, palette) {
-                (Grayscale, _) => (&gray, scale_of(bits)),
-                (_, Some(palette)) => (palette, 1),
-                (_, None) => return Err(undecodable("the palette is missing")),
-            };
-            for row in samples.chunks_exact(line) {
-                for value in unpack(row, bits).take(width) {
-                    rgb.extend(palette.colour(value * scale));
-                }
+    palette: Option<&'a Palette>,
+}
+
+impl Rows<'_> {
+    /// Pillow's modes: 16 bits of colour by their high byte, of grey (its `I;16`) clipped at 255.
+    fn to_rgb(&self, row: &[u8], rgb: &mut Vec<u8>) -> Result<(), PictureError> {
+        use BitDepth::{Eight, Sixteen};
+        use ColorType::{Grayscale, GrayscaleAlpha, Indexed, Rgb, Rgba};
+        // Whole pixels of so many bytes, each to a colour.
+        let mut each = |size: usize, colour: fn(&[u8]) -> [u8; 3]| {
+            rgb.extend(row.chunks_exact(size).flat_map(colour));
+        };
+        match self.kind {
+            (Rgb, Eight) => rgb.extend_from_slice(row),
+            (Rgb, Sixteen) => each(6, |p| [p[0], p[2], p[4]]),
+            (Rgba, Eight) => each(4, |p| [p[0], p[1], p[2]]),
+            (Rgba, Sixteen) => each(8, |p| [p[0], p[2], p[4]]),
+            (GrayscaleAlpha, Eight) => each(2, |p| [p[0]; 3]),
+            (GrayscaleAlpha, Sixteen) => each(4, |p| [p[0]; 3]),
+            (Grayscale, Sixteen) => each(2, |p| [if p[0] == 0 { p[1] } else { 255 }; 3]),
+            (Grayscale | Indexed, depth) => {
+                let bits = depth as u8;
+                let gray = Palette::gray();
+                let (palette, scale) = match (self.kind.0, self.palette) {
+                    (Grayscale, _) => (&gray, scale_of(bits)),
+                    (_, Some(palette)) => (palette, 1),
+                    (_, None) => return Err(undecodable("the palette is missing")),
+                };
+                let values = unpack(row, bits).take(self.width);
+                rgb.extend(values.flat_map(|value| palette.colour(value * scale)));
             }
+            (kind, depth) => return Err(undecodable(format!("{kind:?} of {depth:?} bits"))),
         }
-        (kind, depth) => return Err(undecodable(format!("{kind:?} of {depth:?} bits"))),
+        Ok(())
     }
-    Ok(rgb)
 }
 
 /// Of the eXIf chunk, else of `ImageMagick`'s text of it, else of XMP; each may follow the pixels.

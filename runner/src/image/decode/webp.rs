@@ -10,21 +10,33 @@ use std::io::Cursor;
 const RIFF_HEADER: usize = 12;
 const ANIMATION_FRAME_HEADER: usize = 16;
 
+/// What the decoder keeps in any case.
+const DECODER_BYTES: u64 = 1 << 18;
+
+/// How many times its size a lossless stream's Huffman tables may take, in the worst of streams:
+/// 146 bytes can describe a group of tables of 79 kB, which the decoder keeps in a growing list.
+const TABLES_PER_BYTE: u64 = 576;
+
 pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
     let mut decoder = open(bytes)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width).saturating_mul(u64::from(height));
-    // With alpha or without; a lossy frame's planes; a lossless frame's four channels and its
-    // transforms; an animation's canvas and frame, in four channels each.
+    // With alpha or without; a lossy frame's planes and blocks; a lossless frame's four channels
+    // and its transforms; an animation's canvas and frame, in four channels each.
     let per_pixel = match (decoder.is_animated(), decoder.is_lossy()) {
         (true, _) => 4 + 4 + 4 + 4,
-        (false, true) => 4 + 2 + 2,
+        (false, true) => 4 + 2 + 4,
         (false, false) => 4 + 4 + 4,
     };
+    let lossless = (streams(bytes, RIFF_HEADER).into_iter()).map(|stream| stream.lossless_bytes);
+    let tables = lossless.max().unwrap_or(0).saturating_mul(TABLES_PER_BYTE);
     Ok(Header {
         width,
         height,
-        decode_bytes: pixels.saturating_mul(per_pixel),
+        decode_bytes: pixels
+            .saturating_mul(per_pixel)
+            .saturating_add(tables)
+            .saturating_add(DECODER_BYTES),
     })
 }
 
@@ -55,38 +67,64 @@ fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, PictureError> {
     let decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
     let (width, height) = decoder.dimensions();
     // The decoder finds out only once it has decoded them.
-    for (frame_width, frame_height) in frames(bytes, RIFF_HEADER) {
-        if frame_width > width || frame_height > height {
-            return Err(undecodable("a frame of the WebP is larger than its canvas"));
-        }
+    let streams = streams(bytes, RIFF_HEADER);
+    if streams
+        .iter()
+        .any(|stream| stream.width > width || stream.height > height)
+    {
+        return Err(undecodable("a frame of the WebP is larger than its canvas"));
     }
     Ok(decoder)
 }
 
-/// Widths and heights that the coded frames state, of those among the chunks from `at` on and of
-/// those in an animation's frames.
-fn frames(bytes: &[u8], mut at: usize) -> Vec<(u32, u32)> {
-    let mut sizes = Vec::new();
+/// Coded pixels, or alpha.
+#[derive(Default)]
+struct Stream {
+    /// As the stream itself says; 0 of alpha, which says nothing.
+    width: u32,
+    height: u32,
+    /// Of what is coded as lossless pictures are.
+    lossless_bytes: u64,
+}
+
+/// Those among the chunks from `at` on, and in an animation's frames.
+fn streams(bytes: &[u8], mut at: usize) -> Vec<Stream> {
+    let at_top = at == RIFF_HEADER;
+    let mut streams = Vec::new();
     while let (Ok(name), Ok(length)) = (slice(bytes, at, 4), u32_le(bytes, at + 4)) {
         let data = &bytes[at + 8..];
         let data = &data[..data.len().min(length as usize)];
+        let lossless_bytes = data.len() as u64;
         match name {
             b"VP8 " => {
                 if let (Ok(width), Ok(height)) = (u16_le(data, 6), u16_le(data, 8)) {
-                    sizes.push((u32::from(width & 0x3fff), u32::from(height & 0x3fff)));
+                    streams.push(Stream {
+                        width: u32::from(width & 0x3fff),
+                        height: u32::from(height & 0x3fff),
+                        lossless_bytes: 0,
+                    });
                 }
             }
             b"VP8L" => {
                 if let Ok(sides) = u32_le(data, 1) {
-                    sizes.push(((sides & 0x3fff) + 1, (sides >> 14 & 0x3fff) + 1));
+                    streams.push(Stream {
+                        width: (sides & 0x3fff) + 1,
+                        height: (sides >> 14 & 0x3fff) + 1,
+                        lossless_bytes,
+                    });
                 }
             }
-            b"ANMF" => sizes.extend(frames(data, ANIMATION_FRAME_HEADER)),
+            b"ALPH" => streams.push(Stream {
+                lossless_bytes,
+                ..Stream::default()
+            }),
+            // Once: a frame has no frames.
+            b"ANMF" if at_top => streams.extend(self::streams(data, ANIMATION_FRAME_HEADER)),
             _ => {}
         }
         at += 8 + (length as usize).next_multiple_of(2);
     }
-    sizes
+    streams
 }
 
 fn error(error: DecodingError) -> PictureError {
