@@ -17,7 +17,7 @@ from models.train.captioner import read_picture
 # it matters what is added to its variance.
 GAIN = 1.2
 LOUD = 3.0
-HEAD_GAIN = 6.0
+LABEL_GAIN = 6.0
 NORM = 0.1
 NORM_SPREAD = 0.2
 BIAS_SPREAD = 0.05
@@ -43,9 +43,11 @@ def fill(model: DetrForObjectDetection, seed: int) -> None:
             drawn *= BIAS_SPREAD
         elif "query_position" not in name:
             gain = LOUD if "encoder_attn" in name or "input_projection" in name else GAIN
-            if name.startswith(("class_labels", "bbox")):
-                # The first of the heads' layers take up a stream that is NORM large.
-                gain = HEAD_GAIN / (NORM if "classifier" in name or "layers.0" in name else 1)
+            # The first of the heads' layers take up a stream that is NORM large.
+            if name.startswith("class_labels"):
+                gain = LABEL_GAIN / NORM
+            elif name.startswith("bbox_predictor.layers.0"):
+                gain = LOUD / NORM
             drawn *= gain * parameter[0].numel() ** -0.5
         parameter.copy_(drawn)
 
@@ -60,34 +62,38 @@ def even_out(model: DetrForObjectDetection, pixel_values: list[torch.Tensor]) ->
     outputs = [model(pixels) for pixels in pixel_values]
     model.class_labels_classifier.bias -= torch.cat([output.logits for output in outputs]).mean((0, 1))
     model.class_labels_classifier.bias[-1] -= OBJECT
-    # Before the sigmoid, which would be all zeros and ones of numbers as large as these.
     boxes = torch.cat([model.bbox_predictor(output.last_hidden_state) for output in outputs])
-    last = model.bbox_predictor.layers[-1]
-    last.weight /= boxes.std()
-    last.bias.copy_((last.bias - boxes.mean((0, 1))) / boxes.std())
-
-
-def write_detector(
-    folder: Path, config: DetrConfig, processor: DetrImageProcessorPil, files: dict[str, bytes], seed: int
-) -> None:
-    """Weights, config and image processor."""
-    model = DetrForObjectDetection(config).eval()
-    fill(model, seed)
-    even_out(model, [processor(read_picture(file), return_tensors="pt")["pixel_values"] for file in files.values()])
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)
+    model.bbox_predictor.layers[-1].bias -= boxes.mean((0, 1))
 
 
 @dataclass
 class Detector:
     """fp32, eager, on the CPU; pictures go through Pillow, one by one."""
 
-    folder: Path
+    model: DetrForObjectDetection
+    processor: DetrImageProcessorPil
 
-    def __post_init__(self) -> None:
-        self.processor = AutoImageProcessor.from_pretrained(self.folder, backend="pil")
-        self.model = DetrForObjectDetection.from_pretrained(self.folder, attn_implementation="eager").eval()
+    @classmethod
+    def new(cls, config: DetrConfig, processor: DetrImageProcessorPil) -> "Detector":
+        """One that has yet to be filled."""
+        return cls(DetrForObjectDetection._from_config(config, attn_implementation="eager").eval(), processor)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Detector":
+        """That of a checkpoint's folder."""
+        model = DetrForObjectDetection.from_pretrained(folder, attn_implementation="eager").eval()
+        return cls(model, AutoImageProcessor.from_pretrained(folder, backend="pil"))
+
+    def fill(self, files: dict[str, bytes], seed: int) -> None:
+        """New weights, with which it tells these pictures apart."""
+        fill(self.model, seed)
+        even_out(self.model, [self.pixel_values(file) for file in files.values()])
+
+    def save(self, folder: Path) -> None:
+        """Weights, config and image processor."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+        (folder / "model.safetensors").chmod(0o644)
 
     def pixel_values(self, file: bytes) -> torch.Tensor:
         """[1, 3, h, w] of a picture file."""
@@ -112,10 +118,11 @@ class Detector:
 
 
 @torch.no_grad()
-def write_expected(detector: Detector, files: dict[str, bytes], origin: dict, with_pixels: bool = True) -> None:
-    """Writes expected.safetensors and expected.json beside the checkpoint. Every picture runs alone, and has the row of
+def write_expected(folder: Path, files: dict[str, bytes], origin: dict, with_pixels: bool = True) -> None:
+    """Writes expected.safetensors and expected.json beside a checkpoint. Every picture runs alone, and has the row of
     its place in expected.json; what depends on its size has a tensor of its own. `origin` says how the weights came to
     be."""
+    detector = Detector.open(folder)
     rows, tensors, pictures = [], {}, []
     for i, (name, file) in enumerate(files.items()):
         pixel_values = detector.pixel_values(file)
@@ -128,7 +135,7 @@ def write_expected(detector: Detector, files: dict[str, bytes], origin: dict, wi
         pictures.append({"file": name, "detections": detector.detections(pixel_values, size)})
     for name, column in zip(("logits", "pred_boxes"), zip(*rows, strict=True), strict=True):
         tensors[name] = torch.cat(column).contiguous()
-    save_file(tensors, detector.folder / "expected.safetensors")
-    (detector.folder / "expected.safetensors").chmod(0o644)
+    save_file(tensors, folder / "expected.safetensors")
+    (folder / "expected.safetensors").chmod(0o644)
     document = {"transformers": transformers.__version__, **origin, "threshold": THRESHOLD, "pictures": pictures}
-    (detector.folder / "expected.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    (folder / "expected.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

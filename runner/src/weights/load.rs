@@ -3,10 +3,14 @@
 use super::file::DataFile;
 use super::stored::{Stored, elements};
 use super::{Placement, WeightsError};
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// A view that skips elements is read with what it skips; it may be so many times its own size.
 const MAX_SPAN_OVER_ELEMENTS: usize = 8;
+
+/// glibc gives an allocation of over 32 MiB pages of its own, and takes them back when it is freed.
+/// Smaller ones come from a heap, where what is freed leaves gaps between what stays.
+const OWN_PAGES_BYTES: usize = 33 * 1024 * 1024;
 
 /// Reads the tensor, whose elements are `stored_kind`, converting it to the placement's type.
 pub(super) fn load(
@@ -20,6 +24,53 @@ pub(super) fn load(
         name: name.to_owned(),
         source,
     };
+    let length = i64::try_from(length(stored, name)?).unwrap_or(i64::MAX);
+    let flat = Tensor::f_empty(length, (placement.kind, placement.device)).map_err(device_error)?;
+    fill(&flat, file, stored, stored_kind, name)?;
+    shaped(&flat, stored).map_err(device_error)
+}
+
+/// Reads the tensor into `target`, which has as many elements and is contiguous.
+pub(super) fn load_into(
+    target: &Tensor,
+    file: &DataFile,
+    stored: &Stored,
+    stored_kind: Kind,
+    name: &str,
+) -> Result<(), WeightsError> {
+    let device_error = |source| WeightsError::Device {
+        name: name.to_owned(),
+        source,
+    };
+    if stored.strides.is_none() {
+        let flat = target.f_view([-1]).map_err(device_error)?;
+        return fill(&flat, file, stored, stored_kind, name);
+    }
+    let placement = Placement {
+        device: target.device(),
+        kind: target.kind(),
+    };
+    let tensor = load(file, stored, stored_kind, placement, name)?;
+    let copied = (target.f_view_as(&tensor)).and_then(|mut target| target.f_copy_(&tensor));
+    copied.map(drop).map_err(device_error)
+}
+
+/// Room for a tensor of this shape that is soon freed; on the CPU in pages of its own, of which
+/// those that are not written to take no memory.
+pub(crate) fn short_lived(shape: &[i64], placement: Placement) -> Result<Tensor, TchError> {
+    let Placement { kind, device } = placement;
+    let least = match device {
+        Device::Cpu => OWN_PAGES_BYTES / kind.elt_size_in_bytes(),
+        _ => 0,
+    };
+    let count = shape.iter().product::<i64>();
+    Tensor::f_empty(count.max(i64::try_from(least).unwrap_or(0)), (kind, device))?
+        .f_narrow(0, 0, count)?
+        .f_view(shape)
+}
+
+/// How many elements are read for a tensor.
+fn length(stored: &Stored, name: &str) -> Result<usize, WeightsError> {
     let too_large = || WeightsError::Type {
         name: name.to_owned(),
         found: "more elements than there can be".to_owned(),
@@ -36,17 +87,29 @@ pub(super) fn load(
             span,
         });
     }
-    let length = i64::try_from(span).map_err(|_| too_large())?;
-    let flat = Tensor::f_empty(length, (placement.kind, placement.device)).map_err(device_error)?;
+    i64::try_from(span).map_err(|_| too_large())?;
+    Ok(span)
+}
+
+/// Reads what the tensor spans to `flat`, which is as long.
+fn fill(
+    flat: &Tensor,
+    file: &DataFile,
+    stored: &Stored,
+    stored_kind: Kind,
+    name: &str,
+) -> Result<(), WeightsError> {
+    let bytes = length(stored, name)? as u64 * stored_kind.elt_size_in_bytes() as u64;
     let mut place = Ok(0);
-    let bytes = span as u64 * stored_kind.elt_size_in_bytes() as u64;
     file.chunks(stored.offset, bytes, |chunk| {
         if let Ok(at) = place {
-            place = copy_chunk(&flat, at, chunk, stored_kind);
+            place = copy_chunk(flat, at, chunk, stored_kind);
         }
     })?;
-    place.map_err(device_error)?;
-    shaped(&flat, stored).map_err(device_error)
+    place.map(drop).map_err(|source| WeightsError::Device {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 /// Elements from a view's first to its last, both counted.

@@ -19,6 +19,7 @@ mod stored;
 
 pub use error::WeightsError;
 pub use listed::{InvalidTensorList, TensorList};
+pub(crate) use load::short_lived;
 pub use open::{PYTORCH_FILE, SAFETENSORS_FILE, SAFETENSORS_INDEX_FILE, Weights};
 pub use scope::Scope;
 

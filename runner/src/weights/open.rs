@@ -1,14 +1,14 @@
 //! A checkpoint's weights: which files they lie in, and one tensor after the other out of them.
 
 use super::file::DataFile;
-use super::load::{load, signed};
+use super::load::{load, load_into, short_lived, signed};
 use super::stored::{Element, Stored};
 use super::{Placement, Scope, TensorList, WeightsError, pytorch, safetensors, shards};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// All tensors in one file.
 pub const SAFETENSORS_FILE: &str = "model.safetensors";
@@ -117,6 +117,47 @@ impl Weights {
 
     /// The tensor of this full name, which must have this shape, as the placement wants it.
     pub(super) fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        let (stored, kind) = self.find(name, shape)?;
+        let tensor = match self.files.get(stored.file) {
+            Some(file) => load(file, stored, kind, self.placement, name)?,
+            None => self.blank(name, shape)?,
+        };
+        self.read(name);
+        Ok(tensor)
+    }
+
+    /// The tensors of these full names, each of which must have this shape, as one along the
+    /// first dimension. It is to be freed soon.
+    pub(super) fn joined(&self, names: &[String], shape: &[i64]) -> Result<Tensor, WeightsError> {
+        let (Some(name), Some(&rows)) = (names.first(), shape.first()) else {
+            return self.blank("no tensor", &[0]);
+        };
+        let mut joined_shape = shape.to_vec();
+        joined_shape[0] = rows.saturating_mul(i64::try_from(names.len()).unwrap_or(i64::MAX));
+        let device_error = |source| WeightsError::Device {
+            name: name.to_owned(),
+            source,
+        };
+        let joined = if self.files.is_empty() {
+            self.blank(name, &joined_shape)?
+        } else {
+            short_lived(&joined_shape, self.placement).map_err(device_error)?
+        };
+        for (place, name) in (0i64..).zip(names) {
+            let (stored, kind) = self.find(name, shape)?;
+            if let Some(file) = self.files.get(stored.file) {
+                let target = joined
+                    .f_narrow(0, place * rows, rows)
+                    .map_err(device_error)?;
+                load_into(&target, file, stored, kind, name)?;
+            }
+            self.read(name);
+        }
+        Ok(joined)
+    }
+
+    /// Where a tensor is, which must have this shape, and of which type its elements are.
+    fn find(&self, name: &str, shape: &[i64]) -> Result<(&Stored, Kind), WeightsError> {
         let stored = (self.tensors.get(name)).ok_or_else(|| WeightsError::Missing {
             name: name.to_owned(),
             path: self.path.clone(),
@@ -128,22 +169,19 @@ impl Weights {
                 found: stored.shape.clone(),
             });
         }
-        let kind = match &stored.element {
-            Element::Float(kind) => *kind,
-            Element::Other(found) => {
-                return Err(WeightsError::Type {
-                    name: name.to_owned(),
-                    found: found.clone(),
-                });
-            }
-        };
-        let tensor = match self.files.get(stored.file) {
-            Some(file) => load(file, stored, kind, self.placement, name)?,
-            None => self.blank(name, shape)?,
-        };
+        match &stored.element {
+            Element::Float(kind) => Ok((stored, *kind)),
+            Element::Other(found) => Err(WeightsError::Type {
+                name: name.to_owned(),
+                found: found.clone(),
+            }),
+        }
+    }
+
+    /// Takes down that somebody has read a tensor.
+    fn read(&self, name: &str) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.insert(name.to_owned());
-        Ok(tensor)
     }
 
     /// Zeros of this shape, which all are the same element.

@@ -1,7 +1,7 @@
 //! A place in the tree of tensor names.
 
 use super::{Weights, WeightsError};
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 /// A place in the tree of tensor names, `text_decoder.bert.encoder` say.
 #[derive(Clone, Debug)]
@@ -30,6 +30,25 @@ impl<'a> Scope<'a> {
     /// The tensor `name` here, which must have this shape, as the placement wants it.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
         self.weights.tensor(&self.full(name), shape)
+    }
+
+    /// As [`tensor`](Self::tensor), but made to be freed soon: it lies so that it leaves no gap
+    /// where others stay.
+    pub fn short_lived(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        self.weights.joined(&[self.full(name)], shape)
+    }
+
+    /// The tensors `name` of several places, each of which must have this shape, as one along the
+    /// first dimension; as [`short_lived`](Self::short_lived).
+    pub fn joined(places: &[Self], name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
+        let names: Vec<String> = places.iter().map(|place| place.full(name)).collect();
+        match places.first() {
+            Some(place) => place.weights.joined(&names, shape),
+            None => Err(WeightsError::Device {
+                name: name.to_owned(),
+                source: TchError::Shape("no tensors to be joined".to_owned()),
+            }),
+        }
     }
 
     /// Whether there is a tensor `name` here.

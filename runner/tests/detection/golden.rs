@@ -41,9 +41,18 @@ fn label_count(dir: &Path) -> i64 {
 
 /// The classifier in `dir`.
 pub(crate) fn resnet(dir: &Path, placement: Placement) -> Result<ResNet, WeightsError> {
+    resnet_for(dir, None, placement)
+}
+
+/// The classifier in `dir`, for pictures of this height and width.
+pub(crate) fn resnet_for(
+    dir: &Path,
+    picture: Option<[i64; 2]>,
+    placement: Placement,
+) -> Result<ResNet, WeightsError> {
     let config: ResNetConfig = read(dir, "config.json");
     let weights = Weights::open(dir, placement)?;
-    ResNet::new(&config, label_count(dir), &weights, placement)
+    ResNet::new(&config, label_count(dir), picture, &weights, placement)
 }
 
 /// The detector in `dir`.

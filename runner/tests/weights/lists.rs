@@ -57,7 +57,7 @@ fn resnet(config: Value, weights: &Weights) -> Result<(), WeightsError> {
     let labels = labels(&config);
     let config: ResNetConfig = serde_json::from_value(config).unwrap();
     config.check().unwrap();
-    ResNet::new(&config, labels, weights, PLACEMENT).map(drop)
+    ResNet::new(&config, labels, None, weights, PLACEMENT).map(drop)
 }
 
 fn detr(config: Value, weights: &Weights) -> Result<(), WeightsError> {

@@ -60,7 +60,7 @@ impl Detr {
         let backbone = model.at("backbone.conv_encoder.model");
         let naming = Naming::of(&backbone);
         Ok(Self {
-            backbone: Backbone::new(resnet, naming, *dilate_last, &backbone)?,
+            backbone: Backbone::new(resnet, naming, *dilate_last, None, &backbone)?,
             input_projection: Linear::of_convolution(
                 resnet.output_size(),
                 config.d_model,

@@ -5,7 +5,7 @@
 //! channels-last: that is what oneDNN and cuDNN compute fastest.
 
 use super::onednn::{self, Steps};
-use crate::weights::{Scope, WeightsError};
+use crate::weights::{Placement, Scope, WeightsError, short_lived};
 use tch::{Kind, TchError, Tensor};
 
 /// Added to the variance: torch's default, which no configuration can change, and what
@@ -32,7 +32,7 @@ pub struct ConvShape {
 pub struct FoldedConv {
     weight: Tensor,
     bias: Tensor,
-    shape: ConvShape,
+    kernel: i64,
     steps: Steps,
     by_onednn: bool,
 }
@@ -40,11 +40,12 @@ pub struct FoldedConv {
 impl FoldedConv {
     /// Loads the `weight` of `convolution`, which has no bias, and folds `normalization` into it:
     /// `weight`, `bias`, `running_mean` and `running_var`, each `[output]`. Both are places below
-    /// `weights`.
+    /// `weights`. Where all inputs have one `size` (height, width), the weights are laid out for
+    /// it; others take much longer then.
     pub fn new(
         shape: ConvShape,
-        convolution: &str,
-        normalization: &str,
+        size: Option<[i64; 2]>,
+        [convolution, normalization]: &[String; 2],
         weights: &Scope<'_>,
     ) -> Result<Self, WeightsError> {
         let ConvShape {
@@ -54,8 +55,14 @@ impl FoldedConv {
             stride,
             dilation,
         } = shape;
-        let size = [output, input, kernel, kernel];
-        let weight = weights.at(convolution).tensor("weight", &size)?;
+        let steps = Steps {
+            stride,
+            padding: dilation * (kernel / 2),
+            dilation,
+        };
+        let weight = weights
+            .at(convolution)
+            .short_lived("weight", &[output, input, kernel, kernel])?;
         let normalization = weights.at(normalization);
         let channels = |name| normalization.tensor(name, &[output]);
         let [factor, offset, mean, variance] = [
@@ -64,23 +71,30 @@ impl FoldedConv {
             channels("running_mean")?,
             channels("running_var")?,
         ];
-        let (weight, bias) =
-            fold(&weight, [&factor, &offset, &mean, &variance]).map_err(|source| {
-                WeightsError::Device {
-                    name: convolution.to_owned(),
-                    source,
-                }
-            })?;
+        let by_onednn = onednn::takes(&weight);
+        let size = size.filter(|_| by_onednn);
+        let made = || {
+            let (weight, bias) = fold(
+                &weight,
+                [&factor, &offset, &mean, &variance],
+                size.is_some(),
+            )?;
+            let weight = match size {
+                Some([height, width]) => onednn::pack(&weight, steps, [1, input, height, width])?,
+                None => weight,
+            };
+            Ok((weight, bias))
+        };
+        let (weight, bias) = made().map_err(|source| WeightsError::Device {
+            name: convolution.clone(),
+            source,
+        })?;
         Ok(Self {
-            by_onednn: onednn::takes(&weight),
             weight,
             bias,
-            shape,
-            steps: Steps {
-                stride,
-                padding: dilation * (kernel / 2),
-                dilation,
-            },
+            kernel,
+            steps,
+            by_onednn,
         })
     }
 
@@ -91,18 +105,8 @@ impl FoldedConv {
             padding,
             dilation,
         } = self.steps;
-        let reach = dilation * (self.shape.kernel - 1) + 1;
+        let reach = dilation * (self.kernel - 1) + 1;
         input.map(|side| (side + 2 * padding - reach) / stride + 1)
-    }
-
-    /// Lays the weights out for inputs of this height and width, where that is of use. Others
-    /// take much longer then: for a model that has one size.
-    pub fn settle(&mut self, input: [i64; 2]) -> Result<(), TchError> {
-        if self.by_onednn {
-            let size = [1, self.shape.input, input[0], input[1]];
-            self.weight = onednn::pack(&self.weight, self.steps, size)?;
-        }
-        Ok(())
     }
 
     /// `[batch, input, height, width]` to `[batch, output, ..]`, and relu where it is wanted.
@@ -134,28 +138,30 @@ impl FoldedConv {
 }
 
 /// A convolution's weights, channels-last, and its bias, of those that the file has. Computed in 32
-/// bits, whatever the model's own numbers are.
+/// bits, whatever the model's own numbers are. `to_be_packed`: the weights are freed soon.
 fn fold(
     weight: &Tensor,
     [factor, offset, mean, variance]: [&Tensor; 4],
+    to_be_packed: bool,
 ) -> Result<(Tensor, Tensor), TchError> {
-    let kind = weight.kind();
+    let (kind, device) = (weight.kind(), weight.device());
     let float = |tensor: &Tensor| tensor.f_to_kind(Kind::Float);
     let scale = float(variance)?
         .f_add_scalar(EPS)?
         .f_rsqrt()?
         .f_mul(&float(factor)?)?;
     let bias = float(offset)?.f_sub(&float(mean)?.f_mul(&scale)?)?;
-    let weight = float(weight)?.f_mul(&scale.f_reshape([-1, 1, 1, 1])?)?;
+    let (output, input, height, width) = weight.size4()?;
+    let size = [output, height, width, input];
+    let channels_last = if to_be_packed {
+        short_lived(&size, Placement { device, kind })?
+    } else {
+        Tensor::f_empty(size, (kind, device))?
+    };
+    let channels_last = channels_last.f_permute([0, 3, 1, 2])?;
+    let scale = scale.f_reshape([-1, 1, 1, 1])?;
     Ok((
-        channels_last(&weight.f_to_kind(kind)?)?,
+        weight.f_mul_out(&channels_last, &scale)?,
         bias.f_to_kind(kind)?,
     ))
-}
-
-/// The same tensor, `[batch, channels, height, width]`, with each pixel's channels side by side.
-fn channels_last(xs: &Tensor) -> Result<Tensor, TchError> {
-    xs.f_permute([0, 2, 3, 1])?
-        .f_contiguous()?
-        .f_permute([0, 3, 1, 2])
 }

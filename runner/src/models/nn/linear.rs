@@ -22,10 +22,7 @@ enum Weight {
 impl Linear {
     /// Loads `weight` `[output, input]` and `bias` `[output]`.
     pub fn new(input: i64, output: i64, weights: &Scope<'_>) -> Result<Self, WeightsError> {
-        Ok(Self::from_tensors(
-            weights.tensor("weight", &[output, input])?,
-            weights.tensor("bias", &[output])?,
-        ))
+        Self::side_by_side(true, input, output, std::slice::from_ref(weights))
     }
 
     /// Several layers over the same input, as one whose outputs, each `output` wide, follow one
@@ -36,20 +33,19 @@ impl Linear {
         output: i64,
         weights: &[Scope<'_>],
     ) -> Result<Self, WeightsError> {
-        let load = |name: &str, shape: &[i64]| {
-            let parts = (weights.iter())
-                .map(|scope| scope.tensor(name, shape))
-                .collect::<Result<Vec<_>, _>>()?;
-            Tensor::f_cat(&parts, 0).map_err(device_error(name))
-        };
-        let weight = load("weight", &[output, input])?;
+        let weight = Scope::joined(weights, "weight", &[output, input])?;
         let bias = if bias {
-            load("bias", &[output])?
+            let parts = (weights.iter())
+                .map(|scope| scope.tensor("bias", &[output]))
+                .collect::<Result<Vec<_>, _>>()?;
+            Tensor::f_cat(&parts, 0)
         } else {
             Tensor::f_zeros(weight.size()[0], (weight.kind(), weight.device()))
-                .map_err(device_error("bias"))?
         };
-        Ok(Self::from_tensors(weight, bias))
+        Ok(Self::from_tensors(
+            weight,
+            bias.map_err(device_error("bias"))?,
+        ))
     }
 
     /// A convolution of 1 x 1: `weight` `[output, input, 1, 1]` and `bias` `[output]`.
@@ -58,7 +54,7 @@ impl Linear {
         output: i64,
         weights: &Scope<'_>,
     ) -> Result<Self, WeightsError> {
-        let weight = weights.tensor("weight", &[output, input, 1, 1])?;
+        let weight = weights.short_lived("weight", &[output, input, 1, 1])?;
         let weight = (weight.f_reshape([output, input])).map_err(device_error("weight"))?;
         Ok(Self::from_tensors(
             weight,

@@ -69,25 +69,36 @@ const PACKED_FOR_ROWS: i64 = 64;
 /// has to lay them out in each call, and twice as long for a few rows. None where this CPU does
 /// not compute with such numbers so.
 pub(super) fn pack_linear(weight: &Tensor) -> Option<Tensor> {
+    static FLOAT: LazyLock<bool> = LazyLock::new(|| computes(Kind::Float));
+    static BFLOAT16: LazyLock<bool> = LazyLock::new(|| computes(Kind::BFloat16));
     let may = weight.device() == Device::Cpu
-        && matches!(weight.kind(), Kind::Float | Kind::BFloat16)
-        && MODULE.is_some();
-    if !may {
-        return None;
-    }
-    let packed = || {
-        let packed = call("pack_linear", &[tensor(weight), PACKED_FOR_ROWS.into()])?;
-        let (output, input) = weight.size2()?;
-        let zeros = |size: &[i64]| Tensor::f_zeros(size, (weight.kind(), weight.device()));
-        linear(&zeros(&[1, input])?, &packed, &zeros(&[output])?, None).map(|_| packed)
+        // A tensor of which only the list is there is one number, and stays so.
+        && weight.is_contiguous()
+        && match weight.kind() {
+            Kind::Float => *FLOAT,
+            Kind::BFloat16 => *BFLOAT16,
+            _ => false,
+        };
+    may.then(|| call("pack_linear", &[tensor(weight), PACKED_FOR_ROWS.into()]).ok())?
+}
+
+/// Whether this CPU computes with such numbers. Tried on a small layer: a call that fails leaks
+/// its arguments.
+fn computes(kind: Kind) -> bool {
+    const SIDE: i64 = 16;
+    let tried = || {
+        let zeros = |size: &[i64]| Tensor::f_zeros(size, (kind, Device::Cpu));
+        let weight = zeros(&[SIDE, SIDE])?;
+        let packed = call("pack_linear", &[tensor(&weight), PACKED_FOR_ROWS.into()])?;
+        linear(&zeros(&[1, SIDE])?, &packed, &zeros(&[SIDE])?, None)
     };
-    packed()
+    tried()
         .inspect_err(|error| {
             let error = error.to_string();
             let error = error.lines().next().unwrap_or_default();
-            tracing::debug!(error, kind = ?weight.kind(), "no linear of oneDNN's");
+            tracing::debug!(error, ?kind, "no linear of oneDNN's");
         })
-        .ok()
+        .is_ok()
 }
 
 /// `activation(xs weight^T + bias)`, `[.., input]` to `[.., output]`, with weights of

@@ -32,6 +32,8 @@ struct BlockShape {
     stride: i64,
     /// Of the convolutions of 3 x 3: a bottleneck's only one, or a basic block's two.
     dilations: [i64; 2],
+    /// Height and width of the input, where it always is the same.
+    size: Option<[i64; 2]>,
 }
 
 impl Block {
@@ -47,22 +49,19 @@ impl Block {
             output,
             stride,
             dilations: [first_dilation, dilation],
+            size,
         } = shape;
-        let load =
-            |[convolution, normalization]: &Names, input, output, kernel, stride, dilation| {
-                let shape = ConvShape {
-                    input,
-                    output,
-                    kernel,
-                    stride,
-                    dilation,
-                };
-                FoldedConv::new(shape, convolution, normalization, weights)
-            };
-        let (inner, last) = match config.layer_type {
+        let conv = |input, output, kernel, stride, dilation| ConvShape {
+            input,
+            output,
+            kernel,
+            stride,
+            dilation,
+        };
+        let (inner_shapes, last_shape) = match config.layer_type {
             LayerType::Basic => (
-                vec![load(&names(0), input, output, 3, stride, first_dilation)?],
-                load(&names(1), output, output, 3, 1, dilation)?,
+                vec![conv(input, output, 3, stride, first_dilation)],
+                conv(output, output, 3, 1, dilation),
             ),
             LayerType::Bottleneck => {
                 let reduced = output / REDUCTION;
@@ -73,15 +72,26 @@ impl Block {
                 };
                 (
                     vec![
-                        load(&names(0), input, reduced, 1, early, 1)?,
-                        load(&names(1), reduced, reduced, 3, late, first_dilation)?,
+                        conv(input, reduced, 1, early, 1),
+                        conv(reduced, reduced, 3, late, first_dilation),
                     ],
-                    load(&names(2), reduced, output, 1, 1, 1)?,
+                    conv(reduced, output, 1, 1, 1),
                 )
             }
         };
+        let mut inner = Vec::new();
+        let mut inner_size = size;
+        for shape in inner_shapes {
+            let conv = FoldedConv::new(shape, inner_size, &names(inner.len()), weights)?;
+            inner_size = inner_size.map(|size| conv.output_size(size));
+            inner.push(conv);
+        }
+        let last = FoldedConv::new(last_shape, inner_size, &names(inner.len()), weights)?;
         let shortcut = (input != output || stride != 1)
-            .then(|| load(shortcut_names, input, output, 1, stride, 1))
+            .then(|| {
+                let shape = conv(input, output, 1, stride, 1);
+                FoldedConv::new(shape, size, shortcut_names, weights)
+            })
             .transpose()?;
         Ok(Self {
             inner,
@@ -107,17 +117,9 @@ impl Block {
         self.activation.forward(&sum)
     }
 
-    /// See [`FoldedConv::settle`]; gives the size of what it gives.
-    fn settle(&mut self, input: [i64; 2]) -> Result<[i64; 2], TchError> {
-        if let Some(shortcut) = &mut self.shortcut {
-            shortcut.settle(input)?;
-        }
-        let mut size = input;
-        for conv in self.inner.iter_mut().chain([&mut self.last]) {
-            conv.settle(size)?;
-            size = conv.output_size(size);
-        }
-        Ok(size)
+    /// The size of what it gives for an input of this height and width.
+    fn output_size(&self, input: [i64; 2]) -> [i64; 2] {
+        (self.inner.iter().chain([&self.last])).fold(input, |size, conv| conv.output_size(size))
     }
 }
 
@@ -131,14 +133,15 @@ pub struct Backbone {
 
 impl Backbone {
     /// Loads from `weights`. `dilate_last`: the last stage keeps its input's size, and its
-    /// convolutions reach as much further.
+    /// convolutions reach as much further. `picture`: height and width where all pictures have the
+    /// same, see [`FoldedConv::new`].
     pub fn new(
         config: &ResNetConfig,
         naming: Naming,
         dilate_last: bool,
+        picture: Option<[i64; 2]>,
         weights: &Scope<'_>,
     ) -> Result<Self, WeightsError> {
-        let [convolution, normalization] = naming.stem();
         let shape = ConvShape {
             input: config.num_channels,
             output: config.embedding_size,
@@ -146,7 +149,9 @@ impl Backbone {
             stride: 2,
             dilation: 1,
         };
-        let stem = FoldedConv::new(shape, &convolution, &normalization, weights)?;
+        let stem = FoldedConv::new(shape, picture, &naming.stem(), weights)?;
+        // The pooling halves once more.
+        let mut size = picture.map(|size| stem.output_size(size).map(|side| (side - 1) / 2 + 1));
         let mut blocks = Vec::new();
         let mut input = config.embedding_size;
         let last_stage = config.depths.len() - 1;
@@ -163,10 +168,13 @@ impl Backbone {
                     output,
                     stride: if halves { 2 } else { 1 },
                     dilations: [if block == 0 { 1 } else { dilation }, dilation],
+                    size,
                 };
                 let names = |index| naming.convolution(stage, block, index);
                 let shortcut = naming.shortcut(stage, block);
-                blocks.push(Block::new(config, shape, names, &shortcut, weights)?);
+                let block = Block::new(config, shape, names, &shortcut, weights)?;
+                size = size.map(|size| block.output_size(size));
+                blocks.push(block);
                 input = output;
             }
         }
@@ -175,19 +183,6 @@ impl Backbone {
             activation: config.hidden_act,
             blocks,
         })
-    }
-
-    /// Lays the weights out for pictures of this height and width; see [`FoldedConv::settle`].
-    pub fn settle(&mut self, picture: [i64; 2]) -> Result<(), TchError> {
-        self.stem.settle(picture)?;
-        let mut size = self
-            .stem
-            .output_size(picture)
-            .map(|side| (side - 1) / 2 + 1);
-        for block in &mut self.blocks {
-            size = block.settle(size)?;
-        }
-        Ok(())
     }
 
     /// `pixel_values` `[batch, 3, height, width]` to the last stage's feature map

@@ -28,26 +28,22 @@ pub struct ResNet {
 
 impl ResNet {
     /// Loads every tensor to `placement`, which is the one `weights` was opened for; `labels`: how
-    /// many there are.
+    /// many there are. `picture`: height and width where all pictures have the same, which makes
+    /// them faster, and others slower.
     pub fn new(
         config: &ResNetConfig,
         labels: i64,
+        picture: Option<[i64; 2]>,
         weights: &Weights,
         placement: Placement,
     ) -> Result<Self, WeightsError> {
         let backbone = weights.at("resnet");
         let classifier = weights.at("classifier.1");
         Ok(Self {
-            backbone: Backbone::new(config, Naming::Transformers, false, &backbone)?,
+            backbone: Backbone::new(config, Naming::Transformers, false, picture, &backbone)?,
             classifier: Linear::new(config.output_size(), labels, &classifier)?,
             placement,
         })
-    }
-
-    /// Lays the weights out for pictures of this height and width, which makes them faster, and
-    /// others slower.
-    pub fn settle(&mut self, picture: [i64; 2]) -> Result<(), TchError> {
-        self.backbone.settle(picture)
     }
 
     /// The network below the classifier.

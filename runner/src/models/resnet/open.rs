@@ -4,7 +4,6 @@ use super::{ResNet, ResNetConfig};
 use crate::image::{OutputSize, Preprocessor};
 use crate::models::{Family, Loaded, Loader, ModelError, ModelFront, parse};
 use crate::tasks::{ImageClassification, LabelConfig};
-use crate::weights::WeightsError;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +25,10 @@ pub(in crate::models) fn open(
     let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
     let activation = label_config.activation(labels.len());
     let preprocessor = Preprocessor::open(dir, Family::ResNet)?;
-    let made = preprocessor.size();
+    let picture = match preprocessor.size() {
+        OutputSize::Exact { height, width } => Some([height.into(), width.into()]),
+        OutputSize::Edges { .. } => None,
+    };
     let front = ModelFront {
         head: Box::new(ImageClassification::new(labels, activation)),
         preprocessor,
@@ -35,15 +37,7 @@ pub(in crate::models) fn open(
     let dir = dir.to_owned();
     let loader = move |placement| {
         Loaded::from_folder(&dir, placement, |weights| {
-            let mut model = ResNet::new(&config, count, weights, placement)?;
-            if let OutputSize::Exact { height, width } = made {
-                let settled = model.settle([height.into(), width.into()]);
-                settled.map_err(|source| WeightsError::Device {
-                    name: "resnet".to_owned(),
-                    source,
-                })?;
-            }
-            Ok(model)
+            ResNet::new(&config, count, picture, weights, placement)
         })
     };
     Ok((Arc::new(front), Box::new(loader)))
