@@ -73,7 +73,7 @@ BENCH_PYTHON := $(FOVEA_CACHE)/bench-venv/bin/python
 
 .PHONY: bench-runner
 bench-runner: setup $(FOVEA_CACHE)/bench-venv/ready ## Time the runner against transformers, in turns, at full size (RUNS=10 MODELS="blip-base")
-	@$(WITH_TORCH) $(CARGO) build --locked --release -p fovea-runner --example bench
+	@$(WITH_TORCH) $(CARGO) build --locked --release -p fovea-runner --example bench --example preprocess_bench
 	@$(BENCH_PYTHON) -m models.parity.bench --cache $(FOVEA_CACHE)/bench \
 		--runner $(or $(CARGO_TARGET_DIR),target)/release/examples/bench \
 		$(if $(RUNS),--runs $(RUNS)) $(if $(MODELS),--models $(MODELS))

@@ -21,8 +21,11 @@ MODELS = {
     "resnet-50": "models.parity.full_size_resnet",
     "detr-resnet-50": "models.parity.full_size_detr",
 }
-# Those for which the runner's bench has a --check of single stages.
-CHECKED = {"blip-base"}
+# What the runner's bench can tell besides, alone.
+DETAILS = {
+    "blip-base": {"stage by stage": ["--check"]},
+    "detr-resnet-50": {"mixed sizes padded to one, against a pass for each size": ["--padding", "--batch=8", "--runs=5"]},
+}
 
 
 @dataclass
@@ -124,6 +127,27 @@ def compare(args: argparse.Namespace, name: str, batch: int) -> str:
     return f"| {' | '.join(columns)} |"
 
 
+def compare_preprocessing(args: argparse.Namespace) -> list[str]:
+    """A table: pictures of two sizes, JPEGs, through each processor on one thread."""
+    setting = [str(args.cache / "preprocessing"), f"--runs={args.runs}"]
+    ours = Program("runner", [str(args.runner.with_name("preprocess_bench")), *setting])
+    theirs = Program("transformers", [sys.executable, "-m", "models.parity.bench_preprocessing", *setting])
+    # The other one writes the pictures.
+    for program in (theirs, ours):
+        if program.start() is None:
+            raise SystemExit(1)
+    for turn in range(args.runs):
+        for program in (ours, theirs) if turn % 2 else (theirs, ours):
+            program.turn()
+    for program in (ours, theirs):
+        program.end()
+    rows = ["| preprocessing | runner, ms | transformers on Pillow, ms | ratio |", f"|{'---|' * 4}"]
+    for stage in ours.turns[0]:
+        values = f"{ours.median(stage):.2f} | {theirs.median(stage):.2f} | **{theirs.over(ours, stage):.2f}**"
+        rows.append(f"| {stage} | {values} |")
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runner", type=Path, required=True, help="the runner's example `bench`, built for release")
@@ -141,9 +165,11 @@ def main() -> None:
     for name in args.models:
         for batch in args.batches:
             print(compare(args, name, batch), flush=True)
-    for name in CHECKED.intersection(args.models):
-        command = [str(args.runner), str(checkpoint(args.cache, name)), "--check", f"--threads={args.threads}"]
-        print(f"\n{name}, stage by stage:", subprocess.run(command, check=True, text=True, stdout=-1).stdout.strip())
+    print("", *compare_preprocessing(args), sep="\n", flush=True)
+    for name in args.models:
+        for what, options in DETAILS.get(name, {}).items():
+            command = [str(args.runner), str(checkpoint(args.cache, name)), *options, f"--threads={args.threads}"]
+            print(f"\n{name}, {what}:", subprocess.run(command, check=True, text=True, stdout=-1).stdout.strip())
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-//! Memory that loading a checkpoint takes, over what the process has before.
+//! Memory that loading a checkpoint takes, over what the process has before: libtorch is loaded and
+//! has computed something by then, which takes 25 MB.
 //!
 //!     cargo run --release -p fovea-runner --example load_peak -- FOLDER
 //!
 //! Prints one line of JSON. `FOLDER` is any that `fovea-runner --model NAME=FOLDER` serves.
 
 use anyhow::Context as _;
-use fovea_runner::models;
+use fovea_runner::models::{self, nn::Linear};
 use fovea_runner::weights::{PYTORCH_FILE, Placement, SAFETENSORS_FILE};
 use std::path::PathBuf;
 use std::time::Instant;
+use tch::{Device, Kind, Tensor};
 
 fn main() -> anyhow::Result<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).context("which folder?")?);
@@ -20,6 +22,8 @@ fn main() -> anyhow::Result<()> {
         .context("no weights in one file")?;
     let weights_bytes = file.metadata()?.len();
     let (_front, load) = models::open(&folder)?;
+    let zeros = |shape: &[i64]| Tensor::f_zeros(shape, (Kind::Float, Device::Cpu));
+    drop(Linear::from_tensors(zeros(&[16, 16])?, zeros(&[16])?));
     let before = status_bytes("VmRSS:")?;
     let begun = Instant::now();
     let loaded = load(Placement::CPU)?;

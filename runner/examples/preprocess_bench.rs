@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use fovea_runner::image::{Preprocessor, decode};
 use fovea_runner::models::Family;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -20,7 +21,7 @@ const MAX_DECODE_BYTES: u64 = 1 << 30;
 
 /// Names as in the other program, each with its processor's defaults: 384 x 384, 224 x 224, and a
 /// shortest edge of 800.
-const PROCESSORS: [(&str, Family); 3] = [
+const FAMILIES: [(&str, Family); 3] = [
     ("blip", Family::Blip),
     ("vit", Family::Vit),
     ("detr", Family::Detr),
@@ -36,13 +37,8 @@ struct Arguments {
     paced: bool,
 }
 
-/// Milliseconds of one picture through one processor.
-#[derive(Clone, Copy)]
-struct Timing {
-    decode: f64,
-    resize_and_normalize: f64,
-    whole: f64,
-}
+/// Milliseconds of each stage of each picture and processor: `vga blip whole`.
+type Timings = BTreeMap<String, f64>;
 
 fn main() -> anyhow::Result<()> {
     let Arguments {
@@ -56,72 +52,74 @@ fn main() -> anyhow::Result<()> {
         let name = path.file_stem().context("no name")?.to_string_lossy();
         pictures.insert(name.into_owned(), std::fs::read(&path)?);
     }
-    let processors = PROCESSORS.map(|(name, family)| {
-        let path = Path::new("preprocessor_config.json");
-        Preprocessor::parse("{}", path, Some(family)).map(|processor| (name, processor))
-    });
-    let mut timings: BTreeMap<String, Vec<Timing>> = BTreeMap::new();
+    let path = Path::new("preprocessor_config.json");
+    let processors = (FAMILIES.iter())
+        .map(|&(name, family)| Ok((name, Preprocessor::parse("{}", path, Some(family))?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     // The first one also allocates.
-    for run in 0..=runs {
-        if paced && run > 0 && std::io::stdin().read_line(&mut String::new())? == 0 {
+    run(&pictures, &processors)?;
+    if paced {
+        println!("{}", json!({"results": []}));
+    }
+    let mut turns = Vec::new();
+    for _ in 0..runs {
+        if paced && std::io::stdin().read_line(&mut String::new())? == 0 {
             break;
         }
-        let mut total = 0.0;
-        for (picture, bytes) in &pictures {
-            for processor in &processors {
-                let (name, processor) = processor.as_ref().map_err(|e| anyhow::anyhow!("{e}"))?;
-                let timing = time(bytes, processor)?;
-                total += timing.whole;
-                if run > 0 {
-                    let key = format!("{picture} {name}");
-                    timings.entry(key).or_default().push(timing);
-                }
-            }
+        let timings = run(&pictures, &processors)?;
+        if paced {
+            println!("{}", json!(timings));
         }
-        if paced && run > 0 {
-            println!("{}", serde_json::json!({"total_ms": round(total)}));
-        }
+        turns.push(timings);
     }
-    let medians: BTreeMap<_, _> = (timings.iter())
-        .map(|(key, timings)| {
-            let median_of = |stage: fn(&Timing) -> f64| median(timings.iter().map(stage).collect());
-            let stages = serde_json::json!({
-                "median_decode_ms": median_of(|timing| timing.decode),
-                "median_resize_and_normalize_ms": median_of(|timing| timing.resize_and_normalize),
-                "median_whole_ms": median_of(|timing| timing.whole),
-            });
-            (key, stages)
+    let stages: Vec<&String> = turns
+        .first()
+        .map_or_else(Vec::new, |turn| turn.keys().collect());
+    let medians: Timings = (stages.into_iter())
+        .map(|stage| {
+            let times = turns.iter().map(|turn| turn[stage]).collect();
+            (stage.clone(), median(times))
         })
         .collect();
-    let runs = timings.values().map(Vec::len).max();
     println!(
         "{}",
-        serde_json::json!({"program": "fovea-runner", "threads": 1, "runs": runs, "pictures": medians})
+        json!({"program": "fovea-runner", "threads": 1, "runs": turns.len(), "median_ms": medians})
     );
     Ok(())
 }
 
-fn time(bytes: &[u8], processor: &Preprocessor) -> anyhow::Result<Timing> {
-    let begun = Instant::now();
-    let picture = decode(bytes, MAX_DECODE_BYTES)?;
-    let decode = ms(begun);
-    let pixels = processor.pixel_values(&picture)?;
-    let whole = ms(begun);
-    drop(pixels);
-    Ok(Timing {
-        decode,
-        resize_and_normalize: whole - decode,
-        whole,
-    })
+fn run(
+    pictures: &BTreeMap<String, Vec<u8>>,
+    processors: &[(&str, Preprocessor)],
+) -> anyhow::Result<Timings> {
+    let mut timings = Timings::new();
+    for (picture, bytes) in pictures {
+        for (name, processor) in processors {
+            let begun = Instant::now();
+            let decoded = decode(bytes, MAX_DECODE_BYTES)?;
+            let decode_ms = ms(begun);
+            let pixels = processor.pixel_values(&decoded)?;
+            let whole_ms = ms(begun);
+            drop(pixels);
+            for (stage, time) in [
+                ("decode", decode_ms),
+                ("resize_and_normalize", whole_ms - decode_ms),
+                ("whole", whole_ms),
+            ] {
+                timings.insert(format!("{picture} {name} {stage}"), round(time));
+            }
+        }
+    }
+    Ok(timings)
 }
 
 fn ms(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
 }
 
-/// To a hundredth.
+/// To a thousandth.
 fn round(ms: f64) -> f64 {
-    (ms * 100.0).round() / 100.0
+    (ms * 1000.0).round() / 1000.0
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

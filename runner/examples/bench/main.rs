@@ -9,6 +9,8 @@
 //! `models.parity.bench_transformers` can take turns (`models.parity.bench` makes them). The last
 //! line of the output is JSON with medians. Times are in milliseconds.
 //!
+//! `--padding` instead times batches of mixed sizes, padded to one, against a pass for each size.
+//!
 //! `--check` instead compares a BLIP, stage by stage, with what `models.parity.full_size` laid
 //! down beside it, and its encoder's speed with the machine's limit.
 
@@ -16,19 +18,21 @@
 mod support;
 
 mod blip;
+mod padding;
 mod stopwatch;
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser;
 use fovea_protocol::{InferResult, Parameters};
 use fovea_runner::image::PixelValues;
+use fovea_runner::models::nn::Linear;
 use fovea_runner::models::{Ask, Item, Model, ModelFront, open};
 use fovea_runner::weights::Placement;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use stopwatch::{Stopwatch, median, ratio, status_bytes};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// Memory that decoding may take, in bytes.
 const MAX_DECODE_BYTES: u64 = 1 << 30;
@@ -56,6 +60,9 @@ struct Arguments {
     /// Compare with transformers and the machine, stage by stage.
     #[arg(long)]
     check: bool,
+    /// Time a batch of mixed sizes, padded and not.
+    #[arg(long)]
+    padding: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -102,8 +109,12 @@ fn time(arguments: &Arguments, placement: Placement) -> anyhow::Result<serde_jso
         threads,
         beams,
         paced,
+        padding,
         ..
     } = arguments;
+    // What libtorch itself takes when it first computes is not the model's.
+    let empty = |shape: &[i64]| Tensor::f_zeros(shape, (placement.kind, placement.device));
+    drop(Linear::from_tensors(empty(&[16, 16])?, empty(&[16])?));
     let weights_bytes = std::fs::metadata(folder.join("model.safetensors"))?.len();
     let before = status_bytes("VmRSS")?;
     let begun = Stopwatch::start();
@@ -121,6 +132,9 @@ fn time(arguments: &Arguments, placement: Placement) -> anyhow::Result<serde_jso
         },
     };
 
+    if *padding {
+        return padding::compare(subject.model.as_ref(), subject.items()?, *runs);
+    }
     // The first pass also sets up threads and caches.
     let (_, results) = subject.run()?;
     if *paced {
@@ -219,6 +233,14 @@ impl Subject {
             cpu: begun.cpu_ms(),
         };
         Ok((run, results))
+    }
+
+    fn items(&self) -> anyhow::Result<Vec<Item>> {
+        let ask =
+            (self.front.head.ask(&self.parameters)).map_err(|problem| anyhow!("{problem:?}"))?;
+        (self.files.iter())
+            .map(|file| Ok(self.item(file, &ask)?.1))
+            .collect()
     }
 
     /// An input, and its picture's size.
