@@ -55,7 +55,9 @@ class Program:
 
     def end(self) -> dict:
         """Its last words: medians."""
-        last = self.process.communicate()[0].splitlines()
+        self.process.stdin.close()
+        last = self.process.stdout.readlines()
+        self.process.wait()
         return json.loads(last[-1])
 
     def median(self, stage: str) -> float:
