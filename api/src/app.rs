@@ -1,10 +1,10 @@
 //! What every request can reach, and the routes.
 
 use crate::config::Config;
+use crate::jobs::Jobs;
 use crate::kubernetes::Namespaces;
 use crate::routes::health::{Checks, health, livez, readyz};
 use crate::routes::{jobs, method_not_allowed, no_such_route};
-use crate::submit::Tenant;
 use crate::upload::Intake;
 use crate::{middleware, routes};
 use axum::Router;
@@ -14,14 +14,12 @@ use fovea_store::Store;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// The user of every request while there is no authentication.
-const ANONYMOUS: &str = "anonymous";
-
 /// What every request can reach.
 pub struct App {
     pub(crate) config: Config,
     pub(crate) client: kube::Client,
     pub(crate) store: Store,
+    pub(crate) jobs: Jobs,
     pub(crate) namespaces: Namespaces,
     pub(crate) intake: Intake,
     pub(crate) checks: Checks,
@@ -31,20 +29,13 @@ impl App {
     /// Puts the parts together; nothing is asked of cluster or store yet.
     pub fn new(config: Config, client: kube::Client, store: Store) -> Self {
         Self {
+            jobs: Jobs::new(client.clone(), config.timeouts.kube()),
             namespaces: Namespaces::new(client.clone(), config.timeouts.kube()),
             intake: Intake::new(&config.limits, &config.timeouts),
             checks: Checks::default(),
             config,
             client,
             store,
-        }
-    }
-
-    /// Who asks: everybody is the same one without authentication.
-    pub(crate) fn tenant(&self) -> Tenant {
-        Tenant {
-            namespace: self.config.namespace.clone(),
-            user: ANONYMOUS.to_owned(),
         }
     }
 }

@@ -8,12 +8,14 @@
 mod app;
 mod config;
 mod error;
+mod jobs;
 pub mod kubernetes;
 mod middleware;
 pub mod routes;
 mod serve;
 mod submit;
 pub mod telemetry;
+mod tenant;
 mod upload;
 mod validate;
 

@@ -11,6 +11,7 @@ pub use manifest::{annotations, labels};
 use crate::App;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::NamespaceError;
+use crate::tenant::Tenant;
 use crate::validate::{JobRequest, Picture, inspect};
 use bytes::Bytes;
 use commit::{Commit, CommitError};
@@ -18,13 +19,6 @@ use fingerprint::{Fingerprint, Naming, Source};
 use fovea_crds::InferenceJob;
 use fovea_store::{ObjectKey, Sha256, StoreError};
 use kube::Api;
-
-/// Who asks, and where the job will be.
-#[derive(Clone, Debug)]
-pub(crate) struct Tenant {
-    pub(crate) namespace: String,
-    pub(crate) user: String,
-}
 
 /// A request as it was accepted.
 pub(crate) struct Submission {

@@ -26,9 +26,10 @@ use clap::Parser;
 use fovea_protocol::{InferResult, Parameters};
 use fovea_runner::image::PixelValues;
 use fovea_runner::models::nn::Linear;
-use fovea_runner::models::{Ask, Item, Model, ModelFront, open};
+use fovea_runner::models::{Answer, Ask, BatchKey, Item, Model, ModelFront, open};
 use fovea_runner::weights::Placement;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use stopwatch::{Stopwatch, median, ratio, status_bytes};
@@ -220,8 +221,7 @@ impl Subject {
             .into_iter()
             .unzip();
         let preprocess = begun.wall_ms();
-        let answers = self.model.run(&items, &|_| false)?;
-        let results = (answers.into_iter().zip(sizes))
+        let results = (self.answers(items)?.into_iter().zip(sizes))
             .map(|(answer, size)| self.front.head.result(&ask, answer, size))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|problem| anyhow!("{problem:?}"))?;
@@ -233,6 +233,26 @@ impl Subject {
             cpu: begun.cpu_ms(),
         };
         Ok((run, results))
+    }
+
+    /// In passes of what may share one, as the engine makes them; answers in the inputs' order.
+    fn answers(&self, items: Vec<Item>) -> anyhow::Result<Vec<Answer>> {
+        let mut passes: Vec<(BatchKey, Vec<usize>, Vec<Item>)> = Vec::new();
+        for (place, item) in items.into_iter().enumerate() {
+            let key = self.front.batch_key(&item);
+            match passes.iter_mut().find(|(other, ..)| *other == key) {
+                Some((_, places, pass)) => {
+                    places.push(place);
+                    pass.push(item);
+                }
+                None => passes.push((key, vec![place], vec![item])),
+            }
+        }
+        let mut answers = BTreeMap::new();
+        for (_, places, pass) in passes {
+            answers.extend(places.into_iter().zip(self.model.run(&pass, &|_| false)?));
+        }
+        Ok(answers.into_values().collect())
     }
 
     fn items(&self) -> anyhow::Result<Vec<Item>> {

@@ -11,16 +11,13 @@ use super::JOBS;
 use crate::app::AppState;
 use crate::error::{Problem, ProblemType};
 use crate::submit::{Submission, submit};
-use crate::validate::is_subdomain;
+use crate::tenant::Tenant;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use fovea_crds::InferenceJob;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use kube::Api;
-use tokio::time::timeout;
 
 /// When a client should first ask for a new job's result, in seconds.
 const FIRST_LOOK_SECONDS: u32 = 1;
@@ -30,6 +27,7 @@ const MAX_KEY_LENGTH: usize = 255;
 /// `POST /v1/jobs`
 pub(crate) async fn create(
     State(app): State<AppState>,
+    tenant: Tenant,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -41,7 +39,6 @@ pub(crate) async fn create(
     let upload = app.intake.open(&parts.headers, body, limit);
     let made = async {
         let idempotency_key = idempotency_key(&parts.headers)?;
-        let tenant = app.tenant();
         let (request, payload) = form::read(
             kind?,
             &parts,
@@ -73,37 +70,16 @@ pub(crate) async fn create(
     }
 }
 
-/// `GET /v1/jobs/{id}`: read from the API server, so that a job is there as soon as it was answered.
+/// `GET /v1/jobs/{id}`
 pub(crate) async fn read(
     State(app): State<AppState>,
+    tenant: Tenant,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<JobView>, Problem> {
-    let unknown = || {
-        Problem::new(
-            ProblemType::NoSuchJob,
-            "no job has this id, or it has expired",
-        )
-    };
-    // What is no object's name is not put into a path of the API server's.
-    let id = id
-        .ok()
-        .map(|Path(id)| id)
-        .filter(|id| is_subdomain(id))
-        .ok_or_else(unknown)?;
-    let jobs: Api<InferenceJob> = Api::namespaced(app.client.clone(), &app.tenant().namespace);
-    let unavailable = |why: String| {
-        Problem::new(
-            ProblemType::ClusterUnavailable,
-            "the cluster could not be reached: ask again",
-        )
-        .caused_by(why)
-        .retry_after(2)
-    };
-    let found = timeout(app.config.timeouts.kube(), jobs.get_opt(&id))
-        .await
-        .map_err(|_| unavailable("no answer in time".to_owned()))?
-        .map_err(|error| unavailable(error.to_string()))?;
-    found.map(|job| Json(JobView::of(&job))).ok_or_else(unknown)
+    // A path that is no text names no job either.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    let job = app.jobs.get(&tenant.namespace, &id).await?;
+    Ok(Json(JobView::of(&job)))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
