@@ -113,11 +113,11 @@ fn connection(
 ) -> http1::Connection<TokioIo<TcpStream>, Routes> {
     // An answer is one small write: waiting for more to send with it only delays it.
     let _ = stream.set_nodelay(true);
-    let routes = Extension(ConnectInfo(peer)).layer(router);
+    let told = Extension(ConnectInfo(peer)).layer(router);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(CONNECTION_BUFFER_BYTES)
         .max_headers(CONNECTION_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(told))
 }

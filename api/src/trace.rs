@@ -168,7 +168,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         let alone = join(&Span::none(), String::new(), &headers).to_string();
         assert_eq!(of(&alone).as_deref(), Some(alone.as_str()));
-        assert_ne!(join(&Span::none(), String::new(), &headers).to_string(), alone);
+        assert_ne!(
+            join(&Span::none(), String::new(), &headers).to_string(),
+            alone
+        );
 
         headers.insert(TRACEPARENT, HeaderValue::from_static(CALLER));
         let joined = join(&Span::none(), String::new(), &headers).to_string();

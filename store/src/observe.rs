@@ -28,8 +28,12 @@ pub trait StoreObserver: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Observing(pub(crate) Arc<dyn StoreObserver>);
 
+/// A try under way. Its request is gone once it is sent.
 #[derive(Debug)]
-struct Began(Instant);
+struct Began {
+    at: Instant,
+    method: String,
+}
 
 impl Storable for Began {
     type Storer = StoreReplace<Self>;
@@ -42,11 +46,13 @@ impl Intercept for Observing {
 
     fn read_before_transmit(
         &self,
-        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
         _components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        bag.interceptor_state().store_put(Began(Instant::now()));
+        let method = context.request().method().to_owned();
+        let at = Instant::now();
+        bag.interceptor_state().store_put(Began { at, method });
         Ok(())
     }
 
@@ -56,13 +62,13 @@ impl Intercept for Observing {
         _components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Without both it was never sent: no credentials, say.
-        if let (Some(Began(began)), Some(request)) = (bag.load::<Began>(), context.request()) {
+        // Without it the request was never sent: no credentials, say.
+        if let Some(Began { at, method }) = bag.load::<Began>() {
             let outcome = StoreOutcome {
-                method: request.method(),
+                method,
                 status: context.response().map(|answer| answer.status().as_u16()),
             };
-            self.0.observe(outcome, began.elapsed());
+            self.0.observe(outcome, at.elapsed());
         }
         Ok(())
     }

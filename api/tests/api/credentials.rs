@@ -42,7 +42,7 @@ async fn lend(State(signers): State<Signers>, request: Request) -> Response {
     };
     match request.uri().path() {
         "/sts" | "/sts/" => format!(
-            "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>WEB</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>session</SessionToken><Expiration>{EXPIRATION}</Expiration></Credentials><AssumedRoleUser><AssumedRoleId>a</AssumedRoleId><Arn>b</Arn></AssumedRoleUser></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+            "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>WEB</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>session</SessionToken><Expiration>{EXPIRATION}</Expiration></Credentials><AssumedRoleUser><AssumedRoleId>a</AssumedRoleId><Arn>arn:aws:sts::123456789012:assumed-role/fovea/pod</Arn></AssumedRoleUser></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
         )
         .into_response(),
         "/pod" => keys("POD").into_response(),

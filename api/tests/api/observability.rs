@@ -145,7 +145,7 @@ async fn spans_are_exported_to_the_configured_collector_and_the_last_at_the_end(
     let api = Service::start_in(surroundings, &[]).await?;
     let joined = traceparent(&api, api.post(jpeg(62)).header("traceparent", CALLER)).await?;
     let span = hex::decode(&joined[36..52])?;
-    let mut process = api.process;
+    let process = api.process;
     assert!(process.terminate().await?.success());
     until("the span that the job names", || async {
         let bodies = exported.lock().expect("not poisoned").concat();
