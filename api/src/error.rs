@@ -4,12 +4,14 @@
 //! `cause`. The middleware adds `instance`, writes the body and logs the cause, once.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// How to authenticate (RFC 6750).
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"fovea\"");
 
 macro_rules! problem_types {
     ($($(#[$doc:meta])* $name:ident = $status:ident, $kebab:literal, $title:literal;)*) => {
@@ -46,18 +48,28 @@ macro_rules! problem_types {
 problem_types! {
     /// The request cannot be read: bad JSON, bad multipart, bad UTF-8, a bad header.
     MalformedRequest = BAD_REQUEST, "malformed-request", "The request cannot be read";
+    /// No token, or not a valid one.
+    Unauthenticated = UNAUTHORIZED, "unauthenticated", "Who asks is not known";
+    /// The user may not do this here.
+    Forbidden = FORBIDDEN, "forbidden", "The user may not do this here";
     /// The cluster's own rules refuse the job.
     RefusedByCluster = FORBIDDEN, "refused-by-cluster", "The cluster refuses the job";
     /// Nothing is served under this path.
     NoSuchRoute = NOT_FOUND, "no-such-route", "Nothing is served under this path";
     /// No job of this id, or not any more.
     NoSuchJob = NOT_FOUND, "no-such-job", "There is no such job";
+    /// No namespace of this name, told only to who may work in it.
+    NoSuchNamespace = NOT_FOUND, "no-such-namespace", "There is no such namespace";
     /// The path exists, the method does not.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not know this method";
     /// The body did not arrive in time.
     BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// More bytes than allowed.
     TooLarge = PAYLOAD_TOO_LARGE, "too-large", "The upload is too large";
+    /// A longer path or query than allowed.
+    UriTooLong = URI_TOO_LONG, "uri-too-long", "The path and query are too long";
+    /// More or larger headers than allowed.
+    HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "The headers are too large";
     /// More pixels than allowed.
     TooManyPixels = PAYLOAD_TOO_LARGE, "too-many-pixels", "The picture has too many pixels";
     /// A body of a kind that is not read here.
@@ -80,6 +92,8 @@ problem_types! {
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
     /// The namespace's quota is used up.
     QuotaExceeded = TOO_MANY_REQUESTS, "quota-exceeded", "The namespace's quota is used up";
+    /// More requests than allowed.
+    RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
     /// A defect, ours or the installation's.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
     /// Too many uploads at once.
@@ -134,6 +148,12 @@ impl Problem {
         Self::new(ProblemType::Internal, detail).caused_by(cause)
     }
 
+    /// No such job. It says the same where the client may not know whether there is one.
+    pub fn no_such_job() -> Self {
+        let detail = "no job has this id, or it has expired";
+        Self::new(ProblemType::NoSuchJob, detail)
+    }
+
     /// An error answer that some layer made without saying more than its status.
     pub fn of_status(status: StatusCode) -> Self {
         Self::new(
@@ -181,6 +201,9 @@ impl Problem {
         let mut response = (self.kind.status(), json).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        if self.kind == ProblemType::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, BEARER);
+        }
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(RETRY_AFTER, seconds.into());
         }

@@ -25,15 +25,9 @@ impl Jobs {
         namespace: &str,
         name: &str,
     ) -> Result<Arc<InferenceJob>, Problem> {
-        let unknown = || {
-            Problem::new(
-                ProblemType::NoSuchJob,
-                "no job has this id, or it has expired",
-            )
-        };
         // What is no object's name is not put into a path of the API server's.
         if !is_subdomain(name) {
-            return Err(unknown());
+            return Err(Problem::no_such_job());
         }
         let unavailable = |why: String| {
             Problem::new(
@@ -48,6 +42,6 @@ impl Jobs {
             .await
             .map_err(|_| unavailable("no answer in time".to_owned()))?
             .map_err(|error| unavailable(error.to_string()))?;
-        found.map(Arc::new).ok_or_else(unknown)
+        found.map(Arc::new).ok_or_else(Problem::no_such_job)
     }
 }

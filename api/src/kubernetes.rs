@@ -1,11 +1,13 @@
 //! The client of the Kubernetes API server, and the one thing about a namespace that is cached.
 
 use crate::config::TimeoutsConfig;
+use crate::metrics::{Metrics, ObservedCluster};
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::client::ClientBuilder;
 use kube::{Api, Client};
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longest TCP and TLS handshake with the API server.
@@ -17,22 +19,29 @@ const UID_LIFETIME: Duration = Duration::from_secs(30);
 const MAX_NAMESPACES: usize = 10_000;
 
 /// Connects as a pod does, or as `KUBECONFIG` says. No request is made yet.
-pub async fn connect(timeouts: &TimeoutsConfig) -> anyhow::Result<Client> {
+pub async fn connect(timeouts: &TimeoutsConfig, metrics: Arc<Metrics>) -> anyhow::Result<Client> {
     let config = kube::Config::infer()
         .await
         .context("no Kubernetes cluster: set KUBECONFIG, or run in a pod")?;
-    client(config, timeouts)
+    client(config, timeouts, metrics)
 }
 
 /// A client whose every request is bounded and which never repeats a request of its own accord:
 /// whether a create may be repeated is `submit`'s decision.
-pub fn client(mut config: kube::Config, timeouts: &TimeoutsConfig) -> anyhow::Result<Client> {
+pub fn client(
+    mut config: kube::Config,
+    timeouts: &TimeoutsConfig,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Client> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(timeouts.kube());
     config.reset_reader_on_write = true;
     config.write_timeout = Some(timeouts.kube());
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    let observed = ObservedCluster::new(metrics);
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&observed)
+        .build())
 }
 
 /// Why a namespace's uid is not known.

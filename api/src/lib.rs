@@ -6,21 +6,30 @@
 //! between requests but short-lived caches: the custom resource is the only truth.
 
 mod app;
+mod auth;
 mod config;
+mod cors;
 mod error;
 mod jobs;
 pub mod kubernetes;
+mod metrics;
 mod middleware;
 pub mod routes;
 mod serve;
 mod submit;
 pub mod telemetry;
 mod tenant;
+mod trace;
 mod upload;
 mod validate;
 
 pub use app::{App, router};
-pub use config::{Config, LimitsConfig, LogFormat, TimeoutsConfig};
+pub use config::{
+    AuthConfig, AuthMode, Config, ForwardedHeader, LimitsConfig, LogFormat, RatesConfig,
+    TimeoutsConfig,
+};
 pub use error::{Problem, ProblemType};
-pub use serve::serve;
+pub use metrics::Metrics;
+pub use routes::metrics::metrics_router;
+pub use serve::{Door, serve};
 pub use submit::{COMMIT_GENERATIONS, annotations, labels};

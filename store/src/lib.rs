@@ -8,6 +8,7 @@ mod config;
 mod digest;
 mod error;
 mod key;
+mod observe;
 mod post;
 
 pub use client::Store;
@@ -15,4 +16,5 @@ pub use config::StoreConfig;
 pub use digest::{InvalidDigest, Sha256};
 pub use error::StoreError;
 pub use key::{InvalidKey, MAX_KEY_BYTES, ModelPrefix, ObjectKey};
+pub use observe::{StoreObserver, StoreOutcome};
 pub use post::{MAX_POST_BYTES, PostForm};

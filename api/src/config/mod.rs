@@ -1,5 +1,9 @@
 //! Flags and environment, one struct per subsystem. Every bound that a client can meet is here.
 
+mod auth;
+
+pub use auth::{AuthConfig, AuthMode, ForwardedHeader, RatesConfig};
+
 use fovea_store::StoreConfig;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,13 +16,25 @@ pub struct Config {
     #[arg(long, env = "FOVEA_API_LISTEN", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
 
-    /// Namespace of every job: there is no authentication yet, hence one tenant.
+    /// Namespace of a request that names none, and the only one where nobody is authenticated.
     #[arg(long, env = "FOVEA_API_NAMESPACE", default_value = "default")]
     pub namespace: String,
+
+    /// Address to serve `/metrics` on, where it is not to be seen beside the API.
+    #[arg(long, env = "FOVEA_API_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
 
     /// How log lines look; their level comes from `RUST_LOG`.
     #[arg(long, env = "FOVEA_API_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// Who is let in.
+    #[command(flatten)]
+    pub auth: AuthConfig,
+
+    /// How often one may ask.
+    #[command(flatten)]
+    pub rates: RatesConfig,
 
     /// What a request may weigh.
     #[command(flatten)]
@@ -82,6 +98,10 @@ pub struct LimitsConfig {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Timeouts")]
 pub struct TimeoutsConfig {
+    /// Longest wait for a request's headers, which is also how long an idle connection is kept.
+    #[arg(long, env = "FOVEA_API_HEADER_TIMEOUT_MS", default_value_t = 30_000)]
+    pub header_timeout_ms: u64,
+
     /// Longest silence within a request's body; beyond it 408.
     #[arg(long, env = "FOVEA_API_BODY_IDLE_TIMEOUT_MS", default_value_t = 10_000)]
     pub body_idle_timeout_ms: u64,
@@ -108,6 +128,15 @@ pub struct TimeoutsConfig {
 }
 
 impl TimeoutsConfig {
+    /// For the accept loop.
+    pub(crate) fn header(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+
     pub(crate) fn kube(&self) -> Duration {
         Duration::from_millis(self.kube_timeout_ms)
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod health;
 pub mod jobs;
+pub mod metrics;
 
 use crate::error::{Problem, ProblemType};
 use http::{Method, Uri};

@@ -51,6 +51,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) request: &'a JobRequest,
     pub(crate) source: &'a Source,
     pub(crate) fingerprint: &'a Fingerprint,
+    /// The trace that the job belongs to.
+    pub(crate) traceparent: Option<String>,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.
@@ -75,6 +77,7 @@ impl Commit<'_> {
     /// `None`: the name is a tombstone's.
     async fn under(&self, name: &str) -> Result<Option<InferenceJob>, CommitError> {
         let job = manifest::job(name, self.request, self.source, self.fingerprint);
+        let job = manifest::traced(job, self.traceparent.as_deref());
         for _ in 0..MAX_RACES {
             match self.create(&job).await {
                 Ok(created) => return Ok(Some(created)),

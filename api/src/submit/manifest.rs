@@ -18,6 +18,8 @@ pub mod labels {
 pub mod annotations {
     /// SHA-256 over what was asked for: tells a repeated request from another one.
     pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
+    /// The request's trace, as a W3C `traceparent`: operator and runner join it.
+    pub const TRACEPARENT: &str = "fovea.dev/traceparent";
     /// On an object that only bars its name, for a create whose answer was lost: the request was
     /// answered with an error and must not run.
     pub const TOMBSTONE: &str = "fovea.dev/tombstone";
@@ -68,6 +70,17 @@ pub(crate) fn job(
         spec,
         status: None,
     }
+}
+
+/// The same as part of a trace; which one is no part of what was asked for.
+pub(crate) fn traced(mut job: InferenceJob, traceparent: Option<&str>) -> InferenceJob {
+    if let Some(traceparent) = traceparent {
+        job.metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(annotations::TRACEPARENT.to_owned(), traceparent.to_owned());
+    }
+    job
 }
 
 /// The same as cancelled from the first moment: it takes the name and never runs.

@@ -63,6 +63,7 @@ pub(crate) async fn submit(
         request: &request,
         source: &source,
         fingerprint: &fingerprint,
+        traceparent: crate::trace::current().map(|parent| parent.to_string()),
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };
@@ -129,7 +130,9 @@ impl From<StoreError> for Problem {
 impl From<NamespaceError> for Problem {
     fn from(error: NamespaceError) -> Self {
         match error {
-            NamespaceError::Missing(_) => Self::internal(error),
+            NamespaceError::Missing(_) => {
+                Self::new(ProblemType::NoSuchNamespace, error.to_string())
+            }
             NamespaceError::Unavailable(..) => Self::new(
                 ProblemType::ClusterUnavailable,
                 "the cluster could not be reached, and no job was created: send the request again",

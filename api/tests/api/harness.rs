@@ -41,6 +41,8 @@ pub(crate) struct Surroundings {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) s3_endpoint: String,
     pub(crate) s3_keys: (String, String),
+    /// More variables.
+    pub(crate) env: Vec<(&'static str, String)>,
 }
 
 impl Surroundings {
@@ -51,6 +53,7 @@ impl Surroundings {
             kubeconfig: ControlPlane::shared().await?.kubeconfig().to_owned(),
             s3_endpoint: minio.endpoint().to_owned(),
             s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
+            env: Vec::new(),
         })
     }
 }
@@ -139,9 +142,16 @@ impl Service {
             ])
             .args(flags.iter().copied())
             .env("KUBECONFIG", surroundings.kubeconfig.display().to_string())
-            .env("AWS_ACCESS_KEY_ID", surroundings.s3_keys.0)
-            .env("AWS_SECRET_ACCESS_KEY", surroundings.s3_keys.1)
             .env("RUST_LOG", "info,fovea_api=debug");
+        let (key, secret) = surroundings.s3_keys;
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", key),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+        ];
+        // Without keys they are found as in a pod.
+        let keys = keys.into_iter().filter(|(_, value)| !value.is_empty());
+        let more = keys.chain(surroundings.env);
+        let program = more.fold(program, |program, (name, value)| program.env(name, value));
         let process = Process::start(program).await?;
         let address = process
             .wait_ready("its address in the log", PATIENCE, || async {
@@ -174,6 +184,16 @@ impl Service {
     /// Submits JSON.
     pub(crate) fn post_json(&self, body: &Value) -> reqwest::RequestBuilder {
         self.http.post(format!("{}/v1/jobs", self.base)).json(body)
+    }
+
+    /// A metric's value, by its name and labels; none is 0.
+    pub(crate) async fn metric(&self, line: &str) -> anyhow::Result<u64> {
+        let text = self.get("/metrics").await?.body;
+        let text = text.as_str().context("no text")?;
+        let value = text
+            .lines()
+            .find_map(|read| read.strip_prefix(line)?.strip_prefix(' '));
+        Ok(value.map_or(Ok(0), str::parse)?)
     }
 
     /// Reads.

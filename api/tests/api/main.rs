@@ -4,10 +4,14 @@
 
 #![expect(clippy::expect_used, reason = "the tests' own helpers may fail a test")]
 
+mod auth;
 mod bad_input;
 mod bounds;
+mod credentials;
 mod harness;
+mod heads;
 mod lost_answers;
+mod observability;
 mod outages;
 mod pictures;
 mod proxy;

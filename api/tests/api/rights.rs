@@ -1,5 +1,6 @@
 //! What the API may do in the cluster: no more than this, and no less.
 
+use super::auth::account;
 use super::harness::{Service, Surroundings, cluster, send};
 use super::pictures::jpeg;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -24,6 +25,8 @@ async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
         "rules": [
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
             {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list"]},
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+            {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
         ],
     }))?;
     let binding: ClusterRoleBinding = serde_json::from_value(json!({
@@ -38,10 +41,10 @@ async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_needs_nothing_else()
+async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_reviews_and_needs_nothing_else()
 -> anyhow::Result<()> {
     let surroundings = as_user(USER).await?;
-    let api = Service::start_in(surroundings, &[]).await?;
+    let api = Service::start_in(surroundings, &["--auth", "kubernetes"]).await?;
     let name = format!("rights-{}", api.namespace.name());
     grant(&api.cluster, &name).await?;
     super::harness::until("the rights to hold", || async {
@@ -50,10 +53,24 @@ async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_needs_nothing_
         Ok(())
     })
     .await?;
-    let keyed = || send(api.post(jpeg(40)).header("idempotency-key", "k"));
+    let token = account(
+        &api.cluster,
+        api.namespace.name(),
+        "user",
+        &["create", "get"],
+    )
+    .await?;
+    let keyed = || {
+        send(
+            api.post(jpeg(40))
+                .header("idempotency-key", "k")
+                .bearer_auth(&token),
+        )
+    };
     let id = keyed().await?.id()?;
     assert_eq!(keyed().await?.id()?, id);
-    assert_eq!(api.get(&format!("/v1/jobs/{id}")).await?.status, 200);
+    let read = api.http.get(format!("{}/v1/jobs/{id}", api.base));
+    assert_eq!(send(read.bearer_auth(&token)).await?.status, 200);
 
     let delete = DeleteParams::default();
     let (roles, bindings): (Api<ClusterRole>, Api<ClusterRoleBinding>) =

@@ -27,7 +27,7 @@ const MAX_KEY_LENGTH: usize = 255;
 /// `POST /v1/jobs`
 pub(crate) async fn create(
     State(app): State<AppState>,
-    tenant: Tenant,
+    tenant: Result<Tenant, Problem>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -38,6 +38,8 @@ pub(crate) async fn create(
     // Holds the upload's share of memory till the job is made.
     let upload = app.intake.open(&parts.headers, body, limit);
     let made = async {
+        // Not before: who is refused has its body read to the end as well.
+        let tenant = tenant?;
         let idempotency_key = idempotency_key(&parts.headers)?;
         let (request, payload) = form::read(
             kind?,

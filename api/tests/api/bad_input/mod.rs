@@ -2,6 +2,7 @@
 //! none a 500, and no job out of any.
 
 mod fields;
+mod heads;
 mod json;
 mod multipart;
 mod paths;
@@ -25,6 +26,8 @@ async fn whatever_is_wrong_is_told_and_makes_no_job() -> anyhow::Result<()> {
         raw::content_types(&api),
         raw::bodies(&api),
         fields::rows(&api),
+        heads::namespaces(&api),
+        heads::bombs(&api),
         multipart::rows(&api),
         json::rows(&api),
         paths::rows(&api),
@@ -39,7 +42,7 @@ async fn whatever_is_wrong_is_told_and_makes_no_job() -> anyhow::Result<()> {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(rows >= 70, "{rows}");
+    assert!(rows >= 90, "{rows}");
     assert_eq!(api.names().await?, Vec::<String>::new());
     // The largest that is allowed.
     send(api.post(png_of_length(LIMIT))).await?.id()?;
