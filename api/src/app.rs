@@ -1,10 +1,12 @@
 //! What every request can reach, and the routes.
 
 use crate::config::Config;
-use crate::jobs::Jobs;
-use crate::kubernetes::Namespaces;
+use crate::download::Downloads;
+use crate::jobs::{Jobs, WatchScope};
+use crate::kubernetes::{Clients, Namespaces};
+use crate::pools::Pools;
 use crate::routes::health::{Checks, health, livez, readyz};
-use crate::routes::{jobs, method_not_allowed, no_such_route};
+use crate::routes::{jobs, method_not_allowed, no_such_route, pools};
 use crate::upload::Intake;
 use crate::{middleware, routes};
 use axum::Router;
@@ -12,6 +14,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use fovea_store::Store;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// What every request can reach.
@@ -20,23 +23,37 @@ pub struct App {
     pub(crate) client: kube::Client,
     pub(crate) store: Store,
     pub(crate) jobs: Jobs,
+    pub(crate) pools: Pools,
+    pub(crate) downloads: Downloads,
     pub(crate) namespaces: Namespaces,
     pub(crate) intake: Intake,
     pub(crate) checks: Checks,
+    pub(crate) draining: CancellationToken,
 }
 
 impl App {
-    /// Puts the parts together; nothing is asked of cluster or store yet.
-    pub fn new(config: Config, client: kube::Client, store: Store) -> Self {
+    /// Puts the parts together and begins to watch jobs; it is called within a runtime.
+    pub fn new(config: Config, clients: Clients, store: Store) -> Self {
+        let timeout = config.timeouts.kube();
+        let scope = WatchScope::Namespace(config.namespace.clone());
+        let client = clients.requests.clone();
         Self {
-            jobs: Jobs::new(client.clone(), config.timeouts.kube()),
-            namespaces: Namespaces::new(client.clone(), config.timeouts.kube()),
+            jobs: Jobs::start(&clients, timeout, scope, config.reads.max_waiters),
+            pools: Pools::new(&client, timeout, &config.reads.pool_namespaces),
+            downloads: Downloads::new(config.reads.max_downloads, config.reads.download_idle()),
+            namespaces: Namespaces::new(client.clone(), timeout),
             intake: Intake::new(&config.limits, &config.timeouts),
             checks: Checks::default(),
+            draining: CancellationToken::new(),
             config,
             client,
             store,
         }
+    }
+
+    /// Cancelled when the service is to end: who waits for a job is answered then.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
     }
 }
 
@@ -46,8 +63,14 @@ pub(crate) type AppState = Arc<App>;
 /// All routes, one line each.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route(routes::JOBS, post(jobs::create))
-        .route(routes::JOB, get(jobs::read))
+        .route(routes::JOBS, post(jobs::create).get(jobs::list::list))
+        .route(routes::JOB, get(jobs::read).delete(jobs::end::delete))
+        .route(routes::JOB_EVENTS, get(jobs::events::stream))
+        .route(routes::JOB_CANCEL, post(jobs::end::cancel))
+        .route(routes::JOB_INPUT, get(jobs::content::input))
+        .route(routes::JOB_RESULT, get(jobs::content::result))
+        .route(routes::POOLS, get(pools::pools))
+        .route(routes::MODELS, get(pools::models))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/health", get(health))

@@ -7,10 +7,12 @@
 
 mod app;
 mod config;
+mod download;
 mod error;
 mod jobs;
 pub mod kubernetes;
 mod middleware;
+mod pools;
 pub mod routes;
 mod serve;
 mod submit;
@@ -20,7 +22,8 @@ mod upload;
 mod validate;
 
 pub use app::{App, router};
-pub use config::{Config, LimitsConfig, LogFormat, TimeoutsConfig};
+pub use config::{Config, LimitsConfig, LogFormat, ReadsConfig, TimeoutsConfig};
 pub use error::{Problem, ProblemType};
+pub use jobs::WatchScope;
 pub use serve::serve;
 pub use submit::{COMMIT_GENERATIONS, annotations, labels};

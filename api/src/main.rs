@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
 
-    let client = kubernetes::connect(&config.timeouts).await?;
+    let clients = kubernetes::connect(&config.timeouts).await?;
     let store = Store::connect(&config.store).await?;
     let listener = TcpListener::bind(config.listen)
         .await
@@ -31,15 +31,24 @@ async fn main() -> anyhow::Result<()> {
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let app = App::new(config, clients, store);
+    let draining = app.draining();
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        draining.cancel();
     };
     tracing::info!(listen = %listener.local_addr()?, "serving");
-    let router = fovea_api::router(App::new(config, client, store));
-    serve(listener, router, max_connections, stop, drain).await;
+    serve(
+        listener,
+        fovea_api::router(app),
+        max_connections,
+        stop,
+        drain,
+    )
+    .await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -9,6 +9,7 @@ mod digest;
 mod error;
 mod key;
 mod post;
+mod read;
 
 pub use client::Store;
 pub use config::StoreConfig;
@@ -16,3 +17,4 @@ pub use digest::{InvalidDigest, Sha256};
 pub use error::StoreError;
 pub use key::{InvalidKey, MAX_KEY_BYTES, ModelPrefix, ObjectKey};
 pub use post::{MAX_POST_BYTES, PostForm};
+pub use read::{ObjectReader, Presentation};

@@ -1,4 +1,4 @@
-//! `/livez`: the process answers. `/readyz`: cluster and bucket do. `/health`: the same for people
+//! `/livez`: the process answers. `/readyz`: cluster and bucket do, and jobs are known. `/health`: the same for people
 //! and dashboards, as JSON. However often they are asked, the dependencies are asked rarely.
 
 use crate::app::AppState;
@@ -28,7 +28,7 @@ pub(crate) struct Checks {
 pub(crate) struct Report {
     status: &'static str,
     version: &'static str,
-    checks: [Check; 2],
+    checks: [Check; 3],
 }
 
 #[derive(Debug, Serialize)]
@@ -101,8 +101,13 @@ async fn report(app: &AppState) -> Arc<Report> {
         return Arc::clone(report);
     }
     let (cluster, bucket) = tokio::join!(cluster(app), bucket(app));
+    let cache = app.jobs.is_synced();
     let report = Arc::new(Report {
-        status: if cluster && bucket { "ok" } else { "degraded" },
+        status: if cluster && bucket && cache {
+            "ok"
+        } else {
+            "degraded"
+        },
         version: env!("CARGO_PKG_VERSION"),
         checks: [
             Check {
@@ -112,6 +117,11 @@ async fn report(app: &AppState) -> Arc<Report> {
             Check {
                 name: "object-store",
                 ok: bucket,
+            },
+            // That the watch has told of every job once.
+            Check {
+                name: "cache",
+                ok: cache,
             },
         ],
     });

@@ -6,10 +6,17 @@
 
 mod bad_input;
 mod bounds;
+mod callbacks;
+mod content;
+mod ending;
+mod events;
 mod harness;
+mod listing;
 mod lost_answers;
 mod outages;
 mod pictures;
+mod pools;
 mod proxy;
 mod rights;
 mod submit;
+mod waiting;

@@ -23,7 +23,8 @@ async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
         "metadata": {"name": name},
         "rules": [
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
-            {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list"]},
+            {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
+            {"apiGroups": ["fovea.dev"], "resources": ["runnerpools"], "verbs": ["list"]},
         ],
     }))?;
     let binding: ClusterRoleBinding = serde_json::from_value(json!({
@@ -38,7 +39,7 @@ async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_needs_nothing_else()
+async fn it_reads_namespaces_and_pools_and_makes_follows_and_ends_jobs_and_needs_nothing_else()
 -> anyhow::Result<()> {
     let surroundings = as_user(USER).await?;
     let api = Service::start_in(surroundings, &[]).await?;
@@ -54,6 +55,13 @@ async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_needs_nothing_
     let id = keyed().await?.id()?;
     assert_eq!(keyed().await?.id()?, id);
     assert_eq!(api.get(&format!("/v1/jobs/{id}")).await?.status, 200);
+    assert_eq!(api.get("/v1/jobs").await?.status, 200);
+    assert_eq!(api.get("/v1/models").await?.status, 200);
+    assert_eq!(api.get(&format!("/v1/jobs/{id}/input")).await?.status, 200);
+    let cancelled = send(api.http.post(format!("{}/v1/jobs/{id}/cancel", api.base))).await?;
+    assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    let deleted = send(api.http.delete(format!("{}/v1/jobs/{id}", api.base))).await?;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
 
     let delete = DeleteParams::default();
     let (roles, bindings): (Api<ClusterRole>, Api<ClusterRoleBinding>) =
