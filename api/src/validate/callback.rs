@@ -27,7 +27,9 @@ pub(super) fn callback_url(text: String) -> Result<String, FieldError> {
     }
     let in_host = |b: u8| b.is_ascii_alphanumeric() || b"._:[]-".contains(&b);
     match Url::parse(&text) {
-        Ok(url) if url.has_host() && authority.bytes().all(in_host) => Ok(text),
+        Ok(url) if url.has_host() && !authority.is_empty() && authority.bytes().all(in_host) => {
+            Ok(text)
+        }
         Ok(_) => refuse("its host is none: use punycode for letters beyond ASCII"),
         Err(error) => refuse(&error.to_string()),
     }
