@@ -36,17 +36,16 @@ impl App {
     pub fn new(config: Config, clients: Clients, store: Store) -> Self {
         let timeout = config.timeouts.kube();
         let scope = WatchScope::Namespace(config.namespace.clone());
-        let client = clients.requests.clone();
         Self {
             jobs: Jobs::start(&clients, timeout, scope, config.reads.max_waiters),
-            pools: Pools::new(&client, timeout, &config.reads.pool_namespaces),
+            pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
             downloads: Downloads::new(config.reads.max_downloads, config.reads.download_idle()),
-            namespaces: Namespaces::new(client.clone(), timeout),
+            namespaces: Namespaces::new(clients.requests.clone(), timeout),
             intake: Intake::new(&config.limits, &config.timeouts),
             checks: Checks::default(),
             draining: CancellationToken::new(),
             config,
-            client,
+            client: clients.requests,
             store,
         }
     }

@@ -154,7 +154,7 @@ mod tests {
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
 
-    fn pool(allowed: Value) -> RunnerPool {
+    fn pool(allowed: &Value) -> RunnerPool {
         let spec: RunnerPoolSpec = serde_json::from_value(json!({
             "models": [
                 {"name": "blip", "task": "image-to-text"},
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_pool_without_a_status_is_shown_with_nothing_ready() {
-        let view = serde_json::to_value(PoolView::of(&pool(json!({"from": "All"})))).unwrap();
+        let view = serde_json::to_value(PoolView::of(&pool(&json!({"from": "All"})))).unwrap();
         assert_eq!(
             view,
             json!({
@@ -197,7 +197,7 @@ mod tests {
             (selector, "home", "b", false),
             (json!({"from": "Selector"}), "home", "a", false),
         ] {
-            let pool = pool(allowed);
+            let pool = pool(&allowed);
             assert_eq!(
                 allows(&pool, namespace, &labels(team)),
                 expected,

@@ -45,7 +45,7 @@ impl Events {
         loop {
             if let Some((event, rest)) = self.unread.split_once("\n\n") {
                 let event = Event::of(event)?;
-                self.unread = rest.to_owned();
+                self.unread = String::from(rest);
                 return Ok(Some(event));
             }
             match timeout(PATIENCE, self.response.chunk()).await?? {
@@ -73,9 +73,9 @@ impl Event {
             let value = value.trim_start();
             match name {
                 "" => event.comment = true,
-                "event" => event.name = value.to_owned(),
-                "id" => event.id = value.to_owned(),
-                "retry" => event.retry = value.to_owned(),
+                "event" => event.name = value.into(),
+                "id" => event.id = value.into(),
+                "retry" => event.retry = value.into(),
                 "data" => event.data = serde_json::from_str(value)?,
                 other => anyhow::bail!("{other}"),
             }

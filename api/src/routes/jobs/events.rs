@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use fovea_crds::InferenceJob;
 use futures::Stream;
 use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderName, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -45,7 +45,7 @@ pub(crate) async fn stream(
             Problem::new(ProblemType::TooManyWaiters, detail).retry_after(RETRY_AFTER_SECONDS)
         );
     };
-    let known = headers.get("last-event-id").map(|value| value.as_bytes());
+    let known = headers.get("last-event-id").map(HeaderValue::as_bytes);
     let present = follower.job().metadata.resource_version.as_deref();
     let is_known = known.is_some() && known == present.map(str::as_bytes);
     if is_known && is_finished(follower.job()) {
