@@ -10,6 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+/// As many as fit below the usual bound of 1,024 open files.
+const STREAMS: usize = 800;
+
 /// A stream of events as a client reads it.
 struct Events {
     response: reqwest::Response,
@@ -201,5 +204,54 @@ async fn the_service_s_end_is_not_held_up_by_streams_and_waits() -> anyhow::Resu
         answer.starts_with("HTTP/1.1 200") && answer.contains("\"phase\":\"Pending\""),
         "{answer}"
     );
+    Ok(())
+}
+
+/// What a process holds of memory, in KiB.
+fn resident_kib(pid: u32) -> anyhow::Result<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    Ok(number.context("no VmRSS")?.parse()?)
+}
+
+#[tokio::test]
+async fn a_stream_costs_less_than_50_kib_and_all_are_told_of_a_change() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let id = send(api.post(jpeg(65))).await?.id()?;
+    let open = || async {
+        let mut stream = TcpStream::connect(&api.address).await?;
+        let request = format!("GET /v1/jobs/{id}/events HTTP/1.1\r\nhost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        until_told(&mut stream, "Pending").await?;
+        anyhow::Ok(stream)
+    };
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS / 8 {
+        streams.push(open().await?);
+    }
+    let (few, before) = (streams.len(), resident_kib(api.process.pid())?);
+    for _ in few..STREAMS {
+        streams.push(open().await?);
+    }
+    let grown = resident_kib(api.process.pid())?.saturating_sub(before);
+    let each = grown / (STREAMS - few);
+    println!("{each} KiB a stream");
+    assert!(each < 50, "{each} KiB a stream");
+    api.tell(&id, json!({"phase": "Cancelled"})).await?;
+    for stream in &mut streams {
+        until_told(stream, "Cancelled").await?;
+    }
+    Ok(())
+}
+
+/// Reads on until the phase is told.
+async fn until_told(stream: &mut TcpStream, phase: &str) -> anyhow::Result<()> {
+    let (mut text, mut piece) = (String::new(), [0; 4096]);
+    while !text.contains(&format!("\"phase\":\"{phase}\"")) {
+        let count = timeout(PATIENCE, stream.read(&mut piece)).await??;
+        anyhow::ensure!(count > 0, "the stream has ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&piece[..count]));
+    }
     Ok(())
 }
