@@ -1,6 +1,6 @@
 //! The picture and the whole result of a job.
 
-use super::harness::{Service, Surroundings, put, send};
+use super::harness::{Service, Surroundings, put, send, until};
 use super::pictures::{jpeg, png_of_length};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
 use k8s_openapi::ByteString;
@@ -125,5 +125,29 @@ async fn downloads_beyond_the_room_for_them_are_told_to_come_again() -> anyhow::
         (503, "too-many-downloads")
     );
     assert!(answer.header("retry-after").is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_does_not_hold_its_place() -> anyhow::Result<()> {
+    let flags = ["--max-downloads", "1", "--download-idle-timeout-ms", "300"];
+    let api = Service::start(&flags).await?;
+    // More than any buffer on the way holds.
+    let key = format!("data/{}/large.png", api.namespace.name());
+    put(&key, png_of_length(40_000_000)).await?;
+    let large = send(api.post_json(&json!({"key": "large.png"})))
+        .await?
+        .id()?;
+    let stalled = api.job(&large, "/input").send().await?;
+    assert_eq!(stalled.status(), 200);
+    let id = send(api.post(jpeg(85))).await?.id()?;
+    until("the place to be free", || async {
+        let answer = send(api.job(&id, "/input")).await?;
+        anyhow::ensure!(answer.status == 200, "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    // What was not taken in time does not come any more, and cannot be mistaken for the whole.
+    assert!(stalled.bytes().await.is_err());
     Ok(())
 }
