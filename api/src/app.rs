@@ -1,13 +1,15 @@
 //! What every request can reach, and the routes.
 
 use crate::auth::{Auth, in_path};
-use crate::config::Config;
-use crate::jobs::Jobs;
-use crate::kubernetes::Namespaces;
+use crate::config::{AuthMode, Config};
+use crate::download::Downloads;
+use crate::jobs::{Jobs, WatchScope};
+use crate::kubernetes::{Clients, Namespaces};
 use crate::metrics::Metrics;
+use crate::pools::Pools;
 use crate::routes::health::{Checks, health, livez, readyz};
 use crate::routes::metrics::{METRICS, metrics};
-use crate::routes::{jobs, method_not_allowed, no_such_route};
+use crate::routes::{jobs, method_not_allowed, no_such_route, pools};
 use crate::upload::Intake;
 use crate::{cors, middleware, routes};
 use axum::Router;
@@ -16,6 +18,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use fovea_store::Store;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// What every request can reach.
@@ -26,25 +29,41 @@ pub struct App {
     pub(crate) client: kube::Client,
     pub(crate) store: Store,
     pub(crate) jobs: Jobs,
+    pub(crate) pools: Pools,
+    pub(crate) downloads: Downloads,
     pub(crate) namespaces: Namespaces,
     pub(crate) intake: Intake,
     pub(crate) checks: Checks,
+    pub(crate) draining: CancellationToken,
 }
 
 impl App {
-    /// Puts the parts together; nothing is asked of cluster or store yet.
-    pub fn new(config: Config, client: kube::Client, store: Store, metrics: Arc<Metrics>) -> Self {
+    /// Puts the parts together and begins to watch jobs; it is called within a runtime.
+    pub fn new(config: Config, clients: Clients, store: Store, metrics: Arc<Metrics>) -> Self {
+        let timeout = config.timeouts.kube();
+        let scope = match config.auth.mode {
+            AuthMode::None => WatchScope::Namespace(config.namespace.clone()),
+            AuthMode::Kubernetes => WatchScope::All,
+        };
         Self {
-            auth: Auth::new(&config, client.clone()),
-            jobs: Jobs::new(client.clone(), config.timeouts.kube()),
-            namespaces: Namespaces::new(client.clone(), config.timeouts.kube()),
+            auth: Auth::new(&config, clients.requests.clone()),
+            jobs: Jobs::start(&clients, timeout, scope, config.reads.max_waiters),
+            pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
+            downloads: Downloads::new(config.reads.max_downloads, config.reads.download_idle()),
+            namespaces: Namespaces::new(clients.requests.clone(), timeout),
             intake: Intake::new(&config.limits, &config.timeouts, Arc::clone(&metrics)),
             checks: Checks::default(),
+            draining: CancellationToken::new(),
             config,
-            client,
+            client: clients.requests,
             store,
             metrics,
         }
+    }
+
+    /// Cancelled when the service is to end: who waits for a job is answered then.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
     }
 }
 
@@ -59,8 +78,14 @@ pub fn router(app: App) -> Router {
     let beside = app.config.metrics_listen.is_none();
     let seen = beside.then(|| Router::new().route(METRICS, metrics(Arc::clone(&app.metrics))));
     let routes = Router::new()
-        .route(routes::JOBS, post(jobs::create))
-        .route(routes::JOB, get(jobs::read))
+        .route(routes::JOBS, post(jobs::create).get(jobs::list::list))
+        .route(routes::JOB, get(jobs::read).delete(jobs::end::delete))
+        .route(routes::JOB_EVENTS, get(jobs::events::stream))
+        .route(routes::JOB_CANCEL, post(jobs::end::cancel))
+        .route(routes::JOB_INPUT, get(jobs::content::input))
+        .route(routes::JOB_RESULT, get(jobs::content::result))
+        .route(routes::POOLS, get(pools::pools))
+        .route(routes::MODELS, get(pools::models))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/health", get(health))

@@ -60,6 +60,16 @@ problem_types! {
     NoSuchJob = NOT_FOUND, "no-such-job", "There is no such job";
     /// No namespace of this name, told only to who may work in it.
     NoSuchNamespace = NOT_FOUND, "no-such-namespace", "There is no such namespace";
+    /// The job has no picture that is shown.
+    NoSuchPicture = NOT_FOUND, "no-such-picture", "There is no picture to show";
+    /// `continue` was not made here for this list.
+    InvalidContinue = BAD_REQUEST, "invalid-continue", "The list cannot be continued by this";
+    /// `continue` is too old.
+    ContinueExpired = GONE, "continue-expired", "The list is too old to be continued";
+    /// A finished job cannot be cancelled.
+    AlreadyFinished = CONFLICT, "already-finished", "The job has ended already";
+    /// The job has not ended, or has ended without a result.
+    NoResult = CONFLICT, "no-result", "The job has no result";
     /// The path exists, the method does not.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not know this method";
     /// The body did not arrive in time.
@@ -98,6 +108,10 @@ problem_types! {
     Internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
     /// Too many uploads at once.
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many uploads at once";
+    /// As many requests follow jobs as there is room for.
+    TooManyWaiters = SERVICE_UNAVAILABLE, "too-many-waiters", "Too many requests follow jobs";
+    /// As many objects are sent to clients as there is room for.
+    TooManyDownloads = SERVICE_UNAVAILABLE, "too-many-downloads", "Too many downloads at once";
     /// The object store does not answer as it should.
     StoreUnavailable = SERVICE_UNAVAILABLE, "store-unavailable", "The object store is unavailable";
     /// The Kubernetes API server does not answer as it should.

@@ -9,11 +9,13 @@ mod app;
 mod auth;
 mod config;
 mod cors;
+mod download;
 mod error;
 mod jobs;
 pub mod kubernetes;
 mod metrics;
 mod middleware;
+mod pools;
 pub mod routes;
 mod serve;
 mod submit;
@@ -26,9 +28,10 @@ mod validate;
 pub use app::{App, router};
 pub use config::{
     AuthConfig, AuthMode, Config, ForwardedHeader, LimitsConfig, LogFormat, RatesConfig,
-    TimeoutsConfig,
+    ReadsConfig, TimeoutsConfig,
 };
 pub use error::{Problem, ProblemType};
+pub use jobs::WatchScope;
 pub use metrics::Metrics;
 pub use routes::metrics::metrics_router;
 pub use serve::{Door, serve};

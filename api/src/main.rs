@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
     }
 
     let metrics = Arc::new(Metrics::new());
-    let client = kubernetes::connect(&config.timeouts, Arc::clone(&metrics)).await?;
+    let clients = kubernetes::connect(&config.timeouts, Arc::clone(&metrics)).await?;
     let store = Store::connect_observed(&config.store, Arc::clone(&metrics) as _).await?;
     let bind = |flag, address| async move {
         let bound = TcpListener::bind(address).await;
@@ -49,15 +49,17 @@ async fn main() -> anyhow::Result<()> {
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let app = App::new(config, clients, store, metrics);
+    let draining = app.draining();
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        draining.cancel();
     };
     tracing::info!(listen = %listener.local_addr()?, "serving");
-    let router = fovea_api::router(App::new(config, client, store, metrics));
-    serve(listener, router, door, stop).await;
+    serve(listener, fovea_api::router(app), door, stop).await;
     tracing::info!("stopped");
     tokio::task::spawn_blocking(|| telemetry.stop()).await?;
     Ok(())

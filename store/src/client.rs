@@ -27,6 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) client: Client,
+    /// Signs for the endpoint that clients outside reach; it sends nothing.
+    pub(crate) public: Option<Client>,
     pub(crate) bucket: String,
     /// What signs; the SDK's client does not give its own away.
     pub(crate) credentials: Option<SharedCredentialsProvider>,
@@ -96,10 +98,15 @@ impl Store {
         if let Some(observer) = observer {
             s3 = s3.interceptor(Observing(observer));
         }
+        let public = config.public_endpoint.as_ref().map(|endpoint| {
+            let public = s3.clone().endpoint_url(endpoint.as_str());
+            Client::from_conf(public.build())
+        });
         if let Some(endpoint) = &config.endpoint {
             s3 = s3.endpoint_url(endpoint.as_str());
         }
         Ok(Self {
+            public,
             client: Client::from_conf(s3.build()),
             bucket: config.bucket.clone(),
             credentials: shared.credentials_provider(),

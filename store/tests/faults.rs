@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 fn config(endpoint: &str, bucket: &str) -> StoreConfig {
     let _ = rustls::crypto::ring::default_provider().install_default();
     StoreConfig {
+        public_endpoint: None,
         bucket: bucket.to_owned(),
         endpoint: Some(endpoint.parse().unwrap()),
         region: "us-east-1".to_owned(),

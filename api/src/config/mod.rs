@@ -1,8 +1,10 @@
 //! Flags and environment, one struct per subsystem. Every bound that a client can meet is here.
 
 mod auth;
+mod reads;
 
 pub use auth::{AuthConfig, AuthMode, ForwardedHeader, RatesConfig};
+pub use reads::ReadsConfig;
 
 use fovea_store::StoreConfig;
 use std::net::SocketAddr;
@@ -44,6 +46,10 @@ pub struct Config {
     #[command(flatten)]
     pub timeouts: TimeoutsConfig,
 
+    /// What readers of jobs may cost.
+    #[command(flatten)]
+    pub reads: ReadsConfig,
+
     /// Where pictures lie.
     #[command(flatten)]
     pub store: StoreConfig,
@@ -54,11 +60,12 @@ impl Config {
     #[must_use]
     pub fn masked(&self) -> Self {
         let mut shown = self.clone();
-        if let Some(endpoint) = &mut shown.store.endpoint
-            && endpoint.password().is_some()
-        {
-            // The only error is a URL that cannot have a password, and this one has.
-            let _ = endpoint.set_password(Some("***"));
+        let endpoints = [&mut shown.store.endpoint, &mut shown.store.public_endpoint];
+        for endpoint in endpoints.into_iter().flatten() {
+            if endpoint.password().is_some() {
+                // The only error is a URL that cannot have a password, and this one has.
+                let _ = endpoint.set_password(Some("***"));
+            }
         }
         shown
     }

@@ -1,4 +1,4 @@
-//! `/livez`: the process answers. `/readyz`: cluster and bucket do. `/health`: the same for people
+//! `/livez`: the process answers. `/readyz`: cluster and bucket do, and jobs are known. `/health`: the same for people
 //! and dashboards, as JSON. However often they are asked, the dependencies are asked rarely.
 
 use crate::app::AppState;
@@ -28,7 +28,7 @@ pub(crate) struct Checks {
 pub(crate) struct Report {
     status: &'static str,
     version: &'static str,
-    checks: [Check; 2],
+    checks: [Check; 3],
 }
 
 #[derive(Debug, Serialize)]
@@ -116,8 +116,10 @@ async fn report(app: &AppState) -> Arc<Report> {
         return Arc::clone(report);
     }
     let (cluster, bucket) = tokio::join!(cluster(app), bucket(app));
+    let unsynced = || "the watch has not told of every job yet".to_owned();
+    let cache = app.jobs.is_synced().then_some(()).ok_or_else(unsynced);
     let report = Arc::new(Report {
-        status: if cluster.is_ok() && bucket.is_ok() {
+        status: if cluster.is_ok() && bucket.is_ok() && cache.is_ok() {
             "ok"
         } else {
             "degraded"
@@ -126,6 +128,7 @@ async fn report(app: &AppState) -> Arc<Report> {
         checks: [
             Check::new("kubernetes", cluster),
             Check::new("object-store", bucket),
+            Check::new("cache", cache),
         ],
     });
     *latest = Some((Instant::now(), Arc::clone(&report)));

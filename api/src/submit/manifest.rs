@@ -2,7 +2,7 @@
 
 use super::fingerprint::{Fingerprint, Source};
 use crate::validate::JobRequest;
-use fovea_crds::{InferenceJob, InferenceJobSpec, Input};
+use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// What the API marks its jobs with.
@@ -44,12 +44,14 @@ pub(crate) fn job(
         model,
         pool,
         priority,
+        callback_url,
         parameters,
     } = request.clone();
     let spec = InferenceJobSpec {
         model,
         pool_ref: pool,
         priority,
+        callback: callback_url.map(|url| Callback { url }),
         parameters,
         ttl_seconds_after_finished: Some(TTL_SECONDS),
         ..InferenceJobSpec::new(task, input)

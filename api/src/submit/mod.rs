@@ -135,7 +135,7 @@ impl From<NamespaceError> for Problem {
             }
             NamespaceError::Unavailable(..) => Self::new(
                 ProblemType::ClusterUnavailable,
-                "the cluster could not be reached, and no job was created: send the request again",
+                "the cluster could not be reached, and nothing was done: send the request again",
             )
             .caused_by(error)
             .retry_after(2),

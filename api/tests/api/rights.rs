@@ -24,7 +24,8 @@ async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
         "metadata": {"name": name},
         "rules": [
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
-            {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list"]},
+            {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
+            {"apiGroups": ["fovea.dev"], "resources": ["runnerpools"], "verbs": ["list"]},
             {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
             {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
         ],
@@ -41,7 +42,7 @@ async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_reviews_and_needs_nothing_else()
+async fn it_reads_namespaces_and_pools_reviews_and_makes_follows_and_ends_jobs_and_needs_nothing_else()
 -> anyhow::Result<()> {
     let surroundings = as_user(USER).await?;
     let api = Service::start_in(surroundings, &["--auth", "kubernetes"]).await?;
@@ -69,8 +70,20 @@ async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_reviews_and_ne
     };
     let id = keyed().await?.id()?;
     assert_eq!(keyed().await?.id()?, id);
-    let read = api.http.get(format!("{}/v1/jobs/{id}", api.base));
-    assert_eq!(send(read.bearer_auth(&token)).await?.status, 200);
+    let ask = |request: reqwest::RequestBuilder| send(request.bearer_auth(&token));
+    for path in [
+        format!("/v1/jobs/{id}"),
+        "/v1/jobs".to_owned(),
+        "/v1/models".to_owned(),
+        format!("/v1/jobs/{id}/input"),
+    ] {
+        let answer = ask(api.http.get(format!("{}{path}", api.base))).await?;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    }
+    let cancelled = ask(api.http.post(format!("{}/v1/jobs/{id}/cancel", api.base))).await?;
+    assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    let deleted = ask(api.http.delete(format!("{}/v1/jobs/{id}", api.base))).await?;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
 
     let delete = DeleteParams::default();
     let (roles, bindings): (Api<ClusterRole>, Api<ClusterRoleBinding>) =
