@@ -84,9 +84,11 @@ $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@touch $@
 
 .PHONY: generate
-generate: tools ## Write the generated files (CRDs)
+generate: tools ## Write the generated files (CRDs, OpenAPI)
 	@$(BUILT)/crdgen
+	@$(BUILT)/openapi
 
 .PHONY: check-generated
 check-generated: tools ## Fail where a generated file is not current
 	@$(BUILT)/crdgen --check
+	@$(BUILT)/openapi --check

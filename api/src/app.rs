@@ -1,18 +1,19 @@
 //! What every request can reach, and the routes.
 
-use crate::config::Config;
+use crate::config::{CompatConfig, Config};
 use crate::jobs::Jobs;
 use crate::kubernetes::Namespaces;
-use crate::routes::health::{Checks, health, livez, readyz};
-use crate::routes::{jobs, method_not_allowed, no_such_route};
+use crate::routes::health::Checks;
+use crate::routes::{compat, health, jobs, method_not_allowed, no_such_route};
 use crate::upload::Intake;
-use crate::{middleware, routes};
+use crate::{middleware, openapi};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
 use fovea_store::Store;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// What every request can reach.
 pub struct App {
@@ -43,19 +44,33 @@ impl App {
 /// How handlers get at the [`App`].
 pub(crate) type AppState = Arc<App>;
 
-/// All routes, one line each.
+/// All routes, one line each; paths and methods stand with the handlers.
+pub(crate) fn routes(config: &CompatConfig) -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(jobs::create))
+        .routes(routes!(jobs::read))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::health))
+        .merge(compat::router(config))
+}
+
+/// The service.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route(routes::JOBS, post(jobs::create))
-        .route(routes::JOB, get(jobs::read))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/health", get(health))
+    let app = Arc::new(app);
+    let (routes, operations) = routes(&app.config.compat).split_for_parts();
+    let document = openapi::complete(&app.config.compat, operations);
+    routes
+        .merge(openapi::docs(&document))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         // Bodies are bounded by `upload`, to the byte; no other route reads one.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&app),
+            compat::frame,
+        ))
         .layer(axum::middleware::from_fn(middleware::frame))
-        .with_state(Arc::new(app))
+        .with_state(app)
 }

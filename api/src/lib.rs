@@ -11,6 +11,8 @@ mod error;
 mod jobs;
 pub mod kubernetes;
 mod middleware;
+pub mod openapi;
+mod results;
 pub mod routes;
 mod serve;
 mod submit;
@@ -20,7 +22,10 @@ mod upload;
 mod validate;
 
 pub use app::{App, router};
-pub use config::{Config, LimitsConfig, LogFormat, TimeoutsConfig};
+pub use config::{
+    AsyncVisionConfig, CompatConfig, Config, ImageAnalysisConfig, LimitsConfig, LogFormat,
+    TimeoutsConfig,
+};
 pub use error::{Problem, ProblemType};
 pub use serve::serve;
 pub use submit::{COMMIT_GENERATIONS, annotations, labels};

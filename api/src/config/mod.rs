@@ -1,5 +1,9 @@
 //! Flags and environment, one struct per subsystem. Every bound that a client can meet is here.
 
+mod compat;
+
+pub use compat::{AsyncVisionConfig, CompatConfig, ImageAnalysisConfig};
+
 use fovea_store::StoreConfig;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,6 +35,10 @@ pub struct Config {
     /// Where pictures lie.
     #[command(flatten)]
     pub store: StoreConfig,
+
+    /// The routes of the two services that Fovea stands in for.
+    #[command(flatten)]
+    pub compat: CompatConfig,
 }
 
 impl Config {

@@ -3,7 +3,7 @@
 
 use super::decide::{Failure, Owner, Refusal, classify, owner};
 use super::fingerprint::{Fingerprint, Naming, Source};
-use super::manifest;
+use super::manifest::{self, Origin};
 use crate::validate::JobRequest;
 use fovea_crds::InferenceJob;
 use kube::api::PostParams;
@@ -51,6 +51,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) request: &'a JobRequest,
     pub(crate) source: &'a Source,
     pub(crate) fingerprint: &'a Fingerprint,
+    pub(crate) origin: &'a Origin,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.
@@ -74,7 +75,13 @@ impl Commit<'_> {
 
     /// `None`: the name is a tombstone's.
     async fn under(&self, name: &str) -> Result<Option<InferenceJob>, CommitError> {
-        let job = manifest::job(name, self.request, self.source, self.fingerprint);
+        let job = manifest::job(
+            name,
+            self.request,
+            self.source,
+            self.fingerprint,
+            self.origin,
+        );
         for _ in 0..MAX_RACES {
             match self.create(&job).await {
                 Ok(created) => return Ok(Some(created)),

@@ -6,6 +6,8 @@
 
 mod bad_input;
 mod bounds;
+mod compat;
+mod docs;
 mod harness;
 mod lost_answers;
 mod outages;

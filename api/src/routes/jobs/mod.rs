@@ -1,21 +1,24 @@
 //! `POST /v1/jobs`: a picture becomes a job. `GET /v1/jobs/{id}`: how it fares.
 
+mod description;
 mod form;
 mod json;
-mod multipart;
+pub(crate) mod multipart;
 mod view;
 
+pub(crate) use description::{JobForm, JobJson, PictureBody};
 pub use view::JobView;
 
-use super::JOBS;
+use super::{JOB, JOBS};
 use crate::app::AppState;
 use crate::error::{Problem, ProblemType};
-use crate::submit::{Submission, submit};
+use crate::submit::{Origin, Submission, submit};
 use crate::tenant::Tenant;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
+use description::{JobQuery, ReadProblems, SubmitProblems};
 use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
@@ -24,7 +27,35 @@ const FIRST_LOOK_SECONDS: u32 = 1;
 /// Longest Idempotency-Key.
 const MAX_KEY_LENGTH: usize = 255;
 
-/// `POST /v1/jobs`
+/// Submit a picture.
+///
+/// In one of three forms, told apart by Content-Type: the picture itself with everything else in the
+/// query, a multipart form, or JSON.
+#[utoipa::path(
+    post,
+    path = JOBS,
+    operation_id = "createJob",
+    tag = "jobs",
+    params(
+        JobQuery,
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "A request repeated under the same key is the same job."),
+    ),
+    request_body(content(
+        (ref("#/components/schemas/JobForm") = "multipart/form-data"),
+        (ref("#/components/schemas/JobJson") = "application/json"),
+        (ref("#/components/schemas/PictureBody") = "application/octet-stream"),
+        (ref("#/components/schemas/PictureBody") = "image/*"),
+    )),
+    responses(
+        (status = 202, description = "The job is made.", body = ref("#/components/schemas/JobView"), headers(
+            ("Location" = String, description = "Where the job is."),
+            ("Retry-After" = u32, description = "When to look first, in seconds."),
+        )),
+        SubmitProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn create(
     State(app): State<AppState>,
     tenant: Tenant,
@@ -51,6 +82,7 @@ pub(crate) async fn create(
             request,
             payload,
             idempotency_key,
+            origin: Origin::OWN,
         };
         submit(&app, &tenant, submission).await
     };
@@ -70,7 +102,19 @@ pub(crate) async fn create(
     }
 }
 
-/// `GET /v1/jobs/{id}`
+/// How a job fares.
+#[utoipa::path(
+    get,
+    path = JOB,
+    operation_id = "readJob",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The id that the submission answered.")),
+    responses(
+        (status = 200, description = "The job as it is.", body = ref("#/components/schemas/JobView")),
+        ReadProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn read(
     State(app): State<AppState>,
     tenant: Tenant,

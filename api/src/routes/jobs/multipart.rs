@@ -77,12 +77,14 @@ pub(super) async fn read(
     Ok((draft.finish()?, Payload::Picture(picture.freeze())))
 }
 
-enum Stop {
+/// Why a part was not read to its end.
+pub(crate) enum Stop {
     TooLong,
     Broken(MultipartError),
 }
 
-async fn collect(field: &mut Field<'_>, limit: usize) -> Result<BytesMut, Stop> {
+/// One part's bytes, `limit` of them at most.
+pub(crate) async fn collect(field: &mut Field<'_>, limit: usize) -> Result<BytesMut, Stop> {
     let mut whole = BytesMut::new();
     while let Some(piece) = field.chunk().await.map_err(Stop::Broken)? {
         if whole.len() + piece.len() > limit {
