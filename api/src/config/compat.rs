@@ -120,7 +120,7 @@ pub struct ImageAnalysisConfig {
     )]
     pub anonymous: bool,
 
-    /// Largest `file` in bytes, the service's MAX_FILE_SIZE; one byte more is answered 400.
+    /// Largest `file` in bytes, the service's `MAX_FILE_SIZE`; one byte more is answered 400.
     #[arg(
         id = "compat-image-analysis-max-bytes",
         long = "compat-image-analysis-max-bytes",

@@ -160,8 +160,9 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
 fn check_name(name: &str) -> Result<(), Problem> {
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
     let known = |extension: &str| {
-        let is = |known: &&str| known.eq_ignore_ascii_case(extension);
-        EXTENSIONS.iter().any(|known| is(&known))
+        EXTENSIONS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(extension))
     };
     if extension.is_some_and(known) {
         return Ok(());

@@ -112,12 +112,11 @@ pub(super) async fn read(
                 Err(Stop::TooLong) => return Err(too_large(max_bytes)),
                 Err(Stop::Broken(error)) => return Err(broken(error)),
             };
-            read.file = Some(match file_name {
-                Some(name) => Entry::File(File { name, bytes }),
-                None => {
-                    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT_BYTES)]);
-                    Entry::Text(text.chars().take(MAX_ECHO).collect())
-                }
+            read.file = Some(if let Some(name) = file_name {
+                Entry::File(File { name, bytes })
+            } else {
+                let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_TEXT_BYTES)]);
+                Entry::Text(text.chars().take(MAX_ECHO).collect())
             });
         } else if name.is_some() && name.as_deref() == text {
             read.text = Some(match collect(&mut field, MAX_TEXT_BYTES).await {

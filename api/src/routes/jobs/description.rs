@@ -7,6 +7,9 @@ use fovea_crds::{Parameters, Task};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// A name as Kubernetes knows them.
+const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+
 /// A job as a form.
 #[derive(JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,7 +39,7 @@ pub(crate) struct JobJson {
     task: Option<Task>,
     /// A model that the pool serves; the pool's default for the task where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
+    #[schemars(length(min = 1, max = MAX_LABEL_LENGTH), regex(pattern = LABEL))]
     model: Option<String>,
     /// The pool, `name` or `namespace/name`; the installation's default where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,7 +60,7 @@ struct Fields {
     task: Option<Task>,
     /// A model that the pool serves; the pool's default for the task where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
+    #[schemars(length(min = 1, max = MAX_LABEL_LENGTH), regex(pattern = LABEL))]
     model: Option<String>,
     /// The pool, `name` or `namespace/name`; the installation's default where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +85,11 @@ pub(crate) struct JobQuery {
     #[param(schema_with = reference::<Task>)]
     task: Option<Task>,
     /// A model that the pool serves; the pool's default for the task where left out.
-    #[param(min_length = 1, max_length = 63)]
+    #[param(
+        min_length = 1,
+        max_length = 63,
+        pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+    )]
     model: Option<String>,
     /// The pool, `name` or `namespace/name`; the installation's default where left out.
     pool: Option<String>,
