@@ -8,6 +8,7 @@ mod bad_input;
 mod bounds;
 mod compat;
 mod docs;
+mod fuzz;
 mod harness;
 mod lost_answers;
 mod outages;
