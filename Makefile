@@ -36,6 +36,17 @@ fuzz: ## Feed damaged pictures to the decoders (SECONDS=1800)
 		corpus/preprocess ../tests/golden/pictures/files -- \
 		-max_total_time=$(SECONDS) -max_len=20000 -timeout=20 -rss_limit_mb=2048 -malloc_limit_mb=100
 
+SCHEMATHESIS := $(FOVEA_CACHE)/schemathesis-4.32.5
+.PHONY: fuzz-api
+fuzz-api: setup $(SCHEMATHESIS)/ready ## Hold the API against its description (EXAMPLES=100)
+	@SCHEMATHESIS=$(SCHEMATHESIS)/bin/schemathesis $(if $(EXAMPLES),EXAMPLES=$(EXAMPLES)) \
+		$(CARGO) test --locked --workspace --exclude fovea-runner --test api -- --ignored --nocapture schemathesis
+
+$(SCHEMATHESIS)/ready:
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+	@touch $@
+
 .PHONY: lint
 lint: setup ## Formatting and clippy
 	@$(CARGO) fmt --all --check
@@ -99,9 +110,11 @@ $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@touch $@
 
 .PHONY: generate
-generate: tools ## Write the generated files (CRDs)
+generate: tools ## Write the generated files (CRDs, OpenAPI)
 	@$(BUILT)/crdgen
+	@$(BUILT)/openapi
 
 .PHONY: check-generated
 check-generated: tools ## Fail where a generated file is not current
 	@$(BUILT)/crdgen --check
+	@$(BUILT)/openapi --check

@@ -1,25 +1,26 @@
 //! What every request can reach, and the routes.
 
 use crate::auth::{Auth, in_path};
-use crate::config::{AuthMode, Config};
+use crate::config::{AuthMode, CompatConfig, Config};
 use crate::download::Downloads;
 use crate::jobs::{Jobs, WatchScope};
 use crate::kubernetes::{Clients, Namespaces};
 use crate::metrics::Metrics;
 use crate::pools::Pools;
-use crate::routes::health::{Checks, health, livez, readyz};
+use crate::routes::health::Checks;
 use crate::routes::metrics::{METRICS, metrics};
-use crate::routes::{jobs, method_not_allowed, no_such_route, pools};
+use crate::routes::{compat, health, jobs, method_not_allowed, no_such_route, pools};
 use crate::upload::Intake;
-use crate::{cors, middleware, routes};
+use crate::{cors, middleware, openapi};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
 use fovea_store::Store;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// What every request can reach.
 pub struct App {
@@ -70,25 +71,34 @@ impl App {
 /// How handlers get at the [`App`].
 pub(crate) type AppState = Arc<App>;
 
-/// All routes, one line each.
+/// All routes, one line each; paths and methods stand with the handlers.
+pub(crate) fn routes(config: &CompatConfig) -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .routes(routes!(jobs::create, jobs::list::list))
+        .routes(routes!(jobs::read, jobs::end::delete))
+        .routes(routes!(jobs::events::stream))
+        .routes(routes!(jobs::end::cancel))
+        .routes(routes!(jobs::content::input))
+        .routes(routes!(jobs::content::result))
+        .routes(routes!(pools::pools))
+        .routes(routes!(pools::models))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::health))
+        .merge(compat::router(config))
+}
+
+/// The service.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let cors = cors::layer(&app.config.auth.cors_origins);
     // Without an address of their own.
     let beside = app.config.metrics_listen.is_none();
     let seen = beside.then(|| Router::new().route(METRICS, metrics(Arc::clone(&app.metrics))));
-    let routes = Router::new()
-        .route(routes::JOBS, post(jobs::create).get(jobs::list::list))
-        .route(routes::JOB, get(jobs::read).delete(jobs::end::delete))
-        .route(routes::JOB_EVENTS, get(jobs::events::stream))
-        .route(routes::JOB_CANCEL, post(jobs::end::cancel))
-        .route(routes::JOB_INPUT, get(jobs::content::input))
-        .route(routes::JOB_RESULT, get(jobs::content::result))
-        .route(routes::POOLS, get(pools::pools))
-        .route(routes::MODELS, get(pools::models))
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
-        .route("/health", get(health))
+    let (routes, operations) = routes(&app.config.compat).split_for_parts();
+    let document = openapi::complete(&app.config.compat, operations);
+    let routes = routes
+        .merge(openapi::docs(&document))
         .merge(seen.unwrap_or_default())
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
@@ -96,6 +106,7 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn(middleware::bounded))
+        .layer(from_fn_with_state(Arc::clone(&app), compat::frame))
         .layer(from_fn_with_state(Arc::clone(&app), middleware::frame))
         .with_state(app);
     // Before routing, so that every route has the form with a namespace.

@@ -6,6 +6,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The media type of a problem.
@@ -134,12 +135,19 @@ pub struct Problem {
     cause: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// An error as RFC 9457 has it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Body<'a> {
+    /// Tells problems apart: `urn:fovea:problem:...`, or `about:blank`.
     r#type: &'a str,
+    /// The same in a few words.
     title: &'a str,
+    /// The answer's status.
     status: u16,
+    /// What happened, and what to do.
     detail: &'a str,
+    /// This occurrence, by the request's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'a str>,
 }

@@ -15,7 +15,9 @@ mod jobs;
 pub mod kubernetes;
 mod metrics;
 mod middleware;
+pub mod openapi;
 mod pools;
+mod results;
 pub mod routes;
 mod serve;
 mod submit;
@@ -27,8 +29,8 @@ mod validate;
 
 pub use app::{App, router};
 pub use config::{
-    AuthConfig, AuthMode, Config, ForwardedHeader, LimitsConfig, LogFormat, RatesConfig,
-    ReadsConfig, TimeoutsConfig,
+    AsyncVisionConfig, AuthConfig, AuthMode, CompatConfig, Config, ForwardedHeader,
+    ImageAnalysisConfig, LimitsConfig, LogFormat, RatesConfig, ReadsConfig, TimeoutsConfig,
 };
 pub use error::{Problem, ProblemType};
 pub use jobs::WatchScope;

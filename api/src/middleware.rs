@@ -100,18 +100,39 @@ fn request_id(headers: &HeaderMap) -> String {
         .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
-/// Names and logs the problem that an answer carries; turns an error answer that carries none (a
-/// layer's own) into one. An error that a handler has written as JSON is left alone.
+/// Names and logs the problem that an answer carries.
 fn finish(mut response: Response, id: &str) -> Response {
+    let Some(problem) = take_problem(&mut response) else {
+        return response;
+    };
+    log(&problem);
+    let mut rendered = problem.render(Some(&format!("urn:fovea:request:{id}")));
+    // Such as Allow with a 405.
+    for (name, value) in response.headers() {
+        if !rendered.headers().contains_key(name) && name != http::header::CONTENT_LENGTH {
+            rendered.headers_mut().insert(name, value.clone());
+        }
+    }
+    rendered
+}
+
+/// The problem that an answer carries, or one made of an error answer that carries none (a layer's
+/// own). An error that a handler has written as JSON is left alone.
+pub(crate) fn take_problem(response: &mut Response) -> Option<Problem> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
-        return response;
+        return None;
     }
-    let problem = match response.extensions_mut().remove::<Problem>() {
-        Some(problem) => problem,
-        None if is_json(response.headers()) => return response,
-        None => Problem::of_status(status),
-    };
+    match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => Some(problem),
+        None if is_json(response.headers()) => None,
+        None => Some(Problem::of_status(status)),
+    }
+}
+
+/// Errors are logged once, where they are answered.
+pub(crate) fn log(problem: &Problem) {
+    let status = problem.kind.status();
     let cause = problem.cause().unwrap_or("-");
     if status.as_u16() == 500 {
         tracing::error!(problem = problem.kind.uri(), cause, "failed");
@@ -130,14 +151,6 @@ fn finish(mut response: Response, id: &str) -> Response {
             "refused"
         );
     }
-    let mut rendered = problem.render(Some(&format!("urn:fovea:request:{id}")));
-    // Such as Allow with a 405.
-    for (name, value) in response.headers() {
-        if !rendered.headers().contains_key(name) && name != http::header::CONTENT_LENGTH {
-            rendered.headers_mut().insert(name, value.clone());
-        }
-    }
-    rendered
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

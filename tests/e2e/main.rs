@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod captions;
+mod compat;
 mod lifecycle;
 mod predictions;
 mod support;

@@ -1,9 +1,11 @@
 //! Flags and environment, one struct per subsystem. Every bound that a client can meet is here.
 
 mod auth;
+mod compat;
 mod reads;
 
 pub use auth::{AuthConfig, AuthMode, ForwardedHeader, RatesConfig};
+pub use compat::{AsyncVisionConfig, CompatConfig, ImageAnalysisConfig};
 pub use reads::ReadsConfig;
 
 use fovea_store::StoreConfig;
@@ -53,6 +55,10 @@ pub struct Config {
     /// Where pictures lie.
     #[command(flatten)]
     pub store: StoreConfig,
+
+    /// The routes of the two services that Fovea stands in for.
+    #[command(flatten)]
+    pub compat: CompatConfig,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 
 use crate::app::AppState;
 use crate::error::{Problem, ProblemType};
+use crate::openapi::problem_set;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
@@ -10,6 +11,7 @@ use fovea_crds::InferenceJob;
 use http::StatusCode;
 use kube::Api;
 use kube::api::ListParams;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -24,16 +26,23 @@ pub(crate) struct Checks {
 }
 
 /// What was found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Health")]
 pub(crate) struct Report {
+    /// `ok` or `degraded`.
     status: &'static str,
+    /// Fovea's.
     version: &'static str,
+    /// What the service stands on.
     checks: [Check; 3],
 }
 
-#[derive(Debug, Serialize)]
+/// One thing that the service stands on.
+#[derive(Debug, Serialize, JsonSchema)]
 struct Check {
+    /// `kubernetes` or `object-store`.
     name: &'static str,
+    /// Whether it answers as it should.
     ok: bool,
     /// Why not, for `/readyz?verbose` alone.
     #[serde(skip)]
@@ -72,10 +81,32 @@ impl Report {
     }
 }
 
+problem_set!(ReadyProblems: NotReady);
+
+/// Whether the process answers.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "livez",
+    tag = "health",
+    responses((status = 200, description = "It does.", body = String, content_type = "text/plain")),
+)]
 pub(crate) async fn livez() -> &'static str {
     "ok"
 }
 
+/// Whether cluster and object store answer.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readyz",
+    tag = "health",
+    params(("verbose" = Option<String>, Query, description = "One line a check; its value says nothing.")),
+    responses(
+        (status = 200, description = "They do.", body = String, content_type = "text/plain"),
+        ReadyProblems,
+    ),
+)]
 pub(crate) async fn readyz(
     State(app): State<AppState>,
     RawQuery(query): RawQuery,
@@ -97,6 +128,17 @@ pub(crate) async fn readyz(
     })
 }
 
+/// The same for people and dashboards.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "health",
+    tag = "health",
+    responses(
+        (status = 200, description = "All is well.", body = ref("#/components/schemas/Health")),
+        (status = 503, description = "Something is not.", body = ref("#/components/schemas/Health")),
+    ),
+)]
 pub(crate) async fn health(State(app): State<AppState>) -> Response {
     let report = report(&app).await;
     let status = if report.ok() {

@@ -1,5 +1,6 @@
 //! What is served, one file a family.
 
+pub mod compat;
 pub(crate) mod health;
 pub mod jobs;
 pub mod metrics;

@@ -2,8 +2,10 @@
 //! asker's namespace.
 
 use super::query::Query;
+use super::{MODELS, POOLS};
 use crate::app::AppState;
 use crate::error::Problem;
+use crate::openapi::problem_set;
 use crate::pools::allows;
 use crate::tenant::Tenant;
 use axum::Json;
@@ -11,17 +13,27 @@ use axum::extract::State;
 use fovea_crds::{ModelStatus, PoolModel, RunnerPool, RunnerPoolStatus, Task};
 use http::Uri;
 use kube::ResourceExt as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+problem_set!(
+    PoolProblems: UnknownField,
+    Unauthenticated,
+    Forbidden,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
 /// All pools.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PoolList {
     /// By namespace and name.
     pub pools: Vec<PoolView>,
 }
 
 /// A pool as the API shows it.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolView {
     /// The `RunnerPool`'s name.
@@ -43,7 +55,7 @@ pub struct PoolView {
 }
 
 /// A model of a pool.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ModelView {
     /// The pool's name for it.
     pub name: String,
@@ -58,14 +70,14 @@ pub struct ModelView {
 }
 
 /// All models of all pools.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ModelList {
     /// By pool, in the pool's order.
     pub models: Vec<PooledModel>,
 }
 
 /// A model, and where it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct PooledModel {
     /// `<namespace>/<name>`, as a job names it.
     pub pool: String,
@@ -74,7 +86,18 @@ pub struct PooledModel {
     pub model: ModelView,
 }
 
-/// `GET /v1/pools`
+/// List the pools that may be used.
+#[utoipa::path(
+    get,
+    path = POOLS,
+    operation_id = "listPools",
+    tag = "pools",
+    responses(
+        (status = 200, description = "All pools.", body = ref("#/components/schemas/PoolList")),
+        PoolProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn pools(
     State(app): State<AppState>,
     tenant: Tenant,
@@ -85,7 +108,18 @@ pub(crate) async fn pools(
     Ok(Json(PoolList { pools }))
 }
 
-/// `GET /v1/models`
+/// List the models that may be asked for.
+#[utoipa::path(
+    get,
+    path = MODELS,
+    operation_id = "listModels",
+    tag = "pools",
+    responses(
+        (status = 200, description = "All models of all pools.", body = ref("#/components/schemas/ModelList")),
+        PoolProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn models(
     State(app): State<AppState>,
     tenant: Tenant,

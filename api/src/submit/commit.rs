@@ -3,7 +3,7 @@
 
 use super::decide::{Failure, Owner, Refusal, classify, owner};
 use super::fingerprint::{Fingerprint, Naming, Source};
-use super::manifest;
+use super::manifest::{self, Origin};
 use crate::validate::JobRequest;
 use fovea_crds::InferenceJob;
 use kube::api::PostParams;
@@ -53,6 +53,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) fingerprint: &'a Fingerprint,
     /// The trace that the job belongs to.
     pub(crate) traceparent: Option<String>,
+    pub(crate) origin: &'a Origin,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.
@@ -76,7 +77,13 @@ impl Commit<'_> {
 
     /// `None`: the name is a tombstone's.
     async fn under(&self, name: &str) -> Result<Option<InferenceJob>, CommitError> {
-        let job = manifest::job(name, self.request, self.source, self.fingerprint);
+        let job = manifest::job(
+            name,
+            self.request,
+            self.source,
+            self.fingerprint,
+            self.origin,
+        );
         let job = manifest::traced(job, self.traceparent.as_deref());
         for _ in 0..MAX_RACES {
             match self.create(&job).await {

@@ -224,7 +224,7 @@ mod tests {
         let source = Source::Object { key: "a".into() };
         let ours = Fingerprint::of(&request, &source).unwrap();
         let theirs = Fingerprint::of(&request, &Source::Object { key: "b".into() }).unwrap();
-        let job = manifest::job("n", &request, &source, &ours);
+        let job = manifest::job("n", &request, &source, &ours, &manifest::Origin::OWN);
         assert_eq!(
             owner(job.clone(), &ours),
             Owner::Ours(Box::new(job.clone()))

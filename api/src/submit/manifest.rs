@@ -12,6 +12,9 @@ pub mod labels {
     /// The value of [`CREATED_BY`] on every job made here: such jobs are the first to go where
     /// finished jobs are too many.
     pub const API: &str = "api";
+    /// Whose client made the job, where it came by the routes of a service that Fovea stands in
+    /// for: `async-vision` or `image-analysis`.
+    pub const CLIENT: &str = "fovea.dev/client";
 }
 
 /// What the API remembers with its jobs.
@@ -25,8 +28,22 @@ pub mod annotations {
     pub const TOMBSTONE: &str = "fovea.dev/tombstone";
 }
 
-/// How long a finished job made here is kept: a day, in seconds.
-const TTL_SECONDS: u32 = 24 * 60 * 60;
+/// By which routes a job came, and what that means for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    /// The value of [`labels::CLIENT`].
+    pub(crate) client: Option<&'static str>,
+    /// How long the finished job is kept.
+    pub(crate) ttl_seconds: u32,
+}
+
+impl Origin {
+    /// `/v1/jobs`: kept for a day.
+    pub(crate) const OWN: Self = Self {
+        client: None,
+        ttl_seconds: 24 * 60 * 60,
+    };
+}
 
 /// The job under `name`.
 pub(crate) fn job(
@@ -34,6 +51,7 @@ pub(crate) fn job(
     request: &JobRequest,
     source: &Source,
     fingerprint: &Fingerprint,
+    origin: &Origin,
 ) -> InferenceJob {
     let input = match source.clone() {
         Source::Upload { sha256 } => Input::Upload { sha256 },
@@ -53,13 +71,19 @@ pub(crate) fn job(
         priority,
         callback: callback_url.map(|url| Callback { url }),
         parameters,
-        ttl_seconds_after_finished: Some(TTL_SECONDS),
+        ttl_seconds_after_finished: Some(origin.ttl_seconds),
         ..InferenceJobSpec::new(task, input)
     };
+    let made = [(labels::CREATED_BY, labels::API)].into_iter();
+    let client = origin.client.map(|client| (labels::CLIENT, client));
+    let labels = made
+        .chain(client)
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     InferenceJob {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some([(labels::CREATED_BY.to_owned(), labels::API.to_owned())].into()),
+            labels: Some(labels),
             annotations: Some(
                 [(
                     annotations::FINGERPRINT.to_owned(),

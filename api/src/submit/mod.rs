@@ -6,6 +6,7 @@ mod fingerprint;
 mod manifest;
 
 pub use commit::COMMIT_GENERATIONS;
+pub(crate) use manifest::Origin;
 pub use manifest::{annotations, labels};
 
 use crate::App;
@@ -25,6 +26,7 @@ pub(crate) struct Submission {
     pub(crate) request: JobRequest,
     pub(crate) payload: Payload,
     pub(crate) idempotency_key: Option<String>,
+    pub(crate) origin: Origin,
 }
 
 /// The picture, or where it lies already.
@@ -43,6 +45,7 @@ pub(crate) async fn submit(
         request,
         payload,
         idempotency_key,
+        origin,
     } = submission;
     let source = match payload {
         Payload::Object { key } => Source::Object { key },
@@ -64,6 +67,7 @@ pub(crate) async fn submit(
         source: &source,
         fingerprint: &fingerprint,
         traceparent: crate::trace::current().map(|parent| parent.to_string()),
+        origin: &origin,
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };

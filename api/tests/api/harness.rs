@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-const BUCKET: &str = "fovea";
+pub(crate) const BUCKET: &str = "fovea";
 
 /// The API as a client meets it.
 pub(crate) struct Service {

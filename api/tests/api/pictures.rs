@@ -11,6 +11,15 @@ pub(crate) fn jpeg(seed: u8) -> Vec<u8> {
     )
 }
 
+/// A small picture of any format.
+pub(crate) fn picture(format: ImageFormat) -> Vec<u8> {
+    let image = match format {
+        ImageFormat::Ico | ImageFormat::WebP => DynamicImage::new_rgba8(4, 4),
+        _ => DynamicImage::new_rgb8(4, 4),
+    };
+    encode(&image, format)
+}
+
 /// A JPEG that breaks off within its pixels.
 pub(crate) fn truncated_jpeg() -> Vec<u8> {
     let noise = RgbImage::from_fn(64, 64, |x, y| {

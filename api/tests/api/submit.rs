@@ -1,7 +1,7 @@
 //! What a good client meets.
 
 use super::harness::{Service, send, stored, until};
-use super::pictures::jpeg;
+use super::pictures::{jpeg, png_of_length};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fovea_api::{annotations, labels};
@@ -82,6 +82,22 @@ async fn a_picture_becomes_a_job_in_each_of_the_three_forms() -> anyhow::Result<
     assert_eq!(fingerprints[0], fingerprints[1]);
     assert_eq!(fingerprints[0], fingerprints[2]);
     assert_eq!(api.names().await?.len(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_largest_picture_comes_through_in_each_of_the_three_forms() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let picture = png_of_length(10 * 1024 * 1024);
+    let form = Form::new().part("file", Part::bytes(picture.clone()));
+    let url = format!("{}/v1/jobs", api.base);
+    for request in [
+        api.http.post(url).multipart(form),
+        api.post_json(&json!({"data": STANDARD.encode(&picture)})),
+        api.post(picture.clone()),
+    ] {
+        send(request).await?.id()?;
+    }
     Ok(())
 }
 

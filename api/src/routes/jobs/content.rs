@@ -2,10 +2,12 @@
 //! the job shows the head of it.
 
 use super::Id;
+use super::description::{InputProblems, ResultProblems};
 use crate::app::AppState;
 use crate::download::{attachment, send, unread};
 use crate::error::{Problem, ProblemType};
 use crate::routes::query::Query;
+use crate::routes::{JOB_INPUT, JOB_RESULT};
 use crate::tenant::Tenant;
 use crate::validate::format;
 use axum::Json;
@@ -19,7 +21,20 @@ use image::ImageFormat;
 /// As much of a picture as tells its format.
 const MAGIC_BYTES: u64 = 64;
 
-/// `GET /v1/jobs/{id}/input`
+/// Read a job's picture.
+#[utoipa::path(
+    get,
+    path = JOB_INPUT,
+    operation_id = "readInput",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The id that the submission answered.")),
+    responses(
+        (status = 200, description = "The picture.", body = ref("#/components/schemas/PictureBody"), content_type = "image/*"),
+        (status = 307, description = "The picture is at Location, for a while."),
+        InputProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn input(
     State(app): State<AppState>,
     tenant: Tenant,
@@ -52,7 +67,20 @@ pub(crate) async fn input(
     send(&app, &key, picture(format, &disposition), no_picture).await
 }
 
-/// `GET /v1/jobs/{id}/result`
+/// Read a job's whole result.
+#[utoipa::path(
+    get,
+    path = JOB_RESULT,
+    operation_id = "readResult",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The id that the submission answered.")),
+    responses(
+        (status = 200, description = "The result.", body = ref("#/components/schemas/JobResult")),
+        (status = 307, description = "The result is at Location, for a while."),
+        ResultProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn result(
     State(app): State<AppState>,
     tenant: Tenant,

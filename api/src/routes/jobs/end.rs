@@ -1,5 +1,6 @@
 //! `POST /v1/jobs/{id}/cancel` and `DELETE /v1/jobs/{id}`.
 
+use super::description::{CancelProblems, DeleteProblems};
 use super::{Id, shown};
 use crate::App;
 use crate::app::AppState;
@@ -7,6 +8,7 @@ use crate::error::Problem;
 use crate::jobs::is_finished;
 use crate::kubernetes::NamespaceError;
 use crate::routes::query::Query;
+use crate::routes::{JOB, JOB_CANCEL};
 use crate::tenant::Tenant;
 use axum::extract::State;
 use axum::response::Response;
@@ -16,7 +18,22 @@ use http::{StatusCode, Uri};
 use std::time::SystemTime;
 use tokio::time::timeout;
 
-/// `POST /v1/jobs/{id}/cancel`: 202 while the job is being ended, 200 once it is Cancelled.
+/// Cancel a job.
+///
+/// 202 while the job is being ended, 200 once it is Cancelled.
+#[utoipa::path(
+    post,
+    path = JOB_CANCEL,
+    operation_id = "cancelJob",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The id that the submission answered.")),
+    responses(
+        (status = 200, description = "The job is cancelled.", body = ref("#/components/schemas/JobView")),
+        (status = 202, description = "The job is being cancelled.", body = ref("#/components/schemas/JobView")),
+        CancelProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn cancel(
     State(app): State<AppState>,
     tenant: Tenant,
@@ -33,7 +50,21 @@ pub(crate) async fn cancel(
     Ok(shown(status, &job))
 }
 
-/// `DELETE /v1/jobs/{id}`: the job, and what the bucket holds for it alone.
+/// Delete a job.
+///
+/// Its result goes with it, and its picture where no other job needs that.
+#[utoipa::path(
+    delete,
+    path = JOB,
+    operation_id = "deleteJob",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The id that the submission answered.")),
+    responses(
+        (status = 204, description = "The job is gone."),
+        DeleteProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn delete(
     State(app): State<AppState>,
     tenant: Tenant,

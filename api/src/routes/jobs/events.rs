@@ -1,10 +1,12 @@
 //! `GET /v1/jobs/{id}/events`: a job's changes as server-sent events, the present state first, the
 //! end last.
 
+use super::description::FollowProblems;
 use super::{Id, JobView};
 use crate::app::AppState;
 use crate::error::{Problem, ProblemType};
 use crate::jobs::{Follower, is_finished};
+use crate::routes::JOB_EVENTS;
 use crate::routes::query::Query;
 use crate::tenant::Tenant;
 use axum::extract::State;
@@ -26,11 +28,30 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 /// What nginx takes as a word not to hold events back.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// `GET /v1/jobs/{id}/events`
+/// Follow a job.
+///
+/// Server-sent events: `status` with the job as data whenever it changes, the present state first;
+/// `deleted` where it is gone. The stream ends with the job.
 ///
 /// Each event's id is the job's resourceVersion, so that a client that comes again with it as
 /// `Last-Event-ID` is told nothing twice; where the job has ended meanwhile and it knows, 204 tells
 /// it not to come again.
+#[utoipa::path(
+    get,
+    path = JOB_EVENTS,
+    operation_id = "followJob",
+    tag = "jobs",
+    params(
+        ("id" = String, Path, description = "The id that the submission answered."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last event that is known."),
+    ),
+    responses(
+        (status = 200, description = "The job as it changes.", body = ref("#/components/schemas/JobView"), content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended, and the client knows it."),
+        FollowProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn stream(
     State(app): State<AppState>,
     tenant: Tenant,

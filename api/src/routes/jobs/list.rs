@@ -2,10 +2,12 @@
 //! names, which says nothing about their age.
 
 use super::JobView;
+use super::description::ListProblems;
 use super::token::ContinueToken;
 use crate::app::AppState;
 use crate::error::Problem;
 use crate::jobs::{Filter, Page, foreign_token};
+use crate::routes::JOBS;
 use crate::routes::query::Query;
 use crate::tenant::Tenant;
 use crate::validate::{FieldError, excerpt, task};
@@ -13,6 +15,7 @@ use axum::Json;
 use axum::extract::State;
 use fovea_crds::Phase;
 use http::Uri;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Jobs a page where the client does not say.
@@ -23,7 +26,7 @@ const MAX_LIMIT: u32 = 500;
 const PARAMETERS: &str = "phase, task, limit, continue";
 
 /// A page of jobs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct JobList {
     /// At most as many as were asked for; there can be fewer, or none, on a page that is not the
     /// last.
@@ -32,7 +35,24 @@ pub struct JobList {
     pub r#continue: Option<String>,
 }
 
-/// `GET /v1/jobs`
+/// List jobs.
+#[utoipa::path(
+    get,
+    path = JOBS,
+    operation_id = "listJobs",
+    tag = "jobs",
+    params(
+        ("phase" = Option<String>, Query, description = "Pending, Running, Succeeded, Failed or Cancelled."),
+        ("task" = Option<String>, Query, description = "Only jobs of this task."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Jobs a page; 50 where left out."),
+        ("continue" = Option<String>, Query, description = "The `continue` of the page before."),
+    ),
+    responses(
+        (status = 200, description = "A page of jobs.", body = ref("#/components/schemas/JobList")),
+        ListProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn list(
     State(app): State<AppState>,
     tenant: Tenant,

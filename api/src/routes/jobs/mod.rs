@@ -2,30 +2,33 @@
 //! where a client prefers it.
 
 pub(crate) mod content;
+mod description;
 pub(crate) mod end;
 pub(crate) mod events;
 mod form;
 mod json;
 pub(crate) mod list;
-mod multipart;
+pub(crate) mod multipart;
 mod token;
 mod view;
 
+pub(crate) use description::{JobForm, JobJson, PictureBody};
 pub use list::JobList;
 pub use view::JobView;
 
-use super::JOBS;
 use super::prefer::{PREFERENCE_APPLIED, Wait};
 use super::query::Query;
+use super::{JOB, JOBS};
 use crate::app::AppState;
 use crate::error::{Problem, ProblemType};
 use crate::jobs::is_finished;
-use crate::submit::{Submission, submit};
+use crate::submit::{Origin, Submission, submit};
 use crate::tenant::Tenant;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
+use description::{JobQuery, ReadProblems, SubmitProblems};
 use fovea_crds::InferenceJob;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::request::Parts;
@@ -40,7 +43,37 @@ const FIRST_LOOK_SECONDS: u32 = 1;
 /// Longest Idempotency-Key.
 const MAX_KEY_LENGTH: usize = 255;
 
-/// `POST /v1/jobs`
+/// Submit a picture.
+///
+/// In one of three forms, told apart by Content-Type: the picture itself with everything else in the
+/// query, a multipart form, or JSON.
+#[utoipa::path(
+    post,
+    path = JOBS,
+    operation_id = "createJob",
+    tag = "jobs",
+    params(
+        JobQuery,
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            description = "A request repeated under the same key is the same job."),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 60 at most."),
+    ),
+    request_body(content(
+        (ref("#/components/schemas/JobForm") = "multipart/form-data"),
+        (ref("#/components/schemas/JobJson") = "application/json"),
+        (ref("#/components/schemas/PictureBody") = "application/octet-stream"),
+        (ref("#/components/schemas/PictureBody") = "image/*"),
+    )),
+    responses(
+        (status = 200, description = "The job is made and has ended, as was waited for.", body = ref("#/components/schemas/JobView")),
+        (status = 202, description = "The job is made.", body = ref("#/components/schemas/JobView"), headers(
+            ("Location" = String, description = "Where the job is."),
+            ("Retry-After" = u32, description = "When to look first, in seconds."),
+        )),
+        SubmitProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn create(
     State(app): State<AppState>,
     tenant: Result<Tenant, Problem>,
@@ -69,6 +102,7 @@ pub(crate) async fn create(
             request,
             payload,
             idempotency_key,
+            origin: Origin::OWN,
         };
         let job = submit(&app, &tenant, submission).await?;
         Ok((tenant, job))
@@ -122,7 +156,22 @@ async fn created(
     Ok(response)
 }
 
-/// `GET /v1/jobs/{id}`
+/// How a job fares.
+#[utoipa::path(
+    get,
+    path = JOB,
+    operation_id = "readJob",
+    tag = "jobs",
+    params(
+        ("id" = String, Path, description = "The id that the submission answered."),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 60 at most."),
+    ),
+    responses(
+        (status = 200, description = "The job as it is.", body = ref("#/components/schemas/JobView")),
+        ReadProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
 pub(crate) async fn read(
     State(app): State<AppState>,
     tenant: Tenant,

@@ -6,7 +6,7 @@ use crate::upload::{Upload, UploadError};
 use crate::validate::{Draft, FieldError, JobRequest};
 use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{FromRequest as _, Multipart};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart};
 use bytes::BytesMut;
 use http::Request;
 use http::request::Parts;
@@ -28,6 +28,8 @@ pub(super) async fn read(
     };
     let mut request = Request::new(Body::from_stream(upload.stream()));
     request.headers_mut().clone_from(&parts.headers);
+    // axum's own is 2 MB; `upload` bounds this body.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|error| Problem::new(ProblemType::MalformedRequest, error.body_text()))?;
@@ -77,12 +79,14 @@ pub(super) async fn read(
     Ok((draft.finish()?, Payload::Picture(picture.freeze())))
 }
 
-enum Stop {
+/// Why a part was not read to its end.
+pub(crate) enum Stop {
     TooLong,
     Broken(MultipartError),
 }
 
-async fn collect(field: &mut Field<'_>, limit: usize) -> Result<BytesMut, Stop> {
+/// One part's bytes, `limit` of them at most.
+pub(crate) async fn collect(field: &mut Field<'_>, limit: usize) -> Result<BytesMut, Stop> {
     let mut whole = BytesMut::new();
     while let Some(piece) = field.chunk().await.map_err(Stop::Broken)? {
         if whole.len() + piece.len() > limit {

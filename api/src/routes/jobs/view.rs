@@ -6,10 +6,11 @@ use fovea_crds::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A job as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
     /// The `InferenceJob`'s name.
@@ -45,7 +46,7 @@ pub struct JobView {
 }
 
 /// A callback as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackView {
     /// Where to.

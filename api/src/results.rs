@@ -1,0 +1,36 @@
+//! A job's result, whole: out of the status, or out of the bucket where the status holds its head.
+
+use crate::error::{Problem, ProblemType};
+use fovea_crds::{InferenceJob, JobResult};
+use fovea_store::{ObjectKey, Sha256, Store};
+use kube::ResourceExt as _;
+
+/// Largest result that is read. What a runner may answer with is a megabyte.
+const MAX_BYTES: u64 = 2 * 1024 * 1024;
+
+/// The whole result; `None` while there is none.
+pub(crate) async fn whole(store: &Store, job: &InferenceJob) -> Result<Option<JobResult>, Problem> {
+    let Some(status) = &job.status else {
+        return Ok(None);
+    };
+    let (Some(_), Some(sha256)) = (&status.result, &status.result_sha256) else {
+        return Ok(status.result.clone());
+    };
+    let namespace = job.namespace().unwrap_or_default();
+    let uid = job.uid().unwrap_or_default();
+    let key = ObjectKey::result(&namespace, &uid).map_err(Problem::internal)?;
+    let bytes = store.get(&key, MAX_BYTES).await.map_err(|error| {
+        let detail = "the result could not be read from the object store: ask again";
+        Problem::new(ProblemType::StoreUnavailable, detail)
+            .caused_by(error)
+            .retry_after(2)
+    })?;
+    if Sha256::of(&bytes).to_string() != *sha256 {
+        return Err(Problem::internal(format!(
+            "{key} is not what status.resultSha256 says"
+        )));
+    }
+    let result = serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::internal(format!("{key}: {error}")))?;
+    Ok(Some(result))
+}

@@ -1,0 +1,278 @@
+//! async-vision-api: a picture is uploaded, its caption polled for.
+//!
+//! Assumed, since the service's text does not state it: extensions count in either case; the content
+//! need not be of the extension's own format but of one of the listed; 415 for an empty file; 404 for
+//! an unknown or expired id; of two files the last counts.
+
+use super::answer::Refusal;
+use super::{Family, form};
+use crate::app::AppState;
+use crate::error::{Problem, ProblemType};
+use crate::results;
+use crate::routes::health;
+use crate::submit::{Payload, Submission, submit};
+use crate::upload::Upload;
+use crate::validate::JobRequest;
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use fovea_crds::{InferenceJob, JobResult, Parameters, Phase, Task};
+use http::request::Parts;
+use image::ImageFormat;
+use kube::ResourceExt as _;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+const FAMILY: Family = Family::AsyncVision;
+/// What a file's name may end with.
+const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "gif", "bmp", "tiff", "ico"];
+/// What its bytes may be.
+const FORMATS: [ImageFormat; 6] = [
+    ImageFormat::Jpeg,
+    ImageFormat::Png,
+    ImageFormat::Gif,
+    ImageFormat::Bmp,
+    ImageFormat::Tiff,
+    ImageFormat::Ico,
+];
+
+/// The form of `POST /api/v1/upload`.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "read part by part; this is its description")]
+pub struct UploadForm {
+    /// The picture: a file named *.jpg, jpeg, png, gif, bmp, tiff or ico, of at most 5 MiB and
+    /// 178,956,970 pixels.
+    #[schemars(extend("format" = "binary"))]
+    file: String,
+}
+
+/// What `POST /api/v1/upload` answers.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Uploaded {
+    /// A lower-case UUID, to ask for the caption with.
+    pub job_id: String,
+    /// Always PENDING.
+    pub status: TaskState,
+    /// UTC with its offset, such as `2026-06-17T10:32:00+00:00`.
+    pub submitted_at: Option<String>,
+}
+
+/// What `GET /api/v1/status/{id}` answers.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StatusView {
+    /// The job's id.
+    pub job_id: String,
+    /// How far it has come.
+    pub status: TaskState,
+    /// The caption; null unless the status is SUCCESS.
+    pub result: Option<Caption>,
+}
+
+/// A caption.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Caption {
+    /// The picture in words.
+    pub caption: String,
+}
+
+/// Celery's states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TaskState {
+    /// Waiting for its first attempt.
+    Pending,
+    /// With a worker.
+    Started,
+    /// Waiting for another attempt.
+    Retry,
+    /// There is a caption.
+    Success,
+    /// There will be none: the job failed, or was cancelled.
+    Failure,
+}
+
+/// Upload a picture to be captioned.
+#[utoipa::path(
+    post,
+    path = "/api/v1/upload",
+    operation_id = "asyncVisionUpload",
+    tag = "async-vision-api",
+    request_body(content((ref("#/components/schemas/UploadForm") = "multipart/form-data"))),
+    responses(
+        (status = 200, description = "The picture waits for its caption.", body = ref("#/components/schemas/Uploaded")),
+        (status = 400, description = "The body is no form that can be read.", body = ref("#/components/schemas/Detail")),
+        (status = 408, description = "The body did not arrive in time.", body = ref("#/components/schemas/Detail")),
+        (status = 413, description = "More than 5 MiB, or too many pixels.", body = ref("#/components/schemas/Detail")),
+        (status = 415, description = "Another extension, or no picture.", body = ref("#/components/schemas/Detail")),
+        (status = 422, description = "A field is not there.", body = ref("#/components/schemas/FieldErrors")),
+        (status = 429, description = "The namespace's quota is used up.", body = ref("#/components/schemas/Detail")),
+        (status = 500, description = "Something went wrong.", body = ref("#/components/schemas/Detail")),
+        (status = 503, description = "Cluster or object store are down, or too many uploads come at once.", body = ref("#/components/schemas/Detail")),
+        (status = 504, description = "Whether the job was made is unknown: Location says where it would be.", body = ref("#/components/schemas/Detail")),
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn upload(
+    State(app): State<AppState>,
+    request: Request,
+) -> Result<Json<Uploaded>, Refusal> {
+    let (parts, body) = request.into_parts();
+    let max_bytes = app.config.compat.async_vision.max_bytes;
+    let upload = app
+        .intake
+        .open(&parts.headers, body, form::body_limit(max_bytes));
+    let made = accept(&app, &parts, &upload).await;
+    if made.is_err() {
+        upload.discard_rest().await;
+    }
+    let job = made?;
+    Ok(Json(Uploaded {
+        job_id: job.name_any(),
+        status: TaskState::Pending,
+        submitted_at: job
+            .creation_timestamp()
+            .map(|at| at.0.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()),
+    }))
+}
+
+async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<InferenceJob, Refusal> {
+    let tenant = FAMILY.tenant(app, parts).await?;
+    let config = &app.config.compat.async_vision;
+    let form = form::read(parts, upload, config.max_bytes, None).await?;
+    let (file, []) = form.finish([])?;
+    check_name(&file.name)?;
+    check_format(&file.bytes)?;
+    let submission = Submission {
+        request: JobRequest {
+            task: Task::ImageToText,
+            model: config.captioning_model.clone(),
+            pool: None,
+            priority: 0,
+            parameters: Parameters::default(),
+            callback_url: None,
+        },
+        payload: Payload::Picture(file.bytes),
+        idempotency_key: None,
+        origin: FAMILY.origin(&app.config.compat),
+    };
+    Ok(submit(app, &tenant, submission).await?)
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    let known = |extension: &str| {
+        EXTENSIONS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(extension))
+    };
+    if extension.is_some_and(known) {
+        return Ok(());
+    }
+    let detail = format!(
+        "the file's name must end with one of {}",
+        EXTENSIONS.join(", ")
+    );
+    Err(Problem::new(ProblemType::NotAPicture, detail))
+}
+
+/// Only the first bytes; `submit` looks at the whole header.
+fn check_format(bytes: &[u8]) -> Result<(), Problem> {
+    match image::guess_format(bytes) {
+        Ok(format) if FORMATS.contains(&format) => Ok(()),
+        _ => Err(Problem::new(
+            ProblemType::NotAPicture,
+            "the file is not a JPEG, PNG, GIF, BMP, TIFF or ICO picture",
+        )),
+    }
+}
+
+/// How a caption fares.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status/{id}",
+    operation_id = "asyncVisionStatus",
+    tag = "async-vision-api",
+    params(("id" = String, Path, description = "The upload's `job_id`.")),
+    responses(
+        (status = 200, description = "The job as it is.", body = ref("#/components/schemas/StatusView")),
+        (status = 404, description = "No job of these routes has this id, or not any more.", body = ref("#/components/schemas/Detail")),
+        (status = 500, description = "Something went wrong.", body = ref("#/components/schemas/Detail")),
+        (status = 503, description = "Cluster or object store are down.", body = ref("#/components/schemas/Detail")),
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn status(
+    State(app): State<AppState>,
+    parts: Parts,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<StatusView>, Refusal> {
+    let id = id.map(|Path(id)| id).unwrap_or_default();
+    let job = FAMILY.job(&app, &parts, &id).await?;
+    let status = state(&job);
+    let result = match status {
+        TaskState::Success => match results::whole(&app.store, &job).await? {
+            Some(JobResult::Caption(caption)) => Some(Caption { caption }),
+            Some(JobResult::Predictions(_) | JobResult::Detections(_)) | None => None,
+        },
+        TaskState::Pending | TaskState::Started | TaskState::Retry | TaskState::Failure => None,
+    };
+    Ok(Json(StatusView {
+        job_id: job.name_any(),
+        status,
+        result,
+    }))
+}
+
+/// Whether cluster and object store answer.
+#[utoipa::path(
+    get,
+    path = "/api/v1/health",
+    operation_id = "asyncVisionHealth",
+    tag = "async-vision-api",
+    responses(
+        (status = 200, description = "They do.", body = ref("#/components/schemas/Health")),
+        (status = 503, description = "One of them does not.", body = ref("#/components/schemas/Health")),
+    ),
+)]
+pub(crate) async fn health(app: State<AppState>) -> Response {
+    health::health(app).await
+}
+
+fn state(job: &InferenceJob) -> TaskState {
+    let (phase, attempts) = job
+        .status
+        .as_ref()
+        .map(|status| (status.phase, status.attempts))
+        .unwrap_or_default();
+    match phase {
+        Phase::Pending if attempts > 0 => TaskState::Retry,
+        Phase::Pending => TaskState::Pending,
+        Phase::Running => TaskState::Started,
+        Phase::Succeeded => TaskState::Success,
+        Phase::Failed | Phase::Cancelled => TaskState::Failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_known_by_the_end_of_its_name() {
+        for good in ["cat.jpg", "CAT.JPEG", "a.b.tiff", ".png", "../../x.ico"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for wrong in [
+            "",
+            "cat",
+            "cat.",
+            "cat.tif",
+            "cat.webp",
+            "cat.jpg.exe",
+            "jpg",
+        ] {
+            assert!(check_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}

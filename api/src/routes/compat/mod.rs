@@ -1,0 +1,179 @@
+//! The routes of two services that Fovea stands in for, so that their clients keep working as they
+//! are. What the services' own texts do not state is marked "assumed".
+
+mod answer;
+pub mod async_vision;
+mod form;
+pub mod image_analysis;
+
+pub(crate) use answer::frame;
+
+use crate::app::AppState;
+use crate::config::CompatConfig;
+use crate::error::{Problem, ProblemType};
+use crate::submit::{Origin, labels};
+use crate::tenant::Tenant;
+use fovea_crds::InferenceJob;
+use http::request::Parts;
+use kube::ResourceExt as _;
+use schemars::SchemaGenerator;
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// One of the two services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Captions: `/api/v1/...`.
+    AsyncVision,
+    /// Labels and boxes: `/upload-image`, `/job-status/...`.
+    ImageAnalysis,
+}
+
+impl Family {
+    /// Whose path this is, if the family is served.
+    pub(crate) fn of(path: &str, config: &CompatConfig) -> Option<Self> {
+        let below = |root: &str| {
+            path.strip_prefix(root)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if config.async_vision.enabled && below("/api/v1") {
+            Some(Self::AsyncVision)
+        } else if config.image_analysis.enabled && (below("/upload-image") || below("/job-status"))
+        {
+            Some(Self::ImageAnalysis)
+        } else {
+            None
+        }
+    }
+
+    /// The value of [`labels::CLIENT`] on its jobs.
+    fn client(self) -> &'static str {
+        match self {
+            Self::AsyncVision => "async-vision",
+            Self::ImageAnalysis => "image-analysis",
+        }
+    }
+
+    /// Where one of its jobs is asked for, but for the id.
+    fn job_path(self) -> &'static str {
+        match self {
+            Self::AsyncVision => "/api/v1/status/",
+            Self::ImageAnalysis => "/job-status/",
+        }
+    }
+
+    /// Lets a request in to the family's namespace: with a token as everywhere, or without one
+    /// where the family is open.
+    async fn tenant(self, app: &AppState, parts: &Parts) -> Result<Tenant, Problem> {
+        let CompatConfig {
+            async_vision,
+            image_analysis,
+        } = &app.config.compat;
+        let (namespace, anonymous) = match self {
+            Self::AsyncVision => (&async_vision.namespace, async_vision.anonymous),
+            Self::ImageAnalysis => (&image_analysis.namespace, image_analysis.anonymous),
+        };
+        let namespace = namespace
+            .clone()
+            .unwrap_or_else(|| app.config.namespace.clone());
+        app.auth.admit_to(parts, namespace, anonymous).await
+    }
+
+    fn origin(self, config: &CompatConfig) -> Origin {
+        Origin {
+            client: Some(self.client()),
+            ttl_seconds: match self {
+                Self::AsyncVision => config.async_vision.retention_seconds,
+                Self::ImageAnalysis => config.image_analysis.retention_seconds,
+            },
+        }
+    }
+
+    /// A job that came by this family's routes; any other does not exist for its clients.
+    async fn job(
+        self,
+        app: &AppState,
+        parts: &Parts,
+        id: &str,
+    ) -> Result<Arc<InferenceJob>, Problem> {
+        let tenant = self.tenant(app, parts).await?;
+        let job = app.jobs.get(&tenant.namespace, id).await?;
+        if job.labels().get(labels::CLIENT).map(String::as_str) == Some(self.client()) {
+            Ok(job)
+        } else {
+            Err(Problem::new(
+                ProblemType::NoSuchJob,
+                "no job of these routes has this id",
+            ))
+        }
+    }
+}
+
+/// The routes of the families that are served.
+pub(crate) fn router(config: &CompatConfig) -> OpenApiRouter<AppState> {
+    let mut router = OpenApiRouter::new();
+    if config.async_vision.enabled {
+        router = router
+            .routes(routes!(async_vision::upload))
+            .routes(routes!(async_vision::status))
+            .routes(routes!(async_vision::health));
+    }
+    if config.image_analysis.enabled {
+        router = router
+            .routes(routes!(image_analysis::upload))
+            .routes(routes!(image_analysis::status));
+    }
+    router
+}
+
+/// The schemas that the descriptions of these routes refer to.
+pub(crate) fn schemas(config: &CompatConfig, generator: &mut SchemaGenerator) {
+    if config.async_vision.enabled {
+        generator.subschema_for::<async_vision::UploadForm>();
+        generator.subschema_for::<async_vision::Uploaded>();
+        generator.subschema_for::<async_vision::StatusView>();
+    }
+    if config.image_analysis.enabled {
+        generator.subschema_for::<image_analysis::AnalysisForm>();
+        generator.subschema_for::<image_analysis::Accepted>();
+        generator.subschema_for::<image_analysis::JobStatus>();
+    }
+    if config.async_vision.enabled || config.image_analysis.enabled {
+        generator.subschema_for::<answer::Detail>();
+        generator.subschema_for::<answer::FieldErrors>();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use clap::Parser as _;
+
+    #[test]
+    fn a_path_belongs_to_its_family_and_only_while_that_is_served() {
+        let both = Config::parse_from(["fovea-api"]).compat;
+        for (path, family) in [
+            ("/api/v1/upload", Some(Family::AsyncVision)),
+            ("/api/v1", Some(Family::AsyncVision)),
+            ("/api/v1/nowhere", Some(Family::AsyncVision)),
+            ("/api/v10", None),
+            ("/upload-image", Some(Family::ImageAnalysis)),
+            ("/job-status/a", Some(Family::ImageAnalysis)),
+            ("/job-statuses", None),
+            ("/v1/jobs", None),
+            ("/health", None),
+        ] {
+            assert_eq!(Family::of(path, &both), family, "{path}");
+        }
+        let neither = Config::parse_from([
+            "fovea-api",
+            "--compat-async-vision=false",
+            "--compat-image-analysis=false",
+        ])
+        .compat;
+        assert_eq!(Family::of("/api/v1/upload", &neither), None);
+        assert_eq!(Family::of("/job-status/a", &neither), None);
+    }
+}

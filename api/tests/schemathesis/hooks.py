@@ -1,0 +1,15 @@
+"""What the description cannot say: a binary string is a picture, or is refused."""
+
+import base64
+
+import schemathesis
+from hypothesis import strategies as st
+
+# The smallest PNG: one black pixel.
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+
+schemathesis.openapi.format("binary", st.just(PNG))
+schemathesis.openapi.media_type("application/octet-stream", st.just(PNG))
+schemathesis.openapi.media_type("image/*", st.just(PNG), aliases=["image/png"])
