@@ -4,13 +4,15 @@
 //! `cause`. The middleware adds `instance`, writes the body and logs the cause, once.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// How to authenticate (RFC 6750).
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"fovea\"");
 
 macro_rules! problem_types {
     ($($(#[$doc:meta])* $name:ident = $status:ident, $kebab:literal, $title:literal;)*) => {
@@ -47,18 +49,38 @@ macro_rules! problem_types {
 problem_types! {
     /// The request cannot be read: bad JSON, bad multipart, bad UTF-8, a bad header.
     MalformedRequest = BAD_REQUEST, "malformed-request", "The request cannot be read";
+    /// No token, or not a valid one.
+    Unauthenticated = UNAUTHORIZED, "unauthenticated", "Who asks is not known";
+    /// The user may not do this here.
+    Forbidden = FORBIDDEN, "forbidden", "The user may not do this here";
     /// The cluster's own rules refuse the job.
     RefusedByCluster = FORBIDDEN, "refused-by-cluster", "The cluster refuses the job";
     /// Nothing is served under this path.
     NoSuchRoute = NOT_FOUND, "no-such-route", "Nothing is served under this path";
     /// No job of this id, or not any more.
     NoSuchJob = NOT_FOUND, "no-such-job", "There is no such job";
+    /// No namespace of this name, told only to who may work in it.
+    NoSuchNamespace = NOT_FOUND, "no-such-namespace", "There is no such namespace";
+    /// The job has no picture that is shown.
+    NoSuchPicture = NOT_FOUND, "no-such-picture", "There is no picture to show";
+    /// `continue` was not made here for this list.
+    InvalidContinue = BAD_REQUEST, "invalid-continue", "The list cannot be continued by this";
+    /// `continue` is too old.
+    ContinueExpired = GONE, "continue-expired", "The list is too old to be continued";
+    /// A finished job cannot be cancelled.
+    AlreadyFinished = CONFLICT, "already-finished", "The job has ended already";
+    /// The job has not ended, or has ended without a result.
+    NoResult = CONFLICT, "no-result", "The job has no result";
     /// The path exists, the method does not.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not know this method";
     /// The body did not arrive in time.
     BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// More bytes than allowed.
     TooLarge = PAYLOAD_TOO_LARGE, "too-large", "The upload is too large";
+    /// A longer path or query than allowed.
+    UriTooLong = URI_TOO_LONG, "uri-too-long", "The path and query are too long";
+    /// More or larger headers than allowed.
+    HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "The headers are too large";
     /// More pixels than allowed.
     TooManyPixels = PAYLOAD_TOO_LARGE, "too-many-pixels", "The picture has too many pixels";
     /// A body of a kind that is not read here.
@@ -81,10 +103,16 @@ problem_types! {
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
     /// The namespace's quota is used up.
     QuotaExceeded = TOO_MANY_REQUESTS, "quota-exceeded", "The namespace's quota is used up";
+    /// More requests than allowed.
+    RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
     /// A defect, ours or the installation's.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
     /// Too many uploads at once.
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many uploads at once";
+    /// As many requests follow jobs as there is room for.
+    TooManyWaiters = SERVICE_UNAVAILABLE, "too-many-waiters", "Too many requests follow jobs";
+    /// As many objects are sent to clients as there is room for.
+    TooManyDownloads = SERVICE_UNAVAILABLE, "too-many-downloads", "Too many downloads at once";
     /// The object store does not answer as it should.
     StoreUnavailable = SERVICE_UNAVAILABLE, "store-unavailable", "The object store is unavailable";
     /// The Kubernetes API server does not answer as it should.
@@ -142,6 +170,12 @@ impl Problem {
         Self::new(ProblemType::Internal, detail).caused_by(cause)
     }
 
+    /// No such job. It says the same where the client may not know whether there is one.
+    pub fn no_such_job() -> Self {
+        let detail = "no job has this id, or it has expired";
+        Self::new(ProblemType::NoSuchJob, detail)
+    }
+
     /// An error answer that some layer made without saying more than its status.
     pub fn of_status(status: StatusCode) -> Self {
         Self::new(
@@ -189,6 +223,9 @@ impl Problem {
         let mut response = (self.kind.status(), json).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        if self.kind == ProblemType::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, BEARER);
+        }
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(RETRY_AFTER, seconds.into());
         }

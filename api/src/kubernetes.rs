@@ -1,38 +1,65 @@
 //! The client of the Kubernetes API server, and the one thing about a namespace that is cached.
 
 use crate::config::TimeoutsConfig;
+use crate::jobs::WATCH_SILENCE;
+use crate::metrics::{Metrics, ObservedCluster};
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::client::ClientBuilder;
 use kube::{Api, Client};
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longest TCP and TLS handshake with the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a namespace's uid is believed: a namespace made again under its old name is noticed
-/// after this time.
+/// How long a namespace's uid and labels are believed: a namespace made again under its old name is
+/// noticed after this time.
 const UID_LIFETIME: Duration = Duration::from_secs(30);
 /// Namespaces remembered; beyond it all are forgotten, which costs one read each.
 const MAX_NAMESPACES: usize = 10_000;
 
+/// Two clients of one API server: an answer that is due now and a watch that may be silent for
+/// long are not waited for equally.
+#[derive(Clone)]
+pub struct Clients {
+    /// For requests, each bounded in time.
+    pub requests: Client,
+    /// For watches.
+    pub watches: Client,
+}
+
 /// Connects as a pod does, or as `KUBECONFIG` says. No request is made yet.
-pub async fn connect(timeouts: &TimeoutsConfig) -> anyhow::Result<Client> {
+pub async fn connect(timeouts: &TimeoutsConfig, metrics: Arc<Metrics>) -> anyhow::Result<Clients> {
     let config = kube::Config::infer()
         .await
         .context("no Kubernetes cluster: set KUBECONFIG, or run in a pod")?;
-    client(config, timeouts)
+    let mut watching = config.clone();
+    watching.connect_timeout = Some(CONNECT_TIMEOUT);
+    watching.read_timeout = Some(WATCH_SILENCE);
+    watching.reset_reader_on_write = true;
+    Ok(Clients {
+        requests: client(config, timeouts, metrics)?,
+        watches: Client::try_from(watching)?,
+    })
 }
 
 /// A client whose every request is bounded and which never repeats a request of its own accord:
 /// whether a create may be repeated is `submit`'s decision.
-pub fn client(mut config: kube::Config, timeouts: &TimeoutsConfig) -> anyhow::Result<Client> {
+pub fn client(
+    mut config: kube::Config,
+    timeouts: &TimeoutsConfig,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Client> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(timeouts.kube());
     config.reset_reader_on_write = true;
     config.write_timeout = Some(timeouts.kube());
     config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    let observed = ObservedCluster::new(metrics);
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&observed)
+        .build())
 }
 
 /// Why a namespace's uid is not known.
@@ -46,11 +73,18 @@ pub(crate) enum NamespaceError {
     Unavailable(String, String),
 }
 
-/// The uids of namespaces, by name.
+/// What is kept of a namespace.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NamespaceFacts {
+    pub(crate) uid: String,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// The uids and labels of namespaces, by name.
 pub(crate) struct Namespaces {
     api: Api<Namespace>,
     timeout: Duration,
-    known: Mutex<HashMap<String, (String, Instant)>>,
+    known: Mutex<HashMap<String, (Arc<NamespaceFacts>, Instant)>>,
 }
 
 impl Namespaces {
@@ -64,8 +98,13 @@ impl Namespaces {
 
     /// The uid of the namespace `name`, at most `UID_LIFETIME` old.
     pub(crate) async fn uid(&self, name: &str) -> Result<String, NamespaceError> {
-        if let Some(uid) = self.remembered(name) {
-            return Ok(uid);
+        Ok(self.facts(name).await?.uid.clone())
+    }
+
+    /// What is known of the namespace `name`, at most `UID_LIFETIME` old.
+    pub(crate) async fn facts(&self, name: &str) -> Result<Arc<NamespaceFacts>, NamespaceError> {
+        if let Some(facts) = self.remembered(name) {
+            return Ok(facts);
         }
         let unavailable = |why: String| NamespaceError::Unavailable(name.to_owned(), why);
         let namespace = tokio::time::timeout(self.timeout, self.api.get_metadata_opt(name))
@@ -77,6 +116,10 @@ impl Namespaces {
             .metadata
             .uid
             .ok_or_else(|| unavailable("it has no uid".to_owned()))?;
+        let facts = Arc::new(NamespaceFacts {
+            uid,
+            labels: namespace.metadata.labels.unwrap_or_default(),
+        });
         let mut known = self
             .known
             .lock()
@@ -84,11 +127,11 @@ impl Namespaces {
         if known.len() >= MAX_NAMESPACES {
             known.clear();
         }
-        known.insert(name.to_owned(), (uid.clone(), Instant::now()));
-        Ok(uid)
+        known.insert(name.to_owned(), (Arc::clone(&facts), Instant::now()));
+        Ok(facts)
     }
 
-    fn remembered(&self, name: &str) -> Option<String> {
+    fn remembered(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
         let known = self
             .known
             .lock()
@@ -96,6 +139,6 @@ impl Namespaces {
         known
             .get(name)
             .filter(|(_, since)| since.elapsed() < UID_LIFETIME)
-            .map(|(uid, _)| uid.clone())
+            .map(|(facts, _)| Arc::clone(facts))
     }
 }

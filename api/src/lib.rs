@@ -6,26 +6,35 @@
 //! between requests but short-lived caches: the custom resource is the only truth.
 
 mod app;
+mod auth;
 mod config;
+mod cors;
+mod download;
 mod error;
 mod jobs;
 pub mod kubernetes;
+mod metrics;
 mod middleware;
 pub mod openapi;
+mod pools;
 mod results;
 pub mod routes;
 mod serve;
 mod submit;
 pub mod telemetry;
 mod tenant;
+mod trace;
 mod upload;
 mod validate;
 
 pub use app::{App, router};
 pub use config::{
-    AsyncVisionConfig, CompatConfig, Config, ImageAnalysisConfig, LimitsConfig, LogFormat,
-    TimeoutsConfig,
+    AsyncVisionConfig, AuthConfig, AuthMode, CompatConfig, Config, ForwardedHeader,
+    ImageAnalysisConfig, LimitsConfig, LogFormat, RatesConfig, ReadsConfig, TimeoutsConfig,
 };
 pub use error::{Problem, ProblemType};
-pub use serve::serve;
+pub use jobs::WatchScope;
+pub use metrics::Metrics;
+pub use routes::metrics::metrics_router;
+pub use serve::{Door, serve};
 pub use submit::{COMMIT_GENERATIONS, annotations, labels};

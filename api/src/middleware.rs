@@ -1,38 +1,90 @@
-//! What surrounds every request: an id, a span, an answer even after a panic, and errors that are
-//! always problem+json.
+//! What surrounds every request: an id, a span, a count, bounds on its head, an answer even after a
+//! panic, and errors that are always problem+json.
 
-use crate::error::{PROBLEM_JSON, Problem};
-use axum::extract::Request;
+use crate::app::AppState;
+use crate::error::{PROBLEM_JSON, Problem, ProblemType};
+use crate::metrics::RequestTicket;
+use crate::trace;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::any::Any;
 use std::time::Instant;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 /// Carries a request's id in both directions.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest path with its query.
+const MAX_URI_BYTES: usize = 8 * 1024;
+/// Most headers of a request, and most bytes of their names and values.
+const MAX_HEADERS: usize = 100;
+const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// Longest id that is taken from a client.
 const MAX_REQUEST_ID: usize = 128;
 
 /// The outermost layer.
-pub(crate) async fn frame(request: Request, next: Next) -> Response {
+pub(crate) async fn frame(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let started = Instant::now();
-    let span =
-        tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
-    async {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map(MatchedPath::as_str);
+    let ticket = RequestTicket::new(&app.metrics, route, request.method());
+    let span = tracing::info_span!(
+        "request",
+        id,
+        method = %request.method(),
+        path = request.uri().path(),
+        namespace = Empty,
+        user = Empty,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.response.status_code = Empty,
+    );
+    let name = format!("{} {}", request.method(), route.unwrap_or_default());
+    let parent = trace::join(&span, name, request.headers());
+    let answered = async {
         let mut response = finish(next.run(request).await, &id);
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
-        tracing::debug!(status = response.status().as_u16(), elapsed = ?started.elapsed(), "answered");
+        let status = response.status();
+        let span = Span::current();
+        span.record("http.response.status_code", status.as_u16());
+        if status.is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
+        ticket.answered(status.as_u16());
+        tracing::debug!(status = status.as_u16(), elapsed = ?started.elapsed(), "answered");
         response
+    };
+    trace::scope(parent, answered.instrument(span)).await
+}
+
+/// Refuses a head that is larger than any that is meant well.
+pub(crate) async fn bounded(request: Request, next: Next) -> Response {
+    let length = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |uri| uri.as_str().len());
+    if length > MAX_URI_BYTES {
+        let detail = format!(
+            "path and query are longer than {MAX_URI_BYTES} bytes: put fields into the body"
+        );
+        return Problem::new(ProblemType::UriTooLong, detail).into_response();
     }
-    .instrument(span)
-    .await
+    let headers = request.headers();
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    if headers.len() > MAX_HEADERS || headers.iter().map(size).sum::<usize>() > MAX_HEADER_BYTES {
+        let detail = format!(
+            "more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them"
+        );
+        return Problem::new(ProblemType::HeadersTooLarge, detail).into_response();
+    }
+    next.run(request).await
 }
 
 /// A client's id where it can be logged as it is, else a random one.

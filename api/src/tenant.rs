@@ -5,10 +5,8 @@ use crate::error::Problem;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
-/// The user of every request while there is no authentication.
-const ANONYMOUS: &str = "anonymous";
-
-/// Who asks, and where the job will be. A handler that takes one serves nobody else.
+/// Who asks, and where the job will be. A handler that takes one serves nobody else: the right to
+/// what its method and route do has been reviewed.
 #[derive(Clone, Debug)]
 pub(crate) struct Tenant {
     pub(crate) namespace: String,
@@ -18,10 +16,11 @@ pub(crate) struct Tenant {
 impl FromRequestParts<AppState> for Tenant {
     type Rejection = Problem;
 
-    async fn from_request_parts(_parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
-        Ok(Self {
-            namespace: app.config.namespace.clone(),
-            user: ANONYMOUS.to_owned(),
-        })
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        let tenant = app.auth.admit(parts).await?;
+        let span = tracing::Span::current();
+        span.record("namespace", &tenant.namespace);
+        span.record("user", &tenant.user);
+        Ok(tenant)
     }
 }

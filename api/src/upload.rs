@@ -6,6 +6,7 @@
 
 use crate::config::{LimitsConfig, TimeoutsConfig};
 use crate::error::{Problem, ProblemType};
+use crate::metrics::Metrics;
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
@@ -54,11 +55,17 @@ pub(crate) struct Intake {
     pub(crate) max_upload_bytes: usize,
     idle: Duration,
     whole: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl Intake {
-    pub(crate) fn new(limits: &LimitsConfig, timeouts: &TimeoutsConfig) -> Self {
+    pub(crate) fn new(
+        limits: &LimitsConfig,
+        timeouts: &TimeoutsConfig,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
+            metrics,
             memory: Arc::new(Semaphore::new(
                 limits.upload_memory_bytes.min(Semaphore::MAX_PERMITS),
             )),
@@ -82,6 +89,7 @@ impl Intake {
                     fault: None,
                 }),
                 memory: Arc::clone(&self.memory),
+                metrics: Arc::clone(&self.metrics),
             }),
             limit,
             announced,
@@ -106,6 +114,7 @@ struct Shared {
     body: tokio::sync::Mutex<BodyDataStream>,
     charge: Mutex<Charge>,
     memory: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 /// What a [`Upload::stream`] is made of.
@@ -229,6 +238,7 @@ impl Shared {
     }
 
     fn take(&self, bytes: usize, limit: usize) -> Result<(), UploadError> {
+        self.metrics.uploaded(bytes);
         let seen = {
             let mut charge = self.charge();
             charge.bytes += bytes;

@@ -40,6 +40,9 @@ pub const MAX_ATTEMPT_SECONDS: u32 = 24 * 60 * 60;
 /// year.
 pub const MAX_SPAN_SECONDS: u32 = 366 * 24 * 60 * 60;
 
+/// `spec.callback.url`.
+pub const MAX_URL_LENGTH: u32 = 2048;
+
 // What the operator writes.
 
 /// A condition's or a failure's message.

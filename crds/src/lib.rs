@@ -25,9 +25,9 @@ mod rules;
 mod schema;
 
 pub use job::{
-    BoundingBox, Detection, Failure, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input,
-    JobResult, Parameters, Phase, PoolRef, Prediction, ResolvedPoolRef, Retry, ServedModel, Task,
-    Timings,
+    BoundingBox, Callback, CallbackStatus, Detection, Failure, InferenceJob, InferenceJobSpec,
+    InferenceJobStatus, Input, JobResult, Parameters, Phase, PoolRef, Prediction, ResolvedPoolRef,
+    Retry, ServedModel, Task, Timings,
 };
 pub use pool::{
     AllowedNamespaces, Autoscaling, CacheVolume, Device, Dtype, EnvVar, External, Fairness,

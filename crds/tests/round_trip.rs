@@ -1,8 +1,8 @@
 //! What Rust writes, Rust reads back the same; what it does not know, it refuses to read.
 
 use fovea_crds::{
-    AllowedNamespaces, Autoscaling, BoundingBox, Detection, Device, Dtype, External, Fairness,
-    FromNamespaces, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, JobResult,
+    AllowedNamespaces, Autoscaling, BoundingBox, Callback, Detection, Device, Dtype, External,
+    Fairness, FromNamespaces, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, JobResult,
     ModelSource, Parameters, Phase, PoolModel, PoolRef, Prediction, Retry, RunnerPool,
     RunnerPoolSpec, RunnerTemplate, SecretRef, Task, bounds,
 };
@@ -55,6 +55,7 @@ prop_compose! {
         ttl_seconds_after_finished in option::of(any::<u32>()),
         flags in any::<[bool; 2]>(),
         managed_by in option::of("[a-z]{1,9}/[a-z]{1,9}"),
+        callback in option::of("https://[a-z]{1,9}/"),
     ) -> InferenceJobSpec {
         InferenceJobSpec {
             task,
@@ -71,6 +72,7 @@ prop_compose! {
             suspend: flags[0],
             cancel: flags[1],
             managed_by,
+            callback: callback.map(|url| Callback { url }),
         }
     }
 }

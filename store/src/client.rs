@@ -1,17 +1,23 @@
 //! The few calls that Fovea makes, each bounded in time and tries.
 
-use crate::{ObjectKey, StoreConfig, StoreError};
+use crate::observe::Observing;
+use crate::{ObjectKey, StoreConfig, StoreError, StoreObserver};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedCredentialsProvider,
+    SharedCredentialsProvider, SharedHttpClient,
 };
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use bytes::{Bytes, BytesMut};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a TCP and TLS handshake with the store may take.
@@ -21,6 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) client: Client,
+    /// Signs for the endpoint that clients outside reach; it sends nothing.
+    pub(crate) public: Option<Client>,
     pub(crate) bucket: String,
     /// What signs; the SDK's client does not give its own away.
     pub(crate) credentials: Option<SharedCredentialsProvider>,
@@ -29,7 +37,15 @@ pub struct Store {
 impl Store {
     /// Prepares a client; no request is made yet ([`Store::check`] makes one).
     pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
-        Self::connect_by(config, None).await
+        Self::connect_by(config, None, None).await
+    }
+
+    /// As [`Store::connect`]; `observer` is told of every try of every request.
+    pub async fn connect_observed(
+        config: &StoreConfig,
+        observer: Arc<dyn StoreObserver>,
+    ) -> Result<Self, StoreError> {
+        Self::connect_by(config, None, Some(observer)).await
     }
 
     /// As [`Store::connect`], with an access key at hand in the place of the SDK's own chain.
@@ -39,36 +55,33 @@ impl Store {
         secret_key: &str,
     ) -> Result<Self, StoreError> {
         let keys = Credentials::new(access_key, secret_key, None, None, "fovea");
-        Self::connect_by(config, Some(SharedCredentialsProvider::new(keys))).await
+        Self::connect_by(config, Some(SharedCredentialsProvider::new(keys)), None).await
     }
 
     async fn connect_by(
         config: &StoreConfig,
         credentials: Option<SharedCredentialsProvider>,
+        observer: Option<Arc<dyn StoreObserver>>,
     ) -> Result<Self, StoreError> {
-        let mut tls = TlsContext::builder();
-        if let Some(path) = &config.ca_file {
-            let pem = tokio::fs::read(path).await.map_err(|error| {
-                StoreError::Config(format!("--s3-ca-file {}: {error}", path.display()))
-            })?;
-            tls = tls.with_trust_store(TrustStore::empty().with_pem_certificate(pem));
-        }
-        let tls = tls
-            .build()
-            .map_err(|error| StoreError::Config(format!("TLS: {error}")))?;
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(tls)
-            .build_https();
-
+        let ca = match &config.ca_file {
+            None => None,
+            Some(path) => Some(authorities(path).await?),
+        };
+        // The bucket's authorities stand in for the system's. The services that lend credentials
+        // (web identity, roles) may be under either.
+        let lenders = ca
+            .clone()
+            .map(|pem| TrustStore::default().with_pem_certificate(pem));
+        let bucket = ca.map(|pem| TrustStore::empty().with_pem_certificate(pem));
         let mut shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(http)
+            .http_client(http_client(lenders)?)
             .region(Region::new(config.region.clone()));
         if let Some(credentials) = credentials {
             shared = shared.credentials_provider(credentials);
         }
         let shared = shared.load().await;
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
+            .http_client(http_client(bucket)?)
             .force_path_style(config.path_style)
             // Every body is signed with its SHA-256 already; the newer checksum headers are what
             // older S3-compatible stores stumble over.
@@ -82,21 +95,31 @@ impl Store {
                     .operation_timeout(config.operation_timeout())
                     .build(),
             );
+        if let Some(observer) = observer {
+            s3 = s3.interceptor(Observing(observer));
+        }
+        let public = config.public_endpoint.as_ref().map(|endpoint| {
+            let public = s3.clone().endpoint_url(endpoint.as_str());
+            Client::from_conf(public.build())
+        });
         if let Some(endpoint) = &config.endpoint {
             s3 = s3.endpoint_url(endpoint.as_str());
         }
         Ok(Self {
+            public,
             client: Client::from_conf(s3.build()),
             bucket: config.bucket.clone(),
             credentials: shared.credentials_provider(),
         })
     }
 
-    /// One cheap request that needs the bucket and valid credentials.
+    /// One cheap request that needs the bucket and valid credentials. It is a list: the answer to a
+    /// HEAD has no body, and so does not say what is wrong.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.client
-            .head_bucket()
+            .list_objects_v2()
             .bucket(&self.bucket)
+            .max_keys(1)
             .send()
             .await
             .map(|_| ())
@@ -169,4 +192,38 @@ impl Store {
             .map(|request| request.uri().to_owned())
             .map_err(|error| StoreError::from_sdk(&error, &self.bucket, key.as_str()))
     }
+}
+
+/// The certificates of `--s3-ca-file`, looked at here: the client would panic at the first request.
+async fn authorities(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let wrong = |why: String| StoreError::Config(format!("--s3-ca-file {}: {why}", path.display()));
+    let pem = tokio::fs::read(path)
+        .await
+        .map_err(|error| wrong(error.to_string()))?;
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        let added = RootCertStore::empty().add(certificate);
+        added.map_err(|error| wrong(error.to_string()))?;
+        count += 1;
+    }
+    if count == 0 {
+        return Err(wrong("there is no certificate in it".to_owned()));
+    }
+    Ok(pem)
+}
+
+/// A client that trusts `authorities`, or those of the system.
+fn http_client(authorities: Option<TrustStore>) -> Result<SharedHttpClient, StoreError> {
+    let mut tls = TlsContext::builder();
+    if let Some(authorities) = authorities {
+        tls = tls.with_trust_store(authorities);
+    }
+    let tls = tls
+        .build()
+        .map_err(|error| StoreError::Config(format!("TLS: {error}")))?;
+    Ok(aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls)
+        .build_https())
 }

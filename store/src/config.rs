@@ -17,6 +17,11 @@ pub struct StoreConfig {
     #[arg(long = "s3-endpoint", env = "FOVEA_S3_ENDPOINT")]
     pub endpoint: Option<Url>,
 
+    /// Endpoint at which clients outside the cluster reach the same store: with it they are sent
+    /// there for pictures and large results, by signed URLs; without it the API streams them.
+    #[arg(long = "s3-public-endpoint", env = "FOVEA_S3_PUBLIC_ENDPOINT")]
+    pub public_endpoint: Option<Url>,
+
     /// Region to sign for.
     #[arg(
         long = "s3-region",

@@ -1,5 +1,6 @@
 //! What can go wrong with the bucket, told so that an operator of the system can mend it.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 /// A failed request to the object store.
@@ -17,14 +18,32 @@ pub enum StoreError {
         /// Which bucket.
         bucket: String,
     },
-    /// The store refuses the credentials.
+    /// The store does not know the credentials.
     #[error(
-        "the object store refuses our credentials ({code}): check the access key, its policy and both clocks"
+        "the object store refuses our credentials ({code}): check the access key and its secret"
     )]
-    Refused {
+    WrongCredentials {
         /// S3's error code.
         code: String,
     },
+    /// The credentials are good, and not for this.
+    #[error(
+        "the object store denies our access key this request ({code}): check its policy for the bucket {bucket:?}"
+    )]
+    Denied {
+        /// S3's error code.
+        code: String,
+        /// Which bucket.
+        bucket: String,
+    },
+    /// The clocks differ by more than the store allows, a quarter of an hour.
+    #[error("the object store's clock and ours are too far apart: check the time on both machines")]
+    ClockSkew,
+    /// There are no credentials.
+    #[error(
+        "no credentials for the object store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod a web identity or its node an instance role: {0}"
+    )]
+    NoCredentials(String),
     /// The object is larger than its reader allows.
     #[error("the object {key:?} is larger than {limit} bytes")]
     TooLarge {
@@ -36,7 +55,21 @@ pub enum StoreError {
     /// The configuration cannot be used.
     #[error("the object store's configuration is wrong: {0}")]
     Config(String),
-    /// No usable answer in time, after all tries.
+    /// The store has too much to do, after all tries.
+    #[error("the object store asks for fewer requests ({code}), and did so at every try")]
+    SlowDown {
+        /// S3's error code.
+        code: String,
+    },
+    /// No answer in time, after all tries.
+    #[error(
+        "the object store did not answer in time, at none of its tries: check --s3-endpoint and the store's load; --s3-attempt-timeout-ms is how long a try may take"
+    )]
+    TimedOut,
+    /// No connection, after all tries.
+    #[error("the object store cannot be reached: check --s3-endpoint and --s3-ca-file: {0}")]
+    Unreachable(String),
+    /// No usable answer, after all tries.
     #[error("the object store does not answer as it should: {0}")]
     Unavailable(String),
 }
@@ -44,7 +77,10 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same request may succeed later without anybody's help.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(
+            self,
+            Self::SlowDown { .. } | Self::TimedOut | Self::Unreachable(_) | Self::Unavailable(_)
+        )
     }
 
     pub(crate) fn from_sdk<E>(error: &SdkError<E>, bucket: &str, key: &str) -> Self
@@ -54,25 +90,137 @@ impl StoreError {
         let status = error
             .raw_response()
             .map(|response| response.status().as_u16());
-        let code = error.code();
-        match (code, status) {
-            (Some("NoSuchBucket"), _) => Self::NoBucket {
-                bucket: bucket.to_owned(),
-            },
+        match status {
+            Some(status) => {
+                let told = [error.code(), error.message()].into_iter().flatten();
+                let told: Vec<&str> = told.collect();
+                Self::answered(status, error.code(), bucket, key)
+                    .unwrap_or_else(|| Self::Unavailable(format!("{status} {}", told.join(": "))))
+            }
+            None => Self::unanswered(error),
+        }
+    }
+
+    /// By S3's error code, else by the status: an answer to a HEAD has no code.
+    fn answered(status: u16, code: Option<&str>, bucket: &str, key: &str) -> Option<Self> {
+        let bucket = bucket.to_owned();
+        let known = code.map(str::to_owned);
+        let code_or = |word: &str| known.clone().unwrap_or_else(|| word.to_owned());
+        Some(match (code, status) {
+            (Some("NoSuchBucket"), _) => Self::NoBucket { bucket },
             (Some("NoSuchKey"), _) => Self::NotFound {
                 key: key.to_owned(),
             },
-            // HEAD answers carry no body and so no code: on a bucket it is the bucket's absence.
-            (_, Some(404)) if key.is_empty() => Self::NoBucket {
-                bucket: bucket.to_owned(),
+            (Some("RequestTimeTooSkewed"), _) => Self::ClockSkew,
+            (
+                Some(
+                    "InvalidAccessKeyId"
+                    | "SignatureDoesNotMatch"
+                    | "InvalidToken"
+                    | "ExpiredToken"
+                    | "TokenRefreshRequired"
+                    | "AuthorizationHeaderMalformed",
+                ),
+                _,
+            )
+            | (_, 401) => Self::WrongCredentials {
+                code: code_or("Unauthorized"),
             },
-            (_, Some(404)) => Self::NotFound {
+            (Some("SlowDown" | "SlowDownRead" | "SlowDownWrite" | "Throttling"), _) | (_, 429) => {
+                Self::SlowDown {
+                    code: code_or("TooManyRequests"),
+                }
+            }
+            (_, 403) => Self::Denied {
+                code: code_or("Forbidden"),
+                bucket,
+            },
+            // Without a code it is the absence of what was asked for.
+            (_, 404) if key.is_empty() => Self::NoBucket { bucket },
+            (_, 404) => Self::NotFound {
                 key: key.to_owned(),
             },
-            (_, Some(401 | 403)) => Self::Refused {
-                code: code.unwrap_or("Forbidden").to_owned(),
-            },
-            _ => Self::Unavailable(DisplayErrorContext(error).to_string()),
+            _ => return None,
+        })
+    }
+
+    fn unanswered<E: std::error::Error + 'static>(error: &SdkError<E>) -> Self {
+        let told = || DisplayErrorContext(error).to_string();
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if error.is::<CredentialsError>() {
+                return Self::NoCredentials(innermost(error));
+            }
+            cause = error.source();
         }
+        match error {
+            SdkError::TimeoutError(_) => Self::TimedOut,
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::TimedOut,
+            SdkError::DispatchFailure(failure) if failure.is_io() => {
+                Self::Unreachable(innermost(error))
+            }
+            _ => Self::Unavailable(told()),
+        }
+    }
+}
+
+/// The first cause, which says more than those that only pass it on.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_s_code_says_more_than_its_status() {
+        let text = |status, code, key| {
+            StoreError::answered(status, code, "b", key).map(|error| error.to_string())
+        };
+        for (status, code, key, told) in [
+            (
+                404,
+                Some("NoSuchBucket"),
+                "k",
+                "bucket \"b\" does not exist",
+            ),
+            (404, None, "", "bucket \"b\" does not exist"),
+            (404, Some("NoSuchKey"), "k", "no object \"k\""),
+            (404, None, "k", "no object \"k\""),
+            (403, Some("RequestTimeTooSkewed"), "k", "clock"),
+            (
+                403,
+                Some("InvalidAccessKeyId"),
+                "k",
+                "check the access key and its secret",
+            ),
+            (
+                403,
+                Some("SignatureDoesNotMatch"),
+                "k",
+                "check the access key and its secret",
+            ),
+            (
+                400,
+                Some("ExpiredToken"),
+                "k",
+                "check the access key and its secret",
+            ),
+            (401, None, "k", "check the access key and its secret"),
+            (403, Some("AccessDenied"), "k", "check its policy"),
+            (403, None, "k", "check its policy"),
+            (503, Some("SlowDown"), "k", "fewer requests"),
+            (429, None, "k", "fewer requests"),
+        ] {
+            let text = text(status, code, key).unwrap_or_default();
+            assert!(text.contains(told), "{status} {code:?}: {text}");
+        }
+        assert_eq!(text(500, Some("InternalError"), "k"), None);
+        assert_eq!(text(503, None, "k"), None);
     }
 }

@@ -8,11 +8,15 @@ mod config;
 mod digest;
 mod error;
 mod key;
+mod observe;
 mod post;
+mod read;
 
 pub use client::Store;
 pub use config::StoreConfig;
 pub use digest::{InvalidDigest, Sha256};
 pub use error::StoreError;
 pub use key::{InvalidKey, MAX_KEY_BYTES, ModelPrefix, ObjectKey};
+pub use observe::{StoreObserver, StoreOutcome};
 pub use post::{MAX_POST_BYTES, PostForm};
+pub use read::{ObjectReader, Presentation};

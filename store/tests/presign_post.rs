@@ -22,6 +22,7 @@ async fn store() -> (Minio, Store) {
     let config = StoreConfig {
         bucket: BUCKET.to_owned(),
         endpoint: Some(minio.endpoint().parse().unwrap()),
+        public_endpoint: None,
         region: "us-east-1".to_owned(),
         path_style: true,
         ca_file: None,

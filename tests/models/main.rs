@@ -35,6 +35,7 @@ impl Setting {
         let config = StoreConfig {
             bucket: BUCKET.to_owned(),
             endpoint: Some(minio.endpoint().parse().unwrap()),
+            public_endpoint: None,
             region: "us-east-1".to_owned(),
             path_style: true,
             ca_file: None,

@@ -1,8 +1,12 @@
 //! Flags and environment, one struct per subsystem. Every bound that a client can meet is here.
 
+mod auth;
 mod compat;
+mod reads;
 
+pub use auth::{AuthConfig, AuthMode, ForwardedHeader, RatesConfig};
 pub use compat::{AsyncVisionConfig, CompatConfig, ImageAnalysisConfig};
+pub use reads::ReadsConfig;
 
 use fovea_store::StoreConfig;
 use std::net::SocketAddr;
@@ -16,13 +20,25 @@ pub struct Config {
     #[arg(long, env = "FOVEA_API_LISTEN", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
 
-    /// Namespace of every job: there is no authentication yet, hence one tenant.
+    /// Namespace of a request that names none, and the only one where nobody is authenticated.
     #[arg(long, env = "FOVEA_API_NAMESPACE", default_value = "default")]
     pub namespace: String,
+
+    /// Address to serve `/metrics` on, where it is not to be seen beside the API.
+    #[arg(long, env = "FOVEA_API_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
 
     /// How log lines look; their level comes from `RUST_LOG`.
     #[arg(long, env = "FOVEA_API_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// Who is let in.
+    #[command(flatten)]
+    pub auth: AuthConfig,
+
+    /// How often one may ask.
+    #[command(flatten)]
+    pub rates: RatesConfig,
 
     /// What a request may weigh.
     #[command(flatten)]
@@ -31,6 +47,10 @@ pub struct Config {
     /// What a request may take.
     #[command(flatten)]
     pub timeouts: TimeoutsConfig,
+
+    /// What readers of jobs may cost.
+    #[command(flatten)]
+    pub reads: ReadsConfig,
 
     /// Where pictures lie.
     #[command(flatten)]
@@ -46,11 +66,12 @@ impl Config {
     #[must_use]
     pub fn masked(&self) -> Self {
         let mut shown = self.clone();
-        if let Some(endpoint) = &mut shown.store.endpoint
-            && endpoint.password().is_some()
-        {
-            // The only error is a URL that cannot have a password, and this one has.
-            let _ = endpoint.set_password(Some("***"));
+        let endpoints = [&mut shown.store.endpoint, &mut shown.store.public_endpoint];
+        for endpoint in endpoints.into_iter().flatten() {
+            if endpoint.password().is_some() {
+                // The only error is a URL that cannot have a password, and this one has.
+                let _ = endpoint.set_password(Some("***"));
+            }
         }
         shown
     }
@@ -90,6 +111,10 @@ pub struct LimitsConfig {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Timeouts")]
 pub struct TimeoutsConfig {
+    /// Longest wait for a request's headers, which is also how long an idle connection is kept.
+    #[arg(long, env = "FOVEA_API_HEADER_TIMEOUT_MS", default_value_t = 30_000)]
+    pub header_timeout_ms: u64,
+
     /// Longest silence within a request's body; beyond it 408.
     #[arg(long, env = "FOVEA_API_BODY_IDLE_TIMEOUT_MS", default_value_t = 10_000)]
     pub body_idle_timeout_ms: u64,
@@ -116,6 +141,15 @@ pub struct TimeoutsConfig {
 }
 
 impl TimeoutsConfig {
+    /// For the accept loop.
+    pub(crate) fn header(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+
     pub(crate) fn kube(&self) -> Duration {
         Duration::from_millis(self.kube_timeout_ms)
     }

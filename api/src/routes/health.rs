@@ -1,4 +1,4 @@
-//! `/livez`: the process answers. `/readyz`: cluster and bucket do. `/health`: the same for people
+//! `/livez`: the process answers. `/readyz`: cluster and bucket do, and jobs are known. `/health`: the same for people
 //! and dashboards, as JSON. However often they are asked, the dependencies are asked rarely.
 
 use crate::app::AppState;
@@ -34,7 +34,7 @@ pub(crate) struct Report {
     /// Fovea's.
     version: &'static str,
     /// What the service stands on.
-    checks: [Check; 2],
+    checks: [Check; 3],
 }
 
 /// One thing that the service stands on.
@@ -44,6 +44,20 @@ struct Check {
     name: &'static str,
     /// Whether it answers as it should.
     ok: bool,
+    /// Why not, for `/readyz?verbose` alone.
+    #[serde(skip)]
+    reason: Option<String>,
+}
+
+impl Check {
+    fn new(name: &'static str, outcome: Result<(), String>) -> Self {
+        let reason = outcome.err();
+        Self {
+            name,
+            ok: reason.is_none(),
+            reason,
+        }
+    }
 }
 
 impl Report {
@@ -52,13 +66,13 @@ impl Report {
     }
 
     /// As Kubernetes' own components tell it.
-    fn lines(&self) -> String {
+    fn lines(&self, verbose: bool) -> String {
         let mut text = String::new();
-        for Check { name, ok } in &self.checks {
-            let (sign, word) = if *ok {
-                ('+', "ok")
-            } else {
-                ('-', "failed: the reason is in the log")
+        for Check { name, reason, .. } in &self.checks {
+            let (sign, word) = match reason {
+                None => ('+', "ok".to_owned()),
+                Some(reason) if verbose => ('-', format!("failed: {reason}")),
+                Some(_) => ('-', "failed: ask /readyz?verbose for the reason".to_owned()),
             };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "[{sign}]{name} {word}");
@@ -98,16 +112,17 @@ pub(crate) async fn readyz(
     RawQuery(query): RawQuery,
 ) -> Result<String, Problem> {
     let report = report(&app).await;
-    if !report.ok() {
-        return Err(Problem::new(ProblemType::NotReady, report.lines().trim_end()).retry_after(2));
-    }
     let verbose = query.is_some_and(|query| {
         query
             .split('&')
             .any(|pair| pair.split('=').next() == Some("verbose"))
     });
+    let lines = report.lines(verbose);
+    if !report.ok() {
+        return Err(Problem::new(ProblemType::NotReady, lines.trim_end()).retry_after(2));
+    }
     Ok(if verbose {
-        format!("{}readyz check passed\n", report.lines())
+        format!("{lines}readyz check passed\n")
     } else {
         "ok".to_owned()
     })
@@ -143,18 +158,19 @@ async fn report(app: &AppState) -> Arc<Report> {
         return Arc::clone(report);
     }
     let (cluster, bucket) = tokio::join!(cluster(app), bucket(app));
+    let unsynced = || "the watch has not told of every job yet".to_owned();
+    let cache = app.jobs.is_synced().then_some(()).ok_or_else(unsynced);
     let report = Arc::new(Report {
-        status: if cluster && bucket { "ok" } else { "degraded" },
+        status: if cluster.is_ok() && bucket.is_ok() && cache.is_ok() {
+            "ok"
+        } else {
+            "degraded"
+        },
         version: env!("CARGO_PKG_VERSION"),
         checks: [
-            Check {
-                name: "kubernetes",
-                ok: cluster,
-            },
-            Check {
-                name: "object-store",
-                ok: bucket,
-            },
+            Check::new("kubernetes", cluster),
+            Check::new("object-store", bucket),
+            Check::new("cache", cache),
         ],
     });
     *latest = Some((Instant::now(), Arc::clone(&report)));
@@ -163,16 +179,18 @@ async fn report(app: &AppState) -> Arc<Report> {
 
 /// Whether jobs can be read: that needs the API server, the resource and the rights to it. The
 /// answer may come from the API server's cache.
-async fn cluster(app: &AppState) -> bool {
+async fn cluster(app: &AppState) -> Result<(), String> {
     let jobs: Api<InferenceJob> = Api::namespaced(app.client.clone(), &app.config.namespace);
     let one = ListParams::default().limit(1).match_any();
     settled(
         "kubernetes",
         timeout(app.config.timeouts.check(), jobs.list_metadata(&one)).await,
     )
+    // The API server's words name users, which are not everybody's to read.
+    .map_err(|_| "the reason is in the log".to_owned())
 }
 
-async fn bucket(app: &AppState) -> bool {
+async fn bucket(app: &AppState) -> Result<(), String> {
     settled(
         "object-store",
         timeout(app.config.timeouts.check(), app.store.check()).await,
@@ -182,11 +200,12 @@ async fn bucket(app: &AppState) -> bool {
 fn settled<T, E: std::fmt::Display>(
     check: &str,
     outcome: Result<Result<T, E>, tokio::time::error::Elapsed>,
-) -> bool {
-    match outcome {
-        Ok(Ok(_)) => return true,
-        Ok(Err(error)) => tracing::warn!(check, %error, "health check failed"),
-        Err(_) => tracing::warn!(check, "health check got no answer in time"),
-    }
-    false
+) -> Result<(), String> {
+    let reason = match outcome {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(check, reason, "health check failed");
+    Err(reason)
 }

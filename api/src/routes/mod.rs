@@ -3,6 +3,10 @@
 pub mod compat;
 pub(crate) mod health;
 pub mod jobs;
+pub mod metrics;
+pub mod pools;
+mod prefer;
+mod query;
 
 use crate::error::{Problem, ProblemType};
 use http::{Method, Uri};
@@ -11,6 +15,18 @@ use http::{Method, Uri};
 pub(crate) const JOBS: &str = "/v1/jobs";
 /// Path of one job.
 pub(crate) const JOB: &str = "/v1/jobs/{id}";
+/// Path of one job's changes.
+pub(crate) const JOB_EVENTS: &str = "/v1/jobs/{id}/events";
+/// Path of one job's end.
+pub(crate) const JOB_CANCEL: &str = "/v1/jobs/{id}/cancel";
+/// Path of one job's picture.
+pub(crate) const JOB_INPUT: &str = "/v1/jobs/{id}/input";
+/// Path of one job's whole result.
+pub(crate) const JOB_RESULT: &str = "/v1/jobs/{id}/result";
+/// Path of all models.
+pub(crate) const MODELS: &str = "/v1/models";
+/// Path of all pools.
+pub(crate) const POOLS: &str = "/v1/pools";
 
 /// Most of a client's path that is repeated to it.
 const MAX_ECHO: usize = 200;

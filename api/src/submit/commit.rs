@@ -52,6 +52,8 @@ pub(crate) struct Commit<'a> {
     pub(crate) source: &'a Source,
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
+    /// The trace that the job belongs to.
+    pub(crate) traceparent: Option<String>,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.
@@ -82,6 +84,7 @@ impl Commit<'_> {
             self.fingerprint,
             self.origin,
         );
+        let job = manifest::traced(job, self.traceparent.as_deref());
         for _ in 0..MAX_RACES {
             match self.create(&job).await {
                 Ok(created) => return Ok(Some(created)),

@@ -30,6 +30,9 @@ pub(crate) enum Refusal {
     Forbidden(String),
     #[error("{0}")]
     Quota(String),
+    /// The namespace is not there.
+    #[error("{0}")]
+    NoNamespace(String),
     /// The API server asks to come again.
     #[error("{0}")]
     Busy(String),
@@ -61,6 +64,9 @@ pub(crate) fn classify(error: &kube::Error) -> Failure {
         403 if !message.contains("cannot create resource") => {
             Failure::Refused(Refusal::Forbidden(message))
         }
+        404 if message.starts_with("namespaces ") => {
+            Failure::Refused(Refusal::NoNamespace(message))
+        }
         400..=499 => Failure::Refused(Refusal::Misconfigured(message)),
         _ => Failure::Lost(format!("{} {message}", status.code)),
     }
@@ -90,6 +96,7 @@ impl From<Refusal> for Problem {
                 format!("{text}: wait until jobs have ended and been removed"),
             )
             .retry_after(30),
+            Refusal::NoNamespace(_) => Self::new(ProblemType::NoSuchNamespace, text),
             Refusal::Busy(_) => Self::new(
                 ProblemType::ClusterUnavailable,
                 "the cluster asks to come again: the job was not created",
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn only_what_proves_that_nothing_was_created_counts_as_a_failure() {
-        use Refusal::{Busy, Forbidden, Invalid, Misconfigured, Quota};
+        use Refusal::{Busy, Forbidden, Invalid, Misconfigured, NoNamespace, Quota};
         let text = |s: &str| s.to_owned();
         for (error, expected) in [
             (api(409, "AlreadyExists", "m"), Failure::Exists),
@@ -174,6 +181,10 @@ mod tests {
             (
                 api(401, "Unauthorized", "m"),
                 Failure::Refused(Misconfigured(text("m"))),
+            ),
+            (
+                api(404, "NotFound", "namespaces \"a\" not found"),
+                Failure::Refused(NoNamespace(text("namespaces \"a\" not found"))),
             ),
             (
                 api(404, "NotFound", "m"),

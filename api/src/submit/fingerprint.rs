@@ -161,8 +161,9 @@ mod tests {
             of(&[("priority", "1")], &upload("a")),
             of(&[("prompt", "a")], &upload("a")),
             of(&[("maxNewTokens", "5")], &upload("a")),
+            of(&[("callbackUrl", "https://a")], &upload("a")),
         ]
         .into();
-        assert_eq!(different.len(), 10);
+        assert_eq!(different.len(), 11);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fingerprint::{Fingerprint, Source};
 use crate::validate::JobRequest;
-use fovea_crds::{InferenceJob, InferenceJobSpec, Input};
+use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// What the API marks its jobs with.
@@ -21,6 +21,8 @@ pub mod labels {
 pub mod annotations {
     /// SHA-256 over what was asked for: tells a repeated request from another one.
     pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
+    /// The request's trace, as a W3C `traceparent`: operator and runner join it.
+    pub const TRACEPARENT: &str = "fovea.dev/traceparent";
     /// On an object that only bars its name, for a create whose answer was lost: the request was
     /// answered with an error and must not run.
     pub const TOMBSTONE: &str = "fovea.dev/tombstone";
@@ -60,12 +62,14 @@ pub(crate) fn job(
         model,
         pool,
         priority,
+        callback_url,
         parameters,
     } = request.clone();
     let spec = InferenceJobSpec {
         model,
         pool_ref: pool,
         priority,
+        callback: callback_url.map(|url| Callback { url }),
         parameters,
         ttl_seconds_after_finished: Some(origin.ttl_seconds),
         ..InferenceJobSpec::new(task, input)
@@ -92,6 +96,17 @@ pub(crate) fn job(
         spec,
         status: None,
     }
+}
+
+/// The same as part of a trace; which one is no part of what was asked for.
+pub(crate) fn traced(mut job: InferenceJob, traceparent: Option<&str>) -> InferenceJob {
+    if let Some(traceparent) = traceparent {
+        job.metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(annotations::TRACEPARENT.to_owned(), traceparent.to_owned());
+    }
+    job
 }
 
 /// The same as cancelled from the first moment: it takes the name and never runs.

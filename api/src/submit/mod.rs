@@ -67,6 +67,7 @@ pub(crate) async fn submit(
         source: &source,
         fingerprint: &fingerprint,
         origin: &origin,
+        traceparent: crate::trace::current().map(|parent| parent.to_string()),
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };
@@ -133,10 +134,12 @@ impl From<StoreError> for Problem {
 impl From<NamespaceError> for Problem {
     fn from(error: NamespaceError) -> Self {
         match error {
-            NamespaceError::Missing(_) => Self::internal(error),
+            NamespaceError::Missing(_) => {
+                Self::new(ProblemType::NoSuchNamespace, error.to_string())
+            }
             NamespaceError::Unavailable(..) => Self::new(
                 ProblemType::ClusterUnavailable,
-                "the cluster could not be reached, and no job was created: send the request again",
+                "the cluster could not be reached, and nothing was done: send the request again",
             )
             .caused_by(error)
             .retry_after(2),

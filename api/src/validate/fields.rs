@@ -1,6 +1,7 @@
 //! Task, model and settings: from what a client wrote, in any of the three forms, to what a job
 //! may say.
 
+use super::callback::callback_url;
 use super::{is_label, is_subdomain};
 use crate::error::{Problem, ProblemType};
 use fovea_crds::bounds::{
@@ -12,8 +13,7 @@ use fovea_store::ObjectKey;
 use serde::{Deserialize, Serialize};
 
 /// The fields of a form and of a query, for messages.
-const NAMES: &str =
-    "task, model, pool, priority, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille";
+const NAMES: &str = "task, model, pool, priority, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille";
 
 /// A field that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,7 @@ pub(crate) struct Draft {
     pub(crate) model: Option<String>,
     pub(crate) pool: Option<String>,
     pub(crate) priority: Option<i64>,
+    pub(crate) callback_url: Option<String>,
     pub(crate) parameters: ParametersDraft,
 }
 
@@ -65,6 +66,9 @@ pub(crate) struct JobRequest {
     pub(crate) model: Option<String>,
     pub(crate) pool: Option<PoolRef>,
     pub(crate) priority: i32,
+    /// Left out of the JSON where there is none, as it was before there was this field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) callback_url: Option<String>,
     pub(crate) parameters: Parameters,
 }
 
@@ -85,6 +89,7 @@ impl Draft {
             "task" => once(&mut self.task, name, value),
             "model" => once(&mut self.model, name, value),
             "pool" => once(&mut self.pool, name, value),
+            "callbackUrl" => once(&mut self.callback_url, name, value),
             "prompt" => once(&mut settings.prompt, name, value),
             "priority" => once(&mut self.priority, name, integer("priority", &value)?),
             "maxNewTokens" => once(
@@ -120,6 +125,7 @@ impl Draft {
             model: self.model,
             pool: self.pool.as_deref().map(pool).transpose()?,
             priority: within("priority", self.priority, -MAX_PRIORITY, MAX_PRIORITY)?.unwrap_or(0),
+            callback_url: self.callback_url.map(callback_url).transpose()?,
             parameters: parameters(task, self.parameters)?,
         })
     }
@@ -138,7 +144,8 @@ pub(crate) fn object_key(namespace: &str, key: &str) -> Result<(), FieldError> {
         .or_else(|error| invalid("key", error.to_string()))
 }
 
-fn task(name: &str) -> Result<Task, FieldError> {
+/// Reads a task's name.
+pub(crate) fn task(name: &str) -> Result<Task, FieldError> {
     Ok(match name {
         "image-to-text" => Task::ImageToText,
         "image-classification" => Task::ImageClassification,
@@ -270,12 +277,12 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), FieldError>
     }
 }
 
-fn invalid<T>(name: &'static str, why: String) -> Result<T, FieldError> {
+pub(super) fn invalid<T>(name: &'static str, why: String) -> Result<T, FieldError> {
     Err(FieldError::Invalid { name, why })
 }
 
 /// A client's text, short enough to be repeated to it.
-fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

@@ -1,11 +1,13 @@
 //! What may become a job. Pure: no clock, no client. The cluster's schema stays the judge; what is
 //! checked here as well is answered in the client's words, and before a picture is stored.
 
+mod callback;
 mod fields;
 mod picture;
 
 pub(crate) use fields::{Draft, FieldError, JobRequest, ParametersDraft, object_key};
-pub(crate) use picture::{Picture, inspect};
+pub(crate) use fields::{excerpt, task};
+pub(crate) use picture::{Picture, format, inspect};
 
 use fovea_crds::bounds::{MAX_LABEL_LENGTH, MAX_NAME_LENGTH};
 

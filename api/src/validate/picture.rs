@@ -98,6 +98,13 @@ pub(crate) fn inspect(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureE
     })
 }
 
+/// The format that the first bytes tell, where it is one that is read.
+pub(crate) fn format(head: &[u8]) -> Option<ImageFormat> {
+    image::guess_format(head)
+        .ok()
+        .filter(|format| is_read(*format))
+}
+
 fn is_read(format: ImageFormat) -> bool {
     matches!(
         format,

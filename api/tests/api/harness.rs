@@ -2,13 +2,13 @@
 
 use anyhow::Context as _;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use fovea_crds::InferenceJob;
+use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_dev::{ControlPlane, Minio, Process, Program, TempNamespace, eventually};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{conditions, wait::await_condition};
 use kube::{Api, Client, CustomResourceExt as _, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -41,6 +41,8 @@ pub(crate) struct Surroundings {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) s3_endpoint: String,
     pub(crate) s3_keys: (String, String),
+    /// More variables.
+    pub(crate) env: Vec<(&'static str, String)>,
 }
 
 impl Surroundings {
@@ -51,6 +53,7 @@ impl Surroundings {
             kubeconfig: ControlPlane::shared().await?.kubeconfig().to_owned(),
             s3_endpoint: minio.endpoint().to_owned(),
             s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
+            env: Vec::new(),
         })
     }
 }
@@ -70,6 +73,26 @@ pub(crate) async fn own_minio() -> anyhow::Result<Minio> {
 
 /// An object of the shared MinIO, with its type.
 pub(crate) async fn stored(key: &str) -> anyhow::Result<(Vec<u8>, String)> {
+    let request = s3().await?.get_object().bucket(BUCKET).key(key);
+    let object = request.send().await?;
+    let content_type = object.content_type().unwrap_or_default().to_owned();
+    Ok((object.body.collect().await?.to_vec(), content_type))
+}
+
+/// Puts an object into the shared MinIO.
+pub(crate) async fn put(key: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+    let request = s3().await?.put_object().bucket(BUCKET).key(key);
+    request.body(bytes.into()).send().await?;
+    Ok(())
+}
+
+/// Whether there is such an object in the shared MinIO.
+pub(crate) async fn is_stored(key: &str) -> anyhow::Result<bool> {
+    let listed = s3().await?.list_objects_v2().bucket(BUCKET).prefix(key);
+    Ok(listed.send().await?.key_count() > Some(0))
+}
+
+async fn s3() -> anyhow::Result<aws_sdk_s3::Client> {
     let minio = minio().await?;
     let http = aws_smithy_http_client::Builder::new().build_http();
     let keys = Credentials::new(minio.access_key(), minio.secret_key(), None, None, "test");
@@ -81,17 +104,10 @@ pub(crate) async fn stored(key: &str) -> anyhow::Result<(Vec<u8>, String)> {
         .credentials_provider(keys)
         .force_path_style(true)
         .build();
-    let object = aws_sdk_s3::Client::from_conf(config)
-        .get_object()
-        .bucket(BUCKET)
-        .key(key)
-        .send()
-        .await?;
-    let content_type = object.content_type().unwrap_or_default().to_owned();
-    Ok((object.body.collect().await?.to_vec(), content_type))
+    Ok(aws_sdk_s3::Client::from_conf(config))
 }
 
-/// The shared cluster, with our resource.
+/// The shared cluster, with our resources.
 pub(crate) async fn cluster() -> anyhow::Result<&'static ControlPlane> {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -99,16 +115,18 @@ pub(crate) async fn cluster() -> anyhow::Result<&'static ControlPlane> {
     INSTALLED
         .get_or_try_init(|| async {
             let crds: Api<CustomResourceDefinition> = Api::all(cluster.client().await?);
-            let crd = InferenceJob::crd();
-            let name = crd.name_any();
-            crds.patch(
-                &name,
-                &PatchParams::apply("test").force(),
-                &Patch::Apply(&crd),
-            )
-            .await?;
-            let established = await_condition(crds, &name, conditions::is_crd_established());
-            tokio::time::timeout(PATIENCE, established).await??;
+            for crd in [InferenceJob::crd(), RunnerPool::crd()] {
+                let name = crd.name_any();
+                crds.patch(
+                    &name,
+                    &PatchParams::apply("test").force(),
+                    &Patch::Apply(&crd),
+                )
+                .await?;
+                let established = conditions::is_crd_established();
+                let established = await_condition(crds.clone(), &name, established);
+                tokio::time::timeout(PATIENCE, established).await??;
+            }
             anyhow::Ok(())
         })
         .await?;
@@ -139,9 +157,16 @@ impl Service {
             ])
             .args(flags.iter().copied())
             .env("KUBECONFIG", surroundings.kubeconfig.display().to_string())
-            .env("AWS_ACCESS_KEY_ID", surroundings.s3_keys.0)
-            .env("AWS_SECRET_ACCESS_KEY", surroundings.s3_keys.1)
             .env("RUST_LOG", "info,fovea_api=debug");
+        let (key, secret) = surroundings.s3_keys;
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", key),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+        ];
+        // Without keys they are found as in a pod.
+        let keys = keys.into_iter().filter(|(_, value)| !value.is_empty());
+        let more = keys.chain(surroundings.env);
+        let program = more.fold(program, |program, (name, value)| program.env(name, value));
         let process = Process::start(program).await?;
         let address = process
             .wait_ready("its address in the log", PATIENCE, || async {
@@ -176,9 +201,31 @@ impl Service {
         self.http.post(format!("{}/v1/jobs", self.base)).json(body)
     }
 
+    /// A metric's value, by its name and labels; none is 0.
+    pub(crate) async fn metric(&self, line: &str) -> anyhow::Result<u64> {
+        let text = self.get("/metrics").await?.body;
+        let text = text.as_str().context("no text")?;
+        let value = text
+            .lines()
+            .find_map(|read| read.strip_prefix(line)?.strip_prefix(' '));
+        Ok(value.map_or(Ok(0), str::parse)?)
+    }
+
     /// Reads.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         send(self.http.get(format!("{}{path}", self.base))).await
+    }
+
+    /// Writes a job's status, as the operator would.
+    pub(crate) async fn tell(&self, id: &str, status: Value) -> anyhow::Result<InferenceJob> {
+        let patch = Patch::Merge(json!({"status": status}));
+        let params = PatchParams::default();
+        Ok(self.jobs.patch_status(id, &params, &patch).await?)
+    }
+
+    /// A request for a job, or for something of it.
+    pub(crate) fn job(&self, id: &str, rest: &str) -> reqwest::RequestBuilder {
+        self.http.get(format!("{}/v1/jobs/{id}{rest}", self.base))
     }
 
     /// The names of all jobs in the namespace.

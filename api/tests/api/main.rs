@@ -4,15 +4,26 @@
 
 #![expect(clippy::expect_used, reason = "the tests' own helpers may fail a test")]
 
+mod auth;
 mod bad_input;
 mod bounds;
+mod callbacks;
 mod compat;
+mod content;
+mod credentials;
 mod docs;
+mod ending;
+mod events;
 mod fuzz;
 mod harness;
+mod heads;
+mod listing;
 mod lost_answers;
+mod observability;
 mod outages;
 mod pictures;
+mod pools;
 mod proxy;
 mod rights;
 mod submit;
+mod waiting;

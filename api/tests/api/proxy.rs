@@ -4,8 +4,9 @@ use super::harness::Surroundings;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 
@@ -23,10 +24,20 @@ pub(crate) enum Fate {
 /// A proxy, and the fates of the creates to come.
 pub(crate) struct Proxy {
     fates: Fates,
+    pub(crate) refusals: Refusals,
     scratch: tempfile::TempDir,
 }
 
 type Fates = Arc<Mutex<(VecDeque<Fate>, Fate)>>;
+
+/// What is refused beside creates.
+#[derive(Clone, Default)]
+pub(crate) struct Refusals {
+    /// Watches break before they begin.
+    pub(crate) watches: Arc<AtomicBool>,
+    /// Lists that go on are told that they are too old.
+    pub(crate) continued_lists: Arc<AtomicBool>,
+}
 
 impl Proxy {
     /// Starts one on a free port; the creates meet `first`, one each, and then all `rest`.
@@ -34,7 +45,12 @@ impl Proxy {
         let cluster = super::harness::cluster().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let fates: Fates = Arc::new(Mutex::new((first.iter().copied().collect(), rest)));
-        let state = (cluster.client().await?, Arc::clone(&fates));
+        let refusals = Refusals::default();
+        let state = (
+            cluster.client().await?,
+            Arc::clone(&fates),
+            refusals.clone(),
+        );
         let address = listener.local_addr()?;
         tokio::spawn(async move {
             axum::serve(listener, Router::new().fallback(forward).with_state(state)).await
@@ -44,7 +60,11 @@ impl Proxy {
             scratch.path().join("kubeconfig"),
             kubeconfig(&format!("http://{address}")),
         )?;
-        Ok(Self { fates, scratch })
+        Ok(Self {
+            fates,
+            refusals,
+            scratch,
+        })
     }
 
     /// The shared surroundings, with this proxy before the API server.
@@ -76,9 +96,16 @@ pub(crate) fn kubeconfig(server: &str) -> String {
 
 /// The control plane's own kubeconfig asks for certificates; the proxy has them.
 async fn forward(
-    State((client, fates)): State<(kube::Client, Fates)>,
+    State((client, fates, refusals)): State<(kube::Client, Fates, Refusals)>,
     request: Request,
 ) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    if query.contains("watch=true") && refusals.watches.load(Ordering::Relaxed) {
+        break_connection();
+    }
+    if query.contains("continue=") && refusals.continued_lists.load(Ordering::Relaxed) {
+        return expired();
+    }
     let fate = match *request.method() {
         http::Method::POST => {
             let mut fates = fates.lock().expect("not poisoned");
@@ -102,6 +129,15 @@ async fn forward(
         break_connection();
     }
     answer.map(Body::new)
+}
+
+/// As the API server says it.
+fn expired() -> Response {
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "The provided continue parameter is too old", "reason": "Expired", "code": 410,
+    });
+    (http::StatusCode::GONE, axum::Json(status)).into_response()
 }
 
 /// hyper drops the connection of a service that panics; this panic is told to nobody.

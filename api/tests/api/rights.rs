@@ -1,5 +1,6 @@
 //! What the API may do in the cluster: no more than this, and no less.
 
+use super::auth::account;
 use super::harness::{Service, Surroundings, cluster, send};
 use super::pictures::jpeg;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -23,7 +24,10 @@ async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
         "metadata": {"name": name},
         "rules": [
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
-            {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list"]},
+            {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
+            {"apiGroups": ["fovea.dev"], "resources": ["runnerpools"], "verbs": ["list"]},
+            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+            {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
         ],
     }))?;
     let binding: ClusterRoleBinding = serde_json::from_value(json!({
@@ -38,10 +42,10 @@ async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_needs_nothing_else()
+async fn it_reads_namespaces_and_pools_reviews_and_makes_follows_and_ends_jobs_and_needs_nothing_else()
 -> anyhow::Result<()> {
     let surroundings = as_user(USER).await?;
-    let api = Service::start_in(surroundings, &[]).await?;
+    let api = Service::start_in(surroundings, &["--auth", "kubernetes"]).await?;
     let name = format!("rights-{}", api.namespace.name());
     grant(&api.cluster, &name).await?;
     super::harness::until("the rights to hold", || async {
@@ -50,10 +54,36 @@ async fn it_reads_namespaces_and_creates_reads_and_lists_jobs_and_needs_nothing_
         Ok(())
     })
     .await?;
-    let keyed = || send(api.post(jpeg(40)).header("idempotency-key", "k"));
+    let token = account(
+        &api.cluster,
+        api.namespace.name(),
+        "user",
+        &["create", "get"],
+    )
+    .await?;
+    let keyed = || {
+        send(
+            api.post(jpeg(40))
+                .header("idempotency-key", "k")
+                .bearer_auth(&token),
+        )
+    };
     let id = keyed().await?.id()?;
     assert_eq!(keyed().await?.id()?, id);
-    assert_eq!(api.get(&format!("/v1/jobs/{id}")).await?.status, 200);
+    let ask = |request: reqwest::RequestBuilder| send(request.bearer_auth(&token));
+    for path in [
+        format!("/v1/jobs/{id}"),
+        "/v1/jobs".to_owned(),
+        "/v1/models".to_owned(),
+        format!("/v1/jobs/{id}/input"),
+    ] {
+        let answer = ask(api.http.get(format!("{}{path}", api.base))).await?;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    }
+    let cancelled = ask(api.http.post(format!("{}/v1/jobs/{id}/cancel", api.base))).await?;
+    assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    let deleted = ask(api.http.delete(format!("{}/v1/jobs/{id}", api.base))).await?;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
 
     let delete = DeleteParams::default();
     let (roles, bindings): (Api<ClusterRole>, Api<ClusterRoleBinding>) =

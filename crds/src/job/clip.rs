@@ -24,6 +24,9 @@ impl InferenceJobStatus {
         }
         self.result = self.result.map(JobResult::clipped);
         self.failure = self.failure.map(Failure::clipped);
+        if let Some(callback) = &mut self.callback {
+            callback.last_error = callback.last_error.take().map(|text| clip::message(&text));
+        }
         self.summary = match (&self.result, &self.failure, self.summary) {
             (Some(result), _, _) => Some(result.summary()),
             (None, Some(failure), _) => Some(failure.reason.clone()),

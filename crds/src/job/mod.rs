@@ -9,5 +9,7 @@ mod status;
 
 pub use input::{Input, Parameters};
 pub use result::{BoundingBox, Detection, JobResult, Prediction};
-pub use spec::{InferenceJob, InferenceJobSpec, PoolRef, Retry, Task};
-pub use status::{Failure, InferenceJobStatus, Phase, ResolvedPoolRef, ServedModel, Timings};
+pub use spec::{Callback, InferenceJob, InferenceJobSpec, PoolRef, Retry, Task};
+pub use status::{
+    CallbackStatus, Failure, InferenceJobStatus, Phase, ResolvedPoolRef, ServedModel, Timings,
+};

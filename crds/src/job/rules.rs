@@ -22,6 +22,15 @@ pub(super) fn managed_by() -> Rule {
     )
 }
 
+/// One reading for every parser of URLs: ASCII, nothing before the host but the scheme, and a
+/// host of such characters as hosts have.
+pub(super) fn callback_url() -> Rule {
+    matches(
+        "https://[A-Za-z0-9._:\\[\\]-]+([/?][!$-\\[\\]-~]*)?",
+        "callback.url is an https URL: write https://<host>/<path>, without user name, password, fragment, backslash, quote or space",
+    )
+}
+
 /// Base64 that every decoder reads the same: the standard alphabet, padded, on one line, and
 /// nothing in the bits that the padding leaves over.
 pub(super) fn inline_base64() -> Rule {

@@ -4,7 +4,7 @@ use super::{InferenceJobStatus, Input, Parameters, rules};
 use crate::{
     bounds::{
         MAX_ATTEMPT_SECONDS, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, MAX_PRIORITY, MAX_RETRIES,
-        MAX_RETRY_DELAY_SECONDS, MAX_SPAN_SECONDS,
+        MAX_RETRY_DELAY_SECONDS, MAX_SPAN_SECONDS, MAX_URL_LENGTH,
     },
     schema,
 };
@@ -130,6 +130,11 @@ pub struct InferenceJobSpec {
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = rules::managed_by())]
     pub managed_by: Option<String>,
+
+    /// Whom to tell that the job has ended. It is recorded with the job; this version sends
+    /// nothing to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
 }
 
 impl InferenceJobSpec {
@@ -150,6 +155,7 @@ impl InferenceJobSpec {
             suspend: false,
             cancel: false,
             managed_by: None,
+            callback: None,
         }
     }
 }
@@ -181,6 +187,15 @@ pub struct PoolRef {
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = crate::rules::label("poolRef.namespace"))]
     pub namespace: Option<String>,
+}
+
+/// Whom to tell that a job has ended.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Callback {
+    /// An https URL without user name, password or fragment.
+    #[schemars(length(min = 1, max = MAX_URL_LENGTH))]
+    #[x_kube(validation = rules::callback_url())]
+    pub url: String,
 }
 
 /// What follows a failed attempt. The delay doubles from the initial to the greatest one.

@@ -101,6 +101,28 @@ pub struct InferenceJobStatus {
     /// Where the last attempt's time went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
+
+    /// How far the telling of spec.callback has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<CallbackStatus>,
+}
+
+/// How far a callback has come.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallbackStatus {
+    /// Whether the receiver has taken it.
+    pub delivered: bool,
+    /// Tries so far.
+    #[serde(default)]
+    pub attempts: u32,
+    /// When the next try may begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Time>,
+    /// What the last try that failed met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_MESSAGE_LENGTH))]
+    pub last_error: Option<String>,
 }
 
 /// How far a job has come.

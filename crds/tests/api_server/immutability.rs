@@ -23,6 +23,11 @@ fn optional_fields() -> Vec<(&'static str, Value, Value)> {
         ("parameters", json!({"prompt": "a"}), json!({"prompt": "b"})),
         ("activeDeadlineSeconds", json!(1), json!(2)),
         ("managedBy", json!("a.b/c"), json!("a.b/d")),
+        (
+            "callback",
+            json!({"url": "https://a"}),
+            json!({"url": "https://b"}),
+        ),
     ]
 }
 

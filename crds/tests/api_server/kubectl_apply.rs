@@ -102,6 +102,11 @@ fn largest_job() -> Value {
         "spec.managedBy",
         json!(format!("a.b/{}", "c".repeat(59))),
     );
+    let url = format!(
+        "https://a/?{}",
+        "&".repeat(bounds::MAX_URL_LENGTH as usize - 11)
+    );
+    set(&mut largest, "spec.callback", json!({"url": url}));
     set(&mut largest, "spec.priority", json!(-1000));
     set(
         &mut largest,

@@ -56,6 +56,20 @@ async fn a_job_at_its_bounds_is_taken() -> Result<()> {
             vec![("spec.suspend", json!(true)), ("spec.cancel", json!(true))],
             vec![("spec.managedBy", json!("kueue.x-k8s.io/multikueue"))],
             vec![("spec.managedBy", json!("a.b/c%20~!$&'()*+,;=:@"))],
+            vec![("spec.callback", json!({"url": "https://example.com"}))],
+            vec![(
+                "spec.callback",
+                json!({"url": "https://a-b.example.com:8443/hook/@me?x=1&y=%20"}),
+            )],
+            vec![(
+                "spec.callback",
+                json!({"url": "https://[2001:db8::1]:443/"}),
+            )],
+            vec![("spec.callback", json!({"url": "https://example.com?x"}))],
+            vec![(
+                "spec.callback",
+                json!({"url": format!("https://a/{}", "b".repeat(2038))}),
+            )],
         ],
     )
     .await

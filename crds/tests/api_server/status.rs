@@ -3,9 +3,9 @@
 use crate::fixture::{Fixture, job, pool, set};
 use anyhow::{Context, Result, ensure};
 use fovea_crds::{
-    BoundingBox, Detection, Failure, InferenceJob, InferenceJobStatus, JobResult, ModelStatus,
-    Phase, Prediction, ResolvedPoolRef, RunnerPool, RunnerPoolStatus, ServedModel, Timings, bounds,
-    conditions,
+    BoundingBox, CallbackStatus, Detection, Failure, InferenceJob, InferenceJobStatus, JobResult,
+    ModelStatus, Phase, Prediction, ResolvedPoolRef, RunnerPool, RunnerPoolStatus, ServedModel,
+    Timings, bounds, conditions,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -100,6 +100,10 @@ async fn a_status_beyond_its_bounds_is_refused() -> Result<()> {
         ("result", json!({"caption": "a", "predictions": []})),
         ("result", json!({})),
         ("resultSha256", json!("ABC")),
+        (
+            "callback",
+            json!({"delivered": false, "lastError": over(bounds::MAX_MESSAGE_LENGTH)}),
+        ),
         (
             "failure",
             json!({"reason": "a b", "message": "", "retryable": false}),
@@ -294,6 +298,12 @@ fn largest(text: &str) -> InferenceJobStatus {
             fetch_millis: i64::MAX as u64,
             infer_millis: i64::MAX as u64,
             batch_size: u32::MAX,
+        }),
+        callback: Some(CallbackStatus {
+            delivered: true,
+            attempts: u32::MAX,
+            next_attempt_time: Some(Time(Timestamp::UNIX_EPOCH)),
+            last_error: Some(text.into()),
         }),
     }
 }

@@ -138,6 +138,7 @@ pub(crate) async fn upload(
 
 async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<InferenceJob, Refusal> {
     let config = &app.config.compat.async_vision;
+    let tenant = FAMILY.tenant(app, parts).await?;
     let form = form::read(parts, upload, config.max_bytes, None).await?;
     let (file, []) = form.finish([])?;
     check_name(&file.name)?;
@@ -149,12 +150,13 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
             pool: None,
             priority: 0,
             parameters: Parameters::default(),
+            callback_url: None,
         },
         payload: Payload::Picture(file.bytes),
         idempotency_key: None,
         origin: FAMILY.origin(&app.config.compat),
     };
-    Ok(submit(app, &FAMILY.tenant(&app.config), submission).await?)
+    Ok(submit(app, &tenant, submission).await?)
 }
 
 fn check_name(name: &str) -> Result<(), Problem> {
@@ -202,10 +204,11 @@ fn check_format(bytes: &[u8]) -> Result<(), Problem> {
 )]
 pub(crate) async fn status(
     State(app): State<AppState>,
+    parts: Parts,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<StatusView>, Refusal> {
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let job = FAMILY.job(&app, &id).await?;
+    let job = FAMILY.job(&app, &parts, &id).await?;
     let status = state(&job);
     let result = match status {
         TaskState::Success => match results::whole(&app.store, &job).await? {

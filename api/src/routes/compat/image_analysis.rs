@@ -82,6 +82,7 @@ pub(crate) async fn upload(
 
 async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<InferenceJob, Refusal> {
     let config = &app.config.compat.image_analysis;
+    let tenant = FAMILY.tenant(app, parts).await?;
     let form = form::read(parts, upload, config.max_bytes, Some(ANALYSIS_TYPE)).await?;
     let (file, [analysis_type]) = form.finish([ANALYSIS_TYPE])?;
     let request = job_request(&analysis_type, config)?;
@@ -98,7 +99,7 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
         idempotency_key: None,
         origin: FAMILY.origin(&app.config.compat),
     };
-    Ok(submit(app, &FAMILY.tenant(&app.config), submission).await?)
+    Ok(submit(app, &tenant, submission).await?)
 }
 
 fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<JobRequest, Problem> {
@@ -130,6 +131,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<JobR
         pool: None,
         priority: 0,
         parameters,
+        callback_url: None,
     })
 }
 
@@ -149,10 +151,11 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<JobR
 )]
 pub(crate) async fn status(
     State(app): State<AppState>,
+    parts: Parts,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<JobStatus>, Refusal> {
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let job = FAMILY.job(&app, &id).await?;
+    let job = FAMILY.job(&app, &parts, &id).await?;
     let state = state(&job);
     let results = if state == JobState::Completed {
         let whole_pixels = app.config.compat.image_analysis.whole_pixels;

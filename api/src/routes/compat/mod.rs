@@ -9,11 +9,12 @@ pub mod image_analysis;
 pub(crate) use answer::frame;
 
 use crate::app::AppState;
-use crate::config::{CompatConfig, Config};
+use crate::config::CompatConfig;
 use crate::error::{Problem, ProblemType};
 use crate::submit::{Origin, labels};
 use crate::tenant::Tenant;
 use fovea_crds::InferenceJob;
+use http::request::Parts;
 use kube::ResourceExt as _;
 use schemars::SchemaGenerator;
 use std::sync::Arc;
@@ -62,17 +63,21 @@ impl Family {
         }
     }
 
-    fn tenant(self, config: &Config) -> Tenant {
-        let namespace = match self {
-            Self::AsyncVision => &config.compat.async_vision.namespace,
-            Self::ImageAnalysis => &config.compat.image_analysis.namespace,
+    /// Who asks: anybody where the family is open, else as on all other routes.
+    async fn tenant(self, app: &AppState, parts: &Parts) -> Result<Tenant, Problem> {
+        let config = &app.config.compat;
+        let (namespace, anonymous) = match self {
+            Self::AsyncVision => (
+                &config.async_vision.namespace,
+                config.async_vision.anonymous,
+            ),
+            Self::ImageAnalysis => (
+                &config.image_analysis.namespace,
+                config.image_analysis.anonymous,
+            ),
         };
-        Tenant {
-            namespace: namespace
-                .clone()
-                .unwrap_or_else(|| config.namespace.clone()),
-            user: self.client().to_owned(),
-        }
+        let namespace = namespace.as_ref().unwrap_or(&app.config.namespace);
+        app.auth.admit_to(parts, namespace.clone(), anonymous).await
     }
 
     fn origin(self, config: &CompatConfig) -> Origin {
@@ -86,8 +91,13 @@ impl Family {
     }
 
     /// A job that came by this family's routes; any other does not exist for its clients.
-    async fn job(self, app: &AppState, id: &str) -> Result<Arc<InferenceJob>, Problem> {
-        let tenant = self.tenant(&app.config);
+    async fn job(
+        self,
+        app: &AppState,
+        parts: &Parts,
+        id: &str,
+    ) -> Result<Arc<InferenceJob>, Problem> {
+        let tenant = self.tenant(app, parts).await?;
         let job = app.jobs.get(&tenant.namespace, id).await?;
         if job.labels().get(labels::CLIENT).map(String::as_str) == Some(self.client()) {
             Ok(job)
@@ -138,6 +148,7 @@ pub(crate) fn schemas(config: &CompatConfig, generator: &mut SchemaGenerator) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use clap::Parser as _;
 
     #[test]

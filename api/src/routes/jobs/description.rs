@@ -48,12 +48,16 @@ pub(crate) struct JobJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     priority: Option<i32>,
+    /// Where the job's end is told, by https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
     /// Settings of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<Parameters>,
 }
 
 #[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Fields {
     /// What to do; image-to-text where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +73,9 @@ struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     priority: Option<i32>,
+    /// Where the job's end is told, by https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
 }
 
 /// The picture itself.
@@ -96,6 +103,8 @@ pub(crate) struct JobQuery {
     /// Order within the namespace, higher first.
     #[param(minimum = -1000, maximum = 1000)]
     priority: Option<i32>,
+    /// Where the job's end is told, by https.
+    callbackUrl: Option<String>,
     /// image-to-text: how many tokens to write at most.
     #[param(minimum = 1, maximum = 512)]
     maxNewTokens: Option<u32>,
@@ -115,6 +124,10 @@ pub(crate) struct JobQuery {
 
 problem_set!(
     SubmitProblems: MalformedRequest,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
     RefusedByCluster,
     BodyTimeout,
     TooLarge,
@@ -136,4 +149,97 @@ problem_set!(
     OutcomeUnknown,
 );
 
-problem_set!(ReadProblems: NoSuchJob, Internal, ClusterUnavailable);
+problem_set!(
+    ReadProblems: NoSuchJob,
+    MalformedRequest,
+    UnknownField,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+problem_set!(
+    ListProblems: MalformedRequest,
+    UnknownField,
+    DuplicateField,
+    InvalidField,
+    InvalidContinue,
+    ContinueExpired,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+problem_set!(
+    FollowProblems: NoSuchJob,
+    MalformedRequest,
+    UnknownField,
+    TooManyWaiters,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+problem_set!(
+    CancelProblems: NoSuchJob,
+    MalformedRequest,
+    UnknownField,
+    AlreadyFinished,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+problem_set!(
+    DeleteProblems: NoSuchJob,
+    MalformedRequest,
+    UnknownField,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+problem_set!(
+    InputProblems: NoSuchJob,
+    NoSuchPicture,
+    MalformedRequest,
+    UnknownField,
+    Overloaded,
+    StoreUnavailable,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+problem_set!(
+    ResultProblems: NoSuchJob,
+    NoResult,
+    MalformedRequest,
+    UnknownField,
+    Overloaded,
+    StoreUnavailable,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);

@@ -19,6 +19,8 @@ struct JsonJob<'a> {
     model: Option<String>,
     pool: Option<String>,
     priority: Option<i64>,
+    #[serde(rename = "callbackUrl")]
+    callback_url: Option<String>,
     parameters: Option<ParametersDraft>,
     #[serde(borrow)]
     data: Option<Text<'a>>,
@@ -43,6 +45,7 @@ pub(super) async fn read(
         model,
         pool,
         priority,
+        callback_url,
         parameters,
         data,
         key,
@@ -57,6 +60,7 @@ pub(super) async fn read(
         model,
         pool,
         priority,
+        callback_url,
         parameters: parameters.unwrap_or_default(),
     };
     let request = draft.finish()?;

@@ -1,7 +1,8 @@
 //! A job as the API shows it. Every member is always there, null where there is nothing to tell.
 
 use fovea_crds::{
-    Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Task, Timings, conditions,
+    Callback, CallbackStatus, Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Task,
+    Timings, conditions,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -34,10 +35,48 @@ pub struct JobView {
     pub result: Option<JobResult>,
     /// Why nothing came out.
     pub failure: Option<Failure>,
+    /// The result is the head of the whole one, which `GET /v1/jobs/{id}/result` answers.
+    pub result_truncated: bool,
     /// Where the last attempt's time went.
     pub timings: Option<Timings>,
+    /// Whom to tell of the end, and how far that has come; null: nobody.
+    pub callback: Option<CallbackView>,
     /// All of it in a sentence.
     pub message: String,
+}
+
+/// A callback as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CallbackView {
+    /// Where to.
+    pub url: String,
+    /// Whether the receiver has taken it.
+    pub delivered: bool,
+    /// Tries so far.
+    pub attempts: u32,
+    /// When the next try may begin.
+    pub next_attempt_time: Option<Time>,
+    /// What the last try that failed met.
+    pub last_error: Option<String>,
+}
+
+impl CallbackView {
+    fn of(callback: &Callback, status: &InferenceJobStatus) -> Self {
+        let CallbackStatus {
+            delivered,
+            attempts,
+            next_attempt_time,
+            last_error,
+        } = status.callback.clone().unwrap_or_default();
+        Self {
+            url: callback.url.clone(),
+            delivered,
+            attempts,
+            next_attempt_time,
+            last_error,
+        }
+    }
 }
 
 impl JobView {
@@ -45,6 +84,7 @@ impl JobView {
     pub fn of(job: &InferenceJob) -> Self {
         let nothing = InferenceJobStatus::default();
         let status = job.status.as_ref().unwrap_or(&nothing);
+        let callback = job.spec.callback.as_ref();
         let served = status.model.as_ref().map(|model| model.name.clone());
         Self {
             id: job.name_any(),
@@ -58,7 +98,9 @@ impl JobView {
             attempts: status.attempts,
             result: status.result.clone(),
             failure: status.failure.clone(),
+            result_truncated: status.result_sha256.is_some(),
             timings: status.timings,
+            callback: callback.map(|callback| CallbackView::of(callback, status)),
             message: message(job, status),
         }
     }
@@ -127,7 +169,8 @@ mod tests {
             json!({
                 "id": "7", "namespace": "ns", "task": "image-to-text", "model": null, "phase": "Pending",
                 "createdAt": null, "startedAt": null, "completedAt": null, "attempts": 0,
-                "result": null, "failure": null, "timings": null, "message": "The job waits for its turn.",
+                "result": null, "failure": null, "resultTruncated": false, "timings": null, "callback": null,
+                "message": "The job waits for its turn.",
             })
         );
     }
@@ -140,6 +183,28 @@ mod tests {
         let view = serde_json::to_value(JobView::of(&done)).unwrap();
         assert_eq!(view["result"], json!({"caption": "a red circle"}));
         assert_eq!(view["model"], "blip");
+    }
+
+    #[test]
+    fn a_callback_is_shown_from_the_first_moment() {
+        let mut told = job(json!({}));
+        told.spec.callback = Some(Callback {
+            url: "https://a/".into(),
+        });
+        let shown = |job: &InferenceJob| serde_json::to_value(JobView::of(job)).unwrap();
+        assert_eq!(
+            shown(&told)["callback"],
+            json!({"url": "https://a/", "delivered": false, "attempts": 0, "nextAttemptTime": null, "lastError": null})
+        );
+        let status = json!({"callback": {"delivered": true, "attempts": 2, "lastError": "503"}, "resultSha256": "0", "resultBytes": 9});
+        told.status = Some(serde_json::from_value(status).unwrap());
+        assert_eq!(
+            (
+                &shown(&told)["callback"]["delivered"],
+                &shown(&told)["resultTruncated"]
+            ),
+            (&json!(true), &json!(true))
+        );
     }
 
     #[test]

@@ -51,6 +51,16 @@ pub(super) fn rows(api: &Service) -> Vec<Row> {
         invalid("empty prompt", "prompt="),
         invalid("long prompt", &format!("prompt={}", "x".repeat(513))),
         invalid("labels of a caption", "topK=5"),
+        invalid("callback over http", "callbackUrl=http://example.com"),
+        invalid("callback without a host", "callbackUrl=https:///a"),
+        invalid("callback with a password", "callbackUrl=https://a:b@c/"),
+        invalid("callback with a space", "callbackUrl=https://a/%20b"),
+        invalid("callback with a fragment", "callbackUrl=https://a/%23b"),
+        invalid("no callback", "callbackUrl="),
+        invalid(
+            "long callback",
+            &format!("callbackUrl=https://a/{}", "x".repeat(2048)),
+        ),
         invalid("prompt of a detection", "task=object-detection&prompt=a"),
         invalid(
             "a threshold over 1",

@@ -2,10 +2,12 @@
 //! none a 500, and no job out of any.
 
 mod fields;
+mod heads;
 mod json;
 mod multipart;
 mod paths;
 mod raw;
+mod reads;
 
 use super::harness::{Answer, Service, send};
 use super::pictures::{png_of_length, truncated_jpeg};
@@ -25,9 +27,12 @@ async fn whatever_is_wrong_is_told_and_makes_no_job() -> anyhow::Result<()> {
         raw::content_types(&api),
         raw::bodies(&api),
         fields::rows(&api),
+        heads::namespaces(&api),
+        heads::bombs(&api),
         multipart::rows(&api),
         json::rows(&api),
         paths::rows(&api),
+        reads::rows(&api),
     ];
     let mut wrong = Vec::new();
     let mut rows = 0;
@@ -39,7 +44,7 @@ async fn whatever_is_wrong_is_told_and_makes_no_job() -> anyhow::Result<()> {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(rows >= 70, "{rows}");
+    assert!(rows >= 130, "{rows}");
     assert_eq!(api.names().await?, Vec::<String>::new());
     // The largest that is allowed.
     send(api.post(png_of_length(LIMIT))).await?.id()?;
@@ -64,8 +69,12 @@ fn is_problem(answer: &Answer, status: u16, problem: &str) -> bool {
 #[tokio::test]
 async fn a_method_that_is_not_known_is_answered_with_those_that_are() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
-    let answer = api.get("/v1/jobs").await?;
-    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    let url = format!("{}/v1/jobs", api.base);
+    let answer = send(api.http.delete(url)).await?;
+    assert_eq!(
+        (answer.status, answer.header("allow")),
+        (405, Some("POST,GET,HEAD"))
+    );
     Ok(())
 }
 

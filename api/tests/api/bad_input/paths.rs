@@ -38,12 +38,6 @@ pub(super) fn rows(api: &Service) -> Vec<Row> {
         ("no route", get("/v2/jobs"), 404, "no-such-route"),
         ("root", get("/"), 404, "no-such-route"),
         (
-            "GET of all jobs",
-            get("/v1/jobs"),
-            405,
-            "method-not-allowed",
-        ),
-        (
             "PUT",
             api.http.put(format!("{}/v1/jobs", api.base)).body(jpeg(0)),
             405,

@@ -1,0 +1,155 @@
+//! Who asks, whether they may, and how often.
+//!
+//! A request passes in this order: its namespace, its token, the token's user (for tokens not seen
+//! lately within the address's limit), the user's right, the user's limit. What cannot be found out
+//! is refused.
+
+mod address;
+mod namespace;
+mod rate;
+mod review;
+mod token;
+mod verb;
+
+pub(crate) use namespace::{NAMESPACE_HEADER, in_path};
+
+use crate::config::{AuthMode, Config};
+use crate::error::{Problem, ProblemType};
+use crate::tenant::Tenant;
+use address::{Proxies, one_client};
+use axum::extract::{ConnectInfo, MatchedPath};
+use http::request::Parts;
+use rate::Rates;
+use review::{Identity, ReviewError, Reviews};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use verb::Verb;
+
+/// The user of every request that nobody is asked for.
+const ANONYMOUS: &str = "anonymous";
+
+/// The door.
+pub(crate) struct Auth {
+    /// `None`: nobody is asked.
+    reviews: Option<Reviews>,
+    default_namespace: String,
+    proxies: Proxies,
+    rates: Rates,
+}
+
+impl Auth {
+    pub(crate) fn new(config: &Config, client: kube::Client) -> Self {
+        let audiences = || config.auth.audiences.clone();
+        let reviews = match config.auth.mode {
+            AuthMode::None => None,
+            AuthMode::Kubernetes => Some(Reviews::new(client, audiences(), config.timeouts.kube())),
+        };
+        Self {
+            reviews,
+            default_namespace: config.namespace.clone(),
+            proxies: Proxies::new(&config.rates),
+            rates: Rates::new(&config.rates, config.auth.mode),
+        }
+    }
+
+    /// Lets a request in, as a user in a namespace.
+    pub(crate) async fn admit(&self, parts: &Parts) -> Result<Tenant, Problem> {
+        let named = namespace::named(&parts.extensions, &parts.headers)?;
+        let namespace = named.unwrap_or_else(|| self.default_namespace.clone());
+        if self.reviews.is_none() && namespace != self.default_namespace {
+            let detail = format!(
+                "without authentication the namespace {} alone is served",
+                self.default_namespace
+            );
+            return Err(Problem::new(ProblemType::Forbidden, detail));
+        }
+        self.admit_to(parts, namespace, false).await
+    }
+
+    /// Lets a request in to a namespace that its route has settled, as the compatible routes'
+    /// configuration does. `anonymous`: nobody is asked, and every user is the same one.
+    pub(crate) async fn admit_to(
+        &self,
+        parts: &Parts,
+        namespace: String,
+        anonymous: bool,
+    ) -> Result<Tenant, Problem> {
+        let Some(reviews) = self.reviews.as_ref().filter(|_| !anonymous) else {
+            return self.admit_anybody(parts, namespace);
+        };
+        let unauthenticated = |why| Problem::new(ProblemType::Unauthenticated, why);
+        let token = token::bearer(&parts.headers).map_err(unauthenticated)?;
+        let admit = || self.rates.token_review(&self.client(parts));
+        let who = reviews.identity(token, admit).await?.ok_or_else(|| {
+            unauthenticated("the token is not valid: it has expired, or is for another audience")
+        })?;
+        let verb = verb_of(parts);
+        if !reviews.may(&who, verb, &namespace).await? {
+            return Err(refusal(reviews, &who, verb, &namespace, names_a_job(parts)).await?);
+        }
+        self.rates.request(&who.name(), verb.reads())?;
+        Ok(Tenant {
+            namespace,
+            user: who.name().to_owned(),
+        })
+    }
+
+    fn admit_anybody(&self, parts: &Parts, namespace: String) -> Result<Tenant, Problem> {
+        self.rates
+            .request(&self.client(parts), verb_of(parts).reads())?;
+        Ok(Tenant {
+            namespace,
+            user: ANONYMOUS.to_owned(),
+        })
+    }
+
+    /// The client's address, as far as limits tell clients apart.
+    fn client(&self, parts: &Parts) -> IpAddr {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
+        one_client(self.proxies.client(peer, &parts.headers))
+    }
+}
+
+/// Whether the route names a job.
+fn names_a_job(parts: &Parts) -> bool {
+    let route = parts.extensions.get::<MatchedPath>();
+    route.is_some_and(|route| route.as_str().contains('{'))
+}
+
+fn verb_of(parts: &Parts) -> Verb {
+    Verb::of(&parts.method, names_a_job(parts))
+}
+
+/// What who may not is told. Who may not see a job learns the same as where there is none.
+async fn refusal(
+    reviews: &Reviews,
+    who: &Identity,
+    verb: Verb,
+    namespace: &str,
+    names_a_job: bool,
+) -> Result<Problem, ReviewError> {
+    if names_a_job && (verb == Verb::Get || !reviews.may(who, Verb::Get, namespace).await?) {
+        return Ok(Problem::no_such_job());
+    }
+    let detail = format!(
+        "{} may not {} inferencejobs.fovea.dev in the namespace {namespace}: ask for a Role that allows it",
+        who.name(),
+        verb.as_str(),
+    );
+    Ok(Problem::new(ProblemType::Forbidden, detail))
+}
+
+impl From<ReviewError> for Problem {
+    fn from(error: ReviewError) -> Self {
+        match error {
+            ReviewError::TooMany(error) => error.into(),
+            ReviewError::Misconfigured(_) => Self::internal(error),
+            ReviewError::Unavailable(_) => Self::new(
+                ProblemType::ClusterUnavailable,
+                "the cluster could not be asked who you are and what you may: ask again",
+            )
+            .caused_by(error)
+            .retry_after(2),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Who a token is for, and what they may: asked of the API server, remembered for ten seconds,
+//! refusals too. Requests at once about the same ask once. Whatever is not answered is refused.
+
+use super::rate::TooMany;
+use super::verb::Verb;
+use fovea_crds::InferenceJob;
+use k8s_openapi::api::authentication::v1::{
+    TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo,
+};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::PostParams;
+use kube::{Api, Client, Resource};
+use moka::future::Cache;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// How long an answer is believed: a token or a right that is taken back is noticed after it.
+const LIFETIME: Duration = Duration::from_secs(10);
+/// Tokens remembered; beyond it those are forgotten that are asked about least.
+const MAX_TOKENS: u64 = 20_000;
+/// Answers to "may this user do that there" remembered.
+const MAX_RIGHTS: u64 = 50_000;
+/// Reviews under way at once; more wait.
+const MAX_REVIEWS: usize = 64;
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum ReviewError {
+    /// Too many unknown tokens from one address.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// The API server did not say.
+    #[error("the API server does not answer reviews: {0}")]
+    Unavailable(String),
+    /// This service may not ask.
+    #[error("grant this service `create` on tokenreviews and subjectaccessreviews: {0}")]
+    Misconfigured(String),
+}
+
+/// Whom a token is for, as of one review.
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// Tells reviews apart: no right outlives the review of the token that it was found with.
+    review: u64,
+    info: UserInfo,
+}
+
+impl Identity {
+    pub(super) fn name(&self) -> &str {
+        self.info.username.as_deref().unwrap_or_default()
+    }
+}
+
+/// Asks the API server, and remembers.
+pub(super) struct Reviews {
+    tokens: Api<TokenReview>,
+    rights: Api<SubjectAccessReview>,
+    audiences: Vec<String>,
+    timeout: Duration,
+    under_way: Semaphore,
+    count: AtomicU64,
+    known_tokens: Cache<[u8; 32], Option<Arc<Identity>>>,
+    known_rights: Cache<(u64, String, Verb), bool>,
+}
+
+impl Reviews {
+    pub(super) fn new(client: Client, audiences: Vec<String>, timeout: Duration) -> Self {
+        Self {
+            tokens: Api::all(client.clone()),
+            rights: Api::all(client),
+            audiences,
+            timeout,
+            under_way: Semaphore::new(MAX_REVIEWS),
+            count: AtomicU64::new(0),
+            known_tokens: Cache::builder()
+                .max_capacity(MAX_TOKENS)
+                .time_to_live(LIFETIME)
+                .build(),
+            known_rights: Cache::builder()
+                .max_capacity(MAX_RIGHTS)
+                .time_to_live(LIFETIME)
+                .build(),
+        }
+    }
+
+    /// Whom `token` is for; `None`: nobody, or not for us. `admit` is asked before the API server.
+    pub(super) async fn identity(
+        &self,
+        token: &str,
+        admit: impl FnOnce() -> Result<(), TooMany>,
+    ) -> Result<Option<Arc<Identity>>, ReviewError> {
+        let key: [u8; 32] = Sha256::digest(token).into();
+        let look_up = async {
+            admit()?;
+            let spec = TokenReviewSpec {
+                audiences: Some(self.audiences.clone()),
+                token: Some(token.to_owned()),
+            };
+            let review = TokenReview {
+                spec,
+                ..TokenReview::default()
+            };
+            let answer = self.ask(&self.tokens, &review).await?;
+            Ok::<_, ReviewError>(accepted(answer.status, &self.audiences).map(|info| {
+                let review = self.count.fetch_add(1, Ordering::Relaxed);
+                Arc::new(Identity { review, info })
+            }))
+        };
+        let found = self.known_tokens.try_get_with(key, look_up).await;
+        found.map_err(|error| ReviewError::clone(&error))
+    }
+
+    /// Whether `who` may do `verb` to jobs in `namespace`.
+    pub(super) async fn may(
+        &self,
+        who: &Identity,
+        verb: Verb,
+        namespace: &str,
+    ) -> Result<bool, ReviewError> {
+        let look_up = async {
+            let UserInfo {
+                username,
+                uid,
+                groups,
+                extra,
+            } = who.info.clone();
+            let asked = ResourceAttributes {
+                group: Some(InferenceJob::group(&()).into_owned()),
+                resource: Some(InferenceJob::plural(&()).into_owned()),
+                verb: Some(verb.as_str().to_owned()),
+                namespace: Some(namespace.to_owned()),
+                ..ResourceAttributes::default()
+            };
+            let spec = SubjectAccessReviewSpec {
+                user: username,
+                uid,
+                groups,
+                extra,
+                resource_attributes: Some(asked),
+                ..SubjectAccessReviewSpec::default()
+            };
+            let review = SubjectAccessReview {
+                spec,
+                ..SubjectAccessReview::default()
+            };
+            let answer = self.ask(&self.rights, &review).await?;
+            Ok::<_, ReviewError>(answer.status.is_some_and(|status| status.allowed))
+        };
+        let key = (who.review, namespace.to_owned(), verb);
+        let found = self.known_rights.try_get_with(key, look_up).await;
+        found.map_err(|error| ReviewError::clone(&error))
+    }
+
+    /// One review, in bounded time.
+    async fn ask<K>(&self, reviews: &Api<K>, review: &K) -> Result<K, ReviewError>
+    where
+        K: Clone + DeserializeOwned + Serialize + Debug,
+    {
+        let asked = async {
+            let _permit = self.under_way.acquire().await;
+            reviews.create(&PostParams::default(), review).await
+        };
+        match timeout(self.timeout, asked).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403 | 404) => {
+                Err(ReviewError::Misconfigured(status.message.clone()))
+            }
+            Ok(Err(error)) => Err(ReviewError::Unavailable(error.to_string())),
+            Err(_) => Err(ReviewError::Unavailable("no answer in time".to_owned())),
+        }
+    }
+}
+
+/// The user of a review that accepts the token for one of `audiences`. An API server that knows no
+/// audiences names none, and then the token may be for anybody.
+fn accepted(status: Option<TokenReviewStatus>, audiences: &[String]) -> Option<UserInfo> {
+    let status = status?;
+    let granted = status.audiences.unwrap_or_default();
+    let ours = granted.iter().any(|granted| audiences.contains(granted));
+    let user = status
+        .user
+        .filter(|_| status.authenticated == Some(true) && ours)?;
+    user.username
+        .as_ref()
+        .is_some_and(|name| !name.is_empty())
+        .then_some(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(authenticated: Option<bool>, audiences: &[&str], user: &str) -> TokenReviewStatus {
+        TokenReviewStatus {
+            authenticated,
+            audiences: Some(audiences.iter().map(|&name| name.to_owned()).collect()),
+            user: Some(UserInfo {
+                username: Some(user.to_owned()),
+                ..UserInfo::default()
+            }),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn only_a_token_for_one_of_our_audiences_has_a_user() {
+        let ours = ["fovea".to_owned(), "other".to_owned()];
+        let user = |status| accepted(Some(status), &ours).and_then(|user| user.username);
+        let good = status(Some(true), &["x", "fovea"], "u");
+        assert_eq!(user(good.clone()).as_deref(), Some("u"));
+        for refused in [
+            status(Some(false), &["fovea"], "u"),
+            status(None, &["fovea"], "u"),
+            status(Some(true), &[], "u"),
+            status(Some(true), &["x"], "u"),
+            status(Some(true), &["fovea"], ""),
+            TokenReviewStatus {
+                audiences: None,
+                ..good.clone()
+            },
+            TokenReviewStatus { user: None, ..good },
+        ] {
+            assert_eq!(user(refused.clone()), None, "{refused:?}");
+        }
+        assert!(accepted(None, &ours).is_none());
+    }
+}

@@ -1,0 +1,74 @@
+//! Which right a request needs: told by its method and by whether its route names a job, as the API
+//! server itself tells it. No route can forget to say.
+
+use http::Method;
+
+/// A verb of Kubernetes' access rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Verb {
+    Create,
+    Get,
+    List,
+    Patch,
+    Delete,
+    /// Whoever may do this may do all: for what none of the others fits.
+    Any,
+}
+
+impl Verb {
+    pub(crate) fn of(method: &Method, names_a_job: bool) -> Self {
+        match (method.as_str(), names_a_job) {
+            ("GET" | "HEAD", true) => Self::Get,
+            ("GET" | "HEAD", false) => Self::List,
+            ("POST", false) => Self::Create,
+            // Such as a cancel, which writes `spec.cancel`.
+            ("POST", true) => Self::Patch,
+            ("DELETE", true) => Self::Delete,
+            _ => Self::Any,
+        }
+    }
+
+    /// As rules write it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::Any => "*",
+        }
+    }
+
+    /// Whether it leaves everything as it is.
+    pub(crate) fn reads(self) -> bool {
+        matches!(self, Self::Get | Self::List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_needs_the_right_that_kubectl_would_need() {
+        for (method, names_a_job, verb) in [
+            (Method::POST, false, "create"),
+            (Method::GET, true, "get"),
+            (Method::HEAD, true, "get"),
+            (Method::GET, false, "list"),
+            (Method::POST, true, "patch"),
+            (Method::DELETE, true, "delete"),
+        ] {
+            assert_eq!(Verb::of(&method, names_a_job).as_str(), verb, "{method}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_foreseen_needs_all_rights() {
+        for method in [Method::PUT, Method::PATCH, Method::OPTIONS, Method::TRACE] {
+            assert_eq!(Verb::of(&method, true), Verb::Any);
+        }
+        assert_eq!(Verb::of(&Method::DELETE, false), Verb::Any);
+    }
+}

@@ -1,0 +1,120 @@
+//! Objects on their way to clients: streamed within bounds, or by a signed URL where clients reach
+//! the store themselves.
+
+use crate::App;
+use crate::error::{Problem, ProblemType};
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use fovea_store::{ObjectKey, ObjectReader, Presentation, StoreError};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// Pieces read ahead of a client.
+const READ_AHEAD: usize = 2;
+/// When one for whom there was no room should come again, in seconds.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// Room for downloads.
+#[derive(Clone)]
+pub(crate) struct Downloads {
+    room: Arc<Semaphore>,
+    idle: Duration,
+}
+
+impl Downloads {
+    pub(crate) fn new(most: usize, idle: Duration) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            idle,
+        }
+    }
+}
+
+/// Sends one object, or where to get it; `missing` is the problem where there is none.
+pub(crate) async fn send(
+    app: &App,
+    key: &ObjectKey,
+    presentation: Presentation<'_>,
+    missing: impl FnOnce() -> Problem,
+) -> Result<Response, Problem> {
+    let lifetime = app.config.reads.signed_url();
+    let signed = app.store.presign_public_get(key, lifetime, presentation);
+    if let Some(url) = signed.await.map_err(Problem::internal)? {
+        let location = HeaderValue::try_from(url).map_err(Problem::internal)?;
+        let headers = [(LOCATION, location), (CACHE_CONTROL, no_store())];
+        return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
+    }
+    let room = Arc::clone(&app.downloads.room).try_acquire_owned();
+    let room = room.map_err(|_| {
+        let detail = "as many pictures and results are on their way as there is room for: try again in a moment";
+        Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
+    })?;
+    let reader = app.store.open(key).await.map_err(|error| match error {
+        StoreError::NotFound { .. } => missing(),
+        error => unread(error),
+    })?;
+    let length = reader.bytes;
+    let (pieces_in, mut pieces) = mpsc::channel(READ_AHEAD);
+    tokio::spawn(pump(reader, pieces_in, app.downloads.idle, room));
+    let pieces = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
+    let mut response = attachment(presentation, Body::from_stream(pieces))?;
+    if let Some(length) = length {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    Ok(response)
+}
+
+/// An answer that no browser shows as a page of ours.
+pub(crate) fn attachment(
+    presentation: Presentation<'_>,
+    body: impl Into<Body>,
+) -> Result<Response, Problem> {
+    let text = |text: &str| HeaderValue::try_from(text).map_err(Problem::internal);
+    let headers = [
+        (CONTENT_TYPE, text(presentation.content_type)?),
+        (CONTENT_DISPOSITION, text(presentation.disposition)?),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; sandbox"),
+        ),
+        (CACHE_CONTROL, no_store()),
+    ];
+    Ok((headers, body.into()).into_response())
+}
+
+/// Why an object could not be read.
+pub(crate) fn unread(error: StoreError) -> Problem {
+    let detail = "the object store could not be read: ask again";
+    Problem::new(ProblemType::StoreUnavailable, detail)
+        .caused_by(error)
+        .retry_after(2)
+}
+
+/// Reads for a client as fast as it takes, and gives up one that takes nothing.
+async fn pump(
+    mut reader: ObjectReader,
+    client: Sender<Result<Bytes, StoreError>>,
+    idle: Duration,
+    _room: OwnedSemaphorePermit,
+) {
+    while let Some(piece) = reader.next().await {
+        let failed = piece.is_err();
+        if !matches!(timeout(idle, client.send(piece)).await, Ok(Ok(()))) || failed {
+            break;
+        }
+    }
+}
+
+fn no_store() -> HeaderValue {
+    HeaderValue::from_static("private, no-store")
+}

@@ -1,0 +1,107 @@
+use super::*;
+use fovea_crds::{InferenceJobSpec, InferenceJobStatus, Phase, Task};
+use futures::FutureExt as _;
+use k8s_openapi::ByteString;
+
+fn key() -> JobKey {
+    JobKey::new("ns", "a")
+}
+
+fn job(version: u64, phase: Phase) -> InferenceJob {
+    let data = ByteString(vec![7; 1000]);
+    let spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
+    let mut job = InferenceJob::new("a", spec);
+    job.metadata.namespace = Some("ns".into());
+    job.metadata.uid = Some("u".into());
+    job.metadata.resource_version = Some(version.to_string());
+    job.metadata.managed_fields = Some(Vec::new());
+    job.annotations_mut()
+        .insert(LAST_APPLIED.into(), "{}".into());
+    job.status = Some(InferenceJobStatus {
+        phase,
+        ..InferenceJobStatus::default()
+    });
+    job
+}
+
+fn filled() -> Cache {
+    let cache = Cache::default();
+    cache.relist();
+    cache.relisted();
+    cache
+}
+
+fn version(cache: &Cache) -> Option<String> {
+    cache.get(&key())?.resource_version()
+}
+
+#[test]
+fn nothing_is_answered_before_everything_was_listed_or_while_the_watch_is_broken() {
+    let cache = Cache::default();
+    cache.relist();
+    cache.see(job(1, Phase::Pending));
+    assert_eq!((version(&cache), cache.is_filled()), (None, false));
+    cache.relisted();
+    assert_eq!(version(&cache).as_deref(), Some("1"));
+    cache.failed();
+    assert_eq!((version(&cache), cache.is_filled()), (None, true));
+    cache.see(job(2, Phase::Pending));
+    assert_eq!(version(&cache).as_deref(), Some("2"));
+}
+
+#[test]
+fn what_is_kept_is_trimmed_and_never_becomes_older() {
+    let cache = filled();
+    cache.see(job(10, Phase::Running));
+    cache.see(job(9, Phase::Pending));
+    let kept = cache.get(&key()).unwrap();
+    assert_eq!(kept.resource_version().as_deref(), Some("10"));
+    assert!(kept.metadata.managed_fields.is_none() && kept.annotations().is_empty());
+    assert!(matches!(&kept.spec.input, Input::Inline { data } if data.0.is_empty()));
+}
+
+#[test]
+fn a_finished_job_is_told_to_those_who_wait_and_not_kept() {
+    let cache = filled();
+    cache.see(job(1, Phase::Running));
+    let mut waiting = cache.subscribe(key());
+    cache.see(job(2, Phase::Failed));
+    assert_eq!(version(&cache), None);
+    let Some(Seen::Job(told)) = waiting.next().now_or_never() else {
+        panic!("nothing was told");
+    };
+    assert_eq!(told.status.as_ref().unwrap().phase, Phase::Failed);
+    assert!(waiting.next().now_or_never().is_none());
+}
+
+#[test]
+fn what_a_relist_does_not_find_is_gone() {
+    let cache = filled();
+    cache.see(job(1, Phase::Pending));
+    let mut waiting = cache.subscribe(key());
+    cache.relist();
+    cache.relisted();
+    assert_eq!(version(&cache), None);
+    assert!(matches!(waiting.next().now_or_never(), Some(Seen::Gone)));
+}
+
+#[test]
+fn an_answer_to_a_write_does_not_bring_back_what_the_watch_has_removed() {
+    let cache = filled();
+    cache.see(job(1, Phase::Pending));
+    cache.written(job(2, Phase::Pending));
+    assert_eq!(version(&cache).as_deref(), Some("2"));
+    cache.forget(&key());
+    cache.written(job(3, Phase::Pending));
+    assert_eq!(version(&cache), None);
+}
+
+#[test]
+fn nothing_is_left_of_those_who_have_gone() {
+    let cache = filled();
+    let (one, other) = (cache.subscribe(key()), cache.subscribe(key()));
+    drop(one);
+    assert_eq!(cache.waited_for(), 1);
+    drop(other);
+    assert_eq!(cache.waited_for(), 0);
+}

@@ -1,0 +1,164 @@
+//! Pages of jobs, from the API server.
+
+use super::{Jobs, unavailable};
+use crate::error::{Problem, ProblemType};
+use crate::submit::annotations;
+use fovea_crds::{InferenceJob, Input, Phase, Task};
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::{Api, ResourceExt as _};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Lists under way at a time: a page of the largest inline pictures weighs some tens of megabytes.
+const MAX_LISTS: usize = 8;
+/// Pages of the API server's that one page may take where jobs of one task only are wanted.
+const MAX_PAGES: usize = 10;
+/// Jobs looked through in the search for others that refer to a picture: pages, and jobs each.
+const SEARCHED_PAGES: usize = 20;
+const SEARCHED_PAGE: u32 = 500;
+
+/// Which jobs are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Filter {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) phase: Option<Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) task: Option<Task>,
+}
+
+/// Some jobs, and where the next ones begin.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) jobs: Vec<InferenceJob>,
+    pub(crate) next: Option<String>,
+}
+
+impl Filter {
+    /// By the fields that the API server selects by. A job without a status is pending as well.
+    fn field_selector(self) -> Option<&'static str> {
+        Some(match self.phase? {
+            Phase::Pending => {
+                "status.phase!=Running,status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled"
+            }
+            Phase::Running => "status.phase=Running",
+            Phase::Succeeded => "status.phase=Succeeded",
+            Phase::Failed => "status.phase=Failed",
+            Phase::Cancelled => "status.phase=Cancelled",
+        })
+    }
+
+    /// What no selector can tell. An object that only bars its name is no job to anybody.
+    fn takes(self, job: &InferenceJob) -> bool {
+        self.task.is_none_or(|task| job.spec.task == task)
+            && !job.annotations().contains_key(annotations::TOMBSTONE)
+    }
+}
+
+impl Jobs {
+    /// At most `limit` jobs of the namespace, by name, beginning after those of the page before. A
+    /// page can have fewer, or none, and not be the last.
+    pub(crate) async fn list(
+        &self,
+        namespace: &str,
+        filter: Filter,
+        limit: u32,
+        after: Option<String>,
+    ) -> Result<Page, Problem> {
+        let _turn = self.turn().await?;
+        let mut jobs = Vec::new();
+        let mut next = after;
+        for _ in 0..MAX_PAGES {
+            let room = limit.saturating_sub(u32::try_from(jobs.len()).unwrap_or(limit));
+            let params = ListParams {
+                field_selector: filter.field_selector().map(str::to_owned),
+                limit: Some(room),
+                continue_token: next.take(),
+                ..ListParams::default()
+            };
+            let (found, more) = self.page(namespace, &params).await?;
+            let readable = found
+                .into_iter()
+                .filter_map(|DeserializeGuard(job)| job.ok());
+            jobs.extend(readable.filter(|job| filter.takes(job)));
+            next = more;
+            if next.is_none() || jobs.len() >= limit as usize {
+                break;
+            }
+        }
+        Ok(Page { jobs, next })
+    }
+
+    /// Whether a job of the namespace has the uploaded picture of this digest; true also where
+    /// that cannot be told, for want of a readable object or because there are too many.
+    pub(crate) async fn refer_to(&self, namespace: &str, digest: &str) -> Result<bool, Problem> {
+        let _turn = self.turn().await?;
+        let mut params = ListParams::default().limit(SEARCHED_PAGE);
+        for _ in 0..SEARCHED_PAGES {
+            let (found, more) = self.page(namespace, &params).await?;
+            let refers = |DeserializeGuard(job): &DeserializeGuard<InferenceJob>| {
+                job.as_ref().map_or(true, |job| match &job.spec.input {
+                    Input::Upload { sha256 } => sha256 == digest,
+                    Input::Object { .. } | Input::Inline { .. } => false,
+                })
+            };
+            if found.iter().any(refers) {
+                return Ok(true);
+            }
+            if more.is_none() {
+                return Ok(false);
+            }
+            params.continue_token = more;
+        }
+        Ok(true)
+    }
+
+    async fn page(
+        &self,
+        namespace: &str,
+        params: &ListParams,
+    ) -> Result<(Vec<DeserializeGuard<InferenceJob>>, Option<String>), Problem> {
+        let api: Api<DeserializeGuard<InferenceJob>> =
+            Api::namespaced(self.client.clone(), namespace);
+        let list = timeout(self.timeout, api.list(params))
+            .await
+            .map_err(|_| unavailable("no answer in time"))?
+            .map_err(|error| match &error {
+                kube::Error::Api(status) if status.code == 410 => Problem::new(
+                    ProblemType::ContinueExpired,
+                    "the list that `continue` goes on with is too old: start again without it",
+                ),
+                kube::Error::Api(status)
+                    if status.code == 400 && params.continue_token.is_some() =>
+                {
+                    foreign_token()
+                }
+                _ => super::failed(error),
+            })?;
+        let more = list.metadata.continue_.filter(|token| !token.is_empty());
+        Ok((list.items, more))
+    }
+
+    async fn turn(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+        let turn = Arc::clone(&self.lists).acquire_owned();
+        match timeout(self.timeout, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(unavailable("too many lists at once")),
+        }
+    }
+}
+
+/// What `continue` says is nothing that this service has said.
+pub(crate) fn foreign_token() -> Problem {
+    Problem::new(
+        ProblemType::InvalidContinue,
+        "`continue` is not what a list of these jobs has answered: start again without it",
+    )
+}
+
+/// Room for [`MAX_LISTS`].
+pub(super) fn lists() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_LISTS))
+}

@@ -1,0 +1,248 @@
+//! What `/metrics` tells, in the `OpenMetrics` text format. Names begin with `fovea_api_`; labels are
+//! route templates, methods, status classes and kinds of outcome, never a name that a client chose,
+//! so their number is bounded and no tenant is in them.
+
+mod cluster;
+mod requests;
+
+pub(crate) use cluster::ObservedCluster;
+pub(crate) use requests::RequestTicket;
+
+use fovea_store::{StoreObserver, StoreOutcome};
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Duration;
+
+/// Content type of the answer to `GET /metrics`.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+    method: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabels {
+    route: String,
+    method: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClusterLabels {
+    resource: &'static str,
+    method: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StoreLabels {
+    method: &'static str,
+    outcome: &'static str,
+}
+
+/// Every metric of the API.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<StatusLabels, Counter>,
+    durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    under_way: Gauge,
+    connections: Gauge,
+    upload_bytes: Counter,
+    cluster: Family<ClusterLabels, Counter>,
+    cluster_seconds: Histogram,
+    store: Family<StoreLabels, Counter>,
+    store_seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        // 1 ms to 65 s, which is longer than any wait that a client may ask for.
+        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("fovea_api"),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(seconds),
+            under_way: Gauge::default(),
+            connections: Gauge::default(),
+            upload_bytes: Counter::default(),
+            cluster: Family::default(),
+            cluster_seconds: seconds(),
+            store: Family::default(),
+            store_seconds: seconds(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "requests",
+            "Answered requests, by route, method and class of status",
+            self.requests.clone(),
+        );
+        registry.register_with_unit(
+            "request_duration",
+            "From a request's head to its answer's head",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register(
+            "requests_under_way",
+            "Requests that are not answered yet",
+            self.under_way.clone(),
+        );
+        registry.register("connections", "Open connections", self.connections.clone());
+        registry.register_with_unit(
+            "upload",
+            "Bytes of request bodies that were read",
+            Unit::Bytes,
+            self.upload_bytes.clone(),
+        );
+        registry.register(
+            "cluster_requests",
+            "Requests to the Kubernetes API server, by outcome: a class of status, or none",
+            self.cluster.clone(),
+        );
+        registry.register_with_unit(
+            "cluster_request_duration",
+            "How long the Kubernetes API server took",
+            Unit::Seconds,
+            self.cluster_seconds.clone(),
+        );
+        registry.register(
+            "store_requests",
+            "Tries of requests to the object store, by outcome: a class of status, or none",
+            self.store.clone(),
+        );
+        registry.register_with_unit(
+            "store_request_duration",
+            "How long the object store took for one try",
+            Unit::Seconds,
+            self.store_seconds.clone(),
+        );
+    }
+
+    /// A connection, counted while the gauge's ticket lives.
+    pub(crate) fn connection(&self) -> GaugeTicket {
+        GaugeTicket::of(&self.connections)
+    }
+
+    /// Bytes of a body have been read.
+    pub(crate) fn uploaded(&self, bytes: usize) {
+        self.upload_bytes.inc_by(bytes as u64);
+    }
+
+    /// All of it as text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl StoreObserver for Metrics {
+    fn observe(&self, StoreOutcome { method, status }: StoreOutcome<'_>, took: Duration) {
+        let outcome = status.map_or("none", class);
+        let labels = StoreLabels {
+            method: known(method),
+            outcome,
+        };
+        self.store.get_or_create(&labels).inc();
+        self.store_seconds.observe(took.as_secs_f64());
+    }
+}
+
+/// One of something, counted while this lives.
+#[derive(Debug)]
+pub(crate) struct GaugeTicket(Gauge);
+
+impl GaugeTicket {
+    fn of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for GaugeTicket {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The class of a status.
+fn class(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// A method, or that it is none of the usual ones: a client may send any word.
+fn known(method: &str) -> &'static str {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    METHODS
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("other")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Method;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_happened_is_told_under_the_names_that_dashboards_use() {
+        let metrics = Arc::new(Metrics::new());
+        RequestTicket::new(&metrics, Some("/v1/jobs/{id}"), &Method::GET).answered(404);
+        let under_way = RequestTicket::new(&metrics, None, &Method::from_bytes(b"BREW").unwrap());
+        let connection = metrics.connection();
+        metrics.uploaded(5);
+        let put = StoreOutcome {
+            method: "PUT",
+            status: Some(503),
+        };
+        metrics.observe(put, Duration::from_millis(3));
+        metrics.cluster_request("tokenreviews", "POST", None, Duration::from_millis(3));
+        let text = metrics.text();
+        for line in [
+            r#"fovea_api_requests_total{route="/v1/jobs/{id}",method="GET",status="4xx"} 1"#,
+            r#"fovea_api_request_duration_seconds_count{route="/v1/jobs/{id}",method="GET"} 1"#,
+            "fovea_api_requests_under_way 1",
+            "fovea_api_connections 1",
+            "fovea_api_upload_bytes_total 5",
+            r#"fovea_api_store_requests_total{method="PUT",outcome="5xx"} 1"#,
+            r#"fovea_api_cluster_requests_total{resource="tokenreviews",method="POST",outcome="none"} 1"#,
+            "fovea_api_store_request_duration_seconds_count 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        drop((under_way, connection));
+        let text = metrics.text();
+        assert!(text.contains("fovea_api_requests_under_way 0"), "{text}");
+        assert!(text.contains("fovea_api_connections 0"), "{text}");
+        // Who left before the answer is told apart from who was answered.
+        let left = r#"fovea_api_requests_total{route="none",method="other",status="gone"} 1"#;
+        assert!(text.contains(left), "{text}");
+    }
+}

@@ -1,0 +1,136 @@
+//! `GET /v1/jobs/{id}/input`: the picture. `GET /v1/jobs/{id}/result`: the whole result, also where
+//! the job shows the head of it.
+
+use super::Id;
+use super::description::{InputProblems, ResultProblems};
+use crate::app::AppState;
+use crate::download::{attachment, send, unread};
+use crate::error::{Problem, ProblemType};
+use crate::routes::query::Query;
+use crate::routes::{JOB_INPUT, JOB_RESULT};
+use crate::tenant::Tenant;
+use crate::validate::format;
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use fovea_crds::{InferenceJob, Input, Phase};
+use fovea_store::{ObjectKey, Presentation, Sha256, StoreError};
+use http::Uri;
+use image::ImageFormat;
+
+/// As much of a picture as tells its format.
+const MAGIC_BYTES: u64 = 64;
+
+/// A job's picture.
+#[utoipa::path(
+    get,
+    path = JOB_INPUT,
+    operation_id = "readInput",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job's id.")),
+    responses(
+        (status = 200, description = "The picture, as an attachment.", body = ref("#/components/schemas/PictureBody"), content_type = "image/*"),
+        (status = 307, description = "Where it can be read for a while."),
+        InputProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn input(
+    State(app): State<AppState>,
+    tenant: Tenant,
+    Id(id): Id,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Query::none(&uri)?;
+    // The cache keeps no inline picture.
+    let job = app.jobs.fetch(&tenant.namespace, &id).await?;
+    let key = match job.spec.input {
+        Input::Inline { data } => {
+            let format = format(&data.0).ok_or_else(no_picture)?;
+            return attachment(picture(format, &disposition(&id, format)), data.0);
+        }
+        Input::Upload { sha256 } => {
+            let digest = sha256.parse::<Sha256>().map_err(Problem::internal)?;
+            let uid = app.namespaces.uid(&tenant.namespace).await?;
+            ObjectKey::upload(&tenant.namespace, &uid, &digest)
+        }
+        Input::Object { key } => ObjectKey::data(&tenant.namespace, &key),
+    };
+    let key = key.map_err(Problem::internal)?;
+    let head = app.store.head(&key, MAGIC_BYTES).await;
+    let head = head.map_err(|error| match error {
+        StoreError::NotFound { .. } => no_picture(),
+        error => unread(error),
+    })?;
+    let format = format(&head).ok_or_else(no_picture)?;
+    let disposition = disposition(&id, format);
+    send(&app, &key, picture(format, &disposition), no_picture).await
+}
+
+/// A job's whole result.
+#[utoipa::path(
+    get,
+    path = JOB_RESULT,
+    operation_id = "readResult",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job's id.")),
+    responses(
+        (status = 200, description = "The result.", body = ref("#/components/schemas/JobResult")),
+        (status = 307, description = "Where it can be read for a while."),
+        ResultProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn result(
+    State(app): State<AppState>,
+    tenant: Tenant,
+    Id(id): Id,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Query::none(&uri)?;
+    let job = app.jobs.get(&tenant.namespace, &id).await?;
+    let Some(status) = job.status.as_ref().filter(|status| status.result.is_some()) else {
+        return Err(no_result(&job));
+    };
+    if status.result_sha256.is_none() {
+        return Ok(Json(&status.result).into_response());
+    }
+    let uid = job.metadata.uid.as_deref().unwrap_or_default();
+    let key = ObjectKey::result(&tenant.namespace, uid).map_err(Problem::internal)?;
+    let presentation = Presentation {
+        content_type: "application/json",
+        disposition: &format!("attachment; filename=\"{id}.json\""),
+    };
+    send(&app, &key, presentation, || no_result(&job)).await
+}
+
+fn picture(format: ImageFormat, disposition: &str) -> Presentation<'_> {
+    Presentation {
+        content_type: format.to_mime_type(),
+        disposition,
+    }
+}
+
+/// The id is a job's name by now, which needs no quoting.
+fn disposition(id: &str, format: ImageFormat) -> String {
+    let extension = format.extensions_str().first().copied().unwrap_or("bin");
+    format!("attachment; filename=\"{id}.{extension}\"")
+}
+
+fn no_picture() -> Problem {
+    let detail = "the object that the job names is not there, or does not begin as a picture does";
+    Problem::new(ProblemType::NoSuchPicture, detail)
+}
+
+fn no_result(job: &InferenceJob) -> Problem {
+    let phase = job.status.as_ref().map(|status| status.phase);
+    let detail = match phase.unwrap_or_default() {
+        Phase::Pending | Phase::Running => {
+            "the job has not ended yet: wait for it, by `Prefer: wait=60` on the job or by its events"
+        }
+        Phase::Failed | Phase::Cancelled | Phase::Succeeded => {
+            "the job has ended without a result: the job itself tells why"
+        }
+    };
+    Problem::new(ProblemType::NoResult, detail)
+}

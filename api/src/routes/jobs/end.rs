@@ -1,0 +1,127 @@
+//! `POST /v1/jobs/{id}/cancel` and `DELETE /v1/jobs/{id}`.
+
+use super::description::{CancelProblems, DeleteProblems};
+use super::{Id, shown};
+use crate::App;
+use crate::app::AppState;
+use crate::error::Problem;
+use crate::jobs::is_finished;
+use crate::kubernetes::NamespaceError;
+use crate::routes::query::Query;
+use crate::routes::{JOB, JOB_CANCEL};
+use crate::tenant::Tenant;
+use axum::extract::State;
+use axum::response::Response;
+use fovea_crds::{InferenceJob, Input};
+use fovea_store::{InvalidDigest, InvalidKey, ObjectKey, Sha256, StoreError};
+use http::{StatusCode, Uri};
+use std::time::SystemTime;
+use tokio::time::timeout;
+
+/// End a job as Cancelled.
+#[utoipa::path(
+    post,
+    path = JOB_CANCEL,
+    operation_id = "cancelJob",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job's id.")),
+    responses(
+        (status = 200, description = "It is Cancelled.", body = ref("#/components/schemas/JobView")),
+        (status = 202, description = "It is being ended.", body = ref("#/components/schemas/JobView")),
+        CancelProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn cancel(
+    State(app): State<AppState>,
+    tenant: Tenant,
+    Id(id): Id,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Query::none(&uri)?;
+    let job = app.jobs.cancel(&tenant.namespace, &id).await?;
+    let status = if is_finished(&job) {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    Ok(shown(status, &job))
+}
+
+/// Delete a job, and what the bucket holds for it alone.
+#[utoipa::path(
+    delete,
+    path = JOB,
+    operation_id = "deleteJob",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job's id.")),
+    responses(
+        (status = 204, description = "It is gone."),
+        DeleteProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn delete(
+    State(app): State<AppState>,
+    tenant: Tenant,
+    Id(id): Id,
+    uri: Uri,
+) -> Result<StatusCode, Problem> {
+    Query::none(&uri)?;
+    let job = app.jobs.delete(&tenant.namespace, &id).await?;
+    // The job is gone, whatever becomes of its objects: those left over are the sweeper's.
+    let patience = app.config.store.operation_timeout();
+    match timeout(patience, clean(&app, &tenant.namespace, &job)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(job = id, %error, "objects left to the sweeper");
+        }
+        Err(_) => tracing::warn!(job = id, "objects left to the sweeper: no time left"),
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why an object was left.
+#[derive(Debug, thiserror::Error)]
+enum CleanError {
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    #[error(transparent)]
+    Digest(#[from] InvalidDigest),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    #[error("the other jobs could not be listed: {0}")]
+    List(String),
+}
+
+async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), CleanError> {
+    let uid = job.metadata.uid.as_deref().unwrap_or_default();
+    app.store
+        .delete(&ObjectKey::result(namespace, uid)?)
+        .await?;
+    let Input::Upload { sha256 } = &job.spec.input else {
+        return Ok(());
+    };
+    let namespace_uid = app.namespaces.uid(namespace).await?;
+    let digest: Sha256 = sha256.parse()?;
+    let key = ObjectKey::upload(namespace, &namespace_uid, &digest)?;
+    let referred = app.jobs.refer_to(namespace, sha256).await;
+    let unlisted = |problem: Problem| CleanError::List(problem.detail);
+    if referred.map_err(unlisted)? {
+        return Ok(());
+    }
+    // Looked at after the jobs: a picture that is old now was not put by a request whose job is
+    // only being made. One that puts it again right now is the sweeper's race as well.
+    let Some(modified) = app.store.modified(&key).await? else {
+        return Ok(());
+    };
+    let age = SystemTime::now()
+        .duration_since(modified)
+        .unwrap_or_default();
+    if age >= app.config.reads.picture_grace() {
+        app.store.delete(&key).await?;
+    }
+    Ok(())
+}

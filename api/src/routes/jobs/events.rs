@@ -1,0 +1,155 @@
+//! `GET /v1/jobs/{id}/events`: a job's changes as server-sent events, the present state first, the
+//! end last.
+
+use super::description::FollowProblems;
+use super::{Id, JobView};
+use crate::app::AppState;
+use crate::error::{Problem, ProblemType};
+use crate::jobs::{Follower, is_finished};
+use crate::routes::JOB_EVENTS;
+use crate::routes::query::Query;
+use crate::tenant::Tenant;
+use axum::extract::State;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use fovea_crds::InferenceJob;
+use futures::Stream;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// When a client whose stream has ended should come again.
+const RETRY: Duration = Duration::from_secs(2);
+/// When one for whom there was no place should, in seconds.
+const RETRY_AFTER_SECONDS: u32 = 5;
+/// What nginx takes as a word not to hold events back.
+const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+
+/// A job's changes as server-sent events.
+///
+/// Each event's id is the job's resourceVersion, so that a client that comes again with it as
+/// `Last-Event-ID` is told nothing twice; where the job has ended meanwhile and it knows, 204 tells
+/// it not to come again.
+#[utoipa::path(
+    get,
+    path = JOB_EVENTS,
+    operation_id = "followJob",
+    tag = "jobs",
+    params(
+        ("id" = String, Path, description = "The job's id."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last event that the client has seen."),
+    ),
+    responses(
+        (status = 200, description = "`event: status` with the job as `data`, till its end.", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended and the client knows it."),
+        FollowProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn stream(
+    State(app): State<AppState>,
+    tenant: Tenant,
+    Id(id): Id,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    Query::none(&uri)?;
+    let Some(follower) = app.jobs.follow(&tenant.namespace, &id).await? else {
+        let detail = "as many requests follow jobs as there is room for: try again in a moment, or ask for the job itself";
+        return Err(
+            Problem::new(ProblemType::TooManyWaiters, detail).retry_after(RETRY_AFTER_SECONDS)
+        );
+    };
+    let known = headers.get("last-event-id").map(HeaderValue::as_bytes);
+    let present = follower.job().metadata.resource_version.as_deref();
+    let is_known = known.is_some() && known == present.map(str::as_bytes);
+    if is_known && is_finished(follower.job()) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let shown = is_known.then(|| JobView::of(follower.job()));
+    let reads = &app.config.reads;
+    let events = Events {
+        follower,
+        shown,
+        begun: false,
+        deadline: Instant::now() + reads.event_stream(),
+        draining: app.draining.clone(),
+    };
+    let keep_alive = KeepAlive::new().interval(reads.event_keep_alive());
+    let headers = [(CACHE_CONTROL, "no-cache"), UNBUFFERED];
+    Ok((headers, Sse::new(events.stream()).keep_alive(keep_alive)).into_response())
+}
+
+/// What a stream is made of.
+struct Events {
+    follower: Follower,
+    /// What the client knows.
+    shown: Option<JobView>,
+    /// Something was sent.
+    begun: bool,
+    deadline: Instant,
+    draining: CancellationToken,
+}
+
+impl Events {
+    fn stream(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+        futures::stream::unfold(Some(self), |events| async move {
+            let (event, rest) = events?.next().await?;
+            Some((Ok(event), rest))
+        })
+    }
+
+    /// The next event, and what follows it; nothing at the stream's end.
+    async fn next(mut self) -> Option<(Event, Option<Self>)> {
+        if !self.begun {
+            self.begun = true;
+            if self.shown.is_some() {
+                // The client knows the present state: it learns at once that it is being served.
+                return Some((Event::default().retry(RETRY), Some(self)));
+            }
+            let view = JobView::of(self.follower.job());
+            return self.tell(view, true);
+        }
+        loop {
+            let next = timeout_at(self.deadline, self.follower.next());
+            let outcome = match self.draining.run_until_cancelled(next).await {
+                // The client comes again, to another replica or with a fresh lease of time.
+                None | Some(Err(_)) => return None,
+                Some(Ok(outcome)) => outcome.map(|job| JobView::of(job)),
+            };
+            match outcome {
+                Ok(view) if self.shown.as_ref() == Some(&view) => {}
+                Ok(view) => return self.tell(view, false),
+                Err(problem) if problem.kind == ProblemType::NoSuchJob => {
+                    return Some((Event::default().event("deleted").data("{}"), None));
+                }
+                Err(problem) => {
+                    tracing::debug!(cause = problem.cause(), "a stream of events ends early");
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn tell(mut self, view: JobView, first: bool) -> Option<(Event, Option<Self>)> {
+        let event = event(self.follower.job(), &view)?;
+        let event = if first { event.retry(RETRY) } else { event };
+        let ended = is_finished(self.follower.job());
+        self.shown = Some(view);
+        Some((event, (!ended).then_some(self)))
+    }
+}
+
+fn event(job: &InferenceJob, view: &JobView) -> Option<Event> {
+    let version = job.metadata.resource_version.as_deref().unwrap_or_default();
+    match Event::default().event("status").id(version).json_data(view) {
+        Ok(event) => Some(event),
+        Err(error) => {
+            tracing::error!(%error, "a job cannot be written as JSON");
+            None
+        }
+    }
+}

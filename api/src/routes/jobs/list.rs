@@ -1,0 +1,131 @@
+//! `GET /v1/jobs`: a page of jobs, filtered by phase and task. Pages come in the order of the jobs'
+//! names, which says nothing about their age.
+
+use super::JobView;
+use super::description::ListProblems;
+use super::token::ContinueToken;
+use crate::app::AppState;
+use crate::error::Problem;
+use crate::jobs::{Filter, Page, foreign_token};
+use crate::routes::JOBS;
+use crate::routes::query::Query;
+use crate::tenant::Tenant;
+use crate::validate::{FieldError, excerpt, task};
+use axum::Json;
+use axum::extract::State;
+use fovea_crds::Phase;
+use http::Uri;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Jobs a page where the client does not say.
+const DEFAULT_LIMIT: u32 = 50;
+/// Most jobs a page.
+const MAX_LIMIT: u32 = 500;
+/// For messages.
+const PARAMETERS: &str = "phase, task, limit, continue";
+
+/// A page of jobs.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct JobList {
+    /// At most as many as were asked for; there can be fewer, or none, on a page that is not the
+    /// last.
+    pub jobs: Vec<JobView>,
+    /// What to send as `continue` for the next page, with no other filter; null: there is none.
+    pub r#continue: Option<String>,
+}
+
+/// Jobs, page by page.
+#[utoipa::path(
+    get,
+    path = JOBS,
+    operation_id = "listJobs",
+    tag = "jobs",
+    params(
+        ("phase" = Option<String>, Query, description = "Only jobs in this phase."),
+        ("task" = Option<String>, Query, description = "Only jobs of this task."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Jobs a page; 50 where left out."),
+        ("continue" = Option<String>, Query, description = "The next page, as the one before names it."),
+    ),
+    responses(
+        (status = 200, description = "A page.", body = ref("#/components/schemas/JobList")),
+        ListProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    tenant: Tenant,
+    uri: Uri,
+) -> Result<Json<JobList>, Problem> {
+    let query = Query::of(&uri, PARAMETERS)?;
+    let limit = query.get("limit").map_or(Ok(DEFAULT_LIMIT), limit)?;
+    let asked = Filter {
+        phase: query.get("phase").map(phase).transpose()?,
+        task: query.get("task").map(task).transpose()?,
+    };
+    let (filter, after) = match query.get("continue") {
+        None => (asked, None),
+        Some(token) => {
+            let (filter, after) = ContinueToken::decode(token, &tenant.namespace)?;
+            // The filter is the first page's; one that is repeated must be the same.
+            if asked != Filter::default() && asked != filter {
+                return Err(foreign_token());
+            }
+            (filter, Some(after))
+        }
+    };
+    let Page { jobs, next } = app
+        .jobs
+        .list(&tenant.namespace, filter, limit, after)
+        .await?;
+    let next = next.map(|after| ContinueToken::new(&tenant.namespace, filter, after).encode());
+    Ok(Json(JobList {
+        jobs: jobs.iter().map(JobView::of).collect(),
+        r#continue: next.transpose()?,
+    }))
+}
+
+fn phase(name: &str) -> Result<Phase, FieldError> {
+    Ok(match name {
+        "Pending" => Phase::Pending,
+        "Running" => Phase::Running,
+        "Succeeded" => Phase::Succeeded,
+        "Failed" => Phase::Failed,
+        "Cancelled" => Phase::Cancelled,
+        _ => {
+            return Err(FieldError::Invalid {
+                name: "phase",
+                why: format!(
+                    "{:?} is unknown: it is one of Pending, Running, Succeeded, Failed, Cancelled",
+                    excerpt(name)
+                ),
+            });
+        }
+    })
+}
+
+fn limit(text: &str) -> Result<u32, FieldError> {
+    let wrong = || FieldError::Invalid {
+        name: "limit",
+        why: format!("1 to {MAX_LIMIT}, not {:?}", excerpt(text)),
+    };
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| digits);
+    number
+        .filter(|number| (1..=MAX_LIMIT).contains(number))
+        .ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_number_from_1_to_500() {
+        assert_eq!((limit("1"), limit("500")), (Ok(1), Ok(500)));
+        for wrong in ["", "0", "501", "-1", "+5", "1.0", "ten", "99999999999"] {
+            assert!(limit(wrong).is_err(), "{wrong}");
+        }
+    }
+}

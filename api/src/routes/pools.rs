@@ -1,0 +1,247 @@
+//! `GET /v1/pools` and `GET /v1/models`: what may be asked for, of the pools that take jobs of the
+//! asker's namespace.
+
+use super::query::Query;
+use super::{MODELS, POOLS};
+use crate::app::AppState;
+use crate::error::Problem;
+use crate::openapi::problem_set;
+use crate::pools::allows;
+use crate::tenant::Tenant;
+use axum::Json;
+use axum::extract::State;
+use fovea_crds::{ModelStatus, PoolModel, RunnerPool, RunnerPoolStatus, Task};
+use http::Uri;
+use kube::ResourceExt as _;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+problem_set!(
+    PoolProblems: MalformedRequest,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    UnknownField,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+/// All pools.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PoolList {
+    /// By namespace and name.
+    pub pools: Vec<PoolView>,
+}
+
+/// A pool as the API shows it.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolView {
+    /// The `RunnerPool`'s name.
+    pub name: String,
+    /// Its namespace. A job names the pool as `<namespace>/<name>`.
+    pub namespace: String,
+    /// Whether at least one of its models is served.
+    pub ready: bool,
+    /// Runners that there are.
+    pub replicas: u32,
+    /// Runners that serve every model.
+    pub ready_replicas: u32,
+    /// Jobs that wait for this pool, of all namespaces.
+    pub queued: u32,
+    /// Jobs that its runners have, of all namespaces.
+    pub running: u32,
+    /// What it serves.
+    pub models: Vec<ModelView>,
+}
+
+/// A model of a pool.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ModelView {
+    /// The pool's name for it.
+    pub name: String,
+    /// What it does.
+    pub task: Task,
+    /// Whether jobs of this task that name the pool and no model get it.
+    pub default: bool,
+    /// Whether a runner serves it.
+    pub ready: bool,
+    /// Which weights, once a runner has told.
+    pub revision: Option<String>,
+}
+
+/// All models of all pools.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ModelList {
+    /// By pool, in the pool's order.
+    pub models: Vec<PooledModel>,
+}
+
+/// A model, and where it is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PooledModel {
+    /// `<namespace>/<name>`, as a job names it.
+    pub pool: String,
+    /// The model.
+    #[serde(flatten)]
+    pub model: ModelView,
+}
+
+/// Pools that take jobs of this namespace.
+#[utoipa::path(
+    get,
+    path = POOLS,
+    operation_id = "listPools",
+    tag = "pools",
+    params(),
+    responses(
+        (status = 200, description = "The pools.", body = ref("#/components/schemas/PoolList")),
+        PoolProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn pools(
+    State(app): State<AppState>,
+    tenant: Tenant,
+    uri: Uri,
+) -> Result<Json<PoolList>, Problem> {
+    Query::none(&uri)?;
+    let pools = allowed(&app, &tenant).await?;
+    Ok(Json(PoolList { pools }))
+}
+
+/// Models that jobs of this namespace can ask for.
+#[utoipa::path(
+    get,
+    path = MODELS,
+    operation_id = "listModels",
+    tag = "pools",
+    params(),
+    responses(
+        (status = 200, description = "The models.", body = ref("#/components/schemas/ModelList")),
+        PoolProblems,
+    ),
+    security((), ("bearer" = [])),
+)]
+pub(crate) async fn models(
+    State(app): State<AppState>,
+    tenant: Tenant,
+    uri: Uri,
+) -> Result<Json<ModelList>, Problem> {
+    Query::none(&uri)?;
+    let pools = allowed(&app, &tenant).await?;
+    let models = pools.into_iter().flat_map(|pool| {
+        let key = format!("{}/{}", pool.namespace, pool.name);
+        pool.models.into_iter().map(move |model| PooledModel {
+            pool: key.clone(),
+            model,
+        })
+    });
+    Ok(Json(ModelList {
+        models: models.collect(),
+    }))
+}
+
+async fn allowed(app: &AppState, tenant: &Tenant) -> Result<Vec<PoolView>, Problem> {
+    let (pools, facts) = tokio::join!(app.pools.all(), app.namespaces.facts(&tenant.namespace));
+    let (pools, facts) = (pools?, facts?);
+    let pools = pools.iter();
+    let allowed = pools.filter(|pool| allows(pool, &tenant.namespace, &facts.labels));
+    Ok(allowed.map(PoolView::of).collect())
+}
+
+impl PoolView {
+    fn of(pool: &RunnerPool) -> Self {
+        let nothing = RunnerPoolStatus::default();
+        let status = pool.status.as_ref().unwrap_or(&nothing);
+        let models = pool.spec.models.iter();
+        let models = models.map(|model| ModelView::of(model, &pool.spec.models, &status.models));
+        let models: Vec<ModelView> = models.collect();
+        Self {
+            name: pool.name_any(),
+            namespace: pool.namespace().unwrap_or_default(),
+            ready: models.iter().any(|model| model.ready),
+            replicas: status.replicas,
+            ready_replicas: status.ready_replicas,
+            queued: status.queued,
+            running: status.running,
+            models,
+        }
+    }
+}
+
+impl ModelView {
+    fn of(model: &PoolModel, all: &[PoolModel], told: &[ModelStatus]) -> Self {
+        let only = || all.iter().filter(|other| other.task == model.task).count() == 1;
+        let told = told.iter().find(|told| told.name == model.name);
+        Self {
+            name: model.name.clone(),
+            task: model.task,
+            default: model.default || only(),
+            ready: told.is_some_and(|told| told.ready),
+            revision: told.and_then(|told| told.revision.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fovea_crds::RunnerPoolSpec;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    fn pool(allowed: &Value) -> RunnerPool {
+        let spec: RunnerPoolSpec = serde_json::from_value(json!({
+            "models": [
+                {"name": "blip", "task": "image-to-text"},
+                {"name": "vit", "task": "image-classification", "default": true},
+                {"name": "resnet", "task": "image-classification"},
+            ],
+            "allowedNamespaces": allowed,
+        }))
+        .unwrap();
+        let mut pool = RunnerPool::new("p", spec);
+        pool.metadata.namespace = Some("home".into());
+        pool
+    }
+
+    #[test]
+    fn a_pool_without_a_status_is_shown_with_nothing_ready() {
+        let view = serde_json::to_value(PoolView::of(&pool(&json!({"from": "All"})))).unwrap();
+        assert_eq!(
+            view,
+            json!({
+                "name": "p", "namespace": "home", "ready": false, "replicas": 0, "readyReplicas": 0,
+                "queued": 0, "running": 0, "models": [
+                    {"name": "blip", "task": "image-to-text", "default": true, "ready": false, "revision": null},
+                    {"name": "vit", "task": "image-classification", "default": true, "ready": false, "revision": null},
+                    {"name": "resnet", "task": "image-classification", "default": false, "ready": false, "revision": null},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn a_pool_is_shown_to_those_whose_jobs_it_takes() {
+        let labels = |team: &str| BTreeMap::from([("team".to_owned(), team.to_owned())]);
+        let selector = json!({"from": "Selector", "selector": {"matchLabels": {"team": "a"}}});
+        for (allowed, namespace, team, expected) in [
+            (json!({"from": "All"}), "any", "b", true),
+            (json!({"from": "Same"}), "home", "b", true),
+            (json!({"from": "Same"}), "any", "a", false),
+            (selector.clone(), "any", "a", true),
+            (selector, "home", "b", false),
+            (json!({"from": "Selector"}), "home", "a", false),
+        ] {
+            let pool = pool(&allowed);
+            assert_eq!(
+                allows(&pool, namespace, &labels(team)),
+                expected,
+                "{:?}",
+                pool.spec
+            );
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The picture and the whole result of a job.
+
+use super::harness::{Service, Surroundings, put, send, until};
+use super::pictures::{jpeg, png_of_length};
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
+use k8s_openapi::ByteString;
+use kube::ResourceExt as _;
+use kube::api::PostParams;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_picture_is_answered_as_a_file_of_its_own_type() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let (jpeg, png) = (jpeg(80), png_of_length(300_000));
+    let uploaded = send(api.post(jpeg.clone())).await?.id()?;
+    let key = format!("data/{}/a.html", api.namespace.name());
+    put(&key, png.clone()).await?;
+    let named = send(api.post_json(&json!({"key": "a.html"}))).await?.id()?;
+    let data = ByteString(jpeg.clone());
+    let spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
+    let inline = InferenceJob::new("inline.job", spec);
+    api.jobs.create(&PostParams::default(), &inline).await?;
+
+    for (id, bytes, kind, extension) in [
+        (uploaded.as_str(), &jpeg, "image/jpeg", "jpg"),
+        (&named, &png, "image/png", "png"),
+        ("inline.job", &jpeg, "image/jpeg", "jpg"),
+    ] {
+        let answer = api.job(id, "/input").send().await?;
+        assert_eq!(answer.status(), 200, "{id}");
+        let headers = answer.headers().clone();
+        assert_eq!(headers["content-type"], kind);
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(
+            headers["content-disposition"],
+            format!("attachment; filename=\"{id}.{extension}\"").as_str()
+        );
+        assert_eq!(headers["content-length"], bytes.len().to_string().as_str());
+        assert!(answer.bytes().await? == bytes.as_slice(), "{id}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_picture_or_not_there_is_not_answered() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let key = format!("data/{}/page.html", api.namespace.name());
+    put(&key, b"<html><script>alert(1)</script>".to_vec()).await?;
+    put(&format!("data/{}/empty", api.namespace.name()), Vec::new()).await?;
+    for key in ["page.html", "empty", "none"] {
+        let id = send(api.post_json(&json!({"key": key}))).await?.id()?;
+        let answer = send(api.job(&id, "/input")).await?;
+        assert_eq!(
+            (answer.status, answer.problem()),
+            (404, "no-such-picture"),
+            "{key}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_small_result_is_answered_from_the_status_and_a_large_one_from_the_bucket()
+-> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let id = send(api.post(jpeg(81))).await?.id()?;
+    let early = send(api.job(&id, "/result")).await?;
+    assert_eq!((early.status, early.problem()), (409, "no-result"));
+    let result = json!({"caption": "a cat"});
+    api.tell(&id, json!({"phase": "Succeeded", "result": result}))
+        .await?;
+    let waited = send(api.job(&id, "").header("prefer", "wait=20")).await?;
+    assert_eq!(waited.body["resultTruncated"], false);
+    assert_eq!(send(api.job(&id, "/result")).await?.body, result);
+
+    let id = send(api.post(jpeg(82))).await?.id()?;
+    let whole = json!({"caption": "a cat ".repeat(10_000)}).to_string();
+    let uid = api.jobs.get(&id).await?.uid().unwrap_or_default();
+    let key = format!("results/{}/{uid}.json", api.namespace.name());
+    let status = json!({
+        "phase": "Succeeded", "result": {"caption": "a c"},
+        "resultBytes": whole.len(), "resultSha256": "0".repeat(64),
+    });
+    api.tell(&id, status).await?;
+    let waited = send(api.job(&id, "").header("prefer", "wait=20")).await?;
+    assert_eq!(waited.body["resultTruncated"], true);
+    let missing = send(api.job(&id, "/result")).await?;
+    assert_eq!((missing.status, missing.problem()), (409, "no-result"));
+    put(&key, whole.clone().into_bytes()).await?;
+    let answer = api.job(&id, "/result").send().await?;
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert_eq!(answer.text().await?, whole);
+    Ok(())
+}
+
+#[tokio::test]
+async fn clients_that_reach_the_store_are_sent_there() -> anyhow::Result<()> {
+    let endpoint = Surroundings::shared().await?.s3_endpoint;
+    let public = endpoint.replace("127.0.0.1", "localhost");
+    let api = Service::start(&["--s3-public-endpoint", &public]).await?;
+    let picture = jpeg(83);
+    let id = send(api.post(picture.clone())).await?.id()?;
+    let policy = reqwest::redirect::Policy::none();
+    let http = reqwest::Client::builder().redirect(policy).no_proxy();
+    let http = http.build()?;
+    let url = format!("{}/v1/jobs/{id}/input", api.base);
+    let answer = http.get(&url).send().await?;
+    assert_eq!(answer.status(), 307);
+    assert_eq!(answer.headers()["cache-control"], "private, no-store");
+    let location = answer.headers()["location"].to_str()?;
+    assert!(location.starts_with(&public), "{location}");
+    let picture_there = http.get(location).send().await?;
+    assert_eq!(picture_there.headers()["content-type"], "image/jpeg");
+    assert!(picture_there.bytes().await? == picture.as_slice());
+    Ok(())
+}
+
+#[tokio::test]
+async fn downloads_beyond_the_room_for_them_are_told_to_come_again() -> anyhow::Result<()> {
+    let api = Service::start(&["--max-downloads", "0"]).await?;
+    let id = send(api.post(jpeg(84))).await?.id()?;
+    let answer = send(api.job(&id, "/input")).await?;
+    assert_eq!(
+        (answer.status, answer.problem()),
+        (503, "too-many-downloads")
+    );
+    assert!(answer.header("retry-after").is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_does_not_hold_its_place() -> anyhow::Result<()> {
+    let flags = ["--max-downloads", "1", "--download-idle-timeout-ms", "300"];
+    let api = Service::start(&flags).await?;
+    // More than any buffer on the way holds.
+    let key = format!("data/{}/large.png", api.namespace.name());
+    put(&key, png_of_length(40_000_000)).await?;
+    let large = send(api.post_json(&json!({"key": "large.png"})))
+        .await?
+        .id()?;
+    let stalled = api.job(&large, "/input").send().await?;
+    assert_eq!(stalled.status(), 200);
+    let id = send(api.post(jpeg(85))).await?.id()?;
+    until("the place to be free", || async {
+        let answer = send(api.job(&id, "/input")).await?;
+        anyhow::ensure!(answer.status == 200, "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    // What was not taken in time does not come any more, and cannot be mistaken for the whole.
+    assert!(stalled.bytes().await.is_err());
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Jobs that are cancelled or deleted.
+
+use super::harness::{Answer, Service, is_stored, put, send};
+use super::pictures::jpeg;
+use fovea_store::Sha256;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+async fn cancel(api: &Service, id: &str) -> anyhow::Result<Answer> {
+    send(api.http.post(format!("{}/v1/jobs/{id}/cancel", api.base))).await
+}
+
+async fn delete(api: &Service, id: &str) -> anyhow::Result<Answer> {
+    send(api.http.delete(format!("{}/v1/jobs/{id}", api.base))).await
+}
+
+async fn picture_key(api: &Service, picture: &[u8]) -> anyhow::Result<String> {
+    let namespaces: Api<Namespace> = Api::all(api.cluster.clone());
+    let name = api.namespace.name();
+    let uid = namespaces.get(name).await?.uid().unwrap_or_default();
+    Ok(format!("uploads/{name}/{uid}/{}", Sha256::of(picture)))
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_once_and_says_so_from_then_on() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let id = send(api.post(jpeg(70))).await?.id()?;
+    // Cached, so that the answer that follows must not be an older one.
+    api.get(&format!("/v1/jobs/{id}")).await?;
+    let first = cancel(&api, &id).await?;
+    assert_eq!(first.status, 202, "{first:?}");
+    assert_eq!(first.body["message"], "The job is being cancelled.");
+    assert!(api.jobs.get(&id).await?.spec.cancel);
+    assert_eq!(cancel(&api, &id).await?.status, 202);
+
+    api.tell(&id, json!({"phase": "Cancelled"})).await?;
+    let ended = cancel(&api, &id).await?;
+    assert_eq!(
+        (ended.status, &ended.body["phase"]),
+        (200, &json!("Cancelled"))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_has_ended_otherwise_cannot_be_cancelled_any_more() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let id = send(api.post(jpeg(71))).await?.id()?;
+    api.tell(
+        &id,
+        json!({"phase": "Succeeded", "result": {"caption": "a"}}),
+    )
+    .await?;
+    let late = cancel(&api, &id).await?;
+    assert_eq!((late.status, late.problem()), (409, "already-finished"));
+    assert!(!api.jobs.get(&id).await?.spec.cancel);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deleted_job_is_gone_with_its_result_and_its_picture() -> anyhow::Result<()> {
+    let api = Service::start(&["--picture-grace-seconds", "0"]).await?;
+    let picture = jpeg(72);
+    let id = send(api.post(picture.clone())).await?.id()?;
+    let other = send(api.post(picture.clone())).await?.id()?;
+    let uid = api.jobs.get(&id).await?.uid().unwrap_or_default();
+    let result = format!("results/{}/{uid}.json", api.namespace.name());
+    put(&result, b"{}".to_vec()).await?;
+    let upload = picture_key(&api, &picture).await?;
+
+    let answer = delete(&api, &id).await?;
+    assert_eq!(answer.status, 204, "{answer:?}");
+    assert_eq!(
+        api.get(&format!("/v1/jobs/{id}")).await?.problem(),
+        "no-such-job"
+    );
+    assert_eq!(delete(&api, &id).await?.status, 404);
+    assert_eq!(cancel(&api, &id).await?.status, 404);
+    assert!(!is_stored(&result).await?);
+    // Another job has the same picture.
+    assert!(is_stored(&upload).await?);
+    assert_eq!(delete(&api, &other).await?.status, 204);
+    assert!(!is_stored(&upload).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_picture_that_has_just_been_put_is_left_to_the_sweeper() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let picture = jpeg(73);
+    let id = send(api.post(picture.clone())).await?.id()?;
+    assert_eq!(delete(&api, &id).await?.status, 204);
+    assert!(is_stored(&picture_key(&api, &picture).await?).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_object_of_one_s_own_outlives_its_job() -> anyhow::Result<()> {
+    let api = Service::start(&["--picture-grace-seconds", "0"]).await?;
+    let key = format!("data/{}/cats/1.jpg", api.namespace.name());
+    put(&key, jpeg(74)).await?;
+    let id = send(api.post_json(&json!({"key": "cats/1.jpg"})))
+        .await?
+        .id()?;
+    assert_eq!(delete(&api, &id).await?.status, 204);
+    assert!(is_stored(&key).await?);
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Metrics and traces as an operator of the service meets them.
+
+use super::harness::{Service, Surroundings, send, until};
+use super::pictures::jpeg;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use fovea_api::annotations;
+use kube::ResourceExt as _;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+async fn traceparent(api: &Service, request: reqwest::RequestBuilder) -> anyhow::Result<String> {
+    let id = send(request).await?.id()?;
+    let job = api.jobs.get(&id).await?;
+    Ok(job.annotations()[annotations::TRACEPARENT].clone())
+}
+
+#[tokio::test]
+async fn what_is_asked_is_counted_by_route_and_nothing_of_the_client_s_is_a_label()
+-> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let picture = jpeg(60);
+    let length = picture.len() as u64;
+    let id = send(api.post(picture)).await?.id()?;
+    api.get(&format!(
+        "/v1/namespaces/{}/jobs/{id}",
+        api.namespace.name()
+    ))
+    .await?;
+    api.get("/v1/jobs/secret-name").await?;
+    api.get("/secret-path").await?;
+    let brew = http::Method::from_bytes(b"BREW")?;
+    send(api.http.request(brew, format!("{}/v1/jobs", api.base))).await?;
+    for (line, count) in [
+        (
+            r#"fovea_api_requests_total{route="/v1/jobs",method="POST",status="2xx"}"#,
+            1,
+        ),
+        (
+            r#"fovea_api_requests_total{route="/v1/jobs/{id}",method="GET",status="2xx"}"#,
+            1,
+        ),
+        (
+            r#"fovea_api_requests_total{route="/v1/jobs/{id}",method="GET",status="4xx"}"#,
+            1,
+        ),
+        (
+            r#"fovea_api_requests_total{route="none",method="GET",status="4xx"}"#,
+            1,
+        ),
+        (
+            r#"fovea_api_requests_total{route="/v1/jobs",method="other",status="4xx"}"#,
+            1,
+        ),
+        (
+            r#"fovea_api_request_duration_seconds_count{route="/v1/jobs",method="POST"}"#,
+            1,
+        ),
+        (
+            r#"fovea_api_store_requests_total{method="PUT",outcome="2xx"}"#,
+            1,
+        ),
+        (
+            r#"fovea_api_cluster_requests_total{resource="inferencejobs",method="POST",outcome="2xx"}"#,
+            1,
+        ),
+        ("fovea_api_upload_bytes_total", length),
+        ("fovea_api_requests_under_way", 1),
+    ] {
+        assert_eq!(api.metric(line).await?, count, "{line}");
+    }
+    assert!(api.metric("fovea_api_connections").await? >= 1);
+    let text = api.get("/metrics").await?.body.to_string();
+    assert!(!text.contains("secret-"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn metrics_with_an_address_of_their_own_are_there_alone() -> anyhow::Result<()> {
+    let api = Service::start(&["--metrics-listen", "127.0.0.1:0"]).await?;
+    assert_eq!(api.get("/metrics").await?.problem(), "no-such-route");
+    let log = std::fs::read_to_string(api.process.log_path())?;
+    let line = log.lines().find(|line| line.contains("metrics are here"));
+    let address = line
+        .and_then(|line| line.split_once("address="))
+        .map(|(_, rest)| rest.trim());
+    let address = address.unwrap_or_default();
+    let answer = send(api.http.get(format!("http://{address}/metrics"))).await?;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.to_string().contains("fovea_api_connections"));
+    assert_eq!(
+        send(api.http.get(format!("http://{address}/v1/jobs/a")))
+            .await?
+            .status,
+        404
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_bears_the_trace_of_the_request_that_made_it() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let joined = traceparent(&api, api.post(jpeg(61)).header("traceparent", CALLER)).await?;
+    assert!(
+        joined.starts_with(&format!("00-{TRACE}-")) && joined.ends_with("-01"),
+        "{joined}"
+    );
+    assert!(!joined.contains("00f067aa0ba902b7"), "{joined}");
+    let begun = traceparent(&api, api.post(jpeg(61))).await?;
+    assert!(
+        begun.len() == CALLER.len() && !begun.contains(TRACE),
+        "{begun}"
+    );
+    let wrong = traceparent(&api, api.post(jpeg(61)).header("traceparent", "00-zz")).await?;
+    assert!(wrong.len() == CALLER.len() && wrong != begun, "{wrong}");
+    Ok(())
+}
+
+/// What a collector was sent: requests to the path of OTLP's traces.
+type Exported = Arc<Mutex<Vec<Bytes>>>;
+
+#[tokio::test]
+async fn spans_are_exported_to_the_configured_collector_and_the_last_at_the_end()
+-> anyhow::Result<()> {
+    let exported = Exported::default();
+    let take = |State(exported): State<Exported>, body: Bytes| async move {
+        exported.lock().expect("not poisoned").push(body);
+    };
+    let router = Router::new()
+        .route("/v1/traces", post(take))
+        .with_state(Arc::clone(&exported));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let collector = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    super::harness::cluster().await?;
+    let surroundings = Surroundings {
+        env: vec![("OTEL_EXPORTER_OTLP_ENDPOINT", collector)],
+        ..Surroundings::shared().await?
+    };
+    let api = Service::start_in(surroundings, &[]).await?;
+    let joined = traceparent(&api, api.post(jpeg(62)).header("traceparent", CALLER)).await?;
+    let span = hex::decode(&joined[36..52])?;
+    let process = api.process;
+    assert!(process.terminate().await?.success());
+    until("the span that the job names", || async {
+        let bodies = exported.lock().expect("not poisoned").concat();
+        let has = |bytes: &[u8]| bodies.windows(bytes.len()).any(|window| window == bytes);
+        anyhow::ensure!(
+            has(&span) && has(b"POST /v1/jobs") && has(b"fovea-api"),
+            "not yet"
+        );
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,135 @@
+//! Reading without holding an object whole, and the end of objects.
+//!
+//! A body that stops coming is ended with an error by the SDK's own stalled-stream protection.
+
+use crate::{ObjectKey, Store, StoreError};
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use std::time::{Duration, SystemTime};
+
+/// An object that is being read.
+#[derive(Debug)]
+pub struct ObjectReader {
+    /// Its length, where the store tells.
+    pub bytes: Option<u64>,
+    body: ByteStream,
+}
+
+impl ObjectReader {
+    /// The next piece; after an error there is no other.
+    pub async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
+        let piece = self.body.next().await?;
+        Some(piece.map_err(|error| StoreError::Unavailable(error.to_string())))
+    }
+}
+
+/// How a presigned answer shall present itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Presentation<'a> {
+    /// Its Content-Type.
+    pub content_type: &'a str,
+    /// Its Content-Disposition.
+    pub disposition: &'a str,
+}
+
+impl Store {
+    /// Begins to read an object.
+    pub async fn open(&self, key: &ObjectKey) -> Result<ObjectReader, StoreError> {
+        let answer = self.client.get_object();
+        let answer = answer.bucket(&self.bucket).key(key.as_str()).send().await;
+        let answer =
+            answer.map_err(|error| StoreError::from_sdk(&error, &self.bucket, key.as_str()))?;
+        let bytes = answer.content_length();
+        Ok(ObjectReader {
+            bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()),
+            body: answer.body,
+        })
+    }
+
+    /// An object's first bytes, `count` of them or as many as it has.
+    pub async fn head(&self, key: &ObjectKey, count: u64) -> Result<Bytes, StoreError> {
+        let range = format!("bytes=0-{}", count.saturating_sub(1));
+        let request = self.client.get_object().bucket(&self.bucket);
+        let answer = match request.key(key.as_str()).range(range).send().await {
+            Ok(answer) => answer,
+            // An empty object has no first byte.
+            Err(error) if error.code() == Some("InvalidRange") => return Ok(Bytes::new()),
+            Err(error) => return Err(StoreError::from_sdk(&error, &self.bucket, key.as_str())),
+        };
+        let mut reader = ObjectReader {
+            bytes: None,
+            body: answer.body,
+        };
+        let mut bytes = Vec::new();
+        while let Some(piece) = reader.next().await {
+            bytes.extend_from_slice(&piece?);
+            // A store that does not know ranges sends all.
+            if bytes.len() as u64 >= count {
+                bytes.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+                break;
+            }
+        }
+        Ok(bytes.into())
+    }
+
+    /// When an object was last put; `None` where there is none.
+    pub async fn modified(&self, key: &ObjectKey) -> Result<Option<SystemTime>, StoreError> {
+        let request = self.client.head_object().bucket(&self.bucket);
+        match request.key(key.as_str()).send().await {
+            Ok(found) => {
+                let time = found.last_modified().copied();
+                let time = time.and_then(|time| SystemTime::try_from(time).ok());
+                let missing = || StoreError::Unavailable(format!("{key} has no Last-Modified"));
+                time.map(Some).ok_or_else(missing)
+            }
+            Err(error) => match StoreError::from_sdk(&error, &self.bucket, key.as_str()) {
+                StoreError::NotFound { .. } => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Removes an object; it is no error where there is none.
+    pub async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
+        let request = self.client.delete_object().bucket(&self.bucket);
+        match request.key(key.as_str()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match StoreError::from_sdk(&error, &self.bucket, key.as_str()) {
+                StoreError::NotFound { .. } => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// A URL at the public endpoint that reads this one object until `lifetime` has passed; `None`
+    /// where there is no such endpoint. Signing is local: no request.
+    pub async fn presign_public_get(
+        &self,
+        key: &ObjectKey,
+        lifetime: Duration,
+        presentation: Presentation<'_>,
+    ) -> Result<Option<String>, StoreError> {
+        let Some(public) = &self.public else {
+            return Ok(None);
+        };
+        if !key.is_inside_its_prefix() {
+            return Err(StoreError::Config(format!(
+                "refusing to presign {key}: it left its prefix"
+            )));
+        }
+        let presigning = PresigningConfig::expires_in(lifetime)
+            .map_err(|error| StoreError::Config(format!("presigning for {lifetime:?}: {error}")))?;
+        public
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key.as_str())
+            .response_content_type(presentation.content_type)
+            .response_content_disposition(presentation.disposition)
+            .presigned(presigning)
+            .await
+            .map(|request| Some(request.uri().to_owned()))
+            .map_err(|error| StoreError::from_sdk(&error, &self.bucket, key.as_str()))
+    }
+}

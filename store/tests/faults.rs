@@ -1,0 +1,279 @@
+//! What goes wrong between us and a bucket, each told so that somebody can mend it: a real MinIO
+//! where it can be brought to it, else a server of a few lines that answers as S3 does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+use fovea_dev::Minio;
+use fovea_store::{ObjectKey, Store, StoreConfig, StoreError};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+fn config(endpoint: &str, bucket: &str) -> StoreConfig {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    StoreConfig {
+        public_endpoint: None,
+        bucket: bucket.to_owned(),
+        endpoint: Some(endpoint.parse().unwrap()),
+        region: "us-east-1".to_owned(),
+        path_style: true,
+        ca_file: None,
+        attempt_timeout_ms: 500,
+        max_attempts: 3,
+    }
+}
+
+async fn connect(endpoint: &str, bucket: &str, key: &str, secret: &str) -> Store {
+    let config = config(endpoint, bucket);
+    Store::connect_as(&config, key, secret).await.unwrap()
+}
+
+/// The error of a put, and of the health check; both say the same.
+async fn both(store: &Store) -> [StoreError; 2] {
+    let key = ObjectKey::data("ns", "a").unwrap();
+    [
+        store.put(&key, "x".into(), "text/plain").await.unwrap_err(),
+        store.check().await.unwrap_err(),
+    ]
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_is_named() {
+    let minio = Minio::start().await.unwrap();
+    let store = connect(
+        minio.endpoint(),
+        "no-such",
+        minio.access_key(),
+        minio.secret_key(),
+    )
+    .await;
+    for error in both(&store).await {
+        let text = error.to_string();
+        assert!(text.contains("\"no-such\" does not exist"), "{text}");
+        assert!(!error.is_transient());
+    }
+    minio.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn wrong_keys_are_told_from_a_bucket_that_is_not_ours() {
+    let minio = Minio::start().await.unwrap();
+    minio.create_bucket("fovea").unwrap();
+    let (key, secret) = (minio.access_key(), minio.secret_key());
+    for (key, secret, code) in [
+        ("nobody", secret, "InvalidAccessKeyId"),
+        (key, "wrong", "SignatureDoesNotMatch"),
+    ] {
+        let store = connect(minio.endpoint(), "fovea", key, secret).await;
+        for error in both(&store).await {
+            let text = error.to_string();
+            assert!(
+                text.contains(code) && text.contains("check the access key"),
+                "{text}"
+            );
+            assert!(!text.contains(secret) && !error.is_transient());
+        }
+    }
+    minio.stop().await.unwrap();
+}
+
+/// What the little server does with one request.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// S3's error of this status and code.
+    Fail(u16, &'static str),
+    /// It takes the request and never answers.
+    Stall,
+    Succeed,
+}
+
+/// A server that meets its requests with `fates`, one each, and then all with the last one.
+async fn server(fates: Vec<Fate>) -> (String, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let count = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let fate = {
+                let mut count = counted.lock().unwrap();
+                *count += 1;
+                fates[(*count).min(fates.len()) - 1]
+            };
+            tokio::spawn(answer(stream, fate));
+        }
+    });
+    (endpoint, count)
+}
+
+/// Answers one request and closes.
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, fate: Fate) {
+    let mut request = [0; 8192];
+    let _ = stream.read(&mut request).await;
+    let (status, body) = match fate {
+        Fate::Stall => return std::future::pending().await,
+        Fate::Succeed => (200, String::new()),
+        Fate::Fail(status, code) => (
+            status,
+            format!("<Error><Code>{code}</Code><Message>m</Message></Error>"),
+        ),
+    };
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\ncontent-type: application/xml\r\nconnection: close\r\n\r\n{body}"
+    );
+    let _ = stream.write_all(answer.as_bytes()).await;
+}
+
+#[tokio::test]
+async fn a_store_that_asks_for_fewer_requests_is_asked_again_and_then_told_of() {
+    let slow = Fate::Fail(503, "SlowDown");
+    let (endpoint, count) = server(vec![slow, slow, Fate::Succeed]).await;
+    let store = connect(&endpoint, "fovea", "k", "s").await;
+    let key = ObjectKey::data("ns", "a").unwrap();
+    store.put(&key, "x".into(), "text/plain").await.unwrap();
+    assert_eq!(*count.lock().unwrap(), 3);
+
+    let (endpoint, count) = server(vec![slow]).await;
+    let store = connect(&endpoint, "fovea", "k", "s").await;
+    let error = store.put(&key, "x".into(), "text/plain").await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::SlowDown { code } if code == "SlowDown"),
+        "{error}"
+    );
+    assert!(error.is_transient());
+    assert_eq!(*count.lock().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_store_that_stalls_is_asked_again_and_given_up_in_time() {
+    let (endpoint, _) = server(vec![Fate::Stall, Fate::Succeed]).await;
+    let store = connect(&endpoint, "fovea", "k", "s").await;
+    let key = ObjectKey::data("ns", "a").unwrap();
+    store.put(&key, "x".into(), "text/plain").await.unwrap();
+
+    let (endpoint, count) = server(vec![Fate::Stall]).await;
+    let store = connect(&endpoint, "fovea", "k", "s").await;
+    let began = Instant::now();
+    let error = store.put(&key, "x".into(), "text/plain").await.unwrap_err();
+    assert!(matches!(error, StoreError::TimedOut), "{error}");
+    assert!(error.is_transient() && error.to_string().contains("--s3-endpoint"));
+    assert!(began.elapsed() < config(&endpoint, "b").operation_timeout() + Duration::from_secs(1));
+    assert_eq!(*count.lock().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn clocks_too_far_apart_are_told_at_once() {
+    let (endpoint, count) = server(vec![Fate::Fail(403, "RequestTimeTooSkewed")]).await;
+    let store = connect(&endpoint, "fovea", "k", "s").await;
+    for error in both(&store).await {
+        assert!(matches!(error, StoreError::ClockSkew), "{error}");
+        assert!(!error.is_transient());
+    }
+    assert_eq!(*count.lock().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_store_that_nobody_runs_is_unreachable() {
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let store = connect(&format!("http://{closed}"), "fovea", "k", "s").await;
+    for error in both(&store).await {
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::Unreachable(_)), "{text}");
+        assert!(text.contains("refused"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_authorities_is_looked_at_when_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let refusal = async || {
+        let config = StoreConfig {
+            ca_file: Some(path.clone()),
+            ..config("https://127.0.0.1:1", "fovea")
+        };
+        let connected = Store::connect_as(&config, "k", "s").await;
+        connected.map(|_| ()).unwrap_err().to_string()
+    };
+    let missing = refusal().await;
+    assert!(
+        missing.contains("--s3-ca-file") && missing.contains("No such file"),
+        "{missing}"
+    );
+    for wrong in [
+        "",
+        "not a certificate",
+        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+        "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n",
+    ] {
+        std::fs::write(&path, wrong).unwrap();
+        let text = refusal().await;
+        assert!(text.contains("--s3-ca-file"), "{wrong:?}: {text}");
+    }
+}
+
+/// Answers every TLS connection with an empty success; its authority's certificate.
+async fn tls_server() -> (String, String) {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = Issuer::new(authority, authority_key);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let tls = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                tokio::spawn(answer(stream, Fate::Succeed));
+            }
+        }
+    });
+    (endpoint, pem)
+}
+
+#[tokio::test]
+async fn an_authority_of_one_s_own_is_trusted_once_its_file_is_named() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (endpoint, pem) = tls_server().await;
+    let store = connect(&endpoint, "fovea", "k", "s").await;
+    let key = ObjectKey::data("ns", "a").unwrap();
+    let error = store.put(&key, "x".into(), "text/plain").await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("--s3-ca-file") && text.contains("certificate"),
+        "{text}"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    std::fs::write(&path, pem).unwrap();
+    let config = StoreConfig {
+        ca_file: Some(path),
+        ..config(&endpoint, "fovea")
+    };
+    let store = Store::connect_as(&config, "k", "s").await.unwrap();
+    store.put(&key, "x".into(), "text/plain").await.unwrap();
+}

@@ -1,0 +1,119 @@
+//! Reading, deleting and presigning against a real MinIO.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+use bytes::Bytes;
+use fovea_dev::Minio;
+use fovea_store::{ObjectKey, Presentation, Store, StoreConfig, StoreError};
+use std::time::{Duration, SystemTime};
+
+const BUCKET: &str = "fovea";
+const AS_PNG: Presentation<'_> = Presentation {
+    content_type: "image/png",
+    disposition: "attachment; filename=\"a.png\"",
+};
+
+/// A store with its own MinIO, which is known by another name as well.
+async fn store(public: bool) -> (Minio, Store) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let minio = Minio::start().await.unwrap();
+    minio.create_bucket(BUCKET).unwrap();
+    let other_name = minio.endpoint().replace("127.0.0.1", "localhost");
+    assert_ne!(other_name, minio.endpoint());
+    let config = StoreConfig {
+        bucket: BUCKET.to_owned(),
+        endpoint: Some(minio.endpoint().parse().unwrap()),
+        public_endpoint: public.then(|| other_name.parse().unwrap()),
+        region: "us-east-1".to_owned(),
+        path_style: true,
+        ca_file: None,
+        attempt_timeout_ms: 10_000,
+        max_attempts: 3,
+    };
+    let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
+    (minio, store.unwrap())
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::data("ns", name).unwrap()
+}
+
+#[tokio::test]
+async fn an_object_is_read_in_pieces_and_its_head_alone() {
+    let (minio, store) = store(false).await;
+    let whole = Bytes::from(vec![7; 3_000_000]);
+    let object = key("large");
+    store
+        .put(&object, whole.clone(), "image/png")
+        .await
+        .unwrap();
+    let mut reader = store.open(&object).await.unwrap();
+    assert_eq!(reader.bytes, Some(3_000_000));
+    let (mut seen, mut pieces) = (0, 0);
+    while let Some(piece) = reader.next().await {
+        seen += piece.unwrap().len();
+        pieces += 1;
+    }
+    assert!(seen == 3_000_000 && pieces > 1, "{seen} in {pieces}");
+    assert_eq!(store.head(&object, 64).await.unwrap(), whole.slice(..64));
+    store.put(&key("empty"), Bytes::new(), "a/b").await.unwrap();
+    assert_eq!(store.head(&key("empty"), 64).await.unwrap(), Bytes::new());
+    assert!(matches!(
+        store.open(&key("none")).await,
+        Err(StoreError::NotFound { .. })
+    ));
+    minio.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_has_an_age_until_it_is_deleted_and_deleting_twice_is_no_error() {
+    let (minio, store) = store(false).await;
+    let object = key("a");
+    assert_eq!(store.modified(&object).await.unwrap(), None);
+    store.put(&object, Bytes::new(), "a/b").await.unwrap();
+    let modified = store.modified(&object).await.unwrap().unwrap();
+    let age = SystemTime::now().duration_since(modified).unwrap();
+    assert!(age < Duration::from_mins(1), "{age:?}");
+    store.delete(&object).await.unwrap();
+    assert_eq!(store.modified(&object).await.unwrap(), None);
+    store.delete(&object).await.unwrap();
+    minio.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_public_url_reads_one_object_at_the_public_name_as_it_is_told_to_look() {
+    let (minio, store) = store(true).await;
+    let object = key("a.png");
+    store
+        .put(&object, "bytes".into(), "text/html")
+        .await
+        .unwrap();
+    let minute = Duration::from_mins(1);
+    let url = store.presign_public_get(&object, minute, AS_PNG).await;
+    let url = url.unwrap().unwrap();
+    assert!(url.starts_with("http://localhost:"), "{url}");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(&url).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "image/png");
+    assert_eq!(answer.headers()["content-disposition"], AS_PNG.disposition);
+    assert_eq!(answer.text().await.unwrap(), "bytes");
+    // The signature covers the object.
+    let other = url.replace("a.png?", "b.png?");
+    assert_ne!(other, url);
+    assert_eq!(client.get(other).send().await.unwrap().status(), 403);
+    minio.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_public_endpoint_nobody_is_sent_there() {
+    let (minio, store) = store(false).await;
+    let minute = Duration::from_mins(1);
+    let url = store.presign_public_get(&key("a"), minute, AS_PNG).await;
+    assert_eq!(url.unwrap(), None);
+    minio.stop().await.unwrap();
+}
