@@ -24,7 +24,8 @@ async fn upload(
 async fn ended(path: &str, id: &Value, waiting: &[&str]) -> Result<Value> {
     let id = id.as_str().ok_or_else(|| anyhow!("no job_id"))?;
     let url = format!("{}{path}{id}", stack().await.api_url());
-    let found = eventually(&format!("{url} to end"), ENDED, || async {
+    let what = format!("{url} to end");
+    let found = eventually(&what, ENDED, || async {
         let answer = http().get(&url).send().await?.error_for_status()?;
         let job: Value = answer.json().await?;
         match job["status"].as_str() {

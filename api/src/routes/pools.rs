@@ -17,9 +17,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 problem_set!(
-    PoolProblems: UnknownField,
+    PoolProblems: MalformedRequest,
     Unauthenticated,
     Forbidden,
+    NoSuchNamespace,
+    UnknownField,
     RateLimited,
     Internal,
     ClusterUnavailable,
@@ -86,14 +88,15 @@ pub struct PooledModel {
     pub model: ModelView,
 }
 
-/// List the pools that may be used.
+/// Pools that take jobs of this namespace.
 #[utoipa::path(
     get,
     path = POOLS,
     operation_id = "listPools",
     tag = "pools",
+    params(),
     responses(
-        (status = 200, description = "All pools.", body = ref("#/components/schemas/PoolList")),
+        (status = 200, description = "The pools.", body = ref("#/components/schemas/PoolList")),
         PoolProblems,
     ),
     security((), ("bearer" = [])),
@@ -108,14 +111,15 @@ pub(crate) async fn pools(
     Ok(Json(PoolList { pools }))
 }
 
-/// List the models that may be asked for.
+/// Models that jobs of this namespace can ask for.
 #[utoipa::path(
     get,
     path = MODELS,
     operation_id = "listModels",
     tag = "pools",
+    params(),
     responses(
-        (status = 200, description = "All models of all pools.", body = ref("#/components/schemas/ModelList")),
+        (status = 200, description = "The models.", body = ref("#/components/schemas/ModelList")),
         PoolProblems,
     ),
     security((), ("bearer" = [])),

@@ -51,9 +51,9 @@ pub(crate) struct Commit<'a> {
     pub(crate) request: &'a JobRequest,
     pub(crate) source: &'a Source,
     pub(crate) fingerprint: &'a Fingerprint,
+    pub(crate) origin: &'a Origin,
     /// The trace that the job belongs to.
     pub(crate) traceparent: Option<String>,
-    pub(crate) origin: &'a Origin,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.

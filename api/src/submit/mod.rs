@@ -66,8 +66,8 @@ pub(crate) async fn submit(
         request: &request,
         source: &source,
         fingerprint: &fingerprint,
-        traceparent: crate::trace::current().map(|parent| parent.to_string()),
         origin: &origin,
+        traceparent: crate::trace::current().map(|parent| parent.to_string()),
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };

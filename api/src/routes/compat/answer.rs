@@ -173,9 +173,9 @@ fn async_vision(kind: ProblemType, unavailable: StatusCode) -> StatusCode {
     match kind {
         ProblemType::MissingPicture => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ProblemType::StoreUnavailable | ProblemType::ClusterUnavailable => unavailable,
-        ProblemType::RejectedByCluster | ProblemType::RefusedByCluster => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        ProblemType::RejectedByCluster
+        | ProblemType::RefusedByCluster
+        | ProblemType::NoSuchNamespace => StatusCode::INTERNAL_SERVER_ERROR,
         kind => kind.status(),
     }
 }
@@ -192,6 +192,7 @@ fn image_analysis(kind: ProblemType) -> StatusCode {
         | ProblemType::ClusterUnavailable
         | ProblemType::RejectedByCluster
         | ProblemType::RefusedByCluster
+        | ProblemType::NoSuchNamespace
         | ProblemType::OutcomeUnknown => StatusCode::INTERNAL_SERVER_ERROR,
         kind => kind.status(),
     }

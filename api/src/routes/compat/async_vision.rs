@@ -137,8 +137,8 @@ pub(crate) async fn upload(
 }
 
 async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<InferenceJob, Refusal> {
-    let tenant = FAMILY.tenant(app, parts).await?;
     let config = &app.config.compat.async_vision;
+    let tenant = FAMILY.tenant(app, parts).await?;
     let form = form::read(parts, upload, config.max_bytes, None).await?;
     let (file, []) = form.finish([])?;
     check_name(&file.name)?;

@@ -81,8 +81,8 @@ pub(crate) async fn upload(
 }
 
 async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<InferenceJob, Refusal> {
-    let tenant = FAMILY.tenant(app, parts).await?;
     let config = &app.config.compat.image_analysis;
+    let tenant = FAMILY.tenant(app, parts).await?;
     let form = form::read(parts, upload, config.max_bytes, Some(ANALYSIS_TYPE)).await?;
     let (file, [analysis_type]) = form.finish([ANALYSIS_TYPE])?;
     let request = job_request(&analysis_type, config)?;

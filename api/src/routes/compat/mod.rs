@@ -47,7 +47,7 @@ impl Family {
         }
     }
 
-    /// The value of [`labels::CLIENT`] on its jobs.
+    /// The value of [`labels::CLIENT`] on its jobs, and the user that they are made by.
     fn client(self) -> &'static str {
         match self {
             Self::AsyncVision => "async-vision",
@@ -63,21 +63,21 @@ impl Family {
         }
     }
 
-    /// Lets a request in to the family's namespace: with a token as everywhere, or without one
-    /// where the family is open.
+    /// Who asks: anybody where the family is open, else as on all other routes.
     async fn tenant(self, app: &AppState, parts: &Parts) -> Result<Tenant, Problem> {
-        let CompatConfig {
-            async_vision,
-            image_analysis,
-        } = &app.config.compat;
+        let config = &app.config.compat;
         let (namespace, anonymous) = match self {
-            Self::AsyncVision => (&async_vision.namespace, async_vision.anonymous),
-            Self::ImageAnalysis => (&image_analysis.namespace, image_analysis.anonymous),
+            Self::AsyncVision => (
+                &config.async_vision.namespace,
+                config.async_vision.anonymous,
+            ),
+            Self::ImageAnalysis => (
+                &config.image_analysis.namespace,
+                config.image_analysis.anonymous,
+            ),
         };
-        let namespace = namespace
-            .clone()
-            .unwrap_or_else(|| app.config.namespace.clone());
-        app.auth.admit_to(parts, namespace, anonymous).await
+        let namespace = namespace.as_ref().unwrap_or(&app.config.namespace);
+        app.auth.admit_to(parts, namespace.clone(), anonymous).await
     }
 
     fn origin(self, config: &CompatConfig) -> Origin {

@@ -21,16 +21,16 @@ use image::ImageFormat;
 /// As much of a picture as tells its format.
 const MAGIC_BYTES: u64 = 64;
 
-/// Read a job's picture.
+/// A job's picture.
 #[utoipa::path(
     get,
     path = JOB_INPUT,
     operation_id = "readInput",
     tag = "jobs",
-    params(("id" = String, Path, description = "The id that the submission answered.")),
+    params(("id" = String, Path, description = "The job's id.")),
     responses(
-        (status = 200, description = "The picture.", body = ref("#/components/schemas/PictureBody"), content_type = "image/*"),
-        (status = 307, description = "The picture is at Location, for a while."),
+        (status = 200, description = "The picture, as an attachment.", body = ref("#/components/schemas/PictureBody"), content_type = "image/*"),
+        (status = 307, description = "Where it can be read for a while."),
         InputProblems,
     ),
     security((), ("bearer" = [])),
@@ -67,16 +67,16 @@ pub(crate) async fn input(
     send(&app, &key, picture(format, &disposition), no_picture).await
 }
 
-/// Read a job's whole result.
+/// A job's whole result.
 #[utoipa::path(
     get,
     path = JOB_RESULT,
     operation_id = "readResult",
     tag = "jobs",
-    params(("id" = String, Path, description = "The id that the submission answered.")),
+    params(("id" = String, Path, description = "The job's id.")),
     responses(
         (status = 200, description = "The result.", body = ref("#/components/schemas/JobResult")),
-        (status = 307, description = "The result is at Location, for a while."),
+        (status = 307, description = "Where it can be read for a while."),
         ResultProblems,
     ),
     security((), ("bearer" = [])),

@@ -48,15 +48,16 @@ pub(crate) struct JobJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     priority: Option<i32>,
+    /// Where the job's end is told, by https.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
     /// Settings of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<Parameters>,
-    /// Where the job's end is to be told, an https address.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback_url: Option<String>,
 }
 
 #[derive(JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Fields {
     /// What to do; image-to-text where left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,8 +73,8 @@ struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     priority: Option<i32>,
-    /// Where the job's end is to be told, an https address.
-    #[serde(rename = "callbackUrl", skip_serializing_if = "Option::is_none")]
+    /// Where the job's end is told, by https.
+    #[serde(skip_serializing_if = "Option::is_none")]
     callback_url: Option<String>,
 }
 
@@ -102,7 +103,7 @@ pub(crate) struct JobQuery {
     /// Order within the namespace, higher first.
     #[param(minimum = -1000, maximum = 1000)]
     priority: Option<i32>,
-    /// Where the job's end is to be told, an https address.
+    /// Where the job's end is told, by https.
     callbackUrl: Option<String>,
     /// image-to-text: how many tokens to write at most.
     #[param(minimum = 1, maximum = 512)]
@@ -149,78 +150,96 @@ problem_set!(
 );
 
 problem_set!(
-    ReadProblems: UnknownField,
+    ReadProblems: NoSuchJob,
+    MalformedRequest,
+    UnknownField,
     Unauthenticated,
-    NoSuchJob,
+    Forbidden,
+    NoSuchNamespace,
     RateLimited,
     Internal,
     ClusterUnavailable,
 );
 
 problem_set!(
-    ListProblems: InvalidContinue,
-    Unauthenticated,
-    Forbidden,
-    ContinueExpired,
+    ListProblems: MalformedRequest,
     UnknownField,
     DuplicateField,
     InvalidField,
-    RateLimited,
-    Internal,
-    ClusterUnavailable,
-);
-
-problem_set!(
-    CancelProblems: UnknownField,
+    InvalidContinue,
+    ContinueExpired,
     Unauthenticated,
     Forbidden,
-    NoSuchJob,
-    AlreadyFinished,
+    NoSuchNamespace,
     RateLimited,
     Internal,
     ClusterUnavailable,
 );
 
 problem_set!(
-    DeleteProblems: UnknownField,
-    Unauthenticated,
-    Forbidden,
-    NoSuchJob,
-    RateLimited,
-    Internal,
-    ClusterUnavailable,
-);
-
-problem_set!(
-    FollowProblems: UnknownField,
-    Unauthenticated,
-    NoSuchJob,
-    RateLimited,
-    Internal,
+    FollowProblems: NoSuchJob,
+    MalformedRequest,
+    UnknownField,
     TooManyWaiters,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
     ClusterUnavailable,
 );
 
 problem_set!(
-    InputProblems: UnknownField,
+    CancelProblems: NoSuchJob,
+    MalformedRequest,
+    UnknownField,
+    AlreadyFinished,
     Unauthenticated,
-    NoSuchJob,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+problem_set!(
+    DeleteProblems: NoSuchJob,
+    MalformedRequest,
+    UnknownField,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
+    ClusterUnavailable,
+);
+
+problem_set!(
+    InputProblems: NoSuchJob,
     NoSuchPicture,
-    RateLimited,
-    Internal,
+    MalformedRequest,
+    UnknownField,
     Overloaded,
     StoreUnavailable,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
     ClusterUnavailable,
 );
 
 problem_set!(
-    ResultProblems: UnknownField,
-    Unauthenticated,
-    NoSuchJob,
+    ResultProblems: NoSuchJob,
     NoResult,
-    RateLimited,
-    Internal,
+    MalformedRequest,
+    UnknownField,
     Overloaded,
     StoreUnavailable,
+    Unauthenticated,
+    Forbidden,
+    NoSuchNamespace,
+    RateLimited,
+    Internal,
     ClusterUnavailable,
 );

@@ -18,18 +18,16 @@ use http::{StatusCode, Uri};
 use std::time::SystemTime;
 use tokio::time::timeout;
 
-/// Cancel a job.
-///
-/// 202 while the job is being ended, 200 once it is Cancelled.
+/// End a job as Cancelled.
 #[utoipa::path(
     post,
     path = JOB_CANCEL,
     operation_id = "cancelJob",
     tag = "jobs",
-    params(("id" = String, Path, description = "The id that the submission answered.")),
+    params(("id" = String, Path, description = "The job's id.")),
     responses(
-        (status = 200, description = "The job is cancelled.", body = ref("#/components/schemas/JobView")),
-        (status = 202, description = "The job is being cancelled.", body = ref("#/components/schemas/JobView")),
+        (status = 200, description = "It is Cancelled.", body = ref("#/components/schemas/JobView")),
+        (status = 202, description = "It is being ended.", body = ref("#/components/schemas/JobView")),
         CancelProblems,
     ),
     security((), ("bearer" = [])),
@@ -50,17 +48,15 @@ pub(crate) async fn cancel(
     Ok(shown(status, &job))
 }
 
-/// Delete a job.
-///
-/// Its result goes with it, and its picture where no other job needs that.
+/// Delete a job, and what the bucket holds for it alone.
 #[utoipa::path(
     delete,
     path = JOB,
     operation_id = "deleteJob",
     tag = "jobs",
-    params(("id" = String, Path, description = "The id that the submission answered.")),
+    params(("id" = String, Path, description = "The job's id.")),
     responses(
-        (status = 204, description = "The job is gone."),
+        (status = 204, description = "It is gone."),
         DeleteProblems,
     ),
     security((), ("bearer" = [])),

@@ -28,10 +28,7 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 /// What nginx takes as a word not to hold events back.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
-/// Follow a job.
-///
-/// Server-sent events: `status` with the job as data whenever it changes, the present state first;
-/// `deleted` where it is gone. The stream ends with the job.
+/// A job's changes as server-sent events.
 ///
 /// Each event's id is the job's resourceVersion, so that a client that comes again with it as
 /// `Last-Event-ID` is told nothing twice; where the job has ended meanwhile and it knows, 204 tells
@@ -42,12 +39,12 @@ const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-bufferi
     operation_id = "followJob",
     tag = "jobs",
     params(
-        ("id" = String, Path, description = "The id that the submission answered."),
-        ("Last-Event-ID" = Option<String>, Header, description = "The last event that is known."),
+        ("id" = String, Path, description = "The job's id."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The last event that the client has seen."),
     ),
     responses(
-        (status = 200, description = "The job as it changes.", body = ref("#/components/schemas/JobView"), content_type = "text/event-stream"),
-        (status = 204, description = "The job has ended, and the client knows it."),
+        (status = 200, description = "`event: status` with the job as `data`, till its end.", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended and the client knows it."),
         FollowProblems,
     ),
     security((), ("bearer" = [])),

@@ -35,20 +35,20 @@ pub struct JobList {
     pub r#continue: Option<String>,
 }
 
-/// List jobs.
+/// Jobs, page by page.
 #[utoipa::path(
     get,
     path = JOBS,
     operation_id = "listJobs",
     tag = "jobs",
     params(
-        ("phase" = Option<String>, Query, description = "Pending, Running, Succeeded, Failed or Cancelled."),
+        ("phase" = Option<String>, Query, description = "Only jobs in this phase."),
         ("task" = Option<String>, Query, description = "Only jobs of this task."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Jobs a page; 50 where left out."),
-        ("continue" = Option<String>, Query, description = "The `continue` of the page before."),
+        ("continue" = Option<String>, Query, description = "The next page, as the one before names it."),
     ),
     responses(
-        (status = 200, description = "A page of jobs.", body = ref("#/components/schemas/JobList")),
+        (status = 200, description = "A page.", body = ref("#/components/schemas/JobList")),
         ListProblems,
     ),
     security((), ("bearer" = [])),

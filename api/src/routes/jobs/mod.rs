@@ -56,7 +56,8 @@ const MAX_KEY_LENGTH: usize = 255;
         JobQuery,
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
             description = "A request repeated under the same key is the same job."),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 60 at most."),
+        ("Prefer" = Option<String>, Header, example = "wait=30",
+            description = "`wait=N`: answer once the job has ended, or after N seconds, 60 at most."),
     ),
     request_body(content(
         (ref("#/components/schemas/JobForm") = "multipart/form-data"),
@@ -65,7 +66,7 @@ const MAX_KEY_LENGTH: usize = 255;
         (ref("#/components/schemas/PictureBody") = "image/*"),
     )),
     responses(
-        (status = 200, description = "The job is made and has ended, as was waited for.", body = ref("#/components/schemas/JobView")),
+        (status = 200, description = "The job has ended while it was waited for.", body = ref("#/components/schemas/JobView")),
         (status = 202, description = "The job is made.", body = ref("#/components/schemas/JobView"), headers(
             ("Location" = String, description = "Where the job is."),
             ("Retry-After" = u32, description = "When to look first, in seconds."),
@@ -164,7 +165,8 @@ async fn created(
     tag = "jobs",
     params(
         ("id" = String, Path, description = "The id that the submission answered."),
-        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer when the job has ended, or after N seconds, 60 at most."),
+        ("Prefer" = Option<String>, Header, example = "wait=30",
+            description = "`wait=N`: answer once the job has ended, or after N seconds, 60 at most."),
     ),
     responses(
         (status = 200, description = "The job as it is.", body = ref("#/components/schemas/JobView")),
