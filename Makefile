@@ -78,6 +78,21 @@ bench-runner: setup $(FOVEA_CACHE)/bench-venv/ready ## Time the runner against t
 		--runner $(or $(CARGO_TARGET_DIR),target)/release/examples/bench \
 		$(if $(RUNS),--runs $(RUNS)) $(if $(MODELS),--models $(MODELS))
 
+API_BENCH_PYTHON := $(FOVEA_CACHE)/bench-api-venv/bin/python
+
+.PHONY: bench-api
+bench-api: setup $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10)
+	@$(DEV) setup --only load
+	@$(CARGO) build --locked --release -p fovea-api
+	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_api -- \
+		--api $(or $(CARGO_TARGET_DIR),target)/release/fovea-api --python $(API_BENCH_PYTHON) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+$(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<

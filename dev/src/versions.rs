@@ -10,6 +10,9 @@ pub const ETCD: &str = "v3.6.6";
 /// MinIO, the object store of the tests and the demo.
 pub const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
 
+/// k6, the load of `make bench-api`.
+pub const K6: &str = "v1.8.1";
+
 /// libtorch: the version that the `tch` crate of this workspace was written for.
 pub const LIBTORCH: &str = "2.13.0";
 

@@ -11,6 +11,11 @@ use fovea_runner::weights::{PYTORCH_FILE, Placement, SAFETENSORS_FILE};
 use std::path::PathBuf;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
+use tikv_jemallocator::Jemalloc;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> anyhow::Result<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).context("which folder?")?);

@@ -15,6 +15,11 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tikv_jemallocator::Jemalloc;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Memory that decoding may take, in bytes.
 const MAX_DECODE_BYTES: u64 = 1 << 30;

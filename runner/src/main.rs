@@ -8,6 +8,11 @@ use fovea_runner::config::Config;
 use fovea_runner::fetch::{self, FetchConfig, HubSettings};
 use fovea_runner::telemetry;
 use std::process::ExitCode;
+use tikv_jemallocator::Jemalloc;
+
+/// libtorch's too: it keeps pages as `.cargo/config.toml` says.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// The subcommand's name.
 const FETCH: &str = "fetch";

@@ -78,7 +78,18 @@ pub const MINIO: GoTools = GoTools {
     go_sum: include_str!("../../go/minio/go.sum"),
 };
 
-/// All of them, in the order in which they are built.
+/// k6, for benchmarks alone: no other set-up builds it.
+pub const K6: GoTools = GoTools {
+    name: "k6",
+    version: versions::K6,
+    programs: &[("k6", "go.k6.io/k6")],
+    about: "about a minute on 2 cores",
+    stamps: &[],
+    go_mod: include_str!("../../go/k6/go.mod"),
+    go_sum: include_str!("../../go/k6/go.sum"),
+};
+
+/// What the control plane and the store need, in the order in which they are built.
 pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, MINIO];
 
 impl GoTools {
@@ -165,7 +176,7 @@ mod tests {
 
     #[test]
     fn every_go_mod_requires_the_version_that_is_named_here() {
-        for tools in ALL {
+        for tools in ALL.iter().chain([&K6]) {
             let (_, package) = tools.programs[0];
             let required = tools.go_mod.lines().any(|line| {
                 let mut words = line.trim_start_matches("require").split_whitespace();
@@ -184,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_go_mod_builds_with_the_go_that_is_asked_for() {
-        for tools in ALL {
+        for tools in ALL.iter().chain([&K6]) {
             let go = tools
                 .go_mod
                 .lines()

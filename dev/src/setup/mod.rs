@@ -19,6 +19,8 @@ pub enum Part {
     Tools,
     /// libtorch, taken from wheels with Python's pip.
     Libtorch,
+    /// What benchmarks load servers with, built with Go.
+    Load,
 }
 
 /// Why a set-up did not end well.
@@ -68,6 +70,9 @@ pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), Set
             for tools in go::ALL {
                 tools.ensure(cache, progress)?;
             }
+        }
+        if parts.contains(&Part::Load) {
+            go::K6.ensure(cache, progress)?;
         }
         match libtorch.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(result)) => result.map(drop),

@@ -36,8 +36,9 @@ impl fmt::Display for Missing {
 
 /// Checks what `parts` need, as far as they are not built yet.
 pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
-    let tools =
-        parts.contains(&Part::Tools) && go::ALL.iter().any(|tools| !cache.has(&tools.entry()));
+    let tools = parts.contains(&Part::Tools)
+        && go::ALL.iter().any(|tools| !cache.has(&tools.entry()))
+        || parts.contains(&Part::Load) && !cache.has(&go::K6.entry());
     let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry());
     let mut missing = Vec::new();
     if tools {

@@ -34,6 +34,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use stopwatch::{Stopwatch, median, ratio, status_bytes};
 use tch::{Device, Kind, Tensor};
+use tikv_jemallocator::Jemalloc;
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Memory that decoding may take, in bytes.
 const MAX_DECODE_BYTES: u64 = 1 << 30;

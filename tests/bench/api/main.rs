@@ -1,0 +1,56 @@
+//! Times the api's uploads against a `FastAPI` service and against bare `PutObject` calls, all three in
+//! turns on one cluster and one MinIO; then what waiting clients and finished jobs cost the api in
+//! memory, and whether a mixed load leaves errors or growing memory behind.
+//!
+//!     make bench-api (ROUNDS=5 SECONDS=8 MINUTES=10)
+
+mod finished;
+mod k6;
+mod mixed;
+mod setting;
+mod uploads;
+mod waiters;
+
+use clap::Parser;
+use setting::Setting;
+use std::path::PathBuf;
+
+/// What `make bench-api` passes.
+#[derive(Clone, Debug, Parser)]
+struct Arguments {
+    /// The program, built for release.
+    #[arg(long)]
+    api: PathBuf,
+    /// A Python that has requirements.txt.
+    #[arg(long)]
+    python: PathBuf,
+    /// Turns of each side.
+    #[arg(long, default_value = "5")]
+    rounds: usize,
+    /// Length of a turn.
+    #[arg(long, default_value = "8")]
+    seconds: u32,
+    /// Connections of a turn.
+    #[arg(long, default_value = "64")]
+    connections: u32,
+    /// Clients that wait for one job's events at once.
+    #[arg(long, default_value = "5000")]
+    waiters: usize,
+    /// Jobs that have ended.
+    #[arg(long, default_value = "10000")]
+    finished: usize,
+    /// Length of the mixed load.
+    #[arg(long, default_value = "10")]
+    minutes: u32,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let setting = Setting::start(&arguments).await?;
+    uploads::compare(&setting, &arguments).await?;
+    waiters::weigh(&setting, arguments.waiters).await?;
+    mixed::run(&setting, &arguments).await?;
+    finished::weigh(&setting, arguments.finished).await?;
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! The cluster, the store and the programs that are timed.
+
+use crate::Arguments;
+use anyhow::Context as _;
+use fovea_crds::{InferenceJob, RunnerPool};
+use fovea_dev::{ControlPlane, ControlPlaneOptions, Minio, Process, Program};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::PostParams;
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
+use kube::{Api, CustomResourceExt as _, ResourceExt as _};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const BUCKET: &str = "fovea";
+const READY: Duration = Duration::from_mins(1);
+/// An upload's size, in bytes.
+const PICTURE_BYTES: usize = 91 * 1024;
+const BOUNDARY: &str = "fovea-bench";
+
+/// All of it; ends when dropped.
+pub(crate) struct Setting {
+    pub(crate) control_plane: ControlPlane,
+    pub(crate) minio: Minio,
+    pub(crate) api: Service,
+    pub(crate) peer: Service,
+    /// Bodies, and what k6 writes.
+    pub(crate) scratch: tempfile::TempDir,
+    pub(crate) http: reqwest::Client,
+    program: PathBuf,
+}
+
+/// A running server.
+pub(crate) struct Service {
+    pub(crate) process: Process,
+    pub(crate) url: String,
+}
+
+impl Setting {
+    pub(crate) async fn start(arguments: &Arguments) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        eprintln!(
+            "starting etcd, kube-apiserver, kube-controller-manager, MinIO, the api and its peer"
+        );
+        let (control_plane, minio) = tokio::try_join!(
+            ControlPlane::start(ControlPlaneOptions::default()),
+            Minio::start()
+        )?;
+        minio.create_bucket(BUCKET)?;
+        install(&control_plane).await?;
+        let api = api(&arguments.api, &control_plane, &minio, "default").await?;
+        let peer = peer(&arguments.python, &minio).await?;
+        let setting = Self {
+            control_plane,
+            minio,
+            api,
+            peer,
+            scratch: tempfile::tempdir()?,
+            http: reqwest::Client::builder().no_proxy().build()?,
+            program: arguments.api.clone(),
+        };
+        setting.write_bodies()?;
+        Ok(setting)
+    }
+
+    /// Another api, for the jobs of `namespace`.
+    pub(crate) async fn another_api(&self, namespace: &str) -> anyhow::Result<Service> {
+        api(&self.program, &self.control_plane, &self.minio, namespace).await
+    }
+
+    /// A file with a picture, as it is.
+    pub(crate) fn raw_body(&self) -> PathBuf {
+        self.scratch.path().join("picture.jpg")
+    }
+
+    /// The same as a form's field `file`, and another field.
+    pub(crate) fn form_body(&self) -> PathBuf {
+        self.scratch.path().join("form")
+    }
+
+    pub(crate) fn form_type() -> String {
+        format!("multipart/form-data; boundary={BOUNDARY}")
+    }
+
+    fn write_bodies(&self) -> anyhow::Result<()> {
+        let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo/pictures");
+        let mut picture = std::fs::read(pictures.join("black-heart.jpg"))?;
+        // What follows a JPEG's end is not looked at.
+        picture.resize(PICTURE_BYTES, 0);
+        std::fs::write(self.raw_body(), &picture)?;
+        let mut form = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n"
+        )
+        .into_bytes();
+        form.extend_from_slice(&picture);
+        form.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+        Ok(std::fs::write(self.form_body(), form)?)
+    }
+}
+
+impl Service {
+    /// Resident memory, in bytes.
+    pub(crate) fn memory_bytes(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line
+            .and_then(|line| line.split_whitespace().next())
+            .context("no VmRSS")?;
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+}
+
+async fn install(control_plane: &ControlPlane) -> anyhow::Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(control_plane.client().await?);
+    for crd in [InferenceJob::crd(), RunnerPool::crd()] {
+        crds.create(&PostParams::default(), &crd).await?;
+        let name = crd.name_any();
+        let established = await_condition(crds.clone(), &name, is_crd_established());
+        tokio::time::timeout(READY, established).await??;
+    }
+    Ok(())
+}
+
+async fn api(
+    program: &Path,
+    control_plane: &ControlPlane,
+    minio: &Minio,
+    namespace: &str,
+) -> anyhow::Result<Service> {
+    let port = free_port()?;
+    let program = Program::new("fovea-api", program)
+        .arg(format!("--listen=127.0.0.1:{port}"))
+        .arg(format!("--namespace={namespace}"))
+        .env(
+            "KUBECONFIG",
+            control_plane.kubeconfig().display().to_string(),
+        )
+        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
+        .env("FOVEA_S3_BUCKET", BUCKET)
+        .env("AWS_ACCESS_KEY_ID", minio.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
+    let process = Process::start(program).await?;
+    let url = format!("http://127.0.0.1:{port}");
+    process
+        .wait_ready_http(&format!("{url}/readyz"), READY)
+        .await?;
+    Ok(Service { process, url })
+}
+
+async fn peer(python: &Path, minio: &Minio) -> anyhow::Result<Service> {
+    let port = free_port()?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/api");
+    let workers = std::thread::available_parallelism()?;
+    let program = Program::new("peer", python)
+        .args([
+            "-m",
+            "uvicorn",
+            "peer:app",
+            "--no-access-log",
+            "--log-level=warning",
+        ])
+        .arg(format!("--app-dir={}", folder.display()))
+        .arg(format!("--port={port}"))
+        .arg(format!("--workers={workers}"))
+        .env("S3_ENDPOINT", minio.endpoint())
+        .env("S3_BUCKET", BUCKET)
+        .env("AWS_ACCESS_KEY_ID", minio.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
+    let process = Process::start(program).await?;
+    let url = format!("http://127.0.0.1:{port}");
+    process
+        .wait_ready_http(&format!("{url}/presigned"), READY)
+        .await?;
+    Ok(Service { process, url })
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

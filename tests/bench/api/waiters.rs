@@ -1,0 +1,54 @@
+//! What a client that waits for a job's events costs the api in memory.
+
+use crate::setting::{Service, Setting};
+use anyhow::{Context as _, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
+
+/// Opened at once.
+const OPENING: usize = 64;
+
+/// Opens so many streams of one job's events, and holds them.
+pub(crate) async fn weigh(setting: &Setting, waiters: usize) -> anyhow::Result<()> {
+    eprintln!("{waiters} waiting clients");
+    let Service { url, .. } = &setting.api;
+    let picture = std::fs::read(setting.raw_body())?;
+    let job: Value = (setting.http.post(format!("{url}/v1/jobs")))
+        .header("content-type", "image/jpeg")
+        .body(picture)
+        .send()
+        .await?
+        .error_for_status()?
+        .json()
+        .await?;
+    let id = job["id"].as_str().context("no id")?;
+    let before = setting.api.memory_bytes()?;
+    let open = |_| async move {
+        let mut stream = (setting.http.get(format!("{url}/v1/jobs/{id}/events")))
+            .send()
+            .await?
+            .error_for_status()?
+            .bytes_stream();
+        let first = stream.next().await.context("no event")??;
+        ensure!(!first.is_empty(), "an empty event");
+        anyhow::Ok(stream)
+    };
+    let streams: Vec<_> = futures::stream::iter(0..waiters)
+        .map(open)
+        .buffer_unordered(OPENING)
+        .try_collect()
+        .await?;
+    let grown = setting.api.memory_bytes()?.saturating_sub(before);
+    println!(
+        "\n{} clients wait for events: {:.1} KiB each in the api",
+        streams.len(),
+        kib(grown, streams.len())
+    );
+    Ok(())
+}
+
+/// Bytes, shared out, in KiB.
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+pub(crate) fn kib(bytes: u64, among: usize) -> f64 {
+    bytes as f64 / 1024.0 / among.max(1) as f64
+}
