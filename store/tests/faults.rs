@@ -7,13 +7,18 @@
     reason = "a test that cannot go on ends"
 )]
 
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
+};
+use aws_sigv4::sign::v4::SigningParams;
 use fovea_dev::Minio;
 use fovea_store::{ObjectKey, Store, StoreConfig, StoreError};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -169,6 +174,40 @@ async fn a_store_that_stalls_is_asked_again_and_given_up_in_time() {
     assert!(error.is_transient() && error.to_string().contains("--s3-endpoint"));
     assert!(began.elapsed() < config(&endpoint, "b").operation_timeout() + Duration::from_secs(1));
     assert_eq!(*count.lock().unwrap(), 3);
+}
+
+/// What a real store says to a request that is signed as of an hour ago; the SDK signs as of now.
+#[tokio::test]
+async fn a_store_tells_clocks_too_far_apart_by_the_code_that_we_know() {
+    let minio = Minio::start().await.unwrap();
+    minio.create_bucket("fovea").unwrap();
+    let url = format!("{}/fovea/data/ns/a", minio.endpoint());
+    let identity = Credentials::new(minio.access_key(), minio.secret_key(), None, None, "t").into();
+    let mut settings = SigningSettings::default();
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    let params = SigningParams::builder()
+        .identity(&identity)
+        .region("us-east-1")
+        .name("s3")
+        .time(SystemTime::now() - Duration::from_hours(1))
+        .settings(settings)
+        .build()
+        .unwrap()
+        .into();
+    let signable =
+        SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::Bytes(b"")).unwrap();
+    let (signed, _) = sign(signable, &params).unwrap().into_parts();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = signed
+        .headers()
+        .fold(client.get(url), |request, (name, value)| {
+            request.header(name, value)
+        });
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 403);
+    let text = answer.text().await.unwrap();
+    assert!(text.contains("<Code>RequestTimeTooSkewed</Code>"), "{text}");
+    minio.stop().await.unwrap();
 }
 
 #[tokio::test]

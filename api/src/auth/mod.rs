@@ -1,7 +1,7 @@
 //! Who asks, whether they may, and how often.
 //!
 //! A request passes in this order: its namespace, its token, the token's user (for tokens not seen
-//! lately within the address's limit), the user's right, the user's limit. What cannot be found out
+//! lately within the address's limit), the user's limit, the user's right. What cannot be found out
 //! is refused.
 
 mod address;
@@ -83,10 +83,11 @@ impl Auth {
             unauthenticated("the token is not valid: it has expired, or is for another audience")
         })?;
         let verb = verb_of(parts);
+        // Before the API server is asked: each namespace that a user thinks of is a question.
+        self.rates.request(&who.name(), verb.reads())?;
         if !reviews.may(&who, verb, &namespace).await? {
             return Err(refusal(reviews, &who, verb, &namespace, names_a_job(parts)).await?);
         }
-        self.rates.request(&who.name(), verb.reads())?;
         Ok(Tenant {
             namespace,
             user: who.name().to_owned(),
@@ -151,5 +152,60 @@ impl From<ReviewError> for Problem {
             .caused_by(error)
             .retry_after(2),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use http::Request;
+    use std::convert::Infallible;
+
+    /// With authentication, and an API server that answers everything with 500.
+    fn auth() -> Auth {
+        let config = Config::parse_from(["fovea-api", "--auth", "kubernetes"]);
+        let failing = tower::service_fn(|_: Request<kube::client::Body>| async {
+            let body = axum::body::Body::empty();
+            let answer = http::Response::builder().status(500).body(body);
+            Ok::<_, Infallible>(answer.unwrap())
+        });
+        Auth::new(&config, kube::Client::new(failing, "default"))
+    }
+
+    fn parts(authorization: Option<&str>) -> Parts {
+        let mut request = Request::post("/upload-image");
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[tokio::test]
+    async fn only_a_route_that_is_open_by_its_own_switch_lets_in_who_has_no_token() {
+        let auth = auth();
+        let admit = |authorization, anonymous| {
+            let parts = parts(authorization);
+            let auth = &auth;
+            async move {
+                let admitted = auth.admit_to(&parts, "ns".to_owned(), anonymous).await;
+                admitted.map_err(|problem| problem.kind)
+            }
+        };
+        let tenant = admit(None, true).await.unwrap();
+        assert_eq!(
+            (tenant.namespace.as_str(), tenant.user.as_str()),
+            ("ns", ANONYMOUS)
+        );
+        // Nobody is asked there, whatever is sent.
+        assert!(admit(Some("Bearer a"), true).await.is_ok());
+        assert_eq!(
+            admit(None, false).await.unwrap_err(),
+            ProblemType::Unauthenticated
+        );
+        assert_eq!(
+            admit(Some("Bearer a"), false).await.unwrap_err(),
+            ProblemType::ClusterUnavailable
+        );
     }
 }

@@ -158,3 +158,23 @@ async fn spans_are_exported_to_the_configured_collector_and_the_last_at_the_end(
     })
     .await
 }
+
+#[tokio::test]
+async fn a_collector_that_is_away_holds_up_neither_jobs_nor_the_end_and_is_told_of()
+-> anyhow::Result<()> {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    super::harness::cluster().await?;
+    let surroundings = Surroundings {
+        env: vec![("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{closed}"))],
+        ..Surroundings::shared().await?
+    };
+    let api = Service::start_in(surroundings, &[]).await?;
+    send(api.post(jpeg(63))).await?.id()?;
+    assert!(api.process.terminate().await?.success());
+    let log = std::fs::read_to_string(api.process.log_path())?;
+    assert!(
+        log.contains("opentelemetry") && log.contains("stopped"),
+        "{log}"
+    );
+    Ok(())
+}

@@ -105,6 +105,19 @@ async fn an_address_that_guesses_tokens_is_stopped_before_the_api_server_is_aske
 }
 
 #[tokio::test]
+async fn a_user_who_tries_namespace_after_namespace_is_stopped_as_well() -> anyhow::Result<()> {
+    let api = start(&["--rate-limit-reads", "1"]).await?;
+    let token = account(&api.cluster, api.namespace.name(), "a", &["get"]).await?;
+    let tried = many(|n| {
+        let request = read(&api).bearer_auth(&token);
+        request.header("fovea-namespace", format!("guess-{n}"))
+    });
+    let tried = tried.await?;
+    assert!(tried.contains_key(&429), "{tried:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_authentication_nothing_is_limited_unless_told() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     assert_eq!(many(|_| write(&api)).await?, [(415, MANY)].into());
