@@ -4,6 +4,7 @@ use super::{Jobs, failed, is_finished, unavailable};
 use crate::error::{Problem, ProblemType};
 use fovea_crds::{InferenceJob, Phase};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::time::timeout;
@@ -13,7 +14,8 @@ const MAX_CONFLICTS: usize = 8;
 
 impl Jobs {
     /// Asks the operator to end a job as Cancelled; asking twice is as good as once. The write
-    /// holds only for the version that was looked at, so that a finished job is left as it is.
+    /// holds only for the object and the phase that were looked at, so that a finished job is left
+    /// as it is, while other changes of the job are no obstacle.
     pub(crate) async fn cancel(
         &self,
         namespace: &str,
@@ -26,21 +28,19 @@ impl Jobs {
                 return Ok(Arc::new(job));
             }
             if is_finished(&job) {
-                let detail = "the job has ended already, and its end does not change: delete the job if it is not wanted";
-                return Err(Problem::new(ProblemType::AlreadyFinished, detail));
+                return Err(already_finished());
             }
-            let patch = Patch::Merge(json!({
-                "metadata": {"uid": job.metadata.uid, "resourceVersion": job.metadata.resource_version},
-                "spec": {"cancel": true},
-            }));
+            let patch: Patch<()> = Patch::Json(cancel_patch(&job)?);
             let (api, params) = (self.api(namespace), PatchParams::default());
-            let patched = api.patch(name, &params, &patch);
-            match timeout(self.timeout, patched).await {
+            match timeout(self.timeout, api.patch(name, &params, &patch)).await {
+                // It got its first status in between, and that was its last.
+                Ok(Ok(job)) if is_finished(&job) => return Err(already_finished()),
                 Ok(Ok(job)) => {
                     self.cache.written(job.clone());
                     return Ok(Arc::new(job));
                 }
-                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
+                // A test in the patch failed, or a conflict outlasted the API server's own tries.
+                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 409 | 422) => {}
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
                     return Err(Problem::no_such_job());
                 }
@@ -80,4 +80,20 @@ impl Jobs {
         }
         Err(unavailable("the job's name comes and goes"))
     }
+}
+
+/// A JSON patch with its tests, which the API server applies to the object as it is then.
+fn cancel_patch<P: DeserializeOwned>(job: &InferenceJob) -> Result<P, Problem> {
+    let mut operations =
+        vec![json!({"op": "test", "path": "/metadata/uid", "value": job.metadata.uid})];
+    if let Some(status) = &job.status {
+        operations.push(json!({"op": "test", "path": "/status/phase", "value": status.phase}));
+    }
+    operations.push(json!({"op": "add", "path": "/spec/cancel", "value": true}));
+    serde_json::from_value(operations.into()).map_err(Problem::internal)
+}
+
+fn already_finished() -> Problem {
+    let detail = "the job has ended already, and its end does not change: delete the job if it is not wanted";
+    Problem::new(ProblemType::AlreadyFinished, detail)
 }

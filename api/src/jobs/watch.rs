@@ -12,9 +12,9 @@ use std::time::Duration;
 
 /// How long one watch request lasts before it is taken up anew, in seconds: also how long a
 /// connection that has gone silently dead can go unnoticed.
-const WATCH_SECONDS: u32 = 60;
+const WATCH_SECONDS: u32 = 30;
 /// Silence after which a watch's connection is given up.
-pub(crate) const WATCH_SILENCE: Duration = Duration::from_secs(70);
+pub(crate) const WATCH_SILENCE: Duration = Duration::from_secs(40);
 
 /// Whose jobs are watched. Those of other namespaces are read from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]

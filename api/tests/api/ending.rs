@@ -4,6 +4,7 @@ use super::harness::{Answer, Service, is_stored, put, send};
 use super::pictures::jpeg;
 use fovea_store::Sha256;
 use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
@@ -40,6 +41,27 @@ async fn a_job_is_cancelled_once_and_says_so_from_then_on() -> anyhow::Result<()
         (ended.status, &ended.body["phase"]),
         (200, &json!("Cancelled"))
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_others_change_all_the_time_is_cancelled_all_the_same() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let id = send(api.post(jpeg(75))).await?.id()?;
+    let busy = async {
+        for number in 0.. {
+            let labels = json!({"metadata": {"labels": {"count": number.to_string()}}});
+            let params = PatchParams::default();
+            api.jobs.patch(&id, &params, &Patch::Merge(labels)).await?;
+        }
+        anyhow::Ok(())
+    };
+    let cancelled = tokio::select! {
+        cancelled = cancel(&api, &id) => cancelled?,
+        busy = busy => anyhow::bail!("{busy:?}"),
+    };
+    assert_eq!(cancelled.status, 202, "{cancelled:?}");
+    assert!(api.jobs.get(&id).await?.spec.cancel);
     Ok(())
 }
 

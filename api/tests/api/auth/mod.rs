@@ -1,5 +1,6 @@
 //! Authentication against a real API server: real service accounts with real tokens and roles.
 
+mod compat;
 mod namespaces;
 mod outages;
 mod rates;
