@@ -58,7 +58,7 @@ async fn it_reads_namespaces_and_pools_reviews_and_makes_follows_and_ends_jobs_a
         &api.cluster,
         api.namespace.name(),
         "user",
-        &["create", "get"],
+        &["create", "get", "list", "patch", "delete"],
     )
     .await?;
     let keyed = || {

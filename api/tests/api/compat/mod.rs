@@ -5,7 +5,7 @@ mod async_vision;
 mod image_analysis;
 mod outages;
 
-use super::harness::{Answer, BUCKET, Service, minio};
+use super::harness::{Answer, BUCKET, Service, minio, until};
 use anyhow::Context as _;
 use clap::Parser as _;
 use fovea_api::Config;
@@ -84,13 +84,19 @@ fn job_id(answer: &Answer) -> anyhow::Result<String> {
     Ok(id.to_owned())
 }
 
-/// Writes what the operator would.
+/// Writes what the operator would, and waits until the service has heard of it.
 async fn write(api: &Service, id: &str, status: Value) -> anyhow::Result<()> {
     let patch = Patch::Merge(json!({ "status": status }));
-    api.jobs
-        .patch_status(id, &PatchParams::default(), &patch)
-        .await?;
-    Ok(())
+    let params = PatchParams::default();
+    let written = api.jobs.patch_status(id, &params, &patch).await?;
+    let status = json!(written.status.context("no status")?);
+    until("the service to hear of it", || async {
+        let shown = api.get(&format!("/v1/jobs/{id}")).await?.body;
+        let same = |member: &str| shown[member] == status[member];
+        anyhow::ensure!(same("phase") && same("attempts"), "{shown}");
+        Ok(())
+    })
+    .await
 }
 
 /// Ends the job with a result that is too large for its status, as the operator does.
