@@ -126,10 +126,12 @@ fn large() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The odd ones, small as they are.
-fn goldens() -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pictures/files");
-    (std::fs::read_dir(folder).unwrap())
+/// The odd ones, small as they are, and what a fuzzer has found.
+fn odd() -> Vec<(String, Vec<u8>)> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    ["golden/pictures/files", "hostile"]
+        .into_iter()
+        .flat_map(|folder| std::fs::read_dir(tests.join(folder)).unwrap())
         .map(|entry| {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
@@ -185,7 +187,7 @@ fn no_picture_takes_more_memory_than_its_header_promises() {
     let all = (large()
         .into_iter()
         .map(|(name, bytes)| (name.to_owned(), bytes)))
-    .chain(goldens());
+    .chain(odd());
     for (name, bytes) in all {
         let (header, took) = peak(|| inspect(&bytes, MAX_PIXELS, MAX_BYTES));
         assert!(took < (1 << 18) + 16 * bytes.len() as u64, "{name}: {took}");

@@ -36,6 +36,8 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
         decode_bytes: pixels
             .saturating_mul(per_pixel)
             .saturating_add(tables)
+            // Metadata, copied.
+            .saturating_add(bytes.len() as u64)
             .saturating_add(DECODER_BYTES),
     })
 }
@@ -64,7 +66,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Frame, PictureError> {
 }
 
 fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, PictureError> {
-    let decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
+    let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
+    // It takes room for metadata before it looks whether the file has as much.
+    decoder.set_memory_limit(bytes.len());
     let (width, height) = decoder.dimensions();
     // The decoder finds out only once it has decoded them.
     let streams = streams(bytes, RIFF_HEADER);
