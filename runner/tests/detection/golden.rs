@@ -39,6 +39,12 @@ fn label_count(dir: &Path) -> i64 {
     i64::try_from(labels.labels().unwrap().len()).unwrap()
 }
 
+/// Has this test compute on its own thread: hundreds of tiny passes, in as many tests at once as
+/// there are processors, would wait for one another's threads most of the time.
+fn alone() {
+    tch::set_num_threads(1);
+}
+
 /// The classifier in `dir`.
 pub(crate) fn resnet(dir: &Path, placement: Placement) -> Result<ResNet, WeightsError> {
     resnet_for(dir, None, placement)
@@ -50,6 +56,7 @@ pub(crate) fn resnet_for(
     picture: Option<[i64; 2]>,
     placement: Placement,
 ) -> Result<ResNet, WeightsError> {
+    alone();
     let config: ResNetConfig = read(dir, "config.json");
     let weights = Weights::open(dir, placement)?;
     ResNet::new(&config, label_count(dir), picture, &weights, placement)
@@ -57,6 +64,7 @@ pub(crate) fn resnet_for(
 
 /// The detector in `dir`.
 pub(crate) fn detr(dir: &Path, placement: Placement) -> Result<Detr, WeightsError> {
+    alone();
     let config: DetrConfig = read(dir, "config.json");
     let network = config.network().unwrap_or_else(|_| tiny_of_timm());
     let weights = Weights::open(dir, placement)?;
