@@ -2,11 +2,17 @@
 
 use crate::error::{Problem, ProblemType};
 use fovea_crds::{InferenceJob, JobResult};
-use fovea_store::{ObjectKey, Sha256, Store};
+use fovea_store::{InvalidKey, ObjectKey, Sha256, Store};
 use kube::ResourceExt as _;
 
 /// Largest result that is read. What a runner may answer with is a megabyte.
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Where a job's result lies where its status holds only the head.
+pub(crate) fn key(job: &InferenceJob) -> Result<ObjectKey, InvalidKey> {
+    let namespace = job.namespace().unwrap_or_default();
+    ObjectKey::result(&namespace, &job.uid().unwrap_or_default())
+}
 
 /// The whole result; `None` while there is none.
 pub(crate) async fn whole(store: &Store, job: &InferenceJob) -> Result<Option<JobResult>, Problem> {
@@ -16,9 +22,7 @@ pub(crate) async fn whole(store: &Store, job: &InferenceJob) -> Result<Option<Jo
     let (Some(_), Some(sha256)) = (&status.result, &status.result_sha256) else {
         return Ok(status.result.clone());
     };
-    let namespace = job.namespace().unwrap_or_default();
-    let uid = job.uid().unwrap_or_default();
-    let key = ObjectKey::result(&namespace, &uid).map_err(Problem::internal)?;
+    let key = key(job).map_err(Problem::internal)?;
     let bytes = store.get(&key, MAX_BYTES).await.map_err(|error| {
         let detail = "the result could not be read from the object store: ask again";
         Problem::new(ProblemType::StoreUnavailable, detail)

@@ -6,6 +6,7 @@ use super::description::{InputProblems, ResultProblems};
 use crate::app::AppState;
 use crate::download::{attachment, send, unread};
 use crate::error::{Problem, ProblemType};
+use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB_INPUT, JOB_RESULT};
 use crate::tenant::Tenant;
@@ -95,8 +96,7 @@ pub(crate) async fn result(
     if status.result_sha256.is_none() {
         return Ok(Json(&status.result).into_response());
     }
-    let uid = job.metadata.uid.as_deref().unwrap_or_default();
-    let key = ObjectKey::result(&tenant.namespace, uid).map_err(Problem::internal)?;
+    let key = results::key(&job).map_err(Problem::internal)?;
     let presentation = Presentation {
         content_type: "application/json",
         disposition: &format!("attachment; filename=\"{id}.json\""),

@@ -7,6 +7,7 @@ use crate::app::AppState;
 use crate::error::Problem;
 use crate::jobs::is_finished;
 use crate::kubernetes::NamespaceError;
+use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB, JOB_CANCEL};
 use crate::tenant::Tenant;
@@ -97,10 +98,7 @@ enum CleanError {
 }
 
 async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), CleanError> {
-    let uid = job.metadata.uid.as_deref().unwrap_or_default();
-    app.store
-        .delete(&ObjectKey::result(namespace, uid)?)
-        .await?;
+    app.store.delete(&results::key(job)?).await?;
     let Input::Upload { sha256 } = &job.spec.input else {
         return Ok(());
     };
