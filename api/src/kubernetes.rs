@@ -4,6 +4,8 @@ use crate::config::TimeoutsConfig;
 use crate::jobs::WATCH_SILENCE;
 use crate::metrics::{Metrics, ObservedCluster};
 use anyhow::Context as _;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::client::ClientBuilder;
 use kube::{Api, Client};
@@ -18,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const UID_LIFETIME: Duration = Duration::from_secs(30);
 /// Namespaces remembered; beyond it all are forgotten, which costs one read each.
 const MAX_NAMESPACES: usize = 10_000;
+/// How audit logs and `managedFields` name this program.
+const AGENT: &str = concat!("fovea-api/", env!("CARGO_PKG_VERSION"));
 
 /// Two clients of one API server: an answer that is due now and a watch that may be silent for
 /// long are not waited for equally.
@@ -31,9 +35,10 @@ pub struct Clients {
 
 /// Connects as a pod does, or as `KUBECONFIG` says. No request is made yet.
 pub async fn connect(timeouts: &TimeoutsConfig, metrics: Arc<Metrics>) -> anyhow::Result<Clients> {
-    let config = kube::Config::infer()
+    let mut config = kube::Config::infer()
         .await
         .context("no Kubernetes cluster: set KUBECONFIG, or run in a pod")?;
+    (config.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
     let mut watching = config.clone();
     watching.connect_timeout = Some(CONNECT_TIMEOUT);
     watching.read_timeout = Some(WATCH_SILENCE);

@@ -4,8 +4,13 @@ use anyhow::Context;
 use clap::Parser;
 use fovea_operator::{config::Config, run, serve, telemetry};
 use fovea_store::Store;
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// How audit logs and `managedFields` name this program.
+const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -17,9 +22,10 @@ async fn main() -> anyhow::Result<()> {
         .ok()
         .context("TLS was set up twice")?;
 
-    let kubernetes = kube::Config::infer()
+    let mut kubernetes = kube::Config::infer()
         .await
         .context("no way to the API server: set KUBECONFIG")?;
+    (kubernetes.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
     let client = kube::Client::try_from(kubernetes)?;
     let store = Store::connect(&config.store).await?;
     let stop = stop_on_signal()?;

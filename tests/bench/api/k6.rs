@@ -3,48 +3,70 @@
 use anyhow::{Context as _, ensure};
 use fovea_dev::cache::Cache;
 use fovea_dev::setup::go::K6;
-use serde::Deserialize;
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use tokio::process::Command;
+use uuid::Uuid;
 
-/// The same request, over and over.
-pub(crate) struct Load<'a> {
-    pub(crate) method: &'a str,
-    pub(crate) url: &'a str,
-    pub(crate) body: &'a Path,
-    pub(crate) content_type: Option<String>,
+/// The same requests, one after another, over and over.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Load {
+    pub(crate) requests: Vec<Request>,
     pub(crate) connections: u32,
     pub(crate) seconds: u32,
+    /// A PEM file with the certificate and the key that the API server knows the load by.
+    pub(crate) identity: Option<PathBuf>,
+}
+
+/// One of them. Each time it is sent with another picture, or as another object.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Request {
+    pub(crate) method: &'static str,
+    /// Taken in turns.
+    pub(crate) urls: Vec<String>,
+    /// A file that is the body; a number is written over a few bytes near its end.
+    pub(crate) picture: Option<PathBuf>,
+    /// Or JSON, in which `NUMBER` is replaced.
+    pub(crate) object: Option<Value>,
+    pub(crate) content_type: Option<String>,
 }
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Measured {
-    pub(crate) requests_per_second: f64,
+    pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     /// Share of answers that were a success.
-    pub(crate) good: f64,
+    good: f64,
 }
 
-impl Load<'_> {
+/// What k6's script reads.
+#[derive(Serialize)]
+struct Order<'a> {
+    #[serde(flatten)]
+    load: &'a Load,
+    /// Sets this run's objects apart from another's.
+    run: Uuid,
+    out: &'a Path,
+}
+
+impl Load {
     /// Runs it; an error where an answer was none.
     pub(crate) async fn run(&self, scratch: &Path) -> anyhow::Result<Measured> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/api/load.js");
-        let out = scratch.join("k6.json");
+        let (order, out) = (scratch.join("load.json"), scratch.join("k6.json"));
+        let written = Order {
+            load: self,
+            run: Uuid::new_v4(),
+            out: &out,
+        };
+        std::fs::write(&order, serde_json::to_vec(&written)?)?;
         let output = Command::new(K6.program(&Cache::from_env()?, "k6"))
             .args(["run", "--quiet", "--no-usage-report", "--address="])
             .arg(script)
-            .env("METHOD", self.method)
-            .env("URL", self.url)
-            .env("BODY", self.body)
-            .env(
-                "CONTENT_TYPE",
-                self.content_type.as_deref().unwrap_or_default(),
-            )
-            .env("CONNECTIONS", self.connections.to_string())
-            .env("SECONDS", self.seconds.to_string())
-            .env("OUT", &out)
+            .env("LOAD", &order)
             .output()
             .await
             .context("k6")?;
@@ -53,8 +75,8 @@ impl Load<'_> {
         let measured: Measured = serde_json::from_slice(&std::fs::read(&out)?)?;
         ensure!(
             (measured.good - 1.0).abs() < f64::EPSILON,
-            "{}: {measured:?}",
-            self.url
+            "{:?}: {measured:?}",
+            self.requests
         );
         Ok(measured)
     }

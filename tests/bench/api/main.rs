@@ -1,5 +1,5 @@
-//! Times the api's uploads against a `FastAPI` service and against bare `PutObject` calls, all three in
-//! turns on one cluster and one MinIO; then what waiting clients and finished jobs cost the api in
+//! Times the api's uploads against a `FastAPI` service and against what MinIO and the API server reach
+//! by themselves, all in turns on one cluster and one MinIO, each upload another picture; then what waiting clients and finished jobs cost the api in
 //! memory, and whether a mixed load leaves errors or growing memory behind.
 //!
 //!     make bench-api (ROUNDS=5 SECONDS=8 MINUTES=10)

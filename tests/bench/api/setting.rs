@@ -2,6 +2,8 @@
 
 use crate::Arguments;
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_dev::{ControlPlane, ControlPlaneOptions, Minio, Process, Program};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -9,6 +11,7 @@ use kube::api::PostParams;
 use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Api, CustomResourceExt as _, ResourceExt as _};
+use secrecy::ExposeSecret;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,6 +84,24 @@ impl Setting {
 
     pub(crate) fn form_type() -> String {
         format!("multipart/form-data; boundary={BOUNDARY}")
+    }
+
+    /// A file with the certificate and the key of the cluster's administrator.
+    pub(crate) async fn identity(&self) -> anyhow::Result<PathBuf> {
+        let config = self.control_plane.config().await?;
+        let mut pem = Vec::new();
+        let auth = &config.auth_info;
+        let key = auth.client_key_data.as_ref();
+        let parts = [
+            auth.client_certificate_data.as_deref(),
+            key.map(ExposeSecret::expose_secret),
+        ];
+        for part in parts {
+            pem.extend(BASE64_STANDARD.decode(part.context("the kubeconfig names no key")?)?);
+        }
+        let path = self.scratch.path().join("identity.pem");
+        std::fs::write(&path, pem)?;
+        Ok(path)
     }
 
     fn write_bodies(&self) -> anyhow::Result<()> {

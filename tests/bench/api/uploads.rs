@@ -1,47 +1,33 @@
-//! Uploads per second: ours, the peer's, and bare `PutObject` calls.
+//! Uploads per second: ours, the peer's, and what MinIO and the API server reach by themselves.
 
 use crate::Arguments;
-use crate::k6::{Load, Measured, median};
+use crate::k6::{Load, Measured, Request, median};
 use crate::setting::Setting;
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
+use kube::Resource as _;
 
 /// Who is loaded, in the order of the table.
-const SIDES: [&str; 3] = ["fovea-api", "FastAPI", "bare PutObject"];
+const SIDES: [&str; 4] = [
+    "fovea-api",
+    "FastAPI (makes no job)",
+    "bare PutObject",
+    "bare PutObject, then a bare create of the job",
+];
 
-/// All three in turns; a ratio is the median of the turns' own.
+/// All in turns; a ratio is the median of the turns' own.
 pub(crate) async fn compare(setting: &Setting, arguments: &Arguments) -> anyhow::Result<()> {
-    let presigned: String = (setting.http)
-        .get(format!("{}/presigned", setting.peer.url))
-        .send()
-        .await?
-        .json()
-        .await?;
-    let ours = format!("{}/v1/jobs", setting.api.url);
-    let theirs = format!("{}/upload", setting.peer.url);
-    let (raw, form) = (setting.raw_body(), setting.form_body());
-    let load = |method, url, body, content_type| Load {
-        method,
-        url,
-        body,
-        content_type,
-        connections: arguments.connections,
-        seconds: arguments.seconds,
-    };
-    let loads = [
-        load("POST", &ours, &form, Some(Setting::form_type())),
-        load("POST", &theirs, &form, Some(Setting::form_type())),
-        load("PUT", &presigned, &raw, None),
-    ];
-    let mut turns: Vec<[Measured; 3]> = Vec::new();
+    let loads = loads(setting, arguments).await?;
+    let mut turns: Vec<[Measured; SIDES.len()]> = Vec::new();
     for round in 0..=arguments.rounds {
         eprintln!("uploads, turn {round} of {}", arguments.rounds);
-        let mut turn = [None; 3];
+        let mut turn = [None; SIDES.len()];
         for step in 0..loads.len() {
             let side = (round + step) % loads.len();
             turn[side] = Some(loads[side].run(setting.scratch.path()).await?);
         }
         // The first one warms up.
-        if let ([Some(ours), Some(theirs), Some(bare)], true) = (turn, round > 0) {
-            turns.push([ours, theirs, bare]);
+        if let ([Some(ours), Some(theirs), Some(put), Some(both)], true) = (turn, round > 0) {
+            turns.push([ours, theirs, put, both]);
         }
     }
     let of = |side: usize, what: fn(&Measured) -> f64| {
@@ -53,15 +39,69 @@ pub(crate) async fn compare(setting: &Setting, arguments: &Arguments) -> anyhow:
     );
     println!("|---|---|---|---|---|");
     for (side, name) in SIDES.iter().enumerate() {
-        let ratios =
-            (turns.iter()).map(|turn| turn[0].requests_per_second / turn[side].requests_per_second);
+        let ratios = (turns.iter()).map(|turn| turn[0].per_second / turn[side].per_second);
         println!(
             "| {name} | {:.0} | {:.1} | {:.1} | **{:.2}** |",
-            of(side, |turn| turn.requests_per_second),
+            of(side, |turn| turn.per_second),
             of(side, |turn| turn.p50_ms),
             of(side, |turn| turn.p99_ms),
             median(ratios.collect()),
         );
     }
     Ok(())
+}
+
+async fn loads(setting: &Setting, arguments: &Arguments) -> anyhow::Result<[Load; SIDES.len()]> {
+    let presigned: Vec<String> = (setting.http)
+        .get(format!("{}/presigned", setting.peer.url))
+        .send()
+        .await?
+        .json()
+        .await?;
+    let form = |url: String| Request {
+        method: "POST",
+        urls: vec![url],
+        picture: Some(setting.form_body()),
+        content_type: Some(Setting::form_type()),
+        ..Request::default()
+    };
+    let put = Request {
+        method: "PUT",
+        urls: presigned,
+        picture: Some(setting.raw_body()),
+        ..Request::default()
+    };
+    let load = |requests| Load {
+        requests,
+        connections: arguments.connections,
+        seconds: arguments.seconds,
+        identity: None,
+    };
+    let both = Load {
+        identity: Some(setting.identity().await?),
+        ..load(vec![put.clone(), create(setting)?])
+    };
+    Ok([
+        load(vec![form(format!("{}/v1/jobs", setting.api.url))]),
+        load(vec![form(format!("{}/upload", setting.peer.url))]),
+        load(vec![put]),
+        both,
+    ])
+}
+
+/// The create of a job as the api makes it.
+fn create(setting: &Setting) -> anyhow::Result<Request> {
+    let input = Input::Upload {
+        sha256: "0".repeat(64),
+    };
+    let mut job = InferenceJob::new("NUMBER", InferenceJobSpec::new(Task::ImageToText, input));
+    job.spec.ttl_seconds_after_finished = Some(86_400);
+    let path = InferenceJob::url_path(&(), Some("default"));
+    Ok(Request {
+        method: "POST",
+        urls: vec![format!("{}{path}", setting.control_plane.server())],
+        object: Some(serde_json::to_value(job)?),
+        content_type: Some("application/json".to_owned()),
+        ..Request::default()
+    })
 }
