@@ -7,6 +7,8 @@
     reason = "a test that cannot go on ends"
 )]
 
+pub mod crowd;
+pub mod measure;
 pub mod operated;
 pub mod runner;
 pub mod script;

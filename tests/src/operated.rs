@@ -36,6 +36,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Requests that the runner takes at once.
     pub slots: u32,
+    /// The program, where it is not the one beside this.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             flags: Vec::new(),
             env: Vec::new(),
             slots: 8,
+            program: None,
         }
     }
 }
@@ -141,6 +144,12 @@ impl Operated {
         let kubeconfig = kubeconfig.unwrap_or_else(|| self.control_plane.kubeconfig().to_owned());
         let (operator, _) = spawn_operator(&kubeconfig, &self.minio, options).await?;
         Ok(operator)
+    }
+
+    /// Waits until the operator is, after a restart.
+    pub async fn is_ready(&self) -> anyhow::Result<()> {
+        let ready = format!("{}/readyz", self.health_url);
+        Ok(self.operator.wait_ready_http(&ready, PATIENCE).await?)
     }
 
     /// Waits until a pool has a runner for each of its models.
@@ -285,7 +294,11 @@ async fn spawn_operator(
     options: &Options,
 ) -> anyhow::Result<(Process, String)> {
     let [port] = ports::free()?;
-    let program = Program::new("fovea-operator", stack::find("fovea-operator")?)
+    let path = match &options.program {
+        Some(path) => path.clone(),
+        None => stack::find("fovea-operator")?,
+    };
+    let program = Program::new("fovea-operator", path)
         .arg(format!("--namespace={}", stack::SYSTEM_NAMESPACE))
         .arg("--external-host=127.0.0.1")
         .arg(format!("--health-listen=127.0.0.1:{port}"))
