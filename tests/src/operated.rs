@@ -1,5 +1,6 @@
 //! An operator with a cluster, a bucket and a scripted runner of its own: no libtorch, no api.
 
+use crate::history::History;
 use crate::runner::{Attempt, MODELS, ScriptedRunner};
 use anyhow::{Context as _, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, RunnerPool, Task};
@@ -89,6 +90,7 @@ pub struct Operated {
     pub client: Client,
     /// Jobs of [`JOBS`].
     pub jobs: Api<InferenceJob>,
+    history: History,
 }
 
 impl Operated {
@@ -123,6 +125,7 @@ impl Operated {
         let kubeconfig = control_plane.kubeconfig().to_owned();
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
         let this = Self {
+            history: History::start(client.clone()),
             jobs: Api::namespaced(client.clone(), JOBS),
             control_plane,
             minio,
@@ -133,6 +136,15 @@ impl Operated {
         };
         this.pool_is_ready("default").await?;
         Ok(this)
+    }
+
+    /// Holds every version of every job so far against the design.
+    ///
+    /// # Panics
+    /// Where one goes against it.
+    pub fn judge(&self) {
+        let faults = self.history.faults(&self.runner.attempts());
+        assert!(faults.is_empty(), "{faults:#?}");
     }
 
     /// Another replica; it is not waited for. `kubeconfig`: another way to the API server.
