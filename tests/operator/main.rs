@@ -8,4 +8,5 @@
 )]
 
 mod attempts;
+mod cluster_faults;
 mod leading;
