@@ -10,3 +10,5 @@
 mod attempts;
 mod cluster_faults;
 mod leading;
+mod life;
+mod runner_faults;
