@@ -130,7 +130,7 @@ impl Dispatcher {
     }
 
     /// Keeps a job as it is now, and looks at it.
-    fn see(&mut self, job: InferenceJob) {
+    pub(super) fn see(&mut self, job: InferenceJob) {
         let uid = job.uid().unwrap_or_default();
         if self.book.see(&uid, job) {
             if let Some(Tracked::Finished(_)) = self.book.get(&uid) {
@@ -144,6 +144,7 @@ impl Dispatcher {
     fn forget(&mut self, uid: &str) {
         self.book.remove(uid);
         self.pools.unqueue(uid);
+        self.calls.forget(uid);
         self.drop_task(uid);
     }
 
