@@ -8,4 +8,5 @@
 )]
 
 mod attempts;
+mod callbacks;
 mod leading;

@@ -11,6 +11,7 @@ pub mod crowd;
 pub mod history;
 pub mod measure;
 pub mod operated;
+pub mod receiver;
 pub mod runner;
 pub mod script;
 pub mod skew;
