@@ -37,7 +37,7 @@ impl Setting {
         let receiver = Receiver::start(&authority).await?;
         let hanging = Receiver::start(&authority).await?;
         let allow = format!("localhost:{},localhost:{}", receiver.port, hanging.port);
-        let mut options = Options::default().short_lease();
+        let mut options = Options::default();
         options.flags.extend([
             format!("--callback-allow={allow}"),
             format!("--callback-ca-file={}", authority.file().display()),
@@ -53,19 +53,6 @@ impl Setting {
             hanging,
             _authority: authority,
         })
-    }
-
-    /// One that tests share which leave the operator alone; it ends with the process.
-    async fn shared() -> &'static Self {
-        // A test's own runtime ends with the test, and what was spawned on it as well.
-        static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-        static SHARED: OnceCell<Setting> = OnceCell::const_new();
-        let start = async || {
-            let starting = || RUNTIME.block_on(Self::start());
-            let started = tokio::task::spawn_blocking(starting).await;
-            started.expect("no panic")
-        };
-        SHARED.get_or_try_init(start).await.expect("it starts")
     }
 
     /// Submits a job that is done at once, and whose end is told to `path`.
@@ -92,6 +79,14 @@ impl Setting {
         self.record_where(name, "to be told", |told| told.delivered)
             .await
     }
+}
+
+/// Runs a test on the setting that tests share which leave the operator alone; it ends with the
+/// process. So does the runtime: a client's connections end with the one that they began on.
+fn shared(test: impl AsyncFnOnce(&'static Setting) -> Result<()>) -> Result<()> {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+    static SHARED: OnceCell<Setting> = OnceCell::const_new();
+    RUNTIME.block_on(async { test(SHARED.get_or_try_init(Setting::start).await?).await })
 }
 
 fn url(receiver: &Receiver, path: &str) -> String {
@@ -121,226 +116,235 @@ fn verified(received: &Received) -> Result<Value> {
     Ok(serde_json::from_slice(&received.body)?)
 }
 
-#[tokio::test]
-async fn a_job_s_end_is_told_once_and_signed() -> Result<()> {
-    let setting = Setting::shared().await;
-    let path = "/once/200";
-    let job = setting.submit("once", path).await?;
-    let told = setting.delivered("once").await?;
-    assert_eq!((told.attempts, told.last_error), (1, None));
-    assert_eq!(told.next_attempt_time, None);
+#[test]
+fn a_job_s_end_is_told_once_and_signed() -> Result<()> {
+    shared(async |setting| {
+        let path = "/once/200";
+        let job = setting.submit("once", path).await?;
+        let told = setting.delivered("once").await?;
+        assert_eq!((told.attempts, told.last_error), (1, None));
+        assert_eq!(told.next_attempt_time, None);
 
-    let received = setting.receiver.received(path);
-    assert_eq!(received.len(), 1, "{received:?}");
-    let (uid, headers) = (job.uid().unwrap(), &received[0].headers);
-    assert_eq!(headers["content-type"], "application/json");
-    assert_eq!(headers[HEADER_WEBHOOK_ID], format!("msg_{uid}"));
-    let said = verified(&received[0])?;
-    let status = setting.operated.ended("once").await?;
-    assert_eq!(said["type"], "inferencejob.succeeded");
-    assert_eq!(said["timestamp"], json!(status.completion_time));
-    assert_eq!(said["data"]["id"], "once");
-    assert_eq!(said["data"]["uid"], uid);
-    assert_eq!(said["data"]["result"], json!({"caption": "a cat"}));
+        let received = setting.receiver.received(path);
+        assert_eq!(received.len(), 1, "{received:?}");
+        let (uid, headers) = (job.uid().unwrap(), &received[0].headers);
+        assert_eq!(headers["content-type"], "application/json");
+        assert_eq!(headers[HEADER_WEBHOOK_ID], format!("msg_{uid}"));
+        let said = verified(&received[0])?;
+        let status = setting.operated.ended("once").await?;
+        assert_eq!(said["type"], "inferencejob.succeeded");
+        assert_eq!(said["timestamp"], json!(status.completion_time));
+        assert_eq!(said["data"]["id"], "once");
+        assert_eq!(said["data"]["uid"], uid);
+        assert_eq!(said["data"]["result"], json!({"caption": "a cat"}));
 
-    let plain = setting.operated.submit("untold", "caption a cat").await?;
-    let status = setting.operated.ended(&plain.name_any()).await?;
-    assert_eq!(status.callback, None);
-    setting.operated.judge();
-    Ok(())
+        let plain = setting.operated.submit("untold", "caption a cat").await?;
+        let status = setting.operated.ended(&plain.name_any()).await?;
+        assert_eq!(status.callback, None);
+        setting.operated.judge();
+        Ok(())
+    })
 }
 
-#[tokio::test]
-async fn a_failed_and_a_cancelled_job_are_told_of_as_well() -> Result<()> {
-    let setting = Setting::shared().await;
-    let mut failing = job("told-failed", &url(&setting.receiver, "/failed/200"));
-    failing.spec.input = Operated::job("", "problem InvalidPicture").spec.input;
-    setting.operated.create(&failing).await?;
-    let mut cancelled = job("told-cancelled", &url(&setting.receiver, "/cancelled/200"));
-    cancelled.spec.cancel = true;
-    setting.operated.create(&cancelled).await?;
-    for (name, path, event) in [
-        ("told-failed", "/failed/200", "inferencejob.failed"),
-        ("told-cancelled", "/cancelled/200", "inferencejob.cancelled"),
-    ] {
-        setting.delivered(name).await?;
-        let said = verified(&setting.receiver.received(path)[0])?;
-        assert_eq!(said["type"], event);
-        assert_eq!(said["data"]["result"], Value::Null);
-    }
-    Ok(())
+#[test]
+fn a_failed_and_a_cancelled_job_are_told_of_as_well() -> Result<()> {
+    shared(async |setting| {
+        let mut failing = job("told-failed", &url(&setting.receiver, "/failed/200"));
+        failing.spec.input = Operated::job("", "problem InvalidPicture").spec.input;
+        setting.operated.create(&failing).await?;
+        let mut cancelled = job("told-cancelled", &url(&setting.receiver, "/cancelled/200"));
+        cancelled.spec.cancel = true;
+        setting.operated.create(&cancelled).await?;
+        for (name, path, event) in [
+            ("told-failed", "/failed/200", "inferencejob.failed"),
+            ("told-cancelled", "/cancelled/200", "inferencejob.cancelled"),
+        ] {
+            setting.delivered(name).await?;
+            let said = verified(&setting.receiver.received(path)[0])?;
+            assert_eq!(said["type"], event);
+            assert_eq!(said["data"]["result"], Value::Null);
+        }
+        Ok(())
+    })
 }
 
-#[tokio::test]
-async fn a_receiver_that_fails_is_tried_again_under_the_same_id() -> Result<()> {
-    let setting = Setting::shared().await;
-    let path = "/flaky/500/503/200";
-    setting.submit("flaky", path).await?;
-    let told = setting.delivered("flaky").await?;
-    assert_eq!(told.attempts, 3);
-    let error = told.last_error.unwrap();
-    assert_eq!(error, "the receiver answered HTTP 503 Service Unavailable");
+#[test]
+fn a_receiver_that_fails_is_tried_again_under_the_same_id() -> Result<()> {
+    shared(async |setting| {
+        let path = "/flaky/500/503/200";
+        setting.submit("flaky", path).await?;
+        let told = setting.delivered("flaky").await?;
+        assert_eq!(told.attempts, 3);
+        let error = told.last_error.unwrap();
+        assert_eq!(error, "the receiver answered HTTP 503 Service Unavailable");
 
-    let received = setting.receiver.received(path);
-    assert_eq!(received.len(), 3);
-    let id = |received: &Received| received.headers[HEADER_WEBHOOK_ID].clone();
-    for each in &received {
-        verified(each)?;
-        assert_eq!(each.body, received[0].body);
-        assert_eq!(id(each), id(&received[0]));
-    }
-    let sent = |each: &Received| -> i64 {
-        let header = each.headers[HEADER_WEBHOOK_TIMESTAMP].to_str().unwrap();
-        header.parse().unwrap()
-    };
-    assert!(sent(&received[0]) < sent(&received[2]), "signed anew");
-    Ok(())
+        let received = setting.receiver.received(path);
+        assert_eq!(received.len(), 3);
+        let id = |received: &Received| received.headers[HEADER_WEBHOOK_ID].clone();
+        for each in &received {
+            verified(each)?;
+            assert_eq!(each.body, received[0].body);
+            assert_eq!(id(each), id(&received[0]));
+        }
+        let sent = |each: &Received| -> i64 {
+            let header = each.headers[HEADER_WEBHOOK_TIMESTAMP].to_str().unwrap();
+            header.parse().unwrap()
+        };
+        assert!(sent(&received[0]) < sent(&received[2]), "signed anew");
+        Ok(())
+    })
 }
 
-#[tokio::test]
-async fn a_redirect_is_not_followed() -> Result<()> {
-    let setting = Setting::shared().await;
-    setting.submit("moved", "/moved/302/307/200").await?;
-    let told = setting.delivered("moved").await?;
-    let error = told.last_error.unwrap();
-    assert!(
-        error.contains("307") && error.contains("redirects"),
-        "{error}"
-    );
-    assert_eq!(setting.receiver.received(ELSEWHERE).len(), 0);
-    Ok(())
+#[test]
+fn a_redirect_is_not_followed() -> Result<()> {
+    shared(async |setting| {
+        setting.submit("moved", "/moved/302/307/200").await?;
+        let told = setting.delivered("moved").await?;
+        let error = told.last_error.unwrap();
+        assert!(
+            error.contains("307") && error.contains("redirects"),
+            "{error}"
+        );
+        assert_eq!(setting.receiver.received(ELSEWHERE).len(), 0);
+        Ok(())
+    })
 }
 
-#[tokio::test]
-async fn a_receiver_that_is_gone_is_not_tried_again() -> Result<()> {
-    let setting = Setting::shared().await;
-    let path = "/gone/410/200";
-    setting.submit("gone", path).await?;
-    let is_over = |told: &CallbackStatus| told.attempts > 0 && told.next_attempt_time.is_none();
-    let told = setting.record_where("gone", "to be over", is_over).await?;
-    assert!(!told.delivered && told.last_error.unwrap().contains("410 Gone"));
-    // A later callback to the same receiver has had two turns, and this one none.
-    setting.submit("after-gone", "/after-gone/500/200").await?;
-    setting.delivered("after-gone").await?;
-    assert_eq!(setting.receiver.received(path).len(), 1);
-    Ok(())
+#[test]
+fn a_receiver_that_is_gone_is_not_tried_again() -> Result<()> {
+    shared(async |setting| {
+        let path = "/gone/410/200";
+        setting.submit("gone", path).await?;
+        let is_over = |told: &CallbackStatus| told.attempts > 0 && told.next_attempt_time.is_none();
+        let told = setting.record_where("gone", "to be over", is_over).await?;
+        assert!(!told.delivered && told.last_error.unwrap().contains("410 Gone"));
+        // A later callback to the same receiver has had two turns, and this one none.
+        setting.submit("after-gone", "/after-gone/500/200").await?;
+        setting.delivered("after-gone").await?;
+        assert_eq!(setting.receiver.received(path).len(), 1);
+        Ok(())
+    })
 }
 
 /// Without bounds for each receiver the hundred would fill all places for ten seconds.
-#[tokio::test]
-async fn a_receiver_that_hangs_holds_up_no_other() -> Result<()> {
-    let setting = Setting::shared().await;
-    let path = "/stuck/hang";
-    for number in 0..100 {
-        let stuck = job(&format!("stuck-{number}"), &url(&setting.hanging, path));
-        setting.operated.create(&stuck).await?;
-    }
-    let of_stuck = || setting.hanging.received(path).len();
-    eventually("the hanging receiver to be full", PATIENCE, || async {
-        ensure!(of_stuck() >= 8, "{} of 8", of_stuck());
-        Ok(())
-    })
-    .await?;
-    setting.submit("beside-stuck", "/beside-stuck/200").await?;
-    assert_eq!(setting.delivered("beside-stuck").await?.attempts, 1);
-    assert!(of_stuck() < 100, "all others went first");
-    let no_answer = |told: &CallbackStatus| {
-        let error = told.last_error.as_deref();
-        error == Some("no answer from the receiver within 10 s")
-    };
-    let what = "to find no answer";
-    setting.record_where("stuck-0", what, no_answer).await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_lies_within_is_not_connected_to_unless_it_is_allowed() -> Result<()> {
-    let setting = Setting::shared().await;
-    let port = setting.inner.port;
-    let hosts = [
-        ("inner-name", "localhost", "leads to a loopback address"),
-        ("inner-v4", "127.0.0.1", "is a loopback address"),
-        ("inner-odd", "0x7f.1", "is a loopback address"),
-        ("inner-v6", "[::ffff:127.0.0.1]", "IPv4 address in IPv6"),
-        ("inner-meta", "169.254.169.254", "metadata address"),
-    ];
-    for (name, host, _) in hosts {
-        let url = format!("https://{host}:{port}/{name}/200");
-        setting.operated.create(&job(name, &url)).await?;
-    }
-    for (name, _, why) in hosts {
-        let refused = |told: &CallbackStatus| told.attempts > 1;
-        let what = "to be refused twice";
-        let told = setting.record_where(name, what, refused).await?;
-        let error = told.last_error.unwrap_or_default();
-        assert!(
-            error.contains(why) && error.contains("--callback-allow"),
-            "{name}: {error}"
-        );
-        assert!(!told.delivered && told.next_attempt_time.is_some());
-        let path = format!("/{name}/200");
-        assert!(setting.inner.received(&path).is_empty());
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn only_the_namespace_s_own_webhook_secret_is_used_and_its_lack_is_told() -> Result<()> {
-    let setting = Setting::shared().await;
-    let (client, path) = (&setting.operated.client, "/unsigned/200");
-    create_namespace(client, "unsigned").await?;
-    let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), "unsigned");
-    let unsigned = job("unsigned", &url(&setting.receiver, path));
-    jobs.create(&PostParams::default(), &unsigned).await?;
-    let told = async |what: &str| {
-        let found = eventually(what, PATIENCE, || async {
-            let status = jobs.get("unsigned").await?.status.unwrap_or_default();
-            let error = status.callback.and_then(|told| told.last_error);
-            let error = error.unwrap_or_default();
-            ensure!(error.contains(what), "{error}");
-            Ok(())
-        });
-        found.await
-    };
-    told("no Secret \"fovea-webhook\" of type fovea.dev/webhook").await?;
-    create_secret(client, "unsigned", "Opaque").await?;
-    told("is not of type fovea.dev/webhook").await?;
-    assert!(setting.receiver.received(path).is_empty());
-
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), "unsigned");
-    let params = DeleteParams::default();
-    secrets.delete("fovea-webhook", &params).await?;
-    create_secret(client, "unsigned", "fovea.dev/webhook").await?;
-    eventually("the callback", PATIENCE, || async {
-        let received = setting.receiver.received(path);
-        verified(received.first().ok_or_else(|| anyhow!("nothing yet"))?)
-    })
-    .await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_job_is_deleted_only_after_its_callback_has_come_to_its_end() -> Result<()> {
-    let setting = Setting::shared().await;
-    let ends = [
-        ("ttl-taken", "/ttl/500/500/200", 3),
-        ("ttl-gone", "/ttl/500/410", 2),
-    ];
-    for (name, path, _) in ends {
-        let mut short = job(name, &url(&setting.receiver, path));
-        short.spec.ttl_seconds_after_finished = Some(0);
-        setting.operated.create(&short).await?;
-    }
-    for (name, path, tries) in ends {
-        eventually("the deletion", PATIENCE, || async {
-            let found = setting.operated.jobs.get_opt(name).await?;
-            ensure!(found.is_none(), "{found:?}");
+#[test]
+fn a_receiver_that_hangs_holds_up_no_other() -> Result<()> {
+    shared(async |setting| {
+        let path = "/stuck/hang";
+        for number in 0..100 {
+            let stuck = job(&format!("stuck-{number}"), &url(&setting.hanging, path));
+            setting.operated.create(&stuck).await?;
+        }
+        let of_stuck = || setting.hanging.received(path).len();
+        eventually("the hanging receiver to be full", PATIENCE, || async {
+            ensure!(of_stuck() >= 8, "{} of 8", of_stuck());
             Ok(())
         })
         .await?;
-        assert_eq!(setting.receiver.received(path).len(), tries);
-    }
-    Ok(())
+        setting.submit("beside-stuck", "/beside-stuck/200").await?;
+        assert_eq!(setting.delivered("beside-stuck").await?.attempts, 1);
+        assert!(of_stuck() < 100, "all others went first");
+        let no_answer = |told: &CallbackStatus| {
+            let error = told.last_error.as_deref();
+            error == Some("no answer from the receiver within 10 s")
+        };
+        let what = "to find no answer";
+        setting.record_where("stuck-0", what, no_answer).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn what_lies_within_is_not_connected_to_unless_it_is_allowed() -> Result<()> {
+    shared(async |setting| {
+        let port = setting.inner.port;
+        let hosts = [
+            ("inner-name", "localhost", "leads to a loopback address"),
+            ("inner-v4", "127.0.0.1", "is a loopback address"),
+            ("inner-odd", "0x7f.1", "is a loopback address"),
+            ("inner-v6", "[::ffff:127.0.0.1]", "IPv4 address in IPv6"),
+            ("inner-meta", "169.254.169.254", "metadata address"),
+        ];
+        for (name, host, _) in hosts {
+            let url = format!("https://{host}:{port}/{name}/200");
+            setting.operated.create(&job(name, &url)).await?;
+        }
+        for (name, _, why) in hosts {
+            let refused = |told: &CallbackStatus| told.attempts > 1;
+            let what = "to be refused twice";
+            let told = setting.record_where(name, what, refused).await?;
+            let error = told.last_error.unwrap_or_default();
+            assert!(
+                error.contains(why) && error.contains("--callback-allow"),
+                "{name}: {error}"
+            );
+            assert!(!told.delivered && told.next_attempt_time.is_some());
+            let path = format!("/{name}/200");
+            assert!(setting.inner.received(&path).is_empty());
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn only_the_namespace_s_own_webhook_secret_is_used_and_its_lack_is_told() -> Result<()> {
+    shared(async |setting| {
+        let (client, path) = (&setting.operated.client, "/unsigned/200");
+        create_namespace(client, "unsigned").await?;
+        let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), "unsigned");
+        let unsigned = job("unsigned", &url(&setting.receiver, path));
+        jobs.create(&PostParams::default(), &unsigned).await?;
+        let told = async |what: &str| {
+            let found = eventually(what, PATIENCE, || async {
+                let status = jobs.get("unsigned").await?.status.unwrap_or_default();
+                let error = status.callback.and_then(|told| told.last_error);
+                let error = error.unwrap_or_default();
+                ensure!(error.contains(what), "{error}");
+                Ok(())
+            });
+            found.await
+        };
+        told("no Secret \"fovea-webhook\" of type fovea.dev/webhook").await?;
+        create_secret(client, "unsigned", "Opaque").await?;
+        told("is not of type fovea.dev/webhook").await?;
+        assert!(setting.receiver.received(path).is_empty());
+
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), "unsigned");
+        let params = DeleteParams::default();
+        secrets.delete("fovea-webhook", &params).await?;
+        create_secret(client, "unsigned", "fovea.dev/webhook").await?;
+        eventually("the callback", PATIENCE, || async {
+            let received = setting.receiver.received(path);
+            verified(received.first().ok_or_else(|| anyhow!("nothing yet"))?)
+        })
+        .await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_job_is_deleted_only_after_its_callback_has_come_to_its_end() -> Result<()> {
+    shared(async |setting| {
+        let ends = [
+            ("ttl-taken", "/ttl/500/500/200", 3),
+            ("ttl-gone", "/ttl/500/410", 2),
+        ];
+        for (name, path, _) in ends {
+            let mut short = job(name, &url(&setting.receiver, path));
+            short.spec.ttl_seconds_after_finished = Some(0);
+            setting.operated.create(&short).await?;
+        }
+        for (name, path, tries) in ends {
+            eventually("the deletion", PATIENCE, || async {
+                let found = setting.operated.jobs.get_opt(name).await?;
+                ensure!(found.is_none(), "{found:?}");
+                Ok(())
+            })
+            .await?;
+            assert_eq!(setting.receiver.received(path).len(), tries);
+        }
+        Ok(())
+    })
 }
 
 #[tokio::test]

@@ -114,7 +114,6 @@ pub enum CallbackError {
 #[derive(Clone)]
 pub struct Callbacks {
     client: Client,
-    writer: StatusWriter,
     policy: Policy,
     /// An installation without any certificate authority still runs jobs.
     deliverer: Result<Deliverer, Arc<str>>,
@@ -158,7 +157,6 @@ impl Callbacks {
             "the operator has no certificate authorities, see --callback-ca-file".into()
         });
         Ok(Self {
-            writer: StatusWriter::new(client.clone()),
             client,
             policy: Policy {
                 first_delay: Duration::from_millis(*first_delay_ms),
@@ -170,8 +168,8 @@ impl Callbacks {
     }
 
     /// Does what a due callback needs, and records it.
-    pub async fn call(&self, uid: &str, finished: &Finished) -> Called {
-        let job = match self.writer.find(uid, finished).await {
+    pub async fn call(&self, writer: &StatusWriter, uid: &str, finished: &Finished) -> Called {
+        let job = match writer.find(uid, finished).await {
             Ok(Some(job)) => job,
             Ok(None) => return Called::Gone,
             Err(error) => {
@@ -197,7 +195,7 @@ impl Callbacks {
             error = record.last_error,
             "callback"
         );
-        match self.writer.record_callback(job, record).await {
+        match writer.record_callback(job, record).await {
             Written::Stands(job) => Called::Seen(job),
             Written::Moot => Called::Gone,
             Written::GaveUp => Called::Unsettled,

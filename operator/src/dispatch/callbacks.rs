@@ -65,9 +65,10 @@ impl Dispatcher {
                 continue;
             };
             let (finished, callbacks) = (finished.clone(), self.parts.callbacks.clone());
-            let (ended, key) = (self.calls.ended.clone(), uid.clone());
+            let (writer, ended) = (self.writer.clone(), self.calls.ended.clone());
+            let key = uid.clone();
             let calling = tokio::spawn(async move {
-                let called = Box::pin(callbacks.call(&uid, &finished)).await;
+                let called = Box::pin(callbacks.call(&writer, &uid, &finished)).await;
                 // The loop has ended where this fails, and with it all interest.
                 let _ = ended.send(CallEnded { uid, called }).await;
             });
