@@ -8,5 +8,9 @@
 )]
 
 mod attempts;
+<<<<<<< HEAD
 mod callbacks;
+=======
+mod cluster_faults;
+>>>>>>> main
 mod leading;

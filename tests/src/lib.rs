@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::missing_panics_doc,
     reason = "a test that cannot go on ends"
 )]
 
@@ -11,6 +12,7 @@ pub mod crowd;
 pub mod history;
 pub mod measure;
 pub mod operated;
+pub mod proxy;
 pub mod receiver;
 pub mod runner;
 pub mod script;

@@ -38,7 +38,7 @@ use pools::Pools;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use task::{Abort, Left};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,8 @@ pub struct Dispatcher {
     /// Jobs that a task has: on a runner, or with a write under way.
     tasks: HashMap<String, Task>,
     writes: Arc<Semaphore>,
+    /// When a job was last told that it waits.
+    announced: Option<Instant>,
     done: mpsc::Sender<Done>,
     /// Callbacks that are due or under way.
     calls: Calls,
@@ -147,6 +149,7 @@ impl Dispatcher {
             pools: Pools::new(linking),
             tasks: HashMap::new(),
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
+            announced: None,
             done: done_in,
             calls: Calls::new(calls_in),
             synced: Synced::default(),
