@@ -13,6 +13,7 @@ pub mod history;
 pub mod measure;
 pub mod operated;
 pub mod proxy;
+pub mod receiver;
 pub mod runner;
 pub mod script;
 pub mod skew;

@@ -168,6 +168,9 @@ impl Dispatcher {
     }
 
     fn look_at_finished(&mut self, uid: &str, finished: Finished) {
+        if let Some(outgoing) = &finished.callback {
+            return self.look_at_callback(uid, &finished, outgoing);
+        }
         let now = Timestamp::now();
         match expires_at(&finished) {
             None => self.book.clear_timer(uid),

@@ -82,6 +82,11 @@ impl Book {
         }
     }
 
+    /// All.
+    pub(super) fn uids(&self) -> Vec<String> {
+        self.jobs.keys().cloned().collect()
+    }
+
     /// All that have not ended.
     pub(super) fn unfinished(&self) -> Vec<String> {
         let unfinished = self

@@ -7,6 +7,7 @@
 mod act;
 mod attempt;
 mod book;
+mod callbacks;
 pub(crate) mod fleet;
 mod inputs;
 mod links;
@@ -18,10 +19,12 @@ mod runners;
 mod task;
 mod wire;
 
+use crate::callback::Callbacks;
 use crate::job::write::StatusWriter;
 use crate::pool::PoolKey;
 use crate::pool::resolve::Directory;
 use book::Book;
+use callbacks::{CallEnded, Calls};
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
@@ -56,6 +59,8 @@ pub struct Parts {
     pub client: Client,
     /// For pictures and large results.
     pub store: Store,
+    /// Tells of jobs' ends.
+    pub callbacks: Callbacks,
     /// Who speaks.
     pub leader: LeaderRequest,
     /// Where jobs go that name no pool.
@@ -81,6 +86,8 @@ pub struct Dispatcher {
     /// When a job was last told that it waits.
     announced: Option<Instant>,
     done: mpsc::Sender<Done>,
+    /// Callbacks that are due or under way.
+    calls: Calls,
     synced: Synced,
     /// While the pools are listed anew: those listed so far.
     relisted_pools: Option<BTreeSet<PoolKey>>,
@@ -115,6 +122,7 @@ impl Dispatcher {
     pub async fn run(parts: Parts, stop: CancellationToken) {
         let (reports_in, mut reports) = mpsc::channel::<Report>(INBOX);
         let (done_in, mut done) = mpsc::channel::<Done>(INBOX);
+        let (calls_in, mut calls) = mpsc::channel::<CallEnded>(INBOX);
         let client = parts.client.clone();
         let mut jobs = watch(Api::<DeserializeGuard<InferenceJob>>::all(client.clone()));
         let pool_api =
@@ -143,6 +151,7 @@ impl Dispatcher {
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
             announced: None,
             done: done_in,
+            calls: Calls::new(calls_in),
             synced: Synced::default(),
             relisted_pools: None,
             parts,
@@ -164,12 +173,14 @@ impl Dispatcher {
                 },
                 Some(report) = reports.recv() => this.pools.report(report),
                 Some(ended) = done.recv() => this.on_done(ended),
+                Some(ended) = calls.recv() => this.on_call_ended(ended),
                 uid = this.book.woken() => this.look(&uid),
                 _ = tick.tick() => this.tell_pools(),
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);
                 this.dispatch();
+                this.call();
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);
