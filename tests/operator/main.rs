@@ -8,11 +8,8 @@
 )]
 
 mod attempts;
-<<<<<<< HEAD
 mod callbacks;
-=======
 mod cluster_faults;
->>>>>>> main
 mod leading;
 mod life;
 mod runner_faults;
