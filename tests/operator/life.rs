@@ -215,6 +215,33 @@ async fn a_finished_job_is_deleted_in_time_also_after_a_restart() -> Result<()> 
     Ok(())
 }
 
+/// What users applied stays longest, then what is newest; also after a restart.
+#[tokio::test]
+async fn finished_jobs_that_are_too_many_are_deleted() -> Result<()> {
+    let flags = ["--max-finished-jobs-per-namespace=3"];
+    let mut operated = Operated::start(Options::flags(flags)).await?;
+    operated.submit("applied", "caption x").await?;
+    operated.ended("applied").await?;
+    for number in 0..4 {
+        // Ends are told to the second.
+        let name = format!("made-{number}");
+        let mut job = Operated::job(&name, "wait 1100 caption x");
+        job.metadata.labels = serde_json::from_value(json!({"fovea.dev/created-by": "api"}))?;
+        operated.create(&job).await?;
+        operated.ended(&name).await?;
+    }
+    gone(&operated, "made-0").await?;
+    gone(&operated, "made-1").await?;
+    operated.operator.restart().await?;
+    operated.submit("last", "caption x").await?;
+    operated.ended("last").await?;
+    gone(&operated, "made-2").await?;
+    for left in ["applied", "made-3", "last"] {
+        assert_eq!(operated.ended(left).await?.phase, Phase::Succeeded);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_namespace_goes_with_its_jobs_and_stops_nothing_else() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;
