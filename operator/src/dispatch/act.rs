@@ -35,7 +35,7 @@ impl Dispatcher {
             Some(Tracked::Finished(finished)) => {
                 let finished = finished.clone();
                 self.pools.unqueue(uid);
-                self.look_at_finished(uid, finished);
+                self.look_at_finished(uid, &finished);
             }
             Some(Tracked::Unfinished(job)) => {
                 let job = Arc::clone(job);
@@ -167,12 +167,12 @@ impl Dispatcher {
         );
     }
 
-    fn look_at_finished(&mut self, uid: &str, finished: Finished) {
+    fn look_at_finished(&mut self, uid: &str, finished: &Finished) {
         if let Some(outgoing) = &finished.callback {
-            return self.look_at_callback(uid, &finished, outgoing);
+            return self.look_at_callback(uid, finished, outgoing);
         }
-        self.retention.keep(uid, &finished);
-        match expires_at(&finished) {
+        self.retention.keep(uid, finished);
+        match expires_at(finished) {
             None => self.book.clear_timer(uid),
             Some(at) if at > Timestamp::now() => self.book.wake_at(uid, at),
             Some(_) => self.retention.expire(uid),
@@ -184,7 +184,7 @@ impl Dispatcher {
         let Ok(permit) = Arc::clone(&self.deletions).try_acquire_owned() else {
             return; // The next tick tries again.
         };
-        let Some(uid) = self.retention.next() else {
+        let Some(uid) = self.retention.take() else {
             return;
         };
         let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
