@@ -8,9 +8,6 @@
 )]
 
 mod attempts;
-<<<<<<< HEAD
 mod callbacks;
-=======
 mod cluster_faults;
->>>>>>> main
 mod leading;
