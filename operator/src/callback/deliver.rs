@@ -266,7 +266,7 @@ impl Resolve for Resolver {
                 // Until the look-up has ended, also where nobody waits for it any more.
                 let _permit = permit;
                 let found = (name.as_str(), 0).to_socket_addrs();
-                found.map(|found| found.collect::<Vec<SocketAddr>>())
+                found.map(Iterator::collect::<Vec<SocketAddr>>)
             });
             let found = found.await?;
             let found = found.map_err(|error| Refused::LookUp(error.to_string()))?;

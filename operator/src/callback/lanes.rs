@@ -73,7 +73,7 @@ impl Lanes {
 
     /// Takes the next callback that the bounds leave room for; it is under way until
     /// [`Lanes::left`].
-    pub fn next(&mut self) -> Option<String> {
+    pub fn take(&mut self) -> Option<String> {
         if self.in_flight.len() >= self.bounds.total {
             return None;
         }
@@ -106,7 +106,7 @@ impl Lanes {
         None
     }
 
-    /// A callback that [`Lanes::next`] gave has been dealt with.
+    /// A callback that [`Lanes::take`] gave has been dealt with.
     pub fn left(&mut self, uid: &str) {
         if let Some(lane) = self.in_flight.remove(uid) {
             decrement(&mut self.by_namespace, &lane.namespace);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn all(lanes: &mut Lanes) -> Vec<String> {
-        std::iter::from_fn(|| lanes.next()).collect()
+        std::iter::from_fn(|| lanes.take()).collect()
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
             let mut under_way: Vec<String> = Vec::new();
             let mut taken = Vec::new();
             for pick in finish {
-                while let Some(uid) = lanes.next() {
+                while let Some(uid) = lanes.take() {
                     taken.push(uid.clone());
                     under_way.push(uid);
                 }

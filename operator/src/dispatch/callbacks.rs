@@ -59,7 +59,7 @@ impl Dispatcher {
 
     /// Starts what is due, within the bounds.
     pub(super) fn call(&mut self) {
-        while let Some(uid) = self.calls.lanes.next() {
+        while let Some(uid) = self.calls.lanes.take() {
             let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
                 self.calls.lanes.left(&uid);
                 continue;
