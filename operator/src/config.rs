@@ -1,6 +1,7 @@
 //! Flags and environment, one struct per subsystem.
 
 use crate::callback::CallbackConfig;
+use crate::job::retention::RetentionConfig;
 use crate::leader::LeaderConfig;
 use crate::pool::PoolKey;
 use crate::telemetry::LogFormat;
@@ -43,6 +44,10 @@ pub struct Config {
     /// Webhooks at jobs' ends.
     #[command(flatten)]
     pub callback: CallbackConfig,
+
+    /// What is kept of finished jobs.
+    #[command(flatten)]
+    pub retention: RetentionConfig,
 
     /// The bucket.
     #[command(flatten)]

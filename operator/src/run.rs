@@ -46,6 +46,7 @@ pub async fn run(
         client,
         store,
         callbacks,
+        retention: config.retention,
         leader: announcement,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,

@@ -11,3 +11,5 @@ mod attempts;
 mod callbacks;
 mod cluster_faults;
 mod leading;
+mod life;
+mod runner_faults;

@@ -171,29 +171,34 @@ impl Dispatcher {
         if let Some(outgoing) = &finished.callback {
             return self.look_at_callback(uid, &finished, outgoing);
         }
-        let now = Timestamp::now();
+        self.retention.keep(uid, &finished);
         match expires_at(&finished) {
             None => self.book.clear_timer(uid),
-            Some(at) if at > now => self.book.wake_at(uid, at),
-            Some(_) => {
-                self.book.wake_at(
-                    uid,
-                    now.saturating_add(DELETE_AGAIN_AFTER)
-                        .unwrap_or(Timestamp::MAX),
-                );
-                let (writer, permits, uid) = (
-                    self.writer.clone(),
-                    Arc::clone(&self.writes),
-                    uid.to_owned(),
-                );
-                tokio::spawn(async move {
-                    let _permit = permits.acquire().await;
-                    if let Err(error) = writer.delete(&uid, &finished).await {
-                        tracing::warn!(job = %finished.name, %error, "deleting a finished job failed");
-                    }
-                });
-            }
+            Some(at) if at > Timestamp::now() => self.book.wake_at(uid, at),
+            Some(_) => self.retention.expire(uid),
         }
+    }
+
+    /// Deletes the next finished job whose time is over, or that is one too many.
+    pub(super) fn delete_one(&mut self) {
+        let Ok(permit) = Arc::clone(&self.deletions).try_acquire_owned() else {
+            return; // The next tick tries again.
+        };
+        let Some(uid) = self.retention.next() else {
+            return;
+        };
+        let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
+            return;
+        };
+        let (writer, finished) = (self.writer.clone(), finished.clone());
+        let again = Timestamp::now().saturating_add(DELETE_AGAIN_AFTER);
+        self.book.wake_at(&uid, again.unwrap_or(Timestamp::MAX));
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = writer.delete(&uid, &finished).await {
+                tracing::warn!(job = %finished.name, %error, "deleting a finished job failed");
+            }
+        });
     }
 
     /// Gives waiting jobs to runners while both are there.

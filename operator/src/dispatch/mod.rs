@@ -20,6 +20,7 @@ mod task;
 mod wire;
 
 use crate::callback::Callbacks;
+use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
 use crate::pool::PoolKey;
 use crate::pool::resolve::Directory;
@@ -50,6 +51,9 @@ const INBOX: usize = 1024;
 /// Status writes and deletions that no attempt makes, at a time.
 const MAX_WRITES: usize = 64;
 
+/// Deletions of finished jobs under way at a time.
+const MAX_DELETIONS: usize = 32;
+
 /// How often pools' statuses are brought up to date.
 const POOL_STATUS_EVERY: Duration = Duration::from_secs(2);
 
@@ -61,6 +65,8 @@ pub struct Parts {
     pub store: Store,
     /// Tells of jobs' ends.
     pub callbacks: Callbacks,
+    /// What is kept of finished jobs.
+    pub retention: RetentionConfig,
     /// Who speaks.
     pub leader: LeaderRequest,
     /// Where jobs go that name no pool.
@@ -88,6 +94,9 @@ pub struct Dispatcher {
     done: mpsc::Sender<Done>,
     /// Callbacks that are due or under way.
     calls: Calls,
+    /// Finished jobs, in the order of their going.
+    retention: Retention,
+    deletions: Arc<Semaphore>,
     synced: Synced,
     /// While the pools are listed anew: those listed so far.
     relisted_pools: Option<BTreeSet<PoolKey>>,
@@ -129,6 +138,9 @@ impl Dispatcher {
             Api::<DeserializeGuard<RunnerPool>>::namespaced(client.clone(), &parts.pool_namespace);
         let mut pools = watch(pool_api);
         let mut namespaces = watch(Api::<Namespace>::all(client.clone()));
+        let mut deletion =
+            tokio::time::interval(Duration::from_secs(1) / parts.retention.deletions_per_second);
+        deletion.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tick = tokio::time::interval(POOL_STATUS_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
@@ -152,6 +164,8 @@ impl Dispatcher {
             announced: None,
             done: done_in,
             calls: Calls::new(calls_in),
+            retention: Retention::new(parts.retention),
+            deletions: Arc::new(Semaphore::new(MAX_DELETIONS)),
             synced: Synced::default(),
             relisted_pools: None,
             parts,
@@ -176,6 +190,7 @@ impl Dispatcher {
                 Some(ended) = calls.recv() => this.on_call_ended(ended),
                 uid = this.book.woken() => this.look(&uid),
                 _ = tick.tick() => this.tell_pools(),
+                _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);

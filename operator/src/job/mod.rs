@@ -1,6 +1,7 @@
 //! A job: what the operator keeps of it, what to do about it, and what its status becomes.
 
 pub mod decide;
+pub mod retention;
 pub mod status;
 pub mod write;
 
@@ -9,6 +10,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
 use url::Url;
+
+/// The label that tells who made a job, and its value where the API did.
+const CREATED_BY: &str = "fovea.dev/created-by";
+const API: &str = "api";
 
 /// What the operator keeps of a job between two looks at it.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct Finished {
     pub ended: Timestamp,
     /// `spec.ttlSecondsAfterFinished`.
     pub ttl_seconds: Option<u32>,
+    /// Whether the API made it, and no user applied it.
+    pub made_by_api: bool,
     /// Its callback, until that has come to its end; the job is kept for it.
     pub callback: Option<Box<Outgoing>>,
 }
@@ -62,6 +69,7 @@ impl Tracked {
             ended: ended(&job),
             callback: Outgoing::of(&job).map(Box::new),
             ttl_seconds: job.spec.ttl_seconds_after_finished,
+            made_by_api: job.labels().get(CREATED_BY).is_some_and(|by| by == API),
             resource_version: job.resource_version().unwrap_or_default().into(),
         })
     }

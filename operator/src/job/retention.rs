@@ -1,0 +1,234 @@
+//! Which finished jobs are to be deleted: those past their time, and those that are too many. Pure.
+
+use super::Finished;
+use jiff::Timestamp;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Flags and environment of what is kept of finished jobs.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Finished jobs")]
+pub struct RetentionConfig {
+    /// Finished jobs that are kept; beyond it the oldest are deleted before their time, those that
+    /// the API made first. One whose callback is still to be sent does not count.
+    #[arg(
+        long,
+        env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS",
+        default_value_t = 10_000
+    )]
+    pub max_finished_jobs: usize,
+    /// The same within each namespace.
+    #[arg(
+        long,
+        env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS_PER_NAMESPACE",
+        default_value_t = 2_000
+    )]
+    pub max_finished_jobs_per_namespace: usize,
+    /// Finished jobs that are deleted in a second at most.
+    #[arg(
+        long,
+        env = "FOVEA_OPERATOR_DELETIONS_PER_SECOND",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
+    pub deletions_per_second: u32,
+}
+
+/// A finished job's place among those to go: the first goes first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// What a user has applied is kept longer than what the API made.
+    applied_by_user: bool,
+    ended: Timestamp,
+    uid: Arc<str>,
+}
+
+/// The finished jobs, in the order of their going.
+#[derive(Debug)]
+pub struct Retention {
+    config: RetentionConfig,
+    all: BTreeSet<Place>,
+    by_namespace: HashMap<Box<str>, BTreeSet<Place>>,
+    places: HashMap<Arc<str>, (Box<str>, Place)>,
+    /// Past their time.
+    expired: BTreeSet<Arc<str>>,
+    /// Namespaces that have more than they may.
+    crowded: BTreeSet<Box<str>>,
+}
+
+impl Retention {
+    /// No jobs yet.
+    pub fn new(config: RetentionConfig) -> Self {
+        Self {
+            config,
+            all: BTreeSet::new(),
+            by_namespace: HashMap::new(),
+            places: HashMap::new(),
+            expired: BTreeSet::new(),
+            crowded: BTreeSet::new(),
+        }
+    }
+
+    /// A job has ended and waits for nothing any more.
+    pub fn keep(&mut self, uid: &str, job: &Finished) {
+        if self.places.contains_key(uid) {
+            return;
+        }
+        let uid: Arc<str> = uid.into();
+        let place = Place {
+            applied_by_user: !job.made_by_api,
+            ended: job.ended,
+            uid: Arc::clone(&uid),
+        };
+        self.all.insert(place.clone());
+        let namespace = job.namespace.clone();
+        let own = self.by_namespace.entry(namespace.clone()).or_default();
+        own.insert(place.clone());
+        if own.len() > self.config.max_finished_jobs_per_namespace {
+            self.crowded.insert(namespace.clone());
+        }
+        self.places.insert(uid, (namespace, place));
+    }
+
+    /// A job's time is over.
+    pub fn expire(&mut self, uid: &str) {
+        self.expired.insert(uid.into());
+    }
+
+    /// A job is gone, or as good as gone.
+    pub fn forget(&mut self, uid: &str) {
+        self.expired.remove(uid);
+        let Some((namespace, place)) = self.places.remove(uid) else {
+            return;
+        };
+        self.all.remove(&place);
+        if let Some(own) = self.by_namespace.get_mut(&namespace) {
+            own.remove(&place);
+            if own.len() <= self.config.max_finished_jobs_per_namespace {
+                self.crowded.remove(&namespace);
+            }
+            if own.is_empty() {
+                self.by_namespace.remove(&namespace);
+            }
+        }
+    }
+
+    /// Whether a job is to be deleted.
+    pub fn is_due(&self) -> bool {
+        !self.expired.is_empty()
+            || !self.crowded.is_empty()
+            || self.all.len() > self.config.max_finished_jobs
+    }
+
+    /// The next job to be deleted; it counts as gone.
+    pub fn next(&mut self) -> Option<Arc<str>> {
+        let crowded = || {
+            let own = self.by_namespace.get(self.crowded.first()?)?;
+            own.first()
+        };
+        let too_many = || {
+            self.all
+                .first()
+                .filter(|_| self.all.len() > self.config.max_finished_jobs)
+        };
+        let expired = self.expired.first().cloned();
+        let next = expired.or_else(|| {
+            let place = crowded().or_else(too_many)?;
+            Some(Arc::clone(&place.uid))
+        })?;
+        self.forget(&next);
+        Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn retention(total: usize, per_namespace: usize) -> Retention {
+        Retention::new(RetentionConfig {
+            max_finished_jobs: total,
+            max_finished_jobs_per_namespace: per_namespace,
+            deletions_per_second: 50,
+        })
+    }
+
+    fn job(namespace: &str, ended: i64, made_by_api: bool) -> Finished {
+        Finished {
+            namespace: namespace.into(),
+            name: "job".into(),
+            resource_version: "1".into(),
+            ended: Timestamp::from_second(ended).unwrap(),
+            ttl_seconds: None,
+            made_by_api,
+            callback: None,
+        }
+    }
+
+    fn drain(retention: &mut Retention) -> Vec<String> {
+        std::iter::from_fn(|| Some(retention.next()?.to_string())).collect()
+    }
+
+    #[test]
+    fn within_the_bounds_nothing_goes_but_what_has_expired() {
+        let mut kept = retention(3, 2);
+        kept.keep("old", &job("a", 1, true));
+        kept.keep("new", &job("a", 9, true));
+        assert!(!kept.is_due());
+        kept.expire("new");
+        assert_eq!(drain(&mut kept), ["new"]);
+        assert!(!kept.is_due());
+    }
+
+    #[test]
+    fn what_the_api_made_goes_before_what_a_user_applied_and_the_old_before_the_new() {
+        let mut kept = retention(1, 10);
+        kept.keep("applied", &job("a", 1, false));
+        kept.keep("made-late", &job("b", 7, true));
+        kept.keep("made-early", &job("c", 3, true));
+        assert_eq!(drain(&mut kept), ["made-early", "made-late"]);
+    }
+
+    #[test]
+    fn a_crowded_namespace_gives_before_any_other() {
+        let mut kept = retention(10, 2);
+        kept.keep("oldest", &job("quiet", 0, true));
+        for number in 1..=4 {
+            kept.keep(&format!("greedy-{number}"), &job("greedy", number, true));
+        }
+        assert_eq!(drain(&mut kept), ["greedy-1", "greedy-2"]);
+    }
+
+    #[test]
+    fn a_job_seen_twice_counts_once_and_a_deletion_that_failed_comes_again() {
+        let mut kept = retention(0, 10);
+        kept.keep("a", &job("n", 1, true));
+        kept.keep("a", &job("n", 1, true));
+        assert_eq!(drain(&mut kept), ["a"]);
+        kept.keep("a", &job("n", 1, true));
+        assert_eq!(drain(&mut kept), ["a"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_is_within_the_bounds_and_no_more_has_gone_than_must(
+            jobs in prop::collection::vec((0u8..4, 0i64..50, any::<bool>()), 0..60),
+            total in 0usize..30,
+            per_namespace in 0usize..12,
+        ) {
+            let mut kept = retention(total, per_namespace);
+            for (number, (namespace, ended, made)) in jobs.iter().enumerate() {
+                kept.keep(&number.to_string(), &job(&format!("n{namespace}"), *ended, *made));
+            }
+            let most_left: usize = (0u8..4)
+                .map(|namespace| jobs.iter().filter(|job| job.0 == namespace).count())
+                .map(|count| count.min(per_namespace))
+                .sum();
+            let gone = drain(&mut kept).len();
+            prop_assert_eq!(jobs.len() - gone, most_left.min(total));
+            prop_assert!(!kept.is_due());
+            prop_assert!(kept.by_namespace.values().all(|own| own.len() <= per_namespace));
+        }
+    }
+}
