@@ -8,7 +8,7 @@ use fovea_tests::operated::{JOBS, PATIENCE, create_namespace};
 use fovea_tests::receiver::{Authority, ELSEWHERE, Received, Receiver};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_TIMESTAMP, Webhook};
@@ -44,6 +44,9 @@ impl Setting {
             "--callback-first-delay-ms=500".to_owned(),
             "--callback-greatest-delay-ms=2000".to_owned(),
         ]);
+        // Would be asked for every receiver, and leads nowhere.
+        let proxy = ("ALL_PROXY".to_owned(), "http://127.0.0.1:9".to_owned());
+        options.env.push(proxy);
         let operated = Operated::start(options).await?;
         create_secret(&operated.client, JOBS, "fovea.dev/webhook").await?;
         Ok(Self {
@@ -191,6 +194,32 @@ fn a_receiver_that_fails_is_tried_again_under_the_same_id() -> Result<()> {
             header.parse().unwrap()
         };
         assert!(sent(&received[0]) < sent(&received[2]), "signed anew");
+        Ok(())
+    })
+}
+
+/// The second write of the record has to read the job again, and must not send again.
+#[test]
+fn a_job_that_others_change_during_a_try_gets_its_record_all_the_same() -> Result<()> {
+    shared(async |setting| {
+        let path = "/changed/hang/200";
+        setting.submit("changed", path).await?;
+        eventually("the first try", PATIENCE, || async {
+            let tries = setting.receiver.received(path).len();
+            ensure!(tries == 1, "{tries} tries");
+            Ok(())
+        })
+        .await?;
+        let label = Patch::Merge(json!({"metadata": {"labels": {"changed": "yes"}}}));
+        let params = PatchParams::default();
+        setting
+            .operated
+            .jobs
+            .patch("changed", &params, &label)
+            .await?;
+        let told = setting.delivered("changed").await?;
+        assert_eq!(told.attempts, 2);
+        assert_eq!(setting.receiver.received(path).len(), 2);
         Ok(())
     })
 }

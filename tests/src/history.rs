@@ -109,6 +109,12 @@ fn changes(versions: &[Version]) -> Vec<String> {
             faults.push(format!("an end changed: {before:?} became {after:?}"));
         }
         let (old, new) = (&before.status, &after.status);
+        if let Some(told) = &old.callback {
+            let now = new.callback.clone().unwrap_or_default();
+            if now.attempts < told.attempts || (told.delivered && now != *told) {
+                faults.push(format!("a callback went back: {before:?} became {after:?}"));
+            }
+        }
         if new.attempts < old.attempts || new.interruptions < old.interruptions {
             faults.push(format!("a count went back: {before:?} became {after:?}"));
         }
@@ -141,7 +147,7 @@ fn runs(versions: &[Version], attempts: &[&Attempt]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_crds::Phase;
+    use fovea_crds::{CallbackStatus, Phase};
 
     fn version(second: i64, phase: Phase, attempts: u32) -> Version {
         Version {
@@ -189,6 +195,26 @@ mod tests {
         assert_eq!(changes(&ended_twice).len(), 1);
         let went_back = [version(0, Phase::Pending, 2), version(1, Phase::Pending, 1)];
         assert_eq!(changes(&went_back).len(), 1);
+    }
+
+    #[test]
+    fn a_callback_that_goes_back_is_a_fault() {
+        let told = |delivered, attempts| Version {
+            status: InferenceJobStatus {
+                callback: Some(CallbackStatus {
+                    delivered,
+                    attempts,
+                    ..CallbackStatus::default()
+                }),
+                ..version(0, Phase::Succeeded, 1).status
+            },
+            ..version(0, Phase::Succeeded, 1)
+        };
+        let untold = version(0, Phase::Succeeded, 1);
+        let life = [untold, told(false, 1), told(true, 2)];
+        assert_eq!(changes(&life), Vec::<String>::new());
+        assert_eq!(changes(&[told(true, 2), told(true, 3)]).len(), 1);
+        assert_eq!(changes(&[told(false, 2), told(false, 1)]).len(), 1);
     }
 
     #[test]

@@ -132,11 +132,17 @@ impl FromStr for Allowed {
             && url.query().is_none()
             && url.fragment().is_none();
         let host = url.host().filter(|_| bare).ok_or_else(invalid)?.to_owned();
+        // An address alone is one that any name may lead to.
+        let lone = |address: IpAddr| Ok(Self::Network(address.into()));
         let port = match text.rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => Some(port.parse().map_err(|_| invalid())?),
             _ => None,
         };
-        Ok(Self::Host(host, port))
+        match (host, port) {
+            (Host::Ipv4(address), None) => lone(address.into()),
+            (Host::Ipv6(address), None) => lone(address.into()),
+            (host, port) => Ok(Self::Host(host, port)),
+        }
     }
 }
 

@@ -134,9 +134,12 @@ fn an_entry_is_a_host_with_or_without_port_or_a_network() {
             Allowed::Host(host("hooks.example.com"), None),
         ),
         ("a.example:443", Allowed::Host(host("a.example"), Some(443))),
-        ("10.1.2.3", Allowed::Host(host("10.1.2.3"), None)),
+        ("10.1.2.3", Allowed::Network("10.1.2.3/32".parse().unwrap())),
         ("10.1.2.3:8443", Allowed::Host(host("10.1.2.3"), Some(8443))),
-        ("[fd00::1]", Allowed::Host(host("[fd00::1]"), None)),
+        (
+            "[fd00::1]",
+            Allowed::Network("fd00::1/128".parse().unwrap()),
+        ),
         ("[fd00::1]:1", Allowed::Host(host("[fd00::1]"), Some(1))),
         (
             "10.0.0.9/8",
@@ -163,7 +166,7 @@ fn an_entry_is_a_host_with_or_without_port_or_a_network() {
 
 #[test]
 fn a_named_host_is_allowed_on_its_port_and_no_other_host_is() {
-    let list = list(&["a.example", "b.example:8443", "10.1.2.3"]);
+    let list = list(&["a.example", "b.example:8443", "10.1.2.3:443"]);
     let named = |url: &str| names(&list, &Url::parse(url).unwrap());
     for good in [
         "https://a.example/hook",
@@ -179,6 +182,7 @@ fn a_named_host_is_allowed_on_its_port_and_no_other_host_is() {
         "https://x.a.example/",
         "https://a.example.evil.example/",
         "https://10.1.2.4/",
+        "https://10.1.2.3:444/",
     ] {
         assert!(!named(bad), "{bad}");
     }
@@ -186,9 +190,11 @@ fn a_named_host_is_allowed_on_its_port_and_no_other_host_is() {
 
 #[test]
 fn a_network_on_the_list_opens_its_addresses_only() {
-    let list = list(&["10.1.0.0/16", "fd00::/8"]);
+    let list = list(&["10.1.0.0/16", "fd00::/8", "192.168.0.7"]);
     assert_eq!(refusal_but(&list, ip("10.1.2.3")), None);
     assert_eq!(refusal_but(&list, ip("fd12::1")), None);
+    assert_eq!(refusal_but(&list, ip("192.168.0.7")), None);
+    assert!(refusal_but(&list, ip("192.168.0.8")).is_some());
     assert!(refusal_but(&list, ip("10.2.0.1")).is_some());
     assert!(refusal_but(&list, ip("::ffff:10.1.2.3")).is_some());
 }

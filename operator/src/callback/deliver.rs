@@ -61,10 +61,21 @@ pub(super) struct Deliverer {
 }
 
 impl Deliverer {
-    /// One that trusts the system's certificate authorities and `authorities`.
+    /// One that asks the system's resolver, and trusts its certificate authorities and
+    /// `authorities`.
     pub(super) fn new(
         allowed: Vec<Allowed>,
         authorities: &[Certificate],
+    ) -> Result<Self, reqwest::Error> {
+        Self::asking(allowed, authorities, |name| {
+            Ok((name, 0).to_socket_addrs()?.collect())
+        })
+    }
+
+    fn asking(
+        allowed: Vec<Allowed>,
+        authorities: &[Certificate],
+        look_up: LookUp,
     ) -> Result<Self, reqwest::Error> {
         let allowed: Arc<[Allowed]> = allowed.into();
         let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
@@ -82,7 +93,11 @@ impl Deliverer {
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .tls_certs_merge(authorities.to_vec())
-                .dns_resolver(Resolver { guard, lookups })
+                .dns_resolver(Resolver {
+                    guard,
+                    look_up,
+                    lookups,
+                })
                 .build()
         };
         Ok(Self {
@@ -250,23 +265,27 @@ fn told(error: &reqwest::Error) -> String {
     }
 }
 
-/// The system's resolver, of whose answers only those are connected to that may be.
+/// The addresses of a name; may wait.
+type LookUp = fn(&str) -> std::io::Result<Vec<SocketAddr>>;
+
+/// A resolver, of whose answers only those are connected to that may be.
 struct Resolver {
     /// `None`: any address.
     guard: Option<Arc<[Allowed]>>,
+    look_up: LookUp,
     lookups: Arc<Semaphore>,
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, lookups) = (self.guard.clone(), Arc::clone(&self.lookups));
+        let look_up = self.look_up;
         Box::pin(async move {
             let permit = lookups.acquire_owned().await?;
             let found = tokio::task::spawn_blocking(move || {
                 // Until the look-up has ended, also where nobody waits for it any more.
                 let _permit = permit;
-                let found = (name.as_str(), 0).to_socket_addrs();
-                found.map(|found| found.collect::<Vec<SocketAddr>>())
+                look_up(name.as_str())
             });
             let found = found.await?;
             let found = found.map_err(|error| Refused::LookUp(error.to_string()))?;

@@ -1,4 +1,6 @@
 use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpListener;
 
 fn deliverer(allowed: &[&str]) -> Deliverer {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -67,6 +69,43 @@ async fn a_name_that_leads_to_loopback_is_refused_unless_it_is_named() {
     }
     let told = detail(&deliverer(&["localhost:2"]), "https://localhost:1/").await;
     assert!(told.contains("leads to a loopback"), "{told}");
+}
+
+/// The name is looked up once a try, and it is that answer which is judged and connected to: an
+/// answer that changes in between has nobody to change for.
+#[tokio::test]
+async fn a_name_that_is_bound_anew_leads_nowhere() {
+    static LOOK_UPS: AtomicUsize = AtomicUsize::new(0);
+    fn rebinding(_: &str) -> std::io::Result<Vec<SocketAddr>> {
+        let outer = LOOK_UPS.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let address = if outer {
+            [127, 0, 0, 2]
+        } else {
+            [127, 0, 0, 1]
+        };
+        Ok(vec![SocketAddr::from((address, 0))])
+    }
+    let outer = TcpListener::bind("127.0.0.2:0").await.unwrap();
+    let port = outer.local_addr().unwrap().port();
+    let inner = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let allowed = vec!["127.0.0.2".parse().unwrap()];
+    let deliverer = Deliverer::asking(allowed, &[], rebinding).unwrap();
+    let url = format!("https://rebinding.example:{port}/");
+    for (look_ups, leads_in) in [(1, false), (2, true), (3, false), (4, true)] {
+        let deliver = detail(&deliverer, &url);
+        let told = if leads_in {
+            deliver.await
+        } else {
+            // Whoever accepts and hangs up is no TLS server.
+            let hang_up = async { drop(outer.accept().await.unwrap()) };
+            tokio::join!(deliver, hang_up).0
+        };
+        assert_eq!(told.contains("leads to a loopback"), leads_in, "{told}");
+        assert_eq!(LOOK_UPS.load(Ordering::SeqCst), look_ups);
+    }
+    let connected = futures::FutureExt::now_or_never(inner.accept());
+    assert!(connected.is_none(), "{connected:?}");
 }
 
 #[tokio::test]

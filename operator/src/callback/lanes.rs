@@ -1,12 +1,12 @@
 //! Whose callback is sent next. Pure.
 //!
-//! Each receiver of each namespace has a lane, and lanes take turns: a receiver that does not
-//! answer holds up its own lane, and at most its bound's share of all that is under way.
+//! Namespaces take turns, and so do the receivers of each: a receiver that does not answer holds up
+//! those that wait for it, and at most its bound's share of all that is under way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// A receiver as a namespace names it. Two namespaces' lanes to one receiver share its bound.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
     /// The jobs' namespace.
     pub namespace: Box<str>,
@@ -25,18 +25,29 @@ pub struct Bounds {
     pub receiver: usize,
 }
 
+/// What waits of one namespace.
+#[derive(Debug, Default)]
+struct Tenant {
+    /// By receiver, each in the order of their coming.
+    queues: HashMap<Box<str>, BTreeMap<u64, String>>,
+    /// The receivers that have a queue, in the order of their turns.
+    turns: VecDeque<Box<str>>,
+}
+
 /// The due callbacks, by the jobs' uids.
 #[derive(Debug)]
 pub struct Lanes {
     bounds: Bounds,
-    /// In the order of their coming; a uid that is not in `waiting` any more is passed over.
-    queues: HashMap<Lane, VecDeque<String>>,
-    /// The lanes that have a queue, in the order of their turns.
-    turns: VecDeque<Lane>,
-    waiting: HashMap<String, Lane>,
+    tenants: HashMap<Box<str>, Tenant>,
+    /// The namespaces that have a queue, in the order of their turns.
+    turns: VecDeque<Box<str>>,
+    /// Each with its number in its queue.
+    waiting: HashMap<String, (Lane, u64)>,
     in_flight: HashMap<String, Lane>,
     by_namespace: HashMap<Box<str>, usize>,
     by_receiver: HashMap<Box<str>, usize>,
+    /// The number of the latest that came.
+    latest: u64,
 }
 
 impl Lanes {
@@ -44,12 +55,13 @@ impl Lanes {
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            queues: HashMap::new(),
+            tenants: HashMap::new(),
             turns: VecDeque::new(),
             waiting: HashMap::new(),
             in_flight: HashMap::new(),
             by_namespace: HashMap::new(),
             by_receiver: HashMap::new(),
+            latest: 0,
         }
     }
 
@@ -58,55 +70,69 @@ impl Lanes {
         if self.waiting.contains_key(uid) || self.in_flight.contains_key(uid) {
             return;
         }
-        let queue = self.queues.entry(lane.clone()).or_insert_with(|| {
-            self.turns.push_back(lane.clone());
-            VecDeque::new()
+        let Lane {
+            namespace,
+            receiver,
+        } = &lane;
+        let tenant = self.tenants.entry(namespace.clone()).or_insert_with(|| {
+            self.turns.push_back(namespace.clone());
+            Tenant::default()
         });
-        queue.push_back(uid.to_owned());
-        self.waiting.insert(uid.to_owned(), lane);
+        let queue = tenant.queues.entry(receiver.clone()).or_insert_with(|| {
+            tenant.turns.push_back(receiver.clone());
+            BTreeMap::new()
+        });
+        self.latest += 1;
+        queue.insert(self.latest, uid.to_owned());
+        self.waiting.insert(uid.to_owned(), (lane, self.latest));
     }
 
     /// The job is gone: it does not wait any more. What is under way goes on to its end.
     pub fn remove(&mut self, uid: &str) {
-        self.waiting.remove(uid);
+        if let Some((lane, number)) = self.waiting.remove(uid) {
+            let tenant = self.tenants.get_mut(&lane.namespace);
+            if let Some(queue) = tenant.and_then(|tenant| tenant.queues.get_mut(&lane.receiver)) {
+                queue.remove(&number);
+            }
+            self.forget_if_empty(&lane);
+        }
     }
 
     /// Takes the next callback that the bounds leave room for; it is under way until
     /// [`Lanes::left`].
-    pub fn next(&mut self) -> Option<String> {
+    pub fn take(&mut self) -> Option<String> {
         if self.in_flight.len() >= self.bounds.total {
             return None;
         }
-        // Each lane once: those without room keep their turn.
-        let mut index = 0;
-        while let Some(lane) = self.turns.get(index).cloned() {
-            if !self.has_room(&lane) {
-                index += 1;
-                continue;
+        // Who has no room keeps the turn.
+        let lane = self.turns.iter().find_map(|namespace| {
+            let under_way = self.by_namespace.get(namespace).copied();
+            if under_way.unwrap_or_default() >= self.bounds.namespace {
+                return None;
             }
-            self.turns.remove(index);
-            let Some(queue) = self.queues.get_mut(&lane) else {
-                continue;
-            };
-            let waiting = &mut self.waiting;
-            let taken = std::iter::from_fn(|| queue.pop_front())
-                .find(|uid| waiting.get(uid) == Some(&lane) && waiting.remove(uid).is_some());
-            if queue.is_empty() {
-                self.queues.remove(&lane);
-            } else {
-                self.turns.push_back(lane.clone());
-            }
-            if let Some(uid) = taken {
-                *self.by_namespace.entry(lane.namespace.clone()).or_default() += 1;
-                *self.by_receiver.entry(lane.receiver.clone()).or_default() += 1;
-                self.in_flight.insert(uid.clone(), lane);
-                return Some(uid);
-            }
-        }
-        None
+            let mut receivers = self.tenants.get(namespace)?.turns.iter();
+            let receiver = receivers.find(|receiver| {
+                let under_way = self.by_receiver.get(*receiver).copied();
+                under_way.unwrap_or_default() < self.bounds.receiver
+            })?;
+            Some(Lane {
+                namespace: namespace.clone(),
+                receiver: receiver.clone(),
+            })
+        })?;
+        let tenant = self.tenants.get_mut(&lane.namespace)?;
+        let (_, uid) = tenant.queues.get_mut(&lane.receiver)?.pop_first()?;
+        to_the_end(&mut tenant.turns, &lane.receiver);
+        to_the_end(&mut self.turns, &lane.namespace);
+        self.forget_if_empty(&lane);
+        self.waiting.remove(&uid);
+        *self.by_namespace.entry(lane.namespace.clone()).or_default() += 1;
+        *self.by_receiver.entry(lane.receiver.clone()).or_default() += 1;
+        self.in_flight.insert(uid.clone(), lane);
+        Some(uid)
     }
 
-    /// A callback that [`Lanes::next`] gave has been dealt with.
+    /// A callback that [`Lanes::take`] gave has been dealt with.
     pub fn left(&mut self, uid: &str) {
         if let Some(lane) = self.in_flight.remove(uid) {
             decrement(&mut self.by_namespace, &lane.namespace);
@@ -114,14 +140,33 @@ impl Lanes {
         }
     }
 
-    fn has_room(&self, lane: &Lane) -> bool {
-        let of = |map: &HashMap<Box<str>, usize>, key| map.get(key).copied().unwrap_or_default();
-        of(&self.by_namespace, &lane.namespace) < self.bounds.namespace
-            && of(&self.by_receiver, &lane.receiver) < self.bounds.receiver
+    /// Keeps the tables as small as the work.
+    fn forget_if_empty(&mut self, lane: &Lane) {
+        let Some(tenant) = self.tenants.get_mut(&lane.namespace) else {
+            return;
+        };
+        if tenant
+            .queues
+            .get(&lane.receiver)
+            .is_some_and(BTreeMap::is_empty)
+        {
+            tenant.queues.remove(&lane.receiver);
+            tenant.turns.retain(|each| *each != lane.receiver);
+        }
+        if tenant.queues.is_empty() {
+            self.tenants.remove(&lane.namespace);
+            self.turns.retain(|each| *each != lane.namespace);
+        }
     }
 }
 
-/// Keeps the table as small as the work.
+fn to_the_end(turns: &mut VecDeque<Box<str>>, whose: &str) {
+    if let Some(index) = turns.iter().position(|each| **each == *whose) {
+        turns.remove(index);
+        turns.push_back(whose.into());
+    }
+}
+
 fn decrement(map: &mut HashMap<Box<str>, usize>, key: &str) {
     if let Some(count) = map.get_mut(key) {
         *count -= 1;
@@ -150,7 +195,7 @@ mod tests {
     }
 
     fn all(lanes: &mut Lanes) -> Vec<String> {
-        std::iter::from_fn(|| lanes.next()).collect()
+        std::iter::from_fn(|| lanes.take()).collect()
     }
 
     #[test]
@@ -188,16 +233,17 @@ mod tests {
     }
 
     #[test]
-    fn lanes_take_turns() {
+    fn namespaces_take_turns_and_so_do_the_receivers_of_each() {
         let mut lanes = Lanes::new(Bounds {
             receiver: 9,
             namespace: 9,
             total: 9,
         });
-        for uid in ["a0", "a1", "a2", "b0", "b1"] {
-            lanes.push(uid, lane("ns", &uid[..1]));
+        for uid in ["a-x0", "a-x1", "a-x2", "a-y0", "b-x0", "b-x1"] {
+            lanes.push(uid, lane(&uid[..1], &uid[2..3]));
         }
-        assert_eq!(all(&mut lanes), ["a0", "b0", "a1", "b1", "a2"]);
+        let order = ["a-x0", "b-x0", "a-y0", "b-x1", "a-x1", "a-x2"];
+        assert_eq!(all(&mut lanes), order);
     }
 
     #[test]
@@ -211,15 +257,15 @@ mod tests {
         lanes.push("a", lane("ns", "hook"));
         assert!(all(&mut lanes).is_empty(), "it is under way");
         lanes.left("a");
-        assert!(all(&mut lanes).is_empty());
-        // Removed and due again, while its old place is still in the queue.
+        assert!(all(&mut lanes).is_empty(), "it was told of while under way");
+        // Removed and due again: it has lost its place.
         lanes.left("c");
         for uid in ["d", "e"] {
             lanes.push(uid, lane("ns", "hook"));
         }
         lanes.remove("d");
         lanes.push("d", lane("ns", "hook"));
-        assert_eq!(all(&mut lanes), ["d", "e"]);
+        assert_eq!(all(&mut lanes), ["e", "d"]);
     }
 
     proptest! {
@@ -236,7 +282,7 @@ mod tests {
             let mut under_way: Vec<String> = Vec::new();
             let mut taken = Vec::new();
             for pick in finish {
-                while let Some(uid) = lanes.next() {
+                while let Some(uid) = lanes.take() {
                     taken.push(uid.clone());
                     under_way.push(uid);
                 }
@@ -251,7 +297,7 @@ mod tests {
             taken.sort();
             taken.dedup();
             prop_assert_eq!(taken.len(), due.len());
-            prop_assert!(lanes.queues.is_empty() && lanes.turns.is_empty() && lanes.waiting.is_empty());
+            prop_assert!(lanes.tenants.is_empty() && lanes.turns.is_empty() && lanes.waiting.is_empty());
             prop_assert!(lanes.by_namespace.is_empty() && lanes.by_receiver.is_empty());
         }
     }

@@ -45,7 +45,8 @@ const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
 #[command(next_help_heading = "Callbacks")]
 pub struct CallbackConfig {
     /// Receivers beyond the public internet: a host (`host` or `host:port`) whatever its address,
-    /// or a network (`10.1.0.0/16`); repeatable, or separated by commas.
+    /// or an address or network (`10.1.0.0/16`) whatever the host's name; repeatable, or separated
+    /// by commas.
     #[arg(
         id = "callback_allow",
         long = "callback-allow",

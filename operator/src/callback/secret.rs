@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_bad_secret_is_refused() {
-        let lone = secret(SECRET_TYPE, "token", SECRET);
-        assert_eq!(Signer::of(&lone).err(), Some(SecretError::Key));
+        let keyless = secret(SECRET_TYPE, "token", SECRET);
+        assert_eq!(Signer::of(&keyless).err(), Some(SecretError::Key));
         assert_eq!(signer(" \n").err(), Some(SecretError::Key));
         let long = format!("whsec_{}", BASE64_STANDARD.encode([7; 65]));
         for bad in [

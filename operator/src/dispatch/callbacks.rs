@@ -59,7 +59,7 @@ impl Dispatcher {
 
     /// Starts what is due, within the bounds.
     pub(super) fn call(&mut self) {
-        while let Some(uid) = self.calls.lanes.next() {
+        while let Some(uid) = self.calls.lanes.take() {
             let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
                 self.calls.lanes.left(&uid);
                 continue;
@@ -67,8 +67,12 @@ impl Dispatcher {
             let (finished, callbacks) = (finished.clone(), self.parts.callbacks.clone());
             let (writer, ended) = (self.writer.clone(), self.calls.ended.clone());
             let key = uid.clone();
+            let task_uid = uid.clone();
+            let call = async move { callbacks.call(&writer, &task_uid, &finished).await };
+            let call = AbortOnDropHandle::new(tokio::spawn(call));
             let calling = tokio::spawn(async move {
-                let called = Box::pin(callbacks.call(&writer, &uid, &finished)).await;
+                // Also of a call that panicked the end is told, so that it keeps no place.
+                let called = call.await.unwrap_or(Called::Unsettled);
                 // The loop has ended where this fails, and with it all interest.
                 let _ = ended.send(CallEnded { uid, called }).await;
             });

@@ -1,6 +1,6 @@
 use super::*;
-use crate::job::status;
-use fovea_crds::{InferenceJobSpec, Input, Phase, Task};
+use crate::job::{Tracked, status};
+use fovea_crds::{Callback, InferenceJobSpec, Input, Phase, Task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 
@@ -225,6 +225,43 @@ fn a_model_that_the_pool_does_not_serve_ends_the_job() {
         placement: &never,
     });
     assert_eq!(end, Action::End(Ending::Failed(failure)));
+}
+
+#[test]
+fn a_finished_job_is_kept_until_its_callback_has_come_to_its_end() {
+    let mut told = job();
+    told.spec.ttl_seconds_after_finished = Some(60);
+    told.spec.callback = Some(Callback {
+        url: "https://hooks.example.com/a?key=b".into(),
+    });
+    let mut status = InferenceJobStatus {
+        phase: Phase::Succeeded,
+        completion_time: Some(Time(at(5))),
+        ..Default::default()
+    };
+    let finished = |status: &InferenceJobStatus| {
+        let Tracked::Finished(finished) = Tracked::of(with(&told, status.clone())) else {
+            panic!()
+        };
+        finished
+    };
+    let untold = finished(&status);
+    let outgoing = untold.callback.as_deref().unwrap();
+    assert_eq!(
+        (outgoing.due, &*outgoing.receiver),
+        (at(5), "hooks.example.com:443")
+    );
+    assert_eq!(expires_at(&untold), None);
+
+    let record = status.callback.get_or_insert_default();
+    (record.attempts, record.next_attempt_time) = (1, Some(Time(at(70))));
+    let waits = finished(&status);
+    assert_eq!(waits.callback.as_deref().unwrap().due, at(70));
+    assert_eq!(expires_at(&waits), None);
+
+    status.callback.get_or_insert_default().delivered = true;
+    let over = finished(&status);
+    assert_eq!((expires_at(&over), over.callback), (Some(at(65)), None));
 }
 
 proptest! {
