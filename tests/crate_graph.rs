@@ -22,7 +22,10 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("fovea-api", &["fovea-crds", "fovea-store"]),
     ("fovea-runner", &["fovea-protocol"]),
     ("fovea-dev", &[]),
-    ("fovea-tests", &[]),
+    (
+        "fovea-tests",
+        &["fovea-crds", "fovea-dev", "fovea-protocol"],
+    ),
 ];
 
 /// What a runner must not even link: it holds no credential and speaks to no cluster.

@@ -14,7 +14,7 @@ pub mod stack;
 pub mod versions;
 pub mod wait;
 
-mod ports;
+pub mod ports;
 mod text;
 mod tls;
 

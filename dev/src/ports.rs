@@ -12,7 +12,7 @@ const ATTEMPTS: usize = 4;
 pub(crate) const PORT_TAKEN: &str = "already in use";
 
 /// `N` different ports that were free a moment ago.
-pub(crate) fn free<const N: usize>() -> Result<[u16; N], ClusterError> {
+pub fn free<const N: usize>() -> Result<[u16; N], ClusterError> {
     let io = |source| ClusterError::Io {
         what: "looking for a free port".to_owned(),
         source,

@@ -1,1 +1,15 @@
-//! Nothing but a home for the tests beside it: `crate_graph`, `e2e`, `faults`.
+//! What the tests of the whole system share: an operator with a cluster of its own, and a runner
+//! that does what a job's picture says.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+pub mod operated;
+pub mod runner;
+pub mod script;
+
+pub use operated::{Operated, Options};
+pub use runner::{Attempt, ScriptedRunner};

@@ -170,7 +170,7 @@ impl Service {
         let process = Process::start(program).await?;
         let address = process
             .wait_ready("its address in the log", PATIENCE, || async {
-                address(&process)
+                address(&process, 0)
             })
             .await?;
         let client = cluster.client().await?;
@@ -186,6 +186,21 @@ impl Service {
             namespace,
             process,
         })
+    }
+
+    /// Ends it by SIGKILL and starts it again, at another address.
+    pub(crate) async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
+        self.process.kill().await?;
+        let told = std::fs::read(self.process.log_path())?.len();
+        self.process.restart().await?;
+        let process = &self.process;
+        self.address = process
+            .wait_ready("its address in the log", PATIENCE, || async {
+                address(process, told)
+            })
+            .await?;
+        self.base = format!("http://{}", self.address);
+        Ok(())
     }
 
     /// Submits a raw picture.
@@ -276,8 +291,10 @@ where
     Ok(eventually(what, PATIENCE, check).await?)
 }
 
-fn address(process: &Process) -> anyhow::Result<String> {
-    let log = std::fs::read_to_string(process.log_path())?;
+/// As the log tells it after its first `told` bytes.
+fn address(process: &Process, told: usize) -> anyhow::Result<String> {
+    let log = std::fs::read(process.log_path())?;
+    let log = String::from_utf8_lossy(log.get(told..).unwrap_or_default());
     let line = log
         .lines()
         .find(|line| line.contains("serving"))

@@ -17,6 +17,7 @@ mod events;
 mod fuzz;
 mod harness;
 mod heads;
+mod killed;
 mod listing;
 mod lost_answers;
 mod observability;

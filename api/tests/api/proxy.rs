@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 
@@ -19,13 +19,28 @@ pub(crate) enum Fate {
     LoseAnswer,
     /// The connection breaks before it is forwarded.
     LoseRequest,
+    /// It is forwarded and lands; its answer is never given.
+    HoldAnswer,
+    /// It is never forwarded, and never answered.
+    HoldRequest,
 }
 
 /// A proxy, and the fates of the creates to come.
 pub(crate) struct Proxy {
     fates: Fates,
+    /// Creates whose answer is held.
+    held: Arc<AtomicUsize>,
     pub(crate) refusals: Refusals,
     scratch: tempfile::TempDir,
+}
+
+/// What every request meets.
+#[derive(Clone)]
+struct Shared {
+    client: kube::Client,
+    fates: Fates,
+    held: Arc<AtomicUsize>,
+    refusals: Refusals,
 }
 
 type Fates = Arc<Mutex<(VecDeque<Fate>, Fate)>>;
@@ -45,12 +60,13 @@ impl Proxy {
         let cluster = super::harness::cluster().await?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let fates: Fates = Arc::new(Mutex::new((first.iter().copied().collect(), rest)));
-        let refusals = Refusals::default();
-        let state = (
-            cluster.client().await?,
-            Arc::clone(&fates),
-            refusals.clone(),
-        );
+        let (refusals, held) = (Refusals::default(), Arc::default());
+        let state = Shared {
+            client: cluster.client().await?,
+            fates: Arc::clone(&fates),
+            held: Arc::clone(&held),
+            refusals: refusals.clone(),
+        };
         let address = listener.local_addr()?;
         tokio::spawn(async move {
             axum::serve(listener, Router::new().fallback(forward).with_state(state)).await
@@ -62,6 +78,7 @@ impl Proxy {
         )?;
         Ok(Self {
             fates,
+            held,
             refusals,
             scratch,
         })
@@ -73,6 +90,16 @@ impl Proxy {
             kubeconfig: self.scratch.path().join("kubeconfig"),
             ..Surroundings::shared().await?
         })
+    }
+
+    /// Waits until a create is held.
+    pub(crate) async fn holds_one(&self) -> anyhow::Result<()> {
+        let holds = async || {
+            let held = self.held.load(Ordering::Relaxed);
+            anyhow::ensure!(held > 0, "none is");
+            Ok(())
+        };
+        super::harness::until("a create to be held", holds).await
     }
 
     /// From now on all creates meet `fate`.
@@ -95,10 +122,13 @@ pub(crate) fn kubeconfig(server: &str) -> String {
 }
 
 /// The control plane's own kubeconfig asks for certificates; the proxy has them.
-async fn forward(
-    State((client, fates, refusals)): State<(kube::Client, Fates, Refusals)>,
-    request: Request,
-) -> Response {
+async fn forward(State(shared): State<Shared>, request: Request) -> Response {
+    let Shared {
+        client,
+        fates,
+        held,
+        refusals,
+    } = shared;
     let query = request.uri().query().unwrap_or_default();
     if query.contains("watch=true") && refusals.watches.load(Ordering::Relaxed) {
         break_connection();
@@ -114,8 +144,14 @@ async fn forward(
         }
         _ => Fate::Pass,
     };
-    if fate == Fate::LoseRequest {
-        break_connection();
+    let hold = async || {
+        held.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<Response>().await
+    };
+    match fate {
+        Fate::LoseRequest => break_connection(),
+        Fate::HoldRequest => return hold().await,
+        Fate::Pass | Fate::LoseAnswer | Fate::HoldAnswer => {}
     }
     let (mut parts, body) = request.into_parts();
     parts.headers.remove(http::header::HOST);
@@ -124,11 +160,15 @@ async fn forward(
         .expect("a whole request");
     let forwarded = http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
     let answer = client.send(forwarded).await.expect("an answer");
+    match fate {
+        Fate::Pass | Fate::LoseRequest | Fate::HoldRequest => return answer.map(Body::new),
+        Fate::LoseAnswer | Fate::HoldAnswer => {}
+    }
+    assert!(answer.status().is_success(), "{answer:?}");
     if fate == Fate::LoseAnswer {
-        assert!(answer.status().is_success(), "{answer:?}");
         break_connection();
     }
-    answer.map(Body::new)
+    hold().await
 }
 
 /// As the API server says it.

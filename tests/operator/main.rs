@@ -1,0 +1,10 @@
+//! The operator on a real control plane, with runners that do what a test says: see
+//! `fovea_tests::script`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+mod attempts;

@@ -1,0 +1,303 @@
+//! An operator with a cluster, a bucket and a scripted runner of its own: no libtorch, no api.
+
+use crate::runner::{Attempt, MODELS, ScriptedRunner};
+use anyhow::{Context as _, anyhow};
+use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, RunnerPool, Task};
+use fovea_dev::{
+    ControlPlane, ControlPlaneOptions, Minio, Process, Program, eventually, ports, stack,
+};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::conditions::is_crd_established;
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+/// The bucket.
+pub const BUCKET: &str = "fovea";
+/// Namespace of the jobs, where a test needs no other.
+pub const JOBS: &str = "default";
+
+/// How it is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// More flags of the operator.
+    pub flags: Vec<String>,
+    /// More variables of the operator.
+    pub env: Vec<(String, String)>,
+    /// Requests that the runner takes at once.
+    pub slots: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            flags: Vec::new(),
+            env: Vec::new(),
+            slots: 8,
+        }
+    }
+}
+
+impl Options {
+    /// With these flags of the operator.
+    pub fn flags<const N: usize>(flags: [&str; N]) -> Self {
+        Self {
+            flags: flags.map(str::to_owned).to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// With a lease short enough for a test to wait it out.
+    #[must_use]
+    pub fn short_lease(mut self) -> Self {
+        let flags = [
+            "--lease-duration-ms=3000",
+            "--lease-renew-deadline-ms=2000",
+            "--lease-retry-period-ms=500",
+        ];
+        self.flags.extend(flags.map(str::to_owned));
+        self
+    }
+}
+
+/// All of it; ends when dropped.
+pub struct Operated {
+    /// etcd, kube-apiserver, kube-controller-manager.
+    pub control_plane: ControlPlane,
+    /// Pictures and large results.
+    pub minio: Minio,
+    /// Does what the pictures say.
+    pub runner: ScriptedRunner,
+    /// The program under test.
+    pub operator: Process,
+    /// Where it tells its health and its metrics.
+    pub health_url: String,
+    /// As the cluster's administrator.
+    pub client: Client,
+    /// Jobs of [`JOBS`].
+    pub jobs: Api<InferenceJob>,
+}
+
+impl Operated {
+    /// One that tests share which leave the operator and the runner alone; it ends with the process.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub async fn shared() -> &'static Self {
+        // A test's own runtime ends with the test, and what was spawned on it as well.
+        static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+        static SHARED: OnceCell<Operated> = OnceCell::const_new();
+        let start = async || {
+            let starting = || RUNTIME.block_on(Self::start(Options::default()));
+            let started = tokio::task::spawn_blocking(starting).await;
+            started.expect("no panic")
+        };
+        SHARED.get_or_try_init(start).await.expect("it starts")
+    }
+
+    /// Starts everything, and waits until the operator is ready and its pool too.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runner = ScriptedRunner::start(options.slots).await?;
+        let (control_plane, minio) = tokio::try_join!(
+            ControlPlane::start(ControlPlaneOptions::default()),
+            Minio::start()
+        )?;
+        minio.create_bucket(BUCKET)?;
+        let client = control_plane.client().await?;
+        install(&client).await?;
+        apply_pool(&client, "default", &[&runner.url], &json!({})).await?;
+        let kubeconfig = control_plane.kubeconfig().to_owned();
+        let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
+        let this = Self {
+            jobs: Api::namespaced(client.clone(), JOBS),
+            control_plane,
+            minio,
+            runner,
+            operator,
+            health_url,
+            client,
+        };
+        this.pool_is_ready("default").await?;
+        Ok(this)
+    }
+
+    /// Another replica; it is not waited for. `kubeconfig`: another way to the API server.
+    pub async fn another_operator(
+        &self,
+        options: &Options,
+        kubeconfig: Option<PathBuf>,
+    ) -> anyhow::Result<Process> {
+        let kubeconfig = kubeconfig.unwrap_or_else(|| self.control_plane.kubeconfig().to_owned());
+        let (operator, _) = spawn_operator(&kubeconfig, &self.minio, options).await?;
+        Ok(operator)
+    }
+
+    /// Waits until a pool has a runner for each of its models.
+    pub async fn pool_is_ready(&self, name: &str) -> anyhow::Result<()> {
+        let pools: Api<RunnerPool> = Api::namespaced(self.client.clone(), stack::SYSTEM_NAMESPACE);
+        let ready = eventually("the pool to be Ready", PATIENCE, || async {
+            let status = pools.get(name).await?.status.unwrap_or_default();
+            let mut conditions = status.conditions.iter();
+            if conditions.any(|each| each.type_ == "Ready" && each.status == "True") {
+                Ok(())
+            } else {
+                Err(anyhow!("{status:?}\n{}", self.operator.log_tail()))
+            }
+        });
+        Ok(ready.await?)
+    }
+
+    /// A job whose picture is `script`; see [`crate::script`].
+    pub fn job(name: &str, script: &str) -> InferenceJob {
+        let input = Input::Inline {
+            data: ByteString(script.as_bytes().to_vec()),
+        };
+        InferenceJob::new(name, InferenceJobSpec::new(Task::ImageToText, input))
+    }
+
+    /// Creates a job of [`JOBS`].
+    pub async fn create(&self, job: &InferenceJob) -> anyhow::Result<InferenceJob> {
+        Ok(self.jobs.create(&PostParams::default(), job).await?)
+    }
+
+    /// Creates a job whose picture is `script`.
+    pub async fn submit(&self, name: &str, script: &str) -> anyhow::Result<InferenceJob> {
+        self.create(&Self::job(name, script)).await
+    }
+
+    /// Changes a job's spec.
+    pub async fn patch(&self, name: &str, spec: Value) -> anyhow::Result<InferenceJob> {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        let params = PatchParams::default();
+        Ok(self.jobs.patch(name, &params, &patch).await?)
+    }
+
+    /// Waits until `wanted` holds for a job's status.
+    pub async fn status_where(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&InferenceJobStatus) -> bool,
+    ) -> anyhow::Result<InferenceJobStatus> {
+        let what = format!("{name} {what}");
+        let found = eventually(&what, PATIENCE, || async {
+            let status = self.jobs.get(name).await?.status.unwrap_or_default();
+            if wanted(&status) {
+                Ok(status)
+            } else {
+                Err(anyhow!("{status:?}\n{}", self.operator.log_tail()))
+            }
+        });
+        Ok(found.await?)
+    }
+
+    /// Waits for a job's end.
+    pub async fn ended(&self, name: &str) -> anyhow::Result<InferenceJobStatus> {
+        self.status_where(name, "to end", |status| status.phase.is_terminal())
+            .await
+    }
+
+    /// Waits until the runner has begun so many attempts of a job.
+    pub async fn begun(&self, uid: &str, count: usize) -> anyhow::Result<Vec<Attempt>> {
+        let found = eventually("attempts", PATIENCE, || async {
+            let attempts = self.runner.attempts_of(uid);
+            if attempts.len() >= count {
+                Ok(attempts)
+            } else {
+                Err(anyhow!("{attempts:?}\n{}", self.operator.log_tail()))
+            }
+        });
+        Ok(found.await?)
+    }
+}
+
+/// Adds or changes a pool of the operator's namespace, open to all, whose runners are `urls`.
+pub async fn apply_pool(
+    client: &Client,
+    name: &str,
+    urls: &[&str],
+    more: &Value,
+) -> anyhow::Result<()> {
+    let models = MODELS.map(|(name, task)| json!({"name": name, "task": task, "default": true}));
+    let mut spec = json!({
+        "models": models,
+        "allowedNamespaces": {"from": "All"},
+        "external": {"endpoints": urls},
+    });
+    let fields = more.as_object().context("an object")?.clone();
+    spec.as_object_mut().context("an object")?.extend(fields);
+    let pool = json!({
+        "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
+        "metadata": {"name": name}, "spec": spec,
+    });
+    let pools: Api<RunnerPool> = Api::namespaced(client.clone(), stack::SYSTEM_NAMESPACE);
+    let params = PatchParams::apply("test").force();
+    pools.patch(name, &params, &Patch::Apply(pool)).await?;
+    Ok(())
+}
+
+async fn install(client: &Client) -> anyhow::Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in [InferenceJob::crd(), RunnerPool::crd()] {
+        crds.create(&PostParams::default(), &crd).await?;
+        let name = crd.name_any();
+        let established = await_condition(crds.clone(), &name, is_crd_established());
+        tokio::time::timeout(PATIENCE, established).await??;
+    }
+    create_namespace(client, stack::SYSTEM_NAMESPACE).await
+}
+
+/// Creates a namespace.
+pub async fn create_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await?;
+    Ok(())
+}
+
+async fn start_operator(
+    kubeconfig: &Path,
+    minio: &Minio,
+    options: &Options,
+) -> anyhow::Result<(Process, String)> {
+    let (operator, health) = spawn_operator(kubeconfig, minio, options).await?;
+    let ready = format!("{health}/readyz");
+    operator.wait_ready_http(&ready, PATIENCE).await?;
+    Ok((operator, health))
+}
+
+async fn spawn_operator(
+    kubeconfig: &Path,
+    minio: &Minio,
+    options: &Options,
+) -> anyhow::Result<(Process, String)> {
+    let [port] = ports::free()?;
+    let program = Program::new("fovea-operator", stack::find("fovea-operator")?)
+        .arg(format!("--namespace={}", stack::SYSTEM_NAMESPACE))
+        .arg("--external-host=127.0.0.1")
+        .arg(format!("--health-listen=127.0.0.1:{port}"))
+        .args(options.flags.clone())
+        .env("KUBECONFIG", kubeconfig.display().to_string())
+        .env("RUST_LOG", "info,fovea_operator=debug")
+        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
+        .env("FOVEA_S3_BUCKET", BUCKET)
+        .env("AWS_ACCESS_KEY_ID", minio.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
+    let env = options.env.iter();
+    let program = env.fold(program, |program, (name, value)| program.env(name, value));
+    let operator = Process::start(program).await?;
+    Ok((operator, format!("http://127.0.0.1:{port}")))
+}

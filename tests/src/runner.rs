@@ -1,0 +1,353 @@
+//! A runner that speaks the protocol and computes nothing: a job's picture is its [`Script`].
+
+use crate::script::{Answer, Script};
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use fovea_protocol as protocol;
+use fovea_protocol::{
+    Classification, HEARTBEAT_INTERVAL, INFER_PATH, InferRequest, InferResult, LEADER_PATH,
+    LeaderRequest, Line, MODELS_PATH, ModelState, NDJSON_CONTENT_TYPE, Problem, Reason,
+    RunnerState, ServedModel, Task, Timings,
+};
+use futures::stream::{self, BoxStream, StreamExt as _};
+use jiff::Timestamp;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Every task has a model of this runner.
+pub const MODELS: [(&str, Task); 3] = [
+    ("captions", Task::ImageToText),
+    ("labels", Task::ImageClassification),
+    ("objects", Task::ObjectDetection),
+];
+
+/// One attempt that a runner has begun.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The job's uid.
+    pub job: String,
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// Who sent it.
+    pub epoch: u64,
+    /// The runner's instance that took it.
+    pub instance: String,
+    /// The trace that the operator named.
+    pub traceparent: Option<String>,
+    /// When it began.
+    pub began: Timestamp,
+    /// When its answer was whole, or its reader gone.
+    pub ended: Option<Timestamp>,
+    /// Whether its answer was given to the end.
+    pub answered: bool,
+}
+
+/// A runner on loopback; it ends with this value.
+pub struct ScriptedRunner {
+    /// Its base URL.
+    pub url: String,
+    shared: Arc<Shared>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+struct Shared {
+    slots: u32,
+    busy: AtomicU32,
+    state: Mutex<Changing>,
+}
+
+struct Changing {
+    instance: String,
+    leader: Option<LeaderRequest>,
+    attempts: Vec<Attempt>,
+    /// Breaks what the present leader, or the present instance, has under way.
+    drop_all: CancellationToken,
+}
+
+impl ScriptedRunner {
+    /// Starts one that takes `slots` requests at once.
+    pub async fn start(slots: u32) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let shared = Arc::new(Shared {
+            slots,
+            busy: AtomicU32::new(0),
+            state: Mutex::new(Changing {
+                instance: uuid::Uuid::new_v4().to_string(),
+                leader: None,
+                attempts: Vec::new(),
+                drop_all: CancellationToken::new(),
+            }),
+        });
+        let routes = Router::new()
+            .route(LEADER_PATH, put(obey))
+            .route(MODELS_PATH, get(models))
+            .route(INFER_PATH, post(infer))
+            .with_state(Arc::clone(&shared));
+        let serving = tokio::spawn(async move {
+            let _ = axum::serve(listener, routes).await;
+        });
+        Ok(Self {
+            url,
+            shared,
+            _serving: AbortOnDropHandle::new(serving),
+        })
+    }
+
+    /// Every attempt so far, in the order of their beginning.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.shared.state().attempts.clone()
+    }
+
+    /// The attempts of one job.
+    pub fn attempts_of(&self, uid: &str) -> Vec<Attempt> {
+        let mut attempts = self.attempts();
+        attempts.retain(|attempt| attempt.job == uid);
+        attempts
+    }
+
+    /// Breaks every connection's work and comes back as another instance.
+    pub fn crash(&self) {
+        self.shared.crash();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, Changing> {
+        self.state.lock().expect("not poisoned")
+    }
+
+    fn crash(&self) {
+        let mut state = self.state();
+        state.instance = uuid::Uuid::new_v4().to_string();
+        state.leader = None;
+        std::mem::take(&mut state.drop_all).cancel();
+    }
+
+    /// What the runner says of itself.
+    fn describe(&self) -> RunnerState {
+        let models = MODELS.map(|(name, task)| ModelState {
+            name: name.to_owned(),
+            task,
+            revision: "scripted".to_owned(),
+            ready: true,
+            failure: None,
+        });
+        RunnerState {
+            instance: self.state().instance.clone(),
+            slots: self.slots,
+            busy: self.busy.load(Ordering::Relaxed),
+            models: models.into(),
+        }
+    }
+}
+
+async fn models(State(shared): State<Arc<Shared>>) -> Json<RunnerState> {
+    Json(shared.describe())
+}
+
+async fn obey(State(shared): State<Arc<Shared>>, Json(leader): Json<LeaderRequest>) -> Response {
+    let mut state = shared.state();
+    if let Some(known) = &state.leader {
+        if is_stale(known, &leader.installation, leader.epoch) {
+            return refuse(Reason::StaleEpoch);
+        }
+        if known != &leader {
+            std::mem::take(&mut state.drop_all).cancel();
+        }
+    }
+    state.leader = Some(leader);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+fn is_stale(known: &LeaderRequest, installation: &str, epoch: u64) -> bool {
+    known.installation == installation && epoch < known.epoch
+}
+
+fn refuse(reason: Reason) -> Response {
+    let problem = Problem::new(reason, "says the scripted runner");
+    let status = StatusCode::from_u16(problem.status).expect("a status");
+    let kind = [(header::CONTENT_TYPE, protocol::PROBLEM_CONTENT_TYPE)];
+    (status, kind, Json(problem)).into_response()
+}
+
+/// A request's slot, and its place in the record.
+struct Slot {
+    shared: Arc<Shared>,
+    index: usize,
+    answered: bool,
+}
+
+impl Slot {
+    fn take(shared: &Arc<Shared>, request: &InferRequest, headers: &HeaderMap) -> Option<Self> {
+        let taken = shared.busy.fetch_add(1, Ordering::Relaxed);
+        if taken >= shared.slots {
+            shared.busy.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let traceparent = headers.get("traceparent");
+        let mut state = shared.state();
+        let attempt = Attempt {
+            job: request.job.clone(),
+            attempt: request.attempt,
+            epoch: request.epoch,
+            instance: state.instance.clone(),
+            traceparent: traceparent.and_then(|value| Some(value.to_str().ok()?.to_owned())),
+            began: Timestamp::now(),
+            ended: None,
+            answered: false,
+        };
+        state.attempts.push(attempt);
+        Some(Self {
+            index: state.attempts.len() - 1,
+            shared: Arc::clone(shared),
+            answered: false,
+        })
+    }
+}
+
+impl Slot {
+    fn answers(&mut self, whole: bool) {
+        self.answered |= whole;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.busy.fetch_sub(1, Ordering::Relaxed);
+        let mut state = self.shared.state();
+        let attempt = &mut state.attempts[self.index];
+        attempt.ended = Some(Timestamp::now());
+        attempt.answered = self.answered;
+    }
+}
+
+async fn infer(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    Json(request): Json<InferRequest>,
+) -> Response {
+    let drop_all = {
+        let state = shared.state();
+        let outdated = state
+            .leader
+            .as_ref()
+            .is_some_and(|known| is_stale(known, &request.installation, request.epoch));
+        if outdated {
+            return refuse(Reason::StaleEpoch);
+        }
+        state.drop_all.clone()
+    };
+    let Script { wait, answer } = Script::of(&request);
+    if answer == Answer::Busy {
+        return refuse(Reason::Busy);
+    }
+    let Some(mut slot) = Slot::take(&shared, &request, &headers) else {
+        return refuse(Reason::Busy);
+    };
+    if wait.is_zero() && answer == Answer::Close {
+        drop(slot);
+        break_connection();
+    }
+    let length = (answer == Answer::Short).then_some((header::CONTENT_LENGTH, "100000"));
+    let kind = match answer {
+        Answer::Html => "text/html",
+        _ => NDJSON_CONTENT_TYPE,
+    };
+    let end = ending(answer, &request.model, Arc::clone(&shared));
+    let end = end.inspect(move |piece| slot.answers(piece.is_some()));
+    let body = heartbeats(wait).chain(end);
+    let body = body
+        .map(|piece| piece.ok_or_else(|| std::io::Error::other("the script breaks off")))
+        .take_until(drop_all.cancelled_owned());
+    let response = ([(header::CONTENT_TYPE, kind)], Body::from_stream(body));
+    match length {
+        None => response.into_response(),
+        Some(length) => ([length], response).into_response(),
+    }
+}
+
+/// Pieces of the answer; `None` breaks the connection.
+type Pieces = BoxStream<'static, Option<Bytes>>;
+
+/// Heartbeats for so long, the first one at once.
+fn heartbeats(whole: Duration) -> Pieces {
+    if whole.is_zero() {
+        return stream::empty().boxed();
+    }
+    let until = tokio::time::Instant::now() + whole;
+    stream::unfold(Some(Duration::ZERO), move |pause| async move {
+        tokio::time::sleep(pause?).await;
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        Some((
+            Some(line(&Line::Heartbeat)),
+            Some(left.min(HEARTBEAT_INTERVAL)),
+        ))
+    })
+    .boxed()
+}
+
+/// How the answer ends.
+fn ending(answer: Answer, model: &str, shared: Arc<Shared>) -> Pieces {
+    let result = |result| Line::Result {
+        result,
+        model: ServedModel {
+            name: model.to_owned(),
+            revision: "scripted".to_owned(),
+        },
+        timings: Timings {
+            batch_size: 1,
+            ..Timings::default()
+        },
+    };
+    let once = |piece: Option<Bytes>| stream::once(async move { piece }).boxed();
+    match answer {
+        Answer::Caption(caption) => once(Some(line(&result(InferResult::Caption(caption))))),
+        Answer::Labels(count) => {
+            let labels = (0..count).map(|number| Classification {
+                label: format!("label number {number:06}, one of a long and tedious list"),
+                score: 0.5,
+            });
+            let labels = InferResult::Predictions(labels.collect());
+            once(Some(line(&result(labels))))
+        }
+        Answer::Problem(reason, permanent) => {
+            let mut problem = Problem::new(reason, "says the script");
+            problem.retryable &= !permanent;
+            once(Some(line(&Line::Problem(problem))))
+        }
+        Answer::Garbage => once(Some(Bytes::from_static(b"{\"event\": 7}\n"))),
+        Answer::Html => once(Some(Bytes::from_static(b"<html>Bad gateway</html>\n"))),
+        Answer::Endless => stream::repeat(Some(Bytes::from_static(&[b'x'; 4096]))).boxed(),
+        Answer::Short | Answer::Close => once(None),
+        // Who is busy has said so before.
+        Answer::Busy | Answer::Silent => stream::pending().boxed(),
+        Answer::Crash => stream::once(async move {
+            shared.crash();
+            None
+        })
+        .boxed(),
+    }
+}
+
+fn line(line: &Line) -> Bytes {
+    let mut json = serde_json::to_vec(line).expect("a line is JSON");
+    json.push(b'\n');
+    json.into()
+}
+
+/// hyper drops the connection of a service that panics; this panic is told to nobody.
+fn break_connection() -> ! {
+    std::panic::resume_unwind(Box::new("the script breaks the connection"))
+}
