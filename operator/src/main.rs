@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use clap::Parser;
-use fovea_operator::{config::Config, run, serve, telemetry};
+use fovea_operator::{config::Config, metrics::Metrics, run, serve, telemetry};
 use fovea_store::Store;
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -33,9 +34,15 @@ async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.health_listen)
         .await
         .with_context(|| format!("--health-listen {}", config.health_listen))?;
-    let serving = tokio::spawn(serve::serve(listener, readiness.clone(), stop.clone()));
+    let metrics = Arc::new(Metrics::new());
+    let serving = tokio::spawn(serve::serve(
+        listener,
+        readiness.clone(),
+        Arc::clone(&metrics),
+        stop.clone(),
+    ));
 
-    run::run(config, client, store, readiness, stop.clone()).await?;
+    run::run(config, client, store, readiness, metrics, stop.clone()).await?;
     stop.cancel();
     serving.await??;
     Ok(())

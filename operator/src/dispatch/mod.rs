@@ -10,6 +10,7 @@ mod book;
 pub(crate) mod fleet;
 mod inputs;
 mod links;
+mod measure;
 mod pools;
 pub mod queue;
 mod request;
@@ -19,8 +20,10 @@ mod task;
 mod wire;
 
 use crate::job::write::StatusWriter;
+use crate::metrics::Metrics;
 use crate::pool::PoolKey;
 use crate::pool::resolve::Directory;
+use crate::serve::Heartbeat;
 use book::Book;
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_protocol::LeaderRequest;
@@ -66,6 +69,10 @@ pub struct Parts {
     pub allowed_hosts: Vec<String>,
     /// Set while the caches are filled and the loop runs.
     pub ready: Arc<AtomicBool>,
+    /// Beats each time that the loop goes round.
+    pub heartbeat: Arc<Heartbeat>,
+    /// What happened, for who scrapes.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The loop's state.
@@ -129,7 +136,7 @@ impl Dispatcher {
             reports: reports_in,
         };
         let mut this = Self {
-            writer: StatusWriter::new(client),
+            writer: StatusWriter::new(client, Arc::clone(&parts.metrics)),
             directory: Directory {
                 pools: BTreeMap::new(),
                 namespaces: BTreeMap::new(),
@@ -145,6 +152,7 @@ impl Dispatcher {
             parts,
         };
         loop {
+            this.parts.heartbeat.beat();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = jobs.next() => match event {
@@ -162,7 +170,10 @@ impl Dispatcher {
                 Some(report) = reports.recv() => this.pools.report(report),
                 Some(ended) = done.recv() => this.on_done(ended),
                 uid = this.book.woken() => this.look(&uid),
-                _ = tick.tick() => this.tell_pools(),
+                _ = tick.tick() => {
+                    this.tell_pools();
+                    this.measure();
+                }
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);
@@ -170,6 +181,7 @@ impl Dispatcher {
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);
+        this.parts.heartbeat.rest();
     }
 }
 
