@@ -104,6 +104,21 @@ $(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+OPERATOR_BENCH_PYTHON := $(FOVEA_CACHE)/bench-operator-venv/bin/python
+
+.PHONY: bench-operator
+bench-operator: setup $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000)
+	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
+	@$(CARGO) build --locked --release -p fovea-operator
+	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_operator -- \
+		--operator $(or $(CARGO_TARGET_DIR),target)/release/fovea-operator --python $(OPERATOR_BENCH_PYTHON) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(IDLE),--idle $(IDLE))
+
+$(FOVEA_CACHE)/bench-operator-venv/ready: tests/bench/operator/requirements.txt
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<

@@ -15,6 +15,7 @@ async fn a_job_gets_what_its_runner_answers_by_one_attempt() -> Result<()> {
     assert_eq!(status.result, Some(caption));
     let attempts = operated.runner.attempts_of(&job.metadata.uid.unwrap());
     assert_eq!(attempts.len(), 1, "{attempts:?}");
+    operated.judge();
     Ok(())
 }
 

@@ -8,3 +8,4 @@
 )]
 
 mod attempts;
+mod leading;

@@ -7,9 +7,14 @@
     reason = "a test that cannot go on ends"
 )]
 
+pub mod crowd;
+pub mod history;
+pub mod measure;
 pub mod operated;
 pub mod runner;
 pub mod script;
+pub mod skew;
 
+pub use history::History;
 pub use operated::{Operated, Options};
 pub use runner::{Attempt, ScriptedRunner};

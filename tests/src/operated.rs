@@ -1,5 +1,6 @@
 //! An operator with a cluster, a bucket and a scripted runner of its own: no libtorch, no api.
 
+use crate::history::History;
 use crate::runner::{Attempt, MODELS, ScriptedRunner};
 use anyhow::{Context as _, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, RunnerPool, Task};
@@ -36,6 +37,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Requests that the runner takes at once.
     pub slots: u32,
+    /// The program, where it is not the one beside this.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -44,6 +47,7 @@ impl Default for Options {
             flags: Vec::new(),
             env: Vec::new(),
             slots: 8,
+            program: None,
         }
     }
 }
@@ -86,6 +90,7 @@ pub struct Operated {
     pub client: Client,
     /// Jobs of [`JOBS`].
     pub jobs: Api<InferenceJob>,
+    history: History,
 }
 
 impl Operated {
@@ -120,6 +125,7 @@ impl Operated {
         let kubeconfig = control_plane.kubeconfig().to_owned();
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
         let this = Self {
+            history: History::start(client.clone()),
             jobs: Api::namespaced(client.clone(), JOBS),
             control_plane,
             minio,
@@ -132,6 +138,15 @@ impl Operated {
         Ok(this)
     }
 
+    /// Holds every version of every job so far against the design.
+    ///
+    /// # Panics
+    /// Where one goes against it.
+    pub fn judge(&self) {
+        let faults = self.history.faults(&self.runner.attempts());
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
     /// Another replica; it is not waited for. `kubeconfig`: another way to the API server.
     pub async fn another_operator(
         &self,
@@ -141,6 +156,12 @@ impl Operated {
         let kubeconfig = kubeconfig.unwrap_or_else(|| self.control_plane.kubeconfig().to_owned());
         let (operator, _) = spawn_operator(&kubeconfig, &self.minio, options).await?;
         Ok(operator)
+    }
+
+    /// Waits until the operator is, after a restart.
+    pub async fn is_ready(&self) -> anyhow::Result<()> {
+        let ready = format!("{}/readyz", self.health_url);
+        Ok(self.operator.wait_ready_http(&ready, PATIENCE).await?)
     }
 
     /// Waits until a pool has a runner for each of its models.
@@ -285,7 +306,11 @@ async fn spawn_operator(
     options: &Options,
 ) -> anyhow::Result<(Process, String)> {
     let [port] = ports::free()?;
-    let program = Program::new("fovea-operator", stack::find("fovea-operator")?)
+    let path = match &options.program {
+        Some(path) => path.clone(),
+        None => stack::find("fovea-operator")?,
+    };
+    let program = Program::new("fovea-operator", path)
         .arg(format!("--namespace={}", stack::SYSTEM_NAMESPACE))
         .arg("--external-host=127.0.0.1")
         .arg(format!("--health-listen=127.0.0.1:{port}"))

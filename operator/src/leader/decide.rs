@@ -46,10 +46,12 @@ pub(super) fn decide(
     let take = Move::Take {
         transitions: transitions.saturating_add(1),
     };
+    if is_free(lease) {
+        return take;
+    }
     match spec.holder_identity.as_deref() {
-        None | Some("") => take,
         Some(holder) if holder == identity => Move::Take { transitions },
-        Some(_) => {
+        _ => {
             let seconds =
                 u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default();
             if now.saturating_sub(since) > Duration::from_secs(seconds) {
@@ -59,6 +61,15 @@ pub(super) fn decide(
             }
         }
     }
+}
+
+/// Whether nobody holds it: its last holder gave it up.
+pub(super) fn is_free(lease: &Lease) -> bool {
+    let holder = lease
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.holder_identity.as_deref());
+    holder.is_none_or(str::is_empty)
 }
 
 #[cfg(test)]

@@ -4,13 +4,16 @@
 
 mod decide;
 
-use decide::{Move, Seen, decide};
+use decide::{Move, Seen, decide, is_free};
 use fovea_protocol::LeaderRequest;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher::watch_object};
 use kube::{Api, Client};
+use std::pin::pin;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -89,15 +92,29 @@ pub async fn acquire(
         identity,
     };
     let mut seen = Seen::default();
+    let given_up = watch_object(election.api.clone(), &election.config.name)
+        .default_backoff()
+        .filter(|lease| std::future::ready(matches!(lease, Ok(Some(lease)) if is_free(lease))));
+    let mut given_up = pin!(given_up);
+    let mut told = false;
     loop {
         let limit = Duration::from_millis(election.config.renew_deadline_ms);
         match tokio::time::timeout(limit, election.step(&mut seen)).await {
             Ok(Ok(Some(lease))) => return Ok(Leadership { election, lease }),
+            Ok(Ok(None)) if !told => {
+                tracing::info!(lease = election.config.name, "standing by");
+                told = true;
+            }
             Ok(Ok(None)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "looking at the lease failed"),
             Err(_) => tracing::warn!("looking at the lease took too long"),
         }
-        tokio::time::sleep(Duration::from_millis(election.config.retry_period_ms)).await;
+        let period = Duration::from_millis(election.config.retry_period_ms);
+        tokio::select! {
+            () = tokio::time::sleep(period) => {}
+            // A leader that stops is followed at once.
+            Some(_) = given_up.next() => {}
+        }
     }
 }
 

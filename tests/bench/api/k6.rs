@@ -35,6 +35,8 @@ pub(crate) struct Request {
 /// What came of it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Measured {
+    /// How often all requests were sent.
+    pub(crate) count: f64,
     pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -79,16 +81,5 @@ impl Load {
             self.requests
         );
         Ok(measured)
-    }
-}
-
-/// The middle one of `values`, or the mean of the middle two.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
     }
 }

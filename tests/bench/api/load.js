@@ -44,6 +44,7 @@ export default function () {
 export function handleSummary(data) {
   const { iterations, iteration_duration, checks } = data.metrics;
   const measured = {
+    count: iterations.values.count,
     per_second: iterations.values.rate,
     p50_ms: iteration_duration.values.med,
     p99_ms: iteration_duration.values["p(99)"],

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_dev::{ControlPlane, ControlPlaneOptions, Minio, Process, Program};
+use fovea_tests::measure;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::runtime::conditions::is_crd_established;
@@ -123,12 +124,12 @@ impl Setting {
 impl Service {
     /// Resident memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line
-            .and_then(|line| line.split_whitespace().next())
-            .context("no VmRSS")?;
-        Ok(kib.parse::<u64>()? * 1024)
+        measure::memory_bytes(&self.process)
+    }
+
+    /// Processor time so far, its workers' included, in milliseconds.
+    pub(crate) fn processor_ms(&self) -> anyhow::Result<f64> {
+        measure::processor_ms(&self.process)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Uploads per second: ours, the peer's, and what MinIO and the API server reach by themselves.
 
 use crate::Arguments;
-use crate::k6::{Load, Measured, Request, median};
-use crate::setting::Setting;
+use crate::k6::{Load, Measured, Request};
+use crate::setting::{Service, Setting};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
+use fovea_tests::measure::median;
 use kube::Resource as _;
 
 /// Who is loaded, in the order of the table.
@@ -18,16 +19,25 @@ const SIDES: [&str; 4] = [
 pub(crate) async fn compare(setting: &Setting, arguments: &Arguments) -> anyhow::Result<()> {
     let loads = loads(setting, arguments).await?;
     let mut turns: Vec<[Measured; SIDES.len()]> = Vec::new();
+    let mut processor: Vec<[f64; 2]> = Vec::new();
     for round in 0..=arguments.rounds {
         eprintln!("uploads, turn {round} of {}", arguments.rounds);
         let mut turn = [None; SIDES.len()];
+        let mut spent = [0.0; 2];
         for step in 0..loads.len() {
             let side = (round + step) % loads.len();
-            turn[side] = Some(loads[side].run(setting.scratch.path()).await?);
+            let service = [&setting.api, &setting.peer].get(side).copied();
+            let before = service.map_or(Ok(0.0), Service::processor_ms)?;
+            let measured = loads[side].run(setting.scratch.path()).await?;
+            if let Some(service) = service {
+                spent[side] = (service.processor_ms()? - before) / measured.count;
+            }
+            turn[side] = Some(measured);
         }
         // The first one warms up.
         if let ([Some(ours), Some(theirs), Some(put), Some(both)], true) = (turn, round > 0) {
             turns.push([ours, theirs, put, both]);
+            processor.push(spent);
         }
     }
     let of = |side: usize, what: fn(&Measured) -> f64| {
@@ -48,6 +58,12 @@ pub(crate) async fn compare(setting: &Setting, arguments: &Arguments) -> anyhow:
             median(ratios.collect()),
         );
     }
+    let [ours, theirs] =
+        [0, 1].map(|side| median(processor.iter().map(|spent| spent[side]).collect()));
+    let ratio = median(processor.iter().map(|spent| spent[1] / spent[0]).collect());
+    println!(
+        "\nprocessor time of the service itself an upload: fovea-api {ours:.2} ms, FastAPI {theirs:.2} ms (**{ratio:.1}** times ours)"
+    );
     Ok(())
 }
 

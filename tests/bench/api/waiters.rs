@@ -2,6 +2,7 @@
 
 use crate::setting::{Service, Setting};
 use anyhow::{Context as _, ensure};
+use fovea_tests::measure::kib;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
@@ -45,10 +46,4 @@ pub(crate) async fn weigh(setting: &Setting, waiters: usize) -> anyhow::Result<(
         kib(grown, streams.len())
     );
     Ok(())
-}
-
-/// Bytes, shared out, in KiB.
-#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
-pub(crate) fn kib(bytes: u64, among: usize) -> f64 {
-    bytes as f64 / 1024.0 / among.max(1) as f64
 }

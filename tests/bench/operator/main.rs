@@ -1,0 +1,73 @@
+//! Times jobs through custom resources against Celery with Redis, in turns on one machine, and weighs
+//! what finished and unfinished jobs cost the operator. The runner does nothing.
+//!
+//!     make bench-operator (ROUNDS=5 JOBS=2000 IDLE=10000)
+
+mod idle;
+mod peer;
+mod restart;
+mod round_trips;
+mod throughput;
+mod watched;
+
+use clap::Parser;
+use fovea_tests::{Operated, Options};
+use peer::Peer;
+use std::path::PathBuf;
+
+/// Requests that the runner takes at once.
+const SLOTS: u32 = 64;
+
+/// What `make bench-operator` passes.
+#[derive(Clone, Debug, Parser)]
+struct Arguments {
+    /// The program, built for release.
+    #[arg(long)]
+    operator: PathBuf,
+    /// A Python that has requirements.txt.
+    #[arg(long)]
+    python: PathBuf,
+    /// The peer's broker.
+    #[arg(long, default_value = "redis-server")]
+    redis: PathBuf,
+    /// Turns of each side.
+    #[arg(long, default_value = "5")]
+    rounds: usize,
+    /// Jobs of a turn.
+    #[arg(long, default_value = "2000")]
+    jobs: usize,
+    /// Jobs that go one after another.
+    #[arg(long, default_value = "200")]
+    single: usize,
+    /// Finished jobs that are weighed, and unfinished ones that a restart meets.
+    #[arg(long, default_value = "10000")]
+    idle: usize,
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            slots: SLOTS,
+            program: Some(self.operator.clone()),
+            // What is timed does not write a line for every step.
+            env: vec![("RUST_LOG".to_owned(), "warn".to_owned())],
+            ..Options::default()
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    eprintln!(
+        "starting etcd, kube-apiserver, kube-controller-manager, MinIO, the operator and its peer"
+    );
+    let operated = Operated::start(arguments.options()).await?;
+    let mut peer = Peer::start(&arguments).await?;
+    throughput::compare(&operated, &mut peer, &arguments).await?;
+    round_trips::compare(&operated, &mut peer, &arguments).await?;
+    drop(peer);
+    drop(operated);
+    idle::weigh(&arguments).await?;
+    restart::time(&arguments).await
+}

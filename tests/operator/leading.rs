@@ -1,0 +1,130 @@
+//! Two replicas, one Lease: who leads, who follows, and that a job never ends twice.
+
+use anyhow::{Result, anyhow};
+use fovea_crds::Phase;
+use fovea_dev::{eventually, stack};
+use fovea_tests::operated::PATIENCE;
+use fovea_tests::{Operated, Options, skew};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::Api;
+use std::time::Duration;
+
+async fn lease(operated: &Operated) -> Result<LeaseSpec> {
+    let leases: Api<Lease> = Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
+    let lease = leases.get("fovea-operator").await?;
+    Ok(lease.spec.unwrap_or_default())
+}
+
+/// Waits until the Lease has changed hands so often since it was made.
+async fn transitions(operated: &Operated, count: i32) -> Result<()> {
+    let found = eventually("another leader", PATIENCE, async || {
+        let spec = lease(operated).await?;
+        let held = spec
+            .holder_identity
+            .as_deref()
+            .is_some_and(|it| !it.is_empty());
+        if held && spec.lease_transitions == Some(count) {
+            Ok(())
+        } else {
+            Err(anyhow!("{spec:?}"))
+        }
+    });
+    Ok(found.await?)
+}
+
+/// Its periods are so long that only the watch on the Lease explains a take-over.
+#[tokio::test]
+async fn a_standby_follows_a_leader_that_stops_at_once() -> Result<()> {
+    let options = Options::flags([
+        "--lease-duration-ms=600000",
+        "--lease-renew-deadline-ms=590000",
+        "--lease-retry-period-ms=580000",
+    ]);
+    let operated = Operated::start(options.clone()).await?;
+    let standby = operated.another_operator(&options, None).await?;
+    let stands_by = async || {
+        let log = standby.log_tail();
+        anyhow::ensure!(log.contains("standing by"), "{log}");
+        Ok(())
+    };
+    eventually("the standby", PATIENCE, stands_by).await?;
+    let job = operated.submit("at-work", "wait 60000\ncaption x").await?;
+    let uid = job.metadata.uid.unwrap();
+    operated.begun(&uid, 1).await?;
+    assert!(operated.operator.terminate().await?.success());
+    transitions(&operated, 1).await?;
+    let attempts = operated.begun(&uid, 2).await?;
+    assert!(attempts[0].ended.is_some() && !attempts[0].answered);
+    assert!(attempts[0].epoch < attempts[1].epoch, "{attempts:?}");
+    operated.judge();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_standby_follows_a_leader_that_is_killed_after_one_lease() -> Result<()> {
+    let options = Options::default().short_lease();
+    let operated = Operated::start(options.clone()).await?;
+    let _standby = operated.another_operator(&options, None).await?;
+    let uid = operated.submit("killed", "wait 4000 caption x").await?;
+    let uid = uid.metadata.uid.unwrap();
+    operated.begun(&uid, 1).await?;
+    operated.operator.kill().await?;
+    transitions(&operated, 1).await?;
+    let status = operated.ended("killed").await?;
+    assert_eq!((status.phase, status.attempts), (Phase::Succeeded, 1));
+    assert_eq!(operated.runner.attempts_of(&uid).len(), 2);
+    operated.judge();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes() -> Result<()> {
+    let options = Options::default().short_lease();
+    let operated = Operated::start(options.clone()).await?;
+    let _standby = operated.another_operator(&options, None).await?;
+    for number in 0..4 {
+        let name = format!("frozen-{number}");
+        let uid = operated.submit(&name, "wait 6000 caption x").await?;
+        operated.begun(&uid.metadata.uid.unwrap(), 1).await?;
+    }
+    operated.operator.pause()?;
+    transitions(&operated, 1).await?;
+    for number in 0..4 {
+        let status = operated.ended(&format!("frozen-{number}")).await?;
+        assert_eq!((status.phase, status.attempts), (Phase::Succeeded, 1));
+    }
+    operated.operator.resume()?;
+    let exit = operated.operator.wait(Duration::from_secs(30)).await?;
+    assert!(!exit.success(), "who lost its lease says so");
+    operated.submit("after", "caption y").await?;
+    operated.ended("after").await?;
+    operated.judge();
+    Ok(())
+}
+
+/// A candidate whose clock is a minute ahead thinks every lease long past, one a minute behind
+/// thinks it renewed in the future.
+#[tokio::test]
+async fn clocks_a_minute_apart_neither_steal_a_lease_nor_leave_it() -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    for seconds in [60, -60] {
+        let options = Options::default().short_lease();
+        let operated = Operated::start(options.clone()).await?;
+        let skewed = Options {
+            env: skew::env(seconds, scratch.path())?,
+            ..options
+        };
+        let standby = operated.another_operator(&skewed, None).await?;
+        // Longer than a lease, and than a job needs.
+        operated.submit("meanwhile", "wait 5000 caption x").await?;
+        operated.ended("meanwhile").await?;
+        assert_eq!(lease(&operated).await?.lease_transitions, Some(0));
+        assert!(standby.exit().is_none(), "{}", standby.log_tail());
+        operated.operator.kill().await?;
+        transitions(&operated, 1).await?;
+        operated.submit("afterwards", "caption x").await?;
+        operated.ended("afterwards").await?;
+        operated.judge();
+    }
+    Ok(())
+}

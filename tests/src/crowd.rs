@@ -1,0 +1,41 @@
+//! Many jobs at once.
+
+use fovea_crds::InferenceJob;
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+/// Requests to the cluster at once.
+const IN_FLIGHT: usize = 64;
+
+/// Creates them all.
+pub async fn create(
+    jobs: &Api<InferenceJob>,
+    crowd: impl IntoIterator<Item = InferenceJob>,
+) -> anyhow::Result<()> {
+    let create = |job| async move { jobs.create(&PostParams::default(), &job).await.map(drop) };
+    let creating = futures::stream::iter(crowd).map(create);
+    Ok(creating.buffer_unordered(IN_FLIGHT).try_collect().await?)
+}
+
+/// Creates them all, and has them ended with a caption: no operator must run.
+pub async fn create_finished(
+    jobs: &Api<InferenceJob>,
+    crowd: impl IntoIterator<Item = InferenceJob>,
+) -> anyhow::Result<()> {
+    let create = |job: InferenceJob| async move {
+        jobs.create(&PostParams::default(), &job).await?;
+        let now = jiff::Timestamp::now().to_string();
+        let status = json!({"status": {
+            "phase": "Succeeded", "attempts": 1, "startTime": now, "completionTime": now,
+            "result": {"caption": "a blue ring, a red heart and a green circle"},
+            "summary": "a blue ring, a red heart and a green circle",
+        }});
+        let (patch, params) = (Patch::Merge(&status), PatchParams::default());
+        jobs.patch_status(&job.name_any(), &params, &patch).await?;
+        anyhow::Ok(())
+    };
+    let creating = futures::stream::iter(crowd).map(create);
+    creating.buffer_unordered(IN_FLIGHT).try_collect().await
+}
