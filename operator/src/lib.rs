@@ -15,3 +15,4 @@ pub mod run;
 pub mod serve;
 pub mod sweep;
 pub mod telemetry;
+mod trace;

@@ -16,12 +16,12 @@ const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::parse();
-    telemetry::start(config.log_format);
-    tracing::info!(?config, "starting");
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok()
         .context("TLS was set up twice")?;
+    let telemetry = telemetry::start(config.log_format)?;
+    tracing::info!(?config, "starting");
 
     let mut kubernetes = kube::Config::infer()
         .await
@@ -45,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
     run::run(config, client, store, readiness, metrics, stop.clone()).await?;
     stop.cancel();
     serving.await??;
+    tokio::task::spawn_blocking(|| telemetry.stop()).await?;
     Ok(())
 }
 

@@ -9,3 +9,4 @@
 
 mod attempts;
 mod leading;
+mod sweeping;

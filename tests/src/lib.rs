@@ -12,6 +12,7 @@ pub mod history;
 pub mod measure;
 pub mod operated;
 pub mod runner;
+pub mod s3_proxy;
 pub mod script;
 pub mod skew;
 

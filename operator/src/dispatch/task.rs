@@ -8,6 +8,7 @@ use crate::job::decide::{Ending, Placement};
 use crate::job::status::{self, Begun, Success, Waiting};
 use crate::job::write::{StatusWriter, Written};
 use crate::metrics::{self, Metrics};
+use crate::trace;
 use fovea_crds::bounds::MAX_RESULT_BYTES;
 use fovea_crds::{InferenceJob, JobResult, Phase, ServedModel, Timings};
 use fovea_protocol::LeaderRequest;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Span};
 
 /// An attempt that lasts longer is told in the job's status.
 const TELL_RUNNING_AFTER: Duration = Duration::from_secs(1);
@@ -83,7 +85,13 @@ pub(super) struct Left {
 
 impl Attempt {
     /// Runs the attempt and writes what came of it.
-    pub(super) async fn run(self, mut abort: oneshot::Receiver<Abort>) -> Left {
+    pub(super) async fn run(self, abort: oneshot::Receiver<Abort>) -> Left {
+        let address = self.runner.address().as_str();
+        let (span, traceparent) = trace::attempt(&self.job, self.number(), address);
+        self.go(abort, traceparent).instrument(span).await
+    }
+
+    async fn go(self, mut abort: oneshot::Receiver<Abort>, traceparent: Option<String>) -> Left {
         let begun = Begun {
             pool: self.placement.pool.clone(),
             runner: self.runner.address().to_string(),
@@ -95,9 +103,9 @@ impl Attempt {
                 Ok(request) => request,
                 Err(outcome) => return self.conclude(self.job.clone(), &begun, outcome).await,
             };
-            AbortOnDropHandle::new(tokio::spawn(
-                async move { runner.infer(task, &request).await },
-            ))
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                runner.infer(task, &request, traceparent.as_deref()).await
+            }))
         };
         tokio::pin!(conversation);
         let mut job = self.job.clone();
@@ -111,6 +119,7 @@ impl Attempt {
                         Ok(Abort::End(ending)) => Some(ending),
                         Ok(Abort::Drop) | Err(_) => None,
                     };
+                    Span::current().record("outcome", "aborted");
                     self.metrics.attempt("aborted", metrics::ending(why));
                     return match reason {
                         Ok(Abort::End(ending)) => self.end(job, &begun, &ending).await,
@@ -159,6 +168,7 @@ impl Attempt {
             rand::random(),
         );
         let outcome = metrics::outcome(&next, before.interruptions);
+        Span::current().record("outcome", outcome);
         self.metrics.attempt(outcome, reason);
         let written = match next {
             Next::Requeue => {
