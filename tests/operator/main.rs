@@ -9,4 +9,5 @@
 
 mod attempts;
 mod leading;
+mod operation;
 mod sweeping;

@@ -83,11 +83,15 @@ impl Bucket {
 
 impl Swept {
     async fn shared() -> &'static Self {
+        // A test's own runtime ends with the test, and what was spawned on it as well.
+        static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
         static SHARED: OnceCell<Swept> = OnceCell::const_new();
-        SHARED
-            .get_or_try_init(Self::start)
-            .await
-            .expect("it starts")
+        let start = async || {
+            let starting = || RUNTIME.block_on(Self::start());
+            let started = tokio::task::spawn_blocking(starting).await;
+            started.expect("no panic")
+        };
+        SHARED.get_or_try_init(start).await.expect("it starts")
     }
 
     async fn start() -> Result<Self> {
@@ -297,9 +301,9 @@ async fn a_list_that_the_api_server_refuses_deletes_nothing() -> Result<()> {
     bucket.loses(&key).await
 }
 
-async fn grant(operated: &Operated, name: &str, rules: &[Value]) -> Result<()> {
+async fn grant(operated: &Operated, name: &str, granted: &[Value]) -> Result<()> {
     let roles: Api<ClusterRole> = Api::all(operated.client.clone());
-    let role = json!({"metadata": {"name": name}, "rules": rules});
+    let role = json!({"metadata": {"name": name}, "rules": granted});
     let params = PostParams::default();
     roles
         .create(&params, &serde_json::from_value(role)?)

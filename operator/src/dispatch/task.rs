@@ -88,7 +88,7 @@ impl Attempt {
     pub(super) async fn run(self, abort: oneshot::Receiver<Abort>) -> Left {
         let address = self.runner.address().as_str();
         let (span, traceparent) = trace::attempt(&self.job, self.number(), address);
-        self.go(abort, traceparent).instrument(span).await
+        Box::pin(self.go(abort, traceparent).instrument(span)).await
     }
 
     async fn go(self, mut abort: oneshot::Receiver<Abort>, traceparent: Option<String>) -> Left {

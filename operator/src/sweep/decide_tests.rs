@@ -52,7 +52,7 @@ fn namespaces(all: &[(&str, &str)]) -> HashMap<String, String> {
 fn only_what_is_older_than_the_grace_and_ours_is_judged() {
     for (age, taken) in [
         (Duration::ZERO, Taken::Young),
-        (GRACE - Duration::from_nanos(1), Taken::Young),
+        (GRACE.saturating_sub(Duration::from_nanos(1)), Taken::Young),
         (GRACE, Taken::Candidate),
         (GRACE * 2, Taken::Candidate),
     ] {
