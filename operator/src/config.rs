@@ -1,5 +1,6 @@
 //! Flags and environment, one struct per subsystem.
 
+use crate::callback::CallbackConfig;
 use crate::leader::LeaderConfig;
 use crate::pool::PoolKey;
 use crate::sweep::SweepConfig;
@@ -39,6 +40,10 @@ pub struct Config {
     /// The election.
     #[command(flatten)]
     pub leader: LeaderConfig,
+
+    /// Webhooks at jobs' ends.
+    #[command(flatten)]
+    pub callback: CallbackConfig,
 
     /// The bucket.
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! A replica's life: stand by for the lease, lead, hand over.
 
+use crate::callback::{CallbackError, Callbacks};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
 use crate::leader::{self, LeaderError};
@@ -18,6 +19,9 @@ pub enum RunError {
     /// The lease is lost, or its flags are wrong.
     #[error(transparent)]
     Leader(#[from] LeaderError),
+    /// The flags of callbacks are wrong.
+    #[error(transparent)]
+    Callback(#[from] CallbackError),
     /// The loop ended by itself.
     #[error("the dispatcher ended by itself: {0}")]
     Dispatcher(String),
@@ -33,6 +37,7 @@ pub async fn run(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
+    let callbacks = Callbacks::new(client.clone(), &config.callback)?;
     let identity = format!("{}_{}", hostname(), uuid::Uuid::new_v4());
     let leadership = tokio::select! {
         acquired = leader::acquire(client.clone(), &config.namespace, config.leader.clone(), identity) => acquired?,
@@ -54,6 +59,7 @@ pub async fn run(
     let parts = Parts {
         client,
         store,
+        callbacks,
         leader: announcement,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,

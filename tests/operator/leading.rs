@@ -5,6 +5,7 @@ use fovea_crds::Phase;
 use fovea_dev::{eventually, stack};
 use fovea_tests::operated::PATIENCE;
 use fovea_tests::{Operated, Options, skew};
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
 use std::time::Duration;
@@ -120,6 +121,14 @@ async fn clocks_a_minute_apart_neither_steal_a_lease_nor_leave_it() -> Result<()
         operated.ended("meanwhile").await?;
         assert_eq!(lease(&operated).await?.lease_transitions, Some(0));
         assert!(standby.exit().is_none(), "{}", standby.log_tail());
+        let told: Timestamp = standby
+            .log_tail()
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()?;
+        let apart = Timestamp::now().duration_since(told).as_secs();
+        assert!((apart + seconds).abs() < 30, "its log is {apart} s old");
         operated.operator.kill().await?;
         transitions(&operated, 1).await?;
         operated.submit("afterwards", "caption x").await?;

@@ -8,6 +8,10 @@
 )]
 
 mod attempts;
+mod callbacks;
+mod cluster_faults;
 mod leading;
+mod life;
 mod operation;
+mod runner_faults;
 mod sweeping;

@@ -358,7 +358,7 @@ async fn a_namespace_is_deleted_while_the_operator_is_down() -> Result<()> {
     .await?;
     // A namespace of that name made again does not bring it back.
     create_namespace(&operated.client, "tenant").await?;
-    let options = Options::flags(OFTEN).short_lease();
+    let options = Options::flags(OFTEN);
     operated.operator = operated.another_operator(&options, None).await?;
     let log = || operated.operator.log_tail();
     bucket.loses(&key).await.with_context(log)

@@ -12,6 +12,8 @@ pub mod crowd;
 pub mod history;
 pub mod measure;
 pub mod operated;
+pub mod proxy;
+pub mod receiver;
 pub mod runner;
 pub mod s3_proxy;
 pub mod script;

@@ -95,9 +95,6 @@ pub struct Operated {
 
 impl Operated {
     /// One that tests share which leave the operator and the runner alone; it ends with the process.
-    ///
-    /// # Panics
-    /// Where it does not start.
     pub async fn shared() -> &'static Self {
         // A test's own runtime ends with the test, and what was spawned on it as well.
         static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
@@ -138,10 +135,7 @@ impl Operated {
         Ok(this)
     }
 
-    /// Holds every version of every job so far against the design.
-    ///
-    /// # Panics
-    /// Where one goes against it.
+    /// Holds every version of every job so far against the design; panics where one goes against it.
     pub fn judge(&self) {
         let faults = self.history.faults(&self.runner.attempts());
         assert!(faults.is_empty(), "{faults:#?}");

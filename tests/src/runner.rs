@@ -114,6 +114,11 @@ impl ScriptedRunner {
         attempts
     }
 
+    /// Who leads, as far as this instance has been told.
+    pub fn leader(&self) -> Option<LeaderRequest> {
+        self.shared.state().leader.clone()
+    }
+
     /// Breaks every connection's work and comes back as another instance.
     pub fn crash(&self) {
         self.shared.crash();

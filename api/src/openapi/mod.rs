@@ -35,6 +35,7 @@ fn schemas(config: &CompatConfig, generator: &mut SchemaGenerator) {
     generator.subschema_for::<Report>();
     generator.subschema_for::<jobs::JobView>();
     generator.subschema_for::<jobs::JobList>();
+    generator.subschema_for::<jobs::events::JobEvent>();
     generator.subschema_for::<pools::PoolList>();
     generator.subschema_for::<pools::ModelList>();
     generator.subschema_for::<jobs::JobForm>();

@@ -131,8 +131,10 @@ pub struct InferenceJobSpec {
     #[x_kube(validation = rules::managed_by())]
     pub managed_by: Option<String>,
 
-    /// Whom to tell that the job has ended. It is recorded with the job; this version sends
-    /// nothing to it.
+    /// Whom to tell that the job has ended: the operator sends a webhook in the Standard Webhooks
+    /// form, signed with the namespace's Secret fovea-webhook (type fovea.dev/webhook, key secret:
+    /// whsec_ and base64), and tries again for 20 hours until it is taken. status.callback tells
+    /// how far it has come; the job's TTL waits for its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
 }

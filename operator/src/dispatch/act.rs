@@ -9,18 +9,20 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A finished job whose deletion failed is looked at again after this.
 const DELETE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
-/// A job that could not be announced, since enough other writes are under way, or whose namespace
+/// A job that could not be announced, since others just were, or whose namespace
 /// the watch has not shown yet, is looked at again after this.
 const LOOK_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
-/// Announcements leave so many write permits for what matters more.
-const PERMITS_KEPT_FREE: usize = 48;
+/// Jobs a second that are told that they wait. To a long queue each such write is one more that its
+/// jobs' ends have to wait for.
+const ANNOUNCEMENTS_PER_SECOND: u32 = 20;
 
 impl Dispatcher {
     /// Looks at one job and does what is to be done about it now.
@@ -75,16 +77,19 @@ impl Dispatcher {
                 wake_at,
                 announce,
             } => {
-                let spare = self.writes.available_permits() > PERMITS_KEPT_FREE;
-                if announce && spare {
+                if announce && self.may_announce() {
                     let note = crate::job::decide::Note::Accepted(placement.pool);
                     self.write(uid, job, move |job| {
                         status::noted(job, &note, Timestamp::now())
                     });
                 } else {
                     self.pools.enqueue(uid, job, &placement);
+                    // The longer the queue, the later is this job's turn to be told.
+                    let queued = i64::try_from(self.pools.waiting()).unwrap_or(i64::MAX);
+                    let turn =
+                        SignedDuration::from_secs(queued / i64::from(ANNOUNCEMENTS_PER_SECOND));
                     let again = now
-                        .saturating_add(LOOK_AGAIN_AFTER)
+                        .saturating_add(LOOK_AGAIN_AFTER.max(turn))
                         .unwrap_or(Timestamp::MAX);
                     self.book.wake_at(
                         uid,
@@ -97,6 +102,18 @@ impl Dispatcher {
                 }
             }
         }
+    }
+
+    /// Whether it is time for another announcement; if so, it counts as made.
+    fn may_announce(&mut self) -> bool {
+        let now = Instant::now();
+        let may = self
+            .announced
+            .is_none_or(|last| now - last >= Duration::from_secs(1) / ANNOUNCEMENTS_PER_SECOND);
+        if may {
+            self.announced = Some(now);
+        }
+        may
     }
 
     fn end(&mut self, uid: &str, job: &InferenceJob, ending: Ending) {
@@ -151,6 +168,9 @@ impl Dispatcher {
     }
 
     fn look_at_finished(&mut self, uid: &str, finished: Finished) {
+        if let Some(outgoing) = &finished.callback {
+            return self.look_at_callback(uid, &finished, outgoing);
+        }
         let now = Timestamp::now();
         match expires_at(&finished) {
             None => self.book.clear_timer(uid),

@@ -89,6 +89,11 @@ impl Book {
         (unfinished, self.jobs.len() - unfinished)
     }
 
+    /// All.
+    pub(super) fn uids(&self) -> Vec<String> {
+        self.jobs.keys().cloned().collect()
+    }
+
     /// All that have not ended.
     pub(super) fn unfinished(&self) -> Vec<String> {
         let unfinished = self

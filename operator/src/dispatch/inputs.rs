@@ -37,7 +37,7 @@ impl Dispatcher {
                     self.forget(&uid);
                 }
                 self.synced.jobs = true;
-                self.look_at_all();
+                self.look_at_every_one();
             }
         }
     }
@@ -77,7 +77,7 @@ impl Dispatcher {
                     self.remove_pool(gone);
                 }
                 self.synced.pools = true;
-                self.look_at_all();
+                self.look_at_every_one();
             }
         }
     }
@@ -103,7 +103,7 @@ impl Dispatcher {
             }
             Event::InitDone => {
                 self.synced.namespaces = true;
-                self.look_at_all();
+                self.look_at_every_one();
             }
         }
     }
@@ -130,7 +130,7 @@ impl Dispatcher {
     }
 
     /// Keeps a job as it is now, and looks at it.
-    fn see(&mut self, job: InferenceJob) {
+    pub(super) fn see(&mut self, job: InferenceJob) {
         let uid = job.uid().unwrap_or_default();
         if self.book.see(&uid, job) {
             if let Some(Tracked::Finished(_)) = self.book.get(&uid) {
@@ -144,6 +144,7 @@ impl Dispatcher {
     fn forget(&mut self, uid: &str) {
         self.book.remove(uid);
         self.pools.unqueue(uid);
+        self.calls.forget(uid);
         self.drop_task(uid);
     }
 
@@ -191,6 +192,16 @@ impl Dispatcher {
                 tracing::warn!(%error, "an Event could not be published");
             }
         });
+    }
+
+    /// After a list: what was shown before all lists were complete has not been looked at, and a
+    /// finished job may have a callback to be sent, or be due to be deleted.
+    fn look_at_every_one(&mut self) {
+        if self.synced.all() {
+            for uid in self.book.uids() {
+                self.look(&uid);
+            }
+        }
     }
 
     /// After a change of what jobs are resolved against.

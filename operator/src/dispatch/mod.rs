@@ -7,6 +7,7 @@
 mod act;
 mod attempt;
 mod book;
+mod callbacks;
 pub(crate) mod fleet;
 mod inputs;
 mod links;
@@ -19,12 +20,14 @@ mod runners;
 mod task;
 mod wire;
 
+use crate::callback::Callbacks;
 use crate::job::write::StatusWriter;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
 use crate::pool::resolve::Directory;
 use crate::serve::Heartbeat;
 use book::Book;
+use callbacks::{CallEnded, Calls};
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
@@ -38,7 +41,7 @@ use pools::Pools;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use task::{Abort, Left};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +62,8 @@ pub struct Parts {
     pub client: Client,
     /// For pictures and large results.
     pub store: Store,
+    /// Tells of jobs' ends.
+    pub callbacks: Callbacks,
     /// Who speaks.
     pub leader: LeaderRequest,
     /// Where jobs go that name no pool.
@@ -85,7 +90,11 @@ pub struct Dispatcher {
     /// Jobs that a task has: on a runner, or with a write under way.
     tasks: HashMap<String, Task>,
     writes: Arc<Semaphore>,
+    /// When a job was last told that it waits.
+    announced: Option<Instant>,
     done: mpsc::Sender<Done>,
+    /// Callbacks that are due or under way.
+    calls: Calls,
     synced: Synced,
     /// While the pools are listed anew: those listed so far.
     relisted_pools: Option<BTreeSet<PoolKey>>,
@@ -120,6 +129,7 @@ impl Dispatcher {
     pub async fn run(parts: Parts, stop: CancellationToken) {
         let (reports_in, mut reports) = mpsc::channel::<Report>(INBOX);
         let (done_in, mut done) = mpsc::channel::<Done>(INBOX);
+        let (calls_in, mut calls) = mpsc::channel::<CallEnded>(INBOX);
         let client = parts.client.clone();
         let mut jobs = watch(Api::<DeserializeGuard<InferenceJob>>::all(client.clone()));
         let pool_api =
@@ -146,7 +156,9 @@ impl Dispatcher {
             pools: Pools::new(linking),
             tasks: HashMap::new(),
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
+            announced: None,
             done: done_in,
+            calls: Calls::new(calls_in),
             synced: Synced::default(),
             relisted_pools: None,
             parts,
@@ -169,6 +181,7 @@ impl Dispatcher {
                 },
                 Some(report) = reports.recv() => this.pools.report(report),
                 Some(ended) = done.recv() => this.on_done(ended),
+                Some(ended) = calls.recv() => this.on_call_ended(ended),
                 uid = this.book.woken() => this.look(&uid),
                 _ = tick.tick() => {
                     this.tell_pools();
@@ -178,6 +191,7 @@ impl Dispatcher {
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);
                 this.dispatch();
+                this.call();
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);

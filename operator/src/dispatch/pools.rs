@@ -108,6 +108,11 @@ impl Pools {
             .insert(uid.to_owned(), placement.pool.clone());
     }
 
+    /// Jobs that wait, in all pools.
+    pub(super) fn waiting(&self) -> usize {
+        self.queued_in.len()
+    }
+
     /// The job does not wait any more.
     pub(super) fn unqueue(&mut self, uid: &str) {
         if let Some(pool) = self

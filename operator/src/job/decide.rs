@@ -210,8 +210,11 @@ fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Ti
     ))
 }
 
-/// When a finished job is to be deleted.
+/// When a finished job is to be deleted; not before its callback has come to its end.
 pub fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
+    if finished.callback.is_some() {
+        return None;
+    }
     finished
         .ttl_seconds
         .map(|ttl| saturating_add(finished.ended, seconds(ttl)))

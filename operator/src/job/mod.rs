@@ -8,6 +8,7 @@ use fovea_crds::{InferenceJob, Input, Phase};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
+use url::Url;
 
 /// What the operator keeps of a job between two looks at it.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub enum Tracked {
     Finished(Finished),
 }
 
-/// What a finished job still needs: to be deleted in time.
+/// What a finished job still needs: its callback to be sent, and to be deleted in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// Its namespace.
@@ -31,6 +32,17 @@ pub struct Finished {
     pub ended: Timestamp,
     /// `spec.ttlSecondsAfterFinished`.
     pub ttl_seconds: Option<u32>,
+    /// Its callback, until that has come to its end; the job is kept for it.
+    pub callback: Option<Box<Outgoing>>,
+}
+
+/// A callback that is still to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// When it is due.
+    pub due: Timestamp,
+    /// The receiver: the URL's host and port.
+    pub receiver: Box<str>,
 }
 
 impl Tracked {
@@ -44,14 +56,11 @@ impl Tracked {
         if !phase.is_terminal() {
             return Self::Unfinished(Arc::new(trim(job)));
         }
-        let ended = job
-            .status
-            .as_ref()
-            .and_then(|status| status.completion_time.as_ref());
         Self::Finished(Finished {
             namespace: job.namespace().unwrap_or_default().into(),
             name: job.name_any().into(),
-            ended: ended.map_or_else(|| created(&job), |time| time.0),
+            ended: ended(&job),
+            callback: Outgoing::of(&job).map(Box::new),
             ttl_seconds: job.spec.ttl_seconds_after_finished,
             resource_version: job.resource_version().unwrap_or_default().into(),
         })
@@ -88,6 +97,30 @@ pub fn trim(mut job: InferenceJob) -> InferenceJob {
         data.0 = Vec::new();
     }
     job
+}
+
+impl Outgoing {
+    /// What a finished job's callback waits for; `None` where nothing is to be sent any more.
+    fn of(job: &InferenceJob) -> Option<Self> {
+        let due = crate::callback::retry::due(job)?;
+        let url = Url::parse(&job.spec.callback.as_ref()?.url).ok();
+        let receiver = url.and_then(|url| {
+            let port = url.port_or_known_default().unwrap_or_default();
+            Some(format!("{}:{port}", url.host()?))
+        });
+        Some(Self {
+            due,
+            // What is no URL ends by itself, in a lane of its kind.
+            receiver: receiver.unwrap_or_default().into(),
+        })
+    }
+}
+
+/// When the job ended; its creation where the object does not say.
+pub fn ended(job: &InferenceJob) -> Timestamp {
+    let status = job.status.as_ref();
+    let ended = status.and_then(|status| status.completion_time.as_ref());
+    ended.map_or_else(|| created(job), |time| time.0)
 }
 
 /// When the job was created; the epoch's begin where the object does not say.

@@ -1,5 +1,7 @@
-//! The one way in which a job's status is written: conditional on uid and resourceVersion, and
+//! The one way in which an unfinished job's status is written: conditional on uid and resourceVersion, and
 //! settled by reading again where the answer was a conflict or was lost.
+
+mod callback;
 
 use super::{decide::Ending, phase, status};
 use crate::metrics::Metrics;

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
-/// Objects judged by one look at the jobs. About 300 bytes each: 6 MB, however many objects and jobs
-/// there are. A bucket of a million old objects costs fifty lists of the jobs.
+/// Objects judged by one look at the jobs, and one page of their list more. About 500 bytes each:
+/// 10 MB, however many objects and jobs there are. A bucket of a million old objects costs fifty lists of the jobs.
 const CHUNK: usize = 20_000;
 
 /// Deletions under way at a time.

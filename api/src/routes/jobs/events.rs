@@ -16,6 +16,7 @@ use fovea_crds::InferenceJob;
 use futures::Stream;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use schemars::JsonSchema;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -27,6 +28,36 @@ const RETRY: Duration = Duration::from_secs(2);
 const RETRY_AFTER_SECONDS: u32 = 5;
 /// What nginx takes as a word not to hold events back.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
+
+/// One event, as a client's `EventSource` reads it.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(crate) struct JobEvent {
+    /// What it tells; left out where it tells only when to come again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<JobEventKind>,
+    /// The job's resourceVersion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// The job as JSON (a `JobView`); `{}` of a deleted one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("contentMediaType" = "application/json"))]
+    data: Option<String>,
+    /// When a client whose stream has ended should come again, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<u32>,
+}
+
+/// What an event tells.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a description")]
+enum JobEventKind {
+    /// The job has changed.
+    Status,
+    /// The job is gone.
+    Deleted,
+}
 
 /// A job's changes as server-sent events.
 ///
@@ -43,7 +74,8 @@ const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-bufferi
         ("Last-Event-ID" = Option<String>, Header, description = "The last event that the client has seen."),
     ),
     responses(
-        (status = 200, description = "`event: status` with the job as `data`, till its end.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "`event: status` with the job as `data`, till its end.",
+            body = ref("#/components/schemas/JobEvent"), content_type = "text/event-stream"),
         (status = 204, description = "The job has ended and the client knows it."),
         FollowProblems,
     ),

@@ -1,0 +1,301 @@
+//! One POST to one receiver: to an address that was judged by the look-up that is connected to, by
+//! https alone, without redirects or a proxy, and bounded in time.
+
+use super::address::{self, Allowed};
+use super::retry::Outcome;
+use jiff::Timestamp;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Certificate, Client, StatusCode};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use url::{Host, Url};
+
+/// How long look-up, connection and TLS handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long all of it may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So much of an answer is read, that its connection may serve again. None of it is shown: it could
+/// be another's.
+const MAX_ANSWER_BYTES: usize = 4 * 1024;
+
+/// For so long the answer's body is waited for; its status has come before.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Connections that are kept for a receiver, and for how long.
+const IDLE_CONNECTIONS: usize = 2;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Look-ups at a time. The system's resolver cannot be broken off: a name server that does not
+/// answer holds a thread for longer than a try waits for it.
+const MAX_LOOKUPS: usize = 256;
+
+/// How receivers see who calls.
+const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
+
+/// A webhook, signed.
+#[derive(Clone, Debug)]
+pub(super) struct Message {
+    /// `webhook-id`.
+    pub(super) id: String,
+    /// `webhook-timestamp`, seconds since the epoch.
+    pub(super) timestamp: i64,
+    /// `webhook-signature`.
+    pub(super) signature: String,
+    /// JSON.
+    pub(super) body: String,
+}
+
+/// Sends webhooks. Cheap to clone; connections are shared.
+#[derive(Clone, Debug)]
+pub(super) struct Deliverer {
+    allowed: Arc<[Allowed]>,
+    /// Connects to public addresses and to allowed networks alone.
+    guarded: Client,
+    /// For hosts that the installation names, wherever they lie.
+    open: Client,
+}
+
+impl Deliverer {
+    /// One that trusts the system's certificate authorities and `authorities`.
+    pub(super) fn new(
+        allowed: Vec<Allowed>,
+        authorities: &[Certificate],
+    ) -> Result<Self, reqwest::Error> {
+        let allowed: Arc<[Allowed]> = allowed.into();
+        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        let client = |guard: Option<Arc<[Allowed]>>| {
+            let lookups = Arc::clone(&lookups);
+            Client::builder()
+                .user_agent(AGENT)
+                .https_only(true)
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .timeout(TIMEOUT)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .tls_certs_merge(authorities.to_vec())
+                .dns_resolver(Resolver { guard, lookups })
+                .build()
+        };
+        Ok(Self {
+            guarded: client(Some(Arc::clone(&allowed)))?,
+            open: client(None)?,
+            allowed,
+        })
+    }
+
+    /// Sends `message` to `url`.
+    pub(super) async fn deliver(&self, url: &str, message: Message) -> Outcome {
+        let url = match receiver(url) {
+            Ok(url) => url,
+            Err(refused) => return failed(refused.to_string()),
+        };
+        let client = if address::names(&self.allowed, &url) {
+            &self.open
+        } else {
+            // A literal is not looked up, so the resolver does not see it.
+            match literal(&url).and_then(|ip| address::refusal_but(&self.allowed, ip)) {
+                Some(kind) => return failed(Refused::Literal { kind }.to_string()),
+                None => &self.guarded,
+            }
+        };
+        let request = match headers(&message) {
+            Some(headers) => client.post(url).headers(headers).body(message.body),
+            None => return failed("the signature is no header".to_owned()),
+        };
+        match request.send().await {
+            Ok(answer) => read(answer).await,
+            Err(error) => failed(told(&error)),
+        }
+    }
+}
+
+/// Why an address is not connected to.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Refused {
+    #[error("spec.callback.url is no https URL with a host")]
+    Url,
+    #[error(
+        "the receiver's address is {kind}: callbacks go to public addresses, and to what the operator's --callback-allow names"
+    )]
+    Literal { kind: &'static str },
+    #[error(
+        "the receiver's name leads to {kind}: callbacks go to public addresses, and to what the operator's --callback-allow names"
+    )]
+    Name { kind: &'static str },
+    #[error("the receiver's name has no address")]
+    NoAddress,
+    #[error("the receiver's name cannot be looked up: {0}")]
+    LookUp(String),
+}
+
+/// The URL, checked once more: the schema's rule is as narrow, but it is not this program's.
+fn receiver(text: &str) -> Result<Url, Refused> {
+    let url = Url::parse(text).map_err(|_| Refused::Url)?;
+    let bare = url.username().is_empty() && url.password().is_none();
+    if url.scheme() != "https" || !url.has_host() || !bare {
+        return Err(Refused::Url);
+    }
+    Ok(url)
+}
+
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(address) => Some(address.into()),
+        Host::Ipv6(address) => Some(address.into()),
+        Host::Domain(_) => None,
+    }
+}
+
+fn headers(message: &Message) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let named = [
+        (standardwebhooks::HEADER_WEBHOOK_ID, &message.id),
+        (
+            standardwebhooks::HEADER_WEBHOOK_TIMESTAMP,
+            &message.timestamp.to_string(),
+        ),
+        (
+            standardwebhooks::HEADER_WEBHOOK_SIGNATURE,
+            &message.signature,
+        ),
+    ];
+    for (name, value) in named {
+        headers.insert(name, HeaderValue::from_str(value).ok()?);
+    }
+    Some(headers)
+}
+
+/// The status decides; the body only has to be out of the way.
+async fn read(mut answer: reqwest::Response) -> Outcome {
+    let outcome = outcome(answer.status(), answer.headers(), Timestamp::now());
+    let drain = async {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            read += chunk.len();
+            if read > MAX_ANSWER_BYTES {
+                break;
+            }
+        }
+    };
+    // Too long or too slow: the connection is dropped with the answer.
+    let _ = tokio::time::timeout(ANSWER_TIMEOUT, drain).await;
+    outcome
+}
+
+fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
+    if status.is_success() {
+        return Outcome::Delivered;
+    }
+    if status == StatusCode::GONE {
+        return Outcome::Gone;
+    }
+    let asks = matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    let header = headers.get(RETRY_AFTER).filter(|_| asks);
+    Outcome::Failed {
+        detail: if status.is_redirection() {
+            format!("the receiver answered HTTP {status}: redirects are not followed")
+        } else {
+            format!("the receiver answered HTTP {status}")
+        },
+        retry_after: header.and_then(|value| wait_of(value.to_str().ok()?, now)),
+    }
+}
+
+/// Retry-After: seconds, or a date.
+fn wait_of(value: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
+}
+
+fn failed(detail: String) -> Outcome {
+    Outcome::Failed {
+        detail,
+        retry_after: None,
+    }
+}
+
+/// The innermost cause, without the URL: it may hold a key, and stands in the spec anyway.
+fn told(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        let (what, limit) = if error.is_connect() {
+            ("no connection to the receiver", CONNECT_TIMEOUT)
+        } else {
+            ("no answer from the receiver", TIMEOUT)
+        };
+        return format!("{what} within {} s", limit.as_secs());
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    match cause.downcast_ref::<Refused>() {
+        Some(refused) => refused.to_string(),
+        None => format!("the connection to the receiver failed: {cause}"),
+    }
+}
+
+/// The system's resolver, of whose answers only those are connected to that may be.
+struct Resolver {
+    /// `None`: any address.
+    guard: Option<Arc<[Allowed]>>,
+    lookups: Arc<Semaphore>,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (guard, lookups) = (self.guard.clone(), Arc::clone(&self.lookups));
+        Box::pin(async move {
+            let permit = lookups.acquire_owned().await?;
+            let found = tokio::task::spawn_blocking(move || {
+                // Until the look-up has ended, also where nobody waits for it any more.
+                let _permit = permit;
+                let found = (name.as_str(), 0).to_socket_addrs();
+                found.map(|found| found.collect::<Vec<SocketAddr>>())
+            });
+            let found = found.await?;
+            let found = found.map_err(|error| Refused::LookUp(error.to_string()))?;
+            let usable = match guard {
+                None => found,
+                Some(allowed) => judge(&allowed, found)?,
+            };
+            Ok(Box::new(usable.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Those of `found` that may be connected to.
+fn judge(allowed: &[Allowed], found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
+    let refused = |address: &SocketAddr| address::refusal_but(allowed, address.ip());
+    let Some(kind) = found.iter().find_map(refused) else {
+        return if found.is_empty() {
+            Err(Refused::NoAddress)
+        } else {
+            Ok(found)
+        };
+    };
+    let usable: Vec<_> = found.into_iter().filter(|a| refused(a).is_none()).collect();
+    if usable.is_empty() {
+        return Err(Refused::Name { kind });
+    }
+    Ok(usable)
+}
+
+#[cfg(test)]
+#[path = "deliver_tests.rs"]
+mod tests;

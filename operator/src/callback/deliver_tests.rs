@@ -1,0 +1,153 @@
+use super::*;
+
+fn deliverer(allowed: &[&str]) -> Deliverer {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let allowed = allowed.iter().map(|entry| entry.parse().unwrap());
+    Deliverer::new(allowed.collect(), &[]).unwrap()
+}
+
+fn message() -> Message {
+    Message {
+        id: "msg_1".into(),
+        timestamp: 1,
+        signature: "v1,x".into(),
+        body: "{}".into(),
+    }
+}
+
+async fn detail(deliverer: &Deliverer, url: &str) -> String {
+    match deliverer.deliver(url, message()).await {
+        Outcome::Failed { detail, .. } => detail,
+        other => panic!("{url}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn no_literal_address_within_is_connected_to_in_whatever_notation() {
+    let deliverer = deliverer(&["10.0.0.0/8"]);
+    for url in [
+        "https://127.0.0.1/",
+        "https://127.1:8443/",
+        "https://0x7f.1/",
+        "https://2130706433/",
+        "https://0177.0.0.1/",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://192.168.1.1/",
+        "https://0.0.0.0/",
+        "https://[::1]/",
+        "https://[::]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://[::127.0.0.1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://[fd00:ec2::254]/",
+        "https://[::ffff:10.0.0.1]/",
+    ] {
+        let detail = detail(&deliverer, url).await;
+        assert!(
+            detail.starts_with("the receiver's address is a")
+                && detail.contains("--callback-allow"),
+            "{url}: {detail}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_to_loopback_is_refused_unless_it_is_named() {
+    let told = detail(&deliverer(&[]), "https://localhost:1/").await;
+    assert!(
+        told.starts_with("the receiver's name leads to a loopback"),
+        "{told}"
+    );
+    for allowed in ["localhost:1", "localhost"] {
+        let told = detail(&deliverer(&[allowed]), "https://localhost:1/").await;
+        assert!(
+            told.starts_with("the connection to the receiver failed"),
+            "{told}"
+        );
+    }
+    let told = detail(&deliverer(&["localhost:2"]), "https://localhost:1/").await;
+    assert!(told.contains("leads to a loopback"), "{told}");
+}
+
+#[tokio::test]
+async fn what_is_no_https_url_is_refused() {
+    let deliverer = deliverer(&["localhost"]);
+    for url in [
+        "http://localhost:1/",
+        "https://",
+        "ftp://localhost/",
+        "https://me@localhost/",
+    ] {
+        assert_eq!(
+            detail(&deliverer, url).await,
+            Refused::Url.to_string(),
+            "{url}"
+        );
+    }
+}
+
+#[test]
+fn of_several_addresses_only_those_are_connected_to_that_may_be() {
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let (public, inner) = (address("1.1.1.1:0"), address("10.0.0.1:0"));
+    assert_eq!(judge(&[], vec![inner, public]).unwrap(), [public]);
+    assert!(matches!(
+        judge(&[], vec![inner]),
+        Err(Refused::Name {
+            kind: "a private address"
+        })
+    ));
+    assert!(matches!(judge(&[], vec![]), Err(Refused::NoAddress)));
+    let allowed = ["10.0.0.0/24".parse().unwrap()];
+    assert_eq!(
+        judge(&allowed, vec![inner, public]).unwrap(),
+        [inner, public]
+    );
+}
+
+#[test]
+fn the_status_alone_decides() {
+    let with = |status: u16, retry_after: Option<&str>| {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
+        }
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        outcome(StatusCode::from_u16(status).unwrap(), &headers, now)
+    };
+    for status in [200, 201, 202, 204, 299] {
+        assert_eq!(with(status, None), Outcome::Delivered);
+    }
+    assert_eq!(with(410, None), Outcome::Gone);
+    for status in [301, 302, 307, 400, 401, 404, 408, 429, 500, 502, 503] {
+        assert!(
+            matches!(
+                with(status, None),
+                Outcome::Failed {
+                    retry_after: None,
+                    ..
+                }
+            ),
+            "{status}"
+        );
+    }
+    for (status, header, seconds) in [
+        (429, "17", Some(17)),
+        (503, " 17 ", Some(17)),
+        (503, "Thu, 01 Jan 2026 00:01:00 GMT", Some(60)),
+        (503, "Wed, 31 Dec 2025 00:00:00 GMT", Some(0)),
+        (503, "-3", None),
+        (503, "soon", None),
+        (500, "17", None),
+        (302, "17", None),
+    ] {
+        let Outcome::Failed { retry_after, .. } = with(status, Some(header)) else {
+            panic!("{status}")
+        };
+        assert_eq!(
+            retry_after,
+            seconds.map(Duration::from_secs),
+            "{status} {header}"
+        );
+    }
+}

@@ -1,0 +1,253 @@
+//! Webhooks at a job's end, in the Standard Webhooks form, by the leader.
+//!
+//! The job itself is the outbox. A finished job with `spec.callback` is due until `status.callback`
+//! says that it is delivered or given up, and that record is written once a try, after it. So each
+//! callback is tried at least once, also over restarts; a crash between a try and its record
+//! repeats the try, and its webhook-id, made of the job's uid, tells the receiver. The dispatcher
+//! knows when a job is due ([`retry::due`]) and whose turn it is ([`lanes`]); a task does the rest,
+//! from the job as the API server has it then.
+
+pub mod address;
+mod deliver;
+pub mod lanes;
+pub mod payload;
+pub mod retry;
+pub mod secret;
+
+use crate::job::Finished;
+use crate::job::write::{StatusWriter, Written};
+use address::Allowed;
+use deliver::{Deliverer, Message};
+use fovea_crds::InferenceJob;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, ResourceExt as _};
+use lanes::Bounds;
+use payload::Payload;
+use retry::{Next, Outcome, Policy};
+use secret::{SECRET_NAME, SECRET_TYPE, Signer};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most deliveries at a time: a try lasts ten seconds at most.
+pub const BOUNDS: Bounds = Bounds {
+    total: 64,
+    namespace: 16,
+    receiver: 8,
+};
+
+/// A Secret is waited for no longer.
+const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Flags and environment of callbacks.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Callbacks")]
+pub struct CallbackConfig {
+    /// Receivers beyond the public internet: a host (`host` or `host:port`) whatever its address,
+    /// or a network (`10.1.0.0/16`); repeatable, or separated by commas.
+    #[arg(
+        id = "callback_allow",
+        long = "callback-allow",
+        env = "FOVEA_OPERATOR_CALLBACK_ALLOW",
+        value_delimiter = ','
+    )]
+    pub allow: Vec<Allowed>,
+    /// PEM file of certificate authorities to trust beside the system's.
+    #[arg(
+        id = "callback_ca_file",
+        long = "callback-ca-file",
+        env = "FOVEA_OPERATOR_CALLBACK_CA_FILE"
+    )]
+    pub ca_file: Option<PathBuf>,
+    /// Between the first try and the second; each further delay is four times the one before.
+    #[arg(
+        id = "callback_first_delay_ms",
+        long = "callback-first-delay-ms",
+        env = "FOVEA_OPERATOR_CALLBACK_FIRST_DELAY_MS",
+        default_value_t = 5_000,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub first_delay_ms: u64,
+    /// Between two tries at most.
+    #[arg(
+        id = "callback_greatest_delay_ms",
+        long = "callback-greatest-delay-ms",
+        env = "FOVEA_OPERATOR_CALLBACK_GREATEST_DELAY_MS",
+        default_value_t = 4 * 60 * 60 * 1000,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub greatest_delay_ms: u64,
+    /// From the job's end to the last try.
+    #[arg(
+        id = "callback_window_seconds",
+        long = "callback-window-seconds",
+        env = "FOVEA_OPERATOR_CALLBACK_WINDOW_SECONDS",
+        default_value_t = 20 * 60 * 60,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub window_seconds: u32,
+}
+
+/// Why callbacks cannot be sent at all.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackError {
+    /// The file of authorities.
+    #[error("--callback-ca-file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// What is in it.
+    #[error("--callback-ca-file {}: not PEM certificates: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: reqwest::Error,
+    },
+}
+
+/// Sends callbacks. Cheap to clone.
+#[derive(Clone)]
+pub struct Callbacks {
+    client: Client,
+    policy: Policy,
+    /// An installation without any certificate authority still runs jobs.
+    deliverer: Result<Deliverer, Arc<str>>,
+}
+
+/// What came of a due callback.
+#[derive(Debug)]
+pub enum Called {
+    /// The job as it is now, with its record.
+    Seen(Box<InferenceJob>),
+    /// The job is gone.
+    Gone,
+    /// The API server could not be asked, or told: the job is to be looked at again.
+    Unsettled,
+}
+
+impl Callbacks {
+    /// What `config` asks for.
+    pub fn new(client: Client, config: &CallbackConfig) -> Result<Self, CallbackError> {
+        let CallbackConfig {
+            allow,
+            ca_file,
+            first_delay_ms,
+            greatest_delay_ms,
+            window_seconds,
+        } = config;
+        let authorities = match ca_file {
+            None => Vec::new(),
+            Some(path) => {
+                let path = path.clone();
+                let pem = match std::fs::read(&path) {
+                    Ok(pem) => pem,
+                    Err(source) => return Err(CallbackError::Read { path, source }),
+                };
+                reqwest::Certificate::from_pem_bundle(&pem)
+                    .map_err(|source| CallbackError::Pem { path, source })?
+            }
+        };
+        let deliverer = Deliverer::new(allow.clone(), &authorities).map_err(|error| {
+            tracing::error!(%error, "callbacks cannot be sent: install certificate authorities, or name some by --callback-ca-file");
+            "the operator has no certificate authorities, see --callback-ca-file".into()
+        });
+        Ok(Self {
+            client,
+            policy: Policy {
+                first_delay: Duration::from_millis(*first_delay_ms),
+                greatest_delay: Duration::from_millis(*greatest_delay_ms),
+                window: SignedDuration::from_secs(i64::from(*window_seconds)),
+            },
+            deliverer,
+        })
+    }
+
+    /// Does what a due callback needs, and records it.
+    pub async fn call(&self, writer: &StatusWriter, uid: &str, finished: &Finished) -> Called {
+        let job = match writer.find(uid, finished).await {
+            Ok(Some(job)) => job,
+            Ok(None) => return Called::Gone,
+            Err(error) => {
+                tracing::warn!(job = %finished.name, %error, "reading a job for its callback failed");
+                return Called::Unsettled;
+            }
+        };
+        let record = match retry::next(&job, &self.policy, Timestamp::now()) {
+            // The cache was behind.
+            Next::Nothing | Next::WaitUntil(_) => return Called::Seen(Box::new(job)),
+            Next::GiveUp => retry::given_up(&job),
+            Next::Try => {
+                let outcome = self.send(&job).await;
+                let now = Timestamp::now();
+                retry::after(&job, outcome, &self.policy, now, rand::random())
+            }
+        };
+        tracing::info!(
+            job = job.metadata.name,
+            namespace = job.metadata.namespace,
+            attempt = record.attempts,
+            delivered = record.delivered,
+            error = record.last_error,
+            "callback"
+        );
+        match writer.record_callback(job, record).await {
+            Written::Stands(job) => Called::Seen(job),
+            Written::Moot => Called::Gone,
+            Written::GaveUp => Called::Unsettled,
+        }
+    }
+
+    async fn send(&self, job: &InferenceJob) -> Outcome {
+        let failed = |detail: String| Outcome::Failed {
+            detail,
+            retry_after: None,
+        };
+        let message = match self.message(job).await {
+            Ok(message) => message,
+            Err(why) => return failed(why),
+        };
+        let url = job.spec.callback.as_ref().map(|callback| &*callback.url);
+        match &self.deliverer {
+            Ok(deliverer) => deliverer.deliver(url.unwrap_or_default(), message).await,
+            Err(why) => failed(why.to_string()),
+        }
+    }
+
+    /// The webhook, signed for now; a sentence for the user where it cannot be.
+    async fn message(&self, job: &InferenceJob) -> Result<Message, String> {
+        let namespace = job.namespace().unwrap_or_default();
+        let signer = self.signer(&namespace).await?;
+        let payload = Payload::of(job).ok_or("the job has not ended")?;
+        let body = serde_json::to_string(&payload).map_err(|error| error.to_string())?;
+        let (id, timestamp) = (payload::id(job), Timestamp::now().as_second());
+        let signature = signer.sign(&id, timestamp, &body);
+        Ok(Message {
+            signature: signature.map_err(|error| error.to_string())?,
+            id,
+            timestamp,
+            body,
+        })
+    }
+
+    /// Read at each try: a Secret that is made, mended or taken away counts at once.
+    async fn signer(&self, namespace: &str) -> Result<Signer, String> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secret = tokio::time::timeout(SECRET_TIMEOUT, api.get_opt(SECRET_NAME)).await;
+        match secret {
+            Ok(Ok(Some(secret))) => Signer::of(&secret).map_err(|error| error.to_string()),
+            Ok(Ok(None)) => Err(format!(
+                "there is no Secret {SECRET_NAME:?} of type {SECRET_TYPE} in this namespace to sign with"
+            )),
+            Ok(Err(error)) => Err(format!("Secret {SECRET_NAME:?} cannot be read: {error}")),
+            Err(_) => Err(format!(
+                "Secret {SECRET_NAME:?} could not be read within {} s",
+                SECRET_TIMEOUT.as_secs()
+            )),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A proxy before the API server that does to some requests what a network, or a tired server, does.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use fovea_dev::ControlPlane;
+use kube::Client;
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The connection breaks before it is forwarded.
+    LoseRequest,
+    /// It is forwarded and lands; then the connection breaks.
+    LoseAnswer,
+    /// It is not forwarded, and answered so.
+    Answer(u16),
+}
+
+/// Which requests meet a fate.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Their method.
+    pub method: Method,
+    /// A part of their path and query.
+    pub contains: &'static str,
+    /// What happens to them.
+    pub fate: Fate,
+    /// How many of them; all where absent.
+    pub times: Option<u32>,
+}
+
+/// A proxy; it ends with this value.
+pub struct Proxy {
+    /// How a program finds it.
+    pub kubeconfig: PathBuf,
+    shared: Shared,
+    _scratch: tempfile::TempDir,
+    _serving: AbortOnDropHandle<()>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    client: Client,
+    rules: Arc<Mutex<Vec<Rule>>>,
+    /// Requests that have met one of them.
+    met: Arc<AtomicU32>,
+    /// Changes break the watches that are open.
+    generation: watch::Sender<u64>,
+}
+
+impl Proxy {
+    /// Starts one that forwards everything.
+    pub async fn start(control_plane: &ControlPlane) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let server = format!("http://{}", listener.local_addr()?);
+        let shared = Shared {
+            client: control_plane.client().await?,
+            rules: Arc::default(),
+            met: Arc::default(),
+            generation: watch::Sender::new(0),
+        };
+        let routes = Router::new().fallback(forward).with_state(shared.clone());
+        let serving = tokio::spawn(async move {
+            let _ = axum::serve(listener, routes).await;
+        });
+        let scratch = tempfile::tempdir()?;
+        let kubeconfig = scratch.path().join("kubeconfig");
+        // The control plane's own asks for certificates; the proxy has them.
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": server}}],
+            "users": [{"name": "u", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(&kubeconfig, config.to_string())?;
+        Ok(Self {
+            kubeconfig,
+            shared,
+            _scratch: scratch,
+            _serving: AbortOnDropHandle::new(serving),
+        })
+    }
+
+    /// From now on these rules hold and no others.
+    pub fn rule(&self, rules: impl Into<Vec<Rule>>) {
+        *self.shared.rules() = rules.into();
+        self.shared.met.store(0, Ordering::Relaxed);
+    }
+
+    /// How many requests have met one of them.
+    pub fn met(&self) -> u32 {
+        self.shared.met.load(Ordering::Relaxed)
+    }
+
+    /// Breaks the watches that are open.
+    pub fn break_watches(&self) {
+        self.shared
+            .generation
+            .send_modify(|generation| *generation += 1);
+    }
+}
+
+impl Rule {
+    /// Every request of this kind.
+    pub fn every(method: Method, contains: &'static str, fate: Fate) -> Self {
+        Self {
+            method,
+            contains,
+            fate,
+            times: None,
+        }
+    }
+
+    /// The next `times` requests of this kind.
+    pub fn next(times: u32, method: Method, contains: &'static str, fate: Fate) -> Self {
+        Self {
+            times: Some(times),
+            ..Self::every(method, contains, fate)
+        }
+    }
+
+    fn meets(&mut self, request: &Request) -> bool {
+        let target = request.uri().path_and_query();
+        let matches = *request.method() == self.method
+            && target.is_some_and(|target| target.as_str().contains(self.contains))
+            && self.times != Some(0);
+        if matches {
+            self.times = self.times.map(|times| times - 1);
+        }
+        matches
+    }
+}
+
+impl Shared {
+    fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
+        self.rules.lock().expect("not poisoned")
+    }
+}
+
+async fn forward(State(shared): State<Shared>, request: Request) -> Response {
+    let fate = shared
+        .rules()
+        .iter_mut()
+        .find_map(|rule| rule.meets(&request).then_some(rule.fate));
+    shared
+        .met
+        .fetch_add(u32::from(fate.is_some()), Ordering::Relaxed);
+    match fate {
+        Some(Fate::LoseRequest) => break_connection(),
+        Some(Fate::Answer(code)) => return answer(code),
+        Some(Fate::LoseAnswer) | None => {}
+    }
+    let is_watch = request
+        .uri()
+        .query()
+        .is_some_and(|query| query.contains("watch="));
+    let (mut parts, body) = request.into_parts();
+    parts.headers.remove(axum::http::header::HOST);
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .expect("a whole request");
+    let forwarded = axum::http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
+    // An API server that is away is away for who asks the proxy.
+    let Ok(answer) = shared.client.send(forwarded).await else {
+        break_connection()
+    };
+    if fate == Some(Fate::LoseAnswer) {
+        break_connection();
+    }
+    if !is_watch {
+        return answer.map(Body::new);
+    }
+    let mut generation = shared.generation.subscribe();
+    let broken = async move {
+        let _ = generation.changed().await;
+    };
+    answer.map(|body| {
+        let pieces = Body::new(body).into_data_stream();
+        Body::from_stream(futures::StreamExt::take_until(pieces, Box::pin(broken)))
+    })
+}
+
+/// As the API server says it.
+fn answer(code: u16) -> Response {
+    let reason = match code {
+        409 => "Conflict",
+        410 => "Expired",
+        429 => "TooManyRequests",
+        _ => "InternalError",
+    };
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "says the proxy", "reason": reason, "code": code,
+    });
+    let code = StatusCode::from_u16(code).expect("a status");
+    (code, axum::Json(status)).into_response()
+}
+
+/// hyper drops the connection of a service that panics; this panic is told to nobody.
+fn break_connection() -> ! {
+    std::panic::resume_unwind(Box::new("the proxy breaks the connection"))
+}

@@ -1,0 +1,171 @@
+//! Receivers of webhooks on loopback, by https, that answer what the path says:
+//! `/<name>/500/200` is answered 500, then 200 for good; `hang` is never answered.
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::serve::Listener;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The names that a receiver's certificate is for.
+const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+
+/// Where a redirect points to.
+pub const ELSEWHERE: &str = "/elsewhere/200";
+
+/// A certificate authority of its own, whose certificate lies in a file.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    directory: TempDir,
+}
+
+impl Authority {
+    /// Another one.
+    pub fn new() -> anyhow::Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        let this = Self {
+            issuer: Issuer::new(params, key),
+            directory: tempfile::tempdir()?,
+        };
+        std::fs::write(this.file(), certificate.pem())?;
+        Ok(this)
+    }
+
+    /// Its certificate, as PEM.
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join("ca.crt")
+    }
+
+    fn acceptor(&self) -> anyhow::Result<TlsAcceptor> {
+        let key = KeyPair::generate()?;
+        let params = CertificateParams::new(NAMES.map(str::to_owned))?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// With the answers in it.
+    pub path: String,
+    /// All of them.
+    pub headers: HeaderMap,
+    /// As sent.
+    pub body: Bytes,
+}
+
+/// A receiver; it ends with this value.
+pub struct Receiver {
+    /// Its port on loopback.
+    pub port: u16,
+    received: Arc<Mutex<Vec<Received>>>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Receiver {
+    /// Starts one.
+    pub async fn start(authority: &Authority) -> anyhow::Result<Self> {
+        let tcp = TcpListener::bind("127.0.0.1:0").await?;
+        let port = tcp.local_addr()?.port();
+        let received: Arc<Mutex<Vec<Received>>> = Arc::default();
+        let router = Router::new()
+            .fallback(receive)
+            .with_state(Arc::clone(&received));
+        let listener = TlsListener {
+            tcp,
+            acceptor: authority.acceptor().context("a certificate")?,
+        };
+        let serving = async move {
+            axum::serve(listener, router).await.expect("it serves");
+        };
+        Ok(Self {
+            port,
+            received,
+            _serving: AbortOnDropHandle::new(tokio::spawn(serving)),
+        })
+    }
+
+    /// What has come under `path`, in its order.
+    ///
+    /// # Panics
+    /// Where the receiver has.
+    pub fn received(&self, path: &str) -> Vec<Received> {
+        let received = self.received.lock().expect("not poisoned");
+        let of_path = received.iter().filter(|each| each.path == path);
+        of_path.cloned().collect()
+    }
+}
+
+async fn receive(
+    State(all): State<Arc<Mutex<Vec<Received>>>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let received = Received {
+        path: uri.path().to_owned(),
+        headers,
+        body,
+    };
+    let before = {
+        let mut all = all.lock().expect("not poisoned");
+        all.push(received);
+        let same = all.iter().filter(|each| each.path == uri.path());
+        same.count() - 1
+    };
+    let answers: Vec<&str> = uri.path().split('/').skip(2).collect();
+    let answer = answers.get(before).or(answers.last()).unwrap_or(&"404");
+    if *answer == "hang" {
+        std::future::pending::<()>().await;
+    }
+    let status: StatusCode = answer.parse().expect("/<name>/<status>...");
+    if status.is_redirection() {
+        return (status, [(header::LOCATION, ELSEWHERE)]).into_response();
+    }
+    (status, "the receiver's own words").into_response()
+}
+
+struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, from) = Listener::accept(&mut self.tcp).await;
+            // A client that breaks off concerns nobody else.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
