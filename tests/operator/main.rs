@@ -12,4 +12,6 @@ mod callbacks;
 mod cluster_faults;
 mod leading;
 mod life;
+mod operation;
 mod runner_faults;
+mod sweeping;

@@ -260,6 +260,7 @@ impl Dispatcher {
             alone_on_a_proven_runner: exclusive && chosen.idle_and_proven,
             writer: self.writer.clone(),
             store: self.parts.store.clone(),
+            metrics: Arc::clone(&self.parts.metrics),
         };
         let done = self.done.clone();
         let key = uid.clone();

@@ -162,6 +162,7 @@ impl Dispatcher {
             invalid.metadata.name.clone(),
             invalid.metadata.namespace.clone(),
         );
+        self.parts.metrics.set_aside(&K::kind(&()));
         tracing::warn!(kind = %K::kind(&()), name, namespace, error = %invalid.error, "object set aside");
         let reporter = Reporter {
             controller: "fovea-operator".to_owned(),

@@ -11,6 +11,7 @@ mod callbacks;
 pub(crate) mod fleet;
 mod inputs;
 mod links;
+mod measure;
 mod pools;
 pub mod queue;
 mod request;
@@ -22,8 +23,10 @@ mod wire;
 use crate::callback::Callbacks;
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
+use crate::metrics::Metrics;
 use crate::pool::PoolKey;
 use crate::pool::resolve::Directory;
+use crate::serve::Heartbeat;
 use book::Book;
 use callbacks::{CallEnded, Calls};
 use fovea_crds::{InferenceJob, RunnerPool};
@@ -77,6 +80,10 @@ pub struct Parts {
     pub allowed_hosts: Vec<String>,
     /// Set while the caches are filled and the loop runs.
     pub ready: Arc<AtomicBool>,
+    /// Beats each time that the loop goes round.
+    pub heartbeat: Arc<Heartbeat>,
+    /// What happened, for who scrapes.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The loop's state.
@@ -151,7 +158,7 @@ impl Dispatcher {
             reports: reports_in,
         };
         let mut this = Self {
-            writer: StatusWriter::new(client),
+            writer: StatusWriter::new(client, Arc::clone(&parts.metrics)),
             directory: Directory {
                 pools: BTreeMap::new(),
                 namespaces: BTreeMap::new(),
@@ -171,6 +178,7 @@ impl Dispatcher {
             parts,
         };
         loop {
+            this.parts.heartbeat.beat();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = jobs.next() => match event {
@@ -189,7 +197,10 @@ impl Dispatcher {
                 Some(ended) = done.recv() => this.on_done(ended),
                 Some(ended) = calls.recv() => this.on_call_ended(ended),
                 uid = this.book.woken() => this.look(&uid),
-                _ = tick.tick() => this.tell_pools(),
+                _ = tick.tick() => {
+                    this.tell_pools();
+                    this.measure();
+                }
                 _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
             }
             if this.synced.all() {
@@ -199,6 +210,7 @@ impl Dispatcher {
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);
+        this.parts.heartbeat.rest();
     }
 }
 
