@@ -10,6 +10,7 @@ pub mod callback;
 pub mod config;
 pub mod dispatch;
 pub mod job;
+pub mod kill_points;
 pub mod leader;
 pub mod metrics;
 pub mod pool;

@@ -15,6 +15,8 @@ const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    #[cfg(feature = "failpoints")]
+    let _held = fail::FailScenario::setup();
     let config = Config::parse();
     rustls::crypto::ring::default_provider()
         .install_default()

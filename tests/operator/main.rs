@@ -10,6 +10,7 @@
 mod attempts;
 mod callbacks;
 mod cluster_faults;
+mod killed;
 mod leading;
 mod life;
 mod operation;

@@ -4,6 +4,7 @@ use super::task::{Abort, Attempt, Left, RunnerWas, latest};
 use super::{Dispatcher, Done, Task};
 use crate::job::decide::{Action, Ending, Observed, Placement, decide, expires_at};
 use crate::job::{Finished, Tracked, status};
+use crate::kill_points;
 use fovea_crds::{InferenceJob, InferenceJobStatus, RunnerPool};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
@@ -305,8 +306,8 @@ impl Dispatcher {
                     .replace_status(&name, &PostParams::default(), &pool)
                     .await
                 {
+                    Ok(_) => kill_points::after(kill_points::POOL_TOLD),
                     // The watch brings what is new, and the next tick tries again.
-                    Ok(_) => {}
                     Err(kube::Error::Api(answer)) if answer.code == 409 || answer.code == 404 => {}
                     Err(error) => {
                         tracing::warn!(pool = name, kind = %RunnerPool::kind(&()), %error, "writing a status failed");

@@ -7,6 +7,7 @@ use super::wire;
 use crate::job::decide::{Ending, Placement};
 use crate::job::status::{self, Begun, Success, Waiting};
 use crate::job::write::{StatusWriter, Written};
+use crate::kill_points;
 use crate::metrics::{self, Metrics};
 use crate::trace;
 use fovea_crds::bounds::MAX_RESULT_BYTES;
@@ -274,6 +275,7 @@ impl Attempt {
         self.store
             .put(&key, json.into(), "application/json")
             .await?;
+        kill_points::after(kill_points::RESULT_KEPT);
         Ok(Success {
             result,
             model,

@@ -4,6 +4,7 @@
 mod callback;
 
 use super::{decide::Ending, phase, status};
+use crate::kill_points;
 use crate::metrics::Metrics;
 use fovea_crds::{InferenceJob, InferenceJobStatus, Phase};
 use jiff::Timestamp;
@@ -89,6 +90,7 @@ impl StatusWriter {
             match tried {
                 Tried::Done(written) => {
                     tell(&job, &written);
+                    kill_points::after(kill_points::of_status(&next));
                     return Written::Stands(written);
                 }
                 Tried::Gone => return Written::Moot,
@@ -144,7 +146,10 @@ impl StatusWriter {
         };
         let parameters = DeleteParams::background().preconditions(preconditions);
         match bounded(api.delete(&job.name, &parameters)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                kill_points::after(kill_points::JOB_DELETED);
+                Ok(())
+            }
             Err(error) => match code_of(&error) {
                 Some(404 | 409) => Ok(()),
                 _ => Err(error),
