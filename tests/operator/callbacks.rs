@@ -2,9 +2,11 @@
 //! `fovea_tests::receiver`.
 
 use anyhow::{Result, anyhow, ensure};
+use axum::http::Method;
 use fovea_crds::{Callback, CallbackStatus, InferenceJob};
 use fovea_dev::eventually;
 use fovea_tests::operated::{JOBS, PATIENCE, create_namespace};
+use fovea_tests::proxy::{Fate, Proxy, Rule};
 use fovea_tests::receiver::{Authority, ELSEWHERE, Received, Receiver};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::core::v1::Secret;
@@ -21,6 +23,7 @@ const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// An operator and its receivers.
 struct Setting {
     operated: Operated,
+    options: Options,
     /// Allowed by name and port.
     receiver: Receiver,
     /// Allowed as well; for requests that are not answered.
@@ -47,15 +50,30 @@ impl Setting {
         // Would be asked for every receiver, and leads nowhere.
         let proxy = ("ALL_PROXY".to_owned(), "http://127.0.0.1:9".to_owned());
         options.env.push(proxy);
-        let operated = Operated::start(options).await?;
+        let operated = Operated::start(options.clone()).await?;
         create_secret(&operated.client, JOBS, "fovea.dev/webhook").await?;
         Ok(Self {
             inner: Receiver::start(&authority).await?,
             operated,
+            options,
             receiver,
             hanging,
             _authority: authority,
         })
+    }
+
+    /// One whose operator has no way to the API server but the proxy.
+    async fn behind_a_proxy() -> Result<(Self, Proxy)> {
+        let mut setting = Self::start().await?;
+        let operated = &mut setting.operated;
+        let proxy = Proxy::start(&operated.control_plane).await?;
+        operated.operator.terminate().await?;
+        let kubeconfig = Some(proxy.kubeconfig.clone());
+        let operator = operated.another_operator(&setting.options, kubeconfig);
+        operated.operator = operator.await?;
+        setting.submit("first", "/first/200").await?;
+        setting.delivered("first").await?;
+        Ok((setting, proxy))
     }
 
     /// Submits a job that is done at once, and whose end is told to `path`.
@@ -222,6 +240,40 @@ fn a_job_that_others_change_during_a_try_gets_its_record_all_the_same() -> Resul
         assert_eq!(setting.receiver.received(path).len(), 2);
         Ok(())
     })
+}
+
+#[tokio::test]
+async fn a_record_that_is_hard_to_write_is_written_without_a_second_call() -> Result<()> {
+    let (setting, proxy) = Setting::behind_a_proxy().await?;
+    for (name, fate) in [
+        ("conflict", Fate::Answer(409)),
+        ("too-many", Fate::Answer(429)),
+        ("internal", Fate::Answer(500)),
+        ("invalid", Fate::Answer(422)),
+        ("request-lost", Fate::LoseRequest),
+        ("answer-lost", Fate::LoseAnswer),
+    ] {
+        proxy.rule([Rule::next(3, Method::PATCH, "/status", fate)]);
+        let path = format!("/{name}/200");
+        setting.submit(name, &path).await?;
+        assert_eq!(setting.delivered(name).await?.attempts, 1, "{name}");
+        assert!(proxy.met() > 0, "{name}");
+        assert_eq!(setting.receiver.received(&path).len(), 1, "{name}");
+    }
+    // A Secret that cannot be read costs a try, and is no reason to send without it.
+    proxy.rule([Rule::next(
+        1,
+        Method::GET,
+        "/secrets/fovea-webhook",
+        Fate::Answer(500),
+    )]);
+    setting.submit("locked", "/locked/200").await?;
+    let told = setting.delivered("locked").await?;
+    let error = told.last_error.unwrap();
+    assert!(error.contains("cannot be read"), "{error}");
+    assert_eq!(setting.receiver.received("/locked/200").len(), 1);
+    setting.operated.judge();
+    Ok(())
 }
 
 #[test]
