@@ -9,6 +9,7 @@
 pub mod callback;
 pub mod config;
 pub mod dispatch;
+pub mod events;
 pub mod job;
 pub mod kill_points;
 pub mod leader;

@@ -5,6 +5,7 @@ use super::{Dispatcher, Done, Task};
 use crate::job::decide::{Action, Ending, Observed, Placement, decide, expires_at};
 use crate::job::{Finished, Tracked, status};
 use crate::kill_points;
+use crate::pool;
 use fovea_crds::{InferenceJob, InferenceJobStatus, RunnerPool};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
@@ -291,6 +292,10 @@ impl Dispatcher {
             };
             if pool.status.as_ref() == Some(&status) {
                 continue;
+            }
+            let fault = pool::status::new_fault(pool.status.as_ref(), &status);
+            if let Some(notice) = fault {
+                self.events.warn(pool.object_ref(&()), "AskRunners", notice);
             }
             let (client, writes) = (self.parts.client.clone(), Arc::clone(&self.writes));
             let pool = RunnerPool {

@@ -21,6 +21,7 @@ mod task;
 mod wire;
 
 use crate::callback::Callbacks;
+use crate::events::Events;
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
 use crate::metrics::Metrics;
@@ -90,6 +91,7 @@ pub struct Parts {
 pub struct Dispatcher {
     parts: Parts,
     writer: StatusWriter,
+    events: Events,
     directory: Directory,
     book: Book,
     pools: Pools,
@@ -157,8 +159,10 @@ impl Dispatcher {
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
+        let events = Events::new(client.clone());
         let mut this = Self {
-            writer: StatusWriter::new(client, Arc::clone(&parts.metrics)),
+            writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
+            events,
             directory: Directory {
                 pools: BTreeMap::new(),
                 namespaces: BTreeMap::new(),

@@ -3,7 +3,8 @@
 
 mod callback;
 
-use super::{decide::Ending, phase, status};
+use super::{decide::Ending, notice::notice, phase, status};
+use crate::events::Events;
 use crate::kill_points;
 use crate::metrics::Metrics;
 use fovea_crds::{InferenceJob, InferenceJobStatus, Phase};
@@ -34,6 +35,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 pub struct StatusWriter {
     client: Client,
     metrics: Arc<Metrics>,
+    events: Events,
 }
 
 /// How a write came out.
@@ -70,8 +72,12 @@ impl Tried {
 
 impl StatusWriter {
     /// A writer that uses `client`, whose requests must be bounded in time.
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+    pub fn new(client: Client, metrics: Arc<Metrics>, events: Events) -> Self {
+        Self {
+            client,
+            metrics,
+            events,
+        }
     }
 
     /// Writes the status that `make` gives for the job as it stands. After a conflict or a lost
@@ -90,6 +96,10 @@ impl StatusWriter {
             match tried {
                 Tried::Done(written) => {
                     tell(&job, &written);
+                    if let Some(notice) = notice(job.status.as_ref(), &next) {
+                        self.events
+                            .warn(written.object_ref(&()), "Dispatch", notice);
+                    }
                     kill_points::after(kill_points::of_status(&next));
                     return Written::Stands(written);
                 }
