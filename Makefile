@@ -22,7 +22,7 @@ demo: build ## Caption two pictures, stay up till Ctrl-C (ONCE=1: end after the 
 	@$(DEV) demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: check-generated lint build ## Set everything up and run every test
+test: check-generated lint failpoints build ## Set everything up and run every test
 	@$(WITH_TORCH) $(CARGO) test --locked --workspace --no-fail-fast
 
 # libFuzzer needs compiler flags that are not stable yet: RUSTC_BOOTSTRAP lets the pinned toolchain
@@ -57,6 +57,12 @@ lint: setup ## Formatting and clippy
 .PHONY: build
 build: setup ## Set everything up and build the programs
 	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins
+
+# The operator with the points at which a test kills it, under a name of its own.
+.PHONY: failpoints
+failpoints: setup
+	@$(CARGO) build --locked --workspace --exclude fovea-runner --bins --features fovea-operator/failpoints
+	@cp $(BUILT)/fovea-operator $(BUILT)/fovea-operator-failpoints
 
 .PHONY: setup
 setup: tools ## Build or fetch the pinned tools into ~/.cache/fovea

@@ -4,6 +4,7 @@ use crate::callback::CallbackConfig;
 use crate::job::retention::RetentionConfig;
 use crate::leader::LeaderConfig;
 use crate::pool::PoolKey;
+use crate::sweep::SweepConfig;
 use crate::telemetry::LogFormat;
 use fovea_store::StoreConfig;
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ pub struct Config {
     )]
     pub external_hosts: Vec<String>,
 
-    /// Address of /livez and /readyz.
+    /// Address of /livez, /readyz and /metrics.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_HEALTH_LISTEN",
@@ -52,6 +53,10 @@ pub struct Config {
     /// The bucket.
     #[command(flatten)]
     pub store: StoreConfig,
+
+    /// What is deleted from it.
+    #[command(flatten)]
+    pub sweep: SweepConfig,
 
     /// How log lines look; `RUST_LOG` says which there are.
     #[arg(long, env = "FOVEA_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]

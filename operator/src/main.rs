@@ -2,10 +2,11 @@
 
 use anyhow::Context;
 use clap::Parser;
-use fovea_operator::{config::Config, run, serve, telemetry};
+use fovea_operator::{config::Config, metrics::Metrics, run, serve, telemetry};
 use fovea_store::Store;
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,13 +15,15 @@ const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    #[cfg(feature = "failpoints")]
+    let _held = fail::FailScenario::setup();
     let config = Config::parse();
-    telemetry::start(config.log_format);
-    tracing::info!(?config, "starting");
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok()
         .context("TLS was set up twice")?;
+    let telemetry = telemetry::start(config.log_format)?;
+    tracing::info!(?config, "starting");
 
     let mut kubernetes = kube::Config::infer()
         .await
@@ -33,11 +36,18 @@ async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(config.health_listen)
         .await
         .with_context(|| format!("--health-listen {}", config.health_listen))?;
-    let serving = tokio::spawn(serve::serve(listener, readiness.clone(), stop.clone()));
+    let metrics = Arc::new(Metrics::new());
+    let serving = tokio::spawn(serve::serve(
+        listener,
+        readiness.clone(),
+        Arc::clone(&metrics),
+        stop.clone(),
+    ));
 
-    run::run(config, client, store, readiness, stop.clone()).await?;
+    run::run(config, client, store, readiness, metrics, stop.clone()).await?;
     stop.cancel();
     serving.await??;
+    tokio::task::spawn_blocking(|| telemetry.stop()).await?;
     Ok(())
 }
 

@@ -4,10 +4,14 @@ use crate::callback::{CallbackError, Callbacks};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
 use crate::leader::{self, LeaderError};
+use crate::metrics::Metrics;
 use crate::serve::Readiness;
+use crate::sweep::Sweeper;
 use fovea_store::Store;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Why a replica stopped without having been told to.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,7 @@ pub async fn run(
     client: kube::Client,
     store: Store,
     readiness: Readiness,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
     let callbacks = Callbacks::new(client.clone(), &config.callback)?;
@@ -41,6 +46,15 @@ pub async fn run(
     let announcement = leadership.announcement();
     tracing::info!(epoch = announcement.epoch, "leading");
     readiness.leading.store(true, Ordering::Relaxed);
+    metrics.lease_taken(announcement.epoch);
+    // What it has under way when the lease is handed over is as right then as it was before.
+    let sweeper = Sweeper::new(
+        client.clone(),
+        store.clone(),
+        config.sweep.clone(),
+        Arc::clone(&metrics),
+    );
+    let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
     let parts = Parts {
         client,
@@ -52,6 +66,8 @@ pub async fn run(
         pool_namespace: config.namespace,
         allowed_hosts: config.external_hosts,
         ready: readiness.dispatching,
+        heartbeat: readiness.heartbeat,
+        metrics: Arc::clone(&metrics),
     };
     let hand_over = CancellationToken::new();
     let mut dispatching = tokio::spawn(Dispatcher::run(parts, stop));
@@ -59,10 +75,16 @@ pub async fn run(
     tokio::pin!(holding);
     tokio::select! {
         // Lost: the process must end at once, and every task with it.
-        held = &mut holding => Ok(held?),
+        held = &mut holding => {
+            metrics.lease_ended(held.is_err());
+            Ok(held?)
+        }
         ended = &mut dispatching => {
+            drop(sweeping);
             hand_over.cancel();
-            holding.await?;
+            let held = holding.await;
+            metrics.lease_ended(held.is_err());
+            held?;
             ended.map_err(|error| RunError::Dispatcher(error.to_string()))
         }
     }

@@ -1,41 +1,204 @@
-//! `/livez` and `/readyz`. A replica that waits for the lease is ready: it does what it is for.
+//! `/livez`, `/readyz` and `/metrics`.
+//!
+//! A replica that waits for the lease is ready: it does what it is for, and a Deployment whose
+//! standby were not would never be rolled out. One that leads is ready once it dispatches. Dead is
+//! only who leads and whose loop stands still: a restart lets another take over.
 
-use axum::{Router, http::StatusCode, routing::get};
+use crate::metrics::{CONTENT_TYPE, Metrics};
+use axum::extract::{RawQuery, State};
+use axum::response::IntoResponse;
+use axum::{Router, routing::get};
+use http::StatusCode;
+use http::header;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// What readiness is told from.
+/// The loop goes round at least every two seconds; one that has not for so long stands still.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+
+/// What health is told from.
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// This replica holds the lease.
     pub leading: Arc<AtomicBool>,
     /// Its caches are filled and it dispatches.
     pub dispatching: Arc<AtomicBool>,
+    /// Its loop goes round.
+    pub heartbeat: Arc<Heartbeat>,
 }
 
-/// Answers probes until `stop`.
+/// When the loop last went round.
+#[derive(Debug)]
+pub struct Heartbeat {
+    begin: Instant,
+    /// Milliseconds after `begin`; [`RESTING`] while no loop runs.
+    last: AtomicU64,
+}
+
+/// No loop runs.
+const RESTING: u64 = u64::MAX;
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self {
+            begin: Instant::now(),
+            last: AtomicU64::new(RESTING),
+        }
+    }
+}
+
+impl Heartbeat {
+    /// The loop goes round.
+    pub fn beat(&self) {
+        self.last.store(self.millis(), Ordering::Relaxed);
+    }
+
+    /// The loop has ended, and is not waited for.
+    pub fn rest(&self) {
+        self.last.store(RESTING, Ordering::Relaxed);
+    }
+
+    /// Since when the loop has not gone round; `None` where none runs.
+    fn silence(&self) -> Option<Duration> {
+        let last = self.last.load(Ordering::Relaxed);
+        let silence = Duration::from_millis(self.millis().saturating_sub(last));
+        (last != RESTING).then_some(silence)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(RESTING - 1)
+    }
+}
+
+/// One line of `/readyz?verbose`: what it is about, and the reason where it fails.
+type Check = (&'static str, Result<&'static str, &'static str>);
+
+impl Readiness {
+    fn checks(&self) -> [Check; 2] {
+        let leading = self.leading.load(Ordering::Relaxed);
+        let lease = if leading {
+            "leading"
+        } else {
+            "standing by for the lease"
+        };
+        let caches = match (leading, self.dispatching.load(Ordering::Relaxed)) {
+            (false, _) => Ok("not needed while standing by"),
+            (true, true) => Ok("filled"),
+            (true, false) => Err("leading, but the caches are not filled yet"),
+        };
+        [("lease", Ok(lease)), ("caches", caches)]
+    }
+}
+
+#[derive(Clone)]
+struct Told {
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+}
+
+/// Answers probes and scrapes until `stop`.
 pub async fn serve(
     listener: TcpListener,
     readiness: Readiness,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    let readyz = move || async move {
-        let leading = readiness.leading.load(Ordering::Relaxed);
-        match (leading, readiness.dispatching.load(Ordering::Relaxed)) {
-            (false, _) => (StatusCode::OK, "ok: standing by for the lease\n"),
-            (true, true) => (StatusCode::OK, "ok: leading\n"),
-            (true, false) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "leading, but the caches are not filled yet\n",
-            ),
-        }
-    };
-    let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz));
-    axum::serve(listener, router)
+    axum::serve(listener, router(readiness, metrics))
         .with_graceful_shutdown(async move { stop.cancelled().await })
         .await
+}
+
+fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(scrape))
+        .with_state(Told { readiness, metrics })
+}
+
+async fn livez(State(told): State<Told>) -> (StatusCode, String) {
+    live(told.readiness.heartbeat.silence())
+}
+
+fn live(silence: Option<Duration>) -> (StatusCode, String) {
+    match silence {
+        Some(silence) if silence > STUCK_AFTER => {
+            let text = format!("the loop has stood still for {} s\n", silence.as_secs());
+            (StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
+        _ => (StatusCode::OK, "ok\n".to_owned()),
+    }
+}
+
+async fn readyz(State(told): State<Told>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+    let is_verbose = |pair: &str| pair.split('=').next() == Some("verbose");
+    let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
+    ready(&told.readiness.checks(), verbose)
+}
+
+/// As Kubernetes' own components tell it.
+fn ready(checks: &[Check], verbose: bool) -> (StatusCode, String) {
+    let passed = checks.iter().all(|(_, outcome)| outcome.is_ok());
+    let lines: String = checks
+        .iter()
+        .map(|(name, outcome)| match outcome {
+            Ok(word) => format!("[+]{name} ok: {word}\n"),
+            Err(reason) => format!("[-]{name} failed: {reason}\n"),
+        })
+        .collect();
+    match (passed, verbose) {
+        (true, false) => (StatusCode::OK, "ok\n".to_owned()),
+        (true, true) => (StatusCode::OK, format!("{lines}readyz check passed\n")),
+        (false, _) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{lines}readyz check failed\n"),
+        ),
+    }
+}
+
+async fn scrape(State(told): State<Told>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], told.metrics.text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_stands_still_is_dead_and_one_that_does_not_run_is_not() {
+        assert_eq!(live(None).0, StatusCode::OK);
+        assert_eq!(live(Some(Duration::from_secs(2))).0, StatusCode::OK);
+        let (status, text) = live(Some(STUCK_AFTER + Duration::from_secs(1)));
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(text.contains("31 s"), "{text}");
+
+        let heartbeat = Heartbeat::default();
+        assert_eq!(heartbeat.silence(), None);
+        heartbeat.beat();
+        assert!(
+            heartbeat
+                .silence()
+                .is_some_and(|silence| silence < STUCK_AFTER)
+        );
+        heartbeat.rest();
+        assert_eq!(heartbeat.silence(), None);
+    }
+
+    #[test]
+    fn a_standby_is_ready_and_a_leader_once_it_dispatches() {
+        let readiness = Readiness::default();
+        let (status, text) = ready(&readiness.checks(), true);
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.contains("[+]lease ok: standing by"), "{text}");
+        readiness.leading.store(true, Ordering::Relaxed);
+        let (status, text) = ready(&readiness.checks(), false);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("[-]caches failed"), "{text}");
+        readiness.dispatching.store(true, Ordering::Relaxed);
+        let (status, text) = ready(&readiness.checks(), false);
+        assert_eq!((status, text.as_str()), (StatusCode::OK, "ok\n"));
+    }
 }

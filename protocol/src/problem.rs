@@ -46,6 +46,29 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The name as it stands in problems, for labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidPicture => "InvalidPicture",
+            Self::PictureTooLarge => "PictureTooLarge",
+            Self::DigestMismatch => "DigestMismatch",
+            Self::PictureNotFound => "PictureNotFound",
+            Self::InvalidParameters => "InvalidParameters",
+            Self::UnknownModel => "UnknownModel",
+            Self::FetchFailed => "FetchFailed",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::OutOfMemory => "OutOfMemory",
+            Self::InferenceFailed => "InferenceFailed",
+            Self::DeviceLost => "DeviceLost",
+            Self::Busy => "Busy",
+            Self::NotReady => "NotReady",
+            Self::StaleEpoch => "StaleEpoch",
+            Self::Unauthorized => "Unauthorized",
+            Self::MalformedRequest => "MalformedRequest",
+            Self::Unknown => "Unknown",
+        }
+    }
+
     /// Whether another attempt can end differently.
     pub fn retryable(self) -> bool {
         match self {

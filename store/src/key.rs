@@ -3,6 +3,7 @@
 //! ```text
 //! uploads/<namespace>/<namespace uid>/<sha256>   pictures; the API alone writes them
 //! results/<namespace>/<job uid>.json             results too large for a status
+//! system/<job uid>/...                           the operator's plans and markers; no spec can name it
 //! data/<namespace>/...                           the user's own objects
 //! models/<owner>/<name>/<commit>/...             checkpoints; `fovea-runner fetch` writes them
 //! ```
@@ -64,6 +65,11 @@ impl ObjectKey {
             format!("results/{}/", segment(namespace)?),
             &format!("{}.json", segment(job_uid)?),
         )
+    }
+
+    /// A plan or a marker that the operator keeps for a job.
+    pub fn system(job_uid: &str, name: &str) -> Result<Self, InvalidKey> {
+        Self::below(format!("system/{}/", segment(job_uid)?), name)
     }
 
     /// One of the user's own objects: `key` is what the job's spec says, below `data/<namespace>/`.

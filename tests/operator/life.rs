@@ -3,11 +3,12 @@
 use anyhow::{Result, anyhow};
 use fovea_crds::{Input, JobResult, Phase};
 use fovea_dev::eventually;
-use fovea_tests::operated::{PATIENCE, apply_pool, create_namespace};
+use fovea_tests::operated::{JOBS, PATIENCE, apply_pool, create_namespace};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 /// The condition's status and reason.
@@ -145,7 +146,7 @@ async fn a_job_that_no_pool_takes_is_told_what_there_is_and_waits_for_one() -> R
     nowhere.spec.pool_ref = serde_json::from_value(json!({
         "name": "to-come", "namespace": fovea_dev::stack::SYSTEM_NAMESPACE,
     }))?;
-    operated.create(&nowhere).await?;
+    let nowhere = operated.create(&nowhere).await?;
     let held = operated
         .status_where("nowhere", "to be held", |status| {
             condition(status, "Accepted") == Some(("False".into(), "PoolNotFound".into()))
@@ -168,6 +169,22 @@ async fn a_job_that_no_pool_takes_is_told_what_there_is_and_waits_for_one() -> R
     )
     .await?;
     assert_eq!(operated.ended("nowhere").await?.phase, Phase::Succeeded);
+
+    let events: Api<Event> = Api::namespaced(operated.client.clone(), JOBS);
+    let uid = nowhere.uid().unwrap();
+    let told = eventually("an Event of it", PATIENCE, async || {
+        let mut events = events.list(&ListParams::default()).await?.items;
+        let about = |event: &Event| event.regarding.as_ref().and_then(|it| it.uid.clone());
+        events.retain(|event| about(event).as_ref() == Some(&uid));
+        anyhow::ensure!(!events.is_empty(), "none");
+        Ok(events)
+    });
+    let reasons: Vec<_> = told.await?.into_iter().map(|event| event.reason).collect();
+    assert_eq!(
+        reasons,
+        [Some("PoolNotFound".to_owned())],
+        "and none of its success"
+    );
     Ok(())
 }
 

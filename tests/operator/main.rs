@@ -10,6 +10,9 @@
 mod attempts;
 mod callbacks;
 mod cluster_faults;
+mod killed;
 mod leading;
 mod life;
+mod operation;
 mod runner_faults;
+mod sweeping;

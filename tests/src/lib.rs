@@ -15,6 +15,7 @@ pub mod operated;
 pub mod proxy;
 pub mod receiver;
 pub mod runner;
+pub mod s3_proxy;
 pub mod script;
 pub mod skew;
 

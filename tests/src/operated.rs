@@ -152,6 +152,11 @@ impl Operated {
         Ok(operator)
     }
 
+    /// Another replica that stands by, and where it tells its health and its metrics.
+    pub async fn standby(&self, options: &Options) -> anyhow::Result<(Process, String)> {
+        start_operator(self.control_plane.kubeconfig(), &self.minio, options).await
+    }
+
     /// Waits until the operator is, after a restart.
     pub async fn is_ready(&self) -> anyhow::Result<()> {
         let ready = format!("{}/readyz", self.health_url);

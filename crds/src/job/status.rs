@@ -149,6 +149,17 @@ impl Phase {
             Self::Succeeded | Self::Failed | Self::Cancelled => true,
         }
     }
+
+    /// The name as it stands in objects.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
 }
 
 /// The pool that a job was given to.

@@ -76,8 +76,9 @@ async fn a_name_that_leads_to_loopback_is_refused_unless_it_is_named() {
 #[tokio::test]
 async fn a_name_that_is_bound_anew_leads_nowhere() {
     static LOOK_UPS: AtomicUsize = AtomicUsize::new(0);
+    #[expect(clippy::unnecessary_wraps, reason = "a look-up may fail")]
     fn rebinding(_: &str) -> std::io::Result<Vec<SocketAddr>> {
-        let outer = LOOK_UPS.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let outer = LOOK_UPS.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         let address = if outer {
             [127, 0, 0, 2]
         } else {

@@ -4,6 +4,8 @@ use super::task::{Abort, Attempt, Left, RunnerWas, latest};
 use super::{Dispatcher, Done, Task};
 use crate::job::decide::{Action, Ending, Observed, Placement, decide, expires_at};
 use crate::job::{Finished, Tracked, status};
+use crate::kill_points;
+use crate::pool;
 use fovea_crds::{InferenceJob, InferenceJobStatus, RunnerPool};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, PostParams};
@@ -35,7 +37,7 @@ impl Dispatcher {
             Some(Tracked::Finished(finished)) => {
                 let finished = finished.clone();
                 self.pools.unqueue(uid);
-                self.look_at_finished(uid, finished);
+                self.look_at_finished(uid, &finished);
             }
             Some(Tracked::Unfinished(job)) => {
                 let job = Arc::clone(job);
@@ -167,12 +169,12 @@ impl Dispatcher {
         );
     }
 
-    fn look_at_finished(&mut self, uid: &str, finished: Finished) {
+    fn look_at_finished(&mut self, uid: &str, finished: &Finished) {
         if let Some(outgoing) = &finished.callback {
-            return self.look_at_callback(uid, &finished, outgoing);
+            return self.look_at_callback(uid, finished, outgoing);
         }
-        self.retention.keep(uid, &finished);
-        match expires_at(&finished) {
+        self.retention.keep(uid, finished);
+        match expires_at(finished) {
             None => self.book.clear_timer(uid),
             Some(at) if at > Timestamp::now() => self.book.wake_at(uid, at),
             Some(_) => self.retention.expire(uid),
@@ -184,7 +186,7 @@ impl Dispatcher {
         let Ok(permit) = Arc::clone(&self.deletions).try_acquire_owned() else {
             return; // The next tick tries again.
         };
-        let Some(uid) = self.retention.next() else {
+        let Some(uid) = self.retention.take() else {
             return;
         };
         let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
@@ -260,6 +262,7 @@ impl Dispatcher {
             alone_on_a_proven_runner: exclusive && chosen.idle_and_proven,
             writer: self.writer.clone(),
             store: self.parts.store.clone(),
+            metrics: Arc::clone(&self.parts.metrics),
         };
         let done = self.done.clone();
         let key = uid.clone();
@@ -290,6 +293,10 @@ impl Dispatcher {
             if pool.status.as_ref() == Some(&status) {
                 continue;
             }
+            let fault = pool::status::new_fault(pool.status.as_ref(), &status);
+            if let Some(notice) = fault {
+                self.events.warn(pool.object_ref(&()), "AskRunners", notice);
+            }
             let (client, writes) = (self.parts.client.clone(), Arc::clone(&self.writes));
             let pool = RunnerPool {
                 status: Some(status),
@@ -304,8 +311,8 @@ impl Dispatcher {
                     .replace_status(&name, &PostParams::default(), &pool)
                     .await
                 {
+                    Ok(_) => kill_points::after(kill_points::POOL_TOLD),
                     // The watch brings what is new, and the next tick tries again.
-                    Ok(_) => {}
                     Err(kube::Error::Api(answer)) if answer.code == 409 || answer.code == 404 => {}
                     Err(error) => {
                         tracing::warn!(pool = name, kind = %RunnerPool::kind(&()), %error, "writing a status failed");

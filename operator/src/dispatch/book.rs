@@ -82,6 +82,13 @@ impl Book {
         }
     }
 
+    /// How many have not ended, and how many have.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let unfinished = |job: &&Tracked| matches!(job, Tracked::Unfinished(_));
+        let unfinished = self.jobs.values().filter(unfinished).count();
+        (unfinished, self.jobs.len() - unfinished)
+    }
+
     /// All.
     pub(super) fn uids(&self) -> Vec<String> {
         self.jobs.keys().cloned().collect()

@@ -3,13 +3,13 @@
 use super::task::{Abort, Latest, RunnerWas};
 use super::{Dispatcher, Done};
 use crate::job::Tracked;
+use crate::job::notice::Notice;
 use crate::pool::resolve;
 use crate::pool::{PoolKey, key_of};
 use fovea_crds::{InferenceJob, RunnerPool};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::events::{Event as Notice, EventType, Recorder, Reporter};
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use std::collections::BTreeSet;
@@ -162,13 +162,9 @@ impl Dispatcher {
             invalid.metadata.name.clone(),
             invalid.metadata.namespace.clone(),
         );
+        self.parts.metrics.set_aside(&K::kind(&()));
         tracing::warn!(kind = %K::kind(&()), name, namespace, error = %invalid.error, "object set aside");
-        let reporter = Reporter {
-            controller: "fovea-operator".to_owned(),
-            instance: None,
-        };
-        let recorder = Recorder::new(self.parts.client.clone(), reporter);
-        let object = k8s_openapi::api::core::v1::ObjectReference {
+        let object = ObjectReference {
             api_version: Some(K::api_version(&()).into_owned()),
             kind: Some(K::kind(&()).into_owned()),
             name,
@@ -176,22 +172,14 @@ impl Dispatcher {
             uid: invalid.metadata.uid,
             ..Default::default()
         };
-        let note: String = format!(
-            "this version of Fovea cannot read the object: {}",
-            invalid.error
-        );
         let notice = Notice {
-            type_: EventType::Warning,
             reason: "NotDecodable".to_owned(),
-            note: Some(fovea_crds::clip::clip(&note, 1000)),
-            action: "Decode".to_owned(),
-            secondary: None,
+            note: format!(
+                "this version of Fovea cannot read the object: {}",
+                invalid.error
+            ),
         };
-        tokio::spawn(async move {
-            if let Err(error) = recorder.publish(&notice, &object).await {
-                tracing::warn!(%error, "an Event could not be published");
-            }
-        });
+        self.events.warn(object, "Decode", notice);
     }
 
     /// After a list: what was shown before all lists were complete has not been looked at, and a

@@ -11,6 +11,7 @@ mod callbacks;
 pub(crate) mod fleet;
 mod inputs;
 mod links;
+mod measure;
 mod pools;
 pub mod queue;
 mod request;
@@ -20,10 +21,13 @@ mod task;
 mod wire;
 
 use crate::callback::Callbacks;
+use crate::events::Events;
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
+use crate::metrics::Metrics;
 use crate::pool::PoolKey;
 use crate::pool::resolve::Directory;
+use crate::serve::Heartbeat;
 use book::Book;
 use callbacks::{CallEnded, Calls};
 use fovea_crds::{InferenceJob, RunnerPool};
@@ -77,12 +81,17 @@ pub struct Parts {
     pub allowed_hosts: Vec<String>,
     /// Set while the caches are filled and the loop runs.
     pub ready: Arc<AtomicBool>,
+    /// Beats each time that the loop goes round.
+    pub heartbeat: Arc<Heartbeat>,
+    /// What happened, for who scrapes.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The loop's state.
 pub struct Dispatcher {
     parts: Parts,
     writer: StatusWriter,
+    events: Events,
     directory: Directory,
     book: Book,
     pools: Pools,
@@ -150,8 +159,10 @@ impl Dispatcher {
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
+        let events = Events::new(client.clone());
         let mut this = Self {
-            writer: StatusWriter::new(client),
+            writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
+            events,
             directory: Directory {
                 pools: BTreeMap::new(),
                 namespaces: BTreeMap::new(),
@@ -171,6 +182,7 @@ impl Dispatcher {
             parts,
         };
         loop {
+            this.parts.heartbeat.beat();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(event) = jobs.next() => match event {
@@ -189,7 +201,10 @@ impl Dispatcher {
                 Some(ended) = done.recv() => this.on_done(ended),
                 Some(ended) = calls.recv() => this.on_call_ended(ended),
                 uid = this.book.woken() => this.look(&uid),
-                _ = tick.tick() => this.tell_pools(),
+                _ = tick.tick() => {
+                    this.tell_pools();
+                    this.measure();
+                }
                 _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
             }
             if this.synced.all() {
@@ -199,6 +214,7 @@ impl Dispatcher {
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);
+        this.parts.heartbeat.rest();
     }
 }
 

@@ -166,6 +166,12 @@ impl Pools {
         }
     }
 
+    /// Every pool with its queue and its runners.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PoolKey, &Queue, &Fleet)> {
+        let pools = self.by_key.iter();
+        pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
+    }
+
     /// What the pool's status should tell.
     pub(super) fn status(&self, key: &PoolKey, object: &RunnerPool) -> Option<RunnerPoolStatus> {
         let pool = self.by_key.get(key)?;

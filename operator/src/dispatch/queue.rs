@@ -71,6 +71,11 @@ impl Queue {
         self.places.is_empty()
     }
 
+    /// The jobs that wait, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.places.values()
+    }
+
     /// Adds a job, or moves it where its priority has changed.
     pub fn push(&mut self, job: Waiting) {
         if self.places.get(&job.uid) == Some(&job) {

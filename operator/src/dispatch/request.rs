@@ -21,14 +21,11 @@ impl Attempt {
     pub(super) async fn request(&self) -> Result<InferRequest, Outcome> {
         let spec = &self.job.spec;
         let status = self.job.status.as_ref();
-        let done = status.map_or(0, |status| {
-            status.attempts.saturating_add(status.interruptions)
-        });
         Ok(InferRequest {
             installation: self.leader.installation.clone(),
             epoch: self.leader.epoch,
             job: self.job.metadata.uid.clone().unwrap_or_default(),
-            attempt: done.saturating_add(1),
+            attempt: self.number(),
             task: wire::task(spec.task),
             model: self.placement.model.clone(),
             input: self.input().await?,
@@ -36,6 +33,14 @@ impl Attempt {
             deadline_millis: u64::from(spec.attempt_deadline_seconds) * 1000,
             exclusive: status.is_some_and(|status| status.exclusive),
         })
+    }
+
+    /// The attempt's number, from 1; lost runners count as well.
+    pub(super) fn number(&self) -> u32 {
+        let ended = self.job.status.as_ref().map_or(0, |status| {
+            status.attempts.saturating_add(status.interruptions)
+        });
+        ended.saturating_add(1)
     }
 
     async fn input(&self) -> Result<fovea_protocol::Input, Outcome> {

@@ -2,6 +2,7 @@
 
 use crate::dispatch::attempt;
 use crate::dispatch::retry::Outcome;
+use crate::trace::TRACEPARENT;
 use fovea_crds::Task;
 use fovea_protocol::{
     INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, RunnerState,
@@ -95,13 +96,18 @@ impl RunnerClient {
 
     /// Runs one attempt to its end; dropping the future breaks the connection, and with it the
     /// attempt.
-    pub(super) async fn infer(&self, task: Task, request: &InferRequest) -> Outcome {
-        attempt::run(
-            self.request(reqwest::Method::POST, INFER_PATH),
-            task,
-            request,
-        )
-        .await
+    /// `traceparent`: the trace that the runner shall join.
+    pub(super) async fn infer(
+        &self,
+        task: Task,
+        request: &InferRequest,
+        traceparent: Option<&str>,
+    ) -> Outcome {
+        let mut call = self.request(reqwest::Method::POST, INFER_PATH);
+        if let Some(traceparent) = traceparent {
+            call = call.header(TRACEPARENT, traceparent);
+        }
+        attempt::run(call, task, request).await
     }
 
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

@@ -7,14 +7,19 @@ use super::wire;
 use crate::job::decide::{Ending, Placement};
 use crate::job::status::{self, Begun, Success, Waiting};
 use crate::job::write::{StatusWriter, Written};
+use crate::kill_points;
+use crate::metrics::{self, Metrics};
+use crate::trace;
 use fovea_crds::bounds::MAX_RESULT_BYTES;
 use fovea_crds::{InferenceJob, JobResult, Phase, ServedModel, Timings};
 use fovea_protocol::LeaderRequest;
 use fovea_store::{ObjectKey, Sha256, Store, StoreError};
 use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument as _, Span};
 
 /// An attempt that lasts longer is told in the job's status.
 const TELL_RUNNING_AFTER: Duration = Duration::from_secs(1);
@@ -37,6 +42,8 @@ pub(super) struct Attempt {
     pub writer: StatusWriter,
     /// Signs for the picture, keeps a large result.
     pub store: Store,
+    /// Counts how it came out.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a task is told to stop.
@@ -79,7 +86,13 @@ pub(super) struct Left {
 
 impl Attempt {
     /// Runs the attempt and writes what came of it.
-    pub(super) async fn run(self, mut abort: oneshot::Receiver<Abort>) -> Left {
+    pub(super) async fn run(self, abort: oneshot::Receiver<Abort>) -> Left {
+        let address = self.runner.address().as_str();
+        let (span, traceparent) = trace::attempt(&self.job, self.number(), address);
+        Box::pin(self.go(abort, traceparent).instrument(span)).await
+    }
+
+    async fn go(self, mut abort: oneshot::Receiver<Abort>, traceparent: Option<String>) -> Left {
         let begun = Begun {
             pool: self.placement.pool.clone(),
             runner: self.runner.address().to_string(),
@@ -91,9 +104,9 @@ impl Attempt {
                 Ok(request) => request,
                 Err(outcome) => return self.conclude(self.job.clone(), &begun, outcome).await,
             };
-            AbortOnDropHandle::new(tokio::spawn(
-                async move { runner.infer(task, &request).await },
-            ))
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                runner.infer(task, &request, traceparent.as_deref()).await
+            }))
         };
         tokio::pin!(conversation);
         let mut job = self.job.clone();
@@ -103,6 +116,12 @@ impl Attempt {
                 biased;
                 reason = &mut abort => {
                     conversation.abort();
+                    let why = match &reason {
+                        Ok(Abort::End(ending)) => Some(ending),
+                        Ok(Abort::Drop) | Err(_) => None,
+                    };
+                    Span::current().record("outcome", "aborted");
+                    self.metrics.attempt("aborted", metrics::ending(why));
                     return match reason {
                         Ok(Abort::End(ending)) => self.end(job, &begun, &ending).await,
                         Ok(Abort::Drop) | Err(_) => Left { job: Latest::Unchanged, runner: RunnerWas::Fine },
@@ -135,18 +154,23 @@ impl Attempt {
             }
             Outcome::Problem(_) | Outcome::Succeeded { .. } => RunnerWas::Fine,
         };
-        tracing::info!(
+        tracing::debug!(
             job = job.metadata.name, namespace = job.metadata.namespace, runner = begun.runner,
             outcome = %word(&outcome), "attempt ended"
         );
         let nothing = fovea_crds::InferenceJobStatus::default();
+        let before = job.status.as_ref().unwrap_or(&nothing);
+        let reason = metrics::reason(&outcome);
         let next = retry::next(
             outcome,
-            job.status.as_ref().unwrap_or(&nothing),
+            before,
             &job.spec.retry,
             self.alone_on_a_proven_runner,
             rand::random(),
         );
+        let outcome = metrics::outcome(&next, before.interruptions);
+        Span::current().record("outcome", outcome);
+        self.metrics.attempt(outcome, reason);
         let written = match next {
             Next::Requeue => {
                 return Left {
@@ -172,7 +196,14 @@ impl Attempt {
                 let make = |job: &InferenceJob| {
                     status::succeeded(job, begun, success.clone(), Timestamp::now())
                 };
-                self.writer.write(job, make).await
+                let created = crate::job::created(&job);
+                let written = self.writer.write(job, make).await;
+                if let Written::Stands(_) = &written {
+                    let total = Timestamp::now().duration_since(created);
+                    let total = Duration::try_from(total).unwrap_or_default();
+                    self.metrics.job_succeeded(&success.timings, total);
+                }
+                written
             }
             Next::Fail(failure) => {
                 let ending = Ending::Failed(failure);
@@ -244,6 +275,7 @@ impl Attempt {
         self.store
             .put(&key, json.into(), "application/json")
             .await?;
+        kill_points::after(kill_points::RESULT_KEPT);
         Ok(Success {
             result,
             model,

@@ -1,6 +1,7 @@
 //! A job: what the operator keeps of it, what to do about it, and what its status becomes.
 
 pub mod decide;
+pub mod notice;
 pub mod retention;
 pub mod status;
 pub mod write;

@@ -121,7 +121,7 @@ impl Retention {
     }
 
     /// The next job to be deleted; it counts as gone.
-    pub fn next(&mut self) -> Option<Arc<str>> {
+    pub fn take(&mut self) -> Option<Arc<str>> {
         let crowded = || {
             let own = self.by_namespace.get(self.crowded.first()?)?;
             own.first()
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn drain(retention: &mut Retention) -> Vec<String> {
-        std::iter::from_fn(|| Some(retention.next()?.to_string())).collect()
+        std::iter::from_fn(|| Some(retention.take()?.to_string())).collect()
     }
 
     #[test]

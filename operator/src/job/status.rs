@@ -185,6 +185,23 @@ pub fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobSt
     status.done()
 }
 
+/// Why a status became what it is: the reason of what the latest write changed of its conditions,
+/// the end first; `None` where they are as they were.
+pub fn reason<'a>(
+    before: Option<&InferenceJobStatus>,
+    status: &'a InferenceJobStatus,
+) -> Option<&'a str> {
+    let known = before.map_or(&[][..], |before| &before.conditions);
+    let is_new = |condition: &&Condition| !known.contains(condition);
+    let told = [COMPLETE, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
+    told.filter_map(|type_| {
+        let mut conditions = status.conditions.iter();
+        conditions.find(|condition| condition.type_ == type_)
+    })
+    .find(is_new)
+    .map(|condition| condition.reason.as_str())
+}
+
 /// A status in the making.
 struct Draft {
     to: InferenceJobStatus,

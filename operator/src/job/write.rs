@@ -3,8 +3,11 @@
 
 mod callback;
 
-use super::{decide::Ending, phase, status};
-use fovea_crds::{InferenceJob, InferenceJobStatus};
+use super::{decide::Ending, notice::notice, phase, status};
+use crate::events::Events;
+use crate::kill_points;
+use crate::metrics::Metrics;
+use fovea_crds::{InferenceJob, InferenceJobStatus, Phase};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -12,6 +15,7 @@ use kube::{
     core::Request,
 };
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most tries of one write; with the waits between them about ten minutes.
@@ -30,6 +34,8 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct StatusWriter {
     client: Client,
+    metrics: Arc<Metrics>,
+    events: Events,
 }
 
 /// How a write came out.
@@ -51,10 +57,27 @@ enum Tried {
     Gone,
 }
 
+impl Tried {
+    /// For the metrics.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "stands",
+            Self::ReadAgain { wait: false } => "conflict",
+            Self::ReadAgain { wait: true } => "failed",
+            Self::Rejected(_) => "rejected",
+            Self::Gone => "moot",
+        }
+    }
+}
+
 impl StatusWriter {
     /// A writer that uses `client`, whose requests must be bounded in time.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, metrics: Arc<Metrics>, events: Events) -> Self {
+        Self {
+            client,
+            metrics,
+            events,
+        }
     }
 
     /// Writes the status that `make` gives for the job as it stands. After a conflict or a lost
@@ -68,8 +91,18 @@ impl StatusWriter {
         let mut next = make(&job);
         let mut wait = FIRST_WAIT;
         for _ in 0..MAX_TRIES {
-            match self.try_once(&job, &next).await {
-                Tried::Done(written) => return Written::Stands(written),
+            let tried = self.try_once(&job, &next).await;
+            self.metrics.status_write(tried.word());
+            match tried {
+                Tried::Done(written) => {
+                    tell(&job, &written);
+                    if let Some(notice) = notice(job.status.as_ref(), &next) {
+                        self.events
+                            .warn(written.object_ref(&()), "Dispatch", notice);
+                    }
+                    kill_points::after(kill_points::of_status(&next));
+                    return Written::Stands(written);
+                }
                 Tried::Gone => return Written::Moot,
                 Tried::Rejected(why) => {
                     tracing::error!(job = %job.name_any(), namespace = job.namespace(), %why, "status rejected");
@@ -83,7 +116,10 @@ impl StatusWriter {
                 }
             }
             match self.read(&job).await {
-                Ok(Some(newer)) if phase(&newer).is_terminal() => return Written::Moot,
+                Ok(Some(newer)) if phase(&newer).is_terminal() => {
+                    self.metrics.status_write("moot");
+                    return Written::Moot;
+                }
                 Ok(Some(newer)) => {
                     next = if newer.spec.cancel {
                         status::ended(&newer, None, &Ending::Cancelled, Timestamp::now())
@@ -92,12 +128,16 @@ impl StatusWriter {
                     };
                     job = newer;
                 }
-                Ok(None) => return Written::Moot,
+                Ok(None) => {
+                    self.metrics.status_write("moot");
+                    return Written::Moot;
+                }
                 Err(error) => {
                     tracing::warn!(job = %job.name_any(), %error, "reading a job again failed");
                 }
             }
         }
+        self.metrics.status_write("gave-up");
         Written::GaveUp
     }
 
@@ -116,7 +156,10 @@ impl StatusWriter {
         };
         let parameters = DeleteParams::background().preconditions(preconditions);
         match bounded(api.delete(&job.name, &parameters)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                kill_points::after(kill_points::JOB_DELETED);
+                Ok(())
+            }
             Err(error) => match code_of(&error) {
                 Some(404 | 409) => Ok(()),
                 _ => Err(error),
@@ -174,6 +217,30 @@ impl StatusWriter {
             .map_err(kube::Error::BuildRequest)?;
         bounded(self.client.request(request)).await
     }
+}
+
+/// The one line for each change of a job's state.
+fn tell(before: &InferenceJob, after: &InferenceJob) {
+    let nothing = InferenceJobStatus::default();
+    let status = after.status.as_ref().unwrap_or(&nothing);
+    let (from, to) = (phase(before), status.phase);
+    let reason = status::reason(before.status.as_ref(), status);
+    if from == to && reason.is_none() {
+        return;
+    }
+    let ended = status.attempts.saturating_add(status.interruptions);
+    let attempt = ended.saturating_add(u32::from(to == Phase::Running));
+    tracing::info!(
+        job = after.metadata.name,
+        namespace = after.metadata.namespace,
+        uid = after.metadata.uid,
+        attempt,
+        runner = status.runner,
+        from = from.as_str(),
+        to = to.as_str(),
+        reason,
+        "job changed"
+    );
 }
 
 async fn bounded<T>(

@@ -4,6 +4,7 @@
 
 mod decide;
 
+use crate::kill_points;
 use decide::{Move, Seen, decide, is_free};
 use fovea_protocol::LeaderRequest;
 use futures::StreamExt as _;
@@ -171,6 +172,7 @@ impl Leadership {
         let mut next = self.lease.clone();
         next.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
         self.lease = self.election.put(&next).await?;
+        kill_points::after(kill_points::LEASE_RENEWED);
         Ok(())
     }
 
@@ -180,8 +182,11 @@ impl Leadership {
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(MicroTime(Timestamp::now()));
-        if let Err(error) = self.election.put(&next).await {
-            tracing::warn!(%error, "handing the lease over failed; it runs out by itself");
+        match self.election.put(&next).await {
+            Ok(_) => kill_points::after(kill_points::LEASE_RELEASED),
+            Err(error) => {
+                tracing::warn!(%error, "handing the lease over failed; it runs out by itself");
+            }
         }
     }
 }
@@ -195,11 +200,14 @@ impl Election {
                 .api
                 .create(&PostParams::default(), &self.first_lease())
                 .await
-                .map(Some),
+                .map(Some)
+                .inspect(|_| kill_points::after(kill_points::LEASE_CREATED)),
             Move::Take { transitions } => {
                 let mut next = found.unwrap_or_default();
                 next.spec = Some(self.spec(transitions));
-                self.put(&next).await.map(Some)
+                let taken = self.put(&next).await?;
+                kill_points::after(kill_points::LEASE_TAKEN);
+                Ok(Some(taken))
             }
         }
     }

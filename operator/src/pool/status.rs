@@ -1,6 +1,7 @@
 //! What a pool's status tells. Pure.
 
 use crate::dispatch::fleet::{Fleet, Health};
+use crate::job::notice::Notice;
 use fovea_crds::{
     ModelStatus, RunnerPool, RunnerPoolStatus,
     bounds::MAX_REVISION_LENGTH,
@@ -9,6 +10,29 @@ use fovea_crds::{
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// What a person is to be told of the step from `before` to `after`: runners that do not answer any
+/// more, or others than before.
+pub(crate) fn new_fault(
+    before: Option<&RunnerPoolStatus>,
+    after: &RunnerPoolStatus,
+) -> Option<Notice> {
+    let degraded = |status: &RunnerPoolStatus| {
+        let mut conditions = status.conditions.iter();
+        conditions
+            .find(|each| each.type_ == DEGRADED && each.status == "True")
+            .cloned()
+    };
+    let now = degraded(after)?;
+    let known = before
+        .and_then(degraded)
+        .is_some_and(|known| known.message == now.message);
+    // A pool that has just been made has not been asked yet.
+    (before.is_some() && !known).then_some(Notice {
+        reason: now.reason,
+        note: now.message,
+    })
+}
 
 /// The status of a pool whose runners are `fleet`.
 pub(crate) fn status(

@@ -4,6 +4,7 @@
 use super::{FIRST_WAIT, GREATEST_WAIT, MAX_TRIES, StatusWriter, Written, bounded, code_of};
 use crate::callback::retry::supersedes;
 use crate::job::Finished;
+use crate::kill_points;
 use fovea_crds::{CallbackStatus, InferenceJob};
 use kube::{
     Api, ResourceExt,
@@ -38,7 +39,10 @@ impl StatusWriter {
         let mut wait = FIRST_WAIT;
         for _ in 0..MAX_TRIES {
             match self.patch_callback(&job, &record).await {
-                Ok(written) => return Written::Stands(Box::new(written)),
+                Ok(written) => {
+                    kill_points::after(kill_points::CALLBACK_TOLD);
+                    return Written::Stands(Box::new(written));
+                }
                 Err(error) => match code_of(&error) {
                     Some(404) => return Written::Moot,
                     Some(409) => {}

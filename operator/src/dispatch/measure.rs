@@ -1,0 +1,64 @@
+//! What the loop tells the metrics, every other second.
+
+use super::Dispatcher;
+use super::fleet::Health;
+use crate::metrics::{self, PoolSnapshot, Snapshot};
+use fovea_crds::Task;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// Every task is told of, also where nothing waits: a gauge that comes and goes sets off no alert.
+const TASKS: [Task; 3] = [
+    Task::ImageToText,
+    Task::ImageClassification,
+    Task::ObjectDetection,
+];
+
+impl Dispatcher {
+    /// Tells how much waits and runs.
+    pub(super) fn measure(&self) {
+        let (unfinished, finished) = self.book.count();
+        let now = Timestamp::now();
+        let pools = self.pools.iter().map(|(key, queue, fleet)| {
+            let models = self.directory.pools.get(key).map(|pool| &pool.spec.models);
+            let models: BTreeMap<&str, Task> = models
+                .into_iter()
+                .flatten()
+                .map(|model| (model.name.as_str(), model.task))
+                .collect();
+            let mut waiting = TASKS.map(|task| (task, 0, now));
+            for job in queue.iter() {
+                let task = models.get(job.model.as_str());
+                let each = waiting.iter_mut().find(|(each, ..)| Some(each) == task);
+                if let Some((_, depth, oldest)) = each {
+                    *depth += 1;
+                    *oldest = job.created.min(*oldest);
+                }
+            }
+            let (mut up, mut down) = (0, 0);
+            for (_, health) in fleet.iter() {
+                match health {
+                    Health::Up { .. } => up += 1,
+                    Health::Down(_) => down += 1,
+                }
+            }
+            let waiting = waiting.map(|(task, depth, oldest)| {
+                let age = now.duration_since(oldest).as_secs_f64();
+                (metrics::task(task), depth, age)
+            });
+            PoolSnapshot {
+                pool: format!("{}/{}", key.namespace, key.name),
+                waiting: waiting.to_vec(),
+                in_flight: fleet.in_flight(),
+                up,
+                down,
+            }
+        });
+        let snapshot = Snapshot {
+            unfinished,
+            finished,
+            pools: pools.collect(),
+        };
+        self.parts.metrics.snapshot(&snapshot);
+    }
+}

@@ -1,0 +1,72 @@
+//! Kubernetes Events, for what a person must act on and for nothing else: each is a write too, so
+//! that they are bounded in number, and dropped beyond it.
+
+use crate::job::notice::Notice;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Events at once, after a quiet time.
+const BURST: NonZeroU32 = NonZeroU32::new(50).unwrap();
+/// Events a second in the long run.
+const PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
+/// Requests under way.
+const AT_A_TIME: usize = 8;
+/// The longest note that the API server takes is 1 KiB.
+const MAX_NOTE_LENGTH: u32 = 1000;
+
+/// Publishes Warnings. Cheap to clone.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Recorder,
+    limiter: Arc<DefaultDirectRateLimiter>,
+    under_way: Arc<Semaphore>,
+}
+
+impl Events {
+    /// Nothing is published yet.
+    pub fn new(client: Client) -> Self {
+        let reporter = Reporter {
+            controller: "fovea-operator".to_owned(),
+            instance: None,
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+            limiter: Arc::new(RateLimiter::direct(
+                Quota::per_second(PER_SECOND).allow_burst(BURST),
+            )),
+            under_way: Arc::new(Semaphore::new(AT_A_TIME)),
+        }
+    }
+
+    /// Tells of `object`, in a task of its own; `action` is what was tried.
+    pub fn warn(&self, object: ObjectReference, action: &str, notice: Notice) {
+        let permit = Arc::clone(&self.under_way).try_acquire_owned();
+        let (Ok(permit), Ok(())) = (permit, self.limiter.check()) else {
+            tracing::warn!(
+                object = object.name,
+                ?notice,
+                "too many Events: not published"
+            );
+            return;
+        };
+        let event = Event {
+            type_: EventType::Warning,
+            reason: notice.reason,
+            note: Some(fovea_crds::clip::clip(&notice.note, MAX_NOTE_LENGTH)),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        let recorder = self.recorder.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = recorder.publish(&event, &object).await {
+                tracing::warn!(%error, "an Event could not be published");
+            }
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! Which changes of a job's status a person must act on. Pure.
+
+use fovea_crds::conditions::ACCEPTED;
+use fovea_crds::{InferenceJobStatus, Phase};
+
+/// Failures that say something of the installation. What the job's own picture, parameters or
+/// deadlines have brought about is told in its status alone.
+const OF_THE_INSTALLATION: [&str; 5] = [
+    "InvalidRunnerAnswer",
+    "OutOfMemory",
+    "QueueDeadlineExceeded",
+    "ResultRejected",
+    "RunnerLost",
+];
+
+/// What an Event tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// For programs, as in the condition or the failure.
+    pub reason: String,
+    /// For people.
+    pub note: String,
+}
+
+/// What is to be told of the step from `before` to `after`; nothing of a job that succeeds.
+pub fn notice(before: Option<&InferenceJobStatus>, after: &InferenceJobStatus) -> Option<Notice> {
+    let refusal = |status: &InferenceJobStatus| {
+        let conditions = status.conditions.iter();
+        conditions
+            .filter(|each| each.type_ == ACCEPTED && each.status == "False")
+            .map(|each| Notice {
+                reason: each.reason.clone(),
+                note: each.message.clone(),
+            })
+            .next()
+    };
+    if after.phase == Phase::Failed {
+        let failure = after.failure.as_ref()?;
+        let told = OF_THE_INSTALLATION.contains(&failure.reason.as_str());
+        return told.then(|| Notice {
+            reason: failure.reason.clone(),
+            note: failure.message.clone(),
+        });
+    }
+    refusal(after).filter(|now| before.and_then(refusal).as_ref() != Some(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fovea_crds::Failure;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+    fn refused(reason: &str) -> InferenceJobStatus {
+        InferenceJobStatus {
+            conditions: vec![Condition {
+                type_: ACCEPTED.to_owned(),
+                status: "False".to_owned(),
+                reason: reason.to_owned(),
+                message: "there is none".to_owned(),
+                last_transition_time: Time(jiff::Timestamp::UNIX_EPOCH),
+                observed_generation: None,
+            }],
+            ..InferenceJobStatus::default()
+        }
+    }
+
+    fn failed(reason: &str) -> InferenceJobStatus {
+        InferenceJobStatus {
+            phase: Phase::Failed,
+            failure: Some(Failure {
+                reason: reason.to_owned(),
+                message: String::new(),
+                retryable: false,
+            }),
+            ..InferenceJobStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_until_it_changes() {
+        let (none, other) = (refused("PoolNotFound"), refused("PoolNotAllowed"));
+        assert_eq!(notice(None, &none).unwrap().reason, "PoolNotFound");
+        assert_eq!(notice(Some(&none), &none), None);
+        assert!(notice(Some(&none), &other).is_some());
+    }
+
+    #[test]
+    fn of_failures_only_those_of_the_installation_are_told_and_of_successes_none() {
+        assert!(notice(None, &failed("RunnerLost")).is_some());
+        assert_eq!(notice(None, &failed("InvalidPicture")), None);
+        let succeeded = InferenceJobStatus {
+            phase: Phase::Succeeded,
+            ..InferenceJobStatus::default()
+        };
+        assert_eq!(notice(None, &succeeded), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Gauges that the loop tells all at once, every other second: who scrapes asks no lock of it.
+
+use super::labels::{PoolLabels, PoolTaskLabels, RunnerLabels, StateLabels};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+
+/// Seconds.
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// What the loop has at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Snapshot {
+    /// Jobs that have not ended.
+    pub(crate) unfinished: usize,
+    /// Jobs that have, and are not deleted yet.
+    pub(crate) finished: usize,
+    /// Every pool.
+    pub(crate) pools: Vec<PoolSnapshot>,
+}
+
+/// One pool.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PoolSnapshot {
+    /// `namespace/name`
+    pub(crate) pool: String,
+    /// By task: how many jobs wait, and the age in seconds of the oldest.
+    pub(crate) waiting: Vec<(&'static str, usize, f64)>,
+    /// Jobs that runners have.
+    pub(crate) in_flight: u32,
+    /// Runners that answer.
+    pub(crate) up: usize,
+    /// Runners that do not.
+    pub(crate) down: usize,
+}
+
+/// A family of which each telling replaces the one before: the labels of a pool that is gone go.
+#[derive(Debug)]
+struct Told<L, M>(Family<L, M>, Mutex<HashSet<L>>);
+
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    jobs: Family<StateLabels, Gauge>,
+    queue_depth: Told<PoolTaskLabels, Gauge>,
+    oldest_waiting: Told<PoolTaskLabels, Seconds>,
+    in_flight: Told<PoolLabels, Gauge>,
+    runners: Told<RunnerLabels, Gauge>,
+}
+
+impl Gauges {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "jobs",
+            "Jobs that the leader knows, unfinished or finished",
+            self.jobs.clone(),
+        );
+        registry.register(
+            "queue_depth",
+            "Jobs that wait for a runner, by pool and task",
+            self.queue_depth.0.clone(),
+        );
+        registry.register_with_unit(
+            "oldest_waiting",
+            "Age of the oldest job that waits for a runner, since its creation",
+            Unit::Seconds,
+            self.oldest_waiting.0.clone(),
+        );
+        registry.register(
+            "attempts_in_flight",
+            "Attempts under way, by pool",
+            self.in_flight.0.clone(),
+        );
+        registry.register(
+            "runners",
+            "Runners of a pool that answer (up) or do not (down)",
+            self.runners.0.clone(),
+        );
+    }
+
+    pub(super) fn tell(&self, snapshot: &Snapshot) {
+        let Snapshot {
+            unfinished,
+            finished,
+            pools,
+        } = snapshot;
+        for (state, jobs) in [("unfinished", unfinished), ("finished", finished)] {
+            let gauge = self.jobs.get_or_create(&StateLabels { state });
+            gauge.set(count(*jobs));
+        }
+        let (mut depths, mut oldest) = (Vec::new(), Vec::new());
+        let (mut in_flight, mut runners) = (Vec::new(), Vec::new());
+        for pool in pools {
+            for (task, waiting, age) in &pool.waiting {
+                let labels = PoolTaskLabels {
+                    pool: pool.pool.clone(),
+                    task,
+                };
+                depths.push((labels.clone(), count(*waiting)));
+                oldest.push((labels, *age));
+            }
+            let labels = PoolLabels {
+                pool: pool.pool.clone(),
+            };
+            in_flight.push((labels, i64::from(pool.in_flight)));
+            for (state, number) in [("up", pool.up), ("down", pool.down)] {
+                let pool = pool.pool.clone();
+                runners.push((RunnerLabels { pool, state }, count(number)));
+            }
+        }
+        let set = |gauge: &Gauge, value| {
+            gauge.set(value);
+        };
+        self.queue_depth.replace(depths, set);
+        self.in_flight.replace(in_flight, set);
+        self.runners.replace(runners, set);
+        self.oldest_waiting.replace(oldest, |gauge, value| {
+            gauge.set(value);
+        });
+    }
+}
+
+impl<L: Clone + Eq + Hash, M: Default> Default for Told<L, M> {
+    fn default() -> Self {
+        Self(Family::default(), Mutex::default())
+    }
+}
+
+impl<L, M> Told<L, M>
+where
+    L: Clone + Eq + Hash + EncodeLabelSet,
+    M: Default,
+{
+    fn replace<V>(&self, values: Vec<(L, V)>, set: impl Fn(&M, V)) {
+        let Self(family, told) = self;
+        let mut now = HashSet::new();
+        for (labels, value) in values {
+            set(&family.get_or_create(&labels), value);
+            now.insert(labels);
+        }
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in told.difference(&now) {
+            family.remove(gone);
+        }
+        *told = now;
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

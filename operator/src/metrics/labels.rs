@@ -1,0 +1,126 @@
+//! The labels, each of a bounded number of values: words of our own, tasks, and the names of pools.
+
+use crate::dispatch::retry::{Next, Outcome};
+use crate::job::decide::Ending;
+use fovea_crds::Task;
+use prometheus_client::encoding::EncodeLabelSet;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PoolLabels {
+    pub(super) pool: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PoolTaskLabels {
+    pub(super) pool: String,
+    pub(super) task: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RunnerLabels {
+    pub(super) pool: String,
+    pub(super) state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StateLabels {
+    pub(super) state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AttemptLabels {
+    pub(super) outcome: &'static str,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StageLabels {
+    pub(super) stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OutcomeLabels {
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct KindLabels {
+    pub(super) kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SweptLabels {
+    pub(super) fate: &'static str,
+}
+
+/// A task as the resource names it.
+pub(crate) fn task(task: Task) -> &'static str {
+    match task {
+        Task::ImageToText => "image-to-text",
+        Task::ImageClassification => "image-classification",
+        Task::ObjectDetection => "object-detection",
+    }
+}
+
+/// Why an attempt ended as it did.
+pub(crate) fn reason(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded { .. } => "none",
+        Outcome::Problem(problem) => problem.reason.name(),
+        Outcome::Lost { .. } => "RunnerLost",
+        Outcome::NotBegun { .. } => "NotBegun",
+    }
+}
+
+/// What an attempt's end makes of its job.
+pub(crate) fn outcome(next: &Next, interruptions_before: u32) -> &'static str {
+    match next {
+        Next::Succeed { .. } => "succeeded",
+        Next::Fail(_) => "failed",
+        Next::Retry { interruptions, .. } if *interruptions > interruptions_before => "interrupted",
+        Next::Retry { .. } => "retried",
+        Next::Requeue => "refused",
+    }
+}
+
+/// Why an attempt was broken off.
+pub(crate) fn ending(ending: Option<&Ending>) -> &'static str {
+    match ending {
+        None => "JobGone",
+        Some(Ending::Cancelled) => "Cancelled",
+        Some(Ending::Failed(_)) => "ActiveDeadlineExceeded",
+    }
+}
+
+/// What became of an object that the sweeper saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Not older than the grace.
+    Young,
+    /// Not a key that Fovea makes.
+    Foreign,
+    /// A job needs it.
+    Needed,
+    /// It is gone.
+    Deleted,
+    /// It was put again after it had been listed.
+    PutAgain,
+    /// The store was too slow to delete it safely.
+    TooSlow,
+    /// The store refused.
+    Failed,
+}
+
+impl Fate {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Young => "young",
+            Self::Foreign => "foreign",
+            Self::Needed => "needed",
+            Self::Deleted => "deleted",
+            Self::PutAgain => "put-again",
+            Self::TooSlow => "too-slow",
+            Self::Failed => "failed",
+        }
+    }
+}

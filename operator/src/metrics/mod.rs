@@ -1,0 +1,207 @@
+//! What `/metrics` tells, in the `OpenMetrics` text format. Names begin with `fovea_operator_`; no
+//! label holds what a job's user chose, so that their number is bounded by that of the pools.
+
+mod gauges;
+mod labels;
+
+pub(crate) use gauges::{PoolSnapshot, Snapshot};
+pub(crate) use labels::{Fate, ending, outcome, reason, task};
+
+use fovea_crds::Timings;
+use gauges::Gauges;
+use labels::{AttemptLabels, KindLabels, OutcomeLabels, StageLabels, SweptLabels};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::time::Duration;
+
+/// Content type of the answer to `GET /metrics`.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Every metric of the operator.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    gauges: Gauges,
+    attempts: Family<AttemptLabels, Counter>,
+    stages: Family<StageLabels, Histogram, fn() -> Histogram>,
+    status_writes: Family<OutcomeLabels, Counter>,
+    set_aside: Family<KindLabels, Counter>,
+    leading: Gauge,
+    epoch: Gauge,
+    lease_acquisitions: Counter,
+    lease_losses: Counter,
+    sweeps: Family<OutcomeLabels, Counter>,
+    swept: Family<SweptLabels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        // 1 ms to 36 hours: a job may wait a day for a runner.
+        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 28));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("fovea_operator"),
+            gauges: Gauges::default(),
+            attempts: Family::default(),
+            stages: Family::new_with_constructor(seconds),
+            status_writes: Family::default(),
+            set_aside: Family::default(),
+            leading: Gauge::default(),
+            epoch: Gauge::default(),
+            lease_acquisitions: Counter::default(),
+            lease_losses: Counter::default(),
+            sweeps: Family::default(),
+            swept: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        self.gauges.register(registry);
+        registry.register(
+            "attempts",
+            "Ended attempts: succeeded, failed, retried, interrupted, refused (at no cost) or aborted, and why",
+            self.attempts.clone(),
+        );
+        registry.register_with_unit(
+            "job_stage",
+            "Time of succeeded jobs: queued, fetch and infer in the last attempt, total from creation to result",
+            Unit::Seconds,
+            self.stages.clone(),
+        );
+        registry.register(
+            "status_writes",
+            "Writes of jobs' statuses: stands, moot (the job was gone or had ended), conflict, rejected, failed or gave-up",
+            self.status_writes.clone(),
+        );
+        registry.register(
+            "objects_set_aside",
+            "Sightings of objects that this version cannot read, by kind",
+            self.set_aside.clone(),
+        );
+        registry.register(
+            "leading",
+            "1 while this replica holds the lease",
+            self.leading.clone(),
+        );
+        registry.register(
+            "lease_epoch",
+            "The lease's transitions when this replica took it",
+            self.epoch.clone(),
+        );
+        registry.register(
+            "lease_acquisitions",
+            "Times that this process took the lease",
+            self.lease_acquisitions.clone(),
+        );
+        registry.register(
+            "lease_losses",
+            "Times that this process lost the lease without having handed it over",
+            self.lease_losses.clone(),
+        );
+        registry.register(
+            "sweeps",
+            "Sweeps of the bucket, complete or failed",
+            self.sweeps.clone(),
+        );
+        registry.register(
+            "swept_objects",
+            "Objects that the sweeper saw, by what became of them",
+            self.swept.clone(),
+        );
+    }
+
+    /// The gauges that are told all at once.
+    pub(crate) fn snapshot(&self, snapshot: &Snapshot) {
+        self.gauges.tell(snapshot);
+    }
+
+    /// An attempt has ended.
+    pub(crate) fn attempt(&self, outcome: &'static str, reason: &'static str) {
+        let labels = AttemptLabels { outcome, reason };
+        self.attempts.get_or_create(&labels).inc();
+    }
+
+    /// A job has its result, `total` after it was created.
+    pub(crate) fn job_succeeded(&self, timings: &Timings, total: Duration) {
+        let Timings {
+            queue_millis,
+            fetch_millis,
+            infer_millis,
+            batch_size: _,
+        } = timings;
+        for (stage, time) in [
+            ("queued", Duration::from_millis(*queue_millis)),
+            ("fetch", Duration::from_millis(*fetch_millis)),
+            ("infer", Duration::from_millis(*infer_millis)),
+            ("total", total),
+        ] {
+            let labels = StageLabels { stage };
+            let seconds = time.as_secs_f64();
+            self.stages.get_or_create(&labels).observe(seconds);
+        }
+    }
+
+    /// A try of a status write has come out.
+    pub(crate) fn status_write(&self, outcome: &'static str) {
+        let labels = OutcomeLabels { outcome };
+        self.status_writes.get_or_create(&labels).inc();
+    }
+
+    /// An object could not be read.
+    pub(crate) fn set_aside(&self, kind: &str) {
+        let kind = kind.to_owned();
+        self.set_aside.get_or_create(&KindLabels { kind }).inc();
+    }
+
+    /// This replica has taken the lease.
+    pub fn lease_taken(&self, epoch: u64) {
+        self.leading.set(1);
+        self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
+        self.lease_acquisitions.inc();
+    }
+
+    /// It has handed it over, or `lost` it.
+    pub fn lease_ended(&self, lost: bool) {
+        self.leading.set(0);
+        if lost {
+            self.lease_losses.inc();
+        }
+    }
+
+    /// A sweep has ended.
+    pub(crate) fn swept(&self, complete: bool) {
+        let outcome = if complete { "complete" } else { "failed" };
+        self.sweeps.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// The sweeper has seen so many objects.
+    pub(crate) fn swept_object(&self, fate: Fate, count: u64) {
+        let labels = SweptLabels { fate: fate.word() };
+        self.swept.get_or_create(&labels).inc_by(count);
+    }
+
+    /// All of it as text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+
+fn pool(name: &str, depth: usize) -> PoolSnapshot {
+    PoolSnapshot {
+        pool: name.to_owned(),
+        waiting: vec![("image-to-text", depth, 1.5)],
+        in_flight: 3,
+        up: 2,
+        down: 1,
+    }
+}
+
+#[test]
+fn what_happened_is_told_under_the_names_that_dashboards_use() {
+    let metrics = Metrics::new();
+    metrics.snapshot(&Snapshot {
+        unfinished: 9,
+        finished: 4,
+        pools: vec![pool("fovea-system/default", 7)],
+    });
+    metrics.attempt("retried", "OutOfMemory");
+    let timings = Timings {
+        queue_millis: 5,
+        ..Timings::default()
+    };
+    metrics.job_succeeded(&timings, Duration::from_millis(20));
+    metrics.status_write("stands");
+    metrics.set_aside("InferenceJob");
+    metrics.lease_taken(7);
+    metrics.swept(true);
+    metrics.swept_object(Fate::PutAgain, 2);
+    let text = metrics.text();
+    for line in [
+        r#"fovea_operator_jobs{state="unfinished"} 9"#,
+        r#"fovea_operator_jobs{state="finished"} 4"#,
+        r#"fovea_operator_queue_depth{pool="fovea-system/default",task="image-to-text"} 7"#,
+        r#"fovea_operator_oldest_waiting_seconds{pool="fovea-system/default",task="image-to-text"} 1.5"#,
+        r#"fovea_operator_attempts_in_flight{pool="fovea-system/default"} 3"#,
+        r#"fovea_operator_runners{pool="fovea-system/default",state="up"} 2"#,
+        r#"fovea_operator_runners{pool="fovea-system/default",state="down"} 1"#,
+        r#"fovea_operator_attempts_total{outcome="retried",reason="OutOfMemory"} 1"#,
+        r#"fovea_operator_job_stage_seconds_count{stage="total"} 1"#,
+        r#"fovea_operator_job_stage_seconds_sum{stage="queued"} 0.005"#,
+        r#"fovea_operator_status_writes_total{outcome="stands"} 1"#,
+        r#"fovea_operator_objects_set_aside_total{kind="InferenceJob"} 1"#,
+        "fovea_operator_leading 1",
+        "fovea_operator_lease_epoch 7",
+        "fovea_operator_lease_acquisitions_total 1",
+        r#"fovea_operator_sweeps_total{outcome="complete"} 1"#,
+        r#"fovea_operator_swept_objects_total{fate="put-again"} 2"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    metrics.lease_ended(true);
+    let text = metrics.text();
+    assert!(text.contains("fovea_operator_leading 0"), "{text}");
+    assert!(
+        text.contains("fovea_operator_lease_losses_total 1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_pool_that_is_gone_is_told_of_no_more() {
+    let metrics = Metrics::new();
+    let of = |pools| Snapshot {
+        pools,
+        ..Snapshot::default()
+    };
+    metrics.snapshot(&of(vec![pool("a", 1), pool("b", 2)]));
+    metrics.snapshot(&of(vec![pool("b", 3)]));
+    let text = metrics.text();
+    assert!(!text.contains(r#"pool="a""#), "{text}");
+    let left = r#"queue_depth{pool="b",task="image-to-text"} 3"#;
+    assert!(text.contains(left), "{text}");
+}

@@ -1,0 +1,156 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const OLD: &str = "11111111-1111-1111-1111-111111111111";
+const NEW: &str = "22222222-2222-2222-2222-222222222222";
+const JOB: &str = "33333333-3333-3333-3333-333333333333";
+const GRACE: Duration = Duration::from_hours(1);
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_hours(1_000_000)
+}
+
+fn put(age: Duration, object: Option<(ObjectKey, Owned)>) -> Listed {
+    Listed {
+        object,
+        modified: now() - age,
+    }
+}
+
+fn picture(namespace: &str, namespace_uid: &str, content: &[u8]) -> (ObjectKey, Owned) {
+    let sha256 = Sha256::of(content);
+    let key = ObjectKey::upload(namespace, namespace_uid, &sha256).unwrap();
+    let owned = Owned::ByNamespace {
+        namespace: namespace.to_owned(),
+        namespace_uid: namespace_uid.to_owned(),
+        sha256,
+    };
+    (key, owned)
+}
+
+fn of_job(key: ObjectKey, uid: &str) -> (ObjectKey, Owned) {
+    let uid = uid.to_owned();
+    (key, Owned::ByJob { uid })
+}
+
+fn old(object: (ObjectKey, Owned)) -> Chunk {
+    let mut chunk = Chunk::default();
+    let taken = chunk.take(put(GRACE * 2, Some(object)), limit(now(), GRACE));
+    assert_eq!(taken, Taken::Candidate);
+    chunk
+}
+
+fn namespaces(all: &[(&str, &str)]) -> HashMap<String, String> {
+    let owned = all.iter();
+    owned
+        .map(|(name, uid)| ((*name).to_owned(), (*uid).to_owned()))
+        .collect()
+}
+
+#[test]
+fn only_what_is_older_than_the_grace_and_ours_is_judged() {
+    for (age, taken) in [
+        (Duration::ZERO, Taken::Young),
+        (GRACE.saturating_sub(Duration::from_nanos(1)), Taken::Young),
+        (GRACE, Taken::Candidate),
+        (GRACE * 2, Taken::Candidate),
+    ] {
+        let mut chunk = Chunk::default();
+        let object = picture("a", OLD, b"cat");
+        let limit = limit(now(), GRACE);
+        assert_eq!(chunk.take(put(age, Some(object)), limit), taken, "{age:?}");
+        assert_eq!(chunk.len(), usize::from(taken == Taken::Candidate));
+    }
+    let mut chunk = Chunk::default();
+    let foreign = chunk.take(put(GRACE * 9, None), limit(now(), GRACE));
+    assert_eq!((foreign, chunk.len()), (Taken::Foreign, 0));
+    assert!(chunk.unneeded(&HashMap::new()).is_empty());
+    // A store whose clock runs ahead of ours makes young, never old.
+    let ahead = Listed {
+        object: Some(picture("a", OLD, b"cat")),
+        modified: now() + GRACE,
+    };
+    let mut chunk = Chunk::default();
+    assert_eq!(chunk.take(ahead, limit(now(), GRACE)), Taken::Young);
+}
+
+#[test]
+fn a_picture_stays_for_a_job_of_the_same_namespace_that_names_it() {
+    let cat = Sha256::of(b"cat");
+    let live = namespaces(&[("a", OLD), ("b", NEW)]);
+    // By namespace and digest that a job names.
+    for (namespace, sha256, stays) in [
+        ("a", Some(cat), true),
+        ("b", Some(cat), false),
+        ("a", Some(Sha256::of(b"dog")), false),
+        ("a", None, false),
+    ] {
+        let mut chunk = old(picture("a", OLD, b"cat"));
+        chunk.job(namespace, JOB, sha256);
+        let gone = chunk.unneeded(&live);
+        assert_eq!(gone.is_empty(), stays, "{namespace} {sha256:?}");
+    }
+}
+
+#[test]
+fn the_pictures_of_a_namespace_that_is_gone_or_made_again_go() {
+    let cat = Sha256::of(b"cat");
+    for live in [namespaces(&[]), namespaces(&[("a", NEW)])] {
+        let mut chunk = old(picture("a", OLD, b"cat"));
+        // One of the namespace that has its name now.
+        chunk.job("a", JOB, Some(cat));
+        assert_eq!(chunk.unneeded(&live).len(), 1, "{live:?}");
+    }
+    let mut both = old(picture("a", OLD, b"cat"));
+    let limit = limit(now(), GRACE);
+    both.take(put(GRACE * 2, Some(picture("a", NEW, b"cat"))), limit);
+    both.job("a", JOB, Some(cat));
+    let gone = both.unneeded(&namespaces(&[("a", NEW)]));
+    assert_eq!(gone, [picture("a", OLD, b"cat").0]);
+}
+
+#[test]
+fn what_is_a_job_s_own_goes_with_the_job() {
+    let result = ObjectKey::result("a", JOB).unwrap();
+    let plan = ObjectKey::system(JOB, "plan.json").unwrap();
+    for key in [result, plan] {
+        let mut kept = old(of_job(key.clone(), JOB));
+        kept.job("a", JOB, None);
+        assert!(kept.unneeded(&HashMap::new()).is_empty());
+        let mut gone = old(of_job(key.clone(), JOB));
+        gone.job("a", OLD, None);
+        assert_eq!(gone.unneeded(&HashMap::new()), [key]);
+    }
+}
+
+proptest! {
+    /// Against the rule written down a second time, object by object.
+    #[test]
+    fn what_goes_is_what_the_rule_says(
+        objects in proptest::collection::vec((0..3_usize, 0..2_usize, 0..3_u8, 0..3_u64), 0..40),
+        jobs in proptest::collection::vec((0..3_usize, 0..3_u8), 0..12),
+    ) {
+        const NAMES: [&str; 3] = ["a", "b", "gone"];
+        let live = namespaces(&[("a", OLD), ("b", NEW)]);
+        let mut chunk = Chunk::default();
+        let mut expected = BTreeSet::new();
+        for (namespace, uid, content, age) in objects {
+            let (name, uid) = (NAMES[namespace], [OLD, NEW][uid]);
+            let object = picture(name, uid, &[content]);
+            let referred = live.get(name).is_some_and(|live| live == uid)
+                && jobs.contains(&(namespace, content));
+            if age > 0 && !referred {
+                expected.insert(object.0.as_str().to_owned());
+            }
+            let age = GRACE * u32::try_from(age).unwrap();
+            chunk.take(put(age, Some(object)), limit(now(), GRACE));
+        }
+        for (namespace, content) in jobs {
+            chunk.job(NAMES[namespace], JOB, Some(Sha256::of(&[content])));
+        }
+        let gone: BTreeSet<String> =
+            chunk.unneeded(&live).iter().map(|key| key.as_str().to_owned()).collect();
+        prop_assert_eq!(gone, expected);
+    }
+}

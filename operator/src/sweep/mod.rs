@@ -1,0 +1,224 @@
+//! Deletes what no job needs any more from the parts of the bucket that Fovea itself fills:
+//! `uploads/`, `results/` and `system/`.
+//!
+//! Objects are listed in chunks of at most [`CHUNK`]. After each chunk all jobs and then all
+//! namespaces are read consistently; what none of them needs, and what was last put longer ago than
+//! the grace, is deleted. A job that is created after that read has had its picture put within its
+//! request's deadline, which the grace exceeds: the object's age says so, and is looked at again
+//! right before the deletion. Where any list fails or breaks off, what is in the chunk stays, and the
+//! sweep ends until it is due again; a bucket with fewer old objects than a chunk has is one chunk.
+
+mod decide;
+mod read;
+
+use crate::metrics::{Fate, Metrics};
+use decide::{Chunk, Taken, limit};
+use fovea_store::{Deletion, ObjectKey, Part, Store, StoreError};
+use futures::StreamExt as _;
+use kube::Client;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::MissedTickBehavior;
+
+/// Objects judged by one look at the jobs, and one page of their list more. About 500 bytes each:
+/// 10 MB, however many objects and jobs there are. A bucket of a million old objects costs fifty lists of the jobs.
+const CHUNK: usize = 20_000;
+
+/// Deletions under way at a time.
+const DELETIONS_AT_A_TIME: usize = 8;
+
+/// The shortest grace that is taken: S3 lets clocks differ by a quarter of an hour, and a request
+/// to the api takes less than another one by the defaults of all its timeouts.
+const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
+
+/// Flags and environment of the sweeper.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Sweeper")]
+pub struct SweepConfig {
+    /// How often the bucket is swept, in seconds; 0: never. The bucket must be this
+    /// installation's alone.
+    #[arg(
+        long = "sweep-every-seconds",
+        env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS",
+        default_value_t = 3600
+    )]
+    pub every_seconds: u64,
+
+    /// What was put within so many seconds is never swept; at least half an hour, and longer than
+    /// any request to the api can take.
+    #[arg(
+        long = "sweep-grace-seconds",
+        env = "FOVEA_OPERATOR_SWEEP_GRACE_SECONDS",
+        default_value_t = 7200,
+        value_parser = clap::value_parser!(u64).range(SHORTEST_GRACE_SECONDS..)
+    )]
+    pub grace_seconds: u64,
+
+    /// Most objects deleted in a second.
+    #[arg(
+        long = "sweep-deletes-per-second",
+        env = "FOVEA_OPERATOR_SWEEP_DELETES_PER_SECOND",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub deletes_per_second: u32,
+}
+
+/// What ended a sweep early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SweepError {
+    /// The bucket's list, or too many deletions.
+    #[error("the bucket: {0}")]
+    Store(#[from] StoreError),
+    /// The jobs' or the namespaces' list.
+    #[error("the API server's list: {0}")]
+    Kubernetes(#[from] kube::Error),
+    /// A page took too long.
+    #[error("the API server's list: no answer in time")]
+    TooSlow,
+    /// A list holds what cannot be judged.
+    #[error("the API server's list holds {0}")]
+    Unreadable(&'static str),
+}
+
+/// Sweeps while this replica leads.
+pub struct Sweeper {
+    client: Client,
+    store: Store,
+    config: SweepConfig,
+    metrics: Arc<Metrics>,
+}
+
+impl Sweeper {
+    /// Nothing is asked yet.
+    pub fn new(client: Client, store: Store, config: SweepConfig, metrics: Arc<Metrics>) -> Self {
+        Self {
+            client,
+            store,
+            config,
+            metrics,
+        }
+    }
+
+    /// Sweeps every so often, one sweep at a time, until dropped. The first one comes after a whole
+    /// period: a leader that ends soon after its begin shall not list the bucket each time.
+    pub async fn run(self) {
+        if self.config.every_seconds == 0 {
+            return;
+        }
+        let period = Duration::from_secs(self.config.every_seconds);
+        let mut due = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            match self.sweep().await {
+                Ok(deleted) => {
+                    tracing::info!(deleted, "swept the bucket");
+                    self.metrics.swept(true);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "sweeping the bucket ended early; what was not judged stays");
+                    self.metrics.swept(false);
+                }
+            }
+        }
+    }
+
+    /// Judges all that lies there now; how many objects were deleted.
+    async fn sweep(&self) -> Result<usize, SweepError> {
+        let limit = limit(
+            SystemTime::now(),
+            Duration::from_secs(self.config.grace_seconds),
+        );
+        let mut chunk = Chunk::default();
+        let mut deleted = 0;
+        for part in Part::ALL {
+            let mut next = None;
+            loop {
+                let page = self.store.list(part, next).await?;
+                for listed in page.objects {
+                    match chunk.take(listed, limit) {
+                        Taken::Candidate => {}
+                        Taken::Young => self.metrics.swept_object(Fate::Young, 1),
+                        Taken::Foreign => self.metrics.swept_object(Fate::Foreign, 1),
+                    }
+                }
+                if chunk.len() >= CHUNK {
+                    deleted += self.judge(std::mem::take(&mut chunk), limit).await?;
+                }
+                next = page.next;
+                if next.is_none() {
+                    break;
+                }
+            }
+        }
+        deleted += self.judge(chunk, limit).await?;
+        Ok(deleted)
+    }
+
+    async fn judge(&self, mut chunk: Chunk, limit: SystemTime) -> Result<usize, SweepError> {
+        let candidates = chunk.len();
+        if candidates == 0 {
+            return Ok(0);
+        }
+        read::jobs(&self.client, &mut chunk).await?;
+        let namespaces = read::namespaces(&self.client).await?;
+        let unneeded = chunk.unneeded(&namespaces);
+        let needed = candidates.saturating_sub(unneeded.len());
+        self.metrics.swept_object(Fate::Needed, needed as u64);
+        self.delete(unneeded, limit).await
+    }
+
+    /// Deletes at the configured rate. The first failure ends it: the store has trouble.
+    async fn delete(&self, keys: Vec<ObjectKey>, limit: SystemTime) -> Result<usize, SweepError> {
+        let pace = Duration::from_secs(1) / self.config.deletes_per_second;
+        let mut turns = tokio::time::interval(pace);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let paced = futures::stream::unfold((turns, keys), |(mut turns, mut keys)| async {
+            let key = keys.pop()?;
+            turns.tick().await;
+            Some((key, (turns, keys)))
+        });
+        let deletions = paced.map(|key| async move {
+            let deletion = self.store.delete_unless_put_after(&key, limit).await;
+            (key, deletion)
+        });
+        let mut deletions = std::pin::pin!(deletions.buffer_unordered(DELETIONS_AT_A_TIME));
+        let mut deleted = 0;
+        while let Some((key, deletion)) = deletions.next().await {
+            let fate = match deletion {
+                Ok(Deletion::Gone) => Fate::Deleted,
+                Ok(Deletion::PutAgain) => Fate::PutAgain,
+                Ok(Deletion::TooSlow) => Fate::TooSlow,
+                Err(error) => {
+                    self.metrics.swept_object(Fate::Failed, 1);
+                    return Err(error.into());
+                }
+            };
+            tracing::debug!(%key, ?fate, "swept");
+            deleted += usize::from(fate == Fate::Deleted);
+            self.metrics.swept_object(fate, 1);
+        }
+        Ok(deleted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        sweep: SweepConfig,
+    }
+
+    #[test]
+    fn a_grace_that_a_slow_request_could_outlast_is_refused_at_start() {
+        let parse = |seconds: &str| Flags::try_parse_from(["x", "--sweep-grace-seconds", seconds]);
+        assert!(parse("1799").is_err());
+        assert!(parse("0").is_err());
+        assert_eq!(parse("1800").unwrap().sweep.grace_seconds, 1800);
+    }
+}

@@ -1,0 +1,274 @@
+//! What the sweeper needs of the bucket: lists of the parts that Fovea itself fills, whom a listed
+//! object belongs to, and a deletion that spares what was put again.
+
+use crate::{ObjectKey, Sha256, Store, StoreError};
+use aws_sdk_s3::config::Builder;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::types::EncodingType;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Most objects of one page of a list; S3's own bound.
+pub const MAX_PAGE: usize = 1000;
+
+/// A deletion is sent within so long of the look at the object's age, or not at all.
+const STALE_AFTER: Duration = Duration::from_secs(2);
+
+/// A part of the bucket that Fovea fills and may empty. There is none for `data/` and `models/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// `uploads/`
+    Uploads,
+    /// `results/`
+    Results,
+    /// `system/`
+    System,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Uploads, Self::Results, Self::System];
+
+    /// With the final `/`.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Uploads => "uploads/",
+            Self::Results => "results/",
+            Self::System => "system/",
+        }
+    }
+}
+
+/// Whom an object is kept for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owned {
+    /// A picture: every job of this namespace that names its digest.
+    ByNamespace {
+        /// The namespace's name.
+        namespace: String,
+        /// Its uid.
+        namespace_uid: String,
+        /// The picture's digest.
+        sha256: Sha256,
+    },
+    /// A result, a plan or a marker: one job.
+    ByJob {
+        /// The job's uid.
+        uid: String,
+    },
+}
+
+/// One object of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key and its owner; `None` where the key is not one that Fovea makes.
+    pub object: Option<(ObjectKey, Owned)>,
+    /// When it was last put, by the store's clock.
+    pub modified: SystemTime,
+}
+
+/// A page of a list, in the order of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectPage {
+    /// At most [`MAX_PAGE`].
+    pub objects: Vec<Listed>,
+    /// Names the next page; `None`: this is the last one.
+    pub next: Option<String>,
+}
+
+/// What became of an object that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone by this deletion, or was before it.
+    Gone,
+    /// It was put again meanwhile, and stays.
+    PutAgain,
+    /// Between the look and the deletion too much time has passed; it stays for now.
+    TooSlow,
+}
+
+impl Store {
+    /// One page of a part's objects, after the page that gave `next`.
+    pub async fn list(&self, part: Part, next: Option<String>) -> Result<ObjectPage, StoreError> {
+        let page = i32::try_from(MAX_PAGE).unwrap_or(i32::MAX);
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(part.prefix())
+            .max_keys(page)
+            // A key that XML cannot bear must not spoil the page. Fovea's own are the same in it.
+            .encoding_type(EncodingType::Url)
+            .set_continuation_token(next)
+            .send()
+            .await
+            .map_err(|error| StoreError::from_sdk(&error, &self.bucket, ""))?;
+        let incomplete = |what: &str| StoreError::Unavailable(format!("a list {what}"));
+        let mut objects = Vec::with_capacity(answer.contents().len());
+        for object in answer.contents() {
+            let key = object.key().ok_or_else(|| incomplete("names no key"))?;
+            let modified = object.last_modified().copied();
+            let modified = modified.and_then(|time| SystemTime::try_from(time).ok());
+            objects.push(Listed {
+                object: owner(part, key),
+                modified: modified.ok_or_else(|| incomplete("names no time"))?,
+            });
+        }
+        let next = match answer.is_truncated() {
+            Some(true) => {
+                let token = answer.next_continuation_token().map(str::to_owned);
+                Some(token.ok_or_else(|| incomplete("does not say how it goes on"))?)
+            }
+            _ => None,
+        };
+        Ok(ObjectPage { objects, next })
+    }
+
+    /// Deletes an object that was not put after `limit`. Its age is looked at anew right before.
+    ///
+    /// In a bucket with versions it is the version looked at that goes, so that one put between look
+    /// and deletion stays in any case. Without versions S3 knows no such condition, and what is put
+    /// within that one round trip is lost; a deletion is therefore never sent twice nor late.
+    pub async fn delete_unless_put_after(
+        &self,
+        key: &ObjectKey,
+        limit: SystemTime,
+    ) -> Result<Deletion, StoreError> {
+        let failed = |error: StoreError| match error {
+            StoreError::NotFound { .. } => Ok(Deletion::Gone),
+            error => Err(error),
+        };
+        let asked = Instant::now();
+        let look = self.client.head_object().bucket(&self.bucket);
+        let found = match look.key(key.as_str()).send().await {
+            Ok(found) => found,
+            Err(error) => return failed(StoreError::from_sdk(&error, &self.bucket, key.as_str())),
+        };
+        let modified = found.last_modified().copied();
+        let modified = modified.and_then(|time| SystemTime::try_from(time).ok());
+        if modified.is_none_or(|modified| modified > limit) {
+            return Ok(Deletion::PutAgain);
+        }
+        if asked.elapsed() > STALE_AFTER {
+            return Ok(Deletion::TooSlow);
+        }
+        let version = found.version_id().filter(|version| *version != "null");
+        let deletion = self.client.delete_object().bucket(&self.bucket);
+        let once = Builder::new().retry_config(RetryConfig::disabled());
+        let deleted = deletion
+            .key(key.as_str())
+            .set_version_id(version.map(str::to_owned))
+            .customize()
+            .config_override(once)
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => Ok(Deletion::Gone),
+            Err(error) => failed(StoreError::from_sdk(&error, &self.bucket, key.as_str())),
+        }
+    }
+}
+
+/// The owner that a key names, where it is exactly a key that Fovea makes.
+fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
+    let mut segments = key.strip_prefix(part.prefix())?.split('/');
+    let (made, owned) = match part {
+        Part::Uploads => {
+            let namespace = segments.next().filter(|text| is_label(text))?;
+            let namespace_uid = segments.next().filter(|text| is_uid(text))?;
+            let sha256: Sha256 = segments.next()?.parse().ok()?;
+            let made = ObjectKey::upload(namespace, namespace_uid, &sha256).ok()?;
+            let owned = Owned::ByNamespace {
+                namespace: namespace.to_owned(),
+                namespace_uid: namespace_uid.to_owned(),
+                sha256,
+            };
+            (made, owned)
+        }
+        Part::Results => {
+            let namespace = segments.next().filter(|text| is_label(text))?;
+            let uid = segments.next()?.strip_suffix(".json");
+            let uid = uid.filter(|text| is_uid(text))?.to_owned();
+            let made = ObjectKey::result(namespace, &uid).ok()?;
+            (made, Owned::ByJob { uid })
+        }
+        Part::System => {
+            let uid = segments.next().filter(|text| is_uid(text))?.to_owned();
+            let name: Vec<&str> = segments.collect();
+            let made = ObjectKey::system(&uid, &name.join("/")).ok()?;
+            (made, Owned::ByJob { uid })
+        }
+    };
+    (made.as_str() == key).then_some((made, owned))
+}
+
+/// A namespace's name.
+fn is_label(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// A uid as Kubernetes makes them: `4c1d0f3e-...`, in lower case.
+fn is_uid(text: &str) -> bool {
+    let fits = |(index, b): (usize, u8)| match index {
+        8 | 13 | 18 | 23 => b == b'-',
+        _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "0b9b0d1e-5f5c-4d2c-9b57-6d8a3f1c2e4d";
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn an_object_s_owner_is_read_from_its_key() {
+        let upload = format!("uploads/team-a/{UID}/{EMPTY}");
+        let (key, owned) = owner(Part::Uploads, &upload).unwrap();
+        assert_eq!(key.as_str(), upload);
+        let expected = Owned::ByNamespace {
+            namespace: "team-a".to_owned(),
+            namespace_uid: UID.to_owned(),
+            sha256: Sha256::of(b""),
+        };
+        assert_eq!(owned, expected);
+        for (part, key) in [
+            (Part::Results, format!("results/team-a/{UID}.json")),
+            (Part::System, format!("system/{UID}/plan.json")),
+            (Part::System, format!("system/{UID}/shards/7")),
+        ] {
+            let by_job = Owned::ByJob {
+                uid: UID.to_owned(),
+            };
+            let (made, owned) = owner(part, &key).unwrap();
+            assert_eq!((made.as_str(), owned), (key.as_str(), by_job));
+        }
+    }
+
+    #[test]
+    fn a_key_that_fovea_does_not_make_has_no_owner() {
+        let upper = UID.to_uppercase();
+        for (part, key) in [
+            (Part::Uploads, format!("data/team-a/{UID}/{EMPTY}")),
+            (Part::Uploads, format!("uploads/team-a/{UID}/{EMPTY}/x")),
+            (Part::Uploads, format!("uploads/team-a/{UID}/{EMPTY}.jpg")),
+            (Part::Uploads, format!("uploads/Team/{UID}/{EMPTY}")),
+            (Part::Uploads, format!("uploads/team-a/{upper}/{EMPTY}")),
+            (Part::Uploads, format!("uploads/team-a/4c1d/{EMPTY}")),
+            (Part::Uploads, format!("uploads//{UID}/{EMPTY}")),
+            (Part::Uploads, "uploads/".to_owned()),
+            (Part::Results, format!("results/team-a/{UID}")),
+            (Part::Results, format!("results/team-a/{UID}.json/x")),
+            (Part::Results, format!("results/team-a/{UID}.json%00")),
+            (Part::System, format!("system/{UID}")),
+            (Part::System, format!("system/{UID}/")),
+            (Part::System, format!("system/{UID}/..")),
+            (Part::System, format!("system/{UID}//x")),
+            (Part::System, "system/installation".to_owned()),
+        ] {
+            assert_eq!(owner(part, &key), None, "{key}");
+        }
+    }
+}

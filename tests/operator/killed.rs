@@ -1,0 +1,232 @@
+//! The operator killed right after each kind of write: whoever leads next makes of every job what
+//! would have become of it.
+
+use anyhow::{Result, ensure};
+use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
+use fovea_dev::{Process, eventually, stack};
+use fovea_operator::kill_points as points;
+use fovea_store::{ObjectKey, Store, StoreConfig};
+use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, apply_pool};
+use fovea_tests::{Operated, Options};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use kube::Api;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+/// What is done to meet a point, and how it is known to be met.
+struct Scene<'a> {
+    operated: &'a Operated,
+    leases: Api<Lease>,
+    store: Store,
+    point: &'static str,
+}
+
+#[tokio::test]
+async fn whatever_was_just_written_the_next_leader_goes_on_from_there() -> Result<()> {
+    let options = Options::default().short_lease();
+    let operated = Operated::start(options.clone()).await?;
+    operated.operator.terminate().await?;
+    let failpoints = stack::find("fovea-operator-failpoints")?;
+    for point in points::ALL {
+        eprintln!("killed after {point}");
+        let scene = Scene {
+            leases: Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE),
+            store: store(&operated).await?,
+            operated: &operated,
+            point,
+        };
+        scene.prepare().await?;
+        let held = Options {
+            program: Some(failpoints.clone()),
+            env: vec![("FAILPOINTS".to_owned(), format!("{point}=pause"))],
+            ..options.clone()
+        };
+        let victim = operated.another_operator(&held, None).await?;
+        scene.play(&victim).await?;
+        victim.kill().await?;
+        let heir = operated.another_operator(&options, None).await?;
+        scene.ends_well(&heir).await?;
+        ensure!(heir.terminate().await?.success(), "{}", heir.log_tail());
+    }
+    operated.judge();
+    Ok(())
+}
+
+async fn store(operated: &Operated) -> Result<Store> {
+    let minio = &operated.minio;
+    let config = StoreConfig {
+        bucket: BUCKET.to_owned(),
+        endpoint: Some(minio.endpoint().parse()?),
+        public_endpoint: None,
+        region: "us-east-1".to_owned(),
+        path_style: true,
+        ca_file: None,
+        attempt_timeout_ms: 10_000,
+        max_attempts: 3,
+    };
+    Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
+}
+
+impl Scene<'_> {
+    /// Before the victim starts.
+    async fn prepare(&self) -> Result<()> {
+        if self.point == points::LEASE_CREATED {
+            let leases = &self.leases;
+            leases
+                .delete("fovea-operator", &DeleteParams::default())
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the victim to its point, and waits until its write is to be seen.
+    async fn play(&self, victim: &Process) -> Result<()> {
+        let (operated, name) = (self.operated, self.point);
+        match self.point {
+            points::LEASE_CREATED | points::LEASE_TAKEN => {
+                self.lease_where(is_held).await?;
+                // It holds the Lease and is held itself: these points are in this program.
+                ensure!(
+                    !victim.log_tail().contains("leading"),
+                    "{}",
+                    victim.log_tail()
+                );
+                Ok(())
+            }
+            points::LEASE_RENEWED => {
+                self.lease_where(|lease| is_held(lease) && lease.renew_time > lease.acquire_time)
+                    .await
+            }
+            points::LEASE_RELEASED => {
+                self.lease_where(is_held).await?;
+                // It is held at its point till its time to stop is over.
+                victim.terminate().await?;
+                self.lease_where(|lease| !is_held(lease)).await
+            }
+            points::POOL_TOLD => {
+                apply_pool(&operated.client, name, &[&operated.runner.url], &json!({})).await?;
+                let pools: Api<RunnerPool> =
+                    Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
+                let told = eventually("the pool's status", PATIENCE, async || {
+                    let pool = pools.get(name).await?;
+                    ensure!(pool.status.is_some(), "{}", victim.log_tail());
+                    Ok(())
+                });
+                Ok(told.await?)
+            }
+            points::JOB_TOLD => {
+                let mut job = Operated::job(name, "caption x");
+                job.spec.suspend = true;
+                operated.create(&job).await?;
+                self.status(|status| !status.conditions.is_empty()).await
+            }
+            points::JOB_RUNNING => {
+                operated.submit(name, "wait 3000 caption x").await?;
+                self.status(|status| status.phase == Phase::Running).await
+            }
+            points::JOB_WAITING => {
+                operated.submit(name, "close\ncaption x").await?;
+                self.status(|status| status.next_attempt_time.is_some())
+                    .await
+            }
+            points::RESULT_KEPT => {
+                let mut job = Operated::job(name, "labels 3000");
+                job.spec.task = Task::ImageClassification;
+                let uid = operated
+                    .create(&job)
+                    .await?
+                    .metadata
+                    .uid
+                    .unwrap_or_default();
+                let key = ObjectKey::result(JOBS, &uid)?;
+                let kept = eventually("the result", PATIENCE, async || {
+                    ensure!(
+                        self.store.modified(&key).await?.is_some(),
+                        "it is not there"
+                    );
+                    Ok(())
+                });
+                Ok(kept.await?)
+            }
+            points::JOB_SUCCEEDED => {
+                operated.submit(name, "caption x").await?;
+                self.status(|status| status.phase == Phase::Succeeded).await
+            }
+            points::JOB_FAILED => {
+                operated.submit(name, "problem InvalidPicture").await?;
+                self.status(|status| status.phase == Phase::Failed).await
+            }
+            points::CALLBACK_TOLD => {
+                let mut job = Operated::job(name, "caption x");
+                job.spec.callback = serde_json::from_value(json!({"url": "https://127.0.0.1/"}))?;
+                operated.create(&job).await?;
+                self.status(|status| status.callback.is_some()).await
+            }
+            points::JOB_DELETED => {
+                let mut job = Operated::job(name, "caption x");
+                job.spec.ttl_seconds_after_finished = Some(0);
+                operated.create(&job).await?;
+                self.is_gone().await
+            }
+            other => anyhow::bail!("there is no scene for {other}: write one"),
+        }
+    }
+
+    /// What has become of the job, or becomes of a new one.
+    async fn ends_well(&self, heir: &Process) -> Result<()> {
+        let (operated, name) = (self.operated, self.point);
+        if name == points::JOB_TOLD {
+            operated.patch(name, json!({"suspend": false})).await?;
+        }
+        if name == points::JOB_DELETED {
+            self.is_gone().await?;
+        } else if operated.jobs.get_opt(name).await?.is_some() {
+            let status = operated.ended(name).await?;
+            let phase = match name {
+                points::JOB_FAILED => Phase::Failed,
+                _ => Phase::Succeeded,
+            };
+            assert_eq!(
+                (status.phase, status.attempts),
+                (phase, 1),
+                "{name}: {status:?}"
+            );
+        }
+        let after = format!("after-{name}");
+        operated.submit(&after, "caption x").await?;
+        let status = operated.ended(&after).await?;
+        ensure!(status.phase == Phase::Succeeded, "{}", heir.log_tail());
+        Ok(())
+    }
+
+    async fn status(&self, wanted: impl Fn(&InferenceJobStatus) -> bool) -> Result<()> {
+        let status = self.operated.status_where(self.point, "to be told", wanted);
+        status.await.map(drop)
+    }
+
+    async fn is_gone(&self) -> Result<()> {
+        let gone = eventually("the job to be gone", PATIENCE, async || {
+            let found = self.operated.jobs.get_opt(self.point).await?;
+            ensure!(found.is_none(), "it is there");
+            Ok(())
+        });
+        Ok(gone.await?)
+    }
+
+    async fn lease_where(&self, wanted: impl Fn(&LeaseSpec) -> bool) -> Result<()> {
+        let found = eventually("the lease", PATIENCE, async || {
+            let lease = self.leases.get("fovea-operator").await?;
+            let spec = lease.spec.unwrap_or_default();
+            ensure!(wanted(&spec), "{spec:?}");
+            Ok(())
+        });
+        Ok(found.await?)
+    }
+}
+
+fn is_held(lease: &LeaseSpec) -> bool {
+    lease
+        .holder_identity
+        .as_deref()
+        .is_some_and(|holder| !holder.is_empty())
+}

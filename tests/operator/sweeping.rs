@@ -1,0 +1,365 @@
+//! The sweeper on a real bucket: what it takes, and above all what it leaves.
+
+use anyhow::{Context as _, Result, ensure};
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
+use fovea_dev::{Minio, eventually};
+use fovea_store::{ObjectKey, Sha256, Store, StoreConfig};
+use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, create_namespace};
+use fovea_tests::s3_proxy::{Rule, S3Proxy, Verdict};
+use fovea_tests::{Operated, Options};
+use futures::FutureExt as _;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
+/// No job has it.
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+/// A bucket that is swept every second, with a proxy between it and the operator.
+struct Swept {
+    operated: Operated,
+    proxy: S3Proxy,
+    bucket: Bucket,
+}
+
+/// The bucket as tests use it.
+struct Bucket {
+    now: Store,
+    /// What is put through it was put three hours ago.
+    then: Store,
+    _time_machine: S3Proxy,
+}
+
+impl Bucket {
+    async fn of(minio: &Minio) -> Result<Self> {
+        let long_ago = Timestamp::now() - SignedDuration::from_hours(3);
+        let time_machine = S3Proxy::start(Some(long_ago)).await?;
+        time_machine.target(minio.endpoint());
+        let connect = async |endpoint: &str| {
+            let config = StoreConfig {
+                bucket: BUCKET.to_owned(),
+                endpoint: Some(endpoint.parse().unwrap()),
+                public_endpoint: None,
+                region: "us-east-1".to_owned(),
+                path_style: true,
+                ca_file: None,
+                attempt_timeout_ms: 10_000,
+                max_attempts: 3,
+            };
+            Store::connect_as(&config, minio.access_key(), minio.secret_key()).await
+        };
+        Ok(Self {
+            now: connect(minio.endpoint()).await?,
+            then: connect(&time_machine.url).await?,
+            _time_machine: time_machine,
+        })
+    }
+
+    async fn put_old(&self, key: &ObjectKey) -> Result<()> {
+        Ok(self.then.put(key, "x".into(), "text/plain").await?)
+    }
+
+    async fn has(&self, key: &ObjectKey) -> Result<bool> {
+        Ok(self.now.modified(key).await?.is_some())
+    }
+
+    async fn loses(&self, key: &ObjectKey) -> Result<()> {
+        let what = format!("{key} to go");
+        let gone = eventually(&what, PATIENCE, || async {
+            ensure!(!self.has(key).await?, "it is there");
+            Ok(())
+        });
+        Ok(gone.await?)
+    }
+}
+
+impl Swept {
+    async fn shared() -> &'static Self {
+        // A test's own runtime ends with the test, and what was spawned on it as well.
+        static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+        static SHARED: OnceCell<Swept> = OnceCell::const_new();
+        let start = async || {
+            let starting = || RUNTIME.block_on(Self::start());
+            let started = tokio::task::spawn_blocking(starting).await;
+            started.expect("no panic")
+        };
+        SHARED.get_or_try_init(start).await.expect("it starts")
+    }
+
+    async fn start() -> Result<Self> {
+        let proxy = S3Proxy::start(None).await?;
+        let mut options = Options::flags(OFTEN);
+        let endpoint = ("FOVEA_S3_ENDPOINT".to_owned(), proxy.url.clone());
+        options.env.push(endpoint);
+        let operated = Operated::start(options).await?;
+        proxy.target(operated.minio.endpoint());
+        Ok(Self {
+            bucket: Bucket::of(&operated.minio).await?,
+            operated,
+            proxy,
+        })
+    }
+
+    /// The value of a counter; 0 where it has not counted yet.
+    async fn counter(&self, name: &str) -> Result<u64> {
+        let url = format!("{}/metrics", self.operated.health_url);
+        let text = reqwest::get(url).await?.text().await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.map_or(Ok(0), |value| value.trim().parse())?)
+    }
+
+    /// Waits until a counter has gone up by so much.
+    async fn counted(&self, name: &str, more: u64) -> Result<()> {
+        let before = self.counter(name).await?;
+        let counted = eventually(name, PATIENCE, || async {
+            let now = self.counter(name).await?;
+            ensure!(now >= before + more, "{before}, now {now}");
+            Ok(())
+        });
+        Ok(counted.await?)
+    }
+
+    /// Two whole sweeps: the second began after the call.
+    async fn swept_twice(&self) -> Result<()> {
+        self.counted("fovea_operator_sweeps_total{outcome=\"complete\"}", 2)
+            .await
+    }
+
+    async fn uid(&self, namespace: &str) -> Result<String> {
+        let namespaces: Api<Namespace> = Api::all(self.operated.client.clone());
+        Ok(namespaces.get(namespace).await?.uid().unwrap())
+    }
+
+    async fn upload(&self, content: &str) -> Result<ObjectKey> {
+        let uid = self.uid(JOBS).await?;
+        Ok(ObjectKey::upload(
+            JOBS,
+            &uid,
+            &Sha256::of(content.as_bytes()),
+        )?)
+    }
+}
+
+/// A job whose picture the api would have put.
+fn job_of(name: &str, content: &str) -> InferenceJob {
+    let sha256 = Sha256::of(content.as_bytes()).to_string();
+    let spec = InferenceJobSpec::new(Task::ImageToText, Input::Upload { sha256 });
+    InferenceJob::new(name, spec)
+}
+
+#[tokio::test]
+async fn what_no_job_needs_goes_and_all_else_stays() -> Result<()> {
+    let swept = Swept::shared().await;
+    let (operated, bucket) = (&swept.operated, &swept.bucket);
+    let named = swept.upload("named").await?;
+    operated.create(&job_of("names-a-picture", "named")).await?;
+    let job = operated.submit("has-a-result", "caption x").await?;
+    let uid = job.uid().unwrap();
+    operated.ended("has-a-result").await?;
+
+    let result = ObjectKey::result(JOBS, &uid)?;
+    let plan = ObjectKey::system(&uid, "plan.json")?;
+    let stay = [
+        named,
+        ObjectKey::data(JOBS, "archive/holiday.jpg")?,
+        ObjectKey::data(JOBS, &format!("out/{NOBODY}/labels.jsonl"))?,
+        // Not a key that Fovea makes.
+        ObjectKey::system("readme", "first.txt")?,
+        ObjectKey::result("Not-A-Namespace", NOBODY)?,
+    ];
+    let go = [
+        swept.upload("named by nobody").await?,
+        // The job of that digest is of the namespace as it is now.
+        ObjectKey::upload(JOBS, NOBODY, &Sha256::of(b"named"))?,
+        ObjectKey::upload("no-such-namespace", NOBODY, &Sha256::of(b"named"))?,
+        ObjectKey::result(JOBS, NOBODY)?,
+        ObjectKey::system(NOBODY, "shards/0")?,
+    ];
+    for key in stay.iter().chain([&result, &plan]).chain(&go) {
+        bucket.put_old(key).await?;
+    }
+    let young = swept.upload("young").await?;
+    bucket.now.put(&young, "x".into(), "image/png").await?;
+
+    for key in &go {
+        bucket.loses(key).await?;
+    }
+    swept.swept_twice().await?;
+    for key in stay.iter().chain([&result, &plan, &young]) {
+        assert!(bucket.has(key).await?, "{key} has gone");
+    }
+
+    operated
+        .jobs
+        .delete("has-a-result", &DeleteParams::default())
+        .await?;
+    bucket.loses(&result).await?;
+    bucket.loses(&plan).await?;
+    Ok(())
+}
+
+/// Between its being listed, which showed it old, and its deletion.
+#[tokio::test]
+async fn an_upload_put_again_just_after_it_was_judged_stays() -> Result<()> {
+    let swept = Swept::shared().await;
+    let key = swept.upload("put again").await?;
+    let store = swept.bucket.now.clone();
+    let (path, again) = (format!("/{BUCKET}/{key}"), key.clone());
+    let rule: Rule = Arc::new(move |parts| {
+        let (store, again) = (store.clone(), again.clone());
+        let judged = parts.method == "HEAD" && parts.uri.path() == path;
+        async move {
+            if judged {
+                store
+                    .put(&again, "x".into(), "image/png")
+                    .await
+                    .expect("it is put");
+            }
+            Verdict::Pass
+        }
+        .boxed()
+    });
+    let rule = swept.proxy.rule(rule);
+    let put_again = "fovea_operator_swept_objects_total{fate=\"put-again\"}";
+    let before = swept.counter(put_again).await?;
+    swept.bucket.put_old(&key).await?;
+    eventually("it to be judged", PATIENCE, || async {
+        ensure!(swept.counter(put_again).await? > before, "not yet");
+        Ok(())
+    })
+    .await?;
+    swept.proxy.lift(&rule);
+    swept.swept_twice().await?;
+    assert!(swept.bucket.has(&key).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_list_of_the_bucket_that_breaks_off_deletes_nothing() -> Result<()> {
+    let swept = Swept::shared().await;
+    let goes = swept.upload("after the list is whole").await?;
+    let broken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&broken);
+    let rule: Rule = Arc::new(move |parts| {
+        let query = parts.uri.query().unwrap_or_default();
+        let verdict = if query.contains("continuation-token=more") {
+            count.fetch_add(1, Ordering::Relaxed);
+            Verdict::Fail(500)
+        } else if query.contains("list-type=2") && query.contains("prefix=system") {
+            Verdict::Truncate
+        } else {
+            Verdict::Pass
+        };
+        async move { verdict }.boxed()
+    });
+    let rule = swept.proxy.rule(rule);
+    // One more than what was under way.
+    let failed = "fovea_operator_sweeps_total{outcome=\"failed\"}";
+    swept.counted(failed, 1).await?;
+    swept.bucket.put_old(&goes).await?;
+    swept.counted(failed, 2).await?;
+    assert!(broken.load(Ordering::Relaxed) > 0);
+    assert!(swept.bucket.has(&goes).await?);
+    swept.proxy.lift(&rule);
+    swept.bucket.loses(&goes).await
+}
+
+/// It may do all but list the namespaces.
+#[tokio::test]
+async fn a_list_that_the_api_server_refuses_deletes_nothing() -> Result<()> {
+    let mut operated = Operated::start(Options::default()).await?;
+    operated.operator.terminate().await?;
+    let rules = [
+        json!({"apiGroups": ["fovea.dev", "coordination.k8s.io"], "resources": ["*"], "verbs": ["*"]}),
+        json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]}),
+    ];
+    grant(&operated, "most", &rules[..1]).await?;
+    let kubeconfig = operated.control_plane.kubeconfig_for("sweeper", &[])?;
+    let bucket = Bucket::of(&operated.minio).await?;
+    let key = ObjectKey::result(JOBS, NOBODY)?;
+    bucket.put_old(&key).await?;
+    let options = Options::flags(OFTEN);
+    operated.operator = operated
+        .another_operator(&options, Some(kubeconfig))
+        .await?;
+    eventually("two sweeps to fail", PATIENCE, || async {
+        let log = tokio::fs::read_to_string(operated.operator.log_path()).await?;
+        ensure!(log.matches("ended early").count() >= 2, "{log}");
+        Ok(())
+    })
+    .await?;
+    assert!(bucket.has(&key).await?);
+    grant(&operated, "namespaces", &rules[1..]).await?;
+    bucket.loses(&key).await
+}
+
+async fn grant(operated: &Operated, name: &str, granted: &[Value]) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(operated.client.clone());
+    let role = json!({"metadata": {"name": name}, "rules": granted});
+    let params = PostParams::default();
+    roles
+        .create(&params, &serde_json::from_value(role)?)
+        .await?;
+    let bindings: Api<ClusterRoleBinding> = Api::all(operated.client.clone());
+    let binding = json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "sweeper"}],
+    });
+    let binding = serde_json::from_value(binding)?;
+    bindings.create(&params, &binding).await?;
+    Ok(())
+}
+
+/// No finalizer holds it, whatever its jobs are at; and what they left goes once somebody sweeps.
+#[tokio::test]
+async fn a_namespace_is_deleted_while_the_operator_is_down() -> Result<()> {
+    let mut operated = Operated::start(Options::default()).await?;
+    create_namespace(&operated.client, "tenant").await?;
+    let namespaces: Api<Namespace> = Api::all(operated.client.clone());
+    let uid = namespaces.get("tenant").await?.uid().unwrap();
+    let jobs: Api<InferenceJob> = Api::namespaced(operated.client.clone(), "tenant");
+    let params = PostParams::default();
+    jobs.create(&params, &Operated::job("ends", "caption x"))
+        .await?;
+    let runs = Operated::job("runs", "wait 600000 caption x");
+    let runs = jobs.create(&params, &runs).await?;
+    operated.begun(&runs.uid().unwrap(), 1).await?;
+    eventually("the job to end", PATIENCE, || async {
+        let status = jobs.get("ends").await?.status.unwrap_or_default();
+        ensure!(status.phase.is_terminal(), "{status:?}");
+        Ok(())
+    })
+    .await?;
+    operated.operator.kill().await?;
+    jobs.create(&params, &Operated::job("waits", "caption x"))
+        .await?;
+    let bucket = Bucket::of(&operated.minio).await?;
+    let key = ObjectKey::upload("tenant", &uid, &Sha256::of(b"x"))?;
+    bucket.put_old(&key).await?;
+
+    namespaces
+        .delete("tenant", &DeleteParams::default())
+        .await?;
+    eventually("the namespace to go", PATIENCE, || async {
+        let left = jobs.list_metadata(&ListParams::default()).await?;
+        let gone = namespaces.get_opt("tenant").await?.is_none();
+        ensure!(gone, "{} jobs are left", left.items.len());
+        Ok(())
+    })
+    .await?;
+    // A namespace of that name made again does not bring it back.
+    create_namespace(&operated.client, "tenant").await?;
+    let options = Options::flags(OFTEN);
+    operated.operator = operated.another_operator(&options, None).await?;
+    let log = || operated.operator.log_tail();
+    bucket.loses(&key).await.with_context(log)
+}

@@ -1,0 +1,147 @@
+//! A proxy before the bucket: it fails, holds or changes what a test says, and makes objects old.
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The largest body that it passes on.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a rule makes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Passes it on.
+    Pass,
+    /// Answers with this status.
+    Fail(u16),
+    /// Passes it on, and says in the answer that the list goes on after its end.
+    Truncate,
+}
+
+/// Is asked about every request.
+pub type Rule = Arc<dyn Fn(&Parts) -> BoxFuture<'static, Verdict> + Send + Sync>;
+
+/// A proxy on loopback; it ends with this value.
+pub struct S3Proxy {
+    /// Its base URL.
+    pub url: String,
+    shared: Arc<Shared>,
+    _serving: AbortOnDropHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    target: OnceLock<String>,
+    rules: Mutex<Vec<Rule>>,
+    /// MinIO's own header: when an object was put.
+    put_at: Option<Timestamp>,
+}
+
+impl S3Proxy {
+    /// One that knows its target later: what comes before is answered with 503. `put_at`: the time
+    /// that MinIO notes for what is put through it.
+    pub async fn start(put_at: Option<Timestamp>) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let shared = Arc::new(Shared {
+            put_at,
+            ..Shared::default()
+        });
+        let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
+        let serving = tokio::spawn(async move {
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self {
+            url,
+            shared,
+            _serving: AbortOnDropHandle::new(serving),
+        })
+    }
+
+    /// Where requests go.
+    pub fn target(&self, endpoint: &str) {
+        let _ = self.shared.target.set(endpoint.to_owned());
+    }
+
+    /// Adds a rule; it holds until [`S3Proxy::lift`] names it.
+    pub fn rule(&self, rule: Rule) -> Rule {
+        let mut rules = self.shared.rules.lock().expect("not poisoned");
+        rules.push(Arc::clone(&rule));
+        rule
+    }
+
+    /// Ends a rule.
+    pub fn lift(&self, rule: &Rule) {
+        let mut rules = self.shared.rules.lock().expect("not poisoned");
+        rules.retain(|each| !Arc::ptr_eq(each, rule));
+    }
+}
+
+async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let rules = shared.rules.lock().expect("not poisoned").clone();
+    let mut truncate = false;
+    for rule in rules {
+        match rule(&parts).await {
+            Verdict::Pass => {}
+            Verdict::Fail(status) => {
+                let status = StatusCode::from_u16(status).expect("a status");
+                return status.into_response();
+            }
+            Verdict::Truncate => truncate = true,
+        }
+    }
+    let Some(target) = shared.target.get() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    match forward(target, &shared, parts, body).await {
+        Ok(answer) if truncate => truncated(answer).await,
+        Ok(answer) => answer,
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+/// With the client's Host, which it has signed.
+async fn forward(
+    target: &str,
+    shared: &Shared,
+    parts: Parts,
+    body: Bytes,
+) -> reqwest::Result<Response> {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut headers = parts.headers;
+    if let Some(put_at) = shared.put_at {
+        let value = HeaderValue::from_str(&put_at.to_string()).expect("a time is a header");
+        headers.insert("x-minio-source-mtime", value);
+    }
+    let client = reqwest::Client::new();
+    let request = client.request(parts.method, format!("{target}{path}"));
+    let answer = request.headers(headers).body(body).send().await?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let mut response = Response::new(Body::from(answer.bytes().await?));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+async fn truncated(answer: Response) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&body).replace(
+        "<IsTruncated>false</IsTruncated>",
+        "<IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken>",
+    );
+    parts.headers.remove("content-length");
+    Response::from_parts(parts, Body::from(text))
+}
