@@ -11,15 +11,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Who may depend on whom, tests aside.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("fovea-crds", &[]),
     ("fovea-protocol", &[]),
     ("fovea-store", &[]),
+    ("fovea-telemetry", &[]),
     (
         "fovea-operator",
-        &["fovea-crds", "fovea-protocol", "fovea-store"],
+        &[
+            "fovea-crds",
+            "fovea-protocol",
+            "fovea-store",
+            "fovea-telemetry",
+        ],
     ),
-    ("fovea-api", &["fovea-crds", "fovea-store"]),
+    (
+        "fovea-api",
+        &["fovea-crds", "fovea-store", "fovea-telemetry"],
+    ),
     ("fovea-runner", &["fovea-protocol"]),
     ("fovea-dev", &[]),
     (

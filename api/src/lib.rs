@@ -21,7 +21,6 @@ mod results;
 pub mod routes;
 mod serve;
 mod submit;
-pub mod telemetry;
 mod tenant;
 mod trace;
 mod upload;
@@ -30,7 +29,7 @@ mod validate;
 pub use app::{App, router};
 pub use config::{
     AsyncVisionConfig, AuthConfig, AuthMode, CompatConfig, Config, ForwardedHeader,
-    ImageAnalysisConfig, LimitsConfig, LogFormat, RatesConfig, ReadsConfig, TimeoutsConfig,
+    ImageAnalysisConfig, LimitsConfig, RatesConfig, ReadsConfig, TimeoutsConfig,
 };
 pub use error::{Problem, ProblemType};
 pub use jobs::WatchScope;

@@ -2,9 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use fovea_api::{
-    App, AuthMode, Config, Door, Metrics, kubernetes, metrics_router, serve, telemetry,
-};
+use fovea_api::{App, AuthMode, Config, Door, Metrics, kubernetes, metrics_router, serve};
 use fovea_store::Store;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -16,7 +14,7 @@ async fn main() -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
-    let telemetry = telemetry::start(config.log_format)?;
+    let telemetry = fovea_telemetry::start("fovea-api", config.log_format)?;
     tracing::info!(config = ?config.masked(), "starting");
     if config.auth.mode == AuthMode::None && !config.listen.ip().is_loopback() {
         tracing::warn!(listen = %config.listen, "authentication is off and the address is not a loopback one: \

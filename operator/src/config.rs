@@ -5,8 +5,8 @@ use crate::job::retention::RetentionConfig;
 use crate::leader::LeaderConfig;
 use crate::pool::PoolKey;
 use crate::sweep::SweepConfig;
-use crate::telemetry::LogFormat;
 use fovea_store::StoreConfig;
+use fovea_telemetry::LogFormat;
 use std::net::SocketAddr;
 
 /// Reconciles InferenceJobs into attempts on runners.

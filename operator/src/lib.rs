@@ -18,5 +18,4 @@ pub mod pool;
 pub mod run;
 pub mod serve;
 pub mod sweep;
-pub mod telemetry;
 mod trace;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use fovea_operator::{config::Config, metrics::Metrics, run, serve, telemetry};
+use fovea_operator::{config::Config, metrics::Metrics, run, serve};
 use fovea_store::Store;
 use http::HeaderValue;
 use http::header::USER_AGENT;
@@ -22,7 +22,7 @@ async fn main() -> anyhow::Result<()> {
         .install_default()
         .ok()
         .context("TLS was set up twice")?;
-    let telemetry = telemetry::start(config.log_format)?;
+    let telemetry = fovea_telemetry::start("fovea-operator", config.log_format)?;
     tracing::info!(?config, "starting");
 
     let mut kubernetes = kube::Config::infer()

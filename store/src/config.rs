@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use url::Url;
 
+const REGION: &str = "us-east-1";
+const ATTEMPT_TIMEOUT_MS: u64 = 10_000;
+const MAX_ATTEMPTS: u32 = 3;
+
 /// Flags and environment of the object store.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Object store")]
@@ -26,7 +30,7 @@ pub struct StoreConfig {
     #[arg(
         long = "s3-region",
         env = "FOVEA_S3_REGION",
-        default_value = "us-east-1"
+        default_value = REGION
     )]
     pub region: String,
 
@@ -42,7 +46,7 @@ pub struct StoreConfig {
     #[arg(
         long = "s3-attempt-timeout-ms",
         env = "FOVEA_S3_ATTEMPT_TIMEOUT_MS",
-        default_value_t = 10_000
+        default_value_t = ATTEMPT_TIMEOUT_MS
     )]
     pub attempt_timeout_ms: u64,
 
@@ -50,12 +54,26 @@ pub struct StoreConfig {
     #[arg(
         long = "s3-max-attempts",
         env = "FOVEA_S3_MAX_ATTEMPTS",
-        default_value_t = 3
+        default_value_t = MAX_ATTEMPTS
     )]
     pub max_attempts: u32,
 }
 
 impl StoreConfig {
+    /// A bucket of the store at `endpoint`; all else as the flags have it by default.
+    pub fn at(endpoint: Url, bucket: &str) -> Self {
+        Self {
+            bucket: bucket.to_owned(),
+            endpoint: Some(endpoint),
+            public_endpoint: None,
+            region: REGION.to_owned(),
+            path_style: true,
+            ca_file: None,
+            attempt_timeout_ms: ATTEMPT_TIMEOUT_MS,
+            max_attempts: MAX_ATTEMPTS,
+        }
+    }
+
     pub(crate) fn attempt_timeout(&self) -> Duration {
         Duration::from_millis(self.attempt_timeout_ms)
     }

@@ -26,14 +26,8 @@ use tokio_rustls::TlsAcceptor;
 fn config(endpoint: &str, bucket: &str) -> StoreConfig {
     let _ = rustls::crypto::ring::default_provider().install_default();
     StoreConfig {
-        public_endpoint: None,
-        bucket: bucket.to_owned(),
-        endpoint: Some(endpoint.parse().unwrap()),
-        region: "us-east-1".to_owned(),
-        path_style: true,
-        ca_file: None,
         attempt_timeout_ms: 500,
-        max_attempts: 3,
+        ..StoreConfig::at(endpoint.parse().unwrap(), bucket)
     }
 }
 

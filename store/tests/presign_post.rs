@@ -19,16 +19,7 @@ async fn store() -> (Minio, Store) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let minio = Minio::start().await.unwrap();
     minio.create_bucket(BUCKET).unwrap();
-    let config = StoreConfig {
-        bucket: BUCKET.to_owned(),
-        endpoint: Some(minio.endpoint().parse().unwrap()),
-        public_endpoint: None,
-        region: "us-east-1".to_owned(),
-        path_style: true,
-        ca_file: None,
-        attempt_timeout_ms: 10_000,
-        max_attempts: 3,
-    };
+    let config = StoreConfig::at(minio.endpoint().parse().unwrap(), BUCKET);
     let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
     let store = store.unwrap();
     (minio, store)

@@ -25,14 +25,8 @@ async fn store(public: bool) -> (Minio, Store) {
     let other_name = minio.endpoint().replace("127.0.0.1", "localhost");
     assert_ne!(other_name, minio.endpoint());
     let config = StoreConfig {
-        bucket: BUCKET.to_owned(),
-        endpoint: Some(minio.endpoint().parse().unwrap()),
         public_endpoint: public.then(|| other_name.parse().unwrap()),
-        region: "us-east-1".to_owned(),
-        path_style: true,
-        ca_file: None,
-        attempt_timeout_ms: 10_000,
-        max_attempts: 3,
+        ..StoreConfig::at(minio.endpoint().parse().unwrap(), BUCKET)
     };
     let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
     (minio, store.unwrap())

@@ -32,16 +32,7 @@ impl Setting {
     async fn new() -> Self {
         let minio = Minio::start().await.unwrap();
         minio.create_bucket(BUCKET).unwrap();
-        let config = StoreConfig {
-            bucket: BUCKET.to_owned(),
-            endpoint: Some(minio.endpoint().parse().unwrap()),
-            public_endpoint: None,
-            region: "us-east-1".to_owned(),
-            path_style: true,
-            ca_file: None,
-            attempt_timeout_ms: 10_000,
-            max_attempts: 3,
-        };
+        let config = StoreConfig::at(minio.endpoint().parse().unwrap(), BUCKET);
         let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
         let home = tempfile::tempdir().unwrap();
         let repo = home.path().join("hub/models--acme--tiny");

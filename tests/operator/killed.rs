@@ -54,16 +54,7 @@ async fn whatever_was_just_written_the_next_leader_goes_on_from_there() -> Resul
 
 async fn store(operated: &Operated) -> Result<Store> {
     let minio = &operated.minio;
-    let config = StoreConfig {
-        bucket: BUCKET.to_owned(),
-        endpoint: Some(minio.endpoint().parse()?),
-        public_endpoint: None,
-        region: "us-east-1".to_owned(),
-        path_style: true,
-        ca_file: None,
-        attempt_timeout_ms: 10_000,
-        max_attempts: 3,
-    };
+    let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
     Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
 }
 

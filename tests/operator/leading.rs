@@ -1,10 +1,11 @@
 //! Two replicas, one Lease: who leads, who follows, and that a job never ends twice.
 
 use anyhow::{Result, anyhow};
-use fovea_crds::Phase;
+use fovea_crds::{InferenceJobStatus, Phase};
 use fovea_dev::{eventually, stack};
 use fovea_tests::operated::PATIENCE;
-use fovea_tests::{Operated, Options, skew};
+use fovea_tests::skew::Clock;
+use fovea_tests::{Operated, Options};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
@@ -107,12 +108,12 @@ async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes() -> Result<()> {
 /// thinks it renewed in the future.
 #[tokio::test]
 async fn clocks_a_minute_apart_neither_steal_a_lease_nor_leave_it() -> Result<()> {
-    let scratch = tempfile::tempdir()?;
     for seconds in [60, -60] {
+        let clock = Clock::new(seconds)?;
         let options = Options::default().short_lease();
         let operated = Operated::start(options.clone()).await?;
         let skewed = Options {
-            env: skew::env(seconds, scratch.path())?,
+            env: clock.env(),
             ..options
         };
         let standby = operated.another_operator(&skewed, None).await?;
@@ -135,5 +136,37 @@ async fn clocks_a_minute_apart_neither_steal_a_lease_nor_leave_it() -> Result<()
         operated.ended("afterwards").await?;
         operated.judge();
     }
+    Ok(())
+}
+
+/// A time that was written before the clock was set back says nothing after it.
+#[tokio::test]
+async fn a_clock_that_jumps_holds_no_job_up() -> Result<()> {
+    let clock = Clock::new(0)?;
+    let options = Options {
+        env: clock.env(),
+        ..Options::default().short_lease()
+    };
+    let operated = Operated::start(options).await?;
+    for (name, seconds) in [("back", -7200), ("forth", 7200)] {
+        let mut job = Operated::job(name, "problem OutOfMemory\ncaption x");
+        job.spec.retry.initial_delay_seconds = 2;
+        operated.create(&job).await?;
+        let waits = |status: &InferenceJobStatus| status.next_attempt_time.is_some();
+        operated.status_where(name, "to wait", waits).await?;
+        operated
+            .submit(&format!("at-work-{name}"), "wait 3000 caption x")
+            .await?;
+        clock.set(seconds)?;
+        for (name, attempts) in [(name.to_owned(), 2), (format!("at-work-{name}"), 1)] {
+            let status = operated.ended(&name).await?;
+            assert_eq!(
+                (status.phase, status.attempts),
+                (Phase::Succeeded, attempts)
+            );
+        }
+    }
+    assert!(operated.operator.exit().is_none(), "it leads as before");
+    operated.judge();
     Ok(())
 }

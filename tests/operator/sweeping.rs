@@ -44,16 +44,7 @@ impl Bucket {
         let time_machine = S3Proxy::start(Some(long_ago)).await?;
         time_machine.target(minio.endpoint());
         let connect = async |endpoint: &str| {
-            let config = StoreConfig {
-                bucket: BUCKET.to_owned(),
-                endpoint: Some(endpoint.parse().unwrap()),
-                public_endpoint: None,
-                region: "us-east-1".to_owned(),
-                path_style: true,
-                ca_file: None,
-                attempt_timeout_ms: 10_000,
-                max_attempts: 3,
-            };
+            let config = StoreConfig::at(endpoint.parse().unwrap(), BUCKET);
             Store::connect_as(&config, minio.access_key(), minio.secret_key()).await
         };
         Ok(Self {

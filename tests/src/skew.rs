@@ -4,19 +4,44 @@ use anyhow::{Context as _, ensure};
 use std::path::Path;
 use std::process::Command;
 
-/// Variables that put a program's wall clock `seconds` off. What is preloaded is built in `scratch`.
-pub fn env(seconds: i64, scratch: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/skew.c");
-    let library = scratch.join("skew.so");
-    let output = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .args([&library, &source])
-        .output()
-        .context("cc")?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "cc: {complaint}");
-    Ok(vec![
-        ("LD_PRELOAD".to_owned(), library.display().to_string()),
-        ("SKEW_SECONDS".to_owned(), seconds.to_string()),
-    ])
+/// A wall clock of its own, for programs that are started with [`Clock::env`].
+pub struct Clock {
+    scratch: tempfile::TempDir,
+}
+
+impl Clock {
+    /// One that is `seconds` off.
+    pub fn new(seconds: i64) -> anyhow::Result<Self> {
+        let clock = Self {
+            scratch: tempfile::tempdir()?,
+        };
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/skew.c");
+        let output = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .args([&clock.file("skew.so"), &source])
+            .output()
+            .context("cc")?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cc: {complaint}");
+        clock.set(seconds)?;
+        Ok(clock)
+    }
+
+    /// Sets it, at once, for whoever goes by it.
+    pub fn set(&self, seconds: i64) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.file("seconds"), seconds.to_string())?)
+    }
+
+    /// What a program is started with that goes by it.
+    pub fn env(&self) -> Vec<(String, String)> {
+        let path = |name| self.file(name).display().to_string();
+        vec![
+            ("LD_PRELOAD".to_owned(), path("skew.so")),
+            ("SKEW_FILE".to_owned(), path("seconds")),
+        ]
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.scratch.path().join(name)
+    }
 }

@@ -9,6 +9,7 @@ pub use compat::{AsyncVisionConfig, CompatConfig, ImageAnalysisConfig};
 pub use reads::ReadsConfig;
 
 use fovea_store::StoreConfig;
+use fovea_telemetry::LogFormat;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -75,15 +76,6 @@ impl Config {
         }
         shown
     }
-}
-
-/// The look of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For collectors, one object a line.
-    Json,
 }
 
 /// Bounds on size and number.

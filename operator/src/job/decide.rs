@@ -8,6 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 /// the write.
 pub const ANNOUNCE_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
+/// No job waits longer after a lost runner.
+const LONGEST_INTERRUPTION: SignedDuration = SignedDuration::from_secs(30);
+
 /// Where a job is to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
@@ -140,7 +143,7 @@ pub fn decide(observed: Observed<'_>) -> Action {
     if let Some(next) = status
         .next_attempt_time
         .as_ref()
-        .filter(|next| next.0 > now)
+        .filter(|next| next.0 > now && next.0 <= saturating_add(now, longest_wait(job)))
     {
         return Action::WakeAt(next.0.min(deadline));
     }
@@ -193,6 +196,13 @@ fn ready_since(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
         .into_iter()
         .flatten()
         .fold(created(job), Timestamp::max)
+}
+
+/// No retry waits longer. A time further ahead was written by a clock that has been set back since, or
+/// by a leader whose clock is ahead: it says nothing.
+fn longest_wait(job: &InferenceJob) -> SignedDuration {
+    let delay = seconds(job.spec.retry.max_delay_seconds).max(LONGEST_INTERRUPTION);
+    delay.saturating_mul(2)
 }
 
 fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {

@@ -157,6 +157,19 @@ fn a_retry_waits_for_its_time() {
 }
 
 #[test]
+fn a_retry_set_for_later_than_any_wait_is_due_since_the_clock_was_set_back() {
+    let waiting = |until| {
+        let status = InferenceJobStatus {
+            next_attempt_time: Some(Time(at(until))),
+            ..InferenceJobStatus::default()
+        };
+        decide_at(&with(&job(), status), 0)
+    };
+    assert_eq!(waiting(660), Action::WakeAt(at(660)));
+    assert!(matches!(waiting(7200), Action::Queue { .. }));
+}
+
+#[test]
 fn the_active_deadline_ends_a_job_also_in_flight() {
     let mut started = with(
         &job(),
