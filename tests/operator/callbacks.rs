@@ -307,7 +307,7 @@ fn a_receiver_that_is_gone_is_not_tried_again() -> Result<()> {
     })
 }
 
-/// Without bounds for each receiver the hundred would fill all places for ten seconds.
+/// Without a bound for each receiver the hundred would take all places, ten seconds each.
 #[test]
 fn a_receiver_that_hangs_holds_up_no_other() -> Result<()> {
     shared(async |setting| {
@@ -324,13 +324,15 @@ fn a_receiver_that_hangs_holds_up_no_other() -> Result<()> {
         .await?;
         setting.submit("beside-stuck", "/beside-stuck/200").await?;
         assert_eq!(setting.delivered("beside-stuck").await?.attempts, 1);
-        assert!(of_stuck() < 100, "all others went first");
         let no_answer = |told: &CallbackStatus| {
             let error = told.last_error.as_deref();
             error == Some("no answer from the receiver within 10 s")
         };
         let what = "to find no answer";
         setting.record_where("stuck-0", what, no_answer).await?;
+        // One or the other that was given up may not have been noticed yet.
+        let most = setting.hanging.most_hanging();
+        assert!((8..16).contains(&most), "{most} at a time");
         Ok(())
     })
 }

@@ -13,6 +13,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -79,8 +80,32 @@ pub struct Received {
 pub struct Receiver {
     /// Its port on loopback.
     pub port: u16,
-    received: Arc<Mutex<Vec<Received>>>,
+    shared: Arc<Shared>,
     _serving: AbortOnDropHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    hanging: AtomicUsize,
+    most_hanging: AtomicUsize,
+}
+
+/// A request that is not answered, until its sender gives up.
+struct Hanging<'a>(&'a Shared);
+
+impl<'a> Hanging<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let now = shared.hanging.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_hanging.fetch_max(now, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        self.0.hanging.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Receiver {
@@ -88,10 +113,10 @@ impl Receiver {
     pub async fn start(authority: &Authority) -> anyhow::Result<Self> {
         let tcp = TcpListener::bind("127.0.0.1:0").await?;
         let port = tcp.local_addr()?.port();
-        let received: Arc<Mutex<Vec<Received>>> = Arc::default();
+        let shared: Arc<Shared> = Arc::default();
         let router = Router::new()
             .fallback(receive)
-            .with_state(Arc::clone(&received));
+            .with_state(Arc::clone(&shared));
         let listener = TlsListener {
             tcp,
             acceptor: authority.acceptor().context("a certificate")?,
@@ -101,7 +126,7 @@ impl Receiver {
         };
         Ok(Self {
             port,
-            received,
+            shared,
             _serving: AbortOnDropHandle::new(tokio::spawn(serving)),
         })
     }
@@ -111,14 +136,19 @@ impl Receiver {
     /// # Panics
     /// Where the receiver has.
     pub fn received(&self, path: &str) -> Vec<Received> {
-        let received = self.received.lock().expect("not poisoned");
+        let received = self.shared.received.lock().expect("not poisoned");
         let of_path = received.iter().filter(|each| each.path == path);
         of_path.cloned().collect()
+    }
+
+    /// The most requests that have hung at a time.
+    pub fn most_hanging(&self) -> usize {
+        self.shared.most_hanging.load(Ordering::SeqCst)
     }
 }
 
 async fn receive(
-    State(all): State<Arc<Mutex<Vec<Received>>>>,
+    State(shared): State<Arc<Shared>>,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
@@ -129,7 +159,7 @@ async fn receive(
         body,
     };
     let before = {
-        let mut all = all.lock().expect("not poisoned");
+        let mut all = shared.received.lock().expect("not poisoned");
         all.push(received);
         let same = all.iter().filter(|each| each.path == uri.path());
         same.count() - 1
@@ -137,6 +167,7 @@ async fn receive(
     let answers: Vec<&str> = uri.path().split('/').skip(2).collect();
     let answer = answers.get(before).or(answers.last()).unwrap_or(&"404");
     if *answer == "hang" {
+        let _hanging = Hanging::begin(&shared);
         std::future::pending::<()>().await;
     }
     let status: StatusCode = answer.parse().expect("/<name>/<status>...");

@@ -65,6 +65,11 @@ impl Lanes {
         }
     }
 
+    /// How many wait, and how many are under way.
+    pub fn count(&self) -> (usize, usize) {
+        (self.waiting.len(), self.in_flight.len())
+    }
+
     /// A job's callback is due; nothing changes where it waits already, or is under way.
     pub fn push(&mut self, uid: &str, lane: Lane) {
         if self.waiting.contains_key(uid) || self.in_flight.contains_key(uid) {
@@ -297,6 +302,7 @@ mod tests {
             taken.sort();
             taken.dedup();
             prop_assert_eq!(taken.len(), due.len());
+            prop_assert_eq!(lanes.count(), (0, 0));
             prop_assert!(lanes.tenants.is_empty() && lanes.turns.is_empty() && lanes.waiting.is_empty());
             prop_assert!(lanes.by_namespace.is_empty() && lanes.by_receiver.is_empty());
         }

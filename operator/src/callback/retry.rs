@@ -155,6 +155,15 @@ pub fn given_up(job: &InferenceJob) -> CallbackStatus {
     }
 }
 
+/// A record in one word, for the metrics.
+pub fn word(record: &CallbackStatus) -> &'static str {
+    match (record.delivered, &record.next_attempt_time) {
+        (true, _) => "delivered",
+        (false, Some(_)) => "failed",
+        (false, None) => "given-up",
+    }
+}
+
 /// Whether `found` makes writing `ours` pointless: it says as much, or more.
 pub fn supersedes(found: &CallbackStatus, ours: &CallbackStatus) -> bool {
     found.delivered || (!ours.delivered && found.attempts >= ours.attempts)

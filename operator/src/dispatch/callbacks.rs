@@ -36,6 +36,11 @@ impl Calls {
         }
     }
 
+    /// How many wait for their turn, and how many are under way.
+    pub(super) fn count(&self) -> (usize, usize) {
+        self.lanes.count()
+    }
+
     /// The job is gone.
     pub(super) fn forget(&mut self, uid: &str) {
         self.lanes.remove(uid);

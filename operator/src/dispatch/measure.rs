@@ -54,9 +54,12 @@ impl Dispatcher {
                 down,
             }
         });
+        let (callbacks_waiting, callbacks_in_flight) = self.calls.count();
         let snapshot = Snapshot {
             unfinished,
             finished,
+            callbacks_waiting,
+            callbacks_in_flight,
             pools: pools.collect(),
         };
         self.parts.metrics.snapshot(&snapshot);

@@ -20,6 +20,10 @@ pub(crate) struct Snapshot {
     pub(crate) unfinished: usize,
     /// Jobs that have, and are not deleted yet.
     pub(crate) finished: usize,
+    /// Callbacks that are due and wait for their turn.
+    pub(crate) callbacks_waiting: usize,
+    /// Callbacks under way.
+    pub(crate) callbacks_in_flight: usize,
     /// Every pool.
     pub(crate) pools: Vec<PoolSnapshot>,
 }
@@ -46,6 +50,7 @@ struct Told<L, M>(Family<L, M>, Mutex<HashSet<L>>);
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     jobs: Family<StateLabels, Gauge>,
+    callbacks: Family<StateLabels, Gauge>,
     queue_depth: Told<PoolTaskLabels, Gauge>,
     oldest_waiting: Told<PoolTaskLabels, Seconds>,
     in_flight: Told<PoolLabels, Gauge>,
@@ -58,6 +63,11 @@ impl Gauges {
             "jobs",
             "Jobs that the leader knows, unfinished or finished",
             self.jobs.clone(),
+        );
+        registry.register(
+            "callbacks_due",
+            "Callbacks whose time has come: waiting for their turn, or in flight",
+            self.callbacks.clone(),
         );
         registry.register(
             "queue_depth",
@@ -86,11 +96,21 @@ impl Gauges {
         let Snapshot {
             unfinished,
             finished,
+            callbacks_waiting,
+            callbacks_in_flight,
             pools,
         } = snapshot;
         for (state, jobs) in [("unfinished", unfinished), ("finished", finished)] {
             let gauge = self.jobs.get_or_create(&StateLabels { state });
             gauge.set(count(*jobs));
+        }
+        let callbacks = [
+            ("waiting", callbacks_waiting),
+            ("in-flight", callbacks_in_flight),
+        ];
+        for (state, number) in callbacks {
+            let gauge = self.callbacks.get_or_create(&StateLabels { state });
+            gauge.set(count(*number));
         }
         let (mut depths, mut oldest) = (Vec::new(), Vec::new());
         let (mut in_flight, mut runners) = (Vec::new(), Vec::new());

@@ -29,6 +29,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     stages: Family<StageLabels, Histogram, fn() -> Histogram>,
     status_writes: Family<OutcomeLabels, Counter>,
+    callback_tries: Family<OutcomeLabels, Counter>,
     set_aside: Family<KindLabels, Counter>,
     leading: Gauge,
     epoch: Gauge,
@@ -55,6 +56,7 @@ impl Metrics {
             attempts: Family::default(),
             stages: Family::new_with_constructor(seconds),
             status_writes: Family::default(),
+            callback_tries: Family::default(),
             set_aside: Family::default(),
             leading: Gauge::default(),
             epoch: Gauge::default(),
@@ -85,6 +87,11 @@ impl Metrics {
             "status_writes",
             "Writes of jobs' statuses: stands, moot (the job was gone or had ended), conflict, rejected, failed or gave-up",
             self.status_writes.clone(),
+        );
+        registry.register(
+            "callback_tries",
+            "Recorded tries of callbacks: delivered, failed (and tried again) or given-up",
+            self.callback_tries.clone(),
         );
         registry.register(
             "objects_set_aside",
@@ -158,6 +165,12 @@ impl Metrics {
     pub(crate) fn status_write(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.status_writes.get_or_create(&labels).inc();
+    }
+
+    /// A try of a callback is recorded.
+    pub(crate) fn callback_try(&self, outcome: &'static str) {
+        let labels = OutcomeLabels { outcome };
+        self.callback_tries.get_or_create(&labels).inc();
     }
 
     /// An object could not be read.

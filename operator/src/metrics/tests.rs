@@ -16,6 +16,8 @@ fn what_happened_is_told_under_the_names_that_dashboards_use() {
     metrics.snapshot(&Snapshot {
         unfinished: 9,
         finished: 4,
+        callbacks_waiting: 5,
+        callbacks_in_flight: 2,
         pools: vec![pool("fovea-system/default", 7)],
     });
     metrics.attempt("retried", "OutOfMemory");
@@ -25,6 +27,7 @@ fn what_happened_is_told_under_the_names_that_dashboards_use() {
     };
     metrics.job_succeeded(&timings, Duration::from_millis(20));
     metrics.status_write("stands");
+    metrics.callback_try("delivered");
     metrics.set_aside("InferenceJob");
     metrics.lease_taken(7);
     metrics.swept(true);
@@ -42,6 +45,9 @@ fn what_happened_is_told_under_the_names_that_dashboards_use() {
         r#"fovea_operator_job_stage_seconds_count{stage="total"} 1"#,
         r#"fovea_operator_job_stage_seconds_sum{stage="queued"} 0.005"#,
         r#"fovea_operator_status_writes_total{outcome="stands"} 1"#,
+        r#"fovea_operator_callbacks_due{state="waiting"} 5"#,
+        r#"fovea_operator_callbacks_due{state="in-flight"} 2"#,
+        r#"fovea_operator_callback_tries_total{outcome="delivered"} 1"#,
         r#"fovea_operator_objects_set_aside_total{kind="InferenceJob"} 1"#,
         "fovea_operator_leading 1",
         "fovea_operator_lease_epoch 7",

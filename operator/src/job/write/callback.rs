@@ -2,7 +2,7 @@
 //! that names nothing else, so that no end can change.
 
 use super::{FIRST_WAIT, GREATEST_WAIT, MAX_TRIES, StatusWriter, Written, bounded, code_of};
-use crate::callback::retry::supersedes;
+use crate::callback::retry::{self, supersedes};
 use crate::job::Finished;
 use crate::kill_points;
 use fovea_crds::{CallbackStatus, InferenceJob};
@@ -41,12 +41,18 @@ impl StatusWriter {
             match self.patch_callback(&job, &record).await {
                 Ok(written) => {
                     kill_points::after(kill_points::CALLBACK_TOLD);
+                    self.metrics.status_write("stands");
+                    self.metrics.callback_try(retry::word(&record));
                     return Written::Stands(Box::new(written));
                 }
                 Err(error) => match code_of(&error) {
-                    Some(404) => return Written::Moot,
-                    Some(409) => {}
+                    Some(404) => {
+                        self.metrics.status_write("moot");
+                        return Written::Moot;
+                    }
+                    Some(409) => self.metrics.status_write("conflict"),
                     code => {
+                        self.metrics.status_write("failed");
                         tracing::warn!(job = %job.name_any(), %error, "recording a callback failed");
                         if matches!(code, Some(413 | 422)) {
                             record.last_error = None;
@@ -62,6 +68,7 @@ impl StatusWriter {
                     let status = newer.status.as_ref();
                     let found = status.and_then(|status| status.callback.as_ref());
                     if found.is_some_and(|found| supersedes(found, &record)) {
+                        self.metrics.callback_try(retry::word(&record));
                         return Written::Stands(Box::new(newer));
                     }
                     job = newer;
@@ -71,6 +78,7 @@ impl StatusWriter {
                 }
             }
         }
+        self.metrics.status_write("gave-up");
         Written::GaveUp
     }
 
