@@ -19,4 +19,5 @@ pub mod models;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;
+mod trace;
 pub mod weights;

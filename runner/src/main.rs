@@ -19,6 +19,8 @@ const FETCH: &str = "fetch";
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Who installed one before is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let command = Config::command()
         .subcommand(FetchConfig::command().name(FETCH))
         .subcommand_negates_reqs(true)
@@ -39,16 +41,20 @@ async fn main() -> ExitCode {
 
 async fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
     let config = Config::from_arg_matches(matches)?;
-    telemetry::start(config.log_format);
-    run::run(config).await
+    let telemetry = telemetry::start(config.log_format)?;
+    let ended = run::run(config).await;
+    tokio::task::spawn_blocking(|| telemetry.stop()).await?;
+    ended
 }
 
 /// Prints the folder to give to `--model`.
 async fn fetch(matches: &ArgMatches) -> anyhow::Result<()> {
     let config = FetchConfig::from_arg_matches(matches)?;
-    telemetry::start(config.log_format);
+    let telemetry = telemetry::start(config.log_format)?;
     let settings = HubSettings::from_environment(|name| std::env::var_os(name))?;
-    let fetched = fetch::run(&config, &settings).await?;
+    let fetched = fetch::run(&config, &settings).await;
+    tokio::task::spawn_blocking(|| telemetry.stop()).await?;
+    let fetched = fetched?;
     println!("{}", fetched.dir.display());
     Ok(())
 }

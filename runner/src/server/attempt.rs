@@ -6,6 +6,7 @@ use crate::engine::{Done, Served, Work, gone};
 use crate::image::{PictureError, PixelValues, inspect};
 use crate::metrics::MeasuredStage;
 use crate::models::{Ask, Item, ModelFront};
+use crate::trace;
 use bytes::Bytes;
 use fovea_protocol::{
     HEARTBEAT_INTERVAL, InferRequest, InferResult, Line, Problem, Reason, SILENCE_LIMIT,
@@ -30,10 +31,15 @@ pub(super) struct Attempt {
     pub(super) model: Arc<Served>,
     pub(super) ask: Ask,
     pub(super) request: InferRequest,
+    /// The operator's span.
+    pub(super) caller: Option<opentelemetry::Context>,
 }
 
 /// Begins the work; it ends with the last line, or soon after its reader has gone.
-pub(super) fn start(app: Arc<App>, attempt: Attempt) -> impl Stream<Item = Line> + Send + 'static {
+pub(super) fn start(
+    app: Arc<App>,
+    mut attempt: Attempt,
+) -> impl Stream<Item = Line> + Send + 'static {
     let (lines, stream) = mpsc::channel(LINES_BOUND);
     let InferRequest {
         job,
@@ -42,6 +48,7 @@ pub(super) fn start(app: Arc<App>, attempt: Attempt) -> impl Stream<Item = Line>
         ..
     } = &attempt.request;
     let span = tracing::info_span!("attempt", job, number, model);
+    trace::join(&span, attempt.caller.take());
     tokio::spawn(tell(app, attempt, lines).instrument(span));
     ReceiverStream::new(stream)
 }
@@ -119,6 +126,7 @@ async fn stages(
         model,
         ask,
         request,
+        caller: _,
     } = attempt;
     let measure = |stage, took| app.metrics.stage(&model.name, stage, took);
 

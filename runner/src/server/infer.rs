@@ -5,11 +5,12 @@ use super::fetch::parse_url;
 use super::reply::{lines_response, problem_response};
 use super::state::App;
 use crate::engine::{Residency, Served};
+use crate::trace;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use fovea_protocol::{InferRequest, LeaderRequest, MAX_REQUEST_BYTES, Problem, Reason, Source};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_DEADLINE: Duration = Duration::from_hours(7 * 24);
 
 /// `POST /v1/infer`: a problem, or the lines of one attempt.
-pub(super) async fn infer(State(app): State<Arc<App>>, body: Body) -> Response {
-    match begin(&app, body).await {
+pub(super) async fn infer(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    match begin(&app, &headers, body).await {
         Ok(attempt) => lines_response(attempt::start(app, attempt)),
         Err(problem) => {
             app.metrics.refusal(problem.reason);
@@ -50,7 +51,7 @@ pub(super) async fn leader(
     }
 }
 
-async fn begin(app: &App, body: Body) -> Result<Attempt, Problem> {
+async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Problem> {
     let arrived = Instant::now();
     let request: InferRequest = read(body, MAX_REQUEST_BYTES).await?;
     if let Some(problem) = app.draining() {
@@ -87,6 +88,7 @@ async fn begin(app: &App, body: Body) -> Result<Attempt, Problem> {
         model,
         ask,
         request,
+        caller: trace::caller(headers),
     })
 }
 

@@ -18,4 +18,5 @@ mod requests;
 mod shutdown;
 mod store;
 mod tls;
+mod traces;
 mod watchdog;
