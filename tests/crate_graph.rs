@@ -29,7 +29,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
         "fovea-api",
         &["fovea-crds", "fovea-store", "fovea-telemetry"],
     ),
-    ("fovea-runner", &["fovea-protocol"]),
+    ("fovea-runner", &["fovea-protocol", "fovea-telemetry"]),
     ("fovea-dev", &[]),
     (
         "fovea-tests",

@@ -5,6 +5,7 @@ use crate::image::MAX_PIXELS;
 use crate::server::{Tls, TlsError, TokenError, Tokens};
 use crate::weights::Placement;
 use clap::{Parser, ValueEnum};
+use fovea_telemetry::LogFormat;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -184,15 +185,6 @@ pub enum DtypeFlag {
     Float32,
     /// 16 bits with the range of 32.
     Bfloat16,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For collectors.
-    Json,
 }
 
 /// How many threads do what.

@@ -18,6 +18,5 @@ pub mod metrics;
 pub mod models;
 pub mod server;
 pub mod tasks;
-pub mod telemetry;
 mod trace;
 pub mod weights;

@@ -6,7 +6,6 @@ mod run;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use fovea_runner::config::Config;
 use fovea_runner::fetch::{self, FetchConfig, HubSettings};
-use fovea_runner::telemetry;
 use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;
 
@@ -14,6 +13,8 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
+/// As logs and traces name it.
+const PROGRAM: &str = "fovea-runner";
 /// The subcommand's name.
 const FETCH: &str = "fetch";
 
@@ -41,7 +42,7 @@ async fn main() -> ExitCode {
 
 async fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
     let config = Config::from_arg_matches(matches)?;
-    let telemetry = telemetry::start(config.log_format)?;
+    let telemetry = fovea_telemetry::start(PROGRAM, config.log_format)?;
     let ended = run::run(config).await;
     tokio::task::spawn_blocking(|| telemetry.stop()).await?;
     ended
@@ -50,7 +51,7 @@ async fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
 /// Prints the folder to give to `--model`.
 async fn fetch(matches: &ArgMatches) -> anyhow::Result<()> {
     let config = FetchConfig::from_arg_matches(matches)?;
-    let telemetry = telemetry::start(config.log_format)?;
+    let telemetry = fovea_telemetry::start(PROGRAM, config.log_format)?;
     let settings = HubSettings::from_environment(|name| std::env::var_os(name))?;
     let fetched = fetch::run(&config, &settings).await;
     tokio::task::spawn_blocking(|| telemetry.stop()).await?;

@@ -3,8 +3,8 @@
 use super::error::FetchError;
 use super::names::{RepoId, Revision};
 use super::transfer::{Retry, Token};
-use crate::config::LogFormat;
 use clap::Parser;
+use fovea_telemetry::LogFormat;
 use reqwest::Url;
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! One import: the stand-in, a cache of its own, and patience for milliseconds.
 
 use crate::hub::{Hub, REPO};
-use fovea_runner::config::LogFormat;
 use fovea_runner::fetch::{self, FetchConfig, FetchError, Fetched, HubSettings, Retry};
+use fovea_telemetry::LogFormat;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
