@@ -168,6 +168,11 @@ impl Callbacks {
         })
     }
 
+    /// How tries are spread over time.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Does what a due callback needs, and records it.
     pub async fn call(&self, writer: &StatusWriter, uid: &str, finished: &Finished) -> Called {
         let job = match writer.find(uid, finished).await {

@@ -75,8 +75,18 @@ pub fn due(job: &InferenceJob) -> Option<Timestamp> {
     match &status.callback {
         Some(told) if told.delivered => None,
         Some(told) if told.attempts > 0 => told.next_attempt_time.as_ref().map(|next| next.0),
-        Some(_) | None => Some(crate::job::ended(job)),
+        // At once, whatever the clock says.
+        Some(_) | None => Some(Timestamp::UNIX_EPOCH),
     }
+}
+
+/// Whether a callback that is due at `due` still waits at `now`. A time further ahead than any wait
+/// was written by a clock that has been set back since, or by a leader whose clock is ahead: it
+/// says nothing.
+pub fn waits(due: Timestamp, policy: &Policy, now: Timestamp) -> bool {
+    let longest = policy.greatest_delay.max(GREATEST_RETRY_AFTER);
+    let longest = SignedDuration::try_from(longest.saturating_mul(2));
+    now < due && due <= saturating_add(now, longest.unwrap_or(SignedDuration::MAX))
 }
 
 /// Decides what a finished job's callback needs at `now`.
@@ -87,7 +97,7 @@ pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
     let latest = saturating_add(crate::job::ended(job), policy.window * LATEST_WINDOWS);
     if now >= latest {
         Next::GiveUp
-    } else if now < due {
+    } else if waits(due, policy, now) {
         Next::WaitUntil(due.min(latest))
     } else {
         Next::Try

@@ -64,7 +64,8 @@ fn next_at(status: &CallbackStatus) -> Option<Timestamp> {
 #[test]
 fn a_job_s_end_is_told_at_once() {
     assert_eq!(next(&job(None), &POLICY, at(0)), Next::Try);
-    assert_eq!(due(&job(None)), Some(at(0)));
+    // Also where the clock has been set back since the end.
+    assert_eq!(next(&job(None), &POLICY, at(hours(-1))), Next::Try);
 }
 
 #[test]
@@ -182,6 +183,15 @@ fn an_operator_that_was_down_tries_late_once_and_after_two_days_not_at_all() {
         next(&job(Some(tried(3, Some(9)))), &POLICY, at(hours(40))),
         Next::GiveUp
     );
+}
+
+#[test]
+fn a_try_set_for_later_than_any_wait_is_due() {
+    let waiting = job(Some(tried(1, Some(hours(6)))));
+    let due = at(hours(6));
+    assert_eq!(next(&waiting, &POLICY, at(0)), Next::WaitUntil(due));
+    assert_eq!(next(&waiting, &POLICY, at(hours(-6))), Next::WaitUntil(due));
+    assert_eq!(next(&waiting, &POLICY, at(hours(-7))), Next::Try);
 }
 
 #[test]

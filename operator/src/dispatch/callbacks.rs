@@ -2,7 +2,7 @@
 
 use super::Dispatcher;
 use crate::callback::lanes::{Lane, Lanes};
-use crate::callback::{BOUNDS, Called};
+use crate::callback::{BOUNDS, Called, retry};
 use crate::job::{Finished, Outgoing, Tracked};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
@@ -50,7 +50,8 @@ impl Calls {
 impl Dispatcher {
     /// Waits for a callback's time, or queues it.
     pub(super) fn look_at_callback(&mut self, uid: &str, job: &Finished, outgoing: &Outgoing) {
-        if outgoing.due > Timestamp::now() {
+        let policy = self.parts.callbacks.policy();
+        if retry::waits(outgoing.due, policy, Timestamp::now()) {
             self.book.wake_at(uid, outgoing.due);
             return;
         }
