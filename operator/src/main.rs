@@ -24,6 +24,8 @@ async fn main() -> anyhow::Result<()> {
         .context("TLS was set up twice")?;
     let telemetry = fovea_telemetry::start("fovea-operator", config.log_format)?;
     tracing::info!(?config, "starting");
+    #[cfg(feature = "failpoints")]
+    tracing::warn!(points = ?fovea_operator::kill_points::ALL, "a build for tests");
 
     let mut kubernetes = kube::Config::infer()
         .await

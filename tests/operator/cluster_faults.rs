@@ -24,7 +24,7 @@ const STATUS: &str = "/status";
 
 /// An operator whose only way to the API server is the proxy.
 async fn behind_a_proxy() -> Result<(Operated, Proxy)> {
-    let options = Options::default().short_lease();
+    let options = Options::default();
     let mut operated = Operated::start(options.clone()).await?;
     let proxy = Proxy::start(&operated.control_plane).await?;
     operated.operator.terminate().await?;

@@ -1,10 +1,9 @@
 //! The operator killed right after each kind of write: whoever leads next makes of every job what
 //! would have become of it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
 use fovea_dev::{Process, eventually, stack};
-use fovea_operator::kill_points as points;
 use fovea_store::{ObjectKey, Store, StoreConfig};
 use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, apply_pool};
 use fovea_tests::{Operated, Options};
@@ -12,13 +11,31 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
+use std::path::Path;
+
+/// The points, by the names that `operator/src/kill_points.rs` gives them.
+mod points {
+    pub(super) const LEASE_CREATED: &str = "lease-created";
+    pub(super) const LEASE_TAKEN: &str = "lease-taken";
+    pub(super) const LEASE_RENEWED: &str = "lease-renewed";
+    pub(super) const LEASE_RELEASED: &str = "lease-released";
+    pub(super) const POOL_TOLD: &str = "pool-told";
+    pub(super) const JOB_TOLD: &str = "job-told";
+    pub(super) const JOB_RUNNING: &str = "job-running";
+    pub(super) const JOB_WAITING: &str = "job-waiting";
+    pub(super) const RESULT_KEPT: &str = "result-kept";
+    pub(super) const JOB_SUCCEEDED: &str = "job-succeeded";
+    pub(super) const JOB_FAILED: &str = "job-failed";
+    pub(super) const CALLBACK_TOLD: &str = "callback-told";
+    pub(super) const JOB_DELETED: &str = "job-deleted";
+}
 
 /// What is done to meet a point, and how it is known to be met.
 struct Scene<'a> {
     operated: &'a Operated,
     leases: Api<Lease>,
     store: Store,
-    point: &'static str,
+    point: &'a str,
 }
 
 #[tokio::test]
@@ -27,7 +44,7 @@ async fn whatever_was_just_written_the_next_leader_goes_on_from_there() -> Resul
     let operated = Operated::start(options.clone()).await?;
     operated.operator.terminate().await?;
     let failpoints = stack::find("fovea-operator-failpoints")?;
-    for point in points::ALL {
+    for point in &every_point(&operated, &failpoints).await? {
         eprintln!("killed after {point}");
         let scene = Scene {
             leases: Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE),
@@ -50,6 +67,27 @@ async fn whatever_was_just_written_the_next_leader_goes_on_from_there() -> Resul
     }
     operated.judge();
     Ok(())
+}
+
+/// What the program says of itself: none is left out that it has.
+async fn every_point(operated: &Operated, failpoints: &Path) -> Result<Vec<String>> {
+    let options = Options {
+        program: Some(failpoints.to_owned()),
+        ..Options::default()
+    };
+    let program = operated.another_operator(&options, None).await?;
+    let found = eventually("the points", PATIENCE, async || {
+        let log = program.log_tail();
+        let (_, points) = log.split_once("points=[").context("not told yet")?;
+        let (points, _) = points.split_once(']').context("not told whole")?;
+        let names = points
+            .split(", ")
+            .map(|name| name.trim_matches('"').to_owned());
+        anyhow::Ok(names.collect())
+    });
+    let points = found.await?;
+    program.terminate().await?;
+    Ok(points)
 }
 
 async fn store(operated: &Operated) -> Result<Store> {

@@ -65,8 +65,8 @@ impl Options {
     #[must_use]
     pub fn short_lease(mut self) -> Self {
         let flags = [
-            "--lease-duration-ms=3000",
-            "--lease-renew-deadline-ms=2000",
+            "--lease-duration-ms=6000",
+            "--lease-renew-deadline-ms=5000",
             "--lease-retry-period-ms=500",
         ];
         self.flags.extend(flags.map(str::to_owned));

@@ -20,6 +20,8 @@ pub(crate) async fn weigh(arguments: &Arguments) -> anyhow::Result<()> {
     crowd::create_finished(&operated.jobs, finished).await?;
     operated.operator.restart().await?;
     operated.is_ready().await?;
+    // What it does at its start is not idleness.
+    settle(&operated).await?;
     let (all, busy) = settle(&operated).await?;
     println!(
         "\n{count} jobs that have ended: {:.2} KiB each in the operator; processor time in {} s of idleness: {busy:.0} ms, without them {idle:.0} ms",
