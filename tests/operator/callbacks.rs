@@ -8,15 +8,12 @@ use fovea_dev::eventually;
 use fovea_tests::operated::{JOBS, PATIENCE, create_namespace};
 use fovea_tests::proxy::{Fate, Proxy, Rule};
 use fovea_tests::receiver::{Authority, ELSEWHERE, Received, Receiver};
-use fovea_tests::{Operated, Options};
+use fovea_tests::{Operated, Options, Shared};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_TIMESTAMP, Webhook};
-use std::sync::LazyLock;
-use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
@@ -102,12 +99,10 @@ impl Setting {
     }
 }
 
-/// Runs a test on the setting that tests share which leave the operator alone; it ends with the
-/// process. So does the runtime: a client's connections end with the one that they began on.
+/// Runs a test on the setting that tests share which leave the operator alone.
 fn shared(test: impl AsyncFnOnce(&'static Setting) -> Result<()>) -> Result<()> {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-    static SHARED: OnceCell<Setting> = OnceCell::const_new();
-    RUNTIME.block_on(async { test(SHARED.get_or_try_init(Setting::start).await?).await })
+    static SHARED: Shared<Setting> = Shared::new();
+    SHARED.run(Setting::start, test)
 }
 
 fn url(receiver: &Receiver, path: &str) -> String {

@@ -32,26 +32,27 @@ async fn gone(operated: &Operated, name: &str) -> Result<()> {
     Ok(found.await?)
 }
 
-#[tokio::test]
-async fn a_job_cancelled_while_it_runs_is_broken_off_and_has_no_result() -> Result<()> {
-    let operated = Operated::shared().await;
-    let job = operated.submit("cancelled", "wait 60000 caption x").await?;
-    let uid = job.metadata.uid.unwrap();
-    operated.begun(&uid, 1).await?;
-    operated.patch("cancelled", json!({"cancel": true})).await?;
-    let status = operated.ended("cancelled").await?;
-    assert_eq!((status.phase, status.result), (Phase::Cancelled, None));
-    let broken_off = eventually("the attempt to end", PATIENCE, async || {
-        let attempts = operated.runner.attempts_of(&uid);
-        anyhow::ensure!(
-            attempts.iter().all(|each| each.ended.is_some()),
-            "{attempts:?}"
-        );
-        Ok(attempts)
-    });
-    assert!(!broken_off.await?[0].answered);
-    operated.judge();
-    Ok(())
+#[test]
+fn a_job_cancelled_while_it_runs_is_broken_off_and_has_no_result() -> Result<()> {
+    Operated::shared(async |operated| {
+        let job = operated.submit("cancelled", "wait 60000 caption x").await?;
+        let uid = job.metadata.uid.unwrap();
+        operated.begun(&uid, 1).await?;
+        operated.patch("cancelled", json!({"cancel": true})).await?;
+        let status = operated.ended("cancelled").await?;
+        assert_eq!((status.phase, status.result), (Phase::Cancelled, None));
+        let broken_off = eventually("the attempt to end", PATIENCE, async || {
+            let attempts = operated.runner.attempts_of(&uid);
+            anyhow::ensure!(
+                attempts.iter().all(|each| each.ended.is_some()),
+                "{attempts:?}"
+            );
+            Ok(attempts)
+        });
+        assert!(!broken_off.await?[0].answered);
+        operated.judge();
+        Ok(())
+    })
 }
 
 #[tokio::test]
@@ -91,126 +92,130 @@ async fn a_job_cancelled_in_the_queue_is_never_begun() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_suspended_job_begins_when_it_is_resumed() -> Result<()> {
-    let operated = Operated::shared().await;
-    let mut job = Operated::job("suspended", "caption x");
-    job.spec.suspend = true;
-    let uid = operated.create(&job).await?.metadata.uid.unwrap();
-    let told = |status: &_| condition(status, "Suspended").is_some_and(|it| it.0 == "True");
-    operated
-        .status_where("suspended", "to be told", told)
-        .await?;
-    assert!(operated.runner.attempts_of(&uid).is_empty());
-    operated
-        .patch("suspended", json!({"suspend": false}))
-        .await?;
-    assert_eq!(operated.ended("suspended").await?.phase, Phase::Succeeded);
-    Ok(())
+#[test]
+fn a_suspended_job_begins_when_it_is_resumed() -> Result<()> {
+    Operated::shared(async |operated| {
+        let mut job = Operated::job("suspended", "caption x");
+        job.spec.suspend = true;
+        let uid = operated.create(&job).await?.metadata.uid.unwrap();
+        let told = |status: &_| condition(status, "Suspended").is_some_and(|it| it.0 == "True");
+        operated
+            .status_where("suspended", "to be told", told)
+            .await?;
+        assert!(operated.runner.attempts_of(&uid).is_empty());
+        operated
+            .patch("suspended", json!({"suspend": false}))
+            .await?;
+        assert_eq!(operated.ended("suspended").await?.phase, Phase::Succeeded);
+        Ok(())
+    })
 }
 
-#[tokio::test]
-async fn deadlines_end_attempts_and_jobs() -> Result<()> {
-    let operated = Operated::shared().await;
-    let mut slow = Operated::job("slow-attempt", "wait 60000 caption x");
-    slow.spec.attempt_deadline_seconds = 1;
-    slow.spec.retry.limit = 0;
-    operated.create(&slow).await?;
-    let mut long = Operated::job("long-job", "wait 60000 caption x");
-    long.spec.active_deadline_seconds = Some(2);
-    operated.create(&long).await?;
-    let mut refused = Operated::job("refused", "busy");
-    refused.spec.queue_deadline_seconds = 3;
-    operated.create(&refused).await?;
-    for (name, reason, attempts) in [
-        ("slow-attempt", "DeadlineExceeded", 1),
-        ("long-job", "ActiveDeadlineExceeded", 1),
-        ("refused", "QueueDeadlineExceeded", 0),
-    ] {
-        let status = operated.ended(name).await?;
-        let failure = status.failure.clone().unwrap();
+#[test]
+fn deadlines_end_attempts_and_jobs() -> Result<()> {
+    Operated::shared(async |operated| {
+        let mut slow = Operated::job("slow-attempt", "wait 60000 caption x");
+        slow.spec.attempt_deadline_seconds = 1;
+        slow.spec.retry.limit = 0;
+        operated.create(&slow).await?;
+        let mut long = Operated::job("long-job", "wait 60000 caption x");
+        long.spec.active_deadline_seconds = Some(2);
+        operated.create(&long).await?;
+        let mut refused = Operated::job("refused", "busy");
+        refused.spec.queue_deadline_seconds = 3;
+        operated.create(&refused).await?;
+        for (name, reason, attempts) in [
+            ("slow-attempt", "DeadlineExceeded", 1),
+            ("long-job", "ActiveDeadlineExceeded", 1),
+            ("refused", "QueueDeadlineExceeded", 0),
+        ] {
+            let status = operated.ended(name).await?;
+            let failure = status.failure.clone().unwrap();
+            assert_eq!(
+                (failure.reason.as_str(), status.attempts),
+                (reason, attempts),
+                "{status:?}"
+            );
+        }
+        operated.judge();
+        Ok(())
+    })
+}
+
+#[test]
+fn a_job_that_no_pool_takes_is_told_what_there_is_and_waits_for_one() -> Result<()> {
+    Operated::shared(async |operated| {
+        let mut nowhere = Operated::job("nowhere", "caption x");
+        nowhere.spec.pool_ref = serde_json::from_value(json!({
+            "name": "to-come", "namespace": fovea_dev::stack::SYSTEM_NAMESPACE,
+        }))?;
+        let nowhere = operated.create(&nowhere).await?;
+        let held = operated
+            .status_where("nowhere", "to be held", |status| {
+                condition(status, "Accepted") == Some(("False".into(), "PoolNotFound".into()))
+            })
+            .await?;
+        let message = &held.conditions[0].message;
+        assert!(message.contains("fovea-system/default"), "{message}");
+        let mut unknown = Operated::job("unknown-model", "caption x");
+        unknown.spec.model = Some("gpt".to_owned());
+        operated.create(&unknown).await?;
+        let failure = operated.ended("unknown-model").await?.failure.unwrap();
+        assert_eq!(failure.reason, "UnknownModel");
+        assert!(failure.message.contains("captions"), "{}", failure.message);
+
+        apply_pool(
+            &operated.client,
+            "to-come",
+            &[&operated.runner.url],
+            &json!({}),
+        )
+        .await?;
+        assert_eq!(operated.ended("nowhere").await?.phase, Phase::Succeeded);
+
+        let events: Api<Event> = Api::namespaced(operated.client.clone(), JOBS);
+        let uid = nowhere.uid().unwrap();
+        let told = eventually("an Event of it", PATIENCE, async || {
+            let mut events = events.list(&ListParams::default()).await?.items;
+            let about = |event: &Event| event.regarding.as_ref().and_then(|it| it.uid.clone());
+            events.retain(|event| about(event).as_ref() == Some(&uid));
+            anyhow::ensure!(!events.is_empty(), "none");
+            Ok(events)
+        });
+        let reasons: Vec<_> = told.await?.into_iter().map(|event| event.reason).collect();
         assert_eq!(
-            (failure.reason.as_str(), status.attempts),
-            (reason, attempts),
-            "{status:?}"
+            reasons,
+            [Some("PoolNotFound".to_owned())],
+            "and none of its success"
         );
-    }
-    operated.judge();
-    Ok(())
+        Ok(())
+    })
 }
 
-#[tokio::test]
-async fn a_job_that_no_pool_takes_is_told_what_there_is_and_waits_for_one() -> Result<()> {
-    let operated = Operated::shared().await;
-    let mut nowhere = Operated::job("nowhere", "caption x");
-    nowhere.spec.pool_ref = serde_json::from_value(json!({
-        "name": "to-come", "namespace": fovea_dev::stack::SYSTEM_NAMESPACE,
-    }))?;
-    let nowhere = operated.create(&nowhere).await?;
-    let held = operated
-        .status_where("nowhere", "to be held", |status| {
-            condition(status, "Accepted") == Some(("False".into(), "PoolNotFound".into()))
-        })
-        .await?;
-    let message = &held.conditions[0].message;
-    assert!(message.contains("fovea-system/default"), "{message}");
-    let mut unknown = Operated::job("unknown-model", "caption x");
-    unknown.spec.model = Some("gpt".to_owned());
-    operated.create(&unknown).await?;
-    let failure = operated.ended("unknown-model").await?.failure.unwrap();
-    assert_eq!(failure.reason, "UnknownModel");
-    assert!(failure.message.contains("captions"), "{}", failure.message);
-
-    apply_pool(
-        &operated.client,
-        "to-come",
-        &[&operated.runner.url],
-        &json!({}),
-    )
-    .await?;
-    assert_eq!(operated.ended("nowhere").await?.phase, Phase::Succeeded);
-
-    let events: Api<Event> = Api::namespaced(operated.client.clone(), JOBS);
-    let uid = nowhere.uid().unwrap();
-    let told = eventually("an Event of it", PATIENCE, async || {
-        let mut events = events.list(&ListParams::default()).await?.items;
-        let about = |event: &Event| event.regarding.as_ref().and_then(|it| it.uid.clone());
-        events.retain(|event| about(event).as_ref() == Some(&uid));
-        anyhow::ensure!(!events.is_empty(), "none");
-        Ok(events)
-    });
-    let reasons: Vec<_> = told.await?.into_iter().map(|event| event.reason).collect();
-    assert_eq!(
-        reasons,
-        [Some("PoolNotFound".to_owned())],
-        "and none of its success"
-    );
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_long_result_is_kept_whole_and_an_endless_one_refused() -> Result<()> {
-    let operated = Operated::shared().await;
-    let labelled = |name: &str, count: u32| {
-        let mut job = Operated::job(name, &format!("labels {count}"));
-        job.spec.task = fovea_crds::Task::ImageClassification;
-        job.spec.retry.limit = 0;
-        job
-    };
-    operated.create(&labelled("long", 3_000)).await?;
-    operated
-        .create(&labelled("over-every-bound", 30_000))
-        .await?;
-    let status = operated.ended("long").await?;
-    assert_eq!(status.phase, Phase::Succeeded);
-    assert!(status.result_bytes > Some(100_000), "{status:?}");
-    let Some(JobResult::Predictions(head)) = status.result else {
-        panic!("another form of result");
-    };
-    assert!(!head.is_empty() && head.len() < 3_000);
-    let refused = operated.ended("over-every-bound").await?;
-    assert_eq!(refused.failure.unwrap().reason, "InvalidRunnerAnswer");
-    Ok(())
+#[test]
+fn a_long_result_is_kept_whole_and_an_endless_one_refused() -> Result<()> {
+    Operated::shared(async |operated| {
+        let labelled = |name: &str, count: u32| {
+            let mut job = Operated::job(name, &format!("labels {count}"));
+            job.spec.task = fovea_crds::Task::ImageClassification;
+            job.spec.retry.limit = 0;
+            job
+        };
+        operated.create(&labelled("long", 3_000)).await?;
+        operated
+            .create(&labelled("over-every-bound", 30_000))
+            .await?;
+        let status = operated.ended("long").await?;
+        assert_eq!(status.phase, Phase::Succeeded);
+        assert!(status.result_bytes > Some(100_000), "{status:?}");
+        let Some(JobResult::Predictions(head)) = status.result else {
+            panic!("another form of result");
+        };
+        assert!(!head.is_empty() && head.len() < 3_000);
+        let refused = operated.ended("over-every-bound").await?;
+        assert_eq!(refused.failure.unwrap().reason, "InvalidRunnerAnswer");
+        Ok(())
+    })
 }
 
 #[tokio::test]

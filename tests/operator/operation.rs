@@ -94,25 +94,26 @@ async fn jobs_are_counted_where_they_wait_run_and_end() -> Result<()> {
     told(&operated, &[aborted, &emptied]).await
 }
 
-#[tokio::test]
-async fn a_leader_and_its_standby_are_both_live_and_ready_and_say_which_they_are() -> Result<()> {
-    let operated = Operated::shared().await;
-    assert_eq!(get(operated, "/livez").await?, (200, "ok\n".to_owned()));
-    assert_eq!(get(operated, "/readyz").await?, (200, "ok\n".to_owned()));
-    let (status, text) = get(operated, "/readyz?verbose").await?;
-    assert_eq!(status, 200);
-    assert!(text.contains("[+]lease ok: leading"), "{text}");
-    assert!(text.contains("[+]caches ok"), "{text}");
+#[test]
+fn a_leader_and_its_standby_are_both_live_and_ready_and_say_which_they_are() -> Result<()> {
+    Operated::shared(async |operated| {
+        assert_eq!(get(operated, "/livez").await?, (200, "ok\n".to_owned()));
+        assert_eq!(get(operated, "/readyz").await?, (200, "ok\n".to_owned()));
+        let (status, text) = get(operated, "/readyz?verbose").await?;
+        assert_eq!(status, 200);
+        assert!(text.contains("[+]lease ok: leading"), "{text}");
+        assert!(text.contains("[+]caches ok"), "{text}");
 
-    let (standby, health) = operated.standby(&Options::default()).await?;
-    let ask = async |path: &str| reqwest::get(format!("{health}{path}")).await?.text().await;
-    let text = ask("/readyz?verbose").await?;
-    assert!(text.contains("[+]lease ok: standing by"), "{text}");
-    assert_eq!(ask("/livez").await?, "ok\n");
-    let text = ask("/metrics").await?;
-    assert!(text.contains("fovea_operator_leading 0"), "{text}");
-    assert!(standby.terminate().await?.success());
-    Ok(())
+        let (standby, health) = operated.standby(&Options::default()).await?;
+        let ask = async |path: &str| reqwest::get(format!("{health}{path}")).await?.text().await;
+        let text = ask("/readyz?verbose").await?;
+        assert!(text.contains("[+]lease ok: standing by"), "{text}");
+        assert_eq!(ask("/livez").await?, "ok\n");
+        let text = ask("/metrics").await?;
+        assert!(text.contains("fovea_operator_leading 0"), "{text}");
+        assert!(standby.terminate().await?.success());
+        Ok(())
+    })
 }
 
 #[tokio::test]
@@ -207,15 +208,16 @@ async fn a_runner_joins_the_job_s_trace_by_way_of_the_attempt_s_span() -> Result
     Ok(())
 }
 
-#[tokio::test]
-async fn a_runner_is_told_of_the_job_s_trace_where_no_spans_are_exported() -> Result<()> {
-    let operated = Operated::shared().await;
-    let mut job = Operated::job("traced-by-others", "caption x");
-    let annotation = "fovea.dev/traceparent".to_owned();
-    job.annotations_mut().insert(annotation, MADE.to_owned());
-    let uid = operated.create(&job).await?.uid().unwrap();
-    operated.ended("traced-by-others").await?;
-    let attempts = operated.runner.attempts_of(&uid);
-    assert_eq!(attempts[0].traceparent.as_deref(), Some(MADE));
-    Ok(())
+#[test]
+fn a_runner_is_told_of_the_job_s_trace_where_no_spans_are_exported() -> Result<()> {
+    Operated::shared(async |operated| {
+        let mut job = Operated::job("traced-by-others", "caption x");
+        let annotation = "fovea.dev/traceparent".to_owned();
+        job.annotations_mut().insert(annotation, MADE.to_owned());
+        let uid = operated.create(&job).await?.uid().unwrap();
+        operated.ended("traced-by-others").await?;
+        let attempts = operated.runner.attempts_of(&uid);
+        assert_eq!(attempts[0].traceparent.as_deref(), Some(MADE));
+        Ok(())
+    })
 }

@@ -6,7 +6,7 @@ use fovea_dev::{Minio, eventually};
 use fovea_store::{ObjectKey, Sha256, Store, StoreConfig};
 use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, create_namespace};
 use fovea_tests::s3_proxy::{Rule, S3Proxy, Verdict};
-use fovea_tests::{Operated, Options};
+use fovea_tests::{Operated, Options, Shared};
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,10 +14,8 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
-use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
 
 const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
 /// No job has it.
@@ -73,16 +71,10 @@ impl Bucket {
 }
 
 impl Swept {
-    async fn shared() -> &'static Self {
-        // A test's own runtime ends with the test, and what was spawned on it as well.
-        static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-        static SHARED: OnceCell<Swept> = OnceCell::const_new();
-        let start = async || {
-            let starting = || RUNTIME.block_on(Self::start());
-            let started = tokio::task::spawn_blocking(starting).await;
-            started.expect("no panic")
-        };
-        SHARED.get_or_try_init(start).await.expect("it starts")
+    /// Runs a test on the one that tests share.
+    fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
+        static SHARED: Shared<Swept> = Shared::new();
+        SHARED.run(Self::start, test)
     }
 
     async fn start() -> Result<Self> {
@@ -146,121 +138,124 @@ fn job_of(name: &str, content: &str) -> InferenceJob {
     InferenceJob::new(name, spec)
 }
 
-#[tokio::test]
-async fn what_no_job_needs_goes_and_all_else_stays() -> Result<()> {
-    let swept = Swept::shared().await;
-    let (operated, bucket) = (&swept.operated, &swept.bucket);
-    let named = swept.upload("named").await?;
-    operated.create(&job_of("names-a-picture", "named")).await?;
-    let job = operated.submit("has-a-result", "caption x").await?;
-    let uid = job.uid().unwrap();
-    operated.ended("has-a-result").await?;
+#[test]
+fn what_no_job_needs_goes_and_all_else_stays() -> Result<()> {
+    Swept::shared(async |swept| {
+        let (operated, bucket) = (&swept.operated, &swept.bucket);
+        let named = swept.upload("named").await?;
+        operated.create(&job_of("names-a-picture", "named")).await?;
+        let job = operated.submit("has-a-result", "caption x").await?;
+        let uid = job.uid().unwrap();
+        operated.ended("has-a-result").await?;
 
-    let result = ObjectKey::result(JOBS, &uid)?;
-    let plan = ObjectKey::system(&uid, "plan.json")?;
-    let stay = [
-        named,
-        ObjectKey::data(JOBS, "archive/holiday.jpg")?,
-        ObjectKey::data(JOBS, &format!("out/{NOBODY}/labels.jsonl"))?,
-        // Not a key that Fovea makes.
-        ObjectKey::system("readme", "first.txt")?,
-        ObjectKey::result("Not-A-Namespace", NOBODY)?,
-    ];
-    let go = [
-        swept.upload("named by nobody").await?,
-        // The job of that digest is of the namespace as it is now.
-        ObjectKey::upload(JOBS, NOBODY, &Sha256::of(b"named"))?,
-        ObjectKey::upload("no-such-namespace", NOBODY, &Sha256::of(b"named"))?,
-        ObjectKey::result(JOBS, NOBODY)?,
-        ObjectKey::system(NOBODY, "shards/0")?,
-    ];
-    for key in stay.iter().chain([&result, &plan]).chain(&go) {
-        bucket.put_old(key).await?;
-    }
-    let young = swept.upload("young").await?;
-    bucket.now.put(&young, "x".into(), "image/png").await?;
+        let result = ObjectKey::result(JOBS, &uid)?;
+        let plan = ObjectKey::system(&uid, "plan.json")?;
+        let stay = [
+            named,
+            ObjectKey::data(JOBS, "archive/holiday.jpg")?,
+            ObjectKey::data(JOBS, &format!("out/{NOBODY}/labels.jsonl"))?,
+            // Not a key that Fovea makes.
+            ObjectKey::system("readme", "first.txt")?,
+            ObjectKey::result("Not-A-Namespace", NOBODY)?,
+        ];
+        let go = [
+            swept.upload("named by nobody").await?,
+            // The job of that digest is of the namespace as it is now.
+            ObjectKey::upload(JOBS, NOBODY, &Sha256::of(b"named"))?,
+            ObjectKey::upload("no-such-namespace", NOBODY, &Sha256::of(b"named"))?,
+            ObjectKey::result(JOBS, NOBODY)?,
+            ObjectKey::system(NOBODY, "shards/0")?,
+        ];
+        for key in stay.iter().chain([&result, &plan]).chain(&go) {
+            bucket.put_old(key).await?;
+        }
+        let young = swept.upload("young").await?;
+        bucket.now.put(&young, "x".into(), "image/png").await?;
 
-    for key in &go {
-        bucket.loses(key).await?;
-    }
-    swept.swept_twice().await?;
-    for key in stay.iter().chain([&result, &plan, &young]) {
-        assert!(bucket.has(key).await?, "{key} has gone");
-    }
+        for key in &go {
+            bucket.loses(key).await?;
+        }
+        swept.swept_twice().await?;
+        for key in stay.iter().chain([&result, &plan, &young]) {
+            assert!(bucket.has(key).await?, "{key} has gone");
+        }
 
-    operated
-        .jobs
-        .delete("has-a-result", &DeleteParams::default())
-        .await?;
-    bucket.loses(&result).await?;
-    bucket.loses(&plan).await?;
-    Ok(())
+        operated
+            .jobs
+            .delete("has-a-result", &DeleteParams::default())
+            .await?;
+        bucket.loses(&result).await?;
+        bucket.loses(&plan).await?;
+        Ok(())
+    })
 }
 
 /// Between its being listed, which showed it old, and its deletion.
-#[tokio::test]
-async fn an_upload_put_again_just_after_it_was_judged_stays() -> Result<()> {
-    let swept = Swept::shared().await;
-    let key = swept.upload("put again").await?;
-    let store = swept.bucket.now.clone();
-    let (path, again) = (format!("/{BUCKET}/{key}"), key.clone());
-    let rule: Rule = Arc::new(move |parts| {
-        let (store, again) = (store.clone(), again.clone());
-        let judged = parts.method == "HEAD" && parts.uri.path() == path;
-        async move {
-            if judged {
-                store
-                    .put(&again, "x".into(), "image/png")
-                    .await
-                    .expect("it is put");
+#[test]
+fn an_upload_put_again_just_after_it_was_judged_stays() -> Result<()> {
+    Swept::shared(async |swept| {
+        let key = swept.upload("put again").await?;
+        let store = swept.bucket.now.clone();
+        let (path, again) = (format!("/{BUCKET}/{key}"), key.clone());
+        let rule: Rule = Arc::new(move |parts| {
+            let (store, again) = (store.clone(), again.clone());
+            let judged = parts.method == "HEAD" && parts.uri.path() == path;
+            async move {
+                if judged {
+                    store
+                        .put(&again, "x".into(), "image/png")
+                        .await
+                        .expect("it is put");
+                }
+                Verdict::Pass
             }
-            Verdict::Pass
-        }
-        .boxed()
-    });
-    let rule = swept.proxy.rule(rule);
-    let put_again = "fovea_operator_swept_objects_total{fate=\"put-again\"}";
-    let before = swept.counter(put_again).await?;
-    swept.bucket.put_old(&key).await?;
-    eventually("it to be judged", PATIENCE, || async {
-        ensure!(swept.counter(put_again).await? > before, "not yet");
+            .boxed()
+        });
+        let rule = swept.proxy.rule(rule);
+        let put_again = "fovea_operator_swept_objects_total{fate=\"put-again\"}";
+        let before = swept.counter(put_again).await?;
+        swept.bucket.put_old(&key).await?;
+        eventually("it to be judged", PATIENCE, || async {
+            ensure!(swept.counter(put_again).await? > before, "not yet");
+            Ok(())
+        })
+        .await?;
+        swept.proxy.lift(&rule);
+        swept.swept_twice().await?;
+        assert!(swept.bucket.has(&key).await?);
         Ok(())
     })
-    .await?;
-    swept.proxy.lift(&rule);
-    swept.swept_twice().await?;
-    assert!(swept.bucket.has(&key).await?);
-    Ok(())
 }
 
-#[tokio::test]
-async fn a_list_of_the_bucket_that_breaks_off_deletes_nothing() -> Result<()> {
-    let swept = Swept::shared().await;
-    let goes = swept.upload("after the list is whole").await?;
-    let broken = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&broken);
-    let rule: Rule = Arc::new(move |parts| {
-        let query = parts.uri.query().unwrap_or_default();
-        let verdict = if query.contains("continuation-token=more") {
-            count.fetch_add(1, Ordering::Relaxed);
-            Verdict::Fail(500)
-        } else if query.contains("list-type=2") && query.contains("prefix=system") {
-            Verdict::Truncate
-        } else {
-            Verdict::Pass
-        };
-        async move { verdict }.boxed()
-    });
-    let rule = swept.proxy.rule(rule);
-    // One more than what was under way.
-    let failed = "fovea_operator_sweeps_total{outcome=\"failed\"}";
-    swept.counted(failed, 1).await?;
-    swept.bucket.put_old(&goes).await?;
-    swept.counted(failed, 2).await?;
-    assert!(broken.load(Ordering::Relaxed) > 0);
-    assert!(swept.bucket.has(&goes).await?);
-    swept.proxy.lift(&rule);
-    swept.bucket.loses(&goes).await
+#[test]
+fn a_list_of_the_bucket_that_breaks_off_deletes_nothing() -> Result<()> {
+    Swept::shared(async |swept| {
+        let goes = swept.upload("after the list is whole").await?;
+        let broken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&broken);
+        let rule: Rule = Arc::new(move |parts| {
+            let query = parts.uri.query().unwrap_or_default();
+            let verdict = if query.contains("continuation-token=more") {
+                count.fetch_add(1, Ordering::Relaxed);
+                Verdict::Fail(500)
+            } else if query.contains("list-type=2") && query.contains("prefix=system") {
+                Verdict::Truncate
+            } else {
+                Verdict::Pass
+            };
+            async move { verdict }.boxed()
+        });
+        let rule = swept.proxy.rule(rule);
+        // One more than what was under way.
+        let failed = "fovea_operator_sweeps_total{outcome=\"failed\"}";
+        swept.counted(failed, 1).await?;
+        swept.bucket.put_old(&goes).await?;
+        swept.counted(failed, 2).await?;
+        assert!(broken.load(Ordering::Relaxed) > 0);
+        assert!(swept.bucket.has(&goes).await?);
+        swept.proxy.lift(&rule);
+        swept.bucket.loses(&goes).await
+    })
 }
 
 /// It may do all but list the namespaces.

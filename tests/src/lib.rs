@@ -17,8 +17,10 @@ pub mod receiver;
 pub mod runner;
 pub mod s3_proxy;
 pub mod script;
+pub mod shared;
 pub mod skew;
 
 pub use history::History;
 pub use operated::{Operated, Options};
 pub use runner::{Attempt, ScriptedRunner};
+pub use shared::Shared;

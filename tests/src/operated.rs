@@ -2,6 +2,7 @@
 
 use crate::history::History;
 use crate::runner::{Attempt, MODELS, ScriptedRunner};
+use crate::shared::Shared;
 use anyhow::{Context as _, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, RunnerPool, Task};
 use fovea_dev::{
@@ -16,10 +17,7 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -94,17 +92,12 @@ pub struct Operated {
 }
 
 impl Operated {
-    /// One that tests share which leave the operator and the runner alone; it ends with the process.
-    pub async fn shared() -> &'static Self {
-        // A test's own runtime ends with the test, and what was spawned on it as well.
-        static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
-        static SHARED: OnceCell<Operated> = OnceCell::const_new();
-        let start = async || {
-            let starting = || RUNTIME.block_on(Self::start(Options::default()));
-            let started = tokio::task::spawn_blocking(starting).await;
-            started.expect("no panic")
-        };
-        SHARED.get_or_try_init(start).await.expect("it starts")
+    /// Runs a test on one that tests share which leave the operator and the runner alone.
+    pub fn shared(
+        test: impl AsyncFnOnce(&'static Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        static SHARED: Shared<Operated> = Shared::new();
+        SHARED.run(async || Self::start(Options::default()).await, test)
     }
 
     /// Starts everything, and waits until the operator is ready and its pool too.
