@@ -51,7 +51,11 @@ impl Arguments {
             program: Some(self.operator.clone()),
             // What is timed does not write a line for every step.
             env: vec![("RUST_LOG".to_owned(), "warn".to_owned())],
-            ..Options::default()
+            // Nor does it delete what is weighed.
+            ..Options::flags([
+                "--max-finished-jobs=1000000",
+                "--max-finished-jobs-per-namespace=1000000",
+            ])
         }
     }
 }
