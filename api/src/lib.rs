@@ -36,4 +36,4 @@ pub use jobs::WatchScope;
 pub use metrics::Metrics;
 pub use routes::metrics::metrics_router;
 pub use serve::{Door, serve};
-pub use submit::{COMMIT_GENERATIONS, annotations, labels};
+pub use submit::COMMIT_GENERATIONS;

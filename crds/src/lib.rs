@@ -15,6 +15,7 @@ pub mod conditions;
     reason = "KubeSchema copies structs into functions, and printer columns share types"
 )]
 mod job;
+mod marks;
 #[allow(
     unreachable_pub,
     clippy::duplicated_attributes,
@@ -29,6 +30,7 @@ pub use job::{
     InferenceJobStatus, Input, JobResult, Parameters, Phase, PoolRef, Prediction, ResolvedPoolRef,
     Retry, ServedModel, Task, Timings,
 };
+pub use marks::{annotations, labels};
 pub use pool::{
     AllowedNamespaces, Autoscaling, CacheVolume, Device, Dtype, EnvVar, External, Fairness,
     FromNamespaces, ModelSource, ModelStatus, PoolModel, RunnerPool, RunnerPoolSpec,

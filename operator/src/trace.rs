@@ -1,7 +1,7 @@
 //! W3C trace context: an attempt is a span of the trace that its job bears, and the runner is told
 //! of it.
 
-use fovea_crds::InferenceJob;
+use fovea_crds::{InferenceJob, annotations};
 use kube::ResourceExt as _;
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
@@ -13,9 +13,6 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// <https://www.w3.org/TR/trace-context/#traceparent-header>
 pub(crate) const TRACEPARENT: &str = "traceparent";
-
-/// Where a job bears the span that made it; the API writes it.
-const ANNOTATION: &str = "fovea.dev/traceparent";
 
 /// The span of an attempt, and what the runner is told: the span itself where spans are exported
 /// here, else the one that made the job.
@@ -31,7 +28,7 @@ pub(crate) fn attempt(job: &InferenceJob, number: u32, runner: &str) -> (Span, O
     );
     let made = job
         .annotations()
-        .get(ANNOTATION)
+        .get(annotations::TRACEPARENT)
         .and_then(|text| read(text));
     if let Some(made) = &made {
         // The error says that spans are not exported.
@@ -73,7 +70,8 @@ mod tests {
         let mut job = InferenceJob::new("a", InferenceJobSpec::new(Task::ImageToText, input));
         if let Some(text) = annotation {
             let text = text.to_owned();
-            job.annotations_mut().insert(ANNOTATION.to_owned(), text);
+            job.annotations_mut()
+                .insert(annotations::TRACEPARENT.to_owned(), text);
         }
         attempt(&job, 1, "http://runner").1
     }

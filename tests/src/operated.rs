@@ -111,6 +111,7 @@ impl Operated {
         minio.create_bucket(BUCKET)?;
         let client = control_plane.client().await?;
         install(&client).await?;
+        create_namespace(&client, stack::SYSTEM_NAMESPACE).await?;
         apply_pool(&client, "default", &[&runner.url], &json!({})).await?;
         let kubeconfig = control_plane.kubeconfig().to_owned();
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
@@ -260,7 +261,8 @@ pub async fn apply_pool(
     Ok(())
 }
 
-async fn install(client: &Client) -> anyhow::Result<()> {
+/// Creates our resources' definitions, and waits until they are served.
+pub async fn install(client: &Client) -> anyhow::Result<()> {
     let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in [InferenceJob::crd(), RunnerPool::crd()] {
         crds.create(&PostParams::default(), &crd).await?;
@@ -268,7 +270,7 @@ async fn install(client: &Client) -> anyhow::Result<()> {
         let established = await_condition(crds.clone(), &name, is_crd_established());
         tokio::time::timeout(PATIENCE, established).await??;
     }
-    create_namespace(client, stack::SYSTEM_NAMESPACE).await
+    Ok(())
 }
 
 /// Creates a namespace.

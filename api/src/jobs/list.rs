@@ -2,7 +2,7 @@
 
 use super::{Jobs, unavailable};
 use crate::error::{Problem, ProblemType};
-use crate::submit::annotations;
+use fovea_crds::annotations;
 use fovea_crds::{InferenceJob, Input, Phase, Task};
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;

@@ -1,9 +1,9 @@
 //! Rule 2, decided: what an answer of the API server to a create says about the job. Pure.
 
 use super::fingerprint::Fingerprint;
-use super::manifest::annotations;
 use crate::error::{Problem, ProblemType};
 use fovea_crds::InferenceJob;
+use fovea_crds::annotations;
 use kube::ResourceExt as _;
 use std::error::Error as _;
 use std::io;

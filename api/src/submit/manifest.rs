@@ -2,31 +2,8 @@
 
 use super::fingerprint::{Fingerprint, Source};
 use crate::validate::JobRequest;
-use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input};
+use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, annotations, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-/// What the API marks its jobs with.
-pub mod labels {
-    /// Who made the job.
-    pub const CREATED_BY: &str = "fovea.dev/created-by";
-    /// The value of [`CREATED_BY`] on every job made here: such jobs are the first to go where
-    /// finished jobs are too many.
-    pub const API: &str = "api";
-    /// Whose client made the job, where it came by the routes of a service that Fovea stands in
-    /// for: `async-vision` or `image-analysis`.
-    pub const CLIENT: &str = "fovea.dev/client";
-}
-
-/// What the API remembers with its jobs.
-pub mod annotations {
-    /// SHA-256 over what was asked for: tells a repeated request from another one.
-    pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
-    /// The request's trace, as a W3C `traceparent`: operator and runner join it.
-    pub const TRACEPARENT: &str = "fovea.dev/traceparent";
-    /// On an object that only bars its name, for a create whose answer was lost: the request was
-    /// answered with an error and must not run.
-    pub const TOMBSTONE: &str = "fovea.dev/tombstone";
-}
 
 /// By which routes a job came, and what that means for it.
 #[derive(Clone, Copy, Debug)]

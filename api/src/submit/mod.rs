@@ -7,7 +7,6 @@ mod manifest;
 
 pub use commit::COMMIT_GENERATIONS;
 pub(crate) use manifest::Origin;
-pub use manifest::{annotations, labels};
 
 use crate::App;
 use crate::error::{Problem, ProblemType};

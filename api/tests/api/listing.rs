@@ -3,7 +3,7 @@
 use super::harness::{Service, send};
 use super::pictures::jpeg;
 use super::proxy::{Fate, Proxy};
-use fovea_api::annotations;
+use fovea_crds::annotations;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

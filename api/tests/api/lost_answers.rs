@@ -3,7 +3,7 @@
 use super::harness::{Answer, Service, send};
 use super::pictures::jpeg;
 use super::proxy::{Fate, Proxy};
-use fovea_api::annotations;
+use fovea_crds::annotations;
 use kube::ResourceExt as _;
 
 fn keyed(api: &Service) -> reqwest::RequestBuilder {

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
-use fovea_api::annotations;
+use fovea_crds::annotations;
 use kube::ResourceExt as _;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;

@@ -11,6 +11,10 @@ const INTERRUPTION_DELAYS: [Duration; 3] = [
     Duration::from_secs(30),
 ];
 
+/// The longest of them.
+pub(crate) const LONGEST_INTERRUPTION: Duration =
+    INTERRUPTION_DELAYS[INTERRUPTION_DELAYS.len() - 1];
+
 /// A job that has lost so many runners fails.
 pub const MAX_INTERRUPTIONS: u32 = 10;
 

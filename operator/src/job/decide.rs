@@ -1,15 +1,13 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
 use super::{created, phase};
+use crate::dispatch::retry::LONGEST_INTERRUPTION;
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
 use jiff::{SignedDuration, Timestamp};
 
 /// A job that waits this long is told in its status that it was accepted; a faster one saves
 /// the write.
 pub const ANNOUNCE_AFTER: SignedDuration = SignedDuration::from_secs(1);
-
-/// No job waits longer after a lost runner.
-const LONGEST_INTERRUPTION: SignedDuration = SignedDuration::from_secs(30);
 
 /// Where a job is to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,7 +199,8 @@ fn ready_since(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
 /// No retry waits longer. A time further ahead was written by a clock that has been set back since, or
 /// by a leader whose clock is ahead: it says nothing.
 fn longest_wait(job: &InferenceJob) -> SignedDuration {
-    let delay = seconds(job.spec.retry.max_delay_seconds).max(LONGEST_INTERRUPTION);
+    let after_lost_runner = SignedDuration::try_from(LONGEST_INTERRUPTION).unwrap_or_default();
+    let delay = seconds(job.spec.retry.max_delay_seconds).max(after_lost_runner);
     delay.saturating_mul(2)
 }
 

@@ -6,15 +6,11 @@ pub mod retention;
 pub mod status;
 pub mod write;
 
-use fovea_crds::{InferenceJob, Input, Phase};
+use fovea_crds::{InferenceJob, Input, Phase, labels};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
 use url::Url;
-
-/// The label that tells who made a job, and its value where the API did.
-const CREATED_BY: &str = "fovea.dev/created-by";
-const API: &str = "api";
 
 /// What the operator keeps of a job between two looks at it.
 #[derive(Clone, Debug)]
@@ -70,7 +66,10 @@ impl Tracked {
             ended: ended(&job),
             callback: Outgoing::of(&job).map(Box::new),
             ttl_seconds: job.spec.ttl_seconds_after_finished,
-            made_by_api: job.labels().get(CREATED_BY).is_some_and(|by| by == API),
+            made_by_api: job
+                .labels()
+                .get(labels::CREATED_BY)
+                .is_some_and(|by| by == labels::API),
             resource_version: job.resource_version().unwrap_or_default().into(),
         })
     }

@@ -4,16 +4,9 @@ use crate::Arguments;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fovea_crds::{InferenceJob, RunnerPool};
-use fovea_dev::{ControlPlane, ControlPlaneOptions, Minio, Process, Program};
-use fovea_tests::measure;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::PostParams;
-use kube::runtime::conditions::is_crd_established;
-use kube::runtime::wait::await_condition;
-use kube::{Api, CustomResourceExt as _, ResourceExt as _};
+use fovea_dev::{ControlPlane, ControlPlaneOptions, Minio, Process, Program, ports};
+use fovea_tests::{measure, operated};
 use secrecy::ExposeSecret;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,7 +45,7 @@ impl Setting {
             Minio::start()
         )?;
         minio.create_bucket(BUCKET)?;
-        install(&control_plane).await?;
+        operated::install(&control_plane.client().await?).await?;
         let api = api(&arguments.api, &control_plane, &minio, "default").await?;
         let peer = peer(&arguments.python, &minio).await?;
         let setting = Self {
@@ -133,24 +126,13 @@ impl Service {
     }
 }
 
-async fn install(control_plane: &ControlPlane) -> anyhow::Result<()> {
-    let crds: Api<CustomResourceDefinition> = Api::all(control_plane.client().await?);
-    for crd in [InferenceJob::crd(), RunnerPool::crd()] {
-        crds.create(&PostParams::default(), &crd).await?;
-        let name = crd.name_any();
-        let established = await_condition(crds.clone(), &name, is_crd_established());
-        tokio::time::timeout(READY, established).await??;
-    }
-    Ok(())
-}
-
 async fn api(
     program: &Path,
     control_plane: &ControlPlane,
     minio: &Minio,
     namespace: &str,
 ) -> anyhow::Result<Service> {
-    let port = free_port()?;
+    let [port] = ports::free()?;
     let program = Program::new("fovea-api", program)
         .arg(format!("--listen=127.0.0.1:{port}"))
         .arg(format!("--namespace={namespace}"))
@@ -171,7 +153,7 @@ async fn api(
 }
 
 async fn peer(python: &Path, minio: &Minio) -> anyhow::Result<Service> {
-    let port = free_port()?;
+    let [port] = ports::free()?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/api");
     let workers = std::thread::available_parallelism()?;
     let program = Program::new("peer", python)
@@ -195,8 +177,4 @@ async fn peer(python: &Path, minio: &Minio) -> anyhow::Result<Service> {
         .wait_ready_http(&format!("{url}/presigned"), READY)
         .await?;
     Ok(Service { process, url })
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -3,7 +3,7 @@
 use super::super::harness::{Service, send, until};
 use super::super::pictures::{jpeg, picture, png_header, png_of_length};
 use super::{Field, curl, form, is_detail, job_id, missing, write, write_large};
-use fovea_api::labels;
+use fovea_crds::labels;
 use fovea_crds::{Parameters, Task};
 use image::ImageFormat;
 use kube::ResourceExt as _;
