@@ -1,6 +1,7 @@
 //! Pools: which there are, whose jobs they take, and what their status tells.
 
 pub mod external;
+pub mod provision;
 pub mod resolve;
 pub(crate) mod status;
 
