@@ -10,6 +10,7 @@
 mod attempts;
 mod callbacks;
 mod cluster_faults;
+mod half_open;
 mod killed;
 mod leading;
 mod life;
