@@ -9,6 +9,7 @@ use fovea_protocol::{LeaderRequest, ModelRequest, ModelState, RunnerState};
 use fovea_store::Store;
 use kube::Client;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -157,6 +158,8 @@ impl Link {
             epoch: self.linking.leader.epoch,
             task: super::wire::task(keep.task),
             source,
+            dtype: super::wire::dtype(keep.dtype),
+            max_batch_size: NonZeroU32::new(keep.max_batch_size),
         };
         client
             .keep(&keep.name, &request)

@@ -5,7 +5,7 @@ use super::runners::{RunnerClient, RunnerError};
 use crate::pool::PoolKey;
 use crate::pool::external;
 use crate::pool::provision::{Access, Provision, Weights};
-use fovea_crds::{External, RunnerPoolSpec, Task};
+use fovea_crds::{Dtype, External, RunnerPoolSpec, Task};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use std::collections::BTreeMap;
@@ -22,6 +22,10 @@ pub(super) struct Keep {
     pub task: Task,
     /// Where its weights are.
     pub weights: Weights,
+    /// The type of its numbers.
+    pub dtype: Dtype,
+    /// How many pictures may share one pass.
+    pub max_batch_size: u32,
 }
 
 /// One runner.
@@ -76,6 +80,8 @@ pub(super) fn targets(
                 name: model.name.clone(),
                 task: model.task,
                 weights: provision.weights.get(&model.name)?.clone(),
+                dtype: model.dtype,
+                max_batch_size: model.max_batch_size,
             })
         })
         .collect();
