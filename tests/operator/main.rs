@@ -15,5 +15,6 @@ mod killed;
 mod leading;
 mod life;
 mod operation;
+mod rights;
 mod runner_faults;
 mod sweeping;
