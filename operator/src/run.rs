@@ -55,6 +55,7 @@ pub async fn run(
         store.clone(),
         config.sweep.clone(),
         Arc::clone(&metrics),
+        config.watch_namespace.clone(),
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
@@ -68,6 +69,7 @@ pub async fn run(
         leader: announcement,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,
+        watch_namespace: config.watch_namespace,
         allowed_hosts: config.external_hosts,
         ready: readiness.dispatching,
         heartbeat: readiness.heartbeat,

@@ -2,9 +2,9 @@
 //! with these rights as well, so that none is missing there; this one finds those that are too many.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{Callback, RunnerPool};
+use fovea_crds::{Callback, InferenceJob, Phase, RunnerPool};
 use fovea_dev::{eventually, stack};
-use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE, RIGHTS, apply_pool};
+use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE, RIGHTS, TEAM, apply_pool};
 use fovea_tests::receiver::{Authority, Receiver};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::core::v1::Secret;
@@ -27,9 +27,14 @@ struct Right {
     name: Option<String>,
 }
 
-/// What the manifest grants.
+/// What the manifests grant.
 fn granted() -> Result<BTreeSet<Right>> {
-    let text = std::fs::read_to_string(stack::repository().join(RIGHTS))?;
+    let read = |file| std::fs::read_to_string(stack::repository().join(file));
+    let text = RIGHTS
+        .into_iter()
+        .map(read)
+        .collect::<Result<Vec<_>, _>>()?;
+    let text = text.join("---\n");
     let mut rights = BTreeSet::new();
     for document in serde_yaml::Deserializer::from_str(&text) {
         let object = Value::deserialize(document)?;
@@ -195,5 +200,40 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() -> Result<()> 
         Ok(())
     })
     .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_of_one_namespace_needs_no_right_on_any_other() -> Result<()> {
+    let mut options = Options::flags(["--watch-namespace=team-a", "--sweep-every-seconds=1"]);
+    options.rights[1] = "manifests/install/rbac/operator-namespace.yaml";
+    let operated = Operated::start(options).await?;
+    let team: Api<InferenceJob> = Api::namespaced(operated.client.clone(), TEAM);
+    let create = PostParams::default();
+    team.create(&create, &Operated::job("ours", "caption x"))
+        .await?;
+    operated.submit("theirs", "caption x").await?;
+    let ended = eventually("the job to end", PATIENCE, async || {
+        let status = team.get("ours").await?.status.unwrap_or_default();
+        ensure!(status.phase == Phase::Succeeded, "{status:?}");
+        Ok(())
+    });
+    ended.await?;
+    // Whole sweeps need every list that they ask for.
+    eventually("a sweep", PATIENCE, async || {
+        let metrics = reqwest::get(format!("{}/metrics", operated.health_url)).await?;
+        let metrics = metrics.text().await?;
+        let complete = "fovea_operator_sweeps_total{outcome=\"complete\"} ";
+        ensure!(
+            metrics.contains(complete),
+            "{}",
+            operated.operator.log_tail()
+        );
+        Ok(())
+    })
+    .await?;
+    let log = operated.operator.log_tail();
+    assert!(!log.contains("forbidden"), "{log}");
+    assert_eq!(operated.jobs.get("theirs").await?.status, None);
     Ok(())
 }

@@ -25,8 +25,13 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 pub const BUCKET: &str = "fovea";
 /// Who the operator is to the API server.
 pub const OPERATOR: &str = "system:serviceaccount:fovea-system:fovea-operator";
-/// What it may do there, below the checkout.
-pub const RIGHTS: &str = "manifests/install/operator-rbac.yaml";
+/// What it may do there, below the checkout, where it watches the jobs of every namespace.
+pub const RIGHTS: [&str; 2] = [
+    "manifests/install/rbac/operator.yaml",
+    "manifests/install/rbac/operator-cluster.yaml",
+];
+/// Another namespace, which is there from the beginning.
+pub const TEAM: &str = "team-a";
 /// Namespace of the jobs, where a test needs no other.
 pub const JOBS: &str = "default";
 
@@ -43,6 +48,8 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// More flags of the API server.
     pub api_server_flags: Vec<String>,
+    /// What the operator may do: manifests below the checkout.
+    pub rights: [&'static str; 2],
 }
 
 impl Default for Options {
@@ -53,6 +60,7 @@ impl Default for Options {
             slots: 8,
             program: None,
             api_server_flags: Vec::new(),
+            rights: RIGHTS,
         }
     }
 }
@@ -123,12 +131,15 @@ impl Operated {
         minio.create_bucket(BUCKET)?;
         let client = control_plane.client().await?;
         install(&client).await?;
-        create_namespace(&client, stack::SYSTEM_NAMESPACE).await?;
-        let rights = stack::repository().join(RIGHTS).display().to_string();
-        let granted = control_plane
-            .kubectl_with(&["apply", "-f", &rights], "")
-            .await?;
-        granted.success("granting the operator its rights")?;
+        for namespace in [stack::SYSTEM_NAMESPACE, TEAM] {
+            create_namespace(&client, namespace).await?;
+        }
+        for file in &options.rights {
+            let file = stack::repository().join(file).display().to_string();
+            let apply = ["apply", "-f", &file];
+            let granted = control_plane.kubectl_with(&apply, "").await?;
+            granted.success("granting the operator its rights")?;
+        }
         apply_pool(&client, "default", &[&runner.url], &json!({})).await?;
         let kubeconfig = control_plane.kubeconfig_for(OPERATOR, &[])?;
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;

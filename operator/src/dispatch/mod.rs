@@ -77,6 +77,8 @@ pub struct Parts {
     pub default_pool: PoolKey,
     /// The namespace whose `RunnerPool`s count.
     pub pool_namespace: String,
+    /// The one namespace whose jobs count, or every one's.
+    pub watch_namespace: Option<String>,
     /// Hosts that external endpoints may name.
     pub allowed_hosts: Vec<String>,
     /// Set while the caches are filled and the loop runs.
@@ -147,7 +149,11 @@ impl Dispatcher {
         let (done_in, mut done) = mpsc::channel::<Done>(INBOX);
         let (calls_in, mut calls) = mpsc::channel::<CallEnded>(INBOX);
         let client = parts.client.clone();
-        let mut watches = Watches::start(&client, &parts.pool_namespace);
+        let mut watches = Watches::start(
+            &client,
+            &parts.pool_namespace,
+            parts.watch_namespace.as_deref(),
+        );
         let mut deletion =
             tokio::time::interval(Duration::from_secs(1) / parts.retention.deletions_per_second);
         deletion.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
