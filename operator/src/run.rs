@@ -5,11 +5,13 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
 use crate::leader::{self, LeaderError};
 use crate::metrics::Metrics;
+use crate::pool::provision::{Loads, Provisions};
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
 use fovea_store::Store;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -56,6 +58,8 @@ pub async fn run(
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
+    let (_provided, provisions) = watch::channel(Provisions::default());
+    let (loads, _told) = watch::channel(Loads::default());
     let parts = Parts {
         client,
         store,
@@ -68,6 +72,8 @@ pub async fn run(
         ready: readiness.dispatching,
         heartbeat: readiness.heartbeat,
         metrics: Arc::clone(&metrics),
+        provisions,
+        loads,
     };
     let hand_over = CancellationToken::new();
     let mut dispatching = tokio::spawn(Dispatcher::run(parts, stop));

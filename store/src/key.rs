@@ -82,6 +82,15 @@ impl ObjectKey {
         Self::below(format!("{}{}/", repo.0, segment(commit)?), file)
     }
 
+    /// A file of a checkpoint whose folder is `prefix`, which begins with `models/` and ends with `/`.
+    pub fn weights(prefix: &str, file: &str) -> Result<Self, InvalidKey> {
+        let folder = (prefix.strip_prefix("models/"))
+            .and_then(|folder| folder.strip_suffix('/'))
+            .ok_or_else(|| InvalidKey::NotNormalised(excerpt(prefix)))?;
+        check(folder)?;
+        Self::below(prefix.to_owned(), file)
+    }
+
     fn below(prefix: String, name: &str) -> Result<Self, InvalidKey> {
         check(name)?;
         let key = format!("{prefix}{name}");

@@ -10,9 +10,11 @@
 mod attempts;
 mod callbacks;
 mod cluster_faults;
+mod half_open;
 mod killed;
 mod leading;
 mod life;
 mod operation;
+mod rights;
 mod runner_faults;
 mod sweeping;

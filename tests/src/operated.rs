@@ -23,6 +23,10 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// The bucket.
 pub const BUCKET: &str = "fovea";
+/// Who the operator is to the API server.
+pub const OPERATOR: &str = "system:serviceaccount:fovea-system:fovea-operator";
+/// What it may do there, below the checkout.
+pub const RIGHTS: &str = "manifests/install/operator-rbac.yaml";
 /// Namespace of the jobs, where a test needs no other.
 pub const JOBS: &str = "default";
 
@@ -37,6 +41,8 @@ pub struct Options {
     pub slots: u32,
     /// The program, where it is not the one beside this.
     pub program: Option<PathBuf>,
+    /// More flags of the API server.
+    pub api_server_flags: Vec<String>,
 }
 
 impl Default for Options {
@@ -46,6 +52,7 @@ impl Default for Options {
             env: Vec::new(),
             slots: 8,
             program: None,
+            api_server_flags: Vec::new(),
         }
     }
 }
@@ -89,6 +96,8 @@ pub struct Operated {
     /// Jobs of [`JOBS`].
     pub jobs: Api<InferenceJob>,
     history: History,
+    /// As the operator's service account.
+    kubeconfig: PathBuf,
 }
 
 impl Operated {
@@ -105,18 +114,27 @@ impl Operated {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runner = ScriptedRunner::start(options.slots).await?;
         let (control_plane, minio) = tokio::try_join!(
-            ControlPlane::start(ControlPlaneOptions::default()),
+            ControlPlane::start(ControlPlaneOptions {
+                api_server_flags: options.api_server_flags.clone(),
+                ..ControlPlaneOptions::default()
+            }),
             Minio::start()
         )?;
         minio.create_bucket(BUCKET)?;
         let client = control_plane.client().await?;
         install(&client).await?;
         create_namespace(&client, stack::SYSTEM_NAMESPACE).await?;
+        let rights = stack::repository().join(RIGHTS).display().to_string();
+        let granted = control_plane
+            .kubectl_with(&["apply", "-f", &rights], "")
+            .await?;
+        granted.success("granting the operator its rights")?;
         apply_pool(&client, "default", &[&runner.url], &json!({})).await?;
-        let kubeconfig = control_plane.kubeconfig().to_owned();
+        let kubeconfig = control_plane.kubeconfig_for(OPERATOR, &[])?;
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
         let this = Self {
             history: History::start(client.clone()),
+            kubeconfig,
             jobs: Api::namespaced(client.clone(), JOBS),
             control_plane,
             minio,
@@ -141,14 +159,14 @@ impl Operated {
         options: &Options,
         kubeconfig: Option<PathBuf>,
     ) -> anyhow::Result<Process> {
-        let kubeconfig = kubeconfig.unwrap_or_else(|| self.control_plane.kubeconfig().to_owned());
+        let kubeconfig = kubeconfig.unwrap_or_else(|| self.kubeconfig.clone());
         let (operator, _) = spawn_operator(&kubeconfig, &self.minio, options).await?;
         Ok(operator)
     }
 
     /// Another replica that stands by, and where it tells its health and its metrics.
     pub async fn standby(&self, options: &Options) -> anyhow::Result<(Process, String)> {
-        start_operator(self.control_plane.kubeconfig(), &self.minio, options).await
+        start_operator(&self.kubeconfig, &self.minio, options).await
     }
 
     /// Waits until the operator is, after a restart.

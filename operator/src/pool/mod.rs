@@ -5,6 +5,7 @@ pub mod external;
 pub mod provision;
 pub mod resolve;
 pub(crate) mod status;
+pub mod weights;
 
 use fovea_crds::{ResolvedPoolRef, RunnerPool};
 use kube::ResourceExt;

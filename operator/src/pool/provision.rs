@@ -4,6 +4,7 @@
 use super::PoolKey;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use url::Url;
 
 /// The work of every pool, as the dispatcher sees it.
@@ -30,6 +31,9 @@ pub struct Load {
     pub ready_pods: Vec<String>,
 }
 
+/// What there is of every pool with pods.
+pub type Provisions = BTreeMap<PoolKey, Arc<Provision>>;
+
 /// What there is of one pool with pods.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Provision {
@@ -37,6 +41,8 @@ pub struct Provision {
     pub selector: String,
     /// How many runners there are to be.
     pub wanted: u32,
+    /// Pods that there are and that have not ended, also those without an address.
+    pub replicas: u32,
     /// Runners that have an address.
     pub runners: Vec<RunnerPod>,
     /// How to speak to them; `None` until the Secret is written.
