@@ -4,6 +4,7 @@
 mod gauges;
 mod labels;
 
+pub use gauges::PoolScaling;
 pub(crate) use gauges::{PoolSnapshot, Snapshot};
 pub(crate) use labels::{Fate, ending, outcome, reason, task};
 
@@ -143,6 +144,12 @@ impl Metrics {
     /// The gauges that are told all at once.
     pub(crate) fn snapshot(&self, snapshot: &Snapshot) {
         self.gauges.tell(snapshot);
+    }
+
+    /// How many runners every pool with pods is to have: those that are not named any more are
+    /// told of no more.
+    pub fn scaling(&self, pools: &[PoolScaling]) {
+        self.gauges.tell_scaling(pools);
     }
 
     /// An attempt has ended.

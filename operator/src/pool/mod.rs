@@ -1,5 +1,6 @@
 //! Pools: which there are, whose jobs they take, and what their status tells.
 
+pub mod autoscale;
 pub mod external;
 pub mod provision;
 pub mod resolve;
