@@ -5,11 +5,14 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
 use crate::leader::{self, LeaderError};
 use crate::metrics::Metrics;
+use crate::pool::controller;
+use crate::pool::provision::{Loads, Provisions};
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
 use fovea_store::Store;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -56,6 +59,18 @@ pub async fn run(
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
+    let (_loads_in, loads) = watch::channel(Loads::default());
+    let (provisions_in, _provisions) = watch::channel(Provisions::default());
+    let providing = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
+        client: client.clone(),
+        store: store.clone(),
+        store_config: config.store,
+        config: config.pools,
+        namespace: config.namespace.clone(),
+        loads,
+        provisions: provisions_in,
+    })));
+
     let parts = Parts {
         client,
         store,
@@ -80,7 +95,7 @@ pub async fn run(
             Ok(held?)
         }
         ended = &mut dispatching => {
-            drop(sweeping);
+            drop((sweeping, providing));
             hand_over.cancel();
             let held = holding.await;
             metrics.lease_ended(held.is_err());

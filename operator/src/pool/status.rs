@@ -169,6 +169,7 @@ fn model_status(name: &str, fleet: &Fleet) -> ModelStatus {
         name: name.to_owned(),
         revision,
         ready: served.iter().any(|model| model.ready),
+        ..ModelStatus::default()
     }
 }
 
