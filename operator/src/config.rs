@@ -3,7 +3,7 @@
 use crate::callback::CallbackConfig;
 use crate::job::retention::RetentionConfig;
 use crate::leader::LeaderConfig;
-use crate::pool::PoolKey;
+use crate::pool::{PoolKey, config::PoolsConfig};
 use crate::sweep::SweepConfig;
 use fovea_store::StoreConfig;
 use fovea_telemetry::LogFormat;
@@ -41,6 +41,10 @@ pub struct Config {
         default_value = "127.0.0.1:8081"
     )]
     pub health_listen: SocketAddr,
+
+    /// Pools whose runners the operator makes.
+    #[command(flatten)]
+    pub pools: PoolsConfig,
 
     /// The election.
     #[command(flatten)]

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
 use crate::leader::{self, LeaderError};
 use crate::metrics::Metrics;
+use crate::pool::controller;
 use crate::pool::provision::{Loads, Provisions};
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
@@ -59,8 +60,19 @@ pub async fn run(
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
-    let (_provided, provisions) = watch::channel(Provisions::default());
-    let (loads, _told) = watch::channel(Loads::default());
+    let (provided, provisions) = watch::channel(Provisions::default());
+    let (loads, told) = watch::channel(Loads::default());
+    let providing = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
+        client: client.clone(),
+        store: store.clone(),
+        store_config: config.store.clone(),
+        config: config.pools.clone(),
+        namespace: config.namespace.clone(),
+        loads: told,
+        provisions: provided,
+        metrics: Arc::clone(&metrics),
+    })));
+
     let parts = Parts {
         client,
         store,
@@ -88,7 +100,7 @@ pub async fn run(
             Ok(held?)
         }
         ended = &mut dispatching => {
-            drop(sweeping);
+            drop((sweeping, providing));
             hand_over.cancel();
             let held = holding.await;
             metrics.lease_ended(held.is_err());

@@ -31,7 +31,8 @@ pub struct Load {
     pub ready_pods: Vec<String>,
 }
 
-/// What there is of every pool with pods.
+/// Every pool with pods, as the pools' controller sees it; one that is external, or gone, is not
+/// among them.
 pub type Provisions = BTreeMap<PoolKey, Arc<Provision>>;
 
 /// What there is of one pool with pods.
@@ -50,14 +51,26 @@ pub struct Provision {
     /// What they are to keep, by model; a model whose weights are not in the bucket yet is not
     /// among them.
     pub weights: BTreeMap<String, Weights>,
+    /// What the hub's revisions stand for in this pool, by model: for the status, from which they
+    /// are read after a restart, so that a branch that moves changes nothing by itself.
+    pub resolved: BTreeMap<String, Resolved>,
     /// Why something is on its way, such as a rollout or a start.
     pub progressing: Option<Told>,
     /// What is wrong, most important first.
     pub faults: Vec<Told>,
 }
 
-/// A condition's reason and message.
+/// A revision of the hub, and the commit that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// `<repo>@<revision>`, as the spec has them.
+    pub source: String,
+    /// 40 hexadecimal digits.
+    pub commit: String,
+}
+
+/// A condition's reason and message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
     /// One word in CamelCase.
     pub reason: &'static str,
@@ -86,7 +99,7 @@ pub struct RunnerPod {
 pub struct Access {
     /// The bearer token.
     pub token: String,
-    /// The certificate authorities that are believed, as PEM.
+    /// The certificate authorities that are believed, as PEM: two while they are changed.
     pub authorities: String,
 }
 

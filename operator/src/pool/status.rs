@@ -50,7 +50,7 @@ pub(crate) fn status(
         .spec
         .models
         .iter()
-        .map(|model| model_status(&model.name, fleet))
+        .map(|model| model_status(&model.name, fleet, provision))
         .collect();
     let serves_all = |health: &Health| match health {
         Health::Up { state, .. } => {
@@ -202,7 +202,7 @@ fn degradation(
     }
 }
 
-fn model_status(name: &str, fleet: &Fleet) -> ModelStatus {
+fn model_status(name: &str, fleet: &Fleet, provision: Option<&Provision>) -> ModelStatus {
     let served: Vec<_> = fleet
         .iter()
         .filter_map(|(_, health)| match health {
@@ -213,10 +213,13 @@ fn model_status(name: &str, fleet: &Fleet) -> ModelStatus {
     let revision = served
         .first()
         .map(|model| clip::clip(&model.revision, MAX_REVISION_LENGTH));
+    let resolved = provision.and_then(|provision| provision.resolved.get(name));
     ModelStatus {
         name: name.to_owned(),
         revision,
         ready: served.iter().any(|model| model.ready),
+        source: resolved.map(|resolved| resolved.source.clone()),
+        commit: resolved.map(|resolved| resolved.commit.clone()),
     }
 }
 
