@@ -2,7 +2,7 @@
 //! with these rights as well, so that none is missing there; this one finds those that are too many.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{Callback, InferenceJob, Phase, RunnerPool};
+use fovea_crds::{Callback, InferenceJob, Phase};
 use fovea_dev::{eventually, stack};
 use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE, RIGHTS, TEAM, apply_pool};
 use fovea_tests::receiver::{Authority, Receiver};
@@ -10,7 +10,7 @@ use fovea_tests::{Operated, Options};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -85,20 +85,27 @@ fn used(log: &Path, granted: &BTreeSet<Right>) -> Result<BTreeSet<Right>> {
             "" => text("resource").to_owned(),
             subresource => format!("{}/{subresource}", text("resource")),
         };
-        let right = |own_namespace, name: Option<&str>| Right {
+        let right = |own_namespace, name: Option<&str>, verb: &str| Right {
             own_namespace,
             group: text("apiGroup").to_owned(),
             resource: resource.clone(),
-            verb: event["verb"].as_str().unwrap_or_default().to_owned(),
+            verb: verb.to_owned(),
             name: name.map(str::to_owned),
         };
         let own = text("namespace") == stack::SYSTEM_NAMESPACE;
-        // The narrowest that allows it.
-        let name = Some(text("name"));
-        let possible = [(own, name), (false, name), (own, None), (false, None)];
-        let mut possible = possible.map(|(own, name)| right(own, name)).into_iter();
-        let found = possible.find(|right| granted.contains(right));
-        rights.insert(found.with_context(|| format!("no right for {event}"))?);
+        let verb = event["verb"].as_str().unwrap_or_default();
+        // A patch that makes the object is asked for both rights.
+        let made = verb == "patch" && event["responseStatus"]["code"] == 201;
+        for verb in [verb].into_iter().chain(made.then_some("create")) {
+            // The narrowest that allows it.
+            let name = Some(text("name"));
+            let possible = [(own, name), (false, name), (own, None), (false, None)];
+            let mut possible = possible
+                .map(|(own, name)| right(own, name, verb))
+                .into_iter();
+            let found = possible.find(|right| granted.contains(right));
+            rights.insert(found.with_context(|| format!("no right for {event}"))?);
+        }
     }
     ensure!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
     Ok(rights)
@@ -145,6 +152,7 @@ async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Re
         apply_pool(&operated.client, "faulty", &[], &token).await?;
         told_of(operated, "faulty", endpoint).await?;
     }
+    a_pool_s_life(operated).await?;
     // A standby, which takes over.
     let (standby, _) = operated.standby(options).await?;
     assert!(operated.operator.terminate().await?.success());
@@ -154,11 +162,43 @@ async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Re
     Ok(())
 }
 
+/// A pool with pods, an import among what it needs, that shrinks and then becomes an external one.
+async fn a_pool_s_life(operated: &Operated) -> Result<()> {
+    let pool = |spec: Value| {
+        json!({
+            "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
+            "metadata": {"name": "pods"}, "spec": spec,
+        })
+    };
+    let apply = async |spec: Value| {
+        let params = PatchParams::apply("test").force();
+        let patch = Patch::Apply(pool(spec));
+        operated.pools.patch("pods", &params, &patch).await
+    };
+    let hub = json!({"huggingFace": {"repo": "owner/name"}});
+    let models = json!([{"name": "m", "task": "image-to-text", "source": hub}]);
+    apply(json!({"models": models, "replicas": 2})).await?;
+    let replicas = async |wanted: i32| {
+        eventually("pods", PATIENCE, async || {
+            let status = operated.pools.get("pods").await?.status.unwrap_or_default();
+            ensure!(status.replicas == u32::try_from(wanted)?, "{status:?}");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await
+    };
+    replicas(2).await?;
+    apply(json!({"models": models, "replicas": 1})).await?;
+    replicas(1).await?;
+    let url = operated.runner.url.clone();
+    let models = json!([{"name": "captions", "task": "image-to-text"}]);
+    apply(json!({"models": models, "external": {"endpoints": [url]}})).await?;
+    operated.pool_is_ready("pods").await
+}
+
 /// Waits until the pool's status tells of an endpoint.
 async fn told_of(operated: &Operated, pool: &str, endpoint: &str) -> Result<()> {
-    let pools: Api<RunnerPool> = Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
     eventually("the pool to tell", PATIENCE, async || {
-        let status = pools.get(pool).await?.status.unwrap_or_default();
+        let status = operated.pools.get(pool).await?.status.unwrap_or_default();
         let mut conditions = status.conditions.iter();
         let tells = conditions.any(|each| each.message.contains(endpoint));
         ensure!(tells, "{status:?}");

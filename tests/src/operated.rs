@@ -103,6 +103,8 @@ pub struct Operated {
     pub client: Client,
     /// Jobs of [`JOBS`].
     pub jobs: Api<InferenceJob>,
+    /// Pools of the operator's namespace.
+    pub pools: Api<RunnerPool>,
     history: History,
     /// As the operator's service account.
     kubeconfig: PathBuf,
@@ -147,6 +149,7 @@ impl Operated {
             history: History::start(client.clone()),
             kubeconfig,
             jobs: Api::namespaced(client.clone(), JOBS),
+            pools: Api::namespaced(client.clone(), stack::SYSTEM_NAMESPACE),
             control_plane,
             minio,
             runner,
@@ -188,9 +191,8 @@ impl Operated {
 
     /// Waits until a pool has a runner for each of its models.
     pub async fn pool_is_ready(&self, name: &str) -> anyhow::Result<()> {
-        let pools: Api<RunnerPool> = Api::namespaced(self.client.clone(), stack::SYSTEM_NAMESPACE);
         let ready = eventually("the pool to be Ready", PATIENCE, || async {
-            let status = pools.get(name).await?.status.unwrap_or_default();
+            let status = self.pools.get(name).await?.status.unwrap_or_default();
             let mut conditions = status.conditions.iter();
             if conditions.any(|each| each.type_ == "Ready" && each.status == "True") {
                 Ok(())

@@ -135,19 +135,8 @@ fn readiness(
             "NotProvided",
             "the pool has just been made, and has no pods yet".to_owned(),
         )
-    } else if ready_replicas == 0 && wanted == Some(0) {
-        match pool.spec.autoscaling {
-            Some(_) => (
-                "True",
-                "ScaledToZero",
-                "there is nothing to do; the first job starts a runner".to_owned(),
-            ),
-            None => (
-                "False",
-                "NoReplicas",
-                "spec.replicas is 0: `kubectl scale` the pool to have its jobs run".to_owned(),
-            ),
-        }
+    } else if let Some(scaled_to_zero) = scaled_to_zero(pool, wanted, ready_replicas) {
+        scaled_to_zero
     } else if ready_replicas > 0 {
         (
             "True",
@@ -166,6 +155,28 @@ fn readiness(
             "ModelsNotReady",
             format!("no runner serves {}", missing.join(", ")),
         )
+    }
+}
+
+/// The same where there are to be no runners.
+fn scaled_to_zero(
+    pool: &RunnerPool,
+    wanted: Option<u32>,
+    ready_replicas: usize,
+) -> Option<(&'static str, &'static str, String)> {
+    let none = wanted == Some(0) && ready_replicas == 0;
+    match pool.spec.autoscaling {
+        Some(_) if none => Some((
+            "True",
+            "ScaledToZero",
+            "there is nothing to do; the first job starts a runner".to_owned(),
+        )),
+        None if none && pool.spec.replicas == 0 => Some((
+            "False",
+            "NoReplicas",
+            "spec.replicas is 0: `kubectl scale` the pool to have its jobs run".to_owned(),
+        )),
+        _ => None,
     }
 }
 
