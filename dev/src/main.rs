@@ -32,6 +32,16 @@ enum Command {
     /// Start programs for the process that holds this one's stdin, and end them with it
     #[command(hide = true)]
     Guard,
+    /// Hold what a cluster with nodes has in the kernel, and remove it on SIGTERM
+    #[command(hide = true)]
+    Hold {
+        /// How many nodes it has
+        #[arg(long)]
+        nodes: u8,
+        /// The guardian's folder, for the next holder to remove where the guardian could not
+        #[arg(long)]
+        scratch: std::path::PathBuf,
+    },
     /// Become a command that ends with its guardian
     #[command(hide = true)]
     Exec {
@@ -52,6 +62,7 @@ fn main() -> Result<ExitCode> {
         Command::Demo(options) => tokio::runtime::Runtime::new()?.block_on(demo::run(options))?,
         Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),
         Command::Guard => guard::run()?,
+        Command::Hold { nodes, scratch } => fovea_dev::node::holder::run(&scratch, nodes)?,
         Command::Exec { guardian, command } => {
             // One line, for the end of the program's log.
             eprintln!("{}", guard::exec(guardian, &command));
