@@ -94,7 +94,7 @@ pub(super) fn buildah(cache: &Cache, subcommand: &str) -> Command {
     let policy = cache
         .path(&debian::entry())
         .join("etc/containers/policy.json");
-    if policy.is_file() && subcommand != "rmi" {
+    if policy.is_file() && !["rmi", "inspect"].contains(&subcommand) {
         buildah.arg("--signature-policy").arg(policy);
     }
     buildah

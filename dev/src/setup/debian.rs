@@ -12,7 +12,7 @@ use super::{SetupError, run_command};
 use crate::cache::Cache;
 
 /// What is named; apt adds what these need.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "containerd",
     "runc",
     "containernetworking-plugins",
@@ -20,6 +20,7 @@ const PACKAGES: [&str; 7] = [
     "conntrack",
     "buildah",
     "debootstrap",
+    "ca-certificates",
 ];
 
 /// The names under which an installed iptables is found; kube-proxy asks for these.

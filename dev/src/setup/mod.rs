@@ -20,6 +20,8 @@ pub enum Part {
     Tools,
     /// libtorch, taken from wheels with Python's pip.
     Libtorch,
+    /// libtorch with its CUDA half, for images of the runner.
+    LibtorchCuda,
     /// What a cluster with nodes and its images need more: Kubernetes' node programs and CoreDNS,
     /// built with Go, and the distribution's containerd, runc, iptables, buildah, debootstrap.
     Node,
@@ -74,6 +76,9 @@ pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), Set
             for tools in go::ALL {
                 tools.ensure(cache, progress)?;
             }
+        }
+        if parts.contains(&Part::LibtorchCuda) {
+            libtorch::ensure_cuda(cache, progress)?;
         }
         if parts.contains(&Part::Node) {
             debian::ensure(cache, progress)?;

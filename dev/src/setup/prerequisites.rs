@@ -40,7 +40,8 @@ pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
         && go::ALL.iter().any(|tools| !cache.has(&tools.entry()))
         || parts.contains(&Part::Node) && go::NODE.iter().any(|tools| !cache.has(&tools.entry()))
         || parts.contains(&Part::Load) && !cache.has(&go::K6.entry());
-    let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry());
+    let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry())
+        || parts.contains(&Part::LibtorchCuda) && !cache.has(&libtorch::cuda_entry());
     let mut missing = Vec::new();
     if parts.contains(&Part::Node) && !cache.has(&debian::entry()) {
         missing.extend(apt(output("apt-get", &["--version"]).as_deref()));
