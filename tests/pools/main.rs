@@ -8,4 +8,6 @@
 )]
 
 mod gpus;
+mod scaling;
 mod setting;
+mod told;
