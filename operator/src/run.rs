@@ -64,8 +64,8 @@ pub async fn run(
     let providing = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
         client: client.clone(),
         store: store.clone(),
-        store_config: config.store,
-        config: config.pools,
+        store_config: config.store.clone(),
+        config: config.pools.clone(),
         namespace: config.namespace.clone(),
         loads,
         provisions: provisions_in,

@@ -14,5 +14,6 @@ mod killed;
 mod leading;
 mod life;
 mod operation;
+mod pools;
 mod runner_faults;
 mod sweeping;

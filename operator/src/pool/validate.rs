@@ -6,13 +6,17 @@ use fovea_crds::{Dtype, ModelSource, PoolModel, RunnerPoolSpec};
 /// Priority classes of Kubernetes itself: pods of such a one evict those of the cluster's own.
 const SYSTEM_CLASSES: &str = "system-";
 
-/// The one type of numbers that all of a runner's models have; `None` where they differ.
+/// The one type of numbers that a runner's models have: what some of them name is good for those that
+/// leave it to the runner too. `None` where two are named.
 pub(crate) fn dtype(models: &[PoolModel]) -> Option<Dtype> {
-    let first = models.first()?.dtype;
-    models
+    let mut named = models
         .iter()
-        .all(|model| model.dtype == first)
-        .then_some(first)
+        .map(|model| model.dtype)
+        .filter(|dtype| *dtype != Dtype::Auto);
+    let Some(first) = named.next() else {
+        return Some(Dtype::Auto);
+    };
+    named.all(|dtype| dtype == first).then_some(first)
 }
 
 /// Why no pods are made; empty: they are.
@@ -26,7 +30,7 @@ pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Told> {
     };
     if dtype(&spec.models).is_none() {
         refuse(
-            "a runner has one type of numbers for all its models: write the same dtype on each of spec.models, or make a pool for each"
+            "a runner has one type of numbers for all its models: name one dtype in spec.models only, or make a pool for each"
                 .to_owned(),
         );
     }
@@ -79,12 +83,17 @@ mod tests {
     #[test]
     fn a_plain_pool_is_not_refused() {
         assert_eq!(refused(|_| {}), Vec::<String>::new());
+        let named_once = refused(|spec| spec.models[0].dtype = Dtype::Bfloat16);
+        assert_eq!(named_once, Vec::<String>::new());
     }
 
     #[test]
     fn what_no_pod_can_be_made_of_is_refused_with_what_to_write() {
-        let told = refused(|spec| spec.models[0].dtype = Dtype::Bfloat16);
-        assert!(told[0].contains("same dtype"), "{told:?}");
+        let told = refused(|spec| {
+            spec.models[0].dtype = Dtype::Bfloat16;
+            spec.models[1].dtype = Dtype::Float32;
+        });
+        assert!(told[0].contains("name one dtype"), "{told:?}");
         let told = refused(|spec| {
             for model in &mut spec.models {
                 model.dtype = Dtype::Float16;
