@@ -131,9 +131,11 @@ $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@touch $@
 
 .PHONY: generate
-generate: tools ## Write the generated files (CRDs, OpenAPI)
+generate: tools ## Write the generated files (CRDs, OpenAPI, the plots in docs)
 	@$(BUILT)/crdgen
 	@$(BUILT)/openapi
+	@$(CARGO) build --locked --workspace --exclude fovea-runner --example autoscale
+	@$(BUILT)/examples/autoscale
 
 .PHONY: check-generated
 check-generated: tools ## Fail where a generated file is not current

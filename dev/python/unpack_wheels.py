@@ -1,6 +1,7 @@
 """Takes out of the wheels in one folder what tch links with, and nothing else.
 
 usage: unpack_wheels.py WHEELS OUT NAME...    (NAME: the file name of a shared library)
+       unpack_wheels.py WHEELS OUT            (all shared libraries, and nothing but them)
 """
 
 import shutil
@@ -11,6 +12,10 @@ from pathlib import Path, PurePosixPath
 
 def place(member: PurePosixPath, libraries: set[str]) -> Path | None:
     """Where a wheel's member belongs below OUT; None for the rest, most of its weight."""
+    if not libraries:
+        # Python's own binding of torch would need Python.
+        shared = member.parts[-2:-1] == ("lib",) and ".so" in member.name
+        return Path("lib") / member.name if shared and "python" not in member.name else None
     if member.name in libraries:
         return Path("lib") / member.name
     if member.parts[:2] in {("torch", "include"), ("torch", "share")}:

@@ -7,7 +7,9 @@
 pub mod cache;
 pub mod cluster;
 pub mod guard;
+pub mod images;
 pub mod minio;
+pub mod node;
 pub mod process;
 pub mod setup;
 pub mod stack;
@@ -20,6 +22,7 @@ mod tls;
 
 pub use cluster::{ControlPlane, ControlPlaneOptions, TempNamespace, with_temp_ns};
 pub use minio::Minio;
+pub use node::{Cluster, ClusterOptions, NodeOptions};
 pub use process::{Process, Program};
 pub use stack::{Stack, StackOptions};
 pub use wait::eventually;

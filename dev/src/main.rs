@@ -1,5 +1,6 @@
 //! `fovea-dev`: sets up what a contributor's machine needs, and guards what tests start.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod demo;
@@ -8,6 +9,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use fovea_dev::cache::Cache;
 use fovea_dev::guard;
+use fovea_dev::images::{Build, Image, Torch};
 use fovea_dev::setup::{self, Part, progress::Progress};
 
 #[derive(Parser)]
@@ -27,11 +29,38 @@ enum Command {
     },
     /// Run Fovea on this machine, and caption two pictures
     Demo(demo::DemoOptions),
+    /// Build container images from built binaries: <name>.tar, for docker load or ctr import
+    Images {
+        /// The folder of the binaries
+        #[arg(long)]
+        binaries: PathBuf,
+        /// The folder that gets the archives
+        #[arg(long)]
+        out: PathBuf,
+        /// The runner's libtorch
+        #[arg(long, value_enum, default_value_t)]
+        torch: Torch,
+        /// The source's commit, for a label
+        #[arg(long, default_value = "unknown")]
+        revision: String,
+        /// Which; all where none is named
+        images: Vec<Image>,
+    },
     /// Print what a shell needs: eval "$(fovea-dev env)"
     Env,
     /// Start programs for the process that holds this one's stdin, and end them with it
     #[command(hide = true)]
     Guard,
+    /// Hold what a cluster with nodes has in the kernel, and remove it on SIGTERM
+    #[command(hide = true)]
+    Hold {
+        /// How many nodes it has
+        #[arg(long)]
+        nodes: u8,
+        /// The guardian's folder, for the next holder to remove where the guardian could not
+        #[arg(long)]
+        scratch: PathBuf,
+    },
     /// Become a command that ends with its guardian
     #[command(hide = true)]
     Exec {
@@ -50,8 +79,35 @@ fn main() -> Result<ExitCode> {
             setup::run(&Cache::from_env()?, &parts, &Progress::stderr())?;
         }
         Command::Demo(options) => tokio::runtime::Runtime::new()?.block_on(demo::run(options))?,
+        Command::Images {
+            binaries,
+            out,
+            torch,
+            revision,
+            images,
+        } => {
+            let cache = Cache::from_env()?;
+            let mut parts = vec![Part::Node, Part::Libtorch];
+            parts.extend((torch == Torch::Cuda).then_some(Part::LibtorchCuda));
+            setup::run(&cache, &parts, &Progress::stderr())?;
+            let all = if images.is_empty() {
+                Image::ALL.to_vec()
+            } else {
+                images
+            };
+            let build = Build {
+                binaries,
+                out,
+                torch,
+                revision,
+            };
+            for image in all {
+                println!("{}", build.archive(&cache, image)?.display());
+            }
+        }
         Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),
         Command::Guard => guard::run()?,
+        Command::Hold { nodes, scratch } => fovea_dev::node::holder::run(&scratch, nodes)?,
         Command::Exec { guardian, command } => {
             // One line, for the end of the program's log.
             eprintln!("{}", guard::exec(guardian, &command));

@@ -1,5 +1,6 @@
-//! MinIO on a free port of loopback, with one drive in the scratch folder.
+//! MinIO on a free port, of loopback unless told otherwise, with one drive in the scratch folder.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,10 +30,19 @@ pub struct Minio {
 impl Minio {
     /// Starts one and waits until it is ready.
     pub async fn start() -> Result<Self, ClusterError> {
-        ports::retrying(ports::free, Self::start_on).await
+        Self::start_at(Ipv4Addr::LOCALHOST).await
     }
 
-    async fn start_on([port, console]: [u16; 2]) -> Result<Self, ClusterError> {
+    /// Starts one where others than this machine's own programs reach it, such as pods at
+    /// [`crate::Cluster::gateway`].
+    pub async fn start_at(address: Ipv4Addr) -> Result<Self, ClusterError> {
+        ports::retrying(ports::free, async |ports| {
+            Self::start_on(address, ports).await
+        })
+        .await
+    }
+
+    async fn start_on(address: Ipv4Addr, [port, console]: [u16; 2]) -> Result<Self, ClusterError> {
         let path = MINIO.built(&Cache::from_env()?, "minio")?;
         let guardian = Guardian::start().await?;
         let data = guardian.scratch().join("data");
@@ -41,7 +51,7 @@ impl Minio {
         let (access_key, secret_key) = (random(), random());
         let program = Program::new("minio", path)
             .arg("server")
-            .arg(format!("--address=127.0.0.1:{port}"))
+            .arg(format!("--address={address}:{port}"))
             .arg(format!("--console-address=127.0.0.1:{console}"))
             .arg(data.display().to_string())
             .env("MINIO_ROOT_USER", &access_key)
@@ -51,7 +61,7 @@ impl Minio {
             .env("MINIO_UPDATE", "off")
             .grace(Duration::ZERO);
         let process = Process::start_in(&guardian, program).await?;
-        let endpoint = format!("http://127.0.0.1:{port}");
+        let endpoint = format!("http://{address}:{port}");
         wait_ready(&process, &endpoint).await?;
         Ok(Self {
             guardian,
@@ -134,7 +144,11 @@ mod tests {
         let taken = somebody.local_addr().unwrap().port();
         let mut choices = vec![[taken, ports::free::<1>().unwrap()[0]]].into_iter();
         let choose = || choices.next().map_or_else(ports::free, Ok);
-        let minio = ports::retrying(choose, Minio::start_on).await.unwrap();
+        let minio = ports::retrying(choose, async |ports| {
+            Minio::start_on(Ipv4Addr::LOCALHOST, ports).await
+        })
+        .await
+        .unwrap();
         assert!(
             !minio.endpoint().ends_with(&format!(":{taken}")),
             "{}",

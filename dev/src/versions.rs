@@ -1,8 +1,11 @@
 //! The one place that names versions. Those of the Go tools are repeated in `dev/go/*/go.mod` and
 //! those of the wheels in `dev/python/libtorch.txt`; a test holds them together.
 
-/// Kubernetes: kube-apiserver, kube-controller-manager and kubectl.
+/// Kubernetes: the control plane's programs, kubectl and a node's.
 pub const KUBERNETES: &str = "v1.34.2";
+
+/// CoreDNS, the names of a cluster with nodes.
+pub const COREDNS: &str = "v1.14.7";
 
 /// etcd, the API server's store.
 pub const ETCD: &str = "v3.6.6";

@@ -17,6 +17,10 @@ pub struct Config {
     #[arg(long, env = "FOVEA_OPERATOR_NAMESPACE", default_value = "fovea-system")]
     pub namespace: String,
 
+    /// The one namespace whose jobs count; those of every namespace where it is left out.
+    #[arg(long, env = "FOVEA_OPERATOR_WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
+
     /// Pool of jobs that name none: `name`, or `namespace/name`.
     #[arg(long, env = "FOVEA_OPERATOR_DEFAULT_POOL", default_value = "default")]
     pub default_pool: String,

@@ -56,19 +56,21 @@ pub async fn run(
         store.clone(),
         config.sweep.clone(),
         Arc::clone(&metrics),
+        config.watch_namespace.clone(),
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
-    let (_loads_in, loads) = watch::channel(Loads::default());
-    let (provisions_in, _provisions) = watch::channel(Provisions::default());
+    let (provided, provisions) = watch::channel(Provisions::default());
+    let (loads, told) = watch::channel(Loads::default());
     let providing = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
         client: client.clone(),
         store: store.clone(),
         store_config: config.store.clone(),
         config: config.pools.clone(),
         namespace: config.namespace.clone(),
-        loads,
-        provisions: provisions_in,
+        loads: told,
+        provisions: provided,
+        metrics: Arc::clone(&metrics),
     })));
 
     let parts = Parts {
@@ -79,10 +81,13 @@ pub async fn run(
         leader: announcement,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,
+        watch_namespace: config.watch_namespace,
         allowed_hosts: config.external_hosts,
         ready: readiness.dispatching,
         heartbeat: readiness.heartbeat,
         metrics: Arc::clone(&metrics),
+        provisions,
+        loads,
     };
     let hand_over = CancellationToken::new();
     let mut dispatching = tokio::spawn(Dispatcher::run(parts, stop));

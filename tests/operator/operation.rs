@@ -71,6 +71,7 @@ async fn jobs_are_counted_where_they_wait_run_and_end() -> Result<()> {
             r#"fovea_operator_job_stage_seconds_count{stage="infer"} 1"#,
             "fovea_operator_leading 1",
             "fovea_operator_lease_acquisitions_total 1",
+            r#"fovea_operator_cluster_requests_total{resource="leases",method="POST",outcome="2xx"} 1"#,
         ],
     )
     .await?;

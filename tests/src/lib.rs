@@ -8,6 +8,7 @@
     reason = "a test that cannot go on ends"
 )]
 
+pub mod cable;
 pub mod crowd;
 pub mod history;
 pub mod measure;
@@ -20,6 +21,7 @@ pub mod script;
 pub mod shared;
 pub mod skew;
 
+pub use cable::Cable;
 pub use history::History;
 pub use operated::{Operated, Options};
 pub use runner::{Attempt, ScriptedRunner};

@@ -1,5 +1,6 @@
 //! A proxy before the API server that does to some requests what a network, or a tired server, does.
 
+use crate::operated::OPERATOR;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -79,7 +80,7 @@ impl Proxy {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": {"server": server}}],
-            "users": [{"name": "u", "user": {}}],
+            "users": [{"name": "u", "user": {"as": OPERATOR}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         });
         std::fs::write(&kubeconfig, config.to_string())?;

@@ -2,20 +2,22 @@
 //! for the API server, for its clients and, apart from them, for etcd.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 
-use super::ClusterError;
+use super::{ClusterError, Network};
 
-/// The names under which the API server is reached: by us, and by its own service's.
-const SERVER_NAMES: [&str; 6] = [
+/// The names under which the API server is reached, beside its addresses: by us, and by its own
+/// service's.
+const SERVER_NAMES: [&str; 5] = [
     "localhost",
     "127.0.0.1",
-    "10.96.0.1",
     "kubernetes",
     "kubernetes.default",
     "kubernetes.default.svc",
@@ -32,6 +34,7 @@ pub(super) struct Identity {
 #[derive(Clone, Debug)]
 pub(super) struct Pki {
     dir: PathBuf,
+    cluster: Arc<Authority>,
     /// The authority's certificate, for kubeconfigs.
     pub(super) authority: String,
     pub(super) admin: Identity,
@@ -40,7 +43,7 @@ pub(super) struct Pki {
 
 impl Pki {
     /// Makes all of them and writes what the programs read into `dir`.
-    pub(super) fn create(dir: &Path) -> Result<Self, ClusterError> {
+    pub(super) fn create(dir: &Path, network: &Network) -> Result<Self, ClusterError> {
         fs::create_dir_all(dir).map_err(ClusterError::io("creating the certificates' folder"))?;
         let cluster = Authority::new("fovea-dev")?;
         // etcd has an authority of its own: it lets in whoever it has signed, and a user of the
@@ -52,15 +55,22 @@ impl Pki {
             authority: cluster.certificate.clone(),
             admin: cluster.client("admin", Some("system:masters"))?,
             controller_manager: cluster.client("system:kube-controller-manager", None)?,
+            cluster: Arc::new(cluster),
         };
-        let server = cluster.server("kube-apiserver")?;
-        let etcd = store.server("etcd")?;
+        let cluster = &pki.cluster;
+        let mut names = SERVER_NAMES.map(str::to_owned).to_vec();
+        names.extend([network.address, network.first_service].map(|address| address.to_string()));
+        let server = cluster.server("kube-apiserver", None, names)?;
+        let kubelet_client = cluster.client("kube-apiserver", Some("system:masters"))?;
+        let etcd = store.server("etcd", None, SERVER_NAMES.map(str::to_owned).to_vec())?;
         let store_client = store.client("kube-apiserver", None)?;
         pki.write(&[
             ("ca.crt", &cluster.certificate),
             ("ca.key", &cluster.issuer.key().serialize_pem()),
             ("apiserver.crt", &server.certificate),
             ("apiserver.key", &server.key),
+            ("kubelet-client.crt", &kubelet_client.certificate),
+            ("kubelet-client.key", &kubelet_client.key),
             ("etcd-ca.crt", &store.certificate),
             ("etcd.crt", &etcd.certificate),
             ("etcd.key", &etcd.key),
@@ -70,6 +80,18 @@ impl Pki {
             ("service-accounts.key", &service_accounts.serialize_pem()),
         ])?;
         Ok(pki)
+    }
+
+    /// Somebody whom the API server is to know, by name and group.
+    pub(super) fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, ClusterError> {
+        Ok(self.cluster.client(user, group)?)
+    }
+
+    /// What a node's kubelet is known by, to the API server as a client and as a server.
+    pub(super) fn kubelet(&self, node: &str, address: Ipv4Addr) -> Result<Identity, ClusterError> {
+        let names = vec![node.to_owned(), address.to_string()];
+        let user = format!("system:node:{node}");
+        Ok(self.cluster.server(&user, Some("system:nodes"), names)?)
     }
 
     /// The path of one of the files.
@@ -87,6 +109,7 @@ impl Pki {
     }
 }
 
+#[derive(Debug)]
 struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
@@ -111,31 +134,36 @@ impl Authority {
 
     /// A user, by name and group: Kubernetes reads both out of the subject.
     fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, rcgen::Error> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        if let Some(group) = group {
-            params
-                .distinguished_name
-                .push(DnType::OrganizationName, group);
-        }
-        self.sign(params, user, &[ExtendedKeyUsagePurpose::ClientAuth])
+        let params = CertificateParams::new(Vec::new())?;
+        self.sign(params, user, group, &[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    /// A server on loopback. etcd is a client of itself too.
-    fn server(&self, name: &str) -> Result<Identity, rcgen::Error> {
-        let params = CertificateParams::new(SERVER_NAMES.map(str::to_owned))?;
+    /// A server that is a client too: etcd of itself, a kubelet of the API server.
+    fn server(
+        &self,
+        user: &str,
+        group: Option<&str>,
+        names: Vec<String>,
+    ) -> Result<Identity, rcgen::Error> {
         let usages = [
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
         ];
-        self.sign(params, name, &usages)
+        self.sign(CertificateParams::new(names)?, user, group, &usages)
     }
 
     fn sign(
         &self,
         mut params: CertificateParams,
         name: &str,
+        group: Option<&str>,
         usages: &[ExtendedKeyUsagePurpose],
     ) -> Result<Identity, rcgen::Error> {
+        if let Some(group) = group {
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, group);
+        }
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = usages.to_vec();

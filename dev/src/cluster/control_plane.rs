@@ -1,5 +1,7 @@
-//! etcd, kube-apiserver and kube-controller-manager on free ports of loopback.
+//! etcd, kube-apiserver and kube-controller-manager on free ports of loopback, or where nodes reach
+//! the API server.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,9 +9,9 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, Client};
 use tokio::sync::OnceCell;
 
-use super::certificates::Pki;
+use super::certificates::{Identity, Pki};
 use super::flags::{self, Ports};
-use super::{ClusterError, kubeconfig};
+use super::{ClusterError, Network, kubeconfig};
 use crate::cache::Cache;
 use crate::guard::Guardian;
 use crate::ports;
@@ -27,6 +29,10 @@ pub struct ControlPlaneOptions {
     pub controller_manager: bool,
     /// More flags of kube-apiserver; the last one of a name counts.
     pub api_server_flags: Vec<String>,
+    /// More flags of kube-controller-manager.
+    pub controller_manager_flags: Vec<String>,
+    /// Where the API server listens.
+    pub network: Network,
 }
 
 impl Default for ControlPlaneOptions {
@@ -34,8 +40,19 @@ impl Default for ControlPlaneOptions {
         Self {
             controller_manager: true,
             api_server_flags: Vec::new(),
+            controller_manager_flags: Vec::new(),
+            network: Network::default(),
         }
     }
+}
+
+/// What a kubelet is known by, and whom it knows; the files go with the control plane.
+#[derive(Debug)]
+pub(crate) struct KubeletFiles {
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) authority: PathBuf,
 }
 
 /// A running control plane. It ends when this is dropped; [`ControlPlane::stop`] also waits for it.
@@ -75,8 +92,9 @@ impl ControlPlane {
         let kubectl = KUBERNETES.built(&cache, "kubectl")?;
         let guardian = Guardian::start().await?;
         let scratch = guardian.scratch();
-        let pki = Pki::create(&scratch.join("pki"))?;
-        let server = ports.server();
+        let network = &options.network;
+        let pki = Pki::create(&scratch.join("pki"), network)?;
+        let server = format!("https://{}:{}", network.address, ports.api_server);
         let kubeconfig = scratch.join("kubeconfig");
         kubeconfig::write(
             &kubeconfig::with_certificate(&server, &pki, &pki.admin),
@@ -91,6 +109,7 @@ impl ControlPlane {
         let api_server = KUBERNETES.built(&cache, "kube-apiserver")?;
         let api_server = throwaway("kube-apiserver", api_server).args(flags::api_server(
             ports,
+            network,
             &pki,
             &options.api_server_flags,
         ));
@@ -108,7 +127,10 @@ impl ControlPlane {
         if options.controller_manager {
             // Not before: it gives up where no API server answers for some seconds.
             let program = KUBERNETES.built(&cache, "kube-controller-manager")?;
-            cluster.start_controller_manager(program, ports).await?;
+            let flags = &options.controller_manager_flags;
+            cluster
+                .start_controller_manager(program, ports, flags)
+                .await?;
         }
         Ok(cluster)
     }
@@ -132,6 +154,7 @@ impl ControlPlane {
         &mut self,
         program: PathBuf,
         ports: Ports,
+        extra: &[String],
     ) -> Result<(), ClusterError> {
         let path = self
             .guardian
@@ -143,7 +166,7 @@ impl ControlPlane {
             &path,
         )?;
         let program = throwaway("kube-controller-manager", program)
-            .args(flags::controller_manager(ports, &self.pki, &path));
+            .args(flags::controller_manager(ports, &self.pki, &path, extra));
         let process = Process::start_in(&self.guardian, program).await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, "default");
         let what = "the service account of the namespace `default`";
@@ -193,6 +216,45 @@ impl ControlPlane {
         let name = format!("{}.kubeconfig", uuid::Uuid::new_v4());
         let path = self.guardian.scratch().join(name);
         let config = kubeconfig::acting_as(&self.server, &self.pki, user, groups);
+        kubeconfig::write(&config, &path)?;
+        Ok(path)
+    }
+
+    /// Writes a kubeconfig with a certificate of its own for `user` in `group`, with the file's
+    /// name; it goes with the control plane.
+    pub(crate) fn kubeconfig_of(
+        &self,
+        name: &str,
+        user: &str,
+        group: Option<&str>,
+    ) -> Result<PathBuf, ClusterError> {
+        self.write_kubeconfig(name, &self.pki.client(user, group)?)
+    }
+
+    /// What a node's kubelet reads.
+    pub(crate) fn kubelet_files(
+        &self,
+        node: &str,
+        address: Ipv4Addr,
+    ) -> Result<KubeletFiles, ClusterError> {
+        let identity = self.pki.kubelet(node, address)?;
+        let write = |kind: &str, pem: &str| {
+            let path = self.guardian.scratch().join(format!("pki/{node}.{kind}"));
+            std::fs::write(&path, pem)
+                .map_err(ClusterError::io("writing a kubelet's certificate"))?;
+            Ok::<_, ClusterError>(path)
+        };
+        Ok(KubeletFiles {
+            kubeconfig: self.write_kubeconfig(node, &identity)?,
+            certificate: write("crt", &identity.certificate)?,
+            key: write("key", &identity.key)?,
+            authority: self.pki.path("ca.crt").into(),
+        })
+    }
+
+    fn write_kubeconfig(&self, name: &str, identity: &Identity) -> Result<PathBuf, ClusterError> {
+        let path = self.guardian.scratch().join(format!("{name}.kubeconfig"));
+        let config = kubeconfig::with_certificate(&self.server, &self.pki, identity);
         kubeconfig::write(&config, &path)?;
         Ok(path)
     }

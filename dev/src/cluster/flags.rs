@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::Network;
 use super::certificates::Pki;
 
 /// The ports of one control plane.
@@ -26,10 +27,6 @@ impl From<[u16; 4]> for Ports {
 }
 
 impl Ports {
-    pub(super) fn server(self) -> String {
-        format!("https://127.0.0.1:{}", self.api_server)
-    }
-
     fn etcd(self) -> String {
         format!("https://127.0.0.1:{}", self.etcd)
     }
@@ -59,10 +56,15 @@ pub(super) fn etcd(ports: Ports, pki: &Pki, data: &Path) -> Vec<String> {
     ]
 }
 
-pub(super) fn api_server(ports: Ports, pki: &Pki, extra: &[String]) -> Vec<String> {
+pub(super) fn api_server(
+    ports: Ports,
+    network: &Network,
+    pki: &Pki,
+    extra: &[String],
+) -> Vec<String> {
     let mut flags = vec![
-        "--bind-address=127.0.0.1".to_owned(),
-        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--bind-address={}", network.address),
+        format!("--advertise-address={}", network.address),
         format!("--secure-port={}", ports.api_server),
         format!("--tls-cert-file={}", pki.path("apiserver.crt")),
         format!("--tls-private-key-file={}", pki.path("apiserver.key")),
@@ -74,7 +76,7 @@ pub(super) fn api_server(ports: Ports, pki: &Pki, extra: &[String]) -> Vec<Strin
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         "--allow-privileged=true".to_owned(),
-        "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+        format!("--service-cluster-ip-range={}", network.services),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!(
             "--service-account-key-file={}",
@@ -84,19 +86,37 @@ pub(super) fn api_server(ports: Ports, pki: &Pki, extra: &[String]) -> Vec<Strin
             "--service-account-signing-key-file={}",
             pki.path("service-accounts.key")
         ),
-        // A loopback address is no endpoint for pods, and there are none.
-        "--endpoint-reconciler-type=none".to_owned(),
         "--profiling=false".to_owned(),
         // A stop does not wait for watches.
         "--shutdown-delay-duration=0s".to_owned(),
     ];
+    if network.address.is_loopback() {
+        // No endpoint for pods, and there are none.
+        flags.push("--endpoint-reconciler-type=none".to_owned());
+    } else {
+        flags.extend([
+            "--endpoint-reconciler-type=lease".to_owned(),
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            format!("--kubelet-certificate-authority={}", pki.path("ca.crt")),
+            format!(
+                "--kubelet-client-certificate={}",
+                pki.path("kubelet-client.crt")
+            ),
+            format!("--kubelet-client-key={}", pki.path("kubelet-client.key")),
+        ]);
+    }
     // The last one of a flag counts.
     flags.extend_from_slice(extra);
     flags
 }
 
-pub(super) fn controller_manager(ports: Ports, pki: &Pki, kubeconfig: &Path) -> Vec<String> {
-    vec![
+pub(super) fn controller_manager(
+    ports: Ports,
+    pki: &Pki,
+    kubeconfig: &Path,
+    extra: &[String],
+) -> Vec<String> {
+    let mut flags = vec![
         format!("--kubeconfig={}", kubeconfig.display()),
         format!("--authentication-kubeconfig={}", kubeconfig.display()),
         format!("--authorization-kubeconfig={}", kubeconfig.display()),
@@ -117,5 +137,7 @@ pub(super) fn controller_manager(ports: Ports, pki: &Pki, kubeconfig: &Path) -> 
         "--kube-api-qps=1000".to_owned(),
         "--kube-api-burst=1000".to_owned(),
         "--profiling=false".to_owned(),
-    ]
+    ];
+    flags.extend_from_slice(extra);
+    flags
 }

@@ -7,18 +7,42 @@ mod kubeconfig;
 mod kubectl;
 mod namespace;
 
+pub(crate) use control_plane::KubeletFiles;
 pub use control_plane::{ControlPlane, ControlPlaneOptions};
 pub use kubectl::Output;
 pub use namespace::{TempNamespace, with_temp_ns};
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use crate::cache::CacheError;
 use crate::guard::GuardError;
+use crate::images::ImageError;
 use crate::ports::PORT_TAKEN;
 use crate::process::ProcessError;
 use crate::wait::WaitError;
+
+/// Where an API server listens, and the addresses of its services.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The API server's own; on loopback there are no nodes.
+    pub address: Ipv4Addr,
+    /// The services' addresses, such as `10.96.0.0/16`.
+    pub services: String,
+    /// The first of them, which is the API server's own service.
+    pub first_service: Ipv4Addr,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            address: Ipv4Addr::LOCALHOST,
+            services: "10.96.0.0/16".to_owned(),
+            first_service: Ipv4Addr::new(10, 96, 0, 1),
+        }
+    }
+}
 
 /// A control plane or an object store could not be started or asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +68,9 @@ pub enum ClusterError {
         /// The last lines of the program's log.
         log: String,
     },
+    /// An image that nodes need.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// Something did not come true in time.
     #[error(transparent)]
     Wait(#[from] WaitError),
@@ -64,6 +91,17 @@ pub enum ClusterError {
     /// The API server's answer.
     #[error("the API server: {0}")]
     Api(#[from] kube::Error),
+    /// Nodes need rights, and parts of the kernel, that this process has not.
+    #[error("a cluster with nodes cannot run here: {0}")]
+    Unavailable(String),
+    /// A program of the distribution's did not do what was asked.
+    #[error("{command} failed: {stderr}")]
+    Command {
+        /// The program and its arguments.
+        command: String,
+        /// What it wrote to stderr.
+        stderr: String,
+    },
     /// kubectl answered with an error.
     #[error("kubectl {arguments} failed: {stderr}")]
     Kubectl {

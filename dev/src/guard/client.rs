@@ -74,6 +74,7 @@ struct Inner {
     /// `None` once everything was asked to end.
     requests: Mutex<Option<ChildStdin>>,
     waiting: Waiting,
+    executable: PathBuf,
     scratch: PathBuf,
     next_id: AtomicU64,
     /// Becomes true when the guardian has ended and been reaped.
@@ -130,6 +131,7 @@ impl Guardian {
                 inner: Arc::new(Inner {
                     requests: Mutex::new(Some(requests)),
                     waiting,
+                    executable: path,
                     scratch,
                     next_id: AtomicU64::new(0),
                     ended,
@@ -143,6 +145,11 @@ impl Guardian {
     /// A folder that is removed at the end.
     pub fn scratch(&self) -> &Path {
         &self.inner.scratch
+    }
+
+    /// The program `fovea-dev`, of which the guardian is one.
+    pub(crate) fn executable(&self) -> &Path {
+        &self.inner.executable
     }
 
     /// Ends everything, the last started first, and waits until all is gone.

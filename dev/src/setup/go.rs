@@ -28,8 +28,19 @@ pub struct GoTools {
     go_sum: &'static str,
 }
 
-/// The API server, the controller manager and kubectl. A node's programs (kubelet, kube-proxy,
-/// kube-scheduler) are pinned by the same go.mod and would be an entry of their own.
+/// Kubernetes reads its own version from these; the API server refuses to start without.
+const KUBERNETES_STAMPS: &[(&str, &str)] = &[
+    (
+        "k8s.io/component-base/version.gitVersion",
+        versions::KUBERNETES,
+    ),
+    ("k8s.io/component-base/version.gitMajor", "1"),
+    ("k8s.io/component-base/version.gitMinor", "34"),
+    ("k8s.io/component-base/version.gitTreeState", "clean"),
+];
+
+/// The API server, the controller manager and kubectl. A node's programs are pinned by the same
+/// go.mod, and an entry of their own: most set-ups need none.
 pub const KUBERNETES: GoTools = GoTools {
     name: "kubernetes",
     version: versions::KUBERNETES,
@@ -42,18 +53,35 @@ pub const KUBERNETES: GoTools = GoTools {
         ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     ],
     about: "about 4 minutes on 2 cores",
-    // The API server reads its own version from these and refuses to start without.
-    stamps: &[
-        (
-            "k8s.io/component-base/version.gitVersion",
-            versions::KUBERNETES,
-        ),
-        ("k8s.io/component-base/version.gitMajor", "1"),
-        ("k8s.io/component-base/version.gitMinor", "34"),
-        ("k8s.io/component-base/version.gitTreeState", "clean"),
-    ],
+    stamps: KUBERNETES_STAMPS,
     go_mod: include_str!("../../go/kubernetes/go.mod"),
     go_sum: include_str!("../../go/kubernetes/go.sum"),
+};
+
+/// What a cluster with nodes needs more than a control plane.
+pub const KUBERNETES_NODE: GoTools = GoTools {
+    name: "kubernetes-node",
+    version: versions::KUBERNETES,
+    programs: &[
+        ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+        ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+        ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    ],
+    about: "about 3 minutes on 2 cores",
+    stamps: KUBERNETES_STAMPS,
+    go_mod: include_str!("../../go/kubernetes/go.mod"),
+    go_sum: include_str!("../../go/kubernetes/go.sum"),
+};
+
+/// CoreDNS.
+pub const COREDNS: GoTools = GoTools {
+    name: "coredns",
+    version: versions::COREDNS,
+    programs: &[("coredns", "github.com/coredns/coredns")],
+    about: "about 2 minutes on 2 cores",
+    stamps: &[],
+    go_mod: include_str!("../../go/coredns/go.mod"),
+    go_sum: include_str!("../../go/coredns/go.sum"),
 };
 
 /// etcd.
@@ -91,6 +119,9 @@ pub const K6: GoTools = GoTools {
 
 /// What the control plane and the store need, in the order in which they are built.
 pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, MINIO];
+
+/// What a cluster with nodes needs more.
+pub const NODE: &[GoTools] = &[KUBERNETES_NODE, COREDNS];
 
 impl GoTools {
     /// The name of the cache entry.
@@ -176,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_go_mod_requires_the_version_that_is_named_here() {
-        for tools in ALL.iter().chain([&K6]) {
+        for tools in ALL.iter().chain(NODE).chain([&K6]) {
             let (_, package) = tools.programs[0];
             let required = tools.go_mod.lines().any(|line| {
                 let mut words = line.trim_start_matches("require").split_whitespace();
@@ -187,7 +218,7 @@ mod tests {
             });
             assert!(
                 required,
-                "dev/go/{}/go.mod does not require {}",
+                "the go.mod of {} does not require {}",
                 tools.name, tools.version
             );
         }
@@ -195,7 +226,7 @@ mod tests {
 
     #[test]
     fn every_go_mod_builds_with_the_go_that_is_asked_for() {
-        for tools in ALL.iter().chain([&K6]) {
+        for tools in ALL.iter().chain(NODE).chain([&K6]) {
             let go = tools
                 .go_mod
                 .lines()
@@ -203,7 +234,11 @@ mod tests {
                 .unwrap();
             let mut parts = go.split('.').map(|part| part.parse::<u32>().unwrap());
             let needs = (parts.next().unwrap(), parts.next().unwrap());
-            assert!(needs <= versions::GO, "dev/go/{} needs Go {go}", tools.name);
+            assert!(
+                needs <= versions::GO,
+                "the go.mod of {} needs Go {go}",
+                tools.name
+            );
         }
     }
 }

@@ -20,19 +20,41 @@ const LIBRARIES: [&str; 5] = [
 ];
 
 /// The kinds of wheel that may be fetched: torch's own tag and those of the CUDA libraries.
-const PLATFORMS: [&str; 4] = [
+const PLATFORMS: [&str; 8] = [
     "manylinux_2_28_x86_64",
+    "manylinux_2_27_x86_64",
     "manylinux_2_25_x86_64",
+    "manylinux_2_18_x86_64",
     "manylinux_2_17_x86_64",
+    "manylinux_2_12_x86_64",
+    "manylinux_2_5_x86_64",
     "manylinux2014_x86_64",
 ];
 
 const REQUIREMENTS: &str = include_str!("../../python/libtorch.txt");
+const CUDA_REQUIREMENTS: &str = include_str!("../../python/libtorch-cuda.txt");
 const UNPACK: &str = include_str!("../../python/unpack_wheels.py");
 
 /// The name of the cache entry.
 pub fn entry() -> String {
     format!("libtorch-{LIBTORCH}-cpu")
+}
+
+/// The name of the cache entry of the libtorch with its CUDA half.
+pub fn cuda_entry() -> String {
+    format!("libtorch-{LIBTORCH}-cuda")
+}
+
+/// Fetches the libtorch with its CUDA half where it is not there: for images, which it is copied
+/// into. Nothing is linked with it.
+pub fn ensure_cuda(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+    if cache.has(&cuda_entry()) {
+        progress.note(&format!("libtorch {LIBTORCH} with CUDA: there already"));
+    }
+    cache.get_or_build(&cuda_entry(), |dir| {
+        let step = format!("fetching libtorch {LIBTORCH} with CUDA from PyPI (2 GB)");
+        progress.step(&step, || unpack(dir, CUDA_REQUIREMENTS, &[]))
+    })
 }
 
 /// Fetches libtorch where it is not there; returns the folder that `LIBTORCH` names.
@@ -47,6 +69,13 @@ pub fn ensure(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError>
 }
 
 fn fetch(out: &Path) -> Result<(), SetupError> {
+    unpack(out, REQUIREMENTS, &LIBRARIES)?;
+    complete(out)?;
+    check(&out.join("lib"))
+}
+
+/// Fetches wheels, and takes shared libraries out of them: those named, else all.
+fn unpack(out: &Path, list: &str, libraries: &[&str]) -> Result<(), SetupError> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(SetupError::Platform);
     }
@@ -56,7 +85,7 @@ fn fetch(out: &Path) -> Result<(), SetupError> {
     };
     let wheels = out.join("wheels");
     let requirements = out.join("requirements.txt");
-    fs::write(&requirements, REQUIREMENTS).map_err(io("writing the list of wheels"))?;
+    fs::write(&requirements, list).map_err(io("writing the list of wheels"))?;
     run_command(
         "fetching libtorch's wheels with pip",
         &mut pip_download(&requirements, &wheels),
@@ -67,12 +96,10 @@ fn fetch(out: &Path) -> Result<(), SetupError> {
             .args(["-c", UNPACK])
             .arg(&wheels)
             .arg(out)
-            .args(LIBRARIES),
+            .args(libraries),
     )?;
     fs::remove_dir_all(&wheels).map_err(io("removing the wheels"))?;
-    fs::remove_file(&requirements).map_err(io("removing the list of wheels"))?;
-    complete(out)?;
-    check(&out.join("lib"))
+    fs::remove_file(&requirements).map_err(io("removing the list of wheels"))
 }
 
 /// pip is the ordinary client of the registry, and honours the user's settings of it. The Python
@@ -144,7 +171,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_wheels_names_the_version_that_tch_wants() {
-        assert!(REQUIREMENTS.contains(&format!("\ntorch=={LIBTORCH} --hash=")));
+    fn the_lists_of_wheels_name_the_version_that_tch_wants() {
+        for list in [REQUIREMENTS, CUDA_REQUIREMENTS] {
+            assert!(list.contains(&format!("\ntorch=={LIBTORCH} --hash=")));
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Building and fetching what is pinned in [`crate::versions`].
 
+pub mod debian;
 pub mod go;
 pub mod libtorch;
 pub mod prerequisites;
@@ -19,6 +20,11 @@ pub enum Part {
     Tools,
     /// libtorch, taken from wheels with Python's pip.
     Libtorch,
+    /// libtorch with its CUDA half, for images of the runner.
+    LibtorchCuda,
+    /// What a cluster with nodes and its images need more: Kubernetes' node programs and CoreDNS,
+    /// built with Go, and the distribution's containerd, runc, iptables, buildah, debootstrap.
+    Node,
     /// What benchmarks load servers with, built with Go.
     Load,
 }
@@ -71,6 +77,15 @@ pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), Set
                 tools.ensure(cache, progress)?;
             }
         }
+        if parts.contains(&Part::LibtorchCuda) {
+            libtorch::ensure_cuda(cache, progress)?;
+        }
+        if parts.contains(&Part::Node) {
+            debian::ensure(cache, progress)?;
+            for tools in go::NODE {
+                tools.ensure(cache, progress)?;
+            }
+        }
         if parts.contains(&Part::Load) {
             go::K6.ensure(cache, progress)?;
         }
@@ -102,7 +117,7 @@ pub fn environment(cache: &Cache) -> String {
 }
 
 /// Runs a command to its end without input; its last lines are the error's text.
-fn run_command(what: &str, command: &mut Command) -> Result<String, SetupError> {
+pub(crate) fn run_command(what: &str, command: &mut Command) -> Result<String, SetupError> {
     const TAIL_LINES: usize = 30;
     let output = command
         .stdin(std::process::Stdio::null())

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::process::{Command, Stdio};
 
-use super::{Part, SetupError, go, libtorch};
+use super::{Part, SetupError, debian, go, libtorch};
 use crate::cache::Cache;
 use crate::versions;
 
@@ -38,9 +38,14 @@ impl fmt::Display for Missing {
 pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     let tools = parts.contains(&Part::Tools)
         && go::ALL.iter().any(|tools| !cache.has(&tools.entry()))
+        || parts.contains(&Part::Node) && go::NODE.iter().any(|tools| !cache.has(&tools.entry()))
         || parts.contains(&Part::Load) && !cache.has(&go::K6.entry());
-    let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry());
+    let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry())
+        || parts.contains(&Part::LibtorchCuda) && !cache.has(&libtorch::cuda_entry());
     let mut missing = Vec::new();
+    if parts.contains(&Part::Node) && !cache.has(&debian::entry()) {
+        missing.extend(apt(output("apt-get", &["--version"]).as_deref()));
+    }
     if tools {
         missing.extend(go(output("go", &["version"]).as_deref()));
     }
@@ -90,6 +95,14 @@ fn go(version: Option<&str>) -> Option<Need> {
 fn go_version(word: &str) -> Option<(u32, u32)> {
     let mut parts = word.strip_prefix("go")?.split(['.', 'r', 'b', '-']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn apt(version: Option<&str>) -> Option<Need> {
+    version.is_none().then(|| Need {
+        what: "Debian's or Ubuntu's apt-get, for containerd, runc, iptables and buildah".to_owned(),
+        found: None,
+        how: "elsewhere use a cluster that you have: CLUSTER=current",
+    })
 }
 
 fn pip(version: Option<&str>) -> Option<Need> {

@@ -10,6 +10,8 @@ use super::caches::{Caches, Wake};
 use super::config::PoolsConfig;
 use super::provision::{Loads, Provisions};
 use super::reconcile::Context;
+use crate::metrics::Metrics;
+use fovea_crds::RunnerPool;
 use fovea_store::{Store, StoreConfig};
 use futures::{StreamExt as _, stream};
 use kube::Client;
@@ -46,6 +48,8 @@ pub struct Parts {
     pub loads: watch::Receiver<Loads>,
     /// To the dispatcher.
     pub provisions: watch::Sender<Provisions>,
+    /// What pools are scaled to, for who scrapes.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Runs until it is dropped.
@@ -58,6 +62,7 @@ pub async fn run(parts: Parts) {
         namespace,
         loads,
         provisions,
+        metrics,
     } = parts;
     if config.store_cidrs.is_empty() {
         tracing::warn!(
@@ -74,6 +79,7 @@ pub async fn run(parts: Parts) {
         store,
         loads: loads.clone(),
         provisions,
+        metrics,
     });
     let looking = look(Arc::clone(&context), woken);
     let following = follow(Arc::clone(&context), loads, wake);
@@ -135,7 +141,8 @@ async fn follow(
                 }
                 loads.mark_unchanged();
                 for pool in context.caches.pools.state() {
-                    let follows = pool.0.as_ref().is_ok_and(|pool| context.follows_load(pool));
+                    let has_pods = |pool: &RunnerPool| pool.spec.external.is_none();
+                    let follows = pool.0.as_ref().is_ok_and(has_pods);
                     if follows && wake.send(Wake::Pool(pool.name_any())).await.is_err() {
                         return;
                     }

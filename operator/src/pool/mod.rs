@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+pub mod autoscale;
 mod build;
 mod caches;
 pub mod config;

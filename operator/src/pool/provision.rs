@@ -42,6 +42,8 @@ pub struct Provision {
     pub selector: String,
     /// How many runners there are to be.
     pub wanted: u32,
+    /// Pods that there are and that have not ended, also those without an address.
+    pub replicas: u32,
     /// Runners that have an address.
     pub runners: Vec<RunnerPod>,
     /// How to speak to them; `None` until the Secret is written.

@@ -1,23 +1,10 @@
 //! What of a pool's spec the schema cannot refuse, and pods cannot be made of. Pure.
 
 use super::provision::Told;
-use fovea_crds::{Dtype, ModelSource, PoolModel, RunnerPoolSpec};
+use fovea_crds::{ModelSource, RunnerPoolSpec};
 
 /// Priority classes of Kubernetes itself: pods of such a one evict those of the cluster's own.
 const SYSTEM_CLASSES: &str = "system-";
-
-/// The one type of numbers that a runner's models have: what some of them name is good for those that
-/// leave it to the runner too. `None` where two are named.
-pub(crate) fn dtype(models: &[PoolModel]) -> Option<Dtype> {
-    let mut named = models
-        .iter()
-        .map(|model| model.dtype)
-        .filter(|dtype| *dtype != Dtype::Auto);
-    let Some(first) = named.next() else {
-        return Some(Dtype::Auto);
-    };
-    named.all(|dtype| dtype == first).then_some(first)
-}
 
 /// Why no pods are made; empty: they are.
 pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Told> {
@@ -28,19 +15,7 @@ pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Told> {
             message,
         });
     };
-    if dtype(&spec.models).is_none() {
-        refuse(
-            "a runner has one type of numbers for all its models: name one dtype in spec.models only, or make a pool for each"
-                .to_owned(),
-        );
-    }
     for model in &spec.models {
-        if model.dtype == Dtype::Float16 {
-            refuse(format!(
-                "model {}: runners compute in float32 and bfloat16: write one of them, or auto, for dtype",
-                model.name
-            ));
-        }
         if let Some(ModelSource::HuggingFace { repo, .. }) = &model.source
             && !repo.contains('/')
         {
@@ -83,26 +58,10 @@ mod tests {
     #[test]
     fn a_plain_pool_is_not_refused() {
         assert_eq!(refused(|_| {}), Vec::<String>::new());
-        let named_once = refused(|spec| spec.models[0].dtype = Dtype::Bfloat16);
-        assert_eq!(named_once, Vec::<String>::new());
     }
 
     #[test]
     fn what_no_pod_can_be_made_of_is_refused_with_what_to_write() {
-        let told = refused(|spec| {
-            spec.models[0].dtype = Dtype::Bfloat16;
-            spec.models[1].dtype = Dtype::Float32;
-        });
-        assert!(told[0].contains("name one dtype"), "{told:?}");
-        let told = refused(|spec| {
-            for model in &mut spec.models {
-                model.dtype = Dtype::Float16;
-            }
-        });
-        assert!(
-            told.len() == 2 && told[1].contains("model b: runners compute in"),
-            "{told:?}"
-        );
         let told = refused(|spec| {
             spec.models[0].source =
                 serde_json::from_value(json!({"huggingFace": {"repo": "gpt2"}})).unwrap();

@@ -15,8 +15,10 @@ use std::time::Duration;
 pub const MANIFEST: &str = "fovea-manifest.json";
 /// Largest manifest.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-/// Most files of a checkpoint: with their URLs they are one request to a runner.
-const MAX_FILES: usize = 1000;
+/// Most files of a checkpoint: a request that names them all is no larger than a runner reads.
+const MAX_FILES: usize = 64;
+/// How long the URLs are good: a runner that fetches for longer is told anew.
+const LIFETIME: Duration = Duration::from_hours(6);
 
 /// Why a checkpoint in the bucket cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -125,12 +127,8 @@ pub(crate) async fn check(store: &Store, prefix: &str) -> Result<(), WeightsErro
     manifest(store, &folder).await.map(|_| ())
 }
 
-/// What a runner is told to keep; the URLs of its files are good for `lifetime`.
-pub async fn model_request(
-    store: &Store,
-    weights: &Weights,
-    lifetime: Duration,
-) -> Result<ModelSource, WeightsError> {
+/// What a runner is told to keep: every file with its digest, and a URL that reads it.
+pub async fn source(store: &Store, weights: &Weights) -> Result<ModelSource, WeightsError> {
     let (prefix, revision) = match weights {
         Weights::Volume(path) => return Ok(ModelSource::Path(path.clone())),
         Weights::Bucket { prefix, revision } => (prefix, revision),
@@ -144,7 +142,7 @@ pub async fn model_request(
             sha256,
         } = file;
         files.push(ModelFile {
-            url: store.presign_get(&key, lifetime).await?,
+            url: store.presign_get(&key, LIFETIME).await?,
             path,
             bytes,
             sha256,
@@ -303,6 +301,6 @@ mod tests {
         let many: Vec<Value> = (0..=MAX_FILES)
             .map(|n| json!({"path": format!("{n}"), "bytes": 1, "sha256": sha256}))
             .collect();
-        assert!(listed(&json!(many)).unwrap_err().contains("1001 files"));
+        assert!(listed(&json!(many)).unwrap_err().contains("65 files"));
     }
 }

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 /// The label that Kubernetes gives each namespace.
 const NAMESPACE: &str = "kubernetes.io/metadata.name";
 
-/// What is no public address: a cluster's own, link-local (a cloud's metadata), carriers'.
+/// What is no public address: a cluster's own, link-local (a cloud's metadata), carriers'. An IPv4
+/// address in IPv6's clothes is none on the wire, and Kubernetes refuses to see it named.
 const PRIVATE_V4: [&str; 7] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -23,7 +24,7 @@ const PRIVATE_V4: [&str; 7] = [
     "172.16.0.0/12",
     "192.168.0.0/16",
 ];
-const PRIVATE_V6: [&str; 4] = ["::/96", "::ffff:0:0/96", "fc00::/7", "fe80::/10"];
+const PRIVATE_V6: [&str; 3] = ["::/96", "fc00::/7", "fe80::/10"];
 
 /// Runners are spoken to by the operator, and speak to DNS and the store.
 pub(crate) fn runners(subject: &Subject<'_>, build: &Build) -> NetworkPolicy {

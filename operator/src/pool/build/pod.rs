@@ -3,8 +3,7 @@
 use super::names::{self, fingerprint};
 use super::restricted::{self, SECRET_MODE, directory, mount};
 use super::{Build, PORT, PORT_NAME, Subject};
-use crate::pool::validate;
-use fovea_crds::{CacheVolume, Device, Dtype, EnvVar, PoolModel, RunnerPoolSpec, RunnerTemplate};
+use fovea_crds::{CacheVolume, Device, EnvVar, PoolModel, RunnerPoolSpec, RunnerTemplate};
 use k8s_openapi::api::core::v1::{
     self as core, Container, ContainerPort, HTTPGetAction, KeyToPath, LocalObjectReference,
     PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
@@ -76,7 +75,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
     } = template.clone().unwrap_or_default();
     let drain = build.config.runner_drain_seconds.get();
     let mut container = container(build, image, resources, *device);
-    container.args = Some(arguments(models, *device, cache_volume.as_ref(), drain));
+    container.args = Some(arguments(*device, cache_volume.as_ref(), drain));
     container.env = (!env.is_empty()).then(|| env.into_iter().map(variable).collect());
     let spec = PodSpec {
         containers: vec![container],
@@ -183,7 +182,6 @@ pub(super) fn pull_secrets(build: &Build) -> Option<Vec<LocalObjectReference>> {
 }
 
 fn arguments(
-    models: &[PoolModel],
     device: Device,
     cache_volume: Option<&CacheVolume>,
     drain_seconds: u32,
@@ -208,18 +206,8 @@ fn arguments(
         Device::Cuda => "cuda",
         Device::Cpu => "cpu",
     };
-    let dtype = match validate::dtype(models) {
-        Some(Dtype::Float32) => "float32",
-        Some(Dtype::Bfloat16) => "bfloat16",
-        // A pool with float16 has been refused before.
-        Some(Dtype::Auto | Dtype::Float16) | None => "auto",
-    };
-    // One bound for all of a runner's models: the strictest honours each.
-    let batch = models.iter().map(|model| model.max_batch_size).min();
     arguments.extend([
         format!("--device={device}"),
-        format!("--dtype={dtype}"),
-        format!("--max-batch-size={}", batch.unwrap_or(1)),
         format!("--drain-seconds={drain_seconds}"),
         "--log-format=json".to_owned(),
     ]);

@@ -7,6 +7,7 @@ mod runners;
 use super::PoolKey;
 use super::access::{self, Contents, Periods};
 use super::apply::{Applier, ApplyError};
+use super::autoscale::Autoscaler;
 use super::build::{
     Build, Subject, disruption_budget::disruption_budget, names, network_policy, secret::secret,
     service::service,
@@ -15,6 +16,7 @@ use super::caches::{Caches, Children};
 use super::provision::{Access, Loads, Provision, Provisions, Told};
 use super::scale::Leaving;
 use super::validate;
+use crate::metrics::{Metrics, PoolScaling};
 use fovea_crds::RunnerPool;
 use fovea_store::Store;
 use jiff::Timestamp;
@@ -43,12 +45,16 @@ pub(super) struct Context {
     pub(super) loads: watch::Receiver<Loads>,
     pub(super) provisions: watch::Sender<Provisions>,
     pub(super) memories: Mutex<HashMap<PoolKey, Memory>>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What is remembered of a pool between looks; lost with the leader, and found again.
 #[derive(Default)]
 pub(super) struct Memory {
     leaving: Leaving,
+    autoscaler: Autoscaler,
+    /// What was last told of it as a metric.
+    scaling: Option<PoolScaling>,
     /// What revisions of the hub have been resolved to, by `<repo>@<revision>`.
     commits: BTreeMap<String, String>,
     /// When folders of the bucket were last seen to be whole.
@@ -135,6 +141,7 @@ impl Context {
         // Deleted meanwhile: then there is nothing to remember.
         if self.caches.has(&subject.key) {
             self.memories().insert(subject.key.clone(), memory);
+            self.measure();
             self.publish(&subject.key, provision);
         }
         Ok(action)
@@ -255,9 +262,17 @@ impl Context {
         }
     }
 
+    /// Tells of all pools by metrics.
+    fn measure(&self) {
+        let memories = self.memories();
+        let scaling = memories.values().filter_map(|each| each.scaling.clone());
+        self.metrics.scaling(&scaling.collect::<Vec<_>>());
+    }
+
     /// The pool is not ours any more.
     fn forget(&self, key: &PoolKey) {
         self.memories().remove(key);
+        self.measure();
         self.provisions
             .send_if_modified(|all| all.remove(key).is_some());
     }
@@ -265,22 +280,13 @@ impl Context {
     /// Forgets the pools that are gone.
     pub(super) fn sweep(&self) {
         self.memories().retain(|key, _| self.caches.has(key));
+        self.measure();
         self.provisions.send_if_modified(|all| {
             let before = all.len();
             all.retain(|key, _| self.caches.has(key));
             all.len() != before
         });
         self.applier.keep(|uid| self.caches.has_uid(uid));
-    }
-
-    /// Whether a look depends on the pool's load.
-    pub(super) fn follows_load(&self, pool: &RunnerPool) -> bool {
-        let leaving = |memory: &Memory| !memory.leaving.is_empty();
-        pool.spec.autoscaling.is_some()
-            || self
-                .memories()
-                .get(&super::key_of(pool))
-                .is_some_and(leaving)
     }
 
     fn publish(&self, key: &PoolKey, provision: Provision) {

@@ -1,6 +1,9 @@
 //! The runners themselves: how many, by which template, and who goes.
 
 use super::{Context, Look, Memory};
+use crate::metrics::PoolScaling;
+use crate::pool::PoolKey;
+use crate::pool::autoscale::Runners;
 use crate::pool::build::deployment::{
     deployment, is_swapping, models_fingerprint, models_of, replicas_of, template_of,
 };
@@ -9,6 +12,7 @@ use crate::pool::observe;
 use crate::pool::provision::{Load, Told};
 use crate::pool::rollout::{self, Rollout, Strategy};
 use crate::pool::scale::{self, Leaving, Place};
+use fovea_crds::Autoscaling;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -17,29 +21,26 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// By which Kubernetes picks those that go: the lowest first.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Of those that are to go; all others have none, which is 0.
 const LEAVING_COST: &str = "-1";
+/// How often the autoscaler is asked.
+const ASK_EVERY: Duration = Duration::from_secs(2);
 
 impl Context {
     /// Brings the Deployment to what it should be.
     pub(super) async fn runners(&self, look: &mut Look<'_>, memory: &mut Memory) {
         let config = &self.build.config;
-        let load = self
-            .loads
-            .borrow()
-            .get(&look.subject.key)
-            .cloned()
-            .unwrap_or_default();
-        let wanted = wanted(look);
-        look.provision.wanted = wanted;
+        let load = self.loads.borrow().get(&look.subject.key).cloned();
         let live = look.children.deployment.clone();
         let asked = live.as_deref().and_then(replicas_of);
+        let places = places(&look.children.pods, load.as_ref());
+        let wanted = wanted(look, memory, load.as_ref(), asked, &places);
+        look.provision.wanted = wanted;
         let timeout = Duration::from_secs(config.scale_down_timeout_seconds.into());
-        let places = places(&look.children.pods, &load);
         let scaled = scale::decide(wanted, asked, &places, &memory.leaving, look.now, timeout);
         memory.leaving = scaled.leaving;
         if let Some(due) = scaled.due {
@@ -129,12 +130,64 @@ impl Context {
     }
 }
 
-/// How many there are to be.
-fn wanted(look: &Look<'_>) -> u32 {
-    match &look.subject.spec.autoscaling {
-        None => look.subject.spec.replicas,
-        Some(autoscaling) => autoscaling.min,
+/// How many there are to be. `asked`: what the Deployment was told last.
+fn wanted(
+    look: &mut Look<'_>,
+    memory: &mut Memory,
+    load: Option<&Load>,
+    asked: Option<u32>,
+    places: &[Place],
+) -> u32 {
+    let spec = look.subject.spec;
+    let Some(load) = load else {
+        // The dispatcher has not counted yet.
+        let fewest = spec
+            .autoscaling
+            .map(|wish| asked.unwrap_or(wish.min).clamp(wish.min, wish.max));
+        return fewest.unwrap_or(spec.replicas);
+    };
+    let stays = |place: &&Place| !memory.leaving.contains_key(&place.name);
+    let there = places.iter().filter(stays);
+    let serves = |place: &&Place| load.ready_pods.contains(&place.name);
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let (ready, all) = (there.clone().filter(serves).count(), there.count());
+    let runners = Runners {
+        ready: count(ready),
+        starting: count(all - ready),
+    };
+    // Of a pool whose number somebody else decides, too: the backlog is told to them.
+    let wish = spec.autoscaling.unwrap_or(Autoscaling {
+        min: spec.replicas,
+        max: spec.replicas.max(1),
+        idle_seconds: 1,
+        target_queue_seconds: 1,
+    });
+    let decided = memory
+        .autoscaler
+        .decide(&wish, load, runners, Instant::now());
+    let wanted = match spec.autoscaling {
+        None => spec.replicas,
+        Some(_) => {
+            look.look_after(ASK_EVERY);
+            decided.replicas
+        }
+    };
+    let PoolKey { name, namespace } = &look.subject.key;
+    let scaling = PoolScaling {
+        pool: format!("{namespace}/{name}"),
+        wanted,
+        backlog_seconds: decided.backlog_seconds,
+    };
+    let before = memory.scaling.replace(scaling).map(|told| told.wanted);
+    if spec.autoscaling.is_some() && before.is_some_and(|before| before != wanted) {
+        tracing::info!(
+            pool = name,
+            namespace,
+            reason = decided.reason.word(),
+            "{decided}"
+        );
     }
+    wanted
 }
 
 /// Whether runners of the present models go on until the weights of the new ones are there: a runner
@@ -163,7 +216,7 @@ fn is_waiting(look: &mut Look<'_>, live: &Deployment, desired: &Deployment) -> b
 }
 
 /// The pods that count, with the jobs that they have.
-fn places(pods: &[Arc<Pod>], load: &Load) -> Vec<Place> {
+fn places(pods: &[Arc<Pod>], load: Option<&Load>) -> Vec<Place> {
     let there = pods
         .iter()
         .filter(|pod| !observe::is_going(pod) && !observe::has_ended(pod));
@@ -171,7 +224,7 @@ fn places(pods: &[Arc<Pod>], load: &Load) -> Vec<Place> {
         let name = pod.name_any();
         Place {
             ready: observe::is_ready(pod),
-            jobs: load.by_pod.get(&name).copied().unwrap_or_default(),
+            jobs: (load.and_then(|load| load.by_pod.get(&name)).copied()).unwrap_or_default(),
             created: pod
                 .metadata
                 .creation_timestamp
@@ -212,6 +265,8 @@ pub(super) fn tell(look: &mut Look<'_>, memory: &Memory, template: Option<&str>)
     let wanted = look.provision.wanted;
     let faults = observe::faults(children.deployment.as_deref(), &children.pods, wanted);
     look.provision.faults.extend(faults);
+    let there = (children.pods.iter()).filter(|pod| !observe::has_ended(pod));
+    look.provision.replicas = u32::try_from(there.count()).unwrap_or(u32::MAX);
     let serving = |pod: &&Arc<Pod>| {
         let current = template.is_none_or(|template| observe::is_of(pod, template));
         current && observe::is_ready(pod) && !observe::is_going(pod)

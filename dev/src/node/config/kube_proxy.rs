@@ -1,0 +1,27 @@
+//! kube-proxy's configuration. Limits of connection tracking are the whole machine's, and stay.
+
+use std::path::Path;
+
+use serde_json::json;
+
+/// The file's text.
+pub(in super::super) fn file(node: &str, pods: &str, kubeconfig: &Path) -> String {
+    let config = json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "iptables",
+        "clientConnection": {"kubeconfig": kubeconfig},
+        "clusterCIDR": pods,
+        "hostnameOverride": node,
+        "oomScoreAdj": 0,
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+        },
+        // Endpoints that went are gone from the rules at once.
+        "iptables": {"minSyncPeriod": "0s"},
+    });
+    config.to_string()
+}

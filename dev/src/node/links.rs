@@ -1,0 +1,88 @@
+//! The links between the machine, the nodes and the switch that joins them. Each is a pair whose
+//! ends die with the namespaces that they lie in, and routes die with their ends.
+
+use std::io;
+use std::path::Path;
+
+use super::addresses::Block;
+use super::command::run;
+use super::sandbox::Sandbox;
+use crate::cluster::ClusterError;
+
+/// Links the machine to the switch.
+pub(super) async fn join_machine(block: Block, switch: &Sandbox) -> Result<(), ClusterError> {
+    let (link, pid) = (block.link(), switch.pid().to_string());
+    run(&[
+        "ip", "link", "add", &link, "type", "veth", "peer", "name", "machine", "netns", &pid,
+    ])
+    .await?;
+    let address = format!("{}/24", block.machine());
+    run(&["ip", "address", "add", &address, "dev", &link]).await?;
+    run(&["ip", "link", "set", &link, "up"]).await?;
+    switch
+        .run(&["ip", "link", "set", "machine", "master", "switch", "up"])
+        .await?;
+    Ok(())
+}
+
+/// Links node number `node` to the switch, and tells all who their neighbours are. `nodes` is how
+/// many there are.
+pub(super) async fn join_node(
+    block: Block,
+    switch: &Sandbox,
+    sandbox: &Sandbox,
+    node: u8,
+    nodes: u8,
+) -> Result<(), ClusterError> {
+    let (port, pid) = (format!("node{node}"), switch.pid().to_string());
+    // The peer's namespace is named in the namespace of the caller: this machine's.
+    let node_pid = sandbox.pid().to_string();
+    run(&[
+        "ip", "link", "add", &port, "netns", &pid, "type", "veth", "peer", "name", "eth0", "netns",
+        &node_pid,
+    ])
+    .await?;
+    switch
+        .run(&["ip", "link", "set", &port, "master", "switch", "up"])
+        .await?;
+    let address = format!("{}/24", block.node(node));
+    sandbox
+        .run(&["ip", "address", "add", &address, "dev", "eth0"])
+        .await?;
+    sandbox.run(&["ip", "link", "set", "eth0", "up"]).await?;
+    // kube-proxy rewrites what a node sends to a service, which is sent where there is a route.
+    let services = block.network().services;
+    sandbox
+        .run(&["ip", "route", "add", &services, "dev", "eth0"])
+        .await?;
+    for other in (1..=nodes).filter(|&other| other != node) {
+        let (pods, via) = (block.pods_of(other), block.node(other).to_string());
+        sandbox
+            .run(&["ip", "route", "add", &pods, "via", &via])
+            .await?;
+    }
+    // The machine reaches pods at their nodes, and services by the first one's kube-proxy.
+    let via = block.node(node).to_string();
+    run(&["ip", "route", "add", &block.pods_of(node), "via", &via]).await?;
+    if node == 1 {
+        run(&["ip", "route", "add", &services, "via", &via]).await?;
+    }
+    Ok(())
+}
+
+/// Removes the machine's end, where it is there, and with it both ends and the routes.
+pub(super) fn remove(link: &str) -> io::Result<()> {
+    if !Path::new("/sys/class/net").join(link).exists() {
+        return Ok(());
+    }
+    let removed = std::process::Command::new("ip")
+        .args(["link", "delete", link])
+        .output()?;
+    // It may have gone by itself in between.
+    if removed.status.success() || !Path::new("/sys/class/net").join(link).exists() {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        String::from_utf8_lossy(&removed.stderr).into_owned(),
+    ))
+}

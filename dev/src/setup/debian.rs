@@ -1,0 +1,201 @@
+//! What a node and the building of images take from the distribution: its packages are fetched and
+//! unpacked into the cache, not installed, so that the machine stays as it is. What the machine has
+//! installed already is not fetched, and used as it is.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::progress::Progress;
+use super::{SetupError, run_command};
+use crate::cache::Cache;
+
+/// What is named; apt adds what these need.
+const PACKAGES: [&str; 8] = [
+    "containerd",
+    "runc",
+    "containernetworking-plugins",
+    "iptables",
+    "conntrack",
+    "buildah",
+    "debootstrap",
+    "ca-certificates",
+];
+
+/// The names under which an installed iptables is found; kube-proxy asks for these.
+const IPTABLES: [&str; 6] = [
+    "iptables",
+    "iptables-save",
+    "iptables-restore",
+    "ip6tables",
+    "ip6tables-save",
+    "ip6tables-restore",
+];
+
+/// The name of the cache entry, by the distribution's release: "debian-12".
+pub fn entry() -> String {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    format!("packages-{}", release_name(&release))
+}
+
+fn release_name(os_release: &str) -> String {
+    let field = |name: &str| {
+        let value = os_release.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or("unknown", |value| value.trim_matches('"'))
+    };
+    format!("{}-{}", field("ID="), field("VERSION_ID="))
+}
+
+/// Fetches the packages where they are not there; returns the folder that looks like a `/`.
+pub fn ensure(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+    let entry = entry();
+    if cache.has(&entry) {
+        progress.note(&format!("{entry}: there already"));
+    }
+    cache.get_or_build(&entry, |dir| {
+        progress.step(
+            "fetching containerd, runc, iptables, buildah with apt (45 MB)",
+            || fetch(dir),
+        )
+    })
+}
+
+fn fetch(root: &Path) -> Result<(), SetupError> {
+    let io = |what: &'static str| {
+        move |source| SetupError::Io {
+            what: what.to_owned(),
+            source,
+        }
+    };
+    let archives = root.join("archives");
+    fs::create_dir_all(archives.join("partial")).map_err(io("creating apt's folder"))?;
+    if download(&archives).is_err() {
+        // A fresh machine knows no packages yet.
+        run_command("apt-get update", Command::new("apt-get").arg("update"))?;
+        download(&archives)?;
+    }
+    let files = fs::read_dir(&archives).map_err(io("listing the packages"))?;
+    for file in files {
+        let path = file.map_err(io("listing the packages"))?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") && !is_installed(&path)? {
+            let mut unpack = Command::new("dpkg-deb");
+            run_command(
+                "unpacking a package",
+                unpack.arg("--extract").arg(path).arg(root),
+            )?;
+        }
+    }
+    fs::remove_dir_all(archives).map_err(io("removing the archives"))?;
+    link_iptables(root).map_err(io("naming iptables"))
+}
+
+/// What is installed is not fetched, but for an update of it that something else wants.
+fn download(archives: &Path) -> Result<(), SetupError> {
+    let mut cache = OsString::from("Dir::Cache::archives=");
+    cache.push(archives);
+    let mut apt = Command::new("apt-get");
+    apt.args([
+        "install",
+        "--yes",
+        "--download-only",
+        "--no-install-recommends",
+    ])
+    .args([
+        "-o",
+        "APT::Sandbox::User=root",
+        "-o",
+        "Debug::NoLocking=true",
+        "-o",
+    ])
+    .arg(cache)
+    .args(PACKAGES);
+    run_command("fetching packages with apt-get", &mut apt).map(drop)
+}
+
+fn is_installed(archive: &Path) -> Result<bool, SetupError> {
+    let mut name = Command::new("dpkg-deb");
+    let name = run_command(
+        "reading a package",
+        name.arg("--field").arg(archive).arg("Package"),
+    )?;
+    let mut query = Command::new("dpkg-query");
+    query.args(["--show", "--showformat=${db:Status-Status}", name.trim()]);
+    // An unknown package is an error of dpkg-query, and not installed.
+    Ok(run_command("asking dpkg", &mut query).is_ok_and(|status| status == "installed"))
+}
+
+/// An installation would have chosen between two iptables; the one over nftables needs no module
+/// of its own.
+fn link_iptables(root: &Path) -> std::io::Result<()> {
+    let programs = root.join("usr/sbin");
+    if !programs.join("xtables-nft-multi").is_file() {
+        return Ok(());
+    }
+    for name in IPTABLES {
+        std::os::unix::fs::symlink("xtables-nft-multi", programs.join(name))?;
+    }
+    Ok(())
+}
+
+/// The variables with which the fetched programs find each other and their libraries.
+pub fn environment(cache: &Cache) -> Vec<(&'static str, String)> {
+    let root = cache.path(&entry());
+    let library = library(&root);
+    let with = |first: String, name: &str| match std::env::var(name) {
+        Ok(rest) if !rest.is_empty() => format!("{first}:{rest}"),
+        _ => first,
+    };
+    let at = |path: &str| root.join(path).display().to_string();
+    let mut variables = vec![
+        (
+            "PATH",
+            with(format!("{}:{}", at("usr/sbin"), at("usr/bin")), "PATH") + ":/usr/sbin:/sbin",
+        ),
+        (
+            "LD_LIBRARY_PATH",
+            with(library.display().to_string(), "LD_LIBRARY_PATH"),
+        ),
+    ];
+    if library.join("xtables").is_dir() {
+        variables.push((
+            "XTABLES_LIBDIR",
+            library.join("xtables").display().to_string(),
+        ));
+    }
+    if root.join("usr/share/debootstrap").is_dir() {
+        variables.push(("DEBOOTSTRAP_DIR", at("usr/share/debootstrap")));
+    }
+    variables
+}
+
+/// `usr/lib/x86_64-linux-gnu`, or as the machine's kind is called.
+fn library(root: &Path) -> PathBuf {
+    root.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH))
+}
+
+/// Where the CNI plugins lie: fetched, or installed.
+pub fn cni_plugins(cache: &Cache) -> PathBuf {
+    let fetched = cache.path(&entry()).join("usr/lib/cni");
+    if fetched.is_dir() {
+        fetched
+    } else {
+        PathBuf::from("/usr/lib/cni")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_one_release_are_not_taken_for_anothers() {
+        let debian = "PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID=\"12\"\nID=debian\n";
+        assert_eq!(release_name(debian), "debian-12");
+        assert_eq!(
+            release_name("ID=ubuntu\nVERSION_ID=\"24.04\""),
+            "ubuntu-24.04"
+        );
+        assert_eq!(release_name(""), "unknown-unknown");
+    }
+}
