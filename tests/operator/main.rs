@@ -15,6 +15,7 @@ mod killed;
 mod leading;
 mod life;
 mod operation;
+mod pools;
 mod rights;
 mod runner_faults;
 mod sweeping;

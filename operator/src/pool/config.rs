@@ -22,7 +22,7 @@ pub struct PoolsConfig {
     #[arg(long, env = "FOVEA_OPERATOR_RUNNER_IMAGE_CUDA", default_value = CUDA_IMAGE)]
     pub runner_image_cuda: String,
 
-    /// When those images are pulled: Always, IfNotPresent or Never. Kubernetes' own default where
+    /// When those images are pulled: `Always`, `IfNotPresent` or `Never`. Kubernetes' own default where
     /// absent.
     #[arg(long, env = "FOVEA_OPERATOR_RUNNER_IMAGE_PULL_POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub runner_image_pull_policy: Option<String>,
@@ -84,7 +84,7 @@ pub struct PoolsConfig {
 
     /// Addresses of the object store, as CIDRs: with DNS, all that a runner's pod may reach.
     /// Repeatable, or separated by commas. None: runners reach no store where the network enforces
-    /// NetworkPolicies.
+    /// network policies.
     #[arg(
         long = "store-cidr",
         env = "FOVEA_OPERATOR_STORE_CIDRS",

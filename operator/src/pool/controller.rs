@@ -64,6 +64,11 @@ pub async fn run(parts: Parts) {
         provisions,
         metrics,
     } = parts;
+    if config.store_cidrs.is_empty() {
+        tracing::warn!(
+            "no --store-cidr: where the network enforces policies, runners reach no object store"
+        );
+    }
     let (wake, woken) = mpsc::channel(INBOX);
     let context = Arc::new(Context {
         caches: Caches::start(&client, &namespace, &wake),

@@ -94,7 +94,7 @@ pub(crate) fn decide(
     };
     // Kubernetes takes those that are not ready first, and then the marked ones, all at once: none may
     // be busy still.
-    if order.iter().all(|place| may_go(place)) {
+    if order.iter().all(may_go) {
         return Decision {
             replicas: wanted,
             leaving,

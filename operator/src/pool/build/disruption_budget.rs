@@ -1,4 +1,4 @@
-//! The PodDisruptionBudget: a drain of nodes takes one runner at a time.
+//! The `PodDisruptionBudget`: a drain of nodes takes one runner at a time.
 
 use super::Subject;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};

@@ -1,4 +1,4 @@
-//! NetworkPolicies: what runners' pods and imports' pods reach, and who reaches them.
+//! The `NetworkPolicy`s: what runners' pods and imports' pods reach, and who reaches them.
 
 use super::{Build, PORT, Subject, names};
 use ipnet::IpNet;
@@ -39,7 +39,10 @@ pub(crate) fn runners(subject: &Subject<'_>, build: &Build) -> NetworkPolicy {
         from: Some(vec![operator]),
         ports: Some(vec![port("TCP", PORT)]),
     };
-    let egress = [dns(build), store(build)].into_iter().flatten().collect();
+    let egress = [Some(dns(build)), store(build)]
+        .into_iter()
+        .flatten()
+        .collect();
     policy(
         subject.metadata(),
         subject.selector(),
@@ -59,7 +62,7 @@ pub(crate) fn imports(metadata: ObjectMeta, import: &str, build: &Build) -> Netw
         to: Some(hub),
         ports: Some(vec![port("TCP", build.hub_port)]),
     };
-    let egress = [dns(build), Some(hub), store(build)];
+    let egress = [Some(dns(build)), Some(hub), store(build)];
     let pods = BTreeMap::from([(names::IMPORT.to_owned(), import.to_owned())]);
     policy(
         metadata,
@@ -87,7 +90,7 @@ fn policy(
     }
 }
 
-fn dns(build: &Build) -> Option<NetworkPolicyEgressRule> {
+fn dns(build: &Build) -> NetworkPolicyEgressRule {
     let config = &build.config;
     let pods = NetworkPolicyPeer {
         namespace_selector: Some(namespace(&config.dns_namespace)),
@@ -96,10 +99,10 @@ fn dns(build: &Build) -> Option<NetworkPolicyEgressRule> {
     };
     let mut to = vec![pods];
     to.extend(blocks(&config.dns_cidrs));
-    Some(NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule {
         to: Some(to),
         ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
-    })
+    }
 }
 
 /// `None` where no address is configured: an empty list would mean every address.

@@ -73,47 +73,10 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         cache_volume,
         env,
     } = template.clone().unwrap_or_default();
-    let resources = resources_of(resources.unwrap_or_default(), *device);
-    let config = &build.config;
-    let image = image.unwrap_or_else(|| {
-        let gpu = *device == Device::Cuda || (*device == Device::Auto && extended(&resources));
-        if gpu {
-            &config.runner_image_cuda
-        } else {
-            &config.runner_image
-        }
-        .clone()
-    });
-    let container = Container {
-        name: CONTAINER.to_owned(),
-        image: Some(image),
-        image_pull_policy: config.runner_image_pull_policy.clone(),
-        args: Some(arguments(
-            *device,
-            cache_volume.as_ref(),
-            config.runner_drain_seconds.get(),
-        )),
-        env: (!env.is_empty()).then(|| env.into_iter().map(variable).collect()),
-        ports: Some(vec![ContainerPort {
-            name: Some(PORT_NAME.to_owned()),
-            container_port: i32::from(PORT),
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        }]),
-        resources: Some(resources),
-        security_context: Some(restricted::container()),
-        // Five minutes for a process to listen: a large image's libraries come from a cold disk.
-        startup_probe: Some(probe("/livez", 2, 150)),
-        liveness_probe: Some(probe("/livez", 10, 6)),
-        readiness_probe: Some(probe("/readyz", 2, 3)),
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![
-            mount("access", ACCESS_DIR, true),
-            mount("cache", CACHE_DIR, false),
-            mount("tmp", TMP_DIR, false),
-        ]),
-        ..Container::default()
-    };
+    let drain = build.config.runner_drain_seconds.get();
+    let mut container = container(build, image, resources, *device);
+    container.args = Some(arguments(*device, cache_volume.as_ref(), drain));
+    container.env = (!env.is_empty()).then(|| env.into_iter().map(variable).collect());
     let spec = PodSpec {
         containers: vec![container],
         volumes: Some(vec![
@@ -124,9 +87,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(restricted::pod()),
-        termination_grace_period_seconds: Some(
-            i64::from(config.runner_drain_seconds.get()) + EXIT_SECONDS,
-        ),
+        termination_grace_period_seconds: Some(i64::from(drain) + EXIT_SECONDS),
         image_pull_secrets: pull_secrets(build),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
         tolerations: (!tolerations.is_empty()).then_some(tolerations),
@@ -164,6 +125,50 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
             ..ObjectMeta::default()
         }),
         spec: Some(spec),
+    }
+}
+
+/// The runner, without what it is told.
+fn container(
+    build: &Build,
+    image: Option<String>,
+    resources: Option<ResourceRequirements>,
+    device: Device,
+) -> Container {
+    let config = &build.config;
+    let resources = resources_of(resources.unwrap_or_default(), device);
+    let image = image.unwrap_or_else(|| {
+        let gpu = device == Device::Cuda || (device == Device::Auto && extended(&resources));
+        let image = if gpu {
+            &config.runner_image_cuda
+        } else {
+            &config.runner_image
+        };
+        image.clone()
+    });
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(image),
+        image_pull_policy: config.runner_image_pull_policy.clone(),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT_NAME.to_owned()),
+            container_port: i32::from(PORT),
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        resources: Some(resources),
+        security_context: Some(restricted::container()),
+        // Five minutes for a process to listen: a large image's libraries come from a cold disk.
+        startup_probe: Some(probe("/livez", 2, 150)),
+        liveness_probe: Some(probe("/livez", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 2, 3)),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![
+            mount("access", ACCESS_DIR, true),
+            mount("cache", CACHE_DIR, false),
+            mount("tmp", TMP_DIR, false),
+        ]),
+        ..Container::default()
     }
 }
 

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -57,8 +57,8 @@ pub(super) struct Memory {
     scaling: Option<PoolScaling>,
     /// What revisions of the hub have been resolved to, by `<repo>@<revision>`.
     commits: BTreeMap<String, String>,
-    /// Folders of the bucket that have been seen to be whole.
-    whole: BTreeSet<String>,
+    /// When folders of the bucket were last seen to be whole.
+    whole: BTreeMap<String, Timestamp>,
     failures: u32,
 }
 
@@ -89,8 +89,8 @@ impl Look<'_> {
     }
 
     /// Notes that something could not be written.
-    fn applied(&mut self, result: Result<bool, ApplyError>) -> bool {
-        if let Err(error) = &result {
+    fn applied(&mut self, result: &Result<bool, ApplyError>) -> bool {
+        if let Err(error) = result {
             self.failed = true;
             self.fault(error.reason(), error.to_string());
         }
@@ -171,17 +171,17 @@ impl Context {
             .applier
             .ensure(&network_policy::runners(subject, build), policy, uid)
             .await;
-        let isolated = look.applied(applied);
+        let isolated = look.applied(&applied);
         let applied = self
             .applier
             .ensure(&service(subject), live_service, uid)
             .await;
-        look.applied(applied);
+        look.applied(&applied);
         let applied = self
             .applier
             .ensure(&disruption_budget(subject), budget, uid)
             .await;
-        look.applied(applied);
+        look.applied(&applied);
         self.models(look, memory).await;
         if isolated && look.provision.access.is_some() {
             self.runners(look, memory).await;
@@ -221,7 +221,7 @@ impl Context {
             .applier
             .ensure(&secret(look.subject, &step.contents), live.clone(), uid)
             .await;
-        look.provision.access = if look.applied(applied) {
+        look.provision.access = if look.applied(&applied) {
             step.contents.access()
         } else {
             live.as_deref().and_then(access_of)

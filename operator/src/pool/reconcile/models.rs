@@ -8,6 +8,7 @@ use crate::pool::provision::{Resolved, Told, Weights};
 use crate::pool::weights::{self, Place, WeightsError, is_commit, place};
 use fovea_crds::{ModelSource, PoolModel};
 use fovea_store::{MAX_POST_BYTES, ModelPrefix, StoreError};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -17,6 +18,10 @@ use std::time::Duration;
 
 /// How often a folder that somebody else is to fill is looked at.
 const LOOK_FOR_FOLDER: Duration = Duration::from_secs(20);
+/// How long a folder that was whole is taken to be so.
+const TRUST_FOLDER: Duration = Duration::from_mins(10);
+/// How long it is remembered at all.
+const FORGET_FOLDER: Duration = Duration::from_hours(24);
 /// How long a form outlives its Job.
 const FORM_SLACK: Duration = Duration::from_hours(1);
 /// Types of Secrets whose token may go to a hub. A service account's, or a runner's, has a key
@@ -43,7 +48,14 @@ enum ImportError {
 impl Context {
     /// Finds every model's weights, and imports what is missing.
     pub(super) async fn models(&self, look: &mut Look<'_>, memory: &mut Memory) {
-        for model in &look.subject.spec.models {
+        let models = &look.subject.spec.models;
+        let sources: Vec<String> = models.iter().filter_map(hub_source).collect();
+        memory.commits.retain(|source, _| sources.contains(source));
+        let now = look.now;
+        memory
+            .whole
+            .retain(|_, seen| now.duration_since(*seen).unsigned_abs() < FORGET_FOLDER);
+        for model in models {
             let source = hub_source(model);
             let known = source
                 .as_ref()
@@ -92,11 +104,19 @@ impl Context {
                 return;
             }
         };
-        if !memory.whole.contains(&prefix) {
+        let seen = memory.whole.get(&prefix).copied();
+        let fresh = |seen: Timestamp| look.now.duration_since(seen).unsigned_abs() < TRUST_FOLDER;
+        if !seen.is_some_and(fresh) {
             match weights::check(&self.store, &prefix).await {
                 Ok(()) => {
-                    memory.whole.insert(prefix);
+                    if seen.is_none() {
+                        let pool = &look.subject.key.name;
+                        tracing::info!(pool, model = model.name, prefix, "weights found");
+                    }
+                    memory.whole.insert(prefix, look.now);
                 }
+                // What was there a while ago will be there when the store answers again.
+                Err(WeightsError::Store(_)) if seen.is_some() => look.look_after(LOOK_FOR_FOLDER),
                 Err(WeightsError::NoManifest(_)) if place.import.is_some() => {
                     if let Some(import) = place.import {
                         self.import(look, model, &import).await;
@@ -160,11 +180,11 @@ impl Context {
                     );
                 }
                 match job {
-                    Some(job) if !has_form => self.equip(import, &job).await,
+                    Some(job) if !has_form => Box::pin(self.equip(import, &job)).await,
                     _ => Ok(()),
                 }
             }
-            ImportState::Absent => self.begin(look, import).await,
+            ImportState::Absent => Box::pin(self.begin(look, import)).await,
         };
         match begun {
             Ok(()) => look.progress(Some(Told {

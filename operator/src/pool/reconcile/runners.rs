@@ -73,7 +73,7 @@ impl Context {
         };
         let uid = &look.subject.uid;
         let applied = self.applier.ensure(&desired, live, uid).await;
-        look.applied(applied);
+        look.applied(&applied);
         tell(look, memory, template_of(&desired));
     }
 
