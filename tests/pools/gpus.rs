@@ -1,6 +1,6 @@
 //! Runners that each take a GPU of the node's two.
 
-use crate::setting::{Pools, condition, picture};
+use crate::setting::{Setting, condition, picture};
 use anyhow::Result;
 use fovea_crds::{JobResult, Task};
 use serde_json::json;
@@ -11,7 +11,7 @@ const TOLD: Duration = Duration::from_secs(30);
 
 #[test]
 fn every_model_is_resident_in_each_of_two_pods_and_a_third_says_what_it_waits_for() -> Result<()> {
-    Pools::shared(async |it| {
+    Setting::shared(async |it| {
         let gpu = json!({
             "requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"nvidia.com/gpu": "1"},
         });

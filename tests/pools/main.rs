@@ -8,6 +8,7 @@
 )]
 
 mod gpus;
+mod lost;
 mod scaling;
 mod setting;
 mod told;

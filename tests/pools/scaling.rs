@@ -1,6 +1,6 @@
 //! As many runners as there is work for: from none to three and back to none.
 
-use crate::setting::{PATIENCE, Pools, condition};
+use crate::setting::{PATIENCE, Setting, condition};
 use anyhow::{Result, ensure};
 use fovea_crds::{RunnerPoolStatus, Task};
 use fovea_dev::eventually;
@@ -16,7 +16,7 @@ const GONE: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_pool_grows_from_nothing_with_its_work_and_shrinks_to_nothing_and_loses_no_job() -> Result<()> {
-    Pools::shared(async |it| {
+    Setting::shared(async |it| {
         let wish = json!({"min": 0, "max": 3, "idleSeconds": 5, "targetQueueSeconds": 1});
         it.apply("elastic", &json!({"autoscaling": wish})).await?;
         let resting = |status: &RunnerPoolStatus| {

@@ -25,9 +25,10 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 
 /// All of it; ends when dropped.
-pub(crate) struct Pools {
+pub(crate) struct Setting {
     pub(crate) cluster: Cluster,
     pub(crate) minio: Minio,
+    flags: Vec<String>,
     pub(crate) operator: Process,
     pub(crate) client: Client,
     pub(crate) jobs: Api<InferenceJob>,
@@ -36,22 +37,22 @@ pub(crate) struct Pools {
     pub(crate) history: History,
 }
 
-impl Pools {
+impl Setting {
     /// Runs a test on what all share that break nothing which others need.
     pub(crate) fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
-        static SHARED: Shared<Pools> = Shared::new();
+        static SHARED: Shared<Setting> = Shared::new();
         if is_skipped() {
             return Ok(());
         }
-        SHARED.run(async || Self::start(&[]).await, test)
+        SHARED.run(async || Self::start(1, &[]).await, test)
     }
 
-    /// With more flags of the operator.
-    pub(crate) async fn start(flags: &[&str]) -> Result<Self> {
+    /// With so many nodes, and more flags of the operator.
+    pub(crate) async fn start(nodes: usize, flags: &[&str]) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runner = Build::of_tests()?.archive(&Cache::from_env()?, Image::Runner)?;
         let cluster = Cluster::start(ClusterOptions {
-            nodes: vec![NodeOptions { gpus: 2 }],
+            nodes: vec![NodeOptions { gpus: 2 }; nodes],
             ..ClusterOptions::default()
         })
         .await?;
@@ -78,9 +79,18 @@ impl Pools {
             pods: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
             cluster,
             minio,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             operator,
             client,
         })
+    }
+
+    /// Kills the operator, and starts another in its place.
+    pub(crate) async fn another_operator(&mut self) -> Result<()> {
+        self.operator.kill().await?;
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        self.operator = start_operator(&self.cluster, &self.minio, &flags).await?;
+        Ok(())
     }
 
     /// Creates or changes a pool of small runners with the demo's models; `more`: fields of its spec.
@@ -150,10 +160,11 @@ impl Pools {
     async fn pod_states(&self) -> String {
         let pods = self.pods.list(&ListParams::default()).await;
         let told = |pod: Pod| {
-            let status = pod.status.clone().unwrap_or_default();
-            let states = status.container_statuses.unwrap_or_default();
-            let state = states.first().map(|first| format!("{:?}", first.state));
-            format!("{} {:?} {state:?}", pod.name_any(), status.phase)
+            let name = pod.name_any();
+            let status = pod.status.unwrap_or_default();
+            let containers = status.container_statuses.unwrap_or_default();
+            let first = containers.first().map(|first| format!("{:?}", first.state));
+            format!("{name} {:?} {first:?}", status.phase)
         };
         let pods = pods.map(|pods| pods.into_iter().map(told).collect::<Vec<_>>());
         format!("{pods:#?}")
@@ -265,8 +276,7 @@ async fn restricted_namespace(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Starts one more operator.
-pub(crate) async fn start_operator(
+async fn start_operator(
     cluster: &Cluster,
     minio: &Minio,
     flags: &[&str],

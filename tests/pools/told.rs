@@ -1,6 +1,6 @@
 //! What is wrong with a pool is told in its status within half a minute, and over once it is mended.
 
-use crate::setting::{PATIENCE, Pools, condition};
+use crate::setting::{PATIENCE, Setting, condition};
 use anyhow::Result;
 use fovea_crds::{RunnerPoolStatus, Task};
 use fovea_dev::stack::SYSTEM_NAMESPACE;
@@ -14,7 +14,7 @@ use std::time::Duration;
 const TOLD: Duration = Duration::from_secs(30);
 
 /// Waits until the pool says that it is degraded for `reason`, by a message with all of `words`.
-async fn told(it: &Pools, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
+async fn told(it: &Setting, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
     let says = |status: &RunnerPoolStatus| {
         let [value, why, message] = condition(status, "Degraded");
         value == "True" && why == reason && words.iter().all(|word| message.contains(word))
@@ -25,7 +25,7 @@ async fn told(it: &Pools, pool: &str, reason: &str, words: &[&str]) -> Result<()
 }
 
 /// Waits until the pool is well, and has it caption a picture.
-async fn well(it: &Pools, pool: &str) -> Result<()> {
+async fn well(it: &Setting, pool: &str) -> Result<()> {
     let well = |status: &RunnerPoolStatus| {
         let ready = condition(status, "Ready")[0] == "True";
         ready && condition(status, "Degraded")[0] == "False"
@@ -46,7 +46,7 @@ fn small(more: &Value) -> Value {
 
 #[test]
 fn an_image_that_cannot_be_had() -> Result<()> {
-    Pools::shared(async |it| {
+    Setting::shared(async |it| {
         let wrong = small(&json!({"image": "localhost/fovea-runner:no-such-tag"}));
         it.apply("pictureless", &wrong).await?;
         told(it, "pictureless", "ImagePullBackOff", &["no-such-tag"]).await?;
@@ -57,7 +57,7 @@ fn an_image_that_cannot_be_had() -> Result<()> {
 
 #[test]
 fn weights_that_are_not_there() -> Result<()> {
-    Pools::shared(async |it| {
+    Setting::shared(async |it| {
         let model = |prefix: &str| {
             json!({"models": [{
                 "name": "captioner", "task": "image-to-text", "source": {"object": {"prefix": prefix}},
@@ -72,7 +72,7 @@ fn weights_that_are_not_there() -> Result<()> {
 }
 
 /// A claim whose disk is the node's `/mnt`, of a megabyte: less than the demo's models have.
-async fn small_disk(it: &Pools) -> Result<()> {
+async fn small_disk(it: &Setting) -> Result<()> {
     let node = &it.cluster.nodes[0];
     let options = "size=1m,mode=777";
     node.run(&["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/mnt"])
@@ -105,7 +105,7 @@ async fn small_disk(it: &Pools) -> Result<()> {
 
 #[test]
 fn a_disk_that_is_full_before_the_weights_are_there() -> Result<()> {
-    Pools::shared(async |it| {
+    Setting::shared(async |it| {
         small_disk(it).await?;
         let claim = json!({"cacheVolume": {"persistentVolumeClaim": {"claimName": "small"}}});
         it.apply("tight", &small(&claim)).await?;

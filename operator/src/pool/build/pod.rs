@@ -7,7 +7,7 @@ use fovea_crds::{CacheVolume, Device, EnvVar, PoolModel, RunnerPoolSpec, RunnerT
 use k8s_openapi::api::core::v1::{
     self as core, Container, ContainerPort, HTTPGetAction, KeyToPath, LocalObjectReference,
     PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SecretVolumeSource, TopologySpreadConstraint, Volume,
+    SecretVolumeSource, Toleration, TopologySpreadConstraint, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -19,6 +19,9 @@ pub(super) const CONTAINER: &str = "runner";
 
 /// What there is time for after the drain: to close connections and to end.
 const EXIT_SECONDS: i64 = 10;
+
+/// A runner is made anew elsewhere when its node has been out of reach for so long.
+const NODE_LOST_SECONDS: i64 = 30;
 
 /// A GPU, where a pool asks for CUDA and for none by name.
 const GPU: &str = "nvidia.com/gpu";
@@ -90,7 +93,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         termination_grace_period_seconds: Some(i64::from(drain) + EXIT_SECONDS),
         image_pull_secrets: pull_secrets(build),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
-        tolerations: (!tolerations.is_empty()).then_some(tolerations),
+        tolerations: Some(patient(tolerations)),
         affinity,
         runtime_class_name,
         priority_class_name,
@@ -170,6 +173,27 @@ fn container(
         ]),
         ..Container::default()
     }
+}
+
+/// With how long a runner's node may be out of reach: Kubernetes' own five minutes are long for jobs
+/// that have gone elsewhere within seconds. What a pool says itself stands.
+fn patient(mut tolerations: Vec<Toleration>) -> Vec<Toleration> {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        let said = |toleration: &Toleration| toleration.key.as_deref().is_none_or(|it| it == key);
+        if !tolerations.iter().any(said) {
+            tolerations.push(Toleration {
+                key: Some(key.to_owned()),
+                operator: Some("Exists".to_owned()),
+                effect: Some("NoExecute".to_owned()),
+                toleration_seconds: Some(NODE_LOST_SECONDS),
+                value: None,
+            });
+        }
+    }
+    tolerations
 }
 
 /// The Secrets by which images are pulled.
