@@ -7,7 +7,7 @@ mod trying;
 
 use anyhow::{Result, anyhow, ensure};
 use fovea_crds::{Callback, CallbackStatus, InferenceJob};
-use fovea_tests::operated::JOBS;
+use fovea_tests::operated::{JOBS, OPERATOR};
 use fovea_tests::proxy::Proxy;
 use fovea_tests::receiver::{Authority, Received, Receiver};
 use fovea_tests::{Operated, Options, Shared};
@@ -65,7 +65,7 @@ impl Setting {
     async fn behind_a_proxy() -> Result<(Self, Proxy)> {
         let mut setting = Self::start().await?;
         let operated = &mut setting.operated;
-        let proxy = Proxy::start(&operated.control_plane).await?;
+        let proxy = Proxy::start(&operated.control_plane, Some(OPERATOR)).await?;
         operated.operator.terminate().await?;
         let kubeconfig = Some(proxy.kubeconfig.clone());
         let operator = operated.another_operator(&setting.options, kubeconfig);
