@@ -1,7 +1,7 @@
 //! What who runs the operator sees of it: health, metrics, traces and log lines.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::eventually;
+use fovea_dev::{eventually, stack};
 use fovea_tests::collector::Collector;
 use fovea_tests::operated::{JOBS, PATIENCE};
 use fovea_tests::{Operated, Options};
@@ -14,6 +14,37 @@ const MADE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 async fn get(operated: &Operated, path: &str) -> Result<(u16, String)> {
     let answer = reqwest::get(format!("{}{path}", operated.health_url)).await?;
     Ok((answer.status().as_u16(), answer.text().await?))
+}
+
+#[tokio::test]
+async fn a_leader_whose_loop_stands_still_is_dead_and_another_goes_on() -> Result<()> {
+    let options = Options::default().short_lease();
+    let operated = Operated::start(options.clone()).await?;
+    let held = Options {
+        program: Some(stack::find("fovea-operator-failpoints")?),
+        env: vec![("FAILPOINTS".to_owned(), "loop-turns=pause".to_owned())],
+        ..options.clone()
+    };
+    let (victim, health) = operated.standby(&held).await?;
+    let livez = async || anyhow::Ok(reqwest::get(format!("{health}/livez")).await?);
+    assert_eq!(livez().await?.status(), 200, "it does not lead yet");
+    operated.operator.terminate().await?;
+    eventually("/livez to fail", PATIENCE, || async {
+        let answer = livez().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status == 500 && text.contains("stood still"), "{text}");
+        Ok(())
+    })
+    .await?;
+    // As the kubelet does.
+    victim.kill().await?;
+    let heir = operated.another_operator(&options, None).await?;
+    operated.submit("left-behind", "caption x").await?;
+    operated.ended("left-behind").await?;
+    assert!(heir.terminate().await?.success());
+    operated.judge();
+    Ok(())
 }
 
 /// Waits until `/metrics` has each of these lines.
