@@ -276,11 +276,7 @@ async fn restricted_namespace(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn start_operator(
-    cluster: &Cluster,
-    minio: &Minio,
-    flags: &[&str],
-) -> Result<Process> {
+async fn start_operator(cluster: &Cluster, minio: &Minio, flags: &[&str]) -> Result<Process> {
     let [port] = ports::free()?;
     let kubeconfig = cluster.control_plane.kubeconfig_for(OPERATOR, &[])?;
     let program = Program::new("fovea-operator", stack::find("fovea-operator")?)
