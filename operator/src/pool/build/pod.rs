@@ -7,7 +7,7 @@ use fovea_crds::{CacheVolume, Device, EnvVar, PoolModel, RunnerPoolSpec, RunnerT
 use k8s_openapi::api::core::v1::{
     self as core, Container, ContainerPort, HTTPGetAction, KeyToPath, LocalObjectReference,
     PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SecretVolumeSource, TopologySpreadConstraint, Volume,
+    SecretVolumeSource, Toleration, TopologySpreadConstraint, Volume,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -19,6 +19,9 @@ pub(super) const CONTAINER: &str = "runner";
 
 /// What there is time for after the drain: to close connections and to end.
 const EXIT_SECONDS: i64 = 10;
+
+/// How long a node may not answer before its runners are started elsewhere.
+const LOST_NODE_SECONDS: i64 = 30;
 
 /// A GPU, where a pool asks for CUDA and for none by name.
 const GPU: &str = "nvidia.com/gpu";
@@ -90,7 +93,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         termination_grace_period_seconds: Some(i64::from(drain) + EXIT_SECONDS),
         image_pull_secrets: pull_secrets(build),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
-        tolerations: (!tolerations.is_empty()).then_some(tolerations),
+        tolerations: Some(with_patience(tolerations)),
         affinity,
         runtime_class_name,
         priority_class_name,
@@ -244,6 +247,27 @@ fn extended(resources: &ResourceRequirements) -> bool {
         .as_ref()
         .is_some_and(|claims| !claims.is_empty())
         || both.into_iter().flatten().any(named)
+}
+
+/// With an own patience with nodes that do not answer, where the pool has none: Kubernetes waits for
+/// five minutes before it starts another pod elsewhere, and a runner has nothing to lose.
+fn with_patience(mut tolerations: Vec<Toleration>) -> Vec<Toleration> {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        let covered = |each: &Toleration| each.key.as_deref().is_none_or(|named| named == key);
+        if !tolerations.iter().any(covered) {
+            tolerations.push(Toleration {
+                key: Some(key.to_owned()),
+                operator: Some("Exists".to_owned()),
+                effect: Some("NoExecute".to_owned()),
+                toleration_seconds: Some(LOST_NODE_SECONDS),
+                value: None,
+            });
+        }
+    }
+    tolerations
 }
 
 fn variable(EnvVar { name, value }: EnvVar) -> core::EnvVar {
