@@ -11,7 +11,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -279,14 +279,112 @@ fn a_change_of_the_template_rolls_and_swaps_where_no_node_has_room_for_one_more(
             json["spec"]["strategy"]["rollingUpdate"]["maxSurge"].clone()
         };
         found::<Deployment>(operated, name, |each| surge(each) == json!(0)).await?;
-        // The old one goes; nobody's kubelet says that it has ended, so that the test does.
-        api::<Pod>(client)
-            .delete(&first, &DeleteParams::default().grace_period(0))
-            .await?;
+        // No node has the old one, so that it goes at once.
         let alone = pods(operated, "rolling", 1).await?.remove(0).name_any();
         assert_eq!(alone, second.name_any());
         ready(client, &alone).await?;
         found::<Deployment>(operated, name, |each| surge(each) == json!(1)).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_goes_when_there_are_to_be_fewer_is_marked_first() -> Result<()> {
+    Operated::shared(async |operated| {
+        let client = &operated.client;
+        pool(client, "shrinking", &json!({"replicas": 3})).await?;
+        for pod in pods(operated, "shrinking", 3).await? {
+            ready(client, &pod.name_any()).await?;
+        }
+        let params = PatchParams::default();
+        let scale = Patch::Merge(json!({"spec": {"replicas": 1}}));
+        api::<RunnerPool>(client)
+            .patch_scale("shrinking", &params, &scale)
+            .await?;
+        let cost = "controller.kubernetes.io/pod-deletion-cost";
+        let labels = ListParams::default().labels("fovea.dev/pool=shrinking");
+        let stays = eventually("two marked pods", PATIENCE, || async {
+            let pods = api::<Pod>(client).list(&labels).await?.items;
+            let is_marked = |pod: &&Pod| pod.annotations().contains_key(cost);
+            let (marked, others): (Vec<_>, Vec<_>) = pods.iter().partition(is_marked);
+            ensure!(pods.len() == 3 && marked.len() == 2, "{pods:?}");
+            Ok(others[0].name_any())
+        })
+        .await?;
+        let left = pods(operated, "shrinking", 1).await?.remove(0);
+        assert_eq!(left.name_any(), stays);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pool_that_becomes_external_has_no_pods_any_more() -> Result<()> {
+    Operated::shared(async |operated| {
+        let client = &operated.client;
+        pool(client, "leaving", &json!({})).await?;
+        let name = "leaving-runner";
+        found::<Deployment>(operated, name, |_| true).await?;
+        found::<PodDisruptionBudget>(operated, name, |_| true).await?;
+        pool(
+            client,
+            "leaving",
+            &json!({"external": {"endpoints": ["http://127.0.0.1:9"]}}),
+        )
+        .await?;
+        eventually("its objects to go", PATIENCE, || async {
+            let log = operated.operator.log_tail();
+            ensure!(
+                api::<Deployment>(client).get_opt(name).await?.is_none(),
+                "{log}"
+            );
+            ensure!(
+                api::<Service>(client).get_opt(name).await?.is_none(),
+                "{log}"
+            );
+            ensure!(
+                api::<Secret>(client).get_opt(name).await?.is_none(),
+                "{log}"
+            );
+            ensure!(
+                api::<NetworkPolicy>(client).get_opt(name).await?.is_none(),
+                "{log}"
+            );
+            ensure!(
+                api::<PodDisruptionBudget>(client)
+                    .get_opt(name)
+                    .await?
+                    .is_none(),
+                "{log}"
+            );
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        pods(operated, "leaving", 0).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn an_object_of_somebody_else_is_left_alone_and_the_pool_says_so() -> Result<()> {
+    Operated::shared(async |operated| {
+        let client = &operated.client;
+        let foreign =
+            json!({"metadata": {"name": "taken-runner"}, "spec": {"ports": [{"port": 1}]}});
+        let services = api::<Service>(client);
+        let made = services
+            .create(&PostParams::default(), &serde_json::from_value(foreign)?)
+            .await?;
+        pool(client, "taken", &json!({})).await?;
+        told(operated, &["NameTaken", "Service taken-runner"]).await?;
+        let kept = services.get("taken-runner").await?;
+        assert_eq!(kept.resource_version(), made.resource_version());
+        services
+            .delete("taken-runner", &DeleteParams::default())
+            .await?;
+        found::<Service>(operated, "taken-runner", |service| {
+            !service.owner_references().is_empty()
+        })
+        .await?;
         Ok(())
     })
 }
