@@ -9,6 +9,7 @@
 )]
 
 pub mod cable;
+pub mod collector;
 pub mod crowd;
 pub mod history;
 pub mod measure;

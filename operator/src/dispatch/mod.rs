@@ -27,6 +27,7 @@ use crate::callback::Callbacks;
 use crate::events::Events;
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
+use crate::kill_points;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
 use crate::pool::provision::{Loads, Provisions};
@@ -192,6 +193,7 @@ impl Dispatcher {
         };
         loop {
             this.parts.heartbeat.beat();
+            kill_points::after(kill_points::LOOP_TURNS);
             tokio::select! {
                 () = stop.cancelled() => break,
                 seen = watches.next() => match seen {

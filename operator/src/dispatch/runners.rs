@@ -3,11 +3,11 @@
 use crate::dispatch::attempt;
 use crate::dispatch::retry::Outcome;
 use crate::pool::provision::Access;
-use crate::trace::TRACEPARENT;
 use fovea_crds::Task;
 use fovea_protocol::{
     INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest, RunnerState,
 };
+use fovea_telemetry::trace::TRACEPARENT;
 use reqwest::Certificate;
 use std::net::SocketAddr;
 use std::time::Duration;

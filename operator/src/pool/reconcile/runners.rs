@@ -165,12 +165,11 @@ fn wanted(
     let decided = memory
         .autoscaler
         .decide(&wish, load, runners, Instant::now());
-    let wanted = match spec.autoscaling {
-        None => spec.replicas,
-        Some(_) => {
-            look.look_after(ASK_EVERY);
-            decided.replicas
-        }
+    let wanted = if spec.autoscaling.is_some() {
+        look.look_after(ASK_EVERY);
+        decided.replicas
+    } else {
+        spec.replicas
     };
     let PoolKey { name, namespace } = &look.subject.key;
     let scaling = PoolScaling {

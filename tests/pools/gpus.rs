@@ -1,0 +1,54 @@
+//! Runners that each take a GPU of the node's two.
+
+use crate::setting::{Setting, condition, picture};
+use anyhow::Result;
+use fovea_crds::{JobResult, Task};
+use serde_json::json;
+use std::time::Duration;
+
+/// How long a pool may take to say what is wrong.
+const TOLD: Duration = Duration::from_secs(30);
+
+#[test]
+fn every_model_is_resident_in_each_of_two_pods_and_a_third_says_what_it_waits_for() -> Result<()> {
+    Setting::shared(async |it| {
+        let gpu = json!({
+            "requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"nvidia.com/gpu": "1"},
+        });
+        let spec = json!({"replicas": 2, "template": {"resources": gpu}});
+        it.apply("gpus", &spec).await?;
+        let status = it.ready("gpus", 2).await?;
+        assert!(status.models.iter().all(|model| model.ready), "{status:#?}");
+        assert_eq!(condition(&status, "Ready")[0], "True", "{status:#?}");
+
+        for task in [
+            Task::ImageToText,
+            Task::ImageClassification,
+            Task::ObjectDetection,
+        ] {
+            it.submit(&format!("gpus-{task:?}").to_lowercase(), "gpus", task)
+                .await?;
+        }
+        let status = it.succeeded("gpus-imagetotext").await?;
+        assert_eq!(status.result, Some(JobResult::Caption(picture().1)));
+        it.succeeded("gpus-imageclassification").await?;
+        it.succeeded("gpus-objectdetection").await?;
+
+        it.scale("gpus", 3).await?;
+        let says = |status: &fovea_crds::RunnerPoolStatus| {
+            condition(status, "Degraded")[2].contains("Insufficient nvidia.com/gpu")
+        };
+        let status = it.pool_where("gpus", "to say why", TOLD, says).await?;
+        assert_eq!(
+            condition(&status, "Degraded")[..2],
+            ["True", "Unschedulable"]
+        );
+        assert_eq!((status.replicas, status.ready_replicas), (3, 2));
+        it.scale("gpus", 2).await?;
+        let mended = |status: &fovea_crds::RunnerPoolStatus| {
+            condition(status, "Degraded")[0] == "False" && status.ready_replicas == 2
+        };
+        it.pool_where("gpus", "to be well", TOLD, mended).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,298 @@
+//! A cluster with a node, a bucket with the demo's models, and the operator as a process beside it.
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
+use fovea_crds::{RunnerPool, RunnerPoolStatus};
+use fovea_dev::cache::Cache;
+use fovea_dev::images::{Build, Image};
+use fovea_dev::stack::{self, MODELS, SYSTEM_NAMESPACE};
+use fovea_dev::{
+    Cluster, ClusterOptions, Minio, NodeOptions, Process, Program, eventually, node, ports,
+};
+use fovea_store::{ObjectKey, Store, StoreConfig};
+use fovea_tests::operated::{BUCKET, JOBS, OPERATOR, RIGHTS, install};
+use fovea_tests::{History, Shared};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long anything may take: an image's first start on a busy machine of two cores among it.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
+
+/// All of it; ends when dropped.
+pub(crate) struct Setting {
+    pub(crate) cluster: Cluster,
+    pub(crate) minio: Minio,
+    flags: Vec<String>,
+    pub(crate) operator: Process,
+    pub(crate) client: Client,
+    pub(crate) jobs: Api<InferenceJob>,
+    pub(crate) pools: Api<RunnerPool>,
+    pub(crate) pods: Api<Pod>,
+    pub(crate) history: History,
+}
+
+impl Setting {
+    /// Runs a test on what all share that break nothing which others need.
+    pub(crate) fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
+        static SHARED: Shared<Setting> = Shared::new();
+        if is_skipped() {
+            return Ok(());
+        }
+        SHARED.run(async || Self::start(1, &[]).await, test)
+    }
+
+    /// With so many nodes, and more flags of the operator.
+    pub(crate) async fn start(nodes: usize, flags: &[&str]) -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runner = Build::of_tests()?.archive(&Cache::from_env()?, Image::Runner)?;
+        let cluster = Cluster::start(ClusterOptions {
+            nodes: vec![NodeOptions { gpus: 2 }; nodes],
+            ..ClusterOptions::default()
+        })
+        .await?;
+        let minio = Minio::start_at(cluster.gateway()).await?;
+        minio.create_bucket(BUCKET)?;
+        tokio::try_join!(
+            async { anyhow::Ok(cluster.import_image(&runner).await?) },
+            put_models(&minio)
+        )?;
+        let client = cluster.control_plane.client().await?;
+        install(&client).await?;
+        restricted_namespace(&client).await?;
+        for file in RIGHTS {
+            let file = stack::repository().join(file).display().to_string();
+            let apply = ["apply", "-f", &file];
+            let granted = cluster.control_plane.kubectl_with(&apply, "").await?;
+            granted.success("granting the operator its rights")?;
+        }
+        let operator = start_operator(&cluster, &minio, flags).await?;
+        Ok(Self {
+            history: History::start(client.clone()),
+            jobs: Api::namespaced(client.clone(), JOBS),
+            pools: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
+            pods: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
+            cluster,
+            minio,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            operator,
+            client,
+        })
+    }
+
+    /// Kills the operator, and starts another in its place.
+    pub(crate) async fn another_operator(&mut self) -> Result<()> {
+        self.operator.kill().await?;
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        self.operator = start_operator(&self.cluster, &self.minio, &flags).await?;
+        Ok(())
+    }
+
+    /// Creates or changes a pool of small runners with the demo's models; `more`: fields of its spec.
+    pub(crate) async fn apply(&self, name: &str, more: &Value) -> Result<RunnerPool> {
+        let models = MODELS.map(|model| {
+            let source = json!({"object": {"prefix": format!("demo/{}", model.folder)}});
+            json!({
+                "name": model.name, "task": model.task, "default": model.default, "source": source,
+            })
+        });
+        let mut spec = json!({
+            "models": models,
+            "device": "cpu",
+            "allowedNamespaces": {"from": "All"},
+            "template": {"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}},
+        });
+        let fields = more.as_object().context("an object")?.clone();
+        spec.as_object_mut().context("an object")?.extend(fields);
+        let pool = json!({
+            "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
+            "metadata": {"name": name}, "spec": spec,
+        });
+        let params = PatchParams::apply("test").force();
+        Ok((self.pools)
+            .patch(name, &params, &Patch::Apply(pool))
+            .await?)
+    }
+
+    /// Changes how many runners a pool has, as `kubectl scale` does.
+    pub(crate) async fn scale(&self, name: &str, replicas: u32) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let params = PatchParams::default();
+        self.pools.patch_scale(name, &params, &patch).await?;
+        Ok(())
+    }
+
+    /// Waits until `wanted` holds for a pool's status.
+    pub(crate) async fn pool_where(
+        &self,
+        name: &str,
+        what: &str,
+        patience: Duration,
+        wanted: impl Fn(&RunnerPoolStatus) -> bool,
+    ) -> Result<RunnerPoolStatus> {
+        let what = format!("{name} {what}");
+        let found = eventually(&what, patience, async || {
+            let status = self.pools.get(name).await?.status.unwrap_or_default();
+            if wanted(&status) {
+                Ok(status)
+            } else {
+                let log = self.operator.log_tail();
+                Err(anyhow!("{status:#?}\n{}\n{log}", self.pod_states().await))
+            }
+        });
+        Ok(found.await?)
+    }
+
+    /// Waits until so many runners serve every model.
+    pub(crate) async fn ready(&self, name: &str, replicas: u32) -> Result<RunnerPoolStatus> {
+        let what = format!("to have {replicas} runners");
+        self.pool_where(name, &what, PATIENCE, |status| {
+            status.ready_replicas == replicas && status.replicas == replicas
+        })
+        .await
+    }
+
+    async fn pod_states(&self) -> String {
+        let pods = self.pods.list(&ListParams::default()).await;
+        let told = |pod: Pod| {
+            let name = pod.name_any();
+            let status = pod.status.unwrap_or_default();
+            let containers = status.container_statuses.unwrap_or_default();
+            let first = containers.first().map(|first| format!("{:?}", first.state));
+            format!("{name} {:?} {first:?}", status.phase)
+        };
+        let pods = pods.map(|pods| pods.into_iter().map(told).collect::<Vec<_>>());
+        format!("{pods:#?}")
+    }
+
+    /// Creates a job on one of the demo's pictures for a pool.
+    pub(crate) async fn submit(&self, name: &str, pool: &str, task: Task) -> Result<()> {
+        let (picture, _) = picture();
+        let data = ByteString(picture);
+        let mut spec = InferenceJobSpec::new(task, Input::Inline { data });
+        let pool = json!({"name": pool, "namespace": SYSTEM_NAMESPACE});
+        spec.pool_ref = serde_json::from_value(pool)?;
+        let job = InferenceJob::new(name, spec);
+        self.jobs.create(&PostParams::default(), &job).await?;
+        Ok(())
+    }
+
+    /// Waits for a job's success.
+    pub(crate) async fn succeeded(&self, name: &str) -> Result<InferenceJobStatus> {
+        let what = format!("{name} to end");
+        let ended = eventually(&what, PATIENCE, async || {
+            let status = self.jobs.get(name).await?.status.unwrap_or_default();
+            ensure!(
+                status.phase.is_terminal(),
+                "{status:?}\n{}",
+                self.operator.log_tail()
+            );
+            Ok(status)
+        });
+        let status = ended.await?;
+        ensure!(status.phase == Phase::Succeeded, "{name}: {status:?}");
+        Ok(status)
+    }
+}
+
+/// Whether there can be no node here; told, where it is so.
+pub(crate) fn is_skipped() -> bool {
+    let reason = node::unavailable();
+    if let Some(reason) = &reason {
+        eprintln!("skipped: {reason}");
+    }
+    reason.is_some()
+}
+
+/// The condition's value, reason and message.
+pub(crate) fn condition<'a>(status: &'a RunnerPoolStatus, name: &str) -> [&'a str; 3] {
+    let mut conditions = status.conditions.iter();
+    conditions
+        .find(|each| each.type_ == name)
+        .map_or([""; 3], |each| [&each.status, &each.reason, &each.message])
+}
+
+/// One of the demo's pictures, with its caption.
+pub(crate) fn picture() -> (Vec<u8>, String) {
+    let folder = stack::repository().join("models/demo/pictures");
+    let text = std::fs::read(folder.join("captions.json")).expect("the demo's captions");
+    let captions: BTreeMap<String, String> = serde_json::from_slice(&text).expect("captions");
+    let (file, caption) = captions.into_iter().next().expect("a picture");
+    (
+        std::fs::read(folder.join(file)).expect("the picture"),
+        caption,
+    )
+}
+
+/// The bucket, as its owner.
+pub(crate) async fn store(minio: &Minio) -> Result<Store> {
+    let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
+    Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
+}
+
+/// The demo's models as an owner of models puts them there: the files, and then what lists them.
+async fn put_models(minio: &Minio) -> Result<()> {
+    let store = store(minio).await?;
+    for model in MODELS {
+        let folder = fovea_store::ModelFolder::new(&format!("demo/{}", model.folder))?;
+        let put = async |file: &str, bytes: Vec<u8>| {
+            let key = ObjectKey::in_folder(&folder, file)?;
+            anyhow::Ok(
+                store
+                    .put(&key, bytes.into(), "application/octet-stream")
+                    .await?,
+            )
+        };
+        let mut files = Vec::new();
+        let source = stack::repository().join("models/demo").join(model.folder);
+        for entry in std::fs::read_dir(source)? {
+            let path = entry?.path();
+            let name = path.file_name().context("a file")?.to_string_lossy();
+            let bytes = std::fs::read(&path)?;
+            let sha256 = hex::encode(Sha256::digest(&bytes));
+            files.push(json!({"path": name, "bytes": bytes.len(), "sha256": sha256}));
+            put(&name, bytes).await?;
+        }
+        let manifest = json!({"repo": "fovea/demo", "commit": "0".repeat(40), "files": files});
+        put("fovea-manifest.json", manifest.to_string().into()).await?;
+    }
+    Ok(())
+}
+
+/// The operator's namespace takes none but restricted pods.
+async fn restricted_namespace(client: &Client) -> Result<()> {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let namespace = json!({"metadata": {"name": SYSTEM_NAMESPACE, "labels": labels}});
+    let namespace: Namespace = serde_json::from_value(namespace)?;
+    let namespaces = Api::all(client.clone());
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await?;
+    Ok(())
+}
+
+async fn start_operator(cluster: &Cluster, minio: &Minio, flags: &[&str]) -> Result<Process> {
+    let [port] = ports::free()?;
+    let kubeconfig = cluster.control_plane.kubeconfig_for(OPERATOR, &[])?;
+    let program = Program::new("fovea-operator", stack::find("fovea-operator")?)
+        .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
+        .arg(format!("--health-listen=127.0.0.1:{port}"))
+        .arg(format!("--runner-image={}", Image::Runner.reference()))
+        .arg(format!("--store-cidr={}/32", cluster.gateway()))
+        .args(flags.iter().copied())
+        .env("KUBECONFIG", kubeconfig.display().to_string())
+        .env("RUST_LOG", "info,fovea_operator=debug")
+        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
+        .env("FOVEA_S3_BUCKET", BUCKET)
+        .env("AWS_ACCESS_KEY_ID", minio.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
+    let operator = Process::start_in(cluster.guardian(), program).await?;
+    let ready = format!("http://127.0.0.1:{port}/readyz");
+    operator.wait_ready_http(&ready, PATIENCE).await?;
+    Ok(operator)
+}
