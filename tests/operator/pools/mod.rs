@@ -100,11 +100,6 @@ fn replicas(deployment: &Deployment) -> Option<i32> {
     deployment.spec.as_ref()?.replicas
 }
 
-fn image(deployment: &Deployment) -> Option<&str> {
-    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
-    pod.containers[0].image.as_deref()
-}
-
 async fn bucket(operated: &Operated) -> Result<Store> {
     let config = StoreConfig::at(operated.minio.endpoint().parse()?, BUCKET);
     let minio = &operated.minio;

@@ -36,13 +36,18 @@ fn a_pool_s_objects_are_made_are_put_back_where_changed_and_go_with_it() -> Resu
         pods(operated, "whole", 2).await?;
 
         let params = PatchParams::default();
-        let edit = json!({"spec": {"replicas": 5, "template": {"spec": {"containers": [{"name": "runner", "image": "evil"}]}}}});
+        let containers = json!([
+            {"name": "runner", "image": "evil", "env": [{"name": "ADDED", "value": "x"}]},
+            {"name": "sidecar", "image": "evil"},
+        ]);
+        let edit =
+            json!({"spec": {"replicas": 5, "template": {"spec": {"containers": containers}}}});
         api::<Deployment>(client)
             .patch(name, &params, &Patch::Strategic(edit))
             .await?;
+        let pod = |each: &Deployment| serde_json::to_value(&each.spec.as_ref()?.template.spec).ok();
         found::<Deployment>(operated, name, |each| {
-            replicas(each) == Some(2)
-                && image(each).is_some_and(|image| image.starts_with("fovea-runner:"))
+            replicas(each) == Some(2) && pod(each) == pod(&deployment)
         })
         .await?;
         api::<NetworkPolicy>(client)
