@@ -20,13 +20,8 @@ pub(super) const CONTAINER: &str = "runner";
 /// What there is time for after the drain: to close connections and to end.
 const EXIT_SECONDS: i64 = 10;
 
-<<<<<<< HEAD
-/// A runner is made anew elsewhere when its node has been out of reach for so long.
-const NODE_LOST_SECONDS: i64 = 30;
-=======
 /// How long a node may not answer before its runners are started elsewhere.
 const LOST_NODE_SECONDS: i64 = 30;
->>>>>>> pools
 
 /// A GPU, where a pool asks for CUDA and for none by name.
 const GPU: &str = "nvidia.com/gpu";
@@ -98,11 +93,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         termination_grace_period_seconds: Some(i64::from(drain) + EXIT_SECONDS),
         image_pull_secrets: pull_secrets(build),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
-<<<<<<< HEAD
-        tolerations: Some(patient(tolerations)),
-=======
         tolerations: Some(with_patience(tolerations)),
->>>>>>> pools
         affinity,
         runtime_class_name,
         priority_class_name,
@@ -182,27 +173,6 @@ fn container(
         ]),
         ..Container::default()
     }
-}
-
-/// With how long a runner's node may be out of reach: Kubernetes' own five minutes are long for jobs
-/// that have gone elsewhere within seconds. What a pool says itself stands.
-fn patient(mut tolerations: Vec<Toleration>) -> Vec<Toleration> {
-    for key in [
-        "node.kubernetes.io/not-ready",
-        "node.kubernetes.io/unreachable",
-    ] {
-        let said = |toleration: &Toleration| toleration.key.as_deref().is_none_or(|it| it == key);
-        if !tolerations.iter().any(said) {
-            tolerations.push(Toleration {
-                key: Some(key.to_owned()),
-                operator: Some("Exists".to_owned()),
-                effect: Some("NoExecute".to_owned()),
-                toleration_seconds: Some(NODE_LOST_SECONDS),
-                value: None,
-            });
-        }
-    }
-    tolerations
 }
 
 /// The Secrets by which images are pulled.
