@@ -1,8 +1,9 @@
 //! Runners that each take a GPU of the node's two.
 
-use crate::setting::{Setting, condition, picture};
 use anyhow::Result;
 use fovea_crds::{JobResult, Task};
+use fovea_tests::Pods;
+use fovea_tests::pods::{condition, picture};
 use serde_json::json;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ const TOLD: Duration = Duration::from_secs(30);
 
 #[test]
 fn every_model_is_resident_in_each_of_two_pods_and_a_third_says_what_it_waits_for() -> Result<()> {
-    Setting::shared(async |it| {
+    Pods::shared(async |it| {
         let gpu = json!({
             "requests": {"cpu": "100m", "memory": "300Mi"}, "limits": {"nvidia.com/gpu": "1"},
         });

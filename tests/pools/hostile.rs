@@ -1,10 +1,11 @@
 //! What a hostile pod, or a runner that a picture has taken over, can get at: nothing.
 
-use crate::setting::{PATIENCE, Setting, store};
 use anyhow::{Context as _, Result, ensure};
 use fovea_dev::cache::Cache;
 use fovea_dev::{eventually, images};
 use fovea_store::{ModelFolder, ObjectKey};
+use fovea_tests::Pods;
+use fovea_tests::pods::{PATIENCE, store};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -12,7 +13,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// Runs a command in a pod; what it wrote, whether it succeeded or not.
-async fn exec(it: &Setting, namespace: &str, pod: &str, script: &str) -> Result<(bool, String)> {
+async fn exec(it: &Pods, namespace: &str, pod: &str, script: &str) -> Result<(bool, String)> {
     let words = ["exec", "-n", namespace, pod, "--", "bash", "-c", script];
     let output = it.cluster.control_plane.kubectl_with(&words, "").await?;
     let told = format!("{}{}", output.stdout, output.stderr);
@@ -20,7 +21,7 @@ async fn exec(it: &Setting, namespace: &str, pod: &str, script: &str) -> Result<
 }
 
 /// The first line of the answer to a plain HTTP request from within a pod.
-async fn asked(it: &Setting, pod: &str, method: &str, url: &str) -> Result<String> {
+async fn asked(it: &Pods, pod: &str, method: &str, url: &str) -> Result<String> {
     let url: reqwest::Url = url.parse()?;
     let (host, port) = (
         url.host_str().context("a host")?,
@@ -36,7 +37,7 @@ async fn asked(it: &Setting, pod: &str, method: &str, url: &str) -> Result<Strin
 
 #[test]
 fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()> {
-    Setting::shared(async |it| {
+    Pods::shared(async |it| {
         it.apply("guarded", &json!({})).await?;
         it.ready("guarded", 1).await?;
         let selected = ListParams::default().labels("fovea.dev/pool=guarded");

@@ -1,11 +1,12 @@
 //! Models of the hub: imported once, by a Job of their own.
 
-use crate::hub::{COMMIT, REPO};
-use crate::setting::{PATIENCE, Setting, condition, picture};
 use crate::told::{self, TOLD};
 use anyhow::Result;
 use fovea_crds::{JobResult, Task};
 use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_tests::Pods;
+use fovea_tests::hub::{COMMIT, REPO};
+use fovea_tests::pods::{PATIENCE, condition, picture};
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::api::ListParams;
@@ -18,7 +19,7 @@ fn captioner(revision: &str) -> Value {
 
 #[test]
 fn a_wrong_revision_is_told_and_a_right_one_imported_once_for_all_pools() -> Result<()> {
-    Setting::shared(async |it| {
+    Pods::shared(async |it| {
         it.apply("imported", &captioner("no-such-branch")).await?;
         told::told(it, "imported", "ImportFailed", &["no-such-branch"]).await?;
         it.apply("imported", &captioner("main")).await?;

@@ -1,9 +1,10 @@
 //! What jobs outlive: their operator, their runners, a kubelet, a whole node.
 
-use crate::setting::{PATIENCE, Setting, is_skipped};
 use anyhow::{Result, ensure};
 use fovea_crds::{Phase, Task};
 use fovea_dev::eventually;
+use fovea_tests::Pods;
+use fovea_tests::pods::{PATIENCE, is_skipped};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams};
@@ -16,7 +17,7 @@ const JOBS: usize = 500;
 const AT_A_TIME: usize = 8;
 
 /// Jobs that have ended, by the operator's own word.
-async fn ended(it: &Setting) -> Result<usize> {
+async fn ended(it: &Pods) -> Result<usize> {
     let jobs = it.jobs.list(&ListParams::default()).await?;
     let phase = |job: &&fovea_crds::InferenceJob| {
         let status = job.status.as_ref();
@@ -25,7 +26,7 @@ async fn ended(it: &Setting) -> Result<usize> {
     Ok(jobs.iter().filter(phase).count())
 }
 
-async fn progress(it: &Setting, more: usize) -> Result<()> {
+async fn progress(it: &Pods, more: usize) -> Result<()> {
     let before = ended(it).await?;
     let what = format!("{more} more jobs to end");
     let progress = eventually(&what, PATIENCE, async || {
@@ -50,7 +51,7 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
         "--lease-renew-deadline-ms=5000",
         "--lease-retry-period-ms=500",
     ];
-    let mut it = Setting::start(2, &flags).await?;
+    let mut it = Pods::start(2, &flags).await?;
     it.apply("busy", &json!({"replicas": 2})).await?;
     it.ready("busy", 2).await?;
     stream::iter(0..JOBS)

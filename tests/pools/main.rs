@@ -9,9 +9,7 @@
 
 mod gpus;
 mod hostile;
-mod hub;
 mod imports;
 mod lost;
 mod scaling;
-mod setting;
 mod told;

@@ -1,9 +1,10 @@
 //! As many runners as there is work for: from none to three and back to none.
 
-use crate::setting::{PATIENCE, Setting, condition};
 use anyhow::{Result, ensure};
 use fovea_crds::{RunnerPoolStatus, Task};
 use fovea_dev::eventually;
+use fovea_tests::Pods;
+use fovea_tests::pods::{PATIENCE, condition};
 use serde_json::json;
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,7 +17,7 @@ const GONE: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_pool_grows_from_nothing_with_its_work_and_shrinks_to_nothing_and_loses_no_job() -> Result<()> {
-    Setting::shared(async |it| {
+    Pods::shared(async |it| {
         let wish = json!({"min": 0, "max": 3, "idleSeconds": 5, "targetQueueSeconds": 1});
         it.apply("elastic", &json!({"autoscaling": wish})).await?;
         let resting = |status: &RunnerPoolStatus| {

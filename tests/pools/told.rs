@@ -1,9 +1,10 @@
 //! What is wrong with a pool is told in its status within half a minute, and over once it is mended.
 
-use crate::setting::{PATIENCE, Setting, condition};
 use anyhow::Result;
 use fovea_crds::{RunnerPoolStatus, Task};
 use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_tests::Pods;
+use fovea_tests::pods::{PATIENCE, condition};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
 use kube::api::PostParams;
@@ -14,7 +15,7 @@ use std::time::Duration;
 pub(crate) const TOLD: Duration = Duration::from_secs(30);
 
 /// Waits until the pool says that it is degraded for `reason`, by a message with all of `words`.
-pub(crate) async fn told(it: &Setting, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
+pub(crate) async fn told(it: &Pods, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
     let says = |status: &RunnerPoolStatus| {
         let [value, why, message] = condition(status, "Degraded");
         value == "True" && why == reason && words.iter().all(|word| message.contains(word))
@@ -25,7 +26,7 @@ pub(crate) async fn told(it: &Setting, pool: &str, reason: &str, words: &[&str])
 }
 
 /// Waits until the pool is well, and has it caption a picture.
-async fn well(it: &Setting, pool: &str) -> Result<()> {
+async fn well(it: &Pods, pool: &str) -> Result<()> {
     let well = |status: &RunnerPoolStatus| {
         let ready = condition(status, "Ready")[0] == "True";
         ready && condition(status, "Degraded")[0] == "False"
@@ -46,7 +47,7 @@ fn small(more: &Value) -> Value {
 
 #[test]
 fn an_image_that_cannot_be_had() -> Result<()> {
-    Setting::shared(async |it| {
+    Pods::shared(async |it| {
         let wrong = small(&json!({"image": "localhost/fovea-runner:no-such-tag"}));
         it.apply("pictureless", &wrong).await?;
         told(it, "pictureless", "ImagePullBackOff", &["no-such-tag"]).await?;
@@ -57,7 +58,7 @@ fn an_image_that_cannot_be_had() -> Result<()> {
 
 #[test]
 fn weights_that_are_not_there() -> Result<()> {
-    Setting::shared(async |it| {
+    Pods::shared(async |it| {
         let model = |prefix: &str| {
             json!({"models": [{
                 "name": "captioner", "task": "image-to-text", "source": {"object": {"prefix": prefix}},
@@ -72,7 +73,7 @@ fn weights_that_are_not_there() -> Result<()> {
 }
 
 /// A claim whose disk is the node's `/mnt`, of a megabyte: less than the demo's models have.
-async fn small_disk(it: &Setting) -> Result<()> {
+async fn small_disk(it: &Pods) -> Result<()> {
     let node = &it.cluster.nodes[0];
     let options = "size=1m,mode=777";
     node.run(&["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/mnt"])
@@ -105,7 +106,7 @@ async fn small_disk(it: &Setting) -> Result<()> {
 
 #[test]
 fn a_disk_that_is_full_before_the_weights_are_there() -> Result<()> {
-    Setting::shared(async |it| {
+    Pods::shared(async |it| {
         small_disk(it).await?;
         let claim = json!({"cacheVolume": {"persistentVolumeClaim": {"claimName": "small"}}});
         it.apply("tight", &small(&claim)).await?;

@@ -17,21 +17,22 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What `main` is.
-pub(crate) const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
+pub const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
 /// Its one repository.
-pub(crate) const REPO: &str = "fovea/captioner";
+pub const REPO: &str = "fovea/captioner";
 
 /// A hub; it ends with this value.
-pub(crate) struct Hub {
+pub struct Hub {
     /// What `HF_ENDPOINT` is to be.
-    pub(crate) url: String,
+    pub url: String,
     _serving: AbortOnDropHandle<()>,
 }
 
 type Files = Arc<BTreeMap<String, Bytes>>;
 
 impl Hub {
-    pub(crate) async fn start(address: Ipv4Addr) -> Result<Self> {
+    /// Starts one at `address`.
+    pub async fn start(address: Ipv4Addr) -> Result<Self> {
         let mut files = BTreeMap::new();
         for entry in std::fs::read_dir(stack::repository().join("models/demo/blip"))? {
             let entry = entry?;

@@ -1,6 +1,9 @@
-//! A cluster with a node, a bucket with the demo's models, and the operator as a process beside it.
+//! A cluster with real nodes, a bucket with the demo's models, a hub, and the operator as a process
+//! beside them: pools of it have pods.
 
 use crate::hub::Hub;
+use crate::operated::{BUCKET, JOBS, OPERATOR, RIGHTS, install};
+use crate::{History, Shared};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
 use fovea_crds::{RunnerPool, RunnerPoolStatus};
@@ -11,8 +14,6 @@ use fovea_dev::{
     Cluster, ClusterOptions, Minio, NodeOptions, Process, Program, eventually, node, ports,
 };
 use fovea_store::{ObjectKey, Store, StoreConfig};
-use fovea_tests::operated::{BUCKET, JOBS, OPERATOR, RIGHTS, install};
-use fovea_tests::{History, Shared};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -20,29 +21,39 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long anything may take: an image's first start on a busy machine of two cores among it.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
+pub const PATIENCE: Duration = Duration::from_mins(4);
 
 /// All of it; ends when dropped.
-pub(crate) struct Setting {
-    pub(crate) cluster: Cluster,
-    pub(crate) minio: Minio,
+pub struct Pods {
+    /// The nodes, and the API server.
+    pub cluster: Cluster,
+    /// Models and pictures, where pods reach them.
+    pub minio: Minio,
     flags: Vec<String>,
+    program: PathBuf,
     _hub: Hub,
-    pub(crate) operator: Process,
-    pub(crate) client: Client,
-    pub(crate) jobs: Api<InferenceJob>,
-    pub(crate) pools: Api<RunnerPool>,
-    pub(crate) pods: Api<Pod>,
-    pub(crate) history: History,
+    /// The program under test.
+    pub operator: Process,
+    /// As the cluster's administrator.
+    pub client: Client,
+    /// Jobs of [`JOBS`].
+    pub jobs: Api<InferenceJob>,
+    /// Pools of the operator's namespace.
+    pub pools: Api<RunnerPool>,
+    /// What they become.
+    pub pods: Api<Pod>,
+    /// Every version of every job.
+    pub history: History,
 }
 
-impl Setting {
+impl Pods {
     /// Runs a test on what all share that break nothing which others need.
-    pub(crate) fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
-        static SHARED: Shared<Setting> = Shared::new();
+    pub fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
+        static SHARED: Shared<Pods> = Shared::new();
         if is_skipped() {
             return Ok(());
         }
@@ -50,9 +61,19 @@ impl Setting {
     }
 
     /// With so many nodes, and more flags of the operator.
-    pub(crate) async fn start(nodes: usize, flags: &[&str]) -> Result<Self> {
+    pub async fn start(nodes: usize, flags: &[&str]) -> Result<Self> {
+        Self::start_with(nodes, flags, None, Build::of_tests()?).await
+    }
+
+    /// As [`Pods::start`], with another operator's program and images of other programs.
+    pub async fn start_with(
+        nodes: usize,
+        flags: &[&str],
+        program: Option<PathBuf>,
+        images: Build,
+    ) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let runner = Build::of_tests()?.archive(&Cache::from_env()?, Image::Runner)?;
+        let runner = images.archive(&Cache::from_env()?, Image::Runner)?;
         let cluster = Cluster::start(ClusterOptions {
             nodes: vec![NodeOptions { gpus: 2 }; nodes],
             ..ClusterOptions::default()
@@ -80,7 +101,11 @@ impl Setting {
             format!("--hub-cidr={}/32", cluster.gateway()),
         ];
         let flags: Vec<String> = flags.chain(hub_flags).collect();
-        let operator = start_operator(&cluster, &minio, &flags).await?;
+        let program = match program {
+            Some(program) => program,
+            None => stack::find("fovea-operator")?,
+        };
+        let operator = start_operator(&program, &cluster, &minio, &flags).await?;
         Ok(Self {
             history: History::start(client.clone()),
             jobs: Api::namespaced(client.clone(), JOBS),
@@ -89,6 +114,7 @@ impl Setting {
             cluster,
             minio,
             flags,
+            program,
             _hub: hub,
             operator,
             client,
@@ -96,14 +122,15 @@ impl Setting {
     }
 
     /// Kills the operator, and starts another in its place.
-    pub(crate) async fn another_operator(&mut self) -> Result<()> {
+    pub async fn another_operator(&mut self) -> Result<()> {
         self.operator.kill().await?;
-        self.operator = start_operator(&self.cluster, &self.minio, &self.flags).await?;
+        self.operator =
+            start_operator(&self.program, &self.cluster, &self.minio, &self.flags).await?;
         Ok(())
     }
 
     /// Creates or changes a pool of small runners with the demo's models; `more`: fields of its spec.
-    pub(crate) async fn apply(&self, name: &str, more: &Value) -> Result<RunnerPool> {
+    pub async fn apply(&self, name: &str, more: &Value) -> Result<RunnerPool> {
         let models = MODELS.map(|model| {
             let source = json!({"object": {"prefix": format!("demo/{}", model.folder)}});
             json!({
@@ -129,15 +156,25 @@ impl Setting {
     }
 
     /// Changes how many runners a pool has, as `kubectl scale` does.
-    pub(crate) async fn scale(&self, name: &str, replicas: u32) -> Result<()> {
+    pub async fn scale(&self, name: &str, replicas: u32) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         let params = PatchParams::default();
         self.pools.patch_scale(name, &params, &patch).await?;
         Ok(())
     }
 
+    /// Takes away what a pool has, whatever decides how much that is.
+    pub async fn scale_to_nothing(&self, name: &str) -> Result<()> {
+        self.apply(name, &json!({"replicas": 0})).await?;
+        self.pool_where(name, "to have no runners", PATIENCE, |status| {
+            status.replicas == 0
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Waits until `wanted` holds for a pool's status.
-    pub(crate) async fn pool_where(
+    pub async fn pool_where(
         &self,
         name: &str,
         what: &str,
@@ -158,7 +195,7 @@ impl Setting {
     }
 
     /// Waits until so many runners serve every model.
-    pub(crate) async fn ready(&self, name: &str, replicas: u32) -> Result<RunnerPoolStatus> {
+    pub async fn ready(&self, name: &str, replicas: u32) -> Result<RunnerPoolStatus> {
         let what = format!("to have {replicas} runners");
         self.pool_where(name, &what, PATIENCE, |status| {
             status.ready_replicas == replicas && status.replicas == replicas
@@ -180,7 +217,7 @@ impl Setting {
     }
 
     /// Creates a job on one of the demo's pictures for a pool.
-    pub(crate) async fn submit(&self, name: &str, pool: &str, task: Task) -> Result<()> {
+    pub async fn submit(&self, name: &str, pool: &str, task: Task) -> Result<()> {
         let (picture, _) = picture();
         let data = ByteString(picture);
         let mut spec = InferenceJobSpec::new(task, Input::Inline { data });
@@ -192,7 +229,7 @@ impl Setting {
     }
 
     /// Waits for a job's success.
-    pub(crate) async fn succeeded(&self, name: &str) -> Result<InferenceJobStatus> {
+    pub async fn succeeded(&self, name: &str) -> Result<InferenceJobStatus> {
         let what = format!("{name} to end");
         let ended = eventually(&what, PATIENCE, async || {
             let status = self.jobs.get(name).await?.status.unwrap_or_default();
@@ -210,7 +247,7 @@ impl Setting {
 }
 
 /// Whether there can be no node here; told, where it is so.
-pub(crate) fn is_skipped() -> bool {
+pub fn is_skipped() -> bool {
     let reason = node::unavailable();
     if let Some(reason) = &reason {
         eprintln!("skipped: {reason}");
@@ -219,7 +256,7 @@ pub(crate) fn is_skipped() -> bool {
 }
 
 /// The condition's value, reason and message.
-pub(crate) fn condition<'a>(status: &'a RunnerPoolStatus, name: &str) -> [&'a str; 3] {
+pub fn condition<'a>(status: &'a RunnerPoolStatus, name: &str) -> [&'a str; 3] {
     let mut conditions = status.conditions.iter();
     conditions
         .find(|each| each.type_ == name)
@@ -227,7 +264,7 @@ pub(crate) fn condition<'a>(status: &'a RunnerPoolStatus, name: &str) -> [&'a st
 }
 
 /// One of the demo's pictures, with its caption.
-pub(crate) fn picture() -> (Vec<u8>, String) {
+pub fn picture() -> (Vec<u8>, String) {
     let folder = stack::repository().join("models/demo/pictures");
     let text = std::fs::read(folder.join("captions.json")).expect("the demo's captions");
     let captions: BTreeMap<String, String> = serde_json::from_slice(&text).expect("captions");
@@ -239,7 +276,7 @@ pub(crate) fn picture() -> (Vec<u8>, String) {
 }
 
 /// The bucket, as its owner.
-pub(crate) async fn store(minio: &Minio) -> Result<Store> {
+pub async fn store(minio: &Minio) -> Result<Store> {
     let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
     Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
 }
@@ -285,10 +322,15 @@ async fn restricted_namespace(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn start_operator(cluster: &Cluster, minio: &Minio, flags: &[String]) -> Result<Process> {
+async fn start_operator(
+    program: &Path,
+    cluster: &Cluster,
+    minio: &Minio,
+    flags: &[String],
+) -> Result<Process> {
     let [port] = ports::free()?;
     let kubeconfig = cluster.control_plane.kubeconfig_for(OPERATOR, &[])?;
-    let program = Program::new("fovea-operator", stack::find("fovea-operator")?)
+    let program = Program::new("fovea-operator", program)
         .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
         .arg(format!("--health-listen=127.0.0.1:{port}"))
         .arg(format!("--runner-image={}", Image::Runner.reference()))
