@@ -15,11 +15,11 @@ const READY: Duration = Duration::from_secs(30);
 const SAID: &str = "the namespaces are ready";
 
 /// Joins links, and knows no addresses.
-const SWITCH: &str = r#"
+const SWITCH: &str = "
 ip link set lo up
 ip link add switch type bridge
 ip link set switch up
-"#;
+";
 
 /// `$1` is a folder on the disk, `$2` the host name. What containerd, kubelet and CNI plugins keep
 /// in the places that they are used to is kept there, or in memory where a machine has it there.
