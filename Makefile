@@ -22,8 +22,30 @@ demo: build ## Caption two pictures, stay up till Ctrl-C (ONCE=1: end after the 
 	@$(DEV) demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: check-generated lint failpoints build ## Set everything up and run every test
+test: check-generated lint failpoints build nodes ## Set everything up and run every test
 	@$(WITH_TORCH) $(CARGO) test --locked --workspace --no-fail-fast
+
+# What tests with real nodes need; where they cannot run, it says why they are skipped.
+.PHONY: nodes
+nodes: tools
+	@$(DEV) cluster prepare
+
+.PHONY: cluster
+cluster: tools ## A cluster with real nodes in the background (NODES=1 GPUS=2; CLUSTER=kind or current)
+	@$(DEV) cluster up $(if $(CLUSTER),--kind $(CLUSTER)) $(if $(NODES),--nodes $(NODES)) \
+		$(if $(GPUS),--gpus $(GPUS)) $(addprefix --image ,$(wildcard $(IMAGES)/*.tar))
+
+.PHONY: cluster-down
+cluster-down: tools ## End that cluster, and remove what killed ones have left
+	@$(DEV) cluster down
+
+PROFILE ?= release
+IMAGES := $(or $(CARGO_TARGET_DIR),target)/images
+.PHONY: images
+images: setup ## Build container images into target/images (PROFILE=debug TORCH=cuda)
+	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins $(if $(filter release,$(PROFILE)),--release)
+	@$(DEV) images --binaries $(or $(CARGO_TARGET_DIR),target)/$(PROFILE) --out $(IMAGES) \
+		$(if $(TORCH),--torch $(TORCH)) --revision "$$(git rev-parse HEAD 2>/dev/null || echo unknown)"
 
 # libFuzzer needs compiler flags that are not stable yet: RUSTC_BOOTSTRAP lets the pinned toolchain
 # take them. What is found lies in runner/fuzz/artifacts, the corpus in runner/fuzz/corpus.

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fovea_dev::cache::Cache;
 use fovea_dev::node::holder;
 use fovea_dev::setup::{self, Part, progress::Progress};
-use fovea_dev::{Cluster, ClusterOptions, NodeOptions, eventually, node};
+use fovea_dev::{Cluster, ClusterOptions, NodeOptions, eventually, images, node};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +32,9 @@ pub(crate) enum ClusterCommand {
     /// Run one in the foreground until SIGTERM or Ctrl-C
     #[command(hide = true)]
     Run(Up),
+    /// Set up what tests with nodes need, or say why they are skipped
+    #[command(hide = true)]
+    Prepare,
     /// End what `up` has started, and remove what killed ones have left
     Down,
 }
@@ -41,7 +44,7 @@ pub(crate) enum ClusterCommand {
 pub(crate) struct Up {
     /// Which: nodes of our own (root), kind (docker), or the current context of kubectl
     #[arg(long, value_enum)]
-    kind: Option<Kind>,
+    kind: Option<Origin>,
     /// How many nodes
     #[arg(long, default_value_t = 1)]
     nodes: u8,
@@ -55,7 +58,7 @@ pub(crate) struct Up {
 
 /// Where the cluster comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Kind {
+enum Origin {
     Local,
     Kind,
     Current,
@@ -87,6 +90,13 @@ impl State {
         }
     }
 
+    /// All but the log, and the lock, which is held.
+    fn remove_all(&self) -> io::Result<()> {
+        ["ready", "kubeconfig", "pid"]
+            .iter()
+            .try_for_each(|name| self.remove(name))
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.file(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -99,20 +109,36 @@ impl State {
 pub(crate) async fn run(command: ClusterCommand) -> Result<()> {
     match command {
         ClusterCommand::Up(options) => match options.kind.map_or_else(choose, Ok)? {
-            Kind::Local => up(&options).await,
-            Kind::Kind => others::kind(&options.images),
-            Kind::Current => others::current().await,
+            Origin::Local => up(&options).await,
+            Origin::Kind => others::kind(&options.images),
+            Origin::Current => others::current().await,
         },
         ClusterCommand::Run(options) => stay(&options).await,
+        ClusterCommand::Prepare => prepare(),
         ClusterCommand::Down => down().await,
     }
 }
 
+fn prepare() -> Result<()> {
+    if let Some(reason) = node::unavailable() {
+        eprintln!("tests with nodes are skipped: {reason}");
+        return Ok(());
+    }
+    let cache = Cache::from_env()?;
+    setup::run(&cache, &[Part::Node], &Progress::stderr())?;
+    Progress::stderr().step("the images of a node", || {
+        images::pause(&cache)
+            .and_then(|_| images::debian(&cache))
+            .map(drop)
+    })?;
+    Ok(())
+}
+
 /// Nodes of our own where they can run, else kind where docker does.
-fn choose() -> Result<Kind> {
+fn choose() -> Result<Origin> {
     match node::unavailable() {
-        None => Ok(Kind::Local),
-        Some(_) if others::docker_answers() => Ok(Kind::Kind),
+        None => Ok(Origin::Local),
+        Some(_) if others::docker_answers() => Ok(Origin::Kind),
         Some(reason) => bail!(
             "{reason}; and no docker engine answers, for kind. With a cluster of your own: make cluster CLUSTER=current"
         ),
@@ -195,9 +221,7 @@ async fn stay(options: &Up) -> Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    for name in ["ready", "kubeconfig", "pid"] {
-        state.remove(name)?;
-    }
+    state.remove_all()?;
     Ok(cluster.stop().await?)
 }
 
@@ -211,6 +235,8 @@ async fn down() -> Result<()> {
         })
         .await?;
     }
+    // Of one that was killed.
+    state.remove_all()?;
     if node::unavailable().is_none() {
         match holder::sweep()? {
             0 => println!("no cluster runs"),

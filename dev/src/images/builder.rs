@@ -124,8 +124,8 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
         Some("pause") => PathBuf::new(),
         _ => base::folder(cache)?,
     };
-    let mut build = Command::new("unshare");
-    build
+    let mut unshare = Command::new("unshare");
+    unshare
         .envs(debian::environment(cache))
         .env("TMPDIR", &store)
         .env("STORE", &store)
@@ -141,7 +141,7 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
         .args(build_arguments(arguments));
     let built = run_command(
         &format!("building the image {name} with buildah"),
-        &mut build,
+        &mut unshare,
     );
     fs::remove_dir_all(&store).map_err(ImageError::io("removing the images' store"))?;
     built?;

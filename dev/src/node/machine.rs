@@ -130,8 +130,12 @@ impl Node {
             .sandbox
             .program(&name, &program)
             .arg(format!("--config={}", config.display()));
-        self.kube_proxy = Some(Process::start_in(guardian, program).await?);
+        let proxy = Process::start_in(guardian, program).await?;
         self.wait_ready(cluster).await?;
+        proxy
+            .wait_ready("the rules for a service", NODE_READY, || self.has_rules())
+            .await?;
+        self.kube_proxy = Some(proxy);
         self.advertise_gpus(cluster).await
     }
 
@@ -168,6 +172,17 @@ impl Node {
             None => eventually(&what, NODE_READY, ready).await?,
         }
         Ok(())
+    }
+
+    /// Whether kube-proxy knows the service that every cluster has from its start: the API server's.
+    async fn has_rules(&self) -> Result<(), String> {
+        let list = ["iptables", "--table=nat", "--list-rules", "KUBE-SERVICES"];
+        let rules = self.run(&list).await.map_err(|error| error.to_string())?;
+        if rules.contains("default/kubernetes:https") {
+            Ok(())
+        } else {
+            Err(rules)
+        }
     }
 
     async fn advertise_gpus(&self, cluster: &ControlPlane) -> Result<(), ClusterError> {

@@ -20,6 +20,8 @@ mod machine;
 mod sandbox;
 mod whole;
 
+use std::process::Command;
+
 pub use machine::{Node, NodeOptions};
 pub use whole::{Cluster, ClusterOptions};
 
@@ -31,14 +33,27 @@ pub fn unavailable() -> Option<String> {
     if !nix::unistd::Uid::effective().is_root() {
         return Some("nodes need root: namespaces, cgroups and links".to_owned());
     }
-    let tools = ["unshare", "nsenter", "mount", "ip"];
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |tool: &&str| {
-        std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
-            || std::path::Path::new("/usr/sbin").join(tool).is_file()
+    let there = |tool: &str| {
+        std::env::split_paths(&path)
+            .chain(["/usr/sbin".into()])
+            .any(|folder| folder.join(tool).is_file())
     };
-    tools
-        .iter()
-        .find(|tool| !there(tool))
-        .map(|tool| format!("{tool} is missing: install util-linux and iproute2"))
+    for tool in ["unshare", "nsenter", "mount", "ip"] {
+        if !there(tool) {
+            return Some(format!(
+                "{tool} is missing: install util-linux and iproute2"
+            ));
+        }
+    }
+    if !there("apt-get") && !there("containerd") {
+        return Some("containerd is missing, and no apt-get to fetch it with".to_owned());
+    }
+    // Root of a container may be refused what root of a machine may do.
+    let mut namespaces = Command::new("unshare");
+    namespaces.args(["--net", "--mount", "--pid", "--fork", "true"]);
+    let made = namespaces
+        .output()
+        .is_ok_and(|output| output.status.success());
+    (!made).then(|| "the kernel refuses new namespaces to this process".to_owned())
 }

@@ -15,7 +15,7 @@ const READY: Duration = Duration::from_secs(30);
 const SAID: &str = "the namespaces are ready";
 
 /// Joins links, and knows no addresses.
-const SWITCH: &str = r"
+const SWITCH: &str = "
 ip link set lo up
 ip link add switch type bridge
 ip link set switch up

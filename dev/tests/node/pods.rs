@@ -24,7 +24,7 @@ const SERVER: &str = r#"exec perl -MIO::Socket::INET -e '
 fn get(host: &str, port: u16) -> String {
     format!(
         r#"perl -MIO::Socket::INET -e '
-            my $peer = IO::Socket::INET->new(PeerAddr => "{host}", PeerPort => {port}, Timeout => 5) or die "$@";
+            my $peer = IO::Socket::INET->new(PeerAddr => "{host}", PeerPort => {port}) or die "$@";
             print $peer "GET / HTTP/1.0\r\n\r\n"; print while <$peer>;'"#
     )
 }
@@ -119,11 +119,15 @@ async fn a_pod_reaches_the_api_server_and_the_store_and_nothing_beyond_the_machi
             .await?
             .success("exec")?;
         ensure!(store.contains("Server: MinIO"), "{store}");
-        // A plain request to a TLS port is told so: the API server is there.
-        let server = run(&get("kubernetes.default.svc", 443))
-            .await?
-            .success("exec")?;
-        ensure!(server.contains("400 Bad Request"), "{server}");
+        eventually("the API server's answer by its service", LONG, || async {
+            let answer = run(&get("kubernetes.default.svc", 443))
+                .await?
+                .success("exec")?;
+            // A plain request to a TLS port is told so: the API server is there.
+            ensure!(answer.contains("400 Bad Request"), "{answer}");
+            Ok(())
+        })
+        .await?;
         let routes = cluster.nodes[0].run(&["ip", "route"]).await?;
         ensure!(!routes.contains("default"), "{routes}");
         let beyond = run(&get("192.0.2.1", 80)).await?;
