@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod cluster_command;
 mod demo;
 
 use anyhow::Result;
@@ -29,6 +30,9 @@ enum Command {
     },
     /// Run Fovea on this machine, and caption two pictures
     Demo(demo::DemoOptions),
+    /// A cluster with nodes
+    #[command(subcommand)]
+    Cluster(cluster_command::ClusterCommand),
     /// Build container images from built binaries: <name>.tar, for docker load or ctr import
     Images {
         /// The folder of the binaries
@@ -79,6 +83,9 @@ fn main() -> Result<ExitCode> {
             setup::run(&Cache::from_env()?, &parts, &Progress::stderr())?;
         }
         Command::Demo(options) => tokio::runtime::Runtime::new()?.block_on(demo::run(options))?,
+        Command::Cluster(command) => {
+            tokio::runtime::Runtime::new()?.block_on(cluster_command::run(command))?;
+        }
         Command::Images {
             binaries,
             out,

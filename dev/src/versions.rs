@@ -16,6 +16,9 @@ pub const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
 /// k6, the load of `make bench-api`.
 pub const K6: &str = "v1.8.1";
 
+/// kind, for `make cluster` where docker runs.
+pub const KIND: &str = "v0.31.0";
+
 /// libtorch: the version that the `tch` crate of this workspace was written for.
 pub const LIBTORCH: &str = "2.13.0";
 

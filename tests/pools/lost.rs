@@ -30,7 +30,11 @@ async fn progress(it: &Setting, more: usize) -> Result<()> {
     let what = format!("{more} more jobs to end");
     let progress = eventually(&what, PATIENCE, async || {
         let now = ended(it).await?;
-        ensure!(now >= (before + more).min(JOBS), "{now} of {JOBS}\n{}", it.operator.log_tail());
+        ensure!(
+            now >= (before + more).min(JOBS),
+            "{now} of {JOBS}\n{}",
+            it.operator.log_tail()
+        );
         Ok(())
     });
     Ok(progress.await?)
@@ -52,7 +56,10 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
     stream::iter(0..JOBS)
         .map(|number| {
             let it = &it;
-            async move { it.submit(&format!("busy-{number}"), "busy", Task::ImageToText).await }
+            async move {
+                it.submit(&format!("busy-{number}"), "busy", Task::ImageToText)
+                    .await
+            }
         })
         .buffer_unordered(AT_A_TIME)
         .try_collect::<()>()
@@ -77,14 +84,23 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
     it.cluster.nodes[1].kill().await?;
     eventually("every job to end", 2 * PATIENCE, async || {
         let ended = ended(&it).await?;
-        ensure!(ended == JOBS, "{ended} of {JOBS}\n{}", it.operator.log_tail());
+        ensure!(
+            ended == JOBS,
+            "{ended} of {JOBS}\n{}",
+            it.operator.log_tail()
+        );
         Ok(())
     })
     .await?;
     let jobs = it.jobs.list(&ListParams::default()).await?;
     for job in jobs {
         let status = job.status.clone().unwrap_or_default();
-        assert_eq!(status.phase, Phase::Succeeded, "{}: {status:?}", job.name_any());
+        assert_eq!(
+            status.phase,
+            Phase::Succeeded,
+            "{}: {status:?}",
+            job.name_any()
+        );
     }
     let faults = it.history.faults(&[]);
     ensure!(faults.is_empty(), "{faults:#?}");

@@ -8,6 +8,9 @@
 )]
 
 mod gpus;
+mod hostile;
+mod hub;
+mod imports;
 mod lost;
 mod scaling;
 mod setting;

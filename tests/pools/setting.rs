@@ -1,5 +1,6 @@
 //! A cluster with a node, a bucket with the demo's models, and the operator as a process beside it.
 
+use crate::hub::Hub;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
 use fovea_crds::{RunnerPool, RunnerPoolStatus};
@@ -29,6 +30,7 @@ pub(crate) struct Setting {
     pub(crate) cluster: Cluster,
     pub(crate) minio: Minio,
     flags: Vec<String>,
+    _hub: Hub,
     pub(crate) operator: Process,
     pub(crate) client: Client,
     pub(crate) jobs: Api<InferenceJob>,
@@ -71,7 +73,14 @@ impl Setting {
             let granted = cluster.control_plane.kubectl_with(&apply, "").await?;
             granted.success("granting the operator its rights")?;
         }
-        let operator = start_operator(&cluster, &minio, flags).await?;
+        let hub = Hub::start(cluster.gateway()).await?;
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        let hub_flags = [
+            format!("--hub-endpoint={}", hub.url),
+            format!("--hub-cidr={}/32", cluster.gateway()),
+        ];
+        let flags: Vec<String> = flags.chain(hub_flags).collect();
+        let operator = start_operator(&cluster, &minio, &flags).await?;
         Ok(Self {
             history: History::start(client.clone()),
             jobs: Api::namespaced(client.clone(), JOBS),
@@ -79,7 +88,8 @@ impl Setting {
             pods: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
             cluster,
             minio,
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            flags,
+            _hub: hub,
             operator,
             client,
         })
@@ -88,8 +98,7 @@ impl Setting {
     /// Kills the operator, and starts another in its place.
     pub(crate) async fn another_operator(&mut self) -> Result<()> {
         self.operator.kill().await?;
-        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        self.operator = start_operator(&self.cluster, &self.minio, &flags).await?;
+        self.operator = start_operator(&self.cluster, &self.minio, &self.flags).await?;
         Ok(())
     }
 
@@ -276,11 +285,7 @@ async fn restricted_namespace(client: &Client) -> Result<()> {
     Ok(())
 }
 
-async fn start_operator(
-    cluster: &Cluster,
-    minio: &Minio,
-    flags: &[&str],
-) -> Result<Process> {
+async fn start_operator(cluster: &Cluster, minio: &Minio, flags: &[String]) -> Result<Process> {
     let [port] = ports::free()?;
     let kubeconfig = cluster.control_plane.kubeconfig_for(OPERATOR, &[])?;
     let program = Program::new("fovea-operator", stack::find("fovea-operator")?)
@@ -288,7 +293,7 @@ async fn start_operator(
         .arg(format!("--health-listen=127.0.0.1:{port}"))
         .arg(format!("--runner-image={}", Image::Runner.reference()))
         .arg(format!("--store-cidr={}/32", cluster.gateway()))
-        .args(flags.iter().copied())
+        .args(flags.to_vec())
         .env("KUBECONFIG", kubeconfig.display().to_string())
         .env("RUST_LOG", "info,fovea_operator=debug")
         .env("FOVEA_S3_ENDPOINT", minio.endpoint())

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long a pool may take to say what is wrong.
-const TOLD: Duration = Duration::from_secs(30);
+pub(crate) const TOLD: Duration = Duration::from_secs(30);
 
 /// Waits until the pool says that it is degraded for `reason`, by a message with all of `words`.
-async fn told(it: &Setting, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
+pub(crate) async fn told(it: &Setting, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
     let says = |status: &RunnerPoolStatus| {
         let [value, why, message] = condition(status, "Degraded");
         value == "True" && why == reason && words.iter().all(|word| message.contains(word))

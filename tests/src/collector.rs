@@ -43,7 +43,13 @@ impl Collector {
 
     /// Whether these bytes were among what was sent: a text, or a span's id.
     pub fn has(&self, bytes: &[u8]) -> bool {
-        let exported = self.exported.lock().expect("not poisoned").concat();
-        exported.windows(bytes.len()).any(|window| window == bytes)
+        self.has_both(bytes, bytes)
+    }
+
+    /// Whether both were sent in one request, which is that of one program.
+    pub fn has_both(&self, one: &[u8], other: &[u8]) -> bool {
+        let exported = self.exported.lock().expect("not poisoned");
+        let has = |body: &Bytes, bytes: &[u8]| body.windows(bytes.len()).any(|it| it == bytes);
+        (exported.iter()).any(|body| has(body, one) && has(body, other))
     }
 }

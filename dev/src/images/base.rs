@@ -2,16 +2,15 @@
 //! the same distribution by debootstrap, without what the slim image leaves out.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::builder::buildah;
 use super::{ImageError, write};
 use crate::cache::Cache;
 use crate::setup::{debian, run_command};
 
 /// The name that the Dockerfile builds on, in full.
-const NAME: &str = "docker.io/library/debian:12-slim";
+pub(super) const NAME: &str = "docker.io/library/debian:12-slim";
 const RELEASE: &str = "bookworm";
 
 /// What the slim image has not.
@@ -24,26 +23,9 @@ const LEFT_OUT: [&str; 6] = [
     "var/lib/apt/lists",
 ];
 
-/// Makes it, under its name in buildah's store, where it is not there.
-pub(super) fn ensure(cache: &Cache) -> Result<(), ImageError> {
-    let entry = cache.get_or_build("image-base-debian-12-1", |dir| bootstrap(cache, dir))?;
-    let mut there = buildah(cache, "inspect");
-    there.args(["--type=image", NAME]);
-    if run_command("looking for the base image", &mut there).is_ok() {
-        return Ok(());
-    }
-    let mut build = buildah(cache, "build");
-    build
-        .args([
-            "--quiet",
-            "--isolation=chroot",
-            "--layers=false",
-            "--tag",
-            NAME,
-        ])
-        .arg(entry);
-    run_command("importing the base image", &mut build)?;
-    Ok(())
+/// The folder that it is built from, made where it is not there.
+pub(super) fn folder(cache: &Cache) -> Result<PathBuf, ImageError> {
+    cache.get_or_build("image-base-debian-12-1", |dir| bootstrap(cache, dir))
 }
 
 fn bootstrap(cache: &Cache, dir: &Path) -> Result<(), ImageError> {

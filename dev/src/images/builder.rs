@@ -1,22 +1,61 @@
 //! docker or buildah: the same Dockerfile, the same archive.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{DOCKERFILE, ImageError, base, write};
 use crate::cache::Cache;
 use crate::setup::{debian, run_command};
 
+/// How much memory a build takes at most: several copies of the largest layer.
+const IN_MEMORY: &str = "size=6g";
+
+/// Runs in mounts of its own, which go with it, as does the store: an archive is all that is kept.
+/// What is in memory waits for no disk. `$@` are the build's arguments.
+const BUILDAH: &str = r#"
+if [ -n "$MEMORY" ]; then mount -t tmpfs -o "$MEMORY" tmpfs "$STORE"; fi
+in_store() {
+    command=$1
+    shift
+    buildah --storage-driver=vfs --root "$STORE/root" --runroot "$STORE/run" "$command" \
+        --signature-policy "$POLICY" --quiet "$@"
+}
+if [ -n "$BASE" ]; then
+    in_store build --isolation=chroot --layers=false --tag "$BASE_NAME" "$BASE"
+fi
+if [ -n "$TARGET" ]; then
+    in_store build --isolation=chroot --layers=false --pull=never --target "$TARGET" \
+        --tag "$NAME" "$@" "$CONTEXT"
+fi
+in_store push "$NAME" "docker-archive:$ARCHIVE:$NAME"
+"#;
+
 /// What builds images here.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Builder {
     Docker,
-    Buildah(Cache),
+    Buildah,
+}
+
+/// One image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recipe<'a> {
+    /// The folder whose files it copies.
+    pub(super) context: &'a Path,
+    /// The Dockerfile's target; the base image itself where absent.
+    pub(super) target: Option<&'a str>,
+    pub(super) name: &'a str,
+    pub(super) arguments: &'a [(&'a str, &'a str)],
+    /// The docker archive that it is saved as.
+    pub(super) archive: &'a Path,
+    /// Whether memory has no room for it.
+    pub(super) large: bool,
 }
 
 impl Builder {
     /// docker where its engine answers, else buildah.
-    pub(super) fn find(cache: &Cache) -> Self {
+    pub(super) fn find() -> Self {
         let answers = Command::new("docker")
             .args(["info", "--format", "{{.ServerVersion}}"])
             .stdin(Stdio::null())
@@ -25,77 +64,97 @@ impl Builder {
             .status();
         match answers {
             Ok(status) if status.success() => Self::Docker,
-            _ => Self::Buildah(cache.clone()),
+            _ => Self::Buildah,
         }
     }
 
-    /// Builds one target with the files of `context` and saves it, under `name`, as a docker archive.
-    pub(super) fn build(
-        &self,
-        context: &Path,
-        target: &str,
-        name: &str,
-        arguments: &[(&str, &str)],
-        archive: &Path,
-    ) -> Result<(), ImageError> {
-        write(&context.join("Dockerfile"), DOCKERFILE)?;
-        let arguments = arguments
-            .iter()
-            .map(|(name, value)| format!("--build-arg={name}={value}"));
-        let step = format!("building the image {name}");
+    /// Builds an image and saves it.
+    pub(super) fn build(self, cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
+        write(&recipe.context.join("Dockerfile"), DOCKERFILE)?;
         match self {
-            Self::Docker => {
-                let mut build = Command::new("docker");
-                build
-                    .args(["build", "--quiet", "--target", target, "--tag", name])
-                    .args(arguments)
-                    .arg(context);
-                run_command(&step, &mut build)?;
-                let mut save = Command::new("docker");
-                run_command(&step, save.args(["save", name, "--output"]).arg(archive))?;
-            }
-            Self::Buildah(cache) => {
-                if target != "pause" {
-                    base::ensure(cache)?;
-                }
-                let mut build = buildah(cache, "build");
-                build
-                    .args(["--quiet", "--isolation=chroot", "--layers=false"])
-                    .args(["--pull=never", "--target", target, "--tag", name])
-                    .args(arguments)
-                    .arg(context);
-                run_command(&step, &mut build)?;
-                let destination = format!("docker-archive:{}:{name}", archive.display());
-                run_command(
-                    &step,
-                    buildah(cache, "push").args(["--quiet", name, &destination]),
-                )?;
-                // The archive is what is kept.
-                run_command(&step, buildah(cache, "rmi").arg(name))?;
-            }
+            Self::Docker => docker(recipe),
+            Self::Buildah => buildah(cache, recipe),
         }
-        Ok(())
     }
 }
 
-/// A subcommand of buildah, with a store of its own. `vfs` leaves no mount behind.
-pub(super) fn buildah(cache: &Cache, subcommand: &str) -> Command {
-    let store = cache.path("image-store");
-    let mut buildah = Command::new("buildah");
-    buildah
+fn build_arguments(arguments: &[(&str, &str)]) -> impl Iterator<Item = String> {
+    arguments
+        .iter()
+        .map(|(name, value)| format!("--build-arg={name}={value}"))
+}
+
+fn docker(recipe: Recipe<'_>) -> Result<(), ImageError> {
+    let Recipe {
+        context,
+        target,
+        name,
+        arguments,
+        archive,
+        large: _,
+    } = recipe;
+    let step = format!("building the image {name} with docker");
+    let mut get = Command::new("docker");
+    match target {
+        Some(target) => get
+            .args(["build", "--quiet", "--target", target, "--tag", name])
+            .args(build_arguments(arguments))
+            .arg(context),
+        None => get.args(["pull", "--quiet", name]),
+    };
+    run_command(&step, &mut get)?;
+    let mut save = Command::new("docker");
+    run_command(&step, save.args(["save", name, "--output"]).arg(archive))?;
+    Ok(())
+}
+
+fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
+    let Recipe {
+        context,
+        target,
+        name,
+        arguments,
+        archive,
+        large,
+    } = recipe;
+    let store = context.with_extension("store");
+    fs::create_dir_all(&store).map_err(ImageError::io("the images' store"))?;
+    let base = match target {
+        // Built on nothing.
+        Some("pause") => PathBuf::new(),
+        _ => base::folder(cache)?,
+    };
+    let mut build = Command::new("unshare");
+    build
         .envs(debian::environment(cache))
-        .arg("--storage-driver=vfs")
-        .arg("--root")
-        .arg(store.join("root"))
-        .arg("--runroot")
-        .arg(store.join("run"))
-        .arg(subcommand);
-    // The package's own, where it is not installed.
-    let policy = cache
-        .path(&debian::entry())
-        .join("etc/containers/policy.json");
-    if policy.is_file() && !["rmi", "inspect"].contains(&subcommand) {
-        buildah.arg("--signature-policy").arg(policy);
+        .env("TMPDIR", &store)
+        .env("STORE", &store)
+        .env("MEMORY", if large { "" } else { IN_MEMORY })
+        .env("BASE", base)
+        .env("BASE_NAME", base::NAME)
+        .env("POLICY", policy(cache))
+        .env("CONTEXT", context)
+        .env("TARGET", target.unwrap_or(""))
+        .env("NAME", name)
+        .env("ARCHIVE", archive)
+        .args(["--mount", "--", "sh", "-euc", BUILDAH, "sh"])
+        .args(build_arguments(arguments));
+    let built = run_command(
+        &format!("building the image {name} with buildah"),
+        &mut build,
+    );
+    fs::remove_dir_all(&store).map_err(ImageError::io("removing the images' store"))?;
+    built?;
+    Ok(())
+}
+
+/// What buildah may not do without: the package's own, where it is not installed.
+fn policy(cache: &Cache) -> PathBuf {
+    let installed = PathBuf::from("/etc/containers/policy.json");
+    if installed.is_file() {
+        return installed;
     }
-    buildah
+    cache
+        .path(&debian::entry())
+        .join("etc/containers/policy.json")
 }

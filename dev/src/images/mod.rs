@@ -13,7 +13,7 @@ use std::process::Command;
 use crate::cache::{Cache, CacheError};
 use crate::setup::{SetupError, run_command};
 use crate::stack;
-use builder::Builder;
+use builder::{Builder, Recipe};
 
 /// The one recipe; part of this program, as a build lays out its own folder.
 const DOCKERFILE: &str = include_str!("../../../images/Dockerfile");
@@ -160,14 +160,15 @@ impl Build {
             ("REVISION", self.revision.as_str()),
             ("TORCH", self.torch.name()),
         ];
-        let builder = Builder::find(cache);
-        builder.build(
-            &context,
-            image.name(),
-            &image.reference(),
-            &arguments,
-            &archive,
-        )?;
+        let recipe = Recipe {
+            context: &context,
+            target: Some(image.name()),
+            name: &image.reference(),
+            arguments: &arguments,
+            archive: &archive,
+            large: image == Image::Runner && self.torch == Torch::Cuda,
+        };
+        Builder::find().build(cache, recipe)?;
         fs::remove_dir_all(&context).map_err(ImageError::io("removing the context"))?;
         write(&recorded, &inputs)?;
         Ok(archive)
@@ -190,7 +191,15 @@ pub fn pause(cache: &Cache) -> Result<PathBuf, ImageError> {
             .arg(&source);
         run_command("compiling pause.c", &mut compiler)?;
         let archive = dir.join("pause.tar");
-        Builder::find(cache).build(&context, "pause", "localhost/pause:1", &[], &archive)
+        let recipe = Recipe {
+            context: &context,
+            target: Some("pause"),
+            name: "localhost/pause:1",
+            arguments: &[],
+            archive: &archive,
+            large: false,
+        };
+        Builder::find().build(cache, recipe)
     })?;
     Ok(entry.join("pause.tar"))
 }
@@ -200,14 +209,21 @@ pub fn debian(cache: &Cache) -> Result<PathBuf, ImageError> {
     let entry = cache.get_or_build("image-debian-12-1", |dir| {
         let context = dir.join("context");
         fs::create_dir_all(&context).map_err(ImageError::io("the base image's folder"))?;
-        let archive = dir.join("debian.tar");
-        Builder::find(cache).build(&context, "debian", DEBIAN, &[], &archive)
+        let recipe = Recipe {
+            context: &context,
+            target: None,
+            name: DEBIAN,
+            arguments: &[],
+            archive: &dir.join("debian.tar"),
+            large: false,
+        };
+        Builder::find().build(cache, recipe)
     })?;
     Ok(entry.join("debian.tar"))
 }
 
 /// What a pod names for [`debian`].
-pub const DEBIAN: &str = "localhost/debian:12-slim";
+pub const DEBIAN: &str = base::NAME;
 
 fn write(path: &Path, text: &str) -> Result<(), ImageError> {
     fs::write(path, text).map_err(ImageError::io(format!("writing {}", path.display())))

@@ -117,6 +117,17 @@ pub const K6: GoTools = GoTools {
     go_sum: include_str!("../../go/k6/go.sum"),
 };
 
+/// kind, for those who have docker: nothing else builds it.
+pub const KIND: GoTools = GoTools {
+    name: "kind",
+    version: versions::KIND,
+    programs: &[("kind", "sigs.k8s.io/kind")],
+    about: "about half a minute on 2 cores",
+    stamps: &[],
+    go_mod: include_str!("../../go/kind/go.mod"),
+    go_sum: include_str!("../../go/kind/go.sum"),
+};
+
 /// What the control plane and the store need, in the order in which they are built.
 pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, MINIO];
 
@@ -207,7 +218,7 @@ mod tests {
 
     #[test]
     fn every_go_mod_requires_the_version_that_is_named_here() {
-        for tools in ALL.iter().chain(NODE).chain([&K6]) {
+        for tools in ALL.iter().chain(NODE).chain([&K6, &KIND]) {
             let (_, package) = tools.programs[0];
             let required = tools.go_mod.lines().any(|line| {
                 let mut words = line.trim_start_matches("require").split_whitespace();
@@ -226,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_go_mod_builds_with_the_go_that_is_asked_for() {
-        for tools in ALL.iter().chain(NODE).chain([&K6]) {
+        for tools in ALL.iter().chain(NODE).chain([&K6, &KIND]) {
             let go = tools
                 .go_mod
                 .lines()

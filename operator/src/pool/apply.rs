@@ -2,7 +2,9 @@
 //!
 //! Whether it is cannot be seen by comparing: the API server fills in and rewrites. So it is
 //! remembered what was asked for and what the API server made of it; as long as both are the same,
-//! nothing is written. What somebody else has changed differs from what was made, and is put back.
+//! nothing is written. What somebody else has changed differs from what was made, and is put back;
+//! what somebody else has added to a spec, such as a container, is taken out again, since an apply
+//! alone leaves it in.
 
 use super::build::names::{OPERATOR, fingerprint};
 use kube::api::{Patch, PatchParams};
@@ -10,6 +12,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,7 +94,7 @@ pub(crate) struct Applier {
 /// What was asked for, and what was made of it.
 struct Seen {
     desired: String,
-    made: String,
+    made: Value,
     /// The version of the object that was last found to be so.
     version: Option<String>,
 }
@@ -138,17 +141,31 @@ impl Applier {
             }
         }
         let params = PatchParams::apply(OPERATOR).force();
-        let made = api
+        let mut made = api
             .patch(&name, &params, &Patch::Apply(desired))
             .await
             .map_err(failed)?;
         tracing::info!(kind = %K::kind(&()), name, anew = live.is_none(), "applied");
+        let uid = made.uid().unwrap_or_default();
+        let before = self.lock().remove(&uid);
+        let before = before.filter(|seen| seen.desired == asked);
+        if let Some(excess) = before.and_then(|seen| excess(intent(&made), seen.made)) {
+            tracing::warn!(kind = %K::kind(&()), name, "somebody has added to it: taken out");
+            let params = PatchParams {
+                field_manager: Some(OPERATOR.to_owned()),
+                ..PatchParams::default()
+            };
+            made = api
+                .patch(&name, &params, &Patch::Merge(excess))
+                .await
+                .map_err(failed)?;
+        }
         let seen = Seen {
             desired: asked,
             made: intent(&made),
             version: made.resource_version(),
         };
-        self.lock().insert(made.uid().unwrap_or_default(), seen);
+        self.lock().insert(uid, seen);
         Ok(true)
     }
 
@@ -203,8 +220,8 @@ impl Applier {
     }
 }
 
-/// The fingerprint of all of an object that is somebody's intent: no status, no bookkeeping.
-fn intent(object: &impl Serialize) -> String {
+/// All of an object that is somebody's intent: no status, no bookkeeping.
+fn intent(object: &impl Serialize) -> Value {
     // The types of this program become JSON without fail.
     let mut json = serde_json::to_value(object).unwrap_or_default();
     if let Some(fields) = json.as_object_mut() {
@@ -227,7 +244,34 @@ fn intent(object: &impl Serialize) -> String {
             }
         }
     }
-    fingerprint(&json)
+    json
+}
+
+/// The merge patch by which an object is as it was made: `None`, it is. Labels and annotations of
+/// others are theirs, those of pods too: so `kubectl rollout restart` works.
+fn excess(mut live: Value, mut made: Value) -> Option<Value> {
+    for json in [&mut live, &mut made] {
+        json.as_object_mut()?.remove("metadata");
+        let template = json.pointer_mut("/spec/template");
+        if let Some(template) = template.and_then(Value::as_object_mut) {
+            template.remove("metadata");
+        }
+    }
+    difference(&live, &made)
+}
+
+fn difference(live: &Value, made: &Value) -> Option<Value> {
+    let (Value::Object(live), Value::Object(made)) = (live, made) else {
+        return (live != made).then(|| made.clone());
+    };
+    let changed = made.iter().filter_map(|(key, made)| {
+        let live = live.get(key).unwrap_or(&Value::Null);
+        Some((key.clone(), difference(live, made)?))
+    });
+    let added = live.keys().filter(|key| !made.contains_key(*key));
+    let added = added.map(|key| (key.clone(), Value::Null));
+    let patch: serde_json::Map<String, Value> = changed.chain(added).collect();
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 #[cfg(test)]
@@ -246,6 +290,7 @@ mod tests {
             "spec": {"replicas": 1}, "status": {"replicas": 1},
         });
         assert_eq!(intent(&bare), intent(&kept));
+
         for edited in [
             json!({"metadata": {"name": "a"}, "spec": {"replicas": 2}}),
             json!({"metadata": {"name": "a", "labels": {"x": "y"}}, "spec": {"replicas": 1}}),
@@ -253,5 +298,23 @@ mod tests {
         ] {
             assert_ne!(intent(&bare), intent(&edited), "{edited}");
         }
+    }
+
+    #[test]
+    fn what_others_have_added_is_taken_out_but_for_their_marks() {
+        let made = json!({
+            "metadata": {"name": "a"},
+            "spec": {"containers": [{"name": "a"}], "template": {"spec": {"x": 1}}},
+        });
+        let live = json!({
+            "metadata": {"name": "a", "labels": {"team": "x"}},
+            "spec": {
+                "containers": [{"name": "a"}, {"name": "b"}], "paused": true,
+                "template": {"metadata": {"annotations": {"restartedAt": "now"}}, "spec": {"x": 1}},
+            },
+        });
+        let patch = json!({"spec": {"containers": [{"name": "a"}], "paused": null}});
+        assert_eq!(excess(live, made.clone()), Some(patch));
+        assert_eq!(excess(made.clone(), made), None);
     }
 }

@@ -1,7 +1,7 @@
 //! How the import of a model stands. Pure.
 
 use super::build::import_job::Import;
-use super::observe::{self, words};
+use super::observe::{self, last_words, words};
 use super::provision::Told;
 use super::weights::is_commit;
 use k8s_openapi::api::batch::v1::Job;
@@ -65,15 +65,8 @@ fn fault(what: &str, pods: &[Arc<Pod>]) -> Option<Told> {
         message: format!("{what}: {message}"),
     };
     if let Some(last) = last {
-        // The log's last line says why; a full volume says nothing and is an eviction.
-        let log = last.message.as_deref().unwrap_or_default();
-        let line = log.lines().rev().find(|line| !line.trim().is_empty());
-        let why = line.map(|line| line.split_once("ERROR ").map_or(line, |(_, rest)| rest));
-        return Some(told(format!(
-            "{} (exit code {})",
-            words(why),
-            last.exit_code
-        )));
+        let why = last_words(last.message.as_deref());
+        return Some(told(format!("{why} (exit code {})", last.exit_code)));
     }
     let waiting = observe::faults(None, pods, 1).into_iter().next()?;
     Some(Told {

@@ -106,6 +106,10 @@ pub(crate) fn faults(deployment: Option<&Deployment>, pods: &[Arc<Pod>], wanted:
             continue;
         }
         if let Some((rank, reason, message)) = pod_fault(pod) {
+            // One more than there must be is a rollout's, which tells of it itself.
+            if reason == "Unschedulable" && !short {
+                continue;
+            }
             found
                 .entry((rank, reason, message))
                 .or_default()
@@ -193,7 +197,7 @@ fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, Str
     if container.ready || (container.restart_count == 0 && ended.exit_code == 0) {
         return None;
     }
-    let why = words(ended.message.as_deref());
+    let why = last_words(ended.message.as_deref());
     let times = container.restart_count;
     if ended.reason.as_deref() == Some("OOMKilled") {
         let message = format!(
@@ -231,6 +235,25 @@ pub(crate) fn words(text: Option<&str>) -> String {
         .collect::<Vec<_>>()
         .join(" ");
     clip(&line, MAX_WORDS)
+}
+
+/// The last line of a log that ends with why the program ended, without what is before the words.
+pub(crate) fn last_words(log: Option<&str>) -> String {
+    let mut lines = log.unwrap_or_default().lines().rev();
+    let line = lines
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(line) {
+        let message = json
+            .get("message")
+            .or_else(|| json.pointer("/fields/message"));
+        if let Some(message) = message.and_then(serde_json::Value::as_str) {
+            return words(Some(message));
+        }
+    }
+    words(Some(
+        line.split_once("ERROR ").map_or(line, |(_, rest)| rest),
+    ))
 }
 
 #[cfg(test)]

@@ -105,6 +105,34 @@ fn a_runner_that_ends_again_and_again_is_told_with_its_exit_code_and_last_words(
 }
 
 #[test]
+fn the_last_words_of_a_log_are_told_without_what_is_before_them() {
+    let json = r#"{"level":"INFO","message":"starting"}
+{"timestamp":"2026-01-01T00:00:00Z","level":"ERROR","message":"no CUDA device"}
+"#;
+    let text = "2026-01-01T00:00:00Z ERROR no CUDA device\n\n";
+    for log in [json, text, "no CUDA device"] {
+        assert_eq!(last_words(Some(log)), "no CUDA device");
+    }
+    assert_eq!(last_words(None), "");
+}
+
+#[test]
+fn one_more_than_there_must_be_without_a_node_is_the_rollout_s_to_tell() {
+    let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+    let status = json!({"phase": "Pending", "conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }]});
+    let surge = pod("p-3", &status, &json!({}));
+    let whole = ["p-1", "p-2"].map(|name| pod(name, &ready, &json!({})));
+    assert_eq!(
+        told(&[&whole[..], std::slice::from_ref(&surge)].concat()),
+        []
+    );
+    assert_eq!(told(&[whole[0].clone(), surge])[0].0, "Unschedulable");
+}
+
+#[test]
 fn a_runner_that_has_come_back_is_no_fault() {
     let back = container(
         "p-1",

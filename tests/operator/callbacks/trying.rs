@@ -67,7 +67,7 @@ fn a_job_that_others_change_during_a_try_gets_its_record_all_the_same() -> Resul
 
 #[tokio::test]
 async fn a_record_that_is_hard_to_write_is_written_without_a_second_call() -> Result<()> {
-    let (setting, proxy) = Setting::behind_a_proxy().await?;
+    let (setting, proxy) = Box::pin(Setting::behind_a_proxy()).await?;
     for (name, fate) in [
         ("conflict", Fate::Answer(409)),
         ("too-many", Fate::Answer(429)),

@@ -20,8 +20,8 @@ pub(super) const CONTAINER: &str = "runner";
 /// What there is time for after the drain: to close connections and to end.
 const EXIT_SECONDS: i64 = 10;
 
-/// A runner is made anew elsewhere when its node has been out of reach for so long.
-const NODE_LOST_SECONDS: i64 = 30;
+/// How long a node may not answer before its runners are started elsewhere.
+const LOST_NODE_SECONDS: i64 = 30;
 
 /// A GPU, where a pool asks for CUDA and for none by name.
 const GPU: &str = "nvidia.com/gpu";
@@ -93,7 +93,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         termination_grace_period_seconds: Some(i64::from(drain) + EXIT_SECONDS),
         image_pull_secrets: pull_secrets(build),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
-        tolerations: Some(patient(tolerations)),
+        tolerations: Some(with_patience(tolerations)),
         affinity,
         runtime_class_name,
         priority_class_name,
@@ -175,27 +175,6 @@ fn container(
     }
 }
 
-/// With how long a runner's node may be out of reach: Kubernetes' own five minutes are long for jobs
-/// that have gone elsewhere within seconds. What a pool says itself stands.
-fn patient(mut tolerations: Vec<Toleration>) -> Vec<Toleration> {
-    for key in [
-        "node.kubernetes.io/not-ready",
-        "node.kubernetes.io/unreachable",
-    ] {
-        let said = |toleration: &Toleration| toleration.key.as_deref().is_none_or(|it| it == key);
-        if !tolerations.iter().any(said) {
-            tolerations.push(Toleration {
-                key: Some(key.to_owned()),
-                operator: Some("Exists".to_owned()),
-                effect: Some("NoExecute".to_owned()),
-                toleration_seconds: Some(NODE_LOST_SECONDS),
-                value: None,
-            });
-        }
-    }
-    tolerations
-}
-
 /// The Secrets by which images are pulled.
 pub(super) fn pull_secrets(build: &Build) -> Option<Vec<LocalObjectReference>> {
     let names = &build.config.runner_image_pull_secrets;
@@ -268,6 +247,27 @@ fn extended(resources: &ResourceRequirements) -> bool {
         .as_ref()
         .is_some_and(|claims| !claims.is_empty())
         || both.into_iter().flatten().any(named)
+}
+
+/// With an own patience with nodes that do not answer, where the pool has none: Kubernetes waits for
+/// five minutes before it starts another pod elsewhere, and a runner has nothing to lose.
+fn with_patience(mut tolerations: Vec<Toleration>) -> Vec<Toleration> {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        let covered = |each: &Toleration| each.key.as_deref().is_none_or(|named| named == key);
+        if !tolerations.iter().any(covered) {
+            tolerations.push(Toleration {
+                key: Some(key.to_owned()),
+                operator: Some("Exists".to_owned()),
+                effect: Some("NoExecute".to_owned()),
+                toleration_seconds: Some(LOST_NODE_SECONDS),
+                value: None,
+            });
+        }
+    }
+    tolerations
 }
 
 fn variable(EnvVar { name, value }: EnvVar) -> core::EnvVar {

@@ -118,8 +118,16 @@ impl Context {
                 // What was there a while ago will be there when the store answers again.
                 Err(WeightsError::Store(_)) if seen.is_some() => look.look_after(LOOK_FOR_FOLDER),
                 Err(WeightsError::NoManifest(_)) if place.import.is_some() => {
-                    if let Some(import) = place.import {
-                        self.import(look, model, &import).await;
+                    if let Some(import) = place.import
+                        && self.import(look, model, &import).await.is_some()
+                    {
+                        let job = import.name();
+                        let message = format!(
+                            "model {}: Job {job} has ended well, and there is no manifest in {prefix}: was something deleted there? It is imported again once the Job is gone",
+                            model.name
+                        );
+                        look.fault("WeightsMissing", message);
+                        look.look_after(LOOK_FOR_FOLDER);
                     }
                     return;
                 }

@@ -1,0 +1,232 @@
+//! `make cluster` and `make cluster-down`: a cluster that stays up in the background until it is
+//! taken down; or the one that the user has.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use fovea_dev::cache::Cache;
+use fovea_dev::node::holder;
+use fovea_dev::setup::{self, Part, progress::Progress};
+use fovea_dev::{Cluster, ClusterOptions, NodeOptions, eventually, node};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+
+mod others;
+
+/// How long a cluster may take to be up, with its images.
+const UP: Duration = Duration::from_mins(5);
+/// How long one may take to be gone.
+const DOWN: Duration = Duration::from_mins(2);
+
+/// What is to be done with the cluster.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Start one in the background, or say what the chosen one is
+    Up(Up),
+    /// Run one in the foreground until SIGTERM or Ctrl-C
+    #[command(hide = true)]
+    Run(Up),
+    /// End what `up` has started, and remove what killed ones have left
+    Down,
+}
+
+/// Which cluster, and how large.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Up {
+    /// Which: nodes of our own (root), kind (docker), or the current context of kubectl
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// How many nodes
+    #[arg(long, default_value_t = 1)]
+    nodes: u8,
+    /// How many nvidia.com/gpu each node advertises; no device is behind them
+    #[arg(long, default_value_t = 2)]
+    gpus: u32,
+    /// Archives of images to import, such as target/images/*.tar
+    #[arg(long = "image")]
+    images: Vec<PathBuf>,
+}
+
+/// Where the cluster comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    Local,
+    Kind,
+    Current,
+}
+
+/// The files by which `up`, `run` and `down` know of each other.
+struct State {
+    folder: PathBuf,
+}
+
+impl State {
+    fn open() -> Result<Self> {
+        let folder = Cache::from_env()?.path("cluster");
+        fs::create_dir_all(&folder)?;
+        Ok(Self { folder })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The lock that `run` holds, which the kernel takes back; `None` while another has it.
+    fn lock(&self) -> Result<Option<File>> {
+        let file = File::create(self.file("lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.file(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Does it.
+pub(crate) async fn run(command: ClusterCommand) -> Result<()> {
+    match command {
+        ClusterCommand::Up(options) => match options.kind.map_or_else(choose, Ok)? {
+            Kind::Local => up(&options).await,
+            Kind::Kind => others::kind(&options.images),
+            Kind::Current => others::current().await,
+        },
+        ClusterCommand::Run(options) => stay(&options).await,
+        ClusterCommand::Down => down().await,
+    }
+}
+
+/// Nodes of our own where they can run, else kind where docker does.
+fn choose() -> Result<Kind> {
+    match node::unavailable() {
+        None => Ok(Kind::Local),
+        Some(_) if others::docker_answers() => Ok(Kind::Kind),
+        Some(reason) => bail!(
+            "{reason}; and no docker engine answers, for kind. With a cluster of your own: make cluster CLUSTER=current"
+        ),
+    }
+}
+
+async fn up(options: &Up) -> Result<()> {
+    let state = State::open()?;
+    ensure!(
+        state.lock()?.is_some(),
+        "a cluster runs already: make cluster-down ends it"
+    );
+    setup::run(
+        &Cache::from_env()?,
+        &[Part::Tools, Part::Node],
+        &Progress::stderr(),
+    )?;
+    state.remove("ready")?;
+    let log = File::create(state.file("log"))?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["cluster", "run"])
+        .arg(format!("--nodes={}", options.nodes))
+        .arg(format!("--gpus={}", options.gpus))
+        .args(
+            options
+                .images
+                .iter()
+                .map(|path| format!("--image={}", path.display())),
+        )
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()?;
+    let up = eventually("the cluster", UP, || {
+        let ended = child.try_wait();
+        let ready = state.file("ready").exists();
+        async move {
+            match ended {
+                Ok(None) if !ready => Err("not up yet"),
+                ended => Ok(ended),
+            }
+        }
+    });
+    let ended = up.await??;
+    if let Some(status) = ended {
+        bail!("{status}: {}", fs::read_to_string(state.file("log"))?);
+    }
+    println!(
+        "The cluster is up. In your shell:\n  export KUBECONFIG={}\nmake cluster-down ends it.",
+        state.file("kubeconfig").display()
+    );
+    Ok(())
+}
+
+async fn stay(options: &Up) -> Result<()> {
+    let state = State::open()?;
+    let _lock = state.lock()?.context("a cluster runs already")?;
+    fs::write(state.file("pid"), std::process::id().to_string())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let starting = Cluster::start(ClusterOptions {
+        nodes: vec![NodeOptions { gpus: options.gpus }; options.nodes.into()],
+        ..ClusterOptions::default()
+    });
+    let cluster = tokio::select! {
+        cluster = starting => cluster?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    for image in &options.images {
+        cluster.import_image(image).await?;
+    }
+    write_secret(
+        &state.file("kubeconfig"),
+        &fs::read(cluster.control_plane.kubeconfig())?,
+    )?;
+    fs::write(state.file("ready"), "")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    for name in ["ready", "kubeconfig", "pid"] {
+        state.remove(name)?;
+    }
+    Ok(cluster.stop().await?)
+}
+
+async fn down() -> Result<()> {
+    let state = State::open()?;
+    if state.lock()?.is_none() {
+        let pid: i32 = fs::read_to_string(state.file("pid"))?.trim().parse()?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+        eventually("the cluster's end", DOWN, || async {
+            state.lock()?.map(drop).context("it still runs")
+        })
+        .await?;
+    }
+    if node::unavailable().is_none() {
+        match holder::sweep()? {
+            0 => println!("no cluster runs"),
+            running => println!("{running} clusters of others (tests?) run"),
+        }
+    }
+    others::kind_down()
+}
+
+fn write_secret(path: &Path, text: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text)
+}

@@ -1,0 +1,23 @@
+//! One cluster for all tests of this program; it ends with the program.
+
+use anyhow::Result;
+use fovea_dev::cache::Cache;
+use fovea_dev::{Cluster, ClusterOptions, NodeOptions, images};
+use tokio::sync::OnceCell;
+
+/// Two nodes, the first with two GPUs, and the image of Debian.
+pub(crate) async fn shared() -> Result<&'static Cluster> {
+    static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+    let start = || async {
+        let cluster = Cluster::start(ClusterOptions {
+            nodes: vec![NodeOptions { gpus: 2 }, NodeOptions::default()],
+            ..ClusterOptions::default()
+        })
+        .await?;
+        cluster
+            .import_image(&images::debian(&Cache::from_env()?)?)
+            .await?;
+        Ok(cluster)
+    };
+    SHARED.get_or_try_init(start).await
+}
