@@ -1,10 +1,10 @@
 //! Runners that each take a GPU of the node's two.
 
-use anyhow::Result;
-use fovea_crds::{JobResult, Task};
+use anyhow::{Result, ensure};
+use fovea_crds::{JobResult, RunnerPoolStatus, Task};
 use fovea_tests::Pods;
-use fovea_tests::pods::{condition, picture};
-use serde_json::json;
+use fovea_tests::pods::{PATIENCE, condition, picture};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long a pool may take to say what is wrong.
@@ -36,7 +36,7 @@ fn every_model_is_resident_in_each_of_two_pods_and_a_third_says_what_it_waits_fo
         it.succeeded("gpus-objectdetection").await?;
 
         it.scale("gpus", 3).await?;
-        let says = |status: &fovea_crds::RunnerPoolStatus| {
+        let says = |status: &RunnerPoolStatus| {
             condition(status, "Degraded")[2].contains("Insufficient nvidia.com/gpu")
         };
         let status = it.pool_where("gpus", "to say why", TOLD, says).await?;
@@ -46,10 +46,39 @@ fn every_model_is_resident_in_each_of_two_pods_and_a_third_says_what_it_waits_fo
         );
         assert_eq!((status.replicas, status.ready_replicas), (3, 2));
         it.scale("gpus", 2).await?;
-        let mended = |status: &fovea_crds::RunnerPoolStatus| {
+        let mended = |status: &RunnerPoolStatus| {
             condition(status, "Degraded")[0] == "False" && status.ready_replicas == 2
         };
         it.pool_where("gpus", "to be well", TOLD, mended).await?;
-        Ok(())
+        a_rollout_without_a_free_gpu(it, &spec).await?;
+        it.scale_to_nothing("gpus").await
     })
+}
+
+/// There is no GPU for one more runner, so that they are replaced one after another; and jobs go on.
+async fn a_rollout_without_a_free_gpu(it: &Pods, spec: &Value) -> Result<()> {
+    for number in 0..40 {
+        let name = format!("gpus-rolling-{number}");
+        it.submit(&name, "gpus", Task::ImageToText).await?;
+    }
+    let mut spec = spec.clone();
+    spec["template"]["env"] = json!([{"name": "SOMETHING", "value": "new"}]);
+    let generation = it.apply("gpus", &spec).await?.metadata.generation;
+    let swaps = |status: &RunnerPoolStatus| {
+        condition(status, "Progressing")[..2] == ["True", "ReplacingOneByOne"]
+    };
+    it.pool_where("gpus", "to replace one by one", TOLD, swaps)
+        .await?;
+    it.pool_where("gpus", "to have rolled", PATIENCE, |status| {
+        status.observed_generation == generation
+            && condition(status, "Progressing")[0] == "False"
+            && status.ready_replicas == 2
+    })
+    .await?;
+    for number in 0..40 {
+        it.succeeded(&format!("gpus-rolling-{number}")).await?;
+    }
+    let faults = it.history.faults(&[]);
+    ensure!(faults.is_empty(), "{faults:#?}");
+    Ok(())
 }

@@ -27,6 +27,9 @@ use std::time::Duration;
 /// How long anything may take: an image's first start on a busy machine of two cores among it.
 pub const PATIENCE: Duration = Duration::from_mins(4);
 
+/// Flags of the operator that tests share: what it waits for is not what they look at.
+const IMPATIENT: [&str; 1] = ["--surge-timeout-seconds=5"];
+
 /// All of it; ends when dropped.
 pub struct Pods {
     /// The nodes, and the API server.
@@ -57,7 +60,7 @@ impl Pods {
         if is_skipped() {
             return Ok(());
         }
-        SHARED.run(async || Self::start(1, &[]).await, test)
+        SHARED.run(async || Self::start(1, &IMPATIENT).await, test)
     }
 
     /// With so many nodes, and more flags of the operator.
