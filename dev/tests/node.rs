@@ -1,5 +1,7 @@
 //! A cluster with real nodes: pods run, and are reached.
 
+#[path = "node/faults.rs"]
+mod faults;
 #[path = "node/images.rs"]
 mod images;
 #[path = "node/pods.rs"]

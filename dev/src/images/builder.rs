@@ -9,7 +9,7 @@ use crate::cache::Cache;
 use crate::setup::{debian, run_command};
 
 /// How much memory a build takes at most: several copies of the largest layer.
-const IN_MEMORY: &str = "size=6g";
+const IN_MEMORY: &str = "size=4g";
 
 /// Runs in mounts of its own, which go with it, as does the store: an archive is all that is kept.
 /// What is in memory waits for no disk. `$@` are the build's arguments.

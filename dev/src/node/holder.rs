@@ -25,12 +25,7 @@ const LOCKS: &str = "/run/lock";
 /// `scratch` is the folder that is to be removed where the guardian cannot do it; `nodes` is how
 /// many of them have a cgroup.
 pub fn run(scratch: &Path, nodes: u8) -> io::Result<()> {
-    let (block, mut record) = (0..CLUSTERS)
-        .find_map(|index| claim(Block(index)).transpose())
-        .transpose()?
-        .ok_or_else(|| {
-            io::Error::other(format!("{CLUSTERS} clusters run already: end one of them"))
-        })?;
+    let (block, mut record) = first_free()?;
     record.set_len(0)?;
     record.write_all(scratch.as_os_str().as_encoded_bytes())?;
     for node in 1..=nodes {
@@ -48,6 +43,19 @@ pub fn run(scratch: &Path, nodes: u8) -> io::Result<()> {
     remove(block)?;
     // Nothing is left that the next user of the index would have to remove.
     record.set_len(0)
+}
+
+fn first_free() -> io::Result<(Block, File)> {
+    for index in 0..CLUSTERS {
+        if let Some((block, record)) = claim(Block(index))?
+            && !links::is_taken(block)?
+        {
+            return Ok((block, record));
+        }
+    }
+    Err(io::Error::other(format!(
+        "of {CLUSTERS} blocks of addresses from 10.200.0.0/16 on none is free: end a cluster"
+    )))
 }
 
 /// Removes what clusters have left whose processes were all killed; those that run stay. Returns

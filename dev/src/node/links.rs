@@ -2,6 +2,7 @@
 //! ends die with the namespaces that they lie in, and routes die with their ends.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use super::addresses::Block;
@@ -70,6 +71,27 @@ pub(super) async fn join_node(
     Ok(())
 }
 
+/// Whether the machine has a route, other than the default one, into a block: its addresses are
+/// somebody's then.
+pub(super) fn is_taken(block: Block) -> io::Result<bool> {
+    Ok(overlaps(
+        &std::fs::read_to_string("/proc/net/route")?,
+        block.machine(),
+    ))
+}
+
+/// `routes` as in `/proc/net/route`: addresses and masks in hexadecimal, the last byte first.
+fn overlaps(routes: &str, address: Ipv4Addr) -> bool {
+    const BLOCK: u32 = 0xffff_0000;
+    let parse = |word: &str| Some(u32::from_str_radix(word, 16).ok()?.swap_bytes());
+    routes.lines().skip(1).any(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let route = words.get(1).zip(words.get(7));
+        let route = route.and_then(|(to, mask)| Some((parse(to)?, parse(mask)?)));
+        route.is_some_and(|(to, mask)| mask != 0 && (to ^ u32::from(address)) & mask & BLOCK == 0)
+    })
+}
+
 /// Removes the machine's end, where it is there, and with it both ends and the routes.
 pub(super) fn remove(link: &str) -> io::Result<()> {
     if !Path::new("/sys/class/net").join(link).exists() {
@@ -85,4 +107,36 @@ pub(super) fn remove(link: &str) -> io::Result<()> {
     Err(io::Error::other(
         String::from_utf8_lossy(&removed.stderr).into_owned(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_a_route_goes_into_is_taken_and_the_default_route_takes_none() {
+        let routes = |to: &str, mask: &str| {
+            format!(
+                "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+                 eth0 {to} 00000000 0001 0 0 0 {mask} 0 0 0\n"
+            )
+        };
+        let address = Block(3).machine();
+        // 0.0.0.0/0, 10.202.0.0/16, 192.0.2.0/24
+        for (to, mask) in [
+            ("00000000", "00000000"),
+            ("0000CA0A", "0000FFFF"),
+            ("000200C0", "00FFFFFF"),
+        ] {
+            assert!(!overlaps(&routes(to, mask), address), "{to}/{mask}");
+        }
+        // 10.203.0.0/16, 10.203.7.0/24, 10.0.0.0/8
+        for (to, mask) in [
+            ("0000CB0A", "0000FFFF"),
+            ("0007CB0A", "00FFFFFF"),
+            ("0000000A", "000000FF"),
+        ] {
+            assert!(overlaps(&routes(to, mask), address), "{to}/{mask}");
+        }
+    }
 }
