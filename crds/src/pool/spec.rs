@@ -126,7 +126,8 @@ pub struct Autoscaling {
     #[schemars(range(min = 1, max = MAX_REPLICAS))]
     pub max: u32,
 
-    /// How long there must be nothing to do before runners go, in seconds.
+    /// How long there must be nothing to do before the last runners go, in seconds; others go once
+    /// they have not been needed for five minutes.
     #[serde(default = "default_idle_seconds")]
     #[schemars(range(min = 1, max = MAX_AUTOSCALING_SECONDS))]
     pub idle_seconds: u32,

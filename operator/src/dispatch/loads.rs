@@ -3,7 +3,7 @@
 use super::Dispatcher;
 use super::fleet::{Fleet, Health};
 use super::pools::Work;
-use super::queue::Queue;
+use super::queue::{Queue, Shares};
 use crate::pool::provision::{Load, Loads, Provision};
 use jiff::Timestamp;
 
@@ -27,8 +27,8 @@ impl Dispatcher {
     pub(super) fn tell_first_job(&self) {
         let first = {
             let told = self.parts.loads.borrow();
-            self.pools.iter().any(|(key, queue, _)| {
-                !queue.is_empty() && told.get(key).is_none_or(|load| load.queued == 0)
+            self.pools.provided().any(|(key, (queue, shares), ..)| {
+                queue.runnable(shares) > 0 && told.get(key).is_none_or(|load| load.queued == 0)
             })
         };
         if first {
@@ -38,7 +38,7 @@ impl Dispatcher {
 }
 
 fn load(
-    queue: &Queue,
+    (queue, shares): (&Queue, &Shares),
     fleet: &Fleet,
     work: Work,
     provision: Option<&Provision>,
@@ -66,7 +66,7 @@ fn load(
     });
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     Load {
-        queued: count(queue.len()),
+        queued: count(queue.runnable(shares)),
         running: fleet.in_flight(),
         oldest_seconds: oldest.map_or(0.0, |oldest| {
             now.duration_since(oldest).as_secs_f64().max(0.0)

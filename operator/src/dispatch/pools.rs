@@ -201,10 +201,19 @@ impl Pools {
     /// Every pool with pods: what the controller has found, and what there is to do.
     pub(super) fn provided(
         &self,
-    ) -> impl Iterator<Item = (&PoolKey, &Queue, &Fleet, Work, Option<&Provision>)> {
+    ) -> impl Iterator<
+        Item = (
+            &PoolKey,
+            (&Queue, &Shares),
+            &Fleet,
+            Work,
+            Option<&Provision>,
+        ),
+    > {
         self.by_key.iter().map(|(key, pool)| {
             let provision = pool.provision.as_deref();
-            (key, &pool.queue, &pool.fleet, pool.work, provision)
+            let queue = (&pool.queue, &pool.shares);
+            (key, queue, &pool.fleet, pool.work, provision)
         })
     }
 

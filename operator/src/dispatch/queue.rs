@@ -71,6 +71,17 @@ impl Queue {
         self.places.is_empty()
     }
 
+    /// Those of them that more runners would help: what its namespace's share holds back waits for
+    /// the namespace's own jobs.
+    pub fn runnable(&self, shares: &Shares) -> usize {
+        let of = |tenant: &Tenant| {
+            let waiting: usize = tenant.waiting.values().map(BTreeSet::len).sum();
+            let most = shares.max_in_flight.unwrap_or(u32::MAX);
+            waiting.min(most.saturating_sub(tenant.in_flight) as usize)
+        };
+        self.tenants.values().map(of).sum()
+    }
+
     /// The jobs that wait, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.places.values()
@@ -198,6 +209,23 @@ mod tests {
             Some(job.uid)
         })
         .collect()
+    }
+
+    #[test]
+    fn what_a_share_holds_back_is_nothing_that_more_runners_would_help() {
+        let mut queue = Queue::default();
+        for number in 0..5 {
+            queue.push(job("a", number, 0));
+        }
+        queue.push(job("b", 9, 0));
+        assert_eq!(queue.runnable(&Shares::default()), 6);
+        let two = Shares {
+            max_in_flight: Some(2),
+            ..Shares::default()
+        };
+        assert_eq!(queue.runnable(&two), 3);
+        assert!(queue.pop(&two, |_| true).is_some());
+        assert_eq!(queue.runnable(&two), 2);
     }
 
     #[test]
