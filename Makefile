@@ -152,10 +152,19 @@ $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+.PHONY: bench-pools
+bench-pools: setup ## Time pools of pods on a real node: from nothing, while they roll; weigh them (root; ROUNDS=5)
+	@$(DEV) setup --only node
+	@$(WITH_TORCH) $(CARGO) build --locked --release -p fovea-operator -p fovea-runner --bins
+	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_pools -- \
+		--binaries $(or $(CARGO_TARGET_DIR),target)/release $(if $(ROUNDS),--rounds $(ROUNDS))
+
 .PHONY: generate
-generate: tools ## Write the generated files (CRDs, OpenAPI)
+generate: tools ## Write the generated files (CRDs, OpenAPI, the plots in docs)
 	@$(BUILT)/crdgen
 	@$(BUILT)/openapi
+	@$(CARGO) build --locked --workspace --exclude fovea-runner --example autoscale
+	@$(BUILT)/examples/autoscale
 
 .PHONY: check-generated
 check-generated: tools ## Fail where a generated file is not current

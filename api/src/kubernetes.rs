@@ -2,7 +2,7 @@
 
 use crate::config::TimeoutsConfig;
 use crate::jobs::WATCH_SILENCE;
-use crate::metrics::{Metrics, ObservedCluster};
+use crate::metrics::Metrics;
 use anyhow::Context as _;
 use http::HeaderValue;
 use http::header::USER_AGENT;
@@ -34,7 +34,7 @@ pub struct Clients {
 }
 
 /// Connects as a pod does, or as `KUBECONFIG` says. No request is made yet.
-pub async fn connect(timeouts: &TimeoutsConfig, metrics: Arc<Metrics>) -> anyhow::Result<Clients> {
+pub async fn connect(timeouts: &TimeoutsConfig, metrics: &Metrics) -> anyhow::Result<Clients> {
     let mut config = kube::Config::infer()
         .await
         .context("no Kubernetes cluster: set KUBECONFIG, or run in a pod")?;
@@ -54,16 +54,15 @@ pub async fn connect(timeouts: &TimeoutsConfig, metrics: Arc<Metrics>) -> anyhow
 pub fn client(
     mut config: kube::Config,
     timeouts: &TimeoutsConfig,
-    metrics: Arc<Metrics>,
+    metrics: &Metrics,
 ) -> anyhow::Result<Client> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(timeouts.kube());
     config.reset_reader_on_write = true;
     config.write_timeout = Some(timeouts.kube());
     config.default_retry = false;
-    let observed = ObservedCluster::new(metrics);
     Ok(ClientBuilder::try_from(config)?
-        .with_layer(&observed)
+        .with_layer(&metrics.upstreams().layer())
         .build())
 }
 

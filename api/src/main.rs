@@ -22,7 +22,7 @@ async fn main() -> anyhow::Result<()> {
     }
 
     let metrics = Arc::new(Metrics::new());
-    let clients = kubernetes::connect(&config.timeouts, Arc::clone(&metrics)).await?;
+    let clients = kubernetes::connect(&config.timeouts, &metrics).await?;
     let store = Store::connect_observed(&config.store, Arc::clone(&metrics) as _).await?;
     let bind = |flag, address| async move {
         let bound = TcpListener::bind(address).await;

@@ -57,6 +57,8 @@ pub const MAX_SUMMARY_LENGTH: u32 = 120;
 pub const MAX_RUNNER_LENGTH: u32 = 300;
 /// A model's revision: a hub commit or `sha256:<digest>`.
 pub const MAX_REVISION_LENGTH: u32 = 128;
+/// `status.models[].source`: a repository of the hub, `@` and a revision.
+pub const MAX_SOURCE_LENGTH: u32 = 193 + 1 + MAX_REVISION_LENGTH;
 /// A label of a model's `id2label`.
 pub const MAX_CLASS_LABEL_LENGTH: u32 = 128;
 /// `status.result.caption`.

@@ -101,6 +101,8 @@ pub struct StackOptions {
     pub api_flags: Vec<String>,
     /// More flags of the runner.
     pub runner_flags: Vec<String>,
+    /// More variables of all three.
+    pub env: Vec<(String, String)>,
 }
 
 /// A running Fovea. Everything ends when this is dropped; [`Stack::stop`] also waits for it.
@@ -137,13 +139,19 @@ impl Stack {
         write_secret(&token_file, &token)?;
 
         say("starting fovea-runner with the demo models, fovea-operator and fovea-api");
-        let runner = runner(runner_port, &token_file, &options.runner_flags)?;
+        let with_env = |program| {
+            let env = options.env.iter();
+            env.fold(program, |program: Program, (name, value)| {
+                program.env(name, value)
+            })
+        };
+        let runner = with_env(runner(runner_port, &token_file, &options.runner_flags)?);
         let runner = Process::start_in(&guardian, runner).await?;
         manifests::apply(&control_plane, runner_port, &token).await?;
         let program = operator(&control_plane, &minio, health_port, &options.operator_flags)?;
-        let operator = Process::start_in(&guardian, program).await?;
+        let operator = Process::start_in(&guardian, with_env(program)).await?;
         let program = api(&control_plane, &minio, api_port, &options.api_flags)?;
-        let api = Process::start_in(&guardian, program).await?;
+        let api = Process::start_in(&guardian, with_env(program)).await?;
 
         let api_url = format!("http://127.0.0.1:{api_port}");
         api.wait_ready_http(&format!("{api_url}/readyz"), READY)

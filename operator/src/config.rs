@@ -3,7 +3,7 @@
 use crate::callback::CallbackConfig;
 use crate::job::retention::RetentionConfig;
 use crate::leader::LeaderConfig;
-use crate::pool::PoolKey;
+use crate::pool::{PoolKey, config::PoolsConfig};
 use crate::sweep::SweepConfig;
 use fovea_store::StoreConfig;
 use fovea_telemetry::LogFormat;
@@ -16,6 +16,10 @@ pub struct Config {
     /// Namespace of the Lease, and of the RunnerPools that count.
     #[arg(long, env = "FOVEA_OPERATOR_NAMESPACE", default_value = "fovea-system")]
     pub namespace: String,
+
+    /// The one namespace whose jobs count; those of every namespace where it is left out.
+    #[arg(long, env = "FOVEA_OPERATOR_WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
 
     /// Pool of jobs that name none: `name`, or `namespace/name`.
     #[arg(long, env = "FOVEA_OPERATOR_DEFAULT_POOL", default_value = "default")]
@@ -37,6 +41,10 @@ pub struct Config {
         default_value = "127.0.0.1:8081"
     )]
     pub health_listen: SocketAddr,
+
+    /// Pools whose runners the operator makes.
+    #[command(flatten)]
+    pub pools: PoolsConfig,
 
     /// The election.
     #[command(flatten)]

@@ -46,7 +46,10 @@ pub const CALLBACK_TOLD: &str = "callback-told";
 /// A finished job is deleted.
 pub const JOB_DELETED: &str = "job-deleted";
 
-/// The write of this kind has succeeded.
+/// The loop goes round. No write, and so not among [`ALL`]: here a test makes it stand still.
+pub const LOOP_TURNS: &str = "loop-turns";
+
+/// What the point says has happened.
 pub fn after(point: &'static str) {
     let _ = point; // The macro is empty without the feature.
     fail::fail_point!(point);

@@ -6,6 +6,7 @@ use fovea_operator::{config::Config, metrics::Metrics, run, serve};
 use fovea_store::Store;
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use kube::client::ClientBuilder;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -31,14 +32,16 @@ async fn main() -> anyhow::Result<()> {
         .await
         .context("no way to the API server: set KUBECONFIG")?;
     (kubernetes.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    let client = kube::Client::try_from(kubernetes)?;
-    let store = Store::connect(&config.store).await?;
+    let metrics = Arc::new(Metrics::new());
+    let client = ClientBuilder::try_from(kubernetes)?
+        .with_layer(&metrics.upstreams().layer())
+        .build();
+    let store = Store::connect_observed(&config.store, Arc::clone(&metrics) as _).await?;
     let stop = stop_on_signal()?;
     let readiness = serve::Readiness::default();
     let listener = tokio::net::TcpListener::bind(config.health_listen)
         .await
         .with_context(|| format!("--health-listen {}", config.health_listen))?;
-    let metrics = Arc::new(Metrics::new());
     let serving = tokio::spawn(serve::serve(
         listener,
         readiness.clone(),

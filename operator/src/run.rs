@@ -5,11 +5,14 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
 use crate::leader::{self, LeaderError};
 use crate::metrics::Metrics;
+use crate::pool::controller;
+use crate::pool::provision::{Loads, Provisions};
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
 use fovea_store::Store;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -53,8 +56,22 @@ pub async fn run(
         store.clone(),
         config.sweep.clone(),
         Arc::clone(&metrics),
+        config.watch_namespace.clone(),
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
+
+    let (provided, provisions) = watch::channel(Provisions::default());
+    let (loads, told) = watch::channel(Loads::default());
+    let providing = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
+        client: client.clone(),
+        store: store.clone(),
+        store_config: config.store.clone(),
+        config: config.pools.clone(),
+        namespace: config.namespace.clone(),
+        loads: told,
+        provisions: provided,
+        metrics: Arc::clone(&metrics),
+    })));
 
     let parts = Parts {
         client,
@@ -64,10 +81,13 @@ pub async fn run(
         leader: announcement,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,
+        watch_namespace: config.watch_namespace,
         allowed_hosts: config.external_hosts,
         ready: readiness.dispatching,
         heartbeat: readiness.heartbeat,
         metrics: Arc::clone(&metrics),
+        provisions,
+        loads,
     };
     let hand_over = CancellationToken::new();
     let mut dispatching = tokio::spawn(Dispatcher::run(parts, stop));
@@ -80,7 +100,7 @@ pub async fn run(
             Ok(held?)
         }
         ended = &mut dispatching => {
-            drop(sweeping);
+            drop((sweeping, providing));
             hand_over.cancel();
             let held = holding.await;
             metrics.lease_ended(held.is_err());

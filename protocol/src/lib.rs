@@ -11,7 +11,8 @@ mod runner;
 pub use infer::{BoundingBox, Classification, Detection, InferResult, ServedModel};
 pub use infer::{InferRequest, Input, Line, Parameters, Source, Stage, Task, Timings};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, Reason};
-pub use runner::{LeaderRequest, ModelFile, ModelRequest, ModelSource, ModelState, RunnerState};
+pub use runner::{Dtype, LeaderRequest, ModelFile, ModelRequest};
+pub use runner::{ModelSource, ModelState, RunnerState};
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use crate::Task;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU32;
 
 /// Answer to `GET /v1/models`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,24 @@ pub struct ModelRequest {
     pub task: Task,
     /// Where the checkpoint is.
     pub source: ModelSource,
+    /// The type of its numbers; the runner's own choice where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<Dtype>,
+    /// How many pictures may share one pass; the runner's own bound where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_batch_size: Option<NonZeroU32>,
+}
+
+/// The type of a model's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32 bits.
+    Float32,
+    /// 16 bits with float32's range.
+    Bfloat16,
+    /// 16 bits with more digits and less range.
+    Float16,
 }
 
 /// Where a checkpoint is; a folder in the hub's layout.

@@ -18,5 +18,4 @@ pub mod metrics;
 pub mod models;
 pub mod server;
 pub mod tasks;
-mod trace;
 pub mod weights;

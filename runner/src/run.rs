@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use fovea_runner::config::Config;
-use fovea_runner::engine::{Engine, EngineConfig, Planned};
+use fovea_runner::engine::{Engine, EngineConfig, OwnSettings, Planned};
 use fovea_runner::fetch::DownloadLimits;
 use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models;
@@ -37,6 +37,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
                 name,
                 front,
                 loader,
+                own: OwnSettings::default(),
             })
         })
         .collect::<anyhow::Result<_>>()?;

@@ -82,6 +82,11 @@ impl ObjectKey {
         Self::below(format!("{}{}/", repo.0, segment(commit)?), file)
     }
 
+    /// A file of the checkpoint that a folder holds.
+    pub fn in_folder(folder: &ModelFolder, file: &str) -> Result<Self, InvalidKey> {
+        Self::below(folder.0.clone(), file)
+    }
+
     fn below(prefix: String, name: &str) -> Result<Self, InvalidKey> {
         check(name)?;
         let key = format!("{prefix}{name}");
@@ -119,6 +124,31 @@ impl ModelPrefix {
             segment(owner)?,
             segment(name)?
         )))
+    }
+
+    /// With the final `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The part of the bucket that holds one checkpoint: `models/<path>/`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelFolder(String);
+
+impl ModelFolder {
+    /// At `path` below `models/`.
+    pub fn new(path: &str) -> Result<Self, InvalidKey> {
+        check(path)?;
+        Ok(Self(format!("models/{path}/")))
+    }
+
+    /// Read back from [`ModelFolder::as_str`].
+    pub fn parse(prefix: &str) -> Result<Self, InvalidKey> {
+        let path = prefix
+            .strip_prefix("models/")
+            .and_then(|rest| rest.strip_suffix('/'));
+        Self::new(path.ok_or_else(|| InvalidKey::NotNormalised(excerpt(prefix)))?)
     }
 
     /// With the final `/`.
@@ -209,6 +239,23 @@ mod tests {
         }
         assert!(ObjectKey::model(&repo, "..", "config.json").is_err());
         assert!(ObjectKey::model(&repo, "c0ffee", "../config.json").is_err());
+    }
+
+    #[test]
+    fn a_folder_of_models_is_read_back_and_holds_only_what_lies_in_it() {
+        let folder = ModelFolder::new("my-org/my-model/v1").unwrap();
+        assert_eq!(folder.as_str(), "models/my-org/my-model/v1/");
+        assert_eq!(ModelFolder::parse(folder.as_str()).unwrap(), folder);
+        let key = ObjectKey::in_folder(&folder, "config.json").unwrap();
+        assert_eq!(key.as_str(), "models/my-org/my-model/v1/config.json");
+        assert!(key.is_inside_its_prefix());
+        for wrong in ["", "a/", "/a", "a/../b", "a//b", "a%2f"] {
+            assert!(ModelFolder::new(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in ["models/", "uploads/a/", "models/a", "models/../a/"] {
+            assert!(ModelFolder::parse(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(ObjectKey::in_folder(&folder, "../x").is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub use client::Store;
 pub use config::StoreConfig;
 pub use digest::{InvalidDigest, Sha256};
 pub use error::StoreError;
-pub use key::{InvalidKey, MAX_KEY_BYTES, ModelPrefix, ObjectKey};
+pub use key::{InvalidKey, MAX_KEY_BYTES, ModelFolder, ModelPrefix, ObjectKey};
 pub use list::{Deletion, Listed, MAX_PAGE, ObjectPage, Owned, Part};
 pub use observe::{StoreObserver, StoreOutcome};
 pub use post::{MAX_POST_BYTES, PostForm};

@@ -36,6 +36,15 @@ impl Part {
             Self::System => "system/",
         }
     }
+
+    /// The same of one namespace, where that is given; `None` where it cannot be told apart.
+    fn prefix_of(self, namespace: Option<&str>) -> Option<String> {
+        match (namespace, self) {
+            (None, _) => Some(self.prefix().to_owned()),
+            (Some(_), Self::System) => None,
+            (Some(namespace), _) => Some(format!("{}{namespace}/", self.prefix())),
+        }
+    }
 }
 
 /// Whom an object is kept for.
@@ -87,14 +96,26 @@ pub enum Deletion {
 }
 
 impl Store {
-    /// One page of a part's objects, after the page that gave `next`.
-    pub async fn list(&self, part: Part, next: Option<String>) -> Result<ObjectPage, StoreError> {
+    /// One page of a part's objects, after the page that gave `next`; of one namespace's objects
+    /// where it is given, which are none where a part does not tell them apart.
+    pub async fn list(
+        &self,
+        part: Part,
+        namespace: Option<&str>,
+        next: Option<String>,
+    ) -> Result<ObjectPage, StoreError> {
+        let Some(prefix) = part.prefix_of(namespace) else {
+            return Ok(ObjectPage {
+                objects: Vec::new(),
+                next: None,
+            });
+        };
         let page = i32::try_from(MAX_PAGE).unwrap_or(i32::MAX);
         let answer = self
             .client
             .list_objects_v2()
             .bucket(&self.bucket)
-            .prefix(part.prefix())
+            .prefix(prefix)
             .max_keys(page)
             // A key that XML cannot bear must not spoil the page. Fovea's own are the same in it.
             .encoding_type(EncodingType::Url)

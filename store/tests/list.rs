@@ -45,7 +45,7 @@ async fn a_list_of_many_pages_has_every_object_of_its_part_once() {
 
     let (mut seen, mut foreign, mut pages, mut next) = (BTreeSet::new(), 0, 0, None);
     loop {
-        let page = store.list(Part::System, next).await.unwrap();
+        let page = store.list(Part::System, None, next).await.unwrap();
         pages += 1;
         assert!(page.objects.len() <= MAX_PAGE);
         for listed in page.objects {
@@ -68,7 +68,7 @@ async fn a_list_of_many_pages_has_every_object_of_its_part_once() {
     }
     assert_eq!((seen, foreign, pages), (expected, 1, 2));
     for part in [Part::Uploads, Part::Results] {
-        let page = store.list(part, None).await.unwrap();
+        let page = store.list(part, None, None).await.unwrap();
         assert_eq!((page.objects, page.next), (Vec::new(), None));
     }
     minio.stop().await.unwrap();

@@ -2,7 +2,11 @@
 //!
 //! Spans are exported by OTLP over HTTP where `OTEL_EXPORTER_OTLP_ENDPOINT` (or its form for traces)
 //! is set; the SDK's other variables, such as `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS`,
-//! hold as well.
+//! hold as well. [`trace`] says how spans of several programs come into one trace.
+
+pub mod trace;
+
+pub mod upstream;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _};

@@ -1,6 +1,6 @@
 //! The whole system on real parts: etcd, kube-apiserver, MinIO, and Fovea's three programs with
-//! the demo's models. One stack serves every test of this file; faults that would disturb others
-//! are in `faults`.
+//! the demo's models. One stack serves every test of this file, but for that of traces; faults that would
+//! disturb others are in `faults`.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,3 +14,4 @@ mod compat;
 mod lifecycle;
 mod predictions;
 mod support;
+mod traces;

@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow};
 use axum::http::Method;
 use fovea_crds::{InferenceJob, JobResult, Phase};
 use fovea_dev::eventually;
-use fovea_tests::operated::{JOBS, PATIENCE};
+use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE};
 use fovea_tests::proxy::{Fate, Proxy, Rule};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::events::v1::Event;
@@ -26,7 +26,7 @@ const STATUS: &str = "/status";
 async fn behind_a_proxy() -> Result<(Operated, Proxy)> {
     let options = Options::default();
     let mut operated = Operated::start(options.clone()).await?;
-    let proxy = Proxy::start(&operated.control_plane).await?;
+    let proxy = Proxy::start(&operated.control_plane, Some(OPERATOR)).await?;
     operated.operator.terminate().await?;
     let kubeconfig = Some(proxy.kubeconfig.clone());
     operated.operator = operated.another_operator(&options, kubeconfig).await?;

@@ -10,9 +10,12 @@
 mod attempts;
 mod callbacks;
 mod cluster_faults;
+mod half_open;
 mod killed;
 mod leading;
 mod life;
 mod operation;
+mod pools;
+mod rights;
 mod runner_faults;
 mod sweeping;

@@ -1,17 +1,12 @@
 //! What who runs the operator sees of it: health, metrics, traces and log lines.
 
 use anyhow::{Context as _, Result, ensure};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::routing::post;
-use fovea_dev::eventually;
+use fovea_dev::{eventually, stack};
+use fovea_tests::collector::Collector;
 use fovea_tests::operated::{JOBS, PATIENCE};
 use fovea_tests::{Operated, Options};
 use kube::ResourceExt as _;
 use serde_json::Value;
-use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const MADE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -19,6 +14,37 @@ const MADE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 async fn get(operated: &Operated, path: &str) -> Result<(u16, String)> {
     let answer = reqwest::get(format!("{}{path}", operated.health_url)).await?;
     Ok((answer.status().as_u16(), answer.text().await?))
+}
+
+#[tokio::test]
+async fn a_leader_whose_loop_stands_still_is_dead_and_another_goes_on() -> Result<()> {
+    let options = Options::default().short_lease();
+    let operated = Operated::start(options.clone()).await?;
+    let held = Options {
+        program: Some(stack::find("fovea-operator-failpoints")?),
+        env: vec![("FAILPOINTS".to_owned(), "loop-turns=pause".to_owned())],
+        ..options.clone()
+    };
+    let (victim, health) = operated.standby(&held).await?;
+    let livez = async || anyhow::Ok(reqwest::get(format!("{health}/livez")).await?);
+    assert_eq!(livez().await?.status(), 200, "it does not lead yet");
+    operated.operator.terminate().await?;
+    eventually("/livez to fail", PATIENCE, || async {
+        let answer = livez().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status == 500 && text.contains("stood still"), "{text}");
+        Ok(())
+    })
+    .await?;
+    // As the kubelet does.
+    victim.kill().await?;
+    let heir = operated.another_operator(&options, None).await?;
+    operated.submit("left-behind", "caption x").await?;
+    operated.ended("left-behind").await?;
+    assert!(heir.terminate().await?.success());
+    operated.judge();
+    Ok(())
 }
 
 /// Waits until `/metrics` has each of these lines.
@@ -71,6 +97,7 @@ async fn jobs_are_counted_where_they_wait_run_and_end() -> Result<()> {
             r#"fovea_operator_job_stage_seconds_count{stage="infer"} 1"#,
             "fovea_operator_leading 1",
             "fovea_operator_lease_acquisitions_total 1",
+            r#"fovea_operator_cluster_requests_total{resource="leases",method="POST",outcome="2xx"} 1"#,
         ],
     )
     .await?;
@@ -162,24 +189,12 @@ async fn each_change_of_a_job_is_one_line_that_a_program_can_read() -> Result<()
     Ok(())
 }
 
-/// What a collector was sent.
-type Exported = Arc<Mutex<Vec<Bytes>>>;
-
 #[tokio::test]
 async fn a_runner_joins_the_job_s_trace_by_way_of_the_attempt_s_span() -> Result<()> {
-    let exported = Exported::default();
-    let take = |State(exported): State<Exported>, body: Bytes| async move {
-        exported.lock().expect("not poisoned").push(body);
-    };
-    let router = Router::new()
-        .route("/v1/traces", post(take))
-        .with_state(Arc::clone(&exported));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let collector = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let collector = Collector::start().await?;
+    let (name, value) = &collector.env;
     let mut options = Options::default();
-    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector);
-    options.env.push(endpoint);
+    options.env.push(((*name).to_owned(), value.clone()));
     let operated = Operated::start(options).await?;
     let mut job = Operated::job("traced", "caption x");
     let annotation = "fovea.dev/traceparent".to_owned();
@@ -195,13 +210,12 @@ async fn a_runner_joins_the_job_s_trace_by_way_of_the_attempt_s_span() -> Result
     let span = &told[36..52];
     let parent = &MADE[36..52];
     eventually("the span", PATIENCE, || async {
-        let bodies = exported.lock().expect("not poisoned").concat();
-        let has = |bytes: &[u8]| bodies.windows(bytes.len()).any(|window| window == bytes);
         for id in [span, parent] {
             let id = u64::from_str_radix(id, 16)?.to_be_bytes();
-            ensure!(has(&id), "not yet");
+            ensure!(collector.has(&id), "not yet");
         }
-        ensure!(has(b"fovea-operator") && has(b"succeeded"), "not yet");
+        ensure!(collector.has(b"fovea-operator"), "not yet");
+        ensure!(collector.has(b"succeeded"), "not yet");
         Ok(())
     })
     .await?;

@@ -8,10 +8,14 @@
     reason = "a test that cannot go on ends"
 )]
 
+pub mod cable;
+pub mod collector;
 pub mod crowd;
 pub mod history;
+pub mod hub;
 pub mod measure;
 pub mod operated;
+pub mod pods;
 pub mod proxy;
 pub mod receiver;
 pub mod runner;
@@ -20,7 +24,9 @@ pub mod script;
 pub mod shared;
 pub mod skew;
 
+pub use cable::Cable;
 pub use history::History;
 pub use operated::{Operated, Options};
+pub use pods::Pods;
 pub use runner::{Attempt, ScriptedRunner};
 pub use shared::Shared;

@@ -23,6 +23,15 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// The bucket.
 pub const BUCKET: &str = "fovea";
+/// Who the operator is to the API server.
+pub const OPERATOR: &str = "system:serviceaccount:fovea-system:fovea-operator";
+/// What it may do there, below the checkout, where it watches the jobs of every namespace.
+pub const RIGHTS: [&str; 2] = [
+    "manifests/install/rbac/operator.yaml",
+    "manifests/install/rbac/operator-cluster.yaml",
+];
+/// Another namespace, which is there from the beginning.
+pub const TEAM: &str = "team-a";
 /// Namespace of the jobs, where a test needs no other.
 pub const JOBS: &str = "default";
 
@@ -37,6 +46,10 @@ pub struct Options {
     pub slots: u32,
     /// The program, where it is not the one beside this.
     pub program: Option<PathBuf>,
+    /// More flags of the API server.
+    pub api_server_flags: Vec<String>,
+    /// What the operator may do: manifests below the checkout.
+    pub rights: [&'static str; 2],
 }
 
 impl Default for Options {
@@ -46,6 +59,8 @@ impl Default for Options {
             env: Vec::new(),
             slots: 8,
             program: None,
+            api_server_flags: Vec::new(),
+            rights: RIGHTS,
         }
     }
 }
@@ -88,7 +103,11 @@ pub struct Operated {
     pub client: Client,
     /// Jobs of [`JOBS`].
     pub jobs: Api<InferenceJob>,
+    /// Pools of the operator's namespace.
+    pub pools: Api<RunnerPool>,
     history: History,
+    /// As the operator's service account.
+    kubeconfig: PathBuf,
 }
 
 impl Operated {
@@ -105,19 +124,32 @@ impl Operated {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runner = ScriptedRunner::start(options.slots).await?;
         let (control_plane, minio) = tokio::try_join!(
-            ControlPlane::start(ControlPlaneOptions::default()),
+            ControlPlane::start(ControlPlaneOptions {
+                api_server_flags: options.api_server_flags.clone(),
+                ..ControlPlaneOptions::default()
+            }),
             Minio::start()
         )?;
         minio.create_bucket(BUCKET)?;
         let client = control_plane.client().await?;
         install(&client).await?;
-        create_namespace(&client, stack::SYSTEM_NAMESPACE).await?;
+        for namespace in [stack::SYSTEM_NAMESPACE, TEAM] {
+            create_namespace(&client, namespace).await?;
+        }
+        for file in &options.rights {
+            let file = stack::repository().join(file).display().to_string();
+            let apply = ["apply", "-f", &file];
+            let granted = control_plane.kubectl_with(&apply, "").await?;
+            granted.success("granting the operator its rights")?;
+        }
         apply_pool(&client, "default", &[&runner.url], &json!({})).await?;
-        let kubeconfig = control_plane.kubeconfig().to_owned();
+        let kubeconfig = control_plane.kubeconfig_for(OPERATOR, &[])?;
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
         let this = Self {
             history: History::start(client.clone()),
+            kubeconfig,
             jobs: Api::namespaced(client.clone(), JOBS),
+            pools: Api::namespaced(client.clone(), stack::SYSTEM_NAMESPACE),
             control_plane,
             minio,
             runner,
@@ -141,14 +173,14 @@ impl Operated {
         options: &Options,
         kubeconfig: Option<PathBuf>,
     ) -> anyhow::Result<Process> {
-        let kubeconfig = kubeconfig.unwrap_or_else(|| self.control_plane.kubeconfig().to_owned());
+        let kubeconfig = kubeconfig.unwrap_or_else(|| self.kubeconfig.clone());
         let (operator, _) = spawn_operator(&kubeconfig, &self.minio, options).await?;
         Ok(operator)
     }
 
     /// Another replica that stands by, and where it tells its health and its metrics.
     pub async fn standby(&self, options: &Options) -> anyhow::Result<(Process, String)> {
-        start_operator(self.control_plane.kubeconfig(), &self.minio, options).await
+        start_operator(&self.kubeconfig, &self.minio, options).await
     }
 
     /// Waits until the operator is, after a restart.
@@ -159,9 +191,8 @@ impl Operated {
 
     /// Waits until a pool has a runner for each of its models.
     pub async fn pool_is_ready(&self, name: &str) -> anyhow::Result<()> {
-        let pools: Api<RunnerPool> = Api::namespaced(self.client.clone(), stack::SYSTEM_NAMESPACE);
         let ready = eventually("the pool to be Ready", PATIENCE, || async {
-            let status = pools.get(name).await?.status.unwrap_or_default();
+            let status = self.pools.get(name).await?.status.unwrap_or_default();
             let mut conditions = status.conditions.iter();
             if conditions.any(|each| each.type_ == "Ready" && each.status == "True") {
                 Ok(())

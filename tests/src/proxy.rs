@@ -1,11 +1,12 @@
 //! A proxy before the API server that does to some requests what a network, or a tired server, does.
 
+use crate::operated::PATIENCE;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use fovea_dev::ControlPlane;
+use fovea_dev::{ControlPlane, eventually};
 use kube::Client;
 use serde_json::json;
 use std::path::PathBuf;
@@ -18,10 +19,16 @@ use tokio_util::task::AbortOnDropHandle;
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
+    /// It is forwarded, and its answer as well.
+    Pass,
     /// The connection breaks before it is forwarded.
     LoseRequest,
     /// It is forwarded and lands; then the connection breaks.
     LoseAnswer,
+    /// It is never forwarded, and never answered.
+    HoldRequest,
+    /// It is forwarded and lands; its answer is never given.
+    HoldAnswer,
     /// It is not forwarded, and answered so.
     Answer(u16),
 }
@@ -54,19 +61,23 @@ struct Shared {
     rules: Arc<Mutex<Vec<Rule>>>,
     /// Requests that have met one of them.
     met: Arc<AtomicU32>,
+    /// Requests that are held.
+    held: Arc<AtomicU32>,
     /// Changes break the watches that are open.
     generation: watch::Sender<u64>,
 }
 
 impl Proxy {
-    /// Starts one that forwards everything.
-    pub async fn start(control_plane: &ControlPlane) -> anyhow::Result<Self> {
+    /// Starts one that forwards everything, as of this user; of the cluster's administrator where
+    /// absent.
+    pub async fn start(control_plane: &ControlPlane, user: Option<&str>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let server = format!("http://{}", listener.local_addr()?);
         let shared = Shared {
             client: control_plane.client().await?,
             rules: Arc::default(),
             met: Arc::default(),
+            held: Arc::default(),
             generation: watch::Sender::new(0),
         };
         let routes = Router::new().fallback(forward).with_state(shared.clone());
@@ -76,13 +87,7 @@ impl Proxy {
         let scratch = tempfile::tempdir()?;
         let kubeconfig = scratch.path().join("kubeconfig");
         // The control plane's own asks for certificates; the proxy has them.
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": server}}],
-            "users": [{"name": "u", "user": {}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        });
-        std::fs::write(&kubeconfig, config.to_string())?;
+        std::fs::write(&kubeconfig, self::kubeconfig(&server, user))?;
         Ok(Self {
             kubeconfig,
             shared,
@@ -100,6 +105,16 @@ impl Proxy {
     /// How many requests have met one of them.
     pub fn met(&self) -> u32 {
         self.shared.met.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a request is held.
+    pub async fn holds_one(&self) -> anyhow::Result<()> {
+        let holds = async || {
+            let held = self.shared.held.load(Ordering::Relaxed);
+            anyhow::ensure!(held > 0, "none is");
+            Ok(())
+        };
+        Ok(eventually("a request to be held", PATIENCE, holds).await?)
     }
 
     /// Breaks the watches that are open.
@@ -129,6 +144,19 @@ impl Rule {
         }
     }
 
+    /// The requests of this kind meet `first`, one each, and then all `rest`.
+    pub fn in_turn(
+        method: &Method,
+        contains: &'static str,
+        first: &[Fate],
+        rest: Fate,
+    ) -> Vec<Self> {
+        let next = |fate: &Fate| Self::next(1, method.clone(), contains, *fate);
+        let mut rules: Vec<Self> = first.iter().map(next).collect();
+        rules.push(Self::every(method.clone(), contains, rest));
+        rules
+    }
+
     fn meets(&mut self, request: &Request) -> bool {
         let target = request.uri().path_and_query();
         let matches = *request.method() == self.method
@@ -145,6 +173,23 @@ impl Shared {
     fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
         self.rules.lock().expect("not poisoned")
     }
+
+    async fn hold(&self) -> Response {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        std::future::pending().await
+    }
+}
+
+/// A kubeconfig for a server that asks for nothing, and takes who comes for `user`.
+pub fn kubeconfig(server: &str, user: Option<&str>) -> String {
+    let user = user.map_or_else(|| json!({}), |user| json!({ "as": user }));
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    config.to_string()
 }
 
 async fn forward(State(shared): State<Shared>, request: Request) -> Response {
@@ -157,8 +202,9 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
         .fetch_add(u32::from(fate.is_some()), Ordering::Relaxed);
     match fate {
         Some(Fate::LoseRequest) => break_connection(),
+        Some(Fate::HoldRequest) => return shared.hold().await,
         Some(Fate::Answer(code)) => return answer(code),
-        Some(Fate::LoseAnswer) | None => {}
+        Some(Fate::Pass | Fate::LoseAnswer | Fate::HoldAnswer) | None => {}
     }
     let is_watch = request
         .uri()
@@ -174,8 +220,10 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     let Ok(answer) = shared.client.send(forwarded).await else {
         break_connection()
     };
-    if fate == Some(Fate::LoseAnswer) {
-        break_connection();
+    match fate {
+        Some(Fate::LoseAnswer) => break_connection(),
+        Some(Fate::HoldAnswer) => return shared.hold().await,
+        _ => {}
     }
     if !is_watch {
         return answer.map(Body::new);

@@ -2,13 +2,12 @@
 //! route templates, methods, status classes and kinds of outcome, never a name that a client chose,
 //! so their number is bounded and no tenant is in them.
 
-mod cluster;
 mod requests;
 
-pub(crate) use cluster::ObservedCluster;
 pub(crate) use requests::RequestTicket;
 
 use fovea_store::{StoreObserver, StoreOutcome};
+use fovea_telemetry::upstream::Upstreams;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -33,19 +32,6 @@ struct StatusLabels {
     status: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClusterLabels {
-    resource: &'static str,
-    method: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StoreLabels {
-    method: &'static str,
-    outcome: &'static str,
-}
-
 /// Every metric of the API.
 #[derive(Debug)]
 pub struct Metrics {
@@ -55,10 +41,7 @@ pub struct Metrics {
     under_way: Gauge,
     connections: Gauge,
     upload_bytes: Counter,
-    cluster: Family<ClusterLabels, Counter>,
-    cluster_seconds: Histogram,
-    store: Family<StoreLabels, Counter>,
-    store_seconds: Histogram,
+    upstreams: Upstreams,
 }
 
 impl Default for Metrics {
@@ -79,10 +62,7 @@ impl Metrics {
             under_way: Gauge::default(),
             connections: Gauge::default(),
             upload_bytes: Counter::default(),
-            cluster: Family::default(),
-            cluster_seconds: seconds(),
-            store: Family::default(),
-            store_seconds: seconds(),
+            upstreams: Upstreams::default(),
         };
         metrics.register();
         metrics
@@ -113,28 +93,12 @@ impl Metrics {
             Unit::Bytes,
             self.upload_bytes.clone(),
         );
-        registry.register(
-            "cluster_requests",
-            "Requests to the Kubernetes API server, by outcome: a class of status, or none",
-            self.cluster.clone(),
-        );
-        registry.register_with_unit(
-            "cluster_request_duration",
-            "How long the Kubernetes API server took",
-            Unit::Seconds,
-            self.cluster_seconds.clone(),
-        );
-        registry.register(
-            "store_requests",
-            "Tries of requests to the object store, by outcome: a class of status, or none",
-            self.store.clone(),
-        );
-        registry.register_with_unit(
-            "store_request_duration",
-            "How long the object store took for one try",
-            Unit::Seconds,
-            self.store_seconds.clone(),
-        );
+        self.upstreams.register(registry);
+    }
+
+    /// What is asked of the API server and of the store.
+    pub(crate) fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// A connection, counted while the gauge's ticket lives.
@@ -158,13 +122,7 @@ impl Metrics {
 
 impl StoreObserver for Metrics {
     fn observe(&self, StoreOutcome { method, status }: StoreOutcome<'_>, took: Duration) {
-        let outcome = status.map_or("none", class);
-        let labels = StoreLabels {
-            method: known(method),
-            outcome,
-        };
-        self.store.get_or_create(&labels).inc();
-        self.store_seconds.observe(took.as_secs_f64());
+        self.upstreams.store_request(method, status, took);
     }
 }
 
@@ -185,26 +143,6 @@ impl Drop for GaugeTicket {
     }
 }
 
-/// The class of a status.
-fn class(status: u16) -> &'static str {
-    match status / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
-}
-
-/// A method, or that it is none of the usual ones: a client may send any word.
-fn known(method: &str) -> &'static str {
-    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    METHODS
-        .into_iter()
-        .find(|known| *known == method)
-        .unwrap_or("other")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,7 +161,6 @@ mod tests {
             status: Some(503),
         };
         metrics.observe(put, Duration::from_millis(3));
-        metrics.cluster_request("tokenreviews", "POST", None, Duration::from_millis(3));
         let text = metrics.text();
         for line in [
             r#"fovea_api_requests_total{route="/v1/jobs/{id}",method="GET",status="4xx"} 1"#,
@@ -232,8 +169,6 @@ mod tests {
             "fovea_api_connections 1",
             "fovea_api_upload_bytes_total 5",
             r#"fovea_api_store_requests_total{method="PUT",outcome="5xx"} 1"#,
-            r#"fovea_api_cluster_requests_total{resource="tokenreviews",method="POST",outcome="none"} 1"#,
-            "fovea_api_store_request_duration_seconds_count 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -1,6 +1,7 @@
 //! One request of a client: counted when it is answered, or when the client leaves.
 
-use super::{GaugeTicket, Metrics, RouteLabels, StatusLabels, class, known};
+use super::{GaugeTicket, Metrics, RouteLabels, StatusLabels};
+use fovea_telemetry::upstream::{class, known};
 use http::Method;
 use std::sync::Arc;
 use std::time::Instant;

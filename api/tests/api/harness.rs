@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_dev::{ControlPlane, Minio, Process, Program, TempNamespace, eventually};
+use fovea_tests::proxy::{Fate, Proxy, Rule};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::{conditions, wait::await_condition};
@@ -56,6 +57,22 @@ impl Surroundings {
             env: Vec::new(),
         })
     }
+
+    /// The shared ones, with this proxy before the API server.
+    pub(crate) async fn behind(proxy: &Proxy) -> anyhow::Result<Self> {
+        Ok(Self {
+            kubeconfig: proxy.kubeconfig.clone(),
+            ..Self::shared().await?
+        })
+    }
+}
+
+/// A proxy before the API server; the requests that make something meet `first`, one each, and then
+/// all `rest`.
+pub(crate) async fn proxy(first: &[Fate], rest: Fate) -> anyhow::Result<Proxy> {
+    let proxy = Proxy::start(cluster().await?, None).await?;
+    proxy.rule(Rule::in_turn(&http::Method::POST, "", first, rest));
+    Ok(proxy)
 }
 
 /// The shared MinIO, with a bucket.

@@ -1,9 +1,9 @@
 //! Rule 2 where the api itself is killed: before the picture is put, between the put and the
 //! create, and after the create. At most one job comes of a key, however often it is sent.
 
-use super::harness::{Service, Surroundings, own_minio, send, until};
+use super::harness::{Service, Surroundings, own_minio, proxy, send, until};
 use super::pictures::jpeg;
-use super::proxy::{Fate, Proxy};
+use fovea_tests::proxy::Fate;
 use tokio::task::JoinHandle;
 
 fn keyed(api: &Service) -> reqwest::RequestBuilder {
@@ -45,8 +45,8 @@ async fn an_api_killed_before_the_put_has_made_no_job() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn an_api_killed_between_put_and_create_has_made_no_job() -> anyhow::Result<()> {
-    let proxy = Proxy::start(&[Fate::HoldRequest], Fate::Pass).await?;
-    let mut api = Service::start_in(proxy.surroundings().await?, &[]).await?;
+    let proxy = proxy(&[Fate::HoldRequest], Fate::Pass).await?;
+    let mut api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let unanswered = sent(&api);
     proxy.holds_one().await?;
     api.kill_and_restart().await?;
@@ -60,8 +60,8 @@ async fn an_api_killed_between_put_and_create_has_made_no_job() -> anyhow::Resul
 #[tokio::test]
 async fn an_api_killed_after_the_create_has_made_the_job_that_a_repeated_request_gets()
 -> anyhow::Result<()> {
-    let proxy = Proxy::start(&[Fate::HoldAnswer], Fate::Pass).await?;
-    let mut api = Service::start_in(proxy.surroundings().await?, &[]).await?;
+    let proxy = proxy(&[Fate::HoldAnswer], Fate::Pass).await?;
+    let mut api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let unanswered = sent(&api);
     proxy.holds_one().await?;
     let made = api.names().await?;

@@ -1,13 +1,13 @@
 //! Pages of jobs.
 
-use super::harness::{Service, send};
+use super::harness::{Service, Surroundings, cluster, send};
 use super::pictures::jpeg;
-use super::proxy::{Fate, Proxy};
 use fovea_crds::annotations;
+use fovea_tests::proxy::{Fate, Proxy, Rule};
+use http::Method;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 fn ids(list: &Value) -> Vec<String> {
     let jobs = list["jobs"].as_array().cloned().unwrap_or_default();
@@ -120,15 +120,12 @@ async fn what_only_bars_its_name_is_not_listed() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_list_that_has_become_too_old_is_to_be_begun_again() -> anyhow::Result<()> {
-    let proxy = Proxy::start(&[], Fate::Pass).await?;
-    let api = Service::start_in(proxy.surroundings().await?, &[]).await?;
+    let proxy = Proxy::start(cluster().await?, None).await?;
+    let api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     submit(&api, 2, "image-to-text").await?;
     let first = api.get("/v1/jobs?limit=1").await?;
     let token = first.body["continue"].as_str().unwrap_or_default();
-    proxy
-        .refusals
-        .continued_lists
-        .store(true, Ordering::Relaxed);
+    proxy.rule([Rule::every(Method::GET, "continue=", Fate::Answer(410))]);
     let old = api.get(&format!("/v1/jobs?continue={token}")).await?;
     assert_eq!((old.status, old.problem()), (410, "continue-expired"));
     assert_eq!(api.get("/v1/jobs?limit=1").await?.status, 200);

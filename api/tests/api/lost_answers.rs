@@ -1,9 +1,9 @@
 //! Rule 2 where answers are lost: nothing runs that was answered with an error.
 
-use super::harness::{Answer, Service, send};
+use super::harness::{Answer, Service, Surroundings, proxy, send};
 use super::pictures::jpeg;
-use super::proxy::{Fate, Proxy};
 use fovea_crds::annotations;
+use fovea_tests::proxy::{Fate, Proxy};
 use kube::ResourceExt as _;
 
 fn keyed(api: &Service) -> reqwest::RequestBuilder {
@@ -11,8 +11,8 @@ fn keyed(api: &Service) -> reqwest::RequestBuilder {
 }
 
 async fn start(first: &[Fate], rest: Fate, flags: &[&str]) -> anyhow::Result<(Proxy, Service)> {
-    let proxy = Proxy::start(first, rest).await?;
-    let api = Service::start_in(proxy.surroundings().await?, flags).await?;
+    let proxy = proxy(first, rest).await?;
+    let api = Service::start_in(Surroundings::behind(&proxy).await?, flags).await?;
     Ok((proxy, api))
 }
 
@@ -95,7 +95,7 @@ async fn where_nothing_can_be_found_out_in_time_the_answer_says_so_and_where_to_
     let location = answer.header("location").unwrap_or_default().to_owned();
     assert_eq!(api.get(&location).await?.status, 404);
 
-    proxy.set(Fate::Pass);
+    proxy.rule([]);
     let id = send(keyed(&api)).await?.id()?;
     assert_eq!(location, format!("/v1/jobs/{id}"));
     Ok(())

@@ -24,7 +24,6 @@ mod observability;
 mod outages;
 mod pictures;
 mod pools;
-mod proxy;
 mod rights;
 mod submit;
 mod waiting;

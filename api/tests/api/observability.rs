@@ -2,14 +2,9 @@
 
 use super::harness::{Service, Surroundings, send, until};
 use super::pictures::jpeg;
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::routing::post;
 use fovea_crds::annotations;
+use fovea_tests::collector::Collector;
 use kube::ResourceExt as _;
-use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -121,25 +116,13 @@ async fn a_job_bears_the_trace_of_the_request_that_made_it() -> anyhow::Result<(
     Ok(())
 }
 
-/// What a collector was sent: requests to the path of OTLP's traces.
-type Exported = Arc<Mutex<Vec<Bytes>>>;
-
 #[tokio::test]
 async fn spans_are_exported_to_the_configured_collector_and_the_last_at_the_end()
 -> anyhow::Result<()> {
-    let exported = Exported::default();
-    let take = |State(exported): State<Exported>, body: Bytes| async move {
-        exported.lock().expect("not poisoned").push(body);
-    };
-    let router = Router::new()
-        .route("/v1/traces", post(take))
-        .with_state(Arc::clone(&exported));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let collector = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let collector = Collector::start().await?;
     super::harness::cluster().await?;
     let surroundings = Surroundings {
-        env: vec![("OTEL_EXPORTER_OTLP_ENDPOINT", collector)],
+        env: vec![collector.env.clone()],
         ..Surroundings::shared().await?
     };
     let api = Service::start_in(surroundings, &[]).await?;
@@ -148,12 +131,9 @@ async fn spans_are_exported_to_the_configured_collector_and_the_last_at_the_end(
     let process = api.process;
     assert!(process.terminate().await?.success());
     until("the span that the job names", || async {
-        let bodies = exported.lock().expect("not poisoned").concat();
-        let has = |bytes: &[u8]| bodies.windows(bytes.len()).any(|window| window == bytes);
-        anyhow::ensure!(
-            has(&span) && has(b"POST /v1/jobs") && has(b"fovea-api"),
-            "not yet"
-        );
+        for bytes in [&span[..], b"POST /v1/jobs", b"fovea-api"] {
+            anyhow::ensure!(collector.has(bytes), "not yet");
+        }
         Ok(())
     })
     .await

@@ -2,7 +2,7 @@
 
 use super::harness::{Service, Surroundings, own_minio, send, until};
 use super::pictures::jpeg;
-use super::proxy::kubeconfig;
+use fovea_tests::proxy::kubeconfig;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -57,7 +57,7 @@ async fn a_cluster_that_refuses_connections_is_known_not_to_have_made_the_job() 
     let scratch = tempfile::tempdir()?;
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let path = scratch.path().join("kubeconfig");
-    std::fs::write(&path, kubeconfig(&format!("http://{closed}")))?;
+    std::fs::write(&path, kubeconfig(&format!("http://{closed}"), None))?;
     super::harness::cluster().await?;
     let surroundings = Surroundings {
         kubeconfig: path,

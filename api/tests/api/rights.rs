@@ -3,10 +3,12 @@
 use super::auth::account;
 use super::harness::{Service, Surroundings, cluster, send};
 use super::pictures::jpeg;
+use anyhow::Context as _;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
-use serde_json::json;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
 
 const USER: &str = "system:serviceaccount:fovea-system:fovea-api";
 
@@ -18,18 +20,15 @@ async fn as_user(user: &str) -> anyhow::Result<Surroundings> {
     })
 }
 
-/// What the chart has to grant.
+/// Grants what the manifest does, under another name.
 async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
-    let role: ClusterRole = serde_json::from_value(json!({
-        "metadata": {"name": name},
-        "rules": [
-            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
-            {"apiGroups": ["fovea.dev"], "resources": ["inferencejobs"], "verbs": ["create", "get", "list", "watch", "patch", "delete"]},
-            {"apiGroups": ["fovea.dev"], "resources": ["runnerpools"], "verbs": ["list"]},
-            {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
-            {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
-        ],
-    }))?;
+    let manifest = include_str!("../../../manifests/install/rbac/api.yaml");
+    let mut documents = serde_yaml::Deserializer::from_str(manifest).map(Value::deserialize);
+    let mut role = documents
+        .find_map(|object| object.ok().filter(|object| object["kind"] == "ClusterRole"))
+        .context("a ClusterRole")?;
+    role["metadata"]["name"] = name.into();
+    let role: ClusterRole = serde_json::from_value(role)?;
     let binding: ClusterRoleBinding = serde_json::from_value(json!({
         "metadata": {"name": name},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},

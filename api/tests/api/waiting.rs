@@ -1,10 +1,10 @@
 //! `Prefer: wait`, and what is read while the watch is broken.
 
-use super::harness::{PATIENCE, Service, send, until};
+use super::harness::{PATIENCE, Service, Surroundings, cluster, send, until};
 use super::pictures::jpeg;
-use super::proxy::{Fate, Proxy};
+use fovea_tests::proxy::{Fate, Proxy, Rule};
+use http::Method;
 use serde_json::json;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -147,9 +147,9 @@ async fn a_wait_for_which_there_is_no_place_is_not_honoured_and_places_are_given
 
 #[tokio::test]
 async fn while_the_watch_is_broken_jobs_are_read_from_the_api_server() -> anyhow::Result<()> {
-    let proxy = Proxy::start(&[], Fate::Pass).await?;
-    proxy.refusals.watches.store(true, Ordering::Relaxed);
-    let api = Service::start_in(proxy.surroundings().await?, &[]).await?;
+    let proxy = Proxy::start(cluster().await?, None).await?;
+    proxy.rule([Rule::every(Method::GET, "watch=true", Fate::LoseRequest)]);
+    let api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let id = send(api.post(jpeg(54))).await?.id()?;
     api.tell(&id, json!({"phase": "Running"})).await?;
     assert_eq!(
@@ -172,11 +172,11 @@ async fn while_the_watch_is_broken_jobs_are_read_from_the_api_server() -> anyhow
 
 #[tokio::test]
 async fn a_watch_that_works_again_is_believed_again() -> anyhow::Result<()> {
-    let proxy = Proxy::start(&[], Fate::Pass).await?;
-    proxy.refusals.watches.store(true, Ordering::Relaxed);
-    let api = Service::start_in(proxy.surroundings().await?, &[]).await?;
+    let proxy = Proxy::start(cluster().await?, None).await?;
+    proxy.rule([Rule::every(Method::GET, "watch=true", Fate::LoseRequest)]);
+    let api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let id = send(api.post(jpeg(55))).await?.id()?;
-    proxy.refusals.watches.store(false, Ordering::Relaxed);
+    proxy.rule([]);
     let told = until("the change to be told", || async {
         let finished = json!({"phase": "Running", "attempts": 1});
         api.tell(&id, finished).await?;

@@ -1,7 +1,9 @@
 //! What the operator tells about a pool.
 
 use crate::{
-    bounds::{MAX_LABEL_LENGTH, MAX_MODELS, MAX_REVISION_LENGTH, MAX_SELECTOR_LENGTH},
+    bounds::{
+        MAX_LABEL_LENGTH, MAX_MODELS, MAX_REVISION_LENGTH, MAX_SELECTOR_LENGTH, MAX_SOURCE_LENGTH,
+    },
     clip::{self, clip},
     conditions, schema,
 };
@@ -60,15 +62,23 @@ impl RunnerPoolStatus {
     pub fn clipped(mut self) -> Self {
         self.conditions = clip::conditions(self.conditions);
         self.models.truncate(MAX_MODELS as usize);
-        for ModelStatus { revision, .. } in &mut self.models {
+        for ModelStatus {
+            name: _,
+            revision,
+            source,
+            commit: _,
+            ready: _,
+        } in &mut self.models
+        {
             *revision = revision.take().map(|text| clip(&text, MAX_REVISION_LENGTH));
+            *source = source.take().map(|text| clip(&text, MAX_SOURCE_LENGTH));
         }
         self
     }
 }
 
 /// One model of a pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelStatus {
     /// The pool's name for it.
     #[schemars(length(max = MAX_LABEL_LENGTH))]
@@ -77,6 +87,16 @@ pub struct ModelStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_REVISION_LENGTH))]
     pub revision: Option<String>,
+    /// The hub's repository and revision that the spec names, `<repo>@<revision>`, once it has been
+    /// resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_SOURCE_LENGTH))]
+    pub source: Option<String>,
+    /// The commit that `source` stands for in this pool, also when a branch has moved since; write
+    /// another revision to have it resolved again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_LABEL_LENGTH))]
+    pub commit: Option<String>,
     /// Whether a runner serves it.
     pub ready: bool,
 }

@@ -53,6 +53,8 @@ async fn the_largest_pool_status_that_clipping_lets_through_is_taken() -> Result
         let model = |number| ModelStatus {
             name: format!("model-{number}"),
             revision: Some(text.clone()),
+            source: Some(text.clone()),
+            commit: None,
             ready: true,
         };
         let condition = |number| Condition {

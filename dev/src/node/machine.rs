@@ -238,6 +238,8 @@ impl Node {
 
     /// Imports an image that docker or buildah has saved.
     pub async fn import_image(&self, archive: &Path) -> Result<(), ClusterError> {
+        // The node's programs have another working directory.
+        let archive = &std::path::absolute(archive).map_err(ClusterError::io("an image's path"))?;
         let archive = archive.display().to_string();
         self.run(&["ctr", "--namespace=k8s.io", "images", "import", &archive])
             .await

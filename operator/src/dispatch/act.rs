@@ -164,6 +164,7 @@ impl Dispatcher {
                 namespace,
                 on: None,
                 abort: None,
+                began: Instant::now(),
                 _handle: AbortOnDropHandle::new(writing),
             },
         );
@@ -277,6 +278,7 @@ impl Dispatcher {
                 namespace,
                 on,
                 abort: Some(abort),
+                began: Instant::now(),
                 _handle: handle,
             },
         );

@@ -18,6 +18,8 @@ pub(crate) enum Health {
     },
     /// It does not, and why.
     Down(String),
+    /// It has not yet, and why.
+    Starting(String),
 }
 
 /// One runner.
@@ -29,6 +31,8 @@ struct Runner {
     proven: bool,
     /// It had no room or broke off: left alone until it has been asked again.
     resting: bool,
+    /// It is about to end: what it has it may finish.
+    leaving: bool,
 }
 
 /// A runner chosen for a job.
@@ -57,11 +61,19 @@ impl Fleet {
             self.runners
                 .entry(endpoint.clone())
                 .or_insert_with(|| Runner {
-                    health: Health::Down("it has not been asked yet".to_owned()),
+                    health: Health::Starting("it has not been asked yet".to_owned()),
                     in_flight: 0,
                     proven: false,
                     resting: false,
+                    leaving: false,
                 });
+        }
+    }
+
+    /// A runner is to be given no new jobs, or may be again.
+    pub(crate) fn leave(&mut self, endpoint: &str, leaving: bool) {
+        if let Some(runner) = self.runners.get_mut(endpoint) {
+            runner.leaving = leaving;
         }
     }
 
@@ -78,7 +90,10 @@ impl Fleet {
         };
         runner.proven &= same_instance;
         runner.resting = false;
-        runner.health = health;
+        runner.health = match (&runner.health, health) {
+            (Health::Starting(_), Health::Down(why)) => Health::Starting(why),
+            (_, health) => health,
+        };
     }
 
     /// Whether some runner could take a job for `model` now.
@@ -125,6 +140,13 @@ impl Fleet {
         self.runners.values().map(|runner| runner.in_flight).sum()
     }
 
+    /// Jobs that the runner at `endpoint` has.
+    pub(crate) fn in_flight_at(&self, endpoint: &str) -> u32 {
+        self.runners
+            .get(endpoint)
+            .map_or(0, |runner| runner.in_flight)
+    }
+
     /// Every runner with what is known of it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Health)> {
         self.runners
@@ -136,7 +158,7 @@ impl Fleet {
 impl Runner {
     fn free_slots(&self, model: &str) -> u32 {
         match &self.health {
-            Health::Up { state, .. } if !self.resting => {
+            Health::Up { state, .. } if !self.resting && !self.leaving => {
                 let serves = state
                     .models
                     .iter()
@@ -159,7 +181,7 @@ impl Runner {
                 f64::from(self.in_flight) / f64::from(state.slots.max(1))
                     + if avoided { 1e6 } else { 0.0 }
             }
-            Health::Down(_) => f64::INFINITY,
+            Health::Down(_) | Health::Starting(_) => f64::INFINITY,
         }
     }
 }
@@ -221,6 +243,17 @@ mod tests {
         fleet.left(&endpoints[0], RunnerWas::Unavailable);
         assert!(!fleet.has_room("blip"));
         fleet.report(&endpoints[0], up(&endpoints[0], "i", 4));
+        assert!(fleet.has_room("blip"));
+    }
+
+    #[test]
+    fn a_runner_that_is_about_to_end_gets_no_new_jobs_and_keeps_those_it_has() {
+        let (mut fleet, endpoints) = fleet(&[4]);
+        fleet.choose("blip", None).unwrap();
+        fleet.leave(&endpoints[0], true);
+        assert!(!fleet.has_room("blip") && fleet.choose("blip", None).is_none());
+        assert_eq!(fleet.in_flight_at(&endpoints[0]), 1);
+        fleet.leave(&endpoints[0], false);
         assert!(fleet.has_room("blip"));
     }
 

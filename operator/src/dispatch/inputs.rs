@@ -4,6 +4,7 @@ use super::task::{Abort, Latest, RunnerWas};
 use super::{Dispatcher, Done};
 use crate::job::Tracked;
 use crate::job::notice::Notice;
+use crate::pool::provision::Provisions;
 use crate::pool::resolve;
 use crate::pool::{PoolKey, key_of};
 use fovea_crds::{InferenceJob, RunnerPool};
@@ -53,6 +54,8 @@ impl Dispatcher {
                             seen.insert(key.clone());
                         }
                         self.pools.apply(&key, &pool);
+                        let provision = self.parts.provisions.borrow().get(&key).cloned();
+                        self.pools.provide(&key, &pool, provision);
                         let known = self.directory.pools.insert(key, pool.clone());
                         if known.is_none_or(|known| known.spec != pool.spec) {
                             self.look_at_all();
@@ -114,13 +117,21 @@ impl Dispatcher {
             return;
         };
         if let Some((pool, endpoint)) = &task.on {
+            let took = task.began.elapsed();
             self.pools
-                .left(pool, endpoint, &task.namespace, left.runner);
+                .left((pool, endpoint), &task.namespace, left.runner, took);
         }
         match left.job {
             Latest::Written(job) => self.see(*job),
             Latest::Outdated => self.book.remove_unfinished(&uid),
             Latest::Unchanged => self.look(&uid),
+        }
+    }
+
+    /// The pools' controller has found something else.
+    pub(super) fn on_provisions(&mut self, provisions: &Provisions) {
+        for (key, pool) in &self.directory.pools {
+            self.pools.provide(key, pool, provisions.get(key).cloned());
         }
     }
 

@@ -1,27 +1,31 @@
-//! One link per external endpoint: it learns the token, tells the runner who leads, and asks
-//! again and again what the runner serves.
+//! One link per runner: it connects, tells the runner who leads and what to keep, and asks again and
+//! again what the runner serves.
 
 use super::fleet::Health;
 use super::runners::{RunnerClient, RunnerError};
-use crate::pool::{PoolKey, external};
-use fovea_crds::External;
-use fovea_protocol::{LeaderRequest, RunnerState};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
-use std::time::Duration;
+use super::target::{Keep, Target};
+use crate::pool::{PoolKey, weights};
+use fovea_protocol::{LeaderRequest, ModelRequest, ModelState, RunnerState};
+use fovea_store::Store;
+use kube::Client;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
-use url::Url;
 
 /// How often a runner is asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+
+/// A model that a runner could not keep is put again after this.
+const PUT_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// A runner has been asked.
 #[derive(Debug)]
 pub(super) struct Report {
     /// Its pool.
     pub pool: PoolKey,
-    /// Its endpoint, as the pool's spec writes it.
+    /// Its endpoint.
     pub endpoint: String,
     /// What it said.
     pub health: Health,
@@ -32,6 +36,8 @@ pub(super) struct Report {
 pub(super) struct Linking {
     /// For the pools' Secrets.
     pub client: Client,
+    /// Signs for weights.
+    pub store: Store,
     /// Who speaks.
     pub leader: LeaderRequest,
     /// Hosts that external endpoints may name.
@@ -45,14 +51,14 @@ impl Linking {
     pub(super) fn link(
         &self,
         pool: &PoolKey,
-        external: &External,
         endpoint: &str,
+        target: Target,
     ) -> AbortOnDropHandle<()> {
         let link = Link {
             linking: self.clone(),
             pool: pool.clone(),
-            external: external.clone(),
             endpoint: endpoint.to_owned(),
+            target,
             connected: None,
         };
         AbortOnDropHandle::new(tokio::spawn(link.run()))
@@ -62,10 +68,17 @@ impl Linking {
 struct Link {
     linking: Linking,
     pool: PoolKey,
-    external: External,
     endpoint: String,
-    /// The client, and the instance that has been told who leads.
-    connected: Option<(RunnerClient, Option<String>)>,
+    target: Target,
+    connected: Option<Connected>,
+}
+
+/// A client, and what has been said by it to the runner's present instance.
+struct Connected {
+    client: RunnerClient,
+    instance: Option<String>,
+    /// When which model was put, and why that did not come about.
+    put: BTreeMap<String, (Instant, Option<String>)>,
 }
 
 impl Link {
@@ -92,49 +105,87 @@ impl Link {
     }
 
     async fn ask(&mut self) -> Result<(RunnerClient, RunnerState), String> {
-        let (client, told) = match self.connected.take() {
+        let mut connected = match self.connected.take() {
             Some(connected) => connected,
-            None => (self.connect().await?, None),
+            None => self.connect().await?,
         };
         let say = |error: RunnerError| error.to_string();
+        let client = connected.client.clone();
         let mut state = client.state().await.map_err(say)?;
-        if told.as_ref() != Some(&state.instance) {
+        if connected.instance.as_ref() != Some(&state.instance) {
             client.announce(&self.linking.leader).await.map_err(say)?;
             // Only what it says after the announcement counts: it has dropped older work by then.
             state = client.state().await.map_err(say)?;
+            connected.instance = Some(state.instance.clone());
+            connected.put.clear();
         }
-        self.connected = Some((client.clone(), Some(state.instance.clone())));
+        for keep in self.target.keep() {
+            if is_to_be_put(keep, &connected, &state) {
+                let failed = self.put(&client, keep).await.err();
+                (connected.put).insert(keep.name.clone(), (Instant::now(), failed));
+            }
+            let failed = connected.put.get(&keep.name);
+            if let Some(why) = failed.and_then(|(_, why)| why.clone()) {
+                state.models.retain(|known| known.name != keep.name);
+                state.models.push(not_kept(keep, why));
+            }
+        }
+        self.connected = Some(connected);
         Ok((client, state))
     }
 
-    async fn connect(&self) -> Result<RunnerClient, String> {
-        let url: Url = external::endpoint(&self.endpoint, &self.linking.allowed_hosts)
-            .map_err(|e| e.to_string())?;
-        let token = match &self.external.token_secret_ref {
-            None => None,
-            Some(named) => {
-                let secret = self.secret(&named.name).await?;
-                Some(external::token(&secret, &url).map_err(|error| error.to_string())?)
-            }
-        };
-        let authority = match &self.external.ca_secret_ref {
-            None => None,
-            Some(named) => {
-                let secret = self.secret(&named.name).await?;
-                let pem = secret.data.and_then(|mut data| data.remove("ca.crt"));
-                Some(
-                    pem.ok_or_else(|| format!("Secret {:?} has no key \"ca.crt\"", named.name))?
-                        .0,
-                )
-            }
-        };
-        RunnerClient::new(url, token, authority.as_deref()).map_err(|error| error.to_string())
+    async fn connect(&self) -> Result<Connected, String> {
+        let Linking {
+            client,
+            allowed_hosts,
+            ..
+        } = &self.linking;
+        let client = (self.target.connect(client, &self.pool, allowed_hosts)).await?;
+        Ok(Connected {
+            client,
+            instance: None,
+            put: BTreeMap::new(),
+        })
     }
 
-    async fn secret(&self, name: &str) -> Result<Secret, String> {
-        let api: Api<Secret> = Api::namespaced(self.linking.client.clone(), &self.pool.namespace);
-        api.get(name)
+    /// Tells the runner to keep a model, and where its files are.
+    async fn put(&self, client: &RunnerClient, keep: &Keep) -> Result<(), String> {
+        let source = weights::source(&self.linking.store, &keep.weights)
             .await
-            .map_err(|error| format!("Secret {name:?}: {error}"))
+            .map_err(|error| error.to_string())?;
+        let request = ModelRequest {
+            installation: self.linking.leader.installation.clone(),
+            epoch: self.linking.leader.epoch,
+            task: super::wire::task(keep.task),
+            source,
+            dtype: super::wire::dtype(keep.dtype),
+            max_batch_size: NonZeroU32::new(keep.max_batch_size),
+        };
+        client
+            .keep(&keep.name, &request)
+            .await
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// A model is put once to each instance of a runner, and again where it came to nothing: the runner
+/// fetches it anew, by new signatures.
+fn is_to_be_put(keep: &Keep, connected: &Connected, state: &RunnerState) -> bool {
+    let Some((at, why)) = connected.put.get(&keep.name) else {
+        return true;
+    };
+    let known = state.models.iter().find(|known| known.name == keep.name);
+    let failed = why.is_some() || known.is_none_or(|known| known.failure.is_some());
+    failed && at.elapsed() >= PUT_AGAIN_AFTER
+}
+
+/// What is said of a model that the runner could not even be told of.
+fn not_kept(keep: &Keep, why: String) -> ModelState {
+    ModelState {
+        name: keep.name.clone(),
+        task: super::wire::task(keep.task),
+        revision: String::new(),
+        ready: false,
+        failure: Some(why),
     }
 }

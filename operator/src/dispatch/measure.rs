@@ -39,7 +39,7 @@ impl Dispatcher {
             for (_, health) in fleet.iter() {
                 match health {
                     Health::Up { .. } => up += 1,
-                    Health::Down(_) => down += 1,
+                    Health::Down(_) | Health::Starting(_) => down += 1,
                 }
             }
             let waiting = waiting.map(|(task, depth, oldest)| {

@@ -11,33 +11,33 @@ mod callbacks;
 pub(crate) mod fleet;
 mod inputs;
 mod links;
+mod loads;
 mod measure;
 mod pools;
 pub mod queue;
 mod request;
 pub mod retry;
 mod runners;
+mod target;
 mod task;
+mod watches;
 mod wire;
 
 use crate::callback::Callbacks;
 use crate::events::Events;
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
+use crate::kill_points;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
+use crate::pool::provision::{Loads, Provisions};
 use crate::pool::resolve::Directory;
 use crate::serve::Heartbeat;
 use book::Book;
 use callbacks::{CallEnded, Calls};
-use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::core::DeserializeGuard;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::Client;
 use links::{Linking, Report};
 use pools::Pools;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -45,9 +45,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use task::{Abort, Left};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use watches::{Seen, Watches};
 
 /// Reports and ended tasks that may wait for the loop; who brings more waits.
 const INBOX: usize = 1024;
@@ -77,6 +78,8 @@ pub struct Parts {
     pub default_pool: PoolKey,
     /// The namespace whose `RunnerPool`s count.
     pub pool_namespace: String,
+    /// The one namespace whose jobs count, or every one's.
+    pub watch_namespace: Option<String>,
     /// Hosts that external endpoints may name.
     pub allowed_hosts: Vec<String>,
     /// Set while the caches are filled and the loop runs.
@@ -85,6 +88,10 @@ pub struct Parts {
     pub heartbeat: Arc<Heartbeat>,
     /// What happened, for who scrapes.
     pub metrics: Arc<Metrics>,
+    /// What the pools' controller has found.
+    pub provisions: watch::Receiver<Provisions>,
+    /// What it is told.
+    pub loads: watch::Sender<Loads>,
 }
 
 /// The loop's state.
@@ -117,6 +124,7 @@ struct Task {
     /// Where it runs; `None` for a mere write.
     on: Option<(PoolKey, String)>,
     abort: Option<oneshot::Sender<Abort>>,
+    began: Instant,
     /// Ends with the loop: who does not lead any more writes nothing any more.
     _handle: AbortOnDropHandle<()>,
 }
@@ -142,11 +150,11 @@ impl Dispatcher {
         let (done_in, mut done) = mpsc::channel::<Done>(INBOX);
         let (calls_in, mut calls) = mpsc::channel::<CallEnded>(INBOX);
         let client = parts.client.clone();
-        let mut jobs = watch(Api::<DeserializeGuard<InferenceJob>>::all(client.clone()));
-        let pool_api =
-            Api::<DeserializeGuard<RunnerPool>>::namespaced(client.clone(), &parts.pool_namespace);
-        let mut pools = watch(pool_api);
-        let mut namespaces = watch(Api::<Namespace>::all(client.clone()));
+        let mut watches = Watches::start(
+            &client,
+            &parts.pool_namespace,
+            parts.watch_namespace.as_deref(),
+        );
         let mut deletion =
             tokio::time::interval(Duration::from_secs(1) / parts.retention.deletions_per_second);
         deletion.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -155,10 +163,12 @@ impl Dispatcher {
 
         let linking = Linking {
             client: client.clone(),
+            store: parts.store.clone(),
             leader: parts.leader.clone(),
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
+        let mut provisions = parts.provisions.clone();
         let events = Events::new(client.clone());
         let mut this = Self {
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
@@ -183,20 +193,18 @@ impl Dispatcher {
         };
         loop {
             this.parts.heartbeat.beat();
+            kill_points::after(kill_points::LOOP_TURNS);
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(event) = jobs.next() => match event {
-                    Ok(event) => this.on_job(event),
-                    Err(error) => tracing::warn!(%error, "watching InferenceJobs failed; trying again"),
+                seen = watches.next() => match seen {
+                    Seen::Job(event) => this.on_job(event),
+                    Seen::Pool(event) => this.on_pool(event),
+                    Seen::Namespace(event) => this.on_namespace(event),
                 },
-                Some(event) = pools.next() => match event {
-                    Ok(event) => this.on_pool(event),
-                    Err(error) => tracing::warn!(%error, "watching RunnerPools failed; trying again"),
-                },
-                Some(event) = namespaces.next() => match event {
-                    Ok(event) => this.on_namespace(event),
-                    Err(error) => tracing::warn!(%error, "watching Namespaces failed; trying again"),
-                },
+                Ok(()) = provisions.changed() => {
+                    let found = provisions.borrow_and_update().clone();
+                    this.on_provisions(&found);
+                }
                 Some(report) = reports.recv() => this.pools.report(report),
                 Some(ended) = done.recv() => this.on_done(ended),
                 Some(ended) = calls.recv() => this.on_call_ended(ended),
@@ -204,6 +212,7 @@ impl Dispatcher {
                 _ = tick.tick() => {
                     this.tell_pools();
                     this.measure();
+                    this.tell_loads();
                 }
                 _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
             }
@@ -211,6 +220,7 @@ impl Dispatcher {
                 this.parts.ready.store(true, Ordering::Relaxed);
                 this.dispatch();
                 this.call();
+                this.tell_first_job();
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);
@@ -222,15 +232,4 @@ impl Synced {
     fn all(&self) -> bool {
         self.jobs && self.pools && self.namespaces
     }
-}
-
-fn watch<K>(
-    api: Api<K>,
-) -> impl futures::Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Unpin
-where
-    K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    watcher(api, watcher::Config::default())
-        .default_backoff()
-        .boxed()
 }

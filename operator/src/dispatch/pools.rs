@@ -3,12 +3,16 @@
 use super::fleet::{Chosen, Fleet};
 use super::links::{Linking, Report};
 use super::queue::{Queue, Shares, Waiting};
+use super::target::{Target, targets};
 use super::task::RunnerWas;
 use crate::job::decide::Placement;
+use crate::pool::provision::Provision;
 use crate::pool::{PoolKey, status};
-use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolStatus};
+use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec, RunnerPoolStatus};
 use jiff::Timestamp;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
 /// All pools.
@@ -24,8 +28,19 @@ struct Pool {
     queue: Queue,
     shares: Shares,
     fleet: Fleet,
-    links: HashMap<String, AbortOnDropHandle<()>>,
-    external: Option<fovea_crds::External>,
+    links: HashMap<String, (Target, AbortOnDropHandle<()>)>,
+    /// What the pools' controller has found, where the pool has pods.
+    provision: Option<Arc<Provision>>,
+    work: Work,
+}
+
+/// What a pool's runners have done since this operator leads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    /// Jobs that have left their runner.
+    pub(super) ended: u64,
+    /// Seconds that they were on it, together.
+    pub(super) busy_seconds: f64,
 }
 
 impl Pools {
@@ -50,20 +65,21 @@ impl Pools {
                 .collect(),
             max_in_flight: fairness.max_in_flight,
         };
-        if pool.external != object.spec.external {
-            pool.external.clone_from(&object.spec.external);
-            pool.links.clear();
-            let endpoints = pool
-                .external
-                .as_ref()
-                .map_or(&[][..], |external| &external.endpoints);
-            pool.fleet.keep(endpoints);
-            if let Some(external) = &pool.external {
-                for endpoint in endpoints {
-                    let link = self.linking.link(key, external, endpoint);
-                    pool.links.insert(endpoint.clone(), link);
-                }
-            }
+        pool.connect(key, &object.spec, &self.linking);
+    }
+
+    /// The pools' controller has found something else.
+    pub(super) fn provide(
+        &mut self,
+        key: &PoolKey,
+        object: &RunnerPool,
+        provision: Option<Arc<Provision>>,
+    ) {
+        if let Some(pool) = self.by_key.get_mut(key)
+            && pool.provision != provision
+        {
+            pool.provision = provision;
+            pool.connect(key, &object.spec, &self.linking);
         }
     }
 
@@ -159,10 +175,20 @@ impl Pools {
     }
 
     /// A job has left its runner.
-    pub(super) fn left(&mut self, pool: &PoolKey, endpoint: &str, namespace: &str, was: RunnerWas) {
+    pub(super) fn left(
+        &mut self,
+        (pool, endpoint): (&PoolKey, &str),
+        namespace: &str,
+        was: RunnerWas,
+        took: Duration,
+    ) {
         if let Some(pool) = self.by_key.get_mut(pool) {
             pool.queue.finished(namespace);
             pool.fleet.left(endpoint, was);
+            if was == RunnerWas::Fine {
+                pool.work.ended += 1;
+                pool.work.busy_seconds += took.as_secs_f64();
+            }
         }
     }
 
@@ -172,14 +198,45 @@ impl Pools {
         pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
     }
 
+    /// Every pool with pods: what the controller has found, and what there is to do.
+    pub(super) fn provided(
+        &self,
+    ) -> impl Iterator<Item = (&PoolKey, &Queue, &Fleet, Work, Option<&Provision>)> {
+        self.by_key.iter().map(|(key, pool)| {
+            let provision = pool.provision.as_deref();
+            (key, &pool.queue, &pool.fleet, pool.work, provision)
+        })
+    }
+
     /// What the pool's status should tell.
     pub(super) fn status(&self, key: &PoolKey, object: &RunnerPool) -> Option<RunnerPoolStatus> {
         let pool = self.by_key.get(key)?;
         Some(status::status(
             object,
             &pool.fleet,
+            pool.provision.as_deref(),
             pool.queue.len(),
             Timestamp::now(),
         ))
+    }
+}
+
+impl Pool {
+    /// Keeps the links that are still right, ends the others, and makes what is missing.
+    fn connect(&mut self, key: &PoolKey, spec: &RunnerPoolSpec, linking: &Linking) {
+        let mut wanted = targets(spec, self.provision.as_deref());
+        let endpoints: Vec<String> = wanted.keys().cloned().collect();
+        self.fleet.keep(&endpoints);
+        for (endpoint, target) in &wanted {
+            self.fleet.leave(endpoint, target.is_leaving());
+        }
+        (self.links).retain(|endpoint, (target, _)| match wanted.get(endpoint) {
+            Some(same) if same.speaks_like(target) => wanted.remove(endpoint).is_some(),
+            _ => false,
+        });
+        for (endpoint, target) in wanted {
+            let link = linking.link(key, &endpoint, target.clone());
+            self.links.insert(endpoint, (target, link));
+        }
     }
 }

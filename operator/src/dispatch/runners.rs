@@ -2,11 +2,14 @@
 
 use crate::dispatch::attempt;
 use crate::dispatch::retry::Outcome;
-use crate::trace::TRACEPARENT;
+use crate::pool::provision::Access;
 use fovea_crds::Task;
 use fovea_protocol::{
-    INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, RunnerState,
+    INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest, RunnerState,
 };
+use fovea_telemetry::trace::TRACEPARENT;
+use reqwest::Certificate;
+use std::net::SocketAddr;
 use std::time::Duration;
 use url::Url;
 
@@ -47,6 +50,15 @@ pub(crate) struct RunnerClient {
     token: Option<String>,
 }
 
+/// What every client has: it goes where it is told, and nowhere else.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+}
+
 impl RunnerClient {
     /// A client for the runner at `base`, with its bearer token and the certificate authority
     /// (PEM) that signed its certificate, where it has them.
@@ -55,13 +67,9 @@ impl RunnerClient {
         token: Option<String>,
         ca_pem: Option<&[u8]>,
     ) -> Result<Self, RunnerError> {
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true);
+        let mut builder = builder();
         if let Some(pem) = ca_pem {
-            let authority = reqwest::Certificate::from_pem(pem).map_err(|error| {
+            let authority = Certificate::from_pem(pem).map_err(|error| {
                 RunnerError::Config(format!(
                     "caSecretRef: ca.crt is no PEM certificate: {error}"
                 ))
@@ -72,6 +80,23 @@ impl RunnerClient {
             .build()
             .map_err(|error| RunnerError::Config(error.to_string()))?;
         Ok(Self { http, base, token })
+    }
+
+    /// A client for a pod of ours: its certificate is for the URL's host, which is at `address`.
+    pub(super) fn at(url: Url, address: SocketAddr, access: &Access) -> Result<Self, RunnerError> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let authorities = Certificate::from_pem_bundle(access.authorities.as_bytes())
+            .map_err(|error| RunnerError::Config(error.to_string()))?;
+        let http = builder()
+            .resolve(&host, address)
+            .tls_certs_only(authorities)
+            .build()
+            .map_err(|error| RunnerError::Config(error.to_string()))?;
+        Ok(Self {
+            http,
+            base: url,
+            token: Some(access.token.clone()),
+        })
     }
 
     /// The runner's address, for statuses and logs.
@@ -92,6 +117,14 @@ impl RunnerClient {
             .call(self.request(reqwest::Method::GET, MODELS_PATH))
             .await?;
         serde_json::from_slice(&body).map_err(|error| RunnerError::Nonsense(error.to_string()))
+    }
+
+    /// Tells the runner to keep a model; it answers before it has it.
+    pub(super) async fn keep(&self, name: &str, model: &ModelRequest) -> Result<(), RunnerError> {
+        let path = format!("{MODELS_PATH}/{name}");
+        self.call(self.request(reqwest::Method::PUT, &path).json(model))
+            .await
+            .map(|_| ())
     }
 
     /// Runs one attempt to its end; dropping the future breaks the connection, and with it the

@@ -13,6 +13,16 @@ pub(super) fn task(task: crds::Task) -> protocol::Task {
     }
 }
 
+/// The type of a model's numbers, where the pool says one.
+pub(super) fn dtype(dtype: crds::Dtype) -> Option<protocol::Dtype> {
+    match dtype {
+        crds::Dtype::Auto => None,
+        crds::Dtype::Float32 => Some(protocol::Dtype::Float32),
+        crds::Dtype::Bfloat16 => Some(protocol::Dtype::Bfloat16),
+        crds::Dtype::Float16 => Some(protocol::Dtype::Float16),
+    }
+}
+
 /// The parameters in the protocol's words.
 pub(super) fn parameters(parameters: &crds::Parameters) -> protocol::Parameters {
     let crds::Parameters {

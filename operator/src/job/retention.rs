@@ -69,8 +69,12 @@ impl Retention {
         }
     }
 
-    /// A job has ended and waits for nothing any more.
+    /// A job has ended and waits for nothing any more; its time is not over, unless [`expire`] says so
+    /// again: it may have been given more while it waited for its turn.
+    ///
+    /// [`expire`]: Self::expire
     pub fn keep(&mut self, uid: &str, job: &Finished) {
+        self.expired.remove(uid);
         if self.places.contains_key(uid) {
             return;
         }
@@ -178,6 +182,15 @@ mod tests {
         assert!(!kept.is_due());
         kept.expire("new");
         assert_eq!(drain(&mut kept), ["new"]);
+        assert!(!kept.is_due());
+    }
+
+    #[test]
+    fn a_job_that_is_given_more_time_before_its_turn_stays() {
+        let mut kept = retention(3, 2);
+        kept.keep("job", &job("a", 1, true));
+        kept.expire("job");
+        kept.keep("job", &job("a", 1, true));
         assert!(!kept.is_due());
     }
 

@@ -43,6 +43,18 @@ pub(crate) struct PoolSnapshot {
     pub(crate) down: usize,
 }
 
+/// How many runners one pool is to have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolScaling {
+    /// `namespace/name`
+    pub pool: String,
+    /// So many.
+    pub wanted: u32,
+    /// Seconds for which its unfinished jobs would keep one runner busy; `None` while it is not
+    /// known how fast one is.
+    pub backlog_seconds: Option<f64>,
+}
+
 /// A family of which each telling replaces the one before: the labels of a pool that is gone go.
 #[derive(Debug)]
 struct Told<L, M>(Family<L, M>, Mutex<HashSet<L>>);
@@ -55,6 +67,8 @@ pub(super) struct Gauges {
     oldest_waiting: Told<PoolTaskLabels, Seconds>,
     in_flight: Told<PoolLabels, Gauge>,
     runners: Told<RunnerLabels, Gauge>,
+    wanted: Told<PoolLabels, Gauge>,
+    backlog: Told<PoolLabels, Seconds>,
 }
 
 impl Gauges {
@@ -90,6 +104,33 @@ impl Gauges {
             "Runners of a pool that answer (up) or do not (down)",
             self.runners.0.clone(),
         );
+        registry.register(
+            "pool_replicas_wanted",
+            "Runners that a pool with pods is to have",
+            self.wanted.0.clone(),
+        );
+        registry.register_with_unit(
+            "pool_backlog",
+            "Time for which a pool's unfinished jobs would keep one runner busy",
+            Unit::Seconds,
+            self.backlog.0.clone(),
+        );
+    }
+
+    pub(super) fn tell_scaling(&self, pools: &[PoolScaling]) {
+        let labels = |each: &PoolScaling| PoolLabels {
+            pool: each.pool.clone(),
+        };
+        let wanted = pools.iter().map(|each| (labels(each), each.wanted));
+        let backlog = pools
+            .iter()
+            .filter_map(|each| Some((labels(each), each.backlog_seconds?)));
+        self.wanted.replace(wanted.collect(), |gauge, wanted| {
+            gauge.set(wanted.into());
+        });
+        self.backlog.replace(backlog.collect(), |gauge, seconds| {
+            gauge.set(seconds);
+        });
     }
 
     pub(super) fn tell(&self, snapshot: &Snapshot) {

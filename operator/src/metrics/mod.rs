@@ -4,10 +4,13 @@
 mod gauges;
 mod labels;
 
+pub use gauges::PoolScaling;
 pub(crate) use gauges::{PoolSnapshot, Snapshot};
 pub(crate) use labels::{Fate, ending, outcome, reason, task};
 
 use fovea_crds::Timings;
+use fovea_store::{StoreObserver, StoreOutcome};
+use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
 use labels::{AttemptLabels, KindLabels, OutcomeLabels, StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
@@ -37,6 +40,7 @@ pub struct Metrics {
     lease_losses: Counter,
     sweeps: Family<OutcomeLabels, Counter>,
     swept: Family<SweptLabels, Counter>,
+    upstreams: Upstreams,
 }
 
 impl Default for Metrics {
@@ -64,6 +68,7 @@ impl Metrics {
             lease_losses: Counter::default(),
             sweeps: Family::default(),
             swept: Family::default(),
+            upstreams: Upstreams::default(),
         };
         metrics.register();
         metrics
@@ -128,11 +133,23 @@ impl Metrics {
             "Objects that the sweeper saw, by what became of them",
             self.swept.clone(),
         );
+        self.upstreams.register(registry);
+    }
+
+    /// What is asked of the API server and of the store.
+    pub fn upstreams(&self) -> &Upstreams {
+        &self.upstreams
     }
 
     /// The gauges that are told all at once.
     pub(crate) fn snapshot(&self, snapshot: &Snapshot) {
         self.gauges.tell(snapshot);
+    }
+
+    /// How many runners every pool with pods is to have: those that are not named any more are
+    /// told of no more.
+    pub fn scaling(&self, pools: &[PoolScaling]) {
+        self.gauges.tell_scaling(pools);
     }
 
     /// An attempt has ended.
@@ -212,6 +229,12 @@ impl Metrics {
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+impl StoreObserver for Metrics {
+    fn observe(&self, StoreOutcome { method, status }: StoreOutcome<'_>, took: Duration) {
+        self.upstreams.store_request(method, status, took);
     }
 }
 

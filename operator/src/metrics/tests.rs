@@ -80,3 +80,30 @@ fn a_pool_that_is_gone_is_told_of_no_more() {
     let left = r#"queue_depth{pool="b",task="image-to-text"} 3"#;
     assert!(text.contains(left), "{text}");
 }
+
+#[test]
+fn what_a_pool_is_scaled_to_and_by_is_told_for_other_autoscalers() {
+    let metrics = Metrics::new();
+    let pool = |name: &str, wanted, backlog_seconds| PoolScaling {
+        pool: name.to_owned(),
+        wanted,
+        backlog_seconds,
+    };
+    metrics.scaling(&[pool("a", 4, Some(90.5)), pool("b", 1, None)]);
+    let text = metrics.text();
+    for line in [
+        r#"fovea_operator_pool_replicas_wanted{pool="a"} 4"#,
+        r#"fovea_operator_pool_replicas_wanted{pool="b"} 1"#,
+        r#"fovea_operator_pool_backlog_seconds{pool="a"} 90.5"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains(r#"backlog_seconds{pool="b"}"#), "{text}");
+    metrics.scaling(&[pool("b", 1, Some(0.0))]);
+    let text = metrics.text();
+    assert!(!text.contains(r#"pool="a""#), "{text}");
+    assert!(
+        text.contains(r#"pool_backlog_seconds{pool="b"} 0"#),
+        "{text}"
+    );
+}

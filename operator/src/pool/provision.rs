@@ -4,6 +4,7 @@
 use super::PoolKey;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use url::Url;
 
 /// The work of every pool, as the dispatcher sees it.
@@ -30,6 +31,10 @@ pub struct Load {
     pub ready_pods: Vec<String>,
 }
 
+/// Every pool with pods, as the pools' controller sees it; one that is external, or gone, is not
+/// among them.
+pub type Provisions = BTreeMap<PoolKey, Arc<Provision>>;
+
 /// What there is of one pool with pods.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Provision {
@@ -37,6 +42,8 @@ pub struct Provision {
     pub selector: String,
     /// How many runners there are to be.
     pub wanted: u32,
+    /// Pods that there are and that have not ended, also those without an address.
+    pub replicas: u32,
     /// Runners that have an address.
     pub runners: Vec<RunnerPod>,
     /// How to speak to them; `None` until the Secret is written.
@@ -44,14 +51,26 @@ pub struct Provision {
     /// What they are to keep, by model; a model whose weights are not in the bucket yet is not
     /// among them.
     pub weights: BTreeMap<String, Weights>,
+    /// What the hub's revisions stand for in this pool, by model: for the status, from which they
+    /// are read after a restart, so that a branch that moves changes nothing by itself.
+    pub resolved: BTreeMap<String, Resolved>,
     /// Why something is on its way, such as a rollout or a start.
     pub progressing: Option<Told>,
     /// What is wrong, most important first.
     pub faults: Vec<Told>,
 }
 
-/// A condition's reason and message.
+/// A revision of the hub, and the commit that it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// `<repo>@<revision>`, as the spec has them.
+    pub source: String,
+    /// 40 hexadecimal digits.
+    pub commit: String,
+}
+
+/// A condition's reason and message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Told {
     /// One word in CamelCase.
     pub reason: &'static str,
@@ -80,7 +99,7 @@ pub struct RunnerPod {
 pub struct Access {
     /// The bearer token.
     pub token: String,
-    /// The certificate authorities that are believed, as PEM.
+    /// The certificate authorities that are believed, as PEM: two while they are changed.
     pub authorities: String,
 }
 

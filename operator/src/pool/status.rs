@@ -2,6 +2,7 @@
 
 use crate::dispatch::fleet::{Fleet, Health};
 use crate::job::notice::Notice;
+use crate::pool::provision::Provision;
 use fovea_crds::{
     ModelStatus, RunnerPool, RunnerPoolStatus,
     bounds::MAX_REVISION_LENGTH,
@@ -10,6 +11,9 @@ use fovea_crds::{
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// What a runner says of one model, at most; in characters.
+const MAX_FAULT_LENGTH: u32 = 300;
 
 /// What a person is to be told of the step from `before` to `after`: runners that do not answer any
 /// more, or others than before.
@@ -38,21 +42,15 @@ pub(crate) fn new_fault(
 pub(crate) fn status(
     pool: &RunnerPool,
     fleet: &Fleet,
+    provision: Option<&Provision>,
     queued: usize,
     now: Timestamp,
 ) -> RunnerPoolStatus {
-    let faults: Vec<String> = fleet
-        .iter()
-        .filter_map(|(endpoint, health)| match health {
-            Health::Up { .. } => None,
-            Health::Down(why) => Some(format!("{endpoint}: {why}")),
-        })
-        .collect();
     let models: Vec<ModelStatus> = pool
         .spec
         .models
         .iter()
-        .map(|model| model_status(&model.name, fleet))
+        .map(|model| model_status(&model.name, fleet, provision))
         .collect();
     let serves_all = |health: &Health| match health {
         Health::Up { state, .. } => {
@@ -64,19 +62,24 @@ pub(crate) fn status(
             };
             pool.spec.models.iter().all(|model| ready(&model.name))
         }
-        Health::Down(_) => false,
+        Health::Down(_) | Health::Starting(_) => false,
     };
-    let replicas = fleet.iter().count();
+    // What the scale subresource counts are pods, also those that have no address yet.
+    let replicas = provision.map_or(fleet.iter().count(), |provision| {
+        provision.replicas as usize
+    });
     let ready_replicas = fleet
         .iter()
         .filter(|(_, health)| serves_all(health))
         .count();
-    let ready = readiness(pool, ready_replicas, replicas, &models);
-    let degraded = if faults.is_empty() {
-        ("False", "RunnersAnswer", "every runner answers".to_owned())
-    } else {
-        ("True", "RunnersUnavailable", faults.join("; "))
-    };
+    let ready = readiness(pool, provision, ready_replicas, replicas, &models);
+    let degraded = degradation(fleet, provision);
+    let progressing = provision
+        .and_then(|provision| provision.progressing.as_ref())
+        .map_or(
+            ("False", "Stable", "nothing is being rolled out".to_owned()),
+            |told| ("True", told.reason, told.message.clone()),
+        );
     let before = pool
         .status
         .as_ref()
@@ -100,16 +103,13 @@ pub(crate) fn status(
         observed_generation: pool.metadata.generation,
         replicas: count(replicas),
         ready_replicas: count(ready_replicas),
-        selector: None,
+        selector: provision.map(|provision| provision.selector.clone()),
         queued: count(queued),
         running: fleet.in_flight(),
         models,
         conditions: vec![
             condition(DEGRADED, degraded),
-            condition(
-                PROGRESSING,
-                ("False", "Stable", "nothing is being rolled out".to_owned()),
-            ),
+            condition(PROGRESSING, progressing),
             condition(READY, ready),
         ],
     }
@@ -118,6 +118,7 @@ pub(crate) fn status(
 /// Value, reason and message of the condition Ready.
 fn readiness(
     pool: &RunnerPool,
+    provision: Option<&Provision>,
     ready_replicas: usize,
     replicas: usize,
     models: &[ModelStatus],
@@ -127,12 +128,15 @@ fn readiness(
         .filter(|model| !model.ready)
         .map(|model| model.name.as_str())
         .collect();
-    if pool.spec.external.is_none() {
+    let wanted = provision.map(|provision| provision.wanted);
+    if pool.spec.external.is_none() && wanted.is_none() {
         (
             "False",
-            "NotSupported",
-            "this release runs pools with spec.external only".to_owned(),
+            "NotProvided",
+            "the pool has just been made, and has no pods yet".to_owned(),
         )
+    } else if let Some(scaled_to_zero) = scaled_to_zero(pool, wanted, ready_replicas) {
+        scaled_to_zero
     } else if ready_replicas > 0 {
         (
             "True",
@@ -154,21 +158,79 @@ fn readiness(
     }
 }
 
-fn model_status(name: &str, fleet: &Fleet) -> ModelStatus {
+/// The same where there are to be no runners.
+fn scaled_to_zero(
+    pool: &RunnerPool,
+    wanted: Option<u32>,
+    ready_replicas: usize,
+) -> Option<(&'static str, &'static str, String)> {
+    let none = wanted == Some(0) && ready_replicas == 0;
+    match pool.spec.autoscaling {
+        Some(_) if none => Some((
+            "True",
+            "ScaledToZero",
+            "there is nothing to do; the first job starts a runner".to_owned(),
+        )),
+        None if none && pool.spec.replicas == 0 => Some((
+            "False",
+            "NoReplicas",
+            "spec.replicas is 0: `kubectl scale` the pool to have its jobs run".to_owned(),
+        )),
+        _ => None,
+    }
+}
+
+/// Value, reason and message of the condition Degraded.
+fn degradation(
+    fleet: &Fleet,
+    provision: Option<&Provision>,
+) -> (&'static str, &'static str, String) {
+    let of_pods = provision.map_or(&[][..], |provision| &provision.faults);
+    let mut reason = of_pods.first().map(|fault| fault.reason);
+    let mut faults: Vec<String> = of_pods.iter().map(|fault| fault.message.clone()).collect();
+    for (endpoint, health) in fleet.iter() {
+        match health {
+            Health::Up { state, .. } => {
+                for model in &state.models {
+                    if let Some(why) = &model.failure {
+                        reason.get_or_insert("ModelFailed");
+                        let why = clip::clip(why, MAX_FAULT_LENGTH);
+                        faults.push(format!("{endpoint}: model {}: {why}", model.name));
+                    }
+                }
+            }
+            // Why a pod does not start, its own state tells.
+            Health::Starting(_) if provision.is_some() => {}
+            Health::Down(why) | Health::Starting(why) => {
+                reason.get_or_insert("RunnersUnavailable");
+                faults.push(format!("{endpoint}: {why}"));
+            }
+        }
+    }
+    match reason {
+        None => ("False", "RunnersAnswer", "every runner answers".to_owned()),
+        Some(reason) => ("True", reason, faults.join("; ")),
+    }
+}
+
+fn model_status(name: &str, fleet: &Fleet, provision: Option<&Provision>) -> ModelStatus {
     let served: Vec<_> = fleet
         .iter()
         .filter_map(|(_, health)| match health {
             Health::Up { state, .. } => state.models.iter().find(|each| each.name == name),
-            Health::Down(_) => None,
+            Health::Down(_) | Health::Starting(_) => None,
         })
         .collect();
     let revision = served
         .first()
         .map(|model| clip::clip(&model.revision, MAX_REVISION_LENGTH));
+    let resolved = provision.and_then(|provision| provision.resolved.get(name));
     ModelStatus {
         name: name.to_owned(),
         revision,
         ready: served.iter().any(|model| model.ready),
+        source: resolved.map(|resolved| resolved.source.clone()),
+        commit: resolved.map(|resolved| resolved.commit.clone()),
     }
 }
 

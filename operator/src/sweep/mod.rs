@@ -87,17 +87,29 @@ pub struct Sweeper {
     store: Store,
     config: SweepConfig,
     metrics: Arc<Metrics>,
+    watch_namespace: Option<String>,
 }
 
 impl Sweeper {
-    /// Nothing is asked yet.
-    pub fn new(client: Client, store: Store, config: SweepConfig, metrics: Arc<Metrics>) -> Self {
+    /// Nothing is asked yet. `watch_namespace`: the one whose objects are judged; else all are.
+    pub fn new(
+        client: Client,
+        store: Store,
+        config: SweepConfig,
+        metrics: Arc<Metrics>,
+        watch_namespace: Option<String>,
+    ) -> Self {
         Self {
             client,
             store,
             config,
             metrics,
+            watch_namespace,
         }
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        self.watch_namespace.as_deref()
     }
 
     /// Sweeps every so often, one sweep at a time, until dropped. The first one comes after a whole
@@ -135,7 +147,7 @@ impl Sweeper {
         for part in Part::ALL {
             let mut next = None;
             loop {
-                let page = self.store.list(part, next).await?;
+                let page = (self.store.list(part, self.namespace(), next)).await?;
                 for listed in page.objects {
                     match chunk.take(listed, limit) {
                         Taken::Candidate => {}
@@ -161,8 +173,8 @@ impl Sweeper {
         if candidates == 0 {
             return Ok(0);
         }
-        read::jobs(&self.client, &mut chunk).await?;
-        let namespaces = read::namespaces(&self.client).await?;
+        read::jobs(&self.client, self.namespace(), &mut chunk).await?;
+        let namespaces = read::namespaces(&self.client, self.namespace()).await?;
         let unneeded = chunk.unneeded(&namespaces);
         let needed = candidates.saturating_sub(unneeded.len());
         self.metrics.swept_object(Fate::Needed, needed as u64);

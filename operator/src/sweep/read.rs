@@ -49,9 +49,13 @@ struct Page {
     items: Vec<Referrer>,
 }
 
-/// Tells `chunk` of every job that there is.
-pub(super) async fn jobs(client: &Client, chunk: &mut Chunk) -> Result<(), SweepError> {
-    let request = Request::new(InferenceJob::url_path(&(), None));
+/// Tells `chunk` of every job that there is, or that there is in `namespace`.
+pub(super) async fn jobs(
+    client: &Client,
+    namespace: Option<&str>,
+    chunk: &mut Chunk,
+) -> Result<(), SweepError> {
+    let request = Request::new(InferenceJob::url_path(&(), namespace));
     let mut params = first_page();
     loop {
         let page = request.list(&params).map_err(kube::Error::BuildRequest)?;
@@ -73,11 +77,19 @@ pub(super) async fn jobs(client: &Client, chunk: &mut Chunk) -> Result<(), Sweep
     }
 }
 
-/// Every namespace's uid, by its name.
-pub(super) async fn namespaces(client: &Client) -> Result<HashMap<String, String>, SweepError> {
+/// Every namespace's uid, by its name; only that of `only` where it is given.
+pub(super) async fn namespaces(
+    client: &Client,
+    only: Option<&str>,
+) -> Result<HashMap<String, String>, SweepError> {
     let api: Api<Namespace> = Api::all(client.clone());
     let mut params = first_page();
     let mut found = HashMap::new();
+    if let Some(name) = only {
+        let namespace = bounded(api.get_metadata_opt(name)).await?;
+        found.extend(namespace.and_then(|namespace| Some((name.to_owned(), namespace.uid()?))));
+        return Ok(found);
+    }
     loop {
         let page: ObjectList<_> = bounded(api.list_metadata(&params)).await?;
         for namespace in page.items {

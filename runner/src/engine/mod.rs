@@ -15,6 +15,7 @@ use crate::weights::Placement;
 use fovea_protocol::{Problem, Reason};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tch::Kind;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,17 @@ pub struct Planned {
     pub front: Arc<ModelFront>,
     /// Its half on the device.
     pub loader: Loader,
+    /// Where it is to be other than the engine's other models.
+    pub own: OwnSettings,
+}
+
+/// What a model has of its own; the engine's where absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnSettings {
+    /// The type of its numbers.
+    pub kind: Option<Kind>,
+    /// Most pictures in one pass.
+    pub max_batch_size: Option<MaxBatchSize>,
 }
 
 /// How far a model has come.
@@ -179,7 +191,7 @@ impl Waiting for Work {
 /// What the thread is told.
 enum Order {
     Run(Box<Work>),
-    Load(Arc<Served>, Loader),
+    Load(Arc<Served>, Loader, OwnSettings),
 }
 
 /// The queue to the engine's thread, and what it keeps. The thread ends with the last clone.
@@ -201,7 +213,7 @@ impl Engine {
         let (models, first): (Vec<_>, Vec<_>) = (planned.into_iter().enumerate())
             .map(|(index, planned)| {
                 let served = Served::new(planned.name, planned.front, index);
-                (Arc::clone(&served), (served, planned.loader))
+                (Arc::clone(&served), (served, planned.loader, planned.own))
             })
             .unzip();
         let (ended, why_ended) = oneshot::channel();
@@ -246,6 +258,7 @@ impl Engine {
             name,
             front,
             loader,
+            own,
         } = planned;
         let served = {
             let mut models = (self.models.write()).unwrap_or_else(PoisonError::into_inner);
@@ -258,7 +271,7 @@ impl Engine {
             }
             served
         };
-        let order = Order::Load(Arc::clone(&served), loader);
+        let order = Order::Load(Arc::clone(&served), loader, own);
         self.queue.send(order).await.map_err(|_| gone())?;
         Ok(served)
     }

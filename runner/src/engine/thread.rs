@@ -3,7 +3,7 @@
 use super::pass::{self, Fault, Halved, Outcome};
 use super::warm_up::{self, WarmUp};
 use super::watchdog::Watchdog;
-use super::{Done, EngineConfig, EngineError, Order, Residency, Served, Work};
+use super::{Done, EngineConfig, EngineError, Order, OwnSettings, Residency, Served, Work};
 use crate::batcher::{BatchLimits, Batcher};
 use crate::metrics::Metrics;
 use crate::models::{Item, Loaded, Loader, Model, ModelError, ModelFront};
@@ -42,13 +42,13 @@ impl DeviceThread {
     /// come or the device is lost.
     pub(super) fn run(
         mut self,
-        first: Vec<(Arc<Served>, Loader)>,
+        first: Vec<(Arc<Served>, Loader, OwnSettings)>,
         mut orders: mpsc::Receiver<Order>,
     ) -> Result<(), EngineError> {
         tch::set_num_threads(i32::try_from(self.config.threads).unwrap_or(i32::MAX));
         let _no_grad = tch::no_grad_guard();
-        for (served, loader) in first {
-            self.load(&served, loader)
+        for (served, loader, own) in first {
+            self.load(&served, loader, own)
                 .map_err(|source| EngineError::Model {
                     name: served.name.clone(),
                     source,
@@ -76,7 +76,7 @@ impl DeviceThread {
         match order {
             Order::Run(work) => batcher.push(*work),
             // Told to whoever asks for the model's state.
-            Order::Load(served, loader) => drop(self.load(&served, loader)),
+            Order::Load(served, loader, own) => drop(self.load(&served, loader, own)),
         }
     }
 
@@ -93,7 +93,12 @@ impl DeviceThread {
     }
 
     /// Loads and warms up; the outcome is also told to requests.
-    fn load(&mut self, served: &Served, loader: Loader) -> Result<(), ModelError> {
+    fn load(
+        &mut self,
+        served: &Served,
+        loader: Loader,
+        own: OwnSettings,
+    ) -> Result<(), ModelError> {
         let begun = Instant::now();
         if self.residents.len() <= served.index {
             self.residents.resize_with(served.index + 1, || None);
@@ -101,12 +106,14 @@ impl DeviceThread {
         // What it replaces makes room first.
         self.residents[served.index] = None;
         let EngineConfig {
-            placement,
+            mut placement,
             max_batch_size,
             max_batch_pixels,
             load_deadline,
             ..
         } = self.config;
+        placement.kind = own.kind.unwrap_or(placement.kind);
+        let max_batch_size = own.max_batch_size.unwrap_or(max_batch_size);
         let what = format!("loading the model {}", served.name);
         let outcome = (self.watchdog).bounded(load_deadline, &what, || -> Result<_, ModelError> {
             let Loaded { model, revision } = loader(placement)?;

@@ -42,6 +42,11 @@ pub struct FetchConfig {
     #[arg(long, value_name = "FILE")]
     pub upload: Option<PathBuf>,
 
+    /// Write the commit that the revision stands for to this file, once all is done; an import
+    /// Job's termination log.
+    #[arg(long, value_name = "FILE")]
+    pub commit_file: Option<PathBuf>,
+
     /// How log lines look.
     #[arg(long, value_enum, default_value = "text")]
     pub log_format: LogFormat,

@@ -27,6 +27,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
         revision,
         to,
         upload,
+        commit_file,
         log_format: _,
     } = config;
     // Before anything is brought: a form that is none is told at once.
@@ -59,6 +60,9 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
         if let Some(form) = form {
             form.upload(&manifest, &snapshot, settings).await?;
         }
+    }
+    if let Some(file) = commit_file {
+        std::fs::write(file, commit.to_string()).map_err(io_error("writing", file))?;
     }
     Ok(Fetched { commit, dir })
 }

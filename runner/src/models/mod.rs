@@ -175,7 +175,7 @@ pub type Loader = Box<dyn FnOnce(Placement) -> Result<Loaded, ModelError> + Send
 pub struct Loaded {
     /// The model.
     pub model: Box<dyn Model>,
-    /// `sha256:<digest of the weights file>`.
+    /// `sha256:<digest of the weights file>`, or the hub's commit that it is known to be of.
     pub revision: String,
 }
 

@@ -6,12 +6,12 @@ use crate::engine::{Done, Served, Work, gone};
 use crate::image::{PictureError, PixelValues, inspect};
 use crate::metrics::MeasuredStage;
 use crate::models::{Ask, Item, ModelFront};
-use crate::trace;
 use bytes::Bytes;
 use fovea_protocol::{
     HEARTBEAT_INTERVAL, InferRequest, InferResult, Line, Problem, Reason, SILENCE_LIMIT,
     ServedModel, Stage, Timings,
 };
+use fovea_telemetry::trace::TraceParent;
 use futures::Stream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,14 +32,11 @@ pub(super) struct Attempt {
     pub(super) ask: Ask,
     pub(super) request: InferRequest,
     /// The operator's span.
-    pub(super) caller: Option<opentelemetry::Context>,
+    pub(super) caller: Option<TraceParent>,
 }
 
 /// Begins the work; it ends with the last line, or soon after its reader has gone.
-pub(super) fn start(
-    app: Arc<App>,
-    mut attempt: Attempt,
-) -> impl Stream<Item = Line> + Send + 'static {
+pub(super) fn start(app: Arc<App>, attempt: Attempt) -> impl Stream<Item = Line> + Send + 'static {
     let (lines, stream) = mpsc::channel(LINES_BOUND);
     let InferRequest {
         job,
@@ -48,7 +45,9 @@ pub(super) fn start(
         ..
     } = &attempt.request;
     let span = tracing::info_span!("attempt", job, number, model);
-    trace::join(&span, attempt.caller.take());
+    if let Some(caller) = attempt.caller {
+        caller.adopt(&span);
+    }
     tokio::spawn(tell(app, attempt, lines).instrument(span));
     ReceiverStream::new(stream)
 }

@@ -5,11 +5,11 @@ use super::fetch::parse_url;
 use super::reply::{lines_response, problem_response};
 use super::state::App;
 use crate::engine::{Residency, Served};
-use crate::trace;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use fovea_protocol::{InferRequest, LeaderRequest, MAX_REQUEST_BYTES, Problem, Reason, Source};
+use fovea_telemetry::trace::TraceParent;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
         model,
         ask,
         request,
-        caller: trace::caller(headers),
+        caller: TraceParent::of(headers),
     })
 }
 

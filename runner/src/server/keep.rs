@@ -2,13 +2,17 @@
 //! handed to the engine.
 
 use super::state::App;
-use crate::engine::{Planned, Residency};
-use crate::fetch::{DownloadLimits, download};
-use crate::models;
-use fovea_protocol::{ModelFile, ModelRequest, ModelSource, ModelState, Problem, Reason, Task};
+use crate::engine::{MaxBatchSize, OwnSettings, Planned, Residency};
+use crate::fetch::{Commit, DownloadLimits, download};
+use crate::models::{self, Loaded};
+use fovea_protocol::{
+    Dtype, ModelFile, ModelRequest, ModelSource, ModelState, Problem, Reason, Task,
+};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tch::Kind;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -34,6 +38,7 @@ pub(super) struct Kept(Mutex<BTreeMap<String, Put>>);
 struct Put {
     source: Identity,
     task: Task,
+    own: OwnSettings,
     stage: Stage,
     /// Set when another source is put under the name.
     replaced: CancellationToken,
@@ -114,7 +119,15 @@ pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(
         epoch: _,
         task,
         source,
+        dtype,
+        max_batch_size,
     } = request;
+    let own = OwnSettings {
+        kind: dtype.map(kind),
+        max_batch_size: max_batch_size
+            .and_then(|pictures| NonZeroUsize::try_from(pictures).ok())
+            .map(MaxBatchSize::Fixed),
+    };
     let place = Place::of(&app.keep, &source)?;
     let replaced = CancellationToken::new();
     {
@@ -130,7 +143,7 @@ pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(
                 Stage::Handed => engine_failed(),
                 Stage::Failed(_) => true,
             };
-            if put.source == identity && put.task == task && !failed {
+            if put.source == identity && put.task == task && put.own == own && !failed {
                 return Ok(());
             }
             put.replaced.cancel();
@@ -141,6 +154,7 @@ pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(
         let put = Put {
             source: identity,
             task,
+            own,
             stage: Stage::Fetching,
             replaced: replaced.clone(),
         };
@@ -148,14 +162,32 @@ pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(
     }
     let (app, name) = (Arc::clone(app), name.to_owned());
     let span = tracing::info_span!("model", name);
-    tokio::spawn(keep(app, name, task, place, replaced).instrument(span));
+    let model = Model { name, task, own };
+    tokio::spawn(keep(app, model, place, replaced).instrument(span));
     Ok(())
+}
+
+fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::Float32 => Kind::Float,
+        Dtype::Bfloat16 => Kind::BFloat16,
+        Dtype::Float16 => Kind::Half,
+    }
+}
+
+/// What was asked for, but where it comes from.
+struct Model {
+    name: String,
+    task: Task,
+    own: OwnSettings,
 }
 
 /// Where a model's folder is, or is to be.
 struct Place {
     dir: PathBuf,
     files: Vec<ModelFile>,
+    /// The hub's commit that the files are of, if they are.
+    commit: Option<Commit>,
 }
 
 impl Place {
@@ -176,6 +208,7 @@ impl Place {
                 Ok(Self {
                     dir: root.join(path),
                     files: Vec::new(),
+                    commit: None,
                 })
             }
             ModelSource::Files { revision, files } => {
@@ -193,6 +226,7 @@ impl Place {
                 Ok(Self {
                     dir: root.join(folder),
                     files: files.clone(),
+                    commit: (revision.rsplit_once('@')).and_then(|(_, commit)| commit.parse().ok()),
                 })
             }
         }
@@ -200,26 +234,28 @@ impl Place {
 }
 
 /// Fetches, opens, hands over.
-async fn keep(app: Arc<App>, name: String, task: Task, place: Place, replaced: CancellationToken) {
+async fn keep(app: Arc<App>, model: Model, place: Place, replaced: CancellationToken) {
     let opened = tokio::select! {
         () = replaced.cancelled() => return,
-        opened = open(&app, &name, task, &place) => opened,
+        opened = open(&app, &model, &place) => opened,
     };
+    let name = &model.name;
     let planned = match opened {
         Ok(planned) => planned,
         Err(why) => {
             tracing::error!(why, "the model cannot be kept");
-            app.kept.reach(&name, &replaced, Stage::Failed(why));
+            app.kept.reach(name, &replaced, Stage::Failed(why));
             return;
         }
     };
-    if app.kept.reach(&name, &replaced, Stage::Handed) {
+    if app.kept.reach(name, &replaced, Stage::Handed) {
         // Not told where the engine has ended: then the process does.
         let _ = app.engine.load(planned).await;
     }
 }
 
-async fn open(app: &App, name: &str, task: Task, place: &Place) -> Result<Planned, String> {
+async fn open(app: &App, model: &Model, place: &Place) -> Result<Planned, String> {
+    let task = model.task;
     if !place.files.is_empty() {
         download(&place.files, &place.dir, app.keep.download)
             .await
@@ -236,9 +272,21 @@ async fn open(app: &App, name: &str, task: Task, place: &Place) -> Result<Planne
             front.head.task()
         ));
     }
+    // Who names the hub's commit has had every file's digest checked: it says more than they do.
+    let loader = match place.commit.clone() {
+        None => loader,
+        Some(commit) => Box::new(move |placement| {
+            let Loaded { model, revision: _ } = loader(placement)?;
+            Ok(Loaded {
+                model,
+                revision: commit.to_string(),
+            })
+        }),
+    };
     Ok(Planned {
-        name: name.to_owned(),
+        name: model.name.clone(),
         front,
         loader,
+        own: model.own,
     })
 }

@@ -85,6 +85,20 @@ async fn a_commit_is_taken_as_it_is_and_a_pull_request_by_its_reference() {
 }
 
 #[tokio::test]
+async fn the_commit_of_a_branch_is_written_to_a_file_when_all_is_done() {
+    let mut setting = Setting::new().await;
+    let file = setting.home.path().join("termination-log");
+    setting.config.commit_file = Some(file.clone());
+    setting.fetch().await.unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), COMMIT);
+
+    setting.config.revision = "nowhere".parse().unwrap();
+    std::fs::write(&file, "").unwrap();
+    setting.fetch().await.unwrap_err();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
+}
+
+#[tokio::test]
 async fn to_a_folder_the_files_come_with_a_manifest_that_is_written_last() {
     let mut setting = Setting::new().await;
     let dir = setting.home.path().join("models/blip");

@@ -48,6 +48,7 @@ impl Setting {
             revision: "main".parse().unwrap(),
             to: None,
             upload: None,
+            commit_file: None,
             log_format: LogFormat::Text,
         };
         Self {

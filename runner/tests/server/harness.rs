@@ -5,7 +5,7 @@ use fovea_protocol::{
     INFER_PATH, InferRequest, InferResult, Input, LEADER_PATH, LeaderRequest, Line, Parameters,
     Problem, Source, Task,
 };
-use fovea_runner::engine::{Engine, EngineConfig, EngineError, MaxBatchSize, Planned};
+use fovea_runner::engine::{Engine, EngineConfig, EngineError, MaxBatchSize, OwnSettings, Planned};
 use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models::{self, Loader};
 use fovea_runner::server::{App, AppConfig, FetchLimits, KeepConfig, Listener, Tls, router, serve};
@@ -77,6 +77,7 @@ impl Runner {
             name: "golden".to_owned(),
             front,
             loader: change(loader),
+            own: OwnSettings::default(),
         };
         Self::start_planned(settings, max_batch_size, tls, vec![planned]).await
     }

@@ -4,12 +4,15 @@ use crate::harness::{PATIENCE, Runner, caption, inline, refusal, request, settin
 use crate::store::Store;
 use crate::support::{checkpoint, expected, picture};
 use fovea_protocol::{
-    MODELS_PATH, ModelFile, ModelRequest, ModelSource, ModelState, Reason, RunnerState, Task,
+    Dtype, MODELS_PATH, ModelFile, ModelRequest, ModelSource, ModelState, Reason, RunnerState, Task,
 };
 use fovea_runner::server::KeepConfig;
 use reqwest::StatusCode;
 use sha2::{Digest, Sha256};
+use std::num::NonZeroU32;
 use std::path::Path;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn put(source: ModelSource) -> ModelRequest {
     ModelRequest {
@@ -17,6 +20,8 @@ fn put(source: ModelSource) -> ModelRequest {
         epoch: 1,
         task: Task::ImageToText,
         source,
+        dtype: None,
+        max_batch_size: None,
     }
 }
 
@@ -45,7 +50,7 @@ fn files(store: &Store) -> Vec<ModelFile> {
 }
 
 fn fetched(files: Vec<ModelFile>) -> ModelRequest {
-    let revision = "owner/name@0123".to_owned();
+    let revision = format!("owner/name@{COMMIT}");
     put(ModelSource::Files { revision, files })
 }
 
@@ -107,6 +112,28 @@ async fn a_runner_without_models_is_not_ready_until_one_that_was_put_is_warm() {
 }
 
 #[tokio::test]
+async fn a_model_has_the_type_and_the_batches_that_it_is_put_with() {
+    let runner = volume().await;
+    let mut half = path("blip");
+    half.dtype = Some(Dtype::Bfloat16);
+    runner.put("/v1/models/golden", &half).await;
+    runner.until_ready().await;
+    let line = runner
+        .last_line(&request(inline(&picture(&expected().pictures[0].file))))
+        .await;
+    // Fewer digits make for other words here and there; that it has some is enough.
+    assert!(!caption(&line).is_empty());
+
+    // The same model of another type is another model, and loaded anew.
+    let mut whole = path("blip");
+    whole.dtype = Some(Dtype::Float32);
+    whole.max_batch_size = NonZeroU32::new(1);
+    runner.put("/v1/models/golden", &whole).await;
+    assert!(!golden(&runner).await.ready);
+    answers(&runner).await;
+}
+
+#[tokio::test]
 async fn the_same_put_again_leaves_the_model_as_it_is() {
     let runner = volume().await;
     runner.put("/v1/models/golden", &path("blip")).await;
@@ -127,6 +154,7 @@ async fn files_are_fetched_by_presigned_gets_and_kept_for_the_next_start() {
         .await;
     assert_eq!(put.status(), StatusCode::ACCEPTED);
     answers(&runner).await;
+    assert_eq!(golden(&runner).await.revision, COMMIT);
 
     // The same files at a store that is gone: they are there already.
     let mut elsewhere = files(&store);
@@ -210,7 +238,7 @@ async fn another_source_under_the_same_name_replaces_the_model() {
     runner
         .put("/v1/models/golden", &fetched(files(&store)))
         .await;
-    let folder = dir.path().join("owner-name@0123/model.safetensors");
+    let folder = (dir.path()).join(format!("owner-name@{COMMIT}/model.safetensors"));
     tokio::time::timeout(PATIENCE, async {
         until(async || folder.exists()).await;
     })

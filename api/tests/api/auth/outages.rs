@@ -1,9 +1,9 @@
 //! Where the API server cannot be asked, nobody is let in.
 
-use super::super::harness::{Answer, Surroundings, cluster, send};
+use super::super::harness::{Answer, Surroundings, cluster, proxy, send};
 use super::super::pictures::jpeg;
-use super::super::proxy::{Fate, Proxy};
 use super::{account, start_in};
+use fovea_tests::proxy::Fate;
 
 fn assert_shut(answer: &Answer) {
     let told = (answer.status, answer.problem());
@@ -15,23 +15,23 @@ fn assert_shut(answer: &Answer) {
 async fn while_reviews_are_not_answered_a_good_token_is_refused_and_then_taken()
 -> anyhow::Result<()> {
     // Every POST is lost, and reviews are POSTs.
-    let proxy = Proxy::start(&[], Fate::LoseRequest).await?;
-    let api = start_in(proxy.surroundings().await?, &[]).await?;
+    let proxy = proxy(&[], Fate::LoseRequest).await?;
+    let api = start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let token = account(&api.cluster, api.namespace.name(), "a", &["create", "get"]).await?;
     assert_shut(&send(api.post(jpeg(55)).bearer_auth(&token)).await?);
     let read = api.http.get(format!("{}/v1/jobs/a", api.base));
     assert_shut(&send(read.bearer_auth(&token)).await?);
     assert_eq!(api.names().await?, Vec::<String>::new());
     // That nobody answered is no refusal to be remembered.
-    proxy.set(Fate::Pass);
+    proxy.rule([]);
     send(api.post(jpeg(55)).bearer_auth(&token)).await?.id()?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_token_whose_rights_are_not_answered_is_refused() -> anyhow::Result<()> {
-    let proxy = Proxy::start(&[Fate::Pass], Fate::LoseAnswer).await?;
-    let api = start_in(proxy.surroundings().await?, &[]).await?;
+    let proxy = proxy(&[Fate::Pass], Fate::LoseAnswer).await?;
+    let api = start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let token = account(&api.cluster, api.namespace.name(), "a", &["create"]).await?;
     assert_shut(&send(api.post(jpeg(56)).bearer_auth(&token)).await?);
     assert_eq!(api.names().await?, Vec::<String>::new());

@@ -2,8 +2,8 @@
 
 use super::super::harness::{Service, Surroundings, cluster, own_minio, send};
 use super::super::pictures::jpeg;
-use super::super::proxy::kubeconfig;
 use super::{Field, form, is_detail};
+use fovea_tests::proxy::kubeconfig;
 use std::net::TcpListener;
 
 const ID: &str = "550e8400-e29b-41d4-a716-446655440000";
@@ -28,7 +28,7 @@ async fn without_the_cluster_one_says_500_and_the_other_503() -> anyhow::Result<
     let scratch = tempfile::tempdir()?;
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let path = scratch.path().join("kubeconfig");
-    std::fs::write(&path, kubeconfig(&format!("http://{closed}")))?;
+    std::fs::write(&path, kubeconfig(&format!("http://{closed}"), None))?;
     cluster().await?;
     let surroundings = Surroundings {
         kubeconfig: path,

@@ -1,0 +1,91 @@
+//! The highest number of a while.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Numbers closer together than this part of the while are kept as one: their highest, until the
+/// latest of them is too old.
+const PARTS: u32 = 60;
+
+/// Remembers numbers for a while, in at most one more place than it has [`PARTS`].
+#[derive(Clone, Debug)]
+pub(super) struct Highest {
+    over: Duration,
+    parts: VecDeque<Part>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    begin: Instant,
+    end: Instant,
+    highest: u32,
+}
+
+impl Highest {
+    /// Of nothing yet.
+    pub(super) fn over(over: Duration) -> Self {
+        Self {
+            over,
+            parts: VecDeque::new(),
+        }
+    }
+
+    /// One more number; times do not go back.
+    pub(super) fn note(&mut self, number: u32, now: Instant) {
+        self.forget(now);
+        match self.parts.back_mut() {
+            Some(part) if now.saturating_duration_since(part.begin) < self.over / PARTS => {
+                part.end = now;
+                part.highest = part.highest.max(number);
+            }
+            _ => self.parts.push_back(Part {
+                begin: now,
+                end: now,
+                highest: number,
+            }),
+        }
+    }
+
+    /// The highest number of the while before `now`; 0 where there was none.
+    pub(super) fn highest(&mut self, now: Instant) -> u32 {
+        self.forget(now);
+        let highest = self.parts.iter().map(|part| part.highest).max();
+        highest.unwrap_or(0)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let over = self.over;
+        let old = |part: &Part| now.saturating_duration_since(part.end) > over;
+        while self.parts.front().is_some_and(old) {
+            self.parts.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_counts_for_the_while_and_no_longer() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let mut window = Highest::over(Duration::from_mins(5));
+        assert_eq!(window.highest(at(0)), 0);
+        window.note(7, at(0));
+        window.note(3, at(100));
+        assert_eq!(window.highest(at(300)), 7);
+        assert_eq!(window.highest(at(301)), 3);
+        assert_eq!(window.highest(at(401)), 0);
+    }
+
+    #[test]
+    fn ten_thousand_numbers_take_no_more_room_than_its_parts() {
+        let begin = Instant::now();
+        let mut window = Highest::over(Duration::from_mins(5));
+        for tenths in 0..10_000 {
+            window.note(tenths, begin + Duration::from_millis(100) * tenths);
+            assert!(window.parts.len() <= PARTS as usize + 1);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A pool in which a test's jobs run.
+
+use super::*;
+
+/// How often the tests ask.
+pub(super) const TICK: Duration = Duration::from_secs(2);
+
+/// Steps of the world between two questions.
+const STEPS: u32 = 10;
+
+pub(super) const HOUR: u32 = 3600;
+
+pub(super) fn wish(
+    min: u32,
+    max: u32,
+    idle_seconds: u32,
+    target_queue_seconds: u32,
+) -> Autoscaling {
+    Autoscaling {
+        min,
+        max,
+        idle_seconds,
+        target_queue_seconds,
+    }
+}
+
+/// Runners that share their work like water: what they do in a tick is counted, not simulated job
+/// by job.
+pub(super) struct World {
+    scaler: Autoscaler,
+    pub(super) wish: Autoscaling,
+    now: Instant,
+    /// Jobs that one runner takes at once.
+    slots: u32,
+    /// Seconds that a job alone on a runner takes.
+    pub(super) job_seconds: f64,
+    /// Which part of a runner all its jobs share: 0 for none, 1 for all.
+    pub(super) shared: f64,
+    /// Until a new runner serves.
+    pub(super) start_up: Duration,
+    ready: u32,
+    starting: Vec<Instant>,
+    pub(super) there: f64,
+    ended: f64,
+    busy_seconds: f64,
+}
+
+impl World {
+    pub(super) fn new(wish: Autoscaling, slots: u32, job_seconds: f64) -> Self {
+        Self {
+            scaler: Autoscaler::default(),
+            wish,
+            now: Instant::now(),
+            slots,
+            job_seconds,
+            shared: 0.0,
+            start_up: Duration::from_mins(1),
+            ready: wish.min,
+            starting: Vec::new(),
+            there: 0.0,
+            ended: 0.0,
+            busy_seconds: 0.0,
+        }
+    }
+
+    /// Seconds that a job takes among so many on one runner.
+    fn seconds_among(&self, jobs: f64) -> f64 {
+        self.job_seconds * (1.0 - self.shared + self.shared * jobs.max(1.0))
+    }
+
+    /// Jobs a second of one full runner.
+    pub(super) fn rate(&self) -> f64 {
+        f64::from(self.slots) / self.seconds_among(self.slots.into())
+    }
+
+    /// One tick in which so many jobs arrive in a second; how many runners are wanted then.
+    pub(super) fn tick(&mut self, per_second: f64) -> Decision {
+        self.now += TICK;
+        let now = self.now;
+        self.ready += u32::try_from(self.starting.extract_if(.., |at| *at <= now).count()).unwrap();
+        let room = f64::from(self.ready * self.slots);
+        for _ in 0..STEPS {
+            let seconds = (TICK / STEPS).as_secs_f64();
+            self.there += per_second * seconds;
+            let running = self.there.min(room);
+            if running > 0.0 {
+                let each = self.seconds_among(running / f64::from(self.ready));
+                let done = running / each * seconds;
+                let whole = (self.ended + done).floor() - self.ended.floor();
+                self.busy_seconds += whole * each;
+                self.ended += done;
+                self.there -= done;
+            }
+        }
+        let running = self.there.min(room);
+        let load = Load {
+            queued: whole_runners(self.there - running),
+            running: whole_runners(running),
+            ended: u64::from(whole_runners(self.ended.floor())),
+            busy_seconds: self.busy_seconds,
+            slots: (self.ready > 0 || self.ended > 0.0).then_some(self.slots),
+            ..Load::default()
+        };
+        let starting = u32::try_from(self.starting.len()).unwrap();
+        let runners = Runners {
+            ready: self.ready,
+            starting,
+        };
+        let decision = self.scaler.decide(&self.wish, &load, runners, now);
+        while self.ready + u32::try_from(self.starting.len()).unwrap() > decision.replicas {
+            if self.starting.pop().is_none() {
+                self.ready -= 1;
+            }
+        }
+        while self.ready + u32::try_from(self.starting.len()).unwrap() < decision.replicas {
+            self.starting.push(now + self.start_up);
+        }
+        decision
+    }
+
+    /// What was wanted at each tick of so many seconds.
+    pub(super) fn run(&mut self, seconds: u32, per_second: impl Fn(u32) -> f64) -> Vec<u32> {
+        let ticks = 0..seconds / 2;
+        ticks
+            .map(|tick| self.tick(per_second(tick * 2)).replicas)
+            .collect()
+    }
+}
+
+pub(super) fn changes(wanted: &[u32]) -> usize {
+    wanted.windows(2).filter(|pair| pair[0] != pair[1]).count()
+}

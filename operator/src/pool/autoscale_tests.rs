@@ -1,0 +1,202 @@
+use super::world::{HOUR, TICK, World, changes, wish};
+use super::*;
+
+fn waiting(queued: u32) -> Load {
+    Load {
+        queued,
+        ..Load::default()
+    }
+}
+
+fn serving(ready: u32) -> Runners {
+    Runners { ready, starting: 0 }
+}
+
+#[test]
+fn an_empty_pool_gets_its_first_runner_with_the_first_job_and_at_once() {
+    let mut world = World::new(wish(0, 10, 300, 30), 4, 1.0);
+    assert_eq!(world.run(600, |_| 0.0), vec![0; 300]);
+    assert_eq!(world.tick(0.5).replicas, 1);
+}
+
+#[test]
+fn a_pool_that_never_had_a_runner_starts_one_however_long_the_queue() {
+    let mut scaler = Autoscaler::default();
+    let now = Instant::now();
+    let decision = scaler.decide(&wish(0, 10, 300, 30), &waiting(5000), serving(0), now);
+    assert_eq!((decision.replicas, decision.backlog_seconds), (1, None));
+}
+
+#[test]
+fn an_idle_pool_goes_to_zero_after_idle_seconds_and_not_before() {
+    let mut world = World::new(wish(0, 10, 600, 30), 4, 1.0);
+    world.run(HOUR, |_| 10.0);
+    let quiet = world.run(1200, |_| 0.0);
+    let idle_ticks = quiet.iter().filter(|wanted| **wanted > 0).count();
+    // What was under way takes a few seconds more.
+    assert!((300..=315).contains(&idle_ticks), "{idle_ticks} ticks");
+    assert_eq!(quiet.last(), Some(&0));
+}
+
+#[test]
+fn a_known_rate_gives_a_step_what_it_needs_at_once() {
+    let mut world = World::new(wish(1, 50, 300, 30), 4, 2.0);
+    world.run(HOUR, |_| 1.0);
+    // 2 jobs a second and runner: 10 keep up with 20 a second.
+    let wanted = world.run(30, |_| 20.0);
+    assert!(*wanted.last().unwrap() >= 5, "{wanted:?}");
+    let wanted = world.run(HOUR, |_| 20.0);
+    assert!((12..=14).contains(wanted.last().unwrap()), "{wanted:?}");
+    assert!(*wanted.iter().max().unwrap() <= 40, "{wanted:?}");
+}
+
+#[test]
+fn while_runners_start_the_number_at_most_doubles() {
+    let mut scaler = Autoscaler::default();
+    let wish = wish(1, 1000, 300, 30);
+    let begin = Instant::now();
+    let load = |queued, ended| Load {
+        running: 2,
+        ended,
+        busy_seconds: 2.0 * f64::from(u32::try_from(ended).unwrap()),
+        slots: Some(2),
+        ..waiting(queued)
+    };
+    scaler.decide(&wish, &load(0, 0), serving(1), begin);
+    scaler.decide(&wish, &load(0, 60), serving(1), begin + TICK * 30);
+    let step = scaler.decide(&wish, &load(150, 62), serving(1), begin + TICK * 31);
+    assert!((5..=10).contains(&step.replicas), "{step:?}");
+    let flood = |starting| Runners { ready: 1, starting };
+    let more = scaler.decide(
+        &wish,
+        &load(100_000, 70),
+        flood(step.replicas - 1),
+        begin + TICK * 50,
+    );
+    assert_eq!(
+        (more.replicas, more.reason),
+        (2 * step.replicas, Reason::Starting)
+    );
+    let soon = scaler.decide(
+        &wish,
+        &load(200_000, 72),
+        flood(more.replicas - 1),
+        begin + TICK * 51,
+    );
+    assert_eq!(soon.replicas, more.replicas);
+}
+
+#[test]
+fn while_it_is_not_known_how_fast_a_runner_is_those_that_start_are_waited_for() {
+    let mut scaler = Autoscaler::default();
+    let wish = wish(0, 1000, 300, 30);
+    let begin = Instant::now();
+    let mut at = |seconds, ready, starting| {
+        let load = Load {
+            slots: (ready > 0).then_some(4),
+            ..waiting(5000)
+        };
+        let now = begin + Duration::from_secs(seconds);
+        let runners = Runners { ready, starting };
+        scaler.decide(&wish, &load, runners, now).replicas
+    };
+    let wanted = [
+        at(0, 0, 0),
+        at(60, 0, 1),
+        at(600, 0, 1),
+        at(620, 1, 0),
+        at(640, 1, 1),
+        at(900, 1, 1),
+        at(920, 2, 0),
+    ];
+    assert_eq!(wanted, [1, 1, 1, 2, 2, 2, 4]);
+}
+
+#[test]
+fn a_pool_whose_jobs_come_and_go_between_two_looks_is_not_idle() {
+    let mut scaler = Autoscaler::default();
+    let wish = wish(0, 10, 60, 30);
+    let begin = Instant::now();
+    for look in 0..300 {
+        let load = Load {
+            ended: u64::from(look / 20),
+            busy_seconds: 0.1 * f64::from(look / 20),
+            slots: Some(4),
+            ..Load::default()
+        };
+        let decision = scaler.decide(&wish, &load, serving(1), begin + TICK * look);
+        assert_eq!(decision.replicas, 1, "after {look} looks");
+    }
+}
+
+#[test]
+fn a_new_leader_does_not_take_away_runners_before_it_has_seen_five_minutes() {
+    let mut scaler = Autoscaler::default();
+    let wish = wish(0, 50, 3600, 30);
+    let begin = Instant::now();
+    let idle = Load {
+        slots: Some(4),
+        ..Load::default()
+    };
+    for tick in 0..=150 {
+        let decision = scaler.decide(&wish, &idle, serving(20), begin + TICK * tick);
+        assert_eq!((decision.replicas, decision.reason), (20, Reason::Quiet));
+    }
+    let later = scaler.decide(&wish, &idle, serving(20), begin + TICK * 155);
+    assert_eq!(later.replicas, 1);
+}
+
+#[test]
+fn runners_that_have_jobs_are_not_taken_away() {
+    let mut scaler = Autoscaler::default();
+    let wish = wish(0, 50, 10, 30);
+    let begin = Instant::now();
+    let load = Load {
+        running: 31,
+        slots: Some(4),
+        ..Load::default()
+    };
+    scaler.decide(&wish, &load, serving(20), begin);
+    let later = scaler.decide(&wish, &load, serving(20), begin + Duration::from_mins(15));
+    assert_eq!(later.replicas, 8);
+}
+
+#[test]
+fn runners_whose_jobs_share_a_gpu_are_not_taken_for_faster_when_they_have_little_to_do() {
+    let mut world = World::new(wish(1, 50, 300, 30), 8, 0.1);
+    world.shared = 1.0;
+    let wanted = world.run(4 * HOUR, |_| 50.0);
+    // 10 jobs a second and runner, however many at once.
+    let late = &wanted[wanted.len() / 2..];
+    assert!(late.iter().all(|n| (5..=7).contains(n)), "{late:?}");
+    assert!(changes(late) <= 2, "{late:?}");
+}
+
+#[test]
+fn a_measurement_of_another_time_does_not_outlive_what_contradicts_it() {
+    let mut world = World::new(wish(1, 20, 300, 30), 4, 10.0);
+    world.run(HOUR, |_| 20.0);
+    world.job_seconds = 0.1;
+    let wanted = world.run(HOUR, |_| 5.0);
+    assert_eq!(wanted.last(), Some(&1));
+}
+
+#[test]
+fn the_spec_s_bounds_are_kept_as_soon_as_they_change() {
+    let mut world = World::new(wish(1, 20, 300, 30), 1, 1.0);
+    world.run(HOUR, |_| 8.0);
+    world.wish = wish(1, 3, 300, 30);
+    let at_max = world.tick(8.0);
+    assert_eq!((at_max.replicas, at_max.reason), (3, Reason::AtMax));
+    world.wish = wish(15, 20, 300, 30);
+    assert_eq!(world.tick(8.0).replicas, 15);
+}
+
+#[test]
+fn a_backlog_is_told_in_seconds_of_one_runner() {
+    let mut world = World::new(wish(1, 1, 300, 30), 4, 2.0);
+    world.run(600, |_| 2.0);
+    world.there += 100.0;
+    let seconds = world.tick(2.0).backlog_seconds.unwrap();
+    assert!((45.0..55.0).contains(&seconds), "{seconds}");
+}

@@ -1,0 +1,171 @@
+//! The Job that brings a model from the hub into the bucket, and the Secret with the form by which
+//! it does: the one pod that has a hub's token, and no other credential.
+
+use super::pod::pull_secrets;
+use super::restricted::{self, SECRET_MODE, directory, mount};
+use super::{Build, Subject, names};
+use fovea_store::PostForm;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, EnvVarSource, PodSpec, PodTemplateSpec, ResourceRequirements, Secret,
+    SecretKeySelector, SecretVolumeSource, Volume,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use std::collections::BTreeMap;
+
+/// The container.
+pub(super) const CONTAINER: &str = "import";
+/// The type of the Secret with the form.
+const FORM_TYPE: &str = "fovea.dev/import-form";
+const FORM_DIR: &str = "/etc/fovea/form";
+const FORM_FILE: &str = "form.json";
+const HOME_DIR: &str = "/var/cache/fovea";
+/// Pods that are tried before the Job has failed, beyond the first.
+const RETRIES: i32 = 3;
+
+/// What is to be imported.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Import {
+    /// `owner/name`.
+    pub repo: String,
+    /// A commit, tag or branch.
+    pub revision: String,
+    /// The Secret with the hub's token, if the pool names one.
+    pub token_secret: Option<String>,
+}
+
+impl Import {
+    /// What its Job is called.
+    pub(crate) fn name(&self) -> String {
+        names::import(&self.repo, &self.revision, self.token_secret.as_deref())
+    }
+}
+
+/// Of an import's objects.
+pub(crate) fn metadata(namespace: &str, import: &Import) -> ObjectMeta {
+    let name = import.name();
+    ObjectMeta {
+        namespace: Some(namespace.to_owned()),
+        labels: Some(names::import_labels(&name)),
+        name: Some(name),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The Job. It goes with the pool that made it; another that wants the same makes it anew.
+pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) -> Job {
+    let Import {
+        repo,
+        revision,
+        token_secret,
+    } = import;
+    let config = &build.config;
+    let name = import.name();
+    let plain = |name: &str, value: String| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        value_from: None,
+    };
+    let mut env = vec![plain("HF_HOME", HOME_DIR.to_owned())];
+    env.extend((config.hub_endpoint.as_ref()).map(|url| plain("HF_ENDPOINT", url.to_string())));
+    env.extend(token_secret.as_ref().map(|secret| EnvVar {
+        name: "HF_TOKEN".to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.clone(),
+                key: "token".to_owned(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }));
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(config.runner_image.clone()),
+        image_pull_policy: config.runner_image_pull_policy.clone(),
+        args: Some(vec![
+            "fetch".to_owned(),
+            repo.clone(),
+            format!("--revision={revision}"),
+            format!("--upload={FORM_DIR}/{FORM_FILE}"),
+            "--commit-file=/dev/termination-log".to_owned(),
+        ]),
+        env: Some(env),
+        resources: Some(ResourceRequirements {
+            requests: Some(quantities([("cpu", "250m"), ("memory", "256Mi")])),
+            limits: Some(quantities([("cpu", "2"), ("memory", "1Gi")])),
+            claims: None,
+        }),
+        security_context: Some(restricted::container()),
+        // The last words of a failed one are in its log.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![
+            mount("form", FORM_DIR, true),
+            mount("cache", HOME_DIR, false),
+            mount("tmp", "/tmp", false),
+        ]),
+        ..Container::default()
+    };
+    let form = Volume {
+        name: "form".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(name.clone()),
+            default_mode: Some(SECRET_MODE),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let spec = PodSpec {
+        containers: vec![container],
+        volumes: Some(vec![form, directory("cache", None), directory("tmp", None)]),
+        restart_policy: Some("Never".to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(restricted::pod()),
+        image_pull_secrets: pull_secrets(build),
+        ..PodSpec::default()
+    };
+    Job {
+        metadata: ObjectMeta {
+            owner_references: Some(vec![subject.owner(true)]),
+            ..metadata(&subject.key.namespace, import)
+        },
+        spec: Some(JobSpec {
+            backoff_limit: Some(RETRIES),
+            active_deadline_seconds: Some(i64::from(config.import_deadline_seconds)),
+            ttl_seconds_after_finished: i32::try_from(config.import_retry_seconds).ok(),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(names::import_labels(&name)),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(spec),
+            },
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The Secret with the form; `owner`: the Job.
+pub(crate) fn form_secret(metadata: ObjectMeta, owner: OwnerReference, form: &PostForm) -> Secret {
+    // A form is text through and through.
+    let text = serde_json::to_vec(form).unwrap_or_default();
+    Secret {
+        metadata: ObjectMeta {
+            owner_references: Some(vec![owner]),
+            ..metadata
+        },
+        type_: Some(FORM_TYPE.to_owned()),
+        data: Some(BTreeMap::from([(FORM_FILE.to_owned(), ByteString(text))])),
+        ..Secret::default()
+    }
+}
+
+fn quantities(each: [(&str, &str); 2]) -> BTreeMap<String, Quantity> {
+    each.map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())))
+        .into()
+}

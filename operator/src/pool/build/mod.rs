@@ -1,0 +1,115 @@
+//! What a pool's spec becomes: one kind of object a file. Pure.
+//!
+//! Specs are taken apart without `..`, so that a field that is added there is not forgotten here.
+
+pub(crate) mod deployment;
+pub(crate) mod disruption_budget;
+pub(crate) mod import_job;
+pub(crate) mod names;
+pub(crate) mod network_policy;
+mod pod;
+mod restricted;
+pub(crate) mod secret;
+pub(crate) mod service;
+#[cfg(test)]
+mod tests;
+
+use super::PoolKey;
+use super::config::PoolsConfig;
+use fovea_crds::{RunnerPool, RunnerPoolSpec};
+use fovea_store::StoreConfig;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource as _, ResourceExt as _};
+use std::collections::BTreeMap;
+use url::Url;
+
+/// Our containers: a runner's and an import's.
+pub(crate) const CONTAINERS: [&str; 2] = [pod::CONTAINER, import_job::CONTAINER];
+/// Where a runner listens.
+pub(crate) const PORT: u16 = 9400;
+/// What that port is called.
+const PORT_NAME: &str = "https";
+
+/// What the installation says of every pool's objects.
+#[derive(Clone, Debug)]
+pub(crate) struct Build {
+    /// Its flags.
+    pub config: PoolsConfig,
+    /// Where the operator's own pods run.
+    pub operator_namespace: String,
+    /// Ports of the object store.
+    pub store_ports: Vec<u16>,
+    /// Port of the hub.
+    pub hub_port: u16,
+}
+
+impl Build {
+    /// Of an operator in `namespace`.
+    pub(crate) fn new(config: PoolsConfig, namespace: &str, store: &StoreConfig) -> Self {
+        let port = |url: &Url| url.port_or_known_default().unwrap_or(443);
+        let store_ports = if config.store_ports.is_empty() {
+            vec![store.endpoint.as_ref().map_or(443, port)]
+        } else {
+            config.store_ports.clone()
+        };
+        Self {
+            hub_port: config.hub_endpoint.as_ref().map_or(443, port),
+            operator_namespace: namespace.to_owned(),
+            store_ports,
+            config,
+        }
+    }
+}
+
+/// The pool that objects are made for.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject<'a> {
+    /// Its name and namespace.
+    pub key: PoolKey,
+    /// Its uid.
+    pub uid: String,
+    /// What its owner asks for.
+    pub spec: &'a RunnerPoolSpec,
+    /// What its objects are called.
+    pub child: String,
+}
+
+impl<'a> Subject<'a> {
+    /// Of a pool as the API server knows it.
+    pub(crate) fn of(pool: &'a RunnerPool) -> Self {
+        Self {
+            key: super::key_of(pool),
+            uid: pool.uid().unwrap_or_default(),
+            spec: &pool.spec,
+            child: names::child(&pool.name_any()),
+        }
+    }
+
+    /// Which pods are the pool's.
+    pub(crate) fn selector(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(names::POOL.to_owned(), names::label(&self.key.name))])
+    }
+
+    /// Of each of the pool's objects.
+    pub(crate) fn metadata(&self) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(self.child.clone()),
+            namespace: Some(self.key.namespace.clone()),
+            labels: Some(names::labels(&self.key.name)),
+            owner_references: Some(vec![self.owner(true)]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// The object goes with the pool, which need not wait for it.
+    pub(crate) fn owner(&self, controller: bool) -> OwnerReference {
+        OwnerReference {
+            api_version: RunnerPool::api_version(&()).into_owned(),
+            kind: RunnerPool::kind(&()).into_owned(),
+            name: self.key.name.clone(),
+            uid: self.uid.clone(),
+            controller: Some(controller),
+            block_owner_deletion: Some(false),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! A runner's pod.
+
+use super::names::{self, fingerprint};
+use super::restricted::{self, SECRET_MODE, directory, mount};
+use super::{Build, PORT, PORT_NAME, Subject};
+use fovea_crds::{CacheVolume, Device, EnvVar, PoolModel, RunnerPoolSpec, RunnerTemplate};
+use k8s_openapi::api::core::v1::{
+    self as core, Container, ContainerPort, HTTPGetAction, KeyToPath, LocalObjectReference,
+    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+    SecretVolumeSource, Toleration, TopologySpreadConstraint, Volume,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::collections::BTreeMap;
+
+/// The container.
+pub(super) const CONTAINER: &str = "runner";
+
+/// What there is time for after the drain: to close connections and to end.
+const EXIT_SECONDS: i64 = 10;
+
+/// How long a node may not answer before its runners are started elsewhere.
+const LOST_NODE_SECONDS: i64 = 30;
+
+/// A GPU, where a pool asks for CUDA and for none by name.
+const GPU: &str = "nvidia.com/gpu";
+
+/// What the scheduler counts for a runner whose pool says nothing.
+const DEFAULT_CPU: &str = "1";
+const DEFAULT_MEMORY: &str = "2Gi";
+
+const ACCESS_DIR: &str = "/etc/fovea/runner";
+const CACHE_DIR: &str = "/var/cache/fovea";
+/// Fetched files on a claim: apart from the models that its owner has put there.
+const FETCHED_DIR: &str = "/var/cache/fovea/.fetched";
+const TMP_DIR: &str = "/tmp";
+
+/// Which models a pod is for: what of them a runner has to be started anew for.
+pub(crate) fn models_fingerprint(models: &[PoolModel]) -> String {
+    let each = models.iter().map(|model| {
+        let PoolModel {
+            name,
+            task,
+            // Jobs are given a model's name before a runner hears of them.
+            default: _,
+            source,
+            dtype,
+            max_batch_size,
+        } = model;
+        (name, task, source, dtype, max_batch_size)
+    });
+    fingerprint(&each.collect::<Vec<_>>())
+}
+
+/// The template, with the fingerprint of all the rest of it in an annotation.
+pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec {
+    let RunnerPoolSpec {
+        models,
+        replicas: _,
+        autoscaling: _,
+        device,
+        template,
+        external: _,
+        allowed_namespaces: _,
+        fairness: _,
+    } = subject.spec;
+    let RunnerTemplate {
+        image,
+        resources,
+        node_selector,
+        tolerations,
+        affinity,
+        runtime_class_name,
+        priority_class_name,
+        cache_volume,
+        env,
+    } = template.clone().unwrap_or_default();
+    let drain = build.config.runner_drain_seconds.get();
+    let mut container = container(build, image, resources, *device);
+    container.args = Some(arguments(*device, cache_volume.as_ref(), drain));
+    container.env = (!env.is_empty()).then(|| env.into_iter().map(variable).collect());
+    let spec = PodSpec {
+        containers: vec![container],
+        volumes: Some(vec![
+            access(&subject.child),
+            cache(cache_volume),
+            directory("tmp", None),
+        ]),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(restricted::pod()),
+        termination_grace_period_seconds: Some(i64::from(drain) + EXIT_SECONDS),
+        image_pull_secrets: pull_secrets(build),
+        node_selector: (!node_selector.is_empty()).then_some(node_selector),
+        tolerations: Some(with_patience(tolerations)),
+        affinity,
+        runtime_class_name,
+        priority_class_name,
+        topology_spread_constraints: Some(vec![TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: "kubernetes.io/hostname".to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(subject.selector()),
+                match_expressions: None,
+            }),
+            ..TopologySpreadConstraint::default()
+        }]),
+        ..PodSpec::default()
+    };
+    let annotations = [
+        (names::MODELS, models_fingerprint(models)),
+        (names::TEMPLATE, fingerprint(&spec)),
+        (
+            "kubectl.kubernetes.io/default-container",
+            CONTAINER.to_owned(),
+        ),
+    ];
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(names::labels(&subject.key.name)),
+            annotations: Some(
+                annotations
+                    .map(|(key, value)| (key.to_owned(), value))
+                    .into(),
+            ),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec),
+    }
+}
+
+/// The runner, without what it is told.
+fn container(
+    build: &Build,
+    image: Option<String>,
+    resources: Option<ResourceRequirements>,
+    device: Device,
+) -> Container {
+    let config = &build.config;
+    let resources = resources_of(resources.unwrap_or_default(), device);
+    let image = image.unwrap_or_else(|| {
+        let gpu = device == Device::Cuda || (device == Device::Auto && extended(&resources));
+        let image = if gpu {
+            &config.runner_image_cuda
+        } else {
+            &config.runner_image
+        };
+        image.clone()
+    });
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(image),
+        image_pull_policy: config.runner_image_pull_policy.clone(),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT_NAME.to_owned()),
+            container_port: i32::from(PORT),
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        resources: Some(resources),
+        security_context: Some(restricted::container()),
+        // Five minutes for a process to listen: a large image's libraries come from a cold disk.
+        startup_probe: Some(probe("/livez", 2, 150)),
+        liveness_probe: Some(probe("/livez", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 2, 3)),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![
+            mount("access", ACCESS_DIR, true),
+            mount("cache", CACHE_DIR, false),
+            mount("tmp", TMP_DIR, false),
+        ]),
+        ..Container::default()
+    }
+}
+
+/// The Secrets by which images are pulled.
+pub(super) fn pull_secrets(build: &Build) -> Option<Vec<LocalObjectReference>> {
+    let names = &build.config.runner_image_pull_secrets;
+    let each = names
+        .iter()
+        .map(|name| LocalObjectReference { name: name.clone() });
+    (!names.is_empty()).then(|| each.collect())
+}
+
+fn arguments(
+    device: Device,
+    cache_volume: Option<&CacheVolume>,
+    drain_seconds: u32,
+) -> Vec<String> {
+    let mut arguments = vec![
+        format!("--listen=0.0.0.0:{PORT}"),
+        format!("--tls-cert={ACCESS_DIR}/tls.crt"),
+        format!("--tls-key={ACCESS_DIR}/tls.key"),
+        format!("--token-file={ACCESS_DIR}/tokens"),
+    ];
+    match cache_volume {
+        Some(CacheVolume::PersistentVolumeClaim { .. }) => arguments.extend([
+            format!("--models-dir={CACHE_DIR}"),
+            format!("--cache-dir={FETCHED_DIR}"),
+        ]),
+        Some(CacheVolume::EmptyDir { .. }) | None => {
+            arguments.push(format!("--cache-dir={CACHE_DIR}"));
+        }
+    }
+    let device = match device {
+        Device::Auto => "auto",
+        Device::Cuda => "cuda",
+        Device::Cpu => "cpu",
+    };
+    arguments.extend([
+        format!("--device={device}"),
+        format!("--drain-seconds={drain_seconds}"),
+        "--log-format=json".to_owned(),
+    ]);
+    arguments
+}
+
+/// With requests for a processor and memory where the pool has none, and a GPU where it has asked
+/// for CUDA and named no device.
+fn resources_of(mut resources: ResourceRequirements, device: Device) -> ResourceRequirements {
+    if device == Device::Cuda && !extended(&resources) {
+        let limits = resources.limits.get_or_insert_default();
+        limits.insert(GPU.to_owned(), Quantity("1".to_owned()));
+    }
+    for (name, quantity) in [("cpu", DEFAULT_CPU), ("memory", DEFAULT_MEMORY)] {
+        let limited = resources
+            .limits
+            .as_ref()
+            .is_some_and(|limits| limits.contains_key(name));
+        let requests = resources.requests.get_or_insert_default();
+        // Where there is a limit alone, Kubernetes takes it for the request.
+        if !limited && !requests.contains_key(name) {
+            requests.insert(name.to_owned(), Quantity(quantity.to_owned()));
+        }
+    }
+    resources
+}
+
+/// Whether a device is among them: its name has a vendor's domain.
+fn extended(resources: &ResourceRequirements) -> bool {
+    let both = [&resources.limits, &resources.requests];
+    let named = |map: &BTreeMap<String, Quantity>| map.keys().any(|name| name.contains('/'));
+    resources
+        .claims
+        .as_ref()
+        .is_some_and(|claims| !claims.is_empty())
+        || both.into_iter().flatten().any(named)
+}
+
+/// With an own patience with nodes that do not answer, where the pool has none: Kubernetes waits for
+/// five minutes before it starts another pod elsewhere, and a runner has nothing to lose.
+fn with_patience(mut tolerations: Vec<Toleration>) -> Vec<Toleration> {
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        let covered = |each: &Toleration| each.key.as_deref().is_none_or(|named| named == key);
+        if !tolerations.iter().any(covered) {
+            tolerations.push(Toleration {
+                key: Some(key.to_owned()),
+                operator: Some("Exists".to_owned()),
+                effect: Some("NoExecute".to_owned()),
+                toleration_seconds: Some(LOST_NODE_SECONDS),
+                value: None,
+            });
+        }
+    }
+    tolerations
+}
+
+fn variable(EnvVar { name, value }: EnvVar) -> core::EnvVar {
+    core::EnvVar {
+        name,
+        value: Some(value),
+        value_from: None,
+    }
+}
+
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(PORT_NAME.to_owned()),
+            scheme: Some("HTTPS".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failure_threshold),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    }
+}
+
+/// What a runner needs of the Secret, and no more.
+fn access(secret: &str) -> Volume {
+    let item = |key: &str| KeyToPath {
+        key: key.to_owned(),
+        path: key.to_owned(),
+        mode: None,
+    };
+    Volume {
+        name: "access".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret.to_owned()),
+            default_mode: Some(SECRET_MODE),
+            items: Some(["tls.crt", "tls.key", "tokens"].map(item).into()),
+            optional: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+fn cache(volume: Option<CacheVolume>) -> Volume {
+    match volume {
+        None => directory("cache", None),
+        Some(CacheVolume::EmptyDir { size_limit }) => directory("cache", size_limit),
+        Some(CacheVolume::PersistentVolumeClaim { claim_name }) => Volume {
+            name: "cache".to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name,
+                read_only: None,
+            }),
+            ..Volume::default()
+        },
+    }
+}

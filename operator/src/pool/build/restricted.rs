@@ -1,0 +1,68 @@
+//! What every container of ours does without, so that a namespace may enforce the Pod Security
+//! Standard `restricted` (<https://kubernetes.io/docs/concepts/security/pod-security-standards/>).
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, EmptyDirVolumeSource, PodSecurityContext, SeccompProfile, SecurityContext,
+    Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+/// The user and the group of our images, which is nobody's.
+const NOBODY: i64 = 65532;
+
+/// The mode of a Secret's files: for the group of the pod's volumes alone.
+pub(super) const SECRET_MODE: i32 = 0o440;
+
+/// Of the pod.
+pub(super) fn pod() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(NOBODY),
+        run_as_group: Some(NOBODY),
+        fs_group: Some(NOBODY),
+        // A claim with many files is not gone through at each start.
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// Of each container.
+pub(super) fn container() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        privileged: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+/// A directory that lives as long as the pod.
+pub(super) fn directory(name: &str, size_limit: Option<Quantity>) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            size_limit,
+            medium: None,
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Where a volume is seen.
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}

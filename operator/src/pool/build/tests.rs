@@ -1,0 +1,240 @@
+//! What three pools become, as it is applied: `golden/*.yaml`. `FOVEA_WRITE_GOLDEN=1` writes the files
+//! anew; the diff is for people to look at.
+
+use super::import_job::{Import, form_secret, import_job, metadata};
+use super::*;
+use crate::pool::access::Contents;
+use crate::pool::rollout::Strategy;
+use clap::Parser as _;
+use fovea_store::PostForm;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::path::Path;
+
+#[derive(clap::Parser)]
+struct Flags {
+    #[command(flatten)]
+    config: PoolsConfig,
+}
+
+fn build(flags: &[&str]) -> Build {
+    let flags = [&["test"], flags].concat();
+    let config = Flags::try_parse_from(flags).unwrap().config;
+    let store = StoreConfig::at("http://minio.storage.svc:9000".parse().unwrap(), "fovea");
+    let config = PoolsConfig {
+        // A release is no reason for other objects here.
+        runner_image: "fovea-runner:test".into(),
+        runner_image_cuda: "fovea-runner:test-cuda".into(),
+        ..config
+    };
+    Build::new(config, "fovea-system", &store)
+}
+
+fn pool(name: &str, spec: &Value) -> RunnerPool {
+    let pool = json!({
+        "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
+        "metadata": {"name": name, "namespace": "fovea-system", "uid": "0b9b0d1e-5f5c-4d2c-9b57-6d8a3f1c2e4d"},
+        "spec": spec,
+    });
+    serde_json::from_value(pool).unwrap()
+}
+
+fn minimal() -> RunnerPool {
+    let source = json!({"huggingFace": {"repo": "microsoft/resnet-50"}});
+    let model = json!({"name": "resnet", "task": "image-classification", "source": source});
+    pool("default", &json!({"models": [model], "device": "cpu"}))
+}
+
+fn gpu() -> RunnerPool {
+    let sample = include_str!("../../../../manifests/samples/runnerpool-gpu.yaml");
+    // YAML has its own way with enums, which is not Kubernetes'.
+    let sample: Value = serde_yaml::from_str(sample).unwrap();
+    let mut pool: RunnerPool = serde_json::from_value(sample).unwrap();
+    pool.metadata.name = Some("team.gpu".into());
+    pool.metadata.namespace = Some("fovea-system".into());
+    pool.metadata.uid = Some("uid".into());
+    let template = pool.spec.template.as_mut().unwrap();
+    template.image = Some("example/runner:mine".into());
+    template.priority_class_name = Some("inference".into());
+    template.node_selector.insert("gpu".into(), "h200".into());
+    template.cache_volume =
+        serde_json::from_value(json!({"emptyDir": {"sizeLimit": "20Gi"}})).unwrap();
+    pool.spec.models.retain(|model| model.name != "detr");
+    assert_eq!(crate::pool::validate::refusals(&pool.spec), []);
+    pool
+}
+
+fn volume() -> RunnerPool {
+    let model = json!({"name": "blip", "task": "image-to-text", "source": {"volume": {"path": "blip-base"}}});
+    pool(
+        "volume",
+        &json!({
+            "models": [model], "replicas": 2, "device": "cuda",
+            "template": {"cacheVolume": {"persistentVolumeClaim": {"claimName": "models"}}},
+        }),
+    )
+}
+
+fn yaml(objects: &[String]) -> String {
+    objects.join("---\n")
+}
+
+fn one(object: &impl Serialize) -> String {
+    serde_yaml::to_string(object).unwrap()
+}
+
+fn objects(pool: &RunnerPool, build: &Build, strategy: Strategy) -> String {
+    let subject = Subject::of(pool);
+    let contents = Contents {
+        data: [("token".to_owned(), "t".to_owned())].into(),
+        annotations: [("fovea.dev/rotation".to_owned(), "settled".to_owned())].into(),
+    };
+    yaml(&[
+        one(&deployment::deployment(
+            &subject,
+            build,
+            pool.spec.replicas,
+            strategy,
+        )),
+        one(&service::service(&subject)),
+        one(&secret::secret(&subject, &contents)),
+        one(&network_policy::runners(&subject, build)),
+        one(&disruption_budget::disruption_budget(&subject)),
+    ])
+}
+
+fn import(pool: &RunnerPool, build: &Build) -> String {
+    let import = Import {
+        repo: "o/gated".into(),
+        revision: "v1".into(),
+        token_secret: Some("hub".into()),
+    };
+    let form = PostForm {
+        url: "http://minio.storage.svc:9000/fovea".into(),
+        fields: [("key".to_owned(), "models/o/gated/${filename}".to_owned())].into(),
+    };
+    let owner = OwnerReference {
+        name: "the-job".into(),
+        ..OwnerReference::default()
+    };
+    let metadata = metadata("fovea-system", &import);
+    yaml(&[
+        one(&import_job(&Subject::of(pool), &import, build)),
+        one(&network_policy::imports(
+            metadata.clone(),
+            &import.name(),
+            build,
+        )),
+        one(&form_secret(metadata, owner, &form)),
+    ])
+}
+
+fn all() -> [(&'static str, String); 4] {
+    let plain = build(&[]);
+    let full = build(&[
+        "--store-cidr=10.20.0.0/16,2001:db8::/64",
+        "--store-port=9000,9443",
+        "--hub-cidr=192.0.2.0/24",
+        "--hub-endpoint=https://mirror.example:8443",
+        "--dns-cidr=169.254.20.10/32",
+        "--runner-image-pull-policy=Always",
+        "--runner-image-pull-secret=registry",
+        "--runner-drain-seconds=60",
+    ]);
+    [
+        ("minimal", objects(&minimal(), &plain, Strategy::Surge)),
+        ("gpu", objects(&gpu(), &full, Strategy::Swap)),
+        ("volume", objects(&volume(), &plain, Strategy::Surge)),
+        (
+            "import",
+            yaml(&[import(&minimal(), &plain), import(&gpu(), &full)]),
+        ),
+    ]
+}
+
+#[test]
+fn pools_become_what_the_files_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pool/build/golden");
+    for (name, made) in all() {
+        let path = folder.join(format!("{name}.yaml"));
+        if std::env::var_os("FOVEA_WRITE_GOLDEN").is_some() {
+            std::fs::write(&path, &made).unwrap();
+        }
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            known == made,
+            "{} differs; FOVEA_WRITE_GOLDEN=1 writes it anew",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn no_pod_has_a_service_account_a_host_s_path_or_a_privilege() {
+    for (name, made) in all() {
+        for word in [
+            "serviceAccount:",
+            "serviceAccountName",
+            "hostPath",
+            "hostNetwork",
+            "hostPID",
+            "privileged: true",
+        ] {
+            assert!(!made.contains(word), "{name}: {word}");
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_asks_for_cuda_gets_one_gpu_and_its_image_unless_it_names_what_it_wants() {
+    let container = |spec: &Value| {
+        let models =
+            json!([{"name": "m", "task": "image-to-text", "source": {"object": {"prefix": "x"}}}]);
+        let mut spec = spec.clone();
+        spec["models"] = models;
+        let pool = pool("p", &spec);
+        let made = deployment::deployment(&Subject::of(&pool), &build(&[]), 1, Strategy::Surge);
+        let json = serde_json::to_value(made).unwrap();
+        json["spec"]["template"]["spec"]["containers"][0].clone()
+    };
+    let cuda = container(&json!({"device": "cuda"}));
+    assert_eq!(cuda["resources"]["limits"], json!({"nvidia.com/gpu": "1"}));
+    assert_eq!(cuda["image"], "fovea-runner:test-cuda");
+    let slice = json!({"resources": {"limits": {"nvidia.com/mig-1g.5gb": "1"}}});
+    let sliced = container(&json!({"device": "cuda", "template": slice}));
+    assert_eq!(
+        sliced["resources"]["limits"],
+        json!({"nvidia.com/mig-1g.5gb": "1"})
+    );
+    assert_eq!(
+        container(&json!({"template": slice}))["image"],
+        "fovea-runner:test-cuda"
+    );
+    assert_eq!(container(&json!({}))["image"], "fovea-runner:test");
+    let limited = json!({"resources": {"limits": {"cpu": "4"}}});
+    let requests = container(&json!({"template": limited}))["resources"]["requests"].clone();
+    assert_eq!(
+        requests,
+        json!({"memory": "2Gi"}),
+        "a limit alone is the request"
+    );
+}
+
+#[test]
+fn what_a_runner_need_not_be_started_anew_for_changes_no_template() {
+    let template = |change: &dyn Fn(&mut RunnerPoolSpec)| {
+        let mut pool = minimal();
+        change(&mut pool.spec);
+        let made = deployment::deployment(&Subject::of(&pool), &build(&[]), 1, Strategy::Surge);
+        deployment::template_of(&made).unwrap().to_owned() + deployment::models_of(&made).unwrap()
+    };
+    let same = template(&|_| {});
+    assert_eq!(same, template(&|spec| spec.models[0].default = true));
+    assert_eq!(same, template(&|spec| spec.replicas = 7));
+    assert_ne!(same, template(&|spec| spec.models[0].name = "other".into()));
+    assert_ne!(same, template(&|spec| spec.models[0].max_batch_size = 2));
+    assert_ne!(
+        same,
+        template(&|spec| spec.device = fovea_crds::Device::Auto)
+    );
+}

@@ -1,0 +1,237 @@
+//! What is known of the cluster: the pools and what belongs to them, kept by watches. Each change
+//! says which pools are to be looked at.
+
+use super::PoolKey;
+use super::build::Subject;
+use super::build::names::{self, IMPORT, MANAGED_BY, OPERATOR, POOL};
+use fovea_crds::RunnerPool;
+use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::runtime::reflector::{ObjectRef, Store, store::WriterDropped};
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Which pools are to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// This one.
+    Pool(String),
+    /// That with this label.
+    Label(String),
+    /// All.
+    All,
+}
+
+/// One store for each kind.
+pub(super) struct Caches {
+    pub(super) pools: Store<DeserializeGuard<RunnerPool>>,
+    pub(super) deployments: Store<Deployment>,
+    pub(super) services: Store<Service>,
+    pub(super) secrets: Store<Secret>,
+    pub(super) policies: Store<NetworkPolicy>,
+    pub(super) budgets: Store<PodDisruptionBudget>,
+    pub(super) jobs: Store<Job>,
+    pub(super) pods: Store<Pod>,
+    namespace: String,
+    _watches: Vec<AbortOnDropHandle<()>>,
+}
+
+/// What there is of one pool.
+pub(super) struct Children {
+    pub(super) deployment: Option<Arc<Deployment>>,
+    pub(super) service: Option<Arc<Service>>,
+    pub(super) secret: Option<Arc<Secret>>,
+    pub(super) policy: Option<Arc<NetworkPolicy>>,
+    pub(super) budget: Option<Arc<PodDisruptionBudget>>,
+    /// Runners' pods.
+    pub(super) pods: Vec<Arc<Pod>>,
+}
+
+impl Caches {
+    /// Watches begin; each change is told to `wake`.
+    pub(super) fn start(client: &Client, namespace: &str, wake: &mpsc::Sender<Wake>) -> Self {
+        let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"));
+        let mut watches = Vec::new();
+        let pools = Api::namespaced(client.clone(), namespace);
+        let (pools, watch) = keep(pools, watcher::Config::default(), wake.clone(), by_name);
+        watches.push(watch);
+        Self {
+            pools,
+            deployments: owned(client, namespace, &ours, wake, &mut watches),
+            services: owned(client, namespace, &ours, wake, &mut watches),
+            secrets: owned(client, namespace, &ours, wake, &mut watches),
+            policies: owned(client, namespace, &ours, wake, &mut watches),
+            budgets: owned(client, namespace, &ours, wake, &mut watches),
+            jobs: owned(client, namespace, &ours, wake, &mut watches),
+            pods: owned(client, namespace, &ours, wake, &mut watches),
+            namespace: namespace.to_owned(),
+            _watches: watches,
+        }
+    }
+
+    /// Waits until everything has been listed once.
+    pub(super) async fn filled(&self) -> Result<(), WriterDropped> {
+        self.pools.wait_until_ready().await?;
+        self.deployments.wait_until_ready().await?;
+        self.services.wait_until_ready().await?;
+        self.secrets.wait_until_ready().await?;
+        self.policies.wait_until_ready().await?;
+        self.budgets.wait_until_ready().await?;
+        self.jobs.wait_until_ready().await?;
+        self.pods.wait_until_ready().await
+    }
+
+    /// What there is of a pool.
+    pub(super) fn children(&self, subject: &Subject<'_>) -> Children {
+        let Subject { key, child, .. } = subject;
+        let label = names::label(&key.name);
+        Children {
+            deployment: get(&self.deployments, child, &key.namespace),
+            service: get(&self.services, child, &key.namespace),
+            secret: get(&self.secrets, child, &key.namespace),
+            policy: get(&self.policies, child, &key.namespace),
+            budget: get(&self.budgets, child, &key.namespace),
+            pods: self
+                .pods
+                .state_filter(|pod| pod.labels().get(POOL) == Some(&label)),
+        }
+    }
+
+    /// An import's Job, whether it has its form, and its pods.
+    pub(super) fn import(&self, name: &str) -> (Option<Arc<Job>>, bool, Vec<Arc<Pod>>) {
+        let pods = self
+            .pods
+            .state_filter(|pod| pod.labels().get(IMPORT).is_some_and(|label| label == name));
+        let secret = get(&self.secrets, name, &self.namespace);
+        (
+            get(&self.jobs, name, &self.namespace),
+            secret.is_some(),
+            pods,
+        )
+    }
+
+    /// Whether a pool is still there.
+    pub(super) fn has(&self, key: &PoolKey) -> bool {
+        get(&self.pools, &key.name, &key.namespace).is_some()
+    }
+
+    /// Whether it is one of the objects that pools own.
+    pub(super) fn has_uid(&self, uid: &str) -> bool {
+        fn any<K>(store: &Store<K>, uid: &str) -> bool
+        where
+            K: Resource<DynamicType = ()> + Clone + 'static,
+        {
+            store
+                .find(|each| each.meta().uid.as_deref() == Some(uid))
+                .is_some()
+        }
+        any(&self.deployments, uid)
+            || any(&self.services, uid)
+            || any(&self.secrets, uid)
+            || any(&self.policies, uid)
+            || any(&self.budgets, uid)
+    }
+
+    /// The pools that a change is about.
+    pub(super) fn woken(&self, wake: &Wake) -> Vec<ObjectRef<DeserializeGuard<RunnerPool>>> {
+        let one = |name: &str| ObjectRef::new(name).within(&self.namespace);
+        let names = || self.pools.state().into_iter().map(|pool| pool.name_any());
+        match wake {
+            Wake::Pool(name) => vec![one(name)],
+            Wake::Label(label) => {
+                let labelled = names().filter(|name| names::label(name) == *label);
+                labelled.map(|name| one(&name)).collect()
+            }
+            Wake::All => names().map(|name| one(&name)).collect(),
+        }
+    }
+}
+
+fn get<K>(store: &Store<K>, name: &str, namespace: &str) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    store.get(&ObjectRef::new(name).within(namespace))
+}
+
+fn by_name(pool: &DeserializeGuard<RunnerPool>) -> Wake {
+    Wake::Pool(pool.name_any())
+}
+
+/// By the pool's label; an import is any pool's.
+fn by_label<K: Resource>(object: &K) -> Wake {
+    let label = object
+        .meta()
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(POOL));
+    label.map_or(Wake::All, |label| Wake::Label(label.clone()))
+}
+
+fn owned<K>(
+    client: &Client,
+    namespace: &str,
+    config: &watcher::Config,
+    wake: &mpsc::Sender<Wake>,
+    watches: &mut Vec<AbortOnDropHandle<()>>,
+) -> Store<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let api = Api::namespaced(client.clone(), namespace);
+    let (store, watch) = keep(api, config.clone(), wake.clone(), by_label);
+    watches.push(watch);
+    store
+}
+
+fn keep<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    wake: mpsc::Sender<Wake>,
+    whom: fn(&K) -> Wake,
+) -> (Store<K>, AbortOnDropHandle<()>)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let (store, writer) = reflector::store();
+    let stream = watcher(api, config).default_backoff().modify(|object| {
+        object.managed_fields_mut().clear();
+    });
+    let mut stream = Box::pin(reflector(writer, stream));
+    let watching = async move {
+        while let Some(event) = stream.next().await {
+            let woken = match event {
+                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => whom(&object),
+                // What was listed may lack what was there before.
+                Ok(watcher::Event::InitDone) => Wake::All,
+                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "watching what pools own failed; trying again");
+                    continue;
+                }
+            };
+            if wake.send(woken).await.is_err() {
+                return;
+            }
+        }
+    };
+    (store, AbortOnDropHandle::new(tokio::spawn(watching)))
+}

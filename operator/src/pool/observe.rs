@@ -1,0 +1,261 @@
+//! What is wrong with a pool's pods, in words, and which of them are runners. Pure.
+
+use super::build::names::{MODELS, TEMPLATE};
+use super::build::{CONTAINERS, PORT, Subject};
+use super::provision::{RunnerPod, Told};
+use fovea_crds::clip::clip;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use kube::ResourceExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use url::Url;
+
+/// What others say of a pod is shortened to this, in characters.
+const MAX_WORDS: u32 = 300;
+/// Kinds of faults that are told; the rest is as many pods of the same kinds.
+const MAX_FAULTS: usize = 8;
+/// Where the kubelet says why a container does not run.
+const IMAGE_REASONS: [&str; 5] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "ImageInspectError",
+];
+const CONFIG_REASONS: [&str; 4] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "PreCreateHookError",
+];
+
+/// The pods that have an address and have not ended. `models`: what a pod of the current template
+/// is for. `leaving`: who is to go.
+pub(crate) fn runners(
+    subject: &Subject<'_>,
+    pods: &[Arc<Pod>],
+    models: &str,
+    leaving: &BTreeSet<String>,
+) -> Vec<RunnerPod> {
+    let runner = |pod: &Arc<Pod>| {
+        let name = pod.name_any();
+        let address: IpAddr = status(pod)?.pod_ip.as_ref()?.parse().ok()?;
+        let Subject { key, child, .. } = subject;
+        let url = format!("https://{name}.{child}.{}.svc:{PORT}/", key.namespace);
+        (!has_ended(pod)).then_some(RunnerPod {
+            url: Url::parse(&url).ok()?,
+            address: SocketAddr::new(address, PORT),
+            current: annotation(pod, MODELS) == Some(models),
+            leaving: is_going(pod) || leaving.contains(&name),
+            name,
+        })
+    };
+    let mut runners: Vec<RunnerPod> = pods.iter().filter_map(runner).collect();
+    runners.sort_by(|a, b| a.name.cmp(&b.name));
+    runners
+}
+
+/// Whether the pod is of this template.
+pub(crate) fn is_of(pod: &Pod, template: &str) -> bool {
+    annotation(pod, TEMPLATE) == Some(template)
+}
+
+/// Whether it is being deleted.
+pub(crate) fn is_going(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether it has ended for good.
+pub(crate) fn has_ended(pod: &Pod) -> bool {
+    let phase = status(pod).and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether its readiness probe has succeeded.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// Since when no node takes it, and why.
+pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
+    let condition = condition(pod, "PodScheduled")?;
+    let refused =
+        condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable");
+    let since = condition
+        .last_transition_time
+        .as_ref()
+        .or(pod.metadata.creation_timestamp.as_ref())?;
+    refused.then(|| (since.0, words(condition.message.as_deref())))
+}
+
+/// What keeps runners from being there, the most important first: what somebody must mend comes
+/// before what may mend itself.
+pub(crate) fn faults(deployment: Option<&Deployment>, pods: &[Arc<Pod>], wanted: u32) -> Vec<Told> {
+    let mut found: BTreeMap<(u8, &'static str, String), Vec<String>> = BTreeMap::new();
+    let whole = pods
+        .iter()
+        .filter(|pod| is_ready(pod) && !is_going(pod))
+        .count();
+    let short = whole < wanted as usize;
+    for pod in pods.iter().filter(|pod| !is_going(pod)) {
+        // Pods that have ended stay as a record; once others have taken their place it is history.
+        if has_ended(pod) && !short {
+            continue;
+        }
+        if let Some((rank, reason, message)) = pod_fault(pod) {
+            // One more than there must be is a rollout's, which tells of it itself.
+            if reason == "Unschedulable" && !short {
+                continue;
+            }
+            found
+                .entry((rank, reason, message))
+                .or_default()
+                .push(pod.name_any());
+        }
+    }
+    let mut told: Vec<((u8, &'static str), String)> = found
+        .into_iter()
+        .map(|((rank, reason, message), names)| {
+            let first = names.first().map(String::as_str).unwrap_or_default();
+            let others = match names.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            ((rank, reason), format!("pod {first}{others}: {message}"))
+        })
+        .collect();
+    told.extend(deployment.and_then(refused_pods));
+    told.sort();
+    told.truncate(MAX_FAULTS);
+    let each = told
+        .into_iter()
+        .map(|((_, reason), message)| Told { reason, message });
+    each.collect()
+}
+
+/// What the API server refuses to the Deployment: quotas, admission.
+fn refused_pods(deployment: &Deployment) -> Option<((u8, &'static str), String)> {
+    let mut conditions = deployment.status.as_ref()?.conditions.iter().flatten();
+    let refused =
+        conditions.find(|each| each.type_ == "ReplicaFailure" && each.status == "True")?;
+    let message = words(refused.message.as_deref());
+    let reason = if message.contains("exceeded quota") {
+        "QuotaExceeded"
+    } else {
+        "PodsRefused"
+    };
+    Some(((1, reason), format!("no pod can be made: {message}")))
+}
+
+fn pod_fault(pod: &Pod) -> Option<(u8, &'static str, String)> {
+    if let Some((_, why)) = unscheduled(pod) {
+        return Some((4, "Unschedulable", format!("no node takes it: {why}")));
+    }
+    if has_ended(pod) {
+        let status = status(pod)?;
+        let reason = status.reason.as_deref().unwrap_or("Failed");
+        let why = words(status.message.as_deref());
+        let reason_word = if reason == "Evicted" {
+            "Evicted"
+        } else {
+            "PodFailed"
+        };
+        return Some((5, reason_word, format!("{reason}: {why}")));
+    }
+    // A sidecar that an admission controller has put beside it is not ours to speak of.
+    let mut statuses = status(pod)?.container_statuses.iter().flatten();
+    container_fault(statuses.find(|each| CONTAINERS.contains(&each.name.as_str()))?)
+}
+
+fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, String)> {
+    let state = container.state.as_ref()?;
+    if let Some(waiting) = &state.waiting {
+        let reason = waiting.reason.as_deref().unwrap_or_default();
+        let why = words(waiting.message.as_deref());
+        if IMAGE_REASONS.contains(&reason) {
+            // Its words change between the two reasons; the reason told does not.
+            let image = clip(&container.image, MAX_WORDS);
+            return Some((
+                0,
+                "ImagePullBackOff",
+                format!("image {image} cannot be pulled: {why}"),
+            ));
+        }
+        if CONFIG_REASONS.contains(&reason) {
+            return Some((2, "ContainerRefused", format!("{reason}: {why}")));
+        }
+    }
+    // What ended the last one says more than that there is a pause before the next.
+    let last = container
+        .last_state
+        .as_ref()
+        .and_then(|last| last.terminated.as_ref());
+    let ended = state.terminated.as_ref().or(last)?;
+    if container.ready || (container.restart_count == 0 && ended.exit_code == 0) {
+        return None;
+    }
+    let why = last_words(ended.message.as_deref());
+    let times = container.restart_count;
+    if ended.reason.as_deref() == Some("OOMKilled") {
+        let message = format!(
+            "the runner was out of memory, {times} restarts so far: raise template.resources.limits.memory"
+        );
+        return Some((3, "OutOfMemory", message));
+    }
+    let code = ended.exit_code;
+    let message = format!("the runner ended with exit code {code}, {times} restarts so far: {why}");
+    Some((3, "CrashLoopBackOff", message))
+}
+
+fn status(pod: &Pod) -> Option<&k8s_openapi::api::core::v1::PodStatus> {
+    pod.status.as_ref()
+}
+
+fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    let mut conditions = status(pod)?.conditions.iter().flatten();
+    conditions.find(|each| each.type_ == kind)
+}
+
+fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
+    pod.metadata
+        .annotations
+        .as_ref()?
+        .get(key)
+        .map(String::as_str)
+}
+
+/// Somebody else's words on one line, and not too many.
+pub(crate) fn words(text: Option<&str>) -> String {
+    let line = text
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    clip(&line, MAX_WORDS)
+}
+
+/// The last line of a log that ends with why the program ended, without what is before the words.
+pub(crate) fn last_words(log: Option<&str>) -> String {
+    let mut lines = log.unwrap_or_default().lines().rev();
+    let line = lines
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(line) {
+        let message = json
+            .get("message")
+            .or_else(|| json.pointer("/fields/message"));
+        if let Some(message) = message.and_then(serde_json::Value::as_str) {
+            return words(Some(message));
+        }
+    }
+    words(Some(
+        line.split_once("ERROR ").map_or(line, |(_, rest)| rest),
+    ))
+}
+
+#[cfg(test)]
+#[path = "observe_tests.rs"]
+mod tests;

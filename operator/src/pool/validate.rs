@@ -1,0 +1,76 @@
+//! What of a pool's spec the schema cannot refuse, and pods cannot be made of. Pure.
+
+use super::provision::Told;
+use fovea_crds::{ModelSource, RunnerPoolSpec};
+
+/// Priority classes of Kubernetes itself: pods of such a one evict those of the cluster's own.
+const SYSTEM_CLASSES: &str = "system-";
+
+/// Why no pods are made; empty: they are.
+pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Told> {
+    let mut refusals = Vec::new();
+    let mut refuse = |message: String| {
+        refusals.push(Told {
+            reason: "SpecRefused",
+            message,
+        });
+    };
+    for model in &spec.models {
+        if let Some(ModelSource::HuggingFace { repo, .. }) = &model.source
+            && !repo.contains('/')
+        {
+            refuse(format!(
+                "model {}: write its repository as owner/name, not {repo:?}",
+                model.name
+            ));
+        }
+    }
+    let class = spec
+        .template
+        .as_ref()
+        .and_then(|template| template.priority_class_name.as_deref());
+    if let Some(class) = class.filter(|class| class.starts_with(SYSTEM_CLASSES)) {
+        refuse(format!(
+            "template.priorityClassName {class} is for the cluster's own pods: name another"
+        ));
+    }
+    refusals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(change: impl FnOnce(&mut RunnerPoolSpec)) -> Vec<String> {
+        let models = json!([
+            {"name": "a", "task": "image-to-text", "source": {"huggingFace": {"repo": "o/n"}}},
+            {"name": "b", "task": "image-to-text", "source": {"object": {"prefix": "x"}}},
+        ]);
+        let mut spec = RunnerPoolSpec::new(serde_json::from_value(models).unwrap());
+        change(&mut spec);
+        refusals(&spec)
+            .into_iter()
+            .map(|told| told.message)
+            .collect()
+    }
+
+    #[test]
+    fn a_plain_pool_is_not_refused() {
+        assert_eq!(refused(|_| {}), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_no_pod_can_be_made_of_is_refused_with_what_to_write() {
+        let told = refused(|spec| {
+            spec.models[0].source =
+                serde_json::from_value(json!({"huggingFace": {"repo": "gpt2"}})).unwrap();
+        });
+        assert!(told[0].contains("owner/name"), "{told:?}");
+        let told = refused(|spec| {
+            let template = json!({"priorityClassName": "system-node-critical"});
+            spec.template = serde_json::from_value(template).unwrap();
+        });
+        assert!(told[0].contains("system-node-critical"), "{told:?}");
+    }
+}

@@ -1,0 +1,306 @@
+//! Where each model's weights are, and what a runner is told of them.
+//!
+//! What a source means is pure ([`place`]); that it is there is seen in the bucket by its
+//! [`MANIFEST`], which is written last.
+
+use super::build::import_job::Import;
+use super::provision::Weights;
+use fovea_crds::{ModelSource as Source, PoolModel, SecretRef};
+use fovea_protocol::{ModelFile, ModelSource};
+use fovea_store::{InvalidKey, ModelFolder, ObjectKey, Store, StoreError};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// What a checkpoint's folder holds, beside its files; `fovea-runner fetch` writes it.
+pub const MANIFEST: &str = "fovea-manifest.json";
+/// Largest manifest.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// Most files of a checkpoint: a request that names them all is no larger than a runner reads.
+const MAX_FILES: usize = 64;
+/// How long the URLs are good: a runner that fetches for longer is told anew.
+const LIFETIME: Duration = Duration::from_hours(6);
+
+/// Why a checkpoint in the bucket cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// No answer, or not the one.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is none.
+    #[error(
+        "there is no {MANIFEST} in {0}: make the folder by `fovea-runner fetch OWNER/NAME --to DIR`, and copy all of it there"
+    )]
+    NoManifest(String),
+    /// It is not what `fovea-runner fetch` writes.
+    #[error("{folder}{MANIFEST} is none that `fovea-runner fetch` writes: {why}")]
+    BadManifest {
+        /// Where.
+        folder: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A prefix that leads elsewhere.
+    #[error("{0}")]
+    Key(#[from] InvalidKey),
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    files: Vec<ManifestFile>,
+}
+
+#[derive(Deserialize)]
+struct ManifestFile {
+    path: String,
+    bytes: u64,
+    sha256: String,
+}
+
+/// What a model's source means, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where its weights are; `None` while a revision has not been resolved to a commit.
+    pub weights: Option<Weights>,
+    /// How they come there, where they are not.
+    pub import: Option<Import>,
+}
+
+/// `commit`: what the source's revision stands for in this pool, where that is known.
+pub(crate) fn place(model: &PoolModel, commit: Option<&str>) -> Option<Place> {
+    let PoolModel {
+        name: _,
+        task: _,
+        default: _,
+        source,
+        dtype: _,
+        max_batch_size: _,
+    } = model;
+    Some(match source.as_ref()? {
+        Source::Volume { path } => Place {
+            weights: Some(Weights::Volume(path.clone())),
+            import: None,
+        },
+        Source::Object { prefix } => Place {
+            weights: Some(Weights::Bucket {
+                prefix: ModelFolder::new(prefix).ok()?.as_str().to_owned(),
+                revision: prefix.clone(),
+            }),
+            import: None,
+        },
+        Source::HuggingFace {
+            repo,
+            revision,
+            token_secret_ref,
+        } => {
+            let commit = commit.or(Some(revision)).filter(|text| is_commit(text));
+            let bucket = |commit: &str| {
+                Some(Weights::Bucket {
+                    prefix: ModelFolder::new(&format!("{repo}/{commit}"))
+                        .ok()?
+                        .as_str()
+                        .to_owned(),
+                    revision: format!("{repo}@{commit}"),
+                })
+            };
+            let secret = |SecretRef { name }: &SecretRef| name.clone();
+            Place {
+                weights: commit.and_then(bucket),
+                import: Some(Import {
+                    repo: repo.clone(),
+                    // What has been resolved is not resolved again, should it have to be brought again.
+                    revision: commit.unwrap_or(revision).to_owned(),
+                    token_secret: token_secret_ref.as_ref().map(secret),
+                }),
+            }
+        }
+    })
+}
+
+/// Whether it names one state of a repository for good.
+pub(crate) fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a checkpoint is whole; an error other than [`WeightsError::Store`] is its owner's to mend.
+pub(crate) async fn check(store: &Store, prefix: &str) -> Result<(), WeightsError> {
+    let folder = ModelFolder::parse(prefix)?;
+    manifest(store, &folder).await.map(|_| ())
+}
+
+/// What a runner is told to keep: every file with its digest, and a URL that reads it.
+pub async fn source(store: &Store, weights: &Weights) -> Result<ModelSource, WeightsError> {
+    let (prefix, revision) = match weights {
+        Weights::Volume(path) => return Ok(ModelSource::Path(path.clone())),
+        Weights::Bucket { prefix, revision } => (prefix, revision),
+    };
+    let folder = ModelFolder::parse(prefix)?;
+    let mut files = Vec::new();
+    for (key, file) in manifest(store, &folder).await? {
+        let ManifestFile {
+            path,
+            bytes,
+            sha256,
+        } = file;
+        files.push(ModelFile {
+            url: store.presign_get(&key, LIFETIME).await?,
+            path,
+            bytes,
+            sha256,
+        });
+    }
+    Ok(ModelSource::Files {
+        revision: revision.clone(),
+        files,
+    })
+}
+
+async fn manifest(
+    store: &Store,
+    folder: &ModelFolder,
+) -> Result<Vec<(ObjectKey, ManifestFile)>, WeightsError> {
+    let key = ObjectKey::in_folder(folder, MANIFEST)?;
+    let bytes = match store.get(&key, MAX_MANIFEST_BYTES).await {
+        Err(StoreError::NotFound { .. }) => {
+            return Err(WeightsError::NoManifest(folder.as_str().to_owned()));
+        }
+        read => read?,
+    };
+    files(folder, &bytes)
+}
+
+/// The files that a manifest lists, each with its key inside the folder.
+fn files(
+    folder: &ModelFolder,
+    manifest: &[u8],
+) -> Result<Vec<(ObjectKey, ManifestFile)>, WeightsError> {
+    let bad = |why: String| WeightsError::BadManifest {
+        folder: folder.as_str().to_owned(),
+        why,
+    };
+    let Manifest { files } =
+        serde_json::from_slice(manifest).map_err(|error| bad(error.to_string()))?;
+    if files.is_empty() || files.len() > MAX_FILES {
+        return Err(bad(format!(
+            "it lists {} files, not 1 to {MAX_FILES}",
+            files.len()
+        )));
+    }
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    let keyed = files.into_iter().map(|file| {
+        if file.sha256.len() != 64 || !file.sha256.bytes().all(digit) {
+            return Err(bad(format!("{} has no SHA-256 of 64 digits", file.path)));
+        }
+        let key =
+            ObjectKey::in_folder(folder, &file.path).map_err(|error| bad(error.to_string()))?;
+        Ok((key, file))
+    });
+    keyed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
+
+    fn placed(source: &Value, commit: Option<&str>) -> Place {
+        let model = json!({"name": "m", "task": "image-to-text", "source": source});
+        place(&serde_json::from_value(model).unwrap(), commit).unwrap()
+    }
+
+    #[test]
+    fn a_commit_of_the_hub_is_a_folder_of_the_bucket_and_can_be_imported() {
+        let source = json!({"huggingFace": {"repo": "o/n", "revision": COMMIT}});
+        let Place { weights, import } = placed(&source, None);
+        let expected = Weights::Bucket {
+            prefix: format!("models/o/n/{COMMIT}/"),
+            revision: format!("o/n@{COMMIT}"),
+        };
+        assert_eq!(weights, Some(expected));
+        assert_eq!(import.unwrap().revision, COMMIT);
+    }
+
+    #[test]
+    fn a_branch_is_nowhere_until_it_has_been_resolved_and_stays_what_it_was_resolved_to() {
+        let source = json!({"huggingFace": {"repo": "o/n", "tokenSecretRef": {"name": "hub"}}});
+        let Place { weights, import } = placed(&source, None);
+        assert_eq!(weights, None);
+        let import = import.unwrap();
+        assert_eq!(
+            (import.revision.as_str(), import.token_secret.as_deref()),
+            ("main", Some("hub"))
+        );
+        let pinned = placed(&source, Some(COMMIT));
+        assert_eq!(pinned.import.unwrap().revision, COMMIT);
+        assert!(
+            matches!(pinned.weights.unwrap(), Weights::Bucket { revision, .. } if revision == format!("o/n@{COMMIT}"))
+        );
+        assert_eq!(placed(&source, Some("../../uploads")).weights, None);
+    }
+
+    #[test]
+    fn objects_and_volumes_are_where_the_spec_says_and_are_never_imported() {
+        let object = placed(&json!({"object": {"prefix": "my/model"}}), None);
+        let expected = Weights::Bucket {
+            prefix: "models/my/model/".to_owned(),
+            revision: "my/model".to_owned(),
+        };
+        assert_eq!((object.weights, object.import), (Some(expected), None));
+        let volume = placed(&json!({"volume": {"path": "blip"}}), None);
+        assert_eq!(
+            (volume.weights, volume.import),
+            (Some(Weights::Volume("blip".into())), None)
+        );
+    }
+
+    fn listed(files: &Value) -> Result<Vec<String>, String> {
+        let folder = ModelFolder::new("o/n").unwrap();
+        let manifest = json!({"repo": "o/n", "commit": COMMIT, "files": files}).to_string();
+        let files = files_of(&folder, manifest.as_bytes());
+        files.map_err(|error| error.to_string())
+    }
+
+    fn files_of(folder: &ModelFolder, text: &[u8]) -> Result<Vec<String>, WeightsError> {
+        let keys = files(folder, text)?.into_iter();
+        Ok(keys.map(|(key, _)| key.to_string()).collect())
+    }
+
+    #[test]
+    fn a_manifest_s_files_lie_in_its_folder() {
+        let sha256 = "a".repeat(64);
+        let good = json!([{"path": "sub/config.json", "bytes": 1, "sha256": sha256}]);
+        assert_eq!(listed(&good).unwrap(), ["models/o/n/sub/config.json"]);
+    }
+
+    #[test]
+    fn a_manifest_that_leads_elsewhere_is_refused() {
+        let sha256 = "a".repeat(64);
+        for (files, word) in [
+            (json!([]), "0 files"),
+            (
+                json!([{"path": "../x", "bytes": 1, "sha256": sha256}]),
+                "segment",
+            ),
+            (
+                json!([{"path": "/x", "bytes": 1, "sha256": sha256}]),
+                "segment",
+            ),
+            (json!([{"path": "x", "bytes": 1, "sha256": "a"}]), "SHA-256"),
+            (
+                json!([{"path": "x", "bytes": -1, "sha256": sha256}]),
+                "invalid value",
+            ),
+        ] {
+            let told = listed(&files).unwrap_err();
+            assert!(
+                told.contains(word) && told.contains("models/o/n/"),
+                "{told}"
+            );
+        }
+        let many: Vec<Value> = (0..=MAX_FILES)
+            .map(|n| json!({"path": format!("{n}"), "bytes": 1, "sha256": sha256}))
+            .collect();
+        assert!(listed(&json!(many)).unwrap_err().contains("65 files"));
+    }
+}

@@ -1,0 +1,134 @@
+//! Pools with pods on a real control plane, without a node: the test is kubelet and scheduler.
+
+mod imports;
+mod objects;
+mod scaling;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use fovea_crds::RunnerPool;
+use fovea_dev::{eventually, stack};
+use fovea_store::{ModelFolder, ObjectKey, Store, StoreConfig};
+use fovea_tests::Operated;
+use fovea_tests::operated::{BUCKET, PATIENCE};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fmt::Debug;
+
+const NAMESPACE: &str = stack::SYSTEM_NAMESPACE;
+const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
+
+fn api<K>(client: &Client) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    Api::namespaced(client.clone(), NAMESPACE)
+}
+
+/// A pool of one model that lies in the bucket.
+async fn pool(client: &Client, name: &str, more: &Value) -> Result<RunnerPool> {
+    let source = json!({"object": {"prefix": "demo/resnet"}});
+    let model = json!({"name": "m", "task": "image-classification", "source": source});
+    let mut spec = json!({"models": [model], "device": "cpu"});
+    let fields = more.as_object().context("an object")?.clone();
+    spec.as_object_mut().context("an object")?.extend(fields);
+    let pool = json!({
+        "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
+        "metadata": {"name": name}, "spec": spec,
+    });
+    let params = PatchParams::apply("test").force();
+    Ok(api::<RunnerPool>(client)
+        .patch(name, &params, &Patch::Apply(pool))
+        .await?)
+}
+
+/// Waits until an object is there and as wanted.
+async fn found<K>(operated: &Operated, name: &str, wanted: impl Fn(&K) -> bool) -> Result<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
+    let api = api::<K>(&operated.client);
+    let what = format!("{} {name}", K::kind(&()));
+    let found = eventually(&what, PATIENCE, || async {
+        let object = api.get(name).await?;
+        let log = operated.operator.log_tail();
+        ensure!(wanted(&object), "{object:?}\n{log}");
+        Ok(object)
+    });
+    Ok(found.await?)
+}
+
+/// Waits until a pool has so many pods.
+async fn pods(operated: &Operated, pool: &str, count: usize) -> Result<Vec<Pod>> {
+    let params = ListParams::default().labels(&format!("fovea.dev/pool={pool}"));
+    let what = format!("{count} pods of {pool}");
+    let found = eventually(&what, PATIENCE, || async {
+        let list = api::<Pod>(&operated.client).list(&params).await?;
+        let there = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
+        let pods: Vec<Pod> = list.items.into_iter().filter(there).collect();
+        let names: Vec<String> = pods.iter().map(ResourceExt::name_any).collect();
+        ensure!(
+            pods.len() == count,
+            "{names:?}\n{}",
+            operated.operator.log_tail()
+        );
+        Ok(pods)
+    });
+    Ok(found.await?)
+}
+
+/// What a kubelet would say of a pod.
+async fn say(client: &Client, pod: &str, status: Value) -> Result<()> {
+    let patch = Patch::Merge(json!({ "status": status }));
+    api::<Pod>(client)
+        .patch_status(pod, &PatchParams::default(), &patch)
+        .await?;
+    Ok(())
+}
+
+fn replicas(deployment: &Deployment) -> Option<i32> {
+    deployment.spec.as_ref()?.replicas
+}
+
+async fn bucket(operated: &Operated) -> Result<Store> {
+    let config = StoreConfig::at(operated.minio.endpoint().parse()?, BUCKET);
+    let minio = &operated.minio;
+    Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
+}
+
+/// Waits until the operator's log tells something.
+async fn told(operated: &Operated, words: &[&str]) -> Result<()> {
+    eventually("the log", PATIENCE, || async {
+        let log = tokio::fs::read_to_string(operated.operator.log_path()).await?;
+        let line = log
+            .lines()
+            .find(|line| words.iter().all(|word| line.contains(word)));
+        line.map(|_| ())
+            .ok_or_else(|| anyhow!("{words:?} is not in\n{}", operated.operator.log_tail()))
+    })
+    .await?;
+    Ok(())
+}
+
+/// A node has taken the pod, and its runner serves.
+async fn ready(client: &Client, pod: &str) -> Result<()> {
+    let time = "2026-01-01T00:00:00Z";
+    let condition =
+        |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": time});
+    let container = json!({"name": "runner", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+        "state": {"running": {"startedAt": time}}});
+    let conditions = ["PodScheduled", "ContainersReady", "Ready"].map(condition);
+    let status = json!({"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
+        "conditions": conditions, "containerStatuses": [container]});
+    say(client, pod, status).await
+}

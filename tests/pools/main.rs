@@ -1,0 +1,15 @@
+//! Pools of pods on a real node: kubelet, containerd and the real runner with libtorch. They need
+//! root; without it each says why it did nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+mod gpus;
+mod hostile;
+mod imports;
+mod lost;
+mod scaling;
+mod told;

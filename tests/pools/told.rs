@@ -1,0 +1,118 @@
+//! What is wrong with a pool is told in its status within half a minute, and over once it is mended.
+
+use anyhow::Result;
+use fovea_crds::{RunnerPoolStatus, Task};
+use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_tests::Pods;
+use fovea_tests::pods::{PATIENCE, condition};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long a pool may take to say what is wrong.
+pub(crate) const TOLD: Duration = Duration::from_secs(30);
+
+/// Waits until the pool says that it is degraded for `reason`, by a message with all of `words`.
+pub(crate) async fn told(it: &Pods, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
+    let says = |status: &RunnerPoolStatus| {
+        let [value, why, message] = condition(status, "Degraded");
+        value == "True" && why == reason && words.iter().all(|word| message.contains(word))
+    };
+    it.pool_where(pool, &format!("to tell {reason}"), TOLD, says)
+        .await?;
+    Ok(())
+}
+
+/// Waits until the pool is well, and has it caption a picture.
+async fn well(it: &Pods, pool: &str) -> Result<()> {
+    let well = |status: &RunnerPoolStatus| {
+        let ready = condition(status, "Ready")[0] == "True";
+        ready && condition(status, "Degraded")[0] == "False"
+    };
+    it.pool_where(pool, "to be well", PATIENCE, well).await?;
+    let job = format!("{pool}-is-well");
+    it.submit(&job, pool, Task::ImageToText).await?;
+    it.succeeded(&job).await?;
+    it.scale(pool, 0).await
+}
+
+fn small(more: &Value) -> Value {
+    let mut template = json!({"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}});
+    let fields = more.as_object().cloned().unwrap_or_default();
+    template.as_object_mut().unwrap().extend(fields);
+    json!({"template": template})
+}
+
+#[test]
+fn an_image_that_cannot_be_had() -> Result<()> {
+    Pods::shared(async |it| {
+        let wrong = small(&json!({"image": "localhost/fovea-runner:no-such-tag"}));
+        it.apply("pictureless", &wrong).await?;
+        told(it, "pictureless", "ImagePullBackOff", &["no-such-tag"]).await?;
+        it.apply("pictureless", &small(&json!({}))).await?;
+        well(it, "pictureless").await
+    })
+}
+
+#[test]
+fn weights_that_are_not_there() -> Result<()> {
+    Pods::shared(async |it| {
+        let model = |prefix: &str| {
+            json!({"models": [{
+                "name": "captioner", "task": "image-to-text", "source": {"object": {"prefix": prefix}},
+            }]})
+        };
+        it.apply("weightless", &model("demo/none")).await?;
+        let words = ["captioner", "models/demo/none/", "fovea-manifest.json"];
+        told(it, "weightless", "WeightsMissing", &words).await?;
+        it.apply("weightless", &model("demo/blip")).await?;
+        well(it, "weightless").await
+    })
+}
+
+/// A claim whose disk is the node's `/mnt`, of a megabyte: less than the demo's models have.
+async fn small_disk(it: &Pods) -> Result<()> {
+    let node = &it.cluster.nodes[0];
+    let options = "size=1m,mode=777";
+    node.run(&["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/mnt"])
+        .await?;
+    let on_the_node = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [
+        {"key": "kubernetes.io/hostname", "operator": "In", "values": [node.name()]},
+    ]}]}});
+    let storage = json!({"storage": "1Mi"});
+    let volume: PersistentVolume = serde_json::from_value(json!({
+        "metadata": {"name": "small"},
+        "spec": {
+            "capacity": storage, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+            "local": {"path": "/mnt"}, "nodeAffinity": on_the_node,
+        },
+    }))?;
+    let claim: PersistentVolumeClaim = serde_json::from_value(json!({
+        "metadata": {"name": "small"},
+        "spec": {
+            "volumeName": "small", "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+            "resources": {"requests": storage},
+        },
+    }))?;
+    let create = PostParams::default();
+    Api::all(it.client.clone()).create(&create, &volume).await?;
+    Api::namespaced(it.client.clone(), SYSTEM_NAMESPACE)
+        .create(&create, &claim)
+        .await?;
+    Ok(())
+}
+
+#[test]
+fn a_disk_that_is_full_before_the_weights_are_there() -> Result<()> {
+    Pods::shared(async |it| {
+        small_disk(it).await?;
+        let claim = json!({"cacheVolume": {"persistentVolumeClaim": {"claimName": "small"}}});
+        it.apply("tight", &small(&claim)).await?;
+        told(it, "tight", "ModelFailed", &["No space left on device"]).await?;
+        let larger = ["mount", "-o", "remount,size=200m", "/mnt"];
+        it.cluster.nodes[0].run(&larger).await?;
+        well(it, "tight").await
+    })
+}

@@ -1,0 +1,55 @@
+//! A collector of spans, as `OTEL_EXPORTER_OTLP_ENDPOINT` names it.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What was sent, request by request.
+type Exported = Arc<Mutex<Vec<Bytes>>>;
+
+/// A collector; it ends with this value.
+pub struct Collector {
+    /// How a program finds it: the variable and its value.
+    pub env: (&'static str, String),
+    exported: Exported,
+    _serving: AbortOnDropHandle<()>,
+}
+
+impl Collector {
+    /// Starts one on a free port.
+    pub async fn start() -> anyhow::Result<Self> {
+        let exported = Exported::default();
+        let take = |State(exported): State<Exported>, body: Bytes| async move {
+            exported.lock().expect("not poisoned").push(body);
+        };
+        let routes = Router::new()
+            .route("/v1/traces", post(take))
+            .with_state(Arc::clone(&exported));
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let serving = tokio::spawn(async move {
+            let _ = axum::serve(listener, routes).await;
+        });
+        Ok(Self {
+            env: ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+            exported,
+            _serving: AbortOnDropHandle::new(serving),
+        })
+    }
+
+    /// Whether these bytes were among what was sent: a text, or a span's id.
+    pub fn has(&self, bytes: &[u8]) -> bool {
+        self.has_both(bytes, bytes)
+    }
+
+    /// Whether both were sent in one request, which is that of one program.
+    pub fn has_both(&self, one: &[u8], other: &[u8]) -> bool {
+        let exported = self.exported.lock().expect("not poisoned");
+        let has = |body: &Bytes, bytes: &[u8]| body.windows(bytes.len()).any(|it| it == bytes);
+        (exported.iter()).any(|body| has(body, one) && has(body, other))
+    }
+}

@@ -1,0 +1,85 @@
+//! A stand-in of the Hugging Face hub that pods reach: one repository, with the demo's captioner.
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use fovea_dev::stack;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+/// What `main` is.
+pub const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
+/// Its one repository.
+pub const REPO: &str = "fovea/captioner";
+
+/// A hub; it ends with this value.
+pub struct Hub {
+    /// What `HF_ENDPOINT` is to be.
+    pub url: String,
+    _serving: AbortOnDropHandle<()>,
+}
+
+type Files = Arc<BTreeMap<String, Bytes>>;
+
+impl Hub {
+    /// Starts one at `address`.
+    pub async fn start(address: Ipv4Addr) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(stack::repository().join("models/demo/blip"))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            files.insert(name, std::fs::read(entry.path())?.into());
+        }
+        let listener = TcpListener::bind((address, 0)).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let routes = Router::new()
+            .route(
+                &format!("/api/models/{REPO}/revision/{{revision}}"),
+                get(listing),
+            )
+            .route(&format!("/{REPO}/resolve/{COMMIT}/{{file}}"), get(file))
+            .with_state(Arc::new(files));
+        let serving = tokio::spawn(async move {
+            let _ = axum::serve(listener, routes).await;
+        });
+        Ok(Self {
+            url,
+            _serving: AbortOnDropHandle::new(serving),
+        })
+    }
+}
+
+async fn listing(State(files): State<Files>, Path(revision): Path<String>) -> Response {
+    if revision != "main" && revision != COMMIT {
+        return (
+            StatusCode::NOT_FOUND,
+            [("x-error-code", "RevisionNotFound")],
+        )
+            .into_response();
+    }
+    let siblings: Vec<_> = files
+        .keys()
+        .map(|name| json!({"rfilename": name}))
+        .collect();
+    axum::Json(json!({"sha": COMMIT, "siblings": siblings})).into_response()
+}
+
+async fn file(State(files): State<Files>, Path(name): Path<String>) -> Response {
+    let Some(bytes) = files.get(&name).cloned() else {
+        return (StatusCode::NOT_FOUND, [("x-error-code", "EntryNotFound")]).into_response();
+    };
+    let mut headers = HeaderMap::new();
+    let etag = format!("\"{}\"", hex::encode(Sha256::digest(&bytes)));
+    headers.insert(header::ETAG, etag.parse().expect("a header"));
+    headers.insert("x-repo-commit", COMMIT.parse().expect("a header"));
+    (headers, bytes).into_response()
+}

@@ -1,0 +1,352 @@
+//! A cluster with real nodes, a bucket with the demo's models, a hub, and the operator as a process
+//! beside them: pools of it have pods.
+
+use crate::hub::Hub;
+use crate::operated::{BUCKET, JOBS, OPERATOR, RIGHTS, install};
+use crate::{History, Shared};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
+use fovea_crds::{RunnerPool, RunnerPoolStatus};
+use fovea_dev::cache::Cache;
+use fovea_dev::images::{Build, Image};
+use fovea_dev::stack::{self, MODELS, SYSTEM_NAMESPACE};
+use fovea_dev::{
+    Cluster, ClusterOptions, Minio, NodeOptions, Process, Program, eventually, node, ports,
+};
+use fovea_store::{ObjectKey, Store, StoreConfig};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long anything may take: an image's first start on a busy machine of two cores among it.
+pub const PATIENCE: Duration = Duration::from_mins(4);
+
+/// Flags of the operator that tests share: what it waits for is not what they look at.
+const IMPATIENT: [&str; 1] = ["--surge-timeout-seconds=5"];
+
+/// All of it; ends when dropped.
+pub struct Pods {
+    /// The nodes, and the API server.
+    pub cluster: Cluster,
+    /// Models and pictures, where pods reach them.
+    pub minio: Minio,
+    flags: Vec<String>,
+    program: PathBuf,
+    _hub: Hub,
+    /// The program under test.
+    pub operator: Process,
+    /// As the cluster's administrator.
+    pub client: Client,
+    /// Jobs of [`JOBS`].
+    pub jobs: Api<InferenceJob>,
+    /// Pools of the operator's namespace.
+    pub pools: Api<RunnerPool>,
+    /// What they become.
+    pub pods: Api<Pod>,
+    /// Every version of every job.
+    pub history: History,
+}
+
+impl Pods {
+    /// Runs a test on what all share that break nothing which others need.
+    pub fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
+        static SHARED: Shared<Pods> = Shared::new();
+        if is_skipped() {
+            return Ok(());
+        }
+        SHARED.run(async || Self::start(1, &IMPATIENT).await, test)
+    }
+
+    /// With so many nodes, and more flags of the operator.
+    pub async fn start(nodes: usize, flags: &[&str]) -> Result<Self> {
+        Self::start_with(nodes, flags, None, Build::of_tests()?).await
+    }
+
+    /// As [`Pods::start`], with another operator's program and images of other programs.
+    pub async fn start_with(
+        nodes: usize,
+        flags: &[&str],
+        program: Option<PathBuf>,
+        images: Build,
+    ) -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runner = images.archive(&Cache::from_env()?, Image::Runner)?;
+        let cluster = Cluster::start(ClusterOptions {
+            nodes: vec![NodeOptions { gpus: 2 }; nodes],
+            ..ClusterOptions::default()
+        })
+        .await?;
+        let minio = Minio::start_at(cluster.gateway()).await?;
+        minio.create_bucket(BUCKET)?;
+        tokio::try_join!(
+            async { anyhow::Ok(cluster.import_image(&runner).await?) },
+            put_models(&minio)
+        )?;
+        let client = cluster.control_plane.client().await?;
+        install(&client).await?;
+        restricted_namespace(&client).await?;
+        for file in RIGHTS {
+            let file = stack::repository().join(file).display().to_string();
+            let apply = ["apply", "-f", &file];
+            let granted = cluster.control_plane.kubectl_with(&apply, "").await?;
+            granted.success("granting the operator its rights")?;
+        }
+        let hub = Hub::start(cluster.gateway()).await?;
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        let hub_flags = [
+            format!("--hub-endpoint={}", hub.url),
+            format!("--hub-cidr={}/32", cluster.gateway()),
+        ];
+        let flags: Vec<String> = flags.chain(hub_flags).collect();
+        let program = match program {
+            Some(program) => program,
+            None => stack::find("fovea-operator")?,
+        };
+        let operator = start_operator(&program, &cluster, &minio, &flags).await?;
+        Ok(Self {
+            history: History::start(client.clone()),
+            jobs: Api::namespaced(client.clone(), JOBS),
+            pools: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
+            pods: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
+            cluster,
+            minio,
+            flags,
+            program,
+            _hub: hub,
+            operator,
+            client,
+        })
+    }
+
+    /// Kills the operator, and starts another in its place.
+    pub async fn another_operator(&mut self) -> Result<()> {
+        self.operator.kill().await?;
+        self.operator =
+            start_operator(&self.program, &self.cluster, &self.minio, &self.flags).await?;
+        Ok(())
+    }
+
+    /// Creates or changes a pool of small runners with the demo's models; `more`: fields of its spec.
+    pub async fn apply(&self, name: &str, more: &Value) -> Result<RunnerPool> {
+        let models = MODELS.map(|model| {
+            let source = json!({"object": {"prefix": format!("demo/{}", model.folder)}});
+            json!({
+                "name": model.name, "task": model.task, "default": model.default, "source": source,
+            })
+        });
+        let mut spec = json!({
+            "models": models,
+            "device": "cpu",
+            "allowedNamespaces": {"from": "All"},
+            "template": {"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}},
+        });
+        let fields = more.as_object().context("an object")?.clone();
+        spec.as_object_mut().context("an object")?.extend(fields);
+        let pool = json!({
+            "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
+            "metadata": {"name": name}, "spec": spec,
+        });
+        let params = PatchParams::apply("test").force();
+        Ok((self.pools)
+            .patch(name, &params, &Patch::Apply(pool))
+            .await?)
+    }
+
+    /// Changes how many runners a pool has, as `kubectl scale` does.
+    pub async fn scale(&self, name: &str, replicas: u32) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        let params = PatchParams::default();
+        self.pools.patch_scale(name, &params, &patch).await?;
+        Ok(())
+    }
+
+    /// Takes away what a pool has, whatever decides how much that is.
+    pub async fn scale_to_nothing(&self, name: &str) -> Result<()> {
+        self.apply(name, &json!({"replicas": 0})).await?;
+        self.pool_where(name, "to have no runners", PATIENCE, |status| {
+            status.replicas == 0
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Waits until `wanted` holds for a pool's status.
+    pub async fn pool_where(
+        &self,
+        name: &str,
+        what: &str,
+        patience: Duration,
+        wanted: impl Fn(&RunnerPoolStatus) -> bool,
+    ) -> Result<RunnerPoolStatus> {
+        let what = format!("{name} {what}");
+        let found = eventually(&what, patience, async || {
+            let status = self.pools.get(name).await?.status.unwrap_or_default();
+            if wanted(&status) {
+                Ok(status)
+            } else {
+                let log = self.operator.log_tail();
+                Err(anyhow!("{status:#?}\n{}\n{log}", self.pod_states().await))
+            }
+        });
+        Ok(found.await?)
+    }
+
+    /// Waits until so many runners serve every model.
+    pub async fn ready(&self, name: &str, replicas: u32) -> Result<RunnerPoolStatus> {
+        let what = format!("to have {replicas} runners");
+        self.pool_where(name, &what, PATIENCE, |status| {
+            status.ready_replicas == replicas && status.replicas == replicas
+        })
+        .await
+    }
+
+    async fn pod_states(&self) -> String {
+        let pods = self.pods.list(&ListParams::default()).await;
+        let told = |pod: Pod| {
+            let name = pod.name_any();
+            let status = pod.status.unwrap_or_default();
+            let containers = status.container_statuses.unwrap_or_default();
+            let first = containers.first().map(|first| format!("{:?}", first.state));
+            format!("{name} {:?} {first:?}", status.phase)
+        };
+        let pods = pods.map(|pods| pods.into_iter().map(told).collect::<Vec<_>>());
+        format!("{pods:#?}")
+    }
+
+    /// Creates a job on one of the demo's pictures for a pool.
+    pub async fn submit(&self, name: &str, pool: &str, task: Task) -> Result<()> {
+        let (picture, _) = picture();
+        let data = ByteString(picture);
+        let mut spec = InferenceJobSpec::new(task, Input::Inline { data });
+        let pool = json!({"name": pool, "namespace": SYSTEM_NAMESPACE});
+        spec.pool_ref = serde_json::from_value(pool)?;
+        let job = InferenceJob::new(name, spec);
+        self.jobs.create(&PostParams::default(), &job).await?;
+        Ok(())
+    }
+
+    /// Waits for a job's success.
+    pub async fn succeeded(&self, name: &str) -> Result<InferenceJobStatus> {
+        let what = format!("{name} to end");
+        let ended = eventually(&what, PATIENCE, async || {
+            let status = self.jobs.get(name).await?.status.unwrap_or_default();
+            ensure!(
+                status.phase.is_terminal(),
+                "{status:?}\n{}",
+                self.operator.log_tail()
+            );
+            Ok(status)
+        });
+        let status = ended.await?;
+        ensure!(status.phase == Phase::Succeeded, "{name}: {status:?}");
+        Ok(status)
+    }
+}
+
+/// Whether there can be no node here; told, where it is so.
+pub fn is_skipped() -> bool {
+    let reason = node::unavailable();
+    if let Some(reason) = &reason {
+        eprintln!("skipped: {reason}");
+    }
+    reason.is_some()
+}
+
+/// The condition's value, reason and message.
+pub fn condition<'a>(status: &'a RunnerPoolStatus, name: &str) -> [&'a str; 3] {
+    let mut conditions = status.conditions.iter();
+    conditions
+        .find(|each| each.type_ == name)
+        .map_or([""; 3], |each| [&each.status, &each.reason, &each.message])
+}
+
+/// One of the demo's pictures, with its caption.
+pub fn picture() -> (Vec<u8>, String) {
+    let folder = stack::repository().join("models/demo/pictures");
+    let text = std::fs::read(folder.join("captions.json")).expect("the demo's captions");
+    let captions: BTreeMap<String, String> = serde_json::from_slice(&text).expect("captions");
+    let (file, caption) = captions.into_iter().next().expect("a picture");
+    (
+        std::fs::read(folder.join(file)).expect("the picture"),
+        caption,
+    )
+}
+
+/// The bucket, as its owner.
+pub async fn store(minio: &Minio) -> Result<Store> {
+    let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
+    Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
+}
+
+/// The demo's models as an owner of models puts them there: the files, and then what lists them.
+async fn put_models(minio: &Minio) -> Result<()> {
+    let store = store(minio).await?;
+    for model in MODELS {
+        let folder = fovea_store::ModelFolder::new(&format!("demo/{}", model.folder))?;
+        let put = async |file: &str, bytes: Vec<u8>| {
+            let key = ObjectKey::in_folder(&folder, file)?;
+            anyhow::Ok(
+                store
+                    .put(&key, bytes.into(), "application/octet-stream")
+                    .await?,
+            )
+        };
+        let mut files = Vec::new();
+        let source = stack::repository().join("models/demo").join(model.folder);
+        for entry in std::fs::read_dir(source)? {
+            let path = entry?.path();
+            let name = path.file_name().context("a file")?.to_string_lossy();
+            let bytes = std::fs::read(&path)?;
+            let sha256 = hex::encode(Sha256::digest(&bytes));
+            files.push(json!({"path": name, "bytes": bytes.len(), "sha256": sha256}));
+            put(&name, bytes).await?;
+        }
+        let manifest = json!({"repo": "fovea/demo", "commit": "0".repeat(40), "files": files});
+        put("fovea-manifest.json", manifest.to_string().into()).await?;
+    }
+    Ok(())
+}
+
+/// The operator's namespace takes none but restricted pods.
+async fn restricted_namespace(client: &Client) -> Result<()> {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let namespace = json!({"metadata": {"name": SYSTEM_NAMESPACE, "labels": labels}});
+    let namespace: Namespace = serde_json::from_value(namespace)?;
+    let namespaces = Api::all(client.clone());
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await?;
+    Ok(())
+}
+
+async fn start_operator(
+    program: &Path,
+    cluster: &Cluster,
+    minio: &Minio,
+    flags: &[String],
+) -> Result<Process> {
+    let [port] = ports::free()?;
+    let kubeconfig = cluster.control_plane.kubeconfig_for(OPERATOR, &[])?;
+    let program = Program::new("fovea-operator", program)
+        .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
+        .arg(format!("--health-listen=127.0.0.1:{port}"))
+        .arg(format!("--runner-image={}", Image::Runner.reference()))
+        .arg(format!("--store-cidr={}/32", cluster.gateway()))
+        .args(flags.to_vec())
+        .env("KUBECONFIG", kubeconfig.display().to_string())
+        .env("RUST_LOG", "info,fovea_operator=debug")
+        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
+        .env("FOVEA_S3_BUCKET", BUCKET)
+        .env("AWS_ACCESS_KEY_ID", minio.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
+    let operator = Process::start_in(cluster.guardian(), program).await?;
+    let ready = format!("http://127.0.0.1:{port}/readyz");
+    operator.wait_ready_http(&ready, PATIENCE).await?;
+    Ok(operator)
+}
