@@ -1,5 +1,5 @@
-//! What a contributor's machine needs: pinned tools, a local Kubernetes control plane, MinIO and
-//! libtorch; and the harness that the integration tests and the demo stand on.
+//! What a contributor's machine needs: pinned tools, a local Kubernetes control plane, nodes, images,
+//! MinIO and libtorch; and the harness that the integration tests and the demo stand on.
 //!
 //! Everything started here dies with its parent, however the parent ends, and leaves neither a
 //! process nor a file behind: see [`guard`].

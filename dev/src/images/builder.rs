@@ -117,6 +117,9 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
         archive,
         large,
     } = recipe;
+    if !nix::unistd::Uid::effective().is_root() {
+        return Err(ImageError::NotRoot);
+    }
     let store = context.with_extension("store");
     fs::create_dir_all(&store).map_err(ImageError::io("the images' store"))?;
     let base = match target {

@@ -100,6 +100,9 @@ pub enum ImageError {
         /// Where it would lie.
         path: PathBuf,
     },
+    /// buildah makes its base image as root.
+    #[error("no docker engine answers, and without one only root builds images (with buildah)")]
+    NotRoot,
     /// Debian's list of authorities.
     #[error("there are no certificates of authorities: run `fovea-dev setup --only node`")]
     NoAuthorities,
