@@ -33,7 +33,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("fovea-dev", &[]),
     (
         "fovea-tests",
-        &["fovea-crds", "fovea-dev", "fovea-protocol"],
+        &["fovea-crds", "fovea-dev", "fovea-protocol", "fovea-store"],
     ),
 ];
 
