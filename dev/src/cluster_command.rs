@@ -227,7 +227,8 @@ async fn stay(options: &Up) -> Result<()> {
 
 async fn down() -> Result<()> {
     let state = State::open()?;
-    if state.lock()?.is_none() {
+    let runs = state.lock()?.is_none();
+    if runs {
         let pid: i32 = fs::read_to_string(state.file("pid"))?.trim().parse()?;
         kill(Pid::from_raw(pid), Signal::SIGTERM)?;
         eventually("the cluster's end", DOWN, || async {
@@ -239,6 +240,7 @@ async fn down() -> Result<()> {
     state.remove_all()?;
     if node::unavailable().is_none() {
         match holder::sweep()? {
+            0 if runs => println!("the cluster is gone, and has left nothing"),
             0 => println!("no cluster runs"),
             running => println!("{running} clusters of others (tests?) run"),
         }
