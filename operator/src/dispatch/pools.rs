@@ -220,6 +220,10 @@ impl Pools {
     /// What the pool's status should tell.
     pub(super) fn status(&self, key: &PoolKey, object: &RunnerPool) -> Option<RunnerPoolStatus> {
         let pool = self.by_key.get(key)?;
+        let unseen = object.spec.external.is_none() && pool.provision.is_none();
+        if unseen && object.status.is_some() {
+            return None; // What the leader before has told stands until this one knows better.
+        }
         Some(status::status(
             object,
             &pool.fleet,
