@@ -2,37 +2,101 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_dev::cache::Cache;
+use fovea_dev::stack::SYSTEM_NAMESPACE;
 use fovea_dev::{eventually, images};
 use fovea_store::{ModelFolder, ObjectKey};
 use fovea_tests::Pods;
 use fovea_tests::pods::{PATIENCE, store};
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use std::time::Duration;
 
-/// Runs a command in a pod; what it wrote, whether it succeeded or not.
-async fn exec(it: &Pods, namespace: &str, pod: &str, script: &str) -> Result<(bool, String)> {
-    let words = ["exec", "-n", namespace, pod, "--", "bash", "-c", script];
+/// Asks once and prints the status; believes any certificate, as somebody does who wants in.
+const ASK: &str = r"
+import http.client, ssl, sys, urllib.parse
+method, address, token = sys.argv[1:]
+url = urllib.parse.urlsplit(address)
+if url.scheme == 'https':
+    connection = http.client.HTTPSConnection(
+        url.hostname, url.port, timeout=10, context=ssl._create_unverified_context())
+else:
+    connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+headers = {'Authorization': 'Bearer ' + token} if token else {}
+connection.request(method, url.path + '?' + url.query, headers=headers)
+print(connection.getresponse().status)
+";
+
+/// A pod that does nothing by itself, and whose network others of its node speak from.
+struct Hostile<'a> {
+    it: &'a Pods,
+    /// Of its process, as its node counts them.
+    pid: String,
+}
+
+impl<'a> Hostile<'a> {
+    async fn start(it: &'a Pods) -> Result<Self> {
+        let image = images::debian(&Cache::from_env()?)?;
+        it.cluster.import_image(&image).await?;
+        let pods: Api<Pod> = Api::default_namespaced(it.client.clone());
+        let pod = json!({
+            "metadata": {"name": "hostile"},
+            "spec": {"automountServiceAccountToken": false, "containers": [{
+                "name": "hostile", "image": images::DEBIAN, "command": ["sleep", "infinity"],
+            }]},
+        });
+        pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
+            .await?;
+        let container = eventually("the hostile pod to run", PATIENCE, async || {
+            let status = pods.get("hostile").await?.status.unwrap_or_default();
+            ensure!(status.phase.as_deref() == Some("Running"), "{status:?}");
+            let containers = status.container_statuses.unwrap_or_default();
+            let id = containers
+                .into_iter()
+                .next()
+                .and_then(|first| first.container_id);
+            id.context("its container's id")
+        })
+        .await?;
+        let id = container.trim_start_matches("containerd://");
+        let tasks = it.cluster.nodes[0]
+            .run(&["ctr", "--namespace=k8s.io", "tasks", "list"])
+            .await?;
+        let line = tasks.lines().find(|line| line.starts_with(id));
+        let pid = line.and_then(|line| line.split_whitespace().nth(1));
+        Ok(Self {
+            it,
+            pid: pid.context("its process")?.to_owned(),
+        })
+    }
+
+    /// The status of the answer to a request from the pod's network.
+    async fn asks(&self, method: &str, url: &str, token: &str) -> Result<u16> {
+        let network = format!("--net=/proc/{}/ns/net", self.pid);
+        let words = [
+            "nsenter", &network, "python3", "-c", ASK, method, url, token,
+        ];
+        let told = self.it.cluster.nodes[0].run(&words).await?;
+        told.trim().parse().with_context(|| told.clone())
+    }
+}
+
+/// Runs a command in a runner's pod; what it wrote, and whether it succeeded.
+async fn exec(it: &Pods, pod: &str, script: &str) -> Result<(bool, String)> {
+    let words = [
+        "exec",
+        "-n",
+        SYSTEM_NAMESPACE,
+        pod,
+        "--",
+        "bash",
+        "-c",
+        script,
+    ];
     let output = it.cluster.control_plane.kubectl_with(&words, "").await?;
     let told = format!("{}{}", output.stdout, output.stderr);
     Ok((output.status.success(), told))
-}
-
-/// The first line of the answer to a plain HTTP request from within a pod.
-async fn asked(it: &Pods, pod: &str, method: &str, url: &str) -> Result<String> {
-    let url: reqwest::Url = url.parse()?;
-    let (host, port) = (
-        url.host_str().context("a host")?,
-        url.port().context("a port")?,
-    );
-    let target = &url[url::Position::BeforePath..];
-    let script = format!(
-        "exec 3<>/dev/tcp/{host}/{port}; printf '{method} %s HTTP/1.1\\r\\nHost: {host}:{port}\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n' '{target}' >&3; head -1 <&3",
-    );
-    let (_, told) = exec(it, "default", pod, &script).await?;
-    Ok(told)
 }
 
 #[test]
@@ -42,60 +106,29 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
         it.ready("guarded", 1).await?;
         let selected = ListParams::default().labels("fovea.dev/pool=guarded");
         let runner = it.pods.list(&selected).await?.items.remove(0);
+        let hostile = Hostile::start(it).await?;
+
+        // The network lets it through, and the runner asks for the token.
         let address = runner
             .status
             .as_ref()
-            .and_then(|status| status.pod_ip.clone());
+            .and_then(|status| status.pod_ip.as_ref());
         let address = address.context("the runner's address")?;
-
-        // Whoever is on the network speaks TLS with the runner, and is asked for the token.
-        let stranger = reqwest::Client::builder()
-            .tls_danger_accept_invalid_certs(true)
-            .timeout(Duration::from_secs(10))
-            .build()?;
-        let models = format!("https://{address}:9400/v1/models");
-        for request in [
-            stranger.get(&models),
-            stranger.get(&models).bearer_auth("guess"),
+        let at = |path: &str| format!("https://{address}:9400{path}");
+        assert_eq!(hostile.asks("GET", &at("/livez"), "").await?, 200);
+        for (method, path) in [
+            ("GET", "/v1/models"),
+            ("PUT", "/v1/models/blip-demo"),
+            ("PUT", "/v1/leader"),
+            ("POST", "/v1/infer"),
         ] {
-            assert_eq!(request.send().await?.status(), 401);
+            for token in ["", "guess"] {
+                let status = hostile.asks(method, &at(path), token).await?;
+                assert_eq!(status, 401, "{method} {path} {token:?}");
+            }
         }
-        let infer = stranger.post(format!("https://{address}:9400/v1/infer"));
-        assert_eq!(infer.json(&json!({})).send().await?.status(), 401);
 
-        // A runner's pod has no token of the API server, and its own access may not be read by it
-        // beyond what it serves with.
-        let name = runner.name_any();
-        let namespace = runner.namespace().unwrap();
-        let token = "cat /var/run/secrets/kubernetes.io/serviceaccount/token";
-        let (read, told) = exec(it, &namespace, &name, token).await?;
-        assert!(!read && told.contains("No such file"), "{told}");
-        let (wrote, told) = exec(it, &namespace, &name, "touch /usr/local/bin/x").await?;
-        assert!(!wrote && told.contains("Read-only"), "{told}");
-
-        // From a pod beside it.
-        it.cluster
-            .import_image(&images::debian(&Cache::from_env()?)?)
-            .await?;
-        let pods: Api<Pod> = Api::default_namespaced(it.client.clone());
-        let hostile = json!({
-            "metadata": {"name": "hostile"},
-            "spec": {"automountServiceAccountToken": false, "containers": [{
-                "name": "hostile", "image": images::DEBIAN, "command": ["sleep", "infinity"],
-            }]},
-        });
-        pods.create(&PostParams::default(), &serde_json::from_value(hostile)?)
-            .await?;
-        eventually("the hostile pod to run", PATIENCE, async || {
-            let phase = pods
-                .get("hostile")
-                .await?
-                .status
-                .and_then(|status| status.phase);
-            ensure!(phase.as_deref() == Some("Running"), "{phase:?}");
-            Ok(())
-        })
-        .await?;
+        // What was signed for one object and one method is good for no other.
         let store = store(&it.minio).await?;
         let demo = |model: &str| ModelFolder::new(&format!("demo/{model}"));
         let mine = ObjectKey::in_folder(&demo("blip")?, "config.json")?;
@@ -103,21 +136,24 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
         let signed = store.presign_get(&mine, Duration::from_mins(5)).await?;
         let forged = signed.replace(mine.as_str(), other.as_str());
         assert_ne!(signed, forged);
-        let told = asked(it, "hostile", "GET", &signed).await?;
-        assert!(
-            told.contains(" 200 "),
-            "the pod does reach the store: {told}"
-        );
+        assert_eq!(hostile.asks("GET", &signed, "").await?, 200);
         for (method, url) in [("GET", &forged), ("PUT", &signed), ("DELETE", &signed)] {
-            let told = asked(it, "hostile", method, url).await?;
-            assert!(told.contains(" 403 "), "{method} {url}: {told}");
+            assert_eq!(hostile.asks(method, url, "").await?, 403, "{method} {url}");
         }
 
-        // The pool's own Secret is nobody's who has no rights of his own.
-        let anonymous = it.cluster.control_plane.client_for("hostile", &[]).await?;
-        let secrets: Api<Secret> = Api::namespaced(anonymous, &namespace);
-        let refused = secrets.get("guarded-runner").await.unwrap_err();
-        assert!(matches!(refused, kube::Error::Api(answer) if answer.code == 403));
+        // The API server knows neither of them.
+        let secret = format!(
+            "{}/api/v1/namespaces/{SYSTEM_NAMESPACE}/secrets/guarded-runner",
+            it.cluster.control_plane.server()
+        );
+        assert_eq!(hostile.asks("GET", &secret, "").await?, 403);
+        assert_eq!(hostile.asks("GET", &secret, "guess").await?, 401);
+        let name = runner.name_any();
+        let token = "cat /var/run/secrets/kubernetes.io/serviceaccount/token";
+        let (read, told) = exec(it, &name, token).await?;
+        assert!(!read && told.contains("No such file"), "{told}");
+        let (wrote, told) = exec(it, &name, "touch /usr/local/bin/x").await?;
+        assert!(!wrote && told.contains("Read-only"), "{told}");
         it.scale("guarded", 0).await
     })
 }

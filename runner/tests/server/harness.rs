@@ -44,6 +44,8 @@ pub(crate) struct Runner {
     pub(crate) app: Arc<App>,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
+    /// What the server hands pictures to.
+    pub(crate) engine: Engine,
     /// Told when the engine's thread ends.
     pub(crate) engine_ended: oneshot::Receiver<Result<(), EngineError>>,
     _stop: oneshot::Sender<()>,
@@ -109,7 +111,7 @@ impl Runner {
         };
         let metrics = Arc::new(Metrics::new(DeviceMemory::of_process()));
         let (engine, engine_ended) = Engine::start(planned, config, Arc::clone(&metrics)).unwrap();
-        let app = App::new(engine, settings, metrics).unwrap();
+        let app = App::new(engine.clone(), settings, metrics).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();
         let listener = Listener { tcp, tls };
@@ -123,6 +125,7 @@ impl Runner {
             app,
             address,
             client: Client::new(),
+            engine,
             engine_ended,
             _stop: stop,
         }
