@@ -5,17 +5,15 @@ use super::fleet::{Fleet, Health};
 use super::pools::Work;
 use super::queue::{Queue, Shares};
 use crate::pool::provision::{Load, Loads, Provision};
-use jiff::Timestamp;
 
 impl Dispatcher {
     /// Every other second.
     pub(super) fn tell_loads(&self) {
-        let now = Timestamp::now();
         let loads: Loads = self
             .pools
             .provided()
             .map(|(key, queue, fleet, work, provision)| {
-                (key.clone(), load(queue, fleet, work, provision, now))
+                (key.clone(), load(queue, fleet, work, provision))
             })
             .collect();
         self.parts
@@ -28,7 +26,7 @@ impl Dispatcher {
         let first = {
             let told = self.parts.loads.borrow();
             self.pools.provided().any(|(key, (queue, shares), ..)| {
-                queue.runnable(shares) > 0 && told.get(key).is_none_or(|load| load.queued == 0)
+                told.get(key).is_none_or(|load| load.queued == 0) && queue.runnable(shares) > 0
             })
         };
         if first {
@@ -42,13 +40,11 @@ fn load(
     fleet: &Fleet,
     work: Work,
     provision: Option<&Provision>,
-    now: Timestamp,
 ) -> Load {
     let Work {
         ended,
         busy_seconds,
     } = work;
-    let oldest = queue.iter().map(|job| job.created).min();
     let pods = provision.map_or(&[][..], |provision| &provision.runners);
     let serves_all = |endpoint: &str| {
         fleet.iter().any(|(each, health)| {
@@ -68,9 +64,6 @@ fn load(
     Load {
         queued: count(queue.runnable(shares)),
         running: fleet.in_flight(),
-        oldest_seconds: oldest.map_or(0.0, |oldest| {
-            now.duration_since(oldest).as_secs_f64().max(0.0)
-        }),
         ended,
         busy_seconds,
         slots,

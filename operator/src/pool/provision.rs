@@ -17,8 +17,6 @@ pub struct Load {
     pub queued: u32,
     /// Jobs that its runners have.
     pub running: u32,
-    /// How long the oldest of those that wait has waited, in seconds.
-    pub oldest_seconds: f64,
     /// Jobs that all runners together have ended since this operator leads.
     pub ended: u64,
     /// Seconds that those jobs spent on runners, together.
