@@ -136,12 +136,7 @@ impl Operated {
         for namespace in [stack::SYSTEM_NAMESPACE, TEAM] {
             create_namespace(&client, namespace).await?;
         }
-        for file in &options.rights {
-            let file = stack::repository().join(file).display().to_string();
-            let apply = ["apply", "-f", &file];
-            let granted = control_plane.kubectl_with(&apply, "").await?;
-            granted.success("granting the operator its rights")?;
-        }
+        grant(&control_plane, &options.rights).await?;
         apply_pool(&client, "default", &[&runner.url], &json!({})).await?;
         let kubeconfig = control_plane.kubeconfig_for(OPERATOR, &[])?;
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
@@ -314,6 +309,30 @@ pub async fn create_namespace(client: &Client, name: &str) -> anyhow::Result<()>
     Ok(())
 }
 
+/// The operator at `path`, with its way to the API server and to the bucket.
+pub(crate) fn operator(path: &Path, kubeconfig: &Path, minio: &Minio, health: u16) -> Program {
+    Program::new("fovea-operator", path)
+        .arg(format!("--namespace={}", stack::SYSTEM_NAMESPACE))
+        .arg(format!("--health-listen=127.0.0.1:{health}"))
+        .env("KUBECONFIG", kubeconfig.display().to_string())
+        .env("RUST_LOG", "info,fovea_operator=debug")
+        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
+        .env("FOVEA_S3_BUCKET", BUCKET)
+        .env("AWS_ACCESS_KEY_ID", minio.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key())
+}
+
+/// Gives the operator these rights, which manifests below the checkout grant.
+pub(crate) async fn grant(control_plane: &ControlPlane, rights: &[&str]) -> anyhow::Result<()> {
+    for file in rights {
+        let file = stack::repository().join(file).display().to_string();
+        let apply = ["apply", "-f", &file];
+        let granted = control_plane.kubectl_with(&apply, "").await?;
+        granted.success("granting the operator its rights")?;
+    }
+    Ok(())
+}
+
 async fn start_operator(
     kubeconfig: &Path,
     minio: &Minio,
@@ -335,17 +354,9 @@ async fn spawn_operator(
         Some(path) => path.clone(),
         None => stack::find("fovea-operator")?,
     };
-    let program = Program::new("fovea-operator", path)
-        .arg(format!("--namespace={}", stack::SYSTEM_NAMESPACE))
+    let program = operator(&path, kubeconfig, minio, port)
         .arg("--external-host=127.0.0.1")
-        .arg(format!("--health-listen=127.0.0.1:{port}"))
-        .args(options.flags.clone())
-        .env("KUBECONFIG", kubeconfig.display().to_string())
-        .env("RUST_LOG", "info,fovea_operator=debug")
-        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
-        .env("FOVEA_S3_BUCKET", BUCKET)
-        .env("AWS_ACCESS_KEY_ID", minio.access_key())
-        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
+        .args(options.flags.clone());
     let env = options.env.iter();
     let program = env.fold(program, |program, (name, value)| program.env(name, value));
     let operator = Process::start(program).await?;

@@ -2,7 +2,7 @@
 //! beside them: pools of it have pods.
 
 use crate::hub::Hub;
-use crate::operated::{BUCKET, JOBS, OPERATOR, RIGHTS, install};
+use crate::operated::{self, BUCKET, JOBS, OPERATOR, RIGHTS, install};
 use crate::{History, Shared};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
@@ -10,9 +10,7 @@ use fovea_crds::{RunnerPool, RunnerPoolStatus};
 use fovea_dev::cache::Cache;
 use fovea_dev::images::{Build, Image};
 use fovea_dev::stack::{self, MODELS, SYSTEM_NAMESPACE};
-use fovea_dev::{
-    Cluster, ClusterOptions, Minio, NodeOptions, Process, Program, eventually, node, ports,
-};
+use fovea_dev::{Cluster, ClusterOptions, Minio, NodeOptions, Process, eventually, node, ports};
 use fovea_store::{ObjectKey, Store, StoreConfig};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -91,12 +89,7 @@ impl Pods {
         let client = cluster.control_plane.client().await?;
         install(&client).await?;
         restricted_namespace(&client).await?;
-        for file in RIGHTS {
-            let file = stack::repository().join(file).display().to_string();
-            let apply = ["apply", "-f", &file];
-            let granted = cluster.control_plane.kubectl_with(&apply, "").await?;
-            granted.success("granting the operator its rights")?;
-        }
+        operated::grant(&cluster.control_plane, &RIGHTS).await?;
         let hub = Hub::start(cluster.gateway()).await?;
         let flags = flags.iter().map(|flag| (*flag).to_owned());
         let hub_flags = [
@@ -333,18 +326,10 @@ async fn start_operator(
 ) -> Result<Process> {
     let [port] = ports::free()?;
     let kubeconfig = cluster.control_plane.kubeconfig_for(OPERATOR, &[])?;
-    let program = Program::new("fovea-operator", program)
-        .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
-        .arg(format!("--health-listen=127.0.0.1:{port}"))
+    let program = operated::operator(program, &kubeconfig, minio, port)
         .arg(format!("--runner-image={}", Image::Runner.reference()))
         .arg(format!("--store-cidr={}/32", cluster.gateway()))
-        .args(flags.to_vec())
-        .env("KUBECONFIG", kubeconfig.display().to_string())
-        .env("RUST_LOG", "info,fovea_operator=debug")
-        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
-        .env("FOVEA_S3_BUCKET", BUCKET)
-        .env("AWS_ACCESS_KEY_ID", minio.access_key())
-        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
+        .args(flags.to_vec());
     let operator = Process::start_in(cluster.guardian(), program).await?;
     let ready = format!("http://127.0.0.1:{port}/readyz");
     operator.wait_ready_http(&ready, PATIENCE).await?;
