@@ -104,7 +104,7 @@ endef
 prerequisites:
 	$(call need,$(CARGO),install Rust with rustup (https://rustup.rs))
 	$(call need,cc,install a C and C++ compiler (Debian: apt-get install build-essential))
-	$(call need,go,install Go 1.25 or newer (https://go.dev/dl))
+	$(call need,go,install Go 1.26 or newer (https://go.dev/dl))
 	$(call need,python3,install Python 3 with pip (Debian: apt-get install python3 python3-pip))
 
 # PyPI's torch and transformers, 7 GB unpacked: for this target alone.

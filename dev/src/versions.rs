@@ -19,8 +19,26 @@ pub const K6: &str = "v1.8.1";
 /// kind, for `make cluster` where docker runs.
 pub const KIND: &str = "v0.31.0";
 
+/// helm, for the chart.
+pub const HELM: &str = "v3.22.0";
+
+/// kubeconform, which holds the chart's manifests against the API server's schemas.
+pub const KUBECONFORM: &str = "v0.8.0";
+
+/// helm-docs, which writes the chart's README.
+pub const HELM_DOCS: &str = "v1.14.2";
+
+/// Contour, the ingress controller of a cluster with nodes.
+pub const CONTOUR: &str = "v1.33.8";
+
+/// Envoy, Contour's proxy; its wheel is named in `dev/python/envoy.txt`.
+pub const ENVOY: &str = "1.40.0";
+
+/// Prometheus and promtool, which ask the chart's queries.
+pub const PROMETHEUS: &str = "v0.316.0";
+
 /// libtorch: the version that the `tch` crate of this workspace was written for.
 pub const LIBTORCH: &str = "2.13.0";
 
 /// The oldest Go (major, minor) that builds every tool.
-pub const GO: (u32, u32) = (1, 25);
+pub const GO: (u32, u32) = (1, 26);

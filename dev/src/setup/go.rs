@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::progress::Progress;
-use super::{SetupError, run_command};
+use super::{Part, SetupError, run_command};
 use crate::cache::Cache;
 use crate::cluster::ClusterError;
 use crate::versions;
@@ -24,6 +24,8 @@ pub struct GoTools {
     pub about: &'static str,
     /// Stamped into the binary by the linker, after `-s -w`.
     stamps: &'static [(&'static str, &'static str)],
+    /// Build tags.
+    tags: &'static [&'static str],
     go_mod: &'static str,
     go_sum: &'static str,
 }
@@ -54,6 +56,7 @@ pub const KUBERNETES: GoTools = GoTools {
     ],
     about: "about 4 minutes on 2 cores",
     stamps: KUBERNETES_STAMPS,
+    tags: &[],
     go_mod: include_str!("../../go/kubernetes/go.mod"),
     go_sum: include_str!("../../go/kubernetes/go.sum"),
 };
@@ -69,6 +72,7 @@ pub const KUBERNETES_NODE: GoTools = GoTools {
     ],
     about: "about 3 minutes on 2 cores",
     stamps: KUBERNETES_STAMPS,
+    tags: &[],
     go_mod: include_str!("../../go/kubernetes/go.mod"),
     go_sum: include_str!("../../go/kubernetes/go.sum"),
 };
@@ -80,6 +84,7 @@ pub const COREDNS: GoTools = GoTools {
     programs: &[("coredns", "github.com/coredns/coredns")],
     about: "about 2 minutes on 2 cores",
     stamps: &[],
+    tags: &[],
     go_mod: include_str!("../../go/coredns/go.mod"),
     go_sum: include_str!("../../go/coredns/go.sum"),
 };
@@ -91,6 +96,7 @@ pub const ETCD: GoTools = GoTools {
     programs: &[("etcd", "go.etcd.io/etcd/server/v3")],
     about: "about 50 seconds on 2 cores",
     stamps: &[],
+    tags: &[],
     go_mod: include_str!("../../go/etcd/go.mod"),
     go_sum: include_str!("../../go/etcd/go.sum"),
 };
@@ -102,6 +108,7 @@ pub const MINIO: GoTools = GoTools {
     programs: &[("minio", "github.com/minio/minio")],
     about: "about 2 minutes on 2 cores",
     stamps: &[],
+    tags: &[],
     go_mod: include_str!("../../go/minio/go.mod"),
     go_sum: include_str!("../../go/minio/go.sum"),
 };
@@ -113,6 +120,7 @@ pub const K6: GoTools = GoTools {
     programs: &[("k6", "go.k6.io/k6")],
     about: "about a minute on 2 cores",
     stamps: &[],
+    tags: &[],
     go_mod: include_str!("../../go/k6/go.mod"),
     go_sum: include_str!("../../go/k6/go.sum"),
 };
@@ -124,15 +132,97 @@ pub const KIND: GoTools = GoTools {
     programs: &[("kind", "sigs.k8s.io/kind")],
     about: "about half a minute on 2 cores",
     stamps: &[],
+    tags: &[],
     go_mod: include_str!("../../go/kind/go.mod"),
     go_sum: include_str!("../../go/kind/go.sum"),
+};
+
+/// helm, for the chart's tests and for `make cluster`'s users.
+pub const HELM: GoTools = GoTools {
+    name: "helm",
+    version: versions::HELM,
+    programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
+    about: "about a minute on 2 cores",
+    // It tells this version to charts, and in `helm version`.
+    stamps: &[("helm.sh/helm/v3/internal/version.version", versions::HELM)],
+    tags: &[],
+    go_mod: include_str!("../../go/helm/go.mod"),
+    go_sum: include_str!("../../go/helm/go.sum"),
+};
+
+/// kubeconform.
+pub const KUBECONFORM: GoTools = GoTools {
+    name: "kubeconform",
+    version: versions::KUBECONFORM,
+    programs: &[(
+        "kubeconform",
+        "github.com/yannh/kubeconform/cmd/kubeconform",
+    )],
+    about: "a few seconds",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/kubeconform/go.mod"),
+    go_sum: include_str!("../../go/kubeconform/go.sum"),
+};
+
+/// helm-docs.
+pub const HELM_DOCS: GoTools = GoTools {
+    name: "helm-docs",
+    version: versions::HELM_DOCS,
+    programs: &[("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs")],
+    about: "a few seconds",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/helm-docs/go.mod"),
+    go_sum: include_str!("../../go/helm-docs/go.sum"),
+};
+
+/// Contour, the ingress controller of a cluster with nodes; its proxy comes from
+/// [`super::envoy`].
+pub const CONTOUR: GoTools = GoTools {
+    name: "contour",
+    version: versions::CONTOUR,
+    programs: &[("contour", "github.com/projectcontour/contour/cmd/contour")],
+    about: "about 2 minutes on 2 cores",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/contour/go.mod"),
+    go_sum: include_str!("../../go/contour/go.sum"),
+};
+
+/// Prometheus, which finds what it scrapes in Kubernetes and nowhere else.
+pub const PROMETHEUS: GoTools = GoTools {
+    name: "prometheus",
+    version: versions::PROMETHEUS,
+    programs: &[
+        (
+            "prometheus",
+            "github.com/prometheus/prometheus/cmd/prometheus",
+        ),
+        ("promtool", "github.com/prometheus/prometheus/cmd/promtool"),
+    ],
+    about: "about 3 minutes on 2 cores",
+    stamps: &[],
+    tags: &["remove_all_sd", "enable_kubernetes_sd"],
+    go_mod: include_str!("../../go/prometheus/go.mod"),
+    go_sum: include_str!("../../go/prometheus/go.sum"),
 };
 
 /// What the control plane and the store need, in the order in which they are built.
 pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, MINIO];
 
-/// What a cluster with nodes needs more.
-pub const NODE: &[GoTools] = &[KUBERNETES_NODE, COREDNS];
+/// What `part` needs, in the order in which it is built.
+pub fn of(part: Part) -> &'static [GoTools] {
+    match part {
+        Part::Tools => ALL,
+        Part::Node => &[KUBERNETES_NODE, COREDNS],
+        Part::Chart => &[HELM, KUBECONFORM, HELM_DOCS],
+        Part::Ingress => &[CONTOUR],
+        Part::Prometheus => &[PROMETHEUS],
+        Part::Load => &[K6],
+        Part::Libtorch | Part::LibtorchCuda => &[],
+    }
+}
 
 impl GoTools {
     /// The name of the cache entry.
@@ -188,6 +278,7 @@ impl GoTools {
             Command::new("go")
                 .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
                 .args(["-ldflags", &self.linker_flags()])
+                .args(["-tags", &self.tags.join(",")])
                 .arg("-o")
                 .arg(target)
                 .args(self.programs.iter().map(|(_, package)| *package))
@@ -216,9 +307,14 @@ impl GoTools {
 mod tests {
     use super::*;
 
+    fn every() -> impl Iterator<Item = &'static GoTools> {
+        let parts = <Part as clap::ValueEnum>::value_variants().iter();
+        parts.flat_map(|part| of(*part)).chain([&KIND])
+    }
+
     #[test]
     fn every_go_mod_requires_the_version_that_is_named_here() {
-        for tools in ALL.iter().chain(NODE).chain([&K6, &KIND]) {
+        for tools in every() {
             let (_, package) = tools.programs[0];
             let required = tools.go_mod.lines().any(|line| {
                 let mut words = line.trim_start_matches("require").split_whitespace();
@@ -237,7 +333,7 @@ mod tests {
 
     #[test]
     fn every_go_mod_builds_with_the_go_that_is_asked_for() {
-        for tools in ALL.iter().chain(NODE).chain([&K6, &KIND]) {
+        for tools in every() {
             let go = tools
                 .go_mod
                 .lines()

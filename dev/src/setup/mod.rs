@@ -1,6 +1,7 @@
 //! Building and fetching what is pinned in [`crate::versions`].
 
 pub mod debian;
+pub mod envoy;
 pub mod go;
 pub mod libtorch;
 pub mod prerequisites;
@@ -25,6 +26,12 @@ pub enum Part {
     /// What a cluster with nodes and its images need more: Kubernetes' node programs and CoreDNS,
     /// built with Go, and the distribution's containerd, runc, iptables, buildah, debootstrap.
     Node,
+    /// What renders, checks and documents the chart: helm, kubeconform, helm-docs, built with Go.
+    Chart,
+    /// The ingress controller of a cluster with nodes: Contour, built with Go, and Envoy's wheel.
+    Ingress,
+    /// Prometheus, built with Go.
+    Prometheus,
     /// What benchmarks load servers with, built with Go.
     Load,
 }
@@ -72,22 +79,17 @@ pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), Set
         let libtorch = parts
             .contains(&Part::Libtorch)
             .then(|| scope.spawn(|| libtorch::ensure(cache, progress)));
-        if parts.contains(&Part::Tools) {
-            for tools in go::ALL {
-                tools.ensure(cache, progress)?;
-            }
-        }
         if parts.contains(&Part::LibtorchCuda) {
             libtorch::ensure_cuda(cache, progress)?;
         }
         if parts.contains(&Part::Node) {
             debian::ensure(cache, progress)?;
-            for tools in go::NODE {
-                tools.ensure(cache, progress)?;
-            }
         }
-        if parts.contains(&Part::Load) {
-            go::K6.ensure(cache, progress)?;
+        if parts.contains(&Part::Ingress) {
+            envoy::ensure(cache, progress)?;
+        }
+        for tools in parts.iter().flat_map(|part| go::of(*part)) {
+            tools.ensure(cache, progress)?;
         }
         match libtorch.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(result)) => result.map(drop),
@@ -105,6 +107,7 @@ pub fn environment(cache: &Cache) -> String {
         |path: &std::path::Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
     let programs: String = go::ALL
         .iter()
+        .chain([&go::HELM])
         .map(|tools| quote(&cache.path(&tools.entry())) + ":")
         .collect();
     format!(

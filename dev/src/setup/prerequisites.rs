@@ -4,7 +4,7 @@
 use std::fmt;
 use std::process::{Command, Stdio};
 
-use super::{Part, SetupError, debian, go, libtorch};
+use super::{Part, SetupError, debian, envoy, go, libtorch};
 use crate::cache::Cache;
 use crate::versions;
 
@@ -36,23 +36,24 @@ impl fmt::Display for Missing {
 
 /// Checks what `parts` need, as far as they are not built yet.
 pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
-    let tools = parts.contains(&Part::Tools)
-        && go::ALL.iter().any(|tools| !cache.has(&tools.entry()))
-        || parts.contains(&Part::Node) && go::NODE.iter().any(|tools| !cache.has(&tools.entry()))
-        || parts.contains(&Part::Load) && !cache.has(&go::K6.entry());
+    let tools = parts.iter().flat_map(|part| go::of(*part));
+    let go_is_needed = { tools }.any(|tools| !cache.has(&tools.entry()));
     let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry())
         || parts.contains(&Part::LibtorchCuda) && !cache.has(&libtorch::cuda_entry());
+    let envoy = parts.contains(&Part::Ingress) && !envoy::is_there(cache);
     let mut missing = Vec::new();
     if parts.contains(&Part::Node) && !cache.has(&debian::entry()) {
         missing.extend(apt(output("apt-get", &["--version"]).as_deref()));
     }
-    if tools {
+    if go_is_needed {
         missing.extend(go(output("go", &["version"]).as_deref()));
     }
-    if libtorch {
+    if libtorch || envoy {
         missing.extend(pip(
             output("python3", &["-m", "pip", "--version"]).as_deref()
         ));
+    }
+    if libtorch {
         missing.extend(compiler(output("cc", &["--version"]).as_deref()));
     }
     if missing.is_empty() {
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn release_candidates_and_newer_releases_of_go_will_do() {
-        for version in ["go1.25rc1", "go1.25.4", "go1.26.8-custom", "go2.0"] {
+        for version in ["go1.26rc1", "go1.26.4", "go1.27.1-custom", "go2.0"] {
             assert!(
                 go(Some(&format!("go version {version} linux/amd64"))).is_none(),
                 "{version}"
