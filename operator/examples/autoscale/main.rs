@@ -1,4 +1,4 @@
-//! Draws docs/autoscaling: what the pools' autoscaler makes of several loads, beside a plain
+//! Draws docs/src/autoscaling: what the pools' autoscaler makes of several loads, beside a plain
 //! `HorizontalPodAutoscaler`. The same every time, so that the files can be compared.
 //!
 //!     make generate
@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
         [flag] if flag == "--check" => true,
         _ => anyhow::bail!("usage: autoscale [--check]"),
     };
-    let docs = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"));
+    let docs = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src"));
     for file in report::files(&docs)? {
         if check {
             file.compare()?;
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn the_plots_and_the_table_in_docs_are_what_the_code_gives() -> anyhow::Result<()> {
-        let docs = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"));
+        let docs = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src"));
         report::files(&docs)?
             .iter()
             .try_for_each(report::File::compare)

@@ -1,4 +1,4 @@
-//! The files below docs/: a plot for each load, and the table in autoscaling.md.
+//! The files below docs/src: a plot for each load, and the table in autoscaling.md.
 
 use crate::peer::{Horizontal, Own};
 use crate::plot::{Line, svg};
@@ -63,13 +63,13 @@ pub(crate) fn files(docs: &Path) -> anyhow::Result<Vec<File>> {
         let _ = writeln!(plots, "\n![{title}](autoscaling/{name}.svg)");
     }
     let path = docs.join("autoscaling.md");
-    let page = fs::read_to_string(&path).context("docs/autoscaling.md cannot be read")?;
+    let page = fs::read_to_string(&path).context("docs/src/autoscaling.md cannot be read")?;
     let (before, rest) = page
         .split_once(BEGIN)
-        .context("docs/autoscaling.md has lost its mark")?;
+        .context("docs/src/autoscaling.md has lost its mark")?;
     let (_, after) = rest
         .split_once(END)
-        .context("docs/autoscaling.md has lost its mark")?;
+        .context("docs/src/autoscaling.md has lost its mark")?;
     let text = format!("{before}{BEGIN}{table}{plots}{END}{after}");
     files.push(File { path, text });
     Ok(files)

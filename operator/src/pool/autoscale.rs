@@ -8,7 +8,7 @@
 //!
 //! where `rate` is the jobs a second of one runner with every slot taken ([`measure`]). Up goes at
 //! once, down to the most that any moment of the last five minutes needed, as Kubernetes' own
-//! autoscaler does. docs/autoscaling.md shows what that makes of several loads.
+//! autoscaler does. docs/src/autoscaling.md shows what that makes of several loads.
 
 mod measure;
 mod window;
