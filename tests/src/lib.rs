@@ -10,6 +10,7 @@
 
 pub mod cable;
 pub mod collector;
+pub mod console;
 pub mod crowd;
 pub mod history;
 pub mod hub;

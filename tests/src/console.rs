@@ -1,0 +1,352 @@
+//! The commands in the docs, run: every fenced `console` block of a page, top to bottom, in one bash.
+//!
+//! A line that begins with `$ ` is a command, with the lines that a `\` at its end or a here-document
+//! adds to it. What stands below it is what it must print; where nothing does, it must only succeed.
+
+mod compare;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fovea_dev::process::{Process, ProcessError, Program};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Begins the line that tells the end of a command; no command prints such.
+const MARK: &str = "@@ fovea console, end of command";
+
+/// One command of a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The line of the page on which it begins, from 1.
+    pub line: usize,
+    /// What bash gets; several lines where the page has several.
+    pub text: String,
+    /// What it must print; empty: anything.
+    pub expected: Vec<String>,
+}
+
+/// A page's commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// How errors call it.
+    pub name: String,
+    /// In the order of the page.
+    pub commands: Vec<Command>,
+}
+
+/// What commands find around them.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Where they run: it looks like a checkout.
+    pub folder: PathBuf,
+    /// Variables beside those of this process.
+    pub variables: Vec<(String, String)>,
+    /// Folders of programs that come before those of this process' PATH.
+    pub programs: Vec<PathBuf>,
+    /// How long one command may take.
+    pub limit: Duration,
+}
+
+impl Page {
+    /// Reads a page.
+    pub fn parse(name: impl Into<String>, markdown: &str) -> Result<Self> {
+        let name = name.into();
+        let mut commands = Vec::new();
+        let mut lines = markdown
+            .lines()
+            .enumerate()
+            .map(|(at, line)| (at + 1, line));
+        while let Some((begin, line)) = lines.next() {
+            let Some(language) = fence(line) else {
+                continue;
+            };
+            let mut block = Vec::new();
+            loop {
+                let (at, line) = lines
+                    .next()
+                    .with_context(|| format!("{name}:{begin}: the block has no end"))?;
+                if line.trim_end() == "```" {
+                    break;
+                }
+                block.push((at, line));
+            }
+            if language == "console" {
+                read_block(&name, &block, &mut commands)?;
+            }
+        }
+        Ok(Self { name, commands })
+    }
+
+    /// Reads a page below `folder`; errors call it by its path there.
+    pub fn read(folder: &Path, path: &str) -> Result<Self> {
+        let text = std::fs::read_to_string(folder.join(path))
+            .with_context(|| format!("{path} cannot be read"))?;
+        Self::parse(path, &text)
+    }
+}
+
+/// The language of the fenced block that a line begins: empty where it names none.
+pub fn fence(line: &str) -> Option<&str> {
+    line.strip_prefix("```").map(str::trim)
+}
+
+fn read_block(page: &str, block: &[(usize, &str)], commands: &mut Vec<Command>) -> Result<()> {
+    let before = commands.len();
+    let mut lines = block.iter().copied();
+    while let Some((at, line)) = lines.next() {
+        let Some(first) = line.strip_prefix("$ ") else {
+            // Of this block: output that no command is above of belongs to none.
+            let command = commands[before..].last_mut();
+            let command =
+                command.with_context(|| format!("{page}:{at}: output without a command"))?;
+            command.expected.push(line.to_owned());
+            continue;
+        };
+        let mut text = first.to_owned();
+        let mut unfinished = || {
+            let next = lines.next();
+            next.map(|(_, line)| line)
+                .with_context(|| format!("{page}:{at}: the command does not end in its block"))
+        };
+        while text.ends_with('\\') {
+            text = format!("{text}\n{}", unfinished()?);
+        }
+        if let Some(end) = here_document(&text) {
+            loop {
+                let line = unfinished()?;
+                text = format!("{text}\n{line}");
+                if line == end {
+                    break;
+                }
+            }
+        }
+        commands.push(Command {
+            line: at,
+            text,
+            expected: Vec::new(),
+        });
+    }
+    ensure!(
+        commands.len() > before,
+        "{page}: a console block without a command"
+    );
+    Ok(())
+}
+
+/// The word that ends a command's here-document.
+fn here_document(command: &str) -> Option<String> {
+    let (_, rest) = command.split_once("<<")?;
+    let word = rest.trim_start_matches(['-', '\'', '"']);
+    let end = word
+        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(word.len());
+    (end > 0).then(|| word[..end].to_owned())
+}
+
+/// Runs a page's commands; the first one that fails, takes too long or prints something else is the
+/// error, with its page and line.
+pub async fn run(page: &Page, environment: &Environment) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let script = scratch.path().join("page.sh");
+    std::fs::write(&script, script_of(page, &environment.folder))?;
+    let mut program = Program::new("console", "bash")
+        .args(["--noprofile", "--norc"])
+        .arg(script.display().to_string())
+        .env("PATH", path(&environment.programs)?)
+        .grace(Duration::ZERO);
+    for (name, value) in &environment.variables {
+        program = program.env(name, value);
+    }
+    let bash = Process::start(program).await?;
+    let mut begin = 0;
+    for (number, command) in page.commands.iter().enumerate() {
+        let place = format!("{}:{}", page.name, command.line);
+        let mark = format!("\n{MARK} {number}\n");
+        let log = || std::fs::read(bash.log_path()).unwrap_or_default();
+        let end = |log: &[u8]| find(log, begin, mark.as_bytes());
+        let waited = bash
+            .wait_ready(&place, environment.limit, async || {
+                end(&log()).ok_or("it still runs")
+            })
+            .await;
+        let log = log();
+        let rest = log.get(begin..).unwrap_or_default();
+        // A script's last command ends together with bash.
+        let Some(end) = end(&log) else {
+            let said = String::from_utf8_lossy(rest);
+            match waited {
+                Err(ProcessError::Ended { exit, .. }) => {
+                    bail!("{place}: `{command}` ended with {exit}; it said:\n{said}")
+                }
+                _ => bail!(
+                    "{place}: `{command}` has not ended after {} s; it said:\n{said}",
+                    environment.limit.as_secs()
+                ),
+            }
+        };
+        let printed = String::from_utf8_lossy(&log[begin..end]);
+        compare::compare(&command.expected, &printed)
+            .with_context(|| format!("{place}: `{command}` printed something else"))?;
+        begin = end + mark.len();
+    }
+    Ok(())
+}
+
+impl fmt::Display for Command {
+    /// Its first line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text.lines().next().unwrap_or_default())
+    }
+}
+
+fn script_of(page: &Page, folder: &Path) -> String {
+    let mut script = format!(
+        "set -eu -o pipefail\ncd '{}'\n",
+        folder.display().to_string().replace('\'', r"'\''")
+    );
+    for (number, command) in page.commands.iter().enumerate() {
+        script = format!("{script}{}\nprintf '\\n{MARK} {number}\\n'\n", command.text);
+    }
+    script
+}
+
+fn path(programs: &[PathBuf]) -> Result<String> {
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let all = programs
+        .iter()
+        .cloned()
+        .chain(std::env::split_paths(&inherited));
+    let joined = std::env::join_paths(all)?.into_string();
+    joined.map_err(|path| anyhow::anyhow!("PATH is not UTF-8: {}", path.display()))
+}
+
+fn find(text: &[u8], from: usize, what: &[u8]) -> Option<usize> {
+    let rest = text.get(from..)?;
+    let at = rest.windows(what.len()).position(|window| window == what)?;
+    Some(from + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    const PAGE: &str = "\
+# A page
+
+```console
+$ greeting=hello
+$ echo \"$greeting\" \\
+    world
+hello   world
+```
+
+```yaml
+$ is: no command
+```
+
+```console
+$ cat <<'EOF'
+$ one
+two
+EOF
+$ one
+...
+```
+";
+
+    fn here(limit: Duration) -> Environment {
+        Environment {
+            folder: std::env::temp_dir(),
+            variables: vec![("COLOUR".to_owned(), "red".to_owned())],
+            programs: Vec::new(),
+            limit,
+        }
+    }
+
+    async fn outcome(markdown: &str, limit: Duration) -> String {
+        let page = Page::parse("page.md", markdown).unwrap();
+        match run(&page, &here(limit)).await {
+            Ok(()) => "well".to_owned(),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn commands_are_the_dollar_lines_of_console_blocks_with_what_belongs_to_them() {
+        let page = Page::parse("page.md", PAGE).unwrap();
+        let seen: Vec<_> = page
+            .commands
+            .iter()
+            .map(|command| (command.line, command.text.as_str(), command.expected.len()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (4, "greeting=hello", 0),
+                (5, "echo \"$greeting\" \\\n    world", 1),
+                (15, "cat <<'EOF'\n$ one\ntwo\nEOF", 2),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_block_that_cannot_be_read_is_refused_with_its_place() {
+        for (wrong, told) in [
+            ("```console\n$ a", "page.md:1: the block has no end"),
+            (
+                "```console\nout\n```",
+                "page.md:2: output without a command",
+            ),
+            (
+                "```console\n$ a \\\n```",
+                "page.md:2: the command does not end",
+            ),
+            (
+                "```console\n$ cat <<EOF\n```",
+                "page.md:2: the command does not end",
+            ),
+            ("```console\n```", "without a command"),
+        ] {
+            let error = Page::parse("page.md", wrong).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_is_one_shell_from_top_to_bottom() {
+        assert_eq!(outcome(PAGE, LONG).await, "well");
+        assert_eq!(
+            outcome("```console\n$ echo $COLOUR\nred\n```\n", LONG).await,
+            "well"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_is_told_with_its_page_its_line_and_its_words() {
+        let page = "\n```console\n$ true\n$ echo why >&2; false\n$ true\n```\n";
+        let told = outcome(page, LONG).await;
+        assert!(told.starts_with("page.md:4: `echo why"), "{told}");
+        assert!(
+            told.contains("exit code 1") && told.ends_with("why\n"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_command_that_prints_something_else_is_told_with_both() {
+        let told = outcome("```console\n$ echo red\nblue\n```\n", LONG).await;
+        assert!(told.contains("page.md:2") && told.contains("red") && told.contains("blue"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_end_is_ended() {
+        let page = "```console\n$ echo begun; sleep 600\n```\n";
+        let told = outcome(page, Duration::from_millis(300)).await;
+        assert!(
+            told.contains("page.md:2") && told.contains("has not ended"),
+            "{told}"
+        );
+    }
+}
