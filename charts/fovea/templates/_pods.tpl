@@ -1,0 +1,95 @@
+{{/* What pods of several components have in common. */}}
+
+{{/* What a pod's spec has of a component's values. Arguments: root, component, values. */}}
+{{- define "fovea.placement" -}}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Over nodes and zones, but never at the price of a pod. Arguments: root, component, values. */}}
+{{- define "fovea.spread" -}}
+topologySpreadConstraints:
+{{- if .values.topologySpreadConstraints }}
+  {{- toYaml .values.topologySpreadConstraints | nindent 2 }}
+{{- else }}
+{{- $arguments := . }}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "fovea.selectorLabels" $arguments | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "fovea.podSecurityContext" -}}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- end }}
+
+{{- define "fovea.containerSecurityContext" -}}
+securityContext:
+  {{- toYaml .Values.containerSecurityContext | nindent 2 }}
+{{- end }}
+
+{{- define "fovea.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Environment of operator and api. Arguments: root, values. */}}
+{{- define "fovea.env" -}}
+{{- $values := .root.Values }}
+{{- include "fovea.store.env" .root }}
+{{- with $values.log.filter }}
+- name: RUST_LOG
+  value: {{ . | quote }}
+{{- end }}
+{{- with $values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: {{ .sampler | quote }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .samplerArg | quote }}
+{{- end }}
+{{- end }}
+{{- with .values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* One flag for each: a list, or a map's keys and values. Arguments: flag, values. */}}
+{{- define "fovea.flags" -}}
+{{- $flag := .flag }}
+{{- if kindIs "map" .values }}
+{{- range $key, $value := .values }}
+- {{ printf "--%s=%s=%s" $flag $key $value | quote }}
+{{- end }}
+{{- else }}
+{{- range .values }}
+- {{ printf "--%s=%s" $flag . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}

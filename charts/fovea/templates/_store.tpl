@@ -1,0 +1,112 @@
+{{/* How operator and api reach the bucket. */}}
+
+{{- define "fovea.store.endpoint" -}}
+{{- if .Values.minio.enabled -}}
+http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{{ .Release.Namespace }}.svc:9000
+{{- else -}}
+{{- .Values.objectStore.endpoint }}
+{{- end }}
+{{- end }}
+
+{{- define "fovea.store.secretName" -}}
+{{- if .Values.minio.enabled }}
+{{- include "fovea.componentName" (dict "root" . "component" "minio") }}
+{{- else }}
+{{- .Values.objectStore.existingSecret }}
+{{- end }}
+{{- end }}
+
+{{/* A JSON list of the store's addresses; an endpoint that is an address is one. */}}
+{{- define "fovea.store.cidrs" -}}
+{{- $cidrs := .Values.objectStore.cidrs }}
+{{- $host := (urlParse (include "fovea.store.endpoint" .)).hostname }}
+{{- if and (not $cidrs) (not .Values.minio.enabled) (regexMatch "^[0-9]+(\\.[0-9]+){3}$" $host) }}
+{{- $cidrs = list (printf "%s/32" $host) }}
+{{- end }}
+{{- toJson (ternary (list) $cidrs .Values.minio.enabled) }}
+{{- end }}
+
+{{/* A JSON list of its ports. */}}
+{{- define "fovea.store.ports" -}}
+{{- if .Values.minio.enabled -}}
+[9000]
+{{- else if .Values.objectStore.ports -}}
+{{- toJson .Values.objectStore.ports }}
+{{- else -}}
+{{- $endpoint := urlParse .Values.objectStore.endpoint }}
+{{- $port := regexFind ":[0-9]+$" $endpoint.host | trimPrefix ":" }}
+{{- if $port -}}
+[{{ $port }}]
+{{- else -}}
+[{{ ternary 443 80 (eq $endpoint.scheme "https") }}]
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* JSON: the namespace and labels of its pods, where it runs in this cluster. */}}
+{{- define "fovea.store.inCluster" -}}
+{{- if .Values.minio.enabled -}}
+{{- $labels := include "fovea.selectorLabels" (dict "root" . "component" "minio") | fromYaml }}
+{{- toJson (dict "namespace" .Release.Namespace "labels" $labels) }}
+{{- else -}}
+{{- toJson .Values.objectStore.inCluster }}
+{{- end }}
+{{- end }}
+
+{{- define "fovea.store.args" -}}
+{{- $store := .Values.objectStore }}
+- {{ printf "--s3-endpoint=%s" (include "fovea.store.endpoint" .) | quote }}
+{{- with $store.publicEndpoint }}
+- {{ printf "--s3-public-endpoint=%s" . | quote }}
+{{- end }}
+- --s3-bucket={{ $store.bucket }}
+- --s3-region={{ $store.region }}
+- --s3-path-style={{ $store.pathStyle }}
+{{- if $store.caSecret.name }}
+- --s3-ca-file=/etc/fovea/store-ca/{{ $store.caSecret.key }}
+{{- end }}
+- --s3-attempt-timeout-ms={{ int64 $store.attemptTimeoutMs }}
+- --s3-max-attempts={{ int64 $store.maxAttempts }}
+{{- end }}
+
+{{- define "fovea.store.env" -}}
+{{- $secret := include "fovea.store.secretName" . }}
+{{- if $secret }}
+{{- $keys := .Values.objectStore.secretKeys }}
+{{- if .Values.minio.enabled }}
+{{- $keys = dict "accessKeyId" "accessKeyId" "secretAccessKey" "secretAccessKey" }}
+{{- end }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret }}
+      key: {{ $keys.accessKeyId }}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $secret }}
+      key: {{ $keys.secretAccessKey }}
+{{- end }}
+{{- end }}
+
+{{- define "fovea.store.volumeMounts" -}}
+{{- if .Values.objectStore.caSecret.name }}
+- name: store-ca
+  mountPath: /etc/fovea/store-ca
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "fovea.store.volumes" -}}
+{{- with .Values.objectStore.caSecret }}
+{{- if .name }}
+- name: store-ca
+  secret:
+    secretName: {{ .name }}
+    defaultMode: 0440
+    items:
+      - key: {{ .key }}
+        path: {{ .key }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,88 @@
+{{/* The operator's flags. */}}
+
+{{- define "fovea.operator.args" -}}
+{{- $values := .Values }}
+{{- $operator := $values.operator }}
+{{- $runner := $values.runner }}
+- --namespace={{ .Release.Namespace }}
+{{- with $values.watchNamespace }}
+- --watch-namespace={{ . }}
+{{- end }}
+- --health-listen={{ $values.listenAddress }}:8081
+- --log-format={{ $values.log.format }}
+- --default-pool={{ $operator.defaultPool }}
+{{- include "fovea.flags" (dict "flag" "external-host" "values" $operator.externalHosts) }}
+{{- include "fovea.store.args" . | trim | nindent 0 }}
+- --lease-name={{ include "fovea.componentName" (dict "root" . "component" "operator") }}
+{{- with $operator.leaderElection }}
+- --lease-duration-ms={{ int64 .leaseDurationMs }}
+- --lease-renew-deadline-ms={{ int64 .renewDeadlineMs }}
+- --lease-retry-period-ms={{ int64 .retryPeriodMs }}
+{{- end }}
+{{- with $operator.callbacks }}
+{{- include "fovea.flags" (dict "flag" "callback-allow" "values" .allow) }}
+{{- if .caSecret.name }}
+- --callback-ca-file=/etc/fovea/callback-ca/{{ .caSecret.key }}
+{{- end }}
+- --callback-first-delay-ms={{ int64 .firstDelayMs }}
+- --callback-greatest-delay-ms={{ int64 .greatestDelayMs }}
+- --callback-window-seconds={{ int64 .windowSeconds }}
+{{- end }}
+{{- with $operator.retention }}
+- --max-finished-jobs={{ int64 .maxFinishedJobs }}
+- --max-finished-jobs-per-namespace={{ int64 .maxFinishedJobsPerNamespace }}
+- --deletions-per-second={{ int64 .deletionsPerSecond }}
+{{- end }}
+{{- with $operator.sweep }}
+- --sweep-every-seconds={{ int64 .everySeconds }}
+- --sweep-grace-seconds={{ int64 .graceSeconds }}
+- --sweep-deletes-per-second={{ int64 .deletesPerSecond }}
+{{- end }}
+{{- include "fovea.operator.runnerArgs" . | trim | nindent 0 }}
+{{- with $operator.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The flags that say what runners' pods are like, and whom they may speak to. */}}
+{{- define "fovea.operator.runnerArgs" -}}
+{{- $values := .Values }}
+{{- $runner := $values.runner }}
+- --runner-image={{ include "fovea.image" (dict "root" . "image" $runner.image "name" "fovea-runner") }}
+- --runner-image-cuda={{ include "fovea.image" (dict "root" . "image" $runner.cudaImage "name" "fovea-runner" "suffix" "-cuda") }}
+- --runner-image-pull-policy={{ $values.image.pullPolicy }}
+{{- include "fovea.flags" (dict "flag" "runner-image-pull-secret" "values" $values.image.pullSecrets) }}
+- --runner-drain-seconds={{ int64 $runner.drainSeconds }}
+- --runner-certificate-days={{ int64 $runner.certificateDays }}
+- --surge-timeout-seconds={{ int64 $runner.surgeTimeoutSeconds }}
+- --scale-down-timeout-seconds={{ int64 $runner.scaleDownTimeoutSeconds }}
+- --import-deadline-seconds={{ int64 $runner.importDeadlineSeconds }}
+- --import-retry-seconds={{ int64 $runner.importRetrySeconds }}
+{{- with $runner.hub.endpoint }}
+- {{ printf "--hub-endpoint=%s" . | quote }}
+{{- end }}
+{{- include "fovea.flags" (dict "flag" "hub-cidr" "values" $runner.hub.cidrs) }}
+{{- include "fovea.flags" (dict "flag" "store-cidr" "values" (include "fovea.store.cidrs" . | fromJsonArray)) }}
+{{- range include "fovea.store.ports" . | fromJsonArray }}
+- --store-port={{ int64 . }}
+{{- end }}
+{{- with include "fovea.store.inCluster" . | fromJson }}
+{{- if .namespace }}
+- --store-namespace={{ .namespace }}
+{{- include "fovea.flags" (dict "flag" "store-label" "values" .labels) }}
+{{- end }}
+{{- end }}
+{{- with $values.networkPolicy.dns }}
+- --dns-namespace={{ .namespace }}
+{{- include "fovea.flags" (dict "flag" "dns-label" "values" .labels) }}
+{{- include "fovea.flags" (dict "flag" "dns-cidr" "values" .cidrs) }}
+{{- end }}
+{{- with $values.networkPolicy.scrapers }}
+{{- if .namespace }}
+- --scraper-namespace={{ .namespace }}
+{{- include "fovea.flags" (dict "flag" "scraper-label" "values" .labels) }}
+{{- end }}
+{{- end }}
+{{- $labels := include "fovea.selectorLabels" (dict "root" . "component" "operator") | fromYaml }}
+{{- include "fovea.flags" (dict "flag" "operator-label" "values" $labels) }}
+{{- end }}
