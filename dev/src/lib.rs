@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod cluster;
+pub mod docs;
 pub mod guard;
 pub mod images;
 pub mod minio;

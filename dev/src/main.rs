@@ -9,6 +9,7 @@ mod demo;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use fovea_dev::cache::Cache;
+use fovea_dev::docs;
 use fovea_dev::guard;
 use fovea_dev::images::{Build, Image, Torch};
 use fovea_dev::setup::{self, Part, progress::Progress};
@@ -50,6 +51,9 @@ enum Command {
         /// Which; all where none is named
         images: Vec<Image>,
     },
+    /// The docs' reference pages
+    #[command(subcommand)]
+    Docs(DocsCommand),
     /// Print what a shell needs: eval "$(fovea-dev env)"
     Env,
     /// Start programs for the process that holds this one's stdin, and end them with it
@@ -74,6 +78,14 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+}
+
+#[derive(Subcommand)]
+enum DocsCommand {
+    /// Write them
+    Generate,
+    /// Fail where one is not current
+    Check,
 }
 
 fn main() -> Result<ExitCode> {
@@ -112,6 +124,8 @@ fn main() -> Result<ExitCode> {
                 println!("{}", build.archive(&cache, image)?.display());
             }
         }
+        Command::Docs(DocsCommand::Generate) => docs::generate()?,
+        Command::Docs(DocsCommand::Check) => docs::check()?,
         Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),
         Command::Guard => guard::run()?,
         Command::Hold { nodes, scratch } => fovea_dev::node::holder::run(&scratch, nodes)?,
