@@ -2,6 +2,7 @@
 //!
 //! A line that begins with `$ ` is a command, with the lines that a `\` at its end or a here-document
 //! adds to it. What stands below it is what it must print; where nothing does, it must only succeed.
+//! A block of another language with a name beside it, such as `yaml values.yaml`, is a file.
 
 mod compare;
 
@@ -32,6 +33,8 @@ pub struct Page {
     pub name: String,
     /// In the order of the page.
     pub commands: Vec<Command>,
+    /// Names and texts of its files.
+    pub files: Vec<(String, String)>,
 }
 
 /// What commands find around them.
@@ -51,13 +54,13 @@ impl Page {
     /// Reads a page.
     pub fn parse(name: impl Into<String>, markdown: &str) -> Result<Self> {
         let name = name.into();
-        let mut commands = Vec::new();
+        let (mut commands, mut files) = (Vec::new(), Vec::new());
         let mut lines = markdown
             .lines()
             .enumerate()
             .map(|(at, line)| (at + 1, line));
         while let Some((begin, line)) = lines.next() {
-            let Some(language) = fence(line) else {
+            let Some((language, file)) = fence(line) else {
                 continue;
             };
             let mut block = Vec::new();
@@ -72,9 +75,18 @@ impl Page {
             }
             if language == "console" {
                 read_block(&name, &block, &mut commands)?;
+            } else if !file.is_empty() {
+                let text = block
+                    .iter()
+                    .fold(String::new(), |text, (_, line)| text + line + "\n");
+                files.push((file.to_owned(), text));
             }
         }
-        Ok(Self { name, commands })
+        Ok(Self {
+            name,
+            commands,
+            files,
+        })
     }
 
     /// Reads a page below `folder`; errors call it by its path there.
@@ -85,9 +97,11 @@ impl Page {
     }
 }
 
-/// The language of the fenced block that a line begins: empty where it names none.
-pub fn fence(line: &str) -> Option<&str> {
-    line.strip_prefix("```").map(str::trim)
+/// The language of the fenced block that a line begins, and the file's name beside it; empty where
+/// there is none.
+pub fn fence(line: &str) -> Option<(&str, &str)> {
+    let info = line.strip_prefix("```")?.trim();
+    Some(info.split_once(' ').unwrap_or((info, "")))
 }
 
 fn read_block(page: &str, block: &[(usize, &str)], commands: &mut Vec<Command>) -> Result<()> {
@@ -242,7 +256,7 @@ $ echo \"$greeting\" \\
 hello   world
 ```
 
-```yaml
+```yaml some.yaml
 $ is: no command
 ```
 
@@ -289,6 +303,8 @@ $ one
                 (15, "cat <<'EOF'\n$ one\ntwo\nEOF", 2),
             ]
         );
+        let file = ("some.yaml".to_owned(), "$ is: no command\n".to_owned());
+        assert_eq!(page.files, [file]);
     }
 
     #[test]
