@@ -54,6 +54,7 @@
 {{- include "fovea.flags" (dict "flag" "runner-image-pull-secret" "values" $values.image.pullSecrets) }}
 - --runner-drain-seconds={{ int64 $runner.drainSeconds }}
 - --runner-certificate-days={{ int64 $runner.certificateDays }}
+- --runner-overlap-seconds={{ int64 $runner.overlapSeconds }}
 - --surge-timeout-seconds={{ int64 $runner.surgeTimeoutSeconds }}
 - --scale-down-timeout-seconds={{ int64 $runner.scaleDownTimeoutSeconds }}
 - --import-deadline-seconds={{ int64 $runner.importDeadlineSeconds }}
