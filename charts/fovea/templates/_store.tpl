@@ -10,7 +10,7 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
 
 {{- define "fovea.store.secretName" -}}
 {{- if .Values.minio.enabled }}
-{{- include "fovea.componentName" (dict "root" . "component" "minio") }}
+{{- .Values.minio.existingSecret | default (include "fovea.componentName" (dict "root" . "component" "minio")) }}
 {{- else }}
 {{- .Values.objectStore.existingSecret }}
 {{- end }}
