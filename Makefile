@@ -31,9 +31,9 @@ nodes: tools
 	@$(DEV) cluster prepare
 
 .PHONY: cluster
-cluster: tools ## A cluster with real nodes in the background (NODES=1 GPUS=2; CLUSTER=kind or current)
+cluster: tools ## A cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1; CLUSTER=kind or current)
 	@$(DEV) cluster up $(if $(CLUSTER),--kind $(CLUSTER)) $(if $(NODES),--nodes $(NODES)) \
-		$(if $(GPUS),--gpus $(GPUS)) $(addprefix --image ,$(wildcard $(IMAGES)/*.tar))
+		$(if $(GPUS),--gpus $(GPUS)) $(if $(INGRESS),--ingress) $(addprefix --image ,$(wildcard $(IMAGES)/*.tar))
 
 .PHONY: cluster-down
 cluster-down: tools ## End that cluster, and remove what killed ones have left

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fovea_dev::cache::Cache;
 use fovea_dev::node::holder;
 use fovea_dev::setup::{self, Part, progress::Progress};
-use fovea_dev::{Cluster, ClusterOptions, NodeOptions, eventually, images, node};
+use fovea_dev::{Cluster, ClusterOptions, Ingress, NodeOptions, eventually, images, ingress, node};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +51,9 @@ pub(crate) struct Up {
     /// How many nvidia.com/gpu each node advertises; no device is behind them
     #[arg(long, default_value_t = 2)]
     gpus: u32,
+    /// An ingress too: Contour with Envoy, at the machine's end of the cluster's link
+    #[arg(long)]
+    ingress: bool,
     /// Archives of images to import, such as target/images/*.tar
     #[arg(long = "image")]
     images: Vec<PathBuf>,
@@ -92,7 +95,7 @@ impl State {
 
     /// All but the log, and the lock, which is held.
     fn remove_all(&self) -> io::Result<()> {
-        ["ready", "kubeconfig", "pid"]
+        ["ready", "ingress", "kubeconfig", "pid"]
             .iter()
             .try_for_each(|name| self.remove(name))
     }
@@ -110,6 +113,9 @@ pub(crate) async fn run(command: ClusterCommand) -> Result<()> {
     match command {
         ClusterCommand::Up(options) => match options.kind.map_or_else(choose, Ok)? {
             Origin::Local => up(&options).await,
+            _ if options.ingress => bail!(
+                "an ingress is started with nodes of our own only: in your cluster, install one"
+            ),
             Origin::Kind => others::kind(&options.images),
             Origin::Current => others::current().await,
         },
@@ -125,7 +131,8 @@ fn prepare() -> Result<()> {
         return Ok(());
     }
     let cache = Cache::from_env()?;
-    setup::run(&cache, &[Part::Node], &Progress::stderr())?;
+    let parts = [Part::Node, Part::Ingress, Part::Prometheus];
+    setup::run(&cache, &parts, &Progress::stderr())?;
     Progress::stderr().step("the images of a node", || {
         images::pause(&cache)
             .and_then(|_| images::debian(&cache))
@@ -151,17 +158,16 @@ async fn up(options: &Up) -> Result<()> {
         state.lock()?.is_some(),
         "a cluster runs already: make cluster-down ends it"
     );
-    setup::run(
-        &Cache::from_env()?,
-        &[Part::Tools, Part::Node],
-        &Progress::stderr(),
-    )?;
-    state.remove("ready")?;
+    let mut parts = vec![Part::Tools, Part::Node];
+    parts.extend(options.ingress.then_some(Part::Ingress));
+    setup::run(&Cache::from_env()?, &parts, &Progress::stderr())?;
+    state.remove_all()?;
     let log = File::create(state.file("log"))?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["cluster", "run"])
         .arg(format!("--nodes={}", options.nodes))
         .arg(format!("--gpus={}", options.gpus))
+        .args(options.ingress.then_some("--ingress"))
         .args(
             options
                 .images
@@ -188,8 +194,9 @@ async fn up(options: &Up) -> Result<()> {
         bail!("{status}: {}", fs::read_to_string(state.file("log"))?);
     }
     println!(
-        "The cluster is up. In your shell:\n  export KUBECONFIG={}\nmake cluster-down ends it.",
-        state.file("kubeconfig").display()
+        "The cluster is up. In your shell:\n  export KUBECONFIG={}\n{}make cluster-down ends it.",
+        state.file("kubeconfig").display(),
+        fs::read_to_string(state.file("ingress")).unwrap_or_default(),
     );
     Ok(())
 }
@@ -216,6 +223,10 @@ async fn stay(options: &Up) -> Result<()> {
         &state.file("kubeconfig"),
         &fs::read(cluster.control_plane.kubeconfig())?,
     )?;
+    if options.ingress {
+        let told = tell(&cluster.start_ingress().await?);
+        fs::write(state.file("ingress"), told)?;
+    }
     fs::write(state.file("ready"), "")?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -246,6 +257,18 @@ async fn down() -> Result<()> {
         }
     }
     others::kind_down()
+}
+
+/// What a user needs to know of an ingress.
+fn tell(ingress: &Ingress) -> String {
+    let (http, https) = (ingress.http(), ingress.https());
+    format!(
+        "Ingresses of the class {} and HTTPRoutes of the Gateway {}/{} are answered at http://{http} and https://{https}:\n  \
+         curl --connect-to ::{https} https://HOST/\n",
+        ingress::CLASS,
+        ingress::NAMESPACE,
+        ingress::GATEWAY,
+    )
 }
 
 fn write_secret(path: &Path, text: &[u8]) -> io::Result<()> {

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod docs;
 pub mod guard;
 pub mod images;
+pub mod ingress;
 pub mod minio;
 pub mod node;
 pub mod process;
@@ -22,6 +23,7 @@ mod text;
 mod tls;
 
 pub use cluster::{ControlPlane, ControlPlaneOptions, TempNamespace, with_temp_ns};
+pub use ingress::Ingress;
 pub use minio::Minio;
 pub use node::{Cluster, ClusterOptions, NodeOptions};
 pub use process::{Process, Program};

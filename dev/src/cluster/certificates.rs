@@ -25,9 +25,9 @@ const SERVER_NAMES: [&str; 5] = [
 
 /// A certificate and its key, as PEM.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 /// What the programs read, as files (see [`super::flags`]), and whom kubeconfigs are written for.
@@ -109,14 +109,15 @@ impl Pki {
     }
 }
 
+/// Signs certificates, for as long as it is kept.
 #[derive(Debug)]
-struct Authority {
-    certificate: String,
+pub(crate) struct Authority {
+    pub(crate) certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Result<Self, rcgen::Error> {
+    pub(crate) fn new(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -133,13 +134,13 @@ impl Authority {
     }
 
     /// A user, by name and group: Kubernetes reads both out of the subject.
-    fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, rcgen::Error> {
+    pub(crate) fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, rcgen::Error> {
         let params = CertificateParams::new(Vec::new())?;
         self.sign(params, user, group, &[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
     /// A server that is a client too: etcd of itself, a kubelet of the API server.
-    fn server(
+    pub(crate) fn server(
         &self,
         user: &str,
         group: Option<&str>,

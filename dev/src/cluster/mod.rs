@@ -7,6 +7,7 @@ mod kubeconfig;
 mod kubectl;
 mod namespace;
 
+pub(crate) use certificates::Authority;
 pub(crate) use control_plane::KubeletFiles;
 pub use control_plane::{ControlPlane, ControlPlaneOptions};
 pub use kubectl::Output;
@@ -48,7 +49,7 @@ impl Default for Network {
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// A program is not built yet.
-    #[error("{} is not there: run `fovea-dev setup --only tools` first (`make test` does)", path.display())]
+    #[error("{} is not there: set it up first, as `make test` does: `fovea-dev setup --only` tools, node, ingress, prometheus or chart", path.display())]
     NotBuilt {
         /// The program.
         path: PathBuf,

@@ -11,12 +11,12 @@ use crate::cluster::ClusterError;
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// Runs a program; its stdout where it succeeded, else an error with its stderr.
-pub(super) async fn run(words: &[&str]) -> Result<String, ClusterError> {
+pub(crate) async fn run(words: &[&str]) -> Result<String, ClusterError> {
     run_with(words, &[]).await
 }
 
 /// The same with more variables.
-pub(super) async fn run_with(
+pub(crate) async fn run_with(
     words: &[&str],
     variables: &[(&str, String)],
 ) -> Result<String, ClusterError> {

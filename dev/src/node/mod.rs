@@ -12,7 +12,7 @@
 
 mod addresses;
 mod cgroup;
-mod command;
+pub(crate) mod command;
 mod config;
 pub mod holder;
 mod links;

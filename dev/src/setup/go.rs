@@ -259,15 +259,7 @@ impl GoTools {
     }
 
     fn build(&self, out: &Path) -> Result<(), SetupError> {
-        let write = |path: &Path, text: &str| {
-            fs::write(path, text).map_err(|source| SetupError::Io {
-                what: format!("writing {}", path.display()),
-                source,
-            })
-        };
-        let (go_mod, go_sum) = (out.join("go.mod"), out.join("go.sum"));
-        write(&go_mod, self.go_mod)?;
-        write(&go_sum, self.go_sum)?;
+        let [go_mod, go_sum] = self.pin(out)?;
         // Several programs are named by their packages, a single one (etcd's is `server`) by us.
         let target = match self.programs {
             [(name, _)] => out.join(name),
@@ -292,6 +284,40 @@ impl GoTools {
                 what: format!("tidying {}", out.display()),
                 source,
             })
+    }
+
+    /// Writes what pins every module into `folder`.
+    fn pin(&self, folder: &Path) -> Result<[PathBuf; 2], SetupError> {
+        let files = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
+        for (name, text) in files {
+            fs::write(folder.join(name), text).map_err(|source| SetupError::Io {
+                what: format!("writing {name} of {}", self.name),
+                source,
+            })?;
+        }
+        Ok(files.map(|(name, _)| folder.join(name)))
+    }
+
+    /// Where Go keeps the source of `module`, of the version that these programs are built from.
+    pub(super) fn source(&self, module: &str) -> Result<PathBuf, SetupError> {
+        let what = format!("looking for the source of {module}");
+        let io = |source| SetupError::Io {
+            what: what.clone(),
+            source,
+        };
+        let folder = tempfile::tempdir().map_err(io)?;
+        self.pin(folder.path())?;
+        let mut go = Command::new("go");
+        go.args(["mod", "download", "-json", module])
+            .env("GOWORK", "off")
+            .current_dir(folder.path());
+        let told = run_command(&what, &mut go)?;
+        let told: serde_json::Value =
+            serde_json::from_str(&told).map_err(|error| io(error.into()))?;
+        match told["Dir"].as_str() {
+            Some(source) => Ok(source.into()),
+            None => Err(io(std::io::ErrorKind::NotFound.into())),
+        }
     }
 
     fn linker_flags(&self) -> String {

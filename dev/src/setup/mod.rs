@@ -3,6 +3,7 @@
 pub mod debian;
 pub mod envoy;
 pub mod go;
+pub mod ingress_crds;
 pub mod libtorch;
 pub mod prerequisites;
 pub mod progress;
@@ -28,7 +29,8 @@ pub enum Part {
     Node,
     /// What renders, checks and documents the chart: helm, kubeconform, helm-docs, built with Go.
     Chart,
-    /// The ingress controller of a cluster with nodes: Contour, built with Go, and Envoy's wheel.
+    /// The ingress controller of a cluster with nodes: Contour, built with Go, what it reads, and
+    /// Envoy's wheel.
     Ingress,
     /// Prometheus, built with Go.
     Prometheus,
@@ -90,6 +92,9 @@ pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), Set
         }
         for tools in parts.iter().flat_map(|part| go::of(*part)) {
             tools.ensure(cache, progress)?;
+        }
+        if parts.contains(&Part::Ingress) {
+            ingress_crds::ensure(cache, progress)?;
         }
         match libtorch.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(result)) => result.map(drop),

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::process::{Command, Stdio};
 
-use super::{Part, SetupError, debian, envoy, go, libtorch};
+use super::{Part, SetupError, debian, envoy, go, ingress_crds, libtorch};
 use crate::cache::Cache;
 use crate::versions;
 
@@ -37,7 +37,8 @@ impl fmt::Display for Missing {
 /// Checks what `parts` need, as far as they are not built yet.
 pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     let tools = parts.iter().flat_map(|part| go::of(*part));
-    let go_is_needed = { tools }.any(|tools| !cache.has(&tools.entry()));
+    let go_is_needed = { tools }.any(|tools| !cache.has(&tools.entry()))
+        || parts.contains(&Part::Ingress) && !ingress_crds::are_there(cache);
     let libtorch = parts.contains(&Part::Libtorch) && !cache.has(&libtorch::entry())
         || parts.contains(&Part::LibtorchCuda) && !cache.has(&libtorch::cuda_entry());
     let envoy = parts.contains(&Part::Ingress) && !envoy::is_there(cache);

@@ -1,0 +1,111 @@
+//! What Contour and Envoy are told. All that is no request of a visitor's stays on loopback.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{CLASS, Files, GATEWAY, NAMESPACE};
+
+/// Ports of loopback.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ports {
+    /// Contour's, where Envoy asks it what to do.
+    pub(super) xds: u16,
+    /// Contour's `/healthz` and `/metrics`.
+    pub(super) health: u16,
+    /// Contour's profiles.
+    debug: u16,
+    /// Envoy's `/ready` and `/stats`.
+    pub(super) stats: u16,
+    /// Envoy's read-only administration.
+    admin: u16,
+}
+
+impl From<[u16; 5]> for Ports {
+    fn from([xds, health, debug, stats, admin]: [u16; 5]) -> Self {
+        Self {
+            xds,
+            health,
+            debug,
+            stats,
+            admin,
+        }
+    }
+}
+
+/// Contour's file: what has no flag.
+pub(super) fn config(ports: Ports) -> String {
+    json!({
+        "gateway": {"gatewayRef": {"namespace": NAMESPACE, "name": GATEWAY}},
+        "network": {"admin-port": ports.admin},
+    })
+    .to_string()
+}
+
+/// `contour serve`. `address` is where Envoy awaits requests; the Gateway has the ports.
+pub(super) fn contour(
+    files: &Files,
+    kubeconfig: &Path,
+    ports: Ports,
+    address: Ipv4Addr,
+) -> Vec<String> {
+    let loopback = |name: &str, port: u16| {
+        [
+            format!("--{name}-address=127.0.0.1"),
+            format!("--{name}-port={port}"),
+        ]
+    };
+    let mut flags = vec![
+        "serve".to_owned(),
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--config-path={}", files.path("contour.json")),
+        format!("--contour-cafile={}", files.path("ca.crt")),
+        format!("--contour-cert-file={}", files.path("contour.crt")),
+        format!("--contour-key-file={}", files.path("contour.key")),
+        format!("--envoy-service-http-address={address}"),
+        format!("--envoy-service-https-address={address}"),
+        format!("--ingress-class-name={CLASS}"),
+        format!("--ingress-status-address={address}"),
+        "--disable-leader-election".to_owned(),
+    ];
+    // Not in the Gateway API's standard channel: there are no such resources here.
+    let absent = ["tlsroutes", "tcproutes", "backendtlspolicies"];
+    flags.extend(absent.map(|name| format!("--disable-feature={name}")));
+    for (name, port) in [
+        ("xds", ports.xds),
+        ("http", ports.health),
+        ("health", ports.health),
+        ("debug-http", ports.debug),
+        ("stats", ports.stats),
+    ] {
+        flags.extend(loopback(name, port));
+    }
+    flags
+}
+
+/// `contour bootstrap`, which writes Envoy's file.
+pub(super) fn bootstrap(files: &Files, ports: Ports) -> Vec<String> {
+    vec![
+        "bootstrap".to_owned(),
+        files.path("envoy.json"),
+        "--xds-address=127.0.0.1".to_owned(),
+        format!("--xds-port={}", ports.xds),
+        format!("--admin-address={}", files.path("envoy.sock")),
+        format!("--envoy-cafile={}", files.path("ca.crt")),
+        format!("--envoy-cert-file={}", files.path("envoy.crt")),
+        format!("--envoy-key-file={}", files.path("envoy.key")),
+    ]
+}
+
+/// Envoy. Hot restarts take memory that all Envoys of a machine share by its name.
+pub(super) fn envoy(files: &Files) -> Vec<String> {
+    vec![
+        format!("--config-path={}", files.path("envoy.json")),
+        format!("--service-cluster={NAMESPACE}"),
+        "--service-node=envoy".to_owned(),
+        "--disable-hot-restart".to_owned(),
+        "--concurrency=2".to_owned(),
+        "--log-level=warning".to_owned(),
+    ]
+}

@@ -1,0 +1,104 @@
+//! What the ingress has in Kubernetes: definitions, classes, and the Gateway.
+
+use std::net::SocketAddrV4;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{CLASS, DOMAIN, GATEWAY, NAMESPACE};
+use crate::cluster::{Authority, ClusterError, ControlPlane};
+
+/// Envoy listens this much above a Gateway's ports: Contour's rule, which has no setting.
+const SHIFT: u16 = 8000;
+/// Key and certificate of the Gateway.
+const CERTIFICATE: &str = "gateway-tls";
+
+/// Applies all of it; `addresses` is where Envoy is to listen, HTTP first.
+pub(super) async fn apply(
+    plane: &ControlPlane,
+    authority: &Authority,
+    addresses: [SocketAddrV4; 2],
+    crds: &Path,
+) -> Result<(), ClusterError> {
+    let crds = crds.display().to_string();
+    // By the server: a client's own way would copy them into annotations, which are too small.
+    run(plane, &["apply", "--server-side", "-f", &crds], "").await?;
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "-f",
+        &crds,
+    ];
+    run(plane, &established, "").await?;
+    let list = json!({
+        "apiVersion": "v1", "kind": "List", "items": objects(authority, addresses)?,
+    });
+    run(plane, &["apply", "-f", "-"], &list.to_string()).await
+}
+
+/// Waits until Contour has told that the Gateway is answered for.
+pub(super) async fn wait_for_gateway(plane: &ControlPlane) -> Result<(), ClusterError> {
+    let gateway = format!("gateway/{GATEWAY}");
+    let arguments = [
+        "wait",
+        "-n",
+        NAMESPACE,
+        &gateway,
+        "--for=condition=Programmed",
+        "--timeout=60s",
+    ];
+    run(plane, &arguments, "").await
+}
+
+async fn run(plane: &ControlPlane, arguments: &[&str], stdin: &str) -> Result<(), ClusterError> {
+    plane
+        .kubectl_with(arguments, stdin)
+        .await?
+        .success(&arguments.join(" "))
+        .map(drop)
+}
+
+fn objects(
+    authority: &Authority,
+    [http, https]: [SocketAddrV4; 2],
+) -> Result<Vec<Value>, ClusterError> {
+    let names = vec![format!("*.{DOMAIN}")];
+    let certificate = authority.server(DOMAIN, None, names)?;
+    let all = json!({"namespaces": {"from": "All"}});
+    Ok(vec![
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+            "metadata": {"name": CLASS},
+            "spec": {"controller": "projectcontour.io/ingress-controller"},
+        }),
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+            "metadata": {"name": CLASS},
+            "spec": {"controllerName": "projectcontour.io/gateway-controller"},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"name": CERTIFICATE, "namespace": NAMESPACE},
+            "stringData": {"tls.crt": certificate.certificate, "tls.key": certificate.key},
+        }),
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": {"name": GATEWAY, "namespace": NAMESPACE},
+            "spec": {"gatewayClassName": CLASS, "listeners": [
+                {"name": "http", "port": http.port().saturating_sub(SHIFT), "protocol": "HTTP", "allowedRoutes": all},
+                {
+                    "name": "https", "port": https.port().saturating_sub(SHIFT), "protocol": "HTTPS",
+                    "hostname": format!("*.{DOMAIN}"), "allowedRoutes": all,
+                    "tls": {"mode": "Terminate", "certificateRefs": [{"name": CERTIFICATE}]},
+                },
+                // Contour's own protocol: for Ingresses, each of which names its certificate.
+                {
+                    "name": "ingress", "port": https.port().saturating_sub(SHIFT),
+                    "protocol": "projectcontour.io/https", "allowedRoutes": all,
+                },
+            ]},
+        }),
+    ])
+}
