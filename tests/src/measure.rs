@@ -8,7 +8,12 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Resident memory, in bytes.
 pub fn memory_bytes(process: &Process) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+    memory_bytes_of(process.pid())
+}
+
+/// The same of any process, such as [`process_in_pod`].
+pub fn memory_bytes_of(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line
         .and_then(|line| line.split_whitespace().next())
@@ -18,8 +23,12 @@ pub fn memory_bytes(process: &Process) -> anyhow::Result<u64> {
 
 /// Processor time so far, that of its children included, in milliseconds.
 pub fn processor_ms(process: &Process) -> anyhow::Result<f64> {
+    processor_ms_of(process.pid())
+}
+
+/// The same of any process.
+pub fn processor_ms_of(own: u32) -> anyhow::Result<f64> {
     let mut ticks = 0;
-    let own = process.pid();
     for entry in std::fs::read_dir("/proc")? {
         let Ok(text) = std::fs::read_to_string(entry?.path().join("stat")) else {
             continue; // Not a process, or one that has just ended.
@@ -37,6 +46,19 @@ pub fn processor_ms(process: &Process) -> anyhow::Result<f64> {
         }
     }
     Ok(f64::from(ticks) * 1000.0 / TICKS_PER_SECOND)
+}
+
+/// The process of that name in the pod of a node on this machine; `uid` is the pod's.
+pub fn process_in_pod(uid: &str, name: &str) -> anyhow::Result<u32> {
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let read = |file: &str| std::fs::read_to_string(path.join(file)).unwrap_or_default();
+        if read("comm").trim() == name && read("cgroup").contains(uid) {
+            let pid = path.file_name().and_then(|name| name.to_str());
+            return Ok(pid.context("a process")?.parse()?);
+        }
+    }
+    anyhow::bail!("no process {name} in the pod {uid}")
 }
 
 /// The middle one of `values`, or the mean of the middle two.

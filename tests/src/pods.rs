@@ -278,7 +278,7 @@ pub async fn store(minio: &Minio) -> Result<Store> {
 }
 
 /// The demo's models as an owner of models puts them there: the files, and then what lists them.
-async fn put_models(minio: &Minio) -> Result<()> {
+pub async fn put_models(minio: &Minio) -> Result<()> {
     let store = store(minio).await?;
     for model in MODELS {
         let folder = fovea_store::ModelFolder::new(&format!("demo/{}", model.folder))?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cache::{Cache, CacheError};
-use crate::setup::{SetupError, run_command};
+use crate::setup::{SetupError, go, run_command};
 use crate::stack;
 use builder::{Builder, Recipe};
 
@@ -85,6 +85,15 @@ pub struct Build {
     pub revision: String,
 }
 
+/// What an image is called, and when it says that it was made.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// What a pod names.
+    pub reference: String,
+    /// In seconds since 1970; the build's own time where absent.
+    pub made_at_seconds: Option<u64>,
+}
+
 /// An image could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -142,11 +151,25 @@ impl Build {
     /// Builds `image` where its archive is not there or older than what goes into it; returns the
     /// archive's path.
     pub fn archive(&self, cache: &Cache, image: Image) -> Result<PathBuf, ImageError> {
+        let stamp = Stamp {
+            reference: image.reference(),
+            made_at_seconds: None,
+        };
+        self.archive_as(cache, image, &stamp)
+    }
+
+    /// The same under another name, and with another time in it.
+    pub fn archive_as(
+        &self,
+        cache: &Cache,
+        image: Image,
+        stamp: &Stamp,
+    ) -> Result<PathBuf, ImageError> {
         fs::create_dir_all(&self.out).map_err(ImageError::io("the images' folder"))?;
         let _lock = lock(&self.out)?;
         let archive = self.out.join(format!("{}.tar", image.name()));
         let recorded = self.out.join(format!("{}.inputs", image.name()));
-        let inputs = context::inputs(cache, self, image)?;
+        let inputs = format!("{}{stamp:?}\n", context::inputs(cache, self, image)?);
         if archive.is_file() && fs::read_to_string(&recorded).is_ok_and(|text| text == inputs) {
             return Ok(archive);
         }
@@ -158,15 +181,17 @@ impl Build {
                 fs::remove_file(old).map_err(ImageError::io("removing an old image"))?;
             }
         }
-        let arguments = [
+        let made_at = stamp.made_at_seconds.map(|seconds| seconds.to_string());
+        let mut arguments = vec![
             ("VERSION", env!("CARGO_PKG_VERSION")),
             ("REVISION", self.revision.as_str()),
             ("TORCH", self.torch.name()),
         ];
+        arguments.extend(made_at.as_deref().map(|seconds| (builder::EPOCH, seconds)));
         let recipe = Recipe {
             context: &context,
             target: Some(image.name()),
-            name: &image.reference(),
+            name: &stamp.reference,
             arguments: &arguments,
             archive: &archive,
             large: image == Image::Runner && self.torch == Torch::Cuda,
@@ -181,30 +206,59 @@ impl Build {
 /// The archive of the image of the process that holds a pod's namespaces; built where it is not
 /// there.
 pub fn pause(cache: &Cache) -> Result<PathBuf, ImageError> {
-    let entry = cache.get_or_build("image-pause-1", |dir| {
-        let context = dir.join("context");
-        let folder = context.join("bin");
-        fs::create_dir_all(&folder).map_err(ImageError::io("the pause image's folder"))?;
-        let source = dir.join("pause.c");
+    let name = "localhost/pause:1";
+    of_one_program(cache, "image-pause-1", "pause", name, |program| {
+        let source = program.with_extension("c");
         write(&source, PAUSE_SOURCE)?;
         let mut compiler = Command::new("cc");
         compiler
             .args(["-Os", "-static", "-s", "-o"])
-            .arg(folder.join("pause"))
+            .arg(program)
             .arg(&source);
         run_command("compiling pause.c", &mut compiler)?;
-        let archive = dir.join("pause.tar");
+        Ok(())
+    })
+}
+
+/// What a pod names for [`minio`].
+pub const MINIO: &str = "localhost/minio:dev";
+
+/// The archive of an image of MinIO, for nodes that can pull none; built where it is not there.
+pub fn minio(cache: &Cache) -> Result<PathBuf, ImageError> {
+    let entry = format!("image-{}-1", go::MINIO.entry());
+    of_one_program(cache, &entry, "minio", MINIO, |program| {
+        let built = go::MINIO.program(cache, "minio");
+        fs::copy(&built, program)
+            .map_err(ImageError::io(format!("copying {}", built.display())))?;
+        Ok(())
+    })
+}
+
+/// An image whose target copies `bin/<target>`, which `put` puts at the path that it gets.
+fn of_one_program(
+    cache: &Cache,
+    entry: &str,
+    target: &str,
+    name: &str,
+    put: impl FnOnce(&Path) -> Result<(), ImageError>,
+) -> Result<PathBuf, ImageError> {
+    let file = format!("{target}.tar");
+    let folder = cache.get_or_build(entry, |dir| {
+        let context = dir.join("context");
+        fs::create_dir_all(context.join("bin")).map_err(ImageError::io("laying out an image"))?;
+        put(&context.join("bin").join(target))?;
         let recipe = Recipe {
             context: &context,
-            target: Some("pause"),
-            name: "localhost/pause:1",
+            target: Some(target),
+            name,
             arguments: &[],
-            archive: &archive,
+            archive: &dir.join(&file),
             large: false,
         };
-        Builder::find().build(cache, recipe)
+        Builder::find().build(cache, recipe)?;
+        fs::remove_dir_all(&context).map_err(ImageError::io("removing the context"))
     })?;
-    Ok(entry.join("pause.tar"))
+    Ok(folder.join(file))
 }
 
 /// The archive of the base image alone, for a pod that runs what Debian has.

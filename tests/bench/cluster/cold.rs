@@ -1,0 +1,75 @@
+//! From `helm install` to the first caption.
+
+use crate::Arguments;
+use anyhow::{Result, ensure};
+use fovea_dev::eventually;
+use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
+use fovea_tests::Installed;
+use fovea_tests::installed::{CHART, PATIENCE, RELEASE};
+use fovea_tests::measure::median;
+use fovea_tests::pods::picture;
+use kube::api::{DeleteParams, ListParams};
+use std::time::Instant;
+
+/// When each has come, counted from the beginning.
+const MARKS: [&str; 3] = [
+    "helm has returned, all pods of operator and api being ready",
+    "the pool is Ready: its runner has four models resident",
+    "the first picture, uploaded through the ingress, has its caption",
+];
+
+pub(crate) async fn time(it: &Installed, arguments: &Arguments) -> Result<()> {
+    let mut marks: [Vec<f64>; MARKS.len()] = Default::default();
+    let token = it.token("default", "bench", "edit").await?;
+    let visitor = it.visitor()?.with_token(token);
+    let chart = stack::repository().join(CHART).display().to_string();
+    let values = it.helm.values("cold", &it.values())?;
+    for round in 0..arguments.rounds {
+        eprintln!("helm install, turn {} of {}", round + 1, arguments.rounds);
+        let begin = Instant::now();
+        let install = [
+            "install",
+            RELEASE,
+            &chart,
+            "-n",
+            SYSTEM_NAMESPACE,
+            "-f",
+            &values,
+            "--wait",
+            "--timeout=4m",
+        ];
+        it.helm.run(&install).await?;
+        marks[0].push(begin.elapsed().as_secs_f64());
+        it.pool_is_ready().await?;
+        marks[1].push(begin.elapsed().as_secs_f64());
+        let (picture, caption) = picture();
+        let job = visitor.submitted_and_ended(&picture, &[]).await?;
+        ensure!(job["result"]["caption"] == caption, "{job}");
+        marks[2].push(begin.elapsed().as_secs_f64());
+        it.jobs
+            .delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await?;
+        away(it).await?;
+    }
+    println!(
+        "\n| from helm install on, median of {} | seconds |",
+        arguments.rounds
+    );
+    println!("|---|---|");
+    for (mark, seconds) in MARKS.iter().zip(marks) {
+        println!("| {mark} | {:.1} |", median(seconds));
+    }
+    Ok(())
+}
+
+async fn away(it: &Installed) -> Result<()> {
+    let uninstall = ["uninstall", RELEASE, "-n", SYSTEM_NAMESPACE, "--wait"];
+    it.helm.run(&uninstall).await?;
+    eventually("the release's pods to be gone", PATIENCE, async || {
+        let left = it.pods.list(&ListParams::default()).await?.items.len();
+        ensure!(left == 0, "{left} pods");
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}

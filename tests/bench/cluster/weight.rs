@@ -1,0 +1,107 @@
+//! What operator and api hold and spend at rest, without jobs and with many that have ended.
+
+use crate::Arguments;
+use anyhow::{Context as _, Result};
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
+use fovea_tests::measure::{kib, memory_bytes_of, process_in_pod, processor_ms_of};
+use fovea_tests::{Installed, crowd};
+use k8s_openapi::ByteString;
+use kube::ResourceExt as _;
+use kube::api::ListParams;
+use std::time::Duration;
+
+/// So long processor time is counted.
+const WATCHED: Duration = Duration::from_secs(20);
+
+/// A program with what is read of it.
+struct Reading {
+    name: String,
+    bytes: u64,
+    spent_ms: f64,
+}
+
+pub(crate) async fn weigh(it: &Installed, arguments: &Arguments) -> Result<()> {
+    let none = read(it).await?;
+    let data = ByteString(b"a picture".to_vec());
+    let spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
+    let finished = (0..arguments.finished)
+        .map(|number| InferenceJob::new(&format!("finished-{number}"), spec.clone()));
+    eprintln!("{} jobs that have ended", arguments.finished);
+    // Nobody ends them but this program.
+    scale_operator(it, 0).await?;
+    crowd::create_finished(&it.jobs, finished).await?;
+    scale_operator(it, 2).await?;
+    // What they do at their start is not idleness.
+    read(it).await?;
+    let all = read(it).await?;
+    println!(
+        "\n| pod, at rest | memory, MiB | with {} finished jobs, MiB | processor in {} s, ms | with them, ms |",
+        arguments.finished,
+        WATCHED.as_secs()
+    );
+    println!("|---|---|---|---|---|");
+    for (before, after) in none.iter().zip(&all) {
+        println!(
+            "| {} | {:.1} | {:.1} | {:.0} | {:.0} |",
+            before.name,
+            kib(before.bytes, 1024),
+            kib(after.bytes, 1024),
+            before.spent_ms,
+            after.spent_ms
+        );
+    }
+    Ok(())
+}
+
+/// Of each pod of operator and api.
+async fn read(it: &Installed) -> Result<Vec<Reading>> {
+    let mut found = Vec::new();
+    for component in ["operator", "api"] {
+        let labels = format!("app.kubernetes.io/component={component}");
+        for pod in it.pods.list(&ListParams::default().labels(&labels)).await? {
+            let uid = pod.uid().context("a uid")?;
+            let program = format!("fovea-{component}");
+            found.push((component, process_in_pod(&uid, &program)?));
+        }
+    }
+    let spent = |pids: &[(&str, u32)]| -> Result<Vec<f64>> {
+        pids.iter().map(|(_, pid)| processor_ms_of(*pid)).collect()
+    };
+    let before = spent(&found)?;
+    tokio::time::sleep(WATCHED).await;
+    let after = spent(&found)?;
+    let readings = found.iter().zip(before).zip(after);
+    readings
+        .map(|(((component, pid), before), after)| {
+            Ok(Reading {
+                name: (*component).to_owned(),
+                bytes: memory_bytes_of(*pid)?,
+                spent_ms: after - before,
+            })
+        })
+        .collect()
+}
+
+async fn scale_operator(it: &Installed, replicas: u32) -> Result<()> {
+    let replicas = format!("--replicas={replicas}");
+    let namespace = fovea_dev::stack::SYSTEM_NAMESPACE;
+    let kubectl = &it.cluster.control_plane;
+    let scale = [
+        "-n",
+        namespace,
+        "scale",
+        "deployment/fovea-operator",
+        &replicas,
+    ];
+    kubectl.kubectl(&scale).await?.success("scale")?;
+    let rolled = [
+        "-n",
+        namespace,
+        "rollout",
+        "status",
+        "deployment/fovea-operator",
+        "--timeout=110s",
+    ];
+    kubectl.kubectl(&rolled).await?.success("rollout status")?;
+    Ok(())
+}

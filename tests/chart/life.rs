@@ -1,0 +1,172 @@
+//! A release's life: from the version before, on to this one, back, and away; and a trial after it.
+
+use crate::support::first;
+use crate::trial;
+use anyhow::{Context as _, Result, ensure};
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Phase, Task};
+use fovea_dev::eventually;
+use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
+use fovea_tests::installed::{CHART, PATIENCE, RELEASE};
+use fovea_tests::pods::is_skipped;
+use fovea_tests::{Installed, crowd};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{DynamicObject, ListParams};
+use kube::discovery::{Discovery, verbs};
+use kube::{Api, ResourceExt as _};
+use std::collections::BTreeSet;
+
+/// Jobs on their way while a release changes.
+const IN_FLIGHT: usize = 60;
+
+#[tokio::test]
+async fn a_release_is_upgraded_rolled_back_and_uninstalled_with_jobs_in_flight() -> Result<()> {
+    if is_skipped() {
+        return Ok(());
+    }
+    let it = Installed::prepare().await?;
+    let history = it.history();
+    let before = everything(&it).await?;
+    it.install_chart(&previous()?, &it.values()).await?;
+    let old = chart_label(&it).await?;
+
+    submit(&it, "upgraded").await?;
+    let values = it.helm.values("upgrade", &it.values())?;
+    let chart = stack::repository().join(CHART).display().to_string();
+    let to = [
+        "upgrade",
+        RELEASE,
+        &chart,
+        "-n",
+        SYSTEM_NAMESPACE,
+        "-f",
+        &values,
+    ];
+    it.helm
+        .run(&[&to[..], &["--wait", "--timeout=4m"]].concat())
+        .await?;
+    assert_ne!(chart_label(&it).await?, old);
+    all_succeed(&it).await?;
+
+    submit(&it, "rolled-back").await?;
+    let back = [
+        "rollback",
+        RELEASE,
+        "1",
+        "-n",
+        SYSTEM_NAMESPACE,
+        "--wait",
+        "--timeout=4m",
+    ];
+    it.helm.run(&back).await?;
+    assert_eq!(chart_label(&it).await?, old);
+    all_succeed(&it).await?;
+    let faults = history.faults(&[]);
+    ensure!(faults.is_empty(), "{faults:#?}");
+
+    let away = ["uninstall", RELEASE, "-n", SYSTEM_NAMESPACE, "--wait"];
+    it.helm.run(&away).await?;
+    let gone = eventually(
+        "nothing but what is kept to be left",
+        PATIENCE,
+        async || {
+            let after = everything(&it).await?;
+            let left: Vec<_> = after
+                .difference(&before)
+                .filter(|name| !is_kept(name))
+                .collect();
+            ensure!(left.is_empty(), "{left:#?}");
+            Ok(after)
+        },
+    );
+    let after = gone.await?;
+    let missing: Vec<_> = before.difference(&after).collect();
+    assert!(missing.is_empty(), "of what was there before: {missing:#?}");
+    let jobs = it.jobs.list(&ListParams::default()).await?;
+    assert_eq!(jobs.items.len(), 2 * IN_FLIGHT);
+
+    trial::takes_the_place_of(&it).await
+}
+
+/// Definitions and jobs are the user's; what happened is told by events.
+fn is_kept(name: &str) -> bool {
+    let kinds = [
+        "CustomResourceDefinition ",
+        "InferenceJob ",
+        "Event ",
+        "APIService ",
+    ];
+    kinds.iter().any(|kind| name.starts_with(kind))
+}
+
+/// `Kind namespace/name` of all there is.
+async fn everything(it: &Installed) -> Result<BTreeSet<String>> {
+    let discovery = Discovery::new(it.client.clone()).run().await?;
+    let mut found = BTreeSet::new();
+    for group in discovery.groups() {
+        for (resource, capabilities) in group.recommended_resources() {
+            // Others' heartbeats come and go.
+            if !capabilities.supports_operation(verbs::LIST) {
+                continue;
+            }
+            let api: Api<DynamicObject> = Api::all_with(it.client.clone(), &resource);
+            for object in api.list_metadata(&ListParams::default()).await? {
+                let namespace = object.namespace().unwrap_or_default();
+                let name = object.name_any();
+                found.insert(format!("{} {namespace}/{name}", resource.kind));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The package of the version before this one.
+fn previous() -> Result<String> {
+    let folder = stack::repository().join("tests/chart/previous");
+    let packages = std::fs::read_dir(&folder)?.map(|entry| anyhow::Ok(entry?.path()));
+    let mut packages = packages.collect::<Result<Vec<_>>>()?;
+    packages.retain(|path| path.extension().is_some_and(|extension| extension == "tgz"));
+    let [package] = packages.as_slice() else {
+        anyhow::bail!("one package in {}, not {packages:?}", folder.display());
+    };
+    Ok(package.display().to_string())
+}
+
+/// Which chart the operator's Deployment is of.
+async fn chart_label(it: &Installed) -> Result<String> {
+    let deployments: Api<Deployment> = Api::namespaced(it.client.clone(), SYSTEM_NAMESPACE);
+    let deployment = deployments.get("fovea-operator").await?;
+    let label = deployment.labels().get("helm.sh/chart").cloned();
+    label.context("the label helm.sh/chart")
+}
+
+async fn submit(it: &Installed, prefix: &str) -> Result<()> {
+    let (picture, _) = first::<String>("captions.json");
+    let job = |number| {
+        let data = ByteString(picture.clone());
+        let spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
+        InferenceJob::new(&format!("{prefix}-{number}"), spec)
+    };
+    crowd::create(&it.jobs, (0..IN_FLIGHT).map(job)).await
+}
+
+async fn all_succeed(it: &Installed) -> Result<()> {
+    let done = eventually("every job to succeed", PATIENCE, async || {
+        let jobs = it.jobs.list(&ListParams::default()).await?;
+        let phase = |job: &InferenceJob| job.status.clone().unwrap_or_default().phase;
+        let failed = jobs.iter().find(|job| {
+            let phase = phase(job);
+            phase.is_terminal() && phase != Phase::Succeeded
+        });
+        let ended = jobs
+            .iter()
+            .filter(|job| phase(job) == Phase::Succeeded)
+            .count();
+        ensure!(
+            failed.is_none() && ended == jobs.items.len(),
+            "{ended}; {failed:?}"
+        );
+        Ok(())
+    });
+    Ok(done.await?)
+}

@@ -1,0 +1,16 @@
+//! The chart on a real node: restricted pods, an ingress with TLS, tenants, upgrades, faults. They
+//! need root; without it each says why it did nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+mod first_day;
+mod life;
+mod old_clients;
+mod samples;
+mod support;
+mod tenants;
+mod trial;

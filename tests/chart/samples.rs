@@ -1,0 +1,110 @@
+//! What `manifests/samples` shows, on the release: each job ends as its sample says.
+
+use crate::support::answers;
+use anyhow::{Context as _, Result, ensure};
+use fovea_crds::{InferenceJob, Input, Phase, RunnerPool};
+use fovea_dev::{eventually, stack};
+use fovea_store::ObjectKey;
+use fovea_tests::Installed;
+use fovea_tests::installed::{PATIENCE, POOL};
+use fovea_tests::pods::store;
+use kube::ResourceExt as _;
+use serde::Deserialize as _;
+use std::path::PathBuf;
+
+const NAMESPACE: &str = "default";
+
+fn samples() -> Result<Vec<(PathBuf, serde_yaml::Value)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(stack::repository().join("manifests/samples"))? {
+        let path = entry?.path();
+        let text = std::fs::read_to_string(&path)?;
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            found.push((path.clone(), serde_yaml::Value::deserialize(document)?));
+        }
+    }
+    ensure!(!found.is_empty(), "no samples");
+    Ok(found)
+}
+
+#[test]
+fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
+    Installed::shared(async |it| {
+        // Where the samples' pictures are said to lie.
+        let (path, _) = answers::<String>("captions.json").pop_first().unwrap();
+        let picture = std::fs::read(path)?;
+        let visitor = it.visitor()?;
+        let visitor = visitor.with_token(it.token(NAMESPACE, "samples", "edit").await?);
+        for (path, _) in answers::<String>("captions.json") {
+            let (status, job) = visitor.submit(&std::fs::read(path)?, &[]).await?;
+            ensure!(status == 202, "{job}");
+        }
+        let store = store(&it.minio).await?;
+        let mut applied = Vec::new();
+        for (path, document) in samples()? {
+            if document["kind"] != "InferenceJob" {
+                continue;
+            }
+            let job: InferenceJob = serde_yaml::from_value(document)?;
+            if let Input::Object { key } = &job.spec.input {
+                let key = ObjectKey::data(NAMESPACE, key)?;
+                let put = store.put(&key, picture.clone().into(), "image/jpeg");
+                put.await?;
+            }
+            apply(it, &path).await?;
+            applied.push((path, job));
+        }
+        for (path, job) in applied {
+            let elsewhere = job
+                .spec
+                .pool_ref
+                .as_ref()
+                .is_some_and(|pool| pool.name != POOL);
+            if job.spec.suspend || job.spec.cancel || elsewhere {
+                continue;
+            }
+            let name = job.name_any();
+            let what = format!("{name} of {} to end", path.display());
+            let ended = eventually(&what, PATIENCE, async || {
+                let status = it.jobs.get(&name).await?.status.unwrap_or_default();
+                ensure!(status.phase.is_terminal(), "{status:?}");
+                Ok(status)
+            });
+            let status = ended.await?;
+            assert_eq!(
+                status.phase,
+                Phase::Succeeded,
+                "{}: {status:?}",
+                path.display()
+            );
+        }
+        Ok(())
+    })
+}
+
+/// They name GPUs and volumes that this cluster has not: it takes them, and that is all.
+#[test]
+fn every_sample_of_a_pool_is_taken() -> Result<()> {
+    Installed::shared(async |it| {
+        for (path, document) in samples()? {
+            if document["kind"] != "RunnerPool" {
+                continue;
+            }
+            serde_yaml::from_value::<RunnerPool>(document)
+                .with_context(|| path.display().to_string())?;
+            let file = path.display().to_string();
+            let arguments = ["apply", "--dry-run=server", "-f", &file];
+            let taken = it.cluster.control_plane.kubectl(&arguments).await?;
+            taken.success(&file)?;
+        }
+        Ok(())
+    })
+}
+
+async fn apply(it: &Installed, path: &std::path::Path) -> Result<()> {
+    let file = path.display().to_string();
+    let arguments = ["apply", "-n", NAMESPACE, "-f", &file];
+    let applied = it.cluster.control_plane.kubectl(&arguments).await?;
+    applied.success(&file)?;
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Two teams with a namespace and a token each.
+
+use crate::support::first;
+use anyhow::{Context as _, Result};
+use fovea_tests::Installed;
+
+#[test]
+fn two_tenants_see_their_own_jobs_and_nothing_of_each_other() -> Result<()> {
+    Installed::shared(async |it| {
+        let (red, blue) = (it.tenant("team-red").await?, it.tenant("team-blue").await?);
+        let (picture, caption) = first::<String>("captions.json");
+        let of_red = red.submitted_and_ended(&picture, &[]).await?;
+        let of_blue = blue.submitted_and_ended(&picture, &[]).await?;
+        assert_eq!(of_red["result"]["caption"], caption, "{of_red}");
+        assert_eq!(of_blue["namespace"], "team-blue", "{of_blue}");
+
+        let (red_id, blue_id) = (of_red["id"].as_str(), of_blue["id"].as_str());
+        let (red_id, blue_id) = (red_id.context("an id")?, blue_id.context("an id")?);
+        assert_eq!(red.job(red_id).await?.0, 200);
+        assert_eq!(red.job(blue_id).await?.0, 404);
+        let in_others = red.within("team-blue");
+        assert_eq!(in_others.job(blue_id).await?.0, 404);
+        let (status, problem) = in_others.submit(&picture, &[]).await?;
+        assert_eq!(status, 403, "{problem}");
+
+        // By kubectl too: the same rights, and the status is nobody's but the operator's.
+        let may = async |verb: &str, what: &str, namespace: &str| {
+            let user = "--as=system:serviceaccount:team-red:user";
+            let asked = ["auth", "can-i", verb, what, "-n", namespace, user];
+            let answer = it.cluster.control_plane.kubectl(&asked).await?;
+            anyhow::Ok(answer.stdout.trim() == "yes")
+        };
+        assert!(may("create", "inferencejobs.fovea.dev", "team-red").await?);
+        assert!(!may("create", "inferencejobs.fovea.dev", "team-blue").await?);
+        assert!(!may("update", "inferencejobs.fovea.dev/status", "team-red").await?);
+        assert!(!may("create", "runnerpools.fovea.dev", "team-red").await?);
+        Ok(())
+    })
+}

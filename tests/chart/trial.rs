@@ -1,0 +1,66 @@
+//! The preset for trials: its own MinIO, no tokens, a model of the hub.
+
+use crate::support::first;
+use anyhow::{Context as _, Result, ensure};
+use fovea_dev::images;
+use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
+use fovea_tests::Installed;
+use fovea_tests::hub::REPO;
+use fovea_tests::installed::{CHART, RELEASE};
+use serde_json::json;
+
+/// Where a release was before, and has left the definitions.
+pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
+    let chart = stack::repository().join(CHART).display().to_string();
+    let preset = format!("{chart}/presets/trial.yaml");
+    let gateway = format!("{}/32", it.cluster.gateway());
+    let (minio, tag) = images::MINIO
+        .rsplit_once(':')
+        .context("a name with a tag")?;
+    // What this cluster has in place of the internet.
+    let values = json!({
+        "image": {"registry": "localhost", "tag": images::TAG, "pullPolicy": "Never"},
+        "minio": {"image": {"repository": minio, "tag": tag, "pullPolicy": "Never"}},
+        "runner": {"hub": {"endpoint": it.hub.url, "cidrs": [gateway]}},
+        "networkPolicy": {"dns": {"cidrs": [gateway]}},
+        "pools": {"default": {
+            "models": [{
+                "name": "captioner", "task": "image-to-text", "default": true,
+                "source": {"huggingFace": {"repo": REPO, "revision": "main"}},
+            }],
+            "template": {"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}},
+        }},
+    });
+    let values = it.helm.values("trial", &values)?;
+    let arguments = [
+        "install",
+        RELEASE,
+        &chart,
+        "-n",
+        SYSTEM_NAMESPACE,
+        "-f",
+        &preset,
+        "-f",
+        &values,
+        "--wait",
+        "--timeout=4m",
+    ];
+    if let Err(error) = it.helm.run(&arguments).await {
+        return Err(error.context(it.pod_states().await));
+    }
+    it.pool_is_ready().await?;
+    let test = ["test", RELEASE, "-n", SYSTEM_NAMESPACE, "--logs"];
+    it.helm.run(&test).await?;
+
+    // As its notes say: by a forwarded port, without a token.
+    let (picture, caption) = first::<String>("captions.json");
+    let service = "services/http:fovea-api:80/proxy/v1/jobs";
+    let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/{service}");
+    let request = axum::http::Request::post(path)
+        .header("content-type", "image/jpeg")
+        .header("prefer", "wait=60")
+        .body(picture)?;
+    let answer = it.client.request_text(request).await?;
+    ensure!(answer.contains(&caption), "{answer}");
+    Ok(())
+}

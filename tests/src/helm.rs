@@ -1,0 +1,59 @@
+//! The pinned helm, as a user of a cluster has it.
+
+use anyhow::{Context as _, Result, ensure};
+use fovea_dev::cache::Cache;
+use fovea_dev::setup::go::HELM;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// No call takes longer; one that waits for something has a `--timeout` of its own.
+const LIMIT: Duration = Duration::from_mins(6);
+
+/// helm for one cluster; its folders go with this value.
+pub struct Helm {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    home: TempDir,
+}
+
+impl Helm {
+    /// For the cluster that `kubeconfig` names.
+    pub fn new(kubeconfig: &Path) -> Result<Self> {
+        Ok(Self {
+            program: HELM.program(&Cache::from_env()?, "helm"),
+            kubeconfig: kubeconfig.to_path_buf(),
+            home: TempDir::new()?,
+        })
+    }
+
+    /// Writes values to a file, for `--values`.
+    pub fn values(&self, name: &str, values: &Value) -> Result<String> {
+        let path = self.home.path().join(format!("{name}.yaml"));
+        // JSON is YAML.
+        std::fs::write(&path, serde_json::to_vec_pretty(values)?)?;
+        Ok(path.display().to_string())
+    }
+
+    /// Runs it; its stdout, or an error with what it said.
+    pub async fn run(&self, arguments: &[&str]) -> Result<String> {
+        let what = format!("helm {}", arguments.join(" "));
+        let running = Command::new(&self.program)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HELM_CACHE_HOME", self.home.path().join("cache"))
+            .env("HELM_CONFIG_HOME", self.home.path().join("config"))
+            .env("HELM_DATA_HOME", self.home.path().join("data"))
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(LIMIT, running)
+            .await
+            .with_context(|| format!("{what} took too long"))??;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{what}: {said}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}

@@ -1,0 +1,278 @@
+//! A cluster with real nodes in which Fovea is installed as its users do it: the chart by helm, the
+//! images in pods, an ingress in front, the object store beside.
+
+use crate::helm::Helm;
+use crate::history::History;
+use crate::hub::Hub;
+use crate::operated::BUCKET;
+use crate::pods::{is_skipped, put_models};
+use crate::shared::Shared;
+use crate::visitor::Visitor;
+use anyhow::{Context as _, Result, ensure};
+use fovea_crds::{InferenceJob, RunnerPool};
+use fovea_dev::cache::Cache;
+use fovea_dev::images::{self, Build, Image};
+use fovea_dev::ingress::Ingress;
+use fovea_dev::stack::{self, MODELS, SYSTEM_NAMESPACE};
+use fovea_dev::{Cluster, ClusterOptions, Minio, NodeOptions, eventually};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The release, and the prefix of what it makes.
+pub const RELEASE: &str = "fovea";
+/// The name that the ingress answers to.
+pub const HOST: &str = "fovea.example.com";
+/// The chart, below the checkout.
+pub const CHART: &str = "charts/fovea";
+/// The pool that the chart makes.
+pub const POOL: &str = "default";
+/// Keys of the object store, as the chart is told to find them.
+const STORE_SECRET: &str = "fovea-object-store";
+/// Key and certificate of [`HOST`].
+const TLS_SECRET: &str = "fovea-tls";
+/// How long anything may take on a machine that does much else.
+pub const PATIENCE: Duration = Duration::from_mins(4);
+
+/// All of it; ends when dropped.
+pub struct Installed {
+    /// The nodes, and the API server.
+    pub cluster: Cluster,
+    /// Models and pictures.
+    pub minio: Minio,
+    /// Contour and Envoy.
+    pub ingress: Ingress,
+    /// The hub's stand-in.
+    pub hub: Hub,
+    /// For this cluster.
+    pub helm: Helm,
+    /// As the cluster's administrator.
+    pub client: Client,
+    /// Jobs of the namespace `default`.
+    pub jobs: Api<InferenceJob>,
+    /// Pools of the release's namespace.
+    pub pools: Api<RunnerPool>,
+    /// Pods of the release's namespace.
+    pub pods: Api<Pod>,
+    /// Whose signature the ingress' certificate has, as PEM.
+    pub authority: String,
+}
+
+impl Installed {
+    /// Runs a test on a release that tests share which break nothing that others need.
+    pub fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
+        static SHARED: Shared<Installed> = Shared::new();
+        if is_skipped() {
+            return Ok(());
+        }
+        let start = async || {
+            let it = Self::prepare().await?;
+            it.install(&it.values()).await?;
+            Ok(it)
+        };
+        SHARED.run(start, test)
+    }
+
+    /// All that a user has before the chart: nodes with the images, a bucket with models, an
+    /// ingress with a certificate, a namespace for restricted pods only.
+    pub async fn prepare() -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (cache, build) = (Cache::from_env()?, Build::of_tests()?);
+        let mut archives = vec![images::minio(&cache)?];
+        for image in Image::ALL {
+            archives.push(build.archive(&cache, image)?);
+        }
+        let cluster = Cluster::start(ClusterOptions {
+            nodes: vec![NodeOptions { gpus: 2 }],
+            ..ClusterOptions::default()
+        })
+        .await?;
+        let minio = Minio::start_at(cluster.gateway()).await?;
+        minio.create_bucket(BUCKET)?;
+        tokio::try_join!(
+            async {
+                for archive in &archives {
+                    cluster.import_image(archive).await?;
+                }
+                anyhow::Ok(())
+            },
+            put_models(&minio)
+        )?;
+        let client = cluster.control_plane.client().await?;
+        let authority = prepare_namespace(&client, &minio).await?;
+        Ok(Self {
+            ingress: cluster.start_ingress().await?,
+            hub: Hub::start(cluster.gateway()).await?,
+            helm: Helm::new(cluster.control_plane.kubeconfig())?,
+            jobs: Api::default_namespaced(client.clone()),
+            pools: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
+            pods: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
+            cluster,
+            minio,
+            client,
+            authority,
+        })
+    }
+
+    /// Values as a user of this cluster would write them: its images, its store, its ingress, and
+    /// a pool with the demo's models.
+    pub fn values(&self) -> Value {
+        let gateway = format!("{}/32", self.cluster.gateway());
+        let models = MODELS.map(|model| {
+            let source = json!({"object": {"prefix": format!("demo/{}", model.folder)}});
+            json!({
+                "name": model.name, "task": model.task, "default": model.default, "source": source,
+            })
+        });
+        json!({
+            "image": {"registry": "localhost", "tag": images::TAG, "pullPolicy": "Never"},
+            "objectStore": {
+                "endpoint": self.minio.endpoint(), "bucket": BUCKET,
+                "existingSecret": STORE_SECRET, "cidrs": [gateway],
+            },
+            "networkPolicy": {"dns": {"cidrs": [gateway]}},
+            "api": {
+                "ingress": {
+                    "enabled": true, "className": "contour", "hosts": [HOST],
+                    "tls": [{"secretName": TLS_SECRET, "hosts": [HOST]}],
+                },
+                "compat": {"asyncVision": {"anonymous": true}, "imageAnalysis": {"anonymous": true}},
+            },
+            "pools": {POOL: {
+                "enabled": true,
+                "models": models,
+                "replicas": 1,
+                "device": "cpu",
+                "allowedNamespaces": {"from": "All"},
+                "template": {"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}},
+            }},
+        })
+    }
+
+    /// `helm install` of the chart with `values`, and waits until a picture could be captioned.
+    pub async fn install(&self, values: &Value) -> Result<()> {
+        let chart = stack::repository().join(CHART).display().to_string();
+        self.install_chart(&chart, values).await
+    }
+
+    /// The same with another chart, such as an earlier one's package.
+    pub async fn install_chart(&self, chart: &str, values: &Value) -> Result<()> {
+        self.helm_install(chart, values).await?;
+        self.pool_is_ready().await
+    }
+
+    /// `helm install` of a pool that has no runners.
+    pub async fn install_without_runners(&self, values: &Value) -> Result<()> {
+        let chart = stack::repository().join(CHART).display().to_string();
+        self.helm_install(&chart, values).await
+    }
+
+    async fn helm_install(&self, chart: &str, values: &Value) -> Result<()> {
+        let values = self.helm.values("values", values)?;
+        let (namespace, timeout) = (SYSTEM_NAMESPACE, "--timeout=4m");
+        let arguments = [
+            "install", RELEASE, chart, "-n", namespace, "-f", &values, "--wait", timeout,
+        ];
+        if let Err(error) = self.helm.run(&arguments).await {
+            return Err(error.context(self.pod_states().await));
+        }
+        Ok(())
+    }
+
+    /// Waits until the chart's pool has a runner for each of its models.
+    pub async fn pool_is_ready(&self) -> Result<()> {
+        let ready = eventually("the chart's pool to be Ready", PATIENCE, async || {
+            let status = self.pools.get(POOL).await?.status.unwrap_or_default();
+            let mut conditions = status.conditions.iter();
+            let ready = conditions.any(|each| each.type_ == "Ready" && each.status == "True");
+            ensure!(ready, "{status:#?}\n{}", self.pod_states().await);
+            Ok(())
+        });
+        Ok(ready.await?)
+    }
+
+    /// What kubectl says of the release's pods, for an error's reader.
+    pub async fn pod_states(&self) -> String {
+        let words = ["-n", SYSTEM_NAMESPACE, "get", "pods,events", "-o", "wide"];
+        match self.cluster.control_plane.kubectl(&words).await {
+            Ok(output) => output.stdout,
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Somebody without a token.
+    pub fn visitor(&self) -> Result<Visitor> {
+        Visitor::new(HOST, self.ingress.https(), &self.authority)
+    }
+
+    /// Somebody with the chart's edit role in a namespace of their own, which is made.
+    pub async fn tenant(&self, namespace: &str) -> Result<Visitor> {
+        let made: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
+        let post = PostParams::default();
+        Api::all(self.client.clone()).create(&post, &made).await?;
+        Ok(self
+            .visitor()?
+            .with_token(self.token(namespace, "user", "edit").await?)
+            .within(namespace))
+    }
+
+    /// A token of a service account, made here, that has a cluster role in its namespace.
+    pub async fn token(&self, namespace: &str, name: &str, role: &str) -> Result<String> {
+        let post = PostParams::default();
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let account = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        accounts.create(&post, &account).await?;
+        let binding: RoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+        }))?;
+        let bindings: Api<RoleBinding> = Api::namespaced(self.client.clone(), namespace);
+        bindings.create(&post, &binding).await?;
+        let request: TokenRequest =
+            serde_json::from_value(json!({"spec": {"audiences": ["fovea"]}}))?;
+        let made = accounts.create_token_request(name, &post, &request).await?;
+        Ok(made.status.context("a token")?.token)
+    }
+
+    /// Watches every job from now on.
+    pub fn history(&self) -> History {
+        History::start(self.client.clone())
+    }
+}
+
+/// The namespace with what its administrator puts there; the authority of the certificate.
+async fn prepare_namespace(client: &Client, minio: &Minio) -> Result<String> {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    let namespace: Namespace = serde_json::from_value(json!({
+        "metadata": {"name": SYSTEM_NAMESPACE, "labels": labels},
+    }))?;
+    let post = PostParams::default();
+    Api::all(client.clone()).create(&post, &namespace).await?;
+    let certified = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
+    let certificate = certified.cert.pem();
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
+    for secret in [
+        json!({
+            "metadata": {"name": STORE_SECRET},
+            "stringData": {
+                "accessKeyId": minio.access_key(), "secretAccessKey": minio.secret_key(),
+            },
+        }),
+        json!({
+            "metadata": {"name": TLS_SECRET}, "type": "kubernetes.io/tls",
+            "stringData": {
+                "tls.crt": certificate, "tls.key": certified.signing_key.serialize_pem(),
+            },
+        }),
+    ] {
+        secrets
+            .create(&post, &serde_json::from_value(secret)?)
+            .await?;
+    }
+    Ok(certificate)
+}

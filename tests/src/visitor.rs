@@ -1,0 +1,141 @@
+//! Who uses Fovea from outside the cluster: over TLS, through the ingress, by its name.
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use fovea_dev::eventually;
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long a job may take on a machine that does much else.
+const ENDED: Duration = Duration::from_mins(3);
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    http: reqwest::Client,
+    base: String,
+    jobs: String,
+    token: Option<String>,
+}
+
+impl Visitor {
+    /// At `host`, which is at `address` and whose certificate `authority` (PEM) has signed.
+    pub fn new(host: &str, address: SocketAddr, authority: &str) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .resolve(host, address)
+            .tls_certs_only([reqwest::Certificate::from_pem(authority.as_bytes())?])
+            .timeout(Duration::from_mins(1))
+            .build()?;
+        let base = format!("https://{host}:{}", address.port());
+        Ok(Self::at(http, base))
+    }
+
+    /// Without TLS, at `base`, such as `http://127.0.0.1:8000`.
+    pub fn plain(base: &str) -> Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self::at(http, base.to_owned()))
+    }
+
+    fn at(http: reqwest::Client, base: String) -> Self {
+        Self {
+            http,
+            base,
+            jobs: "/v1/jobs".to_owned(),
+            token: None,
+        }
+    }
+
+    /// The same with a bearer token.
+    #[must_use]
+    pub fn with_token(&self, token: String) -> Self {
+        Self {
+            token: Some(token),
+            ..self.clone()
+        }
+    }
+
+    /// The same, whose jobs are those of `namespace`.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self {
+            jobs: format!("/v1/namespaces/{namespace}/jobs"),
+            ..self.clone()
+        }
+    }
+
+    /// Where it asks.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// A GET; the answer's status and body.
+    pub async fn get(&self, path: &str) -> Result<(u16, Value)> {
+        self.send(self.http.get(self.url(path))).await
+    }
+
+    /// A POST of a form with a picture in its field `file`, and more fields.
+    pub async fn upload(
+        &self,
+        path: &str,
+        picture: &[u8],
+        fields: &[(&str, &str)],
+    ) -> Result<(u16, Value)> {
+        let part = Part::bytes(picture.to_vec()).file_name("picture.jpg");
+        let form = Form::new().part("file", part);
+        let form = (fields.iter()).fold(form, |form, (name, value)| {
+            form.text((*name).to_owned(), (*value).to_owned())
+        });
+        self.send(self.http.post(self.url(path)).multipart(form))
+            .await
+    }
+
+    /// Asks for `path` until the answer's `field` is none of `waiting`; the answer.
+    pub async fn ended(&self, path: &str, field: &str, waiting: &[&str]) -> Result<Value> {
+        let what = format!("{path} to end");
+        let found = eventually(&what, ENDED, async || {
+            let (status, job) = self.get(path).await?;
+            match job[field].as_str() {
+                Some(phase) if status == 200 && !waiting.contains(&phase) => Ok(job),
+                phase => Err(anyhow!("{status}, {phase:?}: {job}")),
+            }
+        });
+        Ok(found.await?)
+    }
+
+    /// Submits a picture; the answer's status and the job, or the problem.
+    pub async fn submit(&self, picture: &[u8], fields: &[(&str, &str)]) -> Result<(u16, Value)> {
+        self.upload(&self.jobs, picture, fields).await
+    }
+
+    /// A job, by its id.
+    pub async fn job(&self, id: &str) -> Result<(u16, Value)> {
+        self.get(&format!("{}/{id}", self.jobs)).await
+    }
+
+    /// Submits a picture and waits for the job's end; the job.
+    pub async fn submitted_and_ended(
+        &self,
+        picture: &[u8],
+        fields: &[(&str, &str)],
+    ) -> Result<Value> {
+        let (status, job) = self.submit(picture, fields).await?;
+        ensure!(status == 202, "{status}: {job}");
+        let id = job["id"].as_str().context("a job has an id")?;
+        let path = format!("{}/{id}", self.jobs);
+        self.ended(&path, "phase", &["Pending", "Running"]).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Value)> {
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        let body = serde_json::from_str(&text);
+        Ok((status, body.unwrap_or(Value::String(text))))
+    }
+}
