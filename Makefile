@@ -159,6 +159,24 @@ bench-pools: setup ## Time pools of pods on a real node: from nothing, while the
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_pools -- \
 		--binaries $(or $(CARGO_TARGET_DIR),target)/release $(if $(ROUNDS),--rounds $(ROUNDS))
 
+# Kept apart from the tests: these two take minutes to build once.
+MDBOOK := $(FOVEA_CACHE)/mdbook-0.5.4
+MDBOOK_MERMAID := $(FOVEA_CACHE)/mdbook-mermaid-0.17.1
+
+.PHONY: docs
+docs: $(MDBOOK)/bin/mdbook $(MDBOOK_MERMAID)/bin/mdbook-mermaid ## Build the site of docs/ into target/docs
+	@$(MDBOOK_MERMAID)/bin/mdbook-mermaid install docs 2>/dev/null
+	@PATH="$(MDBOOK_MERMAID)/bin:$$PATH" $(MDBOOK)/bin/mdbook build docs
+
+# With a target folder of their own, which cargo removes.
+$(MDBOOK)/bin/mdbook:
+	@env -u CARGO_TARGET_DIR $(CARGO) install --quiet --locked --root $(MDBOOK) \
+		--no-default-features --features search mdbook@$(MDBOOK:$(FOVEA_CACHE)/mdbook-%=%)
+
+$(MDBOOK_MERMAID)/bin/mdbook-mermaid:
+	@env -u CARGO_TARGET_DIR $(CARGO) install --quiet --locked --root $(MDBOOK_MERMAID) \
+		mdbook-mermaid@$(MDBOOK_MERMAID:$(FOVEA_CACHE)/mdbook-mermaid-%=%)
+
 .PHONY: generate
 generate: tools ## Write the generated files (CRDs, OpenAPI, the plots in docs)
 	@$(BUILT)/crdgen
