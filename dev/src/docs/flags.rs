@@ -156,9 +156,21 @@ impl Flag {
             let each: Vec<_> = values.iter().map(|value| named(value)).collect();
             told = format!("{}. {}", told.trim_end_matches('.'), each.join("; "));
         }
-        let told = told.replace('|', "\\|").replace('<', "&lt;");
+        let told = outside_code(&told.replace('|', "\\|"));
         format!("| {names} | {} | {told} |\n", code(default))
     }
+}
+
+/// What would be a tag as what it is, but in code, where nothing is one.
+fn outside_code(text: &str) -> String {
+    let parts = text.split('`').enumerate().map(|(at, part)| {
+        if at % 2 == 0 {
+            part.replace('<', "&lt;")
+        } else {
+            part.to_owned()
+        }
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 /// `text:       For people` as a value and its meaning.
@@ -210,7 +222,7 @@ Log:
           [env: THING_LOG_FORMAT=]
 
       --colour <a|b>
-          Which
+          Which <one> of `<two>`
           
           [possible values: a, b]
 ";
@@ -234,7 +246,7 @@ Log:
 | flag and variable | default | |
 |---|---|---|
 | `--log-format <LOG_FORMAT>`<br>`THING_LOG_FORMAT` |  | How log lines look. `text`: For people; `json`: For collectors, one object a line |
-| `--colour <a\\|b>` |  | Which. `a`; `b` |
+| `--colour <a\\|b>` |  | Which &lt;one> of `<two>`. `a`; `b` |
 "
         );
     }
