@@ -178,13 +178,15 @@ $(MDBOOK_MERMAID)/bin/mdbook-mermaid:
 		mdbook-mermaid@$(MDBOOK_MERMAID:$(FOVEA_CACHE)/mdbook-mermaid-%=%)
 
 .PHONY: generate
-generate: tools ## Write the generated files (CRDs, OpenAPI, the plots in docs)
+generate: build ## Write the generated files (CRDs, OpenAPI, the plots and the reference in docs)
 	@$(BUILT)/crdgen
 	@$(BUILT)/openapi
 	@$(CARGO) build --locked --workspace --exclude fovea-runner --example autoscale
 	@$(BUILT)/examples/autoscale
+	@$(WITH_TORCH) $(DEV) docs generate
 
 .PHONY: check-generated
-check-generated: tools ## Fail where a generated file is not current
+check-generated: build ## Fail where a generated file is not current
 	@$(BUILT)/crdgen --check
 	@$(BUILT)/openapi --check
+	@$(WITH_TORCH) $(DEV) docs check
