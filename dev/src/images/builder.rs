@@ -22,14 +22,19 @@ in_store() {
         --signature-policy "$POLICY" --quiet "$@"
 }
 if [ -n "$BASE" ]; then
-    in_store build --isolation=chroot --layers=false --tag "$BASE_NAME" "$BASE"
+    in_store build --isolation=chroot --layers=false ${EPOCH:+--timestamp=$EPOCH} \
+        --tag "$BASE_NAME" "$BASE"
 fi
 if [ -n "$TARGET" ]; then
-    in_store build --isolation=chroot --layers=false --pull=never --target "$TARGET" \
-        --tag "$NAME" "$@" "$CONTEXT"
+    in_store build --isolation=chroot --layers=false --pull=never ${EPOCH:+--timestamp=$EPOCH} \
+        --target "$TARGET" --tag "$NAME" "$@" "$CONTEXT"
 fi
 in_store push "$NAME" "docker-archive:$ARCHIVE:$NAME"
 "#;
+
+/// The argument with the time, in seconds since 1970, that an image and its files say they were made
+/// at; docker knows it by this name.
+pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// What builds images here.
 #[derive(Clone, Copy, Debug)]
@@ -78,10 +83,11 @@ impl Builder {
     }
 }
 
-fn build_arguments(arguments: &[(&str, &str)]) -> impl Iterator<Item = String> {
-    arguments
-        .iter()
-        .map(|(name, value)| format!("--build-arg={name}={value}"))
+fn build_arguments<'a>(
+    arguments: impl IntoIterator<Item = &'a (&'a str, &'a str)>,
+) -> impl Iterator<Item = String> {
+    let arguments = arguments.into_iter();
+    arguments.map(|(name, value)| format!("--build-arg={name}={value}"))
 }
 
 fn docker(recipe: Recipe<'_>) -> Result<(), ImageError> {
@@ -127,6 +133,8 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
         Some("pause") => PathBuf::new(),
         _ => base::folder(cache)?,
     };
+    let made_at = arguments.iter().find(|(name, _)| *name == EPOCH);
+    let arguments = arguments.iter().filter(|(name, _)| *name != EPOCH);
     let mut unshare = Command::new("unshare");
     unshare
         .envs(debian::environment(cache))
@@ -139,6 +147,7 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
         .env("CONTEXT", context)
         .env("TARGET", target.unwrap_or(""))
         .env("NAME", name)
+        .env("EPOCH", made_at.map_or("", |(_, seconds)| seconds))
         .env("ARCHIVE", archive)
         .args(["--mount", "--", "sh", "-euc", BUILDAH, "sh"])
         .args(build_arguments(arguments));
