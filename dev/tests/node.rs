@@ -4,6 +4,8 @@
 mod faults;
 #[path = "node/images.rs"]
 mod images;
+#[path = "node/ingress.rs"]
+mod ingress;
 #[path = "node/pods.rs"]
 mod pods;
 #[path = "node/shared.rs"]

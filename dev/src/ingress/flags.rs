@@ -98,14 +98,20 @@ pub(super) fn bootstrap(files: &Files, ports: Ports) -> Vec<String> {
     ]
 }
 
-/// Envoy. Hot restarts take memory that all Envoys of a machine share by its name.
+/// Envoy, which takes no `=` between a flag and its value. Hot restarts would need memory that all
+/// Envoys of a machine share under one name.
 pub(super) fn envoy(files: &Files) -> Vec<String> {
-    vec![
-        format!("--config-path={}", files.path("envoy.json")),
-        format!("--service-cluster={NAMESPACE}"),
-        "--service-node=envoy".to_owned(),
-        "--disable-hot-restart".to_owned(),
-        "--concurrency=2".to_owned(),
-        "--log-level=warning".to_owned(),
-    ]
+    let config = files.path("envoy.json");
+    let flags = [
+        ("--config-path", config.as_str()),
+        ("--service-cluster", NAMESPACE),
+        ("--service-node", "envoy"),
+        ("--concurrency", "2"),
+        ("--log-level", "warning"),
+    ];
+    let flags = flags.into_iter().flat_map(|(name, value)| [name, value]);
+    flags
+        .chain(["--disable-hot-restart"])
+        .map(str::to_owned)
+        .collect()
 }

@@ -8,17 +8,7 @@ use kube::api::PostParams;
 use serde_json::json;
 
 use crate::shared::shared;
-use crate::support::{LONG, create, pod, ready, runs};
-
-/// A server in Perl, which is all that a minimal Debian has: answers every request with a word.
-const SERVER: &str = r#"exec perl -MIO::Socket::INET -e '
-    my $server = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, ReuseAddr => 1) or die;
-    print "listening\n"; $| = 1;
-    while (my $client = $server->accept) {
-        while (<$client>) { last if /^\s*$/ }
-        print $client "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
-        close $client;
-    }'"#;
+use crate::support::{LONG, SERVER, create, pod, ready, runs};
 
 /// Asks a host and port for `/` and prints the answer.
 fn get(host: &str, port: u16) -> String {
