@@ -1,7 +1,7 @@
 //! What every request can reach, and the routes.
 
 use crate::auth::{Auth, in_path};
-use crate::config::{AuthMode, CompatConfig, Config};
+use crate::config::{CompatConfig, Config};
 use crate::download::Downloads;
 use crate::jobs::{Jobs, WatchScope};
 use crate::kubernetes::{Clients, Namespaces};
@@ -42,10 +42,9 @@ impl App {
     /// Puts the parts together and begins to watch jobs; it is called within a runtime.
     pub fn new(config: Config, clients: Clients, store: Store, metrics: Arc<Metrics>) -> Self {
         let timeout = config.timeouts.kube();
-        let scope = match config.auth.mode {
-            AuthMode::None => WatchScope::Namespace(config.namespace.clone()),
-            AuthMode::Kubernetes => WatchScope::All,
-        };
+        let scope = config.only_namespace().map_or(WatchScope::All, |only| {
+            WatchScope::Namespace(only.to_owned())
+        });
         Self {
             auth: Auth::new(&config, clients.requests.clone()),
             jobs: Jobs::start(&clients, timeout, scope, config.reads.max_waiters),

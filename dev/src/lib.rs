@@ -5,6 +5,7 @@
 //! process nor a file behind: see [`guard`].
 
 pub mod cache;
+pub mod chart;
 pub mod cluster;
 pub mod docs;
 pub mod guard;

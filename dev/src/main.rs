@@ -9,6 +9,7 @@ mod demo;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use fovea_dev::cache::Cache;
+use fovea_dev::chart;
 use fovea_dev::docs;
 use fovea_dev::guard;
 use fovea_dev::images::{Build, Image, Torch};
@@ -51,6 +52,9 @@ enum Command {
         /// Which; all where none is named
         images: Vec<Image>,
     },
+    /// What is generated from the chart: its schema, README and renders, the plain manifests
+    #[command(subcommand)]
+    Chart(ChartCommand),
     /// The docs' reference pages
     #[command(subcommand)]
     Docs(DocsCommand),
@@ -78,6 +82,14 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+}
+
+#[derive(Subcommand)]
+enum ChartCommand {
+    /// Write it
+    Generate,
+    /// Fail where a part of it is not current
+    Check,
 }
 
 #[derive(Subcommand)]
@@ -124,6 +136,8 @@ fn main() -> Result<ExitCode> {
                 println!("{}", build.archive(&cache, image)?.display());
             }
         }
+        Command::Chart(ChartCommand::Generate) => chart::generate(&Progress::stderr())?,
+        Command::Chart(ChartCommand::Check) => chart::check(&Progress::stderr())?,
         Command::Docs(DocsCommand::Generate) => docs::generate()?,
         Command::Docs(DocsCommand::Check) => docs::check()?,
         Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),

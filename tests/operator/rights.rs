@@ -246,7 +246,7 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() -> Result<()> 
 #[tokio::test]
 async fn an_operator_of_one_namespace_needs_no_right_on_any_other() -> Result<()> {
     let mut options = Options::flags(["--watch-namespace=team-a", "--sweep-every-seconds=1"]);
-    options.rights[1] = "manifests/install/rbac/operator-namespace.yaml";
+    options.rights[1] = "manifests/install/watch-namespace/operator/rbac-jobs.yaml";
     let operated = Operated::start(options).await?;
     let team: Api<InferenceJob> = Api::namespaced(operated.client.clone(), TEAM);
     let create = PostParams::default();

@@ -27,8 +27,8 @@ pub const BUCKET: &str = "fovea";
 pub const OPERATOR: &str = "system:serviceaccount:fovea-system:fovea-operator";
 /// What it may do there, below the checkout, where it watches the jobs of every namespace.
 pub const RIGHTS: [&str; 2] = [
-    "manifests/install/rbac/operator.yaml",
-    "manifests/install/rbac/operator-cluster.yaml",
+    "manifests/install/operator/rbac.yaml",
+    "manifests/install/operator/rbac-jobs.yaml",
 ];
 /// Another namespace, which is there from the beginning.
 pub const TEAM: &str = "team-a";

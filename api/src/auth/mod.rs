@@ -32,6 +32,8 @@ pub(crate) struct Auth {
     /// `None`: nobody is asked.
     reviews: Option<Reviews>,
     default_namespace: String,
+    /// No other is served.
+    only_namespace: Option<String>,
     proxies: Proxies,
     rates: Rates,
 }
@@ -46,6 +48,7 @@ impl Auth {
         Self {
             reviews,
             default_namespace: config.namespace.clone(),
+            only_namespace: config.only_namespace().map(str::to_owned),
             proxies: Proxies::new(&config.rates),
             rates: Rates::new(&config.rates, config.auth.mode),
         }
@@ -55,11 +58,10 @@ impl Auth {
     pub(crate) async fn admit(&self, parts: &Parts) -> Result<Tenant, Problem> {
         let named = namespace::named(&parts.extensions, &parts.headers)?;
         let namespace = named.unwrap_or_else(|| self.default_namespace.clone());
-        if self.reviews.is_none() && namespace != self.default_namespace {
-            let detail = format!(
-                "without authentication the namespace {} alone is served",
-                self.default_namespace
-            );
+        if let Some(only) = &self.only_namespace
+            && *only != namespace
+        {
+            let detail = format!("the namespace {only} alone is served here");
             return Err(Problem::new(ProblemType::Forbidden, detail));
         }
         self.admit_to(parts, namespace, false).await

@@ -25,6 +25,11 @@ pub struct Config {
     #[arg(long, env = "FOVEA_API_NAMESPACE", default_value = "default")]
     pub namespace: String,
 
+    /// The one namespace that is served where users are authenticated: no right is needed on any
+    /// other. Left out: every one.
+    #[arg(long, env = "FOVEA_API_WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
+
     /// Address to serve `/metrics` on, where it is not to be seen beside the API.
     #[arg(long, env = "FOVEA_API_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
@@ -63,6 +68,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The namespace that alone is served, where it is one.
+    pub(crate) fn only_namespace(&self) -> Option<&str> {
+        match self.auth.mode {
+            AuthMode::None => Some(&self.namespace),
+            AuthMode::Kubernetes => self.watch_namespace.as_deref(),
+        }
+    }
+
     /// The configuration as it may be printed: a password inside the endpoint's URL is hidden.
     #[must_use]
     pub fn masked(&self) -> Self {

@@ -157,7 +157,7 @@ impl Service {
         Self::start_in(Surroundings::shared().await?, flags).await
     }
 
-    /// Starts the program, with more flags.
+    /// Starts the program, with more flags, in which `{namespace}` stands for its own.
     pub(crate) async fn start_in(
         surroundings: Surroundings,
         flags: &[&str],
@@ -172,7 +172,11 @@ impl Service {
                 "--s3-bucket",
                 BUCKET,
             ])
-            .args(flags.iter().copied())
+            .args(
+                flags
+                    .iter()
+                    .map(|flag| flag.replace("{namespace}", namespace.name())),
+            )
             .env("KUBECONFIG", surroundings.kubeconfig.display().to_string())
             .env("RUST_LOG", "info,fovea_api=debug");
         let (key, secret) = surroundings.s3_keys;

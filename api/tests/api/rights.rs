@@ -3,14 +3,8 @@
 use super::auth::account;
 use super::harness::{Service, Surroundings, cluster, send};
 use super::pictures::jpeg;
-use anyhow::Context as _;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client};
-use serde::Deserialize as _;
-use serde_json::{Value, json};
-
-const USER: &str = "system:serviceaccount:fovea-system:fovea-api";
+use fovea_dev::TempNamespace;
+use serde_json::json;
 
 async fn as_user(user: &str) -> anyhow::Result<Surroundings> {
     let kubeconfig = cluster().await?.kubeconfig_for(user, &[])?;
@@ -20,39 +14,82 @@ async fn as_user(user: &str) -> anyhow::Result<Surroundings> {
     })
 }
 
-/// Grants what the manifest does, under another name.
-async fn grant(client: &Client, name: &str) -> anyhow::Result<()> {
-    let manifest = include_str!("../../../manifests/install/rbac/api.yaml");
-    let mut documents = serde_yaml::Deserializer::from_str(manifest).map(Value::deserialize);
-    let mut role = documents
-        .find_map(|object| object.ok().filter(|object| object["kind"] == "ClusterRole"))
-        .context("a ClusterRole")?;
-    role["metadata"]["name"] = name.into();
-    let role: ClusterRole = serde_json::from_value(role)?;
-    let binding: ClusterRoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
-    }))?;
-    let create = PostParams::default();
-    Api::all(client.clone()).create(&create, &role).await?;
-    Api::all(client.clone()).create(&create, &binding).await?;
-    Ok(())
+/// The api with the rights that manifests grant it, where its own namespace is not fovea-system and
+/// the one that it may watch not team-a.
+struct Granted {
+    api: Service,
+    rights: String,
+    _home: TempNamespace,
+}
+
+impl Granted {
+    async fn start(rights: [&str; 2], flags: &[&str]) -> anyhow::Result<Self> {
+        let cluster = cluster().await?;
+        let home = TempNamespace::create(&cluster.config().await?).await?;
+        let user = format!("system:serviceaccount:{}:fovea-api", home.name());
+        let own = ["--auth", "kubernetes", "--pool-namespaces", home.name()];
+        let surroundings = as_user(&user).await?;
+        let api = Service::start_in(surroundings, &[&own, flags].concat()).await?;
+        let rights = rights
+            .join("---\n")
+            .replace("fovea-system", home.name())
+            .replace("team-a", api.namespace.name());
+        let apply = cluster.kubectl_with(&["apply", "-f", "-"], &rights).await?;
+        apply.success("granting the api its rights")?;
+        super::harness::until("the rights to hold", || async {
+            let answer = api.get("/readyz").await?;
+            anyhow::ensure!(answer.status == 200, "{answer:?}");
+            Ok(())
+        })
+        .await?;
+        Ok(Self {
+            api,
+            rights,
+            _home: home,
+        })
+    }
+
+    /// What is not of a namespace stays else.
+    async fn end(self) -> anyhow::Result<()> {
+        let delete = ["delete", "--ignore-not-found", "--wait=false", "-f", "-"];
+        let deleted = cluster().await?.kubectl_with(&delete, &self.rights).await?;
+        deleted.success("taking the rights away")?;
+        Ok(())
+    }
 }
 
 #[tokio::test]
 async fn it_reads_namespaces_and_pools_reviews_and_makes_follows_and_ends_jobs_and_needs_nothing_else()
 -> anyhow::Result<()> {
-    let surroundings = as_user(USER).await?;
-    let api = Service::start_in(surroundings, &["--auth", "kubernetes"]).await?;
-    let name = format!("rights-{}", api.namespace.name());
-    grant(&api.cluster, &name).await?;
-    super::harness::until("the rights to hold", || async {
-        let answer = api.get("/readyz").await?;
-        anyhow::ensure!(answer.status == 200, "{answer:?}");
-        Ok(())
-    })
-    .await?;
+    let rights = [
+        include_str!("../../../manifests/install/api/rbac.yaml"),
+        include_str!("../../../manifests/install/api/rbac-jobs.yaml"),
+    ];
+    let granted = Granted::start(rights, &[]).await?;
+    serves_its_user(&granted.api).await?;
+    granted.end().await
+}
+
+#[tokio::test]
+async fn one_that_serves_a_namespace_needs_no_right_on_any_other() -> anyhow::Result<()> {
+    let rights = [
+        include_str!("../../../manifests/install/watch-namespace/api/rbac.yaml"),
+        include_str!("../../../manifests/install/watch-namespace/api/rbac-jobs.yaml"),
+    ];
+    let granted = Granted::start(rights, &["--watch-namespace", "{namespace}"]).await?;
+    serves_its_user(&granted.api).await?;
+    // Whoever the user is: the jobs of no other namespace are asked for.
+    let other = granted
+        .api
+        .post(jpeg(41))
+        .header("fovea-namespace", "default");
+    let other = send(other.bearer_auth("whatever")).await?;
+    assert_eq!((other.status, other.problem()), (403, "forbidden"));
+    granted.end().await
+}
+
+/// All that the api does for one.
+async fn serves_its_user(api: &Service) -> anyhow::Result<()> {
     let token = account(
         &api.cluster,
         api.namespace.name(),
@@ -84,11 +121,6 @@ async fn it_reads_namespaces_and_pools_reviews_and_makes_follows_and_ends_jobs_a
     let deleted = ask(api.http.delete(format!("{}/v1/jobs/{id}", api.base))).await?;
     assert_eq!(deleted.status, 204, "{deleted:?}");
 
-    let delete = DeleteParams::default();
-    let (roles, bindings): (Api<ClusterRole>, Api<ClusterRoleBinding>) =
-        (Api::all(api.cluster.clone()), Api::all(api.cluster.clone()));
-    roles.delete(&name, &delete).await?;
-    bindings.delete(&name, &delete).await?;
     Ok(())
 }
 

@@ -97,3 +97,15 @@ metadata:
 {{- define "fovea.jobsNamespace" -}}
 {{- .Values.api.namespace | default .Values.watchNamespace | default "default" }}
 {{- end }}
+
+{{/* JSON: the namespaces that the api serves where they are known: one is watched, or nobody is asked who they are. */}}
+{{- define "fovea.servedNamespaces" -}}
+{{- $served := list }}
+{{- if .Values.watchNamespace }}
+{{- $served = list .Values.watchNamespace }}
+{{- else if eq .Values.auth "none" }}
+{{- $compat := .Values.api.compat }}
+{{- $served = list (include "fovea.jobsNamespace" .) $compat.asyncVision.namespace $compat.imageAnalysis.namespace | compact | uniq }}
+{{- end }}
+{{- toJson $served }}
+{{- end }}

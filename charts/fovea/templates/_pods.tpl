@@ -57,10 +57,13 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* Environment of operator and api. Arguments: root, values. */}}
+{{/* Environment of operator and api. Arguments: root, component, values. */}}
 {{- define "fovea.env" -}}
 {{- $values := .root.Values }}
 {{- include "fovea.store.env" .root }}
+{{- if eq .component "operator" }}
+{{- include "fovea.store.runnerEnv" .root | trim | nindent 0 }}
+{{- end }}
 {{- with $values.log.filter }}
 - name: RUST_LOG
   value: {{ . | quote }}

@@ -53,26 +53,32 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
 {{- end }}
 {{- end }}
 
-{{- define "fovea.store.args" -}}
-{{- $store := .Values.objectStore }}
-- {{ printf "--s3-endpoint=%s" (include "fovea.store.endpoint" .) | quote }}
-{{- with $store.publicEndpoint }}
-- {{ printf "--s3-public-endpoint=%s" . | quote }}
-{{- end }}
-- --s3-bucket={{ $store.bucket }}
-- --s3-region={{ $store.region }}
-- --s3-path-style={{ $store.pathStyle }}
-{{- if $store.caSecret.name }}
-- --s3-ca-file=/etc/fovea/store-ca/{{ $store.caSecret.key }}
-{{- end }}
-- --s3-attempt-timeout-ms={{ int64 $store.attemptTimeoutMs }}
-- --s3-max-attempts={{ int64 $store.maxAttempts }}
-{{- end }}
-
+{{/* As environment, not flags: who takes the plain manifests changes one variable by a patch. */}}
 {{- define "fovea.store.env" -}}
+{{- $store := .Values.objectStore }}
+- name: FOVEA_S3_ENDPOINT
+  value: {{ include "fovea.store.endpoint" . | quote }}
+{{- with $store.publicEndpoint }}
+- name: FOVEA_S3_PUBLIC_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+- name: FOVEA_S3_BUCKET
+  value: {{ $store.bucket | quote }}
+- name: FOVEA_S3_REGION
+  value: {{ $store.region | quote }}
+- name: FOVEA_S3_PATH_STYLE
+  value: {{ $store.pathStyle | quote }}
+{{- if $store.caSecret.name }}
+- name: FOVEA_S3_CA_FILE
+  value: /etc/fovea/store-ca/{{ $store.caSecret.key }}
+{{- end }}
+- name: FOVEA_S3_ATTEMPT_TIMEOUT_MS
+  value: {{ int64 $store.attemptTimeoutMs | quote }}
+- name: FOVEA_S3_MAX_ATTEMPTS
+  value: {{ int64 $store.maxAttempts | quote }}
 {{- $secret := include "fovea.store.secretName" . }}
 {{- if $secret }}
-{{- $keys := .Values.objectStore.secretKeys }}
+{{- $keys := $store.secretKeys }}
 {{- if .Values.minio.enabled }}
 {{- $keys = dict "accessKeyId" "accessKeyId" "secretAccessKey" "secretAccessKey" }}
 {{- end }}
@@ -87,6 +93,20 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
       name: {{ $secret }}
       key: {{ $keys.secretAccessKey }}
 {{- end }}
+{{- end }}
+
+{{/* Where runners reach it, for the operator alone. */}}
+{{- define "fovea.store.runnerEnv" -}}
+{{- with include "fovea.store.cidrs" . | fromJsonArray }}
+- name: FOVEA_OPERATOR_STORE_CIDRS
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- $ports := list }}
+{{- range include "fovea.store.ports" . | fromJsonArray }}
+{{- $ports = append $ports (int64 .) }}
+{{- end }}
+- name: FOVEA_OPERATOR_STORE_PORTS
+  value: {{ join "," $ports | quote }}
 {{- end }}
 
 {{- define "fovea.store.volumeMounts" -}}

@@ -6,6 +6,9 @@
 - --listen={{ $values.listenAddress }}:8000
 - --metrics-listen={{ $values.listenAddress }}:9090
 - --namespace={{ include "fovea.jobsNamespace" . }}
+{{- with $values.watchNamespace }}
+- --watch-namespace={{ . }}
+{{- end }}
 - --pool-namespaces={{ .Release.Namespace }}
 - --log-format={{ $values.log.format }}
 - --auth={{ $values.auth }}
@@ -38,7 +41,6 @@
 - --settle-timeout-ms={{ int64 .settleMs }}
 - --drain-timeout-ms={{ int64 .drainMs }}
 {{- end }}
-{{- include "fovea.store.args" . | trim | nindent 0 }}
 {{- include "fovea.api.compatArgs" $api.compat | trim | nindent 0 }}
 {{- with $api.extraArgs }}
 {{ toYaml . }}

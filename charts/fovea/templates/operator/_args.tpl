@@ -12,7 +12,6 @@
 - --log-format={{ $values.log.format }}
 - --default-pool={{ $operator.defaultPool }}
 {{- include "fovea.flags" (dict "flag" "external-host" "values" $operator.externalHosts) }}
-{{- include "fovea.store.args" . | trim | nindent 0 }}
 - --lease-name={{ include "fovea.componentName" (dict "root" . "component" "operator") }}
 {{- with $operator.leaderElection }}
 - --lease-duration-ms={{ int64 .leaseDurationMs }}
@@ -63,10 +62,6 @@
 - {{ printf "--hub-endpoint=%s" . | quote }}
 {{- end }}
 {{- include "fovea.flags" (dict "flag" "hub-cidr" "values" $runner.hub.cidrs) }}
-{{- include "fovea.flags" (dict "flag" "store-cidr" "values" (include "fovea.store.cidrs" . | fromJsonArray)) }}
-{{- range include "fovea.store.ports" . | fromJsonArray }}
-- --store-port={{ int64 . }}
-{{- end }}
 {{- with include "fovea.store.inCluster" . | fromJson }}
 {{- if .namespace }}
 - --store-namespace={{ .namespace }}

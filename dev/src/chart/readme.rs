@@ -1,0 +1,19 @@
+//! The chart's README, whose table of values helm-docs makes of the comments in values.yaml.
+
+use super::render::Tools;
+use super::{CHART, ChartError};
+use crate::setup::run_command;
+use crate::stack::repository;
+use std::process::Command;
+
+pub(super) fn file(tools: &Tools) -> Result<(String, String), ChartError> {
+    let mut docs = Command::new(&tools.docs);
+    docs.arg("--chart-search-root")
+        .arg(repository().join(CHART))
+        .args(["--dry-run", "--log-level", "warning"]);
+    let text = run_command("writing the chart's README", &mut docs)?;
+    Ok((
+        format!("{CHART}/README.md"),
+        format!("{}\n", text.trim_end()),
+    ))
+}

@@ -1,0 +1,315 @@
+//! The schema of the chart's values, strict to the last field: made of values.yaml, which tells each
+//! value's type, of schema.yaml, which tells the rest, of Kubernetes' own types, and of RunnerPool's
+//! definition. So none of them can be forgotten in it.
+
+use super::{CHART, ChartError, read};
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec};
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::networking::v1::{IngressTLS, NetworkPolicyEgressRule, NetworkPolicyPeer};
+use schemars::SchemaGenerator;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+const VALUES: &str = "charts/fovea/values.yaml";
+const REFINEMENTS: &str = "charts/fovea/schema.yaml";
+const POOLS: &str = "manifests/crds/runnerpools.fovea.dev.yaml";
+
+/// Where definitions stand.
+const DEFINITIONS: &str = "$defs";
+/// The form of a pool among them.
+const POOL: &str = "RunnerPoolSpec";
+/// What is for people, for the API server's own use, or a default that helm does not fill in.
+const DROPPED: [&str; 3] = ["description", "default", "format"];
+
+/// The file, below the checkout.
+pub(super) fn file() -> Result<(String, String), ChartError> {
+    let schema = schema(&yaml(VALUES)?, &yaml(REFINEMENTS)?, &yaml(POOLS)?)
+        .map_err(|why| ChartError::form(REFINEMENTS, why))?;
+    let text = serde_json::to_string_pretty(&schema)
+        .map_err(|error| ChartError::form(REFINEMENTS, error))?;
+    Ok((format!("{CHART}/values.schema.json"), text + "\n"))
+}
+
+fn yaml(path: &str) -> Result<Value, ChartError> {
+    serde_yaml::from_str(&read(path)?).map_err(|error| ChartError::form(path, error))
+}
+
+/// All of it, or what is wrong with the refinements.
+fn schema(values: &Value, refinements: &Value, pools: &Value) -> Result<Value, String> {
+    let mut refinements = Refinements::of(refinements)?;
+    let mut schema = refinements.form("", values)?;
+    refinements.are_used()?;
+    // What a chart that has this one as a part may hand down; nothing here reads it.
+    schema["properties"]["global"] = json!({"type": "object"});
+    let mut definitions = kubernetes();
+    definitions.insert(POOL.to_owned(), pool(pools)?);
+    definitions.extend(refinements.definitions);
+    schema[DEFINITIONS] = Value::Object(reached(&schema, &definitions)?);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["title"] = "Values of the chart fovea".into();
+    Ok(schema)
+}
+
+/// What schema.yaml says, by the values' paths.
+struct Refinements {
+    by_path: BTreeMap<String, Map<String, Value>>,
+    definitions: Map<String, Value>,
+    used: BTreeSet<String>,
+}
+
+impl Refinements {
+    fn of(file: &Value) -> Result<Self, String> {
+        let fields = file.as_object().ok_or("it is no map")?;
+        let (mut by_path, mut definitions) = (BTreeMap::new(), Map::new());
+        for (path, form) in fields {
+            let form = (form.as_object()).ok_or_else(|| format!("{path} is no map"))?;
+            if path == DEFINITIONS {
+                definitions = form.clone();
+            } else {
+                by_path.insert(path.clone(), form.clone());
+            }
+        }
+        Ok(Self {
+            by_path,
+            definitions,
+            used: BTreeSet::new(),
+        })
+    }
+
+    /// The form of the value at `path`.
+    fn form(&mut self, path: &str, value: &Value) -> Result<Value, String> {
+        let refined = self.by_path.get(path).cloned().unwrap_or_default();
+        if !refined.is_empty() {
+            self.used.insert(path.to_owned());
+        }
+        // It says the type itself.
+        if ["$ref", "type", "anyOf"]
+            .iter()
+            .any(|key| refined.contains_key(*key))
+        {
+            return Ok(Value::Object(refined));
+        }
+        let untold = || format!("{path} is empty in values.yaml: tell its form");
+        let mut form = match value {
+            Value::Bool(_) => json!({"type": "boolean"}),
+            Value::String(_) => json!({"type": "string"}),
+            Value::Number(number) if number.is_f64() => json!({"type": "number", "minimum": 0}),
+            Value::Number(_) => json!({"type": "integer", "minimum": 0}),
+            Value::Object(fields) if !fields.is_empty() => {
+                let mut properties = Map::new();
+                for (name, value) in fields {
+                    let below = match path {
+                        "" => name.clone(),
+                        _ => format!("{path}.{name}"),
+                    };
+                    properties.insert(name.clone(), self.form(&below, value)?);
+                }
+                json!({"type": "object", "additionalProperties": false, "properties": properties})
+            }
+            Value::Null | Value::Array(_) | Value::Object(_) => return Err(untold()),
+        };
+        for (key, value) in refined {
+            form[key] = value;
+        }
+        Ok(form)
+    }
+
+    /// An error where there is one for no value.
+    fn are_used(&self) -> Result<(), String> {
+        let unused = self.by_path.keys().find(|path| !self.used.contains(*path));
+        unused.map_or(Ok(()), |path| {
+            Err(format!("{path} is not a value of values.yaml"))
+        })
+    }
+}
+
+/// Kubernetes' own types, by their short names.
+fn kubernetes() -> Map<String, Value> {
+    let mut generator = SchemaGenerator::default();
+    generator.subschema_for::<core::Affinity>();
+    generator.subschema_for::<core::EnvVar>();
+    generator.subschema_for::<core::PodSecurityContext>();
+    generator.subschema_for::<core::ResourceRequirements>();
+    generator.subschema_for::<core::SecurityContext>();
+    generator.subschema_for::<core::Toleration>();
+    generator.subschema_for::<core::TopologySpreadConstraint>();
+    generator.subschema_for::<core::Volume>();
+    generator.subschema_for::<core::VolumeMount>();
+    generator.subschema_for::<HorizontalPodAutoscalerBehavior>();
+    generator.subschema_for::<IngressTLS>();
+    generator.subschema_for::<MetricSpec>();
+    generator.subschema_for::<NetworkPolicyEgressRule>();
+    generator.subschema_for::<NetworkPolicyPeer>();
+    let definitions = generator.take_definitions(true);
+    let each = definitions
+        .into_iter()
+        .map(|(name, form)| (short(&name), strict(&form)));
+    each.collect()
+}
+
+/// `io.k8s.api.core.v1.Affinity` as `Affinity`.
+fn short(name: &str) -> String {
+    name.rsplit(['.', '/']).next().unwrap_or(name).to_owned()
+}
+
+/// A pool's spec as the chart takes it: with a switch, and whole only where that is on.
+fn pool(definition: &Value) -> Result<Value, String> {
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let spec = definition
+        .pointer(path)
+        .ok_or_else(|| format!("{POOLS} has no {path}"))?;
+    let mut form = strict(spec);
+    let required = form["required"].take();
+    if let Some(fields) = form.as_object_mut() {
+        fields.remove("required");
+    }
+    form["properties"]["enabled"] = json!({"type": "boolean"});
+    form["if"] = json!({"properties": {"enabled": {"const": true}}, "required": ["enabled"]});
+    form["then"] = json!({"required": required});
+    Ok(form)
+}
+
+/// An OpenAPI schema as JSON schema has it, that refuses what it does not name.
+fn strict(form: &Value) -> Value {
+    match form {
+        Value::Object(fields) => Value::Object(strict_object(fields)),
+        Value::Array(items) => items.iter().map(strict).collect(),
+        other => other.clone(),
+    }
+}
+
+fn strict_object(fields: &Map<String, Value>) -> Map<String, Value> {
+    if fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+        // Quantities are written as numbers as well.
+        let types = json!({"type": ["number", "string"]});
+        return types.as_object().cloned().unwrap_or_default();
+    }
+    let mut strict_fields = Map::new();
+    for (key, value) in fields {
+        let value = match key.as_str() {
+            "properties" => names(value),
+            "$ref" => format!(
+                "#/{DEFINITIONS}/{}",
+                short(value.as_str().unwrap_or_default())
+            )
+            .into(),
+            "nullable" => continue,
+            // Here a word's place says what it is: a property of that name is below `properties`.
+            key if DROPPED.contains(&key) || key.starts_with("x-kubernetes-") => continue,
+            _ => strict(value),
+        };
+        strict_fields.insert(key.clone(), value);
+    }
+    let open = fields.contains_key("additionalProperties")
+        || fields.contains_key("x-kubernetes-preserve-unknown-fields");
+    if fields.contains_key("properties") && !open {
+        strict_fields.insert("additionalProperties".to_owned(), false.into());
+    }
+    strict_fields
+}
+
+/// Properties by name: none of the names is a word of the schema.
+fn names(properties: &Value) -> Value {
+    let each = properties.as_object().into_iter().flatten();
+    Value::Object(
+        each.map(|(name, form)| (name.clone(), strict(form)))
+            .collect(),
+    )
+}
+
+/// Of the definitions those that the schema refers to.
+fn reached(schema: &Value, definitions: &Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let mut found = Map::new();
+    let mut open = references(schema);
+    while let Some(name) = open.pop_first() {
+        if found.contains_key(&name) {
+            continue;
+        }
+        let form = (definitions.get(&name)).ok_or_else(|| format!("there is no {name}"))?;
+        open.extend(references(form));
+        found.insert(name, form.clone());
+    }
+    Ok(found)
+}
+
+fn references(form: &Value) -> BTreeSet<String> {
+    match form {
+        Value::Object(fields) => {
+            let own = fields.get("$ref").and_then(Value::as_str).map(short);
+            own.into_iter()
+                .chain(fields.values().flat_map(references))
+                .collect()
+        }
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(values: Value, refinements: Value) -> Result<Value, String> {
+        let pools: Value = yaml(POOLS).unwrap();
+        schema(&values, &refinements, &pools)
+    }
+
+    #[test]
+    fn a_value_is_of_its_default_s_type_unless_more_is_told() {
+        let values = json!({"a": {"on": true, "count": 2, "share": 0.5, "word": "x"}, "list": []});
+        let refinements = json!({
+            "a.word": {"enum": ["x", "y"]}, "list": {"$ref": "#/$defs/words"},
+            "$defs": {"words": {"type": "array"}, "unused": {"type": "null"}},
+        });
+        let schema = made(values, refinements).unwrap();
+        let a = &schema["properties"]["a"];
+        assert_eq!(a["additionalProperties"], false);
+        assert_eq!(a["properties"]["on"], json!({"type": "boolean"}));
+        assert_eq!(
+            a["properties"]["count"],
+            json!({"type": "integer", "minimum": 0})
+        );
+        assert_eq!(
+            a["properties"]["share"],
+            json!({"type": "number", "minimum": 0})
+        );
+        assert_eq!(
+            a["properties"]["word"],
+            json!({"type": "string", "enum": ["x", "y"]})
+        );
+        assert_eq!(schema["$defs"], json!({"words": {"type": "array"}}));
+    }
+
+    #[test]
+    fn neither_a_value_without_a_form_nor_a_form_without_a_value_passes() {
+        let untold = made(json!({"a": {"list": []}}), json!({})).unwrap_err();
+        assert!(untold.contains("a.list"), "{untold}");
+        let unused = made(json!({"a": 1}), json!({"b": {"minimum": 1}})).unwrap_err();
+        assert!(unused.contains('b'), "{unused}");
+        let nowhere = made(json!({"a": 1}), json!({"a": {"$ref": "#/$defs/no"}})).unwrap_err();
+        assert!(nowhere.contains("no"), "{nowhere}");
+    }
+
+    #[test]
+    fn kubernetes_types_refuse_what_they_do_not_name() {
+        let form = json!({
+            "type": "object", "description": "words",
+            "properties": {
+                "description": {"type": "string", "format": "int32"},
+                "port": {"x-kubernetes-int-or-string": true},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "more": {"$ref": "#/$defs/io.k8s.api.core.v1.Volume"},
+            },
+        });
+        let expected = json!({
+            "type": "object", "additionalProperties": false,
+            "properties": {
+                "description": {"type": "string"},
+                "port": {"type": ["number", "string"]},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+                "more": {"$ref": "#/$defs/Volume"},
+            },
+        });
+        assert_eq!(strict(&form), expected);
+    }
+}
