@@ -37,6 +37,12 @@ pub const ENVOY: &str = "1.40.0";
 /// Prometheus and promtool, which ask the chart's queries.
 pub const PROMETHEUS: &str = "v0.316.0";
 
+/// cargo-cyclonedx, which writes down what a release's programs are linked from.
+pub const CARGO_CYCLONEDX: &str = "0.5.9";
+
+/// cargo-deny, which checks licences, sources and advisories of what we are linked from.
+pub const CARGO_DENY: &str = "0.20.2";
+
 /// libtorch: the version that the `tch` crate of this workspace was written for.
 pub const LIBTORCH: &str = "2.13.0";
 

@@ -220,7 +220,7 @@ pub fn of(part: Part) -> &'static [GoTools] {
         Part::Ingress => &[CONTOUR],
         Part::Prometheus => &[PROMETHEUS],
         Part::Load => &[K6],
-        Part::Libtorch | Part::LibtorchCuda => &[],
+        Part::Libtorch | Part::LibtorchCuda | Part::Release | Part::Deny => &[],
     }
 }
 

@@ -31,8 +31,10 @@ const PLATFORMS: [&str; 8] = [
     "manylinux2014_x86_64",
 ];
 
-const REQUIREMENTS: &str = include_str!("../../python/libtorch.txt");
-const CUDA_REQUIREMENTS: &str = include_str!("../../python/libtorch-cuda.txt");
+/// The wheels that it is taken from.
+pub(crate) const REQUIREMENTS: &str = include_str!("../../python/libtorch.txt");
+/// The same of the one with its CUDA half.
+pub(crate) const CUDA_REQUIREMENTS: &str = include_str!("../../python/libtorch-cuda.txt");
 const UNPACK: &str = include_str!("../../python/unpack_wheels.py");
 
 /// The name of the cache entry.

@@ -1,5 +1,6 @@
 //! Building and fetching what is pinned in [`crate::versions`].
 
+pub mod crates;
 pub mod debian;
 pub mod envoy;
 pub mod go;
@@ -36,6 +37,10 @@ pub enum Part {
     Prometheus,
     /// What benchmarks load servers with, built with Go.
     Load,
+    /// What writes down the contents of a release, built from its crate.
+    Release,
+    /// What checks licences and sources of our dependencies, built from its crate.
+    Deny,
 }
 
 /// Why a set-up did not end well.
@@ -92,6 +97,9 @@ pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), Set
         }
         for tools in parts.iter().flat_map(|part| go::of(*part)) {
             tools.ensure(cache, progress)?;
+        }
+        for tool in parts.iter().flat_map(|part| crates::of(*part)) {
+            tool.ensure(cache, progress)?;
         }
         if parts.contains(&Part::Ingress) {
             ingress_crds::ensure(cache, progress)?;

@@ -1,0 +1,85 @@
+//! Tools built from crates of the registry, with the toolchain that builds Fovea.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::progress::Progress;
+use super::{Part, SetupError, run_command};
+use crate::cache::Cache;
+use crate::versions;
+
+/// A crate with one program of its own name.
+#[derive(Debug)]
+pub struct CrateTool {
+    /// The crate's name.
+    pub name: &'static str,
+    /// Its version; what it is built from is pinned by the lock file that comes with it.
+    pub version: &'static str,
+    /// How long a build takes on two cores with nothing cached, for the progress line.
+    pub about: &'static str,
+}
+
+/// Writes down what a program is linked from.
+pub const CYCLONEDX: CrateTool = CrateTool {
+    name: "cargo-cyclonedx",
+    version: versions::CARGO_CYCLONEDX,
+    about: "about a minute on 2 cores",
+};
+
+/// Checks licences, sources and advisories of what we are linked from.
+pub const DENY: CrateTool = CrateTool {
+    name: "cargo-deny",
+    version: versions::CARGO_DENY,
+    about: "about 4 minutes on 2 cores",
+};
+
+/// What `part` needs.
+pub fn of(part: Part) -> &'static [CrateTool] {
+    match part {
+        Part::Release => &[CYCLONEDX],
+        Part::Deny => &[DENY],
+        _ => &[],
+    }
+}
+
+impl CrateTool {
+    /// The name of the cache entry.
+    pub fn entry(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+
+    /// Where the program lies once it is built.
+    pub fn program(&self, cache: &Cache) -> PathBuf {
+        cache.path(&self.entry()).join("bin").join(self.name)
+    }
+
+    /// Builds the program where it is not there.
+    pub fn ensure(&self, cache: &Cache, progress: &Progress) -> Result<(), SetupError> {
+        let label = format!("{} {}", self.name, self.version);
+        if cache.has(&self.entry()) {
+            progress.note(&format!("{label}: there already"));
+        }
+        cache.get_or_build(&self.entry(), |dir| {
+            let step = format!("building {label} from its crate ({})", self.about);
+            progress.step(&step, || {
+                // Not among the workspace's own files, whatever CARGO_TARGET_DIR says.
+                let target = dir.join("target");
+                let mut cargo = Command::new("cargo");
+                cargo
+                    .args(["install", "--quiet", "--locked", "--version", self.version])
+                    .arg("--root")
+                    .arg(dir)
+                    .arg("--target-dir")
+                    .arg(&target)
+                    .arg(self.name);
+                run_command(&format!("building {}", self.name), &mut cargo)?;
+                fs::remove_dir_all(&target).map_err(|source| SetupError::Io {
+                    what: format!("tidying {}", target.display()),
+                    source,
+                })
+            })
+        })?;
+        Ok(())
+    }
+}
