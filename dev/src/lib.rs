@@ -14,6 +14,7 @@ pub mod ingress;
 pub mod minio;
 pub mod node;
 pub mod process;
+pub mod release;
 pub mod setup;
 pub mod stack;
 pub mod versions;

@@ -13,6 +13,7 @@ use fovea_dev::chart;
 use fovea_dev::docs;
 use fovea_dev::guard;
 use fovea_dev::images::{Build, Image, Torch};
+use fovea_dev::release::{self, Release};
 use fovea_dev::setup::{self, Part, progress::Progress};
 
 #[derive(Parser)]
@@ -58,6 +59,8 @@ enum Command {
     /// The docs' reference pages
     #[command(subcommand)]
     Docs(DocsCommand),
+    /// Build images, chart, manifests, sums and bills of materials into one folder, and check it
+    Release(Release),
     /// Print what a shell needs: eval "$(fovea-dev env)"
     Env,
     /// Start programs for the process that holds this one's stdin, and end them with it
@@ -140,6 +143,10 @@ fn main() -> Result<ExitCode> {
         Command::Chart(ChartCommand::Check) => chart::check(&Progress::stderr())?,
         Command::Docs(DocsCommand::Generate) => docs::generate()?,
         Command::Docs(DocsCommand::Check) => docs::check()?,
+        Command::Release(options) => {
+            let folder = release::run(&Cache::from_env()?, &options, &Progress::stderr())?;
+            println!("{}", folder.display());
+        }
         Command::Env => print!("{}", setup::environment(&Cache::from_env()?)),
         Command::Guard => guard::run()?,
         Command::Hold { nodes, scratch } => fovea_dev::node::holder::run(&scratch, nodes)?,

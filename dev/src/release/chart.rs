@@ -1,0 +1,89 @@
+//! The chart, packaged: the same bytes for the same commit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_yaml::Value;
+
+use super::{ReleaseError, VERSION, Work, empty};
+use crate::cache::Cache;
+use crate::setup::go::HELM;
+use crate::setup::run_command;
+
+/// The package's file.
+pub(super) fn file() -> String {
+    format!("fovea-{VERSION}.tgz")
+}
+
+/// Packages the commit's chart, whose Chart.yaml has this version already: helm would else write it
+/// in, and the commit say something else than the release.
+pub(super) fn package(work: &Work<'_>) -> Result<(), ReleaseError> {
+    let chart = work.source.path("charts/fovea");
+    let about = about(&super::read(&chart.join("Chart.yaml"))?)?;
+    for field in ["version", "appVersion"] {
+        if about[field] != VERSION {
+            let what = format!("{field} is not {VERSION}, which Cargo.toml says");
+            return Err(ReleaseError::unexpected("charts/fovea/Chart.yaml", what));
+        }
+    }
+    let packaged = work.scratch.join("chart");
+    empty(&packaged)?;
+    let mut package = helm(work.cache, work.scratch);
+    package
+        .arg("package")
+        .arg(&chart)
+        .arg("--destination")
+        .arg(&packaged);
+    run_command("packaging the chart", &mut package)?;
+    pack_again(work, &packaged)
+}
+
+/// helm's package has the time of its making in it.
+fn pack_again(work: &Work<'_>, folder: &Path) -> Result<(), ReleaseError> {
+    let mut unpack = Command::new("tar");
+    unpack
+        .arg("-xf")
+        .arg(folder.join(file()))
+        .arg("-C")
+        .arg(folder);
+    run_command("unpacking the chart", &mut unpack)?;
+    let archive = folder.join("fovea.tar");
+    let mut pack = Command::new("tar");
+    pack.args(["--create", "--format=ustar", "--sort=name"])
+        .args([
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--mode=u=rwX,go=rX",
+        ])
+        .arg(format!("--mtime=@{}", work.source.epoch_seconds))
+        .arg("--file")
+        .arg(&archive)
+        .arg("-C")
+        .arg(folder)
+        .arg("fovea");
+    run_command("packing the chart", &mut pack)?;
+    let mut compress = Command::new("gzip");
+    run_command(
+        "packing the chart",
+        compress.args(["-9", "-n"]).arg(&archive),
+    )?;
+    fs::rename(archive.with_extension("tar.gz"), work.folder.join(file()))
+        .map_err(ReleaseError::io("moving the chart"))
+}
+
+/// Chart.yaml's fields.
+pub(super) fn about(text: &str) -> Result<Value, ReleaseError> {
+    serde_yaml::from_str(text).map_err(|error| ReleaseError::unexpected("Chart.yaml", error))
+}
+
+/// helm, which writes nothing beside what it is asked for.
+pub(super) fn helm(cache: &Cache, scratch: &Path) -> Command {
+    let home = |name: &str| -> PathBuf { scratch.join("helm").join(name) };
+    let mut helm = Command::new(HELM.program(cache, "helm"));
+    helm.env("HELM_CACHE_HOME", home("cache"))
+        .env("HELM_CONFIG_HOME", home("config"))
+        .env("HELM_DATA_HOME", home("data"));
+    helm
+}

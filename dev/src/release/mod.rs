@@ -1,0 +1,155 @@
+//! `make release`: one folder with the images, the chart, the manifests, what is in the images and
+//! what all of it adds up to. The folder is there whole and checked, or not at all.
+//!
+//! Everything but the binaries is made from a commit, not from the tree: what a release holds can
+//! be looked up.
+
+mod changelog;
+mod chart;
+mod error;
+mod images;
+mod manifests;
+mod registry;
+mod sbom;
+mod source;
+mod sums;
+mod verify;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cache::Cache;
+use crate::images::Torch;
+use crate::setup::progress::Progress;
+use crate::setup::{self, Part};
+pub use error::ReleaseError;
+use source::Source;
+
+/// The version that everything in the folder has: the workspace's.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What to build a release from, and where.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Release {
+    /// The folder of the built binaries
+    #[arg(long)]
+    binaries: PathBuf,
+    /// The folder that gets `release-<version>`
+    #[arg(long)]
+    out: PathBuf,
+    /// The runner's libtorch; both where none is named, as the chart names images of both
+    #[arg(long, value_enum)]
+    torch: Vec<Torch>,
+    /// Where the images will be pulled from, such as ghcr.io/you: the chart's own where absent
+    #[arg(long)]
+    registry: Option<String>,
+    /// Try it: with changes that are not committed, or before the changelog has the day
+    #[arg(long)]
+    trial: bool,
+}
+
+/// What the steps work on.
+struct Work<'a> {
+    cache: &'a Cache,
+    release: &'a Release,
+    source: &'a Source,
+    /// Where the images will be pulled from.
+    registry: &'a str,
+    /// The folder of the release, until it is whole.
+    folder: &'a Path,
+    /// A folder for what is between.
+    scratch: &'a Path,
+}
+
+/// Builds a release; returns its folder.
+pub fn run(cache: &Cache, release: &Release, progress: &Progress) -> Result<PathBuf, ReleaseError> {
+    let parts = [
+        Part::Tools,
+        Part::Node,
+        Part::Libtorch,
+        Part::Chart,
+        Part::Release,
+    ];
+    setup::run(cache, &parts, progress)?;
+    if release.variants().contains(&Torch::Cuda) {
+        setup::run(cache, &[Part::LibtorchCuda], progress)?;
+    }
+    let folder = release.out.join(format!("release-{VERSION}"));
+    let unfinished = release.out.join(format!("release-{VERSION}.unfinished"));
+    let scratch = release.out.join(format!("release-{VERSION}.scratch"));
+    for old in [&unfinished, &scratch] {
+        empty(old)?;
+    }
+    let source = Source::of_head(&scratch.join("source"), release.trial)?;
+    let registry = registry::name(&source, release.registry.as_deref())?;
+    let work = Work {
+        cache,
+        release,
+        source: &source,
+        registry: &registry,
+        folder: &unfinished,
+        scratch: &scratch,
+    };
+    let notes = changelog::notes(&source, release.trial)?;
+    write(&unfinished.join("CHANGES.md"), &notes)?;
+    chart::package(&work)?;
+    manifests::write_all(&work)?;
+    let images = progress.step("building the release's images", || images::build(&work))?;
+    progress.step("writing down what is in them", || {
+        sbom::write_all(&work, &images)
+    })?;
+    sums::write(&unfinished)?;
+    progress.step("checking the release", || verify::all(&work, &images))?;
+    let left_out = verify::left_out(&work);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(ReleaseError::io("removing an old release"))?;
+    }
+    fs::rename(&unfinished, &folder).map_err(ReleaseError::io("naming the release"))?;
+    fs::remove_dir_all(&scratch).map_err(ReleaseError::io("tidying up"))?;
+    for reference in left_out {
+        progress.note(&format!(
+            "{reference} was left out: whose pods name it will not find it"
+        ));
+    }
+    Ok(folder)
+}
+
+impl Release {
+    /// The runner's variants, each once.
+    fn variants(&self) -> Vec<Torch> {
+        let all = [Torch::Cpu, Torch::Cuda];
+        let asked = |torch: &Torch| self.torch.is_empty() || self.torch.contains(torch);
+        all.into_iter().filter(asked).collect()
+    }
+}
+
+fn empty(folder: &Path) -> Result<(), ReleaseError> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(ReleaseError::io("removing an old try"))?;
+    }
+    fs::create_dir_all(folder).map_err(ReleaseError::io("creating the release's folder"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), ReleaseError> {
+    fs::write(path, text).map_err(ReleaseError::io(format!("writing {}", path.display())))
+}
+
+fn read(path: &Path) -> Result<String, ReleaseError> {
+    fs::read_to_string(path).map_err(ReleaseError::io(format!("reading {}", path.display())))
+}
+
+/// The files of a folder and of those in it, sorted.
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
+    let io = |error| ReleaseError::io(format!("listing {}", folder.display()))(error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
