@@ -4,8 +4,9 @@
 //! do about it, [`pool::resolve`] where it may run, [`dispatch::queue`] when, and the attempt's
 //! task writes what [`dispatch::retry`] makes of its end through [`job::write`]. What a finished
 //! job still has to tell is told by [`callback`]; [`sweep`] deletes from the bucket what no job needs
-//! any more.
+//! any more. [`apply_pools`] is a program of its own beside all that: what a release runs once.
 
+pub mod apply_pools;
 pub mod callback;
 pub mod config;
 pub mod dispatch;

@@ -16,6 +16,7 @@ mod leading;
 mod life;
 mod operation;
 mod pools;
+mod release;
 mod rights;
 mod runner_faults;
 mod sweeping;

@@ -83,14 +83,24 @@ pub struct PoolsConfig {
     pub scale_down_timeout_seconds: u32,
 
     /// Addresses of the object store, as CIDRs: with DNS, all that a runner's pod may reach.
-    /// Repeatable, or separated by commas. None: runners reach no store where the network enforces
-    /// network policies.
+    /// Repeatable, or separated by commas. None, and no --store-namespace or --store-label: runners
+    /// reach no store where the network enforces network policies.
     #[arg(
         long = "store-cidr",
         env = "FOVEA_OPERATOR_STORE_CIDRS",
         value_delimiter = ','
     )]
     pub store_cidrs: Vec<IpNet>,
+
+    /// Namespace of an object store that runs in the cluster: its pods are reached beside --store-cidr.
+    /// With --store-label those of them that have it, else all.
+    #[arg(long, env = "FOVEA_OPERATOR_STORE_NAMESPACE")]
+    pub store_namespace: Option<String>,
+
+    /// Label of the pods of an object store that runs in the cluster, `key=value`; repeatable, or
+    /// separated by commas. In the pools' namespace, where --store-namespace is absent.
+    #[arg(long = "store-label", env = "FOVEA_OPERATOR_STORE_LABELS", value_delimiter = ',', value_parser = label)]
+    pub store_labels: Vec<(String, String)>,
 
     /// Ports of the object store; repeatable, or separated by commas. --s3-endpoint's where absent.
     /// Policies look at a pod's own port, not at its Service's.
@@ -135,10 +145,20 @@ pub struct PoolsConfig {
     )]
     pub dns_cidrs: Vec<IpNet>,
 
-    /// Label of the operator's own pods, `key=value`: they alone may speak to runners. Repeatable, or
-    /// separated by commas.
+    /// Label of the operator's own pods, `key=value`: they and scrapers alone may speak to runners.
+    /// Repeatable, or separated by commas.
     #[arg(long = "operator-label", env = "FOVEA_OPERATOR_LABELS", default_value = "app.kubernetes.io/name=fovea-operator", value_delimiter = ',', value_parser = label)]
     pub operator_labels: Vec<(String, String)>,
+
+    /// Namespace of the pods that scrape runners' /metrics. With --scraper-label those of them that
+    /// have it, else all.
+    #[arg(long, env = "FOVEA_OPERATOR_SCRAPER_NAMESPACE")]
+    pub scraper_namespace: Option<String>,
+
+    /// Label of the pods that scrape runners' /metrics, `key=value`; repeatable, or separated by
+    /// commas. In the pools' namespace, where --scraper-namespace is absent.
+    #[arg(long = "scraper-label", env = "FOVEA_OPERATOR_SCRAPER_LABELS", value_delimiter = ',', value_parser = label)]
+    pub scraper_labels: Vec<(String, String)>,
 
     /// How long the import of a model may take, all tries together, in seconds.
     #[arg(
@@ -157,6 +177,14 @@ pub struct PoolsConfig {
         value_parser = clap::value_parser!(u32).range(30..=86_400)
     )]
     pub import_retry_seconds: u32,
+}
+
+impl PoolsConfig {
+    /// Whether any address or pod of the object store is named.
+    pub(crate) fn names_a_store(&self) -> bool {
+        let pods = self.store_namespace.is_some() || !self.store_labels.is_empty();
+        pods || !self.store_cidrs.is_empty()
+    }
 }
 
 /// `key=value`.

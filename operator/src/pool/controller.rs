@@ -64,9 +64,9 @@ pub async fn run(parts: Parts) {
         provisions,
         metrics,
     } = parts;
-    if config.store_cidrs.is_empty() {
+    if !config.names_a_store() {
         tracing::warn!(
-            "no --store-cidr: where the network enforces policies, runners reach no object store"
+            "no --store-cidr, --store-namespace or --store-label: where the network enforces policies, runners reach no object store"
         );
     }
     let (wake, woken) = mpsc::channel(INBOX);

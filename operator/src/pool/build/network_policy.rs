@@ -26,17 +26,13 @@ const PRIVATE_V4: [&str; 7] = [
 ];
 const PRIVATE_V6: [&str; 3] = ["::/96", "fc00::/7", "fe80::/10"];
 
-/// Runners are spoken to by the operator, and speak to DNS and the store.
+/// Runners are spoken to by the operator and by who scrapes them, and speak to DNS and the store.
 pub(crate) fn runners(subject: &Subject<'_>, build: &Build) -> NetworkPolicy {
-    let operator = NetworkPolicyPeer {
-        namespace_selector: Some(namespace(&build.operator_namespace)),
-        pod_selector: Some(selector(
-            build.config.operator_labels.iter().cloned().collect(),
-        )),
-        ip_block: None,
-    };
+    let config = &build.config;
+    let operator = pods(Some(&build.operator_namespace), &config.operator_labels);
+    let scraper = pods(config.scraper_namespace.as_deref(), &config.scraper_labels);
     let ingress = NetworkPolicyIngressRule {
-        from: Some(vec![operator]),
+        from: Some(operator.into_iter().chain(scraper).collect()),
         ports: Some(vec![port("TCP", PORT)]),
     };
     let egress = [Some(dns(build)), store(build)]
@@ -92,26 +88,38 @@ fn policy(
 
 fn dns(build: &Build) -> NetworkPolicyEgressRule {
     let config = &build.config;
-    let pods = NetworkPolicyPeer {
-        namespace_selector: Some(namespace(&config.dns_namespace)),
-        pod_selector: Some(selector(config.dns_labels.iter().cloned().collect())),
-        ip_block: None,
-    };
-    let mut to = vec![pods];
-    to.extend(blocks(&config.dns_cidrs));
+    let pods = pods(Some(&config.dns_namespace), &config.dns_labels);
+    let to = pods.into_iter().chain(blocks(&config.dns_cidrs));
     NetworkPolicyEgressRule {
-        to: Some(to),
+        to: Some(to.collect()),
         ports: Some(vec![port("UDP", 53), port("TCP", 53)]),
     }
 }
 
-/// `None` where no address is configured: an empty list would mean every address.
+/// `None` where none is configured: an empty list would mean every address.
 fn store(build: &Build) -> Option<NetworkPolicyEgressRule> {
-    let to = blocks(&build.config.store_cidrs);
+    let config = &build.config;
+    let mut to = blocks(&config.store_cidrs);
+    to.extend(pods(
+        config.store_namespace.as_deref(),
+        &config.store_labels,
+    ));
     let ports = build.store_ports.iter().map(|number| port("TCP", *number));
     (!to.is_empty()).then(|| NetworkPolicyEgressRule {
         to: Some(to),
         ports: Some(ports.collect()),
+    })
+}
+
+/// The pods of a namespace (the policy's own, where none is named) that have these labels; `None`
+/// where nothing says which.
+fn pods(namespace: Option<&str>, labels: &[(String, String)]) -> Option<NetworkPolicyPeer> {
+    let named = namespace.map(|name| BTreeMap::from([(NAMESPACE.to_owned(), name.to_owned())]));
+    let labels = (!labels.is_empty()).then(|| labels.iter().cloned().collect());
+    (named.is_some() || labels.is_some()).then(|| NetworkPolicyPeer {
+        namespace_selector: named.map(selector),
+        pod_selector: labels.map(selector),
+        ip_block: None,
     })
 }
 
@@ -140,10 +148,6 @@ fn port(protocol: &str, number: u16) -> NetworkPolicyPort {
         port: Some(IntOrString::Int(i32::from(number))),
         end_port: None,
     }
-}
-
-fn namespace(name: &str) -> LabelSelector {
-    selector(BTreeMap::from([(NAMESPACE.to_owned(), name.to_owned())]))
 }
 
 fn selector(labels: BTreeMap<String, String>) -> LabelSelector {

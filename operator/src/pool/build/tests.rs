@@ -134,6 +134,10 @@ fn all() -> [(&'static str, String); 4] {
     let full = build(&[
         "--store-cidr=10.20.0.0/16,2001:db8::/64",
         "--store-port=9000,9443",
+        "--store-namespace=storage",
+        "--store-label=app.kubernetes.io/name=minio",
+        "--scraper-namespace=monitoring",
+        "--scraper-label=app.kubernetes.io/name=prometheus",
         "--hub-cidr=192.0.2.0/24",
         "--hub-endpoint=https://mirror.example:8443",
         "--dns-cidr=169.254.20.10/32",
@@ -167,6 +171,31 @@ fn pools_become_what_the_files_say() {
             path.display()
         );
     }
+}
+
+#[test]
+fn pods_are_peers_by_their_namespace_by_their_labels_or_by_both_and_nothing_is_nobody() {
+    let peers = |flags: &[&str]| {
+        let pool = minimal();
+        let policy = network_policy::runners(&Subject::of(&pool), &build(flags));
+        let json = serde_json::to_value(policy).unwrap();
+        let spec = &json["spec"];
+        (
+            spec["ingress"][0]["from"][1].clone(),
+            spec["egress"][1]["to"][0].clone(),
+        )
+    };
+    assert_eq!(peers(&[]), (Value::Null, Value::Null));
+    let flags = ["--scraper-namespace=monitoring", "--store-label=a=b"];
+    let named = json!({"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}});
+    let labelled = json!({"matchLabels": {"a": "b"}});
+    assert_eq!(
+        peers(&flags),
+        (
+            json!({"namespaceSelector": named}),
+            json!({"podSelector": labelled})
+        )
+    );
 }
 
 #[test]

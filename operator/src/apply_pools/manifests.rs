@@ -1,0 +1,188 @@
+//! The file's documents. Pure.
+
+use fovea_crds::RunnerPool;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a file is not what it should be; documents are counted from 1.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// No YAML, or not with a RunnerPool's fields.
+    #[error("document {number}: {why}")]
+    Form {
+        /// Which.
+        number: usize,
+        /// The parser's words.
+        why: String,
+    },
+    /// It is something else.
+    #[error("document {number} is a {kind} of {api_version}: only RunnerPools may be here")]
+    Kind {
+        /// Which.
+        number: usize,
+        /// Its kind.
+        kind: String,
+        /// Its group and version.
+        api_version: String,
+    },
+    /// It belongs elsewhere.
+    #[error("RunnerPool {name} is for namespace {namespace}, which is not --namespace")]
+    Namespace {
+        /// The pool.
+        name: String,
+        /// Where it says that it belongs.
+        namespace: String,
+    },
+    /// It is there twice.
+    #[error("RunnerPool {0} is there twice")]
+    Twice(String),
+}
+
+/// One pool, as it is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Manifest {
+    /// Its name.
+    pub name: String,
+    object: Value,
+}
+
+impl Manifest {
+    /// What is applied.
+    pub(super) fn owned_by(&self, owner: &OwnerReference) -> Value {
+        let mut object = self.object.clone();
+        object["metadata"]["ownerReferences"] = json!([owner]);
+        object
+    }
+}
+
+/// What else an object may have is not for a release to set.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Document {
+    api_version: String,
+    kind: String,
+    metadata: Metadata,
+    /// Held against the schema by the API server, which knows the newest one.
+    spec: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    name: String,
+    namespace: Option<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// The pools of a file, which are for `namespace`; empty documents are none.
+pub(super) fn read(text: &str, namespace: &str) -> Result<Vec<Manifest>, ManifestError> {
+    let (mut manifests, mut names) = (Vec::new(), BTreeSet::new());
+    for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
+        let number = index + 1;
+        let form = |why: String| ManifestError::Form { number, why };
+        let value = Value::deserialize(document).map_err(|error| form(error.to_string()))?;
+        if value.is_null() {
+            continue;
+        }
+        // YAML has its own way with enums, which is not Kubernetes': so by JSON.
+        let document = Document::deserialize(value).map_err(|error| form(error.to_string()))?;
+        let manifest = manifest(document, number, namespace)?;
+        if !names.insert(manifest.name.clone()) {
+            return Err(ManifestError::Twice(manifest.name));
+        }
+        manifests.push(manifest);
+    }
+    Ok(manifests)
+}
+
+fn manifest(document: Document, number: usize, expected: &str) -> Result<Manifest, ManifestError> {
+    let Document {
+        api_version,
+        kind,
+        metadata,
+        spec,
+    } = document;
+    if api_version != RunnerPool::api_version(&()) || kind != RunnerPool::kind(&()) {
+        return Err(ManifestError::Kind {
+            number,
+            kind,
+            api_version,
+        });
+    }
+    let Metadata {
+        name,
+        namespace,
+        labels,
+        annotations,
+    } = metadata;
+    if let Some(namespace) = namespace.filter(|namespace| namespace != expected) {
+        return Err(ManifestError::Namespace { name, namespace });
+    }
+    let metadata = json!({
+        "name": name, "namespace": expected, "labels": labels, "annotations": annotations,
+    });
+    let object =
+        json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec});
+    Ok(Manifest { name, object })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "apiVersion: fovea.dev/v1alpha1\nkind: RunnerPool\n";
+
+    fn refused(text: &str) -> String {
+        read(text, "fovea-system").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn documents_are_pools_of_the_namespace_and_empty_ones_are_none() {
+        let text = format!(
+            "---\n{HEAD}metadata: {{name: a, labels: {{x: y}}}}\nspec: {{replicas: 2}}\n---\n# nothing\n---\n{HEAD}metadata: {{name: b, namespace: fovea-system}}\nspec: {{}}\n"
+        );
+        let manifests = read(&text, "fovea-system").unwrap();
+        let names: Vec<&str> = manifests.iter().map(|each| each.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        let owner = OwnerReference {
+            uid: "u".into(),
+            ..OwnerReference::default()
+        };
+        let object = manifests[0].owned_by(&owner);
+        assert_eq!(object["spec"], json!({"replicas": 2}));
+        assert_eq!(object["metadata"]["namespace"], "fovea-system");
+        assert_eq!(object["metadata"]["labels"], json!({"x": "y"}));
+        assert_eq!(object["metadata"]["ownerReferences"][0]["uid"], "u");
+    }
+
+    #[test]
+    fn a_file_without_pools_has_none() {
+        assert_eq!(read("", "n").unwrap(), []);
+        assert_eq!(read("---\n# none\n", "n").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_no_pool_of_the_namespace_is_refused_with_its_place() {
+        let secret = format!(
+            "{HEAD}metadata: {{name: a}}\nspec: {{}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\nspec: {{}}\n"
+        );
+        assert_eq!(
+            refused(&secret),
+            "document 2 is a Secret of v1: only RunnerPools may be here"
+        );
+        let elsewhere = format!("{HEAD}metadata: {{name: a, namespace: other}}\nspec: {{}}\n");
+        assert!(refused(&elsewhere).contains("is for namespace other"));
+        let twice = format!("{HEAD}metadata: {{name: a}}\nspec: {{}}\n---\n").repeat(2);
+        assert_eq!(refused(&twice), "RunnerPool a is there twice");
+        assert!(refused("a: [").starts_with("document 1: "));
+        let more = format!("{HEAD}metadata: {{name: a, finalizers: [x]}}\nspec: {{}}\n");
+        assert!(refused(&more).contains("finalizers"), "{}", refused(&more));
+        assert!(refused(HEAD).contains("metadata"), "{}", refused(HEAD));
+    }
+}

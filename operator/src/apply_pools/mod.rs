@@ -1,0 +1,189 @@
+//! `fovea-operator apply-pools`: has a release's RunnerPools in the cluster, and no others of that
+//! release. Helm cannot do it itself, since it makes their definition in the same release.
+//!
+//! Each pool is owned by the release's ConfigMap, and so goes with it.
+
+mod manifests;
+mod tries;
+
+use fovea_crds::RunnerPool;
+use fovea_telemetry::LogFormat;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, ResourceExt as _};
+use manifests::{Manifest, ManifestError};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use tries::{Tries, words};
+
+/// The manager of the fields that a release sets.
+const MANAGER: &str = "fovea-chart";
+
+/// Has a release's RunnerPools in the cluster, and no others of that release.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(version)]
+pub struct ApplyPoolsConfig {
+    /// The RunnerPools, as YAML documents.
+    #[arg(long)]
+    pub file: PathBuf,
+
+    /// ConfigMap that owns them: they go with it, and those that it owns and the file does not have
+    /// are deleted.
+    #[arg(long)]
+    pub owner_config_map: String,
+
+    /// Namespace of the ConfigMap and of the pools.
+    #[arg(long)]
+    pub namespace: String,
+
+    /// How log lines look; `RUST_LOG` says which there are.
+    #[arg(long, env = "FOVEA_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Why the pools are not all as the file says.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyPoolsError {
+    /// The file is not there.
+    #[error("--file {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("--file {path}: {error}")]
+    Manifests {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what is wrong.
+        error: ManifestError,
+    },
+    /// The ConfigMap cannot be read.
+    #[error("ConfigMap {name} of --owner-config-map: {why}")]
+    Owner {
+        /// The ConfigMap.
+        name: String,
+        /// The API server's words.
+        why: String,
+    },
+    /// Each has been logged.
+    #[error("{refused} of {all} RunnerPools are not as the file says; none was deleted")]
+    Refused {
+        /// So many.
+        refused: usize,
+        /// Of so many.
+        all: usize,
+    },
+    /// Pools that are to go could not be listed or deleted.
+    #[error("deleting what the file does not have: {0}")]
+    Delete(String),
+}
+
+/// Applies every pool of the file and deletes the rest; prints a line for each. What passes by itself,
+/// such as a definition that is not served yet, is waited for a minute, and nothing else is.
+pub async fn run(config: &ApplyPoolsConfig, client: Client) -> Result<(), ApplyPoolsError> {
+    let path = || config.file.clone();
+    let text = tokio::fs::read_to_string(&config.file)
+        .await
+        .map_err(|error| ApplyPoolsError::Read {
+            path: path(),
+            error,
+        })?;
+    let manifests = manifests::read(&text, &config.namespace).map_err(|error| {
+        let path = path();
+        ApplyPoolsError::Manifests { path, error }
+    })?;
+    let tries = Tries::begin();
+    let owner = owner(config, &client, &tries).await?;
+    let pools: Api<RunnerPool> = Api::namespaced(client, &config.namespace);
+    let mut refused = 0;
+    for manifest in &manifests {
+        match apply(&pools, manifest, &owner, &tries).await {
+            Ok(()) => println!("RunnerPool {} applied", manifest.name),
+            Err(error) => {
+                refused += 1;
+                tracing::error!("RunnerPool {}: {}", manifest.name, words(&error));
+            }
+        }
+    }
+    if refused > 0 {
+        let all = manifests.len();
+        return Err(ApplyPoolsError::Refused { refused, all });
+    }
+    let kept = manifests
+        .iter()
+        .map(|manifest| manifest.name.as_str())
+        .collect();
+    delete_others(&pools, &kept, &owner, &tries)
+        .await
+        .map_err(|error| ApplyPoolsError::Delete(words(&error)))
+}
+
+async fn owner(
+    config: &ApplyPoolsConfig,
+    client: &Client,
+    tries: &Tries,
+) -> Result<OwnerReference, ApplyPoolsError> {
+    let name = &config.owner_config_map;
+    let failed = |why| ApplyPoolsError::Owner {
+        name: name.clone(),
+        why,
+    };
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &config.namespace);
+    let found = tries.run("its owner", || config_maps.get(name)).await;
+    let uid = found.map_err(|error| failed(words(&error)))?.uid();
+    Ok(OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        name: name.clone(),
+        uid: uid.ok_or_else(|| failed("it has no uid".to_owned()))?,
+        // The pools are not its work: it only takes them along.
+        controller: None,
+        block_owner_deletion: None,
+    })
+}
+
+async fn apply(
+    pools: &Api<RunnerPool>,
+    manifest: &Manifest,
+    owner: &OwnerReference,
+    tries: &Tries,
+) -> kube::Result<()> {
+    let params = PatchParams::apply(MANAGER).force();
+    let patch = Patch::Apply(manifest.owned_by(owner));
+    let name = &manifest.name;
+    let applied = tries.run(name, || pools.patch_metadata(name, &params, &patch));
+    applied.await.map(drop)
+}
+
+/// Deletes the pools that the owner has and that are not among `kept`.
+async fn delete_others(
+    pools: &Api<RunnerPool>,
+    kept: &BTreeSet<&str>,
+    owner: &OwnerReference,
+    tries: &Tries,
+) -> kube::Result<()> {
+    let every = ListParams::default();
+    let found = tries.run("pools", || pools.list_metadata(&every)).await?;
+    let ours = found.items.into_iter().filter(|pool| {
+        let is_owner = |each: &OwnerReference| each.uid == owner.uid;
+        pool.owner_references().iter().any(is_owner) && !kept.contains(pool.name_any().as_str())
+    });
+    for pool in ours {
+        let name = pool.name_any();
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid: pool.uid(),
+            resource_version: None,
+        });
+        match tries.run(&name, || pools.delete(&name, &params)).await {
+            Ok(_) => println!("RunnerPool {name} deleted"),
+            // Gone, or another of the name by now.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

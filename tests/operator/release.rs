@@ -1,0 +1,223 @@
+//! `fovea-operator apply-pools`, as a release's Job runs it: with its rights, and none beside them.
+
+use anyhow::{Context as _, Result, ensure};
+use fovea_crds::RunnerPool;
+use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
+use fovea_dev::{ControlPlane, ControlPlaneOptions, eventually};
+use fovea_tests::operated::{PATIENCE, create_namespace, install};
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+const OWNER: &str = "fovea-pools";
+const USER: &str = "system:serviceaccount:fovea-system:fovea-pools";
+
+/// A namespace with a release's ConfigMap, and who applies its pools.
+struct Release {
+    client: Client,
+    kubeconfig: PathBuf,
+    folder: TempDir,
+    _control_plane: ControlPlane,
+}
+
+/// What the program said, and whether it succeeded.
+struct Said {
+    success: bool,
+    out: String,
+    log: String,
+}
+
+impl Release {
+    /// Without our resources' definitions.
+    async fn start() -> Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let control_plane = ControlPlane::start(ControlPlaneOptions::default()).await?;
+        let client = control_plane.client().await?;
+        create_namespace(&client, SYSTEM_NAMESPACE).await?;
+        let this = Self {
+            kubeconfig: control_plane.kubeconfig_for(USER, &[])?,
+            folder: TempDir::new()?,
+            _control_plane: control_plane,
+            client,
+        };
+        this.grant().await?;
+        let owner = json!({"metadata": {"name": OWNER}});
+        this.create::<ConfigMap>(owner).await?;
+        Ok(this)
+    }
+
+    async fn create<K>(&self, object: serde_json::Value) -> Result<()>
+    where
+        K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), SYSTEM_NAMESPACE);
+        api.create(&PostParams::default(), &serde_json::from_value(object)?)
+            .await?;
+        Ok(())
+    }
+
+    async fn grant(&self) -> Result<()> {
+        let rules = json!([
+            {"apiGroups": ["fovea.dev"], "resources": ["runnerpools"],
+                "verbs": ["list", "create", "patch", "delete"]},
+            {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [OWNER],
+                "verbs": ["get"]},
+        ]);
+        self.create::<Role>(json!({"metadata": {"name": OWNER}, "rules": rules}))
+            .await?;
+        self.create::<RoleBinding>(json!({
+            "metadata": {"name": OWNER},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": OWNER},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
+        }))
+        .await
+    }
+
+    fn begin(&self, pools: &str) -> Result<Child> {
+        let file = self.folder.path().join("pools.yaml");
+        std::fs::write(&file, pools)?;
+        let child = Command::new(stack::find("fovea-operator")?)
+            .arg("apply-pools")
+            .arg(format!("--file={}", file.display()))
+            .arg(format!("--owner-config-map={OWNER}"))
+            .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
+            .env("KUBECONFIG", &self.kubeconfig)
+            // What the operator beside it is given says nothing here.
+            .env("FOVEA_OPERATOR_RUNNER_IMAGE", "anything")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(child)
+    }
+
+    async fn apply(&self, pools: &str) -> Result<Said> {
+        end(self.begin(pools)?).await
+    }
+
+    async fn pools(&self) -> Result<Vec<RunnerPool>> {
+        let api: Api<RunnerPool> = Api::namespaced(self.client.clone(), SYSTEM_NAMESPACE);
+        Ok(api.list(&ListParams::default()).await?.items)
+    }
+
+    async fn names(&self) -> Result<Vec<String>> {
+        let pools = self.pools().await?;
+        Ok(pools.iter().map(ResourceExt::name_any).collect())
+    }
+}
+
+async fn end(child: Child) -> Result<Said> {
+    let ended = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = ended.context("it does not end")??;
+    Ok(Said {
+        success: output.status.success(),
+        out: String::from_utf8(output.stdout)?,
+        log: String::from_utf8(output.stderr)?,
+    })
+}
+
+fn pool(name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: fovea.dev/v1alpha1\nkind: RunnerPool\nmetadata: {{name: {name}, labels: {{helm.sh/chart: fovea}}}}\nspec:\n  models: [{{name: m, task: image-to-text, source: {{object: {{prefix: x}}}}}}]\n  {spec}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_release_s_pools_wait_for_their_definition_follow_the_file_and_belong_to_its_config_map()
+-> Result<()> {
+    let release = Release::start().await?;
+    let early = release.begin(&(pool("a", "replicas: 2") + &pool("b", "")))?;
+    install(&release.client).await?;
+    let said = end(early).await?;
+    ensure!(said.success, "{}", said.log);
+    assert_eq!(said.out, "RunnerPool a applied\nRunnerPool b applied\n");
+    let pools = release.pools().await?;
+    assert_eq!(pools[0].spec.replicas, 2);
+    let owner = &pools[0].owner_references()[0];
+    assert_eq!((&*owner.kind, &*owner.name), ("ConfigMap", OWNER));
+    assert_eq!(owner.controller, None);
+    assert_eq!(pools[0].labels()["helm.sh/chart"], "fovea");
+    let managers = pools[0].managed_fields().iter();
+    let managers: Vec<_> = managers.map(|each| each.manager.as_deref()).collect();
+    assert_eq!(managers, [Some("fovea-chart")]);
+
+    // One that is somebody's own is left alone, though the file does not have it.
+    let spec = pools[1].spec.clone();
+    let own = RunnerPool::new("own", spec);
+    release
+        .create::<RunnerPool>(serde_json::to_value(own)?)
+        .await?;
+    let said = release.apply(&pool("a", "replicas: 3")).await?;
+    ensure!(said.success, "{}", said.log);
+    assert_eq!(said.out, "RunnerPool a applied\nRunnerPool b deleted\n");
+    assert_eq!(release.names().await?, ["a", "own"]);
+    assert_eq!(release.pools().await?[0].spec.replicas, 3);
+
+    // An uninstalled release's ConfigMap takes them along.
+    let config_maps: Api<ConfigMap> = Api::namespaced(release.client.clone(), SYSTEM_NAMESPACE);
+    config_maps.delete(OWNER, &Default::default()).await?;
+    eventually("the pools to go", PATIENCE, async || {
+        let names = release.names().await?;
+        ensure!(names == ["own"], "{names:?}");
+        Ok(())
+    })
+    .await?;
+    let said = release.apply(&pool("a", "")).await?;
+    assert!(
+        !said.success && said.log.contains("fovea-pools"),
+        "{}",
+        said.log
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_that_the_api_server_refuses_is_told_at_once_in_its_words_and_nothing_is_deleted()
+-> Result<()> {
+    let release = Release::start().await?;
+    install(&release.client).await?;
+    let said = release.apply(&pool("old", "")).await?;
+    ensure!(said.success, "{}", said.log);
+
+    let both = "replicas: 2\n  autoscaling: {min: 0, max: 2}";
+    let begun = Instant::now();
+    let said = release
+        .apply(&(pool("wrong", both) + &pool("right", "")))
+        .await?;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{}", said.log);
+    assert!(!said.success, "{}", said.log);
+    assert_eq!(said.out, "RunnerPool right applied\n");
+    let words = ["RunnerPool wrong: ", "autoscaling", "1 of 2 RunnerPools"];
+    assert!(
+        words.iter().all(|word| said.log.contains(word)),
+        "{}",
+        said.log
+    );
+    assert_eq!(release.names().await?, ["old", "right"]);
+
+    let said = release.apply(&pool("odd", "replica: 2")).await?;
+    assert!(begun.elapsed() < Duration::from_secs(20), "{}", said.log);
+    assert!(
+        !said.success && said.log.contains("replica"),
+        "{}",
+        said.log
+    );
+    let said = release.apply("kind: Pod").await?;
+    assert!(
+        !said.success && said.log.contains("document 1"),
+        "{}",
+        said.log
+    );
+    Ok(())
+}
