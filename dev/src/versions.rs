@@ -43,6 +43,9 @@ pub const CARGO_CYCLONEDX: &str = "0.5.9";
 /// cargo-deny, which checks licences, sources and advisories of what we are linked from.
 pub const CARGO_DENY: &str = "0.20.2";
 
+/// The Prometheus Operator, whose definitions the chart's monitors are held against.
+pub const PROMETHEUS_OPERATOR: &str = "v0.88.0";
+
 /// libtorch: the version that the `tch` crate of this workspace was written for.
 pub const LIBTORCH: &str = "2.13.0";
 

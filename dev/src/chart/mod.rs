@@ -2,6 +2,7 @@
 //! values of `ci/`, and the plain manifests. Each is committed, and `check` tells which is not
 //! current.
 
+pub mod conform;
 mod install;
 mod readme;
 pub mod render;

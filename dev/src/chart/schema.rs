@@ -19,7 +19,7 @@ const DEFINITIONS: &str = "$defs";
 /// The form of a pool among them.
 const POOL: &str = "RunnerPoolSpec";
 /// What is for people, for the API server's own use, or a default that helm does not fill in.
-const DROPPED: [&str; 3] = ["description", "default", "format"];
+const DROPPED: [&str; 4] = ["description", "default", "format", "nullable"];
 
 /// The file, below the checkout.
 pub(super) fn file() -> Result<(String, String), ChartError> {
@@ -143,7 +143,7 @@ fn kubernetes() -> Map<String, Value> {
     let definitions = generator.take_definitions(true);
     let each = definitions
         .into_iter()
-        .map(|(name, form)| (short(&name), strict(&form)));
+        .map(|(name, form)| (short(&name), strict(&form, &by_short_name)));
     each.collect()
 }
 
@@ -158,7 +158,7 @@ fn pool(definition: &Value) -> Result<Value, String> {
     let spec = definition
         .pointer(path)
         .ok_or_else(|| format!("{POOLS} has no {path}"))?;
-    let mut form = strict(spec);
+    let mut form = strict(spec, &by_short_name);
     let required = form["required"].take();
     if let Some(fields) = form.as_object_mut() {
         fields.remove("required");
@@ -169,34 +169,34 @@ fn pool(definition: &Value) -> Result<Value, String> {
     Ok(form)
 }
 
-/// An OpenAPI schema as JSON schema has it, that refuses what it does not name.
-fn strict(form: &Value) -> Value {
+/// An OpenAPI schema as JSON schema has it, that refuses what it does not name; `refer` says where
+/// what it refers to stands.
+pub(super) fn strict(form: &Value, refer: &impl Fn(&str) -> String) -> Value {
     match form {
-        Value::Object(fields) => Value::Object(strict_object(fields)),
-        Value::Array(items) => items.iter().map(strict).collect(),
+        Value::Object(fields) => Value::Object(strict_object(fields, refer)),
+        Value::Array(items) => items.iter().map(|item| strict(item, refer)).collect(),
         other => other.clone(),
     }
 }
 
-fn strict_object(fields: &Map<String, Value>) -> Map<String, Value> {
-    if fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+fn strict_object(
+    fields: &Map<String, Value>,
+    refer: &impl Fn(&str) -> String,
+) -> Map<String, Value> {
+    let either = fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true))
+        || fields.get("format").and_then(Value::as_str) == Some("int-or-string");
+    if either {
         // Quantities are written as numbers as well.
-        let types = json!({"type": ["number", "string"]});
-        return types.as_object().cloned().unwrap_or_default();
+        return Map::from_iter([("type".to_owned(), json!(["number", "string"]))]);
     }
     let mut strict_fields = Map::new();
     for (key, value) in fields {
         let value = match key.as_str() {
-            "properties" => names(value),
-            "$ref" => format!(
-                "#/{DEFINITIONS}/{}",
-                short(value.as_str().unwrap_or_default())
-            )
-            .into(),
-            "nullable" => continue,
-            // Here a word's place says what it is: a property of that name is below `properties`.
+            "properties" => names(value, refer),
+            "$ref" => refer(value.as_str().unwrap_or_default()).into(),
+            // A word's place says what it is: a property of that name is below `properties`.
             key if DROPPED.contains(&key) || key.starts_with("x-kubernetes-") => continue,
-            _ => strict(value),
+            _ => strict(value, refer),
         };
         strict_fields.insert(key.clone(), value);
     }
@@ -209,12 +209,15 @@ fn strict_object(fields: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// Properties by name: none of the names is a word of the schema.
-fn names(properties: &Value) -> Value {
+fn names(properties: &Value, refer: &impl Fn(&str) -> String) -> Value {
     let each = properties.as_object().into_iter().flatten();
-    Value::Object(
-        each.map(|(name, form)| (name.clone(), strict(form)))
-            .collect(),
-    )
+    let each = each.map(|(name, form)| (name.clone(), strict(form, refer)));
+    Value::Object(each.collect())
+}
+
+/// Among the values' own definitions.
+fn by_short_name(reference: &str) -> String {
+    format!("#/{DEFINITIONS}/{}", short(reference))
 }
 
 /// Of the definitions those that the schema refers to.
@@ -310,6 +313,6 @@ mod tests {
                 "more": {"$ref": "#/$defs/Volume"},
             },
         });
-        assert_eq!(strict(&form), expected);
+        assert_eq!(strict(&form, &by_short_name), expected);
     }
 }

