@@ -1,9 +1,9 @@
-//! An ingress for a cluster with nodes: Contour, which reads Ingresses and HTTPRoutes, and Envoy,
+//! An ingress for a cluster with nodes: Contour, which reads Ingresses and `HTTPRoutes`, and Envoy,
 //! which it tells where requests go. Both run beside the nodes, where browsers and curl are: at
 //! the machine's end of the cluster's link, from which pods are reached by routes.
 //!
-//! The Envoy of PyPI's wheel is 1.40, newer than the 1.38 that this Contour names as its own: what
-//! `dev/tests/node/ingress.rs` asks of the two together (Ingress and HTTPRoute, each with TLS) is
+//! The Envoy that is fetched is 1.40, newer than the 1.38 that this Contour names as its own: what
+//! `dev/tests/node/ingress.rs` asks of the two together (Ingress and `HTTPRoute`, each with TLS) is
 //! what is known to work.
 
 mod flags;
@@ -26,7 +26,7 @@ use flags::Ports;
 pub const CLASS: &str = "contour";
 /// The namespace of the Gateway.
 pub const NAMESPACE: &str = "projectcontour";
-/// The Gateway's name: what an HTTPRoute names as its parent, with [`NAMESPACE`].
+/// The Gateway's name: what an `HTTPRoute` names as its parent, with [`NAMESPACE`].
 pub const GATEWAY: &str = "contour";
 /// The Gateway has a certificate for the names below this; an Ingress brings its own.
 pub const DOMAIN: &str = "gateway.example.com";
@@ -190,7 +190,7 @@ fn free_at(address: Ipv4Addr, port: u16) -> Result<SocketAddrV4, ClusterError> {
 }
 
 impl Cluster {
-    /// Starts an ingress for it: Ingresses of the class [`CLASS`], and HTTPRoutes of the Gateway
+    /// Starts an ingress for it: Ingresses of the class [`CLASS`], and `HTTPRoutes` of the Gateway
     /// [`GATEWAY`] in [`NAMESPACE`]. One is the limit.
     ///
     /// An error where `fovea-dev setup --only ingress` has not set up what it needs.

@@ -1,0 +1,173 @@
+//! What Prometheus answers: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{Prometheus, PrometheusError};
+
+/// Names and values.
+type Labels = BTreeMap<String, String>;
+
+/// One value of an instant vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Its labels, its metric's name as `__name__` among them.
+    pub labels: Labels,
+    /// Its value.
+    pub value: f64,
+}
+
+/// An alert that waits for its time (`pending`) or is there (`firing`).
+#[derive(Clone, Debug, Deserialize)]
+pub struct Alert {
+    /// Its labels, its name as `alertname` among them.
+    pub labels: Labels,
+    /// What it tells a person, with the values filled in.
+    pub annotations: Labels,
+    /// `pending` or `firing`.
+    pub state: String,
+    /// The value of its expression.
+    pub value: String,
+}
+
+impl Alert {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.labels.get("alertname").map_or("", String::as_str)
+    }
+}
+
+/// A rule as it is evaluated.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// The alert's name, or the recorded metric's.
+    pub name: String,
+    /// Its expression.
+    pub query: String,
+    /// `ok`, `err`, or `unknown` where it was not evaluated yet.
+    pub health: String,
+    /// Why it is `err`.
+    #[serde(default)]
+    pub last_error: String,
+}
+
+/// What is scraped.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// The labels that all of its metrics get.
+    pub labels: Labels,
+    /// Where.
+    pub scrape_url: String,
+    /// `up`, `down`, or `unknown` where it was not scraped yet.
+    pub health: String,
+    /// Why it is `down`.
+    #[serde(default)]
+    pub last_error: String,
+}
+
+/// The envelope of every answer.
+#[derive(Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+enum Answer<T> {
+    Success { data: T },
+    Error { error: String },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Answered {
+    Vector(Vec<Element>),
+    Scalar((f64, String)),
+}
+
+#[derive(Deserialize)]
+struct Element {
+    metric: Labels,
+    value: (f64, String),
+}
+
+#[derive(Deserialize)]
+struct Alerts {
+    alerts: Vec<Alert>,
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Targets {
+    active_targets: Vec<Target>,
+}
+
+impl Prometheus {
+    /// The values of an expression now; none where nothing is there.
+    pub async fn query(&self, expression: &str) -> Result<Vec<Sample>, PrometheusError> {
+        let number = |text: &str| {
+            text.parse().map_err(|_| PrometheusError::Refused {
+                question: expression.to_owned(),
+                why: format!("{text} is no number"),
+            })
+        };
+        let result: Answered = self.ask("query", &[("query", expression)]).await?;
+        match result {
+            Answered::Scalar((_, value)) => Ok(vec![Sample {
+                labels: Labels::new(),
+                value: number(&value)?,
+            }]),
+            Answered::Vector(elements) => { elements.into_iter() }
+                .map(|Element { metric, value }| {
+                    Ok(Sample {
+                        labels: metric,
+                        value: number(&value.1)?,
+                    })
+                })
+                .collect(),
+        }
+    }
+
+    /// The alerts that are pending or firing.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, PrometheusError> {
+        let Alerts { alerts } = self.ask("alerts", &[]).await?;
+        Ok(alerts)
+    }
+
+    /// Every rule, of all groups.
+    pub async fn rules(&self) -> Result<Vec<Rule>, PrometheusError> {
+        let Groups { groups } = self.ask("rules", &[]).await?;
+        Ok(groups.into_iter().flat_map(|group| group.rules).collect())
+    }
+
+    /// Everything that is scraped.
+    pub async fn targets(&self) -> Result<Vec<Target>, PrometheusError> {
+        let Targets { active_targets } = self.ask("targets", &[("state", "active")]).await?;
+        Ok(active_targets)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, PrometheusError> {
+        let url = format!("{}/api/v1/{path}", self.url());
+        let answer = self.http.get(url).query(query).send().await?;
+        match answer.json().await? {
+            Answer::Success { data } => Ok(data),
+            Answer::Error { error } => Err(PrometheusError::Refused {
+                question: query.first().map_or(path, |(_, value)| value).to_owned(),
+                why: error,
+            }),
+        }
+    }
+}
