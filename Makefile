@@ -178,8 +178,9 @@ $(MDBOOK_MERMAID)/bin/mdbook-mermaid:
 		mdbook-mermaid@$(MDBOOK_MERMAID:$(FOVEA_CACHE)/mdbook-mermaid-%=%)
 
 .PHONY: generate
-generate: build ## Write the generated files (CRDs, OpenAPI, the plots and the reference in docs)
+generate: build ## Write the generated files (CRDs, chart, plain manifests, OpenAPI, the plots and the reference in docs)
 	@$(BUILT)/crdgen
+	@$(DEV) chart generate
 	@$(BUILT)/openapi
 	@$(CARGO) build --locked --workspace --exclude fovea-runner --example autoscale
 	@$(BUILT)/examples/autoscale
@@ -188,5 +189,6 @@ generate: build ## Write the generated files (CRDs, OpenAPI, the plots and the r
 .PHONY: check-generated
 check-generated: build ## Fail where a generated file is not current
 	@$(BUILT)/crdgen --check
+	@$(DEV) chart check
 	@$(BUILT)/openapi --check
 	@$(WITH_TORCH) $(DEV) docs check
