@@ -7,6 +7,7 @@
     reason = "a test that cannot go on ends"
 )]
 
+mod docs;
 mod first_day;
 mod life;
 mod old_clients;

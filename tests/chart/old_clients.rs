@@ -24,12 +24,10 @@ async fn curl(it: &Installed, arguments: &[&str]) -> Result<Value> {
             "--noproxy",
             "*",
         ])
-        .arg(format!(
-            "--resolve={HOST}:{}:{}",
-            address.port(),
-            address.ip()
-        ))
-        .arg(format!("--cacert={}", authority.display()))
+        .arg("--resolve")
+        .arg(format!("{HOST}:{}:{}", address.port(), address.ip()))
+        .arg("--cacert")
+        .arg(&authority)
         .args(arguments)
         .stdin(Stdio::null())
         .output()

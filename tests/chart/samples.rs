@@ -10,17 +10,18 @@ use fovea_tests::installed::{PATIENCE, POOL};
 use fovea_tests::pods::store;
 use kube::ResourceExt as _;
 use serde::Deserialize as _;
+use serde_json::Value;
 use std::path::PathBuf;
 
 const NAMESPACE: &str = "default";
 
-fn samples() -> Result<Vec<(PathBuf, serde_yaml::Value)>> {
+fn samples() -> Result<Vec<(PathBuf, Value)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(stack::repository().join("manifests/samples"))? {
         let path = entry?.path();
         let text = std::fs::read_to_string(&path)?;
         for document in serde_yaml::Deserializer::from_str(&text) {
-            found.push((path.clone(), serde_yaml::Value::deserialize(document)?));
+            found.push((path.clone(), Value::deserialize(document)?));
         }
     }
     ensure!(!found.is_empty(), "no samples");
@@ -45,7 +46,7 @@ fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
             if document["kind"] != "InferenceJob" {
                 continue;
             }
-            let job: InferenceJob = serde_yaml::from_value(document)?;
+            let job: InferenceJob = serde_json::from_value(document)?;
             if let Input::Object { key } = &job.spec.input {
                 let key = ObjectKey::data(NAMESPACE, key)?;
                 let put = store.put(&key, picture.clone().into(), "image/jpeg");
@@ -90,7 +91,7 @@ fn every_sample_of_a_pool_is_taken() -> Result<()> {
             if document["kind"] != "RunnerPool" {
                 continue;
             }
-            serde_yaml::from_value::<RunnerPool>(document)
+            serde_json::from_value::<RunnerPool>(document)
                 .with_context(|| path.display().to_string())?;
             let file = path.display().to_string();
             let arguments = ["apply", "--dry-run=server", "-f", &file];

@@ -26,7 +26,9 @@ fn two_tenants_see_their_own_jobs_and_nothing_of_each_other() -> Result<()> {
         // By kubectl too: the same rights, and the status is nobody's but the operator's.
         let may = async |verb: &str, what: &str, namespace: &str| {
             let user = "--as=system:serviceaccount:team-red:user";
-            let asked = ["auth", "can-i", verb, what, "-n", namespace, user];
+            let (what, part) = what.split_once('/').unwrap_or((what, ""));
+            let part = format!("--subresource={part}");
+            let asked = ["auth", "can-i", verb, what, "-n", namespace, user, &part];
             let answer = it.cluster.control_plane.kubectl(&asked).await?;
             anyhow::Ok(answer.stdout.trim() == "yes")
         };

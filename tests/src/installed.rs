@@ -125,7 +125,8 @@ impl Installed {
         let models = MODELS.map(|model| {
             let source = json!({"object": {"prefix": format!("demo/{}", model.folder)}});
             json!({
-                "name": model.name, "task": model.task, "default": model.default, "source": source,
+                "name": published(model.folder), "task": model.task, "default": model.default,
+                "source": source,
             })
         });
         json!({
@@ -242,6 +243,17 @@ impl Installed {
     /// Watches every job from now on.
     pub fn history(&self) -> History {
         History::start(self.client.clone())
+    }
+}
+
+/// What samples and docs call a model of the family that one of the demo's stands in for.
+fn published(folder: &str) -> &str {
+    match folder {
+        "blip" => "blip-base",
+        "vit" => "vit-base",
+        "resnet" => "resnet-50",
+        "detr" => "detr-resnet-50",
+        other => other,
     }
 }
 
