@@ -131,7 +131,7 @@ fn prepare() -> Result<()> {
         return Ok(());
     }
     let cache = Cache::from_env()?;
-    let parts = [Part::Node, Part::Ingress, Part::Prometheus];
+    let parts = [Part::Node, Part::Ingress, Part::Prometheus, Part::Chart];
     setup::run(&cache, &parts, &Progress::stderr())?;
     Progress::stderr().step("the images of a node", || {
         images::pause(&cache)

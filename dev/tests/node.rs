@@ -8,6 +8,8 @@ mod images;
 mod ingress;
 #[path = "node/pods.rs"]
 mod pods;
+#[path = "node/prometheus.rs"]
+mod prometheus;
 #[path = "node/shared.rs"]
 mod shared;
 #[path = "node/support.rs"]
