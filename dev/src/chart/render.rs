@@ -105,7 +105,9 @@ pub(super) struct Part {
 /// The parts of a render, one for each file, by their names.
 pub(super) fn parts(rendered: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    for document in rendered.split("---\n").filter(|text| !text.is_empty()) {
+    // At the beginning of a line: a document of its own may be in a ConfigMap.
+    for document in format!("\n{rendered}").split("\n---\n") {
+        let document = format!("{}\n", document.trim_end_matches('\n'));
         let Some((file, text)) = document
             .strip_prefix(SOURCE)
             .and_then(|rest| rest.split_once('\n'))
@@ -160,14 +162,14 @@ mod tests {
 
     #[test]
     fn a_render_is_taken_apart_by_the_files_that_made_it() {
-        let rendered = "---\n# Source: fovea/templates/b.yaml\nkind: B\n---\n# Source: fovea/templates/a.yaml\nkind: A\n---\n# Source: fovea/templates/b.yaml\nkind: C\n";
+        let rendered = "---\n# Source: fovea/templates/b.yaml\nkind: B\n  ---\n---\n# Source: fovea/templates/a.yaml\nkind: A\n---\n# Source: fovea/templates/b.yaml\nkind: C\n";
         let part = |file: &str, text: &str| Part {
             file: file.to_owned(),
             text: text.to_owned(),
         };
         let expected = [
             part("templates/a.yaml", "kind: A\n"),
-            part("templates/b.yaml", "kind: B\n---\nkind: C\n"),
+            part("templates/b.yaml", "kind: B\n  ---\n---\nkind: C\n"),
         ];
         assert_eq!(parts(rendered), expected);
     }

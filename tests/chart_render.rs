@@ -1,0 +1,127 @@
+//! What the chart makes of values, without a cluster's nodes: which values it refuses and how it says
+//! so, and whether an API server, kubeconform and the programs themselves take what it renders.
+
+#[path = "chart_render/flags.rs"]
+mod flags;
+#[path = "chart_render/refusals.rs"]
+mod refusals;
+#[path = "chart_render/server.rs"]
+mod server;
+
+use anyhow::{Context as _, Result, ensure};
+use fovea_dev::cache::Cache;
+use fovea_dev::chart::CHART;
+use fovea_dev::chart::render::{Tools, values};
+use fovea_dev::setup::progress::Progress;
+use fovea_dev::setup::{self, Part};
+use fovea_dev::stack::repository;
+use serde::Deserialize as _;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// helm, and whatever else the chart's tests run; built where it is not there.
+fn tools() -> Result<&'static Tools> {
+    static TOOLS: OnceLock<Tools> = OnceLock::new();
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(tools) = TOOLS.get() {
+        return Ok(tools);
+    }
+    let (cache, progress) = (Cache::from_env()?, Progress::stderr());
+    setup::run(&cache, &[Part::Chart], &progress)?;
+    let tools = Tools::ensure(&cache, &progress)?;
+    Ok(TOOLS.get_or_init(|| tools))
+}
+
+/// The renders that are committed, which `make check-generated` holds against the chart.
+fn goldens() -> Result<Vec<PathBuf>> {
+    let folder = repository().join("tests/chart/golden");
+    let entries = std::fs::read_dir(folder)?;
+    let mut goldens = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    goldens.sort();
+    ensure!(goldens.len() >= 12, "{goldens:?}");
+    Ok(goldens)
+}
+
+/// The objects of a file.
+fn objects(path: &PathBuf) -> Result<Vec<Value>> {
+    let text = std::fs::read_to_string(path)?;
+    let mut objects = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(&text) {
+        let object = Value::deserialize(document).with_context(|| path.display().to_string())?;
+        objects.extend((!object.is_null()).then_some(object));
+    }
+    Ok(objects)
+}
+
+fn told(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    ensure!(output.status.success(), "{command:?}:\n{said}");
+    Ok(said)
+}
+
+#[test]
+fn helm_s_linter_has_nothing_to_say_of_any_values() -> Result<()> {
+    let tools = tools()?;
+    for values in values()? {
+        let mut lint = tools.helm();
+        lint.args(["lint", "--strict", "--quiet"])
+            .args(["--kube-version", fovea_dev::versions::KUBERNETES])
+            .args(["--namespace", "fovea-system"])
+            .arg("--values")
+            .arg(&values.path)
+            .arg(repository().join(CHART));
+        told(&mut lint)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_chart_is_of_the_programs_version() -> Result<()> {
+    let path = repository().join(CHART).join("Chart.yaml");
+    let chart: Value = serde_yaml::from_str(&std::fs::read_to_string(path)?)?;
+    for field in ["version", "appVersion"] {
+        assert_eq!(chart[field], env!("CARGO_PKG_VERSION"), "{field}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_one_release_has_in_the_cluster_another_of_its_name_has_not() -> Result<()> {
+    let tools = tools()?;
+    let names = |namespace: &str| -> Result<Vec<String>> {
+        let mut template = tools.template();
+        let preset = repository().join(CHART).join("presets/production-gpu.yaml");
+        template
+            .args([
+                "--namespace",
+                namespace,
+                "--set",
+                "crds.enabled=false",
+                "--values",
+            ])
+            .arg(preset);
+        let rendered = told(&mut template)?;
+        let mut names = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(&rendered) {
+            let object = Value::deserialize(document)?;
+            if object["metadata"]["namespace"].is_null() && !object.is_null() {
+                names.push(format!("{} {}", object["kind"], object["metadata"]["name"]));
+            }
+        }
+        Ok(names)
+    };
+    let (one, other) = (names("one")?, names("other")?);
+    ensure!(!one.is_empty());
+    assert!(
+        one.iter().all(|name| !other.contains(name)),
+        "{one:?} {other:?}"
+    );
+    Ok(())
+}
