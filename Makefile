@@ -47,6 +47,18 @@ images: setup ## Build container images into target/images (PROFILE=debug TORCH=
 	@$(DEV) images --binaries $(or $(CARGO_TARGET_DIR),target)/$(PROFILE) --out $(IMAGES) \
 		$(if $(TORCH),--torch $(TORCH)) --revision "$$(git rev-parse HEAD 2>/dev/null || echo unknown)"
 
+.PHONY: release
+release: setup ## Build a release into target/release-<version> (PROFILE=debug TORCH=cpu REGISTRY=ghcr.io/you TRIAL=1)
+	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins $(if $(filter release,$(PROFILE)),--release)
+	@$(DEV) release --binaries $(or $(CARGO_TARGET_DIR),target)/$(PROFILE) --out $(or $(CARGO_TARGET_DIR),target) \
+		$(addprefix --torch ,$(TORCH)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TRIAL),--trial)
+
+DENY := $(FOVEA_CACHE)/cargo-deny-$(shell sed -n 's/.*CARGO_DENY.*"\(.*\)".*/\1/p' dev/src/versions.rs)/bin/cargo-deny
+.PHONY: deny
+deny: tools ## Check licences, sources and advisories of what Fovea is linked from (OFFLINE=1: no advisories)
+	@$(DEV) setup --only deny
+	@$(DENY) $(if $(OFFLINE),--offline) check licenses bans sources $(if $(OFFLINE),,advisories)
+
 # libFuzzer needs compiler flags that are not stable yet: RUSTC_BOOTSTRAP lets the pinned toolchain
 # take them. What is found lies in runner/fuzz/artifacts, the corpus in runner/fuzz/corpus.
 SECONDS ?= 1800
