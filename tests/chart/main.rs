@@ -8,6 +8,7 @@
 )]
 
 mod docs;
+mod faults;
 mod first_day;
 mod life;
 mod old_clients;

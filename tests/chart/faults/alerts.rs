@@ -1,0 +1,201 @@
+//! Each alert by its fault, and the dashboard's questions.
+
+use super::breaking;
+use super::watched::{Watched, options};
+use crate::support::first;
+use anyhow::{Context as _, Result, ensure};
+use fovea_dev::eventually;
+use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_tests::installed::{PATIENCE, POOL};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+pub(super) async fn each_fires_by_its_fault(it: &mut Watched) -> Result<()> {
+    it.prometheus.reload(&options(&it.it).await?).await?;
+    all_is_well(it).await?;
+    of_the_store(it).await?;
+    of_the_api(it).await?;
+    of_runners(it).await?;
+    of_models(it).await?;
+    of_operators(it).await?;
+    of_the_cluster(it).await?;
+    of_callbacks(it).await?;
+    breaking::create_what_is_newer(it).await?;
+    it.fires("ObjectsSetAside").await?;
+
+    let rules = it.prometheus.rules().await?;
+    let unwell: Vec<_> = rules.iter().filter(|rule| rule.health != "ok").collect();
+    ensure!(unwell.is_empty(), "{unwell:#?}");
+    let all: BTreeSet<String> = rules.into_iter().map(|rule| rule.name).collect();
+    assert_eq!(it.fired, all, "each alert, and no other");
+    Ok(())
+}
+
+/// Everything is scraped, and nothing fires.
+async fn all_is_well(it: &Watched) -> Result<()> {
+    let well = eventually(
+        "every target to be up, and no alert",
+        PATIENCE,
+        async || {
+            let targets = it.prometheus.targets().await?;
+            let down: Vec<_> = targets.iter().filter(|each| each.health != "up").collect();
+            // Two operators, two apis, a runner.
+            ensure!(down.is_empty() && targets.len() >= 5, "{targets:#?}");
+            let alerts = it.prometheus.alerts().await?;
+            ensure!(alerts.is_empty(), "{alerts:#?}");
+            Ok(())
+        },
+    );
+    Ok(well.await?)
+}
+
+async fn of_the_store(it: &mut Watched) -> Result<()> {
+    let token = it.it.token("default", "alerts", "edit").await?;
+    let visitor = it.it.visitor()?.with_token(token);
+    let (picture, _) = first::<String>("captions.json");
+    it.it.minio.process().kill().await?;
+    for _ in 0..10 {
+        let (status, problem) = visitor.submit(&picture, &[]).await?;
+        ensure!(status >= 500, "{status}: {problem}");
+    }
+    it.fires("ApiErrors").await?;
+    it.fires("StoreErrors").await?;
+    it.fires("SweepsFailing").await?;
+    it.it.minio.process().restart().await?;
+    it.rests("StoreErrors").await
+}
+
+async fn of_the_api(it: &mut Watched) -> Result<()> {
+    it.scale("fovea-api", 0).await?;
+    it.fires("ApiDown").await?;
+    it.scale("fovea-api", 2).await?;
+    it.rests("ApiDown").await
+}
+
+async fn of_runners(it: &mut Watched) -> Result<()> {
+    it.submit("lost", 60).await?;
+    breaking::signal_runner(it, "-KILL").await?;
+    it.fires("RunnersLost").await?;
+    it.fires("AttemptsFailing").await?;
+    it.it.pool_is_ready().await?;
+
+    it.submit("stopped", 10).await?;
+    breaking::signal_runner(it, "-STOP").await?;
+    it.fires("RunnersDown").await?;
+    it.fires("PoolRunnersMissing").await?;
+    breaking::signal_runner(it, "-CONT").await?;
+    it.it.pool_is_ready().await?;
+
+    it.pool(json!({"replicas": 0})).await?;
+    it.submit("waiting", 2).await?;
+    it.fires("PoolWithoutRunners").await?;
+    it.fires("QueueOld").await?;
+    it.pool(json!({"replicas": 1})).await?;
+    it.it.pool_is_ready().await
+}
+
+async fn of_models(it: &mut Watched) -> Result<()> {
+    breaking::put_broken_model(it).await?;
+    let good = it.it.pools.get(POOL).await?;
+    let mut models = serde_json::to_value(&good.spec.models)?;
+    models.as_array_mut().context("models")?.push(json!({
+        "name": "broken", "task": "image-to-text", "source": {"object": {"prefix": "demo/broken"}},
+    }));
+    it.pool(json!({ "models": models })).await?;
+    it.fires("ModelNotReady").await?;
+    it.pool(json!({"models": good.spec.models})).await?;
+    it.rests("ModelNotReady").await
+}
+
+async fn of_operators(it: &mut Watched) -> Result<()> {
+    it.scale("fovea-operator", 1).await?;
+    it.fires("OperatorReplicasMissing").await?;
+    it.scale("fovea-operator", 0).await?;
+    it.fires("OperatorDown").await?;
+    breaking::hold_lease(it).await?;
+    it.scale("fovea-operator", 2).await?;
+    it.fires("NoLeader").await?;
+    breaking::release_lease(it).await?;
+    it.rests("NoLeader").await
+}
+
+async fn of_the_cluster(it: &mut Watched) -> Result<()> {
+    breaking::silence_api_server(it).await?;
+    it.fires("ApiSlow").await?;
+    it.fires("ClusterErrors").await?;
+    it.rests("ClusterErrors").await?;
+    it.it.pool_is_ready().await?;
+
+    let role = breaking::take_rights(it).await?;
+    it.submit("untold", 3).await?;
+    it.fires("StatusWritesFailing").await?;
+    breaking::give_rights(it, role).await?;
+    it.rests("StatusWritesFailing").await
+}
+
+async fn of_callbacks(it: &mut Watched) -> Result<()> {
+    let secrets: Api<Secret> = Api::default_namespaced(it.it.client.clone());
+    let secret = serde_json::from_value(json!({
+        "metadata": {"name": "fovea-webhook"}, "type": "fovea.dev/webhook",
+        "stringData": {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
+    }))?;
+    secrets.create(&PostParams::default(), &secret).await?;
+    // Nobody listens there.
+    let [port] = fovea_dev::ports::free()?;
+    let url = format!("https://{}:{port}/ended", it.it.cluster.gateway());
+    it.create("called-back", Some(url)).await?;
+    it.fires("CallbacksFailing").await?;
+    it.fires("CallbacksGivenUp").await
+}
+
+/// Grafana's own variables, as it fills them in.
+fn filled(question: &str) -> String {
+    question
+        .replace("$__rate_interval", "1h")
+        .replace("$__range", "1h")
+        .replace("$__interval", "1h")
+        .replace("$namespace", SYSTEM_NAMESPACE)
+        .replace("${namespace}", SYSTEM_NAMESPACE)
+        .replace("$pool", ".*")
+}
+
+/// After all that has happened every series is there.
+pub(super) async fn every_panel_of_the_dashboard_has_an_answer(it: &Watched) -> Result<()> {
+    let maps: Api<ConfigMap> = Api::namespaced(it.it.client.clone(), SYSTEM_NAMESPACE);
+    let labelled = ListParams::default().labels("grafana_dashboard=1");
+    let map = maps
+        .list(&labelled)
+        .await?
+        .items
+        .pop()
+        .context("a dashboard")?;
+    let (_, text) = map
+        .data
+        .unwrap_or_default()
+        .pop_first()
+        .context("its file")?;
+    let dashboard: Value = serde_json::from_str(&text)?;
+    let mut asked = 0;
+    let mut empty = Vec::new();
+    let panels = dashboard["panels"].as_array().context("panels")?;
+    let nested = panels
+        .iter()
+        .flat_map(|panel| panel["panels"].as_array().into_iter().flatten());
+    for panel in panels.iter().chain(nested) {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let question = filled(target["expr"].as_str().context("a question")?);
+            asked += 1;
+            if it.prometheus.query(&question).await?.is_empty() {
+                empty.push(format!("{}: {question}", panel["title"]));
+            }
+        }
+    }
+    ensure!(
+        asked > 10 && empty.is_empty(),
+        "of {asked}, without an answer: {empty:#?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! The faults themselves, and their mending.
+
+use super::watched::Watched;
+use anyhow::{Context as _, Result};
+use fovea_crds::InferenceJob;
+use fovea_dev::eventually;
+use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_store::{ModelFolder, ObjectKey};
+use fovea_tests::installed::PATIENCE;
+use fovea_tests::measure::process_in_pod;
+use fovea_tests::pods::store;
+use futures::future::join_all;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Api, CustomResourceExt as _};
+use serde_json::{Value, json};
+
+const RUNNERS: &str = "app.kubernetes.io/name=fovea-runner";
+const LEASE: &str = "fovea-operator";
+
+/// A signal to the runner's process in its pod, which its node runs on this machine.
+pub(super) async fn signal_runner(it: &Watched, signal: &str) -> Result<()> {
+    let pods = it.pods(RUNNERS).await?;
+    let (_, uid) = pods.first().context("a runner's pod")?;
+    let pid = process_in_pod(uid, "fovea-runner")?.to_string();
+    let sent = tokio::process::Command::new("kill")
+        .args([signal, &pid])
+        .status()
+        .await?;
+    anyhow::ensure!(sent.success(), "kill {signal} {pid}");
+    Ok(())
+}
+
+/// Asks for jobs that no cache knows while the API server does not answer; each waits its time out.
+pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
+    let visitor = it.it.visitor()?;
+    it.it.cluster.control_plane.api_server().pause()?;
+    let asked = (0..8).map(|number| {
+        let visitor = &visitor;
+        async move {
+            let id = format!("6f9c4f0e-8d4b-4f3a-9d5e-3f1b2c4d5e{number:02}");
+            visitor.get(&format!("/api/v1/status/{id}")).await
+        }
+    });
+    let answers = join_all(asked).await;
+    it.it.cluster.control_plane.api_server().resume()?;
+    let failed = answers
+        .iter()
+        .flatten()
+        .filter(|(status, _)| *status >= 500);
+    anyhow::ensure!(failed.count() > 0, "{answers:?}");
+    Ok(())
+}
+
+/// The Lease is somebody's who is not there.
+pub(super) async fn hold_lease(it: &Watched) -> Result<()> {
+    let now = jiff::Timestamp::now().to_string();
+    patch_lease(
+        it,
+        json!({
+            "holderIdentity": "somebody", "leaseDurationSeconds": 3600, "renewTime": now,
+        }),
+    )
+    .await
+}
+
+/// It is nobody's.
+pub(super) async fn release_lease(it: &Watched) -> Result<()> {
+    patch_lease(
+        it,
+        json!({"holderIdentity": null, "leaseDurationSeconds": 1}),
+    )
+    .await
+}
+
+async fn patch_lease(it: &Watched, spec: Value) -> Result<()> {
+    let leases: Api<Lease> = Api::namespaced(it.it.client.clone(), SYSTEM_NAMESPACE);
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    leases.patch(LEASE, &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// Takes the operator's right to jobs' statuses; what to give back.
+pub(super) async fn take_rights(it: &Watched) -> Result<ClusterRole> {
+    let roles: Api<ClusterRole> = Api::all(it.it.client.clone());
+    for mut role in roles.list(&Default::default()).await? {
+        let before = role.clone();
+        let granted = role.rules.get_or_insert_default();
+        let all = granted.len();
+        granted.retain(|rule| {
+            let resources = rule.resources.iter().flatten();
+            let status = { resources }.any(|resource| resource == "inferencejobs/status");
+            !status
+                || !rule
+                    .verbs
+                    .iter()
+                    .any(|verb| verb == "update" || verb == "patch")
+        });
+        if granted.len() < all {
+            let name = role.metadata.name.clone().context("a name")?;
+            roles.replace(&name, &PostParams::default(), &role).await?;
+            return Ok(before);
+        }
+    }
+    anyhow::bail!("no ClusterRole grants the writing of statuses")
+}
+
+/// Gives them back.
+pub(super) async fn give_rights(it: &Watched, mut role: ClusterRole) -> Result<()> {
+    let roles: Api<ClusterRole> = Api::all(it.it.client.clone());
+    role.metadata.resource_version = None;
+    let name = role.metadata.name.clone().context("a name")?;
+    roles.replace(&name, &PostParams::default(), &role).await?;
+    Ok(())
+}
+
+/// A job of a task that only a newer definition knows.
+pub(super) async fn create_what_is_newer(it: &Watched) -> Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(it.it.client.clone());
+    let name = InferenceJob::crd_name();
+    let mut newer = serde_json::to_value(crds.get(name).await?)?;
+    let task = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/task/enum";
+    let tasks = newer.pointer_mut(task).and_then(Value::as_array_mut);
+    tasks.context("the tasks")?.push(json!("image-to-poem"));
+    crds.replace(
+        name,
+        &PostParams::default(),
+        &serde_json::from_value(newer)?,
+    )
+    .await?;
+    let resource = ApiResource::erase::<InferenceJob>(&());
+    let poem: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "fovea.dev/v1alpha1", "kind": "InferenceJob", "metadata": {"name": "poem"},
+        "spec": {"task": "image-to-poem", "input": {"inline": {"data": "aGVsbG8="}}},
+    }))?;
+    let untyped: Api<DynamicObject> = Api::default_namespaced_with(it.it.client.clone(), &resource);
+    eventually("the new task to be allowed", PATIENCE, async || {
+        untyped.create(&PostParams::default(), &poem).await
+    })
+    .await?;
+    Ok(())
+}
+
+/// A folder of models with weights that are none.
+pub(super) async fn put_broken_model(it: &Watched) -> Result<()> {
+    let store = store(&it.it.minio).await?;
+    let folder = ModelFolder::new("demo/broken")?;
+    let source = fovea_dev::stack::repository().join("models/demo/blip");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(source)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .context("a file")?
+            .to_string_lossy()
+            .into_owned();
+        let is_weights = path.extension().is_some_and(|kind| kind == "safetensors");
+        let bytes = if is_weights {
+            b"no weights".to_vec()
+        } else {
+            std::fs::read(&path)?
+        };
+        let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
+        files.push(json!({"path": name, "bytes": bytes.len(), "sha256": sha256}));
+        let key = ObjectKey::in_folder(&folder, &name)?;
+        store
+            .put(&key, bytes.into(), "application/octet-stream")
+            .await?;
+    }
+    let manifest = json!({"repo": "fovea/demo", "commit": "0".repeat(40), "files": files});
+    let key = ObjectKey::in_folder(&folder, "fovea-manifest.json")?;
+    store
+        .put(&key, manifest.to_string().into(), "application/json")
+        .await?;
+    Ok(())
+}

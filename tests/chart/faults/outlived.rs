@@ -1,0 +1,77 @@
+//! Uploads go on while pods are killed and the store is started anew; and each that was taken ends.
+
+use super::watched::Watched;
+use crate::support::first;
+use anyhow::{Context as _, Result, ensure};
+use fovea_dev::eventually;
+use fovea_tests::Visitor;
+use fovea_tests::installed::PATIENCE;
+use kube::api::DeleteParams;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Uploads that must have been taken between one fault and the next.
+const BETWEEN: usize = 15;
+
+pub(super) async fn killed_pods_and_a_restarted_store(it: &mut Watched) -> Result<()> {
+    let history = it.it.history();
+    let token = it.it.token("default", "load", "edit").await?;
+    let visitor = it.it.visitor()?.with_token(token);
+    let (over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let uploading = upload(&visitor, &over, &count);
+    let breaking = async {
+        let more = async || {
+            let goal = count.load(Ordering::Relaxed) + BETWEEN;
+            eventually("uploads to be taken", PATIENCE, async || {
+                let now = count.load(Ordering::Relaxed);
+                ensure!(now >= goal, "{now} of {goal}");
+                Ok(())
+            })
+            .await
+        };
+        more().await?;
+        // One at a time, at once and without a word to the program.
+        let at_once = DeleteParams::default().grace_period(0);
+        for component in ["operator", "api"] {
+            let label = format!("app.kubernetes.io/component={component}");
+            for (pod, _) in it.pods(&label).await? {
+                it.it.pods.delete(&pod, &at_once).await?;
+                more().await?;
+            }
+        }
+        it.it.minio.process().restart().await?;
+        more().await?;
+        over.store(true, Ordering::Relaxed);
+        anyhow::Ok(())
+    };
+    let (ids, broken) = tokio::join!(uploading, breaking);
+    broken?;
+    for id in ids? {
+        let path = format!("/v1/jobs/{id}");
+        let job = visitor
+            .ended(&path, "phase", &["Pending", "Running"])
+            .await?;
+        ensure!(job["phase"] == "Succeeded", "{job}");
+    }
+    let faults = history.faults(&[]);
+    ensure!(faults.is_empty(), "{faults:#?}");
+    Ok(())
+}
+
+/// Uploads until `over`; the ids of the jobs that were answered for. What is refused while
+/// something is down is asked again, as a client does.
+async fn upload(visitor: &Visitor, over: &AtomicBool, taken: &AtomicUsize) -> Result<Vec<String>> {
+    let (picture, _) = first::<String>("captions.json");
+    let mut ids = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        // Envoy may have no connection to a pod that has just been killed.
+        let Ok((status, job)) = visitor.submit(&picture, &[]).await else {
+            continue;
+        };
+        ensure!(status == 202 || status >= 500, "{status}: {job}");
+        if status == 202 {
+            ids.push(job["id"].as_str().context("an id")?.to_owned());
+            taken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(ids)
+}

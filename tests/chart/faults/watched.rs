@@ -1,0 +1,201 @@
+//! A release that a Prometheus watches.
+
+use crate::support::first;
+use anyhow::{Context as _, Result, ensure};
+use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, RunnerPool, Task};
+use fovea_dev::eventually;
+use fovea_dev::prometheus::{self, Prometheus, PrometheusOptions};
+use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_tests::Installed;
+use fovea_tests::installed::{PATIENCE, POOL};
+use k8s_openapi::ByteString;
+use kube::ResourceExt as _;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long an alert may take to fire once its fault is there.
+const FIRES: Duration = Duration::from_mins(2);
+
+/// All of it; ends when dropped.
+pub(super) struct Watched {
+    pub(super) it: Installed,
+    pub(super) prometheus: Prometheus,
+    /// The alerts that have fired.
+    pub(super) fired: BTreeSet<String>,
+}
+
+impl Watched {
+    pub(super) async fn start() -> Result<Self> {
+        let it = Installed::prepare().await?;
+        prometheus::install_definitions(&it.cluster.control_plane).await?;
+        it.install(&values(&it)).await?;
+        let prometheus = Prometheus::start(&options(&it).await?).await?;
+        let fired = BTreeSet::new();
+        Ok(Self {
+            it,
+            prometheus,
+            fired,
+        })
+    }
+
+    /// Waits until an alert fires, and remembers it.
+    pub(super) async fn fires(&mut self, name: &str) -> Result<()> {
+        let full = format!("Fovea{name}");
+        let what = format!("{full} to fire");
+        let fires = eventually(&what, FIRES, async || {
+            let alerts = self.prometheus.alerts().await?;
+            let found = alerts
+                .iter()
+                .find(|alert| alert.name() == full && alert.state == "firing");
+            let names: Vec<_> = alerts.iter().map(|alert| alert.name()).collect();
+            found.cloned().with_context(|| format!("{names:?}"))
+        });
+        let alert = fires.await?;
+        // What a person reads has its values in it.
+        for text in alert.annotations.values() {
+            ensure!(
+                !text.contains("{{") && !text.contains("<no value>"),
+                "{alert:#?}"
+            );
+        }
+        self.fired.insert(full);
+        Ok(())
+    }
+
+    /// Waits until an alert fires no more.
+    pub(super) async fn rests(&self, name: &str) -> Result<()> {
+        let full = format!("Fovea{name}");
+        let what = format!("{full} to end");
+        eventually(&what, PATIENCE, async || {
+            let alerts = self.prometheus.alerts().await?;
+            ensure!(alerts.iter().all(|alert| alert.name() != full), "it fires");
+            Ok::<_, anyhow::Error>(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// kubectl as the cluster's administrator, in the release's namespace.
+    pub(super) async fn kubectl(&self, words: &[&str]) -> Result<String> {
+        let arguments = [&["-n", SYSTEM_NAMESPACE], words].concat();
+        let plane = &self.it.cluster.control_plane;
+        Ok(plane.kubectl(&arguments).await?.success(&words.join(" "))?)
+    }
+
+    /// Has so many replicas of a Deployment, and waits for them.
+    pub(super) async fn scale(&self, deployment: &str, replicas: u32) -> Result<()> {
+        let name = format!("deployment/{deployment}");
+        self.kubectl(&["scale", &name, &format!("--replicas={replicas}")])
+            .await?;
+        self.kubectl(&["rollout", "status", &name, "--timeout=110s"])
+            .await?;
+        Ok(())
+    }
+
+    /// Changes the spec of the chart's pool.
+    pub(super) async fn pool(&self, spec: Value) -> Result<RunnerPool> {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        let params = PatchParams::default();
+        Ok(self.it.pools.patch(POOL, &params, &patch).await?)
+    }
+
+    /// Creates jobs of the namespace `default`, each with a picture in it.
+    pub(super) async fn submit(&self, prefix: &str, count: usize) -> Result<()> {
+        for number in 0..count {
+            self.create(&format!("{prefix}-{number}"), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Creates one, with a receiver of its end.
+    pub(super) async fn create(&self, name: &str, callback: Option<String>) -> Result<()> {
+        let (picture, _) = first::<String>("captions.json");
+        let data = ByteString(picture);
+        let mut spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
+        spec.callback = callback.map(|url| Callback { url });
+        let job = InferenceJob::new(name, spec);
+        self.it.jobs.create(&PostParams::default(), &job).await?;
+        Ok(())
+    }
+
+    /// The uids of a component's pods.
+    pub(super) async fn pods(&self, label: &str) -> Result<Vec<(String, String)>> {
+        let pods = self
+            .it
+            .pods
+            .list(&ListParams::default().labels(label))
+            .await?;
+        let named = pods
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(named
+            .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()))
+            .collect())
+    }
+}
+
+/// What Prometheus is told: what the cluster's monitors and rules say.
+pub(super) async fn options(it: &Installed) -> Result<PrometheusOptions> {
+    let plane = &it.cluster.control_plane;
+    let second = Some(Duration::from_secs(1));
+    Ok(PrometheusOptions {
+        scrape_configs: prometheus::scrape_configs(plane, second).await?,
+        rules: prometheus::rules(plane).await?,
+        interval: second,
+    })
+}
+
+/// As a user has them, but that nothing is waited for that a person would wait for.
+fn values(it: &Installed) -> Value {
+    let mut values = it.values();
+    let at_once = |threshold: f64| json!({"for": "0s", "threshold": threshold});
+    let mut alerts = json!({});
+    for name in [
+        "OperatorDown",
+        "NoLeader",
+        "OperatorReplicasMissing",
+        "ApiDown",
+        "PoolWithoutRunners",
+        "PoolRunnersMissing",
+        "RunnersDown",
+        "ModelNotReady",
+        "CallbacksGivenUp",
+        "ObjectsSetAside",
+    ] {
+        alerts[name] = json!({"for": "0s"});
+    }
+    for (name, threshold) in [
+        ("ApiErrors", 0.05),
+        ("ApiSlow", 1.0),
+        ("QueueOld", 5.0),
+        ("AttemptsFailing", 0.2),
+        ("RunnersLost", 0.0),
+        ("ClusterErrors", 0.05),
+        ("StoreErrors", 0.05),
+        ("StatusWritesFailing", 0.05),
+        ("CallbacksFailing", 0.5),
+        ("SweepsFailing", 1.0),
+    ] {
+        alerts[name] = at_once(threshold);
+    }
+    values["metrics"] = json!({
+        "serviceMonitor": {"enabled": true},
+        "podMonitor": {"enabled": true},
+        "prometheusRule": {
+            "enabled": true, "window": "20s", "longWindow": "3m", "alerts": alerts,
+        },
+        "dashboard": {"enabled": true},
+    });
+    values["operator"] = json!({
+        "leaderElection": {
+            "leaseDurationMs": 6000, "renewDeadlineMs": 5000, "retryPeriodMs": 500,
+        },
+        "callbacks": {
+            "allow": [it.cluster.gateway()], "firstDelayMs": 500, "windowSeconds": 5,
+        },
+        "sweep": {"everySeconds": 5},
+    });
+    values
+}
