@@ -19,7 +19,7 @@ pub(super) fn notes(source: &Source, trial: bool) -> Result<String, ReleaseError
     let Some(newest) = newest(&text) else {
         return Err(ReleaseError::unexpected(
             file,
-            "has no `## [version] - day`",
+            &"has no `## [version] - day`",
         ));
     };
     if newest.version != VERSION {

@@ -24,7 +24,7 @@ pub(super) fn package(work: &Work<'_>) -> Result<(), ReleaseError> {
     for field in ["version", "appVersion"] {
         if about[field] != VERSION {
             let what = format!("{field} is not {VERSION}, which Cargo.toml says");
-            return Err(ReleaseError::unexpected("charts/fovea/Chart.yaml", what));
+            return Err(ReleaseError::unexpected("charts/fovea/Chart.yaml", &what));
         }
     }
     let packaged = work.scratch.join("chart");
@@ -75,7 +75,7 @@ fn pack_again(work: &Work<'_>, folder: &Path) -> Result<(), ReleaseError> {
 
 /// Chart.yaml's fields.
 pub(super) fn about(text: &str) -> Result<Value, ReleaseError> {
-    serde_yaml::from_str(text).map_err(|error| ReleaseError::unexpected("Chart.yaml", error))
+    serde_yaml::from_str(text).map_err(|error| ReleaseError::unexpected("Chart.yaml", &error))
 }
 
 /// helm, which writes nothing beside what it is asked for.

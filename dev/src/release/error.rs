@@ -1,5 +1,6 @@
 //! Why there is no release.
 
+use std::fmt::Display;
 use std::io;
 
 use crate::cache::CacheError;
@@ -70,7 +71,7 @@ impl ReleaseError {
         |source| Self::Io { what, source }
     }
 
-    pub(super) fn unexpected(file: impl Into<String>, what: impl ToString) -> Self {
+    pub(super) fn unexpected(file: impl Into<String>, what: &impl Display) -> Self {
         Self::Unexpected {
             file: file.into(),
             what: what.to_string(),

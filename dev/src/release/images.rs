@@ -49,26 +49,26 @@ pub(super) fn build(work: &Work<'_>) -> Result<Vec<Built>, ReleaseError> {
     let mut all = Vec::new();
     let mut list = String::new();
     for (image, torch) in wanted(&work.release.variants()) {
-        let built = Built::new(work.registry, image, torch);
+        let one = Built::new(work.registry, image, torch);
         let build = Build {
             binaries: work.release.binaries.clone(),
             // Kept from one release to the next: what has not changed is not built again.
-            out: work.release.out.join("release-images").join(&built.tag),
+            out: work.release.out.join("release-images").join(&one.tag),
             torch,
             revision: work.source.revision.clone(),
         };
         let stamp = Stamp {
-            reference: built.reference.clone(),
+            reference: one.reference.clone(),
             made_at_seconds: Some(work.source.epoch_seconds),
         };
         let archive = build.archive_as(work.cache, image, &stamp)?;
-        let target = work.folder.join(built.file());
+        let target = work.folder.join(one.file());
         // A link where that is possible: a runner's image is large.
         fs::hard_link(&archive, &target)
             .or_else(|_| fs::copy(&archive, &target).map(drop))
             .map_err(ReleaseError::io(format!("copying {}", archive.display())))?;
-        list += &format!("{} {}\n", built.file(), built.reference);
-        all.push(built);
+        list.extend([one.file().as_str(), " ", &one.reference, "\n"]);
+        all.push(one);
     }
     write(&work.folder.join(LIST), &list)?;
     Ok(all)
@@ -141,7 +141,7 @@ fn member(archive: &Path, name: &str) -> Result<String, ReleaseError> {
 
 fn json(archive: &Path, text: &str) -> Result<Value, ReleaseError> {
     serde_json::from_str(text)
-        .map_err(|error| ReleaseError::unexpected(archive.display().to_string(), error))
+        .map_err(|error| ReleaseError::unexpected(archive.display().to_string(), &error))
 }
 
 #[cfg(test)]

@@ -39,10 +39,10 @@ pub(super) fn reference(registry: &str, image: Image, tag: &str) -> String {
 
 fn of_values(text: &str) -> Result<String, ReleaseError> {
     let values: Value =
-        serde_yaml::from_str(text).map_err(|error| ReleaseError::unexpected(VALUES, error))?;
+        serde_yaml::from_str(text).map_err(|error| ReleaseError::unexpected(VALUES, &error))?;
     match values["image"]["registry"].as_str() {
         Some(registry) => Ok(registry.to_owned()),
-        None => Err(ReleaseError::unexpected(VALUES, "has no image.registry")),
+        None => Err(ReleaseError::unexpected(VALUES, &"has no image.registry")),
     }
 }
 
@@ -54,9 +54,10 @@ fn renamed_values(text: &str, wanted: &str) -> Result<String, ReleaseError> {
         if !line.starts_with([' ', '#']) && !line.is_empty() {
             within = line == "image:";
         }
-        lines.push(match line.starts_with("  registry:") && within {
-            true => format!("  registry: {wanted}"),
-            false => line.to_owned(),
+        lines.push(if within && line.starts_with("  registry:") {
+            format!("  registry: {wanted}")
+        } else {
+            line.to_owned()
         });
     }
     let renamed = lines.join("\n") + "\n";
@@ -65,7 +66,7 @@ fn renamed_values(text: &str, wanted: &str) -> Result<String, ReleaseError> {
     } else {
         Err(ReleaseError::unexpected(
             VALUES,
-            "has image.registry on no line of its own",
+            &"has image.registry on no line of its own",
         ))
     }
 }

@@ -31,7 +31,7 @@ impl Source {
         )?;
         let epoch_seconds = time
             .parse()
-            .map_err(|_| ReleaseError::unexpected("git log", format!("no time: {time:?}")))?;
+            .map_err(|_| ReleaseError::unexpected("git log", &format!("no time: {time:?}")))?;
         fs::create_dir_all(root).map_err(ReleaseError::io("creating the source's folder"))?;
         let archive = root.with_extension("tar");
         let to = format!("--output={}", archive.display());

@@ -16,11 +16,9 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Writes the sums of all that the folder has.
 pub(super) fn write(folder: &Path) -> Result<(), ReleaseError> {
-    let mut text = String::new();
-    for (name, sum) in sums(folder)? {
-        text += &format!("{sum}  {name}\n");
-    }
-    super::write(&folder.join(NAME), &text)
+    let sums = sums(folder)?;
+    let lines = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n"));
+    super::write(&folder.join(NAME), &lines.collect::<String>())
 }
 
 /// What does not match: a file that was changed, or has no sum, or is not there.

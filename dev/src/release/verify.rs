@@ -99,10 +99,10 @@ fn kinds(file: &str, text: &str) -> Result<Vec<String>, ReleaseError> {
     let mut kinds = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         let object =
-            Value::deserialize(document).map_err(|error| ReleaseError::unexpected(file, error))?;
+            Value::deserialize(document).map_err(|error| ReleaseError::unexpected(file, &error))?;
         match object["kind"].as_str() {
             Some(kind) => kinds.push(kind.to_owned()),
-            None => return Err(ReleaseError::unexpected(file, "has what is no object")),
+            None => return Err(ReleaseError::unexpected(file, &"has what is no object")),
         }
     }
     Ok(kinds)

@@ -1,4 +1,4 @@
-//! What is in each image, as CycloneDX's JSON: the crates that the program is linked from, the
+//! What is in each image, as `CycloneDX`'s JSON: the crates that the program is linked from, the
 //! packages of its base, and of a runner the wheels that libtorch was taken from.
 
 mod debian;
@@ -35,7 +35,7 @@ pub(super) fn write_all(work: &Work<'_>, images: &[Built]) -> Result<(), Release
         });
         as_image(&mut about, built, parts);
         let text = serde_json::to_string_pretty(&about)
-            .map_err(|error| ReleaseError::unexpected(file(built), error))?;
+            .map_err(|error| ReleaseError::unexpected(file(built), &error))?;
         write(&work.folder.join(file(built)), &(text + "\n"))?;
     }
     Ok(())
@@ -59,7 +59,7 @@ fn crates(work: &Work<'_>, image: Image) -> Result<Value, ReleaseError> {
     let path = work.source.path(folder).join(format!("{name}.cdx.json"));
     let here = format!("path+file://{}/", work.source.root.display());
     let mut about = serde_json::from_str(&read(&path)?.replace(&here, ""))
-        .map_err(|error| ReleaseError::unexpected(path.display().to_string(), error))?;
+        .map_err(|error| ReleaseError::unexpected(path.display().to_string(), &error))?;
     without_paths(&mut about);
     Ok(about)
 }
@@ -94,7 +94,7 @@ fn base(work: &Work<'_>, built: &Built) -> Result<Vec<Value>, ReleaseError> {
     if components.len() < 2 {
         return Err(ReleaseError::unexpected(
             built.file(),
-            "lists no packages of its base",
+            &"lists no packages of its base",
         ));
     }
     Ok(components)
