@@ -189,6 +189,13 @@ $(MDBOOK_MERMAID)/bin/mdbook-mermaid:
 	@env -u CARGO_TARGET_DIR $(CARGO) install --quiet --locked --root $(MDBOOK_MERMAID) \
 		mdbook-mermaid@$(MDBOOK_MERMAID:$(FOVEA_CACHE)/mdbook-mermaid-%=%)
 
+.PHONY: bench-cluster
+bench-cluster: setup nodes ## Time the chart on a real node: helm install to a caption, uploads through the ingress, weights (root; ROUNDS=5 UPLOADS=1000 FINISHED=10000)
+	@$(DEV) setup --only chart
+	@$(WITH_TORCH) $(CARGO) build --locked --release --workspace --bins --example bench_cluster
+	@$(WITH_TORCH) $(or $(CARGO_TARGET_DIR),target)/release/examples/bench_cluster \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(UPLOADS),--uploads $(UPLOADS)) $(if $(FINISHED),--finished $(FINISHED))
+
 .PHONY: generate
 generate: build ## Write the generated files (CRDs, chart, plain manifests, OpenAPI, the plots and the reference in docs)
 	@$(BUILT)/crdgen
