@@ -34,6 +34,8 @@ pub(in super::super) fn file(
         "clusterDomain": "cluster.local",
         "resolvConf": resolv_conf,
         "oomScoreAdj": 0,
+        // Changed Secrets are in pods within seconds: who tests what follows need not wait for it.
+        "syncFrequency": "5s",
         // The disk is the machine's, and how full it is no business of a test's.
         "evictionHard": {},
         "imageGCHighThresholdPercent": 100,
