@@ -14,9 +14,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How often the files of certificate and tokens are looked at: a Secret's new contents reach a
-/// pod in about a minute.
-const CREDENTIALS_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the files of certificate and tokens are looked at.
+const CREDENTIALS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the runner; an error says why it cannot start, or what ended it.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
