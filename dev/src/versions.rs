@@ -7,6 +7,11 @@ pub const KUBERNETES: &str = "v1.34.2";
 /// CoreDNS, the names of a cluster with nodes.
 pub const COREDNS: &str = "v1.14.7";
 
+/// kube-router, of which a node's firewall after network policies is used and nothing else. Flaws are
+/// reported for this version, the newest that could be had: it is for test clusters alone, which
+/// nothing outside the machine reaches.
+pub const KUBE_ROUTER: &str = "v2.1.0";
+
 /// etcd, the API server's store.
 pub const ETCD: &str = "v3.6.6";
 

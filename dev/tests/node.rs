@@ -8,6 +8,8 @@ mod images;
 mod ingress;
 #[path = "node/pods.rs"]
 mod pods;
+#[path = "node/policies.rs"]
+mod policies;
 #[path = "node/prometheus.rs"]
 mod prometheus;
 #[path = "node/shared.rs"]

@@ -19,7 +19,7 @@ use crate::cluster::{ClusterError, ControlPlane};
 use crate::guard::Guardian;
 use crate::process::Process;
 use crate::setup::debian;
-use crate::setup::go::KUBERNETES_NODE;
+use crate::setup::go::{KUBE_ROUTER, KUBERNETES_NODE};
 use crate::wait::eventually;
 
 /// How long containerd may take: a second on an idle machine.
@@ -45,6 +45,7 @@ pub struct Node {
     sandbox: Sandbox,
     kubelet: Option<Process>,
     kube_proxy: Option<Process>,
+    kube_router: Option<Process>,
 }
 
 impl Node {
@@ -94,6 +95,7 @@ impl Node {
             sandbox,
             kubelet: None,
             kube_proxy: None,
+            kube_router: None,
         })
     }
 
@@ -137,6 +139,43 @@ impl Node {
             .await?;
         self.kube_proxy = Some(proxy);
         self.advertise_gpus(cluster).await
+    }
+
+    /// Starts kube-router as a firewall after `NetworkPolicies`, and waits until it is in the way.
+    pub(super) async fn enforce_policies(
+        &mut self,
+        guardian: &Guardian,
+        cluster: &ControlPlane,
+    ) -> Result<(), ClusterError> {
+        let name = format!("{}-kube-router", self.name);
+        let kubeconfig = cluster.kubeconfig_of(&name, &name, Some("system:masters"))?;
+        let program = KUBE_ROUTER.built(&Cache::from_env()?, "kube-router")?;
+        let program = self.sandbox.program(&name, &program).args([
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--hostname-override={}", self.name),
+            format!(
+                "--service-cluster-ip-range={}",
+                self.block.network().services
+            ),
+            "--run-firewall=true".to_owned(),
+            "--run-router=false".to_owned(),
+            "--run-service-proxy=false".to_owned(),
+            "--enable-cni=false".to_owned(),
+        ]);
+        let process = Process::start_in(guardian, program).await?;
+        let list = ["iptables", "--list-rules", "FORWARD"];
+        process
+            .wait_ready("the firewall's rules", NODE_READY, || async {
+                let rules = self.run(&list).await.map_err(|error| error.to_string())?;
+                if rules.contains("KUBE-ROUTER-FORWARD") {
+                    Ok(())
+                } else {
+                    Err(rules)
+                }
+            })
+            .await?;
+        self.kube_router = Some(process);
+        Ok(())
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, ClusterError> {

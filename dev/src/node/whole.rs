@@ -29,6 +29,9 @@ pub struct ClusterOptions {
     pub nodes: Vec<NodeOptions>,
     /// The control plane; its network is chosen here.
     pub control_plane: ControlPlaneOptions,
+    /// Whether `NetworkPolicies` are enforced, by kube-router on each node. Without it all of them are
+    /// as if they were not there.
+    pub network_policies: bool,
 }
 
 impl Default for ClusterOptions {
@@ -36,6 +39,7 @@ impl Default for ClusterOptions {
         Self {
             nodes: vec![NodeOptions::default()],
             control_plane: ControlPlaneOptions::default(),
+            network_policies: false,
         }
     }
 }
@@ -65,6 +69,7 @@ impl Cluster {
         let ClusterOptions {
             nodes,
             mut control_plane,
+            network_policies,
         } = options;
         let count = u8::try_from(nodes.len()).unwrap_or(u8::MAX);
         if count > NODES {
@@ -97,6 +102,9 @@ impl Cluster {
         let names = start_coredns(&guardian, &control_plane, &cache, block).await?;
         for node in &mut nodes {
             node.join(&guardian, &control_plane).await?;
+            if network_policies {
+                node.enforce_policies(&guardian, &control_plane).await?;
+            }
         }
         Ok(Self {
             control_plane,

@@ -12,11 +12,12 @@ use super::{SetupError, run_command};
 use crate::cache::Cache;
 
 /// What is named; apt adds what these need.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "containerd",
     "runc",
     "containernetworking-plugins",
     "iptables",
+    "ipset",
     "conntrack",
     "buildah",
     "debootstrap",
@@ -33,10 +34,13 @@ const IPTABLES: [&str; 6] = [
     "ip6tables-restore",
 ];
 
-/// The name of the cache entry, by the distribution's release: "debian-12".
+/// Counts the changes of what is named above.
+const REVISION: u32 = 2;
+
+/// The name of the cache entry, by the distribution's release: "packages-2-debian-12".
 pub fn entry() -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    format!("packages-{}", release_name(&release))
+    format!("packages-{REVISION}-{}", release_name(&release))
 }
 
 fn release_name(os_release: &str) -> String {

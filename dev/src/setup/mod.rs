@@ -26,8 +26,9 @@ pub enum Part {
     Libtorch,
     /// libtorch with its CUDA half, for images of the runner.
     LibtorchCuda,
-    /// What a cluster with nodes and its images need more: Kubernetes' node programs and CoreDNS,
-    /// built with Go, and the distribution's containerd, runc, iptables, buildah, debootstrap.
+    /// What a cluster with nodes and its images need more: Kubernetes' node programs, CoreDNS and
+    /// kube-router, built with Go, and the distribution's containerd, runc, iptables, ipset, buildah,
+    /// debootstrap.
     Node,
     /// What renders, checks and documents the chart: helm, kubeconform, helm-docs, built with Go; and
     /// the definitions of what it makes for others.

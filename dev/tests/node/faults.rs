@@ -25,6 +25,7 @@ async fn containers_outlive_their_kubelet_and_a_lost_node_is_told_and_left() -> 
             ],
             ..ControlPlaneOptions::default()
         },
+        ..ClusterOptions::default()
     })
     .await?;
     let client = cluster.control_plane.client().await?;

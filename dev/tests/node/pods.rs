@@ -8,16 +8,7 @@ use kube::api::PostParams;
 use serde_json::json;
 
 use crate::shared::shared;
-use crate::support::{LONG, SERVER, create, pod, ready, runs};
-
-/// Asks a host and port for `/` and prints the answer.
-fn get(host: &str, port: u16) -> String {
-    format!(
-        r#"perl -MIO::Socket::INET -e '
-            my $peer = IO::Socket::INET->new(PeerAddr => "{host}", PeerPort => {port}) or die "$@";
-            print $peer "GET / HTTP/1.0\r\n\r\n"; print while <$peer>;'"#
-    )
-}
+use crate::support::{LONG, SERVER, create, get, pod, ready, runs};
 
 #[tokio::test]
 async fn a_pod_is_reached_by_address_and_its_service_by_name_from_both_nodes() -> Result<()> {

@@ -5,12 +5,13 @@ use fovea_dev::cache::Cache;
 use fovea_dev::{Cluster, ClusterOptions, NodeOptions, images};
 use tokio::sync::OnceCell;
 
-/// Two nodes, the first with two GPUs, and the image of Debian.
+/// Two nodes that enforce network policies, the first with two GPUs, and the image of Debian.
 pub(crate) async fn shared() -> Result<&'static Cluster> {
     static SHARED: OnceCell<Cluster> = OnceCell::const_new();
     let start = || async {
         let cluster = Cluster::start(ClusterOptions {
             nodes: vec![NodeOptions { gpus: 2 }, NodeOptions::default()],
+            network_policies: true,
             ..ClusterOptions::default()
         })
         .await?;

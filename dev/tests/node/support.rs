@@ -21,6 +21,15 @@ pub(crate) const SERVER: &str = r#"exec perl -MIO::Socket::INET -e '
         close $client;
     }'"#;
 
+/// Asks a host and port for `/` and prints the answer; where none comes within 5 s, it fails.
+pub(crate) fn get(host: &str, port: u16) -> String {
+    format!(
+        r#"perl -MIO::Socket::INET -e '
+            my $peer = IO::Socket::INET->new(PeerAddr => "{host}", PeerPort => {port}, Timeout => 5) or die "$@";
+            print $peer "GET / HTTP/1.0\r\n\r\n"; print while <$peer>;'"#
+    )
+}
+
 /// Says that a test is skipped, and why, where nodes cannot run; else whether it is to run.
 pub(crate) fn runs(test: &str) -> bool {
     let reason = fovea_dev::node::unavailable();
