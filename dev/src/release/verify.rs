@@ -10,6 +10,7 @@ use super::images::{Archive, Built};
 use super::{ReleaseError, VERSION, Work, chart, manifests, read, registry, sbom, sums};
 use crate::images::{Image, Torch};
 use crate::setup::run_command;
+use crate::versions::KUBERNETES;
 
 /// Checks all of it, and tells all that is wrong.
 pub(super) fn all(work: &Work<'_>, images: &[Built]) -> Result<(), ReleaseError> {
@@ -69,7 +70,8 @@ fn packaged(work: &Work<'_>, there: &BTreeSet<String>) -> Result<Vec<String>, Re
         template
             .args(["template", "fovea"])
             .arg(&package)
-            .args(["--namespace", "fovea-system", "--values"])
+            .args(["--namespace", "fovea-system", "--kube-version", KUBERNETES])
+            .arg("--values")
             .arg(&preset);
         let rendered = run_command(&format!("rendering {}", preset.display()), &mut template)?;
         named.extend(references(&rendered));
