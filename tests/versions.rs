@@ -1,0 +1,91 @@
+//! One version, from the workspace's Cargo.toml: what repeats it in a file of its own must not differ.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on ends"
+)]
+
+use std::fs;
+use std::process::Command;
+
+use fovea_dev::stack::{find, repository};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn text(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn yaml(path: &str) -> serde_yaml::Value {
+    serde_yaml::from_str(&text(path)).unwrap()
+}
+
+/// What one of our programs prints.
+fn told(program: &'static str, flag: &str) -> String {
+    let output = Command::new(find(program).unwrap())
+        .arg(flag)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_crate_takes_the_workspaces_version() {
+    let manifest = text("Cargo.toml");
+    let (_, members) = manifest.split_once("members = [").unwrap();
+    let (members, _) = members.split_once(']').unwrap();
+    for member in members.split(',').map(|name| name.trim().trim_matches('"')) {
+        let manifest = text(&format!("{member}/Cargo.toml"));
+        assert!(
+            manifest.contains("\nversion.workspace = true\n"),
+            "{member}"
+        );
+    }
+}
+
+#[test]
+fn the_chart_and_what_it_installs_are_of_the_workspaces_version() {
+    let chart = yaml("charts/fovea/Chart.yaml");
+    assert_eq!(chart["version"], VERSION);
+    assert_eq!(chart["appVersion"], VERSION);
+}
+
+#[test]
+fn the_changelog_begins_with_the_workspaces_version() {
+    let changelog = text("CHANGELOG.md");
+    let (_, newest) = changelog.split_once("\n## [").unwrap();
+    assert!(newest.starts_with(&format!("{VERSION}] - ")));
+}
+
+#[test]
+fn every_program_tells_the_workspaces_version() {
+    for program in ["fovea-operator", "fovea-api", "fovea-runner"] {
+        assert_eq!(
+            told(program, "--version").trim(),
+            format!("{program} {VERSION}")
+        );
+    }
+}
+
+#[test]
+fn the_operator_makes_runners_of_its_own_version() {
+    let help = told("fovea-operator", "--help");
+    for image in [
+        format!("[default: fovea-runner:{VERSION}]"),
+        format!("[default: fovea-runner:{VERSION}-cuda]"),
+    ] {
+        assert!(help.contains(&image), "{image} is not in {help}");
+    }
+}
+
+#[test]
+fn upgrades_are_tested_from_another_version() {
+    let packages = fs::read_dir(repository().join("tests/chart/previous")).unwrap();
+    let this = format!("fovea-{VERSION}.tgz");
+    for package in packages {
+        let name = package.unwrap().file_name();
+        assert_ne!(name.to_str(), Some(this.as_str()));
+    }
+}
