@@ -8,12 +8,14 @@ use fovea_store::{ModelFolder, ObjectKey};
 use fovea_tests::Pods;
 use fovea_tests::pods::{PATIENCE, store};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use std::time::Duration;
 
-/// Asks once and prints the status; believes any certificate, as somebody does who wants in.
+/// Asks once and prints the status, or that there was no connection; believes any certificate, as
+/// somebody does who wants in.
 const ASK: &str = r"
 import http.client, ssl, sys, urllib.parse
 method, address, token = sys.argv[1:]
@@ -24,19 +26,25 @@ if url.scheme == 'https':
 else:
     connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
 headers = {'Authorization': 'Bearer ' + token} if token else {}
+try:
+    connection.connect()
+except (ConnectionRefusedError, TimeoutError):
+    print('no connection')
+    sys.exit()
 connection.request(method, url.path + '?' + url.query, headers=headers)
 print(connection.getresponse().status)
 ";
 
-/// A pod that does nothing by itself, and whose network others of its node speak from.
-struct Hostile<'a> {
+/// The network of a pod of the one node, which a program of the node's speaks from.
+struct Network<'a> {
     it: &'a Pods,
-    /// Of its process, as its node counts them.
+    /// Of a process in it, as its node counts them.
     pid: String,
 }
 
-impl<'a> Hostile<'a> {
-    async fn start(it: &'a Pods) -> Result<Self> {
+impl<'a> Network<'a> {
+    /// A pod of another namespace that does nothing by itself.
+    async fn of_hostile(it: &'a Pods) -> Result<Self> {
         let image = images::debian(&Cache::from_env()?)?;
         it.cluster.import_image(&image).await?;
         let pods: Api<Pod> = Api::default_namespaced(it.client.clone());
@@ -48,8 +56,12 @@ impl<'a> Hostile<'a> {
         });
         pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
             .await?;
-        let container = eventually("the hostile pod to run", PATIENCE, async || {
-            let status = pods.get("hostile").await?.status.unwrap_or_default();
+        Self::of(it, &pods, "hostile").await
+    }
+
+    async fn of(it: &'a Pods, pods: &Api<Pod>, name: &str) -> Result<Self> {
+        let container = eventually(&format!("{name} to run"), PATIENCE, async || {
+            let status = pods.get(name).await?.status.unwrap_or_default();
             ensure!(status.phase.as_deref() == Some("Running"), "{status:?}");
             let containers = status.container_statuses.unwrap_or_default();
             let id = containers
@@ -71,15 +83,38 @@ impl<'a> Hostile<'a> {
         })
     }
 
-    /// The status of the answer to a request from the pod's network.
-    async fn asks(&self, method: &str, url: &str, token: &str) -> Result<u16> {
+    /// The status of the answer to a request from this network; `None` where it lets no connection
+    /// through.
+    async fn asks(&self, method: &str, url: &str, token: &str) -> Result<Option<u16>> {
         let network = format!("--net=/proc/{}/ns/net", self.pid);
         let words = [
             "nsenter", &network, "python3", "-c", ASK, method, url, token,
         ];
         let told = self.it.cluster.nodes[0].run(&words).await?;
-        told.trim().parse().with_context(|| told.clone())
+        if told.trim() == "no connection" {
+            return Ok(None);
+        }
+        let status = told.trim().parse().with_context(|| told.clone())?;
+        Ok(Some(status))
     }
+}
+
+/// Lets every pod in, as a network does that enforces no policies.
+async fn open_the_network(it: &Pods) -> Result<()> {
+    let policy = json!({
+        "metadata": {"name": "open"},
+        "spec": {
+            "podSelector": {}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"namespaceSelector": {}}]}],
+        },
+    });
+    let policy = serde_json::from_value(policy)?;
+    policies(it).create(&PostParams::default(), &policy).await?;
+    Ok(())
+}
+
+fn policies(it: &Pods) -> Api<NetworkPolicy> {
+    Api::namespaced(it.client.clone(), SYSTEM_NAMESPACE)
 }
 
 /// Runs a command in a runner's pod; what it wrote, and whether it succeeded.
@@ -106,16 +141,25 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
         it.ready("guarded", 1).await?;
         let selected = ListParams::default().labels("fovea.dev/pool=guarded");
         let runner = it.pods.list(&selected).await?.items.remove(0);
-        let hostile = Hostile::start(it).await?;
+        let hostile = Network::of_hostile(it).await?;
+        let inside = Network::of(it, &it.pods, &runner.name_any()).await?;
 
-        // The network lets it through, and the runner asks for the token.
+        // The pool's policy lets none but the operator in.
         let address = runner
             .status
             .as_ref()
             .and_then(|status| status.pod_ip.as_ref());
         let address = address.context("the runner's address")?;
         let at = |path: &str| format!("https://{address}:9400{path}");
-        assert_eq!(hostile.asks("GET", &at("/livez"), "").await?, 200);
+        assert_eq!(hostile.asks("GET", &at("/livez"), "").await?, None);
+        // Where a network does not enforce it, the runner asks for the token.
+        open_the_network(it).await?;
+        eventually("the network to be open", PATIENCE, async || {
+            let status = hostile.asks("GET", &at("/livez"), "").await?;
+            ensure!(status == Some(200), "{status:?}");
+            Ok(())
+        })
+        .await?;
         for (method, path) in [
             ("GET", "/v1/models"),
             ("PUT", "/v1/models/blip-demo"),
@@ -124,7 +168,7 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
         ] {
             for token in ["", "guess"] {
                 let status = hostile.asks(method, &at(path), token).await?;
-                assert_eq!(status, 401, "{method} {path} {token:?}");
+                assert_eq!(status, Some(401), "{method} {path} {token:?}");
             }
         }
 
@@ -136,24 +180,30 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
         let signed = store.presign_get(&mine, Duration::from_mins(5)).await?;
         let forged = signed.replace(mine.as_str(), other.as_str());
         assert_ne!(signed, forged);
-        assert_eq!(hostile.asks("GET", &signed, "").await?, 200);
+        assert_eq!(hostile.asks("GET", &signed, "").await?, Some(200));
         for (method, url) in [("GET", &forged), ("PUT", &signed), ("DELETE", &signed)] {
-            assert_eq!(hostile.asks(method, url, "").await?, 403, "{method} {url}");
+            let status = hostile.asks(method, url, "").await?;
+            assert_eq!(status, Some(403), "{method} {url}");
         }
 
-        // The API server knows neither of them.
+        // The API server knows neither of them, and a runner does not get as far as that.
         let secret = format!(
             "{}/api/v1/namespaces/{SYSTEM_NAMESPACE}/secrets/guarded-runner",
             it.cluster.control_plane.server()
         );
-        assert_eq!(hostile.asks("GET", &secret, "").await?, 403);
-        assert_eq!(hostile.asks("GET", &secret, "guess").await?, 401);
+        assert_eq!(hostile.asks("GET", &secret, "").await?, Some(403));
+        assert_eq!(hostile.asks("GET", &secret, "guess").await?, Some(401));
+        assert_eq!(inside.asks("GET", &secret, "").await?, None);
+        assert_eq!(inside.asks("GET", &signed, "").await?, Some(200));
         let name = runner.name_any();
         let token = "cat /var/run/secrets/kubernetes.io/serviceaccount/token";
         let (read, told) = exec(it, &name, token).await?;
         assert!(!read && told.contains("No such file"), "{told}");
         let (wrote, told) = exec(it, &name, "touch /usr/local/bin/x").await?;
         assert!(!wrote && told.contains("Read-only"), "{told}");
+        policies(it)
+            .delete("open", &DeleteParams::default())
+            .await?;
         it.scale("guarded", 0).await
     })
 }

@@ -14,6 +14,7 @@ use fovea_dev::{Cluster, ClusterOptions, Minio, NodeOptions, Process, eventually
 use fovea_store::{ObjectKey, Store, StoreConfig};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -77,6 +78,7 @@ impl Pods {
         let runner = images.archive(&Cache::from_env()?, Image::Runner)?;
         let cluster = Cluster::start(ClusterOptions {
             nodes: vec![NodeOptions { gpus: 2 }; nodes],
+            network_policies: true,
             ..ClusterOptions::default()
         })
         .await?;
@@ -89,6 +91,11 @@ impl Pods {
         let client = cluster.control_plane.client().await?;
         install(&client).await?;
         restricted_namespace(&client).await?;
+        let machine = format!("{}/32", cluster.gateway());
+        let policies = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
+        policies
+            .create(&PostParams::default(), &beside(&machine)?)
+            .await?;
         operated::grant(&cluster.control_plane, &RIGHTS).await?;
         let hub = Hub::start(cluster.gateway()).await?;
         let flags = flags.iter().map(|flag| (*flag).to_owned());
@@ -316,6 +323,18 @@ async fn restricted_namespace(client: &Client) -> Result<()> {
         .create(&PostParams::default(), &namespace)
         .await?;
     Ok(())
+}
+
+/// The operator is no pod here, as which the pools' own policies would know it: whoever is at the
+/// machine's address is let in.
+fn beside(machine: &str) -> Result<NetworkPolicy> {
+    Ok(serde_json::from_value(json!({
+        "metadata": {"name": "beside"},
+        "spec": {
+            "podSelector": {}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"ipBlock": {"cidr": machine}}]}],
+        },
+    }))?)
 }
 
 async fn start_operator(
