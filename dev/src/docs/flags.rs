@@ -45,7 +45,7 @@ impl Help {
                 heading = name;
             } else if line.starts_with("Usage:") || line.trim().is_empty() {
             } else if heading.is_empty() {
-                help.about = format!("{} {line}", help.about).trim().to_owned();
+                help.about = [help.about.as_str(), line].join(" ").trim().into();
             } else if heading == "Commands" {
                 let name = line.split_whitespace().next().unwrap_or_default();
                 // A second line of a command's own words is further in.
