@@ -5,6 +5,8 @@
 mod flags;
 #[path = "chart_render/refusals.rs"]
 mod refusals;
+#[path = "chart_render/release.rs"]
+mod release;
 #[path = "chart_render/server.rs"]
 mod server;
 

@@ -21,7 +21,7 @@ const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 /// Writes a schema for each kind of `openapi` into `folder`, named as [`LOCATION`] says.
 pub fn write_schemas(openapi: &Value, folder: &Path) -> Result<(), ChartError> {
     let definitions = openapi["definitions"].as_object();
-    let definitions = definitions.ok_or_else(|| ChartError::form(OPENAPI, "no definitions"))?;
+    let definitions = definitions.ok_or_else(|| ChartError::form(OPENAPI, &"no definitions"))?;
     let stay = str::to_owned;
     let mut forms: Map<String, Value> = (definitions.iter())
         .map(|(name, form)| (name.clone(), strict(form, &stay)))

@@ -70,7 +70,7 @@ fn header(file: &str) -> String {
 fn without_helm(text: &str) -> String {
     let is_here = |line: &&str| !NOT_HERE.iter().any(|words| line.trim().starts_with(words));
     let lines = text.lines().filter(is_here);
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn namespace() -> String {
@@ -100,10 +100,8 @@ fn about(folder: &str) -> String {
 }
 
 fn kustomization(about: &str, resources: &[String]) -> String {
-    let list: String = resources
-        .iter()
-        .map(|each| format!("  - {each}\n"))
-        .collect();
+    let lines = resources.iter().flat_map(|each| ["  - ", each, "\n"]);
+    let list: String = lines.collect();
     format!(
         "{about}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{list}"
     )

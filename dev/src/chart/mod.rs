@@ -57,7 +57,7 @@ pub enum ChartError {
 }
 
 impl ChartError {
-    pub(crate) fn form(file: &str, why: impl ToString) -> Self {
+    pub(crate) fn form(file: &str, why: &impl ToString) -> Self {
         Self::Form {
             file: file.to_owned(),
             why: why.to_string(),

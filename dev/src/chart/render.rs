@@ -82,7 +82,7 @@ pub fn values() -> Result<Vec<Values>, ChartError> {
         for path in below(&chart.join(folder))? {
             let file = path.file_name().unwrap_or_default().to_string_lossy();
             let name = file.strip_suffix(suffix).ok_or_else(|| {
-                ChartError::form(&path.display().to_string(), "its name ends differently")
+                ChartError::form(&path.display().to_string(), &"its name ends differently")
             })?;
             all.push(Values {
                 name: format!("{prefix}{name}"),
@@ -116,7 +116,7 @@ pub(super) fn parts(rendered: &str) -> Vec<Part> {
         };
         let text = settled(file, text);
         match parts.iter_mut().find(|part| part.file == file) {
-            Some(part) => part.text += &format!("---\n{text}"),
+            Some(part) => part.text.extend(["---\n", &text]),
             None => parts.push(Part {
                 file: file.to_owned(),
                 text,

@@ -24,14 +24,14 @@ const DROPPED: [&str; 4] = ["description", "default", "format", "nullable"];
 /// The file, below the checkout.
 pub(super) fn file() -> Result<(String, String), ChartError> {
     let schema = schema(&yaml(VALUES)?, &yaml(REFINEMENTS)?, &yaml(POOLS)?)
-        .map_err(|why| ChartError::form(REFINEMENTS, why))?;
+        .map_err(|why| ChartError::form(REFINEMENTS, &why))?;
     let text = serde_json::to_string_pretty(&schema)
-        .map_err(|error| ChartError::form(REFINEMENTS, error))?;
+        .map_err(|error| ChartError::form(REFINEMENTS, &error))?;
     Ok((format!("{CHART}/values.schema.json"), text + "\n"))
 }
 
 fn yaml(path: &str) -> Result<Value, ChartError> {
-    serde_yaml::from_str(&read(path)?).map_err(|error| ChartError::form(path, error))
+    serde_yaml::from_str(&read(path)?).map_err(|error| ChartError::form(path, &error))
 }
 
 /// All of it, or what is wrong with the refinements.
@@ -64,7 +64,7 @@ impl Refinements {
         for (path, form) in fields {
             let form = (form.as_object()).ok_or_else(|| format!("{path} is no map"))?;
             if path == DEFINITIONS {
-                definitions = form.clone();
+                definitions.clone_from(form);
             } else {
                 by_path.insert(path.clone(), form.clone());
             }
