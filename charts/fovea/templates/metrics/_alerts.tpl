@@ -1,8 +1,11 @@
 {{/*
 The alerts by name: what holds when something is wrong, what that means, and what to do. Each is about one release: what
-is scraped has the label `namespace`. A series begins where something first happens, so that what is rare is counted
-from its first sample as well.
+is scraped has the label `namespace`. A series begins where something first happens, and `increase` does not see its
+first sample: what is rare is counted by `fovea.happened`, which does.
 */}}
+{{- define "fovea.happened" -}}
+({{ .series }} unless {{ .series }} offset {{ .window }}) or increase({{ .series }}[{{ .window }}])
+{{- end }}
 {{- define "fovea.alerts" -}}
 {{- $ns := printf "namespace=%q" .Release.Namespace }}
 {{- $rule := .Values.metrics.prometheusRule }}
@@ -76,7 +79,9 @@ AttemptsFailing:
     fovea_operator_attempts_total says for which reasons: FetchFailed is the store's, OutOfMemory asks for a smaller
     maxBatchSize or more memory, RunnerLost for a look at the runners' pods.
 RunnersLost:
-  expr: sum(increase(fovea_operator_attempts_total{ {{- $ns -}} ,reason=~"RunnerLost|DeviceLost"}[{{ $window }}])) > {{ $alerts.RunnersLost.threshold }}
+  expr: |
+    sum({{ include "fovea.happened" (dict "window" $window "series" (printf "fovea_operator_attempts_total{%s,reason=~\"RunnerLost|DeviceLost\"}" $ns)) }})
+    > {{ $alerts.RunnersLost.threshold }}
   summary: |
     Runners are lost under {{ "{{ $value | humanize }}" }} attempts
   description: |
@@ -153,22 +158,24 @@ CallbacksFailing:
     receivers answered; receivers in private networks need operator.callbacks.allow and networkPolicy.operator.cidrs.
 CallbacksGivenUp:
   expr: |
-    sum(increase(fovea_operator_callback_tries_total{ {{- $ns -}} ,outcome="given-up"}[{{ $long }}])) > 0
-    or sum(fovea_operator_callback_tries_total{ {{- $ns -}} ,outcome="given-up"} unless fovea_operator_callback_tries_total offset {{ $long }}) > 0
+    sum({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_callback_tries_total{%s,outcome=\"given-up\"}" $ns)) }})
+    > 0
   summary: |
     Callbacks were given up
   description: |
     Receivers did not take them in time. Their jobs have status.callback.delivered false and no nextAttemptTime.
 ObjectsSetAside:
   expr: |
-    sum by (kind) (increase(fovea_operator_objects_set_aside_total{ {{- $ns -}} }[{{ $long }}])) > 0
-    or sum by (kind) (fovea_operator_objects_set_aside_total{ {{- $ns -}} } unless fovea_operator_objects_set_aside_total offset {{ $long }}) > 0
+    sum by (kind) ({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_objects_set_aside_total{%s}" $ns)) }})
+    > 0
   summary: |
     Objects of kind {{ "{{ $labels.kind }}" }} cannot be read
   description: |
     A newer version has made them, or a definition is older than the operator: an Event names each. They are left alone.
 SweepsFailing:
-  expr: sum(increase(fovea_operator_sweeps_total{ {{- $ns -}} ,outcome="failed"}[{{ $long }}])) >= {{ $alerts.SweepsFailing.threshold }}
+  expr: |
+    sum({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_sweeps_total{%s,outcome=\"failed\"}" $ns)) }})
+    >= {{ $alerts.SweepsFailing.threshold }}
   summary: |
     What no job refers to stays in the bucket
   description: |
