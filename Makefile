@@ -31,9 +31,9 @@ nodes: tools
 	@$(DEV) cluster prepare
 
 .PHONY: cluster
-cluster: tools ## A cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1; CLUSTER=kind or current)
+cluster: tools ## A cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1 POLICIES=1; CLUSTER=kind or current)
 	@$(DEV) cluster up $(if $(CLUSTER),--kind $(CLUSTER)) $(if $(NODES),--nodes $(NODES)) \
-		$(if $(GPUS),--gpus $(GPUS)) $(if $(INGRESS),--ingress) $(addprefix --image ,$(wildcard $(IMAGES)/*.tar))
+		$(if $(GPUS),--gpus $(GPUS)) $(if $(INGRESS),--ingress) $(if $(POLICIES),--network-policies) $(addprefix --image ,$(wildcard $(IMAGES)/*.tar))
 
 .PHONY: cluster-down
 cluster-down: tools ## End that cluster, and remove what killed ones have left
@@ -47,11 +47,13 @@ images: setup ## Build container images into target/images (PROFILE=debug TORCH=
 	@$(DEV) images --binaries $(or $(CARGO_TARGET_DIR),target)/$(PROFILE) --out $(IMAGES) \
 		$(if $(TORCH),--torch $(TORCH)) --revision "$$(git rev-parse HEAD 2>/dev/null || echo unknown)"
 
+RELEASE = $(DEV) release --binaries $(or $(CARGO_TARGET_DIR),target)/$(PROFILE) --out $(or $(CARGO_TARGET_DIR),target) \
+	$(addprefix --torch ,$(TORCH)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TRIAL),--trial)
 .PHONY: release
-release: setup ## Build a release into target/release-<version> (PROFILE=debug TORCH=cpu REGISTRY=ghcr.io/you TRIAL=1)
+release: setup ## Build a release into target/release-<version> (REGISTRY=ghcr.io/you; TORCH=cpu PROFILE=debug TRIAL=1)
+	@$(RELEASE) --check >/dev/null
 	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins $(if $(filter release,$(PROFILE)),--release)
-	@$(DEV) release --binaries $(or $(CARGO_TARGET_DIR),target)/$(PROFILE) --out $(or $(CARGO_TARGET_DIR),target) \
-		$(addprefix --torch ,$(TORCH)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TRIAL),--trial)
+	@$(RELEASE)
 
 DENY := $(FOVEA_CACHE)/cargo-deny-$(shell sed -n 's/.*CARGO_DENY.*"\(.*\)".*/\1/p' dev/src/versions.rs)/bin/cargo-deny
 .PHONY: deny

@@ -54,6 +54,9 @@ pub(crate) struct Up {
     /// An ingress too: Contour with Envoy, at the machine's end of the cluster's link
     #[arg(long)]
     ingress: bool,
+    /// Enforce network policies, by kube-router on each node
+    #[arg(long)]
+    network_policies: bool,
     /// Archives of images to import, such as target/images/*.tar
     #[arg(long = "image")]
     images: Vec<PathBuf>,
@@ -113,8 +116,8 @@ pub(crate) async fn run(command: ClusterCommand) -> Result<()> {
     match command {
         ClusterCommand::Up(options) => match options.kind.map_or_else(choose, Ok)? {
             Origin::Local => up(&options).await,
-            _ if options.ingress => bail!(
-                "an ingress is started with nodes of our own only: in your cluster, install one"
+            _ if options.ingress || options.network_policies => bail!(
+                "an ingress and network policies come with nodes of our own only: in your cluster, install what you use"
             ),
             Origin::Kind => others::kind(&options.images),
             Origin::Current => others::current().await,
@@ -168,6 +171,7 @@ async fn up(options: &Up) -> Result<()> {
         .arg(format!("--nodes={}", options.nodes))
         .arg(format!("--gpus={}", options.gpus))
         .args(options.ingress.then_some("--ingress"))
+        .args(options.network_policies.then_some("--network-policies"))
         .args(
             options
                 .images
@@ -209,6 +213,7 @@ async fn stay(options: &Up) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let starting = Cluster::start(ClusterOptions {
         nodes: vec![NodeOptions { gpus: options.gpus }; options.nodes.into()],
+        network_policies: options.network_policies,
         ..ClusterOptions::default()
     });
     let cluster = tokio::select! {
