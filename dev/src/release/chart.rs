@@ -6,8 +6,10 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use super::{ReleaseError, VERSION, Work, empty};
+use super::source::Source;
+use super::{ReleaseError, VERSION, Work, empty, read};
 use crate::cache::Cache;
+use crate::chart::CHART;
 use crate::setup::go::HELM;
 use crate::setup::run_command;
 
@@ -16,23 +18,27 @@ pub(super) fn file() -> String {
     format!("fovea-{VERSION}.tgz")
 }
 
-/// Packages the commit's chart, whose Chart.yaml has this version already: helm would else write it
-/// in, and the commit say something else than the release.
-pub(super) fn package(work: &Work<'_>) -> Result<(), ReleaseError> {
-    let chart = work.source.path("charts/fovea");
-    let about = about(&super::read(&chart.join("Chart.yaml"))?)?;
+/// The commit's chart has this version: helm would else write it in, and the commit say something
+/// else than the release.
+pub(super) fn check(source: &Source) -> Result<(), ReleaseError> {
+    let about = about(&read(&source.path(CHART).join("Chart.yaml"))?)?;
     for field in ["version", "appVersion"] {
         if about[field] != VERSION {
             let what = format!("{field} is not {VERSION}, which Cargo.toml says");
-            return Err(ReleaseError::unexpected("charts/fovea/Chart.yaml", &what));
+            return Err(ReleaseError::unexpected("Chart.yaml", &what));
         }
     }
+    Ok(())
+}
+
+/// Packages it.
+pub(super) fn package(work: &Work<'_>) -> Result<(), ReleaseError> {
     let packaged = work.scratch.join("chart");
     empty(&packaged)?;
     let mut package = helm(work.cache, work.scratch);
     package
         .arg("package")
-        .arg(&chart)
+        .arg(work.source.path(CHART))
         .arg("--destination")
         .arg(&packaged);
     run_command("packaging the chart", &mut package)?;

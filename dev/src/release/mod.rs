@@ -46,6 +46,9 @@ pub struct Release {
     /// Try it: with changes that are not committed, or before the changelog has the day
     #[arg(long)]
     trial: bool,
+    /// Only say whether the commit can be released: before hours of building
+    #[arg(long)]
+    check: bool,
 }
 
 /// What the steps work on.
@@ -63,17 +66,6 @@ struct Work<'a> {
 
 /// Builds a release; returns its folder.
 pub fn run(cache: &Cache, release: &Release, progress: &Progress) -> Result<PathBuf, ReleaseError> {
-    let parts = [
-        Part::Tools,
-        Part::Node,
-        Part::Libtorch,
-        Part::Chart,
-        Part::Release,
-    ];
-    setup::run(cache, &parts, progress)?;
-    if release.variants().contains(&Torch::Cuda) {
-        setup::run(cache, &[Part::LibtorchCuda], progress)?;
-    }
     let folder = release.out.join(format!("release-{VERSION}"));
     let unfinished = release.out.join(format!("release-{VERSION}.unfinished"));
     let scratch = release.out.join(format!("release-{VERSION}.scratch"));
@@ -81,6 +73,14 @@ pub fn run(cache: &Cache, release: &Release, progress: &Progress) -> Result<Path
         empty(old)?;
     }
     let source = Source::of_head(&scratch.join("source"), release.trial)?;
+    let notes = changelog::notes(&source, release.trial)?;
+    chart::check(&source)?;
+    if release.check {
+        fs::remove_dir_all(&unfinished).map_err(ReleaseError::io("tidying up"))?;
+        fs::remove_dir_all(&scratch).map_err(ReleaseError::io("tidying up"))?;
+        return Ok(folder);
+    }
+    setup::run(cache, &release.parts(), progress)?;
     let registry = registry::name(&source, release.registry.as_deref())?;
     let work = Work {
         cache,
@@ -90,7 +90,6 @@ pub fn run(cache: &Cache, release: &Release, progress: &Progress) -> Result<Path
         folder: &unfinished,
         scratch: &scratch,
     };
-    let notes = changelog::notes(&source, release.trial)?;
     write(&unfinished.join("CHANGES.md"), &notes)?;
     chart::package(&work)?;
     manifests::write_all(&work)?;
@@ -100,17 +99,20 @@ pub fn run(cache: &Cache, release: &Release, progress: &Progress) -> Result<Path
     })?;
     sums::write(&unfinished)?;
     progress.step("checking the release", || verify::all(&work, &images))?;
-    let left_out = verify::left_out(&work);
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(ReleaseError::io("removing an old release"))?;
     }
     fs::rename(&unfinished, &folder).map_err(ReleaseError::io("naming the release"))?;
-    fs::remove_dir_all(&scratch).map_err(ReleaseError::io("tidying up"))?;
-    for reference in left_out {
+    for reference in verify::left_out(&work) {
         progress.note(&format!(
             "{reference} was left out: whose pods name it will not find it"
         ));
     }
+    progress.note(&format!(
+        "once it is published, {} takes the place of the chart in tests/chart/previous",
+        chart::file()
+    ));
+    fs::remove_dir_all(&scratch).map_err(ReleaseError::io("tidying up"))?;
     Ok(folder)
 }
 
@@ -120,6 +122,21 @@ impl Release {
         let all = [Torch::Cpu, Torch::Cuda];
         let asked = |torch: &Torch| self.torch.is_empty() || self.torch.contains(torch);
         all.into_iter().filter(asked).collect()
+    }
+
+    /// What has to be set up for it.
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = vec![
+            Part::Tools,
+            Part::Node,
+            Part::Libtorch,
+            Part::Chart,
+            Part::Release,
+        ];
+        if self.variants().contains(&Torch::Cuda) {
+            parts.push(Part::LibtorchCuda);
+        }
+        parts
     }
 }
 
