@@ -7,7 +7,7 @@ use fovea_dev::{ControlPlane, ControlPlaneOptions, eventually};
 use fovea_tests::operated::{PATIENCE, create_namespace, install};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use std::path::PathBuf;
@@ -166,7 +166,7 @@ async fn a_release_s_pools_wait_for_their_definition_follow_the_file_and_belong_
 
     // An uninstalled release's ConfigMap takes them along.
     let config_maps: Api<ConfigMap> = Api::namespaced(release.client.clone(), SYSTEM_NAMESPACE);
-    config_maps.delete(OWNER, &Default::default()).await?;
+    config_maps.delete(OWNER, &DeleteParams::default()).await?;
     eventually("the pools to go", PATIENCE, async || {
         let names = release.names().await?;
         ensure!(names == ["own"], "{names:?}");

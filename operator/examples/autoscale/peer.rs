@@ -63,7 +63,9 @@ impl Horizontal {
     const WINDOW: Duration = Duration::from_mins(5);
 
     fn desired(busy: f64, runners: Runners) -> u32 {
-        let Runners { ready, starting } = runners;
+        let Runners {
+            ready, starting, ..
+        } = runners;
         let (ready, all) = (f64::from(ready), f64::from(ready + starting));
         let ratio = busy / Self::TARGET;
         let needed = if ratio > 1.0 {

@@ -22,6 +22,28 @@ pub(crate) enum Health {
     Starting(String),
 }
 
+impl Health {
+    /// Whether the runner has each of these models, and has it ready.
+    pub(crate) fn serves<'a>(&self, models: impl IntoIterator<Item = &'a str>) -> bool {
+        let Self::Up { state, .. } = self else {
+            return false;
+        };
+        let is_ready = |name: &str| {
+            let mut known = state.models.iter();
+            known.any(|each| each.name == name && each.ready)
+        };
+        models.into_iter().all(is_ready)
+    }
+
+    /// Whether the runner says of one of its models that it cannot have it.
+    pub(crate) fn has_failed(&self) -> bool {
+        match self {
+            Self::Up { state, .. } => state.models.iter().any(|each| each.failure.is_some()),
+            Self::Down(_) | Self::Starting(_) => false,
+        }
+    }
+}
+
 /// One runner.
 #[derive(Debug)]
 struct Runner {
@@ -158,16 +180,10 @@ impl Fleet {
 impl Runner {
     fn free_slots(&self, model: &str) -> u32 {
         match &self.health {
-            Health::Up { state, .. } if !self.resting && !self.leaving => {
-                let serves = state
-                    .models
-                    .iter()
-                    .any(|each| each.name == model && each.ready);
-                if serves {
-                    state.slots.saturating_sub(self.in_flight)
-                } else {
-                    0
-                }
+            Health::Up { state, .. }
+                if !self.resting && !self.leaving && self.health.serves([model]) =>
+            {
+                state.slots.saturating_sub(self.in_flight)
             }
             _ => 0,
         }
@@ -264,6 +280,14 @@ mod tests {
         assert_eq!(next.client.address().as_str(), endpoints[1]);
         let (mut lone, endpoints) = fleet(&[4]);
         assert!(lone.choose("blip", Some(&endpoints[0])).is_some());
+    }
+
+    #[test]
+    fn a_runner_serves_all_models_or_not_all_and_what_it_has_beside_them_is_nothing_to_that() {
+        let health = up("http://127.0.0.1:9000/", "i", 1);
+        assert!(health.serves(["blip"]) && health.serves([]));
+        assert!(!health.serves(["blip", "vit"]), "it was not told of it yet");
+        assert!(!Health::Down("gone".into()).serves(["blip"]));
     }
 
     #[test]

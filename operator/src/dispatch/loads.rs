@@ -1,20 +1,16 @@
 //! What the pools' controller is told: how much there is to do, and which runner does how much of it.
 
 use super::Dispatcher;
-use super::fleet::{Fleet, Health};
-use super::pools::Work;
-use super::queue::{Queue, Shares};
-use crate::pool::provision::{Load, Loads, Provision};
+use super::fleet::Health;
+use super::pools::{Provided, Work};
+use crate::pool::provision::{Load, Loads, RunnerPod};
 
 impl Dispatcher {
     /// Every other second.
     pub(super) fn tell_loads(&self) {
-        let loads: Loads = self
-            .pools
-            .provided()
-            .map(|(key, queue, fleet, work, provision)| {
-                (key.clone(), load(queue, fleet, work, provision))
-            })
+        let provided = self.pools.provided();
+        let loads: Loads = provided
+            .map(|(key, pool)| (key.clone(), load(pool)))
             .collect();
         self.parts
             .loads
@@ -25,8 +21,9 @@ impl Dispatcher {
     pub(super) fn tell_first_job(&self) {
         let first = {
             let told = self.parts.loads.borrow();
-            self.pools.provided().any(|(key, (queue, shares), ..)| {
-                told.get(key).is_none_or(|load| load.queued == 0) && queue.runnable(shares) > 0
+            self.pools.provided().any(|(key, pool)| {
+                let rests = told.get(key).is_none_or(|load| load.queued == 0);
+                rests && pool.queue.runnable(pool.shares) > 0
             })
         };
         if first {
@@ -35,26 +32,26 @@ impl Dispatcher {
     }
 }
 
-fn load(
-    (queue, shares): (&Queue, &Shares),
-    fleet: &Fleet,
-    work: Work,
-    provision: Option<&Provision>,
-) -> Load {
-    let Work {
-        ended,
-        busy_seconds,
-    } = work;
+fn load(pool: Provided<'_>) -> Load {
+    let Provided {
+        queue,
+        shares,
+        models,
+        fleet,
+        work: Work {
+            ended,
+            busy_seconds,
+        },
+        provision,
+    } = pool;
     let pods = provision.map_or(&[][..], |provision| &provision.runners);
-    let serves_all = |endpoint: &str| {
-        fleet.iter().any(|(each, health)| {
-            let Health::Up { state, .. } = health else {
-                return false;
-            };
-            each == endpoint
-                && !state.models.is_empty()
-                && state.models.iter().all(|model| model.ready)
-        })
+    let pods_where = |wanted: &dyn Fn(&Health) -> bool| {
+        let is_one = |pod: &&RunnerPod| {
+            let mut runners = fleet.iter();
+            runners.any(|(endpoint, health)| endpoint == pod.url.as_str() && wanted(health))
+        };
+        let found = pods.iter().filter(is_one);
+        found.map(|pod| pod.name.clone()).collect()
     };
     let slots = fleet.iter().find_map(|(_, health)| match health {
         Health::Up { state, .. } => Some(state.slots),
@@ -70,9 +67,7 @@ fn load(
         by_pod: (pods.iter())
             .map(|pod| (pod.name.clone(), fleet.in_flight_at(pod.url.as_str())))
             .collect(),
-        ready_pods: (pods.iter())
-            .filter(|pod| serves_all(pod.url.as_str()))
-            .map(|pod| pod.name.clone())
-            .collect(),
+        ready_pods: pods_where(&|health| health.serves(models.iter().map(String::as_str))),
+        failed_pods: pods_where(&Health::has_failed),
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Pools {
 struct Pool {
     queue: Queue,
     shares: Shares,
+    /// What each runner is to serve, by name.
+    models: Vec<String>,
     fleet: Fleet,
     links: HashMap<String, (Target, AbortOnDropHandle<()>)>,
     /// What the pools' controller has found, where the pool has pods.
@@ -41,6 +43,19 @@ pub(super) struct Work {
     pub(super) ended: u64,
     /// Seconds that they were on it, together.
     pub(super) busy_seconds: f64,
+}
+
+/// What there is of one pool, and what there is to do.
+#[derive(Clone, Copy)]
+pub(super) struct Provided<'a> {
+    pub(super) queue: &'a Queue,
+    pub(super) shares: &'a Shares,
+    /// What each runner is to serve.
+    pub(super) models: &'a [String],
+    pub(super) fleet: &'a Fleet,
+    pub(super) work: Work,
+    /// What the pools' controller has found, where the pool has pods.
+    pub(super) provision: Option<&'a Provision>,
 }
 
 impl Pools {
@@ -65,6 +80,8 @@ impl Pools {
                 .collect(),
             max_in_flight: fairness.max_in_flight,
         };
+        let models = object.spec.models.iter();
+        pool.models = models.map(|model| model.name.clone()).collect();
         pool.connect(key, &object.spec, &self.linking);
     }
 
@@ -198,22 +215,18 @@ impl Pools {
         pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
     }
 
-    /// Every pool with pods: what the controller has found, and what there is to do.
-    pub(super) fn provided(
-        &self,
-    ) -> impl Iterator<
-        Item = (
-            &PoolKey,
-            (&Queue, &Shares),
-            &Fleet,
-            Work,
-            Option<&Provision>,
-        ),
-    > {
+    /// Every pool: what the controller has found, and what there is to do.
+    pub(super) fn provided(&self) -> impl Iterator<Item = (&PoolKey, Provided<'_>)> {
         self.by_key.iter().map(|(key, pool)| {
-            let provision = pool.provision.as_deref();
-            let queue = (&pool.queue, &pool.shares);
-            (key, queue, &pool.fleet, pool.work, provision)
+            let provided = Provided {
+                queue: &pool.queue,
+                shares: &pool.shares,
+                models: &pool.models,
+                fleet: &pool.fleet,
+                work: pool.work,
+                provision: pool.provision.as_deref(),
+            };
+            (key, provided)
         })
     }
 

@@ -52,6 +52,8 @@ pub struct Runners {
     pub ready: u32,
     /// Those that do not yet.
     pub starting: u32,
+    /// Those of the starting that will not by themselves: more of the same would not either.
+    pub failing: u32,
 }
 
 /// How many runners there are to be.
@@ -75,6 +77,8 @@ pub enum Reason {
     AtMax,
     /// The work needs more, and gets them once those that start serve.
     Starting,
+    /// The work needs more, and gets them once those that fail are mended.
+    Failing,
     /// The work needs fewer, but has needed these a short while ago.
     Holding,
     /// There is nothing to do, but not for idleSeconds yet.
@@ -90,6 +94,7 @@ impl Reason {
             Self::Needed => "BacklogNeeds",
             Self::AtMax => "AtMaximum",
             Self::Starting => "RunnersStart",
+            Self::Failing => "RunnersFail",
             Self::Holding => "NeededRecently",
             Self::Quiet => "QuietForNow",
             Self::Idle => "Idle",
@@ -107,6 +112,10 @@ impl fmt::Display for Decision {
                 "what waits and arrives needs more than {replicas} runners: raise spec.autoscaling.max to get them"
             ),
             Reason::Starting => write!(f, "{replicas} runners until those that start serve"),
+            Reason::Failing => write!(
+                f,
+                "{replicas} runners until those that fail serve: the pool's status says what is wrong"
+            ),
             Reason::Holding => write!(
                 f,
                 "{replicas} runners, as many as the last {} s have needed",
@@ -254,8 +263,14 @@ impl Autoscaler {
                 .max(before.saturating_add(FEW)),
             None => before.min(runners.ready).saturating_mul(GROWTH),
         };
-        let most = most.max(1);
+        // Where runners fail, more are made only as far as others have been seen to serve.
+        let proven = match runners.failing {
+            0 => u32::MAX,
+            _ => runners.ready.saturating_mul(GROWTH),
+        };
+        let most = most.min(proven).max(1);
         let reason = match needed {
+            _ if needed > most && most >= proven => Reason::Failing,
             _ if needed > most => Reason::Starting,
             _ if needed > bounds.max => Reason::AtMax,
             _ => Reason::Needed,

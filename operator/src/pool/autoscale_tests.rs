@@ -9,7 +9,15 @@ fn waiting(queued: u32) -> Load {
 }
 
 fn serving(ready: u32) -> Runners {
-    Runners { ready, starting: 0 }
+    beside(ready, 0)
+}
+
+fn beside(ready: u32, starting: u32) -> Runners {
+    Runners {
+        ready,
+        starting,
+        failing: 0,
+    }
 }
 
 #[test]
@@ -66,7 +74,7 @@ fn while_runners_start_the_number_at_most_doubles() {
     scaler.decide(&wish, &load(0, 60), serving(1), begin + TICK * 30);
     let step = scaler.decide(&wish, &load(150, 62), serving(1), begin + TICK * 31);
     assert!((5..=10).contains(&step.replicas), "{step:?}");
-    let flood = |starting| Runners { ready: 1, starting };
+    let flood = |starting| beside(1, starting);
     let more = scaler.decide(
         &wish,
         &load(100_000, 70),
@@ -87,6 +95,42 @@ fn while_runners_start_the_number_at_most_doubles() {
 }
 
 #[test]
+fn runners_that_fail_are_not_made_in_numbers_and_those_that_serve_let_others_come() {
+    let mut scaler = Autoscaler::default();
+    let wish = wish(1, 1000, 300, 30);
+    let begin = Instant::now();
+    let mut at = |second: u64, ready, failing| {
+        let load = Load {
+            running: 2,
+            ended: second,
+            busy_seconds: f64::from(u32::try_from(second).unwrap()),
+            slots: Some(1),
+            ..waiting(100_000)
+        };
+        let runners = Runners {
+            failing,
+            ..beside(ready, failing)
+        };
+        let decision = scaler.decide(&wish, &load, runners, begin + Duration::from_secs(second));
+        (decision.replicas, decision.reason)
+    };
+    at(0, 3, 0);
+    // The image is broken: two more than serve, and no others while they fail.
+    let mut all = Vec::new();
+    for step in 1..20 {
+        all.push(at(step * 20, 3, 2));
+    }
+    assert!(
+        all.iter().all(|each| *each == (6, Reason::Failing)),
+        "{all:?}"
+    );
+    // One node of many is broken.
+    assert_eq!(at(420, 8, 1), (12, Reason::Starting));
+    // All serve again.
+    assert!(at(440, 12, 0).0 > 24);
+}
+
+#[test]
 fn while_it_is_not_known_how_fast_a_runner_is_those_that_start_are_waited_for() {
     let mut scaler = Autoscaler::default();
     let wish = wish(0, 1000, 300, 30);
@@ -97,7 +141,7 @@ fn while_it_is_not_known_how_fast_a_runner_is_those_that_start_are_waited_for() 
             ..waiting(5000)
         };
         let now = begin + Duration::from_secs(seconds);
-        let runners = Runners { ready, starting };
+        let runners = beside(ready, starting);
         scaler.decide(&wish, &load, runners, now).replicas
     };
     let wanted = [

@@ -4,20 +4,19 @@
 use super::PoolKey;
 use super::build::Subject;
 use super::build::names::{self, IMPORT, MANAGED_BY, OPERATOR, POOL};
-use fovea_crds::RunnerPool;
+use fovea_crds::{ModelSource, PoolModel, RunnerPool};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store, store::WriterDropped};
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,6 +28,8 @@ pub(super) enum Wake {
     Pool(String),
     /// That with this label.
     Label(String),
+    /// Those whose models come by the token of this Secret.
+    Token(String),
     /// All.
     All,
 }
@@ -43,6 +44,8 @@ pub(super) struct Caches {
     pub(super) budgets: Store<PodDisruptionBudget>,
     pub(super) jobs: Store<Job>,
     pub(super) pods: Store<Pod>,
+    /// Secrets that are not ours: which there are, and in which version.
+    tokens: Store<PartialObjectMeta<Secret>>,
     namespace: String,
     _watches: Vec<AbortOnDropHandle<()>>,
 }
@@ -66,8 +69,13 @@ impl Caches {
         let pools = Api::namespaced(client.clone(), namespace);
         let (pools, watch) = keep(pools, watcher::Config::default(), wake.clone(), by_name);
         watches.push(watch);
+        let theirs = watcher::Config::default().labels(&format!("{MANAGED_BY}!={OPERATOR}"));
+        let tokens = Api::namespaced(client.clone(), namespace);
+        let (tokens, watch) = keep(tokens, theirs, wake.clone(), by_token);
+        watches.push(watch);
         Self {
             pools,
+            tokens,
             deployments: owned(client, namespace, &ours, wake, &mut watches),
             services: owned(client, namespace, &ours, wake, &mut watches),
             secrets: owned(client, namespace, &ours, wake, &mut watches),
@@ -89,6 +97,7 @@ impl Caches {
         self.policies.wait_until_ready().await?;
         self.budgets.wait_until_ready().await?;
         self.jobs.wait_until_ready().await?;
+        self.tokens.wait_until_ready().await?;
         self.pods.wait_until_ready().await
     }
 
@@ -113,12 +122,19 @@ impl Caches {
         let pods = self
             .pods
             .state_filter(|pod| pod.labels().get(IMPORT).is_some_and(|label| label == name));
+        let job = get(&self.jobs, name, &self.namespace);
         let secret = get(&self.secrets, name, &self.namespace);
-        (
-            get(&self.jobs, name, &self.namespace),
-            secret.is_some(),
-            pods,
-        )
+        let is_owned = |secret: Arc<Secret>| {
+            let uid = job.as_ref().and_then(|job| job.uid()).unwrap_or_default();
+            secret.owner_references().iter().any(|each| each.uid == uid)
+        };
+        let has_form = secret.is_some_and(is_owned);
+        (job, has_form, pods)
+    }
+
+    /// The version of a Secret that is not ours; `None` where there is none.
+    pub(super) fn token_version(&self, name: &str) -> Option<String> {
+        get(&self.tokens, name, &self.namespace)?.resource_version()
     }
 
     /// Whether a pool is still there.
@@ -153,6 +169,15 @@ impl Caches {
                 let labelled = names().filter(|name| names::label(name) == *label);
                 labelled.map(|name| one(&name)).collect()
             }
+            Wake::Token(secret) => {
+                let pools = self.pools.state().into_iter();
+                let pools = pools.filter(|pool| {
+                    let models = pool.0.as_ref().map(|pool| pool.spec.models.iter());
+                    models
+                        .is_ok_and(|mut models| models.any(|model| token_of(model) == Some(secret)))
+                });
+                pools.map(|pool| one(&pool.name_any())).collect()
+            }
             Wake::All => names().map(|name| one(&name)).collect(),
         }
     }
@@ -165,8 +190,22 @@ where
     store.get(&ObjectRef::new(name).within(namespace))
 }
 
+/// The Secret by whose token a model comes from the hub.
+fn token_of(model: &PoolModel) -> Option<&String> {
+    match model.source.as_ref()? {
+        ModelSource::HuggingFace {
+            token_secret_ref, ..
+        } => token_secret_ref.as_ref().map(|secret| &secret.name),
+        ModelSource::Object { .. } | ModelSource::Volume { .. } => None,
+    }
+}
+
 fn by_name(pool: &DeserializeGuard<RunnerPool>) -> Wake {
     Wake::Pool(pool.name_any())
+}
+
+fn by_token(secret: &PartialObjectMeta<Secret>) -> Wake {
+    Wake::Token(secret.name_any())
 }
 
 /// By the pool's label; an import is any pool's.
@@ -209,7 +248,6 @@ fn keep<K>(
 ) -> (Store<K>, AbortOnDropHandle<()>)
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash + Clone,
 {
     let (store, writer) = reflector::store();
     let stream = watcher(api, config).default_backoff().modify(|object| {

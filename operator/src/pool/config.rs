@@ -9,6 +9,14 @@ const IMAGE: &str = concat!("fovea-runner:", env!("CARGO_PKG_VERSION"));
 /// The same with CUDA.
 const CUDA_IMAGE: &str = concat!("fovea-runner:", env!("CARGO_PKG_VERSION"), "-cuda");
 
+/// Any shorter, and a kubelet of Kubernetes' own settings may be two versions behind. A build for
+/// tests, whose kubelets are quicker, may have it shorter.
+const LEAST_OVERLAP_SECONDS: i64 = if cfg!(feature = "failpoints") {
+    10
+} else {
+    180
+};
+
 /// Flags and environment of pools with pods.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Pools with pods")]
@@ -60,7 +68,7 @@ pub struct PoolsConfig {
         long,
         env = "FOVEA_OPERATOR_RUNNER_OVERLAP_SECONDS",
         default_value_t = 600,
-        value_parser = clap::value_parser!(u32).range(180..=86_400)
+        value_parser = clap::value_parser!(u32).range(LEAST_OVERLAP_SECONDS..=86_400)
     )]
     pub runner_overlap_seconds: u32,
 

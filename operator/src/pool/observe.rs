@@ -4,19 +4,23 @@ use super::build::names::{MODELS, TEMPLATE};
 use super::build::{CONTAINERS, PORT, Subject};
 use super::provision::{RunnerPod, Told};
 use fovea_crds::clip::clip;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodCondition};
 use kube::ResourceExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use url::Url;
 
 /// What others say of a pod is shortened to this, in characters.
 const MAX_WORDS: u32 = 300;
 /// Kinds of faults that are told; the rest is as many pods of the same kinds.
 const MAX_FAULTS: usize = 8;
+/// A runner serves so long after a node has taken it: an image of gigabytes and its models come over a
+/// slow network.
+const SERVES_WITHIN: Duration = Duration::from_mins(15);
 /// Where the kubelet says why a container does not run.
 const IMAGE_REASONS: [&str; 5] = [
     "ErrImagePull",
@@ -24,6 +28,13 @@ const IMAGE_REASONS: [&str; 5] = [
     "ErrImageNeverPull",
     "InvalidImageName",
     "ImageInspectError",
+];
+/// Events of pods that are not begun, and what is told by them.
+const KUBELET_REASONS: [(&str, &str); 4] = [
+    ("FailedMount", "VolumeUnavailable"),
+    ("FailedAttachVolume", "VolumeUnavailable"),
+    ("FailedMapVolume", "VolumeUnavailable"),
+    ("FailedCreatePodSandBox", "ContainerRefused"),
 ];
 const CONFIG_REASONS: [&str; 4] = [
     "CreateContainerConfigError",
@@ -79,6 +90,18 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
+/// Whether it will not serve by itself: something is wrong with it, or it has been on its node for
+/// too long without serving. What waits for a node does not fail.
+pub(crate) fn is_failing(pod: &Pod, now: Timestamp) -> bool {
+    let scheduled = condition(pod, "PodScheduled").filter(|each| each.status == "True");
+    let since = scheduled.and_then(|each| each.last_transition_time.as_ref());
+    let late = since.is_some_and(|since| {
+        now.duration_since(since.0) > SignedDuration::try_from(SERVES_WITHIN).unwrap_or_default()
+    });
+    let wrong = unscheduled(pod).is_none() && pod_fault(pod).is_some();
+    !is_ready(pod) && (late || wrong)
+}
+
 /// Since when no node takes it, and why.
 pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
     let condition = condition(pod, "PodScheduled")?;
@@ -89,6 +112,57 @@ pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
         .as_ref()
         .or(pod.metadata.creation_timestamp.as_ref())?;
     refused.then(|| (since.0, words(condition.message.as_deref())))
+}
+
+/// Since when a node has it and has not begun it: no volume is mounted yet, or no network is there.
+pub(crate) fn unbegun(pod: &Pod) -> Option<Timestamp> {
+    let scheduled = condition(pod, "PodScheduled").filter(|each| each.status == "True")?;
+    let waits = status(pod)?.phase.as_deref() == Some("Pending") && !is_going(pod);
+    let begun = condition(pod, "PodReadyToStartContainers");
+    (waits && begun.is_none_or(|begun| begun.status != "True"))
+        .then(|| scheduled.last_transition_time.as_ref().map(|time| time.0))
+        .flatten()
+}
+
+/// The last that a kubelet says of what it cannot begin, by a pod's Events.
+pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Told> {
+    let told = events.iter().filter_map(|event| {
+        let reason = event.reason.as_deref()?;
+        let told = KUBELET_REASONS.iter().find(|(known, _)| *known == reason)?;
+        Some((time_of(event), told.1, event))
+    });
+    let (_, reason, event) = told.max_by_key(|(time, ..)| *time)?;
+    Some(Told {
+        reason,
+        message: words(event.message.as_deref()),
+    })
+}
+
+fn time_of(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref();
+    let last = series.and_then(|series| series.last_observed_time.as_ref());
+    let micro = last.or(event.event_time.as_ref()).map(|time| time.0);
+    event.last_timestamp.as_ref().map(|time| time.0).max(micro)
+}
+
+/// What is told of pods, by kind, with the first pod's name and the number of the others.
+pub(crate) fn by_kind(told: &BTreeMap<String, Told>) -> Vec<(&'static str, String)> {
+    let mut kinds: BTreeMap<&Told, Vec<&str>> = BTreeMap::new();
+    for (pod, told) in told {
+        kinds.entry(told).or_default().push(pod);
+    }
+    let each = kinds.into_iter();
+    each.map(|(told, pods)| (told.reason, of_pods(&pods, &told.message)))
+        .collect()
+}
+
+fn of_pods(names: &[impl AsRef<str>], message: &str) -> String {
+    let first = names.first().map(AsRef::as_ref).unwrap_or_default();
+    let others = match names.len().saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("pod {first}{others}: {message}")
 }
 
 /// What keeps runners from being there, the most important first: what somebody must mend comes
@@ -118,14 +192,7 @@ pub(crate) fn faults(deployment: Option<&Deployment>, pods: &[Arc<Pod>], wanted:
     }
     let mut told: Vec<((u8, &'static str), String)> = found
         .into_iter()
-        .map(|((rank, reason, message), names)| {
-            let first = names.first().map(String::as_str).unwrap_or_default();
-            let others = match names.len() - 1 {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            ((rank, reason), format!("pod {first}{others}: {message}"))
-        })
+        .map(|((rank, reason, message), names)| ((rank, reason), of_pods(&names, &message)))
         .collect();
     told.extend(deployment.and_then(refused_pods));
     told.sort();

@@ -240,3 +240,84 @@ fn runners_are_pods_with_an_address_and_say_whether_they_are_current_or_leave() 
     assert_eq!(runners[1].address.to_string(), "10.1.2.3:9400");
     assert_eq!(runners[3].address.to_string(), "[fd00::1]:9400");
 }
+
+#[test]
+fn a_pod_fails_by_a_fault_or_by_its_time_and_not_by_waiting_for_a_node() {
+    let now = "2026-01-01T01:00:00Z".parse().unwrap();
+    assert!(is_failing(&waiting("p", "ImagePullBackOff", "no"), now));
+    assert!(!is_failing(&waiting("p", "ContainerCreating", ""), now));
+    let conditioned = |conditions: Value| {
+        is_failing(
+            &pod(
+                "p",
+                &json!({"phase": "Pending", "conditions": conditions}),
+                &json!({}),
+            ),
+            now,
+        )
+    };
+    let scheduled = |value: &str, since: &str| json!({"type": "PodScheduled", "status": value, "reason": "Unschedulable", "lastTransitionTime": since});
+    assert!(conditioned(json!([scheduled(
+        "True",
+        "2026-01-01T00:44:00Z"
+    )])));
+    assert!(!conditioned(json!([scheduled(
+        "True",
+        "2026-01-01T00:46:00Z"
+    )])));
+    assert!(!conditioned(json!([scheduled(
+        "False",
+        "2026-01-01T00:00:00Z"
+    )])));
+}
+
+#[test]
+fn a_pod_that_its_node_has_not_begun_is_known_by_its_conditions() {
+    let since = "2026-01-01T00:00:05Z";
+    let of = |phase: &str, conditions: Value| {
+        unbegun(&pod(
+            "p",
+            &json!({"phase": phase, "conditions": conditions}),
+            &json!({}),
+        ))
+    };
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastTransitionTime": since});
+    let scheduled = condition("PodScheduled", "True");
+    let begun = |status| condition("PodReadyToStartContainers", status);
+    let when = Some(since.parse().unwrap());
+    assert_eq!(of("Pending", json!([scheduled])), when);
+    assert_eq!(of("Pending", json!([scheduled, begun("False")])), when);
+    // It pulls its image.
+    assert_eq!(of("Pending", json!([scheduled, begun("True")])), None);
+    assert_eq!(of("Running", json!([scheduled, begun("False")])), None);
+    assert_eq!(
+        of("Pending", json!([condition("PodScheduled", "False")])),
+        None
+    );
+}
+
+#[test]
+fn the_last_of_a_kubelet_s_words_is_told_and_others_are_not() {
+    let event = |reason: &str, second: u32, message: &str| -> Event {
+        serde_json::from_value(json!({
+            "metadata": {}, "involvedObject": {}, "reason": reason, "message": message,
+            "lastTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+        }))
+        .unwrap()
+    };
+    let events = [
+        event("FailedMount", 7, "path does not exist"),
+        event("FailedMount", 3, "not yet bound"),
+        event("Unhealthy", 9, "probe failed"),
+    ];
+    let told = kubelet_fault(&events).unwrap();
+    assert_eq!(
+        (told.reason, &*told.message),
+        ("VolumeUnavailable", "path does not exist")
+    );
+    assert_eq!(kubelet_fault(&events[2..]), None);
+
+    let pods = ["p-1", "p-2"].map(|pod| (pod.to_owned(), told.clone()));
+    let message = "pod p-1 and 1 more: path does not exist".to_owned();
+    assert_eq!(by_kind(&pods.into()), [("VolumeUnavailable", message)]);
+}

@@ -27,6 +27,8 @@ pub struct Load {
     pub by_pod: BTreeMap<String, u32>,
     /// Pods whose runner serves every model of the pool.
     pub ready_pods: Vec<String>,
+    /// Pods whose runner says that it cannot have a model.
+    pub failed_pods: Vec<String>,
 }
 
 /// Every pool with pods, as the pools' controller sees it; one that is external, or gone, is not

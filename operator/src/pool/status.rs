@@ -52,25 +52,14 @@ pub(crate) fn status(
         .iter()
         .map(|model| model_status(&model.name, fleet, provision))
         .collect();
-    let serves_all = |health: &Health| match health {
-        Health::Up { state, .. } => {
-            let ready = |name: &str| {
-                state
-                    .models
-                    .iter()
-                    .any(|each| each.name == name && each.ready)
-            };
-            pool.spec.models.iter().all(|model| ready(&model.name))
-        }
-        Health::Down(_) | Health::Starting(_) => false,
-    };
+    let names = || pool.spec.models.iter().map(|model| model.name.as_str());
     // What the scale subresource counts are pods, also those that have no address yet.
     let replicas = provision.map_or(fleet.iter().count(), |provision| {
         provision.replicas as usize
     });
     let ready_replicas = fleet
         .iter()
-        .filter(|(_, health)| serves_all(health))
+        .filter(|(_, health)| health.serves(names()))
         .count();
     let ready = readiness(pool, provision, ready_replicas, replicas, &models);
     let degraded = degradation(fleet, provision);

@@ -27,7 +27,11 @@ fn any_load() -> impl Strategy<Value = Load> {
 }
 
 fn any_runners() -> impl Strategy<Value = Runners> {
-    (0u32..40, 0u32..40).prop_map(|(ready, starting)| Runners { ready, starting })
+    (0u32..40, 0u32..40, 0u32..40).prop_map(|(ready, starting, failing)| Runners {
+        ready,
+        starting,
+        failing: failing.min(starting),
+    })
 }
 
 proptest! {
@@ -56,6 +60,10 @@ proptest! {
             let idle = quiet_since.is_some_and(|q| since(q).as_secs() >= wish.idle_seconds.into());
             prop_assert_eq!(idle, decision.reason == Reason::Idle);
             let Some(last) = before.replace(replicas) else { continue };
+            if replicas > last.max(1) && runners.failing > 0 {
+                let most = (runners.ready * GROWTH).max(wish.min.min(max));
+                prop_assert!(replicas <= most, "{replicas} though runners fail");
+            }
             if replicas > last {
                 prop_assert!(last == 0 || raised.is_none_or(|then| since(then) >= UP_EVERY));
                 raised = Some(now);

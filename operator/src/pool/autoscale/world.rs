@@ -105,6 +105,7 @@ impl World {
         let runners = Runners {
             ready: self.ready,
             starting,
+            failing: 0,
         };
         let decision = self.scaler.decide(&self.wish, &load, runners, now);
         while self.ready + u32::try_from(self.starting.len()).unwrap() > decision.replicas {

@@ -12,6 +12,8 @@ pub(crate) const IMPORT: &str = "fovea.dev/import";
 pub(crate) const MODELS: &str = "fovea.dev/models";
 /// On pods: which template they were made by.
 pub(crate) const TEMPLATE: &str = "fovea.dev/template";
+/// On imports' Jobs: the version of the Secret with the hub's token by which they began.
+pub(crate) const TOKEN_VERSION: &str = "fovea.dev/token-version";
 /// Who made an object.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Us, there and as the manager of fields.

@@ -1,6 +1,7 @@
 //! One look at one pool: what there is, what there is to be, the difference written, and what came
 //! of it told to the dispatcher.
 
+mod kubelet;
 mod models;
 mod runners;
 
@@ -53,6 +54,8 @@ pub(super) struct Context {
 pub(super) struct Memory {
     leaving: Leaving,
     autoscaler: Autoscaler,
+    /// What kubelets said of pods that are not begun.
+    heard: kubelet::Heard,
     /// What was last told of it as a metric.
     scaling: Option<PoolScaling>,
     /// What revisions of the hub have been resolved to, by `<repo>@<revision>`.
@@ -183,6 +186,7 @@ impl Context {
             .await;
         look.applied(&applied);
         self.models(look, memory).await;
+        self.hear_of_kubelets(look, memory).await;
         if isolated && look.provision.access.is_some() {
             self.runners(look, memory).await;
         } else {

@@ -1,7 +1,9 @@
 //! The models' weights: seen in the bucket, or brought there by an import.
 
 use super::{Context, Look, Memory};
+use crate::pool::apply::Owned;
 use crate::pool::build::import_job::{Import, form_secret, import_job, metadata};
+use crate::pool::build::names::TOKEN_VERSION;
 use crate::pool::build::network_policy;
 use crate::pool::import::{ImportState, state};
 use crate::pool::provision::{Resolved, Told, Weights};
@@ -12,7 +14,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Resource as _, ResourceExt as _};
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ const LOOK_FOR_FOLDER: Duration = Duration::from_secs(20);
 const TRUST_FOLDER: Duration = Duration::from_mins(10);
 /// How long it is remembered at all.
 const FORGET_FOLDER: Duration = Duration::from_hours(24);
+/// How soon what an import before has left behind is looked for again.
+const LOOK_FOR_LEFTOVERS: Duration = Duration::from_secs(1);
 /// How long a form outlives its Job.
 const FORM_SLACK: Duration = Duration::from_hours(1);
 /// Types of Secrets whose token may go to a hub. A service account's, or a runner's, has a key
@@ -37,6 +41,8 @@ enum ImportError {
     Store(#[from] StoreError),
     #[error("{0}")]
     Key(#[from] fovea_store::InvalidKey),
+    #[error("{0} of an import before is still there")]
+    Leftover(String),
     #[error("there is no Secret {0:?}, which tokenSecretRef names")]
     NoSecret(String),
     #[error(
@@ -169,6 +175,9 @@ impl Context {
                 );
                 return None;
             }
+            ImportState::Failed(_) if self.has_another_token(import, job.as_deref()) => {
+                Box::pin(self.forget_import(job.as_deref())).await
+            }
             ImportState::Failed(told) => {
                 let wait = self.build.config.import_retry_seconds;
                 look.fault(
@@ -195,6 +204,8 @@ impl Context {
             ImportState::Absent => Box::pin(self.begin(look, import)).await,
         };
         match begun {
+            // What the import before owned goes a moment after it.
+            Err(ImportError::Leftover(_)) => look.look_after(LOOK_FOR_LEFTOVERS),
             Ok(()) => look.progress(Some(Told {
                 reason: "ImportingModel",
                 message: format!(
@@ -213,21 +224,53 @@ impl Context {
         None
     }
 
+    /// Whether the Secret that a failed import was given has changed since, or is there by now.
+    fn has_another_token(&self, import: &Import, job: Option<&Job>) -> bool {
+        let Some(secret) = &import.token_secret else {
+            return false;
+        };
+        let now = self.caches.token_version(secret);
+        let began_by = job.and_then(|job| job.annotations().get(TOKEN_VERSION));
+        now.is_some() && began_by.is_some() && now.as_ref() != began_by
+    }
+
+    /// Deletes an import that has failed, so that another begins at once.
+    async fn forget_import(&self, job: Option<&Job>) -> Result<(), ImportError> {
+        let Some(job) = job else {
+            return Ok(());
+        };
+        let (name, namespace) = (job.name_any(), job.namespace().unwrap_or_default());
+        let jobs: Api<Job> = Api::namespaced(self.client.clone(), &namespace);
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid: job.uid(),
+            resource_version: None,
+        });
+        tracing::info!(
+            job = name,
+            "the Secret with the hub's token has changed: importing anew"
+        );
+        match jobs.delete(&name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn begin(&self, look: &Look<'_>, import: &Import) -> Result<(), ImportError> {
         let namespace = &look.subject.key.namespace;
+        let mut job = import_job(look.subject, import, &self.build);
         if let Some(name) = &import.token_secret {
             let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
             let found = secrets.get_opt(name).await?;
-            let kind = found
-                .ok_or_else(|| ImportError::NoSecret(name.clone()))?
-                .type_;
-            let kind = kind.unwrap_or_default();
+            let found = found.ok_or_else(|| ImportError::NoSecret(name.clone()))?;
+            let version = found.resource_version().unwrap_or_default();
+            (job.annotations_mut()).insert(TOKEN_VERSION.to_owned(), version);
+            let kind = found.type_.unwrap_or_default();
             if !TOKEN_TYPES.contains(&kind.as_str()) {
                 return Err(ImportError::SecretType(name.clone(), kind));
             }
         }
         let jobs: Api<Job> = Api::namespaced(self.client.clone(), namespace);
-        let job = import_job(look.subject, import, &self.build);
         // Who made it before has equipped it, or the watch will tell of it.
         if let Some(job) = created(jobs.create(&PostParams::default(), &job).await)? {
             tracing::info!(
@@ -251,7 +294,8 @@ impl Context {
             network_policy::imports(metadata(&namespace, import), &import.name(), &self.build);
         policy.metadata.owner_references = Some(vec![owner.clone()]);
         let policies: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), &namespace);
-        created(policies.create(&PostParams::default(), &policy).await)?;
+        let uid = &owner.uid;
+        made_for(&policies, &policy, uid).await?;
         let (account, name) = import.repo.split_once('/').unwrap_or_default();
         let prefix = ModelPrefix::new(account, name)?;
         let lifetime =
@@ -261,9 +305,23 @@ impl Context {
             .presign_post(&prefix, MAX_POST_BYTES, lifetime)
             .await?;
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
-        let secret = form_secret(metadata(&namespace, import), owner, &form);
-        created(secrets.create(&PostParams::default(), &secret).await)?;
+        let secret = form_secret(metadata(&namespace, import), owner.clone(), &form);
+        made_for(&secrets, &secret, uid).await
+    }
+}
+
+/// Creates what the Job with this uid owns, where it is not there yet.
+async fn made_for<K: Owned>(api: &Api<K>, object: &K, uid: &str) -> Result<(), ImportError> {
+    if created(api.create(&PostParams::default(), object).await)?.is_some() {
+        return Ok(());
+    }
+    let name = object.name_any();
+    let there = api.get_opt(&name).await?;
+    let is_ours = |there: &K| there.owner_references().iter().any(|each| each.uid == uid);
+    if there.is_some_and(|there| is_ours(&there)) {
         Ok(())
+    } else {
+        Err(ImportError::Leftover(name))
     }
 }
 

@@ -150,10 +150,18 @@ fn wanted(
     let there = places.iter().filter(stays);
     let serves = |place: &&Place| load.ready_pods.contains(&place.name);
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let (ready, all) = (there.clone().filter(serves).count(), there.count());
+    let (ready, all) = (there.clone().filter(serves).count(), there.clone().count());
+    let pods = look.children.pods.iter();
+    let failing = pods.filter(|pod| observe::is_failing(pod, look.now));
+    let failing: BTreeSet<String> = failing.map(|pod| pod.name_any()).collect();
+    let fails = |place: &&Place| {
+        let fails = failing.contains(&place.name) || load.failed_pods.contains(&place.name);
+        fails && !serves(place)
+    };
     let runners = Runners {
         ready: count(ready),
         starting: count(all - ready),
+        failing: count(there.filter(fails).count()),
     };
     // Of a pool whose number somebody else decides, too: the backlog is told to them.
     let wish = spec.autoscaling.unwrap_or(Autoscaling {
