@@ -64,7 +64,7 @@ impl Pods {
 
     /// With so many nodes, and more flags of the operator.
     pub async fn start(nodes: usize, flags: &[&str]) -> Result<Self> {
-        Self::start_with(nodes, flags, None, Build::of_tests()?).await
+        Box::pin(Self::start_with(nodes, flags, None, Build::of_tests()?)).await
     }
 
     /// As [`Pods::start`], with another operator's program and images of other programs.
