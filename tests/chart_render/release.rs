@@ -173,7 +173,7 @@ async fn the_cluster_s_own_roles_learn_of_jobs_and_pools() -> Result<()> {
         // Kubernetes gathers the rules of its roles when it comes to it.
         fovea_dev::eventually(
             "the role's rules",
-            std::time::Duration::from_secs(60),
+            std::time::Duration::from_mins(1),
             async || {
                 let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));
                 let resource = format!("{resource}.fovea.dev");
