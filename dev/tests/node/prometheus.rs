@@ -117,3 +117,30 @@ async fn what_a_service_and_a_pod_monitor_name_is_scraped_and_a_rule_fires() -> 
     })
     .await?
 }
+
+#[tokio::test]
+async fn promtool_tells_which_alert_a_made_up_series_fires() -> Result<()> {
+    if !runs("promtool_tells_which_alert_a_made_up_series_fires") {
+        return Ok(());
+    }
+    let rules = json!({"groups": [{"name": "shapes", "rules": [
+        {"alert": "ShapesSeen", "expr": "shapes_seen > 6", "for": "2m"},
+    ]}]});
+    prometheus::check_rules(&rules).await?;
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("rules.json"), rules.to_string())?;
+    for (minute, passes) in [("3m", true), ("1m", false)] {
+        let tests = json!({"rule_files": ["rules.json"], "evaluation_interval": "1m", "tests": [{
+            "interval": "1m",
+            "input_series": [{"series": "shapes_seen", "values": "7x5"}],
+            "alert_rule_test": [
+                {"eval_time": minute, "alertname": "ShapesSeen", "exp_alerts": [{"exp_labels": {}}]},
+            ],
+        }]});
+        let path = folder.path().join("tests.json");
+        std::fs::write(&path, tests.to_string())?;
+        let told = prometheus::test_rules(&path).await;
+        ensure!(told.is_ok() == passes, "after {minute}: {told:?}");
+    }
+    Ok(())
+}
