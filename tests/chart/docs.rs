@@ -198,10 +198,11 @@ impl<'a> Reader<'a> {
         ]
     }
 
-    /// What a file needs here beside what its page says: no hub and no registry is in reach, and
-    /// the processors are few.
+    /// What a file needs here beside what its page says: no hub is in reach, DNS is no pod, and the
+    /// processors are few.
     fn more(&self, file: &str) -> Value {
         let template = json!({"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}});
+        let network = self.it.values()["networkPolicy"].take();
         match file {
             "mine.yaml" => {
                 let (minio, tag) = images::MINIO.rsplit_once(':').unwrap_or_default();
@@ -213,10 +214,13 @@ impl<'a> Reader<'a> {
                 json!({
                     "minio": {"image": {"repository": minio, "tag": tag}},
                     "runner": {"hub": {"endpoint": self.it.hub.url, "cidrs": [hub]}},
+                    "networkPolicy": network,
                     "pools": {"default": {"models": models, "template": template}},
                 })
             }
-            "production.yaml" => json!({"pools": {"default": {"template": template}}}),
+            "production.yaml" => json!({
+                "networkPolicy": network, "pools": {"default": {"template": template}},
+            }),
             "pool.yaml" => json!({"spec": {"template": template}}),
             _ => Value::Object(Map::new()),
         }
