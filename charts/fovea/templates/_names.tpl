@@ -93,6 +93,17 @@ metadata:
 {{- end }}
 {{- end }}
 
+{{/* JSON: the image of runners with a GPU, where it says nothing the other runners' with `-cuda` behind the tag. */}}
+{{- define "fovea.cudaImage" -}}
+{{- $plain := .Values.runner.image }}
+{{- $cuda := .Values.runner.cudaImage }}
+{{- $tag := $cuda.tag }}
+{{- if and (not $tag) $plain.tag }}
+{{- $tag = printf "%s-cuda" $plain.tag }}
+{{- end }}
+{{- toJson (dict "repository" (default $plain.repository $cuda.repository) "tag" $tag "digest" $cuda.digest) }}
+{{- end }}
+
 {{/* The namespace of requests that name none. */}}
 {{- define "fovea.jobsNamespace" -}}
 {{- .Values.api.namespace | default .Values.watchNamespace | default "default" }}

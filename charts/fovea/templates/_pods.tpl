@@ -63,6 +63,10 @@ imagePullSecrets:
 {{- include "fovea.store.env" .root }}
 {{- if eq .component "operator" }}
 {{- include "fovea.store.runnerEnv" .root | trim | nindent 0 }}
+- name: FOVEA_OPERATOR_RUNNER_IMAGE
+  value: {{ include "fovea.image" (dict "root" .root "image" $values.runner.image "name" "fovea-runner") | quote }}
+- name: FOVEA_OPERATOR_RUNNER_IMAGE_CUDA
+  value: {{ include "fovea.image" (dict "root" .root "image" (include "fovea.cudaImage" .root | fromJson) "name" "fovea-runner" "suffix" "-cuda") | quote }}
 {{- end }}
 {{- with $values.log.filter }}
 - name: RUST_LOG

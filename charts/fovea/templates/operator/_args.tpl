@@ -47,8 +47,6 @@
 {{- define "fovea.operator.runnerArgs" -}}
 {{- $values := .Values }}
 {{- $runner := $values.runner }}
-- --runner-image={{ include "fovea.image" (dict "root" . "image" $runner.image "name" "fovea-runner") }}
-- --runner-image-cuda={{ include "fovea.image" (dict "root" . "image" $runner.cudaImage "name" "fovea-runner" "suffix" "-cuda") }}
 - --runner-image-pull-policy={{ $values.image.pullPolicy }}
 {{- include "fovea.flags" (dict "flag" "runner-image-pull-secret" "values" $values.image.pullSecrets) }}
 - --runner-drain-seconds={{ int64 $runner.drainSeconds }}
