@@ -6,6 +6,8 @@ mod faults;
 mod images;
 #[path = "node/ingress.rs"]
 mod ingress;
+#[path = "node/perl.rs"]
+mod perl;
 #[path = "node/pods.rs"]
 mod pods;
 #[path = "node/policies.rs"]

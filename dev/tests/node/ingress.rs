@@ -1,4 +1,4 @@
-//! Requests from outside reach pods: by an Ingress, by an HTTPRoute.
+//! Requests from outside reach pods: by an Ingress, by an `HTTPRoute`.
 
 use std::net::SocketAddr;
 
@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::json;
 
+use crate::perl::SERVER;
 use crate::shared::shared;
-use crate::support::{LONG, SERVER, create, pod, ready, runs};
+use crate::support::{LONG, create, pod, ready, runs};
 
 /// The name that the Ingress answers to.
 const HOST: &str = "shapes.example.com";

@@ -7,8 +7,9 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
+use crate::perl::{SERVER, get};
 use crate::shared::shared;
-use crate::support::{LONG, SERVER, create, get, pod, ready, runs};
+use crate::support::{LONG, create, pod, ready, runs};
 
 #[tokio::test]
 async fn a_pod_is_reached_by_address_and_its_service_by_name_from_both_nodes() -> Result<()> {

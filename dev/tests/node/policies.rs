@@ -6,8 +6,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::{Value, json};
 
+use crate::perl::{SERVER, get};
 use crate::shared::shared;
-use crate::support::{LONG, SERVER, create, get, pod, ready, runs};
+use crate::support::{LONG, create, pod, ready, runs};
 
 /// Pods of one namespace: `server` and `other`, which answer, and two who ask from both nodes.
 struct Place<'a> {

