@@ -57,7 +57,10 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* Environment of operator and api. Arguments: root, component, values. */}}
+{{/*
+Environment of operator and api. What differs between installations is here rather than in flags: a patch of the plain
+manifests changes a variable by its name, and a flag by its number. Arguments: root, component, values.
+*/}}
 {{- define "fovea.env" -}}
 {{- $values := .root.Values }}
 {{- include "fovea.store.env" .root }}

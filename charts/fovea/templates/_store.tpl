@@ -53,7 +53,6 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
 {{- end }}
 {{- end }}
 
-{{/* As environment, not flags: who takes the plain manifests changes one variable by a patch. */}}
 {{- define "fovea.store.env" -}}
 {{- $store := .Values.objectStore }}
 - name: FOVEA_S3_ENDPOINT
