@@ -76,11 +76,12 @@ async fn of_the_api(it: &mut Watched) -> Result<()> {
 }
 
 async fn of_runners(it: &mut Watched) -> Result<()> {
-    it.submit("lost", 60).await?;
-    breaking::signal_runner(it, "-KILL").await?;
-    it.fires("RunnersLost").await?;
-    it.fires("AttemptsFailing").await?;
-    it.it.pool_is_ready().await?;
+    for (jobs, alert) in [("lost", "RunnersLost"), ("lost-again", "AttemptsFailing")] {
+        it.submit(jobs, 40).await?;
+        breaking::signal_runner(it, "-KILL").await?;
+        it.fires(alert).await?;
+        it.it.pool_is_ready().await?;
+    }
 
     it.submit("stopped", 10).await?;
     breaking::signal_runner(it, "-STOP").await?;
