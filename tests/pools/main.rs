@@ -11,5 +11,6 @@ mod gpus;
 mod hostile;
 mod imports;
 mod lost;
+mod rotation;
 mod scaling;
 mod told;

@@ -72,27 +72,32 @@ fn weights_that_are_not_there() -> Result<()> {
     })
 }
 
-/// A claim whose disk is the node's `/mnt`, of a megabyte: less than the demo's models have.
-async fn small_disk(it: &Pods) -> Result<()> {
+/// A disk at a path of the node, which is gone with it.
+async fn disk(it: &Pods, path: &str, size: &str) -> Result<()> {
+    let options = format!("size={size},mode=777");
+    let mount = ["mount", "-t", "tmpfs", "-o", &options, "tmpfs", path];
+    it.cluster.nodes[0].run(&mount).await?;
+    Ok(())
+}
+
+/// A claim on a path of the node, and its volume; both have the same name.
+async fn claim(it: &Pods, name: &str, path: &str) -> Result<()> {
     let node = &it.cluster.nodes[0];
-    let options = "size=1m,mode=777";
-    node.run(&["mount", "-t", "tmpfs", "-o", options, "tmpfs", "/mnt"])
-        .await?;
     let on_the_node = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [
         {"key": "kubernetes.io/hostname", "operator": "In", "values": [node.name()]},
     ]}]}});
     let storage = json!({"storage": "1Mi"});
     let volume: PersistentVolume = serde_json::from_value(json!({
-        "metadata": {"name": "small"},
+        "metadata": {"name": name},
         "spec": {
             "capacity": storage, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
-            "local": {"path": "/mnt"}, "nodeAffinity": on_the_node,
+            "local": {"path": path}, "nodeAffinity": on_the_node,
         },
     }))?;
     let claim: PersistentVolumeClaim = serde_json::from_value(json!({
-        "metadata": {"name": "small"},
+        "metadata": {"name": name},
         "spec": {
-            "volumeName": "small", "accessModes": ["ReadWriteOnce"], "storageClassName": "",
+            "volumeName": name, "accessModes": ["ReadWriteOnce"], "storageClassName": "",
             "resources": {"requests": storage},
         },
     }))?;
@@ -107,12 +112,30 @@ async fn small_disk(it: &Pods) -> Result<()> {
 #[test]
 fn a_disk_that_is_full_before_the_weights_are_there() -> Result<()> {
     Pods::shared(async |it| {
-        small_disk(it).await?;
+        // Less than the demo's models have.
+        disk(it, "/mnt", "1m").await?;
+        claim(it, "small", "/mnt").await?;
         let claim = json!({"cacheVolume": {"persistentVolumeClaim": {"claimName": "small"}}});
         it.apply("tight", &small(&claim)).await?;
         told(it, "tight", "ModelFailed", &["No space left on device"]).await?;
         let larger = ["mount", "-o", "remount,size=200m", "/mnt"];
         it.cluster.nodes[0].run(&larger).await?;
         well(it, "tight").await
+    })
+}
+
+#[test]
+fn a_claim_that_is_not_there_and_a_volume_that_cannot_be_mounted() -> Result<()> {
+    Pods::shared(async |it| {
+        let volume = json!({"cacheVolume": {"persistentVolumeClaim": {"claimName": "lost"}}});
+        it.apply("unmounted", &small(&volume)).await?;
+        told(it, "unmounted", "Unschedulable", &["\"lost\" not found"]).await?;
+        disk(it, "/media", "200m").await?;
+        claim(it, "lost", "/media/lost").await?;
+        let words = ["\"lost\"", "\"/media/lost\" does not exist"];
+        told(it, "unmounted", "VolumeUnavailable", &words).await?;
+        let mend = ["mkdir", "--mode=777", "/media/lost"];
+        it.cluster.nodes[0].run(&mend).await?;
+        well(it, "unmounted").await
     })
 }

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on ends"
 )]
 
+pub mod audit;
 pub mod cable;
 pub mod collector;
 pub mod console;

@@ -1,5 +1,6 @@
 //! An operator with a cluster, a bucket and a scripted runner of its own: no libtorch, no api.
 
+use crate::audit::Audit;
 use crate::history::History;
 use crate::runner::{Attempt, MODELS, ScriptedRunner};
 use crate::shared::Shared;
@@ -87,8 +88,10 @@ impl Options {
     }
 }
 
-/// All of it; ends when dropped.
+/// All of it; ends when dropped, and panics then where the operator was forbidden something.
 pub struct Operated {
+    /// What the operator asked of the API server. Before what it is read from, which goes with it.
+    pub audit: Audit,
     /// etcd, kube-apiserver, kube-controller-manager.
     pub control_plane: ControlPlane,
     /// Pictures and large results.
@@ -116,6 +119,12 @@ impl Operated {
         test: impl AsyncFnOnce(&'static Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         static SHARED: Shared<Operated> = Shared::new();
+        let test = async |it: &'static Self| {
+            test(it).await?;
+            // What is shared is never dropped.
+            it.audit.check();
+            Ok(())
+        };
         SHARED.run(async || Self::start(Options::default()).await, test)
     }
 
@@ -125,6 +134,7 @@ impl Operated {
         let runner = ScriptedRunner::start(options.slots).await?;
         let (control_plane, minio) = tokio::try_join!(
             ControlPlane::start(ControlPlaneOptions {
+                audit: true,
                 api_server_flags: options.api_server_flags.clone(),
                 ..ControlPlaneOptions::default()
             }),
@@ -141,6 +151,7 @@ impl Operated {
         let kubeconfig = control_plane.kubeconfig_for(OPERATOR, &[])?;
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
         let this = Self {
+            audit: Audit::new(control_plane.audit_log(), OPERATOR),
             history: History::start(client.clone()),
             kubeconfig,
             jobs: Api::namespaced(client.clone(), JOBS),

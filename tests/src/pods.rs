@@ -1,6 +1,7 @@
 //! A cluster with real nodes, a bucket with the demo's models, a hub, and the operator as a process
 //! beside them: pools of it have pods.
 
+use crate::audit::Audit;
 use crate::hub::Hub;
 use crate::operated::{self, BUCKET, JOBS, OPERATOR, RIGHTS, install};
 use crate::{History, Shared};
@@ -10,7 +11,10 @@ use fovea_crds::{RunnerPool, RunnerPoolStatus};
 use fovea_dev::cache::Cache;
 use fovea_dev::images::{Build, Image};
 use fovea_dev::stack::{self, MODELS, SYSTEM_NAMESPACE};
-use fovea_dev::{Cluster, ClusterOptions, Minio, NodeOptions, Process, eventually, node, ports};
+use fovea_dev::{
+    Cluster, ClusterOptions, ControlPlaneOptions, Minio, NodeOptions, Process, eventually, node,
+    ports,
+};
 use fovea_store::{ObjectKey, Store, StoreConfig};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -27,10 +31,12 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Flags of the operator that tests share: what it waits for is not what they look at.
-const IMPATIENT: [&str; 1] = ["--surge-timeout-seconds=5"];
+const IMPATIENT: [&str; 2] = ["--surge-timeout-seconds=5", "--runner-overlap-seconds=15"];
 
-/// All of it; ends when dropped.
+/// All of it; ends when dropped, and panics then where the operator was forbidden something.
 pub struct Pods {
+    /// What the operator asked of the API server. Before what it is read from, which goes with it.
+    audit: Audit,
     /// The nodes, and the API server.
     pub cluster: Cluster,
     /// Models and pictures, where pods reach them.
@@ -59,7 +65,19 @@ impl Pods {
         if is_skipped() {
             return Ok(());
         }
-        SHARED.run(async || Self::start(1, &IMPATIENT).await, test)
+        let start = async || {
+            // The program that tests may have so impatient.
+            let program = stack::find("fovea-operator-failpoints")?;
+            let images = Build::of_tests()?;
+            Box::pin(Self::start_with(1, &IMPATIENT, Some(program), images)).await
+        };
+        let test = async |it: &'static Self| {
+            test(it).await?;
+            // What is shared is never dropped.
+            it.audit.check();
+            Ok(())
+        };
+        SHARED.run(start, test)
     }
 
     /// With so many nodes, and more flags of the operator.
@@ -79,6 +97,10 @@ impl Pods {
         let cluster = Cluster::start(ClusterOptions {
             nodes: vec![NodeOptions { gpus: 2 }; nodes],
             network_policies: true,
+            control_plane: ControlPlaneOptions {
+                audit: true,
+                ..ControlPlaneOptions::default()
+            },
             ..ClusterOptions::default()
         })
         .await?;
@@ -110,6 +132,7 @@ impl Pods {
         };
         let operator = start_operator(&program, &cluster, &minio, &flags).await?;
         Ok(Self {
+            audit: Audit::new(cluster.control_plane.audit_log(), OPERATOR),
             history: History::start(client.clone()),
             jobs: Api::namespaced(client.clone(), JOBS),
             pools: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),

@@ -4,7 +4,9 @@ use super::auth::account;
 use super::harness::{Service, Surroundings, cluster, send};
 use super::pictures::jpeg;
 use fovea_dev::TempNamespace;
+use fovea_tests::audit::{self, Audit};
 use serde_json::json;
+use std::mem::ManuallyDrop;
 
 async fn as_user(user: &str) -> anyhow::Result<Surroundings> {
     let kubeconfig = cluster().await?.kubeconfig_for(user, &[])?;
@@ -19,6 +21,7 @@ async fn as_user(user: &str) -> anyhow::Result<Surroundings> {
 struct Granted {
     api: Service,
     rights: String,
+    audit: Audit,
     _home: TempNamespace,
 }
 
@@ -43,10 +46,24 @@ impl Granted {
         })
         .await?;
         Ok(Self {
+            // As long as the rights did not hold yet it was forbidden a few things.
+            audit: Audit::from_now_on(cluster.audit_log(), &user)?,
             api,
             rights,
             _home: home,
         })
+    }
+
+    /// Waits until it has used every right, and none that it does not have.
+    async fn are_used(&self) -> anyhow::Result<()> {
+        let granted = audit::granted(&self.rights)?;
+        super::harness::until("every right to be used", || async {
+            let used = self.audit.used(&granted)?;
+            let unused: Vec<_> = granted.difference(&used).collect();
+            anyhow::ensure!(unused.is_empty(), "never used: {unused:#?}");
+            Ok(())
+        })
+        .await
     }
 
     /// What is not of a namespace stays else.
@@ -67,6 +84,7 @@ async fn it_reads_namespaces_and_pools_reviews_and_makes_follows_and_ends_jobs_a
     ];
     let granted = Granted::start(rights, &[]).await?;
     serves_its_user(&granted.api).await?;
+    granted.are_used().await?;
     granted.end().await
 }
 
@@ -85,6 +103,7 @@ async fn one_that_serves_a_namespace_needs_no_right_on_any_other() -> anyhow::Re
         .header("fovea-namespace", "default");
     let other = send(other.bearer_auth("whatever")).await?;
     assert_eq!((other.status, other.problem()), (403, "forbidden"));
+    granted.are_used().await?;
     granted.end().await
 }
 
@@ -132,5 +151,8 @@ async fn missing_rights_are_our_defect_and_the_client_learns_no_names() -> anyho
     let answer = send(api.post_json(&json!({"key": "a.jpg"}))).await?;
     assert_eq!((answer.status, answer.problem()), (500, "internal"));
     assert!(!answer.body.to_string().contains("nobody"), "{answer:?}");
+    // The log from which the other tests know that nothing was missing tells it where it was.
+    let audit = ManuallyDrop::new(Audit::new(cluster().await?.audit_log(), user));
+    assert!(!audit.forbidden()?.is_empty());
     Ok(())
 }

@@ -21,12 +21,17 @@ use crate::setup::go::{ETCD, KUBERNETES};
 /// How long the API server may take until it is ready: 4 s on an idle machine of two cores.
 const READY: Duration = Duration::from_secs(90);
 
+/// Below the scratch folder.
+const AUDIT_LOG: &str = "audit.jsonl";
+
 /// How a control plane is started.
 #[derive(Clone, Debug)]
 pub struct ControlPlaneOptions {
     /// Runs kube-controller-manager: garbage collection, the end of namespaces, service accounts,
     /// Deployments. Without it the API server alone is up sooner.
     pub controller_manager: bool,
+    /// kube-apiserver writes a line for each request into [`ControlPlane::audit_log`].
+    pub audit: bool,
     /// More flags of kube-apiserver; the last one of a name counts.
     pub api_server_flags: Vec<String>,
     /// More flags of kube-controller-manager.
@@ -39,6 +44,7 @@ impl Default for ControlPlaneOptions {
     fn default() -> Self {
         Self {
             controller_manager: true,
+            audit: false,
             api_server_flags: Vec::new(),
             controller_manager_flags: Vec::new(),
             network: Network::default(),
@@ -78,12 +84,22 @@ impl ControlPlane {
         .await
     }
 
+    /// What was asked of the API server, by whom, and how it was answered: a JSON object a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.guardian.scratch().join(AUDIT_LOG)
+    }
+
     /// One for all tests of this process, started by the first that asks; it ends with the process.
     /// Tests keep apart by [`crate::TempNamespace`]s, and each makes its own client.
     pub async fn shared() -> Result<&'static Self, ClusterError> {
         static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
         SHARED
-            .get_or_try_init(|| Self::start(ControlPlaneOptions::default()))
+            .get_or_try_init(|| {
+                Self::start(ControlPlaneOptions {
+                    audit: true,
+                    ..ControlPlaneOptions::default()
+                })
+            })
             .await
     }
 
@@ -107,12 +123,15 @@ impl ControlPlane {
             &scratch.join("etcd"),
         ));
         let api_server = KUBERNETES.built(&cache, "kube-apiserver")?;
-        let api_server = throwaway("kube-apiserver", api_server).args(flags::api_server(
-            ports,
-            network,
-            &pki,
-            &options.api_server_flags,
-        ));
+        let mut more = options.api_server_flags.clone();
+        if options.audit {
+            let policy = scratch.join("audit-policy.json");
+            std::fs::write(&policy, flags::AUDIT_POLICY)
+                .map_err(ClusterError::io("writing the audit policy"))?;
+            more.extend(flags::audit(&policy, &scratch.join(AUDIT_LOG)));
+        }
+        let api_server = throwaway("kube-apiserver", api_server)
+            .args(flags::api_server(ports, network, &pki, &more));
         let mut cluster = Self {
             etcd: Process::start_in(&guardian, etcd).await?,
             api_server: Process::start_in(&guardian, api_server).await?,

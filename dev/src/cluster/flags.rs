@@ -56,6 +56,17 @@ pub(super) fn etcd(ports: Ports, pki: &Pki, data: &Path) -> Vec<String> {
     ]
 }
 
+/// Who asked for what, and how it was answered.
+pub(super) const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+    "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}"#;
+
+pub(super) fn audit(policy: &Path, log: &Path) -> [String; 2] {
+    [
+        format!("--audit-policy-file={}", policy.display()),
+        format!("--audit-log-path={}", log.display()),
+    ]
+}
+
 pub(super) fn api_server(
     ports: Ports,
     network: &Network,

@@ -1,0 +1,167 @@
+//! What a program may do in the cluster, by its manifests, and what it does, by the API server's audit
+//! log.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use serde::Deserialize as _;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// One right: where, on what, and to do what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// By a Role of this namespace; else everywhere, by a `ClusterRole`.
+    namespace: Option<String>,
+    group: String,
+    resource: String,
+    verb: String,
+    name: Option<String>,
+}
+
+/// What the roles among these manifests, YAML documents, grant.
+pub fn granted(manifests: &str) -> Result<BTreeSet<Right>> {
+    let mut rights = BTreeSet::new();
+    for document in serde_yaml::Deserializer::from_str(manifests) {
+        let object = Value::deserialize(document)?;
+        let namespace = match object["kind"].as_str() {
+            Some("ClusterRole") => None,
+            Some("Role") => object["metadata"]["namespace"].as_str().map(str::to_owned),
+            _ => continue,
+        };
+        let rules: Vec<PolicyRule> = serde_json::from_value(object["rules"].clone())?;
+        for rule in rules {
+            for group in rule.api_groups.iter().flatten() {
+                for resource in rule.resources.iter().flatten() {
+                    for verb in &rule.verbs {
+                        let names = rule.resource_names.iter().flatten().cloned().map(Some);
+                        let any = rule.resource_names.is_none().then_some(None);
+                        rights.extend(names.chain(any).map(|name| Right {
+                            namespace: namespace.clone(),
+                            group: group.clone(),
+                            resource: resource.clone(),
+                            verb: verb.clone(),
+                            name,
+                        }));
+                    }
+                }
+            }
+        }
+    }
+    Ok(rights)
+}
+
+/// What the API server has logged of one user.
+#[derive(Debug)]
+pub struct Audit {
+    log: PathBuf,
+    user: String,
+    /// Events before these are held against nobody.
+    begin: usize,
+}
+
+impl Audit {
+    /// By this log.
+    pub fn new(log: PathBuf, user: &str) -> Self {
+        Self {
+            log,
+            user: user.to_owned(),
+            begin: 0,
+        }
+    }
+
+    /// By this log; what was forbidden so far was so rightly.
+    pub fn from_now_on(log: PathBuf, user: &str) -> Result<Self> {
+        let mut this = Self::new(log, user);
+        this.begin = this.events()?.len();
+        Ok(this)
+    }
+
+    /// Panics where the user was forbidden something.
+    pub fn check(&self) {
+        let forbidden = self.forbidden().expect("the audit log");
+        assert!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
+    }
+
+    /// What he asked for without the right to it.
+    pub fn forbidden(&self) -> Result<BTreeSet<String>> {
+        let events = self.events()?;
+        let forbidden = events
+            .iter()
+            .skip(self.begin)
+            .filter(|event| is_forbidden(event));
+        let words = forbidden.map(|event| event["responseStatus"]["message"].to_string());
+        Ok(words.collect())
+    }
+
+    /// Which of these rights he used; an error where he was forbidden something.
+    pub fn used(&self, granted: &BTreeSet<Right>) -> Result<BTreeSet<Right>> {
+        let forbidden = self.forbidden()?;
+        ensure!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
+        let mut rights = BTreeSet::new();
+        for event in self.events()? {
+            // A health check is about no object.
+            if !event["objectRef"].is_null() && !is_forbidden(&event) {
+                rights.extend(rights_of(&event, granted)?);
+            }
+        }
+        Ok(rights)
+    }
+
+    fn events(&self) -> Result<Vec<Value>> {
+        let log =
+            std::fs::read_to_string(&self.log).with_context(|| self.log.display().to_string())?;
+        let ours = log.lines().filter(|line| line.contains(&self.user));
+        // The last line may not be whole yet.
+        let events = ours.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let events = events.filter(|event| event["impersonatedUser"]["username"] == self.user);
+        Ok(events.collect())
+    }
+}
+
+/// By RBAC; what is refused for other reasons has the same code.
+fn is_forbidden(event: &Value) -> bool {
+    event["annotations"]["authorization.k8s.io/decision"] == "forbid"
+}
+
+/// A test that has gone well otherwise fails where rights are missing.
+impl Drop for Audit {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check();
+        }
+    }
+}
+
+/// What a request was allowed by: of all that allow it, the narrowest.
+fn rights_of(event: &Value, granted: &BTreeSet<Right>) -> Result<Vec<Right>> {
+    let text = |key: &str| event["objectRef"][key].as_str().unwrap_or_default();
+    let resource = match text("subresource") {
+        "" => text("resource").to_owned(),
+        subresource => format!("{}/{subresource}", text("resource")),
+    };
+    let verb = event["verb"].as_str().unwrap_or_default();
+    // A patch that makes the object is asked for both rights.
+    let made = verb == "patch" && event["responseStatus"]["code"] == 201;
+    let verbs = [verb].into_iter().chain(made.then_some("create"));
+    let right = |(namespace, name): (Option<&str>, Option<&str>), verb: &str| Right {
+        namespace: namespace.map(str::to_owned),
+        group: text("apiGroup").to_owned(),
+        resource: resource.clone(),
+        verb: verb.to_owned(),
+        name: name.map(str::to_owned),
+    };
+    let (namespace, name) = (Some(text("namespace")), Some(text("name")));
+    let possible = [
+        (namespace, name),
+        (None, name),
+        (namespace, None),
+        (None, None),
+    ];
+    let found = verbs.map(|verb| {
+        let mut rights = possible.iter().map(|scope| right(*scope, verb));
+        let found = rights.find(|right| granted.contains(right));
+        found.with_context(|| format!("no right for {event}"))
+    });
+    found.collect()
+}
