@@ -22,7 +22,7 @@ pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
         "image": {"registry": "localhost", "tag": images::TAG, "pullPolicy": "Never"},
         "minio": {"image": {"repository": minio, "tag": tag, "pullPolicy": "Never"}},
         "runner": {"hub": {"endpoint": it.hub.url, "cidrs": [gateway]}},
-        "networkPolicy": {"dns": {"cidrs": [gateway]}},
+        "networkPolicy": it.network_policy(),
         "pools": {"default": {
             "models": [{
                 "name": "captioner", "task": "image-to-text", "default": true,

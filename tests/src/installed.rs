@@ -88,6 +88,7 @@ impl Installed {
         }
         let cluster = Cluster::start(ClusterOptions {
             nodes: vec![NodeOptions { gpus: 2 }],
+            network_policies: true,
             ..ClusterOptions::default()
         })
         .await?;
@@ -135,7 +136,7 @@ impl Installed {
                 "endpoint": self.minio.endpoint(), "bucket": BUCKET,
                 "existingSecret": STORE_SECRET, "cidrs": [gateway],
             },
-            "networkPolicy": {"dns": {"cidrs": [gateway]}},
+            "networkPolicy": self.network_policy(),
             "api": {
                 "ingress": {
                     "enabled": true, "className": "contour", "hosts": [HOST],
@@ -151,6 +152,21 @@ impl Installed {
                 "allowedNamespaces": {"from": "All"},
                 "template": {"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}},
             }},
+        })
+    }
+
+    /// Where DNS and the API server are here: on the machine, beside the nodes.
+    pub fn network_policy(&self) -> Value {
+        let gateway = format!("{}/32", self.cluster.gateway());
+        let server = self.cluster.control_plane.server();
+        let port: u16 = server
+            .rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .expect("the API server's port");
+        json!({
+            "dns": {"cidrs": [gateway]},
+            "kubernetesApi": {"cidrs": [gateway], "ports": [port]},
         })
     }
 

@@ -188,6 +188,17 @@ fn values(it: &Installed) -> Value {
         },
         "dashboard": {"enabled": true},
     });
+    // Prometheus is no pod here, but runs beside the nodes.
+    let ports = [8081, 9090, 9400].map(|port| json!({"port": port}));
+    let machine = json!({"ipBlock": {"cidr": format!("{}/32", it.cluster.gateway())}});
+    values["extraObjects"] = json!([{
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": "prometheus-of-the-machine"},
+        "spec": {
+            "podSelector": {}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": [machine], "ports": ports}],
+        },
+    }]);
     values["operator"] = json!({
         "leaderElection": {
             "leaseDurationMs": 6000, "renewDeadlineMs": 5000, "retryPeriodMs": 500,
