@@ -1,7 +1,7 @@
 //! The faults themselves, and their mending.
 
 use super::watched::Watched;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use fovea_crds::InferenceJob;
 use fovea_dev::eventually;
 use fovea_dev::stack::SYSTEM_NAMESPACE;
@@ -20,16 +20,20 @@ use serde_json::{Value, json};
 const RUNNERS: &str = "app.kubernetes.io/name=fovea-runner";
 const LEASE: &str = "fovea-operator";
 
-/// A signal to the runner's process in its pod, which its node runs on this machine.
+/// A signal to the runner's process in its pod, which its node runs on this machine; it is waited for,
+/// as it may have been killed before.
 pub(super) async fn signal_runner(it: &Watched, signal: &str) -> Result<()> {
-    let pods = it.pods(RUNNERS).await?;
-    let (_, uid) = pods.first().context("a runner's pod")?;
-    let pid = process_in_pod(uid, "fovea-runner")?.to_string();
-    let sent = tokio::process::Command::new("kill")
-        .args([signal, &pid])
-        .status()
-        .await?;
-    anyhow::ensure!(sent.success(), "kill {signal} {pid}");
+    eventually("a runner to get a signal", PATIENCE, async || {
+        let pods = it.pods(RUNNERS).await?;
+        let (_, uid) = pods.first().context("a runner's pod")?;
+        let pid = process_in_pod(uid, "fovea-runner")?.to_string();
+        let kill = tokio::process::Command::new("kill")
+            .args([signal, &pid])
+            .status();
+        ensure!(kill.await?.success(), "kill {signal} {pid}");
+        Ok(())
+    })
+    .await?;
     Ok(())
 }
 
@@ -50,7 +54,7 @@ pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
         .iter()
         .flatten()
         .filter(|(status, _)| *status >= 500);
-    anyhow::ensure!(failed.count() > 0, "{answers:?}");
+    ensure!(failed.count() > 0, "{answers:?}");
     Ok(())
 }
 
