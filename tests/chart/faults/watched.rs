@@ -170,7 +170,7 @@ fn values(it: &Installed) -> Value {
         ("ApiErrors", 0.05),
         ("ApiSlow", 1.0),
         ("QueueOld", 5.0),
-        ("AttemptsFailing", 0.2),
+        ("AttemptsFailing", 0.01),
         ("RunnersLost", 0.0),
         ("ClusterErrors", 0.05),
         ("StoreErrors", 0.05),
