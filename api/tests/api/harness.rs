@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_dev::{ControlPlane, Minio, Process, Program, TempNamespace, eventually};
+use fovea_tests::audit::Audit;
 use fovea_tests::proxy::{Fate, Proxy, Rule};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -18,8 +19,17 @@ use tokio::sync::OnceCell;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const BUCKET: &str = "fovea";
 
-/// The API as a client meets it.
+/// Who the API is to the API server.
+const USER: &str = "system:serviceaccount:fovea-system:fovea-api";
+/// What it may do there.
+const RIGHTS: [&str; 2] = [
+    include_str!("../../../manifests/install/api/rbac.yaml"),
+    include_str!("../../../manifests/install/api/rbac-jobs.yaml"),
+];
+
+/// The API as a client meets it; panics when dropped where any was forbidden something.
 pub(crate) struct Service {
+    _audit: Audit,
     pub(crate) base: String,
     pub(crate) address: String,
     pub(crate) http: reqwest::Client,
@@ -47,11 +57,11 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// The shared ones.
+    /// The shared ones, with the rights that the manifests grant and no others.
     pub(crate) async fn shared() -> anyhow::Result<Self> {
         let minio = minio().await?;
         Ok(Self {
-            kubeconfig: ControlPlane::shared().await?.kubeconfig().to_owned(),
+            kubeconfig: cluster().await?.kubeconfig_for(USER, &[])?,
             s3_endpoint: minio.endpoint().to_owned(),
             s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
             env: Vec::new(),
@@ -144,10 +154,49 @@ pub(crate) async fn cluster() -> anyhow::Result<&'static ControlPlane> {
                 let established = await_condition(crds.clone(), &name, established);
                 tokio::time::timeout(PATIENCE, established).await??;
             }
-            anyhow::Ok(())
+            let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: fovea-system}\n";
+            grant(cluster, &[&[namespace], &RIGHTS[..]].concat().join("---\n")).await?;
+            may_list_pools(cluster, "fovea-system").await
         })
         .await?;
     Ok(cluster)
+}
+
+/// Applies manifests.
+async fn grant(cluster: &ControlPlane, manifests: &str) -> anyhow::Result<()> {
+    let apply = ["apply", "-f", "-"];
+    let applied = cluster.kubectl_with(&apply, manifests).await?;
+    applied.success("granting the api its rights")?;
+    Ok(())
+}
+
+/// Lets the API know of the pools of another namespace than a release's own.
+pub(crate) async fn grant_pools(namespace: &str) -> anyhow::Result<()> {
+    let cluster = cluster().await?;
+    // The account stays where it is.
+    let subject = "namespace: fovea-system\n";
+    let (role, binding) = RIGHTS[0].rsplit_once("---").context("a binding")?;
+    let (binding, account) = binding.rsplit_once(subject).context("a subject")?;
+    let moved = |text: &str| text.replace("fovea-system", namespace);
+    let manifests = format!("{}---{}{subject}{account}", moved(role), moved(binding));
+    grant(cluster, &manifests).await?;
+    may_list_pools(cluster, namespace).await
+}
+
+/// Waits until the API server goes by what it was granted.
+async fn may_list_pools(cluster: &ControlPlane, namespace: &str) -> anyhow::Result<()> {
+    let user = format!("--as={USER}");
+    for (what, namespace) in [("runnerpools", namespace), ("inferencejobs", "default")] {
+        let resource = format!("{what}.fovea.dev");
+        let ask = ["auth", "can-i", "list", &resource, "-n", namespace, &user];
+        until("the rights to hold", || async {
+            let told = cluster.kubectl_with(&ask, "").await?;
+            anyhow::ensure!(told.stdout.trim() == "yes", "{told:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 impl Service {
@@ -196,6 +245,7 @@ impl Service {
             .await?;
         let client = cluster.client().await?;
         Ok(Self {
+            _audit: Audit::new(cluster.audit_log(), USER),
             base: format!("http://{address}"),
             address,
             http: reqwest::Client::builder()

@@ -1,6 +1,6 @@
 //! Which pools and models a tenant is told of.
 
-use super::harness::{Service, cluster, until};
+use super::harness::{Service, cluster, grant_pools, until};
 use fovea_crds::RunnerPool;
 use fovea_dev::TempNamespace;
 use kube::Api;
@@ -21,6 +21,7 @@ fn pool(name: &str, allowed: &Value) -> anyhow::Result<RunnerPool> {
 #[tokio::test]
 async fn pools_that_take_one_s_jobs_are_shown_with_their_models() -> anyhow::Result<()> {
     let home = TempNamespace::create(&cluster().await?.config().await?).await?;
+    grant_pools(home.name()).await?;
     let api = Service::start(&["--pool-namespaces", home.name()]).await?;
     assert_eq!(api.get("/v1/pools").await?.body, json!({"pools": []}));
     assert_eq!(api.get("/v1/models").await?.body, json!({"models": []}));
