@@ -57,9 +57,16 @@ async fn every_command_of_the_docs_does_what_its_page_says() -> Result<()> {
     let it = Installed::prepare().await?;
     forget_what_is_prepared(&it).await?;
     let reader = Reader::new(&it)?;
+    let mut wrong = Vec::new();
     for page in &pages {
-        reader.reads(page).await?;
+        if let Err(error) = reader.reads(page).await {
+            wrong.push(format!("{error:#}"));
+        }
     }
+    if !wrong.is_empty() {
+        wrong.push(it.pod_states().await);
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
@@ -120,7 +127,7 @@ impl<'a> Reader<'a> {
         fs::write(at("tls.key"), certified.signing_key.serialize_pem())?;
         // The name, which a DNS has elsewhere, and the certificate, which a known authority signs.
         let curl = format!(
-            "connect-to = \"{HOST}:443:{}\"\ncacert = \"{}\"\nnoproxy = \"*\"\nshow-error\n",
+            "connect-to = \"{HOST}:443:{}\"\ncacert = \"{}\"\nnoproxy = \"*\"\n",
             it.ingress.https(),
             at("tls.crt").display(),
         );
@@ -174,10 +181,7 @@ impl<'a> Reader<'a> {
             // JSON is YAML.
             fs::write(self.folder.path().join(name), content.to_string())?;
         }
-        match console::run(page, &self.environment).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(error.context(self.it.pod_states().await)),
-        }
+        console::run(page, &self.environment).await
     }
 
     /// What pages have as examples, and what is so here.

@@ -6,7 +6,7 @@
 
 mod compare;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fovea_dev::process::{Process, ProcessError, Program};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -157,8 +157,8 @@ fn here_document(command: &str) -> Option<String> {
     (end > 0).then(|| word[..end].to_owned())
 }
 
-/// Runs a page's commands; the first one that fails, takes too long or prints something else is the
-/// error, with its page and line.
+/// Runs a page's commands. The error tells, with page and line, each that has printed something else, and
+/// the first one that failed or took too long, which ends the page.
 pub async fn run(page: &Page, environment: &Environment) -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let script = scratch.path().join("page.sh");
@@ -172,9 +172,9 @@ pub async fn run(page: &Page, environment: &Environment) -> Result<()> {
         program = program.env(name, value);
     }
     let bash = Process::start(program).await?;
-    let mut begin = 0;
+    let (mut begin, mut wrong) = (0, Vec::new());
     for (number, command) in page.commands.iter().enumerate() {
-        let place = format!("{}:{}", page.name, command.line);
+        let place = format!("{}:{}: `{command}`", page.name, command.line);
         let mark = format!("\n{MARK} {number}\n");
         let log = || std::fs::read(bash.log_path()).unwrap_or_default();
         let end = |log: &[u8]| find(log, begin, mark.as_bytes());
@@ -184,25 +184,25 @@ pub async fn run(page: &Page, environment: &Environment) -> Result<()> {
             })
             .await;
         let log = log();
-        let rest = log.get(begin..).unwrap_or_default();
         // A script's last command ends together with bash.
         let Some(end) = end(&log) else {
-            let said = String::from_utf8_lossy(rest);
-            match waited {
+            let said = String::from_utf8_lossy(log.get(begin..).unwrap_or_default());
+            let limit = environment.limit.as_secs();
+            wrong.push(match waited {
                 Err(ProcessError::Ended { exit, .. }) => {
-                    bail!("{place}: `{command}` ended with {exit}; it said:\n{said}")
+                    format!("{place} ended with {exit}; it said:\n{said}")
                 }
-                _ => bail!(
-                    "{place}: `{command}` has not ended after {} s; it said:\n{said}",
-                    environment.limit.as_secs()
-                ),
-            }
+                _ => format!("{place} has not ended after {limit} s; it said:\n{said}"),
+            });
+            break;
         };
         let printed = String::from_utf8_lossy(&log[begin..end]);
-        compare::compare(&command.expected, &printed)
-            .with_context(|| format!("{place}: `{command}` printed something else"))?;
+        if let Err(error) = compare::compare(&command.expected, &printed) {
+            wrong.push(format!("{place} printed something else: {error}"));
+        }
         begin = end + mark.len();
     }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
