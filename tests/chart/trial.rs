@@ -49,7 +49,7 @@ pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
         return Err(error.context(it.pod_states().await));
     }
     it.pool_is_ready().await?;
-    let test = ["test", RELEASE, "-n", SYSTEM_NAMESPACE, "--logs"];
+    let test = ["test", RELEASE, "-n", SYSTEM_NAMESPACE];
     it.helm.run(&test).await?;
 
     // As its notes say: by a forwarded port, without a token.

@@ -60,7 +60,8 @@ pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
 
 /// The Lease is somebody's who is not there.
 pub(super) async fn hold_lease(it: &Watched) -> Result<()> {
-    let now = jiff::Timestamp::now().to_string();
+    // Microseconds, and no more.
+    let now = format!("{:.6}", jiff::Timestamp::now());
     patch_lease(
         it,
         json!({
