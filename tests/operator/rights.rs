@@ -5,8 +5,7 @@
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{Callback, InferenceJob, Phase};
 use fovea_dev::{eventually, stack};
-use fovea_tests::audit::{self, Right};
-use fovea_tests::operated::{JOBS, PATIENCE, RIGHTS, TEAM, apply_pool};
+use fovea_tests::operated::{JOBS, PATIENCE, TEAM, apply_pool};
 use fovea_tests::receiver::{Authority, Receiver};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::batch::v1::Job;
@@ -14,14 +13,6 @@ use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-
-/// What the manifests grant.
-fn granted() -> Result<BTreeSet<Right>> {
-    let read = |file| std::fs::read_to_string(stack::repository().join(file));
-    let texts = RIGHTS.into_iter().map(read);
-    audit::granted(&texts.collect::<Result<Vec<_>, _>>()?.join("---\n"))
-}
 
 /// Does everything that has the operator ask the API server for something.
 async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Result<()> {
@@ -185,10 +176,8 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() -> Result<()> 
     let operated = Operated::start(options.clone()).await?;
     tour(&operated, &options, &receiver).await?;
 
-    let granted = granted()?;
     eventually("every right to be used", PATIENCE, async || {
-        let used = operated.audit.used(&granted)?;
-        let unused: Vec<_> = granted.difference(&used).collect();
+        let unused = operated.audit.unused()?;
         ensure!(unused.is_empty(), "never used: {unused:#?}");
         Ok(())
     })

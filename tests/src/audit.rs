@@ -20,7 +20,7 @@ pub struct Right {
 }
 
 /// What the roles among these manifests, YAML documents, grant.
-pub fn granted(manifests: &str) -> Result<BTreeSet<Right>> {
+fn granted(manifests: &str) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
     for document in serde_yaml::Deserializer::from_str(manifests) {
         let object = Value::deserialize(document)?;
@@ -51,61 +51,54 @@ pub fn granted(manifests: &str) -> Result<BTreeSet<Right>> {
     Ok(rights)
 }
 
-/// What the API server has logged of one user.
+/// What the API server has logged of one user, who has these rights.
 #[derive(Debug)]
 pub struct Audit {
     log: PathBuf,
     user: String,
-    /// Events before these are held against nobody.
-    begin: usize,
+    granted: BTreeSet<Right>,
 }
 
 impl Audit {
-    /// By this log.
-    pub fn new(log: PathBuf, user: &str) -> Self {
-        Self {
+    /// By this log; `manifests` grant him what he may do.
+    pub fn new(log: PathBuf, user: &str, manifests: &str) -> Result<Self> {
+        Ok(Self {
             log,
             user: user.to_owned(),
-            begin: 0,
-        }
+            granted: granted(manifests)?,
+        })
     }
 
-    /// By this log; what was forbidden so far was so rightly.
-    pub fn from_now_on(log: PathBuf, user: &str) -> Result<Self> {
-        let mut this = Self::new(log, user);
-        this.begin = this.events()?.len();
-        Ok(this)
-    }
-
-    /// Panics where the user was forbidden something.
+    /// Panics where the user was forbidden what he has no right to.
     pub fn check(&self) {
         let forbidden = self.forbidden().expect("the audit log");
         assert!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
     }
 
-    /// What he asked for without the right to it.
+    /// What he asked for without having the right to it. An API server that has just started, or that
+    /// has just been told of a right, may forbid more than that for a moment.
     pub fn forbidden(&self) -> Result<BTreeSet<String>> {
         let events = self.events()?;
-        let forbidden = events
-            .iter()
-            .skip(self.begin)
-            .filter(|event| is_forbidden(event));
-        let words = forbidden.map(|event| event["responseStatus"]["message"].to_string());
+        let forbidden = events.iter().filter(|event| is_forbidden(event));
+        let rightly = forbidden.filter(|event| rights_of(event, &self.granted).is_err());
+        let words = rightly.map(|event| event["responseStatus"]["message"].to_string());
         Ok(words.collect())
     }
 
-    /// Which of these rights he used; an error where he was forbidden something.
-    pub fn used(&self, granted: &BTreeSet<Right>) -> Result<BTreeSet<Right>> {
+    /// Which of his rights he has not used; an error where he was forbidden something.
+    pub fn unused(&self) -> Result<BTreeSet<Right>> {
         let forbidden = self.forbidden()?;
         ensure!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
-        let mut rights = BTreeSet::new();
+        let mut unused = self.granted.clone();
         for event in self.events()? {
             // A health check is about no object.
             if !event["objectRef"].is_null() && !is_forbidden(&event) {
-                rights.extend(rights_of(&event, granted)?);
+                for right in rights_of(&event, &self.granted)? {
+                    unused.remove(&right);
+                }
             }
         }
-        Ok(rights)
+        Ok(unused)
     }
 
     fn events(&self) -> Result<Vec<Value>> {

@@ -151,7 +151,7 @@ impl Operated {
         let kubeconfig = control_plane.kubeconfig_for(OPERATOR, &[])?;
         let (operator, health_url) = start_operator(&kubeconfig, &minio, &options).await?;
         let this = Self {
-            audit: Audit::new(control_plane.audit_log(), OPERATOR),
+            audit: Audit::new(control_plane.audit_log(), OPERATOR, &read(&options.rights)?)?,
             history: History::start(client.clone()),
             kubeconfig,
             jobs: Api::namespaced(client.clone(), JOBS),
@@ -335,13 +335,17 @@ pub(crate) fn operator(path: &Path, kubeconfig: &Path, minio: &Minio, health: u1
 
 /// Gives the operator these rights, which manifests below the checkout grant.
 pub(crate) async fn grant(control_plane: &ControlPlane, rights: &[&str]) -> anyhow::Result<()> {
-    for file in rights {
-        let file = stack::repository().join(file).display().to_string();
-        let apply = ["apply", "-f", &file];
-        let granted = control_plane.kubectl_with(&apply, "").await?;
-        granted.success("granting the operator its rights")?;
-    }
+    let apply = ["apply", "-f", "-"];
+    let granted = control_plane.kubectl_with(&apply, &read(rights)?).await?;
+    granted.success("granting the operator its rights")?;
     Ok(())
+}
+
+/// What these files below the checkout say.
+pub(crate) fn read(manifests: &[&str]) -> anyhow::Result<String> {
+    let read = |file| std::fs::read_to_string(stack::repository().join(file));
+    let texts = manifests.iter().map(read);
+    Ok(texts.collect::<Result<Vec<_>, _>>()?.join("---\n"))
 }
 
 async fn start_operator(

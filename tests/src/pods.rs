@@ -101,7 +101,6 @@ impl Pods {
                 audit: true,
                 ..ControlPlaneOptions::default()
             },
-            ..ClusterOptions::default()
         })
         .await?;
         let minio = Minio::start_at(cluster.gateway()).await?;
@@ -132,7 +131,11 @@ impl Pods {
         };
         let operator = start_operator(&program, &cluster, &minio, &flags).await?;
         Ok(Self {
-            audit: Audit::new(cluster.control_plane.audit_log(), OPERATOR),
+            audit: Audit::new(
+                cluster.control_plane.audit_log(),
+                OPERATOR,
+                &operated::read(&RIGHTS)?,
+            )?,
             history: History::start(client.clone()),
             jobs: Api::namespaced(client.clone(), JOBS),
             pools: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),

@@ -245,7 +245,7 @@ impl Service {
             .await?;
         let client = cluster.client().await?;
         Ok(Self {
-            _audit: Audit::new(cluster.audit_log(), USER),
+            _audit: Audit::new(cluster.audit_log(), USER, &RIGHTS.join("---\n"))?,
             base: format!("http://{address}"),
             address,
             http: reqwest::Client::builder()

@@ -4,7 +4,7 @@ use super::auth::account;
 use super::harness::{Service, Surroundings, cluster, send};
 use super::pictures::jpeg;
 use fovea_dev::TempNamespace;
-use fovea_tests::audit::{self, Audit};
+use fovea_tests::audit::Audit;
 use serde_json::json;
 use std::mem::ManuallyDrop;
 
@@ -46,8 +46,7 @@ impl Granted {
         })
         .await?;
         Ok(Self {
-            // As long as the rights did not hold yet it was forbidden a few things.
-            audit: Audit::from_now_on(cluster.audit_log(), &user)?,
+            audit: Audit::new(cluster.audit_log(), &user, &rights)?,
             api,
             rights,
             _home: home,
@@ -56,10 +55,8 @@ impl Granted {
 
     /// Waits until it has used every right, and none that it does not have.
     async fn are_used(&self) -> anyhow::Result<()> {
-        let granted = audit::granted(&self.rights)?;
         super::harness::until("every right to be used", || async {
-            let used = self.audit.used(&granted)?;
-            let unused: Vec<_> = granted.difference(&used).collect();
+            let unused = self.audit.unused()?;
             anyhow::ensure!(unused.is_empty(), "never used: {unused:#?}");
             Ok(())
         })
@@ -152,7 +149,7 @@ async fn missing_rights_are_our_defect_and_the_client_learns_no_names() -> anyho
     assert_eq!((answer.status, answer.problem()), (500, "internal"));
     assert!(!answer.body.to_string().contains("nobody"), "{answer:?}");
     // The log from which the other tests know that nothing was missing tells it where it was.
-    let audit = ManuallyDrop::new(Audit::new(cluster().await?.audit_log(), user));
+    let audit = ManuallyDrop::new(Audit::new(cluster().await?.audit_log(), user, "")?);
     assert!(!audit.forbidden()?.is_empty());
     Ok(())
 }
