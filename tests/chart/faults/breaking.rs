@@ -13,7 +13,7 @@ use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, CustomResourceExt as _};
 use serde_json::{Value, json};
 
@@ -90,7 +90,7 @@ async fn patch_lease(it: &Watched, spec: Value) -> Result<()> {
 /// Takes the operator's right to jobs' statuses; what to give back.
 pub(super) async fn take_rights(it: &Watched) -> Result<ClusterRole> {
     let roles: Api<ClusterRole> = Api::all(it.it.client.clone());
-    for mut role in roles.list(&Default::default()).await? {
+    for mut role in roles.list(&ListParams::default()).await? {
         let before = role.clone();
         let granted = role.rules.get_or_insert_default();
         let all = granted.len();

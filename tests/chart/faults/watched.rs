@@ -4,7 +4,7 @@ use crate::support::first;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, RunnerPool, Task};
 use fovea_dev::eventually;
-use fovea_dev::prometheus::{self, Prometheus, PrometheusOptions};
+use fovea_dev::prometheus::{self, Alert, Prometheus, PrometheusOptions};
 use fovea_dev::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
 use fovea_tests::installed::{PATIENCE, POOL};
@@ -49,7 +49,7 @@ impl Watched {
             let found = alerts
                 .iter()
                 .find(|alert| alert.name() == full && alert.state == "firing");
-            let names: Vec<_> = alerts.iter().map(|alert| alert.name()).collect();
+            let names: Vec<_> = alerts.iter().map(Alert::name).collect();
             found.cloned().with_context(|| format!("{names:?}"))
         });
         let alert = fires.await?;
