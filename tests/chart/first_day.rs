@@ -34,6 +34,18 @@ fn a_picture_is_captioned_labelled_and_searched_through_the_ingress() -> Result<
 }
 
 #[test]
+fn the_gateway_leads_to_the_same_api() -> Result<()> {
+    Installed::shared(async |it| {
+        let token = it.token("default", "by-the-gateway", "edit").await?;
+        let visitor = it.visitor_by_the_gateway()?.with_token(token);
+        let (picture, caption) = first::<String>("captions.json");
+        let job = visitor.submitted_and_ended(&picture, &[]).await?;
+        assert_eq!(job["result"]["caption"], caption, "{job}");
+        Ok(())
+    })
+}
+
+#[test]
 fn nobody_without_a_token_is_let_in() -> Result<()> {
     Installed::shared(async |it| {
         let visitor = it.visitor()?;

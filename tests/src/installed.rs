@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_dev::cache::Cache;
 use fovea_dev::images::{self, Build, Image};
-use fovea_dev::ingress::Ingress;
+use fovea_dev::ingress::{self, Ingress};
 use fovea_dev::stack::{self, MODELS, SYSTEM_NAMESPACE};
 use fovea_dev::{Cluster, ClusterOptions, Minio, NodeOptions, eventually};
 use k8s_openapi::api::authentication::v1::TokenRequest;
@@ -27,6 +27,8 @@ use std::time::Duration;
 pub const RELEASE: &str = "fovea";
 /// The name that the ingress answers to.
 pub const HOST: &str = "fovea.example.com";
+/// The name that the Gateway leads on, by an `HTTPRoute`.
+pub const ROUTE_HOST: &str = "fovea.gateway.example.com";
 /// The chart, below the checkout.
 pub const CHART: &str = "charts/fovea";
 /// The pool that the chart makes.
@@ -142,6 +144,10 @@ impl Installed {
                     "enabled": true, "className": "contour", "hosts": [HOST],
                     "tls": [{"secretName": TLS_SECRET, "hosts": [HOST]}],
                 },
+                "httpRoute": {
+                    "enabled": true, "hostnames": [ROUTE_HOST],
+                    "parentRefs": [{"name": ingress::GATEWAY, "namespace": ingress::NAMESPACE}],
+                },
                 "compat": {"asyncVision": {"anonymous": true}, "imageAnalysis": {"anonymous": true}},
             },
             "pools": {POOL: {
@@ -224,6 +230,11 @@ impl Installed {
     /// Somebody without a token.
     pub fn visitor(&self) -> Result<Visitor> {
         Visitor::new(HOST, self.ingress.https(), &self.authority)
+    }
+
+    /// Somebody without a token who comes by the Gateway.
+    pub fn visitor_by_the_gateway(&self) -> Result<Visitor> {
+        Visitor::new(ROUTE_HOST, self.ingress.https(), self.ingress.authority())
     }
 
     /// Somebody with the chart's edit role in a namespace of their own, which is made.
