@@ -265,8 +265,8 @@ $ cat <<'EOF'
 $ one
 two
 EOF
-$ one
 ...
+two
 ```
 ";
 
