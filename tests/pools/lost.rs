@@ -47,8 +47,10 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
         return Ok(());
     }
     let flags = [
-        "--lease-duration-ms=6000",
-        "--lease-renew-deadline-ms=5000",
+        // Short enough to wait for, and long enough for an API server that shares two cores with all
+        // of this.
+        "--lease-duration-ms=12000",
+        "--lease-renew-deadline-ms=11000",
         "--lease-retry-period-ms=500",
     ];
     let mut it = Pods::start(2, &flags).await?;
