@@ -77,7 +77,8 @@ async fn of_the_api(it: &mut Watched) -> Result<()> {
 
 async fn of_runners(it: &mut Watched) -> Result<()> {
     for (jobs, alert) in [("lost", "RunnersLost"), ("lost-again", "AttemptsFailing")] {
-        it.submit(jobs, 40).await?;
+        // More than it could have done by then.
+        it.submit(jobs, 100).await?;
         breaking::signal_runner(it, "-KILL").await?;
         it.fires(alert).await?;
         it.it.pool_is_ready().await?;
@@ -147,7 +148,7 @@ async fn of_callbacks(it: &mut Watched) -> Result<()> {
     // Nobody listens there.
     let [port] = fovea_dev::ports::free()?;
     let url = format!("https://{}:{port}/ended", it.it.cluster.gateway());
-    it.create("called-back", Some(url)).await?;
+    it.submit_for("called-back", url).await?;
     it.fires("CallbacksFailing").await?;
     it.fires("CallbacksGivenUp").await
 }

@@ -6,11 +6,11 @@ use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, RunnerPool, Ta
 use fovea_dev::eventually;
 use fovea_dev::prometheus::{self, Alert, Prometheus, PrometheusOptions};
 use fovea_dev::stack::SYSTEM_NAMESPACE;
-use fovea_tests::Installed;
 use fovea_tests::installed::{PATIENCE, POOL};
+use fovea_tests::{Installed, crowd};
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -101,23 +101,15 @@ impl Watched {
         Ok(self.it.pools.patch(POOL, &params, &patch).await?)
     }
 
-    /// Creates jobs of the namespace `default`, each with a picture in it.
+    /// Creates jobs of the namespace `default` at once, each with a picture in it.
     pub(super) async fn submit(&self, prefix: &str, count: usize) -> Result<()> {
-        for number in 0..count {
-            self.create(&format!("{prefix}-{number}"), None).await?;
-        }
-        Ok(())
+        let jobs = (0..count).map(|number| job(&format!("{prefix}-{number}"), None));
+        crowd::create(&self.it.jobs, jobs).await
     }
 
     /// Creates one, with a receiver of its end.
-    pub(super) async fn create(&self, name: &str, callback: Option<String>) -> Result<()> {
-        let (picture, _) = first::<String>("captions.json");
-        let data = ByteString(picture);
-        let mut spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
-        spec.callback = callback.map(|url| Callback { url });
-        let job = InferenceJob::new(name, spec);
-        self.it.jobs.create(&PostParams::default(), &job).await?;
-        Ok(())
+    pub(super) async fn submit_for(&self, name: &str, receiver: String) -> Result<()> {
+        crowd::create(&self.it.jobs, [job(name, Some(receiver))]).await
     }
 
     /// The uids of a component's pods.
@@ -134,6 +126,14 @@ impl Watched {
             .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()))
             .collect())
     }
+}
+
+fn job(name: &str, receiver: Option<String>) -> InferenceJob {
+    let (picture, _) = first::<String>("captions.json");
+    let data = ByteString(picture);
+    let mut spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
+    spec.callback = receiver.map(|url| Callback { url });
+    InferenceJob::new(name, spec)
 }
 
 /// What Prometheus is told: what the cluster's monitors and rules say.
