@@ -252,9 +252,9 @@ fn references(form: &Value) -> BTreeSet<String> {
 mod tests {
     use super::*;
 
-    fn made(values: Value, refinements: Value) -> Result<Value, String> {
+    fn made(values: &Value, refinements: &Value) -> Result<Value, String> {
         let pools: Value = yaml(POOLS).unwrap();
-        schema(&values, &refinements, &pools)
+        schema(values, refinements, &pools)
     }
 
     #[test]
@@ -264,7 +264,7 @@ mod tests {
             "a.word": {"enum": ["x", "y"]}, "list": {"$ref": "#/$defs/words"},
             "$defs": {"words": {"type": "array"}, "unused": {"type": "null"}},
         });
-        let schema = made(values, refinements).unwrap();
+        let schema = made(&values, &refinements).unwrap();
         let a = &schema["properties"]["a"];
         assert_eq!(a["additionalProperties"], false);
         assert_eq!(a["properties"]["on"], json!({"type": "boolean"}));
@@ -285,11 +285,11 @@ mod tests {
 
     #[test]
     fn neither_a_value_without_a_form_nor_a_form_without_a_value_passes() {
-        let untold = made(json!({"a": {"list": []}}), json!({})).unwrap_err();
+        let untold = made(&json!({"a": {"list": []}}), &json!({})).unwrap_err();
         assert!(untold.contains("a.list"), "{untold}");
-        let unused = made(json!({"a": 1}), json!({"b": {"minimum": 1}})).unwrap_err();
+        let unused = made(&json!({"a": 1}), &json!({"b": {"minimum": 1}})).unwrap_err();
         assert!(unused.contains('b'), "{unused}");
-        let nowhere = made(json!({"a": 1}), json!({"a": {"$ref": "#/$defs/no"}})).unwrap_err();
+        let nowhere = made(&json!({"a": 1}), &json!({"a": {"$ref": "#/$defs/no"}})).unwrap_err();
         assert!(nowhere.contains("no"), "{nowhere}");
     }
 
