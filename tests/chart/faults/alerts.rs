@@ -77,8 +77,9 @@ async fn of_the_api(it: &mut Watched) -> Result<()> {
 
 async fn of_runners(it: &mut Watched) -> Result<()> {
     for (jobs, alert) in [("lost", "RunnersLost"), ("lost-again", "AttemptsFailing")] {
-        // More than it could have done by then.
-        it.submit(jobs, 100).await?;
+        // More than it will have done by then.
+        it.submit(jobs, 150).await?;
+        it.runner_works().await?;
         breaking::signal_runner(it, "-KILL").await?;
         it.fires(alert).await?;
         it.it.pool_is_ready().await?;

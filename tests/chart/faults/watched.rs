@@ -2,7 +2,7 @@
 
 use crate::support::first;
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, RunnerPool, Task};
+use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, Phase, RunnerPool, Task};
 use fovea_dev::eventually;
 use fovea_dev::prometheus::{self, Alert, Prometheus, PrometheusOptions};
 use fovea_dev::stack::SYSTEM_NAMESPACE;
@@ -105,6 +105,23 @@ impl Watched {
     pub(super) async fn submit(&self, prefix: &str, count: usize) -> Result<()> {
         let jobs = (0..count).map(|number| job(&format!("{prefix}-{number}"), None));
         crowd::create(&self.it.jobs, jobs).await
+    }
+
+    /// Waits until a job has ended that has not yet: the runner has its models, and others under way.
+    pub(super) async fn runner_works(&self) -> Result<()> {
+        let ended = async || {
+            let jobs = self.it.jobs.list(&ListParams::default()).await?;
+            let phase = |job: &InferenceJob| job.status.clone().unwrap_or_default().phase;
+            let count = jobs.iter().filter(|job| phase(job) == Phase::Succeeded);
+            anyhow::Ok(count.count())
+        };
+        let before = ended().await?;
+        let works = eventually("one more job to end", PATIENCE, async || {
+            let now = ended().await?;
+            ensure!(now > before, "{now}");
+            Ok(())
+        });
+        Ok(works.await?)
     }
 
     /// Creates one, with a receiver of its end.
