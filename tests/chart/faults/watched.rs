@@ -187,7 +187,7 @@ fn values(it: &Installed) -> Value {
         ("ApiErrors", 0.05),
         ("ApiSlow", 1.0),
         ("QueueOld", 5.0),
-        ("AttemptsFailing", 0.01),
+        ("AttemptsFailing", 0.0001),
         ("RunnersLost", 0.0),
         ("ClusterErrors", 0.05),
         ("StoreErrors", 0.05),
