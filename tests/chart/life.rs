@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Phase, Task};
 use fovea_dev::eventually;
 use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
-use fovea_tests::installed::{CHART, PATIENCE, RELEASE};
+use fovea_tests::installed::{PATIENCE, RELEASE, chart};
 use fovea_tests::pods::is_skipped;
 use fovea_tests::{Installed, crowd};
 use k8s_openapi::ByteString;
@@ -32,7 +32,7 @@ async fn a_release_is_upgraded_rolled_back_and_uninstalled_with_jobs_in_flight()
 
     submit(&it, "upgraded").await?;
     let values = it.helm.values("upgrade", &it.values())?;
-    let chart = stack::repository().join(CHART).display().to_string();
+    let chart = chart();
     let to = [
         "upgrade",
         RELEASE,

@@ -3,15 +3,15 @@
 use crate::support::first;
 use anyhow::{Context as _, Result, ensure};
 use fovea_dev::images;
-use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
+use fovea_dev::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
 use fovea_tests::hub::REPO;
-use fovea_tests::installed::{CHART, RELEASE};
+use fovea_tests::installed::{RELEASE, chart};
 use serde_json::json;
 
 /// Where a release was before, and has left the definitions.
 pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
-    let chart = stack::repository().join(CHART).display().to_string();
+    let chart = chart();
     let preset = format!("{chart}/presets/trial.yaml");
     let gateway = format!("{}/32", it.cluster.gateway());
     let (minio, tag) = images::MINIO
@@ -32,22 +32,7 @@ pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
         }},
     });
     let values = it.helm.values("trial", &values)?;
-    let arguments = [
-        "install",
-        RELEASE,
-        &chart,
-        "-n",
-        SYSTEM_NAMESPACE,
-        "-f",
-        &preset,
-        "-f",
-        &values,
-        "--wait",
-        "--timeout=4m",
-    ];
-    if let Err(error) = it.helm.run(&arguments).await {
-        return Err(error.context(it.pod_states().await));
-    }
+    it.helm_install(&chart, &[&preset, &values]).await?;
     it.pool_is_ready().await?;
     let test = ["test", RELEASE, "-n", SYSTEM_NAMESPACE];
     it.helm.run(&test).await?;

@@ -29,8 +29,6 @@ pub const RELEASE: &str = "fovea";
 pub const HOST: &str = "fovea.example.com";
 /// The name that the Gateway leads on, by an `HTTPRoute`.
 pub const ROUTE_HOST: &str = "fovea.gateway.example.com";
-/// The chart, below the checkout.
-pub const CHART: &str = "charts/fovea";
 /// The pool that the chart makes.
 pub const POOL: &str = "default";
 /// Keys of the object store, as the chart is told to find them.
@@ -178,32 +176,26 @@ impl Installed {
 
     /// `helm install` of the chart with `values`, and waits until a picture could be captioned.
     pub async fn install(&self, values: &Value) -> Result<()> {
-        let chart = stack::repository().join(CHART).display().to_string();
-        self.install_chart(&chart, values).await
+        self.install_chart(&chart(), values).await
     }
 
     /// The same with another chart, such as an earlier one's package.
     pub async fn install_chart(&self, chart: &str, values: &Value) -> Result<()> {
-        self.helm_install(chart, values).await?;
+        let values = self.helm.values("values", values)?;
+        self.helm_install(chart, &[&values]).await?;
         self.pool_is_ready().await
     }
 
-    /// `helm install` of a pool that has no runners.
-    pub async fn install_without_runners(&self, values: &Value) -> Result<()> {
-        let chart = stack::repository().join(CHART).display().to_string();
-        self.helm_install(&chart, values).await
-    }
-
-    async fn helm_install(&self, chart: &str, values: &Value) -> Result<()> {
-        let values = self.helm.values("values", values)?;
-        let (namespace, timeout) = (SYSTEM_NAMESPACE, "--timeout=4m");
-        let arguments = [
-            "install", RELEASE, chart, "-n", namespace, "-f", &values, "--wait", timeout,
-        ];
-        if let Err(error) = self.helm.run(&arguments).await {
-            return Err(error.context(self.pod_states().await));
+    /// `helm install` with files of values, and waits for the pods of operator and api.
+    pub async fn helm_install(&self, chart: &str, files: &[&str]) -> Result<()> {
+        let install = ["install", RELEASE, chart, "-n", SYSTEM_NAMESPACE];
+        let files = files.iter().flat_map(|file| ["-f", file]);
+        let wait = ["--wait", "--timeout=4m"];
+        let arguments: Vec<&str> = install.into_iter().chain(files).chain(wait).collect();
+        match self.helm.run(&arguments).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.context(self.pod_states().await)),
         }
-        Ok(())
     }
 
     /// Waits until the chart's pool has a runner for each of its models.
@@ -282,6 +274,12 @@ fn published(folder: &str) -> &str {
         "detr" => "detr-resnet-50",
         other => other,
     }
+}
+
+/// The chart of this checkout.
+pub fn chart() -> String {
+    let folder = stack::repository().join(fovea_dev::chart::CHART);
+    folder.display().to_string()
 }
 
 /// The namespace with what its administrator puts there; the authority of the certificate.

@@ -3,9 +3,9 @@
 use crate::Arguments;
 use anyhow::{Result, ensure};
 use fovea_dev::eventually;
-use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
+use fovea_dev::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
-use fovea_tests::installed::{CHART, PATIENCE, RELEASE};
+use fovea_tests::installed::{PATIENCE, RELEASE, chart};
 use fovea_tests::measure::median;
 use fovea_tests::pods::picture;
 use kube::api::{DeleteParams, ListParams};
@@ -22,23 +22,12 @@ pub(crate) async fn time(it: &Installed, arguments: &Arguments) -> Result<()> {
     let mut marks: [Vec<f64>; MARKS.len()] = Default::default();
     let token = it.token("default", "bench", "edit").await?;
     let visitor = it.visitor()?.with_token(token);
-    let chart = stack::repository().join(CHART).display().to_string();
+    let chart = chart();
     let values = it.helm.values("cold", &it.values())?;
     for round in 0..arguments.rounds {
         eprintln!("helm install, turn {} of {}", round + 1, arguments.rounds);
         let begin = Instant::now();
-        let install = [
-            "install",
-            RELEASE,
-            &chart,
-            "-n",
-            SYSTEM_NAMESPACE,
-            "-f",
-            &values,
-            "--wait",
-            "--timeout=4m",
-        ];
-        it.helm.run(&install).await?;
+        it.helm_install(&chart, &[&values]).await?;
         marks[0].push(begin.elapsed().as_secs_f64());
         it.pool_is_ready().await?;
         marks[1].push(begin.elapsed().as_secs_f64());

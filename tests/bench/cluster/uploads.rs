@@ -5,7 +5,7 @@ use crate::Arguments;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::InferenceJob;
 use fovea_dev::{Stack, StackOptions, eventually};
-use fovea_tests::installed::{PATIENCE, POOL};
+use fovea_tests::installed::{PATIENCE, POOL, chart};
 use fovea_tests::measure::{median, percentile};
 use fovea_tests::pods::picture;
 use fovea_tests::{Installed, Visitor};
@@ -31,7 +31,8 @@ struct Measured {
 pub(crate) async fn compare(it: &Installed, arguments: &Arguments) -> Result<()> {
     let mut values = it.values();
     values["pools"][POOL]["replicas"] = 0.into();
-    it.install_without_runners(&values).await?;
+    let values = it.helm.values("uploads", &values)?;
+    it.helm_install(&chart(), &[&values]).await?;
     let embedded = Stack::start(StackOptions::default(), |line| eprintln!("{line}")).await?;
     embedded.runner.terminate().await?;
 
