@@ -10,6 +10,7 @@ use fovea_tests::installed::{PATIENCE, POOL};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -77,20 +78,24 @@ async fn of_the_api(it: &mut Watched) -> Result<()> {
 
 async fn of_runners(it: &mut Watched) -> Result<()> {
     for (jobs, alert) in [("lost", "RunnersLost"), ("lost-again", "AttemptsFailing")] {
-        // More than it will have done by then.
+        // The runner of the kill before is forgotten once another has done a job.
+        it.submit(&format!("before-{jobs}"), 1).await?;
+        it.ended(&format!("before-{jobs}-0")).await?;
+        let runner = breaking::runner(it).await?;
+        // More than it can have done by then.
         it.submit(jobs, 150).await?;
-        it.runner_works().await?;
-        breaking::signal_runner(it, "-KILL").await?;
+        breaking::signal(runner, Signal::SIGKILL)?;
         it.fires(alert).await?;
-        it.it.pool_is_ready().await?;
     }
-
+    it.submit("before-stopped", 1).await?;
+    it.ended("before-stopped-0").await?;
+    let runner = breaking::runner(it).await?;
     it.submit("stopped", 10).await?;
-    breaking::signal_runner(it, "-STOP").await?;
+    breaking::signal(runner, Signal::SIGSTOP)?;
     it.fires("RunnersDown").await?;
     it.fires("PoolRunnersMissing").await?;
-    breaking::signal_runner(it, "-CONT").await?;
-    it.it.pool_is_ready().await?;
+    breaking::signal(runner, Signal::SIGCONT)?;
+    it.rests("RunnersDown").await?;
 
     it.pool(json!({"replicas": 0})).await?;
     it.submit("waiting", 2).await?;

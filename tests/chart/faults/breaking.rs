@@ -15,26 +15,28 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, CustomResourceExt as _};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 const RUNNERS: &str = "app.kubernetes.io/name=fovea-runner";
 const LEASE: &str = "fovea-operator";
 
-/// A signal to the runner's process in its pod, which its node runs on this machine; it is waited for,
-/// as it may have been killed before.
-pub(super) async fn signal_runner(it: &Watched, signal: &str) -> Result<()> {
-    eventually("a runner to get a signal", PATIENCE, async || {
+/// The runner's process in its pod, which its node runs on this machine; it is waited for, as it may
+/// have been killed before.
+pub(super) async fn runner(it: &Watched) -> Result<u32> {
+    let found = eventually("a runner's process", PATIENCE, async || {
         let pods = it.pods(RUNNERS).await?;
         let (_, uid) = pods.first().context("a runner's pod")?;
-        let pid = process_in_pod(uid, "fovea-runner")?.to_string();
-        let kill = tokio::process::Command::new("kill")
-            .args([signal, &pid])
-            .status();
-        ensure!(kill.await?.success(), "kill {signal} {pid}");
-        Ok(())
-    })
-    .await?;
-    Ok(())
+        process_in_pod(uid, "fovea-runner")
+    });
+    Ok(found.await?)
+}
+
+/// A signal to a process.
+pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
+    let process = Pid::from_raw(i32::try_from(process)?);
+    Ok(kill(process, signal)?)
 }
 
 /// Asks for jobs that no cache knows while the API server does not answer; each waits its time out.

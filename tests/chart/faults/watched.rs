@@ -107,21 +107,15 @@ impl Watched {
         crowd::create(&self.it.jobs, jobs).await
     }
 
-    /// Waits until a job has ended that has not yet: the runner has its models, and others under way.
-    pub(super) async fn runner_works(&self) -> Result<()> {
-        let ended = async || {
-            let jobs = self.it.jobs.list(&ListParams::default()).await?;
-            let phase = |job: &InferenceJob| job.status.clone().unwrap_or_default().phase;
-            let count = jobs.iter().filter(|job| phase(job) == Phase::Succeeded);
-            anyhow::Ok(count.count())
-        };
-        let before = ended().await?;
-        let works = eventually("one more job to end", PATIENCE, async || {
-            let now = ended().await?;
-            ensure!(now > before, "{now}");
+    /// Waits for a job's success.
+    pub(super) async fn ended(&self, name: &str) -> Result<()> {
+        let what = format!("{name} to succeed");
+        let ended = eventually(&what, PATIENCE, async || {
+            let status = self.it.jobs.get(name).await?.status.unwrap_or_default();
+            ensure!(status.phase == Phase::Succeeded, "{status:?}");
             Ok(())
         });
-        Ok(works.await?)
+        Ok(ended.await?)
     }
 
     /// Creates one, with a receiver of its end.
