@@ -33,6 +33,34 @@ pub(super) async fn runner(it: &Watched) -> Result<u32> {
     Ok(found.await?)
 }
 
+/// Asks a runner for what only the operator may ask.
+pub(super) async fn knock_without_a_token(it: &Watched) -> Result<()> {
+    let labelled = ListParams::default().labels(RUNNERS);
+    let pods = it.it.pods.list(&labelled).await?;
+    let addresses = pods
+        .iter()
+        .filter_map(|pod| pod.status.as_ref()?.pod_ip.clone());
+    let mut answers = Vec::new();
+    for address in addresses {
+        let url = format!("https://{address}:9400/v1/models");
+        let words = [
+            "--silent",
+            "--insecure",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "10",
+        ];
+        let curl = tokio::process::Command::new("curl")
+            .args(words)
+            .args(["--output", "/dev/null", "--write-out", "%{http_code}", &url])
+            .output();
+        answers.push(String::from_utf8_lossy(&curl.await?.stdout).into_owned());
+    }
+    ensure!(answers.iter().any(|answer| answer == "401"), "{answers:?}");
+    Ok(())
+}
+
 /// A signal to a process.
 pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
     let process = Pid::from_raw(i32::try_from(process)?);
