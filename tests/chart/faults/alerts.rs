@@ -98,6 +98,7 @@ async fn of_runners(it: &mut Watched) -> Result<()> {
     it.rests("RunnersDown").await?;
 
     it.pool(json!({"replicas": 0})).await?;
+    it.has_no_runners().await?;
     it.submit("waiting", 2).await?;
     it.fires("PoolWithoutRunners").await?;
     it.fires("QueueOld").await?;

@@ -107,6 +107,17 @@ impl Watched {
         crowd::create(&self.it.jobs, jobs).await
     }
 
+    /// Waits until the chart's pool has no pods any more.
+    pub(super) async fn has_no_runners(&self) -> Result<()> {
+        let gone = eventually("the runners to be gone", PATIENCE, async || {
+            let labelled = ListParams::default().labels("fovea.dev/pool=default");
+            let left = self.it.pods.list(&labelled).await?.items.len();
+            ensure!(left == 0, "{left} pods");
+            Ok(())
+        });
+        Ok(gone.await?)
+    }
+
     /// Waits for a job's success.
     pub(super) async fn ended(&self, name: &str) -> Result<()> {
         let what = format!("{name} to succeed");
