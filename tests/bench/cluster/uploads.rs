@@ -12,6 +12,7 @@ use fovea_tests::{Installed, Visitor};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// Who is loaded, in the order of the table.
@@ -31,6 +32,11 @@ struct Measured {
 pub(crate) async fn compare(it: &Installed, arguments: &Arguments) -> Result<()> {
     let mut values = it.values();
     values["pools"][POOL]["replicas"] = 0.into();
+    // For the weights that follow: all that has ended is kept.
+    let kept = arguments.finished + arguments.uploads;
+    values["operator"] = json!({"retention": {
+        "maxFinishedJobs": kept, "maxFinishedJobsPerNamespace": kept,
+    }});
     let values = it.helm.values("uploads", &values)?;
     it.helm_install(&chart(), &[&values]).await?;
     let embedded = Stack::start(StackOptions::default(), |line| eprintln!("{line}")).await?;
