@@ -1,10 +1,10 @@
 //! What a user does first: a picture over HTTPS, and a picture by kubectl.
 
-use crate::support::first;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use fovea_dev::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
+use fovea_tests::demo::first;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use serde_json::{Value, json};

@@ -1,11 +1,11 @@
 //! A release's life: from the version before, on to this one, back, and away; and a trial after it.
 
-use crate::support::first;
 use crate::trial;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Phase, Task};
 use fovea_dev::eventually;
 use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
+use fovea_tests::demo::first;
 use fovea_tests::installed::{PATIENCE, RELEASE, chart};
 use fovea_tests::pods::is_skipped;
 use fovea_tests::{Installed, crowd};

@@ -13,6 +13,5 @@ mod first_day;
 mod life;
 mod old_clients;
 mod samples;
-mod support;
 mod tenants;
 mod trial;

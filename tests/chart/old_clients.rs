@@ -1,9 +1,9 @@
 //! The two replaced services' clients through the ingress: by their READMEs' own curl lines, as far
 //! as the address.
 
-use crate::support::answers;
 use anyhow::{Context as _, Result, ensure};
 use fovea_tests::Installed;
+use fovea_tests::demo::answers;
 use fovea_tests::installed::HOST;
 use serde_json::{Value, json};
 use std::process::Stdio;

@@ -1,11 +1,11 @@
 //! What `manifests/samples` shows, on the release: each job ends as its sample says.
 
-use crate::support::answers;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, Input, Phase, RunnerPool};
 use fovea_dev::{eventually, stack};
 use fovea_store::ObjectKey;
 use fovea_tests::Installed;
+use fovea_tests::demo::answers;
 use fovea_tests::installed::{PATIENCE, POOL};
 use fovea_tests::pods::store;
 use kube::ResourceExt as _;

@@ -1,8 +1,8 @@
 //! Two teams with a namespace and a token each.
 
-use crate::support::first;
 use anyhow::{Context as _, Result};
 use fovea_tests::Installed;
+use fovea_tests::demo::first;
 
 #[test]
 fn two_tenants_see_their_own_jobs_and_nothing_of_each_other() -> Result<()> {

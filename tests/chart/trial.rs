@@ -1,10 +1,10 @@
 //! The preset for trials: its own MinIO, no tokens, a model of the hub.
 
-use crate::support::first;
 use anyhow::{Context as _, Result, ensure};
 use fovea_dev::images;
 use fovea_dev::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
+use fovea_tests::demo::first;
 use fovea_tests::hub::REPO;
 use fovea_tests::installed::{RELEASE, chart};
 use serde_json::json;

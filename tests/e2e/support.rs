@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Task};
 use fovea_dev::{Stack, StackOptions, eventually, stack};
+pub(crate) use fovea_tests::demo::answers;
 use k8s_openapi::ByteString;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,18 +46,6 @@ pub(crate) fn unique(prefix: &str) -> String {
 /// The demo's pictures with their captions.
 pub(crate) fn samples() -> BTreeMap<PathBuf, String> {
     answers("captions.json")
-}
-
-/// The demo's pictures with what `file` says of them.
-pub(crate) fn answers<T: DeserializeOwned>(file: &str) -> BTreeMap<PathBuf, T> {
-    let folder = stack::repository().join("models/demo/pictures");
-    let text = std::fs::read(folder.join(file)).expect("the demo's answers");
-    let answers: BTreeMap<String, T> =
-        serde_json::from_slice(&text).expect("file names to answers");
-    answers
-        .into_iter()
-        .map(|(file, answer)| (folder.join(file), answer))
-        .collect()
 }
 
 /// One of the pictures, with its caption.

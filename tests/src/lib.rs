@@ -13,6 +13,7 @@ pub mod cable;
 pub mod collector;
 pub mod console;
 pub mod crowd;
+pub mod demo;
 pub mod helm;
 pub mod history;
 pub mod hub;

@@ -2,6 +2,7 @@
 //! beside them: pools of it have pods.
 
 use crate::audit::Audit;
+use crate::demo;
 use crate::hub::Hub;
 use crate::operated::{self, BUCKET, JOBS, OPERATOR, RIGHTS, install};
 use crate::{History, Shared};
@@ -23,7 +24,6 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -294,14 +294,7 @@ pub fn condition<'a>(status: &'a RunnerPoolStatus, name: &str) -> [&'a str; 3] {
 
 /// One of the demo's pictures, with its caption.
 pub fn picture() -> (Vec<u8>, String) {
-    let folder = stack::repository().join("models/demo/pictures");
-    let text = std::fs::read(folder.join("captions.json")).expect("the demo's captions");
-    let captions: BTreeMap<String, String> = serde_json::from_slice(&text).expect("captions");
-    let (file, caption) = captions.into_iter().next().expect("a picture");
-    (
-        std::fs::read(folder.join(file)).expect("the picture"),
-        caption,
-    )
+    demo::first("captions.json")
 }
 
 /// The bucket, as its owner.

@@ -2,10 +2,10 @@
 
 use super::breaking;
 use super::watched::{Watched, options};
-use crate::support::first;
 use anyhow::{Context as _, Result, ensure};
 use fovea_dev::eventually;
 use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_tests::demo::first;
 use fovea_tests::installed::{PATIENCE, POOL};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;

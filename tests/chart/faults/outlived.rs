@@ -1,10 +1,10 @@
 //! Uploads go on while pods are killed and the store is started anew; and each that was taken ends.
 
 use super::watched::Watched;
-use crate::support::first;
 use anyhow::{Context as _, Result, ensure};
 use fovea_dev::eventually;
 use fovea_tests::Visitor;
+use fovea_tests::demo::first;
 use fovea_tests::installed::PATIENCE;
 use kube::api::DeleteParams;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The pictures that `file` speaks of, with what it says.
-pub(crate) fn answers<T: DeserializeOwned>(file: &str) -> BTreeMap<PathBuf, T> {
+pub fn answers<T: DeserializeOwned>(file: &str) -> BTreeMap<PathBuf, T> {
     let folder = stack::repository().join("models/demo/pictures");
     let text = std::fs::read(folder.join(file)).expect("the demo's answers");
     let answers: BTreeMap<String, T> = serde_json::from_slice(&text).expect("answers");
@@ -15,7 +15,7 @@ pub(crate) fn answers<T: DeserializeOwned>(file: &str) -> BTreeMap<PathBuf, T> {
 }
 
 /// The first of them, as bytes.
-pub(crate) fn first<T: DeserializeOwned>(file: &str) -> (Vec<u8>, T) {
+pub fn first<T: DeserializeOwned>(file: &str) -> (Vec<u8>, T) {
     let (path, answer) = answers(file).pop_first().expect("a picture");
     (std::fs::read(path).expect("the picture"), answer)
 }
