@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::library;
+
 /// The distribution and its installed packages.
 pub(super) fn components(version: &str, status: &str) -> Vec<Value> {
     let distribution = json!({
@@ -36,13 +38,7 @@ fn component(distribution: &str, paragraph: &str) -> Option<Value> {
         "pkg:deb/debian/{}@{escaped}?arch={architecture}&distro=debian-{release}",
         name.replace('+', "%2B")
     );
-    Some(json!({
-        "type": "library",
-        "bom-ref": purl,
-        "name": name,
-        "version": version,
-        "purl": purl,
-    }))
+    Some(library(name, version, &purl))
 }
 
 #[cfg(test)]

@@ -22,6 +22,17 @@ pub(super) fn file(built: &Built) -> String {
     format!("{}-{}.cdx.json", built.image.name(), built.tag)
 }
 
+/// A component that others made, by its package URL.
+fn library(name: &str, version: &str, purl: &str) -> Value {
+    json!({
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+    })
+}
+
 /// Writes one file for each image.
 pub(super) fn write_all(work: &Work<'_>, images: &[Built]) -> Result<(), ReleaseError> {
     list_crates(work)?;

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::library;
+
 /// One component for each line such as `torch==2.13.0 --hash=sha256:...`.
 pub(super) fn components(list: &str) -> Vec<Value> {
     list.lines().filter_map(component).collect()
@@ -11,14 +13,9 @@ fn component(line: &str) -> Option<Value> {
     let (requirement, sum) = line.split_once(" --hash=sha256:")?;
     let (name, version) = requirement.split_once("==")?;
     let purl = format!("pkg:pypi/{name}@{version}");
-    Some(json!({
-        "type": "library",
-        "bom-ref": purl,
-        "name": name,
-        "version": version,
-        "purl": purl,
-        "hashes": [{"alg": "SHA-256", "content": sum.trim()}],
-    }))
+    let mut component = library(name, version, &purl);
+    component["hashes"] = json!([{"alg": "SHA-256", "content": sum.trim()}]);
+    Some(component)
 }
 
 #[cfg(test)]
