@@ -25,7 +25,7 @@ impl Jobs {
             let job = self.fetch(namespace, name).await?;
             let phase = job.status.as_ref().map(|status| status.phase);
             if phase == Some(Phase::Cancelled) || (job.spec.cancel && !is_finished(&job)) {
-                return Ok(Arc::new(job));
+                return Ok(job);
             }
             if is_finished(&job) {
                 return Err(already_finished());
@@ -56,7 +56,7 @@ impl Jobs {
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<InferenceJob, Problem> {
+    ) -> Result<Arc<InferenceJob>, Problem> {
         for _ in 0..MAX_CONFLICTS {
             let job = self.fetch(namespace, name).await?;
             // What is made under the name meanwhile is another job.

@@ -92,6 +92,6 @@ impl Follower {
     async fn fetch(&self) -> Result<Arc<InferenceJob>, Problem> {
         let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
         let name = self.job.metadata.name.as_deref().unwrap_or_default();
-        self.jobs.fetch(namespace, name).await.map(Arc::new)
+        self.jobs.fetch(namespace, name).await
     }
 }

@@ -6,6 +6,7 @@ mod cache;
 mod end;
 mod follow;
 mod list;
+mod reads;
 mod watch;
 
 pub(crate) use cache::is_finished;
@@ -20,6 +21,7 @@ use crate::validate::is_subdomain;
 use cache::{Cache, JobKey};
 use fovea_crds::InferenceJob;
 use kube::{Api, Client};
+use reads::Reads;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -32,6 +34,7 @@ pub(crate) struct Jobs {
     client: Client,
     timeout: Duration,
     cache: Cache,
+    reads: Arc<Reads>,
     /// For those who wait for a job.
     places: Arc<Semaphore>,
     /// For those who list.
@@ -53,6 +56,7 @@ impl Jobs {
             client: clients.requests.clone(),
             timeout,
             cache,
+            reads: Arc::default(),
             places: Arc::new(Semaphore::new(max_waiters.min(Semaphore::MAX_PERMITS))),
             lists: list::lists(),
             _watch: Arc::new(AbortOnDropHandle::new(tokio::spawn(watch))),
@@ -73,17 +77,28 @@ impl Jobs {
         if let Some(job) = self.cache.get(&JobKey::new(namespace, name)) {
             return Ok(job);
         }
-        self.fetch(namespace, name).await.map(Arc::new)
+        self.fetch(namespace, name).await
     }
 
     /// The same from the API server, whole and as of now.
-    pub(crate) async fn fetch(&self, namespace: &str, name: &str) -> Result<InferenceJob, Problem> {
+    pub(crate) async fn fetch(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<InferenceJob>, Problem> {
         // What is no object's name is not put into a path of the API server's.
         if !is_subdomain(name) {
             return Err(Problem::no_such_job());
         }
-        let found = self.asked(self.api(namespace).get_opt(name)).await?;
-        found.ok_or_else(Problem::no_such_job)
+        let read = async {
+            let found = self.asked(self.api(namespace).get_opt(name)).await?;
+            found.map(Arc::new).ok_or_else(Problem::no_such_job)
+        };
+        let shared = self.reads.share(JobKey::new(namespace, name), read);
+        // There can be another's read before this one's.
+        timeout(2 * self.timeout, shared)
+            .await
+            .map_err(|_| unavailable("no answer in time"))?
     }
 
     fn api(&self, namespace: &str) -> Api<InferenceJob> {

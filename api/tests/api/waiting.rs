@@ -106,7 +106,14 @@ async fn a_thousand_waiters_for_a_few_jobs_are_answered_at_once() -> anyhow::Res
     let (answers, finished) = tokio::join!(futures::future::join_all(waiters), finished);
     finished?;
     for answer in answers {
-        assert_eq!(answer?.body["phase"], "Cancelled");
+        let answer = answer?;
+        assert_eq!(answer.body["phase"], "Cancelled", "{answer:?}");
+    }
+    // Those who come after the end, whom the watch has nothing to tell.
+    let late = (0..1000).map(|number| send(api.job(&ids[number % ids.len()], "")));
+    for answer in futures::future::join_all(late).await {
+        let answer = answer?;
+        assert_eq!(answer.body["phase"], "Cancelled", "{answer:?}");
     }
     Ok(())
 }

@@ -45,17 +45,17 @@ pub(crate) async fn input(
     Query::none(&uri)?;
     // The cache keeps no inline picture.
     let job = app.jobs.fetch(&tenant.namespace, &id).await?;
-    let key = match job.spec.input {
+    let key = match &job.spec.input {
         Input::Inline { data } => {
             let format = format(&data.0).ok_or_else(no_picture)?;
-            return attachment(picture(format, &disposition(&id, format)), data.0);
+            return attachment(picture(format, &disposition(&id, format)), data.0.clone());
         }
         Input::Upload { sha256 } => {
             let digest = sha256.parse::<Sha256>().map_err(Problem::internal)?;
             let uid = app.namespaces.uid(&tenant.namespace).await?;
             ObjectKey::upload(&tenant.namespace, &uid, &digest)
         }
-        Input::Object { key } => ObjectKey::data(&tenant.namespace, &key),
+        Input::Object { key } => ObjectKey::data(&tenant.namespace, key),
     };
     let key = key.map_err(Problem::internal)?;
     let head = app.store.head(&key, MAGIC_BYTES).await;
