@@ -90,7 +90,7 @@ impl Jobs {
         if !is_subdomain(name) {
             return Err(Problem::no_such_job());
         }
-        let read = async {
+        let read = async || {
             let found = self.asked(self.api(namespace).get_opt(name)).await?;
             found.map(Arc::new).ok_or_else(Problem::no_such_job)
         };

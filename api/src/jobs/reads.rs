@@ -52,7 +52,7 @@ impl Default for Reads {
 impl Reads {
     /// What a read of the job tells that begins now or later, so that nobody is told what was
     /// before he asked: this one's `read`, or that of another who waited for his turn as well.
-    pub(super) async fn share(&self, key: JobKey, read: impl Future<Output = Outcome>) -> Outcome {
+    pub(super) async fn share(&self, key: JobKey, read: impl AsyncFnOnce() -> Outcome) -> Outcome {
         let reader = self.enter(key);
         let number = reader.all.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let mut latest = reader.all.turn.lock().await;
@@ -61,7 +61,8 @@ impl Reads {
         }
         let _room = self.room.acquire().await;
         let asked = reader.all.asked.load(Ordering::Relaxed);
-        let outcome = read.await;
+        // Its memory is taken by the one who reads, not by all who wait.
+        let outcome = Box::pin(read()).await;
         *latest = Some(Read {
             asked,
             outcome: outcome.clone(),
@@ -130,15 +131,15 @@ mod tests {
     async fn who_comes_while_one_reads_shares_the_next_read_with_all_who_came_meanwhile() {
         let reads = Reads::default();
         let (begun, open) = (Cell::new(0), Notify::new());
-        let read = || async {
+        let read = async || {
             begun.set(begun.get() + 1);
             let version = begun.get();
             open.notified().await;
             Ok(job(version))
         };
-        let mut first = pin!(reads.share(key(), read()));
+        let mut first = pin!(reads.share(key(), read));
         assert!(first.as_mut().now_or_never().is_none());
-        let mut others = pin!(join_all((0..100).map(|_| reads.share(key(), read()))));
+        let mut others = pin!(join_all((0..100).map(|_| reads.share(key(), read))));
         assert!(others.as_mut().now_or_never().is_none());
         assert_eq!(begun.get(), 1);
 
@@ -155,10 +156,10 @@ mod tests {
     async fn one_who_leaves_amid_his_read_leaves_it_to_the_next() {
         let reads = Reads::default();
         let mut second = {
-            let left = reads.share(key(), std::future::pending());
+            let left = reads.share(key(), async || std::future::pending().await);
             let mut left = Box::pin(left);
             assert!(left.as_mut().now_or_never().is_none());
-            let second = reads.share(key(), async { Ok(job(7)) });
+            let second = reads.share(key(), async || Ok(job(7)));
             let mut second = Box::pin(second);
             assert!(second.as_mut().now_or_never().is_none());
             second
@@ -172,10 +173,10 @@ mod tests {
     #[tokio::test]
     async fn a_failure_is_shared_and_not_remembered() {
         let reads = Reads::default();
-        let none = || async { Err(Problem::no_such_job()) };
-        let told = join_all((0..3).map(|_| reads.share(key(), none()))).await;
+        let none = async || Err(Problem::no_such_job());
+        let told = join_all((0..3).map(|_| reads.share(key(), none))).await;
         assert!(told.iter().all(Result::is_err));
-        let again = reads.share(key(), async { Ok(job(1)) }).await;
+        let again = reads.share(key(), async || Ok(job(1))).await;
         assert_eq!(version(&again), "1");
     }
 
@@ -183,7 +184,7 @@ mod tests {
     async fn reads_of_different_jobs_are_bounded() {
         let reads = Reads::default();
         let (under_way, most) = (Cell::new(0_usize), Cell::new(0));
-        let read = || async {
+        let read = async || {
             under_way.set(under_way.get() + 1);
             most.set(most.get().max(under_way.get()));
             tokio::task::yield_now().await;
@@ -191,7 +192,7 @@ mod tests {
             Ok(job(1))
         };
         let keys = (0..3 * MAX_READS).map(|n| JobKey::new("ns", &n.to_string()));
-        let told = join_all(keys.map(|key| reads.share(key, read()))).await;
+        let told = join_all(keys.map(|key| reads.share(key, read))).await;
         assert!(told.iter().all(Result::is_ok));
         assert_eq!((most.get(), under_way.get()), (MAX_READS, 0));
     }
