@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use std::hash::Hash;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower::{Layer, Service};
@@ -33,6 +34,8 @@ const RESOURCES: [&str; 14] = [
 
 /// What has no answer.
 const NONE: &str = "none";
+/// The outcomes that are the other side's failure.
+const FAILURES: [&str; 2] = ["5xx", NONE];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabels {
@@ -113,25 +116,39 @@ impl Upstreams {
         status: Option<u16>,
         took: Duration,
     ) {
-        let outcome = status.map_or(NONE, class);
-        let labels = ClusterLabels {
+        let labels = |outcome| ClusterLabels {
             resource,
             method,
             outcome,
         };
-        self.cluster.get_or_create(&labels).inc();
+        count(&self.cluster, labels, status);
         self.cluster_seconds.observe(took.as_secs_f64());
     }
 
     /// The store has answered one try, or the connection has failed.
     pub fn store_request(&self, method: &str, status: Option<u16>, took: Duration) {
-        let labels = StoreLabels {
-            method: known(method),
-            outcome: status.map_or(NONE, class),
-        };
-        self.store.get_or_create(&labels).inc();
+        let method = known(method);
+        count(
+            &self.store,
+            |outcome| StoreLabels { method, outcome },
+            status,
+        );
         self.store_seconds.observe(took.as_secs_f64());
     }
+}
+
+/// Counts one. The failures of what is asked are there from the first time that it is asked:
+/// Prometheus sees the first of a kind only where it has seen none of it before.
+fn count<L: Clone + Eq + Hash>(
+    family: &Family<L, Counter>,
+    labels: impl Fn(&'static str) -> L,
+    status: Option<u16>,
+) {
+    for failure in FAILURES {
+        let _ = family.get_or_create(&labels(failure));
+    }
+    let outcome = status.map_or(NONE, class);
+    family.get_or_create(&labels(outcome)).inc();
 }
 
 /// The layer, and the service that it makes.
@@ -242,7 +259,9 @@ mod tests {
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
             r#"fovea_store_requests_total{method="PUT",outcome="5xx"} 1"#,
+            r#"fovea_store_requests_total{method="PUT",outcome="none"} 0"#,
             r#"fovea_cluster_requests_total{resource="tokenreviews",method="POST",outcome="none"} 1"#,
+            r#"fovea_cluster_requests_total{resource="tokenreviews",method="POST",outcome="5xx"} 0"#,
             "fovea_store_request_duration_seconds_count 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

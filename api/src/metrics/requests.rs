@@ -8,6 +8,8 @@ use std::time::Instant;
 
 /// The status of a request whose client left before it was answered.
 const GONE: &str = "gone";
+/// The class of an error of ours.
+const SERVER_ERROR: &str = "5xx";
 /// The route of a request that no route matches.
 const NO_ROUTE: &str = "none";
 
@@ -47,12 +49,14 @@ impl Drop for RequestTicket {
         let took = self.started.elapsed().as_secs_f64();
         self.metrics.durations.get_or_create(&labels).observe(took);
         let RouteLabels { route, method } = labels;
-        let status = self.status;
-        let labels = StatusLabels {
+        let mut labels = StatusLabels {
             route,
             method,
-            status,
+            status: SERVER_ERROR,
         };
+        // Prometheus sees the first error of a route only where it has seen none before.
+        let _ = self.metrics.requests.get_or_create(&labels);
+        labels.status = self.status;
         self.metrics.requests.get_or_create(&labels).inc();
     }
 }

@@ -70,8 +70,11 @@ async fn what_is_asked_is_counted_by_route_and_nothing_of_the_client_s_is_a_labe
         assert_eq!(api.metric(line).await?, count, "{line}");
     }
     assert!(api.metric("fovea_api_connections").await? >= 1);
-    let text = api.get("/metrics").await?.body.to_string();
+    let text = api.get("/metrics").await?.body;
+    let text = text.as_str().unwrap_or_default();
     assert!(!text.contains("secret-"), "{text}");
+    let no_error = r#"fovea_api_requests_total{route="/v1/jobs",method="POST",status="5xx"} 0"#;
+    assert!(text.contains(no_error), "{text}");
     Ok(())
 }
 

@@ -53,6 +53,24 @@ pub(super) struct SweptLabels {
     pub(super) fate: &'static str,
 }
 
+/// What becomes of a write of a job's status.
+pub(super) const STATUS_WRITES: [&str; 6] = [
+    "stands", "moot", "conflict", "rejected", "failed", "gave-up",
+];
+/// What becomes of a try of a callback.
+pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
+/// What becomes of a sweep.
+pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
+/// How attempts end that are not refused, where it is no fault of the job's, and why.
+pub(super) const ATTEMPTS: [(&str, &str); 6] = [
+    ("succeeded", "none"),
+    ("interrupted", "RunnerLost"),
+    ("retried", "FetchFailed"),
+    ("retried", "DeadlineExceeded"),
+    ("retried", "OutOfMemory"),
+    ("retried", "InferenceFailed"),
+];
+
 /// A task as the resource names it.
 pub(crate) fn task(task: Task) -> &'static str {
     match task {

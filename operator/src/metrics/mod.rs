@@ -12,7 +12,8 @@ use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
-use labels::{AttemptLabels, KindLabels, OutcomeLabels, StageLabels, SweptLabels};
+use labels::{ATTEMPTS, AttemptLabels, CALLBACK_TRIES, KindLabels, OutcomeLabels};
+use labels::{STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -71,7 +72,26 @@ impl Metrics {
             upstreams: Upstreams::default(),
         };
         metrics.register();
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// Prometheus sees the first of a kind only where it has seen none of it before.
+    fn begin_at_zero(&self) {
+        for (outcome, reason) in ATTEMPTS {
+            let _ = self
+                .attempts
+                .get_or_create(&AttemptLabels { outcome, reason });
+        }
+        for (counted, outcomes) in [
+            (&self.status_writes, &STATUS_WRITES[..]),
+            (&self.callback_tries, &CALLBACK_TRIES),
+            (&self.sweeps, &SWEEPS),
+        ] {
+            for outcome in outcomes {
+                let _ = counted.get_or_create(&OutcomeLabels { outcome });
+            }
+        }
     }
 
     fn register(&mut self) {

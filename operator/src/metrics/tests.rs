@@ -67,6 +67,19 @@ fn what_happened_is_told_under_the_names_that_dashboards_use() {
 }
 
 #[test]
+fn what_alerts_count_begins_at_zero() {
+    let text = Metrics::new().text();
+    for line in [
+        r#"fovea_operator_attempts_total{outcome="interrupted",reason="RunnerLost"} 0"#,
+        r#"fovea_operator_status_writes_total{outcome="gave-up"} 0"#,
+        r#"fovea_operator_callback_tries_total{outcome="given-up"} 0"#,
+        r#"fovea_operator_sweeps_total{outcome="failed"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_pool_that_is_gone_is_told_of_no_more() {
     let metrics = Metrics::new();
     let of = |pools| Snapshot {

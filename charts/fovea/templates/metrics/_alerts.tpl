@@ -1,7 +1,7 @@
 {{/*
 The alerts by name: what holds when something is wrong, what that means, and what to do. Each is about one release: what
-is scraped has the label `namespace`. A series begins where something first happens, and `increase` does not see its
-first sample: what is rare is counted by `fovea.happened`, which does.
+is scraped has the label `namespace`. `increase` does not see the first sample of a series: what is rare, and may happen
+before anything is scraped, is counted by `fovea.happened`, which does.
 */}}
 {{- define "fovea.happened" -}}
 ({{ .series }} unless {{ .series }} offset {{ .window }}) or increase({{ .series }}[{{ .window }}])
