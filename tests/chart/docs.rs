@@ -178,6 +178,9 @@ impl<'a> Reader<'a> {
                 }
             }
             merge(&mut content, self.more(name));
+            if let Some(Value::Array(patches)) = content.get_mut("patches") {
+                patches.push(self.way_to_the_cluster());
+            }
             // JSON is YAML.
             fs::write(self.folder.path().join(name), content.to_string())?;
         }
@@ -228,6 +231,21 @@ impl<'a> Reader<'a> {
             "pool.yaml" => json!({"spec": {"template": template}}),
             _ => Value::Object(Map::new()),
         }
+    }
+
+    /// A patch of a kustomization: the API server is at no port that policies let through as they are.
+    fn way_to_the_cluster(&self) -> Value {
+        let network = self.it.network_policy();
+        let server = &network["kubernetesApi"];
+        let rule = json!({
+            "to": [{"ipBlock": {"cidr": server["cidrs"][0]}}],
+            "ports": [{"protocol": "TCP", "port": server["ports"][0]}],
+        });
+        let patch = json!([{"op": "add", "path": "/spec/egress/-", "value": rule}]);
+        json!({
+            "target": {"kind": "NetworkPolicy", "name": "fovea-(operator|api)"},
+            "patch": patch.to_string(),
+        })
     }
 }
 

@@ -210,13 +210,25 @@ impl Installed {
         Ok(ready.await?)
     }
 
-    /// What kubectl says of the release's pods, for an error's reader.
+    /// What kubectl says of the release's pods, and what they say, for an error's reader.
     pub async fn pod_states(&self) -> String {
-        let words = ["-n", SYSTEM_NAMESPACE, "get", "pods,events", "-o", "wide"];
-        match self.cluster.control_plane.kubectl(&words).await {
-            Ok(output) => output.stdout,
-            Err(error) => error.to_string(),
+        let logs = "logs --all-pods --prefix --tail=40";
+        let mut told = Vec::new();
+        for question in [
+            "get pods,events,runnerpools -o wide",
+            &format!("{logs} deployment/fovea-operator"),
+            &format!("{logs} deployment/fovea-api"),
+        ] {
+            let words: Vec<&str> = ["-n", SYSTEM_NAMESPACE]
+                .into_iter()
+                .chain(question.split(' '))
+                .collect();
+            told.push(match self.cluster.control_plane.kubectl(&words).await {
+                Ok(output) => output.stdout + &output.stderr,
+                Err(error) => error.to_string(),
+            });
         }
+        told.join("\n")
     }
 
     /// Somebody without a token.
