@@ -1,8 +1,10 @@
 //! The picture and the whole result of a job.
 
-use super::harness::{Service, Surroundings, put, send, until};
+use super::harness::{Service, Surroundings, cluster, put, send, until};
 use super::pictures::{jpeg, png_of_length};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
+use fovea_tests::proxy::{Fate, Proxy, Rule};
+use http::Method;
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
 use kube::api::PostParams;
@@ -90,6 +92,28 @@ async fn a_small_result_is_answered_from_the_status_and_a_large_one_from_the_buc
     let answer = api.job(&id, "/result").send().await?;
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert_eq!(answer.text().await?, whole);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_result_is_answered_also_where_the_watch_is_behind() -> anyhow::Result<()> {
+    let proxy = Proxy::start(cluster().await?, None).await?;
+    let mut api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
+    let id = send(api.post(jpeg(87))).await?.id()?;
+    // It lists the job, and hears of no change.
+    proxy.rule([Rule::every(Method::GET, "watch=true", Fate::HoldAnswer)]);
+    api.kill_and_restart().await?;
+    until("the job to be listed", async || {
+        let ready = api.get("/readyz").await?;
+        anyhow::ensure!(ready.status == 200, "{ready:?}");
+        Ok(())
+    })
+    .await?;
+    let result = json!({"caption": "a cat"});
+    api.tell(&id, json!({"phase": "Succeeded", "result": result}))
+        .await?;
+    assert_eq!(send(api.job(&id, "")).await?.body["phase"], "Pending");
+    assert_eq!(send(api.job(&id, "/result")).await?.body, result);
     Ok(())
 }
 
