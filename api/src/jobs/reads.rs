@@ -53,14 +53,16 @@ impl Reads {
     /// What a read of the job tells that begins now or later, so that nobody is told what was
     /// before he asked: this one's `read`, or that of another who waited for his turn as well.
     pub(super) async fn share(&self, key: JobKey, read: impl AsyncFnOnce() -> Outcome) -> Outcome {
-        let reader = self.enter(key);
-        let number = reader.all.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut latest = reader.all.turn.lock().await;
+        // Dropped after all that is made below.
+        let reader = Reader { reads: self, key };
+        let readers = reader.enter();
+        let number = readers.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut latest = readers.turn.lock().await;
         if let Some(latest) = latest.as_ref().filter(|latest| latest.asked >= number) {
             return latest.outcome.clone();
         }
         let _room = self.room.acquire().await;
-        let asked = reader.all.asked.load(Ordering::Relaxed);
+        let asked = readers.asked.load(Ordering::Relaxed);
         // Its memory is taken by the one who reads, not by all who wait.
         let outcome = Box::pin(read()).await;
         *latest = Some(Read {
@@ -68,15 +70,6 @@ impl Reads {
             outcome: outcome.clone(),
         });
         outcome
-    }
-
-    fn enter(&self, key: JobKey) -> Reader<'_> {
-        let all = Arc::clone(self.lock().entry(key.clone()).or_default());
-        Reader {
-            reads: self,
-            key,
-            all,
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobKey, Arc<Readers>>> {
@@ -88,14 +81,22 @@ impl Reads {
 struct Reader<'a> {
     reads: &'a Reads,
     key: JobKey,
-    all: Arc<Readers>,
+}
+
+impl Reader<'_> {
+    /// Joins the others.
+    fn enter(&self) -> Arc<Readers> {
+        let mut readers = self.reads.lock();
+        Arc::clone(readers.entry(self.key.clone()).or_default())
+    }
 }
 
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let mut readers = self.reads.lock();
-        // The map's and this one's: who enters needs the lock.
-        if Arc::strong_count(&self.all) == 2 {
+        let all = readers.get(&self.key);
+        // The map's own: whoever enters needs the lock.
+        if all.is_some_and(|all| Arc::strong_count(all) == 1) {
             readers.remove(&self.key);
         }
     }
@@ -168,6 +169,19 @@ mod tests {
         assert_eq!(version(&told.unwrap()), "7");
         drop(second);
         assert!(reads.lock().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nothing_is_left_of_those_who_leave_at_once() {
+        let reads = Arc::new(Reads::default());
+        for _ in 0..2000 {
+            let all = (0..8).map(|_| {
+                let reads = Arc::clone(&reads);
+                tokio::spawn(async move { reads.share(key(), async || Ok(job(1))).await.is_ok() })
+            });
+            assert!(join_all(all).await.into_iter().all(|ok| ok.unwrap()));
+            assert!(reads.lock().is_empty());
+        }
     }
 
     #[tokio::test]
