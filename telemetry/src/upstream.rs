@@ -34,8 +34,10 @@ const RESOURCES: [&str; 14] = [
 
 /// What has no answer.
 const NONE: &str = "none";
+/// The class of a server's own errors.
+pub const SERVER_ERROR: &str = "5xx";
 /// The outcomes that are the other side's failure.
-const FAILURES: [&str; 2] = ["5xx", NONE];
+const FAILURES: [&str; 2] = [SERVER_ERROR, NONE];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabels {
@@ -204,7 +206,7 @@ pub fn class(status: u16) -> &'static str {
         2 => "2xx",
         3 => "3xx",
         4 => "4xx",
-        _ => "5xx",
+        _ => SERVER_ERROR,
     }
 }
 

@@ -1,15 +1,13 @@
 //! One request of a client: counted when it is answered, or when the client leaves.
 
 use super::{GaugeTicket, Metrics, RouteLabels, StatusLabels};
-use fovea_telemetry::upstream::{class, known};
+use fovea_telemetry::upstream::{SERVER_ERROR, class, known};
 use http::Method;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// The status of a request whose client left before it was answered.
 const GONE: &str = "gone";
-/// The class of an error of ours.
-const SERVER_ERROR: &str = "5xx";
 /// The route of a request that no route matches.
 const NO_ROUTE: &str = "none";
 
