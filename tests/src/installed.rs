@@ -192,10 +192,8 @@ impl Installed {
         let files = files.iter().flat_map(|file| ["-f", file]);
         let wait = ["--wait", "--timeout=4m"];
         let arguments: Vec<&str> = install.into_iter().chain(files).chain(wait).collect();
-        match self.helm.run(&arguments).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.context(self.pod_states().await)),
-        }
+        self.explained(self.helm.run(&arguments).await).await?;
+        Ok(())
     }
 
     /// Waits until the chart's pool has a runner for each of its models.
@@ -204,10 +202,21 @@ impl Installed {
             let status = self.pools.get(POOL).await?.status.unwrap_or_default();
             let mut conditions = status.conditions.iter();
             let ready = conditions.any(|each| each.type_ == "Ready" && each.status == "True");
-            ensure!(ready, "{status:#?}\n{}", self.pod_states().await);
+            ensure!(ready, "{status:#?}");
             Ok(())
         });
-        Ok(ready.await?)
+        self.explained(ready.await).await
+    }
+
+    /// An error with what the pods are and say.
+    async fn explained<T, E>(&self, outcome: Result<T, E>) -> Result<T>
+    where
+        E: Into<anyhow::Error>,
+    {
+        match outcome {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(error.into().context(self.pod_states().await)),
+        }
     }
 
     /// What kubectl says of the release's pods, and what they say, for an error's reader.

@@ -6,7 +6,7 @@ use crate::demo;
 use crate::hub::Hub;
 use crate::operated::{self, BUCKET, JOBS, OPERATOR, RIGHTS, install};
 use crate::{History, Shared};
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
 use fovea_crds::{RunnerPool, RunnerPoolStatus};
 use fovea_dev::cache::Cache;
@@ -213,14 +213,16 @@ impl Pods {
         let what = format!("{name} {what}");
         let found = eventually(&what, patience, async || {
             let status = self.pools.get(name).await?.status.unwrap_or_default();
-            if wanted(&status) {
-                Ok(status)
-            } else {
-                let log = self.operator.log_tail();
-                Err(anyhow!("{status:#?}\n{}\n{log}", self.pod_states().await))
-            }
+            ensure!(wanted(&status), "{status:#?}");
+            Ok(status)
         });
-        Ok(found.await?)
+        match found.await {
+            Ok(status) => Ok(status),
+            Err(error) => {
+                let (pods, log) = (self.pod_states().await, self.operator.log_tail());
+                Err(anyhow::Error::from(error).context(format!("{pods}\n{log}")))
+            }
+        }
     }
 
     /// Waits until so many runners serve every model.
