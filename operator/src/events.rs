@@ -1,7 +1,6 @@
 //! Kubernetes Events, for what a person must act on and for nothing else: each is a write too, so
 //! that they are bounded in number, and dropped beyond it.
 
-use crate::job::notice::Notice;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -18,6 +17,15 @@ const PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
 const AT_A_TIME: usize = 8;
 /// The longest note that the API server takes is 1 KiB.
 const MAX_NOTE_LENGTH: u32 = 1000;
+
+/// The content of a Warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The machine-readable reason, as in the condition or the failure.
+    pub reason: String,
+    /// The message for people.
+    pub note: String,
+}
 
 /// Publishes Warnings. Cheap to clone.
 #[derive(Clone)]

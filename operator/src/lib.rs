@@ -2,7 +2,7 @@
 //!
 //! A job's way through the code: [`dispatch`] sees it on the watch, [`job::decide`] says what to
 //! do about it, [`pool::resolve`] where it may run, [`dispatch::queue`] when, and the attempt's
-//! task writes what [`dispatch::retry`] makes of its end through [`job::write`]. What a finished
+//! task writes what [`job::retry`] makes of its end through [`job::write`]. What a finished
 //! job still has to tell is told by [`callback`]; [`sweep`] deletes from the bucket what no job needs
 //! any more. [`apply_pools`] is a program of its own beside all that: what a release runs once.
 

@@ -4,17 +4,17 @@
 //! says that it is delivered or given up, and that record is written once a try, after it. So each
 //! callback is tried at least once, also over restarts; a crash between a try and its record
 //! repeats the try, and its webhook-id, made of the job's uid, tells the receiver. The dispatcher
-//! knows when a job is due ([`retry::due`]) and whose turn it is ([`lanes`]); a task does the rest,
+//! knows when a job is due ([`delivery::due`]) and whose turn it is ([`lanes`]); a task does the rest,
 //! from the job as the API server has it then.
 
 pub mod address;
 mod deliver;
 pub mod lanes;
 pub mod payload;
-pub mod retry;
 pub mod secret;
 
 use crate::job::Finished;
+use crate::job::delivery::{self, Next, Outcome, Policy};
 use crate::job::write::{StatusWriter, Written};
 use address::Allowed;
 use deliver::{Deliverer, Message};
@@ -24,7 +24,6 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
 use lanes::Bounds;
 use payload::Payload;
-use retry::{Next, Outcome, Policy};
 use secret::{SECRET_NAME, SECRET_TYPE, Signer};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -183,14 +182,14 @@ impl Callbacks {
                 return Called::Unsettled;
             }
         };
-        let record = match retry::next(&job, &self.policy, Timestamp::now()) {
+        let record = match delivery::next(&job, &self.policy, Timestamp::now()) {
             // The cache was behind.
             Next::Nothing | Next::WaitUntil(_) => return Called::Seen(Box::new(job)),
-            Next::GiveUp => retry::given_up(&job),
+            Next::GiveUp => delivery::given_up(&job),
             Next::Try => {
                 let outcome = self.send(&job).await;
                 let now = Timestamp::now();
-                retry::after(&job, outcome, &self.policy, now, rand::random())
+                delivery::after(&job, outcome, &self.policy, now, rand::random())
             }
         };
         tracing::info!(

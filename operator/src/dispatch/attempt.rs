@@ -1,6 +1,7 @@
 //! One attempt: a request, the lines that answer it, and how it came out.
 
-use super::{retry::Outcome, wire};
+use super::wire;
+use crate::job::retry::Outcome;
 use fovea_crds::Task;
 use fovea_protocol::{InferRequest, Line, MAX_LINE_BYTES, Problem, Reason, SILENCE_LIMIT};
 use futures::TryStreamExt;

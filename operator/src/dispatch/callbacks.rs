@@ -2,8 +2,8 @@
 
 use super::Dispatcher;
 use crate::callback::lanes::{Lane, Lanes};
-use crate::callback::{BOUNDS, Called, retry};
-use crate::job::{Finished, Outgoing, Tracked};
+use crate::callback::{BOUNDS, Called};
+use crate::job::{Finished, Outgoing, Tracked, delivery};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use tokio::sync::mpsc;
@@ -51,7 +51,7 @@ impl Dispatcher {
     /// Waits for a callback's time, or queues it.
     pub(super) fn look_at_callback(&mut self, uid: &str, job: &Finished, outgoing: &Outgoing) {
         let policy = self.parts.callbacks.policy();
-        if retry::waits(outgoing.due, policy, Timestamp::now()) {
+        if delivery::waits(outgoing.due, policy, Timestamp::now()) {
             self.book.wake_at(uid, outgoing.due);
             return;
         }

@@ -2,8 +2,8 @@
 
 use super::task::{Abort, Latest, RunnerWas};
 use super::{Dispatcher, Done};
+use crate::events::Notice;
 use crate::job::Tracked;
-use crate::job::notice::Notice;
 use crate::pool::provision::Provisions;
 use crate::pool::resolve;
 use crate::pool::{PoolKey, key_of};

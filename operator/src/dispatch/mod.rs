@@ -16,7 +16,6 @@ mod measure;
 mod pools;
 pub mod queue;
 mod request;
-pub mod retry;
 mod runners;
 mod target;
 mod task;

@@ -1,10 +1,10 @@
 //! One job on one runner, from the request to the written status. While it runs, this task is
 //! the only one that writes the job's status.
 
-use super::retry::{self, Next, Outcome};
 use super::runners::RunnerClient;
 use super::wire;
 use crate::job::decide::{Ending, Placement};
+use crate::job::retry::{self, Next, Outcome};
 use crate::job::status::{self, Begun, Success, Waiting};
 use crate::job::write::{StatusWriter, Written};
 use crate::kill_points;

@@ -1,7 +1,7 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
 use super::{created, phase};
-use crate::dispatch::retry::LONGEST_INTERRUPTION;
+use super::retry::LONGEST_INTERRUPTION;
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
 use jiff::{SignedDuration, Timestamp};
 

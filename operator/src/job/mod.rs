@@ -1,8 +1,10 @@
 //! A job: what the operator keeps of it, what to do about it, and what its status becomes.
 
 pub mod decide;
+pub mod delivery;
 pub mod notice;
 pub mod retention;
+pub mod retry;
 pub mod status;
 pub mod write;
 
@@ -110,7 +112,7 @@ pub fn trim(mut job: InferenceJob) -> InferenceJob {
 impl Outgoing {
     /// What a finished job's callback waits for; `None` where nothing is to be sent any more.
     fn of(job: &InferenceJob) -> Option<Self> {
-        let due = crate::callback::retry::due(job)?;
+        let due = delivery::due(job)?;
         let url = Url::parse(&job.spec.callback.as_ref()?.url).ok();
         let receiver = url.and_then(|url| {
             let port = url.port_or_known_default().unwrap_or_default();

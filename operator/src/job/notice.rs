@@ -1,5 +1,6 @@
 //! Which changes of a job's status a person must act on. Pure.
 
+use crate::events::Notice;
 use fovea_crds::conditions::ACCEPTED;
 use fovea_crds::{InferenceJobStatus, Phase};
 
@@ -12,15 +13,6 @@ const OF_THE_INSTALLATION: [&str; 5] = [
     "ResultRejected",
     "RunnerLost",
 ];
-
-/// What an Event tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// For programs, as in the condition or the failure.
-    pub reason: String,
-    /// For people.
-    pub note: String,
-}
 
 /// What is to be told of the step from `before` to `after`; nothing of a job that succeeds.
 pub fn notice(before: Option<&InferenceJobStatus>, after: &InferenceJobStatus) -> Option<Notice> {

@@ -1,7 +1,5 @@
 //! The labels, each of a bounded number of values: words of our own, tasks, and the names of pools.
 
-use crate::dispatch::retry::{Next, Outcome};
-use crate::job::decide::Ending;
 use fovea_crds::Task;
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -77,36 +75,6 @@ pub(crate) fn task(task: Task) -> &'static str {
         Task::ImageToText => "image-to-text",
         Task::ImageClassification => "image-classification",
         Task::ObjectDetection => "object-detection",
-    }
-}
-
-/// Why an attempt ended as it did.
-pub(crate) fn reason(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded { .. } => "none",
-        Outcome::Problem(problem) => problem.reason.name(),
-        Outcome::Lost { .. } => "RunnerLost",
-        Outcome::NotBegun { .. } => "NotBegun",
-    }
-}
-
-/// What an attempt's end makes of its job.
-pub(crate) fn outcome(next: &Next, interruptions_before: u32) -> &'static str {
-    match next {
-        Next::Succeed { .. } => "succeeded",
-        Next::Fail(_) => "failed",
-        Next::Retry { interruptions, .. } if *interruptions > interruptions_before => "interrupted",
-        Next::Retry { .. } => "retried",
-        Next::Requeue => "refused",
-    }
-}
-
-/// Why an attempt was broken off.
-pub(crate) fn ending(ending: Option<&Ending>) -> &'static str {
-    match ending {
-        None => "JobGone",
-        Some(Ending::Cancelled) => "Cancelled",
-        Some(Ending::Failed(_)) => "ActiveDeadlineExceeded",
     }
 }
 

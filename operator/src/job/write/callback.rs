@@ -2,7 +2,7 @@
 //! that names nothing else, so that no end can change.
 
 use super::{FIRST_WAIT, GREATEST_WAIT, MAX_TRIES, StatusWriter, Written, bounded, code_of};
-use crate::callback::retry::{self, supersedes};
+use crate::job::delivery::{self, supersedes};
 use crate::job::Finished;
 use crate::kill_points;
 use fovea_crds::{CallbackStatus, InferenceJob};
@@ -42,7 +42,7 @@ impl StatusWriter {
                 Ok(written) => {
                     kill_points::after(kill_points::CALLBACK_TOLD);
                     self.metrics.status_write("stands");
-                    self.metrics.callback_try(retry::word(&record));
+                    self.metrics.callback_try(delivery::word(&record));
                     return Written::Stands(Box::new(written));
                 }
                 Err(error) => match code_of(&error) {
@@ -68,7 +68,7 @@ impl StatusWriter {
                     let status = newer.status.as_ref();
                     let found = status.and_then(|status| status.callback.as_ref());
                     if found.is_some_and(|found| supersedes(found, &record)) {
-                        self.metrics.callback_try(retry::word(&record));
+                        self.metrics.callback_try(delivery::word(&record));
                         return Written::Stands(Box::new(newer));
                     }
                     job = newer;

@@ -1,4 +1,5 @@
-//! When a callback is tried, and when no more. Pure: time is an argument, jitter too.
+//! When a finished job's callback is tried, and when it is given up. Pure: time and jitter are
+//! arguments.
 //!
 //! The record that all follows from is `status.callback`. It is written once a try, after it:
 //! a crash between the two repeats the try under the same webhook-id, and is not counted. So it is
@@ -94,7 +95,7 @@ pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
     let Some(due) = due(job) else {
         return Next::Nothing;
     };
-    let latest = saturating_add(crate::job::ended(job), policy.window * LATEST_WINDOWS);
+    let latest = saturating_add(super::ended(job), policy.window * LATEST_WINDOWS);
     if now >= latest {
         Next::GiveUp
     } else if waits(due, policy, now) {
@@ -130,7 +131,7 @@ pub fn after(
             detail,
             retry_after,
         } => {
-            let last = saturating_add(crate::job::ended(job), policy.window);
+            let last = saturating_add(super::ended(job), policy.window);
             if now >= last {
                 return ended(false, Some(out_of_time(&detail)));
             }
@@ -204,5 +205,5 @@ fn saturating_add(time: Timestamp, span: SignedDuration) -> Timestamp {
 }
 
 #[cfg(test)]
-#[path = "retry_tests.rs"]
+#[path = "delivery_tests.rs"]
 mod tests;

@@ -12,7 +12,7 @@ const INTERRUPTION_DELAYS: [Duration; 3] = [
 ];
 
 /// The longest of them.
-pub(crate) const LONGEST_INTERRUPTION: Duration =
+pub(super) const LONGEST_INTERRUPTION: Duration =
     INTERRUPTION_DELAYS[INTERRUPTION_DELAYS.len() - 1];
 
 /// A job that has lost so many runners fails.
@@ -127,7 +127,7 @@ pub fn next(
 }
 
 /// Whether a runner that says so has not begun, so that the attempt costs the job nothing.
-pub(super) fn is_refusal(reason: Reason) -> bool {
+pub(crate) fn is_refusal(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Busy
