@@ -11,6 +11,7 @@ pub mod callback;
 pub mod config;
 pub mod dispatch;
 pub mod events;
+pub mod fair_queue;
 pub mod job;
 pub mod kill_points;
 pub mod leader;

@@ -2,7 +2,7 @@
 //! https alone, without redirects or a proxy, and bounded in time.
 
 use super::address::{self, Allowed};
-use super::retry::Outcome;
+use crate::job::delivery::Outcome;
 use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};

@@ -4,13 +4,13 @@
 //! says that it is delivered or given up, and that record is written once a try, after it. So each
 //! callback is tried at least once, also over restarts; a crash between a try and its record
 //! repeats the try, and its webhook-id, made of the job's uid, tells the receiver. The dispatcher
-//! knows when a job is due ([`delivery::due`]) and whose turn it is ([`lanes`]); a task does the rest,
+//! knows when a job is due ([`delivery::due`]) and whose turn it is ([`queue`]); a task does the rest,
 //! from the job as the API server has it then.
 
 pub mod address;
 mod deliver;
-pub mod lanes;
 pub mod payload;
+pub mod queue;
 pub mod secret;
 
 use crate::job::Finished;
@@ -22,8 +22,8 @@ use fovea_crds::InferenceJob;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
-use lanes::Bounds;
 use payload::Payload;
+use queue::Bounds;
 use secret::{SECRET_NAME, SECRET_TYPE, Signer};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -119,17 +119,6 @@ pub struct Callbacks {
     deliverer: Result<Deliverer, Arc<str>>,
 }
 
-/// What came of a due callback.
-#[derive(Debug)]
-pub enum Called {
-    /// The job as it is now, with its record.
-    Seen(Box<InferenceJob>),
-    /// The job is gone.
-    Gone,
-    /// The API server could not be asked, or told: the job is to be looked at again.
-    Unsettled,
-}
-
 impl Callbacks {
     /// What `config` asks for.
     pub fn new(client: Client, config: &CallbackConfig) -> Result<Self, CallbackError> {
@@ -172,19 +161,19 @@ impl Callbacks {
         &self.policy
     }
 
-    /// Does what a due callback needs, and records it.
-    pub async fn call(&self, writer: &StatusWriter, uid: &str, finished: &Finished) -> Called {
-        let job = match writer.find(uid, finished).await {
+    /// Tries a due callback, or gives it up, and records the outcome in the job.
+    pub async fn call(&self, writer: &StatusWriter, uid: &str, finished: &Finished) -> Written {
+        let job = match writer.read_finished(uid, finished).await {
             Ok(Some(job)) => job,
-            Ok(None) => return Called::Gone,
+            Ok(None) => return Written::Superseded,
             Err(error) => {
                 tracing::warn!(job = %finished.name, %error, "reading a job for its callback failed");
-                return Called::Unsettled;
+                return Written::Unchanged;
             }
         };
         let record = match delivery::next(&job, &self.policy, Timestamp::now()) {
-            // The cache was behind.
-            Next::Nothing | Next::WaitUntil(_) => return Called::Seen(Box::new(job)),
+            // The cache lagged behind the API server.
+            Next::Nothing | Next::WaitUntil(_) => return Written::Current(Box::new(job)),
             Next::GiveUp => delivery::given_up(&job),
             Next::Try => {
                 let outcome = self.send(&job).await;
@@ -200,11 +189,7 @@ impl Callbacks {
             error = record.last_error,
             "callback"
         );
-        match writer.record_callback(job, record).await {
-            Written::Stands(job) => Called::Seen(job),
-            Written::Moot => Called::Gone,
-            Written::GaveUp => Called::Unsettled,
-        }
+        writer.record_callback(job, record).await
     }
 
     async fn send(&self, job: &InferenceJob) -> Outcome {

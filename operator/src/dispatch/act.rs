@@ -1,7 +1,7 @@
 //! Doing what was decided.
 
-use super::task::{Abort, Attempt, Left, RunnerWas, latest};
-use super::{Dispatcher, Done, Task};
+use super::task::{Abort, Attempt, Done, RunnerWas};
+use super::{Dispatcher, Task};
 use crate::job::decide::{Action, Ending, Observed, Placement, decide, expires_at};
 use crate::job::{Finished, Tracked, status};
 use crate::kill_points;
@@ -150,13 +150,13 @@ impl Dispatcher {
         let key = uid.clone();
         let writing = tokio::spawn(async move {
             let _permit = permits.acquire().await;
-            let job = latest(writer.write(job, make).await);
-            let left = Left {
-                job,
+            let ended = Done {
+                uid,
+                job: writer.write(job, make).await,
                 runner: RunnerWas::NOT_INVOLVED,
             };
-            // The loop has ended where this fails, and with it all interest.
-            let _ = done.send(Done { uid, left }).await;
+            // This fails only where the loop has ended.
+            let _ = done.send(ended).await;
         });
         self.tasks.insert(
             key,
@@ -266,14 +266,13 @@ impl Dispatcher {
             metrics: Arc::clone(&self.parts.metrics),
         };
         let done = self.done.clone();
-        let key = uid.clone();
         let running = tokio::spawn(async move {
-            let left = Box::pin(attempt.run(aborted)).await;
-            let _ = done.send(Done { uid, left }).await;
+            let ended = Box::pin(attempt.run(aborted)).await;
+            let _ = done.send(ended).await;
         });
         let handle = AbortOnDropHandle::new(running);
         self.tasks.insert(
-            key.clone(),
+            uid.clone(),
             Task {
                 namespace,
                 on,
@@ -283,7 +282,7 @@ impl Dispatcher {
             },
         );
         // In flight now: this sets the timer for its active deadline.
-        self.look(&key);
+        self.look(&uid);
     }
 
     /// Brings the pools' statuses up to date where they tell something else.

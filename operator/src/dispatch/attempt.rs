@@ -1,7 +1,7 @@
 //! One attempt: a request, the lines that answer it, and how it came out.
 
 use super::wire;
-use crate::job::retry::Outcome;
+use crate::job::retry::{Outcome, Success};
 use fovea_crds::Task;
 use fovea_protocol::{InferRequest, Line, MAX_LINE_BYTES, Problem, Reason, SILENCE_LIMIT};
 use futures::TryStreamExt;
@@ -87,11 +87,11 @@ async fn read_lines(answer: reqwest::Response, task: Task) -> Outcome {
                 timings,
             }) => {
                 return match wire::result(task, result) {
-                    Some(result) => Outcome::Succeeded {
+                    Some(result) => Outcome::Succeeded(Success {
                         result,
                         model: wire::served_model(model),
-                        timings,
-                    },
+                        timings: wire::timings(timings),
+                    }),
                     None => nonsense("the result of another task"),
                 };
             }

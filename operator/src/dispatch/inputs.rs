@@ -1,9 +1,10 @@
 //! What comes into the loop: watch events, and tasks that have ended.
 
-use super::task::{Abort, Latest, RunnerWas};
-use super::{Dispatcher, Done};
+use super::Dispatcher;
+use super::task::{Abort, Done, RunnerWas};
 use crate::events::Notice;
 use crate::job::Tracked;
+use crate::job::write::Written;
 use crate::pool::provision::Provisions;
 use crate::pool::resolve;
 use crate::pool::{PoolKey, key_of};
@@ -112,19 +113,19 @@ impl Dispatcher {
     }
 
     pub(super) fn on_done(&mut self, done: Done) {
-        let Done { uid, left } = done;
+        let Done { uid, job, runner } = done;
         let Some(task) = self.tasks.remove(&uid) else {
             return;
         };
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
             self.pools
-                .left((pool, endpoint), &task.namespace, left.runner, took);
+                .left((pool, endpoint), &task.namespace, runner, took);
         }
-        match left.job {
-            Latest::Written(job) => self.see(*job),
-            Latest::Outdated => self.book.remove_unfinished(&uid),
-            Latest::Unchanged => self.look(&uid),
+        match job {
+            Written::Current(job) => self.see(*job),
+            Written::Superseded => self.book.remove_unfinished(&uid),
+            Written::Unchanged => self.look(&uid),
         }
     }
 

@@ -43,7 +43,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use task::{Abort, Left};
+use task::{Abort, Done};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -126,12 +126,6 @@ struct Task {
     began: Instant,
     /// Ends with the loop: who does not lead any more writes nothing any more.
     _handle: AbortOnDropHandle<()>,
-}
-
-/// A task has ended.
-struct Done {
-    uid: String,
-    left: Left,
 }
 
 /// Which watches have listed everything once; nothing is dispatched before all have.

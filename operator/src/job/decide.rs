@@ -1,7 +1,7 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
-use super::{created, phase};
 use super::retry::LONGEST_INTERRUPTION;
+use super::{created, phase};
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
 use jiff::{SignedDuration, Timestamp};
 
@@ -52,6 +52,16 @@ pub enum Ending {
     Cancelled,
     /// By a deadline or a pool.
     Failed(Failure),
+}
+
+impl Ending {
+    /// The metrics' label for the reason why it ended an attempt.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Cancelled => "Cancelled",
+            Self::Failed(_) => "ActiveDeadlineExceeded",
+        }
+    }
 }
 
 /// What to do.

@@ -166,8 +166,8 @@ pub fn given_up(job: &InferenceJob) -> CallbackStatus {
     }
 }
 
-/// A record in one word, for the metrics.
-pub fn word(record: &CallbackStatus) -> &'static str {
+/// The metrics' label for a recorded try.
+pub fn outcome(record: &CallbackStatus) -> &'static str {
     match (record.delivered, &record.next_attempt_time) {
         (true, _) => "delivered",
         (false, Some(_)) => "failed",

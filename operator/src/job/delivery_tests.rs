@@ -94,10 +94,10 @@ fn a_callback_that_has_come_to_its_end_is_not_sent_again() {
     let late = after(&job(None), failed(), &POLICY, at(hours(20)), 0.5);
     assert!(late.last_error.as_ref().unwrap().starts_with("given up"));
     assert_eq!(
-        (word(&delivered), word(&gone), word(&late)),
+        (outcome(&delivered), outcome(&gone), outcome(&late)),
         ("delivered", "given-up", "given-up")
     );
-    assert_eq!(word(&tried(1, Some(9))), "failed");
+    assert_eq!(outcome(&tried(1, Some(9))), "failed");
     for end in [delivered, gone, late, given_up(&job(None))] {
         assert_eq!(next(&job(Some(end.clone())), &POLICY, at(2)), Next::Nothing);
         assert_eq!(end.attempts, 1);
