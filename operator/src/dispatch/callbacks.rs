@@ -1,4 +1,4 @@
-//! The callbacks of finished jobs, as far as the loop has to do with them: when, and whose turn.
+//! Schedules the callbacks of finished jobs: when each is due, and whose turn it is.
 
 use super::Dispatcher;
 use crate::callback::BOUNDS;
@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A callback that could not be settled is looked at again after this.
+/// Wait before a callback that could not be recorded is reconciled again.
 const SETTLE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
-/// A due callback has been dealt with.
+/// The end of one try of a callback.
 pub(super) struct CallEnded {
     uid: String,
     job: Written,
@@ -28,7 +28,7 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    /// None yet; ends are told to `ended`.
+    /// No callbacks yet; the end of each is sent to `ended`.
     pub(super) fn new(ended: mpsc::Sender<CallEnded>) -> Self {
         Self {
             queue: CallbackQueue::new(BOUNDS),
@@ -37,7 +37,7 @@ impl Calls {
         }
     }
 
-    /// How many wait for their turn, and how many are under way.
+    /// The number of callbacks that wait for their turn, and of those under way.
     pub(super) fn count(&self) -> (usize, usize) {
         self.queue.count()
     }
@@ -50,7 +50,7 @@ impl Calls {
 
 impl Dispatcher {
     /// Waits for a callback's time, or queues it.
-    pub(super) fn look_at_callback(&mut self, uid: &str, job: &Finished, outgoing: &Outgoing) {
+    pub(super) fn reconcile_callback(&mut self, uid: &str, job: &Finished, outgoing: &Outgoing) {
         let policy = self.parts.callbacks.policy();
         if delivery::waits(outgoing.due, policy, Timestamp::now()) {
             self.book.wake_at(uid, outgoing.due);
@@ -61,7 +61,7 @@ impl Dispatcher {
         self.calls.queue.push(uid, lane);
     }
 
-    /// Starts what is due, within the bounds.
+    /// Starts due callbacks, within the bounds.
     pub(super) fn call(&mut self) {
         while let Some(uid) = self.calls.queue.pop() {
             let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
@@ -91,9 +91,9 @@ impl Dispatcher {
         self.calls.tasks.remove(&uid);
         match job {
             Written::Current(job) => {
-                self.see(*job);
-                // What the watch has shown meanwhile was not acted on while the call was under way.
-                self.look(&uid);
+                self.observe(*job);
+                // Changes that the watch delivered during the call have not been acted on yet.
+                self.reconcile(&uid);
             }
             // The watch will deliver the deletion.
             Written::Superseded => {}

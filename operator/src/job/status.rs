@@ -10,7 +10,7 @@ use fovea_crds::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Where and since when an attempt runs.
+/// An attempt under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begun {
     /// The pool whose runner it is.
@@ -176,13 +176,14 @@ pub fn reason<'a>(
 ) -> Option<&'a str> {
     let known = before.map_or(&[][..], |before| &before.conditions);
     let is_new = |condition: &&Condition| !known.contains(condition);
-    let told = [COMPLETE, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
-    told.filter_map(|type_| {
-        let mut conditions = status.conditions.iter();
-        conditions.find(|condition| condition.type_ == type_)
-    })
-    .find(is_new)
-    .map(|condition| condition.reason.as_str())
+    let types = [COMPLETE, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
+    types
+        .filter_map(|type_| {
+            let mut conditions = status.conditions.iter();
+            conditions.find(|condition| condition.type_ == type_)
+        })
+        .find(is_new)
+        .map(|condition| condition.reason.as_str())
 }
 
 /// A status in the making.

@@ -46,7 +46,7 @@ fn failure(reason: &str) -> Failure {
     }
 }
 
-fn told(status: &InferenceJobStatus) -> Vec<(&str, &str, &str)> {
+fn conditions(status: &InferenceJobStatus) -> Vec<(&str, &str, &str)> {
     let conditions = status.conditions.iter();
     conditions
         .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
@@ -54,11 +54,11 @@ fn told(status: &InferenceJobStatus) -> Vec<(&str, &str, &str)> {
 }
 
 #[test]
-fn one_write_tells_everything_of_a_fast_success() {
+fn a_fast_success_needs_one_write() {
     let status = succeeded(&job(None), &begun(), success("a red circle"), None, at(2));
     assert_eq!(status.phase, Phase::Succeeded);
     assert_eq!(
-        told(&status),
+        conditions(&status),
         [
             ("Accepted", "True", "PoolFound"),
             ("Complete", "True", "Succeeded"),
@@ -95,7 +95,7 @@ fn a_retry_is_pending_again_and_keeps_its_first_start() {
     assert_eq!((status.phase, status.attempts), (Phase::Pending, 1));
     assert_eq!(status.start_time, Some(Time(at(1))));
     assert_eq!(status.next_attempt_time, Some(Time(at(62))));
-    assert!(told(&status).contains(&("Scheduled", "False", "FetchFailed")));
+    assert!(conditions(&status).contains(&("Scheduled", "False", "FetchFailed")));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_job_that_no_pool_takes_is_not_accepted_when_it_ends() {
         at(2),
     );
     assert_eq!(
-        told(&status),
+        conditions(&status),
         [
             ("Accepted", "False", "UnknownModel"),
             ("Complete", "True", "UnknownModel")
