@@ -1,11 +1,11 @@
-//! Webhooks at a job's end, in the Standard Webhooks form, by the leader.
+//! Sends webhooks when jobs end, as Standard Webhooks, from the leader.
 //!
 //! The job itself is the outbox. A finished job with `spec.callback` is due until `status.callback`
-//! says that it is delivered or given up, and that record is written once a try, after it. So each
-//! callback is tried at least once, also over restarts; a crash between a try and its record
-//! repeats the try, and its webhook-id, made of the job's uid, tells the receiver. The dispatcher
-//! knows when a job is due ([`delivery::due`]) and whose turn it is ([`queue`]); a task does the rest,
-//! from the job as the API server has it then.
+//! records that it is delivered or given up. The record is written once after each try, so that each
+//! callback is tried at least once, even across restarts. A crash between a try and its record
+//! repeats the try under the same webhook-id, made from the job's uid, so that the receiver can
+//! recognise it. The dispatcher decides when a job is due ([`delivery::due`]) and whose turn it is
+//! ([`queue`]); a task does the rest, with the job as the API server has it then.
 
 pub mod address;
 mod deliver;
@@ -29,23 +29,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most deliveries at a time: a try lasts ten seconds at most.
+/// Bounds on concurrent deliveries; a try lasts ten seconds at most.
 pub const BOUNDS: Bounds = Bounds {
     total: 64,
     namespace: 16,
     receiver: 8,
 };
 
-/// A Secret is waited for no longer.
+/// Upper bound on reading a Secret.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags and environment of callbacks.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Callbacks")]
 pub struct CallbackConfig {
-    /// Receivers beyond the public internet: a host (`host` or `host:port`) whatever its address,
-    /// or an address or network (`10.1.0.0/16`) whatever the host's name; repeatable, or separated
-    /// by commas.
+    /// Receiver to allow although its address is not public: a host (`host` or `host:port`) with any
+    /// address, or an address or network (`10.1.0.0/16`) under any name. Repeatable, or separated by
+    /// commas.
     #[arg(
         id = "callback_allow",
         long = "callback-allow",
@@ -53,14 +53,15 @@ pub struct CallbackConfig {
         value_delimiter = ','
     )]
     pub allow: Vec<Allowed>,
-    /// PEM file of certificate authorities to trust beside the system's.
+    /// PEM file of certificate authorities to trust for receivers, in addition to the system's.
     #[arg(
         id = "callback_ca_file",
         long = "callback-ca-file",
         env = "FOVEA_OPERATOR_CALLBACK_CA_FILE"
     )]
     pub ca_file: Option<PathBuf>,
-    /// Between the first try and the second; each further delay is four times the one before.
+    /// Delay between the first try of a callback and the second, in milliseconds; each further delay
+    /// is four times the one before.
     #[arg(
         id = "callback_first_delay_ms",
         long = "callback-first-delay-ms",
@@ -69,7 +70,7 @@ pub struct CallbackConfig {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub first_delay_ms: u64,
-    /// Between two tries at most.
+    /// Upper bound on the delay between two tries of a callback, in milliseconds.
     #[arg(
         id = "callback_greatest_delay_ms",
         long = "callback-greatest-delay-ms",
@@ -78,7 +79,7 @@ pub struct CallbackConfig {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub greatest_delay_ms: u64,
-    /// From the job's end to the last try.
+    /// Time from a job's end to the last try of its callback, in seconds.
     #[arg(
         id = "callback_window_seconds",
         long = "callback-window-seconds",
@@ -208,7 +209,7 @@ impl Callbacks {
         }
     }
 
-    /// The webhook, signed for now; a sentence for the user where it cannot be.
+    /// The signed webhook; or a message for the user, where it cannot be signed.
     async fn message(&self, job: &InferenceJob) -> Result<Message, String> {
         let namespace = job.namespace().unwrap_or_default();
         let signer = self.signer(&namespace).await?;
@@ -224,7 +225,7 @@ impl Callbacks {
         })
     }
 
-    /// Read at each try: a Secret that is made, mended or taken away counts at once.
+    /// Reads the Secret at each try, so that a change of it takes effect at once.
     async fn signer(&self, namespace: &str) -> Result<Signer, String> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = tokio::time::timeout(SECRET_TIMEOUT, api.get_opt(SECRET_NAME)).await;

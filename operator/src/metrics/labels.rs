@@ -51,15 +51,15 @@ pub(super) struct SweptLabels {
     pub(super) fate: &'static str,
 }
 
-/// What becomes of a write of a job's status.
+/// Outcomes of a write of a job's status.
 pub(super) const STATUS_WRITES: [&str; 6] = [
     "stands", "moot", "conflict", "rejected", "failed", "gave-up",
 ];
-/// What becomes of a try of a callback.
+/// Outcomes of a try of a callback.
 pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
-/// What becomes of a sweep.
+/// Outcomes of a sweep.
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
-/// How attempts end that are not refused, where it is no fault of the job's, and why.
+/// Outcomes and reasons of attempts that were not refused and did not fail through the job itself.
 pub(super) const ATTEMPTS: [(&str, &str); 6] = [
     ("succeeded", "none"),
     ("interrupted", "RunnerLost"),
@@ -78,7 +78,7 @@ pub(crate) fn task(task: Task) -> &'static str {
     }
 }
 
-/// What became of an object that the sweeper saw.
+/// The fate of an object that a sweep listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Not older than the grace.

@@ -79,7 +79,7 @@ impl Change for Record<'_> {
     }
 
     fn written(&self, _: &InferenceJob, _: &InferenceJob) {
-        kill_points::after(kill_points::CALLBACK_TOLD);
+        kill_points::after(kill_points::CALLBACK_RECORDED);
         self.count();
     }
 }
