@@ -1,8 +1,8 @@
 //! Flags of the pools whose runners the operator makes itself.
 
+use fovea_store::Endpoint;
 use ipnet::IpNet;
 use std::num::NonZeroU32;
-use url::Url;
 
 /// The runner's image of this release.
 const IMAGE: &str = concat!("fovea-runner:", env!("CARGO_PKG_VERSION"));
@@ -130,7 +130,7 @@ pub struct PoolsConfig {
 
     /// A mirror of the Hugging Face hub; import Jobs have it as `HF_ENDPOINT`.
     #[arg(long, env = "FOVEA_OPERATOR_HUB_ENDPOINT")]
-    pub hub_endpoint: Option<Url>,
+    pub hub_endpoint: Option<Endpoint>,
 
     /// Namespace of the cluster's DNS.
     #[arg(

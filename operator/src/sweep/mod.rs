@@ -1,5 +1,5 @@
-//! Deletes what no job needs any more from the parts of the bucket that Fovea itself fills:
-//! `uploads/`, `results/` and `system/`.
+//! Deletes objects that no job needs any more, below `uploads/` and `results/`. It covers `system/`
+//! too, which is reserved for the operator: nothing is written there yet.
 //!
 //! Objects are listed in chunks of at most [`CHUNK`]. After each chunk all jobs and then all
 //! namespaces are read consistently; what none of them needs, and what was last put longer ago than
