@@ -8,9 +8,7 @@
 )]
 
 use fovea_dev::{Minio, stack};
-use fovea_store::{
-    ModelFolder, ModelPrefix, ObjectKey, PostForm, Store, StoreConfig, StoreError,
-};
+use fovea_store::{ModelFolder, ModelPrefix, ObjectKey, PostForm, Store, StoreConfig, StoreError};
 use serde_json::Value;
 use std::process::Output;
 use std::time::Duration;

@@ -5,26 +5,29 @@ use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Flags and environment of what is kept of finished jobs.
+/// Flags and environment of the retention of finished jobs.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Finished jobs")]
 pub struct RetentionConfig {
-    /// Finished jobs that are kept; beyond it the oldest are deleted before their time, those that
-    /// the API made first. One whose callback is still to be sent does not count.
+    /// Maximum number of finished jobs in the cluster. Beyond it the operator deletes the oldest
+    /// before their ttlSecondsAfterFinished, those created through the API first. Jobs with an
+    /// undelivered callback do not count.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS",
         default_value_t = 10_000
     )]
     pub max_finished_jobs: usize,
-    /// The same within each namespace.
+    /// Maximum number of finished jobs per namespace; the same rules as for --max-finished-jobs
+    /// apply.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS_PER_NAMESPACE",
         default_value_t = 2_000
     )]
     pub max_finished_jobs_per_namespace: usize,
-    /// Finished jobs that are deleted in a second at most.
+    /// Maximum rate at which finished jobs are deleted, in jobs per second. It limits the load on
+    /// the API server after many jobs expire at once.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_DELETIONS_PER_SECOND",

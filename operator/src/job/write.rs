@@ -7,6 +7,7 @@ use super::{decide::Ending, notice::notice, phase, status};
 use crate::events::Events;
 use crate::kill_points;
 use crate::metrics::Metrics;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::{InferenceJob, InferenceJobStatus, Phase};
 use jiff::Timestamp;
 use kube::{
@@ -21,11 +22,14 @@ use std::time::Duration;
 /// Most tries of one write; with the waits between them about ten minutes.
 const MAX_TRIES: u32 = 32;
 
-/// Wait before the second try after a failure that is no conflict; doubles up to the greatest.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// Greatest wait between two tries.
+/// Longest wait between two attempts.
 const GREATEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Waits after failures that are no conflict; each is twice the one before.
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(GREATEST_WAIT)
+    .without_max_times();
 
 /// No request takes longer; what it did is then unknown, and settled by reading again.
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
@@ -89,7 +93,7 @@ impl StatusWriter {
         make: impl Fn(&InferenceJob) -> InferenceJobStatus,
     ) -> Written {
         let mut next = make(&job);
-        let mut wait = FIRST_WAIT;
+        let mut waits = WAITS.build();
         for _ in 0..MAX_TRIES {
             let tried = self.try_once(&job, &next).await;
             self.metrics.status_write(tried.word());
@@ -111,8 +115,7 @@ impl StatusWriter {
                 }
                 Tried::ReadAgain { wait: false } => {}
                 Tried::ReadAgain { wait: true } => {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(GREATEST_WAIT);
+                    tokio::time::sleep(waits.next().unwrap_or(GREATEST_WAIT)).await;
                 }
             }
             match self.read(&job).await {

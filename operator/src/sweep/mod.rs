@@ -35,8 +35,9 @@ const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Sweeper")]
 pub struct SweepConfig {
-    /// How often the bucket is swept, in seconds; 0: never. The bucket must be this
-    /// installation's alone.
+    /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes uploads
+    /// and results that no job needs any more. Do not sweep a bucket that another installation uses
+    /// too: its objects would be deleted.
     #[arg(
         long = "sweep-every-seconds",
         env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS",
@@ -44,8 +45,8 @@ pub struct SweepConfig {
     )]
     pub every_seconds: u64,
 
-    /// What was put within so many seconds is never swept; at least half an hour, and longer than
-    /// any request to the api can take.
+    /// Minimum age, in seconds, at which an object may be swept: at least 1800, and longer than any
+    /// API request can take, since an upload exists before its job.
     #[arg(
         long = "sweep-grace-seconds",
         env = "FOVEA_OPERATOR_SWEEP_GRACE_SECONDS",
@@ -54,7 +55,7 @@ pub struct SweepConfig {
     )]
     pub grace_seconds: u64,
 
-    /// Most objects deleted in a second.
+    /// Maximum rate at which a sweep deletes objects, in objects per second.
     #[arg(
         long = "sweep-deletes-per-second",
         env = "FOVEA_OPERATOR_SWEEP_DELETES_PER_SECOND",

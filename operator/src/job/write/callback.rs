@@ -1,10 +1,11 @@
 //! The one way in which a finished job's status is written: its callback's record, and by a patch
 //! that names nothing else, so that no end can change.
 
-use super::{FIRST_WAIT, GREATEST_WAIT, MAX_TRIES, StatusWriter, Written, bounded, code_of};
+use super::{GREATEST_WAIT, MAX_TRIES, StatusWriter, WAITS, Written, bounded, code_of};
 use crate::callback::retry::{self, supersedes};
 use crate::job::Finished;
 use crate::kill_points;
+use backon::BackoffBuilder as _;
 use fovea_crds::{CallbackStatus, InferenceJob};
 use kube::{
     Api, ResourceExt,
@@ -36,7 +37,7 @@ impl StatusWriter {
         record.last_error = record
             .last_error
             .map(|text| fovea_crds::clip::message(&text));
-        let mut wait = FIRST_WAIT;
+        let mut waits = WAITS.build();
         for _ in 0..MAX_TRIES {
             match self.patch_callback(&job, &record).await {
                 Ok(written) => {
@@ -57,8 +58,7 @@ impl StatusWriter {
                         if matches!(code, Some(413 | 422)) {
                             record.last_error = None;
                         }
-                        tokio::time::sleep(wait).await;
-                        wait = (wait * 2).min(GREATEST_WAIT);
+                        tokio::time::sleep(waits.next().unwrap_or(GREATEST_WAIT)).await;
                     }
                 },
             }
