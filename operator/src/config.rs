@@ -71,7 +71,7 @@ pub struct Config {
     #[command(flatten)]
     pub sweep: SweepConfig,
 
-    /// Format of the log on standard error. Its level is set by the environment variable RUST_LOG,
+    /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
     /// such as `debug` (default: `info`).
     #[arg(long, env = "FOVEA_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

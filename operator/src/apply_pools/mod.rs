@@ -38,7 +38,7 @@ pub struct ApplyPoolsConfig {
     #[arg(long)]
     pub namespace: String,
 
-    /// Format of the log on standard error. Its level is set by the environment variable RUST_LOG,
+    /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
     /// such as `debug` (default: `info`).
     #[arg(long, env = "FOVEA_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

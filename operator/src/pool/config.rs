@@ -92,7 +92,7 @@ pub struct PoolsConfig {
     )]
     pub scale_down_timeout_seconds: u32,
 
-    /// CIDR of the object store, for the runners' NetworkPolicy: apart from DNS, runners can reach
+    /// CIDR of the object store, for the runners' `NetworkPolicy`: apart from DNS, runners can reach
     /// nothing else. Repeatable or comma-separated. Without this flag, --store-namespace and
     /// --store-label, runners reach no store on networks that enforce policies, and jobs fail.
     #[arg(
@@ -102,19 +102,19 @@ pub struct PoolsConfig {
     )]
     pub store_cidrs: Vec<IpNet>,
 
-    /// Namespace of an object store that runs in this cluster; the runners' NetworkPolicy allows
+    /// Namespace of an object store that runs in this cluster; the runners' `NetworkPolicy` allows
     /// its pods, in addition to --store-cidr. With --store-label it allows only pods with those
     /// labels.
     #[arg(long, env = "FOVEA_OPERATOR_STORE_NAMESPACE")]
     pub store_namespace: Option<String>,
 
     /// Label, as `key=value`, of the pods of an object store that runs in this cluster, for the
-    /// runners' NetworkPolicy. Repeatable or comma-separated: pods must have all. Without
+    /// runners' `NetworkPolicy`. Repeatable or comma-separated: pods must have all. Without
     /// --store-namespace the pods of the pool's namespace are meant.
     #[arg(long = "store-label", env = "FOVEA_OPERATOR_STORE_LABELS", value_delimiter = ',', value_parser = label)]
     pub store_labels: Vec<(String, String)>,
 
-    /// Port of the object store, for the runners' NetworkPolicy. Repeatable or comma-separated.
+    /// Port of the object store, for the runners' `NetworkPolicy`. Repeatable or comma-separated.
     /// Default: the port of --s3-endpoint. If a Service maps ports, give the port of its pods,
     /// which is the one that policies match.
     #[arg(
@@ -124,7 +124,7 @@ pub struct PoolsConfig {
     )]
     pub store_ports: Vec<u16>,
 
-    /// CIDR of the Hugging Face Hub, for the NetworkPolicy of import Jobs. Repeatable or
+    /// CIDR of the Hugging Face Hub, for the `NetworkPolicy` of import Jobs. Repeatable or
     /// comma-separated. Default: all public addresses, because the Hub serves files from many
     /// hosts.
     #[arg(
@@ -139,7 +139,7 @@ pub struct PoolsConfig {
     #[arg(long, env = "FOVEA_OPERATOR_HUB_ENDPOINT")]
     pub hub_endpoint: Option<Endpoint>,
 
-    /// Namespace of the cluster's DNS pods, for the runners' NetworkPolicy.
+    /// Namespace of the cluster's DNS pods, for the runners' `NetworkPolicy`.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_DNS_NAMESPACE",
@@ -147,13 +147,13 @@ pub struct PoolsConfig {
     )]
     pub dns_namespace: String,
 
-    /// Label, as `key=value`, of the cluster's DNS pods, for the runners' NetworkPolicy. Repeatable
+    /// Label, as `key=value`, of the cluster's DNS pods, for the runners' `NetworkPolicy`. Repeatable
     /// or comma-separated.
     #[arg(long = "dns-label", env = "FOVEA_OPERATOR_DNS_LABELS", default_value = "k8s-app=kube-dns", value_delimiter = ',', value_parser = label)]
     pub dns_labels: Vec<(String, String)>,
 
     /// CIDR of a DNS server that is not a pod, such as a node-local cache, for the runners'
-    /// NetworkPolicy. Repeatable or comma-separated.
+    /// `NetworkPolicy`. Repeatable or comma-separated.
     #[arg(
         long = "dns-cidr",
         env = "FOVEA_OPERATOR_DNS_CIDRS",
@@ -161,14 +161,14 @@ pub struct PoolsConfig {
     )]
     pub dns_cidrs: Vec<IpNet>,
 
-    /// Label, as `key=value`, of the operator's own pods. The runners' NetworkPolicy admits
+    /// Label, as `key=value`, of the operator's own pods. The runners' `NetworkPolicy` admits
     /// connections only from pods with these labels and from scrapers. Repeatable or
     /// comma-separated.
     #[arg(long = "operator-label", env = "FOVEA_OPERATOR_LABELS", default_value = "app.kubernetes.io/name=fovea-operator", value_delimiter = ',', value_parser = label)]
     pub operator_labels: Vec<(String, String)>,
 
     /// Namespace of the pods that scrape the runners' /metrics, such as Prometheus; the runners'
-    /// NetworkPolicy admits them. With --scraper-label it admits only pods with those labels.
+    /// `NetworkPolicy` admits them. With --scraper-label it admits only pods with those labels.
     #[arg(long, env = "FOVEA_OPERATOR_SCRAPER_NAMESPACE")]
     pub scraper_namespace: Option<String>,
 
