@@ -1,8 +1,8 @@
-//! Where a program's log lines and spans go; the same for every program of Fovea.
+//! Log and spans, the same in every program of Fovea.
 //!
 //! Spans are exported by OTLP over HTTP where `OTEL_EXPORTER_OTLP_ENDPOINT` (or its form for traces)
 //! is set; the SDK's other variables, such as `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS`,
-//! hold as well. [`trace`] says how spans of several programs come into one trace.
+//! work too. [`trace`] joins spans of several programs into one trace.
 
 pub mod trace;
 
@@ -63,19 +63,19 @@ pub fn start(program: &'static str, format: LogFormat) -> Result<Telemetry, Tele
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
-    // Log lines come in any case: why there are no spans is told in one of them.
+    // Logging starts in any case, so that the caller can log why there are no spans.
     let (provider, failed) = match exporting().then(|| provider(program)).transpose() {
         Ok(provider) => (provider, None),
         Err(error) => (None, Some(error)),
     };
     let spans = provider.as_ref().map(|provider| {
-        // The program's own, whatever is logged.
+        // The program's own spans, whatever the log level.
         let own = format!("off,{}=info", program.replace('-', "_"));
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(program))
             .with_filter(EnvFilter::new(own))
     });
-    // The error says that a subscriber is set already, which is what was wanted.
+    // Fails if a subscriber is set already, which is fine.
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .with(spans)
