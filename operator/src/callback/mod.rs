@@ -43,9 +43,11 @@ const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Callbacks")]
 pub struct CallbackConfig {
-    /// Receiver to allow although its address is not public: a host (`host` or `host:port`) with any
-    /// address, or an address or network (`10.1.0.0/16`) under any name. Repeatable, or separated by
-    /// commas.
+    /// Host (`host` or `host:port`) or network (`10.1.0.0/16`, or one address) that callbacks may
+    /// be sent to although it is not on the public internet. A host is allowed whatever its
+    /// address, a network whatever the host's name. Repeatable or comma-separated. Without any,
+    /// callbacks only go to public addresses, so that users cannot reach services inside the
+    /// cluster.
     #[arg(
         id = "callback_allow",
         long = "callback-allow",
@@ -53,15 +55,16 @@ pub struct CallbackConfig {
         value_delimiter = ','
     )]
     pub allow: Vec<Allowed>,
-    /// PEM file of certificate authorities to trust for receivers, in addition to the system's.
+    /// PEM file of certificate authorities to trust for callback receivers, in addition to the
+    /// system's.
     #[arg(
         id = "callback_ca_file",
         long = "callback-ca-file",
         env = "FOVEA_OPERATOR_CALLBACK_CA_FILE"
     )]
     pub ca_file: Option<PathBuf>,
-    /// Delay between the first try of a callback and the second, in milliseconds; each further delay
-    /// is four times the one before.
+    /// Delay before the second attempt of a callback, in milliseconds. Each further delay is four
+    /// times the one before, up to --callback-greatest-delay-ms.
     #[arg(
         id = "callback_first_delay_ms",
         long = "callback-first-delay-ms",
@@ -70,7 +73,7 @@ pub struct CallbackConfig {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub first_delay_ms: u64,
-    /// Upper bound on the delay between two tries of a callback, in milliseconds.
+    /// Longest delay between two attempts of a callback, in milliseconds.
     #[arg(
         id = "callback_greatest_delay_ms",
         long = "callback-greatest-delay-ms",
@@ -79,7 +82,7 @@ pub struct CallbackConfig {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub greatest_delay_ms: u64,
-    /// Time from a job's end to the last try of its callback, in seconds.
+    /// Time after the job's end, in seconds, after which a callback that still fails is given up.
     #[arg(
         id = "callback_window_seconds",
         long = "callback-window-seconds",

@@ -5,26 +5,29 @@ use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Flags and environment of the limits on finished jobs.
+/// Flags and environment of the retention of finished jobs.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Finished jobs")]
 pub struct RetentionConfig {
-    /// Upper bound on finished jobs. Beyond it the operator deletes the oldest early, those that the
-    /// API created first. A job with a pending callback does not count.
+    /// Maximum number of finished jobs in the cluster. Beyond it the operator deletes the oldest
+    /// before their ttlSecondsAfterFinished, those created through the API first. Jobs with an
+    /// undelivered callback do not count.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS",
         default_value_t = 10_000
     )]
     pub max_finished_jobs: usize,
-    /// Upper bound on finished jobs in each namespace, as `--max-finished-jobs`.
+    /// Maximum number of finished jobs per namespace; the same rules as for --max-finished-jobs
+    /// apply.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS_PER_NAMESPACE",
         default_value_t = 2_000
     )]
     pub max_finished_jobs_per_namespace: usize,
-    /// Upper bound on deletions of finished jobs per second.
+    /// Maximum rate at which finished jobs are deleted, in jobs per second. It limits the load on
+    /// the API server after many jobs expire at once.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_DELETIONS_PER_SECOND",

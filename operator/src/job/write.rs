@@ -11,6 +11,7 @@ use super::Finished;
 use crate::events::Events;
 use crate::kill_points;
 use crate::metrics::Metrics;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::InferenceJob;
 use kube::{
     Api, Client, ResourceExt,
@@ -23,11 +24,14 @@ use std::time::Duration;
 /// Most tries of one write; with the waits between them about ten minutes.
 const MAX_TRIES: u32 = 32;
 
-/// Wait before the second try after a failure that is no conflict; it doubles up to the greatest.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// Greatest wait between two tries.
+/// Longest wait between two tries.
 const GREATEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Waits after failures that are no conflict; each is twice the one before.
+const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(GREATEST_WAIT)
+    .without_max_times();
 
 /// Upper bound on one request. After it the effect is unknown, and reading again settles it.
 const REQUEST_LIMIT: Duration = Duration::from_secs(15);
@@ -153,7 +157,7 @@ impl StatusWriter {
     /// Writes `change` to `job` until it stands or nothing remains to be written. It gives up after
     /// [`MAX_TRIES`].
     async fn settle(&self, mut job: InferenceJob, change: &mut impl Change) -> Written {
-        let mut wait = FIRST_WAIT;
+        let mut waits = WAITS.build();
         for _ in 0..MAX_TRIES {
             let tried = self.try_once(&job, change).await;
             self.metrics.status_write(tried.outcome());
@@ -170,8 +174,7 @@ impl StatusWriter {
                 }
                 Tried::Conflict => {}
                 Tried::Failed => {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(GREATEST_WAIT);
+                    tokio::time::sleep(waits.next().unwrap_or(GREATEST_WAIT)).await;
                 }
             }
             match self.read(&job).await {

@@ -22,28 +22,32 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Leader election")]
 pub struct LeaderConfig {
-    /// Name of the Lease, in the operator's namespace.
+    /// Name of the Lease by which replicas elect a leader, in the namespace of --namespace.
+    /// Installations in one namespace need different names.
     #[arg(
         long = "lease-name",
         env = "FOVEA_OPERATOR_LEASE_NAME",
         default_value = "fovea-operator"
     )]
     pub name: String,
-    /// How long a leader that falls silent is waited for.
+    /// Time in milliseconds without a renewal after which another replica takes the Lease over.
+    /// Longer values tolerate slower API servers; shorter ones fail over sooner.
     #[arg(
         long = "lease-duration-ms",
         env = "FOVEA_OPERATOR_LEASE_DURATION_MS",
         default_value_t = 15_000
     )]
     pub duration_ms: u64,
-    /// A leader that could not renew for so long stops; less than the lease's duration.
+    /// Time in milliseconds without a successful renewal after which the leader exits. Must be
+    /// shorter than --lease-duration-ms, so that it stops before another replica starts.
     #[arg(
         long = "lease-renew-deadline-ms",
         env = "FOVEA_OPERATOR_LEASE_RENEW_DEADLINE_MS",
         default_value_t = 10_000
     )]
     pub renew_deadline_ms: u64,
-    /// How often the Lease is looked at and renewed.
+    /// Interval between renewals by the leader, and between attempts of the other replicas to take
+    /// the Lease, in milliseconds. Must be shorter than --lease-renew-deadline-ms.
     #[arg(
         long = "lease-retry-period-ms",
         env = "FOVEA_OPERATOR_LEASE_RETRY_PERIOD_MS",

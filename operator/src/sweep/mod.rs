@@ -1,5 +1,5 @@
-//! Deletes what no job needs any more from the parts of the bucket that Fovea itself fills:
-//! `uploads/`, `results/` and `system/`.
+//! Deletes objects that no job needs any more, below `uploads/` and `results/`. It covers `system/`
+//! too, which is reserved for the operator: nothing is written there yet.
 //!
 //! Objects are listed in chunks of at most [`CHUNK`]. After each chunk all jobs and then all
 //! namespaces are read consistently; what none of them needs, and what was last put longer ago than
@@ -35,8 +35,9 @@ const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Sweeper")]
 pub struct SweepConfig {
-    /// Interval between sweeps of the bucket, in seconds; 0 turns them off. A sweep deletes objects
-    /// that no job needs: no other installation may use the bucket.
+    /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes uploads
+    /// and results that no job needs any more. Do not sweep a bucket that another installation uses
+    /// too: its objects would be deleted.
     #[arg(
         long = "sweep-every-seconds",
         env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS",
@@ -44,8 +45,8 @@ pub struct SweepConfig {
     )]
     pub every_seconds: u64,
 
-    /// Minimum age of an object that a sweep may delete, in seconds: at least half an hour, and longer
-    /// than any request to the API can take.
+    /// Minimum age, in seconds, at which an object may be swept: at least 1800, and longer than any
+    /// API request can take, since an upload exists before its job.
     #[arg(
         long = "sweep-grace-seconds",
         env = "FOVEA_OPERATOR_SWEEP_GRACE_SECONDS",
@@ -54,7 +55,7 @@ pub struct SweepConfig {
     )]
     pub grace_seconds: u64,
 
-    /// Upper bound on deletions of objects per second.
+    /// Maximum rate at which a sweep deletes objects, in objects per second.
     #[arg(
         long = "sweep-deletes-per-second",
         env = "FOVEA_OPERATOR_SWEEP_DELETES_PER_SECOND",
