@@ -15,7 +15,6 @@ pub(crate) use namespace::{NAMESPACE_HEADER, in_path};
 
 use crate::config::{AuthMode, Config};
 use crate::error::{Problem, ProblemType};
-use crate::tenant::Tenant;
 use address::{Proxies, one_client};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
@@ -27,7 +26,15 @@ use verb::Verb;
 /// The user of every request that nobody is asked for.
 const ANONYMOUS: &str = "anonymous";
 
-/// The door.
+/// The user of a request, and the namespace of its jobs. A handler that takes one runs only after
+/// the user's right to the handler's method and route has been reviewed.
+#[derive(Clone, Debug)]
+pub(crate) struct Tenant {
+    pub(crate) namespace: String,
+    pub(crate) user: String,
+}
+
+/// Authenticates and authorizes requests, and limits their rate.
 pub(crate) struct Auth {
     /// `None`: nobody is asked.
     reviews: Option<Reviews>,

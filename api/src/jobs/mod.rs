@@ -12,7 +12,6 @@ mod watch;
 pub(crate) use cache::is_finished;
 pub(crate) use follow::Follower;
 pub(crate) use list::{Filter, Page, foreign_token};
-pub(crate) use watch::WATCH_SILENCE;
 pub use watch::WatchScope;
 
 use crate::error::{Problem, ProblemType};

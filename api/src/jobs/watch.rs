@@ -8,13 +8,10 @@ use kube::core::error_boundary::InvalidObject;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _};
-use std::time::Duration;
 
-/// How long one watch request lasts before it is taken up anew, in seconds: also how long a
-/// connection that has gone silently dead can go unnoticed.
+/// Length of one watch request in seconds, after which it is renewed. Shorter than the read timeout
+/// of the client for watches, which detects a dead connection.
 const WATCH_SECONDS: u32 = 30;
-/// Silence after which a watch's connection is given up.
-pub(crate) const WATCH_SILENCE: Duration = Duration::from_secs(40);
 
 /// Whose jobs are watched. Those of other namespaces are read from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]

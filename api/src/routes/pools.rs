@@ -3,17 +3,17 @@
 
 use super::query::Query;
 use super::{MODELS, POOLS};
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::openapi::problem_set;
 use crate::pools::allows;
-use crate::tenant::Tenant;
+use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use fovea_crds::{ModelStatus, PoolModel, RunnerPool, RunnerPoolStatus, Task};
 use http::Uri;
 use kube::ResourceExt as _;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
 problem_set!(
@@ -26,6 +26,12 @@ problem_set!(
     Internal,
     ClusterUnavailable,
 );
+
+/// Adds the schemas that the descriptions of these routes refer to.
+pub(crate) fn schemas(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<PoolList>();
+    generator.subschema_for::<ModelList>();
+}
 
 /// All pools.
 #[derive(Debug, Serialize, JsonSchema)]

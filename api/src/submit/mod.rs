@@ -8,10 +8,10 @@ mod manifest;
 pub use commit::COMMIT_GENERATIONS;
 pub(crate) use manifest::Origin;
 
-use crate::App;
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::NamespaceError;
-use crate::tenant::Tenant;
+use crate::state::App;
 use crate::validate::{JobRequest, Picture, inspect};
 use bytes::Bytes;
 use commit::{Commit, CommitError};

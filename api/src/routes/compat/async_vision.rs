@@ -6,10 +6,10 @@
 
 use super::answer::Refusal;
 use super::{Family, form};
-use crate::app::AppState;
 use crate::error::{Problem, ProblemType};
 use crate::results;
 use crate::routes::health;
+use crate::state::AppState;
 use crate::submit::{Payload, Submission, submit};
 use crate::upload::Upload;
 use crate::validate::JobRequest;

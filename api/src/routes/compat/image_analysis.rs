@@ -14,10 +14,10 @@ pub use view::{
 
 use super::answer::Refusal;
 use super::{Family, form};
-use crate::app::AppState;
 use crate::config::ImageAnalysisConfig;
 use crate::error::{Problem, ProblemType};
 use crate::results;
+use crate::state::AppState;
 use crate::submit::{Payload, Submission, submit};
 use crate::upload::Upload;
 use crate::validate::JobRequest;

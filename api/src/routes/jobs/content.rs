@@ -3,13 +3,13 @@
 
 use super::Id;
 use super::description::{InputProblems, ResultProblems};
-use crate::app::AppState;
-use crate::download::{attachment, send, unread};
+use crate::auth::Tenant;
+use crate::download::{attachment, unread};
 use crate::error::{Problem, ProblemType};
 use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB_INPUT, JOB_RESULT};
-use crate::tenant::Tenant;
+use crate::state::AppState;
 use crate::validate::format;
 use axum::Json;
 use axum::extract::State;
@@ -65,7 +65,9 @@ pub(crate) async fn input(
     })?;
     let format = format(&head).ok_or_else(no_picture)?;
     let disposition = disposition(&id, format);
-    send(&app, &key, picture(format, &disposition), no_picture).await
+    app.downloads
+        .send(&key, picture(format, &disposition), no_picture)
+        .await
 }
 
 /// A job's whole result.
@@ -102,7 +104,9 @@ pub(crate) async fn result(
         content_type: "application/json",
         disposition: &format!("attachment; filename=\"{id}.json\""),
     };
-    send(&app, &key, presentation, || no_result(&job)).await
+    app.downloads
+        .send(&key, presentation, || no_result(&job))
+        .await
 }
 
 fn picture(format: ImageFormat, disposition: &str) -> Presentation<'_> {

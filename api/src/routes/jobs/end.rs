@@ -2,15 +2,14 @@
 
 use super::description::{CancelProblems, DeleteProblems};
 use super::{Id, shown};
-use crate::App;
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::jobs::is_finished;
 use crate::kubernetes::NamespaceError;
 use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB, JOB_CANCEL};
-use crate::tenant::Tenant;
+use crate::state::{App, AppState};
 use axum::extract::State;
 use axum::response::Response;
 use fovea_crds::{InferenceJob, Input};

@@ -3,12 +3,12 @@
 
 use super::description::FollowProblems;
 use super::{Id, JobView};
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::jobs::{Follower, is_finished};
 use crate::routes::JOB_EVENTS;
 use crate::routes::query::Query;
-use crate::tenant::Tenant;
+use crate::state::AppState;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};

@@ -4,12 +4,12 @@
 use super::JobView;
 use super::description::ListProblems;
 use super::token::ContinueToken;
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::jobs::{Filter, Page, foreign_token};
 use crate::routes::JOBS;
 use crate::routes::query::Query;
-use crate::tenant::Tenant;
+use crate::state::AppState;
 use crate::validate::{FieldError, excerpt, task};
 use axum::Json;
 use axum::extract::State;

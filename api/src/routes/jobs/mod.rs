@@ -12,28 +12,28 @@ pub(crate) mod multipart;
 mod token;
 mod view;
 
-pub(crate) use description::{JobForm, JobJson, PictureBody};
 pub use list::JobList;
 pub use view::JobView;
 
 use super::prefer::{PREFERENCE_APPLIED, Wait};
 use super::query::Query;
 use super::{JOB, JOBS};
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::jobs::is_finished;
+use crate::state::AppState;
 use crate::submit::{Origin, Submission, submit};
-use crate::tenant::Tenant;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use description::{JobQuery, ReadProblems, SubmitProblems};
+use description::{JobForm, JobJson, JobQuery, PictureBody, ReadProblems, SubmitProblems};
 use fovea_crds::InferenceJob;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use kube::ResourceExt as _;
+use schemars::SchemaGenerator;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,6 +42,16 @@ use std::sync::Arc;
 const FIRST_LOOK_SECONDS: u32 = 1;
 /// Longest Idempotency-Key.
 const MAX_KEY_LENGTH: usize = 255;
+
+/// Adds the schemas that the descriptions of these routes refer to.
+pub(crate) fn schemas(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<JobView>();
+    generator.subschema_for::<JobList>();
+    generator.subschema_for::<events::JobEvent>();
+    generator.subschema_for::<JobForm>();
+    generator.subschema_for::<JobJson>();
+    generator.subschema_for::<PictureBody>();
+}
 
 /// Submit a picture.
 ///
