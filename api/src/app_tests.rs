@@ -39,7 +39,7 @@ fn every_reference_leads_to_a_schema_and_every_schema_is_referred_to() {
         .unwrap()
         .keys()
     {
-        let reference = format!("#{openapi::SCHEMAS}/{name}");
+        let reference = format!("#{}/{name}", openapi::SCHEMAS);
         assert!(seen.contains(&reference), "{reference} is not used");
     }
 }
@@ -72,6 +72,22 @@ fn every_operation_tells_its_purpose_its_answers_and_its_errors() {
         }
     }
     assert_eq!(document["openapi"], "3.1.0");
+}
+
+#[test]
+fn every_parameter_has_a_schema() {
+    let document = document();
+    let parameters = document["paths"]["/v1/jobs"]["post"]["parameters"].as_array();
+    let parameters = parameters.unwrap();
+    for name in ["task", "priority", "maxNewTokens", "prompt"] {
+        assert!(
+            parameters.iter().any(|found| found["name"] == name),
+            "{name}"
+        );
+    }
+    for parameter in parameters {
+        assert!(parameter["schema"].is_object(), "{parameter}");
+    }
 }
 
 #[test]

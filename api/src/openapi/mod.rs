@@ -42,13 +42,18 @@ pub(crate) fn frame() -> OpenApi {
     document
 }
 
-/// Puts schemas into a document of operations: those that `schemas` asks the generator for, and the
-/// schema of a problem.
-pub(crate) fn complete(operations: OpenApi, schemas: impl FnOnce(&mut SchemaGenerator)) -> Value {
+/// Makes schemas whose references point into the document.
+pub(crate) fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = SCHEMAS.into();
     settings.contract = Contract::Serialize;
-    let mut generator = settings.into_generator();
+    settings.into_generator()
+}
+
+/// Puts schemas into a document of operations: those that `schemas` asks the generator for, and the
+/// schema of a problem.
+pub(crate) fn complete(operations: OpenApi, schemas: impl FnOnce(&mut SchemaGenerator)) -> Value {
+    let mut generator = generator();
     generator.subschema_for::<error::Body<'_>>();
     schemas(&mut generator);
     let definitions = generator

@@ -2,10 +2,10 @@
 //! client is answered.
 
 use super::decide::{Failure, Owner, Refusal, classify, owner};
-use super::fingerprint::{Fingerprint, Naming, Source};
+use super::fingerprint::{Fingerprint, Naming};
 use super::manifest::{self, Origin};
-use crate::validate::JobRequest;
-use fovea_crds::InferenceJob;
+use crate::validate::ValidRequest;
+use fovea_crds::{InferenceJob, Input};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 use std::time::Duration;
@@ -48,8 +48,8 @@ pub(crate) enum CommitError {
 pub(crate) struct Commit<'a> {
     pub(crate) jobs: &'a Api<InferenceJob>,
     pub(crate) naming: &'a Naming,
-    pub(crate) request: &'a JobRequest,
-    pub(crate) source: &'a Source,
+    pub(crate) request: &'a ValidRequest,
+    pub(crate) input: &'a Input,
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
     /// The trace that the job belongs to.
@@ -80,7 +80,7 @@ impl Commit<'_> {
         let job = manifest::job(
             name,
             self.request,
-            self.source,
+            self.input,
             self.fingerprint,
             self.origin,
         );

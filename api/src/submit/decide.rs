@@ -135,8 +135,8 @@ pub(crate) fn owner(existing: InferenceJob, ours: &Fingerprint) -> Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::submit::fingerprint::Source;
     use crate::submit::manifest;
+    use fovea_crds::Input;
     use kube::core::Status;
 
     fn api(code: u16, reason: &str, message: &str) -> kube::Error {
@@ -220,10 +220,10 @@ mod tests {
 
     #[test]
     fn only_the_same_request_s_own_job_counts_as_committed() {
-        let request = crate::validate::Draft::default().finish().unwrap();
-        let source = Source::Object { key: "a".into() };
+        let request = crate::validate::JobRequest::default().finish().unwrap();
+        let source = Input::Object { key: "a".into() };
         let ours = Fingerprint::of(&request, &source).unwrap();
-        let theirs = Fingerprint::of(&request, &Source::Object { key: "b".into() }).unwrap();
+        let theirs = Fingerprint::of(&request, &Input::Object { key: "b".into() }).unwrap();
         let job = manifest::job("n", &request, &source, &ours, &manifest::Origin::OWN);
         assert_eq!(
             owner(job.clone(), &ours),

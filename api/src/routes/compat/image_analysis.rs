@@ -20,7 +20,7 @@ use crate::results;
 use crate::state::AppState;
 use crate::submit::{Payload, Submission, submit};
 use crate::upload::Upload;
-use crate::validate::JobRequest;
+use crate::validate::ValidRequest;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -102,7 +102,7 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
     Ok(submit(app, &tenant, submission).await?)
 }
 
-fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<JobRequest, Problem> {
+fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<ValidRequest, Problem> {
     let (task, model, parameters) = match analysis_type {
         "classification" => (
             Task::ImageClassification,
@@ -125,7 +125,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<JobR
             return Err(Problem::new(ProblemType::InvalidField, detail));
         }
     };
-    Ok(JobRequest {
+    Ok(ValidRequest {
         task,
         model: model.clone(),
         pool: None,

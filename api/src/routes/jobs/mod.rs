@@ -23,11 +23,12 @@ use crate::error::{Problem, ProblemType};
 use crate::jobs::is_finished;
 use crate::state::AppState;
 use crate::submit::{Origin, Submission, submit};
+use crate::validate::JobRequest;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use description::{JobForm, JobJson, JobQuery, PictureBody, ReadProblems, SubmitProblems};
+use description::{JobForm, JobQuery, PictureBody, ReadProblems, SubmitProblems};
 use fovea_crds::InferenceJob;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::request::Parts;
@@ -49,7 +50,7 @@ pub(crate) fn schemas(generator: &mut SchemaGenerator) {
     generator.subschema_for::<JobList>();
     generator.subschema_for::<events::JobEvent>();
     generator.subschema_for::<JobForm>();
-    generator.subschema_for::<JobJson>();
+    generator.subschema_for::<JobRequest<'_>>();
     generator.subschema_for::<PictureBody>();
 }
 
