@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn only_the_same_request_s_own_job_counts_as_committed() {
-        let request = crate::validate::JobRequest::default().finish().unwrap();
+        let request = crate::validate::JobRequest::default().validate().unwrap();
         let source = Input::Object { key: "a".into() };
         let ours = Fingerprint::of(&request, &source).unwrap();
         let theirs = Fingerprint::of(&request, &Input::Object { key: "b".into() }).unwrap();

@@ -12,7 +12,12 @@ use serde::Deserialize;
 
 /// The settings as a client writes them.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    default,
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "an object"
+)]
 pub(super) struct RequestParameters {
     pub(super) max_new_tokens: Option<i64>,
     pub(super) num_beams: Option<i64>,

@@ -20,19 +20,9 @@ const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 // all three are described by its schema. Members have their JSON types only, so that a value that is
 // not allowed is answered in the same words in every form.
 #[derive(Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object")]
 #[schemars(rename = "JobJson", transform = optional)]
 pub(crate) struct JobRequest<'a> {
-    /// The picture as base64 on one line, or as a data URI with base64.
-    #[serde(borrow)]
-    #[schemars(with = "Option<String>")]
-    pub(crate) data: Option<Text<'a>>,
-    /// The picture's path below `data/<namespace>/` in the bucket.
-    #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
-    pub(crate) key: Option<String>,
-    /// Never allowed; read so that the error can say why.
-    #[schemars(skip)]
-    pub(crate) url: Option<IgnoredAny>,
     /// The task; image-to-text by default.
     #[schemars(with = "Option<Task>")]
     task: Option<String>,
@@ -49,6 +39,16 @@ pub(crate) struct JobRequest<'a> {
     /// Settings of the task.
     #[schemars(with = "Option<Parameters>")]
     parameters: Option<RequestParameters>,
+    /// The picture as base64 on one line, or as a data URI with base64.
+    #[serde(borrow)]
+    #[schemars(with = "Option<String>")]
+    pub(crate) data: Option<Text<'a>>,
+    /// The picture's path below `data/<namespace>/` in the bucket.
+    #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
+    pub(crate) key: Option<String>,
+    /// Never allowed; read so that the error can say why.
+    #[schemars(skip)]
+    pub(crate) url: Option<IgnoredAny>,
 }
 
 /// A string that is copied only if it has escapes; serde borrows a `Cow` only if it is not directly
