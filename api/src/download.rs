@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 /// Pieces read ahead of a client.
 const READ_AHEAD: usize = 2;
-/// When one for whom there was no room should come again, in seconds.
+/// `Retry-After` at the limit on downloads.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// Sends objects to clients, a bounded number at a time.
@@ -62,9 +62,9 @@ impl Downloads {
         }
         let room = Arc::clone(&self.room).try_acquire_owned();
         let room = room.map_err(|_| {
-        let detail = "as many pictures and results are on their way as there is room for: try again in a moment";
-        Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
-    })?;
+            let detail = "the limit on concurrent downloads is reached: try again in a moment";
+            Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
+        })?;
         let reader = self.store.open(key).await.map_err(|error| match error {
             StoreError::NotFound { .. } => missing(),
             error => unread(error),
@@ -102,13 +102,13 @@ pub(crate) fn attachment(
 
 /// Why an object could not be read.
 pub(crate) fn unread(error: StoreError) -> Problem {
-    let detail = "the object store could not be read: ask again";
+    let detail = "the object store could not be read: try again";
     Problem::new(ProblemType::StoreUnavailable, detail)
         .caused_by(error)
         .retry_after(2)
 }
 
-/// Reads for a client as fast as it takes, and gives up one that takes nothing.
+/// Sends pieces as fast as the client reads, and gives up on a client that reads nothing.
 async fn pump(
     mut reader: ObjectReader,
     client: Sender<Result<Bytes, StoreError>>,

@@ -67,7 +67,7 @@ pub fn client(
         .build())
 }
 
-/// Why a namespace's uid is not known.
+/// Why a namespace's uid could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NamespaceError {
     /// There is none of that name.

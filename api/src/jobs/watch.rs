@@ -1,4 +1,4 @@
-//! Fills the cache from a watch of the API server's.
+//! Fills the cache from a watch of the API server.
 
 use super::cache::{Cache, JobKey};
 use fovea_crds::InferenceJob;
@@ -46,7 +46,7 @@ fn take(cache: &Cache, event: Event<DeserializeGuard<InferenceJob>>) {
         Event::Init => cache.relist(),
         Event::InitApply(DeserializeGuard(job)) | Event::Apply(DeserializeGuard(job)) => {
             match job {
-                Ok(job) => cache.see(job),
+                Ok(job) => cache.apply(job),
                 Err(invalid) => set_aside(cache, &invalid),
             }
         }
@@ -61,7 +61,7 @@ fn take(cache: &Cache, event: Event<DeserializeGuard<InferenceJob>>) {
     }
 }
 
-/// An object that does not decode stops no other; the operator tells its owner in an Event.
+/// Skips an object that does not decode; the operator reports it to its owner in an Event.
 fn set_aside(cache: &Cache, invalid: &InvalidObject) {
     let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();
     let name = invalid.metadata.name.as_deref().unwrap_or_default();

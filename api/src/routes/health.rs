@@ -24,7 +24,7 @@ problem_set!(ReadyProblems: NotReady);
     path = "/livez",
     operation_id = "livez",
     tag = "health",
-    responses((status = 200, description = "It does.", body = String, content_type = "text/plain")),
+    responses((status = 200, description = "The process answers.", body = String, content_type = "text/plain")),
 )]
 pub(crate) async fn livez() -> &'static str {
     "ok"
@@ -36,9 +36,9 @@ pub(crate) async fn livez() -> &'static str {
     path = "/readyz",
     operation_id = "readyz",
     tag = "health",
-    params(("verbose" = Option<String>, Query, description = "One line a check; its value says nothing.")),
+    params(("verbose" = Option<String>, Query, description = "Answer one line per check; the value is ignored.")),
     responses(
-        (status = 200, description = "They do.", body = String, content_type = "text/plain"),
+        (status = 200, description = "All checks passed.", body = String, content_type = "text/plain"),
         ReadyProblems,
     ),
 )]
@@ -63,15 +63,15 @@ pub(crate) async fn readyz(
     })
 }
 
-/// The same for people and dashboards.
+/// The outcome of all checks as JSON.
 #[utoipa::path(
     get,
     path = "/health",
     operation_id = "health",
     tag = "health",
     responses(
-        (status = 200, description = "All is well.", body = ref("#/components/schemas/Health")),
-        (status = 503, description = "Something is not.", body = ref("#/components/schemas/Health")),
+        (status = 200, description = "All checks passed.", body = ref("#/components/schemas/Health")),
+        (status = 503, description = "A check failed.", body = ref("#/components/schemas/Health")),
     ),
 )]
 pub(crate) async fn health(State(app): State<AppState>) -> Response {

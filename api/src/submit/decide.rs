@@ -33,10 +33,10 @@ pub(crate) enum Refusal {
     /// The namespace is not there.
     #[error("{0}")]
     NoNamespace(String),
-    /// The API server asks to come again.
+    /// The API server is busy and asks to try again.
     #[error("{0}")]
     Busy(String),
-    /// This service is not set up as it must be.
+    /// This service lacks rights or is not installed correctly.
     #[error("{0}")]
     Misconfigured(String),
 }
@@ -99,7 +99,7 @@ impl From<Refusal> for Problem {
             Refusal::NoNamespace(_) => Self::new(ProblemType::NoSuchNamespace, text),
             Refusal::Busy(_) => Self::new(
                 ProblemType::ClusterUnavailable,
-                "the cluster asks to come again: the job was not created",
+                "the cluster is busy, and the job was not created: try again",
             )
             .caused_by(text)
             .retry_after(1),
@@ -108,7 +108,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// Whose the object under our name is.
+/// The owner of the object that has our name.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Owner {
     /// Made by this request or by an equal one.

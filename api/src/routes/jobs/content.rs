@@ -19,7 +19,7 @@ use fovea_store::{ObjectKey, Presentation, Sha256, StoreError};
 use http::Uri;
 use image::ImageFormat;
 
-/// As much of a picture as tells its format.
+/// Bytes at the start of a picture that determine its format.
 const MAGIC_BYTES: u64 = 64;
 
 /// A job's picture.
@@ -31,7 +31,7 @@ const MAGIC_BYTES: u64 = 64;
     params(("id" = String, Path, description = "The job's id.")),
     responses(
         (status = 200, description = "The picture, as an attachment.", body = ref("#/components/schemas/PictureBody"), content_type = "image/*"),
-        (status = 307, description = "Where it can be read for a while."),
+        (status = 307, description = "Redirect to a signed URL, which expires."),
         InputProblems,
     ),
     security((), ("bearer" = [])),
@@ -79,7 +79,7 @@ pub(crate) async fn input(
     params(("id" = String, Path, description = "The job's id.")),
     responses(
         (status = 200, description = "The result.", body = ref("#/components/schemas/JobResult")),
-        (status = 307, description = "Where it can be read for a while."),
+        (status = 307, description = "Redirect to a signed URL, which expires."),
         ResultProblems,
     ),
     security((), ("bearer" = [])),
@@ -91,7 +91,7 @@ pub(crate) async fn result(
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
-    // Who asks knows of the end, perhaps from another replica, whose watch is ahead of this one's.
+    // Not from the cache: the client may know of the end from another replica, whose watch is ahead.
     let job = app.jobs.fetch(&tenant.namespace, &id).await?;
     let Some(status) = job.status.as_ref().filter(|status| status.result.is_some()) else {
         return Err(no_result(&job));
@@ -123,7 +123,7 @@ fn disposition(id: &str, format: ImageFormat) -> String {
 }
 
 fn no_picture() -> Problem {
-    let detail = "the object that the job names is not there, or does not begin as a picture does";
+    let detail = "the object that the job names does not exist or is not a picture";
     Problem::new(ProblemType::NoSuchPicture, detail)
 }
 
@@ -131,10 +131,10 @@ fn no_result(job: &InferenceJob) -> Problem {
     let phase = job.status.as_ref().map(|status| status.phase);
     let detail = match phase.unwrap_or_default() {
         Phase::Pending | Phase::Running => {
-            "the job has not ended yet: wait for it, by `Prefer: wait=60` on the job or by its events"
+            "the job has not ended yet: wait for it with `Prefer: wait=60` on the job, or read its events"
         }
         Phase::Failed | Phase::Cancelled | Phase::Succeeded => {
-            "the job has ended without a result: the job itself tells why"
+            "the job ended without a result: its `failure` says why"
         }
     };
     Problem::new(ProblemType::NoResult, detail)

@@ -18,7 +18,7 @@ use http::{StatusCode, Uri};
 use std::time::SystemTime;
 use tokio::time::timeout;
 
-/// End a job as Cancelled.
+/// Cancel a job.
 #[utoipa::path(
     post,
     path = JOB_CANCEL,
@@ -26,8 +26,8 @@ use tokio::time::timeout;
     tag = "jobs",
     params(("id" = String, Path, description = "The job's id.")),
     responses(
-        (status = 200, description = "It is Cancelled.", body = ref("#/components/schemas/JobView")),
-        (status = 202, description = "It is being ended.", body = ref("#/components/schemas/JobView")),
+        (status = 200, description = "The job is Cancelled.", body = ref("#/components/schemas/JobView")),
+        (status = 202, description = "The job will be cancelled.", body = ref("#/components/schemas/JobView")),
         CancelProblems,
     ),
     security((), ("bearer" = [])),
@@ -48,7 +48,7 @@ pub(crate) async fn cancel(
     Ok(shown(status, &job))
 }
 
-/// Delete a job, and what the bucket holds for it alone.
+/// Delete a job, and the objects in the bucket that only it uses.
 #[utoipa::path(
     delete,
     path = JOB,
@@ -56,7 +56,7 @@ pub(crate) async fn cancel(
     tag = "jobs",
     params(("id" = String, Path, description = "The job's id.")),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "The job is deleted."),
         DeleteProblems,
     ),
     security((), ("bearer" = [])),
