@@ -8,15 +8,15 @@ fn document() -> Value {
     super::document(&Config::parse_from(["fovea-api"]).compat)
 }
 
-fn walk(value: &Value, see: &mut impl FnMut(&str, &Value)) {
+fn walk(value: &Value, visit: &mut impl FnMut(&str, &Value)) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                see(name, member);
-                walk(member, see);
+                visit(name, member);
+                walk(member, visit);
             }
         }
-        Value::Array(items) => items.iter().for_each(|item| walk(item, see)),
+        Value::Array(items) => items.iter().for_each(|item| walk(item, visit)),
         _ => {}
     }
 }
@@ -24,13 +24,13 @@ fn walk(value: &Value, see: &mut impl FnMut(&str, &Value)) {
 #[test]
 fn every_reference_leads_to_a_schema_and_every_schema_is_referred_to() {
     let document = document();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut references = std::collections::BTreeSet::new();
     walk(&document, &mut |name, value| {
         if name == "$ref" {
-            seen.insert(value.as_str().unwrap().to_owned());
+            references.insert(value.as_str().unwrap().to_owned());
         }
     });
-    for reference in &seen {
+    for reference in &references {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
@@ -40,20 +40,20 @@ fn every_reference_leads_to_a_schema_and_every_schema_is_referred_to() {
         .keys()
     {
         let reference = format!("#{}/{name}", openapi::SCHEMAS);
-        assert!(seen.contains(&reference), "{reference} is not used");
+        assert!(references.contains(&reference), "{reference} is not used");
     }
 }
 
 #[test]
-fn every_operation_tells_its_purpose_its_answers_and_its_errors() {
+fn every_operation_has_a_summary_an_answer_and_its_errors() {
     let document = document();
     let mut ids = std::collections::BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let told = |member: &str| operation[member].as_str().unwrap_or_default();
-            assert!(!told("summary").is_empty(), "{method} {path}");
+            let text = |member: &str| operation[member].as_str().unwrap_or_default();
+            assert!(!text("summary").is_empty(), "{method} {path}");
             assert!(
-                ids.insert(told("operationId").to_owned()),
+                ids.insert(text("operationId").to_owned()),
                 "{method} {path}"
             );
             assert!(operation["tags"].is_array(), "{method} {path}");
@@ -91,7 +91,7 @@ fn every_parameter_has_a_schema() {
 }
 
 #[test]
-fn nothing_of_the_api_server_s_own_is_left() {
+fn no_schema_has_extensions_of_kubernetes() {
     walk(&document(), &mut |name, _| {
         assert!(!name.starts_with("x-kubernetes"), "{name}");
     });

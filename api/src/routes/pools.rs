@@ -1,5 +1,5 @@
-//! `GET /v1/pools` and `GET /v1/models`: what may be asked for, of the pools that take jobs of the
-//! asker's namespace.
+//! `GET /v1/pools` and `GET /v1/models`: the pools that accept jobs of the user's namespace, and their
+//! models.
 
 use super::query::Query;
 use super::{MODELS, POOLS};
@@ -36,7 +36,7 @@ pub(crate) fn schemas(generator: &mut SchemaGenerator) {
 /// All pools.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PoolList {
-    /// By namespace and name.
+    /// Sorted by namespace and name.
     pub pools: Vec<PoolView>,
 }
 
@@ -73,7 +73,7 @@ pub struct ModelView {
     pub default: bool,
     /// Whether a runner serves it.
     pub ready: bool,
-    /// Which weights, once a runner has told.
+    /// The revision of the weights, once a runner has reported it.
     pub revision: Option<String>,
 }
 

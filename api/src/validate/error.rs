@@ -5,7 +5,7 @@ use crate::error::{Problem, ProblemType};
 /// A field that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FieldError {
-    #[error("{0:?} is not a field of this request: the fields are {1}")]
+    #[error("{0:?} is not a field of this request: it has {1}")]
     Unknown(String, &'static str),
     #[error("{0:?} is given more than once: send it once")]
     Duplicate(String),
