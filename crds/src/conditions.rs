@@ -1,6 +1,9 @@
 //! Condition types of both resources, and the schema of a bounded list of conditions.
 
 use crate::bounds::{MAX_CONDITIONS, MAX_MESSAGE_LENGTH, MAX_REASON_LENGTH};
+use crate::clip;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// A job: its spec was understood and a pool takes it. False says why not.
@@ -19,6 +22,36 @@ pub const READY: &str = "Ready";
 pub const PROGRESSING: &str = "Progressing";
 /// A pool: something needs a person; the message says what.
 pub const DEGRADED: &str = "Degraded";
+
+/// The condition of a type.
+pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Sets a condition, clipped to the bounds of the schema. Its transition time moves only when its
+/// status does. The list stays sorted by type.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    (type_, status): (&str, &str),
+    (reason, message): (&str, &str),
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let before = get(conditions, type_).filter(|condition| condition.status == status);
+    let since = before.map_or(Time(now), |condition| {
+        condition.last_transition_time.clone()
+    });
+    conditions.retain(|condition| condition.type_ != type_);
+    conditions.push(clip::condition(Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: since,
+        observed_generation: generation,
+    }));
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+}
 
 /// `metav1.Condition`s keyed by type, with bounds that Kubernetes' own schema lacks.
 pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -68,4 +101,53 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
             },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let mut list = Vec::new();
+        set(
+            &mut list,
+            (SCHEDULED, "False"),
+            ("NoRunner", "a"),
+            Some(1),
+            at(1),
+        );
+        set(
+            &mut list,
+            (ACCEPTED, "True"),
+            ("PoolFound", "b"),
+            Some(1),
+            at(1),
+        );
+        set(
+            &mut list,
+            (SCHEDULED, "False"),
+            ("NoRunner", "c"),
+            Some(2),
+            at(2),
+        );
+        let scheduled =
+            get(&list, SCHEDULED).map(|each| (&*each.message, each.last_transition_time.0));
+        assert_eq!(scheduled, Some(("c", at(1))));
+        set(
+            &mut list,
+            (SCHEDULED, "True"),
+            ("RunnerFound", "d"),
+            Some(2),
+            at(3),
+        );
+        assert_eq!(
+            get(&list, SCHEDULED).map(|each| each.last_transition_time.0),
+            Some(at(3))
+        );
+        let types: Vec<&str> = list.iter().map(|each| each.type_.as_str()).collect();
+        assert_eq!(types, [ACCEPTED, SCHEDULED]);
+        assert_eq!(get(&list, COMPLETE), None);
+    }
 }

@@ -1,5 +1,6 @@
 //! CEL rules of an `InferenceJob`.
 
+use super::Task;
 use crate::{
     bounds::{MAX_INLINE_BYTES, MAX_INLINE_LENGTH},
     rules::{LABEL, SHA256_PATTERN, matches, rule},
@@ -52,7 +53,7 @@ pub(super) fn inline_size() -> Rule {
 }
 
 /// A parameter that belongs to one task.
-pub(super) fn only_for(parameter: &str, task: &str) -> Rule {
+pub(super) fn only_for(parameter: &str, task: Task) -> Rule {
     rule(
         format!(
             "!has(self.parameters) || !has(self.parameters.{parameter}) || self.task == '{task}'"

@@ -1,6 +1,6 @@
 //! What a user asks for.
 
-use super::{InferenceJobStatus, Input, Parameters, rules};
+use super::{InferenceJobStatus, Input, Parameters, Task, rules};
 use crate::{
     bounds::{
         MAX_ATTEMPT_SECONDS, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, MAX_PRIORITY, MAX_RETRIES,
@@ -9,7 +9,7 @@ use crate::{
     schema,
 };
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema};
+use schemars::Schema;
 use serde::{Deserialize, Serialize};
 
 /// One inference on one picture. Everything is fixed when the job is made, but for suspend,
@@ -52,11 +52,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = spec_schema)]
 #[x_kube(
-    validation = rules::only_for("maxNewTokens", "image-to-text"),
-    validation = rules::only_for("numBeams", "image-to-text"),
-    validation = rules::only_for("prompt", "image-to-text"),
-    validation = rules::only_for("topK", "image-classification"),
-    validation = rules::only_for("scoreThresholdPermille", "object-detection"),
+    validation = rules::only_for("maxNewTokens", Task::ImageToText),
+    validation = rules::only_for("numBeams", Task::ImageToText),
+    validation = rules::only_for("prompt", Task::ImageToText),
+    validation = rules::only_for("topK", Task::ImageClassification),
+    validation = rules::only_for("scoreThresholdPermille", Task::ObjectDetection),
 )]
 pub struct InferenceJobSpec {
     /// What to do, by Hugging Face's pipeline names: image-to-text writes a caption,
@@ -160,18 +160,6 @@ impl InferenceJobSpec {
             callback: None,
         }
     }
-}
-
-/// What to do with a picture; the names are those of Hugging Face's pipelines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Task {
-    /// Describe the picture in words.
-    ImageToText,
-    /// Name what the picture shows, with scores.
-    ImageClassification,
-    /// Find objects, with scores and boxes.
-    ObjectDetection,
 }
 
 /// Names a `RunnerPool`.
