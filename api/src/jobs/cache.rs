@@ -3,14 +3,10 @@
 //! Finished jobs are not kept: the last version goes to the waiting requests and is dropped; later
 //! reads go to the API server.
 
-use fovea_crds::{InferenceJob, Input};
-use kube::ResourceExt as _;
+use fovea_crds::InferenceJob;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
-
-/// The annotation in which `kubectl apply` keeps a copy of the manifest, inline picture included.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A job's namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -151,14 +147,14 @@ impl Cache {
 impl State {
     fn put(&mut self, key: JobKey, job: InferenceJob) {
         let known = self.unfinished.get(&key);
-        if known.is_some_and(|known| is_older(&job, known)) {
+        if known.is_some_and(|known| job.is_older_than(known)) {
             return;
         }
-        let job = Arc::new(trim(job));
+        let job = Arc::new(job.trimmed());
         if let Some(waiters) = self.waited_for.get(&key) {
             waiters.send_replace(Update::Job(Arc::clone(&job)));
         }
-        if is_finished(&job) {
+        if job.is_finished() {
             self.unfinished.remove(&key);
         } else {
             self.unfinished.insert(key, job);
@@ -204,35 +200,6 @@ impl Drop for Subscription {
             state.waited_for.remove(&self.key);
         }
     }
-}
-
-/// Whether the job has ended.
-pub(crate) fn is_finished(job: &InferenceJob) -> bool {
-    let status = job.status.as_ref();
-    status.is_some_and(|status| status.phase.is_terminal())
-}
-
-/// Whether `one` is the same object as `other`, read earlier. Resource versions are decimal
-/// counters (KEP-5504).
-pub(super) fn is_older(one: &InferenceJob, other: &InferenceJob) -> bool {
-    let version = |job: &InferenceJob| job.resource_version()?.parse::<u64>().ok();
-    one.metadata.uid == other.metadata.uid
-        && match (version(one), version(other)) {
-            (Some(one), Some(other)) => one < other,
-            _ => false,
-        }
-}
-
-/// Drops the parts of a job that no reader of the cache uses.
-fn trim(mut job: InferenceJob) -> InferenceJob {
-    job.metadata.managed_fields = None;
-    if let Some(annotations) = &mut job.metadata.annotations {
-        annotations.remove(LAST_APPLIED);
-    }
-    if let Input::Inline { data } = &mut job.spec.input {
-        data.0 = Vec::new();
-    }
-    job
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 use super::*;
-use fovea_crds::{InferenceJobSpec, InferenceJobStatus, Phase, Task};
+use fovea_crds::{InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
 use futures::FutureExt as _;
 use k8s_openapi::ByteString;
+use kube::ResourceExt as _;
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 fn key() -> JobKey {
     JobKey::new("ns", "a")

@@ -1,7 +1,7 @@
 //! Following one job: its versions as they come, and the wait for its end.
 
 use super::Jobs;
-use super::cache::{JobKey, Subscription, Update, is_finished, is_older};
+use super::cache::{JobKey, Subscription, Update};
 use crate::error::Problem;
 use fovea_crds::InferenceJob;
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Follower {
                 Update::Deleted => self.fetch().await?,
             };
             if job.metadata.resource_version != self.job.metadata.resource_version
-                && !is_older(&job, &self.job)
+                && !job.is_older_than(&self.job)
             {
                 self.job = job;
                 return Ok(&self.job);
@@ -74,7 +74,7 @@ impl Follower {
         draining: &CancellationToken,
     ) -> Result<Arc<InferenceJob>, Problem> {
         let deadline = Instant::now() + patience;
-        while !is_finished(&self.job) {
+        while !self.job.is_finished() {
             let next = timeout_at(deadline, self.next());
             let waited = draining.run_until_cancelled(next).await;
             if let Some(Ok(next)) = waited {

@@ -9,7 +9,6 @@ mod list;
 mod reads;
 mod watch;
 
-pub(crate) use cache::is_finished;
 pub(crate) use follow::Follower;
 pub(crate) use list::{Filter, Page, foreign_token};
 pub use watch::WatchScope;

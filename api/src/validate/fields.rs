@@ -41,19 +41,12 @@ pub(crate) fn object_key(namespace: &str, key: &str) -> Result<(), FieldError> {
 
 /// Reads a task's name.
 pub(crate) fn task(name: &str) -> Result<Task, FieldError> {
-    Ok(match name {
-        "image-to-text" => Task::ImageToText,
-        "image-classification" => Task::ImageClassification,
-        "object-detection" => Task::ObjectDetection,
-        _ => {
-            return invalid(
-                "task",
-                format!(
-                    "{:?} is unknown: it is one of image-to-text, image-classification, object-detection",
-                    excerpt(name)
-                ),
-            );
-        }
+    name.parse().or_else(|_| {
+        let names = Task::ALL.map(Task::as_str).join(", ");
+        invalid(
+            "task",
+            format!("{:?} is unknown: it is one of {names}", excerpt(name)),
+        )
     })
 }
 
@@ -104,40 +97,18 @@ pub(super) fn parameters(
         top_k,
         score_threshold_permille,
     } = settings;
-    for (name, given, wanted, of) in [
-        (
-            "maxNewTokens",
-            max_new_tokens.is_some(),
-            Task::ImageToText,
-            "image-to-text",
-        ),
-        (
-            "numBeams",
-            num_beams.is_some(),
-            Task::ImageToText,
-            "image-to-text",
-        ),
-        (
-            "prompt",
-            prompt.is_some(),
-            Task::ImageToText,
-            "image-to-text",
-        ),
-        (
-            "topK",
-            top_k.is_some(),
-            Task::ImageClassification,
-            "image-classification",
-        ),
-        (
-            "scoreThresholdPermille",
-            score_threshold_permille.is_some(),
-            Task::ObjectDetection,
-            "object-detection",
-        ),
+    for (name, given) in [
+        ("maxNewTokens", max_new_tokens.is_some()),
+        ("numBeams", num_beams.is_some()),
+        ("prompt", prompt.is_some()),
+        ("topK", top_k.is_some()),
+        ("scoreThresholdPermille", score_threshold_permille.is_some()),
     ] {
-        if given && task != wanted {
-            return invalid(name, format!("only for the task {of}: leave it out"));
+        if let Some(owner) = Task::of_parameter(name)
+            && given
+            && owner != task
+        {
+            return invalid(name, format!("only for the task {owner}: leave it out"));
         }
     }
     if let Some(prompt) = &prompt {

@@ -128,8 +128,7 @@ fn no_picture() -> Problem {
 }
 
 fn no_result(job: &InferenceJob) -> Problem {
-    let phase = job.status.as_ref().map(|status| status.phase);
-    let detail = match phase.unwrap_or_default() {
+    let detail = match job.phase() {
         Phase::Pending | Phase::Running => {
             "the job has not ended yet: wait for it with `Prefer: wait=60` on the job, or read its events"
         }

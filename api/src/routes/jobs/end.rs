@@ -4,7 +4,6 @@ use super::description::{CancelProblems, DeleteProblems};
 use super::{Id, shown};
 use crate::auth::Tenant;
 use crate::error::Problem;
-use crate::jobs::is_finished;
 use crate::kubernetes::NamespaceError;
 use crate::results;
 use crate::routes::query::Query;
@@ -40,7 +39,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.cancel(&tenant.namespace, &id).await?;
-    let status = if is_finished(&job) {
+    let status = if job.is_finished() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED

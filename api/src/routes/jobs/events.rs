@@ -5,7 +5,7 @@ use super::description::FollowProblems;
 use super::{Id, JobView};
 use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
-use crate::jobs::{Follower, is_finished};
+use crate::jobs::Follower;
 use crate::routes::JOB_EVENTS;
 use crate::routes::query::Query;
 use crate::state::AppState;
@@ -98,7 +98,7 @@ pub(crate) async fn stream(
     let known = headers.get("last-event-id").map(HeaderValue::as_bytes);
     let present = follower.job().metadata.resource_version.as_deref();
     let is_known = known.is_some() && known == present.map(str::as_bytes);
-    if is_known && is_finished(follower.job()) {
+    if is_known && follower.job().is_finished() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let shown = is_known.then(|| JobView::of(follower.job()));
@@ -169,7 +169,7 @@ impl Events {
     fn tell(mut self, view: JobView, first: bool) -> Option<(Event, Option<Self>)> {
         let event = event(self.follower.job(), &view)?;
         let event = if first { event.retry(RETRY) } else { event };
-        let ended = is_finished(self.follower.job());
+        let ended = self.follower.job().is_finished();
         self.shown = Some(view);
         Some((event, (!ended).then_some(self)))
     }

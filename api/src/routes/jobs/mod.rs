@@ -20,7 +20,6 @@ use super::query::Query;
 use super::{JOB, JOBS};
 use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
-use crate::jobs::is_finished;
 use crate::state::AppState;
 use crate::submit::{Origin, Submission, submit};
 use crate::validate::JobRequest;
@@ -144,7 +143,7 @@ async fn created(
         // The job exists, even if the wait fails.
         Some(wait) => match waited(app, tenant, &job.name_any(), wait).await {
             Ok((job, applied)) => {
-                let status = if is_finished(&job) {
+                let status = if job.is_finished() {
                     StatusCode::OK
                 } else {
                     StatusCode::ACCEPTED
