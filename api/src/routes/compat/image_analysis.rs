@@ -177,11 +177,11 @@ pub(crate) async fn status(
 }
 
 fn state(job: &InferenceJob) -> JobState {
-    match job.status.as_ref().map(|status| status.phase) {
-        None | Some(Phase::Pending) => JobState::Pending,
-        Some(Phase::Running) => JobState::Processing,
-        Some(Phase::Succeeded) => JobState::Completed,
-        Some(Phase::Failed | Phase::Cancelled) => JobState::Failed,
+    match job.phase() {
+        Phase::Pending => JobState::Pending,
+        Phase::Running => JobState::Processing,
+        Phase::Succeeded => JobState::Completed,
+        Phase::Failed | Phase::Cancelled => JobState::Failed,
     }
 }
 
@@ -197,7 +197,7 @@ fn error_message(job: &InferenceJob) -> Option<String> {
     }
 }
 
-/// The latest time that the job tells.
+/// The latest time in the job's metadata and status.
 fn updated_at(job: &InferenceJob) -> Option<Time> {
     let nothing = InferenceJobStatus::default();
     let status = job.status.as_ref().unwrap_or(&nothing);
