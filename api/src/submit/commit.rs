@@ -2,11 +2,11 @@
 //! client is answered.
 
 use super::decide::{Failure, Owner, Refusal, classify, owner};
-use super::fingerprint::{Fingerprint, Naming, Source};
+use super::fingerprint::{Fingerprint, Naming};
 use super::manifest::{self, Origin};
-use crate::validate::JobRequest;
+use crate::validate::ValidRequest;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use fovea_crds::InferenceJob;
+use fovea_crds::{InferenceJob, Input};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 use std::time::Duration;
@@ -53,8 +53,8 @@ pub(crate) enum CommitError {
 pub(crate) struct Commit<'a> {
     pub(crate) jobs: &'a Api<InferenceJob>,
     pub(crate) naming: &'a Naming,
-    pub(crate) request: &'a JobRequest,
-    pub(crate) source: &'a Source,
+    pub(crate) request: &'a ValidRequest,
+    pub(crate) input: &'a Input,
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
     /// The trace that the job belongs to.
@@ -85,7 +85,7 @@ impl Commit<'_> {
         let job = manifest::job(
             name,
             self.request,
-            self.source,
+            self.input,
             self.fingerprint,
             self.origin,
         );
