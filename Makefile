@@ -75,9 +75,9 @@ fuzz: ## Feed damaged pictures to the decoders (SECONDS=1800)
 
 SCHEMATHESIS := $(FOVEA_CACHE)/schemathesis-4.32.5
 .PHONY: fuzz-api
-fuzz-api: setup $(SCHEMATHESIS)/ready ## Hold the API against its description (EXAMPLES=100)
+fuzz-api: setup dev $(SCHEMATHESIS)/ready ## Hold the API against its description (EXAMPLES=100)
 	@SCHEMATHESIS=$(SCHEMATHESIS)/bin/schemathesis $(if $(EXAMPLES),EXAMPLES=$(EXAMPLES)) \
-		$(CARGO) test --locked --workspace --exclude fovea-runner --test api -- --ignored --nocapture schemathesis
+		$(CARGO) test --locked --workspace --test api -- --ignored --nocapture schemathesis
 
 $(SCHEMATHESIS)/ready:
 	@rm -rf $(@D) && python3 -m venv $(@D)
@@ -159,7 +159,7 @@ bench-runner: setup $(FOVEA_CACHE)/bench-venv/ready ## Time the runner against t
 API_BENCH_PYTHON := $(FOVEA_CACHE)/bench-api-venv/bin/python
 
 .PHONY: bench-api
-bench-api: setup $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10)
+bench-api: setup dev $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10)
 	@$(SETUP) --only load
 	@$(CARGO) build --locked --release -p fovea-api
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_api -- \
@@ -174,7 +174,7 @@ $(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
 OPERATOR_BENCH_PYTHON := $(FOVEA_CACHE)/bench-operator-venv/bin/python
 
 .PHONY: bench-operator
-bench-operator: setup $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000)
+bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000)
 	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
 	@$(CARGO) build --locked --release -p fovea-operator
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_operator -- \
@@ -191,8 +191,12 @@ $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+.PHONY: bench-first-day
+bench-first-day: ## Time `make demo` from empty caches, another commit and this one in turn (BASE=<commit>; an hour or more)
+	@python3 tests/bench/first_day.py $(if $(BASE),--base $(BASE))
+
 .PHONY: bench-pools
-bench-pools: setup ## Time pools of pods on a real node: from nothing, while they roll; weigh them (root; ROUNDS=5)
+bench-pools: setup dev ## Time pools of pods on a real node: from nothing, while they roll; weigh them (root; ROUNDS=5)
 	@$(SETUP) --only node
 	@$(WITH_TORCH) $(CARGO) build --locked --release -p fovea-operator -p fovea-runner --bins
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_pools -- \
