@@ -1,5 +1,5 @@
 # Fovea's task runner. `make demo` and `make test` need nothing but what `prerequisites` and
-# `fovea-dev setup` check for.
+# `fovea-setup check` check for.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -10,8 +10,9 @@ export FOVEA_CACHE
 
 BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
 DEV := $(BUILT)/fovea-dev
-# libtorch as `fovea-dev setup` has put it.
-WITH_TORCH = eval "$$($(DEV) env)" &&
+SETUP := $(BUILT)/fovea-setup
+# Sets the variables with which the runner is built and run: where `fovea-setup` put libtorch.
+WITH_TORCH = eval "$$($(SETUP) env)" &&
 
 .PHONY: help
 help: ## Show this help
@@ -27,22 +28,22 @@ test: check-generated lint failpoints build nodes ## Set everything up and run e
 
 # What tests with real nodes need; where they cannot run, it says why they are skipped.
 .PHONY: nodes
-nodes: tools
+nodes: dev
 	@$(DEV) cluster prepare
 
 .PHONY: cluster
-cluster: tools ## A cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1 POLICIES=1; CLUSTER=kind or current)
+cluster: go-tools dev ## A cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1 POLICIES=1; CLUSTER=kind or current)
 	@$(DEV) cluster up $(if $(CLUSTER),--kind $(CLUSTER)) $(if $(NODES),--nodes $(NODES)) \
 		$(if $(GPUS),--gpus $(GPUS)) $(if $(INGRESS),--ingress) $(if $(POLICIES),--network-policies) $(addprefix --image ,$(wildcard $(IMAGES)/*.tar))
 
 .PHONY: cluster-down
-cluster-down: tools ## End that cluster, and remove what killed ones have left
+cluster-down: dev ## End that cluster, and remove what killed ones have left
 	@$(DEV) cluster down
 
 PROFILE ?= release
 IMAGES := $(or $(CARGO_TARGET_DIR),target)/images
 .PHONY: images
-images: setup ## Build container images into target/images (PROFILE=debug TORCH=cuda)
+images: setup dev ## Build container images into target/images (PROFILE=debug TORCH=cuda)
 	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins $(if $(filter release,$(PROFILE)),--release)
 	@$(DEV) images --binaries $(or $(CARGO_TARGET_DIR),target)/$(PROFILE) --out $(IMAGES) \
 		$(if $(TORCH),--torch $(TORCH)) --revision "$$(git rev-parse HEAD 2>/dev/null || echo unknown)"
@@ -50,15 +51,15 @@ images: setup ## Build container images into target/images (PROFILE=debug TORCH=
 RELEASE = $(DEV) release --binaries $(or $(CARGO_TARGET_DIR),target)/$(PROFILE) --out $(or $(CARGO_TARGET_DIR),target) \
 	$(addprefix --torch ,$(TORCH)) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(TRIAL),--trial)
 .PHONY: release
-release: setup ## Build a release into target/release-<version> (REGISTRY=ghcr.io/you; TORCH=cpu PROFILE=debug TRIAL=1)
+release: setup dev ## Build a release into target/release-<version> (REGISTRY=ghcr.io/you; TORCH=cpu PROFILE=debug TRIAL=1)
 	@$(RELEASE) --check >/dev/null
 	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins $(if $(filter release,$(PROFILE)),--release)
 	@$(RELEASE)
 
-DENY := $(FOVEA_CACHE)/cargo-deny-$(shell sed -n 's/.*CARGO_DENY.*"\(.*\)".*/\1/p' dev/src/versions.rs)/bin/cargo-deny
+DENY := $(FOVEA_CACHE)/cargo-deny-$(shell sed -n 's/.*CARGO_DENY.*"\(.*\)".*/\1/p' setup/src/versions.rs)/bin/cargo-deny
 .PHONY: deny
-deny: tools ## Check licences, sources and advisories of what Fovea is linked from (OFFLINE=1: no advisories)
-	@$(DEV) setup --only deny
+deny: setup-tool ## Check licences, sources and advisories of what Fovea is linked from (OFFLINE=1: no advisories)
+	@$(SETUP) --only deny
 	@$(DENY) $(if $(OFFLINE),--offline) check licenses bans sources $(if $(OFFLINE),,advisories)
 
 # libFuzzer needs compiler flags that are not stable yet: RUSTC_BOOTSTRAP lets the pinned toolchain
@@ -74,9 +75,9 @@ fuzz: ## Feed damaged pictures to the decoders (SECONDS=1800)
 
 SCHEMATHESIS := $(FOVEA_CACHE)/schemathesis-4.32.5
 .PHONY: fuzz-api
-fuzz-api: setup $(SCHEMATHESIS)/ready ## Hold the API against its description (EXAMPLES=100)
+fuzz-api: setup dev $(SCHEMATHESIS)/ready ## Hold the API against its description (EXAMPLES=100)
 	@SCHEMATHESIS=$(SCHEMATHESIS)/bin/schemathesis $(if $(EXAMPLES),EXAMPLES=$(EXAMPLES)) \
-		$(CARGO) test --locked --workspace --exclude fovea-runner --test api -- --ignored --nocapture schemathesis
+		$(CARGO) test --locked --workspace --test api -- --ignored --nocapture schemathesis
 
 $(SCHEMATHESIS)/ready:
 	@rm -rf $(@D) && python3 -m venv $(@D)
@@ -90,26 +91,50 @@ lint: setup ## Formatting and clippy
 
 # Whole workspaces, not single packages: each selection of packages unifies their dependencies'
 # features anew, and would build half of them a second time.
+#
+# Go builds the tools while Cargo builds the programs: neither needs the other. Cargo does not take
+# its number of jobs from this make.
 .PHONY: build
-build: setup ## Set everything up and build the programs
-	@$(WITH_TORCH) $(CARGO) build --locked --workspace --bins
+build: setup-tool ## Set everything up and build the programs
+	@$(MAKE) --no-print-directory -j 2 go-tools programs
+
+# A contributor's commands without the runner and libtorch. `--workspace` keeps the features of all.
+.PHONY: dev
+dev: setup-tool
+	@$(CARGO) build --locked --workspace --bin fovea-dev --bin fovea-guard
+
+.PHONY: programs
+programs: libtorch
+	@$(WITH_TORCH) env -u MAKEFLAGS -u MFLAGS $(CARGO) build --locked --workspace --bins
+
+.PHONY: go-tools
+go-tools: setup-tool
+	@$(SETUP) --only tools
+
+# All that is linked with it waits for it; the download is done soon after the first Go build began.
+.PHONY: libtorch
+libtorch: setup-tool
+	@$(SETUP) --only libtorch
 
 # The operator with the points at which a test kills it, under a name of its own.
 .PHONY: failpoints
-failpoints: setup
-	@$(CARGO) build --locked --workspace --exclude fovea-runner --bins --features fovea-operator/failpoints
+failpoints: setup-tool
+	@$(CARGO) build --locked --workspace --bin fovea-operator --features fovea-operator/failpoints
 	@cp $(BUILT)/fovea-operator $(BUILT)/fovea-operator-failpoints
 
 .PHONY: setup
-setup: tools ## Build or fetch the pinned tools into ~/.cache/fovea
-	@$(DEV) setup
+setup: setup-tool ## Build or fetch the pinned tools into ~/.cache/fovea
+	@$(SETUP)
 
-.PHONY: tools
-tools: prerequisites
-	@$(CARGO) build --locked --workspace --exclude fovea-runner --bins
+# A second's build: the tool has no dependencies, so this resolves no features and nothing is
+# compiled again for the workspace.
+.PHONY: setup-tool
+setup-tool: prerequisites
+	@$(CARGO) build --locked --quiet -p fovea-setup
+	@$(SETUP) check
 
-# Only what is needed before `fovea-dev` is built, and so that nobody waits for that build in
-# vain: `fovea-dev setup` checks versions, and tells everything that is missing.
+# Only what is needed before `fovea-setup` is built; `fovea-setup check` checks versions, and lists
+# everything that is missing.
 define need
 	@command -v $(1) >/dev/null || { echo "make: $(1) is missing: $(2)" >&2; exit 1; }
 endef
@@ -134,8 +159,8 @@ bench-runner: setup $(FOVEA_CACHE)/bench-venv/ready ## Time the runner against t
 API_BENCH_PYTHON := $(FOVEA_CACHE)/bench-api-venv/bin/python
 
 .PHONY: bench-api
-bench-api: setup $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10)
-	@$(DEV) setup --only load
+bench-api: setup dev $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10)
+	@$(SETUP) --only load
 	@$(CARGO) build --locked --release -p fovea-api
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_api -- \
 		--api $(or $(CARGO_TARGET_DIR),target)/release/fovea-api --python $(API_BENCH_PYTHON) \
@@ -149,7 +174,7 @@ $(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
 OPERATOR_BENCH_PYTHON := $(FOVEA_CACHE)/bench-operator-venv/bin/python
 
 .PHONY: bench-operator
-bench-operator: setup $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000)
+bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000)
 	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
 	@$(CARGO) build --locked --release -p fovea-operator
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_operator -- \
@@ -166,9 +191,13 @@ $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+.PHONY: bench-first-day
+bench-first-day: ## Time `make demo` from empty caches, another commit and this one in turn (BASE=<commit>; an hour or more)
+	@python3 tests/bench/first_day.py $(if $(BASE),--base $(BASE))
+
 .PHONY: bench-pools
-bench-pools: setup ## Time pools of pods on a real node: from nothing, while they roll; weigh them (root; ROUNDS=5)
-	@$(DEV) setup --only node
+bench-pools: setup dev ## Time pools of pods on a real node: from nothing, while they roll; weigh them (root; ROUNDS=5)
+	@$(SETUP) --only node
 	@$(WITH_TORCH) $(CARGO) build --locked --release -p fovea-operator -p fovea-runner --bins
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_pools -- \
 		--binaries $(or $(CARGO_TARGET_DIR),target)/release $(if $(ROUNDS),--rounds $(ROUNDS))
@@ -193,7 +222,7 @@ $(MDBOOK_MERMAID)/bin/mdbook-mermaid:
 
 .PHONY: bench-cluster
 bench-cluster: setup nodes ## Time the chart on a real node: helm install to a caption, uploads through the ingress, weights (root; ROUNDS=5 UPLOADS=1000 FINISHED=10000)
-	@$(DEV) setup --only chart
+	@$(SETUP) --only chart
 	@$(WITH_TORCH) $(CARGO) build --locked --release --workspace --bins --example bench_cluster
 	@$(WITH_TORCH) $(or $(CARGO_TARGET_DIR),target)/release/examples/bench_cluster \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(UPLOADS),--uploads $(UPLOADS)) $(if $(FINISHED),--finished $(FINISHED))
@@ -203,7 +232,7 @@ generate: build ## Write the generated files (CRDs, chart, plain manifests, Open
 	@$(BUILT)/crdgen
 	@$(DEV) chart generate
 	@$(BUILT)/openapi
-	@$(CARGO) build --locked --workspace --exclude fovea-runner --example autoscale
+	@$(CARGO) build --locked --workspace --example autoscale
 	@$(BUILT)/examples/autoscale
 	@$(WITH_TORCH) $(DEV) docs generate
 

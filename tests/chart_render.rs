@@ -11,12 +11,12 @@ mod release;
 mod server;
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::cache::Cache;
 use fovea_dev::chart::CHART;
 use fovea_dev::chart::render::{Tools, values};
-use fovea_dev::setup::progress::Progress;
-use fovea_dev::setup::{self, Part};
-use fovea_dev::stack::repository;
+use fovea_harness::stack::repository;
+use fovea_setup::cache::Cache;
+use fovea_setup::progress::Progress;
+use fovea_setup::{self as setup, Part};
 use serde::Deserialize as _;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ fn helm_s_linter_has_nothing_to_say_of_any_values() -> Result<()> {
     for values in values()? {
         let mut lint = tools.helm();
         lint.args(["lint", "--strict", "--quiet"])
-            .args(["--kube-version", fovea_dev::versions::KUBERNETES])
+            .args(["--kube-version", fovea_setup::versions::KUBERNETES])
             .args(["--namespace", "fovea-system"])
             .arg("--values")
             .arg(&values.path)

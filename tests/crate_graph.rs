@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Who may depend on whom, tests aside.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("fovea-crds", &[]),
     ("fovea-protocol", &[]),
     ("fovea-store", &[]),
@@ -40,10 +40,20 @@ const ALLOWED: [(&str, &[&str]); 10] = [
         "fovea-runner",
         &["fovea-process", "fovea-protocol", "fovea-telemetry"],
     ),
-    ("fovea-dev", &[]),
+    // Built alone, before everything else: it has no dependency at all.
+    ("fovea-setup", &[]),
+    ("fovea-harness", &["fovea-setup"]),
+    ("fovea-dev", &["fovea-harness", "fovea-setup"]),
     (
         "fovea-tests",
-        &["fovea-crds", "fovea-dev", "fovea-protocol", "fovea-store"],
+        &[
+            "fovea-crds",
+            "fovea-dev",
+            "fovea-harness",
+            "fovea-protocol",
+            "fovea-setup",
+            "fovea-store",
+        ],
     ),
 ];
 
@@ -164,4 +174,13 @@ fn reach<'a>(metadata: &'a Value, root: &str) -> BTreeSet<&'a str> {
         }
     }
     seen.into_iter().map(|id| name_of[id]).collect()
+}
+
+#[test]
+fn the_setup_tool_depends_on_no_crate_so_that_nothing_is_compiled_twice() {
+    let metadata = metadata();
+    assert_eq!(
+        reach(&metadata, "fovea-setup"),
+        BTreeSet::from(["fovea-setup"])
+    );
 }

@@ -9,7 +9,7 @@
 use std::fs;
 use std::process::Command;
 
-use fovea_dev::stack::{find, repository};
+use fovea_harness::stack::{find, repository};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

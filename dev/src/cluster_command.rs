@@ -9,10 +9,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use fovea_dev::cache::Cache;
-use fovea_dev::node::holder;
-use fovea_dev::setup::{self, Part, progress::Progress};
-use fovea_dev::{Cluster, ClusterOptions, Ingress, NodeOptions, eventually, images, ingress, node};
+use fovea_harness::node::holder;
+use fovea_harness::{
+    Cluster, ClusterOptions, Ingress, NodeOptions, eventually, images, ingress, node,
+};
+use fovea_setup::cache::Cache;
+use fovea_setup::{self as setup, Part, progress::Progress};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};

@@ -5,7 +5,7 @@ mod next_steps;
 mod results;
 
 use anyhow::{Context, Result, bail, ensure};
-use fovea_dev::stack::{Stack, StackOptions, repository};
+use fovea_harness::stack::{Stack, StackOptions, repository};
 use results::{Samples, by_http, caption_by_kubectl};
 use serde_json::Value;
 use std::time::Instant;

@@ -2,8 +2,8 @@
 
 mod flags;
 
-use crate::stack::{StackError, find, repository};
 use flags::Help;
+use fovea_harness::stack::{ProgramNotBuilt, find, repository};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ const PROGRAMS: [(&str, &str, &str); 3] = [
 pub enum DocsError {
     /// A program is not built.
     #[error(transparent)]
-    NotBuilt(#[from] StackError),
+    NotBuilt(#[from] ProgramNotBuilt),
     /// A program that does not tell its flags.
     #[error("{program} --help: {why}")]
     Help {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use fovea_dev::cache::Cache;
-use fovea_dev::images::{Build, Image, Torch};
-use fovea_dev::setup::{self, Part, progress::Progress};
+use fovea_harness::images::{Build, Image, Torch};
+use fovea_setup::cache::Cache;
+use fovea_setup::{self as setup, Part, progress::Progress};
 
 /// Which images, from what.
 #[derive(Clone, Debug, clap::Args)]

@@ -9,7 +9,7 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use fovea_dev::Minio;
+use fovea_harness::Minio;
 use fovea_store::{Deletion, MAX_PAGE, ObjectKey, Owned, Part, Store, StoreConfig};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};

@@ -6,7 +6,7 @@
     reason = "a test that cannot go on ends"
 )]
 
-use fovea_dev::Minio;
+use fovea_harness::Minio;
 use fovea_store::{ModelFolder, ModelPrefix, ObjectKey, PostForm, Store, StoreConfig};
 use reqwest::multipart::{Form, Part};
 use std::time::Duration;

@@ -7,7 +7,7 @@
 )]
 
 use bytes::Bytes;
-use fovea_dev::Minio;
+use fovea_harness::Minio;
 use fovea_store::{ObjectKey, Presentation, Store, StoreConfig, StoreError};
 use std::time::{Duration, SystemTime};
 

@@ -2,11 +2,11 @@
 //! bucket, from the first page to the last.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::cache::Cache;
-use fovea_dev::eventually;
-use fovea_dev::images;
-use fovea_dev::setup::go::HELM;
-use fovea_dev::stack::{self, MODELS, SYSTEM_NAMESPACE};
+use fovea_harness::eventually;
+use fovea_harness::images;
+use fovea_harness::stack::{self, MODELS, SYSTEM_NAMESPACE};
+use fovea_setup::cache::Cache;
+use fovea_setup::go::HELM;
 use fovea_tests::Installed;
 use fovea_tests::console::{self, Environment, Page};
 use fovea_tests::hub::REPO;

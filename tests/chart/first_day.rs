@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
 use fovea_tests::demo::first;
 use k8s_openapi::api::core::v1::Pod;

@@ -3,8 +3,8 @@
 use crate::trial;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Phase, Task};
-use fovea_dev::eventually;
-use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
+use fovea_harness::eventually;
+use fovea_harness::stack::{self, SYSTEM_NAMESPACE};
 use fovea_tests::demo::first;
 use fovea_tests::installed::{PATIENCE, RELEASE, chart};
 use fovea_tests::pods::is_skipped;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, Input, Phase, RunnerPool};
-use fovea_dev::{eventually, stack};
+use fovea_harness::{eventually, stack};
 use fovea_store::ObjectKey;
 use fovea_tests::Installed;
 use fovea_tests::demo::answers;

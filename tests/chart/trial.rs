@@ -1,8 +1,8 @@
 //! The preset for trials: its own MinIO, no tokens, a model of the hub.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::images;
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::images;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
 use fovea_tests::demo::first;
 use fovea_tests::hub::REPO;

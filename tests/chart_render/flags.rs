@@ -2,7 +2,7 @@
 
 use crate::{goldens, objects};
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::stack;
+use fovea_harness::stack;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -2,8 +2,9 @@
 
 use crate::tools;
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::stack::{SYSTEM_NAMESPACE, repository};
-use fovea_dev::{ControlPlane, ControlPlaneOptions, chart::CHART};
+use fovea_dev::chart::CHART;
+use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
+use fovea_harness::{ControlPlane, ControlPlaneOptions};
 use fovea_tests::helm::Helm;
 use std::collections::BTreeSet;
 
@@ -171,7 +172,7 @@ async fn the_cluster_s_own_roles_learn_of_jobs_and_pools() -> Result<()> {
         ("admin", "patch", "inferencejobs/status", false),
     ] {
         // Kubernetes gathers the rules of its roles when it comes to it.
-        fovea_dev::eventually(
+        fovea_harness::eventually(
             "the role's rules",
             std::time::Duration::from_mins(1),
             async || {

@@ -2,11 +2,11 @@
 
 use crate::{goldens, objects, told, tools};
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::cache::Cache;
 use fovea_dev::chart::conform::{LOCATION, OPENAPI, write_schemas};
-use fovea_dev::setup::chart_crds;
-use fovea_dev::setup::go::KUBECONFORM;
-use fovea_dev::{ControlPlane, ControlPlaneOptions, eventually, stack};
+use fovea_harness::{ControlPlane, ControlPlaneOptions, eventually, stack};
+use fovea_setup::cache::Cache;
+use fovea_setup::chart_crds;
+use fovea_setup::go::KUBECONFORM;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -10,7 +10,7 @@
 mod markdown;
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::stack::repository;
+use fovea_harness::stack::repository;
 use fovea_tests::console::{Page, fence};
 use serde_json::Value;
 use std::collections::BTreeSet;

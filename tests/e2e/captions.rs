@@ -5,7 +5,7 @@ use crate::support::{
 };
 use anyhow::Result;
 use fovea_crds::{JobResult, Phase};
-use fovea_dev::stack::repository;
+use fovea_harness::stack::repository;
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{WatchEvent, WatchParams};
 

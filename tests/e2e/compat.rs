@@ -2,7 +2,7 @@
 
 use crate::support::{ENDED, answers, http, samples, stack};
 use anyhow::{Result, anyhow};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use std::path::Path;

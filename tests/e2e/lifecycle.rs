@@ -3,7 +3,7 @@
 use crate::support::{create, ended, inline_job, jobs, patch, sample, status_where, unique};
 use anyhow::{Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Task};
-use fovea_dev::{Stack, StackOptions, eventually, stack};
+use fovea_harness::{Stack, StackOptions, eventually, stack};
 pub(crate) use fovea_tests::demo::answers;
 use k8s_openapi::ByteString;
 use kube::api::{Patch, PatchParams, PostParams};

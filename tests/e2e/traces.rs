@@ -2,7 +2,7 @@
 
 use crate::support::sample;
 use anyhow::{Result, ensure};
-use fovea_dev::{Stack, StackOptions, eventually};
+use fovea_harness::{Stack, StackOptions, eventually};
 use fovea_tests::collector::Collector;
 use std::time::Duration;
 

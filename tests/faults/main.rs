@@ -9,7 +9,7 @@
 
 use anyhow::{Result, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
-use fovea_dev::{Stack, StackOptions, eventually, stack};
+use fovea_harness::{Stack, StackOptions, eventually, stack};
 use k8s_openapi::ByteString;
 use kube::Api;
 use kube::api::PostParams;

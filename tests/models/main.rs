@@ -7,7 +7,7 @@
     reason = "a test that cannot go on ends"
 )]
 
-use fovea_dev::{Minio, stack};
+use fovea_harness::{Minio, stack};
 use fovea_store::{ModelFolder, ModelPrefix, ObjectKey, PostForm, Store, StoreConfig, StoreError};
 use serde_json::Value;
 use std::process::Output;

@@ -4,7 +4,7 @@
 use anyhow::{Result, anyhow};
 use axum::http::Method;
 use fovea_crds::{InferenceJob, JobResult, Phase};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE};
 use fovea_tests::proxy::{Fate, Proxy, Rule};
 use fovea_tests::{Operated, Options};

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use fovea_crds::Phase;
-use fovea_dev::eventually;
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::eventually;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::operated::{PATIENCE, apply_pool};
 use fovea_tests::{Cable, Operated, Options, ScriptedRunner};
 use serde_json::json;

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
-use fovea_dev::{Process, eventually, stack};
+use fovea_harness::{Process, eventually, stack};
 use fovea_store::{ObjectKey, Store, StoreConfig};
 use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, apply_pool};
 use fovea_tests::{Operated, Options};

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use fovea_crds::{InferenceJobStatus, Phase};
-use fovea_dev::{eventually, stack};
+use fovea_harness::{eventually, stack};
 use fovea_tests::operated::PATIENCE;
 use fovea_tests::skew::Clock;
 use fovea_tests::{Operated, Options};

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use fovea_crds::{Input, JobResult, Phase};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::operated::{JOBS, PATIENCE, apply_pool, create_namespace};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::core::v1::Namespace;
@@ -147,7 +147,7 @@ fn a_job_that_no_pool_takes_is_told_what_there_is_and_waits_for_one() -> Result<
     Operated::shared(async |operated| {
         let mut nowhere = Operated::job("nowhere", "caption x");
         nowhere.spec.pool_ref = serde_json::from_value(json!({
-            "name": "to-come", "namespace": fovea_dev::stack::SYSTEM_NAMESPACE,
+            "name": "to-come", "namespace": fovea_harness::stack::SYSTEM_NAMESPACE,
         }))?;
         let nowhere = operated.create(&nowhere).await?;
         let held = operated

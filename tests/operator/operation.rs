@@ -1,7 +1,7 @@
 //! What who runs the operator sees of it: health, metrics, traces and log lines.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::{eventually, stack};
+use fovea_harness::{eventually, stack};
 use fovea_tests::collector::Collector;
 use fovea_tests::operated::{JOBS, PATIENCE};
 use fovea_tests::{Operated, Options};

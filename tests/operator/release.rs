@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::RunnerPool;
-use fovea_dev::stack::{self, SYSTEM_NAMESPACE};
-use fovea_dev::{ControlPlane, ControlPlaneOptions, eventually};
+use fovea_harness::stack::{self, SYSTEM_NAMESPACE};
+use fovea_harness::{ControlPlane, ControlPlaneOptions, eventually};
 use fovea_tests::operated::{PATIENCE, create_namespace, install};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};

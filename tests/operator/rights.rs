@@ -4,7 +4,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{Callback, InferenceJob, Phase};
-use fovea_dev::{eventually, stack};
+use fovea_harness::{eventually, stack};
 use fovea_tests::operated::{JOBS, PATIENCE, TEAM, apply_pool};
 use fovea_tests::receiver::{Authority, Receiver};
 use fovea_tests::{Operated, Options};

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use fovea_crds::{Phase, Task};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::operated::{PATIENCE, apply_pool};
 use fovea_tests::{Operated, Options, ScriptedRunner};
 use serde_json::json;
@@ -79,7 +79,7 @@ async fn the_runners_of_a_pool_share_its_jobs_by_their_slots() -> Result<()> {
     for number in 0..16 {
         let mut job = Operated::job(&format!("shared-{number}"), "wait 300 caption x");
         job.spec.pool_ref = serde_json::from_value(json!({
-            "name": "two", "namespace": fovea_dev::stack::SYSTEM_NAMESPACE,
+            "name": "two", "namespace": fovea_harness::stack::SYSTEM_NAMESPACE,
         }))?;
         operated.create(&job).await?;
     }

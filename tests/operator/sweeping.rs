@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
-use fovea_dev::{Minio, eventually};
+use fovea_harness::{Minio, eventually};
 use fovea_store::{ObjectKey, Sha256, Store, StoreConfig};
 use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, create_namespace};
 use fovea_tests::s3_proxy::{Rule, S3Proxy, Verdict};

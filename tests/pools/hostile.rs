@@ -1,9 +1,9 @@
 //! What a hostile pod, or a runner that a picture has taken over, can get at: nothing.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::cache::Cache;
-use fovea_dev::stack::SYSTEM_NAMESPACE;
-use fovea_dev::{eventually, images};
+use fovea_harness::stack::SYSTEM_NAMESPACE;
+use fovea_harness::{eventually, images};
+use fovea_setup::cache::Cache;
 use fovea_store::{ModelFolder, ObjectKey};
 use fovea_tests::Pods;
 use fovea_tests::pods::{PATIENCE, store};

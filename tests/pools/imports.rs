@@ -3,7 +3,7 @@
 use crate::told::{self, TOLD};
 use anyhow::Result;
 use fovea_crds::{JobResult, Task};
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Pods;
 use fovea_tests::hub::{COMMIT, REPO};
 use fovea_tests::pods::{PATIENCE, condition, picture};

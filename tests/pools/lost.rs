@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use fovea_crds::{Phase, Task};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::Pods;
 use fovea_tests::pods::{PATIENCE, is_skipped};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};

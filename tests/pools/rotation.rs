@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, Phase, Task};
-use fovea_dev::eventually;
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::eventually;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Pods;
 use fovea_tests::pods::PATIENCE;
 use k8s_openapi::api::core::v1::{Pod, Secret};

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use fovea_crds::{RunnerPoolStatus, Task};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::Pods;
 use fovea_tests::pods::{PATIENCE, condition};
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use fovea_crds::{RunnerPoolStatus, Task};
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Pods;
 use fovea_tests::pods::{PATIENCE, condition};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};

@@ -7,7 +7,7 @@
 mod compare;
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::process::{Process, ProcessError, Program};
+use fovea_harness::process::{Process, ProcessError, Program};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The demo's pictures, and what is known of them.
 
-use fovea_dev::stack;
+use fovea_harness::stack;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! The pinned helm, as a user of a cluster has it.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::cache::Cache;
-use fovea_dev::setup::go::HELM;
+use fovea_setup::cache::Cache;
+use fovea_setup::go::HELM;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What the benchmarks read off processes, and make of many readings.
 
 use anyhow::Context as _;
-use fovea_dev::Process;
+use fovea_harness::Process;
 
 /// Of `/proc`, on every Linux that this runs on.
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -6,7 +6,7 @@ use crate::runner::{Attempt, MODELS, ScriptedRunner};
 use crate::shared::Shared;
 use anyhow::{Context as _, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, RunnerPool, Task};
-use fovea_dev::{
+use fovea_harness::{
     ControlPlane, ControlPlaneOptions, Minio, Process, Program, eventually, ports, stack,
 };
 use k8s_openapi::ByteString;

@@ -9,13 +9,13 @@ use crate::{History, Shared};
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
 use fovea_crds::{RunnerPool, RunnerPoolStatus};
-use fovea_dev::cache::Cache;
-use fovea_dev::images::{Build, Image};
-use fovea_dev::stack::{self, MODELS, SYSTEM_NAMESPACE};
-use fovea_dev::{
+use fovea_harness::images::{Build, Image};
+use fovea_harness::stack::{self, MODELS, SYSTEM_NAMESPACE};
+use fovea_harness::{
     Cluster, ClusterOptions, ControlPlaneOptions, Minio, NodeOptions, Process, eventually, node,
     ports,
 };
+use fovea_setup::cache::Cache;
 use fovea_store::{ObjectKey, Store, StoreConfig};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Pod};

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use fovea_dev::{ControlPlane, eventually};
+use fovea_harness::{ControlPlane, eventually};
 use kube::Client;
 use serde_json::json;
 use std::path::PathBuf;

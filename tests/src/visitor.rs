@@ -1,7 +1,7 @@
 //! Who uses Fovea from outside the cluster: over TLS, through the ingress, by its name.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 use std::net::SocketAddr;

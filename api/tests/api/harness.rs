@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use fovea_crds::{InferenceJob, RunnerPool};
-use fovea_dev::{ControlPlane, Minio, Process, Program, TempNamespace, eventually};
+use fovea_harness::{ControlPlane, Minio, Process, Program, TempNamespace, eventually};
 use fovea_tests::audit::Audit;
 use fovea_tests::proxy::{Fate, Proxy, Rule};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

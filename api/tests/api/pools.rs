@@ -2,7 +2,7 @@
 
 use super::harness::{Service, cluster, grant_pools, until};
 use fovea_crds::RunnerPool;
-use fovea_dev::TempNamespace;
+use fovea_harness::TempNamespace;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};

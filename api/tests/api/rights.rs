@@ -3,7 +3,7 @@
 use super::auth::account;
 use super::harness::{Service, Surroundings, cluster, send};
 use super::pictures::jpeg;
-use fovea_dev::TempNamespace;
+use fovea_harness::TempNamespace;
 use fovea_tests::audit::Audit;
 use serde_json::json;
 use std::mem::ManuallyDrop;

@@ -6,7 +6,7 @@ use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Prediction, RunnerPool,
     RunnerPoolStatus, ServedModel,
 };
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use kube::{
     Api,
     api::{ListParams, PostParams},

@@ -1,7 +1,7 @@
 //! The control plane with the committed CRDs, and the smallest legal objects.
 
 use anyhow::{Context, Result, anyhow};
-use fovea_dev::{ControlPlane, ControlPlaneOptions, TempNamespace, eventually};
+use fovea_harness::{ControlPlane, ControlPlaneOptions, TempNamespace, eventually};
 use kube::{
     Api, Client,
     api::{DynamicObject, PostParams},

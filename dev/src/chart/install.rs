@@ -2,8 +2,8 @@
 
 use super::render::{Part, Tools, parts};
 use super::{ChartError, Files, MANIFESTS};
-use crate::setup::run_command;
-use crate::stack::{SYSTEM_NAMESPACE, repository};
+use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
+use fovea_setup::run_command;
 
 /// Values of the render, written by hand.
 const VALUES: &str = "values.yaml";

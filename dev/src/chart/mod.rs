@@ -8,10 +8,10 @@ mod readme;
 pub mod render;
 mod schema;
 
-use crate::cache::{Cache, CacheError};
-use crate::setup::SetupError;
-use crate::setup::progress::Progress;
-use crate::stack::repository;
+use fovea_harness::stack::repository;
+use fovea_setup::SetupError;
+use fovea_setup::cache::{Cache, CacheError};
+use fovea_setup::progress::Progress;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

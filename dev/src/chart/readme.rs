@@ -2,8 +2,8 @@
 
 use super::render::Tools;
 use super::{CHART, ChartError};
-use crate::setup::run_command;
-use crate::stack::repository;
+use fovea_harness::stack::repository;
+use fovea_setup::run_command;
 use std::process::Command;
 
 pub(super) fn file(tools: &Tools) -> Result<(String, String), ChartError> {

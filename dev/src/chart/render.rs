@@ -1,12 +1,12 @@
 //! Renders of the chart.
 
 use super::{CHART, ChartError, below};
-use crate::cache::Cache;
-use crate::setup::go::{HELM, HELM_DOCS};
-use crate::setup::progress::Progress;
-use crate::setup::run_command;
-use crate::stack::{SYSTEM_NAMESPACE, repository};
-use crate::versions::KUBERNETES;
+use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
+use fovea_setup::cache::Cache;
+use fovea_setup::go::{HELM, HELM_DOCS};
+use fovea_setup::progress::Progress;
+use fovea_setup::run_command;
+use fovea_setup::versions::KUBERNETES;
 use std::path::PathBuf;
 use std::process::Command;
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use fovea_dev::cache::Cache;
-use fovea_dev::setup::{go, progress::Progress};
+use fovea_setup::cache::Cache;
+use fovea_setup::{go, progress::Progress};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 

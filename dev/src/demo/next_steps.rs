@@ -1,7 +1,7 @@
 //! What to try next, with lines that work as they are.
 
 use super::results::Samples;
-use fovea_dev::stack::Stack;
+use fovea_harness::stack::Stack;
 
 /// Prints the addresses and some lines for another terminal.
 pub(super) fn print(stack: &Stack, samples: &Samples) {

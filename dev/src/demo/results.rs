@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::Engine as _;
-use fovea_dev::eventually;
-use fovea_dev::stack::{CAPTIONER, JOB_NAMESPACE, Stack};
+use fovea_harness::eventually;
+use fovea_harness::stack::{CAPTIONER, JOB_NAMESPACE, Stack};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -8,10 +8,10 @@ use serde_yaml::Value;
 
 use super::source::Source;
 use super::{ReleaseError, VERSION, Work, empty, read};
-use crate::cache::Cache;
 use crate::chart::CHART;
-use crate::setup::go::HELM;
-use crate::setup::run_command;
+use fovea_setup::cache::Cache;
+use fovea_setup::go::HELM;
+use fovea_setup::run_command;
 
 /// The package's file.
 pub(super) fn file() -> String {

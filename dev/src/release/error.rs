@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::io;
 
-use crate::cache::CacheError;
-use crate::images::ImageError;
-use crate::setup::SetupError;
+use fovea_harness::images::ImageError;
+use fovea_setup::SetupError;
+use fovea_setup::cache::CacheError;
 
 /// A release could not be built.
 #[derive(Debug, thiserror::Error)]

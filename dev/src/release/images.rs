@@ -7,8 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{ReleaseError, VERSION, Work, registry, write};
-use crate::images::{Build, Image, Stamp, Torch};
-use crate::setup::run_command;
+use fovea_harness::images::{Build, Image, Stamp, Torch};
+use fovea_setup::run_command;
 
 /// Names each archive and what it holds, separated by a space.
 pub(super) const LIST: &str = "IMAGES";

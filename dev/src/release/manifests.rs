@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use super::{ReleaseError, VERSION, Work, files_below, read, write};
-use crate::setup::go::KUBERNETES;
-use crate::setup::run_command;
+use fovea_setup::go::KUBERNETES;
+use fovea_setup::run_command;
 
 /// All that an installation is.
 pub(super) fn file() -> String {

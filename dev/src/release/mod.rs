@@ -18,11 +18,11 @@ mod verify;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cache::Cache;
-use crate::images::Torch;
-use crate::setup::progress::Progress;
-use crate::setup::{self, Part};
 pub use error::ReleaseError;
+use fovea_harness::images::Torch;
+use fovea_setup::cache::Cache;
+use fovea_setup::progress::Progress;
+use fovea_setup::{self as setup, Part};
 use source::Source;
 
 /// The version that everything in the folder has: the workspace's.

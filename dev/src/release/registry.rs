@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::source::Source;
 use super::{ReleaseError, VERSION, files_below, read, write};
-use crate::images::Image;
+use fovea_harness::images::Image;
 
 const VALUES: &str = "charts/fovea/values.yaml";
 const MANIFESTS: &str = "manifests/install";

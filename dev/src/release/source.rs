@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::ReleaseError;
-use crate::setup::run_command;
+use fovea_setup::run_command;
 
 /// A commit's files, as far as they were committed.
 pub(super) struct Source {

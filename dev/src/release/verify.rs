@@ -8,9 +8,9 @@ use serde_yaml::Value;
 
 use super::images::{Archive, Built};
 use super::{ReleaseError, VERSION, Work, chart, manifests, read, registry, sbom, sums};
-use crate::images::{Image, Torch};
-use crate::setup::run_command;
-use crate::versions::KUBERNETES;
+use fovea_harness::images::{Image, Torch};
+use fovea_setup::run_command;
+use fovea_setup::versions::KUBERNETES;
 
 /// Checks all of it, and tells all that is wrong.
 pub(super) fn all(work: &Work<'_>, images: &[Built]) -> Result<(), ReleaseError> {

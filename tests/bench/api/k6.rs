@@ -1,8 +1,8 @@
 //! One run of k6, the load.
 
 use anyhow::{Context as _, ensure};
-use fovea_dev::cache::Cache;
-use fovea_dev::setup::go::K6;
+use fovea_setup::cache::Cache;
+use fovea_setup::go::K6;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

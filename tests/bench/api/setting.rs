@@ -4,7 +4,7 @@ use crate::Arguments;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use fovea_dev::{ControlPlane, ControlPlaneOptions, Minio, Process, Program, ports};
+use fovea_harness::{ControlPlane, ControlPlaneOptions, Minio, Process, Program, ports};
 use fovea_tests::{measure, operated};
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,8 @@
 
 use crate::Arguments;
 use anyhow::{Result, ensure};
-use fovea_dev::eventually;
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::eventually;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::Installed;
 use fovea_tests::installed::{PATIENCE, RELEASE, chart};
 use fovea_tests::measure::median;

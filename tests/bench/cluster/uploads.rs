@@ -4,7 +4,7 @@
 use crate::Arguments;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::InferenceJob;
-use fovea_dev::{Stack, StackOptions, eventually};
+use fovea_harness::{Stack, StackOptions, eventually};
 use fovea_tests::installed::{PATIENCE, POOL, chart};
 use fovea_tests::measure::{median, percentile};
 use fovea_tests::pods::picture;

@@ -84,7 +84,7 @@ async fn read(it: &Installed) -> Result<Vec<Reading>> {
 
 async fn scale_operator(it: &Installed, replicas: u32) -> Result<()> {
     let replicas = format!("--replicas={replicas}");
-    let namespace = fovea_dev::stack::SYSTEM_NAMESPACE;
+    let namespace = fovea_harness::stack::SYSTEM_NAMESPACE;
     let kubectl = &it.cluster.control_plane;
     let scale = [
         "-n",

@@ -2,7 +2,7 @@
 
 use crate::Arguments;
 use anyhow::Context as _;
-use fovea_dev::{Process, Program, ports};
+use fovea_harness::{Process, Program, ports};
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::Path;

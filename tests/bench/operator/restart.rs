@@ -2,7 +2,7 @@
 
 use crate::Arguments;
 use anyhow::anyhow;
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::operated::PATIENCE;
 use fovea_tests::{Operated, crowd};
 use std::time::Instant;

@@ -8,7 +8,7 @@ mod rollout;
 mod weight;
 
 use clap::Parser;
-use fovea_dev::images::{Build, Torch};
+use fovea_harness::images::{Build, Torch};
 use fovea_tests::Pods;
 use std::path::PathBuf;
 

@@ -3,8 +3,8 @@
 use super::breaking;
 use super::watched::{Watched, options};
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::eventually;
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::eventually;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::demo::first;
 use fovea_tests::installed::{PATIENCE, POOL};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -150,7 +150,7 @@ async fn of_callbacks(it: &mut Watched) -> Result<()> {
     }))?;
     secrets.create(&PostParams::default(), &secret).await?;
     // Nobody listens there.
-    let [port] = fovea_dev::ports::free()?;
+    let [port] = fovea_harness::ports::free()?;
     let url = format!("https://{}:{port}/ended", it.it.cluster.gateway());
     it.submit_for("called-back", url).await?;
     it.fires("CallbacksFailing").await?;

@@ -3,8 +3,8 @@
 use super::watched::Watched;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::InferenceJob;
-use fovea_dev::eventually;
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::eventually;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_store::{ModelFolder, ObjectKey};
 use fovea_tests::installed::PATIENCE;
 use fovea_tests::measure::process_in_pod;
@@ -182,7 +182,7 @@ pub(super) async fn create_what_is_newer(it: &Watched) -> Result<()> {
 pub(super) async fn put_broken_model(it: &Watched) -> Result<()> {
     let store = store(&it.it.minio).await?;
     let folder = ModelFolder::new("demo/broken")?;
-    let source = fovea_dev::stack::repository().join("models/demo/blip");
+    let source = fovea_harness::stack::repository().join("models/demo/blip");
     let mut files = Vec::new();
     for entry in std::fs::read_dir(source)? {
         let path = entry?.path();

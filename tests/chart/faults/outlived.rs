@@ -2,7 +2,7 @@
 
 use super::watched::Watched;
 use anyhow::{Context as _, Result, ensure};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::Visitor;
 use fovea_tests::demo::first;
 use fovea_tests::installed::PATIENCE;

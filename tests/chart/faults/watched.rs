@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, Phase, RunnerPool, Task};
-use fovea_dev::eventually;
-use fovea_dev::prometheus::{self, Alert, Prometheus, PrometheusOptions};
-use fovea_dev::stack::SYSTEM_NAMESPACE;
+use fovea_harness::eventually;
+use fovea_harness::prometheus::{self, Alert, Prometheus, PrometheusOptions};
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::demo::first;
 use fovea_tests::installed::{PATIENCE, POOL};
 use fovea_tests::{Installed, crowd};

@@ -3,7 +3,7 @@
 use super::{create_secret, job, shared, url, verified};
 use anyhow::{Result, anyhow, ensure};
 use fovea_crds::{CallbackStatus, InferenceJob};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::operated::{PATIENCE, create_namespace};
 use fovea_tests::receiver::ELSEWHERE;
 use k8s_openapi::api::core::v1::Secret;

@@ -2,7 +2,7 @@
 
 use super::{job, shared, url, verified};
 use anyhow::{Result, ensure};
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::Operated;
 use fovea_tests::operated::PATIENCE;
 use kube::ResourceExt as _;

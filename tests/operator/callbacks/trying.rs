@@ -4,7 +4,7 @@ use super::{Setting, job, shared, url, verified};
 use anyhow::{Result, ensure};
 use axum::http::Method;
 use fovea_crds::CallbackStatus;
-use fovea_dev::eventually;
+use fovea_harness::eventually;
 use fovea_tests::operated::PATIENCE;
 use fovea_tests::proxy::{Fate, Rule};
 use fovea_tests::receiver::Received;

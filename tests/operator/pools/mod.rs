@@ -6,7 +6,7 @@ mod scaling;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fovea_crds::RunnerPool;
-use fovea_dev::{eventually, stack};
+use fovea_harness::{eventually, stack};
 use fovea_store::{ModelFolder, ObjectKey, Store, StoreConfig};
 use fovea_tests::Operated;
 use fovea_tests::operated::{BUCKET, PATIENCE};

@@ -3,7 +3,7 @@
 use super::super::harness::{Answer, send, until};
 use super::super::pictures::jpeg;
 use super::{account, start};
-use fovea_dev::TempNamespace;
+use fovea_harness::TempNamespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Api;
 use kube::api::DeleteParams;

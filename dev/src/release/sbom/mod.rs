@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::images::{Archive, Built};
 use super::{ReleaseError, VERSION, Work, empty, read, write};
-use crate::images::{Image, Torch};
-use crate::setup::crates::CYCLONEDX;
-use crate::setup::{libtorch, run_command};
+use fovea_harness::images::{Image, Torch};
+use fovea_setup::crates::CYCLONEDX;
+use fovea_setup::{libtorch, run_command};
 
 /// Release binaries are of this kind alone.
 const TARGET: &str = "x86_64-unknown-linux-gnu";

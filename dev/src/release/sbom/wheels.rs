@@ -21,8 +21,8 @@ fn component(line: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::libtorch::{CUDA_REQUIREMENTS, REQUIREMENTS};
-    use crate::versions::LIBTORCH;
+    use fovea_setup::libtorch::{CUDA_REQUIREMENTS, REQUIREMENTS};
+    use fovea_setup::versions::LIBTORCH;
 
     #[test]
     fn every_wheel_of_both_lists_is_a_component() {

@@ -1,0 +1,300 @@
+//! etcd, kube-apiserver and kube-controller-manager on free ports of loopback, or where nodes reach
+//! the API server.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{Api, Client};
+use tokio::sync::OnceCell;
+
+use super::certificates::{Identity, Pki};
+use super::flags::{self, Ports};
+use super::{ClusterError, Network, kubeconfig};
+use crate::guard::Guardian;
+use crate::ports;
+use crate::process::{Process, Program};
+use fovea_setup::cache::Cache;
+use fovea_setup::go::{ETCD, KUBERNETES};
+
+/// How long the API server may take until it is ready: 4 s on an idle machine of two cores.
+const READY: Duration = Duration::from_secs(90);
+
+/// Below the scratch folder.
+const AUDIT_LOG: &str = "audit.jsonl";
+
+/// How a control plane is started.
+#[derive(Clone, Debug)]
+pub struct ControlPlaneOptions {
+    /// Runs kube-controller-manager: garbage collection, the end of namespaces, service accounts,
+    /// Deployments. Without it the API server alone is up sooner.
+    pub controller_manager: bool,
+    /// kube-apiserver writes a line for each request into [`ControlPlane::audit_log`].
+    pub audit: bool,
+    /// More flags of kube-apiserver; the last one of a name counts.
+    pub api_server_flags: Vec<String>,
+    /// More flags of kube-controller-manager.
+    pub controller_manager_flags: Vec<String>,
+    /// Where the API server listens.
+    pub network: Network,
+}
+
+impl Default for ControlPlaneOptions {
+    fn default() -> Self {
+        Self {
+            controller_manager: true,
+            audit: false,
+            api_server_flags: Vec::new(),
+            controller_manager_flags: Vec::new(),
+            network: Network::default(),
+        }
+    }
+}
+
+/// What a kubelet is known by, and whom it knows; the files go with the control plane.
+#[derive(Debug)]
+pub(crate) struct KubeletFiles {
+    pub(crate) kubeconfig: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) authority: PathBuf,
+}
+
+/// A running control plane. It ends when this is dropped; [`ControlPlane::stop`] also waits for it.
+#[derive(Debug)]
+pub struct ControlPlane {
+    guardian: Guardian,
+    etcd: Process,
+    api_server: Process,
+    controller_manager: Option<Process>,
+    pki: Pki,
+    server: String,
+    kubeconfig: PathBuf,
+    pub(super) kubectl: PathBuf,
+}
+
+impl ControlPlane {
+    /// Starts one and waits until it is ready: the API server answers and, with the controller
+    /// manager, the namespace `default` has its service account.
+    pub async fn start(options: ControlPlaneOptions) -> Result<Self, ClusterError> {
+        ports::retrying(ports::free, async |ports| {
+            Self::start_on(ports.into(), &options).await
+        })
+        .await
+    }
+
+    /// What was asked of the API server, by whom, and how it was answered: a JSON object a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.guardian.scratch().join(AUDIT_LOG)
+    }
+
+    /// One for all tests of this process, started by the first that asks; it ends with the process.
+    /// Tests keep apart by [`crate::TempNamespace`]s, and each makes its own client.
+    pub async fn shared() -> Result<&'static Self, ClusterError> {
+        static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+        SHARED
+            .get_or_try_init(|| {
+                Self::start(ControlPlaneOptions {
+                    audit: true,
+                    ..ControlPlaneOptions::default()
+                })
+            })
+            .await
+    }
+
+    async fn start_on(ports: Ports, options: &ControlPlaneOptions) -> Result<Self, ClusterError> {
+        let cache = Cache::from_env()?;
+        let kubectl = KUBERNETES.built(&cache, "kubectl")?;
+        let guardian = Guardian::start().await?;
+        let scratch = guardian.scratch();
+        let network = &options.network;
+        let pki = Pki::create(&scratch.join("pki"), network)?;
+        let server = format!("https://{}:{}", network.address, ports.api_server);
+        let kubeconfig = scratch.join("kubeconfig");
+        kubeconfig::write(
+            &kubeconfig::with_certificate(&server, &pki, &pki.admin),
+            &kubeconfig,
+        )?;
+
+        let etcd = throwaway("etcd", ETCD.built(&cache, "etcd")?).args(flags::etcd(
+            ports,
+            &pki,
+            &scratch.join("etcd"),
+        ));
+        let api_server = KUBERNETES.built(&cache, "kube-apiserver")?;
+        let mut more = options.api_server_flags.clone();
+        if options.audit {
+            let policy = scratch.join("audit-policy.json");
+            std::fs::write(&policy, flags::AUDIT_POLICY)
+                .map_err(ClusterError::io("writing the audit policy"))?;
+            more.extend(flags::audit(&policy, &scratch.join(AUDIT_LOG)));
+        }
+        let api_server = throwaway("kube-apiserver", api_server)
+            .args(flags::api_server(ports, network, &pki, &more));
+        let mut cluster = Self {
+            etcd: Process::start_in(&guardian, etcd).await?,
+            api_server: Process::start_in(&guardian, api_server).await?,
+            controller_manager: None,
+            guardian,
+            pki,
+            server,
+            kubeconfig,
+            kubectl,
+        };
+        cluster.wait_for_api_server().await?;
+        if options.controller_manager {
+            // Not before: it gives up where no API server answers for some seconds.
+            let program = KUBERNETES.built(&cache, "kube-controller-manager")?;
+            let flags = &options.controller_manager_flags;
+            cluster
+                .start_controller_manager(program, ports, flags)
+                .await?;
+        }
+        Ok(cluster)
+    }
+
+    async fn wait_for_api_server(&self) -> Result<(), ClusterError> {
+        let client = self.client().await?;
+        let ready = self.api_server.wait_ready("/readyz", READY, || async {
+            let request = http::Request::get("/readyz").body(Vec::new());
+            client
+                .request_text(request.map_err(kube::Error::HttpError)?)
+                .await
+        });
+        tokio::select! {
+            ready = ready => { ready?; }
+            ended = self.etcd.ended_early() => return Err(ended.into()),
+        }
+        Ok(())
+    }
+
+    async fn start_controller_manager(
+        &mut self,
+        program: PathBuf,
+        ports: Ports,
+        extra: &[String],
+    ) -> Result<(), ClusterError> {
+        let path = self
+            .guardian
+            .scratch()
+            .join("controller-manager.kubeconfig");
+        let identity = &self.pki.controller_manager;
+        kubeconfig::write(
+            &kubeconfig::with_certificate(&self.server, &self.pki, identity),
+            &path,
+        )?;
+        let program = throwaway("kube-controller-manager", program)
+            .args(flags::controller_manager(ports, &self.pki, &path, extra));
+        let process = Process::start_in(&self.guardian, program).await?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, "default");
+        let what = "the service account of the namespace `default`";
+        process
+            .wait_ready(what, READY, || accounts.get("default"))
+            .await?;
+        self.controller_manager = Some(process);
+        Ok(())
+    }
+
+    /// The admin's kubeconfig, with everything inside; it goes with the control plane.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The pinned kubectl, for a person's shell.
+    pub fn kubectl_path(&self) -> &Path {
+        &self.kubectl
+    }
+
+    /// The API server's address.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// What an admin's client is made of.
+    pub async fn config(&self) -> Result<kube::Config, ClusterError> {
+        let admin = kubeconfig::with_certificate(&self.server, &self.pki, &self.pki.admin);
+        kubeconfig::client_config(admin).await
+    }
+
+    /// A new client of the admin. Each belongs to the async runtime that it was made in.
+    pub async fn client(&self) -> Result<Client, ClusterError> {
+        Ok(Client::try_from(self.config().await?)?)
+    }
+
+    /// A client that RBAC knows as `user` in `groups` (and in `system:authenticated`). A service
+    /// account is the user `system:serviceaccount:<namespace>:<name>` in the groups
+    /// `system:serviceaccounts` and `system:serviceaccounts:<namespace>`.
+    pub async fn client_for(&self, user: &str, groups: &[&str]) -> Result<Client, ClusterError> {
+        let config = kubeconfig::acting_as(&self.server, &self.pki, user, groups);
+        Ok(Client::try_from(kubeconfig::client_config(config).await?)?)
+    }
+
+    /// A kubeconfig for a program that is to act as such a user; it goes with the control plane.
+    pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf, ClusterError> {
+        let name = format!("{}.kubeconfig", uuid::Uuid::new_v4());
+        let path = self.guardian.scratch().join(name);
+        let config = kubeconfig::acting_as(&self.server, &self.pki, user, groups);
+        kubeconfig::write(&config, &path)?;
+        Ok(path)
+    }
+
+    /// Writes a kubeconfig with a certificate of its own for `user` in `group`, with the file's
+    /// name; it goes with the control plane.
+    pub(crate) fn kubeconfig_of(
+        &self,
+        name: &str,
+        user: &str,
+        group: Option<&str>,
+    ) -> Result<PathBuf, ClusterError> {
+        self.write_kubeconfig(name, &self.pki.client(user, group)?)
+    }
+
+    /// What a node's kubelet reads.
+    pub(crate) fn kubelet_files(
+        &self,
+        node: &str,
+        address: Ipv4Addr,
+    ) -> Result<KubeletFiles, ClusterError> {
+        let identity = self.pki.kubelet(node, address)?;
+        let write = |kind: &str, pem: &str| {
+            let path = self.guardian.scratch().join(format!("pki/{node}.{kind}"));
+            std::fs::write(&path, pem)
+                .map_err(ClusterError::io("writing a kubelet's certificate"))?;
+            Ok::<_, ClusterError>(path)
+        };
+        Ok(KubeletFiles {
+            kubeconfig: self.write_kubeconfig(node, &identity)?,
+            certificate: write("crt", &identity.certificate)?,
+            key: write("key", &identity.key)?,
+            authority: self.pki.path("ca.crt").into(),
+        })
+    }
+
+    fn write_kubeconfig(&self, name: &str, identity: &Identity) -> Result<PathBuf, ClusterError> {
+        let path = self.guardian.scratch().join(format!("{name}.kubeconfig"));
+        let config = kubeconfig::with_certificate(&self.server, &self.pki, identity);
+        kubeconfig::write(&config, &path)?;
+        Ok(path)
+    }
+
+    /// The API server's process, for fault tests: paused, killed, started again.
+    pub fn api_server(&mut self) -> &mut Process {
+        &mut self.api_server
+    }
+
+    /// The guardian, for programs that are to end before the control plane does.
+    pub fn guardian(&self) -> &Guardian {
+        &self.guardian
+    }
+
+    /// Ends it and waits until its processes and files are gone.
+    pub async fn stop(self) -> Result<(), ClusterError> {
+        Ok(self.guardian.stop().await?)
+    }
+}
+
+/// A program whose data goes with it: it needs no time to end in.
+fn throwaway(name: &str, path: PathBuf) -> Program {
+    Program::new(name, path).grace(Duration::ZERO)
+}

@@ -1,0 +1,124 @@
+//! One program of a guardian: how it is started and how it is ended.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+use super::protocol::Spawn;
+
+/// After SIGKILL the kernel needs a moment; a process in an uninterruptible wait gets this long.
+const REAP: Duration = Duration::from_secs(5);
+
+/// A running program.
+#[derive(Clone)]
+pub(super) struct Child {
+    pid: Pid,
+    grace: Duration,
+    /// Set in the same breath as the process is reaped, so that no signal meets a pid that is
+    /// another's by then.
+    reaped: Arc<AtomicBool>,
+    ended: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl Child {
+    /// Starts a program by way of `fovea-guard exec`.
+    pub(super) fn spawn(spawn: &Spawn) -> io::Result<Self> {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&spawn.log)?;
+        // Our own executable by the kernel's name for it: right also after a rebuild replaced it.
+        let mut process = Command::new("/proc/self/exe")
+            .arg("exec")
+            .arg(std::process::id().to_string())
+            .arg("--")
+            .arg(&spawn.program)
+            .args(&spawn.args)
+            .envs(spawn.env.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()?;
+        let id = process
+            .id()
+            .ok_or_else(|| io::Error::other("it ended at once"))?;
+        let pid = Pid::from_raw(i32::try_from(id).map_err(io::Error::other)?);
+        let reaped = Arc::new(AtomicBool::new(false));
+        let (tell, ended) = watch::channel(None);
+        tokio::spawn({
+            let reaped = reaped.clone();
+            async move {
+                let status = process.wait().await;
+                reaped.store(true, Ordering::SeqCst);
+                // What the program has started itself goes with it.
+                killpg(pid, Signal::SIGKILL).ok();
+                tell.send_replace(Some(status.unwrap_or_default()));
+            }
+        });
+        Ok(Self {
+            pid,
+            grace: Duration::from_millis(spawn.grace_ms),
+            reaped,
+            ended,
+        })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid.as_raw().unsigned_abs()
+    }
+
+    /// Sends a signal, unless the program has ended.
+    pub(super) fn signal(&self, signal: Signal) {
+        if !self.reaped.load(Ordering::SeqCst) {
+            kill(self.pid, signal).ok();
+        }
+    }
+
+    /// Waits for the program's end.
+    pub(super) async fn ended(&mut self) -> ExitStatus {
+        match self.ended.wait_for(Option::is_some).await {
+            Ok(status) => status.unwrap_or_default(),
+            Err(_) => ExitStatus::default(),
+        }
+    }
+
+    /// Ends the program: SIGTERM, then SIGKILL after its grace. Also where it is stopped.
+    pub(super) async fn end(&mut self) {
+        if !self.grace.is_zero() {
+            self.signal(Signal::SIGTERM);
+            self.signal(Signal::SIGCONT);
+            if tokio::time::timeout(self.grace, self.ended()).await.is_ok() {
+                return;
+            }
+        }
+        self.signal(Signal::SIGKILL);
+        tokio::time::timeout(REAP, self.ended()).await.ok();
+    }
+}
+
+/// Becomes `command`, after asking the kernel to kill it once the guardian is gone; returns only
+/// with the reason why it could not.
+pub fn exec(guardian: u32, command: &[String]) -> io::Error {
+    let [program, args @ ..] = command else {
+        return io::Error::other("no command");
+    };
+    #[cfg(target_os = "linux")]
+    if let Err(error) = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL) {
+        return error.into();
+    }
+    // Gone before the line above: the kernel will not tell any more.
+    if nix::unistd::getppid().as_raw().unsigned_abs() != guardian {
+        return io::Error::other("the guardian is gone");
+    }
+    let error = std::process::Command::new(program).args(args).exec();
+    io::Error::new(error.kind(), format!("{program}: {error}"))
+}

@@ -1,0 +1,68 @@
+//! The image that the Dockerfile builds on, where there is no registry of images to take it from:
+//! the same distribution by debootstrap, without what the slim image leaves out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{ImageError, write};
+use fovea_setup::cache::Cache;
+use fovea_setup::{debian, run_command};
+
+/// The name that the Dockerfile builds on, in full.
+pub(super) const NAME: &str = "docker.io/library/debian:12-slim";
+const RELEASE: &str = "bookworm";
+
+/// What the slim image has not.
+const LEFT_OUT: [&str; 6] = [
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/locale",
+    "var/cache/apt",
+    "var/lib/apt/lists",
+];
+
+/// The folder that it is built from, made where it is not there.
+pub(super) fn folder(cache: &Cache) -> Result<PathBuf, ImageError> {
+    cache.get_or_build("image-base-debian-12-1", |dir| bootstrap(cache, dir))
+}
+
+fn bootstrap(cache: &Cache, dir: &Path) -> Result<(), ImageError> {
+    let root = dir.join("root");
+    // It mounts things, and may leave them: in a mount namespace of its own they go with it.
+    let mut bootstrap = Command::new("unshare");
+    bootstrap
+        .envs(debian::environment(cache))
+        // What it starts in the new root finds its libraries there.
+        .env_remove("LD_LIBRARY_PATH")
+        .args(["--mount", "--", "debootstrap", "--variant=minbase", RELEASE])
+        .arg(&root);
+    run_command("making the base image with debootstrap", &mut bootstrap)?;
+    for name in LEFT_OUT {
+        let folder = root.join(name);
+        if folder.is_dir() {
+            fs::remove_dir_all(&folder)
+                .and_then(|()| fs::create_dir(&folder))
+                .map_err(ImageError::io("making the base image slim"))?;
+        }
+    }
+    let mut pack = Command::new("tar");
+    pack.args([
+        "--create",
+        "--numeric-owner",
+        "--exclude=./dev/*",
+        "--exclude=./proc/*",
+    ])
+    .args(["--exclude=./sys/*", "--directory"])
+    .arg(&root)
+    .arg("--file")
+    .arg(dir.join("root.tar"))
+    .arg(".");
+    run_command("packing the base image", &mut pack)?;
+    fs::remove_dir_all(&root).map_err(ImageError::io("removing the base image's folder"))?;
+    write(
+        &dir.join("Dockerfile"),
+        "FROM scratch\nADD root.tar /\nCMD [\"bash\"]\n",
+    )
+}

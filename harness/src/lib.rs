@@ -1,0 +1,30 @@
+//! The harness of the integration tests and of the demo: a local Kubernetes control plane, nodes,
+//! images, an ingress, Prometheus, MinIO, and all of Fovea's programs on one machine.
+//!
+//! Everything started here dies with its parent, however the parent ends, and leaves neither a
+//! process nor a file behind: see [`guard`].
+
+pub mod cluster;
+mod error;
+pub mod guard;
+pub mod images;
+pub mod ingress;
+pub mod minio;
+pub mod node;
+pub mod ports;
+pub mod process;
+mod programs;
+pub mod prometheus;
+pub mod stack;
+mod text;
+mod tls;
+pub mod wait;
+
+pub use cluster::{ControlPlane, ControlPlaneOptions, TempNamespace, with_temp_ns};
+pub use ingress::Ingress;
+pub use minio::Minio;
+pub use node::{Cluster, ClusterOptions, NodeOptions};
+pub use process::{Process, Program};
+pub use prometheus::{Prometheus, PrometheusOptions};
+pub use stack::{Stack, StackOptions};
+pub use wait::eventually;

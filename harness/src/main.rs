@@ -1,0 +1,46 @@
+//! `fovea-guard`: guards the programs that tests and the demo start. The harness starts it; people
+//! do not.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use fovea_harness::{guard, node};
+
+#[derive(Parser)]
+#[command(version, about)]
+enum Arguments {
+    /// Start programs for the process that holds this one's stdin, and end them with it
+    Guard,
+    /// Hold a cluster's index, links and cgroups, and remove them on SIGTERM
+    Hold {
+        /// Number of nodes in the cluster
+        #[arg(long)]
+        nodes: u8,
+        /// The guardian's folder: the next holder removes it if the guardian could not
+        #[arg(long)]
+        scratch: PathBuf,
+    },
+    /// Replace this process by a command that ends with its guardian
+    Exec {
+        /// The guardian's process id
+        guardian: u32,
+        /// The command and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    match Arguments::parse() {
+        Arguments::Guard => guard::run()?,
+        Arguments::Hold { nodes, scratch } => node::holder::run(&scratch, nodes)?,
+        Arguments::Exec { guardian, command } => {
+            // One line, for the end of the program's log.
+            eprintln!("{}", guard::exec(guardian, &command));
+            return Ok(ExitCode::from(127));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

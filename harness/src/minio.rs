@@ -1,0 +1,158 @@
+//! MinIO on a free port, of loopback unless told otherwise, with one drive in the scratch folder.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+use crate::cluster::ClusterError;
+use crate::guard::Guardian;
+use crate::ports::{self, PORT_TAKEN};
+use crate::process::{Process, Program};
+use fovea_setup::cache::Cache;
+use fovea_setup::go::MINIO;
+
+/// How long it may take until it is ready: under a second on an idle machine.
+const READY: Duration = Duration::from_mins(1);
+
+/// A running MinIO. It ends when this is dropped; [`Minio::stop`] also waits for it.
+#[derive(Debug)]
+pub struct Minio {
+    guardian: Guardian,
+    process: Process,
+    endpoint: String,
+    access_key: String,
+    secret_key: String,
+    data: PathBuf,
+}
+
+impl Minio {
+    /// Starts one and waits until it is ready.
+    pub async fn start() -> Result<Self, ClusterError> {
+        Self::start_at(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// Starts one where others than this machine's own programs reach it, such as pods at
+    /// [`crate::Cluster::gateway`].
+    pub async fn start_at(address: Ipv4Addr) -> Result<Self, ClusterError> {
+        ports::retrying(ports::free, async |ports| {
+            Self::start_on(address, ports).await
+        })
+        .await
+    }
+
+    async fn start_on(address: Ipv4Addr, [port, console]: [u16; 2]) -> Result<Self, ClusterError> {
+        let path = MINIO.built(&Cache::from_env()?, "minio")?;
+        let guardian = Guardian::start().await?;
+        let data = guardian.scratch().join("data");
+        std::fs::create_dir(&data).map_err(ClusterError::io("creating MinIO's folder"))?;
+        let random = || uuid::Uuid::new_v4().simple().to_string();
+        let (access_key, secret_key) = (random(), random());
+        let program = Program::new("minio", path)
+            .arg("server")
+            .arg(format!("--address={address}:{port}"))
+            .arg(format!("--console-address=127.0.0.1:{console}"))
+            .arg(data.display().to_string())
+            .env("MINIO_ROOT_USER", &access_key)
+            .env("MINIO_ROOT_PASSWORD", &secret_key)
+            .env("MINIO_BROWSER", "off")
+            // It would ask its maker for a newer version.
+            .env("MINIO_UPDATE", "off")
+            .grace(Duration::ZERO);
+        let process = Process::start_in(&guardian, program).await?;
+        let endpoint = format!("http://{address}:{port}");
+        wait_ready(&process, &endpoint).await?;
+        Ok(Self {
+            guardian,
+            process,
+            endpoint,
+            access_key,
+            secret_key,
+            data,
+        })
+    }
+
+    /// Its address, such as `http://127.0.0.1:40123`. The region is `us-east-1`, and buckets are
+    /// named in the path.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The root user's name.
+    pub fn access_key(&self) -> &str {
+        &self.access_key
+    }
+
+    /// The root user's password.
+    pub fn secret_key(&self) -> &str {
+        &self.secret_key
+    }
+
+    /// Creates an empty bucket.
+    ///
+    /// On a single drive a bucket is a folder, which spares every user of this crate an S3 client.
+    pub fn create_bucket(&self, name: &str) -> Result<(), ClusterError> {
+        let what = format!("creating the bucket {name}");
+        std::fs::create_dir(self.data.join(name)).map_err(ClusterError::io(what))
+    }
+
+    /// Its process, for fault tests.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Ends it and waits until its process and files are gone.
+    pub async fn stop(self) -> Result<(), ClusterError> {
+        Ok(self.guardian.stop().await?)
+    }
+}
+
+/// Two things that MinIO does not tell by itself. Its own health check says ready while S3 still
+/// answers 503 `XMinioServerNotInitialized`; a stranger's request is refused with 403 only after
+/// that. And where its port is another's it may stay, and say so in its log alone.
+async fn wait_ready(process: &Process, endpoint: &str) -> Result<(), ClusterError> {
+    crate::tls::use_ring();
+    let client = reqwest::Client::new();
+    let listening = process.wait_ready("S3 to be served", READY, || async {
+        if process.log_tail().contains(PORT_TAKEN) {
+            return Ok(false);
+        }
+        match client.get(endpoint).send().await {
+            Ok(answer) if answer.status() == StatusCode::FORBIDDEN => Ok(true),
+            Ok(answer) => Err(format!("GET / answers {}", answer.status())),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    if listening.await? {
+        Ok(())
+    } else {
+        Err(ClusterError::PortTaken {
+            log: process.log_tail(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_port_that_somebody_else_has_taken_is_given_up_for_another() {
+        let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = somebody.local_addr().unwrap().port();
+        let mut choices = vec![[taken, ports::free::<1>().unwrap()[0]]].into_iter();
+        let choose = || choices.next().map_or_else(ports::free, Ok);
+        let minio = ports::retrying(choose, async |ports| {
+            Minio::start_on(Ipv4Addr::LOCALHOST, ports).await
+        })
+        .await
+        .unwrap();
+        assert!(
+            !minio.endpoint().ends_with(&format!(":{taken}")),
+            "{}",
+            minio.endpoint()
+        );
+    }
+}

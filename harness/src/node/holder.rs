@@ -1,0 +1,121 @@
+//! `fovea-guard hold`: the process that has a cluster's index, and what goes by that index in the
+//! kernel: the link's name, the addresses, the cgroups.
+//!
+//! It is the first that a cluster's guardian starts, and so the last that it ends: on SIGTERM it
+//! removes what the cluster has left. Where it is killed itself, the next who gets the index does
+//! that, which is safe because an index is a lock of the kernel's and goes with its process.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::addresses::{Block, CLUSTERS};
+use super::{cgroup, links};
+
+/// What the holder says once it has an index.
+const HOLDING: &str = "holding cluster ";
+
+/// Where locks lie on every Linux machine, apart from anybody's caches.
+const LOCKS: &str = "/run/lock";
+
+/// Takes an index, cleans up after its former user, and holds it until SIGTERM.
+///
+/// `scratch` is the folder that is to be removed where the guardian cannot do it; `nodes` is how
+/// many of them have a cgroup.
+pub fn run(scratch: &Path, nodes: u8) -> io::Result<()> {
+    let (block, mut record) = first_free()?;
+    record.set_len(0)?;
+    record.write_all(scratch.as_os_str().as_encoded_bytes())?;
+    for node in 1..=nodes {
+        cgroup::create(&block.cgroup(), &format!("node{node}"))?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        println!("{HOLDING}{}", block.0);
+        terminate.recv().await;
+        io::Result::Ok(())
+    })?;
+    remove(block)?;
+    // Nothing is left that the next user of the index would have to remove.
+    record.set_len(0)
+}
+
+fn first_free() -> io::Result<(Block, File)> {
+    for index in 0..CLUSTERS {
+        if let Some((block, record)) = claim(Block(index))?
+            && !links::is_taken(block)?
+        {
+            return Ok((block, record));
+        }
+    }
+    Err(io::Error::other(format!(
+        "of {CLUSTERS} blocks of addresses from 10.200.0.0/16 on none is free: end a cluster"
+    )))
+}
+
+/// Removes what clusters have left whose processes were all killed; those that run stay. Returns
+/// how many run.
+pub fn sweep() -> io::Result<usize> {
+    let mut running = 0;
+    for index in 0..CLUSTERS {
+        match claim(Block(index))? {
+            Some((_, record)) => record.set_len(0)?,
+            None => running += 1,
+        }
+    }
+    Ok(running)
+}
+
+/// The index that the holder has said to have, out of its log.
+pub(super) fn held(log: &str) -> Option<Block> {
+    let index = log.lines().find_map(|line| line.strip_prefix(HOLDING))?;
+    index.parse().ok().map(Block)
+}
+
+/// The index and its lock, with nothing left of its former user; `None` where it is another's.
+fn claim(block: Block) -> io::Result<Option<(Block, File)>> {
+    let path = PathBuf::from(LOCKS).join(format!("fovea-cluster-{}", block.0));
+    let record = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)?;
+    match record.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Ok(None),
+        Err(fs::TryLockError::Error(error)) => return Err(error),
+    }
+    remove(block)?;
+    let scratch = PathBuf::from(fs::read_to_string(&path)?);
+    // Only what can be a guardian's folder, whatever the file says.
+    let name = scratch.file_name().unwrap_or_default().to_string_lossy();
+    if scratch.is_absolute() && name.starts_with("fovea-") && scratch.is_dir() {
+        fs::remove_dir_all(&scratch)?;
+    }
+    Ok(Some((block, record)))
+}
+
+fn remove(block: Block) -> io::Result<()> {
+    cgroup::remove(&block.cgroup())?;
+    links::remove(&block.link())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_is_read_from_the_holders_log() {
+        assert_eq!(
+            held("warning: something\nholding cluster 7\n"),
+            Some(Block(7))
+        );
+        assert_eq!(held(""), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! A whole cluster: control plane, scheduler, names and nodes.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::addresses::{Block, NODES};
+use super::config::coredns;
+use super::machine::{Node, NodeOptions};
+use super::sandbox::Sandbox;
+use super::{holder, links, unavailable};
+use crate::cluster::{ClusterError, ControlPlane, ControlPlaneOptions};
+use crate::guard::Guardian;
+use crate::images;
+use crate::process::{Process, Program};
+use fovea_setup::cache::Cache;
+use fovea_setup::debian;
+use fovea_setup::go::{COREDNS, KUBERNETES_NODE};
+
+/// How long the holder may take, which may have much to clean up after a predecessor.
+const HELD: Duration = Duration::from_mins(1);
+/// How long the holder has at the end.
+const CLEANED: Duration = Duration::from_secs(40);
+
+/// How a cluster is started.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Its nodes, at most 15.
+    pub nodes: Vec<NodeOptions>,
+    /// The control plane; its network is chosen here.
+    pub control_plane: ControlPlaneOptions,
+    /// Whether `NetworkPolicies` are enforced, by kube-router on each node. Without it all of them are
+    /// as if they were not there.
+    pub network_policies: bool,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            nodes: vec![NodeOptions::default()],
+            control_plane: ControlPlaneOptions::default(),
+            network_policies: false,
+        }
+    }
+}
+
+/// A running cluster. It ends when this is dropped; [`Cluster::stop`] also waits for it.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The API server, and kubectl.
+    pub control_plane: ControlPlane,
+    /// The nodes, `node1` first.
+    pub nodes: Vec<Node>,
+    guardian: Guardian,
+    block: Block,
+    scheduler: Process,
+    names: Process,
+}
+
+impl Cluster {
+    /// Starts one and waits until its nodes are Ready.
+    ///
+    /// An error where [`unavailable`] says why it cannot run here, where programs are missing that
+    /// `fovea-setup --only node` builds and fetches, or where something does not start.
+    pub async fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
+        if let Some(reason) = unavailable() {
+            return Err(ClusterError::Unavailable(reason));
+        }
+        let ClusterOptions {
+            nodes,
+            mut control_plane,
+            network_policies,
+        } = options;
+        let count = u8::try_from(nodes.len()).unwrap_or(u8::MAX);
+        if count > NODES {
+            return Err(ClusterError::Unavailable(format!(
+                "{NODES} nodes is the limit"
+            )));
+        }
+        let cache = Cache::from_env()?;
+        let pause = images::pause(&cache)?;
+        let guardian = Guardian::start().await?;
+        let block = hold(&guardian, count).await?;
+        let variables = debian::environment(&cache);
+        let switch = Sandbox::switch(&guardian, &variables).await?;
+        links::join_machine(block, &switch).await?;
+
+        control_plane.network = block.network();
+        let starting = async {
+            let mut started = Vec::new();
+            for (number, options) in (1..=count).zip(nodes) {
+                let node =
+                    Node::prepare(&guardian, block, &switch, (number, count), options).await?;
+                node.import_image(&pause).await?;
+                started.push(node);
+            }
+            Ok::<_, ClusterError>(started)
+        };
+        let (control_plane, mut nodes) =
+            tokio::try_join!(ControlPlane::start(control_plane), starting)?;
+        let scheduler = start_scheduler(&guardian, &control_plane, &cache).await?;
+        let names = start_coredns(&guardian, &control_plane, &cache, block).await?;
+        for node in &mut nodes {
+            node.join(&guardian, &control_plane).await?;
+            if network_policies {
+                node.enforce_policies(&guardian, &control_plane).await?;
+            }
+        }
+        Ok(Self {
+            control_plane,
+            nodes,
+            guardian,
+            block,
+            scheduler,
+            names,
+        })
+    }
+
+    /// The machine's address as pods and nodes reach it.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.block.machine()
+    }
+
+    /// The addresses of all pods, such as `10.200.16.0/20`.
+    pub fn pods(&self) -> String {
+        self.block.pods()
+    }
+
+    /// Imports an image that docker or buildah has saved into every node.
+    pub async fn import_image(&self, archive: &Path) -> Result<(), ClusterError> {
+        for node in &self.nodes {
+            node.import_image(archive).await?;
+        }
+        Ok(())
+    }
+
+    /// The scheduler's process, for fault tests.
+    pub fn scheduler(&mut self) -> &mut Process {
+        &mut self.scheduler
+    }
+
+    /// The process that answers for names, for fault tests.
+    pub fn names(&mut self) -> &mut Process {
+        &mut self.names
+    }
+
+    /// The guardian, for programs that are to end before the nodes do.
+    pub fn guardian(&self) -> &Guardian {
+        &self.guardian
+    }
+
+    /// Ends it and waits until nothing is left of it: no process, mount, link, route, cgroup, file.
+    pub async fn stop(self) -> Result<(), ClusterError> {
+        let Self {
+            control_plane,
+            guardian,
+            ..
+        } = self;
+        guardian.stop().await?;
+        control_plane.stop().await
+    }
+}
+
+/// Starts the holder, before all others and so that it ends after them.
+async fn hold(guardian: &Guardian, nodes: u8) -> Result<Block, ClusterError> {
+    let program = Program::new("holder", guardian.executable())
+        .args(["hold".to_owned(), format!("--nodes={nodes}")])
+        .arg(format!("--scratch={}", guardian.scratch().display()))
+        .grace(CLEANED);
+    let process = Process::start_in(guardian, program).await?;
+    let block = process
+        .wait_ready("a cluster's index", HELD, || async {
+            holder::held(&process.log_tail()).ok_or("none yet")
+        })
+        .await?;
+    Ok(block)
+}
+
+async fn start_scheduler(
+    guardian: &Guardian,
+    cluster: &ControlPlane,
+    cache: &Cache,
+) -> Result<Process, ClusterError> {
+    let name = "kube-scheduler";
+    let kubeconfig = cluster.kubeconfig_of(name, "system:kube-scheduler", None)?;
+    let program = Program::new(name, KUBERNETES_NODE.built(cache, name)?)
+        .arg(format!("--kubeconfig={}", kubeconfig.display()))
+        .args(["--leader-elect=false", "--secure-port=0"])
+        .grace(Duration::ZERO);
+    Ok(Process::start_in(guardian, program).await?)
+}
+
+async fn start_coredns(
+    guardian: &Guardian,
+    cluster: &ControlPlane,
+    cache: &Cache,
+    block: Block,
+) -> Result<Process, ClusterError> {
+    let kubeconfig = cluster.kubeconfig_of("coredns", "coredns", Some("system:masters"))?;
+    let path = guardian.scratch().join("Corefile");
+    std::fs::write(&path, coredns::file(block.machine(), &kubeconfig))
+        .map_err(ClusterError::io("writing the Corefile"))?;
+    let program = Program::new("coredns", COREDNS.built(cache, "coredns")?)
+        .arg(format!("-conf={}", path.display()))
+        .grace(Duration::ZERO);
+    Ok(Process::start_in(guardian, program).await?)
+}

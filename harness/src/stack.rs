@@ -1,0 +1,261 @@
+//! The whole of Fovea as plain processes on loopback: control plane, MinIO, a runner with the demo
+//! models, operator and api. `make demo` and the end-to-end tests stand on it.
+
+mod manifests;
+
+use crate::cluster::{ClusterError, ControlPlane, ControlPlaneOptions};
+use crate::guard::Guardian;
+use crate::minio::Minio;
+use crate::ports;
+use crate::process::{Process, ProcessError, Program};
+pub use crate::programs::{ProgramNotBuilt, find, repository};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The bucket.
+pub const BUCKET: &str = "fovea";
+/// Namespace of the operator's Lease and of the pools.
+pub const SYSTEM_NAMESPACE: &str = "fovea-system";
+/// Namespace of the jobs that the API makes.
+pub const JOB_NAMESPACE: &str = "default";
+/// The captioner's name in the pool.
+pub const CAPTIONER: &str = "blip-demo";
+
+/// A model of the demo.
+#[derive(Clone, Copy, Debug)]
+pub struct DemoModel {
+    /// Its name in the pool.
+    pub name: &'static str,
+    /// What it does, by Hugging Face's pipeline names.
+    pub task: &'static str,
+    /// Its folder below `models/demo`.
+    pub folder: &'static str,
+    /// Whether jobs of the task that name no model get it.
+    pub default: bool,
+}
+
+/// What the pool serves: one of each family.
+pub const MODELS: [DemoModel; 4] = [
+    DemoModel {
+        name: CAPTIONER,
+        task: "image-to-text",
+        folder: "blip",
+        default: true,
+    },
+    DemoModel {
+        name: "vit-demo",
+        task: "image-classification",
+        folder: "vit",
+        default: true,
+    },
+    DemoModel {
+        name: "resnet-demo",
+        task: "image-classification",
+        folder: "resnet",
+        default: false,
+    },
+    DemoModel {
+        name: "detr-demo",
+        task: "object-detection",
+        folder: "detr",
+        default: true,
+    },
+];
+
+/// How long each part may take until it is ready.
+const READY: Duration = Duration::from_mins(1);
+/// How long a runner may take to load its models and warm up, on a busy machine.
+const RUNNER_READY: Duration = Duration::from_mins(3);
+
+/// What could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// The control plane or MinIO.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// One of Fovea's programs.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// One of Fovea's programs is not built.
+    #[error(transparent)]
+    NotBuilt(#[from] ProgramNotBuilt),
+    /// A file of the stack's own.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was done.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+/// How a stack is started.
+#[derive(Clone, Debug, Default)]
+pub struct StackOptions {
+    /// The API's port; a free one where absent.
+    pub api_port: Option<u16>,
+    /// More flags of the operator.
+    pub operator_flags: Vec<String>,
+    /// More flags of the api.
+    pub api_flags: Vec<String>,
+    /// More flags of the runner.
+    pub runner_flags: Vec<String>,
+    /// More variables of all three.
+    pub env: Vec<(String, String)>,
+}
+
+/// A running Fovea. Everything ends when this is dropped; [`Stack::stop`] also waits for it.
+#[derive(Debug)]
+pub struct Stack {
+    /// Custom resources, and kubectl.
+    pub control_plane: ControlPlane,
+    /// Pictures.
+    pub minio: Minio,
+    /// Models.
+    pub runner: Process,
+    /// Jobs to runners.
+    pub operator: Process,
+    /// HTTP to jobs.
+    pub api: Process,
+    guardian: Guardian,
+    api_url: String,
+}
+
+impl Stack {
+    /// Starts everything and waits until the pool is ready; `say` hears what is waited for.
+    pub async fn start(options: StackOptions, say: impl Fn(&str)) -> Result<Self, StackError> {
+        let [runner_port, health_port, free_port] = ports::free()?;
+        let api_port = options.api_port.unwrap_or(free_port);
+        say("starting etcd, kube-apiserver, kube-controller-manager and MinIO");
+        let (control_plane, minio) = tokio::try_join!(
+            ControlPlane::start(ControlPlaneOptions::default()),
+            Minio::start()
+        )?;
+        minio.create_bucket(BUCKET)?;
+        let guardian = Guardian::start().await.map_err(ProcessError::from)?;
+        let token_file = guardian.scratch().join("runner-token");
+        let token = uuid::Uuid::new_v4().simple().to_string();
+        write_secret(&token_file, &token)?;
+
+        say("starting fovea-runner with the demo models, fovea-operator and fovea-api");
+        let with_env = |program| {
+            let env = options.env.iter();
+            env.fold(program, |program: Program, (name, value)| {
+                program.env(name, value)
+            })
+        };
+        let runner = with_env(runner(runner_port, &token_file, &options.runner_flags)?);
+        let runner = Process::start_in(&guardian, runner).await?;
+        manifests::apply(&control_plane, runner_port, &token).await?;
+        let program = operator(&control_plane, &minio, health_port, &options.operator_flags)?;
+        let operator = Process::start_in(&guardian, with_env(program)).await?;
+        let program = api(&control_plane, &minio, api_port, &options.api_flags)?;
+        let api = Process::start_in(&guardian, with_env(program)).await?;
+
+        let api_url = format!("http://127.0.0.1:{api_port}");
+        api.wait_ready_http(&format!("{api_url}/readyz"), READY)
+            .await?;
+        operator
+            .wait_ready_http(&format!("http://127.0.0.1:{health_port}/readyz"), READY)
+            .await?;
+        say("waiting for the runner to load its models, and for the pool to be Ready");
+        runner
+            .wait_ready_http(
+                &format!("http://127.0.0.1:{runner_port}/readyz"),
+                RUNNER_READY,
+            )
+            .await?;
+        manifests::wait_for_pool(&control_plane).await?;
+        Ok(Self {
+            control_plane,
+            minio,
+            runner,
+            operator,
+            api,
+            guardian,
+            api_url,
+        })
+    }
+
+    /// Where the API listens, such as `http://127.0.0.1:8000`.
+    pub fn api_url(&self) -> &str {
+        &self.api_url
+    }
+
+    /// Ends everything, Fovea's programs first, and waits until processes and files are gone.
+    pub async fn stop(self) -> Result<(), StackError> {
+        self.guardian.stop().await.map_err(ProcessError::from)?;
+        self.minio.stop().await?;
+        self.control_plane.stop().await?;
+        Ok(())
+    }
+}
+
+fn runner(
+    port: u16,
+    token_file: &std::path::Path,
+    flags: &[String],
+) -> Result<Program, StackError> {
+    let demo = repository().join("models/demo");
+    let models = MODELS.iter().map(|DemoModel { name, folder, .. }| {
+        format!("--model={name}={}", demo.join(folder).display())
+    });
+    Ok(Program::new("fovea-runner", find("fovea-runner")?)
+        .arg(format!("--listen=127.0.0.1:{port}"))
+        .args(models)
+        .arg(format!("--token-file={}", token_file.display()))
+        .args(flags.to_vec()))
+}
+
+fn operator(
+    cluster: &ControlPlane,
+    minio: &Minio,
+    health_port: u16,
+    flags: &[String],
+) -> Result<Program, StackError> {
+    let program = Program::new("fovea-operator", find("fovea-operator")?)
+        .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
+        .arg("--external-host=127.0.0.1")
+        .arg(format!("--health-listen=127.0.0.1:{health_port}"))
+        .args(flags.to_vec());
+    Ok(with_access(program, cluster, minio))
+}
+
+fn api(
+    cluster: &ControlPlane,
+    minio: &Minio,
+    port: u16,
+    flags: &[String],
+) -> Result<Program, StackError> {
+    let program = Program::new("fovea-api", find("fovea-api")?)
+        .arg(format!("--listen=127.0.0.1:{port}"))
+        .arg(format!("--namespace={JOB_NAMESPACE}"))
+        .args(flags.to_vec());
+    Ok(with_access(program, cluster, minio))
+}
+
+/// What operator and api have and a runner has not: the cluster, and the bucket.
+fn with_access(program: Program, cluster: &ControlPlane, minio: &Minio) -> Program {
+    program
+        .env("KUBECONFIG", cluster.kubeconfig().display().to_string())
+        .env("FOVEA_S3_ENDPOINT", minio.endpoint())
+        .env("FOVEA_S3_BUCKET", BUCKET)
+        .env("AWS_ACCESS_KEY_ID", minio.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", minio.secret_key())
+}
+
+fn write_secret(path: &PathBuf, text: &str) -> Result<(), StackError> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let io = |source| StackError::Io {
+        what: format!("writing {}", path.display()),
+        source,
+    };
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
+    file.write_all(text.as_bytes()).map_err(io)
+}

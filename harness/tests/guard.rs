@@ -1,0 +1,288 @@
+//! Nothing outlives its parent.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use fovea_harness::guard::Guardian;
+use fovea_harness::{Process, Program, eventually};
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// The variable that makes [`the_parent_that_is_killed`] one.
+const PARENT: &str = "FOVEA_DEV_TEST_PARENT";
+
+fn shell(name: &str, script: &str) -> Program {
+    Program::new(name, "/bin/sh").args(["-c", script])
+}
+
+fn sleeper() -> Program {
+    Program::new("sleeper", "sleep").arg("1000")
+}
+
+/// Field `n` of `/proc/<pid>/stat` after the name; `None` once the process is gone or only waits
+/// to be reaped.
+fn stat(pid: u32, n: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<_> = stat
+        .rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    (fields[0] != "Z").then(|| fields[n].clone())
+}
+
+fn state(pid: u32) -> Option<String> {
+    stat(pid, 0)
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    stat(pid, 1)?.parse().ok()
+}
+
+async fn all_gone(pids: &[u32], scratch: &Path) -> Result<()> {
+    eventually("the end of what was started", LONG, || async {
+        for &pid in pids {
+            ensure!(state(pid).is_none(), "process {pid} runs");
+        }
+        ensure!(!scratch.exists(), "{} exists", scratch.display());
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+/// Not a test: this is the process that the next one kills.
+#[tokio::test]
+#[ignore = "run by another test"]
+async fn the_parent_that_is_killed() -> Result<()> {
+    if std::env::var_os(PARENT).is_some() {
+        let guardian = Guardian::start().await?;
+        let one = Process::start_in(&guardian, sleeper()).await?;
+        let two = Process::start_in(
+            &guardian,
+            shell("stubborn", "trap '' TERM; sleep 1000").grace(Duration::from_millis(100)),
+        )
+        .await?;
+        println!(
+            "{PARENT} {} {} {}",
+            one.pid(),
+            two.pid(),
+            guardian.scratch().display()
+        );
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_parent_that_is_killed_leaves_no_process_and_no_file() -> Result<()> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args([
+            "--exact",
+            "the_parent_that_is_killed",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(PARENT, "yes")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+    // Its test harness writes lines of its own, and ours after the test's name.
+    let line = stdout
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once(PARENT)?.1.to_owned()))
+        .context("the parent ended before it had started anything")?;
+    let words: Vec<_> = line.split_whitespace().collect();
+    let pids = [words[0].parse()?, words[1].parse()?];
+    let scratch = PathBuf::from(words[2]);
+    let guardian = parent(pids[0]).context("the program has ended")?;
+    ensure!(state(pids[0]).is_some() && state(pids[1]).is_some() && scratch.is_dir());
+    child.kill()?;
+    child.wait()?;
+    all_gone(&[pids[0], pids[1], guardian], &scratch).await
+}
+
+#[tokio::test]
+async fn a_guardian_that_is_killed_takes_its_programs_with_it() -> Result<()> {
+    let guardian = Guardian::start().await?;
+    let process = Process::start_in(&guardian, sleeper()).await?;
+    let scratch = guardian.scratch().to_path_buf();
+    let pid = parent(process.pid()).context("the program has ended")?;
+    ensure!(
+        Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status()?
+            .success()
+    );
+    eventually("the program's end", LONG, || async {
+        ensure!(state(process.pid()).is_none(), "it runs");
+        Ok(())
+    })
+    .await?;
+    ensure!(
+        process.terminate().await.is_err(),
+        "nobody is there to be asked"
+    );
+    // The one thing that only the guardian could have removed.
+    fs::remove_dir_all(scratch)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_last_user_to_go_ends_the_programs() -> Result<()> {
+    let process = Process::start(sleeper()).await?;
+    let (pid, scratch) = (
+        process.pid(),
+        process.log_path().parent().map(Path::to_path_buf),
+    );
+    drop(process);
+    all_gone(&[pid], &scratch.context("no scratch")?).await
+}
+
+#[tokio::test]
+async fn programs_end_in_the_reverse_order_of_their_starts() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let order = dir.path().join("order");
+    let guardian = Guardian::start().await?;
+    for name in ["first", "second", "third"] {
+        let script = format!(
+            "trap 'echo {name} >> {}; exit' TERM; echo ready; while :; do sleep 0.02; done",
+            order.display()
+        );
+        let process = Process::start_in(&guardian, shell(name, &script)).await?;
+        process
+            .wait_ready("its trap", LONG, || async {
+                if process.log_tail().contains("ready") {
+                    Ok(())
+                } else {
+                    Err("not set")
+                }
+            })
+            .await?;
+    }
+    guardian.stop().await?;
+    ensure!(fs::read_to_string(&order)? == "third\nsecond\nfirst\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_that_ignores_sigterm_is_killed_after_its_grace() -> Result<()> {
+    let stubborn = shell(
+        "stubborn",
+        "trap '' TERM; echo ready; while :; do sleep 0.02; done",
+    );
+    let process = Process::start(stubborn.grace(Duration::from_millis(200))).await?;
+    process
+        .wait_ready("its trap", LONG, || async {
+            if process.log_tail().contains("ready") {
+                Ok(())
+            } else {
+                Err("not set")
+            }
+        })
+        .await?;
+    ensure!(process.terminate().await?.signal == Some(9));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_program_has_started_itself_ends_with_it() -> Result<()> {
+    let process = Process::start(shell("parent", "sleep 1000 & echo $!; wait")).await?;
+    let grandchild: u32 = process
+        .wait_ready("the grandchild", LONG, || async {
+            process.log_tail().trim().parse()
+        })
+        .await?;
+    ensure!(state(grandchild).is_some());
+    process.kill().await?;
+    eventually("the grandchild's end", LONG, || async {
+        ensure!(state(grandchild).is_none(), "it runs");
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_that_ends_while_it_is_awaited_is_told_with_the_end_of_its_log() -> Result<()> {
+    let process = Process::start(shell("broken", "echo no such flag >&2; exit 3")).await?;
+    let never = || async { Err::<(), _>("not ready") };
+    let error = process
+        .wait_ready("readiness", LONG, never)
+        .await
+        .unwrap_err()
+        .to_string();
+    ensure!(
+        error.contains("exit code 3") && error.contains("no such flag"),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_named() -> Result<()> {
+    let process = Process::start(Program::new("nobody", "/nowhere/nobody")).await?;
+    let never = || async { Err::<(), _>("not ready") };
+    let error = process
+        .wait_ready("readiness", LONG, never)
+        .await
+        .unwrap_err()
+        .to_string();
+    ensure!(error.contains("/nowhere/nobody"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_paused_program_goes_on_when_it_is_resumed_and_ends_also_when_it_is_not() -> Result<()> {
+    let process = Process::start(sleeper()).await?;
+    let becomes = async |wanted: &str| {
+        eventually(wanted, LONG, || async {
+            let state = state(process.pid());
+            ensure!(state.as_deref() == Some(wanted), "{state:?}");
+            Ok(())
+        })
+        .await
+    };
+    becomes("S").await?;
+    process.pause()?;
+    becomes("T").await?;
+    process.resume()?;
+    becomes("S").await?;
+    process.pause()?;
+    ensure!(process.terminate().await?.signal == Some(15));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_is_a_new_process_with_the_same_log() -> Result<()> {
+    let mut process = Process::start(shell("again", "echo started; exec sleep 1000")).await?;
+    let first = process.pid();
+    let lines = |process: &Process| process.log_tail().lines().count();
+    process
+        .wait_ready("a line", LONG, || async {
+            if lines(&process) == 1 {
+                Ok(())
+            } else {
+                Err("none")
+            }
+        })
+        .await?;
+    process.restart().await?;
+    ensure!(process.pid() != first && state(first).is_none());
+    process
+        .wait_ready("a second line", LONG, || async {
+            if lines(&process) == 2 {
+                Ok(())
+            } else {
+                Err("one")
+            }
+        })
+        .await?;
+    Ok(())
+}

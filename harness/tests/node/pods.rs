@@ -1,0 +1,167 @@
+//! What pods and nodes do.
+
+use anyhow::{Context, Result, ensure};
+use fovea_harness::{Minio, eventually, images, with_temp_ns};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+
+use crate::perl::{SERVER, get};
+use crate::shared::shared;
+use crate::support::{LONG, create, pod, ready, runs};
+
+#[tokio::test]
+async fn a_pod_is_reached_by_address_and_its_service_by_name_from_both_nodes() -> Result<()> {
+    if !runs("a_pod_is_reached_by_address_and_its_service_by_name_from_both_nodes") {
+        return Ok(());
+    }
+    let cluster = shared().await?;
+    let plane = &cluster.control_plane;
+    with_temp_ns(&plane.config().await?, async |client, namespace| {
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        let services: Api<Service> = Api::namespaced(client, namespace);
+        create(&pods, pod("server", images::DEBIAN, Some(SERVER))).await?;
+        let service = serde_json::from_value(json!({
+            "metadata": {"name": "hello"},
+            "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        }))?;
+        services.create(&PostParams::default(), &service).await?;
+        for node in ["node1", "node2"] {
+            let mut client = pod(
+                &format!("client-{node}"),
+                images::DEBIAN,
+                Some("exec sleep infinity"),
+            );
+            client["spec"]["nodeName"] = json!(node);
+            create(&pods, client).await?;
+        }
+        let address = ready(&pods, "server").await?;
+        eventually("the server's answer to this machine", LONG, || async {
+            let answer = reqwest::get(format!("http://{address}:8080/")).await?;
+            ensure!(answer.text().await? == "hello");
+            Ok(())
+        })
+        .await?;
+
+        let name = format!("hello.{namespace}.svc.cluster.local");
+        for node in ["node1", "node2"] {
+            let client = format!("client-{node}");
+            ready(&pods, &client).await?;
+            let command = get(&name, 80);
+            let args = [
+                "exec", "-n", namespace, &client, "--", "sh", "-euc", &command,
+            ];
+            eventually("the service's answer", LONG, || async {
+                let answer = plane.kubectl(&args).await?.success("exec")?;
+                ensure!(answer.ends_with("hello"), "{answer}");
+                Ok(())
+            })
+            .await?;
+        }
+        let logs = plane
+            .kubectl(&["logs", "-n", namespace, "server"])
+            .await?
+            .success("logs")?;
+        ensure!(logs.contains("listening"), "{logs}");
+        Ok(())
+    })
+    .await?
+}
+
+#[tokio::test]
+async fn a_pod_reaches_the_api_server_and_the_store_and_nothing_beyond_the_machine() -> Result<()> {
+    if !runs("a_pod_reaches_the_api_server_and_the_store_and_nothing_beyond_the_machine") {
+        return Ok(());
+    }
+    let cluster = shared().await?;
+    let plane = &cluster.control_plane;
+    let minio = Minio::start_at(cluster.gateway()).await?;
+    let port: u16 = minio
+        .endpoint()
+        .rsplit(':')
+        .next()
+        .context("no port")?
+        .parse()?;
+    with_temp_ns(&plane.config().await?, async |client, namespace| {
+        let pods: Api<Pod> = Api::namespaced(client, namespace);
+        create(
+            &pods,
+            pod("client", images::DEBIAN, Some("exec sleep infinity")),
+        )
+        .await?;
+        ready(&pods, "client").await?;
+        let run = async |command: &str| {
+            let args = [
+                "exec", "-n", namespace, "client", "--", "sh", "-euc", command,
+            ];
+            plane.kubectl(&args).await
+        };
+        let store = run(&get(&cluster.gateway().to_string(), port))
+            .await?
+            .success("exec")?;
+        ensure!(store.contains("Server: MinIO"), "{store}");
+        eventually("the API server's answer by its service", LONG, || async {
+            let answer = run(&get("kubernetes.default.svc", 443))
+                .await?
+                .success("exec")?;
+            // A plain request to a TLS port is told so: the API server is there.
+            ensure!(answer.contains("400 Bad Request"), "{answer}");
+            Ok(())
+        })
+        .await?;
+        let routes = cluster.nodes[0].run(&["ip", "route"]).await?;
+        ensure!(!routes.contains("default"), "{routes}");
+        let beyond = run(&get("192.0.2.1", 80)).await?;
+        ensure!(
+            !beyond.status.success() && beyond.stderr.contains("unreachable"),
+            "{}",
+            beyond.stderr
+        );
+        Ok(())
+    })
+    .await??;
+    minio.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_third_pod_that_wants_one_of_two_gpus_waits_and_is_told_why() -> Result<()> {
+    if !runs("a_third_pod_that_wants_one_of_two_gpus_waits_and_is_told_why") {
+        return Ok(());
+    }
+    let cluster = shared().await?;
+    with_temp_ns(
+        &cluster.control_plane.config().await?,
+        async |client, namespace| {
+            let pods: Api<Pod> = Api::namespaced(client, namespace);
+            let with_gpu = |name: &str| {
+                let mut pod = pod(name, "localhost/pause:1", None);
+                pod["spec"]["containers"][0]["resources"] =
+                    json!({"limits": {"nvidia.com/gpu": 1}});
+                pod
+            };
+            for name in ["one", "two"] {
+                create(&pods, with_gpu(name)).await?;
+                ready(&pods, name).await?;
+            }
+            create(&pods, with_gpu("three")).await?;
+            eventually("the third pod to be refused", LONG, || async {
+                let status = pods.get("three").await?.status.context("no status")?;
+                let conditions = status.conditions.unwrap_or_default();
+                let why = conditions
+                    .iter()
+                    .find(|condition| condition.type_ == "PodScheduled");
+                let why = why.and_then(|why| why.message.clone()).unwrap_or_default();
+                ensure!(why.contains("Insufficient nvidia.com/gpu"), "{why:?}");
+                Ok(())
+            })
+            .await?;
+            pods.delete("one", &kube::api::DeleteParams::default())
+                .await?;
+            ready(&pods, "three").await?;
+            Ok(())
+        },
+    )
+    .await?
+}

@@ -1,0 +1,169 @@
+//! What a `NetworkPolicy` refuses does not arrive, and what it allows does.
+
+use anyhow::{Result, bail, ensure};
+use fovea_harness::{Cluster, eventually, images, with_temp_ns};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use serde_json::{Value, json};
+
+use crate::perl::{SERVER, get};
+use crate::shared::shared;
+use crate::support::{LONG, create, pod, ready, runs};
+
+/// Pods of one namespace: `server` and `other`, which answer, and two who ask from both nodes.
+struct Place<'a> {
+    cluster: &'a Cluster,
+    namespace: &'a str,
+    pods: Api<Pod>,
+}
+
+impl Place<'_> {
+    async fn fill(&self) -> Result<()> {
+        for (name, node, command) in [
+            ("server", "node1", SERVER),
+            ("other", "node2", SERVER),
+            ("friend", "node1", "exec sleep infinity"),
+            ("stranger", "node2", "exec sleep infinity"),
+        ] {
+            let mut made = pod(name, images::DEBIAN, Some(command));
+            made["spec"]["nodeName"] = json!(node);
+            create(&self.pods, made).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, name: &str, spec: Value) -> Result<()> {
+        let policy = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": name}, "spec": spec,
+        });
+        let words = ["apply", "-n", self.namespace, "-f", "-"];
+        let plane = &self.cluster.control_plane;
+        plane
+            .kubectl_with(&words, &policy.to_string())
+            .await?
+            .success("apply")?;
+        Ok(())
+    }
+
+    /// Whether `from` gets an answer of `to`.
+    async fn arrives(&self, from: &str, to: &str) -> Result<bool> {
+        let address = ready(&self.pods, to).await?;
+        ready(&self.pods, from).await?;
+        let command = get(&address, 8080);
+        let words = [
+            "exec",
+            "-n",
+            self.namespace,
+            from,
+            "--",
+            "sh",
+            "-euc",
+            &command,
+        ];
+        let answer = self.cluster.control_plane.kubectl(&words).await?;
+        if answer.status.success() && answer.stdout.ends_with("hello") {
+            return Ok(true);
+        }
+        // Not that the pod could not be asked to: what its own connection came to.
+        if answer.stderr.contains("IO::Socket::INET") || answer.status.code() == Some(124) {
+            return Ok(false);
+        }
+        bail!("{}{}", answer.stdout, answer.stderr)
+    }
+
+    /// Waits until what arrives is `wanted`: an engine is told of a policy when it is there.
+    async fn until(&self, from: &str, to: &str, wanted: bool) -> Result<()> {
+        let what = format!("{from} to {to}: {wanted}");
+        let seen = eventually(&what, LONG, async || {
+            let arrives = self.arrives(from, to).await?;
+            ensure!(arrives == wanted, "it is {arrives}");
+            Ok(())
+        });
+        Ok(seen.await?)
+    }
+
+    /// Whether this machine gets an answer of `server`.
+    async fn machine_arrives(&self) -> Result<bool> {
+        let address = ready(&self.pods, "server").await?;
+        let client = reqwest::Client::builder()
+            .connect_timeout(std::time::Duration::from_secs(5))
+            .build()?;
+        let answer = client.get(format!("http://{address}:8080/")).send().await;
+        Ok(answer.is_ok())
+    }
+}
+
+#[tokio::test]
+async fn a_refused_pod_does_not_connect_an_allowed_one_does_and_egress_is_held_to_too() -> Result<()>
+{
+    if !runs("a_refused_pod_does_not_connect_an_allowed_one_does_and_egress_is_held_to_too") {
+        return Ok(());
+    }
+    let cluster = shared().await?;
+    with_temp_ns(
+        &cluster.control_plane.config().await?,
+        async |client, namespace| {
+            let place = Place {
+                cluster,
+                namespace,
+                pods: Api::namespaced(client, namespace),
+            };
+            place.fill().await?;
+            for from in ["friend", "stranger"] {
+                place.until(from, "server", true).await?;
+            }
+            ensure!(place.machine_arrives().await?, "no policy, no refusal");
+
+            let only = |from: Value| {
+                json!({
+                    "podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
+                    "ingress": [{"from": [from], "ports": [{"port": 8080}]}],
+                })
+            };
+            let friend = json!({"podSelector": {"matchLabels": {"app": "friend"}}});
+            place.apply("server", only(friend)).await?;
+            place.until("stranger", "server", false).await?;
+            ensure!(
+                place.arrives("friend", "server").await?,
+                "the friend is let in"
+            );
+            ensure!(
+                !place.machine_arrives().await?,
+                "the machine is none of the friends"
+            );
+
+            let machine = format!("{}/32", cluster.gateway());
+            place
+                .apply("server", only(json!({"ipBlock": {"cidr": machine}})))
+                .await?;
+            place.until("friend", "server", false).await?;
+            ensure!(
+                place.machine_arrives().await?,
+                "the machine's address is allowed"
+            );
+
+            place
+            .apply(
+                "stranger",
+                json!({
+                    "podSelector": {"matchLabels": {"app": "stranger"}}, "policyTypes": ["Egress"],
+                    "egress": [{"to": [{"podSelector": {"matchLabels": {"app": "server"}}}]}],
+                }),
+            )
+            .await?;
+            place.until("stranger", "other", false).await?;
+            ensure!(
+                place.arrives("friend", "other").await?,
+                "nobody holds the friend back"
+            );
+            // Both ends must agree.
+            ensure!(!place.arrives("stranger", "server").await?);
+            place
+                .apply("server", only(json!({"podSelector": {}})))
+                .await?;
+            place.until("stranger", "server", true).await
+        },
+    )
+    .await?
+}

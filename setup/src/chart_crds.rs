@@ -1,0 +1,66 @@
+//! The definitions of what the chart makes for others' controllers: routes, monitors, rules. They
+//! lie in their modules.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::SetupError;
+use super::go::{CONTOUR, GoTools, MONITORING};
+use super::progress::Progress;
+use crate::cache::Cache;
+use crate::versions;
+
+/// Of each module, by which go.mod it is pinned, and its files.
+const FILES: [(&GoTools, &str, &str); 4] = [
+    (
+        &CONTOUR,
+        "sigs.k8s.io/gateway-api",
+        "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
+    ),
+    (
+        &MONITORING,
+        OPERATOR,
+        "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+    ),
+    (
+        &MONITORING,
+        OPERATOR,
+        "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+    ),
+    (
+        &MONITORING,
+        OPERATOR,
+        "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+    ),
+];
+
+const OPERATOR: &str = "github.com/prometheus-operator/prometheus-operator";
+
+/// Where they are once they are copied.
+pub fn folder(cache: &Cache) -> PathBuf {
+    let versions = [versions::CONTOUR, versions::PROMETHEUS_OPERATOR];
+    cache.path(&format!("chart-crds-{}", versions.join("-")))
+}
+
+/// Copies them where they are not there.
+pub(super) fn ensure(cache: &Cache, progress: &Progress) -> Result<(), SetupError> {
+    let folder = folder(cache);
+    let entry = folder.file_name().unwrap_or_default().to_string_lossy();
+    cache.get_or_build(&entry, |dir| {
+        let step = "copying the definitions of HTTPRoutes, monitors and rules from Go modules";
+        progress.step(step, || copy(dir))
+    })?;
+    Ok(())
+}
+
+fn copy(out: &Path) -> Result<(), SetupError> {
+    for (pinned, module, file) in FILES {
+        let from = pinned.source(module, out)?.join(file);
+        let to = out.join(from.file_name().unwrap_or_default());
+        fs::copy(&from, to).map_err(|source| SetupError::Io {
+            what: format!("copying {}", from.display()),
+            source,
+        })?;
+    }
+    Ok(())
+}

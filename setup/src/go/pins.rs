@@ -1,0 +1,210 @@
+//! Each tool, and the folder of `setup/go` that pins it.
+
+use super::GoTools;
+use crate::versions;
+
+/// Kubernetes reads its own version from these; the API server refuses to start without.
+const KUBERNETES_STAMPS: &[(&str, &str)] = &[
+    (
+        "k8s.io/component-base/version.gitVersion",
+        versions::KUBERNETES,
+    ),
+    ("k8s.io/component-base/version.gitMajor", "1"),
+    ("k8s.io/component-base/version.gitMinor", "34"),
+    ("k8s.io/component-base/version.gitTreeState", "clean"),
+];
+
+/// The API server, the controller manager and kubectl. A node's programs are pinned by the same
+/// go.mod, and an entry of their own: most set-ups need none.
+pub const KUBERNETES: GoTools = GoTools {
+    name: "kubernetes",
+    version: versions::KUBERNETES,
+    programs: &[
+        ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        (
+            "kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+        ),
+        ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    ],
+    about: "about 4 minutes on 2 cores",
+    stamps: KUBERNETES_STAMPS,
+    tags: &[],
+    go_mod: include_str!("../../go/kubernetes/go.mod"),
+    go_sum: include_str!("../../go/kubernetes/go.sum"),
+};
+
+/// What a cluster with nodes needs more than a control plane.
+pub const KUBERNETES_NODE: GoTools = GoTools {
+    name: "kubernetes-node",
+    version: versions::KUBERNETES,
+    programs: &[
+        ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+        ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+        ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    ],
+    about: "about 3 minutes on 2 cores",
+    stamps: KUBERNETES_STAMPS,
+    tags: &[],
+    go_mod: include_str!("../../go/kubernetes/go.mod"),
+    go_sum: include_str!("../../go/kubernetes/go.sum"),
+};
+
+/// CoreDNS.
+pub const COREDNS: GoTools = GoTools {
+    name: "coredns",
+    version: versions::COREDNS,
+    programs: &[("coredns", "github.com/coredns/coredns")],
+    about: "about 2 minutes on 2 cores",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/coredns/go.mod"),
+    go_sum: include_str!("../../go/coredns/go.sum"),
+};
+
+/// kube-router, which makes a node's firewall of network policies.
+pub const KUBE_ROUTER: GoTools = GoTools {
+    name: "kube-router",
+    version: versions::KUBE_ROUTER,
+    programs: &[(
+        "kube-router",
+        "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+    )],
+    about: "about 2 minutes on 2 cores",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/kube-router/go.mod"),
+    go_sum: include_str!("../../go/kube-router/go.sum"),
+};
+
+/// etcd.
+pub const ETCD: GoTools = GoTools {
+    name: "etcd",
+    version: versions::ETCD,
+    programs: &[("etcd", "go.etcd.io/etcd/server/v3")],
+    about: "about 50 seconds on 2 cores",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/etcd/go.mod"),
+    go_sum: include_str!("../../go/etcd/go.sum"),
+};
+
+/// MinIO.
+pub const MINIO: GoTools = GoTools {
+    name: "minio",
+    version: versions::MINIO,
+    programs: &[("minio", "github.com/minio/minio")],
+    about: "about 2 minutes on 2 cores",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/minio/go.mod"),
+    go_sum: include_str!("../../go/minio/go.sum"),
+};
+
+/// k6, for benchmarks alone: no other set-up builds it.
+pub const K6: GoTools = GoTools {
+    name: "k6",
+    version: versions::K6,
+    programs: &[("k6", "go.k6.io/k6")],
+    about: "about a minute on 2 cores",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/k6/go.mod"),
+    go_sum: include_str!("../../go/k6/go.sum"),
+};
+
+/// kind, for those who have docker: nothing else builds it.
+pub const KIND: GoTools = GoTools {
+    name: "kind",
+    version: versions::KIND,
+    programs: &[("kind", "sigs.k8s.io/kind")],
+    about: "about half a minute on 2 cores",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/kind/go.mod"),
+    go_sum: include_str!("../../go/kind/go.sum"),
+};
+
+/// helm, for the chart's tests and for `make cluster`'s users.
+pub const HELM: GoTools = GoTools {
+    name: "helm",
+    version: versions::HELM,
+    programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
+    about: "about a minute on 2 cores",
+    // It tells this version to charts, and in `helm version`.
+    stamps: &[("helm.sh/helm/v3/internal/version.version", versions::HELM)],
+    tags: &[],
+    go_mod: include_str!("../../go/helm/go.mod"),
+    go_sum: include_str!("../../go/helm/go.sum"),
+};
+
+/// kubeconform.
+pub const KUBECONFORM: GoTools = GoTools {
+    name: "kubeconform",
+    version: versions::KUBECONFORM,
+    programs: &[(
+        "kubeconform",
+        "github.com/yannh/kubeconform/cmd/kubeconform",
+    )],
+    about: "a few seconds",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/kubeconform/go.mod"),
+    go_sum: include_str!("../../go/kubeconform/go.sum"),
+};
+
+/// helm-docs.
+pub const HELM_DOCS: GoTools = GoTools {
+    name: "helm-docs",
+    version: versions::HELM_DOCS,
+    programs: &[("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs")],
+    about: "a few seconds",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/helm-docs/go.mod"),
+    go_sum: include_str!("../../go/helm-docs/go.sum"),
+};
+
+/// Contour, the ingress controller of a cluster with nodes; its proxy comes from
+/// [`crate::envoy`].
+pub const CONTOUR: GoTools = GoTools {
+    name: "contour",
+    version: versions::CONTOUR,
+    programs: &[("contour", "github.com/projectcontour/contour/cmd/contour")],
+    about: "about 2 minutes on 2 cores",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/contour/go.mod"),
+    go_sum: include_str!("../../go/contour/go.sum"),
+};
+
+/// Prometheus, which finds what it scrapes in Kubernetes and nowhere else.
+pub const PROMETHEUS: GoTools = GoTools {
+    name: "prometheus",
+    version: versions::PROMETHEUS,
+    programs: &[
+        (
+            "prometheus",
+            "github.com/prometheus/prometheus/cmd/prometheus",
+        ),
+        ("promtool", "github.com/prometheus/prometheus/cmd/promtool"),
+    ],
+    about: "about 3 minutes on 2 cores",
+    stamps: &[],
+    tags: &["remove_all_sd", "enable_kubernetes_sd"],
+    go_mod: include_str!("../../go/prometheus/go.mod"),
+    go_sum: include_str!("../../go/prometheus/go.sum"),
+};
+
+/// The Prometheus Operator's module, of which no program is built: it holds the definitions of what
+/// the chart's monitors and rules are.
+pub(crate) const MONITORING: GoTools = GoTools {
+    name: "monitoring-crds",
+    version: versions::PROMETHEUS_OPERATOR,
+    programs: &[],
+    about: "a few seconds",
+    stamps: &[],
+    tags: &[],
+    go_mod: include_str!("../../go/monitoring/go.mod"),
+    go_sum: include_str!("../../go/monitoring/go.sum"),
+};

@@ -1,0 +1,67 @@
+//! The definitions of what an ingress controller reads beside Ingresses: Contour's own, and the
+//! Gateway API's of the version that Contour was written for. They lie in the modules that it is
+//! built from.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::go::CONTOUR;
+use super::progress::Progress;
+use super::{NotBuilt, SetupError};
+use crate::cache::Cache;
+use crate::versions;
+
+const CONTOURS: (&str, &str) = (
+    "github.com/projectcontour/contour",
+    "examples/contour/01-crds.yaml",
+);
+
+/// The standard channel: a manifest that holds only with the experimental one is told so.
+const GATEWAYS: (&str, &str) = ("sigs.k8s.io/gateway-api", "config/crd/standard");
+
+fn entry() -> String {
+    format!("contour-crds-{}", versions::CONTOUR)
+}
+
+/// Whether they are there.
+pub(super) fn are_there(cache: &Cache) -> bool {
+    cache.has(&entry())
+}
+
+/// The folder of YAML; an error that says how to get it where it is not there.
+pub fn folder(cache: &Cache) -> Result<PathBuf, NotBuilt> {
+    let path = cache.path(&entry());
+    if are_there(cache) {
+        Ok(path)
+    } else {
+        Err(NotBuilt { path })
+    }
+}
+
+/// Copies them where they are not there.
+pub(super) fn ensure(cache: &Cache, progress: &Progress) -> Result<(), SetupError> {
+    cache.get_or_build(&entry(), |dir| {
+        let step = "copying the definitions of HTTPProxies and HTTPRoutes from Go modules";
+        progress.step(step, || copy(dir))
+    })?;
+    Ok(())
+}
+
+fn copy(out: &Path) -> Result<(), SetupError> {
+    let io = |source| SetupError::Io {
+        what: "copying custom resource definitions".to_owned(),
+        source,
+    };
+    let (module, file) = CONTOURS;
+    fs::copy(
+        CONTOUR.source(module, out)?.join(file),
+        out.join("projectcontour.io.yaml"),
+    )
+    .map_err(io)?;
+    let (module, channel) = GATEWAYS;
+    for file in fs::read_dir(CONTOUR.source(module, out)?.join(channel)).map_err(io)? {
+        let file = file.map_err(io)?;
+        fs::copy(file.path(), out.join(file.file_name())).map_err(io)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! Builds and fetches the tools that are pinned in [`versions`], and keeps them in a cache.
+
+pub mod cache;
+pub mod chart_crds;
+pub mod crates;
+pub mod debian;
+pub mod envoy;
+pub mod go;
+pub mod ingress_crds;
+pub mod libtorch;
+pub mod prerequisites;
+pub mod progress;
+pub mod text;
+pub mod versions;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+
+use cache::{Cache, CacheError};
+use prerequisites::Missing;
+use progress::Progress;
+
+/// What to set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The control plane's programs and MinIO, built with Go.
+    Tools,
+    /// libtorch, taken from wheels with Python's pip.
+    Libtorch,
+    /// libtorch with its CUDA half, for images of the runner.
+    LibtorchCuda,
+    /// What a cluster with nodes and its images need more: Kubernetes' node programs, CoreDNS and
+    /// kube-router, built with Go, and the distribution's containerd, runc, iptables, ipset, buildah,
+    /// debootstrap.
+    Node,
+    /// What renders, checks and documents the chart: helm, kubeconform, helm-docs, built with Go; and
+    /// the definitions of what it makes for others.
+    Chart,
+    /// The ingress controller of a cluster with nodes: Contour, built with Go, what it reads, and
+    /// Envoy's wheel.
+    Ingress,
+    /// Prometheus, built with Go.
+    Prometheus,
+    /// What benchmarks load servers with, built with Go.
+    Load,
+    /// What writes down the contents of a release, built from its crate.
+    Release,
+    /// What checks licences and sources of our dependencies, built from its crate.
+    Deny,
+}
+
+/// What is set up where no part is named: all that `make demo` and `make build` need.
+pub const DEFAULT_PARTS: [Part; 2] = [Part::Tools, Part::Libtorch];
+
+impl Part {
+    /// All parts.
+    pub const ALL: [Self; 10] = [
+        Self::Tools,
+        Self::Libtorch,
+        Self::LibtorchCuda,
+        Self::Node,
+        Self::Chart,
+        Self::Ingress,
+        Self::Prometheus,
+        Self::Load,
+        Self::Release,
+        Self::Deny,
+    ];
+
+    /// The value of `--only`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Libtorch => "libtorch",
+            Self::LibtorchCuda => "libtorch-cuda",
+            Self::Node => "node",
+            Self::Chart => "chart",
+            Self::Ingress => "ingress",
+            Self::Prometheus => "prometheus",
+            Self::Load => "load",
+            Self::Release => "release",
+            Self::Deny => "deny",
+        }
+    }
+
+    /// A line for `fovea-setup help`.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Tools => "etcd, kube-apiserver, kube-controller-manager, kubectl and MinIO",
+            Self::Libtorch => "libtorch for the CPU",
+            Self::LibtorchCuda => "libtorch with CUDA, for images of the runner",
+            Self::Node => "kubelet, containerd and whatever else a cluster with nodes needs",
+            Self::Chart => "helm, kubeconform and helm-docs",
+            Self::Ingress => "Contour and Envoy",
+            Self::Prometheus => "Prometheus and promtool",
+            Self::Load => "k6, for benchmarks",
+            Self::Release => "cargo-cyclonedx, for releases",
+            Self::Deny => "cargo-deny",
+        }
+    }
+}
+
+/// A tool is not set up yet.
+#[derive(Debug)]
+pub struct NotBuilt {
+    /// Where it would lie.
+    pub path: PathBuf,
+}
+
+impl fmt::Display for NotBuilt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is not there: set it up first, as `make test` does: `fovea-setup --only` tools, node, ingress, prometheus or chart",
+            self.path.display()
+        )
+    }
+}
+
+impl std::error::Error for NotBuilt {}
+
+/// Why a set-up failed.
+#[derive(Debug)]
+pub enum SetupError {
+    /// Programs that the user has to install.
+    Missing(Missing),
+    /// libtorch's wheels are fetched for one kind of machine so far.
+    Platform,
+    /// A program that was started did not end well.
+    Failed {
+        /// What was tried.
+        what: String,
+        /// How the program ended.
+        status: ExitStatus,
+        /// The last lines that it wrote.
+        tail: String,
+    },
+    /// A program could not be started, or a file not be written.
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The cache.
+    Cache(CacheError),
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(missing) => missing.fmt(f),
+            Self::Platform => write!(
+                f,
+                "libtorch is fetched for Linux on x86_64 only; on this machine set LIBTORCH to a libtorch {}",
+                versions::LIBTORCH
+            ),
+            Self::Failed { what, status, tail } => write!(f, "{what} failed ({status}):\n{tail}"),
+            Self::Io { what, source } => write!(f, "{what}: {source}"),
+            Self::Cache(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Cache(error) => error.source(),
+            Self::Missing(_) | Self::Platform | Self::Failed { .. } => None,
+        }
+    }
+}
+
+impl From<CacheError> for SetupError {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(error)
+    }
+}
+
+/// Checks that the machine has what building `parts` takes, as far as they are not built yet.
+pub fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
+    prerequisites::check(cache, parts)
+}
+
+/// Sets up `parts` where they are not there yet, side by side: Go builds are bound by the
+/// processors, libtorch by the network.
+pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), SetupError> {
+    check(cache, parts)?;
+    std::thread::scope(|scope| {
+        let libtorch = parts
+            .contains(&Part::Libtorch)
+            .then(|| scope.spawn(|| libtorch::ensure(cache, progress)));
+        if parts.contains(&Part::LibtorchCuda) {
+            libtorch::ensure_cuda(cache, progress)?;
+        }
+        if parts.contains(&Part::Node) {
+            debian::ensure(cache, progress)?;
+        }
+        if parts.contains(&Part::Chart) {
+            chart_crds::ensure(cache, progress)?;
+        }
+        if parts.contains(&Part::Ingress) {
+            envoy::ensure(cache, progress)?;
+        }
+        for tools in parts.iter().flat_map(|part| go::of(*part)) {
+            tools.ensure(cache, progress)?;
+        }
+        for tool in parts.iter().flat_map(|part| crates::of(*part)) {
+            tool.ensure(cache, progress)?;
+        }
+        if parts.contains(&Part::Ingress) {
+            ingress_crds::ensure(cache, progress)?;
+        }
+        match libtorch.map(std::thread::ScopedJoinHandle::join) {
+            Some(Ok(result)) => result.map(drop),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
+    })
+}
+
+/// What a shell needs in order to build and test by hand, as `export` lines. Libraries and
+/// programs come first, so that the pinned ones are found before the machine's own.
+pub fn environment(cache: &Cache) -> String {
+    let libtorch = cache.path(&libtorch::entry());
+    let quote =
+        |path: &std::path::Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
+    let programs: String = go::ALL
+        .iter()
+        .chain([&go::HELM])
+        .map(|tools| quote(&cache.path(&tools.entry())) + ":")
+        .collect();
+    format!(
+        "export LIBTORCH={}\n\
+         export LD_LIBRARY_PATH={}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n\
+         export PATH={programs}$PATH\n",
+        quote(&libtorch),
+        quote(&libtorch.join("lib")),
+    )
+}
+
+/// Runs a command to its end without input; its last lines are the error's text.
+pub fn run_command(what: &str, command: &mut Command) -> Result<String, SetupError> {
+    const TAIL_LINES: usize = 30;
+    let output = command
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|source| SetupError::Io {
+            what: what.to_owned(),
+            source,
+        })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Err(SetupError::Failed {
+        what: what.to_owned(),
+        status: output.status,
+        tail: text::tail(&String::from_utf8_lossy(&text), TAIL_LINES),
+    })
+}

