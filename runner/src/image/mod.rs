@@ -16,6 +16,7 @@ pub use geometry::OutputSize;
 pub use picture::Picture;
 pub use pixel_values::PixelValues;
 pub use preprocess::{Preprocessor, PreprocessorError};
+pub use processor::ImageProcessor;
 
 /// Why bytes give no picture.
 #[derive(Debug, thiserror::Error)]

@@ -5,8 +5,7 @@ use super::filter::Resample;
 use super::geometry::{OutputSize, Resizing, Span};
 use super::normalize::LevelTable;
 use super::resize::{Window, resize, working_bytes};
-use super::{Picture, PictureError, PixelValues, decode};
-use crate::models::Family;
+use super::{ImageProcessor, Picture, PictureError, PixelValues, decode};
 use std::path::{Path, PathBuf};
 
 /// Why a model's preprocessing cannot be set up.
@@ -48,20 +47,21 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Reads `preprocessor_config.json` in the folder of a checkpoint of `family`, or
-    /// `processor_config.json` where that has an `image_processor`, which transformers prefers.
-    pub fn open(dir: &Path, family: Family) -> Result<Self, PreprocessorError> {
+    /// Reads `preprocessor_config.json` in a checkpoint's folder, or `processor_config.json` where
+    /// that has an `image_processor` section, which transformers prefers. `default` fills in for a
+    /// file that names no image processor.
+    pub fn open(dir: &Path, default: ImageProcessor) -> Result<Self, PreprocessorError> {
         let (text, path) = config::read(dir)?;
-        Self::parse(&text, &path, Some(family))
+        Self::parse(&text, &path, Some(default))
     }
 
-    /// Reads `text`, which is that of `preprocessor_config.json`; errors name `path`. Without a
-    /// family, and where `text` names no image processor either, it must say everything itself
-    /// but `rescale_factor` (1/255), `do_center_crop` and `do_pad` (neither is done).
+    /// Parses the `text` of a `preprocessor_config.json`; errors name `path`. Without a `default`,
+    /// a text that names no image processor must set every key except `rescale_factor` (1/255),
+    /// `do_center_crop` and `do_pad` (both off).
     pub fn parse(
         text: &str,
         path: &Path,
-        family: Option<Family>,
+        default: Option<ImageProcessor>,
     ) -> Result<Self, PreprocessorError> {
         let Steps {
             size,
@@ -69,7 +69,7 @@ impl Preprocessor {
             crop,
             rescale,
             normalize,
-        } = config::parse(text, path, family)?;
+        } = config::parse(text, path, default)?;
         Ok(Self {
             resize,
             crop,

@@ -2,7 +2,6 @@
 
 use super::filter::Resample;
 use super::geometry::{Resizing, Size};
-use crate::models::Family;
 
 /// CLIP's channel means and standard deviations.
 pub(super) const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -19,12 +18,17 @@ const DETR_MAX_SIZE: u32 = 1333;
 /// `ConvNext`'s processor crops below this edge, in pixels, and warps from it on.
 const CONVNEXT_WARP_EDGE: u32 = 384;
 
-/// A processor's class in transformers 5, whatever its backend.
+/// An image processor class of transformers 5, whatever its backend. Its defaults fill what a
+/// `preprocessor_config.json` leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Processor {
+pub enum ImageProcessor {
+    /// `BlipImageProcessor`.
     Blip,
+    /// `ViTImageProcessor`.
     Vit,
+    /// `ConvNextImageProcessor`, which `ResNet` checkpoints use too.
     ConvNext,
+    /// `DetrImageProcessor`.
     Detr,
 }
 
@@ -37,7 +41,7 @@ pub(super) struct Defaults {
     pub(super) std: [f32; 3],
 }
 
-impl Processor {
+impl ImageProcessor {
     /// `ConvNext`'s `crop_pct`.
     const CROP_PCT: f64 = 224.0 / 256.0;
 
@@ -55,16 +59,6 @@ impl Processor {
                 let known = Self::ALL.map(Self::class).join(", ");
                 format!("image processor \"{name}\" is unknown; known are: {known}")
             })
-    }
-
-    /// The one that transformers takes for a family's checkpoint that names none.
-    pub(super) fn of(family: Family) -> Self {
-        match family {
-            Family::Blip => Self::Blip,
-            Family::Vit => Self::Vit,
-            Family::ResNet => Self::ConvNext,
-            Family::Detr => Self::Detr,
-        }
     }
 
     fn class(self) -> &'static str {
@@ -145,7 +139,7 @@ pub(super) fn convnext(
         clippy::cast_sign_loss,
         reason = "as Python's int(); what is out of range saturates, and is refused"
     )]
-    let resized = (f64::from(edge) / crop_pct.unwrap_or(Processor::CROP_PCT)) as u32;
+    let resized = (f64::from(edge) / crop_pct.unwrap_or(ImageProcessor::CROP_PCT)) as u32;
     Ok(Resizing::Shortest(resized))
 }
 

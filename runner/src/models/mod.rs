@@ -20,25 +20,20 @@ use std::path::Path;
 use std::sync::Arc;
 use tch::{Kind, TchError, Tensor};
 
-/// The families that this build knows.
+/// The model families that this build supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// Captions.
+enum Family {
     Blip,
-    /// Classification by a vision transformer.
     Vit,
-    /// Classification by a residual network.
     ResNet,
-    /// Detection by a transformer over a residual network.
     Detr,
 }
 
 impl Family {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ResNet, Self::Detr];
+    const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ResNet, Self::Detr];
 
-    /// Its `model_type` in `config.json`.
-    pub fn model_type(self) -> &'static str {
+    /// The `model_type` in `config.json`.
+    fn model_type(self) -> &'static str {
         match self {
             Self::Blip => "blip",
             Self::Vit => "vit",

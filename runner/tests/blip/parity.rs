@@ -4,8 +4,7 @@ use crate::support::{
     Expected, ExpectedCaption, ExpectedPicture, blip, checkpoint, config, expected,
     expected_tensor, largest_difference, picture, relative_difference,
 };
-use fovea_runner::image::Preprocessor;
-use fovea_runner::models::Family;
+use fovea_runner::image::{ImageProcessor, Preprocessor};
 use fovea_runner::models::blip::{Blip, CaptionAsk};
 use fovea_runner::tasks::CaptionTokenizer;
 use fovea_runner::weights::{Placement, Weights};
@@ -16,7 +15,7 @@ const TOLERANCE: f64 = 1e-4;
 
 /// Our own pixel values of every golden picture, `[pictures, 3, height, width]`.
 fn pixel_values() -> Tensor {
-    let preprocessor = Preprocessor::open(&checkpoint(), Family::Blip).unwrap();
+    let preprocessor = Preprocessor::open(&checkpoint(), ImageProcessor::Blip).unwrap();
     let rows: Vec<Tensor> = (expected().pictures.iter())
         .map(|golden| {
             let pixels = preprocessor.run(&picture(&golden.file), 1 << 30).unwrap();

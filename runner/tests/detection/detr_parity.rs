@@ -3,7 +3,8 @@
 use crate::golden::{BF16, TOLERANCE, checkpoint, detr, expected_of, pixels, read};
 use crate::support::{expected_tensor_in, largest_difference};
 use fovea_protocol::{BoundingBox, Detection, InferResult, Parameters};
-use fovea_runner::models::{self, Answer, Family, Item, Object};
+use fovea_runner::image::ImageProcessor;
+use fovea_runner::models::{self, Answer, Item, Object};
 use fovea_runner::weights::Placement;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
@@ -68,7 +69,7 @@ fn from_a_files_bytes_to_boxes_all_is_as_transformers_post_processes_it() {
     let ask = front.head.ask(&Parameters::default()).unwrap();
     for picture in expected("detr") {
         let file = &picture.file;
-        let pixels = pixels(&dir, Family::Detr, file);
+        let pixels = pixels(&dir, ImageProcessor::Detr, file);
         let size = pixels.picture_size();
         let item = Item {
             pixels,
@@ -102,7 +103,7 @@ fn items(files: &[&str]) -> Vec<Item> {
     let (front, _) = models::open(&dir).unwrap();
     let ask = front.head.ask(&Parameters::default()).unwrap();
     let item = |file: &&str| Item {
-        pixels: pixels(&dir, Family::Detr, file),
+        pixels: pixels(&dir, ImageProcessor::Detr, file),
         ask: ask.clone(),
     };
     files.iter().map(item).collect()

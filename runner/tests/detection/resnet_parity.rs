@@ -3,7 +3,8 @@
 use crate::golden::{BF16, TOLERANCE, checkpoint, pixels, read, resnet, resnet_for};
 use crate::support::{expected_tensor_in, largest_difference};
 use fovea_protocol::{Classification, InferResult, Parameters};
-use fovea_runner::models::{self, Answer, Family, Item};
+use fovea_runner::image::ImageProcessor;
+use fovea_runner::models::{self, Answer, Item};
 use fovea_runner::weights::Placement;
 use serde::Deserialize;
 use tch::Kind;
@@ -53,7 +54,7 @@ fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
         for picture in read::<Expected>(&dir, "expected.json").pictures {
             let file = &picture.file;
             let item = Item {
-                pixels: pixels(&dir, Family::ResNet, file),
+                pixels: pixels(&dir, ImageProcessor::ConvNext, file),
                 ask: ask.clone(),
             };
             let mut answers = model.run(&[item], &|_| false).unwrap();
@@ -82,7 +83,7 @@ fn a_batch_answers_what_its_pictures_answer_alone() {
     let ask = front.head.ask(&Parameters::default()).unwrap();
     let items: Vec<Item> = (read::<Expected>(&dir, "expected.json").pictures.iter())
         .map(|picture| Item {
-            pixels: pixels(&dir, Family::ResNet, &picture.file),
+            pixels: pixels(&dir, ImageProcessor::ConvNext, &picture.file),
             ask: ask.clone(),
         })
         .collect();
