@@ -5,7 +5,7 @@
 //! served, and with the first of them whatever can share its pass. Waiting for more would only
 //! idle the device.
 
-use crate::models::BatchKey;
+use crate::inference::BatchKey;
 use std::collections::{HashMap, VecDeque};
 
 /// What decides whether pictures can share a pass.

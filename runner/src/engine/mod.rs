@@ -9,8 +9,9 @@ pub use warm_up::MaxBatchSize;
 pub use watchdog::OnExpiry;
 
 use crate::batcher::{Group, Waiting};
+use crate::inference::{Answer, BatchKey, Item, ModelFront};
 use crate::metrics::{Metrics, QueueTicket};
-use crate::models::{Answer, BatchKey, Item, Loader, ModelError, ModelFront};
+use crate::models::{Loader, ModelError};
 use crate::weights::Placement;
 use fovea_protocol::{Problem, Reason};
 use std::sync::{Arc, PoisonError, RwLock};

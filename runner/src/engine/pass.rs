@@ -1,7 +1,7 @@
 //! One pass over a batch, and what is done where it fails: the halves are tried alone, so that
 //! what does not fit in memory fits in two, and a picture that breaks a pass breaks its own only.
 
-use crate::models::{Answer, Item, Model, ModelFault};
+use crate::inference::{Answer, Item, Model, ModelFault};
 use fovea_protocol::{Problem, Reason};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

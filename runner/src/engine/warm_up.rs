@@ -2,7 +2,7 @@
 //! long a pass takes and how many pictures are worth having in one.
 
 use crate::image::PixelValues;
-use crate::models::{Item, Model, ModelFault, ModelFront};
+use crate::inference::{Item, Model, ModelFault, ModelFront};
 use fovea_protocol::Parameters;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -54,11 +54,11 @@ pub(super) fn run(
     max_batch_size: MaxBatchSize,
     max_pixels: u64,
 ) -> Result<WarmUp, ModelFault> {
-    let ask = (front.head.ask(&Parameters::default()))
+    let query = (front.head.query(&Parameters::default()))
         .map_err(|problem| ModelFault::Answer(problem.detail))?;
     let pixels = PixelValues::blank(front.preprocessor.warm_up_size());
     let [_, height, width] = pixels.shape();
-    let item = Item { pixels, ask };
+    let item = Item { pixels, query };
     let pass = |pictures: usize| {
         let items = vec![item.clone(); pictures];
         let begun = Instant::now();

@@ -45,7 +45,7 @@ impl ImageProcessor {
     /// `ConvNext`'s `crop_pct`.
     const CROP_PCT: f64 = 224.0 / 256.0;
 
-    const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ConvNext, Self::Detr];
+    pub(super) const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ConvNext, Self::Detr];
 
     /// By its name in a file: of today, with its backend, or from when it was a feature extractor.
     pub(super) fn named(name: &str) -> Result<Self, String> {

@@ -1,11 +1,11 @@
-//! Why a checkpoint's folder cannot be served, and why a pass failed.
+//! Why a checkpoint's folder cannot be served.
 
-use super::{Ask, Family};
+use super::Family;
+use super::blip::TokenizerError;
 use crate::image::PreprocessorError;
-use crate::tasks::TokenizerError;
+use crate::inference::ModelFault;
 use crate::weights::WeightsError;
 use std::path::PathBuf;
-use tch::TchError;
 
 /// Why a checkpoint's folder cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -61,22 +61,4 @@ pub enum ModelError {
 
 fn known_families() -> String {
     Family::ALL.map(Family::model_type).join(", ")
-}
-
-/// Why a pass gave no answers.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelFault {
-    /// libtorch's word.
-    #[error(transparent)]
-    Torch(#[from] TchError),
-    /// What the model gave is not what its task is answered with.
-    #[error("{0}")]
-    Answer(String),
-}
-
-impl ModelFault {
-    /// An ask of another task than the model's: our own mistake, told and survived.
-    pub(super) fn foreign(ask: &Ask) -> Self {
-        Self::Answer(format!("the model was asked for another task: {ask:?}"))
-    }
 }

@@ -8,13 +8,10 @@ pub mod resnet;
 mod torchscript;
 pub mod vit;
 
-pub use error::{ModelError, ModelFault};
+pub use error::ModelError;
 
-use crate::image::{PixelValues, Preprocessor};
-use crate::tasks::TaskHead;
+use crate::inference::{Answer, Item, Model, ModelFront};
 use crate::weights::{Placement, Weights, WeightsError};
-use blip::CaptionAsk;
-use fovea_protocol::Parameters;
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,126 +37,6 @@ impl Family {
             Self::ResNet => "resnet",
             Self::Detr => "detr",
         }
-    }
-}
-
-/// One picture of a batch and what is asked about it.
-#[derive(Clone, Debug)]
-pub struct Item {
-    /// As the model's preprocessor gave it.
-    pub pixels: PixelValues,
-    /// What is asked.
-    pub ask: Ask,
-}
-
-/// What is asked about a picture; one form per task.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ask {
-    /// Image-to-text.
-    Caption(CaptionAsk),
-    /// Image-classification: the best so many labels.
-    Classify {
-        /// At most; a model may know fewer labels.
-        top_k: usize,
-    },
-    /// Object-detection: what scores higher than this.
-    Detect {
-        /// 0 to 1.
-        threshold: f32,
-    },
-}
-
-impl Ask {
-    /// Steps of the model one after another, at most, each beam's counted.
-    fn steps(&self) -> usize {
-        match self {
-            Self::Caption(ask) => ask.max_length * ask.num_beams,
-            Self::Classify { .. } | Self::Detect { .. } => 1,
-        }
-    }
-}
-
-/// What decides which pictures can share a pass: those with the same key can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct BatchKey {
-    /// Tokens to begin with, for a caption.
-    pub tokens: usize,
-    /// Beams, for a caption.
-    pub beams: usize,
-    /// The input's shape; none where a model takes mixed ones.
-    pub shape: Option<[i64; 3]>,
-}
-
-/// What a model gave for one picture.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    /// Image-to-text: tokens.
-    Caption(Vec<i64>),
-    /// Image-classification: a logit for every label.
-    Logits(Vec<f32>),
-    /// Object-detection: every object that the model sees, however faintly, in its own order.
-    Objects(Vec<Object>),
-}
-
-/// One object that a model sees.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Object {
-    /// Index of its label.
-    pub label: usize,
-    /// 0 to 1.
-    pub score: f32,
-    /// xmin, ymin, xmax, ymax, in fractions of the upright picture's width and height.
-    pub corners: [f32; 4],
-}
-
-/// A model on its device. Lives on the engine's thread.
-pub trait Model {
-    /// Answers for `items`, which have one [`BatchKey`], in their order. An item that is
-    /// `dropped` (by its index) may be answered with anything; a model asks as often as it can.
-    fn run(
-        &self,
-        items: &[Item],
-        dropped: &dyn Fn(usize) -> bool,
-    ) -> Result<Vec<Answer>, ModelFault>;
-}
-
-/// The half of a model that requests need; the weights are not loaded for it.
-pub struct ModelFront {
-    /// Parameters and results.
-    pub head: Box<dyn TaskHead>,
-    /// Bytes to input.
-    pub preprocessor: Preprocessor,
-    /// Whether inputs of several sizes can share a pass.
-    pub mixed_sizes: bool,
-}
-
-impl ModelFront {
-    /// With which others an item can share a pass.
-    pub fn batch_key(&self, item: &Item) -> BatchKey {
-        let (tokens, beams) = match &item.ask {
-            Ask::Caption(ask) => (ask.input_ids.len(), ask.num_beams),
-            Ask::Classify { .. } | Ask::Detect { .. } => (0, 0),
-        };
-        let shape = (!self.mixed_sizes).then(|| item.pixels.shape());
-        BatchKey {
-            tokens,
-            beams,
-            shape,
-        }
-    }
-
-    /// How much more work an item is than the warm-up's, at most: by its input's pixels, and by
-    /// the tokens that may be written.
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    pub fn relative_work(&self, item: &Item) -> f64 {
-        let (height, width) = self.preprocessor.warm_up_size();
-        let usual_pixels = f64::from(height) * f64::from(width);
-        let [_, height, width] = item.pixels.shape();
-        let pixels = (height * width) as f64 / usual_pixels;
-        let usual = self.head.ask(&Parameters::default());
-        let usual_steps = usual.map_or(1, |ask| ask.steps());
-        let steps = item.ask.steps() as f64 / usual_steps as f64;
-        pixels.max(1.0) * steps.max(1.0)
     }
 }
 

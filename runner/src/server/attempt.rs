@@ -4,8 +4,8 @@ use super::admission::Admission;
 use super::state::App;
 use crate::engine::{Done, Served, Work, gone};
 use crate::image::{PictureError, PixelValues, inspect};
+use crate::inference::{Item, ModelFront, Query};
 use crate::metrics::MeasuredStage;
-use crate::models::{Ask, Item, ModelFront};
 use bytes::Bytes;
 use fovea_protocol::{
     HEARTBEAT_INTERVAL, InferRequest, InferResult, Line, Problem, Reason, SILENCE_LIMIT,
@@ -29,7 +29,7 @@ pub(super) struct Attempt {
     pub(super) arrived: Instant,
     pub(super) deadline: Instant,
     pub(super) model: Arc<Served>,
-    pub(super) ask: Ask,
+    pub(super) query: Query,
     pub(super) request: InferRequest,
     /// The operator's span.
     pub(super) caller: Option<TraceParent>,
@@ -123,7 +123,7 @@ async fn stages(
         arrived,
         deadline: _,
         model,
-        ask,
+        query,
         request,
         caller: _,
     } = attempt;
@@ -141,7 +141,7 @@ async fn stages(
     let picture_size = pixels.picture_size();
     let item = Item {
         pixels,
-        ask: ask.clone(),
+        query: query.clone(),
     };
     let queued = Instant::now();
     let (started, has_started) = oneshot::channel();
@@ -177,7 +177,7 @@ async fn stages(
         infer_millis: millis(preprocess_took + took),
         batch_size: u32::try_from(batch_size).unwrap_or(u32::MAX),
     };
-    let result = (model.front.head).result(&ask, answer, picture_size)?;
+    let result = (model.front.head).result(&query, answer, picture_size)?;
     let model = ServedModel {
         name: model.name.clone(),
         revision: model.revision().unwrap_or_default(),

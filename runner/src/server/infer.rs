@@ -75,7 +75,7 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
         let why = format!("the model \"{}\" has another task", request.model);
         return Err(Problem::new(Reason::InvalidParameters, why));
     }
-    let ask = head.ask(&request.parameters)?;
+    let query = head.query(&request.parameters)?;
     if let Source::Url(url) = &request.input.source {
         parse_url(url)?;
     }
@@ -86,7 +86,7 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
         arrived,
         deadline: arrived + deadline,
         model,
-        ask,
+        query,
         request,
         caller: TraceParent::of(headers),
     })

@@ -1,115 +1,21 @@
-//! Models that the runner is told to keep while it runs: fetched or found on a volume, opened, and
-//! handed to the engine.
+//! Loads a model that was put through the API: fetches it or finds it on a volume, opens it, and
+//! hands it to the engine.
 
+use super::kept::{Identity, KeepConfig, Put, Stage};
 use super::state::App;
 use crate::engine::{MaxBatchSize, OwnSettings, Planned, Residency};
-use crate::fetch::{Commit, DownloadLimits, download};
+use crate::fetch::{Commit, download};
 use crate::models::{self, Loaded};
-use fovea_protocol::{
-    Dtype, ModelFile, ModelRequest, ModelSource, ModelState, Problem, Reason, Task,
-};
-use std::collections::BTreeMap;
+use fovea_protocol::{Dtype, ModelFile, ModelRequest, ModelSource, Problem, Reason, Task};
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tch::Kind;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-/// Most models of one runner.
+/// Upper bound on the models of one runner.
 const MAX_MODELS: usize = 32;
-
-/// Where models that are put may come from.
-#[derive(Clone, Debug, Default)]
-pub struct KeepConfig {
-    /// The folder below which `path` sources lie.
-    pub models_dir: Option<PathBuf>,
-    /// The folder that fetched files are put in.
-    pub cache_dir: Option<PathBuf>,
-    /// Bounds on fetching.
-    pub download: DownloadLimits,
-}
-
-/// What was put, by name.
-#[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<BTreeMap<String, Put>>);
-
-#[derive(Debug)]
-struct Put {
-    source: Identity,
-    task: Task,
-    own: OwnSettings,
-    stage: Stage,
-    /// Set when another source is put under the name.
-    replaced: CancellationToken,
-}
-
-#[derive(Debug, PartialEq)]
-enum Stage {
-    /// The files are not all there yet, or not opened.
-    Fetching,
-    /// The engine has it, and knows more.
-    Handed,
-    /// There is nothing to hand to the engine.
-    Failed(String),
-}
-
-/// What a source is, whatever its URLs were signed with.
-#[derive(Debug, PartialEq, Eq)]
-enum Identity {
-    Path(String),
-    Files(Vec<(String, u64, String)>),
-}
-
-impl From<&ModelSource> for Identity {
-    fn from(source: &ModelSource) -> Self {
-        match source {
-            ModelSource::Path(path) => Self::Path(path.clone()),
-            ModelSource::Files { files, .. } => Self::Files(
-                (files.iter())
-                    .map(|file| (file.path.clone(), file.bytes, file.sha256.clone()))
-                    .collect(),
-            ),
-        }
-    }
-}
-
-impl Kept {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Put>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is to be said of models that the engine does not know yet, or not any more.
-    pub(super) fn states(&self) -> Vec<ModelState> {
-        let state = |(name, put): (&String, &Put)| {
-            let failure = match &put.stage {
-                Stage::Handed => return None,
-                Stage::Fetching => None,
-                Stage::Failed(why) => Some(why.clone()),
-            };
-            Some(ModelState {
-                name: name.clone(),
-                task: put.task,
-                revision: String::new(),
-                ready: false,
-                failure,
-            })
-        };
-        self.lock().iter().filter_map(state).collect()
-    }
-
-    /// Whether this is the latest put under its name; then it has come to `stage`.
-    fn reach(&self, name: &str, replaced: &CancellationToken, stage: Stage) -> bool {
-        let mut puts = self.lock();
-        match puts.get_mut(name) {
-            Some(put) if !replaced.is_cancelled() => {
-                put.stage = stage;
-                true
-            }
-            _ => false,
-        }
-    }
-}
 
 /// Begins to keep a model, unless that is under way or done. A model of the same name is replaced
 /// once the files are there.

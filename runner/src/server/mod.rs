@@ -6,18 +6,20 @@ mod auth;
 mod fetch;
 mod infer;
 mod keep;
+mod kept;
 mod listen;
 mod models;
 mod reply;
 mod state;
 mod tls;
+mod tokens;
 
-pub use auth::{TokenError, Tokens};
 pub use fetch::FetchLimits;
-pub use keep::KeepConfig;
+pub use kept::KeepConfig;
 pub use listen::{Listener, serve};
 pub use state::{App, AppConfig};
 pub use tls::{Tls, TlsError};
+pub use tokens::{TokenError, Tokens};
 
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};

@@ -1,10 +1,10 @@
 //! What all requests share, and what the runner says about itself.
 
 use super::admission::Admissions;
-use super::auth::Tokens;
 use super::fetch::{FetchLimits, Fetcher};
-use super::keep::{KeepConfig, Kept};
+use super::kept::{KeepConfig, Kept};
 use super::reply::problem_response;
+use super::tokens::Tokens;
 use crate::engine::{Engine, Residency};
 use crate::metrics::{METRICS_CONTENT_TYPE, Metrics, Reading};
 use axum::extract::State;

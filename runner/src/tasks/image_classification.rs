@@ -1,8 +1,8 @@
 //! Image-classification: logits to the best labels, as transformers'
 //! `ImageClassificationPipeline` gives them.
 
-use super::{TaskHead, foreign_answer, only_for};
-use crate::models::{Answer, Ask};
+use super::{foreign_answer, only_for};
+use crate::inference::{Answer, Query, TaskHead};
 use fovea_protocol::{Classification, InferResult, Parameters, Problem, Reason, Task};
 use serde::Deserialize;
 use std::cmp::Ordering;
@@ -67,14 +67,14 @@ impl TaskHead for ImageClassification {
         Task::ImageClassification
     }
 
-    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
+    fn query(&self, parameters: &Parameters) -> Result<Query, Problem> {
         only_for(self.task(), parameters)?;
         match parameters.top_k.unwrap_or(DEFAULT_TOP_K) {
             0 => Err(Problem::new(
                 Reason::InvalidParameters,
-                "topK is 0; ask for at least 1",
+                "topK is 0; set at least 1",
             )),
-            top_k => Ok(Ask::Classify {
+            top_k => Ok(Query::Classify {
                 top_k: self.labels.len().min(top_k as usize),
             }),
         }
@@ -82,11 +82,11 @@ impl TaskHead for ImageClassification {
 
     fn result(
         &self,
-        ask: &Ask,
+        query: &Query,
         answer: Answer,
         _picture: (u32, u32),
     ) -> Result<InferResult, Problem> {
-        let (&Ask::Classify { top_k }, Answer::Logits(mut scores)) = (ask, answer) else {
+        let (&Query::Classify { top_k }, Answer::Logits(mut scores)) = (query, answer) else {
             return Err(foreign_answer());
         };
         let failed = |why: String| Problem::new(Reason::InferenceFailed, why);
@@ -131,8 +131,8 @@ mod tests {
             top_k: Some(top_k),
             ..Parameters::default()
         };
-        let ask = head.ask(&parameters).unwrap();
-        match head.result(&ask, Answer::Logits(logits.into()), (1, 1)) {
+        let query = head.query(&parameters).unwrap();
+        match head.result(&query, Answer::Logits(logits.into()), (1, 1)) {
             Ok(InferResult::Predictions(predictions)) => (predictions.into_iter())
                 .map(|Classification { label, score }| (label, score))
                 .collect(),
@@ -178,8 +178,8 @@ mod tests {
                 top_k,
                 ..Parameters::default()
             };
-            match head.ask(&parameters) {
-                Ok(Ask::Classify { top_k }) => Ok(top_k),
+            match head.query(&parameters) {
+                Ok(Query::Classify { top_k }) => Ok(top_k),
                 Ok(other) => panic!("{other:?}"),
                 Err(problem) => Err(problem.detail),
             }
@@ -201,7 +201,7 @@ mod tests {
         ];
         for text in foreign {
             let parameters: Parameters = serde_json::from_str(text).unwrap();
-            let problem = head(Activation::Softmax).ask(&parameters).unwrap_err();
+            let problem = head(Activation::Softmax).query(&parameters).unwrap_err();
             let name = text.split('"').nth(1).unwrap();
             assert_eq!(problem.reason, Reason::InvalidParameters);
             assert!(
@@ -215,14 +215,14 @@ mod tests {
     #[test]
     fn answers_that_are_no_scores_fail_and_are_told() {
         let head = head(Activation::Softmax);
-        let ask = Ask::Classify { top_k: 3 };
+        let query = Query::Classify { top_k: 3 };
         for answer in [
             Answer::Logits(vec![1.0, f32::NAN, 2.0]),
             Answer::Logits(vec![1.0, f32::INFINITY, 2.0]),
             Answer::Logits(vec![1.0, 2.0]),
             Answer::Caption(vec![1]),
         ] {
-            let problem = head.result(&ask, answer, (1, 1)).unwrap_err();
+            let problem = head.result(&query, answer, (1, 1)).unwrap_err();
             assert_eq!(problem.reason, Reason::InferenceFailed);
         }
     }

@@ -1,8 +1,8 @@
 //! Object-detection: what a model sees to boxes in the picture, as transformers'
 //! `post_process_object_detection` gives them: in the queries' order, overlaps and all.
 
-use super::{TaskHead, foreign_answer, only_for};
-use crate::models::{Answer, Ask, Object};
+use super::{foreign_answer, only_for};
+use crate::inference::{Answer, Object, Query, TaskHead};
 use fovea_protocol::{BoundingBox, Detection, InferResult, Parameters, Problem, Reason, Task};
 
 /// Where the request names no threshold: that of transformers' pipeline.
@@ -44,12 +44,12 @@ impl TaskHead for ObjectDetection {
         Task::ObjectDetection
     }
 
-    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
+    fn query(&self, parameters: &Parameters) -> Result<Query, Problem> {
         only_for(self.task(), parameters)?;
         let threshold = parameters.score_threshold_permille;
         let permille = threshold.unwrap_or(DEFAULT_THRESHOLD_PERMILLE);
         match u16::try_from(permille) {
-            Ok(permille) if permille <= 1000 => Ok(Ask::Detect {
+            Ok(permille) if permille <= 1000 => Ok(Query::Detect {
                 threshold: f32::from(permille) / 1000.0,
             }),
             _ => Err(Problem::new(
@@ -61,11 +61,11 @@ impl TaskHead for ObjectDetection {
 
     fn result(
         &self,
-        ask: &Ask,
+        query: &Query,
         answer: Answer,
         picture: (u32, u32),
     ) -> Result<InferResult, Problem> {
-        let (Ask::Detect { threshold }, Answer::Objects(objects)) = (ask, answer) else {
+        let (Query::Detect { threshold }, Answer::Objects(objects)) = (query, answer) else {
             return Err(foreign_answer());
         };
         (objects.iter().filter(|object| object.score > *threshold))
@@ -98,8 +98,8 @@ mod tests {
             score_threshold_permille: threshold_permille,
             ..Parameters::default()
         };
-        let ask = head().ask(&parameters).unwrap();
-        let result = head().result(&ask, Answer::Objects(objects), (200, 100));
+        let query = head().query(&parameters).unwrap();
+        let result = head().result(&query, Answer::Objects(objects), (200, 100));
         match result.unwrap() {
             InferResult::Detections(detections) => detections,
             other => panic!("{other:?}"),
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_threshold_over_one_and_other_tasks_parameters_are_refused_by_name() {
         let refused = |parameters: Parameters| {
-            let problem = head().ask(&parameters).unwrap_err();
+            let problem = head().query(&parameters).unwrap_err();
             format!("{problem:?}")
         };
         let parameters = Parameters::default;
@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_task_or_an_unheard_of_label_is_a_problem() {
-        let ask = Ask::Detect { threshold: 0.5 };
-        let result = |answer| head().result(&ask, answer, (1, 1));
+        let query = Query::Detect { threshold: 0.5 };
+        let result = |answer| head().result(&query, answer, (1, 1));
         assert!(result(Answer::Logits(vec![0.0])).is_err());
         assert!(result(Answer::Objects(vec![object(2, 0.9)])).is_err());
     }

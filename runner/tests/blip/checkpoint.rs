@@ -46,9 +46,9 @@ fn load_changed(change: impl FnOnce(&mut Tensors)) -> Result<Blip, WeightsError>
 
 fn greedy_of_first(model: &Blip) -> Vec<i64> {
     let text_config = config(&checkpoint()).text_config;
-    let ask = models::blip::CaptionAsk::new(&text_config, &[], Some(16), 1).unwrap();
+    let query = text_config.caption_query(&[], Some(16), 1).unwrap();
     let pixels = expected_tensor("pixel_values").narrow(0, 0, 1);
-    model.generate(&pixels, &[&ask], &|_| false).unwrap()[0]
+    model.generate(&pixels, &[&query], &|_| false).unwrap()[0]
         .tokens
         .clone()
 }

@@ -6,7 +6,8 @@ use crate::harness::{
 use crate::support::picture;
 use fovea_protocol::{Line, Reason, Stage};
 use fovea_runner::engine::EngineError;
-use fovea_runner::models::{Answer, Item, Loaded, Loader, Model, ModelFault};
+use fovea_runner::inference::{Answer, Item, Model, ModelFault};
+use fovea_runner::models::{Loaded, Loader};
 use reqwest::StatusCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};

@@ -9,18 +9,24 @@ mod cache;
 mod config;
 mod generate;
 mod greedy;
+mod head;
 mod open;
+mod query;
 mod text;
+mod tokenizer;
 mod vision;
 
 pub use cache::KeyValueCache;
 pub use config::{BlipConfig, TextConfig, VisionConfig};
-pub use generate::{CaptionAsk, Generated};
+pub use generate::Generated;
 pub(super) use open::open;
+pub use query::QueryError;
 pub use text::TextDecoder;
+pub use tokenizer::{CaptionTokenizer, TokenizerError};
 pub use vision::VisionModel;
 
-use super::{Answer, Ask, Item, Model, ModelFault, stack};
+use super::stack;
+use crate::inference::{Answer, Item, Model, ModelFault, Query};
 use crate::weights::{Placement, Weights, WeightsError};
 use tch::Device;
 
@@ -89,13 +95,13 @@ impl Model for Blip {
         items: &[Item],
         dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
-        let asks = (items.iter())
-            .map(|item| match &item.ask {
-                Ask::Caption(ask) => Ok(ask),
+        let queries = (items.iter())
+            .map(|item| match &item.query {
+                Query::Caption(query) => Ok(query),
                 other => Err(ModelFault::foreign(other)),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let generated = self.generate(&stack(items, self.placement)?, &asks, dropped)?;
+        let generated = self.generate(&stack(items, self.placement)?, &queries, dropped)?;
         Ok(generated
             .into_iter()
             .map(|Generated { tokens }| Answer::Caption(tokens))

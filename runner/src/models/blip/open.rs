@@ -1,9 +1,10 @@
 //! A BLIP checkpoint's folder: what requests need of it, and how the rest is loaded.
 
-use super::{Blip, BlipConfig};
+use super::head::ImageToText;
+use super::{Blip, BlipConfig, CaptionTokenizer};
 use crate::image::{ImageProcessor, Preprocessor};
-use crate::models::{Loaded, Loader, ModelError, ModelFront, parse};
-use crate::tasks::{CaptionTokenizer, ImageToText};
+use crate::inference::ModelFront;
+use crate::models::{Loaded, Loader, ModelError, parse};
 use std::path::Path;
 use std::sync::Arc;
 

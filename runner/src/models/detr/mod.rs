@@ -22,7 +22,8 @@ pub(super) use open::open;
 
 use super::nn::Linear;
 use super::resnet::{Backbone, Naming};
-use super::{Answer, Ask, Item, Model, ModelFault, stack};
+use super::stack;
+use crate::inference::{Answer, Item, Model, ModelFault, Query};
 use crate::weights::{Placement, Weights, WeightsError};
 use decoder::Decoder;
 use encoder::Encoder;
@@ -105,8 +106,8 @@ impl Model for Detr {
         _dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
         for item in items {
-            let Ask::Detect { .. } = &item.ask else {
-                return Err(ModelFault::foreign(&item.ask));
+            let Query::Detect { .. } = &item.query else {
+                return Err(ModelFault::foreign(&item.query));
             };
         }
         let predictions = self.forward(&stack(items, self.placement)?)?;

@@ -2,7 +2,8 @@
 
 use super::{Detr, DetrConfig};
 use crate::image::{ImageProcessor, Preprocessor};
-use crate::models::{Loaded, Loader, ModelError, ModelFront, parse};
+use crate::inference::ModelFront;
+use crate::models::{Loaded, Loader, ModelError, parse};
 use crate::tasks::{LabelConfig, ObjectDetection};
 use std::path::Path;
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 
 use super::{ResNet, ResNetConfig};
 use crate::image::{ImageProcessor, OutputSize, Preprocessor};
-use crate::models::{Loaded, Loader, ModelError, ModelFront, parse};
+use crate::inference::ModelFront;
+use crate::models::{Loaded, Loader, ModelError, parse};
 use crate::tasks::{ImageClassification, LabelConfig};
 use std::path::Path;
 use std::sync::Arc;

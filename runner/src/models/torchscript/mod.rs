@@ -15,7 +15,8 @@ mod trial;
 pub(super) use manifest::MANIFEST_FILE;
 pub(super) use open::open;
 
-use super::{Answer, Ask, Item, Model, ModelFault, logits_of_rows, stack};
+use super::{logits_of_rows, stack};
+use crate::inference::{Answer, Item, Model, ModelFault, Query};
 use crate::weights::Placement;
 use check::Input;
 use manifest::{Batch, Dtype, Layout};
@@ -112,9 +113,9 @@ impl Model for TorchScript {
         dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
         for item in items {
-            match (&item.ask, &self.reader) {
-                (Ask::Classify { .. }, Reader::Logits { .. })
-                | (Ask::Detect { .. }, Reader::Objects(_)) => {}
+            match (&item.query, &self.reader) {
+                (Query::Classify { .. }, Reader::Logits { .. })
+                | (Query::Detect { .. }, Reader::Objects(_)) => {}
                 (other, _) => return Err(ModelFault::foreign(other)),
             }
         }

@@ -2,7 +2,8 @@
 
 use super::{Vit, VitConfig};
 use crate::image::{ImageProcessor, Preprocessor};
-use crate::models::{Loaded, Loader, ModelError, ModelFront, parse};
+use crate::inference::ModelFront;
+use crate::models::{Loaded, Loader, ModelError, parse};
 use crate::tasks::{ImageClassification, LabelConfig};
 use std::path::Path;
 use std::sync::Arc;
