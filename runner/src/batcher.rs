@@ -15,7 +15,7 @@ pub struct Group {
     pub model: usize,
     /// What else must be the same.
     pub key: BatchKey,
-    /// To run alone.
+    /// Must run in a pass of its own.
     pub exclusive: bool,
 }
 
@@ -34,7 +34,7 @@ pub trait Waiting {
 /// Bounds on one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Most pictures.
+    /// Upper bound on pictures, at least 1.
     pub pictures: usize,
     /// Most pixels of input, all pictures together; one picture alone may have more.
     pub pixels: u64,
@@ -65,12 +65,10 @@ impl<W: Waiting> Batcher<W> {
         self.waiting.push_back(work);
     }
 
-    /// Pictures that wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -48,14 +48,11 @@ pub enum Residency {
     Loading,
     /// Resident, and the warm-up is done.
     Ready {
-        /// Which weights.
+        /// `sha256:<digest of the weights>`, or the commit on the hub.
         revision: String,
     },
     /// It could not be loaded.
-    Failed {
-        /// Why.
-        why: String,
-    },
+    Failed { why: String },
 }
 
 /// A model as requests see it.
@@ -103,7 +100,7 @@ impl Served {
 pub struct EngineConfig {
     /// Where the models live, and as which numbers.
     pub placement: Placement,
-    /// Threads that compute.
+    /// Threads that libtorch computes with, at least 1.
     pub threads: usize,
     /// Most pictures in one pass.
     pub max_batch_size: MaxBatchSize,
@@ -129,7 +126,6 @@ pub enum EngineError {
     Model {
         /// The pool's name for it.
         name: String,
-        /// Why.
         source: ModelError,
     },
     /// The device is of no use to this process any more.
@@ -145,13 +141,13 @@ pub struct Work {
     pub item: Item,
     /// With which others it can share a pass.
     pub key: BatchKey,
-    /// To run alone.
+    /// Must run in a pass of its own.
     pub exclusive: bool,
     /// Set when nobody waits for it any more: it is not run, or written no further.
     pub cancel: CancellationToken,
     /// Told when the pass begins.
     pub started: oneshot::Sender<()>,
-    /// The end.
+    /// Receives the outcome, once.
     pub reply: oneshot::Sender<Result<Done, Problem>>,
     /// Kept until the work is over on the device, too: the request's slot.
     pub hold: Arc<dyn Send + Sync>,
@@ -162,7 +158,6 @@ pub struct Work {
 /// What came of a picture.
 #[derive(Debug)]
 pub struct Done {
-    /// The model's answer.
     pub answer: Answer,
     /// How long the pass took.
     pub took: Duration,
@@ -246,7 +241,7 @@ impl Engine {
         !self.queue.is_closed()
     }
 
-    /// Queues a picture.
+    /// Queues a picture; waits while the queue is full.
     pub async fn submit(&self, work: Work) -> Result<(), Problem> {
         let order = Order::Run(Box::new(work));
         self.queue.send(order).await.map_err(|_| gone())

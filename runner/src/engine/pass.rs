@@ -83,7 +83,6 @@ pub(super) struct Outcome {
 /// What came of a batch.
 #[derive(Debug)]
 pub(super) struct Halved {
-    /// Picture by picture.
     pub(super) outcomes: Vec<Outcome>,
     /// Where memory was short: how many pictures may fit.
     pub(super) fitting: Option<usize>,

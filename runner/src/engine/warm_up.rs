@@ -20,7 +20,6 @@ const TIMED_PASSES: usize = 2;
 /// How many pictures may share a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxBatchSize {
-    /// So many.
     Fixed(NonZeroUsize),
     /// As many as the warm-up finds worth it.
     Auto,

@@ -18,7 +18,7 @@ const INCOMPLETE: &str = ".incomplete";
 /// Bounds on a download.
 #[derive(Clone, Copy, Debug)]
 pub struct DownloadLimits {
-    /// Most files.
+    /// Upper bound on the files of one model.
     pub max_files: usize,
     /// Of all files together.
     pub max_bytes: u64,
@@ -50,20 +50,10 @@ pub enum DownloadError {
     Client(reqwest::Error),
     /// The store no longer knows the URL, or never did.
     #[error("{path}: {source}; are the presigned URLs still valid?")]
-    Refused {
-        /// Which file.
-        path: String,
-        /// Its answer.
-        source: TransferError,
-    },
+    Refused { path: String, source: TransferError },
     /// The file on its way.
     #[error("{path}: {source}")]
-    Transfer {
-        /// Which file.
-        path: String,
-        /// What went wrong.
-        source: TransferError,
-    },
+    Transfer { path: String, source: TransferError },
 }
 
 /// Brings the files to `dir`, each in one step and only when its length and digest are right; those

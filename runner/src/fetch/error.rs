@@ -11,7 +11,6 @@ pub enum FetchError {
     /// A setting of the environment that cannot be used.
     #[error("{name}: {why}")]
     Setting {
-        /// Which variable.
         name: &'static str,
         /// What is wrong with it.
         why: String,
@@ -21,58 +20,34 @@ pub enum FetchError {
         "{repo} is gated: accept its terms on its page on the hub, and set HF_TOKEN to a token of \
          the account that did"
     )]
-    Gated {
-        /// Which repository.
-        repo: String,
-    },
+    Gated { repo: String },
     /// Not there, or not for us.
     #[error(
         "the hub answers 401 for {repo}: it does not exist, or it is private; check the name, and \
          {}", if *with_token { "whether the token in HF_TOKEN may read it" } else { "set HF_TOKEN" }
     )]
     Unauthorized {
-        /// Which repository.
         repo: String,
         /// Whether a token was sent.
         with_token: bool,
     },
     /// The token may not.
     #[error("the hub refuses {repo} (403): check what the token in HF_TOKEN may read")]
-    Forbidden {
-        /// Which repository.
-        repo: String,
-    },
-    /// Not there.
+    Forbidden { repo: String },
     #[error("the hub knows no {what} of {repo}; check the name and --revision")]
-    NotFound {
-        /// What of it.
-        what: String,
-        /// Which repository.
-        repo: String,
-    },
+    NotFound { what: String, repo: String },
     /// Answers, but not as the hub does.
     #[error("{endpoint} does not answer as a Hugging Face hub does ({why}); check HF_ENDPOINT")]
-    NoHub {
-        /// Who.
-        endpoint: String,
-        /// What is wrong.
-        why: String,
-    },
+    NoHub { endpoint: String, why: String },
     /// Nothing that a runner could use.
     #[error("{repo}: {why}")]
-    NothingToFetch {
-        /// Which repository.
-        repo: String,
-        /// What is missing.
-        why: NothingToFetch,
-    },
+    NothingToFetch { repo: String, why: NothingToFetch },
     /// Offline, and not in the cache.
     #[error(
         "HF_HUB_OFFLINE is set, and {what} is not in the cache {cache}; fetch it once without \
          HF_HUB_OFFLINE, or set HF_HOME to where it lies"
     )]
     NotCached {
-        /// What is missing.
         what: String,
         /// Where it was looked for.
         cache: PathBuf,
@@ -86,7 +61,6 @@ pub enum FetchError {
     /// The form for the upload is none.
     #[error("{path} is no presigned POST form ({why}); it is JSON {{\"url\", \"fields\"}}")]
     Form {
-        /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -96,11 +70,8 @@ pub enum FetchError {
         "the bucket refuses {file} ({status}: {why}); has the form expired, or is it for another model?"
     )]
     Refused {
-        /// Which file.
         file: String,
-        /// Its answer.
         status: StatusCode,
-        /// Its words.
         why: String,
     },
 }

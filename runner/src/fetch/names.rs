@@ -48,12 +48,12 @@ pub struct RepoId {
 }
 
 impl RepoId {
-    /// Before the `/`.
+    /// The part before the `/`.
     pub fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// After it.
+    /// The part after the `/`.
     pub fn name(&self) -> &str {
         &self.name
     }

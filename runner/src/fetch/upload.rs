@@ -40,7 +40,7 @@ const FILENAME: &str = "${filename}";
 /// Where every model's objects lie.
 const MODELS: &str = "models/";
 
-/// A presigned POST.
+/// The form of a presigned S3 POST.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Form {

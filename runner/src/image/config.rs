@@ -66,7 +66,7 @@ pub(super) struct Steps {
     pub(super) resize: Option<(Resizing, Resample)>,
     /// Height and width of the part that is kept.
     pub(super) crop: Option<(u32, u32)>,
-    /// The factor.
+    /// Multiplies the levels, 0 to 255.
     pub(super) rescale: Option<f64>,
     /// Means and standard deviations.
     pub(super) normalize: Option<([f32; 3], [f32; 3])>,

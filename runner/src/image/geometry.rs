@@ -69,13 +69,8 @@ impl TryFrom<Value> for Size {
 /// The size of what a preprocessor gives, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputSize {
-    /// Always this one.
-    Exact {
-        /// Rows.
-        height: u32,
-        /// Columns.
-        width: u32,
-    },
+    /// Every picture has this size.
+    Exact { height: u32, width: u32 },
     /// As the picture's shape has it: the shorter side is `shortest`, or less where the longer
     /// one would be over `longest` otherwise.
     Edges {
@@ -192,7 +187,6 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The whole side.
     pub(super) fn whole(length: u32) -> Self {
         Self {
             start: 0,

@@ -48,15 +48,11 @@ pub enum PictureError {
         width: u32,
         /// In pixels.
         height: u32,
-        /// The bound.
         max_pixels: u64,
     },
     /// Decoding would take more memory than is allowed.
     #[error(
         "decoding and resizing it takes more than the {max_bytes} bytes allowed; scale it down"
     )]
-    TooMuchMemory {
-        /// The bound.
-        max_bytes: u64,
-    },
+    TooMuchMemory { max_bytes: u64 },
 }

@@ -14,23 +14,18 @@ pub enum PreprocessorError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The file is not what it is to be.
     #[error("{path}: {source}")]
     Parse {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: serde_json::Error,
     },
     /// The file asks for what this build does not do, or does not say enough.
     #[error("{path}: {why}")]
     Unsupported {
-        /// Which file.
         path: PathBuf,
         /// What, and what to write instead.
         why: String,

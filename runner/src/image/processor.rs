@@ -42,7 +42,6 @@ pub(super) struct Defaults {
 }
 
 impl ImageProcessor {
-    /// `ConvNext`'s `crop_pct`.
     const CROP_PCT: f64 = 224.0 / 256.0;
 
     pub(super) const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ConvNext, Self::Detr];

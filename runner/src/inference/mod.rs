@@ -20,7 +20,6 @@ pub struct Item {
 /// A request's parameters, checked and completed for one model; one variant per task.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Query {
-    /// Image-to-text.
     Caption(CaptionQuery),
     /// Image-classification: the `top_k` best labels, or all labels if the model has fewer.
     Classify {
@@ -77,7 +76,6 @@ pub enum Answer {
     Objects(Vec<Object>),
 }
 
-/// One detected object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Object {
     /// Index into the model's labels.
@@ -103,7 +101,6 @@ pub trait Model {
 /// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFault {
-    /// libtorch failed.
     #[error(transparent)]
     Torch(#[from] TchError),
     /// The model's output does not fit its task.

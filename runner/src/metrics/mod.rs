@@ -26,7 +26,7 @@ pub enum MeasuredStage {
     Preprocess,
     /// Waiting for the device.
     Queue,
-    /// On the device.
+    /// The pass on the device.
     Infer,
 }
 
@@ -57,7 +57,7 @@ struct ReasonLabels {
 pub struct Reading {
     /// Requests taken at once.
     pub slots: u32,
-    /// Of these, busy.
+    /// Slots in use.
     pub busy: u32,
     /// Every model, and whether it is ready.
     pub models: Vec<(String, bool)>,
@@ -177,7 +177,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A pass begins.
+    /// Records the size of a pass when it begins.
     #[expect(clippy::cast_precision_loss, reason = "at most some hundreds")]
     pub fn batch(&self, model: &str, pictures: usize) {
         let model = model.to_owned();

@@ -13,15 +13,12 @@ pub enum ModelError {
     /// `config.json` cannot be read.
     #[error("cannot read {path}: {source}; --model takes NAME=DIR, a checkpoint's folder")]
     Read {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// `config.json` is not what it is to be.
     #[error("{path}: {why}")]
     Config {
-        /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -31,25 +28,16 @@ pub enum ModelError {
         "{path}: model_type \"{model_type}\" is unknown; known are: {}",
         known_families()
     )]
-    UnknownFamily {
-        /// Which file.
-        path: PathBuf,
-        /// As it says.
-        model_type: String,
-    },
-    /// Preprocessing.
+    UnknownFamily { path: PathBuf, model_type: String },
     #[error(transparent)]
     Preprocessor(#[from] PreprocessorError),
-    /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// The weights.
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// A TorchScript module cannot be loaded, or does not do what its manifest says.
     #[error("{path}: {why}")]
     Module {
-        /// Which file.
         path: PathBuf,
         /// What it was given and what it gave.
         why: String,

@@ -45,7 +45,6 @@ pub type Loader = Box<dyn FnOnce(Placement) -> Result<Loaded, ModelError> + Send
 
 /// A model's half on the device.
 pub struct Loaded {
-    /// The model.
     pub model: Box<dyn Model>,
     /// `sha256:<digest of the weights file>`, or the hub's commit that it is known to be of.
     pub revision: String,
@@ -93,7 +92,6 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     }
 }
 
-/// A configuration's text.
 fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ModelError> {
     serde_json::from_str(text).map_err(|error| ModelError::Config {
         path: path.to_owned(),

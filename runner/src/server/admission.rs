@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// Most installations that a runner remembers epochs of. A pool has one.
 const MAX_INSTALLATIONS: usize = 64;
 
-/// The runner's door.
+/// Admits requests to slots.
 #[derive(Debug)]
 pub(super) struct Admissions {
     slots: u32,
@@ -153,7 +153,7 @@ impl Admissions {
         Ok(Admission { id, abort, inner })
     }
 
-    /// Slots taken.
+    /// Slots in use.
     pub(super) fn busy(&self) -> u32 {
         *self.inner.busy.borrow()
     }

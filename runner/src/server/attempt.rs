@@ -23,7 +23,6 @@ use tracing::Instrument as _;
 /// Lines that wait for a slow reader.
 const LINES_BOUND: usize = 8;
 
-/// An admitted request.
 pub(super) struct Attempt {
     pub(super) admission: Arc<Admission>,
     pub(super) arrived: Instant,
@@ -31,7 +30,7 @@ pub(super) struct Attempt {
     pub(super) model: Arc<Served>,
     pub(super) query: Query,
     pub(super) request: InferRequest,
-    /// The operator's span.
+    /// The operator's trace context, the parent of this attempt's span.
     pub(super) caller: Option<TraceParent>,
 }
 

@@ -14,7 +14,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bounds on getting a picture.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
-    /// Largest picture.
+    /// Largest picture, in bytes.
     pub max_bytes: u64,
     /// Longest silence of the store.
     pub silence: Duration,

@@ -15,7 +15,6 @@ pub struct KeepConfig {
     pub models_dir: Option<PathBuf>,
     /// The folder that fetched files are put in.
     pub cache_dir: Option<PathBuf>,
-    /// Bounds on fetching.
     pub download: DownloadLimits,
 }
 

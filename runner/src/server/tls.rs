@@ -13,27 +13,17 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// A file holds no PEM of what it is to hold.
     #[error("{path} is not what --tls-cert and --tls-key take, PEM files: {source}")]
-    Pem {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: pem::Error,
-    },
+    Pem { path: PathBuf, source: pem::Error },
     /// Certificate and key are of no use together.
     #[error("the certificate in {cert} and the key in {key} cannot be served: {source}")]
     Unusable {
-        /// The certificate's file.
         cert: PathBuf,
-        /// The key's file.
         key: PathBuf,
-        /// Why.
         source: rustls::Error,
     },
 }

@@ -13,9 +13,7 @@ pub enum TokenError {
     /// The file cannot be read.
     #[error("cannot read --token-file {path}: {source}")]
     Read {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The file holds none, or more than are good at once.

@@ -14,7 +14,6 @@ const MAX_LABELS: usize = 1 << 20;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct LabelConfig {
-    /// Index to label.
     pub id2label: Option<HashMap<usize, String>>,
     /// Heeded where there is no `id2label`.
     pub num_labels: Option<usize>,

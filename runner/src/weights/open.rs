@@ -20,7 +20,7 @@ pub const PYTORCH_FILE: &str = "pytorch_model.bin";
 /// A checkpoint's tensors: names, shapes and places are known, numbers are read when asked for.
 #[derive(Debug)]
 pub struct Weights {
-    /// What errors name.
+    /// The path that errors name.
     path: PathBuf,
     /// None where there is but a list of tensors.
     files: Vec<DataFile>,

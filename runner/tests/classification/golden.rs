@@ -25,7 +25,6 @@ pub(crate) struct ExpectedPicture {
     pub(crate) predictions: Vec<fovea_protocol::Classification>,
 }
 
-/// The checkpoint's folder.
 pub(crate) fn checkpoint() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vit")
 }

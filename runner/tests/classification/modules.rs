@@ -66,7 +66,6 @@ impl Served {
         Item { pixels, query }
     }
 
-    /// Every golden picture.
     pub(crate) fn items(&self) -> Vec<Item> {
         let run = |file: &str| {
             self.front

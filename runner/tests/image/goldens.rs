@@ -18,7 +18,6 @@ pub(crate) struct Expected {
     pub(crate) configurations: BTreeMap<String, Answers>,
 }
 
-/// A preprocessor's configuration.
 #[derive(Deserialize)]
 pub(crate) struct Configuration {
     pub(crate) family: String,

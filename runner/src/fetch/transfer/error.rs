@@ -11,9 +11,7 @@ pub enum TransferError {
     /// An answer that trying again would not change.
     #[error("{host} answers {status}{}", said(message.as_deref()))]
     Status {
-        /// Who.
         host: String,
-        /// What.
         status: StatusCode,
         /// The hub's word for it, such as `GatedRepo`.
         code: Option<String>,
@@ -26,32 +24,19 @@ pub enum TransferError {
          the hub's limits",
         wait.as_secs()
     )]
-    Throttled {
-        /// Who.
-        host: String,
-        /// Asked for.
-        wait: Duration,
-    },
+    Throttled { host: String, wait: Duration },
     /// No answer, or one that breaks off.
     #[error("{host} cannot be read: {why}")]
-    Transport {
-        /// Who.
-        host: String,
-        /// Why.
-        why: String,
-    },
+    Transport { host: String, why: String },
     /// A redirect that is not followed.
     #[error("{host} answers with a redirect {why}")]
     Redirect {
-        /// Who.
         host: String,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Tried often enough.
     #[error("given up after {tries} tries; what has come is kept, so try again. The last: {last}")]
     GivenUp {
-        /// So often.
         tries: u32,
         /// Why the last one failed.
         last: Box<TransferError>,
@@ -59,9 +44,7 @@ pub enum TransferError {
     /// Another length than was announced.
     #[error("{name} has {found} bytes where {expected} were announced")]
     Length {
-        /// Which file.
         name: String,
-        /// Announced.
         expected: u64,
         /// Came, or is to come.
         found: u64,
@@ -69,34 +52,24 @@ pub enum TransferError {
     /// Other bytes than were announced.
     #[error("{name} has the {found} where {expected} was announced; it was thrown away")]
     Digest {
-        /// Which file.
         name: String,
-        /// Announced.
         expected: Digest,
-        /// Came.
         found: Digest,
     },
     /// Larger than is allowed.
     #[error("{name} has {bytes} bytes, more than the {limit} allowed")]
     TooLarge {
-        /// Which file.
         name: String,
-        /// Announced.
         bytes: u64,
-        /// The bound.
         limit: u64,
     },
     /// Somebody else brings the same file, and does not come to an end.
     #[error("another process has held {0} for too long; is it still running?")]
     Locked(PathBuf),
-    /// The disk.
     #[error("{doing} {path}: {source}")]
     Io {
-        /// What was done.
         doing: &'static str,
-        /// Where.
         path: PathBuf,
-        /// Why it failed.
         source: std::io::Error,
     },
 }
@@ -106,7 +79,7 @@ fn said(message: Option<&str>) -> String {
     message.map_or_else(String::new, |message| format!(" ({message})"))
 }
 
-/// For `map_err`.
+/// Adds the action and the path to an I/O error; for `map_err`.
 pub(in crate::fetch) fn io_error(
     doing: &'static str,
     path: &Path,

@@ -89,7 +89,7 @@ pub(in crate::fetch) struct Answer {
 pub(super) enum Failure {
     /// Worth another try, after so long where the server says so.
     Passing(TransferError, Option<Duration>),
-    /// Not.
+    /// Another try cannot help.
     Lasting(TransferError),
 }
 
@@ -164,7 +164,7 @@ impl Answer {
         })
     }
 
-    /// A header's text.
+    /// A header's value, if it is present and is text.
     pub(in crate::fetch) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }

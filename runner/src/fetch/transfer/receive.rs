@@ -19,7 +19,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// A file that is to come.
 #[derive(Clone, Debug)]
 pub(in crate::fetch) struct Wanted<'a> {
-    /// For messages.
+    /// Names the file in messages.
     pub(in crate::fetch) name: &'a str,
     pub(in crate::fetch) bytes: u64,
     pub(in crate::fetch) digest: Digest,
@@ -149,7 +149,7 @@ impl<'a> Incoming<'a> {
             .map_err(io_error("writing", self.path))
     }
 
-    /// One answer's worth.
+    /// Sends one request and appends its response to the partial file.
     async fn piece(&mut self, request: &Request<'_>, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let answer = match request.send(self.length, self.version.as_ref()).await {
             // Another version, or a shorter one: what is here belongs to none.

@@ -40,7 +40,6 @@ pub(super) enum Next {
     AskedTooMuch(Duration),
 }
 
-/// Tries so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::fetch) struct Tries {
     all: u32,
@@ -54,7 +53,6 @@ impl Tries {
         self.idle = if brought { 1 } else { self.idle + 1 };
     }
 
-    /// So many.
     pub(super) fn all(self) -> u32 {
         self.all
     }

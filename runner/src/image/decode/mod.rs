@@ -75,7 +75,7 @@ pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<Picture, PictureError> {
 /// What a decoder gives.
 struct Frame {
     picture: Picture,
-    /// EXIF's.
+    /// EXIF orientation, 1 to 8; other values change nothing.
     orientation: u32,
 }
 

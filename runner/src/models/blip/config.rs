@@ -4,17 +4,13 @@
 use crate::models::nn::Activation;
 use serde::Deserialize;
 
-/// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct BlipConfig {
-    /// The picture's half.
     pub vision_config: VisionConfig,
-    /// The words' half.
     pub text_config: TextConfig,
 }
 
-/// The vision transformer.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct VisionConfig {
@@ -22,7 +18,6 @@ pub struct VisionConfig {
     pub hidden_size: i64,
     /// Width inside the feed-forward block.
     pub intermediate_size: i64,
-    /// Transformer blocks.
     pub num_hidden_layers: i64,
     /// Heads of each attention.
     pub num_attention_heads: i64,
@@ -58,17 +53,15 @@ impl VisionConfig {
     }
 }
 
-/// The text decoder.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct TextConfig {
-    /// Tokens.
+    /// Number of tokens in the vocabulary.
     pub vocab_size: i64,
     /// Width of the residual stream.
     pub hidden_size: i64,
     /// Width inside the feed-forward block.
     pub intermediate_size: i64,
-    /// Transformer blocks.
     pub num_hidden_layers: i64,
     /// Heads of each attention.
     pub num_attention_heads: i64,

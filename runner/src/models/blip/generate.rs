@@ -5,7 +5,6 @@ use super::{Blip, KeyValueCache};
 use crate::inference::CaptionQuery;
 use tch::{TchError, Tensor};
 
-/// A written caption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generated {
     /// BOS, prompt and what was written, to the end token if it came.
@@ -88,7 +87,6 @@ pub(super) struct Batch {
 /// What is to become of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// All are done.
     Ended,
     /// Nothing is to be copied.
     Same,

@@ -78,12 +78,10 @@ impl Blip {
         }
     }
 
-    /// The vision encoder.
     pub fn vision(&self) -> &VisionModel {
         &self.vision
     }
 
-    /// The text decoder.
     pub fn decoder(&self) -> &TextDecoder {
         &self.decoder
     }

@@ -217,7 +217,6 @@ impl PredictionHead {
     }
 }
 
-/// The caption writer.
 #[derive(Debug)]
 pub struct TextDecoder {
     embeddings: TextEmbeddings,

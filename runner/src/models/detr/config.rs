@@ -61,17 +61,16 @@ pub enum PositionEmbedding {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "model_type", rename_all = "snake_case")]
 pub enum BackboneConfig {
-    /// transformers' own.
+    /// transformers' `ResNetBackbone`.
     Resnet {
-        /// As a classifier's.
         #[serde(flatten)]
         config: ResNetConfig,
         /// Whose outputs are given; DETR takes the last one.
         out_features: Option<Vec<String>>,
     },
-    /// timm's.
+    /// A backbone of the timm library.
     TimmBackbone {
-        /// Its name there.
+        /// timm's name, such as `resnet50`.
         backbone: String,
         /// Sides of the picture over those of the feature map.
         output_stride: Option<i64>,
@@ -104,7 +103,6 @@ impl Default for DetrConfig {
 /// The residual network below the transformer.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// Its sizes.
     pub config: ResNetConfig,
     /// Whether its last stage dilates.
     pub dilate_last: bool,

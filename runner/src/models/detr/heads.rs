@@ -20,7 +20,6 @@ pub struct Predictions {
     pub boxes: Tensor,
 }
 
-/// The two heads.
 #[derive(Debug)]
 pub(super) struct Heads {
     labels: Linear,

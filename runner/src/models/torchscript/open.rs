@@ -17,7 +17,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Read at once.
+/// Bytes read and hashed per step.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Reads the manifest at `path` and what it names in `dir`, but not the module.

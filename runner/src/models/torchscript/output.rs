@@ -19,7 +19,6 @@ pub(super) struct Place(Vec<Step>);
 enum Step {
     /// In a tuple or a list.
     Index(usize),
-    /// In a dictionary.
     Key(String),
 }
 
@@ -116,7 +115,7 @@ fn describe_to(value: &IValue, depth: usize) -> String {
     }
 }
 
-/// Type and shape.
+/// Type and shape, as in `Float [1, 3]`.
 pub(super) fn describe_tensor(tensor: &Tensor) -> String {
     let kind = match tensor.f_kind() {
         Ok(Kind::Float) => "float32".to_owned(),

@@ -45,7 +45,7 @@ impl VitEmbeddings {
 /// Query, key and value of every position.
 #[derive(Debug)]
 enum Projection {
-    /// At once.
+    /// Query, key and value by one matrix product.
     Whole(Linear),
     /// Where but some positions ask, in the last layer: key and value at once.
     Apart { query: Linear, key_value: Linear },
@@ -142,7 +142,6 @@ impl VitMlp {
     }
 }
 
-/// One block.
 #[derive(Debug)]
 pub(super) struct VitLayer {
     layernorm_before: LayerNorm,

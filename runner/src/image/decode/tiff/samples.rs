@@ -36,7 +36,7 @@ pub(super) struct Samples {
     pub(super) kind: Kind,
     /// Channels, extra ones too.
     pub(super) count: usize,
-    /// Of each channel.
+    /// Bits per channel.
     pub(super) bits: u16,
     number: Number,
     /// The fourth channel is alpha, by which the others were multiplied.
