@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_without_what_a_runner_needs_is_told_what_is_missing() {
+    fn a_repository_without_needed_files_is_refused_with_what_is_missing() {
         assert_eq!(
             chosen(&["model.safetensors"]),
             Err(NothingToFetch::NoConfig)

@@ -48,7 +48,7 @@ pub enum DownloadError {
     /// A client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(reqwest::Error),
-    /// The store no longer knows the URL, or never did.
+    /// The store rejects the URL: it has expired or was never valid.
     #[error("{path}: {source}; are the presigned URLs still valid?")]
     Refused { path: String, source: TransferError },
     /// The file on its way.
@@ -86,14 +86,14 @@ pub async fn download(
                 source,
             },
         };
-        bring(&request, &wanted, &path, dir, limits.retry)
+        fetch_file(&request, &wanted, &path, dir, limits.retry)
             .await
             .map_err(explain)?;
     }
     Ok(())
 }
 
-async fn bring(
+async fn fetch_file(
     request: &Request<'_>,
     wanted: &Wanted<'_>,
     path: &FilePath,

@@ -1,11 +1,11 @@
-//! Why a checkpoint could not be brought.
+//! Why a checkpoint could not be fetched.
 
 use super::choose::NothingToFetch;
 use super::transfer::TransferError;
 use http::StatusCode;
 use std::path::PathBuf;
 
-/// Each says what the user can do.
+/// Each message says what the user can do.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// A setting of the environment that cannot be used.
@@ -21,7 +21,7 @@ pub enum FetchError {
          the account that did"
     )]
     Gated { repo: String },
-    /// Not there, or not for us.
+    /// The repository does not exist, or the token may not read it.
     #[error(
         "the hub answers 401 for {repo}: it does not exist, or it is private; check the name, and \
          {}", if *with_token { "whether the token in HF_TOKEN may read it" } else { "set HF_TOKEN" }
@@ -31,15 +31,15 @@ pub enum FetchError {
         /// Whether a token was sent.
         with_token: bool,
     },
-    /// The token may not.
+    /// The token lacks the permission.
     #[error("the hub refuses {repo} (403): check what the token in HF_TOKEN may read")]
     Forbidden { repo: String },
-    #[error("the hub knows no {what} of {repo}; check the name and --revision")]
+    #[error("the hub has no {what} of {repo}; check the name and --revision")]
     NotFound { what: String, repo: String },
-    /// Answers, but not as the hub does.
+    /// The endpoint does not behave like a hub.
     #[error("{endpoint} does not answer as a Hugging Face hub does ({why}); check HF_ENDPOINT")]
     NoHub { endpoint: String, why: String },
-    /// Nothing that a runner could use.
+    /// The repository has no files that a runner can use.
     #[error("{repo}: {why}")]
     NothingToFetch { repo: String, why: NothingToFetch },
     /// Offline, and not in the cache.
@@ -47,25 +47,21 @@ pub enum FetchError {
         "HF_HUB_OFFLINE is set, and {what} is not in the cache {cache}; fetch it once without \
          HF_HUB_OFFLINE, or set HF_HOME to where it lies"
     )]
-    NotCached {
-        what: String,
-        /// Where it was looked for.
-        cache: PathBuf,
-    },
-    /// The file on its way.
+    NotCached { what: String, cache: PathBuf },
+    /// A transfer failed.
     #[error(transparent)]
     Transfer(#[from] TransferError),
     /// A client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(reqwest::Error),
-    /// The form for the upload is none.
-    #[error("{path} is no presigned POST form ({why}); it is JSON {{\"url\", \"fields\"}}")]
+    /// The upload form is invalid.
+    #[error("{path} is not a presigned POST form ({why}); it must be JSON {{\"url\", \"fields\"}}")]
     Form {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// The bucket does not take a file.
+    /// The bucket refuses a file.
     #[error(
         "the bucket refuses {file} ({status}: {why}); has the form expired, or is it for another model?"
     )]

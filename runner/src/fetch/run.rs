@@ -30,7 +30,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
         commit_file,
         log_format: _,
     } = config;
-    // Before anything is brought: a form that is none is told at once.
+    // First, so that an invalid form fails before any download.
     let form = upload
         .as_deref()
         .map(|path| Form::read(path, repo))
@@ -45,7 +45,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
         let listing = hub.listing(revision).await?;
         let commit = listing.commit.clone();
         tracing::info!(%repo, revision = revision.as_str(), %commit, "resolved");
-        let files = bring(&hub, repo, &cache, &commit, &listing.names()).await?;
+        let files = fetch_files(&hub, repo, &cache, &commit, &listing.names()).await?;
         cache.note(revision, &commit)?;
         (commit, files)
     };
@@ -68,7 +68,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
 }
 
 /// Brings the chosen files into the cache; gives all of them.
-async fn bring(
+async fn fetch_files(
     hub: &Hub<'_>,
     repo: &RepoId,
     cache: &RepoCache,
@@ -78,18 +78,18 @@ async fn bring(
     let Choice { small, weights } = choose(names).map_err(nothing_of(repo))?;
     let mut files = small;
     for file in &files {
-        bring_file(hub, cache, commit, file).await?;
+        fetch_file(hub, cache, commit, file).await?;
     }
     match weights {
         WeightFiles::One(file) => {
-            bring_file(hub, cache, commit, &file).await?;
+            fetch_file(hub, cache, commit, &file).await?;
             files.push(file);
         }
         WeightFiles::Index(index) => {
-            bring_file(hub, cache, commit, &index).await?;
+            fetch_file(hub, cache, commit, &index).await?;
             let shards = shards_of(repo, cache, commit, &index)?;
             for shard in &shards {
-                bring_file(hub, cache, commit, shard).await?;
+                fetch_file(hub, cache, commit, shard).await?;
             }
             files.push(index);
             files.extend(shards);
@@ -98,7 +98,7 @@ async fn bring(
     Ok(files)
 }
 
-async fn bring_file(
+async fn fetch_file(
     hub: &Hub<'_>,
     cache: &RepoCache,
     commit: &Commit,

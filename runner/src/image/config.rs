@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 const PROCESSOR_CONFIG: (&str, &str) = ("processor_config.json", "image_processor");
 const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
 
-/// The longest side that a file may ask for, in pixels.
+/// Upper bound on a side, in pixels.
 const MAX_SIDE: u32 = 4096;
 
 /// `rescale_factor`, where the file has none.
 const RESCALE_FACTOR: f64 = 1.0 / 255.0;
 
-/// The file as it stands; `null` is as good as absent. transformers ignores other keys, too.
+/// The keys of the file; `null` counts as absent. transformers ignores other keys, too.
 #[derive(Debug, Deserialize)]
 struct File {
     image_processor_type: Option<String>,
@@ -204,7 +204,7 @@ impl Steps {
         sides.extend(self.crop.into_iter().flat_map(|crop| [crop.0, crop.1]));
         if let Some(side) = sides.iter().find(|side| !(1..=MAX_SIDE).contains(*side)) {
             return Err(format!(
-                "a side of {side} pixels is asked for; 1 to {MAX_SIDE} are supported"
+                "a side of {side} pixels is out of range; 1 to {MAX_SIDE} are supported"
             ));
         }
         match self.normalize {

@@ -1,4 +1,4 @@
-//! The transformers image processors that are known here, and what each does when not told.
+//! The supported image processors of transformers, and their defaults.
 
 use super::filter::Resample;
 use super::geometry::{Resizing, Size};
@@ -32,7 +32,7 @@ pub enum ImageProcessor {
     Detr,
 }
 
-/// Where a file says nothing. Resizing, rescaling and normalising are on with all of them.
+/// Defaults for absent keys. Resizing, rescaling and normalising are on for every processor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
     pub(super) size: Size,
@@ -46,7 +46,8 @@ impl ImageProcessor {
 
     pub(super) const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ConvNext, Self::Detr];
 
-    /// By its name in a file: of today, with its backend, or from when it was a feature extractor.
+    /// Finds a processor by its class name: current, with a backend's suffix, or as an old feature
+    /// extractor.
     pub(super) fn named(name: &str) -> Result<Self, String> {
         let today = name.replace("FeatureExtractor", "ImageProcessor");
         let class = (today.strip_suffix("Fast"))

@@ -16,14 +16,14 @@ pub enum ModelError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// `config.json` is not what it is to be.
+    /// `config.json` or `fovea.json` is invalid.
     #[error("{path}: {why}")]
     Config {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// A family that this build does not know.
+    /// `model_type` is not one of the supported families.
     #[error(
         "{path}: model_type \"{model_type}\" is unknown; known are: {}",
         known_families()
@@ -42,7 +42,7 @@ pub enum ModelError {
         /// What it was given and what it gave.
         why: String,
     },
-    /// The first pass failed.
+    /// A warm-up pass failed.
     #[error("the warm-up pass failed: {0}")]
     WarmUp(ModelFault),
 }

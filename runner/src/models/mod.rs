@@ -1,4 +1,4 @@
-//! The model families: which one a checkpoint's folder holds, and how it is opened.
+//! The model families: detects the family of a checkpoint's folder, and opens it.
 
 pub mod blip;
 pub mod detr;
@@ -40,18 +40,18 @@ impl Family {
     }
 }
 
-/// Loads the other half; called on the thread that will own it.
+/// Loads the weights; called on the thread that will own the model.
 pub type Loader = Box<dyn FnOnce(Placement) -> Result<Loaded, ModelError> + Send>;
 
-/// A model's half on the device.
+/// A model on its device.
 pub struct Loaded {
     pub model: Box<dyn Model>,
-    /// `sha256:<digest of the weights file>`, or the hub's commit that it is known to be of.
+    /// `sha256:<digest of the weights file>`, or the commit on the hub if it is known.
     pub revision: String,
 }
 
 impl Loaded {
-    /// Opens the weights in a checkpoint's folder and has `new` make the model of them.
+    /// Opens the weights in a checkpoint's folder and builds the model from them with `new`.
     fn from_folder<M: Model + 'static>(
         dir: &Path,
         placement: Placement,
@@ -65,7 +65,7 @@ impl Loaded {
     }
 }
 
-/// Reads all of a checkpoint's folder but its weights.
+/// Reads a checkpoint's folder, except for its weights.
 pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     #[derive(Deserialize)]
     struct ModelType {
@@ -99,7 +99,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, M
     })
 }
 
-/// The pictures of `items`, all of one size, as `[batch, 3, height, width]` where the model lies.
+/// The pictures of `items`, all of one size, as `[batch, 3, height, width]` on the model's device.
 fn stack(items: &[Item], placement: Placement) -> Result<Tensor, TchError> {
     let pictures = (items.iter())
         .map(|item| Tensor::f_from_slice(item.pixels.values())?.f_reshape(item.pixels.shape()))

@@ -17,8 +17,8 @@ use tracing::Instrument as _;
 /// Upper bound on the models of one runner.
 const MAX_MODELS: usize = 32;
 
-/// Begins to keep a model, unless that is under way or done. A model of the same name is replaced
-/// once the files are there.
+/// Starts to load a model, unless that is under way or done. It replaces a model of the same name
+/// once its files are complete.
 pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(), Problem> {
     let ModelRequest {
         installation: _,
@@ -54,7 +54,7 @@ pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(
             }
             put.replaced.cancel();
         } else if puts.len() >= MAX_MODELS {
-            let why = format!("the runner keeps {MAX_MODELS} models already");
+            let why = format!("the runner already has its maximum of {MAX_MODELS} models");
             return Err(Problem::new(Reason::MalformedRequest, why));
         }
         let put = Put {
@@ -81,18 +81,18 @@ fn kind(dtype: Dtype) -> Kind {
     }
 }
 
-/// What was asked for, but where it comes from.
+/// The request without its source.
 struct Model {
     name: String,
     task: Task,
     own: OwnSettings,
 }
 
-/// Where a model's folder is, or is to be.
+/// The model's folder, and the files to download into it.
 struct Place {
     dir: PathBuf,
     files: Vec<ModelFile>,
-    /// The hub's commit that the files are of, if they are.
+    /// The commit on the hub that the files belong to, if known.
     commit: Option<Commit>,
 }
 
@@ -101,14 +101,15 @@ impl Place {
         let refuse = |why: String| Problem::new(Reason::MalformedRequest, why);
         match source {
             ModelSource::Path(path) => {
-                let root = (config.models_dir.as_ref())
-                    .ok_or_else(|| refuse("this runner has no --models-dir".to_owned()))?;
+                let root = (config.models_dir.as_ref()).ok_or_else(|| {
+                    refuse("source.path needs a runner with --models-dir".to_owned())
+                })?;
                 let within = |path: &Path| {
                     (path.components()).all(|part| matches!(part, Component::Normal(_)))
                 };
                 if path.is_empty() || !within(Path::new(path)) {
                     return Err(refuse(format!(
-                        "source.path {path:?} is no plain relative path"
+                        "source.path {path:?} must be a relative path without `.` or `..`"
                     )));
                 }
                 Ok(Self {
@@ -118,15 +119,16 @@ impl Place {
                 })
             }
             ModelSource::Files { revision, files } => {
-                let root = (config.cache_dir.as_ref())
-                    .ok_or_else(|| refuse("this runner has no --cache-dir".to_owned()))?;
+                let root = (config.cache_dir.as_ref()).ok_or_else(|| {
+                    refuse("source.files needs a runner with --cache-dir".to_owned())
+                })?;
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
                 let folder: String = (revision.chars())
                     .map(|c| if plain(c) { c } else { '-' })
                     .collect();
                 if !(1..=256).contains(&folder.len()) || folder.starts_with('.') {
                     return Err(refuse(
-                        "source.revision is no name of a revision".to_owned(),
+                        "source.revision must have 1 to 256 characters and must not start with a dot".to_owned(),
                     ));
                 }
                 Ok(Self {
@@ -139,7 +141,7 @@ impl Place {
     }
 }
 
-/// Fetches, opens, hands over.
+/// Downloads and opens the model, and hands it to the engine.
 async fn keep(app: Arc<App>, model: Model, place: Place, replaced: CancellationToken) {
     let opened = tokio::select! {
         () = replaced.cancelled() => return,
@@ -149,13 +151,13 @@ async fn keep(app: Arc<App>, model: Model, place: Place, replaced: CancellationT
     let planned = match opened {
         Ok(planned) => planned,
         Err(why) => {
-            tracing::error!(why, "the model cannot be kept");
+            tracing::error!(why, "the model cannot be loaded");
             app.kept.reach(name, &replaced, Stage::Failed(why));
             return;
         }
     };
     if app.kept.reach(name, &replaced, Stage::Handed) {
-        // Not told where the engine has ended: then the process does.
+        // An error means that the engine has ended, and the process ends with it.
         let _ = app.engine.load(planned).await;
     }
 }
@@ -174,11 +176,11 @@ async fn open(app: &App, model: &Model, place: &Place) -> Result<Planned, String
         .map_err(|error| error.to_string())?;
     if front.head.task() != task {
         return Err(format!(
-            "the checkpoint is for {:?}, and was to be for {task:?}",
+            "the checkpoint is for {:?}, but the request names {task:?}",
             front.head.task()
         ));
     }
-    // Who names the hub's commit has had every file's digest checked: it says more than they do.
+    // The digests of all files were checked, so the commit identifies them.
     let loader = match place.commit.clone() {
         None => loader,
         Some(commit) => Box::new(move |placement| {

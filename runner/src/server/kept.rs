@@ -8,17 +8,17 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// Where models that are put may come from.
+/// Sources that `PUT /v1/models/{name}` may use.
 #[derive(Clone, Debug, Default)]
 pub struct KeepConfig {
-    /// The folder below which `path` sources lie.
+    /// Root of `path` sources; without it they are refused.
     pub models_dir: Option<PathBuf>,
-    /// The folder that fetched files are put in.
+    /// Root of downloaded files; without it `files` sources are refused.
     pub cache_dir: Option<PathBuf>,
     pub download: DownloadLimits,
 }
 
-/// What was put, by name.
+/// The latest request for each name.
 #[derive(Debug, Default)]
 pub(super) struct Kept(Mutex<BTreeMap<String, Put>>);
 
@@ -28,21 +28,21 @@ pub(super) struct Put {
     pub(super) task: Task,
     pub(super) own: OwnSettings,
     pub(super) stage: Stage,
-    /// Set when another source is put under the name.
+    /// Cancelled when a later request takes the name.
     pub(super) replaced: CancellationToken,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Stage {
-    /// The files are not all there yet, or not opened.
+    /// Downloading or opening files.
     Fetching,
-    /// The engine has it, and knows more.
+    /// Handed to the engine, which reports the state from now on.
     Handed,
-    /// There is nothing to hand to the engine.
+    /// Failed before the engine received it.
     Failed(String),
 }
 
-/// What a source is, whatever its URLs were signed with.
+/// Identifies a source regardless of its URLs' signatures.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Identity {
     Path(String),
@@ -67,7 +67,7 @@ impl Kept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be said of models that the engine does not know yet, or not any more.
+    /// The states of models that the engine does not report.
     pub(super) fn states(&self) -> Vec<ModelState> {
         let state = |(name, put): (&String, &Put)| {
             let failure = match &put.stage {
@@ -86,7 +86,7 @@ impl Kept {
         self.lock().iter().filter_map(state).collect()
     }
 
-    /// Whether this is the latest put under its name; then it has come to `stage`.
+    /// Sets the stage, and returns true, if the request is still the latest for its name.
     pub(super) fn reach(&self, name: &str, replaced: &CancellationToken, stage: Stage) -> bool {
         let mut puts = self.lock();
         match puts.get_mut(name) {

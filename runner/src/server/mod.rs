@@ -1,4 +1,4 @@
-//! The runner's HTTP side: what it answers, and how it starts and stops.
+//! The runner's HTTP server: routes, listening and shutdown.
 
 mod admission;
 mod attempt;
@@ -27,7 +27,7 @@ use fovea_protocol::{INFER_PATH, LEADER_PATH, MODEL_PATH, MODELS_PATH};
 use http::StatusCode;
 use std::sync::Arc;
 
-/// Every route. Health and metrics are open, the rest asks for the bearer token where one is set.
+/// All routes. Health and metrics are open; the others require a bearer token if one is set.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(INFER_PATH, post(infer::infer))

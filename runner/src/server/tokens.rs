@@ -4,27 +4,26 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-/// Tokens that are good at once: the present one, and the one before or after it.
+/// Upper bound on accepted tokens; two are enough for a rotation.
 const MAX_TOKENS: usize = 4;
 
-/// Why there are no tokens.
+/// Why the token file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The file cannot be read.
     #[error("cannot read --token-file {path}: {source}")]
     Read {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The file holds none, or more than are good at once.
+    /// The file holds no token, or too many.
     #[error(
-        "--token-file {0} holds {1} tokens; put the bearer token in it, or up to {MAX_TOKENS}, \
-         one on a line, of which each is good"
+        "--token-file {0} holds {1} tokens; write 1 to {MAX_TOKENS} bearer tokens, one on a line; \
+         each is accepted"
     )]
     Number(PathBuf, usize),
 }
 
-/// Digests of the tokens: comparing digests tells nothing of a token by its timing.
+/// Digests of the tokens: the time to compare digests reveals nothing about a token.
 #[derive(Debug)]
 pub struct Tokens {
     path: PathBuf,
@@ -32,7 +31,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Reads the tokens in a file, one on a line.
+    /// Reads a file with one token on each line.
     pub fn open(path: &Path) -> Result<Self, TokenError> {
         Ok(Self {
             path: path.to_owned(),
@@ -40,7 +39,7 @@ impl Tokens {
         })
     }
 
-    /// Reads the file again; where it is of no use the old tokens stay good.
+    /// Reads the file again. On an error the old tokens stay accepted.
     pub fn refresh(&self) -> Result<(), TokenError> {
         let digests = read(&self.path)?;
         *(self.digests.write()).unwrap_or_else(PoisonError::into_inner) = digests;

@@ -40,7 +40,7 @@ pub(crate) fn only_for(task: Task, parameters: &Parameters) -> Result<(), Proble
     match foreign {
         Some((name, ..)) => Err(Problem::new(
             Reason::InvalidParameters,
-            format!("{name} is no parameter of {task}; leave it out"),
+            format!("{name} is not a parameter of {task}; remove it"),
         )),
         None => Ok(()),
     }

@@ -193,7 +193,7 @@ fn a_file_that_is_cut_or_lies_about_itself_is_refused() {
 }
 
 #[test]
-fn an_unknown_family_is_told_which_are_known() {
+fn an_unknown_family_is_refused_with_the_known_ones() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.json");
     std::fs::write(&path, r#"{"model_type": "llama"}"#).unwrap();

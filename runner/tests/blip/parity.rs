@@ -152,7 +152,7 @@ fn a_dropped_row_is_written_no_further_and_the_others_are() {
 #[test]
 fn what_is_written_does_not_hang_on_how_often_the_host_looks() {
     let expected = expected();
-    let model = blip(&checkpoint()).look_every(5);
+    let model = blip(&checkpoint()).sync_every(5);
     let text_config = config(&checkpoint()).text_config;
     let queries: Vec<CaptionQuery> = (7..7 + expected.pictures.len())
         .map(|bound| text_config.caption_query(&[], Some(bound), 1).unwrap())

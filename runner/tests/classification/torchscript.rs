@@ -100,7 +100,7 @@ fn the_revision_is_the_modules_own_digest() {
 }
 
 #[test]
-fn a_fixed_batch_is_not_run_for_pictures_that_nobody_waits_for() {
+fn a_fixed_batch_of_cancelled_pictures_is_not_run() {
     let served = serve(&golden().join("fixed-batch-4")).unwrap();
     let items = served.items();
     let wanted = |row: usize| !(4..8).contains(&row);

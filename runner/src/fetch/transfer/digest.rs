@@ -1,4 +1,4 @@
-//! What a file must be, told beforehand.
+//! The expected digest of a file.
 
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};

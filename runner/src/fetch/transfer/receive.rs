@@ -14,7 +14,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
 
 /// Between two lines in the log about a file on its way.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A file that is to come.
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ impl<'a> Incoming<'a> {
         self.version = answer.version();
         let mut response = answer.response;
         let url = response.url().clone();
-        let mut told = Instant::now();
+        let mut logged = Instant::now();
         loop {
             let chunk = response.chunk().await;
             let chunk = chunk.map_err(|error| Failure::Passing(transport(&url, error), None))?;
@@ -178,14 +178,14 @@ impl<'a> Incoming<'a> {
             let written = self.file.write_all(&chunk).await;
             written.map_err(|error| Failure::Lasting(io_error("writing", self.path)(error)))?;
             self.length = after;
-            if told.elapsed() >= TELL_EVERY {
+            if logged.elapsed() >= LOG_INTERVAL {
                 tracing::info!(
                     file = wanted.name,
                     bytes = after,
                     of = wanted.bytes,
                     "on its way"
                 );
-                told = Instant::now();
+                logged = Instant::now();
             }
         }
         if self.length == wanted.bytes {

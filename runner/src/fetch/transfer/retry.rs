@@ -5,15 +5,16 @@ use std::time::Duration;
 /// Bounds on trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Tries that bring nothing, the first counted; one that brought bytes starts the count anew.
+    /// Upper bound on consecutive tries without progress, the first included; received bytes reset
+    /// the count.
     pub max_idle_tries: u32,
-    /// Tries in all, whatever they brought.
+    /// Upper bound on all tries.
     pub max_tries: u32,
     /// After the first; it doubles with each.
     pub first_wait: Duration,
     /// Longest wait of our own.
     pub longest_wait: Duration,
-    /// Longest wait that a server may ask for; a longer one is told to the user instead.
+    /// Longest wait that a server may ask for; a longer one is an error.
     pub longest_asked: Duration,
 }
 
@@ -36,7 +37,7 @@ pub(super) enum Next {
     Wait(Duration),
     /// Nothing: there were enough.
     GiveUp,
-    /// Nothing: the server asks for more patience than there is.
+    /// Give up: the server asks for a longer wait than allowed.
     AskedTooMuch(Duration),
 }
 
@@ -47,10 +48,10 @@ pub(in crate::fetch) struct Tries {
 }
 
 impl Tries {
-    /// Counts a failed try; `brought` says whether it brought bytes.
-    pub(in crate::fetch) fn count(&mut self, brought: bool) {
+    /// Counts a failed try; `progressed` says whether it received bytes.
+    pub(in crate::fetch) fn count(&mut self, progressed: bool) {
         self.all += 1;
-        self.idle = if brought { 1 } else { self.idle + 1 };
+        self.idle = if progressed { 1 } else { self.idle + 1 };
     }
 
     pub(super) fn all(self) -> u32 {
@@ -73,7 +74,7 @@ impl Retry {
                     .checked_shl(tries.idle.saturating_sub(1))
                     .unwrap_or(u32::MAX);
                 let wait = (self.first_wait.saturating_mul(doubled)).min(self.longest_wait);
-                // Half of it for certain, so that many who failed at once do not come back at once.
+                // At least half; the rest is random, so that clients do not retry together.
                 Next::Wait(wait.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
             }
         }
@@ -92,9 +93,9 @@ mod tests {
         longest_asked: Duration::from_mins(1),
     };
 
-    fn after(idle: u32, brought: u32) -> Tries {
+    fn after(idle: u32, progressed: u32) -> Tries {
         let mut tries = Tries::default();
-        (0..brought).for_each(|_| tries.count(true));
+        (0..progressed).for_each(|_| tries.count(true));
         (0..idle).for_each(|_| tries.count(false));
         tries
     }
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_end_after_so_many_that_brought_nothing_and_after_so_many_in_all() {
+    fn tries_are_bounded_without_progress_and_in_total() {
         assert_eq!(RETRY.next(after(4, 0), None, 0.5), Next::GiveUp);
         assert_ne!(RETRY.next(after(0, 9), None, 0.5), Next::GiveUp);
         assert_eq!(RETRY.next(after(0, 10), None, 0.5), Next::GiveUp);

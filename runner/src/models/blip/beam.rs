@@ -139,7 +139,7 @@ fn best<T>(of: impl Iterator<Item = T>, count: usize, score: impl Fn(&T) -> f32)
 }
 
 impl Blip {
-    /// Writes a batch to its end; who was `dropped` is asked at each step. The prompt is computed
+    /// Generates a batch to its end, polling `dropped` at each step. The prompt is computed
     /// once for all beams of a picture, and so are the picture's keys and values.
     pub(super) fn beam_search(
         &self,

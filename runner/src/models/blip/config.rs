@@ -95,7 +95,7 @@ impl Default for TextConfig {
 }
 
 impl BlipConfig {
-    /// What no model can be built from, in words.
+    /// Explains why no model can be built, if so.
     pub fn check(&self) -> Result<(), String> {
         let Self {
             vision_config: vision,
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_count_that_does_not_divide_is_told() {
+    fn a_head_count_that_does_not_divide_the_width_is_refused() {
         let mut config = BlipConfig::default();
         config.text_config.num_attention_heads = 7;
         assert!(

@@ -7,15 +7,15 @@ use tch::{TchError, Tensor};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generated {
-    /// BOS, prompt and what was written, to the end token if it came.
+    /// BOS, prompt and generated tokens, with the end token if it was generated.
     pub tokens: Vec<i64>,
 }
 
 impl Blip {
-    /// Captions for `pixel_values` `[batch, 3, height, width]`, one per ask; all prompts have
-    /// the same length, and all queries as many beams. A row that is `dropped` is written no
-    /// further, what there is of it is given back; asked between the steps, so a step (on a GPU,
-    /// [`Blip::look_every`] steps) is the longest it takes to be heeded.
+    /// Generates one caption per query for `pixel_values` `[batch, 3, height, width]`. All queries
+    /// must have prompts of one length and the same number of beams. A row that is `dropped` stops
+    /// early and returns its tokens so far; `dropped` is polled after every step (on a GPU after
+    /// [`Blip::sync_every`] steps).
     pub fn generate(
         &self,
         pixel_values: &Tensor,
@@ -68,7 +68,7 @@ impl Blip {
     }
 }
 
-/// A batch before its first step.
+/// A batch before its first decoding step.
 pub(super) struct Begun {
     /// With the pictures' keys and values.
     pub(super) cache: KeyValueCache,
@@ -76,33 +76,32 @@ pub(super) struct Begun {
     pub(super) input_ids: Tensor,
 }
 
-/// Which queries the batch on the device still consists of. One that is done goes along for a while,
-/// with whatever it would have written: to leave it out costs a copy of the cache.
+/// The queries that are still in the batch on the device. A finished one stays for a while and its
+/// tokens are ignored: removing it costs a copy of the cache.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// Place in the batch to index of the ask.
+    /// Maps a place in the batch to the index of its query.
     pub(super) queries: Vec<usize>,
 }
 
-/// What is to become of a batch.
+/// The next change of a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Ended,
-    /// Nothing is to be copied.
+    /// Keep the batch as it is.
     Same,
-    /// The batch now consists of these of its former places.
+    /// Keep only these places of the batch.
     Keep(Vec<usize>),
 }
 
 impl Batch {
-    /// All of so many queries.
     pub(super) fn new(queries: usize) -> Self {
         Self {
             queries: (0..queries).collect(),
         }
     }
 
-    /// Leaves out the queries that are done, once they are half of the batch.
+    /// Removes finished queries once they are half of the batch.
     pub(super) fn next(&mut self, done: impl Fn(usize) -> bool) -> Next {
         let kept: Vec<usize> = (0..self.queries.len())
             .filter(|&place| !done(self.queries[place]))
@@ -123,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_leaves_out_what_is_done_once_that_is_half_of_it() {
+    fn finished_queries_leave_the_batch_once_they_are_half_of_it() {
         let mut batch = Batch::new(4);
         assert_eq!(batch.next(|query| query == 2), Next::Same);
         assert_eq!(batch.next(|query| query % 2 == 0), Next::Keep(vec![1, 3]));

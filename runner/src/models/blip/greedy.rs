@@ -5,7 +5,7 @@ use super::{Blip, Generated};
 use crate::inference::CaptionQuery;
 use tch::{TchError, Tensor};
 
-/// A caption that is being written.
+/// A caption in progress.
 struct Row {
     tokens: Vec<i64>,
     max_length: usize,
@@ -13,8 +13,8 @@ struct Row {
 }
 
 impl Blip {
-    /// Writes a batch to its end. The host looks at the tokens, and queries who was `dropped`, every
-    /// [`Blip::look_every`] steps.
+    /// Generates a batch to its end. Every [`Blip::sync_every`] steps the host reads the tokens and
+    /// polls `dropped`.
     pub(super) fn greedy(
         &self,
         begun: Begun,
@@ -48,12 +48,12 @@ impl Blip {
                     input_ids = input_ids.f_index_select(0, &places)?;
                 }
             }
-            let left = (batch.queries.iter().map(|&query| &rows[query]))
+            let remaining = (batch.queries.iter().map(|&query| &rows[query]))
                 .filter(|row| !row.done)
                 .map(|row| row.max_length.saturating_sub(row.tokens.len()))
                 .max();
             let mut written = Vec::new();
-            for _ in 0..left.unwrap_or(1).clamp(1, self.look_every) {
+            for _ in 0..remaining.unwrap_or(1).clamp(1, self.sync_every) {
                 let logits = self.decoder.forward(&input_ids, &mut cache)?;
                 input_ids = logits.f_argmax(-1, true)?;
                 written.push(input_ids.shallow_clone());
@@ -72,7 +72,7 @@ impl Blip {
 }
 
 impl Row {
-    /// Takes of what was written what comes before the caption's end, and the end.
+    /// Appends the generated tokens up to and including the caption's end.
     fn extend(&mut self, tokens: &[i64], end: i64) {
         for &token in tokens {
             if self.done {

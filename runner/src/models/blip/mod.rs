@@ -1,5 +1,5 @@
 //! BLIP captioning (Li et al. 2022, <https://arxiv.org/abs/2201.12086>): a vision transformer
-//! looks at the picture, and a BERT decoder with cross-attention writes the caption.
+//! encodes the picture, and a BERT decoder with cross-attention generates the caption.
 //!
 //! Modelled on transformers' `BlipForConditionalGeneration`; tensor names are those of its
 //! checkpoints (`Salesforce/blip-image-captioning-base`).
@@ -37,12 +37,12 @@ pub struct Blip {
     decoder: TextDecoder,
     config: BlipConfig,
     placement: Placement,
-    look_every: usize,
+    sync_every: usize,
 }
 
-/// Tokens that a GPU writes before the host looks at them, which waits for the device: so many
-/// steps at most are lost on captions that have ended.
-const GPU_LOOKS_EVERY: usize = 8;
+/// Steps that a GPU generates before the host reads the tokens, which waits for the device. Up to
+/// this many steps are wasted on captions that have ended.
+const GPU_SYNC_STEPS: usize = 8;
 
 impl Blip {
     /// Loads every tensor to `placement`, which is the one `weights` was opened for.
@@ -60,20 +60,20 @@ impl Blip {
             )?,
             config: config.clone(),
             placement,
-            // On a CPU a look costs nothing.
-            look_every: if placement.device == Device::Cpu {
+            // On a CPU reading costs nothing.
+            sync_every: if placement.device == Device::Cpu {
                 1
             } else {
-                GPU_LOOKS_EVERY
+                GPU_SYNC_STEPS
             },
         })
     }
 
-    /// Has the host look at what is written greedily every so many steps, at least at each.
+    /// Sets how many greedy steps run before the host reads the tokens; at least 1.
     #[must_use]
-    pub fn look_every(self, steps: usize) -> Self {
+    pub fn sync_every(self, steps: usize) -> Self {
         Self {
-            look_every: steps.max(1),
+            sync_every: steps.max(1),
             ..self
         }
     }

@@ -1,4 +1,4 @@
-//! Words to tokens and back: a checkpoint's `tokenizer.json`, or BERT's `WordPiece` from its
+//! Converts text to tokens and back: a checkpoint's `tokenizer.json`, or BERT's `WordPiece` from its
 //! `vocab.txt`, as transformers' `BertTokenizer` sets it up.
 
 use serde::Deserialize;

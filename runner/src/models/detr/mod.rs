@@ -1,6 +1,6 @@
 //! DETR, detection by a transformer (Carion et al. 2020, <https://arxiv.org/abs/2005.12872>): a
-//! residual network looks at the picture, an encoder relates its places to one another, and a
-//! decoder's queries each look for one object.
+//! residual network extracts features, an encoder relates their positions to one another, and each
+//! query of a decoder detects one object.
 //!
 //! Modelled on transformers' `DetrForObjectDetection`; tensor names are those of its checkpoints
 //! (`facebook/detr-resnet-50`), the backbone's also by timm.

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_network_can_be_built_from_is_told() {
+    fn an_impossible_network_is_refused() {
         let refused = |text: &str| {
             let config: ResNetConfig = serde_json::from_str(text).unwrap();
             config.check().unwrap_err()

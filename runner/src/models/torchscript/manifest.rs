@@ -1,4 +1,4 @@
-//! `fovea.json`: what nobody can read out of a TorchScript module, written down beside it.
+//! `fovea.json`: the facts about a TorchScript module that cannot be read from the module itself.
 //!
 //! ```json
 //! {

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_model_can_be_built_from_is_told() {
+    fn an_impossible_model_is_refused() {
         for (text, word) in [
             (r#"{"num_attention_heads": 7}"#, "num_attention_heads"),
             (r#"{"num_hidden_layers": 0}"#, "num_hidden_layers"),

@@ -47,7 +47,7 @@ impl VitEmbeddings {
 enum Projection {
     /// Query, key and value by one matrix product.
     Whole(Linear),
-    /// Where but some positions ask, in the last layer: key and value at once.
+    /// In the last layer, where only some positions query: key and value by one matrix product.
     Apart { query: Linear, key_value: Linear },
 }
 
@@ -151,7 +151,7 @@ pub(super) struct VitLayer {
 }
 
 impl VitLayer {
-    /// The `last` one may be asked for some positions only.
+    /// The `last` block can compute some positions only.
     pub(super) fn new(
         config: &VitConfig,
         last: bool,
