@@ -15,7 +15,7 @@ pub enum FetchError {
         /// What is wrong with it.
         why: String,
     },
-    /// The repository's terms are to be accepted first.
+    /// The account has not accepted the repository's terms.
     #[error(
         "{repo} is gated: accept its terms on its page on the hub, and set HF_TOKEN to a token of \
          the account that did"

@@ -1,4 +1,4 @@
-//! The subcommand itself.
+//! Runs the `fetch` subcommand.
 
 use super::cache::RepoCache;
 use super::choose::{Choice, NothingToFetch, WeightFiles, choose, shards};
@@ -11,16 +11,16 @@ use super::transfer::io_error;
 use super::upload::Form;
 use std::path::{Path, PathBuf};
 
-/// Where a checkpoint lies now.
+/// A fetched checkpoint.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Which state of the repository.
+    /// The commit of the repository.
     pub commit: Commit,
-    /// The folder to give to `--model`.
+    /// The folder for `--model`.
     pub dir: PathBuf,
 }
 
-/// Brings what `config` names.
+/// Fetches the checkpoint that `config` names.
 pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched, FetchError> {
     let FetchConfig {
         repo,
@@ -67,7 +67,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
     Ok(Fetched { commit, dir })
 }
 
-/// Brings the chosen files into the cache; gives all of them.
+/// Downloads the chosen files into the cache, and returns all of them.
 async fn fetch_files(
     hub: &Hub<'_>,
     repo: &RepoId,
@@ -118,7 +118,7 @@ async fn fetch_file(
     Ok(())
 }
 
-/// The chosen files where all of them are in the cache.
+/// The chosen files, if all of them are in the cache.
 fn cached_files(
     repo: &RepoId,
     cache: &RepoCache,

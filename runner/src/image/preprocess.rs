@@ -1,4 +1,4 @@
-//! From a file's bytes to a model's input, as the model's `preprocessor_config.json` asks for it.
+//! Turns a file's bytes into a model's input, according to its `preprocessor_config.json`.
 
 use super::config::{self, Steps};
 use super::filter::Resample;
@@ -17,22 +17,22 @@ pub enum PreprocessorError {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The file is not what it is to be.
+    /// The file is not valid JSON for a preprocessor.
     #[error("{path}: {source}")]
     Parse {
         path: PathBuf,
         source: serde_json::Error,
     },
-    /// The file asks for what this build does not do, or does not say enough.
+    /// The file needs an unsupported feature, or lacks a required key.
     #[error("{path}: {why}")]
     Unsupported {
         path: PathBuf,
-        /// What, and what to write instead.
+        /// The problem, and what to write instead.
         why: String,
     },
 }
 
-/// From a file's bytes to a model's input.
+/// Turns a file's bytes into a model's input.
 #[derive(Clone, Debug)]
 pub struct Preprocessor {
     resize: Option<(Resizing, Resample)>,
@@ -73,17 +73,17 @@ impl Preprocessor {
         })
     }
 
-    /// The size of what it gives.
+    /// The size of the output.
     pub fn size(&self) -> OutputSize {
         self.size
     }
 
-    /// Whether what it gives may be less than all of the picture.
+    /// Whether the output may be cropped.
     pub fn crops(&self) -> bool {
         self.crop.is_some()
     }
 
-    /// Height and width of a picture that it may well give, for a warm-up.
+    /// Height and width of a typical output, for a warm-up.
     pub fn warm_up_size(&self) -> (u32, u32) {
         match self.size {
             OutputSize::Exact { height, width } => (height, width),
@@ -94,16 +94,16 @@ impl Preprocessor {
         }
     }
 
-    /// Height and width of which the product bounds the pixels that it gives.
+    /// Height and width whose product bounds the output's pixels.
     pub fn largest(&self) -> (u32, u32) {
         self.size.largest()
     }
 
-    /// Memory, in bytes, that [`run`](Self::run) needs beside the decoder's for a picture with
-    /// these sides, in pixels, either of which may turn out to be its height once it is upright.
+    /// Memory in bytes that [`run`](Self::run) needs in addition to the decoder's. Either side, in
+    /// pixels, may become the height of the upright picture.
     pub fn working_bytes(&self, width: u32, height: u32) -> u64 {
         let bytes = |picture| {
-            // What has no size is refused before it takes any.
+            // A picture without an output size is refused before it takes memory.
             self.plan(picture).map_or(0, |plan| {
                 let pixels = u64::from(plan.size.0) * u64::from(plan.size.1);
                 working_bytes(picture, plan.to, &plan.window(), plan.resample)
@@ -143,7 +143,7 @@ impl Preprocessor {
         PixelValues::new(values, (height, width), picture_size).ok_or(PictureError::Empty)
     }
 
-    /// What is done to a picture of this width and height.
+    /// The steps for a picture of this width and height.
     fn plan(&self, picture: (u32, u32)) -> Result<Plan, PictureError> {
         let (to, resample) = match self.resize {
             Some((resizing, resample)) => (resizing.size(picture)?, resample),
@@ -164,15 +164,15 @@ impl Preprocessor {
     }
 }
 
-/// What is done to one picture. Sizes are width and height, in pixels.
+/// The steps for one picture. Sizes are width and height, in pixels.
 struct Plan {
-    /// To this size it is resized,
+    /// Size after resizing.
     to: (u32, u32),
     resample: Resample,
-    /// of which these are kept,
+    /// Columns kept by the crop.
     columns: Span,
     rows: Span,
-    /// with padding around them up to this size.
+    /// Output size; the kept part is padded to it.
     size: (u32, u32),
 }
 

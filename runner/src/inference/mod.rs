@@ -89,8 +89,8 @@ pub struct Object {
 /// A model on its device. It lives on the engine's thread.
 pub trait Model {
     /// Answers `items`, which share one [`BatchKey`], in their order. `dropped(index)` is true once
-    /// nobody waits for that item: its answer may then be anything. A model polls it as often as
-    /// it can.
+    /// the item's request is cancelled: its answer may then be anything. A model polls it as often
+    /// as it can.
     fn run(
         &self,
         items: &[Item],

@@ -22,7 +22,7 @@ pub enum WeightsError {
     /// The folder has no weights.
     #[error(
         "no weights in {dir}: looked for {SAFETENSORS_FILE}, {SAFETENSORS_INDEX_FILE} and \
-         {PYTORCH_FILE}; `fovea-runner fetch` brings them"
+         {PYTORCH_FILE}; `fovea-runner fetch` downloads them"
     )]
     NoWeights { dir: PathBuf },
     /// The list of shards is wrong.

@@ -1,4 +1,4 @@
-//! A file's bytes, until all are there and are the right ones.
+//! Downloads a file until it is complete, and checks its digest.
 
 use super::TransferError;
 use super::ask::wait_after;
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
 
-/// Between two lines in the log about a file on its way.
+/// Interval between log lines about the progress of a file.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A file that is to come.
+/// The file to download.
 #[derive(Clone, Debug)]
 pub(in crate::fetch) struct Wanted<'a> {
     /// Names the file in messages.
@@ -25,8 +25,8 @@ pub(in crate::fetch) struct Wanted<'a> {
     pub(in crate::fetch) digest: Digest,
 }
 
-/// Brings the file that `request` asks for to `place`, by way of `partial`, which keeps what has
-/// come where this ends early: by an error, or because the caller drops it.
+/// Downloads the file of `request` to `place` through `partial`, which keeps the received bytes if
+/// this ends early: by an error, or because the caller drops it.
 pub(in crate::fetch) async fn receive(
     request: &Request<'_>,
     wanted: &Wanted<'_>,
@@ -43,7 +43,7 @@ pub(in crate::fetch) async fn receive(
             break;
         }
         incoming.restart().await?;
-        // What was there before may have been another's; what came just now is not.
+        // Wrong bytes may come from an earlier process; then one more download from the start helps.
         if !std::mem::take(&mut resumed) {
             return Err(TransferError::Digest {
                 name: wanted.name.to_owned(),
@@ -82,7 +82,7 @@ pub(in crate::fetch) async fn digest_of(
         .map_err(read_error)
 }
 
-/// A file that fills.
+/// A file being downloaded.
 struct Incoming<'a> {
     file: File,
     path: &'a Path,
@@ -113,7 +113,7 @@ impl<'a> Incoming<'a> {
         Ok(incoming)
     }
 
-    /// Until all bytes are there.
+    /// Downloads until the file is complete.
     async fn fill(
         &mut self,
         request: &Request<'_>,
@@ -224,7 +224,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Throws away what has come.
+    /// Deletes the received bytes.
     async fn restart(&mut self) -> Result<(), TransferError> {
         let error = io_error("emptying", self.path);
         self.file.set_len(0).await.map_err(&error)?;

@@ -1,8 +1,8 @@
-//! How often a request is tried, and how long is waited in between.
+//! The number of tries of a request, and the waits between them.
 
 use std::time::Duration;
 
-/// Bounds on trying again.
+/// Bounds on retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Upper bound on consecutive tries without progress, the first included; received bytes reset
@@ -10,9 +10,9 @@ pub struct Retry {
     pub max_idle_tries: u32,
     /// Upper bound on all tries.
     pub max_tries: u32,
-    /// After the first; it doubles with each.
+    /// Wait after the first try; it doubles with each.
     pub first_wait: Duration,
-    /// Longest wait of our own.
+    /// Upper bound on that wait.
     pub longest_wait: Duration,
     /// Longest wait that a server may ask for; a longer one is an error.
     pub longest_asked: Duration,
@@ -30,12 +30,12 @@ impl Default for Retry {
     }
 }
 
-/// What comes after a failed try.
+/// The decision after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Next {
-    /// Another try, after so long.
+    /// Try again after this wait.
     Wait(Duration),
-    /// Nothing: there were enough.
+    /// Give up: the tries are used up.
     GiveUp,
     /// Give up: the server asks for a longer wait than allowed.
     AskedTooMuch(Duration),

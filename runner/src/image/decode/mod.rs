@@ -80,7 +80,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// Without anything that says how it is to be turned.
+    /// A frame without orientation metadata.
     fn plain(picture: Picture) -> Self {
         Self {
             picture,

@@ -9,12 +9,12 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
-/// Why a checkpoint's tokenizer cannot be used.
+/// Why a checkpoint's tokenizer cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     #[error("there is neither tokenizer.json nor vocab.txt in {0}; fetch the checkpoint whole")]
     Missing(PathBuf),
-    /// A file is not what it is to be.
+    /// A tokenizer file is invalid.
     #[error("{path}: {why}")]
     Invalid {
         path: PathBuf,

@@ -8,7 +8,7 @@ use fax::maps::{black, white};
 use fax::{BitReader as _, ByteReader};
 use std::convert::Infallible;
 
-/// Zeros that begin a line's end, more than any code has.
+/// Leading zeros of an end-of-line code, more than any other code has.
 const END_OF_LINE_ZEROS: u8 = 11;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,8 @@ pub(super) fn decode(
     Ok(rows)
 }
 
-type Bits<'a, I> = ByteReader<I>;
-
-/// Over filling zeros and a line's end, if there is one.
-fn skip_end_of_line<I: Iterator<Item = Result<u8, Infallible>>>(reader: &mut Bits<'_, I>) {
+/// Skips fill bits and an end-of-line code, if there is one.
+fn skip_end_of_line<I: Iterator<Item = Result<u8, Infallible>>>(reader: &mut ByteReader<I>) {
     if reader.peek(END_OF_LINE_ZEROS) != Some(0) {
         return;
     }
@@ -68,9 +66,9 @@ fn skip_end_of_line<I: Iterator<Item = Result<u8, Infallible>>>(reader: &mut Bit
     let _ = reader.consume(1);
 }
 
-/// Where the colour changes in a line that begins in white.
+/// Decodes one line to the columns where the colour changes; a line begins in white.
 fn line<I: Iterator<Item = Result<u8, Infallible>>>(
-    reader: &mut Bits<'_, I>,
+    reader: &mut ByteReader<I>,
     width: usize,
 ) -> Result<Vec<u16>, PictureError> {
     let mut changes = Vec::new();

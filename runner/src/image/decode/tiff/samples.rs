@@ -90,7 +90,7 @@ impl Samples {
         Ok(samples)
     }
 
-    /// Of what Pillow knows, the kinds that are read here.
+    /// Refuses the kinds that Pillow supports but this decoder does not.
     fn check(&self, compression: Compression, colours: usize) -> Result<(), PictureError> {
         let known = match (self.kind, self.number) {
             (_, Number::Float) => self.bits == 32 && self.count == 1 && self.kind != Kind::Indexed,
