@@ -30,7 +30,8 @@ use crate::job::write::StatusWriter;
 use crate::kill_points;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
-use crate::pool::provision::{Loads, Provisions};
+use crate::pool::load::Loads;
+use crate::pool::published::PublishedPools;
 use crate::pool::resolve::Directory;
 use crate::serve::Heartbeat;
 use book::Book;
@@ -59,8 +60,8 @@ const MAX_WRITES: usize = 64;
 /// Deletions of finished jobs under way at a time.
 const MAX_DELETIONS: usize = 32;
 
-/// How often pools' statuses are brought up to date.
-const POOL_STATUS_EVERY: Duration = Duration::from_secs(2);
+/// Interval at which loads and gauges are updated.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// What the loop is made of.
 pub struct Parts {
@@ -86,11 +87,13 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     /// Beats each time that the loop goes round.
     pub heartbeat: Arc<Heartbeat>,
+    /// Publishes Kubernetes Events.
+    pub events: Events,
     /// What happened, for who scrapes.
     pub metrics: Arc<Metrics>,
-    /// What the pools' controller has found.
-    pub provisions: watch::Receiver<Provisions>,
-    /// What it is told.
+    /// From the pool controller.
+    pub published: watch::Receiver<PublishedPools>,
+    /// To the pool controller.
     pub loads: watch::Sender<Loads>,
 }
 
@@ -158,7 +161,7 @@ impl Dispatcher {
         let mut deletion =
             tokio::time::interval(Duration::from_secs(1) / parts.retention.deletions_per_second);
         deletion.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut tick = tokio::time::interval(POOL_STATUS_EVERY);
+        let mut tick = tokio::time::interval(REPORT_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         let linking = Linking {
@@ -168,8 +171,8 @@ impl Dispatcher {
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
-        let mut provisions = parts.provisions.clone();
-        let events = Events::new(client.clone());
+        let mut published = parts.published.clone();
+        let events = parts.events.clone();
         let mut this = Self {
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
@@ -201,18 +204,17 @@ impl Dispatcher {
                     Seen::Pool(event) => this.on_pool(event),
                     Seen::Namespace(event) => this.on_namespace(event),
                 },
-                Ok(()) = provisions.changed() => {
-                    let found = provisions.borrow_and_update().clone();
-                    this.on_provisions(&found);
+                Ok(()) = published.changed() => {
+                    let pools = published.borrow_and_update().clone();
+                    this.on_published(&pools);
                 }
                 Some(report) = reports.recv() => this.pools.report(report),
                 Some(ended) = done.recv() => this.on_done(ended),
                 Some(ended) = calls.recv() => this.on_call_ended(ended),
                 uid = this.book.woken() => this.look(&uid),
                 _ = tick.tick() => {
-                    this.tell_pools();
                     this.measure();
-                    this.tell_loads();
+                    this.publish_loads();
                 }
                 _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
             }
@@ -220,7 +222,7 @@ impl Dispatcher {
                 this.parts.ready.store(true, Ordering::Relaxed);
                 this.dispatch();
                 this.call();
-                this.tell_first_job();
+                this.publish_first_job();
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);

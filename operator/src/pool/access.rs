@@ -14,7 +14,7 @@
 //!
 //! A certificate's authority signs that one certificate, and its key is kept nowhere.
 
-use super::provision::Access;
+use super::published::Access;
 use fovea_store::Sha256;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;

@@ -13,7 +13,7 @@
 mod measure;
 mod window;
 
-use super::provision::Load;
+use super::load::Load;
 use fovea_crds::Autoscaling;
 use measure::Measured;
 use std::cmp::Ordering;

@@ -1,8 +1,8 @@
 //! How the import of a model stands. Pure.
 
 use super::build::import_job::Import;
-use super::observe::{self, last_words, words};
-use super::provision::Told;
+use super::message::Message;
+use super::pods::{self, last_words, words};
 use super::weights::is_commit;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
@@ -14,11 +14,11 @@ pub(crate) enum ImportState {
     /// There is no Job.
     Absent,
     /// It runs; what went wrong so far, if something did.
-    Running(Option<Told>),
+    Running(Option<Message>),
     /// It is done: the commit, where its pod still tells it.
     Done(Option<String>),
     /// It has given up for now.
-    Failed(Told),
+    Failed(Message),
 }
 
 /// By the Job and its pods.
@@ -43,7 +43,7 @@ pub(crate) fn state(import: &Import, job: Option<&Job>, pods: &[Arc<Pod>]) -> Im
     let fault = fault(&what, pods);
     match ended {
         Some(ended) if ended.type_ == "Complete" => ImportState::Done(commit),
-        Some(ended) => ImportState::Failed(fault.unwrap_or_else(|| Told {
+        Some(ended) => ImportState::Failed(fault.unwrap_or_else(|| Message {
             reason: "ImportFailed",
             message: format!("{what}: {}", words(ended.message.as_deref())),
         })),
@@ -54,13 +54,13 @@ pub(crate) fn state(import: &Import, job: Option<&Job>, pods: &[Arc<Pod>]) -> Im
 }
 
 /// The last thing that went wrong.
-fn fault(what: &str, pods: &[Arc<Pod>]) -> Option<Told> {
+fn fault(what: &str, pods: &[Arc<Pod>]) -> Option<Message> {
     let failed = pods
         .iter()
         .filter_map(|pod| terminated(pod))
         .filter(|ended| ended.exit_code != 0);
     let last = failed.max_by_key(|ended| ended.finished_at.as_ref().map(|time| time.0));
-    let told = |message: String| Told {
+    let told = |message: String| Message {
         reason: "ImportFailed",
         message: format!("{what}: {message}"),
     };
@@ -68,8 +68,8 @@ fn fault(what: &str, pods: &[Arc<Pod>]) -> Option<Told> {
         let why = last_words(last.message.as_deref());
         return Some(told(format!("{why} (exit code {})", last.exit_code)));
     }
-    let waiting = observe::faults(None, pods, 1).into_iter().next()?;
-    Some(Told {
+    let waiting = pods::faults(None, pods, 1).into_iter().next()?;
+    Some(Message {
         message: format!("{what}: {}", waiting.message),
         ..waiting
     })
@@ -142,7 +142,7 @@ mod tests {
             ended(1, "old", "2026-01-01T00:00:00Z"),
             ended(1, log, "2026-01-01T00:00:01Z"),
         ];
-        let told = Told {
+        let told = Message {
             reason: "ImportFailed",
             message: "importing o/n@v1: the hub knows no revision v1 of o/n; check the name and --revision (exit code 1)".into(),
         };

@@ -3,7 +3,7 @@
 //! One more runner is started before an old one goes, so that no place is ever empty. Where no node
 //! has room for one more (the GPUs are all taken), an old one goes first, for this change only.
 
-use super::provision::Told;
+use super::message::Message;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ pub(crate) struct Rollout {
     pub old: u32,
     /// Runners of the new one that are ready.
     pub new_ready: u32,
-    /// How many there are to be.
-    pub wanted: u32,
+    /// Runners that there should be.
+    pub desired: u32,
     /// The Deployment swaps already.
     pub swapping: bool,
     /// Since when a runner of the new template finds no node, and the scheduler's words.
@@ -38,8 +38,8 @@ pub(crate) struct Decision {
     pub strategy: Strategy,
     /// When to look again, where nothing else will say so.
     pub due: Option<Timestamp>,
-    /// What to tell people.
-    pub told: Option<Told>,
+    /// The progress, for the pool's status.
+    pub message: Option<Message>,
 }
 
 /// After `timeout` without a node, an old runner goes first.
@@ -47,7 +47,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
     let Rollout {
         old,
         new_ready,
-        wanted,
+        desired,
         swapping,
         stuck,
     } = rollout;
@@ -55,15 +55,15 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
         return Decision {
             strategy: Strategy::Surge,
             due: None,
-            told: None,
+            message: None,
         };
     }
     let due = stuck
         .as_ref()
         .map(|(since, _)| since.checked_add(timeout).unwrap_or(Timestamp::MAX));
-    let progress = format!("{new_ready} of {wanted} runners have been replaced");
+    let progress = format!("{new_ready} of {desired} runners have been replaced");
     if *swapping || due.is_some_and(|due| due <= now) {
-        let gap = if *wanted <= 1 {
+        let gap = if *desired <= 1 {
             "; there is none while the new one loads its models"
         } else {
             ""
@@ -74,7 +74,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
         return Decision {
             strategy: Strategy::Swap,
             due: None,
-            told: Some(Told {
+            message: Some(Message {
                 reason: "ReplacingOneByOne",
                 message: format!(
                     "{progress}; no node had room for one more{why}, so that an old runner goes before a new one comes{gap}"
@@ -85,7 +85,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
     Decision {
         strategy: Strategy::Surge,
         due,
-        told: Some(Told {
+        message: Some(Message {
             reason: "RollingOut",
             message: progress,
         }),
@@ -105,7 +105,7 @@ mod tests {
     fn rolling() -> Rollout {
         Rollout {
             old: 1,
-            wanted: 1,
+            desired: 1,
             ..Rollout::default()
         }
     }
@@ -115,7 +115,7 @@ mod tests {
         let decision = decide(&rolling(), at(0), TIMEOUT);
         assert_eq!(decision.strategy, Strategy::Surge);
         assert_eq!(
-            decision.told.unwrap().message,
+            decision.message.unwrap().message,
             "0 of 1 runners have been replaced"
         );
     }
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!((early.strategy, early.due), (Strategy::Surge, Some(at(60))));
         let late = decide(&stuck, at(60), TIMEOUT);
         assert_eq!(late.strategy, Strategy::Swap);
-        let message = late.told.unwrap().message;
+        let message = late.message.unwrap().message;
         assert!(message.contains("Insufficient nvidia.com/gpu"), "{message}");
         assert!(message.contains("there is none while"), "{message}");
     }
@@ -154,6 +154,9 @@ mod tests {
             ..rolling()
         };
         let decision = decide(&first, at(1000), TIMEOUT);
-        assert_eq!((decision.strategy, decision.told), (Strategy::Surge, None));
+        assert_eq!(
+            (decision.strategy, decision.message),
+            (Strategy::Surge, None)
+        );
     }
 }

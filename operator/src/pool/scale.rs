@@ -13,7 +13,7 @@ const HEARD_AFTER: Duration = Duration::from_secs(5);
 
 /// A pod that is there and is not being deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Candidate {
     /// Its name.
     pub name: String,
     /// Whether it serves.
@@ -42,7 +42,7 @@ pub(crate) struct Decision {
 pub(crate) fn decide(
     wanted: u32,
     now_asked: Option<u32>,
-    places: &[Place],
+    candidates: &[Candidate],
     before: &Leaving,
     now: Timestamp,
     timeout: Duration,
@@ -50,10 +50,10 @@ pub(crate) fn decide(
     let asked = now_asked.unwrap_or(wanted);
     if asked <= wanted {
         // Who was marked stays so until Kubernetes has deleted as many pods as were too many.
-        let still = places.len().saturating_sub(wanted as usize);
-        let marked = places
+        let still = candidates.len().saturating_sub(wanted as usize);
+        let marked = candidates
             .iter()
-            .filter_map(|place| before.get_key_value(&place.name));
+            .filter_map(|candidate| before.get_key_value(&candidate.name));
         return Decision {
             replicas: wanted,
             leaving: marked
@@ -64,33 +64,33 @@ pub(crate) fn decide(
         };
     }
     let excess = (asked - wanted) as usize;
-    let mut order: Vec<&Place> = places.iter().collect();
-    order.sort_by_key(|place| {
-        let marked = before.contains_key(&place.name);
+    let mut order: Vec<&Candidate> = candidates.iter().collect();
+    order.sort_by_key(|candidate| {
+        let marked = before.contains_key(&candidate.name);
         (
-            place.ready,
+            candidate.ready,
             !marked,
-            place.jobs,
-            std::cmp::Reverse(place.created),
-            &place.name,
+            candidate.jobs,
+            std::cmp::Reverse(candidate.created),
+            &candidate.name,
         )
     });
     let leaving: Leaving = order
         .iter()
         .take(excess)
-        .map(|place| {
+        .map(|candidate| {
             (
-                place.name.clone(),
-                before.get(&place.name).copied().unwrap_or(now),
+                candidate.name.clone(),
+                before.get(&candidate.name).copied().unwrap_or(now),
             )
         })
         .collect();
-    let may_go = |place: &&Place| {
-        let Some(since) = leaving.get(&place.name) else {
+    let may_go = |candidate: &&Candidate| {
+        let Some(since) = leaving.get(&candidate.name) else {
             return true;
         };
         let passed = |span| add(*since, span) <= now;
-        !place.ready || (place.jobs == 0 && passed(HEARD_AFTER)) || passed(timeout)
+        !candidate.ready || (candidate.jobs == 0 && passed(HEARD_AFTER)) || passed(timeout)
     };
     // Kubernetes takes those that are not ready first, and then the marked ones, all at once: none may
     // be busy still.
@@ -126,8 +126,8 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn place(name: &str, ready: bool, jobs: u32) -> Place {
-        Place {
+    fn candidate(name: &str, ready: bool, jobs: u32) -> Candidate {
+        Candidate {
             name: name.to_owned(),
             ready,
             jobs,
@@ -142,8 +142,8 @@ mod tests {
     #[test]
     fn more_are_asked_for_at_once_and_nobody_leaves() {
         let marked = Leaving::from([("a".to_owned(), at(0))]);
-        let places = [place("a", true, 1)];
-        let decision = decide(3, Some(1), &places, &marked, at(1), TIMEOUT);
+        let candidates = [candidate("a", true, 1)];
+        let decision = decide(3, Some(1), &candidates, &marked, at(1), TIMEOUT);
         assert_eq!((decision.replicas, names(&decision)), (3, vec![]));
         assert_eq!(
             decide(2, None, &[], &Leaving::new(), at(0), TIMEOUT).replicas,
@@ -154,17 +154,17 @@ mod tests {
     #[test]
     fn the_one_with_the_fewest_jobs_goes_once_it_is_idle() {
         let busy = [
-            place("a", true, 3),
-            place("b", true, 1),
-            place("c", true, 2),
+            candidate("a", true, 3),
+            candidate("b", true, 1),
+            candidate("c", true, 2),
         ];
         let first = decide(2, Some(3), &busy, &Leaving::new(), at(0), TIMEOUT);
         assert_eq!((first.replicas, names(&first)), (3, vec!["b"]));
         assert_eq!(first.due, Some(at(5)));
         let idle = [
-            place("a", true, 0),
-            place("b", true, 0),
-            place("c", true, 2),
+            candidate("a", true, 0),
+            candidate("b", true, 0),
+            candidate("c", true, 2),
         ];
         let then = decide(2, Some(3), &idle, &first.leaving, at(6), TIMEOUT);
         assert_eq!((then.replicas, names(&then)), (2, vec!["b"]));
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn an_idle_one_goes_only_when_the_dispatcher_must_have_heard_of_it() {
-        let idle = [place("a", true, 0), place("b", true, 5)];
+        let idle = [candidate("a", true, 0), candidate("b", true, 5)];
         let first = decide(1, Some(2), &idle, &Leaving::new(), at(0), TIMEOUT);
         assert_eq!(first.replicas, 2);
         assert_eq!(
@@ -188,24 +188,34 @@ mod tests {
     #[test]
     fn who_goes_stays_marked_until_it_is_gone() {
         let marked = Leaving::from([("b".to_owned(), at(0))]);
-        let places = [place("a", true, 0), place("b", true, 0)];
+        let candidates = [candidate("a", true, 0), candidate("b", true, 0)];
         assert_eq!(
-            names(&decide(1, Some(1), &places, &marked, at(9), TIMEOUT)),
+            names(&decide(1, Some(1), &candidates, &marked, at(9), TIMEOUT)),
             ["b"]
         );
-        assert!(names(&decide(1, Some(1), &places[..1], &marked, at(9), TIMEOUT)).is_empty());
+        assert!(
+            names(&decide(
+                1,
+                Some(1),
+                &candidates[..1],
+                &marked,
+                at(9),
+                TIMEOUT
+            ))
+            .is_empty()
+        );
     }
 
     #[test]
     fn one_that_does_not_serve_goes_first_and_at_once() {
-        let places = [place("a", true, 0), place("b", false, 0)];
-        let decision = decide(1, Some(2), &places, &Leaving::new(), at(0), TIMEOUT);
+        let candidates = [candidate("a", true, 0), candidate("b", false, 0)];
+        let decision = decide(1, Some(2), &candidates, &Leaving::new(), at(0), TIMEOUT);
         assert_eq!((decision.replicas, names(&decision)), (1, vec!["b"]));
     }
 
     #[test]
     fn a_busy_one_goes_after_its_time() {
-        let busy = [place("a", true, 1)];
+        let busy = [candidate("a", true, 1)];
         let marked = Leaving::from([("a".to_owned(), at(0))]);
         assert_eq!(
             decide(0, Some(1), &busy, &marked, at(599), TIMEOUT).replicas,
@@ -224,15 +234,15 @@ mod tests {
             pods in prop::collection::vec((any::<bool>(), 0_u32..3), 0..8),
             waited in 0_i64..700,
         ) {
-            let places: Vec<Place> = pods.iter().enumerate()
-                .map(|(index, (ready, jobs))| place(&format!("p{index}"), *ready, *jobs)).collect();
-            let first = decide(wanted, Some(asked), &places, &Leaving::new(), at(0), TIMEOUT);
-            let then = decide(wanted, Some(asked), &places, &first.leaving, at(waited), TIMEOUT);
+            let candidates: Vec<Candidate> = pods.iter().enumerate()
+                .map(|(index, (ready, jobs))| candidate(&format!("p{index}"), *ready, *jobs)).collect();
+            let first = decide(wanted, Some(asked), &candidates, &Leaving::new(), at(0), TIMEOUT);
+            let then = decide(wanted, Some(asked), &candidates, &first.leaving, at(waited), TIMEOUT);
             prop_assert!(then.replicas >= wanted && then.replicas <= asked.max(wanted));
             prop_assert_eq!(&then.leaving, &first.leaving, "who is marked stays marked");
-            let goes = |place: &&Place| then.replicas == wanted && then.leaving.contains_key(&place.name);
-            for place in places.iter().filter(goes) {
-                prop_assert!(!place.ready || place.jobs == 0 || waited >= 600, "{:?}", place);
+            let goes = |candidate: &&Candidate| then.replicas == wanted && then.leaving.contains_key(&candidate.name);
+            for candidate in candidates.iter().filter(goes) {
+                prop_assert!(!candidate.ready || candidate.jobs == 0 || waited >= 600, "{:?}", candidate);
             }
             let due = then.due.is_none_or(|due| due > at(waited));
             prop_assert!(due);

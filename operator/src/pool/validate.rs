@@ -1,16 +1,16 @@
 //! What of a pool's spec the schema cannot refuse, and pods cannot be made of. Pure.
 
-use super::provision::Told;
+use super::message::Message;
 use fovea_crds::{ModelSource, RunnerPoolSpec};
 
 /// Priority classes of Kubernetes itself: pods of such a one evict those of the cluster's own.
 const SYSTEM_CLASSES: &str = "system-";
 
 /// Why no pods are made; empty: they are.
-pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Told> {
+pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Message> {
     let mut refusals = Vec::new();
     let mut refuse = |message: String| {
-        refusals.push(Told {
+        refusals.push(Message {
             reason: "SpecRefused",
             message,
         });

@@ -6,7 +6,7 @@
 //! is believed as far as the first allows: a full runner is no faster to a job than a half empty one,
 //! and no slower than if all of it were shared evenly.
 
-use super::super::provision::Load;
+use super::super::load::Load;
 use std::time::{Duration, Instant};
 
 /// Arrivals are averaged over about so long. A longer time counts a burst less often twice, as

@@ -2,7 +2,8 @@
 
 use super::build::names::{MODELS, TEMPLATE};
 use super::build::{CONTAINERS, PORT, Subject};
-use super::provision::{RunnerPod, Told};
+use super::message::Message;
+use super::published::RunnerPod;
 use fovea_crds::clip::clip;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -54,13 +55,11 @@ pub(crate) fn runners(
     let runner = |pod: &Arc<Pod>| {
         let name = pod.name_any();
         let address: IpAddr = status(pod)?.pod_ip.as_ref()?.parse().ok()?;
-        let Subject { key, child, .. } = subject;
-        let url = format!("https://{name}.{child}.{}.svc:{PORT}/", key.namespace);
         (!has_ended(pod)).then_some(RunnerPod {
-            url: Url::parse(&url).ok()?,
+            url: url(subject, &name)?,
             address: SocketAddr::new(address, PORT),
             current: annotation(pod, MODELS) == Some(models),
-            leaving: is_going(pod) || leaving.contains(&name),
+            leaving: is_terminating(pod) || leaving.contains(&name),
             name,
         })
     };
@@ -69,13 +68,20 @@ pub(crate) fn runners(
     runners
 }
 
+/// The URL of a pod's runner: its endpoint, and the name in its certificate.
+pub(crate) fn url(subject: &Subject<'_>, pod: &str) -> Option<Url> {
+    let Subject { key, child, .. } = subject;
+    let url = format!("https://{pod}.{child}.{}.svc:{PORT}/", key.namespace);
+    Url::parse(&url).ok()
+}
+
 /// Whether the pod is of this template.
 pub(crate) fn is_of(pod: &Pod, template: &str) -> bool {
     annotation(pod, TEMPLATE) == Some(template)
 }
 
 /// Whether it is being deleted.
-pub(crate) fn is_going(pod: &Pod) -> bool {
+pub(crate) fn is_terminating(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
 
@@ -115,9 +121,9 @@ pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
 }
 
 /// Since when a node has it and has not begun it: no volume is mounted yet, or no network is there.
-pub(crate) fn unbegun(pod: &Pod) -> Option<Timestamp> {
+pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
     let scheduled = condition(pod, "PodScheduled").filter(|each| each.status == "True")?;
-    let waits = status(pod)?.phase.as_deref() == Some("Pending") && !is_going(pod);
+    let waits = status(pod)?.phase.as_deref() == Some("Pending") && !is_terminating(pod);
     let begun = condition(pod, "PodReadyToStartContainers");
     (waits && begun.is_none_or(|begun| begun.status != "True"))
         .then(|| scheduled.last_transition_time.as_ref().map(|time| time.0))
@@ -125,14 +131,14 @@ pub(crate) fn unbegun(pod: &Pod) -> Option<Timestamp> {
 }
 
 /// The last that a kubelet says of what it cannot begin, by a pod's Events.
-pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Told> {
+pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Message> {
     let told = events.iter().filter_map(|event| {
         let reason = event.reason.as_deref()?;
         let told = KUBELET_REASONS.iter().find(|(known, _)| *known == reason)?;
         Some((time_of(event), told.1, event))
     });
     let (_, reason, event) = told.max_by_key(|(time, ..)| *time)?;
-    Some(Told {
+    Some(Message {
         reason,
         message: words(event.message.as_deref()),
     })
@@ -146,13 +152,13 @@ fn time_of(event: &Event) -> Option<Timestamp> {
 }
 
 /// What is told of pods, by kind, with the first pod's name and the number of the others.
-pub(crate) fn by_kind(told: &BTreeMap<String, Told>) -> Vec<(&'static str, String)> {
-    let mut kinds: BTreeMap<&Told, Vec<&str>> = BTreeMap::new();
-    for (pod, told) in told {
-        kinds.entry(told).or_default().push(pod);
+pub(crate) fn by_kind(faults: &BTreeMap<String, Message>) -> Vec<Message> {
+    let mut kinds: BTreeMap<&Message, Vec<&str>> = BTreeMap::new();
+    for (pod, fault) in faults {
+        kinds.entry(fault).or_default().push(pod);
     }
     let each = kinds.into_iter();
-    each.map(|(told, pods)| (told.reason, of_pods(&pods, &told.message)))
+    each.map(|(fault, pods)| Message::new(fault.reason, of_pods(&pods, &fault.message)))
         .collect()
 }
 
@@ -167,14 +173,18 @@ fn of_pods(names: &[impl AsRef<str>], message: &str) -> String {
 
 /// What keeps runners from being there, the most important first: what somebody must mend comes
 /// before what may mend itself.
-pub(crate) fn faults(deployment: Option<&Deployment>, pods: &[Arc<Pod>], wanted: u32) -> Vec<Told> {
+pub(crate) fn faults(
+    deployment: Option<&Deployment>,
+    pods: &[Arc<Pod>],
+    desired: u32,
+) -> Vec<Message> {
     let mut found: BTreeMap<(u8, &'static str, String), Vec<String>> = BTreeMap::new();
     let whole = pods
         .iter()
-        .filter(|pod| is_ready(pod) && !is_going(pod))
+        .filter(|pod| is_ready(pod) && !is_terminating(pod))
         .count();
-    let short = whole < wanted as usize;
-    for pod in pods.iter().filter(|pod| !is_going(pod)) {
+    let short = whole < desired as usize;
+    for pod in pods.iter().filter(|pod| !is_terminating(pod)) {
         // Pods that have ended stay as a record; once others have taken their place it is history.
         if has_ended(pod) && !short {
             continue;
@@ -199,7 +209,7 @@ pub(crate) fn faults(deployment: Option<&Deployment>, pods: &[Arc<Pod>], wanted:
     told.truncate(MAX_FAULTS);
     let each = told
         .into_iter()
-        .map(|((_, reason), message)| Told { reason, message });
+        .map(|((_, reason), message)| Message { reason, message });
     each.collect()
 }
 
@@ -324,5 +334,5 @@ pub(crate) fn last_words(log: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-#[path = "observe_tests.rs"]
+#[path = "pods_tests.rs"]
 mod tests;
