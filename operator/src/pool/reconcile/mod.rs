@@ -7,6 +7,9 @@ mod plan;
 mod status;
 mod write_status;
 
+#[cfg(test)]
+mod observe_fixtures;
+
 use super::PoolKey;
 use super::access;
 use super::applier::Applier;

@@ -221,3 +221,7 @@ fn plan_secret<E: std::fmt::Display>(
     let access = step.contents.access();
     Ok((secret(subject, &step.contents), access))
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

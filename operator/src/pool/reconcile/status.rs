@@ -203,3 +203,7 @@ fn model_status(name: &str, load: &Load, applied: &Applied) -> ModelStatus {
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;
