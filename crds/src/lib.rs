@@ -24,11 +24,12 @@ mod marks;
 mod pool;
 mod rules;
 mod schema;
+pub mod yaml;
 
 pub use job::{
     BoundingBox, Callback, CallbackStatus, Detection, Failure, InferenceJob, InferenceJobSpec,
     InferenceJobStatus, Input, JobResult, Parameters, Phase, PoolRef, Prediction, ResolvedPoolRef,
-    Retry, ServedModel, Task, Timings,
+    Retry, ServedModel, Task, Timings, UnknownTask,
 };
 pub use marks::{annotations, labels};
 pub use pool::{
