@@ -26,16 +26,16 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunnerError {
     /// No answer.
-    #[error("it cannot be reached: {0}")]
+    #[error("the runner cannot be reached: {0}")]
     Unreachable(#[source] reqwest::Error),
     /// The token is missing or wrong.
-    #[error("it refuses the token: check the Secret that the pool's tokenSecretRef names")]
+    #[error("the runner rejects the token; check the Secret that the pool's tokenSecretRef names")]
     Unauthorized,
     /// It follows a leader of a higher epoch.
-    #[error("it follows a newer leader")]
+    #[error("the runner follows a newer leader")]
     StaleEpoch,
     /// Anything else.
-    #[error("it answers {0}, which is not this protocol")]
+    #[error("the runner gave an unexpected answer: {0}")]
     Nonsense(String),
     /// The client could not be made.
     #[error("{0}")]
@@ -71,7 +71,7 @@ impl RunnerClient {
         if let Some(pem) = ca_pem {
             let authority = Certificate::from_pem(pem).map_err(|error| {
                 RunnerError::Config(format!(
-                    "caSecretRef: ca.crt is no PEM certificate: {error}"
+                    "caSecretRef: ca.crt is not a PEM certificate: {error}"
                 ))
             })?;
             builder = builder.tls_certs_only([authority]);

@@ -1,4 +1,4 @@
-//! What is wrong with a pool's pods, in words, and which of them are runners. Pure.
+//! The state of a pool's pods: which are runners, and their faults. Pure.
 
 use super::build::names::{MODELS, TEMPLATE};
 use super::build::{CONTAINERS, PORT, Subject};
@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// What others say of a pod is shortened to this, in characters.
+/// Longest message of others, in characters.
 const MAX_WORDS: u32 = 300;
-/// Kinds of faults that are told; the rest is as many pods of the same kinds.
+/// Most faults of one pool in its status.
 const MAX_FAULTS: usize = 8;
-/// A runner serves so long after a node has taken it: an image of gigabytes and its models come over a
+/// Longest time from scheduling to readiness: pulling an image of gigabytes and downloading models over a
 /// slow network.
 const SERVES_WITHIN: Duration = Duration::from_mins(15);
-/// Where the kubelet says why a container does not run.
+/// Reasons of the kubelet for an image that cannot be pulled.
 const IMAGE_REASONS: [&str; 5] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -30,7 +30,7 @@ const IMAGE_REASONS: [&str; 5] = [
     "InvalidImageName",
     "ImageInspectError",
 ];
-/// Events of pods that are not begun, and what is told by them.
+/// Reasons of Events of pods that do not start, and the faults that they are.
 const KUBELET_REASONS: [(&str, &str); 4] = [
     ("FailedMount", "VolumeUnavailable"),
     ("FailedAttachVolume", "VolumeUnavailable"),
@@ -44,8 +44,8 @@ const CONFIG_REASONS: [&str; 4] = [
     "PreCreateHookError",
 ];
 
-/// The pods that have an address and have not ended. `models`: what a pod of the current template
-/// is for. `leaving`: who is to go.
+/// The pods that have an address and have not ended. `models`: fingerprint of the current models.
+/// `leaving`: names of the pods to be removed.
 pub(crate) fn runners(
     subject: &Subject<'_>,
     pods: &[Arc<Pod>],
@@ -75,7 +75,7 @@ pub(crate) fn url(subject: &Subject<'_>, pod: &str) -> Option<Url> {
     Url::parse(&url).ok()
 }
 
-/// Whether the pod is of this template.
+/// Whether the pod was created from this template.
 pub(crate) fn is_of(pod: &Pod, template: &str) -> bool {
     annotation(pod, TEMPLATE) == Some(template)
 }
@@ -96,8 +96,8 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
-/// Whether it will not serve by itself: something is wrong with it, or it has been on its node for
-/// too long without serving. What waits for a node does not fail.
+/// Whether it will not become ready by itself: it has a fault, or has been scheduled for too long. A pod
+/// that waits for a node does not fail.
 pub(crate) fn is_failing(pod: &Pod, now: Timestamp) -> bool {
     let scheduled = condition(pod, "PodScheduled").filter(|each| each.status == "True");
     let since = scheduled.and_then(|each| each.last_transition_time.as_ref());
@@ -108,7 +108,7 @@ pub(crate) fn is_failing(pod: &Pod, now: Timestamp) -> bool {
     !is_ready(pod) && (late || wrong)
 }
 
-/// Since when no node takes it, and why.
+/// Since when it is unschedulable, and why.
 pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
     let condition = condition(pod, "PodScheduled")?;
     let refused =
@@ -120,7 +120,7 @@ pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
     refused.then(|| (since.0, words(condition.message.as_deref())))
 }
 
-/// Since when a node has it and has not begun it: no volume is mounted yet, or no network is there.
+/// Since when it is scheduled without having been started: its volumes or its network are not ready.
 pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
     let scheduled = condition(pod, "PodScheduled").filter(|each| each.status == "True")?;
     let waits = status(pod)?.phase.as_deref() == Some("Pending") && !is_terminating(pod);
@@ -130,7 +130,7 @@ pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
         .flatten()
 }
 
-/// The last that a kubelet says of what it cannot begin, by a pod's Events.
+/// The latest fault among a pod's Events.
 pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Message> {
     let told = events.iter().filter_map(|event| {
         let reason = event.reason.as_deref()?;
@@ -151,7 +151,7 @@ fn time_of(event: &Event) -> Option<Timestamp> {
     event.last_timestamp.as_ref().map(|time| time.0).max(micro)
 }
 
-/// What is told of pods, by kind, with the first pod's name and the number of the others.
+/// The pods' faults: equal ones as one, with the first pod's name and the number of the others.
 pub(crate) fn by_kind(faults: &BTreeMap<String, Message>) -> Vec<Message> {
     let mut kinds: BTreeMap<&Message, Vec<&str>> = BTreeMap::new();
     for (pod, fault) in faults {
@@ -171,8 +171,8 @@ fn of_pods(names: &[impl AsRef<str>], message: &str) -> String {
     format!("pod {first}{others}: {message}")
 }
 
-/// What keeps runners from being there, the most important first: what somebody must mend comes
-/// before what may mend itself.
+/// The pods' faults, the most important first: those that somebody has to fix come before those that
+/// may disappear by themselves.
 pub(crate) fn faults(
     deployment: Option<&Deployment>,
     pods: &[Arc<Pod>],
@@ -213,7 +213,7 @@ pub(crate) fn faults(
     each.collect()
 }
 
-/// What the API server refuses to the Deployment: quotas, admission.
+/// Pods that the API server refuses to create: quotas, admission.
 fn refused_pods(deployment: &Deployment) -> Option<((u8, &'static str), String)> {
     let mut conditions = deployment.status.as_ref()?.conditions.iter().flatten();
     let refused =
@@ -224,12 +224,12 @@ fn refused_pods(deployment: &Deployment) -> Option<((u8, &'static str), String)>
     } else {
         "PodsRefused"
     };
-    Some(((1, reason), format!("no pod can be made: {message}")))
+    Some(((1, reason), format!("pods cannot be created: {message}")))
 }
 
 fn pod_fault(pod: &Pod) -> Option<(u8, &'static str, String)> {
     if let Some((_, why)) = unscheduled(pod) {
-        return Some((4, "Unschedulable", format!("no node takes it: {why}")));
+        return Some((4, "Unschedulable", format!("no node can run it: {why}")));
     }
     if has_ended(pod) {
         let status = status(pod)?;
@@ -278,7 +278,7 @@ fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, Str
     let times = container.restart_count;
     if ended.reason.as_deref() == Some("OOMKilled") {
         let message = format!(
-            "the runner was out of memory, {times} restarts so far: raise template.resources.limits.memory"
+            "the runner ran out of memory, {times} restarts so far; raise template.resources.limits.memory"
         );
         return Some((3, "OutOfMemory", message));
     }
@@ -304,7 +304,7 @@ fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
         .map(String::as_str)
 }
 
-/// Somebody else's words on one line, and not too many.
+/// A message of others, on one line and clipped.
 pub(crate) fn words(text: Option<&str>) -> String {
     let line = text
         .unwrap_or_default()
@@ -314,7 +314,7 @@ pub(crate) fn words(text: Option<&str>) -> String {
     clip(&line, MAX_WORDS)
 }
 
-/// The last line of a log that ends with why the program ended, without what is before the words.
+/// The message of a log's last line, which says why the program ended.
 pub(crate) fn last_words(log: Option<&str>) -> String {
     let mut lines = log.unwrap_or_default().lines().rev();
     let line = lines

@@ -1,22 +1,22 @@
 //! How runners are replaced when their template changes. Pure.
 //!
-//! One more runner is started before an old one goes, so that no place is ever empty. Where no node
-//! has room for one more (the GPUs are all taken), an old one goes first, for this change only.
+//! An additional runner is started before an old one is removed, so that the capacity stays the same.
+//! If no node has room for it (all GPUs are in use), the old one is removed first, for this rollout only.
 
 use super::message::Message;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// What the Deployment is told.
+/// The Deployment's rolling update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    /// One more at a time, none fewer.
+    /// `maxSurge` 1, `maxUnavailable` 0.
     Surge,
-    /// One fewer at a time, none more.
+    /// `maxSurge` 0, `maxUnavailable` 1.
     Swap,
 }
 
-/// A change as it is seen.
+/// A rollout under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rollout {
     /// Runners of an older template that are still there.
@@ -25,24 +25,23 @@ pub(crate) struct Rollout {
     pub new_ready: u32,
     /// Runners that there should be.
     pub desired: u32,
-    /// The Deployment swaps already.
+    /// Whether the Deployment swaps already.
     pub swapping: bool,
-    /// Since when a runner of the new template finds no node, and the scheduler's words.
+    /// Since when a runner of the new template is unschedulable, and the scheduler's message.
     pub stuck: Option<(Timestamp, String)>,
 }
 
-/// What to do.
+/// How the rollout goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// What to tell the Deployment.
     pub strategy: Strategy,
-    /// When to look again, where nothing else will say so.
+    /// When to reconcile again, unless something changes before.
     pub due: Option<Timestamp>,
     /// The progress, for the pool's status.
     pub message: Option<Message>,
 }
 
-/// After `timeout` without a node, an old runner goes first.
+/// Swaps once a runner of the new template has been unschedulable for `timeout`.
 pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> Decision {
     let Rollout {
         old,
@@ -64,7 +63,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
     let progress = format!("{new_ready} of {desired} runners have been replaced");
     if *swapping || due.is_some_and(|due| due <= now) {
         let gap = if *desired <= 1 {
-            "; there is none while the new one loads its models"
+            "; no runner serves jobs while the new one loads its models"
         } else {
             ""
         };
@@ -77,7 +76,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
             message: Some(Message {
                 reason: "ReplacingOneByOne",
                 message: format!(
-                    "{progress}; no node had room for one more{why}, so that an old runner goes before a new one comes{gap}"
+                    "{progress}; no node has room for an additional runner{why}, so each old runner is removed before its replacement starts{gap}"
                 ),
             }),
         };
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_minute_without_a_node_the_old_one_goes_first_and_the_gap_is_told() {
+    fn after_a_minute_without_a_node_the_old_one_goes_first_and_the_message_says_so() {
         let stuck = Rollout {
             stuck: Some((at(0), "0/1 nodes: Insufficient nvidia.com/gpu".to_owned())),
             ..rolling()
@@ -132,7 +131,7 @@ mod tests {
         assert_eq!(late.strategy, Strategy::Swap);
         let message = late.message.unwrap().message;
         assert!(message.contains("Insufficient nvidia.com/gpu"), "{message}");
-        assert!(message.contains("there is none while"), "{message}");
+        assert!(message.contains("no runner serves jobs while"), "{message}");
     }
 
     #[test]

@@ -28,11 +28,11 @@ pub enum WeightsError {
     Store(#[from] StoreError),
     /// There is none.
     #[error(
-        "there is no {MANIFEST} in {0}: make the folder by `fovea-runner fetch OWNER/NAME --to DIR`, and copy all of it there"
+        "{0} has no {MANIFEST}; create the folder with `fovea-runner fetch OWNER/NAME --to DIR`, and upload all of it"
     )]
     NoManifest(String),
     /// It is not what `fovea-runner fetch` writes.
-    #[error("{folder}{MANIFEST} is none that `fovea-runner fetch` writes: {why}")]
+    #[error("{folder}{MANIFEST} is not a manifest of `fovea-runner fetch`: {why}")]
     BadManifest {
         /// Where.
         folder: String,
@@ -199,7 +199,10 @@ fn files(
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     let keyed = files.into_iter().map(|file| {
         if file.sha256.len() != 64 || !file.sha256.bytes().all(digit) {
-            return Err(bad(format!("{} has no SHA-256 of 64 digits", file.path)));
+            return Err(bad(format!(
+                "{} does not have a SHA-256 of 64 digits",
+                file.path
+            )));
         }
         let key =
             ObjectKey::in_folder(folder, &file.path).map_err(|error| bad(error.to_string()))?;
