@@ -1,7 +1,7 @@
 //! The client of one runner.
 
 use crate::dispatch::attempt;
-use crate::dispatch::retry::Outcome;
+use crate::job::retry::Outcome;
 use crate::pool::published::Access;
 use fovea_crds::Task;
 use fovea_protocol::{

@@ -132,12 +132,12 @@ pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
 
 /// The latest fault among a pod's Events.
 pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Message> {
-    let told = events.iter().filter_map(|event| {
+    let faults = events.iter().filter_map(|event| {
         let reason = event.reason.as_deref()?;
-        let told = KUBELET_REASONS.iter().find(|(known, _)| *known == reason)?;
-        Some((time_of(event), told.1, event))
+        let (_, fault) = KUBELET_REASONS.iter().find(|(known, _)| *known == reason)?;
+        Some((time_of(event), *fault, event))
     });
-    let (_, reason, event) = told.max_by_key(|(time, ..)| *time)?;
+    let (_, reason, event) = faults.max_by_key(|(time, ..)| *time)?;
     Some(Message {
         reason,
         message: words(event.message.as_deref()),
@@ -200,14 +200,14 @@ pub(crate) fn faults(
                 .push(pod.name_any());
         }
     }
-    let mut told: Vec<((u8, &'static str), String)> = found
+    let mut faults: Vec<((u8, &'static str), String)> = found
         .into_iter()
         .map(|((rank, reason, message), names)| ((rank, reason), of_pods(&names, &message)))
         .collect();
-    told.extend(deployment.and_then(refused_pods));
-    told.sort();
-    told.truncate(MAX_FAULTS);
-    let each = told
+    faults.extend(deployment.and_then(refused_pods));
+    faults.sort();
+    faults.truncate(MAX_FAULTS);
+    let each = faults
         .into_iter()
         .map(|((_, reason), message)| Message { reason, message });
     each.collect()
@@ -253,7 +253,7 @@ fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, Str
         let reason = waiting.reason.as_deref().unwrap_or_default();
         let why = words(waiting.message.as_deref());
         if IMAGE_REASONS.contains(&reason) {
-            // Its words change between the two reasons; the reason told does not.
+            // The message changes between the reasons; the reason in the status does not.
             let image = clip(&container.image, MAX_WORDS);
             return Some((
                 0,

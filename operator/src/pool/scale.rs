@@ -1,61 +1,58 @@
-//! How many pods there are to be at this moment, and who goes. Pure.
+//! Decides the Deployment's replicas, and which pods are removed. Pure.
 //!
-//! Up at once. Down, those go first that serve nobody and then those with the fewest jobs: they are
-//! marked, so that the dispatcher gives them no more, and the number is lowered once they are idle or
-//! have had their time. Kubernetes picks the marked ones by their pod-deletion-cost.
+//! Scaling up happens at once. For scaling down, pods are marked: first those that are not ready, then
+//! those with the fewest jobs. The dispatcher gives marked pods no new jobs, and the replicas are lowered
+//! once they are idle or a timeout has passed. Kubernetes removes them first by their pod-deletion-cost.
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long after its mark a runner may be taken for idle: the dispatcher has heard of it by then.
+/// How long after its mark a runner may count as idle: by then the dispatcher knows about the mark.
 const HEARD_AFTER: Duration = Duration::from_secs(5);
 
-/// A pod that is there and is not being deleted.
+/// A pod that may be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// Its name.
     pub name: String,
-    /// Whether it serves.
+    /// Whether its readiness probe succeeds.
     pub ready: bool,
-    /// Jobs that it has.
+    /// Jobs on it.
     pub jobs: u32,
-    /// When it was made.
     pub created: Timestamp,
 }
 
-/// Who is marked, and since when.
+/// The marked pods, and since when they are marked.
 pub(crate) type Leaving = BTreeMap<String, Timestamp>;
 
-/// What to do.
+/// The Deployment's replicas, and the marked pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// What the Deployment is told.
     pub replicas: u32,
-    /// Who is marked from now on.
     pub leaving: Leaving,
-    /// When to look again, where nothing else will say so.
+    /// When to reconcile again, unless something changes before.
     pub due: Option<Timestamp>,
 }
 
-/// From the number that the Deployment has now (`None`: there is none) to the one that is wanted.
+/// Scales from `present`, the Deployment's present replicas (`None`: there is no Deployment), to
+/// `desired`.
 pub(crate) fn decide(
-    wanted: u32,
-    now_asked: Option<u32>,
+    desired: u32,
+    present: Option<u32>,
     candidates: &[Candidate],
     before: &Leaving,
     now: Timestamp,
     timeout: Duration,
 ) -> Decision {
-    let asked = now_asked.unwrap_or(wanted);
-    if asked <= wanted {
+    let asked = present.unwrap_or(desired);
+    if asked <= desired {
         // Who was marked stays so until Kubernetes has deleted as many pods as were too many.
-        let still = candidates.len().saturating_sub(wanted as usize);
+        let still = candidates.len().saturating_sub(desired as usize);
         let marked = candidates
             .iter()
             .filter_map(|candidate| before.get_key_value(&candidate.name));
         return Decision {
-            replicas: wanted,
+            replicas: desired,
             leaving: marked
                 .take(still)
                 .map(|(name, since)| (name.clone(), *since))
@@ -63,7 +60,7 @@ pub(crate) fn decide(
             due: None,
         };
     }
-    let excess = (asked - wanted) as usize;
+    let excess = (asked - desired) as usize;
     let mut order: Vec<&Candidate> = candidates.iter().collect();
     order.sort_by_key(|candidate| {
         let marked = before.contains_key(&candidate.name);
@@ -96,7 +93,7 @@ pub(crate) fn decide(
     // be busy still.
     if order.iter().all(may_go) {
         return Decision {
-            replicas: wanted,
+            replicas: desired,
             leaving,
             due: None,
         };
@@ -229,18 +226,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_fewer_than_wanted_nor_more_than_asked_and_no_busy_one_before_its_time(
-            wanted in 0_u32..5, asked in 0_u32..8,
+        fn never_fewer_than_desired_nor_more_than_asked_and_no_busy_one_before_its_time(
+            desired in 0_u32..5, asked in 0_u32..8,
             pods in prop::collection::vec((any::<bool>(), 0_u32..3), 0..8),
             waited in 0_i64..700,
         ) {
             let candidates: Vec<Candidate> = pods.iter().enumerate()
                 .map(|(index, (ready, jobs))| candidate(&format!("p{index}"), *ready, *jobs)).collect();
-            let first = decide(wanted, Some(asked), &candidates, &Leaving::new(), at(0), TIMEOUT);
-            let then = decide(wanted, Some(asked), &candidates, &first.leaving, at(waited), TIMEOUT);
-            prop_assert!(then.replicas >= wanted && then.replicas <= asked.max(wanted));
+            let first = decide(desired, Some(asked), &candidates, &Leaving::new(), at(0), TIMEOUT);
+            let then = decide(desired, Some(asked), &candidates, &first.leaving, at(waited), TIMEOUT);
+            prop_assert!(then.replicas >= desired && then.replicas <= asked.max(desired));
             prop_assert_eq!(&then.leaving, &first.leaving, "who is marked stays marked");
-            let goes = |candidate: &&Candidate| then.replicas == wanted && then.leaving.contains_key(&candidate.name);
+            let goes = |candidate: &&Candidate| then.replicas == desired && then.leaving.contains_key(&candidate.name);
             for candidate in candidates.iter().filter(goes) {
                 prop_assert!(!candidate.ready || candidate.jobs == 0 || waited >= 600, "{:?}", candidate);
             }

@@ -1,7 +1,7 @@
-//! Where each model's weights are, and what a runner is told of them.
+//! Where each model's weights are, and the request by which a runner loads them.
 //!
-//! What a source means is pure ([`locate`]); that it is there is seen in the bucket by its
-//! [`MANIFEST`], which is written last.
+//! Locating is pure ([`locate`]); a folder of the bucket is complete once it has a [`MANIFEST`], which
+//! is uploaded last.
 
 use super::build::import_job::Import;
 use super::published::Weights;
@@ -17,7 +17,7 @@ pub const MANIFEST: &str = "fovea-manifest.json";
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Most files of a checkpoint: a request that names them all is no larger than a runner reads.
 const MAX_FILES: usize = 64;
-/// How long the URLs are good: a runner that fetches for longer is told anew.
+/// Validity of the URLs; a runner that takes longer gets new ones.
 const LIFETIME: Duration = Duration::from_hours(6);
 
 /// Why a checkpoint in the bucket cannot be used.
@@ -138,7 +138,7 @@ pub(crate) async fn check(store: &Store, prefix: &str) -> Result<(), WeightsErro
     manifest(store, &folder).await.map(|_| ())
 }
 
-/// What a runner is told to keep: every file with its digest, and a URL that reads it.
+/// The source that a runner loads: every file with its digest and a presigned URL.
 pub async fn source(store: &Store, weights: &Weights) -> Result<ModelSource, WeightsError> {
     let (prefix, revision) = match weights {
         Weights::Volume(path) => return Ok(ModelSource::Path(path.clone())),

@@ -109,7 +109,7 @@ impl Measured {
         self.arrivals / ARRIVALS_OVER.as_secs_f64()
     }
 
-    /// Jobs that one runner takes at once; `None` before one has told.
+    /// Jobs that one runner takes at once; `None` until a runner has answered.
     pub(super) fn slots(&self) -> Option<f64> {
         self.slots
     }

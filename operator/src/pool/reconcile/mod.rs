@@ -23,6 +23,7 @@ use super::scale::Leaving;
 use crate::events::Events;
 use crate::metrics::{Metrics, PoolScaling};
 use apply::Applied;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::RunnerPool;
 use fovea_store::Store;
 use jiff::Timestamp;
@@ -41,9 +42,13 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const LEAVING_COST: &str = "-1";
 /// A pool is reconciled this often although nothing has changed.
 const RECONCILE_EVERY: Duration = Duration::from_mins(5);
-/// Delay after an error; doubled each time up to the longest.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Longest delay after an error.
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
+/// Delays after errors; each is twice the one before.
+const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(1))
+    .with_max_delay(LONGEST_RETRY)
+    .without_max_times();
 
 /// What every reconcile needs.
 pub(super) struct Context {
@@ -202,9 +207,9 @@ fn action(applied: &Applied, write_again: Option<Timestamp>, memory: &mut Memory
         wait + Duration::from_millis(10)
     };
     let wait = if applied.failed {
-        let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(memory.failures));
+        let wait = RETRIES.build().nth(memory.failures as usize);
         memory.failures = memory.failures.saturating_add(1);
-        wait.min(LONGEST_RETRY)
+        wait.unwrap_or(LONGEST_RETRY)
     } else {
         memory.failures = 0;
         let due = applied.due.map_or(RECONCILE_EVERY, until);

@@ -3,7 +3,7 @@
 use super::apply::Applied;
 use super::observe::Observed;
 use super::plan::PodCounts;
-use crate::job::notice::Notice;
+use crate::events::Notice;
 use crate::pool::load::{Health, Load};
 use fovea_crds::{
     ModelStatus, RunnerPool, RunnerPoolStatus,
