@@ -3,10 +3,12 @@
 use crate::callback::{CallbackError, Callbacks};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
+use crate::events::Events;
 use crate::leader::{self, LeaderError};
 use crate::metrics::Metrics;
 use crate::pool::controller;
-use crate::pool::provision::{Loads, Provisions};
+use crate::pool::load::Loads;
+use crate::pool::published::PublishedPools;
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
 use fovea_store::Store;
@@ -61,16 +63,18 @@ pub async fn run(
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
-    let (provided, provisions) = watch::channel(Provisions::default());
-    let (loads, told) = watch::channel(Loads::default());
-    let providing = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
+    let events = Events::new(client.clone());
+    let (publish, published) = watch::channel(PublishedPools::default());
+    let (loads, reported) = watch::channel(Loads::default());
+    let reconciling = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
         client: client.clone(),
         store: store.clone(),
         store_config: config.store.clone(),
         config: config.pools.clone(),
         namespace: config.namespace.clone(),
-        loads: told,
-        provisions: provided,
+        loads: reported,
+        published: publish,
+        events: events.clone(),
         metrics: Arc::clone(&metrics),
     })));
 
@@ -87,7 +91,8 @@ pub async fn run(
         ready: readiness.dispatching,
         heartbeat: readiness.heartbeat,
         metrics: Arc::clone(&metrics),
-        provisions,
+        published,
+        events,
         loads,
     };
     let hand_over = CancellationToken::new();
@@ -101,7 +106,7 @@ pub async fn run(
             Ok(held?)
         }
         ended = &mut dispatching => {
-            drop((sweeping, providing));
+            drop((sweeping, reconciling));
             hand_over.cancel();
             let held = holding.await;
             metrics.lease_ended(held.is_err());

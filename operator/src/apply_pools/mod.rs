@@ -1,7 +1,7 @@
-//! `fovea-operator apply-pools`: has a release's RunnerPools in the cluster, and no others of that
-//! release. Helm cannot do it itself, since it makes their definition in the same release.
+//! `fovea-operator apply-pools`: applies the RunnerPools of a Helm release, and deletes those that the
+//! release no longer has. Helm cannot do this itself, since their CRD is part of the same release.
 //!
-//! Each pool is owned by the release's ConfigMap, and so goes with it.
+//! The release's ConfigMap owns each pool, so that uninstalling deletes them.
 
 mod manifests;
 mod tries;
@@ -44,7 +44,7 @@ pub struct ApplyPoolsConfig {
     pub log_format: LogFormat,
 }
 
-/// Why the pools are not all as the file says.
+/// Why applying the pools failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyPoolsError {
     /// The file is not there.
@@ -72,7 +72,7 @@ pub enum ApplyPoolsError {
         why: String,
     },
     /// Each has been logged.
-    #[error("{refused} of {all} RunnerPools are not as the file says; none was deleted")]
+    #[error("applying {refused} of {all} RunnerPools failed; none was deleted")]
     Refused {
         /// So many.
         refused: usize,
@@ -80,12 +80,12 @@ pub enum ApplyPoolsError {
         all: usize,
     },
     /// Pools that are to go could not be listed or deleted.
-    #[error("deleting what the file does not have: {0}")]
+    #[error("deleting RunnerPools that the file lacks failed: {0}")]
     Delete(String),
 }
 
-/// Applies every pool of the file and deletes the rest; prints a line for each. What passes by itself,
-/// such as a definition that is not served yet, is waited for a minute, and nothing else is.
+/// Applies every pool of the file and deletes the rest; prints a line for each. Temporary errors, such as
+/// a CRD that is not served yet, are retried for a minute.
 pub async fn run(config: &ApplyPoolsConfig, client: Client) -> Result<(), ApplyPoolsError> {
     let path = || config.file.clone();
     let text = tokio::fs::read_to_string(&config.file)

@@ -4,12 +4,9 @@ use super::task::{Abort, Attempt, Done, RunnerWas};
 use super::{Dispatcher, Task};
 use crate::job::decide::{Action, Ending, Observed, Placement, decide, expires_at};
 use crate::job::{Finished, Tracked, status};
-use crate::kill_points;
-use crate::pool;
-use fovea_crds::{InferenceJob, InferenceJobStatus, RunnerPool};
+use fovea_crds::{InferenceJob, InferenceJobStatus};
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{Api, PostParams};
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -282,43 +279,5 @@ impl Dispatcher {
         );
         // In flight now: this sets the timer for its active deadline.
         self.reconcile(&uid);
-    }
-
-    /// Brings the pools' statuses up to date where they tell something else.
-    pub(super) fn tell_pools(&mut self) {
-        for (key, pool) in &self.directory.pools {
-            let Some(status) = self.pools.status(key, pool) else {
-                continue;
-            };
-            if pool.status.as_ref() == Some(&status) {
-                continue;
-            }
-            let fault = pool::status::new_fault(pool.status.as_ref(), &status);
-            if let Some(notice) = fault {
-                self.events.warn(pool.object_ref(&()), "AskRunners", notice);
-            }
-            let (client, writes) = (self.parts.client.clone(), Arc::clone(&self.writes));
-            let pool = RunnerPool {
-                status: Some(status),
-                ..pool.clone()
-            };
-            tokio::spawn(async move {
-                let _permit = writes.acquire().await;
-                let name = pool.name_any();
-                let api: Api<RunnerPool> =
-                    Api::namespaced(client, &pool.namespace().unwrap_or_default());
-                match api
-                    .replace_status(&name, &PostParams::default(), &pool)
-                    .await
-                {
-                    Ok(_) => kill_points::after(kill_points::POOL_TOLD),
-                    // The watch brings what is new, and the next tick tries again.
-                    Err(kube::Error::Api(answer)) if answer.code == 409 || answer.code == 404 => {}
-                    Err(error) => {
-                        tracing::warn!(pool = name, kind = %RunnerPool::kind(&()), %error, "writing a status failed");
-                    }
-                }
-            });
-        }
     }
 }

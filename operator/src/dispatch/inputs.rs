@@ -5,7 +5,7 @@ use super::task::{Abort, Done, RunnerWas};
 use crate::events::Notice;
 use crate::job::Tracked;
 use crate::job::write::Written;
-use crate::pool::provision::Provisions;
+use crate::pool::published::PublishedPools;
 use crate::pool::resolve;
 use crate::pool::{PoolKey, key_of};
 use fovea_crds::{InferenceJob, RunnerPool};
@@ -55,8 +55,8 @@ impl Dispatcher {
                             seen.insert(key.clone());
                         }
                         self.pools.apply(&key, &pool);
-                        let provision = self.parts.provisions.borrow().get(&key).cloned();
-                        self.pools.provide(&key, &pool, provision);
+                        let published = self.parts.published.borrow().get(&key).cloned();
+                        self.pools.publish(&key, &pool, published);
                         let known = self.directory.pools.insert(key, pool.clone());
                         if known.is_none_or(|known| known.spec != pool.spec) {
                             self.reconcile_unfinished_jobs();
@@ -129,10 +129,10 @@ impl Dispatcher {
         }
     }
 
-    /// Takes over what the pools' controller publishes.
-    pub(super) fn on_provisions(&mut self, provisions: &Provisions) {
+    /// Connects to the runners that the pool controller has published.
+    pub(super) fn on_published(&mut self, published: &PublishedPools) {
         for (key, pool) in &self.directory.pools {
-            self.pools.provide(key, pool, provisions.get(key).cloned());
+            self.pools.publish(key, pool, published.get(key).cloned());
         }
     }
 

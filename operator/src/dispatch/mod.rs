@@ -29,7 +29,8 @@ use crate::job::write::StatusWriter;
 use crate::kill_points;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
-use crate::pool::provision::{Loads, Provisions};
+use crate::pool::load::Loads;
+use crate::pool::published::PublishedPools;
 use crate::pool::resolve::Directory;
 use crate::serve::Heartbeat;
 use book::Book;
@@ -58,8 +59,8 @@ const MAX_WRITES: usize = 64;
 /// Bound on concurrent deletions of finished jobs.
 const MAX_DELETIONS: usize = 32;
 
-/// How often pools' statuses are brought up to date.
-const POOL_STATUS_EVERY: Duration = Duration::from_secs(2);
+/// Interval at which loads and gauges are updated.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// Everything that the loop needs.
 pub struct Parts {
@@ -85,11 +86,13 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     /// Beats on each turn of the loop.
     pub heartbeat: Arc<Heartbeat>,
+    /// Publishes Kubernetes Events.
+    pub events: Events,
     /// The metrics of `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// What the pools' controller has found.
-    pub provisions: watch::Receiver<Provisions>,
-    /// What it is told.
+    /// From the pool controller.
+    pub published: watch::Receiver<PublishedPools>,
+    /// To the pool controller.
     pub loads: watch::Sender<Loads>,
 }
 
@@ -151,7 +154,7 @@ impl Dispatcher {
         let mut deletion =
             tokio::time::interval(Duration::from_secs(1) / parts.retention.deletions_per_second);
         deletion.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut tick = tokio::time::interval(POOL_STATUS_EVERY);
+        let mut tick = tokio::time::interval(REPORT_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         let linking = Linking {
@@ -161,8 +164,8 @@ impl Dispatcher {
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
-        let mut provisions = parts.provisions.clone();
-        let events = Events::new(client.clone());
+        let mut published = parts.published.clone();
+        let events = parts.events.clone();
         let mut this = Self {
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
@@ -194,18 +197,17 @@ impl Dispatcher {
                     WatchEvent::Pool(event) => this.on_pool(event),
                     WatchEvent::Namespace(event) => this.on_namespace(event),
                 },
-                Ok(()) = provisions.changed() => {
-                    let found = provisions.borrow_and_update().clone();
-                    this.on_provisions(&found);
+                Ok(()) = published.changed() => {
+                    let pools = published.borrow_and_update().clone();
+                    this.on_published(&pools);
                 }
                 Some(report) = reports.recv() => this.pools.report(report),
                 Some(ended) = done.recv() => this.on_done(ended),
                 Some(ended) = calls.recv() => this.on_call_ended(ended),
                 uid = this.book.woken() => this.reconcile(&uid),
                 _ = tick.tick() => {
-                    this.tell_pools();
                     this.measure();
-                    this.tell_loads();
+                    this.publish_loads();
                 }
                 _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
             }
@@ -213,7 +215,7 @@ impl Dispatcher {
                 this.parts.ready.store(true, Ordering::Relaxed);
                 this.dispatch();
                 this.call();
-                this.tell_first_job();
+                this.publish_first_job();
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);

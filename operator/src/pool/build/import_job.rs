@@ -1,5 +1,5 @@
-//! The Job that brings a model from the hub into the bucket, and the Secret with the form by which
-//! it does: the one pod that has a hub's token, and no other credential.
+//! The Job that copies a model from the hub into the bucket, and the Secret with its upload form. Its pod
+//! is the only one with a hub's token, and has no other credentials.
 
 use super::pod::pull_secrets;
 use super::restricted::{self, SECRET_MODE, directory, mount};
