@@ -6,21 +6,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// A job: its spec was understood and a pool takes it. False says why not.
+/// A job's spec is valid and a pool accepts it. The message of False says why not.
 pub const ACCEPTED: &str = "Accepted";
-/// A job: a runner has been chosen for it. False says what it waits for.
+/// A runner has been assigned to the job. The message of False says what the job waits for.
 pub const SCHEDULED: &str = "Scheduled";
-/// A job: `spec.suspend` holds it back. False, once it has been resumed: the queue's deadline
-/// counts from that transition.
+/// `spec.suspend` suspends the job. False after it was resumed: the queue's deadline counts from
+/// that transition.
 pub const SUSPENDED: &str = "Suspended";
-/// A job: it has reached a terminal phase; the reason tells which.
+/// The job has reached a terminal phase. The reason names it.
 pub const COMPLETE: &str = "Complete";
 
-/// A pool: at least one runner serves every model.
+/// At least one runner of the pool serves every model.
 pub const READY: &str = "Ready";
-/// A pool: a change is being rolled out.
+/// A change of the pool is being rolled out.
 pub const PROGRESSING: &str = "Progressing";
-/// A pool: something needs a person; the message says what.
+/// A fault of the pool needs a person's attention. The message describes it.
 pub const DEGRADED: &str = "Degraded";
 
 /// The condition of a type.
@@ -65,35 +65,35 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": {
-                    "description": "What is told, in CamelCase.",
+                    "description": "Type of the condition in CamelCase.",
                     "type": "string",
                     "minLength": 1,
                     "maxLength": MAX_REASON_LENGTH,
                 },
                 "status": {
-                    "description": "Whether it holds.",
+                    "description": "Status of the condition: True, False or Unknown.",
                     "type": "string",
                     "enum": ["True", "False", "Unknown"],
                 },
                 "reason": {
-                    "description": "Why, for programs: one word in CamelCase.",
+                    "description": "Machine-readable reason for the last transition, in CamelCase.",
                     "type": "string",
                     "minLength": 1,
                     "maxLength": MAX_REASON_LENGTH,
                     "pattern": crate::rules::REASON_PATTERN,
                 },
                 "message": {
-                    "description": "Why, for people.",
+                    "description": "Human-readable details about the last transition.",
                     "type": "string",
                     "maxLength": MAX_MESSAGE_LENGTH,
                 },
                 "lastTransitionTime": {
-                    "description": "When the status last changed.",
+                    "description": "Time at which the status last changed.",
                     "type": "string",
                     "format": "date-time",
                 },
                 "observedGeneration": {
-                    "description": "The generation of the spec that this speaks of.",
+                    "description": "Generation of the spec that the condition is based on.",
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0,

@@ -7,7 +7,7 @@ use crate::{
 };
 use kube::core::{Reason, Rule};
 
-/// The picture's digest.
+/// SHA-256 of the picture in hexadecimal.
 pub(super) fn sha256() -> Rule {
     matches(
         SHA256_PATTERN.trim_matches(['^', '$']),
@@ -15,7 +15,7 @@ pub(super) fn sha256() -> Rule {
     )
 }
 
-/// The same as the Job API's `spec.managedBy`.
+/// Same format as `spec.managedBy` of a Kubernetes Job.
 pub(super) fn managed_by() -> Rule {
     matches(
         &format!("{LABEL}([.]{LABEL})*/[A-Za-z0-9/._~!$&'()*+,;=:@%-]+"),
@@ -23,8 +23,8 @@ pub(super) fn managed_by() -> Rule {
     )
 }
 
-/// One reading for every parser of URLs: ASCII, nothing before the host but the scheme, and a
-/// host of such characters as hosts have.
+/// Accepts only URLs that every parser reads the same way: ASCII, no user name or password, and a
+/// host of letters, digits, `.`, `_`, `-` and the characters of IPv6 addresses.
 pub(super) fn callback_url() -> Rule {
     matches(
         "https://[A-Za-z0-9._:\\[\\]-]+([/?][!$-\\[\\]-~]*)?",
@@ -32,8 +32,8 @@ pub(super) fn callback_url() -> Rule {
     )
 }
 
-/// Base64 that every decoder reads the same: the standard alphabet, padded, on one line, and
-/// nothing in the bits that the padding leaves over.
+/// Accepts only base64 that every decoder reads the same way: the standard alphabet, padded, on one
+/// line, with zeros in the unused bits of the last digit.
 pub(super) fn inline_base64() -> Rule {
     const DIGIT: &str = "[A-Za-z0-9+/]";
     matches(
@@ -42,7 +42,7 @@ pub(super) fn inline_base64() -> Rule {
     )
 }
 
-/// The decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
+/// Bounds the decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
 pub(super) fn inline_size() -> Rule {
     rule(
         format!("self.size() < {MAX_INLINE_LENGTH} || self.endsWith('==')"),
@@ -52,7 +52,7 @@ pub(super) fn inline_size() -> Rule {
     )
 }
 
-/// A parameter that belongs to one task.
+/// Rejects a parameter of another task.
 pub(super) fn only_for(parameter: &str, task: Task) -> Rule {
     rule(
         format!(
@@ -65,7 +65,7 @@ pub(super) fn only_for(parameter: &str, task: Task) -> Rule {
     .field_path(format!(".parameters.{parameter}"))
 }
 
-/// A delay that grows has somewhere to grow to.
+/// Rejects an initial delay above the maximum delay.
 pub(super) fn delays() -> Rule {
     rule(
         "self.initialDelaySeconds <= self.maxDelaySeconds",
@@ -73,7 +73,7 @@ pub(super) fn delays() -> Rule {
     )
 }
 
-/// Cancelling has no way back.
+/// Rejects a change of `spec.cancel` from true to false.
 pub(super) fn cancel() -> Rule {
     rule(
         "self || !oldSelf",
@@ -82,7 +82,7 @@ pub(super) fn cancel() -> Rule {
     .reason(Reason::FieldValueForbidden)
 }
 
-/// One rule a field of the spec: refused when added, changed or removed.
+/// Rejects adding, changing or removing a field of the spec.
 pub(super) fn immutable(field: &str) -> Rule {
     rule(
         unchanged(field),
@@ -92,7 +92,8 @@ pub(super) fn immutable(field: &str) -> Rule {
     .reason(Reason::FieldValueForbidden)
 }
 
-/// A status field of a finished job: the API server itself holds every writer to the first end.
+/// Rejects changes of a finished job's status field, so that the API server enforces the first
+/// final phase for every writer.
 pub(super) fn final_once_terminal(field: &str) -> Rule {
     rule(
         format!(

@@ -1,4 +1,4 @@
-//! What a user asks for.
+//! `spec` of an `InferenceJob`.
 
 use super::{InferenceJobStatus, Input, Parameters, Task, rules};
 use crate::{
@@ -12,8 +12,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::Schema;
 use serde::{Deserialize, Serialize};
 
-/// One inference on one picture. Everything is fixed when the job is made, but for suspend,
-/// cancel, priority and ttlSecondsAfterFinished.
+/// Desired inference on one picture. Only suspend, cancel, priority and ttlSecondsAfterFinished can
+/// change after creation.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "fovea.dev",
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
     shortname = "ij",
     category = "fovea",
     namespaced,
-    doc = "One inference on one picture: what to do, with which model, on which picture; and in its status, the result.",
+    doc = "InferenceJob runs one task with one model on one picture and holds the result in its status.",
     status = "InferenceJobStatus",
     derive = "PartialEq",
     selectable = ".spec.poolRef.name",
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
         name = "Model",
         type_ = "string",
         json_path = ".status.model.name",
-        description = "The model that was chosen."
+        description = "Model that produced the result."
     ),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts"),
@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
         name = "Result",
         type_ = "string",
         json_path = ".status.summary",
-        description = "The result in one line, or why there is none."
+        description = "Result in one line, or the reason for the failure."
     ),
     printcolumn(
         name = "Age",
@@ -59,88 +59,88 @@ use serde::{Deserialize, Serialize};
     validation = rules::only_for("scoreThresholdPermille", Task::ObjectDetection),
 )]
 pub struct InferenceJobSpec {
-    /// What to do, by Hugging Face's pipeline names: image-to-text writes a caption,
-    /// image-classification names what the picture shows, object-detection finds objects.
+    /// Task to run, by its Hugging Face pipeline name: image-to-text writes a caption,
+    /// image-classification labels the picture, object-detection finds objects and their boxes.
     pub task: Task,
 
-    /// A model that the pool serves, by the pool's name for it. Left out: the pool's default
-    /// model for the task.
+    /// Name of one of the pool's models. Defaults to the pool's default model for the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = crate::rules::label("model"))]
     pub model: Option<String>,
 
-    /// The pool that runs the job. Left out: the installation's default pool; which one it was
-    /// is told in status.poolRef.
+    /// Pool that runs the job. Defaults to the installation's default pool. status.poolRef holds
+    /// the pool that was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_ref: Option<PoolRef>,
 
-    /// The picture.
+    /// Picture to process. Exactly one of upload, object and inline must be set.
     pub input: Input,
 
-    /// Settings of the task. What is left out is the model's own default.
+    /// Parameters of the task. Each one defaults to the model's own setting.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
 
-    /// Order within the namespace: higher first, then older first. It says nothing against other
-    /// namespaces' jobs.
+    /// Priority among the jobs of this namespace: higher runs first, then older. It does not affect
+    /// jobs of other namespaces.
     #[serde(default)]
     #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     pub priority: i32,
 
-    /// What follows an attempt that failed for a reason that may pass.
+    /// Retry policy for attempts that fail for a reason that may pass.
     #[serde(default)]
     pub retry: Retry,
 
-    /// How long one attempt may take, in seconds.
+    /// Time limit of one attempt, in seconds.
     #[serde(default = "default_attempt_deadline_seconds")]
     #[schemars(range(min = 1, max = MAX_ATTEMPT_SECONDS))]
     pub attempt_deadline_seconds: u32,
 
-    /// How long all attempts may take together, in seconds from status.startTime. Left out: as
-    /// long as the attempts last.
+    /// Time limit of all attempts together, in seconds from status.startTime. No limit by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub active_deadline_seconds: Option<u32>,
 
-    /// How long the job may wait for a runner, in seconds: from its creation, from its latest
-    /// resumption, or from the time that a retry waits for.
+    /// Time limit for waiting for a runner, in seconds, counted from the latest of: the job's
+    /// creation, its latest resumption, and status.nextAttemptTime. The job fails with
+    /// QueueDeadlineExceeded after it.
     #[serde(default = "default_queue_deadline_seconds")]
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub queue_deadline_seconds: u32,
 
-    /// When a finished job is deleted, in seconds from status.completionTime. Left out: the job
-    /// stays until the installation's bound on finished jobs is reached.
+    /// Time until a finished job is deleted, in seconds from status.completionTime. By default the
+    /// job is kept until the installation's limit on finished jobs is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = MAX_SPAN_SECONDS))]
     pub ttl_seconds_after_finished: Option<u32>,
 
-    /// Hold the job back: no further attempt begins until this is false again.
+    /// Suspends the job: no new attempt starts while this is true. A running attempt goes on.
     #[serde(default)]
     pub suspend: bool,
 
-    /// End the job as Cancelled. It cannot be taken back.
+    /// Cancels the job. It cannot be undone.
     #[serde(default)]
     #[x_kube(validation = rules::cancel())]
     pub cancel: bool,
 
-    /// The controller that runs this job, a domain and a path. Left out, or
-    /// `fovea.dev/operator`: Fovea does; any other: Fovea leaves the job alone.
+    /// Controller that runs this job, as a domain and a path. Fovea runs the job if this is unset
+    /// or fovea.dev/operator, and ignores it otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = rules::managed_by())]
     pub managed_by: Option<String>,
 
-    /// Whom to tell that the job has ended: the operator sends a webhook in the Standard Webhooks
-    /// form, signed with the namespace's Secret fovea-webhook (type fovea.dev/webhook, key secret:
-    /// whsec_ and base64), and tries again for 20 hours until it is taken. status.callback tells
-    /// how far it has come; the job's TTL waits for its end.
+    /// Webhook that the operator sends when the job finishes, in the Standard Webhooks format. It
+    /// is signed with the key from the namespace's Secret fovea-webhook (type fovea.dev/webhook,
+    /// key secret: whsec_ followed by base64). Failed deliveries are retried for 20 hours.
+    /// status.callback holds the delivery state. The job is not deleted by its TTL before the
+    /// delivery has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
 }
 
 impl InferenceJobSpec {
-    /// A job with the defaults that the API server would fill in.
+    /// A spec with the defaults that the API server fills in.
     pub fn new(task: Task, input: Input) -> Self {
         Self {
             task,
@@ -162,49 +162,49 @@ impl InferenceJobSpec {
     }
 }
 
-/// Names a `RunnerPool`.
+/// Reference to a RunnerPool.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolRef {
-    /// The pool's name.
+    /// Name of the pool.
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("poolRef.name"))]
     pub name: String,
 
-    /// The pool's namespace. Left out: the job's own. A pool in another namespace must allow
-    /// this one.
+    /// Namespace of the pool. Defaults to the job's own. A pool in another namespace must allow
+    /// jobs from this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = crate::rules::label("poolRef.namespace"))]
     pub namespace: Option<String>,
 }
 
-/// Whom to tell that a job has ended.
+/// Receiver of the webhook that reports a finished job.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Callback {
-    /// An https URL without user name, password or fragment.
+    /// HTTPS URL, without user name, password or fragment.
     #[schemars(length(min = 1, max = MAX_URL_LENGTH))]
     #[x_kube(validation = rules::callback_url())]
     pub url: String,
 }
 
-/// What follows a failed attempt. The delay doubles from the initial to the greatest one.
+/// Retry policy. The delay between attempts doubles from initialDelaySeconds up to maxDelaySeconds.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::delays())]
 pub struct Retry {
-    /// How many attempts may follow the first one; 0: none. Attempts that a lost runner ended
-    /// do not count.
+    /// Maximum number of retries after the first attempt; 0 disables them. An attempt whose runner
+    /// was lost does not count, unless the job ran alone on a runner that had completed other jobs.
     #[serde(default = "default_retry_limit")]
     #[schemars(range(max = MAX_RETRIES))]
     pub limit: u32,
 
-    /// Seconds between the first attempt and the second.
+    /// Delay before the first retry, in seconds.
     #[serde(default = "default_initial_delay_seconds")]
     #[schemars(range(min = 1, max = MAX_RETRY_DELAY_SECONDS))]
     pub initial_delay_seconds: u32,
 
-    /// Seconds between two attempts at most.
+    /// Upper limit of the delay between attempts, in seconds.
     #[serde(default = "default_max_delay_seconds")]
     #[schemars(range(min = 1, max = MAX_RETRY_DELAY_SECONDS))]
     pub max_delay_seconds: u32,

@@ -1,4 +1,4 @@
-//! What a pool's owner asks for.
+//! `spec` of a `RunnerPool`.
 
 use super::{PoolModel, RunnerPoolStatus, RunnerTemplate, SecretRef, rules};
 use crate::{
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Runners that keep the same models resident: pods that the operator makes, or servers that
-/// run elsewhere (`external`).
+/// Desired state of a pool of runners that serve the same models: pods that the operator creates,
+/// or external servers.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "fovea.dev",
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
     shortname = "rp",
     category = "fovea",
     namespaced,
-    doc = "Runners that keep the same models resident, and who may use them.",
+    doc = "RunnerPool is a set of runners that serve the same models, and the namespaces that may use them.",
     status = "RunnerPoolStatus",
     derive = "PartialEq",
     scale(
@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
         name = "Ready",
         type_ = "integer",
         json_path = ".status.readyReplicas",
-        description = "Runners that serve every model."
+        description = "Number of runners that serve every model of the pool."
     ),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Queued", type_ = "integer", json_path = ".status.queued"),
@@ -60,44 +60,45 @@ use std::collections::BTreeMap;
     validation = rules::volume_needs_claim(),
 )]
 pub struct RunnerPoolSpec {
-    /// What the runners serve.
+    /// Models that every runner of the pool serves.
     #[schemars(length(min = 1, max = MAX_MODELS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]), validation = rules::one_default_a_task())]
     pub models: Vec<PoolModel>,
 
-    /// How many runners; the target of `kubectl scale`. It has no meaning, and stays 1, where
-    /// autoscaling or external is set.
+    /// Number of runners; `kubectl scale` sets it. It must be 1, the default, if autoscaling or
+    /// external is set.
     #[serde(default = "default_replicas")]
     #[schemars(range(max = MAX_REPLICAS))]
     pub replicas: u32,
 
-    /// Let the queue decide how many runners, instead of replicas.
+    /// Scales the number of runners with the length of the queue, instead of replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
 
-    /// What the models run on; auto: a GPU where the runner finds one, else the processor.
+    /// Device that the models run on. auto uses a GPU if the runner finds one, and the CPU
+    /// otherwise.
     #[serde(default)]
     pub device: Device,
 
-    /// The runners' pods.
+    /// Settings of the runners' pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<RunnerTemplate>,
 
-    /// Runners that run elsewhere, instead of pods: a bare GPU server, a laptop.
+    /// Runners outside the cluster, such as a GPU server, instead of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
 
-    /// Whose jobs the pool takes.
+    /// Namespaces whose jobs the pool accepts.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
 
-    /// How namespaces share the pool.
+    /// Division of the pool's capacity among namespaces.
     #[serde(default, skip_serializing_if = "Fairness::is_empty")]
     pub fairness: Fairness,
 }
 
 impl RunnerPoolSpec {
-    /// A pool with the defaults that the API server would fill in.
+    /// A spec with the defaults that the API server fills in.
     pub fn new(models: Vec<PoolModel>) -> Self {
         Self {
             models,
@@ -112,111 +113,113 @@ impl RunnerPoolSpec {
     }
 }
 
-/// How the queue decides the number of runners.
+/// Bounds and targets of autoscaling.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::min_below_max())]
 pub struct Autoscaling {
-    /// The fewest; 0: none while there is nothing to do.
+    /// Minimum number of runners. 0 removes all runners of an idle pool.
     #[serde(default = "default_min_replicas")]
     #[schemars(range(max = MAX_REPLICAS))]
     pub min: u32,
 
-    /// The most.
+    /// Maximum number of runners.
     #[schemars(range(min = 1, max = MAX_REPLICAS))]
     pub max: u32,
 
-    /// How long there must be nothing to do before the last runners go, in seconds; others go once
-    /// they have not been needed for five minutes.
+    /// Time without any job after which the pool scales down to min, in seconds. While the pool has
+    /// jobs, it scales down after runners have not been needed for five minutes.
     #[serde(default = "default_idle_seconds")]
     #[schemars(range(min = 1, max = MAX_AUTOSCALING_SECONDS))]
     pub idle_seconds: u32,
 
-    /// How long a job should wait at most, in seconds; a longer queue gets more runners.
+    /// Target for the longest wait of a job, in seconds. The pool scales up when the queue would
+    /// take longer.
     #[serde(default = "default_target_queue_seconds")]
     #[schemars(range(min = 1, max = MAX_AUTOSCALING_SECONDS))]
     pub target_queue_seconds: u32,
 }
 
-/// What models run on.
+/// Device that models run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// A GPU where the runner finds one, else the processor.
+    /// A GPU if the runner finds one, and the CPU otherwise.
     #[default]
     Auto,
-    /// An NVIDIA GPU, or the runner does not start.
+    /// An NVIDIA GPU; a runner without one does not start.
     Cuda,
-    /// The processor.
+    /// The CPU.
     Cpu,
 }
 
-/// Runners that Fovea does not start.
+/// Runners that Fovea does not start itself.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct External {
-    /// Their base URLs, such as `https://gpu-1.example.com:8443`. Each host must be on the
-    /// operator's allow-list; http is taken on loopback only.
+    /// Base URLs of the runners, such as `https://gpu-1.example.com:8443`. Each host must be on the
+    /// operator's allow-list. Plain HTTP is allowed for loopback addresses only.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(min = 1, max = MAX_ENDPOINTS), transform = endpoints_schema)]
     pub endpoints: Vec<String>,
 
-    /// A Secret of type `fovea.dev/runner-token` in the pool's namespace, with the runners'
-    /// bearer token under the key `token` and the hosts that it is for.
+    /// Secret of type `fovea.dev/runner-token` in the pool's namespace that holds the runners'
+    /// bearer token under the key `token`, and the hosts that the token is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretRef>,
 
-    /// A Secret in the pool's namespace with the runners' certificate authority under the key
-    /// `ca.crt`. Left out: the public ones.
+    /// Secret in the pool's namespace that holds the CA certificate of the runners under the key
+    /// `ca.crt`. Defaults to the public certificate authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
 }
 
-/// Whose jobs a pool takes.
+/// Namespaces whose jobs a pool accepts.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::selector())]
 pub struct AllowedNamespaces {
-    /// Same: the pool's own namespace; All: every one; Selector: those that selector matches.
+    /// Namespaces to accept jobs from: Same (the pool's own), All, or Selector (those that selector
+    /// matches).
     #[serde(default)]
     pub from: FromNamespaces,
 
-    /// Labels of namespaces.
+    /// Label selector for namespaces. Set it if, and only if, from is Selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
 
-/// Which namespaces.
+/// Set of namespaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FromNamespaces {
-    /// The pool's own.
+    /// The pool's own namespace.
     #[default]
     Same,
-    /// Every one.
+    /// All namespaces.
     All,
-    /// Those that a selector matches.
+    /// Namespaces that a selector matches.
     Selector,
 }
 
-/// How namespaces share a pool.
+/// Division of a pool's capacity among namespaces.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fairness {
-    /// Shares by namespace, 1 to 1000: one with 3 gets three turns where one with 1 gets one.
-    /// A namespace that is not named has 1.
+    /// Weight of each namespace, 1 to 1000. A namespace with weight 3 runs three jobs for each job
+    /// of a namespace with weight 1, the default.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = weights_schema)]
     #[x_kube(validation = rules::weights())]
     pub weights: BTreeMap<String, u32>,
 
-    /// How many jobs of one namespace may run at once. Left out: as many as there is room for.
+    /// Maximum number of jobs of one namespace that run at the same time. No limit by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_IN_FLIGHT))]
     pub max_in_flight: Option<u32>,
 }
 
 impl Fairness {
-    /// Whether all namespaces are equal and unbounded.
+    /// Whether no weight and no limit is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
