@@ -6,21 +6,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// A job's spec is valid and a pool accepts it. The message of False says why not.
+/// A job: a pool accepts it. The message of False says why not.
 pub const ACCEPTED: &str = "Accepted";
-/// A runner has been assigned to the job. The message of False says what the job waits for.
+/// A job: a runner has been chosen for it. The message of False says what it waits for.
 pub const SCHEDULED: &str = "Scheduled";
-/// `spec.suspend` suspends the job. False after it was resumed: the queue's deadline counts from
+/// A job: `spec.suspend` holds it back. False after it was resumed: the queue deadline counts from
 /// that transition.
 pub const SUSPENDED: &str = "Suspended";
-/// The job has reached a terminal phase. The reason names it.
+/// A job: it has reached a terminal phase, which the reason names.
 pub const COMPLETE: &str = "Complete";
 
 /// At least one runner of the pool serves every model.
 pub const READY: &str = "Ready";
 /// A change of the pool is being rolled out.
 pub const PROGRESSING: &str = "Progressing";
-/// A fault of the pool needs a person's attention. The message describes it.
+/// A pool: something needs a person's attention; the message says what.
 pub const DEGRADED: &str = "Degraded";
 
 /// The condition of a type.
@@ -65,35 +65,35 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": {
-                    "description": "Type of the condition in CamelCase.",
+                    "description": "Type of the condition, in CamelCase.",
                     "type": "string",
                     "minLength": 1,
                     "maxLength": MAX_REASON_LENGTH,
                 },
                 "status": {
-                    "description": "Status of the condition: True, False or Unknown.",
+                    "description": "Status of the condition.",
                     "type": "string",
                     "enum": ["True", "False", "Unknown"],
                 },
                 "reason": {
-                    "description": "Machine-readable reason for the last transition, in CamelCase.",
+                    "description": "Machine-readable reason of the last transition, in CamelCase.",
                     "type": "string",
                     "minLength": 1,
                     "maxLength": MAX_REASON_LENGTH,
                     "pattern": crate::rules::REASON_PATTERN,
                 },
                 "message": {
-                    "description": "Human-readable details about the last transition.",
+                    "description": "Human-readable message about the last transition.",
                     "type": "string",
                     "maxLength": MAX_MESSAGE_LENGTH,
                 },
                 "lastTransitionTime": {
-                    "description": "Time at which the status last changed.",
+                    "description": "Last time the condition changed from one status to another.",
                     "type": "string",
                     "format": "date-time",
                 },
                 "observedGeneration": {
-                    "description": "Generation of the spec that the condition is based on.",
+                    "description": "Generation of the spec that the condition was set from.",
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0,

@@ -1,20 +1,19 @@
 //! Labels and annotations that the API sets on its jobs.
 
-/// Labels of a job.
+/// Labels of jobs that the API creates.
 pub mod labels {
-    /// Program that created the job.
+    /// Creator of the job.
     pub const CREATED_BY: &str = "fovea.dev/created-by";
     /// Value of [`CREATED_BY`] on jobs that the API created. The operator deletes them first when
     /// there are too many finished jobs.
     pub const API: &str = "api";
-    /// Compatible service whose routes received the job: `async-vision` or `image-analysis`.
+    /// Replaced service whose routes created the job: `async-vision` or `image-analysis`.
     pub const CLIENT: &str = "fovea.dev/client";
 }
 
-/// Annotations of a job.
+/// Annotations of jobs that the API creates.
 pub mod annotations {
-    /// SHA-256 of the request, which distinguishes a repeated request from a different one with the
-    /// same name.
+    /// SHA-256 of the request, by which a repeated request is recognised.
     pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
     /// Trace of the request as a W3C `traceparent`, which the operator and the runner continue.
     pub const TRACEPARENT: &str = "fovea.dev/traceparent";

@@ -1,4 +1,4 @@
-//! CEL rules that both resources use. Their messages name the field and say what to write.
+//! CEL rules whose messages name the field and say what to write instead.
 //!
 //! CEL checks texts from users instead of `pattern`, because the message of a failed pattern is
 //! only its regular expression.
@@ -15,7 +15,7 @@ pub(crate) const SHA256_PATTERN: &str = "^[0-9a-f]{64}$";
 /// Unanchored pattern of a DNS label.
 pub(crate) const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
-/// Rule that rejects with `message` what does not satisfy `cel`.
+/// A rule: `cel` must hold, else the API server answers `message`.
 pub(crate) fn rule(cel: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule {
         rule: cel.into(),
@@ -33,7 +33,7 @@ pub(crate) fn matches(pattern: &str, message: impl Into<String>) -> Rule {
 pub(crate) fn label(field: &str) -> Rule {
     matches(
         LABEL,
-        format!("{field} is a DNS label: write lower-case letters, digits and inner `-` only"),
+        format!("{field} must be a DNS label: write lower-case letters, digits and inner `-` only"),
     )
 }
 
@@ -42,19 +42,19 @@ pub(crate) fn subdomain(field: &str) -> Rule {
     matches(
         &format!("{LABEL}([.]{LABEL})*"),
         format!(
-            "{field} is an object's name: write lower-case letters, digits, `-` and `.` only, beginning and ending with a letter or digit"
+            "{field} must be the name of an object: write lower-case letters, digits, `-` and `.` only, beginning and ending with a letter or digit"
         ),
     )
 }
 
-/// Requires a normalised path that cannot leave the prefix which Fovea adds.
+/// A normalised path below a prefix that Fovea adds, without a way out of it.
 pub(crate) fn object_path(field: &str, prefix: &str) -> Rule {
     rule(
         format!(
             r"!self.matches(r'(^|/)[.]?(/|$)|[.][.]|[%\\]|\p{{Cc}}') && bytes(self).size() <= {MAX_KEY_BYTES}"
         ),
         format!(
-            "{field} is a path below {prefix}: write it without a leading or trailing `/`, empty or `.` segments, `..`, `%`, `\\` or control characters, in at most {MAX_KEY_BYTES} bytes"
+            "{field} must be a path below {prefix}: write it without a leading or trailing `/`, empty or `.` segments, `..`, `%`, `\\` or control characters, in at most {MAX_KEY_BYTES} bytes"
         ),
     )
 }

@@ -1,4 +1,4 @@
-//! Result of a job, as its status holds it.
+//! Results of the tasks, as a status holds them.
 
 use crate::{
     bounds::{MAX_CAPTION_LENGTH, MAX_CLASS_LABEL_LENGTH, MAX_DETECTIONS, MAX_PREDICTIONS},
@@ -7,23 +7,23 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Result of a job. The task determines which field is set.
+/// Result of a task. Exactly one field is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::exactly_one)]
 pub enum JobResult {
-    /// Caption of the picture, for image-to-text.
+    /// image-to-text: the caption.
     Caption(#[schemars(length(max = MAX_CAPTION_LENGTH))] String),
-    /// Labels with the highest scores first, for image-classification.
+    /// image-classification: labels, highest score first.
     Predictions(#[schemars(length(max = MAX_PREDICTIONS))] Vec<Prediction>),
-    /// Detected objects with the highest scores first, for object-detection.
+    /// object-detection: objects, highest score first.
     Detections(#[schemars(length(max = MAX_DETECTIONS))] Vec<Detection>),
 }
 
-/// Label of a classification and its score.
+/// A label with its score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Prediction {
-    /// Label from the model's id2label.
+    /// Label from the model's `id2label`.
     #[schemars(length(max = MAX_CLASS_LABEL_LENGTH))]
     pub label: String,
     /// Score from 0 to 1.
@@ -31,21 +31,21 @@ pub struct Prediction {
     pub score: f32,
 }
 
-/// Object that was detected.
+/// A detected object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Detection {
-    /// Label from the model's id2label.
+    /// Label from the model's `id2label`.
     #[schemars(length(max = MAX_CLASS_LABEL_LENGTH))]
     pub label: String,
     /// Score from 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub score: f32,
-    /// Bounding box of the object, in pixels.
+    /// Bounding box of the object.
     #[serde(rename = "box")]
     pub bounding_box: BoundingBox,
 }
 
-/// Bounding box in pixels of the upright picture. The origin is its top left corner.
+/// Bounding box in pixels of the upright picture; the origin is its top left corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundingBox {
     /// Left edge.

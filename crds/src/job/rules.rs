@@ -11,7 +11,7 @@ use kube::core::{Reason, Rule};
 pub(super) fn sha256() -> Rule {
     matches(
         SHA256_PATTERN.trim_matches(['^', '$']),
-        "sha256 is the picture's SHA-256: write 64 lower-case hexadecimal digits",
+        "sha256 must be the picture's SHA-256: write 64 lower-case hexadecimal digits",
     )
 }
 
@@ -19,16 +19,16 @@ pub(super) fn sha256() -> Rule {
 pub(super) fn managed_by() -> Rule {
     matches(
         &format!("{LABEL}([.]{LABEL})*/[A-Za-z0-9/._~!$&'()*+,;=:@%-]+"),
-        "managedBy names a controller: write a domain and a path, such as example.com/my-controller",
+        "managedBy must name a controller: write a domain and a path, such as example.com/my-controller",
     )
 }
 
-/// Accepts only URLs that every parser reads the same way: ASCII, no user name or password, and a
-/// host of letters, digits, `.`, `_`, `-` and the characters of IPv6 addresses.
+/// A URL that every parser reads the same: ASCII, only the scheme before the host, and a host of
+/// the usual characters.
 pub(super) fn callback_url() -> Rule {
     matches(
         "https://[A-Za-z0-9._:\\[\\]-]+([/?][!$-\\[\\]-~]*)?",
-        "callback.url is an https URL: write https://<host>/<path>, without user name, password, fragment, backslash, quote or space",
+        "callback.url must be an https URL: write https://<host>/<path>, without user name, password, fragment, backslash, quote or space",
     )
 }
 
@@ -38,7 +38,7 @@ pub(super) fn inline_base64() -> Rule {
     const DIGIT: &str = "[A-Za-z0-9+/]";
     matches(
         &format!("({DIGIT}{{4}})*({DIGIT}[AQgw]==|{DIGIT}{{2}}[AEIMQUYcgkosw048]=)?"),
-        "data is base64: write it on one line in the standard alphabet, with padding, as `base64 -w0 picture.jpg` does",
+        "data must be base64: write it on one line in the standard alphabet, with padding, as `base64 -w0 picture.jpg` does",
     )
 }
 
@@ -47,7 +47,7 @@ pub(super) fn inline_size() -> Rule {
     rule(
         format!("self.size() < {MAX_INLINE_LENGTH} || self.endsWith('==')"),
         format!(
-            "data is a picture of at most {MAX_INLINE_BYTES} bytes: upload a larger one through the API, or put it into the bucket and write input.object"
+            "data must be a picture of at most {MAX_INLINE_BYTES} bytes: upload a larger one through the API, or put it into the bucket and use input.object"
         ),
     )
 }
@@ -65,15 +65,15 @@ pub(super) fn only_for(parameter: &str, task: Task) -> Rule {
     .field_path(format!(".parameters.{parameter}"))
 }
 
-/// Rejects an initial delay above the maximum delay.
+/// The initial delay is within the maximum.
 pub(super) fn delays() -> Rule {
     rule(
         "self.initialDelaySeconds <= self.maxDelaySeconds",
-        "retry.initialDelaySeconds is greater than retry.maxDelaySeconds: raise the latter (600 when left out), or lower the former",
+        "retry.initialDelaySeconds must not be greater than retry.maxDelaySeconds (600 if omitted)",
     )
 }
 
-/// Rejects a change of `spec.cancel` from true to false.
+/// `cancel` only changes from false to true.
 pub(super) fn cancel() -> Rule {
     rule(
         "self || !oldSelf",
@@ -82,7 +82,7 @@ pub(super) fn cancel() -> Rule {
     .reason(Reason::FieldValueForbidden)
 }
 
-/// Rejects adding, changing or removing a field of the spec.
+/// One rule per field of the spec: it may not be added, changed or removed.
 pub(super) fn immutable(field: &str) -> Rule {
     rule(
         unchanged(field),
@@ -92,17 +92,14 @@ pub(super) fn immutable(field: &str) -> Rule {
     .reason(Reason::FieldValueForbidden)
 }
 
-/// Rejects changes of a finished job's status field, so that the API server enforces the first
-/// final phase for every writer.
+/// A status field of a finished job: the API server rejects every later change, by any writer.
 pub(super) fn final_once_terminal(field: &str) -> Rule {
     rule(
         format!(
             "!(oldSelf.phase in ['Succeeded', 'Failed', 'Cancelled']) || ({})",
             unchanged(field)
         ),
-        format!(
-            "status.{field} of a finished job never changes: create a new InferenceJob instead"
-        ),
+        format!("status.{field} of a finished job is immutable: create a new InferenceJob instead"),
     )
     .field_path(format!(".{field}"))
     .reason(Reason::FieldValueForbidden)

@@ -12,8 +12,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::Schema;
 use serde::{Deserialize, Serialize};
 
-/// Desired inference on one picture. Only suspend, cancel, priority and ttlSecondsAfterFinished can
-/// change after creation.
+/// Desired inference on one picture. Immutable except for suspend, cancel, priority and
+/// ttlSecondsAfterFinished.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "fovea.dev",
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
     shortname = "ij",
     category = "fovea",
     namespaced,
-    doc = "InferenceJob runs one task with one model on one picture and holds the result in its status.",
+    doc = "InferenceJob runs one task on one picture and holds the result in its status.",
     status = "InferenceJobStatus",
     derive = "PartialEq",
     selectable = ".spec.poolRef.name",
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
         name = "Model",
         type_ = "string",
         json_path = ".status.model.name",
-        description = "Model that produced the result."
+        description = "Model that ran the latest attempt."
     ),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts"),
@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
         name = "Result",
         type_ = "string",
         json_path = ".status.summary",
-        description = "Result in one line, or the reason for the failure."
+        description = "Result in one line, or the reason of the failure."
     ),
     printcolumn(
         name = "Age",
@@ -59,8 +59,9 @@ use serde::{Deserialize, Serialize};
     validation = rules::only_for("scoreThresholdPermille", Task::ObjectDetection),
 )]
 pub struct InferenceJobSpec {
-    /// Task to run, by its Hugging Face pipeline name: image-to-text writes a caption,
-    /// image-classification labels the picture, object-detection finds objects and their boxes.
+    /// Task to run, named after the Hugging Face pipeline: image-to-text writes a caption,
+    /// image-classification returns labels with scores, object-detection returns objects with
+    /// boxes.
     pub task: Task,
 
     /// Name of one of the pool's models. Defaults to the pool's default model for the task.
@@ -69,72 +70,71 @@ pub struct InferenceJobSpec {
     #[x_kube(validation = crate::rules::label("model"))]
     pub model: Option<String>,
 
-    /// Pool that runs the job. Defaults to the installation's default pool. status.poolRef holds
-    /// the pool that was chosen.
+    /// RunnerPool that runs the job. Defaults to the installation's default pool; the operator
+    /// records its choice in status.poolRef.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_ref: Option<PoolRef>,
 
-    /// Picture to process. Exactly one of upload, object and inline must be set.
+    /// Picture to run the task on.
     pub input: Input,
 
-    /// Parameters of the task. Each one defaults to the model's own setting.
+    /// Parameters of the task. An omitted parameter takes the model's own default.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
 
-    /// Priority among the jobs of this namespace: higher runs first, then older. It does not affect
-    /// jobs of other namespaces.
+    /// Order within the namespace: jobs with a higher priority run first, then older ones. Jobs of
+    /// other namespaces are not affected.
     #[serde(default)]
     #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     pub priority: i32,
 
-    /// Retry policy for attempts that fail for a reason that may pass.
+    /// Retry policy for attempts that fail for a transient reason.
     #[serde(default)]
     pub retry: Retry,
 
-    /// Time limit of one attempt, in seconds.
+    /// Maximum duration of one attempt, in seconds.
     #[serde(default = "default_attempt_deadline_seconds")]
     #[schemars(range(min = 1, max = MAX_ATTEMPT_SECONDS))]
     pub attempt_deadline_seconds: u32,
 
-    /// Time limit of all attempts together, in seconds from status.startTime. No limit by default.
+    /// Maximum duration of all attempts together, in seconds from status.startTime. Unlimited if
+    /// omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub active_deadline_seconds: Option<u32>,
 
-    /// Time limit for waiting for a runner, in seconds, counted from the latest of: the job's
-    /// creation, its latest resumption, and status.nextAttemptTime. The job fails with
-    /// QueueDeadlineExceeded after it.
+    /// Maximum wait for a runner, in seconds, from the latest of: the job's creation, its latest
+    /// resumption, status.nextAttemptTime. The job fails after it.
     #[serde(default = "default_queue_deadline_seconds")]
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub queue_deadline_seconds: u32,
 
-    /// Time until a finished job is deleted, in seconds from status.completionTime. By default the
-    /// job is kept until the installation's limit on finished jobs is reached.
+    /// Time after which a finished job is deleted, in seconds from status.completionTime. If
+    /// omitted, the job stays until the installation's limit on finished jobs is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = MAX_SPAN_SECONDS))]
     pub ttl_seconds_after_finished: Option<u32>,
 
-    /// Suspends the job: no new attempt starts while this is true. A running attempt goes on.
+    /// Suspends the job: no further attempt starts until this is false again.
     #[serde(default)]
     pub suspend: bool,
 
-    /// Cancels the job. It cannot be undone.
+    /// Cancels the job. Cannot be reset to false.
     #[serde(default)]
     #[x_kube(validation = rules::cancel())]
     pub cancel: bool,
 
-    /// Controller that runs this job, as a domain and a path. Fovea runs the job if this is unset
-    /// or fovea.dev/operator, and ignores it otherwise.
+    /// Controller that runs this job, as `<domain>/<path>`. Fovea runs the job if this is omitted or
+    /// `fovea.dev/operator`, and ignores it otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = rules::managed_by())]
     pub managed_by: Option<String>,
 
-    /// Webhook that the operator sends when the job finishes, in the Standard Webhooks format. It
-    /// is signed with the key from the namespace's Secret fovea-webhook (type fovea.dev/webhook,
-    /// key secret: whsec_ followed by base64). Failed deliveries are retried for 20 hours.
-    /// status.callback holds the delivery state. The job is not deleted by its TTL before the
-    /// delivery has ended.
+    /// Webhook that the operator sends when the job has finished, in the Standard Webhooks format,
+    /// signed with the Secret `fovea-webhook` of the job's namespace (type fovea.dev/webhook, key
+    /// `secret`: `whsec_` and base64). Delivery is retried for up to 20 hours, and the TTL starts to
+    /// apply after it; see status.callback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
 }
@@ -166,35 +166,36 @@ impl InferenceJobSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolRef {
-    /// Name of the pool.
+    /// Name of the RunnerPool.
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("poolRef.name"))]
     pub name: String,
 
-    /// Namespace of the pool. Defaults to the job's own. A pool in another namespace must allow
-    /// jobs from this one.
+    /// Namespace of the RunnerPool. Defaults to the job's namespace. A pool in another namespace
+    /// must allow the job's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = crate::rules::label("poolRef.namespace"))]
     pub namespace: Option<String>,
 }
 
-/// Receiver of the webhook that reports a finished job.
+/// Receiver of the webhook that announces a job's end.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Callback {
-    /// HTTPS URL, without user name, password or fragment.
+    /// The receiver's https URL, without user name, password or fragment.
     #[schemars(length(min = 1, max = MAX_URL_LENGTH))]
     #[x_kube(validation = rules::callback_url())]
     pub url: String,
 }
 
-/// Retry policy. The delay between attempts doubles from initialDelaySeconds up to maxDelaySeconds.
+/// Retry policy. The delay doubles with each attempt, from initialDelaySeconds up to
+/// maxDelaySeconds.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::delays())]
 pub struct Retry {
-    /// Maximum number of retries after the first attempt; 0 disables them. An attempt whose runner
-    /// was lost does not count, unless the job ran alone on a runner that had completed other jobs.
+    /// Maximum number of retries after the first attempt. Interruptions by a lost runner do not
+    /// count, except as status.interruptions describes.
     #[serde(default = "default_retry_limit")]
     #[schemars(range(max = MAX_RETRIES))]
     pub limit: u32,
@@ -204,7 +205,7 @@ pub struct Retry {
     #[schemars(range(min = 1, max = MAX_RETRY_DELAY_SECONDS))]
     pub initial_delay_seconds: u32,
 
-    /// Upper limit of the delay between attempts, in seconds.
+    /// Upper bound of the delay between two attempts, in seconds.
     #[serde(default = "default_max_delay_seconds")]
     #[schemars(range(min = 1, max = MAX_RETRY_DELAY_SECONDS))]
     pub max_delay_seconds: u32,

@@ -1,4 +1,4 @@
-//! `status` of an `InferenceJob`.
+//! The observed state of a job, and the only part that the operator writes.
 
 use super::{JobResult, rules};
 use crate::{
@@ -25,17 +25,16 @@ use serde::{Deserialize, Serialize};
     validation = rules::final_once_terminal("failure"),
 )]
 pub struct InferenceJobStatus {
-    /// Phase of the job: Pending, Running, Succeeded, Failed or Cancelled. The last three are
-    /// final.
+    /// Phase of the job. Succeeded, Failed and Cancelled are terminal and never change.
     #[serde(default)]
     pub phase: Phase,
 
-    /// Generation of the spec that this status is based on.
+    /// Generation of the spec that this status was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// Pool that runs the job. It does not change once it is set.
+    /// RunnerPool that the operator chose for the job. Never changes once set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_ref: Option<ResolvedPoolRef>,
 
@@ -44,17 +43,17 @@ pub struct InferenceJobStatus {
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
 
-    /// Number of ended attempts: failures that count towards spec.retry.limit, and the success.
+    /// Number of finished attempts that count against spec.retry.limit.
     #[serde(default)]
     pub attempts: u32,
 
-    /// Number of attempts that ended because their runner was lost. An interruption is also counted
-    /// in attempts if the job ran alone on a runner that had completed other jobs.
+    /// Number of attempts that ended because the runner was lost. Such an attempt also counts in
+    /// attempts if the job ran alone in its batch on a runner that had completed another job since
+    /// its start. The job fails after 10 interruptions.
     #[serde(default)]
     pub interruptions: u32,
 
-    /// Whether further attempts run alone in their batch, because a runner was lost while it ran
-    /// this job.
+    /// Whether the job runs alone in its batch because it may have crashed a runner.
     #[serde(default)]
     pub exclusive: bool,
 
@@ -66,43 +65,42 @@ pub struct InferenceJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
-    /// Time at which the job reached its final phase.
+    /// Time at which the job reached a terminal phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
-    /// Runner of the latest attempt: the name of a pod, or an external endpoint.
+    /// Runner of the latest attempt: a pod's name or an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_RUNNER_LENGTH))]
     pub runner: Option<String>,
 
-    /// Model that produced the result.
+    /// Model of the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ServedModel>,
 
-    /// Result of the job. It is truncated if resultSha256 is set; the whole result is then in the
-    /// bucket.
+    /// Result of the task. Truncated if resultSha256 is set; the API serves the full result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
 
-    /// Result in one line, or the reason for the failure.
+    /// Result in one line, or the reason of the failure. Shown by `kubectl get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_SUMMARY_LENGTH))]
     pub summary: Option<String>,
 
-    /// Size in bytes of the whole result, if it is in the bucket.
+    /// Size of the full result in bytes, if it is stored in the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_bytes: Option<u64>,
 
-    /// SHA-256 of the whole result, if it is in the bucket.
+    /// SHA-256 of the full result, if it is stored in the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = SHA256_PATTERN), length(max = 64))]
     pub result_sha256: Option<String>,
 
-    /// Reason why the job has no result.
+    /// Failure of the job. Set if the phase is Failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 
-    /// Durations of the steps of the successful attempt.
+    /// Durations of the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
 
@@ -111,7 +109,7 @@ pub struct InferenceJobStatus {
     pub callback: Option<CallbackStatus>,
 }
 
-/// Delivery state of a job's callback.
+/// Delivery state of a callback.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackStatus {
@@ -123,7 +121,7 @@ pub struct CallbackStatus {
     /// Earliest time of the next delivery attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
-    /// Error of the last delivery attempt that failed.
+    /// Error of the latest failed delivery attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_MESSAGE_LENGTH))]
     pub last_error: Option<String>,
@@ -132,21 +130,21 @@ pub struct CallbackStatus {
 /// Phase of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// The job waits for a runner or for a retry, or it is suspended.
+    /// Waiting for a runner or for a retry, or suspended.
     #[default]
     Pending,
-    /// A runner works on the job.
+    /// An attempt is under way.
     Running,
-    /// The job has a result.
+    /// Finished with a result.
     Succeeded,
-    /// The job has failed.
+    /// Finished with a failure.
     Failed,
-    /// A user has cancelled the job.
+    /// Ended by spec.cancel.
     Cancelled,
 }
 
 impl Phase {
-    /// Whether the phase is final.
+    /// Whether the job has finished. A terminal phase never changes.
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Pending | Self::Running => false,
@@ -154,7 +152,7 @@ impl Phase {
         }
     }
 
-    /// Name of the phase in the resource.
+    /// The phase's name in the resource.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -166,55 +164,54 @@ impl Phase {
     }
 }
 
-/// Pool that a job was assigned to.
+/// RunnerPool that a job was assigned to.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub struct ResolvedPoolRef {
-    /// Name of the pool.
+    /// Name of the RunnerPool.
     #[schemars(length(max = crate::bounds::MAX_NAME_LENGTH))]
     pub name: String,
-    /// Namespace of the pool.
+    /// Namespace of the RunnerPool.
     #[schemars(length(max = crate::bounds::MAX_LABEL_LENGTH))]
     pub namespace: String,
 }
 
-/// Model that produced a result.
+/// Model that ran an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServedModel {
     /// Name of the model in the pool.
     #[schemars(length(max = crate::bounds::MAX_LABEL_LENGTH))]
     pub name: String,
-    /// Version of the weights: a commit of the Hugging Face repository, or `sha256:<digest>` of the
-    /// weights file.
+    /// Revision of the weights: a commit of the hub, or `sha256:<digest>` of the weights file.
     #[schemars(length(max = MAX_REVISION_LENGTH))]
     pub revision: String,
 }
 
-/// Reason why a job has no result.
+/// Failure of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// Machine-readable reason in CamelCase, such as `InvalidPicture`.
     #[schemars(regex(pattern = REASON_PATTERN), length(min = 1, max = MAX_REASON_LENGTH))]
     pub reason: String,
-    /// Human-readable message: what failed and how to fix it.
+    /// Human-readable description of the failure and of what to do about it.
     #[schemars(length(max = MAX_MESSAGE_LENGTH))]
     pub message: String,
     /// Whether a new job with the same spec may succeed.
     pub retryable: bool,
 }
 
-/// Durations of the steps of the successful attempt.
+/// Durations of the latest attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// Time from the job's creation to the start of the successful attempt, plus the time that this
-    /// attempt waited inside the runner for the model, in milliseconds.
+    /// Time from the job's creation to the start of its latest attempt's work, in milliseconds. It
+    /// includes earlier attempts and the wait inside the runner.
     pub queue_millis: u64,
-    /// Time spent on fetching the picture, in milliseconds.
+    /// Time to download the picture, in milliseconds.
     pub fetch_millis: u64,
-    /// Time spent on decoding, preprocessing and inference, in milliseconds.
+    /// Time to decode and preprocess the picture and to run the model, in milliseconds.
     pub infer_millis: u64,
-    /// Number of pictures in the batch of the successful attempt.
+    /// Number of pictures in the model's forward pass.
     pub batch_size: u32,
 }

@@ -14,54 +14,54 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolModel {
-    /// Name of the model, which jobs use in spec.model.
+    /// Name that jobs use in spec.model.
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = crate::rules::label("name"))]
     pub name: String,
 
-    /// Task that the model performs.
+    /// Task of the model.
     pub task: Task,
 
-    /// Whether jobs of this task that set no model use this one. The only model of a task is always
-    /// its default.
+    /// Whether jobs of this task that name no model use this one. The only model of a task is its
+    /// default in any case.
     #[serde(default)]
     pub default: bool,
 
-    /// Source of the weights. It is required, except in an external pool, whose runners load their
-    /// own models.
+    /// Source of the weights. Required, except in an external pool, whose runners load their own
+    /// models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<ModelSource>,
 
-    /// Data type of the weights and activations. auto uses bfloat16 on GPUs that support it, and
-    /// float32 otherwise.
+    /// Data type of the weights and activations. auto: bfloat16 on a GPU that supports it, else
+    /// float32.
     #[serde(default)]
     pub dtype: Dtype,
 
-    /// Maximum number of pictures in one batch.
+    /// Maximum number of pictures in one forward pass.
     #[serde(default = "default_max_batch_size")]
     #[schemars(range(min = 1, max = MAX_BATCH_SIZE))]
     pub max_batch_size: u32,
 }
 
-/// Source of a model's weights. Exactly one of the fields must be set.
+/// Source of a model's weights. Exactly one field must be set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::exactly_one)]
 pub enum ModelSource {
-    /// Repository on the Hugging Face Hub.
+    /// Repository of the Hugging Face hub.
     #[serde(rename_all = "camelCase")]
     HuggingFace {
         /// Name of the repository, such as `Salesforce/blip-image-captioning-base`.
         #[schemars(length(min = 1, max = 193))]
         #[schemars(extend("x-kubernetes-validations" = [rules::repository()]))]
         repo: String,
-        /// Commit, tag or branch. Set a commit to get the same weights every time.
+        /// Commit, tag or branch. Use a commit to get the same weights every time.
         #[serde(default = "default_revision")]
         #[schemars(length(min = 1, max = crate::bounds::MAX_REVISION_LENGTH))]
         #[schemars(extend("x-kubernetes-validations" = [rules::revision()]))]
         revision: String,
-        /// Secret in the pool's namespace that holds an access token for the Hugging Face Hub under
-        /// the key `token`, for gated or private repositories.
+        /// Secret in the pool's namespace that holds a token of the hub under the key `token`, for
+        /// gated repositories.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token_secret_ref: Option<SecretRef>,
     },
@@ -81,18 +81,18 @@ pub enum ModelSource {
     },
 }
 
-/// Data type of a model's weights and activations.
+/// Data type of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// bfloat16 on GPUs that support it, and float32 otherwise.
+    /// bfloat16 on a GPU that supports it, else float32.
     #[default]
     Auto,
     /// 32-bit floating point.
     Float32,
     /// 16-bit floating point with the range of float32.
     Bfloat16,
-    /// 16-bit floating point with more precision and less range than bfloat16.
+    /// 16-bit floating point (IEEE half precision).
     Float16,
 }
 

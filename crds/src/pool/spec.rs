@@ -1,4 +1,4 @@
-//! `spec` of a `RunnerPool`.
+//! The desired state of a pool.
 
 use super::{PoolModel, RunnerPoolStatus, RunnerTemplate, SecretRef, rules};
 use crate::{
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Desired state of a pool of runners that serve the same models: pods that the operator creates,
-/// or external servers.
+/// Desired state of the pool: pods that the operator creates, or servers that run elsewhere
+/// (`external`).
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "fovea.dev",
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
     shortname = "rp",
     category = "fovea",
     namespaced,
-    doc = "RunnerPool is a set of runners that serve the same models, and the namespaces that may use them.",
+    doc = "RunnerPool is a set of runners that keep the same models resident, and the namespaces that may use them.",
     status = "RunnerPoolStatus",
     derive = "PartialEq",
     scale(
@@ -60,31 +60,30 @@ use std::collections::BTreeMap;
     validation = rules::volume_needs_claim(),
 )]
 pub struct RunnerPoolSpec {
-    /// Models that every runner of the pool serves.
+    /// Models that every runner keeps resident.
     #[schemars(length(min = 1, max = MAX_MODELS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]), validation = rules::one_default_a_task())]
     pub models: Vec<PoolModel>,
 
-    /// Number of runners; `kubectl scale` sets it. It must be 1, the default, if autoscaling or
+    /// Number of runners, and the target of `kubectl scale`. Must be omitted or 1 if autoscaling or
     /// external is set.
     #[serde(default = "default_replicas")]
     #[schemars(range(max = MAX_REPLICAS))]
     pub replicas: u32,
 
-    /// Scales the number of runners with the length of the queue, instead of replicas.
+    /// Scales the number of runners with the queue. Mutually exclusive with replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
 
-    /// Device that the models run on. auto uses a GPU if the runner finds one, and the CPU
-    /// otherwise.
+    /// Device that the models run on. auto: a GPU if the runner finds one, else the CPU.
     #[serde(default)]
     pub device: Device,
 
-    /// Settings of the runners' pods.
+    /// Template of the runners' pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<RunnerTemplate>,
 
-    /// Runners outside the cluster, such as a GPU server, instead of pods.
+    /// Runners outside the cluster in place of pods, such as a bare GPU server or a laptop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
 
@@ -92,7 +91,7 @@ pub struct RunnerPoolSpec {
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
 
-    /// Division of the pool's capacity among namespaces.
+    /// Sharing of the pool between namespaces.
     #[serde(default, skip_serializing_if = "Fairness::is_empty")]
     pub fairness: Fairness,
 }
@@ -113,12 +112,12 @@ impl RunnerPoolSpec {
     }
 }
 
-/// Bounds and targets of autoscaling.
+/// Autoscaling by the time that jobs wait.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::min_below_max())]
 pub struct Autoscaling {
-    /// Minimum number of runners. 0 removes all runners of an idle pool.
+    /// Minimum number of runners. 0 scales to zero while there is nothing to do.
     #[serde(default = "default_min_replicas")]
     #[schemars(range(max = MAX_REPLICAS))]
     pub min: u32,
@@ -127,14 +126,14 @@ pub struct Autoscaling {
     #[schemars(range(min = 1, max = MAX_REPLICAS))]
     pub max: u32,
 
-    /// Time without any job after which the pool scales down to min, in seconds. While the pool has
-    /// jobs, it scales down after runners have not been needed for five minutes.
+    /// Time without work after which the pool scales down to its minimum, in seconds. Other surplus
+    /// runners are removed after five minutes.
     #[serde(default = "default_idle_seconds")]
     #[schemars(range(min = 1, max = MAX_AUTOSCALING_SECONDS))]
     pub idle_seconds: u32,
 
-    /// Target for the longest wait of a job, in seconds. The pool scales up when the queue would
-    /// take longer.
+    /// Target for the wait of a job, in seconds. Runners are added while jobs are expected to wait
+    /// longer.
     #[serde(default = "default_target_queue_seconds")]
     #[schemars(range(min = 1, max = MAX_AUTOSCALING_SECONDS))]
     pub target_queue_seconds: u32,
@@ -144,32 +143,33 @@ pub struct Autoscaling {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// A GPU if the runner finds one, and the CPU otherwise.
+    /// A GPU if the runner finds one, else the CPU.
     #[default]
     Auto,
-    /// An NVIDIA GPU; a runner without one does not start.
+    /// An NVIDIA GPU. The runner does not start without one.
     Cuda,
     /// The CPU.
     Cpu,
 }
 
-/// Runners that Fovea does not start itself.
+/// Runners that Fovea uses but does not start.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct External {
     /// Base URLs of the runners, such as `https://gpu-1.example.com:8443`. Each host must be on the
-    /// operator's allow-list. Plain HTTP is allowed for loopback addresses only.
+    /// operator's allow-list; http is allowed on loopback only.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(min = 1, max = MAX_ENDPOINTS), transform = endpoints_schema)]
     pub endpoints: Vec<String>,
 
-    /// Secret of type `fovea.dev/runner-token` in the pool's namespace that holds the runners'
-    /// bearer token under the key `token`, and the hosts that the token is for.
+    /// Secret of type `fovea.dev/runner-token` in the pool's namespace. It holds the runners'
+    /// bearer token under the key `token` and the hosts that the token may be sent to under the key
+    /// `hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretRef>,
 
-    /// Secret in the pool's namespace that holds the CA certificate of the runners under the key
-    /// `ca.crt`. Defaults to the public certificate authorities.
+    /// Secret in the pool's namespace that holds the runners' certificate authority under the key
+    /// `ca.crt`. Defaults to the public authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
 }
@@ -179,47 +179,47 @@ pub struct External {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::selector())]
 pub struct AllowedNamespaces {
-    /// Namespaces to accept jobs from: Same (the pool's own), All, or Selector (those that selector
-    /// matches).
+    /// Same: the pool's own namespace. All: every namespace. Selector: the namespaces that match
+    /// selector.
     #[serde(default)]
     pub from: FromNamespaces,
 
-    /// Label selector for namespaces. Set it if, and only if, from is Selector.
+    /// Label selector of namespaces. Required if from is Selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
 
-/// Set of namespaces.
+/// Choice of namespaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FromNamespaces {
     /// The pool's own namespace.
     #[default]
     Same,
-    /// All namespaces.
+    /// Every namespace.
     All,
-    /// Namespaces that a selector matches.
+    /// The namespaces that match the selector.
     Selector,
 }
 
-/// Division of a pool's capacity among namespaces.
+/// Sharing of a pool between namespaces.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fairness {
-    /// Weight of each namespace, 1 to 1000. A namespace with weight 3 runs three jobs for each job
-    /// of a namespace with weight 1, the default.
+    /// Weight of each namespace, 1 to 1000: a namespace with weight 3 gets three turns for each turn
+    /// of one with weight 1. The default weight is 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = weights_schema)]
     #[x_kube(validation = rules::weights())]
     pub weights: BTreeMap<String, u32>,
 
-    /// Maximum number of jobs of one namespace that run at the same time. No limit by default.
+    /// Maximum number of jobs of one namespace that run at the same time. Unlimited if omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_IN_FLIGHT))]
     pub max_in_flight: Option<u32>,
 }
 
 impl Fairness {
-    /// Whether no weight and no limit is set.
+    /// Whether all namespaces have equal weight and no limit.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

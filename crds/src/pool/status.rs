@@ -1,4 +1,4 @@
-//! `status` of a `RunnerPool`.
+//! The observed state of a pool, and the only part that the operator writes.
 
 use crate::{
     bounds::{
@@ -17,29 +17,29 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::structural)]
 pub struct RunnerPoolStatus {
-    /// Generation of the spec that this status is based on.
+    /// Generation of the spec that this status was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// Number of runners, ready or not.
+    /// Number of runners.
     #[serde(default)]
     pub replicas: u32,
 
-    /// Number of runners that serve every model of the pool.
+    /// Number of runners that serve every model.
     #[serde(default)]
     pub ready_replicas: u32,
 
-    /// Label selector of the runners' pods, in the format of `kubectl get pods -l`.
+    /// Label selector of the pool's pods, in the format of `kubectl get pods -l`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_SELECTOR_LENGTH))]
     pub selector: Option<String>,
 
-    /// Number of jobs that wait for a runner of this pool.
+    /// Number of jobs that wait for this pool.
     #[serde(default)]
     pub queued: u32,
 
-    /// Number of jobs that runners of this pool work on.
+    /// Number of jobs that run on its runners.
     #[serde(default)]
     pub running: u32,
 
@@ -56,8 +56,8 @@ pub struct RunnerPoolStatus {
 }
 
 impl RunnerPoolStatus {
-    /// Cuts every text and list to its bound, since revisions come from runners. The operator
-    /// passes every status through this before it writes it.
+    /// The status within the bounds of the schema. The operator clips every status before it writes
+    /// it, since a model's revision is what a runner answered.
     #[must_use]
     pub fn clipped(mut self) -> Self {
         self.conditions = clip::conditions(self.conditions);
@@ -77,26 +77,26 @@ impl RunnerPoolStatus {
     }
 }
 
-/// Observed state of one model of a pool.
+/// State of one model of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelStatus {
     /// Name of the model in the pool.
     #[schemars(length(max = MAX_LABEL_LENGTH))]
     pub name: String,
-    /// Version of the weights that runners report: a commit of the Hugging Face repository, or
-    /// `sha256:<digest>` of the weights file.
+    /// Revision of the weights that the runners report: a commit of the hub, or `sha256:<digest>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_REVISION_LENGTH))]
     pub revision: Option<String>,
-    /// Hugging Face repository and revision that commit was resolved from, as `<repo>@<revision>`.
+    /// Repository and revision of the spec, as `<repo>@<revision>`. Set once the operator has
+    /// resolved it to a commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_SOURCE_LENGTH))]
     pub source: Option<String>,
-    /// Commit that source resolved to. It stays the same when the branch moves; set another
-    /// revision in the spec to resolve it again.
+    /// Commit that source was resolved to. It stays even if the branch moves; change the revision in
+    /// the spec to resolve it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_LABEL_LENGTH))]
     pub commit: Option<String>,
-    /// Whether at least one runner serves the model.
+    /// Whether a runner serves the model.
     pub ready: bool,
 }

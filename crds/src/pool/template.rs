@@ -1,5 +1,5 @@
-//! Settings of a runner's pod. It has no hostPath, no service account and no Secret, since a runner
-//! holds no credential.
+//! The part of a runner's pod that a user may set. There is no hostPath, no service account and no
+//! reference to a Secret: a runner holds no credential.
 
 use super::rules;
 use crate::{
@@ -18,16 +18,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Settings of the runners' pods.
+/// Template of the runners' pods.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunnerTemplate {
-    /// Container image of the runner. Defaults to the installation's image for the pool's device.
+    /// Image of the runner. Defaults to the installation's image for the pool's device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_IMAGE_LENGTH))]
     pub image: Option<String>,
 
-    /// Resource requests and limits of the runner's container, such as `nvidia.com/gpu: 1`.
+    /// Resource requests and limits of the runner, such as `nvidia.com/gpu: 1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
@@ -41,47 +41,46 @@ pub struct RunnerTemplate {
     #[schemars(length(max = MAX_TOLERATIONS))]
     pub tolerations: Vec<Toleration>,
 
-    /// Scheduling constraints of the pods.
+    /// Affinity of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
 
-    /// Name of the pods' RuntimeClass, such as `nvidia`.
+    /// RuntimeClass of the pods, such as `nvidia`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("runtimeClassName"))]
     pub runtime_class_name: Option<String>,
 
-    /// Name of the pods' PriorityClass.
+    /// PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("priorityClassName"))]
     pub priority_class_name: Option<String>,
 
-    /// Volume in which the runners store weights. Defaults to an emptyDir without a size limit.
+    /// Volume that the runners cache weights on. Defaults to an emptyDir without a size limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_volume: Option<CacheVolume>,
 
-    /// Environment variables of the runner's container. Values from Secrets are not supported.
+    /// Additional environment variables, as plain values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::MAX_ENV))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub env: Vec<EnvVar>,
 }
 
-/// Volume in which runners store weights. Exactly one of the fields must be set.
+/// Volume that runners cache weights on. Exactly one field must be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::exactly_one)]
 pub enum CacheVolume {
-    /// Directory that is deleted with its pod.
+    /// Directory with the lifetime of the pod.
     #[serde(rename_all = "camelCase")]
     EmptyDir {
-        /// Maximum size of the directory, such as `20Gi`.
+        /// Maximum size, such as `20Gi`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size_limit: Option<Quantity>,
     },
-    /// PersistentVolumeClaim in the pool's namespace. Its content outlives the pods, and pods can
-    /// share it.
+    /// PersistentVolumeClaim in the pool's namespace. It outlives the pods, and they can share it.
     #[serde(rename_all = "camelCase")]
     PersistentVolumeClaim {
         /// Name of the claim.
@@ -91,7 +90,7 @@ pub enum CacheVolume {
     },
 }
 
-/// Environment variable with a literal value.
+/// Environment variable of the runner.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
     /// Name of the variable. Names that start with `FOVEA_` are reserved for the operator.

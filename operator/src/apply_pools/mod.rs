@@ -20,24 +20,26 @@ use tries::{Tries, words};
 /// The manager of the fields that a release sets.
 const MANAGER: &str = "fovea-chart";
 
-/// Has a release's RunnerPools in the cluster, and no others of that release.
+/// Applies the RunnerPools of a Helm release, and deletes those of the release that the file no
+/// longer contains. The chart runs it as a Job after an install or upgrade.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(version)]
 pub struct ApplyPoolsConfig {
-    /// The RunnerPools, as YAML documents.
+    /// File with the RunnerPools to apply, as YAML documents.
     #[arg(long)]
     pub file: PathBuf,
 
-    /// ConfigMap that owns them: they go with it, and those that it owns and the file does not have
-    /// are deleted.
+    /// ConfigMap that becomes the owner of the pools: they are deleted with it. Pools that it owns
+    /// and --file does not contain are deleted.
     #[arg(long)]
     pub owner_config_map: String,
 
-    /// Namespace of the ConfigMap and of the pools.
+    /// Namespace of the ConfigMap and the RunnerPools.
     #[arg(long)]
     pub namespace: String,
 
-    /// How log lines look; `RUST_LOG` says which there are.
+    /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
+    /// such as `debug` (default: `info`).
     #[arg(long, env = "FOVEA_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }

@@ -1,7 +1,7 @@
 //! One runner's address, token and connections: what the operator can say to it.
 
 use crate::dispatch::attempt;
-use crate::dispatch::retry::Outcome;
+use crate::job::retry::Outcome;
 use crate::pool::provision::Access;
 use fovea_crds::Task;
 use fovea_protocol::{

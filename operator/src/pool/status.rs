@@ -1,7 +1,7 @@
 //! What a pool's status tells. Pure.
 
 use crate::dispatch::fleet::{Fleet, Health};
-use crate::job::notice::Notice;
+use crate::events::Notice;
 use crate::pool::provision::Provision;
 use fovea_crds::{
     ModelStatus, RunnerPool, RunnerPoolStatus,

@@ -69,7 +69,9 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
         value_from: None,
     };
     let mut env = vec![plain("HF_HOME", HOME_DIR.to_owned())];
-    env.extend((config.hub_endpoint.as_ref()).map(|url| plain("HF_ENDPOINT", url.to_string())));
+    env.extend(
+        (config.hub_endpoint.as_ref()).map(|url| plain("HF_ENDPOINT", url.as_url().to_string())),
+    );
     env.extend(token_secret.as_ref().map(|secret| EnvVar {
         name: "HF_TOKEN".to_owned(),
         value: None,

@@ -18,6 +18,7 @@ use super::provision::{Access, Loads, Provision, Provisions, Told};
 use super::scale::Leaving;
 use super::validate;
 use crate::metrics::{Metrics, PoolScaling};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::RunnerPool;
 use fovea_store::Store;
 use jiff::Timestamp;
@@ -32,9 +33,13 @@ use tokio::sync::watch;
 
 /// A pool is looked at so often although nothing has changed.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
-/// After an error, doubled each time up to the longest.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Longest delay after an error.
 const LONGEST_RETRY: Duration = Duration::from_mins(1);
+/// Delays after errors; each is twice the one before.
+const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(1))
+    .with_max_delay(LONGEST_RETRY)
+    .without_max_times();
 
 /// What every look needs.
 pub(super) struct Context {
@@ -320,9 +325,9 @@ fn access_of(secret: &k8s_openapi::api::core::v1::Secret) -> Option<Access> {
 /// When to look again.
 fn action(look: &Look<'_>, memory: &mut Memory) -> Action {
     if look.failed {
-        let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(memory.failures));
+        let wait = RETRIES.build().nth(memory.failures as usize);
         memory.failures = memory.failures.saturating_add(1);
-        return Action::requeue(wait.min(LONGEST_RETRY));
+        return Action::requeue(wait.unwrap_or(LONGEST_RETRY));
     }
     memory.failures = 0;
     let until = |due: Timestamp| {

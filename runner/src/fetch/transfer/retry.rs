@@ -1,5 +1,6 @@
 //! How often a request is tried, and how long is waited in between.
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use std::time::Duration;
 
 /// Bounds on trying again.
@@ -71,10 +72,13 @@ impl Retry {
             Some(asked) if asked > self.longest_asked => Next::AskedTooMuch(asked),
             Some(asked) => Next::Wait(asked),
             None => {
-                let doubled = 1u32
-                    .checked_shl(tries.idle.saturating_sub(1))
-                    .unwrap_or(u32::MAX);
-                let wait = (self.first_wait.saturating_mul(doubled)).min(self.longest_wait);
+                let mut waits = ExponentialBuilder::new()
+                    .with_min_delay(self.first_wait)
+                    .with_max_delay(self.longest_wait)
+                    .without_max_times()
+                    .build();
+                let wait = waits.nth(tries.idle.saturating_sub(1) as usize);
+                let wait = wait.unwrap_or(self.longest_wait).min(self.longest_wait);
                 // Half of it for certain, so that many who failed at once do not come back at once.
                 Next::Wait(wait.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
             }
