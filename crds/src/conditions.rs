@@ -16,9 +16,9 @@ pub const SUSPENDED: &str = "Suspended";
 /// A job: it has reached a terminal phase, which the reason names.
 pub const COMPLETE: &str = "Complete";
 
-/// A pool: at least one runner serves every model.
+/// At least one runner of the pool serves every model.
 pub const READY: &str = "Ready";
-/// A pool: a change is being rolled out.
+/// A change of the pool is being rolled out.
 pub const PROGRESSING: &str = "Progressing";
 /// A pool: something needs a person's attention; the message says what.
 pub const DEGRADED: &str = "Degraded";

@@ -1,19 +1,18 @@
 //! CEL rules whose messages name the field and say what to write instead.
 //!
-//! Text that users write is checked by CEL rather than by `pattern`, because a failed pattern
-//! answers with the regular expression. The rules of one kind lie beside its types; here are
-//! those of texts that both have.
+//! CEL checks texts from users instead of `pattern`, because the message of a failed pattern is
+//! only its regular expression.
 
 use crate::bounds::MAX_KEY_BYTES;
 use kube::core::{Message, Rule};
 
-/// A reason in CamelCase, as `metav1.Condition` has it.
+/// Pattern of a reason, as in `metav1.Condition`.
 pub(crate) const REASON_PATTERN: &str = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";
 
-/// Lower-case hexadecimal SHA-256.
+/// Pattern of a SHA-256 in lower-case hexadecimal.
 pub(crate) const SHA256_PATTERN: &str = "^[0-9a-f]{64}$";
 
-/// A DNS label, unanchored.
+/// Unanchored pattern of a DNS label.
 pub(crate) const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
 /// A rule: `cel` must hold, else the API server answers `message`.
@@ -25,12 +24,12 @@ pub(crate) fn rule(cel: impl Into<String>, message: impl Into<String>) -> Rule {
     }
 }
 
-/// A text must match all of a regular expression (RE2, without `"`).
+/// Requires that a regular expression (RE2, without `"`) matches the whole text.
 pub(crate) fn matches(pattern: &str, message: impl Into<String>) -> Rule {
     rule(format!("self.matches(r\"^({pattern})$\")"), message)
 }
 
-/// A DNS label: a model's or a namespace's name.
+/// Requires a DNS label: the name of a model or namespace.
 pub(crate) fn label(field: &str) -> Rule {
     matches(
         LABEL,
@@ -38,7 +37,7 @@ pub(crate) fn label(field: &str) -> Rule {
     )
 }
 
-/// A DNS subdomain: the name of a pool, a secret, a claim.
+/// Requires a DNS subdomain: the name of a pool, Secret or claim.
 pub(crate) fn subdomain(field: &str) -> Rule {
     matches(
         &format!("{LABEL}([.]{LABEL})*"),

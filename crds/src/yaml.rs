@@ -1,5 +1,5 @@
-//! YAML, read and written in this one place: `serde_yaml` is no longer developed, so that a
-//! replacement changes this file alone.
+//! Reads and writes YAML. `serde_yaml` is deprecated, so only this module uses it: a replacement
+//! changes no other file.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

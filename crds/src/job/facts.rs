@@ -1,4 +1,4 @@
-//! What can be said of a job from its object alone.
+//! Facts about a job that its object alone determines.
 
 use super::{InferenceJob, InferenceJobStatus, Input, Phase};
 use k8s_openapi::jiff::Timestamp;
@@ -18,13 +18,13 @@ impl InferenceJob {
         self.phase().is_terminal()
     }
 
-    /// When the job was created; the Unix epoch where the object does not say.
+    /// Time of the job's creation; the Unix epoch if the object has none.
     pub fn created(&self) -> Timestamp {
         let created = self.metadata.creation_timestamp.as_ref();
         created.map_or(Timestamp::UNIX_EPOCH, |time| time.0)
     }
 
-    /// When the job reached its terminal phase; its creation where the object does not say.
+    /// Time at which the job reached its terminal phase; its creation if the object has none.
     pub fn ended(&self) -> Timestamp {
         let status = self.status.as_ref();
         let ended = status.and_then(|status| status.completion_time.as_ref());
@@ -32,8 +32,9 @@ impl InferenceJob {
     }
 
     /// Whether this is an earlier version of the same object as `other`. Resource versions are
-    /// decimal counters (KEP-5504). Another uid, or a version that is no number, is not older: what
-    /// cannot be compared is taken, since a version that is wrongly dropped may be the last one.
+    /// decimal counters (KEP-5504). An object with another uid, or a version that is not a
+    /// number, is not older: callers drop older versions, and a wrongly dropped version may be the
+    /// last one that they receive.
     pub fn is_older_than(&self, other: &Self) -> bool {
         let version = |job: &Self| {
             job.metadata

@@ -7,7 +7,7 @@ use crate::{
 };
 use kube::core::{Reason, Rule};
 
-/// The picture's digest.
+/// SHA-256 of the picture in hexadecimal.
 pub(super) fn sha256() -> Rule {
     matches(
         SHA256_PATTERN.trim_matches(['^', '$']),
@@ -15,7 +15,7 @@ pub(super) fn sha256() -> Rule {
     )
 }
 
-/// The same as the Job API's `spec.managedBy`.
+/// Same format as `spec.managedBy` of a Kubernetes Job.
 pub(super) fn managed_by() -> Rule {
     matches(
         &format!("{LABEL}([.]{LABEL})*/[A-Za-z0-9/._~!$&'()*+,;=:@%-]+"),
@@ -32,8 +32,8 @@ pub(super) fn callback_url() -> Rule {
     )
 }
 
-/// Base64 that every decoder reads the same: the standard alphabet, padded, on one line, and
-/// nothing in the bits that the padding leaves over.
+/// Accepts only base64 that every decoder reads the same way: the standard alphabet, padded, on one
+/// line, with zeros in the unused bits of the last digit.
 pub(super) fn inline_base64() -> Rule {
     const DIGIT: &str = "[A-Za-z0-9+/]";
     matches(
@@ -42,7 +42,7 @@ pub(super) fn inline_base64() -> Rule {
     )
 }
 
-/// The decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
+/// Bounds the decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
 pub(super) fn inline_size() -> Rule {
     rule(
         format!("self.size() < {MAX_INLINE_LENGTH} || self.endsWith('==')"),
@@ -52,7 +52,7 @@ pub(super) fn inline_size() -> Rule {
     )
 }
 
-/// A parameter that belongs to one task.
+/// Rejects a parameter of another task.
 pub(super) fn only_for(parameter: &str, task: Task) -> Rule {
     rule(
         format!(

@@ -1,4 +1,4 @@
-//! What a user asks for.
+//! `spec` of an `InferenceJob`.
 
 use super::{InferenceJobStatus, Input, Parameters, Task, rules};
 use crate::{
@@ -140,7 +140,7 @@ pub struct InferenceJobSpec {
 }
 
 impl InferenceJobSpec {
-    /// A job with the defaults that the API server would fill in.
+    /// A spec with the defaults that the API server fills in.
     pub fn new(task: Task, input: Input) -> Self {
         Self {
             task,
@@ -162,7 +162,7 @@ impl InferenceJobSpec {
     }
 }
 
-/// Names a `RunnerPool`.
+/// Reference to a RunnerPool.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolRef {

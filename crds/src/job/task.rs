@@ -9,9 +9,9 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// Describe the picture in words.
+    /// Write a caption.
     ImageToText,
-    /// Name what the picture shows, with scores.
+    /// Label the picture, with scores.
     ImageClassification,
     /// Find objects, with scores and boxes.
     ObjectDetection,

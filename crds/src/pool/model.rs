@@ -1,4 +1,4 @@
-//! One model of a pool, and where its weights come from.
+//! One model of a pool and the source of its weights.
 
 use super::rules;
 use crate::{
@@ -10,7 +10,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A model that every runner of the pool keeps resident.
+/// Model that every runner of the pool keeps loaded.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolModel {
@@ -65,16 +65,16 @@ pub enum ModelSource {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token_secret_ref: Option<SecretRef>,
     },
-    /// Files in the bucket, in the hub's layout.
+    /// Files in the bucket, laid out as in a Hugging Face repository.
     Object {
-        /// Their path below `models/`, such as `my-org/my-model/v1`.
+        /// Prefix of the files below `models/`, such as `my-org/my-model/v1`.
         #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
         #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("prefix", "models/")]))]
         prefix: String,
     },
-    /// Files on the claim that spec.template.cacheVolume names, in the hub's layout.
+    /// Files on the volume of spec.template.cacheVolume, laid out as in a Hugging Face repository.
     Volume {
-        /// Their path on the volume, such as `blip-base`.
+        /// Path of the files on the volume, such as `blip-base`.
         #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
         #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("path", "the cache volume")]))]
         path: String,

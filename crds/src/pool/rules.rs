@@ -3,11 +3,11 @@
 use crate::rules::{LABEL, matches, rule};
 use kube::core::Rule;
 
-/// 1 to 65535, or none.
+/// Optional port, 1 to 65535.
 const PORT: &str =
     "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
 
-/// A runner's base URL.
+/// Base URL of a runner.
 pub(super) fn endpoint() -> Rule {
     matches(
         &format!("https?://({LABEL}([.]{LABEL})*|[[][0-9a-f:.]+[]]){PORT}"),
@@ -23,7 +23,7 @@ pub(super) fn endpoint_scheme() -> Rule {
     )
 }
 
-/// A repository of the hub: `name` or `owner/name`.
+/// Hugging Face repository: `name` or `owner/name`.
 pub(super) fn repository() -> Rule {
     const PART: &str = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}";
     matches(
@@ -32,7 +32,7 @@ pub(super) fn repository() -> Rule {
     )
 }
 
-/// A git revision without a way out of the cache folder that it names.
+/// Git revision that cannot leave the cache folder named after it.
 pub(super) fn revision() -> Rule {
     rule(
         "self.matches('^[A-Za-z0-9][A-Za-z0-9._/-]*$') && !self.contains('..') && !self.contains('//')",
@@ -40,7 +40,7 @@ pub(super) fn revision() -> Rule {
     )
 }
 
-/// An environment variable that a user may set.
+/// Name of an environment variable that is not reserved for the operator.
 pub(super) fn env_name() -> Rule {
     rule(
         "self.matches('^[A-Za-z_][A-Za-z0-9_]*$') && !self.startsWith('FOVEA_')",
@@ -48,7 +48,8 @@ pub(super) fn env_name() -> Rule {
     )
 }
 
-/// Replicas is 1 where nobody wrote it, so any other number is somebody's.
+/// Rejects replicas beside autoscaling. The default of replicas is 1, so any other number was set
+/// by the user.
 pub(super) fn replicas_or_autoscaling() -> Rule {
     rule(
         "!has(self.autoscaling) || self.replicas == 1",
@@ -65,7 +66,7 @@ pub(super) fn min_below_max() -> Rule {
     )
 }
 
-/// The number of external runners is that of their endpoints.
+/// Rejects replicas beside external, whose endpoints determine the number of runners.
 pub(super) fn external_or_replicas() -> Rule {
     rule(
         "!has(self.external) || self.replicas == 1",
@@ -103,7 +104,7 @@ pub(super) fn volume_needs_claim() -> Rule {
     .field_path(".models")
 }
 
-/// At most one default for each task.
+/// Allows at most one default model for each task.
 pub(super) fn one_default_a_task() -> Rule {
     rule(
         "self.all(model, !model.default || self.exists_one(other, other.default && other.task == model.task))",

@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
         name = "Ready",
         type_ = "integer",
         json_path = ".status.readyReplicas",
-        description = "Runners that serve every model."
+        description = "Number of runners that serve every model of the pool."
     ),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Queued", type_ = "integer", json_path = ".status.queued"),
@@ -97,7 +97,7 @@ pub struct RunnerPoolSpec {
 }
 
 impl RunnerPoolSpec {
-    /// A pool with the defaults that the API server would fill in.
+    /// A spec with the defaults that the API server fills in.
     pub fn new(models: Vec<PoolModel>) -> Self {
         Self {
             models,
