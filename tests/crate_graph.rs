@@ -11,15 +11,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Who may depend on whom, tests aside.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("fovea-crds", &[]),
     ("fovea-protocol", &[]),
     ("fovea-store", &[]),
     ("fovea-telemetry", &[]),
+    ("fovea-process", &["fovea-telemetry"]),
     (
         "fovea-operator",
         &[
             "fovea-crds",
+            "fovea-process",
             "fovea-protocol",
             "fovea-store",
             "fovea-telemetry",
@@ -27,9 +29,17 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ),
     (
         "fovea-api",
-        &["fovea-crds", "fovea-store", "fovea-telemetry"],
+        &[
+            "fovea-crds",
+            "fovea-process",
+            "fovea-store",
+            "fovea-telemetry",
+        ],
     ),
-    ("fovea-runner", &["fovea-protocol", "fovea-telemetry"]),
+    (
+        "fovea-runner",
+        &["fovea-process", "fovea-protocol", "fovea-telemetry"],
+    ),
     // Built alone, before everything else: it has no dependency at all.
     ("fovea-setup", &[]),
     ("fovea-harness", &["fovea-setup"]),

@@ -1,77 +1,23 @@
-//! What every request can reach, and the routes.
+//! The routes, the document that describes them, and the service that answers them.
 
-use crate::auth::{Auth, in_path};
-use crate::config::{CompatConfig, Config};
-use crate::download::Downloads;
-use crate::jobs::{Jobs, WatchScope};
-use crate::kubernetes::{Clients, Namespaces};
-use crate::metrics::Metrics;
-use crate::pools::Pools;
-use crate::routes::health::Checks;
+use crate::auth::in_path;
+use crate::config::CompatConfig;
 use crate::routes::metrics::{METRICS, metrics};
 use crate::routes::{compat, health, jobs, method_not_allowed, no_such_route, pools};
-use crate::upload::Intake;
+use crate::state::{App, AppState};
 use crate::{cors, middleware, openapi};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use fovea_store::Store;
+use schemars::SchemaGenerator;
+use serde_json::Value;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// What every request can reach.
-pub struct App {
-    pub(crate) config: Config,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) auth: Auth,
-    pub(crate) client: kube::Client,
-    pub(crate) store: Store,
-    pub(crate) jobs: Jobs,
-    pub(crate) pools: Pools,
-    pub(crate) downloads: Downloads,
-    pub(crate) namespaces: Namespaces,
-    pub(crate) intake: Intake,
-    pub(crate) checks: Checks,
-    pub(crate) draining: CancellationToken,
-}
-
-impl App {
-    /// Puts the parts together and begins to watch jobs; it is called within a runtime.
-    pub fn new(config: Config, clients: Clients, store: Store, metrics: Arc<Metrics>) -> Self {
-        let timeout = config.timeouts.kube();
-        let scope = config.only_namespace().map_or(WatchScope::All, |only| {
-            WatchScope::Namespace(only.to_owned())
-        });
-        Self {
-            auth: Auth::new(&config, clients.requests.clone()),
-            jobs: Jobs::start(&clients, timeout, scope, config.reads.max_waiters),
-            pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
-            downloads: Downloads::new(config.reads.max_downloads, config.reads.download_idle()),
-            namespaces: Namespaces::new(clients.requests.clone(), timeout),
-            intake: Intake::new(&config.limits, &config.timeouts, Arc::clone(&metrics)),
-            checks: Checks::default(),
-            draining: CancellationToken::new(),
-            config,
-            client: clients.requests,
-            store,
-            metrics,
-        }
-    }
-
-    /// Cancelled when the service is to end: who waits for a job is answered then.
-    pub fn draining(&self) -> CancellationToken {
-        self.draining.clone()
-    }
-}
-
-/// How handlers get at the [`App`].
-pub(crate) type AppState = Arc<App>;
-
 /// All routes, one line each; paths and methods stand with the handlers.
-pub(crate) fn routes(config: &CompatConfig) -> OpenApiRouter<AppState> {
+fn routes(config: &CompatConfig) -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(jobs::create, jobs::list::list))
         .routes(routes!(jobs::read, jobs::end::delete))
@@ -87,18 +33,38 @@ pub(crate) fn routes(config: &CompatConfig) -> OpenApiRouter<AppState> {
         .merge(compat::router(config))
 }
 
+/// The schemas that the operations refer to. The schemas that these refer to are added with them;
+/// a test checks that none is missing and none is unused.
+fn schemas(config: &CompatConfig, generator: &mut SchemaGenerator) {
+    health::schemas(generator);
+    jobs::schemas(generator);
+    pools::schemas(generator);
+    compat::schemas(config, generator);
+}
+
+/// The OpenAPI document, with the compatible routes that `config` switches on.
+pub fn document(config: &CompatConfig) -> Value {
+    openapi::complete(routes(config).into_openapi(), |generator| {
+        schemas(config, generator);
+    })
+}
+
 /// The service.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let cors = cors::layer(&app.config.auth.cors_origins);
-    // Without an address of their own.
-    let beside = app.config.metrics_listen.is_none();
-    let seen = beside.then(|| Router::new().route(METRICS, metrics(Arc::clone(&app.metrics))));
+    // Metrics are served here unless they have an address of their own.
+    let metrics = match app.config.metrics_listen {
+        None => Router::new().route(METRICS, metrics(Arc::clone(&app.metrics))),
+        Some(_) => Router::new(),
+    };
     let (routes, operations) = routes(&app.config.compat).split_for_parts();
-    let document = openapi::complete(&app.config.compat, operations);
+    let document = openapi::complete(operations, |generator| {
+        schemas(&app.config.compat, generator);
+    });
     let routes = routes
         .merge(openapi::docs(&document))
-        .merge(seen.unwrap_or_default())
+        .merge(metrics)
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         // Bodies are bounded by `upload`, to the byte; no other route reads one.
@@ -117,3 +83,7 @@ pub fn router(app: App) -> Router {
         None => outer,
     }
 }
+
+#[cfg(test)]
+#[path = "app_tests.rs"]
+mod tests;

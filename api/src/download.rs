@@ -1,12 +1,12 @@
 //! Objects on their way to clients: streamed within bounds, or by a signed URL where clients reach
 //! the store themselves.
 
-use crate::App;
+use crate::config::ReadsConfig;
 use crate::error::{Problem, ProblemType};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use fovea_store::{ObjectKey, ObjectReader, Presentation, StoreError};
+use fovea_store::{ObjectKey, ObjectReader, Presentation, Store, StoreError};
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     LOCATION, X_CONTENT_TYPE_OPTIONS,
@@ -20,57 +20,65 @@ use tokio::time::timeout;
 
 /// Pieces read ahead of a client.
 const READ_AHEAD: usize = 2;
-/// When one for whom there was no room should come again, in seconds.
+/// `Retry-After` at the limit on downloads.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// Room for downloads.
-#[derive(Clone)]
+/// Sends objects to clients, a bounded number at a time.
 pub(crate) struct Downloads {
+    store: Store,
     room: Arc<Semaphore>,
+    /// A client that takes nothing for this long is disconnected.
     idle: Duration,
+    /// Lifetime of a signed URL.
+    signed_url: Duration,
 }
 
 impl Downloads {
-    pub(crate) fn new(most: usize, idle: Duration) -> Self {
+    pub(crate) fn new(config: &ReadsConfig, store: Store) -> Self {
+        let most = config.max_downloads.min(Semaphore::MAX_PERMITS);
         Self {
-            room: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
-            idle,
+            store,
+            room: Arc::new(Semaphore::new(most)),
+            idle: config.download_idle(),
+            signed_url: config.signed_url(),
         }
     }
-}
 
-/// Sends one object, or where to get it; `missing` is the problem where there is none.
-pub(crate) async fn send(
-    app: &App,
-    key: &ObjectKey,
-    presentation: Presentation<'_>,
-    missing: impl FnOnce() -> Problem,
-) -> Result<Response, Problem> {
-    let lifetime = app.config.reads.signed_url();
-    let signed = app.store.presign_public_get(key, lifetime, presentation);
-    if let Some(url) = signed.await.map_err(Problem::internal)? {
-        let location = HeaderValue::try_from(url).map_err(Problem::internal)?;
-        let headers = [(LOCATION, location), (CACHE_CONTROL, no_store())];
-        return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
+    /// Sends one object, or a redirect to its signed URL; `missing` is the problem if it does not
+    /// exist.
+    pub(crate) async fn send(
+        &self,
+        key: &ObjectKey,
+        presentation: Presentation<'_>,
+        missing: impl FnOnce() -> Problem,
+    ) -> Result<Response, Problem> {
+        let signed = self
+            .store
+            .presign_public_get(key, self.signed_url, presentation);
+        if let Some(url) = signed.await.map_err(Problem::internal)? {
+            let location = HeaderValue::try_from(url).map_err(Problem::internal)?;
+            let headers = [(LOCATION, location), (CACHE_CONTROL, no_store())];
+            return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
+        }
+        let room = Arc::clone(&self.room).try_acquire_owned();
+        let room = room.map_err(|_| {
+            let detail = "the limit on concurrent downloads is reached: try again in a moment";
+            Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
+        })?;
+        let reader = self.store.open(key).await.map_err(|error| match error {
+            StoreError::NotFound { .. } => missing(),
+            error => unread(error),
+        })?;
+        let length = reader.bytes;
+        let (pieces_in, mut pieces) = mpsc::channel(READ_AHEAD);
+        tokio::spawn(pump(reader, pieces_in, self.idle, room));
+        let pieces = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
+        let mut response = attachment(presentation, Body::from_stream(pieces))?;
+        if let Some(length) = length {
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        Ok(response)
     }
-    let room = Arc::clone(&app.downloads.room).try_acquire_owned();
-    let room = room.map_err(|_| {
-        let detail = "as many pictures and results are on their way as there is room for: try again in a moment";
-        Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
-    })?;
-    let reader = app.store.open(key).await.map_err(|error| match error {
-        StoreError::NotFound { .. } => missing(),
-        error => unread(error),
-    })?;
-    let length = reader.bytes;
-    let (pieces_in, mut pieces) = mpsc::channel(READ_AHEAD);
-    tokio::spawn(pump(reader, pieces_in, app.downloads.idle, room));
-    let pieces = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
-    let mut response = attachment(presentation, Body::from_stream(pieces))?;
-    if let Some(length) = length {
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
-    }
-    Ok(response)
 }
 
 /// An answer that no browser shows as a page of ours.
@@ -94,13 +102,13 @@ pub(crate) fn attachment(
 
 /// Why an object could not be read.
 pub(crate) fn unread(error: StoreError) -> Problem {
-    let detail = "the object store could not be read: ask again";
+    let detail = "the object store could not be read: try again";
     Problem::new(ProblemType::StoreUnavailable, detail)
         .caused_by(error)
         .retry_after(2)
 }
 
-/// Reads for a client as fast as it takes, and gives up one that takes nothing.
+/// Sends pieces as fast as the client reads, and gives up on a client that reads nothing.
 async fn pump(
     mut reader: ObjectReader,
     client: Sender<Result<Bytes, StoreError>>,

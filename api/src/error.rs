@@ -1,7 +1,6 @@
 //! Every error that a client can meet, as RFC 9457 problem details.
 //!
-//! What the client may know is in `detail` and says what to do; what only the log may know is the
-//! `cause`. The middleware adds `instance`, writes the body and logs the cause, once.
+//! `detail` is shown to the client and says what to do; `cause` is only logged. The middleware adds `instance`, writes the body and logs the cause, once.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -33,12 +32,12 @@ macro_rules! problem_types {
                 match self { $(Self::$name => StatusCode::$status,)* Self::Other(status) => status }
             }
 
-            /// The identifier that a client's program tells problems apart by.
+            /// The identifier by which programs distinguish problems.
             pub fn uri(self) -> &'static str {
                 match self { $(Self::$name => concat!("urn:fovea:problem:", $kebab),)* Self::Other(_) => "about:blank" }
             }
 
-            /// The same in a few words; it does not vary between occurrences.
+            /// A short summary, the same for every occurrence.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* Self::Other(status) => status.canonical_reason().unwrap_or("Error") }
             }
@@ -50,29 +49,29 @@ problem_types! {
     /// The request cannot be read: bad JSON, bad multipart, bad UTF-8, a bad header.
     MalformedRequest = BAD_REQUEST, "malformed-request", "The request cannot be read";
     /// No token, or not a valid one.
-    Unauthenticated = UNAUTHORIZED, "unauthenticated", "Who asks is not known";
-    /// The user may not do this here.
-    Forbidden = FORBIDDEN, "forbidden", "The user may not do this here";
+    Unauthenticated = UNAUTHORIZED, "unauthenticated", "Authentication required";
+    /// The user lacks the right for this request in this namespace.
+    Forbidden = FORBIDDEN, "forbidden", "Permission denied";
     /// The cluster's own rules refuse the job.
-    RefusedByCluster = FORBIDDEN, "refused-by-cluster", "The cluster refuses the job";
+    RefusedByCluster = FORBIDDEN, "refused-by-cluster", "The cluster refused the job";
     /// Nothing is served under this path.
-    NoSuchRoute = NOT_FOUND, "no-such-route", "Nothing is served under this path";
-    /// No job of this id, or not any more.
-    NoSuchJob = NOT_FOUND, "no-such-job", "There is no such job";
-    /// No namespace of this name, told only to who may work in it.
-    NoSuchNamespace = NOT_FOUND, "no-such-namespace", "There is no such namespace";
-    /// The job has no picture that is shown.
-    NoSuchPicture = NOT_FOUND, "no-such-picture", "There is no picture to show";
-    /// `continue` was not made here for this list.
-    InvalidContinue = BAD_REQUEST, "invalid-continue", "The list cannot be continued by this";
+    NoSuchRoute = NOT_FOUND, "no-such-route", "No such route";
+    /// No job has this id, or it has been deleted.
+    NoSuchJob = NOT_FOUND, "no-such-job", "Job not found";
+    /// No namespace of this name; answered only to users with rights in it.
+    NoSuchNamespace = NOT_FOUND, "no-such-namespace", "Namespace not found";
+    /// The job's picture does not exist, or does not begin as a picture.
+    NoSuchPicture = NOT_FOUND, "no-such-picture", "Picture not found";
+    /// `continue` was not answered by this service for this list.
+    InvalidContinue = BAD_REQUEST, "invalid-continue", "Invalid continue token";
     /// `continue` is too old.
-    ContinueExpired = GONE, "continue-expired", "The list is too old to be continued";
+    ContinueExpired = GONE, "continue-expired", "Continue token expired";
     /// A finished job cannot be cancelled.
     AlreadyFinished = CONFLICT, "already-finished", "The job has ended already";
     /// The job has not ended, or has ended without a result.
     NoResult = CONFLICT, "no-result", "The job has no result";
     /// The path exists, the method does not.
-    MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not know this method";
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
     /// The body did not arrive in time.
     BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// More bytes than allowed.
@@ -84,51 +83,51 @@ problem_types! {
     /// More pixels than allowed.
     TooManyPixels = PAYLOAD_TOO_LARGE, "too-many-pixels", "The picture has too many pixels";
     /// A body of a kind that is not read here.
-    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is of an unsupported type";
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported content type";
     /// The bytes are no picture that Fovea reads.
     NotAPicture = UNSUPPORTED_MEDIA_TYPE, "not-a-picture", "The upload is not a picture";
     /// A request without a picture.
-    MissingPicture = UNPROCESSABLE_ENTITY, "missing-picture", "The request holds no picture";
+    MissingPicture = UNPROCESSABLE_ENTITY, "missing-picture", "The request has no picture";
     /// A field that does not exist.
     UnknownField = UNPROCESSABLE_ENTITY, "unknown-field", "The request has an unknown field";
     /// A field given twice.
-    DuplicateField = UNPROCESSABLE_ENTITY, "duplicate-field", "A field is given twice";
+    DuplicateField = UNPROCESSABLE_ENTITY, "duplicate-field", "A field appears twice";
     /// A field whose value is not allowed.
-    InvalidField = UNPROCESSABLE_ENTITY, "invalid-field", "A field has a value that is not allowed";
-    /// A picture by its remote address.
-    RemoteUrl = UNPROCESSABLE_ENTITY, "remote-url", "Pictures are not fetched from remote addresses";
-    /// The API server's validation speaks.
-    RejectedByCluster = UNPROCESSABLE_ENTITY, "rejected-by-cluster", "The cluster's validation rejects the job";
+    InvalidField = UNPROCESSABLE_ENTITY, "invalid-field", "A field has an invalid value";
+    /// A picture given as a URL.
+    RemoteUrl = UNPROCESSABLE_ENTITY, "remote-url", "Pictures are not fetched from URLs";
+    /// The API server's validation rejects the job.
+    RejectedByCluster = UNPROCESSABLE_ENTITY, "rejected-by-cluster", "The cluster's validation rejected the job";
     /// An Idempotency-Key used for another request before.
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
     /// The namespace's quota is used up.
     QuotaExceeded = TOO_MANY_REQUESTS, "quota-exceeded", "The namespace's quota is used up";
     /// More requests than allowed.
     RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
-    /// A defect, ours or the installation's.
-    Internal = INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side";
+    /// A defect of Fovea or of the installation.
+    Internal = INTERNAL_SERVER_ERROR, "internal", "Internal server error";
     /// Too many uploads at once.
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many uploads at once";
-    /// As many requests follow jobs as there is room for.
-    TooManyWaiters = SERVICE_UNAVAILABLE, "too-many-waiters", "Too many requests follow jobs";
-    /// As many objects are sent to clients as there is room for.
+    /// The limit on requests that wait for jobs is reached.
+    TooManyWaiters = SERVICE_UNAVAILABLE, "too-many-waiters", "Too many requests are waiting for jobs";
+    /// The limit on downloads is reached.
     TooManyDownloads = SERVICE_UNAVAILABLE, "too-many-downloads", "Too many downloads at once";
-    /// The object store does not answer as it should.
+    /// The object store fails or does not answer.
     StoreUnavailable = SERVICE_UNAVAILABLE, "store-unavailable", "The object store is unavailable";
-    /// The Kubernetes API server does not answer as it should.
+    /// The Kubernetes API server fails or does not answer.
     ClusterUnavailable = SERVICE_UNAVAILABLE, "cluster-unavailable", "The Kubernetes API server is unavailable";
     /// A health check failed.
     NotReady = SERVICE_UNAVAILABLE, "not-ready", "The service is not ready";
-    /// Whether the job exists could not be found out.
-    OutcomeUnknown = GATEWAY_TIMEOUT, "outcome-unknown", "Whether the job was created is unknown";
+    /// It could not be determined whether the job exists.
+    OutcomeUnknown = GATEWAY_TIMEOUT, "outcome-unknown", "It is unknown whether the job was created";
 }
 
 /// One occurrence of an error.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// Which.
+    /// Determines the status, the `type` and the title.
     pub kind: ProblemType,
-    /// What happened, and what to do.
+    /// The cause of this occurrence and what the client can do; shown to the client.
     pub detail: String,
     retry_after_seconds: Option<u32>,
     location: Option<String>,
@@ -139,15 +138,15 @@ pub struct Problem {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub(crate) struct Body<'a> {
-    /// Tells problems apart: `urn:fovea:problem:...`, or `about:blank`.
+    /// The type of problem: `urn:fovea:problem:...`, or `about:blank`.
     r#type: &'a str,
-    /// The same in a few words.
+    /// A short summary of the type.
     title: &'a str,
-    /// The answer's status.
+    /// The HTTP status.
     status: u16,
-    /// What happened, and what to do.
+    /// The cause of this occurrence and what to do.
     detail: &'a str,
-    /// This occurrence, by the request's id.
+    /// This occurrence, as `urn:fovea:request:` and the request's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'a str>,
 }
@@ -164,13 +163,13 @@ impl Problem {
         }
     }
 
-    /// A defect: `cause` goes to the log, the client learns the request's id only.
+    /// A defect: `cause` is logged; the client sees only the request's id.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
-        let detail = "the request failed for a reason that is in the service's log: report the request id, which is this problem's instance";
+        let detail = "the request failed; the cause is in the service's log: report the request id, which is this problem's `instance`";
         Self::new(ProblemType::Internal, detail).caused_by(cause)
     }
 
-    /// No such job. It says the same where the client may not know whether there is one.
+    /// No such job; also the answer if the client may not learn whether the job exists.
     pub fn no_such_job() -> Self {
         let detail = "no job has this id, or it has expired";
         Self::new(ProblemType::NoSuchJob, detail)
@@ -180,32 +179,32 @@ impl Problem {
     pub fn of_status(status: StatusCode) -> Self {
         Self::new(
             ProblemType::Other(status),
-            "the request was refused before it was looked at",
+            "the request was refused before it was processed",
         )
     }
 
-    /// Adds what the log should know and the client should not.
+    /// Adds the cause, which is logged and not shown to the client.
     #[must_use]
     pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
         self.cause = Some(cause.to_string());
         self
     }
 
-    /// Adds when to try again.
+    /// Sets `Retry-After`.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// Adds where to look.
+    /// Sets `Location`.
     #[must_use]
     pub fn located(mut self, location: impl Into<String>) -> Self {
         self.location = Some(location.into());
         self
     }
 
-    /// What the log should know.
+    /// The cause, for the log.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
@@ -284,7 +283,7 @@ mod tests {
             body,
             serde_json::json!({
                 "type": "urn:fovea:problem:outcome-unknown",
-                "title": "Whether the job was created is unknown",
+                "title": "It is unknown whether the job was created",
                 "status": 504,
                 "detail": "look there",
                 "instance": "urn:fovea:request:7",

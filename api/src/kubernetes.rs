@@ -1,7 +1,6 @@
 //! The client of the Kubernetes API server, and the one thing about a namespace that is cached.
 
 use crate::config::TimeoutsConfig;
-use crate::jobs::WATCH_SILENCE;
 use crate::metrics::Metrics;
 use anyhow::Context as _;
 use http::HeaderValue;
@@ -15,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Longest TCP and TLS handshake with the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Read timeout of a watch; longer than the 30 s that one watch request lasts.
+const WATCH_SILENCE: Duration = Duration::from_secs(40);
 /// How long a namespace's uid and labels are believed: a namespace made again under its old name is
 /// noticed after this time.
 const UID_LIFETIME: Duration = Duration::from_secs(30);
@@ -66,7 +67,7 @@ pub fn client(
         .build())
 }
 
-/// Why a namespace's uid is not known.
+/// Why a namespace's uid could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NamespaceError {
     /// There is none of that name.

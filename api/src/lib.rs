@@ -11,22 +11,23 @@ mod config;
 mod cors;
 mod download;
 mod error;
+mod health;
 mod jobs;
 pub mod kubernetes;
 mod metrics;
 mod middleware;
-pub mod openapi;
+mod openapi;
 mod pools;
 mod results;
 pub mod routes;
 mod serve;
+mod state;
 mod submit;
-mod tenant;
 mod trace;
 mod upload;
 mod validate;
 
-pub use app::{App, router};
+pub use app::{document, router};
 pub use config::{
     AsyncVisionConfig, AuthConfig, AuthMode, CompatConfig, Config, ForwardedHeader,
     ImageAnalysisConfig, LimitsConfig, RatesConfig, ReadsConfig, TimeoutsConfig,
@@ -36,4 +37,5 @@ pub use jobs::WatchScope;
 pub use metrics::Metrics;
 pub use routes::metrics::metrics_router;
 pub use serve::{Door, serve};
+pub use state::App;
 pub use submit::COMMIT_GENERATIONS;

@@ -1,9 +1,9 @@
 //! What surrounds every request: an id, a span, a count, bounds on its head, an answer even after a
 //! panic, and errors that are always problem+json.
 
-use crate::app::AppState;
 use crate::error::{PROBLEM_JSON, Problem, ProblemType};
 use crate::metrics::RequestTicket;
+use crate::state::AppState;
 use crate::trace;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;

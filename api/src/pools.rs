@@ -89,7 +89,7 @@ pub(crate) fn allows(
 fn unavailable(why: impl std::fmt::Display) -> Problem {
     Problem::new(
         ProblemType::ClusterUnavailable,
-        "the cluster could not be reached: ask again",
+        "the cluster could not be reached: try again",
     )
     .caused_by(why)
     .retry_after(2)

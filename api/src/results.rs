@@ -24,7 +24,7 @@ pub(crate) async fn whole(store: &Store, job: &InferenceJob) -> Result<Option<Jo
     };
     let key = key(job).map_err(Problem::internal)?;
     let bytes = store.get(&key, MAX_BYTES).await.map_err(|error| {
-        let detail = "the result could not be read from the object store: ask again";
+        let detail = "the result could not be read from the object store: try again";
         Problem::new(ProblemType::StoreUnavailable, detail)
             .caused_by(error)
             .retry_after(2)

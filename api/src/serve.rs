@@ -1,34 +1,29 @@
-//! The accept loop: bounded connections, a bound on slow and on large headers, a bounded drain at
-//! the end. (`axum::serve` sets no timer, so that a client could hold a connection with half a
-//! header.)
+//! The API's listener: bounded connections, slow and large headers bounded, a bounded drain at the
+//! end. (`axum::serve` sets no timer, so that a client could hold a connection with half a header.)
 
 use crate::config::Config;
 use crate::metrics::Metrics;
 use axum::extract::ConnectInfo;
 use axum::middleware::AddExtension;
 use axum::{Extension, Router};
+use fovea_process::accept;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tower::Layer as _;
 
-/// Pause after an accept that failed for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Memory that a connection may take for what it has sent and nobody has read: headers, and each
-/// piece of a body. Headers beyond it are answered 431 by hyper; the service's own, smaller bounds
-/// (`middleware`) are told in a problem.
+/// Size of a connection's read buffer in bytes: headers, and each piece of a body. hyper answers
+/// larger headers with 431; the API's own, smaller bounds (`middleware`) answer with a problem.
 const CONNECTION_BUFFER_BYTES: usize = 128 * 1024;
-/// Likewise for the number of headers.
+/// Maximum number of headers that hyper reads; more are answered 431.
 const CONNECTION_HEADERS: usize = 256;
 
-/// The bounds of a listener, and who counts its connections.
+/// The bounds of the listener, and the metrics that count its connections.
 #[derive(Clone, Debug)]
 pub struct Door {
     max_connections: usize,
@@ -38,7 +33,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// As configured.
+    /// The bounds that the flags set.
     pub fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
         Self {
             max_connections: config.limits.max_connections,
@@ -49,7 +44,7 @@ impl Door {
     }
 }
 
-/// Serves until `stop` resolves, then lets open requests end for as long as the door says.
+/// Serves until `stop` resolves, then gives open requests the door's drain timeout to end.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -63,34 +58,19 @@ pub async fn serve(
         metrics,
     } = door;
     let graceful = GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(max_connections));
-    let mut stop = pin!(stop);
-    loop {
-        let accepted = async {
-            let permit = Arc::clone(&room).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
-            accepted = accepted => accepted,
-            () = &mut stop => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let connection = connection(stream, peer, router.clone(), header_timeout);
-                let watched = graceful.watch(connection);
-                let ticket = metrics.connection();
-                tokio::spawn(async move {
-                    let (_permit, _ticket) = (permit, ticket);
-                    if let Err(error) = watched.await {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+    let connect = |stream, peer| {
+        let watched = graceful.watch(connection(stream, peer, router.clone(), header_timeout));
+        let ticket = metrics.connection();
+        async move {
+            let _ticket = ticket;
+            if let Err(error) = watched.await {
+                tracing::debug!(%error, "connection ended");
             }
         }
+    };
+    tokio::select! {
+        () = accept(&listener, max_connections, connect) => {}
+        () = stop => {}
     }
     drop(listener);
     tracing::info!(connections = graceful.count(), "draining");
@@ -102,7 +82,7 @@ pub async fn serve(
     }
 }
 
-/// The routes, which are told who is at the other end.
+/// The routes, with the peer's address as an extension.
 type Routes = TowerToHyperService<AddExtension<Router, ConnectInfo<SocketAddr>>>;
 
 fn connection(
@@ -111,7 +91,7 @@ fn connection(
     router: Router,
     header_timeout: Duration,
 ) -> http1::Connection<TokioIo<TcpStream>, Routes> {
-    // An answer is one small write: waiting for more to send with it only delays it.
+    // An answer is one small write, which Nagle's algorithm would only delay.
     let _ = stream.set_nodelay(true);
     let told = Extension(ConnectInfo(peer)).layer(router);
     http1::Builder::new()

@@ -1,5 +1,5 @@
-//! The trace of a request: its caller's or one of its own, which the job that it makes bears, so that
-//! operator and runner can join.
+//! The trace of a request: its caller's, or a new one. The job that it creates carries it, so that
+//! the operator's and the runner's spans join it.
 
 use fovea_telemetry::trace::{TraceParent, rename};
 use http::HeaderMap;
@@ -9,7 +9,7 @@ tokio::task_local! {
     static CURRENT: TraceParent;
 }
 
-/// Puts `span` into the caller's trace, where it is to be called `name`; what callees are told of it.
+/// Puts `span` into the caller's trace under `name`, and returns the `traceparent` for callees.
 pub(crate) fn join(span: &Span, name: String, headers: &HeaderMap) -> TraceParent {
     let caller = TraceParent::of(headers);
     if let Some(caller) = caller {
@@ -22,12 +22,12 @@ pub(crate) fn join(span: &Span, name: String, headers: &HeaderMap) -> TraceParen
     recorded.unwrap_or_else(|| TraceParent::below(caller))
 }
 
-/// Runs a request's future, within which [`current`] is `parent`.
+/// Runs a request's future with `parent` as its [`current`] trace.
 pub(crate) async fn scope<F: Future>(parent: TraceParent, request: F) -> F::Output {
     CURRENT.scope(parent, request).await
 }
 
-/// The trace of the request that is being answered.
+/// The trace of the request that this task answers.
 pub(crate) fn current() -> Option<TraceParent> {
     CURRENT.try_with(|parent| *parent).ok()
 }

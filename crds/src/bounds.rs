@@ -1,4 +1,4 @@
-//! Every bound of the two resources, shared by the schema and by the code that writes statuses.
+//! Bounds of both resources, used by the schema and by the code that writes statuses.
 //!
 //! Lengths of strings are in characters, as the API server counts them, unless the name says
 //! bytes.
@@ -8,7 +8,7 @@ pub const MAX_LABEL_LENGTH: u32 = 63;
 /// A Kubernetes name that is a DNS subdomain: pools, secrets, claims.
 pub const MAX_NAME_LENGTH: u32 = 253;
 
-// What a job asks for.
+// Spec of a job.
 
 /// `spec.input.object.key`.
 pub const MAX_KEY_LENGTH: u32 = 512;
@@ -43,7 +43,7 @@ pub const MAX_SPAN_SECONDS: u32 = 366 * 24 * 60 * 60;
 /// `spec.callback.url`.
 pub const MAX_URL_LENGTH: u32 = 2048;
 
-// What the operator writes.
+// Statuses.
 
 /// A condition's or a failure's message.
 pub const MAX_MESSAGE_LENGTH: u32 = 1024;
@@ -67,10 +67,10 @@ pub const MAX_CAPTION_LENGTH: u32 = 4096;
 pub const MAX_PREDICTIONS: u32 = 100;
 /// `status.result.detections`.
 pub const MAX_DETECTIONS: u32 = 100;
-/// `status.result` as JSON; the whole of a larger one lies in `results/`.
+/// `status.result` as JSON; a larger result is stored whole in `results/`.
 pub const MAX_RESULT_BYTES: usize = 8 * 1024;
 
-// What a pool says.
+// Spec of a pool.
 
 /// `spec.models`.
 pub const MAX_MODELS: u32 = 32;

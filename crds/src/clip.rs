@@ -1,10 +1,10 @@
-//! Keeps what the operator writes inside the bounds of the schema, so that no runner's answer,
-//! however long, can make a status be refused. The statuses' own `clipped` lie beside them.
+//! Cuts texts and lists to the bounds of the schema, so that the API server never rejects a status
+//! because of a long answer from a runner. Each status type has its own `clipped`.
 
 use crate::bounds::{MAX_CONDITIONS, MAX_MESSAGE_LENGTH, MAX_REASON_LENGTH};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-/// At most `max` characters of `text`; an ellipsis ends what was cut.
+/// Cuts `text` to at most `max` characters; an ellipsis ends a text that was cut.
 pub fn clip(text: &str, max: u32) -> String {
     let max = max as usize;
     if text.len() <= max || text.chars().count() <= max {
@@ -17,25 +17,25 @@ pub fn clip(text: &str, max: u32) -> String {
     clipped
 }
 
-/// [`clip`] to the length of a message.
+/// Cuts a message to [`MAX_MESSAGE_LENGTH`].
 pub fn message(text: &str) -> String {
     clip(text, MAX_MESSAGE_LENGTH)
 }
 
-/// The condition with its message and reason inside the bounds.
+/// Cuts a condition's message and replaces an invalid reason.
 pub fn condition(mut condition: Condition) -> Condition {
     condition.message = message(&condition.message);
     condition.reason = reason(&condition.reason);
     condition
 }
 
-/// As many conditions as there is room for, each inside its bounds.
+/// Keeps the first [`MAX_CONDITIONS`] conditions, each within its bounds.
 pub(crate) fn conditions(list: Vec<Condition>) -> Vec<Condition> {
     let room = MAX_CONDITIONS as usize;
     list.into_iter().take(room).map(condition).collect()
 }
 
-/// A reason is one word in CamelCase; what is not becomes `Unknown`.
+/// Replaces a reason that is not one CamelCase word by `Unknown`.
 pub(crate) fn reason(text: &str) -> String {
     let word = |c: char| c.is_ascii_alphanumeric();
     if text.starts_with(|c: char| c.is_ascii_alphabetic())

@@ -1,24 +1,57 @@
 //! Condition types of both resources, and the schema of a bounded list of conditions.
 
 use crate::bounds::{MAX_CONDITIONS, MAX_MESSAGE_LENGTH, MAX_REASON_LENGTH};
+use crate::clip;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// A job: its spec was understood and a pool takes it. False says why not.
+/// A job: a pool accepts it. The message of False says why not.
 pub const ACCEPTED: &str = "Accepted";
-/// A job: a runner has been chosen for it. False says what it waits for.
+/// A job: a runner has been chosen for it. The message of False says what it waits for.
 pub const SCHEDULED: &str = "Scheduled";
-/// A job: `spec.suspend` holds it back. False, once it has been resumed: the queue's deadline
-/// counts from that transition.
+/// A job: `spec.suspend` holds it back. False after it was resumed: the queue deadline counts from
+/// that transition.
 pub const SUSPENDED: &str = "Suspended";
-/// A job: it has reached a terminal phase; the reason tells which.
+/// A job: it has reached a terminal phase, which the reason names.
 pub const COMPLETE: &str = "Complete";
 
-/// A pool: at least one runner serves every model.
+/// At least one runner of the pool serves every model.
 pub const READY: &str = "Ready";
-/// A pool: a change is being rolled out.
+/// A change of the pool is being rolled out.
 pub const PROGRESSING: &str = "Progressing";
-/// A pool: something needs a person; the message says what.
+/// A pool: something needs a person's attention; the message says what.
 pub const DEGRADED: &str = "Degraded";
+
+/// The condition of a type.
+pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Sets a condition, clipped to the bounds of the schema. Its transition time moves only when its
+/// status does. The list stays sorted by type.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    (type_, status): (&str, &str),
+    (reason, message): (&str, &str),
+    generation: Option<i64>,
+    now: Timestamp,
+) {
+    let before = get(conditions, type_).filter(|condition| condition.status == status);
+    let since = before.map_or(Time(now), |condition| {
+        condition.last_transition_time.clone()
+    });
+    conditions.retain(|condition| condition.type_ != type_);
+    conditions.push(clip::condition(Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: since,
+        observed_generation: generation,
+    }));
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+}
 
 /// `metav1.Condition`s keyed by type, with bounds that Kubernetes' own schema lacks.
 pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -32,35 +65,35 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": {
-                    "description": "What is told, in CamelCase.",
+                    "description": "Type of the condition, in CamelCase.",
                     "type": "string",
                     "minLength": 1,
                     "maxLength": MAX_REASON_LENGTH,
                 },
                 "status": {
-                    "description": "Whether it holds.",
+                    "description": "Status of the condition.",
                     "type": "string",
                     "enum": ["True", "False", "Unknown"],
                 },
                 "reason": {
-                    "description": "Why, for programs: one word in CamelCase.",
+                    "description": "Machine-readable reason of the last transition, in CamelCase.",
                     "type": "string",
                     "minLength": 1,
                     "maxLength": MAX_REASON_LENGTH,
                     "pattern": crate::rules::REASON_PATTERN,
                 },
                 "message": {
-                    "description": "Why, for people.",
+                    "description": "Human-readable message about the last transition.",
                     "type": "string",
                     "maxLength": MAX_MESSAGE_LENGTH,
                 },
                 "lastTransitionTime": {
-                    "description": "When the status last changed.",
+                    "description": "Last time the condition changed from one status to another.",
                     "type": "string",
                     "format": "date-time",
                 },
                 "observedGeneration": {
-                    "description": "The generation of the spec that this speaks of.",
+                    "description": "Generation of the spec that the condition was set from.",
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0,
@@ -68,4 +101,53 @@ pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
             },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transition_time_moves_only_with_the_status() {
+        let at = |seconds| Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let mut list = Vec::new();
+        set(
+            &mut list,
+            (SCHEDULED, "False"),
+            ("NoRunner", "a"),
+            Some(1),
+            at(1),
+        );
+        set(
+            &mut list,
+            (ACCEPTED, "True"),
+            ("PoolFound", "b"),
+            Some(1),
+            at(1),
+        );
+        set(
+            &mut list,
+            (SCHEDULED, "False"),
+            ("NoRunner", "c"),
+            Some(2),
+            at(2),
+        );
+        let scheduled =
+            get(&list, SCHEDULED).map(|each| (&*each.message, each.last_transition_time.0));
+        assert_eq!(scheduled, Some(("c", at(1))));
+        set(
+            &mut list,
+            (SCHEDULED, "True"),
+            ("RunnerFound", "d"),
+            Some(2),
+            at(3),
+        );
+        assert_eq!(
+            get(&list, SCHEDULED).map(|each| each.last_transition_time.0),
+            Some(at(3))
+        );
+        let types: Vec<&str> = list.iter().map(|each| each.type_.as_str()).collect();
+        assert_eq!(types, [ACCEPTED, SCHEDULED]);
+        assert_eq!(get(&list, COMPLETE), None);
+    }
 }

@@ -1,10 +1,9 @@
 //! The custom resources of Fovea, group `fovea.dev/v1alpha1`: [`InferenceJob`] and [`RunnerPool`].
 //!
 //! The Rust types are the source. `crdgen` writes `manifests/crds/*.yaml` from them: doc comments
-//! become descriptions, `#[schemars]` the bounds, `#[x_kube]` the CEL rules, which speak to
-//! the user. Defaults are Rust functions, so what the API server fills in is what the
-//! programs read. [`bounds`] names every number, and [`clip`] keeps what the operator writes
-//! inside them.
+//! become descriptions, `#[schemars]` attributes the bounds, and `#[x_kube]` attributes the CEL
+//! rules. Defaults are Rust functions, so the API server and the programs use the same ones.
+//! [`bounds`] names every bound, and [`clip`] cuts what the operator writes to them.
 
 pub mod bounds;
 pub mod clip;
@@ -24,11 +23,12 @@ mod marks;
 mod pool;
 mod rules;
 mod schema;
+pub mod yaml;
 
 pub use job::{
     BoundingBox, Callback, CallbackStatus, Detection, Failure, InferenceJob, InferenceJobSpec,
     InferenceJobStatus, Input, JobResult, Parameters, Phase, PoolRef, Prediction, ResolvedPoolRef,
-    Retry, ServedModel, Task, Timings,
+    Retry, ServedModel, Task, Timings, UnknownTask,
 };
 pub use marks::{annotations, labels};
 pub use pool::{
@@ -37,6 +37,5 @@ pub use pool::{
     RunnerPoolStatus, RunnerTemplate, SecretRef,
 };
 
-/// Manager name of the jobs that Fovea's own operator runs; a job whose `spec.managedBy` says
-/// another one is left alone.
+/// Value of `spec.managedBy` for Fovea's operator, which ignores jobs with another value.
 pub const MANAGER: &str = "fovea.dev/operator";

@@ -1,24 +1,23 @@
-//! Labels and annotations of a job: the API writes them, and the operator reads two of them.
+//! Labels and annotations that the API sets on its jobs.
 
-/// What the API marks its jobs with.
+/// Labels of jobs that the API creates.
 pub mod labels {
-    /// Who made the job.
+    /// Creator of the job.
     pub const CREATED_BY: &str = "fovea.dev/created-by";
-    /// The value of [`CREATED_BY`] on every job made by it: such jobs are the first to go where
-    /// finished jobs are too many.
+    /// Value of [`CREATED_BY`] on jobs that the API created. The operator deletes them first when
+    /// there are too many finished jobs.
     pub const API: &str = "api";
-    /// Whose client made the job, where it came by the routes of a service that Fovea stands in
-    /// for: `async-vision` or `image-analysis`.
+    /// Replaced service whose routes created the job: `async-vision` or `image-analysis`.
     pub const CLIENT: &str = "fovea.dev/client";
 }
 
-/// What the API remembers with its jobs.
+/// Annotations of jobs that the API creates.
 pub mod annotations {
-    /// SHA-256 over what was asked for: tells a repeated request from another one.
+    /// SHA-256 of the request, by which a repeated request is recognised.
     pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
-    /// The request's trace, as a W3C `traceparent`: operator and runner join it.
+    /// Trace of the request as a W3C `traceparent`, which the operator and the runner continue.
     pub const TRACEPARENT: &str = "fovea.dev/traceparent";
-    /// On an object that only bars its name, for a create whose answer was lost: the request was
-    /// answered with an error and must not run.
+    /// Marks an object that only reserves its name after a create whose answer was lost. The client
+    /// received an error, so the job must not run.
     pub const TOMBSTONE: &str = "fovea.dev/tombstone";
 }

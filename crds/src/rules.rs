@@ -1,22 +1,21 @@
-//! CEL rules with messages in our words: the field, and what to write instead.
+//! CEL rules whose messages name the field and say what to write instead.
 //!
-//! Text that users write is checked by CEL rather than by `pattern`, because a failed pattern
-//! answers with the regular expression. The rules of one kind lie beside its types; here are
-//! those of texts that both have.
+//! CEL checks texts from users instead of `pattern`, because the message of a failed pattern is
+//! only its regular expression.
 
 use crate::bounds::MAX_KEY_BYTES;
 use kube::core::{Message, Rule};
 
-/// A reason in CamelCase, as `metav1.Condition` has it.
+/// Pattern of a reason, as in `metav1.Condition`.
 pub(crate) const REASON_PATTERN: &str = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";
 
-/// Lower-case hexadecimal SHA-256.
+/// Pattern of a SHA-256 in lower-case hexadecimal.
 pub(crate) const SHA256_PATTERN: &str = "^[0-9a-f]{64}$";
 
-/// A DNS label, unanchored.
+/// Unanchored pattern of a DNS label.
 pub(crate) const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
-/// `cel` must hold; `message` is said where it does not.
+/// A rule: `cel` must hold, else the API server answers `message`.
 pub(crate) fn rule(cel: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule {
         rule: cel.into(),
@@ -25,37 +24,37 @@ pub(crate) fn rule(cel: impl Into<String>, message: impl Into<String>) -> Rule {
     }
 }
 
-/// A text must match all of a regular expression (RE2, without `"`).
+/// Requires that a regular expression (RE2, without `"`) matches the whole text.
 pub(crate) fn matches(pattern: &str, message: impl Into<String>) -> Rule {
     rule(format!("self.matches(r\"^({pattern})$\")"), message)
 }
 
-/// A DNS label: a model's or a namespace's name.
+/// Requires a DNS label: the name of a model or namespace.
 pub(crate) fn label(field: &str) -> Rule {
     matches(
         LABEL,
-        format!("{field} is a DNS label: write lower-case letters, digits and inner `-` only"),
+        format!("{field} must be a DNS label: write lower-case letters, digits and inner `-` only"),
     )
 }
 
-/// A DNS subdomain: the name of a pool, a secret, a claim.
+/// Requires a DNS subdomain: the name of a pool, Secret or claim.
 pub(crate) fn subdomain(field: &str) -> Rule {
     matches(
         &format!("{LABEL}([.]{LABEL})*"),
         format!(
-            "{field} is an object's name: write lower-case letters, digits, `-` and `.` only, beginning and ending with a letter or digit"
+            "{field} must be the name of an object: write lower-case letters, digits, `-` and `.` only, beginning and ending with a letter or digit"
         ),
     )
 }
 
-/// A normalised path below a prefix that Fovea adds: one reading, no way out.
+/// A normalised path below a prefix that Fovea adds, without a way out of it.
 pub(crate) fn object_path(field: &str, prefix: &str) -> Rule {
     rule(
         format!(
             r"!self.matches(r'(^|/)[.]?(/|$)|[.][.]|[%\\]|\p{{Cc}}') && bytes(self).size() <= {MAX_KEY_BYTES}"
         ),
         format!(
-            "{field} is a path below {prefix}: write it without a leading or trailing `/`, empty or `.` segments, `..`, `%`, `\\` or control characters, in at most {MAX_KEY_BYTES} bytes"
+            "{field} must be a path below {prefix}: write it without a leading or trailing `/`, empty or `.` segments, `..`, `%`, `\\` or control characters, in at most {MAX_KEY_BYTES} bytes"
         ),
     )
 }

@@ -1,4 +1,4 @@
-//! What schemars writes, made into what a Kubernetes API server takes and a person can read.
+//! Turns the schemas of schemars into structural schemas for Kubernetes.
 
 use crate::rules::rule;
 use kube::core::Rule;
@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 const VALIDATIONS: &str = "x-kubernetes-validations";
 
-/// For the root of a spec or status: an optional field is one that may be left out, never one
-/// that may be `null`, so that CEL, defaults and Rust need to tell two states apart and not three;
-/// and formats are those that the API server knows.
+/// Makes the schema of a spec or status structural. An optional field may be absent but not `null`,
+/// so that CEL, defaults and Rust have two cases instead of three. Unsigned formats, which the API
+/// server does not support, become int64.
 pub(crate) fn structural(schema: &mut Schema) {
     transform_subschemas(&mut structural, schema);
     let Some(object) = schema.as_object_mut() else {
@@ -29,8 +29,8 @@ pub(crate) fn structural(schema: &mut Schema) {
     }
 }
 
-/// `Option<T>` of a type with a schema of its own comes as `anyOf: [T, null]`. The field's own
-/// description wins over the type's; rules add up.
+/// Replaces `anyOf: [T, null]`, which schemars writes for an `Option<T>`, by `T`. The field's
+/// description overrides the type's; the rules of both apply.
 fn merge_optional(object: &mut Map<String, Value>) {
     let Some(Value::Array(any_of)) = object.get("anyOf") else {
         return;
@@ -56,8 +56,9 @@ fn merge_optional(object: &mut Map<String, Value>) {
     }
 }
 
-/// For an externally tagged enum: an object with one optional property a variant, of which CEL
-/// demands exactly one. Kubernetes' own way, `oneOf`, answers in words that help nobody.
+/// Turns an externally tagged enum into an object with one optional property per variant, of which
+/// a CEL rule requires exactly one. The messages of Kubernetes' own `oneOf` do not name the fields
+/// to set.
 pub(crate) fn exactly_one(schema: &mut Schema) {
     let Some(Value::Array(variants)) = schema.remove("oneOf") else {
         return;
@@ -90,7 +91,7 @@ pub(crate) fn exactly_one(schema: &mut Schema) {
     schema.insert("properties".into(), properties.into());
 }
 
-/// One rule for every field but those named, so that a new field cannot be forgotten.
+/// Adds a rule for every field except `exempt`, so that new fields are covered as well.
 pub(crate) fn for_each_but(schema: &mut Schema, exempt: &[&str], rule: impl Fn(&str) -> Rule) {
     let Some(Value::Object(properties)) = schema.get("properties") else {
         return;

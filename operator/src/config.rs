@@ -9,24 +9,29 @@ use fovea_store::StoreConfig;
 use fovea_telemetry::LogFormat;
 use std::net::SocketAddr;
 
-/// Reconciles InferenceJobs into attempts on runners.
+/// Fovea's operator: runs InferenceJobs on runners, creates the runners of RunnerPools, and writes
+/// the statuses of both. Several replicas may run; a Lease elects the one that acts.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(version, name = "fovea-operator")]
 pub struct Config {
-    /// Namespace of the Lease, and of the RunnerPools that count.
+    /// Namespace of the leader-election Lease, and the only one whose RunnerPools the operator
+    /// reconciles.
     #[arg(long, env = "FOVEA_OPERATOR_NAMESPACE", default_value = "fovea-system")]
     pub namespace: String,
 
-    /// The one namespace whose jobs count; those of every namespace where it is left out.
+    /// Reconcile only the InferenceJobs of this namespace. Default: all namespaces, which needs
+    /// cluster-wide rights.
     #[arg(long, env = "FOVEA_OPERATOR_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
 
-    /// Pool of jobs that name none: `name`, or `namespace/name`.
+    /// RunnerPool for jobs without spec.poolRef, as `name` or `namespace/name`. A bare name is
+    /// looked up in --namespace.
     #[arg(long, env = "FOVEA_OPERATOR_DEFAULT_POOL", default_value = "default")]
     pub default_pool: String,
 
-    /// Host (`host` or `host:port`) that pools' spec.external.endpoints may name; repeatable,
-    /// or separated by commas. None: no external pool works.
+    /// Host, as `host` or `host:port`, that a RunnerPool may list in spec.external.endpoints.
+    /// Repeatable or comma-separated. Without any, external pools are refused, so that nobody who
+    /// may edit a pool can make the operator send pictures and tokens to another host.
     #[arg(
         long = "external-host",
         env = "FOVEA_OPERATOR_EXTERNAL_HOSTS",
@@ -34,7 +39,7 @@ pub struct Config {
     )]
     pub external_hosts: Vec<String>,
 
-    /// Address of /livez, /readyz and /metrics.
+    /// Address and port to serve /livez, /readyz and /metrics on.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_HEALTH_LISTEN",
@@ -42,37 +47,38 @@ pub struct Config {
     )]
     pub health_listen: SocketAddr,
 
-    /// Pools whose runners the operator makes.
+    /// Flags of pools whose runners are pods.
     #[command(flatten)]
     pub pools: PoolsConfig,
 
-    /// The election.
+    /// Flags of the leader election.
     #[command(flatten)]
     pub leader: LeaderConfig,
 
-    /// Webhooks at jobs' ends.
+    /// Flags of callbacks.
     #[command(flatten)]
     pub callback: CallbackConfig,
 
-    /// What is kept of finished jobs.
+    /// Flags of retention.
     #[command(flatten)]
     pub retention: RetentionConfig,
 
-    /// The bucket.
+    /// Flags of the object store.
     #[command(flatten)]
     pub store: StoreConfig,
 
-    /// What is deleted from it.
+    /// Flags of the sweeper.
     #[command(flatten)]
     pub sweep: SweepConfig,
 
-    /// How log lines look; `RUST_LOG` says which there are.
+    /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
+    /// such as `debug` (default: `info`).
     #[arg(long, env = "FOVEA_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
 impl Config {
-    /// The default pool with its namespace.
+    /// Namespace and name of the default pool.
     pub fn default_pool_key(&self) -> PoolKey {
         let (namespace, name) = self
             .default_pool

@@ -1,7 +1,6 @@
-//! Kubernetes Events, for what a person must act on and for nothing else: each is a write too, so
-//! that they are bounded in number, and dropped beyond it.
+//! Publishes Kubernetes Events about what a person must act on, and nothing else. Each is a write, so
+//! their rate is bounded, and Events beyond it are dropped.
 
-use crate::job::notice::Notice;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -10,14 +9,23 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Events at once, after a quiet time.
+/// Upper bound on a burst of Events after a quiet time.
 const BURST: NonZeroU32 = NonZeroU32::new(50).unwrap();
-/// Events a second in the long run.
+/// Sustained rate of Events per second.
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
-/// Requests under way.
+/// Bound on concurrent requests.
 const AT_A_TIME: usize = 8;
-/// The longest note that the API server takes is 1 KiB.
+/// Upper bound on a note; the API server accepts at most 1 KiB.
 const MAX_NOTE_LENGTH: u32 = 1000;
+
+/// The content of a Warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The machine-readable reason, as in the condition or the failure.
+    pub reason: String,
+    /// The message for people.
+    pub note: String,
+}
 
 /// Publishes Warnings. Cheap to clone.
 #[derive(Clone)]
@@ -28,7 +36,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Nothing is published yet.
+    /// A publisher that uses `client`.
     pub fn new(client: Client) -> Self {
         let reporter = Reporter {
             controller: "fovea-operator".to_owned(),
@@ -43,7 +51,7 @@ impl Events {
         }
     }
 
-    /// Tells of `object`, in a task of its own; `action` is what was tried.
+    /// Publishes a Warning about `object` in a task of its own; `action` names what was tried.
     pub fn warn(&self, object: ObjectReference, action: &str, notice: Notice) {
         let permit = Arc::clone(&self.under_way).try_acquire_owned();
         let (Ok(permit), Ok(())) = (permit, self.limiter.check()) else {

@@ -9,13 +9,13 @@ pub const ALL: [&str; 13] = [
     LEASE_RENEWED,
     LEASE_RELEASED,
     POOL_TOLD,
-    JOB_TOLD,
+    JOB_CONDITION,
     JOB_RUNNING,
     JOB_WAITING,
     RESULT_KEPT,
     JOB_SUCCEEDED,
     JOB_FAILED,
-    CALLBACK_TOLD,
+    CALLBACK_RECORDED,
     JOB_DELETED,
 ];
 
@@ -30,7 +30,7 @@ pub const LEASE_RELEASED: &str = "lease-released";
 /// A pool's status is written.
 pub const POOL_TOLD: &str = "pool-told";
 /// A job's status says that it is accepted, held or suspended.
-pub const JOB_TOLD: &str = "job-told";
+pub const JOB_CONDITION: &str = "job-condition";
 /// A job's status says Running.
 pub const JOB_RUNNING: &str = "job-running";
 /// A job's status says when it is tried again.
@@ -42,7 +42,7 @@ pub const JOB_SUCCEEDED: &str = "job-succeeded";
 /// A job's status says Failed or Cancelled.
 pub const JOB_FAILED: &str = "job-failed";
 /// A try of a callback is recorded.
-pub const CALLBACK_TOLD: &str = "callback-told";
+pub const CALLBACK_RECORDED: &str = "callback-recorded";
 /// A finished job is deleted.
 pub const JOB_DELETED: &str = "job-deleted";
 
@@ -60,7 +60,7 @@ pub fn of_status(status: &fovea_crds::InferenceJobStatus) -> &'static str {
     use fovea_crds::Phase;
     match status.phase {
         Phase::Pending if status.next_attempt_time.is_some() => JOB_WAITING,
-        Phase::Pending => JOB_TOLD,
+        Phase::Pending => JOB_CONDITION,
         Phase::Running => JOB_RUNNING,
         Phase::Succeeded => JOB_SUCCEEDED,
         Phase::Failed | Phase::Cancelled => JOB_FAILED,

@@ -1,16 +1,17 @@
-//! The operator: watches InferenceJobs, gives them to runners, writes their statuses.
+//! The operator: watches InferenceJobs, runs them on runners, and writes their statuses.
 //!
-//! A job's way through the code: [`dispatch`] sees it on the watch, [`job::decide`] says what to
-//! do about it, [`pool::resolve`] where it may run, [`dispatch::queue`] when, and the attempt's
-//! task writes what [`dispatch::retry`] makes of its end through [`job::write`]. What a finished
-//! job still has to tell is told by [`callback`]; [`sweep`] deletes from the bucket what no job needs
-//! any more. [`apply_pools`] is a program of its own beside all that: what a release runs once.
+//! A job's way through the code: [`dispatch`] observes it on the watch. [`job::decide`] decides what it
+//! needs, [`pool::resolve`] where it may run, and [`dispatch::queue`] when. After the attempt,
+//! [`job::retry`] decides what follows, and [`job::write`] writes it. [`callback`] sends the webhook of
+//! a finished job, and [`sweep`] deletes objects from the bucket that no job needs any more.
+//! [`apply_pools`] is a separate command that a release runs once.
 
 pub mod apply_pools;
 pub mod callback;
 pub mod config;
 pub mod dispatch;
 pub mod events;
+pub mod fair_queue;
 pub mod job;
 pub mod kill_points;
 pub mod leader;

@@ -1,12 +1,14 @@
-//! A replica's life: stand by for the lease, lead, hand over.
+//! The life of a replica: wait for the lease, lead, hand over.
 
 use crate::callback::{CallbackError, Callbacks};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
+use crate::events::Events;
 use crate::leader::{self, LeaderError};
 use crate::metrics::Metrics;
 use crate::pool::controller;
-use crate::pool::provision::{Loads, Provisions};
+use crate::pool::load::Loads;
+use crate::pool::published::PublishedPools;
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
 use fovea_store::Store;
@@ -16,13 +18,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Why a replica stopped without having been told to.
+/// Why a replica ended without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The lease is lost, or its flags are wrong.
+    /// The lease is lost, or its flags contradict each other.
     #[error(transparent)]
     Leader(#[from] LeaderError),
-    /// The flags of callbacks are wrong.
+    /// A flag of callbacks is invalid.
     #[error(transparent)]
     Callback(#[from] CallbackError),
     /// The loop ended by itself.
@@ -30,8 +32,8 @@ pub enum RunError {
     Dispatcher(String),
 }
 
-/// Stands by for the lease, then dispatches until `stop` or until the lease is lost. Nothing is
-/// written once the lease is handed over: the loop ends first, and its tasks with it.
+/// Waits for the lease, then leads until `stop` or until the lease is lost. The dispatcher and its
+/// tasks end before the lease is handed over, so nothing is written after it.
 pub async fn run(
     config: Config,
     client: kube::Client,
@@ -50,7 +52,8 @@ pub async fn run(
     tracing::info!(epoch = announcement.epoch, "leading");
     readiness.leading.store(true, Ordering::Relaxed);
     metrics.lease_taken(announcement.epoch);
-    // What it has under way when the lease is handed over is as right then as it was before.
+    // A sweep in progress stays valid after the lease is handed over: it deletes by age and by
+    // consistent reads.
     let sweeper = Sweeper::new(
         client.clone(),
         store.clone(),
@@ -60,16 +63,18 @@ pub async fn run(
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
-    let (provided, provisions) = watch::channel(Provisions::default());
-    let (loads, told) = watch::channel(Loads::default());
-    let providing = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
+    let events = Events::new(client.clone());
+    let (publish, published) = watch::channel(PublishedPools::default());
+    let (loads, reported) = watch::channel(Loads::default());
+    let reconciling = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
         client: client.clone(),
         store: store.clone(),
         store_config: config.store.clone(),
         config: config.pools.clone(),
         namespace: config.namespace.clone(),
-        loads: told,
-        provisions: provided,
+        loads: reported,
+        published: publish,
+        events: events.clone(),
         metrics: Arc::clone(&metrics),
     })));
 
@@ -86,7 +91,8 @@ pub async fn run(
         ready: readiness.dispatching,
         heartbeat: readiness.heartbeat,
         metrics: Arc::clone(&metrics),
-        provisions,
+        published,
+        events,
         loads,
     };
     let hand_over = CancellationToken::new();
@@ -94,13 +100,13 @@ pub async fn run(
     let holding = leadership.hold(hand_over.clone());
     tokio::pin!(holding);
     tokio::select! {
-        // Lost: the process must end at once, and every task with it.
+        // The lease is lost: the process must end at once, with every task.
         held = &mut holding => {
             metrics.lease_ended(held.is_err());
             Ok(held?)
         }
         ended = &mut dispatching => {
-            drop((sweeping, providing));
+            drop((sweeping, reconciling));
             hand_over.cancel();
             let held = holding.await;
             metrics.lease_ended(held.is_err());

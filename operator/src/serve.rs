@@ -1,8 +1,8 @@
 //! `/livez`, `/readyz` and `/metrics`.
 //!
-//! A replica that waits for the lease is ready: it does what it is for, and a Deployment whose
-//! standby were not would never be rolled out. One that leads is ready once it dispatches. Dead is
-//! only who leads and whose loop stands still: a restart lets another take over.
+//! A replica that waits for the lease is ready: otherwise a Deployment with a standby would never
+//! finish a rollout. The leader is ready once it dispatches. Only a leader whose loop is stuck is not
+//! live: its restart lets another replica take over.
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use axum::extract::{RawQuery, State};
@@ -13,24 +13,22 @@ use http::header;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-/// The loop goes round at least every two seconds; one that has not for so long stands still.
+/// The loop runs at least every two seconds; without a run for this long it counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 
-/// What health is told from.
+/// State that the probes answer from.
 #[derive(Clone, Default)]
 pub struct Readiness {
     /// This replica holds the lease.
     pub leading: Arc<AtomicBool>,
-    /// Its caches are filled and it dispatches.
+    /// The leader's caches are filled and it dispatches.
     pub dispatching: Arc<AtomicBool>,
-    /// Its loop goes round.
+    /// Heartbeat of the leader's loop.
     pub heartbeat: Arc<Heartbeat>,
 }
 
-/// When the loop last went round.
+/// Time of the loop's last run.
 #[derive(Debug)]
 pub struct Heartbeat {
     begin: Instant,
@@ -38,7 +36,7 @@ pub struct Heartbeat {
     last: AtomicU64,
 }
 
-/// No loop runs.
+/// The value of `last` while no loop runs.
 const RESTING: u64 = u64::MAX;
 
 impl Default for Heartbeat {
@@ -51,17 +49,17 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// The loop goes round.
+    /// Records a run of the loop.
     pub fn beat(&self) {
         self.last.store(self.millis(), Ordering::Relaxed);
     }
 
-    /// The loop has ended, and is not waited for.
+    /// Records that the loop has ended, which is healthy.
     pub fn rest(&self) {
         self.last.store(RESTING, Ordering::Relaxed);
     }
 
-    /// Since when the loop has not gone round; `None` where none runs.
+    /// Time since the loop's last run; `None` while no loop runs.
     fn silence(&self) -> Option<Duration> {
         let last = self.last.load(Ordering::Relaxed);
         let silence = Duration::from_millis(self.millis().saturating_sub(last));
@@ -73,7 +71,7 @@ impl Heartbeat {
     }
 }
 
-/// One line of `/readyz?verbose`: what it is about, and the reason where it fails.
+/// One line of `/readyz?verbose`: the check's name and its result.
 type Check = (&'static str, Result<&'static str, &'static str>);
 
 impl Readiness {
@@ -94,33 +92,22 @@ impl Readiness {
 }
 
 #[derive(Clone)]
-struct Told {
+struct Probed {
     readiness: Readiness,
     metrics: Arc<Metrics>,
 }
 
-/// Answers probes and scrapes until `stop`.
-pub async fn serve(
-    listener: TcpListener,
-    readiness: Readiness,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(readiness, metrics))
-        .with_graceful_shutdown(async move { stop.cancelled().await })
-        .await
-}
-
-fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+/// The routes of probes and scrapes.
+pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
-        .with_state(Told { readiness, metrics })
+        .with_state(Probed { readiness, metrics })
 }
 
-async fn livez(State(told): State<Told>) -> (StatusCode, String) {
-    live(told.readiness.heartbeat.silence())
+async fn livez(State(probed): State<Probed>) -> (StatusCode, String) {
+    live(probed.readiness.heartbeat.silence())
 }
 
 fn live(silence: Option<Duration>) -> (StatusCode, String) {
@@ -133,13 +120,13 @@ fn live(silence: Option<Duration>) -> (StatusCode, String) {
     }
 }
 
-async fn readyz(State(told): State<Told>, RawQuery(query): RawQuery) -> (StatusCode, String) {
+async fn readyz(State(probed): State<Probed>, RawQuery(query): RawQuery) -> (StatusCode, String) {
     let is_verbose = |pair: &str| pair.split('=').next() == Some("verbose");
     let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
-    ready(&told.readiness.checks(), verbose)
+    ready(&probed.readiness.checks(), verbose)
 }
 
-/// As Kubernetes' own components tell it.
+/// The answer of `/readyz`, in the format of Kubernetes' own components.
 fn ready(checks: &[Check], verbose: bool) -> (StatusCode, String) {
     let passed = checks.iter().all(|(_, outcome)| outcome.is_ok());
     let lines: String = checks
@@ -159,8 +146,11 @@ fn ready(checks: &[Check], verbose: bool) -> (StatusCode, String) {
     }
 }
 
-async fn scrape(State(told): State<Told>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], told.metrics.text())
+async fn scrape(State(probed): State<Probed>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, CONTENT_TYPE)],
+        probed.metrics.text(),
+    )
 }
 
 #[cfg(test)]

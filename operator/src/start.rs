@@ -1,27 +1,25 @@
-//! Wiring: logs and clients, then run until done or told to stop.
+//! Wiring: log and clients, then run until done or until a signal.
 
 use anyhow::Context as _;
-use clap::{ArgMatches, FromArgMatches as _};
 use fovea_operator::apply_pools::{self, ApplyPoolsConfig};
 use fovea_operator::{config::Config, metrics::Metrics, run, serve};
+use fovea_process::{Runtime, serve_admin};
 use fovea_store::Store;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Client;
 use kube::client::ClientBuilder;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
-/// As logs and traces name it.
+/// The program's name in logs and traces.
 const PROGRAM: &str = "fovea-operator";
-/// How audit logs and `managedFields` name it.
+/// The program's name in audit logs and `managedFields`.
 const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
 
-/// The operator, until it is told to stop.
-pub(crate) async fn operate(flags: &ArgMatches) -> anyhow::Result<()> {
-    let config = Config::from_arg_matches(flags)?;
-    let telemetry = fovea_telemetry::start(PROGRAM, config.log_format)?;
+/// Runs the operator until a signal, or until it loses the lease. The error of a lost lease returns
+/// at once: nothing is waited for, not even the last spans.
+pub(crate) async fn operate(config: Config) -> anyhow::Result<()> {
+    let runtime = Runtime::start(PROGRAM, config.log_format)?;
     tracing::info!(?config, "starting");
     #[cfg(feature = "failpoints")]
     tracing::warn!(points = ?fovea_operator::kill_points::ALL, "a build for tests");
@@ -31,55 +29,35 @@ pub(crate) async fn operate(flags: &ArgMatches) -> anyhow::Result<()> {
         .with_layer(&metrics.upstreams().layer())
         .build();
     let store = Store::connect_observed(&config.store, Arc::clone(&metrics) as _).await?;
-    let stop = stop_on_signal()?;
+    let shutdown = runtime.shutdown_on_signal()?;
     let readiness = serve::Readiness::default();
-    let listener = tokio::net::TcpListener::bind(config.health_listen)
-        .await
-        .with_context(|| format!("--health-listen {}", config.health_listen))?;
-    let serving = tokio::spawn(serve::serve(
+    let listener = (runtime.bind("--health-listen", config.health_listen)).await?;
+    let serving = tokio::spawn(serve_admin(
         listener,
-        readiness.clone(),
-        Arc::clone(&metrics),
-        stop.clone(),
+        serve::router(readiness.clone(), Arc::clone(&metrics)),
+        shutdown.clone(),
     ));
 
-    run::run(config, client, store, readiness, metrics, stop.clone()).await?;
-    stop.cancel();
-    serving.await??;
-    tokio::task::spawn_blocking(|| telemetry.stop()).await?;
+    run::run(config, client, store, readiness, metrics, shutdown.clone()).await?;
+    shutdown.cancel();
+    serving.await?;
+    runtime.finish().await;
     Ok(())
 }
 
-/// A release's pools, once.
-pub(crate) async fn apply_pools(flags: &ArgMatches) -> anyhow::Result<()> {
-    let config = ApplyPoolsConfig::from_arg_matches(flags)?;
-    let telemetry = fovea_telemetry::start(PROGRAM, config.log_format)?;
+/// Applies a release's pools once.
+pub(crate) async fn apply_pools(config: ApplyPoolsConfig) -> anyhow::Result<()> {
+    let runtime = Runtime::start(PROGRAM, config.log_format)?;
     let applied = apply_pools::run(&config, Client::try_from(kubernetes().await?)?).await;
-    tokio::task::spawn_blocking(|| telemetry.stop()).await?;
+    runtime.finish().await;
     Ok(applied?)
 }
 
-/// The way to the API server: a kubeconfig's, or that of the pod.
+/// Access to the API server: by a kubeconfig, or by the pod's service account.
 async fn kubernetes() -> anyhow::Result<kube::Config> {
     let mut config = kube::Config::infer()
         .await
         .context("no way to the API server: set KUBECONFIG")?;
     (config.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
     Ok(config)
-}
-
-/// Cancelled by SIGTERM (Kubernetes) or SIGINT (a terminal).
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("stopping");
-        stopped.cancel();
-    });
-    Ok(stop)
 }

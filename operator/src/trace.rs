@@ -1,12 +1,12 @@
-//! An attempt is a span of the trace that its job bears, and the runner is told of it.
+//! The span of an attempt: it joins the job's trace, and the runner's spans join it.
 
 use fovea_crds::{InferenceJob, annotations};
 use fovea_telemetry::trace::TraceParent;
 use kube::ResourceExt as _;
 use tracing::Span;
 
-/// The span of an attempt, and what the runner is told: the span itself where spans are exported
-/// here, else the one that made the job.
+/// The span of an attempt, and the `traceparent` for the runner: that of the span where spans are
+/// exported, else the job's own.
 pub(crate) fn attempt(job: &InferenceJob, number: u32, runner: &str) -> (Span, Option<String>) {
     let span = tracing::info_span!(
         "attempt",

@@ -15,6 +15,24 @@ pub enum Task {
     ObjectDetection,
 }
 
+impl Task {
+    /// Every task.
+    pub const ALL: [Self; 3] = [
+        Self::ImageToText,
+        Self::ImageClassification,
+        Self::ObjectDetection,
+    ];
+
+    /// The task's name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ImageToText => "image-to-text",
+            Self::ImageClassification => "image-classification",
+            Self::ObjectDetection => "object-detection",
+        }
+    }
+}
+
 /// Body of `POST /v1/infer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -97,6 +115,32 @@ pub struct Parameters {
     /// Object-detection: least score of a box, in thousandths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_threshold_permille: Option<u32>,
+}
+
+impl Parameters {
+    /// The first parameter that another task than `task` takes.
+    pub fn foreign_to(&self, task: Task) -> Option<&'static str> {
+        let Self {
+            max_new_tokens,
+            num_beams,
+            prompt,
+            top_k,
+            score_threshold_permille,
+        } = self;
+        let given = [
+            ("maxNewTokens", max_new_tokens.is_some(), Task::ImageToText),
+            ("numBeams", num_beams.is_some(), Task::ImageToText),
+            ("prompt", prompt.is_some(), Task::ImageToText),
+            ("topK", top_k.is_some(), Task::ImageClassification),
+            (
+                "scoreThresholdPermille",
+                score_threshold_permille.is_some(),
+                Task::ObjectDetection,
+            ),
+        ];
+        let foreign = given.iter().find(|(_, given, of)| *given && *of != task);
+        foreign.map(|(name, ..)| *name)
+    }
 }
 
 /// One line of the answer.

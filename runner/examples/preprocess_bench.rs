@@ -9,8 +9,7 @@
 
 use anyhow::Context as _;
 use clap::Parser;
-use fovea_runner::image::{Preprocessor, decode};
-use fovea_runner::models::Family;
+use fovea_runner::image::{ImageProcessor, Preprocessor, decode};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,10 +25,10 @@ const MAX_DECODE_BYTES: u64 = 1 << 30;
 
 /// Names as in the other program, each with its processor's defaults: 384 x 384, 224 x 224, and a
 /// shortest edge of 800.
-const FAMILIES: [(&str, Family); 3] = [
-    ("blip", Family::Blip),
-    ("vit", Family::Vit),
-    ("detr", Family::Detr),
+const PROCESSORS: [(&str, ImageProcessor); 3] = [
+    ("blip", ImageProcessor::Blip),
+    ("vit", ImageProcessor::Vit),
+    ("detr", ImageProcessor::Detr),
 ];
 
 #[derive(Parser)]
@@ -58,8 +57,8 @@ fn main() -> anyhow::Result<()> {
         pictures.insert(name.into_owned(), std::fs::read(&path)?);
     }
     let path = Path::new("preprocessor_config.json");
-    let processors = (FAMILIES.iter())
-        .map(|&(name, family)| Ok((name, Preprocessor::parse("{}", path, Some(family))?)))
+    let processors = (PROCESSORS.iter())
+        .map(|&(name, processor)| Ok((name, Preprocessor::parse("{}", path, Some(processor))?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
     // The first one also allocates.
     run(&pictures, &processors)?;

@@ -1,50 +1,48 @@
-//! Which of the waiting pictures go to the device together.
+//! Chooses which waiting pictures go to the device together.
 //!
-//! Batches are pulled, not timed: when the device is free, what is there goes. Models take turns,
-//! the one that has waited longest for the device first; a model's pictures go first come first
-//! served, and with the first of them whatever can share its pass. Waiting for more would only
-//! idle the device.
+//! Batches are pulled, not timed: a free device takes what is waiting, since waiting for more would
+//! only idle it. Models take turns, the least recently served first. A model's pictures run in
+//! order of arrival, and the first one takes along all that can share its pass.
 
-use crate::models::BatchKey;
+use crate::inference::BatchKey;
 use std::collections::{HashMap, VecDeque};
 
-/// What decides whether pictures can share a pass.
+/// Pictures of equal groups can share a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Index of the model.
     pub model: usize,
-    /// What else must be the same.
     pub key: BatchKey,
-    /// To run alone.
+    /// Must run in a pass of its own.
     pub exclusive: bool,
 }
 
 /// A picture in the queue.
 pub trait Waiting {
-    /// With which others it can share a pass.
+    /// The group; pictures of equal groups can share a pass.
     fn group(&self) -> Group;
 
     /// Pixels of the model's input, which its memory on the device grows with.
     fn pixels(&self) -> u64;
 
-    /// Whether nobody waits for it any more.
+    /// Whether its request has been cancelled.
     fn dropped(&self) -> bool;
 }
 
 /// Bounds on one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// Most pictures.
+    /// Upper bound on pictures, at least 1.
     pub pictures: usize,
     /// Most pixels of input, all pictures together; one picture alone may have more.
     pub pixels: u64,
 }
 
-/// The pictures that wait for the device.
+/// The queue of pictures waiting for the device.
 #[derive(Debug)]
 pub struct Batcher<W> {
     waiting: VecDeque<W>,
-    /// When each model last had the device, in turns.
+    /// The turn in which each model last had the device.
     last_turns: HashMap<usize, u64>,
     turns: u64,
 }
@@ -60,26 +58,24 @@ impl<W> Default for Batcher<W> {
 }
 
 impl<W: Waiting> Batcher<W> {
-    /// Puts a picture at the end.
+    /// Appends a picture to the queue.
     pub fn push(&mut self, work: W) {
         self.waiting.push_back(work);
     }
 
-    /// Pictures that wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// The next batch, within its model's `limits`; `None` where nothing waits. Drops what nobody
-    /// waits for.
+    /// Takes the next batch, within its model's `limits`; `None` if no picture waits. Discards
+    /// cancelled pictures.
     pub fn next_batch(&mut self, limits: impl Fn(usize) -> BatchLimits) -> Option<Vec<W>> {
         self.waiting.retain(|work| !work.dropped());
-        // The first of those equal: who came first.
+        // `min_by_key` returns the first of equals, which arrived first.
         let first = (0..self.waiting.len())
             .min_by_key(|&i| self.last_turns.get(&self.waiting[i].group().model).copied())?;
         let first = self.waiting.remove(first)?;
@@ -202,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_run() {
+    fn cancelled_pictures_are_not_run() {
         let mut pictures: Vec<_> = (1..=3).map(|id| picture(id, 0, 1)).collect();
         pictures[0].dropped = true;
         assert_eq!(batches(pictures, 8, 1000), [vec![2, 3]]);

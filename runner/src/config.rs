@@ -13,16 +13,18 @@ use std::str::FromStr;
 use std::time::Duration;
 use tch::{Device, Kind};
 
-/// Keeps models resident and answers inference requests.
+/// Fovea's runner: keeps models in memory and answers inference requests of the operator. In a
+/// cluster the operator starts it; `fovea-runner fetch` downloads a model.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Config {
-    /// Address to listen on; one that others reach takes --tls-cert, --tls-key and --token-file.
-    /// Port 0 takes a free one.
+    /// Address and port to listen on; port 0 picks a free one. An address that other machines can
+    /// reach requires --tls-cert, --tls-key and --token-file.
     #[arg(long, env = "FOVEA_RUNNER_LISTEN", default_value = "127.0.0.1:9400")]
     pub listen: SocketAddr,
 
-    /// A model to keep: the pool's name for it, and its checkpoint's folder. Repeatable.
+    /// Model to load at the start: its name in the RunnerPool and the folder of its checkpoint.
+    /// Repeatable or comma-separated.
     #[arg(
         long = "model",
         env = "FOVEA_RUNNER_MODELS",
@@ -32,43 +34,47 @@ pub struct Config {
     )]
     pub models: Vec<ModelFlag>,
 
-    /// Folder of checkpoints' folders, of which `PUT /v1/models/{name}` may name one.
+    /// Folder that contains checkpoint folders, usually a mounted volume. The operator may have the
+    /// runner load a model from it (`PUT /v1/models/{name}`).
     #[arg(long, env = "FOVEA_RUNNER_MODELS_DIR", value_name = "DIR")]
     pub models_dir: Option<PathBuf>,
 
-    /// Folder for the checkpoints that `PUT /v1/models/{name}` has the runner fetch.
+    /// Folder to store downloaded checkpoints in, when the operator has the runner load a model
+    /// from the object store (`PUT /v1/models/{name}`).
     #[arg(long, env = "FOVEA_RUNNER_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
 
-    /// Where the models live; `auto` is CUDA where there is one.
+    /// Device to run the models on.
     #[arg(long, env = "FOVEA_RUNNER_DEVICE", value_enum, default_value = "auto")]
     pub device: DeviceFlag,
 
-    /// The type of weights and activations; `auto` is bfloat16 on a GPU, float32 on a CPU.
+    /// Floating-point type of weights and activations.
     #[arg(long, env = "FOVEA_RUNNER_DTYPE", value_enum, default_value = "auto")]
     pub dtype: DtypeFlag,
 
-    /// Requests taken at once; the next is answered 503.
+    /// Maximum number of requests in progress; further ones are answered 503, and the operator
+    /// sends them again later.
     #[arg(long, env = "FOVEA_RUNNER_SLOTS", default_value = "4")]
     pub slots: NonZeroU32,
 
-    /// Most pictures in one pass; `auto` tries larger batches at the start for as long as they do
-    /// more pictures a second.
+    /// Maximum number of pictures in one pass through a model. `auto` measures larger and larger
+    /// batches at the start, and stops when they no longer raise the rate in pictures per second.
     #[arg(long, env = "FOVEA_RUNNER_MAX_BATCH_SIZE", default_value = "8")]
     pub max_batch_size: MaxBatchSize,
 
-    /// Most pixels of input in one pass, which its memory grows with; one picture alone may have
-    /// more.
+    /// Maximum number of input pixels in one pass, after resizing; it bounds the memory of a batch.
+    /// A single picture may exceed it.
     #[arg(long, env = "FOVEA_RUNNER_MAX_BATCH_PIXELS", default_value_t = 8 << 20)]
     pub max_batch_pixels: u64,
 
-    /// Threads of the process; by default as many CPUs as it may use (its affinity and its
-    /// cgroup's CPU quota). On a CPU all of them compute, and a quarter as many more decode; with
-    /// a GPU one drives it and the rest decode.
+    /// Number of CPU threads. On a CPU all of them compute, and a quarter as many more decode
+    /// pictures; with a GPU one drives it and the others decode. Default: the CPUs that the process
+    /// may use, by its affinity and its cgroup's quota.
     #[arg(long, env = "FOVEA_RUNNER_THREADS")]
     pub threads: Option<NonZeroUsize>,
 
-    /// PEM file with the certificate chain to serve HTTPS with; read again when it changes.
+    /// PEM file with the certificate chain to serve HTTPS with. The runner reloads it when it
+    /// changes.
     #[arg(
         long,
         env = "FOVEA_RUNNER_TLS_CERT",
@@ -77,7 +83,7 @@ pub struct Config {
     )]
     pub tls_cert: Option<PathBuf>,
 
-    /// PEM file with the certificate's key.
+    /// PEM file with the private key of --tls-cert.
     #[arg(
         long,
         env = "FOVEA_RUNNER_TLS_KEY",
@@ -86,16 +92,18 @@ pub struct Config {
     )]
     pub tls_key: Option<PathBuf>,
 
-    /// File with the bearer tokens of which requests must carry one, one on a line; read again
-    /// when it changes.
+    /// File with the accepted bearer tokens, one per line; a request must carry one of them. The
+    /// runner reloads the file when it changes.
     #[arg(long, env = "FOVEA_RUNNER_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 
-    /// A pass may take so many times what it should by the warm-up's time; then the process ends.
+    /// End the process when a pass through a model takes longer than this factor times the duration
+    /// estimated at warm-up, plus --watchdog-grace-seconds: a hung GPU recovers only with a new
+    /// process. At least 1.
     #[arg(long, env = "FOVEA_RUNNER_WATCHDOG_FACTOR", default_value_t = 10.0)]
     pub watchdog_factor: f64,
 
-    /// And so many seconds beyond.
+    /// Time in seconds that a pass may take beyond --watchdog-factor times its estimate.
     #[arg(
         long,
         env = "FOVEA_RUNNER_WATCHDOG_GRACE_SECONDS",
@@ -103,7 +111,7 @@ pub struct Config {
     )]
     pub watchdog_grace_seconds: u32,
 
-    /// Longest time for loading and warming up one model, in seconds; then the process ends.
+    /// End the process when loading and warming up one model takes longer than this, in seconds.
     #[arg(
         long,
         env = "FOVEA_RUNNER_LOAD_DEADLINE_SECONDS",
@@ -111,28 +119,31 @@ pub struct Config {
     )]
     pub load_deadline_seconds: NonZeroU32,
 
-    /// Largest picture file, in bytes.
+    /// Largest accepted picture file, in bytes. A larger one fails its job without a retry.
     #[arg(long, env = "FOVEA_RUNNER_MAX_PICTURE_BYTES", default_value_t = 32 << 20)]
     pub max_picture_bytes: u64,
 
-    /// Largest picture, in pixels.
+    /// Largest accepted picture, in pixels (width times height). A larger one fails its job without
+    /// a retry.
     #[arg(long, env = "FOVEA_RUNNER_MAX_PICTURE_PIXELS", default_value_t = MAX_PIXELS)]
     pub max_picture_pixels: u64,
 
-    /// Memory for decoding and resizing, in bytes, of all pictures at once; a picture that needs
-    /// more than all of it is refused, one that needs more than is free waits.
+    /// Memory for decoding and resizing, in bytes, shared by all pictures in progress. A picture
+    /// that needs more than all of it is refused; one that needs more than is free waits.
     #[arg(long, env = "FOVEA_RUNNER_MAX_DECODE_BYTES", default_value_t = 2560 << 20)]
     pub max_decode_bytes: u64,
 
-    /// Longest silence of the store while a picture is fetched, in seconds.
+    /// Timeout between two pieces of a picture's download from the object store, in seconds.
     #[arg(long, env = "FOVEA_RUNNER_FETCH_SILENCE_SECONDS", default_value = "20")]
     pub fetch_silence_seconds: NonZeroU32,
 
-    /// After SIGTERM, the longest wait for running requests, in seconds.
+    /// Time in seconds that running requests have to finish after SIGTERM; then they are aborted,
+    /// and the operator retries them on another runner.
     #[arg(long, env = "FOVEA_RUNNER_DRAIN_SECONDS", default_value = "25")]
     pub drain_seconds: NonZeroU32,
 
-    /// How log lines look.
+    /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
+    /// such as `debug` (default: `info`).
     #[arg(
         long,
         env = "FOVEA_RUNNER_LOG_FORMAT",
@@ -142,7 +153,7 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// `NAME=DIR`.
+/// A `NAME=DIR` value of --model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFlag {
     /// The pool's name for the model.
@@ -165,65 +176,65 @@ impl FromStr for ModelFlag {
     }
 }
 
-/// Where the models live.
+/// Device to run models on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DeviceFlag {
-    /// CUDA where there is one, else the CPU.
+    /// A CUDA GPU if there is one, else the CPU.
     Auto,
-    /// CUDA, or no start.
+    /// A CUDA GPU; the start fails without one.
     Cuda,
     /// The CPU.
     Cpu,
 }
 
-/// The type of weights and activations.
+/// Floating-point type of weights and activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DtypeFlag {
     /// bfloat16 on a GPU, float32 on a CPU.
     Auto,
-    /// 32 bits: what transformers computes by default.
+    /// 32 bits, the default of Hugging Face transformers.
     Float32,
-    /// 16 bits with the range of 32.
+    /// 16 bits, with the exponent range of float32.
     Bfloat16,
 }
 
-/// How many threads do what.
+/// Number of threads per purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Threads {
-    /// Compute on the CPU, or drive the GPU.
+    /// Threads that compute on the CPU, or drive the GPU.
     pub compute: usize,
-    /// Decode and resize pictures.
+    /// Threads that decode and resize pictures.
     pub preprocess: usize,
 }
 
-/// What of a configuration cannot be.
+/// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The port would be open to others without TLS or without a token.
+    /// An address that others reach, without TLS or without a token.
     #[error(
         "--listen {0} is an address that others reach; give --tls-cert, --tls-key and --token-file, \
          or listen on 127.0.0.1 or [::1]"
     )]
     NotLoopback(SocketAddr),
-    /// A watchdog that would end every pass, or never any.
+    /// A watchdog factor that would end every pass, or no pass.
     #[error("--watchdog-factor {0} is no number from 1")]
     WatchdogFactor(f64),
-    /// Two models of one name.
+    /// Two models with one name.
     #[error("--model {0} is given twice; a name stands for one model")]
     DuplicateModel(String),
-    /// There are no tokens.
+    /// The token file is unusable.
     #[error(transparent)]
     Tokens(#[from] TokenError),
-    /// There is no certificate.
+    /// The certificate or its key is unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// CUDA was asked for and is not there.
+    /// --device cuda on a machine without CUDA.
     #[error("--device cuda: libtorch finds no CUDA device; use --device cpu, or a CUDA libtorch")]
     NoCuda,
 }
 
 impl Config {
-    /// Refuses what cannot be served safely.
+    /// Checks what clap cannot: the address, the watchdog factor, the models' names.
     pub fn check(&self) -> Result<(), ConfigError> {
         let guarded = self.tls_cert.is_some() && self.token_file.is_some();
         if !guarded && !self.listen.ip().is_loopback() {
@@ -243,12 +254,12 @@ impl Config {
         Ok(())
     }
 
-    /// The bearer tokens.
+    /// Loads --token-file.
     pub fn tokens(&self) -> Result<Option<Tokens>, ConfigError> {
         Ok(self.token_file.as_deref().map(Tokens::open).transpose()?)
     }
 
-    /// The certificate.
+    /// Loads --tls-cert and --tls-key.
     pub fn tls(&self) -> Result<Option<Tls>, ConfigError> {
         let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
             return Ok(None);
@@ -256,7 +267,7 @@ impl Config {
         Ok(Some(Tls::open(cert, key)?))
     }
 
-    /// Where the models will live, and as which numbers.
+    /// Resolves `auto` of --device and --dtype on this machine.
     pub fn placement(&self) -> Result<Placement, ConfigError> {
         let device = match (self.device, tch::Cuda::is_available()) {
             (DeviceFlag::Cpu, _) | (DeviceFlag::Auto, false) => Device::Cpu,
@@ -271,8 +282,8 @@ impl Config {
         Ok(Placement { device, kind })
     }
 
-    /// How many threads do what. The standard library heeds affinity and cgroup quotas, v1 and
-    /// v2.
+    /// Splits the threads between computing and decoding. The standard library respects affinity
+    /// and the quotas of cgroups v1 and v2.
     pub fn threads(&self, device: Device) -> Threads {
         let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let all = self.threads.map_or(available, NonZeroUsize::get);
@@ -290,22 +301,22 @@ impl Config {
         }
     }
 
-    /// After SIGTERM, the longest wait for running requests.
+    /// Timeout of running requests after SIGTERM.
     pub fn drain(&self) -> Duration {
         Duration::from_secs(u64::from(self.drain_seconds.get()))
     }
 
-    /// What a pass may take beyond its multiple of the warm-up's time.
+    /// Time that a pass may take beyond its multiple of the estimate.
     pub fn watchdog_grace(&self) -> Duration {
         Duration::from_secs(u64::from(self.watchdog_grace_seconds))
     }
 
-    /// Longest time for loading and warming up one model.
+    /// Timeout of loading and warming up one model.
     pub fn load_deadline(&self) -> Duration {
         Duration::from_secs(u64::from(self.load_deadline_seconds.get()))
     }
 
-    /// Longest silence of the store.
+    /// Timeout between two pieces of a download.
     pub fn fetch_silence(&self) -> Duration {
         Duration::from_secs(u64::from(self.fetch_silence_seconds.get()))
     }

@@ -1,19 +1,26 @@
 //! Keeps models resident on one device and answers inference requests.
 //!
-//! How a request flows: [`server`] takes it over HTTP and admits it, fetches the picture and has
-//! [`image`] decode and preprocess it on a worker thread; [`batcher`] groups what is waiting;
+//! How a request flows: [`server`] receives and admits it over HTTP and fetches the picture;
+//! [`image`] decodes and preprocesses it on a worker thread; [`batcher`] groups waiting pictures;
 //! [`engine`], one OS thread, owns the device and runs the batch on one of the [`models`]; the
-//! model's half in [`tasks`] turns what it gave into the result.
+//! model's head, of [`tasks`], turns the answer into the result. [`inference`] holds the types that
+//! these modules share.
 //!
-//! [`weights`] reads a checkpoint's files, and [`fetch`] brings them.
+//! [`weights`] reads a checkpoint's files, and [`fetch`] downloads them.
 //!
 //! A runner decodes hostile pictures, so it holds no credential of a cluster or a store.
+
+#![allow(
+    missing_docs,
+    reason = "only this program and its tests use the library"
+)]
 
 pub mod batcher;
 pub mod config;
 pub mod engine;
 pub mod fetch;
 pub mod image;
+pub mod inference;
 pub mod metrics;
 pub mod models;
 pub mod server;

@@ -1,6 +1,8 @@
-//! Wires configuration, engine and server, and runs until SIGTERM or until the engine ends.
+//! Wiring: engine and server, which run until a signal or until the engine ends.
 
+use crate::PROGRAM;
 use anyhow::Context as _;
+use fovea_process::Runtime;
 use fovea_runner::config::Config;
 use fovea_runner::engine::{Engine, EngineConfig, OwnSettings, Planned};
 use fovea_runner::fetch::DownloadLimits;
@@ -11,21 +13,25 @@ use fovea_runner::server::{
 };
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
-/// How often the files of certificate and tokens are looked at.
+/// Interval at which the files of certificate and tokens are checked for changes.
 const CREDENTIALS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Runs the runner; an error says why it cannot start, or what ended it.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = Runtime::start(PROGRAM, config.log_format)?;
+    let ended = serve_models(config, &runtime).await;
+    runtime.finish().await;
+    ended
+}
+
+async fn serve_models(config: Config, runtime: &Runtime) -> anyhow::Result<()> {
     config.check()?;
     let tokens = config.tokens()?.map(Arc::new);
     let tls = config.tls()?.map(Arc::new);
     let placement = config.placement()?;
     let threads = config.threads(placement.device);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let shutdown = runtime.shutdown_on_signal()?;
 
     let planned = (config.models.iter())
         .map(|flag| {
@@ -74,17 +80,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
         metrics,
     )?;
 
-    let tcp = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let tcp = runtime.bind("--listen", config.listen).await?;
     let address = tcp.local_addr()?;
     tracing::info!(%address, https = tls.is_some(), ?placement, ?threads, "listening");
     tokio::spawn(follow_credentials(tls.clone(), tokens));
     let mut ended = Ok(());
     let stop = async {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = shutdown.cancelled() => {}
             why = engine_ended => ended = match why {
                 Ok(Err(error)) => Err(error.into()),
                 _ => Err(anyhow::anyhow!("the engine's thread has ended")),
@@ -103,13 +106,14 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     ended
 }
 
-/// The watchdog's last word. The thread that is stuck cannot be joined, so nothing is torn down.
+/// Ends the process when the watchdog expires. The stuck thread cannot be joined, so there is no
+/// orderly shutdown.
 fn end_process(what: &str) {
     tracing::error!("{what}: the process ends, for nothing else can free the device");
     std::process::abort();
 }
 
-/// Takes new certificates and tokens as their files change; useless ones are told, not taken.
+/// Reloads certificate and tokens when their files change; unusable ones are logged and ignored.
 async fn follow_credentials(tls: Option<Arc<Tls>>, tokens: Option<Arc<Tokens>>) {
     let mut interval = tokio::time::interval(CREDENTIALS_INTERVAL);
     loop {

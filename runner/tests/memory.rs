@@ -3,8 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's own functions")]
 
-use fovea_runner::image::{Preprocessor, decode, inspect};
-use fovea_runner::models::Family;
+use fovea_runner::image::{ImageProcessor, Preprocessor, decode, inspect};
 use image::codecs::{bmp, gif, ico, png, tiff, webp};
 use image::{DynamicImage, ExtendedColorType, ImageEncoder};
 use libjpeg_turbo_rs::{PixelFormat, Subsampling};
@@ -183,7 +182,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn no_picture_takes_more_memory_than_its_header_promises() {
     let path = Path::new("preprocessor_config.json");
-    let preprocessor = Preprocessor::parse("{}", path, Some(Family::Detr)).unwrap();
+    let preprocessor = Preprocessor::parse("{}", path, Some(ImageProcessor::Detr)).unwrap();
     let all = (large()
         .into_iter()
         .map(|(name, bytes)| (name.to_owned(), bytes)))

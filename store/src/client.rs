@@ -1,4 +1,4 @@
-//! The few calls that Fovea makes, each bounded in time and tries.
+//! A client of one bucket. Each call is bounded in time and in attempts.
 
 use crate::observe::Observing;
 use crate::{ObjectKey, StoreConfig, StoreError, StoreObserver};
@@ -20,27 +20,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a TCP and TLS handshake with the store may take.
+/// Timeout of a TCP and TLS handshake with the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A bucket, and the credentials to use it. Cheap to clone.
+/// A bucket, and the credentials to use it. Clones share one connection pool.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) client: Client,
-    /// Signs for the endpoint that clients outside reach; it sends nothing.
+    /// Signs URLs for --s3-public-endpoint; it sends no request.
     pub(crate) public: Option<Client>,
     pub(crate) bucket: String,
-    /// What signs; the SDK's client does not give its own away.
+    /// Signs POST forms: the SDK's client does not expose its own credentials.
     pub(crate) credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Store {
-    /// Prepares a client; no request is made yet ([`Store::check`] makes one).
+    /// Creates the client. It sends no request; [`Store::check`] does.
     pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
         Self::connect_by(config, None, None).await
     }
 
-    /// As [`Store::connect`]; `observer` is told of every try of every request.
+    /// As [`Store::connect`]; `observer` is called after every attempt of every request.
     pub async fn connect_observed(
         config: &StoreConfig,
         observer: Arc<dyn StoreObserver>,
@@ -48,7 +48,7 @@ impl Store {
         Self::connect_by(config, None, Some(observer)).await
     }
 
-    /// As [`Store::connect`], with an access key at hand in the place of the SDK's own chain.
+    /// As [`Store::connect`], with this access key instead of the SDK's credential chain.
     pub async fn connect_as(
         config: &StoreConfig,
         access_key: &str,
@@ -67,14 +67,14 @@ impl Store {
             None => None,
             Some(path) => Some(authorities(path).await?),
         };
-        // The bucket's authorities stand in for the system's. The services that lend credentials
-        // (web identity, roles) may be under either.
-        let lenders = ca
+        // The bucket's authorities replace the system's. The services that issue credentials (web
+        // identity, roles) may have a certificate of either.
+        let issuers = ca
             .clone()
             .map(|pem| TrustStore::default().with_pem_certificate(pem));
         let bucket = ca.map(|pem| TrustStore::empty().with_pem_certificate(pem));
         let mut shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(http_client(lenders)?)
+            .http_client(http_client(issuers)?)
             .region(Region::new(config.region.clone()));
         if let Some(credentials) = credentials {
             shared = shared.credentials_provider(credentials);
@@ -83,8 +83,8 @@ impl Store {
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
             .http_client(http_client(bucket)?)
             .force_path_style(config.path_style)
-            // Every body is signed with its SHA-256 already; the newer checksum headers are what
-            // older S3-compatible stores stumble over.
+            // Every body is signed with its SHA-256 already, and older S3-compatible stores reject
+            // the newer checksum headers.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .retry_config(RetryConfig::standard().with_max_attempts(config.max_attempts))
@@ -99,11 +99,11 @@ impl Store {
             s3 = s3.interceptor(Observing(observer));
         }
         let public = config.public_endpoint.as_ref().map(|endpoint| {
-            let public = s3.clone().endpoint_url(endpoint.as_str());
+            let public = s3.clone().endpoint_url(endpoint.as_url().as_str());
             Client::from_conf(public.build())
         });
         if let Some(endpoint) = &config.endpoint {
-            s3 = s3.endpoint_url(endpoint.as_str());
+            s3 = s3.endpoint_url(endpoint.as_url().as_str());
         }
         Ok(Self {
             public,
@@ -113,8 +113,8 @@ impl Store {
         })
     }
 
-    /// One cheap request that needs the bucket and valid credentials. It is a list: the answer to a
-    /// HEAD has no body, and so does not say what is wrong.
+    /// Checks that the bucket and the credentials work, by listing one object: the answer to a HEAD
+    /// has no body, so it could not say what is wrong.
     pub async fn check(&self) -> Result<(), StoreError> {
         self.client
             .list_objects_v2()
@@ -126,7 +126,7 @@ impl Store {
             .map_err(|error| StoreError::from_sdk(&error, &self.bucket, ""))
     }
 
-    /// Writes an object whole, over whatever lies there.
+    /// Writes a whole object, replacing any that has this key.
     pub async fn put(
         &self,
         key: &ObjectKey,
@@ -170,7 +170,7 @@ impl Store {
         Ok(bytes.freeze())
     }
 
-    /// A URL that reads this one object until `lifetime` has passed. Signing is local: no request.
+    /// A signed URL that allows a GET of this object for `lifetime`. Signing sends no request.
     pub async fn presign_get(
         &self,
         key: &ObjectKey,
@@ -194,7 +194,7 @@ impl Store {
     }
 }
 
-/// The certificates of `--s3-ca-file`, looked at here: the client would panic at the first request.
+/// The contents of `--s3-ca-file`, checked here because the client would panic at its first request.
 async fn authorities(path: &Path) -> Result<Vec<u8>, StoreError> {
     let wrong = |why: String| StoreError::Config(format!("--s3-ca-file {}: {why}", path.display()));
     let pem = tokio::fs::read(path)
@@ -213,7 +213,7 @@ async fn authorities(path: &Path) -> Result<Vec<u8>, StoreError> {
     Ok(pem)
 }
 
-/// A client that trusts `authorities`, or those of the system.
+/// An HTTP client that trusts `authorities`, or the system's where that is `None`.
 fn http_client(authorities: Option<TrustStore>) -> Result<SharedHttpClient, StoreError> {
     let mut tls = TlsContext::builder();
     if let Some(authorities) = authorities {

@@ -1,32 +1,38 @@
 //! How to reach the bucket. Credentials come from the SDK's own chain (environment, profile, web
-//! identity, instance role) and are never part of this struct, so that printing it is harmless.
+//! identity, instance role) and are never part of this struct; a password in an endpoint's URL is
+//! masked. Printing a [`StoreConfig`] therefore discloses nothing.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
 const REGION: &str = "us-east-1";
 const ATTEMPT_TIMEOUT_MS: u64 = 10_000;
 const MAX_ATTEMPTS: u32 = 3;
+/// Replaces a URL's user name and password in what is printed.
+const MASK: &str = "***";
 
 /// Flags and environment of the object store.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Object store")]
 pub struct StoreConfig {
-    /// Bucket that holds Fovea's pictures and results; it must exist.
+    /// S3 bucket for pictures, results and model weights. It must exist: Fovea does not create it.
     #[arg(long = "s3-bucket", env = "FOVEA_S3_BUCKET", default_value = "fovea")]
     pub bucket: String,
 
-    /// Endpoint of an S3-compatible store such as MinIO; AWS's own where absent.
+    /// URL of the S3-compatible store, such as `http://minio:9000`. Omit it for AWS, whose endpoint
+    /// follows from --s3-region.
     #[arg(long = "s3-endpoint", env = "FOVEA_S3_ENDPOINT")]
-    pub endpoint: Option<Url>,
+    pub endpoint: Option<Endpoint>,
 
-    /// Endpoint at which clients outside the cluster reach the same store: with it they are sent
-    /// there for pictures and large results, by signed URLs; without it the API streams them.
+    /// URL at which clients outside the cluster reach the same store. If set, the API redirects
+    /// downloads of pictures and large results to signed URLs there; if not, it streams them itself.
     #[arg(long = "s3-public-endpoint", env = "FOVEA_S3_PUBLIC_ENDPOINT")]
-    pub public_endpoint: Option<Url>,
+    pub public_endpoint: Option<Endpoint>,
 
-    /// Region to sign for.
+    /// AWS region of the bucket, used to sign requests. MinIO accepts the default.
     #[arg(
         long = "s3-region",
         env = "FOVEA_S3_REGION",
@@ -34,15 +40,16 @@ pub struct StoreConfig {
     )]
     pub region: String,
 
-    /// Address buckets as `endpoint/bucket/key`; most stores that are not AWS want it.
+    /// Address objects as `endpoint/bucket/key` instead of `bucket.endpoint/key`. MinIO and most
+    /// other stores need it; set it to false for AWS.
     #[arg(long = "s3-path-style", env = "FOVEA_S3_PATH_STYLE", default_value_t = true, action = clap::ArgAction::Set)]
     pub path_style: bool,
 
-    /// PEM file with the certificate authorities to trust instead of the system's.
+    /// PEM file of certificate authorities to trust for the store instead of the system's.
     #[arg(long = "s3-ca-file", env = "FOVEA_S3_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// Most milliseconds for one try of one request.
+    /// Timeout of one attempt of a request to the store, in milliseconds.
     #[arg(
         long = "s3-attempt-timeout-ms",
         env = "FOVEA_S3_ATTEMPT_TIMEOUT_MS",
@@ -50,7 +57,7 @@ pub struct StoreConfig {
     )]
     pub attempt_timeout_ms: u64,
 
-    /// Tries of one request, the first one counted.
+    /// Maximum number of attempts per request to the store, including the first.
     #[arg(
         long = "s3-max-attempts",
         env = "FOVEA_S3_MAX_ATTEMPTS",
@@ -59,12 +66,58 @@ pub struct StoreConfig {
     pub max_attempts: u32,
 }
 
+/// A service's URL. `Display` and `Debug` mask its user name and password, so that a configuration
+/// can be logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Url);
+
+impl Endpoint {
+    /// The URL as given, with its user name and password.
+    pub fn as_url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl From<Url> for Endpoint {
+    fn from(url: Url) -> Self {
+        Self(url)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = url::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(url) = self;
+        if url.username().is_empty() && url.password().is_none() {
+            return f.write_str(url.as_str());
+        }
+        let mut masked = url.clone();
+        // Both only fail for a URL that cannot have them, and this one has.
+        let _ = masked.set_password(None);
+        let _ = masked.set_username(MASK);
+        f.write_str(masked.as_str())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl StoreConfig {
-    /// A bucket of the store at `endpoint`; all else as the flags have it by default.
+    /// The bucket `bucket` of the store at `endpoint`, with the flags' defaults for everything else.
     pub fn at(endpoint: Url, bucket: &str) -> Self {
         Self {
             bucket: bucket.to_owned(),
-            endpoint: Some(endpoint),
+            endpoint: Some(endpoint.into()),
             public_endpoint: None,
             region: REGION.to_owned(),
             path_style: true,
@@ -78,8 +131,39 @@ impl StoreConfig {
         Duration::from_millis(self.attempt_timeout_ms)
     }
 
-    /// Bound on a whole request with all its tries and the waits between them.
+    /// Timeout of a whole request: all its attempts and the pauses between them.
     pub fn operation_timeout(&self) -> Duration {
         self.attempt_timeout() * self.max_attempts + Duration::from_secs(5)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_configuration_holds_no_user_name_and_no_password_of_an_endpoint() {
+        let mut config = StoreConfig::at(
+            "http://user:secret@s3.test:9000/".parse().unwrap(),
+            "pictures",
+        );
+        config.public_endpoint = Some("https://token@public.test/".parse().unwrap());
+        let printed = format!("{config:?}");
+        for shown in ["http://***@s3.test:9000/", "https://***@public.test/"] {
+            assert!(printed.contains(shown), "{printed}");
+        }
+        for hidden in ["user", "secret", "token"] {
+            assert!(!printed.contains(hidden), "{printed}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_used_as_given_and_printed_as_given_where_it_has_no_secret() {
+        let secret = "http://user:secret@s3.test/";
+        let endpoint: Endpoint = secret.parse().unwrap();
+        assert_eq!(endpoint.as_url().as_str(), secret);
+        let open: Endpoint = "http://s3.test/".parse().unwrap();
+        assert_eq!(open.to_string(), "http://s3.test/");
+        assert!("no URL".parse::<Endpoint>().is_err());
     }
 }

@@ -1,13 +1,13 @@
-//! The content address of a picture.
+//! SHA-256 digests, by which pictures are addressed.
 
 use sha2::Digest as _;
 use std::fmt;
 
-/// A SHA-256 digest; shown as 64 lower-case hexadecimal digits.
+/// A SHA-256 digest, printed as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sha256([u8; 32]);
 
-/// A text that is not 64 lower-case hexadecimal digits.
+/// Rejected text: a digest is 64 lower-case hexadecimal digits.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a sha256 is 64 lower-case hexadecimal digits, not {0:?}")]
 pub struct InvalidDigest(String);
@@ -18,7 +18,7 @@ impl Sha256 {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The 32 bytes themselves.
+    /// The raw 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

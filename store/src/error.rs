@@ -1,4 +1,4 @@
-//! What can go wrong with the bucket, told so that an operator of the system can mend it.
+//! Errors of the object store. Each message says what the administrator can do.
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -6,19 +6,19 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 /// A failed request to the object store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The object is not there.
+    /// No object has this key.
     #[error("there is no object {key:?} in the bucket")]
     NotFound {
-        /// Which object.
+        /// The object's key.
         key: String,
     },
-    /// The bucket is not there.
+    /// The bucket does not exist.
     #[error("the bucket {bucket:?} does not exist: create it, or set --s3-bucket")]
     NoBucket {
-        /// Which bucket.
+        /// The bucket's name.
         bucket: String,
     },
-    /// The store does not know the credentials.
+    /// The store rejects the credentials themselves.
     #[error(
         "the object store refuses our credentials ({code}): check the access key and its secret"
     )]
@@ -26,63 +26,55 @@ pub enum StoreError {
         /// S3's error code.
         code: String,
     },
-    /// The credentials are good, and not for this.
+    /// The credentials are valid but do not permit the request.
     #[error(
         "the object store denies our access key this request ({code}): check its policy for the bucket {bucket:?}"
     )]
     Denied {
         /// S3's error code.
         code: String,
-        /// Which bucket.
+        /// The bucket's name.
         bucket: String,
     },
-    /// The clocks differ by more than the store allows, a quarter of an hour.
+    /// The clocks differ by more than the 15 minutes that S3 allows.
     #[error("the object store's clock and ours are too far apart: check the time on both machines")]
     ClockSkew,
-    /// There are no credentials.
+    /// The SDK's credential chain found none.
     #[error(
         "no credentials for the object store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod a web identity or its node an instance role: {0}"
     )]
     NoCredentials(String),
-    /// The object is larger than its reader allows.
+    /// The object exceeds the reader's limit.
     #[error("the object {key:?} is larger than {limit} bytes")]
     TooLarge {
-        /// Which object.
+        /// The object's key.
         key: String,
-        /// The bound.
+        /// The reader's limit, in bytes.
         limit: u64,
     },
-    /// The configuration cannot be used.
+    /// A flag of the store has an unusable value.
     #[error("the object store's configuration is wrong: {0}")]
     Config(String),
-    /// The store has too much to do, after all tries.
+    /// The store throttled every attempt.
     #[error("the object store asks for fewer requests ({code}), and did so at every try")]
     SlowDown {
         /// S3's error code.
         code: String,
     },
-    /// No answer in time, after all tries.
+    /// Every attempt timed out.
     #[error(
         "the object store did not answer in time, at none of its tries: check --s3-endpoint and the store's load; --s3-attempt-timeout-ms is how long a try may take"
     )]
     TimedOut,
-    /// No connection, after all tries.
+    /// Every attempt failed to connect.
     #[error("the object store cannot be reached: check --s3-endpoint and --s3-ca-file: {0}")]
     Unreachable(String),
-    /// No usable answer, after all tries.
+    /// Every attempt got an unusable answer.
     #[error("the object store does not answer as it should: {0}")]
     Unavailable(String),
 }
 
 impl StoreError {
-    /// Whether the same request may succeed later without anybody's help.
-    pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::SlowDown { .. } | Self::TimedOut | Self::Unreachable(_) | Self::Unavailable(_)
-        )
-    }
-
     pub(crate) fn from_sdk<E>(error: &SdkError<E>, bucket: &str, key: &str) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -101,7 +93,7 @@ impl StoreError {
         }
     }
 
-    /// By S3's error code, else by the status: an answer to a HEAD has no code.
+    /// Classifies an answer by S3's error code, or by its status where it has no code (HEAD).
     fn answered(status: u16, code: Option<&str>, bucket: &str, key: &str) -> Option<Self> {
         let bucket = bucket.to_owned();
         let known = code.map(str::to_owned);
@@ -135,7 +127,7 @@ impl StoreError {
                 code: code_or("Forbidden"),
                 bucket,
             },
-            // Without a code it is the absence of what was asked for.
+            // Without a code: whatever was requested is missing.
             (_, 404) if key.is_empty() => Self::NoBucket { bucket },
             (_, 404) => Self::NotFound {
                 key: key.to_owned(),
@@ -164,7 +156,7 @@ impl StoreError {
     }
 }
 
-/// The first cause, which says more than those that only pass it on.
+/// The root cause, which is more specific than the errors that wrap it.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {

@@ -1,11 +1,11 @@
-//! Where every object lies. This file is the layout; nothing else builds a key.
+//! The layout of the bucket. Nothing else builds a key.
 //!
 //! ```text
-//! uploads/<namespace>/<namespace uid>/<sha256>   pictures; the API alone writes them
-//! results/<namespace>/<job uid>.json             results too large for a status
-//! system/<job uid>/...                           the operator's plans and markers; no spec can name it
+//! uploads/<namespace>/<namespace uid>/<sha256>   pictures; only the API writes them
+//! results/<namespace>/<job uid>.json             results that are too large for a status
 //! data/<namespace>/...                           the user's own objects
 //! models/<owner>/<name>/<commit>/...             checkpoints; `fovea-runner fetch` writes them
+//! system/<job uid>/...                           reserved for the operator; nothing is written there yet
 //! ```
 
 use crate::Sha256;
@@ -14,7 +14,7 @@ use std::fmt;
 /// S3's own bound on a key.
 pub const MAX_KEY_BYTES: usize = 1024;
 
-/// The key of one object, inside the part of the bucket that it was made for.
+/// The key of one object, below the prefix that it was built for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
     key: String,
@@ -22,28 +22,28 @@ pub struct ObjectKey {
     prefix: String,
 }
 
-/// A key that Fovea does not touch.
+/// Why a key is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// No name at all.
+    /// An empty key or segment.
     #[error("an object key must not be empty")]
     Empty,
     /// Longer than S3 allows.
     #[error("an object key has at most {MAX_KEY_BYTES} bytes, this one {0}")]
     TooLong(usize),
-    /// `..`, `.`, `//`, a leading or a final `/`: forms that proxies and stores normalise differently.
+    /// `..`, `.`, `//`, or a `/` at the start or end: proxies and stores normalise these differently.
     #[error(
         "an object key has no empty, `.` or `..` segment and neither begins nor ends with `/`: {0:?}"
     )]
     NotNormalised(String),
-    /// `%`, `\`, or a control character: what a second decoding could turn into another key.
+    /// `%`, `\`, or a control character: decoded a second time, the key could become another one.
     #[error("an object key has no `%`, no backslash and no control character: {0:?}")]
     ForbiddenCharacter(String),
 }
 
 impl ObjectKey {
-    /// A picture that the API keeps. The namespace's uid is in the key, so that a namespace made
-    /// again under an old name does not see the pictures of the one before.
+    /// An uploaded picture. The key contains the namespace's uid, so that a namespace recreated
+    /// under the same name cannot read its predecessor's pictures.
     pub fn upload(
         namespace: &str,
         namespace_uid: &str,
@@ -59,7 +59,7 @@ impl ObjectKey {
         )
     }
 
-    /// The whole result of a job whose status holds a summary only.
+    /// The full result of a job whose status holds only a summary.
     pub fn result(namespace: &str, job_uid: &str) -> Result<Self, InvalidKey> {
         Self::below(
             format!("results/{}/", segment(namespace)?),
@@ -67,22 +67,19 @@ impl ObjectKey {
         )
     }
 
-    /// A plan or a marker that the operator keeps for a job.
+    /// An object of the operator's own for one job. Nothing writes one yet; the prefix is reserved,
+    /// and no spec can name it.
     pub fn system(job_uid: &str, name: &str) -> Result<Self, InvalidKey> {
         Self::below(format!("system/{}/", segment(job_uid)?), name)
     }
 
-    /// One of the user's own objects: `key` is what the job's spec says, below `data/<namespace>/`.
+    /// One of the user's own objects: `key` comes from the job's spec and is relative to
+    /// `data/<namespace>/`.
     pub fn data(namespace: &str, key: &str) -> Result<Self, InvalidKey> {
         Self::below(format!("data/{}/", segment(namespace)?), key)
     }
 
-    /// A file of a checkpoint.
-    pub fn model(repo: &ModelPrefix, commit: &str, file: &str) -> Result<Self, InvalidKey> {
-        Self::below(format!("{}{}/", repo.0, segment(commit)?), file)
-    }
-
-    /// A file of the checkpoint that a folder holds.
+    /// A file of the checkpoint in `folder`.
     pub fn in_folder(folder: &ModelFolder, file: &str) -> Result<Self, InvalidKey> {
         Self::below(folder.0.clone(), file)
     }
@@ -96,13 +93,13 @@ impl ObjectKey {
         Ok(Self { key, prefix })
     }
 
-    /// The key as S3 takes it.
+    /// The key as it is sent to S3.
     pub fn as_str(&self) -> &str {
         &self.key
     }
 
-    /// Whether the key still lies below the prefix it was made for; asked again at the moment of
-    /// presigning, where a mistake would hand out somebody else's object.
+    /// Whether the key is below the prefix it was built for. Checked again before presigning, where
+    /// a mistake would give access to somebody else's object.
     pub(crate) fn is_inside_its_prefix(&self) -> bool {
         self.prefix.ends_with('/')
             && self
@@ -112,12 +109,12 @@ impl ObjectKey {
     }
 }
 
-/// The part of the bucket that holds one repository's checkpoints: `models/<owner>/<name>/`.
+/// The prefix of one repository's checkpoints: `models/<owner>/<name>/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelPrefix(String);
 
 impl ModelPrefix {
-    /// Of the repository `owner/name`.
+    /// The prefix of the repository `owner/name`.
     pub fn new(owner: &str, name: &str) -> Result<Self, InvalidKey> {
         Ok(Self(format!(
             "models/{}/{}/",
@@ -126,24 +123,24 @@ impl ModelPrefix {
         )))
     }
 
-    /// With the final `/`.
+    /// The prefix, including the final `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The part of the bucket that holds one checkpoint: `models/<path>/`.
+/// The prefix of one checkpoint: `models/<path>/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelFolder(String);
 
 impl ModelFolder {
-    /// At `path` below `models/`.
+    /// The folder `models/<path>/`.
     pub fn new(path: &str) -> Result<Self, InvalidKey> {
         check(path)?;
         Ok(Self(format!("models/{path}/")))
     }
 
-    /// Read back from [`ModelFolder::as_str`].
+    /// Parses what [`ModelFolder::as_str`] returns.
     pub fn parse(prefix: &str) -> Result<Self, InvalidKey> {
         let path = prefix
             .strip_prefix("models/")
@@ -151,7 +148,7 @@ impl ModelFolder {
         Self::new(path.ok_or_else(|| InvalidKey::NotNormalised(excerpt(prefix)))?)
     }
 
-    /// With the final `/`.
+    /// The prefix, including the final `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -221,7 +218,8 @@ mod tests {
     fn a_checkpoint_lies_below_its_repository_and_commit() {
         let repo = ModelPrefix::new("microsoft", "resnet-50").unwrap();
         assert_eq!(repo.as_str(), "models/microsoft/resnet-50/");
-        let key = ObjectKey::model(&repo, "c0ffee", "config.json").unwrap();
+        let commit = ModelFolder::new("microsoft/resnet-50/c0ffee").unwrap();
+        let key = ObjectKey::in_folder(&commit, "config.json").unwrap();
         assert_eq!(
             key.as_str(),
             "models/microsoft/resnet-50/c0ffee/config.json"
@@ -237,8 +235,8 @@ mod tests {
         ] {
             assert!(ModelPrefix::new(owner, name).is_err(), "{owner}/{name}");
         }
-        assert!(ObjectKey::model(&repo, "..", "config.json").is_err());
-        assert!(ObjectKey::model(&repo, "c0ffee", "../config.json").is_err());
+        assert!(ModelFolder::new("microsoft/resnet-50/..").is_err());
+        assert!(ObjectKey::in_folder(&commit, "../config.json").is_err());
     }
 
     #[test]

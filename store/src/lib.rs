@@ -1,7 +1,7 @@
-//! The bucket: which object lies where, and bounded access to it over any S3-compatible endpoint.
+//! The bucket: its layout, and bounded access to it over any S3-compatible endpoint.
 //!
-//! Keys are computed from uids and digests, never read out of a status; [`ObjectKey`] can only
-//! be made by the constructors that know the layout, so what holds one may be put or presigned.
+//! Keys are computed from uids and digests, never read from a status. Only the constructors of
+//! [`ObjectKey`], which know the layout, build one: every key that exists is safe to put or presign.
 
 mod client;
 mod config;
@@ -14,7 +14,7 @@ mod post;
 mod read;
 
 pub use client::Store;
-pub use config::StoreConfig;
+pub use config::{Endpoint, StoreConfig};
 pub use digest::{InvalidDigest, Sha256};
 pub use error::StoreError;
 pub use key::{InvalidKey, MAX_KEY_BYTES, ModelFolder, ModelPrefix, ObjectKey};

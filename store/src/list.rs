@@ -1,5 +1,5 @@
-//! What the sweeper needs of the bucket: lists of the parts that Fovea itself fills, whom a listed
-//! object belongs to, and a deletion that spares what was put again.
+//! The sweeper's requests: lists of the prefixes that Fovea fills itself, the owner of each listed
+//! object, and a deletion that keeps an object that was written again.
 
 use crate::{ObjectKey, Sha256, Store, StoreError};
 use aws_sdk_s3::config::Builder;
@@ -7,28 +7,28 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::types::EncodingType;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Most objects of one page of a list; S3's own bound.
+/// Maximum number of objects on one page of a list; S3's own limit.
 pub const MAX_PAGE: usize = 1000;
 
-/// A deletion is sent within so long of the look at the object's age, or not at all.
+/// A deletion is only sent this soon after the object's age was read.
 const STALE_AFTER: Duration = Duration::from_secs(2);
 
-/// A part of the bucket that Fovea fills and may empty. There is none for `data/` and `models/`.
+/// A prefix that Fovea fills and may delete from. `data/` and `models/` are the user's and have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// `uploads/`
     Uploads,
     /// `results/`
     Results,
-    /// `system/`
+    /// `system/`, which is reserved: nothing is written there yet.
     System,
 }
 
 impl Part {
-    /// All of them.
+    /// Every part, in the order of a sweep.
     pub const ALL: [Self; 3] = [Self::Uploads, Self::Results, Self::System];
 
-    /// With the final `/`.
+    /// The part's prefix, including the final `/`.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Uploads => "uploads/",
@@ -37,7 +37,7 @@ impl Part {
         }
     }
 
-    /// The same of one namespace, where that is given; `None` where it cannot be told apart.
+    /// The prefix of one namespace, if one is given; `None` if the part's keys name no namespace.
     fn prefix_of(self, namespace: Option<&str>) -> Option<String> {
         match (namespace, self) {
             (None, _) => Some(self.prefix().to_owned()),
@@ -47,19 +47,19 @@ impl Part {
     }
 }
 
-/// Whom an object is kept for.
+/// The jobs that an object is kept for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owned {
-    /// A picture: every job of this namespace that names its digest.
+    /// A picture: kept for every job of this namespace that refers to its digest.
     ByNamespace {
         /// The namespace's name.
         namespace: String,
-        /// Its uid.
+        /// The namespace's uid.
         namespace_uid: String,
         /// The picture's digest.
         sha256: Sha256,
     },
-    /// A result, a plan or a marker: one job.
+    /// A result: kept for one job.
     ByJob {
         /// The job's uid.
         uid: String,
@@ -69,35 +69,35 @@ pub enum Owned {
 /// One object of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its key and its owner; `None` where the key is not one that Fovea makes.
+    /// Key and owner; `None` if Fovea does not build such keys.
     pub object: Option<(ObjectKey, Owned)>,
-    /// When it was last put, by the store's clock.
+    /// Time of the last write, by the store's clock.
     pub modified: SystemTime,
 }
 
-/// A page of a list, in the order of keys.
+/// One page of a list, sorted by key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectPage {
-    /// At most [`MAX_PAGE`].
+    /// At most [`MAX_PAGE`] objects.
     pub objects: Vec<Listed>,
-    /// Names the next page; `None`: this is the last one.
+    /// Continuation token of the next page; `None` on the last one.
     pub next: Option<String>,
 }
 
-/// What became of an object that was to be deleted.
+/// Outcome of a conditional deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// It is gone by this deletion, or was before it.
+    /// The object no longer exists: this deletion or an earlier one removed it.
     Gone,
-    /// It was put again meanwhile, and stays.
+    /// It was written again and was kept.
     PutAgain,
-    /// Between the look and the deletion too much time has passed; it stays for now.
+    /// Reading its age took too long, so it was kept for now.
     TooSlow,
 }
 
 impl Store {
-    /// One page of a part's objects, after the page that gave `next`; of one namespace's objects
-    /// where it is given, which are none where a part does not tell them apart.
+    /// One page of a part's objects: the page with the token `next`, or the first. With `namespace`
+    /// only its objects, which are none in a part whose keys name no namespace.
     pub async fn list(
         &self,
         part: Part,
@@ -117,7 +117,7 @@ impl Store {
             .bucket(&self.bucket)
             .prefix(prefix)
             .max_keys(page)
-            // A key that XML cannot bear must not spoil the page. Fovea's own are the same in it.
+            // A key that XML cannot express must not break the page. Fovea's own keys are unchanged by it.
             .encoding_type(EncodingType::Url)
             .set_continuation_token(next)
             .send()
@@ -144,11 +144,11 @@ impl Store {
         Ok(ObjectPage { objects, next })
     }
 
-    /// Deletes an object that was not put after `limit`. Its age is looked at anew right before.
+    /// Deletes an object unless it was written after `limit`. Its age is read again right before.
     ///
-    /// In a bucket with versions it is the version looked at that goes, so that one put between look
-    /// and deletion stays in any case. Without versions S3 knows no such condition, and what is put
-    /// within that one round trip is lost; a deletion is therefore never sent twice nor late.
+    /// In a versioned bucket the deletion names the version whose age was read, so a write in between
+    /// is always kept. Without versioning S3 has no such condition, and a write within that one round
+    /// trip is lost; a deletion is therefore never sent twice or late.
     pub async fn delete_unless_put_after(
         &self,
         key: &ObjectKey,
@@ -189,7 +189,7 @@ impl Store {
     }
 }
 
-/// The owner that a key names, where it is exactly a key that Fovea makes.
+/// The owner that a key names, if it is exactly a key that Fovea builds.
 fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
     let mut segments = key.strip_prefix(part.prefix())?.split('/');
     let (made, owned) = match part {
@@ -222,13 +222,13 @@ fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
     (made.as_str() == key).then_some((made, owned))
 }
 
-/// A namespace's name.
+/// Whether `text` can be a namespace's name.
 fn is_label(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-/// A uid as Kubernetes makes them: `4c1d0f3e-...`, in lower case.
+/// Whether `text` is a uid in Kubernetes' form: a lower-case UUID.
 fn is_uid(text: &str) -> bool {
     let fits = |(index, b): (usize, u8)| match index {
         8 | 13 | 18 | 23 => b == b'-',

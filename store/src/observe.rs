@@ -1,4 +1,4 @@
-//! Tells every try of every request to whoever counts them, below all of [`crate::Store`]'s calls.
+//! Reports every attempt of every request to an observer, below all of [`crate::Store`]'s calls.
 
 use aws_sdk_s3::config::interceptors::{
     BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
@@ -10,25 +10,25 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How one try of one request has ended.
+/// Outcome of one attempt of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOutcome<'a> {
     /// The HTTP method.
     pub method: &'a str,
-    /// The answer's status; `None`: there was no answer.
+    /// The answer's HTTP status; `None` without an answer.
     pub status: Option<u16>,
 }
 
-/// Is told of every try; metrics are one.
+/// Receives the outcome of every attempt, for metrics.
 pub trait StoreObserver: fmt::Debug + Send + Sync {
-    /// A try has ended after `took`. Must not block.
+    /// Records an attempt that ended after `took`. Must not block.
     fn observe(&self, outcome: StoreOutcome<'_>, took: Duration);
 }
 
 #[derive(Debug)]
 pub(crate) struct Observing(pub(crate) Arc<dyn StoreObserver>);
 
-/// A try under way. Its request is gone once it is sent.
+/// An attempt in progress: its request is consumed when it is sent.
 #[derive(Debug)]
 struct Began {
     at: Instant,
@@ -62,7 +62,7 @@ impl Intercept for Observing {
         _components: &RuntimeComponents,
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Without it the request was never sent: no credentials, say.
+        // Without it the request was never sent, for example for lack of credentials.
         if let Some(Began { at, method }) = bag.load::<Began>() {
             let outcome = StoreOutcome {
                 method,

@@ -1,7 +1,7 @@
-//! A presigned POST: whoever has the form may put files below one prefix for a while, and nothing
-//! else. The runner's `fetch` sends a checkpoint by it, since no runner holds a key.
+//! Presigned POST forms. A form permits uploads below one prefix until it expires, and nothing else.
+//! `fovea-runner fetch --upload` sends checkpoints with one, since no runner has credentials.
 //!
-//! The SDK signs none. The policy is S3's own format
+//! The SDK has no such function. The policy is S3's own format
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>), signed
 //! by Signature Version 4.
 
@@ -20,33 +20,33 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use url::Url;
 
-/// S3's own bound on one POST.
+/// S3's limit on the body of one POST.
 pub const MAX_POST_BYTES: u64 = 5 << 30;
 
-/// Longest life of a form: as long as S3 lets a presigned URL live.
+/// Longest lifetime of a form: S3's limit for presigned URLs.
 const MAX_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
-/// What stands in a form's key for the name that its user gives.
+/// Placeholder in a form's key; S3 replaces it by the uploaded file's name.
 const FILENAME: &str = "${filename}";
 
-/// Where to POST, and with which fields before the file. As JSON it is what
-/// `fovea-runner fetch --upload` reads.
+/// The URL of a POST and the form fields that precede the file. `fovea-runner fetch --upload` reads
+/// it as JSON.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostForm {
-    /// The bucket's own URL.
+    /// URL of the bucket.
     pub url: String,
-    /// In any order; `key` ends with `${filename}`.
+    /// Form fields, in any order; `key` ends with `${filename}`.
     pub fields: BTreeMap<String, String>,
 }
 
-/// Without the fields: who has them may write.
+/// Omits the fields, which permit uploads.
 impl fmt::Debug for PostForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostForm({})", self.url)
     }
 }
 
-/// What a form allows, and until when.
+/// What a form permits, and until when.
 struct Policy<'a> {
     bucket: &'a str,
     prefix: &'a ModelPrefix,
@@ -57,8 +57,8 @@ struct Policy<'a> {
 }
 
 impl Store {
-    /// A form by which files of at most `max_bytes` each may be put below `prefix` until `lifetime`
-    /// has passed. Signing is local: no request, but what the credentials need.
+    /// A form that permits uploads of at most `max_bytes` each below `prefix`, for `lifetime`. Signing
+    /// sends no request, except what the credential provider may need.
     pub async fn presign_post(
         &self,
         prefix: &ModelPrefix,
@@ -96,7 +96,7 @@ impl Store {
         })
     }
 
-    /// The bucket's own URL, as the SDK makes it from endpoint, region and path style.
+    /// URL of the bucket, as the SDK derives it from endpoint, region and path style.
     async fn bucket_url(&self) -> Result<String, StoreError> {
         let wrong = |why: String| StoreError::Config(format!("the bucket's URL: {why}"));
         let lifetime = PresigningConfig::expires_in(Duration::from_mins(1))
@@ -116,7 +116,7 @@ impl Store {
 }
 
 impl Policy<'_> {
-    /// Everything that goes before the file.
+    /// The form fields that precede the file.
     fn fields(&self, credentials: &Credentials) -> BTreeMap<String, String> {
         let now = utc(self.now);
         let date_time = now.replace(['-', ':'], "");
@@ -151,7 +151,7 @@ impl Policy<'_> {
             .collect()
     }
 
-    /// The conditions that S3 holds a POST against; a field that none names is refused by it.
+    /// The conditions that S3 checks a POST against; it refuses fields that no condition names.
     fn document(&self, signed: &BTreeMap<&str, String>) -> Value {
         let mut conditions = vec![
             json!({"bucket": self.bucket}),
@@ -167,7 +167,7 @@ impl Policy<'_> {
 fn utc(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-    // Cannot fail for a time that a clock shows.
+    // Cannot fail for a time that a clock returns.
     DateTime::from_secs(seconds)
         .fmt(Format::DateTime)
         .unwrap_or_default()

@@ -1,6 +1,6 @@
-//! Reading without holding an object whole, and the end of objects.
+//! Streamed and partial reads, ages, deletion and signed downloads of objects.
 //!
-//! A body that stops coming is ended with an error by the SDK's own stalled-stream protection.
+//! The SDK's stalled-stream protection ends a body that stalls with an error.
 
 use crate::{ObjectKey, Store, StoreError};
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
@@ -9,33 +9,33 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime};
 
-/// An object that is being read.
+/// The body of an object, read piece by piece.
 #[derive(Debug)]
 pub struct ObjectReader {
-    /// Its length, where the store tells.
+    /// Length of the object in bytes, if the store sent it.
     pub bytes: Option<u64>,
     body: ByteStream,
 }
 
 impl ObjectReader {
-    /// The next piece; after an error there is no other.
+    /// The next piece; `None` at the end. An error is final.
     pub async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
         let piece = self.body.next().await?;
         Some(piece.map_err(|error| StoreError::Unavailable(error.to_string())))
     }
 }
 
-/// How a presigned answer shall present itself.
+/// Response headers that a signed URL asks the store for.
 #[derive(Clone, Copy, Debug)]
 pub struct Presentation<'a> {
-    /// Its Content-Type.
+    /// Value of Content-Type.
     pub content_type: &'a str,
-    /// Its Content-Disposition.
+    /// Value of Content-Disposition.
     pub disposition: &'a str,
 }
 
 impl Store {
-    /// Begins to read an object.
+    /// Opens an object for reading. An error after this comes from [`ObjectReader::next`].
     pub async fn open(&self, key: &ObjectKey) -> Result<ObjectReader, StoreError> {
         let answer = self.client.get_object();
         let answer = answer.bucket(&self.bucket).key(key.as_str()).send().await;
@@ -48,7 +48,7 @@ impl Store {
         })
     }
 
-    /// An object's first bytes, `count` of them or as many as it has.
+    /// The first `count` bytes of an object, or all of a shorter one.
     pub async fn head(&self, key: &ObjectKey, count: u64) -> Result<Bytes, StoreError> {
         let range = format!("bytes=0-{}", count.saturating_sub(1));
         let request = self.client.get_object().bucket(&self.bucket);
@@ -65,7 +65,7 @@ impl Store {
         let mut bytes = Vec::new();
         while let Some(piece) = reader.next().await {
             bytes.extend_from_slice(&piece?);
-            // A store that does not know ranges sends all.
+            // A store without range support sends the whole object.
             if bytes.len() as u64 >= count {
                 bytes.truncate(usize::try_from(count).unwrap_or(usize::MAX));
                 break;
@@ -74,7 +74,7 @@ impl Store {
         Ok(bytes.into())
     }
 
-    /// When an object was last put; `None` where there is none.
+    /// Time of an object's last write; `None` if it does not exist.
     pub async fn modified(&self, key: &ObjectKey) -> Result<Option<SystemTime>, StoreError> {
         let request = self.client.head_object().bucket(&self.bucket);
         match request.key(key.as_str()).send().await {
@@ -91,7 +91,7 @@ impl Store {
         }
     }
 
-    /// Removes an object; it is no error where there is none.
+    /// Deletes an object. Succeeds also if it does not exist.
     pub async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         let request = self.client.delete_object().bucket(&self.bucket);
         match request.key(key.as_str()).send().await {
@@ -103,8 +103,8 @@ impl Store {
         }
     }
 
-    /// A URL at the public endpoint that reads this one object until `lifetime` has passed; `None`
-    /// where there is no such endpoint. Signing is local: no request.
+    /// A signed URL at --s3-public-endpoint that allows a GET of this object for `lifetime`; `None`
+    /// without such an endpoint. Signing sends no request.
     pub async fn presign_public_get(
         &self,
         key: &ObjectKey,

@@ -7,7 +7,7 @@
 )]
 
 use fovea_harness::Minio;
-use fovea_store::{ModelPrefix, ObjectKey, PostForm, Store, StoreConfig};
+use fovea_store::{ModelFolder, ModelPrefix, ObjectKey, PostForm, Store, StoreConfig};
 use reqwest::multipart::{Form, Part};
 use std::time::Duration;
 
@@ -52,7 +52,8 @@ async fn a_form_puts_files_below_its_prefix_and_nowhere_else() {
     )
     .await;
     assert_eq!(status, 204, "{text}");
-    let key = ObjectKey::model(&prefix, "c0ffee", "config.json").unwrap();
+    let folder = ModelFolder::new("microsoft/resnet-50/c0ffee").unwrap();
+    let key = ObjectKey::in_folder(&folder, "config.json").unwrap();
     assert_eq!(
         store.get(&key, 100).await.unwrap(),
         b"0123456789".as_slice()

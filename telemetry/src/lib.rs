@@ -1,8 +1,8 @@
-//! Where a program's log lines and spans go; the same for every program of Fovea.
+//! Log and spans, the same in every program of Fovea.
 //!
 //! Spans are exported by OTLP over HTTP where `OTEL_EXPORTER_OTLP_ENDPOINT` (or its form for traces)
 //! is set; the SDK's other variables, such as `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS`,
-//! hold as well. [`trace`] says how spans of several programs come into one trace.
+//! work too. [`trace`] joins spans of several programs into one trace.
 
 pub mod trace;
 
@@ -17,35 +17,35 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-/// What is logged where `RUST_LOG` does not say.
+/// Log levels if `RUST_LOG` is not set.
 const DEFAULT_FILTER: &str = "info,kube_client=warn,kube_runtime=warn,aws_config=warn,tower=warn,opentelemetry=warn,opentelemetry_sdk=warn";
-/// Each of them switches the export on.
+/// Variables that enable the export of spans.
 const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
 
-/// Form of log lines.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Readable lines.
     Text,
-    /// For collectors, one object a line.
+    /// One JSON object per line, for log collectors.
     Json,
 }
 
-/// Spans cannot be exported as the environment has it.
+/// The `OTEL_EXPORTER_OTLP_*` variables are invalid.
 #[derive(Debug, thiserror::Error)]
 #[error("spans cannot be exported: check the OTEL_EXPORTER_OTLP_* variables")]
 pub struct TelemetryError(#[from] ExporterBuildError);
 
-/// Ends the export of spans.
+/// A running log and export of spans.
 #[derive(Debug)]
 #[must_use = "spans that are not sent yet are lost without `stop`"]
 pub struct Telemetry(Option<SdkTracerProvider>);
 
 impl Telemetry {
-    /// Sends what is left, for at most the exporter's own timeout. Blocks.
+    /// Sends the remaining spans, for at most the exporter's own timeout. Blocks the thread.
     pub fn stop(self) {
         if let Some(Err(error)) = self.0.map(|provider| provider.shutdown()) {
             tracing::warn!(%error, "the last spans could not be exported");
@@ -53,10 +53,9 @@ impl Telemetry {
     }
 }
 
-/// Sends the log lines of `program` (as `fovea-api`) to standard error; the level is taken from
-/// `RUST_LOG`. Sends spans to a collector
-/// where one is configured; that needs a TLS provider to be installed. A second call adds nothing, so
-/// that tests may share a process.
+/// Writes the log of `program` (such as `fovea-api`) to standard error, with the levels of
+/// `RUST_LOG`, and exports its spans where a collector is configured, which requires an installed
+/// TLS provider. A second call in one process changes nothing, so tests can share it.
 pub fn start(program: &'static str, format: LogFormat) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_FILTER.into());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -64,19 +63,19 @@ pub fn start(program: &'static str, format: LogFormat) -> Result<Telemetry, Tele
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
-    // Log lines come in any case: why there are no spans is told in one of them.
+    // Logging starts in any case, so that the caller can log why there are no spans.
     let (provider, failed) = match exporting().then(|| provider(program)).transpose() {
         Ok(provider) => (provider, None),
         Err(error) => (None, Some(error)),
     };
     let spans = provider.as_ref().map(|provider| {
-        // The program's own, whatever is logged.
+        // The program's own spans, whatever the log level.
         let own = format!("off,{}=info", program.replace('-', "_"));
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(program))
             .with_filter(EnvFilter::new(own))
     });
-    // The error says that a subscriber is set already, which is what was wanted.
+    // Fails if a subscriber is set already, which is fine.
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .with(spans)
@@ -89,7 +88,7 @@ fn exporting() -> bool {
     ENDPOINTS.into_iter().any(set)
 }
 
-/// Batches on a thread of their own; the exporter's bounds are the SDK's.
+/// Exports spans in batches, on a thread of its own; the SDK sets the bounds.
 fn provider(program: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = SpanExporter::builder()
         .with_http()

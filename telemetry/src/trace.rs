@@ -1,5 +1,5 @@
-//! W3C trace context: how a request, the job that it makes, an attempt and a runner's work come into
-//! one trace.
+//! W3C trace context. It joins a request, the job that it creates, an attempt and the runner's work
+//! into one trace.
 
 use http::HeaderMap;
 use opentelemetry::Context;
@@ -12,10 +12,10 @@ use std::str::FromStr;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// The header: <https://www.w3.org/TR/trace-context/#traceparent-header>
+/// Name of the header: <https://www.w3.org/TR/trace-context/#traceparent-header>
 pub const TRACEPARENT: &str = "traceparent";
 
-/// What a callee is told: the trace, the span that called, and whether it is recorded.
+/// A `traceparent`: the trace, the calling span, and whether it is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     trace: TraceId,
@@ -23,13 +23,13 @@ pub struct TraceParent {
     flags: TraceFlags,
 }
 
-/// A text that is not a `traceparent`, or a trace or span of zeros.
+/// Text that is not a `traceparent`, or one with a trace or span of zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a traceparent such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
 pub struct NoTraceParent;
 
 impl TraceParent {
-    /// The caller's, if it sent one, and a valid one.
+    /// The `traceparent` in `headers`; `None` if there is none, several, or an invalid one.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let value = values.next()?.to_str().ok()?;
@@ -39,7 +39,7 @@ impl TraceParent {
         value.parse().ok()
     }
 
-    /// The span itself, where spans are exported.
+    /// The `traceparent` of `span`; `None` if spans are not exported.
     pub fn recorded(span: &Span) -> Option<Self> {
         let context = span.context();
         let own = context.span().span_context().clone();
@@ -50,18 +50,18 @@ impl TraceParent {
         })
     }
 
-    /// A span that nobody records, in the caller's trace or in a new one.
+    /// A new span that is not recorded, in the caller's trace or in a new one.
     pub fn below(caller: Option<Self>) -> Self {
         let ids = RandomIdGenerator::default();
         Self {
             trace: caller.map_or_else(|| ids.new_trace_id(), |caller| caller.trace),
             span: ids.new_span_id(),
-            // Who records further down decides; a caller that does not wish it is heeded.
+            // A callee that records decides for itself; a caller's refusal is passed on.
             flags: caller.map_or(TraceFlags::SAMPLED, |caller| caller.flags),
         }
     }
 
-    /// Puts `span` below this one.
+    /// Makes this span the parent of `span`.
     pub fn adopt(self, span: &Span) {
         let context = Context::new().with_remote_span_context(self.context());
         // The error says that spans are not exported.
@@ -73,7 +73,7 @@ impl TraceParent {
     }
 }
 
-/// What collectors shall call `span`, other than its static name.
+/// Sets the name of `span` at collectors, in place of its static one.
 pub fn rename(span: &Span, name: String) {
     span.context().span().update_name(name);
 }

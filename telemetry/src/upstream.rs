@@ -1,6 +1,6 @@
-//! Metrics of what a program asks of the Kubernetes API server and of the object store; the same for
-//! every program that does. Requests to the API server are counted below every client, so that no
-//! call can be forgotten. Labels are resources, methods and classes of status: their number is bounded.
+//! Metrics of requests to the Kubernetes API server and to the object store, shared by the programs
+//! that send them. Requests to the API server are counted in a layer below every client, so that none
+//! is missed. Labels are resources, methods and classes of status: their number is bounded.
 
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower::{Layer, Service};
 
-/// What is asked about, as it stands in paths.
+/// Resources that get a label, as they appear in paths.
 const RESOURCES: [&str; 14] = [
     "inferencejobs",
     "runnerpools",
@@ -32,11 +32,11 @@ const RESOURCES: [&str; 14] = [
     "poddisruptionbudgets",
 ];
 
-/// What has no answer.
+/// Outcome of a request without an answer.
 const NONE: &str = "none";
-/// The class of a server's own errors.
+/// Class of the statuses 500 to 599.
 pub const SERVER_ERROR: &str = "5xx";
-/// The outcomes that are the other side's failure.
+/// Outcomes that are failures of the server.
 const FAILURES: [&str; 2] = [SERVER_ERROR, NONE];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,7 +52,7 @@ struct StoreLabels {
     outcome: &'static str,
 }
 
-/// Counters of both. Clones count together.
+/// Metrics of both upstreams. Clones share their counters.
 #[derive(Clone, Debug)]
 pub struct Upstreams {
     cluster: Family<ClusterLabels, Counter>,
@@ -62,7 +62,7 @@ pub struct Upstreams {
 }
 
 impl Default for Upstreams {
-    /// All at zero.
+    /// Metrics with all counters at zero.
     fn default() -> Self {
         // 1 ms to 65 s, which is longer than any of these requests may take.
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
@@ -76,7 +76,7 @@ impl Default for Upstreams {
 }
 
 impl Upstreams {
-    /// Makes them part of what a program tells.
+    /// Registers the metrics in a program's registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "cluster_requests",
@@ -102,7 +102,7 @@ impl Upstreams {
         );
     }
 
-    /// The layer of a client of the API server.
+    /// The layer that counts the requests of an API server client.
     pub fn layer(&self) -> ObservedCluster {
         ObservedCluster {
             inner: (),
@@ -110,7 +110,7 @@ impl Upstreams {
         }
     }
 
-    /// The API server has answered, or the connection has failed.
+    /// Counts a request to the API server; `status` is `None` if the connection failed.
     fn cluster_request(
         &self,
         resource: &'static str,
@@ -127,7 +127,7 @@ impl Upstreams {
         self.cluster_seconds.observe(took.as_secs_f64());
     }
 
-    /// The store has answered one try, or the connection has failed.
+    /// Counts one attempt of a request to the store; `status` is `None` if the connection failed.
     pub fn store_request(&self, method: &str, status: Option<u16>, took: Duration) {
         let method = known(method);
         count(
@@ -139,8 +139,8 @@ impl Upstreams {
     }
 }
 
-/// Counts one. The failures of what is asked are there from the first time that it is asked:
-/// Prometheus sees the first of a kind only where it has seen none of it before.
+/// Counts one request. Its first one also creates the failure counters, at zero: Prometheus only
+/// notices a first failure if it has scraped the zero before.
 fn count<L: Clone + Eq + Hash>(
     family: &Family<L, Counter>,
     labels: impl Fn(&'static str) -> L,
@@ -153,7 +153,7 @@ fn count<L: Clone + Eq + Hash>(
     family.get_or_create(&labels(outcome)).inc();
 }
 
-/// The layer, and the service that it makes.
+/// The layer, and the service that it wraps around another.
 #[derive(Clone, Debug)]
 pub struct ObservedCluster<S = ()> {
     inner: S,
@@ -199,7 +199,7 @@ where
     }
 }
 
-/// The class of a status.
+/// Class of an HTTP status, such as `2xx`.
 pub fn class(status: u16) -> &'static str {
     match status / 100 {
         1 => "1xx",
@@ -210,7 +210,7 @@ pub fn class(status: u16) -> &'static str {
     }
 }
 
-/// A method, or that it is none of the usual ones: a client may send any word.
+/// The method if it is a common one, else `other`: clients may send any word.
 pub fn known(method: &str) -> &'static str {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     METHODS
@@ -219,7 +219,7 @@ pub fn known(method: &str) -> &'static str {
         .unwrap_or("other")
 }
 
-/// The last resource that a path names: in `/api/v1/namespaces/a` and in
+/// The last known resource in a path: in `/api/v1/namespaces/a` and in
 /// `/apis/fovea.dev/v1alpha1/namespaces/a/inferencejobs/b`.
 fn resource(path: &str) -> &'static str {
     let known = |segment| RESOURCES.into_iter().find(|known| *known == segment);

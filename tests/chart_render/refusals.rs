@@ -236,8 +236,8 @@ fn values_that_contradict_each_other_are_refused_with_what_to_write() -> Result<
                 "pools.default.external.endpoints={https://a.example.com}",
             ],
             &[
-                "pools.default: with external",
-                "leave the source of blip-base out",
+                "pools.default: the runners of an external pool",
+                "remove the source of blip-base",
             ],
         ),
         (

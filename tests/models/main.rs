@@ -8,7 +8,7 @@
 )]
 
 use fovea_harness::{Minio, stack};
-use fovea_store::{ModelPrefix, ObjectKey, PostForm, Store, StoreConfig, StoreError};
+use fovea_store::{ModelFolder, ModelPrefix, ObjectKey, PostForm, Store, StoreConfig, StoreError};
 use serde_json::Value;
 use std::process::Output;
 use std::time::Duration;
@@ -77,8 +77,8 @@ impl Setting {
     }
 
     async fn object(&self, file: &str) -> Result<Vec<u8>, StoreError> {
-        let prefix = ModelPrefix::new("acme", "tiny").unwrap();
-        let key = ObjectKey::model(&prefix, COMMIT, file).unwrap();
+        let folder = ModelFolder::new(&format!("acme/tiny/{COMMIT}")).unwrap();
+        let key = ObjectKey::in_folder(&folder, file).unwrap();
         self.store
             .get(&key, 10_000_000)
             .await

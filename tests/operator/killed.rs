@@ -20,13 +20,13 @@ mod points {
     pub(super) const LEASE_RENEWED: &str = "lease-renewed";
     pub(super) const LEASE_RELEASED: &str = "lease-released";
     pub(super) const POOL_TOLD: &str = "pool-told";
-    pub(super) const JOB_TOLD: &str = "job-told";
+    pub(super) const JOB_CONDITION: &str = "job-condition";
     pub(super) const JOB_RUNNING: &str = "job-running";
     pub(super) const JOB_WAITING: &str = "job-waiting";
     pub(super) const RESULT_KEPT: &str = "result-kept";
     pub(super) const JOB_SUCCEEDED: &str = "job-succeeded";
     pub(super) const JOB_FAILED: &str = "job-failed";
-    pub(super) const CALLBACK_TOLD: &str = "callback-told";
+    pub(super) const CALLBACK_RECORDED: &str = "callback-recorded";
     pub(super) const JOB_DELETED: &str = "job-deleted";
 }
 
@@ -143,7 +143,7 @@ impl Scene<'_> {
                 });
                 Ok(told.await?)
             }
-            points::JOB_TOLD => {
+            points::JOB_CONDITION => {
                 let mut job = Operated::job(name, "caption x");
                 job.spec.suspend = true;
                 operated.create(&job).await?;
@@ -185,7 +185,7 @@ impl Scene<'_> {
                 operated.submit(name, "problem InvalidPicture").await?;
                 self.status(|status| status.phase == Phase::Failed).await
             }
-            points::CALLBACK_TOLD => {
+            points::CALLBACK_RECORDED => {
                 let mut job = Operated::job(name, "caption x");
                 job.spec.callback = serde_json::from_value(json!({"url": "https://127.0.0.1/"}))?;
                 operated.create(&job).await?;
@@ -204,7 +204,7 @@ impl Scene<'_> {
     /// What has become of the job, or becomes of a new one.
     async fn ends_well(&self, heir: &Process) -> Result<()> {
         let (operated, name) = (self.operated, self.point);
-        if name == points::JOB_TOLD {
+        if name == points::JOB_CONDITION {
             operated.patch(name, json!({"suspend": false})).await?;
         }
         if name == points::JOB_DELETED {

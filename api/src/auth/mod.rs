@@ -1,8 +1,8 @@
-//! Who asks, whether they may, and how often.
+//! Authentication, authorization and rate limits.
 //!
 //! A request passes in this order: its namespace, its token, the token's user (for tokens not seen
-//! lately within the address's limit), the user's limit, the user's right. What cannot be found out
-//! is refused.
+//! lately within the address's limit), the user's limit, the user's right. A request
+//! is refused if any of these cannot be determined.
 
 mod address;
 mod namespace;
@@ -15,7 +15,6 @@ pub(crate) use namespace::{NAMESPACE_HEADER, in_path};
 
 use crate::config::{AuthMode, Config};
 use crate::error::{Problem, ProblemType};
-use crate::tenant::Tenant;
 use address::{Proxies, one_client};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
@@ -24,15 +23,23 @@ use review::{Identity, ReviewError, Reviews};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use verb::Verb;
 
-/// The user of every request that nobody is asked for.
+/// The user of every request without authentication.
 const ANONYMOUS: &str = "anonymous";
 
-/// The door.
+/// The user of a request, and the namespace of its jobs. A handler that takes one runs only after
+/// the user's right to the handler's method and route has been reviewed.
+#[derive(Clone, Debug)]
+pub(crate) struct Tenant {
+    pub(crate) namespace: String,
+    pub(crate) user: String,
+}
+
+/// Authenticates and authorizes requests, and limits their rate.
 pub(crate) struct Auth {
-    /// `None`: nobody is asked.
+    /// `None`: no authentication.
     reviews: Option<Reviews>,
     default_namespace: String,
-    /// No other is served.
+    /// If set, the only namespace that is served.
     only_namespace: Option<String>,
     proxies: Proxies,
     rates: Rates,
@@ -54,21 +61,22 @@ impl Auth {
         }
     }
 
-    /// Lets a request in, as a user in a namespace.
+    /// Admits a request, as a user in a namespace.
     pub(crate) async fn admit(&self, parts: &Parts) -> Result<Tenant, Problem> {
         let named = namespace::named(&parts.extensions, &parts.headers)?;
         let namespace = named.unwrap_or_else(|| self.default_namespace.clone());
         if let Some(only) = &self.only_namespace
             && *only != namespace
         {
-            let detail = format!("the namespace {only} alone is served here");
+            let detail = format!("this service serves only the namespace {only}");
             return Err(Problem::new(ProblemType::Forbidden, detail));
         }
         self.admit_to(parts, namespace, false).await
     }
 
-    /// Lets a request in to a namespace that its route has settled, as the compatible routes'
-    /// configuration does. `anonymous`: nobody is asked, and every user is the same one.
+    /// Admits a request to a namespace that its route determines, as the compatible routes'
+    /// configuration does. With `anonymous` there is no
+    /// authentication, and all requests share one user.
     pub(crate) async fn admit_to(
         &self,
         parts: &Parts,
@@ -81,18 +89,18 @@ impl Auth {
         let unauthenticated = |why| Problem::new(ProblemType::Unauthenticated, why);
         let token = token::bearer(&parts.headers).map_err(unauthenticated)?;
         let admit = || self.rates.token_review(&self.client(parts));
-        let who = reviews.identity(token, admit).await?.ok_or_else(|| {
+        let identity = reviews.identity(token, admit).await?.ok_or_else(|| {
             unauthenticated("the token is not valid: it has expired, or is for another audience")
         })?;
         let verb = verb_of(parts);
-        // Before the API server is asked: each namespace that a user thinks of is a question.
-        self.rates.request(&who.name(), verb.reads())?;
-        if !reviews.may(&who, verb, &namespace).await? {
-            return Err(refusal(reviews, &who, verb, &namespace, names_a_job(parts)).await?);
+        // Before the access review: each namespace that a user names costs one.
+        self.rates.request(&identity.name(), verb.reads())?;
+        if !reviews.may(&identity, verb, &namespace).await? {
+            return Err(refusal(reviews, &identity, verb, &namespace, names_a_job(parts)).await?);
         }
         Ok(Tenant {
             namespace,
-            user: who.name().to_owned(),
+            user: identity.name().to_owned(),
         })
     }
 
@@ -123,20 +131,21 @@ fn verb_of(parts: &Parts) -> Verb {
     Verb::of(&parts.method, names_a_job(parts))
 }
 
-/// What who may not is told. Who may not see a job learns the same as where there is none.
+/// The answer to a user without the right. A user who may not read a job gets the same answer as for
+/// a job that does not exist.
 async fn refusal(
     reviews: &Reviews,
-    who: &Identity,
+    identity: &Identity,
     verb: Verb,
     namespace: &str,
     names_a_job: bool,
 ) -> Result<Problem, ReviewError> {
-    if names_a_job && (verb == Verb::Get || !reviews.may(who, Verb::Get, namespace).await?) {
+    if names_a_job && (verb == Verb::Get || !reviews.may(identity, Verb::Get, namespace).await?) {
         return Ok(Problem::no_such_job());
     }
     let detail = format!(
         "{} may not {} inferencejobs.fovea.dev in the namespace {namespace}: ask for a Role that allows it",
-        who.name(),
+        identity.name(),
         verb.as_str(),
     );
     Ok(Problem::new(ProblemType::Forbidden, detail))
@@ -149,7 +158,7 @@ impl From<ReviewError> for Problem {
             ReviewError::Misconfigured(_) => Self::internal(error),
             ReviewError::Unavailable(_) => Self::new(
                 ProblemType::ClusterUnavailable,
-                "the cluster could not be asked who you are and what you may: ask again",
+                "the cluster could not check your token or your rights: try again",
             )
             .caused_by(error)
             .retry_after(2),
@@ -184,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_route_that_is_open_by_its_own_switch_lets_in_who_has_no_token() {
+    async fn only_routes_that_are_configured_as_anonymous_admit_requests_without_a_token() {
         let auth = auth();
         let admit = |authorization, anonymous| {
             let parts = parts(authorization);
@@ -199,7 +208,7 @@ mod tests {
             (tenant.namespace.as_str(), tenant.user.as_str()),
             ("ns", ANONYMOUS)
         );
-        // Nobody is asked there, whatever is sent.
+        // No authentication there, whatever token is sent.
         assert!(admit(Some("Bearer a"), true).await.is_ok());
         assert_eq!(
             admit(None, false).await.unwrap_err(),

@@ -1,7 +1,7 @@
 //! Writes `api/openapi.json` from the routes and their types; `--check` compares instead.
 
 use clap::Parser as _;
-use fovea_api::{Config, openapi};
+use fovea_api::{Config, document};
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, error::Error, fs};
@@ -14,7 +14,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
     let config = Config::try_parse_from(["fovea-api"])?;
-    let document = openapi::document(&config.compat);
+    let document = document(&config.compat);
     let text = format!("{}\n", serde_json::to_string_pretty(&document)?);
     if !check {
         fs::write(&path, text)?;

@@ -2,17 +2,19 @@
 
 use ipnet::IpNet;
 
-/// Who is let in.
+/// Flags of authentication.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Authentication")]
 pub struct AuthConfig {
-    /// Who is let in: everybody, into the one namespace of --namespace, or who has a bearer token
-    /// of the cluster and the right to inferencejobs in the namespace asked for.
+    /// How clients authenticate. `none`: not at all, and only the namespace of --namespace is
+    /// served. `kubernetes`: by a bearer token of the cluster, whose user needs rights on
+    /// inferencejobs in the requested namespace.
     #[arg(long = "auth", env = "FOVEA_API_AUTH", value_enum, default_value_t = AuthMode::None)]
     pub mode: AuthMode,
 
-    /// Audiences, of which a token must be for one. A token for the API server itself need not be
-    /// shown to anybody else: make one by `kubectl create token --audience`.
+    /// Accepted audiences of bearer tokens; a token must have one of them. Comma-separated. Clients
+    /// get such a token by `kubectl create token --audience fovea`, and need not send one that is
+    /// valid for the API server itself.
     #[arg(
         long = "auth-audiences",
         env = "FOVEA_API_AUTH_AUDIENCES",
@@ -21,8 +23,8 @@ pub struct AuthConfig {
     )]
     pub audiences: Vec<String>,
 
-    /// Origins whose pages may call the API from a browser, such as `https://app.example.org`, or
-    /// `*`; none where absent.
+    /// Origins whose web pages may call the API from a browser (CORS), such as
+    /// `https://app.example.org`, or `*` for all. Comma-separated. Default: none.
     #[arg(
         long,
         env = "FOVEA_API_CORS_ORIGINS",
@@ -32,30 +34,35 @@ pub struct AuthConfig {
     pub cors_origins: Vec<http::HeaderValue>,
 }
 
-/// How a request's user is found.
+/// Ways to authenticate a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AuthMode {
-    /// Nobody is asked; one namespace is served.
+    /// No authentication; only the namespace of --namespace is served.
     None,
-    /// By `TokenReview`, and what the user may by `SubjectAccessReview`.
+    /// Bearer tokens, checked by `TokenReview`; rights are checked by `SubjectAccessReview`.
     Kubernetes,
 }
 
-/// How often one may ask. A limit of 0 is none; each allows a burst of twice its number.
+/// Flags of rate limits. A limit of 0 disables it; each allows a burst of twice its rate.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Rate limits")]
 pub struct RatesConfig {
-    /// Submissions, cancels and deletes a second, by one user, or by one address where there are no
-    /// users. The default is 100, and none without authentication.
+    /// Maximum rate of submissions, cancels and deletes per user, or per client address without
+    /// authentication, in requests per second; 0 disables the limit. Beyond it requests are
+    /// answered 429. Bursts may have twice the rate. Default: 100 with authentication, no limit
+    /// without.
     #[arg(long = "rate-limit-writes", env = "FOVEA_API_RATE_LIMIT_WRITES")]
     pub writes: Option<u32>,
 
-    /// Reads a second, alike. The default is 500, and none without authentication.
+    /// Maximum rate of reads per user, or per client address without authentication, in requests
+    /// per second; 0 disables the limit. Beyond it requests are answered 429. Bursts may have twice
+    /// the rate. Default: 500 with authentication, no limit without.
     #[arg(long = "rate-limit-reads", env = "FOVEA_API_RATE_LIMIT_READS")]
     pub reads: Option<u32>,
 
-    /// Tokens a second that one address may have looked up at the API server. A token is looked up
-    /// once in ten seconds, however often it comes.
+    /// Maximum rate of token checks at the API server per client address, in tokens per second; 0
+    /// disables the limit. It protects the API server from made-up tokens. A valid token is checked
+    /// once in ten seconds, however often it is used.
     #[arg(
         long = "rate-limit-token-reviews",
         env = "FOVEA_API_RATE_LIMIT_TOKEN_REVIEWS",
@@ -63,11 +70,13 @@ pub struct RatesConfig {
     )]
     pub token_reviews: u32,
 
-    /// Networks of the proxies whose word about a client's address is taken; none where absent.
+    /// Networks (CIDRs) of reverse proxies whose --forwarded-header is trusted for a client's
+    /// address. Comma-separated. Default: none, so rate limits see the proxy as the client.
     #[arg(long, env = "FOVEA_API_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
 
-    /// The header that those proxies write. The other one is never read: it may be the client's own.
+    /// Header in which the trusted proxies send the client's address. The other one is ignored,
+    /// since a client could set it itself.
     #[arg(
         long,
         env = "FOVEA_API_FORWARDED_HEADER",
@@ -77,7 +86,7 @@ pub struct RatesConfig {
     pub forwarded_header: ForwardedHeader,
 }
 
-/// Where proxies tell a client's address.
+/// Headers with a client's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For: client, proxy`.

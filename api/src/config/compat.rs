@@ -4,23 +4,24 @@
 use crate::validate::is_label;
 use clap::ArgAction;
 
-/// Both services' routes.
+/// Flags of the compatibility routes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompatConfig {
-    /// Captions under `/api/v1`.
+    /// Flags of the captioning routes.
     #[command(flatten)]
     pub async_vision: AsyncVisionConfig,
 
-    /// Labels and boxes under `/upload-image` and `/job-status`.
+    /// Flags of the classification and detection routes.
     #[command(flatten)]
     pub image_analysis: ImageAnalysisConfig,
 }
 
-/// `POST /api/v1/upload`, `GET /api/v1/status/{id}`, `GET /api/v1/health`.
+/// Flags of `POST /api/v1/upload`, `GET /api/v1/status/{id}` and `GET /api/v1/health`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Routes of async-vision-api")]
 pub struct AsyncVisionConfig {
-    /// Whether `/api/v1/upload` and `/api/v1/status/{id}` are served.
+    /// Serve `/api/v1/upload` and `/api/v1/status/{id}`, which accept requests of existing
+    /// async-vision-api clients.
     #[arg(
         id = "compat-async-vision",
         long = "compat-async-vision",
@@ -30,7 +31,7 @@ pub struct AsyncVisionConfig {
     )]
     pub enabled: bool,
 
-    /// Namespace of these jobs; left out: that of all others.
+    /// Namespace of the jobs that these routes create. Default: --namespace.
     #[arg(
         id = "compat-async-vision-namespace",
         long = "compat-async-vision-namespace",
@@ -39,7 +40,8 @@ pub struct AsyncVisionConfig {
     )]
     pub namespace: Option<String>,
 
-    /// Whether these routes are open to everybody where the others ask for a token.
+    /// Serve these routes without authentication although --auth requires a token elsewhere, for
+    /// clients that cannot send one: anybody who reaches the API can then submit jobs.
     #[arg(
         id = "compat-async-vision-anonymous",
         long = "compat-async-vision-anonymous",
@@ -49,7 +51,8 @@ pub struct AsyncVisionConfig {
     )]
     pub anonymous: bool,
 
-    /// Largest `file` in bytes; one byte more is answered 413.
+    /// Largest accepted `file`, in bytes; a larger one is answered 413. The default is the original
+    /// service's limit.
     #[arg(
         id = "compat-async-vision-max-bytes",
         long = "compat-async-vision-max-bytes",
@@ -58,7 +61,7 @@ pub struct AsyncVisionConfig {
     )]
     pub max_bytes: usize,
 
-    /// Seconds that a finished job is kept: a day.
+    /// Time in seconds that a finished job of these routes is kept. Default: one day.
     #[arg(
         id = "compat-async-vision-retention-seconds",
         long = "compat-async-vision-retention-seconds",
@@ -67,7 +70,8 @@ pub struct AsyncVisionConfig {
     )]
     pub retention_seconds: u32,
 
-    /// Model that captions, as the pool names it; left out: the pool's default.
+    /// Model that writes the captions, by its name in the RunnerPool. Default: the pool's default
+    /// model for image-to-text.
     #[arg(
         id = "compat-captioning-model",
         long = "compat-captioning-model",
@@ -76,7 +80,8 @@ pub struct AsyncVisionConfig {
     )]
     pub captioning_model: Option<String>,
 
-    /// Status of an answer where the cluster or the object store is down (assumed: 503).
+    /// HTTP status of the answer while the cluster or the object store is unavailable. The original
+    /// service does not document one; 503 is assumed.
     #[arg(
         id = "compat-async-vision-unavailable-status",
         long = "compat-async-vision-unavailable-status",
@@ -87,11 +92,12 @@ pub struct AsyncVisionConfig {
     pub unavailable_status: u16,
 }
 
-/// `POST /upload-image`, `GET /job-status/{id}`.
+/// Flags of `POST /upload-image` and `GET /job-status/{id}`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Routes of AI-image-analysis-service")]
 pub struct ImageAnalysisConfig {
-    /// Whether `/upload-image` and `/job-status/{id}` are served.
+    /// Serve `/upload-image` and `/job-status/{id}`, which accept requests of existing
+    /// AI-image-analysis-service clients.
     #[arg(
         id = "compat-image-analysis",
         long = "compat-image-analysis",
@@ -101,7 +107,7 @@ pub struct ImageAnalysisConfig {
     )]
     pub enabled: bool,
 
-    /// Namespace of these jobs; left out: that of all others.
+    /// Namespace of the jobs that these routes create. Default: --namespace.
     #[arg(
         id = "compat-image-analysis-namespace",
         long = "compat-image-analysis-namespace",
@@ -110,7 +116,8 @@ pub struct ImageAnalysisConfig {
     )]
     pub namespace: Option<String>,
 
-    /// Whether these routes are open to everybody where the others ask for a token.
+    /// Serve these routes without authentication although --auth requires a token elsewhere, for
+    /// clients that cannot send one: anybody who reaches the API can then submit jobs.
     #[arg(
         id = "compat-image-analysis-anonymous",
         long = "compat-image-analysis-anonymous",
@@ -120,7 +127,8 @@ pub struct ImageAnalysisConfig {
     )]
     pub anonymous: bool,
 
-    /// Largest `file` in bytes, the service's `MAX_FILE_SIZE`; one byte more is answered 400.
+    /// Largest accepted `file`, in bytes; a larger one is answered 400. The default is the original
+    /// service's `MAX_FILE_SIZE`.
     #[arg(
         id = "compat-image-analysis-max-bytes",
         long = "compat-image-analysis-max-bytes",
@@ -129,7 +137,8 @@ pub struct ImageAnalysisConfig {
     )]
     pub max_bytes: usize,
 
-    /// Seconds that a finished job is kept: 30 days (assumed; the service never forgets one).
+    /// Time in seconds that a finished job of these routes is kept. Default: 30 days, which is
+    /// assumed: the original service never deletes one.
     #[arg(
         id = "compat-image-analysis-retention-seconds",
         long = "compat-image-analysis-retention-seconds",
@@ -138,7 +147,8 @@ pub struct ImageAnalysisConfig {
     )]
     pub retention_seconds: u32,
 
-    /// Model that classifies, as the pool names it; left out: the pool's default.
+    /// Model that classifies, by its name in the RunnerPool. Default: the pool's default model for
+    /// image-classification.
     #[arg(
         id = "compat-classification-model",
         long = "compat-classification-model",
@@ -147,7 +157,8 @@ pub struct ImageAnalysisConfig {
     )]
     pub classification_model: Option<String>,
 
-    /// Model that finds objects, as the pool names it; left out: the pool's default.
+    /// Model that detects objects, by its name in the RunnerPool. Default: the pool's default model
+    /// for object-detection.
     #[arg(
         id = "compat-object-detection-model",
         long = "compat-object-detection-model",
@@ -156,8 +167,8 @@ pub struct ImageAnalysisConfig {
     )]
     pub object_detection_model: Option<String>,
 
-    /// Whether the edges of boxes are whole pixels, as Hugging Face's pipeline gives them
-    /// (assumed: true).
+    /// Round the edges of boxes to whole pixels, as Hugging Face's pipeline does. The original
+    /// service does not document it; true is assumed.
     #[arg(
         id = "compat-image-analysis-whole-pixels",
         long = "compat-image-analysis-whole-pixels",

@@ -13,140 +13,137 @@ use fovea_telemetry::LogFormat;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Fovea's HTTP API: takes pictures, makes InferenceJobs, tells how they fare.
+/// Fovea's HTTP API: accepts pictures, creates InferenceJobs, and serves their status and results.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "fovea-api", version)]
 pub struct Config {
-    /// Address to serve on.
+    /// Address and port to serve the API on. The default is reachable from this machine only; use
+    /// `0.0.0.0:8000` in a pod.
     #[arg(long, env = "FOVEA_API_LISTEN", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
 
-    /// Namespace of a request that names none, and the only one where nobody is authenticated.
+    /// Namespace of jobs whose request names none. Without authentication it is the only one
+    /// served.
     #[arg(long, env = "FOVEA_API_NAMESPACE", default_value = "default")]
     pub namespace: String,
 
-    /// The one namespace that is served where users are authenticated: no right is needed on any
-    /// other. Left out: every one.
+    /// With authentication, serve only this namespace; the API then needs no rights on others.
+    /// Default: all namespaces.
     #[arg(long, env = "FOVEA_API_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
 
-    /// Address to serve `/metrics` on, where it is not to be seen beside the API.
+    /// Address and port to serve /metrics on. Default: on the address of the API, where its clients
+    /// can read it.
     #[arg(long, env = "FOVEA_API_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
 
-    /// How log lines look; their level comes from `RUST_LOG`.
+    /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
+    /// such as `debug` (default: `info`).
     #[arg(long, env = "FOVEA_API_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// Who is let in.
+    /// Flags of authentication.
     #[command(flatten)]
     pub auth: AuthConfig,
 
-    /// How often one may ask.
+    /// Flags of rate limits.
     #[command(flatten)]
     pub rates: RatesConfig,
 
-    /// What a request may weigh.
+    /// Flags of size limits.
     #[command(flatten)]
     pub limits: LimitsConfig,
 
-    /// What a request may take.
+    /// Flags of timeouts.
     #[command(flatten)]
     pub timeouts: TimeoutsConfig,
 
-    /// What readers of jobs may cost.
+    /// Flags of reads.
     #[command(flatten)]
     pub reads: ReadsConfig,
 
-    /// Where pictures lie.
+    /// Flags of the object store.
     #[command(flatten)]
     pub store: StoreConfig,
 
-    /// The routes of the two services that Fovea stands in for.
+    /// Flags of the compatibility routes.
     #[command(flatten)]
     pub compat: CompatConfig,
 }
 
 impl Config {
-    /// The namespace that alone is served, where it is one.
+    /// The only namespace served, if it is only one.
     pub(crate) fn only_namespace(&self) -> Option<&str> {
         match self.auth.mode {
             AuthMode::None => Some(&self.namespace),
             AuthMode::Kubernetes => self.watch_namespace.as_deref(),
         }
     }
-
-    /// The configuration as it may be printed: a password inside the endpoint's URL is hidden.
-    #[must_use]
-    pub fn masked(&self) -> Self {
-        let mut shown = self.clone();
-        let endpoints = [&mut shown.store.endpoint, &mut shown.store.public_endpoint];
-        for endpoint in endpoints.into_iter().flatten() {
-            if endpoint.password().is_some() {
-                // The only error is a URL that cannot have a password, and this one has.
-                let _ = endpoint.set_password(Some("***"));
-            }
-        }
-        shown
-    }
 }
 
-/// Bounds on size and number.
+/// Flags of limits on sizes and numbers.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitsConfig {
-    /// Largest picture in bytes; one byte more is answered 413.
+    /// Largest accepted picture, in bytes; a larger one is answered 413.
     #[arg(long, env = "FOVEA_API_MAX_UPLOAD_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_upload_bytes: usize,
 
-    /// Memory in bytes that all uploads under way may hold together; beyond it 503.
+    /// Memory for the bodies of all uploads in progress together, in bytes. While it is used up,
+    /// further uploads are answered 503.
     #[arg(long, env = "FOVEA_API_UPLOAD_MEMORY_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub upload_memory_bytes: usize,
 
-    /// Largest picture in pixels, by its header; beyond it 413. The default is Pillow's bound.
+    /// Largest accepted picture, in pixels by its header (width times height); a larger one is
+    /// answered 413. The default is Pillow's bound against decompression bombs.
     #[arg(long, env = "FOVEA_API_MAX_PIXELS", default_value_t = 178_956_970)]
     pub max_pixels: u64,
 
-    /// Open connections; more wait to be accepted.
+    /// Maximum number of open connections; further ones wait to be accepted.
     #[arg(long, env = "FOVEA_API_MAX_CONNECTIONS", default_value_t = 16_384)]
     pub max_connections: usize,
 }
 
-/// Bounds on time, in milliseconds.
+/// Flags of timeouts.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Timeouts")]
 pub struct TimeoutsConfig {
-    /// Longest wait for a request's headers, which is also how long an idle connection is kept.
+    /// Timeout of a request's headers, in milliseconds; an idle connection is closed after the same
+    /// time.
     #[arg(long, env = "FOVEA_API_HEADER_TIMEOUT_MS", default_value_t = 30_000)]
     pub header_timeout_ms: u64,
 
-    /// Longest silence within a request's body; beyond it 408.
+    /// Timeout between two pieces of a request's body, in milliseconds; beyond it the request is
+    /// answered 408.
     #[arg(long, env = "FOVEA_API_BODY_IDLE_TIMEOUT_MS", default_value_t = 10_000)]
     pub body_idle_timeout_ms: u64,
 
-    /// Longest time for a whole body; beyond it 408.
+    /// Timeout of a whole request body, in milliseconds; beyond it the request is answered 408.
     #[arg(long, env = "FOVEA_API_BODY_TIMEOUT_MS", default_value_t = 60_000)]
     pub body_timeout_ms: u64,
 
-    /// Longest time for one request to the Kubernetes API server.
+    /// Timeout of one request to the Kubernetes API server, in milliseconds.
     #[arg(long, env = "FOVEA_API_KUBE_TIMEOUT_MS", default_value_t = 5_000)]
     pub kube_timeout_ms: u64,
 
-    /// Longest time to find out whether a create whose answer was lost has landed; beyond it 504.
+    /// When the API server's answer to the creation of a job was lost: time in milliseconds to find
+    /// out whether the job exists. Beyond it the client is answered 504 `outcome-unknown`.
     #[arg(long, env = "FOVEA_API_SETTLE_TIMEOUT_MS", default_value_t = 10_000)]
     pub settle_timeout_ms: u64,
 
-    /// Longest time for one health check, and how long its outcome is reused.
+    /// Timeout of one health check of the API server or the object store, in milliseconds. Its
+    /// result is cached for the same time.
     #[arg(long, env = "FOVEA_API_CHECK_TIMEOUT_MS", default_value_t = 2_000)]
     pub check_timeout_ms: u64,
 
-    /// Longest time for open requests to end after a SIGTERM.
+    /// Time in milliseconds that open requests have to finish after SIGTERM. Keep it below the
+    /// pod's terminationGracePeriodSeconds.
     #[arg(long, env = "FOVEA_API_DRAIN_TIMEOUT_MS", default_value_t = 30_000)]
     pub drain_timeout_ms: u64,
 }
 
 impl TimeoutsConfig {
-    /// For the accept loop.
+    /// Timeout of headers, as a duration.
     pub(crate) fn header(&self) -> Duration {
         Duration::from_millis(self.header_timeout_ms)
     }
@@ -182,7 +179,7 @@ mod tests {
     fn a_password_in_the_endpoint_is_not_printed() {
         let config =
             Config::parse_from(["fovea-api", "--s3-endpoint", "http://user:secret@s3.test"]);
-        let printed = format!("{:?}", config.masked());
+        let printed = format!("{config:?}");
         assert!(
             printed.contains("s3.test") && !printed.contains("secret"),
             "{printed}"

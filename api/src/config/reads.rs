@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// What readers of jobs may cost.
+/// Flags of reads.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Reads")]
 pub struct ReadsConfig {
-    /// Requests that may follow a job at a time, by `Prefer: wait` or by its events. Beyond it a
-    /// wait is not honoured, and a stream of events is answered 503.
+    /// Maximum number of requests that wait for a job at a time, by `Prefer: wait` or an event
+    /// stream. Beyond it `Prefer: wait` is ignored and event streams are answered 503.
     #[arg(long, env = "FOVEA_API_MAX_WAITERS", default_value_t = 10_000)]
     pub max_waiters: usize,
 
-    /// Longest life of a stream of events, in seconds; its client then asks again by itself.
+    /// Lifetime of an event stream, in seconds. Clients reconnect by themselves.
     #[arg(
         long,
         env = "FOVEA_API_EVENT_STREAM_SECONDS",
@@ -20,8 +20,8 @@ pub struct ReadsConfig {
     )]
     pub event_stream_seconds: u64,
 
-    /// Silence after which a stream of events gets a comment, in seconds: it keeps proxies from
-    /// closing it.
+    /// Interval between comments on a silent event stream, in seconds, which keep proxies from
+    /// closing it. Set it below the idle timeout of your proxies.
     #[arg(
         long,
         env = "FOVEA_API_EVENT_KEEP_ALIVE_SECONDS",
@@ -30,11 +30,12 @@ pub struct ReadsConfig {
     )]
     pub event_keep_alive_seconds: u64,
 
-    /// Pictures and results that may be on their way to clients at a time; beyond it 503.
+    /// Maximum number of downloads of pictures and results at a time; beyond it they are answered
+    /// 503.
     #[arg(long, env = "FOVEA_API_MAX_DOWNLOADS", default_value_t = 256)]
     pub max_downloads: usize,
 
-    /// Longest time for which a client may not take a byte of a picture or result, in milliseconds.
+    /// Time in milliseconds after which a download is aborted because its client read nothing.
     #[arg(
         long,
         env = "FOVEA_API_DOWNLOAD_IDLE_TIMEOUT_MS",
@@ -42,7 +43,8 @@ pub struct ReadsConfig {
     )]
     pub download_idle_timeout_ms: u64,
 
-    /// Life of a signed URL, in seconds.
+    /// Lifetime in seconds of the signed URLs that clients are redirected to with
+    /// --s3-public-endpoint.
     #[arg(
         long,
         env = "FOVEA_API_SIGNED_URL_SECONDS",
@@ -51,14 +53,15 @@ pub struct ReadsConfig {
     )]
     pub signed_url_seconds: u64,
 
-    /// Age in seconds under which an uploaded picture is not deleted with the last job that refers
-    /// to it but left to the sweeper: a request that has just put the same picture may be about to
-    /// make its job. It must be longer than any upload takes.
+    /// Minimum age in seconds at which an uploaded picture is deleted with the last job that refers
+    /// to it. A younger one is left to the operator's sweeper, since a concurrent request may have
+    /// uploaded the same picture and not created its job yet. Must exceed the duration of any
+    /// upload.
     #[arg(long, env = "FOVEA_API_PICTURE_GRACE_SECONDS", default_value_t = 900)]
     pub picture_grace_seconds: u64,
 
-    /// Namespaces whose RunnerPools are shown; repeatable, or separated by commas. They are those
-    /// that the operator looks for pools in.
+    /// Namespaces whose RunnerPools the API lists: those that the operator reconciles pools in.
+    /// Comma-separated.
     #[arg(
         long,
         env = "FOVEA_API_POOL_NAMESPACES",

@@ -1,18 +1,14 @@
-//! What the watch has told: every unfinished job, and who waits for which job's next version.
+//! Every unfinished job, as the watch reports it, and the requests that wait for a job's next version.
 //!
-//! A finished job costs nothing here: its last version goes to those who wait for it and is
-//! dropped, and who asks later is answered by the API server.
+//! Finished jobs are not kept: the last version goes to the waiting requests and is dropped; later
+//! reads go to the API server.
 
-use fovea_crds::{InferenceJob, Input};
-use kube::ResourceExt as _;
+use fovea_crds::InferenceJob;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// The annotation in which `kubectl apply` keeps a copy of the manifest, inline picture included.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// A job's place.
+/// A job's namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct JobKey(Box<str>);
 
@@ -30,24 +26,24 @@ impl JobKey {
     }
 }
 
-/// The latest that the watch has told of a job since somebody waits for it.
+/// The latest event of the watch about a job, since the subscription began.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Seen {
+pub(super) enum Update {
     #[default]
-    Nothing,
+    None,
     Job(Arc<InferenceJob>),
-    Gone,
+    Deleted,
 }
 
 #[derive(Debug, Default)]
 struct State {
     unfinished: HashMap<JobKey, Arc<InferenceJob>>,
-    waited_for: HashMap<JobKey, watch::Sender<Seen>>,
+    waited_for: HashMap<JobKey, watch::Sender<Update>>,
     /// While everything is listed anew: what has been listed so far.
     listed: Option<HashSet<JobKey>>,
     /// The watch has listed everything at least once.
     filled: bool,
-    /// The watch's last word was not an error.
+    /// The latest event of the watch was not an error.
     fresh: bool,
 }
 
@@ -79,8 +75,8 @@ impl Cache {
         self.lock().fresh
     }
 
-    /// The job has this version.
-    pub(super) fn see(&self, job: InferenceJob) {
+    /// Stores this version of the job.
+    pub(super) fn apply(&self, job: InferenceJob) {
         let mut state = self.lock();
         let key = JobKey::of(&job);
         if let Some(listed) = &mut state.listed {
@@ -91,8 +87,8 @@ impl Cache {
         state.put(key, job);
     }
 
-    /// An answer to our own write: kept where it is newer than what the watch has told so far.
-    /// A job that the watch does not know (any more) is not taken in, or nobody would remove it.
+    /// Stores the answer to our own write if it is newer than the version from the watch. A job that is
+    /// not in the cache is not added, because no event of the watch would remove it.
     pub(super) fn written(&self, job: InferenceJob) {
         let mut state = self.lock();
         let key = JobKey::of(&job);
@@ -101,7 +97,7 @@ impl Cache {
         }
     }
 
-    /// The job is not there any more, or cannot be read.
+    /// Removes a job that was deleted or does not decode.
     pub(super) fn forget(&self, key: &JobKey) {
         self.lock().forget(key);
     }
@@ -126,12 +122,12 @@ impl Cache {
         (state.filled, state.fresh) = (true, true);
     }
 
-    /// The watch has failed: what is known here may be old until it speaks again.
+    /// The watch has failed: the cache may be stale until the next event.
     pub(super) fn failed(&self) {
         self.lock().fresh = false;
     }
 
-    /// What the watch tells of the job from now on.
+    /// Subscribes to the job's events from now on.
     pub(super) fn subscribe(&self, key: JobKey) -> Subscription {
         let mut state = self.lock();
         let sender = state.waited_for.entry(key.clone()).or_default();
@@ -151,14 +147,14 @@ impl Cache {
 impl State {
     fn put(&mut self, key: JobKey, job: InferenceJob) {
         let known = self.unfinished.get(&key);
-        if known.is_some_and(|known| is_older(&job, known)) {
+        if known.is_some_and(|known| job.is_older_than(known)) {
             return;
         }
-        let job = Arc::new(trim(job));
+        let job = Arc::new(job.trimmed());
         if let Some(waiters) = self.waited_for.get(&key) {
-            waiters.send_replace(Seen::Job(Arc::clone(&job)));
+            waiters.send_replace(Update::Job(Arc::clone(&job)));
         }
-        if is_finished(&job) {
+        if job.is_finished() {
             self.unfinished.remove(&key);
         } else {
             self.unfinished.insert(key, job);
@@ -168,23 +164,23 @@ impl State {
     fn forget(&mut self, key: &JobKey) {
         self.unfinished.remove(key);
         if let Some(waiters) = self.waited_for.get(key) {
-            waiters.send_replace(Seen::Gone);
+            waiters.send_replace(Update::Deleted);
         }
     }
 }
 
-/// One who waits for a job's changes; nothing is left of it when it is dropped.
+/// A subscription to one job's events, which ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Subscription {
     /// `None` only while this is dropped.
-    receiver: Option<watch::Receiver<Seen>>,
+    receiver: Option<watch::Receiver<Update>>,
     cache: Cache,
     key: JobKey,
 }
 
 impl Subscription {
-    /// The latest that was told; what came between two calls is skipped.
-    pub(super) async fn next(&mut self) -> Seen {
+    /// The latest event; earlier events since the previous call are skipped.
+    pub(super) async fn next(&mut self) -> Update {
         if let Some(receiver) = &mut self.receiver
             && receiver.changed().await.is_ok()
         {
@@ -204,35 +200,6 @@ impl Drop for Subscription {
             state.waited_for.remove(&self.key);
         }
     }
-}
-
-/// Whether the job has ended.
-pub(crate) fn is_finished(job: &InferenceJob) -> bool {
-    let status = job.status.as_ref();
-    status.is_some_and(|status| status.phase.is_terminal())
-}
-
-/// Whether `one` is the same object as `other`, read earlier. Resource versions are decimal
-/// counters (KEP-5504).
-pub(super) fn is_older(one: &InferenceJob, other: &InferenceJob) -> bool {
-    let version = |job: &InferenceJob| job.resource_version()?.parse::<u64>().ok();
-    one.metadata.uid == other.metadata.uid
-        && match (version(one), version(other)) {
-            (Some(one), Some(other)) => one < other,
-            _ => false,
-        }
-}
-
-/// Drops what nobody asks a cache for.
-fn trim(mut job: InferenceJob) -> InferenceJob {
-    job.metadata.managed_fields = None;
-    if let Some(annotations) = &mut job.metadata.annotations {
-        annotations.remove(LAST_APPLIED);
-    }
-    if let Input::Inline { data } = &mut job.spec.input {
-        data.0 = Vec::new();
-    }
-    job
 }
 
 #[cfg(test)]

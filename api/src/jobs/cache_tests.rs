@@ -1,7 +1,10 @@
 use super::*;
-use fovea_crds::{InferenceJobSpec, InferenceJobStatus, Phase, Task};
+use fovea_crds::{InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
 use futures::FutureExt as _;
 use k8s_openapi::ByteString;
+use kube::ResourceExt as _;
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 fn key() -> JobKey {
     JobKey::new("ns", "a")
@@ -39,21 +42,21 @@ fn version(cache: &Cache) -> Option<String> {
 fn nothing_is_answered_before_everything_was_listed_or_while_the_watch_is_broken() {
     let cache = Cache::default();
     cache.relist();
-    cache.see(job(1, Phase::Pending));
+    cache.apply(job(1, Phase::Pending));
     assert_eq!((version(&cache), cache.is_filled()), (None, false));
     cache.relisted();
     assert_eq!(version(&cache).as_deref(), Some("1"));
     cache.failed();
     assert_eq!((version(&cache), cache.is_filled()), (None, true));
-    cache.see(job(2, Phase::Pending));
+    cache.apply(job(2, Phase::Pending));
     assert_eq!(version(&cache).as_deref(), Some("2"));
 }
 
 #[test]
 fn what_is_kept_is_trimmed_and_never_becomes_older() {
     let cache = filled();
-    cache.see(job(10, Phase::Running));
-    cache.see(job(9, Phase::Pending));
+    cache.apply(job(10, Phase::Running));
+    cache.apply(job(9, Phase::Pending));
     let kept = cache.get(&key()).unwrap();
     assert_eq!(kept.resource_version().as_deref(), Some("10"));
     assert!(kept.metadata.managed_fields.is_none() && kept.annotations().is_empty());
@@ -63,11 +66,11 @@ fn what_is_kept_is_trimmed_and_never_becomes_older() {
 #[test]
 fn a_finished_job_is_told_to_those_who_wait_and_not_kept() {
     let cache = filled();
-    cache.see(job(1, Phase::Running));
+    cache.apply(job(1, Phase::Running));
     let mut waiting = cache.subscribe(key());
-    cache.see(job(2, Phase::Failed));
+    cache.apply(job(2, Phase::Failed));
     assert_eq!(version(&cache), None);
-    let Some(Seen::Job(told)) = waiting.next().now_or_never() else {
+    let Some(Update::Job(told)) = waiting.next().now_or_never() else {
         panic!("nothing was told");
     };
     assert_eq!(told.status.as_ref().unwrap().phase, Phase::Failed);
@@ -77,18 +80,21 @@ fn a_finished_job_is_told_to_those_who_wait_and_not_kept() {
 #[test]
 fn what_a_relist_does_not_find_is_gone() {
     let cache = filled();
-    cache.see(job(1, Phase::Pending));
+    cache.apply(job(1, Phase::Pending));
     let mut waiting = cache.subscribe(key());
     cache.relist();
     cache.relisted();
     assert_eq!(version(&cache), None);
-    assert!(matches!(waiting.next().now_or_never(), Some(Seen::Gone)));
+    assert!(matches!(
+        waiting.next().now_or_never(),
+        Some(Update::Deleted)
+    ));
 }
 
 #[test]
 fn an_answer_to_a_write_does_not_bring_back_what_the_watch_has_removed() {
     let cache = filled();
-    cache.see(job(1, Phase::Pending));
+    cache.apply(job(1, Phase::Pending));
     cache.written(job(2, Phase::Pending));
     assert_eq!(version(&cache).as_deref(), Some("2"));
     cache.forget(&key());

@@ -1,6 +1,6 @@
 //! The end of a job on a user's word: cancelled, or deleted.
 
-use super::{Jobs, failed, is_finished, unavailable};
+use super::{Jobs, failed, unavailable};
 use crate::error::{Problem, ProblemType};
 use fovea_crds::{InferenceJob, Phase};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -23,18 +23,17 @@ impl Jobs {
     ) -> Result<Arc<InferenceJob>, Problem> {
         for _ in 0..MAX_CONFLICTS {
             let job = self.fetch(namespace, name).await?;
-            let phase = job.status.as_ref().map(|status| status.phase);
-            if phase == Some(Phase::Cancelled) || (job.spec.cancel && !is_finished(&job)) {
+            if job.phase() == Phase::Cancelled || (job.spec.cancel && !job.is_finished()) {
                 return Ok(job);
             }
-            if is_finished(&job) {
+            if job.is_finished() {
                 return Err(already_finished());
             }
             let patch: Patch<()> = Patch::Json(cancel_patch(&job)?);
             let (api, params) = (self.api(namespace), PatchParams::default());
             match timeout(self.timeout, api.patch(name, &params, &patch)).await {
                 // It got its first status in between, and that was its last.
-                Ok(Ok(job)) if is_finished(&job) => return Err(already_finished()),
+                Ok(Ok(job)) if job.is_finished() => return Err(already_finished()),
                 Ok(Ok(job)) => {
                     self.cache.written(job.clone());
                     return Ok(Arc::new(job));

@@ -1,7 +1,7 @@
 //! Following one job: its versions as they come, and the wait for its end.
 
 use super::Jobs;
-use super::cache::{JobKey, Seen, Subscription, is_finished, is_older};
+use super::cache::{JobKey, Subscription, Update};
 use crate::error::Problem;
 use fovea_crds::InferenceJob;
 use std::sync::Arc;
@@ -51,16 +51,16 @@ impl Follower {
     /// error says that it is gone, or that nothing can be known of it now.
     pub(crate) async fn next(&mut self) -> Result<&Arc<InferenceJob>, Problem> {
         loop {
-            let seen = match self.subscription.next().await {
-                Seen::Nothing => continue,
-                Seen::Job(job) => job,
+            let job = match self.subscription.next().await {
+                Update::None => continue,
+                Update::Job(job) => job,
                 // A job made while everything was listed anew may be missing in that list.
-                Seen::Gone => self.fetch().await?,
+                Update::Deleted => self.fetch().await?,
             };
-            if seen.metadata.resource_version != self.job.metadata.resource_version
-                && !is_older(&seen, &self.job)
+            if job.metadata.resource_version != self.job.metadata.resource_version
+                && !job.is_older_than(&self.job)
             {
-                self.job = seen;
+                self.job = job;
                 return Ok(&self.job);
             }
         }
@@ -74,7 +74,7 @@ impl Follower {
         draining: &CancellationToken,
     ) -> Result<Arc<InferenceJob>, Problem> {
         let deadline = Instant::now() + patience;
-        while !is_finished(&self.job) {
+        while !self.job.is_finished() {
             let next = timeout_at(deadline, self.next());
             let waited = draining.run_until_cancelled(next).await;
             if let Some(Ok(next)) = waited {
@@ -82,7 +82,7 @@ impl Follower {
             } else if self.jobs.cache.is_fresh() {
                 break;
             } else {
-                // Nothing was heard for a while, so it is asked once.
+                // The watch is down: read the job from the API server once.
                 return self.fetch().await;
             }
         }

@@ -9,10 +9,8 @@ mod list;
 mod reads;
 mod watch;
 
-pub(crate) use cache::is_finished;
 pub(crate) use follow::Follower;
 pub(crate) use list::{Filter, Page, foreign_token};
-pub(crate) use watch::WATCH_SILENCE;
 pub use watch::WatchScope;
 
 use crate::error::{Problem, ProblemType};
@@ -128,7 +126,7 @@ fn failed(error: kube::Error) -> Problem {
 fn unavailable(why: impl std::fmt::Display) -> Problem {
     Problem::new(
         ProblemType::ClusterUnavailable,
-        "the cluster could not be reached: ask again",
+        "the cluster could not be reached: try again",
     )
     .caused_by(why)
     .retry_after(2)

@@ -1,4 +1,4 @@
-//! Fills the cache from a watch of the API server's.
+//! Fills the cache from a watch of the API server.
 
 use super::cache::{Cache, JobKey};
 use fovea_crds::InferenceJob;
@@ -8,13 +8,10 @@ use kube::core::error_boundary::InvalidObject;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource as _};
-use std::time::Duration;
 
-/// How long one watch request lasts before it is taken up anew, in seconds: also how long a
-/// connection that has gone silently dead can go unnoticed.
+/// Length of one watch request in seconds, after which it is renewed. Shorter than the read timeout
+/// of the client for watches, which detects a dead connection.
 const WATCH_SECONDS: u32 = 30;
-/// Silence after which a watch's connection is given up.
-pub(crate) const WATCH_SILENCE: Duration = Duration::from_secs(40);
 
 /// Whose jobs are watched. Those of other namespaces are read from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +46,7 @@ fn take(cache: &Cache, event: Event<DeserializeGuard<InferenceJob>>) {
         Event::Init => cache.relist(),
         Event::InitApply(DeserializeGuard(job)) | Event::Apply(DeserializeGuard(job)) => {
             match job {
-                Ok(job) => cache.see(job),
+                Ok(job) => cache.apply(job),
                 Err(invalid) => set_aside(cache, &invalid),
             }
         }
@@ -64,7 +61,7 @@ fn take(cache: &Cache, event: Event<DeserializeGuard<InferenceJob>>) {
     }
 }
 
-/// An object that does not decode stops no other; the operator tells its owner in an Event.
+/// Skips an object that does not decode; the operator reports it to its owner in an Event.
 fn set_aside(cache: &Cache, invalid: &InvalidObject) {
     let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();
     let name = invalid.metadata.name.as_deref().unwrap_or_default();

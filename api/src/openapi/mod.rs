@@ -8,9 +8,7 @@ mod problems;
 pub(crate) use docs::router as docs;
 pub(crate) use problems::{declare, problem_set};
 
-use crate::routes::health::Report;
-use crate::routes::{compat, jobs, pools};
-use crate::{app, config::CompatConfig, error};
+use crate::error;
 use schemars::generate::{Contract, SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
@@ -20,28 +18,13 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi, Paths, RefOr};
 
 /// Where schemas lie in the document.
-const SCHEMAS: &str = "/components/schemas";
+pub(crate) const SCHEMAS: &str = "/components/schemas";
 /// Most levels of a schema that are looked at; ours have a dozen.
 const MAX_DEPTH: u8 = 64;
 
 /// A reference to the schema of `T`; operations write theirs by hand, `ref("#/components/...")`.
 pub(crate) fn reference<T: JsonSchema>() -> RefOr<Inline> {
     RefOr::Ref(Ref::from_schema_name(T::schema_name()))
-}
-
-/// What operations refer to; what these refer to in turn comes along. A test holds the two together.
-fn schemas(config: &CompatConfig, generator: &mut SchemaGenerator) {
-    generator.subschema_for::<error::Body<'_>>();
-    generator.subschema_for::<Report>();
-    generator.subschema_for::<jobs::JobView>();
-    generator.subschema_for::<jobs::JobList>();
-    generator.subschema_for::<jobs::events::JobEvent>();
-    generator.subschema_for::<pools::PoolList>();
-    generator.subschema_for::<pools::ModelList>();
-    generator.subschema_for::<jobs::JobForm>();
-    generator.subschema_for::<jobs::JobJson>();
-    generator.subschema_for::<jobs::PictureBody>();
-    compat::schemas(config, generator);
 }
 
 /// The document before any operation is in it.
@@ -59,18 +42,20 @@ pub(crate) fn frame() -> OpenApi {
     document
 }
 
-/// The whole document as it is served, of the families of routes that are switched on.
-pub fn document(config: &CompatConfig) -> Value {
-    complete(config, app::routes(config).into_openapi())
-}
-
-/// Puts the schemas into a document of operations.
-pub(crate) fn complete(config: &CompatConfig, operations: OpenApi) -> Value {
+/// Makes schemas whose references point into the document.
+pub(crate) fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = SCHEMAS.into();
     settings.contract = Contract::Serialize;
-    let mut generator = settings.into_generator();
-    schemas(config, &mut generator);
+    settings.into_generator()
+}
+
+/// Puts schemas into a document of operations: those that `schemas` asks the generator for, and the
+/// schema of a problem.
+pub(crate) fn complete(operations: OpenApi, schemas: impl FnOnce(&mut SchemaGenerator)) -> Value {
+    let mut generator = generator();
+    generator.subschema_for::<error::Body<'_>>();
+    schemas(&mut generator);
     let definitions = generator
         .take_definitions(true)
         .into_iter()
@@ -103,96 +88,4 @@ fn plain(schema: &mut Value, depth: u8) {
 /// A schema by hand: bytes that are no JSON.
 pub(crate) fn binary(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({"type": "string", "format": "binary"})
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-    use clap::Parser as _;
-
-    fn document() -> Value {
-        super::document(&Config::parse_from(["fovea-api"]).compat)
-    }
-
-    fn walk(value: &Value, see: &mut impl FnMut(&str, &Value)) {
-        match value {
-            Value::Object(members) => {
-                for (name, member) in members {
-                    see(name, member);
-                    walk(member, see);
-                }
-            }
-            Value::Array(items) => items.iter().for_each(|item| walk(item, see)),
-            _ => {}
-        }
-    }
-
-    #[test]
-    fn every_reference_leads_to_a_schema_and_every_schema_is_referred_to() {
-        let document = document();
-        let mut seen = std::collections::BTreeSet::new();
-        walk(&document, &mut |name, value| {
-            if name == "$ref" {
-                seen.insert(value.as_str().unwrap().to_owned());
-            }
-        });
-        for reference in &seen {
-            let pointer = reference.strip_prefix('#').unwrap();
-            assert!(document.pointer(pointer).is_some(), "{reference}");
-        }
-        for name in document["components"]["schemas"]
-            .as_object()
-            .unwrap()
-            .keys()
-        {
-            let reference = format!("#{SCHEMAS}/{name}");
-            assert!(seen.contains(&reference), "{reference} is not used");
-        }
-    }
-
-    #[test]
-    fn every_operation_tells_its_purpose_its_answers_and_its_errors() {
-        let document = document();
-        let mut ids = std::collections::BTreeSet::new();
-        for (path, item) in document["paths"].as_object().unwrap() {
-            for (method, operation) in item.as_object().unwrap() {
-                let told = |member: &str| operation[member].as_str().unwrap_or_default();
-                assert!(!told("summary").is_empty(), "{method} {path}");
-                assert!(
-                    ids.insert(told("operationId").to_owned()),
-                    "{method} {path}"
-                );
-                assert!(operation["tags"].is_array(), "{method} {path}");
-                let responses = operation["responses"].as_object().unwrap();
-                assert!(
-                    responses.keys().any(|status| status.starts_with('2')),
-                    "{method} {path}"
-                );
-                for (status, response) in responses {
-                    let empty = ["204", "307"].contains(&status.as_str());
-                    assert!(
-                        empty || response["content"].is_object(),
-                        "{method} {path} {status}"
-                    );
-                }
-            }
-        }
-        assert_eq!(document["openapi"], "3.1.0");
-    }
-
-    #[test]
-    fn nothing_of_the_api_server_s_own_is_left() {
-        walk(&document(), &mut |name, _| {
-            assert!(!name.starts_with("x-kubernetes"), "{name}");
-        });
-    }
-
-    #[test]
-    fn a_family_that_is_switched_off_is_not_described() {
-        let flags = ["fovea-api", "--compat-async-vision=false"];
-        let document = super::document(&Config::parse_from(flags).compat);
-        assert!(document["paths"].get("/api/v1/upload").is_none());
-        assert!(document["paths"].get("/upload-image").is_some());
-    }
 }

@@ -1,4 +1,4 @@
-//! What is served, one file a family.
+//! The routes, one file per family.
 
 pub mod compat;
 pub(crate) mod health;
@@ -15,9 +15,9 @@ use http::{Method, Uri};
 pub(crate) const JOBS: &str = "/v1/jobs";
 /// Path of one job.
 pub(crate) const JOB: &str = "/v1/jobs/{id}";
-/// Path of one job's changes.
+/// Path of one job's events.
 pub(crate) const JOB_EVENTS: &str = "/v1/jobs/{id}/events";
-/// Path of one job's end.
+/// Path that cancels one job.
 pub(crate) const JOB_CANCEL: &str = "/v1/jobs/{id}/cancel";
 /// Path of one job's picture.
 pub(crate) const JOB_INPUT: &str = "/v1/jobs/{id}/input";
@@ -28,14 +28,14 @@ pub(crate) const MODELS: &str = "/v1/models";
 /// Path of all pools.
 pub(crate) const POOLS: &str = "/v1/pools";
 
-/// Most of a client's path that is repeated to it.
+/// Characters of a client's path that a problem repeats at most.
 const MAX_ECHO: usize = 200;
 
 pub(crate) async fn no_such_route(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(MAX_ECHO).collect();
     Problem::new(
         ProblemType::NoSuchRoute,
-        format!("nothing is served under {path}: jobs are under {JOBS}"),
+        format!("no route matches {path}: jobs are under {JOBS}"),
     )
 }
 
@@ -44,6 +44,6 @@ pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     let method: String = method.as_str().chars().take(MAX_ECHO).collect();
     Problem::new(
         ProblemType::MethodNotAllowed,
-        format!("{path} does not know {method}: the Allow header names what it knows"),
+        format!("{path} does not support {method}: the Allow header lists the methods"),
     )
 }

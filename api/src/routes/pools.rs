@@ -1,19 +1,19 @@
-//! `GET /v1/pools` and `GET /v1/models`: what may be asked for, of the pools that take jobs of the
-//! asker's namespace.
+//! `GET /v1/pools` and `GET /v1/models`: the pools that accept jobs of the user's namespace, and their
+//! models.
 
 use super::query::Query;
 use super::{MODELS, POOLS};
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::openapi::problem_set;
 use crate::pools::allows;
-use crate::tenant::Tenant;
+use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use fovea_crds::{ModelStatus, PoolModel, RunnerPool, RunnerPoolStatus, Task};
 use http::Uri;
 use kube::ResourceExt as _;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
 problem_set!(
@@ -27,10 +27,16 @@ problem_set!(
     ClusterUnavailable,
 );
 
+/// Adds the schemas that the descriptions of these routes refer to.
+pub(crate) fn schemas(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<PoolList>();
+    generator.subschema_for::<ModelList>();
+}
+
 /// All pools.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PoolList {
-    /// By namespace and name.
+    /// Sorted by namespace and name.
     pub pools: Vec<PoolView>,
 }
 
@@ -67,7 +73,7 @@ pub struct ModelView {
     pub default: bool,
     /// Whether a runner serves it.
     pub ready: bool,
-    /// Which weights, once a runner has told.
+    /// The revision of the weights, once a runner has reported it.
     pub revision: Option<String>,
 }
 

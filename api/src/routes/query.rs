@@ -1,4 +1,4 @@
-//! Query parameters, read strictly: what is misspelt is told, not passed over.
+//! Query parameters, read strictly: an unknown parameter is an error.
 
 use crate::error::{Problem, ProblemType};
 use crate::validate::{FieldError, excerpt};
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 pub(crate) struct Query(HashMap<&'static str, String>);
 
 impl Query {
-    /// Reads a request's parameters; `names` are those that there are, as messages list them.
+    /// Reads a request's parameters; `names` are the known parameters, as messages list them.
     pub(crate) fn of(uri: &Uri, names: &'static str) -> Result<Self, Problem> {
         let mut found = HashMap::new();
         let query = uri.query().unwrap_or_default();
@@ -30,7 +30,7 @@ impl Query {
         Ok(Self(found))
     }
 
-    /// That there are none.
+    /// Checks that there are no parameters.
     pub(crate) fn none(uri: &Uri) -> Result<(), Problem> {
         let query = uri.query().unwrap_or_default();
         match url::form_urlencoded::parse(query.as_bytes()).next() {
@@ -41,7 +41,7 @@ impl Query {
         }
     }
 
-    /// One parameter.
+    /// The value of one parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

@@ -2,10 +2,11 @@
 //! client is answered.
 
 use super::decide::{Failure, Owner, Refusal, classify, owner};
-use super::fingerprint::{Fingerprint, Naming, Source};
+use super::fingerprint::{Fingerprint, Naming};
 use super::manifest::{self, Origin};
-use crate::validate::JobRequest;
-use fovea_crds::InferenceJob;
+use crate::validate::ValidRequest;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use fovea_crds::{InferenceJob, Input};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 use std::time::Duration;
@@ -15,9 +16,13 @@ use tokio::time::{sleep, timeout};
 pub const COMMIT_GENERATIONS: u8 = 8;
 /// Creates under one name that is taken when created and gone when read.
 const MAX_RACES: u8 = 3;
-/// Pauses between tries to settle.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause between two attempts to settle.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses between attempts to settle; each is twice the one before.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(LONGEST_PAUSE)
+    .without_max_times();
 
 /// Why a job was not created, or is not known to be.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +53,8 @@ pub(crate) enum CommitError {
 pub(crate) struct Commit<'a> {
     pub(crate) jobs: &'a Api<InferenceJob>,
     pub(crate) naming: &'a Naming,
-    pub(crate) request: &'a JobRequest,
-    pub(crate) source: &'a Source,
+    pub(crate) request: &'a ValidRequest,
+    pub(crate) input: &'a Input,
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
     /// The trace that the job belongs to.
@@ -80,7 +85,7 @@ impl Commit<'_> {
         let job = manifest::job(
             name,
             self.request,
-            self.source,
+            self.input,
             self.fingerprint,
             self.origin,
         );
@@ -127,7 +132,7 @@ impl Commit<'_> {
 
     /// Tries for as long as it is let to put the tombstone, and tells what lies under the name.
     async fn take(&self, name: &str, tombstone: &InferenceJob) -> Owner {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = PAUSES.build();
         loop {
             let found = match self.create(tombstone).await {
                 Ok(_) => return Owner::Tombstone,
@@ -139,8 +144,7 @@ impl Commit<'_> {
             if let Some(existing) = found {
                 return owner(existing, self.fingerprint);
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
         }
     }
 

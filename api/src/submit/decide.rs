@@ -33,10 +33,10 @@ pub(crate) enum Refusal {
     /// The namespace is not there.
     #[error("{0}")]
     NoNamespace(String),
-    /// The API server asks to come again.
+    /// The API server is busy and asks to try again.
     #[error("{0}")]
     Busy(String),
-    /// This service is not set up as it must be.
+    /// This service lacks rights or is not installed correctly.
     #[error("{0}")]
     Misconfigured(String),
 }
@@ -99,7 +99,7 @@ impl From<Refusal> for Problem {
             Refusal::NoNamespace(_) => Self::new(ProblemType::NoSuchNamespace, text),
             Refusal::Busy(_) => Self::new(
                 ProblemType::ClusterUnavailable,
-                "the cluster asks to come again: the job was not created",
+                "the cluster is busy, and the job was not created: try again",
             )
             .caused_by(text)
             .retry_after(1),
@@ -108,7 +108,7 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// Whose the object under our name is.
+/// The owner of the object that has our name.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Owner {
     /// Made by this request or by an equal one.
@@ -135,8 +135,8 @@ pub(crate) fn owner(existing: InferenceJob, ours: &Fingerprint) -> Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::submit::fingerprint::Source;
     use crate::submit::manifest;
+    use fovea_crds::Input;
     use kube::core::Status;
 
     fn api(code: u16, reason: &str, message: &str) -> kube::Error {
@@ -220,10 +220,10 @@ mod tests {
 
     #[test]
     fn only_the_same_request_s_own_job_counts_as_committed() {
-        let request = crate::validate::Draft::default().finish().unwrap();
-        let source = Source::Object { key: "a".into() };
+        let request = crate::validate::JobRequest::default().validate().unwrap();
+        let source = Input::Object { key: "a".into() };
         let ours = Fingerprint::of(&request, &source).unwrap();
-        let theirs = Fingerprint::of(&request, &Source::Object { key: "b".into() }).unwrap();
+        let theirs = Fingerprint::of(&request, &Input::Object { key: "b".into() }).unwrap();
         let job = manifest::job("n", &request, &source, &ours, &manifest::Origin::OWN);
         assert_eq!(
             owner(job.clone(), &ours),

@@ -1,25 +1,9 @@
 //! What makes two requests the same, and which name they get.
 
-use crate::validate::JobRequest;
-use serde::Serialize;
+use crate::validate::ValidRequest;
+use fovea_crds::Input;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-
-/// Where a request's picture lies; its JSON is part of the fingerprint.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) enum Source {
-    /// Uploaded with the request.
-    Upload {
-        /// The picture's digest.
-        sha256: String,
-    },
-    /// The user's own object.
-    Object {
-        /// Below `data/<namespace>/`.
-        key: String,
-    },
-}
 
 /// A digest over all that a client asked for: equal for equal requests in whichever of the three
 /// forms they came, different for all others.
@@ -27,9 +11,9 @@ pub(crate) enum Source {
 pub(crate) struct Fingerprint(String);
 
 impl Fingerprint {
-    pub(crate) fn of(request: &JobRequest, source: &Source) -> Result<Self, serde_json::Error> {
+    pub(crate) fn of(request: &ValidRequest, input: &Input) -> Result<Self, serde_json::Error> {
         // serde writes a struct's fields in their order of declaration, so this JSON is canonical.
-        let canonical = serde_json::to_vec(&("fovea.dev/v1alpha1", request, source))?;
+        let canonical = serde_json::to_vec(&("fovea.dev/v1alpha1", request, input))?;
         Ok(Self(hex::encode(Sha256::digest(canonical))))
     }
 
@@ -82,7 +66,7 @@ impl Naming {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::Draft;
+    use crate::validate::JobRequest;
     use std::collections::HashSet;
 
     fn keyed(namespace: &str, user: &str, key: &str) -> Naming {
@@ -129,18 +113,28 @@ mod tests {
     }
 
     #[test]
+    fn the_fingerprint_of_a_request_never_changes_between_releases() {
+        let request = JobRequest::default().validate().unwrap();
+        let input = Input::Upload { sha256: "a".into() };
+        assert_eq!(
+            Fingerprint::of(&request, &input).unwrap().as_str(),
+            "fe2dfa2dc8831dfb1211f99e932fc0380870621350094e664c3c02794b346659"
+        );
+    }
+
+    #[test]
     fn every_part_of_a_request_is_in_its_fingerprint() {
-        let upload = |digest: &str| Source::Upload {
+        let upload = |digest: &str| Input::Upload {
             sha256: digest.into(),
         };
         let request = |fields: &[(&str, &str)]| {
-            let mut draft = Draft::default();
+            let mut request = JobRequest::default();
             for (name, value) in fields {
-                draft.set(name, (*value).into()).unwrap();
+                request.set(name, (*value).into()).unwrap();
             }
-            draft.finish().unwrap()
+            request.validate().unwrap()
         };
-        let of = |fields: &[(&str, &str)], source: &Source| {
+        let of = |fields: &[(&str, &str)], source: &Input| {
             Fingerprint::of(&request(fields), source).unwrap().0
         };
         assert_eq!(
@@ -153,7 +147,7 @@ mod tests {
         let different: HashSet<_> = [
             of(&[], &upload("a")),
             of(&[], &upload("b")),
-            of(&[], &Source::Object { key: "a".into() }),
+            of(&[], &Input::Object { key: "a".into() }),
             of(&[("task", "image-classification")], &upload("a")),
             of(&[("model", "blip")], &upload("a")),
             of(&[("pool", "p")], &upload("a")),

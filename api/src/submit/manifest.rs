@@ -1,7 +1,7 @@
 //! The object that a submission creates.
 
-use super::fingerprint::{Fingerprint, Source};
-use crate::validate::JobRequest;
+use super::fingerprint::Fingerprint;
+use crate::validate::ValidRequest;
 use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, annotations, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -25,16 +25,12 @@ impl Origin {
 /// The job under `name`.
 pub(crate) fn job(
     name: &str,
-    request: &JobRequest,
-    source: &Source,
+    request: &ValidRequest,
+    input: &Input,
     fingerprint: &Fingerprint,
     origin: &Origin,
 ) -> InferenceJob {
-    let input = match source.clone() {
-        Source::Upload { sha256 } => Input::Upload { sha256 },
-        Source::Object { key } => Input::Object { key },
-    };
-    let JobRequest {
+    let ValidRequest {
         task,
         model,
         pool,
@@ -49,7 +45,7 @@ pub(crate) fn job(
         callback: callback_url.map(|url| Callback { url }),
         parameters,
         ttl_seconds_after_finished: Some(origin.ttl_seconds),
-        ..InferenceJobSpec::new(task, input)
+        ..InferenceJobSpec::new(task, input.clone())
     };
     let made = [(labels::CREATED_BY, labels::API)].into_iter();
     let client = origin.client.map(|client| (labels::CLIENT, client));

@@ -8,21 +8,21 @@ mod manifest;
 pub use commit::COMMIT_GENERATIONS;
 pub(crate) use manifest::Origin;
 
-use crate::App;
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::NamespaceError;
-use crate::tenant::Tenant;
-use crate::validate::{JobRequest, Picture, inspect};
+use crate::state::App;
+use crate::validate::{Picture, ValidRequest, inspect};
 use bytes::Bytes;
 use commit::{Commit, CommitError};
-use fingerprint::{Fingerprint, Naming, Source};
-use fovea_crds::InferenceJob;
+use fingerprint::{Fingerprint, Naming};
+use fovea_crds::{InferenceJob, Input};
 use fovea_store::{ObjectKey, Sha256, StoreError};
 use kube::Api;
 
 /// A request as it was accepted.
 pub(crate) struct Submission {
-    pub(crate) request: JobRequest,
+    pub(crate) request: ValidRequest,
     pub(crate) payload: Payload,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) origin: Origin,
@@ -46,11 +46,11 @@ pub(crate) async fn submit(
         idempotency_key,
         origin,
     } = submission;
-    let source = match payload {
-        Payload::Object { key } => Source::Object { key },
+    let input = match payload {
+        Payload::Object { key } => Input::Object { key },
         Payload::Picture(bytes) => store(app, tenant, bytes).await?,
     };
-    let fingerprint = Fingerprint::of(&request, &source).map_err(Problem::internal)?;
+    let fingerprint = Fingerprint::of(&request, &input).map_err(Problem::internal)?;
     let naming = match idempotency_key {
         None => Naming::Random,
         Some(key) => Naming::Keyed {
@@ -63,7 +63,7 @@ pub(crate) async fn submit(
         jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
         naming: &naming,
         request: &request,
-        source: &source,
+        input: &input,
         fingerprint: &fingerprint,
         origin: &origin,
         traceparent: crate::trace::current().map(|parent| parent.to_string()),
@@ -74,7 +74,7 @@ pub(crate) async fn submit(
 }
 
 /// Looks at a picture and puts it under its content address.
-async fn store(app: &App, tenant: &Tenant, bytes: Bytes) -> Result<Source, Problem> {
+async fn store(app: &App, tenant: &Tenant, bytes: Bytes) -> Result<Input, Problem> {
     let max_pixels = app.config.limits.max_pixels;
     // Hashing ten megabytes takes tens of milliseconds: not on the threads that serve others.
     let looked = tokio::task::spawn_blocking(move || {
@@ -92,7 +92,7 @@ async fn store(app: &App, tenant: &Tenant, bytes: Bytes) -> Result<Source, Probl
     let uid = app.namespaces.uid(&tenant.namespace).await?;
     let key = ObjectKey::upload(&tenant.namespace, &uid, &sha256).map_err(Problem::internal)?;
     app.store.put(&key, bytes, format.to_mime_type()).await?;
-    Ok(Source::Upload {
+    Ok(Input::Upload {
         sha256: sha256.to_string(),
     })
 }

@@ -1,6 +1,6 @@
 //! Where the end of a job may be told.
 
-use super::fields::{FieldError, invalid};
+use super::error::{FieldError, invalid};
 use fovea_crds::bounds::MAX_URL_LENGTH;
 use url::Url;
 

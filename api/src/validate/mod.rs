@@ -2,12 +2,15 @@
 //! checked here as well is answered in the client's words, and before a picture is stored.
 
 mod callback;
+mod error;
 mod fields;
 mod picture;
+mod request;
 
-pub(crate) use fields::{Draft, FieldError, JobRequest, ParametersDraft, object_key};
-pub(crate) use fields::{excerpt, task};
+pub(crate) use error::{FieldError, excerpt};
+pub(crate) use fields::{object_key, task};
 pub(crate) use picture::{Picture, format, inspect};
+pub(crate) use request::{JobRequest, ValidRequest};
 
 use fovea_crds::bounds::{MAX_LABEL_LENGTH, MAX_NAME_LENGTH};
 

@@ -1,10 +1,10 @@
-{{/* What objects are called, and by which labels they are found. */}}
+{{/* Names and labels of objects. */}}
 
 {{- define "fovea.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 40 characters: what is put behind it has to fit into a label. */}}
+{{/* At most 40 characters, so that it fits into a label together with its suffixes. */}}
 {{- define "fovea.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
@@ -15,12 +15,12 @@
 {{- end }}
 {{- end }}
 
-{{/* The name of an object of the cluster: releases of the same name in two namespaces have two. */}}
+{{/* The name of a cluster-wide object, different for releases of the same name in two namespaces. */}}
 {{- define "fovea.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "fovea.fullname" .) }}
 {{- end }}
 
-{{/* Labels that pods are found by. Arguments: root, component. */}}
+{{/* Labels that select pods. Arguments: root, component. */}}
 {{- define "fovea.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "fovea.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -75,7 +75,7 @@ metadata:
 {{- end }}
 {{- end }}
 
-{{/* An image. Arguments: root, image (repository, tag, digest), name; suffix is added to a tag that image does not name. */}}
+{{/* An image. Arguments: root, image (repository, tag, digest), name; suffix is appended to the default tag. */}}
 {{- define "fovea.image" -}}
 {{- $global := .root.Values.image }}
 {{- $repository := .name }}
@@ -93,7 +93,7 @@ metadata:
 {{- end }}
 {{- end }}
 
-{{/* JSON: the image of runners with a GPU, where it says nothing the other runners' with `-cuda` behind the tag. */}}
+{{/* JSON: the image of runners with a GPU; by default the other runners' with `-cuda` appended to the tag. */}}
 {{- define "fovea.cudaImage" -}}
 {{- $plain := .Values.runner.image }}
 {{- $cuda := .Values.runner.cudaImage }}
@@ -109,7 +109,7 @@ metadata:
 {{- .Values.api.namespace | default .Values.watchNamespace | default "default" }}
 {{- end }}
 
-{{/* JSON: the namespaces that the api serves where they are known: one is watched, or nobody is asked who they are. */}}
+{{/* JSON: the namespaces that the API serves, if known: with `watchNamespace`, or without authentication. */}}
 {{- define "fovea.servedNamespaces" -}}
 {{- $served := list }}
 {{- if .Values.watchNamespace }}

@@ -1,4 +1,4 @@
-{{/* Rules of NetworkPolicies. A kubelet's probes are let through by whatever enforces them. */}}
+{{/* Rules of NetworkPolicies. They need none for the kubelet's probes, which are always allowed. */}}
 
 {{/* To the cluster's DNS. */}}
 {{- define "fovea.network.dns" -}}
@@ -27,7 +27,7 @@ ports:
   {{- end }}
 {{- end }}
 
-{{/* To the Kubernetes API server, which is no pod. */}}
+{{/* To the Kubernetes API server, which is not a pod. */}}
 {{- define "fovea.network.kubernetesApi" -}}
 {{- with .Values.networkPolicy.kubernetesApi }}
 {{- if .cidrs }}
@@ -61,7 +61,7 @@ ports:
   {{- include "fovea.network.ports" (include "fovea.store.ports" . | fromJsonArray) | nindent 2 }}
 {{- end }}
 
-{{/* From those who read metrics. Arguments: root, port. */}}
+{{/* From scrapers. Arguments: root, port. */}}
 {{- define "fovea.network.scrapers" -}}
 {{- with .root.Values.networkPolicy.scrapers }}
 {{- if .namespace }}
@@ -80,7 +80,7 @@ ports:
 {{- end }}
 {{- end }}
 
-{{/* To a collector of spans, where one is configured: its address is not known, its port is. */}}
+{{/* To the OpenTelemetry collector, if one is configured: any address, at its port. */}}
 {{- define "fovea.network.tracing" -}}
 {{- with .Values.tracing.endpoint }}
 {{- $url := urlParse . }}

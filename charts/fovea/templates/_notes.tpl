@@ -1,4 +1,4 @@
-{{/* Where the api is reached: the first of its names, by https where there is TLS. */}}
+{{/* The API's URL for clients: its first host name, with https if it has TLS. */}}
 {{- define "fovea.url" -}}
 {{- $api := .Values.api }}
 {{- if $api.ingress.enabled -}}

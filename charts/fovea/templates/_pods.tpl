@@ -1,6 +1,6 @@
-{{/* What pods of several components have in common. */}}
+{{/* Parts of pod specs that several components share. */}}
 
-{{/* What a pod's spec has of a component's values. Arguments: root, component, values. */}}
+{{/* Scheduling fields of a pod spec, from a component's values. Arguments: root, component, values. */}}
 {{- define "fovea.placement" -}}
 {{- with .values.priorityClassName }}
 priorityClassName: {{ . }}
@@ -19,7 +19,7 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* Over nodes and zones, but never at the price of a pod. Arguments: root, component, values. */}}
+{{/* Topology spread; by default over nodes and zones if possible. Arguments: root, component, values. */}}
 {{- define "fovea.spread" -}}
 topologySpreadConstraints:
 {{- if .values.topologySpreadConstraints }}
@@ -90,7 +90,7 @@ manifests changes a variable by its name, and a flag by its number. Arguments: r
 {{- end }}
 {{- end }}
 
-{{/* One flag for each: a list, or a map's keys and values. Arguments: flag, values. */}}
+{{/* One flag per item of a list, or per key and value of a map. Arguments: flag, values. */}}
 {{- define "fovea.flags" -}}
 {{- $flag := .flag }}
 {{- if kindIs "map" .values }}

@@ -1,9 +1,9 @@
-{{/* What the schema cannot say: values that contradict each other. Every message says what to write. */}}
+{{/* Checks that the schema cannot express: contradicting or missing values. Every message says what to write. */}}
 
 {{- define "fovea.refusals" -}}
 {{- $exposed := or .Values.api.ingress.enabled .Values.api.httpRoute.enabled (ne .Values.api.service.type "ClusterIP") }}
 {{- if and (eq .Values.auth "none") $exposed (not .Values.acknowledgeUnauthenticated) }}
-{{- fail "auth: none lets everybody in whom an Ingress, an HTTPRoute, a NodePort or a LoadBalancer leads to the api: write auth: kubernetes, or acknowledgeUnauthenticated: true where that is meant" }}
+{{- fail "auth: none gives everyone who reaches the Ingress, HTTPRoute, NodePort or LoadBalancer access to the API: write auth: kubernetes, or acknowledgeUnauthenticated: true if that is intended" }}
 {{- end }}
 {{- include "fovea.refusals.store" . }}
 {{- include "fovea.refusals.namespaces" . }}
@@ -18,10 +18,10 @@
 {{- $store := .Values.objectStore }}
 {{- if .Values.minio.enabled }}
 {{- if $store.endpoint }}
-{{- fail "objectStore.endpoint and minio.enabled are two stores: write one of them" }}
+{{- fail "objectStore.endpoint and minio.enabled are two stores: set only one of them" }}
 {{- end }}
 {{- if or $store.existingSecret $store.caSecret.name }}
-{{- fail "objectStore.existingSecret and objectStore.caSecret are of your own store: with minio.enabled leave them empty (minio.existingSecret names keys for MinIO)" }}
+{{- fail "objectStore.existingSecret and objectStore.caSecret are for your own store: leave them empty with minio.enabled (minio.existingSecret names the keys for MinIO)" }}
 {{- end }}
 {{- else }}
 {{- if not $store.endpoint }}
@@ -29,7 +29,7 @@
 {{- end }}
 {{- $cidrs := include "fovea.store.cidrs" . | fromJsonArray }}
 {{- if not (or $cidrs $store.inCluster.namespace) }}
-{{- fail (printf "objectStore.cidrs is missing: write the addresses of %s, which are all that runners may reach (or objectStore.inCluster, where it runs in this cluster)" $store.endpoint) }}
+{{- fail (printf "objectStore.cidrs is missing: write the networks of %s, since runners can reach nothing else (or write objectStore.inCluster if the store runs in this cluster)" $store.endpoint) }}
 {{- end }}
 {{- end }}
 {{- if not $store.bucket }}
@@ -47,7 +47,7 @@
 {{- $named := dict "api.namespace" .Values.api.namespace "api.compat.asyncVision.namespace" $compat.asyncVision.namespace "api.compat.imageAnalysis.namespace" $compat.imageAnalysis.namespace }}
 {{- range $path, $namespace := $named }}
 {{- if and $namespace (ne $namespace $watched) }}
-{{- fail (printf "%s: %s is not watchNamespace, so that nobody would run its jobs: write %s, or leave it empty" $path $namespace $watched) }}
+{{- fail (printf "%s: %s is not watchNamespace, so its jobs would never run: write %s, or leave it empty" $path $namespace $watched) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -56,13 +56,13 @@
 {{- define "fovea.refusals.api" -}}
 {{- $api := .Values.api }}
 {{- if and $api.autoscaling.enabled (not (kindIs "invalid" $api.replicas)) }}
-{{- fail "api.replicas and api.autoscaling.enabled contradict each other: leave api.replicas out, and write api.autoscaling.minReplicas" }}
+{{- fail "api.replicas and api.autoscaling.enabled contradict each other: remove api.replicas, and write api.autoscaling.minReplicas" }}
 {{- end }}
 {{- if and $api.autoscaling.enabled (gt (int $api.autoscaling.minReplicas) (int $api.autoscaling.maxReplicas)) }}
 {{- fail "api.autoscaling.minReplicas is greater than maxReplicas" }}
 {{- end }}
 {{- if and $api.ingress.enabled (not $api.ingress.hosts) }}
-{{- fail "api.ingress.hosts is empty: write the names at which the api is reached" }}
+{{- fail "api.ingress.hosts is empty: write the host names of the API" }}
 {{- end }}
 {{- if and $api.httpRoute.enabled (not $api.httpRoute.parentRefs) }}
 {{- fail "api.httpRoute.parentRefs is empty: name a Gateway, [{name: ..., namespace: ...}]" }}
@@ -70,7 +70,7 @@
 {{- range $api.ingress.tls }}
 {{- range .hosts }}
 {{- if not (has . $api.ingress.hosts) }}
-{{- fail (printf "api.ingress.tls is for %s, which is not among api.ingress.hosts" .) }}
+{{- fail (printf "api.ingress.tls names %s, which is not among api.ingress.hosts" .) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -80,7 +80,7 @@
 {{- range $component := list "operator" "api" }}
 {{- $account := (get $.Values $component).serviceAccount }}
 {{- if not (or $account.create $account.name) }}
-{{- fail (printf "%s.serviceAccount.name is missing: write the name of the one that is there, or create: true" $component) }}
+{{- fail (printf "%s.serviceAccount.name is missing: write the name of an existing service account, or create: true" $component) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -93,26 +93,26 @@
 {{- end }}
 {{- end }}
 
-{{/* What the API server would refuse, but only once everything else is installed. Arguments: root, name, pool. */}}
+{{/* Checks a pool now, since the API server would reject it only after everything else is installed. Arguments: root, name, pool. */}}
 {{- define "fovea.refusals.pool" -}}
 {{- $pool := .pool }}
 {{- if $pool.enabled }}
 {{- if and $pool.autoscaling (hasKey $pool "replicas") }}
-{{- fail (printf "pools.%s: replicas and autoscaling contradict each other: leave one of them out" .name) }}
+{{- fail (printf "pools.%s: replicas and autoscaling contradict each other: remove one of them" .name) }}
 {{- end }}
 {{- if $pool.external }}
 {{- range list "replicas" "autoscaling" "template" }}
 {{- if hasKey $pool . }}
-{{- fail (printf "pools.%s: with external there are no pods: leave %s out" $.name .) }}
+{{- fail (printf "pools.%s: an external pool has no pods: remove %s" $.name .) }}
 {{- end }}
 {{- end }}
 {{- range $pool.models }}
 {{- if .source }}
-{{- fail (printf "pools.%s: with external its runners have their models already: leave the source of %s out" $.name .name) }}
+{{- fail (printf "pools.%s: the runners of an external pool already have their models: remove the source of %s" $.name .name) }}
 {{- end }}
 {{- end }}
 {{- if not .root.Values.operator.externalHosts }}
-{{- fail (printf "operator.externalHosts is empty: write the hosts of pools.%s.external.endpoints, which the operator speaks to no other" .name) }}
+{{- fail (printf "operator.externalHosts is empty: write the hosts of pools.%s.external.endpoints, since the operator connects to no others" .name) }}
 {{- end }}
 {{- else }}
 {{- range $pool.models }}

@@ -1,4 +1,4 @@
-{{/* How operator and api reach the bucket. */}}
+{{/* Access of operator and API to the bucket. */}}
 
 {{- define "fovea.store.endpoint" -}}
 {{- if .Values.minio.enabled -}}
@@ -16,7 +16,7 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
 {{- end }}
 {{- end }}
 
-{{/* A JSON list of the store's addresses; an endpoint that is an address is one. */}}
+{{/* A JSON list of the store's networks; includes the endpoint if it is an address. */}}
 {{- define "fovea.store.cidrs" -}}
 {{- $cidrs := .Values.objectStore.cidrs }}
 {{- $host := (urlParse (include "fovea.store.endpoint" .)).hostname }}
@@ -26,7 +26,7 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
 {{- toJson (ternary (list) $cidrs .Values.minio.enabled) }}
 {{- end }}
 
-{{/* A JSON list of its ports. */}}
+{{/* A JSON list of the store's ports. */}}
 {{- define "fovea.store.ports" -}}
 {{- if .Values.minio.enabled -}}
 [9000]
@@ -43,7 +43,7 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
 {{- end }}
 {{- end }}
 
-{{/* JSON: the namespace and labels of its pods, where it runs in this cluster. */}}
+{{/* JSON: the namespace and labels of the store's pods, if it runs in this cluster. */}}
 {{- define "fovea.store.inCluster" -}}
 {{- if .Values.minio.enabled -}}
 {{- $labels := include "fovea.selectorLabels" (dict "root" . "component" "minio") | fromYaml }}
@@ -94,7 +94,7 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
 {{- end }}
 {{- end }}
 
-{{/* Where runners reach it, for the operator alone. */}}
+{{/* The operator's environment for the runners' access to the store. */}}
 {{- define "fovea.store.runnerEnv" -}}
 {{- with include "fovea.store.cidrs" . | fromJsonArray }}
 - name: FOVEA_OPERATOR_STORE_CIDRS

@@ -1,12 +1,12 @@
-//! Writes the definitions from the Rust types, for kubectl and for the chart; `--check` compares
-//! instead.
+//! Generates the CRD manifests for kubectl and the chart from the Rust types. `--check` compares
+//! them instead.
 
-use fovea_crds::{InferenceJob, RunnerPool};
+use fovea_crds::{InferenceJob, RunnerPool, yaml};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use std::{error::Error, fs, path::Path, process::ExitCode};
 
-/// Where they go, below the checkout.
+/// Output folders, relative to the repository.
 const FOLDERS: [&str; 2] = ["manifests/crds", "charts/fovea/files/crds"];
 
 const HEADER: &str =
@@ -21,7 +21,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut differ = 0;
     for definition in [InferenceJob::crd(), RunnerPool::crd()] {
-        let yaml = format!("{HEADER}{}", serde_yaml::to_string(&definition)?);
+        let yaml = format!("{HEADER}{}", yaml::print(&definition)?);
         for folder in FOLDERS {
             let folder = repository.join(folder);
             let path = folder.join(file_name(&definition)?);

@@ -1,4 +1,4 @@
-//! A job's status inside its bounds.
+//! Cuts a job's status to its bounds.
 
 use super::{BoundingBox, Detection, Failure, InferenceJobStatus, JobResult, Prediction};
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
 use serde::Serialize;
 
 impl InferenceJobStatus {
-    /// The status as the API server takes it: every text, list and number inside its bound. The
-    /// operator writes nothing that has not been through here.
+    /// Cuts every text, list and number to its bound. The operator passes every status through this
+    /// before it writes it, so that the API server accepts it.
     #[must_use]
     pub fn clipped(mut self) -> Self {
         self.conditions = clip::conditions(self.conditions);
@@ -37,7 +37,7 @@ impl InferenceJobStatus {
 }
 
 impl Failure {
-    /// The failure inside its bounds.
+    /// Cuts the failure's texts to their bounds.
     #[must_use]
     pub fn clipped(self) -> Self {
         Self {
@@ -49,9 +49,9 @@ impl Failure {
 }
 
 impl JobResult {
-    /// The head of the result: inside the bounds of its lists and texts, and at most
-    /// [`MAX_RESULT_BYTES`] of JSON. Numbers that JSON or the schema cannot hold become the
-    /// nearest that they can.
+    /// Cuts the result to the bounds of its lists and texts and to [`MAX_RESULT_BYTES`] of JSON.
+    /// Numbers outside the range of JSON or the schema become the nearest ones inside; NaN becomes
+    /// 0.
     #[must_use]
     pub fn clipped(self) -> Self {
         match self {
@@ -80,7 +80,7 @@ impl JobResult {
         }
     }
 
-    /// One line for `kubectl get`.
+    /// Summarises the result in one line for `kubectl get`.
     pub fn summary(&self) -> String {
         let line = match self {
             Self::Caption(caption) => caption.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -120,7 +120,7 @@ fn clip_caption(caption: &str) -> String {
 /// `{"predictions":[]}` and the like.
 const ENVELOPE_BYTES: usize = 32;
 
-/// As many of the first items as their number and their JSON allow.
+/// Keeps the first items, as far as `max_items` and [`MAX_RESULT_BYTES`] allow.
 fn head<T: Serialize>(list: Vec<T>, max_items: u32, clipped: impl Fn(T) -> T) -> Vec<T> {
     let mut left = MAX_RESULT_BYTES - ENVELOPE_BYTES;
     let mut kept = Vec::new();

@@ -1,4 +1,4 @@
-//! The picture, and the settings of a task.
+//! A job's picture, and the parameters of its task.
 
 use super::rules;
 use crate::{
@@ -14,29 +14,29 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The picture; exactly one of these.
+/// Source of the picture. Exactly one field must be set.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::exactly_one)]
 pub enum Input {
-    /// A picture that the API keeps for this namespace; `POST /v1/jobs` writes this.
+    /// Picture uploaded through the API for this namespace. Set by `POST /v1/jobs`.
     Upload {
-        /// The picture's SHA-256, 64 lower-case hexadecimal digits.
+        /// SHA-256 of the picture: 64 lower-case hexadecimal digits.
         #[schemars(length(min = 64, max = 64))]
         #[schemars(extend("x-kubernetes-validations" = [rules::sha256()]))]
         sha256: String,
     },
-    /// An object that lies in the bucket already, put there by the user.
+    /// Existing object in the bucket, below `data/<namespace>/`.
     Object {
-        /// Its path below `data/<the job's namespace>/`, such as `cats/1.jpg`: normalised, at
-        /// most 512 characters.
+        /// Path below `data/<the job's namespace>/`, such as `cats/1.jpg`. Normalised, at most 512
+        /// characters.
         #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
         #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("key", "data/<namespace>/")]))]
         key: String,
     },
-    /// The picture itself, for a job that is one YAML file.
+    /// The picture itself, so that the job is a single YAML file.
     Inline {
-        /// At most 64 KiB, as base64 on one line (`base64 -w0 picture.jpg`).
+        /// Picture of at most 64 KiB, base64-encoded on one line (`base64 -w0 picture.jpg`).
         // Not `format: byte`: the API server's CEL reads that as URL-safe base64 and fails any
         // rule that looks at a `+` or `/`, the immutability of the input among them.
         #[schemars(with = "String", length(min = 4, max = MAX_INLINE_LENGTH))]
@@ -46,7 +46,7 @@ pub enum Input {
 }
 
 impl fmt::Debug for Input {
-    /// Does not write the picture into a log.
+    /// Omits the picture's bytes, so that they do not reach a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Upload { sha256 } => write!(f, "Upload({sha256})"),
@@ -56,40 +56,39 @@ impl fmt::Debug for Input {
     }
 }
 
-/// Settings of a task; each belongs to one task and is refused with another. What is left out is
-/// the model's own default.
+/// Parameters of a task. Each belongs to one task and is rejected with another. An omitted
+/// parameter takes the model's own default.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Parameters {
-    /// image-to-text: how many tokens to write at most, the prompt not counted.
+    /// image-to-text: maximum number of tokens to generate, not counting the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_NEW_TOKENS))]
     pub max_new_tokens: Option<u32>,
 
-    /// image-to-text: how many sequences a beam search follows at once; 1 takes the likeliest
-    /// token at every step.
+    /// image-to-text: number of beams of the beam search. 1 means greedy decoding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_BEAMS))]
     pub num_beams: Option<u32>,
 
-    /// image-to-text: words that the caption begins with, such as `a photo of`.
+    /// image-to-text: text that the caption starts with, such as `a photo of`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_PROMPT_LENGTH))]
     pub prompt: Option<String>,
 
-    /// image-classification: how many labels, best first.
+    /// image-classification: number of labels to return, highest score first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_TOP_K))]
     pub top_k: Option<u32>,
 
-    /// object-detection: the least score that an object must have, in thousandths: 900 is 0.9.
+    /// object-detection: minimum score of an object, in thousandths: 900 means 0.9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = MAX_PERMILLE))]
     pub score_threshold_permille: Option<u32>,
 }
 
 impl Parameters {
-    /// Whether everything is left to the model.
+    /// Whether no parameter is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

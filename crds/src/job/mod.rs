@@ -1,15 +1,18 @@
 //! `InferenceJob`: one picture (later: a batch), one task, one result.
 
 mod clip;
+mod facts;
 mod input;
 mod result;
 mod rules;
 mod spec;
 mod status;
+mod task;
 
 pub use input::{Input, Parameters};
 pub use result::{BoundingBox, Detection, JobResult, Prediction};
-pub use spec::{Callback, InferenceJob, InferenceJobSpec, PoolRef, Retry, Task};
+pub use spec::{Callback, InferenceJob, InferenceJobSpec, PoolRef, Retry};
 pub use status::{
     CallbackStatus, Failure, InferenceJobStatus, Phase, ResolvedPoolRef, ServedModel, Timings,
 };
+pub use task::{Task, UnknownTask};

@@ -1,4 +1,4 @@
-//! What comes out of a task, as a status holds it.
+//! Results of the tasks, as a status holds them.
 
 use crate::{
     bounds::{MAX_CAPTION_LENGTH, MAX_CLASS_LABEL_LENGTH, MAX_DETECTIONS, MAX_PREDICTIONS},
@@ -7,45 +7,45 @@ use crate::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A result, one form a task.
+/// Result of a task. Exactly one field is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::exactly_one)]
 pub enum JobResult {
-    /// image-to-text: the picture in words.
+    /// image-to-text: the caption.
     Caption(#[schemars(length(max = MAX_CAPTION_LENGTH))] String),
-    /// image-classification: labels, best first.
+    /// image-classification: labels, highest score first.
     Predictions(#[schemars(length(max = MAX_PREDICTIONS))] Vec<Prediction>),
-    /// object-detection: objects, best first.
+    /// object-detection: objects, highest score first.
     Detections(#[schemars(length(max = MAX_DETECTIONS))] Vec<Detection>),
 }
 
-/// One label of a classification.
+/// A label with its score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Prediction {
-    /// From the model's `id2label`.
+    /// Label from the model's `id2label`.
     #[schemars(length(max = MAX_CLASS_LABEL_LENGTH))]
     pub label: String,
-    /// 0 to 1.
+    /// Score from 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub score: f32,
 }
 
-/// One object that was found.
+/// A detected object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Detection {
-    /// From the model's `id2label`.
+    /// Label from the model's `id2label`.
     #[schemars(length(max = MAX_CLASS_LABEL_LENGTH))]
     pub label: String,
-    /// 0 to 1.
+    /// Score from 0 to 1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub score: f32,
-    /// Where it is.
+    /// Bounding box of the object.
     #[serde(rename = "box")]
     pub bounding_box: BoundingBox,
 }
 
-/// In pixels of the upright picture, origin at its top left.
+/// Bounding box in pixels of the upright picture; the origin is its top left corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundingBox {
     /// Left edge.

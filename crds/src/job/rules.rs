@@ -1,58 +1,59 @@
 //! CEL rules of an `InferenceJob`.
 
+use super::Task;
 use crate::{
     bounds::{MAX_INLINE_BYTES, MAX_INLINE_LENGTH},
     rules::{LABEL, SHA256_PATTERN, matches, rule},
 };
 use kube::core::{Reason, Rule};
 
-/// The picture's digest.
+/// SHA-256 of the picture in hexadecimal.
 pub(super) fn sha256() -> Rule {
     matches(
         SHA256_PATTERN.trim_matches(['^', '$']),
-        "sha256 is the picture's SHA-256: write 64 lower-case hexadecimal digits",
+        "sha256 must be the picture's SHA-256: write 64 lower-case hexadecimal digits",
     )
 }
 
-/// The same as the Job API's `spec.managedBy`.
+/// Same format as `spec.managedBy` of a Kubernetes Job.
 pub(super) fn managed_by() -> Rule {
     matches(
         &format!("{LABEL}([.]{LABEL})*/[A-Za-z0-9/._~!$&'()*+,;=:@%-]+"),
-        "managedBy names a controller: write a domain and a path, such as example.com/my-controller",
+        "managedBy must name a controller: write a domain and a path, such as example.com/my-controller",
     )
 }
 
-/// One reading for every parser of URLs: ASCII, nothing before the host but the scheme, and a
-/// host of such characters as hosts have.
+/// A URL that every parser reads the same: ASCII, only the scheme before the host, and a host of
+/// the usual characters.
 pub(super) fn callback_url() -> Rule {
     matches(
         "https://[A-Za-z0-9._:\\[\\]-]+([/?][!$-\\[\\]-~]*)?",
-        "callback.url is an https URL: write https://<host>/<path>, without user name, password, fragment, backslash, quote or space",
+        "callback.url must be an https URL: write https://<host>/<path>, without user name, password, fragment, backslash, quote or space",
     )
 }
 
-/// Base64 that every decoder reads the same: the standard alphabet, padded, on one line, and
-/// nothing in the bits that the padding leaves over.
+/// Accepts only base64 that every decoder reads the same way: the standard alphabet, padded, on one
+/// line, with zeros in the unused bits of the last digit.
 pub(super) fn inline_base64() -> Rule {
     const DIGIT: &str = "[A-Za-z0-9+/]";
     matches(
         &format!("({DIGIT}{{4}})*({DIGIT}[AQgw]==|{DIGIT}{{2}}[AEIMQUYcgkosw048]=)?"),
-        "data is base64: write it on one line in the standard alphabet, with padding, as `base64 -w0 picture.jpg` does",
+        "data must be base64: write it on one line in the standard alphabet, with padding, as `base64 -w0 picture.jpg` does",
     )
 }
 
-/// The decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
+/// Bounds the decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
 pub(super) fn inline_size() -> Rule {
     rule(
         format!("self.size() < {MAX_INLINE_LENGTH} || self.endsWith('==')"),
         format!(
-            "data is a picture of at most {MAX_INLINE_BYTES} bytes: upload a larger one through the API, or put it into the bucket and write input.object"
+            "data must be a picture of at most {MAX_INLINE_BYTES} bytes: upload a larger one through the API, or put it into the bucket and use input.object"
         ),
     )
 }
 
-/// A parameter that belongs to one task.
-pub(super) fn only_for(parameter: &str, task: &str) -> Rule {
+/// Rejects a parameter of another task.
+pub(super) fn only_for(parameter: &str, task: Task) -> Rule {
     rule(
         format!(
             "!has(self.parameters) || !has(self.parameters.{parameter}) || self.task == '{task}'"
@@ -64,15 +65,15 @@ pub(super) fn only_for(parameter: &str, task: &str) -> Rule {
     .field_path(format!(".parameters.{parameter}"))
 }
 
-/// A delay that grows has somewhere to grow to.
+/// The initial delay is within the maximum.
 pub(super) fn delays() -> Rule {
     rule(
         "self.initialDelaySeconds <= self.maxDelaySeconds",
-        "retry.initialDelaySeconds is greater than retry.maxDelaySeconds: raise the latter (600 when left out), or lower the former",
+        "retry.initialDelaySeconds must not be greater than retry.maxDelaySeconds (600 if omitted)",
     )
 }
 
-/// Cancelling has no way back.
+/// `cancel` only changes from false to true.
 pub(super) fn cancel() -> Rule {
     rule(
         "self || !oldSelf",
@@ -81,7 +82,7 @@ pub(super) fn cancel() -> Rule {
     .reason(Reason::FieldValueForbidden)
 }
 
-/// One rule a field of the spec: refused when added, changed or removed.
+/// One rule per field of the spec: it may not be added, changed or removed.
 pub(super) fn immutable(field: &str) -> Rule {
     rule(
         unchanged(field),
@@ -91,16 +92,14 @@ pub(super) fn immutable(field: &str) -> Rule {
     .reason(Reason::FieldValueForbidden)
 }
 
-/// A status field of a finished job: the API server itself holds every writer to the first end.
+/// A status field of a finished job: the API server rejects every later change, by any writer.
 pub(super) fn final_once_terminal(field: &str) -> Rule {
     rule(
         format!(
             "!(oldSelf.phase in ['Succeeded', 'Failed', 'Cancelled']) || ({})",
             unchanged(field)
         ),
-        format!(
-            "status.{field} of a finished job never changes: create a new InferenceJob instead"
-        ),
+        format!("status.{field} of a finished job is immutable: create a new InferenceJob instead"),
     )
     .field_path(format!(".{field}"))
     .reason(Reason::FieldValueForbidden)

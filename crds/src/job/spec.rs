@@ -1,6 +1,6 @@
-//! What a user asks for.
+//! `spec` of an `InferenceJob`.
 
-use super::{InferenceJobStatus, Input, Parameters, rules};
+use super::{InferenceJobStatus, Input, Parameters, Task, rules};
 use crate::{
     bounds::{
         MAX_ATTEMPT_SECONDS, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, MAX_PRIORITY, MAX_RETRIES,
@@ -9,11 +9,11 @@ use crate::{
     schema,
 };
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema};
+use schemars::Schema;
 use serde::{Deserialize, Serialize};
 
-/// One inference on one picture. Everything is fixed when the job is made, but for suspend,
-/// cancel, priority and ttlSecondsAfterFinished.
+/// Desired inference on one picture. Immutable except for suspend, cancel, priority and
+/// ttlSecondsAfterFinished.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "fovea.dev",
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
     shortname = "ij",
     category = "fovea",
     namespaced,
-    doc = "One inference on one picture: what to do, with which model, on which picture; and in its status, the result.",
+    doc = "InferenceJob runs one task on one picture and holds the result in its status.",
     status = "InferenceJobStatus",
     derive = "PartialEq",
     selectable = ".spec.poolRef.name",
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
         name = "Model",
         type_ = "string",
         json_path = ".status.model.name",
-        description = "The model that was chosen."
+        description = "Model that ran the latest attempt."
     ),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts"),
@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
         name = "Result",
         type_ = "string",
         json_path = ".status.summary",
-        description = "The result in one line, or why there is none."
+        description = "Result in one line, or the reason of the failure."
     ),
     printcolumn(
         name = "Age",
@@ -52,95 +52,95 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = spec_schema)]
 #[x_kube(
-    validation = rules::only_for("maxNewTokens", "image-to-text"),
-    validation = rules::only_for("numBeams", "image-to-text"),
-    validation = rules::only_for("prompt", "image-to-text"),
-    validation = rules::only_for("topK", "image-classification"),
-    validation = rules::only_for("scoreThresholdPermille", "object-detection"),
+    validation = rules::only_for("maxNewTokens", Task::ImageToText),
+    validation = rules::only_for("numBeams", Task::ImageToText),
+    validation = rules::only_for("prompt", Task::ImageToText),
+    validation = rules::only_for("topK", Task::ImageClassification),
+    validation = rules::only_for("scoreThresholdPermille", Task::ObjectDetection),
 )]
 pub struct InferenceJobSpec {
-    /// What to do, by Hugging Face's pipeline names: image-to-text writes a caption,
-    /// image-classification names what the picture shows, object-detection finds objects.
+    /// Task to run, named after the Hugging Face pipeline: image-to-text writes a caption,
+    /// image-classification returns labels with scores, object-detection returns objects with
+    /// boxes.
     pub task: Task,
 
-    /// A model that the pool serves, by the pool's name for it. Left out: the pool's default
-    /// model for the task.
+    /// Name of one of the pool's models. Defaults to the pool's default model for the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = crate::rules::label("model"))]
     pub model: Option<String>,
 
-    /// The pool that runs the job. Left out: the installation's default pool; which one it was
-    /// is told in status.poolRef.
+    /// RunnerPool that runs the job. Defaults to the installation's default pool; the operator
+    /// records its choice in status.poolRef.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_ref: Option<PoolRef>,
 
-    /// The picture.
+    /// Picture to run the task on.
     pub input: Input,
 
-    /// Settings of the task. What is left out is the model's own default.
+    /// Parameters of the task. An omitted parameter takes the model's own default.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
 
-    /// Order within the namespace: higher first, then older first. It says nothing against other
-    /// namespaces' jobs.
+    /// Order within the namespace: jobs with a higher priority run first, then older ones. Jobs of
+    /// other namespaces are not affected.
     #[serde(default)]
     #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     pub priority: i32,
 
-    /// What follows an attempt that failed for a reason that may pass.
+    /// Retry policy for attempts that fail for a transient reason.
     #[serde(default)]
     pub retry: Retry,
 
-    /// How long one attempt may take, in seconds.
+    /// Maximum duration of one attempt, in seconds.
     #[serde(default = "default_attempt_deadline_seconds")]
     #[schemars(range(min = 1, max = MAX_ATTEMPT_SECONDS))]
     pub attempt_deadline_seconds: u32,
 
-    /// How long all attempts may take together, in seconds from status.startTime. Left out: as
-    /// long as the attempts last.
+    /// Maximum duration of all attempts together, in seconds from status.startTime. Unlimited if
+    /// omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub active_deadline_seconds: Option<u32>,
 
-    /// How long the job may wait for a runner, in seconds: from its creation, from its latest
-    /// resumption, or from the time that a retry waits for.
+    /// Maximum wait for a runner, in seconds, from the latest of: the job's creation, its latest
+    /// resumption, status.nextAttemptTime. The job fails after it.
     #[serde(default = "default_queue_deadline_seconds")]
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub queue_deadline_seconds: u32,
 
-    /// When a finished job is deleted, in seconds from status.completionTime. Left out: the job
-    /// stays until the installation's bound on finished jobs is reached.
+    /// Time after which a finished job is deleted, in seconds from status.completionTime. If
+    /// omitted, the job stays until the installation's limit on finished jobs is reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = MAX_SPAN_SECONDS))]
     pub ttl_seconds_after_finished: Option<u32>,
 
-    /// Hold the job back: no further attempt begins until this is false again.
+    /// Suspends the job: no further attempt starts until this is false again.
     #[serde(default)]
     pub suspend: bool,
 
-    /// End the job as Cancelled. It cannot be taken back.
+    /// Cancels the job. Cannot be reset to false.
     #[serde(default)]
     #[x_kube(validation = rules::cancel())]
     pub cancel: bool,
 
-    /// The controller that runs this job, a domain and a path. Left out, or
-    /// `fovea.dev/operator`: Fovea does; any other: Fovea leaves the job alone.
+    /// Controller that runs this job, as `<domain>/<path>`. Fovea runs the job if this is omitted or
+    /// `fovea.dev/operator`, and ignores it otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = rules::managed_by())]
     pub managed_by: Option<String>,
 
-    /// Whom to tell that the job has ended: the operator sends a webhook in the Standard Webhooks
-    /// form, signed with the namespace's Secret fovea-webhook (type fovea.dev/webhook, key secret:
-    /// whsec_ and base64), and tries again for 20 hours until it is taken. status.callback tells
-    /// how far it has come; the job's TTL waits for its end.
+    /// Webhook that the operator sends when the job has finished, in the Standard Webhooks format,
+    /// signed with the Secret `fovea-webhook` of the job's namespace (type fovea.dev/webhook, key
+    /// `secret`: `whsec_` and base64). Delivery is retried for up to 20 hours, and the TTL starts to
+    /// apply after it; see status.callback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
 }
 
 impl InferenceJobSpec {
-    /// A job with the defaults that the API server would fill in.
+    /// A spec with the defaults that the API server fills in.
     pub fn new(task: Task, input: Input) -> Self {
         Self {
             task,
@@ -162,61 +162,50 @@ impl InferenceJobSpec {
     }
 }
 
-/// What to do with a picture; the names are those of Hugging Face's pipelines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Task {
-    /// Describe the picture in words.
-    ImageToText,
-    /// Name what the picture shows, with scores.
-    ImageClassification,
-    /// Find objects, with scores and boxes.
-    ObjectDetection,
-}
-
-/// Names a `RunnerPool`.
+/// Reference to a RunnerPool.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolRef {
-    /// The pool's name.
+    /// Name of the RunnerPool.
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("poolRef.name"))]
     pub name: String,
 
-    /// The pool's namespace. Left out: the job's own. A pool in another namespace must allow
-    /// this one.
+    /// Namespace of the RunnerPool. Defaults to the job's namespace. A pool in another namespace
+    /// must allow the job's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH))]
     #[x_kube(validation = crate::rules::label("poolRef.namespace"))]
     pub namespace: Option<String>,
 }
 
-/// Whom to tell that a job has ended.
+/// Receiver of the webhook that announces a job's end.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Callback {
-    /// An https URL without user name, password or fragment.
+    /// The receiver's https URL, without user name, password or fragment.
     #[schemars(length(min = 1, max = MAX_URL_LENGTH))]
     #[x_kube(validation = rules::callback_url())]
     pub url: String,
 }
 
-/// What follows a failed attempt. The delay doubles from the initial to the greatest one.
+/// Retry policy. The delay doubles with each attempt, from initialDelaySeconds up to
+/// maxDelaySeconds.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::delays())]
 pub struct Retry {
-    /// How many attempts may follow the first one; 0: none. Attempts that a lost runner ended
-    /// do not count.
+    /// Maximum number of retries after the first attempt. Interruptions by a lost runner do not
+    /// count, except as status.interruptions describes.
     #[serde(default = "default_retry_limit")]
     #[schemars(range(max = MAX_RETRIES))]
     pub limit: u32,
 
-    /// Seconds between the first attempt and the second.
+    /// Delay before the first retry, in seconds.
     #[serde(default = "default_initial_delay_seconds")]
     #[schemars(range(min = 1, max = MAX_RETRY_DELAY_SECONDS))]
     pub initial_delay_seconds: u32,
 
-    /// Seconds between two attempts at most.
+    /// Upper bound of the delay between two attempts, in seconds.
     #[serde(default = "default_max_delay_seconds")]
     #[schemars(range(min = 1, max = MAX_RETRY_DELAY_SECONDS))]
     pub max_delay_seconds: u32,

@@ -1,4 +1,4 @@
-//! What the operator tells about a job.
+//! The observed state of a job, and the only part that the operator writes.
 
 use super::{JobResult, rules};
 use crate::{
@@ -15,7 +15,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Written by the operator alone.
+/// Observed state of the job. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::structural)]
@@ -25,124 +25,126 @@ use serde::{Deserialize, Serialize};
     validation = rules::final_once_terminal("failure"),
 )]
 pub struct InferenceJobStatus {
-    /// How far the job has come. Succeeded, Failed and Cancelled are final.
+    /// Phase of the job. Succeeded, Failed and Cancelled are terminal and never change.
     #[serde(default)]
     pub phase: Phase,
 
-    /// The generation of the spec that this status speaks of.
+    /// Generation of the spec that this status was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// The pool that runs the job, resolved once.
+    /// RunnerPool that the operator chose for the job. Never changes once set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_ref: Option<ResolvedPoolRef>,
 
-    /// Accepted, Scheduled and Complete, each with a reason and a message.
+    /// Conditions of the job: Accepted, Scheduled, Suspended and Complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
 
-    /// Attempts that have ended and count against spec.retry.limit.
+    /// Number of finished attempts that count against spec.retry.limit.
     #[serde(default)]
     pub attempts: u32,
 
-    /// Attempts that a lost runner ended; they do not count as attempts.
+    /// Number of attempts that ended because the runner was lost. Such an attempt also counts in
+    /// attempts if the job ran alone in its batch on a runner that had completed another job since
+    /// its start. The job fails after 10 interruptions.
     #[serde(default)]
     pub interruptions: u32,
 
-    /// The job runs alone in its batch from now on: it may have taken a runner down.
+    /// Whether the job runs alone in its batch because it may have crashed a runner.
     #[serde(default)]
     pub exclusive: bool,
 
-    /// When the next attempt may begin.
+    /// Earliest time of the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
 
-    /// When the first attempt began.
+    /// Time at which the first attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
 
-    /// When the job reached its final phase.
+    /// Time at which the job reached a terminal phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
-    /// The runner of the latest attempt.
+    /// Runner of the latest attempt: a pod's name or an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_RUNNER_LENGTH))]
     pub runner: Option<String>,
 
-    /// The model of the latest attempt.
+    /// Model of the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ServedModel>,
 
-    /// What came out; the head of it where resultSha256 is set.
+    /// Result of the task. Truncated if resultSha256 is set; the API serves the full result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
 
-    /// The result in one line, or the failure's reason.
+    /// Result in one line, or the reason of the failure. Shown by `kubectl get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_SUMMARY_LENGTH))]
     pub summary: Option<String>,
 
-    /// Length of the whole result, where it lies in the bucket.
+    /// Size of the full result in bytes, if it is stored in the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_bytes: Option<u64>,
 
-    /// SHA-256 of the whole result, where it lies in the bucket.
+    /// SHA-256 of the full result, if it is stored in the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = SHA256_PATTERN), length(max = 64))]
     pub result_sha256: Option<String>,
 
-    /// Why there is no result.
+    /// Failure of the job. Set if the phase is Failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 
-    /// Where the last attempt's time went.
+    /// Durations of the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
 
-    /// How far the telling of spec.callback has come.
+    /// Delivery state of spec.callback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<CallbackStatus>,
 }
 
-/// How far a callback has come.
+/// Delivery state of a callback.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackStatus {
-    /// Whether the receiver has taken it.
+    /// Whether the receiver has accepted the webhook.
     pub delivered: bool,
-    /// Tries so far.
+    /// Number of delivery attempts so far.
     #[serde(default)]
     pub attempts: u32,
-    /// When the next try may begin.
+    /// Earliest time of the next delivery attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
-    /// What the last try that failed met.
+    /// Error of the latest failed delivery attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_MESSAGE_LENGTH))]
     pub last_error: Option<String>,
 }
 
-/// How far a job has come.
+/// Phase of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// Waiting: for its turn, for a retry, or suspended.
+    /// Waiting for a runner or for a retry, or suspended.
     #[default]
     Pending,
-    /// With a runner.
+    /// An attempt is under way.
     Running,
-    /// There is a result.
+    /// Finished with a result.
     Succeeded,
-    /// There is a failure.
+    /// Finished with a failure.
     Failed,
-    /// Ended on the user's word.
+    /// Ended by spec.cancel.
     Cancelled,
 }
 
 impl Phase {
-    /// Whether the job has ended; such a phase never changes.
+    /// Whether the job has finished. A terminal phase never changes.
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Pending | Self::Running => false,
@@ -150,7 +152,7 @@ impl Phase {
         }
     }
 
-    /// The name as it stands in objects.
+    /// The phase's name in the resource.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -162,53 +164,54 @@ impl Phase {
     }
 }
 
-/// The pool that a job was given to.
+/// RunnerPool that a job was assigned to.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub struct ResolvedPoolRef {
-    /// The pool's name.
+    /// Name of the RunnerPool.
     #[schemars(length(max = crate::bounds::MAX_NAME_LENGTH))]
     pub name: String,
-    /// The pool's namespace.
+    /// Namespace of the RunnerPool.
     #[schemars(length(max = crate::bounds::MAX_LABEL_LENGTH))]
     pub namespace: String,
 }
 
-/// The model behind a result.
+/// Model that ran an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServedModel {
-    /// The pool's name for it.
+    /// Name of the model in the pool.
     #[schemars(length(max = crate::bounds::MAX_LABEL_LENGTH))]
     pub name: String,
-    /// Which weights: a hub commit, or `sha256:<digest>` of the weights file.
+    /// Revision of the weights: a commit of the hub, or `sha256:<digest>` of the weights file.
     #[schemars(length(max = MAX_REVISION_LENGTH))]
     pub revision: String,
 }
 
-/// Why a job has no result.
+/// Failure of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
-    /// For programs: one word in CamelCase, such as `InvalidPicture`.
+    /// Machine-readable reason in CamelCase, such as `InvalidPicture`.
     #[schemars(regex(pattern = REASON_PATTERN), length(min = 1, max = MAX_REASON_LENGTH))]
     pub reason: String,
-    /// For people: what was wrong and what to do about it.
+    /// Human-readable description of the failure and of what to do about it.
     #[schemars(length(max = MAX_MESSAGE_LENGTH))]
     pub message: String,
-    /// Whether the same job made anew may end differently.
+    /// Whether a new job with the same spec may succeed.
     pub retryable: bool,
 }
 
-/// Where the last attempt's time went.
+/// Durations of the latest attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// From the job's creation to the attempt's begin, in milliseconds.
+    /// Time from the job's creation to the start of its latest attempt's work, in milliseconds. It
+    /// includes earlier attempts and the wait inside the runner.
     pub queue_millis: u64,
-    /// Getting the picture, in milliseconds.
+    /// Time to download the picture, in milliseconds.
     pub fetch_millis: u64,
-    /// Decoding, preprocessing and the model, in milliseconds.
+    /// Time to decode and preprocess the picture and to run the model, in milliseconds.
     pub infer_millis: u64,
-    /// Pictures that shared the model's pass.
+    /// Number of pictures in the model's forward pass.
     pub batch_size: u32,
 }

@@ -3,89 +3,90 @@
 use crate::rules::{LABEL, matches, rule};
 use kube::core::Rule;
 
-/// 1 to 65535, or none.
+/// Optional port, 1 to 65535.
 const PORT: &str =
     "(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?";
 
-/// A runner's base URL.
+/// Base URL of a runner.
 pub(super) fn endpoint() -> Rule {
     matches(
         &format!("https?://({LABEL}([.]{LABEL})*|[[][0-9a-f:.]+[]]){PORT}"),
-        "an endpoint is a runner's base URL: write https://host or https://host:port, without user, path, query or a final `/`",
+        "an endpoint must be a runner's base URL: write https://host or https://host:port, without user, path, query or a final `/`",
     )
 }
 
-/// Plain HTTP stays on the machine.
+/// Plain HTTP is allowed on loopback only.
 pub(super) fn endpoint_scheme() -> Rule {
     rule(
         "!self.matches('^http://') || self.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?$')",
-        "an endpoint is http on loopback only (localhost, 127.0.0.1, [::1]): write https instead",
+        "an endpoint may use http on loopback only (localhost, 127.0.0.1, [::1]): write https instead",
     )
 }
 
-/// A repository of the hub: `name` or `owner/name`.
+/// Hugging Face repository: `name` or `owner/name`.
 pub(super) fn repository() -> Rule {
     const PART: &str = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}";
     matches(
         &format!("{PART}(/{PART})?"),
-        "repo is a repository of the Hugging Face hub: write owner/name, such as Salesforce/blip-image-captioning-base",
+        "repo must be a repository of the Hugging Face hub: write owner/name, such as Salesforce/blip-image-captioning-base",
     )
 }
 
-/// A git revision without a way out of the cache folder that it names.
+/// Git revision that cannot leave the cache folder named after it.
 pub(super) fn revision() -> Rule {
     rule(
         "self.matches('^[A-Za-z0-9][A-Za-z0-9._/-]*$') && !self.contains('..') && !self.contains('//')",
-        "revision is a commit, tag or branch of the repository: write letters, digits, `.`, `_`, `-` and `/` only, without `..` or `//`",
+        "revision must be a commit, tag or branch of the repository: write letters, digits, `.`, `_`, `-` and `/` only, without `..` or `//`",
     )
 }
 
-/// An environment variable that a user may set.
+/// Name of an environment variable that is not reserved for the operator.
 pub(super) fn env_name() -> Rule {
     rule(
         "self.matches('^[A-Za-z_][A-Za-z0-9_]*$') && !self.startsWith('FOVEA_')",
-        "env[].name is a variable's name: write letters, digits and `_` only, not beginning with a digit, nor with FOVEA_ (those are the operator's)",
+        "env[].name must be a variable's name: write letters, digits and `_` only, not starting with a digit or with FOVEA_ (reserved for the operator)",
     )
 }
 
-/// Replicas is 1 where nobody wrote it, so any other number is somebody's.
+/// Rejects replicas beside autoscaling. The default of replicas is 1, so any other number was set
+/// by the user.
 pub(super) fn replicas_or_autoscaling() -> Rule {
     rule(
         "!has(self.autoscaling) || self.replicas == 1",
-        "a pool has spec.replicas or spec.autoscaling, not both: leave replicas out, or remove autoscaling",
+        "spec.replicas and spec.autoscaling are mutually exclusive: omit replicas, or remove autoscaling",
     )
     .field_path(".replicas")
 }
 
-/// Autoscaling has room to move in.
+/// The minimum is within the maximum.
 pub(super) fn min_below_max() -> Rule {
     rule(
         "self.min <= self.max",
-        "autoscaling.min is greater than autoscaling.max: lower the former (1 when left out), or raise the latter",
+        "autoscaling.min (1 if omitted) must not be greater than autoscaling.max",
     )
 }
 
-/// The number of external runners is that of their endpoints.
+/// Rejects replicas beside external, whose endpoints determine the number of runners.
 pub(super) fn external_or_replicas() -> Rule {
     rule(
         "!has(self.external) || self.replicas == 1",
-        "an external pool has as many runners as spec.external.endpoints: leave replicas out",
+        "an external pool has one runner per entry of spec.external.endpoints: omit replicas",
     )
     .field_path(".replicas")
 }
 
-/// What is said of pods says nothing of external runners.
+/// A field about pods is not allowed in an external pool.
 pub(super) fn external_or(field: &str) -> Rule {
     rule(
         format!("!has(self.external) || !has(self.{field})"),
         format!(
-            "spec.{field} is about pods, and an external pool has none: remove {field}, or remove external"
+            "spec.{field} applies to pods, and an external pool has none: remove {field}, or remove external"
         ),
     )
     .field_path(format!(".{field}"))
 }
 
-/// A runner's pod must be told where weights come from.
+/// Every model of a pool with pods names its source.
 pub(super) fn external_or_source() -> Rule {
     rule(
         "has(self.external) || self.models.all(model, has(model.source))",
@@ -94,35 +95,35 @@ pub(super) fn external_or_source() -> Rule {
     .field_path(".models")
 }
 
-/// An emptyDir holds nothing that a path could name.
+/// A source on a volume needs a claim: an emptyDir is empty at the pod's start.
 pub(super) fn volume_needs_claim() -> Rule {
     rule(
         "has(self.external) || self.models.all(model, !has(model.source) || !has(model.source.volume)) || (has(self.template) && has(self.template.cacheVolume) && has(self.template.cacheVolume.persistentVolumeClaim))",
-        "a model's source.volume lies on a claim: write template.cacheVolume.persistentVolumeClaim",
+        "a model's source.volume is a path on a claim: set template.cacheVolume.persistentVolumeClaim",
     )
     .field_path(".models")
 }
 
-/// At most one default for each task.
+/// Allows at most one default model for each task.
 pub(super) fn one_default_a_task() -> Rule {
     rule(
         "self.all(model, !model.default || self.exists_one(other, other.default && other.task == model.task))",
-        "a task has one default model: write default: true on one of them only",
+        "a task may have only one default model: set default: true on one of them",
     )
 }
 
-/// A selector is for those who ask for one.
+/// A selector goes together with `from: Selector`.
 pub(super) fn selector() -> Rule {
     rule(
         "has(self.selector) == (self.from == 'Selector')",
-        "allowedNamespaces.selector belongs to from: Selector: write both or neither",
+        "allowedNamespaces.selector requires from: Selector, and the reverse: set both or neither",
     )
 }
 
-/// Weights are by namespace.
+/// Keys of the weights are names of namespaces.
 pub(super) fn weights() -> Rule {
     rule(
         format!("self.all(name, name.size() <= 63 && name.matches('^{LABEL}$'))"),
-        "fairness.weights is by namespace: write namespaces' names as its keys",
+        "the keys of fairness.weights must be names of namespaces",
     )
 }

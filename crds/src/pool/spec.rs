@@ -1,4 +1,4 @@
-//! What a pool's owner asks for.
+//! The desired state of a pool.
 
 use super::{PoolModel, RunnerPoolStatus, RunnerTemplate, SecretRef, rules};
 use crate::{
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Runners that keep the same models resident: pods that the operator makes, or servers that
-/// run elsewhere (`external`).
+/// Desired state of the pool: pods that the operator creates, or servers that run elsewhere
+/// (`external`).
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "fovea.dev",
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
     shortname = "rp",
     category = "fovea",
     namespaced,
-    doc = "Runners that keep the same models resident, and who may use them.",
+    doc = "RunnerPool is a set of runners that keep the same models resident, and the namespaces that may use them.",
     status = "RunnerPoolStatus",
     derive = "PartialEq",
     scale(
@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
         name = "Ready",
         type_ = "integer",
         json_path = ".status.readyReplicas",
-        description = "Runners that serve every model."
+        description = "Number of runners that serve every model of the pool."
     ),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Queued", type_ = "integer", json_path = ".status.queued"),
@@ -60,44 +60,44 @@ use std::collections::BTreeMap;
     validation = rules::volume_needs_claim(),
 )]
 pub struct RunnerPoolSpec {
-    /// What the runners serve.
+    /// Models that every runner keeps resident.
     #[schemars(length(min = 1, max = MAX_MODELS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]), validation = rules::one_default_a_task())]
     pub models: Vec<PoolModel>,
 
-    /// How many runners; the target of `kubectl scale`. It has no meaning, and stays 1, where
-    /// autoscaling or external is set.
+    /// Number of runners, and the target of `kubectl scale`. Must be omitted or 1 if autoscaling or
+    /// external is set.
     #[serde(default = "default_replicas")]
     #[schemars(range(max = MAX_REPLICAS))]
     pub replicas: u32,
 
-    /// Let the queue decide how many runners, instead of replicas.
+    /// Scales the number of runners with the queue. Mutually exclusive with replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
 
-    /// What the models run on; auto: a GPU where the runner finds one, else the processor.
+    /// Device that the models run on. auto: a GPU if the runner finds one, else the CPU.
     #[serde(default)]
     pub device: Device,
 
-    /// The runners' pods.
+    /// Template of the runners' pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<RunnerTemplate>,
 
-    /// Runners that run elsewhere, instead of pods: a bare GPU server, a laptop.
+    /// Runners outside the cluster in place of pods, such as a bare GPU server or a laptop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
 
-    /// Whose jobs the pool takes.
+    /// Namespaces whose jobs the pool accepts.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
 
-    /// How namespaces share the pool.
+    /// Sharing of the pool between namespaces.
     #[serde(default, skip_serializing_if = "Fairness::is_empty")]
     pub fairness: Fairness,
 }
 
 impl RunnerPoolSpec {
-    /// A pool with the defaults that the API server would fill in.
+    /// A spec with the defaults that the API server fills in.
     pub fn new(models: Vec<PoolModel>) -> Self {
         Self {
             models,
@@ -112,111 +112,114 @@ impl RunnerPoolSpec {
     }
 }
 
-/// How the queue decides the number of runners.
+/// Autoscaling by the time that jobs wait.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::min_below_max())]
 pub struct Autoscaling {
-    /// The fewest; 0: none while there is nothing to do.
+    /// Minimum number of runners. 0 scales to zero while there is nothing to do.
     #[serde(default = "default_min_replicas")]
     #[schemars(range(max = MAX_REPLICAS))]
     pub min: u32,
 
-    /// The most.
+    /// Maximum number of runners.
     #[schemars(range(min = 1, max = MAX_REPLICAS))]
     pub max: u32,
 
-    /// How long there must be nothing to do before the last runners go, in seconds; others go once
-    /// they have not been needed for five minutes.
+    /// Time without work after which the pool scales down to its minimum, in seconds. Other surplus
+    /// runners are removed after five minutes.
     #[serde(default = "default_idle_seconds")]
     #[schemars(range(min = 1, max = MAX_AUTOSCALING_SECONDS))]
     pub idle_seconds: u32,
 
-    /// How long a job should wait at most, in seconds; a longer queue gets more runners.
+    /// Target for the wait of a job, in seconds. Runners are added while jobs are expected to wait
+    /// longer.
     #[serde(default = "default_target_queue_seconds")]
     #[schemars(range(min = 1, max = MAX_AUTOSCALING_SECONDS))]
     pub target_queue_seconds: u32,
 }
 
-/// What models run on.
+/// Device that models run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// A GPU where the runner finds one, else the processor.
+    /// A GPU if the runner finds one, else the CPU.
     #[default]
     Auto,
-    /// An NVIDIA GPU, or the runner does not start.
+    /// An NVIDIA GPU. The runner does not start without one.
     Cuda,
-    /// The processor.
+    /// The CPU.
     Cpu,
 }
 
-/// Runners that Fovea does not start.
+/// Runners that Fovea uses but does not start.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct External {
-    /// Their base URLs, such as `https://gpu-1.example.com:8443`. Each host must be on the
-    /// operator's allow-list; http is taken on loopback only.
+    /// Base URLs of the runners, such as `https://gpu-1.example.com:8443`. Each host must be on the
+    /// operator's allow-list; http is allowed on loopback only.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(min = 1, max = MAX_ENDPOINTS), transform = endpoints_schema)]
     pub endpoints: Vec<String>,
 
-    /// A Secret of type `fovea.dev/runner-token` in the pool's namespace, with the runners'
-    /// bearer token under the key `token` and the hosts that it is for.
+    /// Secret of type `fovea.dev/runner-token` in the pool's namespace. It holds the runners'
+    /// bearer token under the key `token` and the hosts that the token may be sent to under the key
+    /// `hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretRef>,
 
-    /// A Secret in the pool's namespace with the runners' certificate authority under the key
-    /// `ca.crt`. Left out: the public ones.
+    /// Secret in the pool's namespace that holds the runners' certificate authority under the key
+    /// `ca.crt`. Defaults to the public authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretRef>,
 }
 
-/// Whose jobs a pool takes.
+/// Namespaces whose jobs a pool accepts.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::selector())]
 pub struct AllowedNamespaces {
-    /// Same: the pool's own namespace; All: every one; Selector: those that selector matches.
+    /// Same: the pool's own namespace. All: every namespace. Selector: the namespaces that match
+    /// selector.
     #[serde(default)]
     pub from: FromNamespaces,
 
-    /// Labels of namespaces.
+    /// Label selector of namespaces. Required if from is Selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
 
-/// Which namespaces.
+/// Choice of namespaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FromNamespaces {
-    /// The pool's own.
+    /// The pool's own namespace.
     #[default]
     Same,
-    /// Every one.
+    /// Every namespace.
     All,
-    /// Those that a selector matches.
+    /// The namespaces that match the selector.
     Selector,
 }
 
-/// How namespaces share a pool.
+/// Sharing of a pool between namespaces.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fairness {
-    /// Shares by namespace, 1 to 1000: one with 3 gets three turns where one with 1 gets one.
-    /// A namespace that is not named has 1.
+    /// Weight of each namespace, 1 to 1000: a namespace with weight 3 gets three turns for each turn
+    /// of one with weight 1. The default weight is 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = weights_schema)]
     #[x_kube(validation = rules::weights())]
     pub weights: BTreeMap<String, u32>,
 
-    /// How many jobs of one namespace may run at once. Left out: as many as there is room for.
+    /// Maximum number of jobs of one namespace that run at the same time. Unlimited if omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_IN_FLIGHT))]
     pub max_in_flight: Option<u32>,
 }
 
 impl Fairness {
-    /// Whether all namespaces are equal and unbounded.
+    /// Whether all namespaces have equal weight and no limit.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

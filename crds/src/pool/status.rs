@@ -1,4 +1,4 @@
-//! What the operator tells about a pool.
+//! The observed state of a pool, and the only part that the operator writes.
 
 use crate::{
     bounds::{
@@ -12,52 +12,52 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Written by the operator alone.
+/// Observed state of the pool. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::structural)]
 pub struct RunnerPoolStatus {
-    /// The generation of the spec that this status speaks of.
+    /// Generation of the spec that this status was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// Runners that there are.
+    /// Number of runners.
     #[serde(default)]
     pub replicas: u32,
 
-    /// Runners that serve every model.
+    /// Number of runners that serve every model.
     #[serde(default)]
     pub ready_replicas: u32,
 
-    /// Which pods they are, as `kubectl get pods -l` takes it.
+    /// Label selector of the pool's pods, in the format of `kubectl get pods -l`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_SELECTOR_LENGTH))]
     pub selector: Option<String>,
 
-    /// Jobs that wait for this pool.
+    /// Number of jobs that wait for this pool.
     #[serde(default)]
     pub queued: u32,
 
-    /// Jobs that its runners have.
+    /// Number of jobs that run on its runners.
     #[serde(default)]
     pub running: u32,
 
-    /// The models, one entry each.
+    /// State of each model of the pool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_MODELS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub models: Vec<ModelStatus>,
 
-    /// Ready, Progressing and Degraded, each with a reason and a message.
+    /// Conditions of the pool: Ready, Progressing and Degraded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
 }
 
 impl RunnerPoolStatus {
-    /// The status as the API server takes it. The operator writes nothing that has not been
-    /// through here: a model's revision is what a runner answered.
+    /// The status within the bounds of the schema. The operator clips every status before it writes
+    /// it, since a model's revision is what a runner answered.
     #[must_use]
     pub fn clipped(mut self) -> Self {
         self.conditions = clip::conditions(self.conditions);
@@ -77,26 +77,26 @@ impl RunnerPoolStatus {
     }
 }
 
-/// One model of a pool.
+/// State of one model of a pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelStatus {
-    /// The pool's name for it.
+    /// Name of the model in the pool.
     #[schemars(length(max = MAX_LABEL_LENGTH))]
     pub name: String,
-    /// Which weights, once a runner has told: a hub commit, or `sha256:<digest>`.
+    /// Revision of the weights that the runners report: a commit of the hub, or `sha256:<digest>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_REVISION_LENGTH))]
     pub revision: Option<String>,
-    /// The hub's repository and revision that the spec names, `<repo>@<revision>`, once it has been
-    /// resolved.
+    /// Repository and revision of the spec, as `<repo>@<revision>`. Set once the operator has
+    /// resolved it to a commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_SOURCE_LENGTH))]
     pub source: Option<String>,
-    /// The commit that `source` stands for in this pool, also when a branch has moved since; write
-    /// another revision to have it resolved again.
+    /// Commit that source was resolved to. It stays even if the branch moves; change the revision in
+    /// the spec to resolve it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_LABEL_LENGTH))]
     pub commit: Option<String>,
-    /// Whether a runner serves it.
+    /// Whether a runner serves the model.
     pub ready: bool,
 }

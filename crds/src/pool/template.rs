@@ -1,5 +1,5 @@
-//! What a runner's pod may be told. There is no hostPath, no service account and no way to hand a
-//! Secret in: a runner holds no credential.
+//! The part of a runner's pod that a user may set. There is no hostPath, no service account and no
+//! reference to a Secret: a runner holds no credential.
 
 use super::rules;
 use crate::{
@@ -18,20 +18,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The runners' pods.
+/// Template of the runners' pods.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunnerTemplate {
-    /// The runner's image. Left out: the installation's, for the pool's device.
+    /// Image of the runner. Defaults to the installation's image for the pool's device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_IMAGE_LENGTH))]
     pub image: Option<String>,
 
-    /// Requests and limits, such as `nvidia.com/gpu: 1`.
+    /// Resource requests and limits of the runner, such as `nvidia.com/gpu: 1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
-    /// Labels that a node must have.
+    /// Labels that a node must have to run the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = MAX_NODE_SELECTOR))]
     pub node_selector: BTreeMap<String, String>,
@@ -41,63 +41,63 @@ pub struct RunnerTemplate {
     #[schemars(length(max = MAX_TOLERATIONS))]
     pub tolerations: Vec<Toleration>,
 
-    /// Which nodes, and which neighbours.
+    /// Affinity of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
 
-    /// Such as `nvidia`.
+    /// RuntimeClass of the pods, such as `nvidia`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("runtimeClassName"))]
     pub runtime_class_name: Option<String>,
 
-    /// Which pods give way to these.
+    /// PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("priorityClassName"))]
     pub priority_class_name: Option<String>,
 
-    /// Where runners keep weights. Left out: an emptyDir without a size limit.
+    /// Volume that the runners cache weights on. Defaults to an emptyDir without a size limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_volume: Option<CacheVolume>,
 
-    /// Plain environment variables; values from Secrets are not offered.
+    /// Additional environment variables, as plain values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::bounds::MAX_ENV))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub env: Vec<EnvVar>,
 }
 
-/// Where runners keep weights; exactly one of these.
+/// Volume that runners cache weights on. Exactly one field must be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::exactly_one)]
 pub enum CacheVolume {
-    /// A directory that lives as long as the pod.
+    /// Directory with the lifetime of the pod.
     #[serde(rename_all = "camelCase")]
     EmptyDir {
-        /// How large it may grow, such as `20Gi`.
+        /// Maximum size, such as `20Gi`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size_limit: Option<Quantity>,
     },
-    /// A claim in the pool's namespace, which outlives pods and can be shared.
+    /// PersistentVolumeClaim in the pool's namespace. It outlives the pods, and they can share it.
     #[serde(rename_all = "camelCase")]
     PersistentVolumeClaim {
-        /// The claim's name.
+        /// Name of the claim.
         #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
         #[schemars(extend("x-kubernetes-validations" = [crate::rules::subdomain("claimName")]))]
         claim_name: String,
     },
 }
 
-/// One environment variable.
+/// Environment variable of the runner.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvVar {
-    /// Its name; `FOVEA_` ones are the operator's.
+    /// Name of the variable. Names that start with `FOVEA_` are reserved for the operator.
     #[schemars(length(min = 1, max = MAX_ENV_NAME_LENGTH))]
     #[x_kube(validation = rules::env_name())]
     pub name: String,
-    /// Its value.
+    /// Value of the variable.
     #[serde(default)]
     #[schemars(length(max = MAX_ENV_VALUE_LENGTH))]
     pub value: String,

@@ -147,17 +147,14 @@ async fn jobs_are_selected_by_pool_and_by_phase() -> Result<()> {
 }
 
 #[tokio::test]
-async fn explain_tells_what_a_field_is_for() -> Result<()> {
+async fn kubectl_explain_describes_a_field() -> Result<()> {
     let fixture = Fixture::new().await?;
     for (field, says) in [
         (
             "ij.spec.input.object.key",
             "below `data/<the job's namespace>/`",
         ),
-        (
-            "rp.spec.autoscaling",
-            "Let the queue decide how many runners",
-        ),
+        ("rp.spec.autoscaling", "Scales the number of runners"),
     ] {
         // The API server publishes a definition's text some time after the resource.
         eventually("the text of the definition", PUBLISHED, || async {

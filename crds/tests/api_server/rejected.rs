@@ -4,6 +4,7 @@
 use crate::fixture::{Fixture, job, pool, set};
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use fovea_crds::yaml;
 use futures::{StreamExt, stream};
 use kube::core::Status;
 use serde::Deserialize;
@@ -18,7 +19,7 @@ const AT_ONCE: usize = 8;
 struct Row {
     what: String,
     /// In the order of the file, which a map of JSON would lose.
-    set: serde_yaml::Mapping,
+    set: yaml::Mapping,
     field: Option<String>,
     says: String,
 }
@@ -34,7 +35,7 @@ async fn a_wrong_pool_is_refused_in_words_that_say_what_to_write() -> Result<()>
 }
 
 async fn all_refused(base: Value, table: &str) -> Result<()> {
-    let rows: Vec<Row> = serde_yaml::from_str(table)?;
+    let rows: Vec<Row> = yaml::parse(table)?;
     ensure!(rows.len() >= 50, "only {} rows", rows.len());
     let fixture = Fixture::new().await?;
     ensure!(fixture.dry_run(&base).await.is_ok(), "the base is refused");

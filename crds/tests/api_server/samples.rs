@@ -2,7 +2,7 @@
 
 use crate::fixture::{Fixture, repository};
 use anyhow::{Context, Result, ensure};
-use fovea_crds::{InferenceJob, RunnerPool};
+use fovea_crds::{InferenceJob, RunnerPool, yaml};
 use kube::{Api, Resource, api::PostParams, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{fmt::Debug, fs};
@@ -44,8 +44,8 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     K: Clone + Debug + Serialize + DeserializeOwned,
 {
-    // By way of JSON's values: serde_yaml alone wants a tag where JSON has an object's one key.
-    let read: K = serde_json::from_value(serde_yaml::from_str(text)?)?;
+    // By way of JSON's values: YAML alone wants a tag where JSON has an object's one key.
+    let read: K = serde_json::from_value(yaml::parse(text)?)?;
     let api: Api<K> = fixture.api();
     let stored = api.create(&PostParams::default(), &read).await?;
     Ok((read, stored))

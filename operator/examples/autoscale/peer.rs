@@ -3,7 +3,7 @@
 use crate::pool::{Rule, SLOTS};
 use fovea_crds::Autoscaling;
 use fovea_operator::pool::autoscale::{Autoscaler, Runners};
-use fovea_operator::pool::provision::Load;
+use fovea_operator::pool::load::Load;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 

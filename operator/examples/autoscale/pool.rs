@@ -2,7 +2,7 @@
 
 use crate::shapes::{Job, Shape};
 use fovea_operator::pool::autoscale::Runners;
-use fovea_operator::pool::provision::Load;
+use fovea_operator::pool::load::Load;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! `fovea-operator apply-pools`: has a release's RunnerPools in the cluster, and no others of that
-//! release. Helm cannot do it itself, since it makes their definition in the same release.
+//! `fovea-operator apply-pools`: applies the RunnerPools of a Helm release, and deletes those that the
+//! release no longer has. Helm cannot do this itself, since their CRD is part of the same release.
 //!
-//! Each pool is owned by the release's ConfigMap, and so goes with it.
+//! The release's ConfigMap owns each pool, so that uninstalling deletes them.
 
 mod manifests;
 mod tries;
@@ -20,29 +20,31 @@ use tries::{Tries, words};
 /// The manager of the fields that a release sets.
 const MANAGER: &str = "fovea-chart";
 
-/// Has a release's RunnerPools in the cluster, and no others of that release.
+/// Applies the RunnerPools of a Helm release, and deletes those of the release that the file no
+/// longer contains. The chart runs it as a Job after an install or upgrade.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(version)]
 pub struct ApplyPoolsConfig {
-    /// The RunnerPools, as YAML documents.
+    /// File with the RunnerPools to apply, as YAML documents.
     #[arg(long)]
     pub file: PathBuf,
 
-    /// ConfigMap that owns them: they go with it, and those that it owns and the file does not have
-    /// are deleted.
+    /// ConfigMap that becomes the owner of the pools: they are deleted with it. Pools that it owns
+    /// and --file does not contain are deleted.
     #[arg(long)]
     pub owner_config_map: String,
 
-    /// Namespace of the ConfigMap and of the pools.
+    /// Namespace of the ConfigMap and the RunnerPools.
     #[arg(long)]
     pub namespace: String,
 
-    /// How log lines look; `RUST_LOG` says which there are.
+    /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
+    /// such as `debug` (default: `info`).
     #[arg(long, env = "FOVEA_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
-/// Why the pools are not all as the file says.
+/// Why applying the pools failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyPoolsError {
     /// The file is not there.
@@ -70,7 +72,7 @@ pub enum ApplyPoolsError {
         why: String,
     },
     /// Each has been logged.
-    #[error("{refused} of {all} RunnerPools are not as the file says; none was deleted")]
+    #[error("applying {refused} of {all} RunnerPools failed; none was deleted")]
     Refused {
         /// So many.
         refused: usize,
@@ -78,12 +80,12 @@ pub enum ApplyPoolsError {
         all: usize,
     },
     /// Pools that are to go could not be listed or deleted.
-    #[error("deleting what the file does not have: {0}")]
+    #[error("deleting RunnerPools that the file lacks failed: {0}")]
     Delete(String),
 }
 
-/// Applies every pool of the file and deletes the rest; prints a line for each. What passes by itself,
-/// such as a definition that is not served yet, is waited for a minute, and nothing else is.
+/// Applies every pool of the file and deletes the rest; prints a line for each. Temporary errors, such as
+/// a CRD that is not served yet, are retried for a minute.
 pub async fn run(config: &ApplyPoolsConfig, client: Client) -> Result<(), ApplyPoolsError> {
     let path = || config.file.clone();
     let text = tokio::fs::read_to_string(&config.file)

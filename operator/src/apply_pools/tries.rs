@@ -29,7 +29,7 @@ impl Tries {
     where
         F: Future<Output = kube::Result<T>>,
     {
-        let mut told = String::new();
+        let mut logged = String::new();
         loop {
             let answer = tokio::time::timeout(LIMIT, request()).await;
             let error = match answer.unwrap_or_else(|_| Err(silence())) {
@@ -40,9 +40,9 @@ impl Tries {
                 return Err(error);
             }
             let why = words(&error);
-            if why != told {
+            if why != logged {
                 tracing::warn!("{what}: {why}; trying again");
-                told = why;
+                logged = why;
             }
             tokio::time::sleep(PAUSE).await;
         }

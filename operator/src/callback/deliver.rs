@@ -1,8 +1,8 @@
-//! One POST to one receiver: to an address that was judged by the look-up that is connected to, by
-//! https alone, without redirects or a proxy, and bounded in time.
+//! Sends one POST to one receiver: over https only, without redirects or a proxy, bounded in time, and
+//! only to addresses that were checked in the same look-up that the connection uses.
 
 use super::address::{self, Allowed};
-use super::retry::Outcome;
+use crate::job::delivery::Outcome;
 use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -13,31 +13,31 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use url::{Host, Url};
 
-/// How long look-up, connection and TLS handshake may take.
+/// Upper bound on look-up, connection and TLS handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long all of it may take.
+/// Upper bound on the whole request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So much of an answer is read, that its connection may serve again. None of it is shown: it could
-/// be another's.
+/// Upper bound on the answer that is read so that its connection can be reused. No part of it is shown:
+/// it could belong to someone else.
 const MAX_ANSWER_BYTES: usize = 4 * 1024;
 
-/// For so long the answer's body is waited for; its status has come before.
+/// Upper bound on reading the answer's body, after its status.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Connections that are kept for a receiver, and for how long.
+/// Idle connections kept for a receiver.
 const IDLE_CONNECTIONS: usize = 2;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Look-ups at a time. The system's resolver cannot be broken off: a name server that does not
-/// answer holds a thread for longer than a try waits for it.
+/// Bound on concurrent look-ups. The system's resolver cannot be cancelled: a name server that does
+/// not answer blocks a thread for longer than a try waits.
 const MAX_LOOKUPS: usize = 256;
 
-/// How receivers see who calls.
+/// The User-Agent header.
 const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
 
-/// A webhook, signed.
+/// A signed webhook.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
     /// `webhook-id`.
@@ -54,14 +54,14 @@ pub(super) struct Message {
 #[derive(Clone, Debug)]
 pub(super) struct Deliverer {
     allowed: Arc<[Allowed]>,
-    /// Connects to public addresses and to allowed networks alone.
+    /// Connects only to public addresses and allowed networks.
     guarded: Client,
-    /// For hosts that the installation names, wherever they lie.
+    /// Connects to hosts that `--callback-allow` names, whatever their address.
     open: Client,
 }
 
 impl Deliverer {
-    /// One that asks the system's resolver, and trusts its certificate authorities and
+    /// A deliverer with the system's resolver, which trusts the system's certificate authorities and
     /// `authorities`.
     pub(super) fn new(
         allowed: Vec<Allowed>,
@@ -124,35 +124,35 @@ impl Deliverer {
         };
         let request = match headers(&message) {
             Some(headers) => client.post(url).headers(headers).body(message.body),
-            None => return failed("the signature is no header".to_owned()),
+            None => return failed("the signature is not a valid header".to_owned()),
         };
         match request.send().await {
             Ok(answer) => read(answer).await,
-            Err(error) => failed(told(&error)),
+            Err(error) => failed(cause_of(&error)),
         }
     }
 }
 
-/// Why an address is not connected to.
+/// The reason why an address is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Refused {
-    #[error("spec.callback.url is no https URL with a host")]
+    #[error("spec.callback.url is not an https URL with a host")]
     Url,
     #[error(
-        "the receiver's address is {kind}: callbacks go to public addresses, and to what the operator's --callback-allow names"
+        "the receiver's address is {kind}: callbacks go only to public addresses, and to receivers that the operator's --callback-allow names"
     )]
     Literal { kind: &'static str },
     #[error(
-        "the receiver's name leads to {kind}: callbacks go to public addresses, and to what the operator's --callback-allow names"
+        "the receiver's name resolves to {kind}: callbacks go only to public addresses, and to receivers that the operator's --callback-allow names"
     )]
     Name { kind: &'static str },
     #[error("the receiver's name has no address")]
     NoAddress,
-    #[error("the receiver's name cannot be looked up: {0}")]
+    #[error("the receiver's name cannot be resolved: {0}")]
     LookUp(String),
 }
 
-/// The URL, checked once more: the schema's rule is as narrow, but it is not this program's.
+/// Parses the URL and checks it again, although the schema has the same rule.
 fn receiver(text: &str) -> Result<Url, Refused> {
     let url = Url::parse(text).map_err(|_| Refused::Url)?;
     let bare = url.username().is_empty() && url.password().is_none();
@@ -190,7 +190,7 @@ fn headers(message: &Message) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// The status decides; the body only has to be out of the way.
+/// Reads the answer: the status decides, and the body is drained and dropped.
 async fn read(mut answer: reqwest::Response) -> Outcome {
     let outcome = outcome(answer.status(), answer.headers(), Timestamp::now());
     let drain = async {
@@ -202,7 +202,7 @@ async fn read(mut answer: reqwest::Response) -> Outcome {
             }
         }
     };
-    // Too long or too slow: the connection is dropped with the answer.
+    // A body that is too long or too slow is dropped with its connection.
     let _ = tokio::time::timeout(ANSWER_TIMEOUT, drain).await;
     outcome
 }
@@ -245,8 +245,8 @@ fn failed(detail: String) -> Outcome {
     }
 }
 
-/// The innermost cause, without the URL: it may hold a key, and stands in the spec anyway.
-fn told(error: &reqwest::Error) -> String {
+/// The innermost cause, without the URL, which may hold a key and is in the spec anyway.
+fn cause_of(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         let (what, limit) = if error.is_connect() {
             ("no connection to the receiver", CONNECT_TIMEOUT)
@@ -268,7 +268,7 @@ fn told(error: &reqwest::Error) -> String {
 /// The addresses of a name; may wait.
 type LookUp = fn(&str) -> std::io::Result<Vec<SocketAddr>>;
 
-/// A resolver, of whose answers only those are connected to that may be.
+/// A resolver that returns only addresses that callbacks may connect to.
 struct Resolver {
     /// `None`: any address.
     guard: Option<Arc<[Allowed]>>,
@@ -283,7 +283,7 @@ impl Resolve for Resolver {
         Box::pin(async move {
             let permit = lookups.acquire_owned().await?;
             let found = tokio::task::spawn_blocking(move || {
-                // Until the look-up has ended, also where nobody waits for it any more.
+                // Held until the look-up ends, even if nothing waits for it any more.
                 let _permit = permit;
                 look_up(name.as_str())
             });
@@ -298,7 +298,7 @@ impl Resolve for Resolver {
     }
 }
 
-/// Those of `found` that may be connected to.
+/// The addresses of `found` that callbacks may connect to.
 fn judge(allowed: &[Allowed], found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Refused> {
     let refused = |address: &SocketAddr| address::refusal_but(allowed, address.ip());
     let Some(kind) = found.iter().find_map(refused) else {

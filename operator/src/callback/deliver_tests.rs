@@ -57,7 +57,7 @@ async fn no_literal_address_within_is_connected_to_in_whatever_notation() {
 async fn a_name_that_leads_to_loopback_is_refused_unless_it_is_named() {
     let told = detail(&deliverer(&[]), "https://localhost:1/").await;
     assert!(
-        told.starts_with("the receiver's name leads to a loopback"),
+        told.starts_with("the receiver's name resolves to a loopback"),
         "{told}"
     );
     for allowed in ["localhost:1", "localhost"] {
@@ -68,7 +68,7 @@ async fn a_name_that_leads_to_loopback_is_refused_unless_it_is_named() {
         );
     }
     let told = detail(&deliverer(&["localhost:2"]), "https://localhost:1/").await;
-    assert!(told.contains("leads to a loopback"), "{told}");
+    assert!(told.contains("resolves to a loopback"), "{told}");
 }
 
 /// The name is looked up once a try, and it is that answer which is judged and connected to: an
@@ -102,7 +102,7 @@ async fn a_name_that_is_bound_anew_leads_nowhere() {
             let hang_up = async { drop(outer.accept().await.unwrap()) };
             tokio::join!(deliver, hang_up).0
         };
-        assert_eq!(told.contains("leads to a loopback"), leads_in, "{told}");
+        assert_eq!(told.contains("resolves to a loopback"), leads_in, "{told}");
         assert_eq!(LOOK_UPS.load(Ordering::SeqCst), look_ups);
     }
     let connected = futures::FutureExt::now_or_never(inner.accept());

@@ -1,20 +1,20 @@
-//! Webhooks at a job's end, in the Standard Webhooks form, by the leader.
+//! Sends webhooks when jobs end, as Standard Webhooks, from the leader.
 //!
 //! The job itself is the outbox. A finished job with `spec.callback` is due until `status.callback`
-//! says that it is delivered or given up, and that record is written once a try, after it. So each
-//! callback is tried at least once, also over restarts; a crash between a try and its record
-//! repeats the try, and its webhook-id, made of the job's uid, tells the receiver. The dispatcher
-//! knows when a job is due ([`retry::due`]) and whose turn it is ([`lanes`]); a task does the rest,
-//! from the job as the API server has it then.
+//! records that it is delivered or given up. The record is written once after each try, so that each
+//! callback is tried at least once, even across restarts. A crash between a try and its record
+//! repeats the try under the same webhook-id, made from the job's uid, so that the receiver can
+//! recognise it. The dispatcher decides when a job is due ([`delivery::due`]) and whose turn it is
+//! ([`queue`]); a task does the rest, with the job as the API server has it then.
 
 pub mod address;
 mod deliver;
-pub mod lanes;
 pub mod payload;
-pub mod retry;
+pub mod queue;
 pub mod secret;
 
 use crate::job::Finished;
+use crate::job::delivery::{self, Next, Outcome, Policy};
 use crate::job::write::{StatusWriter, Written};
 use address::Allowed;
 use deliver::{Deliverer, Message};
@@ -22,31 +22,32 @@ use fovea_crds::InferenceJob;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
-use lanes::Bounds;
 use payload::Payload;
-use retry::{Next, Outcome, Policy};
+use queue::Bounds;
 use secret::{SECRET_NAME, SECRET_TYPE, Signer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most deliveries at a time: a try lasts ten seconds at most.
+/// Bounds on concurrent deliveries; a try lasts ten seconds at most.
 pub const BOUNDS: Bounds = Bounds {
     total: 64,
     namespace: 16,
     receiver: 8,
 };
 
-/// A Secret is waited for no longer.
+/// Upper bound on reading a Secret.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags and environment of callbacks.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Callbacks")]
 pub struct CallbackConfig {
-    /// Receivers beyond the public internet: a host (`host` or `host:port`) whatever its address,
-    /// or an address or network (`10.1.0.0/16`) whatever the host's name; repeatable, or separated
-    /// by commas.
+    /// Host (`host` or `host:port`) or network (`10.1.0.0/16`, or one address) that callbacks may
+    /// be sent to although it is not on the public internet. A host is allowed whatever its
+    /// address, a network whatever the host's name. Repeatable or comma-separated. Without any,
+    /// callbacks only go to public addresses, so that users cannot reach services inside the
+    /// cluster.
     #[arg(
         id = "callback_allow",
         long = "callback-allow",
@@ -54,14 +55,16 @@ pub struct CallbackConfig {
         value_delimiter = ','
     )]
     pub allow: Vec<Allowed>,
-    /// PEM file of certificate authorities to trust beside the system's.
+    /// PEM file of certificate authorities to trust for callback receivers, in addition to the
+    /// system's.
     #[arg(
         id = "callback_ca_file",
         long = "callback-ca-file",
         env = "FOVEA_OPERATOR_CALLBACK_CA_FILE"
     )]
     pub ca_file: Option<PathBuf>,
-    /// Between the first try and the second; each further delay is four times the one before.
+    /// Delay before the second attempt of a callback, in milliseconds. Each further delay is four
+    /// times the one before, up to --callback-greatest-delay-ms.
     #[arg(
         id = "callback_first_delay_ms",
         long = "callback-first-delay-ms",
@@ -70,7 +73,7 @@ pub struct CallbackConfig {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub first_delay_ms: u64,
-    /// Between two tries at most.
+    /// Longest delay between two attempts of a callback, in milliseconds.
     #[arg(
         id = "callback_greatest_delay_ms",
         long = "callback-greatest-delay-ms",
@@ -79,7 +82,7 @@ pub struct CallbackConfig {
         value_parser = clap::value_parser!(u64).range(1..)
     )]
     pub greatest_delay_ms: u64,
-    /// From the job's end to the last try.
+    /// Time after the job's end, in seconds, after which a callback that still fails is given up.
     #[arg(
         id = "callback_window_seconds",
         long = "callback-window-seconds",
@@ -118,17 +121,6 @@ pub struct Callbacks {
     policy: Policy,
     /// An installation without any certificate authority still runs jobs.
     deliverer: Result<Deliverer, Arc<str>>,
-}
-
-/// What came of a due callback.
-#[derive(Debug)]
-pub enum Called {
-    /// The job as it is now, with its record.
-    Seen(Box<InferenceJob>),
-    /// The job is gone.
-    Gone,
-    /// The API server could not be asked, or told: the job is to be looked at again.
-    Unsettled,
 }
 
 impl Callbacks {
@@ -173,24 +165,24 @@ impl Callbacks {
         &self.policy
     }
 
-    /// Does what a due callback needs, and records it.
-    pub async fn call(&self, writer: &StatusWriter, uid: &str, finished: &Finished) -> Called {
-        let job = match writer.find(uid, finished).await {
+    /// Tries a due callback, or gives it up, and records the outcome in the job.
+    pub async fn call(&self, writer: &StatusWriter, uid: &str, finished: &Finished) -> Written {
+        let job = match writer.read_finished(uid, finished).await {
             Ok(Some(job)) => job,
-            Ok(None) => return Called::Gone,
+            Ok(None) => return Written::Superseded,
             Err(error) => {
                 tracing::warn!(job = %finished.name, %error, "reading a job for its callback failed");
-                return Called::Unsettled;
+                return Written::Unchanged;
             }
         };
-        let record = match retry::next(&job, &self.policy, Timestamp::now()) {
-            // The cache was behind.
-            Next::Nothing | Next::WaitUntil(_) => return Called::Seen(Box::new(job)),
-            Next::GiveUp => retry::given_up(&job),
+        let record = match delivery::next(&job, &self.policy, Timestamp::now()) {
+            // The cache lagged behind the API server.
+            Next::Nothing | Next::WaitUntil(_) => return Written::Current(Box::new(job)),
+            Next::GiveUp => delivery::given_up(&job),
             Next::Try => {
                 let outcome = self.send(&job).await;
                 let now = Timestamp::now();
-                retry::after(&job, outcome, &self.policy, now, rand::random())
+                delivery::after(&job, outcome, &self.policy, now, rand::random())
             }
         };
         tracing::info!(
@@ -201,11 +193,7 @@ impl Callbacks {
             error = record.last_error,
             "callback"
         );
-        match writer.record_callback(job, record).await {
-            Written::Stands(job) => Called::Seen(job),
-            Written::Moot => Called::Gone,
-            Written::GaveUp => Called::Unsettled,
-        }
+        writer.record_callback(job, record).await
     }
 
     async fn send(&self, job: &InferenceJob) -> Outcome {
@@ -224,7 +212,7 @@ impl Callbacks {
         }
     }
 
-    /// The webhook, signed for now; a sentence for the user where it cannot be.
+    /// The signed webhook; or a message for the user, where it cannot be signed.
     async fn message(&self, job: &InferenceJob) -> Result<Message, String> {
         let namespace = job.namespace().unwrap_or_default();
         let signer = self.signer(&namespace).await?;
@@ -240,7 +228,7 @@ impl Callbacks {
         })
     }
 
-    /// Read at each try: a Secret that is made, mended or taken away counts at once.
+    /// Reads the Secret at each try, so that a change of it takes effect at once.
     async fn signer(&self, namespace: &str) -> Result<Signer, String> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = tokio::time::timeout(SECRET_TIMEOUT, api.get_opt(SECRET_NAME)).await;

@@ -1,12 +1,12 @@
-//! What a webhook says, after the Standard Webhooks specification: the event's type, its time, and
-//! the job as a client needs it. Pure, and the same at every try: only the headers tell tries apart.
+//! The body of a webhook, after the Standard Webhooks specification: the event's type, its time, and
+//! the job as a client needs it. Pure, and the same at every try: only the headers differ.
 
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Task, Timings};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-/// The body.
+/// The body of a webhook.
 #[derive(Clone, Debug, Serialize)]
 pub struct Payload {
     /// `inferencejob.succeeded`, `inferencejob.failed` or `inferencejob.cancelled`.
@@ -18,7 +18,7 @@ pub struct Payload {
     pub data: Data,
 }
 
-/// A finished job; members have the names that the API gives them, and are null where empty.
+/// A finished job, with the field names of the API; empty fields are null.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Data {
@@ -26,42 +26,42 @@ pub struct Data {
     pub id: String,
     /// Its namespace.
     pub namespace: String,
-    /// Tells it from others that had its name before or after it.
+    /// Distinguishes it from earlier and later jobs of its name.
     pub uid: String,
     /// How it ended.
     pub phase: Phase,
-    /// What was done.
+    /// The task.
     pub task: Task,
-    /// The model that did it, or the one that was asked for.
+    /// The model that ran it, or else the requested one.
     pub model: Option<String>,
-    /// Which weights it had.
+    /// The revision of the model's weights.
     pub model_revision: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Option<Time>,
     /// When its first attempt began.
     pub started_at: Option<Time>,
     /// When it ended.
     pub completed_at: Option<Time>,
-    /// Attempts that counted.
+    /// Attempts that count against the retry limit.
     pub attempts: u32,
     /// The result in one line, or the failure's reason.
     pub summary: Option<String>,
-    /// What came out; the head of it where `resultTruncated` says so.
+    /// The result; only its beginning where `resultTruncated` is true.
     pub result: Option<JobResult>,
-    /// The whole result is to be had from the API, or from the bucket.
+    /// Whether the whole result is only available from the API or the bucket.
     pub result_truncated: bool,
-    /// Length of the whole, where it is more.
+    /// Length of the whole result in bytes, where it is truncated.
     pub result_bytes: Option<u64>,
-    /// SHA-256 of the whole, where it is more.
+    /// SHA-256 of the whole result, where it is truncated.
     pub result_sha256: Option<String>,
     /// Why there is no result.
     pub failure: Option<Failure>,
-    /// Where the last attempt's time went.
+    /// Durations of the last attempt's stages.
     pub timings: Option<Timings>,
 }
 
 impl Payload {
-    /// What is told of a finished job; `None` where it has not ended.
+    /// The body for a finished job; `None` where it has not ended.
     pub fn of(job: &InferenceJob) -> Option<Self> {
         let status = job.status.as_ref()?;
         let event = match status.phase {
@@ -80,7 +80,7 @@ impl Payload {
 
 impl Data {
     fn of(job: &InferenceJob, status: InferenceJobStatus) -> Self {
-        // Without `..`: what is told of a new field is decided here.
+        // Without `..`, so that a new field of the status must be considered here.
         let InferenceJobStatus {
             phase,
             observed_generation: _,
@@ -126,7 +126,7 @@ impl Data {
     }
 }
 
-/// The header `webhook-id`: the same at every try, so that a receiver knows what it has had.
+/// The header `webhook-id`: the same at every try, so that a receiver recognises repetitions.
 pub fn id(job: &InferenceJob) -> String {
     format!("msg_{}", job.uid().unwrap_or_default())
 }
@@ -146,7 +146,7 @@ mod tests {
         job
     }
 
-    fn told(status: Value) -> Value {
+    fn body(status: Value) -> Value {
         serde_json::to_value(Payload::of(&job(status))).unwrap()
     }
 
@@ -166,7 +166,7 @@ mod tests {
             "failure": null, "timings": null,
         });
         let whole = json!({"type": "inferencejob.succeeded", "timestamp": "2026-01-01T00:00:02Z", "data": data});
-        assert_eq!(told(status), whole);
+        assert_eq!(body(status), whole);
     }
 
     #[test]
@@ -176,20 +176,20 @@ mod tests {
             ("Failed", "inferencejob.failed"),
             ("Cancelled", "inferencejob.cancelled"),
         ] {
-            assert_eq!(told(json!({ "phase": phase }))["type"], event);
+            assert_eq!(body(json!({ "phase": phase }))["type"], event);
         }
         for phase in ["Pending", "Running"] {
-            assert_eq!(told(json!({ "phase": phase })), Value::Null);
+            assert_eq!(body(json!({ "phase": phase })), Value::Null);
         }
     }
 
     #[test]
-    fn a_failure_and_a_clipped_result_are_told() {
+    fn a_failure_and_a_clipped_result_are_in_the_body() {
         let failure = json!({"reason": "InvalidPicture", "message": "no JPEG", "retryable": false});
-        let failed = told(json!({"phase": "Failed", "failure": failure}));
+        let failed = body(json!({"phase": "Failed", "failure": failure}));
         assert_eq!(failed["data"]["failure"], failure);
         let clipped = json!({"phase": "Succeeded", "resultSha256": "0", "resultBytes": 9});
-        assert_eq!(told(clipped)["data"]["resultTruncated"], true);
+        assert_eq!(body(clipped)["data"]["resultTruncated"], true);
     }
 
     #[test]

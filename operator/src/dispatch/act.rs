@@ -1,34 +1,30 @@
-//! Doing what was decided.
+//! Acts on decisions: writes statuses, starts attempts, deletes finished jobs.
 
-use super::task::{Abort, Attempt, Left, RunnerWas, latest};
-use super::{Dispatcher, Done, Task};
+use super::task::{Abort, Attempt, Done, RunnerWas};
+use super::{Dispatcher, Task};
 use crate::job::decide::{Action, Ending, Observed, Placement, decide, expires_at};
 use crate::job::{Finished, Tracked, status};
-use crate::kill_points;
-use crate::pool;
-use fovea_crds::{InferenceJob, InferenceJobStatus, RunnerPool};
+use fovea_crds::{InferenceJob, InferenceJobStatus};
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{Api, PostParams};
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A finished job whose deletion failed is looked at again after this.
+/// Wait before a finished job whose deletion failed is reconciled again.
 const DELETE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
-/// A job that could not be announced, since others just were, or whose namespace
-/// the watch has not shown yet, is looked at again after this.
-const LOOK_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
+/// Wait before a job is reconciled again that was not marked `Accepted` because of the bound on such
+/// writes, or whose namespace the watch has not delivered yet.
+const RECONCILE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
-/// Jobs a second that are told that they wait. To a long queue each such write is one more that its
-/// jobs' ends have to wait for.
-const ANNOUNCEMENTS_PER_SECOND: u32 = 20;
+/// Upper bound on `Accepted` writes per second, so that they do not delay results.
+const ACCEPTED_WRITES_PER_SECOND: u32 = 20;
 
 impl Dispatcher {
-    /// Looks at one job and does what is to be done about it now.
-    pub(super) fn look(&mut self, uid: &str) {
+    /// Reconciles one job: decides what it needs now, and acts on it.
+    pub(super) fn reconcile(&mut self, uid: &str) {
         if !self.synced.all() {
             return;
         }
@@ -37,19 +33,19 @@ impl Dispatcher {
             Some(Tracked::Finished(finished)) => {
                 let finished = finished.clone();
                 self.pools.unqueue(uid);
-                self.look_at_finished(uid, &finished);
+                self.reconcile_finished(uid, &finished);
             }
             Some(Tracked::Unfinished(job)) => {
                 let job = Arc::clone(job);
-                self.look_at_unfinished(uid, &job);
+                self.reconcile_unfinished(uid, &job);
             }
         }
     }
 
-    fn look_at_unfinished(&mut self, uid: &str, job: &InferenceJob) {
+    fn reconcile_unfinished(&mut self, uid: &str, job: &InferenceJob) {
         let task = self.tasks.get(uid);
         if task.is_some_and(|task| task.on.is_none()) {
-            return; // A write is under way: its end brings the job back here.
+            return; // A write is under way; the job is reconciled again when it ends.
         }
         let now = Timestamp::now();
         let placement = self.directory.resolve(job);
@@ -77,25 +73,25 @@ impl Dispatcher {
             Action::Queue {
                 placement,
                 wake_at,
-                announce,
+                write_accepted,
             } => {
-                if announce && self.may_announce() {
+                if write_accepted && self.may_write_accepted() {
                     let note = crate::job::decide::Note::Accepted(placement.pool);
                     self.write(uid, job, move |job| {
                         status::noted(job, &note, Timestamp::now())
                     });
                 } else {
                     self.pools.enqueue(uid, job, &placement);
-                    // The longer the queue, the later is this job's turn to be told.
+                    // The longer the queue, the later this job's `Accepted` write.
                     let queued = i64::try_from(self.pools.waiting()).unwrap_or(i64::MAX);
                     let turn =
-                        SignedDuration::from_secs(queued / i64::from(ANNOUNCEMENTS_PER_SECOND));
+                        SignedDuration::from_secs(queued / i64::from(ACCEPTED_WRITES_PER_SECOND));
                     let again = now
-                        .saturating_add(LOOK_AGAIN_AFTER.max(turn))
+                        .saturating_add(RECONCILE_AGAIN_AFTER.max(turn))
                         .unwrap_or(Timestamp::MAX);
                     self.book.wake_at(
                         uid,
-                        if announce {
+                        if write_accepted {
                             wake_at.min(again)
                         } else {
                             wake_at
@@ -106,14 +102,14 @@ impl Dispatcher {
         }
     }
 
-    /// Whether it is time for another announcement; if so, it counts as made.
-    fn may_announce(&mut self) -> bool {
+    /// Whether another `Accepted` write is allowed now; if so, it counts as made.
+    fn may_write_accepted(&mut self) -> bool {
         let now = Instant::now();
         let may = self
-            .announced
-            .is_none_or(|last| now - last >= Duration::from_secs(1) / ANNOUNCEMENTS_PER_SECOND);
+            .accepted_written
+            .is_none_or(|last| now - last >= Duration::from_secs(1) / ACCEPTED_WRITES_PER_SECOND);
         if may {
-            self.announced = Some(now);
+            self.accepted_written = Some(now);
         }
         may
     }
@@ -121,7 +117,7 @@ impl Dispatcher {
     fn end(&mut self, uid: &str, job: &InferenceJob, ending: Ending) {
         if let Some(task) = self.tasks.get_mut(uid) {
             if let Some(abort) = task.abort.take() {
-                // A task that has ended meanwhile does not listen; its end brings the job back.
+                // This fails where the task has ended meanwhile; its end reconciles the job again.
                 let _ = abort.send(Abort::End(ending));
             }
             return;
@@ -131,7 +127,7 @@ impl Dispatcher {
         });
     }
 
-    /// Writes a status, out of the loop.
+    /// Writes a status in a task outside the loop.
     fn write(
         &mut self,
         uid: &str,
@@ -150,13 +146,13 @@ impl Dispatcher {
         let key = uid.clone();
         let writing = tokio::spawn(async move {
             let _permit = permits.acquire().await;
-            let job = latest(writer.write(job, make).await);
-            let left = Left {
-                job,
+            let ended = Done {
+                uid,
+                job: writer.write(job, make).await,
                 runner: RunnerWas::NOT_INVOLVED,
             };
-            // The loop has ended where this fails, and with it all interest.
-            let _ = done.send(Done { uid, left }).await;
+            // This fails only where the loop has ended.
+            let _ = done.send(ended).await;
         });
         self.tasks.insert(
             key,
@@ -170,9 +166,9 @@ impl Dispatcher {
         );
     }
 
-    fn look_at_finished(&mut self, uid: &str, finished: &Finished) {
+    fn reconcile_finished(&mut self, uid: &str, finished: &Finished) {
         if let Some(outgoing) = &finished.callback {
-            return self.look_at_callback(uid, finished, outgoing);
+            return self.reconcile_callback(uid, finished, outgoing);
         }
         self.retention.keep(uid, finished);
         match expires_at(finished) {
@@ -182,7 +178,7 @@ impl Dispatcher {
         }
     }
 
-    /// Deletes the next finished job whose time is over, or that is one too many.
+    /// Deletes the next finished job that has expired or exceeds a limit.
     pub(super) fn delete_one(&mut self) {
         let Ok(permit) = Arc::clone(&self.deletions).try_acquire_owned() else {
             return; // The next tick tries again.
@@ -204,7 +200,7 @@ impl Dispatcher {
         });
     }
 
-    /// Gives waiting jobs to runners while both are there.
+    /// Starts attempts while there are waiting jobs and free runners.
     pub(super) fn dispatch(&mut self) {
         while let Some((placement, waiting)) = self.pools.next() {
             let Some(Tracked::Unfinished(job)) = self.book.get(&waiting.uid) else {
@@ -217,7 +213,7 @@ impl Dispatcher {
                 self.pools
                     .not_dispatched(&placement.pool, &waiting.namespace);
                 let again = Timestamp::now()
-                    .saturating_add(LOOK_AGAIN_AFTER)
+                    .saturating_add(RECONCILE_AGAIN_AFTER)
                     .unwrap_or(Timestamp::MAX);
                 self.book.wake_at(&waiting.uid, again);
                 continue;
@@ -266,14 +262,13 @@ impl Dispatcher {
             metrics: Arc::clone(&self.parts.metrics),
         };
         let done = self.done.clone();
-        let key = uid.clone();
         let running = tokio::spawn(async move {
-            let left = Box::pin(attempt.run(aborted)).await;
-            let _ = done.send(Done { uid, left }).await;
+            let ended = Box::pin(attempt.run(aborted)).await;
+            let _ = done.send(ended).await;
         });
         let handle = AbortOnDropHandle::new(running);
         self.tasks.insert(
-            key.clone(),
+            uid.clone(),
             Task {
                 namespace,
                 on,
@@ -283,44 +278,6 @@ impl Dispatcher {
             },
         );
         // In flight now: this sets the timer for its active deadline.
-        self.look(&key);
-    }
-
-    /// Brings the pools' statuses up to date where they tell something else.
-    pub(super) fn tell_pools(&mut self) {
-        for (key, pool) in &self.directory.pools {
-            let Some(status) = self.pools.status(key, pool) else {
-                continue;
-            };
-            if pool.status.as_ref() == Some(&status) {
-                continue;
-            }
-            let fault = pool::status::new_fault(pool.status.as_ref(), &status);
-            if let Some(notice) = fault {
-                self.events.warn(pool.object_ref(&()), "AskRunners", notice);
-            }
-            let (client, writes) = (self.parts.client.clone(), Arc::clone(&self.writes));
-            let pool = RunnerPool {
-                status: Some(status),
-                ..pool.clone()
-            };
-            tokio::spawn(async move {
-                let _permit = writes.acquire().await;
-                let name = pool.name_any();
-                let api: Api<RunnerPool> =
-                    Api::namespaced(client, &pool.namespace().unwrap_or_default());
-                match api
-                    .replace_status(&name, &PostParams::default(), &pool)
-                    .await
-                {
-                    Ok(_) => kill_points::after(kill_points::POOL_TOLD),
-                    // The watch brings what is new, and the next tick tries again.
-                    Err(kube::Error::Api(answer)) if answer.code == 409 || answer.code == 404 => {}
-                    Err(error) => {
-                        tracing::warn!(pool = name, kind = %RunnerPool::kind(&()), %error, "writing a status failed");
-                    }
-                }
-            });
-        }
+        self.reconcile(&uid);
     }
 }

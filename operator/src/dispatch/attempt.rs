@@ -1,6 +1,7 @@
-//! One attempt: a request, the lines that answer it, and how it came out.
+//! One attempt: sends the request, reads the answer line by line, and returns the outcome.
 
-use super::{retry::Outcome, wire};
+use super::wire;
+use crate::job::retry::{Outcome, Success};
 use fovea_crds::Task;
 use fovea_protocol::{InferRequest, Line, MAX_LINE_BYTES, Problem, Reason, SILENCE_LIMIT};
 use futures::TryStreamExt;
@@ -10,16 +11,16 @@ use tokio_stream::StreamExt;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
-/// How much longer than the attempt's deadline the operator waits for the runner to say so.
+/// Time after the attempt's deadline in which the runner may still report it.
 const DEADLINE_GRACE: Duration = Duration::from_secs(5);
 
-/// The most of a problem document that is read.
+/// Upper bound on a problem document; the rest is not read.
 const MAX_PROBLEM_BYTES: usize = 64 * 1024;
 
-/// The most of a runner's words that is told on.
+/// Upper bound on the part of a runner's answer that a failure quotes.
 const MAX_EXCERPT_CHARS: usize = 200;
 
-/// Sends `request` and reads its answer to the end, at most its deadline long.
+/// Sends `request` and reads its answer to the end, within its deadline.
 pub(super) async fn run(
     call: reqwest::RequestBuilder,
     task: Task,
@@ -40,12 +41,12 @@ async fn converse(call: reqwest::RequestBuilder, task: Task) -> Outcome {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if error.is_connect() => {
             return Outcome::NotBegun {
-                detail: told(&error),
+                detail: cause(&error),
             };
         }
         Ok(Err(error)) => {
             return Outcome::Lost {
-                detail: told(&error),
+                detail: cause(&error),
             };
         }
         Err(_) => return silent(),
@@ -86,11 +87,11 @@ async fn read_lines(answer: reqwest::Response, task: Task) -> Outcome {
                 timings,
             }) => {
                 return match wire::result(task, result) {
-                    Some(result) => Outcome::Succeeded {
+                    Some(result) => Outcome::Succeeded(Success {
                         result,
                         model: wire::served_model(model),
-                        timings,
-                    },
+                        timings: wire::timings(timings),
+                    }),
                     None => nonsense("the result of another task"),
                 };
             }
@@ -100,7 +101,7 @@ async fn read_lines(answer: reqwest::Response, task: Task) -> Outcome {
     }
 }
 
-/// A runner that did not begin says why in a problem document.
+/// Reads the problem document of a runner that did not begin.
 async fn refused(mut answer: reqwest::Response) -> Outcome {
     let status = answer.status();
     let mut body = Vec::new();
@@ -110,7 +111,7 @@ async fn refused(mut answer: reqwest::Response) -> Outcome {
             Ok(Ok(None)) => break,
             Ok(Err(error)) => {
                 return Outcome::Lost {
-                    detail: told(&error),
+                    detail: cause(&error),
                 };
             }
             Err(_) => return silent(),
@@ -148,8 +149,8 @@ fn excerpt(text: &str) -> String {
         .collect()
 }
 
-/// The error with its causes, without the URL: a pool's status is no place for one.
-fn told(error: &reqwest::Error) -> String {
+/// The innermost cause of an error, without the URL, which does not belong in a status.
+fn cause(error: &reqwest::Error) -> String {
     let mut source = std::error::Error::source(error);
     let mut text = "the connection failed".to_owned();
     while let Some(cause) = source {

@@ -1,4 +1,4 @@
-//! The jobs as last seen, by uid, and when each is to be looked at again.
+//! The cache of jobs, by uid, and when each is reconciled again.
 
 use crate::job::Tracked;
 use fovea_crds::InferenceJob;
@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio_util::time::{DelayQueue, delay_queue};
 
-/// No timer is set further ahead: after it the job is looked at by the clock of then, which may
-/// have been set meanwhile.
+/// Upper bound on a timer. After it the job is reconciled by the clock of that time, which may have
+/// been adjusted.
 const LONGEST_TIMER: Duration = Duration::from_mins(10);
 
 /// All jobs.
@@ -20,17 +20,17 @@ pub(super) struct Book {
     jobs: HashMap<String, Tracked>,
     timers: DelayQueue<String>,
     timer_of: HashMap<String, delay_queue::Key>,
-    /// While the watch lists anew: those that it has listed so far.
+    /// The uids listed so far, while the watch lists again.
     relisted: Option<HashSet<String>>,
 }
 
 impl Book {
-    /// A new list begins.
+    /// Begins a new list.
     pub(super) fn relist(&mut self) {
         self.relisted = Some(HashSet::new());
     }
 
-    /// The list is complete; answers those that it no longer holds, and drops them.
+    /// Ends the list: drops and returns the jobs that it no longer holds.
     pub(super) fn relisted(&mut self) -> Vec<String> {
         let Some(seen) = self.relisted.take() else {
             return Vec::new();
@@ -47,8 +47,8 @@ impl Book {
         gone
     }
 
-    /// The watch, or an own write, shows a job; false where something newer is known already.
-    pub(super) fn see(&mut self, uid: &str, job: InferenceJob) -> bool {
+    /// Caches a job from the watch or from an own write; false where a newer one is cached already.
+    pub(super) fn observe(&mut self, uid: &str, job: InferenceJob) -> bool {
         if let Some(seen) = &mut self.relisted {
             seen.insert(uid.to_owned());
         }
@@ -64,7 +64,7 @@ impl Book {
         true
     }
 
-    /// The job as last seen.
+    /// The job as last observed.
     pub(super) fn get(&self, uid: &str) -> Option<&Tracked> {
         self.jobs.get(uid)
     }
@@ -75,26 +75,26 @@ impl Book {
         self.clear_timer(uid);
     }
 
-    /// Forgets a job that an own task found outdated, unless its end is known by now.
+    /// Forgets a job whose own task found it superseded, unless the cache already shows its end.
     pub(super) fn remove_unfinished(&mut self, uid: &str) {
         if matches!(self.jobs.get(uid), Some(Tracked::Unfinished(_))) {
             self.remove(uid);
         }
     }
 
-    /// How many have not ended, and how many have.
+    /// The number of unfinished jobs, and of finished ones.
     pub(super) fn count(&self) -> (usize, usize) {
         let unfinished = |job: &&Tracked| matches!(job, Tracked::Unfinished(_));
         let unfinished = self.jobs.values().filter(unfinished).count();
         (unfinished, self.jobs.len() - unfinished)
     }
 
-    /// All.
+    /// The uids of all jobs.
     pub(super) fn uids(&self) -> Vec<String> {
         self.jobs.keys().cloned().collect()
     }
 
-    /// All that have not ended.
+    /// The uids of all unfinished jobs.
     pub(super) fn unfinished(&self) -> Vec<String> {
         let unfinished = self
             .jobs
@@ -103,7 +103,7 @@ impl Book {
         unfinished.map(|(uid, _)| uid.clone()).collect()
     }
 
-    /// Look at the job at `at`, and not before.
+    /// Sets the time at which the job is reconciled again.
     pub(super) fn wake_at(&mut self, uid: &str, at: Timestamp) {
         let wait = Duration::try_from(at.duration_since(Timestamp::now()))
             .unwrap_or_default()
@@ -116,14 +116,14 @@ impl Book {
         }
     }
 
-    /// No timer for this job.
+    /// Clears the timer of a job.
     pub(super) fn clear_timer(&mut self, uid: &str) {
         if let Some(key) = self.timer_of.remove(uid) {
             self.timers.remove(&key);
         }
     }
 
-    /// The next job whose time has come; pending for ever where no timer is set.
+    /// Waits for the next job whose timer has fired; forever where none is set.
     pub(super) async fn woken(&mut self) -> String {
         std::future::poll_fn(|context| self.poll_woken(context)).await
     }

@@ -1,70 +1,37 @@
-//! The runners of one pool: which are up, what they serve, and who is least loaded. Pure state;
-//! the asking is done by [`super::links`].
+//! The runners of one pool: their health, and the jobs on each. Pure state; [`super::links`] checks
+//! the runners.
 
 use super::runners::RunnerClient;
 use super::task::RunnerWas;
+use crate::pool::load::{Health, RunnerLoad};
 use fovea_protocol::RunnerState;
 use std::collections::BTreeMap;
 
-/// What asking a runner has shown.
-#[derive(Clone, Debug)]
-pub(crate) enum Health {
-    /// It answers, and obeys this leader.
-    Up {
-        /// How to speak to it.
-        client: RunnerClient,
-        /// What it says of itself.
-        state: RunnerState,
-    },
-    /// It does not, and why.
-    Down(String),
-    /// It has not yet, and why.
-    Starting(String),
-}
-
-impl Health {
-    /// Whether the runner has each of these models, and has it ready.
-    pub(crate) fn serves<'a>(&self, models: impl IntoIterator<Item = &'a str>) -> bool {
-        let Self::Up { state, .. } = self else {
-            return false;
-        };
-        let is_ready = |name: &str| {
-            let mut known = state.models.iter();
-            known.any(|each| each.name == name && each.ready)
-        };
-        models.into_iter().all(is_ready)
-    }
-
-    /// Whether the runner says of one of its models that it cannot have it.
-    pub(crate) fn has_failed(&self) -> bool {
-        match self {
-            Self::Up { state, .. } => state.models.iter().any(|each| each.failure.is_some()),
-            Self::Down(_) | Self::Starting(_) => false,
-        }
-    }
-}
+/// A health check's result: the runner's client and answer, or the error.
+pub(crate) type Check = Result<(RunnerClient, RunnerState), String>;
 
 /// One runner.
 #[derive(Debug)]
 struct Runner {
     health: Health,
+    /// The client and the instance of the last successful check; present while it is up.
+    connection: Option<(RunnerClient, String)>,
     in_flight: u32,
-    /// Whether this instance has finished a job for us.
+    /// Whether this instance has finished a job.
     proven: bool,
-    /// It had no room or broke off: left alone until it has been asked again.
+    /// It had no room or dropped a job: it gets no jobs until the next check.
     resting: bool,
-    /// It is about to end: what it has it may finish.
+    /// It is about to be removed: it finishes its jobs and gets no new ones.
     leaving: bool,
 }
 
 /// A runner chosen for a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
-    /// Its endpoint, as the pool's spec writes it.
+    /// As the pool's spec writes it, or the pod's URL.
     pub(crate) endpoint: String,
-    /// How to speak to it.
     pub(crate) client: RunnerClient,
-    /// Whether this instance has served another job, and has none at the moment.
+    /// Whether this instance has finished a job before, and has none now.
     pub(crate) idle_and_proven: bool,
 }
 
@@ -83,7 +50,8 @@ impl Fleet {
             self.runners
                 .entry(endpoint.clone())
                 .or_insert_with(|| Runner {
-                    health: Health::Starting("it has not been asked yet".to_owned()),
+                    health: Health::Starting("the runner has not been checked yet".to_owned()),
+                    connection: None,
                     in_flight: 0,
                     proven: false,
                     resting: false,
@@ -99,23 +67,31 @@ impl Fleet {
         }
     }
 
-    /// A runner has been asked.
-    pub(crate) fn report(&mut self, endpoint: &str, health: Health) {
+    /// Notes a health check.
+    pub(crate) fn report(&mut self, endpoint: &str, check: Check) {
         let Some(runner) = self.runners.get_mut(endpoint) else {
             return;
         };
-        let same_instance = match (&runner.health, &health) {
-            (Health::Up { state: old, .. }, Health::Up { state: new, .. }) => {
-                old.instance == new.instance
-            }
-            _ => false,
-        };
-        runner.proven &= same_instance;
         runner.resting = false;
-        runner.health = match (&runner.health, health) {
-            (Health::Starting(_), Health::Down(why)) => Health::Starting(why),
-            (_, health) => health,
-        };
+        let before = runner.connection.take();
+        match check {
+            Ok((client, state)) => {
+                let same_instance = before.is_some_and(|(_, before)| before == state.instance);
+                runner.proven &= same_instance;
+                runner.connection = Some((client, state.instance));
+                runner.health = Health::Up {
+                    slots: state.slots,
+                    models: state.models,
+                };
+            }
+            Err(error) => {
+                runner.proven = false;
+                runner.health = match runner.health {
+                    Health::Starting(_) => Health::Starting(error),
+                    Health::Up { .. } | Health::Down(_) => Health::Down(error),
+                };
+            }
+        }
     }
 
     /// Whether some runner could take a job for `model` now.
@@ -133,9 +109,7 @@ impl Fleet {
             .iter_mut()
             .filter(|(_, runner)| runner.free_slots(model) > 0)
             .min_by(|(_, a), (_, b)| a.preference(avoid).total_cmp(&b.preference(avoid)))?;
-        let Health::Up { client, .. } = &runner.health else {
-            return None;
-        };
+        let (client, _) = runner.connection.as_ref()?;
         let chosen = Chosen {
             endpoint: endpoint.clone(),
             client: client.clone(),
@@ -162,43 +136,44 @@ impl Fleet {
         self.runners.values().map(|runner| runner.in_flight).sum()
     }
 
-    /// Jobs that the runner at `endpoint` has.
-    pub(crate) fn in_flight_at(&self, endpoint: &str) -> u32 {
-        self.runners
-            .get(endpoint)
-            .map_or(0, |runner| runner.in_flight)
+    /// Every runner's health and jobs, by endpoint.
+    pub(crate) fn loads(&self) -> BTreeMap<String, RunnerLoad> {
+        let load = |runner: &Runner| RunnerLoad {
+            health: runner.health.clone(),
+            running: runner.in_flight,
+        };
+        let runners = self.runners.iter();
+        runners
+            .map(|(endpoint, runner)| (endpoint.clone(), load(runner)))
+            .collect()
     }
 
-    /// Every runner with what is known of it.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Health)> {
-        self.runners
-            .iter()
-            .map(|(endpoint, runner)| (endpoint.as_str(), &runner.health))
+    /// Every runner's health.
+    pub(crate) fn health(&self) -> impl Iterator<Item = &Health> {
+        self.runners.values().map(|runner| &runner.health)
     }
 }
 
 impl Runner {
     fn free_slots(&self, model: &str) -> u32 {
         match &self.health {
-            Health::Up { state, .. }
+            Health::Up { slots, .. }
                 if !self.resting && !self.leaving && self.health.serves([model]) =>
             {
-                state.slots.saturating_sub(self.in_flight)
+                slots.saturating_sub(self.in_flight)
             }
             _ => 0,
         }
     }
 
-    /// Lower is better: its share of busy slots, and far behind where it is to be avoided.
+    /// Lower is better: the share of busy slots; far higher for the runner to be avoided.
     fn preference(&self, avoid: Option<&str>) -> f64 {
-        match &self.health {
-            Health::Up { state, client } => {
-                let avoided = avoid == Some(client.address().as_str());
-                f64::from(self.in_flight) / f64::from(state.slots.max(1))
-                    + if avoided { 1e6 } else { 0.0 }
-            }
-            Health::Down(_) | Health::Starting(_) => f64::INFINITY,
-        }
+        let (Health::Up { slots, .. }, Some((client, _))) = (&self.health, &self.connection) else {
+            return f64::INFINITY;
+        };
+        let avoided = avoid == Some(client.address().as_str());
+        let penalty = if avoided { 1e6 } else { 0.0 };
+        f64::from(self.in_flight) / f64::from((*slots).max(1)) + penalty
     }
 }
 
@@ -207,7 +182,7 @@ mod tests {
     use super::*;
     use fovea_protocol::{ModelState, Task};
 
-    fn up(endpoint: &str, instance: &str, slots: u32) -> Health {
+    fn up(endpoint: &str, instance: &str, slots: u32) -> Check {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let model = ModelState {
             name: "blip".into(),
@@ -216,15 +191,14 @@ mod tests {
             ready: true,
             failure: None,
         };
-        Health::Up {
-            client: RunnerClient::new(endpoint.parse().unwrap(), None, None).unwrap(),
-            state: RunnerState {
-                instance: instance.into(),
-                slots,
-                busy: 0,
-                models: vec![model],
-            },
-        }
+        let client = RunnerClient::new(endpoint.parse().unwrap(), None, None).unwrap();
+        let state = RunnerState {
+            instance: instance.into(),
+            slots,
+            busy: 0,
+            models: vec![model],
+        };
+        Ok((client, state))
     }
 
     fn fleet(slots: &[u32]) -> (Fleet, Vec<String>) {
@@ -268,7 +242,7 @@ mod tests {
         fleet.choose("blip", None).unwrap();
         fleet.leave(&endpoints[0], true);
         assert!(!fleet.has_room("blip") && fleet.choose("blip", None).is_none());
-        assert_eq!(fleet.in_flight_at(&endpoints[0]), 1);
+        assert_eq!(fleet.loads()[&endpoints[0]].running, 1);
         fleet.leave(&endpoints[0], false);
         assert!(fleet.has_room("blip"));
     }
@@ -280,14 +254,6 @@ mod tests {
         assert_eq!(next.client.address().as_str(), endpoints[1]);
         let (mut lone, endpoints) = fleet(&[4]);
         assert!(lone.choose("blip", Some(&endpoints[0])).is_some());
-    }
-
-    #[test]
-    fn a_runner_serves_all_models_or_not_all_and_what_it_has_beside_them_is_nothing_to_that() {
-        let health = up("http://127.0.0.1:9000/", "i", 1);
-        assert!(health.serves(["blip"]) && health.serves([]));
-        assert!(!health.serves(["blip", "vit"]), "it was not told of it yet");
-        assert!(!Health::Down("gone".into()).serves(["blip"]));
     }
 
     #[test]

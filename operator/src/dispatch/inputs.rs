@@ -1,10 +1,11 @@
-//! What comes into the loop: watch events, and tasks that have ended.
+//! The inputs of the loop: watch events, and tasks that have ended.
 
-use super::task::{Abort, Latest, RunnerWas};
-use super::{Dispatcher, Done};
+use super::Dispatcher;
+use super::task::{Abort, Done, RunnerWas};
+use crate::events::Notice;
 use crate::job::Tracked;
-use crate::job::notice::Notice;
-use crate::pool::provision::Provisions;
+use crate::job::write::Written;
+use crate::pool::published::PublishedPools;
 use crate::pool::resolve;
 use crate::pool::{PoolKey, key_of};
 use fovea_crds::{InferenceJob, RunnerPool};
@@ -21,7 +22,7 @@ impl Dispatcher {
             Event::Init => self.book.relist(),
             Event::InitApply(DeserializeGuard(job)) | Event::Apply(DeserializeGuard(job)) => {
                 match job {
-                    Ok(job) => self.see(job),
+                    Ok(job) => self.observe(job),
                     Err(invalid) => {
                         let uid = invalid.metadata.uid.clone().unwrap_or_default();
                         self.forget(&uid);
@@ -38,7 +39,7 @@ impl Dispatcher {
                     self.forget(&uid);
                 }
                 self.synced.jobs = true;
-                self.look_at_every_one();
+                self.reconcile_all();
             }
         }
     }
@@ -54,11 +55,11 @@ impl Dispatcher {
                             seen.insert(key.clone());
                         }
                         self.pools.apply(&key, &pool);
-                        let provision = self.parts.provisions.borrow().get(&key).cloned();
-                        self.pools.provide(&key, &pool, provision);
+                        let published = self.parts.published.borrow().get(&key).cloned();
+                        self.pools.publish(&key, &pool, published);
                         let known = self.directory.pools.insert(key, pool.clone());
                         if known.is_none_or(|known| known.spec != pool.spec) {
-                            self.look_at_all();
+                            self.reconcile_unfinished_jobs();
                         }
                     }
                     Err(invalid) => self.set_aside::<RunnerPool>(invalid),
@@ -71,7 +72,7 @@ impl Dispatcher {
                     namespace: meta.namespace.clone().unwrap_or_default(),
                 };
                 self.remove_pool(&key);
-                self.look_at_all();
+                self.reconcile_unfinished_jobs();
             }
             Event::InitDone => {
                 let seen = self.relisted_pools.take().unwrap_or_default();
@@ -80,7 +81,7 @@ impl Dispatcher {
                     self.remove_pool(gone);
                 }
                 self.synced.pools = true;
-                self.look_at_every_one();
+                self.reconcile_all();
             }
         }
     }
@@ -98,7 +99,7 @@ impl Dispatcher {
                     .namespaces
                     .insert(namespace.name_any(), kept.clone());
                 if known.as_ref() != Some(&kept) {
-                    self.look_at_all();
+                    self.reconcile_unfinished_jobs();
                 }
             }
             Event::Delete(namespace) => {
@@ -106,32 +107,32 @@ impl Dispatcher {
             }
             Event::InitDone => {
                 self.synced.namespaces = true;
-                self.look_at_every_one();
+                self.reconcile_all();
             }
         }
     }
 
     pub(super) fn on_done(&mut self, done: Done) {
-        let Done { uid, left } = done;
+        let Done { uid, job, runner } = done;
         let Some(task) = self.tasks.remove(&uid) else {
             return;
         };
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
             self.pools
-                .left((pool, endpoint), &task.namespace, left.runner, took);
+                .left((pool, endpoint), &task.namespace, runner, took);
         }
-        match left.job {
-            Latest::Written(job) => self.see(*job),
-            Latest::Outdated => self.book.remove_unfinished(&uid),
-            Latest::Unchanged => self.look(&uid),
+        match job {
+            Written::Current(job) => self.observe(*job),
+            Written::Superseded => self.book.remove_unfinished(&uid),
+            Written::Unchanged => self.reconcile(&uid),
         }
     }
 
-    /// The pools' controller has found something else.
-    pub(super) fn on_provisions(&mut self, provisions: &Provisions) {
+    /// Connects to the runners that the pool controller has published.
+    pub(super) fn on_published(&mut self, published: &PublishedPools) {
         for (key, pool) in &self.directory.pools {
-            self.pools.provide(key, pool, provisions.get(key).cloned());
+            self.pools.publish(key, pool, published.get(key).cloned());
         }
     }
 
@@ -140,18 +141,18 @@ impl Dispatcher {
         self.directory.pools.remove(key);
     }
 
-    /// Keeps a job as it is now, and looks at it.
-    pub(super) fn see(&mut self, job: InferenceJob) {
+    /// Caches a job as observed, and reconciles it.
+    pub(super) fn observe(&mut self, job: InferenceJob) {
         let uid = job.uid().unwrap_or_default();
-        if self.book.see(&uid, job) {
+        if self.book.observe(&uid, job) {
             if let Some(Tracked::Finished(_)) = self.book.get(&uid) {
                 self.drop_task(&uid);
             }
-            self.look(&uid);
+            self.reconcile(&uid);
         }
     }
 
-    /// The job is gone, whoever has it.
+    /// Removes a job that is gone from everything that holds it.
     fn forget(&mut self, uid: &str) {
         self.book.remove(uid);
         self.pools.unqueue(uid);
@@ -162,12 +163,12 @@ impl Dispatcher {
 
     fn drop_task(&mut self, uid: &str) {
         if let Some(abort) = self.tasks.get_mut(uid).and_then(|task| task.abort.take()) {
-            // A task that has ended meanwhile does not listen any more.
+            // This fails where the task has ended meanwhile.
             let _ = abort.send(Abort::Drop);
         }
     }
 
-    /// An object that does not decode stops nothing else: it is set aside, and its owner told.
+    /// Skips an object that does not decode, with an Event on it; it must not stop the others.
     fn set_aside<K: Resource<DynamicType = ()>>(&self, invalid: InvalidObject) {
         let (name, namespace) = (
             invalid.metadata.name.clone(),
@@ -193,21 +194,21 @@ impl Dispatcher {
         self.events.warn(object, "Decode", notice);
     }
 
-    /// After a list: what was shown before all lists were complete has not been looked at, and a
-    /// finished job may have a callback to be sent, or be due to be deleted.
-    fn look_at_every_one(&mut self) {
+    /// Reconciles every job after a list: none was reconciled before all lists were complete, and a
+    /// finished job may have a callback to send or be due for deletion.
+    fn reconcile_all(&mut self) {
         if self.synced.all() {
             for uid in self.book.uids() {
-                self.look(&uid);
+                self.reconcile(&uid);
             }
         }
     }
 
-    /// After a change of what jobs are resolved against.
-    fn look_at_all(&mut self) {
+    /// Reconciles every unfinished job after a change of a pool or a namespace.
+    fn reconcile_unfinished_jobs(&mut self) {
         if self.synced.all() {
             for uid in self.book.unfinished() {
-                self.look(&uid);
+                self.reconcile(&uid);
             }
         }
     }

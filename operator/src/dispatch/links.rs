@@ -1,7 +1,7 @@
-//! One link per runner: it connects, tells the runner who leads and what to keep, and asks again and
-//! again what the runner serves.
+//! One link per runner: a task that connects, announces this leader, has the runner load its models,
+//! and checks its health.
 
-use super::fleet::Health;
+use super::fleet::Check;
 use super::runners::{RunnerClient, RunnerError};
 use super::target::{Keep, Target};
 use crate::pool::{PoolKey, weights};
@@ -14,31 +14,28 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// How often a runner is asked.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Interval between two health checks.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// A model that a runner could not keep is put again after this.
+/// Delay before a runner is asked again to load a model that failed.
 const PUT_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// A runner has been asked.
+/// A health check of one runner.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// Its pool.
     pub pool: PoolKey,
-    /// Its endpoint.
     pub endpoint: String,
-    /// What it said.
-    pub health: Health,
+    pub check: Check,
 }
 
-/// What every link needs.
+/// What all links share.
 #[derive(Clone)]
 pub(super) struct Linking {
     /// For the pools' Secrets.
     pub client: Client,
-    /// Signs for weights.
+    /// Signs the URLs of weights.
     pub store: Store,
-    /// Who speaks.
+    /// The identity of this leader.
     pub leader: LeaderRequest,
     /// Hosts that external endpoints may name.
     pub allowed_hosts: Vec<String>,
@@ -47,7 +44,7 @@ pub(super) struct Linking {
 }
 
 impl Linking {
-    /// Keeps asking the runner at `endpoint` until the handle is dropped.
+    /// Checks the runner at `endpoint` until the handle is dropped.
     pub(super) fn link(
         &self,
         pool: &PoolKey,
@@ -59,7 +56,7 @@ impl Linking {
             pool: pool.clone(),
             endpoint: endpoint.to_owned(),
             target,
-            connected: None,
+            session: None,
         };
         AbortOnDropHandle::new(tokio::spawn(link.run()))
     }
@@ -70,85 +67,84 @@ struct Link {
     pool: PoolKey,
     endpoint: String,
     target: Target,
-    connected: Option<Connected>,
+    session: Option<Session>,
 }
 
-/// A client, and what has been said by it to the runner's present instance.
-struct Connected {
+/// A client, and the requests that the runner's present instance has received from it.
+struct Session {
     client: RunnerClient,
     instance: Option<String>,
-    /// When which model was put, and why that did not come about.
+    /// When the runner was asked to load each model, and the error if that failed.
     put: BTreeMap<String, (Instant, Option<String>)>,
 }
 
 impl Link {
     async fn run(mut self) {
         loop {
-            let health = match self.ask().await {
-                Ok((client, state)) => Health::Up { client, state },
-                Err(why) => {
-                    // The Secret may have been mended meanwhile: the next try reads it again.
-                    self.connected = None;
-                    Health::Down(why)
-                }
-            };
+            let check = self.check().await;
+            if check.is_err() {
+                // The Secret may have changed meanwhile: the next check reads it again.
+                self.session = None;
+            }
             let report = Report {
                 pool: self.pool.clone(),
                 endpoint: self.endpoint.clone(),
-                health,
+                check,
             };
             if self.linking.reports.send(report).await.is_err() {
                 return;
             }
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
     }
 
-    async fn ask(&mut self) -> Result<(RunnerClient, RunnerState), String> {
-        let mut connected = match self.connected.take() {
-            Some(connected) => connected,
+    async fn check(&mut self) -> Check {
+        let mut session = match self.session.take() {
+            Some(session) => session,
             None => self.connect().await?,
         };
         let say = |error: RunnerError| error.to_string();
-        let client = connected.client.clone();
+        let client = session.client.clone();
         let mut state = client.state().await.map_err(say)?;
-        if connected.instance.as_ref() != Some(&state.instance) {
+        if session.instance.as_ref() != Some(&state.instance) {
             client.announce(&self.linking.leader).await.map_err(say)?;
-            // Only what it says after the announcement counts: it has dropped older work by then.
+            // Only the state after the announcement counts: by then it has dropped older work.
             state = client.state().await.map_err(say)?;
-            connected.instance = Some(state.instance.clone());
-            connected.put.clear();
+            session.instance = Some(state.instance.clone());
+            session.put.clear();
         }
         for keep in self.target.keep() {
-            if is_to_be_put(keep, &connected, &state) {
+            if is_to_be_put(keep, &session, &state) {
                 let failed = self.put(&client, keep).await.err();
-                (connected.put).insert(keep.name.clone(), (Instant::now(), failed));
+                session
+                    .put
+                    .insert(keep.name.clone(), (Instant::now(), failed));
             }
-            let failed = connected.put.get(&keep.name);
+            let failed = session.put.get(&keep.name);
             if let Some(why) = failed.and_then(|(_, why)| why.clone()) {
                 state.models.retain(|known| known.name != keep.name);
                 state.models.push(not_kept(keep, why));
             }
         }
-        self.connected = Some(connected);
+        self.session = Some(session);
         Ok((client, state))
     }
 
-    async fn connect(&self) -> Result<Connected, String> {
+    async fn connect(&self) -> Result<Session, String> {
         let Linking {
             client,
             allowed_hosts,
             ..
         } = &self.linking;
         let client = (self.target.connect(client, &self.pool, allowed_hosts)).await?;
-        Ok(Connected {
+        Ok(Session {
             client,
             instance: None,
             put: BTreeMap::new(),
         })
     }
 
-    /// Tells the runner to keep a model, and where its files are.
+    /// Asks the runner to load a model from its weights.
     async fn put(&self, client: &RunnerClient, keep: &Keep) -> Result<(), String> {
         let source = weights::source(&self.linking.store, &keep.weights)
             .await
@@ -168,10 +164,10 @@ impl Link {
     }
 }
 
-/// A model is put once to each instance of a runner, and again where it came to nothing: the runner
-/// fetches it anew, by new signatures.
-fn is_to_be_put(keep: &Keep, connected: &Connected, state: &RunnerState) -> bool {
-    let Some((at, why)) = connected.put.get(&keep.name) else {
+/// Each instance of a runner is asked once to load a model, and again if it failed: it fetches the
+/// files anew, by newly signed URLs.
+fn is_to_be_put(keep: &Keep, session: &Session, state: &RunnerState) -> bool {
+    let Some((at, why)) = session.put.get(&keep.name) else {
         return true;
     };
     let known = state.models.iter().find(|known| known.name == keep.name);
@@ -179,7 +175,7 @@ fn is_to_be_put(keep: &Keep, connected: &Connected, state: &RunnerState) -> bool
     failed && at.elapsed() >= PUT_AGAIN_AFTER
 }
 
-/// What is said of a model that the runner could not even be told of.
+/// The state of a model that the runner could not be asked to load.
 fn not_kept(keep: &Keep, why: String) -> ModelState {
     ModelState {
         name: keep.name.clone(),

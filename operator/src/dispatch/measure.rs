@@ -1,13 +1,13 @@
-//! What the loop tells the metrics, every other second.
+//! The gauges of queues and runners, updated every two seconds.
 
 use super::Dispatcher;
-use super::fleet::Health;
 use crate::metrics::{self, PoolSnapshot, Snapshot};
+use crate::pool::load::Health;
 use fovea_crds::Task;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// Every task is told of, also where nothing waits: a gauge that comes and goes sets off no alert.
+/// Every task has a gauge, even if nothing waits: alerts do not work on gauges that come and go.
 const TASKS: [Task; 3] = [
     Task::ImageToText,
     Task::ImageClassification,
@@ -15,7 +15,7 @@ const TASKS: [Task; 3] = [
 ];
 
 impl Dispatcher {
-    /// Tells how much waits and runs.
+    /// Updates the gauges.
     pub(super) fn measure(&self) {
         let (unfinished, finished) = self.book.count();
         let now = Timestamp::now();
@@ -36,7 +36,7 @@ impl Dispatcher {
                 }
             }
             let (mut up, mut down) = (0, 0);
-            for (_, health) in fleet.iter() {
+            for health in fleet.health() {
                 match health {
                     Health::Up { .. } => up += 1,
                     Health::Down(_) | Health::Starting(_) => down += 1,

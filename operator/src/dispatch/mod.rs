@@ -1,8 +1,8 @@
-//! The one loop that owns every job's place: in a queue, on a runner, or waiting for a time.
+//! The loop that owns the state of every job: queued, on a runner, or waiting for a time.
 //!
-//! Watches, runners' reports and ended tasks come in; each is looked at by a pure function
-//! ([`crate::job::decide`], [`queue`], [`retry`]) and acted on. Nothing in the loop waits for a
-//! network: what does is a task that reports back.
+//! Its inputs are watch events, runners' reports and ended tasks. Pure functions
+//! ([`crate::job::decide`], [`queue`], [`crate::job::retry`]) decide what follows, and the loop acts on
+//! it. Nothing in the loop waits for the network: tasks do, and report back.
 
 mod act;
 mod attempt;
@@ -16,7 +16,6 @@ mod measure;
 mod pools;
 pub mod queue;
 mod request;
-pub mod retry;
 mod runners;
 mod target;
 mod task;
@@ -30,7 +29,8 @@ use crate::job::write::StatusWriter;
 use crate::kill_points;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
-use crate::pool::provision::{Loads, Provisions};
+use crate::pool::load::Loads;
+use crate::pool::published::PublishedPools;
 use crate::pool::resolve::Directory;
 use crate::serve::Heartbeat;
 use book::Book;
@@ -44,37 +44,37 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use task::{Abort, Left};
+use task::{Abort, Done};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use watches::{Seen, Watches};
+use watches::{WatchEvent, Watches};
 
-/// Reports and ended tasks that may wait for the loop; who brings more waits.
+/// Bound on reports and ended tasks waiting for the loop. Senders wait while it is full.
 const INBOX: usize = 1024;
 
-/// Status writes and deletions that no attempt makes, at a time.
+/// Bound on concurrent status writes outside of attempts.
 const MAX_WRITES: usize = 64;
 
-/// Deletions of finished jobs under way at a time.
+/// Bound on concurrent deletions of finished jobs.
 const MAX_DELETIONS: usize = 32;
 
-/// How often pools' statuses are brought up to date.
-const POOL_STATUS_EVERY: Duration = Duration::from_secs(2);
+/// Interval at which loads and gauges are updated.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
 
-/// What the loop is made of.
+/// Everything that the loop needs.
 pub struct Parts {
     /// For watches and writes; its requests are bounded in time.
     pub client: Client,
     /// For pictures and large results.
     pub store: Store,
-    /// Tells of jobs' ends.
+    /// Sends jobs' callbacks.
     pub callbacks: Callbacks,
-    /// What is kept of finished jobs.
+    /// Limits on finished jobs.
     pub retention: RetentionConfig,
-    /// Who speaks.
+    /// This leader, as runners know it.
     pub leader: LeaderRequest,
-    /// Where jobs go that name no pool.
+    /// The pool of jobs that name none.
     pub default_pool: PoolKey,
     /// The namespace whose `RunnerPool`s count.
     pub pool_namespace: String,
@@ -84,13 +84,15 @@ pub struct Parts {
     pub allowed_hosts: Vec<String>,
     /// Set while the caches are filled and the loop runs.
     pub ready: Arc<AtomicBool>,
-    /// Beats each time that the loop goes round.
+    /// Beats on each turn of the loop.
     pub heartbeat: Arc<Heartbeat>,
-    /// What happened, for who scrapes.
+    /// Publishes Kubernetes Events.
+    pub events: Events,
+    /// The metrics of `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// What the pools' controller has found.
-    pub provisions: watch::Receiver<Provisions>,
-    /// What it is told.
+    /// From the pool controller.
+    pub published: watch::Receiver<PublishedPools>,
+    /// To the pool controller.
     pub loads: watch::Sender<Loads>,
 }
 
@@ -102,37 +104,31 @@ pub struct Dispatcher {
     directory: Directory,
     book: Book,
     pools: Pools,
-    /// Jobs that a task has: on a runner, or with a write under way.
+    /// Jobs that are on a runner, or whose status is being written.
     tasks: HashMap<String, Task>,
     writes: Arc<Semaphore>,
-    /// When a job was last told that it waits.
-    announced: Option<Instant>,
+    /// The time of the latest `Accepted` write.
+    accepted_written: Option<Instant>,
     done: mpsc::Sender<Done>,
     /// Callbacks that are due or under way.
     calls: Calls,
-    /// Finished jobs, in the order of their going.
+    /// Finished jobs, in the order of their deletion.
     retention: Retention,
     deletions: Arc<Semaphore>,
     synced: Synced,
-    /// While the pools are listed anew: those listed so far.
+    /// The pools listed so far, while they are listed again.
     relisted_pools: Option<BTreeSet<PoolKey>>,
 }
 
-/// A task that has a job.
+/// A task that works on a job.
 struct Task {
     namespace: String,
     /// Where it runs; `None` for a mere write.
     on: Option<(PoolKey, String)>,
     abort: Option<oneshot::Sender<Abort>>,
     began: Instant,
-    /// Ends with the loop: who does not lead any more writes nothing any more.
+    /// Aborted with the loop: a replica without the lease must not write.
     _handle: AbortOnDropHandle<()>,
-}
-
-/// A task has ended.
-struct Done {
-    uid: String,
-    left: Left,
 }
 
 /// Which watches have listed everything once; nothing is dispatched before all have.
@@ -144,7 +140,7 @@ struct Synced {
 }
 
 impl Dispatcher {
-    /// Runs until `stop`; then every attempt under way is broken off, to be run by the next leader.
+    /// Runs until `stop`; then it aborts every attempt under way, and the next leader runs those jobs.
     pub async fn run(parts: Parts, stop: CancellationToken) {
         let (reports_in, mut reports) = mpsc::channel::<Report>(INBOX);
         let (done_in, mut done) = mpsc::channel::<Done>(INBOX);
@@ -158,7 +154,7 @@ impl Dispatcher {
         let mut deletion =
             tokio::time::interval(Duration::from_secs(1) / parts.retention.deletions_per_second);
         deletion.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut tick = tokio::time::interval(POOL_STATUS_EVERY);
+        let mut tick = tokio::time::interval(REPORT_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
 
         let linking = Linking {
@@ -168,8 +164,8 @@ impl Dispatcher {
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
-        let mut provisions = parts.provisions.clone();
-        let events = Events::new(client.clone());
+        let mut published = parts.published.clone();
+        let events = parts.events.clone();
         let mut this = Self {
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
@@ -182,7 +178,7 @@ impl Dispatcher {
             pools: Pools::new(linking),
             tasks: HashMap::new(),
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
-            announced: None,
+            accepted_written: None,
             done: done_in,
             calls: Calls::new(calls_in),
             retention: Retention::new(parts.retention),
@@ -196,23 +192,22 @@ impl Dispatcher {
             kill_points::after(kill_points::LOOP_TURNS);
             tokio::select! {
                 () = stop.cancelled() => break,
-                seen = watches.next() => match seen {
-                    Seen::Job(event) => this.on_job(event),
-                    Seen::Pool(event) => this.on_pool(event),
-                    Seen::Namespace(event) => this.on_namespace(event),
+                event = watches.next() => match event {
+                    WatchEvent::Job(event) => this.on_job(event),
+                    WatchEvent::Pool(event) => this.on_pool(event),
+                    WatchEvent::Namespace(event) => this.on_namespace(event),
                 },
-                Ok(()) = provisions.changed() => {
-                    let found = provisions.borrow_and_update().clone();
-                    this.on_provisions(&found);
+                Ok(()) = published.changed() => {
+                    let pools = published.borrow_and_update().clone();
+                    this.on_published(&pools);
                 }
                 Some(report) = reports.recv() => this.pools.report(report),
                 Some(ended) = done.recv() => this.on_done(ended),
                 Some(ended) = calls.recv() => this.on_call_ended(ended),
-                uid = this.book.woken() => this.look(&uid),
+                uid = this.book.woken() => this.reconcile(&uid),
                 _ = tick.tick() => {
-                    this.tell_pools();
                     this.measure();
-                    this.tell_loads();
+                    this.publish_loads();
                 }
                 _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
             }
@@ -220,7 +215,7 @@ impl Dispatcher {
                 this.parts.ready.store(true, Ordering::Relaxed);
                 this.dispatch();
                 this.call();
-                this.tell_first_job();
+                this.publish_first_job();
             }
         }
         this.parts.ready.store(false, Ordering::Relaxed);

@@ -6,10 +6,10 @@ use super::queue::{Queue, Shares, Waiting};
 use super::target::{Target, targets};
 use super::task::RunnerWas;
 use crate::job::decide::Placement;
-use crate::pool::provision::Provision;
-use crate::pool::{PoolKey, status};
-use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec, RunnerPoolStatus};
-use jiff::Timestamp;
+use crate::pool::PoolKey;
+use crate::pool::load::{Health, Load, Loads};
+use crate::pool::published::PublishedPool;
+use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,35 +27,21 @@ pub(super) struct Pools {
 struct Pool {
     queue: Queue,
     shares: Shares,
-    /// What each runner is to serve, by name.
-    models: Vec<String>,
     fleet: Fleet,
     links: HashMap<String, (Target, AbortOnDropHandle<()>)>,
-    /// What the pools' controller has found, where the pool has pods.
-    provision: Option<Arc<Provision>>,
+    external: bool,
+    /// Received from the pool controller, where the pool has pods.
+    published: Option<Arc<PublishedPool>>,
     work: Work,
 }
 
-/// What a pool's runners have done since this operator leads.
+/// Work of a pool's runners since this operator became leader.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Work {
-    /// Jobs that have left their runner.
-    pub(super) ended: u64,
-    /// Seconds that they were on it, together.
-    pub(super) busy_seconds: f64,
-}
-
-/// What there is of one pool, and what there is to do.
-#[derive(Clone, Copy)]
-pub(super) struct Provided<'a> {
-    pub(super) queue: &'a Queue,
-    pub(super) shares: &'a Shares,
-    /// What each runner is to serve.
-    pub(super) models: &'a [String],
-    pub(super) fleet: &'a Fleet,
-    pub(super) work: Work,
-    /// What the pools' controller has found, where the pool has pods.
-    pub(super) provision: Option<&'a Provision>,
+struct Work {
+    /// Finished jobs.
+    ended: u64,
+    /// Time that they spent on runners, in seconds, summed.
+    busy_seconds: f64,
 }
 
 impl Pools {
@@ -80,22 +66,21 @@ impl Pools {
                 .collect(),
             max_in_flight: fairness.max_in_flight,
         };
-        let models = object.spec.models.iter();
-        pool.models = models.map(|model| model.name.clone()).collect();
+        pool.external = object.spec.external.is_some();
         pool.connect(key, &object.spec, &self.linking);
     }
 
-    /// The pools' controller has found something else.
-    pub(super) fn provide(
+    /// Connects to the runners that the pool controller has published.
+    pub(super) fn publish(
         &mut self,
         key: &PoolKey,
         object: &RunnerPool,
-        provision: Option<Arc<Provision>>,
+        published: Option<Arc<PublishedPool>>,
     ) {
         if let Some(pool) = self.by_key.get_mut(key)
-            && pool.provision != provision
+            && pool.published != published
         {
-            pool.provision = provision;
+            pool.published = published;
             pool.connect(key, &object.spec, &self.linking);
         }
     }
@@ -106,15 +91,15 @@ impl Pools {
         self.queued_in.retain(|_, queued_in| queued_in != key);
     }
 
-    /// A runner has been asked.
+    /// Notes a runner's health check.
     pub(super) fn report(&mut self, report: Report) {
         let Report {
             pool,
             endpoint,
-            health,
+            check,
         } = report;
         if let Some(pool) = self.by_key.get_mut(&pool) {
-            pool.fleet.report(&endpoint, health);
+            pool.fleet.report(&endpoint, check);
         }
     }
 
@@ -215,52 +200,53 @@ impl Pools {
         pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
     }
 
-    /// Every pool: what the controller has found, and what there is to do.
-    pub(super) fn provided(&self) -> impl Iterator<Item = (&PoolKey, Provided<'_>)> {
-        self.by_key.iter().map(|(key, pool)| {
-            let provided = Provided {
-                queue: &pool.queue,
-                shares: &pool.shares,
-                models: &pool.models,
-                fleet: &pool.fleet,
-                work: pool.work,
-                provision: pool.provision.as_deref(),
-            };
-            (key, provided)
-        })
+    /// The load of every pool.
+    pub(super) fn loads(&self) -> Loads {
+        let pools = self.by_key.iter();
+        pools
+            .map(|(key, pool)| (key.clone(), pool.load()))
+            .collect()
     }
 
-    /// What the pool's status should tell.
-    pub(super) fn status(&self, key: &PoolKey, object: &RunnerPool) -> Option<RunnerPoolStatus> {
-        let pool = self.by_key.get(key)?;
-        let unseen = object.spec.external.is_none() && pool.provision.is_none();
-        if unseen && object.status.is_some() {
-            return None; // What the leader before has told stands until this one knows better.
-        }
-        Some(status::status(
-            object,
-            &pool.fleet,
-            pool.provision.as_deref(),
-            pool.queue.len(),
-            Timestamp::now(),
-        ))
+    /// Jobs of every pool that a free runner could take.
+    pub(super) fn runnable(&self) -> impl Iterator<Item = (&PoolKey, usize)> {
+        let pools = self.by_key.iter();
+        pools.map(|(key, pool)| (key, pool.queue.runnable(&pool.shares)))
     }
 }
 
 impl Pool {
+    fn load(&self) -> Load {
+        let slots = self.fleet.health().find_map(|health| match health {
+            Health::Up { slots, .. } => Some(*slots),
+            Health::Down(_) | Health::Starting(_) => None,
+        });
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Load {
+            waiting: count(self.queue.len()),
+            queued: count(self.queue.runnable(&self.shares)),
+            running: self.fleet.in_flight(),
+            ended: self.work.ended,
+            busy_seconds: self.work.busy_seconds,
+            slots,
+            connected: self.external || self.published.is_some(),
+            runners: self.fleet.loads(),
+        }
+    }
+
     /// Keeps the links that are still right, ends the others, and makes what is missing.
     fn connect(&mut self, key: &PoolKey, spec: &RunnerPoolSpec, linking: &Linking) {
-        let mut wanted = targets(spec, self.provision.as_deref());
-        let endpoints: Vec<String> = wanted.keys().cloned().collect();
+        let mut missing = targets(spec, self.published.as_deref());
+        let endpoints: Vec<String> = missing.keys().cloned().collect();
         self.fleet.keep(&endpoints);
-        for (endpoint, target) in &wanted {
+        for (endpoint, target) in &missing {
             self.fleet.leave(endpoint, target.is_leaving());
         }
-        (self.links).retain(|endpoint, (target, _)| match wanted.get(endpoint) {
-            Some(same) if same.speaks_like(target) => wanted.remove(endpoint).is_some(),
+        (self.links).retain(|endpoint, (target, _)| match missing.get(endpoint) {
+            Some(same) if same.shares_link_with(target) => missing.remove(endpoint).is_some(),
             _ => false,
         });
-        for (endpoint, target) in wanted {
+        for (endpoint, target) in missing {
             let link = linking.link(key, &endpoint, target.clone());
             self.links.insert(endpoint, (target, link));
         }

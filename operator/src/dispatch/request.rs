@@ -1,9 +1,9 @@
 //! What an attempt says to its runner: everything that it needs, and no credential but a presigned
 //! URL for the one picture.
 
-use super::retry::Outcome;
 use super::task::Attempt;
 use super::wire;
+use crate::job::retry::Outcome;
 use base64::Engine as _;
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input};
 use fovea_protocol::{InferRequest, Problem, Reason, Source};

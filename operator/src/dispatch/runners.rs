@@ -1,8 +1,8 @@
-//! One runner's address, token and connections: what the operator can say to it.
+//! The client of one runner.
 
 use crate::dispatch::attempt;
-use crate::dispatch::retry::Outcome;
-use crate::pool::provision::Access;
+use crate::job::retry::Outcome;
+use crate::pool::published::Access;
 use fovea_crds::Task;
 use fovea_protocol::{
     INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest, RunnerState,
@@ -13,36 +13,36 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use url::Url;
 
-/// How long a TCP and TLS handshake may take.
+/// Timeout of the TCP and TLS handshakes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the short calls may take.
+/// Timeout of every call but inference.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest answer to a short call.
+/// Largest answer to a call but inference.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
-/// A short call that went wrong.
+/// Error of a call but inference.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunnerError {
     /// No answer.
-    #[error("it cannot be reached: {0}")]
+    #[error("the runner cannot be reached: {0}")]
     Unreachable(#[source] reqwest::Error),
     /// The token is missing or wrong.
-    #[error("it refuses the token: check the Secret that the pool's tokenSecretRef names")]
+    #[error("the runner rejects the token; check the Secret that the pool's tokenSecretRef names")]
     Unauthorized,
-    /// It has heard a leader of a higher epoch.
-    #[error("it obeys a newer leader")]
+    /// It follows a leader of a higher epoch.
+    #[error("the runner follows a newer leader")]
     StaleEpoch,
     /// Anything else.
-    #[error("it answers {0}, which is not this protocol")]
+    #[error("the runner gave an unexpected answer: {0}")]
     Nonsense(String),
     /// The client could not be made.
     #[error("{0}")]
     Config(String),
 }
 
-/// A client of one runner. Cheap to clone; connections are kept and shared.
+/// A client of one runner. Cheap to clone: clones share their connections.
 #[derive(Clone, Debug)]
 pub(crate) struct RunnerClient {
     http: reqwest::Client,
@@ -50,7 +50,7 @@ pub(crate) struct RunnerClient {
     token: Option<String>,
 }
 
-/// What every client has: it goes where it is told, and nowhere else.
+/// A client that uses neither proxies nor redirects: it connects to its runner only.
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .no_proxy()
@@ -71,7 +71,7 @@ impl RunnerClient {
         if let Some(pem) = ca_pem {
             let authority = Certificate::from_pem(pem).map_err(|error| {
                 RunnerError::Config(format!(
-                    "caSecretRef: ca.crt is no PEM certificate: {error}"
+                    "caSecretRef: ca.crt is not a PEM certificate: {error}"
                 ))
             })?;
             builder = builder.tls_certs_only([authority]);
@@ -82,7 +82,7 @@ impl RunnerClient {
         Ok(Self { http, base, token })
     }
 
-    /// A client for a pod of ours: its certificate is for the URL's host, which is at `address`.
+    /// A client for a pod: its certificate is for the URL's host, which resolves to `address`.
     pub(super) fn at(url: Url, address: SocketAddr, access: &Access) -> Result<Self, RunnerError> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let authorities = Certificate::from_pem_bundle(access.authorities.as_bytes())
@@ -104,14 +104,14 @@ impl RunnerClient {
         &self.base
     }
 
-    /// Tells the runner who leads; it drops what older leaders gave it.
+    /// Announces this leader; the runner drops the jobs of older leaders.
     pub(super) async fn announce(&self, leader: &LeaderRequest) -> Result<(), RunnerError> {
         self.call(self.request(reqwest::Method::PUT, LEADER_PATH).json(leader))
             .await
             .map(|_| ())
     }
 
-    /// What the runner keeps resident, and how busy it is.
+    /// The runner's models and load.
     pub(super) async fn state(&self) -> Result<RunnerState, RunnerError> {
         let body = self
             .call(self.request(reqwest::Method::GET, MODELS_PATH))
@@ -119,7 +119,7 @@ impl RunnerClient {
         serde_json::from_slice(&body).map_err(|error| RunnerError::Nonsense(error.to_string()))
     }
 
-    /// Tells the runner to keep a model; it answers before it has it.
+    /// Asks the runner to load a model; it answers before the model is loaded.
     pub(super) async fn keep(&self, name: &str, model: &ModelRequest) -> Result<(), RunnerError> {
         let path = format!("{MODELS_PATH}/{name}");
         self.call(self.request(reqwest::Method::PUT, &path).json(model))

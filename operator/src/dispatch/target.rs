@@ -1,62 +1,51 @@
-//! Which runners a pool has, and how each is spoken to: servers that its spec names, or pods that the
-//! pools' controller has found.
+//! The runners of a pool and how to connect to them: the endpoints of its spec, or the pods that the
+//! pool controller publishes.
 
 use super::runners::{RunnerClient, RunnerError};
 use crate::pool::PoolKey;
 use crate::pool::external;
-use crate::pool::provision::{Access, Provision, Weights};
+use crate::pool::published::{Access, PublishedPool, RunnerPod, Weights};
 use fovea_crds::{Dtype, External, RunnerPoolSpec, Task};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use url::Url;
 
-/// A model that a runner is to be told to keep.
+/// A model that a runner has to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keep {
     /// The pool's name for it.
     pub name: String,
-    /// What it is to do.
     pub task: Task,
-    /// Where its weights are.
     pub weights: Weights,
-    /// The type of its numbers.
     pub dtype: Dtype,
-    /// How many pictures may share one pass.
+    /// Pictures that may share one forward pass.
     pub max_batch_size: u32,
 }
 
 /// One runner.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Target {
-    /// A server that keeps its own models.
+    /// A server outside the pool's control: it decides itself which models it loads.
     External {
-        /// Where it is, as the spec writes it.
+        /// As the spec writes it.
         endpoint: String,
-        /// Where its token and its authority are.
+        /// Names the Secrets with its token and its certificate authority.
         external: Arc<External>,
     },
     /// A pod.
     Pod {
-        /// What its certificate is for.
-        url: Url,
-        /// Where that is.
-        address: SocketAddr,
-        /// How to speak to it.
+        pod: RunnerPod,
         access: Access,
-        /// What it is to keep; nothing new where the pod is of an older template.
+        /// Models that it has to load; none for a pod of an older template.
         keep: Arc<[Keep]>,
-        /// It gets no new jobs.
-        leaving: bool,
     },
 }
 
 /// The runners of a pool, by endpoint.
 pub(super) fn targets(
     spec: &RunnerPoolSpec,
-    provision: Option<&Provision>,
+    published: Option<&PublishedPool>,
 ) -> BTreeMap<String, Target> {
     if let Some(external) = &spec.external {
         let external = Arc::new(external.clone());
@@ -69,8 +58,8 @@ pub(super) fn targets(
         };
         return external.endpoints.iter().map(target).collect();
     }
-    let Some((provision, access)) =
-        provision.and_then(|provision| Some((provision, provision.access.as_ref()?)))
+    let Some((published, access)) =
+        published.and_then(|published| Some((published, published.access.as_ref()?)))
     else {
         return BTreeMap::new();
     };
@@ -79,36 +68,34 @@ pub(super) fn targets(
             Some(Keep {
                 name: model.name.clone(),
                 task: model.task,
-                weights: provision.weights.get(&model.name)?.clone(),
+                weights: published.weights.get(&model.name)?.clone(),
                 dtype: model.dtype,
                 max_batch_size: model.max_batch_size,
             })
         })
         .collect();
-    let target = |pod: &crate::pool::provision::RunnerPod| {
+    let target = |pod: &RunnerPod| {
         let target = Target::Pod {
-            url: pod.url.clone(),
-            address: pod.address,
+            pod: pod.clone(),
             access: access.clone(),
             keep: if pod.current {
                 Arc::clone(&all)
             } else {
                 Arc::default()
             },
-            leaving: pod.leaving,
         };
         (pod.url.to_string(), target)
     };
-    provision.runners.iter().map(target).collect()
+    published.runners.iter().map(target).collect()
 }
 
 impl Target {
-    /// Whether it is to be given no new jobs.
+    /// Whether the runner gets no new jobs.
     pub(super) fn is_leaving(&self) -> bool {
-        matches!(self, Self::Pod { leaving: true, .. })
+        matches!(self, Self::Pod { pod, .. } if pod.leaving)
     }
 
-    /// What it is to keep.
+    /// Models that the runner has to load.
     pub(super) fn keep(&self) -> &[Keep] {
         match self {
             Self::External { .. } => &[],
@@ -116,21 +103,17 @@ impl Target {
         }
     }
 
-    /// Whether the same connection serves `other`: only what is dispatched to it differs.
-    pub(super) fn speaks_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Pod { .. }, Self::Pod { leaving, .. }) => {
-                let mut same = self.clone();
-                if let Self::Pod { leaving: mine, .. } = &mut same {
-                    *mine = *leaving;
-                }
-                same == *other
-            }
-            _ => self == other,
+    /// Whether a link to `self` also serves `other`: at most `leaving` differs, which concerns the
+    /// dispatcher alone.
+    pub(super) fn shares_link_with(&self, other: &Self) -> bool {
+        let mut same = self.clone();
+        if let (Self::Pod { pod, .. }, Self::Pod { pod: other, .. }) = (&mut same, other) {
+            pod.leaving = other.leaving;
         }
+        same == *other
     }
 
-    /// A client for it. `allowed_hosts`: those that external endpoints may name.
+    /// Makes a client. `allowed_hosts`: hosts that external endpoints may name.
     pub(super) async fn connect(
         &self,
         cluster: &Client,
@@ -139,13 +122,8 @@ impl Target {
     ) -> Result<RunnerClient, String> {
         let say = |error: RunnerError| error.to_string();
         let (external, endpoint) = match self {
-            Self::Pod {
-                url,
-                address,
-                access,
-                ..
-            } => {
-                return RunnerClient::at(url.clone(), *address, access).map_err(say);
+            Self::Pod { pod, access, .. } => {
+                return RunnerClient::at(pod.url.clone(), pod.address, access).map_err(say);
             }
             Self::External { external, endpoint } => (external, endpoint),
         };
@@ -178,7 +156,6 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::provision::RunnerPod;
     use serde_json::json;
 
     fn spec(more: &serde_json::Value) -> RunnerPoolSpec {
@@ -202,23 +179,22 @@ mod tests {
         }
     }
 
-    fn provision(runners: Vec<RunnerPod>) -> Provision {
+    fn published(runners: Vec<RunnerPod>) -> PublishedPool {
         let weights = Weights::Volume("blip".into());
-        Provision {
+        PublishedPool {
             runners,
             access: Some(Access {
                 token: "t".into(),
                 authorities: String::new(),
             }),
             weights: [("blip".to_owned(), weights)].into(),
-            ..Provision::default()
         }
     }
 
     #[test]
-    fn a_pod_of_the_present_template_is_told_what_is_in_the_bucket_and_an_older_one_nothing() {
-        let provision = provision(vec![pod("new", true, false), pod("old", false, true)]);
-        let found = targets(&spec(&json!({})), Some(&provision));
+    fn a_pod_of_the_current_template_loads_the_available_models_and_an_older_one_none() {
+        let published = published(vec![pod("new", true, false), pod("old", false, true)]);
+        let found = targets(&spec(&json!({})), Some(&published));
         let keeps: Vec<_> = found
             .values()
             .map(|target| (target.keep().len(), target.is_leaving()))
@@ -230,7 +206,7 @@ mod tests {
     #[test]
     fn an_external_pool_has_its_endpoints_whatever_pods_there_were() {
         let spec = spec(&json!({"external": {"endpoints": ["http://127.0.0.1:9"]}}));
-        let found = targets(&spec, Some(&provision(vec![pod("new", true, false)])));
+        let found = targets(&spec, Some(&published(vec![pod("new", true, false)])));
         assert_eq!(
             found.into_keys().collect::<Vec<_>>(),
             ["http://127.0.0.1:9"]
@@ -238,20 +214,20 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_nobody_has_provided_for_yet_has_no_runners() {
+    fn a_pool_that_is_not_published_yet_has_no_runners() {
         assert!(targets(&spec(&json!({})), None).is_empty());
-        let mut unreachable = provision(vec![pod("new", true, false)]);
+        let mut unreachable = published(vec![pod("new", true, false)]);
         unreachable.access = None;
         assert!(targets(&spec(&json!({})), Some(&unreachable)).is_empty());
     }
 
     #[test]
-    fn a_pod_that_is_about_to_leave_is_spoken_to_as_before() {
-        let of = |pod| targets(&spec(&json!({})), Some(&provision(vec![pod])));
+    fn a_pod_that_is_about_to_be_removed_keeps_its_link() {
+        let of = |pod| targets(&spec(&json!({})), Some(&published(vec![pod])));
         let stays = of(pod("a", true, false)).into_values().next().unwrap();
         let leaves = of(pod("a", true, true)).into_values().next().unwrap();
-        assert!(stays.speaks_like(&leaves) && stays != leaves);
+        assert!(stays.shares_link_with(&leaves) && stays != leaves);
         let older = of(pod("a", false, false)).into_values().next().unwrap();
-        assert!(!stays.speaks_like(&older));
+        assert!(!stays.shares_link_with(&older));
     }
 }

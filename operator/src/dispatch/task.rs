@@ -1,30 +1,29 @@
 //! One job on one runner, from the request to the written status. While it runs, this task is
 //! the only one that writes the job's status.
 
-use super::retry::{self, Next, Outcome};
 use super::runners::RunnerClient;
-use super::wire;
 use crate::job::decide::{Ending, Placement};
-use crate::job::status::{self, Begun, Success, Waiting};
+use crate::job::retry::{self, Next, Outcome};
+use crate::job::status::{self, Begun, StoredResult};
 use crate::job::write::{StatusWriter, Written};
 use crate::kill_points;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::trace;
 use fovea_crds::bounds::MAX_RESULT_BYTES;
-use fovea_crds::{InferenceJob, JobResult, Phase, ServedModel, Timings};
+use fovea_crds::{InferenceJob, JobResult, Phase};
 use fovea_protocol::LeaderRequest;
 use fovea_store::{ObjectKey, Sha256, Store, StoreError};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, Span};
 
-/// An attempt that lasts longer is told in the job's status.
-const TELL_RUNNING_AFTER: Duration = Duration::from_secs(1);
+/// The job's status shows Running once an attempt lasts this long; a shorter one saves the write.
+const SHOW_RUNNING_AFTER: Duration = Duration::from_secs(1);
 
-/// Everything one attempt needs.
+/// One attempt.
 pub(super) struct Attempt {
     /// The job, as trimmed by the cache.
     pub job: InferenceJob,
@@ -34,19 +33,19 @@ pub(super) struct Attempt {
     pub placement: Placement,
     /// The chosen runner.
     pub runner: RunnerClient,
-    /// Who speaks.
+    /// This leader, as runners know it.
     pub leader: LeaderRequest,
     /// Whether the runner has served another job since its start, and now has only this one.
     pub alone_on_a_proven_runner: bool,
     /// Writes the job's status.
     pub writer: StatusWriter,
-    /// Signs for the picture, keeps a large result.
+    /// Presigns the picture, stores a large result.
     pub store: Store,
-    /// Counts how it came out.
+    /// Counts the outcome.
     pub metrics: Arc<Metrics>,
 }
 
-/// Why a task is told to stop.
+/// Why a running attempt must stop.
 #[derive(Clone, Debug)]
 pub(super) enum Abort {
     /// The job ends: cancelled, or past a deadline.
@@ -55,44 +54,35 @@ pub(super) enum Abort {
     Drop,
 }
 
-/// What became of the runner, as far as this attempt tells.
+/// The state of the runner after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunnerWas {
     /// It answered.
     Fine,
-    /// It had no room, or was not reached: not again before it has been asked.
+    /// It had no room, or could not be reached: it gets no job before its next health report.
     Unavailable,
 }
 
-/// What a task knows of its job at its end.
+/// The end of a task, for the loop.
 #[derive(Debug)]
-pub(super) enum Latest {
-    /// The object that carries the written status.
-    Written(Box<InferenceJob>),
-    /// Nothing was written; what the cache holds stands.
-    Unchanged,
-    /// The job is gone or has ended; the cache may not know it yet, and must not run it again.
-    Outdated,
-}
-
-/// What a task leaves behind.
-#[derive(Debug)]
-pub(super) struct Left {
-    /// The job.
-    pub job: Latest,
-    /// What to think of the runner.
+pub(super) struct Done {
+    /// The job's uid.
+    pub uid: String,
+    /// The job after the task.
+    pub job: Written,
+    /// The runner after the attempt.
     pub runner: RunnerWas,
 }
 
 impl Attempt {
-    /// Runs the attempt and writes what came of it.
-    pub(super) async fn run(self, abort: oneshot::Receiver<Abort>) -> Left {
+    /// Runs the attempt and writes the status that follows from its outcome.
+    pub(super) async fn run(self, abort: oneshot::Receiver<Abort>) -> Done {
         let address = self.runner.address().as_str();
         let (span, traceparent) = trace::attempt(&self.job, self.number(), address);
         Box::pin(self.go(abort, traceparent).instrument(span)).await
     }
 
-    async fn go(self, mut abort: oneshot::Receiver<Abort>, traceparent: Option<String>) -> Left {
+    async fn go(self, mut abort: oneshot::Receiver<Abort>, traceparent: Option<String>) -> Done {
         let begun = Begun {
             pool: self.placement.pool.clone(),
             runner: self.runner.address().to_string(),
@@ -110,7 +100,7 @@ impl Attempt {
         };
         tokio::pin!(conversation);
         let mut job = self.job.clone();
-        let mut told = crate::job::phase(&job) == Phase::Running;
+        let mut shows_running = crate::job::phase(&job) == Phase::Running;
         loop {
             tokio::select! {
                 biased;
@@ -121,32 +111,31 @@ impl Attempt {
                         Ok(Abort::Drop) | Err(_) => None,
                     };
                     Span::current().record("outcome", "aborted");
-                    self.metrics.attempt("aborted", metrics::ending(why));
+                    self.metrics.attempt("aborted", why.map_or("JobGone", Ending::reason));
                     return match reason {
                         Ok(Abort::End(ending)) => self.end(job, &begun, &ending).await,
-                        Ok(Abort::Drop) | Err(_) => Left { job: Latest::Unchanged, runner: RunnerWas::Fine },
+                        Ok(Abort::Drop) | Err(_) => self.done(Written::Unchanged, RunnerWas::Fine),
                     };
                 }
                 outcome = &mut conversation => {
                     let outcome = outcome.unwrap_or_else(|error| Outcome::Lost { detail: error.to_string() });
                     return self.conclude(job, &begun, outcome).await;
                 }
-                () = tokio::time::sleep(TELL_RUNNING_AFTER), if !told => {
-                    told = true;
+                () = tokio::time::sleep(SHOW_RUNNING_AFTER), if !shows_running => {
+                    shows_running = true;
                     let make = |job: &InferenceJob| status::running(job, &begun, Timestamp::now());
                     match self.writer.write(job.clone(), make).await {
-                        Written::Stands(written) if !crate::job::phase(&written).is_terminal() => job = *written,
-                        Written::Stands(written) => return Left { job: Latest::Written(written), runner: RunnerWas::Fine },
-                        Written::Moot => return Left { job: Latest::Outdated, runner: RunnerWas::Fine },
-                        Written::GaveUp => {}
+                        Written::Current(written) if !crate::job::phase(&written).is_terminal() => job = *written,
+                        Written::Unchanged => {}
+                        ended => return self.done(ended, RunnerWas::Fine),
                     }
                 }
             }
         }
     }
 
-    /// Writes what an attempt's end makes of the job.
-    async fn conclude(&self, job: InferenceJob, begun: &Begun, outcome: Outcome) -> Left {
+    /// Writes the status that follows from the attempt's outcome.
+    async fn conclude(&self, job: InferenceJob, begun: &Begun, outcome: Outcome) -> Done {
         let runner = match &outcome {
             Outcome::NotBegun { .. } | Outcome::Lost { .. } => RunnerWas::Unavailable,
             Outcome::Problem(problem) if retry::is_refusal(problem.reason) => {
@@ -156,11 +145,11 @@ impl Attempt {
         };
         tracing::debug!(
             job = job.metadata.name, namespace = job.metadata.namespace, runner = begun.runner,
-            outcome = %word(&outcome), "attempt ended"
+            %outcome, "attempt ended"
         );
         let nothing = fovea_crds::InferenceJobStatus::default();
         let before = job.status.as_ref().unwrap_or(&nothing);
-        let reason = metrics::reason(&outcome);
+        let reason = outcome.reason();
         let next = retry::next(
             outcome,
             before,
@@ -168,37 +157,29 @@ impl Attempt {
             self.alone_on_a_proven_runner,
             rand::random(),
         );
-        let outcome = metrics::outcome(&next, before.interruptions);
+        let outcome = next.outcome(before.interruptions);
         Span::current().record("outcome", outcome);
         self.metrics.attempt(outcome, reason);
         let written = match next {
-            Next::Requeue => {
-                return Left {
-                    job: Latest::Unchanged,
-                    runner,
-                };
-            }
-            Next::Succeed {
-                result,
-                model,
-                timings,
-            } => {
-                let success = match self.success(&job, begun, result, model, timings).await {
-                    Ok(success) => success,
+            Next::Requeue => Written::Unchanged,
+            Next::Succeed(mut success) => {
+                let stored = match self.store_if_large(&job, &success.result).await {
+                    Ok(stored) => stored,
                     Err(error) => {
                         tracing::warn!(%error, "a large result could not be stored; the job runs again");
-                        return Left {
-                            job: Latest::Unchanged,
-                            runner: RunnerWas::Unavailable,
-                        };
+                        return self.done(Written::Unchanged, RunnerWas::Unavailable);
                     }
                 };
-                let make = |job: &InferenceJob| {
-                    status::succeeded(job, begun, success.clone(), Timestamp::now())
-                };
                 let created = crate::job::created(&job);
+                let waited = begun.at.duration_since(created).as_millis();
+                let queued = &mut success.timings.queue_millis;
+                *queued = queued.saturating_add(u64::try_from(waited).unwrap_or_default());
+                let make = |job: &InferenceJob| {
+                    let (success, stored) = (success.clone(), stored.clone());
+                    status::succeeded(job, begun, success, stored, Timestamp::now())
+                };
                 let written = self.writer.write(job, make).await;
-                if let Written::Stands(_) = &written {
+                if let Written::Current(_) = &written {
                     let total = Timestamp::now().duration_since(created);
                     let total = Duration::try_from(total).unwrap_or_default();
                     self.metrics.job_succeeded(&success.timings, total);
@@ -211,101 +192,50 @@ impl Attempt {
                     |job: &InferenceJob| status::ended(job, Some(begun), &ending, Timestamp::now());
                 self.writer.write(job, make).await
             }
-            Next::Retry {
-                delay,
-                attempts,
-                interruptions,
-                exclusive,
-                failure,
-            } => {
-                let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
-                let until = Timestamp::now()
-                    .checked_add(delay)
-                    .unwrap_or(Timestamp::MAX);
-                let wait = Waiting {
-                    until,
-                    attempts,
-                    interruptions,
-                    exclusive,
-                    failure,
-                };
-                let make =
-                    |job: &InferenceJob| status::waiting(job, begun, &wait, Timestamp::now());
+            Next::Retry(next) => {
+                // Taken once: the delay begins at the attempt's end, however long the write takes.
+                let ended = Timestamp::now();
+                let make = |job: &InferenceJob| status::waiting(job, begun, &next, ended);
                 self.writer.write(job, make).await
             }
         };
-        left(written, runner)
+        self.done(written, runner)
     }
 
-    async fn end(&self, job: InferenceJob, begun: &Begun, ending: &Ending) -> Left {
+    fn done(&self, job: Written, runner: RunnerWas) -> Done {
+        let uid = self.job.metadata.uid.clone().unwrap_or_default();
+        Done { uid, job, runner }
+    }
+
+    async fn end(&self, job: InferenceJob, begun: &Begun, ending: &Ending) -> Done {
         let make = |job: &InferenceJob| status::ended(job, Some(begun), ending, Timestamp::now());
-        left(self.writer.write(job, make).await, RunnerWas::Fine)
+        self.done(self.writer.write(job, make).await, RunnerWas::Fine)
     }
 
-    /// A result too large for a status is kept whole in the bucket before the status points at it.
-    async fn success(
+    /// Stores a result that is too large for a status whole in the bucket, before the status points
+    /// at it.
+    async fn store_if_large(
         &self,
         job: &InferenceJob,
-        begun: &Begun,
-        result: JobResult,
-        model: ServedModel,
-        timings: fovea_protocol::Timings,
-    ) -> Result<Success, StoreError> {
-        let waited = begun
-            .at
-            .duration_since(crate::job::created(job))
-            .as_millis();
-        let timings: Timings = wire::timings(timings, u64::try_from(waited).unwrap_or_default());
+        result: &JobResult,
+    ) -> Result<Option<StoredResult>, StoreError> {
         let json =
-            serde_json::to_vec(&result).map_err(|error| StoreError::Config(error.to_string()))?;
-        let fits = json.len() <= MAX_RESULT_BYTES && result == result.clone().clipped();
-        if fits {
-            return Ok(Success {
-                result,
-                model,
-                timings,
-                stored: None,
-            });
+            serde_json::to_vec(result).map_err(|error| StoreError::Config(error.to_string()))?;
+        if json.len() <= MAX_RESULT_BYTES && *result == result.clone().clipped() {
+            return Ok(None);
         }
         let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
         let key = ObjectKey::result(namespace, uid)
             .map_err(|error| StoreError::Config(error.to_string()))?;
-        let stored = (json.len() as u64, Sha256::of(&json).to_string());
+        let stored = StoredResult {
+            bytes: json.len() as u64,
+            sha256: Sha256::of(&json).to_string(),
+        };
         self.store
             .put(&key, json.into(), "application/json")
             .await?;
         kill_points::after(kill_points::RESULT_KEPT);
-        Ok(Success {
-            result,
-            model,
-            timings,
-            stored: Some(stored),
-        })
-    }
-}
-
-fn left(written: Written, runner: RunnerWas) -> Left {
-    Left {
-        job: latest(written),
-        runner,
-    }
-}
-
-/// What a write's outcome tells of the job.
-pub(super) fn latest(written: Written) -> Latest {
-    match written {
-        Written::Stands(job) => Latest::Written(job),
-        Written::Moot => Latest::Outdated,
-        Written::GaveUp => Latest::Unchanged,
-    }
-}
-
-fn word(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Succeeded { .. } => "succeeded".to_owned(),
-        Outcome::Problem(problem) => format!("{:?}: {}", problem.reason, problem.detail),
-        Outcome::Lost { detail } => format!("runner lost: {detail}"),
-        Outcome::NotBegun { detail } => format!("not begun: {detail}"),
+        Ok(Some(stored))
     }
 }

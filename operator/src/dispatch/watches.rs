@@ -1,4 +1,4 @@
-//! What the loop watches in the cluster.
+//! The loop's watches on the cluster.
 
 use fovea_crds::{InferenceJob, RunnerPool};
 use futures::StreamExt;
@@ -11,8 +11,8 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use std::time::Duration;
 
-/// What a watch has brought.
-pub(super) enum Seen {
+/// An event of one of the watches.
+pub(super) enum WatchEvent {
     /// A job has changed, or is one of a list.
     Job(Event<DeserializeGuard<InferenceJob>>),
     /// A pool.
@@ -23,7 +23,7 @@ pub(super) enum Seen {
 
 type Events<K> = BoxStream<'static, Result<Event<K>, watcher::Error>>;
 
-/// How often a namespace is read that is the only one: to watch it alone takes a right on all.
+/// Interval between reads of the one watched namespace: watching it would need rights on all.
 const NAMESPACE_EVERY: Duration = Duration::from_secs(10);
 
 /// Jobs and namespaces of the whole cluster, or of one namespace; pools of one namespace. Each begins
@@ -41,7 +41,7 @@ impl Watches {
             None => (Api::all(client.clone()), watch(Api::all(client.clone()))),
             Some(name) => {
                 let api = Api::all(client.clone());
-                let one = read_again_and_again(api, name.to_owned());
+                let one = poll(api, name.to_owned());
                 (Api::namespaced(client.clone(), name), one)
             }
         };
@@ -52,22 +52,22 @@ impl Watches {
         }
     }
 
-    /// The next event of any of them. A watch that fails is told, and tried again after a pause.
-    pub(super) async fn next(&mut self) -> Seen {
+    /// Waits for the next event of any watch. A failed watch is logged, and restarted after a back-off.
+    pub(super) async fn next(&mut self) -> WatchEvent {
         loop {
-            let seen = tokio::select! {
-                Some(event) = self.jobs.next() => told("InferenceJobs", event).map(Seen::Job),
-                Some(event) = self.pools.next() => told("RunnerPools", event).map(Seen::Pool),
-                Some(event) = self.namespaces.next() => told("Namespaces", event).map(Seen::Namespace),
+            let event = tokio::select! {
+                Some(event) = self.jobs.next() => logged("InferenceJobs", event).map(WatchEvent::Job),
+                Some(event) = self.pools.next() => logged("RunnerPools", event).map(WatchEvent::Pool),
+                Some(event) = self.namespaces.next() => logged("Namespaces", event).map(WatchEvent::Namespace),
             };
-            if let Some(seen) = seen {
-                return seen;
+            if let Some(event) = event {
+                return event;
             }
         }
     }
 }
 
-fn told<K>(kinds: &str, event: Result<Event<K>, watcher::Error>) -> Option<Event<K>> {
+fn logged<K>(kinds: &str, event: Result<Event<K>, watcher::Error>) -> Option<Event<K>> {
     event
         .inspect_err(|error| tracing::warn!(%error, "watching {kinds} failed; trying again"))
         .ok()
@@ -82,8 +82,8 @@ where
         .boxed()
 }
 
-/// What a watch of one namespace would show, by reads alone.
-fn read_again_and_again(api: Api<Namespace>, name: String) -> Events<Namespace> {
+/// The events of a watch on one namespace, made from reads.
+fn poll(api: Api<Namespace>, name: String) -> Events<Namespace> {
     let interval = tokio::time::interval(NAMESPACE_EVERY);
     let reads =
         futures::stream::unfold((interval, api, name), async |(mut interval, api, name)| {

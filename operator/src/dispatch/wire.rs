@@ -95,8 +95,8 @@ pub(super) fn served_model(
     crds::ServedModel { name, revision }
 }
 
-/// The runner's timings, and the wait before it that only the operator knows.
-pub(super) fn timings(timings: protocol::Timings, waited_millis: u64) -> crds::Timings {
+/// The runner's timings, without the job's wait for a runner.
+pub(super) fn timings(timings: protocol::Timings) -> crds::Timings {
     let protocol::Timings {
         fetch_millis,
         queue_millis,
@@ -104,7 +104,7 @@ pub(super) fn timings(timings: protocol::Timings, waited_millis: u64) -> crds::T
         batch_size,
     } = timings;
     crds::Timings {
-        queue_millis: waited_millis.saturating_add(queue_millis),
+        queue_millis,
         fetch_millis,
         infer_millis,
         batch_size,

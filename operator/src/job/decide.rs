@@ -1,15 +1,14 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
+use super::retry::LONGEST_INTERRUPTION;
 use super::{created, phase};
-use crate::dispatch::retry::LONGEST_INTERRUPTION;
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
 use jiff::{SignedDuration, Timestamp};
 
-/// A job that waits this long is told in its status that it was accepted; a faster one saves
-/// the write.
-pub const ANNOUNCE_AFTER: SignedDuration = SignedDuration::from_secs(1);
+/// A job that waits this long gets the condition `Accepted`; a faster one saves the write.
+pub const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
-/// Where a job is to run.
+/// The pool and the model that a job runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// The pool.
@@ -21,76 +20,86 @@ pub struct Placement {
 /// Why no pool takes the job, now or ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Somebody can change a pool so that it does: the job waits.
+    /// A change of a pool can resolve it: the job waits.
     Hold {
-        /// For programs.
+        /// The condition's reason.
         reason: &'static str,
-        /// What there is, and what to do.
+        /// The cause, and what to do about it.
         message: String,
     },
     /// The pool takes jobs of this namespace, but does not serve what the job names.
     Never(Failure),
 }
 
-/// What is seen of one unfinished job.
+/// The observed state of one unfinished job.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
-    /// The job as last read.
+    /// The job as last observed.
     pub job: &'a InferenceJob,
     /// The time of the decision.
     pub now: Timestamp,
     /// Whether an attempt is under way.
     pub in_flight: bool,
-    /// What the pools say to it.
+    /// The pool that takes it, or why none does.
     pub placement: &'a Result<Placement, Refusal>,
 }
 
-/// How a job ends without a runner's word.
+/// An end of a job that no runner's answer caused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// On the user's word.
+    /// The user set `spec.cancel`.
     Cancelled,
-    /// By a deadline or a pool.
+    /// A deadline passed, or its pool can never run it.
     Failed(Failure),
 }
 
-/// What to do.
+impl Ending {
+    /// The metrics' label for the reason why it ended an attempt.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Cancelled => "Cancelled",
+            Self::Failed(_) => "ActiveDeadlineExceeded",
+        }
+    }
+}
+
+/// What to do about a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Nothing, until the object changes.
+    /// Nothing until the object changes.
     Leave,
-    /// Nothing, until then.
+    /// Nothing until this time.
     WakeAt(Timestamp),
-    /// Write a status that is not an end.
+    /// Write a status that does not end the job.
     Write(Note),
-    /// End it, and any attempt under way.
+    /// End the job, and any attempt under way.
     End(Ending),
-    /// Let it run when its turn comes, and look again at `wake_at`.
+    /// Queue it, and reconcile it again at `wake_at`.
     Queue {
         /// Where.
         placement: Placement,
-        /// Its next deadline, or the time to announce it.
+        /// Its next deadline, or the time of its `Accepted` write.
         wake_at: Timestamp,
-        /// It has waited so long that its status should say that it was accepted.
-        announce: bool,
+        /// Whether it has waited so long that its condition `Accepted` is to be written.
+        write_accepted: bool,
     },
 }
 
-/// What a status tells beside phases.
+/// A change of conditions that leaves the phase as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
     /// A pool takes it; it waits for a runner.
     Accepted(ResolvedPoolRef),
-    /// No pool takes it as things stand.
+    /// No pool takes it at present.
     Held {
-        /// For programs.
+        /// The condition's reason.
         reason: &'static str,
-        /// For people.
+        /// The condition's message.
         message: String,
     },
-    /// It is held back on the user's word.
+    /// `spec.suspend` holds it back.
     Suspended,
-    /// It is not any more.
+    /// `spec.suspend` no longer holds it back.
     Resumed,
 }
 
@@ -123,7 +132,7 @@ pub fn decide(observed: Observed<'_>) -> Action {
     if active_until.is_some_and(|until| until <= now) {
         return Action::End(Ending::Failed(past(
             "ActiveDeadlineExceeded",
-            "the attempts took longer than spec.activeDeadlineSeconds: raise it, or look at the attempts' failures",
+            "the attempts took longer than spec.activeDeadlineSeconds: raise it, or check why the attempts failed",
         )));
     }
     if in_flight {
@@ -148,13 +157,13 @@ pub fn decide(observed: Observed<'_>) -> Action {
     if queue_until <= now {
         return Action::End(Ending::Failed(past(
             "QueueDeadlineExceeded",
-            "no runner took the job within spec.queueDeadlineSeconds: raise it, or see why the pool has no room",
+            "no runner took the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner",
         )));
     }
     match placement {
         Err(Refusal::Never(failure)) => Action::End(Ending::Failed(failure.clone())),
         Err(Refusal::Hold { reason, message }) => {
-            if is_told(status, conditions::ACCEPTED, "False", reason, message) {
+            if is_written(status, conditions::ACCEPTED, "False", reason, message) {
                 Action::WakeAt(deadline)
             } else {
                 Action::Write(Note::Held {
@@ -164,18 +173,18 @@ pub fn decide(observed: Observed<'_>) -> Action {
             }
         }
         Ok(placement) => {
-            let announced = condition_is(status, conditions::ACCEPTED, "True");
-            let announce_at = saturating_add(ready_since(job, status), ANNOUNCE_AFTER);
-            let announce = !announced && announce_at <= now;
-            let wake_at = if announced || announce {
+            let accepted_written = condition_is(status, conditions::ACCEPTED, "True");
+            let accepted_due = saturating_add(ready_since(job, status), WRITE_ACCEPTED_AFTER);
+            let write_accepted = !accepted_written && accepted_due <= now;
+            let wake_at = if accepted_written || write_accepted {
                 deadline
             } else {
-                deadline.min(announce_at)
+                deadline.min(accepted_due)
             };
             Action::Queue {
                 placement: placement.clone(),
                 wake_at,
-                announce,
+                write_accepted,
             }
         }
     }
@@ -196,8 +205,8 @@ fn ready_since(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
         .fold(created(job), Timestamp::max)
 }
 
-/// No retry waits longer. A time further ahead was written by a clock that has been set back since, or
-/// by a leader whose clock is ahead: it says nothing.
+/// Upper bound on the wait for a retry. A time further ahead came from a clock that was set back since,
+/// or from a leader whose clock was ahead, and is ignored.
 fn longest_wait(job: &InferenceJob) -> SignedDuration {
     let after_lost_runner = SignedDuration::try_from(LONGEST_INTERRUPTION).unwrap_or_default();
     let delay = seconds(job.spec.retry.max_delay_seconds).max(after_lost_runner);
@@ -236,7 +245,7 @@ fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {
         .any(|condition| condition.type_ == type_ && condition.status == value)
 }
 
-fn is_told(
+fn is_written(
     status: &InferenceJobStatus,
     type_: &str,
     value: &str,

@@ -55,7 +55,7 @@ fn a_new_job_is_queued_without_a_write() {
     let Action::Queue {
         placement,
         wake_at,
-        announce: false,
+        write_accepted: false,
     } = decide_at(&job(), 0)
     else {
         panic!()
@@ -64,19 +64,25 @@ fn a_new_job_is_queued_without_a_write() {
 }
 
 #[test]
-fn a_job_that_has_waited_a_second_is_announced_once() {
+fn a_job_that_has_waited_a_second_gets_its_accepted_condition_once() {
     let waiting = decide_at(&job(), 1);
     assert!(
-        matches!(waiting, Action::Queue { announce: true, .. }),
+        matches!(
+            waiting,
+            Action::Queue {
+                write_accepted: true,
+                ..
+            }
+        ),
         "{waiting:?}"
     );
-    let told = with(
+    let written = with(
         &job(),
         status::noted(&job(), &Note::Accepted(pool()), at(1)),
     );
-    let after = decide_at(&told, 2);
+    let after = decide_at(&written, 2);
     assert!(
-        matches!(after, Action::Queue { announce: false, wake_at, .. } if wake_at == at(86_400)),
+        matches!(after, Action::Queue { write_accepted: false, wake_at, .. } if wake_at == at(86_400)),
         "{after:?}"
     );
 }
@@ -123,7 +129,7 @@ fn a_finished_job_is_left_alone_whatever_its_spec_says() {
 }
 
 #[test]
-fn a_suspended_job_is_told_so_and_its_suspended_time_is_not_counted() {
+fn a_suspended_job_has_the_condition_and_its_suspended_time_does_not_count() {
     let mut held = job();
     held.spec.suspend = true;
     assert_eq!(decide_at(&held, 10), Action::Write(Note::Suspended));
@@ -194,14 +200,14 @@ fn the_active_deadline_ends_a_job_also_in_flight() {
 }
 
 #[test]
-fn a_held_job_is_told_why_once_for_each_reason() {
+fn a_held_job_s_condition_is_written_once_for_each_reason() {
     let hold = |message: &str| {
         Err(Refusal::Hold {
             reason: "PoolNotFound",
             message: message.into(),
         })
     };
-    let look = |job: &InferenceJob, placement: &Result<Placement, Refusal>| {
+    let decide_with = |job: &InferenceJob, placement: &Result<Placement, Refusal>| {
         decide(Observed {
             job,
             now: at(2),
@@ -209,16 +215,16 @@ fn a_held_job_is_told_why_once_for_each_reason() {
             placement,
         })
     };
-    let Action::Write(note) = look(&job(), &hold("there is none")) else {
+    let Action::Write(note) = decide_with(&job(), &hold("there is none")) else {
         panic!()
     };
-    let told = with(&job(), status::noted(&job(), &note, at(2)));
+    let written = with(&job(), status::noted(&job(), &note, at(2)));
     assert_eq!(
-        look(&told, &hold("there is none")),
+        decide_with(&written, &hold("there is none")),
         Action::WakeAt(at(86_400))
     );
     assert!(matches!(
-        look(&told, &hold("there is another")),
+        decide_with(&written, &hold("there is another")),
         Action::Write(Note::Held { .. })
     ));
 }
@@ -242,9 +248,9 @@ fn a_model_that_the_pool_does_not_serve_ends_the_job() {
 
 #[test]
 fn a_finished_job_is_kept_until_its_callback_has_come_to_its_end() {
-    let mut told = job();
-    told.spec.ttl_seconds_after_finished = Some(60);
-    told.spec.callback = Some(Callback {
+    let mut written = job();
+    written.spec.ttl_seconds_after_finished = Some(60);
+    written.spec.callback = Some(Callback {
         url: "https://hooks.example.com/a?key=b".into(),
     });
     let mut status = InferenceJobStatus {
@@ -253,18 +259,18 @@ fn a_finished_job_is_kept_until_its_callback_has_come_to_its_end() {
         ..Default::default()
     };
     let finished = |status: &InferenceJobStatus| {
-        let Tracked::Finished(finished) = Tracked::of(with(&told, status.clone())) else {
+        let Tracked::Finished(finished) = Tracked::of(with(&written, status.clone())) else {
             panic!()
         };
         finished
     };
-    let untold = finished(&status);
-    let outgoing = untold.callback.as_deref().unwrap();
+    let undelivered = finished(&status);
+    let outgoing = undelivered.callback.as_deref().unwrap();
     assert_eq!(
         (outgoing.due, &*outgoing.receiver),
         (Timestamp::UNIX_EPOCH, "hooks.example.com:443")
     );
-    assert_eq!(expires_at(&untold), None);
+    assert_eq!(expires_at(&undelivered), None);
 
     let record = status.callback.get_or_insert_default();
     (record.attempts, record.next_attempt_time) = (1, Some(Time(at(70))));

@@ -1,8 +1,10 @@
-//! A job: what the operator keeps of it, what to do about it, and what its status becomes.
+//! A job: what the cache keeps of it, what to do about it, and how its status changes.
 
 pub mod decide;
+pub mod delivery;
 pub mod notice;
 pub mod retention;
+pub mod retry;
 pub mod status;
 pub mod write;
 
@@ -12,16 +14,16 @@ use kube::ResourceExt;
 use std::sync::Arc;
 use url::Url;
 
-/// What the operator keeps of a job between two looks at it.
+/// A job in the cache.
 #[derive(Clone, Debug)]
 pub enum Tracked {
-    /// The job, less what nobody needs until it runs (see [`trim`]).
+    /// The job without what is not needed until it runs (see [`trim`]).
     Unfinished(Arc<InferenceJob>),
-    /// Little is kept of a finished job: there may be tens of thousands of them.
+    /// The few facts kept of a finished job: there may be tens of thousands.
     Finished(Finished),
 }
 
-/// What a finished job still needs: its callback to be sent, and to be deleted in time.
+/// The facts that the callback and the deletion of a finished job need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// Its namespace.
@@ -34,9 +36,9 @@ pub struct Finished {
     pub ended: Timestamp,
     /// `spec.ttlSecondsAfterFinished`.
     pub ttl_seconds: Option<u32>,
-    /// Whether the API made it, and no user applied it.
+    /// Whether the API created it rather than a user.
     pub made_by_api: bool,
-    /// Its callback, until that has come to its end; the job is kept for it.
+    /// Its callback until that is delivered or given up; the job is kept until then.
     pub callback: Option<Box<Outgoing>>,
 }
 
@@ -50,7 +52,7 @@ pub struct Outgoing {
 }
 
 impl Tracked {
-    /// Keeps what is needed of `job`.
+    /// Reduces `job` to what the cache needs.
     pub fn of(job: InferenceJob) -> Self {
         let phase = job
             .status
@@ -83,7 +85,7 @@ impl Tracked {
     }
 
     /// Whether `other` was read later. Resource versions are decimal counters of one server
-    /// (KEP-5504), so that a watch that lags behind our own write can be told.
+    /// (KEP-5504), so that a watch that lags behind our own write is recognised.
     pub fn is_older_than(&self, other: &Self) -> bool {
         match (
             self.resource_version().parse::<u64>(),
@@ -110,7 +112,7 @@ pub fn trim(mut job: InferenceJob) -> InferenceJob {
 impl Outgoing {
     /// What a finished job's callback waits for; `None` where nothing is to be sent any more.
     fn of(job: &InferenceJob) -> Option<Self> {
-        let due = crate::callback::retry::due(job)?;
+        let due = delivery::due(job)?;
         let url = Url::parse(&job.spec.callback.as_ref()?.url).ok();
         let receiver = url.and_then(|url| {
             let port = url.port_or_known_default().unwrap_or_default();
@@ -118,7 +120,7 @@ impl Outgoing {
         });
         Some(Self {
             due,
-            // What is no URL ends by itself, in a lane of its kind.
+            // An invalid URL fails at its first try; all of them share a lane.
             receiver: receiver.unwrap_or_default().into(),
         })
     }

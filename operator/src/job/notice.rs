@@ -1,10 +1,11 @@
-//! Which changes of a job's status a person must act on. Pure.
+//! Which changes of a job's status need a person to act, and so get an Event. Pure.
 
+use crate::events::Notice;
 use fovea_crds::conditions::ACCEPTED;
 use fovea_crds::{InferenceJobStatus, Phase};
 
-/// Failures that say something of the installation. What the job's own picture, parameters or
-/// deadlines have brought about is told in its status alone.
+/// Reasons of failures of the installation. Failures caused by the job's own picture, parameters or
+/// deadlines appear in its status alone.
 const OF_THE_INSTALLATION: [&str; 5] = [
     "InvalidRunnerAnswer",
     "OutOfMemory",
@@ -13,16 +14,7 @@ const OF_THE_INSTALLATION: [&str; 5] = [
     "RunnerLost",
 ];
 
-/// What an Event tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// For programs, as in the condition or the failure.
-    pub reason: String,
-    /// For people.
-    pub note: String,
-}
-
-/// What is to be told of the step from `before` to `after`; nothing of a job that succeeds.
+/// The Event for the step from `before` to `after`; none for a job that succeeds.
 pub fn notice(before: Option<&InferenceJobStatus>, after: &InferenceJobStatus) -> Option<Notice> {
     let refusal = |status: &InferenceJobStatus| {
         let conditions = status.conditions.iter();
@@ -36,8 +28,8 @@ pub fn notice(before: Option<&InferenceJobStatus>, after: &InferenceJobStatus) -
     };
     if after.phase == Phase::Failed {
         let failure = after.failure.as_ref()?;
-        let told = OF_THE_INSTALLATION.contains(&failure.reason.as_str());
-        return told.then(|| Notice {
+        let reported = OF_THE_INSTALLATION.contains(&failure.reason.as_str());
+        return reported.then(|| Notice {
             reason: failure.reason.clone(),
             note: failure.message.clone(),
         });
@@ -78,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once_until_it_changes() {
+    fn a_refusal_is_reported_once_until_it_changes() {
         let (none, other) = (refused("PoolNotFound"), refused("PoolNotAllowed"));
         assert_eq!(notice(None, &none).unwrap().reason, "PoolNotFound");
         assert_eq!(notice(Some(&none), &none), None);
@@ -86,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn of_failures_only_those_of_the_installation_are_told_and_of_successes_none() {
+    fn only_failures_of_the_installation_are_reported_and_no_successes() {
         assert!(notice(None, &failed("RunnerLost")).is_some());
         assert_eq!(notice(None, &failed("InvalidPicture")), None);
         let succeeded = InferenceJobStatus {

@@ -1,30 +1,33 @@
-//! Which finished jobs are to be deleted: those past their time, and those that are too many. Pure.
+//! Which finished jobs to delete: those that have expired, and those that exceed a limit. Pure.
 
 use super::Finished;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Flags and environment of what is kept of finished jobs.
+/// Flags and environment of the retention of finished jobs.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Finished jobs")]
 pub struct RetentionConfig {
-    /// Finished jobs that are kept; beyond it the oldest are deleted before their time, those that
-    /// the API made first. One whose callback is still to be sent does not count.
+    /// Maximum number of finished jobs in the cluster. Beyond it the operator deletes the oldest
+    /// before their ttlSecondsAfterFinished, those created through the API first. Jobs with an
+    /// undelivered callback do not count.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS",
         default_value_t = 10_000
     )]
     pub max_finished_jobs: usize,
-    /// The same within each namespace.
+    /// Maximum number of finished jobs per namespace; the same rules as for --max-finished-jobs
+    /// apply.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS_PER_NAMESPACE",
         default_value_t = 2_000
     )]
     pub max_finished_jobs_per_namespace: usize,
-    /// Finished jobs that are deleted in a second at most.
+    /// Maximum rate at which finished jobs are deleted, in jobs per second. It limits the load on
+    /// the API server after many jobs expire at once.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_DELETIONS_PER_SECOND",
@@ -34,7 +37,7 @@ pub struct RetentionConfig {
     pub deletions_per_second: u32,
 }
 
-/// A finished job's place among those to go: the first goes first.
+/// A finished job's place in the order of deletion: the lowest goes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     /// What a user has applied is kept longer than what the API made.
@@ -43,21 +46,21 @@ struct Place {
     uid: Arc<str>,
 }
 
-/// The finished jobs, in the order of their going.
+/// The finished jobs, in the order of their deletion.
 #[derive(Debug)]
 pub struct Retention {
     config: RetentionConfig,
     all: BTreeSet<Place>,
     by_namespace: HashMap<Box<str>, BTreeSet<Place>>,
     places: HashMap<Arc<str>, (Box<str>, Place)>,
-    /// Past their time.
+    /// Jobs whose `ttlSecondsAfterFinished` is over.
     expired: BTreeSet<Arc<str>>,
-    /// Namespaces that have more than they may.
+    /// Namespaces with more jobs than their limit.
     crowded: BTreeSet<Box<str>>,
 }
 
 impl Retention {
-    /// No jobs yet.
+    /// Holds no jobs yet.
     pub fn new(config: RetentionConfig) -> Self {
         Self {
             config,
@@ -69,8 +72,8 @@ impl Retention {
         }
     }
 
-    /// A job has ended and waits for nothing any more; its time is not over, unless [`expire`] says so
-    /// again: it may have been given more while it waited for its turn.
+    /// Adds a finished job whose callback, if any, is settled. It is not expired until [`expire`] marks
+    /// it again: its `ttlSecondsAfterFinished` may have been raised meanwhile.
     ///
     /// [`expire`]: Self::expire
     pub fn keep(&mut self, uid: &str, job: &Finished) {
@@ -94,12 +97,12 @@ impl Retention {
         self.places.insert(uid, (namespace, place));
     }
 
-    /// A job's time is over.
+    /// Marks a job as expired.
     pub fn expire(&mut self, uid: &str) {
         self.expired.insert(uid.into());
     }
 
-    /// A job is gone, or as good as gone.
+    /// Removes a job that is deleted, or about to be.
     pub fn forget(&mut self, uid: &str) {
         self.expired.remove(uid);
         let Some((namespace, place)) = self.places.remove(uid) else {
@@ -117,14 +120,14 @@ impl Retention {
         }
     }
 
-    /// Whether a job is to be deleted.
+    /// Whether some job is to be deleted.
     pub fn is_due(&self) -> bool {
         !self.expired.is_empty()
             || !self.crowded.is_empty()
             || self.all.len() > self.config.max_finished_jobs
     }
 
-    /// The next job to be deleted; it counts as gone.
+    /// Removes and returns the next job to delete.
     pub fn take(&mut self) -> Option<Arc<str>> {
         let crowded = || {
             let own = self.by_namespace.get(self.crowded.first()?)?;
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn within_the_bounds_nothing_goes_but_what_has_expired() {
+    fn within_the_bounds_only_expired_jobs_are_deleted() {
         let mut kept = retention(3, 2);
         kept.keep("old", &job("a", 1, true));
         kept.keep("new", &job("a", 9, true));
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_made_goes_before_what_a_user_applied_and_the_old_before_the_new() {
+    fn jobs_of_the_api_are_deleted_before_applied_ones_and_old_before_new() {
         let mut kept = retention(1, 10);
         kept.keep("applied", &job("a", 1, false));
         kept.keep("made-late", &job("b", 7, true));
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowded_namespace_gives_before_any_other() {
+    fn a_namespace_over_its_limit_loses_jobs_before_any_other() {
         let mut kept = retention(10, 2);
         kept.keep("oldest", &job("quiet", 0, true));
         for number in 1..=4 {
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_seen_twice_counts_once_and_a_deletion_that_failed_comes_again() {
+    fn a_job_added_twice_counts_once_and_a_failed_deletion_is_repeated() {
         let mut kept = retention(0, 10);
         kept.keep("a", &job("n", 1, true));
         kept.keep("a", &job("n", 1, true));
@@ -225,7 +228,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_left_is_within_the_bounds_and_no_more_has_gone_than_must(
+        fn the_rest_is_within_the_bounds_and_no_more_than_necessary_is_deleted(
             jobs in prop::collection::vec((0u8..4, 0i64..50, any::<bool>()), 0..60),
             total in 0usize..30,
             per_namespace in 0usize..12,
@@ -234,12 +237,12 @@ mod tests {
             for (number, (namespace, ended, made)) in jobs.iter().enumerate() {
                 kept.keep(&number.to_string(), &job(&format!("n{namespace}"), *ended, *made));
             }
-            let most_left: usize = (0u8..4)
+            let most_kept: usize = (0u8..4)
                 .map(|namespace| jobs.iter().filter(|job| job.0 == namespace).count())
                 .map(|count| count.min(per_namespace))
                 .sum();
             let gone = drain(&mut kept).len();
-            prop_assert_eq!(jobs.len() - gone, most_left.min(total));
+            prop_assert_eq!(jobs.len() - gone, most_kept.min(total));
             prop_assert!(!kept.is_due());
             prop_assert!(kept.by_namespace.values().all(|own| own.len() <= per_namespace));
         }

@@ -2,15 +2,15 @@
 //! has been clipped to the schema's bounds.
 
 use super::decide::{Ending, Note};
+use super::retry::{NextAttempt, Success};
 use fovea_crds::{
-    Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, ResolvedPoolRef, ServedModel,
-    Timings,
+    Failure, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef,
     conditions::{ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Where and since when an attempt runs.
+/// An attempt under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begun {
     /// The pool whose runner it is.
@@ -21,32 +21,13 @@ pub struct Begun {
     pub at: Timestamp,
 }
 
-/// An attempt's good end.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Success {
-    /// The result.
-    pub result: JobResult,
-    /// Which model gave it.
-    pub model: ServedModel,
-    /// Where the time went.
-    pub timings: Timings,
-    /// Length and SHA-256 of the whole result where it lies in the bucket.
-    pub stored: Option<(u64, String)>,
-}
-
-/// What a retry waits for, and what it has cost.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Waiting {
-    /// When the next attempt may begin.
-    pub until: Timestamp,
-    /// Attempts that count.
-    pub attempts: u32,
-    /// Lost runners.
-    pub interruptions: u32,
-    /// Whether the job runs alone from now on.
-    pub exclusive: bool,
-    /// Why.
-    pub failure: Failure,
+/// A whole result that lies in the bucket because it is too large for a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredResult {
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// The status after a [`Note`].
@@ -82,20 +63,20 @@ pub fn running(job: &InferenceJob, begun: &Begun, now: Timestamp) -> InferenceJo
     status.done()
 }
 
-/// The status of a job whose attempt failed, or whose runner was lost, and that is tried again.
+/// The status of a job that waits for another attempt; the last one ended at `now`.
 pub fn waiting(
     job: &InferenceJob,
     begun: &Begun,
-    retry: &Waiting,
+    next: &NextAttempt,
     now: Timestamp,
 ) -> InferenceJobStatus {
-    let Waiting {
-        until,
+    let NextAttempt {
+        delay,
         attempts,
         interruptions,
         exclusive,
         failure,
-    } = retry;
+    } = next;
     let mut status = Draft::of(job, now);
     status.begin(begun);
     status.set(SCHEDULED, "False", &failure.reason, &failure.message);
@@ -104,22 +85,23 @@ pub fn waiting(
     draft.attempts = *attempts;
     draft.interruptions = *interruptions;
     draft.exclusive = *exclusive;
-    draft.next_attempt_time = Some(Time(*until));
+    let until = now.checked_add(*delay).unwrap_or(Timestamp::MAX);
+    draft.next_attempt_time = Some(Time(until));
     status.done()
 }
 
-/// The status of a job that has its result.
+/// The status of a job that has its result; `stored` where the status holds only its beginning.
 pub fn succeeded(
     job: &InferenceJob,
     begun: &Begun,
     success: Success,
+    stored: Option<StoredResult>,
     now: Timestamp,
 ) -> InferenceJobStatus {
     let Success {
         result,
         model,
         timings,
-        stored,
     } = success;
     let mut status = Draft::of(job, now);
     status.begin(begun);
@@ -128,7 +110,8 @@ pub fn succeeded(
     draft.result = Some(result);
     draft.model = Some(model);
     draft.timings = Some(timings);
-    (draft.result_bytes, draft.result_sha256) = stored.unzip();
+    (draft.result_bytes, draft.result_sha256) =
+        stored.map(|stored| (stored.bytes, stored.sha256)).unzip();
     status.end(
         Phase::Succeeded,
         "Succeeded",
@@ -193,13 +176,14 @@ pub fn reason<'a>(
 ) -> Option<&'a str> {
     let known = before.map_or(&[][..], |before| &before.conditions);
     let is_new = |condition: &&Condition| !known.contains(condition);
-    let told = [COMPLETE, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
-    told.filter_map(|type_| {
-        let mut conditions = status.conditions.iter();
-        conditions.find(|condition| condition.type_ == type_)
-    })
-    .find(is_new)
-    .map(|condition| condition.reason.as_str())
+    let types = [COMPLETE, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
+    types
+        .filter_map(|type_| {
+            let mut conditions = status.conditions.iter();
+            conditions.find(|condition| condition.type_ == type_)
+        })
+        .find(is_new)
+        .map(|condition| condition.reason.as_str())
 }
 
 /// A status in the making.

@@ -1,5 +1,6 @@
 use super::*;
-use fovea_crds::{InferenceJobSpec, Input, Task};
+use fovea_crds::{InferenceJobSpec, Input, JobResult, ServedModel, Task, Timings};
+use std::time::Duration;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
@@ -34,7 +35,6 @@ fn success(caption: &str) -> Success {
             revision: "sha256:0".into(),
         },
         timings: Timings::default(),
-        stored: None,
     }
 }
 
@@ -46,7 +46,7 @@ fn failure(reason: &str) -> Failure {
     }
 }
 
-fn told(status: &InferenceJobStatus) -> Vec<(&str, &str, &str)> {
+fn conditions(status: &InferenceJobStatus) -> Vec<(&str, &str, &str)> {
     let conditions = status.conditions.iter();
     conditions
         .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
@@ -54,11 +54,11 @@ fn told(status: &InferenceJobStatus) -> Vec<(&str, &str, &str)> {
 }
 
 #[test]
-fn one_write_tells_everything_of_a_fast_success() {
-    let status = succeeded(&job(None), &begun(), success("a red circle"), at(2));
+fn a_fast_success_needs_one_write() {
+    let status = succeeded(&job(None), &begun(), success("a red circle"), None, at(2));
     assert_eq!(status.phase, Phase::Succeeded);
     assert_eq!(
-        told(&status),
+        conditions(&status),
         [
             ("Accepted", "True", "PoolFound"),
             ("Complete", "True", "Succeeded"),
@@ -76,8 +76,8 @@ fn one_write_tells_everything_of_a_fast_success() {
 #[test]
 fn a_retry_is_pending_again_and_keeps_its_first_start() {
     let first = running(&job(None), &begun(), at(2));
-    let retry = Waiting {
-        until: at(62),
+    let retry = NextAttempt {
+        delay: Duration::from_secs(11),
         attempts: 1,
         interruptions: 0,
         exclusive: false,
@@ -95,7 +95,7 @@ fn a_retry_is_pending_again_and_keeps_its_first_start() {
     assert_eq!((status.phase, status.attempts), (Phase::Pending, 1));
     assert_eq!(status.start_time, Some(Time(at(1))));
     assert_eq!(status.next_attempt_time, Some(Time(at(62))));
-    assert!(told(&status).contains(&("Scheduled", "False", "FetchFailed")));
+    assert!(conditions(&status).contains(&("Scheduled", "False", "FetchFailed")));
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_job_that_no_pool_takes_is_not_accepted_when_it_ends() {
         at(2),
     );
     assert_eq!(
-        told(&status),
+        conditions(&status),
         [
             ("Accepted", "False", "UnknownModel"),
             ("Complete", "True", "UnknownModel")
@@ -144,7 +144,13 @@ fn a_cancelled_job_has_neither_result_nor_failure() {
 
 #[test]
 fn whatever_a_runner_says_is_clipped() {
-    let status = succeeded(&job(None), &begun(), success(&"ä".repeat(1_000_000)), at(2));
+    let status = succeeded(
+        &job(None),
+        &begun(),
+        success(&"ä".repeat(1_000_000)),
+        None,
+        at(2),
+    );
     assert!(serde_json::to_vec(&status).unwrap().len() < 16 * 1024);
     let status = ended(
         &job(None),

@@ -3,14 +3,14 @@
 use k8s_openapi::api::coordination::v1::Lease;
 use std::time::Duration;
 
-/// What a candidate remembers between two looks.
+/// The memory of a candidate between two observations of the Lease.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    /// The version of the Lease as last seen, and when this process first saw it.
+pub(super) struct Observed {
+    /// The latest version of the Lease, and when this process first observed it.
     version: Option<(String, Duration)>,
 }
 
-/// What a candidate does.
+/// A candidate's next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Move {
     /// There is no Lease.
@@ -20,13 +20,13 @@ pub(super) enum Move {
         /// The transitions to write: one more, unless it is our own.
         transitions: i32,
     },
-    /// Somebody holds it.
+    /// Another replica holds it.
     Wait,
 }
 
 pub(super) fn decide(
     found: Option<&Lease>,
-    seen: &mut Seen,
+    observed: &mut Observed,
     now: Duration,
     identity: &str,
 ) -> Move {
@@ -34,10 +34,10 @@ pub(super) fn decide(
         return Move::Create;
     };
     let version = lease.metadata.resource_version.clone().unwrap_or_default();
-    let since = match &seen.version {
+    let since = match &observed.version {
         Some((known, since)) if *known == version => *since,
         _ => {
-            seen.version = Some((version, now));
+            observed.version = Some((version, now));
             now
         }
     };
@@ -63,7 +63,7 @@ pub(super) fn decide(
     }
 }
 
-/// Whether nobody holds it: its last holder gave it up.
+/// Whether the Lease has no holder, since the last one released it.
 pub(super) fn is_free(lease: &Lease) -> bool {
     let holder = lease
         .spec
@@ -100,41 +100,47 @@ mod tests {
     #[test]
     fn a_free_lease_is_taken_at_once_with_one_more_transition() {
         assert_eq!(
-            decide(None, &mut Seen::default(), at(0), "me"),
+            decide(None, &mut Observed::default(), at(0), "me"),
             Move::Create
         );
         let free = lease("", "1");
         assert_eq!(
-            decide(Some(&free), &mut Seen::default(), at(0), "me"),
+            decide(Some(&free), &mut Observed::default(), at(0), "me"),
             Move::Take { transitions: 5 }
         );
     }
 
     #[test]
     fn a_holder_is_waited_for_from_when_we_saw_it_not_from_what_it_wrote() {
-        let mut seen = Seen::default();
+        let mut observed = Observed::default();
         let held = lease("other", "1");
-        assert_eq!(decide(Some(&held), &mut seen, at(1000), "me"), Move::Wait);
-        assert_eq!(decide(Some(&held), &mut seen, at(1015), "me"), Move::Wait);
         assert_eq!(
-            decide(Some(&held), &mut seen, at(1016), "me"),
+            decide(Some(&held), &mut observed, at(1000), "me"),
+            Move::Wait
+        );
+        assert_eq!(
+            decide(Some(&held), &mut observed, at(1015), "me"),
+            Move::Wait
+        );
+        assert_eq!(
+            decide(Some(&held), &mut observed, at(1016), "me"),
             Move::Take { transitions: 5 }
         );
     }
 
     #[test]
     fn a_renewal_starts_the_wait_again() {
-        let mut seen = Seen::default();
+        let mut observed = Observed::default();
         assert_eq!(
-            decide(Some(&lease("other", "1")), &mut seen, at(0), "me"),
+            decide(Some(&lease("other", "1")), &mut observed, at(0), "me"),
             Move::Wait
         );
         assert_eq!(
-            decide(Some(&lease("other", "2")), &mut seen, at(14), "me"),
+            decide(Some(&lease("other", "2")), &mut observed, at(14), "me"),
             Move::Wait
         );
         assert_eq!(
-            decide(Some(&lease("other", "2")), &mut seen, at(28), "me"),
+            decide(Some(&lease("other", "2")), &mut observed, at(28), "me"),
             Move::Wait
         );
     }
@@ -143,7 +149,7 @@ mod tests {
     fn our_own_lease_is_taken_again_without_a_transition() {
         let own = lease("me", "1");
         assert_eq!(
-            decide(Some(&own), &mut Seen::default(), at(0), "me"),
+            decide(Some(&own), &mut Observed::default(), at(0), "me"),
             Move::Take { transitions: 4 }
         );
     }

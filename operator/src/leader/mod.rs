@@ -5,7 +5,7 @@
 mod decide;
 
 use crate::kill_points;
-use decide::{Move, Seen, decide, is_free};
+use decide::{Move, Observed, decide, is_free};
 use fovea_protocol::LeaderRequest;
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -22,28 +22,32 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Leader election")]
 pub struct LeaderConfig {
-    /// Name of the Lease, in the operator's namespace.
+    /// Name of the Lease by which replicas elect a leader, in the namespace of --namespace.
+    /// Installations in one namespace need different names.
     #[arg(
         long = "lease-name",
         env = "FOVEA_OPERATOR_LEASE_NAME",
         default_value = "fovea-operator"
     )]
     pub name: String,
-    /// How long a leader that falls silent is waited for.
+    /// Time in milliseconds without a renewal after which another replica takes the Lease over.
+    /// Longer values tolerate slower API servers; shorter ones fail over sooner.
     #[arg(
         long = "lease-duration-ms",
         env = "FOVEA_OPERATOR_LEASE_DURATION_MS",
         default_value_t = 15_000
     )]
     pub duration_ms: u64,
-    /// A leader that could not renew for so long stops; less than the lease's duration.
+    /// Time in milliseconds without a successful renewal after which the leader exits. Must be
+    /// shorter than --lease-duration-ms, so that it stops before another replica starts.
     #[arg(
         long = "lease-renew-deadline-ms",
         env = "FOVEA_OPERATOR_LEASE_RENEW_DEADLINE_MS",
         default_value_t = 10_000
     )]
     pub renew_deadline_ms: u64,
-    /// How often the Lease is looked at and renewed.
+    /// Interval between renewals by the leader, and between attempts of the other replicas to take
+    /// the Lease, in milliseconds. Must be shorter than --lease-renew-deadline-ms.
     #[arg(
         long = "lease-retry-period-ms",
         env = "FOVEA_OPERATOR_LEASE_RETRY_PERIOD_MS",
@@ -58,8 +62,8 @@ pub enum LeaderError {
     /// The flags contradict each other.
     #[error("--lease-retry-period-ms < --lease-renew-deadline-ms < --lease-duration-ms must hold")]
     Periods,
-    /// Another holds the Lease, or the API server was not to be reached for too long.
-    #[error("the lease {0} is lost: this process must not act any more")]
+    /// Another replica holds the Lease, or the API server was unreachable for too long.
+    #[error("the lease {0} is lost: this process must stop")]
     Lost(String),
 }
 
@@ -92,36 +96,36 @@ pub async fn acquire(
         config,
         identity,
     };
-    let mut seen = Seen::default();
-    let given_up = watch_object(election.api.clone(), &election.config.name)
+    let mut observed = Observed::default();
+    let released = watch_object(election.api.clone(), &election.config.name)
         .default_backoff()
         .filter(|lease| std::future::ready(matches!(lease, Ok(Some(lease)) if is_free(lease))));
-    let mut given_up = pin!(given_up);
-    let mut told = false;
+    let mut released = pin!(released);
+    let mut standing_by = false;
     loop {
         let limit = Duration::from_millis(election.config.renew_deadline_ms);
-        match tokio::time::timeout(limit, election.step(&mut seen)).await {
+        match tokio::time::timeout(limit, election.step(&mut observed)).await {
             Ok(Ok(Some(lease))) => return Ok(Leadership { election, lease }),
-            Ok(Ok(None)) if !told => {
+            Ok(Ok(None)) if !standing_by => {
                 tracing::info!(lease = election.config.name, "standing by");
-                told = true;
+                standing_by = true;
             }
             Ok(Ok(None)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "looking at the lease failed"),
-            Err(_) => tracing::warn!("looking at the lease took too long"),
+            Ok(Err(error)) => tracing::warn!(%error, "reading or taking the lease failed"),
+            Err(_) => tracing::warn!("reading or taking the lease took too long"),
         }
         let period = Duration::from_millis(election.config.retry_period_ms);
         tokio::select! {
             () = tokio::time::sleep(period) => {}
-            // A leader that stops is followed at once.
-            Some(_) = given_up.next() => {}
+            // A released lease is taken at once.
+            Some(_) = released.next() => {}
         }
     }
 }
 
 impl Leadership {
-    /// What runners are told: the Lease itself names the installation (one that is deleted and
-    /// made again counts anew), its transitions are the epoch.
+    /// This leader as runners know it: the uid of the Lease names the installation, its transitions
+    /// are the epoch. A Lease that is deleted and created again starts a new installation.
     pub fn announcement(&self) -> LeaderRequest {
         let transitions = self
             .lease
@@ -147,7 +151,7 @@ impl Leadership {
                 }
                 () = tokio::time::sleep(retry) => {}
             }
-            // The write's own time counts against us: what is renewed is renewed from before it.
+            // The lease counts as renewed from before the write: its duration counts against us.
             let asked = boot_time();
             let left = limit.saturating_sub(asked.saturating_sub(renewed));
             match tokio::time::timeout(left, self.renew()).await {
@@ -192,9 +196,9 @@ impl Leadership {
 }
 
 impl Election {
-    async fn step(&self, seen: &mut Seen) -> Result<Option<Lease>, kube::Error> {
+    async fn step(&self, observed: &mut Observed) -> Result<Option<Lease>, kube::Error> {
         let found = self.api.get_opt(&self.config.name).await?;
-        match decide(found.as_ref(), seen, boot_time(), &self.identity) {
+        match decide(found.as_ref(), observed, boot_time(), &self.identity) {
             Move::Wait => Ok(None),
             Move::Create => self
                 .api

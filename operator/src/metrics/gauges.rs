@@ -1,4 +1,5 @@
-//! Gauges that the loop tells all at once, every other second: who scrapes asks no lock of it.
+//! Gauges that the loop sets from a snapshot every other second, so that a scrape takes no lock of the
+//! loop.
 
 use super::labels::{PoolLabels, PoolTaskLabels, RunnerLabels, StateLabels};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 /// Seconds.
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// What the loop has at one moment.
+/// The dispatcher's state at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Snapshot {
     /// Jobs that have not ended.
@@ -43,54 +44,54 @@ pub(crate) struct PoolSnapshot {
     pub(crate) down: usize,
 }
 
-/// How many runners one pool is to have.
+/// The scale of one pool with pods.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolScaling {
     /// `namespace/name`
     pub pool: String,
-    /// So many.
+    /// The desired number of runners.
     pub wanted: u32,
     /// Seconds for which its unfinished jobs would keep one runner busy; `None` while it is not
     /// known how fast one is.
     pub backlog_seconds: Option<f64>,
 }
 
-/// A family of which each telling replaces the one before: the labels of a pool that is gone go.
+/// A family whose values are replaced as a whole, so that the series of a pool that is gone end.
 #[derive(Debug)]
-struct Told<L, M>(Family<L, M>, Mutex<HashSet<L>>);
+struct Replaced<L, M>(Family<L, M>, Mutex<HashSet<L>>);
 
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     jobs: Family<StateLabels, Gauge>,
     callbacks: Family<StateLabels, Gauge>,
-    queue_depth: Told<PoolTaskLabels, Gauge>,
-    oldest_waiting: Told<PoolTaskLabels, Seconds>,
-    in_flight: Told<PoolLabels, Gauge>,
-    runners: Told<RunnerLabels, Gauge>,
-    wanted: Told<PoolLabels, Gauge>,
-    backlog: Told<PoolLabels, Seconds>,
+    queue_depth: Replaced<PoolTaskLabels, Gauge>,
+    oldest_waiting: Replaced<PoolTaskLabels, Seconds>,
+    in_flight: Replaced<PoolLabels, Gauge>,
+    runners: Replaced<RunnerLabels, Gauge>,
+    wanted: Replaced<PoolLabels, Gauge>,
+    backlog: Replaced<PoolLabels, Seconds>,
 }
 
 impl Gauges {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "jobs",
-            "Jobs that the leader knows, unfinished or finished",
+            "Jobs in the cluster, unfinished or finished",
             self.jobs.clone(),
         );
         registry.register(
             "callbacks_due",
-            "Callbacks whose time has come: waiting for their turn, or in flight",
+            "Callbacks that are due: waiting for their turn, or in flight",
             self.callbacks.clone(),
         );
         registry.register(
             "queue_depth",
-            "Jobs that wait for a runner, by pool and task",
+            "Jobs waiting for a runner, by pool and task",
             self.queue_depth.0.clone(),
         );
         registry.register_with_unit(
             "oldest_waiting",
-            "Age of the oldest job that waits for a runner, since its creation",
+            "Time since the creation of the oldest job waiting for a runner",
             Unit::Seconds,
             self.oldest_waiting.0.clone(),
         );
@@ -101,23 +102,23 @@ impl Gauges {
         );
         registry.register(
             "runners",
-            "Runners of a pool that answer (up) or do not (down)",
+            "Runners of a pool, by state: up (it answers) or down",
             self.runners.0.clone(),
         );
         registry.register(
             "pool_replicas_wanted",
-            "Runners that a pool with pods is to have",
+            "Desired number of runners of a pool with pods",
             self.wanted.0.clone(),
         );
         registry.register_with_unit(
             "pool_backlog",
-            "Time for which a pool's unfinished jobs would keep one runner busy",
+            "Estimated time that one runner would need for all unfinished jobs of a pool",
             Unit::Seconds,
             self.backlog.0.clone(),
         );
     }
 
-    pub(super) fn tell_scaling(&self, pools: &[PoolScaling]) {
+    pub(super) fn set_scaling(&self, pools: &[PoolScaling]) {
         let labels = |each: &PoolScaling| PoolLabels {
             pool: each.pool.clone(),
         };
@@ -133,7 +134,7 @@ impl Gauges {
         });
     }
 
-    pub(super) fn tell(&self, snapshot: &Snapshot) {
+    pub(super) fn set(&self, snapshot: &Snapshot) {
         let Snapshot {
             unfinished,
             finished,
@@ -185,29 +186,29 @@ impl Gauges {
     }
 }
 
-impl<L: Clone + Eq + Hash, M: Default> Default for Told<L, M> {
+impl<L: Clone + Eq + Hash, M: Default> Default for Replaced<L, M> {
     fn default() -> Self {
         Self(Family::default(), Mutex::default())
     }
 }
 
-impl<L, M> Told<L, M>
+impl<L, M> Replaced<L, M>
 where
     L: Clone + Eq + Hash + EncodeLabelSet,
     M: Default,
 {
     fn replace<V>(&self, values: Vec<(L, V)>, set: impl Fn(&M, V)) {
-        let Self(family, told) = self;
+        let Self(family, known) = self;
         let mut now = HashSet::new();
         for (labels, value) in values {
             set(&family.get_or_create(&labels), value);
             now.insert(labels);
         }
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        for gone in told.difference(&now) {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in known.difference(&now) {
             family.remove(gone);
         }
-        *told = now;
+        *known = now;
     }
 }
 

@@ -1,7 +1,5 @@
 //! The labels, each of a bounded number of values: words of our own, tasks, and the names of pools.
 
-use crate::dispatch::retry::{Next, Outcome};
-use crate::job::decide::Ending;
 use fovea_crds::Task;
 use prometheus_client::encoding::EncodeLabelSet;
 
@@ -53,15 +51,15 @@ pub(super) struct SweptLabels {
     pub(super) fate: &'static str,
 }
 
-/// What becomes of a write of a job's status.
+/// Outcomes of a write of a job's status.
 pub(super) const STATUS_WRITES: [&str; 6] = [
     "stands", "moot", "conflict", "rejected", "failed", "gave-up",
 ];
-/// What becomes of a try of a callback.
+/// Outcomes of a try of a callback.
 pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
-/// What becomes of a sweep.
+/// Outcomes of a sweep.
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
-/// How attempts end that are not refused, where it is no fault of the job's, and why.
+/// Outcomes and reasons of attempts that were not refused and did not fail through the job itself.
 pub(super) const ATTEMPTS: [(&str, &str); 6] = [
     ("succeeded", "none"),
     ("interrupted", "RunnerLost"),
@@ -80,37 +78,7 @@ pub(crate) fn task(task: Task) -> &'static str {
     }
 }
 
-/// Why an attempt ended as it did.
-pub(crate) fn reason(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded { .. } => "none",
-        Outcome::Problem(problem) => problem.reason.name(),
-        Outcome::Lost { .. } => "RunnerLost",
-        Outcome::NotBegun { .. } => "NotBegun",
-    }
-}
-
-/// What an attempt's end makes of its job.
-pub(crate) fn outcome(next: &Next, interruptions_before: u32) -> &'static str {
-    match next {
-        Next::Succeed { .. } => "succeeded",
-        Next::Fail(_) => "failed",
-        Next::Retry { interruptions, .. } if *interruptions > interruptions_before => "interrupted",
-        Next::Retry { .. } => "retried",
-        Next::Requeue => "refused",
-    }
-}
-
-/// Why an attempt was broken off.
-pub(crate) fn ending(ending: Option<&Ending>) -> &'static str {
-    match ending {
-        None => "JobGone",
-        Some(Ending::Cancelled) => "Cancelled",
-        Some(Ending::Failed(_)) => "ActiveDeadlineExceeded",
-    }
-}
-
-/// What became of an object that the sweeper saw.
+/// The fate of an object that a sweep listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Not older than the grace.

@@ -1,4 +1,4 @@
-//! What `/metrics` tells, in the `OpenMetrics` text format. Names begin with `fovea_operator_`; no
+//! The metrics of `/metrics`, in the `OpenMetrics` text format. Names begin with `fovea_operator_`; no
 //! label holds what a job's user chose, so that their number is bounded by that of the pools.
 
 mod gauges;
@@ -6,7 +6,7 @@ mod labels;
 
 pub use gauges::PoolScaling;
 pub(crate) use gauges::{PoolSnapshot, Snapshot};
-pub(crate) use labels::{Fate, ending, outcome, reason, task};
+pub(crate) use labels::{Fate, task};
 
 use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
@@ -25,7 +25,7 @@ use std::time::Duration;
 /// Content type of the answer to `GET /metrics`.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Every metric of the operator.
+/// The metrics of the operator.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -51,7 +51,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// Registers all metrics, at zero.
     pub fn new() -> Self {
         // 1 ms to 36 hours: a job may wait a day for a runner.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 28));
@@ -76,7 +76,8 @@ impl Metrics {
         metrics
     }
 
-    /// Prometheus sees the first of a kind only where it has seen none of it before.
+    /// Creates the counters that alerts use: Prometheus misses the first increase of a series that it
+    /// has never scraped.
     fn begin_at_zero(&self) {
         for (outcome, reason) in ATTEMPTS {
             let _ = self
@@ -99,28 +100,28 @@ impl Metrics {
         self.gauges.register(registry);
         registry.register(
             "attempts",
-            "Ended attempts: succeeded, failed, retried, interrupted, refused (at no cost) or aborted, and why",
+            "Attempts that ended, by outcome (succeeded, failed, retried, interrupted, refused at no cost, aborted) and reason",
             self.attempts.clone(),
         );
         registry.register_with_unit(
             "job_stage",
-            "Time of succeeded jobs: queued, fetch and infer in the last attempt, total from creation to result",
+            "Duration of the stages of succeeded jobs: queued, fetch and infer of the last attempt, and total from creation to result",
             Unit::Seconds,
             self.stages.clone(),
         );
         registry.register(
             "status_writes",
-            "Writes of jobs' statuses: stands, moot (the job was gone or had ended), conflict, rejected, failed or gave-up",
+            "Writes of jobs' statuses, by outcome: stands, moot (the job was gone or had ended), conflict, rejected, failed or gave-up",
             self.status_writes.clone(),
         );
         registry.register(
             "callback_tries",
-            "Recorded tries of callbacks: delivered, failed (and tried again) or given-up",
+            "Recorded tries of callbacks, by outcome: delivered, failed (it is tried again) or given-up",
             self.callback_tries.clone(),
         );
         registry.register(
             "objects_set_aside",
-            "Sightings of objects that this version cannot read, by kind",
+            "Watch events with an object that this version cannot read, by kind",
             self.set_aside.clone(),
         );
         registry.register(
@@ -130,49 +131,48 @@ impl Metrics {
         );
         registry.register(
             "lease_epoch",
-            "The lease's transitions when this replica took it",
+            "Number of the lease's transitions when this replica took it",
             self.epoch.clone(),
         );
         registry.register(
             "lease_acquisitions",
-            "Times that this process took the lease",
+            "Number of times that this process took the lease",
             self.lease_acquisitions.clone(),
         );
         registry.register(
             "lease_losses",
-            "Times that this process lost the lease without having handed it over",
+            "Number of times that this process lost the lease without releasing it",
             self.lease_losses.clone(),
         );
         registry.register(
             "sweeps",
-            "Sweeps of the bucket, complete or failed",
+            "Sweeps of the bucket, by outcome: complete or failed",
             self.sweeps.clone(),
         );
         registry.register(
             "swept_objects",
-            "Objects that the sweeper saw, by what became of them",
+            "Objects that sweeps listed, by fate",
             self.swept.clone(),
         );
         self.upstreams.register(registry);
     }
 
-    /// What is asked of the API server and of the store.
+    /// Metrics of requests to the API server and the store.
     pub fn upstreams(&self) -> &Upstreams {
         &self.upstreams
     }
 
-    /// The gauges that are told all at once.
+    /// Sets the gauges of the dispatcher's state.
     pub(crate) fn snapshot(&self, snapshot: &Snapshot) {
-        self.gauges.tell(snapshot);
+        self.gauges.set(snapshot);
     }
 
-    /// How many runners every pool with pods is to have: those that are not named any more are
-    /// told of no more.
+    /// Sets the gauges of every pool with pods; pools that are not in `pools` are removed.
     pub fn scaling(&self, pools: &[PoolScaling]) {
-        self.gauges.tell_scaling(pools);
+        self.gauges.set_scaling(pools);
     }
 
-    /// An attempt has ended.
+    /// Counts an attempt that has ended.
     pub(crate) fn attempt(&self, outcome: &'static str, reason: &'static str) {
         let labels = AttemptLabels { outcome, reason };
         self.attempts.get_or_create(&labels).inc();
@@ -198,19 +198,19 @@ impl Metrics {
         }
     }
 
-    /// A try of a status write has come out.
+    /// Counts a try of a status write.
     pub(crate) fn status_write(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.status_writes.get_or_create(&labels).inc();
     }
 
-    /// A try of a callback is recorded.
+    /// Counts a recorded try of a callback.
     pub(crate) fn callback_try(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.callback_tries.get_or_create(&labels).inc();
     }
 
-    /// An object could not be read.
+    /// Counts an object that could not be read.
     pub(crate) fn set_aside(&self, kind: &str) {
         let kind = kind.to_owned();
         self.set_aside.get_or_create(&KindLabels { kind }).inc();
@@ -231,19 +231,19 @@ impl Metrics {
         }
     }
 
-    /// A sweep has ended.
+    /// Counts a sweep that has ended.
     pub(crate) fn swept(&self, complete: bool) {
         let outcome = if complete { "complete" } else { "failed" };
         self.sweeps.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// The sweeper has seen so many objects.
+    /// Counts objects that a sweep listed.
     pub(crate) fn swept_object(&self, fate: Fate, count: u64) {
         let labels = SweptLabels { fate: fate.word() };
         self.swept.get_or_create(&labels).inc_by(count);
     }
 
-    /// All of it as text.
+    /// The metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.

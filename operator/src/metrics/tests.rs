@@ -11,7 +11,7 @@ fn pool(name: &str, depth: usize) -> PoolSnapshot {
 }
 
 #[test]
-fn what_happened_is_told_under_the_names_that_dashboards_use() {
+fn metrics_have_the_names_that_dashboards_use() {
     let metrics = Metrics::new();
     metrics.snapshot(&Snapshot {
         unfinished: 9,
@@ -80,7 +80,7 @@ fn what_alerts_count_begins_at_zero() {
 }
 
 #[test]
-fn a_pool_that_is_gone_is_told_of_no_more() {
+fn a_pool_that_is_gone_has_no_series() {
     let metrics = Metrics::new();
     let of = |pools| Snapshot {
         pools,
@@ -95,7 +95,7 @@ fn a_pool_that_is_gone_is_told_of_no_more() {
 }
 
 #[test]
-fn what_a_pool_is_scaled_to_and_by_is_told_for_other_autoscalers() {
+fn the_scale_and_the_backlog_of_a_pool_are_exported_for_other_autoscalers() {
     let metrics = Metrics::new();
     let pool = |name: &str, wanted, backlog_seconds| PoolScaling {
         pool: name.to_owned(),

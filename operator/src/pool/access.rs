@@ -14,7 +14,7 @@
 //!
 //! A certificate's authority signs that one certificate, and its key is kept nowhere.
 
-use super::provision::Access;
+use super::published::Access;
 use fovea_store::Sha256;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -32,7 +32,7 @@ const SINCE: &str = "fovea.dev/rotation-since";
 /// When what is served was made, and until when it is good.
 const MADE: &str = "fovea.dev/made-at";
 const NOT_AFTER: &str = "fovea.dev/not-after";
-/// The digest of the data: what somebody else has changed is told by it.
+/// Digest of the data: it shows whether somebody else has changed them.
 const DIGEST: &str = "fovea.dev/contents";
 
 const DAY: Duration = Duration::from_hours(24);

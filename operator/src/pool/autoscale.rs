@@ -13,7 +13,7 @@
 mod measure;
 mod window;
 
-use super::provision::Load;
+use super::load::Load;
 use fovea_crds::Autoscaling;
 use measure::Measured;
 use std::cmp::Ordering;
@@ -106,23 +106,26 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let replicas = self.replicas;
         match self.reason {
-            Reason::Needed => write!(f, "{replicas} runners for what waits and arrives"),
+            Reason::Needed => write!(f, "{replicas} runners for the queued and arriving jobs"),
             Reason::AtMax => write!(
                 f,
-                "what waits and arrives needs more than {replicas} runners: raise spec.autoscaling.max to get them"
+                "the queued and arriving jobs need more than {replicas} runners; raise spec.autoscaling.max to allow more"
             ),
-            Reason::Starting => write!(f, "{replicas} runners until those that start serve"),
+            Reason::Starting => write!(f, "{replicas} runners until the starting ones are ready"),
             Reason::Failing => write!(
                 f,
-                "{replicas} runners until those that fail serve: the pool's status says what is wrong"
+                "{replicas} runners until the failing ones are ready; see the pool's status"
             ),
             Reason::Holding => write!(
                 f,
-                "{replicas} runners, as many as the last {} s have needed",
+                "{replicas} runners, the highest need of the last {} s",
                 WINDOW.as_secs()
             ),
-            Reason::Quiet => write!(f, "{replicas} runners until spec.autoscaling.idleSeconds"),
-            Reason::Idle => write!(f, "{replicas} runners since there is nothing to do"),
+            Reason::Quiet => write!(
+                f,
+                "{replicas} runners until the pool has been idle for spec.autoscaling.idleSeconds"
+            ),
+            Reason::Idle => write!(f, "{replicas} runners because there are no jobs"),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What is known of the cluster: the pools and what belongs to them, kept by watches. Each change
-//! says which pools are to be looked at.
+//! Caches of the pools and of what belongs to them, kept up to date by watches. Each change queues the
+//! pools that it concerns.
 
 use super::PoolKey;
 use super::build::Subject;
@@ -21,20 +21,20 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Which pools are to be looked at.
+/// Which pools to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// This one.
+    /// By name.
     Pool(String),
-    /// That with this label.
+    /// By the value of their objects' pool label.
     Label(String),
-    /// Those whose models come by the token of this Secret.
+    /// Those with a model that is imported with this Secret's token.
     Token(String),
-    /// All.
+    /// Every pool.
     All,
 }
 
-/// One store for each kind.
+/// One cache for each kind.
 pub(super) struct Caches {
     pub(super) pools: Store<DeserializeGuard<RunnerPool>>,
     pub(super) deployments: Store<Deployment>,
@@ -44,25 +44,25 @@ pub(super) struct Caches {
     pub(super) budgets: Store<PodDisruptionBudget>,
     pub(super) jobs: Store<Job>,
     pub(super) pods: Store<Pod>,
-    /// Secrets that are not ours: which there are, and in which version.
+    /// Metadata of Secrets that the operator does not manage.
     tokens: Store<PartialObjectMeta<Secret>>,
     namespace: String,
     _watches: Vec<AbortOnDropHandle<()>>,
 }
 
-/// What there is of one pool.
+/// The objects of one pool.
+#[derive(Default)]
 pub(super) struct Children {
     pub(super) deployment: Option<Arc<Deployment>>,
     pub(super) service: Option<Arc<Service>>,
     pub(super) secret: Option<Arc<Secret>>,
     pub(super) policy: Option<Arc<NetworkPolicy>>,
     pub(super) budget: Option<Arc<PodDisruptionBudget>>,
-    /// Runners' pods.
     pub(super) pods: Vec<Arc<Pod>>,
 }
 
 impl Caches {
-    /// Watches begin; each change is told to `wake`.
+    /// Starts the watches; changes go to `wake`.
     pub(super) fn start(client: &Client, namespace: &str, wake: &mpsc::Sender<Wake>) -> Self {
         let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"));
         let mut watches = Vec::new();
@@ -88,7 +88,7 @@ impl Caches {
         }
     }
 
-    /// Waits until everything has been listed once.
+    /// Waits until every cache is filled.
     pub(super) async fn filled(&self) -> Result<(), WriterDropped> {
         self.pools.wait_until_ready().await?;
         self.deployments.wait_until_ready().await?;
@@ -101,7 +101,7 @@ impl Caches {
         self.pods.wait_until_ready().await
     }
 
-    /// What there is of a pool.
+    /// A pool's objects.
     pub(super) fn children(&self, subject: &Subject<'_>) -> Children {
         let Subject { key, child, .. } = subject;
         let label = names::label(&key.name);
@@ -132,17 +132,17 @@ impl Caches {
         (job, has_form, pods)
     }
 
-    /// The version of a Secret that is not ours; `None` where there is none.
+    /// The resourceVersion of a Secret that the operator does not manage, if it exists.
     pub(super) fn token_version(&self, name: &str) -> Option<String> {
         get(&self.tokens, name, &self.namespace)?.resource_version()
     }
 
-    /// Whether a pool is still there.
+    /// Whether a pool exists.
     pub(super) fn has(&self, key: &PoolKey) -> bool {
         get(&self.pools, &key.name, &key.namespace).is_some()
     }
 
-    /// Whether it is one of the objects that pools own.
+    /// Whether an object of a pool has this uid.
     pub(super) fn has_uid(&self, uid: &str) -> bool {
         fn any<K>(store: &Store<K>, uid: &str) -> bool
         where
@@ -159,7 +159,7 @@ impl Caches {
             || any(&self.budgets, uid)
     }
 
-    /// The pools that a change is about.
+    /// The pools that a change concerns.
     pub(super) fn woken(&self, wake: &Wake) -> Vec<ObjectRef<DeserializeGuard<RunnerPool>>> {
         let one = |name: &str| ObjectRef::new(name).within(&self.namespace);
         let names = || self.pools.state().into_iter().map(|pool| pool.name_any());
@@ -190,7 +190,7 @@ where
     store.get(&ObjectRef::new(name).within(namespace))
 }
 
-/// The Secret by whose token a model comes from the hub.
+/// The Secret with the token with which a model is imported.
 fn token_of(model: &PoolModel) -> Option<&String> {
     match model.source.as_ref()? {
         ModelSource::HuggingFace {
@@ -262,7 +262,7 @@ where
                 Ok(watcher::Event::InitDone) => Wake::All,
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
                 Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), %error, "watching what pools own failed; trying again");
+                    tracing::warn!(kind = %K::kind(&()), %error, "watching the pools' objects failed; trying again");
                     continue;
                 }
             };

@@ -1,16 +1,16 @@
 //! Flags of the pools whose runners the operator makes itself.
 
+use fovea_store::Endpoint;
 use ipnet::IpNet;
 use std::num::NonZeroU32;
-use url::Url;
 
-/// The runner's image of this release.
+/// Default image of runners: this release's.
 const IMAGE: &str = concat!("fovea-runner:", env!("CARGO_PKG_VERSION"));
-/// The same with CUDA.
+/// Default image of runners with a GPU.
 const CUDA_IMAGE: &str = concat!("fovea-runner:", env!("CARGO_PKG_VERSION"), "-cuda");
 
-/// Any shorter, and a kubelet of Kubernetes' own settings may be two versions behind. A build for
-/// tests, whose kubelets are quicker, may have it shorter.
+/// Lower bound of --runner-overlap-seconds: with Kubernetes' default settings a kubelet may be two
+/// versions of a Secret behind. Builds for tests, whose kubelets are faster, allow less.
 const LEAST_OVERLAP_SECONDS: i64 = if cfg!(feature = "failpoints") {
     10
 } else {
@@ -21,22 +21,22 @@ const LEAST_OVERLAP_SECONDS: i64 = if cfg!(feature = "failpoints") {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Pools with pods")]
 pub struct PoolsConfig {
-    /// Image of runners and of import Jobs, where a pool names none.
+    /// Container image of runners and of import Jobs, unless the pool sets spec.template.image.
     #[arg(long, env = "FOVEA_OPERATOR_RUNNER_IMAGE", default_value = IMAGE)]
     pub runner_image: String,
 
-    /// Image of runners that have a GPU: of pools with `device: cuda`, or with a GPU among their
-    /// resources.
+    /// Container image of runners with a GPU: for pools with `device: cuda` or a GPU in their
+    /// resources, unless the pool sets spec.template.image.
     #[arg(long, env = "FOVEA_OPERATOR_RUNNER_IMAGE_CUDA", default_value = CUDA_IMAGE)]
     pub runner_image_cuda: String,
 
-    /// When those images are pulled: `Always`, `IfNotPresent` or `Never`. Kubernetes' own default where
-    /// absent.
+    /// Image pull policy of runners and import Jobs. Default: Kubernetes' own, which depends on the
+    /// image's tag.
     #[arg(long, env = "FOVEA_OPERATOR_RUNNER_IMAGE_PULL_POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
     pub runner_image_pull_policy: Option<String>,
 
-    /// Secret of the pools' namespace with which images are pulled; repeatable, or separated by
-    /// commas.
+    /// Name of an image pull Secret in the pool's namespace, for runners and import Jobs.
+    /// Repeatable or comma-separated.
     #[arg(
         long = "runner-image-pull-secret",
         env = "FOVEA_OPERATOR_RUNNER_IMAGE_PULL_SECRETS",
@@ -44,7 +44,8 @@ pub struct PoolsConfig {
     )]
     pub runner_image_pull_secrets: Vec<String>,
 
-    /// How long a runner that is told to end may take for the jobs that it has, in seconds.
+    /// Time in seconds that a terminating runner has to finish its running jobs. Jobs that take
+    /// longer are retried on another runner.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_RUNNER_DRAIN_SECONDS",
@@ -52,8 +53,8 @@ pub struct PoolsConfig {
     )]
     pub runner_drain_seconds: NonZeroU32,
 
-    /// How long a runner's certificate and token are good for, in days; new ones are made after two
-    /// thirds of it.
+    /// Lifetime of a runner's certificate and bearer token, in days. The operator replaces both
+    /// after two thirds of it.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_RUNNER_CERTIFICATE_DAYS",
@@ -62,8 +63,9 @@ pub struct PoolsConfig {
     )]
     pub runner_certificate_days: u32,
 
-    /// How long the old and the new are both good at each step of that change, in seconds; longer
-    /// than a kubelet takes to bring a changed Secret into a pod, which is about two minutes.
+    /// Time in seconds for which the old and the new certificate and token are both accepted, at
+    /// each step of a replacement. Must exceed the time until a kubelet updates a changed Secret in
+    /// running pods, about two minutes.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_RUNNER_OVERLAP_SECONDS",
@@ -72,8 +74,8 @@ pub struct PoolsConfig {
     )]
     pub runner_overlap_seconds: u32,
 
-    /// How long the additional pod of a rollout may find no node, in seconds, before runners are
-    /// replaced one by one instead.
+    /// Time in seconds that the extra pod of a rollout may stay unschedulable. After it, runners
+    /// are replaced one at a time instead, which needs no spare node or GPU.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_SURGE_TIMEOUT_SECONDS",
@@ -81,8 +83,8 @@ pub struct PoolsConfig {
     )]
     pub surge_timeout_seconds: u32,
 
-    /// How long a runner that is to go may keep its jobs before its pod is deleted nevertheless, in
-    /// seconds; it then has the drain's time for them.
+    /// Time in seconds that a runner chosen for scale-down may keep running jobs before its pod is
+    /// deleted. The pod then still has --runner-drain-seconds to finish them.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_SCALE_DOWN_TIMEOUT_SECONDS",
@@ -90,9 +92,9 @@ pub struct PoolsConfig {
     )]
     pub scale_down_timeout_seconds: u32,
 
-    /// Addresses of the object store, as CIDRs: with DNS, all that a runner's pod may reach.
-    /// Repeatable, or separated by commas. None, and no --store-namespace or --store-label: runners
-    /// reach no store where the network enforces network policies.
+    /// CIDR of the object store, for the runners' `NetworkPolicy`: apart from DNS, runners can reach
+    /// nothing else. Repeatable or comma-separated. Without this flag, --store-namespace and
+    /// --store-label, runners reach no store on networks that enforce policies, and jobs fail.
     #[arg(
         long = "store-cidr",
         env = "FOVEA_OPERATOR_STORE_CIDRS",
@@ -100,18 +102,21 @@ pub struct PoolsConfig {
     )]
     pub store_cidrs: Vec<IpNet>,
 
-    /// Namespace of an object store that runs in the cluster: its pods are reached beside --store-cidr.
-    /// With --store-label those of them that have it, else all.
+    /// Namespace of an object store that runs in this cluster; the runners' `NetworkPolicy` allows
+    /// its pods, in addition to --store-cidr. With --store-label it allows only pods with those
+    /// labels.
     #[arg(long, env = "FOVEA_OPERATOR_STORE_NAMESPACE")]
     pub store_namespace: Option<String>,
 
-    /// Label of the pods of an object store that runs in the cluster, `key=value`; repeatable, or
-    /// separated by commas. In the pools' namespace, where --store-namespace is absent.
+    /// Label, as `key=value`, of the pods of an object store that runs in this cluster, for the
+    /// runners' `NetworkPolicy`. Repeatable or comma-separated: pods must have all. Without
+    /// --store-namespace the pods of the pool's namespace are meant.
     #[arg(long = "store-label", env = "FOVEA_OPERATOR_STORE_LABELS", value_delimiter = ',', value_parser = label)]
     pub store_labels: Vec<(String, String)>,
 
-    /// Ports of the object store; repeatable, or separated by commas. --s3-endpoint's where absent.
-    /// Policies look at a pod's own port, not at its Service's.
+    /// Port of the object store, for the runners' `NetworkPolicy`. Repeatable or comma-separated.
+    /// Default: the port of --s3-endpoint. If a Service maps ports, give the port of its pods,
+    /// which is the one that policies match.
     #[arg(
         long = "store-port",
         env = "FOVEA_OPERATOR_STORE_PORTS",
@@ -119,8 +124,9 @@ pub struct PoolsConfig {
     )]
     pub store_ports: Vec<u16>,
 
-    /// Addresses of the Hugging Face hub, for import Jobs alone; repeatable, or separated by commas.
-    /// Every public address where absent: the hub hands out files from many.
+    /// CIDR of the Hugging Face Hub, for the `NetworkPolicy` of import Jobs. Repeatable or
+    /// comma-separated. Default: all public addresses, because the Hub serves files from many
+    /// hosts.
     #[arg(
         long = "hub-cidr",
         env = "FOVEA_OPERATOR_HUB_CIDRS",
@@ -128,11 +134,12 @@ pub struct PoolsConfig {
     )]
     pub hub_cidrs: Vec<IpNet>,
 
-    /// A mirror of the Hugging Face hub; import Jobs have it as `HF_ENDPOINT`.
+    /// URL of a mirror of the Hugging Face Hub. Import Jobs get it as `HF_ENDPOINT` and download
+    /// from there.
     #[arg(long, env = "FOVEA_OPERATOR_HUB_ENDPOINT")]
-    pub hub_endpoint: Option<Url>,
+    pub hub_endpoint: Option<Endpoint>,
 
-    /// Namespace of the cluster's DNS.
+    /// Namespace of the cluster's DNS pods, for the runners' `NetworkPolicy`.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_DNS_NAMESPACE",
@@ -140,12 +147,13 @@ pub struct PoolsConfig {
     )]
     pub dns_namespace: String,
 
-    /// Label of the pods of the cluster's DNS, `key=value`; repeatable, or separated by commas.
+    /// Label, as `key=value`, of the cluster's DNS pods, for the runners' `NetworkPolicy`. Repeatable
+    /// or comma-separated.
     #[arg(long = "dns-label", env = "FOVEA_OPERATOR_DNS_LABELS", default_value = "k8s-app=kube-dns", value_delimiter = ',', value_parser = label)]
     pub dns_labels: Vec<(String, String)>,
 
-    /// Addresses of a DNS that is no pod, such as a cache on each node; repeatable, or separated by
-    /// commas.
+    /// CIDR of a DNS server that is not a pod, such as a node-local cache, for the runners'
+    /// `NetworkPolicy`. Repeatable or comma-separated.
     #[arg(
         long = "dns-cidr",
         env = "FOVEA_OPERATOR_DNS_CIDRS",
@@ -153,22 +161,24 @@ pub struct PoolsConfig {
     )]
     pub dns_cidrs: Vec<IpNet>,
 
-    /// Label of the operator's own pods, `key=value`: they and scrapers alone may speak to runners.
-    /// Repeatable, or separated by commas.
+    /// Label, as `key=value`, of the operator's own pods. The runners' `NetworkPolicy` admits
+    /// connections only from pods with these labels and from scrapers. Repeatable or
+    /// comma-separated.
     #[arg(long = "operator-label", env = "FOVEA_OPERATOR_LABELS", default_value = "app.kubernetes.io/name=fovea-operator", value_delimiter = ',', value_parser = label)]
     pub operator_labels: Vec<(String, String)>,
 
-    /// Namespace of the pods that scrape runners' /metrics. With --scraper-label those of them that
-    /// have it, else all.
+    /// Namespace of the pods that scrape the runners' /metrics, such as Prometheus; the runners'
+    /// `NetworkPolicy` admits them. With --scraper-label it admits only pods with those labels.
     #[arg(long, env = "FOVEA_OPERATOR_SCRAPER_NAMESPACE")]
     pub scraper_namespace: Option<String>,
 
-    /// Label of the pods that scrape runners' /metrics, `key=value`; repeatable, or separated by
-    /// commas. In the pools' namespace, where --scraper-namespace is absent.
+    /// Label, as `key=value`, of the pods that scrape the runners' /metrics. Repeatable or
+    /// comma-separated. Without --scraper-namespace the pods of the pool's namespace are meant.
     #[arg(long = "scraper-label", env = "FOVEA_OPERATOR_SCRAPER_LABELS", value_delimiter = ',', value_parser = label)]
     pub scraper_labels: Vec<(String, String)>,
 
-    /// How long the import of a model may take, all tries together, in seconds.
+    /// Timeout of the import of a model from the Hugging Face Hub, in seconds, over all attempts of
+    /// the import Job.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_IMPORT_DEADLINE_SECONDS",
@@ -177,7 +187,7 @@ pub struct PoolsConfig {
     )]
     pub import_deadline_seconds: u32,
 
-    /// How long after a failed import the next one is tried, in seconds.
+    /// Delay before a failed import is started again, in seconds.
     #[arg(
         long,
         env = "FOVEA_OPERATOR_IMPORT_RETRY_SECONDS",
@@ -188,14 +198,14 @@ pub struct PoolsConfig {
 }
 
 impl PoolsConfig {
-    /// Whether any address or pod of the object store is named.
+    /// Whether a flag names addresses or pods of the object store.
     pub(crate) fn names_a_store(&self) -> bool {
         let pods = self.store_namespace.is_some() || !self.store_labels.is_empty();
         pods || !self.store_cidrs.is_empty()
     }
 }
 
-/// `key=value`.
+/// Parses `key=value`.
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

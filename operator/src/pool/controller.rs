@@ -1,21 +1,21 @@
-//! Keeps what belongs to each pool with pods as its spec says, while this replica leads.
+//! The pool controller: reconciles the pools, their objects and their statuses, while this replica
+//! leads.
 //!
-//! Watches say which pools are to be looked at ([`caches`](super::caches)), and each look is
-//! [`reconcile`](super::reconcile). What the dispatcher needs of it goes out as [`Provisions`], and how
-//! much there is to do comes in as [`Loads`]; nothing else is shared with it.
+//! Watches ([`caches`](super::caches)) and changed [`Loads`] queue pools for
+//! [`reconcile`](super::reconcile), which publishes what the dispatcher needs as [`PublishedPools`].
 
-use super::apply::Applier;
+use super::applier::Applier;
 use super::build::Build;
 use super::caches::{Caches, Wake};
 use super::config::PoolsConfig;
-use super::provision::{Loads, Provisions};
+use super::load::Loads;
+use super::published::PublishedPools;
 use super::reconcile::Context;
+use crate::events::Events;
 use crate::metrics::Metrics;
-use fovea_crds::RunnerPool;
 use fovea_store::{Store, StoreConfig};
 use futures::{StreamExt as _, stream};
 use kube::Client;
-use kube::ResourceExt as _;
 use kube::runtime::controller::{Action, Config, Error, applier};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -23,32 +23,34 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Changes that may wait to be looked at; the watches wait beyond it.
+/// Changes in the queue; the watches wait while it is full.
 const INBOX: usize = 256;
-/// Pools looked at at the same time.
+/// Pools reconciled at a time.
 const AT_A_TIME: u16 = 8;
-/// Changes that come together make one look.
+/// Changes of one pool within this time cause one reconcile.
 const TOGETHER: Duration = Duration::from_millis(50);
-/// How often what is remembered of deleted pools is forgotten.
+/// Interval at which the memory of deleted pools is freed.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
-/// What the controller is made of.
+/// Everything the controller needs.
 pub struct Parts {
     /// For watches and writes.
     pub client: Client,
     /// For models' weights.
     pub store: Store,
-    /// Where that is.
+    /// The store's address, for network policies.
     pub store_config: StoreConfig,
-    /// Its flags.
+    /// Flags.
     pub config: PoolsConfig,
     /// The pools' namespace, which is the operator's own.
     pub namespace: String,
     /// From the dispatcher.
     pub loads: watch::Receiver<Loads>,
     /// To the dispatcher.
-    pub provisions: watch::Sender<Provisions>,
-    /// What pools are scaled to, for who scrapes.
+    pub published: watch::Sender<PublishedPools>,
+    /// For faults of pools.
+    pub events: Events,
+    /// For the pools' numbers of runners.
     pub metrics: Arc<Metrics>,
 }
 
@@ -61,7 +63,8 @@ pub async fn run(parts: Parts) {
         config,
         namespace,
         loads,
-        provisions,
+        published,
+        events,
         metrics,
     } = parts;
     if !config.names_a_store() {
@@ -78,16 +81,17 @@ pub async fn run(parts: Parts) {
         client,
         store,
         loads: loads.clone(),
-        provisions,
+        published,
+        events,
         metrics,
     });
-    let looking = look(Arc::clone(&context), woken);
-    let following = follow(Arc::clone(&context), loads, wake);
-    tokio::join!(looking, following);
+    let reconciling = reconcile_all(Arc::clone(&context), woken);
+    let following = follow_loads(Arc::clone(&context), loads, wake);
+    tokio::join!(reconciling, following);
 }
 
-async fn look(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
-    // The watches' changes wait in the meantime, and make one look at each pool.
+async fn reconcile_all(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
+    // Changes before the caches are filled are dropped: every pool is reconciled then.
     let caches = &context.caches;
     let mut woken = ReceiverStream::new(woken);
     let filled = async {
@@ -106,7 +110,7 @@ async fn look(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
     let following = Arc::clone(&context);
     let later = woken.flat_map(move |wake| stream::iter(following.caches.woken(&wake)));
     let queue = all.chain(later).map(Ok::<_, Infallible>);
-    let looks = applier(
+    let reconciles = applier(
         |pool, context: Arc<Context>| Box::pin(context.reconcile(pool)),
         |_, never: &Infallible, _| -> Action { match *never {} },
         Arc::clone(&context),
@@ -114,39 +118,40 @@ async fn look(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
         queue,
         Config::default().concurrency(AT_A_TIME).debounce(TOGETHER),
     );
-    let mut looks = Box::pin(looks);
-    while let Some(looked) = looks.next().await {
-        match looked {
-            Ok((pool, _)) => tracing::debug!(pool = pool.name, "looked at"),
-            // Deleted while it waited for its turn.
+    let mut reconciles = Box::pin(reconciles);
+    while let Some(reconciled) = reconciles.next().await {
+        match reconciled {
+            Ok((pool, _)) => tracing::debug!(pool = pool.name, "reconciled"),
+            // Deleted while it was queued.
             Err(Error::ObjectNotFound(_)) => context.sweep(),
-            Err(error) => tracing::warn!(%error, "a pool could not be looked at"),
+            Err(error) => tracing::warn!(%error, "reconciling a pool failed"),
         }
     }
 }
 
-/// Has pools looked at whose number of runners depends on what there is to do.
-async fn follow(
+/// Queues the pools whose load has changed.
+async fn follow_loads(
     context: Arc<Context>,
     mut loads: watch::Receiver<Loads>,
     wake: mpsc::Sender<Wake>,
 ) {
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut before = Loads::default();
     loop {
         tokio::select! {
             changed = loads.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                loads.mark_unchanged();
-                for pool in context.caches.pools.state() {
-                    let has_pods = |pool: &RunnerPool| pool.spec.external.is_none();
-                    let follows = pool.0.as_ref().is_ok_and(has_pods);
-                    if follows && wake.send(Wake::Pool(pool.name_any())).await.is_err() {
+                let now = loads.borrow_and_update().clone();
+                let changed = now.iter().filter(|(key, load)| before.get(key) != Some(load));
+                for (key, _) in changed {
+                    if wake.send(Wake::Pool(key.name.clone())).await.is_err() {
                         return;
                     }
                 }
+                before = now;
             }
             _ = sweep.tick() => context.sweep(),
         }

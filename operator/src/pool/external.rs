@@ -18,7 +18,7 @@ pub enum RefusedEndpoint {
     #[error("{0:?} is not a base URL such as https://gpu-1.example.com:8443")]
     Malformed(String),
     /// Plain http over a network.
-    #[error("{0}: plain http is taken on loopback only; use https")]
+    #[error("{0}: plain http is allowed on loopback only; use https")]
     PlainHttp(Url),
     /// A host that the installation does not allow.
     #[error("{0}: its host is not on the operator's --external-host list")]
@@ -40,7 +40,7 @@ pub enum RefusedToken {
         key: &'static str,
     },
     /// The token is for other hosts.
-    #[error("Secret {name:?} is for {hosts:?}, not for {host:?}")]
+    #[error("Secret {name:?} is for hosts {hosts:?}, not for {host:?}")]
     Host {
         /// The Secret's name.
         name: String,

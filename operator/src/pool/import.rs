@@ -1,27 +1,27 @@
-//! How the import of a model stands. Pure.
+//! The state of a model's import. Pure.
 
 use super::build::import_job::Import;
-use super::observe::{self, last_words, words};
-use super::provision::Told;
+use super::message::Message;
+use super::pods::{self, last_words, words};
 use super::weights::is_commit;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use std::sync::Arc;
 
-/// How it stands.
+/// The state of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ImportState {
     /// There is no Job.
     Absent,
-    /// It runs; what went wrong so far, if something did.
-    Running(Option<Told>),
-    /// It is done: the commit, where its pod still tells it.
+    /// It runs; the error of its last failed pod, if one failed.
+    Running(Option<Message>),
+    /// It succeeded: the commit, while the pod that reports it exists.
     Done(Option<String>),
-    /// It has given up for now.
-    Failed(Told),
+    /// It failed; another import begins later.
+    Failed(Message),
 }
 
-/// By the Job and its pods.
+/// Derives the state from the Job and its pods.
 pub(crate) fn state(import: &Import, job: Option<&Job>, pods: &[Arc<Pod>]) -> ImportState {
     let Some(job) = job else {
         return ImportState::Absent;
@@ -43,7 +43,7 @@ pub(crate) fn state(import: &Import, job: Option<&Job>, pods: &[Arc<Pod>]) -> Im
     let fault = fault(&what, pods);
     match ended {
         Some(ended) if ended.type_ == "Complete" => ImportState::Done(commit),
-        Some(ended) => ImportState::Failed(fault.unwrap_or_else(|| Told {
+        Some(ended) => ImportState::Failed(fault.unwrap_or_else(|| Message {
             reason: "ImportFailed",
             message: format!("{what}: {}", words(ended.message.as_deref())),
         })),
@@ -53,23 +53,23 @@ pub(crate) fn state(import: &Import, job: Option<&Job>, pods: &[Arc<Pod>]) -> Im
     }
 }
 
-/// The last thing that went wrong.
-fn fault(what: &str, pods: &[Arc<Pod>]) -> Option<Told> {
+/// The latest error.
+fn fault(what: &str, pods: &[Arc<Pod>]) -> Option<Message> {
     let failed = pods
         .iter()
         .filter_map(|pod| terminated(pod))
         .filter(|ended| ended.exit_code != 0);
     let last = failed.max_by_key(|ended| ended.finished_at.as_ref().map(|time| time.0));
-    let told = |message: String| Told {
+    let failed = |message: String| Message {
         reason: "ImportFailed",
         message: format!("{what}: {message}"),
     };
     if let Some(last) = last {
         let why = last_words(last.message.as_deref());
-        return Some(told(format!("{why} (exit code {})", last.exit_code)));
+        return Some(failed(format!("{why} (exit code {})", last.exit_code)));
     }
-    let waiting = observe::faults(None, pods, 1).into_iter().next()?;
-    Some(Told {
+    let waiting = pods::faults(None, pods, 1).into_iter().next()?;
+    Some(Message {
         message: format!("{what}: {}", waiting.message),
         ..waiting
     })
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commit_is_told_by_the_pod_that_succeeded() {
+    fn the_commit_is_read_from_the_pod_that_succeeded() {
         assert_eq!(of(None, &[]), ImportState::Absent);
         let pods = [
             ended(1, "x", "2026-01-01T00:00:00Z"),
@@ -136,47 +136,48 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_try_is_told_while_the_job_goes_on_and_after_it_has_given_up() {
+    fn a_failed_pod_is_reported_while_the_job_runs_and_after_it_has_failed() {
         let log = "2026-01-01T00:00:00Z  INFO resolved\n2026-01-01T00:00:01Z ERROR the hub knows no revision v1 of o/n; check the name and --revision\n";
         let pods = [
             ended(1, "old", "2026-01-01T00:00:00Z"),
             ended(1, log, "2026-01-01T00:00:01Z"),
         ];
-        let told = Told {
+        let message = Message {
             reason: "ImportFailed",
             message: "importing o/n@v1: the hub knows no revision v1 of o/n; check the name and --revision (exit code 1)".into(),
         };
         assert_eq!(
             of(Some(&job(None)), &pods),
-            ImportState::Running(Some(told.clone()))
+            ImportState::Running(Some(message.clone()))
         );
         assert_eq!(
             of(Some(&job(Some("Failed"))), &pods),
-            ImportState::Failed(told)
+            ImportState::Failed(message)
         );
     }
 
     #[test]
-    fn a_job_that_failed_without_a_pod_s_word_is_told_in_its_own() {
-        let ImportState::Failed(told) = of(Some(&job(Some("Failed"))), &[]) else {
+    fn a_job_that_failed_without_a_pod_is_reported_in_its_own_words() {
+        let ImportState::Failed(message) = of(Some(&job(Some("Failed"))), &[]) else {
             panic!()
         };
-        assert_eq!(told.message, "importing o/n@v1: it is so");
+        assert_eq!(message.message, "importing o/n@v1: it is so");
     }
 
     #[test]
-    fn a_pod_that_cannot_start_is_told() {
+    fn a_pod_that_cannot_start_is_reported() {
         let waiting =
             pod(&json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}}));
-        let ImportState::Running(Some(told)) = of(Some(&job(None)), &[waiting]) else {
+        let ImportState::Running(Some(message)) = of(Some(&job(None)), &[waiting]) else {
             panic!()
         };
-        assert_eq!(told.reason, "ImagePullBackOff");
+        assert_eq!(message.reason, "ImagePullBackOff");
         assert!(
-            told.message
+            message
+                .message
                 .starts_with("importing o/n@v1: pod p: image i cannot"),
             "{}",
-            told.message
+            message.message
         );
         let starting = pod(&json!({"waiting": {"reason": "ContainerCreating"}}));
         assert_eq!(

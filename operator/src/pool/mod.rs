@@ -1,7 +1,10 @@
-//! Pools: which there are, whose jobs they take, and what their status tells.
+//! Runner pools: their objects in the cluster, the number of their runners, and their status.
+//!
+//! [`controller`] reconciles every pool. It receives [`load`]s from the dispatcher, which connects to
+//! runners and counts jobs, and gives back [`published`] pools.
 
 mod access;
-mod apply;
+mod applier;
 pub mod autoscale;
 mod build;
 mod caches;
@@ -9,20 +12,21 @@ pub mod config;
 pub mod controller;
 pub mod external;
 mod import;
-mod observe;
-pub mod provision;
+pub mod load;
+mod message;
+mod pods;
+pub mod published;
 mod reconcile;
 pub mod resolve;
 mod rollout;
 mod scale;
-pub(crate) mod status;
 mod validate;
 pub mod weights;
 
 use fovea_crds::{ResolvedPoolRef, RunnerPool};
 use kube::ResourceExt;
 
-/// Names a pool.
+/// A pool's name and namespace.
 pub type PoolKey = ResolvedPoolRef;
 
 /// The key of a pool object.

@@ -1,53 +1,52 @@
 //! How runners are replaced when their template changes. Pure.
 //!
-//! One more runner is started before an old one goes, so that no place is ever empty. Where no node
-//! has room for one more (the GPUs are all taken), an old one goes first, for this change only.
+//! An additional runner is started before an old one is removed, so that the capacity stays the same.
+//! If no node has room for it (all GPUs are in use), the old one is removed first, for this rollout only.
 
-use super::provision::Told;
+use super::message::Message;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// What the Deployment is told.
+/// The Deployment's rolling update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    /// One more at a time, none fewer.
+    /// `maxSurge` 1, `maxUnavailable` 0.
     Surge,
-    /// One fewer at a time, none more.
+    /// `maxSurge` 0, `maxUnavailable` 1.
     Swap,
 }
 
-/// A change as it is seen.
+/// A rollout under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rollout {
     /// Runners of an older template that are still there.
     pub old: u32,
     /// Runners of the new one that are ready.
     pub new_ready: u32,
-    /// How many there are to be.
-    pub wanted: u32,
-    /// The Deployment swaps already.
+    /// Runners that there should be.
+    pub desired: u32,
+    /// Whether the Deployment swaps already.
     pub swapping: bool,
-    /// Since when a runner of the new template finds no node, and the scheduler's words.
+    /// Since when a runner of the new template is unschedulable, and the scheduler's message.
     pub stuck: Option<(Timestamp, String)>,
 }
 
-/// What to do.
+/// How the rollout goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// What to tell the Deployment.
     pub strategy: Strategy,
-    /// When to look again, where nothing else will say so.
+    /// When to reconcile again, unless something changes before.
     pub due: Option<Timestamp>,
-    /// What to tell people.
-    pub told: Option<Told>,
+    /// The progress, for the pool's status.
+    pub message: Option<Message>,
 }
 
-/// After `timeout` without a node, an old runner goes first.
+/// Swaps once a runner of the new template has been unschedulable for `timeout`.
 pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> Decision {
     let Rollout {
         old,
         new_ready,
-        wanted,
+        desired,
         swapping,
         stuck,
     } = rollout;
@@ -55,16 +54,16 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
         return Decision {
             strategy: Strategy::Surge,
             due: None,
-            told: None,
+            message: None,
         };
     }
     let due = stuck
         .as_ref()
         .map(|(since, _)| since.checked_add(timeout).unwrap_or(Timestamp::MAX));
-    let progress = format!("{new_ready} of {wanted} runners have been replaced");
+    let progress = format!("{new_ready} of {desired} runners have been replaced");
     if *swapping || due.is_some_and(|due| due <= now) {
-        let gap = if *wanted <= 1 {
-            "; there is none while the new one loads its models"
+        let gap = if *desired <= 1 {
+            "; no runner serves jobs while the new one loads its models"
         } else {
             ""
         };
@@ -74,10 +73,10 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
         return Decision {
             strategy: Strategy::Swap,
             due: None,
-            told: Some(Told {
+            message: Some(Message {
                 reason: "ReplacingOneByOne",
                 message: format!(
-                    "{progress}; no node had room for one more{why}, so that an old runner goes before a new one comes{gap}"
+                    "{progress}; no node has room for an additional runner{why}, so each old runner is removed before its replacement starts{gap}"
                 ),
             }),
         };
@@ -85,7 +84,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
     Decision {
         strategy: Strategy::Surge,
         due,
-        told: Some(Told {
+        message: Some(Message {
             reason: "RollingOut",
             message: progress,
         }),
@@ -105,7 +104,7 @@ mod tests {
     fn rolling() -> Rollout {
         Rollout {
             old: 1,
-            wanted: 1,
+            desired: 1,
             ..Rollout::default()
         }
     }
@@ -115,13 +114,13 @@ mod tests {
         let decision = decide(&rolling(), at(0), TIMEOUT);
         assert_eq!(decision.strategy, Strategy::Surge);
         assert_eq!(
-            decision.told.unwrap().message,
+            decision.message.unwrap().message,
             "0 of 1 runners have been replaced"
         );
     }
 
     #[test]
-    fn after_a_minute_without_a_node_the_old_one_goes_first_and_the_gap_is_told() {
+    fn after_a_minute_without_a_node_the_old_one_goes_first_and_the_message_says_so() {
         let stuck = Rollout {
             stuck: Some((at(0), "0/1 nodes: Insufficient nvidia.com/gpu".to_owned())),
             ..rolling()
@@ -130,9 +129,9 @@ mod tests {
         assert_eq!((early.strategy, early.due), (Strategy::Surge, Some(at(60))));
         let late = decide(&stuck, at(60), TIMEOUT);
         assert_eq!(late.strategy, Strategy::Swap);
-        let message = late.told.unwrap().message;
+        let message = late.message.unwrap().message;
         assert!(message.contains("Insufficient nvidia.com/gpu"), "{message}");
-        assert!(message.contains("there is none while"), "{message}");
+        assert!(message.contains("no runner serves jobs while"), "{message}");
     }
 
     #[test]
@@ -154,6 +153,9 @@ mod tests {
             ..rolling()
         };
         let decision = decide(&first, at(1000), TIMEOUT);
-        assert_eq!((decision.strategy, decision.told), (Strategy::Surge, None));
+        assert_eq!(
+            (decision.strategy, decision.message),
+            (Strategy::Surge, None)
+        );
     }
 }

@@ -1,61 +1,58 @@
-//! How many pods there are to be at this moment, and who goes. Pure.
+//! Decides the Deployment's replicas, and which pods are removed. Pure.
 //!
-//! Up at once. Down, those go first that serve nobody and then those with the fewest jobs: they are
-//! marked, so that the dispatcher gives them no more, and the number is lowered once they are idle or
-//! have had their time. Kubernetes picks the marked ones by their pod-deletion-cost.
+//! Scaling up happens at once. For scaling down, pods are marked: first those that are not ready, then
+//! those with the fewest jobs. The dispatcher gives marked pods no new jobs, and the replicas are lowered
+//! once they are idle or a timeout has passed. Kubernetes removes them first by their pod-deletion-cost.
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long after its mark a runner may be taken for idle: the dispatcher has heard of it by then.
+/// How long after its mark a runner may count as idle: by then the dispatcher knows about the mark.
 const HEARD_AFTER: Duration = Duration::from_secs(5);
 
-/// A pod that is there and is not being deleted.
+/// A pod that may be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Its name.
+pub(crate) struct Candidate {
     pub name: String,
-    /// Whether it serves.
+    /// Whether its readiness probe succeeds.
     pub ready: bool,
-    /// Jobs that it has.
+    /// Jobs on it.
     pub jobs: u32,
-    /// When it was made.
     pub created: Timestamp,
 }
 
-/// Who is marked, and since when.
+/// The marked pods, and since when they are marked.
 pub(crate) type Leaving = BTreeMap<String, Timestamp>;
 
-/// What to do.
+/// The Deployment's replicas, and the marked pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// What the Deployment is told.
     pub replicas: u32,
-    /// Who is marked from now on.
     pub leaving: Leaving,
-    /// When to look again, where nothing else will say so.
+    /// When to reconcile again, unless something changes before.
     pub due: Option<Timestamp>,
 }
 
-/// From the number that the Deployment has now (`None`: there is none) to the one that is wanted.
+/// Scales from `present`, the Deployment's present replicas (`None`: there is no Deployment), to
+/// `desired`.
 pub(crate) fn decide(
-    wanted: u32,
-    now_asked: Option<u32>,
-    places: &[Place],
+    desired: u32,
+    present: Option<u32>,
+    candidates: &[Candidate],
     before: &Leaving,
     now: Timestamp,
     timeout: Duration,
 ) -> Decision {
-    let asked = now_asked.unwrap_or(wanted);
-    if asked <= wanted {
+    let asked = present.unwrap_or(desired);
+    if asked <= desired {
         // Who was marked stays so until Kubernetes has deleted as many pods as were too many.
-        let still = places.len().saturating_sub(wanted as usize);
-        let marked = places
+        let still = candidates.len().saturating_sub(desired as usize);
+        let marked = candidates
             .iter()
-            .filter_map(|place| before.get_key_value(&place.name));
+            .filter_map(|candidate| before.get_key_value(&candidate.name));
         return Decision {
-            replicas: wanted,
+            replicas: desired,
             leaving: marked
                 .take(still)
                 .map(|(name, since)| (name.clone(), *since))
@@ -63,40 +60,40 @@ pub(crate) fn decide(
             due: None,
         };
     }
-    let excess = (asked - wanted) as usize;
-    let mut order: Vec<&Place> = places.iter().collect();
-    order.sort_by_key(|place| {
-        let marked = before.contains_key(&place.name);
+    let excess = (asked - desired) as usize;
+    let mut order: Vec<&Candidate> = candidates.iter().collect();
+    order.sort_by_key(|candidate| {
+        let marked = before.contains_key(&candidate.name);
         (
-            place.ready,
+            candidate.ready,
             !marked,
-            place.jobs,
-            std::cmp::Reverse(place.created),
-            &place.name,
+            candidate.jobs,
+            std::cmp::Reverse(candidate.created),
+            &candidate.name,
         )
     });
     let leaving: Leaving = order
         .iter()
         .take(excess)
-        .map(|place| {
+        .map(|candidate| {
             (
-                place.name.clone(),
-                before.get(&place.name).copied().unwrap_or(now),
+                candidate.name.clone(),
+                before.get(&candidate.name).copied().unwrap_or(now),
             )
         })
         .collect();
-    let may_go = |place: &&Place| {
-        let Some(since) = leaving.get(&place.name) else {
+    let may_go = |candidate: &&Candidate| {
+        let Some(since) = leaving.get(&candidate.name) else {
             return true;
         };
         let passed = |span| add(*since, span) <= now;
-        !place.ready || (place.jobs == 0 && passed(HEARD_AFTER)) || passed(timeout)
+        !candidate.ready || (candidate.jobs == 0 && passed(HEARD_AFTER)) || passed(timeout)
     };
     // Kubernetes takes those that are not ready first, and then the marked ones, all at once: none may
     // be busy still.
     if order.iter().all(may_go) {
         return Decision {
-            replicas: wanted,
+            replicas: desired,
             leaving,
             due: None,
         };
@@ -126,8 +123,8 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn place(name: &str, ready: bool, jobs: u32) -> Place {
-        Place {
+    fn candidate(name: &str, ready: bool, jobs: u32) -> Candidate {
+        Candidate {
             name: name.to_owned(),
             ready,
             jobs,
@@ -142,8 +139,8 @@ mod tests {
     #[test]
     fn more_are_asked_for_at_once_and_nobody_leaves() {
         let marked = Leaving::from([("a".to_owned(), at(0))]);
-        let places = [place("a", true, 1)];
-        let decision = decide(3, Some(1), &places, &marked, at(1), TIMEOUT);
+        let candidates = [candidate("a", true, 1)];
+        let decision = decide(3, Some(1), &candidates, &marked, at(1), TIMEOUT);
         assert_eq!((decision.replicas, names(&decision)), (3, vec![]));
         assert_eq!(
             decide(2, None, &[], &Leaving::new(), at(0), TIMEOUT).replicas,
@@ -154,17 +151,17 @@ mod tests {
     #[test]
     fn the_one_with_the_fewest_jobs_goes_once_it_is_idle() {
         let busy = [
-            place("a", true, 3),
-            place("b", true, 1),
-            place("c", true, 2),
+            candidate("a", true, 3),
+            candidate("b", true, 1),
+            candidate("c", true, 2),
         ];
         let first = decide(2, Some(3), &busy, &Leaving::new(), at(0), TIMEOUT);
         assert_eq!((first.replicas, names(&first)), (3, vec!["b"]));
         assert_eq!(first.due, Some(at(5)));
         let idle = [
-            place("a", true, 0),
-            place("b", true, 0),
-            place("c", true, 2),
+            candidate("a", true, 0),
+            candidate("b", true, 0),
+            candidate("c", true, 2),
         ];
         let then = decide(2, Some(3), &idle, &first.leaving, at(6), TIMEOUT);
         assert_eq!((then.replicas, names(&then)), (2, vec!["b"]));
@@ -172,7 +169,7 @@ mod tests {
 
     #[test]
     fn an_idle_one_goes_only_when_the_dispatcher_must_have_heard_of_it() {
-        let idle = [place("a", true, 0), place("b", true, 5)];
+        let idle = [candidate("a", true, 0), candidate("b", true, 5)];
         let first = decide(1, Some(2), &idle, &Leaving::new(), at(0), TIMEOUT);
         assert_eq!(first.replicas, 2);
         assert_eq!(
@@ -188,24 +185,34 @@ mod tests {
     #[test]
     fn who_goes_stays_marked_until_it_is_gone() {
         let marked = Leaving::from([("b".to_owned(), at(0))]);
-        let places = [place("a", true, 0), place("b", true, 0)];
+        let candidates = [candidate("a", true, 0), candidate("b", true, 0)];
         assert_eq!(
-            names(&decide(1, Some(1), &places, &marked, at(9), TIMEOUT)),
+            names(&decide(1, Some(1), &candidates, &marked, at(9), TIMEOUT)),
             ["b"]
         );
-        assert!(names(&decide(1, Some(1), &places[..1], &marked, at(9), TIMEOUT)).is_empty());
+        assert!(
+            names(&decide(
+                1,
+                Some(1),
+                &candidates[..1],
+                &marked,
+                at(9),
+                TIMEOUT
+            ))
+            .is_empty()
+        );
     }
 
     #[test]
     fn one_that_does_not_serve_goes_first_and_at_once() {
-        let places = [place("a", true, 0), place("b", false, 0)];
-        let decision = decide(1, Some(2), &places, &Leaving::new(), at(0), TIMEOUT);
+        let candidates = [candidate("a", true, 0), candidate("b", false, 0)];
+        let decision = decide(1, Some(2), &candidates, &Leaving::new(), at(0), TIMEOUT);
         assert_eq!((decision.replicas, names(&decision)), (1, vec!["b"]));
     }
 
     #[test]
     fn a_busy_one_goes_after_its_time() {
-        let busy = [place("a", true, 1)];
+        let busy = [candidate("a", true, 1)];
         let marked = Leaving::from([("a".to_owned(), at(0))]);
         assert_eq!(
             decide(0, Some(1), &busy, &marked, at(599), TIMEOUT).replicas,
@@ -219,20 +226,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_fewer_than_wanted_nor_more_than_asked_and_no_busy_one_before_its_time(
-            wanted in 0_u32..5, asked in 0_u32..8,
+        fn never_fewer_than_desired_nor_more_than_asked_and_no_busy_one_before_its_time(
+            desired in 0_u32..5, asked in 0_u32..8,
             pods in prop::collection::vec((any::<bool>(), 0_u32..3), 0..8),
             waited in 0_i64..700,
         ) {
-            let places: Vec<Place> = pods.iter().enumerate()
-                .map(|(index, (ready, jobs))| place(&format!("p{index}"), *ready, *jobs)).collect();
-            let first = decide(wanted, Some(asked), &places, &Leaving::new(), at(0), TIMEOUT);
-            let then = decide(wanted, Some(asked), &places, &first.leaving, at(waited), TIMEOUT);
-            prop_assert!(then.replicas >= wanted && then.replicas <= asked.max(wanted));
+            let candidates: Vec<Candidate> = pods.iter().enumerate()
+                .map(|(index, (ready, jobs))| candidate(&format!("p{index}"), *ready, *jobs)).collect();
+            let first = decide(desired, Some(asked), &candidates, &Leaving::new(), at(0), TIMEOUT);
+            let then = decide(desired, Some(asked), &candidates, &first.leaving, at(waited), TIMEOUT);
+            prop_assert!(then.replicas >= desired && then.replicas <= asked.max(desired));
             prop_assert_eq!(&then.leaving, &first.leaving, "who is marked stays marked");
-            let goes = |place: &&Place| then.replicas == wanted && then.leaving.contains_key(&place.name);
-            for place in places.iter().filter(goes) {
-                prop_assert!(!place.ready || place.jobs == 0 || waited >= 600, "{:?}", place);
+            let goes = |candidate: &&Candidate| then.replicas == desired && then.leaving.contains_key(&candidate.name);
+            for candidate in candidates.iter().filter(goes) {
+                prop_assert!(!candidate.ready || candidate.jobs == 0 || waited >= 600, "{:?}", candidate);
             }
             let due = then.due.is_none_or(|due| due > at(waited));
             prop_assert!(due);

@@ -1,16 +1,16 @@
-//! What of a pool's spec the schema cannot refuse, and pods cannot be made of. Pure.
+//! Validates what the schema of a pool's spec cannot. Pure.
 
-use super::provision::Told;
+use super::message::Message;
 use fovea_crds::{ModelSource, RunnerPoolSpec};
 
-/// Priority classes of Kubernetes itself: pods of such a one evict those of the cluster's own.
+/// Prefix of Kubernetes' own priority classes: pods of these classes preempt the cluster's own pods.
 const SYSTEM_CLASSES: &str = "system-";
 
-/// Why no pods are made; empty: they are.
-pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Told> {
+/// Reasons why no pods can be created from the spec; empty if they can.
+pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Message> {
     let mut refusals = Vec::new();
     let mut refuse = |message: String| {
-        refusals.push(Told {
+        refusals.push(Message {
             reason: "SpecRefused",
             message,
         });
@@ -31,7 +31,7 @@ pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Told> {
         .and_then(|template| template.priority_class_name.as_deref());
     if let Some(class) = class.filter(|class| class.starts_with(SYSTEM_CLASSES)) {
         refuse(format!(
-            "template.priorityClassName {class} is for the cluster's own pods: name another"
+            "template.priorityClassName {class} is reserved for the cluster's own pods; use another"
         ));
     }
     refusals

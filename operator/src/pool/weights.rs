@@ -1,10 +1,10 @@
-//! Where each model's weights are, and what a runner is told of them.
+//! Where each model's weights are, and the request by which a runner loads them.
 //!
-//! What a source means is pure ([`place`]); that it is there is seen in the bucket by its
-//! [`MANIFEST`], which is written last.
+//! Locating is pure ([`locate`]); a folder of the bucket is complete once it has a [`MANIFEST`], which
+//! is uploaded last.
 
 use super::build::import_job::Import;
-use super::provision::Weights;
+use super::published::Weights;
 use fovea_crds::{ModelSource as Source, PoolModel, SecretRef};
 use fovea_protocol::{ModelFile, ModelSource};
 use fovea_store::{InvalidKey, ModelFolder, ObjectKey, Store, StoreError};
@@ -17,7 +17,7 @@ pub const MANIFEST: &str = "fovea-manifest.json";
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Most files of a checkpoint: a request that names them all is no larger than a runner reads.
 const MAX_FILES: usize = 64;
-/// How long the URLs are good: a runner that fetches for longer is told anew.
+/// Validity of the URLs; a runner that takes longer gets new ones.
 const LIFETIME: Duration = Duration::from_hours(6);
 
 /// Why a checkpoint in the bucket cannot be used.
@@ -28,11 +28,11 @@ pub enum WeightsError {
     Store(#[from] StoreError),
     /// There is none.
     #[error(
-        "there is no {MANIFEST} in {0}: make the folder by `fovea-runner fetch OWNER/NAME --to DIR`, and copy all of it there"
+        "{0} has no {MANIFEST}; create the folder with `fovea-runner fetch OWNER/NAME --to DIR`, and upload all of it"
     )]
     NoManifest(String),
     /// It is not what `fovea-runner fetch` writes.
-    #[error("{folder}{MANIFEST} is none that `fovea-runner fetch` writes: {why}")]
+    #[error("{folder}{MANIFEST} is not a manifest of `fovea-runner fetch`: {why}")]
     BadManifest {
         /// Where.
         folder: String,
@@ -42,6 +42,16 @@ pub enum WeightsError {
     /// A prefix that leads elsewhere.
     #[error("{0}")]
     Key(#[from] InvalidKey),
+}
+
+/// A revision of the hub and the commit that it was resolved to. The pool's status records it, so that
+/// a branch that moves changes nothing by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    /// `<repo>@<revision>`, as in the spec.
+    pub source: String,
+    /// 40 hexadecimal digits.
+    pub commit: String,
 }
 
 #[derive(Deserialize)]
@@ -56,17 +66,18 @@ struct ManifestFile {
     sha256: String,
 }
 
-/// What a model's source means, as far as it is known.
+/// Where a model's weights are, and how they get there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Where its weights are; `None` while a revision has not been resolved to a commit.
+pub(crate) struct Location {
+    /// `None` while the revision has not been resolved to a commit.
     pub weights: Option<Weights>,
-    /// How they come there, where they are not.
+    /// The import that uploads them, for a model of the hub.
     pub import: Option<Import>,
 }
 
-/// `commit`: what the source's revision stands for in this pool, where that is known.
-pub(crate) fn place(model: &PoolModel, commit: Option<&str>) -> Option<Place> {
+/// The location of a model's weights; `None` for a model without a source. `commit`: what the source's
+/// revision was resolved to, where that is known.
+pub(crate) fn locate(model: &PoolModel, commit: Option<&str>) -> Option<Location> {
     let PoolModel {
         name: _,
         task: _,
@@ -76,11 +87,11 @@ pub(crate) fn place(model: &PoolModel, commit: Option<&str>) -> Option<Place> {
         max_batch_size: _,
     } = model;
     Some(match source.as_ref()? {
-        Source::Volume { path } => Place {
+        Source::Volume { path } => Location {
             weights: Some(Weights::Volume(path.clone())),
             import: None,
         },
-        Source::Object { prefix } => Place {
+        Source::Object { prefix } => Location {
             weights: Some(Weights::Bucket {
                 prefix: ModelFolder::new(prefix).ok()?.as_str().to_owned(),
                 revision: prefix.clone(),
@@ -103,7 +114,7 @@ pub(crate) fn place(model: &PoolModel, commit: Option<&str>) -> Option<Place> {
                 })
             };
             let secret = |SecretRef { name }: &SecretRef| name.clone();
-            Place {
+            Location {
                 weights: commit.and_then(bucket),
                 import: Some(Import {
                     repo: repo.clone(),
@@ -127,7 +138,7 @@ pub(crate) async fn check(store: &Store, prefix: &str) -> Result<(), WeightsErro
     manifest(store, &folder).await.map(|_| ())
 }
 
-/// What a runner is told to keep: every file with its digest, and a URL that reads it.
+/// The source that a runner loads: every file with its digest and a presigned URL.
 pub async fn source(store: &Store, weights: &Weights) -> Result<ModelSource, WeightsError> {
     let (prefix, revision) = match weights {
         Weights::Volume(path) => return Ok(ModelSource::Path(path.clone())),
@@ -188,7 +199,10 @@ fn files(
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     let keyed = files.into_iter().map(|file| {
         if file.sha256.len() != 64 || !file.sha256.bytes().all(digit) {
-            return Err(bad(format!("{} has no SHA-256 of 64 digits", file.path)));
+            return Err(bad(format!(
+                "{} does not have a SHA-256 of 64 digits",
+                file.path
+            )));
         }
         let key =
             ObjectKey::in_folder(folder, &file.path).map_err(|error| bad(error.to_string()))?;
@@ -204,15 +218,15 @@ mod tests {
 
     const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
 
-    fn placed(source: &Value, commit: Option<&str>) -> Place {
+    fn placed(source: &Value, commit: Option<&str>) -> Location {
         let model = json!({"name": "m", "task": "image-to-text", "source": source});
-        place(&serde_json::from_value(model).unwrap(), commit).unwrap()
+        locate(&serde_json::from_value(model).unwrap(), commit).unwrap()
     }
 
     #[test]
     fn a_commit_of_the_hub_is_a_folder_of_the_bucket_and_can_be_imported() {
         let source = json!({"huggingFace": {"repo": "o/n", "revision": COMMIT}});
-        let Place { weights, import } = placed(&source, None);
+        let Location { weights, import } = placed(&source, None);
         let expected = Weights::Bucket {
             prefix: format!("models/o/n/{COMMIT}/"),
             revision: format!("o/n@{COMMIT}"),
@@ -224,7 +238,7 @@ mod tests {
     #[test]
     fn a_branch_is_nowhere_until_it_has_been_resolved_and_stays_what_it_was_resolved_to() {
         let source = json!({"huggingFace": {"repo": "o/n", "tokenSecretRef": {"name": "hub"}}});
-        let Place { weights, import } = placed(&source, None);
+        let Location { weights, import } = placed(&source, None);
         assert_eq!(weights, None);
         let import = import.unwrap();
         assert_eq!(

@@ -74,7 +74,7 @@ impl Chunk {
         }
     }
 
-    /// After all jobs have been told: what none of them needs. `namespaces`: the uid by the name of
+    /// The objects that none of the jobs given to [`Chunk::job`] needs. `namespaces`: the uid by the name of
     /// each that there is; a picture of a namespace that was made again belongs to nobody.
     pub(super) fn unneeded(self, namespaces: &HashMap<String, String>) -> Vec<ObjectKey> {
         let mut unneeded: Vec<ObjectKey> = self.by_job.into_values().flatten().collect();

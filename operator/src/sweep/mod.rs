@@ -1,5 +1,5 @@
-//! Deletes what no job needs any more from the parts of the bucket that Fovea itself fills:
-//! `uploads/`, `results/` and `system/`.
+//! Deletes objects that no job needs any more, below `uploads/` and `results/`. It covers `system/`
+//! too, which is reserved for the operator: nothing is written there yet.
 //!
 //! Objects are listed in chunks of at most [`CHUNK`]. After each chunk all jobs and then all
 //! namespaces are read consistently; what none of them needs, and what was last put longer ago than
@@ -20,14 +20,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
-/// Objects judged by one look at the jobs, and one page of their list more. About 500 bytes each:
+/// Objects judged by one list of the jobs, give or take a page. About 500 bytes each:
 /// 10 MB, however many objects and jobs there are. A bucket of a million old objects costs fifty lists of the jobs.
 const CHUNK: usize = 20_000;
 
-/// Deletions under way at a time.
+/// Bound on concurrent deletions.
 const DELETIONS_AT_A_TIME: usize = 8;
 
-/// The shortest grace that is taken: S3 lets clocks differ by a quarter of an hour, and a request
+/// The shortest allowed grace: S3 lets clocks differ by a quarter of an hour, and a request
 /// to the api takes less than another one by the defaults of all its timeouts.
 const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
 
@@ -35,8 +35,9 @@ const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Sweeper")]
 pub struct SweepConfig {
-    /// How often the bucket is swept, in seconds; 0: never. The bucket must be this
-    /// installation's alone.
+    /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes uploads
+    /// and results that no job needs any more. Do not sweep a bucket that another installation uses
+    /// too: its objects would be deleted.
     #[arg(
         long = "sweep-every-seconds",
         env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS",
@@ -44,8 +45,8 @@ pub struct SweepConfig {
     )]
     pub every_seconds: u64,
 
-    /// What was put within so many seconds is never swept; at least half an hour, and longer than
-    /// any request to the api can take.
+    /// Minimum age, in seconds, at which an object may be swept: at least 1800, and longer than any
+    /// API request can take, since an upload exists before its job.
     #[arg(
         long = "sweep-grace-seconds",
         env = "FOVEA_OPERATOR_SWEEP_GRACE_SECONDS",
@@ -54,7 +55,7 @@ pub struct SweepConfig {
     )]
     pub grace_seconds: u64,
 
-    /// Most objects deleted in a second.
+    /// Maximum rate at which a sweep deletes objects, in objects per second.
     #[arg(
         long = "sweep-deletes-per-second",
         env = "FOVEA_OPERATOR_SWEEP_DELETES_PER_SECOND",
@@ -64,7 +65,7 @@ pub struct SweepConfig {
     pub deletes_per_second: u32,
 }
 
-/// What ended a sweep early.
+/// The cause of a sweep that ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SweepError {
     /// The bucket's list, or too many deletions.
@@ -129,7 +130,7 @@ impl Sweeper {
                     self.metrics.swept(true);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "sweeping the bucket ended early; what was not judged stays");
+                    tracing::warn!(%error, "the sweep of the bucket ended early; unjudged objects stay");
                     self.metrics.swept(false);
                 }
             }

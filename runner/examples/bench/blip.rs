@@ -4,9 +4,9 @@
 use crate::stopwatch::{Stopwatch, median};
 use crate::support::{Expected, config, expected_in, expected_tensor_in, relative_difference};
 use anyhow::ensure;
-use fovea_runner::models::blip::{Blip, BlipConfig, CaptionAsk, VisionConfig};
+use fovea_runner::models::blip::CaptionTokenizer;
+use fovea_runner::models::blip::{Blip, BlipConfig, VisionConfig};
 use fovea_runner::models::nn::Linear;
-use fovea_runner::tasks::CaptionTokenizer;
 use fovea_runner::weights::{Placement, Weights};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -90,8 +90,8 @@ fn captions(
             (&[], expected.num_beams, &golden.beams),
             (&prompt, expected.num_beams, &golden.prompted_beams),
         ] {
-            let ask = CaptionAsk::new(&config.text_config, prompt, bound, beams)?;
-            let ours = model.generate(&pixels, &[&ask], &|_| false)?;
+            let query = config.text_config.caption_query(prompt, bound, beams)?;
+            let ours = model.generate(&pixels, &[&query], &|_| false)?;
             identical += usize::from(ours[0].tokens == caption.token_ids);
             asked += 1;
         }

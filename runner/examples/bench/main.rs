@@ -25,8 +25,9 @@ use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser;
 use fovea_protocol::{InferResult, Parameters};
 use fovea_runner::image::PixelValues;
+use fovea_runner::inference::{Answer, BatchKey, Item, Model, ModelFront, Query};
 use fovea_runner::models::nn::Linear;
-use fovea_runner::models::{Answer, Ask, BatchKey, Item, Model, ModelFront, open};
+use fovea_runner::models::open;
 use fovea_runner::weights::Placement;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -217,17 +218,17 @@ impl Run {
 
 impl Subject {
     fn run(&self) -> anyhow::Result<(Run, Vec<InferResult>)> {
-        let ask =
-            (self.front.head.ask(&self.parameters)).map_err(|problem| anyhow!("{problem:?}"))?;
+        let query =
+            (self.front.head.query(&self.parameters)).map_err(|problem| anyhow!("{problem:?}"))?;
         let begun = Stopwatch::start();
         let (sizes, items): (Vec<_>, Vec<_>) = (self.files.iter())
-            .map(|file| self.item(file, &ask))
+            .map(|file| self.item(file, &query))
             .collect::<anyhow::Result<Vec<_>>>()?
             .into_iter()
             .unzip();
         let preprocess = begun.wall_ms();
         let results = (self.answers(items)?.into_iter().zip(sizes))
-            .map(|(answer, size)| self.front.head.result(&ask, answer, size))
+            .map(|(answer, size)| self.front.head.result(&query, answer, size))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|problem| anyhow!("{problem:?}"))?;
         let total = begun.wall_ms();
@@ -261,18 +262,18 @@ impl Subject {
     }
 
     fn items(&self) -> anyhow::Result<Vec<Item>> {
-        let ask =
-            (self.front.head.ask(&self.parameters)).map_err(|problem| anyhow!("{problem:?}"))?;
+        let query =
+            (self.front.head.query(&self.parameters)).map_err(|problem| anyhow!("{problem:?}"))?;
         (self.files.iter())
-            .map(|file| Ok(self.item(file, &ask)?.1))
+            .map(|file| Ok(self.item(file, &query)?.1))
             .collect()
     }
 
     /// An input, and its picture's size.
-    fn item(&self, file: &[u8], ask: &Ask) -> anyhow::Result<((u32, u32), Item)> {
+    fn item(&self, file: &[u8], query: &Query) -> anyhow::Result<((u32, u32), Item)> {
         let pixels: PixelValues = self.front.preprocessor.run(file, MAX_DECODE_BYTES)?;
         let size = pixels.picture_size();
-        let ask = ask.clone();
-        Ok((size, Item { pixels, ask }))
+        let query = query.clone();
+        Ok((size, Item { pixels, query }))
     }
 }

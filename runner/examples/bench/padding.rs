@@ -6,7 +6,7 @@
 
 use crate::stopwatch::{Stopwatch, median};
 use fovea_runner::image::PixelValues;
-use fovea_runner::models::{Item, Model};
+use fovea_runner::inference::{Item, Model};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(crate) fn compare(
     let padded: Vec<Item> = (items.iter())
         .map(|item| Item {
             pixels: PixelValues::blank((height, width)),
-            ask: item.ask.clone(),
+            query: item.query.clone(),
         })
         .collect();
     let mut sizes: BTreeMap<[i64; 3], Vec<Item>> = BTreeMap::new();

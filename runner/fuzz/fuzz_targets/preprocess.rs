@@ -1,5 +1,6 @@
-//! What the server does with a file: its header, then all of it, for each family. Whatever the
-//! bytes: a picture within the bounds or an error, and what the header said holds.
+//! Runs hostile bytes through the server's steps for a picture: the header, then the whole file,
+//! for each image processor. Any bytes give an error or a picture within the bounds that matches
+//! its header.
 
 #![no_main]
 
@@ -7,37 +8,25 @@
 #[allow(dead_code, unreachable_pub)]
 mod image;
 
-/// What the folder `image` takes from its crate.
-mod models {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Family {
-        Blip,
-        Vit,
-        ResNet,
-        Detr,
-    }
-}
-
-use image::{PixelValues, Preprocessor, decode, inspect};
+use image::{ImageProcessor, PixelValues, Preprocessor, decode, inspect};
 use libfuzzer_sys::fuzz_target;
-use models::Family;
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// Small, so that a pass is fast.
+/// Small, so that each input runs fast.
 const MAX_PIXELS: u64 = 1 << 20;
 const MAX_BYTES: u64 = 64 << 20;
 
-/// One that warps, one that crops, and one that keeps the shape.
+/// One that stretches, one that crops, and one that keeps the aspect ratio.
 static PREPROCESSORS: LazyLock<[Preprocessor; 3]> = LazyLock::new(|| {
     [
-        (Family::Blip, r#"{"size": 24}"#),
-        (Family::ResNet, r#"{"size": 24}"#),
-        (Family::Detr, r#"{"size": {"shortest_edge": 24, "longest_edge": 40}}"#),
+        (ImageProcessor::Blip, r#"{"size": 24}"#),
+        (ImageProcessor::ConvNext, r#"{"size": 24}"#),
+        (ImageProcessor::Detr, r#"{"size": {"shortest_edge": 24, "longest_edge": 40}}"#),
     ]
-    .map(|(family, config)| {
+    .map(|(processor, config)| {
         let path = Path::new("preprocessor_config.json");
-        Preprocessor::parse(config, path, Some(family)).expect("a configuration that is read")
+        Preprocessor::parse(config, path, Some(processor)).expect("a valid configuration")
     })
 });
 

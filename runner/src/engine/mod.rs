@@ -9,8 +9,9 @@ pub use warm_up::MaxBatchSize;
 pub use watchdog::OnExpiry;
 
 use crate::batcher::{Group, Waiting};
+use crate::inference::{Answer, BatchKey, Item, ModelFront};
 use crate::metrics::{Metrics, QueueTicket};
-use crate::models::{Answer, BatchKey, Item, Loader, ModelError, ModelFront};
+use crate::models::{Loader, ModelError};
 use crate::weights::Placement;
 use fovea_protocol::{Problem, Reason};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,51 +20,48 @@ use tch::Kind;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// A model that the engine is to keep, before it is loaded.
+/// A model that the engine will load.
 pub struct Planned {
     /// The pool's name for it.
     pub name: String,
-    /// Its half for requests.
+    /// The request-side half.
     pub front: Arc<ModelFront>,
-    /// Its half on the device.
+    /// Loads the half on the device.
     pub loader: Loader,
-    /// Where it is to be other than the engine's other models.
+    /// Settings that override the engine's.
     pub own: OwnSettings,
 }
 
-/// What a model has of its own; the engine's where absent.
+/// A model's own settings; `None` uses the engine's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnSettings {
-    /// The type of its numbers.
+    /// The type of the weights and activations.
     pub kind: Option<Kind>,
-    /// Most pictures in one pass.
+    /// Upper bound on pictures in one pass.
     pub max_batch_size: Option<MaxBatchSize>,
 }
 
-/// How far a model has come.
+/// The state of a model on the device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Residency {
-    /// It waits for the device, or is being loaded.
+    /// Waiting for the device, or being loaded.
     Loading,
-    /// Resident, and the warm-up is done.
+    /// Loaded and warmed up.
     Ready {
-        /// Which weights.
+        /// `sha256:<digest of the weights>`, or the commit on the hub.
         revision: String,
     },
-    /// It could not be loaded.
-    Failed {
-        /// Why.
-        why: String,
-    },
+    /// Loading failed, or the device was lost.
+    Failed { why: String },
 }
 
-/// A model as requests see it.
+/// The view of a model that requests have.
 pub struct Served {
     /// The pool's name for it.
     pub name: String,
-    /// Its half for requests.
+    /// The request-side half.
     pub front: Arc<ModelFront>,
-    /// Its place on the engine's thread.
+    /// Index on the engine's thread.
     index: usize,
     residency: RwLock<Residency>,
 }
@@ -78,13 +76,12 @@ impl Served {
         })
     }
 
-    /// How far it has come.
     pub fn residency(&self) -> Residency {
         let residency = self.residency.read();
         residency.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Which weights, once it is ready.
+    /// The revision of the weights, once the model is ready.
     pub fn revision(&self) -> Option<String> {
         match self.residency() {
             Residency::Ready { revision } => Some(revision),
@@ -97,73 +94,70 @@ impl Served {
     }
 }
 
-/// How the engine is to run.
+/// Settings of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineConfig {
-    /// Where the models live, and as which numbers.
+    /// The device, and the default type of the weights.
     pub placement: Placement,
-    /// Threads that compute.
+    /// Threads that libtorch computes with, at least 1.
     pub threads: usize,
-    /// Most pictures in one pass.
+    /// Upper bound on pictures in one pass.
     pub max_batch_size: MaxBatchSize,
-    /// Most pixels of input in one pass, all pictures together.
+    /// Upper bound on input pixels in one pass, all pictures together.
     pub max_batch_pixels: u64,
-    /// Most pictures that wait.
+    /// Upper bound on waiting pictures.
     pub queue_bound: usize,
-    /// A pass may take so many times what the warm-up's did, for each picture.
+    /// Bound on a pass, as a factor of the warm-up's time per picture.
     pub watchdog_factor: f64,
-    /// And so much beyond.
+    /// Added to that bound.
     pub watchdog_grace: Duration,
-    /// Longest time for loading and warming up a model.
+    /// Bound on loading and warming up a model.
     pub load_deadline: Duration,
-    /// What happens to a process whose pass takes longer.
+    /// Called when a bound is exceeded; ends the process.
     pub on_expiry: OnExpiry,
 }
 
-/// Why the engine's thread has ended.
+/// Why the engine's thread ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// A model that the runner was started with cannot be served.
+    /// A model that the runner was started with cannot be loaded.
     #[error("model {name}: {source}")]
     Model {
         /// The pool's name for it.
         name: String,
-        /// Why.
         source: ModelError,
     },
-    /// The device is of no use to this process any more.
-    #[error("the device failed, and only a new process can use it again: {0}")]
+    /// The device is unusable for this process.
+    #[error("the device failed; only a new process can use it again: {0}")]
     DeviceLost(String),
 }
 
 /// One picture for the engine.
 pub struct Work {
-    /// One of [`Engine::models`], and ready.
+    /// One of [`Engine::models`]; must be ready.
     pub model: Arc<Served>,
-    /// The picture and what is asked.
     pub item: Item,
-    /// With which others it can share a pass.
+    /// Pictures with equal keys can share a pass.
     pub key: BatchKey,
-    /// To run alone.
+    /// Must run in a pass of its own.
     pub exclusive: bool,
-    /// Set when nobody waits for it any more: it is not run, or written no further.
+    /// Cancelled when the request ends early: the picture is not run, or generation stops.
     pub cancel: CancellationToken,
-    /// Told when the pass begins.
+    /// Receives a message when the pass begins.
     pub started: oneshot::Sender<()>,
-    /// The end.
+    /// Receives the outcome, once.
     pub reply: oneshot::Sender<Result<Done, Problem>>,
-    /// Kept until the work is over on the device, too: the request's slot.
+    /// The request's slot, held until the device has finished with the picture.
     pub hold: Arc<dyn Send + Sync>,
-    /// Counted as waiting until it is dropped.
+    /// Counts the picture as waiting; dropped when its pass begins.
     pub ticket: QueueTicket,
 }
 
-/// What came of a picture.
+/// The outcome of a picture.
 #[derive(Debug)]
 pub struct Done {
-    /// The model's answer.
     pub answer: Answer,
-    /// How long the pass took.
+    /// Duration of the pass.
     pub took: Duration,
     /// Pictures in the pass.
     pub batch_size: usize,
@@ -188,13 +182,13 @@ impl Waiting for Work {
     }
 }
 
-/// What the thread is told.
+/// A message to the engine's thread.
 enum Order {
     Run(Box<Work>),
     Load(Arc<Served>, Loader, OwnSettings),
 }
 
-/// The queue to the engine's thread, and what it keeps. The thread ends with the last clone.
+/// A handle to the engine's thread and its models. The thread ends with the last handle.
 #[derive(Clone)]
 pub struct Engine {
     queue: mpsc::Sender<Order>,
@@ -202,8 +196,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the thread, which begins to load. The receiver tells why the thread has ended:
-    /// with an error where a model could not be loaded, or the device is lost.
+    /// Starts the thread, which begins to load the models. The receiver resolves when the thread
+    /// ends: with an error if a model could not be loaded or the device is lost.
     pub fn start(
         planned: Vec<Planned>,
         config: EngineConfig,
@@ -222,14 +216,14 @@ impl Engine {
             .name("engine".to_owned())
             .spawn(move || {
                 let thread = thread::DeviceThread::new(config, metrics, watchdog);
-                // Nobody listens any more where the process is ending anyway.
+                // An error means that the process is ending anyway.
                 let _ = ended.send(thread.run(first, receiver));
             })?;
         let models = Arc::new(RwLock::new(models));
         Ok((Self { queue, models }, why_ended))
     }
 
-    /// The models, in the order in which they came.
+    /// The models, in the order in which they were added.
     pub fn models(&self) -> Vec<Arc<Served>> {
         let models = self.models.read();
         models.unwrap_or_else(PoisonError::into_inner).clone()
@@ -240,19 +234,19 @@ impl Engine {
         self.models().into_iter().find(|model| model.name == name)
     }
 
-    /// Whether its thread takes orders.
+    /// Whether the thread still runs.
     pub fn alive(&self) -> bool {
         !self.queue.is_closed()
     }
 
-    /// Queues a picture.
+    /// Queues a picture; waits while the queue is full.
     pub async fn submit(&self, work: Work) -> Result<(), Problem> {
         let order = Order::Run(Box::new(work));
         self.queue.send(order).await.map_err(|_| gone())
     }
 
-    /// Loads one more model, in its turn, and gives what requests will see of it. One of the same
-    /// name is replaced, and its weights with it.
+    /// Queues one more model to be loaded, and returns its view for requests. It replaces a model
+    /// of the same name, whose weights are freed first.
     pub async fn load(&self, planned: Planned) -> Result<Arc<Served>, Problem> {
         let Planned {
             name,
@@ -277,10 +271,10 @@ impl Engine {
     }
 }
 
-/// The problem of a request whose engine has ended.
+/// The problem of a request once the engine has ended.
 pub fn gone() -> Problem {
     Problem::new(
         Reason::NotReady,
-        "the runner's engine has ended; it is about to restart",
+        "the runner's engine has ended; the runner is about to restart",
     )
 }

@@ -1,18 +1,18 @@
-//! One pass over a batch, and what is done where it fails: the halves are tried alone, so that
-//! what does not fit in memory fits in two, and a picture that breaks a pass breaks its own only.
+//! Runs one pass over a batch. If it fails, each half is tried alone: a batch too large for memory
+//! fits in parts, and a picture that breaks a pass fails alone.
 
-use crate::models::{Answer, Item, Model, ModelFault};
+use crate::inference::{Answer, Item, Model, ModelFault};
 use fovea_protocol::{Problem, Reason};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// libtorch's words for want of memory, on a GPU and on a CPU.
+/// libtorch's messages when out of memory, on a GPU and on a CPU.
 const OUT_OF_MEMORY: [&str; 3] = [
     "out of memory",
     "can't allocate memory",
     "not enough memory",
 ];
 
-/// libtorch's words for an error after which a CUDA context is of no use.
+/// libtorch's messages for errors that leave a CUDA context unusable.
 const DEVICE_LOST: [&str; 5] = [
     "CUDA error",
     "CUDA driver error",
@@ -21,14 +21,14 @@ const DEVICE_LOST: [&str; 5] = [
     "device-side assert",
 ];
 
-/// Why a picture has no answer.
+/// Why a picture failed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fault {
-    /// It alone does not fit.
+    /// It does not fit in memory.
     OutOfMemory,
-    /// The device is of no use any more; libtorch's first line.
+    /// The device is unusable; holds the first line of libtorch's message.
     DeviceLost(String),
-    /// The model failed on it; libtorch's first line.
+    /// The model failed; holds the first line of libtorch's message.
     Failed(String),
     /// The model panicked on it.
     Panicked,
@@ -56,43 +56,42 @@ impl From<Fault> for Problem {
         match fault {
             Fault::OutOfMemory => Self::new(
                 Reason::OutOfMemory,
-                "the device has not enough memory for this picture, even alone",
+                "the device has too little memory for this picture, even alone",
             ),
             Fault::DeviceLost(why) => Self::new(
                 Reason::DeviceLost,
-                format!("the device failed, and the runner ends: {why}"),
+                format!("the device failed, and the runner restarts: {why}"),
             ),
             Fault::Failed(why) => {
                 Self::new(Reason::InferenceFailed, format!("the model failed: {why}"))
             }
             Fault::Panicked => Self::new(
                 Reason::InferenceFailed,
-                "the model panicked; the runner's log has more",
+                "the model panicked; see the runner's log",
             ),
         }
     }
 }
 
-/// What came of one picture, and with how many it ran.
+/// The outcome of one picture, and the size of its pass.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) answer: Result<Answer, Fault>,
     pub(super) batch_size: usize,
 }
 
-/// What came of a batch.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub(super) struct Halved {
-    /// Picture by picture.
     pub(super) outcomes: Vec<Outcome>,
-    /// Where memory was short: how many pictures may fit.
+    /// After an out-of-memory error, the number of pictures that may fit.
     pub(super) fitting: Option<usize>,
 }
 
-/// Which of the items a pass is over are not waited for any more, by index.
+/// Returns true for the index of an item whose request was cancelled.
 pub(super) type Dropped<'a> = &'a dyn Fn(usize) -> bool;
 
-/// One pass. libtorch's errors come as errors; catching is for what does not.
+/// Runs one pass, and catches panics: libtorch's own errors are returned.
 pub(super) fn run_once(
     model: &dyn Model,
     items: &[Item],
@@ -110,10 +109,10 @@ pub(super) fn run_once(
     }
 }
 
-/// What runs a pass over items.
+/// Runs a pass over items.
 type Run<'a, T> = &'a dyn Fn(&[T], Dropped<'_>) -> Result<Vec<Answer>, Fault>;
 
-/// Runs `items` by `run`, and their halves where that fails, down to each alone.
+/// Runs `items`; if that fails, runs each half, down to single items.
 pub(super) fn run_halving<T>(items: &[T], dropped: Dropped<'_>, run: Run<'_, T>) -> Halved {
     let same_for_all = |fault: Fault| {
         let outcome = || Outcome {
@@ -149,7 +148,7 @@ pub(super) fn run_halving<T>(items: &[T], dropped: Dropped<'_>, run: Run<'_, T>)
         _ => None,
     });
     let second = match lost {
-        // Nothing runs on a device that is lost.
+        // A lost device runs nothing.
         Some(fault) => Halved {
             outcomes: same_for_all(fault).into_iter().skip(half).collect(),
             fitting: None,

@@ -5,13 +5,14 @@ use super::warm_up::{self, WarmUp};
 use super::watchdog::Watchdog;
 use super::{Done, EngineConfig, EngineError, Order, OwnSettings, Residency, Served, Work};
 use crate::batcher::{BatchLimits, Batcher};
+use crate::inference::{Item, Model, ModelFront};
 use crate::metrics::Metrics;
-use crate::models::{Item, Loaded, Loader, Model, ModelError, ModelFront};
+use crate::models::{Loaded, Loader, ModelError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// What the thread has; it lives on that thread alone once it runs.
+/// The state of the thread, which alone touches it once it runs.
 pub(super) struct DeviceThread {
     config: EngineConfig,
     metrics: Arc<Metrics>,
@@ -24,7 +25,7 @@ struct Resident {
     model: Box<dyn Model>,
     front: Arc<ModelFront>,
     limits: BatchLimits,
-    /// What one picture took in the warm-up.
+    /// Time of the warm-up pass over one picture.
     warm_pass: Duration,
 }
 
@@ -38,8 +39,8 @@ impl DeviceThread {
         }
     }
 
-    /// Loads `first`, of which every one must load, then does as ordered until no more orders can
-    /// come or the device is lost.
+    /// Loads all of `first`, or fails; then handles orders until the last [`Engine`](super::Engine)
+    /// is dropped or the device is lost.
     pub(super) fn run(
         mut self,
         first: Vec<(Arc<Served>, Loader, OwnSettings)>,
@@ -75,7 +76,7 @@ impl DeviceThread {
     fn take(&mut self, order: Order, batcher: &mut Batcher<Work>) {
         match order {
             Order::Run(work) => batcher.push(*work),
-            // Told to whoever asks for the model's state.
+            // The error is in the model's residency.
             Order::Load(served, loader, own) => drop(self.load(&served, loader, own)),
         }
     }
@@ -92,7 +93,7 @@ impl DeviceThread {
         self.resident(index).map_or(one, |resident| resident.limits)
     }
 
-    /// Loads and warms up; the outcome is also told to requests.
+    /// Loads and warms up a model, and sets its residency.
     fn load(
         &mut self,
         served: &Served,
@@ -103,7 +104,7 @@ impl DeviceThread {
         if self.residents.len() <= served.index {
             self.residents.resize_with(served.index + 1, || None);
         }
-        // What it replaces makes room first.
+        // First frees the model that it replaces.
         self.residents[served.index] = None;
         let EngineConfig {
             mut placement,
@@ -183,7 +184,7 @@ impl DeviceThread {
                 exclusive: _,
             } = work;
             drop(ticket);
-            // The request may have gone since.
+            // An error means that the request was cancelled.
             let _ = started.send(());
             items.push(item);
             waiting.push((cancel, reply, hold));
@@ -205,12 +206,12 @@ impl DeviceThread {
             _ => None,
         });
         if let Some(why) = lost.clone() {
-            // Nobody who has heard of it finds the runner ready.
+            // Before the replies: after a failed reply the model must not be ready.
             served.set(Residency::Failed { why });
         }
         for ((_, reply, hold), Outcome { answer, batch_size }) in waiting.into_iter().zip(outcomes)
         {
-            // The slot is free before the request can be told that it is over.
+            // Frees the slot before the request can end.
             drop(hold);
             let done = answer.map(|answer| Done {
                 answer,
@@ -225,7 +226,7 @@ impl DeviceThread {
         lost.map_or(Ok(()), |why| Err(EngineError::DeviceLost(why)))
     }
 
-    /// How long a pass over `items` may take.
+    /// The watchdog's bound on a pass over `items`.
     fn bound(&self, resident: &Resident, items: &[Item]) -> Duration {
         let work: f64 = (items.iter())
             .map(|item| resident.front.relative_work(item))
@@ -235,12 +236,16 @@ impl DeviceThread {
         (bound.unwrap_or(Duration::MAX)).saturating_add(self.config.watchdog_grace)
     }
 
-    /// Takes no more pictures at once than there is memory for.
+    /// Lowers the batch size to what fits in memory.
     fn lower(&mut self, served: &Served, pictures: usize) {
         if let Some(Some(resident)) = self.residents.get_mut(served.index)
             && pictures < resident.limits.pictures
         {
-            tracing::warn!(model = served.name, pictures, "smaller batches from now on");
+            tracing::warn!(
+                model = served.name,
+                pictures,
+                "out of memory: smaller batches from now on"
+            );
             resident.limits.pictures = pictures;
         }
     }

@@ -1,8 +1,8 @@
-//! The first passes of a model: libtorch sets up its threads and caches in them, and they tell how
-//! long a pass takes and how many pictures are worth having in one.
+//! The first passes of a model: libtorch sets up threads and caches, and the passes measure the time
+//! of one and the batch size that is worth its latency.
 
 use crate::image::PixelValues;
-use crate::models::{Item, Model, ModelFault, ModelFront};
+use crate::inference::{Item, Model, ModelFault, ModelFront};
 use fovea_protocol::Parameters;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
@@ -11,18 +11,17 @@ use std::time::{Duration, Instant};
 /// The largest batch that `auto` tries.
 const MOST_PICTURES: usize = 256;
 
-/// A batch of twice the pictures must do so many times as many a second to be worth its wait.
+/// Doubling the batch must raise the pictures per second by this factor to be worth its latency.
 const LEAST_GAIN: f64 = 1.05;
 
-/// Passes that are timed for each size; the fastest counts.
+/// Timed passes for each batch size; the fastest counts.
 const TIMED_PASSES: usize = 2;
 
 /// How many pictures may share a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxBatchSize {
-    /// So many.
     Fixed(NonZeroUsize),
-    /// As many as the warm-up finds worth it.
+    /// Measured by the warm-up, at most [`MOST_PICTURES`].
     Auto,
 }
 
@@ -38,27 +37,27 @@ impl FromStr for MaxBatchSize {
     }
 }
 
-/// What the warm-up found.
+/// The warm-up's measurements.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WarmUp {
-    /// How long a pass over one blank picture took.
+    /// Time of a pass over one blank picture.
     pub(super) pass: Duration,
-    /// Most pictures in one pass.
+    /// Upper bound on pictures in one pass.
     pub(super) pictures: usize,
 }
 
-/// Runs blank pictures. `max_pixels` bounds a pass as it does later.
+/// Runs passes over blank pictures, each of at most `max_pixels` input pixels.
 pub(super) fn run(
     model: &dyn Model,
     front: &ModelFront,
     max_batch_size: MaxBatchSize,
     max_pixels: u64,
 ) -> Result<WarmUp, ModelFault> {
-    let ask = (front.head.ask(&Parameters::default()))
+    let query = (front.head.query(&Parameters::default()))
         .map_err(|problem| ModelFault::Answer(problem.detail))?;
     let pixels = PixelValues::blank(front.preprocessor.warm_up_size());
     let [_, height, width] = pixels.shape();
-    let item = Item { pixels, ask };
+    let item = Item { pixels, query };
     let pass = |pictures: usize| {
         let items = vec![item.clone(); pictures];
         let begun = Instant::now();
@@ -67,7 +66,7 @@ pub(super) fn run(
     let timed = |pictures: usize| -> Result<Duration, ModelFault> {
         (0..TIMED_PASSES).try_fold(Duration::MAX, |best, _| Ok(best.min(pass(pictures)?)))
     };
-    // The first pass sets up, and is not typical.
+    // The first pass includes set-up, so it is not timed.
     pass(1)?;
     let alone = timed(1)?;
     let pictures = match max_batch_size {
@@ -75,8 +74,8 @@ pub(super) fn run(
         MaxBatchSize::Auto => {
             let fits =
                 |pictures: usize| pictures as u64 * (height * width).unsigned_abs() <= max_pixels;
-            // What fails, for want of memory say, is not worth having.
-            worth_having(1.0 / alone.as_secs_f64(), |pictures| {
+            // A size that fails, for example out of memory, is not used.
+            largest_worthwhile(1.0 / alone.as_secs_f64(), |pictures| {
                 (fits(pictures).then(|| timed(pictures).ok()).flatten())
                     .map(|took| usize_to_f64(pictures) / took.as_secs_f64())
             })
@@ -88,9 +87,9 @@ pub(super) fn run(
     })
 }
 
-/// The largest batch, doubling from one, up to which every doubling brings [`LEAST_GAIN`].
-/// `alone`: pictures a second one by one; `rate`: in batches of so many, if they run at all.
-fn worth_having(alone: f64, mut rate: impl FnMut(usize) -> Option<f64>) -> usize {
+/// The largest batch, doubling from one, up to which every doubling gains [`LEAST_GAIN`]. `alone` is
+/// the pictures per second of single passes; `rate` that of batches, `None` if they fail.
+fn largest_worthwhile(alone: f64, mut rate: impl FnMut(usize) -> Option<f64>) -> usize {
     let (mut best, mut pictures) = (alone, 1);
     while pictures < MOST_PICTURES {
         match rate(pictures * 2) {
@@ -116,11 +115,14 @@ mod tests {
     #[test]
     fn a_batch_grows_only_while_it_gains() {
         let saturating = |pictures: usize| Some(usize_to_f64(pictures.min(8)));
-        assert_eq!(worth_having(1.0, saturating), 8);
-        assert_eq!(worth_having(1.0, |_| Some(1.05)), 1);
-        assert_eq!(worth_having(1.0, |n| Some(usize_to_f64(n))), MOST_PICTURES);
+        assert_eq!(largest_worthwhile(1.0, saturating), 8);
+        assert_eq!(largest_worthwhile(1.0, |_| Some(1.05)), 1);
+        assert_eq!(
+            largest_worthwhile(1.0, |n| Some(usize_to_f64(n))),
+            MOST_PICTURES
+        );
         let no_room_for_four = |pictures| (pictures < 4).then_some(usize_to_f64(pictures));
-        assert_eq!(worth_having(1.0, no_room_for_four), 2);
+        assert_eq!(largest_worthwhile(1.0, no_room_for_four), 2);
     }
 
     #[test]

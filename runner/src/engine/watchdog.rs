@@ -1,10 +1,10 @@
-//! Ends the process when a pass takes far longer than it can: a model in an endless loop holds
-//! the one thread that owns the device, and nothing inside the process can take it back.
+//! Ends the process when a pass exceeds its bound: a model in an endless loop holds the one thread
+//! that owns the device, and nothing inside the process can stop it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What happens when a bound is passed; called on the watchdog's own thread.
+/// Called with a message, on the watchdog's thread, when a bound is exceeded.
 pub type OnExpiry = fn(&str);
 
 /// Watches one thread's work.
@@ -24,7 +24,7 @@ struct Bound {
 }
 
 impl Watchdog {
-    /// Starts the thread that watches, which lives as long as the process.
+    /// Starts the watchdog's thread, which lives as long as the process.
     pub(super) fn start(on_expiry: OnExpiry) -> std::io::Result<Self> {
         let watched = Arc::new(Watched::default());
         let watching = Arc::clone(&watched);
@@ -34,7 +34,7 @@ impl Watchdog {
         Ok(Self(watched))
     }
 
-    /// Runs `f`, which has `bound` to end; `what` is told where it does not.
+    /// Runs `f`, and reports `what` if it takes longer than `bound`.
     pub(super) fn bounded<T>(&self, bound: Duration, what: &str, f: impl FnOnce() -> T) -> T {
         self.0
             .set(Instant::now().checked_add(bound).map(|ends| Bound {
@@ -83,23 +83,23 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     #[test]
-    fn only_what_passes_its_bound_is_told_and_only_once() {
-        static TOLD: AtomicU32 = AtomicU32::new(0);
+    fn only_work_over_its_bound_is_reported_and_only_once() {
+        static REPORTED: AtomicU32 = AtomicU32::new(0);
         let watchdog = Watchdog::start(|what| {
             assert!(what.contains("the slow one"), "{what}");
-            TOLD.fetch_add(1, Ordering::SeqCst);
+            REPORTED.fetch_add(1, Ordering::SeqCst);
         })
         .unwrap();
         let quick = Duration::from_hours(1);
         assert_eq!(watchdog.bounded(quick, "the quick one", || 7), 7);
         watchdog.bounded(Duration::ZERO, "the slow one", || {
             let begun = Instant::now();
-            while TOLD.load(Ordering::SeqCst) == 0 {
-                assert!(begun.elapsed() < Duration::from_secs(20), "not told");
+            while REPORTED.load(Ordering::SeqCst) == 0 {
+                assert!(begun.elapsed() < Duration::from_secs(20), "not reported");
                 std::thread::yield_now();
             }
         });
         watchdog.bounded(quick, "the next one", || ());
-        assert_eq!(TOLD.load(Ordering::SeqCst), 1);
+        assert_eq!(REPORTED.load(Ordering::SeqCst), 1);
     }
 }

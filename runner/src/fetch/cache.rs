@@ -47,7 +47,7 @@ impl RepoCache {
         [blobs.join(name), blobs.join(format!("{name}.incomplete"))]
     }
 
-    /// Whoever brings this file holds it.
+    /// Held while this file is downloaded.
     pub(super) async fn lock(&self, info: &FileInfo) -> Result<Lock, TransferError> {
         let locks = self.cache.join(".locks").join(&self.folder_name);
         Lock::take(&locks.join(format!("{}.lock", info.digest.hex()))).await
@@ -85,7 +85,7 @@ impl RepoCache {
         put_aside(&place, |aside| std::fs::write(aside, commit.to_string()))
     }
 
-    /// The commit that the revision was when it was last asked for, and its files' names.
+    /// The commit of the revision when it was last resolved, and the names of its files.
     pub(super) fn cached(&self, revision: &Revision) -> Result<(Commit, Vec<String>), FetchError> {
         let missing = |what: String| FetchError::NotCached {
             what,

@@ -34,7 +34,6 @@ const MAX_SHARDS: usize = 256;
 /// How a repository keeps its weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum WeightFiles {
-    /// In one file.
     One(FilePath),
     /// In those that this index names.
     Index(FilePath),
@@ -50,7 +49,6 @@ pub(super) struct Choice {
 /// Why there is no choice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NothingToFetch {
-    /// No configuration.
     #[error("it has no {CONFIG}; is it a model of the transformers library?")]
     NoConfig,
     /// No weights of a kind that this build reads.
@@ -172,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_without_what_a_runner_needs_is_told_what_is_missing() {
+    fn a_repository_without_needed_files_is_refused_with_what_is_missing() {
         assert_eq!(
             chosen(&["model.safetensors"]),
             Err(NothingToFetch::NoConfig)

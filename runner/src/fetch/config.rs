@@ -10,49 +10,51 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where `HF_ENDPOINT` does not say otherwise.
+/// The Hub's URL if `HF_ENDPOINT` is not set.
 const HUB: &str = "https://huggingface.co";
 
-/// Longest silence of the hub within an answer.
+/// Timeout between two pieces of an answer of the Hub.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Bring a model from the Hugging Face hub.
+/// Download a model from the Hugging Face Hub.
 ///
-/// Resolves the revision to a commit, takes the configuration, the tokenizer and one kind of
-/// weights, resumes what broke off, and checks every digest. Files come into the hub's own cache
-/// (`HF_HOME`, `HF_HUB_CACHE`). `HF_TOKEN`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are heeded.
+/// Resolves the revision to a commit; downloads the configuration, the tokenizer and one format of
+/// the weights; resumes interrupted downloads; verifies every digest. Files are stored in the Hub's
+/// standard cache (`HF_HOME`, `HF_HUB_CACHE`). The variables `HF_TOKEN`, `HF_ENDPOINT` and
+/// `HF_HUB_OFFLINE` work as in the Hub's own tools. Prints the folder, for --model.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "fetch")]
 pub struct FetchConfig {
-    /// The repository, such as `Salesforce/blip-image-captioning-base`.
+    /// Repository on the Hub, such as `Salesforce/blip-image-captioning-base`.
     #[arg(value_name = "OWNER/NAME")]
     pub repo: RepoId,
 
-    /// A branch, a tag or a commit.
+    /// Branch, tag or commit to download.
     #[arg(long, default_value = "main")]
     pub revision: Revision,
 
-    /// Folder to write the files to, with a manifest of their digests.
+    /// Also copy the files to this folder, with a manifest of their digests.
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
 
-    /// Send the files to the bucket by this presigned POST form, below
-    /// `models/OWNER/NAME/<commit>/`; a file `{"url": .., "fields": {..}}` from whoever holds its
-    /// key.
+    /// Also upload the files to the object store, below `models/OWNER/NAME/<commit>/`. FILE holds a
+    /// presigned POST form as JSON, `{"url": .., "fields": {..}}`, which the operator writes for
+    /// import Jobs; so this program needs no credentials of the store.
     #[arg(long, value_name = "FILE")]
     pub upload: Option<PathBuf>,
 
-    /// Write the commit that the revision stands for to this file, once all is done; an import
-    /// Job's termination log.
+    /// When everything is done, write the revision's commit to this file. Import Jobs use their
+    /// termination log, which the operator reads.
     #[arg(long, value_name = "FILE")]
     pub commit_file: Option<PathBuf>,
 
-    /// How log lines look.
+    /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
+    /// such as `debug` (default: `info`).
     #[arg(long, value_enum, default_value = "text")]
     pub log_format: LogFormat,
 }
 
-/// How the hub is reached.
+/// Settings of the connection to the Hub.
 #[derive(Clone, Debug)]
 pub struct HubSettings {
     pub(super) endpoint: Url,
@@ -120,7 +122,7 @@ impl HubSettings {
         })
     }
 
-    /// With other patience.
+    /// The same settings with other timeouts and retries, for tests.
     #[must_use]
     pub fn with_patience(self, silence: Duration, retry: Retry) -> Self {
         Self {

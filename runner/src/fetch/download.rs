@@ -1,5 +1,5 @@
-//! What a serving runner does: it is given a manifest of presigned GETs and has no credential of
-//! its own.
+//! Downloads a checkpoint for a serving runner from a manifest of presigned GETs, without a
+//! credential of its own.
 
 use super::names::{FilePath, InvalidName};
 use super::transfer::{
@@ -12,19 +12,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-/// Where files gather before they are whole.
+/// Folder for partial files.
 const INCOMPLETE: &str = ".incomplete";
 
 /// Bounds on a download.
 #[derive(Clone, Copy, Debug)]
 pub struct DownloadLimits {
-    /// Most files.
+    /// Upper bound on the files of one model.
     pub max_files: usize,
-    /// Of all files together.
+    /// Upper bound on the bytes of all files together.
     pub max_bytes: u64,
-    /// Longest silence of the store.
+    /// Longest wait for the next bytes from the store.
     pub silence: Duration,
-    /// When to try again.
     pub retry: Retry,
 }
 
@@ -39,7 +38,7 @@ impl Default for DownloadLimits {
     }
 }
 
-/// Why a checkpoint is not there.
+/// Why a checkpoint could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// A manifest that names no checkpoint's files.
@@ -48,27 +47,17 @@ pub enum DownloadError {
     /// A client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(reqwest::Error),
-    /// The store no longer knows the URL, or never did.
+    /// The store rejects the URL: it has expired or was never valid.
     #[error("{path}: {source}; are the presigned URLs still valid?")]
-    Refused {
-        /// Which file.
-        path: String,
-        /// Its answer.
-        source: TransferError,
-    },
+    Refused { path: String, source: TransferError },
     /// The file on its way.
     #[error("{path}: {source}")]
-    Transfer {
-        /// Which file.
-        path: String,
-        /// What went wrong.
-        source: TransferError,
-    },
+    Transfer { path: String, source: TransferError },
 }
 
-/// Brings the files to `dir`, each in one step and only when its length and digest are right; those
-/// that are there already are kept. Dropping the future ends it, and what has come so far is taken
-/// up by the next call. No proxy, no redirects, no credentials.
+/// Downloads the files to `dir`. Each appears atomically, once its length and digest are right;
+/// existing ones are kept. Dropping the future stops it; the next call resumes partial files. Uses
+/// no proxy, no redirects and no credentials.
 pub async fn download(
     files: &[ModelFile],
     dir: &Path,
@@ -96,14 +85,14 @@ pub async fn download(
                 source,
             },
         };
-        bring(&request, &wanted, &path, dir, limits.retry)
+        fetch_file(&request, &wanted, &path, dir, limits.retry)
             .await
             .map_err(explain)?;
     }
     Ok(())
 }
 
-async fn bring(
+async fn fetch_file(
     request: &Request<'_>,
     wanted: &Wanted<'_>,
     path: &FilePath,

@@ -1,106 +1,73 @@
-//! Why a checkpoint could not be brought.
+//! Why a checkpoint could not be fetched.
 
 use super::choose::NothingToFetch;
 use super::transfer::TransferError;
 use http::StatusCode;
 use std::path::PathBuf;
 
-/// Each says what the user can do.
+/// Each message says what the user can do.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// A setting of the environment that cannot be used.
     #[error("{name}: {why}")]
     Setting {
-        /// Which variable.
         name: &'static str,
         /// What is wrong with it.
         why: String,
     },
-    /// The repository's terms are to be accepted first.
+    /// The account has not accepted the repository's terms.
     #[error(
         "{repo} is gated: accept its terms on its page on the hub, and set HF_TOKEN to a token of \
          the account that did"
     )]
-    Gated {
-        /// Which repository.
-        repo: String,
-    },
-    /// Not there, or not for us.
+    Gated { repo: String },
+    /// The repository does not exist, or the token may not read it.
     #[error(
         "the hub answers 401 for {repo}: it does not exist, or it is private; check the name, and \
          {}", if *with_token { "whether the token in HF_TOKEN may read it" } else { "set HF_TOKEN" }
     )]
     Unauthorized {
-        /// Which repository.
         repo: String,
         /// Whether a token was sent.
         with_token: bool,
     },
-    /// The token may not.
+    /// The token lacks the permission.
     #[error("the hub refuses {repo} (403): check what the token in HF_TOKEN may read")]
-    Forbidden {
-        /// Which repository.
-        repo: String,
-    },
-    /// Not there.
-    #[error("the hub knows no {what} of {repo}; check the name and --revision")]
-    NotFound {
-        /// What of it.
-        what: String,
-        /// Which repository.
-        repo: String,
-    },
-    /// Answers, but not as the hub does.
+    Forbidden { repo: String },
+    #[error("the hub has no {what} of {repo}; check the name and --revision")]
+    NotFound { what: String, repo: String },
+    /// The endpoint does not behave like a hub.
     #[error("{endpoint} does not answer as a Hugging Face hub does ({why}); check HF_ENDPOINT")]
-    NoHub {
-        /// Who.
-        endpoint: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// Nothing that a runner could use.
+    NoHub { endpoint: String, why: String },
+    /// The repository has no files that a runner can use.
     #[error("{repo}: {why}")]
-    NothingToFetch {
-        /// Which repository.
-        repo: String,
-        /// What is missing.
-        why: NothingToFetch,
-    },
+    NothingToFetch { repo: String, why: NothingToFetch },
     /// Offline, and not in the cache.
     #[error(
         "HF_HUB_OFFLINE is set, and {what} is not in the cache {cache}; fetch it once without \
          HF_HUB_OFFLINE, or set HF_HOME to where it lies"
     )]
-    NotCached {
-        /// What is missing.
-        what: String,
-        /// Where it was looked for.
-        cache: PathBuf,
-    },
-    /// The file on its way.
+    NotCached { what: String, cache: PathBuf },
+    /// A transfer failed.
     #[error(transparent)]
     Transfer(#[from] TransferError),
     /// A client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(reqwest::Error),
-    /// The form for the upload is none.
-    #[error("{path} is no presigned POST form ({why}); it is JSON {{\"url\", \"fields\"}}")]
+    /// The upload form is invalid.
+    #[error("{path} is not a presigned POST form ({why}); it must be JSON {{\"url\", \"fields\"}}")]
     Form {
-        /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// The bucket does not take a file.
+    /// The bucket refuses a file.
     #[error(
         "the bucket refuses {file} ({status}: {why}); has the form expired, or is it for another model?"
     )]
     Refused {
-        /// Which file.
         file: String,
-        /// Its answer.
         status: StatusCode,
-        /// Its words.
         why: String,
     },
 }

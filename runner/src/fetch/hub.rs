@@ -46,7 +46,6 @@ struct Sibling {
 }
 
 impl Listing {
-    /// Every file's name.
     pub(super) fn names(&self) -> Vec<String> {
         let names = self.siblings.iter();
         names.map(|sibling| sibling.rfilename.clone()).collect()
@@ -70,7 +69,7 @@ impl<'a> Hub<'a> {
         })
     }
 
-    /// Resolves the revision.
+    /// Resolves the revision to a commit and lists its files.
     pub(super) async fn listing(&self, revision: &Revision) -> Result<Listing, FetchError> {
         let (owner, name) = (self.repo.owner(), self.repo.name());
         let path = ["api", "models", owner, name, "revision", revision.as_str()];

@@ -20,9 +20,8 @@ pub struct Manifest {
 /// One of its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestFile {
-    /// Below the folder.
+    /// Relative to the checkpoint's folder.
     pub path: FilePath,
-    /// Its length.
     pub bytes: u64,
     /// Its digest, in hexadecimal digits.
     pub sha256: String,

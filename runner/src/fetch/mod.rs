@@ -2,11 +2,11 @@
 //! subcommand `fetch`, which a person runs), and from presigned URLs into a serving runner's cache.
 //!
 //! The hub's own client crate, hf-hub 1.0, does not serve: it turns on reqwest's default TLS,
-//! which is aws-lc where this workspace has one provider, `ring`; it brings the Xet protocol with a
+//! which is aws-lc where this workspace has one provider, `ring`; it adds the Xet protocol with a
 //! database; and it neither resumes a download nor checks a digest, which is what is wanted of it.
 //!
 //! How an import flows: `hub` resolves the revision and lists the files; `choose` says which are
-//! wanted; `transfer` brings each into `cache`, which has the layout of the hub's own tools; then
+//! wanted; `transfer` downloads each into `cache`, which has the layout of the hub's own tools; then
 //! they are copied to `--to` (`materialise`) or sent to the bucket (`upload`), with a `manifest` of
 //! their digests. A serving runner uses `download` alone.
 

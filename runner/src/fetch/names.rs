@@ -48,12 +48,12 @@ pub struct RepoId {
 }
 
 impl RepoId {
-    /// Before the `/`.
+    /// The part before the `/`.
     pub fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// After it.
+    /// The part after the `/`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -64,7 +64,7 @@ impl FromStr for RepoId {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         match text.split_once('/') {
-            // The cache tells owner and name apart by `--`.
+            // The cache separates owner and name by `--`.
             Some((owner, name))
                 if [owner, name].iter().all(|part| {
                     is_plain(part) && part.len() <= MAX_NAME_CHARS && !part.contains("--")

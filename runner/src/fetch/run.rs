@@ -1,4 +1,4 @@
-//! The subcommand itself.
+//! Runs the `fetch` subcommand.
 
 use super::cache::RepoCache;
 use super::choose::{Choice, NothingToFetch, WeightFiles, choose, shards};
@@ -11,16 +11,16 @@ use super::transfer::io_error;
 use super::upload::Form;
 use std::path::{Path, PathBuf};
 
-/// Where a checkpoint lies now.
+/// A fetched checkpoint.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Which state of the repository.
+    /// The commit of the repository.
     pub commit: Commit,
-    /// The folder to give to `--model`.
+    /// The folder for `--model`.
     pub dir: PathBuf,
 }
 
-/// Brings what `config` names.
+/// Fetches the checkpoint that `config` names.
 pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched, FetchError> {
     let FetchConfig {
         repo,
@@ -30,7 +30,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
         commit_file,
         log_format: _,
     } = config;
-    // Before anything is brought: a form that is none is told at once.
+    // First, so that an invalid form fails before any download.
     let form = upload
         .as_deref()
         .map(|path| Form::read(path, repo))
@@ -45,7 +45,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
         let listing = hub.listing(revision).await?;
         let commit = listing.commit.clone();
         tracing::info!(%repo, revision = revision.as_str(), %commit, "resolved");
-        let files = bring(&hub, repo, &cache, &commit, &listing.names()).await?;
+        let files = fetch_files(&hub, repo, &cache, &commit, &listing.names()).await?;
         cache.note(revision, &commit)?;
         (commit, files)
     };
@@ -67,8 +67,8 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
     Ok(Fetched { commit, dir })
 }
 
-/// Brings the chosen files into the cache; gives all of them.
-async fn bring(
+/// Downloads the chosen files into the cache, and returns all of them.
+async fn fetch_files(
     hub: &Hub<'_>,
     repo: &RepoId,
     cache: &RepoCache,
@@ -78,18 +78,18 @@ async fn bring(
     let Choice { small, weights } = choose(names).map_err(nothing_of(repo))?;
     let mut files = small;
     for file in &files {
-        bring_file(hub, cache, commit, file).await?;
+        fetch_file(hub, cache, commit, file).await?;
     }
     match weights {
         WeightFiles::One(file) => {
-            bring_file(hub, cache, commit, &file).await?;
+            fetch_file(hub, cache, commit, &file).await?;
             files.push(file);
         }
         WeightFiles::Index(index) => {
-            bring_file(hub, cache, commit, &index).await?;
+            fetch_file(hub, cache, commit, &index).await?;
             let shards = shards_of(repo, cache, commit, &index)?;
             for shard in &shards {
-                bring_file(hub, cache, commit, shard).await?;
+                fetch_file(hub, cache, commit, shard).await?;
             }
             files.push(index);
             files.extend(shards);
@@ -98,7 +98,7 @@ async fn bring(
     Ok(files)
 }
 
-async fn bring_file(
+async fn fetch_file(
     hub: &Hub<'_>,
     cache: &RepoCache,
     commit: &Commit,
@@ -118,7 +118,7 @@ async fn bring_file(
     Ok(())
 }
 
-/// The chosen files where all of them are in the cache.
+/// The chosen files, if all of them are in the cache.
 fn cached_files(
     repo: &RepoId,
     cache: &RepoCache,

@@ -40,7 +40,7 @@ const FILENAME: &str = "${filename}";
 /// Where every model's objects lie.
 const MODELS: &str = "models/";
 
-/// A presigned POST.
+/// The form of a presigned S3 POST.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Form {
@@ -66,7 +66,7 @@ impl Form {
             return Err(refuse(format!("it has {bytes} bytes")));
         }
         let text = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
-        // What is wrong is told without the line: it may hold the signature.
+        // The error omits the line, which may hold the signature.
         let mut form: Self = serde_json::from_slice(&text)
             .map_err(|error| refuse(format!("line {}, column {}", error.line(), error.column())))?;
         if !matches!(form.url.scheme(), "http" | "https") || !form.url.has_host() {

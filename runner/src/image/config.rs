@@ -3,8 +3,7 @@
 use super::PreprocessorError;
 use super::filter::Resample;
 use super::geometry::{OutputSize, Resizing, Size};
-use super::processor::{self, Processor};
-use crate::models::Family;
+use super::processor::{self, ImageProcessor};
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -13,13 +12,13 @@ use std::path::{Path, PathBuf};
 const PROCESSOR_CONFIG: (&str, &str) = ("processor_config.json", "image_processor");
 const PREPROCESSOR_CONFIG: &str = "preprocessor_config.json";
 
-/// The longest side that a file may ask for, in pixels.
+/// Upper bound on a side, in pixels.
 const MAX_SIDE: u32 = 4096;
 
 /// `rescale_factor`, where the file has none.
 const RESCALE_FACTOR: f64 = 1.0 / 255.0;
 
-/// The file as it stands; `null` is as good as absent. transformers ignores other keys, too.
+/// The keys of the file; `null` counts as absent. transformers ignores other keys, too.
 #[derive(Debug, Deserialize)]
 struct File {
     image_processor_type: Option<String>,
@@ -67,7 +66,7 @@ pub(super) struct Steps {
     pub(super) resize: Option<(Resizing, Resample)>,
     /// Height and width of the part that is kept.
     pub(super) crop: Option<(u32, u32)>,
-    /// The factor.
+    /// Multiplies the levels, 0 to 255.
     pub(super) rescale: Option<f64>,
     /// Means and standard deviations.
     pub(super) normalize: Option<([f32; 3], [f32; 3])>,
@@ -94,18 +93,18 @@ pub(super) fn read(dir: &Path) -> Result<(String, PathBuf), PreprocessorError> {
     }
 }
 
-/// What `text`, the file at `path`, asks for. What it does not say is as with the transformers
-/// processor that it names, else with `family`'s; where there is neither, it must say it.
+/// Parses `text`, the file at `path`. Keys it leaves out come from the transformers image processor
+/// it names, else from `default`; without either they are required.
 pub(super) fn parse(
     text: &str,
     path: &Path,
-    family: Option<Family>,
+    default: Option<ImageProcessor>,
 ) -> Result<Steps, PreprocessorError> {
     let file: File = serde_json::from_str(text).map_err(|source| PreprocessorError::Parse {
         path: path.to_owned(),
         source,
     })?;
-    file.steps(family)
+    file.steps(default)
         .map_err(|why| PreprocessorError::Unsupported {
             path: path.to_owned(),
             why,
@@ -113,14 +112,14 @@ pub(super) fn parse(
 }
 
 impl File {
-    fn steps(self, family: Option<Family>) -> Result<Steps, String> {
+    fn steps(self, default: Option<ImageProcessor>) -> Result<Steps, String> {
         let name =
             (self.image_processor_type.as_deref()).or(self.feature_extractor_type.as_deref());
         let processor = match name {
-            Some(name) => Some(Processor::named(name)?),
-            None => family.map(Processor::of),
+            Some(name) => Some(ImageProcessor::named(name)?),
+            None => default,
         };
-        let defaults = processor.map(Processor::defaults);
+        let defaults = processor.map(ImageProcessor::defaults);
         let on = |said: Option<bool>, key| or_default(said, defaults.map(|_| true), key);
         let mut crop = match (self.do_center_crop, self.crop_size) {
             (Some(true), Some(size)) => Some(exact(size, "crop_size")?),
@@ -130,8 +129,10 @@ impl File {
         let resize = if on(self.do_resize, "do_resize")? {
             let size = or_default(self.size, defaults.map(|d| d.size), "size")?;
             let resizing = match processor {
-                Some(Processor::ConvNext) => processor::convnext(size, self.crop_pct, &mut crop)?,
-                Some(Processor::Detr) => processor::detr(size, self.max_size)?,
+                Some(ImageProcessor::ConvNext) => {
+                    processor::convnext(size, self.crop_pct, &mut crop)?
+                }
+                Some(ImageProcessor::Detr) => processor::detr(size, self.max_size)?,
                 _ => processor::plain(size, self.default_to_square.unwrap_or(true)),
             };
             let resample = or_default(self.resample, defaults.map(|d| d.resample), "resample")?;
@@ -203,7 +204,7 @@ impl Steps {
         sides.extend(self.crop.into_iter().flat_map(|crop| [crop.0, crop.1]));
         if let Some(side) = sides.iter().find(|side| !(1..=MAX_SIDE).contains(*side)) {
             return Err(format!(
-                "a side of {side} pixels is asked for; 1 to {MAX_SIDE} are supported"
+                "a side of {side} pixels is out of range; 1 to {MAX_SIDE} are supported"
             ));
         }
         match self.normalize {
@@ -225,17 +226,15 @@ fn exact(size: Size, key: &str) -> Result<(u32, u32), String> {
 mod tests {
     use super::super::processor::{CLIP_MEAN, CLIP_STD};
     use super::*;
-    use Family::{Blip, Detr, ResNet, Vit};
+    use ImageProcessor::{Blip, ConvNext, Detr, Vit};
     use Resample::{Bicubic, Bilinear};
 
-    const FAMILIES: [Family; 4] = [Family::Blip, Family::Vit, Family::ResNet, Family::Detr];
-
-    fn steps(text: &str, family: Option<Family>) -> Result<Steps, PreprocessorError> {
-        parse(text, Path::new("preprocessor_config.json"), family)
+    fn steps(text: &str, default: Option<ImageProcessor>) -> Result<Steps, PreprocessorError> {
+        parse(text, Path::new("preprocessor_config.json"), default)
     }
 
-    fn size(text: &str, family: Family) -> OutputSize {
-        steps(text, Some(family)).unwrap().size
+    fn size(text: &str, default: ImageProcessor) -> OutputSize {
+        steps(text, Some(default)).unwrap().size
     }
 
     const fn square(side: u32) -> OutputSize {
@@ -251,24 +250,25 @@ mod tests {
     };
 
     #[test]
-    fn absent_and_null_keys_are_the_familys() {
+    fn absent_and_null_keys_take_the_processors_defaults() {
         for text in [
             "{}",
             r#"{"size": null, "do_resize": null, "image_mean": null}"#,
         ] {
-            let sizes = FAMILIES.map(|family| size(text, family));
+            let sizes = ImageProcessor::ALL.map(|default| size(text, default));
             assert_eq!(sizes, [square(384), square(224), square(384), DETR]);
-            let resamples = FAMILIES.map(|family| steps(text, Some(family)).unwrap().resize);
+            let resamples =
+                ImageProcessor::ALL.map(|default| steps(text, Some(default)).unwrap().resize);
             let resamples = resamples.map(|resize| resize.unwrap().1);
             assert_eq!(resamples, [Bicubic, Bilinear, Bicubic, Bilinear]);
         }
-        let blip = steps("{}", Some(Family::Blip)).unwrap();
+        let blip = steps("{}", Some(ImageProcessor::Blip)).unwrap();
         assert_eq!(blip.rescale, Some(1.0 / 255.0));
         assert_eq!(blip.normalize, Some((CLIP_MEAN, CLIP_STD)));
     }
 
     #[test]
-    fn the_processor_that_a_file_names_goes_before_the_family() {
+    fn a_processor_that_the_file_names_replaces_the_default() {
         for name in [
             r#""image_processor_type": "DetrImageProcessor""#,
             r#""image_processor_type": "DetrImageProcessorFast""#,
@@ -276,28 +276,35 @@ mod tests {
             r#""feature_extractor_type": "DetrFeatureExtractor""#,
             r#""image_processor_type": "DetrImageProcessor", "feature_extractor_type": "ViTFeatureExtractor""#,
         ] {
-            assert_eq!(size(&format!("{{{name}}}"), Family::Vit), DETR, "{name}");
+            assert_eq!(
+                size(&format!("{{{name}}}"), ImageProcessor::Vit),
+                DETR,
+                "{name}"
+            );
         }
-        let error = steps(r#"{"image_processor_type": "Mystery"}"#, Some(Family::Vit));
+        let error = steps(
+            r#"{"image_processor_type": "Mystery"}"#,
+            Some(ImageProcessor::Vit),
+        );
         assert!(error.unwrap_err().to_string().contains("known are"));
     }
 
     #[test]
-    fn a_number_is_a_square_or_an_edge_as_the_processor_has_it() {
+    fn a_number_is_a_square_or_an_edge_depending_on_the_processor() {
         let text = r#"{"size": 64}"#;
-        assert_eq!(size(text, Family::Blip), square(64));
-        assert_eq!(size(text, Family::Vit), square(64));
-        assert_eq!(size(text, Family::ResNet), square(64));
+        assert_eq!(size(text, ImageProcessor::Blip), square(64));
+        assert_eq!(size(text, ImageProcessor::Vit), square(64));
+        assert_eq!(size(text, ImageProcessor::ConvNext), square(64));
         let detr = |shortest, longest| OutputSize::Edges { shortest, longest };
-        assert_eq!(size(text, Family::Detr), detr(64, 1333));
+        assert_eq!(size(text, ImageProcessor::Detr), detr(64, 1333));
         let text = r#"{"size": 600, "max_size": 1000}"#;
-        assert_eq!(size(text, Family::Detr), detr(600, 1000));
+        assert_eq!(size(text, ImageProcessor::Detr), detr(600, 1000));
     }
 
     #[test]
     fn convnext_crops_below_384_and_warps_from_there_on() {
         let resize = |text| {
-            let steps = steps(text, Some(Family::ResNet)).unwrap();
+            let steps = steps(text, Some(ImageProcessor::ConvNext)).unwrap();
             (steps.resize.unwrap().0, steps.crop)
         };
         let cropped = (Resizing::Shortest(256), Some((224, 224)));
@@ -309,23 +316,26 @@ mod tests {
     }
 
     #[test]
-    fn a_shortest_edge_is_for_a_crop() {
+    fn a_shortest_edge_needs_a_crop() {
         let text = r#"{"size": {"shortest_edge": 256}, "do_center_crop": true, "crop_size": 224}"#;
-        assert_eq!(size(text, Family::Vit), square(224));
+        assert_eq!(size(text, ImageProcessor::Vit), square(224));
         let text = r#"{"size": 256, "default_to_square": false, "do_center_crop": true, "crop_size": [8, 16]}"#;
         let (height, width) = (8, 16);
-        assert_eq!(size(text, Family::Vit), OutputSize::Exact { height, width });
+        assert_eq!(
+            size(text, ImageProcessor::Vit),
+            OutputSize::Exact { height, width }
+        );
         let text = r#"{"do_resize": false, "do_center_crop": true, "crop_size": {"height": 9, "width": 9}}"#;
-        assert_eq!(size(text, Family::Vit), square(9));
+        assert_eq!(size(text, ImageProcessor::Vit), square(9));
     }
 
     #[test]
-    fn what_is_not_done_is_refused() {
-        for (text, family) in [
+    fn unsupported_settings_are_refused() {
+        for (text, default) in [
             (r#"{"size": {"shortest_edge": 64}}"#, Vit),
             (r#"{"size": {"longest_edge": 64}}"#, Detr),
             (r#"{"size": {"shortest_edge": 64}}"#, Detr),
-            (r#"{"size": {"height": 224, "width": 224}}"#, ResNet),
+            (r#"{"size": {"height": 224, "width": 224}}"#, ConvNext),
             (r#"{"size": {"height": 64}}"#, Blip),
             (r#"{"size": {"height": 64, "shortest_edge": 64}}"#, Blip),
             (r#"{"size": [64]}"#, Blip),
@@ -333,7 +343,7 @@ mod tests {
             (r#"{"size": -1}"#, Blip),
             (r#"{"size": 5000}"#, Blip),
             (r#"{"size": "64"}"#, Blip),
-            (r#"{"size": 224, "crop_pct": 0}"#, ResNet),
+            (r#"{"size": 224, "crop_pct": 0}"#, ConvNext),
             (r#"{"do_center_crop": true}"#, Vit),
             (r#"{"do_resize": false}"#, Vit),
             (
@@ -345,12 +355,12 @@ mod tests {
             (r#"{"image_std": 0}"#, Blip),
             ("[]", Blip),
         ] {
-            assert!(steps(text, Some(family)).is_err(), "{text}");
+            assert!(steps(text, Some(default)).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn without_a_family_a_file_says_everything_itself() {
+    fn without_a_default_a_file_must_set_every_key() {
         let mut file = serde_json::json!({
             "do_resize": true, "size": 32, "resample": 2, "do_rescale": true,
             "do_normalize": true, "image_mean": 0.5, "image_std": [0.25],
@@ -369,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_processor_config_with_an_image_processor_goes_first() {
+    fn a_processor_config_with_an_image_processor_is_preferred() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text| std::fs::write(dir.path().join(name), text).unwrap();
         assert!(read(dir.path()).is_err());
@@ -381,9 +391,9 @@ mod tests {
     }
 
     #[test]
-    fn a_factor_is_read_to_its_last_bit() {
+    fn a_rescale_factor_is_read_exactly() {
         let text = r#"{"rescale_factor": 0.00392156862745098}"#;
-        let factor = steps(text, Some(Family::Blip)).unwrap().rescale;
+        let factor = steps(text, Some(ImageProcessor::Blip)).unwrap().rescale;
         assert_eq!(factor, Some(1.0 / 255.0));
     }
 }

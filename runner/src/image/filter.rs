@@ -87,7 +87,7 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    /// Output pixels.
+    /// Number of output pixels.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -139,7 +139,7 @@ pub(super) fn taps_bytes(from: u32, to: u32, resample: Resample, wanted: u32) ->
     2 * (u64::from(wanted) * each + most * size_of::<f64>() as u64)
 }
 
-/// In fixed point.
+/// Converts to fixed point with `PRECISION_BITS` fractional bits.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "Pillow truncates here, too; coefficients are in range"

@@ -1,4 +1,4 @@
-//! Which size a picture is brought to, and which part of it is kept: transformers' own arithmetic,
+//! The size that a picture is resized to, and the part that is kept: transformers' arithmetic,
 //! rounding included (`image_transforms.py`).
 
 use super::PictureError;
@@ -13,7 +13,7 @@ const MAX_RESIZED_SIDE: u64 = 1 << 24;
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(try_from = "Value")]
 pub(super) enum Size {
-    /// Of a square, or its shortest edge: the processor knows.
+    /// Side of a square or the shortest edge, depending on the processor.
     Number(u32),
     Exact {
         height: u32,
@@ -69,13 +69,8 @@ impl TryFrom<Value> for Size {
 /// The size of what a preprocessor gives, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputSize {
-    /// Always this one.
-    Exact {
-        /// Rows.
-        height: u32,
-        /// Columns.
-        width: u32,
-    },
+    /// Every picture has this size.
+    Exact { height: u32, width: u32 },
     /// As the picture's shape has it: the shorter side is `shortest`, or less where the longer
     /// one would be over `longest` otherwise.
     Edges {
@@ -129,7 +124,7 @@ pub(super) enum Resizing {
 }
 
 impl Resizing {
-    /// The size, width and height, that a picture of `from` is brought to.
+    /// Width and height after resizing a picture of size `from`.
     pub(super) fn size(self, from: (u32, u32)) -> Result<(u32, u32), PictureError> {
         let to = match self {
             Self::Exact { height, width } => Some((width, height)),
@@ -192,7 +187,6 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The whole side.
     pub(super) fn whole(length: u32) -> Self {
         Self {
             start: 0,

@@ -1,4 +1,4 @@
-//! From a file's bytes to a model's input: decode, resize, normalise.
+//! Turns a file's bytes into a model's input: decodes, resizes, normalises.
 
 mod config;
 mod decode;
@@ -16,23 +16,24 @@ pub use geometry::OutputSize;
 pub use picture::Picture;
 pub use pixel_values::PixelValues;
 pub use preprocess::{Preprocessor, PreprocessorError};
+pub use processor::ImageProcessor;
 
-/// Why bytes give no picture.
+/// Why a file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
-    /// There are none, or no pixels in them.
+    /// The file has no bytes, or the picture has no pixels.
     #[error("the picture is empty; send its bytes")]
     Empty,
-    /// No format that is read here begins so.
-    #[error("the bytes are of no known format; send JPEG, PNG, GIF, BMP, TIFF, ICO or WebP")]
+    /// The first bytes match no supported format.
+    #[error("the format is not supported; send JPEG, PNG, GIF, BMP, TIFF, ICO or WebP")]
     UnknownFormat,
     /// The file ends before the picture does.
     #[error("the file is truncated: the picture's end is missing; send it again")]
     Truncated,
-    /// The file is damaged, or of a kind that is not read.
+    /// The file is damaged, or uses an unsupported feature.
     #[error("the picture cannot be decoded: {0}")]
     Undecodable(String),
-    /// Of one side nothing is left once the other is scaled to the model's size.
+    /// One side would scale to zero pixels.
     #[error("{width} x {height} pixels are too long and thin for this model; crop the picture")]
     TooThin {
         /// In pixels.
@@ -47,15 +48,11 @@ pub enum PictureError {
         width: u32,
         /// In pixels.
         height: u32,
-        /// The bound.
         max_pixels: u64,
     },
     /// Decoding would take more memory than is allowed.
     #[error(
         "decoding and resizing it takes more than the {max_bytes} bytes allowed; scale it down"
     )]
-    TooMuchMemory {
-        /// The bound.
-        max_bytes: u64,
-    },
+    TooMuchMemory { max_bytes: u64 },
 }

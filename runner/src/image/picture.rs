@@ -36,7 +36,7 @@ impl Picture {
         &self.rgb
     }
 
-    /// The picture turned and mirrored as EXIF's `orientation` asks: 2 to 8; others change nothing.
+    /// Rotates and mirrors the picture for EXIF `orientation` 2 to 8; other values change nothing.
     pub(super) fn upright(self, orientation: u32) -> Self {
         let (width, height) = (self.width as usize, self.height as usize);
         // For each orientation: where in the picture the pixel at (x, y) of the upright one lies.

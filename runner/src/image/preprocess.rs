@@ -1,12 +1,11 @@
-//! From a file's bytes to a model's input, as the model's `preprocessor_config.json` asks for it.
+//! Turns a file's bytes into a model's input, according to its `preprocessor_config.json`.
 
 use super::config::{self, Steps};
 use super::filter::Resample;
 use super::geometry::{OutputSize, Resizing, Span};
 use super::normalize::LevelTable;
 use super::resize::{Window, resize, working_bytes};
-use super::{Picture, PictureError, PixelValues, decode};
-use crate::models::Family;
+use super::{ImageProcessor, Picture, PictureError, PixelValues, decode};
 use std::path::{Path, PathBuf};
 
 /// Why a model's preprocessing cannot be set up.
@@ -15,30 +14,25 @@ pub enum PreprocessorError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// The file is not what it is to be.
+    /// The file is not valid JSON for a preprocessor.
     #[error("{path}: {source}")]
     Parse {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: serde_json::Error,
     },
-    /// The file asks for what this build does not do, or does not say enough.
+    /// The file needs an unsupported feature, or lacks a required key.
     #[error("{path}: {why}")]
     Unsupported {
-        /// Which file.
         path: PathBuf,
-        /// What, and what to write instead.
+        /// The problem, and what to write instead.
         why: String,
     },
 }
 
-/// From a file's bytes to a model's input.
+/// Turns a file's bytes into a model's input.
 #[derive(Clone, Debug)]
 pub struct Preprocessor {
     resize: Option<(Resizing, Resample)>,
@@ -48,20 +42,21 @@ pub struct Preprocessor {
 }
 
 impl Preprocessor {
-    /// Reads `preprocessor_config.json` in the folder of a checkpoint of `family`, or
-    /// `processor_config.json` where that has an `image_processor`, which transformers prefers.
-    pub fn open(dir: &Path, family: Family) -> Result<Self, PreprocessorError> {
+    /// Reads `preprocessor_config.json` in a checkpoint's folder, or `processor_config.json` where
+    /// that has an `image_processor` section, which transformers prefers. `default` fills in for a
+    /// file that names no image processor.
+    pub fn open(dir: &Path, default: ImageProcessor) -> Result<Self, PreprocessorError> {
         let (text, path) = config::read(dir)?;
-        Self::parse(&text, &path, Some(family))
+        Self::parse(&text, &path, Some(default))
     }
 
-    /// Reads `text`, which is that of `preprocessor_config.json`; errors name `path`. Without a
-    /// family, and where `text` names no image processor either, it must say everything itself
-    /// but `rescale_factor` (1/255), `do_center_crop` and `do_pad` (neither is done).
+    /// Parses the `text` of a `preprocessor_config.json`; errors name `path`. Without a `default`,
+    /// a text that names no image processor must set every key except `rescale_factor` (1/255),
+    /// `do_center_crop` and `do_pad` (both off).
     pub fn parse(
         text: &str,
         path: &Path,
-        family: Option<Family>,
+        default: Option<ImageProcessor>,
     ) -> Result<Self, PreprocessorError> {
         let Steps {
             size,
@@ -69,7 +64,7 @@ impl Preprocessor {
             crop,
             rescale,
             normalize,
-        } = config::parse(text, path, family)?;
+        } = config::parse(text, path, default)?;
         Ok(Self {
             resize,
             crop,
@@ -78,17 +73,17 @@ impl Preprocessor {
         })
     }
 
-    /// The size of what it gives.
+    /// The size of the output.
     pub fn size(&self) -> OutputSize {
         self.size
     }
 
-    /// Whether what it gives may be less than all of the picture.
+    /// Whether the output may be cropped.
     pub fn crops(&self) -> bool {
         self.crop.is_some()
     }
 
-    /// Height and width of a picture that it may well give, for a warm-up.
+    /// Height and width of a typical output, for a warm-up.
     pub fn warm_up_size(&self) -> (u32, u32) {
         match self.size {
             OutputSize::Exact { height, width } => (height, width),
@@ -99,16 +94,16 @@ impl Preprocessor {
         }
     }
 
-    /// Height and width of which the product bounds the pixels that it gives.
+    /// Height and width whose product bounds the output's pixels.
     pub fn largest(&self) -> (u32, u32) {
         self.size.largest()
     }
 
-    /// Memory, in bytes, that [`run`](Self::run) needs beside the decoder's for a picture with
-    /// these sides, in pixels, either of which may turn out to be its height once it is upright.
+    /// Memory in bytes that [`run`](Self::run) needs in addition to the decoder's. Either side, in
+    /// pixels, may become the height of the upright picture.
     pub fn working_bytes(&self, width: u32, height: u32) -> u64 {
         let bytes = |picture| {
-            // What has no size is refused before it takes any.
+            // A picture without an output size is refused before it takes memory.
             self.plan(picture).map_or(0, |plan| {
                 let pixels = u64::from(plan.size.0) * u64::from(plan.size.1);
                 working_bytes(picture, plan.to, &plan.window(), plan.resample)
@@ -148,7 +143,7 @@ impl Preprocessor {
         PixelValues::new(values, (height, width), picture_size).ok_or(PictureError::Empty)
     }
 
-    /// What is done to a picture of this width and height.
+    /// The steps for a picture of this width and height.
     fn plan(&self, picture: (u32, u32)) -> Result<Plan, PictureError> {
         let (to, resample) = match self.resize {
             Some((resizing, resample)) => (resizing.size(picture)?, resample),
@@ -169,15 +164,15 @@ impl Preprocessor {
     }
 }
 
-/// What is done to one picture. Sizes are width and height, in pixels.
+/// The steps for one picture. Sizes are width and height, in pixels.
 struct Plan {
-    /// To this size it is resized,
+    /// Size after resizing.
     to: (u32, u32),
     resample: Resample,
-    /// of which these are kept,
+    /// Columns kept by the crop.
     columns: Span,
     rows: Span,
-    /// with padding around them up to this size.
+    /// Output size; the kept part is padded to it.
     size: (u32, u32),
 }
 

@@ -1,8 +1,7 @@
-//! The transformers image processors that are known here, and what each does when not told.
+//! The supported image processors of transformers, and their defaults.
 
 use super::filter::Resample;
 use super::geometry::{Resizing, Size};
-use crate::models::Family;
 
 /// CLIP's channel means and standard deviations.
 pub(super) const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
@@ -19,16 +18,21 @@ const DETR_MAX_SIZE: u32 = 1333;
 /// `ConvNext`'s processor crops below this edge, in pixels, and warps from it on.
 const CONVNEXT_WARP_EDGE: u32 = 384;
 
-/// A processor's class in transformers 5, whatever its backend.
+/// An image processor class of transformers 5, whatever its backend. Its defaults fill what a
+/// `preprocessor_config.json` leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Processor {
+pub enum ImageProcessor {
+    /// `BlipImageProcessor`.
     Blip,
+    /// `ViTImageProcessor`.
     Vit,
+    /// `ConvNextImageProcessor`, which `ResNet` checkpoints use too.
     ConvNext,
+    /// `DetrImageProcessor`.
     Detr,
 }
 
-/// Where a file says nothing. Resizing, rescaling and normalising are on with all of them.
+/// Defaults for absent keys. Resizing, rescaling and normalising are on for every processor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
     pub(super) size: Size,
@@ -37,13 +41,13 @@ pub(super) struct Defaults {
     pub(super) std: [f32; 3],
 }
 
-impl Processor {
-    /// `ConvNext`'s `crop_pct`.
+impl ImageProcessor {
     const CROP_PCT: f64 = 224.0 / 256.0;
 
-    const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ConvNext, Self::Detr];
+    pub(super) const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ConvNext, Self::Detr];
 
-    /// By its name in a file: of today, with its backend, or from when it was a feature extractor.
+    /// Finds a processor by its class name: current, with a backend's suffix, or as an old feature
+    /// extractor.
     pub(super) fn named(name: &str) -> Result<Self, String> {
         let today = name.replace("FeatureExtractor", "ImageProcessor");
         let class = (today.strip_suffix("Fast"))
@@ -55,16 +59,6 @@ impl Processor {
                 let known = Self::ALL.map(Self::class).join(", ");
                 format!("image processor \"{name}\" is unknown; known are: {known}")
             })
-    }
-
-    /// The one that transformers takes for a family's checkpoint that names none.
-    pub(super) fn of(family: Family) -> Self {
-        match family {
-            Family::Blip => Self::Blip,
-            Family::Vit => Self::Vit,
-            Family::ResNet => Self::ConvNext,
-            Family::Detr => Self::Detr,
-        }
     }
 
     fn class(self) -> &'static str {
@@ -145,7 +139,7 @@ pub(super) fn convnext(
         clippy::cast_sign_loss,
         reason = "as Python's int(); what is out of range saturates, and is refused"
     )]
-    let resized = (f64::from(edge) / crop_pct.unwrap_or(Processor::CROP_PCT)) as u32;
+    let resized = (f64::from(edge) / crop_pct.unwrap_or(ImageProcessor::CROP_PCT)) as u32;
     Ok(Resizing::Shortest(resized))
 }
 

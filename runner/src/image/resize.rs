@@ -141,7 +141,7 @@ impl Pass {
 /// A pass over rows; the third field gets those that come of it.
 struct Horizontally<'a, F>(&'a Pass, &'a [&'a [u8]], F);
 
-/// As [`Horizontally`].
+/// The same pass as [`Horizontally`], for columns.
 struct Vertically<'a, F>(&'a Pass, &'a [&'a [u8]], F);
 
 impl<F: FnMut(&[u8])> pulp::WithSimd for Horizontally<'_, F> {

@@ -1,12 +1,11 @@
-//! Memory of the device that the models live on: a GPU's by NVML where its driver is there, and
-//! the process's own on a CPU.
+//! Memory of the models' device: a GPU's through NVML, the process's own on a CPU.
 
 use nvml_wrapper::Nvml;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tch::Device;
 
-/// Where it is read, and what was read last.
+/// The source of the readings, and the latest ones.
 #[derive(Debug)]
 pub struct DeviceMemory {
     source: Source,
@@ -28,7 +27,7 @@ impl DeviceMemory {
             match Nvml::init() {
                 Ok(nvml) => return Self::from(Source::Gpu(Box::new(nvml))),
                 Err(error) => {
-                    tracing::warn!(%error, "no NVML: /metrics tells the process's memory");
+                    tracing::warn!(%error, "NVML is not available; /metrics reports the process's memory instead of the GPU's");
                 }
             }
         }

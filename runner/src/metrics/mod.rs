@@ -1,5 +1,5 @@
-//! What `/metrics` tells, in the `OpenMetrics` text format. Names begin with `fovea_runner_`; labels
-//! are models by the pool's names, stages and outcomes, so their number is bounded.
+//! The metrics of `/metrics`, in the `OpenMetrics` text format. Names begin with `fovea_runner_`.
+//! Labels are model names, stages, outcomes and reasons, so the number of series is bounded.
 
 mod memory;
 
@@ -26,7 +26,7 @@ pub enum MeasuredStage {
     Preprocess,
     /// Waiting for the device.
     Queue,
-    /// On the device.
+    /// The pass on the device.
     Infer,
 }
 
@@ -52,16 +52,16 @@ struct ReasonLabels {
     reason: String,
 }
 
-/// What is true at the moment of asking.
+/// The values of gauges at the time of a scrape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Requests taken at once.
+    /// Upper bound on concurrent requests.
     pub slots: u32,
-    /// Of these, busy.
+    /// Slots in use.
     pub busy: u32,
     /// Every model, and whether it is ready.
     pub models: Vec<(String, bool)>,
-    /// Memory for decoding that is not taken.
+    /// Memory for decoding that is not reserved.
     pub free_decode_bytes: u64,
 }
 
@@ -81,7 +81,7 @@ pub struct Metrics {
     memory: DeviceMemory,
 }
 
-/// A picture that waits for the device, counted while this is alive.
+/// Counts a picture as waiting for the device until it is dropped.
 #[derive(Debug)]
 pub struct QueueTicket(Gauge);
 
@@ -92,7 +92,7 @@ impl Drop for QueueTicket {
 }
 
 impl Metrics {
-    /// All at zero. `memory`: where the device's is read.
+    /// Starts all metrics at zero; `memory` reads the device's.
     pub fn new(memory: DeviceMemory) -> Self {
         // 1 ms to 65 s; 1 to 256 pictures.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
@@ -118,43 +118,51 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "attempts",
-            "Attempts that have ended, by model and outcome: success, or the problem's reason",
+            "Finished attempts by model and outcome (success, or the problem's reason)",
             self.attempts.clone(),
         );
         registry.register(
             "refusals",
-            "Requests that were refused before any work began, by the problem's reason",
+            "Requests refused before any work began, by the problem's reason",
             self.refusals.clone(),
         );
         registry.register_with_unit(
             "stage",
-            "How long the stages of attempts took",
+            "Duration of each stage of an attempt",
             Unit::Seconds,
             self.stages.clone(),
         );
-        registry.register("batch_pictures", "Pictures in a pass", self.batches.clone());
+        registry.register(
+            "batch_pictures",
+            "Pictures per forward pass",
+            self.batches.clone(),
+        );
         registry.register(
             "queue_pictures",
-            "Pictures that wait for the device",
+            "Pictures waiting for the device",
             self.waiting.clone(),
         );
         registry.register(
             "model_ready",
-            "Whether a model is resident and warm",
+            "1 once the model is loaded and warmed up, else 0",
             self.ready.clone(),
         );
-        registry.register("slots", "Requests taken at once", self.slots.clone());
-        registry.register("slots_busy", "Slots that are taken", self.busy.clone());
+        registry.register(
+            "slots",
+            "Upper bound on concurrent requests",
+            self.slots.clone(),
+        );
+        registry.register("slots_busy", "Slots in use", self.busy.clone());
         registry.register_with_unit(
             "decode_free",
-            "Memory for decoding that is not taken",
+            "Memory for decoding that is not reserved",
             Unit::Bytes,
             self.free_decode_bytes.clone(),
         );
         self.memory.register(registry);
     }
 
-    /// An attempt has ended, with a result or for a reason.
+    /// Counts a finished attempt; `failure` is `None` on success.
     pub fn attempt(&self, model: &str, failure: Option<Reason>) {
         let labels = OutcomeLabels {
             model: model.to_owned(),
@@ -163,13 +171,13 @@ impl Metrics {
         self.attempts.get_or_create(&labels).inc();
     }
 
-    /// A request was refused before any work began.
+    /// Counts a request that was refused before any work began.
     pub fn refusal(&self, reason: Reason) {
         let reason = format!("{reason:?}");
         self.refusals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// A stage of an attempt has ended.
+    /// Records the duration of a stage.
     pub fn stage(&self, model: &str, stage: MeasuredStage, took: Duration) {
         let model = model.to_owned();
         self.stages
@@ -177,7 +185,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A pass begins.
+    /// Records the size of a pass when it begins.
     #[expect(clippy::cast_precision_loss, reason = "at most some hundreds")]
     pub fn batch(&self, model: &str, pictures: usize) {
         let model = model.to_owned();
@@ -186,7 +194,7 @@ impl Metrics {
             .observe(pictures as f64);
     }
 
-    /// A picture waits for the device as long as this lives.
+    /// Counts a picture as waiting for the device until the ticket is dropped.
     pub fn queue(&self, model: &str) -> QueueTicket {
         let model = model.to_owned();
         let gauge = self.waiting.get_or_create_owned(&ModelLabels { model });
@@ -194,7 +202,7 @@ impl Metrics {
         QueueTicket(gauge)
     }
 
-    /// All of it as text, with what is true now.
+    /// Formats all metrics, with the gauges set from `reading`.
     pub fn text(&self, reading: Reading) -> String {
         let Reading {
             slots,
@@ -223,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_happened_is_told_under_the_names_that_dashboards_use() {
+    fn metrics_have_the_names_that_dashboards_use() {
         let metrics = Metrics::new(DeviceMemory::of_process());
         metrics.attempt("blip", None);
         metrics.attempt("blip", Some(Reason::InvalidPicture));

@@ -1,4 +1,4 @@
-//! The model families: which one a checkpoint's folder holds, and how it is opened.
+//! The model families: detects the family of a checkpoint's folder, and opens it.
 
 pub mod blip;
 pub mod detr;
@@ -8,37 +8,29 @@ pub mod resnet;
 mod torchscript;
 pub mod vit;
 
-pub use error::{ModelError, ModelFault};
+pub use error::ModelError;
 
-use crate::image::{PixelValues, Preprocessor};
-use crate::tasks::TaskHead;
+use crate::inference::{Answer, Item, Model, ModelFront};
 use crate::weights::{Placement, Weights, WeightsError};
-use blip::CaptionAsk;
-use fovea_protocol::Parameters;
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
 use tch::{Kind, TchError, Tensor};
 
-/// The families that this build knows.
+/// The model families that this build supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// Captions.
+enum Family {
     Blip,
-    /// Classification by a vision transformer.
     Vit,
-    /// Classification by a residual network.
     ResNet,
-    /// Detection by a transformer over a residual network.
     Detr,
 }
 
 impl Family {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ResNet, Self::Detr];
+    const ALL: [Self; 4] = [Self::Blip, Self::Vit, Self::ResNet, Self::Detr];
 
-    /// Its `model_type` in `config.json`.
-    pub fn model_type(self) -> &'static str {
+    /// The `model_type` in `config.json`.
+    fn model_type(self) -> &'static str {
         match self {
             Self::Blip => "blip",
             Self::Vit => "vit",
@@ -48,139 +40,18 @@ impl Family {
     }
 }
 
-/// One picture of a batch and what is asked about it.
-#[derive(Clone, Debug)]
-pub struct Item {
-    /// As the model's preprocessor gave it.
-    pub pixels: PixelValues,
-    /// What is asked.
-    pub ask: Ask,
-}
-
-/// What is asked about a picture; one form per task.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ask {
-    /// Image-to-text.
-    Caption(CaptionAsk),
-    /// Image-classification: the best so many labels.
-    Classify {
-        /// At most; a model may know fewer labels.
-        top_k: usize,
-    },
-    /// Object-detection: what scores higher than this.
-    Detect {
-        /// 0 to 1.
-        threshold: f32,
-    },
-}
-
-impl Ask {
-    /// Steps of the model one after another, at most, each beam's counted.
-    fn steps(&self) -> usize {
-        match self {
-            Self::Caption(ask) => ask.max_length * ask.num_beams,
-            Self::Classify { .. } | Self::Detect { .. } => 1,
-        }
-    }
-}
-
-/// What decides which pictures can share a pass: those with the same key can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct BatchKey {
-    /// Tokens to begin with, for a caption.
-    pub tokens: usize,
-    /// Beams, for a caption.
-    pub beams: usize,
-    /// The input's shape; none where a model takes mixed ones.
-    pub shape: Option<[i64; 3]>,
-}
-
-/// What a model gave for one picture.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    /// Image-to-text: tokens.
-    Caption(Vec<i64>),
-    /// Image-classification: a logit for every label.
-    Logits(Vec<f32>),
-    /// Object-detection: every object that the model sees, however faintly, in its own order.
-    Objects(Vec<Object>),
-}
-
-/// One object that a model sees.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Object {
-    /// Index of its label.
-    pub label: usize,
-    /// 0 to 1.
-    pub score: f32,
-    /// xmin, ymin, xmax, ymax, in fractions of the upright picture's width and height.
-    pub corners: [f32; 4],
-}
-
-/// A model on its device. Lives on the engine's thread.
-pub trait Model {
-    /// Answers for `items`, which have one [`BatchKey`], in their order. An item that is
-    /// `dropped` (by its index) may be answered with anything; a model asks as often as it can.
-    fn run(
-        &self,
-        items: &[Item],
-        dropped: &dyn Fn(usize) -> bool,
-    ) -> Result<Vec<Answer>, ModelFault>;
-}
-
-/// The half of a model that requests need; the weights are not loaded for it.
-pub struct ModelFront {
-    /// Parameters and results.
-    pub head: Box<dyn TaskHead>,
-    /// Bytes to input.
-    pub preprocessor: Preprocessor,
-    /// Whether inputs of several sizes can share a pass.
-    pub mixed_sizes: bool,
-}
-
-impl ModelFront {
-    /// With which others an item can share a pass.
-    pub fn batch_key(&self, item: &Item) -> BatchKey {
-        let (tokens, beams) = match &item.ask {
-            Ask::Caption(ask) => (ask.input_ids.len(), ask.num_beams),
-            Ask::Classify { .. } | Ask::Detect { .. } => (0, 0),
-        };
-        let shape = (!self.mixed_sizes).then(|| item.pixels.shape());
-        BatchKey {
-            tokens,
-            beams,
-            shape,
-        }
-    }
-
-    /// How much more work an item is than the warm-up's, at most: by its input's pixels, and by
-    /// the tokens that may be written.
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    pub fn relative_work(&self, item: &Item) -> f64 {
-        let (height, width) = self.preprocessor.warm_up_size();
-        let usual_pixels = f64::from(height) * f64::from(width);
-        let [_, height, width] = item.pixels.shape();
-        let pixels = (height * width) as f64 / usual_pixels;
-        let usual = self.head.ask(&Parameters::default());
-        let usual_steps = usual.map_or(1, |ask| ask.steps());
-        let steps = item.ask.steps() as f64 / usual_steps as f64;
-        pixels.max(1.0) * steps.max(1.0)
-    }
-}
-
-/// Loads the other half; called on the thread that will own it.
+/// Loads the weights; called on the thread that will own the model.
 pub type Loader = Box<dyn FnOnce(Placement) -> Result<Loaded, ModelError> + Send>;
 
-/// A model's half on the device.
+/// A model on its device.
 pub struct Loaded {
-    /// The model.
     pub model: Box<dyn Model>,
-    /// `sha256:<digest of the weights file>`, or the hub's commit that it is known to be of.
+    /// `sha256:<digest of the weights file>`, or the commit on the hub if it is known.
     pub revision: String,
 }
 
 impl Loaded {
-    /// Opens the weights in a checkpoint's folder and has `new` make the model of them.
+    /// Opens the weights in a checkpoint's folder and builds the model from them with `new`.
     fn from_folder<M: Model + 'static>(
         dir: &Path,
         placement: Placement,
@@ -194,7 +65,7 @@ impl Loaded {
     }
 }
 
-/// Reads all of a checkpoint's folder but its weights.
+/// Reads a checkpoint's folder, except for its weights.
 pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     #[derive(Deserialize)]
     struct ModelType {
@@ -221,7 +92,6 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
     }
 }
 
-/// A configuration's text.
 fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ModelError> {
     serde_json::from_str(text).map_err(|error| ModelError::Config {
         path: path.to_owned(),
@@ -229,7 +99,7 @@ fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, M
     })
 }
 
-/// The pictures of `items`, all of one size, as `[batch, 3, height, width]` where the model lies.
+/// The pictures of `items`, all of one size, as `[batch, 3, height, width]` on the model's device.
 fn stack(items: &[Item], placement: Placement) -> Result<Tensor, TchError> {
     let pictures = (items.iter())
         .map(|item| Tensor::f_from_slice(item.pixels.values())?.f_reshape(item.pixels.shape()))

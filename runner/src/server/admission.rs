@@ -1,7 +1,7 @@
-//! Who may run: slots, epochs (rule 5), and one attempt of a job at a time.
+//! Admission of requests: slots, epochs (rule 5), and one attempt of a job at a time.
 //!
-//! All of it is decided under one lock, so that a request that was let in before a new leader
-//! spoke is seen by it, and one that comes after is refused.
+//! One lock guards every decision: a new epoch aborts all requests of lower epochs admitted before
+//! it, and refuses those that arrive after it.
 
 use fovea_protocol::{InferRequest, Problem, Reason};
 use std::collections::HashMap;
@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Most installations that a runner remembers epochs of. A pool has one.
+/// Upper bound on the installations whose epochs are remembered. A pool has one.
 const MAX_INSTALLATIONS: usize = 64;
 
-/// The runner's door.
+/// Admits requests to slots.
 #[derive(Debug)]
 pub(super) struct Admissions {
     slots: u32,
@@ -41,32 +41,32 @@ struct Running {
     abort: Abort,
 }
 
-/// How a running attempt is ended before its time.
+/// Aborts a running attempt.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Abort {
-    /// Set when it is to end, for whatever reason.
+    /// Cancelled when the attempt must end, for whatever reason.
     pub(super) token: CancellationToken,
     why: Arc<OnceLock<Problem>>,
 }
 
 impl Abort {
-    /// Ends it; the first reason counts.
+    /// Aborts the attempt; the first reason counts.
     pub(super) fn abort(&self, reason: Reason, why: &str) {
         self.why.get_or_init(|| Problem::new(reason, why));
         self.token.cancel();
     }
 
-    /// Resolves when it is to end, with the reason.
+    /// Resolves with the reason once the attempt is aborted.
     pub(super) async fn aborted(&self) -> Problem {
         self.token.cancelled().await;
         self.why
             .get()
             .cloned()
-            .unwrap_or_else(|| Problem::new(Reason::InferenceFailed, "the attempt was ended"))
+            .unwrap_or_else(|| Problem::new(Reason::InferenceFailed, "the attempt was aborted"))
     }
 }
 
-/// A slot; free again when it is dropped.
+/// A slot, released on drop.
 #[derive(Debug)]
 pub(super) struct Admission {
     id: u64,
@@ -78,17 +78,17 @@ impl Drop for Admission {
     fn drop(&mut self) {
         let mut state = self.inner.lock();
         state.running.remove(&self.id);
-        self.inner.tell(&state);
+        self.inner.publish_busy(&state);
     }
 }
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code under this lock panics half-way.
+        // No code panics while it holds this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, state: &State) {
+    fn publish_busy(&self, state: &State) {
         let busy = u32::try_from(state.running.len()).unwrap_or(u32::MAX);
         self.busy.send_replace(busy);
     }
@@ -104,12 +104,12 @@ impl Admissions {
         }
     }
 
-    /// A leader says its epoch: lower ones are refused from now on, and what runs is aborted.
+    /// Records a leader's epoch: requests of lower epochs are aborted, and refused from now on.
     pub(super) fn observe(&self, installation: &str, epoch: u64) -> Result<(), Problem> {
         self.inner.lock().observe(installation, epoch)
     }
 
-    /// A slot for this request, or the problem to answer it with.
+    /// Admits the request, or returns the problem to answer it with.
     ///
     /// An older attempt of the same job is aborted: one operator runs one attempt at a time, so
     /// its connection is gone. It keeps its slot until its work has really stopped.
@@ -129,11 +129,11 @@ impl Admissions {
                     ),
                 ));
             }
-            let why = "a newer attempt of the same job has come";
+            let why = "a newer attempt of the same job has arrived";
             running.abort.abort(Reason::StaleEpoch, why);
         }
         if state.running.len() >= self.slots as usize {
-            let why = format!("all {} slots are taken", self.slots);
+            let why = format!("all {} slots are in use", self.slots);
             return Err(Problem::new(Reason::Busy, why));
         }
         let (id, abort) = (state.next, Abort::default());
@@ -148,17 +148,17 @@ impl Admissions {
                 abort: abort.clone(),
             },
         );
-        self.inner.tell(&state);
+        self.inner.publish_busy(&state);
         let inner = Arc::clone(&self.inner);
         Ok(Admission { id, abort, inner })
     }
 
-    /// Slots taken.
+    /// Slots in use.
     pub(super) fn busy(&self) -> u32 {
         *self.inner.busy.borrow()
     }
 
-    /// Resolves when no slot is taken.
+    /// Resolves once no slot is in use.
     pub(super) async fn idle(&self) {
         // The sender lives as long as `self`.
         let _ = self
@@ -169,7 +169,7 @@ impl Admissions {
             .await;
     }
 
-    /// Ends all that runs.
+    /// Aborts all running attempts.
     pub(super) fn abort_all(&self) {
         for running in self.inner.lock().running.values() {
             running
@@ -186,14 +186,16 @@ impl State {
             Some(seen) if seen > epoch => {
                 return Err(Problem::new(
                     Reason::StaleEpoch,
-                    format!("a leader of epoch {seen} has spoken; this one is of epoch {epoch}"),
+                    format!(
+                        "a leader of epoch {seen} has taken over; this request is of epoch {epoch}"
+                    ),
                 ));
             }
             Some(seen) if seen == epoch => return Ok(()),
             None if self.epochs.len() >= MAX_INSTALLATIONS => {
                 return Err(Problem::new(
                     Reason::MalformedRequest,
-                    format!("this runner serves {MAX_INSTALLATIONS} other installations already"),
+                    format!("this runner already serves {MAX_INSTALLATIONS} other installations"),
                 ));
             }
             _ => self.epochs.insert(installation.to_owned(), epoch),
@@ -238,59 +240,65 @@ mod tests {
 
     #[test]
     fn the_request_after_the_last_slot_is_busy_until_one_is_free() {
-        let door = Admissions::new(2);
-        let first = door.admit(&request("i", 1, "a", 1)).unwrap();
-        let _second = door.admit(&request("i", 1, "b", 1)).unwrap();
-        assert_eq!(reason(door.admit(&request("i", 1, "c", 1))), Reason::Busy);
-        assert_eq!(door.busy(), 2);
+        let admissions = Admissions::new(2);
+        let first = admissions.admit(&request("i", 1, "a", 1)).unwrap();
+        let _second = admissions.admit(&request("i", 1, "b", 1)).unwrap();
+        assert_eq!(
+            reason(admissions.admit(&request("i", 1, "c", 1))),
+            Reason::Busy
+        );
+        assert_eq!(admissions.busy(), 2);
         drop(first);
-        door.admit(&request("i", 1, "c", 1)).unwrap();
+        admissions.admit(&request("i", 1, "c", 1)).unwrap();
     }
 
     #[test]
     fn a_higher_epoch_aborts_the_lower_ones_of_its_own_installation() {
-        let door = Admissions::new(9);
-        let mine = door.admit(&request("i", 1, "a", 1)).unwrap();
-        let other = door.admit(&request("j", 1, "a", 1)).unwrap();
-        door.observe("i", 2).unwrap();
+        let admissions = Admissions::new(9);
+        let mine = admissions.admit(&request("i", 1, "a", 1)).unwrap();
+        let other = admissions.admit(&request("j", 1, "a", 1)).unwrap();
+        admissions.observe("i", 2).unwrap();
         assert!(mine.abort.token.is_cancelled());
         assert!(!other.abort.token.is_cancelled());
         assert_eq!(
-            reason(door.admit(&request("i", 1, "b", 1))),
+            reason(admissions.admit(&request("i", 1, "b", 1))),
             Reason::StaleEpoch
         );
-        assert!(door.observe("i", 1).is_err());
-        door.observe("i", 2).unwrap();
+        assert!(admissions.observe("i", 1).is_err());
+        admissions.observe("i", 2).unwrap();
     }
 
     #[test]
-    fn a_request_of_a_new_leader_is_as_good_as_its_word() {
-        let door = Admissions::new(9);
-        let old = door.admit(&request("i", 1, "a", 1)).unwrap();
-        door.admit(&request("i", 2, "b", 1)).unwrap();
+    fn a_request_of_a_higher_epoch_aborts_lower_ones_like_the_leaders_announcement() {
+        let admissions = Admissions::new(9);
+        let old = admissions.admit(&request("i", 1, "a", 1)).unwrap();
+        admissions.admit(&request("i", 2, "b", 1)).unwrap();
         assert!(old.abort.token.is_cancelled());
     }
 
     #[test]
     fn a_newer_attempt_ends_the_older_even_when_it_finds_no_slot() {
-        let door = Admissions::new(1);
-        let old = door.admit(&request("i", 1, "a", 1)).unwrap();
-        assert_eq!(reason(door.admit(&request("i", 1, "a", 2))), Reason::Busy);
+        let admissions = Admissions::new(1);
+        let old = admissions.admit(&request("i", 1, "a", 1)).unwrap();
+        assert_eq!(
+            reason(admissions.admit(&request("i", 1, "a", 2))),
+            Reason::Busy
+        );
         assert!(old.abort.token.is_cancelled());
         drop(old);
-        let new = door.admit(&request("i", 1, "a", 2)).unwrap();
-        let late = door.admit(&request("i", 1, "a", 1));
+        let new = admissions.admit(&request("i", 1, "a", 2)).unwrap();
+        let late = admissions.admit(&request("i", 1, "a", 1));
         assert_eq!(reason(late), Reason::StaleEpoch);
         assert!(!new.abort.token.is_cancelled());
     }
 
     #[test]
     fn installations_are_bounded() {
-        let door = Admissions::new(1);
+        let admissions = Admissions::new(1);
         for i in 0..MAX_INSTALLATIONS {
-            door.observe(&i.to_string(), 1).unwrap();
+            admissions.observe(&i.to_string(), 1).unwrap();
         }
-        assert!(door.observe("one more", 1).is_err());
-        door.observe("0", 2).unwrap();
+        assert!(admissions.observe("one more", 1).is_err());
+        admissions.observe("0", 2).unwrap();
     }
 }

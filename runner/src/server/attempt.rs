@@ -1,11 +1,11 @@
-//! One attempt, from picture to result, and the lines that tell of it.
+//! Runs one attempt, from picture to result, and streams its lines.
 
 use super::admission::Admission;
 use super::state::App;
 use crate::engine::{Done, Served, Work, gone};
 use crate::image::{PictureError, PixelValues, inspect};
+use crate::inference::{Item, ModelFront, Query};
 use crate::metrics::MeasuredStage;
-use crate::models::{Ask, Item, ModelFront};
 use bytes::Bytes;
 use fovea_protocol::{
     HEARTBEAT_INTERVAL, InferRequest, InferResult, Line, Problem, Reason, SILENCE_LIMIT,
@@ -20,22 +20,21 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
-/// Lines that wait for a slow reader.
+/// Upper bound on lines buffered for a slow reader.
 const LINES_BOUND: usize = 8;
 
-/// An admitted request.
 pub(super) struct Attempt {
     pub(super) admission: Arc<Admission>,
     pub(super) arrived: Instant,
     pub(super) deadline: Instant,
     pub(super) model: Arc<Served>,
-    pub(super) ask: Ask,
+    pub(super) query: Query,
     pub(super) request: InferRequest,
-    /// The operator's span.
+    /// The operator's trace context, the parent of this attempt's span.
     pub(super) caller: Option<TraceParent>,
 }
 
-/// Begins the work; it ends with the last line, or soon after its reader has gone.
+/// Starts the attempt. It ends with the last line, or soon after its reader disconnects.
 pub(super) fn start(app: Arc<App>, attempt: Attempt) -> impl Stream<Item = Line> + Send + 'static {
     let (lines, stream) = mpsc::channel(LINES_BOUND);
     let InferRequest {
@@ -48,12 +47,12 @@ pub(super) fn start(app: Arc<App>, attempt: Attempt) -> impl Stream<Item = Line>
     if let Some(caller) = attempt.caller {
         caller.adopt(&span);
     }
-    tokio::spawn(tell(app, attempt, lines).instrument(span));
+    tokio::spawn(run(app, attempt, lines).instrument(span));
     ReceiverStream::new(stream)
 }
 
-/// Works and tells: a heartbeat at once and then every [`HEARTBEAT_INTERVAL`], and the end.
-async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
+/// Runs the attempt and sends a heartbeat at once, then every [`HEARTBEAT_INTERVAL`], then the end.
+async fn run(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
     let Attempt {
         arrived, deadline, ..
     } = attempt;
@@ -71,19 +70,19 @@ async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
                 biased;
                 problem = abort.aborted() => break Line::Problem(problem),
                 () = lines.closed() => {
-                    abort.abort(Reason::Unknown, "the reader has gone");
-                    tracing::info!("the reader has gone; the work is dropped");
+                    abort.abort(Reason::Unknown, "the client disconnected");
+                    tracing::info!("the client disconnected; the attempt is cancelled");
                     return;
                 }
                 () = &mut deadline_passes => {
-                    let why = format!("the attempt took its {:?}", deadline - arrived);
+                    let why = format!("the attempt exceeded its deadline of {:?}", deadline - arrived);
                     abort.abort(Reason::DeadlineExceeded, &why);
                 }
                 end = &mut work => break end,
                 _ = heartbeat.tick() => {
-                    // A full queue of lines is a reader that does not read.
+                    // The buffer of lines stays full if the client does not read.
                     if lines.send_timeout(Line::Heartbeat, SILENCE_LIMIT).await.is_err() {
-                        abort.abort(Reason::Unknown, "the reader does not read");
+                        abort.abort(Reason::Unknown, "the client stopped reading");
                         return;
                     }
                 }
@@ -92,12 +91,12 @@ async fn tell(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
     };
     if let Line::Problem(problem) = &end {
         app.metrics.attempt(&name, Some(problem.reason));
-        tracing::warn!(reason = ?problem.reason, detail = problem.detail, "no result");
+        tracing::warn!(reason = ?problem.reason, detail = problem.detail, "attempt failed");
     } else {
         app.metrics.attempt(&name, None);
-        tracing::info!(took = ?arrived.elapsed(), "result");
+        tracing::info!(took = ?arrived.elapsed(), "attempt succeeded");
     }
-    // A reader that has gone by now needs no end.
+    // An error means that the client disconnected.
     let _ = lines.send_timeout(end, SILENCE_LIMIT).await;
 }
 
@@ -123,7 +122,7 @@ async fn stages(
         arrived,
         deadline: _,
         model,
-        ask,
+        query,
         request,
         caller: _,
     } = attempt;
@@ -141,7 +140,7 @@ async fn stages(
     let picture_size = pixels.picture_size();
     let item = Item {
         pixels,
-        ask: ask.clone(),
+        query: query.clone(),
     };
     let queued = Instant::now();
     let (started, has_started) = oneshot::channel();
@@ -159,7 +158,7 @@ async fn stages(
     };
     app.engine.submit(work).await?;
     progress(lines, Stage::Queued).await;
-    // Not told where the engine has ended, which the reply tells then.
+    // An error means that the engine has ended; the reply reports that.
     let _ = has_started.await;
     let waited = queued.elapsed();
     measure(MeasuredStage::Queue, waited);
@@ -177,7 +176,7 @@ async fn stages(
         infer_millis: millis(preprocess_took + took),
         batch_size: u32::try_from(batch_size).unwrap_or(u32::MAX),
     };
-    let result = (model.front.head).result(&ask, answer, picture_size)?;
+    let result = (model.front.head).result(&query, answer, picture_size)?;
     let model = ServedModel {
         name: model.name.clone(),
         revision: model.revision().unwrap_or_default(),
@@ -185,8 +184,8 @@ async fn stages(
     Ok((result, model, timings))
 }
 
-/// Decodes and preprocesses on a worker thread, once there is memory for it. Decoders are fed
-/// hostile bytes: a panic in one is this picture's own problem.
+/// Decodes and preprocesses on a worker thread, once there is memory for it. A panic in a decoder
+/// fails this picture alone: its bytes may be hostile.
 async fn preprocess(
     app: &Arc<App>,
     bytes: Bytes,
@@ -208,7 +207,7 @@ async fn preprocess(
     // The semaphore is never closed.
     let _thread = app.preprocess_threads.acquire().await;
     run_hostile(move || {
-        // Both are held until this thread is through, also when nobody waits for it any more.
+        // Held until this thread finishes, even if the request is cancelled.
         let _held = (hold, memory);
         front.preprocessor.run(&bytes, max_bytes)
     })
@@ -223,7 +222,7 @@ async fn run_hostile<T: Send + 'static>(
         Ok(outcome) => Ok(outcome?),
         Err(error) if error.is_panic() => Err(Problem::new(
             Reason::InvalidPicture,
-            "the picture's decoder gave up on it; save it anew with another program",
+            "the picture crashed its decoder; save it again with another program",
         )),
         Err(_) => Err(gone()),
     }

@@ -1,4 +1,4 @@
-//! The bearer tokens that open the runner, read again where their file has changed.
+//! Checks the bearer token of a request.
 
 use super::reply::problem_response;
 use super::state::App;
@@ -7,77 +7,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use fovea_protocol::{Problem, Reason};
 use http::header::AUTHORIZATION;
-use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-/// Tokens that are good at once: the present one, and the one before or after it.
-const MAX_TOKENS: usize = 4;
-
-/// Why there are no tokens.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    /// The file cannot be read.
-    #[error("cannot read --token-file {path}: {source}")]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file holds none, or more than are good at once.
-    #[error(
-        "--token-file {0} holds {1} tokens; put the bearer token in it, or up to {MAX_TOKENS}, \
-         one on a line, of which each is good"
-    )]
-    Number(PathBuf, usize),
-}
-
-/// Digests of the tokens: comparing digests tells nothing of a token by its timing.
-#[derive(Debug)]
-pub struct Tokens {
-    path: PathBuf,
-    digests: RwLock<Vec<[u8; 32]>>,
-}
-
-impl Tokens {
-    /// Reads the tokens in a file, one on a line.
-    pub fn open(path: &Path) -> Result<Self, TokenError> {
-        Ok(Self {
-            path: path.to_owned(),
-            digests: RwLock::new(read(path)?),
-        })
-    }
-
-    /// Reads the file again; where it is of no use the old tokens stay good.
-    pub fn refresh(&self) -> Result<(), TokenError> {
-        let digests = read(&self.path)?;
-        *(self.digests.write()).unwrap_or_else(PoisonError::into_inner) = digests;
-        Ok(())
-    }
-
-    fn have(&self, presented: &[u8]) -> bool {
-        let presented: [u8; 32] = Sha256::digest(presented).into();
-        let digests = self.digests.read();
-        (digests.unwrap_or_else(PoisonError::into_inner)).contains(&presented)
-    }
-}
-
-fn read(path: &Path) -> Result<Vec<[u8; 32]>, TokenError> {
-    let text = std::fs::read_to_string(path).map_err(|source| TokenError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let tokens = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let digests: Vec<_> = tokens.map(|token| Sha256::digest(token).into()).collect();
-    if (1..=MAX_TOKENS).contains(&digests.len()) {
-        Ok(digests)
-    } else {
-        Err(TokenError::Number(path.to_owned(), digests.len()))
-    }
-}
-
-/// Lets a request pass that carries a token, where there are any.
+/// Rejects a request without an accepted token, if the runner requires one.
 pub(super) async fn require_token(
     State(app): State<Arc<App>>,
     request: Request,
@@ -92,7 +24,7 @@ pub(super) async fn require_token(
         .and_then(|value| value.as_bytes().split_at_checked(7))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
     match presented {
-        Some((_, presented)) if tokens.have(presented) => next.run(request).await,
+        Some((_, presented)) if tokens.contains(presented) => next.run(request).await,
         _ => {
             app.metrics.refusal(Reason::Unauthorized);
             problem_response(&Problem::new(
@@ -100,36 +32,5 @@ pub(super) async fn require_token(
                 "send the header Authorization: Bearer with the token of this runner's --token-file",
             ))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_without_a_token_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        assert!(matches!(Tokens::open(&path), Err(TokenError::Read { .. })));
-        for text in [" \n", "a\nb\nc\nd\ne"] {
-            std::fs::write(&path, text).unwrap();
-            assert!(matches!(Tokens::open(&path), Err(TokenError::Number(..))));
-        }
-    }
-
-    #[test]
-    fn while_tokens_change_the_old_and_the_new_are_good() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        std::fs::write(&path, "old\n").unwrap();
-        let tokens = Tokens::open(&path).unwrap();
-        assert!(tokens.have(b"old") && !tokens.have(b"new") && !tokens.have(b""));
-        std::fs::write(&path, "old\n new \n").unwrap();
-        tokens.refresh().unwrap();
-        assert!(tokens.have(b"old") && tokens.have(b"new"));
-        std::fs::write(&path, "").unwrap();
-        assert!(tokens.refresh().is_err());
-        assert!(tokens.have(b"new"));
     }
 }

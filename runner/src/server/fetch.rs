@@ -1,4 +1,4 @@
-//! Gets the picture, and checks that it is the one the job names.
+//! Downloads the picture, and checks that it is the one the job names.
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -8,19 +8,19 @@ use reqwest::{Client, redirect};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
-/// Longest wait for a connection to the store.
+/// Longest time to connect to the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bounds on getting a picture.
+/// Bounds on downloading a picture.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
-    /// Largest picture.
+    /// Largest picture, in bytes.
     pub max_bytes: u64,
-    /// Longest silence of the store.
+    /// Longest wait for the next bytes from the store.
     pub silence: Duration,
 }
 
-/// Why there is no picture.
+/// Why a picture could not be downloaded or does not match.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("the store has no such object; was it deleted, or is the key wrong?")]
@@ -31,17 +31,17 @@ pub(super) enum FetchError {
     Redirect(StatusCode),
     #[error("the store could not be read: {0}")]
     Transport(String),
-    #[error("the picture has more than the {0} bytes allowed; scale it down")]
+    #[error("the picture is larger than the {0} bytes allowed; scale it down")]
     TooLarge(u64),
-    #[error("the picture has {found} bytes where the job names {named}; upload it again")]
+    #[error("the picture has {found} bytes, but the job names {named}; upload it again")]
     Length { named: u64, found: u64 },
-    #[error("the picture has more than the {0} bytes that the job names; upload it again")]
+    #[error("the picture is larger than the {0} bytes that the job names; upload it again")]
     Longer(u64),
-    #[error("the picture has the sha256 {found} where the job names {named}; upload it again")]
+    #[error("the picture has the sha256 {found}, but the job names {named}; upload it again")]
     Digest { named: String, found: String },
     #[error("input.data is not base64: {0}")]
     Base64(base64::DecodeError),
-    #[error("input.url is no http or https URL")]
+    #[error("input.url must be an http or https URL")]
     Url,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Fetcher {
 
 impl Fetcher {
     pub(super) fn new(limits: FetchLimits) -> Result<Self, reqwest::Error> {
-        // Already there where main or another test has put it.
+        // An error means that main or another test has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .redirect(redirect::Policy::none())
@@ -85,7 +85,7 @@ impl Fetcher {
         })
     }
 
-    /// The picture's bytes, which are those that `input` names.
+    /// Downloads or decodes the picture, and checks its length and digest against `input`.
     pub(super) async fn fetch(&self, input: &Input) -> Result<Bytes, FetchError> {
         let bytes = match &input.source {
             Source::Data(data) => base64::engine::general_purpose::STANDARD
@@ -98,7 +98,7 @@ impl Fetcher {
         Ok(bytes)
     }
 
-    /// At most `named` bytes and the limit.
+    /// Downloads at most `named` bytes, and never more than the limit.
     async fn get(&self, url: &str, named: Option<u64>) -> Result<Bytes, FetchError> {
         // The URL holds a signature: no error may carry it.
         let transport = |error: reqwest::Error| FetchError::Transport(chain(&error.without_url()));
@@ -135,7 +135,7 @@ impl Fetcher {
     }
 }
 
-/// Whether this is a URL that the runner would fetch, told before it is queued.
+/// Parses a URL, and refuses one that the runner would not fetch; called before queueing.
 pub(super) fn parse_url(url: &str) -> Result<reqwest::Url, FetchError> {
     reqwest::Url::parse(url)
         .ok()
@@ -158,7 +158,7 @@ fn check(input: &Input, bytes: &[u8]) -> Result<(), FetchError> {
     Ok(())
 }
 
-/// An error and what caused it, in one line.
+/// Formats an error and its causes as one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))

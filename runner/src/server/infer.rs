@@ -1,4 +1,4 @@
-//! `POST /v1/infer` and `PUT /v1/leader`: what is checked before any work begins.
+//! `POST /v1/infer` and `PUT /v1/leader`: the checks before any work begins.
 
 use super::attempt::{self, Attempt};
 use super::fetch::parse_url;
@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longest wait for a request's body.
+/// Longest time for a request's body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest deadline, a week: what is longer would overflow the clock, not wait.
+/// Longest deadline, a week; a much longer one would overflow the clock.
 const MAX_DEADLINE: Duration = Duration::from_hours(7 * 24);
 
-/// `POST /v1/infer`: a problem, or the lines of one attempt.
+/// `POST /v1/infer`: answers with a problem, or with the lines of one attempt.
 pub(super) async fn infer(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
     match begin(&app, &headers, body).await {
         Ok(attempt) => lines_response(attempt::start(app, attempt)),
@@ -33,7 +33,7 @@ pub(super) async fn infer(State(app): State<Arc<App>>, headers: HeaderMap, body:
     }
 }
 
-/// `PUT /v1/leader`: 204, or 409 where a higher epoch has spoken.
+/// `PUT /v1/leader`: 204, or 409 if a leader of a higher epoch was here before.
 pub(super) async fn leader(
     State(app): State<Arc<App>>,
     body: Body,
@@ -57,14 +57,14 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
     if let Some(problem) = app.draining() {
         return Err(problem);
     }
-    // A leader of a lower epoch hears that, and nothing else.
+    // First, so that a leader of a lower epoch gets no other answer.
     app.admissions
         .observe(&request.installation, request.epoch)?;
     let models = app.engine.models();
     let found = models.iter().find(|model| model.name == request.model);
     let Some(model) = found.cloned() else {
         let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
-        let why = format!("this runner keeps {}", names.join(", "));
+        let why = format!("this runner has the models {}", names.join(", "));
         return Err(Problem::new(Reason::UnknownModel, why));
     };
     if let Some(problem) = not_ready(&model) {
@@ -72,10 +72,10 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
     }
     let head = &model.front.head;
     if head.task() != request.task {
-        let why = format!("the model \"{}\" has another task", request.model);
+        let why = format!("the model \"{}\" is for another task", request.model);
         return Err(Problem::new(Reason::InvalidParameters, why));
     }
-    let ask = head.ask(&request.parameters)?;
+    let query = head.query(&request.parameters)?;
     if let Source::Url(url) = &request.input.source {
         parse_url(url)?;
     }
@@ -86,13 +86,13 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
         arrived,
         deadline: arrived + deadline,
         model,
-        ask,
+        query,
         request,
         caller: TraceParent::of(headers),
     })
 }
 
-/// Why a model takes no pictures, if so.
+/// The problem of a model that is not ready.
 fn not_ready(model: &Served) -> Option<Problem> {
     let why = match model.residency() {
         Residency::Ready { .. } => return None,
@@ -102,12 +102,12 @@ fn not_ready(model: &Served) -> Option<Problem> {
     Some(Problem::new(Reason::NotReady, why))
 }
 
-/// A request's body as JSON, bounded in size and time.
+/// Parses a request's body as JSON, bounded in size and time.
 pub(super) async fn read<T: DeserializeOwned>(body: Body, max_bytes: usize) -> Result<T, Problem> {
     let malformed = |why: String| Problem::new(Reason::MalformedRequest, why);
     let bytes = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, max_bytes))
         .await
-        .map_err(|_| malformed(format!("the body did not come within {BODY_TIMEOUT:?}")))?
+        .map_err(|_| malformed(format!("the body did not arrive within {BODY_TIMEOUT:?}")))?
         .map_err(|error| {
             malformed(format!(
                 "the body could not be read, or has more than {max_bytes} bytes: {error}"

@@ -1,118 +1,24 @@
-//! Models that the runner is told to keep while it runs: fetched or found on a volume, opened, and
-//! handed to the engine.
+//! Loads a model that was put through the API: fetches it or finds it on a volume, opens it, and
+//! hands it to the engine.
 
+use super::kept::{Identity, KeepConfig, Put, Stage};
 use super::state::App;
 use crate::engine::{MaxBatchSize, OwnSettings, Planned, Residency};
-use crate::fetch::{Commit, DownloadLimits, download};
+use crate::fetch::{Commit, download};
 use crate::models::{self, Loaded};
-use fovea_protocol::{
-    Dtype, ModelFile, ModelRequest, ModelSource, ModelState, Problem, Reason, Task,
-};
-use std::collections::BTreeMap;
+use fovea_protocol::{Dtype, ModelFile, ModelRequest, ModelSource, Problem, Reason, Task};
 use std::num::NonZeroUsize;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tch::Kind;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-/// Most models of one runner.
+/// Upper bound on the models of one runner.
 const MAX_MODELS: usize = 32;
 
-/// Where models that are put may come from.
-#[derive(Clone, Debug, Default)]
-pub struct KeepConfig {
-    /// The folder below which `path` sources lie.
-    pub models_dir: Option<PathBuf>,
-    /// The folder that fetched files are put in.
-    pub cache_dir: Option<PathBuf>,
-    /// Bounds on fetching.
-    pub download: DownloadLimits,
-}
-
-/// What was put, by name.
-#[derive(Debug, Default)]
-pub(super) struct Kept(Mutex<BTreeMap<String, Put>>);
-
-#[derive(Debug)]
-struct Put {
-    source: Identity,
-    task: Task,
-    own: OwnSettings,
-    stage: Stage,
-    /// Set when another source is put under the name.
-    replaced: CancellationToken,
-}
-
-#[derive(Debug, PartialEq)]
-enum Stage {
-    /// The files are not all there yet, or not opened.
-    Fetching,
-    /// The engine has it, and knows more.
-    Handed,
-    /// There is nothing to hand to the engine.
-    Failed(String),
-}
-
-/// What a source is, whatever its URLs were signed with.
-#[derive(Debug, PartialEq, Eq)]
-enum Identity {
-    Path(String),
-    Files(Vec<(String, u64, String)>),
-}
-
-impl From<&ModelSource> for Identity {
-    fn from(source: &ModelSource) -> Self {
-        match source {
-            ModelSource::Path(path) => Self::Path(path.clone()),
-            ModelSource::Files { files, .. } => Self::Files(
-                (files.iter())
-                    .map(|file| (file.path.clone(), file.bytes, file.sha256.clone()))
-                    .collect(),
-            ),
-        }
-    }
-}
-
-impl Kept {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Put>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is to be said of models that the engine does not know yet, or not any more.
-    pub(super) fn states(&self) -> Vec<ModelState> {
-        let state = |(name, put): (&String, &Put)| {
-            let failure = match &put.stage {
-                Stage::Handed => return None,
-                Stage::Fetching => None,
-                Stage::Failed(why) => Some(why.clone()),
-            };
-            Some(ModelState {
-                name: name.clone(),
-                task: put.task,
-                revision: String::new(),
-                ready: false,
-                failure,
-            })
-        };
-        self.lock().iter().filter_map(state).collect()
-    }
-
-    /// Whether this is the latest put under its name; then it has come to `stage`.
-    fn reach(&self, name: &str, replaced: &CancellationToken, stage: Stage) -> bool {
-        let mut puts = self.lock();
-        match puts.get_mut(name) {
-            Some(put) if !replaced.is_cancelled() => {
-                put.stage = stage;
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Begins to keep a model, unless that is under way or done. A model of the same name is replaced
-/// once the files are there.
+/// Starts to load a model, unless that is under way or done. It replaces a model of the same name
+/// once its files are complete.
 pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(), Problem> {
     let ModelRequest {
         installation: _,
@@ -148,7 +54,7 @@ pub(super) fn put(app: &Arc<App>, name: &str, request: ModelRequest) -> Result<(
             }
             put.replaced.cancel();
         } else if puts.len() >= MAX_MODELS {
-            let why = format!("the runner keeps {MAX_MODELS} models already");
+            let why = format!("the runner already has its maximum of {MAX_MODELS} models");
             return Err(Problem::new(Reason::MalformedRequest, why));
         }
         let put = Put {
@@ -175,18 +81,18 @@ fn kind(dtype: Dtype) -> Kind {
     }
 }
 
-/// What was asked for, but where it comes from.
+/// The request without its source.
 struct Model {
     name: String,
     task: Task,
     own: OwnSettings,
 }
 
-/// Where a model's folder is, or is to be.
+/// The model's folder, and the files to download into it.
 struct Place {
     dir: PathBuf,
     files: Vec<ModelFile>,
-    /// The hub's commit that the files are of, if they are.
+    /// The commit on the hub that the files belong to, if known.
     commit: Option<Commit>,
 }
 
@@ -195,14 +101,15 @@ impl Place {
         let refuse = |why: String| Problem::new(Reason::MalformedRequest, why);
         match source {
             ModelSource::Path(path) => {
-                let root = (config.models_dir.as_ref())
-                    .ok_or_else(|| refuse("this runner has no --models-dir".to_owned()))?;
+                let root = (config.models_dir.as_ref()).ok_or_else(|| {
+                    refuse("source.path needs a runner with --models-dir".to_owned())
+                })?;
                 let within = |path: &Path| {
                     (path.components()).all(|part| matches!(part, Component::Normal(_)))
                 };
                 if path.is_empty() || !within(Path::new(path)) {
                     return Err(refuse(format!(
-                        "source.path {path:?} is no plain relative path"
+                        "source.path {path:?} must be a relative path without `.` or `..`"
                     )));
                 }
                 Ok(Self {
@@ -212,15 +119,16 @@ impl Place {
                 })
             }
             ModelSource::Files { revision, files } => {
-                let root = (config.cache_dir.as_ref())
-                    .ok_or_else(|| refuse("this runner has no --cache-dir".to_owned()))?;
+                let root = (config.cache_dir.as_ref()).ok_or_else(|| {
+                    refuse("source.files needs a runner with --cache-dir".to_owned())
+                })?;
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
                 let folder: String = (revision.chars())
                     .map(|c| if plain(c) { c } else { '-' })
                     .collect();
                 if !(1..=256).contains(&folder.len()) || folder.starts_with('.') {
                     return Err(refuse(
-                        "source.revision is no name of a revision".to_owned(),
+                        "source.revision must have 1 to 256 characters and must not start with a dot".to_owned(),
                     ));
                 }
                 Ok(Self {
@@ -233,7 +141,7 @@ impl Place {
     }
 }
 
-/// Fetches, opens, hands over.
+/// Downloads and opens the model, and hands it to the engine.
 async fn keep(app: Arc<App>, model: Model, place: Place, replaced: CancellationToken) {
     let opened = tokio::select! {
         () = replaced.cancelled() => return,
@@ -243,13 +151,13 @@ async fn keep(app: Arc<App>, model: Model, place: Place, replaced: CancellationT
     let planned = match opened {
         Ok(planned) => planned,
         Err(why) => {
-            tracing::error!(why, "the model cannot be kept");
+            tracing::error!(why, "the model cannot be loaded");
             app.kept.reach(name, &replaced, Stage::Failed(why));
             return;
         }
     };
     if app.kept.reach(name, &replaced, Stage::Handed) {
-        // Not told where the engine has ended: then the process does.
+        // An error means that the engine has ended, and the process ends with it.
         let _ = app.engine.load(planned).await;
     }
 }
@@ -268,11 +176,11 @@ async fn open(app: &App, model: &Model, place: &Place) -> Result<Planned, String
         .map_err(|error| error.to_string())?;
     if front.head.task() != task {
         return Err(format!(
-            "the checkpoint is for {:?}, and was to be for {task:?}",
+            "the checkpoint is for {:?}, but the request names {task:?}",
             front.head.task()
         ));
     }
-    // Who names the hub's commit has had every file's digest checked: it says more than they do.
+    // The digests of all files were checked, so the commit identifies them.
     let loader = match place.commit.clone() {
         None => loader,
         Some(commit) => Box::new(move |placement| {

@@ -1,8 +1,9 @@
-//! The accept loop, over TLS or not, and the drain.
+//! The runner's listener, with or without TLS, and its drain.
 
 use super::state::App;
 use super::tls::Tls;
 use axum::Router;
+use fovea_process::accept;
 use fovea_protocol::SILENCE_LIMIT;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,29 +13,27 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
-/// Connections at once, beyond the slots: an operator, its predecessor, probes.
+/// Open connections, beyond the slots: from an operator, its predecessor, probes.
 const MAX_CONNECTIONS: usize = 256;
 /// Longest wait for a request's headers, which is also how long an idle connection is kept.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause after an accept that failed for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// After the drain: for the last lines to reach their readers.
+/// Timeout after the drain, for the last lines to reach their readers.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// Where connections come in.
+/// The socket that accepts connections.
 pub struct Listener {
     /// The bound socket.
     pub tcp: TcpListener,
-    /// The certificate; without one it is plain HTTP.
+    /// The certificate; without one the listener serves plain HTTP.
     pub tls: Option<Arc<Tls>>,
 }
 
-/// Serves until `stop` resolves. Then new work is refused, but still answered, while what runs
-/// has `drain` to finish; what has not by then is aborted.
+/// Serves until `stop` resolves. Then new work is refused (its requests are still answered), and
+/// running requests have `drain` to finish before they are aborted.
 pub async fn serve(
     listener: Listener,
     router: Router,
@@ -52,9 +51,13 @@ pub async fn serve(
             app.abort_all();
         }
     };
+    let handle = |stream, _peer| {
+        let acceptor = listener.tls.as_ref().map(|tls| tls.acceptor());
+        connect(stream, acceptor, router.clone(), graceful.watcher())
+    };
     tokio::select! {
         () = stopped => {}
-        () = accept(&listener, &router, &graceful) => {}
+        () = accept(&listener.tcp, MAX_CONNECTIONS, handle) => {}
     }
     drop(listener);
     if tokio::time::timeout(LAST_LINES, graceful.shutdown())
@@ -65,39 +68,25 @@ pub async fn serve(
     }
 }
 
-async fn accept(listener: &Listener, router: &Router, graceful: &GracefulShutdown) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        // The semaphore is never closed.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
-        match listener.tcp.accept().await {
-            Ok((stream, _)) => {
-                set_options(&stream);
-                let (router, watcher) = (router.clone(), graceful.watcher());
-                let acceptor = listener.tls.as_ref().map(|tls| tls.acceptor());
-                tokio::spawn(async move {
-                    let _permit = permit;
-                    let Some(acceptor) = acceptor else {
-                        return answer(stream, router, watcher).await;
-                    };
-                    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => answer(stream, router, watcher).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
-                        Err(_) => tracing::debug!("the TLS handshake took too long"),
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+/// Handles one connection: the TLS handshake where there is a certificate, then its requests.
+async fn connect(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    watcher: Watcher,
+) {
+    set_options(&stream);
+    let Some(acceptor) = acceptor else {
+        return answer(stream, router, watcher).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => answer(stream, router, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
+        Err(_) => tracing::debug!("the TLS handshake took too long"),
     }
 }
 
-/// Answers the requests of one connection.
+/// Answers requests until the connection ends.
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
@@ -112,8 +101,8 @@ async fn answer(
     }
 }
 
-/// Lines go out at once; a peer whose machine acknowledges nothing for the silence limit is gone,
-/// and with the connection the reader, and with the reader the work.
+/// Sends lines at once, and breaks a connection whose peer acknowledges nothing for the silence
+/// limit: then the work that it would read is dropped.
 fn set_options(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     let set = [

@@ -1,4 +1,4 @@
-//! The runner's HTTP side: what it answers, and how it starts and stops.
+//! The runner's HTTP server: routes, listening and shutdown.
 
 mod admission;
 mod attempt;
@@ -6,18 +6,20 @@ mod auth;
 mod fetch;
 mod infer;
 mod keep;
+mod kept;
 mod listen;
 mod models;
 mod reply;
 mod state;
 mod tls;
+mod tokens;
 
-pub use auth::{TokenError, Tokens};
 pub use fetch::FetchLimits;
-pub use keep::KeepConfig;
+pub use kept::KeepConfig;
 pub use listen::{Listener, serve};
 pub use state::{App, AppConfig};
 pub use tls::{Tls, TlsError};
+pub use tokens::{TokenError, Tokens};
 
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};
@@ -25,7 +27,7 @@ use fovea_protocol::{INFER_PATH, LEADER_PATH, MODEL_PATH, MODELS_PATH};
 use http::StatusCode;
 use std::sync::Arc;
 
-/// Every route. Health and metrics are open, the rest asks for the bearer token where one is set.
+/// All routes. Health and metrics are open; the others require a bearer token if one is set.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(INFER_PATH, post(infer::infer))

@@ -1,4 +1,4 @@
-//! `/v1/models`: what the runner keeps, and is told to keep.
+//! `/v1/models`: lists the models of the runner, and adds or replaces one.
 
 use super::infer::read;
 use super::keep;
@@ -12,7 +12,7 @@ use fovea_protocol::{MAX_MODEL_REQUEST_BYTES, ModelRequest, Problem, Reason, Run
 use http::StatusCode;
 use std::sync::Arc;
 
-/// The longest name of a model, as in a `RunnerPool`.
+/// Longest name of a model, as in a `RunnerPool`.
 const MAX_NAME_BYTES: usize = 63;
 
 /// `GET /v1/models`.
@@ -20,7 +20,7 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Json<RunnerState> {
     Json(app.state())
 }
 
-/// `PUT /v1/models/{name}`: 202 with the runner's state, of which the model is a part from now on.
+/// `PUT /v1/models/{name}`: 202 with the runner's state, which includes the model from now on.
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -34,7 +34,7 @@ pub(super) async fn put(
         (app.admissions).observe(&request.installation, request.epoch)?;
         if !is_name(&name) {
             let why = format!(
-                "a model's name has 1 to {MAX_NAME_BYTES} lower-case letters, digits and `-`"
+                "a model's name must have 1 to {MAX_NAME_BYTES} lower-case letters, digits or `-`"
             );
             return Err(Problem::new(Reason::MalformedRequest, why));
         }

@@ -1,10 +1,10 @@
-//! What all requests share, and what the runner says about itself.
+//! The state that requests share, and the runner's report about itself.
 
 use super::admission::Admissions;
-use super::auth::Tokens;
 use super::fetch::{FetchLimits, Fetcher};
-use super::keep::{KeepConfig, Kept};
+use super::kept::{KeepConfig, Kept};
 use super::reply::problem_response;
+use super::tokens::Tokens;
 use crate::engine::{Engine, Residency};
 use crate::metrics::{METRICS_CONTENT_TYPE, Metrics, Reading};
 use axum::extract::State;
@@ -16,29 +16,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
-/// The unit in which memory for decoding is counted: a semaphore counts in 32 bits.
+/// One permit of the decode budget, in bytes: a semaphore counts in 32 bits.
 const BUDGET_UNIT_BYTES: u64 = 1024;
 
 /// Settings of the server.
 #[derive(Clone)]
 pub struct AppConfig {
-    /// Requests taken at once.
+    /// Upper bound on concurrent requests.
     pub slots: u32,
-    /// The bearer tokens, if one is asked for.
+    /// The accepted bearer tokens; `None` accepts every request.
     pub tokens: Option<Arc<Tokens>>,
-    /// Bounds on getting a picture.
+    /// Bounds on downloading a picture.
     pub fetch: FetchLimits,
     /// Largest picture, in pixels.
     pub max_picture_pixels: u64,
-    /// Memory for decoding and resizing, of all pictures at once.
+    /// Memory for decoding and resizing, shared by all pictures.
     pub max_decode_bytes: u64,
-    /// Pictures that are decoded and resized at once.
+    /// Upper bound on pictures decoded and resized at once.
     pub preprocess_threads: usize,
-    /// Where models that are put may come from.
+    /// Sources that `PUT /v1/models/{name}` may use.
     pub keep: KeepConfig,
 }
 
-/// What all requests share.
+/// The state that all requests share.
 pub struct App {
     pub(super) engine: Engine,
     pub(super) admissions: Admissions,
@@ -56,7 +56,6 @@ pub struct App {
 }
 
 impl App {
-    /// Over a started engine.
     pub fn new(
         engine: Engine,
         config: AppConfig,
@@ -88,33 +87,33 @@ impl App {
         }))
     }
 
-    /// From now on no new work is taken and `/readyz` says so.
+    /// Refuses new work from now on; `/readyz` fails.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Resolves when nothing runs any more.
+    /// Resolves once no attempt is running.
     pub async fn idle(&self) {
         self.admissions.idle().await;
     }
 
-    /// Ends what still runs: the time to drain is over.
+    /// Aborts all running attempts, after the time to drain.
     pub fn abort_all(&self) {
         self.admissions.abort_all();
     }
 
-    /// Whether no new work is taken, for ever.
+    /// The problem that refuses new work, once the runner is shutting down.
     pub(super) fn draining(&self) -> Option<Problem> {
         let draining = self.draining.load(Ordering::Acquire);
         draining.then(|| Problem::new(Reason::NotReady, "the runner is shutting down"))
     }
 
-    /// What the runner says about itself.
+    /// The answer to `GET /v1/models`.
     pub(super) fn state(&self) -> RunnerState {
         let mut put = self.kept.states();
         let mut models: Vec<_> = (self.engine.models().into_iter())
             .map(|model| {
-                // What was put to replace it, and failed before the engine had it.
+                // A replacement that failed before the engine received it.
                 let mut failure =
                     (put.extract_if(.., |put| put.name == model.name)).find_map(|put| put.failure);
                 let revision = match model.residency() {
@@ -144,7 +143,7 @@ impl App {
     }
 }
 
-/// Memory for decoding: what a picture needs is taken before and given back after.
+/// Memory for decoding: each picture reserves what it needs and releases it afterwards.
 pub(super) struct DecodeBudget {
     permits: Arc<Semaphore>,
     pub(super) total_bytes: u64,
@@ -159,12 +158,12 @@ impl DecodeBudget {
         }
     }
 
-    /// What is not taken.
+    /// Memory that is not reserved.
     fn free_bytes(&self) -> u64 {
         self.permits.available_permits() as u64 * BUDGET_UNIT_BYTES
     }
 
-    /// Waits for `bytes`, first come first served; `None` where they are more than all there is.
+    /// Waits for `bytes` in order of arrival; `None` if they exceed the whole budget.
     pub(super) async fn take(&self, bytes: u64) -> Option<tokio::sync::OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).ok()?;
         if bytes > self.total_bytes {
@@ -177,7 +176,7 @@ impl DecodeBudget {
     }
 }
 
-/// `GET /readyz`: 200 once every model is resident and warm, till SIGTERM.
+/// `GET /readyz`: 200 once every model is resident and warm, until SIGTERM.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Response> {
     let loading = || {
         let models = app.state().models;

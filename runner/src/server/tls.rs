@@ -1,4 +1,4 @@
-//! HTTPS: the serving certificate, read again where its files have changed.
+//! HTTPS: the serving certificate, read again when its files change.
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -7,33 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_rustls::TlsAcceptor;
 
-/// Why there is no certificate to serve with.
+/// Why the certificate cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// A file holds no PEM of what it is to hold.
+    /// A file does not hold the expected PEM.
     #[error("{path} is not what --tls-cert and --tls-key take, PEM files: {source}")]
-    Pem {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: pem::Error,
-    },
-    /// Certificate and key are of no use together.
+    Pem { path: PathBuf, source: pem::Error },
+    /// rustls rejects the pair of certificate and key.
     #[error("the certificate in {cert} and the key in {key} cannot be served: {source}")]
     Unusable {
-        /// The certificate's file.
         cert: PathBuf,
-        /// The key's file.
         key: PathBuf,
-        /// Why.
         source: rustls::Error,
     },
 }
@@ -46,7 +36,7 @@ pub struct Tls {
     served: RwLock<Served>,
 }
 
-/// What is served, and the files' contents that it was made of.
+/// The TLS configuration, and the file contents that it was built from.
 #[derive(Debug, Clone)]
 struct Served {
     files: (Vec<u8>, Vec<u8>),
@@ -63,8 +53,8 @@ impl Tls {
         })
     }
 
-    /// Reads the files again. New connections get the new certificate; where it is of no use the
-    /// old one is kept.
+    /// Reads the files again. New connections get the new certificate; on an error the old one
+    /// stays.
     pub fn refresh(&self) -> Result<(), TlsError> {
         let files = read(&self.cert, &self.key)?;
         if files != self.served().files {

@@ -1,29 +1,29 @@
-//! Image-classification: logits to the best labels, as transformers'
-//! `ImageClassificationPipeline` gives them.
+//! Image-classification: turns logits into the best labels, as transformers'
+//! `ImageClassificationPipeline` does.
 
-use super::{TaskHead, foreign_answer, only_for};
-use crate::models::{Answer, Ask};
+use super::{foreign_answer, only_for};
+use crate::inference::{Answer, Query, TaskHead};
 use fovea_protocol::{Classification, InferResult, Parameters, Problem, Reason, Task};
 use serde::Deserialize;
 use std::cmp::Ordering;
 
-/// Labels in a result where the request names no number.
+/// Labels in a result if the request sets no `topK`.
 const DEFAULT_TOP_K: u32 = 5;
 
-/// What makes scores of logits.
+/// Turns logits into scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Activation {
-    /// One label is right: the scores are 1 together.
+    /// Exactly one label is right: the scores sum to 1.
     Softmax,
-    /// Each label is right or wrong by itself.
+    /// Each label is right or wrong independently.
     Sigmoid,
     /// The logits are the scores.
     None,
 }
 
 impl Activation {
-    /// Scores, in place; 32 bits, as numpy computes them in transformers.
+    /// Replaces logits by scores; in 32 bits, as transformers computes them with numpy.
     pub(crate) fn apply(self, logits: &mut [f32]) {
         match self {
             Self::Softmax => {
@@ -32,7 +32,7 @@ impl Activation {
                     *logit = (*logit - most).exp();
                 }
                 let sum: f64 = logits.iter().copied().map(f64::from).sum();
-                #[expect(clippy::cast_possible_truncation, reason = "32 bits are asked for")]
+                #[expect(clippy::cast_possible_truncation, reason = "results have 32 bits")]
                 let sum = sum as f32;
                 for logit in logits.iter_mut() {
                     *logit /= sum;
@@ -48,7 +48,6 @@ impl Activation {
     }
 }
 
-/// Classification by one model.
 #[derive(Debug)]
 pub struct ImageClassification {
     labels: Vec<String>,
@@ -56,7 +55,7 @@ pub struct ImageClassification {
 }
 
 impl ImageClassification {
-    /// For a model with a logit for each of these labels.
+    /// `labels` are in the order of the model's logits.
     pub fn new(labels: Vec<String>, activation: Activation) -> Self {
         Self { labels, activation }
     }
@@ -67,14 +66,14 @@ impl TaskHead for ImageClassification {
         Task::ImageClassification
     }
 
-    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
+    fn query(&self, parameters: &Parameters) -> Result<Query, Problem> {
         only_for(self.task(), parameters)?;
         match parameters.top_k.unwrap_or(DEFAULT_TOP_K) {
             0 => Err(Problem::new(
                 Reason::InvalidParameters,
-                "topK is 0; ask for at least 1",
+                "topK is 0; set at least 1",
             )),
-            top_k => Ok(Ask::Classify {
+            top_k => Ok(Query::Classify {
                 top_k: self.labels.len().min(top_k as usize),
             }),
         }
@@ -82,11 +81,11 @@ impl TaskHead for ImageClassification {
 
     fn result(
         &self,
-        ask: &Ask,
+        query: &Query,
         answer: Answer,
         _picture: (u32, u32),
     ) -> Result<InferResult, Problem> {
-        let (&Ask::Classify { top_k }, Answer::Logits(mut scores)) = (ask, answer) else {
+        let (&Query::Classify { top_k }, Answer::Logits(mut scores)) = (query, answer) else {
             return Err(foreign_answer());
         };
         let failed = |why: String| Problem::new(Reason::InferenceFailed, why);
@@ -100,8 +99,8 @@ impl TaskHead for ImageClassification {
         self.activation.apply(&mut scores);
         if scores.iter().any(|score| !score.is_finite()) {
             return Err(failed(
-                "the model gave scores that are no numbers; are its weights whole, and meant for \
-                 this type of numbers?"
+                "the model gave scores that are not finite; check that its weights are complete and \
+                 fit this dtype"
                     .into(),
             ));
         }
@@ -131,8 +130,8 @@ mod tests {
             top_k: Some(top_k),
             ..Parameters::default()
         };
-        let ask = head.ask(&parameters).unwrap();
-        match head.result(&ask, Answer::Logits(logits.into()), (1, 1)) {
+        let query = head.query(&parameters).unwrap();
+        match head.result(&query, Answer::Logits(logits.into()), (1, 1)) {
             Ok(InferResult::Predictions(predictions)) => (predictions.into_iter())
                 .map(|Classification { label, score }| (label, score))
                 .collect(),
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn five_labels_are_given_unless_there_are_fewer_or_another_number_is_asked_for() {
+    fn five_labels_are_given_unless_the_model_has_fewer_or_top_k_is_set() {
         let labels: Vec<String> = (0..8).map(|i| i.to_string()).collect();
         let many = ImageClassification::new(labels, Activation::Softmax);
         let top_k = |head: &ImageClassification, top_k| {
@@ -178,8 +177,8 @@ mod tests {
                 top_k,
                 ..Parameters::default()
             };
-            match head.ask(&parameters) {
-                Ok(Ask::Classify { top_k }) => Ok(top_k),
+            match head.query(&parameters) {
+                Ok(Query::Classify { top_k }) => Ok(top_k),
                 Ok(other) => panic!("{other:?}"),
                 Err(problem) => Err(problem.detail),
             }
@@ -201,7 +200,7 @@ mod tests {
         ];
         for text in foreign {
             let parameters: Parameters = serde_json::from_str(text).unwrap();
-            let problem = head(Activation::Softmax).ask(&parameters).unwrap_err();
+            let problem = head(Activation::Softmax).query(&parameters).unwrap_err();
             let name = text.split('"').nth(1).unwrap();
             assert_eq!(problem.reason, Reason::InvalidParameters);
             assert!(
@@ -213,16 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_no_scores_fail_and_are_told() {
+    fn scores_that_are_not_finite_fail_with_a_reason() {
         let head = head(Activation::Softmax);
-        let ask = Ask::Classify { top_k: 3 };
+        let query = Query::Classify { top_k: 3 };
         for answer in [
             Answer::Logits(vec![1.0, f32::NAN, 2.0]),
             Answer::Logits(vec![1.0, f32::INFINITY, 2.0]),
             Answer::Logits(vec![1.0, 2.0]),
             Answer::Caption(vec![1]),
         ] {
-            let problem = head.result(&ask, answer, (1, 1)).unwrap_err();
+            let problem = head.result(&query, answer, (1, 1)).unwrap_err();
             assert_eq!(problem.reason, Reason::InferenceFailed);
         }
     }

@@ -4,19 +4,18 @@ use super::Activation;
 use serde::Deserialize;
 use std::collections::HashMap;
 
-/// How many labels transformers takes a model to have that says nothing about them.
+/// Number of labels that transformers assumes if `config.json` has none.
 const DEFAULT_LABELS: usize = 2;
 
-/// More labels than any classifier has: ImageNet-21k's has 21,843.
+/// Upper bound on labels; ImageNet-21k has 21,843.
 const MAX_LABELS: usize = 1 << 20;
 
-/// The keys of `config.json` that speak of labels, with transformers 5.23's defaults.
+/// The keys of `config.json` about labels, with transformers 5.23's defaults.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct LabelConfig {
-    /// Index to label.
     pub id2label: Option<HashMap<usize, String>>,
-    /// Heeded where there is no `id2label`.
+    /// Used if there is no `id2label`.
     pub num_labels: Option<usize>,
     /// What the logits mean.
     pub problem_type: Option<ProblemType>,
@@ -26,16 +25,16 @@ pub struct LabelConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemType {
-    /// They are numbers of their own.
+    /// The logits are the scores.
     Regression,
-    /// One label is right.
+    /// Exactly one label is right.
     SingleLabelClassification,
-    /// Each label is right or wrong by itself.
+    /// Each label is right or wrong independently.
     MultiLabelClassification,
 }
 
 impl LabelConfig {
-    /// All labels, by index; an error says what is wrong with `id2label`.
+    /// All labels in the order of their indices; the error explains what is wrong with `id2label`.
     pub fn labels(&self) -> Result<Vec<String>, String> {
         let count = match &self.id2label {
             Some(id2label) => id2label.len(),
@@ -55,8 +54,8 @@ impl LabelConfig {
             .collect()
     }
 
-    /// What makes scores of the logits of so many labels, as transformers'
-    /// `ImageClassificationPipeline` chooses it.
+    /// The activation for this number of labels, chosen as transformers'
+    /// `ImageClassificationPipeline` does.
     pub fn activation(&self, labels: usize) -> Activation {
         match (self.problem_type, labels) {
             (Some(ProblemType::Regression), _) => Activation::None,
@@ -85,14 +84,14 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_nobody_named_have_a_number() {
+    fn labels_without_names_are_numbered() {
         assert_eq!(config("{}").labels().unwrap(), ["LABEL_0", "LABEL_1"]);
         let three = config(r#"{"num_labels": 3, "id2label": null}"#);
         assert_eq!(three.labels().unwrap()[2], "LABEL_2");
     }
 
     #[test]
-    fn a_gap_and_no_label_at_all_are_told() {
+    fn gaps_and_empty_labels_are_refused() {
         let error = config(r#"{"id2label": {"0": "a", "2": "c"}}"#).labels();
         assert!(error.unwrap_err().contains("none of index 1"));
         assert!(config(r#"{"id2label": {}}"#).labels().is_err());

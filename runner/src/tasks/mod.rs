@@ -1,42 +1,18 @@
-//! A task's half on the request's side: parameters to what a model is asked, its answer to the
-//! result on the wire.
+//! The request side of each task: turns a request's parameters into a query for the model, and the
+//! model's answer into the result on the wire.
 
 mod image_classification;
-mod image_to_text;
 mod labels;
 mod object_detection;
-mod tokenizer;
 
 pub use image_classification::{Activation, ImageClassification};
-pub use image_to_text::ImageToText;
 pub use labels::{LabelConfig, ProblemType};
 pub use object_detection::ObjectDetection;
-pub use tokenizer::{CaptionTokenizer, TokenizerError};
 
-use crate::models::{Answer, Ask};
-use fovea_protocol::{InferResult, Parameters, Problem, Reason, Task};
+use fovea_protocol::{Parameters, Problem, Reason, Task};
 
-/// Runs on request threads; holds no tensor.
-pub trait TaskHead: Send + Sync {
-    /// Which task.
-    fn task(&self) -> Task;
-
-    /// What the model is asked, or why these parameters do not fit it.
-    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem>;
-
-    /// The result in the answer to `ask`; `picture`: width and height of the upright picture, in
-    /// pixels.
-    fn result(
-        &self,
-        ask: &Ask,
-        answer: Answer,
-        picture: (u32, u32),
-    ) -> Result<InferResult, Problem>;
-}
-
-/// Refuses, by name, the first of a request's parameters that is another task's: it would have
-/// to be ignored.
-fn only_for(task: Task, parameters: &Parameters) -> Result<(), Problem> {
+/// Rejects the first parameter that belongs to another task, instead of ignoring it.
+pub(crate) fn only_for(task: Task, parameters: &Parameters) -> Result<(), Problem> {
     let Parameters {
         max_new_tokens,
         num_beams,
@@ -64,14 +40,15 @@ fn only_for(task: Task, parameters: &Parameters) -> Result<(), Problem> {
     match foreign {
         Some((name, ..)) => Err(Problem::new(
             Reason::InvalidParameters,
-            format!("{name} is no parameter of {task}; leave it out"),
+            format!("{name} is not a parameter of {task}; remove it"),
         )),
         None => Ok(()),
     }
 }
 
-/// A model that answers for another task than its head's: our own mistake, told and survived.
-fn foreign_answer() -> Problem {
+/// The problem when a model answers for another task than its head's: a bug in the runner, which
+/// must not end it.
+pub(crate) fn foreign_answer() -> Problem {
     Problem::new(
         Reason::InferenceFailed,
         "the model answered for another task; this is a bug in the runner",

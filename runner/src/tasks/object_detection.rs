@@ -1,29 +1,28 @@
-//! Object-detection: what a model sees to boxes in the picture, as transformers'
-//! `post_process_object_detection` gives them: in the queries' order, overlaps and all.
+//! Object-detection: turns a model's objects into boxes in the picture, as transformers'
+//! `post_process_object_detection` does: in the model's order, overlapping boxes included.
 
-use super::{TaskHead, foreign_answer, only_for};
-use crate::models::{Answer, Ask, Object};
+use super::{foreign_answer, only_for};
+use crate::inference::{Answer, Object, Query, TaskHead};
 use fovea_protocol::{BoundingBox, Detection, InferResult, Parameters, Problem, Reason, Task};
 
-/// Where the request names no threshold: that of transformers' pipeline.
+/// The default threshold, that of transformers' pipeline.
 const DEFAULT_THRESHOLD_PERMILLE: u32 = 500;
 
-/// Detection by one model.
 #[derive(Debug)]
 pub struct ObjectDetection {
     labels: Vec<String>,
 }
 
 impl ObjectDetection {
-    /// For a model of these labels.
+    /// `labels` are in the order of the model's label indices.
     pub fn new(labels: Vec<String>) -> Self {
         Self { labels }
     }
 
-    /// An object in a picture of this width and height; none where it has a label that the
-    /// configuration does not name.
+    /// Scales an object to a picture of this width and height; `None` if its label index is out of
+    /// range.
     fn detection(&self, object: &Object, (width, height): (u32, u32)) -> Option<Detection> {
-        #[expect(clippy::cast_precision_loss, reason = "32 bits are asked for")]
+        #[expect(clippy::cast_precision_loss, reason = "results have 32 bits")]
         let (width, height) = (width as f32, height as f32);
         let [xmin, ymin, xmax, ymax] = object.corners;
         Some(Detection {
@@ -44,28 +43,28 @@ impl TaskHead for ObjectDetection {
         Task::ObjectDetection
     }
 
-    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
+    fn query(&self, parameters: &Parameters) -> Result<Query, Problem> {
         only_for(self.task(), parameters)?;
         let threshold = parameters.score_threshold_permille;
         let permille = threshold.unwrap_or(DEFAULT_THRESHOLD_PERMILLE);
         match u16::try_from(permille) {
-            Ok(permille) if permille <= 1000 => Ok(Ask::Detect {
+            Ok(permille) if permille <= 1000 => Ok(Query::Detect {
                 threshold: f32::from(permille) / 1000.0,
             }),
             _ => Err(Problem::new(
                 Reason::InvalidParameters,
-                format!("scoreThresholdPermille is {permille}; 0 to 1000 can be"),
+                format!("scoreThresholdPermille is {permille}; set 0 to 1000"),
             )),
         }
     }
 
     fn result(
         &self,
-        ask: &Ask,
+        query: &Query,
         answer: Answer,
         picture: (u32, u32),
     ) -> Result<InferResult, Problem> {
-        let (Ask::Detect { threshold }, Answer::Objects(objects)) = (ask, answer) else {
+        let (Query::Detect { threshold }, Answer::Objects(objects)) = (query, answer) else {
             return Err(foreign_answer());
         };
         (objects.iter().filter(|object| object.score > *threshold))
@@ -98,8 +97,8 @@ mod tests {
             score_threshold_permille: threshold_permille,
             ..Parameters::default()
         };
-        let ask = head().ask(&parameters).unwrap();
-        let result = head().result(&ask, Answer::Objects(objects), (200, 100));
+        let query = head().query(&parameters).unwrap();
+        let result = head().result(&query, Answer::Objects(objects), (200, 100));
         match result.unwrap() {
             InferResult::Detections(detections) => detections,
             other => panic!("{other:?}"),
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_scores_strictly_higher_is_told_in_the_models_order() {
+    fn objects_above_the_threshold_are_given_in_the_models_order() {
         let objects = vec![
             object(1, 0.6),
             object(0, 0.5),
@@ -115,8 +114,8 @@ mod tests {
             object(0, 0.1),
         ];
         let labels = |threshold| -> Vec<String> {
-            let told = detections(threshold, objects.clone());
-            told.into_iter().map(|detection| detection.label).collect()
+            let found = detections(threshold, objects.clone());
+            found.into_iter().map(|detection| detection.label).collect()
         };
         assert_eq!(labels(None), ["dog", "cat"]);
         assert_eq!(labels(Some(499)), ["dog", "cat", "cat"]);
@@ -126,20 +125,20 @@ mod tests {
 
     #[test]
     fn boxes_are_in_the_pictures_pixels_and_may_reach_over_its_edge() {
-        let told = detections(None, vec![object(0, 0.7)]);
+        let found = detections(None, vec![object(0, 0.7)]);
         let expected = BoundingBox {
             xmin: 0.0,
             ymin: -10.0,
             xmax: 100.0,
             ymax: 100.0,
         };
-        assert_eq!(told[0].bounding_box, expected);
+        assert_eq!(found[0].bounding_box, expected);
     }
 
     #[test]
     fn a_threshold_over_one_and_other_tasks_parameters_are_refused_by_name() {
         let refused = |parameters: Parameters| {
-            let problem = head().ask(&parameters).unwrap_err();
+            let problem = head().query(&parameters).unwrap_err();
             format!("{problem:?}")
         };
         let parameters = Parameters::default;
@@ -179,8 +178,8 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_task_or_an_unheard_of_label_is_a_problem() {
-        let ask = Ask::Detect { threshold: 0.5 };
-        let result = |answer| head().result(&ask, answer, (1, 1));
+        let query = Query::Detect { threshold: 0.5 };
+        let result = |answer| head().result(&query, answer, (1, 1));
         assert!(result(Answer::Logits(vec![0.0])).is_err());
         assert!(result(Answer::Objects(vec![object(2, 0.9)])).is_err());
     }

@@ -9,15 +9,12 @@ pub enum WeightsError {
     /// The file could not be opened or read.
     #[error("cannot read the weights in {path}: {source}")]
     Read {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The header is no safetensors header.
     #[error("{path} is not a safetensors file ({why}); fetch or save the checkpoint again")]
     Header {
-        /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -25,16 +22,12 @@ pub enum WeightsError {
     /// The folder has no weights.
     #[error(
         "no weights in {dir}: looked for {SAFETENSORS_FILE}, {SAFETENSORS_INDEX_FILE} and \
-         {PYTORCH_FILE}; `fovea-runner fetch` brings them"
+         {PYTORCH_FILE}; `fovea-runner fetch` downloads them"
     )]
-    NoWeights {
-        /// Which folder.
-        dir: PathBuf,
-    },
+    NoWeights { dir: PathBuf },
     /// The list of shards is wrong.
     #[error("{path} is no index of a checkpoint ({why}); fetch or save the checkpoint again")]
     Index {
-        /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -45,7 +38,6 @@ pub enum WeightsError {
          safetensors"
     )]
     PyTorch {
-        /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -56,19 +48,14 @@ pub enum WeightsError {
          'import sys, torch; f = sys.argv[1]; torch.save(torch.load(f, \"cpu\", weights_only=True), \
          f)' {path}"
     )]
-    LegacyPyTorch {
-        /// Which file.
-        path: PathBuf,
-    },
+    LegacyPyTorch { path: PathBuf },
     /// A view of a storage that skips nearly all of it.
     #[error(
         "tensor \"{name}\" has {elements} elements spread over {span}; save the checkpoint with \
          contiguous tensors"
     )]
     SparseView {
-        /// Which tensor.
         name: String,
-        /// It has.
         elements: usize,
         /// From its first to its last.
         span: usize,
@@ -79,11 +66,9 @@ pub enum WeightsError {
          added to; fetch or save the checkpoint again"
     )]
     Length {
-        /// Which file.
         path: PathBuf,
-        /// By the header.
+        /// Length that the header implies.
         expected_bytes: u64,
-        /// On disk.
         found_bytes: u64,
     },
     /// A tensor that the model needs is not there.
@@ -94,7 +79,6 @@ pub enum WeightsError {
     Missing {
         /// Which tensor, by its name in the file.
         name: String,
-        /// Which file.
         path: PathBuf,
     },
     /// A tensor has another shape than the configuration implies.
@@ -103,27 +87,18 @@ pub enum WeightsError {
          config.json and weights belong together?"
     )]
     Shape {
-        /// Which tensor.
         name: String,
-        /// By the configuration.
         expected: Vec<i64>,
-        /// In the file.
         found: Vec<usize>,
     },
     /// A tensor is stored as a type that is no floating-point type this build reads.
     #[error("tensor \"{name}\" is stored as {found}; save the checkpoint as F32, F16 or BF16")]
     Type {
-        /// Which tensor.
         name: String,
         /// As the file names it.
         found: String,
     },
     /// The device could not take a tensor.
     #[error("tensor \"{name}\" could not be placed on the device: {source}")]
-    Device {
-        /// Which tensor.
-        name: String,
-        /// libtorch's word.
-        source: tch::TchError,
-    },
+    Device { name: String, source: tch::TchError },
 }

@@ -36,7 +36,6 @@ impl DataFile {
         })
     }
 
-    /// Where it lies.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -20,7 +20,6 @@ pub struct TensorList {
     tensors: BTreeMap<String, (String, Vec<usize>)>,
 }
 
-/// The file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ListFile {

@@ -17,10 +17,10 @@ pub const SAFETENSORS_INDEX_FILE: &str = "model.safetensors.index.json";
 /// What PyTorch's own `torch.save` wrote.
 pub const PYTORCH_FILE: &str = "pytorch_model.bin";
 
-/// A checkpoint's tensors: names, shapes and places are known, numbers are read when asked for.
+/// A checkpoint's tensors. Names, shapes and offsets are read at once, data when a model needs it.
 #[derive(Debug)]
 pub struct Weights {
-    /// What errors name.
+    /// The path that errors name.
     path: PathBuf,
     /// None where there is but a list of tensors.
     files: Vec<DataFile>,
@@ -52,9 +52,8 @@ impl Weights {
         }
     }
 
-    /// Tensors of which nothing but the list is there: each has its shape and is zero throughout.
-    /// A model that loads from them tells which tensors it wants, without a checkpoint at hand;
-    /// they share one element each, so that they need no memory.
+    /// Zero tensors with the names and shapes of `list`, to check which tensors a model loads without
+    /// its checkpoint. They share one element each, so they need no memory.
     pub fn listed(list: &TensorList, placement: Placement) -> Self {
         Self::new(list.path().to_owned(), vec![], list.stored(), placement)
     }
@@ -99,7 +98,7 @@ impl Weights {
         Scope::new(self, prefix)
     }
 
-    /// The tensors that nobody has read so far. Where a model is loaded, these are buffers that
+    /// The tensors that have not been read so far. Where a model is loaded, these are buffers that
     /// follow from its configuration, or parts that its task does not use.
     pub fn unused(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);

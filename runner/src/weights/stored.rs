@@ -10,9 +10,7 @@ pub(super) struct Stored {
     pub(super) file: usize,
     /// Its first element, in bytes from the file's beginning.
     pub(super) offset: u64,
-    /// Its elements' type.
     pub(super) element: Element,
-    /// Its dimensions.
     pub(super) shape: Vec<usize>,
     /// Elements from one index to the next in each dimension, where they do not simply follow
     /// one another with the last dimension fastest.

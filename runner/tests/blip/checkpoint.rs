@@ -46,9 +46,9 @@ fn load_changed(change: impl FnOnce(&mut Tensors)) -> Result<Blip, WeightsError>
 
 fn greedy_of_first(model: &Blip) -> Vec<i64> {
     let text_config = config(&checkpoint()).text_config;
-    let ask = models::blip::CaptionAsk::new(&text_config, &[], Some(16), 1).unwrap();
+    let query = text_config.caption_query(&[], Some(16), 1).unwrap();
     let pixels = expected_tensor("pixel_values").narrow(0, 0, 1);
-    model.generate(&pixels, &[&ask], &|_| false).unwrap()[0]
+    model.generate(&pixels, &[&query], &|_| false).unwrap()[0]
         .tokens
         .clone()
 }
@@ -193,7 +193,7 @@ fn a_file_that_is_cut_or_lies_about_itself_is_refused() {
 }
 
 #[test]
-fn an_unknown_family_is_told_which_are_known() {
+fn an_unknown_family_is_refused_with_the_known_ones() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.json");
     std::fs::write(&path, r#"{"model_type": "llama"}"#).unwrap();

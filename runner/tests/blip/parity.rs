@@ -4,10 +4,10 @@ use crate::support::{
     Expected, ExpectedCaption, ExpectedPicture, blip, checkpoint, config, expected,
     expected_tensor, largest_difference, picture, relative_difference,
 };
-use fovea_runner::image::Preprocessor;
-use fovea_runner::models::Family;
-use fovea_runner::models::blip::{Blip, CaptionAsk};
-use fovea_runner::tasks::CaptionTokenizer;
+use fovea_runner::image::{ImageProcessor, Preprocessor};
+use fovea_runner::inference::CaptionQuery;
+use fovea_runner::models::blip::Blip;
+use fovea_runner::models::blip::CaptionTokenizer;
 use fovea_runner::weights::{Placement, Weights};
 use tch::{Kind, Tensor};
 
@@ -16,7 +16,7 @@ const TOLERANCE: f64 = 1e-4;
 
 /// Our own pixel values of every golden picture, `[pictures, 3, height, width]`.
 fn pixel_values() -> Tensor {
-    let preprocessor = Preprocessor::open(&checkpoint(), Family::Blip).unwrap();
+    let preprocessor = Preprocessor::open(&checkpoint(), ImageProcessor::Blip).unwrap();
     let rows: Vec<Tensor> = (expected().pictures.iter())
         .map(|golden| {
             let pixels = preprocessor.run(&picture(&golden.file), 1 << 30).unwrap();
@@ -86,19 +86,19 @@ fn captions_are_transformers_own_token_for_token_greedily_and_with_beams() {
     let pixel_values = pixel_values();
     let text_config = config(&checkpoint()).text_config;
     for (prompt, beams, caption) in ways(&expected, &prompt) {
-        let ask = CaptionAsk::new(&text_config, prompt, Some(expected.max_new_tokens), beams);
-        let ask = ask.unwrap();
+        let query = text_config.caption_query(prompt, Some(expected.max_new_tokens), beams);
+        let query = query.unwrap();
         for (row, golden) in (0i64..).zip(&expected.pictures) {
             let pixels = pixel_values.narrow(0, row, 1);
-            let ours = model.generate(&pixels, &[&ask], &|_| false).unwrap();
+            let ours = model.generate(&pixels, &[&query], &|_| false).unwrap();
             let why = format!("{}, {beams} beams, {prompt:?}", golden.file);
             assert_eq!(ours[0].tokens, caption(golden).token_ids, "{why}");
             let words = tokenizer.decode(&ours[0].tokens).unwrap();
             assert_eq!(words, caption(golden).caption, "{why}");
         }
         // All pictures together, too.
-        let asks = vec![&ask; expected.pictures.len()];
-        let together = model.generate(&pixel_values, &asks, &|_| false).unwrap();
+        let queries = vec![&query; expected.pictures.len()];
+        let together = model.generate(&pixel_values, &queries, &|_| false).unwrap();
         for (ours, golden) in together.iter().zip(&expected.pictures) {
             assert_eq!(ours.tokens, caption(golden).token_ids, "{}", golden.file);
         }
@@ -109,14 +109,16 @@ fn captions_are_transformers_own_token_for_token_greedily_and_with_beams() {
 fn a_batch_says_what_its_pictures_say_alone_each_within_its_own_bound() {
     let (model, expected) = (blip(&checkpoint()), expected());
     let text_config = config(&checkpoint()).text_config;
-    let asks: Vec<CaptionAsk> = (1..=expected.pictures.len())
-        .map(|bound| CaptionAsk::new(&text_config, &[], Some(bound), 1).unwrap())
+    let queries: Vec<CaptionQuery> = (1..=expected.pictures.len())
+        .map(|bound| text_config.caption_query(&[], Some(bound), 1).unwrap())
         .collect();
-    let asks: Vec<&CaptionAsk> = asks.iter().collect();
-    let together = model.generate(&pixel_values(), &asks, &|_| false).unwrap();
+    let queries: Vec<&CaptionQuery> = queries.iter().collect();
+    let together = model
+        .generate(&pixel_values(), &queries, &|_| false)
+        .unwrap();
     for (row, golden) in expected.pictures.iter().enumerate() {
         let alone = &golden.greedy.token_ids;
-        let bound = asks[row].max_length.min(alone.len());
+        let bound = queries[row].max_length.min(alone.len());
         assert_eq!(together[row].tokens, alone[..bound], "{}", golden.file);
     }
     let alone = model
@@ -131,15 +133,18 @@ fn a_batch_says_what_its_pictures_say_alone_each_within_its_own_bound() {
 fn a_dropped_row_is_written_no_further_and_the_others_are() {
     use std::cell::Cell;
     let (model, expected) = (blip(&checkpoint()), expected());
-    let ask = CaptionAsk::new(&config(&checkpoint()).text_config, &[], Some(16), 1).unwrap();
-    let asks = vec![&ask; expected.pictures.len()];
+    let query = config(&checkpoint())
+        .text_config
+        .caption_query(&[], Some(16), 1)
+        .unwrap();
+    let queries = vec![&query; expected.pictures.len()];
     // The first row is dropped when it is asked about for the third time: after one step.
     let asked = Cell::new(0);
     let dropped = |row| {
         asked.set(asked.get() + usize::from(row == 0));
         row == 0 && asked.get() >= 3
     };
-    let rows = model.generate(&pixel_values(), &asks, &dropped).unwrap();
+    let rows = model.generate(&pixel_values(), &queries, &dropped).unwrap();
     assert_eq!(rows[0].tokens, expected.pictures[0].greedy.token_ids[..2]);
     assert_eq!(rows[1].tokens, expected.pictures[1].greedy.token_ids);
 }
@@ -147,16 +152,18 @@ fn a_dropped_row_is_written_no_further_and_the_others_are() {
 #[test]
 fn what_is_written_does_not_hang_on_how_often_the_host_looks() {
     let expected = expected();
-    let model = blip(&checkpoint()).look_every(5);
+    let model = blip(&checkpoint()).sync_every(5);
     let text_config = config(&checkpoint()).text_config;
-    let asks: Vec<CaptionAsk> = (7..7 + expected.pictures.len())
-        .map(|bound| CaptionAsk::new(&text_config, &[], Some(bound), 1).unwrap())
+    let queries: Vec<CaptionQuery> = (7..7 + expected.pictures.len())
+        .map(|bound| text_config.caption_query(&[], Some(bound), 1).unwrap())
         .collect();
-    let asks: Vec<&CaptionAsk> = asks.iter().collect();
-    let together = model.generate(&pixel_values(), &asks, &|_| false).unwrap();
+    let queries: Vec<&CaptionQuery> = queries.iter().collect();
+    let together = model
+        .generate(&pixel_values(), &queries, &|_| false)
+        .unwrap();
     for (row, golden) in expected.pictures.iter().enumerate() {
         let alone = &golden.greedy.token_ids;
-        let bound = asks[row].max_length.min(alone.len());
+        let bound = queries[row].max_length.min(alone.len());
         assert_eq!(together[row].tokens, alone[..bound], "{}", golden.file);
     }
 }
@@ -165,14 +172,16 @@ fn what_is_written_does_not_hang_on_how_often_the_host_looks() {
 fn a_dropped_picture_keeps_its_best_beam_so_far_and_the_others_go_on() {
     let (model, expected) = (blip(&checkpoint()), expected());
     let text_config = config(&checkpoint()).text_config;
-    let ask = CaptionAsk::new(&text_config, &[], Some(16), expected.num_beams).unwrap();
-    let asks = vec![&ask; expected.pictures.len()];
+    let query = text_config
+        .caption_query(&[], Some(16), expected.num_beams)
+        .unwrap();
+    let queries = vec![&query; expected.pictures.len()];
     let asked = std::cell::Cell::new(0);
     let dropped = |row| {
         asked.set(asked.get() + usize::from(row == 0));
         row == 0 && asked.get() >= 3
     };
-    let rows = model.generate(&pixel_values(), &asks, &dropped).unwrap();
+    let rows = model.generate(&pixel_values(), &queries, &dropped).unwrap();
     assert_eq!(rows[0].tokens.len(), 3);
     assert_eq!(rows[1].tokens, expected.pictures[1].beams.token_ids);
 }
@@ -199,10 +208,12 @@ fn in_16_bits_most_captions_stand() {
     let text_config = config(&checkpoint()).text_config;
     let mut same = 0;
     for (prompt, beams, caption) in ways(&expected, &prompt) {
-        let ask = CaptionAsk::new(&text_config, prompt, Some(expected.max_new_tokens), beams);
-        let ask = ask.unwrap();
-        let asks = vec![&ask; expected.pictures.len()];
-        let written = model.generate(&pixel_values(), &asks, &|_| false).unwrap();
+        let query = text_config.caption_query(prompt, Some(expected.max_new_tokens), beams);
+        let query = query.unwrap();
+        let queries = vec![&query; expected.pictures.len()];
+        let written = model
+            .generate(&pixel_values(), &queries, &|_| false)
+            .unwrap();
         same += (written.iter().zip(&expected.pictures))
             .filter(|(ours, golden)| ours.tokens == caption(golden).token_ids)
             .count();

@@ -1,8 +1,7 @@
 //! The golden ViT, and what transformers made of it; see `tests/golden/vit/README.md`.
 
 use crate::support::{expected_tensor_in, picture};
-use fovea_runner::image::{PixelValues, Preprocessor};
-use fovea_runner::models::Family;
+use fovea_runner::image::{ImageProcessor, PixelValues, Preprocessor};
 use fovea_runner::models::vit::{Vit, VitConfig};
 use fovea_runner::tasks::LabelConfig;
 use fovea_runner::weights::{Placement, Weights, WeightsError};
@@ -26,7 +25,6 @@ pub(crate) struct ExpectedPicture {
     pub(crate) predictions: Vec<fovea_protocol::Classification>,
 }
 
-/// The checkpoint's folder.
 pub(crate) fn checkpoint() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vit")
 }
@@ -52,7 +50,7 @@ pub(crate) fn vit(dir: &Path, placement: Placement) -> Result<Vit, WeightsError>
 
 /// Every golden picture as our own preprocessing gives it.
 pub(crate) fn pixels() -> Vec<PixelValues> {
-    let preprocessor = Preprocessor::open(&checkpoint(), Family::Vit).unwrap();
+    let preprocessor = Preprocessor::open(&checkpoint(), ImageProcessor::Vit).unwrap();
     (expected().pictures.iter())
         .map(|golden| preprocessor.run(&picture(&golden.file), 1 << 30).unwrap())
         .collect()

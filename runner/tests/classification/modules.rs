@@ -3,7 +3,8 @@
 use crate::support::picture;
 use fovea_protocol::{InferResult, Parameters};
 use fovea_runner::image::PixelValues;
-use fovea_runner::models::{self, Answer, Item, Model, ModelError, ModelFront};
+use fovea_runner::inference::{Answer, Item, Model, ModelFront};
+use fovea_runner::models::{self, ModelError};
 use fovea_runner::weights::Placement;
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,11 +62,10 @@ pub(crate) fn serve(dir: &Path) -> Result<Served, ModelError> {
 
 impl Served {
     pub(crate) fn item(&self, pixels: PixelValues) -> Item {
-        let ask = self.front.head.ask(&Parameters::default()).unwrap();
-        Item { pixels, ask }
+        let query = self.front.head.query(&Parameters::default()).unwrap();
+        Item { pixels, query }
     }
 
-    /// Every golden picture.
     pub(crate) fn items(&self) -> Vec<Item> {
         let run = |file: &str| {
             self.front
@@ -90,7 +90,7 @@ impl Served {
     }
 
     pub(crate) fn scores(&self, item: &Item, answer: Answer) -> BTreeMap<String, f32> {
-        match self.front.head.result(&item.ask, answer, (1, 1)).unwrap() {
+        match self.front.head.result(&item.query, answer, (1, 1)).unwrap() {
             InferResult::Predictions(predictions) => (predictions.into_iter())
                 .map(|prediction| (prediction.label, prediction.score))
                 .collect(),

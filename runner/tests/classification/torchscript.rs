@@ -2,7 +2,7 @@
 
 use crate::modules::{changed, expected, golden, preprocessing, serve};
 use fovea_protocol::{InferResult, Parameters};
-use fovea_runner::models::Answer;
+use fovea_runner::inference::Answer;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -52,11 +52,15 @@ fn a_detector_sees_what_torch_sees_whatever_form_its_output_has() {
         let served = serve(&golden().join(name)).unwrap();
         let parameters: Parameters =
             serde_json::from_value(json!({"scoreThresholdPermille": 0})).unwrap();
-        let ask = served.front.head.ask(&parameters).unwrap();
+        let query = served.front.head.query(&parameters).unwrap();
         let items = served.items();
         let answers = served.run(&items).unwrap();
         for (golden, answer) in expected().into_iter().zip(answers) {
-            let result = served.front.head.result(&ask, answer, (200, 100)).unwrap();
+            let result = served
+                .front
+                .head
+                .result(&query, answer, (200, 100))
+                .unwrap();
             let InferResult::Detections(ours) = result else {
                 panic!("{result:?}");
             };
@@ -96,7 +100,7 @@ fn the_revision_is_the_modules_own_digest() {
 }
 
 #[test]
-fn a_fixed_batch_is_not_run_for_pictures_that_nobody_waits_for() {
+fn a_fixed_batch_of_cancelled_pictures_is_not_run() {
     let served = serve(&golden().join("fixed-batch-4")).unwrap();
     let items = served.items();
     let wanted = |row: usize| !(4..8).contains(&row);

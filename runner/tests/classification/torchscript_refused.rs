@@ -5,7 +5,7 @@ use fovea_runner::models::{self, ModelError};
 use serde_json::json;
 
 #[test]
-fn a_module_that_does_not_do_what_its_manifest_says_is_told_what_it_got_and_gave() {
+fn a_module_that_contradicts_its_manifest_is_refused_with_its_input_and_output() {
     let six = json!(["a", "b", "c", "d", "e", "f"]);
     let crossed = json!({"output": {"boxes": [1, 1], "scores": [1, 0]}});
     for (name, changes, words) in [
@@ -81,7 +81,7 @@ fn a_module_that_does_not_do_what_its_manifest_says_is_told_what_it_got_and_gave
 }
 
 #[test]
-fn a_manifest_that_contradicts_its_folder_is_told() {
+fn a_manifest_that_contradicts_its_folder_is_refused() {
     let cropped = preprocessing(&json!({"do_center_crop": true, "crop_size": 16}));
     let edges = preprocessing(&json!({"size": {"shortest_edge": 24, "longest_edge": 60}}));
     for (name, changes, words) in [
@@ -123,7 +123,7 @@ fn a_manifest_that_contradicts_its_folder_is_told() {
 }
 
 #[test]
-fn what_is_no_module_is_told_with_how_to_save_one() {
+fn a_file_that_is_not_a_module_is_refused_with_how_to_save_one() {
     for bytes in [&b""[..], b"not a module", &[0x50, 0x4b, 3, 4, 0, 0]] {
         let dir = changed("classifier", &json!({}));
         std::fs::write(dir.path().join("model.pt"), bytes).unwrap();

@@ -144,7 +144,7 @@ fn every_setting_counts() {
 }
 
 #[test]
-fn without_qkv_bias_there_is_none_and_none_is_asked_for() {
+fn without_qkv_bias_no_bias_is_read() {
     let is_bias = |name: &str| {
         ["query.bias", "key.bias", "value.bias"]
             .iter()

@@ -3,7 +3,8 @@
 use crate::golden::{TOLERANCE, checkpoint, expected, expected_tensor, pixels, vit};
 use crate::support::largest_difference;
 use fovea_protocol::{Classification, InferResult, Parameters};
-use fovea_runner::models::{self, Answer, Item};
+use fovea_runner::inference::{Answer, Item};
+use fovea_runner::models;
 use fovea_runner::weights::Placement;
 use tch::{Device, Kind, Tensor};
 
@@ -46,13 +47,13 @@ fn pixel_values_are_pillows_own_but_for_what_a_jpeg_decoder_may_round() {
 fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
     let (front, loader) = models::open(&checkpoint()).unwrap();
     let model = loader(Placement::CPU).unwrap().model;
-    let ask = front.head.ask(&Parameters::default()).unwrap();
+    let query = front.head.query(&Parameters::default()).unwrap();
     for (golden, pixels) in expected().pictures.into_iter().zip(pixels()) {
-        let ask = ask.clone();
-        let item = Item { pixels, ask };
+        let query = query.clone();
+        let item = Item { pixels, query };
         let answers = model.run(std::slice::from_ref(&item), &|_| false).unwrap();
         let answer = answers.into_iter().next().unwrap();
-        let Ok(InferResult::Predictions(ours)) = front.head.result(&item.ask, answer, (1, 1))
+        let Ok(InferResult::Predictions(ours)) = front.head.result(&item.query, answer, (1, 1))
         else {
             panic!("{}", golden.file);
         };
@@ -81,11 +82,11 @@ fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
 fn a_batch_answers_what_its_pictures_answer_alone() {
     let (front, loader) = models::open(&checkpoint()).unwrap();
     let model = loader(Placement::CPU).unwrap().model;
-    let ask = front.head.ask(&Parameters::default()).unwrap();
+    let query = front.head.query(&Parameters::default()).unwrap();
     let items: Vec<Item> = (pixels().into_iter())
         .map(|pixels| Item {
             pixels,
-            ask: ask.clone(),
+            query: query.clone(),
         })
         .collect();
     let logits = |items: &[Item]| -> Vec<f32> {

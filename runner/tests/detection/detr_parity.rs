@@ -3,7 +3,9 @@
 use crate::golden::{BF16, TOLERANCE, checkpoint, detr, expected_of, pixels, read};
 use crate::support::{expected_tensor_in, largest_difference};
 use fovea_protocol::{BoundingBox, Detection, InferResult, Parameters};
-use fovea_runner::models::{self, Answer, Family, Item, Object};
+use fovea_runner::image::ImageProcessor;
+use fovea_runner::inference::{Answer, Item, Object};
+use fovea_runner::models;
 use fovea_runner::weights::Placement;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
@@ -65,17 +67,17 @@ fn from_a_files_bytes_to_boxes_all_is_as_transformers_post_processes_it() {
     let dir = checkpoint("detr");
     let (front, loader) = models::open(&dir).unwrap();
     let model = loader(Placement::CPU).unwrap().model;
-    let ask = front.head.ask(&Parameters::default()).unwrap();
+    let query = front.head.query(&Parameters::default()).unwrap();
     for picture in expected("detr") {
         let file = &picture.file;
-        let pixels = pixels(&dir, Family::Detr, file);
+        let pixels = pixels(&dir, ImageProcessor::Detr, file);
         let size = pixels.picture_size();
         let item = Item {
             pixels,
-            ask: ask.clone(),
+            query: query.clone(),
         };
         let mut answers = model.run(&[item], &|_| false).unwrap();
-        let result = front.head.result(&ask, answers.remove(0), size);
+        let result = front.head.result(&query, answers.remove(0), size);
         let Ok(InferResult::Detections(ours)) = result else {
             panic!("{file}");
         };
@@ -100,10 +102,10 @@ fn from_a_files_bytes_to_boxes_all_is_as_transformers_post_processes_it() {
 fn items(files: &[&str]) -> Vec<Item> {
     let dir = checkpoint("detr");
     let (front, _) = models::open(&dir).unwrap();
-    let ask = front.head.ask(&Parameters::default()).unwrap();
+    let query = front.head.query(&Parameters::default()).unwrap();
     let item = |file: &&str| Item {
-        pixels: pixels(&dir, Family::Detr, file),
-        ask: ask.clone(),
+        pixels: pixels(&dir, ImageProcessor::Detr, file),
+        query: query.clone(),
     };
     files.iter().map(item).collect()
 }

@@ -1,10 +1,10 @@
 //! The golden checkpoints and what transformers made of them; see their README.md.
 
 use crate::support::{Tensors, expected_tensor_in, picture, read_tensors, write_tensors};
-use fovea_runner::image::{PixelValues, Preprocessor};
+use fovea_runner::image::{ImageProcessor, PixelValues, Preprocessor};
 use fovea_runner::models::detr::{Detr, DetrConfig, Network};
+use fovea_runner::models::nn::Activation;
 use fovea_runner::models::resnet::{LayerType, ResNet, ResNetConfig};
-use fovea_runner::models::{Family, nn::Activation};
 use fovea_runner::tasks::LabelConfig;
 use fovea_runner::weights::{Placement, Weights, WeightsError};
 use serde::de::DeserializeOwned;
@@ -92,8 +92,8 @@ pub(crate) fn expected_of(dir: &Path, name: &str, row: usize) -> Tensor {
 }
 
 /// The picture as our own preprocessing gives it.
-pub(crate) fn pixels(dir: &Path, family: Family, file: &str) -> PixelValues {
-    let preprocessor = Preprocessor::open(dir, family).unwrap();
+pub(crate) fn pixels(dir: &Path, processor: ImageProcessor, file: &str) -> PixelValues {
+    let preprocessor = Preprocessor::open(dir, processor).unwrap();
     preprocessor.run(&picture(file), 1 << 30).unwrap()
 }
 

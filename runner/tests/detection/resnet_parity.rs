@@ -3,7 +3,9 @@
 use crate::golden::{BF16, TOLERANCE, checkpoint, pixels, read, resnet, resnet_for};
 use crate::support::{expected_tensor_in, largest_difference};
 use fovea_protocol::{Classification, InferResult, Parameters};
-use fovea_runner::models::{self, Answer, Family, Item};
+use fovea_runner::image::ImageProcessor;
+use fovea_runner::inference::{Answer, Item};
+use fovea_runner::models;
 use fovea_runner::weights::Placement;
 use serde::Deserialize;
 use tch::Kind;
@@ -49,15 +51,15 @@ fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
         let dir = checkpoint(golden);
         let (front, loader) = models::open(&dir).unwrap();
         let model = loader(Placement::CPU).unwrap().model;
-        let ask = front.head.ask(&Parameters::default()).unwrap();
+        let query = front.head.query(&Parameters::default()).unwrap();
         for picture in read::<Expected>(&dir, "expected.json").pictures {
             let file = &picture.file;
             let item = Item {
-                pixels: pixels(&dir, Family::ResNet, file),
-                ask: ask.clone(),
+                pixels: pixels(&dir, ImageProcessor::ConvNext, file),
+                query: query.clone(),
             };
             let mut answers = model.run(&[item], &|_| false).unwrap();
-            let result = front.head.result(&ask, answers.remove(0), (1, 1));
+            let result = front.head.result(&query, answers.remove(0), (1, 1));
             let Ok(InferResult::Predictions(ours)) = result else {
                 panic!("{golden} {file}");
             };
@@ -79,11 +81,11 @@ fn a_batch_answers_what_its_pictures_answer_alone() {
     let dir = checkpoint("resnet");
     let (front, loader) = models::open(&dir).unwrap();
     let model = loader(Placement::CPU).unwrap().model;
-    let ask = front.head.ask(&Parameters::default()).unwrap();
+    let query = front.head.query(&Parameters::default()).unwrap();
     let items: Vec<Item> = (read::<Expected>(&dir, "expected.json").pictures.iter())
         .map(|picture| Item {
-            pixels: pixels(&dir, Family::ResNet, &picture.file),
-            ask: ask.clone(),
+            pixels: pixels(&dir, ImageProcessor::ConvNext, &picture.file),
+            query: query.clone(),
         })
         .collect();
     let logits = |items: &[Item]| -> Vec<f32> {

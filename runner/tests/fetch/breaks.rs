@@ -53,7 +53,7 @@ async fn a_body_that_breaks_off_is_resumed_from_where_it_broke() {
 }
 
 #[tokio::test]
-async fn what_an_import_before_has_left_is_resumed() {
+async fn a_partial_import_is_resumed() {
     let setting = Setting::new().await;
     let [_, partial] = setting.blob(&sha256(&weights()));
     std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
@@ -63,7 +63,7 @@ async fn what_an_import_before_has_left_is_resumed() {
 }
 
 #[tokio::test]
-async fn what_was_left_and_is_wrong_is_thrown_away_and_fetched_anew() {
+async fn a_wrong_partial_file_is_deleted_and_fetched_again() {
     for left in [
         vec![0; 60_000],
         vec![0; weights().len()],
@@ -139,10 +139,7 @@ async fn bytes_with_another_digest_are_refused_thrown_away_and_shown_under_no_na
         "{error}"
     );
     let (text, digest) = (error.to_string(), sha256(&weights()));
-    assert!(
-        text.contains(&digest) && text.contains("thrown away"),
-        "{text}"
-    );
+    assert!(text.contains(&digest) && text.contains("deleted"), "{text}");
     let [blob, partial] = setting.blob(&digest);
     assert!(!blob.exists());
     assert_eq!(partial.metadata().unwrap().len(), 0);
@@ -177,11 +174,11 @@ async fn another_length_than_the_hub_announced_is_refused() {
     let endless = Response::new(Body::from_stream(endless));
     setting.hub.instead("/store/", [endless]);
     let error = setting.refusal().await;
-    assert!(error.contains("were announced"), "{error}");
+    assert!(error.contains("were expected"), "{error}");
 }
 
 #[tokio::test]
-async fn a_range_that_was_not_asked_for_is_not_believed() {
+async fn a_range_that_was_not_requested_is_not_used() {
     let setting = Setting::new().await;
     setting
         .hub
@@ -199,7 +196,7 @@ async fn a_range_that_was_not_asked_for_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_store_that_breaks_off_for_ever_is_given_up_and_what_came_is_kept() {
+async fn after_the_last_try_an_error_is_reported_and_the_partial_file_is_kept() {
     let setting = Setting::new().await;
     setting
         .hub
@@ -207,7 +204,7 @@ async fn a_store_that_breaks_off_for_ever_is_given_up_and_what_came_is_kept() {
         .breaks
         .insert(WEIGHTS.to_owned(), [20_000, 0, 0, 0, 0].into());
     let error = setting.refusal().await;
-    assert!(error.contains("given up after 3 tries"), "{error}");
+    assert!(error.contains("gave up after 3 tries"), "{error}");
     assert!(!error.contains("secret"), "{error}");
     let [_, partial] = setting.blob(&sha256(&weights()));
     assert_eq!(partial.metadata().unwrap().len(), 20_000);

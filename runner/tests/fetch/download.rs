@@ -91,7 +91,7 @@ async fn a_download_that_is_dropped_is_taken_up_where_it_was() {
 }
 
 #[tokio::test]
-async fn two_downloads_at_once_bring_every_file_once() {
+async fn two_concurrent_downloads_fetch_every_file_once() {
     let (hub, dir) = store().await;
     let files = [remote(&hub, "large", "weights.bin")];
     let both = (
@@ -117,12 +117,12 @@ async fn wrong_bytes_and_wrong_lengths_are_refused_and_leave_nothing_in_place() 
         ..remote(&hub, "small", "a")
     };
     let error = download(&[wrong], dir.path(), LIMITS).await.unwrap_err();
-    assert!(error.to_string().contains("10 bytes where 11"), "{error}");
+    assert!(error.to_string().contains("10 bytes, but 11"), "{error}");
     assert_eq!(names(dir.path()), [".incomplete"]);
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_is_told_without_the_urls_signature() {
+async fn a_stores_refusal_is_reported_without_the_urls_signature() {
     let (hub, dir) = store().await;
     for (answer, words) in [
         (bare(403, &[]), "403"),
@@ -155,14 +155,14 @@ async fn a_store_that_refuses_is_told_without_the_urls_signature() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("given up after 3 tries") && !error.contains("secret"),
+        error.contains("gave up after 3 tries") && !error.contains("secret"),
         "{error}"
     );
     assert!(!format!("{unreachable:?}").contains("secret"));
 }
 
 #[tokio::test]
-async fn a_manifest_that_leaves_its_folder_or_its_bounds_is_refused_before_anything_is_asked_for() {
+async fn a_manifest_outside_its_folder_or_bounds_is_refused_before_any_request() {
     let (hub, dir) = store().await;
     let file = remote(&hub, "small", "a");
     let refused = async |files: &[ModelFile], words: &str| {

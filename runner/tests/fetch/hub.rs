@@ -48,7 +48,7 @@ pub(crate) struct World {
     pub(crate) breaks: BTreeMap<String, VecDeque<usize>>,
     /// Served in the place of a file's own bytes.
     pub(crate) lies: BTreeMap<String, Bytes>,
-    /// Knows no ranges.
+    /// Ignores `Range` headers.
     pub(crate) no_ranges: bool,
     /// What the store calls a file's version.
     pub(crate) version: u32,

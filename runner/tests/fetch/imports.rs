@@ -57,7 +57,7 @@ async fn a_branch_is_resolved_to_its_commit_and_lies_as_the_hubs_own_tools_have_
 }
 
 #[tokio::test]
-async fn what_is_in_the_cache_is_not_brought_again() {
+async fn cached_files_are_not_fetched_again() {
     let setting = Setting::new().await;
     setting.fetch().await.unwrap();
     let before = setting.hub.gets("resolve").len();
@@ -182,7 +182,7 @@ async fn a_renamed_repository_is_followed_with_the_token() {
 }
 
 #[tokio::test]
-async fn two_imports_at_once_bring_every_file_once() {
+async fn two_concurrent_imports_fetch_every_file_once() {
     let setting = Setting::new().await;
     let (one, other) = tokio::join!(setting.fetch(), setting.fetch());
     assert_eq!(one.unwrap().dir, other.unwrap().dir);

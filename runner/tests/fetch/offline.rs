@@ -19,7 +19,7 @@ async fn what_was_fetched_once_is_there_without_the_hub() {
 }
 
 #[tokio::test]
-async fn what_was_never_fetched_is_told_with_where_it_was_looked_for() {
+async fn offline_an_uncached_file_is_reported_with_the_cache() {
     let mut setting = Setting::new().await;
     setting.set("HF_HUB_OFFLINE", "1");
     let error = setting.refusal().await;

@@ -50,7 +50,7 @@ async fn what_is_closed_says_how_to_open_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told_by_its_name() {
+async fn a_missing_repository_or_revision_is_reported_by_its_name() {
     let mut setting = Setting::new().await;
     setting.config.revision = "v9".parse().unwrap();
     let error = setting.refusal().await;
@@ -99,13 +99,13 @@ async fn too_many_requests_are_waited_out_as_long_as_the_hub_asks_within_reason(
     setting.hub.instead("/revision/", (0..5).map(|_| busy("0")));
     let error = setting.refusal().await;
     assert!(
-        error.contains("given up after 3 tries") && error.contains("429"),
+        error.contains("gave up after 3 tries") && error.contains("429"),
         "{error}"
     );
 }
 
 #[tokio::test]
-async fn a_hub_that_fails_for_a_moment_is_asked_again() {
+async fn a_request_to_a_failing_hub_is_retried() {
     let setting = Setting::new().await;
     setting
         .hub
@@ -116,7 +116,7 @@ async fn a_hub_that_fails_for_a_moment_is_asked_again() {
 }
 
 #[tokio::test]
-async fn a_hub_that_is_not_there_is_told_after_so_many_tries() {
+async fn an_unreachable_hub_is_reported_after_the_last_try() {
     let mut setting = Setting::new().await;
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = closed.local_addr().unwrap();
@@ -124,7 +124,7 @@ async fn a_hub_that_is_not_there_is_told_after_so_many_tries() {
     setting.set("HF_ENDPOINT", &format!("http://{address}"));
     let error = setting.refusal().await;
     assert!(
-        error.contains("given up after 3 tries") && error.contains(&address.to_string()),
+        error.contains("gave up after 3 tries") && error.contains(&address.to_string()),
         "{error}"
     );
 }
@@ -188,7 +188,7 @@ async fn redirects_are_bounded_and_lead_somewhere() {
 }
 
 #[tokio::test]
-async fn names_that_would_leave_the_cache_are_never_asked_for() {
+async fn names_outside_the_cache_are_never_requested() {
     let setting = Setting::new().await;
     for name in ["../../escape.txt", "/etc/passwd", "a/../../config.json"] {
         setting.hub.put(name, vec![1; 10]);

@@ -1,7 +1,6 @@
 //! The odd pictures, and what transformers made of them; see `models/parity/preprocessing.py`.
 
-use fovea_runner::image::Preprocessor;
-use fovea_runner::models::Family;
+use fovea_runner::image::{ImageProcessor, Preprocessor};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,7 +18,6 @@ pub(crate) struct Expected {
     pub(crate) configurations: BTreeMap<String, Answers>,
 }
 
-/// A preprocessor's configuration.
 #[derive(Deserialize)]
 pub(crate) struct Configuration {
     pub(crate) family: String,
@@ -54,15 +52,15 @@ pub(crate) struct Values {
 
 impl Configuration {
     pub(crate) fn preprocessor(&self) -> Preprocessor {
-        let family = match self.family.as_str() {
-            "blip" => Family::Blip,
-            "vit" => Family::Vit,
-            "resnet" => Family::ResNet,
-            "detr" => Family::Detr,
+        let processor = match self.family.as_str() {
+            "blip" => ImageProcessor::Blip,
+            "vit" => ImageProcessor::Vit,
+            "resnet" => ImageProcessor::ConvNext,
+            "detr" => ImageProcessor::Detr,
             other => panic!("{other}"),
         };
         let path = Path::new("preprocessor_config.json");
-        Preprocessor::parse(&self.config.to_string(), path, Some(family)).unwrap()
+        Preprocessor::parse(&self.config.to_string(), path, Some(processor)).unwrap()
     }
 }
 

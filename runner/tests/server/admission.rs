@@ -17,7 +17,7 @@ async fn begin(runner: &Runner, asked: &fovea_protocol::InferRequest) -> Lines {
 }
 
 #[tokio::test]
-async fn the_request_after_the_last_slot_is_told_at_once_and_a_slot_comes_back() {
+async fn a_request_without_a_slot_is_refused_at_once_and_a_slot_is_freed() {
     let (runner, store) = (Runner::start(settings()).await, Store::start().await);
     let first = begin(&runner, &request(store.url("/gated"))).await;
     let second = begin(&runner, &request(store.url("/gated"))).await;

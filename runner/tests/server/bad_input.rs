@@ -15,7 +15,7 @@ async fn reason(runner: &Runner, source: Source) -> Reason {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_picture_are_told_so() {
+async fn bytes_that_are_not_a_picture_are_refused() {
     let runner = Runner::start(settings()).await;
     let (png, jpeg) = (picture("rgb.png"), picture("rgb-444.jpg"));
     let cases: [(&str, &[u8]); 8] = [
@@ -113,7 +113,7 @@ async fn bytes_other_than_the_job_names_are_a_mismatch() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_store_is_told_as_what_it_is() {
+async fn every_fault_of_a_store_has_its_own_reason() {
     let (runner, store) = (Runner::start(settings()).await, Store::start().await);
     for (path, expected) in [
         ("/missing", Reason::PictureNotFound),
@@ -157,7 +157,7 @@ async fn a_store_that_stalls_ends_with_its_silence_or_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_waiting_attempt_is_heard_of_all_the_while() {
+async fn a_waiting_attempt_sends_heartbeats() {
     let (runner, store) = (Runner::start(settings()).await, Store::start().await);
     let mut lines = Lines::new(runner.post(&request(store.url("/gated"))).await);
     let mut heartbeats = 0;

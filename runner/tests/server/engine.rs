@@ -6,7 +6,8 @@ use crate::harness::{
 use crate::support::picture;
 use fovea_protocol::{Line, Reason, Stage};
 use fovea_runner::engine::EngineError;
-use fovea_runner::models::{Answer, Item, Loaded, Loader, Model, ModelFault};
+use fovea_runner::inference::{Answer, Item, Model, ModelFault};
+use fovea_runner::models::{Loaded, Loader};
 use reqwest::StatusCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -165,7 +166,7 @@ async fn what_waits_while_the_device_is_busy_shares_the_next_pass_but_for_what_r
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_any_more_does_not_reach_the_device() {
+async fn cancelled_pictures_do_not_reach_the_device() {
     let (runner, strings) = puppet(2).await;
     let busy = runner.post(&request(inline(&picture("rgb.png")))).await;
     until(async || strings.passes() == [1]).await;
@@ -225,7 +226,7 @@ async fn a_batch_that_does_not_fit_runs_in_halves_and_later_ones_are_smaller() {
 }
 
 #[tokio::test]
-async fn a_lost_device_is_told_and_ends_the_engine_and_readiness() {
+async fn a_lost_device_is_reported_and_ends_the_engine_and_readiness() {
     let (runner, strings) = puppet(2).await;
     let why = "CUDA error: an illegal memory access was encountered";
     strings.order(Order::Fail(why));

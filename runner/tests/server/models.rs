@@ -171,7 +171,7 @@ async fn files_are_fetched_by_presigned_gets_and_kept_for_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_the_one_named_is_told_and_the_right_one_may_follow() {
+async fn a_file_with_the_wrong_digest_is_reported_and_the_right_one_may_follow() {
     let (store, dir) = (Store::start().await, tempfile::tempdir().unwrap());
     let runner = caching(dir.path()).await;
     let mut wrong = files(&store);
@@ -189,7 +189,7 @@ async fn a_file_that_is_not_the_one_named_is_told_and_the_right_one_may_follow()
 }
 
 #[tokio::test]
-async fn a_folder_that_is_no_checkpoint_or_one_for_another_task_is_told() {
+async fn a_folder_without_a_checkpoint_or_for_another_task_is_reported() {
     let runner = volume().await;
     runner.put("/v1/models/golden", &path("absent")).await;
     let why = failure(&runner).await;

@@ -70,7 +70,6 @@ impl Store {
         self.gate.add_permits(1);
     }
 
-    /// A presigned GET.
     pub(crate) fn url(&self, path: &str) -> Source {
         Source::Url(self.presigned(path))
     }

@@ -30,7 +30,6 @@ pub(crate) fn entry(name: &str, data: &[u8]) -> Entry {
     }
 }
 
-/// The archive's bytes.
 pub(crate) fn archive(entries: &[Entry]) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for entry in entries {
@@ -71,7 +70,6 @@ pub(crate) fn archive(entries: &[Entry]) -> Vec<u8> {
     file
 }
 
-/// The end record.
 pub(crate) fn end(entries: usize, bytes: usize, start: u32) -> Vec<u8> {
     let entries = u16::try_from(entries).unwrap().to_le_bytes();
     let bytes = u32::try_from(bytes).unwrap().to_le_bytes();

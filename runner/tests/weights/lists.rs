@@ -146,17 +146,17 @@ fn is_told_by_the_tensors_name_where_it_differs(checkpoint: &str) {
 }
 
 #[test]
-fn a_vit_that_differs_from_its_list_is_told_by_the_tensors_name() {
+fn a_vit_that_differs_from_its_list_is_refused_with_the_tensors_name() {
     is_told_by_the_tensors_name_where_it_differs("vit-base-patch16-224");
 }
 
 #[test]
-fn a_resnet_that_differs_from_its_list_is_told_by_the_tensors_name() {
+fn a_resnet_that_differs_from_its_list_is_refused_with_the_tensors_name() {
     is_told_by_the_tensors_name_where_it_differs("resnet-50");
 }
 
 #[test]
-fn a_detr_that_differs_from_its_list_is_told_by_the_tensors_name() {
+fn a_detr_that_differs_from_its_list_is_refused_with_the_tensors_name() {
     is_told_by_the_tensors_name_where_it_differs("detr-resnet-50");
 }
 

@@ -74,7 +74,7 @@ fn tensors_are_converted_to_what_the_placement_wants_as_they_are_read() {
 }
 
 #[test]
-fn integers_lie_in_a_file_unread_and_are_refused_by_name_where_they_are_asked_for() {
+fn integer_tensors_are_accepted_unread_and_refused_by_name_when_a_model_reads_them() {
     let dir = golden("state_dict.bin");
     let weights = Weights::open(dir.path(), Placement::CPU).unwrap();
     let error = weights
@@ -93,7 +93,7 @@ fn integers_lie_in_a_file_unread_and_are_refused_by_name_where_they_are_asked_fo
 }
 
 #[test]
-fn the_format_before_pytorch_1_6_is_told_how_to_convert() {
+fn a_file_from_before_pytorch_1_6_is_refused_with_how_to_convert_it() {
     let error = Weights::open(golden("legacy.bin").path(), Placement::CPU).unwrap_err();
     assert!(
         matches!(error, WeightsError::LegacyPyTorch { .. }),

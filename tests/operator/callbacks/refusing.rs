@@ -30,7 +30,7 @@ fn what_lies_within_is_not_connected_to_unless_it_is_allowed() -> Result<()> {
     shared(async |setting| {
         let port = setting.inner.port;
         let hosts = [
-            ("inner-name", "localhost", "leads to a loopback address"),
+            ("inner-name", "localhost", "resolves to a loopback address"),
             ("inner-v4", "127.0.0.1", "is a loopback address"),
             ("inner-odd", "0x7f.1", "is a loopback address"),
             ("inner-v6", "[::ffff:127.0.0.1]", "IPv4 address in IPv6"),

@@ -1,10 +1,10 @@
 //! Errors as FastAPI writes them: a string `detail`, or a list of what is wrong with fields.
 
 use super::Family;
-use crate::app::AppState;
 use crate::config::CompatConfig;
 use crate::error::{Problem, ProblemType};
 use crate::middleware;
+use crate::state::AppState;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};

@@ -6,13 +6,13 @@
 
 use super::answer::Refusal;
 use super::{Family, form};
-use crate::app::AppState;
 use crate::error::{Problem, ProblemType};
 use crate::results;
 use crate::routes::health;
+use crate::state::AppState;
 use crate::submit::{Payload, Submission, submit};
 use crate::upload::Upload;
-use crate::validate::JobRequest;
+use crate::validate::ValidRequest;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -144,7 +144,7 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
     check_name(&file.name)?;
     check_format(&file.bytes)?;
     let submission = Submission {
-        request: JobRequest {
+        request: ValidRequest {
             task: Task::ImageToText,
             model: config.captioning_model.clone(),
             pool: None,

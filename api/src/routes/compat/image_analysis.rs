@@ -14,13 +14,13 @@ pub use view::{
 
 use super::answer::Refusal;
 use super::{Family, form};
-use crate::app::AppState;
 use crate::config::ImageAnalysisConfig;
 use crate::error::{Problem, ProblemType};
 use crate::results;
+use crate::state::AppState;
 use crate::submit::{Payload, Submission, submit};
 use crate::upload::Upload;
-use crate::validate::JobRequest;
+use crate::validate::ValidRequest;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -102,7 +102,7 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
     Ok(submit(app, &tenant, submission).await?)
 }
 
-fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<JobRequest, Problem> {
+fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<ValidRequest, Problem> {
     let (task, model, parameters) = match analysis_type {
         "classification" => (
             Task::ImageClassification,
@@ -125,7 +125,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<JobR
             return Err(Problem::new(ProblemType::InvalidField, detail));
         }
     };
-    Ok(JobRequest {
+    Ok(ValidRequest {
         task,
         model: model.clone(),
         pool: None,
@@ -177,11 +177,11 @@ pub(crate) async fn status(
 }
 
 fn state(job: &InferenceJob) -> JobState {
-    match job.status.as_ref().map(|status| status.phase) {
-        None | Some(Phase::Pending) => JobState::Pending,
-        Some(Phase::Running) => JobState::Processing,
-        Some(Phase::Succeeded) => JobState::Completed,
-        Some(Phase::Failed | Phase::Cancelled) => JobState::Failed,
+    match job.phase() {
+        Phase::Pending => JobState::Pending,
+        Phase::Running => JobState::Processing,
+        Phase::Succeeded => JobState::Completed,
+        Phase::Failed | Phase::Cancelled => JobState::Failed,
     }
 }
 
@@ -197,7 +197,7 @@ fn error_message(job: &InferenceJob) -> Option<String> {
     }
 }
 
-/// The latest time that the job tells.
+/// The latest time in the job's metadata and status.
 fn updated_at(job: &InferenceJob) -> Option<Time> {
     let nothing = InferenceJobStatus::default();
     let status = job.status.as_ref().unwrap_or(&nothing);

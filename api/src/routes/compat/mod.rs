@@ -8,11 +8,11 @@ pub mod image_analysis;
 
 pub(crate) use answer::frame;
 
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::config::CompatConfig;
 use crate::error::{Problem, ProblemType};
+use crate::state::AppState;
 use crate::submit::Origin;
-use crate::tenant::Tenant;
 use fovea_crds::InferenceJob;
 use fovea_crds::labels;
 use http::request::Parts;

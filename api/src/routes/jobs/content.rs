@@ -3,13 +3,13 @@
 
 use super::Id;
 use super::description::{InputProblems, ResultProblems};
-use crate::app::AppState;
-use crate::download::{attachment, send, unread};
+use crate::auth::Tenant;
+use crate::download::{attachment, unread};
 use crate::error::{Problem, ProblemType};
 use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB_INPUT, JOB_RESULT};
-use crate::tenant::Tenant;
+use crate::state::AppState;
 use crate::validate::format;
 use axum::Json;
 use axum::extract::State;
@@ -19,7 +19,7 @@ use fovea_store::{ObjectKey, Presentation, Sha256, StoreError};
 use http::Uri;
 use image::ImageFormat;
 
-/// As much of a picture as tells its format.
+/// Bytes at the start of a picture that determine its format.
 const MAGIC_BYTES: u64 = 64;
 
 /// A job's picture.
@@ -31,7 +31,7 @@ const MAGIC_BYTES: u64 = 64;
     params(("id" = String, Path, description = "The job's id.")),
     responses(
         (status = 200, description = "The picture, as an attachment.", body = ref("#/components/schemas/PictureBody"), content_type = "image/*"),
-        (status = 307, description = "Where it can be read for a while."),
+        (status = 307, description = "Redirect to a signed URL, which expires."),
         InputProblems,
     ),
     security((), ("bearer" = [])),
@@ -65,7 +65,9 @@ pub(crate) async fn input(
     })?;
     let format = format(&head).ok_or_else(no_picture)?;
     let disposition = disposition(&id, format);
-    send(&app, &key, picture(format, &disposition), no_picture).await
+    app.downloads
+        .send(&key, picture(format, &disposition), no_picture)
+        .await
 }
 
 /// A job's whole result.
@@ -77,7 +79,7 @@ pub(crate) async fn input(
     params(("id" = String, Path, description = "The job's id.")),
     responses(
         (status = 200, description = "The result.", body = ref("#/components/schemas/JobResult")),
-        (status = 307, description = "Where it can be read for a while."),
+        (status = 307, description = "Redirect to a signed URL, which expires."),
         ResultProblems,
     ),
     security((), ("bearer" = [])),
@@ -89,7 +91,7 @@ pub(crate) async fn result(
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
-    // Who asks knows of the end, perhaps from another replica, whose watch is ahead of this one's.
+    // Not from the cache: the client may know of the end from another replica, whose watch is ahead.
     let job = app.jobs.fetch(&tenant.namespace, &id).await?;
     let Some(status) = job.status.as_ref().filter(|status| status.result.is_some()) else {
         return Err(no_result(&job));
@@ -102,7 +104,9 @@ pub(crate) async fn result(
         content_type: "application/json",
         disposition: &format!("attachment; filename=\"{id}.json\""),
     };
-    send(&app, &key, presentation, || no_result(&job)).await
+    app.downloads
+        .send(&key, presentation, || no_result(&job))
+        .await
 }
 
 fn picture(format: ImageFormat, disposition: &str) -> Presentation<'_> {
@@ -119,18 +123,17 @@ fn disposition(id: &str, format: ImageFormat) -> String {
 }
 
 fn no_picture() -> Problem {
-    let detail = "the object that the job names is not there, or does not begin as a picture does";
+    let detail = "the object that the job names does not exist or is not a picture";
     Problem::new(ProblemType::NoSuchPicture, detail)
 }
 
 fn no_result(job: &InferenceJob) -> Problem {
-    let phase = job.status.as_ref().map(|status| status.phase);
-    let detail = match phase.unwrap_or_default() {
+    let detail = match job.phase() {
         Phase::Pending | Phase::Running => {
-            "the job has not ended yet: wait for it, by `Prefer: wait=60` on the job or by its events"
+            "the job has not ended yet: wait for it with `Prefer: wait=60` on the job, or read its events"
         }
         Phase::Failed | Phase::Cancelled | Phase::Succeeded => {
-            "the job has ended without a result: the job itself tells why"
+            "the job ended without a result: its `failure` says why"
         }
     };
     Problem::new(ProblemType::NoResult, detail)

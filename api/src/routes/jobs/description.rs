@@ -1,125 +1,99 @@
-//! The forms of a submission, as the API's description shows them. What is read is read elsewhere,
-//! part by part; a test in `openapi` and the tables of bad input hold the two together.
+//! What the API's description says about the requests and the errors of `/v1/jobs`. The forms of a
+//! submission are all described from the schema of [`JobRequest`], which also parses them.
 
-use crate::openapi::{binary, problem_set, reference};
-use fovea_crds::bounds::{MAX_KEY_LENGTH, MAX_LABEL_LENGTH, MAX_PRIORITY};
-use fovea_crds::{Parameters, Task};
-use schemars::JsonSchema;
-use serde::Serialize;
-
-/// A name as Kubernetes knows them.
-const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
-
-/// A job as a form.
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct JobForm {
-    /// The picture: JPEG, PNG, GIF, BMP, TIFF, ICO or WebP.
-    #[schemars(schema_with = "binary")]
-    file: String,
-    #[serde(flatten)]
-    fields: Fields,
-    #[serde(flatten)]
-    parameters: Parameters,
-}
-
-/// A job as JSON. The picture is given as exactly one of `data` and `key`.
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct JobJson {
-    /// The picture as base64 on one line, or as a data URI with base64.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
-    /// The picture's path below `data/<namespace>/` in the bucket.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
-    key: Option<String>,
-    /// What to do; image-to-text where left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    task: Option<Task>,
-    /// A model that the pool serves; the pool's default for the task where left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = MAX_LABEL_LENGTH), regex(pattern = LABEL))]
-    model: Option<String>,
-    /// The pool, `name` or `namespace/name`; the installation's default where left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<String>,
-    /// Order within the namespace, higher first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
-    priority: Option<i32>,
-    /// Where the job's end is told, by https.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback_url: Option<String>,
-    /// Settings of the task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<Parameters>,
-}
-
-#[derive(JsonSchema, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Fields {
-    /// What to do; image-to-text where left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    task: Option<Task>,
-    /// A model that the pool serves; the pool's default for the task where left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = MAX_LABEL_LENGTH), regex(pattern = LABEL))]
-    model: Option<String>,
-    /// The pool, `name` or `namespace/name`; the installation's default where left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pool: Option<String>,
-    /// Order within the namespace, higher first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
-    priority: Option<i32>,
-    /// Where the job's end is told, by https.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback_url: Option<String>,
-}
+use crate::openapi::{self, binary, problem_set};
+use crate::validate::JobRequest;
+use fovea_crds::Parameters;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::Schema as Inline;
+use utoipa::openapi::{RefOr, Required};
 
 /// The picture itself.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct PictureBody(#[schemars(schema_with = "binary")] String);
 
-/// The same fields beside a picture that is the whole body.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, non_snake_case, reason = "a description")]
-pub(crate) struct JobQuery {
-    /// What to do; image-to-text where left out.
-    #[param(schema_with = reference::<Task>)]
-    task: Option<Task>,
-    /// A model that the pool serves; the pool's default for the task where left out.
-    #[param(
-        min_length = 1,
-        max_length = 63,
-        pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-    )]
-    model: Option<String>,
-    /// The pool, `name` or `namespace/name`; the installation's default where left out.
-    pool: Option<String>,
-    /// Order within the namespace, higher first.
-    #[param(minimum = -1000, maximum = 1000)]
-    priority: Option<i32>,
-    /// Where the job's end is told, by https.
-    callbackUrl: Option<String>,
-    /// image-to-text: how many tokens to write at most.
-    #[param(minimum = 1, maximum = 512)]
-    maxNewTokens: Option<u32>,
-    /// image-to-text: how many sequences a beam search follows.
-    #[param(minimum = 1, maximum = 10)]
-    numBeams: Option<u32>,
-    /// image-to-text: words that the caption begins with.
-    #[param(min_length = 1, max_length = 512)]
-    prompt: Option<String>,
-    /// image-classification: how many labels.
-    #[param(minimum = 1, maximum = 1000)]
-    topK: Option<u32>,
-    /// object-detection: the least score, in thousandths.
-    #[param(minimum = 0, maximum = 1000)]
-    scoreThresholdPermille: Option<u32>,
+/// A request as a multipart form: the picture in `file`, the rest in text fields.
+pub(crate) struct JobForm;
+
+impl JsonSchema for JobForm {
+    fn schema_name() -> Cow<'static, str> {
+        "JobForm".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut properties = text_fields(generator);
+        let file = json!({
+            "description": "The picture: JPEG, PNG, GIF, BMP, TIFF, ICO or WebP.",
+            "type": "string",
+            "format": "binary",
+        });
+        properties.insert("file".to_owned(), file);
+        json_schema!({
+            "description": "A job as a form.",
+            "type": "object",
+            "properties": properties,
+            "required": ["file"],
+        })
+    }
+}
+
+/// The text fields as query parameters, beside a picture that is the whole body.
+pub(crate) struct JobQuery;
+
+impl IntoParams for JobQuery {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let parameter = |(name, schema): (String, Value)| {
+            let description = schema["description"].as_str().map(str::to_owned);
+            let schema: Option<RefOr<Inline>> = serde_json::from_value(not_null(schema)).ok();
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(description)
+                .schema(schema)
+                .build()
+        };
+        let fields = text_fields(&mut openapi::generator());
+        fields.into_iter().map(parameter).collect()
+    }
+}
+
+/// The schemas of a request's fields but for the picture, with the settings on the same level, as
+/// forms and queries have them.
+fn text_fields(generator: &mut SchemaGenerator) -> Map<String, Value> {
+    let mut fields = properties::<JobRequest<'_>>(generator);
+    for nested in ["data", "key", "parameters"] {
+        fields.remove(nested);
+    }
+    fields.extend(properties::<Parameters>(generator));
+    fields
+}
+
+fn properties<T: JsonSchema>(generator: &mut SchemaGenerator) -> Map<String, Value> {
+    match T::json_schema(generator).remove("properties") {
+        Some(Value::Object(properties)) => properties,
+        _ => Map::new(),
+    }
+}
+
+/// A schema without `null`, which a query cannot say, and without its description, which is the
+/// parameter's.
+fn not_null(mut schema: Value) -> Value {
+    if let Some(one) = schema["anyOf"].get(0) {
+        return one.clone();
+    }
+    if let Some(one) = schema["type"].get(0) {
+        schema["type"] = one.clone();
+    }
+    if let Value::Object(members) = &mut schema {
+        members.retain(|name, _| name != "description" && !name.starts_with("x-kubernetes"));
+    }
+    schema
 }
 
 problem_set!(

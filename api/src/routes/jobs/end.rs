@@ -2,15 +2,13 @@
 
 use super::description::{CancelProblems, DeleteProblems};
 use super::{Id, shown};
-use crate::App;
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::Problem;
-use crate::jobs::is_finished;
 use crate::kubernetes::NamespaceError;
 use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB, JOB_CANCEL};
-use crate::tenant::Tenant;
+use crate::state::{App, AppState};
 use axum::extract::State;
 use axum::response::Response;
 use fovea_crds::{InferenceJob, Input};
@@ -19,7 +17,7 @@ use http::{StatusCode, Uri};
 use std::time::SystemTime;
 use tokio::time::timeout;
 
-/// End a job as Cancelled.
+/// Cancel a job.
 #[utoipa::path(
     post,
     path = JOB_CANCEL,
@@ -27,8 +25,8 @@ use tokio::time::timeout;
     tag = "jobs",
     params(("id" = String, Path, description = "The job's id.")),
     responses(
-        (status = 200, description = "It is Cancelled.", body = ref("#/components/schemas/JobView")),
-        (status = 202, description = "It is being ended.", body = ref("#/components/schemas/JobView")),
+        (status = 200, description = "The job is Cancelled.", body = ref("#/components/schemas/JobView")),
+        (status = 202, description = "The job will be cancelled.", body = ref("#/components/schemas/JobView")),
         CancelProblems,
     ),
     security((), ("bearer" = [])),
@@ -41,7 +39,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.cancel(&tenant.namespace, &id).await?;
-    let status = if is_finished(&job) {
+    let status = if job.is_finished() {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED
@@ -49,7 +47,7 @@ pub(crate) async fn cancel(
     Ok(shown(status, &job))
 }
 
-/// Delete a job, and what the bucket holds for it alone.
+/// Delete a job, and the objects in the bucket that only it uses.
 #[utoipa::path(
     delete,
     path = JOB,
@@ -57,7 +55,7 @@ pub(crate) async fn cancel(
     tag = "jobs",
     params(("id" = String, Path, description = "The job's id.")),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "The job is deleted."),
         DeleteProblems,
     ),
     security((), ("bearer" = [])),

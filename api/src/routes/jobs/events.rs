@@ -3,12 +3,12 @@
 
 use super::description::FollowProblems;
 use super::{Id, JobView};
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
-use crate::jobs::{Follower, is_finished};
+use crate::jobs::Follower;
 use crate::routes::JOB_EVENTS;
 use crate::routes::query::Query;
-use crate::tenant::Tenant;
+use crate::state::AppState;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
@@ -26,44 +26,44 @@ use tokio_util::sync::CancellationToken;
 const RETRY: Duration = Duration::from_secs(2);
 /// When one for whom there was no place should, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 5;
-/// What nginx takes as a word not to hold events back.
+/// Disables nginx's buffering of the events.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
 
 /// One event, as a client's `EventSource` reads it.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct JobEvent {
-    /// What it tells; left out where it tells only when to come again.
+    /// The kind of event; absent if the event carries only `retry`.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<JobEventKind>,
     /// The job's resourceVersion.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// The job as JSON (a `JobView`); `{}` of a deleted one.
+    /// The job as JSON (a `JobView`); `{}` for a deleted job.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("contentMediaType" = "application/json"))]
     data: Option<String>,
-    /// When a client whose stream has ended should come again, in milliseconds.
+    /// Milliseconds after which a client reconnects once the stream has ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<u32>,
 }
 
-/// What an event tells.
+/// The kind of event.
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "a description")]
 enum JobEventKind {
     /// The job has changed.
     Status,
-    /// The job is gone.
+    /// The job was deleted.
     Deleted,
 }
 
-/// A job's changes as server-sent events.
+/// Follow a job by server-sent events.
 ///
-/// Each event's id is the job's resourceVersion, so that a client that comes again with it as
-/// `Last-Event-ID` is told nothing twice; where the job has ended meanwhile and it knows, 204 tells
-/// it not to come again.
+/// Each event's id is the job's resourceVersion. A client that reconnects with it as `Last-Event-ID`
+/// gets no event twice; if that event was the job's end, the answer is 204, and the client must not
+/// reconnect.
 #[utoipa::path(
     get,
     path = JOB_EVENTS,
@@ -71,12 +71,12 @@ enum JobEventKind {
     tag = "jobs",
     params(
         ("id" = String, Path, description = "The job's id."),
-        ("Last-Event-ID" = Option<String>, Header, description = "The last event that the client has seen."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received."),
     ),
     responses(
         (status = 200, description = "`event: status` with the job as `data`, till its end.",
             body = ref("#/components/schemas/JobEvent"), content_type = "text/event-stream"),
-        (status = 204, description = "The job has ended and the client knows it."),
+        (status = 204, description = "The job has ended, and the client has its last event."),
         FollowProblems,
     ),
     security((), ("bearer" = [])),
@@ -98,7 +98,7 @@ pub(crate) async fn stream(
     let known = headers.get("last-event-id").map(HeaderValue::as_bytes);
     let present = follower.job().metadata.resource_version.as_deref();
     let is_known = known.is_some() && known == present.map(str::as_bytes);
-    if is_known && is_finished(follower.job()) {
+    if is_known && follower.job().is_finished() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let shown = is_known.then(|| JobView::of(follower.job()));
@@ -169,7 +169,7 @@ impl Events {
     fn tell(mut self, view: JobView, first: bool) -> Option<(Event, Option<Self>)> {
         let event = event(self.follower.job(), &view)?;
         let event = if first { event.retry(RETRY) } else { event };
-        let ended = is_finished(self.follower.job());
+        let ended = self.follower.job().is_finished();
         self.shown = Some(view);
         Some((event, (!ended).then_some(self)))
     }

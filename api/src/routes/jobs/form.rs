@@ -4,7 +4,7 @@ use super::{json, multipart};
 use crate::error::{Problem, ProblemType};
 use crate::submit::Payload;
 use crate::upload::Upload;
-use crate::validate::{Draft, FieldError, JobRequest};
+use crate::validate::{FieldError, JobRequest, ValidRequest};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
@@ -75,11 +75,11 @@ pub(super) async fn read(
     upload: &Upload,
     namespace: &str,
     max_upload_bytes: usize,
-) -> Result<(JobRequest, Payload), Problem> {
+) -> Result<(ValidRequest, Payload), Problem> {
     let query = parts.uri.query().unwrap_or_default();
     if kind == Kind::Raw {
         // Before the body: who misspelt a field need not send the picture.
-        let request = draft_of_query(query)?.finish()?;
+        let request = read_query(query)?.validate()?;
         return Ok((request, Payload::Picture(upload.collect().await?)));
     }
     if let Some((name, _)) = url::form_urlencoded::parse(query.as_bytes()).next() {
@@ -96,16 +96,16 @@ pub(super) async fn read(
     }
 }
 
-fn draft_of_query(query: &str) -> Result<Draft, Problem> {
-    let mut draft = Draft::default();
+fn read_query(query: &str) -> Result<JobRequest<'static>, Problem> {
+    let mut request = JobRequest::default();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         if name.contains('\u{fffd}') || value.contains('\u{fffd}') {
             let detail = "the query is not valid UTF-8 once percent-decoded";
             return Err(Problem::new(ProblemType::MalformedRequest, detail));
         }
-        draft.set(&name, value.into_owned())?;
+        request.set(&name, value.into_owned())?;
     }
-    Ok(draft)
+    Ok(request)
 }
 
 #[cfg(test)]
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_query_is_read_as_strictly_as_a_form() {
-        assert!(draft_of_query("task=image-to-text&maxNewTokens=5&prompt=a%20red+one").is_ok());
+        assert!(read_query("task=image-to-text&maxNewTokens=5&prompt=a%20red+one").is_ok());
         for wrong in [
             "colour=red",
             "task=a&task=a",
@@ -165,7 +165,7 @@ mod tests {
             "%ff=a",
             "topK=x",
         ] {
-            assert!(draft_of_query(wrong).is_err(), "{wrong}");
+            assert!(read_query(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -4,70 +4,29 @@
 use crate::error::{Problem, ProblemType};
 use crate::submit::Payload;
 use crate::upload::{Upload, UploadError};
-use crate::validate::{Draft, JobRequest, ParametersDraft, object_key};
+use crate::validate::{JobRequest, ValidRequest, object_key};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use std::borrow::Cow;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonJob<'a> {
-    task: Option<String>,
-    model: Option<String>,
-    pool: Option<String>,
-    priority: Option<i64>,
-    #[serde(rename = "callbackUrl")]
-    callback_url: Option<String>,
-    parameters: Option<ParametersDraft>,
-    #[serde(borrow)]
-    data: Option<Text<'a>>,
-    key: Option<String>,
-    url: Option<IgnoredAny>,
-}
-
-/// A string that is copied only where it has escapes; serde borrows a `Cow` only if it is not
-/// directly inside an `Option`.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Reads the body and decodes the picture, whose memory is charged as well.
 pub(super) async fn read(
     upload: &Upload,
     namespace: &str,
     max_upload_bytes: usize,
-) -> Result<(JobRequest, Payload), Problem> {
+) -> Result<(ValidRequest, Payload), Problem> {
     let body = upload.collect().await?;
-    let JsonJob {
-        task,
-        model,
-        pool,
-        priority,
-        callback_url,
-        parameters,
-        data,
-        key,
-        url,
-    } = parse(&body)?;
-    if url.is_some() {
+    let mut request = parse(&body)?;
+    if request.url.is_some() {
         let detail = "`url`: a picture is not fetched from another server, which could be one that only the cluster reaches: send its bytes as `data`";
         return Err(Problem::new(ProblemType::RemoteUrl, detail));
     }
-    let draft = Draft {
-        task,
-        model,
-        pool,
-        priority,
-        callback_url,
-        parameters: parameters.unwrap_or_default(),
-    };
-    let request = draft.finish()?;
+    let (data, key) = (request.data.take(), request.key.take());
+    let request = request.validate()?;
     let payload = match (data, key) {
-        (Some(Text(data)), None) => {
-            upload.charge(data.len() / 4 * 3)?;
-            let bytes = decode(&data)?;
+        (Some(data), None) => {
+            upload.charge(data.0.len() / 4 * 3)?;
+            let bytes = decode(&data.0)?;
             if bytes.len() > max_upload_bytes {
                 return Err(UploadError::TooLarge {
                     limit: max_upload_bytes,
@@ -94,7 +53,7 @@ pub(super) async fn read(
     Ok((request, payload))
 }
 
-fn parse(body: &Bytes) -> Result<JsonJob<'_>, Problem> {
+fn parse(body: &Bytes) -> Result<JobRequest<'_>, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let job = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();

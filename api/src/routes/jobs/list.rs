@@ -4,12 +4,12 @@
 use super::JobView;
 use super::description::ListProblems;
 use super::token::ContinueToken;
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::jobs::{Filter, Page, foreign_token};
 use crate::routes::JOBS;
 use crate::routes::query::Query;
-use crate::tenant::Tenant;
+use crate::state::AppState;
 use crate::validate::{FieldError, excerpt, task};
 use axum::Json;
 use axum::extract::State;
@@ -18,9 +18,9 @@ use http::Uri;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Jobs a page where the client does not say.
+/// Jobs per page by default.
 const DEFAULT_LIMIT: u32 = 50;
-/// Most jobs a page.
+/// Most jobs per page.
 const MAX_LIMIT: u32 = 500;
 /// For messages.
 const PARAMETERS: &str = "phase, task, limit, continue";
@@ -28,14 +28,13 @@ const PARAMETERS: &str = "phase, task, limit, continue";
 /// A page of jobs.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct JobList {
-    /// At most as many as were asked for; there can be fewer, or none, on a page that is not the
-    /// last.
+    /// At most `limit` jobs; a page that is not the last can have fewer, or none.
     pub jobs: Vec<JobView>,
-    /// What to send as `continue` for the next page, with no other filter; null: there is none.
+    /// The value of `continue` for the next page; null on the last page.
     pub r#continue: Option<String>,
 }
 
-/// Jobs, page by page.
+/// List jobs.
 #[utoipa::path(
     get,
     path = JOBS,
@@ -44,11 +43,11 @@ pub struct JobList {
     params(
         ("phase" = Option<String>, Query, description = "Only jobs in this phase."),
         ("task" = Option<String>, Query, description = "Only jobs of this task."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Jobs a page; 50 where left out."),
-        ("continue" = Option<String>, Query, description = "The next page, as the one before names it."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Jobs per page; 50 by default."),
+        ("continue" = Option<String>, Query, description = "The value of `continue` in the previous page."),
     ),
     responses(
-        (status = 200, description = "A page.", body = ref("#/components/schemas/JobList")),
+        (status = 200, description = "A page of jobs.", body = ref("#/components/schemas/JobList")),
         ListProblems,
     ),
     security((), ("bearer" = [])),

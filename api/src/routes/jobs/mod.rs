@@ -1,5 +1,5 @@
-//! `POST /v1/jobs`: a picture becomes a job. `GET /v1/jobs/{id}`: how it fares. Both wait for its end
-//! where a client prefers it.
+//! `POST /v1/jobs` creates a job from a picture; `GET /v1/jobs/{id}` reads it. Both wait for its end
+//! if the client sends `Prefer: wait=N`.
 
 pub(crate) mod content;
 mod description;
@@ -12,41 +12,51 @@ pub(crate) mod multipart;
 mod token;
 mod view;
 
-pub(crate) use description::{JobForm, JobJson, PictureBody};
 pub use list::JobList;
 pub use view::JobView;
 
 use super::prefer::{PREFERENCE_APPLIED, Wait};
 use super::query::Query;
 use super::{JOB, JOBS};
-use crate::app::AppState;
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
-use crate::jobs::is_finished;
+use crate::state::AppState;
 use crate::submit::{Origin, Submission, submit};
-use crate::tenant::Tenant;
+use crate::validate::JobRequest;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use description::{JobQuery, ReadProblems, SubmitProblems};
+use description::{JobForm, JobQuery, PictureBody, ReadProblems, SubmitProblems};
 use fovea_crds::InferenceJob;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use kube::ResourceExt as _;
+use schemars::SchemaGenerator;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-/// When a client should first ask for a new job's result, in seconds.
-const FIRST_LOOK_SECONDS: u32 = 1;
-/// Longest Idempotency-Key.
+/// Seconds until a client should first poll a new job.
+const FIRST_POLL_SECONDS: u32 = 1;
+/// Longest Idempotency-Key in bytes.
 const MAX_KEY_LENGTH: usize = 255;
+
+/// Adds the schemas that the descriptions of these routes refer to.
+pub(crate) fn schemas(generator: &mut SchemaGenerator) {
+    generator.subschema_for::<JobView>();
+    generator.subschema_for::<JobList>();
+    generator.subschema_for::<events::JobEvent>();
+    generator.subschema_for::<JobForm>();
+    generator.subschema_for::<JobRequest<'_>>();
+    generator.subschema_for::<PictureBody>();
+}
 
 /// Submit a picture.
 ///
-/// In one of three forms, told apart by Content-Type: the picture itself with everything else in the
-/// query, a multipart form, or JSON.
+/// The Content-Type selects one of three forms: the picture itself with all other fields in the query,
+/// a multipart form, or JSON.
 #[utoipa::path(
     post,
     path = JOBS,
@@ -55,9 +65,9 @@ const MAX_KEY_LENGTH: usize = 255;
     params(
         JobQuery,
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            description = "A request repeated under the same key is the same job."),
+            description = "Requests with the same key create one job."),
         ("Prefer" = Option<String>, Header, example = "wait=30",
-            description = "`wait=N`: answer once the job has ended, or after N seconds, 60 at most."),
+            description = "`wait=N`: answer once the job has ended, or after N seconds; at most 60."),
     ),
     request_body(content(
         (ref("#/components/schemas/JobForm") = "multipart/form-data"),
@@ -66,10 +76,10 @@ const MAX_KEY_LENGTH: usize = 255;
         (ref("#/components/schemas/PictureBody") = "image/*"),
     )),
     responses(
-        (status = 200, description = "The job has ended while it was waited for.", body = ref("#/components/schemas/JobView")),
-        (status = 202, description = "The job is made.", body = ref("#/components/schemas/JobView"), headers(
-            ("Location" = String, description = "Where the job is."),
-            ("Retry-After" = u32, description = "When to look first, in seconds."),
+        (status = 200, description = "The job ended within the requested wait.", body = ref("#/components/schemas/JobView")),
+        (status = 202, description = "The job was created.", body = ref("#/components/schemas/JobView"), headers(
+            ("Location" = String, description = "The job's URL."),
+            ("Retry-After" = u32, description = "Seconds until the first poll."),
         )),
         SubmitProblems,
     ),
@@ -85,10 +95,10 @@ pub(crate) async fn create(
     let limit = kind
         .as_ref()
         .map_or(0, |kind| kind.body_limit(app.intake.max_upload_bytes));
-    // Holds the upload's share of memory till the job is made.
+    // Holds the upload's share of memory until the job is created.
     let upload = app.intake.open(&parts.headers, body, limit);
     let made = async {
-        // Not before: who is refused has its body read to the end as well.
+        // Only now: the body of a refused request is read to its end as well.
         let tenant = tenant?;
         let idempotency_key = idempotency_key(&parts.headers)?;
         let (request, payload) = form::read(
@@ -110,7 +120,7 @@ pub(crate) async fn create(
     };
     match made.await {
         Ok((tenant, job)) => {
-            // The memory is for others while this one waits.
+            // Releases the memory before the wait.
             drop(upload);
             created(&app, &tenant, Wait::of(&parts.headers), job).await
         }
@@ -121,7 +131,7 @@ pub(crate) async fn create(
     }
 }
 
-/// The answer to a submission: the job as it is made, or as it is after the wait.
+/// The answer to a submission: the job as created, or as it is after the wait.
 async fn created(
     app: &AppState,
     tenant: &Tenant,
@@ -130,10 +140,10 @@ async fn created(
 ) -> Result<Response, Problem> {
     let mut response = match wait {
         None => shown(StatusCode::ACCEPTED, &job),
-        // The job is made, whatever becomes of the wait.
+        // The job exists, even if the wait fails.
         Some(wait) => match waited(app, tenant, &job.name_any(), wait).await {
             Ok((job, applied)) => {
-                let status = if is_finished(&job) {
+                let status = if job.is_finished() {
                     StatusCode::OK
                 } else {
                     StatusCode::ACCEPTED
@@ -152,24 +162,24 @@ async fn created(
     let headers = response.headers_mut();
     headers.insert(LOCATION, location);
     if accepted {
-        headers.insert(RETRY_AFTER, FIRST_LOOK_SECONDS.into());
+        headers.insert(RETRY_AFTER, FIRST_POLL_SECONDS.into());
     }
     Ok(response)
 }
 
-/// How a job fares.
+/// Read a job.
 #[utoipa::path(
     get,
     path = JOB,
     operation_id = "readJob",
     tag = "jobs",
     params(
-        ("id" = String, Path, description = "The id that the submission answered."),
+        ("id" = String, Path, description = "The job's id."),
         ("Prefer" = Option<String>, Header, example = "wait=30",
-            description = "`wait=N`: answer once the job has ended, or after N seconds, 60 at most."),
+            description = "`wait=N`: answer once the job has ended, or after N seconds; at most 60."),
     ),
     responses(
-        (status = 200, description = "The job as it is.", body = ref("#/components/schemas/JobView")),
+        (status = 200, description = "The job.", body = ref("#/components/schemas/JobView")),
         ReadProblems,
     ),
     security((), ("bearer" = [])),
@@ -190,8 +200,8 @@ pub(crate) async fn read(
     Ok(preferred(shown(StatusCode::OK, &job), applied))
 }
 
-/// The job after the wait, and what to tell of it; nothing where there was no place for another
-/// waiter.
+/// The job after the wait, and the value of `Preference-Applied`; `None` if the limit on waiting
+/// requests was reached.
 async fn waited(
     app: &AppState,
     tenant: &Tenant,
@@ -216,7 +226,7 @@ fn preferred(mut response: Response, applied: Option<HeaderValue>) -> Response {
     response
 }
 
-/// A job's id out of the path. One that is no text names no job, and is looked for as none.
+/// A job's id from the path. An id that is not UTF-8 becomes the empty id, which no job has.
 pub(crate) struct Id(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {

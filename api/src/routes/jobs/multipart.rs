@@ -3,7 +3,7 @@
 use crate::error::{Problem, ProblemType};
 use crate::submit::Payload;
 use crate::upload::{Upload, UploadError};
-use crate::validate::{Draft, FieldError, JobRequest};
+use crate::validate::{FieldError, JobRequest, ValidRequest};
 use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart};
@@ -21,7 +21,7 @@ pub(super) async fn read(
     parts: &Parts,
     upload: &Upload,
     max_upload_bytes: usize,
-) -> Result<(JobRequest, Payload), Problem> {
+) -> Result<(ValidRequest, Payload), Problem> {
     let broken = |error: MultipartError| match upload.fault() {
         Some(fault) => Problem::from(fault),
         None => Problem::new(ProblemType::MalformedRequest, error.body_text()),
@@ -34,7 +34,7 @@ pub(super) async fn read(
         .await
         .map_err(|error| Problem::new(ProblemType::MalformedRequest, error.body_text()))?;
 
-    let mut draft = Draft::default();
+    let mut request = JobRequest::default();
     let mut picture = None;
     while let Some(mut field) = form.next_field().await.map_err(broken)? {
         let Some(name) = field.name().map(str::to_owned) else {
@@ -55,7 +55,7 @@ pub(super) async fn read(
                 return Err(FieldError::Duplicate(name).into());
             }
         } else {
-            Draft::check(&name)?;
+            JobRequest::check(&name)?;
             let bytes = collect(&mut field, MAX_TEXT_BYTES).await.map_err(|stop| match stop {
                 Stop::TooLong => Problem::new(
                     ProblemType::InvalidField,
@@ -69,14 +69,14 @@ pub(super) async fn read(
                     "a text field is not valid UTF-8",
                 )
             })?;
-            draft.set(&name, text)?;
+            request.set(&name, text)?;
         }
     }
     let Some(picture) = picture else {
         let detail = format!("the form has no field `{FILE}`: put the picture there");
         return Err(Problem::new(ProblemType::MissingPicture, detail));
     };
-    Ok((draft.finish()?, Payload::Picture(picture.freeze())))
+    Ok((request.validate()?, Payload::Picture(picture.freeze())))
 }
 
 /// Why a part was not read to its end.

@@ -107,15 +107,9 @@ impl JobView {
 }
 
 fn message(job: &InferenceJob, status: &InferenceJobStatus) -> String {
-    let told = |kind: &str| {
-        let holds = |condition: &&_| {
-            let condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition = condition;
-            condition.type_ == kind && condition.status == "False" && !condition.message.is_empty()
-        };
-        status
-            .conditions
-            .iter()
-            .find(holds)
+    let reason = |kind: &str| {
+        conditions::get(&status.conditions, kind)
+            .filter(|condition| condition.status == "False" && !condition.message.is_empty())
             .map(|condition| condition.message.clone())
     };
     match status.phase {
@@ -132,7 +126,7 @@ fn message(job: &InferenceJob, status: &InferenceJobStatus) -> String {
         Phase::Pending if job.spec.suspend => "The job is suspended.".to_owned(),
         Phase::Pending => match (
             &status.next_attempt_time,
-            told(conditions::ACCEPTED).or_else(|| told(conditions::SCHEDULED)),
+            reason(conditions::ACCEPTED).or_else(|| reason(conditions::SCHEDULED)),
         ) {
             (Some(at), _) if status.attempts > 0 => format!(
                 "Attempt {} failed; the next one begins at {}.",

@@ -1,4 +1,4 @@
-{{/* The api's flags. */}}
+{{/* The API's flags. */}}
 
 {{- define "fovea.api.args" -}}
 {{- $values := .Values }}
@@ -47,7 +47,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The flags of the two services that Fovea stands in for; of one that is off, its switch. */}}
+{{/* The flags for the two replaced services; a disabled service gets only its switch. */}}
 {{- define "fovea.api.compatArgs" -}}
 {{- with .asyncVision }}
 - --compat-async-vision={{ .enabled }}

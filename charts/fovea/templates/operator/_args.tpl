@@ -43,7 +43,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The flags that say what runners' pods are like, and whom they may speak to. */}}
+{{/* The flags for runner pods and their network policies. */}}
 {{- define "fovea.operator.runnerArgs" -}}
 {{- $values := .Values }}
 {{- $runner := $values.runner }}

@@ -1,101 +1,55 @@
-//! The one way in which a finished job's status is written: its callback's record, and by a patch
-//! that names nothing else, so that no end can change.
+//! Writes the callback's record of a finished job: a patch that names nothing else, so that no end
+//! can change.
 
-use super::{FIRST_WAIT, GREATEST_WAIT, MAX_TRIES, StatusWriter, Written, bounded, code_of};
-use crate::callback::retry::{self, supersedes};
-use crate::job::Finished;
+use super::{Change, StatusWriter, Written};
+use crate::job::delivery::{self, supersedes};
 use crate::kill_points;
 use fovea_crds::{CallbackStatus, InferenceJob};
+use kube::core::Request;
 use kube::{
-    Api, ResourceExt,
+    Resource, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::json;
+use std::ops::ControlFlow;
 
 impl StatusWriter {
-    /// The finished job as the API server has it now; `None` where it is gone or another of its
-    /// name.
-    pub async fn find(
-        &self,
-        uid: &str,
-        job: &Finished,
-    ) -> Result<Option<InferenceJob>, kube::Error> {
-        let api: Api<InferenceJob> = Api::namespaced(self.client.clone(), &job.namespace);
-        let found = bounded(api.get_opt(&job.name)).await?;
-        Ok(found.filter(|found| found.metadata.uid.as_deref() == Some(uid)))
+    /// Writes `record`. Nothing is written where the job is gone, or where its record is already as
+    /// far along.
+    pub async fn record_callback(&self, job: InferenceJob, mut record: CallbackStatus) -> Written {
+        let clip = |text: String| fovea_crds::clip::message(&text);
+        record.last_error = record.last_error.map(clip);
+        let mut change = Record {
+            writer: self,
+            record,
+        };
+        self.settle(job, &mut change).await
     }
+}
 
-    /// Writes `record`, conditional on uid and resourceVersion. After a conflict or a lost answer
-    /// the job is read again: where it is gone nothing is written, and neither where its record
-    /// says as much or more.
-    pub async fn record_callback(
-        &self,
-        mut job: InferenceJob,
-        mut record: CallbackStatus,
-    ) -> Written {
-        record.last_error = record
-            .last_error
-            .map(|text| fovea_crds::clip::message(&text));
-        let mut wait = FIRST_WAIT;
-        for _ in 0..MAX_TRIES {
-            match self.patch_callback(&job, &record).await {
-                Ok(written) => {
-                    kill_points::after(kill_points::CALLBACK_TOLD);
-                    self.metrics.status_write("stands");
-                    self.metrics.callback_try(retry::word(&record));
-                    return Written::Stands(Box::new(written));
-                }
-                Err(error) => match code_of(&error) {
-                    Some(404) => {
-                        self.metrics.status_write("moot");
-                        return Written::Moot;
-                    }
-                    Some(409) => self.metrics.status_write("conflict"),
-                    code => {
-                        self.metrics.status_write("failed");
-                        tracing::warn!(job = %job.name_any(), %error, "recording a callback failed");
-                        if matches!(code, Some(413 | 422)) {
-                            record.last_error = None;
-                        }
-                        tokio::time::sleep(wait).await;
-                        wait = (wait * 2).min(GREATEST_WAIT);
-                    }
-                },
-            }
-            match self.read(&job).await {
-                Ok(None) => return Written::Moot,
-                Ok(Some(newer)) => {
-                    let status = newer.status.as_ref();
-                    let found = status.and_then(|status| status.callback.as_ref());
-                    if found.is_some_and(|found| supersedes(found, &record)) {
-                        self.metrics.callback_try(retry::word(&record));
-                        return Written::Stands(Box::new(newer));
-                    }
-                    job = newer;
-                }
-                Err(error) => {
-                    tracing::warn!(job = %job.name_any(), %error, "reading a job again failed");
-                }
-            }
-        }
-        self.metrics.status_write("gave-up");
-        Written::GaveUp
+struct Record<'a> {
+    writer: &'a StatusWriter,
+    record: CallbackStatus,
+}
+
+impl Record<'_> {
+    fn count(&self) {
+        let outcome = delivery::outcome(&self.record);
+        self.writer.metrics.callback_try(outcome);
     }
+}
 
-    async fn patch_callback(
-        &self,
-        job: &InferenceJob,
-        record: &CallbackStatus,
-    ) -> Result<InferenceJob, kube::Error> {
+impl Change for Record<'_> {
+    fn request(&self, job: &InferenceJob) -> Result<http::Request<Vec<u8>>, kube::Error> {
         let CallbackStatus {
             delivered,
             attempts,
             next_attempt_time,
             last_error,
-        } = record;
+        } = &self.record;
         let patch = json!({
             "metadata": {"uid": job.metadata.uid, "resourceVersion": job.metadata.resource_version},
-            // A null takes away what was there.
+            // A null removes the field.
             "status": {"callback": {
                 "delivered": delivered,
                 "attempts": attempts,
@@ -103,9 +57,29 @@ impl StatusWriter {
                 "lastError": last_error,
             }},
         });
-        let api = self.jobs(job);
-        let name = job.name_any();
-        let params = PatchParams::default();
-        bounded(api.patch_status(&name, &params, &Patch::Merge(patch))).await
+        let path = InferenceJob::url_path(&(), job.metadata.namespace.as_deref());
+        let (name, params) = (job.name_any(), PatchParams::default());
+        Request::new(path)
+            .patch_subresource("status", &name, &params, &Patch::Merge(patch))
+            .map_err(kube::Error::BuildRequest)
+    }
+
+    fn reduce(&mut self, _: &InferenceJob, _: &str) {
+        self.record.last_error = None;
+    }
+
+    fn rebase(&mut self, newer: InferenceJob) -> ControlFlow<Written, InferenceJob> {
+        let found = newer.status.as_ref();
+        let found = found.and_then(|status| status.callback.as_ref());
+        if found.is_some_and(|found| supersedes(found, &self.record)) {
+            self.count();
+            return ControlFlow::Break(Written::Current(Box::new(newer)));
+        }
+        ControlFlow::Continue(newer)
+    }
+
+    fn written(&self, _: &InferenceJob, _: &InferenceJob) {
+        kill_points::after(kill_points::CALLBACK_RECORDED);
+        self.count();
     }
 }

@@ -6,7 +6,7 @@
 //! is believed as far as the first allows: a full runner is no faster to a job than a half empty one,
 //! and no slower than if all of it were shared evenly.
 
-use super::super::provision::Load;
+use super::super::load::Load;
 use std::time::{Duration, Instant};
 
 /// Arrivals are averaged over about so long. A longer time counts a burst less often twice, as
@@ -109,7 +109,7 @@ impl Measured {
         self.arrivals / ARRIVALS_OVER.as_secs_f64()
     }
 
-    /// Jobs that one runner takes at once; `None` before one has told.
+    /// Jobs that one runner takes at once; `None` until a runner has answered.
     pub(super) fn slots(&self) -> Option<f64> {
         self.slots
     }

@@ -1,5 +1,5 @@
-//! The Job that brings a model from the hub into the bucket, and the Secret with the form by which
-//! it does: the one pod that has a hub's token, and no other credential.
+//! The Job that copies a model from the hub into the bucket, and the Secret with its upload form. Its pod
+//! is the only one with a hub's token, and has no other credentials.
 
 use super::pod::pull_secrets;
 use super::restricted::{self, SECRET_MODE, directory, mount};
@@ -69,7 +69,9 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
         value_from: None,
     };
     let mut env = vec![plain("HF_HOME", HOME_DIR.to_owned())];
-    env.extend((config.hub_endpoint.as_ref()).map(|url| plain("HF_ENDPOINT", url.to_string())));
+    env.extend(
+        (config.hub_endpoint.as_ref()).map(|url| plain("HF_ENDPOINT", url.as_url().to_string())),
+    );
     env.extend(token_secret.as_ref().map(|secret| EnvVar {
         name: "HF_TOKEN".to_owned(),
         value: None,

@@ -17,11 +17,10 @@ mod tests;
 use super::PoolKey;
 use super::config::PoolsConfig;
 use fovea_crds::{RunnerPool, RunnerPoolSpec};
-use fovea_store::StoreConfig;
+use fovea_store::{Endpoint, StoreConfig};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
 use std::collections::BTreeMap;
-use url::Url;
 
 /// Our containers: a runner's and an import's.
 pub(crate) const CONTAINERS: [&str; 2] = [pod::CONTAINER, import_job::CONTAINER];
@@ -46,7 +45,7 @@ pub(crate) struct Build {
 impl Build {
     /// Of an operator in `namespace`.
     pub(crate) fn new(config: PoolsConfig, namespace: &str, store: &StoreConfig) -> Self {
-        let port = |url: &Url| url.port_or_known_default().unwrap_or(443);
+        let port = |url: &Endpoint| url.as_url().port_or_known_default().unwrap_or(443);
         let store_ports = if config.store_ports.is_empty() {
             vec![store.endpoint.as_ref().map_or(443, port)]
         } else {

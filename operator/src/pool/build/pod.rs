@@ -131,7 +131,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
     }
 }
 
-/// The runner, without what it is told.
+/// The runner's container, without its arguments.
 fn container(
     build: &Build,
     image: Option<String>,

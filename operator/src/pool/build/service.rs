@@ -12,7 +12,7 @@ pub(crate) fn service(subject: &Subject<'_>) -> Service {
             cluster_ip: Some("None".to_owned()),
             type_: Some("ClusterIP".to_owned()),
             selector: Some(subject.selector()),
-            // A runner is told what to keep before it can be ready.
+            // The operator has a runner load its models before it can be ready.
             publish_not_ready_addresses: Some(true),
             ports: Some(vec![ServicePort {
                 name: Some(PORT_NAME.to_owned()),

@@ -1,4 +1,4 @@
-//! What a file must be, told beforehand.
+//! The expected digest of a file.
 
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
@@ -6,10 +6,10 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-/// Read at once.
+/// Bytes read and hashed per step.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// A file's digest.
+/// The digest that a file must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Digest {
     /// SHA-256 of the file, in hexadecimal digits.
@@ -33,7 +33,7 @@ impl Digest {
         }
     }
 
-    /// The digits.
+    /// Lower-case hexadecimal digits.
     pub fn hex(&self) -> &str {
         match self {
             Self::Sha256(hex) | Self::GitBlob(hex) => hex,

@@ -1,4 +1,4 @@
-//! What can go wrong with a file on its way.
+//! Errors of a file transfer.
 
 use super::Digest;
 use http::StatusCode;
@@ -8,105 +8,80 @@ use std::time::Duration;
 /// No text here holds a URL's query: it may be a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// An answer that trying again would not change.
+    /// A status that a retry would not change.
     #[error("{host} answers {status}{}", said(message.as_deref()))]
     Status {
-        /// Who.
         host: String,
-        /// What.
         status: StatusCode,
-        /// The hub's word for it, such as `GatedRepo`.
+        /// The hub's error code, such as `GatedRepo`.
         code: Option<String>,
         /// The server's own words.
         message: Option<String>,
     },
-    /// The server is to be left alone for longer than we wait.
+    /// The server asks for a longer wait than [`Retry`](super::Retry) allows.
     #[error(
-        "{host} asks to wait {} s (too many requests); try again then, a token in HF_TOKEN raises \
-         the hub's limits",
+        "{host} asks to wait {} s (too many requests); try again later; a token in HF_TOKEN \
+         raises the hub's limits",
         wait.as_secs()
     )]
-    Throttled {
-        /// Who.
-        host: String,
-        /// Asked for.
-        wait: Duration,
-    },
-    /// No answer, or one that breaks off.
+    Throttled { host: String, wait: Duration },
+    /// No response, or one that breaks off.
     #[error("{host} cannot be read: {why}")]
-    Transport {
-        /// Who.
-        host: String,
-        /// Why.
-        why: String,
-    },
+    Transport { host: String, why: String },
     /// A redirect that is not followed.
     #[error("{host} answers with a redirect {why}")]
     Redirect {
-        /// Who.
         host: String,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Tried often enough.
-    #[error("given up after {tries} tries; what has come is kept, so try again. The last: {last}")]
+    #[error(
+        "gave up after {tries} tries; partial files are kept, so run it again. Last error: {last}"
+    )]
     GivenUp {
-        /// So often.
         tries: u32,
         /// Why the last one failed.
         last: Box<TransferError>,
     },
-    /// Another length than was announced.
-    #[error("{name} has {found} bytes where {expected} were announced")]
+    /// The length differs from the expected one.
+    #[error("{name} has {found} bytes, but {expected} were expected")]
     Length {
-        /// Which file.
         name: String,
-        /// Announced.
         expected: u64,
-        /// Came, or is to come.
+        /// Received, or announced by the server.
         found: u64,
     },
-    /// Other bytes than were announced.
-    #[error("{name} has the {found} where {expected} was announced; it was thrown away")]
+    /// The digest differs from the expected one.
+    #[error("{name} has the {found}, but {expected} was expected; it was deleted")]
     Digest {
-        /// Which file.
         name: String,
-        /// Announced.
         expected: Digest,
-        /// Came.
         found: Digest,
     },
-    /// Larger than is allowed.
+    /// The file exceeds the limit.
     #[error("{name} has {bytes} bytes, more than the {limit} allowed")]
     TooLarge {
-        /// Which file.
         name: String,
-        /// Announced.
         bytes: u64,
-        /// The bound.
         limit: u64,
     },
-    /// Somebody else brings the same file, and does not come to an end.
+    /// Another process downloads the same file and does not finish.
     #[error("another process has held {0} for too long; is it still running?")]
     Locked(PathBuf),
-    /// The disk.
     #[error("{doing} {path}: {source}")]
     Io {
-        /// What was done.
         doing: &'static str,
-        /// Where.
         path: PathBuf,
-        /// Why it failed.
         source: std::io::Error,
     },
 }
 
-/// What the server said, in brackets.
+/// The server's message, in brackets.
 fn said(message: Option<&str>) -> String {
     message.map_or_else(String::new, |message| format!(" ({message})"))
 }
 
-/// For `map_err`.
+/// Adds the action and the path to an I/O error; for `map_err`.
 pub(in crate::fetch) fn io_error(
     doing: &'static str,
     path: &Path,
@@ -118,7 +93,7 @@ pub(in crate::fetch) fn io_error(
     }
 }
 
-/// An error and what caused it, in one line.
+/// Formats an error and its causes as one line.
 pub(in crate::fetch) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))

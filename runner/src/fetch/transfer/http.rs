@@ -1,5 +1,5 @@
-//! One request: redirects followed by hand, so that a token stays with its host, and answers told
-//! apart into what may be tried again and what may not.
+//! Sends one request. Redirects are followed here, so that a token stays with its host; failures
+//! are sorted into those worth a retry and the others.
 
 use super::TransferError;
 use super::error::chain;
@@ -9,13 +9,13 @@ use reqwest::{Client, Response, Url, redirect};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// Longest wait for a connection.
+/// Longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest text of a server that is repeated, in characters.
+/// Longest server message in an error, in characters.
 const MAX_SAID_CHARS: usize = 200;
 
-/// Longest body of an error that is read, in bytes.
+/// Longest error body that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
 
 /// A client that follows no redirect by itself and waits for bytes no longer than `silence`.
@@ -59,7 +59,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What is asked for.
+/// A request with its bounds.
 #[derive(Clone, Debug)]
 pub(in crate::fetch) struct Request<'a> {
     pub(in crate::fetch) client: &'a Client,
@@ -78,18 +78,18 @@ pub(super) struct Version {
     etag: HeaderValue,
 }
 
-/// An answer that is no redirect and no error.
+/// A successful response.
 #[derive(Debug)]
 pub(in crate::fetch) struct Answer {
     pub(in crate::fetch) response: Response,
 }
 
-/// Why there is none.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Worth another try, after so long where the server says so.
+    /// Worth a retry, after the server's `Retry-After` if it sent one.
     Passing(TransferError, Option<Duration>),
-    /// Not.
+    /// Another try cannot help.
     Lasting(TransferError),
 }
 
@@ -108,7 +108,7 @@ impl Request<'_> {
                 return accept(response).await.map(|response| Answer { response });
             }
             let next = target(&response).map_err(|why| redirect_failure(&url, why))?;
-            // A HEAD is asked for what the hub itself says of a file that lies elsewhere; within
+            // A HEAD is for the hub's own headers about a file that is stored elsewhere; within
             // the hub it is followed.
             if self.method == Method::HEAD
                 && next.origin() != url.origin()
@@ -164,7 +164,7 @@ impl Answer {
         })
     }
 
-    /// A header's text.
+    /// A header's value, if it is present and is text.
     pub(in crate::fetch) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Between two looks at a lock that somebody else holds.
+/// Interval between attempts to take a lock that another process holds.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Longest wait for somebody else who brings the same file.
+/// Longest wait for another process that downloads the same file.
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
 /// Held until dropped, and given up by the system where the process ends.
@@ -20,7 +20,7 @@ pub(in crate::fetch) struct Lock {
 }
 
 impl Lock {
-    /// Waits until nobody else holds the lock at `path`, whose folder is made.
+    /// Waits for the lock at `path`, and creates its folder.
     pub(in crate::fetch) async fn take(path: &Path) -> Result<Self, TransferError> {
         let open = || {
             path.parent().map_or(Ok(()), std::fs::create_dir_all)?;

@@ -1,4 +1,4 @@
-//! A file's bytes, until all are there and are the right ones.
+//! Downloads a file until it is complete, and checks its digest.
 
 use super::TransferError;
 use super::ask::wait_after;
@@ -13,20 +13,20 @@ use std::time::{Duration, Instant};
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
 
-/// Between two lines in the log about a file on its way.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Interval between log lines about the progress of a file.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A file that is to come.
+/// The file to download.
 #[derive(Clone, Debug)]
 pub(in crate::fetch) struct Wanted<'a> {
-    /// For messages.
+    /// Names the file in messages.
     pub(in crate::fetch) name: &'a str,
     pub(in crate::fetch) bytes: u64,
     pub(in crate::fetch) digest: Digest,
 }
 
-/// Brings the file that `request` asks for to `place`, by way of `partial`, which keeps what has
-/// come where this ends early: by an error, or because the caller drops it.
+/// Downloads the file of `request` to `place` through `partial`, which keeps the received bytes if
+/// this ends early: by an error, or because the caller drops it.
 pub(in crate::fetch) async fn receive(
     request: &Request<'_>,
     wanted: &Wanted<'_>,
@@ -43,7 +43,7 @@ pub(in crate::fetch) async fn receive(
             break;
         }
         incoming.restart().await?;
-        // What was there before may have been another's; what came just now is not.
+        // Wrong bytes may come from an earlier process; then one more download from the start helps.
         if !std::mem::take(&mut resumed) {
             return Err(TransferError::Digest {
                 name: wanted.name.to_owned(),
@@ -82,7 +82,7 @@ pub(in crate::fetch) async fn digest_of(
         .map_err(read_error)
 }
 
-/// A file that fills.
+/// A file being downloaded.
 struct Incoming<'a> {
     file: File,
     path: &'a Path,
@@ -113,7 +113,7 @@ impl<'a> Incoming<'a> {
         Ok(incoming)
     }
 
-    /// Until all bytes are there.
+    /// Downloads until the file is complete.
     async fn fill(
         &mut self,
         request: &Request<'_>,
@@ -149,7 +149,7 @@ impl<'a> Incoming<'a> {
             .map_err(io_error("writing", self.path))
     }
 
-    /// One answer's worth.
+    /// Sends one request and appends its response to the partial file.
     async fn piece(&mut self, request: &Request<'_>, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let answer = match request.send(self.length, self.version.as_ref()).await {
             // Another version, or a shorter one: what is here belongs to none.
@@ -165,7 +165,7 @@ impl<'a> Incoming<'a> {
         self.version = answer.version();
         let mut response = answer.response;
         let url = response.url().clone();
-        let mut told = Instant::now();
+        let mut logged = Instant::now();
         loop {
             let chunk = response.chunk().await;
             let chunk = chunk.map_err(|error| Failure::Passing(transport(&url, error), None))?;
@@ -178,14 +178,14 @@ impl<'a> Incoming<'a> {
             let written = self.file.write_all(&chunk).await;
             written.map_err(|error| Failure::Lasting(io_error("writing", self.path)(error)))?;
             self.length = after;
-            if told.elapsed() >= TELL_EVERY {
+            if logged.elapsed() >= LOG_INTERVAL {
                 tracing::info!(
                     file = wanted.name,
                     bytes = after,
                     of = wanted.bytes,
                     "on its way"
                 );
-                told = Instant::now();
+                logged = Instant::now();
             }
         }
         if self.length == wanted.bytes {
@@ -224,7 +224,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Throws away what has come.
+    /// Deletes the received bytes.
     async fn restart(&mut self) -> Result<(), TransferError> {
         let error = io_error("emptying", self.path);
         self.file.set_len(0).await.map_err(&error)?;

@@ -1,19 +1,21 @@
-//! How often a request is tried, and how long is waited in between.
+//! The number of tries of a request, and the waits between them.
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use std::time::Duration;
 
-/// Bounds on trying again.
+/// Bounds on retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Tries that bring nothing, the first counted; one that brought bytes starts the count anew.
+    /// Upper bound on consecutive tries without progress, the first included; received bytes reset
+    /// the count.
     pub max_idle_tries: u32,
-    /// Tries in all, whatever they brought.
+    /// Upper bound on all tries.
     pub max_tries: u32,
-    /// After the first; it doubles with each.
+    /// Wait after the first try; it doubles with each.
     pub first_wait: Duration,
-    /// Longest wait of our own.
+    /// Upper bound on that wait.
     pub longest_wait: Duration,
-    /// Longest wait that a server may ask for; a longer one is told to the user instead.
+    /// Longest wait that a server may ask for; a longer one is an error.
     pub longest_asked: Duration,
 }
 
@@ -29,18 +31,17 @@ impl Default for Retry {
     }
 }
 
-/// What comes after a failed try.
+/// The decision after a failed try.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Next {
-    /// Another try, after so long.
+    /// Try again after this wait.
     Wait(Duration),
-    /// Nothing: there were enough.
+    /// Give up: the tries are used up.
     GiveUp,
-    /// Nothing: the server asks for more patience than there is.
+    /// Give up: the server asks for a longer wait than allowed.
     AskedTooMuch(Duration),
 }
 
-/// Tries so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::fetch) struct Tries {
     all: u32,
@@ -48,13 +49,12 @@ pub(in crate::fetch) struct Tries {
 }
 
 impl Tries {
-    /// Counts a failed try; `brought` says whether it brought bytes.
-    pub(in crate::fetch) fn count(&mut self, brought: bool) {
+    /// Counts a failed try; `progressed` says whether it received bytes.
+    pub(in crate::fetch) fn count(&mut self, progressed: bool) {
         self.all += 1;
-        self.idle = if brought { 1 } else { self.idle + 1 };
+        self.idle = if progressed { 1 } else { self.idle + 1 };
     }
 
-    /// So many.
     pub(super) fn all(self) -> u32 {
         self.all
     }
@@ -71,11 +71,14 @@ impl Retry {
             Some(asked) if asked > self.longest_asked => Next::AskedTooMuch(asked),
             Some(asked) => Next::Wait(asked),
             None => {
-                let doubled = 1u32
-                    .checked_shl(tries.idle.saturating_sub(1))
-                    .unwrap_or(u32::MAX);
-                let wait = (self.first_wait.saturating_mul(doubled)).min(self.longest_wait);
-                // Half of it for certain, so that many who failed at once do not come back at once.
+                let mut waits = ExponentialBuilder::new()
+                    .with_min_delay(self.first_wait)
+                    .with_max_delay(self.longest_wait)
+                    .without_max_times()
+                    .build();
+                let wait = waits.nth(tries.idle.saturating_sub(1) as usize);
+                let wait = wait.unwrap_or(self.longest_wait).min(self.longest_wait);
+                // At least half; the rest is random, so that clients do not retry together.
                 Next::Wait(wait.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
             }
         }
@@ -94,9 +97,9 @@ mod tests {
         longest_asked: Duration::from_mins(1),
     };
 
-    fn after(idle: u32, brought: u32) -> Tries {
+    fn after(idle: u32, progressed: u32) -> Tries {
         let mut tries = Tries::default();
-        (0..brought).for_each(|_| tries.count(true));
+        (0..progressed).for_each(|_| tries.count(true));
         (0..idle).for_each(|_| tries.count(false));
         tries
     }
@@ -110,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_end_after_so_many_that_brought_nothing_and_after_so_many_in_all() {
+    fn tries_are_bounded_without_progress_and_in_total() {
         assert_eq!(RETRY.next(after(4, 0), None, 0.5), Next::GiveUp);
         assert_ne!(RETRY.next(after(0, 9), None, 0.5), Next::GiveUp);
         assert_eq!(RETRY.next(after(0, 10), None, 0.5), Next::GiveUp);

@@ -21,7 +21,7 @@ enum Compression {
 /// How the pixels are stored.
 #[derive(Clone, Copy, Debug)]
 enum Layout {
-    /// Indices of so many bits.
+    /// Palette indices with this number of bits.
     Indexed(u8),
     /// 16 bits, with 5 or 6 of them for green.
     Words { green_bits: u32 },
@@ -256,7 +256,7 @@ fn bytes_layout(size: usize, rgb: [usize; 3]) -> Layout {
     Layout::Bytes { size, rgb }
 }
 
-/// The masks of red, green and blue that Pillow knows.
+/// The masks of red, green and blue that Pillow supports.
 fn masked(bits: u16, masks: [u32; 3]) -> Result<Layout, PictureError> {
     Ok(match (bits, masks) {
         (16, [0xf800, 0x7e0, 0x1f]) => Layout::Words { green_bits: 6 },

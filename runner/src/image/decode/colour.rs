@@ -18,7 +18,7 @@ impl Palette {
         palette
     }
 
-    /// The grey ramp.
+    /// The palette that maps each index to that level of grey.
     pub(super) fn gray() -> Self {
         Self(std::array::from_fn(|level| {
             [u8::try_from(level).unwrap_or(u8::MAX); 3]

@@ -75,12 +75,12 @@ pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<Picture, PictureError> {
 /// What a decoder gives.
 struct Frame {
     picture: Picture,
-    /// EXIF's.
+    /// EXIF orientation, 1 to 8; other values change nothing.
     orientation: u32,
 }
 
 impl Frame {
-    /// Without anything that says how it is to be turned.
+    /// A frame without orientation metadata.
     fn plain(picture: Picture) -> Self {
         Self {
             picture,

@@ -1,4 +1,4 @@
-//! How a picture is to be turned, as Pillow's `getexif` finds it: in EXIF, else in XMP.
+//! Finds a picture's orientation as Pillow's `getexif` does: in EXIF, else in XMP.
 
 use super::bytes::{Endian, byte};
 use crate::image::PictureError;

@@ -67,7 +67,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Frame, PictureError> {
 
 fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, PictureError> {
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(error)?;
-    // It takes room for metadata before it looks whether the file has as much.
+    // The decoder allocates memory for metadata before it checks the file's length.
     decoder.set_memory_limit(bytes.len());
     let (width, height) = decoder.dimensions();
     // The decoder finds out only once it has decoded them.

@@ -3,7 +3,8 @@
 //! where they come from).
 
 use super::generate::{Batch, Begun, Next};
-use super::{Blip, CaptionAsk, Generated};
+use super::{Blip, Generated};
+use crate::inference::CaptionQuery;
 use tch::{Kind, TchError, Tensor};
 
 /// A hypothesis' score is its log-probability over its count of new tokens to this power.
@@ -50,22 +51,22 @@ struct BeamSearch {
 }
 
 impl BeamSearch {
-    fn new(ask: &CaptionAsk, end: i64) -> Self {
+    fn new(query: &CaptionQuery, end: i64) -> Self {
         let beam = |score| Hypothesis {
-            tokens: ask.input_ids.clone(),
+            tokens: query.input_ids.clone(),
             score,
             ended: false,
         };
         // All beams begin alike: the first step continues only one of them.
-        let running = (0..ask.num_beams)
+        let running = (0..query.num_beams)
             .map(|place| beam(if place == 0 { 0.0 } else { EXCLUDED }))
             .collect();
         Self {
-            prompt_length: ask.input_ids.len(),
-            max_length: ask.max_length,
+            prompt_length: query.input_ids.len(),
+            max_length: query.max_length,
             end,
             running,
-            kept: vec![beam(EXCLUDED); ask.num_beams],
+            kept: vec![beam(EXCLUDED); query.num_beams],
             done: false,
         }
     }
@@ -138,12 +139,12 @@ fn best<T>(of: impl Iterator<Item = T>, count: usize, score: impl Fn(&T) -> f32)
 }
 
 impl Blip {
-    /// Writes a batch to its end; who was `dropped` is asked at each step. The prompt is computed
+    /// Generates a batch to its end, polling `dropped` at each step. The prompt is computed
     /// once for all beams of a picture, and so are the picture's keys and values.
     pub(super) fn beam_search(
         &self,
         begun: Begun,
-        asks: &[&CaptionAsk],
+        queries: &[&CaptionQuery],
         dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Generated>, TchError> {
         let Begun {
@@ -151,27 +152,29 @@ impl Blip {
             input_ids,
         } = begun;
         let end = self.config.text_config.sep_token_id;
-        let beams = asks.first().map_or(1, |ask| ask.num_beams);
-        let mut searches: Vec<BeamSearch> =
-            asks.iter().map(|ask| BeamSearch::new(ask, end)).collect();
+        let beams = queries.first().map_or(1, |query| query.num_beams);
+        let mut searches: Vec<BeamSearch> = queries
+            .iter()
+            .map(|query| BeamSearch::new(query, end))
+            .collect();
         let mut batch = Batch::new(searches.len());
         let mut logits = self.decoder.forward(&input_ids, &mut cache)?;
         let mut rows_per_picture = 1;
         loop {
-            let running = batch.asks.iter().map(|&ask| &searches[ask].running);
+            let running = batch.queries.iter().map(|&query| &searches[query].running);
             let proposed = self.candidates(&logits, running)?;
             // Which row each beam goes on from; that of a search that is done is any.
-            let mut origins = Vec::with_capacity(batch.asks.len());
-            for (&ask, candidates) in batch.asks.iter().zip(&proposed) {
-                let search = &mut searches[ask];
+            let mut origins = Vec::with_capacity(batch.queries.len());
+            for (&query, candidates) in batch.queries.iter().zip(&proposed) {
+                let search = &mut searches[query];
                 origins.push(if search.done {
                     vec![0; beams]
                 } else {
                     search.advance(candidates)
                 });
-                search.done |= dropped(ask);
+                search.done |= dropped(query);
             }
-            let kept: Vec<usize> = match batch.next(|ask| searches[ask].done) {
+            let kept: Vec<usize> = match batch.next(|query| searches[query].done) {
                 Next::Ended => break,
                 Next::Same => (0..origins.len()).collect(),
                 Next::Keep(places) => {
@@ -182,7 +185,10 @@ impl Blip {
             let rows = rows(&kept, &origins, rows_per_picture);
             cache.select_rows(&self.places(&rows)?)?;
             rows_per_picture = beams;
-            let running = batch.asks.iter().flat_map(|&ask| &searches[ask].running);
+            let running = batch
+                .queries
+                .iter()
+                .flat_map(|&query| &searches[query].running);
             let last = running.map(|beam| &beam.tokens[beam.tokens.len() - 1..]);
             logits = self.decoder.forward(&self.token_rows(last)?, &mut cache)?;
         }
@@ -250,12 +256,12 @@ mod tests {
 
     /// Two beams after BOS 1, up to so many tokens.
     fn search(max_length: usize) -> BeamSearch {
-        let ask = CaptionAsk {
+        let query = CaptionQuery {
             input_ids: vec![1],
             max_length,
             num_beams: 2,
         };
-        BeamSearch::new(&ask, END)
+        BeamSearch::new(&query, END)
     }
 
     fn candidates<const N: usize>(of: [(usize, i64, f32); N]) -> Vec<Candidate> {

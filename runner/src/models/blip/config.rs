@@ -4,17 +4,13 @@
 use crate::models::nn::Activation;
 use serde::Deserialize;
 
-/// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct BlipConfig {
-    /// The picture's half.
     pub vision_config: VisionConfig,
-    /// The words' half.
     pub text_config: TextConfig,
 }
 
-/// The vision transformer.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct VisionConfig {
@@ -22,7 +18,6 @@ pub struct VisionConfig {
     pub hidden_size: i64,
     /// Width inside the feed-forward block.
     pub intermediate_size: i64,
-    /// Transformer blocks.
     pub num_hidden_layers: i64,
     /// Heads of each attention.
     pub num_attention_heads: i64,
@@ -58,17 +53,15 @@ impl VisionConfig {
     }
 }
 
-/// The text decoder.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct TextConfig {
-    /// Tokens.
+    /// Number of tokens in the vocabulary.
     pub vocab_size: i64,
     /// Width of the residual stream.
     pub hidden_size: i64,
     /// Width inside the feed-forward block.
     pub intermediate_size: i64,
-    /// Transformer blocks.
     pub num_hidden_layers: i64,
     /// Heads of each attention.
     pub num_attention_heads: i64,
@@ -102,7 +95,7 @@ impl Default for TextConfig {
 }
 
 impl BlipConfig {
-    /// What no model can be built from, in words.
+    /// Explains why no model can be built, if so.
     pub fn check(&self) -> Result<(), String> {
         let Self {
             vision_config: vision,
@@ -177,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_count_that_does_not_divide_is_told() {
+    fn a_head_count_that_does_not_divide_the_width_is_refused() {
         let mut config = BlipConfig::default();
         config.text_config.num_attention_heads = 7;
         assert!(

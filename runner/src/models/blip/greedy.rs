@@ -1,10 +1,11 @@
 //! Greedy decoding: at each step the token with the highest score.
 
 use super::generate::{Batch, Begun, Next};
-use super::{Blip, CaptionAsk, Generated};
+use super::{Blip, Generated};
+use crate::inference::CaptionQuery;
 use tch::{TchError, Tensor};
 
-/// A caption that is being written.
+/// A caption in progress.
 struct Row {
     tokens: Vec<i64>,
     max_length: usize,
@@ -12,12 +13,12 @@ struct Row {
 }
 
 impl Blip {
-    /// Writes a batch to its end. The host looks at the tokens, and asks who was `dropped`, every
-    /// [`Blip::look_every`] steps.
+    /// Generates a batch to its end. Every [`Blip::sync_every`] steps the host reads the tokens and
+    /// polls `dropped`.
     pub(super) fn greedy(
         &self,
         begun: Begun,
-        asks: &[&CaptionAsk],
+        queries: &[&CaptionQuery],
         dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Generated>, TchError> {
         let Begun {
@@ -25,19 +26,19 @@ impl Blip {
             mut input_ids,
         } = begun;
         let end = self.config.text_config.sep_token_id;
-        let mut rows: Vec<Row> = (asks.iter())
-            .map(|ask| Row {
-                tokens: ask.input_ids.clone(),
-                max_length: ask.max_length,
+        let mut rows: Vec<Row> = (queries.iter())
+            .map(|query| Row {
+                tokens: query.input_ids.clone(),
+                max_length: query.max_length,
                 done: false,
             })
             .collect();
         let mut batch = Batch::new(rows.len());
         loop {
-            for &ask in &batch.asks {
-                rows[ask].done |= dropped(ask);
+            for &query in &batch.queries {
+                rows[query].done |= dropped(query);
             }
-            match batch.next(|ask| rows[ask].done) {
+            match batch.next(|query| rows[query].done) {
                 Next::Ended => break,
                 Next::Same => {}
                 Next::Keep(places) => {
@@ -47,20 +48,20 @@ impl Blip {
                     input_ids = input_ids.f_index_select(0, &places)?;
                 }
             }
-            let left = (batch.asks.iter().map(|&ask| &rows[ask]))
+            let remaining = (batch.queries.iter().map(|&query| &rows[query]))
                 .filter(|row| !row.done)
                 .map(|row| row.max_length.saturating_sub(row.tokens.len()))
                 .max();
             let mut written = Vec::new();
-            for _ in 0..left.unwrap_or(1).clamp(1, self.look_every) {
+            for _ in 0..remaining.unwrap_or(1).clamp(1, self.sync_every) {
                 let logits = self.decoder.forward(&input_ids, &mut cache)?;
                 input_ids = logits.f_argmax(-1, true)?;
                 written.push(input_ids.shallow_clone());
             }
             // This waits for the device.
             let written = Vec::<Vec<i64>>::try_from(&Tensor::f_cat(&written, 1)?)?;
-            for (&ask, tokens) in batch.asks.iter().zip(written) {
-                rows[ask].extend(&tokens, end);
+            for (&query, tokens) in batch.queries.iter().zip(written) {
+                rows[query].extend(&tokens, end);
             }
         }
         Ok(rows
@@ -71,7 +72,7 @@ impl Blip {
 }
 
 impl Row {
-    /// Takes of what was written what comes before the caption's end, and the end.
+    /// Appends the generated tokens up to and including the caption's end.
     fn extend(&mut self, tokens: &[i64], end: i64) {
         for &token in tokens {
             if self.done {

@@ -1,5 +1,5 @@
 //! BLIP captioning (Li et al. 2022, <https://arxiv.org/abs/2201.12086>): a vision transformer
-//! looks at the picture, and a BERT decoder with cross-attention writes the caption.
+//! encodes the picture, and a BERT decoder with cross-attention generates the caption.
 //!
 //! Modelled on transformers' `BlipForConditionalGeneration`; tensor names are those of its
 //! checkpoints (`Salesforce/blip-image-captioning-base`).
@@ -9,18 +9,24 @@ mod cache;
 mod config;
 mod generate;
 mod greedy;
+mod head;
 mod open;
+mod query;
 mod text;
+mod tokenizer;
 mod vision;
 
 pub use cache::KeyValueCache;
 pub use config::{BlipConfig, TextConfig, VisionConfig};
-pub use generate::{CaptionAsk, Generated};
+pub use generate::Generated;
 pub(super) use open::open;
+pub use query::QueryError;
 pub use text::TextDecoder;
+pub use tokenizer::{CaptionTokenizer, TokenizerError};
 pub use vision::VisionModel;
 
-use super::{Answer, Ask, Item, Model, ModelFault, stack};
+use super::stack;
+use crate::inference::{Answer, Item, Model, ModelFault, Query};
 use crate::weights::{Placement, Weights, WeightsError};
 use tch::Device;
 
@@ -31,12 +37,12 @@ pub struct Blip {
     decoder: TextDecoder,
     config: BlipConfig,
     placement: Placement,
-    look_every: usize,
+    sync_every: usize,
 }
 
-/// Tokens that a GPU writes before the host looks at them, which waits for the device: so many
-/// steps at most are lost on captions that have ended.
-const GPU_LOOKS_EVERY: usize = 8;
+/// Steps that a GPU generates before the host reads the tokens, which waits for the device. Up to
+/// this many steps are wasted on captions that have ended.
+const GPU_SYNC_STEPS: usize = 8;
 
 impl Blip {
     /// Loads every tensor to `placement`, which is the one `weights` was opened for.
@@ -54,30 +60,28 @@ impl Blip {
             )?,
             config: config.clone(),
             placement,
-            // On a CPU a look costs nothing.
-            look_every: if placement.device == Device::Cpu {
+            // On a CPU reading costs nothing.
+            sync_every: if placement.device == Device::Cpu {
                 1
             } else {
-                GPU_LOOKS_EVERY
+                GPU_SYNC_STEPS
             },
         })
     }
 
-    /// Has the host look at what is written greedily every so many steps, at least at each.
+    /// Sets how many greedy steps run before the host reads the tokens; at least 1.
     #[must_use]
-    pub fn look_every(self, steps: usize) -> Self {
+    pub fn sync_every(self, steps: usize) -> Self {
         Self {
-            look_every: steps.max(1),
+            sync_every: steps.max(1),
             ..self
         }
     }
 
-    /// The vision encoder.
     pub fn vision(&self) -> &VisionModel {
         &self.vision
     }
 
-    /// The text decoder.
     pub fn decoder(&self) -> &TextDecoder {
         &self.decoder
     }
@@ -89,13 +93,13 @@ impl Model for Blip {
         items: &[Item],
         dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
-        let asks = (items.iter())
-            .map(|item| match &item.ask {
-                Ask::Caption(ask) => Ok(ask),
+        let queries = (items.iter())
+            .map(|item| match &item.query {
+                Query::Caption(query) => Ok(query),
                 other => Err(ModelFault::foreign(other)),
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let generated = self.generate(&stack(items, self.placement)?, &asks, dropped)?;
+        let generated = self.generate(&stack(items, self.placement)?, &queries, dropped)?;
         Ok(generated
             .into_iter()
             .map(|Generated { tokens }| Answer::Caption(tokens))

@@ -1,9 +1,10 @@
 //! A BLIP checkpoint's folder: what requests need of it, and how the rest is loaded.
 
-use super::{Blip, BlipConfig};
-use crate::image::Preprocessor;
-use crate::models::{Family, Loaded, Loader, ModelError, ModelFront, parse};
-use crate::tasks::{CaptionTokenizer, ImageToText};
+use super::head::ImageToText;
+use super::{Blip, BlipConfig, CaptionTokenizer};
+use crate::image::{ImageProcessor, Preprocessor};
+use crate::inference::ModelFront;
+use crate::models::{Loaded, Loader, ModelError, parse};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub(in crate::models) fn open(
     };
     let config: BlipConfig = parse(text, path)?;
     config.check().map_err(refuse)?;
-    let preprocessor = Preprocessor::open(dir, Family::Blip)?;
+    let preprocessor = Preprocessor::open(dir, ImageProcessor::Blip)?;
     let side = config.vision_config.image_size;
     let made = preprocessor.size();
     if !made.is([side, side]) {

@@ -137,7 +137,7 @@ impl CrossAttention {
         let (key, value) = cache.picture()?;
         let (rows, length, hidden) = xs.size3()?;
         let pictures = key.size()[0];
-        // The beams of a picture look at it together, as if they were tokens of one row.
+        // The beams of a picture attend to it together, as if they were tokens of one row.
         let together = [pictures, rows / pictures * length, hidden];
         let query = self.query.forward(xs)?.f_reshape(together)?;
         let attended = attend(&split_heads(&query, self.heads)?, &key, &value, false)?;
@@ -217,7 +217,6 @@ impl PredictionHead {
     }
 }
 
-/// The caption writer.
 #[derive(Debug)]
 pub struct TextDecoder {
     embeddings: TextEmbeddings,

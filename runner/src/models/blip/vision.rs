@@ -133,7 +133,6 @@ impl VisionLayer {
     }
 }
 
-/// The picture encoder.
 #[derive(Debug)]
 pub struct VisionModel {
     embeddings: VisionEmbeddings,

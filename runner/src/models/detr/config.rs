@@ -34,7 +34,7 @@ pub struct DetrConfig {
     pub num_queries: i64,
     /// Between the two linears of a feed-forward block.
     pub activation_function: Activation,
-    /// How a place in the picture is told.
+    /// Encoding of positions.
     pub position_embedding_type: PositionEmbedding,
     /// A training setting, by which transformers also normalises what each block of the decoder
     /// hands on.
@@ -47,7 +47,7 @@ pub struct DetrConfig {
     pub backbone_config: Option<BackboneConfig>,
 }
 
-/// How a place in the picture is told.
+/// Encoding of positions in the feature map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PositionEmbedding {
@@ -57,21 +57,20 @@ pub enum PositionEmbedding {
     Learned,
 }
 
-/// The network that looks at the picture.
+/// The network that extracts features.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "model_type", rename_all = "snake_case")]
 pub enum BackboneConfig {
-    /// transformers' own.
+    /// transformers' `ResNetBackbone`.
     Resnet {
-        /// As a classifier's.
         #[serde(flatten)]
         config: ResNetConfig,
         /// Whose outputs are given; DETR takes the last one.
         out_features: Option<Vec<String>>,
     },
-    /// timm's.
+    /// A backbone of the timm library.
     TimmBackbone {
-        /// Its name there.
+        /// timm's name, such as `resnet50`.
         backbone: String,
         /// Sides of the picture over those of the feature map.
         output_stride: Option<i64>,
@@ -104,7 +103,6 @@ impl Default for DetrConfig {
 /// The residual network below the transformer.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// Its sizes.
     pub config: ResNetConfig,
     /// Whether its last stage dilates.
     pub dilate_last: bool,
@@ -247,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_cannot_be_is_told() {
+    fn an_impossible_backbone_is_refused() {
         let refused = |text: &str| config(text).network().unwrap_err();
         assert!(refused(r#"{"backbone": "swin_base"}"#).contains("swin_base"));
         let stage = r#"{"backbone_config": {"model_type": "resnet", "out_features": ["stage3"]}}"#;
@@ -265,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_transformer_can_be_built_from_is_told() {
+    fn an_impossible_transformer_is_refused() {
         let refused = |text: &str| config(text).check().unwrap_err();
         config("{}").check().unwrap();
         assert!(refused(r#"{"num_queries": 0}"#).contains("num_queries is 0"));

@@ -67,7 +67,6 @@ impl DecoderLayer {
     }
 }
 
-/// The decoder.
 #[derive(Debug)]
 pub(super) struct Decoder {
     layers: Vec<DecoderLayer>,

@@ -33,7 +33,6 @@ impl EncoderLayer {
     }
 }
 
-/// The encoder.
 #[derive(Debug)]
 pub(super) struct Encoder {
     layers: Vec<EncoderLayer>,

@@ -1,7 +1,7 @@
 //! What the queries' last states say: which label, and where.
 
 use super::DetrConfig;
-use crate::models::Object;
+use crate::inference::Object;
 use crate::models::nn::{Activation, Linear};
 use crate::weights::{Weights, WeightsError};
 use tch::{Kind, TchError, Tensor};
@@ -20,7 +20,6 @@ pub struct Predictions {
     pub boxes: Tensor,
 }
 
-/// The two heads.
 #[derive(Debug)]
 pub(super) struct Heads {
     labels: Linear,

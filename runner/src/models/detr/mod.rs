@@ -1,6 +1,6 @@
 //! DETR, detection by a transformer (Carion et al. 2020, <https://arxiv.org/abs/2005.12872>): a
-//! residual network looks at the picture, an encoder relates its places to one another, and a
-//! decoder's queries each look for one object.
+//! residual network extracts features, an encoder relates their positions to one another, and each
+//! query of a decoder detects one object.
 //!
 //! Modelled on transformers' `DetrForObjectDetection`; tensor names are those of its checkpoints
 //! (`facebook/detr-resnet-50`), the backbone's also by timm.
@@ -22,7 +22,8 @@ pub(super) use open::open;
 
 use super::nn::Linear;
 use super::resnet::{Backbone, Naming};
-use super::{Answer, Ask, Item, Model, ModelFault, stack};
+use super::stack;
+use crate::inference::{Answer, Item, Model, ModelFault, Query};
 use crate::weights::{Placement, Weights, WeightsError};
 use decoder::Decoder;
 use encoder::Encoder;
@@ -105,8 +106,8 @@ impl Model for Detr {
         _dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
         for item in items {
-            let Ask::Detect { .. } = &item.ask else {
-                return Err(ModelFault::foreign(&item.ask));
+            let Query::Detect { .. } = &item.query else {
+                return Err(ModelFault::foreign(&item.query));
             };
         }
         let predictions = self.forward(&stack(items, self.placement)?)?;

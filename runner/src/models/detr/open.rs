@@ -1,8 +1,9 @@
 //! A DETR checkpoint's folder: what requests need of it, and how the rest is loaded.
 
 use super::{Detr, DetrConfig};
-use crate::image::Preprocessor;
-use crate::models::{Family, Loaded, Loader, ModelError, ModelFront, parse};
+use crate::image::{ImageProcessor, Preprocessor};
+use crate::inference::ModelFront;
+use crate::models::{Loaded, Loader, ModelError, parse};
 use crate::tasks::{LabelConfig, ObjectDetection};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(in crate::models) fn open(
     let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
     let front = ModelFront {
         head: Box::new(ObjectDetection::new(labels)),
-        preprocessor: Preprocessor::open(dir, Family::Detr)?,
+        preprocessor: Preprocessor::open(dir, ImageProcessor::Detr)?,
         mixed_sizes: false,
     };
     let dir = dir.to_owned();

@@ -15,9 +15,9 @@ const EPS: f64 = 1e-5;
 /// What a square convolution is built by. It pads so that with a stride of 1 the size stays.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvShape {
-    /// Channels.
+    /// Number of channels.
     pub input: i64,
-    /// Channels.
+    /// Number of channels.
     pub output: i64,
     /// Side, in pixels; odd.
     pub kernel: i64,
@@ -27,7 +27,6 @@ pub struct ConvShape {
     pub dilation: i64,
 }
 
-/// The convolution.
 #[derive(Debug)]
 pub struct FoldedConv {
     weight: Tensor,

@@ -123,7 +123,6 @@ impl Block {
     }
 }
 
-/// The network.
 #[derive(Debug)]
 pub struct Backbone {
     stem: FoldedConv,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// The largest number of channels, or of blocks, that a configuration may ask for.
 const MAX_SIZE: i64 = 1 << 16;
 
-/// A bottleneck's inner convolutions have so many times fewer channels than its outer ones.
+/// Factor by which a bottleneck's inner convolutions have fewer channels than its outer ones.
 pub(super) const REDUCTION: i64 = 4;
 
 /// What the network is built by.
@@ -116,7 +116,7 @@ impl ResNetConfig {
         match layer_type {
             LayerType::Bottleneck if hidden_sizes.iter().any(|size| size % REDUCTION != 0) => {
                 Err(format!(
-                    "hidden_sizes {hidden_sizes:?} are to be multiples of {REDUCTION} with layer_type bottleneck"
+                    "hidden_sizes {hidden_sizes:?} must be multiples of {REDUCTION} with layer_type bottleneck"
                 ))
             }
             LayerType::Basic | LayerType::Bottleneck => Ok(()),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_network_can_be_built_from_is_told() {
+    fn an_impossible_network_is_refused() {
         let refused = |text: &str| {
             let config: ResNetConfig = serde_json::from_str(text).unwrap();
             config.check().unwrap_err()

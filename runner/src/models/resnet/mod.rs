@@ -14,7 +14,8 @@ pub use names::Naming;
 pub(super) use open::open;
 
 use super::nn::Linear;
-use super::{Answer, Ask, Item, Model, ModelFault, logits_of_rows, stack};
+use super::{logits_of_rows, stack};
+use crate::inference::{Answer, Item, Model, ModelFault, Query};
 use crate::weights::{Placement, Weights, WeightsError};
 use tch::{TchError, Tensor};
 
@@ -67,8 +68,8 @@ impl Model for ResNet {
         _dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
         for item in items {
-            let Ask::Classify { .. } = &item.ask else {
-                return Err(ModelFault::foreign(&item.ask));
+            let Query::Classify { .. } = &item.query else {
+                return Err(ModelFault::foreign(&item.query));
             };
         }
         let logits = self.logits(&stack(items, self.placement)?)?;

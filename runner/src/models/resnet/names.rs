@@ -24,7 +24,7 @@ impl Naming {
         }
     }
 
-    /// The first convolution's.
+    /// The names of the first convolution.
     pub(super) fn stem(self) -> Names {
         match self {
             Self::Transformers => layer("embedder.embedder"),

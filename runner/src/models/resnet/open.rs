@@ -1,8 +1,9 @@
 //! A residual network's folder: what requests need of it, and how the rest is loaded.
 
 use super::{ResNet, ResNetConfig};
-use crate::image::{OutputSize, Preprocessor};
-use crate::models::{Family, Loaded, Loader, ModelError, ModelFront, parse};
+use crate::image::{ImageProcessor, OutputSize, Preprocessor};
+use crate::inference::ModelFront;
+use crate::models::{Loaded, Loader, ModelError, parse};
 use crate::tasks::{ImageClassification, LabelConfig};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub(in crate::models) fn open(
     let labels = label_config.labels().map_err(refuse)?;
     let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
     let activation = label_config.activation(labels.len());
-    let preprocessor = Preprocessor::open(dir, Family::ResNet)?;
+    let preprocessor = Preprocessor::open(dir, ImageProcessor::ConvNext)?;
     let picture = match preprocessor.size() {
         OutputSize::Exact { height, width } => Some([height.into(), width.into()]),
         OutputSize::Edges { .. } => None,

@@ -35,9 +35,7 @@ pub(super) struct Input {
 /// How the module's output is read.
 #[derive(Clone, Debug)]
 pub(super) enum Reading {
-    /// Image-classification.
     Logits(Place),
-    /// Object-detection.
     Objects(ObjectPlaces),
 }
 

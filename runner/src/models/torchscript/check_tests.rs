@@ -64,7 +64,7 @@ fn everything_can_be_said() {
 }
 
 #[test]
-fn what_is_missing_is_told_with_what_to_write() {
+fn a_missing_key_is_reported_with_what_to_write() {
     for (task, key, words) in [
         (CLASSIFICATION, "file", "the module's file name"),
         (CLASSIFICATION, "task", "\"object-detection\""),
@@ -84,7 +84,7 @@ fn what_is_missing_is_told_with_what_to_write() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_what_to_write() {
+fn a_wrong_value_is_reported_with_what_to_write() {
     for (task, change, words) in [
         (CLASSIFICATION, json!({"sise": 3}), "unknown field `sise`"),
         (CLASSIFICATION, json!({"task": "image-to-text"}), "BLIP"),

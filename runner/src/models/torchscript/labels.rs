@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_them_is_told() {
+    fn bad_labels_are_refused_with_a_reason() {
         for (json, file, words) in [
             ("[]", "", "0 labels"),
             (r#""labels""#, "", "0 labels"),

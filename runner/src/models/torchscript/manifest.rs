@@ -1,4 +1,4 @@
-//! `fovea.json`: what nobody can read out of a TorchScript module, written down beside it.
+//! `fovea.json`: the facts about a TorchScript module that cannot be read from the module itself.
 //!
 //! ```json
 //! {
@@ -90,7 +90,6 @@ pub(super) enum Batch {
     Fixed(usize),
 }
 
-/// The input's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(
     untagged,
@@ -148,7 +147,7 @@ pub(super) enum BoxFormat {
     Cxcywh,
 }
 
-/// What they count.
+/// The unit of box coordinates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum BoxUnit {
@@ -158,7 +157,7 @@ pub(super) enum BoxUnit {
     Fractions,
 }
 
-/// The word `"dynamic"`.
+/// Accepts only the string `"dynamic"`.
 fn dynamic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
     #[derive(Deserialize)]
     enum Word {

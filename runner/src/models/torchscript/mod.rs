@@ -15,7 +15,8 @@ mod trial;
 pub(super) use manifest::MANIFEST_FILE;
 pub(super) use open::open;
 
-use super::{Answer, Ask, Item, Model, ModelFault, logits_of_rows, stack};
+use super::{logits_of_rows, stack};
+use crate::inference::{Answer, Item, Model, ModelFault, Query};
 use crate::weights::Placement;
 use check::Input;
 use manifest::{Batch, Dtype, Layout};
@@ -29,13 +30,13 @@ use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 pub(super) struct TorchScript {
     module: CModule,
     input: Input,
-    /// What the module is given, pass after pass: see [`forward`](Self::forward).
+    /// The module's argument, reused in every pass: see [`forward`](Self::forward).
     argument: Tensor,
     reader: Reader,
     placement: Placement,
 }
 
-/// What makes answers of the module's output.
+/// Turns the module's output into answers.
 #[derive(Debug)]
 enum Reader {
     Logits { place: Place, labels: i64 },
@@ -43,7 +44,7 @@ enum Reader {
 }
 
 impl TorchScript {
-    /// Loads the file to `device`. Its numbers stay as they were saved.
+    /// Loads the file to `device`. The weights keep their saved type.
     fn load(file: &Path, input: Input, reader: Reader, device: Device) -> Result<Self, TchError> {
         let mut module = CModule::load_on_device(file, device)?;
         module.f_set_eval()?;
@@ -61,7 +62,7 @@ impl TorchScript {
         })
     }
 
-    /// One pass; there are as many items as the module takes.
+    /// Runs one pass; the number of items must be what the module accepts.
     fn pass(&self, items: &[Item]) -> Result<Vec<Answer>, ModelFault> {
         let pixel_values = stack(items, self.placement)?;
         let (pictures, _, height, width) = pixel_values.size4()?;
@@ -95,11 +96,14 @@ impl TorchScript {
             Layout::Nhwc => pixel_values.f_permute([0, 2, 3, 1])?.f_contiguous()?,
         };
         drop(argument.f_set_source_tensor_(&source)?);
-        let told = describe_tensor(&argument);
+        let given = describe_tensor(&argument);
         let input = IValue::Tensor(argument.shallow_clone());
         let output = tch::no_grad(|| self.module.forward_is(&[input]));
         output.map_err(|error| match argument.f_set_() {
-            Ok(_) => ModelFault::Answer(format!("given {told}, it failed: {}", told_of(&error))),
+            Ok(_) => ModelFault::Answer(format!(
+                "given {given}, it failed: {}",
+                last_line_first(&error)
+            )),
             Err(error) => ModelFault::Torch(error),
         })
     }
@@ -112,9 +116,9 @@ impl Model for TorchScript {
         dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
         for item in items {
-            match (&item.ask, &self.reader) {
-                (Ask::Classify { .. }, Reader::Logits { .. })
-                | (Ask::Detect { .. }, Reader::Objects(_)) => {}
+            match (&item.query, &self.reader) {
+                (Query::Classify { .. }, Reader::Logits { .. })
+                | (Query::Detect { .. }, Reader::Objects(_)) => {}
                 (other, _) => return Err(ModelFault::foreign(other)),
             }
         }
@@ -128,7 +132,7 @@ impl Model for TorchScript {
                 answers.extend(chunk.iter().map(|_| Answer::Logits(Vec::new())));
                 continue;
             }
-            // What is missing in the last pass is its last picture again.
+            // The last pass is filled up with copies of its last picture.
             let mut full = chunk.to_vec();
             full.extend(
                 chunk
@@ -144,9 +148,9 @@ impl Model for TorchScript {
     }
 }
 
-/// libtorch's error with its last line first, which is the module's own word; what comes before is
-/// where in the module's code it was.
-fn told_of(error: &TchError) -> String {
+/// libtorch's error with its last line first, which is the module's own message; the lines before it
+/// are the module's stack.
+fn last_line_first(error: &TchError) -> String {
     let text = error.to_string();
     let last = text.lines().rfind(|line| !line.trim().is_empty());
     match last {

@@ -3,7 +3,7 @@
 use super::check::ObjectPlaces;
 use super::manifest::{BoxFormat, BoxUnit};
 use super::output::{Place, describe_tensor};
-use crate::models::{ModelFault, Object};
+use crate::inference::{ModelFault, Object};
 use crate::tasks::Activation;
 use tch::{IValue, Kind, TchError, Tensor};
 

@@ -101,7 +101,7 @@ fn a_module_may_choose_the_labels_and_fill_up_with_none() {
 }
 
 #[test]
-fn what_cannot_be_is_told() {
+fn impossible_outputs_are_reported() {
     let float = |size: &[i64], value: f64| Tensor::full(size, value, (Kind::Float, Device::Cpu));
     let read = |labelled, boxes: &Tensor, scores: &Tensor, labels: Option<&Tensor>| {
         let reader = reader(BoxFormat::Xyxy, BoxUnit::Pixels, labelled, Activation::None);

@@ -5,8 +5,9 @@ use super::manifest::{ManifestFile, Preprocessing, Size};
 use super::objects::ObjectReader;
 use super::{Reader, TorchScript};
 use crate::image::{OutputSize, Preprocessor};
-use crate::models::{Loaded, Loader, Model, ModelError, ModelFront, parse};
-use crate::tasks::{Activation, ImageClassification, ObjectDetection, TaskHead};
+use crate::inference::{Model, ModelFront, TaskHead};
+use crate::models::{Loaded, Loader, ModelError, parse};
+use crate::tasks::{Activation, ImageClassification, ObjectDetection};
 use crate::weights::Placement;
 use fovea_protocol::Parameters;
 use serde_json::Value;
@@ -16,7 +17,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Read at once.
+/// Bytes read and hashed per step.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Reads the manifest at `path` and what it names in `dir`, but not the module.
@@ -48,7 +49,7 @@ pub(in crate::models) fn open(
     fits(size, preprocessor.size()).map_err(refuse)?;
     let cropped = preprocessor.crops();
     let (head, reader) = halves(reading, activation, labels, cropped).map_err(refuse)?;
-    let ask = (head.ask(&Parameters::default())).map_err(|problem| refuse(problem.detail))?;
+    let query = (head.query(&Parameters::default())).map_err(|problem| refuse(problem.detail))?;
     let mut sizes = vec![preprocessor.warm_up_size()];
     if let OutputSize::Edges { .. } = preprocessor.size() {
         sizes.push(preprocessor.largest());
@@ -73,7 +74,7 @@ pub(in crate::models) fn open(
                 ))
             })?;
         loaded
-            .try_out(&sizes, &ask)
+            .try_out(&sizes, &query)
             .map_err(|fault_of| fault(fault_of.to_string()))?;
         Ok(Loaded {
             model: Box::new(loaded) as Box<dyn Model>,

@@ -1,12 +1,12 @@
-//! A module's output: where in it a tensor is, and what it is, in words.
+//! Finds tensors in a module's output, and describes the output in errors.
 
 use serde::Deserialize;
 use tch::{IValue, Kind, Tensor};
 
-/// Parts of an output, and of each of its parts, that an error tells.
-const MAX_TOLD: usize = 8;
+/// Upper bound on the parts that an error lists, at each level of an output.
+const MAX_LISTED: usize = 8;
 
-/// How far into an output an error looks.
+/// Depth to which an error describes an output.
 const MAX_DEPTH: usize = 3;
 
 /// From the outside in; empty is the output itself.
@@ -19,7 +19,6 @@ pub(super) struct Place(Vec<Step>);
 enum Step {
     /// In a tuple or a list.
     Index(usize),
-    /// In a dictionary.
     Key(String),
 }
 
@@ -94,9 +93,9 @@ fn describe_to(value: &IValue, depth: usize) -> String {
     }
     let inner = |value: &IValue| describe_to(value, depth - 1);
     let several = |what: &str, parts: &mut dyn Iterator<Item = String>| {
-        let mut told: Vec<String> = parts.take(MAX_TOLD).collect();
-        told.extend(parts.next().map(|_| "..".to_owned()));
-        format!("{what} of ({})", told.join(", "))
+        let mut listed: Vec<String> = parts.take(MAX_LISTED).collect();
+        listed.extend(parts.next().map(|_| "..".to_owned()));
+        format!("{what} of ({})", listed.join(", "))
     };
     match value {
         IValue::Tensor(tensor) => describe_tensor(tensor),
@@ -104,11 +103,11 @@ fn describe_to(value: &IValue, depth: usize) -> String {
         IValue::GenericList(parts) => several("a list", &mut parts.iter().map(inner)),
         IValue::TensorList(parts) => several("a list", &mut parts.iter().map(describe_tensor)),
         IValue::GenericDict(entries) => {
-            let told = |(key, value): &(IValue, IValue)| match key {
+            let entry = |(key, value): &(IValue, IValue)| match key {
                 IValue::String(key) => format!("\"{key}\": {}", inner(value)),
                 _ => format!("a key that is no string: {}", inner(value)),
             };
-            several("a dictionary", &mut entries.iter().map(told))
+            several("a dictionary", &mut entries.iter().map(entry))
         }
         IValue::None => "nothing".to_owned(),
         IValue::Object(_) => "an object".to_owned(),
@@ -116,7 +115,7 @@ fn describe_to(value: &IValue, depth: usize) -> String {
     }
 }
 
-/// Type and shape.
+/// Type and shape, as in `a float32 tensor [1, 3]`.
 pub(super) fn describe_tensor(tensor: &Tensor) -> String {
     let kind = match tensor.f_kind() {
         Ok(Kind::Float) => "float32".to_owned(),
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_told_with_what_is() {
+    fn a_missing_part_is_reported_with_what_the_output_has() {
         for place in [
             "3",
             r#""boxes""#,

@@ -3,7 +3,7 @@
 use super::TorchScript;
 use super::manifest::Dtype;
 use crate::image::PixelValues;
-use crate::models::{Answer, Ask, Item, Model, ModelFault};
+use crate::inference::{Answer, Item, Model, ModelFault, Query};
 
 /// By how much an answer in a batch may differ from the same alone, in parts of itself and 1.
 const TOLERANCE: f32 = 1e-3;
@@ -13,22 +13,22 @@ const HALF_TOLERANCE: f32 = 5e-2;
 impl TorchScript {
     /// Fails where the module cannot answer for a picture of one of these heights and widths, or
     /// answers otherwise for two of the first together than for each alone.
-    pub(super) fn try_out(&self, sizes: &[(u32, u32)], ask: &Ask) -> Result<(), ModelFault> {
+    pub(super) fn try_out(&self, sizes: &[(u32, u32)], query: &Query) -> Result<(), ModelFault> {
         for (trial, &size) in sizes.iter().enumerate() {
             if trial == 0 {
-                self.try_size(size, ask)?;
+                self.try_size(size, query)?;
             } else {
-                let (pixels, ask) = (slope(size), ask.clone());
-                self.run(&[Item { pixels, ask }], &|_| false)?;
+                let (pixels, query) = (slope(size), query.clone());
+                self.run(&[Item { pixels, query }], &|_| false)?;
             }
         }
         Ok(())
     }
 
-    fn try_size(&self, size: (u32, u32), ask: &Ask) -> Result<(), ModelFault> {
+    fn try_size(&self, size: (u32, u32), query: &Query) -> Result<(), ModelFault> {
         let item = |pixels| Item {
             pixels,
-            ask: ask.clone(),
+            query: query.clone(),
         };
         let (blank, slope) = (item(PixelValues::blank(size)), item(slope(size)));
         let run = |items: &[Item]| self.run(items, &|_| false);

@@ -9,7 +9,6 @@ use serde::Deserialize;
 pub struct VitConfig {
     /// Width of the residual stream.
     pub hidden_size: i64,
-    /// Transformer blocks.
     pub num_hidden_layers: i64,
     /// Heads of each attention.
     pub num_attention_heads: i64,
@@ -50,7 +49,6 @@ impl Default for VitConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum Sides {
-    /// Both.
     Square(i64),
     /// Height and width.
     Both([i64; 2]),
@@ -138,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_model_can_be_built_from_is_told() {
+    fn an_impossible_model_is_refused() {
         for (text, word) in [
             (r#"{"num_attention_heads": 7}"#, "num_attention_heads"),
             (r#"{"num_hidden_layers": 0}"#, "num_hidden_layers"),

@@ -45,9 +45,9 @@ impl VitEmbeddings {
 /// Query, key and value of every position.
 #[derive(Debug)]
 enum Projection {
-    /// At once.
+    /// Query, key and value by one matrix product.
     Whole(Linear),
-    /// Where but some positions ask, in the last layer: key and value at once.
+    /// In the last layer, where only some positions query: key and value by one matrix product.
     Apart { query: Linear, key_value: Linear },
 }
 
@@ -142,7 +142,6 @@ impl VitMlp {
     }
 }
 
-/// One block.
 #[derive(Debug)]
 pub(super) struct VitLayer {
     layernorm_before: LayerNorm,
@@ -152,7 +151,7 @@ pub(super) struct VitLayer {
 }
 
 impl VitLayer {
-    /// The `last` one may be asked for some positions only.
+    /// The `last` block can compute some positions only.
     pub(super) fn new(
         config: &VitConfig,
         last: bool,

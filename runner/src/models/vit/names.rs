@@ -43,7 +43,7 @@ impl LayerNames {
     /// Those of the file in which `vit` is; the hub's where it has neither, for the error's sake.
     pub(super) fn of(vit: &Scope<'_>) -> &'static Self {
         let first = vit.at(TRANSFORMERS_5.layers).at(0);
-        // Either, so that a file which lacks one is told what it lacks by its own names.
+        // Either one, so that an error about a missing tensor uses the file's own names.
         let is_new = ["layernorm_before.weight", "layernorm_after.weight"]
             .iter()
             .any(|name| first.contains(name));

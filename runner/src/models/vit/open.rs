@@ -1,8 +1,9 @@
 //! A ViT checkpoint's folder: what requests need of it, and how the rest is loaded.
 
 use super::{Vit, VitConfig};
-use crate::image::Preprocessor;
-use crate::models::{Family, Loaded, Loader, ModelError, ModelFront, parse};
+use crate::image::{ImageProcessor, Preprocessor};
+use crate::inference::ModelFront;
+use crate::models::{Loaded, Loader, ModelError, parse};
 use crate::tasks::{ImageClassification, LabelConfig};
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub(in crate::models) fn open(
     let labels = label_config.labels().map_err(refuse)?;
     let count = i64::try_from(labels.len()).unwrap_or(i64::MAX);
 
-    let preprocessor = Preprocessor::open(dir, Family::Vit)?;
+    let preprocessor = Preprocessor::open(dir, ImageProcessor::Vit)?;
     let made = preprocessor.size();
     if !made.is(config.image_size.both()) {
         let [rows, columns] = config.image_size.both();

@@ -1,4 +1,4 @@
-//! A pickle machine that knows the instructions which `torch.save` needs, and refuses all others.
+//! A pickle machine with the instructions that `torch.save` needs; all others are refused.
 //!
 //! It holds no code to run: a name outside of the list in [`global`] is refused where it is read.
 //! Everything is bounded by the pickle's own length, by [`MAX_STACK`] and by the number of values.

@@ -31,7 +31,6 @@ const ZIP_MAGIC: [u8; 4] = *b"PK\x03\x04";
 /// What `torch.save` wrote before PyTorch 1.6: a pickle of the integer `0x1950a86a20f9469cfc6c`.
 const LEGACY_MAGIC: [u8; 14] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
-/// What is wrong.
 #[derive(Debug)]
 enum Fault {
     /// The archive or its pickle is not what a checkpoint's may be; words that end a sentence.

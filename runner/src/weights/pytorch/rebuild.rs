@@ -54,7 +54,7 @@ pub(super) fn global<'a>(module: &str, name: &str) -> Result<Value<'a>, Fault> {
 fn unknown(module: &str, name: &str) -> Fault {
     let excerpt = |text: &str| text.chars().take(80).collect::<String>();
     Fault::Refused(format!(
-        "its pickle asks for {:?}, which rebuilds no tensor; it may be hostile, or hold more than \
+        "its pickle calls {:?}, which rebuilds no tensor; it may be hostile, or hold more than \
          a model's state_dict",
         format!("{}.{}", excerpt(module), excerpt(name))
     ))

@@ -10,7 +10,7 @@ const MAX_VALUES: usize = 1 << 20;
 /// More tensors than any checkpoint of these families has: BLIP-large has 620.
 const MAX_TENSORS: usize = 100_000;
 
-/// A value's place.
+/// Index of a value in [`Values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(u32);
 
@@ -54,7 +54,7 @@ pub(super) enum Function {
 pub(super) struct ElementType {
     /// As in `torch.<name>Storage`.
     pub(super) name: &'static str,
-    /// Of one element.
+    /// Bytes per element.
     pub(super) bytes: u64,
     /// Where it is a floating-point type that this build loads.
     pub(super) float: Option<Kind>,
@@ -66,7 +66,7 @@ pub(super) struct Storage<'a> {
     /// The entry's name below `data/`.
     pub(super) key: &'a str,
     pub(super) element: ElementType,
-    /// How many numbers.
+    /// Number of elements.
     pub(super) elements: u64,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Storage<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View<'a> {
     pub(super) storage: Storage<'a>,
-    /// The first element.
+    /// Index of the first element in the storage.
     pub(super) offset: u64,
     pub(super) shape: Vec<usize>,
     pub(super) strides: Vec<usize>,

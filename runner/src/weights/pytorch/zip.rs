@@ -46,7 +46,7 @@ pub(super) struct Entry {
 pub(super) struct Archive(BTreeMap<String, Entry>);
 
 impl Archive {
-    /// Reads the directory.
+    /// Reads the archive's central directory.
     pub(super) fn read(file: &DataFile) -> Result<Self, Fault> {
         let directory = Directory::find(file)?;
         // At most MAX_DIRECTORY_BYTES.

@@ -1,7 +1,7 @@
 //! What a strip or a tile is compressed with.
 
 use super::super::{bytes::byte, jpeg, undecodable};
-use super::fax;
+use super::fax::{self, Coding};
 use crate::image::PictureError;
 use flate2::{Decompress, FlushDecompress};
 use weezl::decode::Decoder;
@@ -71,13 +71,14 @@ impl Part<'_> {
             Compression::Deflate => self.deflate(),
             Compression::PackBits => self.pack_bits(),
             Compression::Jpeg => self.jpeg(),
-            Compression::FaxRle | Compression::Fax3 | Compression::Fax4 => fax::decode(
-                self.data,
-                self.width as usize,
-                self.height as usize,
-                compression,
-            ),
+            Compression::FaxRle => self.fax(Coding::AlignedLines),
+            Compression::Fax3 => self.fax(Coding::Group3),
+            Compression::Fax4 => self.fax(Coding::Group4),
         }
+    }
+
+    fn fax(&self, coding: Coding) -> Result<Vec<u8>, PictureError> {
+        fax::decode(self.data, self.width as usize, self.height as usize, coding)
     }
 
     fn lzw(&self) -> Result<Vec<u8>, PictureError> {

@@ -1,7 +1,6 @@
-//! CCITT's codings of lines in black and white: group 3 in one dimension, with lines' ends or
-//! without, and group 4.
+//! CCITT's codings of black-and-white lines: group 3 in one dimension, with or without
+//! end-of-line codes, and group 4.
 
-use super::compression::Compression;
 use crate::image::PictureError;
 use crate::image::decode::undecodable;
 use fax::decoder::{DecodeStatus, Group4Decoder};
@@ -9,18 +8,27 @@ use fax::maps::{black, white};
 use fax::{BitReader as _, ByteReader};
 use std::convert::Infallible;
 
-/// Zeros that begin a line's end, more than any code has.
+/// Leading zeros of an end-of-line code, more than any other code has.
 const END_OF_LINE_ZEROS: u8 = 11;
 
-/// Rows of bits, filled up to whole bytes: 1 is black.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// Group 3 without end-of-line codes; each line starts on a byte boundary.
+    AlignedLines,
+    /// Group 3 with an end-of-line code before each line.
+    Group3,
+    Group4,
+}
+
+/// Decodes to rows of bits, padded to whole bytes: 1 is black.
 pub(super) fn decode(
     data: &[u8],
     width: usize,
     height: usize,
-    compression: Compression,
+    coding: Coding,
 ) -> Result<Vec<u8>, PictureError> {
     let mut rows = Vec::with_capacity(width.div_ceil(8) * height);
-    if compression == Compression::Fax4 {
+    if coding == Coding::Group4 {
         let columns = u16::try_from(width).map_err(undecodable)?;
         let bytes = data.iter().map(|&byte| Ok::<u8, Infallible>(byte));
         let mut decoder = Group4Decoder::new(bytes, columns).map_err(undecodable)?;
@@ -35,8 +43,8 @@ pub(super) fn decode(
     let bytes = data.iter().map(|&byte| Ok::<u8, Infallible>(byte));
     let mut reader = ByteReader::new(bytes).map_err(undecodable)?;
     for _ in 0..height {
-        match compression {
-            Compression::Fax3 => skip_end_of_line(&mut reader),
+        match coding {
+            Coding::Group3 => skip_end_of_line(&mut reader),
             _ => {
                 let _ = reader.consume(reader.bits_to_byte_boundary());
             }
@@ -47,10 +55,8 @@ pub(super) fn decode(
     Ok(rows)
 }
 
-type Bits<'a, I> = ByteReader<I>;
-
-/// Over filling zeros and a line's end, if there is one.
-fn skip_end_of_line<I: Iterator<Item = Result<u8, Infallible>>>(reader: &mut Bits<'_, I>) {
+/// Skips fill bits and an end-of-line code, if there is one.
+fn skip_end_of_line<I: Iterator<Item = Result<u8, Infallible>>>(reader: &mut ByteReader<I>) {
     if reader.peek(END_OF_LINE_ZEROS) != Some(0) {
         return;
     }
@@ -60,9 +66,9 @@ fn skip_end_of_line<I: Iterator<Item = Result<u8, Infallible>>>(reader: &mut Bit
     let _ = reader.consume(1);
 }
 
-/// Where the colour changes in a line that begins in white.
+/// Decodes one line to the columns where the colour changes; a line begins in white.
 fn line<I: Iterator<Item = Result<u8, Infallible>>>(
-    reader: &mut Bits<'_, I>,
+    reader: &mut ByteReader<I>,
     width: usize,
 ) -> Result<Vec<u16>, PictureError> {
     let mut changes = Vec::new();

@@ -36,7 +36,7 @@ pub(super) struct Samples {
     pub(super) kind: Kind,
     /// Channels, extra ones too.
     pub(super) count: usize,
-    /// Of each channel.
+    /// Bits per channel.
     pub(super) bits: u16,
     number: Number,
     /// The fourth channel is alpha, by which the others were multiplied.
@@ -90,7 +90,7 @@ impl Samples {
         Ok(samples)
     }
 
-    /// Of what Pillow knows, the kinds that are read here.
+    /// Refuses the kinds that Pillow supports but this decoder does not.
     fn check(&self, compression: Compression, colours: usize) -> Result<(), PictureError> {
         let known = match (self.kind, self.number) {
             (_, Number::Float) => self.bits == 32 && self.count == 1 && self.kind != Kind::Indexed,

@@ -1,19 +1,17 @@
-//! Image-to-text: prompt to tokens, tokens to caption.
+//! Image-to-text for BLIP: turns the prompt into tokens, and tokens into the caption.
 
-use super::{CaptionTokenizer, TaskHead, foreign_answer, only_for};
-use crate::models::blip::{CaptionAsk, TextConfig};
-use crate::models::{Answer, Ask};
+use super::{CaptionTokenizer, TextConfig};
+use crate::inference::{Answer, Query, TaskHead};
+use crate::tasks::{foreign_answer, only_for};
 use fovea_protocol::{InferResult, Parameters, Problem, Reason, Task};
 
-/// Captioning by one model.
-pub struct ImageToText {
+pub(super) struct ImageToText {
     tokenizer: CaptionTokenizer,
     config: TextConfig,
 }
 
 impl ImageToText {
-    /// For the model of this configuration, with its tokenizer.
-    pub fn new(tokenizer: CaptionTokenizer, config: TextConfig) -> Self {
+    pub(super) fn new(tokenizer: CaptionTokenizer, config: TextConfig) -> Self {
         Self { tokenizer, config }
     }
 }
@@ -23,7 +21,7 @@ impl TaskHead for ImageToText {
         Task::ImageToText
     }
 
-    fn ask(&self, parameters: &Parameters) -> Result<Ask, Problem> {
+    fn query(&self, parameters: &Parameters) -> Result<Query, Problem> {
         only_for(self.task(), parameters)?;
         let refuse = |why: String| Problem::new(Reason::InvalidParameters, why);
         let prompt = match &parameters.prompt {
@@ -37,14 +35,15 @@ impl TaskHead for ImageToText {
         }
         let max_new_tokens = parameters.max_new_tokens.map(|count| count as usize);
         let num_beams = parameters.num_beams.map_or(1, |count| count as usize);
-        CaptionAsk::new(&self.config, &prompt, max_new_tokens, num_beams)
-            .map(Ask::Caption)
+        (self.config)
+            .caption_query(&prompt, max_new_tokens, num_beams)
+            .map(Query::Caption)
             .map_err(|error| refuse(error.to_string()))
     }
 
     fn result(
         &self,
-        _ask: &Ask,
+        _query: &Query,
         answer: Answer,
         _picture: (u32, u32),
     ) -> Result<InferResult, Problem> {

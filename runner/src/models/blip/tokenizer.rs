@@ -1,4 +1,4 @@
-//! Words to tokens and back: a checkpoint's `tokenizer.json`, or BERT's `WordPiece` from its
+//! Converts text to tokens and back: a checkpoint's `tokenizer.json`, or BERT's `WordPiece` from its
 //! `vocab.txt`, as transformers' `BertTokenizer` sets it up.
 
 use serde::Deserialize;
@@ -9,16 +9,14 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
-/// Why a checkpoint's tokenizer cannot be used.
+/// Why a checkpoint's tokenizer cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
-    /// There is none.
     #[error("there is neither tokenizer.json nor vocab.txt in {0}; fetch the checkpoint whole")]
     Missing(PathBuf),
-    /// A file is not what it is to be.
+    /// A tokenizer file is invalid.
     #[error("{path}: {why}")]
     Invalid {
-        /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -78,7 +76,7 @@ impl CaptionTokenizer {
         })
     }
 
-    /// `[CLS] .. [SEP]`.
+    /// Token ids, `[CLS] .. [SEP]`.
     pub fn encode(&self, text: &str) -> Result<Vec<i64>, tokenizers::Error> {
         let encoding = self.tokenizer.encode(text, true)?;
         Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())

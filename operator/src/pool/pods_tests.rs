@@ -275,7 +275,7 @@ fn a_pod_fails_by_a_fault_or_by_its_time_and_not_by_waiting_for_a_node() {
 fn a_pod_that_its_node_has_not_begun_is_known_by_its_conditions() {
     let since = "2026-01-01T00:00:05Z";
     let of = |phase: &str, conditions: Value| {
-        unbegun(&pod(
+        unstarted(&pod(
             "p",
             &json!({"phase": phase, "conditions": conditions}),
             &json!({}),
@@ -319,5 +319,8 @@ fn the_last_of_a_kubelet_s_words_is_told_and_others_are_not() {
 
     let pods = ["p-1", "p-2"].map(|pod| (pod.to_owned(), told.clone()));
     let message = "pod p-1 and 1 more: path does not exist".to_owned();
-    assert_eq!(by_kind(&pods.into()), [("VolumeUnavailable", message)]);
+    assert_eq!(
+        by_kind(&pods.into()),
+        [Message::new("VolumeUnavailable", message)]
+    );
 }

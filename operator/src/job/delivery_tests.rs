@@ -17,7 +17,7 @@ fn hours(hours: i64) -> i64 {
 }
 
 /// A job that ended at 0.
-fn job(told: Option<CallbackStatus>) -> InferenceJob {
+fn job(record: Option<CallbackStatus>) -> InferenceJob {
     let input = Input::Object {
         key: "cat.jpg".into(),
     };
@@ -28,7 +28,7 @@ fn job(told: Option<CallbackStatus>) -> InferenceJob {
     job.status = Some(InferenceJobStatus {
         phase: Phase::Succeeded,
         completion_time: Some(Time(at(0))),
-        callback: told,
+        callback: record,
         ..Default::default()
     });
     job
@@ -62,14 +62,14 @@ fn next_at(status: &CallbackStatus) -> Option<Timestamp> {
 }
 
 #[test]
-fn a_job_s_end_is_told_at_once() {
+fn a_callback_is_due_as_soon_as_its_job_ends() {
     assert_eq!(next(&job(None), &POLICY, at(0)), Next::Try);
     // Also where the clock has been set back since the end.
     assert_eq!(next(&job(None), &POLICY, at(hours(-1))), Next::Try);
 }
 
 #[test]
-fn nothing_is_told_of_a_job_that_runs_or_has_no_callback_or_another_manager() {
+fn no_callback_is_due_for_a_job_that_runs_or_has_none_or_another_manager() {
     let mut runs = job(None);
     runs.status.as_mut().unwrap().phase = Phase::Running;
     let mut plain = job(None);
@@ -94,10 +94,10 @@ fn a_callback_that_has_come_to_its_end_is_not_sent_again() {
     let late = after(&job(None), failed(), &POLICY, at(hours(20)), 0.5);
     assert!(late.last_error.as_ref().unwrap().starts_with("given up"));
     assert_eq!(
-        (word(&delivered), word(&gone), word(&late)),
+        (outcome(&delivered), outcome(&gone), outcome(&late)),
         ("delivered", "given-up", "given-up")
     );
-    assert_eq!(word(&tried(1, Some(9))), "failed");
+    assert_eq!(outcome(&tried(1, Some(9))), "failed");
     for end in [delivered, gone, late, given_up(&job(None))] {
         assert_eq!(next(&job(Some(end.clone())), &POLICY, at(2)), Next::Nothing);
         assert_eq!(end.attempts, 1);
@@ -108,7 +108,7 @@ fn a_callback_that_has_come_to_its_end_is_not_sent_again() {
 fn the_delays_grow_fourfold_to_four_hours() {
     let expected = [5, 20, 80, 320, 1280, 5120, 14_400, 14_400];
     for (before, seconds) in (0..).zip(expected) {
-        let told = after(
+        let record = after(
             &job(Some(tried(before, None))),
             failed(),
             &POLICY,
@@ -116,7 +116,7 @@ fn the_delays_grow_fourfold_to_four_hours() {
             0.5,
         );
         assert_eq!(
-            (told.attempts, next_at(&told)),
+            (record.attempts, next_at(&record)),
             (before + 1, Some(at(seconds)))
         );
     }
@@ -124,7 +124,7 @@ fn the_delays_grow_fourfold_to_four_hours() {
 
 #[test]
 fn a_delivery_keeps_the_last_error_of_the_tries_before_it() {
-    let told = after(
+    let record = after(
         &job(Some(tried(2, Some(0)))),
         Outcome::Delivered,
         &POLICY,
@@ -132,7 +132,7 @@ fn a_delivery_keeps_the_last_error_of_the_tries_before_it() {
         0.0,
     );
     assert_eq!(
-        (told.attempts, told.last_error.as_deref()),
+        (record.attempts, record.last_error.as_deref()),
         (3, Some("HTTP 500"))
     );
 }
@@ -155,21 +155,21 @@ fn a_receiver_that_asks_to_be_left_alone_is_but_not_for_ever() {
 
 #[test]
 fn the_last_try_is_at_the_end_of_the_window_and_no_later() {
-    let told = after(
+    let record = after(
         &job(Some(tried(9, None))),
         failed(),
         &POLICY,
         at(hours(19)),
         0.5,
     );
-    assert_eq!(next_at(&told), Some(at(hours(20))));
-    let told = job(Some(told));
+    assert_eq!(next_at(&record), Some(at(hours(20))));
+    let record = job(Some(record));
     assert_eq!(
-        next(&told, &POLICY, at(hours(19))),
+        next(&record, &POLICY, at(hours(19))),
         Next::WaitUntil(at(hours(20)))
     );
-    assert_eq!(next(&told, &POLICY, at(hours(20))), Next::Try);
-    let end = after(&told, failed(), &POLICY, at(hours(20)), 0.5);
+    assert_eq!(next(&record, &POLICY, at(hours(20))), Next::Try);
+    let end = after(&record, failed(), &POLICY, at(hours(20)), 0.5);
     assert_eq!(next_at(&end), None);
 }
 
@@ -234,7 +234,7 @@ proptest! {
                     now = when + SignedDuration::from_secs(late);
                 }
                 Next::Try => {
-                    let before = told(&job).attempts;
+                    let before = record(&job).attempts;
                     let outcome = Outcome::Failed { detail: "x".into(), retry_after: asked.map(Duration::from_secs) };
                     let after = after(&job, outcome, &policy, now, jitter);
                     prop_assert_eq!(after.attempts, before + 1);

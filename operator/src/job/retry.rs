@@ -1,51 +1,69 @@
-//! What follows an attempt's end. Pure: no clock, no client; durations are answered, not slept.
+//! What follows an attempt: success, failure, or another attempt. Pure: no clock, no client; it
+//! returns durations and never sleeps.
 
-use fovea_crds::{Failure, InferenceJobStatus, JobResult, Retry, ServedModel};
-use fovea_protocol::{Problem, Reason, Timings};
+use fovea_crds::{Failure, InferenceJobStatus, JobResult, Retry, ServedModel, Timings};
+use fovea_protocol::{Problem, Reason};
+use std::fmt;
 use std::time::Duration;
 
-/// Waits after the first, the second and every further lost runner.
+/// Delays after the first, the second and every further lost runner.
 const INTERRUPTION_DELAYS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
     Duration::from_secs(30),
 ];
 
-/// The longest of them.
-pub(crate) const LONGEST_INTERRUPTION: Duration =
+/// The longest delay after a lost runner.
+pub(super) const LONGEST_INTERRUPTION: Duration =
     INTERRUPTION_DELAYS[INTERRUPTION_DELAYS.len() - 1];
 
-/// A job that has lost so many runners fails.
+/// A job fails after it has lost this many runners.
 pub const MAX_INTERRUPTIONS: u32 = 10;
+
+/// A runner's result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Success {
+    /// The whole result, not yet clipped to a status.
+    pub result: JobResult,
+    /// The model that gave it.
+    pub model: ServedModel,
+    /// Durations of the attempt's stages; the operator adds the job's wait for a runner.
+    pub timings: Timings,
+}
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// The runner answered a result.
-    Succeeded {
-        /// The result.
-        result: JobResult,
-        /// Which model gave it.
-        model: ServedModel,
-        /// Where the time went.
-        timings: Timings,
-    },
-    /// The runner answered that it gave none.
+    Succeeded(Success),
+    /// The runner answered with a problem.
     Problem(Problem),
-    /// The runner fell silent, or its connection broke.
+    /// The runner stopped answering, or its connection broke.
     Lost {
-        /// What was seen.
+        /// The cause, for the job's status.
         detail: String,
     },
     /// The runner never began: it had no free slot, was not ready, or could not be reached.
     NotBegun {
-        /// What was seen.
+        /// The cause, for the log.
         detail: String,
     },
 }
 
+impl Outcome {
+    /// The metrics' label for the reason.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Succeeded(_) => "none",
+            Self::Problem(problem) => problem.reason.name(),
+            Self::Lost { .. } => "RunnerLost",
+            Self::NotBegun { .. } => "NotBegun",
+        }
+    }
+}
+
 impl From<Problem> for Outcome {
-    /// A runner whose device has failed can say so with its last breath: it is lost all the same.
+    /// A runner whose device failed may still report it, but cannot go on: it counts as lost.
     fn from(problem: Problem) -> Self {
         match problem.reason {
             Reason::DeviceLost => Self::Lost {
@@ -56,40 +74,61 @@ impl From<Problem> for Outcome {
     }
 }
 
-/// What the job's record becomes.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Succeeded(_) => f.write_str("succeeded"),
+            Self::Problem(problem) => write!(f, "{:?}: {}", problem.reason, problem.detail),
+            Self::Lost { detail } => write!(f, "runner lost: {detail}"),
+            Self::NotBegun { detail } => write!(f, "not begun: {detail}"),
+        }
+    }
+}
+
+/// A job's next attempt, after one that did not succeed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NextAttempt {
+    /// The wait before it.
+    pub delay: Duration,
+    /// Attempts so far that count against `spec.retry.limit`.
+    pub attempts: u32,
+    /// Runners lost so far.
+    pub interruptions: u32,
+    /// Whether the job runs alone on its runner from now on.
+    pub exclusive: bool,
+    /// Why the previous attempt did not succeed, for the job's condition.
+    pub failure: Failure,
+}
+
+/// What follows an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
     /// The job ends with a result.
-    Succeed {
-        /// The result.
-        result: JobResult,
-        /// Which model gave it.
-        model: ServedModel,
-        /// Where the time went.
-        timings: Timings,
-    },
+    Succeed(Success),
     /// The job ends without one.
     Fail(Failure),
     /// The job waits, and is tried again.
-    Retry {
-        /// From now.
-        delay: Duration,
-        /// Attempts that count, this one included where it does.
-        attempts: u32,
-        /// Lost runners, this one included.
-        interruptions: u32,
-        /// Whether the job runs alone from now on.
-        exclusive: bool,
-        /// Why, for the job's condition.
-        failure: Failure,
-    },
-    /// Nothing happened: back into the queue at no cost.
+    Retry(NextAttempt),
+    /// The attempt never began: the job returns to the queue at no cost.
     Requeue,
 }
 
-/// Decides. `alone_on_a_proven_runner`: the lost runner ran this job alone and had served another
-/// before, so that the job itself is the likely cause. `jitter` in 0..1 spreads retries over a
-/// tenth of their delay.
+impl Next {
+    /// The metrics' label for the outcome.
+    pub(crate) fn outcome(&self, interruptions_before: u32) -> &'static str {
+        match self {
+            Self::Succeed(_) => "succeeded",
+            Self::Fail(_) => "failed",
+            Self::Retry(next) if next.interruptions > interruptions_before => "interrupted",
+            Self::Retry(_) => "retried",
+            Self::Requeue => "refused",
+        }
+    }
+}
+
+/// Decides what follows `outcome`. `alone_on_a_proven_runner`: the runner ran only this job and had
+/// served another before, so that the job itself is the likely cause of its loss. `jitter` in 0..1
+/// adds up to a tenth to a retry's delay.
 pub fn next(
     outcome: Outcome,
     status: &InferenceJobStatus,
@@ -98,15 +137,7 @@ pub fn next(
     jitter: f64,
 ) -> Next {
     match outcome {
-        Outcome::Succeeded {
-            result,
-            model,
-            timings,
-        } => Next::Succeed {
-            result,
-            model,
-            timings,
-        },
+        Outcome::Succeeded(success) => Next::Succeed(success),
         Outcome::NotBegun { .. } => Next::Requeue,
         Outcome::Problem(problem) => match problem.reason {
             reason if is_refusal(reason) => Next::Requeue,
@@ -126,8 +157,8 @@ pub fn next(
     }
 }
 
-/// Whether a runner that says so has not begun, so that the attempt costs the job nothing.
-pub(super) fn is_refusal(reason: Reason) -> bool {
+/// Whether `reason` means that the runner did not begin, so that the attempt costs the job nothing.
+pub(crate) fn is_refusal(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Busy
@@ -143,13 +174,13 @@ fn counted(failure: Failure, status: &InferenceJobStatus, retry: &Retry, jitter:
     if !failure.retryable || attempts > retry.limit {
         return Next::Fail(failure);
     }
-    Next::Retry {
+    Next::Retry(NextAttempt {
         delay: delay_after(attempts, retry).mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0)),
         attempts,
         interruptions: status.interruptions,
         exclusive: status.exclusive,
         failure,
-    }
+    })
 }
 
 fn lost(
@@ -175,29 +206,22 @@ fn lost(
     }
     if blame_the_job {
         return match counted(failure, status, retry, jitter) {
-            Next::Retry {
-                delay,
-                attempts,
-                failure,
-                ..
-            } => Next::Retry {
-                delay,
-                attempts,
+            Next::Retry(next) => Next::Retry(NextAttempt {
                 interruptions,
                 exclusive: true,
-                failure,
-            },
+                ..next
+            }),
             ended => ended,
         };
     }
     let step = (interruptions as usize - 1).min(INTERRUPTION_DELAYS.len() - 1);
-    Next::Retry {
+    Next::Retry(NextAttempt {
         delay: INTERRUPTION_DELAYS[step],
         attempts: status.attempts,
         interruptions,
         exclusive: true,
         failure,
-    }
+    })
 }
 
 /// Doubles from the initial delay to the greatest: 60, 120, 240 s by default.
@@ -235,7 +259,7 @@ mod tests {
                 0.0,
             );
             assert!(
-                matches!(&next, Next::Retry { delay, attempts, exclusive: false, .. }
+                matches!(&next, Next::Retry(NextAttempt { delay, attempts, exclusive: false, .. })
                     if *delay == Duration::from_secs(seconds) && *attempts == before + 1),
                 "{next:?}"
             );
@@ -312,7 +336,7 @@ mod tests {
             };
             let next = next(lost, &status(0, before), &Retry::default(), false, 0.9);
             assert!(
-                matches!(&next, Next::Retry { delay, attempts: 0, interruptions, exclusive: true, .. }
+                matches!(&next, Next::Retry(NextAttempt { delay, attempts: 0, interruptions, exclusive: true, .. })
                     if *delay == Duration::from_secs(seconds) && *interruptions == before + 1),
                 "{next:?}"
             );
@@ -327,12 +351,12 @@ mod tests {
         let once = next(lost(), &status(0, 1), &Retry::default(), true, 0.0);
         assert!(matches!(
             once,
-            Next::Retry {
+            Next::Retry(NextAttempt {
                 attempts: 1,
                 interruptions: 2,
                 exclusive: true,
                 ..
-            }
+            })
         ));
         let end = next(lost(), &status(3, 4), &Retry::default(), true, 0.0);
         assert!(matches!(end, Next::Fail(failure) if failure.reason == "RunnerLost"));
@@ -350,7 +374,7 @@ mod tests {
             for (lost, blame) in ends {
                 let outcome = if lost { Outcome::Lost { detail: String::new() } } else { problem(Reason::OutOfMemory) };
                 match next(outcome, &now, &retry, blame, 0.5) {
-                    Next::Retry { delay, attempts, interruptions, .. } => {
+                    Next::Retry(NextAttempt { delay, attempts, interruptions, .. }) => {
                         prop_assert!(attempts + interruptions > now.attempts + now.interruptions);
                         prop_assert!(attempts <= limit && interruptions < MAX_INTERRUPTIONS);
                         let most = Duration::from_secs(u64::from(initial + extra).max(30));

@@ -1,6 +1,7 @@
-//! When a callback is tried, and when no more. Pure: time is an argument, jitter too.
+//! When a finished job's callback is tried, and when it is given up. Pure: time and jitter are
+//! arguments.
 //!
-//! The record that all follows from is `status.callback`. It is written once a try, after it:
+//! All of it follows from the record in `status.callback`, which is written once after each try:
 //! a crash between the two repeats the try under the same webhook-id, and is not counted. So it is
 //! time, not the count, that ends a callback.
 
@@ -9,14 +10,14 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::time::Duration;
 
-/// Each delay is so many times the one before.
+/// Factor between one delay and the next.
 const GROWTH: u32 = 4;
 
 /// Each delay lies within this part of its length around it, so that many callbacks that failed
 /// together do not come back together.
 const SPREAD: f64 = 0.2;
 
-/// A receiver's Retry-After puts the next try off by no more.
+/// Upper bound on a receiver's Retry-After.
 pub const GREATEST_RETRY_AFTER: Duration = Duration::from_hours(6);
 
 /// A try that was due in time is made up to so many windows after the job's end: an operator that
@@ -26,26 +27,26 @@ const LATEST_WINDOWS: i32 = 2;
 /// How tries are spread over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Between the first try and the second.
+    /// The delay between the first try and the second.
     pub first_delay: Duration,
-    /// Between two tries at most.
+    /// Upper bound on the delay between two tries.
     pub greatest_delay: Duration,
-    /// From the job's end to the last try.
+    /// The time from the job's end to the last try.
     pub window: SignedDuration,
 }
 
 /// How a try ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The receiver has taken it.
+    /// The receiver accepted it.
     Delivered,
-    /// The receiver wants no more of it.
+    /// The receiver answered 410 Gone.
     Gone,
     /// Anything else: another try may succeed.
     Failed {
-        /// What was met, for the user.
+        /// The cause, for the user.
         detail: String,
-        /// How long the receiver asks to be left alone.
+        /// The receiver's Retry-After.
         retry_after: Option<Duration>,
     },
 }
@@ -73,8 +74,8 @@ pub fn due(job: &InferenceJob) -> Option<Timestamp> {
         return None;
     }
     match &status.callback {
-        Some(told) if told.delivered => None,
-        Some(told) if told.attempts > 0 => told.next_attempt_time.as_ref().map(|next| next.0),
+        Some(record) if record.delivered => None,
+        Some(record) if record.attempts > 0 => record.next_attempt_time.as_ref().map(|next| next.0),
         // At once, whatever the clock says.
         Some(_) | None => Some(Timestamp::UNIX_EPOCH),
     }
@@ -94,7 +95,7 @@ pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
     let Some(due) = due(job) else {
         return Next::Nothing;
     };
-    let latest = saturating_add(crate::job::ended(job), policy.window * LATEST_WINDOWS);
+    let latest = saturating_add(super::ended(job), policy.window * LATEST_WINDOWS);
     if now >= latest {
         Next::GiveUp
     } else if waits(due, policy, now) {
@@ -112,7 +113,7 @@ pub fn after(
     now: Timestamp,
     jitter: f64,
 ) -> CallbackStatus {
-    let before = told(job);
+    let before = record(job);
     let attempts = before.attempts.saturating_add(1);
     let ended = |delivered, last_error| CallbackStatus {
         delivered,
@@ -130,7 +131,7 @@ pub fn after(
             detail,
             retry_after,
         } => {
-            let last = saturating_add(crate::job::ended(job), policy.window);
+            let last = saturating_add(super::ended(job), policy.window);
             if now >= last {
                 return ended(false, Some(out_of_time(&detail)));
             }
@@ -154,7 +155,7 @@ pub fn given_up(job: &InferenceJob) -> CallbackStatus {
         attempts,
         next_attempt_time: _,
         last_error,
-    } = told(job);
+    } = record(job);
     let detail = last_error.unwrap_or_else(|| "the operator was not running".to_owned());
     CallbackStatus {
         delivered: false,
@@ -165,8 +166,8 @@ pub fn given_up(job: &InferenceJob) -> CallbackStatus {
     }
 }
 
-/// A record in one word, for the metrics.
-pub fn word(record: &CallbackStatus) -> &'static str {
+/// The metrics' label for a recorded try.
+pub fn outcome(record: &CallbackStatus) -> &'static str {
     match (record.delivered, &record.next_attempt_time) {
         (true, _) => "delivered",
         (false, Some(_)) => "failed",
@@ -179,7 +180,7 @@ pub fn supersedes(found: &CallbackStatus, ours: &CallbackStatus) -> bool {
     found.delivered || (!ours.delivered && found.attempts >= ours.attempts)
 }
 
-fn told(job: &InferenceJob) -> CallbackStatus {
+fn record(job: &InferenceJob) -> CallbackStatus {
     let status = job.status.as_ref();
     status
         .and_then(|status| status.callback.clone())
@@ -188,7 +189,7 @@ fn told(job: &InferenceJob) -> CallbackStatus {
 
 fn out_of_time(detail: &str) -> String {
     // In front: the detail may be clipped.
-    format!("given up, the time for tries is over; the last one met: {detail}")
+    format!("given up, the time for tries is over; the last try failed: {detail}")
 }
 
 /// Grows from the first delay to the greatest; jitter moves it by a fifth at most.
@@ -204,5 +205,5 @@ fn saturating_add(time: Timestamp, span: SignedDuration) -> Timestamp {
 }
 
 #[cfg(test)]
-#[path = "retry_tests.rs"]
+#[path = "delivery_tests.rs"]
 mod tests;

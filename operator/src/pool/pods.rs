@@ -1,8 +1,9 @@
-//! What is wrong with a pool's pods, in words, and which of them are runners. Pure.
+//! The state of a pool's pods: which are runners, and their faults. Pure.
 
 use super::build::names::{MODELS, TEMPLATE};
 use super::build::{CONTAINERS, PORT, Subject};
-use super::provision::{RunnerPod, Told};
+use super::message::Message;
+use super::published::RunnerPod;
 use fovea_crds::clip::clip;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -14,14 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// What others say of a pod is shortened to this, in characters.
+/// Longest message of others, in characters.
 const MAX_WORDS: u32 = 300;
-/// Kinds of faults that are told; the rest is as many pods of the same kinds.
+/// Most faults of one pool in its status.
 const MAX_FAULTS: usize = 8;
-/// A runner serves so long after a node has taken it: an image of gigabytes and its models come over a
+/// Longest time from scheduling to readiness: pulling an image of gigabytes and downloading models over a
 /// slow network.
 const SERVES_WITHIN: Duration = Duration::from_mins(15);
-/// Where the kubelet says why a container does not run.
+/// Reasons of the kubelet for an image that cannot be pulled.
 const IMAGE_REASONS: [&str; 5] = [
     "ErrImagePull",
     "ImagePullBackOff",
@@ -29,7 +30,7 @@ const IMAGE_REASONS: [&str; 5] = [
     "InvalidImageName",
     "ImageInspectError",
 ];
-/// Events of pods that are not begun, and what is told by them.
+/// Reasons of Events of pods that do not start, and the faults that they are.
 const KUBELET_REASONS: [(&str, &str); 4] = [
     ("FailedMount", "VolumeUnavailable"),
     ("FailedAttachVolume", "VolumeUnavailable"),
@@ -43,8 +44,8 @@ const CONFIG_REASONS: [&str; 4] = [
     "PreCreateHookError",
 ];
 
-/// The pods that have an address and have not ended. `models`: what a pod of the current template
-/// is for. `leaving`: who is to go.
+/// The pods that have an address and have not ended. `models`: fingerprint of the current models.
+/// `leaving`: names of the pods to be removed.
 pub(crate) fn runners(
     subject: &Subject<'_>,
     pods: &[Arc<Pod>],
@@ -54,13 +55,11 @@ pub(crate) fn runners(
     let runner = |pod: &Arc<Pod>| {
         let name = pod.name_any();
         let address: IpAddr = status(pod)?.pod_ip.as_ref()?.parse().ok()?;
-        let Subject { key, child, .. } = subject;
-        let url = format!("https://{name}.{child}.{}.svc:{PORT}/", key.namespace);
         (!has_ended(pod)).then_some(RunnerPod {
-            url: Url::parse(&url).ok()?,
+            url: url(subject, &name)?,
             address: SocketAddr::new(address, PORT),
             current: annotation(pod, MODELS) == Some(models),
-            leaving: is_going(pod) || leaving.contains(&name),
+            leaving: is_terminating(pod) || leaving.contains(&name),
             name,
         })
     };
@@ -69,13 +68,20 @@ pub(crate) fn runners(
     runners
 }
 
-/// Whether the pod is of this template.
+/// The URL of a pod's runner: its endpoint, and the name in its certificate.
+pub(crate) fn url(subject: &Subject<'_>, pod: &str) -> Option<Url> {
+    let Subject { key, child, .. } = subject;
+    let url = format!("https://{pod}.{child}.{}.svc:{PORT}/", key.namespace);
+    Url::parse(&url).ok()
+}
+
+/// Whether the pod was created from this template.
 pub(crate) fn is_of(pod: &Pod, template: &str) -> bool {
     annotation(pod, TEMPLATE) == Some(template)
 }
 
 /// Whether it is being deleted.
-pub(crate) fn is_going(pod: &Pod) -> bool {
+pub(crate) fn is_terminating(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
 
@@ -90,8 +96,8 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
-/// Whether it will not serve by itself: something is wrong with it, or it has been on its node for
-/// too long without serving. What waits for a node does not fail.
+/// Whether it will not become ready by itself: it has a fault, or has been scheduled for too long. A pod
+/// that waits for a node does not fail.
 pub(crate) fn is_failing(pod: &Pod, now: Timestamp) -> bool {
     let scheduled = condition(pod, "PodScheduled").filter(|each| each.status == "True");
     let since = scheduled.and_then(|each| each.last_transition_time.as_ref());
@@ -102,7 +108,7 @@ pub(crate) fn is_failing(pod: &Pod, now: Timestamp) -> bool {
     !is_ready(pod) && (late || wrong)
 }
 
-/// Since when no node takes it, and why.
+/// Since when it is unschedulable, and why.
 pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
     let condition = condition(pod, "PodScheduled")?;
     let refused =
@@ -114,25 +120,25 @@ pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
     refused.then(|| (since.0, words(condition.message.as_deref())))
 }
 
-/// Since when a node has it and has not begun it: no volume is mounted yet, or no network is there.
-pub(crate) fn unbegun(pod: &Pod) -> Option<Timestamp> {
+/// Since when it is scheduled without having been started: its volumes or its network are not ready.
+pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
     let scheduled = condition(pod, "PodScheduled").filter(|each| each.status == "True")?;
-    let waits = status(pod)?.phase.as_deref() == Some("Pending") && !is_going(pod);
+    let waits = status(pod)?.phase.as_deref() == Some("Pending") && !is_terminating(pod);
     let begun = condition(pod, "PodReadyToStartContainers");
     (waits && begun.is_none_or(|begun| begun.status != "True"))
         .then(|| scheduled.last_transition_time.as_ref().map(|time| time.0))
         .flatten()
 }
 
-/// The last that a kubelet says of what it cannot begin, by a pod's Events.
-pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Told> {
-    let told = events.iter().filter_map(|event| {
+/// The latest fault among a pod's Events.
+pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Message> {
+    let faults = events.iter().filter_map(|event| {
         let reason = event.reason.as_deref()?;
-        let told = KUBELET_REASONS.iter().find(|(known, _)| *known == reason)?;
-        Some((time_of(event), told.1, event))
+        let (_, fault) = KUBELET_REASONS.iter().find(|(known, _)| *known == reason)?;
+        Some((time_of(event), *fault, event))
     });
-    let (_, reason, event) = told.max_by_key(|(time, ..)| *time)?;
-    Some(Told {
+    let (_, reason, event) = faults.max_by_key(|(time, ..)| *time)?;
+    Some(Message {
         reason,
         message: words(event.message.as_deref()),
     })
@@ -145,14 +151,14 @@ fn time_of(event: &Event) -> Option<Timestamp> {
     event.last_timestamp.as_ref().map(|time| time.0).max(micro)
 }
 
-/// What is told of pods, by kind, with the first pod's name and the number of the others.
-pub(crate) fn by_kind(told: &BTreeMap<String, Told>) -> Vec<(&'static str, String)> {
-    let mut kinds: BTreeMap<&Told, Vec<&str>> = BTreeMap::new();
-    for (pod, told) in told {
-        kinds.entry(told).or_default().push(pod);
+/// The pods' faults: equal ones as one, with the first pod's name and the number of the others.
+pub(crate) fn by_kind(faults: &BTreeMap<String, Message>) -> Vec<Message> {
+    let mut kinds: BTreeMap<&Message, Vec<&str>> = BTreeMap::new();
+    for (pod, fault) in faults {
+        kinds.entry(fault).or_default().push(pod);
     }
     let each = kinds.into_iter();
-    each.map(|(told, pods)| (told.reason, of_pods(&pods, &told.message)))
+    each.map(|(fault, pods)| Message::new(fault.reason, of_pods(&pods, &fault.message)))
         .collect()
 }
 
@@ -165,16 +171,20 @@ fn of_pods(names: &[impl AsRef<str>], message: &str) -> String {
     format!("pod {first}{others}: {message}")
 }
 
-/// What keeps runners from being there, the most important first: what somebody must mend comes
-/// before what may mend itself.
-pub(crate) fn faults(deployment: Option<&Deployment>, pods: &[Arc<Pod>], wanted: u32) -> Vec<Told> {
+/// The pods' faults, the most important first: those that somebody has to fix come before those that
+/// may disappear by themselves.
+pub(crate) fn faults(
+    deployment: Option<&Deployment>,
+    pods: &[Arc<Pod>],
+    desired: u32,
+) -> Vec<Message> {
     let mut found: BTreeMap<(u8, &'static str, String), Vec<String>> = BTreeMap::new();
     let whole = pods
         .iter()
-        .filter(|pod| is_ready(pod) && !is_going(pod))
+        .filter(|pod| is_ready(pod) && !is_terminating(pod))
         .count();
-    let short = whole < wanted as usize;
-    for pod in pods.iter().filter(|pod| !is_going(pod)) {
+    let short = whole < desired as usize;
+    for pod in pods.iter().filter(|pod| !is_terminating(pod)) {
         // Pods that have ended stay as a record; once others have taken their place it is history.
         if has_ended(pod) && !short {
             continue;
@@ -190,20 +200,20 @@ pub(crate) fn faults(deployment: Option<&Deployment>, pods: &[Arc<Pod>], wanted:
                 .push(pod.name_any());
         }
     }
-    let mut told: Vec<((u8, &'static str), String)> = found
+    let mut faults: Vec<((u8, &'static str), String)> = found
         .into_iter()
         .map(|((rank, reason, message), names)| ((rank, reason), of_pods(&names, &message)))
         .collect();
-    told.extend(deployment.and_then(refused_pods));
-    told.sort();
-    told.truncate(MAX_FAULTS);
-    let each = told
+    faults.extend(deployment.and_then(refused_pods));
+    faults.sort();
+    faults.truncate(MAX_FAULTS);
+    let each = faults
         .into_iter()
-        .map(|((_, reason), message)| Told { reason, message });
+        .map(|((_, reason), message)| Message { reason, message });
     each.collect()
 }
 
-/// What the API server refuses to the Deployment: quotas, admission.
+/// Pods that the API server refuses to create: quotas, admission.
 fn refused_pods(deployment: &Deployment) -> Option<((u8, &'static str), String)> {
     let mut conditions = deployment.status.as_ref()?.conditions.iter().flatten();
     let refused =
@@ -214,12 +224,12 @@ fn refused_pods(deployment: &Deployment) -> Option<((u8, &'static str), String)>
     } else {
         "PodsRefused"
     };
-    Some(((1, reason), format!("no pod can be made: {message}")))
+    Some(((1, reason), format!("pods cannot be created: {message}")))
 }
 
 fn pod_fault(pod: &Pod) -> Option<(u8, &'static str, String)> {
     if let Some((_, why)) = unscheduled(pod) {
-        return Some((4, "Unschedulable", format!("no node takes it: {why}")));
+        return Some((4, "Unschedulable", format!("no node can run it: {why}")));
     }
     if has_ended(pod) {
         let status = status(pod)?;
@@ -243,7 +253,7 @@ fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, Str
         let reason = waiting.reason.as_deref().unwrap_or_default();
         let why = words(waiting.message.as_deref());
         if IMAGE_REASONS.contains(&reason) {
-            // Its words change between the two reasons; the reason told does not.
+            // The message changes between the reasons; the reason in the status does not.
             let image = clip(&container.image, MAX_WORDS);
             return Some((
                 0,
@@ -268,7 +278,7 @@ fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, Str
     let times = container.restart_count;
     if ended.reason.as_deref() == Some("OOMKilled") {
         let message = format!(
-            "the runner was out of memory, {times} restarts so far: raise template.resources.limits.memory"
+            "the runner ran out of memory, {times} restarts so far; raise template.resources.limits.memory"
         );
         return Some((3, "OutOfMemory", message));
     }
@@ -294,7 +304,7 @@ fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
         .map(String::as_str)
 }
 
-/// Somebody else's words on one line, and not too many.
+/// A message of others, on one line and clipped.
 pub(crate) fn words(text: Option<&str>) -> String {
     let line = text
         .unwrap_or_default()
@@ -304,7 +314,7 @@ pub(crate) fn words(text: Option<&str>) -> String {
     clip(&line, MAX_WORDS)
 }
 
-/// The last line of a log that ends with why the program ended, without what is before the words.
+/// The message of a log's last line, which says why the program ended.
 pub(crate) fn last_words(log: Option<&str>) -> String {
     let mut lines = log.unwrap_or_default().lines().rev();
     let line = lines
@@ -324,5 +334,5 @@ pub(crate) fn last_words(log: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-#[path = "observe_tests.rs"]
+#[path = "pods_tests.rs"]
 mod tests;

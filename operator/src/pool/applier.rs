@@ -1,10 +1,10 @@
-//! Brings one object to what it should be, by server-side apply, and only where it is not.
+//! Applies objects by server-side apply, only where they differ from what they should be.
 //!
-//! Whether it is cannot be seen by comparing: the API server fills in and rewrites. So it is
-//! remembered what was asked for and what the API server made of it; as long as both are the same,
-//! nothing is written. What somebody else has changed differs from what was made, and is put back;
-//! what somebody else has added to a spec, such as a container, is taken out again, since an apply
-//! alone leaves it in.
+//! Comparing the desired with the live object does not work: the API server fills in defaults and
+//! rewrites values. So the applier remembers the desired object and what the API server made of it, and
+//! writes nothing while both are unchanged. Fields that somebody else has changed are reset. Fields that
+//! somebody else has added to a spec, such as a container, are removed by a merge patch, since an apply
+//! leaves them in.
 
 use super::build::names::{OPERATOR, fingerprint};
 use kube::api::{Patch, PatchParams};
@@ -20,26 +20,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What the Deployment's own controller counts.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// Why an object is not as it should be.
+/// Why an object could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
-    /// The API server refuses it, or does not answer.
-    #[error("{what}: {}", told(.error))]
+    /// The API server refused it, or did not answer.
+    #[error("{what}: {}", server_message(.error))]
     Kubernetes {
         /// Kind and name.
         what: String,
-        /// Its words.
+        /// The error.
         error: kube::Error,
     },
-    /// There is one of that name, of somebody else.
-    #[error(
-        "{0} is there already and is not this pool's: delete it, or give the pool another name"
-    )]
+    /// An object of that name belongs to somebody else.
+    #[error("{0} already exists and does not belong to this pool; delete it, or rename the pool")]
     Taken(String),
 }
 
 impl ApplyError {
-    /// One word for a condition.
+    /// The condition's reason.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Taken(_) => "NameTaken",
@@ -57,15 +55,15 @@ impl ApplyError {
     }
 }
 
-/// The API server's words without the rest of its answer.
-fn told(error: &kube::Error) -> String {
+/// The API server's message, without the rest of its answer.
+fn server_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         error => error.to_string(),
     }
 }
 
-/// What every kind of object that a pool owns is.
+/// A kind of object that pools own.
 pub(crate) trait Owned:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()>
     + Serialize
@@ -84,14 +82,14 @@ impl<K> Owned for K where
 {
 }
 
-/// Applies.
+/// Applies objects, and remembers them.
 pub(crate) struct Applier {
     client: Client,
     /// By the object's uid.
     seen: Mutex<HashMap<String, Seen>>,
 }
 
-/// What was asked for, and what was made of it.
+/// What was applied last, and what the API server made of it.
 struct Seen {
     desired: String,
     made: Value,
@@ -100,7 +98,7 @@ struct Seen {
 }
 
 impl Applier {
-    /// Nothing is known yet.
+    /// Remembers nothing yet.
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
@@ -108,8 +106,8 @@ impl Applier {
         }
     }
 
-    /// Makes the object in the cluster, which is `live` as far as is known, what it should be. It is
-    /// touched only where it is owned by `owner`, a uid. Whether something was written.
+    /// Creates or changes an object; `live`: the object in the cache. An existing object is changed only
+    /// if the pool with the uid `owner` owns it. Returns whether something was written.
     pub(crate) async fn ensure<K: Owned>(
         &self,
         desired: &K,
@@ -128,7 +126,7 @@ impl Applier {
         );
         let live = match live {
             Some(live) => Some(live),
-            // It is not in the cache: perhaps not yet, or not with our labels.
+            // Not in the cache: perhaps not yet, or without our labels.
             None => api.get_opt(&name).await.map_err(failed)?.map(Arc::new),
         };
         let asked = fingerprint(desired);
@@ -150,7 +148,7 @@ impl Applier {
         let before = self.lock().remove(&uid);
         let before = before.filter(|seen| seen.desired == asked);
         if let Some(excess) = before.and_then(|seen| excess(intent(&made), seen.made)) {
-            tracing::warn!(kind = %K::kind(&()), name, "somebody has added to it: taken out");
+            tracing::warn!(kind = %K::kind(&()), name, "removing fields that somebody else has added");
             let params = PatchParams {
                 field_manager: Some(OPERATOR.to_owned()),
                 ..PatchParams::default()
@@ -169,7 +167,7 @@ impl Applier {
         Ok(true)
     }
 
-    /// Deletes an object of the pool that it is not to have any more.
+    /// Deletes an object of a pool.
     pub(crate) async fn remove<K: Owned>(&self, live: &K) -> Result<(), ApplyError> {
         let api: Api<K> =
             Api::namespaced(self.client.clone(), &live.namespace().unwrap_or_default());
@@ -192,7 +190,7 @@ impl Applier {
         }
     }
 
-    /// Forgets objects that are not there any more.
+    /// Forgets all objects but those whose uid satisfies `uids`.
     pub(crate) fn keep(&self, uids: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| uids(uid));
     }

@@ -1,0 +1,78 @@
+//! The state that every handler shares, and how handlers extract a [`Tenant`] with it.
+
+use crate::auth::{Auth, Tenant};
+use crate::config::Config;
+use crate::download::Downloads;
+use crate::error::Problem;
+use crate::health::Checks;
+use crate::jobs::{Jobs, WatchScope};
+use crate::kubernetes::{Clients, Namespaces};
+use crate::metrics::Metrics;
+use crate::pools::Pools;
+use crate::upload::Intake;
+use axum::extract::FromRequestParts;
+use fovea_store::Store;
+use http::request::Parts;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// The state that every handler shares.
+pub struct App {
+    pub(crate) config: Config,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) auth: Auth,
+    pub(crate) client: kube::Client,
+    pub(crate) store: Store,
+    pub(crate) jobs: Jobs,
+    pub(crate) pools: Pools,
+    pub(crate) downloads: Downloads,
+    pub(crate) namespaces: Namespaces,
+    pub(crate) intake: Intake,
+    pub(crate) checks: Checks,
+    pub(crate) draining: CancellationToken,
+}
+
+impl App {
+    /// Builds the state and starts the watch of jobs. Call it within a Tokio runtime.
+    pub fn new(config: Config, clients: Clients, store: Store, metrics: Arc<Metrics>) -> Self {
+        let timeout = config.timeouts.kube();
+        let scope = config.only_namespace().map_or(WatchScope::All, |only| {
+            WatchScope::Namespace(only.to_owned())
+        });
+        let jobs = Jobs::start(&clients, timeout, scope, config.reads.max_waiters);
+        Self {
+            auth: Auth::new(&config, clients.requests.clone()),
+            pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
+            downloads: Downloads::new(&config.reads, store.clone()),
+            namespaces: Namespaces::new(clients.requests.clone(), timeout),
+            intake: Intake::new(&config.limits, &config.timeouts, Arc::clone(&metrics)),
+            checks: Checks::new(&config, &clients.requests, store.clone(), jobs.clone()),
+            draining: CancellationToken::new(),
+            config,
+            client: clients.requests,
+            store,
+            jobs,
+            metrics,
+        }
+    }
+
+    /// Cancelled when the service stops: requests that wait for a job are then answered.
+    pub fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+}
+
+/// How handlers reach the [`App`].
+pub(crate) type AppState = Arc<App>;
+
+impl FromRequestParts<AppState> for Tenant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        let tenant = app.auth.admit(parts).await?;
+        let span = tracing::Span::current();
+        span.record("namespace", &tenant.namespace);
+        span.record("user", &tenant.user);
+        Ok(tenant)
+    }
+}

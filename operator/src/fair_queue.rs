@@ -1,0 +1,219 @@
+//! A queue that is fair between namespaces. Pure.
+//!
+//! Fairness is stride scheduling (Waldspurger and Weihl, 1995): each item that leaves the queue
+//! advances its namespace's pass by the inverse of the namespace's weight, and the lowest pass goes
+//! first. A namespace that was idle begins at the current pass, so that idleness earns no credit.
+//!
+//! Within a namespace items wait in lanes: a lane without room does not hold up the others.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// The advance of a pass for weight 1.
+const STRIDE: u64 = 1 << 20;
+
+/// An item of a [`FairQueue`].
+pub trait Item: Clone + PartialEq {
+    /// The order within a lane; equal ones go by id.
+    type Order: Ord;
+
+    /// Whether the lanes of a namespace take turns. Otherwise the first item of all lanes goes first.
+    const LANES_TAKE_TURNS: bool;
+
+    /// Identifies the item in the queue.
+    fn id(&self) -> &str;
+    /// The namespace it belongs to.
+    fn namespace(&self) -> &str;
+    /// Its lane within the namespace.
+    fn lane(&self) -> &str;
+    /// Its place within the lane: lower ones go first.
+    fn order(&self) -> Self::Order;
+}
+
+/// The share of each namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Weight by namespace; 1 where none is given.
+    pub weights: HashMap<String, u32>,
+    /// Upper bound on the items of one namespace in flight.
+    pub max_in_flight: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Lane<O> {
+    waiting: BTreeSet<(O, String)>,
+    pass: u64,
+}
+
+#[derive(Debug)]
+struct Tenant<O> {
+    lanes: HashMap<String, Lane<O>>,
+    in_flight: u32,
+    pass: u64,
+    /// The pass of the lane that had the latest turn.
+    lane_now: u64,
+}
+
+/// Waiting items, and how many of each namespace are in flight.
+#[derive(Debug)]
+pub struct FairQueue<T: Item> {
+    tenants: HashMap<String, Tenant<T::Order>>,
+    waiting: HashMap<String, T>,
+    /// The pass of the namespace that had the latest turn.
+    now: u64,
+}
+
+impl<T: Item> Default for FairQueue<T> {
+    fn default() -> Self {
+        Self {
+            tenants: HashMap::new(),
+            waiting: HashMap::new(),
+            now: 0,
+        }
+    }
+}
+
+impl<O> Default for Tenant<O> {
+    fn default() -> Self {
+        Self {
+            lanes: HashMap::new(),
+            in_flight: 0,
+            pass: 0,
+            lane_now: 0,
+        }
+    }
+}
+
+impl<T: Item> FairQueue<T> {
+    /// The number of waiting items.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether no item waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether the item `id` waits.
+    pub fn contains(&self, id: &str) -> bool {
+        self.waiting.contains_key(id)
+    }
+
+    /// The waiting items, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.waiting.values()
+    }
+
+    /// The number of waiting items that `shares` would let go at once. The others wait for items of
+    /// their own namespace, and more capacity would not help them.
+    pub fn runnable(&self, shares: &Shares) -> usize {
+        let of = |tenant: &Tenant<T::Order>| {
+            let waiting: usize = tenant.lanes.values().map(|lane| lane.waiting.len()).sum();
+            let most = shares.max_in_flight.unwrap_or(u32::MAX);
+            waiting.min(most.saturating_sub(tenant.in_flight) as usize)
+        };
+        self.tenants.values().map(of).sum()
+    }
+
+    /// Adds an item, or moves it where it has changed.
+    pub fn push(&mut self, item: T) {
+        if self.waiting.get(item.id()) == Some(&item) {
+            return;
+        }
+        self.remove(item.id());
+        let tenant = self.tenants.entry(item.namespace().to_owned()).or_default();
+        if tenant.lanes.is_empty() && tenant.in_flight == 0 {
+            tenant.pass = tenant.pass.max(self.now);
+        }
+        let pass = tenant.lane_now;
+        let lane = tenant.lanes.entry(item.lane().to_owned());
+        let lane = lane.or_insert_with(|| Lane {
+            waiting: BTreeSet::new(),
+            pass,
+        });
+        lane.waiting.insert((item.order(), item.id().to_owned()));
+        self.waiting.insert(item.id().to_owned(), item);
+    }
+
+    /// Removes a waiting item; false where it does not wait here.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let Some(item) = self.waiting.remove(id) else {
+            return false;
+        };
+        if let Some(tenant) = self.tenants.get_mut(item.namespace()) {
+            if let Some(lane) = tenant.lanes.get_mut(item.lane()) {
+                lane.waiting.remove(&(item.order(), id.to_owned()));
+                if lane.waiting.is_empty() {
+                    tenant.lanes.remove(item.lane());
+                }
+            }
+            self.forget_if_idle(item.namespace());
+        }
+        true
+    }
+
+    /// Takes the next item whose lane `has_room`. It counts as in flight until
+    /// [`FairQueue::finished`].
+    pub fn pop(&mut self, shares: &Shares, has_room: impl Fn(&str) -> bool) -> Option<T> {
+        let most = shares.max_in_flight.unwrap_or(u32::MAX);
+        let open = (self.tenants.iter()).filter(|(_, tenant)| tenant.in_flight < most);
+        let candidates = open.filter_map(|(namespace, tenant)| {
+            let lanes = (tenant.lanes.iter()).filter(|(lane, _)| has_room(lane));
+            let firsts = lanes.filter_map(|(_, lane)| {
+                let turn = if T::LANES_TAKE_TURNS { lane.pass } else { 0 };
+                Some((turn, lane.waiting.first()?))
+            });
+            let (_, (_, id)) = firsts.min()?;
+            Some((tenant.pass, namespace, id))
+        });
+        let (pass, _, id) = candidates.min()?;
+        let item = self.waiting.get(id)?.clone();
+        self.now = pass;
+        let weight = shares.weights.get(item.namespace()).copied().unwrap_or(1);
+        if let Some(tenant) = self.tenants.get_mut(item.namespace()) {
+            tenant.pass += STRIDE / u64::from(weight.max(1));
+            tenant.in_flight += 1;
+            if let Some(lane) = tenant.lanes.get_mut(item.lane()) {
+                tenant.lane_now = lane.pass;
+                lane.pass += 1;
+            }
+        }
+        self.remove(item.id());
+        Some(item)
+    }
+
+    /// An item that [`FairQueue::pop`] returned is no longer in flight.
+    pub fn finished(&mut self, namespace: &str) {
+        if let Some(tenant) = self.tenants.get_mut(namespace) {
+            tenant.in_flight = tenant.in_flight.saturating_sub(1);
+            self.forget_if_idle(namespace);
+        }
+    }
+
+    /// Keeps the table of namespaces as small as the work: an idle namespace is dropped once its
+    /// pass no longer matters.
+    fn forget_if_idle(&mut self, namespace: &str) {
+        let now = self.now;
+        if self.tenants.get(namespace).is_some_and(|tenant| {
+            tenant.lanes.is_empty() && tenant.in_flight == 0 && tenant.pass <= now
+        }) {
+            self.tenants.remove(namespace);
+        }
+        if self.waiting.is_empty() && self.tenants.values().all(|tenant| tenant.in_flight == 0) {
+            self.tenants.clear();
+            self.now = 0;
+        }
+    }
+
+    /// The number of items in flight, by namespace.
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = u32> {
+        self.tenants.values().map(|tenant| tenant.in_flight)
+    }
+
+    /// Whether the queue holds no memory of anything.
+    #[cfg(test)]
+    pub(crate) fn remembers_nothing(&self) -> bool {
+        self.waiting.is_empty() && self.tenants.is_empty()
+    }
+}

@@ -1,0 +1,106 @@
+//! What the dispatcher reports about every pool: its queue, and each runner's health and jobs.
+
+use super::PoolKey;
+use fovea_protocol::ModelState;
+use std::collections::BTreeMap;
+
+/// The load of every pool that the dispatcher watches.
+pub type Loads = BTreeMap<PoolKey, Load>;
+
+/// The load of one pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Jobs in the queue, including those that `spec.fairness` holds back.
+    pub waiting: u32,
+    /// Jobs in the queue that a free runner could take now.
+    pub queued: u32,
+    /// Jobs on the pool's runners.
+    pub running: u32,
+    /// Jobs that finished on a runner since this operator became leader.
+    pub ended: u64,
+    /// Time that those jobs spent on runners, in seconds, summed.
+    pub busy_seconds: f64,
+    /// Jobs that one runner takes at once; `None` until a runner has answered.
+    pub slots: Option<u32>,
+    /// Whether `runners` is complete: `false` until the dispatcher has received what the controller
+    /// publishes of a pool with pods.
+    pub connected: bool,
+    /// The runners, by endpoint: a pod's URL, or the endpoint as `spec.external` writes it.
+    pub runners: BTreeMap<String, RunnerLoad>,
+}
+
+/// One runner's health and jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunnerLoad {
+    /// Result of the last health check.
+    pub health: Health,
+    /// Jobs on the runner.
+    pub running: u32,
+}
+
+/// Result of a runner's last health check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answered and follows this leader.
+    Up {
+        /// Jobs that it takes at once.
+        slots: u32,
+        /// The models that it keeps, ready or not.
+        models: Vec<ModelState>,
+    },
+    /// It answered before, and failed this time: the error.
+    Down(String),
+    /// It has never answered: the last error.
+    Starting(String),
+}
+
+impl Health {
+    /// The models that the runner keeps, ready or not; none unless it is up.
+    pub fn models(&self) -> &[ModelState] {
+        match self {
+            Self::Up { models, .. } => models,
+            Self::Down(_) | Self::Starting(_) => &[],
+        }
+    }
+
+    /// Whether the runner is up and has all of these models ready.
+    pub fn serves<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
+        let is_ready = |name: &str| {
+            let mut models = self.models().iter();
+            models.any(|model| model.name == name && model.ready)
+        };
+        matches!(self, Self::Up { .. }) && names.into_iter().all(is_ready)
+    }
+
+    /// Whether the runner has failed to load one of its models.
+    pub fn has_failed_model(&self) -> bool {
+        self.models().iter().any(|model| model.failure.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fovea_protocol::Task;
+
+    #[test]
+    fn a_runner_serves_all_models_or_not_all_and_other_models_do_not_matter() {
+        let model = ModelState {
+            name: "blip".into(),
+            task: Task::ImageToText,
+            revision: "r".into(),
+            ready: true,
+            failure: None,
+        };
+        let health = Health::Up {
+            slots: 1,
+            models: vec![model],
+        };
+        assert!(health.serves(["blip"]) && health.serves([]));
+        assert!(
+            !health.serves(["blip", "vit"]),
+            "the runner does not keep vit yet"
+        );
+        assert!(!Health::Down("gone".into()).serves(["blip"]));
+    }
+}

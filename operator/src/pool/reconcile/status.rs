@@ -1,0 +1,209 @@
+//! Step 6: the pool's status. Pure.
+
+use super::apply::Applied;
+use super::observe::Observed;
+use super::plan::PodCounts;
+use crate::events::Notice;
+use crate::pool::load::{Health, Load};
+use fovea_crds::{
+    ModelStatus, RunnerPool, RunnerPoolStatus,
+    bounds::MAX_REVISION_LENGTH,
+    clip,
+    conditions::{DEGRADED, PROGRESSING, READY},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Longest error of one model, in characters.
+const MAX_FAULT_LENGTH: u32 = 300;
+
+/// Value, reason and message of a condition.
+type State = (&'static str, &'static str, String);
+
+/// The Event for the step from `before` to `after`, if it shows a new fault.
+pub(crate) fn new_fault(
+    before: Option<&RunnerPoolStatus>,
+    after: &RunnerPoolStatus,
+) -> Option<Notice> {
+    let degraded = |status: &RunnerPoolStatus| {
+        let mut conditions = status.conditions.iter();
+        conditions
+            .find(|each| each.type_ == DEGRADED && each.status == "True")
+            .cloned()
+    };
+    let now = degraded(after)?;
+    let known = before
+        .and_then(degraded)
+        .is_some_and(|known| known.message == now.message);
+    // The runners of a pool that was just created have not been checked yet.
+    (before.is_some() && !known).then_some(Notice {
+        reason: now.reason,
+        note: now.message,
+    })
+}
+
+/// The pool's status. `None` where the present one stands: the dispatcher of a new leader has not
+/// reported on the pool yet.
+pub(crate) fn status(observed: &Observed<'_>, applied: &Applied) -> Option<RunnerPoolStatus> {
+    let pool = observed.pool;
+    let (ready, load) = match &observed.load {
+        Some(load) if load.connected => (None, load),
+        _ if pool.status.is_some() || applied.pods.is_none() => return None,
+        _ => (Some(not_provided()), &Load::default()),
+    };
+    let names = || pool.spec.models.iter().map(|model| model.name.as_str());
+    let models: Vec<ModelStatus> = names()
+        .map(|name| model_status(name, load, applied))
+        .collect();
+    // The scale subresource counts pods, including those without an address.
+    let replicas = (applied.pods.as_ref()).map_or(count(load.runners.len()), |pods| pods.replicas);
+    let runners = load.runners.values();
+    let ready_replicas = count(runners.filter(|each| each.health.serves(names())).count());
+    let ready = ready.unwrap_or_else(|| {
+        let pods = applied.pods.as_ref();
+        readiness(pool, pods, ready_replicas, replicas, &models)
+    });
+    let progressing = applied.progressing.as_ref().map_or(
+        (
+            "False",
+            "Stable",
+            "no change is being rolled out".to_owned(),
+        ),
+        |message| ("True", message.reason, message.message.clone()),
+    );
+    let before = pool.status.as_ref();
+    let condition = |type_: &str, (value, reason, message): State| {
+        let mut before = before.into_iter().flat_map(|status| &status.conditions);
+        let since = before.find(|known| known.type_ == type_ && known.status == value);
+        clip::condition(Condition {
+            type_: type_.to_owned(),
+            status: value.to_owned(),
+            reason: reason.to_owned(),
+            message,
+            last_transition_time: since.map_or(Time(observed.now), |known| {
+                known.last_transition_time.clone()
+            }),
+            observed_generation: pool.metadata.generation,
+        })
+    };
+    Some(RunnerPoolStatus {
+        observed_generation: pool.metadata.generation,
+        replicas,
+        ready_replicas,
+        selector: applied.pods.as_ref().map(|pods| pods.selector.clone()),
+        queued: load.waiting,
+        running: load.running,
+        models,
+        conditions: vec![
+            condition(DEGRADED, degradation(load, applied)),
+            condition(PROGRESSING, progressing),
+            condition(READY, ready),
+        ],
+    })
+}
+
+/// The condition Ready before the dispatcher has reported on a new pool.
+fn not_provided() -> State {
+    let message = "the pool was just created, and has no runners yet";
+    ("False", "NotProvided", message.to_owned())
+}
+
+/// The condition Ready.
+fn readiness(
+    pool: &RunnerPool,
+    pods: Option<&PodCounts>,
+    ready_replicas: u32,
+    replicas: u32,
+    models: &[ModelStatus],
+) -> State {
+    if ready_replicas > 0 {
+        let message = format!("{ready_replicas} of {replicas} runners serve every model");
+        return ("True", "RunnersReady", message);
+    }
+    if pods.is_some_and(|pods| pods.desired == 0)
+        && let Some(scaled_to_zero) = scaled_to_zero(pool)
+    {
+        return scaled_to_zero;
+    }
+    let missing = models.iter().filter(|model| !model.ready);
+    let missing: Vec<&str> = missing.map(|model| model.name.as_str()).collect();
+    if missing.is_empty() {
+        let message = "every model is served, but no single runner serves all of them";
+        return ("True", "ModelsReady", message.to_owned());
+    }
+    let message = format!("no runner serves {}", missing.join(", "));
+    ("False", "ModelsNotReady", message)
+}
+
+/// The condition Ready of a pool that should have no runners.
+fn scaled_to_zero(pool: &RunnerPool) -> Option<State> {
+    match pool.spec.autoscaling {
+        Some(_) => Some((
+            "True",
+            "ScaledToZero",
+            "there are no jobs; the first one starts a runner".to_owned(),
+        )),
+        None if pool.spec.replicas == 0 => Some((
+            "False",
+            "NoReplicas",
+            "spec.replicas is 0; scale the pool with `kubectl scale` to run its jobs".to_owned(),
+        )),
+        None => None,
+    }
+}
+
+/// The condition Degraded.
+fn degradation(load: &Load, applied: &Applied) -> State {
+    let faults = &applied.faults;
+    let mut reason = faults.first().map(|fault| fault.reason);
+    let mut messages: Vec<String> = faults.iter().map(|fault| fault.message.clone()).collect();
+    for (endpoint, runner) in &load.runners {
+        match &runner.health {
+            Health::Up { models, .. } => {
+                for model in models {
+                    if let Some(why) = &model.failure {
+                        reason.get_or_insert("ModelFailed");
+                        let why = clip::clip(why, MAX_FAULT_LENGTH);
+                        messages.push(format!("{endpoint}: model {}: {why}", model.name));
+                    }
+                }
+            }
+            // The pod's own state says why it does not start.
+            Health::Starting(_) if applied.pods.is_some() => {}
+            Health::Down(why) | Health::Starting(why) => {
+                reason.get_or_insert("RunnersUnavailable");
+                messages.push(format!("{endpoint}: {why}"));
+            }
+        }
+    }
+    match reason {
+        None => ("False", "RunnersAnswer", "every runner answers".to_owned()),
+        Some(reason) => ("True", reason, messages.join("; ")),
+    }
+}
+
+fn model_status(name: &str, load: &Load, applied: &Applied) -> ModelStatus {
+    let models = load
+        .runners
+        .values()
+        .flat_map(|runner| runner.health.models());
+    let served: Vec<_> = models.filter(|model| model.name == name).collect();
+    let revision = served
+        .first()
+        .map(|model| clip::clip(&model.revision, MAX_REVISION_LENGTH));
+    let resolved = applied.resolved.get(name);
+    ModelStatus {
+        name: name.to_owned(),
+        revision,
+        ready: served.iter().any(|model| model.ready),
+        source: resolved.map(|resolved| resolved.source.clone()),
+        commit: resolved.map(|resolved| resolved.commit.clone()),
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -1,0 +1,11 @@
+//! What every program of Fovea does around its own work: arguments, logs and spans, signals,
+//! listeners, the exit code. A `main` parses its [`Arguments`], starts a [`Runtime`], does its work
+//! and returns [`exit_code`].
+
+mod arguments;
+mod listen;
+mod runtime;
+
+pub use arguments::Arguments;
+pub use listen::{accept, serve_admin};
+pub use runtime::{BindError, Runtime, exit_code};

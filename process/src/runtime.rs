@@ -1,0 +1,111 @@
+//! Start and end of a program.
+
+use fovea_telemetry::{LogFormat, Telemetry, TelemetryError};
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// A started program: its log, its spans, its signals, its listeners.
+#[derive(Debug)]
+#[must_use = "spans that are not sent yet are lost without `finish`"]
+pub struct Runtime {
+    telemetry: Telemetry,
+}
+
+/// A listener's address is taken or not this machine's.
+#[derive(Debug, thiserror::Error)]
+#[error("{flag} {address}: {error}")]
+pub struct BindError {
+    flag: &'static str,
+    address: SocketAddr,
+    error: std::io::Error,
+}
+
+impl Runtime {
+    /// Starts the log and the export of spans of `program` (such as `fovea-api`), and installs the
+    /// TLS provider that every client uses.
+    pub fn start(program: &'static str, format: LogFormat) -> Result<Self, TelemetryError> {
+        // An already installed provider works too.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let telemetry = fovea_telemetry::start(program, format)?;
+        Ok(Self { telemetry })
+    }
+
+    /// A token that SIGTERM (Kubernetes) or SIGINT (a terminal) cancels. From now on neither ends
+    /// the process by itself.
+    pub fn shutdown_on_signal(&self) -> std::io::Result<CancellationToken> {
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let shutdown = CancellationToken::new();
+        let signalled = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            tracing::info!("stopping");
+            signalled.cancel();
+        });
+        Ok(shutdown)
+    }
+
+    /// Listens on the address that `flag` names.
+    pub async fn bind(
+        &self,
+        flag: &'static str,
+        address: SocketAddr,
+    ) -> Result<TcpListener, BindError> {
+        let bound = TcpListener::bind(address).await;
+        bound.map_err(|error| BindError {
+            flag,
+            address,
+            error,
+        })
+    }
+
+    /// Sends the remaining spans, for at most the exporter's own timeout. A program that must end at
+    /// once drops the runtime instead.
+    pub async fn finish(self) {
+        let Self { telemetry } = self;
+        if let Err(error) = tokio::task::spawn_blocking(|| telemetry.stop()).await {
+            tracing::warn!(%error, "the last spans could not be exported");
+        }
+    }
+}
+
+/// The exit code of a program that ended with `outcome`; an error is logged.
+pub fn exit_code<E: Display>(outcome: Result<(), E>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named_with_its_flag() {
+        let runtime = Runtime::start("fovea-process", LogFormat::Text).unwrap();
+        let free = "127.0.0.1:0".parse().unwrap();
+        let taken = runtime.bind("--listen", free).await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = runtime.bind("--listen", address).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("--listen {address}: ")), "{text}");
+        runtime.finish().await;
+    }
+
+    #[test]
+    fn an_error_ends_the_program_with_1() {
+        let code = |outcome: Result<(), &str>| format!("{:?}", exit_code(outcome));
+        assert_eq!(code(Ok(())), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code(Err("no")), format!("{:?}", ExitCode::from(1)));
+    }
+}
