@@ -19,7 +19,7 @@ help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 .PHONY: demo
-demo: demo-programs ## Caption two pictures, stay up till Ctrl-C (ONCE=1: end after the check; PORT=8000)
+demo: demo-programs ## Caption two pictures, then run until Ctrl-C (ONCE=1: exit after the check; PORT=8000)
 	@$(DEV) demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
@@ -32,12 +32,12 @@ nodes: dev
 	@$(DEV) cluster prepare
 
 .PHONY: cluster
-cluster: setup dev ## A cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1 POLICIES=1; CLUSTER=kind or current)
+cluster: setup dev ## Start a cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1 POLICIES=1; CLUSTER=kind or current)
 	@$(DEV) cluster up $(if $(CLUSTER),--kind $(CLUSTER)) $(if $(NODES),--nodes $(NODES)) \
 		$(if $(GPUS),--gpus $(GPUS)) $(if $(INGRESS),--ingress) $(if $(POLICIES),--network-policies) $(addprefix --image ,$(wildcard $(IMAGES)/*.tar))
 
 .PHONY: cluster-down
-cluster-down: dev ## End that cluster, and remove what killed ones have left
+cluster-down: dev ## Stop that cluster, and remove what killed clusters left behind
 	@$(DEV) cluster down
 
 PROFILE ?= release
@@ -58,7 +58,7 @@ release: setup dev ## Build a release into target/release-<version> (REGISTRY=gh
 
 DENY := $(FOVEA_CACHE)/cargo-deny-$(shell sed -n 's/.*CARGO_DENY.*"\(.*\)".*/\1/p' setup/src/versions.rs)/bin/cargo-deny
 .PHONY: deny
-deny: setup-tool ## Check licences, sources and advisories of what Fovea is linked from (OFFLINE=1: no advisories)
+deny: setup-tool ## Check licences, sources and advisories of the dependencies (OFFLINE=1: no advisories)
 	@$(SETUP) --only deny
 	@$(DENY) $(if $(OFFLINE),--offline) check licenses bans sources $(if $(OFFLINE),,advisories)
 
@@ -75,7 +75,7 @@ fuzz: ## Feed damaged pictures to the decoders (SECONDS=1800)
 
 SCHEMATHESIS := $(FOVEA_CACHE)/schemathesis-4.32.5
 .PHONY: fuzz-api
-fuzz-api: setup dev $(SCHEMATHESIS)/ready ## Hold the API against its description (EXAMPLES=100)
+fuzz-api: setup dev $(SCHEMATHESIS)/ready ## Test the API against its OpenAPI document with Schemathesis (EXAMPLES=100)
 	@SCHEMATHESIS=$(SCHEMATHESIS)/bin/schemathesis $(if $(EXAMPLES),EXAMPLES=$(EXAMPLES)) \
 		$(CARGO) test --locked --workspace --test api -- --ignored --nocapture schemathesis
 
@@ -85,7 +85,7 @@ $(SCHEMATHESIS)/ready:
 	@touch $@
 
 .PHONY: lint
-lint: setup ## Formatting and clippy
+lint: setup ## Check formatting, and run clippy
 	@$(CARGO) fmt --all --check
 	@$(WITH_TORCH) $(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
@@ -242,7 +242,7 @@ generate: build ## Write the generated files (CRDs, chart, plain manifests, Open
 	@$(WITH_TORCH) $(DEV) docs generate
 
 .PHONY: check-generated
-check-generated: build ## Fail where a generated file is not current
+check-generated: build ## Fail if a generated file is not current
 	@$(BUILT)/crdgen --check
 	@$(DEV) chart check
 	@$(BUILT)/openapi --check

@@ -26,40 +26,40 @@ const UP: Duration = Duration::from_mins(5);
 /// How long one may take to be gone.
 const DOWN: Duration = Duration::from_mins(2);
 
-/// What is to be done with the cluster.
+/// Subcommands of `fovea-dev cluster`.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum ClusterCommand {
-    /// Start one in the background, or say what the chosen one is
+    /// Start a cluster in the background, or describe the current one
     Up(Up),
-    /// Run one in the foreground until SIGTERM or Ctrl-C
+    /// Run a cluster in the foreground until SIGTERM or Ctrl-C
     #[command(hide = true)]
     Run(Up),
-    /// Set up what tests with nodes need, or say why they are skipped
+    /// Set up the tools of tests with nodes, or print why those are skipped
     #[command(hide = true)]
     Prepare,
-    /// End what `up` has started, and remove what killed ones have left
+    /// Stop the cluster that `up` started, and remove what killed clusters left behind
     Down,
 }
 
-/// Which cluster, and how large.
+/// Origin, size and parts of the cluster.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Up {
-    /// Which: nodes of our own (root), kind (docker), or the current context of kubectl
+    /// Where the cluster comes from: nodes on this machine (local, root), kind (docker), or kubectl's current context
     #[arg(long, value_enum)]
     kind: Option<Origin>,
-    /// How many nodes
+    /// Number of nodes
     #[arg(long, default_value_t = 1)]
     nodes: u8,
-    /// How many nvidia.com/gpu each node advertises; no device is behind them
+    /// Number of nvidia.com/gpu that each node advertises; they are not real devices
     #[arg(long, default_value_t = 2)]
     gpus: u32,
-    /// An ingress too: Contour with Envoy, at the machine's end of the cluster's link
+    /// Start an ingress controller: Contour with Envoy, at the cluster's gateway address
     #[arg(long)]
     ingress: bool,
-    /// Enforce network policies, by kube-router on each node
+    /// Enforce network policies with kube-router on each node
     #[arg(long)]
     network_policies: bool,
-    /// Archives of images to import, such as target/images/*.tar
+    /// Image archive to import, such as target/images/fovea-api.tar; can be repeated
     #[arg(long = "image")]
     images: Vec<PathBuf>,
 }
@@ -113,7 +113,7 @@ impl State {
     }
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(crate) async fn run(command: ClusterCommand) -> Result<()> {
     match command {
         ClusterCommand::Up(options) => match options.kind.map_or_else(choose, Ok)? {

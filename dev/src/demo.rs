@@ -1,5 +1,5 @@
-//! `make demo`: the main job on real input, from uploads and from kubectl to captions, a label and
-//! boxes.
+//! `make demo`: captions two pictures, labels one and detects objects in one, through the HTTP API
+//! and through kubectl.
 
 mod next_steps;
 mod results;
@@ -13,10 +13,10 @@ use std::time::Instant;
 /// Where the API listens, as the services that it replaces did.
 pub(crate) const PORT: u16 = 8000;
 
-/// How the demo runs.
+/// Options of the demo.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DemoOptions {
-    /// End after the check instead of staying up till Ctrl-C
+    /// Exit after the check instead of running until Ctrl-C
     #[arg(long)]
     once: bool,
     /// Port of the API

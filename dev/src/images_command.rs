@@ -7,27 +7,27 @@ use fovea_harness::images::{Build, Image, Torch};
 use fovea_setup::cache::Cache;
 use fovea_setup::{self as setup, Part, progress::Progress};
 
-/// Which images, from what.
+/// Images to build, and the binaries they are built from.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ImagesCommand {
-    /// The folder of the binaries
+    /// Folder of the built binaries
     #[arg(long)]
     binaries: PathBuf,
-    /// The folder that gets the archives
+    /// Folder in which to write the archives
     #[arg(long)]
     out: PathBuf,
-    /// The runner's libtorch
+    /// Variant of libtorch in the runner's image
     #[arg(long, value_enum, default_value_t)]
     torch: Torch,
-    /// The source's commit, for a label
+    /// Commit of the source, for the image's label
     #[arg(long, default_value = "unknown")]
     revision: String,
-    /// Which; all where none is named
+    /// Images to build; default: all
     images: Vec<Image>,
 }
 
 impl ImagesCommand {
-    /// Builds them, and tells where each lies.
+    /// Builds the images, and prints the path of each archive.
     pub(crate) fn run(self) -> Result<()> {
         let Self {
             binaries,

@@ -28,25 +28,25 @@ use source::Source;
 /// The version that everything in the folder has: the workspace's.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What to build a release from, and where.
+/// Inputs and output folder of a release.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Release {
-    /// The folder of the built binaries
+    /// Folder of the built binaries
     #[arg(long)]
     binaries: PathBuf,
-    /// The folder that gets `release-<version>`
+    /// Folder in which to write `release-<version>`
     #[arg(long)]
     out: PathBuf,
-    /// The runner's libtorch; both where none is named, as the chart names images of both
+    /// Variant of libtorch in the runner's image; default: both, because the chart names both images
     #[arg(long, value_enum)]
     torch: Vec<Torch>,
-    /// Where the images will be pulled from, such as ghcr.io/you: the chart's own where absent
+    /// Registry that the chart and manifests pull images from, such as ghcr.io/you; default: none
     #[arg(long)]
     registry: Option<String>,
-    /// Try it: with changes that are not committed, or before the changelog has the day
+    /// Allow uncommitted changes and a changelog without a release date
     #[arg(long)]
     trial: bool,
-    /// Only say whether the commit can be released: before hours of building
+    /// Check whether the commit can be released, and build nothing
     #[arg(long)]
     check: bool,
 }
