@@ -100,7 +100,7 @@ impl Attempt {
         };
         tokio::pin!(conversation);
         let mut job = self.job.clone();
-        let mut shows_running = crate::job::phase(&job) == Phase::Running;
+        let mut shows_running = job.phase() == Phase::Running;
         loop {
             tokio::select! {
                 biased;
@@ -125,7 +125,7 @@ impl Attempt {
                     shows_running = true;
                     let make = |job: &InferenceJob| status::running(job, &begun, Timestamp::now());
                     match self.writer.write(job.clone(), make).await {
-                        Written::Current(written) if !crate::job::phase(&written).is_terminal() => job = *written,
+                        Written::Current(written) if !written.is_finished() => job = *written,
                         Written::Unchanged => {}
                         ended => return self.done(ended, RunnerWas::Fine),
                     }
@@ -170,7 +170,7 @@ impl Attempt {
                         return self.done(Written::Unchanged, RunnerWas::Unavailable);
                     }
                 };
-                let created = crate::job::created(&job);
+                let created = job.created();
                 let waited = begun.at.duration_since(created).as_millis();
                 let queued = &mut success.timings.queue_millis;
                 *queued = queued.saturating_add(u64::try_from(waited).unwrap_or_default());

@@ -1,7 +1,6 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
 use super::retry::LONGEST_INTERRUPTION;
-use super::{created, phase};
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
 use jiff::{SignedDuration, Timestamp};
 
@@ -122,7 +121,7 @@ pub fn decide(observed: Observed<'_>) -> Action {
     {
         return Action::Leave;
     }
-    if phase(job).is_terminal() || job.metadata.deletion_timestamp.is_some() {
+    if job.is_finished() || job.metadata.deletion_timestamp.is_some() {
         return Action::Leave;
     }
     if job.spec.cancel {
@@ -193,16 +192,14 @@ pub fn decide(observed: Observed<'_>) -> Action {
 /// Since when the job could have run: its creation, its latest resumption, or the time that a
 /// retry waited for. Time suspended does not count against the queue's deadline.
 fn ready_since(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
-    let resumed = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == conditions::SUSPENDED && condition.status == "False")
+    let resumed = conditions::get(&status.conditions, conditions::SUSPENDED)
+        .filter(|condition| condition.status == "False")
         .map(|condition| condition.last_transition_time.0);
     let retried = status.next_attempt_time.as_ref().map(|time| time.0);
     [resumed, retried]
         .into_iter()
         .flatten()
-        .fold(created(job), Timestamp::max)
+        .fold(job.created(), Timestamp::max)
 }
 
 /// Upper bound on the wait for a retry. A time further ahead came from a clock that was set back since,
@@ -239,10 +236,7 @@ pub fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
 }
 
 fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {
-    status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == type_ && condition.status == value)
+    conditions::get(&status.conditions, type_).is_some_and(|condition| condition.status == value)
 }
 
 fn is_written(
@@ -252,9 +246,8 @@ fn is_written(
     reason: &str,
     message: &str,
 ) -> bool {
-    status.conditions.iter().any(|condition| {
-        condition.type_ == type_
-            && condition.status == value
+    conditions::get(&status.conditions, type_).is_some_and(|condition| {
+        condition.status == value
             && condition.reason == reason
             && condition.message == fovea_crds::clip::message(message)
     })

@@ -95,7 +95,7 @@ pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
     let Some(due) = due(job) else {
         return Next::Nothing;
     };
-    let latest = saturating_add(super::ended(job), policy.window * LATEST_WINDOWS);
+    let latest = saturating_add(job.ended(), policy.window * LATEST_WINDOWS);
     if now >= latest {
         Next::GiveUp
     } else if waits(due, policy, now) {
@@ -131,7 +131,7 @@ pub fn after(
             detail,
             retry_after,
         } => {
-            let last = saturating_add(super::ended(job), policy.window);
+            let last = saturating_add(job.ended(), policy.window);
             if now >= last {
                 return ended(false, Some(out_of_time(&detail)));
             }

@@ -8,7 +8,7 @@ pub mod retry;
 pub mod status;
 pub mod write;
 
-use fovea_crds::{InferenceJob, Input, Phase, labels};
+use fovea_crds::{InferenceJob, labels, resource_version_is_older};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use url::Url;
 /// A job in the cache.
 #[derive(Clone, Debug)]
 pub enum Tracked {
-    /// The job without what is not needed until it runs (see [`trim`]).
+    /// The job without what is not needed until it runs (see [`InferenceJob::trimmed`]).
     Unfinished(Arc<InferenceJob>),
     /// The few facts kept of a finished job: there may be tens of thousands.
     Finished(Finished),
@@ -54,18 +54,13 @@ pub struct Outgoing {
 impl Tracked {
     /// Reduces `job` to what the cache needs.
     pub fn of(job: InferenceJob) -> Self {
-        let phase = job
-            .status
-            .as_ref()
-            .map(|status| status.phase)
-            .unwrap_or_default();
-        if !phase.is_terminal() {
-            return Self::Unfinished(Arc::new(trim(job)));
+        if !job.is_finished() {
+            return Self::Unfinished(Arc::new(job.trimmed()));
         }
         Self::Finished(Finished {
             namespace: job.namespace().unwrap_or_default().into(),
             name: job.name_any().into(),
-            ended: ended(&job),
+            ended: job.ended(),
             callback: Outgoing::of(&job).map(Box::new),
             ttl_seconds: job.spec.ttl_seconds_after_finished,
             made_by_api: job
@@ -84,29 +79,11 @@ impl Tracked {
         }
     }
 
-    /// Whether `other` was read later. Resource versions are decimal counters of one server
-    /// (KEP-5504), so that a watch that lags behind our own write is recognised.
+    /// Whether this is an earlier version of the same job as `other`: a watch may lag behind our
+    /// own write. See [`resource_version_is_older`] for versions that cannot be compared.
     pub fn is_older_than(&self, other: &Self) -> bool {
-        match (
-            self.resource_version().parse::<u64>(),
-            other.resource_version().parse::<u64>(),
-        ) {
-            (Ok(own), Ok(other)) => own < other,
-            _ => true,
-        }
+        resource_version_is_older(self.resource_version(), other.resource_version())
     }
-}
-
-/// Drops what a cache need not hold: managed fields, kubectl's copy of the manifest, and the
-/// inline picture, which is read again when the job runs.
-pub fn trim(mut job: InferenceJob) -> InferenceJob {
-    job.metadata.managed_fields = None;
-    job.annotations_mut()
-        .remove("kubectl.kubernetes.io/last-applied-configuration");
-    if let Input::Inline { data } = &mut job.spec.input {
-        data.0 = Vec::new();
-    }
-    job
 }
 
 impl Outgoing {
@@ -126,25 +103,7 @@ impl Outgoing {
     }
 }
 
-/// When the job ended; its creation where the object does not say.
-pub fn ended(job: &InferenceJob) -> Timestamp {
-    let status = job.status.as_ref();
-    let ended = status.and_then(|status| status.completion_time.as_ref());
-    ended.map_or_else(|| created(job), |time| time.0)
-}
-
-/// When the job was created; the epoch's begin where the object does not say.
-pub fn created(job: &InferenceJob) -> Timestamp {
-    job.metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(Timestamp::UNIX_EPOCH, |time| time.0)
-}
-
-/// The phase, Pending where there is no status yet.
-pub fn phase(job: &InferenceJob) -> Phase {
-    job.status
-        .as_ref()
-        .map(|status| status.phase)
-        .unwrap_or_default()
+/// [`InferenceJob::created`], under the name that the dispatcher's pools still use.
+pub(crate) fn created(job: &InferenceJob) -> Timestamp {
+    job.created()
 }

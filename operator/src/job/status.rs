@@ -5,7 +5,7 @@ use super::decide::{Ending, Note};
 use super::retry::{NextAttempt, Success};
 use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef,
-    conditions::{ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
+    conditions::{self, ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -178,10 +178,7 @@ pub fn reason<'a>(
     let is_new = |condition: &&Condition| !known.contains(condition);
     let types = [COMPLETE, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
     types
-        .filter_map(|type_| {
-            let mut conditions = status.conditions.iter();
-            conditions.find(|condition| condition.type_ == type_)
-        })
+        .filter_map(|type_| conditions::get(&status.conditions, type_))
         .find(is_new)
         .map(|condition| condition.reason.as_str())
 }
@@ -231,32 +228,17 @@ impl Draft {
     }
 
     fn has(&self, type_: &str) -> bool {
-        self.to
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == type_)
+        conditions::get(&self.to.conditions, type_).is_some()
     }
 
-    /// Sets a condition; its transition time moves only when its status does.
     fn set(&mut self, type_: &str, value: &str, reason: &str, message: &str) {
-        let before = self
-            .to
-            .conditions
-            .iter()
-            .position(|condition| condition.type_ == type_);
-        let since = before
-            .map(|index| self.to.conditions.swap_remove(index))
-            .filter(|condition| condition.status == value)
-            .map_or(Time(self.now), |condition| condition.last_transition_time);
-        self.to.conditions.push(Condition {
-            type_: type_.to_owned(),
-            status: value.to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            last_transition_time: since,
-            observed_generation: self.generation,
-        });
-        self.to.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+        conditions::set(
+            &mut self.to.conditions,
+            (type_, value),
+            (reason, message),
+            self.generation,
+            self.now,
+        );
     }
 
     fn done(self) -> InferenceJobStatus {

@@ -69,13 +69,9 @@ pub(super) const ATTEMPTS: [(&str, &str); 6] = [
     ("retried", "InferenceFailed"),
 ];
 
-/// A task as the resource names it.
+/// A task's label.
 pub(crate) fn task(task: Task) -> &'static str {
-    match task {
-        Task::ImageToText => "image-to-text",
-        Task::ImageClassification => "image-classification",
-        Task::ObjectDetection => "object-detection",
-    }
+    task.as_str()
 }
 
 /// The fate of an object that a sweep listed.
