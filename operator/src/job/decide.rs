@@ -10,23 +10,23 @@ pub const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 /// The pool and the model that a job runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// The pool.
+    /// The pool that accepts the job.
     pub pool: ResolvedPoolRef,
-    /// One of its models.
+    /// Name of the model in the pool.
     pub model: String,
 }
 
-/// Why no pool takes the job, now or ever.
+/// Why no pool accepts the job, for now or for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A change of a pool can resolve it: the job waits.
+    /// The job waits: a change of a pool can resolve it.
     Hold {
         /// The condition's reason.
         reason: &'static str,
         /// The cause, and what to do about it.
         message: String,
     },
-    /// The pool takes jobs of this namespace, but does not serve what the job names.
+    /// The job fails: the pool accepts jobs of this namespace, but does not serve what the job names.
     Never(Failure),
 }
 
@@ -39,11 +39,11 @@ pub struct Observed<'a> {
     pub now: Timestamp,
     /// Whether an attempt is under way.
     pub in_flight: bool,
-    /// The pool that takes it, or why none does.
+    /// The pool and model to run it, or why no pool accepts it.
     pub placement: &'a Result<Placement, Refusal>,
 }
 
-/// An end of a job that no runner's answer caused.
+/// An end of a job without a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The user set `spec.cancel`.
@@ -75,11 +75,11 @@ pub enum Action {
     End(Ending),
     /// Queue it, and reconcile it again at `wake_at`.
     Queue {
-        /// Where.
+        /// The pool and model that it waits for.
         placement: Placement,
         /// Its next deadline, or the time of its `Accepted` write.
         wake_at: Timestamp,
-        /// Whether it has waited so long that its condition `Accepted` is to be written.
+        /// Whether to write its condition `Accepted`, because it has waited long enough.
         write_accepted: bool,
     },
 }
@@ -87,9 +87,9 @@ pub enum Action {
 /// A change of conditions that leaves the phase as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// A pool takes it; it waits for a runner.
+    /// A pool accepts it; it waits for a runner.
     Accepted(ResolvedPoolRef),
-    /// No pool takes it at present.
+    /// No pool accepts it at present.
     Held {
         /// The condition's reason.
         reason: &'static str,
@@ -156,7 +156,7 @@ pub fn decide(observed: Observed<'_>) -> Action {
     if queue_until <= now {
         return Action::End(Ending::Failed(past(
             "QueueDeadlineExceeded",
-            "no runner took the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner",
+            "no runner started the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner",
         )));
     }
     match placement {
@@ -189,8 +189,8 @@ pub fn decide(observed: Observed<'_>) -> Action {
     }
 }
 
-/// Since when the job could have run: its creation, its latest resumption, or the time that a
-/// retry waited for. Time suspended does not count against the queue's deadline.
+/// Time from which the queue deadline counts: the latest of the job's creation, its last resumption and
+/// the end of its last retry delay. Suspended time does not count.
 fn ready_since(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
     let resumed = conditions::get(&status.conditions, conditions::SUSPENDED)
         .filter(|condition| condition.status == "False")
@@ -225,7 +225,7 @@ fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Ti
     ))
 }
 
-/// When a finished job is to be deleted; not before its callback has come to its end.
+/// Time at which a finished job expires; `None` without a TTL or while its callback is pending.
 pub fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
     if finished.callback.is_some() {
         return None;

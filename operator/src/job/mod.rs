@@ -1,4 +1,4 @@
-//! A job: what the cache keeps of it, what to do about it, and how its status changes.
+//! A job: its cached form, decisions about it, and changes of its status.
 
 pub mod decide;
 pub mod delivery;
@@ -17,35 +17,35 @@ use url::Url;
 /// A job in the cache.
 #[derive(Clone, Debug)]
 pub enum Tracked {
-    /// The job without what is not needed until it runs (see [`InferenceJob::trimmed`]).
+    /// The trimmed job (see [`InferenceJob::trimmed`]).
     Unfinished(Arc<InferenceJob>),
-    /// The few facts kept of a finished job: there may be tens of thousands.
+    /// The facts kept of a finished job, few because there may be tens of thousands of them.
     Finished(Finished),
 }
 
 /// The facts that the callback and the deletion of a finished job need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// Its namespace.
+    /// `metadata.namespace`.
     pub namespace: Box<str>,
-    /// Its name.
+    /// `metadata.name`.
     pub name: Box<str>,
-    /// What the deletion is conditional on.
+    /// `metadata.resourceVersion`, the precondition of its deletion.
     pub resource_version: Box<str>,
-    /// When it ended.
+    /// `status.completionTime`.
     pub ended: Timestamp,
     /// `spec.ttlSecondsAfterFinished`.
     pub ttl_seconds: Option<u32>,
     /// Whether the API created it rather than a user.
     pub made_by_api: bool,
-    /// Its callback until that is delivered or given up; the job is kept until then.
+    /// Its callback, until it is delivered or given up; the job is not deleted before.
     pub callback: Option<Box<Outgoing>>,
 }
 
-/// A callback that is still to be sent.
+/// A callback that is not yet delivered or given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// When it is due.
+    /// Time of the next attempt.
     pub due: Timestamp,
     /// The receiver: the URL's host and port.
     pub receiver: Box<str>,
@@ -71,7 +71,7 @@ impl Tracked {
         })
     }
 
-    /// The version of the object that this was made from.
+    /// Resource version of the object that this was made from.
     pub fn resource_version(&self) -> &str {
         match self {
             Self::Unfinished(job) => job.metadata.resource_version.as_deref().unwrap_or_default(),
@@ -87,7 +87,7 @@ impl Tracked {
 }
 
 impl Outgoing {
-    /// What a finished job's callback waits for; `None` where nothing is to be sent any more.
+    /// The pending callback of a finished job; `None` if there is none.
     fn of(job: &InferenceJob) -> Option<Self> {
         let due = delivery::due(job)?;
         let url = Url::parse(&job.spec.callback.as_ref()?.url).ok();
@@ -97,7 +97,7 @@ impl Outgoing {
         });
         Some(Self {
             due,
-            // An invalid URL fails at its first try; all of them share a lane.
+            // An invalid URL fails at its first attempt; all of them share a lane.
             receiver: receiver.unwrap_or_default().into(),
         })
     }
