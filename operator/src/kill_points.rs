@@ -11,7 +11,7 @@ pub const ALL: [&str; 13] = [
     JOB_CONDITION,
     JOB_RUNNING,
     JOB_WAITING,
-    RESULT_KEPT,
+    RESULT_STORED,
     JOB_SUCCEEDED,
     JOB_FAILED,
     CALLBACK_RECORDED,
@@ -35,7 +35,7 @@ pub const JOB_RUNNING: &str = "job-running";
 /// The time of a job's next attempt was written.
 pub const JOB_WAITING: &str = "job-waiting";
 /// A large result was stored in the bucket.
-pub const RESULT_KEPT: &str = "result-kept";
+pub const RESULT_STORED: &str = "result-stored";
 /// A job's phase Succeeded was written.
 pub const JOB_SUCCEEDED: &str = "job-succeeded";
 /// A job's phase Failed or Cancelled was written.

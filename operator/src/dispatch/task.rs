@@ -234,7 +234,7 @@ impl Attempt {
         self.store
             .put(&key, json.into(), "application/json")
             .await?;
-        kill_points::after(kill_points::RESULT_KEPT);
+        kill_points::after(kill_points::RESULT_STORED);
         Ok(Some(stored))
     }
 }
