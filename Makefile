@@ -19,7 +19,7 @@ help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 .PHONY: demo
-demo: build ## Caption two pictures, stay up till Ctrl-C (ONCE=1: end after the check; PORT=8000)
+demo: demo-programs ## Caption two pictures, stay up till Ctrl-C (ONCE=1: end after the check; PORT=8000)
 	@$(DEV) demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 .PHONY: test
@@ -32,7 +32,7 @@ nodes: dev
 	@$(DEV) cluster prepare
 
 .PHONY: cluster
-cluster: go-tools dev ## A cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1 POLICIES=1; CLUSTER=kind or current)
+cluster: setup dev ## A cluster with real nodes in the background (NODES=1 GPUS=2 INGRESS=1 POLICIES=1; CLUSTER=kind or current)
 	@$(DEV) cluster up $(if $(CLUSTER),--kind $(CLUSTER)) $(if $(NODES),--nodes $(NODES)) \
 		$(if $(GPUS),--gpus $(GPUS)) $(if $(INGRESS),--ingress) $(if $(POLICIES),--network-policies) $(addprefix --image ,$(wildcard $(IMAGES)/*.tar))
 
@@ -96,6 +96,11 @@ lint: setup ## Formatting and clippy
 # its number of jobs from this make.
 .PHONY: build
 build: setup-tool ## Set everything up and build the programs
+	@$(MAKE) --no-print-directory -j 2 setup programs
+
+# As `build`, with no more Go programs than the demo starts.
+.PHONY: demo-programs
+demo-programs: setup-tool
 	@$(MAKE) --no-print-directory -j 2 go-tools programs
 
 # A contributor's commands without the runner and libtorch. `--workspace` keeps the features of all.

@@ -6,21 +6,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// A job: a pool accepts it. The message of False says why not.
+/// A pool accepts the job. The message of False says why not.
 pub const ACCEPTED: &str = "Accepted";
-/// A job: a runner has been chosen for it. The message of False says what it waits for.
+/// A runner has been assigned to the job. The message of False says what the job waits for.
 pub const SCHEDULED: &str = "Scheduled";
-/// A job: `spec.suspend` holds it back. False after it was resumed: the queue deadline counts from
-/// that transition.
+/// `spec.suspend` suspends the job. False after it was resumed: the queue deadline counts from that
+/// transition.
 pub const SUSPENDED: &str = "Suspended";
-/// A job: it has reached a terminal phase, which the reason names.
+/// The job has reached a terminal phase, which the reason names.
 pub const COMPLETE: &str = "Complete";
 
 /// At least one runner of the pool serves every model.
 pub const READY: &str = "Ready";
 /// A change of the pool is being rolled out.
 pub const PROGRESSING: &str = "Progressing";
-/// A pool: something needs a person's attention; the message says what.
+/// A fault of the pool needs a person's attention. The message describes it.
 pub const DEGRADED: &str = "Degraded";
 
 /// The condition of a type.

@@ -1,19 +1,20 @@
-//! Labels and annotations that the API sets on its jobs.
+//! Labels and annotations of a job: the API writes them, and the operator reads two of them.
 
-/// Labels of jobs that the API creates.
+/// Labels of a job.
 pub mod labels {
-    /// Creator of the job.
+    /// Program that created the job.
     pub const CREATED_BY: &str = "fovea.dev/created-by";
     /// Value of [`CREATED_BY`] on jobs that the API created. The operator deletes them first when
     /// there are too many finished jobs.
     pub const API: &str = "api";
-    /// Replaced service whose routes created the job: `async-vision` or `image-analysis`.
+    /// Compatible service whose routes received the job: `async-vision` or `image-analysis`.
     pub const CLIENT: &str = "fovea.dev/client";
 }
 
-/// Annotations of jobs that the API creates.
+/// Annotations of a job.
 pub mod annotations {
-    /// SHA-256 of the request, by which a repeated request is recognised.
+    /// SHA-256 of the request, which distinguishes a repeated request from a different one with the
+    /// same name.
     pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
     /// Trace of the request as a W3C `traceparent`, which the operator and the runner continue.
     pub const TRACEPARENT: &str = "fovea.dev/traceparent";

@@ -1,7 +1,8 @@
 //! CEL rules whose messages name the field and say what to write instead.
 //!
 //! CEL checks texts from users instead of `pattern`, because the message of a failed pattern is
-//! only its regular expression.
+//! only its regular expression. These rules are for both resources; those of one resource are in
+//! its own `rules`.
 
 use crate::bounds::MAX_KEY_BYTES;
 use kube::core::{Message, Rule};
@@ -15,7 +16,7 @@ pub(crate) const SHA256_PATTERN: &str = "^[0-9a-f]{64}$";
 /// Unanchored pattern of a DNS label.
 pub(crate) const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 
-/// A rule: `cel` must hold, else the API server answers `message`.
+/// Rule that rejects with `message` what does not satisfy `cel`.
 pub(crate) fn rule(cel: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule {
         rule: cel.into(),
@@ -47,7 +48,7 @@ pub(crate) fn subdomain(field: &str) -> Rule {
     )
 }
 
-/// A normalised path below a prefix that Fovea adds, without a way out of it.
+/// Requires a normalised path that cannot leave the prefix which Fovea adds.
 pub(crate) fn object_path(field: &str, prefix: &str) -> Rule {
     rule(
         format!(

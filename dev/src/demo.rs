@@ -33,6 +33,7 @@ pub(crate) async fn run(options: DemoOptions) -> Result<()> {
     let starting = Stack::start(
         StackOptions {
             api_port: Some(options.port),
+            without_controller_manager: true,
             ..Default::default()
         },
         say,

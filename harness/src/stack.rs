@@ -94,6 +94,8 @@ pub enum StackError {
 pub struct StackOptions {
     /// The API's port; a free one where absent.
     pub api_port: Option<u16>,
+    /// Starts no kube-controller-manager: deleted namespaces stay, and nothing collects garbage.
+    pub without_controller_manager: bool,
     /// More flags of the operator.
     pub operator_flags: Vec<String>,
     /// More flags of the api.
@@ -126,11 +128,13 @@ impl Stack {
     pub async fn start(options: StackOptions, say: impl Fn(&str)) -> Result<Self, StackError> {
         let [runner_port, health_port, free_port] = ports::free()?;
         let api_port = options.api_port.unwrap_or(free_port);
-        say("starting etcd, kube-apiserver, kube-controller-manager and MinIO");
-        let (control_plane, minio) = tokio::try_join!(
-            ControlPlane::start(ControlPlaneOptions::default()),
-            Minio::start()
-        )?;
+        say("starting etcd, kube-apiserver and MinIO");
+        let control_plane = ControlPlaneOptions {
+            controller_manager: !options.without_controller_manager,
+            ..ControlPlaneOptions::default()
+        };
+        let (control_plane, minio) =
+            tokio::try_join!(ControlPlane::start(control_plane), Minio::start())?;
         minio.create_bucket(BUCKET)?;
         let guardian = Guardian::start().await.map_err(ProcessError::from)?;
         let token_file = guardian.scratch().join("runner-token");

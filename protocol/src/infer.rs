@@ -1,4 +1,4 @@
-//! One attempt: the request, and the lines that answer it.
+//! Request of one attempt, and the lines of its answer.
 
 use crate::Problem;
 use serde::{Deserialize, Serialize};
@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// Describe the picture in words.
+    /// Write a caption.
     ImageToText,
-    /// Name what the picture shows, with scores.
+    /// Label the picture, with scores.
     ImageClassification,
     /// Find objects, with scores and boxes.
     ObjectDetection,
@@ -37,57 +37,58 @@ impl Task {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InferRequest {
-    /// Which Fovea speaks; see [`crate::LeaderRequest`].
+    /// Installation that sends the request; see [`crate::LeaderRequest::installation`].
     pub installation: String,
-    /// The speaking leader's lease transition count.
+    /// Transition count of the sending leader's lease.
     pub epoch: u64,
-    /// The `InferenceJob`'s uid, for logs and for at most one run of a job at a time.
+    /// Uid of the `InferenceJob`. The runner logs it and runs each job at most once at a time.
     pub job: String,
     /// Number of this attempt, from 1.
     pub attempt: u32,
-    /// What to do.
+    /// Task to run.
     pub task: Task,
-    /// One of the runner's models, by the pool's name for it.
+    /// Name of one of the runner's models, as the pool names it.
     pub model: String,
-    /// The picture.
+    /// Picture to process.
     pub input: Input,
-    /// Settings of the task.
+    /// Parameters of the task.
     #[serde(default)]
     pub parameters: Parameters,
-    /// From the request's arrival; the runner answers `DeadlineExceeded` then.
+    /// Time limit from the arrival of the request, after which the runner answers
+    /// `DeadlineExceeded`.
     pub deadline_millis: u64,
-    /// Run alone, not batched with other jobs: it may have taken a runner down before.
+    /// Whether the job runs alone in its batch, because it may have crashed a runner before.
     #[serde(default)]
     pub exclusive: bool,
 }
 
-/// The picture of an attempt, and what it must be.
+/// Picture of an attempt and its expected digest and length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
-    /// Where the bytes are.
+    /// Location of the picture's bytes.
     #[serde(flatten)]
     pub source: Source,
-    /// Lower-case hex; another digest is a `DigestMismatch`.
+    /// SHA-256 in lower-case hexadecimal. Bytes with another one are a `DigestMismatch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Length; another one is a `DigestMismatch`.
+    /// Length in bytes. Another length is a `DigestMismatch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
 
-/// Where the bytes are.
+/// Location of the picture's bytes.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
-    /// A presigned GET, good for this one object: a secret while it lasts.
+    /// Presigned URL to GET this one object. It is secret until it expires.
     Url(String),
-    /// The bytes themselves, base64.
+    /// The bytes as base64.
     Data(String),
 }
 
 impl std::fmt::Debug for Source {
-    /// Tells neither the signature nor the picture.
+    /// Omits the signature and the picture.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Url(url) => write!(f, "Url({})", url.split('?').next().unwrap_or_default()),
@@ -96,23 +97,23 @@ impl std::fmt::Debug for Source {
     }
 }
 
-/// Settings of a task; `None` is the model's own default.
+/// Parameters of a task. `None` is the model's own default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Parameters {
-    /// Image-to-text: most tokens to write beyond the prompt.
+    /// Image-to-text: maximum number of generated tokens, without the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_new_tokens: Option<u32>,
-    /// Image-to-text: how many sequences a beam search follows; 1 is greedy.
+    /// Image-to-text: number of beams of the beam search; 1 is greedy decoding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub num_beams: Option<u32>,
-    /// Image-to-text: the caption begins with these words.
+    /// Image-to-text: text that the caption starts with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// Image-classification: how many labels.
+    /// Image-classification: number of labels in the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_k: Option<u32>,
-    /// Object-detection: least score of a box, in thousandths.
+    /// Object-detection: minimum score of a detection, in thousandths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_threshold_permille: Option<u32>,
 }
@@ -143,27 +144,27 @@ impl Parameters {
     }
 }
 
-/// One line of the answer.
+/// Line of the answer to an [`InferRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Line {
-    /// Still at work; every [`crate::HEARTBEAT_INTERVAL`].
+    /// Sent every [`crate::HEARTBEAT_INTERVAL`] while the runner works on the request.
     Heartbeat,
     /// The work has reached a stage.
     Progress {
         /// Which.
         stage: Stage,
     },
-    /// The end: a result.
+    /// Last line of an attempt that succeeded.
     Result {
-        /// The task's own form of result.
+        /// Result in the form of the task.
         result: InferResult,
-        /// Which model gave it.
+        /// Model that produced the result.
         model: ServedModel,
-        /// Where the time went.
+        /// Durations of the attempt's steps.
         timings: Timings,
     },
-    /// The end: no result.
+    /// Last line of an attempt that failed.
     Problem(Problem),
 }
 
@@ -173,7 +174,7 @@ pub enum Line {
 pub enum Stage {
     /// Getting the picture.
     Fetching,
-    /// Waiting for the device.
+    /// Time spent waiting for the device.
     Queued,
     /// On the device.
     Running,
@@ -182,40 +183,40 @@ pub enum Stage {
     Unknown,
 }
 
-/// A result, one form per task.
+/// Result of an attempt. The task determines its form.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum InferResult {
-    /// Image-to-text.
+    /// Caption, for image-to-text.
     Caption(String),
-    /// Image-classification, best first.
+    /// Labels for image-classification, highest score first.
     Predictions(Vec<Classification>),
-    /// Object-detection, in the model's query order.
+    /// Objects for object-detection, in the order of the model's queries.
     Detections(Vec<Detection>),
 }
 
-/// One label of a classification.
+/// Label of a classification and its score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Classification {
-    /// From the model's `id2label`.
+    /// Label from the model's `id2label`.
     pub label: String,
-    /// 0 to 1.
+    /// Score from 0 to 1.
     pub score: f32,
 }
 
-/// One detected object.
+/// Detected object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
-    /// From the model's `id2label`.
+    /// Label from the model's `id2label`.
     pub label: String,
-    /// 0 to 1.
+    /// Score from 0 to 1.
     pub score: f32,
-    /// Where.
+    /// Bounding box of the object.
     #[serde(rename = "box")]
     pub bounding_box: BoundingBox,
 }
 
-/// In pixels of the upright picture, origin at its top left.
+/// Bounding box in pixels of the upright picture. The origin is its top left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoundingBox {
     /// Left edge.
@@ -228,27 +229,27 @@ pub struct BoundingBox {
     pub ymax: f32,
 }
 
-/// The model behind a result.
+/// Model that produced a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServedModel {
-    /// The pool's name for it.
+    /// Name of the model in the pool.
     pub name: String,
-    /// Which weights; see [`crate::ModelState::revision`].
+    /// Revision of the weights; see [`crate::ModelState::revision`].
     pub revision: String,
 }
 
-/// Where an attempt's time went, in milliseconds.
+/// Durations of an attempt's steps, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// From arrival to the picture's last byte.
+    /// Time from the arrival of the request to the last byte of the picture.
     pub fetch_millis: u64,
-    /// Waiting for the device.
+    /// Time spent waiting for the device.
     pub queue_millis: u64,
-    /// Decoding, preprocessing and the model.
+    /// Time spent on decoding, preprocessing and inference.
     pub infer_millis: u64,
-    /// Pictures that shared the pass.
+    /// Number of pictures in the batch.
     pub batch_size: u32,
 }
 
@@ -258,7 +259,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_request_reads_as_the_design_writes_it() {
+    fn a_request_deserializes_from_the_documented_json() {
         let request: InferRequest = serde_json::from_value(json!({
             "installation": "i", "epoch": 7, "job": "u", "attempt": 1,
             "task": "image-to-text", "model": "blip-base",
@@ -273,13 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_is_not_told_whole_in_logs() {
+    fn debug_output_omits_the_signature_of_a_presigned_url() {
         let source = Source::Url("http://s3/b/k?X-Amz-Signature=secret".into());
         assert_eq!(format!("{source:?}"), "Url(http://s3/b/k)");
     }
 
     #[test]
-    fn lines_are_told_apart_by_their_event() {
+    fn a_line_is_tagged_by_its_event() {
         let line: Line = serde_json::from_value(json!({
             "event": "result", "result": {"caption": "a red circle"},
             "model": {"name": "blip", "revision": "sha256:0"},

@@ -1,4 +1,4 @@
-//! The wire between operator and runner: one HTTP request per attempt, answered by NDJSON.
+//! Protocol between operator and runner: one HTTP request per attempt, answered with NDJSON.
 //!
 //! Plain serde, no Kubernetes and no tensors. The operator turns an `InferenceJob` into an
 //! [`InferRequest`]; the runner answers `POST /v1/infer` with a stream of [`Line`]s, one JSON
@@ -16,33 +16,33 @@ pub use runner::{ModelSource, ModelState, RunnerState};
 
 use std::time::Duration;
 
-/// A working runner sends a [`Line::Heartbeat`] this often.
+/// Interval between [`Line::Heartbeat`]s of a working runner.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// After this long without a line the operator gives the attempt up, and after this long
-/// without a reader the runner drops the work: three heartbeats.
+/// Time without a line after which the operator ends the attempt, and time without a reader after
+/// which the runner stops the work: three heartbeats.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(6);
 
 /// Content type of the answer to `POST /v1/infer`.
 pub const NDJSON_CONTENT_TYPE: &str = "application/x-ndjson";
 
-/// The longest line that an operator reads; what is longer is a broken runner.
+/// Maximum length of a line. The operator treats a runner that sends a longer one as faulty.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 
-/// The largest request body that a runner reads (64 KiB of inline picture as base64, and room).
+/// Maximum body of an [`InferRequest`]: 64 KiB of inline picture as base64, and a margin.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
-/// `POST`: run one attempt.
+/// `POST` runs one attempt.
 pub const INFER_PATH: &str = "/v1/infer";
 
-/// `GET`: what the runner keeps resident and how much of it is busy ([`RunnerState`]).
+/// `GET` returns the runner's models and load ([`RunnerState`]).
 pub const MODELS_PATH: &str = "/v1/models";
 
-/// Below it, by its name, `PUT`: a model that the runner is to keep ([`ModelRequest`]).
+/// `PUT` makes the runner load a model ([`ModelRequest`]).
 pub const MODEL_PATH: &str = "/v1/models/{name}";
 
-/// The largest body of a `PUT` of a model: 64 files with their presigned URLs, and room.
+/// Maximum body of a [`ModelRequest`]: 64 files with their presigned URLs, and a margin.
 pub const MAX_MODEL_REQUEST_BYTES: usize = 512 * 1024;
 
-/// `PUT`: a new leader says its epoch before it dispatches ([`LeaderRequest`]).
+/// `PUT` announces a new leader's epoch, before it dispatches jobs ([`LeaderRequest`]).
 pub const LEADER_PATH: &str = "/v1/leader";

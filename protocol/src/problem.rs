@@ -1,26 +1,27 @@
-//! RFC 9457 problems as a runner tells them.
+//! RFC 9457 problems that a runner returns.
 
 use serde::{Deserialize, Serialize};
 
 /// Content type of a problem that is a whole response.
 pub const PROBLEM_CONTENT_TYPE: &str = "application/problem+json";
 
-/// Why an attempt gave no result. The operator maps it to the job's `failure.reason`.
+/// Reason why an attempt has no result. The operator maps it to the job's `failure.reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
-    /// The bytes are no picture, or not one that can be decoded. Never retried.
+    /// The bytes are not a picture that the runner can decode. Never retried.
     InvalidPicture,
-    /// The picture is larger than the runner's bounds (bytes or pixels). Never retried.
+    /// The picture exceeds the runner's limits of bytes or pixels. Never retried.
     PictureTooLarge,
-    /// The bytes are not those that the job named by sha256 or length. Never retried.
+    /// The bytes do not match the SHA-256 or length in the job. Never retried.
     DigestMismatch,
-    /// The object is not there (a 404 from the store). Never retried.
+    /// The object store answers 404. Never retried.
     PictureNotFound,
     /// The parameters do not fit the model or the task. Never retried.
     InvalidParameters,
-    /// The runner does not keep this model: as [`Reason::Busy`], since the pool says that it does.
+    /// The runner does not have this model. Handled as [`Reason::Busy`], since the pool includes
+    /// the model.
     UnknownModel,
-    /// The store did not give the picture in time or in whole. Counted and retried.
+    /// The store did not deliver the whole picture in time. Counted and retried.
     FetchFailed,
     /// The attempt's deadline passed. Counted and retried.
     DeadlineExceeded,
@@ -28,25 +29,26 @@ pub enum Reason {
     OutOfMemory,
     /// The model failed on this picture. Counted and retried.
     InferenceFailed,
-    /// The device failed under this picture's pass, and the runner ends: as a lost runner.
+    /// The device failed during this picture's batch, and the runner exits. Handled as a lost
+    /// runner.
     DeviceLost,
-    /// No free slot: nothing was begun, the job goes back to its queue at no cost.
+    /// The runner has no free slot. The job returns to its queue and no attempt is counted.
     Busy,
-    /// The runner is not ready, or is draining: as [`Reason::Busy`].
+    /// The runner is not ready or is draining. Handled as [`Reason::Busy`].
     NotReady,
-    /// The request came from a leader of a lower epoch than the runner has seen.
+    /// The sender's epoch is lower than the highest that the runner has received.
     StaleEpoch,
     /// The bearer token is missing or wrong.
     Unauthorized,
-    /// The request itself is not one of this protocol.
+    /// The request does not follow this protocol.
     MalformedRequest,
-    /// A reason that this build does not know (the peer is newer).
+    /// A reason from a newer peer that this build does not define.
     #[serde(other)]
     Unknown,
 }
 
 impl Reason {
-    /// The name as it stands in problems, for labels.
+    /// Name of the reason as in problems, for metric labels.
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidPicture => "InvalidPicture",
@@ -69,7 +71,7 @@ impl Reason {
         }
     }
 
-    /// Whether another attempt can end differently.
+    /// Whether another attempt may succeed.
     pub fn retryable(self) -> bool {
         match self {
             Self::InvalidPicture
@@ -92,7 +94,7 @@ impl Reason {
         }
     }
 
-    /// The HTTP status of a response that is this problem.
+    /// HTTP status of a response with this problem.
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidPicture
@@ -111,7 +113,7 @@ impl Reason {
         }
     }
 
-    /// The problem's title, one for each reason.
+    /// Title of problems with this reason.
     pub fn title(self) -> &'static str {
         match self {
             Self::InvalidPicture => "The input is not a picture that can be decoded",
@@ -141,20 +143,20 @@ pub struct Problem {
     /// `about:blank` is never used: `urn:fovea:problem:<Reason>`.
     #[serde(rename = "type")]
     pub type_uri: String,
-    /// A short sentence, the same for every problem of one reason.
+    /// Short sentence, the same for every problem with this reason.
     pub title: String,
-    /// The HTTP status, also inside a stream whose own status was 200.
+    /// HTTP status, also in a stream whose own status was 200.
     pub status: u16,
-    /// What was wrong this time and what to do about it.
+    /// Human-readable details: what failed and how to fix it.
     pub detail: String,
-    /// Why, for programs.
+    /// Machine-readable reason.
     pub reason: Reason,
-    /// Whether another attempt can end differently.
+    /// Whether another attempt may succeed.
     pub retryable: bool,
 }
 
 impl Problem {
-    /// A problem for `reason`, with `detail` said to the user.
+    /// Creates a problem for `reason`; the user reads `detail`.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             type_uri: format!("urn:fovea:problem:{reason:?}"),

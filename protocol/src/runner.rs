@@ -1,4 +1,4 @@
-//! What a runner says about itself, and what a new leader says to it.
+//! State of a runner, and the requests that load models and announce a leader.
 
 use crate::Task;
 use serde::{Deserialize, Serialize};
@@ -8,98 +8,100 @@ use std::num::NonZeroU32;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunnerState {
-    /// A random id of this process: another id at the same address is another runner.
+    /// Random id of this process, which tells a restarted runner at the same address from the old
+    /// one.
     pub instance: String,
-    /// Requests that the runner takes at once; the next one is answered `Busy`.
+    /// Maximum number of concurrent requests. The runner answers further ones with `Busy`.
     pub slots: u32,
-    /// Requests it has at the moment.
+    /// Number of requests that the runner works on.
     pub busy: u32,
-    /// Every model that the runner is to keep, ready or not.
+    /// Every model that the runner was told to load, ready or not.
     pub models: Vec<ModelState>,
 }
 
-/// One model of a runner.
+/// State of one model of a runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelState {
-    /// The pool's name for it, which requests use.
+    /// Name of the model in the pool, which requests use.
     pub name: String,
-    /// What it can be asked for.
+    /// Task that the model performs.
     pub task: Task,
-    /// Which weights: a hub commit, or `sha256:<digest>` of the weights file.
+    /// Revision of the weights: a commit of the Hugging Face repository, or `sha256:<digest>` of
+    /// the weights file.
     pub revision: String,
-    /// Resident, and one warm-up pass done.
+    /// Whether the model is loaded and has completed a warm-up pass.
     pub ready: bool,
-    /// Why it is not and will not be, until it is put again.
+    /// Reason why the model failed to load. The runner tries again when it receives another `PUT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
 
-/// Body of `PUT /v1/models/{name}`: a model that the runner is to fetch, load and keep. Answered
-/// 202 with the [`RunnerState`]; the same request again changes nothing, unless the model has
-/// failed, and then tries again. Another source under the same name replaces the model.
+/// Body of `PUT /v1/models/{name}`, which makes the runner fetch and load a model. The answer is
+/// 202 with the [`RunnerState`]. A repeated request changes nothing, unless the model has failed:
+/// then the runner tries again. Another source under the same name replaces the model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelRequest {
-    /// Which Fovea speaks; see [`LeaderRequest`].
+    /// Installation that sends the request; see [`LeaderRequest::installation`].
     pub installation: String,
-    /// The speaking leader's lease transition count.
+    /// Transition count of the sending leader's lease.
     pub epoch: u64,
-    /// What it is to do; a checkpoint for another task is refused.
+    /// Task of the model. The runner rejects a checkpoint for another task.
     pub task: Task,
-    /// Where the checkpoint is.
+    /// Location of the checkpoint.
     pub source: ModelSource,
-    /// The type of its numbers; the runner's own choice where absent.
+    /// Data type of the weights. The runner chooses it if this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<Dtype>,
-    /// How many pictures may share one pass; the runner's own bound where absent.
+    /// Maximum number of pictures in one batch. The runner's own limit applies if this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_batch_size: Option<NonZeroU32>,
 }
 
-/// The type of a model's numbers.
+/// Data type of a model's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// 32 bits.
+    /// 32-bit floating point.
     Float32,
-    /// 16 bits with float32's range.
+    /// 16-bit floating point with the range of float32.
     Bfloat16,
-    /// 16 bits with more digits and less range.
+    /// 16-bit floating point (IEEE half precision).
     Float16,
 }
 
-/// Where a checkpoint is; a folder in the hub's layout.
+/// Location of a checkpoint, laid out as a Hugging Face repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ModelSource {
-    /// A folder below the runner's `--models-dir`.
+    /// Folder below the runner's `--models-dir`.
     Path(String),
-    /// Files to be fetched.
+    /// Files to fetch.
     Files {
-        /// What they are together: `<repo>@<commit>`.
+        /// Revision of the files together, as `<repo>@<commit>`.
         revision: String,
-        /// Every file of the folder.
+        /// Files of the folder, all of them.
         files: Vec<ModelFile>,
     },
 }
 
-/// One file of a checkpoint.
+/// File of a checkpoint.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelFile {
-    /// Its place in the folder.
+    /// Path of the file in the folder.
     pub path: String,
-    /// A presigned GET: a secret while it lasts.
+    /// Presigned URL to GET the file. It is secret until it expires.
     pub url: String,
-    /// Its length.
+    /// Length of the file.
     pub bytes: u64,
-    /// Lower-case hex.
+    /// SHA-256 of the file in lower-case hexadecimal.
     pub sha256: String,
 }
 
 impl std::fmt::Debug for ModelFile {
-    /// Does not tell the signature.
+    /// Omits the URL, which holds a signature.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
@@ -109,13 +111,14 @@ impl std::fmt::Debug for ModelFile {
     }
 }
 
-/// Body of `PUT /v1/leader`: from now on the runner refuses requests of a lower epoch of this
-/// installation and aborts those it has. Answered 204, or 409 where it has seen a higher one.
+/// Body of `PUT /v1/leader`. From then on the runner rejects requests of this installation with a
+/// lower epoch and aborts those in progress. The answer is 204, or 409 if the runner has received a
+/// higher epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaderRequest {
-    /// Which Fovea speaks (the operator's namespace uid): epochs of different ones do not compare.
+    /// Uid of the operator's namespace. Epochs of different installations are not comparable.
     pub installation: String,
-    /// The lease's transition count.
+    /// Transition count of the leader's lease.
     pub epoch: u64,
 }

@@ -14,7 +14,7 @@ use crate::cache::Cache;
 pub(super) use pins::MONITORING;
 pub use pins::{
     CONTOUR, COREDNS, ETCD, HELM, HELM_DOCS, K6, KIND, KUBE_ROUTER, KUBECONFORM, KUBERNETES,
-    KUBERNETES_NODE, MINIO, PROMETHEUS,
+    KUBERNETES_CONTROLLERS, KUBERNETES_NODE, MINIO, PROMETHEUS,
 };
 
 /// Programs that one Go module builds at a time.
@@ -36,14 +36,20 @@ pub struct GoTools {
     go_sum: &'static str,
 }
 
-/// What the control plane and the store need, in the order in which they are built.
-pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, MINIO];
+/// What a shell finds in its `PATH`: the programs of the control plane and the store.
+pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, KUBERNETES_CONTROLLERS, MINIO];
 
 /// What `part` needs, in the order in which it is built.
 pub fn of(part: Part) -> &'static [GoTools] {
     match part {
-        Part::Tools => ALL,
-        Part::Node => &[KUBERNETES_NODE, COREDNS, KUBE_ROUTER],
+        Part::Tools => &[ETCD, KUBERNETES, MINIO],
+        Part::Controllers => &[KUBERNETES_CONTROLLERS],
+        Part::Node => &[
+            KUBERNETES_CONTROLLERS,
+            KUBERNETES_NODE,
+            COREDNS,
+            KUBE_ROUTER,
+        ],
         Part::Chart => &[HELM, KUBECONFORM, HELM_DOCS],
         Part::Ingress => &[CONTOUR],
         Part::Prometheus => &[PROMETHEUS],
@@ -98,12 +104,16 @@ impl GoTools {
             Command::new("go")
                 .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
                 .args(["-ldflags", &self.linker_flags()])
+                // The linker drops it (`-w`): the compiler need not make it.
+                .arg("-gcflags=all=-dwarf=false")
                 .args(["-tags", &self.tags.join(",")])
                 .arg("-o")
                 .arg(target)
                 .args(self.programs.iter().map(|(_, package)| *package))
                 .env("CGO_ENABLED", "0")
                 .env("GOWORK", "off")
+                // The compiler collects garbage less often: 15% less time for some more memory.
+                .env("GOGC", "400")
                 .current_dir(out),
         )?;
         fs::remove_file(go_mod)

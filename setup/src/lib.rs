@@ -25,8 +25,10 @@ use progress::Progress;
 /// What to set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The control plane's programs and MinIO, built with Go.
+    /// The API server, its store, kubectl and MinIO, built with Go: the demo needs no more.
     Tools,
+    /// The controller manager, built with Go, for tests and clusters.
+    Controllers,
     /// libtorch, taken from wheels with Python's pip.
     Libtorch,
     /// libtorch with its CUDA half, for images of the runner.
@@ -51,13 +53,14 @@ pub enum Part {
     Deny,
 }
 
-/// What is set up where no part is named: all that `make demo` and `make build` need.
-pub const DEFAULT_PARTS: [Part; 2] = [Part::Tools, Part::Libtorch];
+/// What is set up where no part is named: all that `make build` and the tests without nodes need.
+pub const DEFAULT_PARTS: [Part; 3] = [Part::Tools, Part::Controllers, Part::Libtorch];
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Tools,
+        Self::Controllers,
         Self::Libtorch,
         Self::LibtorchCuda,
         Self::Node,
@@ -73,6 +76,7 @@ impl Part {
     pub fn name(self) -> &'static str {
         match self {
             Self::Tools => "tools",
+            Self::Controllers => "controllers",
             Self::Libtorch => "libtorch",
             Self::LibtorchCuda => "libtorch-cuda",
             Self::Node => "node",
@@ -88,7 +92,8 @@ impl Part {
     /// A line for `fovea-setup help`.
     pub fn about(self) -> &'static str {
         match self {
-            Self::Tools => "etcd, kube-apiserver, kube-controller-manager, kubectl and MinIO",
+            Self::Tools => "etcd, kube-apiserver, kubectl and MinIO",
+            Self::Controllers => "kube-controller-manager",
             Self::Libtorch => "libtorch for the CPU",
             Self::LibtorchCuda => "libtorch with CUDA, for images of the runner",
             Self::Node => "kubelet, containerd and whatever else a cluster with nodes needs",
@@ -113,7 +118,7 @@ impl fmt::Display for NotBuilt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} is not there: set it up first, as `make test` does: `fovea-setup --only` tools, node, ingress, prometheus or chart",
+            "{} is not there: set it up first, as `make test` does: `fovea-setup --only` tools, controllers, node, ingress, prometheus or chart",
             self.path.display()
         )
     }

@@ -10,8 +10,8 @@ use fovea_setup::{DEFAULT_PARTS, Part, SetupError, check, environment, run};
 const USAGE: &str = "\
 Builds and fetches the pinned tools into FOVEA_CACHE (default: ~/.cache/fovea)
 
-Usage: fovea-setup [--only PART]   Set up one part; default: tools and libtorch
-       fovea-setup check           Check that everything needed to build tools and libtorch is installed
+Usage: fovea-setup [--only PART]   Set up one part; default: tools, controllers and libtorch
+       fovea-setup check           Check that everything needed to set those up is installed
        fovea-setup env             Print the shell variables for builds and tests: eval \"$(fovea-setup env)\"
        fovea-setup help            Print this text
 

@@ -16,7 +16,7 @@ pub enum JobResult {
     Caption(#[schemars(length(max = MAX_CAPTION_LENGTH))] String),
     /// image-classification: labels, highest score first.
     Predictions(#[schemars(length(max = MAX_PREDICTIONS))] Vec<Prediction>),
-    /// object-detection: objects, highest score first.
+    /// object-detection: objects, in the order of the model's queries.
     Detections(#[schemars(length(max = MAX_DETECTIONS))] Vec<Detection>),
 }
 

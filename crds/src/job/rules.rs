@@ -23,8 +23,8 @@ pub(super) fn managed_by() -> Rule {
     )
 }
 
-/// A URL that every parser reads the same: ASCII, only the scheme before the host, and a host of
-/// the usual characters.
+/// Accepts only URLs that every parser reads the same way: ASCII, no user name or password, and a
+/// host of letters, digits, `.`, `_`, `-` and the characters of IPv6 addresses.
 pub(super) fn callback_url() -> Rule {
     matches(
         "https://[A-Za-z0-9._:\\[\\]-]+([/?][!$-\\[\\]-~]*)?",
@@ -65,7 +65,7 @@ pub(super) fn only_for(parameter: &str, task: Task) -> Rule {
     .field_path(format!(".parameters.{parameter}"))
 }
 
-/// The initial delay is within the maximum.
+/// Rejects an initial delay above the maximum delay.
 pub(super) fn delays() -> Rule {
     rule(
         "self.initialDelaySeconds <= self.maxDelaySeconds",
@@ -73,7 +73,7 @@ pub(super) fn delays() -> Rule {
     )
 }
 
-/// `cancel` only changes from false to true.
+/// Rejects a change of `spec.cancel` from true to false.
 pub(super) fn cancel() -> Rule {
     rule(
         "self || !oldSelf",
@@ -82,7 +82,7 @@ pub(super) fn cancel() -> Rule {
     .reason(Reason::FieldValueForbidden)
 }
 
-/// One rule per field of the spec: it may not be added, changed or removed.
+/// Rejects adding, changing or removing a field of the spec.
 pub(super) fn immutable(field: &str) -> Rule {
     rule(
         unchanged(field),
@@ -92,7 +92,8 @@ pub(super) fn immutable(field: &str) -> Rule {
     .reason(Reason::FieldValueForbidden)
 }
 
-/// A status field of a finished job: the API server rejects every later change, by any writer.
+/// Rejects changes of a finished job's status field, so that the API server enforces the first
+/// final phase for every writer.
 pub(super) fn final_once_terminal(field: &str) -> Rule {
     rule(
         format!(

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
         name = "Model",
         type_ = "string",
         json_path = ".status.model.name",
-        description = "Model that ran the latest attempt."
+        description = "Model that produced the result."
     ),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts"),
@@ -182,7 +182,7 @@ pub struct PoolRef {
 /// Receiver of the webhook that announces a job's end.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Callback {
-    /// The receiver's https URL, without user name, password or fragment.
+    /// HTTPS URL of the receiver, without user name, password or fragment.
     #[schemars(length(min = 1, max = MAX_URL_LENGTH))]
     #[x_kube(validation = rules::callback_url())]
     pub url: String,

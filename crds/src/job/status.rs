@@ -43,7 +43,8 @@ pub struct InferenceJobStatus {
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
 
-    /// Number of finished attempts that count against spec.retry.limit.
+    /// Number of ended attempts: the failed ones that count against spec.retry.limit, and the
+    /// successful one.
     #[serde(default)]
     pub attempts: u32,
 
@@ -74,7 +75,7 @@ pub struct InferenceJobStatus {
     #[schemars(length(max = MAX_RUNNER_LENGTH))]
     pub runner: Option<String>,
 
-    /// Model of the latest attempt.
+    /// Model that produced the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ServedModel>,
 
@@ -100,7 +101,7 @@ pub struct InferenceJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 
-    /// Durations of the latest attempt.
+    /// Durations of the successful attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
 
@@ -177,13 +178,14 @@ pub struct ResolvedPoolRef {
     pub namespace: String,
 }
 
-/// Model that ran an attempt.
+/// Model that produced a result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServedModel {
     /// Name of the model in the pool.
     #[schemars(length(max = crate::bounds::MAX_LABEL_LENGTH))]
     pub name: String,
-    /// Revision of the weights: a commit of the hub, or `sha256:<digest>` of the weights file.
+    /// Revision of the weights: a commit of the Hugging Face repository, or `sha256:<digest>` of
+    /// the weights file.
     #[schemars(length(max = MAX_REVISION_LENGTH))]
     pub revision: String,
 }
@@ -201,12 +203,13 @@ pub struct Failure {
     pub retryable: bool,
 }
 
-/// Durations of the latest attempt.
+/// Durations of the successful attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// Time from the job's creation to the start of its latest attempt's work, in milliseconds. It
-    /// includes earlier attempts and the wait inside the runner.
+    /// Time from the job's creation to the start of the successful attempt, plus the time that this
+    /// attempt waited inside the runner for the model, in milliseconds. Earlier attempts are
+    /// included.
     pub queue_millis: u64,
     /// Time to download the picture, in milliseconds.
     pub fetch_millis: u64,

@@ -1,4 +1,4 @@
-//! One model of a pool and the source of its weights.
+//! One model of a pool, and where its weights come from.
 
 use super::rules;
 use crate::{
@@ -48,7 +48,7 @@ pub struct PoolModel {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = schema::exactly_one)]
 pub enum ModelSource {
-    /// Repository of the Hugging Face hub.
+    /// Repository on the Hugging Face Hub.
     #[serde(rename_all = "camelCase")]
     HuggingFace {
         /// Name of the repository, such as `Salesforce/blip-image-captioning-base`.
@@ -60,8 +60,8 @@ pub enum ModelSource {
         #[schemars(length(min = 1, max = crate::bounds::MAX_REVISION_LENGTH))]
         #[schemars(extend("x-kubernetes-validations" = [rules::revision()]))]
         revision: String,
-        /// Secret in the pool's namespace that holds a token of the hub under the key `token`, for
-        /// gated repositories.
+        /// Secret in the pool's namespace that holds an access token for the Hugging Face Hub under
+        /// the key `token`, for gated repositories.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         token_secret_ref: Option<SecretRef>,
     },
@@ -72,7 +72,7 @@ pub enum ModelSource {
         #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("prefix", "models/")]))]
         prefix: String,
     },
-    /// Files on the volume of spec.template.cacheVolume, laid out as in a Hugging Face repository.
+    /// Files on the claim of spec.template.cacheVolume, laid out as in a Hugging Face repository.
     Volume {
         /// Path of the files on the volume, such as `blip-base`.
         #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]

@@ -15,7 +15,7 @@ pub(super) fn endpoint() -> Rule {
     )
 }
 
-/// Plain HTTP is allowed on loopback only.
+/// Allows plain HTTP for loopback addresses only.
 pub(super) fn endpoint_scheme() -> Rule {
     rule(
         "!self.matches('^http://') || self.matches('^http://(localhost|127[.]0[.]0[.]1|[[]::1[]])(:[0-9]+)?$')",
@@ -58,7 +58,7 @@ pub(super) fn replicas_or_autoscaling() -> Rule {
     .field_path(".replicas")
 }
 
-/// The minimum is within the maximum.
+/// Rejects a minimum above the maximum.
 pub(super) fn min_below_max() -> Rule {
     rule(
         "self.min <= self.max",
@@ -75,7 +75,7 @@ pub(super) fn external_or_replicas() -> Rule {
     .field_path(".replicas")
 }
 
-/// A field about pods is not allowed in an external pool.
+/// Rejects a field about pods beside external.
 pub(super) fn external_or(field: &str) -> Rule {
     rule(
         format!("!has(self.external) || !has(self.{field})"),
@@ -86,7 +86,7 @@ pub(super) fn external_or(field: &str) -> Rule {
     .field_path(format!(".{field}"))
 }
 
-/// Every model of a pool with pods names its source.
+/// Requires a source for each model, unless the pool is external.
 pub(super) fn external_or_source() -> Rule {
     rule(
         "has(self.external) || self.models.all(model, has(model.source))",
@@ -95,7 +95,7 @@ pub(super) fn external_or_source() -> Rule {
     .field_path(".models")
 }
 
-/// A source on a volume needs a claim: an emptyDir is empty at the pod's start.
+/// Requires a claim for models from a volume, since an emptyDir starts empty.
 pub(super) fn volume_needs_claim() -> Rule {
     rule(
         "has(self.external) || self.models.all(model, !has(model.source) || !has(model.source.volume)) || (has(self.template) && has(self.template.cacheVolume) && has(self.template.cacheVolume.persistentVolumeClaim))",
@@ -112,7 +112,7 @@ pub(super) fn one_default_a_task() -> Rule {
     )
 }
 
-/// A selector goes together with `from: Selector`.
+/// Requires a selector if, and only if, from is Selector.
 pub(super) fn selector() -> Rule {
     rule(
         "has(self.selector) == (self.from == 'Selector')",
@@ -120,7 +120,7 @@ pub(super) fn selector() -> Rule {
     )
 }
 
-/// Keys of the weights are names of namespaces.
+/// Requires namespace names as keys of the weights.
 pub(super) fn weights() -> Rule {
     rule(
         format!("self.all(name, name.size() <= 63 && name.matches('^{LABEL}$'))"),

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
     shortname = "rp",
     category = "fovea",
     namespaced,
-    doc = "RunnerPool is a set of runners that keep the same models resident, and the namespaces that may use them.",
+    doc = "RunnerPool is a set of runners that serve the same models, and the namespaces that may use them.",
     status = "RunnerPoolStatus",
     derive = "PartialEq",
     scale(
@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
         name = "Ready",
         type_ = "integer",
         json_path = ".status.readyReplicas",
-        description = "Number of runners that serve every model of the pool."
+        description = "Runners that serve every model."
     ),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Queued", type_ = "integer", json_path = ".status.queued"),
@@ -60,7 +60,7 @@ use std::collections::BTreeMap;
     validation = rules::volume_needs_claim(),
 )]
 pub struct RunnerPoolSpec {
-    /// Models that every runner keeps resident.
+    /// Models that every runner keeps loaded.
     #[schemars(length(min = 1, max = MAX_MODELS))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]), validation = rules::one_default_a_task())]
     pub models: Vec<PoolModel>,
@@ -91,7 +91,7 @@ pub struct RunnerPoolSpec {
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
 
-    /// Sharing of the pool between namespaces.
+    /// Division of the pool's capacity among namespaces.
     #[serde(default, skip_serializing_if = "Fairness::is_empty")]
     pub fairness: Fairness,
 }
@@ -201,7 +201,7 @@ pub enum FromNamespaces {
     Selector,
 }
 
-/// Sharing of a pool between namespaces.
+/// Division of a pool's capacity among namespaces.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fairness {

@@ -22,7 +22,7 @@ pub struct RunnerPoolStatus {
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// Number of runners.
+    /// Number of runners, ready or not.
     #[serde(default)]
     pub replicas: u32,
 
@@ -83,7 +83,8 @@ pub struct ModelStatus {
     /// Name of the model in the pool.
     #[schemars(length(max = MAX_LABEL_LENGTH))]
     pub name: String,
-    /// Revision of the weights that the runners report: a commit of the hub, or `sha256:<digest>`.
+    /// Revision of the weights that the runners report: a commit of the Hugging Face repository, or
+    /// `sha256:<digest>` of the weights file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_REVISION_LENGTH))]
     pub revision: Option<String>,

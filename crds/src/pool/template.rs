@@ -45,13 +45,13 @@ pub struct RunnerTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
 
-    /// RuntimeClass of the pods, such as `nvidia`.
+    /// Runtime class of the pods, such as `nvidia`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("runtimeClassName"))]
     pub runtime_class_name: Option<String>,
 
-    /// PriorityClass of the pods.
+    /// Priority class of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("priorityClassName"))]
@@ -80,7 +80,7 @@ pub enum CacheVolume {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size_limit: Option<Quantity>,
     },
-    /// PersistentVolumeClaim in the pool's namespace. It outlives the pods, and they can share it.
+    /// Persistent volume claim in the pool's namespace. It outlives the pods, and they can share it.
     #[serde(rename_all = "camelCase")]
     PersistentVolumeClaim {
         /// Name of the claim.

@@ -16,7 +16,7 @@ use crate::guard::Guardian;
 use crate::ports;
 use crate::process::{Process, Program};
 use fovea_setup::cache::Cache;
-use fovea_setup::go::{ETCD, KUBERNETES};
+use fovea_setup::go::{ETCD, KUBERNETES, KUBERNETES_CONTROLLERS};
 
 /// How long the API server may take until it is ready: 4 s on an idle machine of two cores.
 const READY: Duration = Duration::from_secs(90);
@@ -145,7 +145,7 @@ impl ControlPlane {
         cluster.wait_for_api_server().await?;
         if options.controller_manager {
             // Not before: it gives up where no API server answers for some seconds.
-            let program = KUBERNETES.built(&cache, "kube-controller-manager")?;
+            let program = KUBERNETES_CONTROLLERS.built(&cache, "kube-controller-manager")?;
             let flags = &options.controller_manager_flags;
             cluster
                 .start_controller_manager(program, ports, flags)

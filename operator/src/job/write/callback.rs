@@ -58,9 +58,9 @@ impl Change for Record<'_> {
             }},
         });
         let path = InferenceJob::url_path(&(), job.metadata.namespace.as_deref());
-        let (name, params) = (job.name_any(), PatchParams::default());
+        let (name, options) = (job.name_any(), PatchParams::default());
         Request::new(path)
-            .patch_subresource("status", &name, &params, &Patch::Merge(patch))
+            .patch_subresource("status", &name, &options, &Patch::Merge(patch))
             .map_err(kube::Error::BuildRequest)
     }
 
