@@ -1,8 +1,7 @@
-//! Points right after each kind of write, at which a test holds the operator and kills it. Without
-//! the feature `failpoints` there are none. An Event and a swept object are not among them: nothing
-//! that follows is decided by either.
+//! Failpoints after each kind of write, at which a test stops the operator and kills it. They exist only
+//! with the feature `failpoints`. Events and swept objects have none: no decision depends on them.
 
-/// Every point.
+/// Every failpoint that follows a write.
 pub const ALL: [&str; 13] = [
     LEASE_CREATED,
     LEASE_TAKEN,
@@ -12,50 +11,50 @@ pub const ALL: [&str; 13] = [
     JOB_CONDITION,
     JOB_RUNNING,
     JOB_WAITING,
-    RESULT_KEPT,
+    RESULT_STORED,
     JOB_SUCCEEDED,
     JOB_FAILED,
     CALLBACK_RECORDED,
     JOB_DELETED,
 ];
 
-/// A first Lease is made.
+/// The Lease was created.
 pub const LEASE_CREATED: &str = "lease-created";
-/// Another's Lease is taken.
+/// The Lease was taken over from another holder.
 pub const LEASE_TAKEN: &str = "lease-taken";
-/// The Lease is renewed.
+/// The Lease was renewed.
 pub const LEASE_RENEWED: &str = "lease-renewed";
-/// The Lease is handed over.
+/// The Lease was released.
 pub const LEASE_RELEASED: &str = "lease-released";
-/// A pool's status is written.
+/// A pool's status was written.
 pub const POOL_TOLD: &str = "pool-told";
-/// A job's status says that it is accepted, held or suspended.
+/// A job's conditions Accepted or Suspended were written.
 pub const JOB_CONDITION: &str = "job-condition";
-/// A job's status says Running.
+/// A job's phase Running was written.
 pub const JOB_RUNNING: &str = "job-running";
-/// A job's status says when it is tried again.
+/// The time of a job's next attempt was written.
 pub const JOB_WAITING: &str = "job-waiting";
-/// A large result lies in the bucket.
-pub const RESULT_KEPT: &str = "result-kept";
-/// A job's status says Succeeded.
+/// A large result was stored in the bucket.
+pub const RESULT_STORED: &str = "result-stored";
+/// A job's phase Succeeded was written.
 pub const JOB_SUCCEEDED: &str = "job-succeeded";
-/// A job's status says Failed or Cancelled.
+/// A job's phase Failed or Cancelled was written.
 pub const JOB_FAILED: &str = "job-failed";
-/// A try of a callback is recorded.
+/// An attempt at a callback was recorded.
 pub const CALLBACK_RECORDED: &str = "callback-recorded";
-/// A finished job is deleted.
+/// A finished job was deleted.
 pub const JOB_DELETED: &str = "job-deleted";
 
-/// The loop goes round. No write, and so not among [`ALL`]: here a test makes it stand still.
+/// Each turn of the loop, at which a test can block it. It follows no write, so it is not in [`ALL`].
 pub const LOOP_TURNS: &str = "loop-turns";
 
-/// What the point says has happened.
+/// Runs the action that a test has set for the failpoint.
 pub fn after(point: &'static str) {
     let _ = point; // The macro is empty without the feature.
     fail::fail_point!(point);
 }
 
-/// Which point follows the write of a job's status.
+/// The failpoint that follows the write of `status`.
 pub fn of_status(status: &fovea_crds::InferenceJobStatus) -> &'static str {
     use fovea_crds::Phase;
     match status.phase {

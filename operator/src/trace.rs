@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_is_told_of_the_job_s_trace_and_of_nothing_else() {
+    fn a_runner_gets_the_job_s_trace_and_nothing_else() {
         assert_eq!(told(Some(MADE)).as_deref(), Some(MADE));
         assert_eq!(told(None), None);
         assert_eq!(told(Some("00-zz")), None);

@@ -1,4 +1,4 @@
-//! What an attempt's end makes of its job.
+//! Outcomes of attempts, and what follows for the job.
 
 use anyhow::Result;
 use fovea_crds::{JobResult, Phase};
@@ -6,7 +6,7 @@ use fovea_tests::Operated;
 use serde_json::json;
 
 #[test]
-fn a_job_gets_what_its_runner_answers_by_one_attempt() -> Result<()> {
+fn a_job_gets_its_runner_s_answer_in_one_attempt() -> Result<()> {
     Operated::shared(async |operated| {
         let job = operated.submit("plain", "caption a cat on a mat").await?;
         let status = operated.ended("plain").await?;
@@ -21,7 +21,7 @@ fn a_job_gets_what_its_runner_answers_by_one_attempt() -> Result<()> {
 }
 
 #[test]
-fn what_no_attempt_can_mend_is_not_tried_again() -> Result<()> {
+fn permanent_failures_are_not_retried() -> Result<()> {
     Operated::shared(async |operated| {
         operated
             .submit("hopeless", "problem InvalidPicture")
@@ -34,7 +34,7 @@ fn what_no_attempt_can_mend_is_not_tried_again() -> Result<()> {
 }
 
 #[test]
-fn a_failure_that_may_pass_is_tried_again_until_the_limit() -> Result<()> {
+fn transient_failures_are_retried_up_to_the_limit() -> Result<()> {
     Operated::shared(async |operated| {
         let mut job = Operated::job("unlucky", "problem OutOfMemory");
         job.spec.retry = serde_json::from_value(json!({
@@ -48,9 +48,9 @@ fn a_failure_that_may_pass_is_tried_again_until_the_limit() -> Result<()> {
     })
 }
 
-/// Each is a runner's own fault, and counted as an attempt: the job is not lost, and ends.
+/// The runner is at fault, but each counts as an attempt, so that the job ends.
 #[test]
-fn a_runner_that_answers_nonsense_costs_an_attempt() -> Result<()> {
+fn an_invalid_runner_answer_counts_as_an_attempt() -> Result<()> {
     Operated::shared(async |operated| {
         for script in ["garbage", "html", "endless"] {
             let mut job = Operated::job(
@@ -73,7 +73,7 @@ fn a_runner_that_answers_nonsense_costs_an_attempt() -> Result<()> {
 }
 
 #[test]
-fn a_runner_that_breaks_off_or_falls_silent_is_an_interruption() -> Result<()> {
+fn a_runner_that_disconnects_or_stops_answering_is_an_interruption() -> Result<()> {
     Operated::shared(async |operated| {
         for script in ["close", "wait 100 close", "short", "silent"] {
             let name = format!("lost-{}", script.replace(' ', "-"));

@@ -1,5 +1,5 @@
-//! The API server between operator and jobs goes away, lies, or says no. After each fault every job
-//! has ended, once.
+//! Faults of the API server: it is unavailable, loses answers or rejects requests. After each fault
+//! every job has ended exactly once.
 
 use anyhow::{Result, anyhow};
 use axum::http::Method;
@@ -22,7 +22,7 @@ const INFERENCE_JOBS: &str = "inferencejobs.fovea.dev";
 const JOBS_WATCH: &str = "inferencejobs?&watch=true";
 const STATUS: &str = "/status";
 
-/// An operator whose only way to the API server is the proxy.
+/// An operator that reaches the API server only through the proxy.
 async fn behind_a_proxy() -> Result<(Operated, Proxy)> {
     let options = Options::default();
     let mut operated = Operated::start(options.clone()).await?;
@@ -46,7 +46,7 @@ async fn all_succeed(operated: &Operated, prefix: &str, count: u32, attempts: u3
 }
 
 #[tokio::test]
-async fn jobs_made_while_watches_break_or_are_too_old_are_found() -> Result<()> {
+async fn jobs_created_while_watches_break_or_expire_are_found() -> Result<()> {
     let (operated, proxy) = behind_a_proxy().await?;
     for (prefix, fate) in [
         ("dropped", Fate::LoseRequest),
@@ -108,9 +108,9 @@ async fn jobs_outlive_a_restart_of_the_api_server() -> Result<()> {
     all_succeed(&operated, "at-work", 4, 1).await
 }
 
-/// A result belongs to a uid: a job made anew under the name of one at work gets its own.
+/// A result belongs to a uid: a job recreated under the name of a running one gets its own result.
 #[tokio::test]
-async fn a_job_deleted_and_made_again_while_no_watch_is_open_gets_its_own_result() -> Result<()> {
+async fn a_job_recreated_while_no_watch_is_open_gets_its_own_result() -> Result<()> {
     let (operated, proxy) = behind_a_proxy().await?;
     let first = operated
         .submit("again", "wait 3000 caption the first")
@@ -143,7 +143,7 @@ async fn a_job_deleted_and_made_again_while_no_watch_is_open_gets_its_own_result
 }
 
 #[tokio::test]
-async fn a_job_whose_labels_never_rest_ends_all_the_same() -> Result<()> {
+async fn a_job_whose_labels_keep_changing_still_ends() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;
     let jobs = operated.jobs.clone();
     let names: Vec<String> = (0..4).map(|number| format!("restless-{number}")).collect();
@@ -168,7 +168,7 @@ async fn a_job_whose_labels_never_rest_ends_all_the_same() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_object_that_does_not_decode_is_told_and_stops_nothing_else() -> Result<()> {
+async fn an_object_that_does_not_decode_is_reported_and_blocks_no_other() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;
     let crds: Api<CustomResourceDefinition> = Api::all(operated.client.clone());
     let mut newer = serde_json::to_value(crds.get(INFERENCE_JOBS).await?)?;

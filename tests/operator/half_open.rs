@@ -1,4 +1,4 @@
-//! Connections whose other end is out of reach: nothing comes, and nobody says so.
+//! Half-open connections: the other end is unreachable, and no packet reports it.
 
 use anyhow::{Result, ensure};
 use fovea_crds::Phase;
@@ -51,7 +51,7 @@ impl Cabled {
 }
 
 #[tokio::test]
-async fn a_job_whose_runner_is_out_of_reach_runs_on_another() -> Result<()> {
+async fn a_job_whose_runner_is_unreachable_runs_on_another() -> Result<()> {
     let it = Cabled::start().await?;
     let uid = it
         .submit("cut-off", "wait 600000 caption x\ncaption y")
@@ -69,9 +69,9 @@ async fn a_job_whose_runner_is_out_of_reach_runs_on_another() -> Result<()> {
     Ok(())
 }
 
-/// The connection was good when the last answer came by it, and is kept for the next request.
+/// The connection worked for the last answer, and is kept alive for the next request.
 #[tokio::test]
-async fn a_job_that_is_sent_into_a_dead_connection_runs_when_the_runner_is_back() -> Result<()> {
+async fn a_job_sent_over_a_dead_connection_runs_when_the_runner_is_back() -> Result<()> {
     let it = Cabled::start().await?;
     it.cable.pull();
     let uid = it.submit("sent", "caption x").await?;
@@ -90,9 +90,10 @@ async fn a_job_that_is_sent_into_a_dead_connection_runs_when_the_runner_is_back(
     Ok(())
 }
 
-/// What it has under way goes on: its runner is in reach. But it is not the leader's any more.
+/// The attempt under way continues, since its runner is reachable, but the process is no longer the
+/// leader.
 #[tokio::test]
-async fn a_leader_that_the_api_server_is_out_of_reach_of_ends_and_another_follows() -> Result<()> {
+async fn a_leader_that_cannot_reach_the_api_server_exits_and_another_takes_over() -> Result<()> {
     let options = Options::default().short_lease();
     let operated = Operated::start(options.clone()).await?;
     let text = std::fs::read_to_string(operated.control_plane.kubeconfig())?;

@@ -1,5 +1,5 @@
-//! The operator killed right after each kind of write: whoever leads next makes of every job what
-//! would have become of it.
+//! The operator is killed right after each kind of write: the next leader brings every job to the same
+//! end.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
@@ -13,7 +13,7 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use std::path::Path;
 
-/// The points, by the names that `operator/src/kill_points.rs` gives them.
+/// The failpoints, by their names in `operator/src/kill_points.rs`.
 mod points {
     pub(super) const LEASE_CREATED: &str = "lease-created";
     pub(super) const LEASE_TAKEN: &str = "lease-taken";
@@ -23,14 +23,14 @@ mod points {
     pub(super) const JOB_CONDITION: &str = "job-condition";
     pub(super) const JOB_RUNNING: &str = "job-running";
     pub(super) const JOB_WAITING: &str = "job-waiting";
-    pub(super) const RESULT_KEPT: &str = "result-kept";
+    pub(super) const RESULT_STORED: &str = "result-stored";
     pub(super) const JOB_SUCCEEDED: &str = "job-succeeded";
     pub(super) const JOB_FAILED: &str = "job-failed";
     pub(super) const CALLBACK_RECORDED: &str = "callback-recorded";
     pub(super) const JOB_DELETED: &str = "job-deleted";
 }
 
-/// What is done to meet a point, and how it is known to be met.
+/// How a test reaches a failpoint, and how it detects that.
 struct Scene<'a> {
     operated: &'a Operated,
     leases: Api<Lease>,
@@ -39,7 +39,7 @@ struct Scene<'a> {
 }
 
 #[tokio::test]
-async fn whatever_was_just_written_the_next_leader_goes_on_from_there() -> Result<()> {
+async fn after_a_kill_at_any_write_the_next_leader_continues_from_there() -> Result<()> {
     let options = Options::default().short_lease();
     let operated = Operated::start(options.clone()).await?;
     operated.operator.terminate().await?;
@@ -69,7 +69,7 @@ async fn whatever_was_just_written_the_next_leader_goes_on_from_there() -> Resul
     Ok(())
 }
 
-/// What the program says of itself: none is left out that it has.
+/// The failpoints that the program lists in its log, so that none is left untested.
 async fn every_point(operated: &Operated, failpoints: &Path) -> Result<Vec<String>> {
     let options = Options {
         program: Some(failpoints.to_owned()),
@@ -78,8 +78,8 @@ async fn every_point(operated: &Operated, failpoints: &Path) -> Result<Vec<Strin
     let program = operated.another_operator(&options, None).await?;
     let found = eventually("the points", PATIENCE, async || {
         let log = program.log_tail();
-        let (_, points) = log.split_once("points=[").context("not told yet")?;
-        let (points, _) = points.split_once(']').context("not told whole")?;
+        let (_, points) = log.split_once("points=[").context("no list yet")?;
+        let (points, _) = points.split_once(']').context("an incomplete list")?;
         let names = points
             .split(", ")
             .map(|name| name.trim_matches('"').to_owned());
@@ -97,7 +97,7 @@ async fn store(operated: &Operated) -> Result<Store> {
 }
 
 impl Scene<'_> {
-    /// Before the victim starts.
+    /// Prepares the cluster before the victim starts.
     async fn prepare(&self) -> Result<()> {
         if self.point == points::LEASE_CREATED {
             let leases = &self.leases;
@@ -108,7 +108,7 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Brings the victim to its point, and waits until its write is to be seen.
+    /// Brings the victim to its failpoint, and waits until its write is visible.
     async fn play(&self, victim: &Process) -> Result<()> {
         let (operated, name) = (self.operated, self.point);
         match self.point {
@@ -158,7 +158,7 @@ impl Scene<'_> {
                 self.status(|status| status.next_attempt_time.is_some())
                     .await
             }
-            points::RESULT_KEPT => {
+            points::RESULT_STORED => {
                 let mut job = Operated::job(name, "labels 3000");
                 job.spec.task = Task::ImageClassification;
                 let uid = operated
@@ -201,7 +201,7 @@ impl Scene<'_> {
         }
     }
 
-    /// What has become of the job, or becomes of a new one.
+    /// Waits for the end of the job, or of a new one.
     async fn ends_well(&self, heir: &Process) -> Result<()> {
         let (operated, name) = (self.operated, self.point);
         if name == points::JOB_CONDITION {

@@ -1,4 +1,4 @@
-//! Two replicas, one Lease: who leads, who follows, and that a job never ends twice.
+//! Leader election between two replicas: take-overs, and no job that ends twice.
 
 use anyhow::{Result, anyhow};
 use fovea_crds::{InferenceJobStatus, Phase};
@@ -17,7 +17,7 @@ async fn lease(operated: &Operated) -> Result<LeaseSpec> {
     Ok(lease.spec.unwrap_or_default())
 }
 
-/// Waits until the Lease has changed hands so often since it was made.
+/// Waits until the Lease has this many transitions.
 async fn transitions(operated: &Operated, count: i32) -> Result<()> {
     let found = eventually("another leader", PATIENCE, async || {
         let spec = lease(operated).await?;
@@ -34,9 +34,9 @@ async fn transitions(operated: &Operated, count: i32) -> Result<()> {
     Ok(found.await?)
 }
 
-/// Its periods are so long that only the watch on the Lease explains a take-over.
+/// The periods are so long that only the watch on the Lease can cause the take-over.
 #[tokio::test]
-async fn a_standby_follows_a_leader_that_stops_at_once() -> Result<()> {
+async fn a_standby_takes_over_at_once_when_the_leader_stops() -> Result<()> {
     let options = Options::flags([
         "--lease-duration-ms=600000",
         "--lease-renew-deadline-ms=590000",
@@ -63,7 +63,7 @@ async fn a_standby_follows_a_leader_that_stops_at_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_standby_follows_a_leader_that_is_killed_after_one_lease() -> Result<()> {
+async fn a_standby_takes_over_within_one_lease_when_the_leader_is_killed() -> Result<()> {
     let options = Options::default().short_lease();
     let operated = Operated::start(options.clone()).await?;
     let _standby = operated.another_operator(&options, None).await?;
@@ -80,7 +80,7 @@ async fn a_standby_follows_a_leader_that_is_killed_after_one_lease() -> Result<(
 }
 
 #[tokio::test]
-async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes() -> Result<()> {
+async fn a_leader_that_was_frozen_writes_nothing_after_it_resumes() -> Result<()> {
     let options = Options::default().short_lease();
     let operated = Operated::start(options.clone()).await?;
     let _standby = operated.another_operator(&options, None).await?;
@@ -104,10 +104,10 @@ async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes() -> Result<()> {
     Ok(())
 }
 
-/// A candidate whose clock is a minute ahead thinks every lease long past, one a minute behind
-/// thinks it renewed in the future.
+/// To a candidate whose clock is a minute ahead, the lease's renew time is long past; to one a minute
+/// behind, it is in the future.
 #[tokio::test]
-async fn clocks_a_minute_apart_neither_steal_a_lease_nor_leave_it() -> Result<()> {
+async fn replicas_with_clocks_a_minute_apart_keep_the_lease() -> Result<()> {
     for seconds in [60, -60] {
         let clock = Clock::new(seconds)?;
         let options = Options::default().short_lease();
@@ -139,9 +139,9 @@ async fn clocks_a_minute_apart_neither_steal_a_lease_nor_leave_it() -> Result<()
     Ok(())
 }
 
-/// A time that was written before the clock was set back says nothing after it.
+/// A time that was written before the clock was set back is ignored afterwards.
 #[tokio::test]
-async fn a_clock_that_jumps_holds_no_job_up() -> Result<()> {
+async fn a_clock_that_jumps_delays_no_job() -> Result<()> {
     let clock = Clock::new(0)?;
     let options = Options {
         env: clock.env(),

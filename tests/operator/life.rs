@@ -1,4 +1,4 @@
-//! What users do to jobs, and what deadlines do.
+//! Life of a job: cancellation, suspension, deadlines, refusals and deletion.
 
 use anyhow::{Result, anyhow};
 use fovea_crds::{Input, JobResult, Phase};
@@ -11,13 +11,13 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-/// The condition's status and reason.
+/// Status and reason of a condition.
 fn condition(status: &fovea_crds::InferenceJobStatus, type_: &str) -> Option<(String, String)> {
     let found = status.conditions.iter().find(|each| each.type_ == type_)?;
     Some((found.status.clone(), found.reason.clone()))
 }
 
-/// The job of this name is gone.
+/// Waits until no job of this name exists.
 async fn gone(operated: &Operated, name: &str) -> Result<()> {
     let found = eventually("the job to be deleted", PATIENCE, async || {
         match operated.jobs.get_opt(name).await? {
@@ -33,7 +33,7 @@ async fn gone(operated: &Operated, name: &str) -> Result<()> {
 }
 
 #[test]
-fn a_job_cancelled_while_it_runs_is_broken_off_and_has_no_result() -> Result<()> {
+fn a_job_cancelled_while_it_runs_is_aborted_and_has_no_result() -> Result<()> {
     Operated::shared(async |operated| {
         let job = operated.submit("cancelled", "wait 60000 caption x").await?;
         let uid = job.metadata.uid.unwrap();
@@ -56,7 +56,7 @@ fn a_job_cancelled_while_it_runs_is_broken_off_and_has_no_result() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_job_cancelled_in_the_queue_is_never_begun() -> Result<()> {
+async fn a_job_cancelled_in_the_queue_never_starts() -> Result<()> {
     let options = Options {
         slots: 1,
         ..Options::default()
@@ -93,7 +93,7 @@ async fn a_job_cancelled_in_the_queue_is_never_begun() -> Result<()> {
 }
 
 #[test]
-fn a_suspended_job_begins_when_it_is_resumed() -> Result<()> {
+fn a_suspended_job_starts_when_it_is_resumed() -> Result<()> {
     Operated::shared(async |operated| {
         let mut job = Operated::job("suspended", "caption x");
         job.spec.suspend = true;
@@ -143,7 +143,7 @@ fn deadlines_end_attempts_and_jobs() -> Result<()> {
 }
 
 #[test]
-fn a_job_that_no_pool_takes_is_told_what_there_is_and_waits_for_one() -> Result<()> {
+fn a_job_that_no_pool_accepts_lists_the_choices_and_waits_for_a_pool() -> Result<()> {
     Operated::shared(async |operated| {
         let mut nowhere = Operated::job("nowhere", "caption x");
         nowhere.spec.pool_ref = serde_json::from_value(json!({
@@ -193,7 +193,7 @@ fn a_job_that_no_pool_takes_is_told_what_there_is_and_waits_for_one() -> Result<
 }
 
 #[test]
-fn a_long_result_is_kept_whole_and_an_endless_one_refused() -> Result<()> {
+fn a_long_result_is_stored_whole_and_an_endless_one_is_rejected() -> Result<()> {
     Operated::shared(async |operated| {
         let labelled = |name: &str, count: u32| {
             let mut job = Operated::job(name, &format!("labels {count}"));
@@ -219,7 +219,7 @@ fn a_long_result_is_kept_whole_and_an_endless_one_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_finished_job_is_deleted_in_time_also_after_a_restart() -> Result<()> {
+async fn a_finished_job_is_deleted_after_its_ttl_even_after_a_restart() -> Result<()> {
     let mut operated = Operated::start(Options::default()).await?;
     let mut at_once = Operated::job("at-once", "caption x");
     at_once.spec.ttl_seconds_after_finished = Some(0);
@@ -237,9 +237,9 @@ async fn a_finished_job_is_deleted_in_time_also_after_a_restart() -> Result<()> 
     Ok(())
 }
 
-/// What users applied stays longest, then what is newest; also after a restart.
+/// Jobs that users applied are deleted last, and old ones before new ones, even after a restart.
 #[tokio::test]
-async fn finished_jobs_that_are_too_many_are_deleted() -> Result<()> {
+async fn finished_jobs_beyond_the_limit_are_deleted() -> Result<()> {
     let flags = ["--max-finished-jobs-per-namespace=3"];
     let mut operated = Operated::start(Options::flags(flags)).await?;
     operated.submit("applied", "caption x").await?;
@@ -265,7 +265,7 @@ async fn finished_jobs_that_are_too_many_are_deleted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_namespace_goes_with_its_jobs_and_stops_nothing_else() -> Result<()> {
+async fn a_deleted_namespace_takes_its_jobs_along_and_blocks_no_other() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;
     create_namespace(&operated.client, "doomed").await?;
     let jobs = Api::namespaced(operated.client.clone(), "doomed");

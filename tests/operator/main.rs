@@ -1,5 +1,4 @@
-//! The operator on a real control plane, with runners that do what a test says: see
-//! `fovea_tests::script`.
+//! The operator on a real control plane, with scripted runners: see `fovea_tests::script`.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What who runs the operator sees of it: health, metrics, traces and log lines.
+//! Observability of the operator: health, metrics, traces and log lines.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_harness::{eventually, stack};
@@ -17,7 +17,7 @@ async fn get(operated: &Operated, path: &str) -> Result<(u16, String)> {
 }
 
 #[tokio::test]
-async fn a_leader_whose_loop_stands_still_is_dead_and_another_goes_on() -> Result<()> {
+async fn a_leader_whose_loop_is_blocked_fails_its_liveness_and_another_takes_over() -> Result<()> {
     let options = Options::default().short_lease();
     let operated = Operated::start(options.clone()).await?;
     let held = Options {
@@ -64,7 +64,7 @@ async fn told(operated: &Operated, lines: &[&str]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn jobs_are_counted_where_they_wait_run_and_end() -> Result<()> {
+async fn jobs_are_counted_by_metrics_while_they_wait_run_and_end() -> Result<()> {
     let options = Options {
         slots: 1,
         ..Options::default()
@@ -122,7 +122,7 @@ async fn jobs_are_counted_where_they_wait_run_and_end() -> Result<()> {
 }
 
 #[test]
-fn a_leader_and_its_standby_are_both_live_and_ready_and_say_which_they_are() -> Result<()> {
+fn a_leader_and_its_standby_are_live_and_ready_and_report_their_role() -> Result<()> {
     Operated::shared(async |operated| {
         assert_eq!(get(operated, "/livez").await?, (200, "ok\n".to_owned()));
         assert_eq!(get(operated, "/readyz").await?, (200, "ok\n".to_owned()));
@@ -144,7 +144,7 @@ fn a_leader_and_its_standby_are_both_live_and_ready_and_say_which_they_are() -> 
 }
 
 #[tokio::test]
-async fn each_change_of_a_job_is_one_line_that_a_program_can_read() -> Result<()> {
+async fn each_change_of_a_job_is_one_json_line_in_the_log() -> Result<()> {
     let mut options = Options::default();
     let json = ("FOVEA_OPERATOR_LOG_FORMAT", "json");
     options.env.push((json.0.to_owned(), json.1.to_owned()));
@@ -190,7 +190,7 @@ async fn each_change_of_a_job_is_one_line_that_a_program_can_read() -> Result<()
 }
 
 #[tokio::test]
-async fn a_runner_joins_the_job_s_trace_by_way_of_the_attempt_s_span() -> Result<()> {
+async fn a_runner_s_span_is_a_child_of_the_attempt_s_span() -> Result<()> {
     let collector = Collector::start().await?;
     let (name, value) = &collector.env;
     let mut options = Options::default();
@@ -223,7 +223,7 @@ async fn a_runner_joins_the_job_s_trace_by_way_of_the_attempt_s_span() -> Result
 }
 
 #[test]
-fn a_runner_is_told_of_the_job_s_trace_where_no_spans_are_exported() -> Result<()> {
+fn a_runner_gets_the_job_s_trace_even_if_no_spans_are_exported() -> Result<()> {
     Operated::shared(async |operated| {
         let mut job = Operated::job("traced-by-others", "caption x");
         let annotation = "fovea.dev/traceparent".to_owned();

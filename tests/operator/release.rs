@@ -1,4 +1,4 @@
-//! `fovea-operator apply-pools`, as a release's Job runs it: with its rights, and none beside them.
+//! `fovea-operator apply-pools`, as a release's Job runs it: with the same rights and no others.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::RunnerPool;
@@ -19,7 +19,7 @@ use tokio::process::{Child, Command};
 const OWNER: &str = "fovea-pools";
 const USER: &str = "system:serviceaccount:fovea-system:fovea-pools";
 
-/// A namespace with a release's ConfigMap, and who applies its pools.
+/// A namespace with a release's ConfigMap, and the account that applies its pools.
 struct Release {
     client: Client,
     kubeconfig: PathBuf,
@@ -27,7 +27,7 @@ struct Release {
     _control_plane: ControlPlane,
 }
 
-/// What the program said, and whether it succeeded.
+/// Log and exit of the program.
 struct Said {
     success: bool,
     out: String,
@@ -35,7 +35,7 @@ struct Said {
 }
 
 impl Release {
-    /// Without our resources' definitions.
+    /// Starts without the CRDs of Fovea.
     async fn start() -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let control_plane = ControlPlane::start(ControlPlaneOptions::default()).await?;
@@ -134,7 +134,7 @@ fn pool(name: &str, spec: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_release_s_pools_wait_for_their_definition_follow_the_file_and_belong_to_its_config_map()
+async fn a_release_s_pools_wait_for_the_crd_follow_the_file_and_belong_to_its_config_map()
 -> Result<()> {
     let release = Release::start().await?;
     let early = release.begin(&(pool("a", "replicas: 2") + &pool("b", "")))?;
@@ -183,7 +183,7 @@ async fn a_release_s_pools_wait_for_their_definition_follow_the_file_and_belong_
 }
 
 #[tokio::test]
-async fn a_pool_that_the_api_server_refuses_is_told_at_once_in_its_words_and_nothing_is_deleted()
+async fn a_pool_that_the_api_server_rejects_is_reported_at_once_and_nothing_is_deleted()
 -> Result<()> {
     let release = Release::start().await?;
     install(&release.client).await?;

@@ -1,6 +1,6 @@
-//! What the operator may do in the cluster: what it does, and nothing else. Every other test runs it
-//! with these rights as well, and fails by the API server's audit log where one is missing; this one
-//! finds those that are too many.
+//! The operator's RBAC rights are exactly those that it uses. Every other test runs it with these
+//! rights as well, and fails on a missing one by the API server's audit log; this file finds rights
+//! that are not needed.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{Callback, InferenceJob, Phase};
@@ -14,7 +14,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-/// Does everything that has the operator ask the API server for something.
+/// Makes the operator send every kind of request to the API server.
 async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Result<()> {
     // A job, its callback by the namespace's Secret, and its end of time.
     let secret: Secret = serde_json::from_value(json!({
@@ -53,7 +53,7 @@ async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Re
         let token =
             json!({"external": {"endpoints": [endpoint], "tokenSecretRef": {"name": "missing"}}});
         apply_pool(&operated.client, "faulty", &[], &token).await?;
-        told_of(operated, "faulty", endpoint).await?;
+        pool_reports(operated, "faulty", endpoint).await?;
     }
     a_pool_s_life(operated).await?;
     // A standby, which takes over.
@@ -65,7 +65,7 @@ async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Re
     Ok(())
 }
 
-/// A pool with pods, an import among what it needs, that shrinks and then becomes an external one.
+/// Runs a pool with pods and an import, scales it down and turns it into an external one.
 async fn a_pool_s_life(operated: &Operated) -> Result<()> {
     let pool = |spec: Value| {
         json!({
@@ -104,7 +104,7 @@ async fn a_pool_s_life(operated: &Operated) -> Result<()> {
     operated.pool_is_ready("pods").await
 }
 
-/// By its time; another begins by another token.
+/// Makes an import fail by its deadline; a new token starts another one.
 async fn an_import_fails(operated: &Operated, secrets: &Api<Secret>) -> Result<()> {
     let jobs: Api<Job> = Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
     let import = async || {
@@ -115,7 +115,7 @@ async fn an_import_fails(operated: &Operated, secrets: &Api<Secret>) -> Result<(
     let params = PatchParams::default();
     let brief = Patch::Merge(json!({"spec": {"activeDeadlineSeconds": 1}}));
     jobs.patch(&failing.name_any(), &params, &brief).await?;
-    told_of(operated, "pods", "tried again after").await?;
+    pool_reports(operated, "pods", "tried again after").await?;
     let right = Patch::Merge(json!({"stringData": {"token": "right"}}));
     secrets.patch("hub", &params, &right).await?;
     eventually("another import", PATIENCE, async || {
@@ -148,16 +148,16 @@ async fn a_pod_is_not_begun(operated: &Operated) -> Result<()> {
     let params = PatchParams::default();
     pods.patch_status(&pod.name_any(), &params, &scheduled)
         .await?;
-    told_of(operated, "pods", "no such disk").await
+    pool_reports(operated, "pods", "no such disk").await
 }
 
-/// Waits until the pool's status tells something.
-async fn told_of(operated: &Operated, pool: &str, words: &str) -> Result<()> {
-    eventually("the pool to tell", PATIENCE, async || {
+/// Waits until a condition's message in the pool's status contains `words`.
+async fn pool_reports(operated: &Operated, pool: &str, words: &str) -> Result<()> {
+    eventually("the pool's message", PATIENCE, async || {
         let status = operated.pools.get(pool).await?.status.unwrap_or_default();
         let mut conditions = status.conditions.iter();
-        let tells = conditions.any(|each| each.message.contains(words));
-        ensure!(tells, "{status:?}");
+        let found = conditions.any(|each| each.message.contains(words));
+        ensure!(found, "{status:?}");
         Ok(())
     })
     .await?;

@@ -1,4 +1,4 @@
-//! Runners that die under several jobs, and a store that is away when a result is to be kept.
+//! Runners that die while they run jobs, and a store that is unavailable when a result is stored.
 
 use anyhow::{Result, ensure};
 use fovea_crds::{Phase, Task};
@@ -8,7 +8,7 @@ use fovea_tests::{Operated, Options, ScriptedRunner};
 use serde_json::json;
 
 #[tokio::test]
-async fn jobs_whose_runner_dies_under_them_run_again_each_alone() -> Result<()> {
+async fn jobs_whose_runner_dies_run_again_exclusively() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;
     let mut uids = Vec::new();
     for number in 0..5 {
@@ -38,7 +38,7 @@ async fn jobs_whose_runner_dies_under_them_run_again_each_alone() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_result_that_cannot_be_kept_is_not_told_until_it_can() -> Result<()> {
+async fn a_result_that_cannot_be_stored_is_not_published_until_it_can() -> Result<()> {
     let flags = ["--s3-max-attempts=1", "--s3-attempt-timeout-ms=500"];
     let mut operated = Operated::start(Options::flags(flags)).await?;
     operated.minio.process().pause()?;
@@ -97,7 +97,7 @@ async fn the_runners_of_a_pool_share_its_jobs_by_their_slots() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_runner_that_comes_back_is_told_who_leads_before_it_gets_work() -> Result<()> {
+async fn a_runner_that_comes_back_learns_the_leader_before_it_gets_jobs() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;
     operated.runner.crash();
     let heard = eventually("the new instance to be told", PATIENCE, async || {

@@ -1,4 +1,4 @@
-//! The sweeper on a real bucket: what it takes, and above all what it leaves.
+//! The sweeper on a real bucket: what it deletes, and above all what it keeps.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
-/// No job has it.
+/// The uid of no job.
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A bucket that is swept every second, with a proxy between it and the operator.
@@ -31,7 +31,7 @@ struct Swept {
 /// The bucket as tests use it.
 struct Bucket {
     now: Store,
-    /// What is put through it was put three hours ago.
+    /// Objects put through it count as three hours old.
     then: Store,
     _time_machine: S3Proxy,
 }
@@ -71,7 +71,7 @@ impl Bucket {
 }
 
 impl Swept {
-    /// Runs a test on the one that tests share.
+    /// Runs a test on the shared instance.
     fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
         static SHARED: Shared<Swept> = Shared::new();
         SHARED.run(Self::start, test)
@@ -91,7 +91,7 @@ impl Swept {
         })
     }
 
-    /// The value of a counter; 0 where it has not counted yet.
+    /// The value of a counter; 0 if it has no sample yet.
     async fn counter(&self, name: &str) -> Result<u64> {
         let url = format!("{}/metrics", self.operated.health_url);
         let text = reqwest::get(url).await?.text().await?;
@@ -99,7 +99,7 @@ impl Swept {
         Ok(line.map_or(Ok(0), |value| value.trim().parse())?)
     }
 
-    /// Waits until a counter has gone up by so much.
+    /// Waits until a counter has grown by this amount.
     async fn counted(&self, name: &str, more: u64) -> Result<()> {
         let before = self.counter(name).await?;
         let counted = eventually(name, PATIENCE, || async {
@@ -110,7 +110,7 @@ impl Swept {
         Ok(counted.await?)
     }
 
-    /// Two whole sweeps: the second began after the call.
+    /// Waits for two complete sweeps: the second one started after the call.
     async fn swept_twice(&self) -> Result<()> {
         self.counted("fovea_operator_sweeps_total{outcome=\"complete\"}", 2)
             .await
@@ -131,7 +131,7 @@ impl Swept {
     }
 }
 
-/// A job whose picture the api would have put.
+/// A job with an upload, as the api creates it.
 fn job_of(name: &str, content: &str) -> InferenceJob {
     let sha256 = Sha256::of(content.as_bytes()).to_string();
     let spec = InferenceJobSpec::new(Task::ImageToText, Input::Upload { sha256 });
@@ -139,7 +139,7 @@ fn job_of(name: &str, content: &str) -> InferenceJob {
 }
 
 #[test]
-fn what_no_job_needs_goes_and_all_else_stays() -> Result<()> {
+fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
     Swept::shared(async |swept| {
         let (operated, bucket) = (&swept.operated, &swept.bucket);
         let named = swept.upload("named").await?;
@@ -190,9 +190,9 @@ fn what_no_job_needs_goes_and_all_else_stays() -> Result<()> {
     })
 }
 
-/// Between its being listed, which showed it old, and its deletion.
+/// The second put comes after the list, in which the object is old, and before its deletion.
 #[test]
-fn an_upload_put_again_just_after_it_was_judged_stays() -> Result<()> {
+fn an_upload_put_again_just_before_its_deletion_stays() -> Result<()> {
     Swept::shared(async |swept| {
         let key = swept.upload("put again").await?;
         let store = swept.bucket.now.clone();
@@ -228,7 +228,7 @@ fn an_upload_put_again_just_after_it_was_judged_stays() -> Result<()> {
 }
 
 #[test]
-fn a_list_of_the_bucket_that_breaks_off_deletes_nothing() -> Result<()> {
+fn an_incomplete_list_of_the_bucket_deletes_nothing() -> Result<()> {
     Swept::shared(async |swept| {
         let goes = swept.upload("after the list is whole").await?;
         let broken = Arc::new(AtomicUsize::new(0));
@@ -258,9 +258,9 @@ fn a_list_of_the_bucket_that_breaks_off_deletes_nothing() -> Result<()> {
     })
 }
 
-/// It may do all but list the namespaces.
+/// The operator has every right but that to list namespaces.
 #[tokio::test]
-async fn a_list_that_the_api_server_refuses_deletes_nothing() -> Result<()> {
+async fn a_list_that_the_api_server_rejects_deletes_nothing() -> Result<()> {
     let mut operated = Operated::start(Options::default()).await?;
     operated.operator.terminate().await?;
     let rules = [
@@ -305,7 +305,7 @@ async fn grant(operated: &Operated, name: &str, granted: &[Value]) -> Result<()>
     Ok(())
 }
 
-/// No finalizer holds it, whatever its jobs are at; and what they left goes once somebody sweeps.
+/// No finalizer delays the deletion, whatever its jobs do; a later sweep deletes their objects.
 #[tokio::test]
 async fn a_namespace_is_deleted_while_the_operator_is_down() -> Result<()> {
     let mut operated = Operated::start(Options::default()).await?;

@@ -6,6 +6,13 @@ use k8s_openapi::jiff::Timestamp;
 /// Where a client-side `kubectl apply` keeps its copy of the manifest.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// Whether resource version `a` is older than `b` of the same object. Resource versions are decimal
+/// counters (KEP-5504). A version that is not a number is not older: callers drop older versions,
+/// and a wrongly dropped version may be the last one that they receive.
+pub fn resource_version_is_older(a: &str, b: &str) -> bool {
+    matches!((a.parse::<u64>(), b.parse::<u64>()), (Ok(a), Ok(b)) if a < b)
+}
+
 impl InferenceJob {
     /// The phase; Pending where there is no status yet.
     pub fn phase(&self) -> Phase {
@@ -31,20 +38,15 @@ impl InferenceJob {
         ended.map_or_else(|| self.created(), |time| time.0)
     }
 
-    /// Whether this is an earlier version of the same object as `other`. Resource versions are
-    /// decimal counters (KEP-5504). An object with another uid, or a version that is not a
-    /// number, is not older: callers drop older versions, and a wrongly dropped version may be the
-    /// last one that they receive.
+    /// Whether this is an earlier version of the same object as `other`, as
+    /// [`resource_version_is_older`] compares them. An object with another uid is not older.
     pub fn is_older_than(&self, other: &Self) -> bool {
-        let version = |job: &Self| {
-            job.metadata
-                .resource_version
-                .as_deref()?
-                .parse::<u64>()
-                .ok()
-        };
+        let versions = (
+            self.metadata.resource_version.as_deref(),
+            other.metadata.resource_version.as_deref(),
+        );
         self.metadata.uid == other.metadata.uid
-            && matches!((version(self), version(other)), (Some(own), Some(other)) if own < other)
+            && matches!(versions, (Some(own), Some(other)) if resource_version_is_older(own, other))
     }
 
     /// The job as a cache keeps it: without managed fields, kubectl's copy of the manifest and the
@@ -75,6 +77,14 @@ mod tests {
         job.metadata.uid = Some(uid.to_owned());
         job.metadata.resource_version = version.map(str::to_owned);
         job
+    }
+
+    #[test]
+    fn a_resource_version_is_older_only_if_both_are_numbers() {
+        assert!(resource_version_is_older("9", "10"));
+        for (a, b) in [("10", "9"), ("9", "9"), ("", "9"), ("9", ""), ("a", "b")] {
+            assert!(!resource_version_is_older(a, b), "{a:?} {b:?}");
+        }
     }
 
     #[test]

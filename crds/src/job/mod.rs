@@ -9,6 +9,7 @@ mod spec;
 mod status;
 mod task;
 
+pub use facts::resource_version_is_older;
 pub use input::{Input, Parameters};
 pub use result::{BoundingBox, Detection, JobResult, Prediction};
 pub use spec::{Callback, InferenceJob, InferenceJobSpec, PoolRef, Retry};

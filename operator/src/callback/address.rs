@@ -1,9 +1,9 @@
 //! Which addresses a callback may be sent to. Pure.
 //!
-//! The operator is a deputy here: who writes a job can make it connect to what the author cannot
-//! reach. So callbacks go to addresses of the public internet, after the special-purpose
-//! registries of IANA (RFC 6890 and its successors), unless the installation names a host or a
-//! network. An address that embeds another one is judged by what it leads to, or refused.
+//! A job's author could use the operator to reach addresses that the author cannot reach (server-side
+//! request forgery). Therefore callbacks go only to addresses of the public internet, according to
+//! IANA's special-purpose registries (RFC 6890 and its successors), and to hosts and networks that the
+//! installation allows. An address that embeds an IPv4 address is checked by that address, or refused.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,7 +15,7 @@ const REFUSED_V4: &[(Ipv4Net, &str)] = &[
     (v4([10, 0, 0, 0], 8), "a private address"),
     (v4([100, 64, 0, 0], 10), "a carrier's shared address"),
     (v4([127, 0, 0, 0], 8), "a loopback address"),
-    // A platform's own server, public by number only.
+    // The metadata server of a cloud provider, within a public range.
     (v4([168, 63, 129, 16], 32), "a metadata address"),
     (v4([169, 254, 0, 0], 16), "a link-local or metadata address"),
     (v4([172, 16, 0, 0], 12), "a private address"),
@@ -30,20 +30,20 @@ const REFUSED_V4: &[(Ipv4Net, &str)] = &[
     (v4([240, 0, 0, 0], 4), "a reserved or broadcast address"),
 ];
 
-/// What is refused of [`GLOBAL_V6`]; everything else lies outside.
+/// Refused networks within [`GLOBAL_V6`]; addresses outside of it are refused anyway.
 const REFUSED_V6: &[(Ipv6Net, &str)] = &[
-    // Teredo, benchmarking, ORCHID and their like: nobody's web server.
+    // IETF protocol assignments: Teredo, benchmarking, ORCHID and others.
     (v6([0x2001, 0, 0], 23), "a special-purpose address"),
     (v6([0x2001, 0x0db8, 0], 32), "a documentation address"),
     (v6([0x2002, 0, 0], 16), "a 6to4 address"),
     (v6([0x3fff, 0, 0], 20), "a documentation address"),
 ];
 
-/// All of IPv6 that is given out for the public internet.
+/// IPv6 global unicast.
 const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0], 3);
 
-/// The well-known prefix of NAT64 (RFC 6052): the last 32 bits are the IPv4 address behind it, and
-/// where a cluster has IPv6 alone every receiver on IPv4 looks like this.
+/// The well-known prefix of NAT64 (RFC 6052): the last 32 bits are the IPv4 address. An IPv6-only
+/// cluster reaches every IPv4 receiver through it.
 const NAT64: Ipv6Net = v6([0x0064, 0xff9b, 0], 96);
 
 const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Ipv4Net {
@@ -54,7 +54,7 @@ const fn v6([a, b, c]: [u16; 3], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), prefix)
 }
 
-/// What kind of address this is, where it is one that callbacks are not sent to.
+/// Kind of an address to which callbacks are not sent; `None` for a public one.
 pub fn refusal(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => refusal_v4(address),
@@ -81,7 +81,7 @@ fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
     Some(what)
 }
 
-/// In words, for an address that is refused anyway.
+/// Kind of an IPv6 address outside of [`GLOBAL_V6`], for the message.
 fn kind_v6(address: Ipv6Addr) -> &'static str {
     if address.is_unspecified() {
         "an unspecified address"
@@ -100,16 +100,16 @@ fn kind_v6(address: Ipv6Addr) -> &'static str {
     }
 }
 
-/// What the installation allows beyond the public internet.
+/// An exception that the installation allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
-    /// A host as the URL writes it, whatever its address, on one port or on all.
+    /// A host as written in the URL, whatever its address, on one port or on all.
     Host(Host, Option<u16>),
-    /// Addresses, whatever the host's name.
+    /// A network, whatever the host's name.
     Network(IpNet),
 }
 
-/// An entry of the allow-list that says nothing.
+/// An entry of the allow-list that is neither a host nor a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is neither host[:port] nor a network: write hooks.example.com, 10.1.2.3:8443, [fd00::1]:8443 or 10.0.0.0/8"
@@ -125,14 +125,14 @@ impl FromStr for Allowed {
             let network: IpNet = text.parse().map_err(|_| invalid())?;
             return Ok(Self::Network(network.trunc()));
         }
-        // Read as the URL that it stands in, so that both are the same host.
+        // Parsed as part of a URL, so that it is normalised like the callback's URL.
         let url = Url::parse(&format!("https://{text}")).map_err(|_| invalid())?;
         let bare = url.username().is_empty()
             && url.password().is_none()
             && url.query().is_none()
             && url.fragment().is_none();
         let host = url.host().filter(|_| bare).ok_or_else(invalid)?.to_owned();
-        // An address alone is one that any name may lead to.
+        // An address without a port also allows names that resolve to it.
         let lone = |address: IpAddr| Ok(Self::Network(address.into()));
         let port = match text.rsplit_once(':') {
             Some((_, port)) if !port.ends_with(']') => Some(port.parse().map_err(|_| invalid())?),
@@ -146,7 +146,7 @@ impl FromStr for Allowed {
     }
 }
 
-/// Whether the list names this URL's host, so that its addresses do not matter.
+/// Whether the list contains the URL's host, so that its addresses need no check.
 pub fn names(allowed: &[Allowed], url: &Url) -> bool {
     allowed.iter().any(|each| match each {
         Allowed::Host(host, port) => {
@@ -157,7 +157,7 @@ pub fn names(allowed: &[Allowed], url: &Url) -> bool {
     })
 }
 
-/// What kind of address this is, where the list does not allow it either.
+/// Kind of an address that is neither public nor in a network of the list.
 pub fn refusal_but(allowed: &[Allowed], address: IpAddr) -> Option<&'static str> {
     let allows = |each: &Allowed| match each {
         Allowed::Network(network) => network.contains(&address),

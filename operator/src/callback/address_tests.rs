@@ -202,7 +202,7 @@ fn a_network_on_the_list_opens_its_addresses_only() {
 proptest! {
     /// The table holds at least what the standard library calls by name.
     #[test]
-    fn what_std_calls_special_is_refused(bits: u32) {
+    fn addresses_that_std_calls_special_are_refused(bits: u32) {
         let address = Ipv4Addr::from(bits);
         if address.is_private() || address.is_loopback() || address.is_link_local()
             || address.is_multicast() || address.is_broadcast() || address.is_documentation()

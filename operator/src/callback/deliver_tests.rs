@@ -71,7 +71,7 @@ async fn a_name_that_leads_to_loopback_is_refused_unless_it_is_named() {
     assert!(told.contains("resolves to a loopback"), "{told}");
 }
 
-/// The name is looked up once a try, and it is that answer which is judged and connected to: an
+/// The name is looked up once per attempt, and it is that answer which is judged and connected to: an
 /// answer that changes in between has nobody to change for.
 #[tokio::test]
 async fn a_name_that_is_bound_anew_leads_nowhere() {
@@ -110,7 +110,7 @@ async fn a_name_that_is_bound_anew_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn what_is_no_https_url_is_refused() {
+async fn a_url_that_is_not_https_is_refused() {
     let deliverer = deliverer(&["localhost"]);
     for url in [
         "http://localhost:1/",

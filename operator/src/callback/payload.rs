@@ -72,7 +72,7 @@ impl Payload {
         };
         Some(Self {
             event,
-            timestamp: Time(crate::job::ended(job)),
+            timestamp: Time(job.ended()),
             data: Data::of(job, status.clone()),
         })
     }

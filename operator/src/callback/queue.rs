@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_does_not_answer_holds_up_no_other() {
+    fn a_receiver_that_does_not_answer_delays_no_other() {
         let mut queue = CallbackQueue::new(BOUNDS);
         for number in 0..1000 {
             queue.push(&format!("dead-{number}"), ("a", "dead"));

@@ -1,4 +1,4 @@
-//! The Secret that a namespace's webhooks are signed with. Pure.
+//! The Secret with which a namespace's webhooks are signed. Pure.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -8,45 +8,45 @@ use standardwebhooks::Webhook;
 /// Name of the Secret, in the job's namespace.
 pub const SECRET_NAME: &str = "fovea-webhook";
 
-/// Its type; no other Secret is ever used.
+/// Type of the Secret; a Secret of another type is not used.
 pub const SECRET_TYPE: &str = "fovea.dev/webhook";
 
-/// Its one key: `whsec_` and 24 to 64 bytes in base64. While a secret is exchanged for another, it
-/// may hold both, one a line: every webhook then carries both signatures.
+/// Key in the Secret. Its value is `whsec_` followed by 24 to 64 bytes in base64. During a rotation it
+/// may hold several secrets, one per line: every webhook then carries a signature of each.
 pub const SECRET_KEY: &str = "secret";
 
-/// Most secrets at a time.
+/// Maximum number of secrets in one value.
 const MAX_SECRETS: usize = 4;
 
-/// How a secret begins.
+/// Prefix of every secret.
 const PREFIX: &str = "whsec_";
 
 /// Why a webhook cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Made for something else: it is not used.
+    /// The Secret has another type.
     #[error(
         "Secret {SECRET_NAME:?} is not of type {SECRET_TYPE}: delete it and create it with this type"
     )]
     Type,
-    /// No text under the key.
+    /// The Secret has no text under the key.
     #[error("Secret {SECRET_NAME:?} has no text under the key {SECRET_KEY:?}")]
     Key,
-    /// Not a secret of this form.
+    /// The value is not a valid secret.
     #[error(
         "Secret {SECRET_NAME:?}: {SECRET_KEY:?} is not whsec_ followed by 24 to 64 bytes in base64"
     )]
     Form,
-    /// More than anybody exchanges.
+    /// The value has more than `MAX_SECRETS` secrets.
     #[error("Secret {SECRET_NAME:?}: {SECRET_KEY:?} holds more than {MAX_SECRETS} secrets")]
     TooMany,
 }
 
-/// Signs what is sent from one namespace. It is not shown, not even to a debugger.
+/// Signs the webhooks of one namespace. It has no `Debug`, so that logs cannot contain the secret.
 pub struct Signer(Vec<Webhook>);
 
 impl Signer {
-    /// The signer that `secret` holds.
+    /// The signer for the keys in `secret`.
     pub fn of(secret: &Secret) -> Result<Self, SecretError> {
         if secret.type_.as_deref() != Some(SECRET_TYPE) {
             return Err(SecretError::Type);
@@ -64,11 +64,11 @@ impl Signer {
         }
     }
 
-    /// The header `webhook-signature`: one signature a secret.
+    /// Value of the header `webhook-signature`: one signature per secret.
     pub fn sign(&self, id: &str, timestamp: i64, body: &str) -> Result<String, SecretError> {
         let sign = |key: &Webhook| key.sign(id, timestamp, body.as_bytes());
         let signatures: Result<Vec<String>, _> = self.0.iter().map(sign).collect();
-        // The one error of the library's: a body that is not text.
+        // The library's only error is a body that is not text.
         Ok(signatures.map_err(|_| SecretError::Form)?.join(" "))
     }
 }

@@ -120,7 +120,7 @@ async fn refused(mut answer: reqwest::Response) -> Outcome {
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => problem.into(),
         Err(_) if status == reqwest::StatusCode::SERVICE_UNAVAILABLE => Outcome::NotBegun {
-            detail: "it has no room".to_owned(),
+            detail: "the runner has no free slot".to_owned(),
         },
         Err(_) => nonsense(&format!(
             "HTTP {status}: {}",

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_their_namespace_s_share_holds_back_are_not_runnable() {
+    fn jobs_beyond_their_namespace_s_share_are_not_runnable() {
         let mut queue = Queue::default();
         for number in 0..5 {
             queue.push(job("a", number, 0));

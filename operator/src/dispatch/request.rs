@@ -1,5 +1,5 @@
-//! What an attempt says to its runner: everything that it needs, and no credential but a presigned
-//! URL for the one picture.
+//! The request that an attempt sends to its runner. The only credential in it is a presigned URL for
+//! the job's picture.
 
 use super::task::Attempt;
 use super::wire;
@@ -10,14 +10,15 @@ use fovea_protocol::{InferRequest, Problem, Reason, Source};
 use fovea_store::{ObjectKey, Sha256};
 use std::time::Duration;
 
-/// A presigned URL outlives its attempt's deadline by this, for clocks that differ.
+/// Validity of a presigned URL beyond the attempt's deadline, in case clocks differ.
 const PRESIGN_GRACE: Duration = Duration::from_mins(1);
 
-/// S3's own bound on a presigned URL.
+/// Maximum validity that S3 allows for a presigned URL.
 const MAX_PRESIGN: Duration = Duration::from_hours(7 * 24);
 
 impl Attempt {
-    /// The request, with the picture's bytes or a presigned URL; an outcome where there is none.
+    /// Builds the request, with the picture's bytes or a presigned URL. The error is the attempt's
+    /// outcome.
     pub(super) async fn request(&self) -> Result<InferRequest, Outcome> {
         let spec = &self.job.spec;
         let status = self.job.status.as_ref();
@@ -106,7 +107,7 @@ impl Attempt {
         signed.map(Source::Url).map_err(|error| {
             Outcome::Problem(Problem::new(
                 Reason::FetchFailed,
-                format!("the picture cannot be signed for: {error}"),
+                format!("the picture's URL cannot be presigned: {error}"),
             ))
         })
     }

@@ -1,5 +1,5 @@
-//! One job on one runner, from the request to the written status. While it runs, this task is
-//! the only one that writes the job's status.
+//! One attempt: one job on one runner, from the request to the written status. While it runs, no other
+//! task writes the job's status.
 
 use super::runners::RunnerClient;
 use crate::job::decide::{Ending, Placement};
@@ -20,53 +20,53 @@ use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, Span};
 
-/// The job's status shows Running once an attempt lasts this long; a shorter one saves the write.
+/// The phase Running is written after this time; a shorter attempt saves the write.
 const SHOW_RUNNING_AFTER: Duration = Duration::from_secs(1);
 
 /// One attempt.
 pub(super) struct Attempt {
     /// The job, as trimmed by the cache.
     pub job: InferenceJob,
-    /// Its namespace's uid, which is part of an upload's key.
+    /// The namespace's uid, which is part of an upload's key.
     pub namespace_uid: String,
-    /// Where it runs.
+    /// The pool and model to run it.
     pub placement: Placement,
     /// The chosen runner.
     pub runner: RunnerClient,
     /// This leader, as runners know it.
     pub leader: LeaderRequest,
-    /// Whether the runner has served another job since its start, and now has only this one.
+    /// Whether the runner has served another job since its start, and now runs only this one.
     pub alone_on_a_proven_runner: bool,
     /// Writes the job's status.
     pub writer: StatusWriter,
-    /// Presigns the picture, stores a large result.
+    /// Presigns the picture's URL and stores large results.
     pub store: Store,
-    /// Counts the outcome.
+    /// Counts attempts by outcome.
     pub metrics: Arc<Metrics>,
 }
 
 /// Why a running attempt must stop.
 #[derive(Clone, Debug)]
 pub(super) enum Abort {
-    /// The job ends: cancelled, or past a deadline.
+    /// The job was cancelled, or a deadline passed.
     End(Ending),
-    /// The job is gone or has ended otherwise: nothing is written.
+    /// The job is deleted or has already ended: nothing is written.
     Drop,
 }
 
 /// The state of the runner after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunnerWas {
-    /// It answered.
+    /// The runner answered.
     Fine,
-    /// It had no room, or could not be reached: it gets no job before its next health report.
+    /// The runner had no free slot or was unreachable: it gets no job before its next health report.
     Unavailable,
 }
 
-/// The end of a task, for the loop.
+/// Report of an ended task to the loop.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// The job's uid.
+    /// `metadata.uid` of the job.
     pub uid: String,
     /// The job after the task.
     pub job: Written,
@@ -100,7 +100,7 @@ impl Attempt {
         };
         tokio::pin!(conversation);
         let mut job = self.job.clone();
-        let mut shows_running = crate::job::phase(&job) == Phase::Running;
+        let mut shows_running = job.phase() == Phase::Running;
         loop {
             tokio::select! {
                 biased;
@@ -125,7 +125,7 @@ impl Attempt {
                     shows_running = true;
                     let make = |job: &InferenceJob| status::running(job, &begun, Timestamp::now());
                     match self.writer.write(job.clone(), make).await {
-                        Written::Current(written) if !crate::job::phase(&written).is_terminal() => job = *written,
+                        Written::Current(written) if !written.is_finished() => job = *written,
                         Written::Unchanged => {}
                         ended => return self.done(ended, RunnerWas::Fine),
                     }
@@ -170,7 +170,7 @@ impl Attempt {
                         return self.done(Written::Unchanged, RunnerWas::Unavailable);
                     }
                 };
-                let created = crate::job::created(&job);
+                let created = job.created();
                 let waited = begun.at.duration_since(created).as_millis();
                 let queued = &mut success.timings.queue_millis;
                 *queued = queued.saturating_add(u64::try_from(waited).unwrap_or_default());
@@ -193,7 +193,7 @@ impl Attempt {
                 self.writer.write(job, make).await
             }
             Next::Retry(next) => {
-                // Taken once: the delay begins at the attempt's end, however long the write takes.
+                // Read once: the delay starts at the attempt's end, however long the write takes.
                 let ended = Timestamp::now();
                 let make = |job: &InferenceJob| status::waiting(job, begun, &next, ended);
                 self.writer.write(job, make).await
@@ -212,8 +212,7 @@ impl Attempt {
         self.done(self.writer.write(job, make).await, RunnerWas::Fine)
     }
 
-    /// Stores a result that is too large for a status whole in the bucket, before the status points
-    /// at it.
+    /// Stores a result that is too large for a status in the bucket, before the status refers to it.
     async fn store_if_large(
         &self,
         job: &InferenceJob,
@@ -235,7 +234,7 @@ impl Attempt {
         self.store
             .put(&key, json.into(), "application/json")
             .await?;
-        kill_points::after(kill_points::RESULT_KEPT);
+        kill_points::after(kill_points::RESULT_STORED);
         Ok(Some(stored))
     }
 }

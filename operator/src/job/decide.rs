@@ -1,7 +1,6 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
 use super::retry::LONGEST_INTERRUPTION;
-use super::{created, phase};
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,23 +10,23 @@ pub const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 /// The pool and the model that a job runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// The pool.
+    /// The pool that accepts the job.
     pub pool: ResolvedPoolRef,
-    /// One of its models.
+    /// Name of the model in the pool.
     pub model: String,
 }
 
-/// Why no pool takes the job, now or ever.
+/// Why no pool accepts the job, for now or for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A change of a pool can resolve it: the job waits.
+    /// The job waits: a change of a pool can resolve it.
     Hold {
         /// The condition's reason.
         reason: &'static str,
         /// The cause, and what to do about it.
         message: String,
     },
-    /// The pool takes jobs of this namespace, but does not serve what the job names.
+    /// The job fails: the pool accepts jobs of this namespace, but does not serve what the job names.
     Never(Failure),
 }
 
@@ -40,11 +39,11 @@ pub struct Observed<'a> {
     pub now: Timestamp,
     /// Whether an attempt is under way.
     pub in_flight: bool,
-    /// The pool that takes it, or why none does.
+    /// The pool and model to run it, or why no pool accepts it.
     pub placement: &'a Result<Placement, Refusal>,
 }
 
-/// An end of a job that no runner's answer caused.
+/// An end of a job without a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The user set `spec.cancel`.
@@ -76,11 +75,11 @@ pub enum Action {
     End(Ending),
     /// Queue it, and reconcile it again at `wake_at`.
     Queue {
-        /// Where.
+        /// The pool and model that it waits for.
         placement: Placement,
         /// Its next deadline, or the time of its `Accepted` write.
         wake_at: Timestamp,
-        /// Whether it has waited so long that its condition `Accepted` is to be written.
+        /// Whether to write its condition `Accepted`, because it has waited long enough.
         write_accepted: bool,
     },
 }
@@ -88,9 +87,9 @@ pub enum Action {
 /// A change of conditions that leaves the phase as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// A pool takes it; it waits for a runner.
+    /// A pool accepts it; it waits for a runner.
     Accepted(ResolvedPoolRef),
-    /// No pool takes it at present.
+    /// No pool accepts it at present.
     Held {
         /// The condition's reason.
         reason: &'static str,
@@ -122,7 +121,7 @@ pub fn decide(observed: Observed<'_>) -> Action {
     {
         return Action::Leave;
     }
-    if phase(job).is_terminal() || job.metadata.deletion_timestamp.is_some() {
+    if job.is_finished() || job.metadata.deletion_timestamp.is_some() {
         return Action::Leave;
     }
     if job.spec.cancel {
@@ -157,7 +156,7 @@ pub fn decide(observed: Observed<'_>) -> Action {
     if queue_until <= now {
         return Action::End(Ending::Failed(past(
             "QueueDeadlineExceeded",
-            "no runner took the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner",
+            "no runner started the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner",
         )));
     }
     match placement {
@@ -190,19 +189,17 @@ pub fn decide(observed: Observed<'_>) -> Action {
     }
 }
 
-/// Since when the job could have run: its creation, its latest resumption, or the time that a
-/// retry waited for. Time suspended does not count against the queue's deadline.
+/// Time from which the queue deadline counts: the latest of the job's creation, its last resumption and
+/// the end of its last retry delay. Suspended time does not count.
 fn ready_since(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
-    let resumed = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == conditions::SUSPENDED && condition.status == "False")
+    let resumed = conditions::get(&status.conditions, conditions::SUSPENDED)
+        .filter(|condition| condition.status == "False")
         .map(|condition| condition.last_transition_time.0);
     let retried = status.next_attempt_time.as_ref().map(|time| time.0);
     [resumed, retried]
         .into_iter()
         .flatten()
-        .fold(created(job), Timestamp::max)
+        .fold(job.created(), Timestamp::max)
 }
 
 /// Upper bound on the wait for a retry. A time further ahead came from a clock that was set back since,
@@ -228,7 +225,7 @@ fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Ti
     ))
 }
 
-/// When a finished job is to be deleted; not before its callback has come to its end.
+/// Time at which a finished job expires; `None` without a TTL or while its callback is pending.
 pub fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
     if finished.callback.is_some() {
         return None;
@@ -239,10 +236,7 @@ pub fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
 }
 
 fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {
-    status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == type_ && condition.status == value)
+    conditions::get(&status.conditions, type_).is_some_and(|condition| condition.status == value)
 }
 
 fn is_written(
@@ -252,9 +246,8 @@ fn is_written(
     reason: &str,
     message: &str,
 ) -> bool {
-    status.conditions.iter().any(|condition| {
-        condition.type_ == type_
-            && condition.status == value
+    conditions::get(&status.conditions, type_).is_some_and(|condition| {
+        condition.status == value
             && condition.reason == reason
             && condition.message == fovea_crds::clip::message(message)
     })

@@ -1,9 +1,9 @@
-//! When a finished job's callback is tried, and when it is given up. Pure: time and jitter are
-//! arguments.
+//! Schedule of a finished job's callback: when to attempt it, and when to give up. Pure: time and
+//! jitter are arguments.
 //!
-//! All of it follows from the record in `status.callback`, which is written once after each try:
-//! a crash between the two repeats the try under the same webhook-id, and is not counted. So it is
-//! time, not the count, that ends a callback.
+//! The record in `status.callback` is the only state. It is written once after each attempt; a crash
+//! between the two repeats the attempt under the same webhook-id without counting it. Therefore a time
+//! limit ends a callback, and not a number of attempts.
 
 use fovea_crds::{CallbackStatus, InferenceJob, MANAGER};
 use jiff::{SignedDuration, Timestamp};
@@ -13,59 +13,59 @@ use std::time::Duration;
 /// Factor between one delay and the next.
 const GROWTH: u32 = 4;
 
-/// Each delay lies within this part of its length around it, so that many callbacks that failed
-/// together do not come back together.
+/// Jitter of each delay, as a fraction of it: callbacks that failed together are retried at different
+/// times.
 const SPREAD: f64 = 0.2;
 
 /// Upper bound on a receiver's Retry-After.
 pub const GREATEST_RETRY_AFTER: Duration = Duration::from_hours(6);
 
-/// A try that was due in time is made up to so many windows after the job's end: an operator that
-/// was down tries late rather than never, and one that crashes at each try still comes to an end.
+/// Latest attempt after the job's end, in windows. An operator that was down may still attempt a due
+/// callback late; one that crashes at each attempt still gives up eventually.
 const LATEST_WINDOWS: i32 = 2;
 
-/// How tries are spread over time.
+/// Delays between attempts, and the time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The delay between the first try and the second.
+    /// Delay between the first attempt and the second.
     pub first_delay: Duration,
-    /// Upper bound on the delay between two tries.
+    /// Upper bound on the delay between two attempts.
     pub greatest_delay: Duration,
-    /// The time from the job's end to the last try.
+    /// Time from the job's end to the last attempt.
     pub window: SignedDuration,
 }
 
-/// How a try ended.
+/// Result of an attempt to deliver a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The receiver accepted it.
     Delivered,
     /// The receiver answered 410 Gone.
     Gone,
-    /// Anything else: another try may succeed.
+    /// Any other error: another attempt may succeed.
     Failed {
-        /// The cause, for the user.
+        /// Cause of the failure, shown in `status.callback.lastError`.
         detail: String,
-        /// The receiver's Retry-After.
+        /// Value of the receiver's Retry-After header.
         retry_after: Option<Duration>,
     },
 }
 
-/// What a finished job's callback needs now.
+/// Next step for a finished job's callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing more.
+    /// No step: there is no callback, or it is delivered or given up.
     Nothing,
-    /// Nothing before this time.
+    /// Wait until this time.
     WaitUntil(Timestamp),
-    /// A try.
+    /// Attempt the delivery.
     Try,
-    /// To be recorded as given up: its time has run out.
+    /// Record it as given up: its time limit is over.
     GiveUp,
 }
 
-/// When the next try of a finished job's callback is due; `None` where there is no callback, or it
-/// has come to its end, or another controller answers for the job.
+/// Time of the next attempt at a finished job's callback; `None` if there is no callback, it is
+/// delivered or given up, or another controller manages the job.
 pub fn due(job: &InferenceJob) -> Option<Timestamp> {
     let (spec, status) = (&job.spec, job.status.as_ref()?);
     spec.callback.as_ref()?;
@@ -76,26 +76,25 @@ pub fn due(job: &InferenceJob) -> Option<Timestamp> {
     match &status.callback {
         Some(record) if record.delivered => None,
         Some(record) if record.attempts > 0 => record.next_attempt_time.as_ref().map(|next| next.0),
-        // At once, whatever the clock says.
+        // Immediately, whatever the clock shows.
         Some(_) | None => Some(Timestamp::UNIX_EPOCH),
     }
 }
 
-/// Whether a callback that is due at `due` still waits at `now`. A time further ahead than any wait
-/// was written by a clock that has been set back since, or by a leader whose clock is ahead: it
-/// says nothing.
+/// Whether a callback that is due at `due` still waits at `now`. A time further ahead than the longest
+/// delay is ignored: the clock was set back since, or another leader's clock was ahead.
 pub fn waits(due: Timestamp, policy: &Policy, now: Timestamp) -> bool {
     let longest = policy.greatest_delay.max(GREATEST_RETRY_AFTER);
     let longest = SignedDuration::try_from(longest.saturating_mul(2));
     now < due && due <= saturating_add(now, longest.unwrap_or(SignedDuration::MAX))
 }
 
-/// Decides what a finished job's callback needs at `now`.
+/// Decides the next step for a finished job's callback at `now`.
 pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
     let Some(due) = due(job) else {
         return Next::Nothing;
     };
-    let latest = saturating_add(super::ended(job), policy.window * LATEST_WINDOWS);
+    let latest = saturating_add(job.ended(), policy.window * LATEST_WINDOWS);
     if now >= latest {
         Next::GiveUp
     } else if waits(due, policy, now) {
@@ -105,7 +104,7 @@ pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
     }
 }
 
-/// The record after a try that ended at `now`. `jitter` in 0..1 places the delay in its spread.
+/// The record after an attempt that ended at `now`. `jitter` is in 0..1.
 pub fn after(
     job: &InferenceJob,
     outcome: Outcome,
@@ -125,13 +124,13 @@ pub fn after(
         Outcome::Delivered => ended(true, before.last_error),
         Outcome::Gone => ended(
             false,
-            Some("the receiver answered 410 Gone: it is not tried again".to_owned()),
+            Some("the receiver answered 410 Gone: no further attempt is made".to_owned()),
         ),
         Outcome::Failed {
             detail,
             retry_after,
         } => {
-            let last = saturating_add(super::ended(job), policy.window);
+            let last = saturating_add(job.ended(), policy.window);
             if now >= last {
                 return ended(false, Some(out_of_time(&detail)));
             }
@@ -148,7 +147,7 @@ pub fn after(
     }
 }
 
-/// The record of a callback whose time has run out without a last try.
+/// The record of a callback whose time limit passed without a last attempt.
 pub fn given_up(job: &InferenceJob) -> CallbackStatus {
     let CallbackStatus {
         delivered: _,
@@ -159,14 +158,14 @@ pub fn given_up(job: &InferenceJob) -> CallbackStatus {
     let detail = last_error.unwrap_or_else(|| "the operator was not running".to_owned());
     CallbackStatus {
         delivered: false,
-        // A record without an attempt is one that has not begun: this one has ended.
+        // 0 attempts would mean that the callback is still due.
         attempts: attempts.max(1),
         next_attempt_time: None,
         last_error: Some(out_of_time(&detail)),
     }
 }
 
-/// The metrics' label for a recorded try.
+/// The metrics' label for a recorded attempt.
 pub fn outcome(record: &CallbackStatus) -> &'static str {
     match (record.delivered, &record.next_attempt_time) {
         (true, _) => "delivered",
@@ -175,7 +174,7 @@ pub fn outcome(record: &CallbackStatus) -> &'static str {
     }
 }
 
-/// Whether `found` makes writing `ours` pointless: it says as much, or more.
+/// Whether `found` is at least as recent as `ours`, so that `ours` need not be written.
 pub fn supersedes(found: &CallbackStatus, ours: &CallbackStatus) -> bool {
     found.delivered || (!ours.delivered && found.attempts >= ours.attempts)
 }
@@ -188,11 +187,11 @@ fn record(job: &InferenceJob) -> CallbackStatus {
 }
 
 fn out_of_time(detail: &str) -> String {
-    // In front: the detail may be clipped.
-    format!("given up, the time for tries is over; the last try failed: {detail}")
+    // The detail comes last because it may be clipped.
+    format!("given up: the time for attempts is over; the last attempt failed: {detail}")
 }
 
-/// Grows from the first delay to the greatest; jitter moves it by a fifth at most.
+/// The delay after this many attempts: exponential, up to the greatest delay, plus or minus jitter.
 fn delay_after(attempts: u32, policy: &Policy, jitter: f64) -> Duration {
     let factor = GROWTH.saturating_pow(attempts.saturating_sub(1));
     let delay = policy.first_delay.saturating_mul(factor);

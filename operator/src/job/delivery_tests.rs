@@ -195,7 +195,7 @@ fn a_try_set_for_later_than_any_wait_is_due() {
 }
 
 #[test]
-fn what_a_lost_answer_had_written_is_not_written_again() {
+fn a_record_that_a_lost_answer_had_written_is_not_written_again() {
     let delivered = CallbackStatus {
         delivered: true,
         ..tried(2, None)

@@ -1,4 +1,4 @@
-//! A job: what the cache keeps of it, what to do about it, and how its status changes.
+//! A job: its cached form, decisions about it, and changes of its status.
 
 pub mod decide;
 pub mod delivery;
@@ -8,7 +8,7 @@ pub mod retry;
 pub mod status;
 pub mod write;
 
-use fovea_crds::{InferenceJob, Input, Phase, labels};
+use fovea_crds::{InferenceJob, labels, resource_version_is_older};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::sync::Arc;
@@ -17,35 +17,35 @@ use url::Url;
 /// A job in the cache.
 #[derive(Clone, Debug)]
 pub enum Tracked {
-    /// The job without what is not needed until it runs (see [`trim`]).
+    /// The trimmed job (see [`InferenceJob::trimmed`]).
     Unfinished(Arc<InferenceJob>),
-    /// The few facts kept of a finished job: there may be tens of thousands.
+    /// The facts kept of a finished job, few because there may be tens of thousands of them.
     Finished(Finished),
 }
 
 /// The facts that the callback and the deletion of a finished job need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// Its namespace.
+    /// `metadata.namespace`.
     pub namespace: Box<str>,
-    /// Its name.
+    /// `metadata.name`.
     pub name: Box<str>,
-    /// What the deletion is conditional on.
+    /// `metadata.resourceVersion`, the precondition of its deletion.
     pub resource_version: Box<str>,
-    /// When it ended.
+    /// `status.completionTime`.
     pub ended: Timestamp,
     /// `spec.ttlSecondsAfterFinished`.
     pub ttl_seconds: Option<u32>,
     /// Whether the API created it rather than a user.
     pub made_by_api: bool,
-    /// Its callback until that is delivered or given up; the job is kept until then.
+    /// Its callback, until it is delivered or given up; the job is not deleted before.
     pub callback: Option<Box<Outgoing>>,
 }
 
-/// A callback that is still to be sent.
+/// A callback that is not yet delivered or given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// When it is due.
+    /// Time of the next attempt.
     pub due: Timestamp,
     /// The receiver: the URL's host and port.
     pub receiver: Box<str>,
@@ -54,18 +54,13 @@ pub struct Outgoing {
 impl Tracked {
     /// Reduces `job` to what the cache needs.
     pub fn of(job: InferenceJob) -> Self {
-        let phase = job
-            .status
-            .as_ref()
-            .map(|status| status.phase)
-            .unwrap_or_default();
-        if !phase.is_terminal() {
-            return Self::Unfinished(Arc::new(trim(job)));
+        if !job.is_finished() {
+            return Self::Unfinished(Arc::new(job.trimmed()));
         }
         Self::Finished(Finished {
             namespace: job.namespace().unwrap_or_default().into(),
             name: job.name_any().into(),
-            ended: ended(&job),
+            ended: job.ended(),
             callback: Outgoing::of(&job).map(Box::new),
             ttl_seconds: job.spec.ttl_seconds_after_finished,
             made_by_api: job
@@ -76,7 +71,7 @@ impl Tracked {
         })
     }
 
-    /// The version of the object that this was made from.
+    /// Resource version of the object that this was made from.
     pub fn resource_version(&self) -> &str {
         match self {
             Self::Unfinished(job) => job.metadata.resource_version.as_deref().unwrap_or_default(),
@@ -84,33 +79,15 @@ impl Tracked {
         }
     }
 
-    /// Whether `other` was read later. Resource versions are decimal counters of one server
-    /// (KEP-5504), so that a watch that lags behind our own write is recognised.
+    /// Whether this is an earlier version of the same job as `other`: a watch may lag behind our
+    /// own write. See [`resource_version_is_older`] for versions that cannot be compared.
     pub fn is_older_than(&self, other: &Self) -> bool {
-        match (
-            self.resource_version().parse::<u64>(),
-            other.resource_version().parse::<u64>(),
-        ) {
-            (Ok(own), Ok(other)) => own < other,
-            _ => true,
-        }
+        resource_version_is_older(self.resource_version(), other.resource_version())
     }
-}
-
-/// Drops what a cache need not hold: managed fields, kubectl's copy of the manifest, and the
-/// inline picture, which is read again when the job runs.
-pub fn trim(mut job: InferenceJob) -> InferenceJob {
-    job.metadata.managed_fields = None;
-    job.annotations_mut()
-        .remove("kubectl.kubernetes.io/last-applied-configuration");
-    if let Input::Inline { data } = &mut job.spec.input {
-        data.0 = Vec::new();
-    }
-    job
 }
 
 impl Outgoing {
-    /// What a finished job's callback waits for; `None` where nothing is to be sent any more.
+    /// The pending callback of a finished job; `None` if there is none.
     fn of(job: &InferenceJob) -> Option<Self> {
         let due = delivery::due(job)?;
         let url = Url::parse(&job.spec.callback.as_ref()?.url).ok();
@@ -120,31 +97,13 @@ impl Outgoing {
         });
         Some(Self {
             due,
-            // An invalid URL fails at its first try; all of them share a lane.
+            // An invalid URL fails at its first attempt; all of them share a lane.
             receiver: receiver.unwrap_or_default().into(),
         })
     }
 }
 
-/// When the job ended; its creation where the object does not say.
-pub fn ended(job: &InferenceJob) -> Timestamp {
-    let status = job.status.as_ref();
-    let ended = status.and_then(|status| status.completion_time.as_ref());
-    ended.map_or_else(|| created(job), |time| time.0)
-}
-
-/// When the job was created; the epoch's begin where the object does not say.
-pub fn created(job: &InferenceJob) -> Timestamp {
-    job.metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(Timestamp::UNIX_EPOCH, |time| time.0)
-}
-
-/// The phase, Pending where there is no status yet.
-pub fn phase(job: &InferenceJob) -> Phase {
-    job.status
-        .as_ref()
-        .map(|status| status.phase)
-        .unwrap_or_default()
+/// [`InferenceJob::created`], under the name that the dispatcher's pools still use.
+pub(crate) fn created(job: &InferenceJob) -> Timestamp {
+    job.created()
 }

@@ -1,7 +1,7 @@
 //! Which changes of a job's status need a person to act, and so get an Event. Pure.
 
 use crate::events::Notice;
-use fovea_crds::conditions::ACCEPTED;
+use fovea_crds::conditions::{self, ACCEPTED};
 use fovea_crds::{InferenceJobStatus, Phase};
 
 /// Reasons of failures of the installation. Failures caused by the job's own picture, parameters or
@@ -17,14 +17,12 @@ const OF_THE_INSTALLATION: [&str; 5] = [
 /// The Event for the step from `before` to `after`; none for a job that succeeds.
 pub fn notice(before: Option<&InferenceJobStatus>, after: &InferenceJobStatus) -> Option<Notice> {
     let refusal = |status: &InferenceJobStatus| {
-        let conditions = status.conditions.iter();
-        conditions
-            .filter(|each| each.type_ == ACCEPTED && each.status == "False")
-            .map(|each| Notice {
-                reason: each.reason.clone(),
-                note: each.message.clone(),
+        conditions::get(&status.conditions, ACCEPTED)
+            .filter(|accepted| accepted.status == "False")
+            .map(|accepted| Notice {
+                reason: accepted.reason.clone(),
+                note: accepted.message.clone(),
             })
-            .next()
     };
     if after.phase == Phase::Failed {
         let failure = after.failure.as_ref()?;

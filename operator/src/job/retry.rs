@@ -34,7 +34,7 @@ pub struct Success {
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The runner answered a result.
+    /// The runner answered with a result.
     Succeeded(Success),
     /// The runner answered with a problem.
     Problem(Problem),
@@ -43,7 +43,7 @@ pub enum Outcome {
         /// The cause, for the job's status.
         detail: String,
     },
-    /// The runner never began: it had no free slot, was not ready, or could not be reached.
+    /// The attempt did not start: the runner had no free slot, was not ready or was unreachable.
     NotBegun {
         /// The cause, for the log.
         detail: String,
@@ -107,9 +107,9 @@ pub enum Next {
     Succeed(Success),
     /// The job ends without one.
     Fail(Failure),
-    /// The job waits, and is tried again.
+    /// The job waits for another attempt.
     Retry(NextAttempt),
-    /// The attempt never began: the job returns to the queue at no cost.
+    /// The attempt did not start: the job returns to the queue and no attempt is counted.
     Requeue,
 }
 
@@ -157,7 +157,7 @@ pub fn next(
     }
 }
 
-/// Whether `reason` means that the runner did not begin, so that the attempt costs the job nothing.
+/// Whether `reason` means that the runner did not start the attempt, which is then not counted.
 pub(crate) fn is_refusal(reason: Reason) -> bool {
     matches!(
         reason,

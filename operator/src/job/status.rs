@@ -1,11 +1,11 @@
-//! What a job's status becomes after each thing that can happen to it. Pure; whatever comes out
-//! has been clipped to the schema's bounds.
+//! The next status of a job after each event: a note, the start or the end of an attempt, a deadline.
+//! Pure; every status is clipped to the schema's bounds.
 
 use super::decide::{Ending, Note};
 use super::retry::{NextAttempt, Success};
 use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef,
-    conditions::{ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
+    conditions::{self, ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -13,18 +13,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 /// An attempt under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begun {
-    /// The pool whose runner it is.
+    /// The runner's pool.
     pub pool: ResolvedPoolRef,
     /// The runner's address.
     pub runner: String,
-    /// When the attempt began.
+    /// Start of the attempt.
     pub at: Timestamp,
 }
 
-/// A whole result that lies in the bucket because it is too large for a status.
+/// A result that is stored in the bucket because it is too large for a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredResult {
-    /// Its length.
+    /// Length of the whole result.
     pub bytes: u64,
     /// Its SHA-256, in hexadecimal digits.
     pub sha256: String,
@@ -46,7 +46,7 @@ pub fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> InferenceJobSta
                 SUSPENDED,
                 "True",
                 "Suspended",
-                "spec.suspend is true: no attempt begins",
+                "spec.suspend is true: no attempt starts",
             );
         }
         Note::Resumed => status.set(SUSPENDED, "False", "Resumed", "spec.suspend is false again"),
@@ -90,7 +90,7 @@ pub fn waiting(
     status.done()
 }
 
-/// The status of a job that has its result; `stored` where the status holds only its beginning.
+/// The status of a job that succeeded; `stored` if the status holds only the beginning of the result.
 pub fn succeeded(
     job: &InferenceJob,
     begun: &Begun,
@@ -120,8 +120,8 @@ pub fn succeeded(
     status.done()
 }
 
-/// The status of a job that ends without a result; `begun` is its last attempt, where the end
-/// was one's failure.
+/// The status of a job that ends without a result; `begun` is the attempt that failed, if an attempt
+/// ended the job.
 pub fn ended(
     job: &InferenceJob,
     begun: Option<&Begun>,
@@ -147,11 +147,11 @@ pub fn ended(
     status.done()
 }
 
-/// The least status that ends a job whose own one the API server refuses.
+/// A minimal status that ends a job whose real status the API server rejects.
 pub fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobStatus {
     let failure = Failure {
         reason: "ResultRejected".to_owned(),
-        message: format!("the API server refused the job's status: {why}"),
+        message: format!("the API server rejected the job's status: {why}"),
         retryable: false,
     };
     let attempts = job.status.as_ref().map_or(0, |status| status.attempts);
@@ -168,8 +168,7 @@ pub fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobSt
     status.done()
 }
 
-/// Why a status became what it is: the reason of what the latest write changed of its conditions,
-/// the end first; `None` where they are as they were.
+/// Reason of the most important condition that the latest write changed; `None` if it changed none.
 pub fn reason<'a>(
     before: Option<&InferenceJobStatus>,
     status: &'a InferenceJobStatus,
@@ -178,15 +177,12 @@ pub fn reason<'a>(
     let is_new = |condition: &&Condition| !known.contains(condition);
     let types = [COMPLETE, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
     types
-        .filter_map(|type_| {
-            let mut conditions = status.conditions.iter();
-            conditions.find(|condition| condition.type_ == type_)
-        })
+        .filter_map(|type_| conditions::get(&status.conditions, type_))
         .find(is_new)
         .map(|condition| condition.reason.as_str())
 }
 
-/// A status in the making.
+/// The next status under construction.
 struct Draft {
     to: InferenceJobStatus,
     now: Timestamp,
@@ -206,7 +202,7 @@ impl Draft {
 
     fn accept(&mut self, pool: &ResolvedPoolRef) {
         self.to.pool_ref = Some(pool.clone());
-        let message = format!("pool {}/{} takes the job", pool.namespace, pool.name);
+        let message = format!("pool {}/{} accepts the job", pool.namespace, pool.name);
         self.set(ACCEPTED, "True", "PoolFound", &message);
     }
 
@@ -217,7 +213,7 @@ impl Draft {
             SCHEDULED,
             "True",
             "RunnerFound",
-            &format!("an attempt began on {runner}"),
+            &format!("an attempt started on {runner}"),
         );
         self.to.start_time.get_or_insert(Time(*at));
         self.to.runner = Some(runner.clone());
@@ -231,32 +227,17 @@ impl Draft {
     }
 
     fn has(&self, type_: &str) -> bool {
-        self.to
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == type_)
+        conditions::get(&self.to.conditions, type_).is_some()
     }
 
-    /// Sets a condition; its transition time moves only when its status does.
     fn set(&mut self, type_: &str, value: &str, reason: &str, message: &str) {
-        let before = self
-            .to
-            .conditions
-            .iter()
-            .position(|condition| condition.type_ == type_);
-        let since = before
-            .map(|index| self.to.conditions.swap_remove(index))
-            .filter(|condition| condition.status == value)
-            .map_or(Time(self.now), |condition| condition.last_transition_time);
-        self.to.conditions.push(Condition {
-            type_: type_.to_owned(),
-            status: value.to_owned(),
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-            last_transition_time: since,
-            observed_generation: self.generation,
-        });
-        self.to.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+        conditions::set(
+            &mut self.to.conditions,
+            (type_, value),
+            (reason, message),
+            self.generation,
+            self.now,
+        );
     }
 
     fn done(self) -> InferenceJobStatus {

@@ -13,14 +13,14 @@ pub(super) struct Observed {
 /// A candidate's next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Move {
-    /// There is no Lease.
+    /// Create the Lease: there is none.
     Create,
-    /// It is free, its holder has been silent for its duration, or it is our own.
+    /// Take the Lease: it is free or our own, or was not renewed for its duration.
     Take {
-        /// The transitions to write: one more, unless it is our own.
+        /// The value of `leaseTransitions` to write: one more, unless the Lease is our own.
         transitions: i32,
     },
-    /// Another replica holds it.
+    /// Wait: another replica holds the Lease.
     Wait,
 }
 

@@ -11,7 +11,7 @@ use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
-/// Seconds.
+/// A gauge of seconds, with fractions.
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// The dispatcher's state at one moment.
@@ -19,28 +19,28 @@ type Seconds = Gauge<f64, AtomicU64>;
 pub(crate) struct Snapshot {
     /// Jobs that have not ended.
     pub(crate) unfinished: usize,
-    /// Jobs that have, and are not deleted yet.
+    /// Jobs that have ended and are not deleted yet.
     pub(crate) finished: usize,
     /// Callbacks that are due and wait for their turn.
     pub(crate) callbacks_waiting: usize,
     /// Callbacks under way.
     pub(crate) callbacks_in_flight: usize,
-    /// Every pool.
+    /// State of every pool.
     pub(crate) pools: Vec<PoolSnapshot>,
 }
 
-/// One pool.
+/// State of one pool at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PoolSnapshot {
     /// `namespace/name`
     pub(crate) pool: String,
-    /// By task: how many jobs wait, and the age in seconds of the oldest.
+    /// Per task: the number of waiting jobs, and the age of the oldest in seconds.
     pub(crate) waiting: Vec<(&'static str, usize, f64)>,
-    /// Jobs that runners have.
+    /// Jobs on runners.
     pub(crate) in_flight: u32,
     /// Runners that answer.
     pub(crate) up: usize,
-    /// Runners that do not.
+    /// Runners that do not answer.
     pub(crate) down: usize,
 }
 
@@ -51,12 +51,12 @@ pub struct PoolScaling {
     pub pool: String,
     /// The desired number of runners.
     pub wanted: u32,
-    /// Seconds for which its unfinished jobs would keep one runner busy; `None` while it is not
-    /// known how fast one is.
+    /// Time for which the unfinished jobs would keep one runner busy; `None` until a runner's speed is
+    /// measured.
     pub backlog_seconds: Option<f64>,
 }
 
-/// A family whose values are replaced as a whole, so that the series of a pool that is gone end.
+/// A family whose values are replaced as a whole, so that the series of a deleted pool end.
 #[derive(Debug)]
 struct Replaced<L, M>(Family<L, M>, Mutex<HashSet<L>>);
 

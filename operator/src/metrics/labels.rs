@@ -1,4 +1,4 @@
-//! The labels, each of a bounded number of values: words of our own, tasks, and the names of pools.
+//! Labels of the metrics. Each has a bounded number of values: fixed words, tasks and names of pools.
 
 use fovea_crds::Task;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -55,7 +55,7 @@ pub(super) struct SweptLabels {
 pub(super) const STATUS_WRITES: [&str; 6] = [
     "stands", "moot", "conflict", "rejected", "failed", "gave-up",
 ];
-/// Outcomes of a try of a callback.
+/// Outcomes of an attempt at a callback.
 pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
 /// Outcomes of a sweep.
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
@@ -69,31 +69,27 @@ pub(super) const ATTEMPTS: [(&str, &str); 6] = [
     ("retried", "InferenceFailed"),
 ];
 
-/// A task as the resource names it.
+/// A task's label.
 pub(crate) fn task(task: Task) -> &'static str {
-    match task {
-        Task::ImageToText => "image-to-text",
-        Task::ImageClassification => "image-classification",
-        Task::ObjectDetection => "object-detection",
-    }
+    task.as_str()
 }
 
 /// The fate of an object that a sweep listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Not older than the grace.
+    /// It is younger than the grace.
     Young,
-    /// Not a key that Fovea makes.
+    /// Its key is not one of Fovea's.
     Foreign,
     /// A job needs it.
     Needed,
-    /// It is gone.
+    /// It was deleted.
     Deleted,
     /// It was put again after it had been listed.
     PutAgain,
-    /// The store was too slow to delete it safely.
+    /// It was not deleted because the store answered too slowly to do so safely.
     TooSlow,
-    /// The store refused.
+    /// The store rejected the deletion.
     Failed,
 }
 

@@ -67,7 +67,7 @@ fn metrics_have_the_names_that_dashboards_use() {
 }
 
 #[test]
-fn what_alerts_count_begins_at_zero() {
+fn counters_of_alerts_start_at_zero() {
     let text = Metrics::new().text();
     for line in [
         r#"fovea_operator_attempts_total{outcome="interrupted",reason="RunnerLost"} 0"#,

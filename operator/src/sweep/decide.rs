@@ -1,47 +1,46 @@
-//! Which listed objects no job needs. Pure: time is an argument, and lists are fed in.
+//! Finds the listed objects that no job needs. Pure: time and lists are arguments.
 
 use fovea_store::{Listed, ObjectKey, Owned, Sha256};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-/// How a listed object was taken.
+/// Result of [`Chunk::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It goes, unless a job is found that needs it.
+    /// It is deleted unless a job needs it.
     Candidate,
-    /// Too young to be judged: the job that it was put for may not be there yet.
+    /// It is younger than the grace: its job may not exist yet.
     Young,
-    /// Not a key that Fovea makes: not ours to delete.
+    /// Its key is not one of Fovea's: it is never deleted.
     Foreign,
 }
 
-/// Objects that go unless a job is found that needs them. It holds nothing of the jobs themselves,
-/// so that its size is that of the chunk, however many jobs there are.
+/// Candidates for deletion. It stores no jobs, so that its size does not depend on their number.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// By job uid: its result, plans and markers.
+    /// Results, plans and markers, by the job's uid.
     by_job: HashMap<String, Vec<ObjectKey>>,
-    /// By namespace and digest.
+    /// Uploads, by namespace and digest.
     pictures: HashMap<(String, Sha256), Picture>,
     len: usize,
 }
 
-/// A picture of one namespace's name: under several uids where a namespace was made again.
+/// The copies of one upload in a namespace: one per uid if the namespace was recreated.
 #[derive(Debug, Default)]
 struct Picture {
-    /// Some job of the namespace names it.
+    /// Whether a job of the namespace refers to it.
     named: bool,
-    /// By the namespace's uid.
+    /// The namespace's uid and the key of each copy.
     objects: Vec<(String, ObjectKey)>,
 }
 
 impl Chunk {
-    /// How many objects it holds.
+    /// The number of candidates.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Takes an object in if it is ours and was last put at `limit` or before.
+    /// Adds an object if its key is one of Fovea's and it was last put at `limit` or before.
     pub(super) fn take(&mut self, listed: Listed, limit: SystemTime) -> Taken {
         let Some((key, owned)) = listed.object else {
             return Taken::Foreign;
@@ -64,7 +63,7 @@ impl Chunk {
         Taken::Candidate
     }
 
-    /// There is a job; `sha256`: the picture that it names.
+    /// Keeps the objects of an existing job; `sha256` is the digest of its upload.
     pub(super) fn job(&mut self, namespace: &str, uid: &str, sha256: Option<Sha256>) {
         self.by_job.remove(uid);
         if let Some(sha256) = sha256
@@ -74,8 +73,8 @@ impl Chunk {
         }
     }
 
-    /// The objects that none of the jobs given to [`Chunk::job`] needs. `namespaces`: the uid by the name of
-    /// each that there is; a picture of a namespace that was made again belongs to nobody.
+    /// The objects that no job passed to [`Chunk::job`] needs. `namespaces` holds the uid of each existing
+    /// namespace by name; no job needs an upload to a former namespace of the same name.
     pub(super) fn unneeded(self, namespaces: &HashMap<String, String>) -> Vec<ObjectKey> {
         let mut unneeded: Vec<ObjectKey> = self.by_job.into_values().flatten().collect();
         for ((namespace, _), Picture { named, objects }) in self.pictures {
@@ -88,7 +87,8 @@ impl Chunk {
     }
 }
 
-/// What is older than this instant may be judged; none where the clock is before the grace's length.
+/// Latest time of the last put at which an object may be deleted; the Unix epoch if `now` is less than
+/// `grace` after it.
 pub(super) fn limit(now: SystemTime, grace: Duration) -> SystemTime {
     now.checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH)
 }

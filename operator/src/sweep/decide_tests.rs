@@ -49,7 +49,7 @@ fn namespaces(all: &[(&str, &str)]) -> HashMap<String, String> {
 }
 
 #[test]
-fn only_what_is_older_than_the_grace_and_ours_is_judged() {
+fn only_our_objects_older_than_the_grace_are_candidates() {
     for (age, taken) in [
         (Duration::ZERO, Taken::Young),
         (GRACE.saturating_sub(Duration::from_nanos(1)), Taken::Young),
@@ -111,7 +111,7 @@ fn the_pictures_of_a_namespace_that_is_gone_or_made_again_go() {
 }
 
 #[test]
-fn what_is_a_job_s_own_goes_with_the_job() {
+fn a_job_s_own_objects_are_deleted_with_the_job() {
     let result = ObjectKey::result("a", JOB).unwrap();
     let plan = ObjectKey::system(JOB, "plan.json").unwrap();
     for key in [result, plan] {
@@ -127,7 +127,7 @@ fn what_is_a_job_s_own_goes_with_the_job() {
 proptest! {
     /// Against the rule written down a second time, object by object.
     #[test]
-    fn what_goes_is_what_the_rule_says(
+    fn exactly_the_objects_of_the_rule_are_deleted(
         objects in proptest::collection::vec((0..3_usize, 0..2_usize, 0..3_u8, 0..3_u64), 0..40),
         jobs in proptest::collection::vec((0..3_usize, 0..3_u8), 0..12),
     ) {

@@ -2,11 +2,11 @@
 //! too, which is reserved for the operator: nothing is written there yet.
 //!
 //! Objects are listed in chunks of at most [`CHUNK`]. After each chunk all jobs and then all
-//! namespaces are read consistently; what none of them needs, and what was last put longer ago than
-//! the grace, is deleted. A job that is created after that read has had its picture put within its
-//! request's deadline, which the grace exceeds: the object's age says so, and is looked at again
-//! right before the deletion. Where any list fails or breaks off, what is in the chunk stays, and the
-//! sweep ends until it is due again; a bucket with fewer old objects than a chunk has is one chunk.
+//! namespaces are read consistently; objects that none of them needs and that were last put longer ago
+//! than the grace are deleted. The upload of a job that is created after that read is younger than the
+//! grace, which exceeds the deadline of the api's requests; its age is checked again right before the
+//! deletion. If a list fails or is incomplete, the objects of the chunk stay, and the sweep ends until
+//! the next one is due. A bucket with fewer old objects than [`CHUNK`] is one chunk.
 
 mod decide;
 mod read;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::MissedTickBehavior;
 
-/// Objects judged by one list of the jobs, give or take a page. About 500 bytes each:
+/// Objects checked against one list of the jobs, give or take a page. About 500 bytes each:
 /// 10 MB, however many objects and jobs there are. A bucket of a million old objects costs fifty lists of the jobs.
 const CHUNK: usize = 20_000;
 
@@ -65,19 +65,19 @@ pub struct SweepConfig {
     pub deletes_per_second: u32,
 }
 
-/// The cause of a sweep that ended early.
+/// Why a sweep ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SweepError {
-    /// The bucket's list, or too many deletions.
+    /// A list of the bucket or a deletion failed.
     #[error("the bucket: {0}")]
     Store(#[from] StoreError),
-    /// The jobs' or the namespaces' list.
+    /// A list of the jobs or the namespaces failed.
     #[error("the API server's list: {0}")]
     Kubernetes(#[from] kube::Error),
     /// A page took too long.
     #[error("the API server's list: no answer in time")]
     TooSlow,
-    /// A list holds what cannot be judged.
+    /// A list holds an object that cannot be decoded.
     #[error("the API server's list holds {0}")]
     Unreadable(&'static str),
 }
@@ -92,7 +92,7 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// Nothing is asked yet. `watch_namespace`: the one whose objects are judged; else all are.
+    /// A sweeper of the objects of `watch_namespace`, or of all namespaces.
     pub fn new(
         client: Client,
         store: Store,
@@ -113,8 +113,8 @@ impl Sweeper {
         self.watch_namespace.as_deref()
     }
 
-    /// Sweeps every so often, one sweep at a time, until dropped. The first one comes after a whole
-    /// period: a leader that ends soon after its begin shall not list the bucket each time.
+    /// Sweeps at the configured interval until dropped. The first sweep comes after a whole interval, so
+    /// that leaders that end soon after their start do not list the bucket each time.
     pub async fn run(self) {
         if self.config.every_seconds == 0 {
             return;
@@ -130,14 +130,14 @@ impl Sweeper {
                     self.metrics.swept(true);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the sweep of the bucket ended early; unjudged objects stay");
+                    tracing::warn!(%error, "the sweep of the bucket ended early; the remaining objects stay");
                     self.metrics.swept(false);
                 }
             }
         }
     }
 
-    /// Judges all that lies there now; how many objects were deleted.
+    /// Checks all objects in the bucket; returns how many it deleted.
     async fn sweep(&self) -> Result<usize, SweepError> {
         let limit = limit(
             SystemTime::now(),
@@ -182,7 +182,7 @@ impl Sweeper {
         self.delete(unneeded, limit).await
     }
 
-    /// Deletes at the configured rate. The first failure ends it: the store has trouble.
+    /// Deletes at the configured rate; returns how many it deleted. The first failure ends it.
     async fn delete(&self, keys: Vec<ObjectKey>, limit: SystemTime) -> Result<usize, SweepError> {
         let pace = Duration::from_secs(1) / self.config.deletes_per_second;
         let mut turns = tokio::time::interval(pace);

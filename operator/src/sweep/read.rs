@@ -1,5 +1,5 @@
-//! All jobs and namespaces by consistent reads, as little of each as the sweeper needs. A list that
-//! breaks off, or that holds what cannot be read, is an error as a whole.
+//! Reads all jobs and namespaces consistently, with only the fields that the sweeper needs. An
+//! incomplete list, or one with an object that cannot be decoded, is an error.
 
 use super::SweepError;
 use super::decide::Chunk;
@@ -13,14 +13,15 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Objects of one page. A job may hold 88 KiB of inline picture, so that a page is 18 MB at most.
+/// Maximum number of objects per page. A job may hold 88 KiB of inline picture, so a page is at most
+/// 18 MB.
 const PAGE: u32 = 200;
 
-/// Longest time for one page.
+/// Upper bound on the request for one page.
 const PAGE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Of a job, what it needs of the bucket; the rest is skipped, so that a job that this version
-/// cannot read as a whole counts all the same.
+/// The fields of a job that refer to the bucket. The others are skipped, so that a job that this
+/// version cannot decode still protects its objects.
 #[derive(Clone, Debug, Deserialize)]
 struct Referrer {
     metadata: ObjectMeta,
@@ -42,14 +43,14 @@ struct Upload {
     sha256: String,
 }
 
-/// A page. Unlike in [`ObjectList`] nothing stands in for what it lacks.
+/// A page. Unlike [`ObjectList`], it has no defaults for missing fields.
 #[derive(Debug, Deserialize)]
 struct Page {
     metadata: ListMeta,
     items: Vec<Referrer>,
 }
 
-/// Tells `chunk` of every job that there is, or that there is in `namespace`.
+/// Passes every job, or every job in `namespace`, to `chunk`.
 pub(super) async fn jobs(
     client: &Client,
     namespace: Option<&str>,
@@ -77,7 +78,7 @@ pub(super) async fn jobs(
     }
 }
 
-/// Every namespace's uid, by its name; only that of `only` where it is given.
+/// The uid of each namespace by name; only that of `only` if it is given.
 pub(super) async fn namespaces(
     client: &Client,
     only: Option<&str>,
@@ -104,7 +105,7 @@ pub(super) async fn namespaces(
     }
 }
 
-/// No resourceVersion: the first page is as of now, and its followers are as of the first.
+/// Without a resourceVersion the first page is current, and the next pages are as old as the first.
 fn first_page() -> ListParams {
     ListParams::default().limit(PAGE)
 }

@@ -1,9 +1,9 @@
-//! Webhooks at jobs' ends, to receivers that answer what their paths say: see
+//! Callbacks of finished jobs, to receivers whose answers are scripted by the URL's path: see
 //! `fovea_tests::receiver`.
 
-mod refusing;
-mod telling;
-mod trying;
+mod delivery;
+mod refusals;
+mod retries;
 
 use anyhow::{Result, anyhow, ensure};
 use fovea_crds::{Callback, CallbackStatus, InferenceJob};
@@ -61,7 +61,7 @@ impl Setting {
         })
     }
 
-    /// One whose operator has no way to the API server but the proxy.
+    /// A setting whose operator reaches the API server only through the proxy.
     async fn behind_a_proxy() -> Result<(Self, Proxy)> {
         let mut setting = Self::start().await?;
         let operated = &mut setting.operated;
@@ -75,7 +75,7 @@ impl Setting {
         Ok((setting, proxy))
     }
 
-    /// Submits a job that is done at once, and whose end is told to `path`.
+    /// Submits a job that ends at once, with a callback to `path`.
     async fn submit(&self, name: &str, path: &str) -> Result<InferenceJob> {
         let job = job(name, &url(&self.receiver, path));
         self.operated.create(&job).await
@@ -101,7 +101,7 @@ impl Setting {
     }
 }
 
-/// Runs a test on the setting that tests share which leave the operator alone.
+/// Runs a test on the shared setting; the test must not stop the operator.
 fn shared(test: impl AsyncFnOnce(&'static Setting) -> Result<()>) -> Result<()> {
     static SHARED: Shared<Setting> = Shared::new();
     SHARED.run(Setting::start, test)
@@ -126,7 +126,7 @@ async fn create_secret(client: &Client, namespace: &str, type_: &str) -> Result<
     Ok(())
 }
 
-/// What it says, if its signature is right.
+/// The body of a request with a valid signature.
 fn verified(received: &Received) -> Result<Value> {
     let key = Webhook::new(SECRET)?;
     key.verify(&received.body, &received.headers)?;

@@ -3,7 +3,7 @@
 use super::{Change, StatusWriter, Written};
 use crate::job::decide::Ending;
 use crate::job::notice::notice;
-use crate::job::{phase, status};
+use crate::job::status;
 use crate::kill_points;
 use fovea_crds::{InferenceJob, InferenceJobStatus, Phase};
 use jiff::Timestamp;
@@ -64,7 +64,7 @@ impl<F: Fn(&InferenceJob) -> InferenceJobStatus> Change for State<'_, F> {
     }
 
     fn rebase(&mut self, newer: InferenceJob) -> ControlFlow<Written, InferenceJob> {
-        if phase(&newer).is_terminal() {
+        if newer.is_finished() {
             return ControlFlow::Break(Written::Superseded);
         }
         self.next = if newer.spec.cancel {
@@ -89,7 +89,7 @@ impl<F: Fn(&InferenceJob) -> InferenceJobStatus> Change for State<'_, F> {
 fn log(before: &InferenceJob, after: &InferenceJob) {
     let nothing = InferenceJobStatus::default();
     let status = after.status.as_ref().unwrap_or(&nothing);
-    let (from, to) = (phase(before), status.phase);
+    let (from, to) = (before.phase(), status.phase);
     let reason = status::reason(before.status.as_ref(), status);
     if from == to && reason.is_none() {
         return;

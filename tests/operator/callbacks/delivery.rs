@@ -1,4 +1,4 @@
-//! What is told of a job's end, and that the job stays until it is.
+//! Delivery of a job's end, and deletion of the job only afterwards.
 
 use super::{job, shared, url, verified};
 use anyhow::{Result, ensure};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use standardwebhooks::HEADER_WEBHOOK_ID;
 
 #[test]
-fn a_job_s_end_is_told_once_and_signed() -> Result<()> {
+fn a_job_s_end_is_delivered_once_and_signed() -> Result<()> {
     shared(async |setting| {
         let path = "/once/200";
         let job = setting.submit("once", path).await?;
@@ -40,7 +40,7 @@ fn a_job_s_end_is_told_once_and_signed() -> Result<()> {
 }
 
 #[test]
-fn a_failed_and_a_cancelled_job_are_told_of_as_well() -> Result<()> {
+fn failed_and_cancelled_jobs_are_delivered_too() -> Result<()> {
     shared(async |setting| {
         let mut failing = job("told-failed", &url(&setting.receiver, "/failed/200"));
         failing.spec.input = Operated::job("", "problem InvalidPicture").spec.input;
@@ -62,7 +62,7 @@ fn a_failed_and_a_cancelled_job_are_told_of_as_well() -> Result<()> {
 }
 
 #[test]
-fn a_job_is_deleted_only_after_its_callback_has_come_to_its_end() -> Result<()> {
+fn a_job_is_deleted_only_after_its_callback_is_delivered_or_given_up() -> Result<()> {
     shared(async |setting| {
         let ends = [
             ("ttl-taken", "/ttl/500/500/200", 3),

@@ -1,4 +1,4 @@
-//! Tries that fail, and the record of them.
+//! Failed attempts, and their record in `status.callback`.
 
 use super::{Setting, job, shared, url, verified};
 use anyhow::{Result, ensure};
@@ -13,7 +13,7 @@ use serde_json::json;
 use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_TIMESTAMP};
 
 #[test]
-fn a_receiver_that_fails_is_tried_again_under_the_same_id() -> Result<()> {
+fn a_receiver_that_fails_is_retried_with_the_same_id() -> Result<()> {
     shared(async |setting| {
         let path = "/flaky/500/503/200";
         setting.submit("flaky", path).await?;
@@ -39,9 +39,9 @@ fn a_receiver_that_fails_is_tried_again_under_the_same_id() -> Result<()> {
     })
 }
 
-/// The second write of the record has to read the job again, and must not send again.
+/// The second write of the record reads the job again, but must not send the callback again.
 #[test]
-fn a_job_that_others_change_during_a_try_gets_its_record_all_the_same() -> Result<()> {
+fn a_job_that_others_change_during_an_attempt_still_gets_its_record() -> Result<()> {
     shared(async |setting| {
         let path = "/changed/hang/200";
         setting.submit("changed", path).await?;
@@ -66,7 +66,7 @@ fn a_job_that_others_change_during_a_try_gets_its_record_all_the_same() -> Resul
 }
 
 #[tokio::test]
-async fn a_record_that_is_hard_to_write_is_written_without_a_second_call() -> Result<()> {
+async fn a_record_whose_write_fails_is_written_again_without_a_second_call() -> Result<()> {
     let (setting, proxy) = Box::pin(Setting::behind_a_proxy()).await?;
     for (name, fate) in [
         ("conflict", Fate::Answer(409)),
@@ -100,7 +100,7 @@ async fn a_record_that_is_hard_to_write_is_written_without_a_second_call() -> Re
 }
 
 #[test]
-fn a_receiver_that_is_gone_is_not_tried_again() -> Result<()> {
+fn a_receiver_that_is_gone_is_not_retried() -> Result<()> {
     shared(async |setting| {
         let path = "/gone/410/200";
         setting.submit("gone", path).await?;
@@ -115,9 +115,9 @@ fn a_receiver_that_is_gone_is_not_tried_again() -> Result<()> {
     })
 }
 
-/// Without a bound for each receiver the hundred would take all places, ten seconds each.
+/// Without a bound per receiver the hundred callbacks would use all slots, for ten seconds each.
 #[test]
-fn a_receiver_that_hangs_holds_up_no_other() -> Result<()> {
+fn a_receiver_that_hangs_delays_no_other() -> Result<()> {
     shared(async |setting| {
         let path = "/stuck/hang";
         for number in 0..100 {
@@ -146,7 +146,7 @@ fn a_receiver_that_hangs_holds_up_no_other() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_operator_that_is_killed_between_two_tries_goes_on_where_it_was() -> Result<()> {
+async fn an_operator_killed_between_two_attempts_resumes_the_schedule() -> Result<()> {
     let mut setting = Setting::start().await?;
     let path = "/killed/500/500/500/200";
     setting.submit("killed", path).await?;

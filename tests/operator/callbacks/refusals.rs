@@ -1,4 +1,4 @@
-//! What is not connected to, not followed and not signed with.
+//! Redirects that are not followed, addresses that are refused, and Secrets that are not used.
 
 use super::{create_secret, job, shared, url, verified};
 use anyhow::{Result, anyhow, ensure};
@@ -26,7 +26,7 @@ fn a_redirect_is_not_followed() -> Result<()> {
 }
 
 #[test]
-fn what_lies_within_is_not_connected_to_unless_it_is_allowed() -> Result<()> {
+fn private_addresses_are_refused_unless_they_are_allowed() -> Result<()> {
     shared(async |setting| {
         let port = setting.inner.port;
         let hosts = [
@@ -58,7 +58,7 @@ fn what_lies_within_is_not_connected_to_unless_it_is_allowed() -> Result<()> {
 }
 
 #[test]
-fn only_the_namespace_s_own_webhook_secret_is_used_and_its_lack_is_told() -> Result<()> {
+fn only_the_namespace_s_own_webhook_secret_is_used_and_a_missing_one_is_reported() -> Result<()> {
     shared(async |setting| {
         let (client, path) = (&setting.operated.client, "/unsigned/200");
         create_namespace(client, "unsigned").await?;
