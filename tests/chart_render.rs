@@ -32,8 +32,8 @@ fn tools() -> Result<&'static Tools> {
         return Ok(tools);
     }
     let (cache, progress) = (Cache::from_env()?, Progress::stderr());
-    setup::run(&cache, &[Part::Chart], &progress)?;
-    let tools = Tools::ensure(&cache, &progress)?;
+    setup::run(&cache, &[Part::Chart], progress)?;
+    let tools = Tools::ensure(&cache, progress)?;
     Ok(TOOLS.get_or_init(|| tools))
 }
 

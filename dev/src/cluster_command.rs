@@ -137,7 +137,7 @@ fn prepare() -> Result<()> {
     }
     let cache = Cache::from_env()?;
     let parts = [Part::Node, Part::Ingress, Part::Prometheus, Part::Chart];
-    setup::run(&cache, &parts, &Progress::stderr())?;
+    setup::run(&cache, &parts, Progress::stderr())?;
     Progress::stderr().step("the images of a node", || {
         images::pause(&cache)
             .and_then(|_| images::debian(&cache))
@@ -165,7 +165,7 @@ async fn up(options: &Up) -> Result<()> {
     );
     let mut parts = vec![Part::Tools, Part::Node];
     parts.extend(options.ingress.then_some(Part::Ingress));
-    setup::run(&Cache::from_env()?, &parts, &Progress::stderr())?;
+    setup::run(&Cache::from_env()?, &parts, Progress::stderr())?;
     state.remove_all()?;
     let log = File::create(state.file("log"))?;
     let mut child = Command::new(std::env::current_exe()?)

@@ -39,7 +39,7 @@ impl ImagesCommand {
         let cache = Cache::from_env()?;
         let mut parts = vec![Part::Node, Part::Libtorch];
         parts.extend((torch == Torch::Cuda).then_some(Part::LibtorchCuda));
-        setup::run(&cache, &parts, &Progress::stderr())?;
+        setup::run(&cache, &parts, Progress::stderr())?;
         let all = if images.is_empty() {
             Image::ALL.to_vec()
         } else {

@@ -19,12 +19,12 @@ fn main() -> Result<()> {
             tokio::runtime::Runtime::new()?.block_on(cluster_command::run(command))?;
         }
         Command::Images(command) => command.run()?,
-        Command::Chart(Generated::Generate) => chart::generate(&Progress::stderr())?,
-        Command::Chart(Generated::Check) => chart::check(&Progress::stderr())?,
+        Command::Chart(Generated::Generate) => chart::generate(Progress::stderr())?,
+        Command::Chart(Generated::Check) => chart::check(Progress::stderr())?,
         Command::Docs(Generated::Generate) => docs::generate()?,
         Command::Docs(Generated::Check) => docs::check()?,
         Command::Release(options) => {
-            let folder = release::run(&Cache::from_env()?, &options, &Progress::stderr())?;
+            let folder = release::run(&Cache::from_env()?, &options, Progress::stderr())?;
             println!("{}", folder.display());
         }
     }

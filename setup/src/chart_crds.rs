@@ -43,7 +43,7 @@ pub fn folder(cache: &Cache) -> PathBuf {
 }
 
 /// Copies them where they are not there.
-pub(super) fn ensure(cache: &Cache, progress: &Progress) -> Result<(), SetupError> {
+pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
     let folder = folder(cache);
     let entry = folder.file_name().unwrap_or_default().to_string_lossy();
     cache.get_or_build(&entry, |dir| {

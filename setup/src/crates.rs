@@ -55,7 +55,7 @@ impl CrateTool {
     }
 
     /// Builds the program where it is not there.
-    pub fn ensure(&self, cache: &Cache, progress: &Progress) -> Result<(), SetupError> {
+    pub fn ensure(&self, cache: &Cache, progress: Progress) -> Result<(), SetupError> {
         let label = format!("{} {}", self.name, self.version);
         if cache.has(&self.entry()) {
             progress.note(&format!("{label}: there already"));

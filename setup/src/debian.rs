@@ -52,7 +52,7 @@ fn release_name(os_release: &str) -> String {
 }
 
 /// Fetches the packages where they are not there; returns the folder that looks like a `/`.
-pub fn ensure(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+pub fn ensure(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
     let entry = entry();
     if cache.has(&entry) {
         progress.note(&format!("{entry}: there already"));

@@ -33,7 +33,7 @@ pub fn built(cache: &Cache) -> Result<PathBuf, NotBuilt> {
 }
 
 /// Fetches it where it is not there.
-pub(super) fn ensure(cache: &Cache, progress: &Progress) -> Result<(), SetupError> {
+pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
     if is_there(cache) {
         progress.note(&format!("envoy {ENVOY}: there already"));
     }

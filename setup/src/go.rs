@@ -80,7 +80,7 @@ impl GoTools {
     }
 
     /// Builds the programs where they are not there; returns their folder.
-    pub fn ensure(&self, cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+    pub fn ensure(&self, cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
         let names: Vec<_> = self.programs.iter().map(|(name, _)| *name).collect();
         let label = format!("{} {}", names.join(", "), self.version);
         if cache.has(&self.entry()) {

@@ -39,7 +39,7 @@ pub fn folder(cache: &Cache) -> Result<PathBuf, NotBuilt> {
 }
 
 /// Copies them where they are not there.
-pub(super) fn ensure(cache: &Cache, progress: &Progress) -> Result<(), SetupError> {
+pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
     cache.get_or_build(&entry(), |dir| {
         let step = "copying the definitions of HTTPProxies and HTTPRoutes from Go modules";
         progress.step(step, || copy(dir))

@@ -192,7 +192,7 @@ pub fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
 
 /// Sets up `parts` where they are not there yet, side by side: Go builds are bound by the
 /// processors, libtorch by the network.
-pub fn run(cache: &Cache, parts: &[Part], progress: &Progress) -> Result<(), SetupError> {
+pub fn run(cache: &Cache, parts: &[Part], progress: Progress) -> Result<(), SetupError> {
     check(cache, parts)?;
     std::thread::scope(|scope| {
         let libtorch = parts

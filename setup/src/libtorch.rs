@@ -49,7 +49,7 @@ pub fn cuda_entry() -> String {
 
 /// Fetches the libtorch with its CUDA half where it is not there: for images, which it is copied
 /// into. Nothing is linked with it.
-pub fn ensure_cuda(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+pub fn ensure_cuda(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
     if cache.has(&cuda_entry()) {
         progress.note(&format!("libtorch {LIBTORCH} with CUDA: there already"));
     }
@@ -60,7 +60,7 @@ pub fn ensure_cuda(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupE
 }
 
 /// Fetches libtorch where it is not there; returns the folder that `LIBTORCH` names.
-pub fn ensure(cache: &Cache, progress: &Progress) -> Result<PathBuf, SetupError> {
+pub fn ensure(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
     if cache.has(&entry()) {
         progress.note(&format!("libtorch {LIBTORCH}: there already"));
     }

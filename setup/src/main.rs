@@ -49,7 +49,7 @@ fn cache() -> Result<Cache, SetupError> {
 }
 
 fn set_up(parts: &[Part]) -> Result<(), SetupError> {
-    run(&cache()?, parts, &Progress::stderr())
+    run(&cache()?, parts, Progress::stderr())
 }
 
 fn wrong_usage() -> ExitCode {

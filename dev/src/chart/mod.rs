@@ -69,7 +69,7 @@ impl ChartError {
 type Files = BTreeMap<String, String>;
 
 /// Writes all of it.
-pub fn generate(progress: &Progress) -> Result<(), ChartError> {
+pub fn generate(progress: Progress) -> Result<(), ChartError> {
     let cache = Cache::from_env()?;
     let tools = render::Tools::ensure(&cache, progress)?;
     // The others are rendered by helm, which holds values against it.
@@ -83,7 +83,7 @@ pub fn generate(progress: &Progress) -> Result<(), ChartError> {
 }
 
 /// Fails where a file is not what [`generate`] would write.
-pub fn check(progress: &Progress) -> Result<(), ChartError> {
+pub fn check(progress: Progress) -> Result<(), ChartError> {
     let cache = Cache::from_env()?;
     let tools = render::Tools::ensure(&cache, progress)?;
     let (path, text) = schema::file()?;

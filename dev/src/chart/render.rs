@@ -34,7 +34,7 @@ pub struct Tools {
 
 impl Tools {
     /// Builds them where they are not there.
-    pub fn ensure(cache: &Cache, progress: &Progress) -> Result<Self, ChartError> {
+    pub fn ensure(cache: &Cache, progress: Progress) -> Result<Self, ChartError> {
         HELM.ensure(cache, progress)?;
         HELM_DOCS.ensure(cache, progress)?;
         Ok(Self {

@@ -25,7 +25,7 @@ pub(super) fn docker_answers() -> bool {
 /// Creates a cluster with kind, which sets kubectl's current context to it.
 pub(super) fn kind(images: &[PathBuf]) -> Result<()> {
     ensure!(docker_answers(), "kind needs docker, and no engine answers");
-    let folder = go::KIND.ensure(&Cache::from_env()?, &Progress::stderr())?;
+    let folder = go::KIND.ensure(&Cache::from_env()?, Progress::stderr())?;
     let kind = |arguments: &[&str]| {
         let status = Command::new(folder.join("kind")).args(arguments).status();
         let ended = status.context("starting kind")?;

@@ -65,7 +65,7 @@ struct Work<'a> {
 }
 
 /// Builds a release; returns its folder.
-pub fn run(cache: &Cache, release: &Release, progress: &Progress) -> Result<PathBuf, ReleaseError> {
+pub fn run(cache: &Cache, release: &Release, progress: Progress) -> Result<PathBuf, ReleaseError> {
     let folder = release.out.join(format!("release-{VERSION}"));
     let unfinished = release.out.join(format!("release-{VERSION}.unfinished"));
     let scratch = release.out.join(format!("release-{VERSION}.scratch"));

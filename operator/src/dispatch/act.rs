@@ -222,7 +222,7 @@ impl Dispatcher {
             self.begin(
                 job,
                 placement,
-                waiting.uid,
+                &waiting.uid,
                 waiting.namespace,
                 namespace_uid,
             );
@@ -233,7 +233,7 @@ impl Dispatcher {
         &mut self,
         job: InferenceJob,
         placement: Placement,
-        uid: String,
+        uid: &str,
         namespace: String,
         namespace_uid: String,
     ) {
@@ -243,13 +243,13 @@ impl Dispatcher {
             .and_then(|status| status.runner.clone());
         let Some(chosen) = self.pools.choose(&placement, avoid.as_deref()) else {
             self.pools.not_dispatched(&placement.pool, &namespace);
-            self.pools.enqueue(&uid, &job, &placement);
+            self.pools.enqueue(uid, &job, &placement);
             return;
         };
         let exclusive = status.is_some_and(|status| status.exclusive);
         let (abort, aborted) = oneshot::channel();
         let on = Some((placement.pool.clone(), chosen.endpoint));
-        self.book.clear_timer(&uid);
+        self.book.clear_timer(uid);
         let attempt = Attempt {
             job,
             namespace_uid,
@@ -268,7 +268,7 @@ impl Dispatcher {
         });
         let handle = AbortOnDropHandle::new(running);
         self.tasks.insert(
-            uid.clone(),
+            uid.to_owned(),
             Task {
                 namespace,
                 on,
@@ -278,6 +278,6 @@ impl Dispatcher {
             },
         );
         // In flight now: this sets the timer for its active deadline.
-        self.reconcile(&uid);
+        self.reconcile(uid);
     }
 }

@@ -182,6 +182,7 @@ mod tests {
     use super::*;
     use fovea_protocol::{ModelState, Task};
 
+    #[allow(clippy::unnecessary_wraps, reason = "a check as the fleet receives it")]
     fn up(endpoint: &str, instance: &str, slots: u32) -> Check {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let model = ModelState {

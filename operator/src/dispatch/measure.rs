@@ -1,18 +1,11 @@
 //! The gauges of queues and runners, updated every two seconds.
 
 use super::Dispatcher;
-use crate::metrics::{self, PoolSnapshot, Snapshot};
+use crate::metrics::{PoolSnapshot, Snapshot};
 use crate::pool::load::Health;
 use fovea_crds::Task;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-
-/// Every task has a gauge, even if nothing waits: alerts do not work on gauges that come and go.
-const TASKS: [Task; 3] = [
-    Task::ImageToText,
-    Task::ImageClassification,
-    Task::ObjectDetection,
-];
 
 impl Dispatcher {
     /// Updates the gauges.
@@ -26,7 +19,8 @@ impl Dispatcher {
                 .flatten()
                 .map(|model| (model.name.as_str(), model.task))
                 .collect();
-            let mut waiting = TASKS.map(|task| (task, 0, now));
+            // Every task has a gauge, even if nothing waits: alerts need gauges that do not come and go.
+            let mut waiting = Task::ALL.map(|task| (task, 0, now));
             for job in queue.iter() {
                 let task = models.get(job.model.as_str());
                 let each = waiting.iter_mut().find(|(each, ..)| Some(each) == task);
@@ -44,7 +38,7 @@ impl Dispatcher {
             }
             let waiting = waiting.map(|(task, depth, oldest)| {
                 let age = now.duration_since(oldest).as_secs_f64();
-                (metrics::task(task), depth, age)
+                (task.as_str(), depth, age)
             });
             PoolSnapshot {
                 pool: format!("{}/{}", key.namespace, key.name),

@@ -120,7 +120,7 @@ impl Pools {
             namespace: job.metadata.namespace.clone().unwrap_or_default(),
             model: placement.model.clone(),
             priority: job.spec.priority,
-            created: crate::job::created(job),
+            created: job.created(),
         });
         self.queued_in
             .insert(uid.to_owned(), placement.pool.clone());

@@ -102,8 +102,3 @@ impl Outgoing {
         })
     }
 }
-
-/// [`InferenceJob::created`], under the name that the dispatcher's pools still use.
-pub(crate) fn created(job: &InferenceJob) -> Timestamp {
-    job.created()
-}

@@ -69,11 +69,6 @@ pub(super) const ATTEMPTS: [(&str, &str); 6] = [
     ("retried", "InferenceFailed"),
 ];
 
-/// A task's label.
-pub(crate) fn task(task: Task) -> &'static str {
-    task.as_str()
-}
-
 /// The fate of an object that a sweep listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {

@@ -6,7 +6,7 @@ mod labels;
 
 pub use gauges::PoolScaling;
 pub(crate) use gauges::{PoolSnapshot, Snapshot};
-pub(crate) use labels::{Fate, task};
+pub(crate) use labels::Fate;
 
 use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};

@@ -57,9 +57,9 @@ impl Change for Record<'_> {
                 "lastError": last_error,
             }},
         });
-        let path = InferenceJob::url_path(&(), job.metadata.namespace.as_deref());
+        let collection = InferenceJob::url_path(&(), job.metadata.namespace.as_deref());
         let (name, options) = (job.name_any(), PatchParams::default());
-        Request::new(path)
+        Request::new(collection)
             .patch_subresource("status", &name, &options, &Patch::Merge(patch))
             .map_err(kube::Error::BuildRequest)
     }
