@@ -1,6 +1,5 @@
 //! Labels of the metrics. Each has a bounded number of values: fixed words, tasks and names of pools.
 
-use fovea_crds::Task;
 use prometheus_client::encoding::EncodeLabelSet;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
