@@ -62,7 +62,7 @@ pub struct InferRequest {
     pub exclusive: bool,
 }
 
-/// Picture of an attempt and its expected digest and length.
+/// Picture of an attempt and its expected digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Input {
@@ -72,9 +72,6 @@ pub struct Input {
     /// SHA-256 in lower-case hexadecimal. Bytes with another one are a `DigestMismatch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Length in bytes. Another length is a `DigestMismatch`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
 }
 
 /// Location of the picture's bytes.
@@ -263,13 +260,13 @@ mod tests {
         let request: InferRequest = serde_json::from_value(json!({
             "installation": "i", "epoch": 7, "job": "u", "attempt": 1,
             "task": "image-to-text", "model": "blip-base",
-            "input": {"url": "http://s3/b/k?X-Amz-Signature=s", "sha256": "00", "bytes": 3},
+            "input": {"url": "http://s3/b/k?X-Amz-Signature=s", "sha256": "00"},
             "parameters": {"maxNewTokens": 20}, "deadlineMillis": 600_000, "exclusive": true
         }))
         .unwrap();
         assert_eq!(request.task, Task::ImageToText);
         assert_eq!(request.parameters.max_new_tokens, Some(20));
-        assert_eq!(request.input.bytes, Some(3));
+        assert_eq!(request.input.sha256.as_deref(), Some("00"));
         assert!(request.exclusive);
     }
 

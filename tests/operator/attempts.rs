@@ -1,7 +1,7 @@
 //! Outcomes of attempts, and what follows for the job.
 
-use anyhow::Result;
-use fovea_crds::{JobResult, Phase};
+use anyhow::{Context as _, Result, ensure};
+use fovea_crds::{InferenceJobStatus, JobResult, Phase, conditions};
 use fovea_tests::Operated;
 use serde_json::json;
 
@@ -16,6 +16,19 @@ fn a_job_gets_its_runner_s_answer_in_one_attempt() -> Result<()> {
         let attempts = operated.runner.attempts_of(&job.metadata.uid.unwrap());
         assert_eq!(attempts.len(), 1, "{attempts:?}");
         operated.judge();
+        Ok(())
+    })
+}
+
+#[test]
+fn a_job_that_runs_for_a_while_says_what_its_runner_is_doing() -> Result<()> {
+    Operated::shared(async |operated| {
+        operated.submit("slow", "wait 3000 caption late").await?;
+        let running = |status: &InferenceJobStatus| status.phase == Phase::Running;
+        let status = operated.status_where("slow", "runs", running).await?;
+        let scheduled = conditions::get(&status.conditions, conditions::SCHEDULED);
+        let message = &scheduled.context("no condition Scheduled")?.message;
+        ensure!(message.ends_with("is running the model"), "{message}");
         Ok(())
     })
 }

@@ -11,7 +11,7 @@ use fovea_protocol as protocol;
 use fovea_protocol::{
     Classification, HEARTBEAT_INTERVAL, INFER_PATH, InferRequest, InferResult, LEADER_PATH,
     LeaderRequest, Line, MODELS_PATH, ModelState, NDJSON_CONTENT_TYPE, Problem, Reason,
-    RunnerState, ServedModel, Task, Timings,
+    RunnerState, ServedModel, Stage, Task, Timings,
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
@@ -283,13 +283,16 @@ async fn infer(
 /// Pieces of the answer; `None` breaks the connection.
 type Pieces = BoxStream<'static, Option<Bytes>>;
 
-/// Heartbeats for so long, the first one at once.
+/// The stage that the work has reached, and heartbeats for so long, the first one at once.
 fn heartbeats(whole: Duration) -> Pieces {
     if whole.is_zero() {
         return stream::empty().boxed();
     }
     let until = tokio::time::Instant::now() + whole;
-    stream::unfold(Some(Duration::ZERO), move |pause| async move {
+    let running = Line::Progress {
+        stage: Stage::Running,
+    };
+    let heartbeats = stream::unfold(Some(Duration::ZERO), move |pause| async move {
         tokio::time::sleep(pause?).await;
         let left = until.saturating_duration_since(tokio::time::Instant::now());
         if left.is_zero() {
@@ -299,8 +302,10 @@ fn heartbeats(whole: Duration) -> Pieces {
             Some(line(&Line::Heartbeat)),
             Some(left.min(HEARTBEAT_INTERVAL)),
         ))
-    })
-    .boxed()
+    });
+    stream::iter([Some(line(&running))])
+        .chain(heartbeats)
+        .boxed()
 }
 
 /// How the answer ends.

@@ -69,8 +69,11 @@ async fn a_pool_that_scales_itself_is_not_scaled_by_hand() -> Result<()> {
         json!({"endpoints": ["https://gpu-1.example.com"]}),
     );
     for (object, says) in [
-        (auto, "spec.replicas or spec.autoscaling, not both"),
-        (external, "as many runners as spec.external.endpoints"),
+        (
+            auto,
+            "spec.replicas and spec.autoscaling are mutually exclusive",
+        ),
+        (external, "one runner per entry of spec.external.endpoints"),
     ] {
         let name = object["metadata"]["name"]
             .as_str()

@@ -202,7 +202,7 @@ async fn the_end_of_a_finished_job_never_changes() -> Result<()> {
         ] {
             let error = write(other.clone()).await.err();
             let error = error.with_context(|| format!("{name}: {other} was taken"))?;
-            let says = "of a finished job never changes";
+            let says = "of a finished job is immutable";
             ensure!(error.to_string().contains(says), "{name}: {error}");
         }
         write(end).await.context("the same end again")?;

@@ -3,9 +3,10 @@
 use super::wire;
 use crate::job::retry::{Outcome, Success};
 use fovea_crds::Task;
-use fovea_protocol::{InferRequest, Line, MAX_LINE_BYTES, Problem, Reason, SILENCE_LIMIT};
+use fovea_protocol::{InferRequest, Line, MAX_LINE_BYTES, Problem, Reason, SILENCE_LIMIT, Stage};
 use futures::TryStreamExt;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
@@ -20,14 +21,16 @@ const MAX_PROBLEM_BYTES: usize = 64 * 1024;
 /// Upper bound on the part of a runner's answer that a failure quotes.
 const MAX_EXCERPT_CHARS: usize = 200;
 
-/// Sends `request` and reads its answer to the end, within its deadline.
+/// Sends `request` and reads its answer to the end, within its deadline. `stage` follows the runner's
+/// progress.
 pub(super) async fn run(
     call: reqwest::RequestBuilder,
     task: Task,
     request: &InferRequest,
+    stage: &watch::Sender<Stage>,
 ) -> Outcome {
     let limit = Duration::from_millis(request.deadline_millis) + DEADLINE_GRACE;
-    match timeout(limit, converse(call.json(request), task)).await {
+    match timeout(limit, converse(call.json(request), task, stage)).await {
         Ok(outcome) => outcome,
         Err(_) => Outcome::Problem(Problem::new(
             Reason::DeadlineExceeded,
@@ -36,7 +39,11 @@ pub(super) async fn run(
     }
 }
 
-async fn converse(call: reqwest::RequestBuilder, task: Task) -> Outcome {
+async fn converse(
+    call: reqwest::RequestBuilder,
+    task: Task,
+    stage: &watch::Sender<Stage>,
+) -> Outcome {
     let answer = match timeout(SILENCE_LIMIT, call.send()).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if error.is_connect() => {
@@ -52,13 +59,17 @@ async fn converse(call: reqwest::RequestBuilder, task: Task) -> Outcome {
         Err(_) => return silent(),
     };
     if answer.status() == reqwest::StatusCode::OK {
-        read_lines(answer, task).await
+        read_lines(answer, task, stage).await
     } else {
         refused(answer).await
     }
 }
 
-async fn read_lines(answer: reqwest::Response, task: Task) -> Outcome {
+async fn read_lines(
+    answer: reqwest::Response,
+    task: Task,
+    stage: &watch::Sender<Stage>,
+) -> Outcome {
     let bytes = StreamReader::new(answer.bytes_stream().map_err(std::io::Error::other));
     let mut lines = FramedRead::new(bytes, LinesCodec::new_with_max_length(MAX_LINE_BYTES));
     loop {
@@ -80,7 +91,10 @@ async fn read_lines(answer: reqwest::Response, task: Task) -> Outcome {
             Err(_) => return silent(),
         };
         match serde_json::from_str::<Line>(&line) {
-            Ok(Line::Heartbeat | Line::Progress { .. }) => {}
+            Ok(Line::Heartbeat) => {}
+            Ok(Line::Progress { stage: reached }) => {
+                stage.send_replace(reached);
+            }
             Ok(Line::Result {
                 result,
                 model,

@@ -61,7 +61,6 @@ impl Attempt {
                 Ok(fovea_protocol::Input {
                     source,
                     sha256: Some(sha256.clone()),
-                    bytes: None,
                 })
             }
             Input::Object { key } => {
@@ -70,7 +69,6 @@ impl Attempt {
                 Ok(fovea_protocol::Input {
                     source,
                     sha256: None,
-                    bytes: None,
                 })
             }
             // The cache does not hold inline pictures: the job is read again.
@@ -87,7 +85,6 @@ impl Attempt {
                     Ok(fovea_protocol::Input {
                         source: Source::Data(data),
                         sha256: None,
-                        bytes: None,
                     })
                 }
                 Ok(_) => Err(Outcome::NotBegun {

@@ -6,11 +6,13 @@ use crate::pool::published::Access;
 use fovea_crds::Task;
 use fovea_protocol::{
     INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest, RunnerState,
+    Stage,
 };
 use fovea_telemetry::trace::TRACEPARENT;
 use reqwest::Certificate;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::sync::watch;
 use url::Url;
 
 /// Timeout of the TCP and TLS handshakes.
@@ -129,18 +131,19 @@ impl RunnerClient {
 
     /// Runs one attempt to its end; dropping the future breaks the connection, and with it the
     /// attempt.
-    /// `traceparent`: the trace that the runner shall join.
+    /// `traceparent`: the trace that the runner joins. `stage` follows the runner's progress.
     pub(super) async fn infer(
         &self,
         task: Task,
         request: &InferRequest,
         traceparent: Option<&str>,
+        stage: &watch::Sender<Stage>,
     ) -> Outcome {
         let mut call = self.request(reqwest::Method::POST, INFER_PATH);
         if let Some(traceparent) = traceparent {
             call = call.header(TRACEPARENT, traceparent);
         }
-        attempt::run(call, task, request).await
+        attempt::run(call, task, request, stage).await
     }
 
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

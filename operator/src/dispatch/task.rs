@@ -11,12 +11,12 @@ use crate::metrics::Metrics;
 use crate::trace;
 use fovea_crds::bounds::MAX_RESULT_BYTES;
 use fovea_crds::{InferenceJob, JobResult, Phase};
-use fovea_protocol::LeaderRequest;
+use fovea_protocol::{LeaderRequest, Stage};
 use fovea_store::{ObjectKey, Sha256, Store, StoreError};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, Span};
 
@@ -88,6 +88,7 @@ impl Attempt {
             runner: self.runner.address().to_string(),
             at: Timestamp::now(),
         };
+        let (reached, stage) = watch::channel(Stage::Unknown);
         let conversation = {
             let (runner, task) = (self.runner.clone(), self.job.spec.task);
             let request = match self.request().await {
@@ -95,7 +96,9 @@ impl Attempt {
                 Err(outcome) => return self.conclude(self.job.clone(), &begun, outcome).await,
             };
             AbortOnDropHandle::new(tokio::spawn(async move {
-                runner.infer(task, &request, traceparent.as_deref()).await
+                runner
+                    .infer(task, &request, traceparent.as_deref(), &reached)
+                    .await
             }))
         };
         tokio::pin!(conversation);
@@ -123,7 +126,9 @@ impl Attempt {
                 }
                 () = tokio::time::sleep(SHOW_RUNNING_AFTER), if !shows_running => {
                     shows_running = true;
-                    let make = |job: &InferenceJob| status::running(job, &begun, Timestamp::now());
+                    let stage = *stage.borrow();
+                    let make =
+                        |job: &InferenceJob| status::running(job, &begun, stage, Timestamp::now());
                     match self.writer.write(job.clone(), make).await {
                         Written::Current(written) if !written.is_finished() => job = *written,
                         Written::Unchanged => {}

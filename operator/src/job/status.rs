@@ -7,6 +7,7 @@ use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef,
     conditions::{self, ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
 };
+use fovea_protocol::Stage;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -54,10 +55,23 @@ pub fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> InferenceJobSta
     status.done()
 }
 
-/// The status of a job with an attempt under way.
-pub fn running(job: &InferenceJob, begun: &Begun, now: Timestamp) -> InferenceJobStatus {
+/// The status of a job with an attempt under way, which has reached `stage`.
+pub fn running(
+    job: &InferenceJob,
+    begun: &Begun,
+    stage: Stage,
+    now: Timestamp,
+) -> InferenceJobStatus {
     let mut status = Draft::of(job, now);
     status.begin(begun);
+    let doing = match stage {
+        Stage::Fetching => "is downloading the picture",
+        Stage::Queued => "is waiting for the model",
+        Stage::Running => "is running the model",
+        Stage::Unknown => "has the job",
+    };
+    let message = format!("the runner {} {doing}", begun.runner);
+    status.set(SCHEDULED, "True", "RunnerFound", &message);
     status.to.phase = Phase::Running;
     status.to.next_attempt_time = None;
     status.done()

@@ -75,7 +75,7 @@ fn a_fast_success_needs_one_write() {
 
 #[test]
 fn a_retry_is_pending_again_and_keeps_its_first_start() {
-    let first = running(&job(None), &begun(), at(2));
+    let first = running(&job(None), &begun(), Stage::Fetching, at(2));
     let retry = NextAttempt {
         delay: Duration::from_secs(11),
         attempts: 1,
@@ -99,14 +99,33 @@ fn a_retry_is_pending_again_and_keeps_its_first_start() {
 }
 
 #[test]
+fn a_running_job_says_what_its_runner_is_doing() {
+    let message = |stage| {
+        let status = running(&job(None), &begun(), stage, at(2));
+        let scheduled = fovea_crds::conditions::get(&status.conditions, SCHEDULED);
+        scheduled.map(|condition| condition.message.clone())
+    };
+    let runner = begun().runner;
+    for (stage, doing) in [
+        (Stage::Fetching, "is downloading the picture"),
+        (Stage::Queued, "is waiting for the model"),
+        (Stage::Running, "is running the model"),
+        (Stage::Unknown, "has the job"),
+    ] {
+        assert_eq!(message(stage), Some(format!("the runner {runner} {doing}")));
+    }
+}
+
+#[test]
 fn a_transition_time_moves_only_with_its_status() {
-    let first = running(&job(None), &begun(), at(2));
+    let first = running(&job(None), &begun(), Stage::Fetching, at(2));
     let again = running(
         &job(Some(first)),
         &Begun {
             at: at(70),
             ..begun()
         },
+        Stage::Running,
         at(71),
     );
     assert!(

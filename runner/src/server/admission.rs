@@ -226,7 +226,6 @@ mod tests {
             input: Input {
                 source: Source::Data(String::new()),
                 sha256: None,
-                bytes: None,
             },
             parameters: Parameters::default(),
             deadline_millis: 1,

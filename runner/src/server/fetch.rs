@@ -33,10 +33,6 @@ pub(super) enum FetchError {
     Transport(String),
     #[error("the picture is larger than the {0} bytes allowed; scale it down")]
     TooLarge(u64),
-    #[error("the picture has {found} bytes, but the job names {named}; upload it again")]
-    Length { named: u64, found: u64 },
-    #[error("the picture is larger than the {0} bytes that the job names; upload it again")]
-    Longer(u64),
     #[error("the picture has the sha256 {found}, but the job names {named}; upload it again")]
     Digest { named: String, found: String },
     #[error("input.data is not base64: {0}")]
@@ -53,9 +49,7 @@ impl From<FetchError> for Problem {
                 Reason::FetchFailed
             }
             FetchError::TooLarge(_) => Reason::PictureTooLarge,
-            FetchError::Length { .. } | FetchError::Longer(_) | FetchError::Digest { .. } => {
-                Reason::DigestMismatch
-            }
+            FetchError::Digest { .. } => Reason::DigestMismatch,
             FetchError::Base64(_) | FetchError::Url => Reason::MalformedRequest,
         };
         Problem::new(reason, error.to_string())
@@ -85,21 +79,21 @@ impl Fetcher {
         })
     }
 
-    /// Downloads or decodes the picture, and checks its length and digest against `input`.
+    /// Downloads or decodes the picture, and checks its digest against `input`.
     pub(super) async fn fetch(&self, input: &Input) -> Result<Bytes, FetchError> {
         let bytes = match &input.source {
             Source::Data(data) => base64::engine::general_purpose::STANDARD
                 .decode(data)
                 .map(Bytes::from)
                 .map_err(FetchError::Base64)?,
-            Source::Url(url) => self.get(url, input.bytes).await?,
+            Source::Url(url) => self.get(url).await?,
         };
         check(input, &bytes)?;
         Ok(bytes)
     }
 
-    /// Downloads at most `named` bytes, and never more than the limit.
-    async fn get(&self, url: &str, named: Option<u64>) -> Result<Bytes, FetchError> {
+    /// Downloads a picture within the limit.
+    async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
         // The URL holds a signature: no error may carry it.
         let transport = |error: reqwest::Error| FetchError::Transport(chain(&error.without_url()));
         let request = self.client.get(parse_url(url)?);
@@ -112,11 +106,6 @@ impl Fetcher {
             _ => return Err(FetchError::Status(status)),
         }
         let announced = response.content_length();
-        if let (Some(named), Some(found)) = (named, announced)
-            && named != found
-        {
-            return Err(FetchError::Length { named, found });
-        }
         if announced.is_some_and(|announced| announced > self.max_bytes) {
             return Err(FetchError::TooLarge(self.max_bytes));
         }
@@ -125,9 +114,6 @@ impl Fetcher {
             let length = (picture.len() + chunk.len()) as u64;
             if length > self.max_bytes {
                 return Err(FetchError::TooLarge(self.max_bytes));
-            }
-            if let Some(named) = named.filter(|&named| length > named) {
-                return Err(FetchError::Longer(named));
             }
             picture.extend_from_slice(&chunk);
         }
@@ -144,10 +130,6 @@ pub(super) fn parse_url(url: &str) -> Result<reqwest::Url, FetchError> {
 }
 
 fn check(input: &Input, bytes: &[u8]) -> Result<(), FetchError> {
-    let found = bytes.len() as u64;
-    if let Some(named) = input.bytes.filter(|&named| named != found) {
-        return Err(FetchError::Length { named, found });
-    }
     if let Some(named) = &input.sha256 {
         let found = hex::encode(Sha256::digest(bytes));
         if *named != found {

@@ -85,23 +85,13 @@ async fn a_picture_that_is_too_large_is_refused_from_its_header() {
 #[tokio::test]
 async fn bytes_other_than_the_job_names_are_a_mismatch() {
     let (runner, store) = (Runner::start(settings()).await, Store::start().await);
-    let length = picture("rgb.png").len() as u64;
-    let of = |source, sha256: Option<&str>, bytes| {
-        let mut asked = request(source);
-        asked.input.sha256 = sha256.map(str::to_owned);
-        asked.input.bytes = bytes;
-        asked
-    };
-    let zeros = "0".repeat(64);
-    for asked in [
-        of(store.url("/picture"), Some(&zeros), None),
-        of(store.url("/picture"), None, Some(length + 1)),
-        of(store.url("/picture"), None, Some(1)),
-        of(store.url("/endless"), None, Some(5000)),
-        of(store.url("/empty"), None, Some(1)),
-        of(inline(&picture("rgb.png")), Some(&zeros), None),
-        of(inline(&picture("rgb.png")), None, Some(1)),
+    for source in [
+        store.url("/picture"),
+        store.url("/empty"),
+        inline(&picture("rgb.png")),
     ] {
+        let mut asked = request(source);
+        asked.input.sha256 = Some("0".repeat(64));
         let told = problem(runner.last_line(&asked).await);
         assert_eq!(
             told.reason,

@@ -185,7 +185,6 @@ pub(crate) fn request(source: Source) -> InferRequest {
         input: Input {
             source,
             sha256: None,
-            bytes: None,
         },
         parameters: Parameters {
             max_new_tokens: Some(16),

@@ -21,7 +21,6 @@ async fn a_picture_by_url_or_inline_gets_transformers_caption() {
     let bytes = picture("rgb.png");
     let mut by_url = request(store.url("/picture"));
     by_url.input.sha256 = Some(hex::encode(Sha256::digest(&bytes)));
-    by_url.input.bytes = Some(bytes.len() as u64);
 
     let mut lines = Lines::new(runner.post(&by_url).await);
     let mut stages = Vec::new();
