@@ -11,13 +11,13 @@ mod release;
 mod server;
 
 use anyhow::{Context as _, Result, ensure};
+use fovea_crds::yaml;
 use fovea_dev::chart::CHART;
 use fovea_dev::chart::render::{Tools, values};
 use fovea_harness::stack::repository;
 use fovea_setup::cache::Cache;
 use fovea_setup::progress::Progress;
 use fovea_setup::{self as setup, Part};
-use serde::Deserialize as _;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
@@ -53,8 +53,8 @@ fn goldens() -> Result<Vec<PathBuf>> {
 fn objects(path: &PathBuf) -> Result<Vec<Value>> {
     let text = std::fs::read_to_string(path)?;
     let mut objects = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(&text) {
-        let object = Value::deserialize(document).with_context(|| path.display().to_string())?;
+    for document in yaml::documents::<Value>(&text) {
+        let object = document.with_context(|| path.display().to_string())?;
         objects.extend((!object.is_null()).then_some(object));
     }
     Ok(objects)
@@ -87,7 +87,7 @@ fn helm_s_linter_has_nothing_to_say_of_any_values() -> Result<()> {
 #[test]
 fn the_chart_is_of_the_programs_version() -> Result<()> {
     let path = repository().join(CHART).join("Chart.yaml");
-    let chart: Value = serde_yaml::from_str(&std::fs::read_to_string(path)?)?;
+    let chart: Value = yaml::parse(&std::fs::read_to_string(path)?)?;
     for field in ["version", "appVersion"] {
         assert_eq!(chart[field], env!("CARGO_PKG_VERSION"), "{field}");
     }
@@ -111,8 +111,8 @@ fn what_one_release_has_in_the_cluster_another_of_its_name_has_not() -> Result<(
             .arg(preset);
         let rendered = told(&mut template)?;
         let mut names = Vec::new();
-        for document in serde_yaml::Deserializer::from_str(&rendered) {
-            let object = Value::deserialize(document)?;
+        for document in yaml::documents::<Value>(&rendered) {
+            let object = document?;
             if object["metadata"]["namespace"].is_null() && !object.is_null() {
                 names.push(format!("{} {}", object["kind"], object["metadata"]["name"]));
             }

@@ -17,8 +17,8 @@ fn text(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn yaml(path: &str) -> serde_yaml::Value {
-    serde_yaml::from_str(&text(path)).unwrap()
+fn yaml(path: &str) -> fovea_crds::yaml::Value {
+    fovea_crds::yaml::parse(&text(path)).unwrap()
 }
 
 /// What one of our programs prints.

@@ -2,6 +2,7 @@
 //! bucket, from the first page to the last.
 
 use anyhow::{Context as _, Result, ensure};
+use fovea_crds::yaml;
 use fovea_harness::eventually;
 use fovea_harness::images;
 use fovea_harness::stack::{self, MODELS, SYSTEM_NAMESPACE};
@@ -171,7 +172,7 @@ impl<'a> Reader<'a> {
             for (of_the_page, of_here) in self.examples() {
                 text = text.replace(of_the_page, &of_here);
             }
-            let mut content: Value = serde_yaml::from_str(&text)?;
+            let mut content: Value = yaml::parse(&text)?;
             for models in ["/pools/default/models", "/spec/models"] {
                 if let Some(models) = content.pointer_mut(models) {
                     of_the_demo(models)?;

@@ -1,7 +1,7 @@
 //! What `manifests/samples` shows, on the release: each job ends as its sample says.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{InferenceJob, Input, Phase, RunnerPool};
+use fovea_crds::{InferenceJob, Input, Phase, RunnerPool, yaml};
 use fovea_harness::{eventually, stack};
 use fovea_store::ObjectKey;
 use fovea_tests::Installed;
@@ -9,7 +9,6 @@ use fovea_tests::demo::answers;
 use fovea_tests::installed::{PATIENCE, POOL};
 use fovea_tests::pods::store;
 use kube::ResourceExt as _;
-use serde::Deserialize as _;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -20,8 +19,8 @@ fn samples() -> Result<Vec<(PathBuf, Value)>> {
     for entry in std::fs::read_dir(stack::repository().join("manifests/samples"))? {
         let path = entry?.path();
         let text = std::fs::read_to_string(&path)?;
-        for document in serde_yaml::Deserializer::from_str(&text) {
-            found.push((path.clone(), Value::deserialize(document)?));
+        for document in yaml::documents::<Value>(&text) {
+            found.push((path.clone(), document?));
         }
     }
     ensure!(!found.is_empty(), "no samples");

@@ -2,8 +2,8 @@
 //! log.
 
 use anyhow::{Context as _, Result, ensure};
+use fovea_crds::yaml;
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use serde::Deserialize as _;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,8 +22,8 @@ pub struct Right {
 /// What the roles among these manifests, YAML documents, grant.
 fn granted(manifests: &str) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
-    for document in serde_yaml::Deserializer::from_str(manifests) {
-        let object = Value::deserialize(document)?;
+    for document in yaml::documents::<Value>(manifests) {
+        let object = document?;
         let namespace = match object["kind"].as_str() {
             Some("ClusterRole") => None,
             Some("Role") => object["metadata"]["namespace"].as_str().map(str::to_owned),

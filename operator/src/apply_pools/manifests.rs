@@ -1,6 +1,6 @@
 //! The file's documents. Pure.
 
-use fovea_crds::RunnerPool;
+use fovea_crds::{RunnerPool, yaml};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use serde::Deserialize;
@@ -83,10 +83,10 @@ struct Metadata {
 /// The pools of a file, which are for `namespace`; empty documents are none.
 pub(super) fn read(text: &str, namespace: &str) -> Result<Vec<Manifest>, ManifestError> {
     let (mut manifests, mut names) = (Vec::new(), BTreeSet::new());
-    for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
+    for (index, document) in yaml::documents::<Value>(text).enumerate() {
         let number = index + 1;
         let form = |why: String| ManifestError::Form { number, why };
-        let value = Value::deserialize(document).map_err(|error| form(error.to_string()))?;
+        let value = document.map_err(|error| form(error.to_string()))?;
         if value.is_null() {
             continue;
         }

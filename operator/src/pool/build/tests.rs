@@ -48,7 +48,7 @@ fn minimal() -> RunnerPool {
 fn gpu() -> RunnerPool {
     let sample = include_str!("../../../../manifests/samples/runnerpool-gpu.yaml");
     // YAML has its own way with enums, which is not Kubernetes'.
-    let sample: Value = serde_yaml::from_str(sample).unwrap();
+    let sample: Value = fovea_crds::yaml::parse(sample).unwrap();
     let mut pool: RunnerPool = serde_json::from_value(sample).unwrap();
     pool.metadata.name = Some("team.gpu".into());
     pool.metadata.namespace = Some("fovea-system".into());
@@ -80,7 +80,7 @@ fn yaml(objects: &[String]) -> String {
 }
 
 fn one(object: &impl Serialize) -> String {
-    serde_yaml::to_string(object).unwrap()
+    fovea_crds::yaml::print(object).unwrap()
 }
 
 fn objects(pool: &RunnerPool, build: &Build, strategy: Strategy) -> String {
