@@ -49,7 +49,7 @@ struct Tenant<O> {
     lanes: HashMap<String, Lane<O>>,
     in_flight: u32,
     pass: u64,
-    /// The pass of the lane that had the latest turn.
+    /// The greatest pass of a lane that had a turn; it never goes back.
     lane_now: u64,
 }
 
@@ -58,7 +58,7 @@ struct Tenant<O> {
 pub struct FairQueue<T: Item> {
     tenants: HashMap<String, Tenant<T::Order>>,
     waiting: HashMap<String, T>,
-    /// The pass of the namespace that had the latest turn.
+    /// The greatest pass of a namespace that had a turn; it never goes back.
     now: u64,
 }
 
@@ -168,14 +168,15 @@ impl<T: Item> FairQueue<T> {
         });
         let (pass, _, id) = candidates.min()?;
         let item = self.waiting.get(id)?.clone();
-        self.now = pass;
+        self.now = self.now.max(pass);
         let weight = shares.weights.get(item.namespace()).copied().unwrap_or(1);
         if let Some(tenant) = self.tenants.get_mut(item.namespace()) {
             tenant.pass += STRIDE / u64::from(weight.max(1));
             tenant.in_flight += 1;
             if let Some(lane) = tenant.lanes.get_mut(item.lane()) {
+                // Behind every lane that had a turn: a lane that empties and comes back gains nothing.
+                lane.pass = lane.pass.max(tenant.lane_now) + 1;
                 tenant.lane_now = lane.pass;
-                lane.pass += 1;
             }
         }
         self.remove(item.id());

@@ -17,7 +17,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Open connections to an admin server: kubelets and scrapers.
 const ADMIN_CONNECTIONS: usize = 256;
 /// Timeout of a request's headers at an admin server, and lifetime of an idle connection.
-const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(90);
+const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Timeout of open admin requests at the end.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 

@@ -21,14 +21,14 @@ fn a_job_gets_its_runner_s_answer_in_one_attempt() -> Result<()> {
 }
 
 #[test]
-fn a_job_that_runs_for_a_while_says_what_its_runner_is_doing() -> Result<()> {
+fn a_job_that_runs_for_a_while_says_what_its_runner_was_doing() -> Result<()> {
     Operated::shared(async |operated| {
         operated.submit("slow", "wait 3000 caption late").await?;
         let running = |status: &InferenceJobStatus| status.phase == Phase::Running;
         let status = operated.status_where("slow", "runs", running).await?;
         let scheduled = conditions::get(&status.conditions, conditions::SCHEDULED);
         let message = &scheduled.context("no condition Scheduled")?.message;
-        ensure!(message.ends_with("is running the model"), "{message}");
+        ensure!(message.ends_with("was running the model"), "{message}");
         Ok(())
     })
 }

@@ -193,6 +193,36 @@ mod tests {
         assert_eq!(all(&mut queue), order);
     }
 
+    /// One slot, and a receiver whose next callback is due whenever one has been sent.
+    #[test]
+    fn a_receiver_that_always_has_one_more_does_not_hold_up_the_others() {
+        let mut queue = CallbackQueue::new(Bounds {
+            receiver: 1,
+            namespace: 1,
+            total: 1,
+        });
+        for uid in ["y0", "y1", "y2", "x0"] {
+            queue.push(uid, ("ns", &uid[..1]));
+        }
+        let mut order = Vec::new();
+        for next in ["x1", "x2", "x3", "x4", "x5", "x6"] {
+            let mut sent = all(&mut queue);
+            assert_eq!(sent.len(), 1);
+            let sent = sent.remove(0);
+            queue.finished(&sent);
+            if sent.starts_with('x') {
+                queue.push(next, ("ns", "x"));
+            }
+            order.push(sent);
+        }
+        let receivers: String = order.iter().map(|uid| &uid[..1]).collect();
+        assert!(
+            !receivers.contains("xx") && !receivers.contains("yyy"),
+            "{order:?}"
+        );
+        assert!(order.contains(&"y2".to_owned()), "{order:?}");
+    }
+
     #[test]
     fn a_callback_waits_once_and_a_removed_one_not_at_all() {
         let mut queue = CallbackQueue::new(BOUNDS);

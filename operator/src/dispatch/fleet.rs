@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// A health check's result: the runner's client and answer, or the error.
 pub(crate) type Check = Result<(RunnerClient, RunnerState), String>;
 
+/// Health of a runner before its first check.
+const UNCHECKED: &str = "the runner has not been checked yet";
+
 /// One runner.
 #[derive(Debug)]
 struct Runner {
@@ -50,7 +53,7 @@ impl Fleet {
             self.runners
                 .entry(endpoint.clone())
                 .or_insert_with(|| Runner {
-                    health: Health::Starting("the runner has not been checked yet".to_owned()),
+                    health: Health::Starting(UNCHECKED.to_owned()),
                     connection: None,
                     in_flight: 0,
                     proven: false,
@@ -92,6 +95,13 @@ impl Fleet {
                 };
             }
         }
+    }
+
+    /// Whether each runner has been checked at least once.
+    pub(crate) fn is_checked(&self) -> bool {
+        let unchecked =
+            |health: &Health| matches!(health, Health::Starting(why) if why == UNCHECKED);
+        !self.health().any(unchecked)
     }
 
     /// Whether some runner could take a job for `model` now.
@@ -212,6 +222,18 @@ mod tests {
             fleet.report(endpoint, up(endpoint, "i", *slots));
         }
         (fleet, endpoints)
+    }
+
+    #[test]
+    fn a_fleet_is_checked_once_every_runner_has_answered_or_failed() {
+        let mut fleet = Fleet::default();
+        assert!(fleet.is_checked());
+        fleet.keep(&["a".to_owned(), "b".to_owned()]);
+        assert!(!fleet.is_checked());
+        fleet.report("a", up("http://127.0.0.1:9000/", "i", 1));
+        assert!(!fleet.is_checked());
+        fleet.report("b", Err("refused".to_owned()));
+        assert!(fleet.is_checked());
     }
 
     #[test]

@@ -30,6 +30,8 @@ struct Pool {
     fleet: Fleet,
     links: HashMap<String, (Target, AbortOnDropHandle<()>)>,
     external: bool,
+    /// Whether the runners are known, and each has been checked once.
+    connected: bool,
     /// Received from the pool controller, where the pool has pods.
     published: Option<Arc<PublishedPool>>,
     work: Work,
@@ -66,7 +68,10 @@ impl Pools {
                 .collect(),
             max_in_flight: fairness.max_in_flight,
         };
-        pool.external = object.spec.external.is_some();
+        let external = object.spec.external.is_some();
+        // Other runners, of which nothing is known yet.
+        pool.connected &= pool.external == external;
+        pool.external = external;
         pool.connect(key, &object.spec, &self.linking);
     }
 
@@ -100,6 +105,7 @@ impl Pools {
         } = report;
         if let Some(pool) = self.by_key.get_mut(&pool) {
             pool.fleet.report(&endpoint, check);
+            pool.connected |= pool.knows_its_runners();
         }
     }
 
@@ -216,6 +222,11 @@ impl Pools {
 }
 
 impl Pool {
+    /// Whether the runners are known and each has been checked once.
+    fn knows_its_runners(&self) -> bool {
+        (self.external || self.published.is_some()) && self.fleet.is_checked()
+    }
+
     fn load(&self) -> Load {
         let slots = self.fleet.health().find_map(|health| match health {
             Health::Up { slots, .. } => Some(*slots),
@@ -229,7 +240,8 @@ impl Pool {
             ended: self.work.ended,
             busy_seconds: self.work.busy_seconds,
             slots,
-            connected: self.external || self.published.is_some(),
+            external: self.external,
+            connected: self.connected,
             runners: self.fleet.loads(),
         }
     }
@@ -250,5 +262,6 @@ impl Pool {
             let link = linking.link(key, &endpoint, target.clone());
             self.links.insert(endpoint, (target, link));
         }
+        self.connected |= self.knows_its_runners();
     }
 }

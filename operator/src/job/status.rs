@@ -65,12 +65,12 @@ pub fn running(
     let mut status = Draft::of(job, now);
     status.begin(begun);
     let doing = match stage {
-        Stage::Fetching => "is downloading the picture",
-        Stage::Queued => "is waiting for the model",
-        Stage::Running => "is running the model",
-        Stage::Unknown => "has the job",
+        Stage::Fetching => "was downloading the picture",
+        Stage::Queued => "was waiting for the model",
+        Stage::Running => "was running the model",
+        Stage::Unknown => "had the job",
     };
-    let message = format!("the runner {} {doing}", begun.runner);
+    let message = format!("after a second the runner {} {doing}", begun.runner);
     status.set(SCHEDULED, "True", "RunnerFound", &message);
     status.to.phase = Phase::Running;
     status.to.next_attempt_time = None;

@@ -99,7 +99,7 @@ fn a_retry_is_pending_again_and_keeps_its_first_start() {
 }
 
 #[test]
-fn a_running_job_says_what_its_runner_is_doing() {
+fn a_running_job_says_what_its_runner_was_doing() {
     let message = |stage| {
         let status = running(&job(None), &begun(), stage, at(2));
         let scheduled = fovea_crds::conditions::get(&status.conditions, SCHEDULED);
@@ -107,12 +107,13 @@ fn a_running_job_says_what_its_runner_is_doing() {
     };
     let runner = begun().runner;
     for (stage, doing) in [
-        (Stage::Fetching, "is downloading the picture"),
-        (Stage::Queued, "is waiting for the model"),
-        (Stage::Running, "is running the model"),
-        (Stage::Unknown, "has the job"),
+        (Stage::Fetching, "was downloading the picture"),
+        (Stage::Queued, "was waiting for the model"),
+        (Stage::Running, "was running the model"),
+        (Stage::Unknown, "had the job"),
     ] {
-        assert_eq!(message(stage), Some(format!("the runner {runner} {doing}")));
+        let expected = format!("after a second the runner {runner} {doing}");
+        assert_eq!(message(stage), Some(expected));
     }
 }
 

@@ -158,6 +158,7 @@ impl StatusWriter {
     /// [`MAX_TRIES`].
     async fn settle(&self, mut job: InferenceJob, change: &mut impl Change) -> Written {
         let mut waits = WAITS.build();
+        let mut reduced = false;
         for _ in 0..MAX_TRIES {
             let tried = self.try_once(&job, change).await;
             self.metrics.status_write(tried.outcome());
@@ -170,13 +171,18 @@ impl StatusWriter {
                 Tried::Rejected(why) => {
                     tracing::error!(job = %job.name_any(), namespace = job.namespace(), %why, "the API server rejected a status");
                     change.reduce(&job, &why);
-                    continue;
+                    if !std::mem::replace(&mut reduced, true) {
+                        continue;
+                    }
+                    // What can be left out is: only time or a newer object can help.
+                    tokio::time::sleep(waits.next().unwrap_or(GREATEST_WAIT)).await;
                 }
                 Tried::Conflict => {}
                 Tried::Failed => {
                     tokio::time::sleep(waits.next().unwrap_or(GREATEST_WAIT)).await;
                 }
             }
+            reduced = false;
             match self.read(&job).await {
                 Ok(Some(newer)) => match change.rebase(newer) {
                     ControlFlow::Continue(newer) => job = newer,

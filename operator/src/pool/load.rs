@@ -22,8 +22,10 @@ pub struct Load {
     pub busy_seconds: f64,
     /// Jobs that one runner takes at once; `None` until a runner has answered.
     pub slots: Option<u32>,
-    /// Whether `runners` is complete: `false` until the dispatcher has received what the controller
-    /// publishes of a pool with pods.
+    /// Whether the pool was external when the load was measured.
+    pub external: bool,
+    /// Whether `runners` is complete and each has been checked once: until then a new leader keeps
+    /// the status of the last one.
     pub connected: bool,
     /// The runners, by endpoint: a pod's URL, or the endpoint as `spec.external` writes it.
     pub runners: BTreeMap<String, RunnerLoad>,

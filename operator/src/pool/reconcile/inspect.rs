@@ -7,6 +7,8 @@ use crate::pool::message::Message;
 use crate::pool::pods;
 use crate::pool::published::Weights;
 use crate::pool::weights::{self, WeightsError};
+use fovea_store::StoreError;
+use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::ListParams;
@@ -14,9 +16,12 @@ use kube::{Api, ResourceExt as _};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long a valid manifest is trusted before it is read again.
 const TRUST_FOLDER: Duration = Duration::from_mins(10);
+/// Upper bound on the check of a pool's manifests: its status waits for it.
+const CHECK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a valid manifest is remembered, in case the store does not answer.
 const FORGET_FOLDER: Duration = Duration::from_hours(24);
 /// A kubelet has this long to start a pod before its Events are read.
@@ -33,6 +38,12 @@ const MAX_EVENTS: u32 = 50;
 pub(super) struct KubeletFaults {
     read: Option<Timestamp>,
     by_pod: BTreeMap<String, Message>,
+}
+
+/// The error of a store that does not answer in time.
+fn silent() -> StoreError {
+    let seconds = CHECK_WITHIN.as_secs();
+    StoreError::Unavailable(format!("no answer within {seconds} s"))
 }
 
 impl Context {
@@ -55,22 +66,32 @@ impl Context {
         memory
             .complete_folders
             .retain(|_, seen| age(*seen) < FORGET_FOLDER);
+        let mut unchecked = Vec::new();
         for model in &mut observed.models {
             let Some(Weights::Bucket { prefix, .. }) = &model.location.weights else {
                 continue;
             };
-            let seen = memory.complete_folders.get(prefix).copied();
+            let prefix = prefix.clone();
+            let seen = memory.complete_folders.get(&prefix).copied();
             if seen.is_some_and(|seen| age(seen) < TRUST_FOLDER) {
                 model.folder = Folder::Complete;
-                continue;
+            } else {
+                unchecked.push((model, prefix, seen));
             }
-            model.folder = match weights::check(&self.store, prefix).await {
+        }
+        let checks = unchecked.iter().map(|(_, prefix, _)| async move {
+            let check = timeout(CHECK_WITHIN, weights::check(&self.store, prefix));
+            check.await.unwrap_or_else(|_| Err(silent().into()))
+        });
+        let checked = join_all(checks).await;
+        for ((model, prefix, seen), check) in unchecked.into_iter().zip(checked) {
+            model.folder = match check {
                 Ok(()) => {
                     if seen.is_none() {
                         let (pool, model) = (&observed.subject.key.name, &model.model.name);
                         tracing::info!(pool, model, prefix, "weights found");
                     }
-                    memory.complete_folders.insert(prefix.clone(), now);
+                    memory.complete_folders.insert(prefix, now);
                     Folder::Complete
                 }
                 Err(WeightsError::Store(_)) if seen.is_some() => Folder::Unconfirmed,

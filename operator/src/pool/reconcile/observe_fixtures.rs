@@ -36,6 +36,7 @@ pub(super) fn observed(pool: &RunnerPool) -> Observed<'_> {
         now: at(0),
         instant: Instant::now(),
         load: Some(Load {
+            external: pool.spec.external.is_some(),
             connected: true,
             ..Load::default()
         }),

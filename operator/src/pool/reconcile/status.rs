@@ -46,7 +46,9 @@ pub(crate) fn new_fault(
 pub(crate) fn status(observed: &Observed<'_>, applied: &Applied) -> Option<RunnerPoolStatus> {
     let pool = observed.pool;
     let (ready, load) = match &observed.load {
-        Some(load) if load.connected => (None, load),
+        Some(load) if load.connected && load.external == pool.spec.external.is_some() => {
+            (None, load)
+        }
         _ if pool.status.is_some() || applied.pods.is_none() => return None,
         _ => (Some(not_provided()), &Load::default()),
     };

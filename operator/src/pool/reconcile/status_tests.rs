@@ -109,6 +109,9 @@ fn an_earlier_leader_s_status_stands_until_the_dispatcher_has_connected() {
     assert_eq!(status(&later, &with_pods(1)), None);
     later.load.as_mut().unwrap().connected = true;
     assert!(status(&later, &with_pods(1)).is_some());
+    // Measured before the pool stopped being external: it says nothing of the pods.
+    later.load.as_mut().unwrap().external = true;
+    assert_eq!(status(&later, &with_pods(1)), None);
 }
 
 #[test]
