@@ -1,5 +1,5 @@
-//! Objects on their way to clients: streamed within bounds, or by a signed URL where clients reach
-//! the store themselves.
+//! Sends objects to clients: streamed within bounds, or by a redirect to a signed URL if clients can
+//! reach the store.
 
 use crate::config::ReadsConfig;
 use crate::error::{Problem, ProblemType};
@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Pieces read ahead of a client.
+/// Pieces read ahead of a slow client.
 const READ_AHEAD: usize = 2;
 /// `Retry-After` at the limit on downloads.
 const RETRY_AFTER_SECONDS: u32 = 2;
@@ -29,7 +29,6 @@ pub(crate) struct Downloads {
     room: Arc<Semaphore>,
     /// A client that takes nothing for this long is disconnected.
     idle: Duration,
-    /// Lifetime of a signed URL.
     signed_url: Duration,
 }
 
@@ -81,7 +80,7 @@ impl Downloads {
     }
 }
 
-/// An answer that no browser shows as a page of ours.
+/// A response that a browser does not render as a page of this origin.
 pub(crate) fn attachment(
     presentation: Presentation<'_>,
     body: impl Into<Body>,
