@@ -3,15 +3,13 @@
 
 use super::answer::{FieldError, Refusal};
 use crate::error::{Problem, ProblemType};
-use crate::routes::jobs::multipart::{Stop, collect};
+use crate::routes::jobs::multipart::{Stop, collect, open};
 use crate::upload::{Upload, UploadError};
-use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart};
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, Request};
 
 /// Bytes of a body beside its file.
 const ENVELOPE_BYTES: usize = 64 * 1024;
@@ -93,13 +91,7 @@ pub(super) async fn read(
         Some(fault) => fault.into(),
         None => malformed(&error),
     };
-    let mut request = Request::new(Body::from_stream(upload.stream()));
-    request.headers_mut().clone_from(&parts.headers);
-    // axum's own is 2 MB; `upload` bounds this body.
-    DefaultBodyLimit::disable().apply(&mut request);
-    let mut form = Multipart::from_request(request, &())
-        .await
-        .map_err(|error| Problem::new(ProblemType::MalformedRequest, error.body_text()))?;
+    let mut form = open(parts, upload).await?;
     while let Some(mut field) = form.next_field().await.map_err(broken)? {
         let name = field.name().map(str::to_owned);
         if name.as_deref() == Some(FILE) {

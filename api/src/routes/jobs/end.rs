@@ -1,7 +1,7 @@
 //! `POST /v1/jobs/{id}/cancel` and `DELETE /v1/jobs/{id}`.
 
 use super::description::{CancelProblems, DeleteProblems};
-use super::{Id, shown};
+use super::{Id, ok_or_accepted, shown};
 use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::kubernetes::NamespaceError;
@@ -39,12 +39,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.cancel(&tenant.namespace, &id).await?;
-    let status = if job.is_finished() {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
-    Ok(shown(status, &job))
+    Ok(shown(ok_or_accepted(&job), &job))
 }
 
 /// Delete a job, and the objects in the bucket that only it uses.

@@ -24,14 +24,7 @@ pub(super) async fn read(
         Some(fault) => Problem::from(fault),
         None => Problem::new(ProblemType::MalformedRequest, error.body_text()),
     };
-    let mut request = Request::new(Body::from_stream(upload.stream()));
-    request.headers_mut().clone_from(&parts.headers);
-    // axum's own is 2 MB; `upload` bounds this body.
-    DefaultBodyLimit::disable().apply(&mut request);
-    let mut form = Multipart::from_request(request, &())
-        .await
-        .map_err(|error| Problem::new(ProblemType::MalformedRequest, error.body_text()))?;
-
+    let mut form = open(parts, upload).await?;
     let mut request = JobRequest::default();
     let mut picture = None;
     while let Some(mut field) = form.next_field().await.map_err(broken)? {
@@ -75,6 +68,16 @@ pub(super) async fn read(
         return Err(Problem::new(ProblemType::MissingPicture, detail));
     };
     Ok((request.validate()?, Payload::Picture(picture.freeze())))
+}
+
+/// Opens a body as a multipart form.
+pub(crate) async fn open(parts: &Parts, upload: &Upload) -> Result<Multipart, Problem> {
+    let mut request = Request::new(Body::from_stream(upload.stream()));
+    request.headers_mut().clone_from(&parts.headers);
+    // axum's own limit is 2 MB; `upload` bounds this body.
+    DefaultBodyLimit::disable().apply(&mut request);
+    let form = Multipart::from_request(request, &()).await;
+    form.map_err(|error| Problem::new(ProblemType::MalformedRequest, error.body_text()))
 }
 
 pub(crate) enum Stop {
