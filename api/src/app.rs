@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// All routes, one line each; paths and methods stand with the handlers.
+/// All routes, one line each; paths and methods are declared at the handlers.
 fn routes(config: &CompatConfig) -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(jobs::create, jobs::list::list))
@@ -42,14 +42,14 @@ fn schemas(config: &CompatConfig, generator: &mut SchemaGenerator) {
     compat::schemas(config, generator);
 }
 
-/// The OpenAPI document, with the compatible routes that `config` switches on.
+/// The OpenAPI document, with the compatibility routes that `config` enables.
 pub fn document(config: &CompatConfig) -> Value {
     openapi::complete(routes(config).into_openapi(), |generator| {
         schemas(config, generator);
     })
 }
 
-/// The service.
+/// The API with all its layers.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let cors = cors::layer(&app.config.auth.cors_origins);
@@ -67,7 +67,7 @@ pub fn router(app: App) -> Router {
         .merge(metrics)
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
-        // Bodies are bounded by `upload`, to the byte; no other route reads one.
+        // `upload` bounds bodies exactly; no other route reads one.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn(middleware::bounded))

@@ -1,4 +1,4 @@
-//! Which pages may call the API from a browser: none, unless their origins are configured.
+//! CORS: only pages of configured origins may call the API from a browser.
 
 use crate::auth::NAMESPACE_HEADER;
 use crate::middleware::REQUEST_ID;
@@ -9,11 +9,10 @@ use http::{HeaderName, HeaderValue, Method};
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-/// How long a browser may remember the answer.
 const MAX_AGE: Duration = Duration::from_hours(1);
 
-/// The layer; `None`: no origin is let in. A page has no credentials but the token that it sends
-/// itself, hence no cookies.
+/// The layer; `None` without allowed origins. A page sends its token itself, so no credentials
+/// (cookies) are allowed.
 pub(crate) fn layer(origins: &[HeaderValue]) -> Option<CorsLayer> {
     let origins = match origins {
         [] => return None,

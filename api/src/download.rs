@@ -1,5 +1,5 @@
-//! Objects on their way to clients: streamed within bounds, or by a signed URL where clients reach
-//! the store themselves.
+//! Sends objects to clients: streamed within bounds, or by a redirect to a signed URL if clients can
+//! reach the store.
 
 use crate::config::ReadsConfig;
 use crate::error::{Problem, ProblemType};
@@ -18,7 +18,7 @@ use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Pieces read ahead of a client.
+/// Pieces read ahead of a slow client.
 const READ_AHEAD: usize = 2;
 /// `Retry-After` at the limit on downloads.
 const RETRY_AFTER_SECONDS: u32 = 2;
@@ -26,19 +26,18 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 /// Sends objects to clients, a bounded number at a time.
 pub(crate) struct Downloads {
     store: Store,
-    room: Arc<Semaphore>,
-    /// A client that takes nothing for this long is disconnected.
+    permits: Arc<Semaphore>,
+    /// A client that reads nothing for this long is disconnected.
     idle: Duration,
-    /// Lifetime of a signed URL.
     signed_url: Duration,
 }
 
 impl Downloads {
     pub(crate) fn new(config: &ReadsConfig, store: Store) -> Self {
-        let most = config.max_downloads.min(Semaphore::MAX_PERMITS);
+        let max_downloads = config.max_downloads.min(Semaphore::MAX_PERMITS);
         Self {
             store,
-            room: Arc::new(Semaphore::new(most)),
+            permits: Arc::new(Semaphore::new(max_downloads)),
             idle: config.download_idle(),
             signed_url: config.signed_url(),
         }
@@ -60,8 +59,8 @@ impl Downloads {
             let headers = [(LOCATION, location), (CACHE_CONTROL, no_store())];
             return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
         }
-        let room = Arc::clone(&self.room).try_acquire_owned();
-        let room = room.map_err(|_| {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| {
             let detail = "the limit on concurrent downloads is reached: try again in a moment";
             Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
         })?;
@@ -71,7 +70,7 @@ impl Downloads {
         })?;
         let length = reader.bytes;
         let (pieces_in, mut pieces) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(pump(reader, pieces_in, self.idle, room));
+        tokio::spawn(pump(reader, pieces_in, self.idle, permit));
         let pieces = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
         let mut response = attachment(presentation, Body::from_stream(pieces))?;
         if let Some(length) = length {
@@ -81,7 +80,7 @@ impl Downloads {
     }
 }
 
-/// An answer that no browser shows as a page of ours.
+/// A response that a browser does not render as a page of this origin.
 pub(crate) fn attachment(
     presentation: Presentation<'_>,
     body: impl Into<Body>,
@@ -113,7 +112,7 @@ async fn pump(
     mut reader: ObjectReader,
     client: Sender<Result<Bytes, StoreError>>,
     idle: Duration,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
     while let Some(piece) = reader.next().await {
         let failed = piece.is_err();

@@ -1,6 +1,7 @@
-//! Every error that a client can meet, as RFC 9457 problem details.
+//! Every error that a client can get, as RFC 9457 problem details.
 //!
-//! `detail` is shown to the client and says what to do; `cause` is only logged. The middleware adds `instance`, writes the body and logs the cause, once.
+//! `detail` is shown to the client and states what to do; `cause` is only logged. The middleware adds
+//! `instance`, writes the body and logs the cause once.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -175,7 +176,7 @@ impl Problem {
         Self::new(ProblemType::NoSuchJob, detail)
     }
 
-    /// An error answer that some layer made without saying more than its status.
+    /// The problem for a layer's error response that has only a status.
     pub fn of_status(status: StatusCode) -> Self {
         Self::new(
             ProblemType::Other(status),

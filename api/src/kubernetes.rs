@@ -1,4 +1,4 @@
-//! The client of the Kubernetes API server, and the one thing about a namespace that is cached.
+//! The clients of the Kubernetes API server, and a cache of namespaces' uids and labels.
 
 use crate::config::TimeoutsConfig;
 use crate::metrics::Metrics;
@@ -16,16 +16,14 @@ use std::time::{Duration, Instant};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Read timeout of a watch; longer than the 30 s that one watch request lasts.
 const WATCH_SILENCE: Duration = Duration::from_secs(40);
-/// How long a namespace's uid and labels are believed: a namespace made again under its old name is
-/// noticed after this time.
+/// Lifetime of a cached uid and labels, after which a recreated namespace is noticed.
 const UID_LIFETIME: Duration = Duration::from_secs(30);
-/// Namespaces remembered; beyond it all are forgotten, which costs one read each.
+/// Maximum number of cached namespaces; beyond it the cache is cleared, which costs one read each.
 const MAX_NAMESPACES: usize = 10_000;
-/// How audit logs and `managedFields` name this program.
+/// This program's name in audit logs and `managedFields`.
 const AGENT: &str = concat!("fovea-api/", env!("CARGO_PKG_VERSION"));
 
-/// Two clients of one API server: an answer that is due now and a watch that may be silent for
-/// long are not waited for equally.
+/// Two clients of one API server, with different timeouts for requests and for silent watches.
 #[derive(Clone)]
 pub struct Clients {
     /// For requests, each bounded in time.
@@ -34,7 +32,7 @@ pub struct Clients {
     pub watches: Client,
 }
 
-/// Connects as a pod does, or as `KUBECONFIG` says. No request is made yet.
+/// Connects by the pod's service account or `KUBECONFIG`. Sends no request yet.
 pub async fn connect(timeouts: &TimeoutsConfig, metrics: &Metrics) -> anyhow::Result<Clients> {
     let mut config = kube::Config::infer()
         .await
@@ -50,8 +48,8 @@ pub async fn connect(timeouts: &TimeoutsConfig, metrics: &Metrics) -> anyhow::Re
     })
 }
 
-/// A client whose every request is bounded and which never repeats a request of its own accord:
-/// whether a create may be repeated is `submit`'s decision.
+/// A client that bounds every request and never retries one: only `submit` decides whether a create
+/// may be repeated.
 pub fn client(
     mut config: kube::Config,
     timeouts: &TimeoutsConfig,
@@ -70,15 +68,14 @@ pub fn client(
 /// Why a namespace's uid could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NamespaceError {
-    /// There is none of that name.
+    /// No namespace has this name.
     #[error("the namespace {0:?} does not exist in the cluster")]
     Missing(String),
-    /// The API server did not say.
+    /// The API server did not answer.
     #[error("the namespace {0:?} could not be read: {1}")]
     Unavailable(String, String),
 }
 
-/// What is kept of a namespace.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NamespaceFacts {
     pub(crate) uid: String,
@@ -89,7 +86,7 @@ pub(crate) struct NamespaceFacts {
 pub(crate) struct Namespaces {
     api: Api<Namespace>,
     timeout: Duration,
-    known: Mutex<HashMap<String, (Arc<NamespaceFacts>, Instant)>>,
+    cached: Mutex<HashMap<String, (Arc<NamespaceFacts>, Instant)>>,
 }
 
 impl Namespaces {
@@ -97,7 +94,7 @@ impl Namespaces {
         Self {
             api: Api::all(client),
             timeout,
-            known: Mutex::default(),
+            cached: Mutex::default(),
         }
     }
 
@@ -106,7 +103,7 @@ impl Namespaces {
         Ok(self.facts(name).await?.uid.clone())
     }
 
-    /// What is known of the namespace `name`, at most `UID_LIFETIME` old.
+    /// The uid and labels of the namespace `name`, at most `UID_LIFETIME` old.
     pub(crate) async fn facts(&self, name: &str) -> Result<Arc<NamespaceFacts>, NamespaceError> {
         if let Some(facts) = self.remembered(name) {
             return Ok(facts);
@@ -125,23 +122,23 @@ impl Namespaces {
             uid,
             labels: namespace.metadata.labels.unwrap_or_default(),
         });
-        let mut known = self
-            .known
+        let mut cached = self
+            .cached
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if known.len() >= MAX_NAMESPACES {
-            known.clear();
+        if cached.len() >= MAX_NAMESPACES {
+            cached.clear();
         }
-        known.insert(name.to_owned(), (Arc::clone(&facts), Instant::now()));
+        cached.insert(name.to_owned(), (Arc::clone(&facts), Instant::now()));
         Ok(facts)
     }
 
     fn remembered(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
-        let known = self
-            .known
+        let cached = self
+            .cached
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        known
+        cached
             .get(name)
             .filter(|(_, since)| since.elapsed() < UID_LIFETIME)
             .map(|(facts, _)| Arc::clone(facts))

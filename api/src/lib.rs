@@ -1,9 +1,9 @@
 //! The HTTP API: pictures in, InferenceJobs out.
 //!
-//! A submission flows through the rooms in this order: [`routes`] reads one of the three forms of
-//! a request within the bounds of `upload`, `validate` decides whether it may become a job, and
-//! `submit` puts the picture and then creates the job, which is the commit. Nothing is kept here
-//! between requests but short-lived caches: the custom resource is the only truth.
+//! A submission passes the modules in this order: [`routes`] reads one of the three forms of a
+//! request within the bounds of `upload`, `validate` checks its fields, and `submit` puts the picture
+//! and then creates the job, which is the commit. Between requests there are only short-lived caches:
+//! the custom resource is the only state.
 
 mod app;
 mod auth;

@@ -1,5 +1,5 @@
-//! What surrounds every request: an id, a span, a count, bounds on its head, an answer even after a
-//! panic, and errors that are always problem+json.
+//! The layers around every request: an id, a span, a count, bounds on its head, a response even after
+//! a panic, and errors as problem+json.
 
 use crate::error::{PROBLEM_JSON, Problem, ProblemType};
 use crate::metrics::RequestTicket;
@@ -16,14 +16,14 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
-/// Carries a request's id in both directions.
+/// A request's id, in requests and responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest path with its query.
+/// Longest path with query.
 const MAX_URI_BYTES: usize = 8 * 1024;
-/// Most headers of a request, and most bytes of their names and values.
+/// Maximum number of headers, and of bytes in their names and values.
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// Longest id that is taken from a client.
+/// Longest accepted id of a client.
 const MAX_REQUEST_ID: usize = 128;
 
 /// The outermost layer.
@@ -64,7 +64,7 @@ pub(crate) async fn frame(State(app): State<AppState>, request: Request, next: N
     trace::scope(parent, answered.instrument(span)).await
 }
 
-/// Refuses a head that is larger than any that is meant well.
+/// Refuses a head above the bounds.
 pub(crate) async fn bounded(request: Request, next: Next) -> Response {
     let length = request
         .uri()
@@ -87,7 +87,7 @@ pub(crate) async fn bounded(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// A client's id where it can be logged as it is, else a random one.
+/// The client's id if it is safe to log, else a random one.
 fn request_id(headers: &HeaderMap) -> String {
     headers
         .get(REQUEST_ID)
@@ -100,7 +100,7 @@ fn request_id(headers: &HeaderMap) -> String {
         .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
-/// Names and logs the problem that an answer carries.
+/// Renders and logs a response's problem.
 fn finish(mut response: Response, id: &str) -> Response {
     let Some(problem) = take_problem(&mut response) else {
         return response;
@@ -116,8 +116,8 @@ fn finish(mut response: Response, id: &str) -> Response {
     rendered
 }
 
-/// The problem that an answer carries, or one made of an error answer that carries none (a layer's
-/// own). An error that a handler has written as JSON is left alone.
+/// A response's problem, or a new one for a layer's error response without one. A handler's JSON
+/// error stays unchanged.
 pub(crate) fn take_problem(response: &mut Response) -> Option<Problem> {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -160,7 +160,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         .is_some_and(|kind| kind == json || kind == PROBLEM_JSON)
 }
 
-/// A handler's panic: the connection lives on, the client gets a problem, the log the message.
+/// Converts a handler's panic into a problem and logs its message; the connection stays open.
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let message = panic

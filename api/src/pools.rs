@@ -1,7 +1,7 @@
-//! The RunnerPools of the operator's pool namespaces, read from the API server at most once in a
-//! while, however many ask.
+//! The RunnerPools of the operator's pool namespaces, cached for a second.
 
-use crate::error::{Problem, ProblemType};
+use crate::error::Problem;
+use crate::jobs::unavailable;
 use fovea_crds::{FromNamespaces, RunnerPool};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
@@ -13,16 +13,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// How old an answer may be: the operator tells how pools fare every two seconds.
+/// Lifetime of the cached pools; the operator writes a pool's status every two seconds.
 const LIFETIME: Duration = Duration::from_secs(1);
-/// Pools of one namespace that are shown; those beyond, by name, are not.
+/// Maximum number of pools shown per namespace, by name.
 const MAX_POOLS: u32 = 500;
 
-/// Reads pools.
 pub(crate) struct Pools {
     apis: Vec<Api<DeserializeGuard<RunnerPool>>>,
     timeout: Duration,
-    /// Its lock lets one at a time ask.
+    /// The lock is held during a read, so that concurrent callers share it.
     latest: Mutex<Option<(Instant, Arc<Vec<RunnerPool>>)>>,
 }
 
@@ -55,7 +54,7 @@ impl Pools {
                     kube::Error::Api(status) if status.code == 403 => Problem::internal(error),
                     _ => unavailable(error),
                 })?;
-            // The operator tells the owner of one that cannot be read.
+            // The operator reports a pool that does not decode to its owner.
             pools.extend(
                 list.items
                     .into_iter()
@@ -68,8 +67,8 @@ impl Pools {
     }
 }
 
-/// Whether `pool` takes jobs of a namespace with these labels. A selector that cannot be read, or
-/// is not there, selects nothing.
+/// Whether `pool` accepts jobs of a namespace with these labels. An invalid or missing selector
+/// selects nothing.
 pub(crate) fn allows(
     pool: &RunnerPool,
     namespace: &str,
@@ -84,13 +83,4 @@ pub(crate) fn allows(
         FromNamespaces::Same => pool.metadata.namespace.as_deref() == Some(namespace),
         FromNamespaces::Selector => allowed.selector.as_ref().is_some_and(selects),
     }
-}
-
-fn unavailable(why: impl std::fmt::Display) -> Problem {
-    Problem::new(
-        ProblemType::ClusterUnavailable,
-        "the cluster could not be reached: try again",
-    )
-    .caused_by(why)
-    .retry_after(2)
 }

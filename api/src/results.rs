@@ -1,20 +1,20 @@
-//! A job's result, whole: out of the status, or out of the bucket where the status holds its head.
+//! A job's whole result: from the status, or from the bucket if the status holds only its head.
 
 use crate::error::{Problem, ProblemType};
 use fovea_crds::{InferenceJob, JobResult};
 use fovea_store::{InvalidKey, ObjectKey, Sha256, Store};
 use kube::ResourceExt as _;
 
-/// Largest result that is read. What a runner may answer with is a megabyte.
+/// Largest result that is read, in bytes; a runner's response is bounded by a megabyte.
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Where a job's result lies where its status holds only the head.
+/// The key of a result of which the status holds only the head.
 pub(crate) fn key(job: &InferenceJob) -> Result<ObjectKey, InvalidKey> {
     let namespace = job.namespace().unwrap_or_default();
     ObjectKey::result(&namespace, &job.uid().unwrap_or_default())
 }
 
-/// The whole result; `None` while there is none.
+/// The whole result, if there is one.
 pub(crate) async fn whole(store: &Store, job: &InferenceJob) -> Result<Option<JobResult>, Problem> {
     let Some(status) = &job.status else {
         return Ok(None);

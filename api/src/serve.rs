@@ -1,5 +1,5 @@
-//! The API's listener: bounded connections, slow and large headers bounded, a bounded drain at the
-//! end. (`axum::serve` sets no timer, so that a client could hold a connection with half a header.)
+//! The API's listener, with bounds on connections, on headers and their time, and on the drain.
+//! (`axum::serve` sets no timer, so a client could hold a connection with half a header.)
 
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -91,13 +91,13 @@ fn connection(
     router: Router,
     header_timeout: Duration,
 ) -> http1::Connection<TokioIo<TcpStream>, Routes> {
-    // An answer is one small write, which Nagle's algorithm would only delay.
+    // A response is one small write, which Nagle's algorithm would only delay.
     let _ = stream.set_nodelay(true);
-    let told = Extension(ConnectInfo(peer)).layer(router);
+    let service = Extension(ConnectInfo(peer)).layer(router);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(CONNECTION_BUFFER_BYTES)
         .max_headers(CONNECTION_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(told))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }

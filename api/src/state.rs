@@ -62,7 +62,6 @@ impl App {
     }
 }
 
-/// How handlers reach the [`App`].
 pub(crate) type AppState = Arc<App>;
 
 impl FromRequestParts<AppState> for Tenant {

@@ -1,4 +1,4 @@
-//! The trace of a request: its caller's, or a new one. The job that it creates carries it, so that
+//! The trace of a request: its caller's, or a new one. It is recorded in the created job, so that
 //! the operator's and the runner's spans join it.
 
 use fovea_telemetry::trace::{TraceParent, rename};

@@ -1,8 +1,7 @@
-//! Reading a request's body within bounds: bytes of this one, bytes of all under way, time.
+//! Reads a request's body within bounds: its bytes, the bytes of all concurrent bodies, time.
 //!
-//! Memory is charged as bytes arrive, not as they are announced, so that a slow client holds no
-//! more of the budget than what it has sent. A body whose length is not announced may take twice
-//! what it is charged while its buffer grows.
+//! Memory is charged as bytes arrive, so that a slow client holds no more of the budget than it has
+//! sent. A body without Content-Length may take twice its charge while its buffer grows.
 
 use crate::config::{LimitsConfig, TimeoutsConfig};
 use crate::error::{Problem, ProblemType};
@@ -17,13 +16,12 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// What is read and thrown away after an early refusal, so that a client that sends all before it
-/// listens gets the answer and not a reset connection.
+/// Bytes discarded after an early refusal, so that a client that sends its whole body before it reads
+/// gets the response, not a reset connection.
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
-/// And for how long.
+/// Time bound on discarding.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
-/// Why a body was not read to its end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UploadError {
     #[error("the upload is larger than {limit} bytes: send a smaller picture")]
@@ -75,7 +73,7 @@ impl Intake {
         }
     }
 
-    /// Takes a request's body in hand; at most `limit` bytes of it will be read.
+    /// Opens a request's body, of which at most `limit` bytes are read.
     pub(crate) fn open(&self, headers: &HeaderMap, body: Body, limit: usize) -> Upload {
         let announced = headers
             .get(CONTENT_LENGTH)
@@ -100,7 +98,7 @@ impl Intake {
     }
 }
 
-/// One body. Its memory is given back when this is dropped.
+/// One body. Dropping it releases its memory.
 pub(crate) struct Upload {
     shared: Arc<Shared>,
     limit: usize,
@@ -117,7 +115,7 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// What a [`Upload::stream`] is made of.
+/// The state of an [`Upload::stream`].
 struct Reader {
     shared: Arc<Shared>,
     limit: usize,
@@ -176,7 +174,7 @@ impl Upload {
     /// The whole body in one piece.
     pub(crate) async fn collect(&self) -> Result<Bytes, UploadError> {
         let mut pieces = std::pin::pin!(self.stream());
-        // Untouched pages cost nothing, so what is announced may be reserved.
+        // Untouched pages cost nothing, so the announced length may be reserved.
         let mut whole = BytesMut::with_capacity(self.announced.unwrap_or(0).min(self.limit));
         while let Some(piece) = pieces.next().await {
             whole.extend_from_slice(&piece?);
@@ -194,8 +192,8 @@ impl Upload {
         self.shared.charge().fault.clone()
     }
 
-    /// After a refusal: reads on and throws away, within bounds. A client that waits for leave to
-    /// send is not given it, one that was too slow no more time.
+    /// After a refusal: reads and discards the rest, within bounds; not if the client still waits for
+    /// `100 Continue`, was too slow or has disconnected.
     pub(crate) async fn discard_rest(&self) {
         {
             let mut charge = self.shared.charge();
@@ -218,11 +216,10 @@ impl Upload {
                 }
             }
         };
-        // Running out of time is as good as reading all of it: the answer is sent next.
+        // The response follows, whether or not the rest was read.
         let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
     }
 
-    /// What the announced length alone decides.
     fn refuse_early(&self) -> Option<UploadError> {
         let announced = self.announced?;
         if announced > self.limit {

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subcommand_has_its_own_flags_and_needs_none_of_the_programs() {
+    fn a_subcommand_has_its_own_flags_and_requires_none_of_the_program_s() {
         let program = Arguments::Program(Program {
             required: "a".to_owned(),
         });

@@ -1,6 +1,5 @@
-//! What every program of Fovea does around its own work: arguments, logs and spans, signals,
-//! listeners, the exit code. A `main` parses its [`Arguments`], starts a [`Runtime`], does its work
-//! and returns [`exit_code`].
+//! The parts that all programs share: arguments, logs and spans, signals, listeners, the exit code. A
+//! `main` parses its [`Arguments`], starts a [`Runtime`], does its work and returns [`exit_code`].
 
 mod arguments;
 mod listen;

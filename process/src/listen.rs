@@ -18,7 +18,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const ADMIN_CONNECTIONS: usize = 256;
 /// Timeout of a request's headers at an admin server, and lifetime of an idle connection.
 const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// Timeout of open admin requests at the end.
+/// Timeout of open admin requests at shutdown.
 const ADMIN_DRAIN: Duration = Duration::from_secs(2);
 
 /// Accepts connections until it is dropped, and runs what `connect` makes of each as a task. At
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_admin_server_answers_and_ends_in_time_also_with_a_request_under_way() {
+    async fn an_admin_server_answers_and_ends_in_time_even_with_an_open_request() {
         let (listener, address) = listener().await;
         let router = Router::new()
             .route("/livez", get(|| async { "ok" }))
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
+    async fn a_connection_beyond_the_limit_waits_until_one_ends() {
         let (listener, address) = listener().await;
         let (accepted, mut connections) = tokio::sync::mpsc::unbounded_channel();
         let accepting = accept(&listener, 1, |mut stream, _| {

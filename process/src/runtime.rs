@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_address_that_is_taken_is_named_with_its_flag() {
+    async fn a_taken_address_is_named_with_its_flag() {
         let runtime = Runtime::start("fovea-process", LogFormat::Text).unwrap();
         let free = "127.0.0.1:0".parse().unwrap();
         let taken = runtime.bind("--listen", free).await.unwrap();

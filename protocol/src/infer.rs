@@ -149,7 +149,7 @@ pub enum Line {
     Heartbeat,
     /// The work has reached a stage.
     Progress {
-        /// Which.
+        /// The stage that was reached.
         stage: Stage,
     },
     /// Last line of an attempt that succeeded.
@@ -169,11 +169,11 @@ pub enum Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Getting the picture.
+    /// Fetching the picture.
     Fetching,
     /// Time spent waiting for the device.
     Queued,
-    /// On the device.
+    /// Running on the device.
     Running,
     /// A stage that this build does not know.
     #[serde(other)]

@@ -15,7 +15,7 @@ pub struct RunnerState {
     pub slots: u32,
     /// Number of requests that the runner works on.
     pub busy: u32,
-    /// Every model that the runner was told to load, ready or not.
+    /// Every configured model, ready or not.
     pub models: Vec<ModelState>,
 }
 

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_printed_configuration_holds_no_user_name_and_no_password_of_an_endpoint() {
+    fn a_printed_configuration_masks_user_names_and_passwords_of_endpoints() {
         let mut config = StoreConfig::at(
             "http://user:secret@s3.test:9000/".parse().unwrap(),
             "pictures",
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_used_as_given_and_printed_as_given_where_it_has_no_secret() {
+    fn an_endpoint_is_used_as_given_and_printed_as_given_without_a_secret() {
         let secret = "http://user:secret@s3.test/";
         let endpoint: Endpoint = secret.parse().unwrap();
         assert_eq!(endpoint.as_url().as_str(), secret);

@@ -57,13 +57,13 @@ mod tests {
     const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn a_digest_survives_its_text() {
+    fn a_digest_can_be_parsed_back() {
         assert_eq!(Sha256::of(b"").to_string(), EMPTY);
         assert_eq!(EMPTY.parse(), Ok(Sha256::of(b"")));
     }
 
     #[test]
-    fn what_is_not_64_lower_case_digits_is_refused() {
+    fn text_other_than_64_lower_case_digits_is_refused() {
         for wrong in [
             "",
             "e3",

@@ -1,4 +1,4 @@
-//! Errors of the object store. Each message says what the administrator can do.
+//! Errors of the object store. Each message states what the administrator can do.
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -84,10 +84,10 @@ impl StoreError {
             .map(|response| response.status().as_u16());
         match status {
             Some(status) => {
-                let told = [error.code(), error.message()].into_iter().flatten();
-                let told: Vec<&str> = told.collect();
+                let reason = [error.code(), error.message()].into_iter().flatten();
+                let reason = reason.collect::<Vec<_>>().join(": ");
                 Self::answered(status, error.code(), bucket, key)
-                    .unwrap_or_else(|| Self::Unavailable(format!("{status} {}", told.join(": "))))
+                    .unwrap_or_else(|| Self::Unavailable(format!("{status} {reason}")))
             }
             None => Self::unanswered(error),
         }
@@ -96,8 +96,7 @@ impl StoreError {
     /// Classifies an answer by S3's error code, or by its status where it has no code (HEAD).
     fn answered(status: u16, code: Option<&str>, bucket: &str, key: &str) -> Option<Self> {
         let bucket = bucket.to_owned();
-        let known = code.map(str::to_owned);
-        let code_or = |word: &str| known.clone().unwrap_or_else(|| word.to_owned());
+        let code_or = |default: &str| code.unwrap_or(default).to_owned();
         Some(match (code, status) {
             (Some("NoSuchBucket"), _) => Self::NoBucket { bucket },
             (Some("NoSuchKey"), _) => Self::NotFound {
@@ -137,7 +136,6 @@ impl StoreError {
     }
 
     fn unanswered<E: std::error::Error + 'static>(error: &SdkError<E>) -> Self {
-        let told = || DisplayErrorContext(error).to_string();
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(error) = cause {
             if error.is::<CredentialsError>() {
@@ -151,7 +149,7 @@ impl StoreError {
             SdkError::DispatchFailure(failure) if failure.is_io() => {
                 Self::Unreachable(innermost(error))
             }
-            _ => Self::Unavailable(told()),
+            _ => Self::Unavailable(DisplayErrorContext(error).to_string()),
         }
     }
 }
@@ -170,11 +168,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_s_code_says_more_than_its_status() {
+    fn a_response_s_code_takes_precedence_over_its_status() {
         let text = |status, code, key| {
             StoreError::answered(status, code, "b", key).map(|error| error.to_string())
         };
-        for (status, code, key, told) in [
+        for (status, code, key, part) in [
             (
                 404,
                 Some("NoSuchBucket"),
@@ -210,7 +208,7 @@ mod tests {
             (429, None, "k", "fewer requests"),
         ] {
             let text = text(status, code, key).unwrap_or_default();
-            assert!(text.contains(told), "{status} {code:?}: {text}");
+            assert!(text.contains(part), "{status} {code:?}: {text}");
         }
         assert_eq!(text(500, Some("InternalError"), "k"), None);
         assert_eq!(text(503, None, "k"), None);

@@ -198,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_upload_is_addressed_by_namespace_its_uid_and_content() {
+    fn an_upload_is_addressed_by_namespace_uid_and_content() {
         let key = ObjectKey::upload("team-a", "4c1d", &Sha256::of(b"")).unwrap();
         assert_eq!(
             key.as_str(),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_lies_below_its_repository_and_commit() {
+    fn a_checkpoint_is_below_its_repository_and_commit() {
         let repo = ModelPrefix::new("microsoft", "resnet-50").unwrap();
         assert_eq!(repo.as_str(), "models/microsoft/resnet-50/");
         let commit = ModelFolder::new("microsoft/resnet-50/c0ffee").unwrap();
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_models_is_read_back_and_holds_only_what_lies_in_it() {
+    fn a_model_folder_can_be_parsed_back_and_contains_only_keys_below_it() {
         let folder = ModelFolder::new("my-org/my-model/v1").unwrap();
         assert_eq!(folder.as_str(), "models/my-org/my-model/v1/");
         assert_eq!(ModelFolder::parse(folder.as_str()).unwrap(), folder);
@@ -285,7 +285,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_lies_in_its_namespace(key in "\\PC{0,40}") {
+        fn every_accepted_key_is_in_its_namespace(key in "\\PC{0,40}") {
             if let Ok(made) = ObjectKey::data("ns", &key) {
                 prop_assert!(made.as_str().starts_with("data/ns/"));
                 prop_assert!(made.is_inside_its_prefix());

@@ -96,8 +96,8 @@ pub enum Deletion {
 }
 
 impl Store {
-    /// One page of a part's objects: the page with the token `next`, or the first. With `namespace`
-    /// only its objects, which are none in a part whose keys name no namespace.
+    /// One page of a part's objects: the page with the token `next`, or the first. With `namespace`,
+    /// only that namespace's objects; none if the part's keys name no namespace.
     pub async fn list(
         &self,
         part: Part,
@@ -158,9 +158,9 @@ impl Store {
             StoreError::NotFound { .. } => Ok(Deletion::Gone),
             error => Err(error),
         };
-        let asked = Instant::now();
-        let look = self.client.head_object().bucket(&self.bucket);
-        let found = match look.key(key.as_str()).send().await {
+        let began = Instant::now();
+        let head = self.client.head_object().bucket(&self.bucket);
+        let found = match head.key(key.as_str()).send().await {
             Ok(found) => found,
             Err(error) => return failed(StoreError::from_sdk(&error, &self.bucket, key.as_str())),
         };
@@ -169,7 +169,7 @@ impl Store {
         if modified.is_none_or(|modified| modified > limit) {
             return Ok(Deletion::PutAgain);
         }
-        if asked.elapsed() > STALE_AFTER {
+        if began.elapsed() > STALE_AFTER {
             return Ok(Deletion::TooSlow);
         }
         let version = found.version_id().filter(|version| *version != "null");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_fovea_does_not_make_has_no_owner() {
+    fn a_key_that_fovea_does_not_build_has_no_owner() {
         let upper = UID.to_uppercase();
         for (part, key) in [
             (Part::Uploads, format!("data/team-a/{UID}/{EMPTY}")),

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn borrowed_credentials_name_their_session() {
+    fn temporary_credentials_include_their_session_token() {
         let credentials =
             Credentials::new("AKID", "secret", Some("session".to_owned()), None, "test");
         let fields = fields(&credentials);

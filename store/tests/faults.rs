@@ -1,5 +1,5 @@
-//! What goes wrong between us and a bucket, each told so that somebody can mend it: a real MinIO
-//! where it can be brought to it, else a server of a few lines that answers as S3 does.
+//! Failures of the store, each with an error that an administrator can act on: from a real MinIO if
+//! it can fail so, else from a small server that answers as S3 does.
 
 #![allow(
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ async fn connect(endpoint: &str, bucket: &str, key: &str, secret: &str) -> Store
     Store::connect_as(&config, key, secret).await.unwrap()
 }
 
-/// The error of a put, and of the health check; both say the same.
+/// The errors of a put and of the health check.
 async fn both(store: &Store) -> [StoreError; 2] {
     let key = ObjectKey::data("ns", "a").unwrap();
     [
@@ -46,7 +46,7 @@ async fn both(store: &Store) -> [StoreError; 2] {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_not_there_is_named() {
+async fn a_missing_bucket_is_named() {
     let minio = Minio::start().await.unwrap();
     let store = connect(
         minio.endpoint(),
@@ -64,7 +64,7 @@ async fn a_bucket_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn wrong_keys_are_told_from_a_bucket_that_is_not_ours() {
+async fn wrong_keys_and_a_denied_bucket_are_different_errors() {
     let minio = Minio::start().await.unwrap();
     minio.create_bucket("fovea").unwrap();
     let (key, secret) = (minio.access_key(), minio.secret_key());
@@ -89,17 +89,17 @@ async fn wrong_keys_are_told_from_a_bucket_that_is_not_ours() {
     minio.stop().await.unwrap();
 }
 
-/// What the little server does with one request.
+/// How the server treats one request.
 #[derive(Clone, Copy)]
 enum Fate {
     /// S3's error of this status and code.
     Fail(u16, &'static str),
-    /// It takes the request and never answers.
+    /// Accepts the request and never answers.
     Stall,
     Succeed,
 }
 
-/// A server that meets its requests with `fates`, one each, and then all with the last one.
+/// A server that gives its requests the `fates`, one each, and all later ones the last.
 async fn server(fates: Vec<Fate>) -> (String, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -118,7 +118,6 @@ async fn server(fates: Vec<Fate>) -> (String, Arc<Mutex<usize>>) {
     (endpoint, count)
 }
 
-/// Answers one request and closes.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, fate: Fate) {
     let mut request = [0; 8192];
     let _ = stream.read(&mut request).await;
@@ -138,7 +137,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, fate: Fate) {
 }
 
 #[tokio::test]
-async fn a_store_that_asks_for_fewer_requests_is_asked_again_and_then_told_of() {
+async fn throttled_requests_are_retried_and_then_reported() {
     let slow = Fate::Fail(503, "SlowDown");
     let (endpoint, count) = server(vec![slow, slow, Fate::Succeed]).await;
     let store = connect(&endpoint, "fovea", "k", "s").await;
@@ -157,7 +156,7 @@ async fn a_store_that_asks_for_fewer_requests_is_asked_again_and_then_told_of() 
 }
 
 #[tokio::test]
-async fn a_store_that_stalls_is_asked_again_and_given_up_in_time() {
+async fn stalled_requests_are_retried_and_given_up_in_time() {
     let (endpoint, _) = server(vec![Fate::Stall, Fate::Succeed]).await;
     let store = connect(&endpoint, "fovea", "k", "s").await;
     let key = ObjectKey::data("ns", "a").unwrap();
@@ -173,9 +172,9 @@ async fn a_store_that_stalls_is_asked_again_and_given_up_in_time() {
     assert_eq!(*count.lock().unwrap(), 3);
 }
 
-/// What a real store says to a request that is signed as of an hour ago; the SDK signs as of now.
+/// Signs a request with the time of an hour ago by hand, because the SDK signs with the current time.
 #[tokio::test]
-async fn a_store_tells_clocks_too_far_apart_by_the_code_that_we_know() {
+async fn a_real_store_reports_clock_skew_by_the_expected_code() {
     let minio = Minio::start().await.unwrap();
     minio.create_bucket("fovea").unwrap();
     let url = format!("{}/fovea/data/ns/a", minio.endpoint());
@@ -208,7 +207,7 @@ async fn a_store_tells_clocks_too_far_apart_by_the_code_that_we_know() {
 }
 
 #[tokio::test]
-async fn clocks_too_far_apart_are_told_at_once() {
+async fn clock_skew_is_reported_without_a_retry() {
     let (endpoint, count) = server(vec![Fate::Fail(403, "RequestTimeTooSkewed")]).await;
     let store = connect(&endpoint, "fovea", "k", "s").await;
     for error in both(&store).await {
@@ -218,7 +217,7 @@ async fn clocks_too_far_apart_are_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_store_that_nobody_runs_is_unreachable() {
+async fn a_store_that_refuses_connections_is_unreachable() {
     let closed = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
@@ -233,7 +232,7 @@ async fn a_store_that_nobody_runs_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_file_of_authorities_is_looked_at_when_it_is_named() {
+async fn a_configured_ca_file_is_checked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ca.pem");
     let refusal = async || {
@@ -261,7 +260,7 @@ async fn a_file_of_authorities_is_looked_at_when_it_is_named() {
     }
 }
 
-/// Answers every TLS connection with an empty success; its authority's certificate.
+/// A server that answers every TLS request with an empty 200, and its authority's certificate.
 async fn tls_server() -> (String, String) {
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -290,7 +289,7 @@ async fn tls_server() -> (String, String) {
 }
 
 #[tokio::test]
-async fn an_authority_of_one_s_own_is_trusted_once_its_file_is_named() {
+async fn a_private_authority_is_trusted_if_its_file_is_configured() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (endpoint, pem) = tls_server().await;
     let store = connect(&endpoint, "fovea", "k", "s").await;

@@ -1,4 +1,4 @@
-//! Lists, and deletions that spare what was put again, against a real MinIO.
+//! Lists, and deletions that keep objects written again, against a real MinIO.
 
 #![allow(
     clippy::unwrap_used,
@@ -75,7 +75,7 @@ async fn a_list_of_many_pages_has_every_object_of_its_part_once() {
 }
 
 #[tokio::test]
-async fn an_object_goes_unless_it_was_put_after_the_limit() {
+async fn an_object_is_deleted_unless_it_was_put_after_the_limit() {
     let (minio, store) = store().await;
     let key = ObjectKey::result("ns", UID).unwrap();
     put(&store, &key).await;
@@ -84,7 +84,7 @@ async fn an_object_goes_unless_it_was_put_after_the_limit() {
     for (limit, deletion) in [
         (before, Deletion::PutAgain),
         (put_at, Deletion::Gone),
-        // It is gone already.
+        // It is deleted already.
         (put_at, Deletion::Gone),
     ] {
         let deleted = store.delete_unless_put_after(&key, limit).await.unwrap();
@@ -95,9 +95,9 @@ async fn an_object_goes_unless_it_was_put_after_the_limit() {
     minio.stop().await.unwrap();
 }
 
-/// What a deletion takes is the version that it looked at, and it leaves no marker.
+/// A deletion removes the version whose age was read, and leaves no marker.
 #[tokio::test]
-async fn in_a_bucket_with_versions_one_version_goes_at_a_time() {
+async fn in_a_versioned_bucket_a_deletion_removes_one_version() {
     let (minio, store) = store().await;
     let keys = Credentials::new(minio.access_key(), minio.secret_key(), None, None, "test");
     let config = aws_sdk_s3::Config::builder()
@@ -120,12 +120,12 @@ async fn in_a_bucket_with_versions_one_version_goes_at_a_time() {
     put(&store, &key).await;
     put(&store, &key).await;
     let limit = SystemTime::now() + Duration::from_hours(1);
-    for left in [1, 0] {
+    for remaining in [1, 0] {
         let deleted = store.delete_unless_put_after(&key, limit).await.unwrap();
         assert_eq!(deleted, Deletion::Gone);
         let versions = client.list_object_versions().bucket(BUCKET);
         let versions = versions.send().await.unwrap();
-        assert_eq!(versions.versions().len(), left);
+        assert_eq!(versions.versions().len(), remaining);
         assert!(versions.delete_markers().is_empty());
     }
     minio.stop().await.unwrap();

@@ -1,4 +1,4 @@
-//! A presigned POST against a real MinIO: what it allows, and what it does not.
+//! Presigned POST forms against a real MinIO.
 
 #![allow(
     clippy::unwrap_used,
@@ -82,7 +82,7 @@ async fn a_form_puts_files_below_its_prefix_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_form_that_was_changed_or_has_expired_is_refused() {
+async fn a_modified_or_expired_form_is_refused() {
     let (minio, store) = store().await;
     let prefix = ModelPrefix::new("a", "b").unwrap();
     let form = store.presign_post(&prefix, 10, HOUR).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_form_that_was_changed_or_has_expired_is_refused() {
 }
 
 #[tokio::test]
-async fn what_s3_would_not_take_is_not_signed() {
+async fn a_form_that_s3_would_refuse_is_not_signed() {
     let (minio, store) = store().await;
     let prefix = ModelPrefix::new("a", "b").unwrap();
     let error = store

@@ -17,7 +17,7 @@ const AS_PNG: Presentation<'_> = Presentation {
     disposition: "attachment; filename=\"a.png\"",
 };
 
-/// A store with its own MinIO, which is known by another name as well.
+/// A store with its own MinIO, with a public endpoint if `public`.
 async fn store(public: bool) -> (Minio, Store) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let minio = Minio::start().await.unwrap();
@@ -37,7 +37,7 @@ fn key(name: &str) -> ObjectKey {
 }
 
 #[tokio::test]
-async fn an_object_is_read_in_pieces_and_its_head_alone() {
+async fn an_object_is_read_in_pieces_or_only_its_head() {
     let (minio, store) = store(false).await;
     let whole = Bytes::from(vec![7; 3_000_000]);
     let object = key("large");
@@ -79,7 +79,7 @@ async fn an_object_has_an_age_until_it_is_deleted_and_deleting_twice_is_no_error
 }
 
 #[tokio::test]
-async fn a_public_url_reads_one_object_at_the_public_name_as_it_is_told_to_look() {
+async fn a_public_url_reads_one_object_with_the_signed_response_headers() {
     let (minio, store) = store(true).await;
     let object = key("a.png");
     store
@@ -104,7 +104,7 @@ async fn a_public_url_reads_one_object_at_the_public_name_as_it_is_told_to_look(
 }
 
 #[tokio::test]
-async fn without_a_public_endpoint_nobody_is_sent_there() {
+async fn without_a_public_endpoint_there_is_no_public_url() {
     let (minio, store) = store(false).await;
     let minute = Duration::from_mins(1);
     let url = store.presign_public_get(&key("a"), minute, AS_PNG).await;

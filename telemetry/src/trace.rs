@@ -64,7 +64,7 @@ impl TraceParent {
     /// Makes this span the parent of `span`.
     pub fn adopt(self, span: &Span) {
         let context = Context::new().with_remote_span_context(self.context());
-        // The error says that spans are not exported.
+        // It fails only if spans are not exported.
         let _ = span.set_parent(context);
     }
 
@@ -138,11 +138,11 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_s_trace_is_read_as_the_standard_says() {
+    fn a_caller_s_trace_is_read_as_in_the_standard() {
         assert_eq!(of(&[CALLER]).as_deref(), Some(CALLER));
         let not_sampled = CALLER.replace("-01", "-00");
         assert_eq!(of(&[&not_sampled]), Some(not_sampled));
-        // Flags that are not known are not passed on, and a later version is read as this one.
+        // Unknown flags are not passed on, and a later version is read like this one.
         for same in [
             CALLER.replace("-01", "-ff"),
             CALLER.replacen("00-", "cc-", 1),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_is_exported_joins_its_caller_s_trace_and_is_told_to_callees() {
+    fn an_exported_span_joins_its_caller_s_trace_and_has_a_traceparent_for_callees() {
         let provider = SdkTracerProvider::builder().build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_that_is_not_exported_is_of_its_caller_s_trace_or_of_a_new_one() {
+    fn a_span_that_is_not_exported_belongs_to_its_caller_s_trace_or_a_new_one() {
         assert_eq!(TraceParent::recorded(&Span::none()), None);
         let alone = TraceParent::below(None).to_string();
         assert_eq!(of(&[&alone]).as_deref(), Some(&*alone));

@@ -64,7 +64,7 @@ pub struct Upstreams {
 impl Default for Upstreams {
     /// Metrics with all counters at zero.
     fn default() -> Self {
-        // 1 ms to 65 s, which is longer than any of these requests may take.
+        // 1 ms to 65 s, which exceeds every timeout of these requests.
         let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
         Self {
             cluster: Family::default(),
@@ -189,9 +189,9 @@ where
         let method = known(request.method().as_str());
         let upstreams = self.upstreams.clone();
         let started = Instant::now();
-        let asked = self.inner.call(request);
+        let response = self.inner.call(request);
         Box::pin(async move {
-            let answer = asked.await;
+            let answer = response.await;
             let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
             upstreams.cluster_request(resource, method, status, started.elapsed());
             answer
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_resource_is_told_by_the_path() {
+    fn the_resource_is_derived_from_the_path() {
         for (path, expected) in [
             ("/api/v1/namespaces/a", "namespaces"),
             (
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_is_told_under_the_names_that_dashboards_use() {
+    fn requests_are_counted_under_the_names_that_dashboards_use() {
         let upstreams = Upstreams::default();
         let mut registry = Registry::with_prefix("fovea");
         upstreams.register(&mut registry);

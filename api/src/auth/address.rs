@@ -1,11 +1,11 @@
-//! A client's address: its connection's, or what trusted proxies tell.
+//! A client's address: the connection's, or the one that trusted proxies report.
 
 use crate::config::{ForwardedHeader, RatesConfig};
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Whose word about addresses is taken.
+/// The proxies whose header is trusted.
 pub(crate) struct Proxies {
     trusted: Vec<IpNet>,
     header: ForwardedHeader,
@@ -19,17 +19,17 @@ impl Proxies {
         }
     }
 
-    /// The nearest address that is not a trusted proxy's. Each proxy appends the address that it
-    /// sees, so only what stands right of the first one that is not trusted is known to be true.
+    /// The nearest address that is not a trusted proxy's. Each proxy appends its peer's address, so
+    /// a client can forge only addresses further left.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trusts(client) {
             return client;
         }
-        for told in self.told(headers).iter().rev() {
-            // What is no address hides all that stands left of it.
-            let Some(address) = told else { break };
-            client = *address;
+        for address in self.addresses(headers).into_iter().rev() {
+            // Nothing further left than an invalid address can be trusted.
+            let Some(address) = address else { break };
+            client = address;
             if !self.trusts(client) {
                 break;
             }
@@ -43,21 +43,21 @@ impl Proxies {
             .any(|network| network.contains(&address))
     }
 
-    /// The header's addresses in their order; `None` for what is not one.
-    fn told(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    /// The header's addresses in order; `None` for an invalid one.
+    fn addresses(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
         let name = match self.header {
             ForwardedHeader::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
             ForwardedHeader::Forwarded => http::header::FORWARDED,
         };
-        let mut told = Vec::new();
+        let mut addresses = Vec::new();
         for line in headers.get_all(name) {
             let line = String::from_utf8_lossy(line.as_bytes());
-            told.extend(line.split(',').map(|element| match self.header {
+            addresses.extend(line.split(',').map(|element| match self.header {
                 ForwardedHeader::XForwardedFor => address(element),
                 ForwardedHeader::Forwarded => forwarded_for(element).and_then(address),
             }));
         }
-        told
+        addresses
     }
 }
 
@@ -82,7 +82,7 @@ fn address(text: &str) -> Option<IpAddr> {
         .map(|address| address.to_canonical())
 }
 
-/// What one client can hardly have many of: an IPv4 address, or the /64 of an IPv6 address.
+/// The unit of rate limits: an IPv4 address, or the /64 of an IPv6 address, which one client owns.
 pub(crate) fn one_client(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -119,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_address_that_no_trusted_proxy_has_is_the_client_s() {
+    fn the_nearest_address_that_is_not_a_trusted_proxy_s_is_the_client_s() {
         let client = |peer, lines: &[&str]| client(ForwardedHeader::XForwardedFor, peer, lines);
         assert_eq!(client("1.2.3.4", &["5.6.7.8"]), "1.2.3.4");
         assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["5.6.7.8"]), "5.6.7.8");
-        // What the client wrote itself stands further left.
+        // The client's own entries are further left.
         assert_eq!(
             client("10.0.0.1", &["9.9.9.9, 5.6.7.8, 10.0.0.2"]),
             "5.6.7.8"
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_a_network_of_their_own_is_one_client() {
+    fn all_addresses_of_a_64_bit_network_are_one_client() {
         let one = |text: &str| one_client(text.parse().unwrap()).to_string();
         assert_eq!(one("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(one("1.2.3.4"), "1.2.3.4");
@@ -159,7 +159,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_a_client_writes_hides_its_own_address(written in "[ -~]{0,60}") {
+        fn a_client_cannot_hide_its_own_address(written in "[ -~]{0,60}") {
             let line = format!("{written},5.6.7.8");
             prop_assert_eq!(client(ForwardedHeader::XForwardedFor, "10.0.0.1", &[&line]), "5.6.7.8");
             prop_assert_eq!(client(ForwardedHeader::XForwardedFor, "5.6.7.8", &[&written]), "5.6.7.8");

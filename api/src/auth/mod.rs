@@ -1,8 +1,7 @@
 //! Authentication, authorization and rate limits.
 //!
-//! A request passes in this order: its namespace, its token, the token's user (for tokens not seen
-//! lately within the address's limit), the user's limit, the user's right. A request
-//! is refused if any of these cannot be determined.
+//! A request is checked in this order: namespace, token, the token's user (uncached tokens within the
+//! address's limit), the user's limit, the user's right. It is refused if a check has no result.
 
 mod address;
 mod namespace;
@@ -113,7 +112,7 @@ impl Auth {
         })
     }
 
-    /// The client's address, as far as limits tell clients apart.
+    /// The client's address, as limits count it.
     fn client(&self, parts: &Parts) -> IpAddr {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
@@ -121,7 +120,6 @@ impl Auth {
     }
 }
 
-/// Whether the route names a job.
 fn names_a_job(parts: &Parts) -> bool {
     let route = parts.extensions.get::<MatchedPath>();
     route.is_some_and(|route| route.as_str().contains('{'))
@@ -131,7 +129,7 @@ fn verb_of(parts: &Parts) -> Verb {
     Verb::of(&parts.method, names_a_job(parts))
 }
 
-/// The answer to a user without the right. A user who may not read a job gets the same answer as for
+/// The problem for a user without the right. A user without the right to read a job gets the one for
 /// a job that does not exist.
 async fn refusal(
     reviews: &Reviews,
@@ -208,7 +206,7 @@ mod tests {
             (tenant.namespace.as_str(), tenant.user.as_str()),
             ("ns", ANONYMOUS)
         );
-        // No authentication there, whatever token is sent.
+        // A token is not checked there.
         assert!(admit(Some("Bearer a"), true).await.is_ok());
         assert_eq!(
             admit(None, false).await.unwrap_err(),

@@ -1,8 +1,8 @@
-//! Which namespace a request is about: by its path, `/v1/namespaces/{namespace}/jobs` and all else
-//! below, or by the header `Fovea-Namespace`.
+//! The namespace of a request: from its path, `/v1/namespaces/{namespace}/...`, or from the header
+//! `Fovea-Namespace`.
 //!
-//! The path's form is taken off before routing, so that every route has it, and put before the
-//! `Location` of the answer.
+//! The path's prefix is removed before routing, so that every route accepts it, and added to the
+//! `Location` of the response.
 
 use crate::error::{Problem, ProblemType};
 use crate::validate::is_label;
@@ -13,17 +13,15 @@ use http::header::LOCATION;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri};
 
-/// Names the namespace where the path does not.
 pub(crate) const NAMESPACE_HEADER: HeaderName = HeaderName::from_static("fovea-namespace");
-/// What every route that knows namespaces begins with.
+/// Prefix of all routes with a namespace.
 const VERSION: &str = "/v1/";
 const PREFIX: &str = "/v1/namespaces/";
 
-/// The namespace that the path named, not judged yet.
+/// The namespace in the path, not validated yet.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PathNamespace(pub(crate) String);
 
-/// The layer before routing.
 pub(crate) async fn in_path(mut request: Request, next: Next) -> Response {
     let Some((namespace, uri)) = split(request.uri()) else {
         return next.run(request).await;
@@ -54,7 +52,7 @@ fn split(uri: &Uri) -> Option<(String, Uri)> {
     Some((namespace.to_owned(), Uri::from_parts(parts).ok()?))
 }
 
-/// The namespace that a request names, if it does.
+/// The namespace in the path or the header, if any.
 pub(crate) fn named(
     extensions: &Extensions,
     headers: &HeaderMap,
@@ -98,17 +96,16 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_taken_off_the_path_once() {
-        let split = |uri| after_split(uri);
+    fn a_namespace_is_removed_from_the_path_once() {
         let taken = |namespace: &str, rest: &str| Some((namespace.to_owned(), rest.to_owned()));
-        assert_eq!(split("/v1/namespaces/a/jobs"), taken("a", "/v1/jobs"));
+        assert_eq!(after_split("/v1/namespaces/a/jobs"), taken("a", "/v1/jobs"));
         assert_eq!(
-            split("/v1/namespaces/a/jobs/7?b=c%2f"),
+            after_split("/v1/namespaces/a/jobs/7?b=c%2f"),
             taken("a", "/v1/jobs/7?b=c%2f")
         );
-        assert_eq!(split("/v1/namespaces//jobs"), taken("", "/v1/jobs"));
+        assert_eq!(after_split("/v1/namespaces//jobs"), taken("", "/v1/jobs"));
         assert_eq!(
-            split("/v1/namespaces/a/namespaces/b/jobs"),
+            after_split("/v1/namespaces/a/namespaces/b/jobs"),
             taken("a", "/v1/namespaces/b/jobs")
         );
         for other in [
@@ -117,13 +114,13 @@ mod tests {
             "/v1/namespaces/a",
             "/v2/namespaces/a/jobs",
         ] {
-            assert_eq!(split(other), None, "{other}");
+            assert_eq!(after_split(other), None, "{other}");
         }
     }
 
     #[test]
-    fn path_and_header_may_not_contradict_each_other() {
-        let asked = |path: Option<&str>, header: &[&'static str]| {
+    fn path_and_header_must_not_differ() {
+        let namespace = |path: Option<&str>, header: &[&'static str]| {
             let mut extensions = Extensions::new();
             if let Some(path) = path {
                 extensions.insert(PathNamespace(path.to_owned()));
@@ -135,10 +132,10 @@ mod tests {
             named(&extensions, &headers).map_err(|problem| problem.kind.status().as_u16())
         };
         let a = || Ok(Some("a".to_owned()));
-        assert_eq!(asked(None, &[]), Ok(None));
-        assert_eq!(asked(Some("a"), &[]), a());
-        assert_eq!(asked(None, &["a"]), a());
-        assert_eq!(asked(Some("a"), &["a"]), a());
+        assert_eq!(namespace(None, &[]), Ok(None));
+        assert_eq!(namespace(Some("a"), &[]), a());
+        assert_eq!(namespace(None, &["a"]), a());
+        assert_eq!(namespace(Some("a"), &["a"]), a());
         for (path, header) in [
             (Some("a"), &["b"][..]),
             (None, &["a", "a"]),
@@ -148,7 +145,7 @@ mod tests {
             (Some("%61"), &[]),
             (Some(".."), &[]),
         ] {
-            assert_eq!(asked(path, header), Err(400), "{path:?} {header:?}");
+            assert_eq!(namespace(path, header), Err(400), "{path:?} {header:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Rate limits: for each user or address a bucket that refills evenly (GCRA, by `governor`).
+//! Rate limits: one bucket per user or address, which refills evenly (GCRA, by `governor`).
 
 use crate::config::{AuthMode, RatesConfig};
 use crate::error::{Problem, ProblemType};
@@ -10,15 +10,14 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Defaults where there are users.
+/// Default limits with authentication, in requests per second.
 const WRITES: u32 = 100;
 const READS: u32 = 500;
-/// Keys remembered by one limit, 16 bytes each; those beyond it share one bucket.
+/// Maximum number of buckets per limit, 16 bytes each; further clients share one.
 const MAX_KEYS: usize = 100_000;
-/// How often full buckets are forgotten.
+/// Interval between removals of full buckets.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// The limits of this process.
 pub(crate) struct Rates {
     writes: Option<Limit>,
     reads: Option<Limit>,
@@ -27,7 +26,7 @@ pub(crate) struct Rates {
 
 impl Rates {
     pub(crate) fn new(config: &RatesConfig, mode: AuthMode) -> Self {
-        // Without users the key is an address, which behind a balancer is everybody's.
+        // Without users the key is an address, which all clients behind a load balancer share.
         let default = |rate: u32| if mode == AuthMode::None { 0 } else { rate };
         Self {
             writes: Limit::new(config.writes.unwrap_or(default(WRITES))),
@@ -36,21 +35,19 @@ impl Rates {
         }
     }
 
-    /// One request of `who`.
-    pub(crate) fn request(&self, who: &impl Hash, reads: bool) -> Result<(), TooMany> {
+    pub(crate) fn request(&self, client: &impl Hash, reads: bool) -> Result<(), TooMany> {
         let limit = if reads { &self.reads } else { &self.writes };
-        limit.as_ref().map_or(Ok(()), |limit| limit.take(who))
+        limit.as_ref().map_or(Ok(()), |limit| limit.take(client))
     }
 
-    /// One token of `who` that is not known yet.
-    pub(crate) fn token_review(&self, who: &impl Hash) -> Result<(), TooMany> {
-        self.token_reviews
-            .as_ref()
-            .map_or(Ok(()), |limit| limit.take(who))
+    /// Charges the client for a token that is not cached.
+    pub(crate) fn token_review(&self, client: &impl Hash) -> Result<(), TooMany> {
+        let limit = self.token_reviews.as_ref();
+        limit.map_or(Ok(()), |limit| limit.take(client))
     }
 }
 
-/// Too many requests, and how long they are too many.
+/// A limit is exceeded; a request succeeds after `seconds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many requests: wait for {seconds} s, and send fewer")]
 pub(crate) struct TooMany {
@@ -71,7 +68,7 @@ struct Limit {
 }
 
 impl Limit {
-    /// `rate` a second, and at once twice as many.
+    /// `rate` requests per second, and bursts of twice as many.
     fn new(rate: u32) -> Option<Self> {
         let rate = NonZeroU32::new(rate)?;
         let quota = Quota::per_second(rate)
@@ -84,11 +81,11 @@ impl Limit {
         })
     }
 
-    fn take(&self, who: &impl Hash) -> Result<(), TooMany> {
+    fn take(&self, client: &impl Hash) -> Result<(), TooMany> {
         self.sweep();
-        // A hash that the client cannot foresee: a bucket costs the same for names of any length.
+        // A hash, so that the length of a name does not matter; keyed, so that none can be made to collide.
         let key = if self.buckets.len() < MAX_KEYS {
-            self.hasher.hash_one(who)
+            self.hasher.hash_one(client)
         } else {
             0
         };
@@ -123,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_let_through_and_then_the_client_is_told_to_wait() {
+    fn a_client_must_wait_after_a_burst() {
         let limit = Limit::new(3).unwrap();
         for _ in 0..6 {
             assert_eq!(limit.take(&"a"), Ok(()));
@@ -133,12 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_none() {
+    fn a_limit_of_0_is_disabled() {
         assert!(Limit::new(0).is_none());
     }
 
     #[test]
-    fn however_many_clients_there_are_the_memory_is_bounded() {
+    fn memory_is_bounded_for_any_number_of_clients() {
         let limit = Limit::new(1).unwrap();
         for client in 0..MAX_KEYS + 1000 {
             let _ = limit.take(&client);
@@ -148,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn without_users_nothing_is_limited_unless_told() {
+    fn without_users_only_configured_limits_apply() {
         let config = |writes| RatesConfig {
             writes,
             reads: None,

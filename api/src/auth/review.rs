@@ -1,5 +1,5 @@
-//! Who a token is for, and what they may: asked of the API server, remembered for ten seconds,
-//! refusals too. Requests at once about the same ask once. Whatever is not answered is refused.
+//! Reviews of tokens and rights by the API server, cached for ten seconds, including refusals.
+//! Concurrent requests share a review. Without a review's result a request is refused.
 
 use super::rate::TooMany;
 use super::verb::Verb;
@@ -23,33 +23,32 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// How long an answer is believed: a token or a right that is taken back is noticed after it.
+/// Lifetime of a cached review, after which a revoked token or right takes effect.
 const LIFETIME: Duration = Duration::from_secs(10);
-/// Tokens remembered; beyond it those are forgotten that are asked about least.
+/// Maximum number of cached tokens; the least used are evicted.
 const MAX_TOKENS: u64 = 20_000;
-/// Answers to "may this user do that there" remembered.
+/// Maximum number of cached access reviews.
 const MAX_RIGHTS: u64 = 50_000;
-/// Reviews under way at once; more wait.
+/// Concurrent reviews; further ones wait.
 const MAX_REVIEWS: usize = 64;
 
-/// Why there is no answer.
+/// Why a review has no result.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum ReviewError {
     /// Too many unknown tokens from one address.
     #[error(transparent)]
     TooMany(#[from] TooMany),
-    /// The API server did not say.
     #[error("the API server does not answer reviews: {0}")]
     Unavailable(String),
-    /// This service may not ask.
+    /// This service lacks the right to create reviews.
     #[error("grant this service `create` on tokenreviews and subjectaccessreviews: {0}")]
     Misconfigured(String),
 }
 
-/// Whom a token is for, as of one review.
+/// A token's user, as of one review.
 #[derive(Debug)]
 pub(super) struct Identity {
-    /// Tells reviews apart: no right outlives the review of the token that it was found with.
+    /// Key of cached rights, so that none outlives the review of its token.
     review: u64,
     info: UserInfo,
 }
@@ -60,7 +59,6 @@ impl Identity {
     }
 }
 
-/// Asks the API server, and remembers.
 pub(super) struct Reviews {
     tokens: Api<TokenReview>,
     rights: Api<SubjectAccessReview>,
@@ -92,14 +90,14 @@ impl Reviews {
         }
     }
 
-    /// Whom `token` is for; `None`: nobody, or not for us. `admit` is asked before the API server.
+    /// The token's user; `None` if it is invalid or for another audience. `admit` runs before a review.
     pub(super) async fn identity(
         &self,
         token: &str,
         admit: impl FnOnce() -> Result<(), TooMany>,
     ) -> Result<Option<Arc<Identity>>, ReviewError> {
         let key: [u8; 32] = Sha256::digest(token).into();
-        let look_up = async {
+        let review = async {
             admit()?;
             let spec = TokenReviewSpec {
                 audiences: Some(self.audiences.clone()),
@@ -109,31 +107,31 @@ impl Reviews {
                 spec,
                 ..TokenReview::default()
             };
-            let answer = self.ask(&self.tokens, &review).await?;
+            let answer = self.create(&self.tokens, &review).await?;
             Ok::<_, ReviewError>(accepted(answer.status, &self.audiences).map(|info| {
                 let review = self.count.fetch_add(1, Ordering::Relaxed);
                 Arc::new(Identity { review, info })
             }))
         };
-        let found = self.known_tokens.try_get_with(key, look_up).await;
+        let found = self.known_tokens.try_get_with(key, review).await;
         found.map_err(|error| ReviewError::clone(&error))
     }
 
-    /// Whether `who` may do `verb` to jobs in `namespace`.
+    /// Whether the user may do `verb` to jobs in `namespace`.
     pub(super) async fn may(
         &self,
-        who: &Identity,
+        identity: &Identity,
         verb: Verb,
         namespace: &str,
     ) -> Result<bool, ReviewError> {
-        let look_up = async {
+        let review = async {
             let UserInfo {
                 username,
                 uid,
                 groups,
                 extra,
-            } = who.info.clone();
-            let asked = ResourceAttributes {
+            } = identity.info.clone();
+            let attributes = ResourceAttributes {
                 group: Some(InferenceJob::group(&()).into_owned()),
                 resource: Some(InferenceJob::plural(&()).into_owned()),
                 verb: Some(verb.as_str().to_owned()),
@@ -145,31 +143,31 @@ impl Reviews {
                 uid,
                 groups,
                 extra,
-                resource_attributes: Some(asked),
+                resource_attributes: Some(attributes),
                 ..SubjectAccessReviewSpec::default()
             };
             let review = SubjectAccessReview {
                 spec,
                 ..SubjectAccessReview::default()
             };
-            let answer = self.ask(&self.rights, &review).await?;
+            let answer = self.create(&self.rights, &review).await?;
             Ok::<_, ReviewError>(answer.status.is_some_and(|status| status.allowed))
         };
-        let key = (who.review, namespace.to_owned(), verb);
-        let found = self.known_rights.try_get_with(key, look_up).await;
+        let key = (identity.review, namespace.to_owned(), verb);
+        let found = self.known_rights.try_get_with(key, review).await;
         found.map_err(|error| ReviewError::clone(&error))
     }
 
-    /// One review, in bounded time.
-    async fn ask<K>(&self, reviews: &Api<K>, review: &K) -> Result<K, ReviewError>
+    /// Creates one review, bounded in time.
+    async fn create<K>(&self, reviews: &Api<K>, review: &K) -> Result<K, ReviewError>
     where
         K: Clone + DeserializeOwned + Serialize + Debug,
     {
-        let asked = async {
+        let created = async {
             let _permit = self.under_way.acquire().await;
             reviews.create(&PostParams::default(), review).await
         };
-        match timeout(self.timeout, asked).await {
+        match timeout(self.timeout, created).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403 | 404) => {
                 Err(ReviewError::Misconfigured(status.message.clone()))
@@ -180,8 +178,8 @@ impl Reviews {
     }
 }
 
-/// The user of a review that accepts the token for one of `audiences`. An API server that knows no
-/// audiences names none, and then the token may be for anybody.
+/// The user, if the token is valid for one of `audiences`. An API server that does not support
+/// audiences returns none, in which case the token could be for any service.
 fn accepted(status: Option<TokenReviewStatus>, audiences: &[String]) -> Option<UserInfo> {
     let status = status?;
     let granted = status.audiences.unwrap_or_default();

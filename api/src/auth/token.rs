@@ -1,12 +1,11 @@
-//! The bearer token of a request (RFC 6750), from its header alone: a token in a URL is in logs.
+//! The bearer token of a request (RFC 6750), from its header only: URLs are logged.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-/// Longest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// The token, or what is wrong.
+/// The token, or why there is none.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
     const MISSING: &str = "send a token: `Authorization: Bearer <token>`";
     let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -23,8 +22,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(MISSING);
     }
-    let known = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=:".contains(&b);
-    if token.is_empty() || token.len() > MAX_TOKEN_BYTES || !token.bytes().all(known) {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=:".contains(&b);
+    if token.is_empty() || token.len() > MAX_TOKEN_BYTES || !token.bytes().all(allowed) {
         return Err("the token is none that could be valid");
     }
     Ok(token)
@@ -60,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_are_none() {
+    fn no_token_and_two_tokens_are_refused() {
         let mut headers = HeaderMap::new();
         assert!(bearer(&headers).is_err());
         headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer a"));

@@ -1,5 +1,5 @@
-//! Which right a request needs: told by its method and by whether its route names a job, as the API
-//! server itself tells it. No route can forget to say.
+//! The right that a request needs, derived from its method and whether its route names a job, as the
+//! API server does. No route has to declare it.
 
 use http::Method;
 
@@ -11,7 +11,7 @@ pub(crate) enum Verb {
     List,
     Patch,
     Delete,
-    /// Whoever may do this may do all: for what none of the others fits.
+    /// All verbs, for a request to which no other fits.
     Any,
 }
 
@@ -21,14 +21,13 @@ impl Verb {
             ("GET" | "HEAD", true) => Self::Get,
             ("GET" | "HEAD", false) => Self::List,
             ("POST", false) => Self::Create,
-            // Such as a cancel, which writes `spec.cancel`.
+            // A cancel, which writes `spec.cancel`.
             ("POST", true) => Self::Patch,
             ("DELETE", true) => Self::Delete,
             _ => Self::Any,
         }
     }
 
-    /// As rules write it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -40,7 +39,6 @@ impl Verb {
         }
     }
 
-    /// Whether it leaves everything as it is.
     pub(crate) fn reads(self) -> bool {
         matches!(self, Self::Get | Self::List)
     }
@@ -65,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_foreseen_needs_all_rights() {
+    fn any_other_request_needs_all_rights() {
         for method in [Method::PUT, Method::PATCH, Method::OPTIONS, Method::TRACE] {
             assert_eq!(Verb::of(&method, true), Verb::Any);
         }

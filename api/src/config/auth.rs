@@ -1,4 +1,4 @@
-//! Who is let in, and how often they may ask.
+//! Authentication and rate limits.
 
 use ipnet::IpNet;
 
@@ -99,7 +99,7 @@ fn origin(text: &str) -> Result<http::HeaderValue, String> {
     let wrong = || format!("{text:?} is no origin such as https://app.example.org");
     if text != "*" {
         let url = url::Url::parse(text).map_err(|_| wrong())?;
-        // What a browser sends: no path, no final slash, the default port left out.
+        // As browsers send it: no path, no final slash, no default port.
         if url.origin().ascii_serialization() != text {
             return Err(wrong());
         }

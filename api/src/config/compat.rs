@@ -1,5 +1,5 @@
-//! The routes of the two services that Fovea stands in for. What a service's own texts do not state
-//! is marked "assumed".
+//! Flags of the compatibility routes. Behaviour that a replaced service's documentation does not
+//! define is marked "assumed".
 
 use crate::validate::is_label;
 use clap::ArgAction;

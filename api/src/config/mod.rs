@@ -1,4 +1,4 @@
-//! Flags and environment, one struct per subsystem. Every bound that a client can meet is here.
+//! Flags and environment variables, one struct per subsystem, with every bound that affects clients.
 
 mod auth;
 mod compat;

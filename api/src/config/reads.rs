@@ -1,4 +1,4 @@
-//! Bounds on reading: on those who wait, on streams and downloads, on what is deleted.
+//! Bounds on waiting requests, event streams, downloads and deletions.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Every unfinished job, as the watch reports it, and the requests that wait for a job's next version.
+//! Cache of unfinished jobs, filled by the watch, and the requests that wait for a job's next version.
 //!
 //! Finished jobs are not kept: the last version goes to the waiting requests and is dropped; later
 //! reads go to the API server.
@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// A job's namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct JobKey(Box<str>);
 
@@ -39,7 +38,7 @@ pub(super) enum Update {
 struct State {
     unfinished: HashMap<JobKey, Arc<InferenceJob>>,
     waited_for: HashMap<JobKey, watch::Sender<Update>>,
-    /// While everything is listed anew: what has been listed so far.
+    /// During a list: the keys received so far.
     listed: Option<HashSet<JobKey>>,
     /// The watch has listed everything at least once.
     filled: bool,
@@ -47,7 +46,6 @@ struct State {
     fresh: bool,
 }
 
-/// Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cache(Arc<Mutex<State>>);
 
@@ -56,7 +54,7 @@ impl Cache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The job, where it is unfinished and the watch is at work.
+    /// The job if it is unfinished; `None` while the watch is broken.
     pub(super) fn get(&self, key: &JobKey) -> Option<Arc<InferenceJob>> {
         let state = self.lock();
         if !state.fresh {
@@ -65,12 +63,10 @@ impl Cache {
         state.unfinished.get(key).cloned()
     }
 
-    /// Whether everything has been listed once.
     pub(super) fn is_filled(&self) -> bool {
         self.lock().filled
     }
 
-    /// Whether the watch is at work.
     pub(super) fn is_fresh(&self) -> bool {
         self.lock().fresh
     }
@@ -102,21 +98,17 @@ impl Cache {
         self.lock().forget(key);
     }
 
-    /// Everything will be listed anew.
     pub(super) fn relist(&self) {
         self.lock().listed = Some(HashSet::new());
     }
 
-    /// Everything has been listed: what was not is gone.
+    /// Ends a list: jobs that it did not contain are removed.
     pub(super) fn relisted(&self) {
         let mut state = self.lock();
         let listed = state.listed.take().unwrap_or_default();
-        let known = state.unfinished.keys().chain(state.waited_for.keys());
-        let gone: Vec<JobKey> = known
-            .filter(|key| !listed.contains(*key))
-            .cloned()
-            .collect();
-        for key in gone {
+        let keys = state.unfinished.keys().chain(state.waited_for.keys());
+        let deleted: Vec<JobKey> = keys.filter(|key| !listed.contains(*key)).cloned().collect();
+        for key in deleted {
             state.forget(&key);
         }
         (state.filled, state.fresh) = (true, true);
@@ -146,8 +138,8 @@ impl Cache {
 
 impl State {
     fn put(&mut self, key: JobKey, job: InferenceJob) {
-        let known = self.unfinished.get(&key);
-        if known.is_some_and(|known| job.is_older_than(known)) {
+        let current = self.unfinished.get(&key);
+        if current.is_some_and(|current| job.is_older_than(current)) {
             return;
         }
         let job = Arc::new(job.trimmed());

@@ -39,7 +39,7 @@ fn version(cache: &Cache) -> Option<String> {
 }
 
 #[test]
-fn nothing_is_answered_before_everything_was_listed_or_while_the_watch_is_broken() {
+fn no_job_is_returned_before_the_first_list_or_while_the_watch_is_broken() {
     let cache = Cache::default();
     cache.relist();
     cache.apply(job(1, Phase::Pending));
@@ -53,7 +53,7 @@ fn nothing_is_answered_before_everything_was_listed_or_while_the_watch_is_broken
 }
 
 #[test]
-fn what_is_kept_is_trimmed_and_never_becomes_older() {
+fn jobs_are_cached_trimmed_and_never_replaced_by_an_older_version() {
     let cache = filled();
     cache.apply(job(10, Phase::Running));
     cache.apply(job(9, Phase::Pending));
@@ -64,21 +64,21 @@ fn what_is_kept_is_trimmed_and_never_becomes_older() {
 }
 
 #[test]
-fn a_finished_job_is_told_to_those_who_wait_and_not_kept() {
+fn a_finished_job_is_sent_to_waiting_requests_and_not_kept() {
     let cache = filled();
     cache.apply(job(1, Phase::Running));
     let mut waiting = cache.subscribe(key());
     cache.apply(job(2, Phase::Failed));
     assert_eq!(version(&cache), None);
-    let Some(Update::Job(told)) = waiting.next().now_or_never() else {
-        panic!("nothing was told");
+    let Some(Update::Job(received)) = waiting.next().now_or_never() else {
+        panic!("no update was received");
     };
-    assert_eq!(told.status.as_ref().unwrap().phase, Phase::Failed);
+    assert_eq!(received.status.as_ref().unwrap().phase, Phase::Failed);
     assert!(waiting.next().now_or_never().is_none());
 }
 
 #[test]
-fn what_a_relist_does_not_find_is_gone() {
+fn a_job_that_a_new_list_lacks_is_reported_as_deleted() {
     let cache = filled();
     cache.apply(job(1, Phase::Pending));
     let mut waiting = cache.subscribe(key());
@@ -92,7 +92,7 @@ fn what_a_relist_does_not_find_is_gone() {
 }
 
 #[test]
-fn an_answer_to_a_write_does_not_bring_back_what_the_watch_has_removed() {
+fn the_response_to_a_write_does_not_restore_a_job_that_the_watch_removed() {
     let cache = filled();
     cache.apply(job(1, Phase::Pending));
     cache.written(job(2, Phase::Pending));
@@ -103,7 +103,7 @@ fn an_answer_to_a_write_does_not_bring_back_what_the_watch_has_removed() {
 }
 
 #[test]
-fn nothing_is_left_of_those_who_have_gone() {
+fn the_last_dropped_subscription_removes_its_entry() {
     let cache = filled();
     let (one, other) = (cache.subscribe(key()), cache.subscribe(key()));
     drop(one);

@@ -1,4 +1,4 @@
-//! The end of a job on a user's word: cancelled, or deleted.
+//! Cancels and deletes jobs.
 
 use super::{Jobs, failed, unavailable};
 use crate::error::{Problem, ProblemType};
@@ -9,13 +9,12 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// Tries against others who change the same job at the same time.
+/// Attempts while other clients change the same job.
 const MAX_CONFLICTS: usize = 8;
 
 impl Jobs {
-    /// Asks the operator to end a job as Cancelled; asking twice is as good as once. The write
-    /// holds only for the object and the phase that were looked at, so that a finished job is left
-    /// as it is, while other changes of the job are no obstacle.
+    /// Sets `spec.cancel`, upon which the operator ends the job; idempotent. The patch tests the
+    /// uid and the phase, so that it never applies to a finished job; other changes do not conflict.
     pub(crate) async fn cancel(
         &self,
         namespace: &str,
@@ -32,7 +31,7 @@ impl Jobs {
             let patch: Patch<()> = Patch::Json(cancel_patch(&job)?);
             let (api, params) = (self.api(namespace), PatchParams::default());
             match timeout(self.timeout, api.patch(name, &params, &patch)).await {
-                // It got its first status in between, and that was its last.
+                // The job finished before it had a status to test.
                 Ok(Ok(job)) if job.is_finished() => return Err(already_finished()),
                 Ok(Ok(job)) => {
                     self.cache.written(job.clone());
@@ -47,10 +46,10 @@ impl Jobs {
                 Err(_) => return Err(unavailable("no answer in time")),
             }
         }
-        Err(unavailable("others change the job all the time"))
+        Err(unavailable("other clients keep changing the job"))
     }
 
-    /// Deletes a job and tells what it was.
+    /// Deletes a job and returns its last version.
     pub(crate) async fn delete(
         &self,
         namespace: &str,
@@ -58,7 +57,7 @@ impl Jobs {
     ) -> Result<Arc<InferenceJob>, Problem> {
         for _ in 0..MAX_CONFLICTS {
             let job = self.fetch(namespace, name).await?;
-            // What is made under the name meanwhile is another job.
+            // A job created under this name meanwhile must not be deleted.
             let params = DeleteParams::background().preconditions(Preconditions {
                 uid: job.metadata.uid.clone(),
                 resource_version: None,
@@ -77,11 +76,11 @@ impl Jobs {
                 Err(_) => return Err(unavailable("no answer in time")),
             }
         }
-        Err(unavailable("the job's name comes and goes"))
+        Err(unavailable("the job keeps being deleted and created again"))
     }
 }
 
-/// A JSON patch with its tests, which the API server applies to the object as it is then.
+/// A JSON patch whose tests the API server checks when it applies it.
 fn cancel_patch<P: DeserializeOwned>(job: &InferenceJob) -> Result<P, Problem> {
     let mut operations =
         vec![json!({"op": "test", "path": "/metadata/uid", "value": job.metadata.uid})];

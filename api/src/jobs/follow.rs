@@ -1,4 +1,4 @@
-//! Following one job: its versions as they come, and the wait for its end.
+//! Follows one job: its successive versions, and the wait for its end.
 
 use super::Jobs;
 use super::cache::{JobKey, Subscription, Update};
@@ -10,51 +10,50 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// One who follows a job. It takes one of the places that there are for waiters, and gives it
-/// back when it is dropped.
+/// A job's versions. Each follower counts against the limit on waiting requests until it is dropped.
 pub(crate) struct Follower {
     jobs: Jobs,
     subscription: Subscription,
     job: Arc<InferenceJob>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Jobs {
-    /// Follows a job; `None` where all places for waiters are taken.
+    /// Follows a job; `None` if the limit on waiting requests is reached.
     pub(crate) async fn follow(
         &self,
         namespace: &str,
         name: &str,
     ) -> Result<Option<Follower>, Problem> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.waiters).try_acquire_owned() else {
             return Ok(None);
         };
-        // Before the read: what changes after it is told.
+        // Before the read, so that no later change is missed.
         let subscription = self.cache.subscribe(JobKey::new(namespace, name));
         let job = self.get(namespace, name).await?;
         Ok(Some(Follower {
             jobs: self.clone(),
             subscription,
             job,
-            _place: place,
+            _permit: permit,
         }))
     }
 }
 
 impl Follower {
-    /// The job as it is known now.
+    /// The job's latest version.
     pub(crate) fn job(&self) -> &Arc<InferenceJob> {
         &self.job
     }
 
-    /// The job's next version; versions that come faster than they are asked for are skipped. The
-    /// error says that it is gone, or that nothing can be known of it now.
+    /// The job's next version; a slow caller skips versions. Fails if the job was deleted or the API
+    /// server does not answer.
     pub(crate) async fn next(&mut self) -> Result<&Arc<InferenceJob>, Problem> {
         loop {
             let job = match self.subscription.next().await {
                 Update::None => continue,
                 Update::Job(job) => job,
-                // A job made while everything was listed anew may be missing in that list.
+                // A job created during a new list may be missing from it.
                 Update::Deleted => self.fetch().await?,
             };
             if job.metadata.resource_version != self.job.metadata.resource_version
@@ -66,8 +65,8 @@ impl Follower {
         }
     }
 
-    /// Waits until the job has ended, for at most `patience`, and tells what it is then; the wait
-    /// is cut short where the service ends.
+    /// Waits until the job has ended, for at most `patience`, or until the service drains; returns the
+    /// latest version.
     pub(crate) async fn end(
         mut self,
         patience: Duration,

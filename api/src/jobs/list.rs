@@ -8,19 +8,17 @@ use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt as _};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
-/// Lists under way at a time: a page of the largest inline pictures weighs some tens of megabytes.
-const MAX_LISTS: usize = 8;
-/// Pages of the API server's that one page may take where jobs of one task only are wanted.
+/// Concurrent lists: a page of the largest inline pictures takes tens of megabytes.
+pub(super) const MAX_LISTS: usize = 8;
+/// The API server's pages read for one of ours when a filter by task skips jobs.
 const MAX_PAGES: usize = 10;
-/// Jobs looked through in the search for others that refer to a picture: pages, and jobs each.
+/// Pages searched for jobs that refer to a picture, and jobs per page.
 const SEARCHED_PAGES: usize = 20;
 const SEARCHED_PAGE: u32 = 500;
 
-/// Which jobs are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +27,7 @@ pub(crate) struct Filter {
     pub(crate) task: Option<Task>,
 }
 
-/// Some jobs, and where the next ones begin.
+/// Jobs, and the API server's token for the next page.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) jobs: Vec<InferenceJob>,
@@ -37,7 +35,7 @@ pub(crate) struct Page {
 }
 
 impl Filter {
-    /// By the fields that the API server selects by. A job without a status is pending as well.
+    /// The phase as a field selector. A job without a status is pending, too.
     fn field_selector(self) -> Option<&'static str> {
         Some(match self.phase? {
             Phase::Pending => {
@@ -50,16 +48,16 @@ impl Filter {
         })
     }
 
-    /// What no selector can tell. An object that only bars its name is no job to anybody.
-    fn takes(self, job: &InferenceJob) -> bool {
+    /// The part of the filter that no selector expresses; it also hides tombstones.
+    fn matches(self, job: &InferenceJob) -> bool {
         self.task.is_none_or(|task| job.spec.task == task)
             && !job.annotations().contains_key(annotations::TOMBSTONE)
     }
 }
 
 impl Jobs {
-    /// At most `limit` jobs of the namespace, by name, beginning after those of the page before. A
-    /// page can have fewer, or none, and not be the last.
+    /// At most `limit` jobs of the namespace, by name, from the token `after` on. A page that is not
+    /// the last can have fewer, or none.
     pub(crate) async fn list(
         &self,
         namespace: &str,
@@ -67,7 +65,7 @@ impl Jobs {
         limit: u32,
         after: Option<String>,
     ) -> Result<Page, Problem> {
-        let _turn = self.turn().await?;
+        let _permit = self.list_permit().await?;
         let mut jobs = Vec::new();
         let mut next = after;
         for _ in 0..MAX_PAGES {
@@ -82,7 +80,7 @@ impl Jobs {
             let readable = found
                 .into_iter()
                 .filter_map(|DeserializeGuard(job)| job.ok());
-            jobs.extend(readable.filter(|job| filter.takes(job)));
+            jobs.extend(readable.filter(|job| filter.matches(job)));
             next = more;
             if next.is_none() || jobs.len() >= limit as usize {
                 break;
@@ -91,10 +89,10 @@ impl Jobs {
         Ok(Page { jobs, next })
     }
 
-    /// Whether a job of the namespace has the uploaded picture of this digest; true also where
-    /// that cannot be told, for want of a readable object or because there are too many.
+    /// Whether a job of the namespace refers to the uploaded picture of this digest; also true if a
+    /// job does not decode or there are too many to search.
     pub(crate) async fn refer_to(&self, namespace: &str, digest: &str) -> Result<bool, Problem> {
-        let _turn = self.turn().await?;
+        let _permit = self.list_permit().await?;
         let mut params = ListParams::default().limit(SEARCHED_PAGE);
         for _ in 0..SEARCHED_PAGES {
             let (found, more) = self.page(namespace, &params).await?;
@@ -141,24 +139,18 @@ impl Jobs {
         Ok((list.items, more))
     }
 
-    async fn turn(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
-        let turn = Arc::clone(&self.lists).acquire_owned();
-        match timeout(self.timeout, turn).await {
-            Ok(Ok(turn)) => Ok(turn),
+    async fn list_permit(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        match timeout(self.timeout, self.lists.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
             _ => Err(unavailable("too many lists at once")),
         }
     }
 }
 
-/// What `continue` says is nothing that this service has said.
+/// `continue` is not a token that this service issued for this list.
 pub(crate) fn foreign_token() -> Problem {
     Problem::new(
         ProblemType::InvalidContinue,
         "`continue` is not what a list of these jobs has answered: start again without it",
     )
-}
-
-/// Room for [`MAX_LISTS`].
-pub(super) fn lists() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(MAX_LISTS))
 }

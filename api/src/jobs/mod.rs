@@ -1,6 +1,5 @@
-//! Jobs as they are in the cluster. Unfinished ones are read from a watch cache, which may be some
-//! milliseconds behind; what it does not know is asked of the API server, so that a job is found
-//! by every replica as soon as it is made.
+//! Jobs in the cluster. Unfinished ones are read from a watch cache, which may lag by milliseconds;
+//! any other is read from the API server, so that every replica finds a job once it is created.
 
 mod cache;
 mod end;
@@ -33,15 +32,13 @@ pub(crate) struct Jobs {
     timeout: Duration,
     cache: Cache,
     reads: Arc<Reads>,
-    /// For those who wait for a job.
-    places: Arc<Semaphore>,
-    /// For those who list.
+    waiters: Arc<Semaphore>,
     lists: Arc<Semaphore>,
     _watch: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Jobs {
-    /// Begins to watch. `timeout` bounds one request; at most `max_waiters` follow a job at a time.
+    /// Starts the watch. `timeout` bounds one request, `max_waiters` the number of followers.
     pub(crate) fn start(
         clients: &Clients,
         timeout: Duration,
@@ -55,18 +52,18 @@ impl Jobs {
             timeout,
             cache,
             reads: Arc::default(),
-            places: Arc::new(Semaphore::new(max_waiters.min(Semaphore::MAX_PERMITS))),
-            lists: list::lists(),
+            waiters: Arc::new(Semaphore::new(max_waiters.min(Semaphore::MAX_PERMITS))),
+            lists: Arc::new(Semaphore::new(list::MAX_LISTS)),
             _watch: Arc::new(AbortOnDropHandle::new(tokio::spawn(watch))),
         }
     }
 
-    /// Whether the watch has told of every job once.
+    /// Whether the watch has listed all jobs once.
     pub(crate) fn is_synced(&self) -> bool {
         self.cache.is_filled()
     }
 
-    /// The job of this name, without its inline picture, or the problem that there is none.
+    /// Reads a job, without its inline picture, from the cache if possible.
     pub(crate) async fn get(
         &self,
         namespace: &str,
@@ -78,22 +75,24 @@ impl Jobs {
         self.fetch(namespace, name).await
     }
 
-    /// The same from the API server, whole and as of now.
+    /// Reads a job from the API server: whole and current.
     pub(crate) async fn fetch(
         &self,
         namespace: &str,
         name: &str,
     ) -> Result<Arc<InferenceJob>, Problem> {
-        // What is no object's name is not put into a path of the API server's.
+        // An invalid name must not become part of a request's path.
         if !is_subdomain(name) {
             return Err(Problem::no_such_job());
         }
         let read = async || {
-            let found = self.asked(self.api(namespace).get_opt(name)).await?;
-            found.map(Arc::new).ok_or_else(Problem::no_such_job)
+            let found = timeout(self.timeout, self.api(namespace).get_opt(name)).await;
+            let found = found.map_err(|_| unavailable("no answer in time"))?;
+            let job = found.map_err(failed)?.ok_or_else(Problem::no_such_job)?;
+            Ok(Arc::new(job))
         };
         let shared = self.reads.share(JobKey::new(namespace, name), read);
-        // There can be another's read before this one's.
+        // Another request's read may have to end first.
         timeout(2 * self.timeout, shared)
             .await
             .map_err(|_| unavailable("no answer in time"))?
@@ -102,18 +101,10 @@ impl Jobs {
     fn api(&self, namespace: &str) -> Api<InferenceJob> {
         Api::namespaced(self.client.clone(), namespace)
     }
-
-    /// A request's outcome, as a client is told of it where it is none that it can mend.
-    async fn asked<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Problem> {
-        timeout(self.timeout, request)
-            .await
-            .map_err(|_| unavailable("no answer in time"))?
-            .map_err(failed)
-    }
 }
 
-/// The API server's error, where it is none that a client can mend: missing rights and objects
-/// that cannot be read are the installation's defects.
+/// The problem for an API server's error that the client cannot fix. Missing rights and objects that
+/// do not decode are defects of the installation.
 fn failed(error: kube::Error) -> Problem {
     match &error {
         kube::Error::SerdeError(_) => Problem::internal(error),
@@ -122,8 +113,7 @@ fn failed(error: kube::Error) -> Problem {
     }
 }
 
-/// The API server does not answer as it should.
-fn unavailable(why: impl std::fmt::Display) -> Problem {
+pub(crate) fn unavailable(why: impl std::fmt::Display) -> Problem {
     Problem::new(
         ProblemType::ClusterUnavailable,
         "the cluster could not be reached: try again",

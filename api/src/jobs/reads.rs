@@ -1,5 +1,5 @@
-//! Reads of single jobs from the API server, shared: when a job ends, a thousand clients may ask for
-//! it in the same moment, and the API server is asked once or twice.
+//! Shared reads of single jobs from the API server: when a job ends, a thousand clients may read it
+//! at once, which costs the API server one or two requests.
 
 use super::cache::JobKey;
 use crate::error::Problem;
@@ -9,64 +9,60 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
 
-/// Reads under way at a time: each takes a connection of its own.
+/// Concurrent reads of different jobs; each takes a connection.
 const MAX_READS: usize = 64;
 
-/// What a read has told.
 type Outcome = Result<Arc<InferenceJob>, Problem>;
 
-/// Those who read, by what they read.
 #[derive(Debug)]
 pub(super) struct Reads {
-    /// For reads of different jobs.
-    room: Semaphore,
+    permits: Semaphore,
     readers: Mutex<HashMap<JobKey, Arc<Readers>>>,
 }
 
-/// All who ask for one job at a time.
+/// Concurrent readers of one job.
 #[derive(Debug, Default)]
 struct Readers {
-    /// Counts them.
-    asked: AtomicU64,
-    /// One reads while the others wait here, in the order in which they came.
-    turn: tokio::sync::Mutex<Option<Read>>,
+    /// Readers so far.
+    count: AtomicU64,
+    /// The latest read. One reader holds the lock while it reads; the others wait in order.
+    latest: tokio::sync::Mutex<Option<Read>>,
 }
 
-/// The latest read.
 #[derive(Debug)]
 struct Read {
-    /// How many had asked when it began.
-    asked: u64,
+    /// Number of readers when it began.
+    count: u64,
     outcome: Outcome,
 }
 
 impl Default for Reads {
     fn default() -> Self {
         Self {
-            room: Semaphore::new(MAX_READS),
+            permits: Semaphore::new(MAX_READS),
             readers: Mutex::default(),
         }
     }
 }
 
 impl Reads {
-    /// What a read of the job tells that begins now or later, so that nobody is told what was
-    /// before he asked: this one's `read`, or that of another who waited for his turn as well.
+    /// The outcome of a read that began after this call: of `read`, or of another reader's. No caller
+    /// gets a version from before its call.
     pub(super) async fn share(&self, key: JobKey, read: impl AsyncFnOnce() -> Outcome) -> Outcome {
-        // Dropped after all that is made below.
+        // Declared first, so that it is dropped last.
         let reader = Reader { reads: self, key };
-        let readers = reader.enter();
-        let number = readers.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut latest = readers.turn.lock().await;
-        if let Some(latest) = latest.as_ref().filter(|latest| latest.asked >= number) {
+        let readers = Arc::clone(self.lock().entry(reader.key.clone()).or_default());
+        let number = readers.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut latest = readers.latest.lock().await;
+        if let Some(latest) = latest.as_ref().filter(|latest| latest.count >= number) {
             return latest.outcome.clone();
         }
-        let _room = self.room.acquire().await;
-        let asked = readers.asked.load(Ordering::Relaxed);
-        // Its memory is taken by the one who reads, not by all who wait.
+        let _permit = self.permits.acquire().await;
+        let count = readers.count.load(Ordering::Relaxed);
+        // Boxed, so that waiting readers do not reserve its memory.
         let outcome = Box::pin(read()).await;
         *latest = Some(Read {
-            asked,
+            count,
             outcome: outcome.clone(),
         });
         outcome
@@ -77,25 +73,17 @@ impl Reads {
     }
 }
 
-/// One who reads; nothing is left of the last one of a job when it is dropped.
+/// One reader. The last one of a job removes the job's entry when it is dropped.
 struct Reader<'a> {
     reads: &'a Reads,
     key: JobKey,
-}
-
-impl Reader<'_> {
-    /// Joins the others.
-    fn enter(&self) -> Arc<Readers> {
-        let mut readers = self.reads.lock();
-        Arc::clone(readers.entry(self.key.clone()).or_default())
-    }
 }
 
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         let mut readers = self.reads.lock();
         let all = readers.get(&self.key);
-        // The map's own: whoever enters needs the lock.
+        // Only the map's own reference is left, and new readers need the lock.
         if all.is_some_and(|all| Arc::strong_count(all) == 1) {
             readers.remove(&self.key);
         }
@@ -129,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_while_one_reads_shares_the_next_read_with_all_who_came_meanwhile() {
+    async fn requests_during_a_read_share_the_next_read() {
         let reads = Reads::default();
         let (begun, open) = (Cell::new(0), Notify::new());
         let read = async || {
@@ -148,31 +136,31 @@ mod tests {
         assert_eq!(version(&first.await), "1");
         assert!(others.as_mut().now_or_never().is_none());
         open.notify_one();
-        let told = others.await;
-        assert!(told.iter().all(|outcome| version(outcome) == "2"));
+        let outcomes = others.await;
+        assert!(outcomes.iter().all(|outcome| version(outcome) == "2"));
         assert_eq!((begun.get(), reads.lock().len()), (2, 0));
     }
 
     #[tokio::test]
-    async fn one_who_leaves_amid_his_read_leaves_it_to_the_next() {
+    async fn a_read_aborted_by_its_client_is_repeated_by_the_next_reader() {
         let reads = Reads::default();
         let mut second = {
-            let left = reads.share(key(), async || std::future::pending().await);
-            let mut left = Box::pin(left);
-            assert!(left.as_mut().now_or_never().is_none());
+            let aborted = reads.share(key(), async || std::future::pending().await);
+            let mut aborted = Box::pin(aborted);
+            assert!(aborted.as_mut().now_or_never().is_none());
             let second = reads.share(key(), async || Ok(job(7)));
             let mut second = Box::pin(second);
             assert!(second.as_mut().now_or_never().is_none());
             second
         };
-        let told = second.as_mut().now_or_never();
-        assert_eq!(version(&told.unwrap()), "7");
+        let outcome = second.as_mut().now_or_never();
+        assert_eq!(version(&outcome.unwrap()), "7");
         drop(second);
         assert!(reads.lock().is_empty());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn nothing_is_left_of_those_who_leave_at_once() {
+    async fn concurrent_readers_leave_no_entry() {
         let reads = Arc::new(Reads::default());
         for _ in 0..2000 {
             let all = (0..8).map(|_| {
@@ -188,8 +176,8 @@ mod tests {
     async fn a_failure_is_shared_and_not_remembered() {
         let reads = Reads::default();
         let none = async || Err(Problem::no_such_job());
-        let told = join_all((0..3).map(|_| reads.share(key(), none))).await;
-        assert!(told.iter().all(Result::is_err));
+        let outcomes = join_all((0..3).map(|_| reads.share(key(), none))).await;
+        assert!(outcomes.iter().all(Result::is_err));
         let again = reads.share(key(), async || Ok(job(1))).await;
         assert_eq!(version(&again), "1");
     }
@@ -206,8 +194,8 @@ mod tests {
             Ok(job(1))
         };
         let keys = (0..3 * MAX_READS).map(|n| JobKey::new("ns", &n.to_string()));
-        let told = join_all(keys.map(|key| reads.share(key, read))).await;
-        assert!(told.iter().all(Result::is_ok));
+        let outcomes = join_all(keys.map(|key| reads.share(key, read))).await;
+        assert!(outcomes.iter().all(Result::is_ok));
         assert_eq!((most.get(), under_way.get()), (MAX_READS, 0));
     }
 }

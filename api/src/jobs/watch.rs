@@ -13,16 +13,15 @@ use kube::{Api, Client, Resource as _};
 /// of the client for watches, which detects a dead connection.
 const WATCH_SECONDS: u32 = 30;
 
-/// Whose jobs are watched. Those of other namespaces are read from the API server.
+/// Namespaces whose jobs are watched. Jobs of other namespaces are read from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchScope {
-    /// One namespace's.
+    /// One namespace.
     Namespace(String),
-    /// Those of all namespaces: it needs the right to list and watch them.
+    /// All namespaces, which requires the right to list and watch their jobs.
     All,
 }
 
-/// Watches for as long as it is polled.
 pub(super) async fn run(client: Client, scope: WatchScope, cache: Cache) {
     let api: Api<DeserializeGuard<InferenceJob>> = match scope {
         WatchScope::Namespace(namespace) => Api::namespaced(client, &namespace),
@@ -32,7 +31,7 @@ pub(super) async fn run(client: Client, scope: WatchScope, cache: Cache) {
     let mut events = watcher(api, config).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => take(&cache, event),
+            Ok(event) => apply(&cache, event),
             Err(error) => {
                 cache.failed();
                 tracing::warn!(%error, "watching InferenceJobs failed: jobs are read from the API server until it works again");
@@ -41,13 +40,13 @@ pub(super) async fn run(client: Client, scope: WatchScope, cache: Cache) {
     }
 }
 
-fn take(cache: &Cache, event: Event<DeserializeGuard<InferenceJob>>) {
+fn apply(cache: &Cache, event: Event<DeserializeGuard<InferenceJob>>) {
     match event {
         Event::Init => cache.relist(),
         Event::InitApply(DeserializeGuard(job)) | Event::Apply(DeserializeGuard(job)) => {
             match job {
                 Ok(job) => cache.apply(job),
-                Err(invalid) => set_aside(cache, &invalid),
+                Err(invalid) => skip(cache, &invalid),
             }
         }
         Event::Delete(job) => {
@@ -62,10 +61,10 @@ fn take(cache: &Cache, event: Event<DeserializeGuard<InferenceJob>>) {
 }
 
 /// Skips an object that does not decode; the operator reports it to its owner in an Event.
-fn set_aside(cache: &Cache, invalid: &InvalidObject) {
+fn skip(cache: &Cache, invalid: &InvalidObject) {
     let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();
     let name = invalid.metadata.name.as_deref().unwrap_or_default();
-    tracing::debug!(namespace, name, error = %invalid.error, "an InferenceJob cannot be read");
+    tracing::debug!(namespace, name, error = %invalid.error, "an InferenceJob does not decode");
     cache.forget(&JobKey::new(namespace, name));
 }
 
@@ -87,9 +86,9 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_cannot_be_read_stops_no_other_and_is_not_answered_as_it_was() {
+    fn an_object_that_does_not_decode_is_removed_and_does_not_affect_others() {
         let cache = Cache::default();
-        let known = |name| cache.get(&JobKey::new("ns", name)).is_some();
+        let cached = |name| cache.get(&JobKey::new("ns", name)).is_some();
         for event in [
             Event::Init,
             Event::InitApply(job("a", "image-to-music")),
@@ -97,11 +96,14 @@ mod tests {
             Event::InitApply(job("c", "image-to-text")),
             Event::InitDone,
         ] {
-            take(&cache, event);
+            apply(&cache, event);
         }
-        assert_eq!((known("a"), known("b"), known("c")), (false, true, true));
-        take(&cache, Event::Apply(job("b", "image-to-music")));
-        take(&cache, Event::Delete(job("c", "image-to-music")));
-        assert_eq!((known("a"), known("b"), known("c")), (false, false, false));
+        assert_eq!((cached("a"), cached("b"), cached("c")), (false, true, true));
+        apply(&cache, Event::Apply(job("b", "image-to-music")));
+        apply(&cache, Event::Delete(job("c", "image-to-music")));
+        assert_eq!(
+            (cached("a"), cached("b"), cached("c")),
+            (false, false, false)
+        );
     }
 }

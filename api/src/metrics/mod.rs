@@ -1,6 +1,6 @@
-//! What `/metrics` tells, in the `OpenMetrics` text format. Names begin with `fovea_api_`; labels are
-//! route templates, methods, status classes and kinds of outcome, never a name that a client chose,
-//! so their number is bounded and no tenant is in them.
+//! The metrics, in the `OpenMetrics` text format. Names begin with `fovea_api_`; labels are route
+//! templates, methods, status classes and kinds of outcome, never a client's own names, so their
+//! number is bounded and they reveal no tenant.
 
 mod requests;
 
@@ -51,9 +51,9 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All metrics at zero.
     pub fn new() -> Self {
-        // 1 ms to 65 s, which is longer than any wait that a client may ask for.
+        // 1 ms to 65 s, which exceeds the longest `Prefer: wait`.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
         let mut metrics = Self {
             registry: Registry::with_prefix("fovea_api"),
@@ -96,22 +96,21 @@ impl Metrics {
         self.upstreams.register(registry);
     }
 
-    /// What is asked of the API server and of the store.
+    /// Requests to the API server and the store.
     pub(crate) fn upstreams(&self) -> &Upstreams {
         &self.upstreams
     }
 
-    /// A connection, counted while the gauge's ticket lives.
+    /// Counts a connection until the ticket is dropped.
     pub(crate) fn connection(&self) -> GaugeTicket {
         GaugeTicket::of(&self.connections)
     }
 
-    /// Bytes of a body have been read.
+    /// Counts bytes read from a body.
     pub(crate) fn uploaded(&self, bytes: usize) {
         self.upload_bytes.inc_by(bytes as u64);
     }
 
-    /// All of it as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
@@ -126,7 +125,7 @@ impl StoreObserver for Metrics {
     }
 }
 
-/// One of something, counted while this lives.
+/// Counts one in a gauge until it is dropped.
 #[derive(Debug)]
 pub(crate) struct GaugeTicket(Gauge);
 
@@ -176,8 +175,9 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains("fovea_api_requests_under_way 0"), "{text}");
         assert!(text.contains("fovea_api_connections 0"), "{text}");
-        // Who left before the answer is told apart from who was answered.
-        let left = r#"fovea_api_requests_total{route="none",method="other",status="gone"} 1"#;
-        assert!(text.contains(left), "{text}");
+        // A client that disconnected before the response has a status of its own.
+        let disconnected =
+            r#"fovea_api_requests_total{route="none",method="other",status="gone"} 1"#;
+        assert!(text.contains(disconnected), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! One request of a client: counted when it is answered, or when the client leaves.
+//! Counts a request when it is answered or its client disconnects.
 
 use super::{GaugeTicket, Metrics, RouteLabels, StatusLabels};
 use fovea_telemetry::upstream::{SERVER_ERROR, class, known};
@@ -6,12 +6,11 @@ use http::Method;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The status of a request whose client left before it was answered.
+/// The status of a request whose client disconnected before the response.
 const GONE: &str = "gone";
 /// The route of a request that no route matches.
 const NO_ROUTE: &str = "none";
 
-/// A request under way.
 pub(crate) struct RequestTicket {
     metrics: Arc<Metrics>,
     route: String,
@@ -34,7 +33,6 @@ impl RequestTicket {
         }
     }
 
-    /// The request has its answer.
     pub(crate) fn answered(mut self, status: u16) {
         self.status = class(status);
     }
@@ -52,7 +50,7 @@ impl Drop for RequestTicket {
             method,
             status: SERVER_ERROR,
         };
-        // Prometheus sees the first error of a route only where it has seen none before.
+        // Prometheus sees an increase from 0 only if it has scraped the 0.
         let _ = self.metrics.requests.get_or_create(&labels);
         labels.status = self.status;
         self.metrics.requests.get_or_create(&labels).inc();

@@ -20,7 +20,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// Both routes.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>(document: &Value) -> Router<S> {
     let json = Bytes::from(document.to_string());
     let serve = || async move { ([(CONTENT_TYPE, "application/json")], json) };

@@ -1,6 +1,6 @@
 //! The API's description in OpenAPI 3.1. An operation is described where its handler is, by utoipa;
 //! schemas are schemars', which the resources' types have already: in OpenAPI 3.1 a schema is JSON
-//! Schema, so that nothing has to be said twice.
+//! Schema, so that nothing is described twice.
 
 mod docs;
 mod problems;
@@ -19,7 +19,7 @@ use utoipa::openapi::{Components, OpenApi, Paths, RefOr};
 
 /// Where schemas lie in the document.
 pub(crate) const SCHEMAS: &str = "/components/schemas";
-/// Most levels of a schema that are looked at; ours have a dozen.
+/// Maximum depth of a schema; ours have a dozen levels.
 const MAX_DEPTH: u8 = 64;
 
 /// A reference to the schema of `T`; operations write theirs by hand, `ref("#/components/...")`.
@@ -42,7 +42,7 @@ pub(crate) fn frame() -> OpenApi {
     document
 }
 
-/// Makes schemas whose references point into the document.
+/// A generator of schemas whose references point into the document.
 pub(crate) fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = SCHEMAS.into();

@@ -27,7 +27,6 @@ macro_rules! problem_set {
 }
 pub(crate) use problem_set;
 
-/// The responses for `kinds`.
 pub(crate) fn declare(kinds: &[ProblemType]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<String, Vec<ProblemType>> = BTreeMap::new();
     for kind in kinds {

@@ -7,10 +7,8 @@ use axum::routing::{MethodRouter, get};
 use http::header;
 use std::sync::Arc;
 
-/// Path of the metrics.
 pub(crate) const METRICS: &str = "/metrics";
 
-/// The route.
 pub(crate) fn metrics<S: Clone + Send + Sync + 'static>(metrics: Arc<Metrics>) -> MethodRouter<S> {
     get(move || async move { text(&metrics) })
 }

@@ -11,21 +11,13 @@ mod query;
 use crate::error::{Problem, ProblemType};
 use http::{Method, Uri};
 
-/// Path of all jobs.
 pub(crate) const JOBS: &str = "/v1/jobs";
-/// Path of one job.
 pub(crate) const JOB: &str = "/v1/jobs/{id}";
-/// Path of one job's events.
 pub(crate) const JOB_EVENTS: &str = "/v1/jobs/{id}/events";
-/// Path that cancels one job.
 pub(crate) const JOB_CANCEL: &str = "/v1/jobs/{id}/cancel";
-/// Path of one job's picture.
 pub(crate) const JOB_INPUT: &str = "/v1/jobs/{id}/input";
-/// Path of one job's whole result.
 pub(crate) const JOB_RESULT: &str = "/v1/jobs/{id}/result";
-/// Path of all models.
 pub(crate) const MODELS: &str = "/v1/models";
-/// Path of all pools.
 pub(crate) const POOLS: &str = "/v1/pools";
 
 /// Characters of a client's path that a problem repeats at most.

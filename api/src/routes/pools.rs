@@ -178,15 +178,15 @@ impl PoolView {
 }
 
 impl ModelView {
-    fn of(model: &PoolModel, all: &[PoolModel], told: &[ModelStatus]) -> Self {
+    fn of(model: &PoolModel, all: &[PoolModel], statuses: &[ModelStatus]) -> Self {
         let only = || all.iter().filter(|other| other.task == model.task).count() == 1;
-        let told = told.iter().find(|told| told.name == model.name);
+        let status = statuses.iter().find(|status| status.name == model.name);
         Self {
             name: model.name.clone(),
             task: model.task,
             default: model.default || only(),
-            ready: told.is_some_and(|told| told.ready),
-            revision: told.and_then(|told| told.revision.clone()),
+            ready: status.is_some_and(|status| status.ready),
+            revision: status.and_then(|status| status.revision.clone()),
         }
     }
 }

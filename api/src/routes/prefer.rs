@@ -4,20 +4,19 @@ use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
 
-/// Says what was honoured.
+/// Reports the preference that was honoured.
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// Longest wait in seconds; a longer one is cut to it.
+/// Longest wait in seconds; a longer one is shortened to it.
 const MAX_WAIT_SECONDS: u64 = 60;
 
-/// A wait that a client prefers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
     seconds: u64,
 }
 
 impl Wait {
-    /// The wait that is asked for. What cannot be read, or is not known, is passed over, as the
-    /// RFC wants it; of several waits the first counts.
+    /// The requested wait. Malformed and unknown preferences are ignored, as the RFC requires; the
+    /// first of several waits counts.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let lines = headers.get_all("prefer").iter();
         lines
@@ -34,13 +33,13 @@ impl Wait {
         Duration::from_secs(self.seconds)
     }
 
-    /// What is told as [`PREFERENCE_APPLIED`].
+    /// The value of [`PREFERENCE_APPLIED`].
     pub(crate) fn applied(self) -> Result<HeaderValue, InvalidHeaderValue> {
         HeaderValue::try_from(format!("wait={}", self.seconds))
     }
 }
 
-/// Names and values; parameters after a `;` mean nothing here.
+/// Names and values, without the parameters after a `;`.
 fn preferences(line: &str) -> impl Iterator<Item = (&str, &str)> {
     outside_quotes(line, ',').map(|preference| {
         let first = outside_quotes(preference, ';').next().unwrap_or_default();
@@ -72,7 +71,7 @@ fn seconds(value: &str) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    // All digits: only too many of them fail.
+    // Digits fail to parse only if they overflow.
     Some(digits.parse().unwrap_or(u64::MAX))
 }
 
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_as_if_it_were_not_there() {
+    fn a_malformed_preference_is_ignored() {
         for lines in [
             &[][..],
             &[""],

@@ -19,12 +19,12 @@ impl Query {
                 let detail = "the query is not valid UTF-8 once percent-decoded";
                 return Err(Problem::new(ProblemType::MalformedRequest, detail));
             }
-            let known = names.split(", ").find(|known| *known == name);
-            let Some(known) = known else {
+            let parameter = names.split(", ").find(|parameter| *parameter == name);
+            let Some(parameter) = parameter else {
                 return Err(FieldError::Unknown(excerpt(&name), names).into());
             };
-            if found.insert(known, value.into_owned()).is_some() {
-                return Err(FieldError::Duplicate(known.to_owned()).into());
+            if found.insert(parameter, value.into_owned()).is_some() {
+                return Err(FieldError::Duplicate(parameter.to_owned()).into());
             }
         }
         Ok(Self(found))
@@ -41,7 +41,6 @@ impl Query {
         }
     }
 
-    /// The value of one parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }

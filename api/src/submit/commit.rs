@@ -1,5 +1,5 @@
-//! Rule 2, done: the create is the commit, and a create whose answer was lost is settled before the
-//! client is answered.
+//! Rule 2, act: the create is the commit. A create whose response was lost is settled before the
+//! client gets its response.
 
 use super::decide::{Failure, Owner, Refusal, classify, owner};
 use super::fingerprint::{Fingerprint, Naming};
@@ -12,9 +12,9 @@ use kube::{Api, ResourceExt as _};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// Names that one Idempotency-Key may use up; each but the last is a tombstone.
+/// Maximum number of names per Idempotency-Key; each but the last is a tombstone.
 pub const COMMIT_GENERATIONS: u8 = 8;
-/// Creates under one name that is taken when created and gone when read.
+/// Attempts under one name that exists at the create and no longer at the read.
 const MAX_RACES: u8 = 3;
 /// Longest pause between two attempts to settle.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -27,29 +27,25 @@ const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
 /// Why a job was not created, or is not known to be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommitError {
-    /// A definite answer: no job.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Another request's name.
     #[error(
         "the Idempotency-Key was used for a different request: repeat the first one as it was, or use a new key"
     )]
     KeyReused,
-    /// All names of an Idempotency-Key are tombstones.
     #[error("the Idempotency-Key has been used for too many requests that failed: use a new one")]
     KeySpent,
-    /// Definitely no job, for want of a cluster.
+    /// The cluster did not answer; no job was created.
     #[error("the cluster could not be reached: {0}")]
     Unavailable(String),
-    /// The create's answer was lost and the name is barred since: definitely no job.
+    /// The create's response was lost, but a tombstone bars its name: no job was created.
     #[error("the answer to the create was lost, the job is barred: {0}")]
     Barred(String),
-    /// Neither could be had in time.
+    /// The settle timeout passed.
     #[error("whether the job {name} was created is unknown: {cause}")]
     Unknown { name: String, cause: String },
 }
 
-/// One request's way to its job.
 pub(crate) struct Commit<'a> {
     pub(crate) jobs: &'a Api<InferenceJob>,
     pub(crate) naming: &'a Naming,
@@ -57,7 +53,6 @@ pub(crate) struct Commit<'a> {
     pub(crate) input: &'a Input,
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
-    /// The trace that the job belongs to.
     pub(crate) traceparent: Option<String>,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
@@ -66,7 +61,7 @@ pub(crate) struct Commit<'a> {
 }
 
 impl Commit<'_> {
-    /// Creates the job, or finds it created.
+    /// Creates the job, or returns the one that an equal request created.
     pub(crate) async fn run(&self) -> Result<InferenceJob, CommitError> {
         let generations = match self.naming {
             Naming::Random => 1,
@@ -80,7 +75,7 @@ impl Commit<'_> {
         Err(CommitError::KeySpent)
     }
 
-    /// `None`: the name is a tombstone's.
+    /// Commits under one name; `None` if a tombstone has it.
     async fn under(&self, name: &str) -> Result<Option<InferenceJob>, CommitError> {
         let job = manifest::job(
             name,
@@ -98,7 +93,7 @@ impl Commit<'_> {
                 Err(Failure::Lost(cause)) => return self.settle(job, cause).await.map(Some),
                 Err(Failure::Exists) => {}
             }
-            // Taken before this request: by an equal one, a tombstone or another.
+            // The name is taken: by an equal request, a tombstone or a different request.
             match self.read(name).await.map_err(CommitError::Unavailable)? {
                 None => {}
                 Some(existing) => match owner(existing, self.fingerprint) {
@@ -109,11 +104,11 @@ impl Commit<'_> {
             }
         }
         Err(CommitError::Unavailable(
-            "the job's name comes and goes".to_owned(),
+            "the job keeps being deleted and created again".to_owned(),
         ))
     }
 
-    /// Finds out whether the lost create has landed, by taking its name.
+    /// Determines whether the lost create succeeded, by creating a tombstone under its name.
     async fn settle(&self, job: InferenceJob, cause: String) -> Result<InferenceJob, CommitError> {
         let name = job.name_any();
         tracing::warn!(
@@ -130,14 +125,14 @@ impl Commit<'_> {
         }
     }
 
-    /// Tries for as long as it is let to put the tombstone, and tells what lies under the name.
+    /// Retries, without bound, to create the tombstone; returns the owner of the name.
     async fn take(&self, name: &str, tombstone: &InferenceJob) -> Owner {
         let mut pauses = PAUSES.build();
         loop {
             let found = match self.create(tombstone).await {
                 Ok(_) => return Owner::Tombstone,
-                // A refusal comes before the look at the name: the quota that the lost create has
-                // used up, say. Only what lies under the name tells.
+                // The API server may refuse before it checks the name, such as for the quota that
+                // the lost create used up. Only a read decides.
                 Err(Failure::Exists | Failure::Refused(_)) => self.read(name).await.ok().flatten(),
                 Err(Failure::NotSent(_) | Failure::Lost(_)) => None,
             };
@@ -161,7 +156,7 @@ impl Commit<'_> {
         }
     }
 
-    /// A read without a resourceVersion: the API server answers it as of now.
+    /// Reads without a resourceVersion, which returns the current state.
     async fn read(&self, name: &str) -> Result<Option<InferenceJob>, String> {
         match timeout(self.request_timeout, self.jobs.get_opt(name)).await {
             Ok(Ok(found)) => Ok(found),

@@ -1,4 +1,4 @@
-//! Rule 2, decided: what an answer of the API server to a create says about the job. Pure.
+//! Rule 2, decide: what the API server's response to a create means for the job. Pure.
 
 use super::fingerprint::Fingerprint;
 use crate::error::{Problem, ProblemType};
@@ -8,10 +8,9 @@ use kube::ResourceExt as _;
 use std::error::Error as _;
 use std::io;
 
-/// What a create that did not succeed says.
+/// Outcome of a create that did not succeed.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Failure {
-    /// The name is taken.
     Exists,
     /// The API server read the request and refused it: nothing was created.
     Refused(Refusal),
@@ -21,7 +20,6 @@ pub(crate) enum Failure {
     Lost(String),
 }
 
-/// Why the API server refused.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("{0}")]
@@ -30,10 +28,9 @@ pub(crate) enum Refusal {
     Forbidden(String),
     #[error("{0}")]
     Quota(String),
-    /// The namespace is not there.
     #[error("{0}")]
     NoNamespace(String),
-    /// The API server is busy and asks to try again.
+    /// The API server is busy; the client may try again.
     #[error("{0}")]
     Busy(String),
     /// This service lacks rights or is not installed correctly.
@@ -41,7 +38,6 @@ pub(crate) enum Refusal {
     Misconfigured(String),
 }
 
-/// Reads an error of a create.
 pub(crate) fn classify(error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else {
         // A refused connection is the one transport error that proves that nothing was sent.
@@ -60,7 +56,7 @@ pub(crate) fn classify(error: &kube::Error) -> Failure {
         409 | 429 => Failure::Refused(Refusal::Busy(message)),
         413 | 422 => Failure::Refused(Refusal::Invalid(message)),
         403 if message.contains("exceeded quota") => Failure::Refused(Refusal::Quota(message)),
-        // Our own rights: "User ... cannot create resource ...". Not the client's to mend or to read.
+        // Our own rights are missing, which the client can neither fix nor may read.
         403 if !message.contains("cannot create resource") => {
             Failure::Refused(Refusal::Forbidden(message))
         }
@@ -113,14 +109,14 @@ impl From<Refusal> for Problem {
 pub(crate) enum Owner {
     /// Made by this request or by an equal one.
     Ours(Box<InferenceJob>),
-    /// It bars the name for a request whose create was lost.
+    /// Bars the name for a request whose create was lost.
     Tombstone,
     /// Made by a different request under the same Idempotency-Key, or by somebody else.
     Other,
 }
 
-/// Tells whose an object is. A tombstone bears its request's fingerprint, so that a key stays bound
-/// to one request even then.
+/// Determines the owner of an object. A tombstone has its request's fingerprint, so that a key stays
+/// bound to one request.
 pub(crate) fn owner(existing: InferenceJob, ours: &Fingerprint) -> Owner {
     let annotation = |name| existing.annotations().get(name).map(String::as_str);
     if annotation(annotations::FINGERPRINT) != Some(ours.as_str()) {
@@ -148,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_proves_that_nothing_was_created_counts_as_a_failure() {
+    fn only_a_proof_that_nothing_was_created_counts_as_a_failure() {
         use Refusal::{Busy, Forbidden, Invalid, Misconfigured, NoNamespace, Quota};
         let text = |s: &str| s.to_owned();
         for (error, expected) in [
@@ -171,8 +167,8 @@ mod tests {
                 Failure::Refused(Quota(text("exceeded quota: q"))),
             ),
             (
-                api(403, "Forbidden", "policy says no"),
-                Failure::Refused(Forbidden(text("policy says no"))),
+                api(403, "Forbidden", "denied by policy"),
+                Failure::Refused(Forbidden(text("denied by policy"))),
             ),
             (
                 api(403, "Forbidden", "User x cannot create resource y"),

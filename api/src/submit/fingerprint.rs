@@ -1,12 +1,12 @@
-//! What makes two requests the same, and which name they get.
+//! Equality of requests, and the names of their jobs.
 
 use crate::validate::ValidRequest;
 use fovea_crds::Input;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// A digest over all that a client asked for: equal for equal requests in whichever of the three
-/// forms they came, different for all others.
+/// SHA-256 over all fields of a request and its input: equal for equal requests, in any of the three
+/// forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(String);
 
@@ -25,9 +25,9 @@ impl Fingerprint {
 /// How a job's name is chosen before anything is stored.
 #[derive(Clone, Debug)]
 pub(crate) enum Naming {
-    /// No promise: a random name.
+    /// A random name, without an Idempotency-Key.
     Random,
-    /// The same for the same user's same Idempotency-Key.
+    /// The same name for the same user's same Idempotency-Key.
     Keyed {
         namespace: String,
         user: String,
@@ -36,8 +36,8 @@ pub(crate) enum Naming {
 }
 
 impl Naming {
-    /// The name of the `generation`-th try. The next generation is used only where the one before
-    /// is a tombstone, whose request was answered with an error: a repeated request gets a new job.
+    /// The name of the `generation`-th try. The next generation is used only if the previous one is a
+    /// tombstone, whose request got an error: a repeated request gets a new job.
     pub(crate) fn name(&self, generation: u8) -> String {
         let uuid = match self {
             Self::Random => Uuid::new_v4(),
@@ -47,7 +47,7 @@ impl Naming {
                 key,
             } => {
                 let mut hash = Sha256::new();
-                // Lengths first, so that no two lists of texts run together into the same bytes.
+                // Lengths first, so that different parts never yield the same bytes.
                 for part in ["fovea.dev/job", namespace, user, key] {
                     hash.update((part.len() as u64).to_be_bytes());
                     hash.update(part);

@@ -5,7 +5,7 @@ use crate::validate::ValidRequest;
 use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, annotations, labels};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// By which routes a job came, and what that means for it.
+/// The family of routes that created a job.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     /// The value of [`labels::CLIENT`].
@@ -22,7 +22,6 @@ impl Origin {
     };
 }
 
-/// The job under `name`.
 pub(crate) fn job(
     name: &str,
     request: &ValidRequest,
@@ -71,7 +70,7 @@ pub(crate) fn job(
     }
 }
 
-/// The same as part of a trace; which one is no part of what was asked for.
+/// Adds the trace, which is not part of the fingerprint.
 pub(crate) fn traced(mut job: InferenceJob, traceparent: Option<&str>) -> InferenceJob {
     if let Some(traceparent) = traceparent {
         job.metadata
@@ -82,7 +81,7 @@ pub(crate) fn traced(mut job: InferenceJob, traceparent: Option<&str>) -> Infere
     job
 }
 
-/// The same as cancelled from the first moment: it takes the name and never runs.
+/// Marks a job as cancelled from the start: it takes the name and never runs.
 pub(crate) fn tombstone(mut job: InferenceJob) -> InferenceJob {
     job.spec.cancel = true;
     job.metadata

@@ -20,7 +20,6 @@ use fovea_crds::{InferenceJob, Input};
 use fovea_store::{ObjectKey, Sha256, StoreError};
 use kube::Api;
 
-/// A request as it was accepted.
 pub(crate) struct Submission {
     pub(crate) request: ValidRequest,
     pub(crate) payload: Payload,
@@ -28,13 +27,13 @@ pub(crate) struct Submission {
     pub(crate) origin: Origin,
 }
 
-/// The picture, or where it lies already.
+/// The picture, or the key of an object in the bucket.
 pub(crate) enum Payload {
     Picture(Bytes),
     Object { key: String },
 }
 
-/// Makes the job, or finds it made by an equal request under the same Idempotency-Key.
+/// Creates the job, or returns the one that an equal request under the same Idempotency-Key created.
 pub(crate) async fn submit(
     app: &App,
     tenant: &Tenant,
@@ -73,17 +72,17 @@ pub(crate) async fn submit(
     Ok(commit.run().await?)
 }
 
-/// Looks at a picture and puts it under its content address.
+/// Inspects a picture and puts it under its content address.
 async fn store(app: &App, tenant: &Tenant, bytes: Bytes) -> Result<Input, Problem> {
     let max_pixels = app.config.limits.max_pixels;
-    // Hashing ten megabytes takes tens of milliseconds: not on the threads that serve others.
-    let looked = tokio::task::spawn_blocking(move || {
+    // Hashing ten megabytes takes tens of milliseconds, which would delay other requests.
+    let inspected = tokio::task::spawn_blocking(move || {
         let picture = inspect(&bytes, max_pixels);
         picture.map(|picture| (picture, Sha256::of(&bytes), bytes))
     });
-    let (Picture { format, .. }, sha256, bytes) = match looked.await {
-        Ok(looked) => looked?,
-        // The header reader panicked, which is a defect of a decoder that a hostile picture found.
+    let (Picture { format, .. }, sha256, bytes) = match inspected.await {
+        Ok(inspected) => inspected?,
+        // The decoder panicked on a hostile header.
         Err(error) => {
             let detail = "the picture's header cannot be read";
             return Err(Problem::new(ProblemType::NotAPicture, detail).caused_by(error));

@@ -1,10 +1,10 @@
-//! Where the end of a job may be told.
+//! The rule for callback URLs.
 
 use super::error::{FieldError, invalid};
 use fovea_crds::bounds::MAX_URL_LENGTH;
 use url::Url;
 
-/// As narrow as the schema's own rule, and a URL to the parser as well.
+/// As strict as the schema's rule; also, `Url` must parse it.
 pub(super) fn callback_url(text: String) -> Result<String, FieldError> {
     let refuse = |why: &str| invalid("callbackUrl", why.to_owned());
     if text.len() > MAX_URL_LENGTH as usize {

@@ -1,8 +1,7 @@
-//! Errors about single fields, in the words that a client reads.
+//! Errors about single fields; clients see their texts.
 
 use crate::error::{Problem, ProblemType};
 
-/// A field that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FieldError {
     #[error("{0:?} is not a field of this request: it has {1}")]

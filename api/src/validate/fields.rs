@@ -39,7 +39,6 @@ pub(crate) fn object_key(namespace: &str, key: &str) -> Result<(), FieldError> {
         .or_else(|error| invalid("key", error.to_string()))
 }
 
-/// Reads a task's name.
 pub(crate) fn task(name: &str) -> Result<Task, FieldError> {
     name.parse().or_else(|_| {
         let names = Task::ALL.map(Task::as_str).join(", ");

@@ -1,5 +1,5 @@
-//! What may become a job. Pure: no clock, no client. The cluster's schema stays the judge; what is
-//! checked here as well is answered in the client's words, and before a picture is stored.
+//! Validates requests. Pure: no clock, no client. The cluster's schema decides; the checks here name
+//! the request's fields, and run before a picture is stored.
 
 mod callback;
 mod error;
@@ -14,7 +14,7 @@ pub(crate) use request::{JobRequest, ValidRequest};
 
 use fovea_crds::bounds::{MAX_LABEL_LENGTH, MAX_NAME_LENGTH};
 
-/// Whether `name` is a DNS label, as namespaces and models are named.
+/// Whether `name` is a DNS label: the form of namespaces' and models' names.
 pub(crate) fn is_label(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !name.is_empty()
@@ -24,8 +24,7 @@ pub(crate) fn is_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// Whether `name` is a DNS subdomain, as most objects are named; what is not can be no part of a
-/// path that is asked of the API server.
+/// Whether `name` is a DNS subdomain: the form of most objects' names, and safe in a request's path.
 pub(crate) fn is_subdomain(name: &str) -> bool {
     name.len() <= MAX_NAME_LENGTH as usize
         && name.split('.').all(|part| {
@@ -58,7 +57,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_can_leave_its_place_in_a_path(name in "\\PC{0,20}") {
+        fn no_name_escapes_its_segment_of_a_path(name in "\\PC{0,20}") {
             if is_subdomain(&name) {
                 prop_assert!(!name.contains(['/', '%', '?', '#', '\\']) && !name.contains(".."));
             }

@@ -1,16 +1,14 @@
-//! What a picture says of itself in its header. No pixel is decoded here: hostile pictures are the
-//! runner's business, which holds nothing worth stealing.
+//! Checks a picture's header. No pixel is decoded here: hostile pictures are decoded by the runner,
+//! which holds no secrets.
 
 use crate::error::{Problem, ProblemType};
 use image::{ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 
-/// What a decoder may allocate while it reads a header (colour profiles, texts).
+/// Memory that a decoder may allocate for a header (colour profiles, texts).
 const MAX_HEADER_BYTES: u64 = 16 * 1024 * 1024;
-/// What is read, for messages.
 const FORMATS: &str = "JPEG, PNG, GIF, BMP, TIFF, ICO and WebP";
 
-/// A picture, by its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Picture {
     pub(crate) format: ImageFormat,
@@ -18,7 +16,7 @@ pub(crate) struct Picture {
     pub(crate) height: u32,
 }
 
-/// Why bytes are not taken as a picture.
+/// Why bytes are refused as a picture.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PictureError {
     #[error("the picture is empty: send the bytes of a picture")]
@@ -58,8 +56,7 @@ impl From<PictureError> for Problem {
     }
 }
 
-/// Tells format and size by magic bytes and header. What the client says about the format (a file
-/// name, a Content-Type) is not asked.
+/// Reads format and size from magic bytes and header, regardless of a file name or Content-Type.
 pub(crate) fn inspect(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureError> {
     if bytes.is_empty() {
         return Err(PictureError::Empty);
@@ -77,7 +74,7 @@ pub(crate) fn inspect(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureE
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
     let (width, height) = reader.into_dimensions().map_err(|error| match error {
-        // A row of pixels, say, that is larger than any header may be.
+        // Such as a row of pixels larger than the bound.
         ImageError::Limits(_) => PictureError::Oversized { max_pixels },
         error => header(error.to_string().trim_end().to_owned()),
     })?;
@@ -98,7 +95,7 @@ pub(crate) fn inspect(bytes: &[u8], max_pixels: u64) -> Result<Picture, PictureE
     })
 }
 
-/// The format that the first bytes tell, where it is one that is read.
+/// The format by the first bytes, if it is supported.
 pub(crate) fn format(head: &[u8]) -> Option<ImageFormat> {
     image::guess_format(head)
         .ok()

@@ -1,4 +1,4 @@
-//! A job as a client asks for it, in any of the three forms of a request.
+//! A submission's fields, in any of the three forms of a request.
 
 use super::callback::callback_url;
 use super::error::{FieldError, excerpt, invalid};
@@ -12,7 +12,6 @@ use std::borrow::Cow;
 
 /// The fields of a form and of a query, for messages.
 const NAMES: &str = "task, model, pool, priority, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille";
-/// A DNS label.
 const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// A job as JSON. The picture is given as exactly one of `data` and `key`.
@@ -132,7 +131,6 @@ fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), FieldError>
     }
 }
 
-/// No member is required.
 fn optional(schema: &mut Schema) {
     schema.remove("required");
 }

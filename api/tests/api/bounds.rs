@@ -1,4 +1,4 @@
-//! Bounds on time and memory, and the end of the process.
+//! Bounds on time and memory, and shutdown.
 
 use super::harness::{PATIENCE, Service, send, until};
 use super::pictures::{jpeg, png_of_length};
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// A request as bytes, with its body in the hands of the test.
+/// Sends a request's head; the test sends the body.
 async fn open(api: &Service, length: usize) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect(&api.address).await?;
     let head = format!(
@@ -24,7 +24,7 @@ async fn answer(mut stream: TcpStream) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn a_body_that_stops_coming_is_answered_408() -> anyhow::Result<()> {
+async fn a_stalled_body_is_answered_408() -> anyhow::Result<()> {
     let api = Service::start(&["--body-idle-timeout-ms", "200"]).await?;
     let mut stream = open(&api, 1000).await?;
     stream.write_all(&jpeg(30)[..100]).await?;
@@ -37,7 +37,7 @@ async fn a_body_that_stops_coming_is_answered_408() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_for_ever_is_answered_408() -> anyhow::Result<()> {
+async fn a_body_that_arrives_too_slowly_is_answered_408() -> anyhow::Result<()> {
     let api = Service::start(&["--body-timeout-ms", "500"]).await?;
     let stream = open(&api, 1_000_000).await?;
     let (mut reader, mut writer) = stream.into_split();
@@ -56,7 +56,7 @@ async fn a_body_that_drips_for_ever_is_answered_408() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_that_sends_all_before_it_listens_gets_its_413() -> anyhow::Result<()> {
+async fn a_client_that_sends_its_whole_body_before_it_reads_gets_its_413() -> anyhow::Result<()> {
     let api = Service::start(&["--max-upload-bytes", "1000"]).await?;
     let mut stream = open(&api, 8_000_000).await?;
     stream.write_all(&vec![0; 8_000_000]).await?;
@@ -66,11 +66,12 @@ async fn a_client_that_sends_all_before_it_listens_gets_its_413() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn uploads_beyond_the_memory_for_them_are_told_to_come_again() -> anyhow::Result<()> {
+async fn uploads_beyond_the_memory_budget_are_answered_503_with_retry_after() -> anyhow::Result<()>
+{
     let api = Service::start(&["--upload-memory-bytes", "5000"]).await?;
     let picture = png_of_length(4000);
-    // One that is under way holds what it has sent. Which of the two is read first is chance: where
-    // it is the other one, the slow one is refused, and both are tried again.
+    // An open upload holds memory for what it has sent. If the other one happens to be read first,
+    // the slow one is refused, and both are tried again.
     let mut slow = until("the second upload to be refused", || async {
         let mut slow = open(&api, picture.len()).await?;
         slow.write_all(&picture[..3000]).await?;
@@ -81,12 +82,12 @@ async fn uploads_beyond_the_memory_for_them_are_told_to_come_again() -> anyhow::
         Ok(slow)
     })
     .await?;
-    // A small one still fits, and the slow one is let finish.
+    // A small upload still fits, and the slow one can finish.
     send(api.post(jpeg(31))).await?.id()?;
     slow.write_all(&picture[3000..]).await?;
     let text = answer(slow).await?;
     assert!(text.starts_with("HTTP/1.1 202"), "{text}");
-    // All of it is given back.
+    // All memory is released.
     until("the memory to be free", || async {
         send(api.post(picture.clone())).await?.id()
     })
@@ -95,15 +96,14 @@ async fn uploads_beyond_the_memory_for_them_are_told_to_come_again() -> anyhow::
 }
 
 #[tokio::test]
-async fn half_a_request_head_does_not_hold_up_the_end_and_what_is_under_way_is_finished()
--> anyhow::Result<()> {
+async fn at_shutdown_open_requests_finish_and_half_a_head_causes_no_delay() -> anyhow::Result<()> {
     let api = Service::start(&["--drain-timeout-ms", "4000"]).await?;
     let picture = png_of_length(2000);
     let mut under_way = open(&api, picture.len()).await?;
     under_way.write_all(&picture[..1000]).await?;
     let mut idle = TcpStream::connect(&api.address).await?;
     idle.write_all(b"GET /livez HT").await?;
-    // Both are in the service's hands once it has answered something later.
+    // The API has accepted both once it has answered a later request.
     assert_eq!(api.get("/livez").await?.status, 200);
 
     let finish = async {

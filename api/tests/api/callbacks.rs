@@ -1,4 +1,4 @@
-//! Whom to tell of a job's end: recorded with the job, and shown with it.
+//! Callbacks: recorded with the job, and shown with it.
 
 use super::harness::{Service, send, until};
 use super::pictures::jpeg;
@@ -37,14 +37,14 @@ async fn a_callback_is_recorded_in_each_of_the_three_forms_and_shown() -> anyhow
 }
 
 #[tokio::test]
-async fn how_far_a_callback_has_come_is_shown_with_the_finished_job() -> anyhow::Result<()> {
+async fn the_delivery_state_of_a_callback_is_shown_with_the_finished_job() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let request = api.post(jpeg(91)).query(&[("callbackUrl", URL)]);
     let id = send(request).await?.id()?;
-    api.tell(&id, json!({"phase": "Cancelled"})).await?;
-    // The end of a job never changes; how far it has been told does.
+    api.write_status(&id, json!({"phase": "Cancelled"})).await?;
+    // A finished job does not change, but its callback's delivery state does.
     let callback = json!({"delivered": false, "attempts": 3, "lastError": "503"});
-    api.tell(&id, json!({"callback": callback})).await?;
+    api.write_status(&id, json!({"callback": callback})).await?;
     until("the callback to be shown", || async {
         let shown = api.get(&format!("/v1/jobs/{id}")).await?.body;
         anyhow::ensure!(shown["callback"]["attempts"] == 3, "{shown}");

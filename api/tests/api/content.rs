@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_picture_is_answered_as_a_file_of_its_own_type() -> anyhow::Result<()> {
+async fn a_picture_is_returned_as_an_attachment_of_its_own_type() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let (jpeg, png) = (jpeg(80), png_of_length(300_000));
     let uploaded = send(api.post(jpeg.clone())).await?.id()?;
@@ -44,7 +44,7 @@ async fn a_picture_is_answered_as_a_file_of_its_own_type() -> anyhow::Result<()>
 }
 
 #[tokio::test]
-async fn what_is_no_picture_or_not_there_is_not_answered() -> anyhow::Result<()> {
+async fn a_missing_object_or_one_that_is_no_picture_is_not_returned() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let key = format!("data/{}/page.html", api.namespace.name());
     put(&key, b"<html><script>alert(1)</script>".to_vec()).await?;
@@ -62,14 +62,14 @@ async fn what_is_no_picture_or_not_there_is_not_answered() -> anyhow::Result<()>
 }
 
 #[tokio::test]
-async fn a_small_result_is_answered_from_the_status_and_a_large_one_from_the_bucket()
--> anyhow::Result<()> {
+async fn a_small_result_comes_from_the_status_and_a_large_one_from_the_bucket() -> anyhow::Result<()>
+{
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(81))).await?.id()?;
     let early = send(api.job(&id, "/result")).await?;
     assert_eq!((early.status, early.problem()), (409, "no-result"));
     let result = json!({"caption": "a cat"});
-    api.tell(&id, json!({"phase": "Succeeded", "result": result}))
+    api.write_status(&id, json!({"phase": "Succeeded", "result": result}))
         .await?;
     let waited = send(api.job(&id, "").header("prefer", "wait=20")).await?;
     assert_eq!(waited.body["resultTruncated"], false);
@@ -83,7 +83,7 @@ async fn a_small_result_is_answered_from_the_status_and_a_large_one_from_the_buc
         "phase": "Succeeded", "result": {"caption": "a c"},
         "resultBytes": whole.len(), "resultSha256": "0".repeat(64),
     });
-    api.tell(&id, status).await?;
+    api.write_status(&id, status).await?;
     let waited = send(api.job(&id, "").header("prefer", "wait=20")).await?;
     assert_eq!(waited.body["resultTruncated"], true);
     let missing = send(api.job(&id, "/result")).await?;
@@ -96,11 +96,11 @@ async fn a_small_result_is_answered_from_the_status_and_a_large_one_from_the_buc
 }
 
 #[tokio::test]
-async fn a_result_is_answered_also_where_the_watch_is_behind() -> anyhow::Result<()> {
+async fn a_result_is_returned_even_if_the_watch_lags() -> anyhow::Result<()> {
     let proxy = Proxy::start(cluster().await?, None).await?;
     let mut api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let id = send(api.post(jpeg(87))).await?.id()?;
-    // It lists the job, and hears of no change.
+    // The watch lists the job and receives no change.
     proxy.rule([Rule::every(Method::GET, "watch=true", Fate::HoldAnswer)]);
     api.kill_and_restart().await?;
     until("the job to be listed", async || {
@@ -110,7 +110,7 @@ async fn a_result_is_answered_also_where_the_watch_is_behind() -> anyhow::Result
     })
     .await?;
     let result = json!({"caption": "a cat"});
-    api.tell(&id, json!({"phase": "Succeeded", "result": result}))
+    api.write_status(&id, json!({"phase": "Succeeded", "result": result}))
         .await?;
     assert_eq!(send(api.job(&id, "")).await?.body["phase"], "Pending");
     assert_eq!(send(api.job(&id, "/result")).await?.body, result);
@@ -118,7 +118,7 @@ async fn a_result_is_answered_also_where_the_watch_is_behind() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn clients_that_reach_the_store_are_sent_there() -> anyhow::Result<()> {
+async fn clients_that_can_reach_the_store_are_redirected_to_it() -> anyhow::Result<()> {
     let endpoint = Surroundings::shared().await?.s3_endpoint;
     let public = endpoint.replace("127.0.0.1", "localhost");
     let api = Service::start(&["--s3-public-endpoint", &public]).await?;
@@ -140,7 +140,7 @@ async fn clients_that_reach_the_store_are_sent_there() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn downloads_beyond_the_room_for_them_are_told_to_come_again() -> anyhow::Result<()> {
+async fn downloads_beyond_the_limit_are_answered_503_with_retry_after() -> anyhow::Result<()> {
     let api = Service::start(&["--max-downloads", "0"]).await?;
     let id = send(api.post(jpeg(84))).await?.id()?;
     let answer = send(api.job(&id, "/input")).await?;
@@ -153,10 +153,10 @@ async fn downloads_beyond_the_room_for_them_are_told_to_come_again() -> anyhow::
 }
 
 #[tokio::test]
-async fn a_client_that_takes_nothing_does_not_hold_its_place() -> anyhow::Result<()> {
+async fn a_client_that_reads_nothing_is_disconnected() -> anyhow::Result<()> {
     let flags = ["--max-downloads", "1", "--download-idle-timeout-ms", "300"];
     let api = Service::start(&flags).await?;
-    // More than any buffer on the way holds.
+    // More than all buffers in between hold.
     let key = format!("data/{}/large.png", api.namespace.name());
     put(&key, png_of_length(40_000_000)).await?;
     let large = send(api.post_json(&json!({"key": "large.png"})))
@@ -171,7 +171,7 @@ async fn a_client_that_takes_nothing_does_not_hold_its_place() -> anyhow::Result
         Ok(())
     })
     .await?;
-    // What was not taken in time does not come any more, and cannot be mistaken for the whole.
+    // The rest is not sent, and the client can detect that.
     assert!(stalled.bytes().await.is_err());
     Ok(())
 }

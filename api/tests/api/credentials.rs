@@ -1,5 +1,5 @@
-//! Where the program finds credentials for the bucket when it has no keys: each service that lends
-//! them is a route of one little server, which is the bucket as well and looks at who signed.
+//! Where the API finds credentials for the bucket without keys. One small server is every credential
+//! service, and also the bucket, which records the signers.
 
 use super::harness::{Service, Surroundings, until};
 use axum::Router;
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 const EXPIRATION: &str = "2100-01-01T00:00:00Z";
 
-/// What the bucket's requests were signed by, as `<access key id> <session token>`.
+/// Signers of the bucket's requests, as `<access key id> <session token>`.
 type Signers = Arc<Mutex<Vec<String>>>;
 
 async fn lender() -> anyhow::Result<(String, Signers)> {
@@ -66,7 +66,7 @@ async fn lend(State(signers): State<Signers>, request: Request) -> Response {
     }
 }
 
-/// Who signs where these variables are set and no keys are.
+/// The signer with these variables and without keys.
 async fn signer(env: impl FnOnce(&str) -> Vec<(&'static str, String)>) -> anyhow::Result<String> {
     super::harness::cluster().await?;
     let (endpoint, signers) = lender().await?;
@@ -77,7 +77,7 @@ async fn signer(env: impl FnOnce(&str) -> Vec<(&'static str, String)>) -> anyhow
         ..Surroundings::shared().await?
     };
     let api = Service::start_in(surroundings, &["--check-timeout-ms", "5000"]).await?;
-    until("the bucket to be asked", || async {
+    until("a request to the bucket", || async {
         let ready = api.get("/readyz?verbose").await?;
         let signer = signers.lock().expect("not poisoned").first().cloned();
         signer.ok_or_else(|| anyhow::anyhow!("{ready:?}"))
@@ -86,7 +86,7 @@ async fn signer(env: impl FnOnce(&str) -> Vec<(&'static str, String)>) -> anyhow
 }
 
 #[tokio::test]
-async fn a_web_identity_is_taken_to_the_token_service() -> anyhow::Result<()> {
+async fn a_web_identity_is_exchanged_at_the_token_service() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("token");
     std::fs::write(&file, "identity")?;
@@ -102,7 +102,7 @@ async fn a_web_identity_is_taken_to_the_token_service() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_pod_s_own_identity_is_asked_for_where_it_has_one() -> anyhow::Result<()> {
+async fn a_pod_s_identity_is_used_if_it_has_one() -> anyhow::Result<()> {
     let signer = signer(|endpoint| {
         vec![
             (
@@ -117,7 +117,7 @@ async fn a_pod_s_own_identity_is_asked_for_where_it_has_one() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn at_last_the_node_s_role_is_taken() -> anyhow::Result<()> {
+async fn the_node_s_role_is_used_last() -> anyhow::Result<()> {
     let signer =
         signer(|endpoint| vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint.to_owned())]);
     assert_eq!(signer.await?, "NODE session");
@@ -125,7 +125,7 @@ async fn at_last_the_node_s_role_is_taken() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn without_any_the_service_says_which_could_be_set() -> anyhow::Result<()> {
+async fn without_any_credentials_the_error_names_the_settings() -> anyhow::Result<()> {
     super::harness::cluster().await?;
     let surroundings = Surroundings {
         s3_keys: (String::new(), String::new()),

@@ -4,7 +4,7 @@ use super::harness::Service;
 use serde_json::Value;
 
 #[tokio::test]
-async fn the_description_that_is_served_is_the_one_in_the_repository() -> anyhow::Result<()> {
+async fn the_served_description_is_the_one_in_the_repository() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let answer = api.get("/openapi.json").await?;
     assert_eq!(answer.header("content-type"), Some("application/json"));

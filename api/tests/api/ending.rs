@@ -24,10 +24,10 @@ async fn picture_key(api: &Service, picture: &[u8]) -> anyhow::Result<String> {
 }
 
 #[tokio::test]
-async fn a_job_is_cancelled_once_and_says_so_from_then_on() -> anyhow::Result<()> {
+async fn a_job_is_cancelled_once_and_stays_cancelled() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(70))).await?.id()?;
-    // Cached, so that the answer that follows must not be an older one.
+    // Cached, so the next response could be older; it must not be.
     api.get(&format!("/v1/jobs/{id}")).await?;
     let first = cancel(&api, &id).await?;
     assert_eq!(first.status, 202, "{first:?}");
@@ -35,7 +35,7 @@ async fn a_job_is_cancelled_once_and_says_so_from_then_on() -> anyhow::Result<()
     assert!(api.jobs.get(&id).await?.spec.cancel);
     assert_eq!(cancel(&api, &id).await?.status, 202);
 
-    api.tell(&id, json!({"phase": "Cancelled"})).await?;
+    api.write_status(&id, json!({"phase": "Cancelled"})).await?;
     let ended = cancel(&api, &id).await?;
     assert_eq!(
         (ended.status, &ended.body["phase"]),
@@ -45,7 +45,7 @@ async fn a_job_is_cancelled_once_and_says_so_from_then_on() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn a_job_that_others_change_all_the_time_is_cancelled_all_the_same() -> anyhow::Result<()> {
+async fn a_job_that_changes_constantly_can_be_cancelled() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(75))).await?.id()?;
     let busy = async {
@@ -66,10 +66,10 @@ async fn a_job_that_others_change_all_the_time_is_cancelled_all_the_same() -> an
 }
 
 #[tokio::test]
-async fn a_job_that_has_ended_otherwise_cannot_be_cancelled_any_more() -> anyhow::Result<()> {
+async fn a_finished_job_cannot_be_cancelled() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(71))).await?.id()?;
-    api.tell(
+    api.write_status(
         &id,
         json!({"phase": "Succeeded", "result": {"caption": "a"}}),
     )
@@ -81,7 +81,7 @@ async fn a_job_that_has_ended_otherwise_cannot_be_cancelled_any_more() -> anyhow
 }
 
 #[tokio::test]
-async fn a_deleted_job_is_gone_with_its_result_and_its_picture() -> anyhow::Result<()> {
+async fn deleting_a_job_deletes_its_result_and_its_picture() -> anyhow::Result<()> {
     let api = Service::start(&["--picture-grace-seconds", "0"]).await?;
     let picture = jpeg(72);
     let id = send(api.post(picture.clone())).await?.id()?;
@@ -108,7 +108,7 @@ async fn a_deleted_job_is_gone_with_its_result_and_its_picture() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn a_picture_that_has_just_been_put_is_left_to_the_sweeper() -> anyhow::Result<()> {
+async fn a_recently_put_picture_is_not_deleted_with_its_job() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let picture = jpeg(73);
     let id = send(api.post(picture.clone())).await?.id()?;
@@ -118,7 +118,7 @@ async fn a_picture_that_has_just_been_put_is_left_to_the_sweeper() -> anyhow::Re
 }
 
 #[tokio::test]
-async fn an_object_of_one_s_own_outlives_its_job() -> anyhow::Result<()> {
+async fn a_user_s_own_object_outlives_its_job() -> anyhow::Result<()> {
     let api = Service::start(&["--picture-grace-seconds", "0"]).await?;
     let key = format!("data/{}/cats/1.jpg", api.namespace.name());
     put(&key, jpeg(74)).await?;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// As many as fit below the usual bound of 1,024 open files.
+/// As many streams as the usual limit of 1,024 open files allows.
 const STREAMS: usize = 800;
 
 /// A stream of events as a client reads it.
@@ -88,7 +88,7 @@ impl Event {
 }
 
 #[tokio::test]
-async fn every_visible_change_is_told_from_the_present_state_to_the_end() -> anyhow::Result<()> {
+async fn every_visible_change_is_sent_from_the_current_state_to_the_end() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(60))).await?.id()?;
     let mut events = Events::open(&api, &id, None).await?;
@@ -108,19 +108,19 @@ async fn every_visible_change_is_told_from_the_present_state_to_the_end() -> any
     let labelled = Patch::Merge(json!({"metadata": {"labels": {"nobody": "sees"}}}));
     let params = PatchParams::default();
     api.jobs.patch(&id, &params, &labelled).await?;
-    api.tell(&id, json!({"phase": "Running"})).await?;
+    api.write_status(&id, json!({"phase": "Running"})).await?;
     events.expect("Running").await?;
     let result = json!({"phase": "Succeeded", "result": {"caption": "a cat"}});
-    let told = api.tell(&id, result).await?;
+    let written = api.write_status(&id, result).await?;
     let last = events.expect("Succeeded").await?;
     assert_eq!(last.data["result"], json!({"caption": "a cat"}));
-    assert_eq!(Some(last.id.clone()), told.metadata.resource_version);
+    assert_eq!(Some(last.id.clone()), written.metadata.resource_version);
     assert!(events.next().await?.is_none());
 
-    // A browser comes again by itself with what it knows, and is told to stop.
+    // A browser reconnects by itself with its last event's id, and gets a 204.
     let again = send(api.job(&id, "/events").header("last-event-id", &last.id)).await?;
     assert_eq!(again.status, 204);
-    // One that missed the end is told it.
+    // A client that missed the end gets it.
     let mut late = Events::open(&api, &id, Some(&first.id)).await?;
     late.expect("Succeeded").await?;
     assert!(late.next().await?.is_none());
@@ -128,24 +128,24 @@ async fn every_visible_change_is_told_from_the_present_state_to_the_end() -> any
 }
 
 #[tokio::test]
-async fn what_a_client_knows_is_not_told_again() -> anyhow::Result<()> {
+async fn a_client_gets_no_event_twice() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(61))).await?.id()?;
-    let known = Events::open(&api, &id, None)
+    let last = Events::open(&api, &id, None)
         .await?
         .expect("Pending")
         .await?
         .id;
-    let mut events = Events::open(&api, &id, Some(&known)).await?;
+    let mut events = Events::open(&api, &id, Some(&last)).await?;
     let begin = events.next().await?.context("ended")?;
     assert_eq!((begin.name.as_str(), begin.retry.as_str()), ("", "2000"));
-    api.tell(&id, json!({"phase": "Running"})).await?;
+    api.write_status(&id, json!({"phase": "Running"})).await?;
     events.expect("Running").await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_stream_tells_that_its_job_is_deleted_and_ends() -> anyhow::Result<()> {
+async fn a_stream_ends_with_an_event_when_its_job_is_deleted() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(62))).await?.id()?;
     let mut events = Events::open(&api, &id, None).await?;
@@ -153,13 +153,13 @@ async fn a_stream_tells_that_its_job_is_deleted_and_ends() -> anyhow::Result<()>
     api.jobs.delete(&id, &DeleteParams::default()).await?;
     assert_eq!(events.next().await?.context("ended")?.name, "deleted");
     assert!(events.next().await?.is_none());
-    let gone = send(api.job(&id, "/events")).await?;
-    assert_eq!((gone.status, gone.problem()), (404, "no-such-job"));
+    let deleted = send(api.job(&id, "/events")).await?;
+    assert_eq!((deleted.status, deleted.problem()), (404, "no-such-job"));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_silent_stream_is_kept_alive_and_ends_when_its_time_is_up() -> anyhow::Result<()> {
+async fn a_silent_stream_is_kept_alive_and_ends_after_its_lifetime() -> anyhow::Result<()> {
     let flags = [
         "--event-keep-alive-seconds",
         "1",
@@ -184,7 +184,7 @@ async fn a_silent_stream_is_kept_alive_and_ends_when_its_time_is_up() -> anyhow:
 }
 
 #[tokio::test]
-async fn the_service_s_end_is_not_held_up_by_streams_and_waits() -> anyhow::Result<()> {
+async fn streams_and_waits_do_not_delay_shutdown() -> anyhow::Result<()> {
     let api = Service::start(&["--drain-timeout-ms", "60000"]).await?;
     let id = send(api.post(jpeg(64))).await?.id()?;
     let mut waiting = TcpStream::connect(&api.address).await?;
@@ -192,7 +192,7 @@ async fn the_service_s_end_is_not_held_up_by_streams_and_waits() -> anyhow::Resu
     waiting.write_all(request.as_bytes()).await?;
     let mut events = Events::open(&api, &id, None).await?;
     events.expect("Pending").await?;
-    // Both are in the service's hands once it has answered something later.
+    // The API has accepted both once it has answered a later request.
     assert_eq!(api.get("/livez").await?.status, 200);
     let begun = Instant::now();
     assert!(api.process.terminate().await?.success());
@@ -207,7 +207,7 @@ async fn the_service_s_end_is_not_held_up_by_streams_and_waits() -> anyhow::Resu
     Ok(())
 }
 
-/// What a process holds of memory, in KiB.
+/// Resident memory of a process, in KiB.
 fn resident_kib(pid: u32) -> anyhow::Result<usize> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
@@ -216,14 +216,14 @@ fn resident_kib(pid: u32) -> anyhow::Result<usize> {
 }
 
 #[tokio::test]
-async fn a_stream_costs_less_than_50_kib_and_all_are_told_of_a_change() -> anyhow::Result<()> {
+async fn a_stream_costs_less_than_50_kib_and_all_streams_get_a_change() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(65))).await?.id()?;
     let open = || async {
         let mut stream = TcpStream::connect(&api.address).await?;
         let request = format!("GET /v1/jobs/{id}/events HTTP/1.1\r\nhost: a\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
-        until_told(&mut stream, "Pending").await?;
+        until_received(&mut stream, "Pending").await?;
         anyhow::Ok(stream)
     };
     let mut streams = Vec::new();
@@ -238,15 +238,15 @@ async fn a_stream_costs_less_than_50_kib_and_all_are_told_of_a_change() -> anyho
     let each = grown / (STREAMS - few);
     println!("{each} KiB a stream");
     assert!(each < 50, "{each} KiB a stream");
-    api.tell(&id, json!({"phase": "Cancelled"})).await?;
+    api.write_status(&id, json!({"phase": "Cancelled"})).await?;
     for stream in &mut streams {
-        until_told(stream, "Cancelled").await?;
+        until_received(stream, "Cancelled").await?;
     }
     Ok(())
 }
 
-/// Reads on until the phase is told.
-async fn until_told(stream: &mut TcpStream, phase: &str) -> anyhow::Result<()> {
+/// Reads until the phase is received.
+async fn until_received(stream: &mut TcpStream, phase: &str) -> anyhow::Result<()> {
     let (mut text, mut piece) = (String::new(), [0; 4096]);
     while !text.contains(&format!("\"phase\":\"{phase}\"")) {
         let count = timeout(PATIENCE, stream.read(&mut piece)).await??;

@@ -1,4 +1,4 @@
-//! Schemathesis, which reads the API's description and holds the service against it.
+//! Schemathesis, which checks the API against its description.
 
 use super::harness::{Service, send};
 use super::pictures::jpeg;
@@ -16,7 +16,7 @@ async fn schemathesis_finds_nothing() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemathesis");
     let mut config = std::fs::read_to_string(format!("{hooks}/schemathesis.toml"))?;
-    config.push_str(&known_jobs(&api).await?);
+    config.push_str(&job_ids(&api).await?);
     let config_file = scratch.path().join("schemathesis.toml");
     std::fs::write(&config_file, config)?;
     let status = Command::new(program)
@@ -25,7 +25,7 @@ async fn schemathesis_finds_nothing() -> anyhow::Result<()> {
         .args(["run", &format!("{}/openapi.json", api.base)])
         .args(["--workers", "2", "--max-examples", &examples])
         .args(["--continue-on-failure", "--no-color"])
-        // It keeps a cache where it runs.
+        // It writes a cache to its working directory.
         .current_dir(scratch.path())
         .env("PYTHONPATH", hooks)
         .env("NO_PROXY", "*")
@@ -35,8 +35,8 @@ async fn schemathesis_finds_nothing() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Settings that name jobs to the operations to which no other operation leads.
-async fn known_jobs(api: &Service) -> anyhow::Result<String> {
+/// Schemathesis' settings: job ids for the operations that no other operation leads to.
+async fn job_ids(api: &Service) -> anyhow::Result<String> {
     let form = |kind: &'static str| {
         let file = Part::bytes(jpeg(3))
             .file_name("a.jpg")
@@ -56,14 +56,14 @@ async fn known_jobs(api: &Service) -> anyhow::Result<String> {
     let analysed = upload("/upload-image", "classification").await?;
     let whole = send(api.post(jpeg(4))).await?.id()?;
     let result = json!({"phase": "Succeeded", "result": {"caption": "a cat"}});
-    api.tell(&whole, result).await?;
+    api.write_status(&whole, result).await?;
     let operations = [
         ("GET /api/v1/status/{id}", captioned),
         ("GET /job-status/{id}", analysed),
         ("GET /v1/jobs/{id}/result", whole),
     ];
-    let known = operations.map(|(name, id)| {
+    let settings = operations.map(|(name, id)| {
         format!("\n[[operations]]\ninclude-name = \"{name}\"\nparameters = {{ \"path.id\" = \"{id}\" }}\n")
     });
-    Ok(known.concat())
+    Ok(settings.concat())
 }

@@ -1,4 +1,4 @@
-//! What a test stands on: the shared cluster and store, and one API process with its own namespace.
+//! The shared cluster and store, and one API process per test with its own namespace.
 
 use anyhow::Context as _;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
@@ -15,19 +15,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// How long anything may take before a test gives up.
+/// Bound on every wait of a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const BUCKET: &str = "fovea";
 
-/// Who the API is to the API server.
+/// The API's service account.
 const USER: &str = "system:serviceaccount:fovea-system:fovea-api";
-/// What it may do there.
 const RIGHTS: [&str; 2] = [
     include_str!("../../../manifests/install/api/rbac.yaml"),
     include_str!("../../../manifests/install/api/rbac-jobs.yaml"),
 ];
 
-/// The API as a client meets it; panics when dropped where any was forbidden something.
+/// A running API; panics when dropped if a request of its account was forbidden.
 pub(crate) struct Service {
     _audit: Audit,
     pub(crate) base: String,
@@ -39,7 +38,6 @@ pub(crate) struct Service {
     pub(crate) process: Process,
 }
 
-/// An answer, read whole.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -47,19 +45,22 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-/// Where the API finds its surroundings.
+/// The cluster and the store of an API process.
 pub(crate) struct Surroundings {
     pub(crate) kubeconfig: PathBuf,
     pub(crate) s3_endpoint: String,
     pub(crate) s3_keys: (String, String),
-    /// More variables.
     pub(crate) env: Vec<(&'static str, String)>,
 }
 
 impl Surroundings {
-    /// The shared ones, with the rights that the manifests grant and no others.
+    /// The shared cluster and MinIO, with exactly the rights that the manifests grant.
     pub(crate) async fn shared() -> anyhow::Result<Self> {
-        let minio = minio().await?;
+        Self::with(minio().await?).await
+    }
+
+    /// The shared cluster and this MinIO.
+    pub(crate) async fn with(minio: &Minio) -> anyhow::Result<Self> {
         Ok(Self {
             kubeconfig: cluster().await?.kubeconfig_for(USER, &[])?,
             s3_endpoint: minio.endpoint().to_owned(),
@@ -68,7 +69,7 @@ impl Surroundings {
         })
     }
 
-    /// The shared ones, with this proxy before the API server.
+    /// The shared cluster, through this proxy, and MinIO.
     pub(crate) async fn behind(proxy: &Proxy) -> anyhow::Result<Self> {
         Ok(Self {
             kubeconfig: proxy.kubeconfig.clone(),
@@ -77,8 +78,7 @@ impl Surroundings {
     }
 }
 
-/// A proxy before the API server; the requests that make something meet `first`, one each, and then
-/// all `rest`.
+/// A proxy before the API server. Creates get the fates `first`, one each, all later ones `rest`.
 pub(crate) async fn proxy(first: &[Fate], rest: Fate) -> anyhow::Result<Proxy> {
     let proxy = Proxy::start(cluster().await?, None).await?;
     proxy.rule(Rule::in_turn(&http::Method::POST, "", first, rest));
@@ -91,7 +91,7 @@ pub(crate) async fn minio() -> anyhow::Result<&'static Minio> {
     SHARED.get_or_try_init(own_minio).await
 }
 
-/// A MinIO with a bucket, to be broken.
+/// A MinIO with a bucket that the test may break.
 pub(crate) async fn own_minio() -> anyhow::Result<Minio> {
     let minio = Minio::start().await?;
     minio.create_bucket(BUCKET)?;
@@ -162,7 +162,6 @@ pub(crate) async fn cluster() -> anyhow::Result<&'static ControlPlane> {
     Ok(cluster)
 }
 
-/// Applies manifests.
 async fn grant(cluster: &ControlPlane, manifests: &str) -> anyhow::Result<()> {
     let apply = ["apply", "-f", "-"];
     let applied = cluster.kubectl_with(&apply, manifests).await?;
@@ -170,10 +169,10 @@ async fn grant(cluster: &ControlPlane, manifests: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets the API know of the pools of another namespace than a release's own.
+/// Grants the API its rights on pools in another namespace than its own.
 pub(crate) async fn grant_pools(namespace: &str) -> anyhow::Result<()> {
     let cluster = cluster().await?;
-    // The account stays where it is.
+    // The account stays in its namespace.
     let subject = "namespace: fovea-system\n";
     let (role, binding) = RIGHTS[0].rsplit_once("---").context("a binding")?;
     let (binding, account) = binding.rsplit_once(subject).context("a subject")?;
@@ -183,15 +182,15 @@ pub(crate) async fn grant_pools(namespace: &str) -> anyhow::Result<()> {
     may_list_pools(cluster, namespace).await
 }
 
-/// Waits until the API server goes by what it was granted.
+/// Waits until the API server's authorizer has the granted rights.
 async fn may_list_pools(cluster: &ControlPlane, namespace: &str) -> anyhow::Result<()> {
     let user = format!("--as={USER}");
     for (what, namespace) in [("runnerpools", namespace), ("inferencejobs", "default")] {
         let resource = format!("{what}.fovea.dev");
-        let ask = ["auth", "can-i", "list", &resource, "-n", namespace, &user];
+        let can_i = ["auth", "can-i", "list", &resource, "-n", namespace, &user];
         until("the rights to hold", || async {
-            let told = cluster.kubectl_with(&ask, "").await?;
-            anyhow::ensure!(told.stdout.trim() == "yes", "{told:?}");
+            let output = cluster.kubectl_with(&can_i, "").await?;
+            anyhow::ensure!(output.stdout.trim() == "yes", "{output:?}");
             Ok(())
         })
         .await?;
@@ -200,13 +199,13 @@ async fn may_list_pools(cluster: &ControlPlane, namespace: &str) -> anyhow::Resu
 }
 
 impl Service {
-    /// Starts the program in the shared surroundings, with more flags.
+    /// Starts the API in the shared surroundings, with more flags.
     pub(crate) async fn start(flags: &[&str]) -> anyhow::Result<Self> {
         cluster().await?;
         Self::start_in(Surroundings::shared().await?, flags).await
     }
 
-    /// Starts the program, with more flags, in which `{namespace}` stands for its own.
+    /// Starts the API with more flags; `{namespace}` in a flag is replaced by its namespace.
     pub(crate) async fn start_in(
         surroundings: Surroundings,
         flags: &[&str],
@@ -233,7 +232,7 @@ impl Service {
             ("AWS_ACCESS_KEY_ID", key),
             ("AWS_SECRET_ACCESS_KEY", secret),
         ];
-        // Without keys they are found as in a pod.
+        // Without keys the SDK finds credentials as in a pod.
         let keys = keys.into_iter().filter(|(_, value)| !value.is_empty());
         let more = keys.chain(surroundings.env);
         let program = more.fold(program, |program, (name, value)| program.env(name, value));
@@ -259,22 +258,21 @@ impl Service {
         })
     }
 
-    /// Ends it by SIGKILL and starts it again, at another address.
+    /// Kills the process by SIGKILL and starts it again, at another address.
     pub(crate) async fn kill_and_restart(&mut self) -> anyhow::Result<()> {
         self.process.kill().await?;
-        let told = std::fs::read(self.process.log_path())?.len();
+        let log_bytes = std::fs::read(self.process.log_path())?.len();
         self.process.restart().await?;
         let process = &self.process;
         self.address = process
             .wait_ready("its address in the log", PATIENCE, || async {
-                address(process, told)
+                address(process, log_bytes)
             })
             .await?;
         self.base = format!("http://{}", self.address);
         Ok(())
     }
 
-    /// Submits a raw picture.
     pub(crate) fn post(&self, picture: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
         self.http
             .post(format!("{}/v1/jobs", self.base))
@@ -282,12 +280,11 @@ impl Service {
             .body(picture)
     }
 
-    /// Submits JSON.
     pub(crate) fn post_json(&self, body: &Value) -> reqwest::RequestBuilder {
         self.http.post(format!("{}/v1/jobs", self.base)).json(body)
     }
 
-    /// A metric's value, by its name and labels; none is 0.
+    /// A metric's value, by its name and labels; 0 if it is missing.
     pub(crate) async fn metric(&self, line: &str) -> anyhow::Result<u64> {
         let text = self.get("/metrics").await?.body;
         let text = text.as_str().context("no text")?;
@@ -297,19 +294,22 @@ impl Service {
         Ok(value.map_or(Ok(0), str::parse)?)
     }
 
-    /// Reads.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         send(self.http.get(format!("{}{path}", self.base))).await
     }
 
     /// Writes a job's status, as the operator would.
-    pub(crate) async fn tell(&self, id: &str, status: Value) -> anyhow::Result<InferenceJob> {
+    pub(crate) async fn write_status(
+        &self,
+        id: &str,
+        status: Value,
+    ) -> anyhow::Result<InferenceJob> {
         let patch = Patch::Merge(json!({"status": status}));
         let params = PatchParams::default();
         Ok(self.jobs.patch_status(id, &params, &patch).await?)
     }
 
-    /// A request for a job, or for something of it.
+    /// A GET request for a job, or for a path below it.
     pub(crate) fn job(&self, id: &str, rest: &str) -> reqwest::RequestBuilder {
         self.http.get(format!("{}/v1/jobs/{id}{rest}", self.base))
     }
@@ -321,7 +321,6 @@ impl Service {
     }
 }
 
-/// Sends a request and reads the answer whole.
 pub(crate) async fn send(request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
     let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -348,13 +347,11 @@ impl Answer {
         uri.strip_prefix("urn:fovea:problem:").unwrap_or(uri)
     }
 
-    /// A header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
-/// Waits until `check` holds.
 pub(crate) async fn until<T, F>(what: &str, check: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = anyhow::Result<T>>,
@@ -362,10 +359,10 @@ where
     Ok(eventually(what, PATIENCE, check).await?)
 }
 
-/// As the log tells it after its first `told` bytes.
-fn address(process: &Process, told: usize) -> anyhow::Result<String> {
+/// The address in the log, after its first `skipped_bytes`.
+fn address(process: &Process, skipped_bytes: usize) -> anyhow::Result<String> {
     let log = std::fs::read(process.log_path())?;
-    let log = String::from_utf8_lossy(log.get(told..).unwrap_or_default());
+    let log = String::from_utf8_lossy(log.get(skipped_bytes..).unwrap_or_default());
     let line = log
         .lines()
         .find(|line| line.contains("serving"))

@@ -1,4 +1,4 @@
-//! Bounds on a request's head, and what browsers are told.
+//! Bounds on a request's head, and CORS.
 
 use super::harness::{PATIENCE, Service, send};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 #[tokio::test]
-async fn a_client_that_does_not_finish_its_head_is_cut_off() -> anyhow::Result<()> {
+async fn a_client_that_does_not_finish_its_head_is_disconnected() -> anyhow::Result<()> {
     let api = Service::start(&["--header-timeout-ms", "300"]).await?;
     let mut stream = TcpStream::connect(&api.address).await?;
     stream
@@ -23,14 +23,14 @@ async fn a_client_that_does_not_finish_its_head_is_cut_off() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn a_head_that_is_far_too_large_is_refused_before_it_is_whole() -> anyhow::Result<()> {
+async fn a_far_too_large_head_is_refused_before_it_is_complete() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let many = "a: b\r\n".repeat(300);
     let large = format!("a: {}\r\n", "b".repeat(200_000));
     for (headers, end) in [(many, "\r\n"), (large, "")] {
         let mut stream = TcpStream::connect(&api.address).await?;
         let head = format!("GET /livez HTTP/1.1\r\nhost: a\r\n{headers}{end}");
-        // The answer may come before all of it is sent.
+        // The response may come before everything is sent.
         let _ = stream.write_all(head.as_bytes()).await;
         let mut text = vec![0; 16];
         let count = timeout(PATIENCE, stream.read(&mut text)).await??;
@@ -41,7 +41,7 @@ async fn a_head_that_is_far_too_large_is_refused_before_it_is_whole() -> anyhow:
 }
 
 #[tokio::test]
-async fn browsers_are_told_of_the_configured_origins_alone() -> anyhow::Result<()> {
+async fn only_configured_origins_get_cors_headers() -> anyhow::Result<()> {
     let page = "https://app.example.org";
     let preflight = |api: &Service, origin: &str| {
         send(
@@ -68,7 +68,7 @@ async fn browsers_are_told_of_the_configured_origins_alone() -> anyhow::Result<(
     assert!(headers.contains("idempotency-key") && headers.contains("fovea-namespace"));
     let other = preflight(&api, "https://evil.example.org").await?;
     assert_eq!(other.header("access-control-allow-origin"), None);
-    // An error's answer may be read by the page as well.
+    // The page may also read error responses.
     let read = api
         .http
         .get(format!("{}/v1/jobs/a", api.base))

@@ -1,31 +1,22 @@
-//! Rule 2 where the api itself is killed: before the picture is put, between the put and the
-//! create, and after the create. At most one job comes of a key, however often it is sent.
+//! Rule 2 if the API is killed before it puts the picture, between the put and the create, or after
+//! the create. A key yields at most one job, however often it is sent.
 
 use super::harness::{Service, Surroundings, own_minio, proxy, send, until};
+use super::lost_answers::keyed;
 use super::pictures::jpeg;
 use fovea_tests::proxy::Fate;
 use tokio::task::JoinHandle;
 
-fn keyed(api: &Service) -> reqwest::RequestBuilder {
-    api.post(jpeg(9)).header("idempotency-key", "k")
-}
-
-/// Sends the request, to be answered by nobody.
+/// Sends the request, which should get no response.
 fn sent(api: &Service) -> JoinHandle<bool> {
     let request = keyed(api);
     tokio::spawn(async move { request.send().await.is_ok() })
 }
 
 #[tokio::test]
-async fn an_api_killed_before_the_put_has_made_no_job() -> anyhow::Result<()> {
+async fn an_api_killed_before_the_put_has_created_no_job() -> anyhow::Result<()> {
     let mut minio = own_minio().await?;
-    super::harness::cluster().await?;
-    let surroundings = Surroundings {
-        s3_endpoint: minio.endpoint().to_owned(),
-        s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
-        ..Surroundings::shared().await?
-    };
-    let mut api = Service::start_in(surroundings, &[]).await?;
+    let mut api = Service::start_in(Surroundings::with(&minio).await?, &[]).await?;
     minio.process().pause()?;
     let unanswered = sent(&api);
     let received = async || {
@@ -44,7 +35,7 @@ async fn an_api_killed_before_the_put_has_made_no_job() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn an_api_killed_between_put_and_create_has_made_no_job() -> anyhow::Result<()> {
+async fn an_api_killed_between_put_and_create_has_created_no_job() -> anyhow::Result<()> {
     let proxy = proxy(&[Fate::HoldRequest], Fate::Pass).await?;
     let mut api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let unanswered = sent(&api);
@@ -58,8 +49,8 @@ async fn an_api_killed_between_put_and_create_has_made_no_job() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn an_api_killed_after_the_create_has_made_the_job_that_a_repeated_request_gets()
--> anyhow::Result<()> {
+async fn after_a_kill_that_follows_the_create_a_repeated_request_gets_the_job() -> anyhow::Result<()>
+{
     let proxy = proxy(&[Fate::HoldAnswer], Fate::Pass).await?;
     let mut api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let unanswered = sent(&api);

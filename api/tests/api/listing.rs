@@ -56,7 +56,7 @@ async fn every_job_is_on_one_page() -> anyhow::Result<()> {
     let (listed, pages) = collect(&api, "limit=2").await?;
     assert_eq!((listed.len(), pages), (5, 3));
     assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), made);
-    // A job in a list looks as it does alone.
+    // A job in a list equals the job read alone.
     let list = api.get("/v1/jobs").await?.body;
     let id = &ids(&list)[0];
     assert_eq!(
@@ -73,11 +73,12 @@ async fn jobs_are_filtered_by_phase_and_task() -> anyhow::Result<()> {
     let found = submit(&api, 2, "object-detection").await?;
     for id in [&captions[0], &found[0]] {
         let failure = json!({"reason": "A", "message": "", "retryable": false});
-        api.tell(id, json!({"phase": "Failed", "failure": failure}))
+        api.write_status(id, json!({"phase": "Failed", "failure": failure}))
             .await?;
     }
-    // One with a status that says Pending, beside those without a status.
-    api.tell(&captions[1], json!({"phase": "Pending"})).await?;
+    // One with the phase Pending, beside those without a status.
+    api.write_status(&captions[1], json!({"phase": "Pending"}))
+        .await?;
     let sorted = |ids: &[&String]| ids.iter().map(|id| (*id).clone()).collect::<BTreeSet<_>>();
     for (query, expected) in [
         ("phase=Failed", sorted(&[&captions[0], &found[0]])),
@@ -106,7 +107,7 @@ async fn jobs_are_filtered_by_phase_and_task() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_only_bars_its_name_is_not_listed() -> anyhow::Result<()> {
+async fn a_tombstone_is_not_listed() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let made = submit(&api, 2, "image-to-text").await?;
     let barred = json!({"metadata": {"annotations": {annotations::TOMBSTONE: "true"}}});
@@ -119,7 +120,7 @@ async fn what_only_bars_its_name_is_not_listed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_list_that_has_become_too_old_is_to_be_begun_again() -> anyhow::Result<()> {
+async fn an_expired_list_must_be_started_again() -> anyhow::Result<()> {
     let proxy = Proxy::start(cluster().await?, None).await?;
     let api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     submit(&api, 2, "image-to-text").await?;

@@ -1,4 +1,4 @@
-//! Rule 2 where answers are lost: nothing runs that was answered with an error.
+//! Rule 2 if responses are lost: a job whose request got an error never runs.
 
 use super::harness::{Answer, Service, Surroundings, proxy, send};
 use super::pictures::jpeg;
@@ -6,7 +6,7 @@ use fovea_crds::annotations;
 use fovea_tests::proxy::{Fate, Proxy};
 use kube::ResourceExt as _;
 
-fn keyed(api: &Service) -> reqwest::RequestBuilder {
+pub(super) fn keyed(api: &Service) -> reqwest::RequestBuilder {
     api.post(jpeg(9)).header("idempotency-key", "k")
 }
 
@@ -16,7 +16,7 @@ async fn start(first: &[Fate], rest: Fate, flags: &[&str]) -> anyhow::Result<(Pr
     Ok((proxy, api))
 }
 
-/// That the one object in the namespace bars its name and does not run.
+/// Checks that the namespace's only object is a tombstone, which never runs; returns its name.
 async fn assert_only_a_tombstone(api: &Service) -> anyhow::Result<String> {
     let names = api.names().await?;
     assert_eq!(names.len(), 1, "{names:?}");
@@ -36,7 +36,7 @@ fn assert_problem(answer: &Answer, status: u16, problem: &str) {
 }
 
 #[tokio::test]
-async fn a_create_that_landed_although_its_answer_was_lost_is_a_job() -> anyhow::Result<()> {
+async fn a_create_that_succeeded_without_a_response_is_a_job() -> anyhow::Result<()> {
     let (_proxy, api) = start(&[Fate::LoseAnswer], Fate::Pass, &[]).await?;
     let id = send(api.post(jpeg(8))).await?.id()?;
     assert_eq!(api.names().await?, std::slice::from_ref(&id));
@@ -46,7 +46,7 @@ async fn a_create_that_landed_although_its_answer_was_lost_is_a_job() -> anyhow:
 }
 
 #[tokio::test]
-async fn a_create_that_was_lost_is_barred_before_the_error_is_answered() -> anyhow::Result<()> {
+async fn a_lost_create_is_barred_before_the_client_gets_the_error() -> anyhow::Result<()> {
     let (_proxy, api) = start(&[Fate::LoseRequest], Fate::Pass, &[]).await?;
     assert_problem(&send(api.post(jpeg(8))).await?, 503, "cluster-unavailable");
     assert_only_a_tombstone(&api).await?;
@@ -54,7 +54,7 @@ async fn a_create_that_was_lost_is_barred_before_the_error_is_answered() -> anyh
 }
 
 #[tokio::test]
-async fn a_tombstone_whose_own_answer_was_lost_is_a_tombstone() -> anyhow::Result<()> {
+async fn a_tombstone_that_was_created_without_a_response_counts() -> anyhow::Result<()> {
     let (_proxy, api) = start(&[Fate::LoseRequest, Fate::LoseAnswer], Fate::Pass, &[]).await?;
     assert_problem(&send(api.post(jpeg(8))).await?, 503, "cluster-unavailable");
     assert_only_a_tombstone(&api).await?;
@@ -62,7 +62,7 @@ async fn a_tombstone_whose_own_answer_was_lost_is_a_tombstone() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn a_tombstone_that_was_lost_is_put_again() -> anyhow::Result<()> {
+async fn a_lost_tombstone_is_created_again() -> anyhow::Result<()> {
     let first = [Fate::LoseAnswer, Fate::LoseRequest, Fate::LoseRequest];
     let (_proxy, api) = start(&first, Fate::Pass, &[]).await?;
     let id = send(api.post(jpeg(8))).await?.id()?;
@@ -87,7 +87,7 @@ async fn a_request_repeated_after_a_tombstone_gets_a_job_and_another_body_is_ref
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_found_out_in_time_the_answer_says_so_and_where_to_look()
+async fn without_a_result_in_time_the_response_is_outcome_unknown_with_a_location()
 -> anyhow::Result<()> {
     let (proxy, api) = start(&[], Fate::LoseRequest, &["--settle-timeout-ms", "700"]).await?;
     let answer = send(keyed(&api)).await?;
@@ -102,8 +102,7 @@ async fn where_nothing_can_be_found_out_in_time_the_answer_says_so_and_where_to_
 }
 
 #[tokio::test]
-async fn a_create_that_landed_while_nothing_could_be_found_out_is_found_by_its_location()
--> anyhow::Result<()> {
+async fn the_location_of_an_unknown_outcome_finds_a_create_that_succeeded() -> anyhow::Result<()> {
     let (_proxy, api) = start(
         &[Fate::LoseAnswer],
         Fate::LoseRequest,

@@ -1,6 +1,5 @@
-//! The API's program against a real Kubernetes API server and a real MinIO, over a real socket.
-//! One control plane and one MinIO serve all tests; each test has a namespace and a process of its
-//! own.
+//! The API program against a real Kubernetes API server and MinIO. All tests share one control plane
+//! and one MinIO; each has its own namespace and process.
 
 #![expect(clippy::expect_used, reason = "the tests' own helpers may fail a test")]
 

@@ -1,4 +1,4 @@
-//! Metrics and traces as an operator of the service meets them.
+//! Metrics and traces.
 
 use super::harness::{Service, Surroundings, send, until};
 use super::pictures::jpeg;
@@ -16,8 +16,7 @@ async fn traceparent(api: &Service, request: reqwest::RequestBuilder) -> anyhow:
 }
 
 #[tokio::test]
-async fn what_is_asked_is_counted_by_route_and_nothing_of_the_client_s_is_a_label()
--> anyhow::Result<()> {
+async fn requests_are_counted_by_route_and_no_label_has_a_client_s_text() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let picture = jpeg(60);
     let length = picture.len() as u64;
@@ -79,7 +78,7 @@ async fn what_is_asked_is_counted_by_route_and_nothing_of_the_client_s_is_a_labe
 }
 
 #[tokio::test]
-async fn metrics_with_an_address_of_their_own_are_there_alone() -> anyhow::Result<()> {
+async fn metrics_with_their_own_address_are_served_only_there() -> anyhow::Result<()> {
     let api = Service::start(&["--metrics-listen", "127.0.0.1:0"]).await?;
     assert_eq!(api.get("/metrics").await?.problem(), "no-such-route");
     let log = std::fs::read_to_string(api.process.log_path())?;
@@ -101,7 +100,7 @@ async fn metrics_with_an_address_of_their_own_are_there_alone() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn a_job_bears_the_trace_of_the_request_that_made_it() -> anyhow::Result<()> {
+async fn a_job_has_the_trace_of_the_request_that_created_it() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let joined = traceparent(&api, api.post(jpeg(61)).header("traceparent", CALLER)).await?;
     assert!(
@@ -120,8 +119,7 @@ async fn a_job_bears_the_trace_of_the_request_that_made_it() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn spans_are_exported_to_the_configured_collector_and_the_last_at_the_end()
--> anyhow::Result<()> {
+async fn spans_are_exported_to_the_configured_collector_until_the_end() -> anyhow::Result<()> {
     let collector = Collector::start().await?;
     super::harness::cluster().await?;
     let surroundings = Surroundings {
@@ -143,7 +141,7 @@ async fn spans_are_exported_to_the_configured_collector_and_the_last_at_the_end(
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_holds_up_neither_jobs_nor_the_end_and_is_told_of()
+async fn an_unreachable_collector_is_logged_and_delays_neither_jobs_nor_shutdown()
 -> anyhow::Result<()> {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     super::harness::cluster().await?;

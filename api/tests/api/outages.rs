@@ -1,4 +1,4 @@
-//! What a client is told when the store or the cluster is away, or says no.
+//! Responses while the store or the cluster is down, or refuses a job.
 
 use super::harness::{Service, Surroundings, own_minio, send, until};
 use super::pictures::jpeg;
@@ -10,15 +10,10 @@ use serde_json::json;
 use std::net::TcpListener;
 
 #[tokio::test]
-async fn without_the_object_store_no_job_is_made_and_the_service_is_not_ready() -> anyhow::Result<()>
-{
+async fn without_the_object_store_no_job_is_created_and_the_service_is_not_ready()
+-> anyhow::Result<()> {
     let mut minio = own_minio().await?;
-    super::harness::cluster().await?;
-    let surroundings = Surroundings {
-        s3_endpoint: minio.endpoint().to_owned(),
-        s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
-        ..Surroundings::shared().await?
-    };
+    let surroundings = Surroundings::with(&minio).await?;
     let flags = ["--s3-max-attempts", "1", "--check-timeout-ms", "500"];
     let api = Service::start_in(surroundings, &flags).await?;
     send(api.post(jpeg(20))).await?.id()?;
@@ -52,8 +47,7 @@ async fn without_the_object_store_no_job_is_made_and_the_service_is_not_ready() 
 }
 
 #[tokio::test]
-async fn a_cluster_that_refuses_connections_is_known_not_to_have_made_the_job() -> anyhow::Result<()>
-{
+async fn a_refused_connection_proves_that_no_job_was_created() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let path = scratch.path().join("kubeconfig");
@@ -64,7 +58,7 @@ async fn a_cluster_that_refuses_connections_is_known_not_to_have_made_the_job() 
         ..Surroundings::shared().await?
     };
     let api = Service::start_in(surroundings, &[]).await?;
-    // Not a 504: what was never sent needs no settling.
+    // Not a 504: a request that was never sent needs no settling.
     for request in [api.post_json(&json!({"key": "a.jpg"})), api.post(jpeg(22))] {
         let answer = send(request).await?;
         assert_eq!(
@@ -79,14 +73,14 @@ async fn a_cluster_that_refuses_connections_is_known_not_to_have_made_the_job() 
 }
 
 #[tokio::test]
-async fn a_quota_that_is_used_up_is_answered_429() -> anyhow::Result<()> {
+async fn an_exhausted_quota_is_answered_429() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let quotas: Api<ResourceQuota> = Api::namespaced(api.cluster.clone(), api.namespace.name());
     let hard = json!({"count/inferencejobs.fovea.dev": "0"});
     let quota: ResourceQuota =
         serde_json::from_value(json!({"metadata": {"name": "jobs"}, "spec": {"hard": hard}}))?;
     quotas.create(&PostParams::default(), &quota).await?;
-    // What the quota controller does once it has discovered the resource, half a minute later.
+    // As the quota controller does, half a minute later, once it has discovered the resource.
     let status = json!({"status": {"hard": hard, "used": hard}});
     quotas
         .patch_status("jobs", &PatchParams::default(), &Patch::Merge(&status))

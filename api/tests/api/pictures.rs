@@ -3,7 +3,7 @@
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use std::io::Cursor;
 
-/// A JPEG of a few hundred bytes; every `seed` gives another one.
+/// A JPEG of a few hundred bytes, different for each `seed`.
 pub(crate) fn jpeg(seed: u8) -> Vec<u8> {
     encode(
         &RgbImage::from_pixel(8, 8, Rgb([seed, 255 - seed, 77])).into(),
@@ -20,7 +20,7 @@ pub(crate) fn picture(format: ImageFormat) -> Vec<u8> {
     encode(&image, format)
 }
 
-/// A JPEG that breaks off within its pixels.
+/// A JPEG that is truncated within its pixels.
 pub(crate) fn truncated_jpeg() -> Vec<u8> {
     let noise = RgbImage::from_fn(64, 64, |x, y| {
         Rgb([x * y * 7 % 251, x * 31 % 251, y * 57 % 251]
@@ -31,7 +31,7 @@ pub(crate) fn truncated_jpeg() -> Vec<u8> {
     bytes
 }
 
-/// A PNG of exactly `length` bytes: the picture, and padding that no decoder looks at.
+/// A PNG of exactly `length` bytes: the picture, and padding that decoders ignore.
 pub(crate) fn png_of_length(length: usize) -> Vec<u8> {
     let mut bytes = encode(&DynamicImage::new_rgb8(4, 4), ImageFormat::Png);
     assert!(bytes.len() <= length);
@@ -39,7 +39,7 @@ pub(crate) fn png_of_length(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The first bytes of a PNG that says that it is this large.
+/// The first bytes of a PNG with this size in its header.
 pub(crate) fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = encode(&DynamicImage::new_rgb8(1, 1), ImageFormat::Png);
     bytes[16..20].copy_from_slice(&width.to_be_bytes());

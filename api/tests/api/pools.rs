@@ -1,4 +1,4 @@
-//! Which pools and models a tenant is told of.
+//! Which pools and models a tenant sees.
 
 use super::harness::{Service, cluster, grant_pools, until};
 use fovea_crds::RunnerPool;
@@ -19,7 +19,7 @@ fn pool(name: &str, allowed: &Value) -> anyhow::Result<RunnerPool> {
 }
 
 #[tokio::test]
-async fn pools_that_take_one_s_jobs_are_shown_with_their_models() -> anyhow::Result<()> {
+async fn a_tenant_sees_the_pools_that_accept_its_jobs_with_their_models() -> anyhow::Result<()> {
     let home = TempNamespace::create(&cluster().await?.config().await?).await?;
     grant_pools(home.name()).await?;
     let api = Service::start(&["--pool-namespaces", home.name()]).await?;

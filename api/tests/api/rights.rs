@@ -1,4 +1,4 @@
-//! What the API may do in the cluster: no more than this, and no less.
+//! The API's rights in the cluster: all are used, and no other is needed.
 
 use super::auth::account;
 use super::harness::{Service, Surroundings, cluster, send};
@@ -53,7 +53,7 @@ impl Granted {
         })
     }
 
-    /// Waits until it has used every right, and none that it does not have.
+    /// Waits until it has used every right; fails if it lacked one.
     async fn are_used(&self) -> anyhow::Result<()> {
         super::harness::until("every right to be used", || async {
             let unused = self.audit.unused()?;
@@ -63,7 +63,7 @@ impl Granted {
         .await
     }
 
-    /// What is not of a namespace stays else.
+    /// Deletes the cluster-scoped objects, which would remain otherwise.
     async fn end(self) -> anyhow::Result<()> {
         let delete = ["delete", "--ignore-not-found", "--wait=false", "-f", "-"];
         let deleted = cluster().await?.kubectl_with(&delete, &self.rights).await?;
@@ -73,8 +73,7 @@ impl Granted {
 }
 
 #[tokio::test]
-async fn it_reads_namespaces_and_pools_reviews_and_makes_follows_and_ends_jobs_and_needs_nothing_else()
--> anyhow::Result<()> {
+async fn the_api_uses_all_its_rights_and_needs_no_other() -> anyhow::Result<()> {
     let rights = [
         include_str!("../../../manifests/install/api/rbac.yaml"),
         include_str!("../../../manifests/install/api/rbac-jobs.yaml"),
@@ -86,14 +85,14 @@ async fn it_reads_namespaces_and_pools_reviews_and_makes_follows_and_ends_jobs_a
 }
 
 #[tokio::test]
-async fn one_that_serves_a_namespace_needs_no_right_on_any_other() -> anyhow::Result<()> {
+async fn an_api_that_serves_one_namespace_needs_no_rights_on_others() -> anyhow::Result<()> {
     let rights = [
         include_str!("../../../manifests/install/watch-namespace/api/rbac.yaml"),
         include_str!("../../../manifests/install/watch-namespace/api/rbac-jobs.yaml"),
     ];
     let granted = Granted::start(rights, &["--watch-namespace", "{namespace}"]).await?;
     serves_its_user(&granted.api).await?;
-    // Whoever the user is: the jobs of no other namespace are asked for.
+    // No user's request reads another namespace's jobs.
     let other = granted
         .api
         .post(jpeg(41))
@@ -104,7 +103,7 @@ async fn one_that_serves_a_namespace_needs_no_right_on_any_other() -> anyhow::Re
     granted.end().await
 }
 
-/// All that the api does for one.
+/// Uses every route as one user.
 async fn serves_its_user(api: &Service) -> anyhow::Result<()> {
     let token = account(
         &api.cluster,
@@ -122,33 +121,33 @@ async fn serves_its_user(api: &Service) -> anyhow::Result<()> {
     };
     let id = keyed().await?.id()?;
     assert_eq!(keyed().await?.id()?, id);
-    let ask = |request: reqwest::RequestBuilder| send(request.bearer_auth(&token));
+    let send_as = |request: reqwest::RequestBuilder| send(request.bearer_auth(&token));
     for path in [
         format!("/v1/jobs/{id}"),
         "/v1/jobs".to_owned(),
         "/v1/models".to_owned(),
         format!("/v1/jobs/{id}/input"),
     ] {
-        let answer = ask(api.http.get(format!("{}{path}", api.base))).await?;
+        let answer = send_as(api.http.get(format!("{}{path}", api.base))).await?;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
     }
-    let cancelled = ask(api.http.post(format!("{}/v1/jobs/{id}/cancel", api.base))).await?;
+    let cancelled = send_as(api.http.post(format!("{}/v1/jobs/{id}/cancel", api.base))).await?;
     assert_eq!(cancelled.status, 202, "{cancelled:?}");
-    let deleted = ask(api.http.delete(format!("{}/v1/jobs/{id}", api.base))).await?;
+    let deleted = send_as(api.http.delete(format!("{}/v1/jobs/{id}", api.base))).await?;
     assert_eq!(deleted.status, 204, "{deleted:?}");
 
     Ok(())
 }
 
 #[tokio::test]
-async fn missing_rights_are_our_defect_and_the_client_learns_no_names() -> anyhow::Result<()> {
+async fn missing_rights_are_an_internal_error_without_names() -> anyhow::Result<()> {
     let user = "system:serviceaccount:fovea-system:nobody";
     let api = Service::start_in(as_user(user).await?, &[]).await?;
     assert_eq!(api.get("/readyz").await?.status, 503);
     let answer = send(api.post_json(&json!({"key": "a.jpg"}))).await?;
     assert_eq!((answer.status, answer.problem()), (500, "internal"));
     assert!(!answer.body.to_string().contains("nobody"), "{answer:?}");
-    // The log from which the other tests know that nothing was missing tells it where it was.
+    // The audit log, by which the other tests check their rights, shows the missing one.
     let audit = ManuallyDrop::new(Audit::new(cluster().await?.audit_log(), user, "")?);
     assert!(!audit.forbidden()?.is_empty());
     Ok(())

@@ -1,4 +1,4 @@
-//! What a good client meets.
+//! Valid submissions.
 
 use super::harness::{Service, send, stored, until};
 use super::pictures::{jpeg, png_of_length};
@@ -86,7 +86,7 @@ async fn a_picture_becomes_a_job_in_each_of_the_three_forms() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn the_largest_picture_comes_through_in_each_of_the_three_forms() -> anyhow::Result<()> {
+async fn the_largest_picture_is_accepted_in_each_of_the_three_forms() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let picture = png_of_length(10 * 1024 * 1024);
     let form = Form::new().part("file", Part::bytes(picture.clone()));
@@ -102,7 +102,7 @@ async fn the_largest_picture_comes_through_in_each_of_the_three_forms() -> anyho
 }
 
 #[tokio::test]
-async fn the_picture_lies_under_its_namespace_and_digest_before_the_job_exists()
+async fn the_picture_is_stored_under_its_namespace_and_digest_before_the_job_exists()
 -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let picture = jpeg(2);
@@ -117,7 +117,7 @@ async fn the_picture_lies_under_its_namespace_and_digest_before_the_job_exists()
 }
 
 #[tokio::test]
-async fn a_job_is_shown_as_its_status_tells_it() -> anyhow::Result<()> {
+async fn a_job_is_shown_as_in_its_status() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(3))).await?.id()?;
     let shown = api.get(&format!("/v1/jobs/{id}")).await?.body;
@@ -145,7 +145,7 @@ async fn a_job_is_shown_as_its_status_tells_it() -> anyhow::Result<()> {
         written.status.map(|status| status.phase),
         Some(Phase::Succeeded)
     );
-    // The cache is some milliseconds behind.
+    // The cache lags by some milliseconds.
     let shown = until("the status to be shown", || async {
         let shown = api.get(&format!("/v1/jobs/{id}")).await?.body;
         anyhow::ensure!(shown["phase"] != "Pending", "{shown}");
@@ -161,7 +161,7 @@ async fn a_job_is_shown_as_its_status_tells_it() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn an_object_of_one_s_own_is_named_by_its_key() -> anyhow::Result<()> {
+async fn a_user_s_own_object_is_named_by_its_key() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post_json(&json!({"key": "cats/1.jpg", "task": "object-detection", "parameters": {"scoreThresholdPermille": 900}}))).await?.id()?;
     assert_eq!(
@@ -213,7 +213,7 @@ async fn a_repeated_idempotency_key_is_the_same_job_and_another_request_is_refus
 }
 
 #[tokio::test]
-async fn requests_at_once_under_one_key_make_one_job() -> anyhow::Result<()> {
+async fn concurrent_requests_under_one_key_create_one_job() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let all = (0..8).map(|_| send(api.post(jpeg(6)).header("idempotency-key", "k")));
     let mut ids = Vec::new();
@@ -226,7 +226,7 @@ async fn requests_at_once_under_one_key_make_one_job() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn health_tells_what_it_stands_on_and_every_answer_bears_the_request_s_id()
+async fn health_shows_its_dependencies_and_every_response_has_the_request_s_id()
 -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     assert_eq!(api.get("/livez").await?.status, 200);

@@ -1,4 +1,4 @@
-//! `Prefer: wait`, and what is read while the watch is broken.
+//! `Prefer: wait`, and reads while the watch is broken.
 
 use super::harness::{PATIENCE, Service, Surroundings, cluster, send, until};
 use super::pictures::jpeg;
@@ -8,7 +8,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 #[tokio::test]
-async fn a_new_job_is_answered_whole_as_soon_as_it_has_ended() -> anyhow::Result<()> {
+async fn a_new_job_is_returned_with_its_result_as_soon_as_it_has_ended() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let finished = async {
         let id = until("the job to exist", || async {
@@ -20,7 +20,7 @@ async fn a_new_job_is_answered_whole_as_soon_as_it_has_ended() -> anyhow::Result
         })
         .await?;
         let result = json!({"phase": "Succeeded", "result": {"caption": "a cat"}});
-        api.tell(&id, result).await?;
+        api.write_status(&id, result).await?;
         anyhow::Ok(id)
     };
     let waiting = send(api.post(jpeg(50)).header("prefer", "wait=25"));
@@ -38,24 +38,24 @@ async fn a_new_job_is_answered_whole_as_soon_as_it_has_ended() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn a_wait_for_a_job_ends_with_it_also_where_it_fails() -> anyhow::Result<()> {
+async fn a_wait_ends_when_the_job_fails() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let id = send(api.post(jpeg(51))).await?.id()?;
     let failed = async {
-        api.tell(&id, json!({"phase": "Running"})).await?;
+        api.write_status(&id, json!({"phase": "Running"})).await?;
         let failure = json!({"reason": "InvalidPicture", "message": "no", "retryable": false});
-        api.tell(&id, json!({"phase": "Failed", "failure": failure}))
+        api.write_status(&id, json!({"phase": "Failed", "failure": failure}))
             .await
     };
     let waiting = send(api.job(&id, "").header("prefer", "respond-async, wait=25"));
-    let (answer, told) = tokio::join!(waiting, failed);
-    told?;
+    let (answer, written) = tokio::join!(waiting, failed);
+    written?;
     let answer = answer?;
     assert_eq!(
         (answer.status, &answer.body["phase"]),
         (200, &json!("Failed"))
     );
-    // Once it has ended there is nothing to wait for.
+    // A finished job needs no wait.
     let begun = Instant::now();
     let again = send(api.job(&id, "").header("prefer", "wait=25")).await?;
     assert_eq!(again.body["phase"], "Failed");
@@ -64,7 +64,7 @@ async fn a_wait_for_a_job_ends_with_it_also_where_it_fails() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn a_wait_that_is_over_is_answered_with_what_is_known() -> anyhow::Result<()> {
+async fn after_the_wait_the_current_state_is_returned() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let begun = Instant::now();
     let answer = send(api.post(jpeg(52)).header("prefer", "wait=1")).await?;
@@ -77,7 +77,7 @@ async fn a_wait_that_is_over_is_answered_with_what_is_known() -> anyhow::Result<
         (answer.status, &answer.body["phase"]),
         (200, &json!("Pending"))
     );
-    // What cannot be read is as if it were not there.
+    // A malformed preference is ignored.
     let answer = send(api.job(&id, "").header("prefer", "wait=soon")).await?;
     assert_eq!(
         (answer.status, answer.header("preference-applied")),
@@ -99,7 +99,7 @@ async fn a_thousand_waiters_for_a_few_jobs_are_answered_at_once() -> anyhow::Res
     });
     let finished = async {
         for id in &ids {
-            api.tell(id, json!({"phase": "Cancelled"})).await?;
+            api.write_status(id, json!({"phase": "Cancelled"})).await?;
         }
         anyhow::Ok(())
     };
@@ -109,7 +109,7 @@ async fn a_thousand_waiters_for_a_few_jobs_are_answered_at_once() -> anyhow::Res
         let answer = answer?;
         assert_eq!(answer.body["phase"], "Cancelled", "{answer:?}");
     }
-    // Those who come after the end, whom the watch has nothing to tell.
+    // Requests after the end, for which the watch has no event.
     let late = (0..1000).map(|number| send(api.job(&ids[number % ids.len()], "")));
     for answer in futures::future::join_all(late).await {
         let answer = answer?;
@@ -119,7 +119,7 @@ async fn a_thousand_waiters_for_a_few_jobs_are_answered_at_once() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn a_wait_for_which_there_is_no_place_is_not_honoured_and_places_are_given_back()
+async fn a_wait_beyond_the_limit_is_not_honoured_and_ended_waits_free_the_limit()
 -> anyhow::Result<()> {
     let api = Service::start(&["--max-waiters", "1"]).await?;
     let id = send(api.post(jpeg(53))).await?.id()?;
@@ -137,7 +137,7 @@ async fn a_wait_for_which_there_is_no_place_is_not_honoured_and_places_are_given
     );
     assert!(refused.header("retry-after").is_some());
 
-    // The client of the stream leaves, then one that waits.
+    // The stream's client disconnects, then a waiting one.
     drop(stream);
     let admitted = || async {
         let answer = send(api.job(&id, "").header("prefer", "wait=0")).await?;
@@ -146,8 +146,8 @@ async fn a_wait_for_which_there_is_no_place_is_not_honoured_and_places_are_given
     };
     until("the stream's place to be free", admitted).await?;
     let short = Duration::from_millis(300);
-    let left = api.job(&id, "").header("prefer", "wait=60").timeout(short);
-    assert!(left.send().await.is_err());
+    let disconnected = api.job(&id, "").header("prefer", "wait=60").timeout(short);
+    assert!(disconnected.send().await.is_err());
     until("the waiter's place to be free", admitted).await?;
     Ok(())
 }
@@ -158,45 +158,45 @@ async fn while_the_watch_is_broken_jobs_are_read_from_the_api_server() -> anyhow
     proxy.rule([Rule::every(Method::GET, "watch=true", Fate::LoseRequest)]);
     let api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let id = send(api.post(jpeg(54))).await?.id()?;
-    api.tell(&id, json!({"phase": "Running"})).await?;
+    api.write_status(&id, json!({"phase": "Running"})).await?;
     assert_eq!(
         api.get(&format!("/v1/jobs/{id}")).await?.body["phase"],
         "Running"
     );
-    // No event comes, yet the answer is what the job is at the end of the wait.
+    // No event comes, yet the response is the job's state at the end of the wait.
     let ended = async {
         let begun = Instant::now();
         let answer = send(api.job(&id, "").header("prefer", "wait=2")).await?;
         assert!(begun.elapsed() < PATIENCE);
         anyhow::Ok(answer)
     };
-    let told = api.tell(&id, json!({"phase": "Cancelled"}));
-    let (answer, told) = tokio::join!(ended, told);
-    told?;
+    let written = api.write_status(&id, json!({"phase": "Cancelled"}));
+    let (answer, written) = tokio::join!(ended, written);
+    written?;
     assert_eq!(answer?.body["phase"], "Cancelled");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_watch_that_works_again_is_believed_again() -> anyhow::Result<()> {
+async fn a_recovered_watch_is_used_again() -> anyhow::Result<()> {
     let proxy = Proxy::start(cluster().await?, None).await?;
     proxy.rule([Rule::every(Method::GET, "watch=true", Fate::LoseRequest)]);
     let api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let id = send(api.post(jpeg(55))).await?.id()?;
     proxy.rule([]);
-    let told = until("the change to be told", || async {
+    let written = until("the watch to report the change", || async {
         let finished = json!({"phase": "Running", "attempts": 1});
-        api.tell(&id, finished).await?;
+        api.write_status(&id, finished).await?;
         let answer = send(api.job(&id, "").header("prefer", "wait=0")).await?;
         anyhow::ensure!(answer.body["phase"] == "Running", "{answer:?}");
         Ok(())
     });
-    told.await?;
+    written.await?;
     let begun = Instant::now();
     let waiting = send(api.job(&id, "").header("prefer", "wait=60"));
-    let ending = api.tell(&id, json!({"phase": "Cancelled"}));
-    let (answer, told) = tokio::join!(waiting, ending);
-    told?;
+    let ending = api.write_status(&id, json!({"phase": "Cancelled"}));
+    let (answer, written) = tokio::join!(waiting, ending);
+    written?;
     assert_eq!(answer?.body["phase"], "Cancelled");
     assert!(begun.elapsed() < PATIENCE);
     Ok(())

@@ -1,4 +1,4 @@
-//! Errors as FastAPI writes them: a string `detail`, or a list of what is wrong with fields.
+//! Errors in FastAPI's format: `detail` is a string or a list of field errors.
 
 use super::Family;
 use crate::config::CompatConfig;
@@ -18,9 +18,7 @@ use serde::Serialize;
 /// Why a request of these routes is refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Told in one text.
     Problem(Problem),
-    /// Told field by field.
     Fields(Vec<FieldError>),
 }
 
@@ -33,7 +31,7 @@ impl From<Problem> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            // `frame` gives it its form.
+            // `frame` converts it.
             Self::Problem(problem) => problem.into_response(),
             Self::Fields(detail) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -86,7 +84,6 @@ struct Context {
 struct Empty {}
 
 impl FieldError {
-    /// A required field that is not there.
     pub(super) fn missing(field: &'static str) -> Self {
         Self {
             r#type: "missing",
@@ -97,7 +94,7 @@ impl FieldError {
         }
     }
 
-    /// Text where a file is asked for.
+    /// Text instead of a file.
     pub(super) fn not_a_file(field: &'static str, text: String) -> Self {
         Self {
             r#type: "value_error",
@@ -109,7 +106,7 @@ impl FieldError {
     }
 }
 
-/// Gives every error under a family's paths the family's form, whichever layer it comes from.
+/// Converts every error under a family's paths to the family's format, from any layer.
 pub(crate) async fn frame(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let family = Family::of(request.uri().path(), &app.config.compat);
     let mut response = next.run(request).await;
@@ -123,8 +120,7 @@ pub(crate) async fn frame(State(app): State<AppState>, request: Request, next: N
 }
 
 impl Family {
-    /// The problem in the family's form; headers of the answer that bore it (Retry-After, Allow)
-    /// are kept.
+    /// The problem in the family's format; the response keeps its headers (Retry-After, Allow).
     fn render(self, problem: &Problem, mut response: Response, config: &CompatConfig) -> Response {
         let detail = Detail {
             detail: text(problem),
@@ -144,7 +140,7 @@ impl Family {
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // Where a job would be whose creation has an unknown outcome.
+        // The path of a job whose creation has an unknown outcome.
         let location = headers.remove(LOCATION).and_then(|location| {
             let id = location.to_str().ok()?.rsplit('/').next()?;
             HeaderValue::from_str(&format!("{}{id}", self.job_path())).ok()
@@ -156,7 +152,7 @@ impl Family {
     }
 }
 
-/// Starlette's words where it would speak itself, ours elsewhere.
+/// Starlette's texts for its own errors; ours for the rest.
 fn text(problem: &Problem) -> String {
     match problem.kind {
         ProblemType::NoSuchRoute => "Not Found".to_owned(),
@@ -167,7 +163,7 @@ fn text(problem: &Problem) -> String {
     }
 }
 
-/// 413 and 415 are the service's; what the client can do nothing about is `unavailable` or 500
+/// 413 and 415 are the original service's; errors that the client cannot fix are `unavailable` or 500
 /// (assumed).
 fn async_vision(kind: ProblemType, unavailable: StatusCode) -> StatusCode {
     match kind {
@@ -180,7 +176,7 @@ fn async_vision(kind: ProblemType, unavailable: StatusCode) -> StatusCode {
     }
 }
 
-/// The service's: 400 for any picture that it does not take, 500 where something behind it is down.
+/// As the original service: 400 for a refused picture, 500 while a dependency is down.
 fn image_analysis(kind: ProblemType) -> StatusCode {
     match kind {
         ProblemType::TooLarge
@@ -203,9 +199,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_refusal_in_one_text_has_the_status_of_a_list() {
-        // FastAPI's clients expect a list behind a 422.
-        let gone = StatusCode::SERVICE_UNAVAILABLE;
+    fn no_error_with_a_string_detail_is_a_422() {
+        // FastAPI's clients expect a list in a 422.
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         for kind in [
             ProblemType::TooLarge,
             ProblemType::TooManyPixels,
@@ -214,13 +210,13 @@ mod tests {
             ProblemType::RejectedByCluster,
             ProblemType::StoreUnavailable,
         ] {
-            assert_ne!(async_vision(kind, gone), 422, "{kind:?}");
+            assert_ne!(async_vision(kind, unavailable), 422, "{kind:?}");
             assert_ne!(image_analysis(kind), 422, "{kind:?}");
         }
     }
 
     #[test]
-    fn a_missing_field_is_told_as_fastapi_tells_it() {
+    fn field_errors_have_fastapi_s_format() {
         let errors = FieldErrors {
             detail: vec![
                 FieldError::missing("file"),

@@ -25,9 +25,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 const FAMILY: Family = Family::AsyncVision;
-/// What a file's name may end with.
+/// Accepted extensions of a file's name.
 const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "gif", "bmp", "tiff", "ico"];
-/// What its bytes may be.
+/// Accepted formats of its bytes.
 const FORMATS: [ImageFormat; 6] = [
     ImageFormat::Jpeg,
     ImageFormat::Png,
@@ -161,12 +161,12 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
 
 fn check_name(name: &str) -> Result<(), Problem> {
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    let known = |extension: &str| {
+    let accepted = |extension: &str| {
         EXTENSIONS
             .iter()
-            .any(|known| known.eq_ignore_ascii_case(extension))
+            .any(|accepted| accepted.eq_ignore_ascii_case(extension))
     };
-    if extension.is_some_and(known) {
+    if extension.is_some_and(accepted) {
         return Ok(());
     }
     let detail = format!(
@@ -176,7 +176,7 @@ fn check_name(name: &str) -> Result<(), Problem> {
     Err(Problem::new(ProblemType::NotAPicture, detail))
 }
 
-/// Only the first bytes; `submit` looks at the whole header.
+/// Checks the first bytes only; `submit` checks the whole header.
 fn check_format(bytes: &[u8]) -> Result<(), Problem> {
     match image::guess_format(bytes) {
         Ok(format) if FORMATS.contains(&format) => Ok(()),

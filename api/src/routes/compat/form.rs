@@ -1,28 +1,25 @@
-//! A form as FastAPI reads it: fields that it does not know are skipped, of a field that comes
-//! twice the last counts, and a part is a file if its header names one.
+//! Reads a form as FastAPI does: unknown fields are skipped, the last of repeated fields counts, and
+//! a part is a file if its header has a file name.
 
 use super::answer::{FieldError, Refusal};
 use crate::error::{Problem, ProblemType};
-use crate::routes::jobs::multipart::{Stop, collect};
+use crate::routes::jobs::multipart::{Stop, collect, open};
 use crate::upload::{Upload, UploadError};
-use axum::body::Body;
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart};
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, Request};
 
-/// Room for everything in a body but the file.
+/// Bytes of a body beside its file.
 const ENVELOPE_BYTES: usize = 64 * 1024;
-/// Longest text that is read; it is far beyond any that is allowed.
+/// Longest text that is read, far longer than any valid one.
 const MAX_TEXT_BYTES: usize = 4096;
-/// Most of a client's text that is repeated to it, in characters.
+/// Characters of a client's text that an error repeats.
 const MAX_ECHO: usize = 80;
 /// The field that holds the picture.
 pub(super) const FILE: &str = "file";
 
-/// What a form held.
 #[derive(Default)]
 pub(super) struct Form {
     file: Option<Entry>,
@@ -34,15 +31,14 @@ enum Entry {
     Text(String),
 }
 
-/// The picture.
 pub(super) struct File {
-    /// As the client names it; only its extension is looked at.
+    /// The client's name; only its extension matters.
     pub(super) name: String,
     pub(super) bytes: Bytes,
 }
 
 impl Form {
-    /// The file and, where the route has one, its text field; else FastAPI's list of what is wrong.
+    /// The file and the values of `texts`, or FastAPI's list of errors.
     pub(super) fn finish<const N: usize>(
         self,
         texts: [&'static str; N],
@@ -59,7 +55,7 @@ impl Form {
                 None
             }
         };
-        // FastAPI takes an empty text for none.
+        // FastAPI treats an empty text as missing.
         let text = self.text.filter(|text| !text.is_empty());
         let texts = texts.map(|name| {
             if text.is_none() {
@@ -74,13 +70,12 @@ impl Form {
     }
 }
 
-/// Most bytes of a body whose file has at most `max_bytes`.
 pub(super) fn body_limit(max_bytes: usize) -> usize {
     max_bytes.saturating_add(ENVELOPE_BYTES)
 }
 
-/// Reads a form; `text` is the one text field that the route knows. A body of another type is a
-/// form without fields, as it is to FastAPI.
+/// Reads a form; `text` names the route's text field. As with FastAPI, a body of another type is a
+/// form without fields.
 pub(super) async fn read(
     parts: &Parts,
     upload: &Upload,
@@ -96,13 +91,7 @@ pub(super) async fn read(
         Some(fault) => fault.into(),
         None => malformed(&error),
     };
-    let mut request = Request::new(Body::from_stream(upload.stream()));
-    request.headers_mut().clone_from(&parts.headers);
-    // axum's own is 2 MB; `upload` bounds this body.
-    DefaultBodyLimit::disable().apply(&mut request);
-    let mut form = Multipart::from_request(request, &())
-        .await
-        .map_err(|error| Problem::new(ProblemType::MalformedRequest, error.body_text()))?;
+    let mut form = open(parts, upload).await?;
     while let Some(mut field) = form.next_field().await.map_err(broken)? {
         let name = field.name().map(str::to_owned);
         if name.as_deref() == Some(FILE) {
@@ -150,9 +139,8 @@ fn is_multipart(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(essence)
 }
 
-/// The name of a part's file; `None` where the part is no file. Some clients write a name that is
-/// not ASCII as `filename*=utf-8''...`, or in bytes that are not UTF-8: its extension is legible
-/// all the same.
+/// A part's file name; `None` if the part is no file. Some clients write a non-ASCII name as
+/// `filename*=utf-8''...` or in bytes that are not UTF-8; its extension can still be read.
 fn file_name(field: &Field<'_>) -> Option<String> {
     field.file_name().map(str::to_owned).or_else(|| {
         let header = field.headers().get(CONTENT_DISPOSITION)?;

@@ -32,11 +32,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 const FAMILY: Family = Family::ImageAnalysis;
-/// Labels of a classification.
+/// Maximum number of labels of a classification.
 const TOP_K: u32 = 5;
-/// The least score of an object, in thousandths.
+/// Minimum score of an object, in thousandths.
 const THRESHOLD_PERMILLE: u32 = 500;
-/// The text field that says what to do.
+/// The text field that selects the analysis.
 const ANALYSIS_TYPE: &str = "analysis_type";
 /// UTC without offset, as Python writes a time without zone.
 const NAIVE: &str = "%Y-%m-%dT%H:%M:%S";

@@ -1,5 +1,5 @@
-//! The routes of two services that Fovea stands in for, so that their clients keep working as they
-//! are. What the services' own texts do not state is marked "assumed".
+//! The routes of two services that Fovea replaces, for their unchanged clients. Behaviour that their
+//! documentation does not define is marked "assumed".
 
 mod answer;
 pub mod async_vision;
@@ -22,7 +22,6 @@ use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// One of the two services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     /// Captions: `/api/v1/...`.
@@ -32,7 +31,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// Whose path this is, if the family is served.
+    /// The family of a path, if it is enabled.
     pub(crate) fn of(path: &str, config: &CompatConfig) -> Option<Self> {
         let below = |root: &str| {
             path.strip_prefix(root)
@@ -48,7 +47,7 @@ impl Family {
         }
     }
 
-    /// The value of [`labels::CLIENT`] on its jobs, and the user that they are made by.
+    /// The value of [`labels::CLIENT`] on its jobs.
     fn client(self) -> &'static str {
         match self {
             Self::AsyncVision => "async-vision",
@@ -56,7 +55,7 @@ impl Family {
         }
     }
 
-    /// Where one of its jobs is asked for, but for the id.
+    /// The path of one of its jobs, without the id.
     fn job_path(self) -> &'static str {
         match self {
             Self::AsyncVision => "/api/v1/status/",
@@ -64,7 +63,7 @@ impl Family {
         }
     }
 
-    /// Who asks: anybody where the family is open, else as on all other routes.
+    /// The request's tenant: anonymous if the family is configured so, else as on all other routes.
     async fn tenant(self, app: &AppState, parts: &Parts) -> Result<Tenant, Problem> {
         let config = &app.config.compat;
         let (namespace, anonymous) = match self {
@@ -91,7 +90,7 @@ impl Family {
         }
     }
 
-    /// A job that came by this family's routes; any other does not exist for its clients.
+    /// A job that was submitted by this family's routes; its clients see no others.
     async fn job(
         self,
         app: &AppState,
@@ -111,7 +110,6 @@ impl Family {
     }
 }
 
-/// The routes of the families that are served.
 pub(crate) fn router(config: &CompatConfig) -> OpenApiRouter<AppState> {
     let mut router = OpenApiRouter::new();
     if config.async_vision.enabled {
@@ -153,7 +151,7 @@ mod tests {
     use clap::Parser as _;
 
     #[test]
-    fn a_path_belongs_to_its_family_and_only_while_that_is_served() {
+    fn a_path_belongs_to_its_family_only_if_that_is_enabled() {
         let both = Config::parse_from(["fovea-api"]).compat;
         for (path, family) in [
             ("/api/v1/upload", Some(Family::AsyncVision)),

@@ -1,5 +1,5 @@
-//! `GET /v1/jobs/{id}/input`: the picture. `GET /v1/jobs/{id}/result`: the whole result, also where
-//! the job shows the head of it.
+//! `GET /v1/jobs/{id}/input`: the picture. `GET /v1/jobs/{id}/result`: the whole result, even if
+//! the job shows only its head.
 
 use super::Id;
 use super::description::{InputProblems, ResultProblems};
@@ -91,7 +91,7 @@ pub(crate) async fn result(
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
-    // Not from the cache: the client may know of the end from another replica, whose watch is ahead.
+    // Not from the cache: another replica, whose watch is ahead, may have reported the end.
     let job = app.jobs.fetch(&tenant.namespace, &id).await?;
     let Some(status) = job.status.as_ref().filter(|status| status.result.is_some()) else {
         return Err(no_result(&job));
@@ -116,7 +116,7 @@ fn picture(format: ImageFormat, disposition: &str) -> Presentation<'_> {
     }
 }
 
-/// The id is a job's name by now, which needs no quoting.
+/// The id is a valid job name, which needs no quoting.
 fn disposition(id: &str, format: ImageFormat) -> String {
     let extension = format.extensions_str().first().copied().unwrap_or("bin");
     format!("attachment; filename=\"{id}.{extension}\"")

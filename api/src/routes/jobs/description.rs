@@ -1,5 +1,5 @@
-//! What the API's description says about the requests and the errors of `/v1/jobs`. The forms of a
-//! submission are all described from the schema of [`JobRequest`], which also parses them.
+//! The OpenAPI descriptions of requests to `/v1/jobs`. All forms of a submission are described by the
+//! schema of [`JobRequest`], which also parses them.
 
 use crate::openapi::{self, binary, problem_set};
 use crate::validate::JobRequest;
@@ -63,7 +63,7 @@ impl IntoParams for JobQuery {
     }
 }
 
-/// The schemas of a request's fields but for the picture, with the settings on the same level, as
+/// The schemas of a request's fields without the picture, with the settings on the same level, as
 /// forms and queries have them.
 fn text_fields(generator: &mut SchemaGenerator) -> Map<String, Value> {
     let mut fields = properties::<JobRequest<'_>>(generator);
@@ -81,8 +81,8 @@ fn properties<T: JsonSchema>(generator: &mut SchemaGenerator) -> Map<String, Val
     }
 }
 
-/// A schema without `null`, which a query cannot say, and without its description, which is the
-/// parameter's.
+/// A schema without `null`, which a query cannot express, and without its description, which the
+/// parameter has.
 fn not_null(mut schema: Value) -> Value {
     if let Some(one) = schema["anyOf"].get(0) {
         return one.clone();

@@ -1,7 +1,7 @@
 //! `POST /v1/jobs/{id}/cancel` and `DELETE /v1/jobs/{id}`.
 
 use super::description::{CancelProblems, DeleteProblems};
-use super::{Id, shown};
+use super::{Id, ok_or_accepted, shown};
 use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::kubernetes::NamespaceError;
@@ -39,12 +39,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.cancel(&tenant.namespace, &id).await?;
-    let status = if job.is_finished() {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
-    Ok(shown(status, &job))
+    Ok(shown(ok_or_accepted(&job), &job))
 }
 
 /// Delete a job, and the objects in the bucket that only it uses.
@@ -68,7 +63,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.delete(&tenant.namespace, &id).await?;
-    // The job is gone, whatever becomes of its objects: those left over are the sweeper's.
+    // The job is deleted in any case; the operator's sweeper deletes objects that remain.
     let patience = app.config.store.operation_timeout();
     match timeout(patience, clean(&app, &tenant.namespace, &job)).await {
         Ok(Ok(())) => {}
@@ -80,7 +75,7 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Why an object was left.
+/// Why an object was not deleted.
 #[derive(Debug, thiserror::Error)]
 enum CleanError {
     #[error(transparent)]
@@ -108,8 +103,8 @@ async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), Cle
     if referred.map_err(unlisted)? {
         return Ok(());
     }
-    // Looked at after the jobs: a picture that is old now was not put by a request whose job is
-    // only being made. One that puts it again right now is the sweeper's race as well.
+    // Read after the jobs: a picture that is old now does not belong to a request whose job is not
+    // created yet. A request that puts it again right now has the same race with the sweeper.
     let Some(modified) = app.store.modified(&key).await? else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! `GET /v1/jobs/{id}/events`: a job's changes as server-sent events, the present state first, the
+//! `GET /v1/jobs/{id}/events`: a job's changes as server-sent events, the current state first, the
 //! end last.
 
 use super::description::FollowProblems;
@@ -22,9 +22,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// When a client whose stream has ended should come again.
+/// Time after which a client reconnects once its stream has ended.
 const RETRY: Duration = Duration::from_secs(2);
-/// When one for whom there was no place should, in seconds.
+/// `Retry-After` at the limit on waiting requests.
 const RETRY_AFTER_SECONDS: u32 = 5;
 /// Disables nginx's buffering of the events.
 const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-buffering"), "no");
@@ -95,13 +95,13 @@ pub(crate) async fn stream(
             Problem::new(ProblemType::TooManyWaiters, detail).retry_after(RETRY_AFTER_SECONDS)
         );
     };
-    let known = headers.get("last-event-id").map(HeaderValue::as_bytes);
-    let present = follower.job().metadata.resource_version.as_deref();
-    let is_known = known.is_some() && known == present.map(str::as_bytes);
-    if is_known && follower.job().is_finished() {
+    let last = headers.get("last-event-id").map(HeaderValue::as_bytes);
+    let current = follower.job().metadata.resource_version.as_deref();
+    let is_current = last.is_some() && last == current.map(str::as_bytes);
+    if is_current && follower.job().is_finished() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let shown = is_known.then(|| JobView::of(follower.job()));
+    let shown = is_current.then(|| JobView::of(follower.job()));
     let reads = &app.config.reads;
     let events = Events {
         follower,
@@ -115,12 +115,12 @@ pub(crate) async fn stream(
     Ok((headers, Sse::new(events.stream()).keep_alive(keep_alive)).into_response())
 }
 
-/// What a stream is made of.
+/// The state of a stream.
 struct Events {
     follower: Follower,
-    /// What the client knows.
+    /// The job as the client last received it.
     shown: Option<JobView>,
-    /// Something was sent.
+    /// The first event was sent.
     begun: bool,
     deadline: Instant,
     draining: CancellationToken,
@@ -134,27 +134,27 @@ impl Events {
         })
     }
 
-    /// The next event, and what follows it; nothing at the stream's end.
+    /// The next event, and the state after it; `None` at the stream's end.
     async fn next(mut self) -> Option<(Event, Option<Self>)> {
         if !self.begun {
             self.begun = true;
             if self.shown.is_some() {
-                // The client knows the present state: it learns at once that it is being served.
+                // The client has the current state; `retry` shows it that the stream is open.
                 return Some((Event::default().retry(RETRY), Some(self)));
             }
             let view = JobView::of(self.follower.job());
-            return self.tell(view, true);
+            return self.status(view, true);
         }
         loop {
             let next = timeout_at(self.deadline, self.follower.next());
             let outcome = match self.draining.run_until_cancelled(next).await {
-                // The client comes again, to another replica or with a fresh lease of time.
+                // The client reconnects, maybe to another replica.
                 None | Some(Err(_)) => return None,
                 Some(Ok(outcome)) => outcome.map(|job| JobView::of(job)),
             };
             match outcome {
                 Ok(view) if self.shown.as_ref() == Some(&view) => {}
-                Ok(view) => return self.tell(view, false),
+                Ok(view) => return self.status(view, false),
                 Err(problem) if problem.kind == ProblemType::NoSuchJob => {
                     return Some((Event::default().event("deleted").data("{}"), None));
                 }
@@ -166,7 +166,7 @@ impl Events {
         }
     }
 
-    fn tell(mut self, view: JobView, first: bool) -> Option<(Event, Option<Self>)> {
+    fn status(mut self, view: JobView, first: bool) -> Option<(Event, Option<Self>)> {
         let event = event(self.follower.job(), &view)?;
         let event = if first { event.retry(RETRY) } else { event };
         let ended = self.follower.job().is_finished();

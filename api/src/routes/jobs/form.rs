@@ -1,4 +1,4 @@
-//! The three forms of a submission: a raw body, multipart, JSON; told apart by Content-Type.
+//! The three forms of a submission, by Content-Type: a raw body, multipart or JSON.
 
 use super::{json, multipart};
 use crate::error::{Problem, ProblemType};
@@ -9,12 +9,10 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 
-/// Room for everything in a body but the picture: part headers, text fields, JSON's other members.
+/// Bytes of a body beside its picture: part headers, text fields, JSON's other members.
 const ENVELOPE_BYTES: usize = 64 * 1024;
-/// For messages.
 const KINDS: &str = "send the picture itself as image/* or application/octet-stream, or multipart/form-data with a field `file`, or application/json with `data` or `key`";
 
-/// Which form a body has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Raw,
@@ -58,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// Most bytes that a body of this form may have where its picture has at most `picture` bytes.
+    /// Maximum length of a body whose picture has at most `picture` bytes.
     pub(super) fn body_limit(self, picture: usize) -> usize {
         match self {
             Self::Raw => picture,
@@ -68,7 +66,7 @@ impl Kind {
     }
 }
 
-/// Reads a body of the given form, and judges all of it but the picture.
+/// Reads a body, and validates everything but the picture.
 pub(super) async fn read(
     kind: Kind,
     parts: &Parts,
@@ -78,7 +76,7 @@ pub(super) async fn read(
 ) -> Result<(ValidRequest, Payload), Problem> {
     let query = parts.uri.query().unwrap_or_default();
     if kind == Kind::Raw {
-        // Before the body: who misspelt a field need not send the picture.
+        // Before the body, so that a wrong field is refused before the picture is sent.
         let request = read_query(query)?.validate()?;
         return Ok((request, Payload::Picture(upload.collect().await?)));
     }
@@ -120,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_type_tells_the_form() {
+    fn the_content_type_selects_the_form() {
         for raw in [
             "image/png",
             "IMAGE/JPEG",

@@ -1,5 +1,5 @@
-//! A submission as a JSON object: the picture as base64 or a data URI, or the key of an object that
-//! lies in the bucket already.
+//! A submission as a JSON object: the picture as base64 or a data URI, or the key of an object in the
+//! bucket.
 
 use crate::error::{Problem, ProblemType};
 use crate::submit::Payload;
@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-/// Reads the body and decodes the picture, whose memory is charged as well.
+/// Reads the body and decodes the picture, whose memory is charged, too.
 pub(super) async fn read(
     upload: &Upload,
     namespace: &str,

@@ -1,5 +1,5 @@
 //! `GET /v1/jobs`: a page of jobs, filtered by phase and task. Pages come in the order of the jobs'
-//! names, which says nothing about their age.
+//! names, not of their age.
 
 use super::JobView;
 use super::description::ListProblems;
@@ -18,11 +18,8 @@ use http::Uri;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Jobs per page by default.
 const DEFAULT_LIMIT: u32 = 50;
-/// Most jobs per page.
 const MAX_LIMIT: u32 = 500;
-/// For messages.
 const PARAMETERS: &str = "phase, task, limit, continue";
 
 /// A page of jobs.
@@ -59,16 +56,16 @@ pub(crate) async fn list(
 ) -> Result<Json<JobList>, Problem> {
     let query = Query::of(&uri, PARAMETERS)?;
     let limit = query.get("limit").map_or(Ok(DEFAULT_LIMIT), limit)?;
-    let asked = Filter {
+    let requested = Filter {
         phase: query.get("phase").map(phase).transpose()?,
         task: query.get("task").map(task).transpose()?,
     };
     let (filter, after) = match query.get("continue") {
-        None => (asked, None),
+        None => (requested, None),
         Some(token) => {
             let (filter, after) = ContinueToken::decode(token, &tenant.namespace)?;
-            // The filter is the first page's; one that is repeated must be the same.
-            if asked != Filter::default() && asked != filter {
+            // The first page's filter applies; a repeated one must be equal.
+            if requested != Filter::default() && requested != filter {
                 return Err(foreign_token());
             }
             (filter, Some(after))

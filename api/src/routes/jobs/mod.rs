@@ -142,14 +142,7 @@ async fn created(
         None => shown(StatusCode::ACCEPTED, &job),
         // The job exists, even if the wait fails.
         Some(wait) => match waited(app, tenant, &job.name_any(), wait).await {
-            Ok((job, applied)) => {
-                let status = if job.is_finished() {
-                    StatusCode::OK
-                } else {
-                    StatusCode::ACCEPTED
-                };
-                preferred(shown(status, &job), applied)
-            }
+            Ok((job, applied)) => preferred(shown(ok_or_accepted(&job), &job), applied),
             Err(problem) => {
                 tracing::debug!(cause = problem.cause(), "the wait for a new job failed");
                 shown(StatusCode::ACCEPTED, &job)
@@ -213,6 +206,14 @@ async fn waited(
     };
     let job = follower.end(wait.duration(), &app.draining).await?;
     Ok((job, wait.applied().ok()))
+}
+
+fn ok_or_accepted(job: &InferenceJob) -> StatusCode {
+    if job.is_finished() {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    }
 }
 
 fn shown(status: StatusCode, job: &InferenceJob) -> Response {

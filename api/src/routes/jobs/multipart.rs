@@ -1,4 +1,4 @@
-//! A submission as an HTML form sends it: the picture in the field `file`, the rest in text fields.
+//! A submission as a multipart form: the picture in the field `file`, the rest in text fields.
 
 use crate::error::{Problem, ProblemType};
 use crate::submit::Payload;
@@ -11,9 +11,7 @@ use bytes::BytesMut;
 use http::Request;
 use http::request::Parts;
 
-/// The field that holds the picture.
 const FILE: &str = "file";
-/// Longest text field in bytes.
 const MAX_TEXT_BYTES: usize = 16 * 1024;
 
 /// Reads the form, part by part. Every field may come once, so their number is bounded.
@@ -26,14 +24,7 @@ pub(super) async fn read(
         Some(fault) => Problem::from(fault),
         None => Problem::new(ProblemType::MalformedRequest, error.body_text()),
     };
-    let mut request = Request::new(Body::from_stream(upload.stream()));
-    request.headers_mut().clone_from(&parts.headers);
-    // axum's own is 2 MB; `upload` bounds this body.
-    DefaultBodyLimit::disable().apply(&mut request);
-    let mut form = Multipart::from_request(request, &())
-        .await
-        .map_err(|error| Problem::new(ProblemType::MalformedRequest, error.body_text()))?;
-
+    let mut form = open(parts, upload).await?;
     let mut request = JobRequest::default();
     let mut picture = None;
     while let Some(mut field) = form.next_field().await.map_err(broken)? {
@@ -79,13 +70,22 @@ pub(super) async fn read(
     Ok((request.validate()?, Payload::Picture(picture.freeze())))
 }
 
-/// Why a part was not read to its end.
+/// Opens a body as a multipart form.
+pub(crate) async fn open(parts: &Parts, upload: &Upload) -> Result<Multipart, Problem> {
+    let mut request = Request::new(Body::from_stream(upload.stream()));
+    request.headers_mut().clone_from(&parts.headers);
+    // axum's own limit is 2 MB; `upload` bounds this body.
+    DefaultBodyLimit::disable().apply(&mut request);
+    let form = Multipart::from_request(request, &()).await;
+    form.map_err(|error| Problem::new(ProblemType::MalformedRequest, error.body_text()))
+}
+
 pub(crate) enum Stop {
     TooLong,
     Broken(MultipartError),
 }
 
-/// One part's bytes, `limit` of them at most.
+/// Reads one part, of at most `limit` bytes.
 pub(crate) async fn collect(field: &mut Field<'_>, limit: usize) -> Result<BytesMut, Stop> {
     let mut whole = BytesMut::new();
     while let Some(piece) = field.chunk().await.map_err(Stop::Broken)? {

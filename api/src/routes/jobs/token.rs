@@ -1,5 +1,5 @@
-//! What a list answers as `continue`: the API server's own token, with what it belongs to. It holds
-//! no secret and grants nothing: the API server checks its part, and the namespace is the asker's.
+//! The value of `continue`: the API server's token with its list's namespace and filter. It contains
+//! no secret and grants nothing: the API server checks its part, the namespace must be the user's.
 
 use crate::error::Problem;
 use crate::jobs::{Filter, foreign_token};
@@ -7,12 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-/// Longest token that is looked at.
 const MAX_LENGTH: usize = 8192;
-/// Of this form.
+/// Version of the token's format.
 const VERSION: u8 = 1;
 
-/// Where a list goes on.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ContinueToken {
@@ -32,13 +30,12 @@ impl ContinueToken {
         }
     }
 
-    /// As it is given to the client.
     pub(super) fn encode(&self) -> Result<String, Problem> {
         let json = serde_json::to_vec(self).map_err(Problem::internal)?;
         Ok(URL_SAFE_NO_PAD.encode(json))
     }
 
-    /// The filter and the API server's token, where a list of this namespace was answered so.
+    /// The filter and the API server's token, if the token is from a list of this namespace.
     pub(super) fn decode(text: &str, namespace: &str) -> Result<(Filter, String), Problem> {
         if text.len() > MAX_LENGTH {
             return Err(foreign_token());
@@ -66,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_own_namespace() {
+    fn a_token_is_valid_for_its_own_namespace_only() {
         let token = ContinueToken::new("a", filter(), "k8s".into());
         let text = token.encode().unwrap();
         assert!(
@@ -80,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_else_is_refused(text in ".{0,200}") {
+        fn any_other_text_is_refused(text in ".{0,200}") {
             prop_assert!(ContinueToken::decode(&text, "a").is_err());
             prop_assert!(ContinueToken::decode(&URL_SAFE_NO_PAD.encode(&text), "a").is_err());
         }

@@ -1,4 +1,4 @@
-//! A job as the API shows it. Every member is always there, null where there is nothing to tell.
+//! A job as the API shows it. Every member is always present, null if it has no value.
 
 use fovea_crds::{
     Callback, CallbackStatus, Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Task,
@@ -181,21 +181,21 @@ mod tests {
 
     #[test]
     fn a_callback_is_shown_from_the_first_moment() {
-        let mut told = job(json!({}));
-        told.spec.callback = Some(Callback {
+        let mut job = job(json!({}));
+        job.spec.callback = Some(Callback {
             url: "https://a/".into(),
         });
         let shown = |job: &InferenceJob| serde_json::to_value(JobView::of(job)).unwrap();
         assert_eq!(
-            shown(&told)["callback"],
+            shown(&job)["callback"],
             json!({"url": "https://a/", "delivered": false, "attempts": 0, "nextAttemptTime": null, "lastError": null})
         );
         let status = json!({"callback": {"delivered": true, "attempts": 2, "lastError": "503"}, "resultSha256": "0", "resultBytes": 9});
-        told.status = Some(serde_json::from_value(status).unwrap());
+        job.status = Some(serde_json::from_value(status).unwrap());
         assert_eq!(
             (
-                &shown(&told)["callback"]["delivered"],
-                &shown(&told)["resultTruncated"]
+                &shown(&job)["callback"]["delivered"],
+                &shown(&job)["resultTruncated"]
             ),
             (&json!(true), &json!(true))
         );

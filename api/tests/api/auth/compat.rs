@@ -1,4 +1,4 @@
-//! The compatible routes' own switch: closed as the others are, or open for themselves alone.
+//! Authentication of the compatibility routes: as on the other routes, or anonymous.
 
 use super::super::harness::{Answer, Service, send};
 use super::super::pictures::jpeg;
@@ -28,14 +28,13 @@ fn assert_shut(answer: &Answer) {
     assert!(answer.header("www-authenticate").is_some(), "{answer:?}");
 }
 
-/// In these routes' own form.
 fn assert_detail(answer: &Answer, status: u16) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert!(answer.body["detail"].is_string(), "{answer:?}");
 }
 
 #[tokio::test]
-async fn they_ask_for_the_same_tokens_and_rights_as_the_others() -> anyhow::Result<()> {
+async fn they_require_the_same_tokens_and_rights_as_the_other_routes() -> anyhow::Result<()> {
     let api = start(&[]).await?;
     let namespace = api.namespace.name();
     let user = account(&api.cluster, namespace, "user", &["create", "get"]).await?;
@@ -57,7 +56,7 @@ async fn they_ask_for_the_same_tokens_and_rights_as_the_others() -> anyhow::Resu
 }
 
 #[tokio::test]
-async fn a_family_that_is_open_opens_nothing_else() -> anyhow::Result<()> {
+async fn an_anonymous_family_opens_no_other_route() -> anyhow::Result<()> {
     let api = start(&["--compat-image-analysis-anonymous=true"]).await?;
     let user = account(&api.cluster, api.namespace.name(), "user", &["create"]).await?;
     let made = send(upload(&api, ANALYSIS)).await?;
@@ -67,7 +66,7 @@ async fn a_family_that_is_open_opens_nothing_else() -> anyhow::Result<()> {
     assert_shut(&send(upload(&api, CAPTION)).await?);
     assert_shut(&send(api.post(jpeg(64))).await?);
     assert_shut(&api.get(&format!("/v1/jobs/{}", id(&made))).await?);
-    // It reads what it has made, and no job of the other routes.
+    // It reads its own jobs, and none of the other routes.
     let other = send(api.post(jpeg(64)).bearer_auth(&user)).await?.id()?;
     assert_detail(&read(&other).await?, 404);
     Ok(())

@@ -16,7 +16,6 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::json;
 
-/// Starts the program with authentication.
 pub(super) async fn start(flags: &[&str]) -> anyhow::Result<Service> {
     super::harness::cluster().await?;
     start_in(Surroundings::shared().await?, flags).await
@@ -27,7 +26,7 @@ async fn start_in(surroundings: Surroundings, flags: &[&str]) -> anyhow::Result<
     Service::start_in(surroundings, &flags).await
 }
 
-/// A service account that may do `verbs` to the jobs of its own namespace; its token.
+/// Creates a service account with `verbs` on its namespace's jobs; returns its token.
 pub(super) async fn account(
     client: &Client,
     namespace: &str,
@@ -73,7 +72,7 @@ async fn token(
     Ok(made.status.map(|status| status.token).unwrap_or_default())
 }
 
-/// Waits until the API server's authorizer knows the role, since our own refusals are remembered.
+/// Waits until the API server's authorizer has the role, since the API caches refusals.
 async fn until_granted(
     client: &Client,
     namespace: &str,
@@ -82,9 +81,10 @@ async fn until_granted(
 ) -> anyhow::Result<()> {
     let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
     for verb in verbs {
-        let asked = json!({"group": "fovea.dev", "resource": "inferencejobs", "verb": verb, "namespace": namespace});
-        let review: SubjectAccessReview =
-            serde_json::from_value(json!({"spec": {"user": user, "resourceAttributes": asked}}))?;
+        let attributes = json!({"group": "fovea.dev", "resource": "inferencejobs", "verb": verb, "namespace": namespace});
+        let review: SubjectAccessReview = serde_json::from_value(
+            json!({"spec": {"user": user, "resourceAttributes": attributes}}),
+        )?;
         until("the role to hold", || async {
             let answer = reviews.create(&PostParams::default(), &review).await?;
             anyhow::ensure!(

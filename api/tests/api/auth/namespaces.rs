@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 
 #[tokio::test]
-async fn without_authentication_the_configured_namespace_alone_is_served() -> anyhow::Result<()> {
+async fn without_authentication_only_the_configured_namespace_is_served() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let own = api.namespace.name();
     let url = format!("{}/v1/namespaces/{own}/jobs", api.base);
@@ -49,7 +49,7 @@ async fn without_authentication_the_configured_namespace_alone_is_served() -> an
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_not_there_is_told_to_who_may_work_in_it() -> anyhow::Result<()> {
+async fn a_missing_namespace_is_shown_only_to_users_with_rights_in_it() -> anyhow::Result<()> {
     let api = start(&[]).await?;
     let own = api.namespace.name();
     let create = PostParams::default();
@@ -79,7 +79,7 @@ async fn a_namespace_that_is_not_there_is_told_to_who_may_work_in_it() -> anyhow
     Ok(())
 }
 
-/// Both ways to a job: one asks for the namespace first, to put the picture.
+/// Submits by both ways; one reads the namespace first, to put the picture.
 async fn assert_not_there(api: &Service, token: &str) -> anyhow::Result<()> {
     for request in [api.post(jpeg(59)), api.post_json(&json!({"key": "a.jpg"}))] {
         let request = request

@@ -1,4 +1,4 @@
-//! Where the API server cannot be asked, nobody is let in.
+//! Without an answer of the API server every request is refused.
 
 use super::super::harness::{Answer, Surroundings, cluster, proxy, send};
 use super::super::pictures::jpeg;
@@ -6,14 +6,13 @@ use super::{account, start_in};
 use fovea_tests::proxy::Fate;
 
 fn assert_shut(answer: &Answer) {
-    let told = (answer.status, answer.problem());
-    assert_eq!(told, (503, "cluster-unavailable"), "{answer:?}");
+    let actual = (answer.status, answer.problem());
+    assert_eq!(actual, (503, "cluster-unavailable"), "{answer:?}");
     assert!(answer.header("retry-after").is_some());
 }
 
 #[tokio::test]
-async fn while_reviews_are_not_answered_a_good_token_is_refused_and_then_taken()
--> anyhow::Result<()> {
+async fn a_valid_token_is_refused_only_while_reviews_are_not_answered() -> anyhow::Result<()> {
     // Every POST is lost, and reviews are POSTs.
     let proxy = proxy(&[], Fate::LoseRequest).await?;
     let api = start_in(Surroundings::behind(&proxy).await?, &[]).await?;
@@ -22,14 +21,14 @@ async fn while_reviews_are_not_answered_a_good_token_is_refused_and_then_taken()
     let read = api.http.get(format!("{}/v1/jobs/a", api.base));
     assert_shut(&send(read.bearer_auth(&token)).await?);
     assert_eq!(api.names().await?, Vec::<String>::new());
-    // That nobody answered is no refusal to be remembered.
+    // A review without an answer is not cached.
     proxy.rule([]);
     send(api.post(jpeg(55)).bearer_auth(&token)).await?.id()?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_token_whose_rights_are_not_answered_is_refused() -> anyhow::Result<()> {
+async fn a_token_is_refused_while_access_reviews_are_not_answered() -> anyhow::Result<()> {
     let proxy = proxy(&[Fate::Pass], Fate::LoseAnswer).await?;
     let api = start_in(Surroundings::behind(&proxy).await?, &[]).await?;
     let token = account(&api.cluster, api.namespace.name(), "a", &["create"]).await?;
@@ -39,7 +38,8 @@ async fn a_token_whose_rights_are_not_answered_is_refused() -> anyhow::Result<()
 }
 
 #[tokio::test]
-async fn a_service_that_may_not_ask_lets_nobody_in_and_names_nobody() -> anyhow::Result<()> {
+async fn without_the_right_to_review_every_request_is_refused_and_no_name_is_shown()
+-> anyhow::Result<()> {
     let user = "system:serviceaccount:fovea-system:nobody";
     let surroundings = Surroundings {
         kubeconfig: cluster().await?.kubeconfig_for(user, &[])?,

@@ -1,13 +1,13 @@
-//! Rate limits, and whose they are.
+//! Rate limits per user and per address.
 
 use super::super::harness::{Answer, Service, send};
 use super::{account, start};
 use std::collections::BTreeMap;
 
-/// More than any limit here lets through, however slow the machine is.
+/// More requests than any limit here allows, even on a slow machine.
 const MANY: usize = 20;
 
-/// A write that costs nothing behind the door.
+/// A write that is refused right after the limit.
 fn write(api: &Service) -> reqwest::RequestBuilder {
     api.http.post(format!("{}/v1/jobs", api.base))
 }
@@ -43,7 +43,7 @@ fn assert_limited(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn a_user_who_asks_too_often_is_told_to_wait_and_others_are_not() -> anyhow::Result<()> {
+async fn a_user_above_the_limit_must_wait_and_others_need_not() -> anyhow::Result<()> {
     let api = start(&["--rate-limit-writes", "1"]).await?;
     let a = account(&api.cluster, api.namespace.name(), "a", &["create", "get"]).await?;
     let b = account(&api.cluster, api.namespace.name(), "b", &["create", "get"]).await?;
@@ -53,7 +53,7 @@ async fn a_user_who_asks_too_often_is_told_to_wait_and_others_are_not() -> anyho
             .contains_key(&429)
     );
     assert_eq!(send(write(&api).bearer_auth(&b)).await?.status, 415);
-    // Reads are limited apart.
+    // Reads have a limit of their own.
     assert_eq!(
         many(|_| read(&api).bearer_auth(&a)).await?,
         [(404, MANY)].into()
@@ -62,7 +62,7 @@ async fn a_user_who_asks_too_often_is_told_to_wait_and_others_are_not() -> anyho
 }
 
 #[tokio::test]
-async fn no_header_of_a_client_s_own_makes_it_another_client() -> anyhow::Result<()> {
+async fn a_client_s_own_header_does_not_make_it_another_client() -> anyhow::Result<()> {
     let api = Service::start(&["--rate-limit-writes", "1"]).await?;
     let spoofed = |n: usize| {
         write(&api)
@@ -75,7 +75,8 @@ async fn no_header_of_a_client_s_own_makes_it_another_client() -> anyhow::Result
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_each_client_is_its_own_whatever_it_writes() -> anyhow::Result<()> {
+async fn behind_a_trusted_proxy_each_client_has_its_own_limit_whatever_it_sends()
+-> anyhow::Result<()> {
     let flags = [
         "--rate-limit-writes",
         "1",
@@ -83,29 +84,28 @@ async fn behind_a_trusted_proxy_each_client_is_its_own_whatever_it_writes() -> a
         "127.0.0.0/8,::1/128",
     ];
     let api = Service::start(&flags).await?;
-    let told = |list: String| write(&api).header("x-forwarded-for", list);
-    let apart = many(|n| told(format!("10.0.0.{n}"))).await?;
+    let forwarded = |list: String| write(&api).header("x-forwarded-for", list);
+    let apart = many(|n| forwarded(format!("10.0.0.{n}"))).await?;
     assert_eq!(apart, [(415, MANY)].into());
-    let one = many(|n| told(format!("10.0.0.{n}, 192.0.2.7"))).await?;
+    let one = many(|n| forwarded(format!("10.0.0.{n}, 192.0.2.7"))).await?;
     assert!(one.contains_key(&429), "{one:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_address_that_guesses_tokens_is_stopped_before_the_api_server_is_asked()
--> anyhow::Result<()> {
+async fn an_address_that_guesses_tokens_is_limited_before_the_review() -> anyhow::Result<()> {
     let api = start(&["--rate-limit-token-reviews", "1"]).await?;
     let good = account(&api.cluster, api.namespace.name(), "a", &["get"]).await?;
     assert_eq!(send(read(&api).bearer_auth(&good)).await?.status, 404);
     let guessed = many(|n| read(&api).bearer_auth(format!("guess-{n}"))).await?;
     assert!(guessed.contains_key(&429), "{guessed:?}");
-    // A token that is known is not looked up, and so not stopped.
+    // A cached token needs no review, so it is not limited.
     assert_eq!(send(read(&api).bearer_auth(&good)).await?.status, 404);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_user_who_tries_namespace_after_namespace_is_stopped_as_well() -> anyhow::Result<()> {
+async fn a_user_that_tries_many_namespaces_is_limited() -> anyhow::Result<()> {
     let api = start(&["--rate-limit-reads", "1"]).await?;
     let token = account(&api.cluster, api.namespace.name(), "a", &["get"]).await?;
     let tried = many(|n| {
@@ -118,7 +118,7 @@ async fn a_user_who_tries_namespace_after_namespace_is_stopped_as_well() -> anyh
 }
 
 #[tokio::test]
-async fn without_authentication_nothing_is_limited_unless_told() -> anyhow::Result<()> {
+async fn without_authentication_only_configured_limits_apply() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     assert_eq!(many(|_| write(&api)).await?, [(415, MANY)].into());
     Ok(())

@@ -1,4 +1,4 @@
-//! Tenants: each sees its own, and learns nothing of the others.
+//! Tenants: each sees its own jobs, and learns nothing about the others'.
 
 use super::super::harness::{Answer, send, until};
 use super::super::pictures::jpeg;
@@ -11,11 +11,11 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 const ALL: &[&str] = &["create", "get", "list"];
-/// How long a right that was taken back may still be believed.
+/// Time after which a revoked right must have taken effect.
 const LIFETIME: Duration = Duration::from_secs(10);
 
-/// All of a problem but the request's id.
-fn told(answer: &Answer) -> (u16, String, String) {
+/// A problem without the request's id.
+fn problem(answer: &Answer) -> (u16, String, String) {
     let text = |member: &str| answer.body[member].as_str().unwrap_or_default().to_owned();
     (answer.status, text("type"), text("detail"))
 }
@@ -43,9 +43,9 @@ async fn each_account_sees_its_own_namespace_and_nothing_of_the_other() -> anyho
     assert_eq!(get(format!("/v1/jobs/{of_a}"), &a).await?.status, 200);
     assert_eq!(get(in_second(&of_b), &b).await?.status, 200);
 
-    // The other's job and one that never was are told in the same words, on whatever way.
+    // Another tenant's job and one that never existed get the same problem, on every route.
     let never = "6f9c4f0e-8d4b-4f3a-9d5e-3f1b2c4d5e6f";
-    let nothing = told(&get(in_first(never), &a).await?);
+    let nothing = problem(&get(in_first(never), &a).await?);
     assert_eq!(
         (nothing.0, nothing.1.as_str()),
         (404, "urn:fovea:problem:no-such-job")
@@ -59,7 +59,7 @@ async fn each_account_sees_its_own_namespace_and_nothing_of_the_other() -> anyho
         (in_second(&of_a), &b),
         (format!("/v1/namespaces/no-such/jobs/{of_a}"), &a),
     ] {
-        assert_eq!(told(&get(path.clone(), token).await?), nothing, "{path}");
+        assert_eq!(problem(&get(path.clone(), token).await?), nothing, "{path}");
     }
     let submit = api.post(jpeg(50)).bearer_auth(&b);
     let refused = send(submit).await?;
@@ -114,7 +114,7 @@ async fn an_idempotency_key_is_its_user_s_own() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_right_that_is_taken_back_is_gone_within_ten_seconds() -> anyhow::Result<()> {
+async fn a_revoked_right_takes_effect_within_ten_seconds() -> anyhow::Result<()> {
     let api = start(&[]).await?;
     let namespace = api.namespace.name();
     let token = account(&api.cluster, namespace, "a", ALL).await?;
@@ -136,7 +136,7 @@ async fn a_right_that_is_taken_back_is_gone_within_ten_seconds() -> anyhow::Resu
         Ok(())
     })
     .await?;
-    // And the moment in which the API server itself learns of it.
+    // Plus the time that the API server's authorizer needs.
     let took = taken_back.elapsed();
     assert!(took < LIFETIME + Duration::from_secs(3), "{took:?}");
     Ok(())

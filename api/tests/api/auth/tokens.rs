@@ -1,4 +1,4 @@
-//! Which tokens are taken, and how often the API server is asked about them.
+//! Which tokens are accepted, and how often the API server reviews them.
 
 use super::super::harness::{Answer, Service, send};
 use super::super::pictures::jpeg;
@@ -23,7 +23,7 @@ async fn with(api: &Service, authorization: Option<&str>) -> anyhow::Result<Answ
 }
 
 #[tokio::test]
-async fn who_has_no_valid_token_for_this_service_is_told_to_send_one() -> anyhow::Result<()> {
+async fn a_request_without_a_valid_token_for_this_service_is_answered_401() -> anyhow::Result<()> {
     let api = start(&[]).await?;
     let namespace = api.namespace.name();
     let good = account(&api.cluster, namespace, "a", &["get", "create"]).await?;
@@ -38,11 +38,11 @@ async fn who_has_no_valid_token_for_this_service_is_told_to_send_one() -> anyhow
 
     let foreign = token(&api.cluster, namespace, "a", &["another-service"]).await?;
     let of_the_cluster = token(&api.cluster, namespace, "a", &[]).await?;
-    // Of an account that is gone, as an expired one is.
-    account(&api.cluster, namespace, "gone", &["get"]).await?;
-    let gone = token(&api.cluster, namespace, "gone", &["fovea"]).await?;
+    // A token of a deleted account, which is invalid like an expired one.
+    account(&api.cluster, namespace, "deleted", &["get"]).await?;
+    let deleted = token(&api.cluster, namespace, "deleted", &["fovea"]).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(api.cluster.clone(), namespace);
-    accounts.delete("gone", &DeleteParams::default()).await?;
+    accounts.delete("deleted", &DeleteParams::default()).await?;
     let forged = format!("{}x", &good[..good.len() - 2]);
     for (what, value) in [
         ("none", None),
@@ -53,7 +53,7 @@ async fn who_has_no_valid_token_for_this_service_is_told_to_send_one() -> anyhow
             "for the API server",
             Some(format!("Bearer {of_the_cluster}")),
         ),
-        ("of an account that is gone", Some(format!("Bearer {gone}"))),
+        ("of a deleted account", Some(format!("Bearer {deleted}"))),
         ("another scheme", Some("Basic YTpi".to_owned())),
         ("without a scheme", Some(good.clone())),
         ("empty", Some("Bearer ".to_owned())),
@@ -67,14 +67,14 @@ async fn who_has_no_valid_token_for_this_service_is_told_to_send_one() -> anyhow
         let challenge = answer.header("www-authenticate").unwrap_or_default();
         assert!(challenge.starts_with("Bearer"), "{what}: {answer:?}");
     }
-    // Who is refused has sent its picture already, and gets the answer all the same.
+    // A refused client that has sent its picture already gets the response, too.
     let refused = send(api.post(vec![0; 8_000_000])).await?;
     assert_eq!(refused.problem(), "unauthenticated");
     // Health needs no token.
     assert_eq!(api.get("/readyz").await?.status, 200);
     // No token is in the log.
     let log = std::fs::read_to_string(api.process.log_path())?;
-    for secret in [&good, &foreign, &gone] {
+    for secret in [&good, &foreign, &deleted] {
         assert!(!log.contains(secret.as_str()));
     }
     Ok(())
@@ -98,7 +98,7 @@ async fn the_audiences_are_configured() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn requests_at_once_ask_once_and_a_refusal_is_remembered() -> anyhow::Result<()> {
+async fn concurrent_requests_share_a_review_and_refusals_are_cached() -> anyhow::Result<()> {
     let api = start(&[]).await?;
     let good = account(&api.cluster, api.namespace.name(), "a", &["get", "create"]).await?;
     let good = format!("Bearer {good}");
@@ -117,7 +117,7 @@ async fn requests_at_once_ask_once_and_a_refusal_is_remembered() -> anyhow::Resu
         (api.metric(TOKENS).await?, api.metric(RIGHTS).await?),
         (2, 1)
     );
-    // Another verb is another question, about the same user.
+    // Another verb needs another access review, but no token review.
     send(api.post(jpeg(54)).header("authorization", &good))
         .await?
         .id()?;

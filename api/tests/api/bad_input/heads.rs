@@ -1,10 +1,10 @@
-//! Rows on a request's head: namespaces, and heads that are bombs.
+//! Rows on a request's head: namespaces, and oversized heads.
 
 use super::super::harness::Service;
 use super::super::pictures::jpeg;
 use super::Row;
 
-/// Longer than a namespace's name may be.
+/// Longer than a valid namespace name.
 const LONG: &[u8] = &[b'a'; 64];
 
 pub(super) fn namespaces(api: &Service) -> Vec<Row> {

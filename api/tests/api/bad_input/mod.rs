@@ -1,5 +1,5 @@
-//! A table of what a client can get wrong: each row a problem+json of the right status and type,
-//! none a 500, and no job out of any.
+//! A table of invalid requests: each is answered by a problem+json of the right status and type, none
+//! by a 500, and none creates a job.
 
 mod fields;
 mod heads;
@@ -20,7 +20,7 @@ const LIMIT: usize = 4096;
 type Row = (&'static str, RequestBuilder, u16, &'static str);
 
 #[tokio::test]
-async fn whatever_is_wrong_is_told_and_makes_no_job() -> anyhow::Result<()> {
+async fn every_invalid_request_gets_its_problem_and_creates_no_job() -> anyhow::Result<()> {
     let limit = LIMIT.to_string();
     let api = Service::start(&["--max-upload-bytes", &limit]).await?;
     let tables = [
@@ -46,7 +46,7 @@ async fn whatever_is_wrong_is_told_and_makes_no_job() -> anyhow::Result<()> {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(rows >= 130, "{rows}");
     assert_eq!(api.names().await?, Vec::<String>::new());
-    // The largest that is allowed.
+    // The largest allowed picture.
     send(api.post(png_of_length(LIMIT))).await?.id()?;
     Ok(())
 }
@@ -67,7 +67,7 @@ fn is_problem(answer: &Answer, status: u16, problem: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_method_that_is_not_known_is_answered_with_those_that_are() -> anyhow::Result<()> {
+async fn an_unsupported_method_is_answered_with_the_allowed_ones() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let url = format!("{}/v1/jobs", api.base);
     let answer = send(api.http.delete(url)).await?;
@@ -79,8 +79,7 @@ async fn a_method_that_is_not_known_is_answered_with_those_that_are() -> anyhow:
 }
 
 #[tokio::test]
-async fn a_truncated_jpeg_whose_header_is_whole_becomes_a_job_for_the_runner_to_fail()
--> anyhow::Result<()> {
+async fn a_truncated_jpeg_with_a_complete_header_becomes_a_job() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     send(api.post(truncated_jpeg())).await?.id()?;
     Ok(())

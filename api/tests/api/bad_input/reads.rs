@@ -96,7 +96,7 @@ fn of_lists(api: &Service) -> Vec<Row> {
     ]
 }
 
-/// A token of the API server's form that would begin in another namespace.
+/// A token in the API server's format that starts in another namespace.
 fn climbing() -> String {
     let json = json!({"v": "meta.k8s.io/v1", "rv": 1, "start": "../kube-system/a"});
     URL_SAFE_NO_PAD.encode(json.to_string())

@@ -1,4 +1,4 @@
-//! async-vision-api's client.
+//! Clients of async-vision-api.
 
 use super::super::harness::{Service, send, until};
 use super::super::pictures::{jpeg, picture, png_header, png_of_length};
@@ -65,7 +65,7 @@ async fn the_readme_s_curl_lines_upload_a_picture_and_poll_for_its_caption() -> 
 }
 
 #[tokio::test]
-async fn curl_itself_is_served() -> anyhow::Result<()> {
+async fn curl_works() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let scratch = tempfile::tempdir()?;
     let path = scratch.path().join("cat.jpg");
@@ -82,7 +82,7 @@ async fn curl_itself_is_served() -> anyhow::Result<()> {
         status,
         Some(json!({"job_id": id, "status": "PENDING", "result": null}))
     );
-    // A file over a megabyte, which curl announces before it sends it.
+    // A file over a megabyte, for which curl sends `Expect: 100-continue`.
     std::fs::write(&path, png_of_length(LIMIT))?;
     let answer = curl(&["-X", "POST", &upload, "-F", &file]).await?;
     assert_eq!(
@@ -110,7 +110,7 @@ async fn jobs_that_failed_or_were_cancelled_are_failures_without_a_result() -> a
 }
 
 #[tokio::test]
-async fn a_long_caption_is_given_whole() -> anyhow::Result<()> {
+async fn a_long_caption_is_returned_whole() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let fields = [Field::File("file", "cat.jpg", &jpeg(43))];
     let id = job_id(&send(form(&api, UPLOAD, &fields)).await?)?;
@@ -123,7 +123,7 @@ async fn a_long_caption_is_given_whole() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn every_extension_and_format_of_the_service_is_taken_up_to_the_last_byte()
+async fn every_extension_and_format_of_the_service_is_accepted_up_to_the_size_limit()
 -> anyhow::Result<()> {
     let api = Service::start(&["--compat-captioning-model", "blip-large"]).await?;
     for (name, format) in [
@@ -134,7 +134,7 @@ async fn every_extension_and_format_of_the_service_is_taken_up_to_the_last_byte(
         ("a.bmp", ImageFormat::Bmp),
         ("a.tiff", ImageFormat::Tiff),
         ("a.ico", ImageFormat::Ico),
-        // The name says one format, the bytes another.
+        // The extension and the bytes have different formats.
         ("a.png", ImageFormat::Gif),
     ] {
         let bytes = picture(format);
@@ -171,7 +171,7 @@ async fn of_two_files_the_last_counts_and_unknown_fields_are_skipped() -> anyhow
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_is_told_in_fastapi_s_form_and_makes_no_job() -> anyhow::Result<()> {
+async fn every_error_has_fastapi_s_format_and_creates_no_job() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let file =
         |name: &'static str, bytes: &[u8]| form(&api, UPLOAD, &[Field::File("file", name, bytes)]);
@@ -241,7 +241,7 @@ async fn whatever_is_wrong_is_told_in_fastapi_s_form_and_makes_no_job() -> anyho
 }
 
 #[tokio::test]
-async fn only_ids_of_its_own_jobs_are_known() -> anyhow::Result<()> {
+async fn only_ids_of_its_own_jobs_are_found() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let own = send(api.post(jpeg(47))).await?.id()?;
     let picture = jpeg(48);
@@ -281,7 +281,7 @@ async fn other_paths_and_methods_are_answered_as_starlette_does() -> anyhow::Res
     let answer = api.get(UPLOAD).await?;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
     assert_eq!(answer.body, json!({"detail": "Method Not Allowed"}));
-    // A busy machine may take longer than a check does.
+    // On a busy machine a check may time out.
     let healthy = async || {
         let health = api.get("/api/v1/health").await?;
         anyhow::ensure!(

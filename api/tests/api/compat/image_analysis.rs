@@ -1,4 +1,4 @@
-//! AI-image-analysis-service's client.
+//! Clients of AI-image-analysis-service.
 
 use super::super::harness::{Answer, Service, send};
 use super::super::pictures::{jpeg, picture, png_header, png_of_length};
@@ -118,7 +118,7 @@ async fn the_readme_s_python_lines_find_objects() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn curl_itself_is_served() -> anyhow::Result<()> {
+async fn curl_works() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let scratch = tempfile::tempdir()?;
     let path = scratch.path().join("image.jpg");
@@ -153,10 +153,11 @@ async fn curl_itself_is_served() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn a_job_that_failed_tells_why_and_one_that_was_cancelled_has_failed() -> anyhow::Result<()> {
+async fn a_failed_job_shows_its_reason_and_a_cancelled_one_counts_as_failed() -> anyhow::Result<()>
+{
     let api = Service::start(&[]).await?;
     let failure = json!({"reason": "InvalidPicture", "message": "the picture breaks off", "retryable": false});
-    for (status, told) in [
+    for (status, message) in [
         (
             json!({"phase": "Failed", "failure": failure}),
             "the picture breaks off",
@@ -172,14 +173,14 @@ async fn a_job_that_failed_tells_why_and_one_that_was_cancelled_has_failed() -> 
         );
         assert_eq!(
             (&body["error_message"], &body["results"]),
-            (&json!(told), &Value::Null)
+            (&json!(message), &Value::Null)
         );
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn many_objects_are_given_whole_and_changed_ones_not_at_all() -> anyhow::Result<()> {
+async fn a_large_result_is_returned_whole_and_a_modified_one_is_refused() -> anyhow::Result<()> {
     let api = Service::start(&["--compat-image-analysis-whole-pixels=false"]).await?;
     let id = job_id(&submit(&api, "object_detection").await?)?;
     let place = json!({"xmin": 0.5, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0});
@@ -193,7 +194,7 @@ async fn many_objects_are_given_whole_and_changed_ones_not_at_all() -> anyhow::R
         json!(all)
     );
 
-    // The object is not what the status says.
+    // The object does not match the status.
     let id = job_id(&submit(&api, "object_detection").await?)?;
     let status = json!({"phase": "Succeeded", "result": head, "resultBytes": 1, "resultSha256": "0".repeat(64)});
     write(&api, &id, status).await?;
@@ -203,7 +204,7 @@ async fn many_objects_are_given_whole_and_changed_ones_not_at_all() -> anyhow::R
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_is_told_in_fastapi_s_form_and_makes_no_job() -> anyhow::Result<()> {
+async fn every_error_has_fastapi_s_format_and_creates_no_job() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let kind = Field::Text("analysis_type", "classification");
     let file = |bytes: &[u8]| {
@@ -261,7 +262,7 @@ async fn whatever_is_wrong_is_told_in_fastapi_s_form_and_makes_no_job() -> anyho
 }
 
 #[tokio::test]
-async fn only_ids_of_its_own_jobs_are_known() -> anyhow::Result<()> {
+async fn only_ids_of_its_own_jobs_are_found() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let own = send(api.post(jpeg(64))).await?.id()?;
     let picture = jpeg(65);

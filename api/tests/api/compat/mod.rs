@@ -1,5 +1,5 @@
-//! The two services' clients, as their READMEs show them: the same bytes that `curl -F` sends, and
-//! `curl` itself where the machine has it.
+//! The clients of both services, as their READMEs show them: the bytes that `curl -F` sends, and
+//! `curl` itself if it is installed.
 
 mod async_vision;
 mod image_analysis;
@@ -11,11 +11,10 @@ use clap::Parser as _;
 use fovea_api::Config;
 use fovea_store::{ObjectKey, Store};
 use kube::ResourceExt as _;
-use kube::api::{Patch, PatchParams};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-/// As curl chooses one.
+/// A boundary as curl generates it.
 const BOUNDARY: &str = "------------------------d74496d66958873e";
 
 /// One `-F` of a curl line.
@@ -57,7 +56,7 @@ fn form(api: &Service, path: &str, fields: &[Field<'_>]) -> RequestBuilder {
         .body(body)
 }
 
-/// Runs the real curl; `None` where there is none.
+/// Runs curl; `None` if it is not installed.
 async fn curl(arguments: &[&str]) -> anyhow::Result<Option<Value>> {
     let curl = tokio::process::Command::new("curl")
         .args(["--silent", "--show-error", "--noproxy", "*"])
@@ -69,9 +68,9 @@ async fn curl(arguments: &[&str]) -> anyhow::Result<Option<Value>> {
         Err(error) => Err(error.into()),
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout);
-            let told = String::from_utf8_lossy(&output.stderr);
+            let stderr = String::from_utf8_lossy(&output.stderr);
             let json = serde_json::from_str(&text);
-            json.map(Some).with_context(|| format!("{text}{told}"))
+            json.map(Some).with_context(|| format!("{text}{stderr}"))
         }
     }
 }
@@ -84,13 +83,11 @@ fn job_id(answer: &Answer) -> anyhow::Result<String> {
     Ok(id.to_owned())
 }
 
-/// Writes what the operator would, and waits until the service has heard of it.
+/// Writes a job's status as the operator does, and waits until the API shows it.
 async fn write(api: &Service, id: &str, status: Value) -> anyhow::Result<()> {
-    let patch = Patch::Merge(json!({ "status": status }));
-    let params = PatchParams::default();
-    let written = api.jobs.patch_status(id, &params, &patch).await?;
+    let written = api.write_status(id, status).await?;
     let status = json!(written.status.context("no status")?);
-    until("the service to hear of it", || async {
+    until("the api to show the status", || async {
         let shown = api.get(&format!("/v1/jobs/{id}")).await?.body;
         let same = |member: &str| shown[member] == status[member];
         anyhow::ensure!(same("phase") && same("attempts"), "{shown}");
@@ -129,7 +126,7 @@ async fn write_large(
     Ok(key.to_string())
 }
 
-/// Checks an error of these routes: JSON, with a text.
+/// Whether the response is an error of these routes: JSON with a text.
 fn is_detail(answer: &Answer, status: u16) -> bool {
     answer.status == status
         && answer.header("content-type") == Some("application/json")
@@ -143,14 +140,14 @@ fn is_detail(answer: &Answer, status: u16) -> bool {
             .is_some_and(|members| members.len() == 1)
 }
 
-/// FastAPI's list for fields that are not there.
+/// FastAPI's list of missing fields.
 fn missing(fields: &[&str]) -> Value {
     let entry = |field| json!({"type": "missing", "loc": ["body", field], "msg": "Field required", "input": null});
     json!({"detail": fields.iter().map(entry).collect::<Vec<_>>()})
 }
 
 #[tokio::test]
-async fn a_family_that_is_switched_off_is_not_there_and_the_other_is() -> anyhow::Result<()> {
+async fn a_disabled_family_is_not_served_and_the_other_is() -> anyhow::Result<()> {
     let api = Service::start(&["--compat-async-vision=false"]).await?;
     for path in [
         "/api/v1/status/550e8400-e29b-41d4-a716-446655440000",
@@ -168,7 +165,7 @@ async fn a_family_that_is_switched_off_is_not_there_and_the_other_is() -> anyhow
 
 #[tokio::test]
 async fn a_family_s_jobs_are_in_its_own_namespace() -> anyhow::Result<()> {
-    // There is no such namespace, so that a job there cannot be made by accident.
+    // The namespace does not exist, so that no job can be created there.
     let api = Service::start(&["--compat-image-analysis-namespace", "nowhere"]).await?;
     let picture = super::pictures::jpeg(90);
     let fields = [

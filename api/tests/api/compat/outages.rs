@@ -1,4 +1,4 @@
-//! What the two clients are told when the store or the cluster is away.
+//! Responses of both families while the store or the cluster is down.
 
 use super::super::harness::{Service, Surroundings, cluster, own_minio, send};
 use super::super::pictures::jpeg;
@@ -24,7 +24,7 @@ async fn uploads(api: &Service) -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn without_the_cluster_one_says_500_and_the_other_503() -> anyhow::Result<()> {
+async fn without_the_cluster_one_family_answers_500_and_the_other_503() -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let path = scratch.path().join("kubeconfig");
@@ -45,15 +45,10 @@ async fn without_the_cluster_one_says_500_and_the_other_503() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn without_the_object_store_one_says_500_and_the_other_503_and_no_job_is_made()
+async fn without_the_object_store_both_families_answer_errors_and_create_no_job()
 -> anyhow::Result<()> {
     let mut minio = own_minio().await?;
-    cluster().await?;
-    let surroundings = Surroundings {
-        s3_endpoint: minio.endpoint().to_owned(),
-        s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
-        ..Surroundings::shared().await?
-    };
+    let surroundings = Surroundings::with(&minio).await?;
     let api = Service::start_in(surroundings, &["--s3-max-attempts", "1"]).await?;
     minio.process().kill().await?;
     uploads(&api).await?;
