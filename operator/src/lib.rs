@@ -7,17 +7,17 @@
 //! [`apply_pools`] is a separate command that a release runs once.
 
 pub mod apply_pools;
-pub mod callback;
+mod callback;
 pub mod config;
-pub mod dispatch;
-pub mod events;
-pub mod fair_queue;
-pub mod job;
+mod dispatch;
+mod events;
+mod fair_queue;
+mod job;
 pub mod kill_points;
-pub mod leader;
+mod leader;
 pub mod metrics;
 pub mod pool;
 pub mod run;
 pub mod serve;
-pub mod sweep;
+mod sweep;
 mod trace;

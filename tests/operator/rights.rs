@@ -126,7 +126,6 @@ async fn an_import_fails(operated: &Operated, secrets: &Api<Secret>) -> Result<(
     Ok(())
 }
 
-/// Why, its Events say.
 async fn a_pod_is_not_begun(operated: &Operated) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
     let selected = ListParams::default().labels("fovea.dev/pool=pods");

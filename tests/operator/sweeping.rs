@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
-/// The uid of no job.
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A bucket that is swept every second, with a proxy between it and the operator.

@@ -18,7 +18,6 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// With the schema's defaults.
     pub(crate) fn new(min: u32) -> Self {
         Self {
             scaler: Autoscaler::default(),
@@ -52,7 +51,6 @@ impl Rule for Own {
 pub(crate) struct Horizontal {
     /// Busy parts of the ready runners, of the last seconds.
     busy: VecDeque<f64>,
-    /// What was desired, and when.
     desired: VecDeque<(Duration, u32)>,
 }
 

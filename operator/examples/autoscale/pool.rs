@@ -22,7 +22,6 @@ pub(crate) trait Rule {
     fn decide(&mut self, load: &Load, runners: Runners, now: Duration) -> Option<u32>;
 }
 
-/// How a rule did.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// Of each job, in the order of their start, in seconds.

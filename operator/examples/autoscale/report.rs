@@ -19,7 +19,6 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Writes it.
     pub(crate) fn write(&self) -> anyhow::Result<()> {
         fs::write(&self.path, &self.text)
             .with_context(|| format!("{} cannot be written", self.path.display()))
@@ -37,7 +36,6 @@ impl File {
     }
 }
 
-/// Every file below `docs`.
 pub(crate) fn files(docs: &Path) -> anyhow::Result<Vec<File>> {
     let mut files = Vec::new();
     let mut table = String::from(

@@ -12,31 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum ManifestError {
     /// No YAML, or not with a RunnerPool's fields.
     #[error("document {number}: {why}")]
-    Form {
-        /// Which.
-        number: usize,
-        /// The parser's words.
-        why: String,
-    },
-    /// It is something else.
+    Form { number: usize, why: String },
     #[error("document {number} is a {kind} of {api_version}: only RunnerPools may be here")]
     Kind {
-        /// Which.
         number: usize,
-        /// Its kind.
         kind: String,
-        /// Its group and version.
         api_version: String,
     },
-    /// It belongs elsewhere.
     #[error("RunnerPool {name} is for namespace {namespace}, which is not --namespace")]
     Namespace {
-        /// The pool.
         name: String,
         /// Where it says that it belongs.
         namespace: String,
     },
-    /// It is there twice.
     #[error("RunnerPool {0} is there twice")]
     Twice(String),
 }
@@ -44,13 +32,11 @@ pub enum ManifestError {
 /// One pool, as it is to be.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Manifest {
-    /// Its name.
     pub name: String,
     object: Value,
 }
 
 impl Manifest {
-    /// What is applied.
     pub(super) fn owned_by(&self, owner: &OwnerReference) -> Value {
         let mut object = self.object.clone();
         object["metadata"]["ownerReferences"] = json!([owner]);

@@ -5,18 +5,15 @@ use std::time::{Duration, Instant};
 /// How long all that passes is waited for: a definition made seconds ago, rights that the API server
 /// has not taken in yet, an API server that restarts.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// The bound of all requests.
 pub(super) struct Tries {
     until: Instant,
 }
 
 impl Tries {
-    /// From now on.
     pub(super) fn begin() -> Self {
         Self {
             until: Instant::now() + PATIENCE,

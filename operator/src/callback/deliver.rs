@@ -34,17 +34,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// not answer blocks a thread for longer than a try waits.
 const MAX_LOOKUPS: usize = 256;
 
-/// The User-Agent header.
 const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
 
-/// A signed webhook.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    /// `webhook-id`.
     pub(super) id: String,
     /// `webhook-timestamp`, seconds since the epoch.
     pub(super) timestamp: i64,
-    /// `webhook-signature`.
     pub(super) signature: String,
     /// JSON.
     pub(super) body: String,
@@ -107,7 +103,6 @@ impl Deliverer {
         })
     }
 
-    /// Sends `message` to `url`.
     pub(super) async fn deliver(&self, url: &str, message: Message) -> Outcome {
         let url = match receiver(url) {
             Ok(url) => url,

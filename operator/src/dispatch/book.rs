@@ -14,7 +14,6 @@ use tokio_util::time::{DelayQueue, delay_queue};
 /// been adjusted.
 const LONGEST_TIMER: Duration = Duration::from_mins(10);
 
-/// All jobs.
 #[derive(Default)]
 pub(super) struct Book {
     jobs: HashMap<String, Tracked>,
@@ -25,7 +24,6 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Begins a new list.
     pub(super) fn relist(&mut self) {
         self.relisted = Some(HashSet::new());
     }
@@ -64,12 +62,10 @@ impl Book {
         true
     }
 
-    /// The job as last observed.
     pub(super) fn get(&self, uid: &str) -> Option<&Tracked> {
         self.jobs.get(uid)
     }
 
-    /// Forgets a job.
     pub(super) fn remove(&mut self, uid: &str) {
         self.jobs.remove(uid);
         self.clear_timer(uid);
@@ -89,7 +85,6 @@ impl Book {
         (unfinished, self.jobs.len() - unfinished)
     }
 
-    /// The uids of all jobs.
     pub(super) fn uids(&self) -> Vec<String> {
         self.jobs.keys().cloned().collect()
     }

@@ -42,7 +42,6 @@ impl Calls {
         self.queue.count()
     }
 
-    /// The job is gone.
     pub(super) fn forget(&mut self, uid: &str) {
         self.queue.remove(uid);
     }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 /// A health check's result: the runner's client and answer, or the error.
 pub(crate) type Check = Result<(RunnerClient, RunnerState), String>;
 
-/// One runner.
 #[derive(Debug)]
 struct Runner {
     health: Health,
@@ -67,7 +66,6 @@ impl Fleet {
         }
     }
 
-    /// Notes a health check.
     pub(crate) fn report(&mut self, endpoint: &str, check: Check) {
         let Some(runner) = self.runners.get_mut(endpoint) else {
             return;
@@ -131,7 +129,6 @@ impl Fleet {
         }
     }
 
-    /// Jobs that the runners have.
     pub(crate) fn in_flight(&self) -> u32 {
         self.runners.values().map(|runner| runner.in_flight).sum()
     }
@@ -148,7 +145,6 @@ impl Fleet {
             .collect()
     }
 
-    /// Every runner's health.
     pub(crate) fn health(&self) -> impl Iterator<Item = &Health> {
         self.runners.values().map(|runner| &runner.health)
     }

@@ -28,18 +28,13 @@ pub(super) struct Report {
     pub check: Check,
 }
 
-/// What all links share.
 #[derive(Clone)]
 pub(super) struct Linking {
-    /// For the pools' Secrets.
     pub client: Client,
-    /// Signs the URLs of weights.
     pub store: Store,
-    /// The identity of this leader.
     pub leader: LeaderRequest,
     /// Hosts that external endpoints may name.
     pub allowed_hosts: Vec<String>,
-    /// Where reports go.
     pub reports: mpsc::Sender<Report>,
 }
 

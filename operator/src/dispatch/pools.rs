@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// All pools.
 pub(super) struct Pools {
     linking: Linking,
     by_key: HashMap<PoolKey, Pool>,
@@ -45,7 +44,6 @@ struct Work {
 }
 
 impl Pools {
-    /// No pools yet.
     pub(super) fn new(linking: Linking) -> Self {
         Self {
             linking,
@@ -91,7 +89,6 @@ impl Pools {
         self.queued_in.retain(|_, queued_in| queued_in != key);
     }
 
-    /// Notes a runner's health check.
     pub(super) fn report(&mut self, report: Report) {
         let Report {
             pool,
@@ -200,7 +197,6 @@ impl Pools {
         pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
     }
 
-    /// The load of every pool.
     pub(super) fn loads(&self) -> Loads {
         let pools = self.by_key.iter();
         pools

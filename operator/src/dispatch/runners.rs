@@ -27,7 +27,6 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Error of a call but inference.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunnerError {
-    /// No answer.
     #[error("the runner cannot be reached: {0}")]
     Unreachable(#[source] reqwest::Error),
     /// The token is missing or wrong.
@@ -36,7 +35,6 @@ pub(super) enum RunnerError {
     /// It follows a leader of a higher epoch.
     #[error("the runner follows a newer leader")]
     StaleEpoch,
-    /// Anything else.
     #[error("the runner gave an unexpected answer: {0}")]
     Nonsense(String),
     /// The client could not be made.
@@ -113,7 +111,6 @@ impl RunnerClient {
             .map(|_| ())
     }
 
-    /// The runner's models and load.
     pub(super) async fn state(&self) -> Result<RunnerState, RunnerError> {
         let body = self
             .call(self.request(reqwest::Method::GET, MODELS_PATH))

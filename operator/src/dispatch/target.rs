@@ -14,7 +14,6 @@ use std::sync::Arc;
 /// A model that a runner has to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keep {
-    /// The pool's name for it.
     pub name: String,
     pub task: Task,
     pub weights: Weights,
@@ -23,17 +22,14 @@ pub(super) struct Keep {
     pub max_batch_size: u32,
 }
 
-/// One runner.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Target {
     /// A server outside the pool's control: it decides itself which models it loads.
     External {
-        /// As the spec writes it.
         endpoint: String,
         /// Names the Secrets with its token and its certificate authority.
         external: Arc<External>,
     },
-    /// A pod.
     Pod {
         pod: RunnerPod,
         access: Access,

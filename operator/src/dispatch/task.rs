@@ -23,7 +23,6 @@ use tracing::{Instrument as _, Span};
 /// The phase Running is written after this time; a shorter attempt saves the write.
 const SHOW_RUNNING_AFTER: Duration = Duration::from_secs(1);
 
-/// One attempt.
 pub(super) struct Attempt {
     /// The job, as trimmed by the cache.
     pub job: InferenceJob,
@@ -31,17 +30,14 @@ pub(super) struct Attempt {
     pub namespace_uid: String,
     /// The pool and model to run it.
     pub placement: Placement,
-    /// The chosen runner.
     pub runner: RunnerClient,
     /// This leader, as runners know it.
     pub leader: LeaderRequest,
     /// Whether the runner has served another job since its start, and now runs only this one.
     pub alone_on_a_proven_runner: bool,
-    /// Writes the job's status.
     pub writer: StatusWriter,
     /// Presigns the picture's URL and stores large results.
     pub store: Store,
-    /// Counts attempts by outcome.
     pub metrics: Arc<Metrics>,
 }
 
@@ -57,7 +53,6 @@ pub(super) enum Abort {
 /// The state of the runner after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunnerWas {
-    /// The runner answered.
     Fine,
     /// The runner had no free slot or was unreachable: it gets no job before its next health report.
     Unavailable,
@@ -66,11 +61,8 @@ pub(crate) enum RunnerWas {
 /// Report of an ended task to the loop.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// `metadata.uid` of the job.
     pub uid: String,
-    /// The job after the task.
     pub job: Written,
-    /// The runner after the attempt.
     pub runner: RunnerWas,
 }
 

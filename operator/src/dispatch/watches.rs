@@ -15,9 +15,7 @@ use std::time::Duration;
 pub(super) enum WatchEvent {
     /// A job has changed, or is one of a list.
     Job(Event<DeserializeGuard<InferenceJob>>),
-    /// A pool.
     Pool(Event<DeserializeGuard<RunnerPool>>),
-    /// A namespace.
     Namespace(Event<Namespace>),
 }
 

@@ -5,11 +5,11 @@ use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoo
 use jiff::{SignedDuration, Timestamp};
 
 /// A job that waits this long gets the condition `Accepted`; a faster one saves the write.
-pub const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
+pub(crate) const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
 /// The pool and the model that a job runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placement {
+pub(crate) struct Placement {
     /// The pool that accepts the job.
     pub pool: ResolvedPoolRef,
     /// Name of the model in the pool.
@@ -18,10 +18,9 @@ pub struct Placement {
 
 /// Why no pool accepts the job, for now or for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The job waits: a change of a pool can resolve it.
     Hold {
-        /// The condition's reason.
         reason: &'static str,
         /// The cause, and what to do about it.
         message: String,
@@ -32,10 +31,8 @@ pub enum Refusal {
 
 /// The observed state of one unfinished job.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
-    /// The job as last observed.
+pub(crate) struct Observed<'a> {
     pub job: &'a InferenceJob,
-    /// The time of the decision.
     pub now: Timestamp,
     /// Whether an attempt is under way.
     pub in_flight: bool,
@@ -45,8 +42,7 @@ pub struct Observed<'a> {
 
 /// An end of a job without a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The user set `spec.cancel`.
+pub(crate) enum Ending {
     Cancelled,
     /// A deadline passed, or its pool can never run it.
     Failed(Failure),
@@ -64,10 +60,8 @@ impl Ending {
 
 /// What to do about a job.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Nothing until the object changes.
+pub(crate) enum Action {
     Leave,
-    /// Nothing until this time.
     WakeAt(Timestamp),
     /// Write a status that does not end the job.
     Write(Note),
@@ -86,24 +80,20 @@ pub enum Action {
 
 /// A change of conditions that leaves the phase as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub(crate) enum Note {
     /// A pool accepts it; it waits for a runner.
     Accepted(ResolvedPoolRef),
     /// No pool accepts it at present.
     Held {
-        /// The condition's reason.
         reason: &'static str,
-        /// The condition's message.
         message: String,
     },
-    /// `spec.suspend` holds it back.
     Suspended,
     /// `spec.suspend` no longer holds it back.
     Resumed,
 }
 
-/// Decides about an unfinished job.
-pub fn decide(observed: Observed<'_>) -> Action {
+pub(crate) fn decide(observed: Observed<'_>) -> Action {
     let Observed {
         job,
         now,
@@ -226,7 +216,7 @@ fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Ti
 }
 
 /// Time at which a finished job expires; `None` without a TTL or while its callback is pending.
-pub fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
+pub(crate) fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
     if finished.callback.is_some() {
         return None;
     }

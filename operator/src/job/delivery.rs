@@ -18,7 +18,7 @@ const GROWTH: u32 = 4;
 const SPREAD: f64 = 0.2;
 
 /// Upper bound on a receiver's Retry-After.
-pub const GREATEST_RETRY_AFTER: Duration = Duration::from_hours(6);
+pub(crate) const GREATEST_RETRY_AFTER: Duration = Duration::from_hours(6);
 
 /// Latest attempt after the job's end, in windows. An operator that was down may still attempt a due
 /// callback late; one that crashes at each attempt still gives up eventually.
@@ -26,7 +26,7 @@ const LATEST_WINDOWS: i32 = 2;
 
 /// Delays between attempts, and the time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Delay between the first attempt and the second.
     pub first_delay: Duration,
     /// Upper bound on the delay between two attempts.
@@ -37,10 +37,8 @@ pub struct Policy {
 
 /// Result of an attempt to deliver a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The receiver accepted it.
+pub(crate) enum Outcome {
     Delivered,
-    /// The receiver answered 410 Gone.
     Gone,
     /// Any other error: another attempt may succeed.
     Failed {
@@ -53,12 +51,11 @@ pub enum Outcome {
 
 /// Next step for a finished job's callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// No step: there is no callback, or it is delivered or given up.
     Nothing,
     /// Wait until this time.
     WaitUntil(Timestamp),
-    /// Attempt the delivery.
     Try,
     /// Record it as given up: its time limit is over.
     GiveUp,
@@ -66,7 +63,7 @@ pub enum Next {
 
 /// Time of the next attempt at a finished job's callback; `None` if there is no callback, it is
 /// delivered or given up, or another controller manages the job.
-pub fn due(job: &InferenceJob) -> Option<Timestamp> {
+pub(crate) fn due(job: &InferenceJob) -> Option<Timestamp> {
     let (spec, status) = (&job.spec, job.status.as_ref()?);
     spec.callback.as_ref()?;
     let ours = spec.managed_by.as_deref().is_none_or(|by| by == MANAGER);
@@ -83,14 +80,14 @@ pub fn due(job: &InferenceJob) -> Option<Timestamp> {
 
 /// Whether a callback that is due at `due` still waits at `now`. A time further ahead than the longest
 /// delay is ignored: the clock was set back since, or another leader's clock was ahead.
-pub fn waits(due: Timestamp, policy: &Policy, now: Timestamp) -> bool {
+pub(crate) fn waits(due: Timestamp, policy: &Policy, now: Timestamp) -> bool {
     let longest = policy.greatest_delay.max(GREATEST_RETRY_AFTER);
     let longest = SignedDuration::try_from(longest.saturating_mul(2));
     now < due && due <= saturating_add(now, longest.unwrap_or(SignedDuration::MAX))
 }
 
 /// Decides the next step for a finished job's callback at `now`.
-pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
+pub(crate) fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
     let Some(due) = due(job) else {
         return Next::Nothing;
     };
@@ -105,7 +102,7 @@ pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
 }
 
 /// The record after an attempt that ended at `now`. `jitter` is in 0..1.
-pub fn after(
+pub(crate) fn after(
     job: &InferenceJob,
     outcome: Outcome,
     policy: &Policy,
@@ -148,7 +145,7 @@ pub fn after(
 }
 
 /// The record of a callback whose time limit passed without a last attempt.
-pub fn given_up(job: &InferenceJob) -> CallbackStatus {
+pub(crate) fn given_up(job: &InferenceJob) -> CallbackStatus {
     let CallbackStatus {
         delivered: _,
         attempts,
@@ -166,7 +163,7 @@ pub fn given_up(job: &InferenceJob) -> CallbackStatus {
 }
 
 /// The metrics' label for a recorded attempt.
-pub fn outcome(record: &CallbackStatus) -> &'static str {
+pub(crate) fn outcome(record: &CallbackStatus) -> &'static str {
     match (record.delivered, &record.next_attempt_time) {
         (true, _) => "delivered",
         (false, Some(_)) => "failed",
@@ -175,7 +172,7 @@ pub fn outcome(record: &CallbackStatus) -> &'static str {
 }
 
 /// Whether `found` is at least as recent as `ours`, so that `ours` need not be written.
-pub fn supersedes(found: &CallbackStatus, ours: &CallbackStatus) -> bool {
+pub(crate) fn supersedes(found: &CallbackStatus, ours: &CallbackStatus) -> bool {
     found.delivered || (!ours.delivered && found.attempts >= ours.attempts)
 }
 

@@ -18,22 +18,19 @@ pub(super) const LONGEST_INTERRUPTION: Duration =
     INTERRUPTION_DELAYS[INTERRUPTION_DELAYS.len() - 1];
 
 /// A job fails after it has lost this many runners.
-pub const MAX_INTERRUPTIONS: u32 = 10;
+pub(crate) const MAX_INTERRUPTIONS: u32 = 10;
 
-/// A runner's result.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Success {
+pub(crate) struct Success {
     /// The whole result, not yet clipped to a status.
     pub result: JobResult,
-    /// The model that gave it.
     pub model: ServedModel,
     /// Durations of the attempt's stages; the operator adds the job's wait for a runner.
     pub timings: Timings,
 }
 
-/// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The runner answered with a result.
     Succeeded(Success),
     /// The runner answered with a problem.
@@ -44,10 +41,7 @@ pub enum Outcome {
         detail: String,
     },
     /// The attempt did not start: the runner had no free slot, was not ready or was unreachable.
-    NotBegun {
-        /// The cause, for the log.
-        detail: String,
-    },
+    NotBegun { detail: String },
 }
 
 impl Outcome {
@@ -87,8 +81,7 @@ impl fmt::Display for Outcome {
 
 /// A job's next attempt, after one that did not succeed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NextAttempt {
-    /// The wait before it.
+pub(crate) struct NextAttempt {
     pub delay: Duration,
     /// Attempts so far that count against `spec.retry.limit`.
     pub attempts: u32,
@@ -100,12 +93,10 @@ pub struct NextAttempt {
     pub failure: Failure,
 }
 
-/// What follows an attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Next {
+pub(crate) enum Next {
     /// The job ends with a result.
     Succeed(Success),
-    /// The job ends without one.
     Fail(Failure),
     /// The job waits for another attempt.
     Retry(NextAttempt),
@@ -129,7 +120,7 @@ impl Next {
 /// Decides what follows `outcome`. `alone_on_a_proven_runner`: the runner ran only this job and had
 /// served another before, so that the job itself is the likely cause of its loss. `jitter` in 0..1
 /// adds up to a tenth to a retry's delay.
-pub fn next(
+pub(crate) fn next(
     outcome: Outcome,
     status: &InferenceJobStatus,
     retry: &Retry,

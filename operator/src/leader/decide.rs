@@ -10,7 +10,6 @@ pub(super) struct Observed {
     version: Option<(String, Duration)>,
 }
 
-/// A candidate's next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Move {
     /// Create the Lease: there is none.

@@ -4,8 +4,7 @@
 mod gauges;
 mod labels;
 
-pub use gauges::PoolScaling;
-pub(crate) use gauges::{PoolSnapshot, Snapshot};
+pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
 pub(crate) use labels::Fate;
 
 use fovea_crds::Timings;
@@ -168,7 +167,7 @@ impl Metrics {
     }
 
     /// Sets the gauges of every pool with pods; pools that are not in `pools` are removed.
-    pub fn scaling(&self, pools: &[PoolScaling]) {
+    pub(crate) fn scaling(&self, pools: &[PoolScaling]) {
         self.gauges.set_scaling(pools);
     }
 
@@ -217,14 +216,14 @@ impl Metrics {
     }
 
     /// This replica has taken the lease.
-    pub fn lease_taken(&self, epoch: u64) {
+    pub(crate) fn lease_taken(&self, epoch: u64) {
         self.leading.set(1);
         self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
         self.lease_acquisitions.inc();
     }
 
     /// It has handed it over, or `lost` it.
-    pub fn lease_ended(&self, lost: bool) {
+    pub(crate) fn lease_ended(&self, lost: bool) {
         self.leading.set(0);
         if lost {
             self.lease_losses.inc();
@@ -243,7 +242,6 @@ impl Metrics {
         self.swept.get_or_create(&labels).inc_by(count);
     }
 
-    /// The metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.

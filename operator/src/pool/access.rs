@@ -27,7 +27,6 @@ use std::time::Duration;
 
 /// Which of the versions above it is.
 const STAGE: &str = "fovea.dev/rotation";
-/// Since when.
 const SINCE: &str = "fovea.dev/rotation-since";
 /// When what is served was made, and until when it is good.
 const MADE: &str = "fovea.dev/made-at";
@@ -46,41 +45,33 @@ pub(crate) struct Material {
     pub key: String,
     /// PEM: what signed the certificate.
     pub authority: String,
-    /// The bearer token.
     pub token: String,
 }
 
 /// What the Secret holds, or is to hold.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// By key.
     pub data: BTreeMap<String, String>,
     /// What the steps are decided by.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Without the data.
 impl std::fmt::Debug for Contents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Contents({:?})", self.annotations)
     }
 }
 
-/// How long things are good.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Periods {
-    /// A certificate and its token.
     pub life: Duration,
-    /// Two neighbouring versions.
     pub overlap: Duration,
 }
 
-/// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     /// What the Secret is to hold.
     pub contents: Contents,
-    /// Whether that is new.
     pub write: bool,
     /// When it is to be looked at again.
     pub due: Timestamp,

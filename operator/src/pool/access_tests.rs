@@ -21,7 +21,6 @@ fn after(seconds: u64) -> Timestamp {
     later(start(), Duration::from_secs(seconds))
 }
 
-/// The material of a number.
 fn numbered(number: u32) -> Material {
     Material {
         certificate: format!("leaf{number};"),

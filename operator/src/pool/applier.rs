@@ -25,19 +25,13 @@ const REVISION: &str = "deployment.kubernetes.io/revision";
 pub(crate) enum ApplyError {
     /// The API server refused it, or did not answer.
     #[error("{what}: {}", server_message(.error))]
-    Kubernetes {
-        /// Kind and name.
-        what: String,
-        /// The error.
-        error: kube::Error,
-    },
+    Kubernetes { what: String, error: kube::Error },
     /// An object of that name belongs to somebody else.
     #[error("{0} already exists and does not belong to this pool; delete it, or rename the pool")]
     Taken(String),
 }
 
 impl ApplyError {
-    /// The condition's reason.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Taken(_) => "NameTaken",
@@ -82,10 +76,8 @@ impl<K> Owned for K where
 {
 }
 
-/// Applies objects, and remembers them.
 pub(crate) struct Applier {
     client: Client,
-    /// By the object's uid.
     seen: Mutex<HashMap<String, Seen>>,
 }
 
@@ -98,7 +90,6 @@ struct Seen {
 }
 
 impl Applier {
-    /// Remembers nothing yet.
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,

@@ -21,20 +21,16 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Which pools to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// By name.
     Pool(String),
     /// By the value of their objects' pool label.
     Label(String),
     /// Those with a model that is imported with this Secret's token.
     Token(String),
-    /// Every pool.
     All,
 }
 
-/// One cache for each kind.
 pub(super) struct Caches {
     pub(super) pools: Store<DeserializeGuard<RunnerPool>>,
     pub(super) deployments: Store<Deployment>,
@@ -50,7 +46,6 @@ pub(super) struct Caches {
     _watches: Vec<AbortOnDropHandle<()>>,
 }
 
-/// The objects of one pool.
 #[derive(Default)]
 pub(super) struct Children {
     pub(super) deployment: Option<Arc<Deployment>>,
@@ -101,7 +96,6 @@ impl Caches {
         self.pods.wait_until_ready().await
     }
 
-    /// A pool's objects.
     pub(super) fn children(&self, subject: &Subject<'_>) -> Children {
         let Subject { key, child, .. } = subject;
         let label = names::label(&key.name);
@@ -137,7 +131,6 @@ impl Caches {
         get(&self.tokens, name, &self.namespace)?.resource_version()
     }
 
-    /// Whether a pool exists.
     pub(super) fn has(&self, key: &PoolKey) -> bool {
         get(&self.pools, &key.name, &key.namespace).is_some()
     }

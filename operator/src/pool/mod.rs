@@ -8,20 +8,20 @@ mod applier;
 pub mod autoscale;
 mod build;
 mod caches;
-pub mod config;
-pub mod controller;
-pub mod external;
+pub(crate) mod config;
+pub(crate) mod controller;
+pub(crate) mod external;
 mod import;
 pub mod load;
 mod message;
 mod pods;
-pub mod published;
+pub(crate) mod published;
 mod reconcile;
-pub mod resolve;
+pub(crate) mod resolve;
 mod rollout;
 mod scale;
 mod validate;
-pub mod weights;
+pub(crate) mod weights;
 
 use fovea_crds::{ResolvedPoolRef, RunnerPool};
 use kube::ResourceExt;
@@ -30,7 +30,7 @@ use kube::ResourceExt;
 pub type PoolKey = ResolvedPoolRef;
 
 /// The key of a pool object.
-pub fn key_of(pool: &RunnerPool) -> PoolKey {
+pub(crate) fn key_of(pool: &RunnerPool) -> PoolKey {
     PoolKey {
         name: pool.name_any(),
         namespace: pool.namespace().unwrap_or_default(),

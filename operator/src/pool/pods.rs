@@ -80,7 +80,6 @@ pub(crate) fn is_of(pod: &Pod, template: &str) -> bool {
     annotation(pod, TEMPLATE) == Some(template)
 }
 
-/// Whether it is being deleted.
 pub(crate) fn is_terminating(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }

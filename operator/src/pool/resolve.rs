@@ -12,19 +12,16 @@ const MAX_LISTED: usize = 10;
 
 /// What is kept of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// Part of the keys of its uploads.
     pub uid: String,
-    /// What pools select by.
     pub labels: BTreeMap<String, String>,
 }
 
-/// What resolution looks at.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     /// The pools of the operator's pool namespaces.
     pub pools: BTreeMap<PoolKey, RunnerPool>,
-    /// Every namespace.
     pub namespaces: BTreeMap<String, Namespace>,
     /// Where jobs go that name no pool.
     pub default_pool: PoolKey,
@@ -33,7 +30,7 @@ pub struct Directory {
 impl Directory {
     /// Which pool takes `job`: the one that its status recorded, else the one that it names, else
     /// the default.
-    pub fn resolve(&self, job: &InferenceJob) -> Result<Placement, Refusal> {
+    pub(crate) fn resolve(&self, job: &InferenceJob) -> Result<Placement, Refusal> {
         let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
         let key = self.key_for(job, namespace);
         let Some(pool) = self.pools.get(&key) else {

@@ -7,7 +7,6 @@ use super::message::Message;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// The Deployment's rolling update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
     /// `maxSurge` 1, `maxUnavailable` 0.
@@ -16,7 +15,6 @@ pub(crate) enum Strategy {
     Swap,
 }
 
-/// A rollout under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rollout {
     /// Runners of an older template that are still there.
@@ -25,13 +23,11 @@ pub(crate) struct Rollout {
     pub new_ready: u32,
     /// Runners that there should be.
     pub desired: u32,
-    /// Whether the Deployment swaps already.
     pub swapping: bool,
     /// Since when a runner of the new template is unschedulable, and the scheduler's message.
     pub stuck: Option<(Timestamp, String)>,
 }
 
-/// How the rollout goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub strategy: Strategy,

@@ -15,9 +15,7 @@ const HEARD_AFTER: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub name: String,
-    /// Whether its readiness probe succeeds.
     pub ready: bool,
-    /// Jobs on it.
     pub jobs: u32,
     pub created: Timestamp,
 }

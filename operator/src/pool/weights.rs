@@ -12,7 +12,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 /// What a checkpoint's folder holds, beside its files; `fovea-runner fetch` writes it.
-pub const MANIFEST: &str = "fovea-manifest.json";
+pub(crate) const MANIFEST: &str = "fovea-manifest.json";
 /// Largest manifest.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Most files of a checkpoint: a request that names them all is no larger than a runner reads.
@@ -22,24 +22,17 @@ const LIFETIME: Duration = Duration::from_hours(6);
 
 /// Why a checkpoint in the bucket cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
+pub(crate) enum WeightsError {
     /// No answer, or not the one.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is none.
     #[error(
         "{0} has no {MANIFEST}; create the folder with `fovea-runner fetch OWNER/NAME --to DIR`, and upload all of it"
     )]
     NoManifest(String),
     /// It is not what `fovea-runner fetch` writes.
     #[error("{folder}{MANIFEST} is not a manifest of `fovea-runner fetch`: {why}")]
-    BadManifest {
-        /// Where.
-        folder: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// A prefix that leads elsewhere.
+    BadManifest { folder: String, why: String },
     #[error("{0}")]
     Key(#[from] InvalidKey),
 }
@@ -139,7 +132,7 @@ pub(crate) async fn check(store: &Store, prefix: &str) -> Result<(), WeightsErro
 }
 
 /// The source that a runner loads: every file with its digest and a presigned URL.
-pub async fn source(store: &Store, weights: &Weights) -> Result<ModelSource, WeightsError> {
+pub(crate) async fn source(store: &Store, weights: &Weights) -> Result<ModelSource, WeightsError> {
     let (prefix, revision) = match weights {
         Weights::Volume(path) => return Ok(ModelSource::Path(path.clone())),
         Weights::Bucket { prefix, revision } => (prefix, revision),

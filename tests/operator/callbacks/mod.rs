@@ -19,7 +19,6 @@ use standardwebhooks::Webhook;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-/// An operator and its receivers.
 struct Setting {
     operated: Operated,
     options: Options,

@@ -36,7 +36,6 @@ pub(super) struct Measured {
 /// Averages of jobs that have ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Jobs {
-    /// On a runner.
     seconds: f64,
     /// How many jobs a runner had meanwhile.
     at_once: f64,

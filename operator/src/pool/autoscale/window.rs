@@ -22,7 +22,6 @@ struct Part {
 }
 
 impl Highest {
-    /// Of nothing yet.
     pub(super) fn over(over: Duration) -> Self {
         Self {
             over,

@@ -36,7 +36,6 @@ pub(super) struct World {
     pub(super) job_seconds: f64,
     /// Which part of a runner all its jobs share: 0 for none, 1 for all.
     pub(super) shared: f64,
-    /// Until a new runner serves.
     pub(super) start_up: Duration,
     ready: u32,
     starting: Vec<Instant>,

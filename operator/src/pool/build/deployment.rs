@@ -17,7 +17,6 @@ const KEPT_TEMPLATES: i32 = 1;
 /// Loading a model may take half an hour.
 const PROGRESS_DEADLINE_SECONDS: i32 = 3600;
 
-/// With `replicas` runners.
 pub(crate) fn deployment(
     subject: &Subject<'_>,
     build: &Build,
@@ -57,7 +56,6 @@ pub(crate) fn template_of(deployment: &Deployment) -> Option<&str> {
     annotation(deployment, names::TEMPLATE)
 }
 
-/// Which models they are for.
 pub(crate) fn models_of(deployment: &Deployment) -> Option<&str> {
     annotation(deployment, names::MODELS)
 }

@@ -15,7 +15,6 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use std::collections::BTreeMap;
 
-/// The container.
 pub(super) const CONTAINER: &str = "import";
 /// The type of the Secret with the form.
 const FORM_TYPE: &str = "fovea.dev/import-form";
@@ -25,7 +24,6 @@ const HOME_DIR: &str = "/var/cache/fovea";
 /// Pods that are tried before the Job has failed, beyond the first.
 const RETRIES: i32 = 3;
 
-/// What is to be imported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Import {
     /// `owner/name`.
@@ -37,13 +35,11 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    /// What its Job is called.
     pub(crate) fn name(&self) -> String {
         names::import(&self.repo, &self.revision, self.token_secret.as_deref())
     }
 }
 
-/// Of an import's objects.
 pub(crate) fn metadata(namespace: &str, import: &Import) -> ObjectMeta {
     let name = import.name();
     ObjectMeta {

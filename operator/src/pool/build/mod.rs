@@ -24,26 +24,20 @@ use std::collections::BTreeMap;
 
 /// Our containers: a runner's and an import's.
 pub(crate) const CONTAINERS: [&str; 2] = [pod::CONTAINER, import_job::CONTAINER];
-/// Where a runner listens.
 pub(crate) const PORT: u16 = 9400;
-/// What that port is called.
 const PORT_NAME: &str = "https";
 
 /// What the installation says of every pool's objects.
 #[derive(Clone, Debug)]
 pub(crate) struct Build {
-    /// Its flags.
     pub config: PoolsConfig,
     /// Where the operator's own pods run.
     pub operator_namespace: String,
-    /// Ports of the object store.
     pub store_ports: Vec<u16>,
-    /// Port of the hub.
     pub hub_port: u16,
 }
 
 impl Build {
-    /// Of an operator in `namespace`.
     pub(crate) fn new(config: PoolsConfig, namespace: &str, store: &StoreConfig) -> Self {
         let port = |url: &Endpoint| url.as_url().port_or_known_default().unwrap_or(443);
         let store_ports = if config.store_ports.is_empty() {
@@ -63,13 +57,9 @@ impl Build {
 /// The pool that objects are made for.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject<'a> {
-    /// Its name and namespace.
     pub key: PoolKey,
-    /// Its uid.
     pub uid: String,
-    /// What its owner asks for.
     pub spec: &'a RunnerPoolSpec,
-    /// What its objects are called.
     pub child: String,
 }
 
@@ -84,7 +74,6 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Which pods are the pool's.
     pub(crate) fn selector(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(names::POOL.to_owned(), names::label(&self.key.name))])
     }

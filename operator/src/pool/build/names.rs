@@ -14,7 +14,6 @@ pub(crate) const MODELS: &str = "fovea.dev/models";
 pub(crate) const TEMPLATE: &str = "fovea.dev/template";
 /// On imports' Jobs: the version of the Secret with the hub's token by which they began.
 pub(crate) const TOKEN_VERSION: &str = "fovea.dev/token-version";
-/// Who made an object.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Us, there and as the manager of fields.
 pub(crate) const OPERATOR: &str = "fovea-operator";

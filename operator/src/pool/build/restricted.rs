@@ -13,7 +13,6 @@ const NOBODY: i64 = 65532;
 /// The mode of a Secret's files: for the group of the pod's volumes alone.
 pub(super) const SECRET_MODE: i32 = 0o440;
 
-/// Of the pod.
 pub(super) fn pod() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
@@ -30,7 +29,6 @@ pub(super) fn pod() -> PodSecurityContext {
     }
 }
 
-/// Of each container.
 pub(super) fn container() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -57,7 +55,6 @@ pub(super) fn directory(name: &str, size_limit: Option<Quantity>) -> Volume {
     }
 }
 
-/// Where a volume is seen.
 pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),

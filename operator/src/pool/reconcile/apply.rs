@@ -58,7 +58,6 @@ impl Applied {
 }
 
 impl Context {
-    /// Carries out a plan.
     pub(super) async fn apply(&self, observed: &Observed<'_>, plan: Plan) -> Applied {
         let prepared = match plan {
             Plan::Delete => return self.delete(observed).await,

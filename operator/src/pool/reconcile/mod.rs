@@ -50,7 +50,6 @@ const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(LONGEST_RETRY)
     .without_max_times();
 
-/// What every reconcile needs.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) store: Store,
@@ -70,7 +69,6 @@ pub(crate) struct Memory {
     leaving: Leaving,
     autoscaler: Autoscaler,
     kubelet_faults: inspect::KubeletFaults,
-    /// The pool's metrics.
     scaling: Option<PoolScaling>,
     /// Commits of the hub's revisions, by `<repo>@<revision>`.
     commits: BTreeMap<String, String>,

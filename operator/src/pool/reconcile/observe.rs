@@ -18,7 +18,6 @@ use kube::ResourceExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One pool at one moment.
 pub(crate) struct Observed<'a> {
     pub(crate) pool: &'a RunnerPool,
     pub(crate) subject: Subject<'a>,
@@ -54,11 +53,9 @@ pub(crate) struct ObservedModel<'a> {
 pub(crate) enum Folder {
     /// Not checked: there is none, or its name is not known yet.
     Unknown,
-    /// Its manifest is valid.
     Complete,
     /// It was complete a while ago; the store does not answer now.
     Unconfirmed,
-    /// It cannot be used.
     Unusable(WeightsError),
 }
 
@@ -75,13 +72,11 @@ pub(crate) struct ObservedImport {
 }
 
 impl Observed<'_> {
-    /// So long after this moment.
     pub(crate) fn after(&self, wait: Duration) -> Timestamp {
         self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 }
 
-/// Observes a pool.
 pub(crate) fn observe<'a>(
     caches: &Caches,
     loads: &Loads,

@@ -26,7 +26,6 @@ use std::time::Duration;
 pub(crate) enum Plan {
     /// The pool is external: delete the objects that it had.
     Delete,
-    /// The pool has pods.
     Apply(Box<Prepared>),
 }
 
@@ -58,12 +57,9 @@ pub(crate) struct PlannedImport {
     pub(crate) step: ImportStep,
 }
 
-/// What an import needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImportStep {
-    /// Nothing: it runs.
     Wait,
-    /// Its Job.
     Create,
     /// What its Job's pod waits for: a network policy and the upload form.
     Equip,
@@ -79,7 +75,6 @@ pub(crate) struct PlannedRunners {
     pub(crate) replicas_now: Option<u32>,
 }
 
-/// A pod's deletion cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) pod: String,
@@ -87,12 +82,10 @@ pub(crate) struct Mark {
     pub(crate) leaving: bool,
 }
 
-/// How the Deployment changes.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     /// Its replicas only: the template waits for weights.
     Scale(u32),
-    /// All of it.
     Replace(Box<Deployment>),
 }
 
@@ -106,7 +99,6 @@ pub(crate) struct Outlook {
     pub(crate) access: Option<Access>,
     /// By model; models whose weights are not available yet are absent.
     pub(crate) weights: BTreeMap<String, Weights>,
-    /// By model of the hub.
     pub(crate) resolved: BTreeMap<String, Resolved>,
     /// What is on its way: a rollout, or runners that start.
     pub(crate) progressing: Option<Message>,
@@ -118,7 +110,6 @@ pub(crate) struct Outlook {
     pub(crate) due: Option<Timestamp>,
 }
 
-/// A pool's pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PodCounts {
     /// Label selector, as `kubectl get pods -l` takes it.
@@ -135,7 +126,6 @@ impl Outlook {
         earliest(&mut self.due, time);
     }
 
-    /// The first message stands.
     fn progress(&mut self, message: Message) {
         self.progressing.get_or_insert(message);
     }

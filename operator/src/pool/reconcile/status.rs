@@ -107,7 +107,6 @@ fn not_provided() -> State {
     ("False", "NotProvided", message.to_owned())
 }
 
-/// The condition Ready.
 fn readiness(
     pool: &RunnerPool,
     pods: Option<&PodCounts>,
@@ -151,7 +150,6 @@ fn scaled_to_zero(pool: &RunnerPool) -> Option<State> {
     }
 }
 
-/// The condition Degraded.
 fn degradation(load: &Load, applied: &Applied) -> State {
     let faults = &applied.faults;
     let mut reason = faults.first().map(|fault| fault.reason);

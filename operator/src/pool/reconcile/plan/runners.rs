@@ -249,7 +249,6 @@ fn marks(pods: &[Arc<Pod>], leaving: &Leaving) -> Vec<Mark> {
     pods.iter().filter_map(mark).collect()
 }
 
-/// The rollout under way.
 fn rollout(observed: &Observed<'_>, deployment: &Deployment, desired: u32) -> Rollout {
     let template = template_of(deployment).unwrap_or_default();
     let children = &observed.children;
