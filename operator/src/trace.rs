@@ -22,8 +22,8 @@ pub(crate) fn attempt(job: &InferenceJob, number: u32, runner: &str) -> (Span, O
     if let Some(made) = made {
         made.adopt(&span);
     }
-    let told = TraceParent::recorded(&span).or(made);
-    (span, told.map(|parent| parent.to_string()))
+    let parent = TraceParent::recorded(&span).or(made);
+    (span, parent.map(|parent| parent.to_string()))
 }
 
 #[cfg(test)]
@@ -33,7 +33,7 @@ mod tests {
 
     const MADE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn told(annotation: Option<&str>) -> Option<String> {
+    fn traceparent_for(annotation: Option<&str>) -> Option<String> {
         let input = Input::Object {
             key: "a.jpg".to_owned(),
         };
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn a_runner_gets_the_job_s_trace_and_nothing_else() {
-        assert_eq!(told(Some(MADE)).as_deref(), Some(MADE));
-        assert_eq!(told(None), None);
-        assert_eq!(told(Some("00-zz")), None);
+        assert_eq!(traceparent_for(Some(MADE)).as_deref(), Some(MADE));
+        assert_eq!(traceparent_for(None), None);
+        assert_eq!(traceparent_for(Some("00-zz")), None);
     }
 }

@@ -19,7 +19,7 @@ mod points {
     pub(super) const LEASE_TAKEN: &str = "lease-taken";
     pub(super) const LEASE_RENEWED: &str = "lease-renewed";
     pub(super) const LEASE_RELEASED: &str = "lease-released";
-    pub(super) const POOL_TOLD: &str = "pool-told";
+    pub(super) const POOL_STATUS: &str = "pool-status";
     pub(super) const JOB_CONDITION: &str = "job-condition";
     pub(super) const JOB_RUNNING: &str = "job-running";
     pub(super) const JOB_WAITING: &str = "job-waiting";
@@ -132,7 +132,7 @@ impl Scene<'_> {
                 victim.terminate().await?;
                 self.lease_where(|lease| !is_held(lease)).await
             }
-            points::POOL_TOLD => {
+            points::POOL_STATUS => {
                 apply_pool(&operated.client, name, &[&operated.runner.url], &json!({})).await?;
                 let pools: Api<RunnerPool> =
                     Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);

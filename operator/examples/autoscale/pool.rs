@@ -16,7 +16,7 @@ pub(crate) const START_UP: Duration = Duration::from_mins(1);
 /// Which part of a runner its jobs share: a job alone on it takes half the time.
 const SHARED: f64 = 0.5;
 
-/// What decides how many runners there are, asked every second.
+/// Decides the number of runners, every second.
 pub(crate) trait Rule {
     /// How many from now on; `None` where nothing is decided.
     fn decide(&mut self, load: &Load, runners: Runners, now: Duration) -> Option<u32>;
@@ -115,7 +115,7 @@ impl Pool {
         self.give(now);
     }
 
-    /// Gives what waits to the least loaded runners.
+    /// Gives waiting jobs to the least loaded runners.
     fn give(&mut self, now: Duration) {
         while !self.queue.is_empty() {
             let serving = self.runners.iter_mut().enumerate();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const BEGIN: &str = "<!-- from here on by `make generate` -->\n";
 const END: &str = "<!-- to here -->\n";
 
-/// A file as it is to be.
+/// A file with its desired content.
 pub(crate) struct File {
     path: PathBuf,
     text: String,
@@ -121,7 +121,7 @@ fn plot(shape: &Shape, ours: &Outcome, peer: &Outcome) -> String {
     )
 }
 
-/// Runners that what arrives would keep busy, averaged over a minute.
+/// Runners that the arriving jobs would keep busy, averaged over a minute.
 fn least_by_minute(shape: &Shape) -> Vec<f64> {
     let mut jobs = shape.jobs.iter().peekable();
     let mut values = Vec::new();

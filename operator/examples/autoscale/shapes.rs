@@ -83,7 +83,7 @@ pub(crate) fn all() -> anyhow::Result<Vec<Shape>> {
     ])
 }
 
-/// Jobs that arrive by chance, so many in a second on average.
+/// Random arrivals with this average rate per second.
 fn shape(
     name: &'static str,
     title: &'static str,

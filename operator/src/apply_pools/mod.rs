@@ -47,20 +47,20 @@ pub struct ApplyPoolsConfig {
 /// Why applying the pools failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyPoolsError {
-    /// The file is not there.
+    /// The file cannot be read.
     #[error("--file {path}: {error}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         error: std::io::Error,
     },
-    /// It is not what it should be.
+    /// The file is invalid.
     #[error("--file {path}: {error}")]
     Manifests {
         /// The file.
         path: PathBuf,
-        /// Where, and what is wrong.
+        /// The invalid document, and the cause.
         error: ManifestError,
     },
     /// The ConfigMap cannot be read.
@@ -68,18 +68,18 @@ pub enum ApplyPoolsError {
     Owner {
         /// The ConfigMap.
         name: String,
-        /// The API server's words.
+        /// The cause.
         why: String,
     },
-    /// Each has been logged.
+    /// Some pools were refused; each is logged.
     #[error("applying {refused} of {all} RunnerPools failed; none was deleted")]
     Refused {
-        /// So many.
+        /// Number of refused pools.
         refused: usize,
-        /// Of so many.
+        /// Number of pools in the file.
         all: usize,
     },
-    /// Pools that are to go could not be listed or deleted.
+    /// Listing or deleting the pools that the file lacks failed.
     #[error("deleting RunnerPools that the file lacks failed: {0}")]
     Delete(String),
 }
@@ -142,7 +142,7 @@ async fn owner(
         kind: "ConfigMap".to_owned(),
         name: name.clone(),
         uid: uid.ok_or_else(|| failed("it has no uid".to_owned()))?,
-        // The pools are not its work: it only takes them along.
+        // The ConfigMap does not manage the pools; they are only deleted with it.
         controller: None,
         block_owner_deletion: None,
     })
@@ -182,7 +182,7 @@ async fn delete_others(
         });
         match tries.run(&name, || pools.delete(&name, &params)).await {
             Ok(_) => println!("RunnerPool {name} deleted"),
-            // Gone, or another of the name by now.
+            // Deleted meanwhile, or recreated.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(error) => return Err(error),
         }

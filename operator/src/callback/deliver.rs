@@ -63,12 +63,12 @@ impl Deliverer {
         allowed: Vec<Allowed>,
         authorities: &[Certificate],
     ) -> Result<Self, reqwest::Error> {
-        Self::asking(allowed, authorities, |name| {
+        Self::with_resolver(allowed, authorities, |name| {
             Ok((name, 0).to_socket_addrs()?.collect())
         })
     }
 
-    fn asking(
+    fn with_resolver(
         allowed: Vec<Allowed>,
         authorities: &[Certificate],
         look_up: LookUp,
@@ -209,11 +209,11 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
     if status == StatusCode::GONE {
         return Outcome::Gone;
     }
-    let asks = matches!(
+    let may_retry_after = matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     );
-    let header = headers.get(RETRY_AFTER).filter(|_| asks);
+    let header = headers.get(RETRY_AFTER).filter(|_| may_retry_after);
     Outcome::Failed {
         detail: if status.is_redirection() {
             format!("the receiver answered HTTP {status}: redirects are not followed")

@@ -59,7 +59,7 @@ impl Fleet {
         }
     }
 
-    /// A runner is to be given no new jobs, or may be again.
+    /// Stops or resumes giving new jobs to a runner.
     pub(crate) fn leave(&mut self, endpoint: &str, leaving: bool) {
         if let Some(runner) = self.runners.get_mut(endpoint) {
             runner.leaving = leaving;
@@ -117,8 +117,8 @@ impl Fleet {
         Some(chosen)
     }
 
-    /// A job has left its runner.
-    pub(crate) fn left(&mut self, endpoint: &str, was: RunnerWas) {
+    /// Frees the slot of a job that has ended on its runner.
+    pub(crate) fn released(&mut self, endpoint: &str, was: RunnerWas) {
         let Some(runner) = self.runners.get_mut(endpoint) else {
             return;
         };
@@ -218,16 +218,16 @@ mod tests {
             .collect();
         assert_eq!(taken, [&*endpoints[0], &*endpoints[1], &*endpoints[1]]);
         assert!(!fleet.has_room("blip"));
-        fleet.left(&endpoints[0], RunnerWas::Fine);
+        fleet.released(&endpoints[0], RunnerWas::Fine);
         assert!(fleet.has_room("blip"));
         assert!(!fleet.has_room("vit"));
     }
 
     #[test]
-    fn a_runner_without_room_is_left_alone_until_it_has_been_asked_again() {
+    fn a_runner_without_room_gets_no_job_until_its_next_check() {
         let (mut fleet, endpoints) = fleet(&[4]);
         fleet.choose("blip", None).unwrap();
-        fleet.left(&endpoints[0], RunnerWas::Unavailable);
+        fleet.released(&endpoints[0], RunnerWas::Unavailable);
         assert!(!fleet.has_room("blip"));
         fleet.report(&endpoints[0], up(&endpoints[0], "i", 4));
         assert!(fleet.has_room("blip"));
@@ -257,14 +257,14 @@ mod tests {
     fn a_runner_is_proven_by_a_job_and_no_longer_when_it_has_restarted() {
         let (mut fleet, endpoints) = fleet(&[4]);
         assert!(!fleet.choose("blip", None).unwrap().idle_and_proven);
-        fleet.left(&endpoints[0], RunnerWas::Fine);
+        fleet.released(&endpoints[0], RunnerWas::Fine);
         assert!(fleet.choose("blip", None).unwrap().idle_and_proven);
         assert!(
             !fleet.choose("blip", None).unwrap().idle_and_proven,
             "it is not idle"
         );
-        fleet.left(&endpoints[0], RunnerWas::Fine);
-        fleet.left(&endpoints[0], RunnerWas::Fine);
+        fleet.released(&endpoints[0], RunnerWas::Fine);
+        fleet.released(&endpoints[0], RunnerWas::Fine);
         fleet.report(&endpoints[0], up(&endpoints[0], "another", 4));
         assert!(!fleet.choose("blip", None).unwrap().idle_and_proven);
     }

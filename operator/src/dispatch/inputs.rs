@@ -120,7 +120,7 @@ impl Dispatcher {
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
             self.pools
-                .left((pool, endpoint), &task.namespace, runner, took);
+                .released((pool, endpoint), &task.namespace, runner, took);
         }
         match job {
             Written::Current(job) => self.observe(*job),

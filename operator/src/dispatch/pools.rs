@@ -52,7 +52,7 @@ impl Pools {
         }
     }
 
-    /// A pool is there, or has another spec.
+    /// Adds a pool, or applies its changed spec.
     pub(super) fn apply(&mut self, key: &PoolKey, object: &RunnerPool) {
         let pool = self.by_key.entry(key.clone()).or_default();
         let fairness = &object.spec.fairness;
@@ -83,7 +83,7 @@ impl Pools {
         }
     }
 
-    /// A pool is gone; its waiting jobs have to be looked at by the caller.
+    /// Removes a pool. The caller reconciles its waiting jobs.
     pub(super) fn remove(&mut self, key: &PoolKey) {
         self.by_key.remove(key);
         self.queued_in.retain(|_, queued_in| queued_in != key);
@@ -100,7 +100,7 @@ impl Pools {
         }
     }
 
-    /// Lets a job wait for its turn, or moves it where it has changed.
+    /// Queues a job, or moves it if it has changed.
     pub(super) fn enqueue(&mut self, uid: &str, job: &InferenceJob, placement: &Placement) {
         if self
             .queued_in
@@ -123,12 +123,12 @@ impl Pools {
             .insert(uid.to_owned(), placement.pool.clone());
     }
 
-    /// Jobs that wait, in all pools.
+    /// Number of waiting jobs in all pools.
     pub(super) fn waiting(&self) -> usize {
         self.queued_in.len()
     }
 
-    /// The job does not wait any more.
+    /// Takes a job out of its queue.
     pub(super) fn unqueue(&mut self, uid: &str) {
         if let Some(pool) = self
             .queued_in
@@ -173,8 +173,8 @@ impl Pools {
         }
     }
 
-    /// A job has left its runner.
-    pub(super) fn left(
+    /// Records the end of a job on its runner.
+    pub(super) fn released(
         &mut self,
         (pool, endpoint): (&PoolKey, &str),
         namespace: &str,
@@ -183,7 +183,7 @@ impl Pools {
     ) {
         if let Some(pool) = self.by_key.get_mut(pool) {
             pool.queue.finished(namespace);
-            pool.fleet.left(endpoint, was);
+            pool.fleet.released(endpoint, was);
             if was == RunnerWas::Fine {
                 pool.work.ended += 1;
                 pool.work.busy_seconds += took.as_secs_f64();
@@ -230,7 +230,7 @@ impl Pool {
         }
     }
 
-    /// Keeps the links that are still right, ends the others, and makes what is missing.
+    /// Keeps the links that still apply, ends the others, and adds missing ones.
     fn connect(&mut self, key: &PoolKey, spec: &RunnerPoolSpec, linking: &Linking) {
         let mut missing = targets(spec, self.published.as_deref());
         let endpoints: Vec<String> = missing.keys().cloned().collect();

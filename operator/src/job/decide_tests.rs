@@ -88,7 +88,7 @@ fn a_job_that_has_waited_a_second_gets_its_accepted_condition_once() {
 }
 
 #[test]
-fn another_managers_job_is_left_alone() {
+fn a_job_of_another_manager_is_not_touched() {
     let mut foreign = job();
     foreign.spec.managed_by = Some("kueue.x-k8s.io/multikueue".into());
     foreign.spec.cancel = true;
@@ -114,7 +114,7 @@ fn a_cancelled_job_ends_queued_or_in_flight_suspended_or_not() {
 }
 
 #[test]
-fn a_finished_job_is_left_alone_whatever_its_spec_says() {
+fn a_finished_job_is_not_touched_whatever_its_spec_says() {
     for phase in [Phase::Succeeded, Phase::Failed, Phase::Cancelled] {
         let mut finished = with(
             &job(),
@@ -163,7 +163,7 @@ fn a_retry_waits_for_its_time() {
 }
 
 #[test]
-fn a_retry_set_for_later_than_any_wait_is_due_since_the_clock_was_set_back() {
+fn a_retry_time_beyond_the_longest_wait_is_ignored() {
     let waiting = |until| {
         let status = InferenceJobStatus {
             next_attempt_time: Some(Time(at(until))),
@@ -247,7 +247,7 @@ fn a_model_that_the_pool_does_not_serve_ends_the_job() {
 }
 
 #[test]
-fn a_finished_job_is_kept_until_its_callback_has_come_to_its_end() {
+fn a_finished_job_is_kept_until_its_callback_is_delivered_or_given_up() {
     let mut written = job();
     written.spec.ttl_seconds_after_finished = Some(60);
     written.spec.callback = Some(Callback {
@@ -284,8 +284,7 @@ fn a_finished_job_is_kept_until_its_callback_has_come_to_its_end() {
 }
 
 proptest! {
-    /// Whatever a job looks like, it is either left to its user, or something happens by a time
-    /// that its deadlines bound: none is forgotten.
+    /// In every state a job waits for a change of its object, or is reconciled again within its deadlines.
     #[test]
     fn no_unfinished_job_waits_for_ever(
         attempts in 0u32..4, suspend: bool, cancel: bool, in_flight: bool,

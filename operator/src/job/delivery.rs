@@ -131,8 +131,8 @@ pub(crate) fn after(
             if now >= last {
                 return ended(false, Some(out_of_time(&detail)));
             }
-            let asked = retry_after.unwrap_or_default().min(GREATEST_RETRY_AFTER);
-            let delay = delay_after(attempts, policy, jitter).max(asked);
+            let requested = retry_after.unwrap_or_default().min(GREATEST_RETRY_AFTER);
+            let delay = delay_after(attempts, policy, jitter).max(requested);
             let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
             CallbackStatus {
                 delivered: false,

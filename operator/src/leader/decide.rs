@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_is_waited_for_from_when_we_saw_it_not_from_what_it_wrote() {
+    fn a_lease_runs_out_by_the_time_of_its_last_observed_change_not_by_the_times_in_it() {
         let mut observed = Observed::default();
         let held = lease("other", "1");
         assert_eq!(

@@ -126,7 +126,7 @@ impl Leadership {
         }
     }
 
-    /// Renews until `stop`, then hands the Lease over; an error says that it was lost.
+    /// Renews until `stop`, then releases the Lease; fails if the Lease is lost.
     pub(crate) async fn hold(mut self, stop: CancellationToken) -> Result<(), LeaderError> {
         let retry = Duration::from_millis(self.election.config.retry_period_ms);
         let limit = Duration::from_millis(self.election.config.renew_deadline_ms);
@@ -140,10 +140,10 @@ impl Leadership {
                 () = tokio::time::sleep(retry) => {}
             }
             // The lease counts as renewed from before the write: its duration counts against us.
-            let asked = boot_time();
-            let left = limit.saturating_sub(asked.saturating_sub(renewed));
-            match tokio::time::timeout(left, self.renew()).await {
-                Ok(Ok(())) => renewed = asked,
+            let start = boot_time();
+            let remaining = limit.saturating_sub(start.saturating_sub(renewed));
+            match tokio::time::timeout(remaining, self.renew()).await {
+                Ok(Ok(())) => renewed = start,
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
                     return Err(self.lost());
                 }

@@ -1,11 +1,10 @@
-//! A pool's certificate and token, and how they are changed without a runner and the operator
-//! disagreeing. The steps are pure; [`make`] is not.
+//! A pool's certificate and token, and their rotation. The steps are pure; [`make`] is not.
 //!
-//! A kubelet takes minutes to bring a changed Secret into a pod, so a change takes three writes, an
-//! overlap apart. At each moment the operator is by one version ahead of a runner at most, or behind
-//! it, and any two neighbours agree:
+//! A kubelet takes minutes to update a changed Secret in a pod, so a rotation takes three writes, one
+//! overlap apart. The operator and a runner are at most one version apart, and any two neighbouring
+//! versions work together:
 //!
-//! | version | runner serves | runner takes | operator sends | operator believes |
+//! | version | runner serves | runner accepts | operator sends | operator trusts |
 //! |---|---|---|---|---|
 //! | settled | old | old | old | old |
 //! | announced | old | old, new | old | old, new |
@@ -25,18 +24,18 @@ use rcgen::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Which of the versions above it is.
+/// The version in the table above.
 const STAGE: &str = "fovea.dev/rotation";
 const SINCE: &str = "fovea.dev/rotation-since";
-/// When what is served was made, and until when it is good.
+/// Creation and expiry of the served certificate.
 const MADE: &str = "fovea.dev/made-at";
 const NOT_AFTER: &str = "fovea.dev/not-after";
-/// Digest of the data: it shows whether somebody else has changed them.
+/// Digest of the data, to detect changes by others.
 const DIGEST: &str = "fovea.dev/contents";
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What is new in a change.
+/// New certificate and token.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Material {
     /// PEM.
@@ -48,11 +47,11 @@ pub(crate) struct Material {
     pub token: String,
 }
 
-/// What the Secret holds, or is to hold.
+/// Contents of the Secret, found or desired.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
     pub data: BTreeMap<String, String>,
-    /// What the steps are decided by.
+    /// State of the rotation.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -70,10 +69,10 @@ pub(crate) struct Periods {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// What the Secret is to hold.
+    /// Desired contents of the Secret.
     pub contents: Contents,
     pub write: bool,
-    /// When it is to be looked at again.
+    /// Time of the next step.
     pub due: Timestamp,
 }
 
@@ -104,7 +103,7 @@ struct State {
 }
 
 impl Contents {
-    /// What a Secret holds; `None` where not all of it is text.
+    /// The contents of a Secret; `None` if they are not all text.
     pub(crate) fn of(secret: &Secret) -> Option<Self> {
         let data = secret.data.iter().flatten();
         let data =
@@ -121,7 +120,6 @@ impl Contents {
         })
     }
 
-    /// How the operator speaks to runners.
     pub(crate) fn access(&self) -> Option<Access> {
         Some(Access {
             token: self.data.get("token")?.clone(),
@@ -129,7 +127,7 @@ impl Contents {
         })
     }
 
-    /// `None` where it is not what was written.
+    /// The state of the rotation; `None` if others have changed the contents.
     fn state(&self, hosts: &str) -> Option<State> {
         let note = |key| self.annotations.get(key);
         let time = |key| note(key)?.parse::<Timestamp>().ok();
@@ -174,8 +172,8 @@ impl Contents {
     }
 }
 
-/// The next step from what was found, for a certificate for `hosts`; what is missing, was changed by
-/// others or has expired is made anew.
+/// The next step of the rotation, for a certificate for `hosts`. Contents that are missing, expired or
+/// changed by others are replaced.
 pub(crate) fn step<E>(
     found: Option<&Contents>,
     hosts: &str,
@@ -206,7 +204,7 @@ pub(crate) fn step<E>(
     })
 }
 
-/// When the next step is; a third of the life remains for it.
+/// Time of the next step; a rotation starts after two thirds of the lifetime.
 fn due(contents: &Contents, hosts: &str, periods: Periods, now: Timestamp) -> Timestamp {
     let Some(state) = contents.state(hosts) else {
         return now;
@@ -275,7 +273,7 @@ fn serve(found: &Contents, state: &State, now: Timestamp, periods: Periods) -> C
     let state = State {
         stage: Stage::Served,
         since: now,
-        // It was made when it was announced.
+        // Made at its announcement.
         made: state.since,
         not_after: later(state.since, periods.life),
     };
@@ -308,9 +306,10 @@ fn later(time: Timestamp, by: Duration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// A key, a certificate for `hosts` that is good for `life`, its authority, and 256 random bits.
+/// Makes a key, a certificate for `hosts` that is valid for `life`, its authority, and a token of 256 random
+/// bits.
 pub(crate) fn make(hosts: &str, now: Timestamp, life: Duration) -> Result<Material, rcgen::Error> {
-    // To the day, and a day more at both ends: clocks differ.
+    // Whole days, and one more at both ends, in case clocks differ.
     let date = |time: Timestamp| {
         let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
         date_time_ymd(

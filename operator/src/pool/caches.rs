@@ -251,7 +251,7 @@ where
         while let Some(event) = stream.next().await {
             let woken = match event {
                 Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => whom(&object),
-                // What was listed may lack what was there before.
+                // Objects may have been deleted while the watch was interrupted.
                 Ok(watcher::Event::InitDone) => Wake::All,
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
                 Err(error) => {

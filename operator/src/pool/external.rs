@@ -1,7 +1,6 @@
 //! Which external endpoints the operator will talk to, and with which token. The checks are pure.
 //!
-//! The operator is a deputy here: a pool's author names hosts that the operator can reach and
-//! the author perhaps cannot. So a host must be on the operator's allow-list, plain http stays on
+//! A pool's author could use the operator to reach hosts that the author cannot. Therefore a host must be on the operator's allow-list, plain http stays on
 //! loopback, and a token goes only to the hosts that its Secret names.
 
 use k8s_openapi::api::core::v1::Secret;

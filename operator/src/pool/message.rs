@@ -3,7 +3,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Message {
     pub(crate) reason: &'static str,
-    /// A sentence for people, which says what to do where something has to be done.
+    /// A sentence for users, with the fix if one is needed.
     pub(crate) message: String,
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Names listed in a message at most.
 const MAX_LISTED: usize = 10;
 
-/// What is kept of a namespace.
+/// The facts kept of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Namespace {
     /// Part of the keys of its uploads.
@@ -20,10 +20,9 @@ pub(crate) struct Namespace {
 
 #[derive(Debug)]
 pub(crate) struct Directory {
-    /// The pools of the operator's pool namespaces.
     pub pools: BTreeMap<PoolKey, RunnerPool>,
     pub namespaces: BTreeMap<String, Namespace>,
-    /// Where jobs go that name no pool.
+    /// The pool of jobs that name none.
     pub default_pool: PoolKey,
 }
 
@@ -108,7 +107,7 @@ impl Directory {
     }
 }
 
-/// A selector that cannot be read, or is not there, matches nothing.
+/// A missing or invalid selector matches nothing.
 fn matches(selector: Option<&LabelSelector>, labels: &BTreeMap<String, String>) -> bool {
     selector
         .and_then(|selector| Selector::try_from(selector.clone()).ok())
@@ -124,7 +123,7 @@ fn choose(models: &[PoolModel], task: Task, named: Option<&str>) -> Result<Strin
             Some(model) => Ok(model.name.clone()),
             None => Err(format!(
                 "has no model {name:?} for {}; it has {}",
-                word(task),
+                task,
                 of_task()
             )),
         };
@@ -138,26 +137,18 @@ fn choose(models: &[PoolModel], task: Task, named: Option<&str>) -> Result<Strin
         (Some(model), ..) | (None, Some(model), None) => Ok(model.name.clone()),
         (None, None, _) => Err(format!(
             "has no model for {}; it has {}",
-            word(task),
+            task,
             listed(
                 models
                     .iter()
-                    .map(|model| format!("{} ({})", model.name, word(model.task)))
+                    .map(|model| format!("{} ({})", model.name, model.task))
             )
         )),
         (None, Some(_), Some(_)) => Err(format!(
             "has several models for {} and none is its default: name one of {} in spec.model",
-            word(task),
+            task,
             of_task()
         )),
-    }
-}
-
-fn word(task: Task) -> &'static str {
-    match task {
-        Task::ImageToText => "image-to-text",
-        Task::ImageClassification => "image-classification",
-        Task::ObjectDetection => "object-detection",
     }
 }
 

@@ -21,7 +21,7 @@ const FORM_TYPE: &str = "fovea.dev/import-form";
 const FORM_DIR: &str = "/etc/fovea/form";
 const FORM_FILE: &str = "form.json";
 const HOME_DIR: &str = "/var/cache/fovea";
-/// Pods that are tried before the Job has failed, beyond the first.
+/// Further pods that are tried before the Job fails.
 const RETRIES: i32 = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ pub(crate) struct Import {
     pub repo: String,
     /// A commit, tag or branch.
     pub revision: String,
-    /// The Secret with the hub's token, if the pool names one.
+    /// Name of the Secret with the hub's token.
     pub token_secret: Option<String>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn metadata(namespace: &str, import: &Import) -> ObjectMeta {
     }
 }
 
-/// The Job. It goes with the pool that made it; another that wants the same makes it anew.
+/// The Job. It is deleted with the pool that created it; another pool that needs it creates it again.
 pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) -> Job {
     let Import {
         repo,
@@ -98,7 +98,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
             claims: None,
         }),
         security_context: Some(restricted::container()),
-        // The last words of a failed one are in its log.
+        // The error of a failed import is the end of its log.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(vec![
             mount("form", FORM_DIR, true),
@@ -150,7 +150,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
 
 /// The Secret with the form; `owner`: the Job.
 pub(crate) fn form_secret(metadata: ObjectMeta, owner: OwnerReference, form: &PostForm) -> Secret {
-    // A form is text through and through.
+    // Serialising a form does not fail.
     let text = serde_json::to_vec(form).unwrap_or_default();
     Secret {
         metadata: ObjectMeta {

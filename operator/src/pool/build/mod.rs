@@ -1,6 +1,6 @@
-//! What a pool's spec becomes: one kind of object a file. Pure.
+//! Builds a pool's objects, one kind per file. Pure.
 //!
-//! Specs are taken apart without `..`, so that a field that is added there is not forgotten here.
+//! Specs are destructured without `..`, so that new fields must be considered here.
 
 pub(crate) mod deployment;
 pub(crate) mod disruption_budget;
@@ -27,11 +27,10 @@ pub(crate) const CONTAINERS: [&str; 2] = [pod::CONTAINER, import_job::CONTAINER]
 pub(crate) const PORT: u16 = 9400;
 const PORT_NAME: &str = "https";
 
-/// What the installation says of every pool's objects.
+/// The installation's settings for every pool's objects.
 #[derive(Clone, Debug)]
 pub(crate) struct Build {
     pub config: PoolsConfig,
-    /// Where the operator's own pods run.
     pub operator_namespace: String,
     pub store_ports: Vec<u16>,
     pub hub_port: u16,
@@ -54,7 +53,7 @@ impl Build {
     }
 }
 
-/// The pool that objects are made for.
+/// The pool whose objects are built.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject<'a> {
     pub key: PoolKey,
@@ -64,7 +63,6 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Of a pool as the API server knows it.
     pub(crate) fn of(pool: &'a RunnerPool) -> Self {
         Self {
             key: super::key_of(pool),
@@ -78,7 +76,6 @@ impl<'a> Subject<'a> {
         BTreeMap::from([(names::POOL.to_owned(), names::label(&self.key.name))])
     }
 
-    /// Of each of the pool's objects.
     pub(crate) fn metadata(&self) -> ObjectMeta {
         ObjectMeta {
             name: Some(self.child.clone()),
@@ -89,7 +86,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The object goes with the pool, which need not wait for it.
+    /// Deletes the object with the pool, without blocking the pool's deletion.
     pub(crate) fn owner(&self, controller: bool) -> OwnerReference {
         OwnerReference {
             api_version: RunnerPool::api_version(&()).into_owned(),

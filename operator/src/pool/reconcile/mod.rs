@@ -177,7 +177,7 @@ impl Context {
 }
 
 impl Memory {
-    /// The pool is external: only what concerns its status is kept.
+    /// Forgets all but the status of a pool that is external.
     fn forget_pods(&mut self) {
         *self = Self {
             status_written: self.status_written,
@@ -199,7 +199,7 @@ impl Memory {
 
 /// When to reconcile again. `write_again`: when the status may be written again, if it has to be.
 fn action(applied: &Applied, write_again: Option<Timestamp>, memory: &mut Memory) -> Action {
-    // A moment later, so that the time has come by then.
+    // A little later, so that the time is surely over.
     let until = |due: Timestamp| {
         let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
         wait + Duration::from_millis(10)

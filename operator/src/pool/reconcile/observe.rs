@@ -121,7 +121,7 @@ fn observe_model<'a>(
         .and_then(|source| known_commit(pool, memory, model, source));
     let mut location = locate(model, commit.as_deref())?;
     let mut import = observe_import(caches, &location);
-    // A finished import says which commit the revision is.
+    // A finished import has resolved the revision to a commit.
     if location.weights.is_none()
         && let Some(ImportState::Done(Some(imported))) = import.as_ref().map(|each| &each.state)
     {

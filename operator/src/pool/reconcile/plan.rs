@@ -1,4 +1,4 @@
-//! Step 3: decides what is to be done about a pool. Pure: no client, and time is an argument.
+//! Step 3: plans the changes of a pool. Pure: no client, and time is an argument.
 
 mod models;
 mod runners;
@@ -22,7 +22,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What is to be done about a pool.
+/// The changes of a pool.
 pub(crate) enum Plan {
     /// The pool is external: delete the objects that it had.
     Delete,
@@ -36,7 +36,7 @@ pub(crate) struct Prepared {
     pub(crate) imports: Vec<PlannedImport>,
     /// `None` where the spec is refused.
     pub(crate) runners: Option<PlannedRunners>,
-    /// What holds whatever becomes of the above.
+    /// Facts that do not depend on the result of the above.
     pub(crate) outlook: Outlook,
 }
 
@@ -61,9 +61,9 @@ pub(crate) struct PlannedImport {
 pub(crate) enum ImportStep {
     Wait,
     Create,
-    /// What its Job's pod waits for: a network policy and the upload form.
+    /// Its Job's pod waits for a network policy and the upload form.
     Equip,
-    /// To be deleted, so that another begins: it failed, and its token has changed since.
+    /// It failed, and its token has changed since: it is deleted, so that another begins.
     Restart,
 }
 
@@ -89,7 +89,7 @@ pub(crate) enum Change {
     Replace(Box<Deployment>),
 }
 
-/// What a pool's status and the dispatcher need to know beside the result of applying the plan.
+/// Facts for the pool's status and the dispatcher, beside the result of applying the plan.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outlook {
     /// Pods, as the scale subresource counts them.
@@ -100,7 +100,7 @@ pub(crate) struct Outlook {
     /// By model; models whose weights are not available yet are absent.
     pub(crate) weights: BTreeMap<String, Weights>,
     pub(crate) resolved: BTreeMap<String, Resolved>,
-    /// What is on its way: a rollout, or runners that start.
+    /// A rollout, or runners that start.
     pub(crate) progressing: Option<Message>,
     /// Faults of the spec, the models and the kubelets.
     pub(crate) faults: Vec<Message>,
@@ -121,8 +121,7 @@ pub(crate) struct PodCounts {
 }
 
 impl Outlook {
-    /// Reconciles at this time, unless earlier.
-    fn look_at(&mut self, time: Timestamp) {
+    fn reconcile_at(&mut self, time: Timestamp) {
         earliest(&mut self.due, time);
     }
 
@@ -207,7 +206,7 @@ fn plan_secret<E: std::fmt::Display>(
         let message = format!("making the runners' certificate failed: {error}");
         Message::new("CertificateFailed", message)
     })?;
-    outlook.look_at(step.due);
+    outlook.reconcile_at(step.due);
     let access = step.contents.access();
     Ok((secret(subject, &step.contents), access))
 }

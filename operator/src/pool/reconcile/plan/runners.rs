@@ -51,7 +51,7 @@ pub(super) fn plan_runners(
     );
     memory.leaving = scaled.leaving;
     if let Some(due) = scaled.due {
-        outlook.look_at(due);
+        outlook.reconcile_at(due);
     }
     let marks = marks(&observed.children.pods, &memory.leaving);
 
@@ -65,7 +65,7 @@ pub(super) fn plan_runners(
         let timeout = Duration::from_secs(build.config.surge_timeout_seconds.into());
         let decided = rollout::decide(&rollout(observed, &surging, desired), now, timeout);
         if let Some(due) = decided.due {
-            outlook.look_at(due);
+            outlook.reconcile_at(due);
         }
         if let Some(message) = decided.message {
             outlook.progress(message);
@@ -138,7 +138,7 @@ fn desired(
     let runners = count_runners(observed, load, &memory.leaving, candidates);
     let decided = (memory.autoscaler).decide(&wish, load, runners, observed.instant);
     let desired = if spec.autoscaling.is_some() {
-        outlook.look_at(observed.after(AUTOSCALE_EVERY));
+        outlook.reconcile_at(observed.after(AUTOSCALE_EVERY));
         decided.replicas
     } else {
         spec.replicas
@@ -196,7 +196,7 @@ fn runner_load<'a>(observed: &Observed<'_>, load: &'a Load, pod: &str) -> Option
 }
 
 /// The live Deployment keeps its template until the weights of the new one are available: a runner
-/// that waits for an import serves no jobs. Says so; `None` where nothing is to be waited for.
+/// that waits for an import serves no jobs. Returns the message for that; `None` if all are available.
 fn waiting(
     observed: &Observed<'_>,
     live: &Deployment,
