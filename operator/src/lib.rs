@@ -12,6 +12,8 @@ pub mod config;
 mod dispatch;
 mod events;
 mod fair_queue;
+#[cfg(test)]
+mod fixtures;
 mod job;
 pub mod kill_points;
 mod leader;
@@ -20,4 +22,5 @@ pub mod pool;
 pub mod run;
 pub mod serve;
 mod sweep;
+mod time;
 mod trace;

@@ -29,15 +29,11 @@ pub(crate) fn attempt(job: &InferenceJob, number: u32, runner: &str) -> (Span, O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_crds::{InferenceJobSpec, Input, Task};
 
     const MADE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn traceparent_for(annotation: Option<&str>) -> Option<String> {
-        let input = Input::Object {
-            key: "a.jpg".to_owned(),
-        };
-        let mut job = InferenceJob::new("a", InferenceJobSpec::new(Task::ImageToText, input));
+        let mut job = crate::fixtures::job();
         if let Some(text) = annotation {
             let text = text.to_owned();
             job.annotations_mut()

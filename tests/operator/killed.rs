@@ -1,5 +1,5 @@
-//! The operator is killed right after each kind of write: the next leader brings every job to the same
-//! end.
+//! The operator is killed right after each kind of write: with the next leader every job ends as if it
+//! had not been.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
@@ -69,7 +69,7 @@ async fn after_a_kill_at_any_write_the_next_leader_continues_from_there() -> Res
     Ok(())
 }
 
-/// The failpoints that the program lists in its log, so that none is left untested.
+/// The failpoints that the program lists in its log, so that each is tested.
 async fn every_point(operated: &Operated, failpoints: &Path) -> Result<Vec<String>> {
     let options = Options {
         program: Some(failpoints.to_owned()),
@@ -108,7 +108,7 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Brings the victim to its failpoint, and waits until its write is visible.
+    /// Makes the victim reach its failpoint, and waits until its write is visible.
     async fn play(&self, victim: &Process) -> Result<()> {
         let (operated, name) = (self.operated, self.point);
         match self.point {
@@ -136,12 +136,12 @@ impl Scene<'_> {
                 apply_pool(&operated.client, name, &[&operated.runner.url], &json!({})).await?;
                 let pools: Api<RunnerPool> =
                     Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
-                let told = eventually("the pool's status", PATIENCE, async || {
+                let written = eventually("the pool's status", PATIENCE, async || {
                     let pool = pools.get(name).await?;
                     ensure!(pool.status.is_some(), "{}", victim.log_tail());
                     Ok(())
                 });
-                Ok(told.await?)
+                Ok(written.await?)
             }
             points::JOB_CONDITION => {
                 let mut job = Operated::job(name, "caption x");
@@ -229,7 +229,7 @@ impl Scene<'_> {
     }
 
     async fn status(&self, wanted: impl Fn(&InferenceJobStatus) -> bool) -> Result<()> {
-        let status = self.operated.status_where(self.point, "to be told", wanted);
+        let status = self.operated.status_where(self.point, "to change", wanted);
         status.await.map(drop)
     }
 

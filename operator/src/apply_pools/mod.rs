@@ -6,6 +6,7 @@
 mod manifests;
 mod tries;
 
+use crate::pool::applier::server_message;
 use fovea_crds::RunnerPool;
 use fovea_telemetry::LogFormat;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -15,7 +16,7 @@ use kube::{Api, Client, ResourceExt as _};
 use manifests::{Manifest, ManifestError};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use tries::{Tries, words};
+use tries::Tries;
 
 /// The manager of the fields that a release sets.
 const MANAGER: &str = "fovea-chart";
@@ -107,7 +108,7 @@ pub async fn run(config: &ApplyPoolsConfig, client: Client) -> Result<(), ApplyP
             Ok(()) => println!("RunnerPool {} applied", manifest.name),
             Err(error) => {
                 refused += 1;
-                tracing::error!("RunnerPool {}: {}", manifest.name, words(&error));
+                tracing::error!("RunnerPool {}: {}", manifest.name, server_message(&error));
             }
         }
     }
@@ -121,7 +122,7 @@ pub async fn run(config: &ApplyPoolsConfig, client: Client) -> Result<(), ApplyP
         .collect();
     delete_others(&pools, &kept, &owner, &tries)
         .await
-        .map_err(|error| ApplyPoolsError::Delete(words(&error)))
+        .map_err(|error| ApplyPoolsError::Delete(server_message(&error)))
 }
 
 async fn owner(
@@ -136,7 +137,7 @@ async fn owner(
     };
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &config.namespace);
     let found = tries.run("its owner", || config_maps.get(name)).await;
-    let uid = found.map_err(|error| failed(words(&error)))?.uid();
+    let uid = found.map_err(|error| failed(server_message(&error)))?.uid();
     Ok(OwnerReference {
         api_version: "v1".to_owned(),
         kind: "ConfigMap".to_owned(),

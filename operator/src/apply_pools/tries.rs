@@ -1,5 +1,6 @@
 //! Retries temporary errors, within one time limit for all requests together.
 
+use crate::pool::applier::server_message;
 use std::time::{Duration, Instant};
 
 /// Time limit of all retries: for a CRD that is not served yet, rights that are not in effect yet, or an
@@ -36,7 +37,7 @@ impl Tries {
             if !is_temporary(&error) || Instant::now() >= self.until {
                 return Err(error);
             }
-            let why = words(&error);
+            let why = server_message(&error);
             if why != logged {
                 tracing::warn!("{what}: {why}; trying again");
                 logged = why;
@@ -67,14 +68,6 @@ fn is_temporary(error: &kube::Error) -> bool {
         // The API server also answers 500 for an unknown field, which is permanent.
         500 => !status.message.contains("field not declared in schema"),
         code => code > 500,
-    }
-}
-
-/// The API server's message, without the rest of its answer.
-pub(super) fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
     }
 }
 

@@ -106,24 +106,24 @@ impl Deliverer {
     pub(super) async fn deliver(&self, url: &str, message: Message) -> Outcome {
         let url = match receiver(url) {
             Ok(url) => url,
-            Err(refused) => return failed(refused.to_string()),
+            Err(refused) => return Outcome::failed(refused.to_string()),
         };
         let client = if address::names(&self.allowed, &url) {
             &self.open
         } else {
             // A literal is not looked up, so the resolver does not see it.
             match literal(&url).and_then(|ip| address::refusal_but(&self.allowed, ip)) {
-                Some(kind) => return failed(Refused::Literal { kind }.to_string()),
+                Some(kind) => return Outcome::failed(Refused::Literal { kind }.to_string()),
                 None => &self.guarded,
             }
         };
         let request = match headers(&message) {
             Some(headers) => client.post(url).headers(headers).body(message.body),
-            None => return failed("the signature is not a valid header".to_owned()),
+            None => return Outcome::failed("the signature is not a valid header"),
         };
         match request.send().await {
             Ok(answer) => read(answer).await,
-            Err(error) => failed(cause_of(&error)),
+            Err(error) => Outcome::failed(cause_of(&error)),
         }
     }
 }
@@ -231,13 +231,6 @@ fn wait_of(value: &str, now: Timestamp) -> Option<Duration> {
     }
     let until = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
     Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
-}
-
-fn failed(detail: String) -> Outcome {
-    Outcome::Failed {
-        detail,
-        retry_after: None,
-    }
 }
 
 /// The innermost cause, without the URL, which may hold a key and is in the spec anyway.

@@ -178,18 +178,14 @@ impl Callbacks {
     }
 
     async fn send(&self, job: &InferenceJob) -> Outcome {
-        let failed = |detail: String| Outcome::Failed {
-            detail,
-            retry_after: None,
-        };
         let message = match self.message(job).await {
             Ok(message) => message,
-            Err(why) => return failed(why),
+            Err(why) => return Outcome::failed(why),
         };
         let url = job.spec.callback.as_ref().map(|callback| &*callback.url);
         match &self.deliverer {
             Ok(deliverer) => deliverer.deliver(url.unwrap_or_default(), message).await,
-            Err(why) => failed(why.to_string()),
+            Err(why) => Outcome::failed(&**why),
         }
     }
 

@@ -123,12 +123,11 @@ pub(crate) fn id(job: &InferenceJob) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_crds::{InferenceJobSpec, Input};
     use serde_json::{Value, json};
 
     fn job(status: Value) -> InferenceJob {
-        let input = Input::Object { key: "a".into() };
-        let mut job = InferenceJob::new("7", InferenceJobSpec::new(Task::ImageToText, input));
+        let mut job = crate::fixtures::job();
+        job.metadata.name = Some("7".into());
         job.metadata.namespace = Some("ns".into());
         job.metadata.uid = Some("u-1".into());
         job.status = serde_json::from_value(status).unwrap();

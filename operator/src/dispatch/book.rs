@@ -1,9 +1,10 @@
 //! The cache of jobs, by uid, and when each is reconciled again.
 
 use crate::job::Tracked;
+use crate::time::later;
 use fovea_crds::InferenceJob;
 use futures::Stream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -111,7 +112,10 @@ impl Book {
         }
     }
 
-    /// Clears the timer of a job.
+    pub(super) fn wake_after(&mut self, uid: &str, wait: SignedDuration) {
+        self.wake_at(uid, later(Timestamp::now(), wait));
+    }
+
     pub(super) fn clear_timer(&mut self, uid: &str) {
         if let Some(key) = self.timer_of.remove(uid) {
             self.timers.remove(&key);

@@ -23,7 +23,7 @@ pub(super) struct CallEnded {
 pub(super) struct Calls {
     queue: CallbackQueue,
     ended: mpsc::Sender<CallEnded>,
-    /// They end with the loop; the next leader repeats what was not recorded.
+    /// Aborted with the loop; the next leader repeats callbacks that were not recorded.
     tasks: HashMap<String, AbortOnDropHandle<()>>,
 }
 
@@ -98,8 +98,7 @@ impl Dispatcher {
             Written::Superseded => {}
             Written::Unchanged => {
                 if self.book.get(&uid).is_some() {
-                    let again = Timestamp::now().saturating_add(SETTLE_AGAIN_AFTER);
-                    self.book.wake_at(&uid, again.unwrap_or(Timestamp::MAX));
+                    self.book.wake_after(&uid, SETTLE_AGAIN_AFTER);
                 }
             }
         }

@@ -113,7 +113,7 @@ impl Attempt {
                     };
                 }
                 outcome = &mut conversation => {
-                    let outcome = outcome.unwrap_or_else(|error| Outcome::Lost { detail: error.to_string() });
+                    let outcome = outcome.unwrap_or_else(|error| Outcome::Lost(error.to_string()));
                     return self.conclude(job, &begun, outcome).await;
                 }
                 () = tokio::time::sleep(SHOW_RUNNING_AFTER), if !shows_running => {
@@ -134,7 +134,7 @@ impl Attempt {
     /// Writes the status that follows from the attempt's outcome.
     async fn conclude(&self, job: InferenceJob, begun: &Begun, outcome: Outcome) -> Done {
         let runner = match &outcome {
-            Outcome::NotBegun { .. } | Outcome::Lost { .. } => RunnerWas::Unavailable,
+            Outcome::NotBegun(_) | Outcome::Lost(_) => RunnerWas::Unavailable,
             Outcome::Problem(problem) if retry::is_refusal(problem.reason) => {
                 RunnerWas::Unavailable
             }

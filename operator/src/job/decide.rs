@@ -1,6 +1,7 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
 use super::retry::LONGEST_INTERRUPTION;
+use crate::time::later;
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
 use jiff::{SignedDuration, Timestamp};
 
@@ -139,7 +140,7 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
     if let Some(next) = status
         .next_attempt_time
         .as_ref()
-        .filter(|next| next.0 > now && next.0 <= saturating_add(now, longest_wait(job)))
+        .filter(|next| next.0 > now && next.0 <= later(now, longest_wait(job)))
     {
         return Action::WakeAt(next.0.min(deadline));
     }
@@ -163,7 +164,7 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
         }
         Ok(placement) => {
             let accepted_written = condition_is(status, conditions::ACCEPTED, "True");
-            let accepted_due = saturating_add(ready_since(job, status), WRITE_ACCEPTED_AFTER);
+            let accepted_due = later(ready_since(job, status), WRITE_ACCEPTED_AFTER);
             let write_accepted = !accepted_written && accepted_due <= now;
             let wake_at = if accepted_written || write_accepted {
                 deadline
@@ -201,7 +202,7 @@ fn longest_wait(job: &InferenceJob) -> SignedDuration {
 }
 
 fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
-    saturating_add(
+    later(
         ready_since(job, status),
         seconds(job.spec.queue_deadline_seconds),
     )
@@ -209,10 +210,7 @@ fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp 
 
 fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Timestamp> {
     let start = status.start_time.as_ref()?;
-    Some(saturating_add(
-        start.0,
-        seconds(job.spec.active_deadline_seconds?),
-    ))
+    Some(later(start.0, seconds(job.spec.active_deadline_seconds?)))
 }
 
 /// Time at which a finished job expires; `None` without a TTL or while its callback is pending.
@@ -222,7 +220,7 @@ pub(crate) fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
     }
     finished
         .ttl_seconds
-        .map(|ttl| saturating_add(finished.ended, seconds(ttl)))
+        .map(|ttl| later(finished.ended, seconds(ttl)))
 }
 
 fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {
@@ -253,10 +251,6 @@ fn past(reason: &str, message: &str) -> Failure {
 
 fn seconds(seconds: u32) -> SignedDuration {
     SignedDuration::from_secs(i64::from(seconds))
-}
-
-fn saturating_add(time: Timestamp, span: SignedDuration) -> Timestamp {
-    time.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

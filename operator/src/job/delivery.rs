@@ -5,6 +5,7 @@
 //! between the two repeats the attempt under the same webhook-id without counting it. Therefore a time
 //! limit ends a callback, and not a number of attempts.
 
+use crate::time::later;
 use fovea_crds::{CallbackStatus, InferenceJob, MANAGER};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -49,6 +50,16 @@ pub(crate) enum Outcome {
     },
 }
 
+impl Outcome {
+    pub(crate) fn failed(detail: impl Into<String>) -> Self {
+        let (detail, retry_after) = (detail.into(), None);
+        Self::Failed {
+            detail,
+            retry_after,
+        }
+    }
+}
+
 /// Next step for a finished job's callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -83,7 +94,7 @@ pub(crate) fn due(job: &InferenceJob) -> Option<Timestamp> {
 pub(crate) fn waits(due: Timestamp, policy: &Policy, now: Timestamp) -> bool {
     let longest = policy.greatest_delay.max(GREATEST_RETRY_AFTER);
     let longest = SignedDuration::try_from(longest.saturating_mul(2));
-    now < due && due <= saturating_add(now, longest.unwrap_or(SignedDuration::MAX))
+    now < due && due <= later(now, longest.unwrap_or(SignedDuration::MAX))
 }
 
 /// Decides the next step for a finished job's callback at `now`.
@@ -91,7 +102,7 @@ pub(crate) fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next 
     let Some(due) = due(job) else {
         return Next::Nothing;
     };
-    let latest = saturating_add(job.ended(), policy.window * LATEST_WINDOWS);
+    let latest = later(job.ended(), policy.window * LATEST_WINDOWS);
     if now >= latest {
         Next::GiveUp
     } else if waits(due, policy, now) {
@@ -127,7 +138,7 @@ pub(crate) fn after(
             detail,
             retry_after,
         } => {
-            let last = saturating_add(job.ended(), policy.window);
+            let last = later(job.ended(), policy.window);
             if now >= last {
                 return ended(false, Some(out_of_time(&detail)));
             }
@@ -137,7 +148,7 @@ pub(crate) fn after(
             CallbackStatus {
                 delivered: false,
                 attempts,
-                next_attempt_time: Some(Time(saturating_add(now, delay).min(last))),
+                next_attempt_time: Some(Time(later(now, delay).min(last))),
                 last_error: Some(detail),
             }
         }
@@ -194,10 +205,6 @@ fn delay_after(attempts: u32, policy: &Policy, jitter: f64) -> Duration {
     let delay = policy.first_delay.saturating_mul(factor);
     let spread = 1.0 + SPREAD * (2.0 * jitter.clamp(0.0, 1.0) - 1.0);
     delay.min(policy.greatest_delay).mul_f64(spread)
-}
-
-fn saturating_add(time: Timestamp, span: SignedDuration) -> Timestamp {
-    time.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
-use fovea_crds::{Callback, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
+use crate::fixtures::{self, at};
+use fovea_crds::{Callback, InferenceJobStatus, Phase};
 use proptest::prelude::*;
 
 const POLICY: Policy = Policy {
@@ -8,20 +9,13 @@ const POLICY: Policy = Policy {
     window: SignedDuration::from_hours(20),
 };
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-}
-
 fn hours(hours: i64) -> i64 {
     hours * 3600
 }
 
 /// A job that ended at 0.
 fn job(record: Option<CallbackStatus>) -> InferenceJob {
-    let input = Input::Object {
-        key: "cat.jpg".into(),
-    };
-    let mut job = InferenceJob::new("cat", InferenceJobSpec::new(Task::ImageToText, input));
+    let mut job = fixtures::job();
     job.spec.callback = Some(Callback {
         url: "https://hooks.example.com/".into(),
     });
@@ -35,10 +29,7 @@ fn job(record: Option<CallbackStatus>) -> InferenceJob {
 }
 
 fn failed() -> Outcome {
-    Outcome::Failed {
-        detail: "HTTP 500".into(),
-        retry_after: None,
-    }
+    Outcome::failed("HTTP 500")
 }
 
 fn failed_with_retry_after(seconds: u64) -> Outcome {

@@ -3,6 +3,7 @@
 
 use super::decide::{Ending, Note};
 use super::retry::{NextAttempt, Success};
+use crate::time::later;
 use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef,
     conditions::{self, ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
@@ -92,8 +93,7 @@ pub(crate) fn waiting(
     draft.attempts = *attempts;
     draft.interruptions = *interruptions;
     draft.exclusive = *exclusive;
-    let until = now.checked_add(*delay).unwrap_or(Timestamp::MAX);
-    draft.next_attempt_time = Some(Time(until));
+    draft.next_attempt_time = Some(Time(later(now, *delay)));
     status.done()
 }
 

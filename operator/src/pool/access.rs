@@ -14,6 +14,7 @@
 //! A certificate's authority signs that one certificate, and its key is kept nowhere.
 
 use super::published::Access;
+use crate::time::later;
 use fovea_store::Sha256;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -300,10 +301,6 @@ fn settle(found: &Contents, state: &State, now: Timestamp) -> Contents {
 
 fn lines(tokens: &[&str]) -> String {
     tokens.iter().flat_map(|token| [*token, "\n"]).collect()
-}
-
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Makes a key, a certificate for `hosts` that is valid for `life`, its authority, and a token of 256 random

@@ -49,7 +49,7 @@ impl ApplyError {
 }
 
 /// The API server's message, without the rest of its answer.
-fn server_message(error: &kube::Error) -> String {
+pub(crate) fn server_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         error => error.to_string(),

@@ -4,7 +4,7 @@
 //! runners and counts jobs, and gives back [`published`] pools.
 
 mod access;
-mod applier;
+pub(crate) mod applier;
 pub mod autoscale;
 mod build;
 mod caches;

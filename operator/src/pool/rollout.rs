@@ -4,6 +4,7 @@
 //! If no node has room for it (all GPUs are in use), the old one is removed first, for this rollout only.
 
 use super::message::Message;
+use crate::time::later;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -53,9 +54,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
             message: None,
         };
     }
-    let due = stuck
-        .as_ref()
-        .map(|(since, _)| since.checked_add(timeout).unwrap_or(Timestamp::MAX));
+    let due = stuck.as_ref().map(|(since, _)| later(*since, timeout));
     let progress = format!("{new_ready} of {desired} runners have been replaced");
     if *swapping || due.is_some_and(|due| due <= now) {
         let gap = if *desired <= 1 {
@@ -80,22 +79,16 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
     Decision {
         strategy: Strategy::Surge,
         due,
-        message: Some(Message {
-            reason: "RollingOut",
-            message: progress,
-        }),
+        message: Some(Message::new("RollingOut", progress)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::at;
 
     const TIMEOUT: Duration = Duration::from_mins(1);
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
 
     fn rolling() -> Rollout {
         Rollout {

@@ -4,6 +4,7 @@
 //! those with the fewest jobs. The dispatcher gives marked pods no new jobs, and the replicas are lowered
 //! once they are idle or a timeout has passed. Kubernetes removes them first by their pod-deletion-cost.
 
+use crate::time::later;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,7 +85,7 @@ pub(crate) fn decide(
         let Some(since) = leaving.get(&candidate.name) else {
             return true;
         };
-        let passed = |span| add(*since, span) <= now;
+        let passed = |span: Duration| later(*since, span) <= now;
         !candidate.ready || (candidate.jobs == 0 && passed(KNOWN_AFTER)) || passed(timeout)
     };
     // Kubernetes removes unready pods first, and then the marked ones, all at once: none may be busy.
@@ -97,7 +98,7 @@ pub(crate) fn decide(
     }
     let times = leaving
         .values()
-        .flat_map(|since| [add(*since, KNOWN_AFTER), add(*since, timeout)]);
+        .flat_map(|since| [later(*since, KNOWN_AFTER), later(*since, timeout)]);
     Decision {
         replicas: present,
         due: times.filter(|time| *time > now).min(),
@@ -105,20 +106,13 @@ pub(crate) fn decide(
     }
 }
 
-fn add(time: Timestamp, span: Duration) -> Timestamp {
-    time.checked_add(span).unwrap_or(Timestamp::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::at;
     use proptest::prelude::*;
 
     const TIMEOUT: Duration = Duration::from_mins(10);
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
 
     fn candidate(name: &str, ready: bool, jobs: u32) -> Candidate {
         Candidate {

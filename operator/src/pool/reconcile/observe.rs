@@ -11,6 +11,7 @@ use crate::pool::load::{Load, Loads};
 use crate::pool::message::Message;
 use crate::pool::validate;
 use crate::pool::weights::{Location, WeightsError, is_commit, locate};
+use crate::time::later;
 use fovea_crds::{ModelSource, PoolModel, RunnerPool};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -73,7 +74,7 @@ pub(crate) struct ObservedImport {
 
 impl Observed<'_> {
     pub(crate) fn after(&self, wait: Duration) -> Timestamp {
-        self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
+        later(self.now, wait)
     }
 }
 

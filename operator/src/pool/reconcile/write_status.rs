@@ -5,6 +5,7 @@ use super::observe::Observed;
 use super::status::{new_fault, status};
 use super::{Context, Memory};
 use crate::kill_points;
+use crate::time::later;
 use fovea_crds::RunnerPool;
 use jiff::Timestamp;
 use kube::api::PostParams;
@@ -22,7 +23,7 @@ impl Context {
         applied: &Applied,
         memory: &mut Memory,
     ) -> Option<Timestamp> {
-        let after = |time: Timestamp| time.checked_add(WRITE_EVERY).unwrap_or(Timestamp::MAX);
+        let after = |time: Timestamp| later(time, WRITE_EVERY);
         let before = observed.pool.status.as_ref();
         let status = status(observed, applied).filter(|status| before != Some(status))?;
         let again = memory.status_written.map(after);
