@@ -11,7 +11,6 @@ use std::collections::{BTreeSet, HashMap};
 /// The advance of a pass for weight 1.
 const STRIDE: u64 = 1 << 20;
 
-/// An item of a [`FairQueue`].
 pub(crate) trait Item: Clone + PartialEq {
     /// The order within a lane; equal ones go by id.
     type Order: Ord;
@@ -19,7 +18,6 @@ pub(crate) trait Item: Clone + PartialEq {
     /// Whether the lanes of a namespace take turns. Otherwise the first item of all lanes goes first.
     const LANES_TAKE_TURNS: bool;
 
-    /// Identifies the item in the queue.
     fn id(&self) -> &str;
     fn namespace(&self) -> &str;
     fn lane(&self) -> &str;
@@ -27,7 +25,6 @@ pub(crate) trait Item: Clone + PartialEq {
     fn order(&self) -> Self::Order;
 }
 
-/// The share of each namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shares {
     /// Weight by namespace; 1 where none is given.
@@ -84,10 +81,6 @@ impl<O> Default for Tenant<O> {
 impl<T: Item> FairQueue<T> {
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {
@@ -200,7 +193,6 @@ impl<T: Item> FairQueue<T> {
         }
     }
 
-    /// The number of items in flight, by namespace.
     #[cfg(test)]
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = u32> {
         self.tenants.values().map(|tenant| tenant.in_flight)

@@ -1,10 +1,10 @@
 //! The operator: watches InferenceJobs, runs them on runners, and writes their statuses.
 //!
-//! A job's way through the code: [`dispatch`] observes it on the watch. [`job::decide`] decides what it
-//! needs, [`pool::resolve`] where it may run, and [`dispatch::queue`] when. After the attempt,
-//! [`job::retry`] decides what follows, and [`job::write`] writes it. [`callback`] sends the webhook of
-//! a finished job, and [`sweep`] deletes objects from the bucket that no job needs any more.
-//! [`apply_pools`] is a separate command that a release runs once.
+//! A job's way through the code: `dispatch` observes it on the watch. `job::decide` decides what it
+//! needs, `pool::resolve` where it may run, and `dispatch::queue` when. After the attempt,
+//! `job::retry` decides what follows, and `job::write` writes it. `callback` sends the webhook of
+//! a finished job, and `sweep` deletes objects from the bucket that no job needs any more.
+//! `apply_pools` is a separate command that a release runs once.
 
 pub mod apply_pools;
 mod callback;

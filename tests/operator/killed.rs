@@ -97,7 +97,6 @@ async fn store(operated: &Operated) -> Result<Store> {
 }
 
 impl Scene<'_> {
-    /// Prepares the cluster before the victim starts.
     async fn prepare(&self) -> Result<()> {
         if self.point == points::LEASE_CREATED {
             let leases = &self.leases;

@@ -17,7 +17,6 @@ async fn lease(operated: &Operated) -> Result<LeaseSpec> {
     Ok(lease.spec.unwrap_or_default())
 }
 
-/// Waits until the Lease has this many transitions.
 async fn transitions(operated: &Operated, count: i32) -> Result<()> {
     let found = eventually("another leader", PATIENCE, async || {
         let spec = lease(operated).await?;

@@ -17,7 +17,6 @@ fn condition(status: &fovea_crds::InferenceJobStatus, type_: &str) -> Option<(St
     Some((found.status.clone(), found.reason.clone()))
 }
 
-/// Waits until no job of this name exists.
 async fn gone(operated: &Operated, name: &str) -> Result<()> {
     let found = eventually("the job to be deleted", PATIENCE, async || {
         match operated.jobs.get_opt(name).await? {

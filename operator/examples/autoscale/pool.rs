@@ -16,7 +16,6 @@ pub(crate) const START_UP: Duration = Duration::from_mins(1);
 /// Which part of a runner its jobs share: a job alone on it takes half the time.
 const SHARED: f64 = 0.5;
 
-/// Decides the number of runners, every second.
 pub(crate) trait Rule {
     /// How many from now on; `None` where nothing is decided.
     fn decide(&mut self, load: &Load, runners: Runners, now: Duration) -> Option<u32>;

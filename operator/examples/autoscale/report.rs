@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 const BEGIN: &str = "<!-- from here on by `make generate` -->\n";
 const END: &str = "<!-- to here -->\n";
 
-/// A file with its desired content.
 pub(crate) struct File {
     path: PathBuf,
     text: String,
@@ -24,7 +23,6 @@ impl File {
             .with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
-    /// Fails where another lies there.
     pub(crate) fn compare(&self) -> anyhow::Result<()> {
         let found = fs::read_to_string(&self.path).unwrap_or_default();
         let path = self.path.display();

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 /// API server that restarts.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_secs(1);
-/// Upper bound on one request.
 const LIMIT: Duration = Duration::from_secs(15);
 
 pub(super) struct Tries {
@@ -52,7 +51,6 @@ fn timed_out() -> kube::Error {
     kube::Error::Service(why.into())
 }
 
-/// Whether the same request may succeed later.
 fn is_temporary(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else {
         // The API server cannot be reached.

@@ -99,7 +99,6 @@ fn kind_v6(address: Ipv6Addr) -> &'static str {
     }
 }
 
-/// An exception that the installation allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// A host as written in the URL, whatever its address, on one port or on all.

@@ -16,7 +16,6 @@ use url::{Host, Url};
 /// Upper bound on look-up, connection and TLS handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Upper bound on the whole request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Upper bound on the answer that is read so that its connection can be reused. No part of it is shown:
@@ -128,7 +127,6 @@ impl Deliverer {
     }
 }
 
-/// The reason why an address is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Refused {
     #[error("spec.callback.url is not an https URL with a host")]

@@ -36,7 +36,6 @@ pub(crate) const BOUNDS: Bounds = Bounds {
     receiver: 8,
 };
 
-/// Upper bound on reading a Secret.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags and environment of callbacks.
@@ -77,7 +76,6 @@ pub struct CallbackConfig {
     pub window_seconds: u32,
 }
 
-/// Why callbacks cannot be sent at all.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
     #[error("--callback-ca-file {}: {source}", path.display())]
@@ -136,7 +134,6 @@ impl Callbacks {
         })
     }
 
-    /// How tries are spread over time.
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy
     }

@@ -27,7 +27,6 @@ pub(crate) struct Data {
     pub task: Task,
     /// The model that ran it, or else the requested one.
     pub model: Option<String>,
-    /// The revision of the model's weights.
     pub model_revision: Option<String>,
     pub created_at: Option<Time>,
     pub started_at: Option<Time>,
@@ -45,7 +44,6 @@ pub(crate) struct Data {
     /// SHA-256 of the whole result, where it is truncated.
     pub result_sha256: Option<String>,
     pub failure: Option<Failure>,
-    /// Durations of the last attempt's stages.
     pub timings: Option<Timings>,
 }
 

@@ -17,7 +17,6 @@ pub(crate) struct Bounds {
     pub receiver: usize,
 }
 
-/// A callback that waits for its turn.
 #[derive(Clone, Debug, PartialEq)]
 struct Due {
     uid: String,
@@ -47,7 +46,6 @@ impl Item for Due {
     }
 }
 
-/// The due callbacks, by the jobs' uids.
 #[derive(Debug)]
 pub(crate) struct CallbackQueue {
     bounds: Bounds,
@@ -55,7 +53,6 @@ pub(crate) struct CallbackQueue {
     waiting: FairQueue<Due>,
     in_flight: HashMap<String, Due>,
     by_receiver: HashMap<String, usize>,
-    /// The number of the latest callback.
     latest: u64,
 }
 

@@ -5,7 +5,6 @@ use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::api::core::v1::Secret;
 use standardwebhooks::Webhook;
 
-/// Name of the Secret, in the job's namespace.
 pub(crate) const SECRET_NAME: &str = "fovea-webhook";
 
 /// Type of the Secret; a Secret of another type is not used.
@@ -15,27 +14,22 @@ pub(crate) const SECRET_TYPE: &str = "fovea.dev/webhook";
 /// may hold several secrets, one per line: every webhook then carries a signature of each.
 pub(crate) const SECRET_KEY: &str = "secret";
 
-/// Maximum number of secrets in one value.
 const MAX_SECRETS: usize = 4;
 
 const PREFIX: &str = "whsec_";
 
-/// Why a webhook cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SecretError {
     #[error(
         "Secret {SECRET_NAME:?} is not of type {SECRET_TYPE}: delete it and create it with this type"
     )]
     Type,
-    /// The Secret has no text under the key.
     #[error("Secret {SECRET_NAME:?} has no text under the key {SECRET_KEY:?}")]
     Key,
-    /// The value is not a valid secret.
     #[error(
         "Secret {SECRET_NAME:?}: {SECRET_KEY:?} is not whsec_ followed by 24 to 64 bytes in base64"
     )]
     Form,
-    /// The value has more than `MAX_SECRETS` secrets.
     #[error("Secret {SECRET_NAME:?}: {SECRET_KEY:?} holds more than {MAX_SECRETS} secrets")]
     TooMany,
 }
@@ -44,7 +38,6 @@ pub(crate) enum SecretError {
 pub(crate) struct Signer(Vec<Webhook>);
 
 impl Signer {
-    /// The signer for the keys in `secret`.
     pub(crate) fn of(secret: &Secret) -> Result<Self, SecretError> {
         if secret.type_.as_deref() != Some(SECRET_TYPE) {
             return Err(SecretError::Type);

@@ -90,7 +90,6 @@ impl Book {
         self.jobs.keys().cloned().collect()
     }
 
-    /// The uids of all unfinished jobs.
     pub(super) fn unfinished(&self) -> Vec<String> {
         let unfinished = self
             .jobs

@@ -13,13 +13,11 @@ use tokio_util::task::AbortOnDropHandle;
 /// Wait before a callback that could not be recorded is reconciled again.
 const SETTLE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
-/// The end of one try of a callback.
 pub(super) struct CallEnded {
     uid: String,
     job: Written,
 }
 
-/// The callbacks that are due or under way.
 pub(super) struct Calls {
     queue: CallbackQueue,
     ended: mpsc::Sender<CallEnded>,
@@ -60,7 +58,6 @@ impl Dispatcher {
         self.calls.queue.push(uid, lane);
     }
 
-    /// Starts due callbacks, within the bounds.
     pub(super) fn call(&mut self) {
         while let Some(uid) = self.calls.queue.pop() {
             let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {

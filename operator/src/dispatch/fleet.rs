@@ -24,7 +24,6 @@ struct Runner {
     leaving: bool,
 }
 
-/// A runner chosen for a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
     /// As the pool's spec writes it, or the pod's URL.
@@ -34,7 +33,6 @@ pub(crate) struct Chosen {
     pub(crate) idle_and_proven: bool,
 }
 
-/// The runners of a pool, by endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     runners: BTreeMap<String, Runner>,
@@ -133,7 +131,6 @@ impl Fleet {
         self.runners.values().map(|runner| runner.in_flight).sum()
     }
 
-    /// Every runner's health and jobs, by endpoint.
     pub(crate) fn loads(&self) -> BTreeMap<String, RunnerLoad> {
         let load = |runner: &Runner| RunnerLoad {
             health: runner.health.clone(),

@@ -141,7 +141,6 @@ impl Dispatcher {
         self.directory.pools.remove(key);
     }
 
-    /// Caches a job as observed, and reconciles it.
     pub(super) fn observe(&mut self, job: InferenceJob) {
         let uid = job.uid().unwrap_or_default();
         if self.book.observe(&uid, job) {

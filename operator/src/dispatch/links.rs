@@ -20,7 +20,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Delay before the request to load a model is repeated after a failure.
 const PUT_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// A health check of one runner.
 #[derive(Debug)]
 pub(super) struct Report {
     pub pool: PoolKey,

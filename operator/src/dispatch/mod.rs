@@ -59,7 +59,6 @@ const MAX_WRITES: usize = 64;
 /// Bound on concurrent deletions of finished jobs.
 const MAX_DELETIONS: usize = 32;
 
-/// Interval at which loads and gauges are updated.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// Everything that the loop needs.
@@ -101,9 +100,7 @@ pub(crate) struct Dispatcher {
     /// The time of the latest `Accepted` write.
     accepted_written: Option<Instant>,
     done: mpsc::Sender<Done>,
-    /// Callbacks that are due or under way.
     calls: Calls,
-    /// Finished jobs, in the order of their deletion.
     retention: Retention,
     deletions: Arc<Semaphore>,
     synced: Synced,
@@ -111,7 +108,6 @@ pub(crate) struct Dispatcher {
     relisted_pools: Option<BTreeSet<PoolKey>>,
 }
 
-/// A task that works on a job.
 struct Task {
     namespace: String,
     /// Where it runs; `None` for a mere write.

@@ -37,7 +37,6 @@ struct Pool {
 /// Work of a pool's runners since this operator became leader.
 #[derive(Clone, Copy, Debug, Default)]
 struct Work {
-    /// Finished jobs.
     ended: u64,
     /// Time that they spent on runners, in seconds, summed.
     busy_seconds: f64,
@@ -52,7 +51,6 @@ impl Pools {
         }
     }
 
-    /// Adds a pool, or applies its changed spec.
     pub(super) fn apply(&mut self, key: &PoolKey, object: &RunnerPool) {
         let pool = self.by_key.entry(key.clone()).or_default();
         let fairness = &object.spec.fairness;
@@ -123,12 +121,10 @@ impl Pools {
             .insert(uid.to_owned(), placement.pool.clone());
     }
 
-    /// Number of waiting jobs in all pools.
     pub(super) fn waiting(&self) -> usize {
         self.queued_in.len()
     }
 
-    /// Takes a job out of its queue.
     pub(super) fn unqueue(&mut self, uid: &str) {
         if let Some(pool) = self
             .queued_in
@@ -191,7 +187,6 @@ impl Pools {
         }
     }
 
-    /// Every pool with its queue and its runners.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PoolKey, &Queue, &Fleet)> {
         let pools = self.by_key.iter();
         pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))

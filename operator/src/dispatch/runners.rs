@@ -24,12 +24,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer to a call but inference.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
-/// Error of a call but inference.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunnerError {
     #[error("the runner cannot be reached: {0}")]
     Unreachable(#[source] reqwest::Error),
-    /// The token is missing or wrong.
     #[error("the runner rejects the token; check the Secret that the pool's tokenSecretRef names")]
     Unauthorized,
     /// It follows a leader of a higher epoch.
@@ -37,7 +35,6 @@ pub(super) enum RunnerError {
     StaleEpoch,
     #[error("the runner gave an unexpected answer: {0}")]
     Nonsense(String),
-    /// The client could not be made.
     #[error("{0}")]
     Config(String),
 }

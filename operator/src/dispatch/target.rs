@@ -11,7 +11,6 @@ use kube::{Api, Client};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A model that a runner has to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keep {
     pub name: String,
@@ -38,7 +37,6 @@ pub(super) enum Target {
     },
 }
 
-/// The runners of a pool, by endpoint.
 pub(super) fn targets(
     spec: &RunnerPoolSpec,
     published: Option<&PublishedPool>,
@@ -86,12 +84,10 @@ pub(super) fn targets(
 }
 
 impl Target {
-    /// Whether the runner gets no new jobs.
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self, Self::Pod { pod, .. } if pod.leaving)
     }
 
-    /// Models that the runner has to load.
     pub(super) fn keep(&self) -> &[Keep] {
         match self {
             Self::External { .. } => &[],

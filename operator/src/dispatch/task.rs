@@ -24,11 +24,9 @@ use tracing::{Instrument as _, Span};
 const SHOW_RUNNING_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) struct Attempt {
-    /// The job, as trimmed by the cache.
     pub job: InferenceJob,
     /// The namespace's uid, which is part of an upload's key.
     pub namespace_uid: String,
-    /// The pool and model to run it.
     pub placement: Placement,
     pub runner: RunnerClient,
     /// This leader, as runners know it.
@@ -36,12 +34,10 @@ pub(super) struct Attempt {
     /// Whether the runner has served another job since its start, and now runs only this one.
     pub alone_on_a_proven_runner: bool,
     pub writer: StatusWriter,
-    /// Presigns the picture's URL and stores large results.
     pub store: Store,
     pub metrics: Arc<Metrics>,
 }
 
-/// Why a running attempt must stop.
 #[derive(Clone, Debug)]
 pub(super) enum Abort {
     /// The job was cancelled, or a deadline passed.
@@ -58,7 +54,6 @@ pub(crate) enum RunnerWas {
     Unavailable,
 }
 
-/// Report of an ended task to the loop.
 #[derive(Debug)]
 pub(super) struct Done {
     pub uid: String,

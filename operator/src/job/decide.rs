@@ -11,9 +11,7 @@ pub(crate) const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_sec
 /// The pool and the model that a job runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
-    /// The pool that accepts the job.
     pub pool: ResolvedPoolRef,
-    /// Name of the model in the pool.
     pub model: String,
 }
 
@@ -35,7 +33,6 @@ pub(crate) enum Refusal {
 pub(crate) struct Observed<'a> {
     pub job: &'a InferenceJob,
     pub now: Timestamp,
-    /// Whether an attempt is under way.
     pub in_flight: bool,
     /// The pool and model to run it, or why no pool accepts it.
     pub placement: &'a Result<Placement, Refusal>,
@@ -70,7 +67,6 @@ pub(crate) enum Action {
     End(Ending),
     /// Queue it, and reconcile it again at `wake_at`.
     Queue {
-        /// The pool and model that it waits for.
         placement: Placement,
         /// Its next deadline, or the time of its `Accepted` write.
         wake_at: Timestamp,

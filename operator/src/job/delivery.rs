@@ -28,9 +28,7 @@ const LATEST_WINDOWS: i32 = 2;
 /// Delays between attempts, and the time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Policy {
-    /// Delay between the first attempt and the second.
     pub first_delay: Duration,
-    /// Upper bound on the delay between two attempts.
     pub greatest_delay: Duration,
     /// Time from the job's end to the last attempt.
     pub window: SignedDuration,

@@ -116,7 +116,6 @@ impl Retention {
             || self.all.len() > self.config.max_finished_jobs
     }
 
-    /// Removes and returns the next job to delete.
     pub(crate) fn take(&mut self) -> Option<Arc<str>> {
         let crowded = || {
             let own = self.by_namespace.get(self.crowded.first()?)?;

@@ -13,7 +13,6 @@ const INTERRUPTION_DELAYS: [Duration; 3] = [
     Duration::from_secs(30),
 ];
 
-/// The longest delay after a lost runner.
 pub(super) const LONGEST_INTERRUPTION: Duration =
     INTERRUPTION_DELAYS[INTERRUPTION_DELAYS.len() - 1];
 
@@ -31,9 +30,7 @@ pub(crate) struct Success {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
-    /// The runner answered with a result.
     Succeeded(Success),
-    /// The runner answered with a problem.
     Problem(Problem),
     /// The runner stopped answering, or its connection broke.
     Lost(String),
@@ -42,7 +39,6 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// The metrics' label for the reason.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Succeeded(_) => "none",
@@ -90,17 +86,14 @@ pub(crate) struct NextAttempt {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Next {
-    /// The job ends with a result.
     Succeed(Success),
     Fail(Failure),
-    /// The job waits for another attempt.
     Retry(NextAttempt),
     /// The attempt did not start: the job returns to the queue and no attempt is counted.
     Requeue,
 }
 
 impl Next {
-    /// The metrics' label for the outcome.
     pub(crate) fn outcome(&self, interruptions_before: u32) -> &'static str {
         match self {
             Self::Succeed(_) => "succeeded",

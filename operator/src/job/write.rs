@@ -56,7 +56,6 @@ pub(crate) enum Written {
     Unchanged,
 }
 
-/// One change of a job's status.
 trait Change {
     /// The request that makes it, conditional on `job`'s uid and resourceVersion.
     fn request(&self, job: &InferenceJob) -> Result<http::Request<Vec<u8>>, kube::Error>;

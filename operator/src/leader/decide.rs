@@ -12,14 +12,12 @@ pub(super) struct Observed {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Move {
-    /// Create the Lease: there is none.
     Create,
     /// Take the Lease: it is free or our own, or was not renewed for its duration.
     Take {
         /// The value of `leaseTransitions` to write: one more, unless the Lease is our own.
         transitions: i32,
     },
-    /// Wait: another replica holds the Lease.
     Wait,
 }
 

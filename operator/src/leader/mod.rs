@@ -67,7 +67,6 @@ struct Election {
     identity: String,
 }
 
-/// Waits until this process holds the Lease.
 pub(crate) async fn acquire(
     client: Client,
     namespace: &str,

@@ -14,7 +14,6 @@ use std::sync::{Mutex, PoisonError};
 /// A gauge of seconds, with fractions.
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// The dispatcher's state at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Snapshot {
     pub(crate) unfinished: usize,
@@ -26,7 +25,6 @@ pub(crate) struct Snapshot {
     pub(crate) pools: Vec<PoolSnapshot>,
 }
 
-/// State of one pool at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PoolSnapshot {
     /// `namespace/name`

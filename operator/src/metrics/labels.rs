@@ -50,11 +50,9 @@ pub(super) struct SweptLabels {
     pub(super) fate: &'static str,
 }
 
-/// Outcomes of a write of a job's status.
 pub(super) const STATUS_WRITES: [&str; 6] = [
     "stands", "moot", "conflict", "rejected", "failed", "gave-up",
 ];
-/// Outcomes of an attempt at a callback.
 pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
 /// Outcomes and reasons of attempts that were not refused and did not fail through the job itself.

@@ -21,7 +21,6 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::time::Duration;
 
-/// Content type of the answer to `GET /metrics`.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The metrics of the operator.
@@ -161,7 +160,6 @@ impl Metrics {
         &self.upstreams
     }
 
-    /// Sets the gauges of the dispatcher's state.
     pub(crate) fn snapshot(&self, snapshot: &Snapshot) {
         self.gauges.set(snapshot);
     }
@@ -171,7 +169,6 @@ impl Metrics {
         self.gauges.set_scaling(pools);
     }
 
-    /// Counts an attempt that has ended.
     pub(crate) fn attempt(&self, outcome: &'static str, reason: &'static str) {
         let labels = AttemptLabels { outcome, reason };
         self.attempts.get_or_create(&labels).inc();
@@ -197,25 +194,21 @@ impl Metrics {
         }
     }
 
-    /// Counts a try of a status write.
     pub(crate) fn status_write(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.status_writes.get_or_create(&labels).inc();
     }
 
-    /// Counts a recorded try of a callback.
     pub(crate) fn callback_try(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.callback_tries.get_or_create(&labels).inc();
     }
 
-    /// Counts an object that could not be read.
     pub(crate) fn set_aside(&self, kind: &str) {
         let kind = kind.to_owned();
         self.set_aside.get_or_create(&KindLabels { kind }).inc();
     }
 
-    /// This replica has taken the lease.
     pub(crate) fn lease_taken(&self, epoch: u64) {
         self.leading.set(1);
         self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
@@ -230,13 +223,11 @@ impl Metrics {
         }
     }
 
-    /// Counts a sweep that has ended.
     pub(crate) fn swept(&self, complete: bool) {
         let outcome = if complete { "complete" } else { "failed" };
         self.sweeps.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// Counts objects that a sweep listed.
     pub(crate) fn swept_object(&self, fate: Fate, count: u64) {
         let labels = SweptLabels { fate: fate.word() };
         self.swept.get_or_create(&labels).inc_by(count);

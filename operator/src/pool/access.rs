@@ -36,7 +36,6 @@ const DIGEST: &str = "fovea.dev/contents";
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// New certificate and token.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Material {
     /// PEM.
@@ -48,7 +47,6 @@ pub(crate) struct Material {
     pub token: String,
 }
 
-/// Contents of the Secret, found or desired.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
     pub data: BTreeMap<String, String>,
@@ -70,10 +68,8 @@ pub(crate) struct Periods {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// Desired contents of the Secret.
     pub contents: Contents,
     pub write: bool,
-    /// Time of the next step.
     pub due: Timestamp,
 }
 

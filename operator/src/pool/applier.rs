@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Annotation that the Deployment's controller writes.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// Why an object could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
     /// The API server refused it, or did not answer.
@@ -157,7 +156,6 @@ impl Applier {
         Ok(true)
     }
 
-    /// Deletes an object of a pool.
     pub(crate) async fn remove<K: Owned>(&self, live: &K) -> Result<(), ApplyError> {
         let api: Api<K> =
             Api::namespaced(self.client.clone(), &live.namespace().unwrap_or_default());

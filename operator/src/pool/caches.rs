@@ -83,7 +83,6 @@ impl Caches {
         }
     }
 
-    /// Waits until every cache is filled.
     pub(super) async fn filled(&self) -> Result<(), WriterDropped> {
         self.pools.wait_until_ready().await?;
         self.deployments.wait_until_ready().await?;
@@ -152,7 +151,6 @@ impl Caches {
             || any(&self.budgets, uid)
     }
 
-    /// The pools that a change concerns.
     pub(super) fn woken(&self, wake: &Wake) -> Vec<ObjectRef<DeserializeGuard<RunnerPool>>> {
         let one = |name: &str| ObjectRef::new(name).within(&self.namespace);
         let names = || self.pools.state().into_iter().map(|pool| pool.name_any());

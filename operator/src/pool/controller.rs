@@ -44,7 +44,6 @@ pub(crate) struct Parts {
     pub loads: watch::Receiver<Loads>,
     pub published: watch::Sender<PublishedPools>,
     pub events: Events,
-    /// For the pools' numbers of runners.
     pub metrics: Arc<Metrics>,
 }
 
@@ -122,7 +121,6 @@ async fn reconcile_all(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
     }
 }
 
-/// Queues the pools whose load has changed.
 async fn follow_loads(
     context: Arc<Context>,
     mut loads: watch::Receiver<Loads>,

@@ -10,7 +10,6 @@ use url::{Host, Url};
 /// The type of a Secret that holds a runner's bearer token; no other Secret is ever sent.
 pub(crate) const TOKEN_SECRET_TYPE: &str = "fovea.dev/runner-token";
 
-/// Why an endpoint is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RefusedEndpoint {
     /// Not a URL with a host.
@@ -18,21 +17,17 @@ pub(crate) enum RefusedEndpoint {
     Malformed(String),
     #[error("{0}: plain http is allowed on loopback only; use https")]
     PlainHttp(Url),
-    /// A host that the installation does not allow.
     #[error("{0}: its host is not on the operator's --external-host list")]
     NotAllowed(Url),
 }
 
-/// Why a Secret is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RefusedToken {
     /// Another type of Secret: it was not made to be sent to a runner.
     #[error("Secret {0:?} is not of type {TOKEN_SECRET_TYPE}")]
     Type(String),
-    /// A key is missing or is not text.
     #[error("Secret {name:?} has no text under the key {key:?}")]
     Key { name: String, key: &'static str },
-    /// The token is for other hosts.
     #[error("Secret {name:?} is for hosts {hosts:?}, not for {host:?}")]
     Host {
         name: String,

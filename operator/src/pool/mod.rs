@@ -1,7 +1,7 @@
 //! Runner pools: their objects in the cluster, the number of their runners, and their status.
 //!
-//! [`controller`] reconciles every pool. It receives [`load`]s from the dispatcher, which connects to
-//! runners and counts jobs, and gives back [`published`] pools.
+//! `controller` reconciles every pool. It receives `load`s from the dispatcher, which connects to
+//! runners and counts jobs, and gives back `published` pools.
 
 mod access;
 pub(crate) mod applier;
@@ -29,7 +29,6 @@ use kube::ResourceExt;
 /// A pool's name and namespace.
 pub type PoolKey = ResolvedPoolRef;
 
-/// The key of a pool object.
 pub(crate) fn key_of(pool: &RunnerPool) -> PoolKey {
     PoolKey {
         name: pool.name_any(),

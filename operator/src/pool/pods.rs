@@ -75,7 +75,6 @@ pub(crate) fn url(subject: &Subject<'_>, pod: &str) -> Option<Url> {
     Url::parse(&url).ok()
 }
 
-/// Whether the pod was created from this template.
 pub(crate) fn is_of(pod: &Pod, template: &str) -> bool {
     annotation(pod, TEMPLATE) == Some(template)
 }
@@ -90,7 +89,6 @@ pub(crate) fn has_ended(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Whether its readiness probe has succeeded.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
@@ -129,7 +127,6 @@ pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
         .flatten()
 }
 
-/// The latest fault among a pod's Events.
 pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Message> {
     let faults = events.iter().filter_map(|event| {
         let reason = event.reason.as_deref()?;

@@ -25,7 +25,6 @@ pub(crate) struct RunnerPod {
     pub name: String,
     /// `https://<pod>.<service>.<namespace>.svc:<port>/`, the name in its certificate.
     pub url: Url,
-    /// The pod's IP address and port.
     pub address: SocketAddr,
     /// Whether it loads [`PublishedPool::weights`]. A pod of an older template keeps its models until
     /// it is replaced.
@@ -48,7 +47,6 @@ impl std::fmt::Debug for Access {
     }
 }
 
-/// Where runners load one model's weights from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Weights {
     /// A folder of the bucket with a `fovea-manifest.json`.

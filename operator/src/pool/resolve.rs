@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 /// Names listed in a message at most.
 const MAX_LISTED: usize = 10;
 
-/// The facts kept of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Namespace {
     /// Part of the keys of its uploads.

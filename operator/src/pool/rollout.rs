@@ -22,7 +22,6 @@ pub(crate) struct Rollout {
     pub old: u32,
     /// Runners of the new one that are ready.
     pub new_ready: u32,
-    /// Runners that there should be.
     pub desired: u32,
     pub swapping: bool,
     /// Since when a runner of the new template is unschedulable, and the scheduler's message.
@@ -34,7 +33,6 @@ pub(crate) struct Decision {
     pub strategy: Strategy,
     /// When to reconcile again, unless something changes before.
     pub due: Option<Timestamp>,
-    /// The progress, for the pool's status.
     pub message: Option<Message>,
 }
 

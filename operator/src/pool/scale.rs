@@ -12,7 +12,6 @@ use std::time::Duration;
 /// Time after its mark at which a runner may count as idle: by then the dispatcher knows about the mark.
 const KNOWN_AFTER: Duration = Duration::from_secs(5);
 
-/// A pod that may be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub name: String,
@@ -24,7 +23,6 @@ pub(crate) struct Candidate {
 /// The marked pods, and since when they are marked.
 pub(crate) type Leaving = BTreeMap<String, Timestamp>;
 
-/// The Deployment's replicas, and the marked pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub replicas: u32,

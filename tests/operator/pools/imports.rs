@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// The Jobs that import a repository.
 async fn imports_of(client: &Client, repo: &str) -> Result<Vec<Job>> {
     let params = ListParams::default().labels("app.kubernetes.io/name=fovea-import");
     let jobs = api::<Job>(client).list(&params).await?.items;

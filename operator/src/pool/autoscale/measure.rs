@@ -21,7 +21,6 @@ const FULL: f64 = 0.9;
 /// Lower bound on the duration of a job, in seconds, to bound the rate.
 const SHORTEST_JOB: f64 = 1e-3;
 
-/// Measurements of one pool.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
     last: Option<Seen>,

@@ -51,7 +51,6 @@ pub(crate) fn deployment(
     }
 }
 
-/// Fingerprint of the Deployment's template.
 pub(crate) fn template_of(deployment: &Deployment) -> Option<&str> {
     annotation(deployment, names::TEMPLATE)
 }

@@ -16,7 +16,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use std::collections::BTreeMap;
 
 pub(super) const CONTAINER: &str = "import";
-/// The type of the Secret with the form.
 const FORM_TYPE: &str = "fovea.dev/import-form";
 const FORM_DIR: &str = "/etc/fovea/form";
 const FORM_FILE: &str = "form.json";
@@ -30,7 +29,6 @@ pub(crate) struct Import {
     pub repo: String,
     /// A commit, tag or branch.
     pub revision: String,
-    /// Name of the Secret with the hub's token.
     pub token_secret: Option<String>,
 }
 

@@ -63,7 +63,6 @@ pub(crate) fn fingerprint(value: &impl Serialize) -> String {
     digest(&text, 16)
 }
 
-/// The labels of a pool's objects and pods.
 pub(crate) fn labels(pool: &str) -> BTreeMap<String, String> {
     let label = label(pool);
     of(
@@ -72,7 +71,6 @@ pub(crate) fn labels(pool: &str) -> BTreeMap<String, String> {
     )
 }
 
-/// The labels of an import's objects and pod.
 pub(crate) fn import_labels(import: &str) -> BTreeMap<String, String> {
     of(
         "fovea-import",

@@ -174,7 +174,6 @@ fn container(
     }
 }
 
-/// The Secrets by which images are pulled.
 pub(super) fn pull_secrets(build: &Build) -> Option<Vec<LocalObjectReference>> {
     let names = &build.config.runner_image_pull_secrets;
     let each = names

@@ -27,7 +27,6 @@ pub(crate) struct Applied {
     pub(crate) pods: Option<PodCounts>,
     /// For the dispatcher; `None`: the pool is external.
     pub(crate) published: Option<PublishedPool>,
-    /// Commits of the hub's revisions, by model.
     pub(crate) resolved: BTreeMap<String, Resolved>,
     /// An import, a rollout or starting runners.
     pub(crate) progressing: Option<Message>,

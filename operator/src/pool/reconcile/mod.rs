@@ -74,7 +74,6 @@ pub(crate) struct Memory {
     commits: BTreeMap<String, String>,
     /// When folders of the bucket were last found complete, by prefix.
     complete_folders: BTreeMap<String, Timestamp>,
-    /// The faults that were last logged.
     faults: Vec<Message>,
     /// When the status was last written, or writing it failed.
     status_written: Option<Timestamp>,
@@ -144,14 +143,12 @@ impl Context {
             });
     }
 
-    /// Updates the metrics of all pools.
     fn measure(&self) {
         let memories = self.memories();
         let scaling = memories.values().filter_map(|each| each.scaling.clone());
         self.metrics.scaling(&scaling.collect::<Vec<_>>());
     }
 
-    /// Forgets a pool that is being deleted.
     fn forget(&self, key: &PoolKey) {
         self.memories().remove(key);
         self.measure();

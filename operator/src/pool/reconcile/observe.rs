@@ -36,7 +36,6 @@ pub(crate) struct Observed<'a> {
     pub(crate) kubelet_faults: Vec<Message>,
 }
 
-/// A model, its weights and its import.
 pub(crate) struct ObservedModel<'a> {
     pub(crate) model: &'a PoolModel,
     /// `<repo>@<revision>`, for a model of the hub.
@@ -66,7 +65,6 @@ pub(crate) struct ObservedImport {
     pub(crate) import: Import,
     pub(crate) state: ImportState,
     pub(crate) job: Option<Arc<Job>>,
-    /// Whether the Secret with its upload form exists.
     pub(crate) has_form: bool,
     /// Whether the hub's token has changed since the Job was created.
     pub(crate) token_changed: bool,

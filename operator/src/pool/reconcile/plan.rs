@@ -22,7 +22,6 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The changes of a pool.
 pub(crate) enum Plan {
     /// The pool is external: delete the objects that it had.
     Delete,
@@ -100,7 +99,6 @@ pub(crate) struct Outlook {
     /// By model; models whose weights are not available yet are absent.
     pub(crate) weights: BTreeMap<String, Weights>,
     pub(crate) resolved: BTreeMap<String, Resolved>,
-    /// A rollout, or runners that start.
     pub(crate) progressing: Option<Message>,
     /// Faults of the spec, the models and the kubelets.
     pub(crate) faults: Vec<Message>,
@@ -114,7 +112,6 @@ pub(crate) struct Outlook {
 pub(crate) struct PodCounts {
     /// Label selector, as `kubectl get pods -l` takes it.
     pub(crate) selector: String,
-    /// Runners that there should be.
     pub(crate) desired: u32,
     /// Pods that have not ended, including those without an address.
     pub(crate) replicas: u32,

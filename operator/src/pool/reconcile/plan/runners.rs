@@ -111,7 +111,6 @@ pub(super) fn survey(
     }
 }
 
-/// The number of runners that there should be.
 fn desired(
     observed: &Observed<'_>,
     memory: &mut Memory,
@@ -157,7 +156,6 @@ fn desired(
     desired
 }
 
-/// Counts the runners that stay, for the autoscaler.
 fn count_runners(
     observed: &Observed<'_>,
     load: &Load,
