@@ -32,19 +32,13 @@ pub struct Config {
     /// Host, as `host` or `host:port`, that a RunnerPool may list in spec.external.endpoints.
     /// Repeatable or comma-separated. Without any, external pools are refused, so that nobody who
     /// may edit a pool can make the operator send pictures and tokens to another host.
-    #[arg(
-        long = "external-host",
-        env = "FOVEA_OPERATOR_EXTERNAL_HOSTS",
-        value_delimiter = ','
-    )]
+    #[arg(long = "external-host", env = "FOVEA_OPERATOR_EXTERNAL_HOSTS")]
+    #[arg(value_delimiter = ',')]
     pub external_hosts: Vec<String>,
 
     /// Address and port to serve /livez, /readyz and /metrics on.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_HEALTH_LISTEN",
-        default_value = "127.0.0.1:8081"
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_HEALTH_LISTEN")]
+    #[arg(default_value = "127.0.0.1:8081")]
     pub health_listen: SocketAddr,
 
     /// Flags of pools whose runners are pods.

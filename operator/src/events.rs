@@ -18,26 +18,23 @@ const AT_A_TIME: usize = 8;
 /// Upper bound on a note; the API server accepts at most 1 KiB.
 const MAX_NOTE_LENGTH: u32 = 1000;
 
-/// The content of a Warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// The machine-readable reason, as in the condition or the failure.
     pub reason: String,
-    /// The message for people.
     pub note: String,
 }
 
 /// Publishes Warnings. Cheap to clone.
 #[derive(Clone)]
-pub struct Events {
+pub(crate) struct Events {
     recorder: Recorder,
     limiter: Arc<DefaultDirectRateLimiter>,
     under_way: Arc<Semaphore>,
 }
 
 impl Events {
-    /// A publisher that uses `client`.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         let reporter = Reporter {
             controller: "fovea-operator".to_owned(),
             instance: None,
@@ -52,7 +49,7 @@ impl Events {
     }
 
     /// Publishes a Warning about `object` in a task of its own; `action` names what was tried.
-    pub fn warn(&self, object: ObjectReference, action: &str, notice: Notice) {
+    pub(crate) fn warn(&self, object: ObjectReference, action: &str, notice: Notice) {
         let permit = Arc::clone(&self.under_way).try_acquire_owned();
         let (Ok(permit), Ok(())) = (permit, self.limiter.check()) else {
             tracing::warn!(

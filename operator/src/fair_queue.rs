@@ -11,27 +11,22 @@ use std::collections::{BTreeSet, HashMap};
 /// The advance of a pass for weight 1.
 const STRIDE: u64 = 1 << 20;
 
-/// An item of a [`FairQueue`].
-pub trait Item: Clone + PartialEq {
+pub(crate) trait Item: Clone + PartialEq {
     /// The order within a lane; equal ones go by id.
     type Order: Ord;
 
     /// Whether the lanes of a namespace take turns. Otherwise the first item of all lanes goes first.
     const LANES_TAKE_TURNS: bool;
 
-    /// Identifies the item in the queue.
     fn id(&self) -> &str;
-    /// The namespace it belongs to.
     fn namespace(&self) -> &str;
-    /// Its lane within the namespace.
     fn lane(&self) -> &str;
     /// Its place within the lane: lower ones go first.
     fn order(&self) -> Self::Order;
 }
 
-/// The share of each namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shares {
+pub(crate) struct Shares {
     /// Weight by namespace; 1 where none is given.
     pub weights: HashMap<String, u32>,
     /// Upper bound on the items of one namespace in flight.
@@ -55,7 +50,7 @@ struct Tenant<O> {
 
 /// Waiting items, and how many of each namespace are in flight.
 #[derive(Debug)]
-pub struct FairQueue<T: Item> {
+pub(crate) struct FairQueue<T: Item> {
     tenants: HashMap<String, Tenant<T::Order>>,
     waiting: HashMap<String, T>,
     /// The greatest pass of a namespace that had a turn; it never goes back.
@@ -84,29 +79,22 @@ impl<O> Default for Tenant<O> {
 }
 
 impl<T: Item> FairQueue<T> {
-    /// The number of waiting items.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether no item waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
-    /// Whether the item `id` waits.
-    pub fn contains(&self, id: &str) -> bool {
+    pub(crate) fn contains(&self, id: &str) -> bool {
         self.waiting.contains_key(id)
     }
 
     /// The waiting items, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.waiting.values()
     }
 
     /// The number of waiting items that `shares` would let go at once. The others wait for items of
     /// their own namespace, and more capacity would not help them.
-    pub fn runnable(&self, shares: &Shares) -> usize {
+    pub(crate) fn runnable(&self, shares: &Shares) -> usize {
         let of = |tenant: &Tenant<T::Order>| {
             let waiting: usize = tenant.lanes.values().map(|lane| lane.waiting.len()).sum();
             let most = shares.max_in_flight.unwrap_or(u32::MAX);
@@ -116,7 +104,7 @@ impl<T: Item> FairQueue<T> {
     }
 
     /// Adds an item, or moves it where it has changed.
-    pub fn push(&mut self, item: T) {
+    pub(crate) fn push(&mut self, item: T) {
         if self.waiting.get(item.id()) == Some(&item) {
             return;
         }
@@ -136,7 +124,7 @@ impl<T: Item> FairQueue<T> {
     }
 
     /// Removes a waiting item; false where it does not wait here.
-    pub fn remove(&mut self, id: &str) -> bool {
+    pub(crate) fn remove(&mut self, id: &str) -> bool {
         let Some(item) = self.waiting.remove(id) else {
             return false;
         };
@@ -154,7 +142,7 @@ impl<T: Item> FairQueue<T> {
 
     /// Takes the next item whose lane `has_room`. It counts as in flight until
     /// [`FairQueue::finished`].
-    pub fn pop(&mut self, shares: &Shares, has_room: impl Fn(&str) -> bool) -> Option<T> {
+    pub(crate) fn pop(&mut self, shares: &Shares, has_room: impl Fn(&str) -> bool) -> Option<T> {
         let most = shares.max_in_flight.unwrap_or(u32::MAX);
         let open = (self.tenants.iter()).filter(|(_, tenant)| tenant.in_flight < most);
         let candidates = open.filter_map(|(namespace, tenant)| {
@@ -184,7 +172,7 @@ impl<T: Item> FairQueue<T> {
     }
 
     /// An item that [`FairQueue::pop`] returned is no longer in flight.
-    pub fn finished(&mut self, namespace: &str) {
+    pub(crate) fn finished(&mut self, namespace: &str) {
         if let Some(tenant) = self.tenants.get_mut(namespace) {
             tenant.in_flight = tenant.in_flight.saturating_sub(1);
             self.forget_if_idle(namespace);
@@ -206,7 +194,6 @@ impl<T: Item> FairQueue<T> {
         }
     }
 
-    /// The number of items in flight, by namespace.
     #[cfg(test)]
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = u32> {
         self.tenants.values().map(|tenant| tenant.in_flight)

@@ -7,7 +7,7 @@ pub const ALL: [&str; 13] = [
     LEASE_TAKEN,
     LEASE_RENEWED,
     LEASE_RELEASED,
-    POOL_TOLD,
+    POOL_STATUS,
     JOB_CONDITION,
     JOB_RUNNING,
     JOB_WAITING,
@@ -27,7 +27,7 @@ pub const LEASE_RENEWED: &str = "lease-renewed";
 /// The Lease was released.
 pub const LEASE_RELEASED: &str = "lease-released";
 /// A pool's status was written.
-pub const POOL_TOLD: &str = "pool-told";
+pub const POOL_STATUS: &str = "pool-status";
 /// A job's conditions Accepted or Suspended were written.
 pub const JOB_CONDITION: &str = "job-condition";
 /// A job's phase Running was written.

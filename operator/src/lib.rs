@@ -1,23 +1,26 @@
 //! The operator: watches InferenceJobs, runs them on runners, and writes their statuses.
 //!
-//! A job's way through the code: [`dispatch`] observes it on the watch. [`job::decide`] decides what it
-//! needs, [`pool::resolve`] where it may run, and [`dispatch::queue`] when. After the attempt,
-//! [`job::retry`] decides what follows, and [`job::write`] writes it. [`callback`] sends the webhook of
-//! a finished job, and [`sweep`] deletes objects from the bucket that no job needs any more.
-//! [`apply_pools`] is a separate command that a release runs once.
+//! A job's way through the code: `dispatch` observes it on the watch. `job::decide` decides what it
+//! needs, `pool::resolve` where it may run, and `dispatch::queue` when. After the attempt,
+//! `job::retry` decides what follows, and `job::write` writes it. `callback` sends the webhook of
+//! a finished job, and `sweep` deletes objects from the bucket that no job needs any more.
+//! `apply_pools` is a separate command that a release runs once.
 
 pub mod apply_pools;
-pub mod callback;
+mod callback;
 pub mod config;
-pub mod dispatch;
-pub mod events;
-pub mod fair_queue;
-pub mod job;
+mod dispatch;
+mod events;
+mod fair_queue;
+#[cfg(test)]
+mod fixtures;
+mod job;
 pub mod kill_points;
-pub mod leader;
+mod leader;
 pub mod metrics;
 pub mod pool;
 pub mod run;
 pub mod serve;
-pub mod sweep;
+mod sweep;
+mod time;
 mod trace;

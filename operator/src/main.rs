@@ -6,7 +6,6 @@ mod start;
 use fovea_process::{Arguments, exit_code};
 use std::process::ExitCode;
 
-/// Name of the subcommand.
 const APPLY_POOLS: &str = "apply-pools";
 
 #[tokio::main]

@@ -45,7 +45,6 @@ pub(crate) async fn operate(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Applies a release's pools once.
 pub(crate) async fn apply_pools(config: ApplyPoolsConfig) -> anyhow::Result<()> {
     let runtime = Runtime::start(PROGRAM, config.log_format)?;
     let applied = apply_pools::run(&config, Client::try_from(kubernetes().await?)?).await;

@@ -22,22 +22,18 @@ pub(crate) fn attempt(job: &InferenceJob, number: u32, runner: &str) -> (Span, O
     if let Some(made) = made {
         made.adopt(&span);
     }
-    let told = TraceParent::recorded(&span).or(made);
-    (span, told.map(|parent| parent.to_string()))
+    let parent = TraceParent::recorded(&span).or(made);
+    (span, parent.map(|parent| parent.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_crds::{InferenceJobSpec, Input, Task};
 
     const MADE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn told(annotation: Option<&str>) -> Option<String> {
-        let input = Input::Object {
-            key: "a.jpg".to_owned(),
-        };
-        let mut job = InferenceJob::new("a", InferenceJobSpec::new(Task::ImageToText, input));
+    fn traceparent_for(annotation: Option<&str>) -> Option<String> {
+        let mut job = crate::fixtures::job();
         if let Some(text) = annotation {
             let text = text.to_owned();
             job.annotations_mut()
@@ -48,8 +44,8 @@ mod tests {
 
     #[test]
     fn a_runner_gets_the_job_s_trace_and_nothing_else() {
-        assert_eq!(told(Some(MADE)).as_deref(), Some(MADE));
-        assert_eq!(told(None), None);
-        assert_eq!(told(Some("00-zz")), None);
+        assert_eq!(traceparent_for(Some(MADE)).as_deref(), Some(MADE));
+        assert_eq!(traceparent_for(None), None);
+        assert_eq!(traceparent_for(Some("00-zz")), None);
     }
 }

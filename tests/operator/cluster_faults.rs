@@ -191,7 +191,7 @@ async fn an_object_that_does_not_decode_is_reported_and_blocks_no_other() -> Res
     operated.submit("prose", "caption x").await?;
     assert_eq!(operated.ended("prose").await?.phase, Phase::Succeeded);
     let events: Api<Event> = Api::namespaced(operated.client.clone(), JOBS);
-    let told = eventually("an Event", PATIENCE, async || {
+    let reported = eventually("an Event", PATIENCE, async || {
         let events = events.list(&ListParams::default()).await?;
         let found = events.items.into_iter().find(|event| {
             let about = event.regarding.as_ref().and_then(|it| it.uid.clone());
@@ -199,6 +199,6 @@ async fn an_object_that_does_not_decode_is_reported_and_blocks_no_other() -> Res
         });
         found.ok_or_else(|| anyhow!("none"))
     });
-    told.await?;
+    reported.await?;
     Ok(())
 }

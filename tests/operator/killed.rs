@@ -1,5 +1,5 @@
-//! The operator is killed right after each kind of write: the next leader brings every job to the same
-//! end.
+//! The operator is killed right after each kind of write: with the next leader every job ends as if it
+//! had not been.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
@@ -19,7 +19,7 @@ mod points {
     pub(super) const LEASE_TAKEN: &str = "lease-taken";
     pub(super) const LEASE_RENEWED: &str = "lease-renewed";
     pub(super) const LEASE_RELEASED: &str = "lease-released";
-    pub(super) const POOL_TOLD: &str = "pool-told";
+    pub(super) const POOL_STATUS: &str = "pool-status";
     pub(super) const JOB_CONDITION: &str = "job-condition";
     pub(super) const JOB_RUNNING: &str = "job-running";
     pub(super) const JOB_WAITING: &str = "job-waiting";
@@ -69,7 +69,7 @@ async fn after_a_kill_at_any_write_the_next_leader_continues_from_there() -> Res
     Ok(())
 }
 
-/// The failpoints that the program lists in its log, so that none is left untested.
+/// The failpoints that the program lists in its log, so that each is tested.
 async fn every_point(operated: &Operated, failpoints: &Path) -> Result<Vec<String>> {
     let options = Options {
         program: Some(failpoints.to_owned()),
@@ -97,7 +97,6 @@ async fn store(operated: &Operated) -> Result<Store> {
 }
 
 impl Scene<'_> {
-    /// Prepares the cluster before the victim starts.
     async fn prepare(&self) -> Result<()> {
         if self.point == points::LEASE_CREATED {
             let leases = &self.leases;
@@ -108,7 +107,7 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Brings the victim to its failpoint, and waits until its write is visible.
+    /// Makes the victim reach its failpoint, and waits until its write is visible.
     async fn play(&self, victim: &Process) -> Result<()> {
         let (operated, name) = (self.operated, self.point);
         match self.point {
@@ -132,16 +131,16 @@ impl Scene<'_> {
                 victim.terminate().await?;
                 self.lease_where(|lease| !is_held(lease)).await
             }
-            points::POOL_TOLD => {
+            points::POOL_STATUS => {
                 apply_pool(&operated.client, name, &[&operated.runner.url], &json!({})).await?;
                 let pools: Api<RunnerPool> =
                     Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
-                let told = eventually("the pool's status", PATIENCE, async || {
+                let written = eventually("the pool's status", PATIENCE, async || {
                     let pool = pools.get(name).await?;
                     ensure!(pool.status.is_some(), "{}", victim.log_tail());
                     Ok(())
                 });
-                Ok(told.await?)
+                Ok(written.await?)
             }
             points::JOB_CONDITION => {
                 let mut job = Operated::job(name, "caption x");
@@ -229,7 +228,7 @@ impl Scene<'_> {
     }
 
     async fn status(&self, wanted: impl Fn(&InferenceJobStatus) -> bool) -> Result<()> {
-        let status = self.operated.status_where(self.point, "to be told", wanted);
+        let status = self.operated.status_where(self.point, "to change", wanted);
         status.await.map(drop)
     }
 

@@ -17,7 +17,6 @@ async fn lease(operated: &Operated) -> Result<LeaseSpec> {
     Ok(lease.spec.unwrap_or_default())
 }
 
-/// Waits until the Lease has this many transitions.
 async fn transitions(operated: &Operated, count: i32) -> Result<()> {
     let found = eventually("another leader", PATIENCE, async || {
         let spec = lease(operated).await?;
@@ -97,7 +96,7 @@ async fn a_leader_that_was_frozen_writes_nothing_after_it_resumes() -> Result<()
     }
     operated.operator.resume()?;
     let exit = operated.operator.wait(Duration::from_secs(30)).await?;
-    assert!(!exit.success(), "who lost its lease says so");
+    assert!(!exit.success(), "a lost lease is an error");
     operated.submit("after", "caption y").await?;
     operated.ended("after").await?;
     operated.judge();
@@ -122,13 +121,13 @@ async fn replicas_with_clocks_a_minute_apart_keep_the_lease() -> Result<()> {
         operated.ended("meanwhile").await?;
         assert_eq!(lease(&operated).await?.lease_transitions, Some(0));
         assert!(standby.exit().is_none(), "{}", standby.log_tail());
-        let told: Timestamp = standby
+        let logged: Timestamp = standby
             .log_tail()
             .split_whitespace()
             .next()
             .unwrap()
             .parse()?;
-        let apart = Timestamp::now().duration_since(told).as_secs();
+        let apart = Timestamp::now().duration_since(logged).as_secs();
         assert!((apart + seconds).abs() < 30, "its log is {apart} s old");
         operated.operator.kill().await?;
         transitions(&operated, 1).await?;

@@ -17,7 +17,6 @@ fn condition(status: &fovea_crds::InferenceJobStatus, type_: &str) -> Option<(St
     Some((found.status.clone(), found.reason.clone()))
 }
 
-/// Waits until no job of this name exists.
 async fn gone(operated: &Operated, name: &str) -> Result<()> {
     let found = eventually("the job to be deleted", PATIENCE, async || {
         match operated.jobs.get_opt(name).await? {
@@ -74,7 +73,7 @@ async fn a_job_cancelled_in_the_queue_never_starts() -> Result<()> {
             .is_empty()
     );
 
-    // Nor one whose time in the queue is over; what ran before goes on.
+    // Nor does one whose queue deadline is over; the running job goes on.
     let mut late = Operated::job("late", "caption x");
     late.spec.queue_deadline_seconds = 1;
     let late = operated.create(&late).await?;
@@ -98,9 +97,10 @@ fn a_suspended_job_starts_when_it_is_resumed() -> Result<()> {
         let mut job = Operated::job("suspended", "caption x");
         job.spec.suspend = true;
         let uid = operated.create(&job).await?.metadata.uid.unwrap();
-        let told = |status: &_| condition(status, "Suspended").is_some_and(|it| it.0 == "True");
+        let suspended =
+            |status: &_| condition(status, "Suspended").is_some_and(|it| it.0 == "True");
         operated
-            .status_where("suspended", "to be told", told)
+            .status_where("suspended", "to be suspended", suspended)
             .await?;
         assert!(operated.runner.attempts_of(&uid).is_empty());
         operated
@@ -175,14 +175,18 @@ fn a_job_that_no_pool_accepts_lists_the_choices_and_waits_for_a_pool() -> Result
 
         let events: Api<Event> = Api::namespaced(operated.client.clone(), JOBS);
         let uid = nowhere.uid().unwrap();
-        let told = eventually("an Event of it", PATIENCE, async || {
+        let events = eventually("an Event of it", PATIENCE, async || {
             let mut events = events.list(&ListParams::default()).await?.items;
             let about = |event: &Event| event.regarding.as_ref().and_then(|it| it.uid.clone());
             events.retain(|event| about(event).as_ref() == Some(&uid));
             anyhow::ensure!(!events.is_empty(), "none");
             Ok(events)
         });
-        let reasons: Vec<_> = told.await?.into_iter().map(|event| event.reason).collect();
+        let reasons: Vec<_> = events
+            .await?
+            .into_iter()
+            .map(|event| event.reason)
+            .collect();
         assert_eq!(
             reasons,
             [Some("PoolNotFound".to_owned())],
@@ -245,7 +249,7 @@ async fn finished_jobs_beyond_the_limit_are_deleted() -> Result<()> {
     operated.submit("applied", "caption x").await?;
     operated.ended("applied").await?;
     for number in 0..4 {
-        // Ends are told to the second.
+        // Completion times are in whole seconds.
         let name = format!("made-{number}");
         let mut job = Operated::job(&name, "wait 1100 caption x");
         job.metadata.labels = serde_json::from_value(json!({"fovea.dev/created-by": "api"}))?;
@@ -258,8 +262,8 @@ async fn finished_jobs_beyond_the_limit_are_deleted() -> Result<()> {
     operated.submit("last", "caption x").await?;
     operated.ended("last").await?;
     gone(&operated, "made-2").await?;
-    for left in ["applied", "made-3", "last"] {
-        assert_eq!(operated.ended(left).await?.phase, Phase::Succeeded);
+    for kept in ["applied", "made-3", "last"] {
+        assert_eq!(operated.ended(kept).await?.phase, Phase::Succeeded);
     }
     Ok(())
 }
@@ -282,7 +286,7 @@ async fn a_deleted_namespace_takes_its_jobs_along_and_blocks_no_other() -> Resul
         PATIENCE,
         async || match namespaces.get_opt("doomed").await? {
             None => Ok(()),
-            Some(left) => Err(anyhow!("{:?}", left.status)),
+            Some(found) => Err(anyhow!("{:?}", found.status)),
         },
     );
     deleted.await?;

@@ -40,15 +40,15 @@ async fn a_leader_whose_loop_is_blocked_fails_its_liveness_and_another_takes_ove
     // As the kubelet does.
     victim.kill().await?;
     let heir = operated.another_operator(&options, None).await?;
-    operated.submit("left-behind", "caption x").await?;
-    operated.ended("left-behind").await?;
+    operated.submit("after-takeover", "caption x").await?;
+    operated.ended("after-takeover").await?;
     assert!(heir.terminate().await?.success());
     operated.judge();
     Ok(())
 }
 
 /// Waits until `/metrics` has each of these lines.
-async fn told(operated: &Operated, lines: &[&str]) -> Result<()> {
+async fn has_metrics(operated: &Operated, lines: &[&str]) -> Result<()> {
     eventually("the metrics", PATIENCE, || async {
         let (_, text) = get(operated, "/metrics").await?;
         for line in lines {
@@ -82,7 +82,7 @@ async fn jobs_are_counted_by_metrics_while_they_wait_run_and_end() -> Result<()>
     let depth = format!(r#"fovea_operator_queue_depth{{{pool},task="image-to-text"}} 1"#);
     let empty = format!(r#"fovea_operator_queue_depth{{{pool},task="object-detection"}} 0"#);
     let up = format!(r#"fovea_operator_runners{{{pool},state="up"}} 1"#);
-    told(
+    has_metrics(
         &operated,
         &[
             &in_flight,
@@ -118,7 +118,7 @@ async fn jobs_are_counted_by_metrics_while_they_wait_run_and_end() -> Result<()>
     operated.ended("a-secret-name").await?;
     let aborted = r#"fovea_operator_attempts_total{outcome="aborted",reason="Cancelled"} 1"#;
     let emptied = format!(r#"fovea_operator_queue_depth{{{pool},task="image-to-text"}} 0"#);
-    told(&operated, &[aborted, &emptied]).await
+    has_metrics(&operated, &[aborted, &emptied]).await
 }
 
 #[test]
@@ -132,11 +132,12 @@ fn a_leader_and_its_standby_are_live_and_ready_and_report_their_role() -> Result
         assert!(text.contains("[+]caches ok"), "{text}");
 
         let (standby, health) = operated.standby(&Options::default()).await?;
-        let ask = async |path: &str| reqwest::get(format!("{health}{path}")).await?.text().await;
-        let text = ask("/readyz?verbose").await?;
+        let get_text =
+            async |path: &str| reqwest::get(format!("{health}{path}")).await?.text().await;
+        let text = get_text("/readyz?verbose").await?;
         assert!(text.contains("[+]lease ok: standing by"), "{text}");
-        assert_eq!(ask("/livez").await?, "ok\n");
-        let text = ask("/metrics").await?;
+        assert_eq!(get_text("/livez").await?, "ok\n");
+        let text = get_text("/metrics").await?;
         assert!(text.contains("fovea_operator_leading 0"), "{text}");
         assert!(standby.terminate().await?.success());
         Ok(())
@@ -168,7 +169,7 @@ async fn each_change_of_a_job_is_one_json_line_in_the_log() -> Result<()> {
         Ok::<_, anyhow::Error>(lines)
     })
     .await?;
-    let told: Vec<_> = lines
+    let changes: Vec<_> = lines
         .iter()
         .map(|line| {
             assert_eq!(line["namespace"], JOBS, "{line}");
@@ -177,7 +178,7 @@ async fn each_change_of_a_job_is_one_json_line_in_the_log() -> Result<()> {
         })
         .collect();
     assert_eq!(
-        told,
+        changes,
         [
             ["Pending", "Pending", "OutOfMemory"],
             ["Pending", "Running", "RunnerFound"],
@@ -202,12 +203,12 @@ async fn a_runner_s_span_is_a_child_of_the_attempt_s_span() -> Result<()> {
     let uid = operated.create(&job).await?.uid().unwrap();
     operated.ended("traced").await?;
     let attempts = operated.runner.attempts_of(&uid);
-    let told = attempts[0].traceparent.clone().context("a traceparent")?;
-    assert!(told.starts_with(&format!("00-{TRACE}-")), "{told}");
-    assert!(told.ends_with("-01") && told != MADE, "{told}");
+    let sent = attempts[0].traceparent.clone().context("a traceparent")?;
+    assert!(sent.starts_with(&format!("00-{TRACE}-")), "{sent}");
+    assert!(sent.ends_with("-01") && sent != MADE, "{sent}");
 
     assert!(operated.operator.terminate().await?.success());
-    let span = &told[36..52];
+    let span = &sent[36..52];
     let parent = &MADE[36..52];
     eventually("the span", PATIENCE, || async {
         for id in [span, parent] {

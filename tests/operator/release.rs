@@ -152,7 +152,7 @@ async fn a_release_s_pools_wait_for_the_crd_follow_the_file_and_belong_to_its_co
     let managers: Vec<_> = managers.map(|each| each.manager.as_deref()).collect();
     assert_eq!(managers, [Some("fovea-chart")]);
 
-    // One that is somebody's own is left alone, though the file does not have it.
+    // A pool of another owner is kept, although the file lacks it.
     let spec = pools[1].spec.clone();
     let own = RunnerPool::new("own", spec);
     release

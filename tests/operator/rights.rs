@@ -16,22 +16,22 @@ use serde_json::{Value, json};
 
 /// Makes the operator send every kind of request to the API server.
 async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Result<()> {
-    // A job, its callback by the namespace's Secret, and its end of time.
+    // A job, its callback with the namespace's Secret, and its deletion.
     let secret: Secret = serde_json::from_value(json!({
         "metadata": {"name": "fovea-webhook"}, "type": "fovea.dev/webhook",
         "stringData": {"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
     }))?;
     let secrets: Api<Secret> = Api::namespaced(operated.client.clone(), JOBS);
     secrets.create(&PostParams::default(), &secret).await?;
-    let mut job = Operated::job("told", "caption x");
-    let url = format!("https://localhost:{}/told/200", receiver.port);
+    let mut job = Operated::job("delivered", "caption x");
+    let url = format!("https://localhost:{}/delivered/200", receiver.port);
     job.spec.callback = Some(Callback { url });
     operated.create(&job).await?;
     let delivered = |status: &fovea_crds::InferenceJobStatus| {
         (status.callback.as_ref()).is_some_and(|callback| callback.delivered)
     };
     operated
-        .status_where("told", "to be told", delivered)
+        .status_where("delivered", "to be delivered", delivered)
         .await?;
     let mut job = Operated::job("brief", "caption x");
     job.spec.ttl_seconds_after_finished = Some(0);
@@ -47,7 +47,7 @@ async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Re
     operated.patch("changed", json!({"priority": 1})).await?;
     operated.ended("changed").await?;
 
-    // A pool that a person has to look at, by an Event and by the same one again.
+    // A degraded pool, with an Event and repetitions of it.
     for port in 9..12 {
         let endpoint = &*format!("http://127.0.0.1:{port}");
         let token =
@@ -126,7 +126,6 @@ async fn an_import_fails(operated: &Operated, secrets: &Api<Secret>) -> Result<(
     Ok(())
 }
 
-/// Why, its Events say.
 async fn a_pod_is_not_begun(operated: &Operated) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
     let selected = ListParams::default().labels("fovea.dev/pool=pods");
@@ -201,7 +200,7 @@ async fn an_operator_of_one_namespace_needs_no_right_on_any_other() -> Result<()
         Ok(())
     });
     ended.await?;
-    // Whole sweeps need every list that they ask for.
+    // A complete sweep needs every list.
     eventually("a sweep", PATIENCE, async || {
         let metrics = reqwest::get(format!("{}/metrics", operated.health_url)).await?;
         let metrics = metrics.text().await?;

@@ -100,11 +100,15 @@ async fn the_runners_of_a_pool_share_its_jobs_by_their_slots() -> Result<()> {
 async fn a_runner_that_comes_back_learns_the_leader_before_it_gets_jobs() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;
     operated.runner.crash();
-    let heard = eventually("the new instance to be told", PATIENCE, async || {
-        ensure!(operated.runner.leader().is_some(), "not yet");
-        Ok(())
-    });
-    heard.await?;
+    let announced = eventually(
+        "the announcement to the new instance",
+        PATIENCE,
+        async || {
+            ensure!(operated.runner.leader().is_some(), "not yet");
+            Ok(())
+        },
+    );
+    announced.await?;
     operated.submit("after", "caption x").await?;
     assert_eq!(operated.ended("after").await?.phase, Phase::Succeeded);
     Ok(())

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
-/// The uid of no job.
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A bucket that is swept every second, with a proxy between it and the operator.
@@ -336,13 +335,13 @@ async fn a_namespace_is_deleted_while_the_operator_is_down() -> Result<()> {
         .delete("tenant", &DeleteParams::default())
         .await?;
     eventually("the namespace to go", PATIENCE, || async {
-        let left = jobs.list_metadata(&ListParams::default()).await?;
+        let rest = jobs.list_metadata(&ListParams::default()).await?;
         let gone = namespaces.get_opt("tenant").await?.is_none();
-        ensure!(gone, "{} jobs are left", left.items.len());
+        ensure!(gone, "{} jobs still exist", rest.items.len());
         Ok(())
     })
     .await?;
-    // A namespace of that name made again does not bring it back.
+    // Recreating the namespace does not restore it.
     create_namespace(&operated.client, "tenant").await?;
     let options = Options::flags(OFTEN);
     operated.operator = operated.another_operator(&options, None).await?;

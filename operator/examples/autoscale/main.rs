@@ -1,4 +1,4 @@
-//! Draws docs/src/autoscaling: what the pools' autoscaler makes of several loads, beside a plain
+//! Draws docs/src/autoscaling: the pools' autoscaler under several loads, compared with a plain
 //! `HorizontalPodAutoscaler`. The same every time, so that the files can be compared.
 //!
 //!     make generate

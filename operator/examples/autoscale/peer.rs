@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// The most runners that either may have.
 pub(crate) const MAX: u32 = 40;
 
-/// The operator's own, asked every other second as there.
+/// The operator's own rule, which decides every two seconds.
 pub(crate) struct Own {
     scaler: Autoscaler,
     wish: Autoscaling,
@@ -18,7 +18,6 @@ pub(crate) struct Own {
 }
 
 impl Own {
-    /// With the schema's defaults.
     pub(crate) fn new(min: u32) -> Self {
         Self {
             scaler: Autoscaler::default(),
@@ -52,7 +51,6 @@ impl Rule for Own {
 pub(crate) struct Horizontal {
     /// Busy parts of the ready runners, of the last seconds.
     busy: VecDeque<f64>,
-    /// What was desired, and when.
     desired: VecDeque<(Duration, u32)>,
 }
 
@@ -69,7 +67,7 @@ impl Horizontal {
         let (ready, all) = (f64::from(ready), f64::from(ready + starting));
         let ratio = busy / Self::TARGET;
         let needed = if ratio > 1.0 {
-            // Those that start are taken for idle.
+            // Starting runners count as idle.
             let damped = ratio * ready / all;
             if damped > 1.0 + Self::TOLERANCE {
                 damped * all

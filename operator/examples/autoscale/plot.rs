@@ -12,7 +12,7 @@ const HEIGHT: f64 = 376.0;
 /// Points of a line at most: a page shows no more.
 const POINTS: usize = 380;
 
-/// A line by the second, its colour and what it is.
+/// A value per second, with its colour and label.
 pub(crate) struct Line<'a> {
     pub(crate) label: &'a str,
     pub(crate) colour: &'a str,

@@ -16,13 +16,11 @@ pub(crate) const START_UP: Duration = Duration::from_mins(1);
 /// Which part of a runner its jobs share: a job alone on it takes half the time.
 const SHARED: f64 = 0.5;
 
-/// What decides how many runners there are, asked every second.
 pub(crate) trait Rule {
     /// How many from now on; `None` where nothing is decided.
     fn decide(&mut self, load: &Load, runners: Runners, now: Duration) -> Option<u32>;
 }
 
-/// How a rule did.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// Of each job, in the order of their start, in seconds.
@@ -116,7 +114,7 @@ impl Pool {
         self.give(now);
     }
 
-    /// Gives what waits to the least loaded runners.
+    /// Gives waiting jobs to the least loaded runners.
     fn give(&mut self, now: Duration) {
         while !self.queue.is_empty() {
             let serving = self.runners.iter_mut().enumerate();

@@ -12,20 +12,17 @@ use std::path::{Path, PathBuf};
 const BEGIN: &str = "<!-- from here on by `make generate` -->\n";
 const END: &str = "<!-- to here -->\n";
 
-/// A file as it is to be.
 pub(crate) struct File {
     path: PathBuf,
     text: String,
 }
 
 impl File {
-    /// Writes it.
     pub(crate) fn write(&self) -> anyhow::Result<()> {
         fs::write(&self.path, &self.text)
             .with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
-    /// Fails where another lies there.
     pub(crate) fn compare(&self) -> anyhow::Result<()> {
         let found = fs::read_to_string(&self.path).unwrap_or_default();
         let path = self.path.display();
@@ -37,7 +34,6 @@ impl File {
     }
 }
 
-/// Every file below `docs`.
 pub(crate) fn files(docs: &Path) -> anyhow::Result<Vec<File>> {
     let mut files = Vec::new();
     let mut table = String::from(
@@ -123,7 +119,7 @@ fn plot(shape: &Shape, ours: &Outcome, peer: &Outcome) -> String {
     )
 }
 
-/// Runners that what arrives would keep busy, averaged over a minute.
+/// Runners that the arriving jobs would keep busy, averaged over a minute.
 fn least_by_minute(shape: &Shape) -> Vec<f64> {
     let mut jobs = shape.jobs.iter().peekable();
     let mut values = Vec::new();

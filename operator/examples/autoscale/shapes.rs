@@ -11,11 +11,8 @@ const HOUR: f64 = 60.0 * MINUTE;
 /// Seconds that a job takes on a full runner, on average.
 pub(crate) const JOB_SECONDS: f64 = 8.0;
 
-/// A load.
 pub(crate) struct Shape {
-    /// Names its plot.
     pub(crate) name: &'static str,
-    /// For the reader.
     pub(crate) title: &'static str,
     /// How long it lasts, in seconds.
     pub(crate) seconds: f64,
@@ -25,7 +22,6 @@ pub(crate) struct Shape {
     pub(crate) min: u32,
 }
 
-/// A job.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Job {
     /// When it arrives, in seconds.
@@ -34,7 +30,6 @@ pub(crate) struct Job {
     pub(crate) seconds: f64,
 }
 
-/// Every load that is drawn.
 pub(crate) fn all() -> anyhow::Result<Vec<Shape>> {
     let between = |at: f64, from: f64, to: f64| (from * MINUTE..to * MINUTE).contains(&at);
     Ok(vec![
@@ -88,7 +83,7 @@ pub(crate) fn all() -> anyhow::Result<Vec<Shape>> {
     ])
 }
 
-/// Jobs that arrive by chance, so many in a second on average.
+/// Random arrivals with this average rate per second.
 fn shape(
     name: &'static str,
     title: &'static str,

@@ -1,4 +1,4 @@
-//! The file's documents. Pure.
+//! Parses and checks the documents of the file. Pure.
 
 use fovea_crds::{RunnerPool, yaml};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -7,50 +7,31 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Why a file is not what it should be; documents are counted from 1.
+/// Why a file is invalid; documents are counted from 1.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// No YAML, or not with a RunnerPool's fields.
     #[error("document {number}: {why}")]
-    Form {
-        /// Which.
-        number: usize,
-        /// The parser's words.
-        why: String,
-    },
-    /// It is something else.
+    Form { number: usize, why: String },
     #[error("document {number} is a {kind} of {api_version}: only RunnerPools may be here")]
     Kind {
-        /// Which.
         number: usize,
-        /// Its kind.
         kind: String,
-        /// Its group and version.
         api_version: String,
     },
-    /// It belongs elsewhere.
     #[error("RunnerPool {name} is for namespace {namespace}, which is not --namespace")]
-    Namespace {
-        /// The pool.
-        name: String,
-        /// Where it says that it belongs.
-        namespace: String,
-    },
-    /// It is there twice.
+    Namespace { name: String, namespace: String },
     #[error("RunnerPool {0} is there twice")]
     Twice(String),
 }
 
-/// One pool, as it is to be.
+/// One pool, as the release has it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Manifest {
-    /// Its name.
     pub name: String,
     object: Value,
 }
 
 impl Manifest {
-    /// What is applied.
     pub(super) fn owned_by(&self, owner: &OwnerReference) -> Value {
         let mut object = self.object.clone();
         object["metadata"]["ownerReferences"] = json!([owner]);
@@ -58,14 +39,14 @@ impl Manifest {
     }
 }
 
-/// What else an object may have is not for a release to set.
+/// A release may set no other fields of an object.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Document {
     api_version: String,
     kind: String,
     metadata: Metadata,
-    /// Held against the schema by the API server, which knows the newest one.
+    /// Validated by the API server, which has the newest schema.
     spec: Value,
 }
 
@@ -80,7 +61,7 @@ struct Metadata {
     annotations: BTreeMap<String, String>,
 }
 
-/// The pools of a file, which are for `namespace`; empty documents are none.
+/// The pools of a file, which must be in `namespace`; empty documents are skipped.
 pub(super) fn read(text: &str, namespace: &str) -> Result<Vec<Manifest>, ManifestError> {
     let (mut manifests, mut names) = (Vec::new(), BTreeSet::new());
     for (index, document) in yaml::documents::<Value>(text).enumerate() {
@@ -90,7 +71,7 @@ pub(super) fn read(text: &str, namespace: &str) -> Result<Vec<Manifest>, Manifes
         if value.is_null() {
             continue;
         }
-        // YAML has its own way with enums, which is not Kubernetes': so by JSON.
+        // Through JSON, since serde_yaml writes enums in another form than Kubernetes.
         let document = Document::deserialize(value).map_err(|error| form(error.to_string()))?;
         let manifest = manifest(document, number, namespace)?;
         if !names.insert(manifest.name.clone()) {
@@ -143,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_pools_of_the_namespace_and_empty_ones_are_none() {
+    fn documents_are_pools_of_the_namespace_and_empty_ones_are_skipped() {
         let text = format!(
             "---\n{HEAD}metadata: {{name: a, labels: {{x: y}}}}\nspec: {{replicas: 2}}\n---\n# nothing\n---\n{HEAD}metadata: {{name: b, namespace: fovea-system}}\nspec: {{}}\n"
         );
@@ -168,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pool_of_the_namespace_is_refused_with_its_place() {
+    fn anything_but_a_pool_of_the_namespace_is_refused_with_its_document_number() {
         let secret = format!(
             "{HEAD}metadata: {{name: a}}\nspec: {{}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\nspec: {{}}\n"
         );

@@ -6,6 +6,7 @@
 mod manifests;
 mod tries;
 
+use crate::pool::applier::server_message;
 use fovea_crds::RunnerPool;
 use fovea_telemetry::LogFormat;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -15,7 +16,7 @@ use kube::{Api, Client, ResourceExt as _};
 use manifests::{Manifest, ManifestError};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use tries::{Tries, words};
+use tries::Tries;
 
 /// The manager of the fields that a release sets.
 const MANAGER: &str = "fovea-chart";
@@ -47,20 +48,20 @@ pub struct ApplyPoolsConfig {
 /// Why applying the pools failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyPoolsError {
-    /// The file is not there.
+    /// The file cannot be read.
     #[error("--file {path}: {error}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         error: std::io::Error,
     },
-    /// It is not what it should be.
+    /// The file is invalid.
     #[error("--file {path}: {error}")]
     Manifests {
         /// The file.
         path: PathBuf,
-        /// Where, and what is wrong.
+        /// The invalid document, and the cause.
         error: ManifestError,
     },
     /// The ConfigMap cannot be read.
@@ -68,18 +69,18 @@ pub enum ApplyPoolsError {
     Owner {
         /// The ConfigMap.
         name: String,
-        /// The API server's words.
+        /// The cause.
         why: String,
     },
-    /// Each has been logged.
+    /// Some pools were refused; each is logged.
     #[error("applying {refused} of {all} RunnerPools failed; none was deleted")]
     Refused {
-        /// So many.
+        /// Number of refused pools.
         refused: usize,
-        /// Of so many.
+        /// Number of pools in the file.
         all: usize,
     },
-    /// Pools that are to go could not be listed or deleted.
+    /// Listing or deleting the pools that the file lacks failed.
     #[error("deleting RunnerPools that the file lacks failed: {0}")]
     Delete(String),
 }
@@ -107,7 +108,7 @@ pub async fn run(config: &ApplyPoolsConfig, client: Client) -> Result<(), ApplyP
             Ok(()) => println!("RunnerPool {} applied", manifest.name),
             Err(error) => {
                 refused += 1;
-                tracing::error!("RunnerPool {}: {}", manifest.name, words(&error));
+                tracing::error!("RunnerPool {}: {}", manifest.name, server_message(&error));
             }
         }
     }
@@ -121,7 +122,7 @@ pub async fn run(config: &ApplyPoolsConfig, client: Client) -> Result<(), ApplyP
         .collect();
     delete_others(&pools, &kept, &owner, &tries)
         .await
-        .map_err(|error| ApplyPoolsError::Delete(words(&error)))
+        .map_err(|error| ApplyPoolsError::Delete(server_message(&error)))
 }
 
 async fn owner(
@@ -136,13 +137,13 @@ async fn owner(
     };
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), &config.namespace);
     let found = tries.run("its owner", || config_maps.get(name)).await;
-    let uid = found.map_err(|error| failed(words(&error)))?.uid();
+    let uid = found.map_err(|error| failed(server_message(&error)))?.uid();
     Ok(OwnerReference {
         api_version: "v1".to_owned(),
         kind: "ConfigMap".to_owned(),
         name: name.clone(),
         uid: uid.ok_or_else(|| failed("it has no uid".to_owned()))?,
-        // The pools are not its work: it only takes them along.
+        // The ConfigMap does not manage the pools; they are only deleted with it.
         controller: None,
         block_owner_deletion: None,
     })
@@ -182,7 +183,7 @@ async fn delete_others(
         });
         match tries.run(&name, || pools.delete(&name, &params)).await {
             Ok(_) => println!("RunnerPool {name} deleted"),
-            // Gone, or another of the name by now.
+            // Deleted meanwhile, or recreated.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
             Err(error) => return Err(error),
         }

@@ -1,30 +1,27 @@
-//! What passes by itself is tried again, within one bound for all requests together.
+//! Retries temporary errors, within one time limit for all requests together.
 
+use crate::pool::applier::server_message;
 use std::time::{Duration, Instant};
 
-/// How long all that passes is waited for: a definition made seconds ago, rights that the API server
-/// has not taken in yet, an API server that restarts.
+/// Time limit of all retries: for a CRD that is not served yet, rights that are not in effect yet, or an
+/// API server that restarts.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// The bound of all requests.
 pub(super) struct Tries {
     until: Instant,
 }
 
 impl Tries {
-    /// From now on.
     pub(super) fn begin() -> Self {
         Self {
             until: Instant::now() + PATIENCE,
         }
     }
 
-    /// The answer to a request; the first error that does not pass, or is still there at the end.
-    /// `what`: for the log.
+    /// The answer to a request; or its first permanent error, or the last one within the time limit.
+    /// `what` names the request in the log.
     pub(super) async fn run<T, F>(&self, what: &str, request: impl Fn() -> F) -> kube::Result<T>
     where
         F: Future<Output = kube::Result<T>>,
@@ -32,14 +29,14 @@ impl Tries {
         let mut logged = String::new();
         loop {
             let answer = tokio::time::timeout(LIMIT, request()).await;
-            let error = match answer.unwrap_or_else(|_| Err(silence())) {
+            let error = match answer.unwrap_or_else(|_| Err(timed_out())) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if !is_passing(&error) || Instant::now() >= self.until {
+            if !is_temporary(&error) || Instant::now() >= self.until {
                 return Err(error);
             }
-            let why = words(&error);
+            let why = server_message(&error);
             if why != logged {
                 tracing::warn!("{what}: {why}; trying again");
                 logged = why;
@@ -49,35 +46,26 @@ impl Tries {
     }
 }
 
-fn silence() -> kube::Error {
+fn timed_out() -> kube::Error {
     let why = format!("no answer within {} s", LIMIT.as_secs());
     kube::Error::Service(why.into())
 }
 
-/// Whether the same request may do better in a moment.
-fn is_passing(error: &kube::Error) -> bool {
+fn is_temporary(error: &kube::Error) -> bool {
     let kube::Error::Api(status) = error else {
-        // Whatever is wrong with the way to the API server.
+        // The API server cannot be reached.
         return true;
     };
     match status.code {
-        // The resource's type: an object that is not there is named.
+        // The resource's type is missing; for a missing object the answer has its name.
         404 => (status.details.as_ref()).is_none_or(|details| details.name.is_empty()),
-        // By RBAC, whose roles take a moment; admission and quotas say other words.
+        // Refused by RBAC, whose roles take effect late; admission and quotas have other messages.
         403 => status.message.contains(" cannot "),
-        // A definition that is just being deleted, too many requests.
+        // A CRD that is being deleted, or too many requests.
         405 | 429 => true,
-        // It says so of a field that there is not, as if it were its own defect.
+        // The API server also answers 500 for an unknown field, which is permanent.
         500 => !status.message.contains("field not declared in schema"),
         code => code > 500,
-    }
-}
-
-/// The API server's words without the rest of its answer.
-pub(super) fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
     }
 }
 
@@ -94,21 +82,21 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_server_is_not_ready_for_passes() {
+    fn errors_of_an_api_server_that_is_not_ready_are_temporary() {
         for error in [
             answered(404, "the server could not find the requested resource", ""),
             answered(404, "404 page not found", ""),
             answered(403, "User \"x\" cannot patch resource \"runnerpools\"", "a"),
             answered(429, "too many requests", ""),
             answered(503, "shutting down", ""),
-            silence(),
+            timed_out(),
         ] {
-            assert!(is_passing(&error), "{error}");
+            assert!(is_temporary(&error), "{error}");
         }
     }
 
     #[test]
-    fn what_somebody_must_mend_does_not() {
+    fn errors_that_a_user_must_fix_are_permanent() {
         for error in [
             answered(
                 422,
@@ -125,7 +113,7 @@ mod tests {
             ),
             answered(400, "bad", ""),
         ] {
-            assert!(!is_passing(&error), "{error}");
+            assert!(!is_temporary(&error), "{error}");
         }
     }
 }

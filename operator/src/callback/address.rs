@@ -39,7 +39,6 @@ const REFUSED_V6: &[(Ipv6Net, &str)] = &[
     (v6([0x3fff, 0, 0], 20), "a documentation address"),
 ];
 
-/// IPv6 global unicast.
 const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0], 3);
 
 /// The well-known prefix of NAT64 (RFC 6052): the last 32 bits are the IPv4 address. An IPv6-only
@@ -55,7 +54,7 @@ const fn v6([a, b, c]: [u16; 3], prefix: u8) -> Ipv6Net {
 }
 
 /// Kind of an address to which callbacks are not sent; `None` for a public one.
-pub fn refusal(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn refusal(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => refusal_v4(address),
         IpAddr::V6(address) => refusal_v6(address),
@@ -100,7 +99,6 @@ fn kind_v6(address: Ipv6Addr) -> &'static str {
     }
 }
 
-/// An exception that the installation allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// A host as written in the URL, whatever its address, on one port or on all.
@@ -147,7 +145,7 @@ impl FromStr for Allowed {
 }
 
 /// Whether the list contains the URL's host, so that its addresses need no check.
-pub fn names(allowed: &[Allowed], url: &Url) -> bool {
+pub(crate) fn names(allowed: &[Allowed], url: &Url) -> bool {
     allowed.iter().any(|each| match each {
         Allowed::Host(host, port) => {
             url.host().is_some_and(|of_url| of_url == *host)
@@ -158,7 +156,7 @@ pub fn names(allowed: &[Allowed], url: &Url) -> bool {
 }
 
 /// Kind of an address that is neither public nor in a network of the list.
-pub fn refusal_but(allowed: &[Allowed], address: IpAddr) -> Option<&'static str> {
+pub(crate) fn refusal_but(allowed: &[Allowed], address: IpAddr) -> Option<&'static str> {
     let allows = |each: &Allowed| match each {
         Allowed::Network(network) => network.contains(&address),
         Allowed::Host(..) => false,

@@ -10,7 +10,7 @@ fn list(entries: &[&str]) -> Vec<Allowed> {
 }
 
 #[test]
-fn public_addresses_are_taken() {
+fn public_addresses_are_allowed() {
     for public in [
         "1.1.1.1",
         "8.8.8.8",
@@ -41,7 +41,7 @@ fn public_addresses_are_taken() {
 }
 
 #[test]
-fn no_other_address_is_taken_in_whatever_form() {
+fn no_other_address_is_allowed_in_any_form() {
     for (inner, kind) in [
         ("0.0.0.0", "unspecified"),
         ("0.1.2.3", "unspecified"),
@@ -93,14 +93,14 @@ fn no_other_address_is_taken_in_whatever_form() {
         ("fec0::1", "reserved"),
         ("ff02::1", "multicast"),
     ] {
-        let refused = refusal(ip(inner)).unwrap_or("taken");
+        let refused = refusal(ip(inner)).unwrap_or("allowed");
         assert!(refused.contains(kind), "{inner}: {refused}");
     }
 }
 
-/// `url` reads them all as 127.0.0.1, and what is read is what is judged and connected to.
+/// `url` parses them all as 127.0.0.1, and the parsed address is checked and connected to.
 #[test]
-fn odd_notations_are_the_addresses_that_they_mean() {
+fn odd_notations_are_parsed_as_addresses() {
     for odd in [
         "127.1",
         "127.0.1",
@@ -200,7 +200,6 @@ fn a_network_on_the_list_opens_its_addresses_only() {
 }
 
 proptest! {
-    /// The table holds at least what the standard library calls by name.
     #[test]
     fn addresses_that_std_calls_special_are_refused(bits: u32) {
         let address = Ipv4Addr::from(bits);
@@ -215,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_outside_of_what_is_given_out_is_taken(bits: u128) {
+    fn nothing_outside_of_global_unicast_is_allowed(bits: u128) {
         let address = Ipv6Addr::from(bits);
         if bits >> 125 != 1 && !NAT64.contains(&address) {
             prop_assert!(refusal(address.into()).is_some());

@@ -16,7 +16,6 @@ use url::{Host, Url};
 /// Upper bound on look-up, connection and TLS handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Upper bound on the whole request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Upper bound on the answer that is read so that its connection can be reused. No part of it is shown:
@@ -34,17 +33,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// not answer blocks a thread for longer than a try waits.
 const MAX_LOOKUPS: usize = 256;
 
-/// The User-Agent header.
 const AGENT: &str = concat!("fovea-operator/", env!("CARGO_PKG_VERSION"));
 
-/// A signed webhook.
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    /// `webhook-id`.
     pub(super) id: String,
     /// `webhook-timestamp`, seconds since the epoch.
     pub(super) timestamp: i64,
-    /// `webhook-signature`.
     pub(super) signature: String,
     /// JSON.
     pub(super) body: String,
@@ -67,12 +62,12 @@ impl Deliverer {
         allowed: Vec<Allowed>,
         authorities: &[Certificate],
     ) -> Result<Self, reqwest::Error> {
-        Self::asking(allowed, authorities, |name| {
+        Self::with_resolver(allowed, authorities, |name| {
             Ok((name, 0).to_socket_addrs()?.collect())
         })
     }
 
-    fn asking(
+    fn with_resolver(
         allowed: Vec<Allowed>,
         authorities: &[Certificate],
         look_up: LookUp,
@@ -107,33 +102,31 @@ impl Deliverer {
         })
     }
 
-    /// Sends `message` to `url`.
     pub(super) async fn deliver(&self, url: &str, message: Message) -> Outcome {
         let url = match receiver(url) {
             Ok(url) => url,
-            Err(refused) => return failed(refused.to_string()),
+            Err(refused) => return Outcome::failed(refused.to_string()),
         };
         let client = if address::names(&self.allowed, &url) {
             &self.open
         } else {
             // A literal is not looked up, so the resolver does not see it.
             match literal(&url).and_then(|ip| address::refusal_but(&self.allowed, ip)) {
-                Some(kind) => return failed(Refused::Literal { kind }.to_string()),
+                Some(kind) => return Outcome::failed(Refused::Literal { kind }.to_string()),
                 None => &self.guarded,
             }
         };
         let request = match headers(&message) {
             Some(headers) => client.post(url).headers(headers).body(message.body),
-            None => return failed("the signature is not a valid header".to_owned()),
+            None => return Outcome::failed("the signature is not a valid header"),
         };
         match request.send().await {
             Ok(answer) => read(answer).await,
-            Err(error) => failed(cause_of(&error)),
+            Err(error) => Outcome::failed(cause_of(&error)),
         }
     }
 }
 
-/// The reason why an address is refused.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Refused {
     #[error("spec.callback.url is not an https URL with a host")]
@@ -214,11 +207,11 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
     if status == StatusCode::GONE {
         return Outcome::Gone;
     }
-    let asks = matches!(
+    let may_retry_after = matches!(
         status,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     );
-    let header = headers.get(RETRY_AFTER).filter(|_| asks);
+    let header = headers.get(RETRY_AFTER).filter(|_| may_retry_after);
     Outcome::Failed {
         detail: if status.is_redirection() {
             format!("the receiver answered HTTP {status}: redirects are not followed")
@@ -236,13 +229,6 @@ fn wait_of(value: &str, now: Timestamp) -> Option<Duration> {
     }
     let until = Timestamp::try_from(httpdate::parse_http_date(value).ok()?).ok()?;
     Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
-}
-
-fn failed(detail: String) -> Outcome {
-    Outcome::Failed {
-        detail,
-        retry_after: None,
-    }
 }
 
 /// The innermost cause, without the URL, which may hold a key and is in the spec anyway.

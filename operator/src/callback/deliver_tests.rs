@@ -25,7 +25,7 @@ async fn detail(deliverer: &Deliverer, url: &str) -> String {
 }
 
 #[tokio::test]
-async fn no_literal_address_within_is_connected_to_in_whatever_notation() {
+async fn no_refused_literal_address_is_connected_to_in_any_notation() {
     let deliverer = deliverer(&["10.0.0.0/8"]);
     for url in [
         "https://127.0.0.1/",
@@ -54,27 +54,26 @@ async fn no_literal_address_within_is_connected_to_in_whatever_notation() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_to_loopback_is_refused_unless_it_is_named() {
-    let told = detail(&deliverer(&[]), "https://localhost:1/").await;
+async fn a_name_that_resolves_to_loopback_is_refused_unless_it_is_allowed() {
+    let message = detail(&deliverer(&[]), "https://localhost:1/").await;
     assert!(
-        told.starts_with("the receiver's name resolves to a loopback"),
-        "{told}"
+        message.starts_with("the receiver's name resolves to a loopback"),
+        "{message}"
     );
     for allowed in ["localhost:1", "localhost"] {
-        let told = detail(&deliverer(&[allowed]), "https://localhost:1/").await;
+        let message = detail(&deliverer(&[allowed]), "https://localhost:1/").await;
         assert!(
-            told.starts_with("the connection to the receiver failed"),
-            "{told}"
+            message.starts_with("the connection to the receiver failed"),
+            "{message}"
         );
     }
-    let told = detail(&deliverer(&["localhost:2"]), "https://localhost:1/").await;
-    assert!(told.contains("resolves to a loopback"), "{told}");
+    let message = detail(&deliverer(&["localhost:2"]), "https://localhost:1/").await;
+    assert!(message.contains("resolves to a loopback"), "{message}");
 }
 
-/// The name is looked up once per attempt, and it is that answer which is judged and connected to: an
-/// answer that changes in between has nobody to change for.
+/// Each attempt resolves the name once, and connects to the addresses that it checked.
 #[tokio::test]
-async fn a_name_that_is_bound_anew_leads_nowhere() {
+async fn a_name_whose_address_changes_between_look_ups_reaches_no_refused_address() {
     static LOOK_UPS: AtomicUsize = AtomicUsize::new(0);
     #[expect(clippy::unnecessary_wraps, reason = "a look-up may fail")]
     fn rebinding(_: &str) -> std::io::Result<Vec<SocketAddr>> {
@@ -91,18 +90,21 @@ async fn a_name_that_is_bound_anew_leads_nowhere() {
     let inner = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let allowed = vec!["127.0.0.2".parse().unwrap()];
-    let deliverer = Deliverer::asking(allowed, &[], rebinding).unwrap();
+    let deliverer = Deliverer::with_resolver(allowed, &[], rebinding).unwrap();
     let url = format!("https://rebinding.example:{port}/");
     for (look_ups, leads_in) in [(1, false), (2, true), (3, false), (4, true)] {
         let deliver = detail(&deliverer, &url);
-        let told = if leads_in {
+        let message = if leads_in {
             deliver.await
         } else {
-            // Whoever accepts and hangs up is no TLS server.
             let hang_up = async { drop(outer.accept().await.unwrap()) };
             tokio::join!(deliver, hang_up).0
         };
-        assert_eq!(told.contains("resolves to a loopback"), leads_in, "{told}");
+        assert_eq!(
+            message.contains("resolves to a loopback"),
+            leads_in,
+            "{message}"
+        );
         assert_eq!(LOOK_UPS.load(Ordering::SeqCst), look_ups);
     }
     let connected = futures::FutureExt::now_or_never(inner.accept());
@@ -127,7 +129,7 @@ async fn a_url_that_is_not_https_is_refused() {
 }
 
 #[test]
-fn of_several_addresses_only_those_are_connected_to_that_may_be() {
+fn only_the_allowed_ones_of_several_addresses_are_connected_to() {
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
     let (public, inner) = (address("1.1.1.1:0"), address("10.0.0.1:0"));
     assert_eq!(judge(&[], vec![inner, public]).unwrap(), [public]);

@@ -7,11 +7,11 @@
 //! recognise it. The dispatcher decides when a job is due ([`delivery::due`]) and whose turn it is
 //! ([`queue`]); a task does the rest, with the job as the API server has it then.
 
-pub mod address;
+pub(crate) mod address;
 mod deliver;
-pub mod payload;
-pub mod queue;
-pub mod secret;
+pub(crate) mod payload;
+pub(crate) mod queue;
+pub(crate) mod secret;
 
 use crate::job::Finished;
 use crate::job::delivery::{self, Next, Outcome, Policy};
@@ -30,13 +30,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Bounds on concurrent deliveries; a try lasts ten seconds at most.
-pub const BOUNDS: Bounds = Bounds {
+pub(crate) const BOUNDS: Bounds = Bounds {
     total: 64,
     namespace: 16,
     receiver: 8,
 };
 
-/// Upper bound on reading a Secret.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags and environment of callbacks.
@@ -48,75 +47,51 @@ pub struct CallbackConfig {
     /// address, a network whatever the host's name. Repeatable or comma-separated. Without any,
     /// callbacks only go to public addresses, so that users cannot reach services inside the
     /// cluster.
-    #[arg(
-        id = "callback_allow",
-        long = "callback-allow",
-        env = "FOVEA_OPERATOR_CALLBACK_ALLOW",
-        value_delimiter = ','
-    )]
+    #[arg(id = "callback_allow", long = "callback-allow")]
+    #[arg(env = "FOVEA_OPERATOR_CALLBACK_ALLOW", value_delimiter = ',')]
     pub allow: Vec<Allowed>,
     /// PEM file of certificate authorities to trust for callback receivers, in addition to the
     /// system's.
-    #[arg(
-        id = "callback_ca_file",
-        long = "callback-ca-file",
-        env = "FOVEA_OPERATOR_CALLBACK_CA_FILE"
-    )]
+    #[arg(id = "callback_ca_file", long = "callback-ca-file")]
+    #[arg(env = "FOVEA_OPERATOR_CALLBACK_CA_FILE")]
     pub ca_file: Option<PathBuf>,
     /// Delay before the second attempt of a callback, in milliseconds. Each further delay is four
     /// times the one before, up to --callback-greatest-delay-ms.
-    #[arg(
-        id = "callback_first_delay_ms",
-        long = "callback-first-delay-ms",
-        env = "FOVEA_OPERATOR_CALLBACK_FIRST_DELAY_MS",
-        default_value_t = 5_000,
-        value_parser = clap::value_parser!(u64).range(1..)
-    )]
+    #[arg(id = "callback_first_delay_ms", long = "callback-first-delay-ms")]
+    #[arg(env = "FOVEA_OPERATOR_CALLBACK_FIRST_DELAY_MS")]
+    #[arg(default_value_t = 5_000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub first_delay_ms: u64,
     /// Longest delay between two attempts of a callback, in milliseconds.
-    #[arg(
-        id = "callback_greatest_delay_ms",
-        long = "callback-greatest-delay-ms",
-        env = "FOVEA_OPERATOR_CALLBACK_GREATEST_DELAY_MS",
-        default_value_t = 4 * 60 * 60 * 1000,
-        value_parser = clap::value_parser!(u64).range(1..)
-    )]
+    #[arg(id = "callback_greatest_delay_ms", long = "callback-greatest-delay-ms")]
+    #[arg(env = "FOVEA_OPERATOR_CALLBACK_GREATEST_DELAY_MS")]
+    #[arg(default_value_t = 4 * 60 * 60 * 1000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub greatest_delay_ms: u64,
     /// Time after the job's end, in seconds, after which a callback that still fails is given up.
-    #[arg(
-        id = "callback_window_seconds",
-        long = "callback-window-seconds",
-        env = "FOVEA_OPERATOR_CALLBACK_WINDOW_SECONDS",
-        default_value_t = 20 * 60 * 60,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
+    #[arg(id = "callback_window_seconds", long = "callback-window-seconds")]
+    #[arg(env = "FOVEA_OPERATOR_CALLBACK_WINDOW_SECONDS")]
+    #[arg(default_value_t = 20 * 60 * 60)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub window_seconds: u32,
 }
 
-/// Why callbacks cannot be sent at all.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
-    /// The file of authorities.
     #[error("--callback-ca-file {}: {source}", path.display())]
     Read {
-        /// The file.
         path: PathBuf,
-        /// What went wrong.
         source: std::io::Error,
     },
-    /// What is in it.
     #[error("--callback-ca-file {}: not PEM certificates: {source}", path.display())]
     Pem {
-        /// The file.
         path: PathBuf,
-        /// What went wrong.
         source: reqwest::Error,
     },
 }
 
-/// Sends callbacks. Cheap to clone.
 #[derive(Clone)]
-pub struct Callbacks {
+pub(crate) struct Callbacks {
     client: Client,
     policy: Policy,
     /// An installation without any certificate authority still runs jobs.
@@ -124,8 +99,7 @@ pub struct Callbacks {
 }
 
 impl Callbacks {
-    /// What `config` asks for.
-    pub fn new(client: Client, config: &CallbackConfig) -> Result<Self, CallbackError> {
+    pub(crate) fn new(client: Client, config: &CallbackConfig) -> Result<Self, CallbackError> {
         let CallbackConfig {
             allow,
             ca_file,
@@ -160,13 +134,17 @@ impl Callbacks {
         })
     }
 
-    /// How tries are spread over time.
-    pub fn policy(&self) -> &Policy {
+    pub(crate) fn policy(&self) -> &Policy {
         &self.policy
     }
 
     /// Tries a due callback, or gives it up, and records the outcome in the job.
-    pub async fn call(&self, writer: &StatusWriter, uid: &str, finished: &Finished) -> Written {
+    pub(crate) async fn call(
+        &self,
+        writer: &StatusWriter,
+        uid: &str,
+        finished: &Finished,
+    ) -> Written {
         let job = match writer.read_finished(uid, finished).await {
             Ok(Some(job)) => job,
             Ok(None) => return Written::Superseded,
@@ -197,18 +175,14 @@ impl Callbacks {
     }
 
     async fn send(&self, job: &InferenceJob) -> Outcome {
-        let failed = |detail: String| Outcome::Failed {
-            detail,
-            retry_after: None,
-        };
         let message = match self.message(job).await {
             Ok(message) => message,
-            Err(why) => return failed(why),
+            Err(why) => return Outcome::failed(why),
         };
         let url = job.spec.callback.as_ref().map(|callback| &*callback.url);
         match &self.deliverer {
             Ok(deliverer) => deliverer.deliver(url.unwrap_or_default(), message).await,
-            Err(why) => failed(why.to_string()),
+            Err(why) => Outcome::failed(&**why),
         }
     }
 

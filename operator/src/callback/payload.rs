@@ -6,41 +6,30 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde::Serialize;
 
-/// The body of a webhook.
 #[derive(Clone, Debug, Serialize)]
-pub struct Payload {
+pub(crate) struct Payload {
     /// `inferencejob.succeeded`, `inferencejob.failed` or `inferencejob.cancelled`.
     #[serde(rename = "type")]
     pub event: &'static str,
-    /// When the job ended.
     pub timestamp: Time,
-    /// The job.
     pub data: Data,
 }
 
 /// A finished job, with the field names of the API; empty fields are null.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Data {
-    /// The `InferenceJob`'s name.
+pub(crate) struct Data {
     pub id: String,
-    /// Its namespace.
     pub namespace: String,
     /// Distinguishes it from earlier and later jobs of its name.
     pub uid: String,
-    /// How it ended.
     pub phase: Phase,
-    /// The task.
     pub task: Task,
     /// The model that ran it, or else the requested one.
     pub model: Option<String>,
-    /// The revision of the model's weights.
     pub model_revision: Option<String>,
-    /// When it was created.
     pub created_at: Option<Time>,
-    /// When its first attempt began.
     pub started_at: Option<Time>,
-    /// When it ended.
     pub completed_at: Option<Time>,
     /// Attempts that count against the retry limit.
     pub attempts: u32,
@@ -54,15 +43,13 @@ pub struct Data {
     pub result_bytes: Option<u64>,
     /// SHA-256 of the whole result, where it is truncated.
     pub result_sha256: Option<String>,
-    /// Why there is no result.
     pub failure: Option<Failure>,
-    /// Durations of the last attempt's stages.
     pub timings: Option<Timings>,
 }
 
 impl Payload {
     /// The body for a finished job; `None` where it has not ended.
-    pub fn of(job: &InferenceJob) -> Option<Self> {
+    pub(crate) fn of(job: &InferenceJob) -> Option<Self> {
         let status = job.status.as_ref()?;
         let event = match status.phase {
             Phase::Succeeded => "inferencejob.succeeded",
@@ -127,19 +114,18 @@ impl Data {
 }
 
 /// The header `webhook-id`: the same at every try, so that a receiver recognises repetitions.
-pub fn id(job: &InferenceJob) -> String {
+pub(crate) fn id(job: &InferenceJob) -> String {
     format!("msg_{}", job.uid().unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_crds::{InferenceJobSpec, Input};
     use serde_json::{Value, json};
 
     fn job(status: Value) -> InferenceJob {
-        let input = Input::Object { key: "a".into() };
-        let mut job = InferenceJob::new("7", InferenceJobSpec::new(Task::ImageToText, input));
+        let mut job = crate::fixtures::job();
+        job.metadata.name = Some("7".into());
         job.metadata.namespace = Some("ns".into());
         job.metadata.uid = Some("u-1".into());
         job.status = serde_json::from_value(status).unwrap();

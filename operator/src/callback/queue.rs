@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// Upper bounds on deliveries under way.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Of all namespaces together.
     pub total: usize,
     /// From one namespace.
@@ -17,13 +17,11 @@ pub struct Bounds {
     pub receiver: usize,
 }
 
-/// A callback that waits for its turn.
 #[derive(Clone, Debug, PartialEq)]
 struct Due {
     uid: String,
     namespace: String,
     receiver: String,
-    /// Counts up with each callback.
     number: u64,
 }
 
@@ -48,21 +46,18 @@ impl Item for Due {
     }
 }
 
-/// The due callbacks, by the jobs' uids.
 #[derive(Debug)]
-pub struct CallbackQueue {
+pub(crate) struct CallbackQueue {
     bounds: Bounds,
     shares: Shares,
     waiting: FairQueue<Due>,
     in_flight: HashMap<String, Due>,
     by_receiver: HashMap<String, usize>,
-    /// The number of the latest callback.
     latest: u64,
 }
 
 impl CallbackQueue {
-    /// An empty queue.
-    pub fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             shares: Shares {
@@ -77,12 +72,12 @@ impl CallbackQueue {
     }
 
     /// The number of callbacks that wait, and of those under way.
-    pub fn count(&self) -> (usize, usize) {
+    pub(crate) fn count(&self) -> (usize, usize) {
         (self.waiting.len(), self.in_flight.len())
     }
 
     /// Adds the due callback of a job; does nothing where it waits already or is under way.
-    pub fn push(&mut self, uid: &str, (namespace, receiver): (&str, &str)) {
+    pub(crate) fn push(&mut self, uid: &str, (namespace, receiver): (&str, &str)) {
         if self.waiting.contains(uid) || self.in_flight.contains_key(uid) {
             return;
         }
@@ -96,13 +91,13 @@ impl CallbackQueue {
     }
 
     /// Removes the callback of a job that is gone. One that is under way goes on to its end.
-    pub fn remove(&mut self, uid: &str) {
+    pub(crate) fn remove(&mut self, uid: &str) {
         self.waiting.remove(uid);
     }
 
     /// Takes the next callback that the bounds leave room for; it is under way until
     /// [`CallbackQueue::finished`].
-    pub fn pop(&mut self) -> Option<String> {
+    pub(crate) fn pop(&mut self) -> Option<String> {
         if self.in_flight.len() >= self.bounds.total {
             return None;
         }
@@ -116,7 +111,7 @@ impl CallbackQueue {
     }
 
     /// A callback that [`CallbackQueue::pop`] returned is no longer under way.
-    pub fn finished(&mut self, uid: &str) {
+    pub(crate) fn finished(&mut self, uid: &str) {
         let Some(due) = self.in_flight.remove(uid) else {
             return;
         };

@@ -5,49 +5,40 @@ use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::api::core::v1::Secret;
 use standardwebhooks::Webhook;
 
-/// Name of the Secret, in the job's namespace.
-pub const SECRET_NAME: &str = "fovea-webhook";
+pub(crate) const SECRET_NAME: &str = "fovea-webhook";
 
 /// Type of the Secret; a Secret of another type is not used.
-pub const SECRET_TYPE: &str = "fovea.dev/webhook";
+pub(crate) const SECRET_TYPE: &str = "fovea.dev/webhook";
 
 /// Key in the Secret. Its value is `whsec_` followed by 24 to 64 bytes in base64. During a rotation it
 /// may hold several secrets, one per line: every webhook then carries a signature of each.
-pub const SECRET_KEY: &str = "secret";
+pub(crate) const SECRET_KEY: &str = "secret";
 
-/// Maximum number of secrets in one value.
 const MAX_SECRETS: usize = 4;
 
-/// Prefix of every secret.
 const PREFIX: &str = "whsec_";
 
-/// Why a webhook cannot be signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SecretError {
-    /// The Secret has another type.
+pub(crate) enum SecretError {
     #[error(
         "Secret {SECRET_NAME:?} is not of type {SECRET_TYPE}: delete it and create it with this type"
     )]
     Type,
-    /// The Secret has no text under the key.
     #[error("Secret {SECRET_NAME:?} has no text under the key {SECRET_KEY:?}")]
     Key,
-    /// The value is not a valid secret.
     #[error(
         "Secret {SECRET_NAME:?}: {SECRET_KEY:?} is not whsec_ followed by 24 to 64 bytes in base64"
     )]
     Form,
-    /// The value has more than `MAX_SECRETS` secrets.
     #[error("Secret {SECRET_NAME:?}: {SECRET_KEY:?} holds more than {MAX_SECRETS} secrets")]
     TooMany,
 }
 
 /// Signs the webhooks of one namespace. It has no `Debug`, so that logs cannot contain the secret.
-pub struct Signer(Vec<Webhook>);
+pub(crate) struct Signer(Vec<Webhook>);
 
 impl Signer {
-    /// The signer for the keys in `secret`.
-    pub fn of(secret: &Secret) -> Result<Self, SecretError> {
+    pub(crate) fn of(secret: &Secret) -> Result<Self, SecretError> {
         if secret.type_.as_deref() != Some(SECRET_TYPE) {
             return Err(SecretError::Type);
         }
@@ -65,7 +56,7 @@ impl Signer {
     }
 
     /// Value of the header `webhook-signature`: one signature per secret.
-    pub fn sign(&self, id: &str, timestamp: i64, body: &str) -> Result<String, SecretError> {
+    pub(crate) fn sign(&self, id: &str, timestamp: i64, body: &str) -> Result<String, SecretError> {
         let sign = |key: &Webhook| key.sign(id, timestamp, body.as_bytes());
         let signatures: Result<Vec<String>, _> = self.0.iter().map(sign).collect();
         // The library's only error is a body that is not text.

@@ -2,8 +2,9 @@
 
 use super::task::{Abort, Attempt, Done, RunnerWas};
 use super::{Dispatcher, Task};
-use crate::job::decide::{Action, Ending, Observed, Placement, decide, expires_at};
+use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide, expires_at};
 use crate::job::{Finished, Tracked, status};
+use crate::time::later;
 use fovea_crds::{InferenceJob, InferenceJobStatus};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -64,11 +65,7 @@ impl Dispatcher {
                 self.pools.unqueue(uid);
                 self.book.wake_at(uid, at);
             }
-            Action::Write(note) => {
-                self.write(uid, job, move |job| {
-                    status::noted(job, &note, Timestamp::now())
-                });
-            }
+            Action::Write(note) => self.write_note(uid, job, note),
             Action::End(ending) => self.end(uid, job, ending),
             Action::Queue {
                 placement,
@@ -76,30 +73,28 @@ impl Dispatcher {
                 write_accepted,
             } => {
                 if write_accepted && self.may_write_accepted() {
-                    let note = crate::job::decide::Note::Accepted(placement.pool);
-                    self.write(uid, job, move |job| {
-                        status::noted(job, &note, Timestamp::now())
-                    });
+                    self.write_note(uid, job, Note::Accepted(placement.pool));
                 } else {
                     self.pools.enqueue(uid, job, &placement);
                     // The longer the queue, the later this job's `Accepted` write.
                     let queued = i64::try_from(self.pools.waiting()).unwrap_or(i64::MAX);
                     let turn =
                         SignedDuration::from_secs(queued / i64::from(ACCEPTED_WRITES_PER_SECOND));
-                    let again = now
-                        .saturating_add(RECONCILE_AGAIN_AFTER.max(turn))
-                        .unwrap_or(Timestamp::MAX);
-                    self.book.wake_at(
-                        uid,
-                        if write_accepted {
-                            wake_at.min(again)
-                        } else {
-                            wake_at
-                        },
-                    );
+                    let again = later(now, RECONCILE_AGAIN_AFTER.max(turn));
+                    let wake_at = if write_accepted {
+                        wake_at.min(again)
+                    } else {
+                        wake_at
+                    };
+                    self.book.wake_at(uid, wake_at);
                 }
             }
         }
+    }
+
+    fn write_note(&mut self, uid: &str, job: &InferenceJob, note: Note) {
+        let noted = move |job: &InferenceJob| status::noted(job, &note, Timestamp::now());
+        self.write(uid, job, noted);
     }
 
     /// Whether another `Accepted` write is allowed now; if so, it counts as made.
@@ -190,8 +185,7 @@ impl Dispatcher {
             return;
         };
         let (writer, finished) = (self.writer.clone(), finished.clone());
-        let again = Timestamp::now().saturating_add(DELETE_AGAIN_AFTER);
-        self.book.wake_at(&uid, again.unwrap_or(Timestamp::MAX));
+        self.book.wake_after(&uid, DELETE_AGAIN_AFTER);
         tokio::spawn(async move {
             let _permit = permit;
             if let Err(error) = writer.delete(&uid, &finished).await {
@@ -212,10 +206,7 @@ impl Dispatcher {
             let Some(namespace) = self.directory.namespaces.get(&waiting.namespace) else {
                 self.pools
                     .not_dispatched(&placement.pool, &waiting.namespace);
-                let again = Timestamp::now()
-                    .saturating_add(RECONCILE_AGAIN_AFTER)
-                    .unwrap_or(Timestamp::MAX);
-                self.book.wake_at(&waiting.uid, again);
+                self.book.wake_after(&waiting.uid, RECONCILE_AGAIN_AFTER);
                 continue;
             };
             let namespace_uid = namespace.uid.clone();

@@ -47,14 +47,10 @@ async fn converse(
     let answer = match timeout(SILENCE_LIMIT, call.send()).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if error.is_connect() => {
-            return Outcome::NotBegun {
-                detail: cause(&error),
-            };
+            return Outcome::NotBegun(cause(&error));
         }
         Ok(Err(error)) => {
-            return Outcome::Lost {
-                detail: cause(&error),
-            };
+            return Outcome::Lost(cause(&error));
         }
         Err(_) => return silent(),
     };
@@ -79,14 +75,10 @@ async fn read_lines(
                 return nonsense(&format!("a line longer than {MAX_LINE_BYTES} bytes"));
             }
             Ok(Some(Err(LinesCodecError::Io(error)))) => {
-                return Outcome::Lost {
-                    detail: error.to_string(),
-                };
+                return Outcome::Lost(error.to_string());
             }
             Ok(None) => {
-                return Outcome::Lost {
-                    detail: "the answer ended without a result".to_owned(),
-                };
+                return Outcome::Lost("the answer ended without a result".to_owned());
             }
             Err(_) => return silent(),
         };
@@ -124,18 +116,16 @@ async fn refused(mut answer: reqwest::Response) -> Outcome {
             Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
             Ok(Ok(None)) => break,
             Ok(Err(error)) => {
-                return Outcome::Lost {
-                    detail: cause(&error),
-                };
+                return Outcome::Lost(cause(&error));
             }
             Err(_) => return silent(),
         }
     }
     match serde_json::from_slice::<Problem>(&body) {
         Ok(problem) => problem.into(),
-        Err(_) if status == reqwest::StatusCode::SERVICE_UNAVAILABLE => Outcome::NotBegun {
-            detail: "the runner has no free slot".to_owned(),
-        },
+        Err(_) if status == reqwest::StatusCode::SERVICE_UNAVAILABLE => {
+            Outcome::NotBegun("the runner has no free slot".to_owned())
+        }
         Err(_) => nonsense(&format!(
             "HTTP {status}: {}",
             excerpt(&String::from_utf8_lossy(&body))
@@ -144,9 +134,7 @@ async fn refused(mut answer: reqwest::Response) -> Outcome {
 }
 
 fn silent() -> Outcome {
-    Outcome::Lost {
-        detail: format!("no line for {} s", SILENCE_LIMIT.as_secs()),
-    }
+    Outcome::Lost(format!("no line for {} s", SILENCE_LIMIT.as_secs()))
 }
 
 fn nonsense(what: &str) -> Outcome {

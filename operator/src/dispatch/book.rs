@@ -1,9 +1,10 @@
 //! The cache of jobs, by uid, and when each is reconciled again.
 
 use crate::job::Tracked;
+use crate::time::later;
 use fovea_crds::InferenceJob;
 use futures::Stream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,7 +15,6 @@ use tokio_util::time::{DelayQueue, delay_queue};
 /// been adjusted.
 const LONGEST_TIMER: Duration = Duration::from_mins(10);
 
-/// All jobs.
 #[derive(Default)]
 pub(super) struct Book {
     jobs: HashMap<String, Tracked>,
@@ -25,7 +25,6 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Begins a new list.
     pub(super) fn relist(&mut self) {
         self.relisted = Some(HashSet::new());
     }
@@ -64,12 +63,10 @@ impl Book {
         true
     }
 
-    /// The job as last observed.
     pub(super) fn get(&self, uid: &str) -> Option<&Tracked> {
         self.jobs.get(uid)
     }
 
-    /// Forgets a job.
     pub(super) fn remove(&mut self, uid: &str) {
         self.jobs.remove(uid);
         self.clear_timer(uid);
@@ -89,12 +86,10 @@ impl Book {
         (unfinished, self.jobs.len() - unfinished)
     }
 
-    /// The uids of all jobs.
     pub(super) fn uids(&self) -> Vec<String> {
         self.jobs.keys().cloned().collect()
     }
 
-    /// The uids of all unfinished jobs.
     pub(super) fn unfinished(&self) -> Vec<String> {
         let unfinished = self
             .jobs
@@ -116,7 +111,10 @@ impl Book {
         }
     }
 
-    /// Clears the timer of a job.
+    pub(super) fn wake_after(&mut self, uid: &str, wait: SignedDuration) {
+        self.wake_at(uid, later(Timestamp::now(), wait));
+    }
+
     pub(super) fn clear_timer(&mut self, uid: &str) {
         if let Some(key) = self.timer_of.remove(uid) {
             self.timers.remove(&key);

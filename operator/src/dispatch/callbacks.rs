@@ -13,17 +13,15 @@ use tokio_util::task::AbortOnDropHandle;
 /// Wait before a callback that could not be recorded is reconciled again.
 const SETTLE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
-/// The end of one try of a callback.
 pub(super) struct CallEnded {
     uid: String,
     job: Written,
 }
 
-/// The callbacks that are due or under way.
 pub(super) struct Calls {
     queue: CallbackQueue,
     ended: mpsc::Sender<CallEnded>,
-    /// They end with the loop; the next leader repeats what was not recorded.
+    /// Aborted with the loop; the next leader repeats callbacks that were not recorded.
     tasks: HashMap<String, AbortOnDropHandle<()>>,
 }
 
@@ -42,7 +40,6 @@ impl Calls {
         self.queue.count()
     }
 
-    /// The job is gone.
     pub(super) fn forget(&mut self, uid: &str) {
         self.queue.remove(uid);
     }
@@ -61,7 +58,6 @@ impl Dispatcher {
         self.calls.queue.push(uid, lane);
     }
 
-    /// Starts due callbacks, within the bounds.
     pub(super) fn call(&mut self) {
         while let Some(uid) = self.calls.queue.pop() {
             let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
@@ -99,8 +95,7 @@ impl Dispatcher {
             Written::Superseded => {}
             Written::Unchanged => {
                 if self.book.get(&uid).is_some() {
-                    let again = Timestamp::now().saturating_add(SETTLE_AGAIN_AFTER);
-                    self.book.wake_at(&uid, again.unwrap_or(Timestamp::MAX));
+                    self.book.wake_after(&uid, SETTLE_AGAIN_AFTER);
                 }
             }
         }

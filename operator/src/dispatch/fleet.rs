@@ -13,7 +13,6 @@ pub(crate) type Check = Result<(RunnerClient, RunnerState), String>;
 /// Health of a runner before its first check.
 const UNCHECKED: &str = "the runner has not been checked yet";
 
-/// One runner.
 #[derive(Debug)]
 struct Runner {
     health: Health,
@@ -28,7 +27,6 @@ struct Runner {
     leaving: bool,
 }
 
-/// A runner chosen for a job.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
     /// As the pool's spec writes it, or the pod's URL.
@@ -38,7 +36,6 @@ pub(crate) struct Chosen {
     pub(crate) idle_and_proven: bool,
 }
 
-/// The runners of a pool, by endpoint.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     runners: BTreeMap<String, Runner>,
@@ -63,14 +60,13 @@ impl Fleet {
         }
     }
 
-    /// A runner is to be given no new jobs, or may be again.
+    /// Stops or resumes giving new jobs to a runner.
     pub(crate) fn leave(&mut self, endpoint: &str, leaving: bool) {
         if let Some(runner) = self.runners.get_mut(endpoint) {
             runner.leaving = leaving;
         }
     }
 
-    /// Notes a health check.
     pub(crate) fn report(&mut self, endpoint: &str, check: Check) {
         let Some(runner) = self.runners.get_mut(endpoint) else {
             return;
@@ -129,8 +125,8 @@ impl Fleet {
         Some(chosen)
     }
 
-    /// A job has left its runner.
-    pub(crate) fn left(&mut self, endpoint: &str, was: RunnerWas) {
+    /// Frees the slot of a job that has ended on its runner.
+    pub(crate) fn released(&mut self, endpoint: &str, was: RunnerWas) {
         let Some(runner) = self.runners.get_mut(endpoint) else {
             return;
         };
@@ -141,12 +137,10 @@ impl Fleet {
         }
     }
 
-    /// Jobs that the runners have.
     pub(crate) fn in_flight(&self) -> u32 {
         self.runners.values().map(|runner| runner.in_flight).sum()
     }
 
-    /// Every runner's health and jobs, by endpoint.
     pub(crate) fn loads(&self) -> BTreeMap<String, RunnerLoad> {
         let load = |runner: &Runner| RunnerLoad {
             health: runner.health.clone(),
@@ -158,7 +152,6 @@ impl Fleet {
             .collect()
     }
 
-    /// Every runner's health.
     pub(crate) fn health(&self) -> impl Iterator<Item = &Health> {
         self.runners.values().map(|runner| &runner.health)
     }
@@ -244,16 +237,16 @@ mod tests {
             .collect();
         assert_eq!(taken, [&*endpoints[0], &*endpoints[1], &*endpoints[1]]);
         assert!(!fleet.has_room("blip"));
-        fleet.left(&endpoints[0], RunnerWas::Fine);
+        fleet.released(&endpoints[0], RunnerWas::Fine);
         assert!(fleet.has_room("blip"));
         assert!(!fleet.has_room("vit"));
     }
 
     #[test]
-    fn a_runner_without_room_is_left_alone_until_it_has_been_asked_again() {
+    fn a_runner_without_room_gets_no_job_until_its_next_check() {
         let (mut fleet, endpoints) = fleet(&[4]);
         fleet.choose("blip", None).unwrap();
-        fleet.left(&endpoints[0], RunnerWas::Unavailable);
+        fleet.released(&endpoints[0], RunnerWas::Unavailable);
         assert!(!fleet.has_room("blip"));
         fleet.report(&endpoints[0], up(&endpoints[0], "i", 4));
         assert!(fleet.has_room("blip"));
@@ -283,14 +276,14 @@ mod tests {
     fn a_runner_is_proven_by_a_job_and_no_longer_when_it_has_restarted() {
         let (mut fleet, endpoints) = fleet(&[4]);
         assert!(!fleet.choose("blip", None).unwrap().idle_and_proven);
-        fleet.left(&endpoints[0], RunnerWas::Fine);
+        fleet.released(&endpoints[0], RunnerWas::Fine);
         assert!(fleet.choose("blip", None).unwrap().idle_and_proven);
         assert!(
             !fleet.choose("blip", None).unwrap().idle_and_proven,
             "it is not idle"
         );
-        fleet.left(&endpoints[0], RunnerWas::Fine);
-        fleet.left(&endpoints[0], RunnerWas::Fine);
+        fleet.released(&endpoints[0], RunnerWas::Fine);
+        fleet.released(&endpoints[0], RunnerWas::Fine);
         fleet.report(&endpoints[0], up(&endpoints[0], "another", 4));
         assert!(!fleet.choose("blip", None).unwrap().idle_and_proven);
     }

@@ -120,7 +120,7 @@ impl Dispatcher {
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
             self.pools
-                .left((pool, endpoint), &task.namespace, runner, took);
+                .released((pool, endpoint), &task.namespace, runner, took);
         }
         match job {
             Written::Current(job) => self.observe(*job),
@@ -141,7 +141,6 @@ impl Dispatcher {
         self.directory.pools.remove(key);
     }
 
-    /// Caches a job as observed, and reconciles it.
     pub(super) fn observe(&mut self, job: InferenceJob) {
         let uid = job.uid().unwrap_or_default();
         if self.book.observe(&uid, job) {

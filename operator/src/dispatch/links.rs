@@ -17,10 +17,9 @@ use tokio_util::task::AbortOnDropHandle;
 /// Interval between two health checks.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Delay before a runner is asked again to load a model that failed.
+/// Delay before the request to load a model is repeated after a failure.
 const PUT_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
-/// A health check of one runner.
 #[derive(Debug)]
 pub(super) struct Report {
     pub pool: PoolKey,
@@ -28,18 +27,13 @@ pub(super) struct Report {
     pub check: Check,
 }
 
-/// What all links share.
 #[derive(Clone)]
 pub(super) struct Linking {
-    /// For the pools' Secrets.
     pub client: Client,
-    /// Signs the URLs of weights.
     pub store: Store,
-    /// The identity of this leader.
     pub leader: LeaderRequest,
     /// Hosts that external endpoints may name.
     pub allowed_hosts: Vec<String>,
-    /// Where reports go.
     pub reports: mpsc::Sender<Report>,
 }
 
@@ -74,7 +68,7 @@ struct Link {
 struct Session {
     client: RunnerClient,
     instance: Option<String>,
-    /// When the runner was asked to load each model, and the error if that failed.
+    /// Time of the request to load each model, and its error if it failed.
     put: BTreeMap<String, (Instant, Option<String>)>,
 }
 
@@ -103,13 +97,13 @@ impl Link {
             Some(session) => session,
             None => self.connect().await?,
         };
-        let say = |error: RunnerError| error.to_string();
+        let text = |error: RunnerError| error.to_string();
         let client = session.client.clone();
-        let mut state = client.state().await.map_err(say)?;
+        let mut state = client.state().await.map_err(text)?;
         if session.instance.as_ref() != Some(&state.instance) {
-            client.announce(&self.linking.leader).await.map_err(say)?;
+            client.announce(&self.linking.leader).await.map_err(text)?;
             // Only the state after the announcement counts: by then it has dropped older work.
-            state = client.state().await.map_err(say)?;
+            state = client.state().await.map_err(text)?;
             session.instance = Some(state.instance.clone());
             session.put.clear();
         }
@@ -144,7 +138,6 @@ impl Link {
         })
     }
 
-    /// Asks the runner to load a model from its weights.
     async fn put(&self, client: &RunnerClient, keep: &Keep) -> Result<(), String> {
         let source = weights::source(&self.linking.store, &keep.weights)
             .await
@@ -164,8 +157,8 @@ impl Link {
     }
 }
 
-/// Each instance of a runner is asked once to load a model, and again if it failed: it fetches the
-/// files anew, by newly signed URLs.
+/// Each instance of a runner gets one request to load a model, and another one after a failure, with
+/// newly signed URLs.
 fn is_to_be_put(keep: &Keep, session: &Session, state: &RunnerState) -> bool {
     let Some((at, why)) = session.put.get(&keep.name) else {
         return true;
@@ -175,7 +168,7 @@ fn is_to_be_put(keep: &Keep, session: &Session, state: &RunnerState) -> bool {
     failed && at.elapsed() >= PUT_AGAIN_AFTER
 }
 
-/// The state of a model that the runner could not be asked to load.
+/// The state of a model whose request to load failed.
 fn not_kept(keep: &Keep, why: String) -> ModelState {
     ModelState {
         name: keep.name.clone(),

@@ -3,7 +3,6 @@
 use super::Dispatcher;
 
 impl Dispatcher {
-    /// Publishes the loads, if they have changed.
     pub(super) fn publish_loads(&self) {
         let loads = self.pools.loads();
         self.parts

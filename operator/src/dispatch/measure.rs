@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 impl Dispatcher {
-    /// Updates the gauges.
     pub(super) fn measure(&self) {
         let (unfinished, finished) = self.book.count();
         let now = Timestamp::now();

@@ -14,7 +14,7 @@ mod links;
 mod loads;
 mod measure;
 mod pools;
-pub mod queue;
+pub(crate) mod queue;
 mod request;
 mod runners;
 mod target;
@@ -59,24 +59,19 @@ const MAX_WRITES: usize = 64;
 /// Bound on concurrent deletions of finished jobs.
 const MAX_DELETIONS: usize = 32;
 
-/// Interval at which loads and gauges are updated.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// Everything that the loop needs.
-pub struct Parts {
+pub(crate) struct Parts {
     /// For watches and writes; its requests are bounded in time.
     pub client: Client,
-    /// For pictures and large results.
     pub store: Store,
-    /// Sends jobs' callbacks.
     pub callbacks: Callbacks,
-    /// Limits on finished jobs.
     pub retention: RetentionConfig,
     /// This leader, as runners know it.
     pub leader: LeaderRequest,
     /// The pool of jobs that name none.
     pub default_pool: PoolKey,
-    /// The namespace whose `RunnerPool`s count.
     pub pool_namespace: String,
     /// The one namespace whose jobs count, or every one's.
     pub watch_namespace: Option<String>,
@@ -86,18 +81,13 @@ pub struct Parts {
     pub ready: Arc<AtomicBool>,
     /// Beats on each turn of the loop.
     pub heartbeat: Arc<Heartbeat>,
-    /// Publishes Kubernetes Events.
     pub events: Events,
-    /// The metrics of `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// From the pool controller.
     pub published: watch::Receiver<PublishedPools>,
-    /// To the pool controller.
     pub loads: watch::Sender<Loads>,
 }
 
-/// The loop's state.
-pub struct Dispatcher {
+pub(crate) struct Dispatcher {
     parts: Parts,
     writer: StatusWriter,
     events: Events,
@@ -110,9 +100,7 @@ pub struct Dispatcher {
     /// The time of the latest `Accepted` write.
     accepted_written: Option<Instant>,
     done: mpsc::Sender<Done>,
-    /// Callbacks that are due or under way.
     calls: Calls,
-    /// Finished jobs, in the order of their deletion.
     retention: Retention,
     deletions: Arc<Semaphore>,
     synced: Synced,
@@ -120,7 +108,6 @@ pub struct Dispatcher {
     relisted_pools: Option<BTreeSet<PoolKey>>,
 }
 
-/// A task that works on a job.
 struct Task {
     namespace: String,
     /// Where it runs; `None` for a mere write.
@@ -141,7 +128,7 @@ struct Synced {
 
 impl Dispatcher {
     /// Runs until `stop`; then it aborts every attempt under way, and the next leader runs those jobs.
-    pub async fn run(parts: Parts, stop: CancellationToken) {
+    pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
         let (reports_in, mut reports) = mpsc::channel::<Report>(INBOX);
         let (done_in, mut done) = mpsc::channel::<Done>(INBOX);
         let (calls_in, mut calls) = mpsc::channel::<CallEnded>(INBOX);

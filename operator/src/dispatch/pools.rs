@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
 
-/// All pools.
 pub(super) struct Pools {
     linking: Linking,
     by_key: HashMap<PoolKey, Pool>,
@@ -40,14 +39,12 @@ struct Pool {
 /// Work of a pool's runners since this operator became leader.
 #[derive(Clone, Copy, Debug, Default)]
 struct Work {
-    /// Finished jobs.
     ended: u64,
     /// Time that they spent on runners, in seconds, summed.
     busy_seconds: f64,
 }
 
 impl Pools {
-    /// No pools yet.
     pub(super) fn new(linking: Linking) -> Self {
         Self {
             linking,
@@ -56,7 +53,6 @@ impl Pools {
         }
     }
 
-    /// A pool is there, or has another spec.
     pub(super) fn apply(&mut self, key: &PoolKey, object: &RunnerPool) {
         let pool = self.by_key.entry(key.clone()).or_default();
         let fairness = &object.spec.fairness;
@@ -90,13 +86,12 @@ impl Pools {
         }
     }
 
-    /// A pool is gone; its waiting jobs have to be looked at by the caller.
+    /// Removes a pool. The caller reconciles its waiting jobs.
     pub(super) fn remove(&mut self, key: &PoolKey) {
         self.by_key.remove(key);
         self.queued_in.retain(|_, queued_in| queued_in != key);
     }
 
-    /// Notes a runner's health check.
     pub(super) fn report(&mut self, report: Report) {
         let Report {
             pool,
@@ -109,7 +104,7 @@ impl Pools {
         }
     }
 
-    /// Lets a job wait for its turn, or moves it where it has changed.
+    /// Queues a job, or moves it if it has changed.
     pub(super) fn enqueue(&mut self, uid: &str, job: &InferenceJob, placement: &Placement) {
         if self
             .queued_in
@@ -132,12 +127,10 @@ impl Pools {
             .insert(uid.to_owned(), placement.pool.clone());
     }
 
-    /// Jobs that wait, in all pools.
     pub(super) fn waiting(&self) -> usize {
         self.queued_in.len()
     }
 
-    /// The job does not wait any more.
     pub(super) fn unqueue(&mut self, uid: &str) {
         if let Some(pool) = self
             .queued_in
@@ -182,8 +175,8 @@ impl Pools {
         }
     }
 
-    /// A job has left its runner.
-    pub(super) fn left(
+    /// Records the end of a job on its runner.
+    pub(super) fn released(
         &mut self,
         (pool, endpoint): (&PoolKey, &str),
         namespace: &str,
@@ -192,7 +185,7 @@ impl Pools {
     ) {
         if let Some(pool) = self.by_key.get_mut(pool) {
             pool.queue.finished(namespace);
-            pool.fleet.left(endpoint, was);
+            pool.fleet.released(endpoint, was);
             if was == RunnerWas::Fine {
                 pool.work.ended += 1;
                 pool.work.busy_seconds += took.as_secs_f64();
@@ -200,13 +193,11 @@ impl Pools {
         }
     }
 
-    /// Every pool with its queue and its runners.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PoolKey, &Queue, &Fleet)> {
         let pools = self.by_key.iter();
         pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
     }
 
-    /// The load of every pool.
     pub(super) fn loads(&self) -> Loads {
         let pools = self.by_key.iter();
         pools
@@ -246,7 +237,7 @@ impl Pool {
         }
     }
 
-    /// Keeps the links that are still right, ends the others, and makes what is missing.
+    /// Keeps the links that still apply, ends the others, and adds missing ones.
     fn connect(&mut self, key: &PoolKey, spec: &RunnerPoolSpec, linking: &Linking) {
         let mut missing = targets(spec, self.published.as_deref());
         let endpoints: Vec<String> = missing.keys().cloned().collect();

@@ -4,24 +4,19 @@ use crate::fair_queue::{FairQueue, Item};
 use jiff::Timestamp;
 use std::cmp::Reverse;
 
-pub use crate::fair_queue::Shares;
+pub(crate) use crate::fair_queue::Shares;
 
 /// The waiting jobs of one pool. A model is a lane: a job whose model has no free runner does not
 /// hold up jobs of other models.
-pub type Queue = FairQueue<Waiting>;
+pub(crate) type Queue = FairQueue<Waiting>;
 
 /// One waiting job, as far as its order goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// The job's uid.
+pub(crate) struct Waiting {
     pub uid: String,
-    /// Its namespace.
     pub namespace: String,
-    /// The model it needs.
     pub model: String,
-    /// `spec.priority`.
     pub priority: i32,
-    /// `metadata.creationTimestamp`.
     pub created: Timestamp,
 }
 
@@ -194,7 +189,7 @@ mod tests {
             out.sort();
             out.dedup();
             prop_assert_eq!(out.len(), jobs.len());
-            prop_assert!(queue.is_empty() && queue.remembers_nothing());
+            prop_assert!(queue.remembers_nothing());
         }
     }
 }

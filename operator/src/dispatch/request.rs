@@ -52,24 +52,17 @@ impl Attempt {
                 format!("spec.input: {why}"),
             ))
         };
+        let input = |source, sha256| fovea_protocol::Input { source, sha256 };
         match &self.job.spec.input {
             Input::Upload { sha256 } => {
                 let digest: Sha256 = sha256.parse().map_err(|error| refused(&error))?;
                 let key = ObjectKey::upload(namespace, &self.namespace_uid, &digest)
                     .map_err(|error| refused(&error))?;
-                let source = self.presign(&key).await?;
-                Ok(fovea_protocol::Input {
-                    source,
-                    sha256: Some(sha256.clone()),
-                })
+                Ok(input(self.presign(&key).await?, Some(sha256.clone())))
             }
             Input::Object { key } => {
                 let key = ObjectKey::data(namespace, key).map_err(|error| refused(&error))?;
-                let source = self.presign(&key).await?;
-                Ok(fovea_protocol::Input {
-                    source,
-                    sha256: None,
-                })
+                Ok(input(self.presign(&key).await?, None))
             }
             // The cache does not hold inline pictures: the job is read again.
             Input::Inline { .. } => match self.writer.read(&self.job).await {
@@ -82,17 +75,10 @@ impl Attempt {
                     ..
                 })) => {
                     let data = base64::engine::general_purpose::STANDARD.encode(data.0);
-                    Ok(fovea_protocol::Input {
-                        source: Source::Data(data),
-                        sha256: None,
-                    })
+                    Ok(input(Source::Data(data), None))
                 }
-                Ok(_) => Err(Outcome::NotBegun {
-                    detail: "the job is gone".to_owned(),
-                }),
-                Err(error) => Err(Outcome::NotBegun {
-                    detail: error.to_string(),
-                }),
+                Ok(_) => Err(Outcome::NotBegun("the job is gone".to_owned())),
+                Err(error) => Err(Outcome::NotBegun(error.to_string())),
             },
         }
     }

@@ -24,22 +24,17 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer to a call but inference.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 
-/// Error of a call but inference.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunnerError {
-    /// No answer.
     #[error("the runner cannot be reached: {0}")]
     Unreachable(#[source] reqwest::Error),
-    /// The token is missing or wrong.
     #[error("the runner rejects the token; check the Secret that the pool's tokenSecretRef names")]
     Unauthorized,
     /// It follows a leader of a higher epoch.
     #[error("the runner follows a newer leader")]
     StaleEpoch,
-    /// Anything else.
     #[error("the runner gave an unexpected answer: {0}")]
     Nonsense(String),
-    /// The client could not be made.
     #[error("{0}")]
     Config(String),
 }
@@ -113,7 +108,6 @@ impl RunnerClient {
             .map(|_| ())
     }
 
-    /// The runner's models and load.
     pub(super) async fn state(&self) -> Result<RunnerState, RunnerError> {
         let body = self
             .call(self.request(reqwest::Method::GET, MODELS_PATH))

@@ -11,10 +11,8 @@ use kube::{Api, Client};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A model that a runner has to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keep {
-    /// The pool's name for it.
     pub name: String,
     pub task: Task,
     pub weights: Weights,
@@ -23,17 +21,14 @@ pub(super) struct Keep {
     pub max_batch_size: u32,
 }
 
-/// One runner.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Target {
     /// A server outside the pool's control: it decides itself which models it loads.
     External {
-        /// As the spec writes it.
         endpoint: String,
         /// Names the Secrets with its token and its certificate authority.
         external: Arc<External>,
     },
-    /// A pod.
     Pod {
         pod: RunnerPod,
         access: Access,
@@ -42,7 +37,6 @@ pub(super) enum Target {
     },
 }
 
-/// The runners of a pool, by endpoint.
 pub(super) fn targets(
     spec: &RunnerPoolSpec,
     published: Option<&PublishedPool>,
@@ -90,12 +84,10 @@ pub(super) fn targets(
 }
 
 impl Target {
-    /// Whether the runner gets no new jobs.
     pub(super) fn is_leaving(&self) -> bool {
         matches!(self, Self::Pod { pod, .. } if pod.leaving)
     }
 
-    /// Models that the runner has to load.
     pub(super) fn keep(&self) -> &[Keep] {
         match self {
             Self::External { .. } => &[],

@@ -23,29 +23,21 @@ use tracing::{Instrument as _, Span};
 /// The phase Running is written after this time; a shorter attempt saves the write.
 const SHOW_RUNNING_AFTER: Duration = Duration::from_secs(1);
 
-/// One attempt.
 pub(super) struct Attempt {
-    /// The job, as trimmed by the cache.
     pub job: InferenceJob,
     /// The namespace's uid, which is part of an upload's key.
     pub namespace_uid: String,
-    /// The pool and model to run it.
     pub placement: Placement,
-    /// The chosen runner.
     pub runner: RunnerClient,
     /// This leader, as runners know it.
     pub leader: LeaderRequest,
     /// Whether the runner has served another job since its start, and now runs only this one.
     pub alone_on_a_proven_runner: bool,
-    /// Writes the job's status.
     pub writer: StatusWriter,
-    /// Presigns the picture's URL and stores large results.
     pub store: Store,
-    /// Counts attempts by outcome.
     pub metrics: Arc<Metrics>,
 }
 
-/// Why a running attempt must stop.
 #[derive(Clone, Debug)]
 pub(super) enum Abort {
     /// The job was cancelled, or a deadline passed.
@@ -57,20 +49,15 @@ pub(super) enum Abort {
 /// The state of the runner after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunnerWas {
-    /// The runner answered.
     Fine,
     /// The runner had no free slot or was unreachable: it gets no job before its next health report.
     Unavailable,
 }
 
-/// Report of an ended task to the loop.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// `metadata.uid` of the job.
     pub uid: String,
-    /// The job after the task.
     pub job: Written,
-    /// The runner after the attempt.
     pub runner: RunnerWas,
 }
 
@@ -121,7 +108,7 @@ impl Attempt {
                     };
                 }
                 outcome = &mut conversation => {
-                    let outcome = outcome.unwrap_or_else(|error| Outcome::Lost { detail: error.to_string() });
+                    let outcome = outcome.unwrap_or_else(|error| Outcome::Lost(error.to_string()));
                     return self.conclude(job, &begun, outcome).await;
                 }
                 () = tokio::time::sleep(SHOW_RUNNING_AFTER), if !shows_running => {
@@ -142,7 +129,7 @@ impl Attempt {
     /// Writes the status that follows from the attempt's outcome.
     async fn conclude(&self, job: InferenceJob, begun: &Begun, outcome: Outcome) -> Done {
         let runner = match &outcome {
-            Outcome::NotBegun { .. } | Outcome::Lost { .. } => RunnerWas::Unavailable,
+            Outcome::NotBegun(_) | Outcome::Lost(_) => RunnerWas::Unavailable,
             Outcome::Problem(problem) if retry::is_refusal(problem.reason) => {
                 RunnerWas::Unavailable
             }

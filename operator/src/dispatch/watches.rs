@@ -11,13 +11,10 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
 use std::time::Duration;
 
-/// An event of one of the watches.
 pub(super) enum WatchEvent {
     /// A job has changed, or is one of a list.
     Job(Event<DeserializeGuard<InferenceJob>>),
-    /// A pool.
     Pool(Event<DeserializeGuard<RunnerPool>>),
-    /// A namespace.
     Namespace(Event<Namespace>),
 }
 

@@ -1,10 +1,9 @@
-//! Between the resource's types and the runner protocol's: two vocabularies that may part ways,
-//! so every field is named here once.
+//! Conversions between the CRDs' types and the runner protocol's. Every field is named here once, so that
+//! both can change on their own.
 
 use fovea_crds as crds;
 use fovea_protocol as protocol;
 
-/// The task in the protocol's words.
 pub(super) fn task(task: crds::Task) -> protocol::Task {
     match task {
         crds::Task::ImageToText => protocol::Task::ImageToText,
@@ -13,7 +12,6 @@ pub(super) fn task(task: crds::Task) -> protocol::Task {
     }
 }
 
-/// The type of a model's numbers, where the pool says one.
 pub(super) fn dtype(dtype: crds::Dtype) -> Option<protocol::Dtype> {
     match dtype {
         crds::Dtype::Auto => None,
@@ -23,7 +21,6 @@ pub(super) fn dtype(dtype: crds::Dtype) -> Option<protocol::Dtype> {
     }
 }
 
-/// The parameters in the protocol's words.
 pub(super) fn parameters(parameters: &crds::Parameters) -> protocol::Parameters {
     let crds::Parameters {
         max_new_tokens,
@@ -41,7 +38,7 @@ pub(super) fn parameters(parameters: &crds::Parameters) -> protocol::Parameters 
     }
 }
 
-/// The result as a status holds it; `None` where it is not one of `task`.
+/// The result for a status; `None` if it belongs to another task.
 pub(super) fn result(task: crds::Task, result: protocol::InferResult) -> Option<crds::JobResult> {
     match (task, result) {
         (crds::Task::ImageToText, protocol::InferResult::Caption(caption)) => {
@@ -88,7 +85,6 @@ fn detection(
     }
 }
 
-/// The model as a status names it.
 pub(super) fn served_model(
     protocol::ServedModel { name, revision }: protocol::ServedModel,
 ) -> crds::ServedModel {

@@ -1,27 +1,25 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
 use super::retry::LONGEST_INTERRUPTION;
+use crate::time::later;
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
 use jiff::{SignedDuration, Timestamp};
 
 /// A job that waits this long gets the condition `Accepted`; a faster one saves the write.
-pub const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
+pub(crate) const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
 /// The pool and the model that a job runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// The pool that accepts the job.
+pub(crate) struct Placement {
     pub pool: ResolvedPoolRef,
-    /// Name of the model in the pool.
     pub model: String,
 }
 
 /// Why no pool accepts the job, for now or for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The job waits: a change of a pool can resolve it.
     Hold {
-        /// The condition's reason.
         reason: &'static str,
         /// The cause, and what to do about it.
         message: String,
@@ -32,12 +30,9 @@ pub enum Refusal {
 
 /// The observed state of one unfinished job.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
-    /// The job as last observed.
+pub(crate) struct Observed<'a> {
     pub job: &'a InferenceJob,
-    /// The time of the decision.
     pub now: Timestamp,
-    /// Whether an attempt is under way.
     pub in_flight: bool,
     /// The pool and model to run it, or why no pool accepts it.
     pub placement: &'a Result<Placement, Refusal>,
@@ -45,8 +40,7 @@ pub struct Observed<'a> {
 
 /// An end of a job without a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The user set `spec.cancel`.
+pub(crate) enum Ending {
     Cancelled,
     /// A deadline passed, or its pool can never run it.
     Failed(Failure),
@@ -64,10 +58,8 @@ impl Ending {
 
 /// What to do about a job.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Nothing until the object changes.
+pub(crate) enum Action {
     Leave,
-    /// Nothing until this time.
     WakeAt(Timestamp),
     /// Write a status that does not end the job.
     Write(Note),
@@ -75,7 +67,6 @@ pub enum Action {
     End(Ending),
     /// Queue it, and reconcile it again at `wake_at`.
     Queue {
-        /// The pool and model that it waits for.
         placement: Placement,
         /// Its next deadline, or the time of its `Accepted` write.
         wake_at: Timestamp,
@@ -86,24 +77,20 @@ pub enum Action {
 
 /// A change of conditions that leaves the phase as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
+pub(crate) enum Note {
     /// A pool accepts it; it waits for a runner.
     Accepted(ResolvedPoolRef),
     /// No pool accepts it at present.
     Held {
-        /// The condition's reason.
         reason: &'static str,
-        /// The condition's message.
         message: String,
     },
-    /// `spec.suspend` holds it back.
     Suspended,
     /// `spec.suspend` no longer holds it back.
     Resumed,
 }
 
-/// Decides about an unfinished job.
-pub fn decide(observed: Observed<'_>) -> Action {
+pub(crate) fn decide(observed: Observed<'_>) -> Action {
     let Observed {
         job,
         now,
@@ -149,7 +136,7 @@ pub fn decide(observed: Observed<'_>) -> Action {
     if let Some(next) = status
         .next_attempt_time
         .as_ref()
-        .filter(|next| next.0 > now && next.0 <= saturating_add(now, longest_wait(job)))
+        .filter(|next| next.0 > now && next.0 <= later(now, longest_wait(job)))
     {
         return Action::WakeAt(next.0.min(deadline));
     }
@@ -173,7 +160,7 @@ pub fn decide(observed: Observed<'_>) -> Action {
         }
         Ok(placement) => {
             let accepted_written = condition_is(status, conditions::ACCEPTED, "True");
-            let accepted_due = saturating_add(ready_since(job, status), WRITE_ACCEPTED_AFTER);
+            let accepted_due = later(ready_since(job, status), WRITE_ACCEPTED_AFTER);
             let write_accepted = !accepted_written && accepted_due <= now;
             let wake_at = if accepted_written || write_accepted {
                 deadline
@@ -211,7 +198,7 @@ fn longest_wait(job: &InferenceJob) -> SignedDuration {
 }
 
 fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
-    saturating_add(
+    later(
         ready_since(job, status),
         seconds(job.spec.queue_deadline_seconds),
     )
@@ -219,20 +206,17 @@ fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp 
 
 fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Timestamp> {
     let start = status.start_time.as_ref()?;
-    Some(saturating_add(
-        start.0,
-        seconds(job.spec.active_deadline_seconds?),
-    ))
+    Some(later(start.0, seconds(job.spec.active_deadline_seconds?)))
 }
 
 /// Time at which a finished job expires; `None` without a TTL or while its callback is pending.
-pub fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
+pub(crate) fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
     if finished.callback.is_some() {
         return None;
     }
     finished
         .ttl_seconds
-        .map(|ttl| saturating_add(finished.ended, seconds(ttl)))
+        .map(|ttl| later(finished.ended, seconds(ttl)))
 }
 
 fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {
@@ -263,10 +247,6 @@ fn past(reason: &str, message: &str) -> Failure {
 
 fn seconds(seconds: u32) -> SignedDuration {
     SignedDuration::from_secs(i64::from(seconds))
-}
-
-fn saturating_add(time: Timestamp, span: SignedDuration) -> Timestamp {
-    time.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -1,21 +1,9 @@
 use super::*;
+use crate::fixtures::{self, at, pool};
 use crate::job::{Tracked, status};
-use fovea_crds::{Callback, InferenceJobSpec, Input, Phase, Task};
+use fovea_crds::{Callback, Phase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
-
-const T0: i64 = 1_800_000_000;
-
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(T0 + seconds).unwrap()
-}
-
-fn pool() -> ResolvedPoolRef {
-    ResolvedPoolRef {
-        name: "default".into(),
-        namespace: "fovea-system".into(),
-    }
-}
 
 fn placed() -> Placement {
     Placement {
@@ -25,10 +13,7 @@ fn placed() -> Placement {
 }
 
 fn job() -> InferenceJob {
-    let input = Input::Object {
-        key: "cat.jpg".into(),
-    };
-    let mut job = InferenceJob::new("cat", InferenceJobSpec::new(Task::ImageToText, input));
+    let mut job = fixtures::job();
     job.metadata.creation_timestamp = Some(Time(at(0)));
     job.metadata.generation = Some(1);
     job
@@ -41,13 +26,23 @@ fn with(job: &InferenceJob, status: InferenceJobStatus) -> InferenceJob {
     }
 }
 
-fn decide_at(job: &InferenceJob, seconds: i64) -> Action {
+fn decide_with(
+    job: &InferenceJob,
+    seconds: i64,
+    in_flight: bool,
+    placement: &Result<Placement, Refusal>,
+) -> Action {
+    let now = at(seconds);
     decide(Observed {
         job,
-        now: at(seconds),
-        in_flight: false,
-        placement: &Ok(placed()),
+        now,
+        in_flight,
+        placement,
     })
+}
+
+fn decide_at(job: &InferenceJob, seconds: i64) -> Action {
+    decide_with(job, seconds, false, &Ok(placed()))
 }
 
 #[test]
@@ -65,21 +60,12 @@ fn a_new_job_is_queued_without_a_write() {
 
 #[test]
 fn a_job_that_has_waited_a_second_gets_its_accepted_condition_once() {
-    let waiting = decide_at(&job(), 1);
-    assert!(
-        matches!(
-            waiting,
-            Action::Queue {
-                write_accepted: true,
-                ..
-            }
-        ),
-        "{waiting:?}"
-    );
-    let written = with(
-        &job(),
-        status::noted(&job(), &Note::Accepted(pool()), at(1)),
-    );
+    let Action::Queue { write_accepted, .. } = decide_at(&job(), 1) else {
+        panic!()
+    };
+    assert!(write_accepted);
+    let accepted = status::noted(&job(), &Note::Accepted(pool()), at(1));
+    let written = with(&job(), accepted);
     let after = decide_at(&written, 2);
     assert!(
         matches!(after, Action::Queue { write_accepted: false, wake_at, .. } if wake_at == at(86_400)),
@@ -88,7 +74,7 @@ fn a_job_that_has_waited_a_second_gets_its_accepted_condition_once() {
 }
 
 #[test]
-fn another_managers_job_is_left_alone() {
+fn a_job_of_another_manager_is_not_touched() {
     let mut foreign = job();
     foreign.spec.managed_by = Some("kueue.x-k8s.io/multikueue".into());
     foreign.spec.cancel = true;
@@ -103,18 +89,13 @@ fn a_cancelled_job_ends_queued_or_in_flight_suspended_or_not() {
         let mut cancelled = job();
         cancelled.spec.cancel = true;
         cancelled.spec.suspend = suspend;
-        let observed = Observed {
-            job: &cancelled,
-            now: at(0),
-            in_flight,
-            placement: &Ok(placed()),
-        };
-        assert_eq!(decide(observed), Action::End(Ending::Cancelled));
+        let action = decide_with(&cancelled, 0, in_flight, &Ok(placed()));
+        assert_eq!(action, Action::End(Ending::Cancelled));
     }
 }
 
 #[test]
-fn a_finished_job_is_left_alone_whatever_its_spec_says() {
+fn a_finished_job_is_not_touched_whatever_its_spec_says() {
     for phase in [Phase::Succeeded, Phase::Failed, Phase::Cancelled] {
         let mut finished = with(
             &job(),
@@ -163,7 +144,7 @@ fn a_retry_waits_for_its_time() {
 }
 
 #[test]
-fn a_retry_set_for_later_than_any_wait_is_due_since_the_clock_was_set_back() {
+fn a_retry_time_beyond_the_longest_wait_is_ignored() {
     let waiting = |until| {
         let status = InferenceJobStatus {
             next_attempt_time: Some(Time(at(until))),
@@ -185,14 +166,7 @@ fn the_active_deadline_ends_a_job_also_in_flight() {
         },
     );
     started.spec.active_deadline_seconds = Some(30);
-    let in_flight = |seconds| {
-        decide(Observed {
-            job: &started,
-            now: at(seconds),
-            in_flight: true,
-            placement: &Ok(placed()),
-        })
-    };
+    let in_flight = |seconds| decide_with(&started, seconds, true, &Ok(placed()));
     assert_eq!(in_flight(34), Action::WakeAt(at(35)));
     assert!(
         matches!(in_flight(35), Action::End(Ending::Failed(f)) if f.reason == "ActiveDeadlineExceeded")
@@ -207,26 +181,15 @@ fn a_held_job_s_condition_is_written_once_for_each_reason() {
             message: message.into(),
         })
     };
-    let decide_with = |job: &InferenceJob, placement: &Result<Placement, Refusal>| {
-        decide(Observed {
-            job,
-            now: at(2),
-            in_flight: false,
-            placement,
-        })
-    };
-    let Action::Write(note) = decide_with(&job(), &hold("there is none")) else {
+    let held = |job: &InferenceJob, message| decide_with(job, 2, false, &hold(message));
+    let Action::Write(note) = held(&job(), "there is none") else {
         panic!()
     };
     let written = with(&job(), status::noted(&job(), &note, at(2)));
-    assert_eq!(
-        decide_with(&written, &hold("there is none")),
-        Action::WakeAt(at(86_400))
-    );
-    assert!(matches!(
-        decide_with(&written, &hold("there is another")),
-        Action::Write(Note::Held { .. })
-    ));
+    let again = held(&written, "there is none");
+    assert_eq!(again, Action::WakeAt(at(86_400)));
+    let other = held(&written, "there is another");
+    assert!(matches!(other, Action::Write(Note::Held { .. })));
 }
 
 #[test]
@@ -237,17 +200,12 @@ fn a_model_that_the_pool_does_not_serve_ends_the_job() {
         retryable: false,
     };
     let never = Err(Refusal::Never(failure.clone()));
-    let end = decide(Observed {
-        job: &job(),
-        now: at(0),
-        in_flight: false,
-        placement: &never,
-    });
+    let end = decide_with(&job(), 0, false, &never);
     assert_eq!(end, Action::End(Ending::Failed(failure)));
 }
 
 #[test]
-fn a_finished_job_is_kept_until_its_callback_has_come_to_its_end() {
+fn a_finished_job_is_kept_until_its_callback_is_delivered_or_given_up() {
     let mut written = job();
     written.spec.ttl_seconds_after_finished = Some(60);
     written.spec.callback = Some(Callback {
@@ -284,8 +242,7 @@ fn a_finished_job_is_kept_until_its_callback_has_come_to_its_end() {
 }
 
 proptest! {
-    /// Whatever a job looks like, it is either left to its user, or something happens by a time
-    /// that its deadlines bound: none is forgotten.
+    /// In every state a job waits for a change of its object, or is reconciled again within its deadlines.
     #[test]
     fn no_unfinished_job_waits_for_ever(
         attempts in 0u32..4, suspend: bool, cancel: bool, in_flight: bool,
@@ -302,8 +259,7 @@ proptest! {
         subject.spec.cancel = cancel;
         subject.spec.active_deadline_seconds = active;
         subject.spec.queue_deadline_seconds = queue;
-        let action = decide(Observed { job: &subject, now: at(now), in_flight, placement: &Ok(placed()) });
-        match action {
+        match decide_with(&subject, now, in_flight, &Ok(placed())) {
             Action::Leave => prop_assert!(in_flight),
             Action::WakeAt(when) => prop_assert!(when > at(now) && when <= at(300_000)),
             Action::Queue { wake_at, .. } => prop_assert!(wake_at > at(now) && wake_at <= at(300_000)),

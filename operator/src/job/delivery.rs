@@ -5,6 +5,7 @@
 //! between the two repeats the attempt under the same webhook-id without counting it. Therefore a time
 //! limit ends a callback, and not a number of attempts.
 
+use crate::time::later;
 use fovea_crds::{CallbackStatus, InferenceJob, MANAGER};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,7 +19,7 @@ const GROWTH: u32 = 4;
 const SPREAD: f64 = 0.2;
 
 /// Upper bound on a receiver's Retry-After.
-pub const GREATEST_RETRY_AFTER: Duration = Duration::from_hours(6);
+pub(crate) const GREATEST_RETRY_AFTER: Duration = Duration::from_hours(6);
 
 /// Latest attempt after the job's end, in windows. An operator that was down may still attempt a due
 /// callback late; one that crashes at each attempt still gives up eventually.
@@ -26,10 +27,8 @@ const LATEST_WINDOWS: i32 = 2;
 
 /// Delays between attempts, and the time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Delay between the first attempt and the second.
+pub(crate) struct Policy {
     pub first_delay: Duration,
-    /// Upper bound on the delay between two attempts.
     pub greatest_delay: Duration,
     /// Time from the job's end to the last attempt.
     pub window: SignedDuration,
@@ -37,10 +36,8 @@ pub struct Policy {
 
 /// Result of an attempt to deliver a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The receiver accepted it.
+pub(crate) enum Outcome {
     Delivered,
-    /// The receiver answered 410 Gone.
     Gone,
     /// Any other error: another attempt may succeed.
     Failed {
@@ -51,14 +48,23 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    pub(crate) fn failed(detail: impl Into<String>) -> Self {
+        let (detail, retry_after) = (detail.into(), None);
+        Self::Failed {
+            detail,
+            retry_after,
+        }
+    }
+}
+
 /// Next step for a finished job's callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(crate) enum Next {
     /// No step: there is no callback, or it is delivered or given up.
     Nothing,
     /// Wait until this time.
     WaitUntil(Timestamp),
-    /// Attempt the delivery.
     Try,
     /// Record it as given up: its time limit is over.
     GiveUp,
@@ -66,7 +72,7 @@ pub enum Next {
 
 /// Time of the next attempt at a finished job's callback; `None` if there is no callback, it is
 /// delivered or given up, or another controller manages the job.
-pub fn due(job: &InferenceJob) -> Option<Timestamp> {
+pub(crate) fn due(job: &InferenceJob) -> Option<Timestamp> {
     let (spec, status) = (&job.spec, job.status.as_ref()?);
     spec.callback.as_ref()?;
     let ours = spec.managed_by.as_deref().is_none_or(|by| by == MANAGER);
@@ -83,18 +89,18 @@ pub fn due(job: &InferenceJob) -> Option<Timestamp> {
 
 /// Whether a callback that is due at `due` still waits at `now`. A time further ahead than the longest
 /// delay is ignored: the clock was set back since, or another leader's clock was ahead.
-pub fn waits(due: Timestamp, policy: &Policy, now: Timestamp) -> bool {
+pub(crate) fn waits(due: Timestamp, policy: &Policy, now: Timestamp) -> bool {
     let longest = policy.greatest_delay.max(GREATEST_RETRY_AFTER);
     let longest = SignedDuration::try_from(longest.saturating_mul(2));
-    now < due && due <= saturating_add(now, longest.unwrap_or(SignedDuration::MAX))
+    now < due && due <= later(now, longest.unwrap_or(SignedDuration::MAX))
 }
 
 /// Decides the next step for a finished job's callback at `now`.
-pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
+pub(crate) fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
     let Some(due) = due(job) else {
         return Next::Nothing;
     };
-    let latest = saturating_add(job.ended(), policy.window * LATEST_WINDOWS);
+    let latest = later(job.ended(), policy.window * LATEST_WINDOWS);
     if now >= latest {
         Next::GiveUp
     } else if waits(due, policy, now) {
@@ -105,7 +111,7 @@ pub fn next(job: &InferenceJob, policy: &Policy, now: Timestamp) -> Next {
 }
 
 /// The record after an attempt that ended at `now`. `jitter` is in 0..1.
-pub fn after(
+pub(crate) fn after(
     job: &InferenceJob,
     outcome: Outcome,
     policy: &Policy,
@@ -130,17 +136,17 @@ pub fn after(
             detail,
             retry_after,
         } => {
-            let last = saturating_add(job.ended(), policy.window);
+            let last = later(job.ended(), policy.window);
             if now >= last {
                 return ended(false, Some(out_of_time(&detail)));
             }
-            let asked = retry_after.unwrap_or_default().min(GREATEST_RETRY_AFTER);
-            let delay = delay_after(attempts, policy, jitter).max(asked);
+            let requested = retry_after.unwrap_or_default().min(GREATEST_RETRY_AFTER);
+            let delay = delay_after(attempts, policy, jitter).max(requested);
             let delay = SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX);
             CallbackStatus {
                 delivered: false,
                 attempts,
-                next_attempt_time: Some(Time(saturating_add(now, delay).min(last))),
+                next_attempt_time: Some(Time(later(now, delay).min(last))),
                 last_error: Some(detail),
             }
         }
@@ -148,7 +154,7 @@ pub fn after(
 }
 
 /// The record of a callback whose time limit passed without a last attempt.
-pub fn given_up(job: &InferenceJob) -> CallbackStatus {
+pub(crate) fn given_up(job: &InferenceJob) -> CallbackStatus {
     let CallbackStatus {
         delivered: _,
         attempts,
@@ -166,7 +172,7 @@ pub fn given_up(job: &InferenceJob) -> CallbackStatus {
 }
 
 /// The metrics' label for a recorded attempt.
-pub fn outcome(record: &CallbackStatus) -> &'static str {
+pub(crate) fn outcome(record: &CallbackStatus) -> &'static str {
     match (record.delivered, &record.next_attempt_time) {
         (true, _) => "delivered",
         (false, Some(_)) => "failed",
@@ -175,7 +181,7 @@ pub fn outcome(record: &CallbackStatus) -> &'static str {
 }
 
 /// Whether `found` is at least as recent as `ours`, so that `ours` need not be written.
-pub fn supersedes(found: &CallbackStatus, ours: &CallbackStatus) -> bool {
+pub(crate) fn supersedes(found: &CallbackStatus, ours: &CallbackStatus) -> bool {
     found.delivered || (!ours.delivered && found.attempts >= ours.attempts)
 }
 
@@ -197,10 +203,6 @@ fn delay_after(attempts: u32, policy: &Policy, jitter: f64) -> Duration {
     let delay = policy.first_delay.saturating_mul(factor);
     let spread = 1.0 + SPREAD * (2.0 * jitter.clamp(0.0, 1.0) - 1.0);
     delay.min(policy.greatest_delay).mul_f64(spread)
-}
-
-fn saturating_add(time: Timestamp, span: SignedDuration) -> Timestamp {
-    time.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

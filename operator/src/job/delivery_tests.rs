@@ -1,5 +1,6 @@
 use super::*;
-use fovea_crds::{Callback, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
+use crate::fixtures::{self, at};
+use fovea_crds::{Callback, InferenceJobStatus, Phase};
 use proptest::prelude::*;
 
 const POLICY: Policy = Policy {
@@ -8,20 +9,13 @@ const POLICY: Policy = Policy {
     window: SignedDuration::from_hours(20),
 };
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-}
-
 fn hours(hours: i64) -> i64 {
     hours * 3600
 }
 
 /// A job that ended at 0.
 fn job(record: Option<CallbackStatus>) -> InferenceJob {
-    let input = Input::Object {
-        key: "cat.jpg".into(),
-    };
-    let mut job = InferenceJob::new("cat", InferenceJobSpec::new(Task::ImageToText, input));
+    let mut job = fixtures::job();
     job.spec.callback = Some(Callback {
         url: "https://hooks.example.com/".into(),
     });
@@ -35,13 +29,10 @@ fn job(record: Option<CallbackStatus>) -> InferenceJob {
 }
 
 fn failed() -> Outcome {
-    Outcome::Failed {
-        detail: "HTTP 500".into(),
-        retry_after: None,
-    }
+    Outcome::failed("HTTP 500")
 }
 
-fn asked_to_wait(seconds: u64) -> Outcome {
+fn failed_with_retry_after(seconds: u64) -> Outcome {
     Outcome::Failed {
         detail: "HTTP 503".into(),
         retry_after: Some(Duration::from_secs(seconds)),
@@ -86,7 +77,7 @@ fn no_callback_is_due_for_a_job_that_runs_or_has_none_or_another_manager() {
 }
 
 #[test]
-fn a_callback_that_has_come_to_its_end_is_not_sent_again() {
+fn a_delivered_or_given_up_callback_is_not_sent_again() {
     let delivered = after(&job(None), Outcome::Delivered, &POLICY, at(1), 0.5);
     assert!(delivered.delivered && delivered.next_attempt_time.is_none());
     let gone = after(&job(None), Outcome::Gone, &POLICY, at(1), 0.5);
@@ -138,11 +129,11 @@ fn a_delivery_keeps_the_last_error_of_the_tries_before_it() {
 }
 
 #[test]
-fn a_receiver_that_asks_to_be_left_alone_is_but_not_for_ever() {
+fn retry_after_delays_the_next_try_up_to_a_bound() {
     let wait = |seconds| {
         next_at(&after(
             &job(None),
-            asked_to_wait(seconds),
+            failed_with_retry_after(seconds),
             &POLICY,
             at(0),
             0.5,
@@ -221,7 +212,7 @@ proptest! {
         };
         let mut job = job(None);
         let mut now = at(0);
-        for (jitter, asked, late) in tries {
+        for (jitter, retry_after, late) in tries {
             match next(&job, &policy, now) {
                 Next::Nothing => return Ok(()),
                 Next::GiveUp => {
@@ -235,7 +226,7 @@ proptest! {
                 }
                 Next::Try => {
                     let before = record(&job).attempts;
-                    let outcome = Outcome::Failed { detail: "x".into(), retry_after: asked.map(Duration::from_secs) };
+                    let outcome = Outcome::Failed { detail: "x".into(), retry_after: retry_after.map(Duration::from_secs) };
                     let after = after(&job, outcome, &policy, now, jitter);
                     prop_assert_eq!(after.attempts, before + 1);
                     if let Some(next) = next_at(&after) {

@@ -1,12 +1,12 @@
 //! A job: its cached form, decisions about it, and changes of its status.
 
-pub mod decide;
-pub mod delivery;
-pub mod notice;
-pub mod retention;
-pub mod retry;
-pub mod status;
-pub mod write;
+pub(crate) mod decide;
+pub(crate) mod delivery;
+pub(crate) mod notice;
+pub(crate) mod retention;
+pub(crate) mod retry;
+pub(crate) mod status;
+pub(crate) mod write;
 
 use fovea_crds::{InferenceJob, labels, resource_version_is_older};
 use jiff::Timestamp;
@@ -14,9 +14,8 @@ use kube::ResourceExt;
 use std::sync::Arc;
 use url::Url;
 
-/// A job in the cache.
 #[derive(Clone, Debug)]
-pub enum Tracked {
+pub(crate) enum Tracked {
     /// The trimmed job (see [`InferenceJob::trimmed`]).
     Unfinished(Arc<InferenceJob>),
     /// The facts kept of a finished job, few because there may be tens of thousands of them.
@@ -25,16 +24,12 @@ pub enum Tracked {
 
 /// The facts that the callback and the deletion of a finished job need.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finished {
-    /// `metadata.namespace`.
+pub(crate) struct Finished {
     pub namespace: Box<str>,
-    /// `metadata.name`.
     pub name: Box<str>,
     /// `metadata.resourceVersion`, the precondition of its deletion.
     pub resource_version: Box<str>,
-    /// `status.completionTime`.
     pub ended: Timestamp,
-    /// `spec.ttlSecondsAfterFinished`.
     pub ttl_seconds: Option<u32>,
     /// Whether the API created it rather than a user.
     pub made_by_api: bool,
@@ -44,8 +39,7 @@ pub struct Finished {
 
 /// A callback that is not yet delivered or given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Time of the next attempt.
+pub(crate) struct Outgoing {
     pub due: Timestamp,
     /// The receiver: the URL's host and port.
     pub receiver: Box<str>,
@@ -53,7 +47,7 @@ pub struct Outgoing {
 
 impl Tracked {
     /// Reduces `job` to what the cache needs.
-    pub fn of(job: InferenceJob) -> Self {
+    pub(crate) fn of(job: InferenceJob) -> Self {
         if !job.is_finished() {
             return Self::Unfinished(Arc::new(job.trimmed()));
         }
@@ -72,7 +66,7 @@ impl Tracked {
     }
 
     /// Resource version of the object that this was made from.
-    pub fn resource_version(&self) -> &str {
+    pub(crate) fn resource_version(&self) -> &str {
         match self {
             Self::Unfinished(job) => job.metadata.resource_version.as_deref().unwrap_or_default(),
             Self::Finished(finished) => &finished.resource_version,
@@ -81,7 +75,7 @@ impl Tracked {
 
     /// Whether this is an earlier version of the same job as `other`: a watch may lag behind our
     /// own write. See [`resource_version_is_older`] for versions that cannot be compared.
-    pub fn is_older_than(&self, other: &Self) -> bool {
+    pub(crate) fn is_older_than(&self, other: &Self) -> bool {
         resource_version_is_older(self.resource_version(), other.resource_version())
     }
 }

@@ -15,7 +15,10 @@ const OF_THE_INSTALLATION: [&str; 5] = [
 ];
 
 /// The Event for the step from `before` to `after`; none for a job that succeeds.
-pub fn notice(before: Option<&InferenceJobStatus>, after: &InferenceJobStatus) -> Option<Notice> {
+pub(crate) fn notice(
+    before: Option<&InferenceJobStatus>,
+    after: &InferenceJobStatus,
+) -> Option<Notice> {
     let refusal = |status: &InferenceJobStatus| {
         conditions::get(&status.conditions, ACCEPTED)
             .filter(|accepted| accepted.status == "False")

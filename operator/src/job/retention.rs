@@ -12,28 +12,19 @@ pub struct RetentionConfig {
     /// Maximum number of finished jobs in the cluster. Beyond it the operator deletes the oldest
     /// before their ttlSecondsAfterFinished, those created through the API first. Jobs with an
     /// undelivered callback do not count.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS",
-        default_value_t = 10_000
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS")]
+    #[arg(default_value_t = 10_000)]
     pub max_finished_jobs: usize,
     /// Maximum number of finished jobs per namespace; the same rules as for --max-finished-jobs
     /// apply.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS_PER_NAMESPACE",
-        default_value_t = 2_000
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS_PER_NAMESPACE")]
+    #[arg(default_value_t = 2_000)]
     pub max_finished_jobs_per_namespace: usize,
     /// Maximum rate at which finished jobs are deleted, in jobs per second. It limits the load on
     /// the API server after many jobs expire at once.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_DELETIONS_PER_SECOND",
-        default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..=1000)
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_DELETIONS_PER_SECOND")]
+    #[arg(default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub deletions_per_second: u32,
 }
 
@@ -48,7 +39,7 @@ struct Place {
 
 /// The finished jobs, in the order of their deletion.
 #[derive(Debug)]
-pub struct Retention {
+pub(crate) struct Retention {
     config: RetentionConfig,
     all: BTreeSet<Place>,
     by_namespace: HashMap<Box<str>, BTreeSet<Place>>,
@@ -60,8 +51,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Holds no jobs yet.
-    pub fn new(config: RetentionConfig) -> Self {
+    pub(crate) fn new(config: RetentionConfig) -> Self {
         Self {
             config,
             all: BTreeSet::new(),
@@ -76,7 +66,7 @@ impl Retention {
     /// it again: its `ttlSecondsAfterFinished` may have been raised meanwhile.
     ///
     /// [`expire`]: Self::expire
-    pub fn keep(&mut self, uid: &str, job: &Finished) {
+    pub(crate) fn keep(&mut self, uid: &str, job: &Finished) {
         self.expired.remove(uid);
         if self.places.contains_key(uid) {
             return;
@@ -97,13 +87,12 @@ impl Retention {
         self.places.insert(uid, (namespace, place));
     }
 
-    /// Marks a job as expired.
-    pub fn expire(&mut self, uid: &str) {
+    pub(crate) fn expire(&mut self, uid: &str) {
         self.expired.insert(uid.into());
     }
 
     /// Removes a job that is deleted, or about to be.
-    pub fn forget(&mut self, uid: &str) {
+    pub(crate) fn forget(&mut self, uid: &str) {
         self.expired.remove(uid);
         let Some((namespace, place)) = self.places.remove(uid) else {
             return;
@@ -121,14 +110,13 @@ impl Retention {
     }
 
     /// Whether some job is to be deleted.
-    pub fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         !self.expired.is_empty()
             || !self.crowded.is_empty()
             || self.all.len() > self.config.max_finished_jobs
     }
 
-    /// Removes and returns the next job to delete.
-    pub fn take(&mut self) -> Option<Arc<str>> {
+    pub(crate) fn take(&mut self) -> Option<Arc<str>> {
         let crowded = || {
             let own = self.by_namespace.get(self.crowded.first()?)?;
             own.first()

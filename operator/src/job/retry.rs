@@ -13,51 +13,38 @@ const INTERRUPTION_DELAYS: [Duration; 3] = [
     Duration::from_secs(30),
 ];
 
-/// The longest delay after a lost runner.
 pub(super) const LONGEST_INTERRUPTION: Duration =
     INTERRUPTION_DELAYS[INTERRUPTION_DELAYS.len() - 1];
 
 /// A job fails after it has lost this many runners.
-pub const MAX_INTERRUPTIONS: u32 = 10;
+pub(crate) const MAX_INTERRUPTIONS: u32 = 10;
 
-/// A runner's result.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Success {
+pub(crate) struct Success {
     /// The whole result, not yet clipped to a status.
     pub result: JobResult,
-    /// The model that gave it.
     pub model: ServedModel,
     /// Durations of the attempt's stages; the operator adds the job's wait for a runner.
     pub timings: Timings,
 }
 
-/// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// The runner answered with a result.
+pub(crate) enum Outcome {
     Succeeded(Success),
-    /// The runner answered with a problem.
     Problem(Problem),
     /// The runner stopped answering, or its connection broke.
-    Lost {
-        /// The cause, for the job's status.
-        detail: String,
-    },
+    Lost(String),
     /// The attempt did not start: the runner had no free slot, was not ready or was unreachable.
-    NotBegun {
-        /// The cause, for the log.
-        detail: String,
-    },
+    NotBegun(String),
 }
 
 impl Outcome {
-    /// The metrics' label for the reason.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Succeeded(_) => "none",
             Self::Problem(problem) => problem.reason.name(),
-            Self::Lost { .. } => "RunnerLost",
-            Self::NotBegun { .. } => "NotBegun",
+            Self::Lost(_) => "RunnerLost",
+            Self::NotBegun(_) => "NotBegun",
         }
     }
 }
@@ -66,9 +53,7 @@ impl From<Problem> for Outcome {
     /// A runner whose device failed may still report it, but cannot go on: it counts as lost.
     fn from(problem: Problem) -> Self {
         match problem.reason {
-            Reason::DeviceLost => Self::Lost {
-                detail: problem.detail,
-            },
+            Reason::DeviceLost => Self::Lost(problem.detail),
             _ => Self::Problem(problem),
         }
     }
@@ -79,16 +64,15 @@ impl fmt::Display for Outcome {
         match self {
             Self::Succeeded(_) => f.write_str("succeeded"),
             Self::Problem(problem) => write!(f, "{:?}: {}", problem.reason, problem.detail),
-            Self::Lost { detail } => write!(f, "runner lost: {detail}"),
-            Self::NotBegun { detail } => write!(f, "not begun: {detail}"),
+            Self::Lost(detail) => write!(f, "runner lost: {detail}"),
+            Self::NotBegun(detail) => write!(f, "not begun: {detail}"),
         }
     }
 }
 
 /// A job's next attempt, after one that did not succeed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct NextAttempt {
-    /// The wait before it.
+pub(crate) struct NextAttempt {
     pub delay: Duration,
     /// Attempts so far that count against `spec.retry.limit`.
     pub attempts: u32,
@@ -100,21 +84,16 @@ pub struct NextAttempt {
     pub failure: Failure,
 }
 
-/// What follows an attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Next {
-    /// The job ends with a result.
+pub(crate) enum Next {
     Succeed(Success),
-    /// The job ends without one.
     Fail(Failure),
-    /// The job waits for another attempt.
     Retry(NextAttempt),
     /// The attempt did not start: the job returns to the queue and no attempt is counted.
     Requeue,
 }
 
 impl Next {
-    /// The metrics' label for the outcome.
     pub(crate) fn outcome(&self, interruptions_before: u32) -> &'static str {
         match self {
             Self::Succeed(_) => "succeeded",
@@ -129,7 +108,7 @@ impl Next {
 /// Decides what follows `outcome`. `alone_on_a_proven_runner`: the runner ran only this job and had
 /// served another before, so that the job itself is the likely cause of its loss. `jitter` in 0..1
 /// adds up to a tenth to a retry's delay.
-pub fn next(
+pub(crate) fn next(
     outcome: Outcome,
     status: &InferenceJobStatus,
     retry: &Retry,
@@ -138,7 +117,7 @@ pub fn next(
 ) -> Next {
     match outcome {
         Outcome::Succeeded(success) => Next::Succeed(success),
-        Outcome::NotBegun { .. } => Next::Requeue,
+        Outcome::NotBegun(_) => Next::Requeue,
         Outcome::Problem(problem) => match problem.reason {
             reason if is_refusal(reason) => Next::Requeue,
             reason => {
@@ -153,7 +132,7 @@ pub fn next(
                 counted(failure, status, retry, jitter)
             }
         },
-        Outcome::Lost { detail } => lost(&detail, status, retry, alone_on_a_proven_runner, jitter),
+        Outcome::Lost(detail) => lost(&detail, status, retry, alone_on_a_proven_runner, jitter),
     }
 }
 
@@ -248,29 +227,22 @@ mod tests {
         }
     }
 
+    fn after(outcome: Outcome, attempts: u32, interruptions: u32, alone: bool) -> Next {
+        let status = status(attempts, interruptions);
+        next(outcome, &status, &Retry::default(), alone, 0.0)
+    }
+
     #[test]
     fn failed_attempts_are_retried_after_60_120_and_240_seconds_and_then_the_job_fails() {
         for (before, seconds) in [(0, 60), (1, 120), (2, 240)] {
-            let next = next(
-                problem(Reason::FetchFailed),
-                &status(before, 0),
-                &Retry::default(),
-                false,
-                0.0,
-            );
+            let next = after(problem(Reason::FetchFailed), before, 0, false);
             assert!(
                 matches!(&next, Next::Retry(NextAttempt { delay, attempts, exclusive: false, .. })
                     if *delay == Duration::from_secs(seconds) && *attempts == before + 1),
                 "{next:?}"
             );
         }
-        let last = next(
-            problem(Reason::FetchFailed),
-            &status(3, 0),
-            &Retry::default(),
-            false,
-            0.0,
-        );
+        let last = after(problem(Reason::FetchFailed), 3, 0, false);
         assert!(
             matches!(last, Next::Fail(failure) if failure.reason == "FetchFailed" && failure.retryable)
         );
@@ -279,20 +251,14 @@ mod tests {
     #[test]
     fn a_runner_whose_device_failed_is_a_lost_one() {
         let outcome = Outcome::from(Problem::new(Reason::DeviceLost, "because"));
-        assert!(matches!(&outcome, Outcome::Lost { detail } if detail == "because"));
+        assert!(matches!(&outcome, Outcome::Lost(detail) if detail == "because"));
         let other = Outcome::from(Problem::new(Reason::OutOfMemory, "because"));
         assert_eq!(other, problem(Reason::OutOfMemory));
     }
 
     #[test]
     fn a_picture_that_is_not_a_picture_is_never_tried_again() {
-        let end = next(
-            problem(Reason::InvalidPicture),
-            &status(0, 0),
-            &Retry::default(),
-            false,
-            0.0,
-        );
+        let end = after(problem(Reason::InvalidPicture), 0, 0, false);
         assert!(
             matches!(end, Next::Fail(failure) if !failure.retryable && failure.message == "because")
         );
@@ -302,13 +268,7 @@ mod tests {
     fn a_runner_cannot_make_a_permanent_failure_retryable() {
         let mut lie = Problem::new(Reason::InvalidPicture, "");
         lie.retryable = true;
-        let end = next(
-            Outcome::Problem(lie),
-            &status(0, 0),
-            &Retry::default(),
-            false,
-            0.0,
-        );
+        let end = after(Outcome::Problem(lie), 0, 0, false);
         assert!(matches!(end, Next::Fail(failure) if !failure.retryable));
     }
 
@@ -321,19 +281,14 @@ mod tests {
             Reason::StaleEpoch,
             Reason::Unauthorized,
         ] {
-            assert_eq!(
-                next(problem(reason), &status(3, 9), &Retry::default(), true, 0.0),
-                Next::Requeue
-            );
+            assert_eq!(after(problem(reason), 3, 9, true), Next::Requeue);
         }
     }
 
     #[test]
     fn a_lost_runner_is_an_interruption_after_which_the_job_runs_alone() {
         for (before, seconds) in [(0, 1), (1, 5), (2, 30), (8, 30)] {
-            let lost = Outcome::Lost {
-                detail: "eof".into(),
-            };
+            let lost = Outcome::Lost("eof".into());
             let next = next(lost, &status(0, before), &Retry::default(), false, 0.9);
             assert!(
                 matches!(&next, Next::Retry(NextAttempt { delay, attempts: 0, interruptions, exclusive: true, .. })
@@ -345,20 +300,13 @@ mod tests {
 
     #[test]
     fn a_job_that_kills_proven_runners_alone_uses_up_its_attempts() {
-        let lost = || Outcome::Lost {
-            detail: "eof".into(),
+        let lost = || Outcome::Lost("eof".into());
+        let Next::Retry(once) = after(lost(), 0, 1, true) else {
+            panic!("it has attempts left")
         };
-        let once = next(lost(), &status(0, 1), &Retry::default(), true, 0.0);
-        assert!(matches!(
-            once,
-            Next::Retry(NextAttempt {
-                attempts: 1,
-                interruptions: 2,
-                exclusive: true,
-                ..
-            })
-        ));
-        let end = next(lost(), &status(3, 4), &Retry::default(), true, 0.0);
+        assert_eq!((once.attempts, once.interruptions), (1, 2));
+        assert!(once.exclusive);
+        let end = after(lost(), 3, 4, true);
         assert!(matches!(end, Next::Fail(failure) if failure.reason == "RunnerLost"));
     }
 
@@ -372,7 +320,7 @@ mod tests {
             let mut now = status(0, 0);
             let mut ended = false;
             for (lost, blame) in ends {
-                let outcome = if lost { Outcome::Lost { detail: String::new() } } else { problem(Reason::OutOfMemory) };
+                let outcome = if lost { Outcome::Lost(String::new()) } else { problem(Reason::OutOfMemory) };
                 match next(outcome, &now, &retry, blame, 0.5) {
                     Next::Retry(NextAttempt { delay, attempts, interruptions, .. }) => {
                         prop_assert!(attempts + interruptions > now.attempts + now.interruptions);

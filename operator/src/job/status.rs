@@ -3,6 +3,7 @@
 
 use super::decide::{Ending, Note};
 use super::retry::{NextAttempt, Success};
+use crate::time::later;
 use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef,
     conditions::{self, ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
@@ -11,28 +12,21 @@ use fovea_protocol::Stage;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// An attempt under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Begun {
-    /// The runner's pool.
+pub(crate) struct Begun {
     pub pool: ResolvedPoolRef,
-    /// The runner's address.
     pub runner: String,
-    /// Start of the attempt.
     pub at: Timestamp,
 }
 
 /// A result that is stored in the bucket because it is too large for a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredResult {
-    /// Length of the whole result.
+pub(crate) struct StoredResult {
     pub bytes: u64,
-    /// Its SHA-256, in hexadecimal digits.
     pub sha256: String,
 }
 
-/// The status after a [`Note`].
-pub fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> InferenceJobStatus {
+pub(crate) fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> InferenceJobStatus {
     let mut status = Draft::of(job, now);
     match note {
         Note::Accepted(pool) => {
@@ -56,7 +50,7 @@ pub fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> InferenceJobSta
 }
 
 /// The status of a job with an attempt under way, which has reached `stage`.
-pub fn running(
+pub(crate) fn running(
     job: &InferenceJob,
     begun: &Begun,
     stage: Stage,
@@ -78,7 +72,7 @@ pub fn running(
 }
 
 /// The status of a job that waits for another attempt; the last one ended at `now`.
-pub fn waiting(
+pub(crate) fn waiting(
     job: &InferenceJob,
     begun: &Begun,
     next: &NextAttempt,
@@ -99,13 +93,12 @@ pub fn waiting(
     draft.attempts = *attempts;
     draft.interruptions = *interruptions;
     draft.exclusive = *exclusive;
-    let until = now.checked_add(*delay).unwrap_or(Timestamp::MAX);
-    draft.next_attempt_time = Some(Time(until));
+    draft.next_attempt_time = Some(Time(later(now, *delay)));
     status.done()
 }
 
 /// The status of a job that succeeded; `stored` if the status holds only the beginning of the result.
-pub fn succeeded(
+pub(crate) fn succeeded(
     job: &InferenceJob,
     begun: &Begun,
     success: Success,
@@ -136,7 +129,7 @@ pub fn succeeded(
 
 /// The status of a job that ends without a result; `begun` is the attempt that failed, if an attempt
 /// ended the job.
-pub fn ended(
+pub(crate) fn ended(
     job: &InferenceJob,
     begun: Option<&Begun>,
     ending: &Ending,
@@ -162,7 +155,7 @@ pub fn ended(
 }
 
 /// A minimal status that ends a job whose real status the API server rejects.
-pub fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobStatus {
+pub(crate) fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobStatus {
     let failure = Failure {
         reason: "ResultRejected".to_owned(),
         message: format!("the API server rejected the job's status: {why}"),
@@ -183,7 +176,7 @@ pub fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> InferenceJobSt
 }
 
 /// Reason of the most important condition that the latest write changed; `None` if it changed none.
-pub fn reason<'a>(
+pub(crate) fn reason<'a>(
     before: Option<&InferenceJobStatus>,
     status: &'a InferenceJobStatus,
 ) -> Option<&'a str> {
@@ -196,7 +189,6 @@ pub fn reason<'a>(
         .map(|condition| condition.reason.as_str())
 }
 
-/// The next status under construction.
 struct Draft {
     to: InferenceJobStatus,
     now: Timestamp,

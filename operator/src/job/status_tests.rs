@@ -1,16 +1,10 @@
 use super::*;
-use fovea_crds::{InferenceJobSpec, Input, JobResult, ServedModel, Task, Timings};
+use crate::fixtures::{self, at, pool};
+use fovea_crds::{JobResult, ServedModel, Timings};
 use std::time::Duration;
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
-}
-
 fn job(status: Option<InferenceJobStatus>) -> InferenceJob {
-    let input = Input::Object {
-        key: "cat.jpg".into(),
-    };
-    let mut job = InferenceJob::new("cat", InferenceJobSpec::new(Task::ImageToText, input));
+    let mut job = fixtures::job();
     job.metadata.generation = Some(3);
     job.status = status;
     job
@@ -18,10 +12,7 @@ fn job(status: Option<InferenceJobStatus>) -> InferenceJob {
 
 fn begun() -> Begun {
     Begun {
-        pool: ResolvedPoolRef {
-            name: "default".into(),
-            namespace: "fovea-system".into(),
-        },
+        pool: pool(),
         runner: "http://127.0.0.1:9000/".into(),
         at: at(1),
     }
@@ -129,12 +120,8 @@ fn a_transition_time_moves_only_with_its_status() {
         Stage::Running,
         at(71),
     );
-    assert!(
-        again
-            .conditions
-            .iter()
-            .all(|condition| condition.last_transition_time == Time(at(2)))
-    );
+    let mut conditions = again.conditions.iter();
+    assert!(conditions.all(|each| each.last_transition_time == Time(at(2))));
 }
 
 #[test]

@@ -38,7 +38,7 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 
 /// Writes statuses of jobs and deletes finished ones. Cheap to clone.
 #[derive(Clone)]
-pub struct StatusWriter {
+pub(crate) struct StatusWriter {
     client: Client,
     metrics: Arc<Metrics>,
     events: Events,
@@ -46,7 +46,7 @@ pub struct StatusWriter {
 
 /// A job after a write, or after a task that might have written.
 #[derive(Debug)]
-pub enum Written {
+pub(crate) enum Written {
     /// The object with the status that stands now.
     Current(Box<InferenceJob>),
     /// The job is gone, was replaced by another of its name, or had ended already. The cache may
@@ -56,7 +56,6 @@ pub enum Written {
     Unchanged,
 }
 
-/// One change of a job's status.
 trait Change {
     /// The request that makes it, conditional on `job`'s uid and resourceVersion.
     fn request(&self, job: &InferenceJob) -> Result<http::Request<Vec<u8>>, kube::Error>;
@@ -72,7 +71,6 @@ trait Change {
     fn written(&self, before: &InferenceJob, after: &InferenceJob);
 }
 
-/// The answer to one try.
 enum Tried {
     Written(Box<InferenceJob>),
     Conflict,
@@ -82,7 +80,6 @@ enum Tried {
 }
 
 impl Tried {
-    /// The metrics' label.
     fn outcome(&self) -> &'static str {
         match self {
             Self::Written(_) => "stands",
@@ -96,7 +93,7 @@ impl Tried {
 
 impl StatusWriter {
     /// A writer that uses `client`, whose requests must be bounded in time.
-    pub fn new(client: Client, metrics: Arc<Metrics>, events: Events) -> Self {
+    pub(crate) fn new(client: Client, metrics: Arc<Metrics>, events: Events) -> Self {
         Self {
             client,
             metrics,
@@ -105,7 +102,10 @@ impl StatusWriter {
     }
 
     /// The job as the API server has it now; `None` where it is gone or another of its name.
-    pub async fn read(&self, job: &InferenceJob) -> Result<Option<InferenceJob>, kube::Error> {
+    pub(crate) async fn read(
+        &self,
+        job: &InferenceJob,
+    ) -> Result<Option<InferenceJob>, kube::Error> {
         let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
         let uid = job.metadata.uid.as_deref();
         self.read_named(namespace, &job.name_any(), uid).await
@@ -113,7 +113,7 @@ impl StatusWriter {
 
     /// The finished job as the API server has it now; `None` where it is gone or another of its
     /// name.
-    pub async fn read_finished(
+    pub(crate) async fn read_finished(
         &self,
         uid: &str,
         job: &Finished,
@@ -122,7 +122,7 @@ impl StatusWriter {
     }
 
     /// Deletes a finished job unless it has changed since it was observed.
-    pub async fn delete(&self, uid: &str, job: &Finished) -> Result<(), kube::Error> {
+    pub(crate) async fn delete(&self, uid: &str, job: &Finished) -> Result<(), kube::Error> {
         let preconditions = Preconditions {
             uid: Some(uid.to_owned()),
             resource_version: Some(job.resource_version.to_string()),

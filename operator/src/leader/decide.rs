@@ -10,17 +10,14 @@ pub(super) struct Observed {
     version: Option<(String, Duration)>,
 }
 
-/// A candidate's next step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Move {
-    /// Create the Lease: there is none.
     Create,
     /// Take the Lease: it is free or our own, or was not renewed for its duration.
     Take {
         /// The value of `leaseTransitions` to write: one more, unless the Lease is our own.
         transitions: i32,
     },
-    /// Wait: another replica holds the Lease.
     Wait,
 }
 
@@ -111,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_is_waited_for_from_when_we_saw_it_not_from_what_it_wrote() {
+    fn a_lease_runs_out_by_the_time_of_its_last_observed_change_not_by_the_times_in_it() {
         let mut observed = Observed::default();
         let held = lease("other", "1");
         assert_eq!(

@@ -24,42 +24,30 @@ use tokio_util::sync::CancellationToken;
 pub struct LeaderConfig {
     /// Name of the Lease by which replicas elect a leader, in the namespace of --namespace.
     /// Installations in one namespace need different names.
-    #[arg(
-        long = "lease-name",
-        env = "FOVEA_OPERATOR_LEASE_NAME",
-        default_value = "fovea-operator"
-    )]
+    #[arg(long = "lease-name", env = "FOVEA_OPERATOR_LEASE_NAME")]
+    #[arg(default_value = "fovea-operator")]
     pub name: String,
     /// Time in milliseconds without a renewal after which another replica takes the Lease over.
     /// Longer values tolerate slower API servers; shorter ones fail over sooner.
-    #[arg(
-        long = "lease-duration-ms",
-        env = "FOVEA_OPERATOR_LEASE_DURATION_MS",
-        default_value_t = 15_000
-    )]
+    #[arg(long = "lease-duration-ms", env = "FOVEA_OPERATOR_LEASE_DURATION_MS")]
+    #[arg(default_value_t = 15_000)]
     pub duration_ms: u64,
     /// Time in milliseconds without a successful renewal after which the leader exits. Must be
     /// shorter than --lease-duration-ms, so that it stops before another replica starts.
-    #[arg(
-        long = "lease-renew-deadline-ms",
-        env = "FOVEA_OPERATOR_LEASE_RENEW_DEADLINE_MS",
-        default_value_t = 10_000
-    )]
+    #[arg(long = "lease-renew-deadline-ms")]
+    #[arg(env = "FOVEA_OPERATOR_LEASE_RENEW_DEADLINE_MS")]
+    #[arg(default_value_t = 10_000)]
     pub renew_deadline_ms: u64,
     /// Interval between renewals by the leader, and between attempts of the other replicas to take
     /// the Lease, in milliseconds. Must be shorter than --lease-renew-deadline-ms.
-    #[arg(
-        long = "lease-retry-period-ms",
-        env = "FOVEA_OPERATOR_LEASE_RETRY_PERIOD_MS",
-        default_value_t = 2_000
-    )]
+    #[arg(long = "lease-retry-period-ms")]
+    #[arg(env = "FOVEA_OPERATOR_LEASE_RETRY_PERIOD_MS", default_value_t = 2_000)]
     pub retry_period_ms: u64,
 }
 
 /// What ended the election or the leadership.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaderError {
-    /// The flags contradict each other.
     #[error("--lease-retry-period-ms < --lease-renew-deadline-ms < --lease-duration-ms must hold")]
     Periods,
     /// Another replica holds the Lease, or the API server was unreachable for too long.
@@ -68,7 +56,7 @@ pub enum LeaderError {
 }
 
 /// A held Lease; while [`Leadership::hold`] runs, this process leads.
-pub struct Leadership {
+pub(crate) struct Leadership {
     election: Election,
     lease: Lease,
 }
@@ -79,8 +67,7 @@ struct Election {
     identity: String,
 }
 
-/// Waits until this process holds the Lease.
-pub async fn acquire(
+pub(crate) async fn acquire(
     client: Client,
     namespace: &str,
     config: LeaderConfig,
@@ -126,7 +113,7 @@ pub async fn acquire(
 impl Leadership {
     /// This leader as runners know it: the uid of the Lease names the installation, its transitions
     /// are the epoch. A Lease that is deleted and created again starts a new installation.
-    pub fn announcement(&self) -> LeaderRequest {
+    pub(crate) fn announcement(&self) -> LeaderRequest {
         let transitions = self
             .lease
             .spec
@@ -138,8 +125,8 @@ impl Leadership {
         }
     }
 
-    /// Renews until `stop`, then hands the Lease over; an error says that it was lost.
-    pub async fn hold(mut self, stop: CancellationToken) -> Result<(), LeaderError> {
+    /// Renews until `stop`, then releases the Lease; fails if the Lease is lost.
+    pub(crate) async fn hold(mut self, stop: CancellationToken) -> Result<(), LeaderError> {
         let retry = Duration::from_millis(self.election.config.retry_period_ms);
         let limit = Duration::from_millis(self.election.config.renew_deadline_ms);
         let mut renewed = boot_time();
@@ -152,10 +139,10 @@ impl Leadership {
                 () = tokio::time::sleep(retry) => {}
             }
             // The lease counts as renewed from before the write: its duration counts against us.
-            let asked = boot_time();
-            let left = limit.saturating_sub(asked.saturating_sub(renewed));
-            match tokio::time::timeout(left, self.renew()).await {
-                Ok(Ok(())) => renewed = asked,
+            let start = boot_time();
+            let remaining = limit.saturating_sub(start.saturating_sub(renewed));
+            match tokio::time::timeout(remaining, self.renew()).await {
+                Ok(Ok(())) => renewed = start,
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 || status.code == 404 => {
                     return Err(self.lost());
                 }

@@ -14,42 +14,33 @@ use std::sync::{Mutex, PoisonError};
 /// A gauge of seconds, with fractions.
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// The dispatcher's state at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Snapshot {
-    /// Jobs that have not ended.
     pub(crate) unfinished: usize,
     /// Jobs that have ended and are not deleted yet.
     pub(crate) finished: usize,
     /// Callbacks that are due and wait for their turn.
     pub(crate) callbacks_waiting: usize,
-    /// Callbacks under way.
     pub(crate) callbacks_in_flight: usize,
-    /// State of every pool.
     pub(crate) pools: Vec<PoolSnapshot>,
 }
 
-/// State of one pool at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PoolSnapshot {
     /// `namespace/name`
     pub(crate) pool: String,
     /// Per task: the number of waiting jobs, and the age of the oldest in seconds.
     pub(crate) waiting: Vec<(&'static str, usize, f64)>,
-    /// Jobs on runners.
     pub(crate) in_flight: u32,
-    /// Runners that answer.
     pub(crate) up: usize,
-    /// Runners that do not answer.
     pub(crate) down: usize,
 }
 
 /// The scale of one pool with pods.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PoolScaling {
+pub(crate) struct PoolScaling {
     /// `namespace/name`
     pub pool: String,
-    /// The desired number of runners.
     pub wanted: u32,
     /// Time for which the unfinished jobs would keep one runner busy; `None` until a runner's speed is
     /// measured.

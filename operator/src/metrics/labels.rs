@@ -50,13 +50,10 @@ pub(super) struct SweptLabels {
     pub(super) fate: &'static str,
 }
 
-/// Outcomes of a write of a job's status.
 pub(super) const STATUS_WRITES: [&str; 6] = [
     "stands", "moot", "conflict", "rejected", "failed", "gave-up",
 ];
-/// Outcomes of an attempt at a callback.
 pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
-/// Outcomes of a sweep.
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
 /// Outcomes and reasons of attempts that were not refused and did not fail through the job itself.
 pub(super) const ATTEMPTS: [(&str, &str); 6] = [
@@ -75,9 +72,7 @@ pub(crate) enum Fate {
     Young,
     /// Its key is not one of Fovea's.
     Foreign,
-    /// A job needs it.
     Needed,
-    /// It was deleted.
     Deleted,
     /// It was put again after it had been listed.
     PutAgain,

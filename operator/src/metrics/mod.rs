@@ -4,8 +4,7 @@
 mod gauges;
 mod labels;
 
-pub use gauges::PoolScaling;
-pub(crate) use gauges::{PoolSnapshot, Snapshot};
+pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
 pub(crate) use labels::Fate;
 
 use fovea_crds::Timings;
@@ -22,7 +21,6 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::time::Duration;
 
-/// Content type of the answer to `GET /metrics`.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The metrics of the operator.
@@ -162,17 +160,15 @@ impl Metrics {
         &self.upstreams
     }
 
-    /// Sets the gauges of the dispatcher's state.
     pub(crate) fn snapshot(&self, snapshot: &Snapshot) {
         self.gauges.set(snapshot);
     }
 
     /// Sets the gauges of every pool with pods; pools that are not in `pools` are removed.
-    pub fn scaling(&self, pools: &[PoolScaling]) {
+    pub(crate) fn scaling(&self, pools: &[PoolScaling]) {
         self.gauges.set_scaling(pools);
     }
 
-    /// Counts an attempt that has ended.
     pub(crate) fn attempt(&self, outcome: &'static str, reason: &'static str) {
         let labels = AttemptLabels { outcome, reason };
         self.attempts.get_or_create(&labels).inc();
@@ -198,52 +194,45 @@ impl Metrics {
         }
     }
 
-    /// Counts a try of a status write.
     pub(crate) fn status_write(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.status_writes.get_or_create(&labels).inc();
     }
 
-    /// Counts a recorded try of a callback.
     pub(crate) fn callback_try(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.callback_tries.get_or_create(&labels).inc();
     }
 
-    /// Counts an object that could not be read.
     pub(crate) fn set_aside(&self, kind: &str) {
         let kind = kind.to_owned();
         self.set_aside.get_or_create(&KindLabels { kind }).inc();
     }
 
-    /// This replica has taken the lease.
-    pub fn lease_taken(&self, epoch: u64) {
+    pub(crate) fn lease_taken(&self, epoch: u64) {
         self.leading.set(1);
         self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
         self.lease_acquisitions.inc();
     }
 
     /// It has handed it over, or `lost` it.
-    pub fn lease_ended(&self, lost: bool) {
+    pub(crate) fn lease_ended(&self, lost: bool) {
         self.leading.set(0);
         if lost {
             self.lease_losses.inc();
         }
     }
 
-    /// Counts a sweep that has ended.
     pub(crate) fn swept(&self, complete: bool) {
         let outcome = if complete { "complete" } else { "failed" };
         self.sweeps.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// Counts objects that a sweep listed.
     pub(crate) fn swept_object(&self, fate: Fate, count: u64) {
         let labels = SweptLabels { fate: fate.word() };
         self.swept.get_or_create(&labels).inc_by(count);
     }
 
-    /// The metrics as text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.

@@ -90,8 +90,8 @@ fn a_pool_that_is_gone_has_no_series() {
     metrics.snapshot(&of(vec![pool("b", 3)]));
     let text = metrics.text();
     assert!(!text.contains(r#"pool="a""#), "{text}");
-    let left = r#"queue_depth{pool="b",task="image-to-text"} 3"#;
-    assert!(text.contains(left), "{text}");
+    let kept = r#"queue_depth{pool="b",task="image-to-text"} 3"#;
+    assert!(text.contains(kept), "{text}");
 }
 
 #[test]

@@ -1,11 +1,10 @@
-//! A pool's certificate and token, and how they are changed without a runner and the operator
-//! disagreeing. The steps are pure; [`make`] is not.
+//! A pool's certificate and token, and their rotation. The steps are pure; [`make`] is not.
 //!
-//! A kubelet takes minutes to bring a changed Secret into a pod, so a change takes three writes, an
-//! overlap apart. At each moment the operator is by one version ahead of a runner at most, or behind
-//! it, and any two neighbours agree:
+//! A kubelet takes minutes to update a changed Secret in a pod, so a rotation takes three writes, one
+//! overlap apart. The operator and a runner are at most one version apart, and any two neighbouring
+//! versions work together:
 //!
-//! | version | runner serves | runner takes | operator sends | operator believes |
+//! | version | runner serves | runner accepts | operator sends | operator trusts |
 //! |---|---|---|---|---|
 //! | settled | old | old | old | old |
 //! | announced | old | old, new | old | old, new |
@@ -15,6 +14,7 @@
 //! A certificate's authority signs that one certificate, and its key is kept nowhere.
 
 use super::published::Access;
+use crate::time::later;
 use fovea_store::Sha256;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -25,19 +25,17 @@ use rcgen::{
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Which of the versions above it is.
+/// The version in the table above.
 const STAGE: &str = "fovea.dev/rotation";
-/// Since when.
 const SINCE: &str = "fovea.dev/rotation-since";
-/// When what is served was made, and until when it is good.
+/// Creation and expiry of the served certificate.
 const MADE: &str = "fovea.dev/made-at";
 const NOT_AFTER: &str = "fovea.dev/not-after";
-/// Digest of the data: it shows whether somebody else has changed them.
+/// Digest of the data, to detect changes by others.
 const DIGEST: &str = "fovea.dev/contents";
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// What is new in a change.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Material {
     /// PEM.
@@ -46,43 +44,32 @@ pub(crate) struct Material {
     pub key: String,
     /// PEM: what signed the certificate.
     pub authority: String,
-    /// The bearer token.
     pub token: String,
 }
 
-/// What the Secret holds, or is to hold.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
-    /// By key.
     pub data: BTreeMap<String, String>,
-    /// What the steps are decided by.
+    /// State of the rotation.
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Without the data.
 impl std::fmt::Debug for Contents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Contents({:?})", self.annotations)
     }
 }
 
-/// How long things are good.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Periods {
-    /// A certificate and its token.
     pub life: Duration,
-    /// Two neighbouring versions.
     pub overlap: Duration,
 }
 
-/// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// What the Secret is to hold.
     pub contents: Contents,
-    /// Whether that is new.
     pub write: bool,
-    /// When it is to be looked at again.
     pub due: Timestamp,
 }
 
@@ -113,7 +100,7 @@ struct State {
 }
 
 impl Contents {
-    /// What a Secret holds; `None` where not all of it is text.
+    /// The contents of a Secret; `None` if they are not all text.
     pub(crate) fn of(secret: &Secret) -> Option<Self> {
         let data = secret.data.iter().flatten();
         let data =
@@ -130,7 +117,6 @@ impl Contents {
         })
     }
 
-    /// How the operator speaks to runners.
     pub(crate) fn access(&self) -> Option<Access> {
         Some(Access {
             token: self.data.get("token")?.clone(),
@@ -138,7 +124,7 @@ impl Contents {
         })
     }
 
-    /// `None` where it is not what was written.
+    /// The state of the rotation; `None` if others have changed the contents.
     fn state(&self, hosts: &str) -> Option<State> {
         let note = |key| self.annotations.get(key);
         let time = |key| note(key)?.parse::<Timestamp>().ok();
@@ -183,8 +169,8 @@ impl Contents {
     }
 }
 
-/// The next step from what was found, for a certificate for `hosts`; what is missing, was changed by
-/// others or has expired is made anew.
+/// The next step of the rotation, for a certificate for `hosts`. Contents that are missing, expired or
+/// changed by others are replaced.
 pub(crate) fn step<E>(
     found: Option<&Contents>,
     hosts: &str,
@@ -215,7 +201,7 @@ pub(crate) fn step<E>(
     })
 }
 
-/// When the next step is; a third of the life remains for it.
+/// Time of the next step; a rotation starts after two thirds of the lifetime.
 fn due(contents: &Contents, hosts: &str, periods: Periods, now: Timestamp) -> Timestamp {
     let Some(state) = contents.state(hosts) else {
         return now;
@@ -284,7 +270,7 @@ fn serve(found: &Contents, state: &State, now: Timestamp, periods: Periods) -> C
     let state = State {
         stage: Stage::Served,
         since: now,
-        // It was made when it was announced.
+        // Made at its announcement.
         made: state.since,
         not_after: later(state.since, periods.life),
     };
@@ -313,13 +299,10 @@ fn lines(tokens: &[&str]) -> String {
     tokens.iter().flat_map(|token| [*token, "\n"]).collect()
 }
 
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    time.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-/// A key, a certificate for `hosts` that is good for `life`, its authority, and 256 random bits.
+/// Makes a key, a certificate for `hosts` that is valid for `life`, its authority, and a token of 256 random
+/// bits.
 pub(crate) fn make(hosts: &str, now: Timestamp, life: Duration) -> Result<Material, rcgen::Error> {
-    // To the day, and a day more at both ends: clocks differ.
+    // Whole days, and one more at both ends, in case clocks differ.
     let date = |time: Timestamp| {
         let date = time.to_zoned(jiff::tz::TimeZone::UTC).date();
         date_time_ymd(

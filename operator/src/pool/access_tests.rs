@@ -21,7 +21,6 @@ fn after(seconds: u64) -> Timestamp {
     later(start(), Duration::from_secs(seconds))
 }
 
-/// The material of a number.
 fn numbered(number: u32) -> Material {
     Material {
         certificate: format!("leaf{number};"),
@@ -46,7 +45,7 @@ fn a_change_is_announced_then_served_then_settled_each_an_overlap_after_the_othe
     assert_eq!((early.write, &early.contents), (false, &first.contents));
 
     let mut found = first.contents;
-    // When, the authorities believed, the token sent, those taken, the certificate served.
+    // Time, trusted authorities, sent token, accepted tokens, served certificate.
     for (seconds, authorities, token, tokens, leaf) in [
         (renewal, "ca1;ca2;", "token1", "token2\ntoken1\n", "leaf1;"),
         (
@@ -77,13 +76,13 @@ fn a_change_is_announced_then_served_then_settled_each_an_overlap_after_the_othe
         found = step.contents;
     }
     assert!(!found.data.keys().any(|key| key.starts_with("next")));
-    // The new one's own renewal is counted from when it was made.
+    // The next renewal is counted from the new certificate's creation.
     let next = at(Some(&found), after(renewal + 2 * overlap + 1), 3);
     assert_eq!(next.due, after(2 * renewal));
 }
 
 #[test]
-fn what_is_missing_changed_by_others_for_other_hosts_or_expired_is_made_anew() {
+fn contents_that_are_missing_changed_by_others_for_other_hosts_or_expired_are_replaced() {
     let good = at(None, start(), 1).contents;
     let mut garbled = good.clone();
     garbled.data.insert("tls.crt".into(), "x".into());
@@ -122,7 +121,7 @@ fn a_secret_is_read_back_as_it_was_written() {
 }
 
 #[test]
-fn what_is_made_is_good_for_each_runner_and_for_nobody_else() {
+fn a_certificate_is_valid_for_the_pool_s_runners_only() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let now = Timestamp::now();
     let made = make(HOSTS, now, PERIODS.life).unwrap();
@@ -142,13 +141,11 @@ fn what_is_made_is_good_for_each_runner_and_for_nobody_else() {
             .is_ok()
     };
     assert!(good("p-runner-1-2.p-runner.ns.svc", now));
-    assert!(good(
-        "p-runner-1-2.p-runner.ns.svc",
-        later(now, PERIODS.life)
-    ));
+    let end = PERIODS.life;
+    assert!(good("p-runner-1-2.p-runner.ns.svc", later(now, end)));
     assert!(!good(
         "p-runner-1-2.p-runner.ns.svc",
-        later(now, PERIODS.life + 4 * DAY)
+        later(now, end + 4 * DAY)
     ));
     assert!(!good("p-runner-1-2.other.ns.svc", now));
     assert!(!good("p-runner.ns.svc", now));
@@ -157,7 +154,7 @@ fn what_is_made_is_good_for_each_runner_and_for_nobody_else() {
     assert_ne!(made.token, make(HOSTS, now, PERIODS.life).unwrap().token);
 }
 
-/// Whether an operator that has read one version can speak to a runner that has read another.
+/// Whether an operator with one version and a runner with another work together.
 fn agree(operator: &Contents, runner: &Contents) -> bool {
     let number = runner.data["tls.crt"].trim_start_matches("leaf");
     operator.data["ca.crt"].contains(&format!("ca{number}"))
@@ -175,7 +172,7 @@ proptest! {
         let mut versions = vec![(now, at(None, now, 0).contents)];
         for (number, wait) in (1_u32..).zip(&waits) {
             now = later(now, Duration::from_secs(*wait));
-            // Who sleeps past the end of a certificate has nothing to agree on.
+            // After an expiry the versions need not agree.
             let expired = versions.last().unwrap().1.state(HOSTS).unwrap().not_after <= now;
             let step = at(Some(&versions.last().unwrap().1), now, number);
             if expired {

@@ -2,9 +2,8 @@
 //!
 //! Comparing the desired with the live object does not work: the API server fills in defaults and
 //! rewrites values. So the applier remembers the desired object and what the API server made of it, and
-//! writes nothing while both are unchanged. Fields that somebody else has changed are reset. Fields that
-//! somebody else has added to a spec, such as a container, are removed by a merge patch, since an apply
-//! leaves them in.
+//! writes nothing while both are unchanged. Fields that others changed are reset. Fields that others added
+//! to a spec, such as a container, are removed by a merge patch, since an apply keeps them.
 
 use super::build::names::{OPERATOR, fingerprint};
 use kube::api::{Patch, PatchParams};
@@ -17,27 +16,20 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the Deployment's own controller counts.
+/// Annotation that the Deployment's controller writes.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// Why an object could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
     /// The API server refused it, or did not answer.
     #[error("{what}: {}", server_message(.error))]
-    Kubernetes {
-        /// Kind and name.
-        what: String,
-        /// The error.
-        error: kube::Error,
-    },
-    /// An object of that name belongs to somebody else.
+    Kubernetes { what: String, error: kube::Error },
+    /// An object of that name does not belong to the pool.
     #[error("{0} already exists and does not belong to this pool; delete it, or rename the pool")]
     Taken(String),
 }
 
 impl ApplyError {
-    /// The condition's reason.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Taken(_) => "NameTaken",
@@ -56,7 +48,7 @@ impl ApplyError {
 }
 
 /// The API server's message, without the rest of its answer.
-fn server_message(error: &kube::Error) -> String {
+pub(crate) fn server_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         error => error.to_string(),
@@ -82,23 +74,20 @@ impl<K> Owned for K where
 {
 }
 
-/// Applies objects, and remembers them.
 pub(crate) struct Applier {
     client: Client,
-    /// By the object's uid.
     seen: Mutex<HashMap<String, Seen>>,
 }
 
-/// What was applied last, and what the API server made of it.
+/// The object as applied last, and as the API server answered it.
 struct Seen {
     desired: String,
     made: Value,
-    /// The version of the object that was last found to be so.
+    /// The resourceVersion at which the live object was last found unchanged.
     version: Option<String>,
 }
 
 impl Applier {
-    /// Remembers nothing yet.
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
@@ -129,12 +118,12 @@ impl Applier {
             // Not in the cache: perhaps not yet, or without our labels.
             None => api.get_opt(&name).await.map_err(failed)?.map(Arc::new),
         };
-        let asked = fingerprint(desired);
+        let wanted = fingerprint(desired);
         if let Some(live) = &live {
             if !live.owner_references().iter().any(|each| each.uid == owner) {
                 return Err(ApplyError::Taken(what()));
             }
-            if self.is_as_made(&asked, live.as_ref()) {
+            if self.is_as_made(&wanted, live.as_ref()) {
                 return Ok(false);
             }
         }
@@ -146,7 +135,7 @@ impl Applier {
         tracing::info!(kind = %K::kind(&()), name, anew = live.is_none(), "applied");
         let uid = made.uid().unwrap_or_default();
         let before = self.lock().remove(&uid);
-        let before = before.filter(|seen| seen.desired == asked);
+        let before = before.filter(|seen| seen.desired == wanted);
         if let Some(excess) = before.and_then(|seen| excess(intent(&made), seen.made)) {
             tracing::warn!(kind = %K::kind(&()), name, "removing fields that somebody else has added");
             let params = PatchParams {
@@ -159,7 +148,7 @@ impl Applier {
                 .map_err(failed)?;
         }
         let seen = Seen {
-            desired: asked,
+            desired: wanted,
             made: intent(&made),
             version: made.resource_version(),
         };
@@ -167,7 +156,6 @@ impl Applier {
         Ok(true)
     }
 
-    /// Deletes an object of a pool.
     pub(crate) async fn remove<K: Owned>(&self, live: &K) -> Result<(), ApplyError> {
         let api: Api<K> =
             Api::namespaced(self.client.clone(), &live.namespace().unwrap_or_default());
@@ -195,12 +183,12 @@ impl Applier {
         self.lock().retain(|uid, _| uids(uid));
     }
 
-    fn is_as_made<K: Owned>(&self, asked: &str, live: &K) -> bool {
+    fn is_as_made<K: Owned>(&self, wanted: &str, live: &K) -> bool {
         let mut all = self.lock();
         let Some(seen) = live.meta().uid.as_ref().and_then(|uid| all.get_mut(uid)) else {
             return false;
         };
-        if seen.desired != asked {
+        if seen.desired != wanted {
             return false;
         }
         if seen.version.is_some() && seen.version == live.meta().resource_version {
@@ -218,9 +206,9 @@ impl Applier {
     }
 }
 
-/// All of an object that is somebody's intent: no status, no bookkeeping.
+/// The object without its status and bookkeeping.
 fn intent(object: &impl Serialize) -> Value {
-    // The types of this program become JSON without fail.
+    // Serialising these types does not fail.
     let mut json = serde_json::to_value(object).unwrap_or_default();
     if let Some(fields) = json.as_object_mut() {
         fields.remove("status");
@@ -245,8 +233,8 @@ fn intent(object: &impl Serialize) -> Value {
     json
 }
 
-/// The merge patch by which an object is as it was made: `None`, it is. Labels and annotations of
-/// others are theirs, those of pods too: so `kubectl rollout restart` works.
+/// The merge patch that restores the object; `None` if nothing was added. Labels and annotations of others
+/// stay, also on pods, so that `kubectl rollout restart` works.
 fn excess(mut live: Value, mut made: Value) -> Option<Value> {
     for json in [&mut live, &mut made] {
         json.as_object_mut()?.remove("metadata");
@@ -278,7 +266,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_controllers_write_is_no_intent_and_what_people_write_is() {
+    fn bookkeeping_of_controllers_is_ignored_and_edits_of_users_are_not() {
         let bare = json!({"metadata": {"name": "a"}, "spec": {"replicas": 1}});
         let kept = json!({
             "metadata": {
@@ -299,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_added_is_taken_out_but_for_their_marks() {
+    fn fields_that_others_added_are_removed_but_labels_and_annotations_stay() {
         let made = json!({
             "metadata": {"name": "a"},
             "spec": {"containers": [{"name": "a"}], "template": {"spec": {"x": 1}}},

@@ -1,14 +1,14 @@
-//! How many runners a pool with `spec.autoscaling` is to have. Pure: time is an argument.
+//! The number of runners of a pool with `spec.autoscaling`. Pure: time is an argument.
 //!
-//! Needed are the runners that keep up with what arrives and clear what waits in the target time:
+//! The pool needs enough runners for the arriving jobs, and to clear the queue in the target time:
 //!
 //! ```text
 //! arrivals per second / (UTILISATION * rate) + queued / (rate * targetQueueSeconds)
 //! ```
 //!
-//! where `rate` is the jobs a second of one runner with every slot taken ([`measure`]). Up goes at
-//! once, down to the most that any moment of the last five minutes needed, as Kubernetes' own
-//! autoscaler does. docs/src/autoscaling.md shows what that makes of several loads.
+//! where `rate` is the jobs per second of one runner with every slot taken ([`measure`]). Scaling up is
+//! immediate; scaling down goes to the highest need of the last five minutes, as in Kubernetes' own
+//! autoscaler. docs/src/autoscaling.md shows the result for several loads.
 
 mod measure;
 mod window;
@@ -21,69 +21,68 @@ use std::fmt;
 use std::time::{Duration, Instant};
 use window::Highest;
 
-/// What part of its time a runner is to be busy while nothing waits: the rest is for chance.
+/// Share of its time that a runner is busy while no job waits; the rest absorbs random peaks.
 const UTILISATION: f64 = 0.85;
 
-/// A runner goes once none of so long a time has needed it.
+/// A runner is removed once it was not needed for this time.
 const WINDOW: Duration = Duration::from_mins(5);
 
-/// Between two steps up, the first runner aside.
+/// Least time between two steps up, except for the first runner.
 const UP_EVERY: Duration = Duration::from_secs(15);
 
-/// Between two steps down, that to an idle pool's fewest aside.
+/// Least time between two steps down, except for that of an idle pool.
 const DOWN_EVERY: Duration = Duration::from_mins(1);
 
-/// While runners start, one step up makes no more of them than so many times as many, or than
-/// [`FEW`] more: what starts is capacity on its way. While it is not known how fast one is, those that
-/// start do not count.
+/// While runners start, one step up multiplies their number at most by this factor, or adds [`FEW`]:
+/// starting runners are capacity to come. They do not count until the speed of a runner is known.
 const GROWTH: u32 = 2;
 
-/// So many more are not too many while runners start.
+/// Runners that one step may add in any case while others start.
 const FEW: u32 = 4;
 
-/// Less than this part of the runners is not worth a change, up or down: what was measured is no
-/// more exact, and [`UTILISATION`] leaves room for it.
+/// A smaller change, as a share of the runners, is not made: the measurement is no more exact, and
+/// [`UTILISATION`] leaves room for it.
 const TOLERANCE: f64 = 0.1;
 
-/// The runners that there are.
+/// The existing runners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runners {
     /// Those that serve every model of the pool.
     pub ready: u32,
-    /// Those that do not yet.
+    /// Those that do not serve every model yet.
     pub starting: u32,
-    /// Those of the starting that will not by themselves: more of the same would not either.
+    /// Those of the starting ones that will not serve by themselves, so that adding more is no use.
     pub failing: u32,
 }
 
-/// How many runners there are to be.
+/// The desired number of runners.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
-    /// So many.
+    /// Desired number of runners.
     pub replicas: u32,
-    /// Why.
+    /// Reason for this number.
     pub reason: Reason,
-    /// Seconds for which what waits and runs would keep one runner busy; `None` while it is not
-    /// known how fast one is.
+    /// Time in seconds that one runner would need for all unfinished jobs; `None` until the speed of a
+    /// runner is known.
     pub backlog_seconds: Option<f64>,
 }
 
-/// Why there are to be so many runners.
+/// Reason for a number of runners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The work needs them.
     Needed,
-    /// The work needs more than the pool may have.
+    /// The work needs more than `max`.
     AtMax,
-    /// The work needs more, and gets them once those that start serve.
+    /// The work needs more; they are added once the starting ones serve.
     Starting,
-    /// The work needs more, and gets them once those that fail are mended.
+    /// The work needs more; they are added once the failing ones are fixed.
     Failing,
-    /// The work needs fewer, but has needed these a short while ago.
+    /// The work needs fewer, but needed these recently.
     Holding,
-    /// There is nothing to do, but not for idleSeconds yet.
+    /// The pool is idle, but not for idleSeconds yet.
     Quiet,
-    /// There has been nothing to do for idleSeconds.
+    /// The pool has been idle for idleSeconds.
     Idle,
 }
 
@@ -130,7 +129,7 @@ impl fmt::Display for Decision {
     }
 }
 
-/// The fewest and the most, in order whatever the spec says.
+/// The spec's bounds, with `min <= max` enforced.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     min: u32,
@@ -151,12 +150,12 @@ impl Bounds {
     }
 }
 
-/// What is remembered of one pool; of bounded size.
+/// The autoscaler of one pool; its memory is bounded.
 #[derive(Clone, Debug)]
 pub struct Autoscaler {
     measured: Measured,
     needed: Highest,
-    /// What was decided last.
+    /// The last decision.
     wanted: Option<u32>,
     idle_since: Option<Instant>,
     raised: Option<Instant>,
@@ -177,8 +176,8 @@ impl Default for Autoscaler {
 }
 
 impl Autoscaler {
-    /// How many runners there are to be from `now` on; to be asked every few seconds. The first
-    /// answer is about those that there are, so that a new leader changes nothing in haste.
+    /// Decides the number of runners at `now`; call it every few seconds. The first decision starts from the
+    /// existing runners, so that a new leader makes no hasty change.
     pub fn decide(
         &mut self,
         wish: &Autoscaling,
@@ -228,15 +227,15 @@ impl Autoscaler {
         }
     }
 
-    /// What the load as it is needs, bounds and whole runners aside.
+    /// Runners that the load needs, as a fraction and without bounds.
     fn needed(&self, wish: &Autoscaling, load: &Load, before: u32) -> f64 {
         let target = f64::from(wish.target_queue_seconds.max(1));
         let Some(slots) = self.measured.slots() else {
-            // No runner has ever said what it takes at once: those that there are have to do.
+            // No runner has reported its slots yet: the existing ones have to suffice.
             let work = load.queued > 0 || load.running > 0;
             return if work { f64::from(before) } else { 0.0 };
         };
-        // Until a job has ended, each is taken to last as long as one may wait.
+        // Until a job has ended, each is assumed to take the target time.
         let rate = self.measured.rate().unwrap_or(slots / target);
         let keep_up = self.measured.arrivals_per_second() / (UTILISATION * rate);
         let clear = f64::from(load.queued) / (rate * target);
@@ -266,7 +265,7 @@ impl Autoscaler {
                 .max(before.saturating_add(FEW)),
             None => before.min(runners.ready).saturating_mul(GROWTH),
         };
-        // Where runners fail, more are made only as far as others have been seen to serve.
+        // While runners fail, the number of serving runners limits the new ones.
         let proven = match runners.failing {
             0 => u32::MAX,
             _ => runners.ready.saturating_mul(GROWTH),
@@ -295,7 +294,7 @@ impl Autoscaler {
             None if load.running > 0 => before,
             None => 0,
         };
-        // The last runner goes by idleSeconds alone.
+        // The last runner is removed after idleSeconds only.
         let last = u32::from(before > 0);
         let fewest = self.needed.highest(now).max(for_running).max(last);
         if needed >= before {
@@ -315,7 +314,7 @@ impl Autoscaler {
     }
 }
 
-/// `runners`, rounded up, except for what is only the arithmetic's.
+/// `runners`, rounded up, except for rounding errors.
 fn whole_runners(runners: f64) -> u32 {
     const ROUNDING: f64 = 1e-9;
     #[expect(

@@ -21,7 +21,7 @@ fn beside(ready: u32, starting: u32) -> Runners {
 }
 
 #[test]
-fn an_empty_pool_gets_its_first_runner_with_the_first_job_and_at_once() {
+fn an_empty_pool_gets_its_first_runner_at_once_with_the_first_job() {
     let mut world = World::new(wish(0, 10, 300, 30), 4, 1.0);
     assert_eq!(world.run(600, |_| 0.0), vec![0; 300]);
     assert_eq!(world.tick(0.5).replicas, 1);
@@ -41,13 +41,13 @@ fn an_idle_pool_goes_to_zero_after_idle_seconds_and_not_before() {
     world.run(HOUR, |_| 10.0);
     let quiet = world.run(1200, |_| 0.0);
     let idle_ticks = quiet.iter().filter(|wanted| **wanted > 0).count();
-    // What was under way takes a few seconds more.
+    // Jobs under way take a few seconds more.
     assert!((300..=315).contains(&idle_ticks), "{idle_ticks} ticks");
     assert_eq!(quiet.last(), Some(&0));
 }
 
 #[test]
-fn a_known_rate_gives_a_step_what_it_needs_at_once() {
+fn a_step_of_the_load_gets_its_runners_at_once_when_the_rate_is_known() {
     let mut world = World::new(wish(1, 50, 300, 30), 4, 2.0);
     world.run(HOUR, |_| 1.0);
     // 2 jobs a second and runner: 10 keep up with 20 a second.
@@ -95,7 +95,7 @@ fn while_runners_start_the_number_at_most_doubles() {
 }
 
 #[test]
-fn runners_that_fail_are_not_made_in_numbers_and_those_that_serve_let_others_come() {
+fn failing_runners_limit_new_ones_by_the_number_that_serve() {
     let mut scaler = Autoscaler::default();
     let wish = wish(1, 1000, 300, 30);
     let begin = Instant::now();
@@ -115,7 +115,7 @@ fn runners_that_fail_are_not_made_in_numbers_and_those_that_serve_let_others_com
         (decision.replicas, decision.reason)
     };
     at(0, 3, 0);
-    // The image is broken: two more than serve, and no others while they fail.
+    // The image is broken: two fail, and no others are added.
     let mut all = Vec::new();
     for step in 1..20 {
         all.push(at(step * 20, 3, 2));
@@ -131,7 +131,7 @@ fn runners_that_fail_are_not_made_in_numbers_and_those_that_serve_let_others_com
 }
 
 #[test]
-fn while_it_is_not_known_how_fast_a_runner_is_those_that_start_are_waited_for() {
+fn no_runner_is_added_while_others_start_until_the_speed_of_one_is_known() {
     let mut scaler = Autoscaler::default();
     let wish = wish(0, 1000, 300, 30);
     let begin = Instant::now();
@@ -157,24 +157,24 @@ fn while_it_is_not_known_how_fast_a_runner_is_those_that_start_are_waited_for() 
 }
 
 #[test]
-fn a_pool_whose_jobs_come_and_go_between_two_looks_is_not_idle() {
+fn a_pool_whose_jobs_start_and_end_between_two_decisions_is_not_idle() {
     let mut scaler = Autoscaler::default();
     let wish = wish(0, 10, 60, 30);
     let begin = Instant::now();
-    for look in 0..300 {
+    for tick in 0..300 {
         let load = Load {
-            ended: u64::from(look / 20),
-            busy_seconds: 0.1 * f64::from(look / 20),
+            ended: u64::from(tick / 20),
+            busy_seconds: 0.1 * f64::from(tick / 20),
             slots: Some(4),
             ..Load::default()
         };
-        let decision = scaler.decide(&wish, &load, serving(1), begin + TICK * look);
-        assert_eq!(decision.replicas, 1, "after {look} looks");
+        let decision = scaler.decide(&wish, &load, serving(1), begin + TICK * tick);
+        assert_eq!(decision.replicas, 1, "after {tick} ticks");
     }
 }
 
 #[test]
-fn a_new_leader_does_not_take_away_runners_before_it_has_seen_five_minutes() {
+fn a_new_leader_removes_no_runner_in_its_first_five_minutes() {
     let mut scaler = Autoscaler::default();
     let wish = wish(0, 50, 3600, 30);
     let begin = Instant::now();
@@ -191,7 +191,7 @@ fn a_new_leader_does_not_take_away_runners_before_it_has_seen_five_minutes() {
 }
 
 #[test]
-fn runners_that_have_jobs_are_not_taken_away() {
+fn runners_with_jobs_are_not_removed() {
     let mut scaler = Autoscaler::default();
     let wish = wish(0, 50, 10, 30);
     let begin = Instant::now();
@@ -206,7 +206,7 @@ fn runners_that_have_jobs_are_not_taken_away() {
 }
 
 #[test]
-fn runners_whose_jobs_share_a_gpu_are_not_taken_for_faster_when_they_have_little_to_do() {
+fn the_rate_of_a_runner_whose_jobs_share_a_gpu_is_not_overestimated_at_low_load() {
     let mut world = World::new(wish(1, 50, 300, 30), 8, 0.1);
     world.shared = 1.0;
     let wanted = world.run(4 * HOUR, |_| 50.0);
@@ -217,7 +217,7 @@ fn runners_whose_jobs_share_a_gpu_are_not_taken_for_faster_when_they_have_little
 }
 
 #[test]
-fn a_measurement_of_another_time_does_not_outlive_what_contradicts_it() {
+fn an_old_measurement_is_corrected_by_newer_ones() {
     let mut world = World::new(wish(1, 20, 300, 30), 4, 10.0);
     world.run(HOUR, |_| 20.0);
     world.job_seconds = 0.1;
@@ -226,7 +226,7 @@ fn a_measurement_of_another_time_does_not_outlive_what_contradicts_it() {
 }
 
 #[test]
-fn the_spec_s_bounds_are_kept_as_soon_as_they_change() {
+fn changed_bounds_apply_at_once() {
     let mut world = World::new(wish(1, 20, 300, 30), 1, 1.0);
     world.run(HOUR, |_| 8.0);
     world.wish = wish(1, 3, 300, 30);
@@ -237,7 +237,7 @@ fn the_spec_s_bounds_are_kept_as_soon_as_they_change() {
 }
 
 #[test]
-fn a_backlog_is_told_in_seconds_of_one_runner() {
+fn a_backlog_is_in_seconds_of_one_runner() {
     let mut world = World::new(wish(1, 1, 300, 30), 4, 2.0);
     world.run(600, |_| 2.0);
     world.there += 100.0;

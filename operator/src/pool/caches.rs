@@ -21,20 +21,16 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Which pools to reconcile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// By name.
     Pool(String),
     /// By the value of their objects' pool label.
     Label(String),
     /// Those with a model that is imported with this Secret's token.
     Token(String),
-    /// Every pool.
     All,
 }
 
-/// One cache for each kind.
 pub(super) struct Caches {
     pub(super) pools: Store<DeserializeGuard<RunnerPool>>,
     pub(super) deployments: Store<Deployment>,
@@ -50,7 +46,6 @@ pub(super) struct Caches {
     _watches: Vec<AbortOnDropHandle<()>>,
 }
 
-/// The objects of one pool.
 #[derive(Default)]
 pub(super) struct Children {
     pub(super) deployment: Option<Arc<Deployment>>,
@@ -88,7 +83,6 @@ impl Caches {
         }
     }
 
-    /// Waits until every cache is filled.
     pub(super) async fn filled(&self) -> Result<(), WriterDropped> {
         self.pools.wait_until_ready().await?;
         self.deployments.wait_until_ready().await?;
@@ -101,7 +95,6 @@ impl Caches {
         self.pods.wait_until_ready().await
     }
 
-    /// A pool's objects.
     pub(super) fn children(&self, subject: &Subject<'_>) -> Children {
         let Subject { key, child, .. } = subject;
         let label = names::label(&key.name);
@@ -137,7 +130,6 @@ impl Caches {
         get(&self.tokens, name, &self.namespace)?.resource_version()
     }
 
-    /// Whether a pool exists.
     pub(super) fn has(&self, key: &PoolKey) -> bool {
         get(&self.pools, &key.name, &key.namespace).is_some()
     }
@@ -159,7 +151,6 @@ impl Caches {
             || any(&self.budgets, uid)
     }
 
-    /// The pools that a change concerns.
     pub(super) fn woken(&self, wake: &Wake) -> Vec<ObjectRef<DeserializeGuard<RunnerPool>>> {
         let one = |name: &str| ObjectRef::new(name).within(&self.namespace);
         let names = || self.pools.state().into_iter().map(|pool| pool.name_any());
@@ -258,7 +249,7 @@ where
         while let Some(event) = stream.next().await {
             let woken = match event {
                 Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => whom(&object),
-                // What was listed may lack what was there before.
+                // Objects may have been deleted while the watch was interrupted.
                 Ok(watcher::Event::InitDone) => Wake::All,
                 Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
                 Err(error) => {

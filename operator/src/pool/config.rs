@@ -37,69 +37,49 @@ pub struct PoolsConfig {
 
     /// Name of an image pull Secret in the pool's namespace, for runners and import Jobs.
     /// Repeatable or comma-separated.
-    #[arg(
-        long = "runner-image-pull-secret",
-        env = "FOVEA_OPERATOR_RUNNER_IMAGE_PULL_SECRETS",
-        value_delimiter = ','
-    )]
+    #[arg(long = "runner-image-pull-secret")]
+    #[arg(env = "FOVEA_OPERATOR_RUNNER_IMAGE_PULL_SECRETS")]
+    #[arg(value_delimiter = ',')]
     pub runner_image_pull_secrets: Vec<String>,
 
     /// Time in seconds that a terminating runner has to finish its running jobs. Jobs that take
     /// longer are retried on another runner.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_RUNNER_DRAIN_SECONDS",
-        default_value = "120"
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_RUNNER_DRAIN_SECONDS")]
+    #[arg(default_value = "120")]
     pub runner_drain_seconds: NonZeroU32,
 
     /// Lifetime of a runner's certificate and bearer token, in days. The operator replaces both
     /// after two thirds of it.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_RUNNER_CERTIFICATE_DAYS",
-        default_value_t = 90,
-        value_parser = clap::value_parser!(u32).range(1..=825)
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_RUNNER_CERTIFICATE_DAYS")]
+    #[arg(default_value_t = 90)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=825))]
     pub runner_certificate_days: u32,
 
     /// Time in seconds for which the old and the new certificate and token are both accepted, at
     /// each step of a replacement. Must exceed the time until a kubelet updates a changed Secret in
     /// running pods, about two minutes.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_RUNNER_OVERLAP_SECONDS",
-        default_value_t = 600,
-        value_parser = clap::value_parser!(u32).range(LEAST_OVERLAP_SECONDS..=86_400)
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_RUNNER_OVERLAP_SECONDS")]
+    #[arg(default_value_t = 600)]
+    #[arg(value_parser = clap::value_parser!(u32).range(LEAST_OVERLAP_SECONDS..=86_400))]
     pub runner_overlap_seconds: u32,
 
     /// Time in seconds that the extra pod of a rollout may stay unschedulable. After it, runners
     /// are replaced one at a time instead, which needs no spare node or GPU.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_SURGE_TIMEOUT_SECONDS",
-        default_value_t = 60
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_SURGE_TIMEOUT_SECONDS")]
+    #[arg(default_value_t = 60)]
     pub surge_timeout_seconds: u32,
 
     /// Time in seconds that a runner chosen for scale-down may keep running jobs before its pod is
     /// deleted. The pod then still has --runner-drain-seconds to finish them.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_SCALE_DOWN_TIMEOUT_SECONDS",
-        default_value_t = 600
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_SCALE_DOWN_TIMEOUT_SECONDS")]
+    #[arg(default_value_t = 600)]
     pub scale_down_timeout_seconds: u32,
 
     /// CIDR of the object store, for the runners' `NetworkPolicy`: apart from DNS, runners can reach
     /// nothing else. Repeatable or comma-separated. Without this flag, --store-namespace and
     /// --store-label, runners reach no store on networks that enforce policies, and jobs fail.
-    #[arg(
-        long = "store-cidr",
-        env = "FOVEA_OPERATOR_STORE_CIDRS",
-        value_delimiter = ','
-    )]
+    #[arg(long = "store-cidr", env = "FOVEA_OPERATOR_STORE_CIDRS")]
+    #[arg(value_delimiter = ',')]
     pub store_cidrs: Vec<IpNet>,
 
     /// Namespace of an object store that runs in this cluster; the runners' `NetworkPolicy` allows
@@ -117,21 +97,15 @@ pub struct PoolsConfig {
     /// Port of the object store, for the runners' `NetworkPolicy`. Repeatable or comma-separated.
     /// Default: the port of --s3-endpoint. If a Service maps ports, give the port of its pods,
     /// which is the one that policies match.
-    #[arg(
-        long = "store-port",
-        env = "FOVEA_OPERATOR_STORE_PORTS",
-        value_delimiter = ','
-    )]
+    #[arg(long = "store-port", env = "FOVEA_OPERATOR_STORE_PORTS")]
+    #[arg(value_delimiter = ',')]
     pub store_ports: Vec<u16>,
 
     /// CIDR of the Hugging Face Hub, for the `NetworkPolicy` of import Jobs. Repeatable or
     /// comma-separated. Default: all public addresses, because the Hub serves files from many
     /// hosts.
-    #[arg(
-        long = "hub-cidr",
-        env = "FOVEA_OPERATOR_HUB_CIDRS",
-        value_delimiter = ','
-    )]
+    #[arg(long = "hub-cidr", env = "FOVEA_OPERATOR_HUB_CIDRS")]
+    #[arg(value_delimiter = ',')]
     pub hub_cidrs: Vec<IpNet>,
 
     /// URL of a mirror of the Hugging Face Hub. Import Jobs get it as `HF_ENDPOINT` and download
@@ -140,11 +114,8 @@ pub struct PoolsConfig {
     pub hub_endpoint: Option<Endpoint>,
 
     /// Namespace of the cluster's DNS pods, for the runners' `NetworkPolicy`.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_DNS_NAMESPACE",
-        default_value = "kube-system"
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_DNS_NAMESPACE")]
+    #[arg(default_value = "kube-system")]
     pub dns_namespace: String,
 
     /// Label, as `key=value`, of the cluster's DNS pods, for the runners' `NetworkPolicy`. Repeatable
@@ -154,11 +125,8 @@ pub struct PoolsConfig {
 
     /// CIDR of a DNS server that is not a pod, such as a node-local cache, for the runners'
     /// `NetworkPolicy`. Repeatable or comma-separated.
-    #[arg(
-        long = "dns-cidr",
-        env = "FOVEA_OPERATOR_DNS_CIDRS",
-        value_delimiter = ','
-    )]
+    #[arg(long = "dns-cidr", env = "FOVEA_OPERATOR_DNS_CIDRS")]
+    #[arg(value_delimiter = ',')]
     pub dns_cidrs: Vec<IpNet>,
 
     /// Label, as `key=value`, of the operator's own pods. The runners' `NetworkPolicy` admits
@@ -179,21 +147,15 @@ pub struct PoolsConfig {
 
     /// Timeout of the import of a model from the Hugging Face Hub, in seconds, over all attempts of
     /// the import Job.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_IMPORT_DEADLINE_SECONDS",
-        default_value_t = 6 * 3600,
-        value_parser = clap::value_parser!(u32).range(60..=5 * 24 * 3600)
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_IMPORT_DEADLINE_SECONDS")]
+    #[arg(default_value_t = 6 * 3600)]
+    #[arg(value_parser = clap::value_parser!(u32).range(60..=5 * 24 * 3600))]
     pub import_deadline_seconds: u32,
 
     /// Delay before a failed import is started again, in seconds.
-    #[arg(
-        long,
-        env = "FOVEA_OPERATOR_IMPORT_RETRY_SECONDS",
-        default_value_t = 600,
-        value_parser = clap::value_parser!(u32).range(30..=86_400)
-    )]
+    #[arg(long, env = "FOVEA_OPERATOR_IMPORT_RETRY_SECONDS")]
+    #[arg(default_value_t = 600)]
+    #[arg(value_parser = clap::value_parser!(u32).range(30..=86_400))]
     pub import_retry_seconds: u32,
 }
 

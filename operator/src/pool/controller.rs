@@ -33,29 +33,21 @@ const TOGETHER: Duration = Duration::from_millis(50);
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// Everything the controller needs.
-pub struct Parts {
-    /// For watches and writes.
+pub(crate) struct Parts {
     pub client: Client,
-    /// For models' weights.
     pub store: Store,
     /// The store's address, for network policies.
     pub store_config: StoreConfig,
-    /// Flags.
     pub config: PoolsConfig,
     /// The pools' namespace, which is the operator's own.
     pub namespace: String,
-    /// From the dispatcher.
     pub loads: watch::Receiver<Loads>,
-    /// To the dispatcher.
     pub published: watch::Sender<PublishedPools>,
-    /// For faults of pools.
     pub events: Events,
-    /// For the pools' numbers of runners.
     pub metrics: Arc<Metrics>,
 }
 
-/// Runs until it is dropped.
-pub async fn run(parts: Parts) {
+pub(crate) async fn run(parts: Parts) {
     let Parts {
         client,
         store,
@@ -129,7 +121,6 @@ async fn reconcile_all(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
     }
 }
 
-/// Queues the pools whose load has changed.
 async fn follow_loads(
     context: Arc<Context>,
     mut loads: watch::Receiver<Loads>,

@@ -1,7 +1,6 @@
 //! Which external endpoints the operator will talk to, and with which token. The checks are pure.
 //!
-//! The operator is a deputy here: a pool's author names hosts that the operator can reach and
-//! the author perhaps cannot. So a host must be on the operator's allow-list, plain http stays on
+//! A pool's author could use the operator to reach hosts that the author cannot. Therefore a host must be on the operator's allow-list, plain http stays on
 //! loopback, and a token goes only to the hosts that its Secret names.
 
 use k8s_openapi::api::core::v1::Secret;
@@ -9,50 +8,36 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 /// The type of a Secret that holds a runner's bearer token; no other Secret is ever sent.
-pub const TOKEN_SECRET_TYPE: &str = "fovea.dev/runner-token";
+pub(crate) const TOKEN_SECRET_TYPE: &str = "fovea.dev/runner-token";
 
-/// Why an endpoint is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RefusedEndpoint {
+pub(crate) enum RefusedEndpoint {
     /// Not a URL with a host.
     #[error("{0:?} is not a base URL such as https://gpu-1.example.com:8443")]
     Malformed(String),
-    /// Plain http over a network.
     #[error("{0}: plain http is allowed on loopback only; use https")]
     PlainHttp(Url),
-    /// A host that the installation does not allow.
     #[error("{0}: its host is not on the operator's --external-host list")]
     NotAllowed(Url),
 }
 
-/// Why a Secret is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RefusedToken {
+pub(crate) enum RefusedToken {
     /// Another type of Secret: it was not made to be sent to a runner.
     #[error("Secret {0:?} is not of type {TOKEN_SECRET_TYPE}")]
     Type(String),
-    /// A key is missing or is not text.
     #[error("Secret {name:?} has no text under the key {key:?}")]
-    Key {
-        /// The Secret's name.
-        name: String,
-        /// The missing key.
-        key: &'static str,
-    },
-    /// The token is for other hosts.
+    Key { name: String, key: &'static str },
     #[error("Secret {name:?} is for hosts {hosts:?}, not for {host:?}")]
     Host {
-        /// The Secret's name.
         name: String,
-        /// The hosts that it names.
         hosts: String,
-        /// The endpoint's host.
         host: String,
     },
 }
 
 /// The endpoint as a URL, if the operator may talk to it. `allowed` holds `host` or `host:port`.
-pub fn endpoint(text: &str, allowed: &[String]) -> Result<Url, RefusedEndpoint> {
+pub(crate) fn endpoint(text: &str, allowed: &[String]) -> Result<Url, RefusedEndpoint> {
     let url = Url::parse(text).map_err(|_| RefusedEndpoint::Malformed(text.to_owned()))?;
     let bare = url.username().is_empty()
         && url.password().is_none()
@@ -82,7 +67,7 @@ pub fn endpoint(text: &str, allowed: &[String]) -> Result<Url, RefusedEndpoint> 
 
 /// The bearer token for `url` out of `secret`, whose key `hosts` lists, separated by commas or
 /// white space, the hosts (`host` or `host:port`) that the token is for.
-pub fn token(secret: &Secret, url: &Url) -> Result<String, RefusedToken> {
+pub(crate) fn token(secret: &Secret, url: &Url) -> Result<String, RefusedToken> {
     let name = secret.metadata.name.clone().unwrap_or_default();
     if secret.type_.as_deref() != Some(TOKEN_SECRET_TYPE) {
         return Err(RefusedToken::Type(name));

@@ -11,7 +11,6 @@ use std::sync::Arc;
 /// The state of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ImportState {
-    /// There is no Job.
     Absent,
     /// It runs; the error of its last failed pod, if one failed.
     Running(Option<Message>),
@@ -53,7 +52,6 @@ pub(crate) fn state(import: &Import, job: Option<&Job>, pods: &[Arc<Pod>]) -> Im
     }
 }
 
-/// The latest error.
 fn fault(what: &str, pods: &[Arc<Pod>]) -> Option<Message> {
     let failed = pods
         .iter()

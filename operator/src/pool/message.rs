@@ -1,11 +1,9 @@
 //! A condition's reason and message.
 
-/// A condition's reason and message.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Message {
-    /// One word in CamelCase.
     pub(crate) reason: &'static str,
-    /// A sentence for people, which says what to do where something has to be done.
+    /// A sentence for users, with the fix if one is needed.
     pub(crate) message: String,
 }
 

@@ -1,27 +1,27 @@
 //! Runner pools: their objects in the cluster, the number of their runners, and their status.
 //!
-//! [`controller`] reconciles every pool. It receives [`load`]s from the dispatcher, which connects to
-//! runners and counts jobs, and gives back [`published`] pools.
+//! `controller` reconciles every pool. It receives `load`s from the dispatcher, which connects to
+//! runners and counts jobs, and gives back `published` pools.
 
 mod access;
-mod applier;
+pub(crate) mod applier;
 pub mod autoscale;
 mod build;
 mod caches;
-pub mod config;
-pub mod controller;
-pub mod external;
+pub(crate) mod config;
+pub(crate) mod controller;
+pub(crate) mod external;
 mod import;
 pub mod load;
 mod message;
 mod pods;
-pub mod published;
+pub(crate) mod published;
 mod reconcile;
-pub mod resolve;
+pub(crate) mod resolve;
 mod rollout;
 mod scale;
 mod validate;
-pub mod weights;
+pub(crate) mod weights;
 
 use fovea_crds::{ResolvedPoolRef, RunnerPool};
 use kube::ResourceExt;
@@ -29,8 +29,7 @@ use kube::ResourceExt;
 /// A pool's name and namespace.
 pub type PoolKey = ResolvedPoolRef;
 
-/// The key of a pool object.
-pub fn key_of(pool: &RunnerPool) -> PoolKey {
+pub(crate) fn key_of(pool: &RunnerPool) -> PoolKey {
     PoolKey {
         name: pool.name_any(),
         namespace: pool.namespace().unwrap_or_default(),

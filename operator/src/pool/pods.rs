@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// Longest message of others, in characters.
+/// Longest quoted message, in characters.
 const MAX_WORDS: u32 = 300;
 /// Most faults of one pool in its status.
 const MAX_FAULTS: usize = 8;
@@ -75,23 +75,20 @@ pub(crate) fn url(subject: &Subject<'_>, pod: &str) -> Option<Url> {
     Url::parse(&url).ok()
 }
 
-/// Whether the pod was created from this template.
 pub(crate) fn is_of(pod: &Pod, template: &str) -> bool {
     annotation(pod, TEMPLATE) == Some(template)
 }
 
-/// Whether it is being deleted.
 pub(crate) fn is_terminating(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
 
-/// Whether it has ended for good.
+/// Whether it has ended, and does not restart.
 pub(crate) fn has_ended(pod: &Pod) -> bool {
     let phase = status(pod).and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Whether its readiness probe has succeeded.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
@@ -130,7 +127,6 @@ pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
         .flatten()
 }
 
-/// The latest fault among a pod's Events.
 pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Message> {
     let faults = events.iter().filter_map(|event| {
         let reason = event.reason.as_deref()?;
@@ -171,8 +167,8 @@ fn of_pods(names: &[impl AsRef<str>], message: &str) -> String {
     format!("pod {first}{others}: {message}")
 }
 
-/// The pods' faults, the most important first: those that somebody has to fix come before those that
-/// may disappear by themselves.
+/// The pods' faults, the most important first: those that a user must fix come before those that may
+/// disappear by themselves.
 pub(crate) fn faults(
     deployment: Option<&Deployment>,
     pods: &[Arc<Pod>],
@@ -185,12 +181,12 @@ pub(crate) fn faults(
         .count();
     let short = whole < desired as usize;
     for pod in pods.iter().filter(|pod| !is_terminating(pod)) {
-        // Pods that have ended stay as a record; once others have taken their place it is history.
+        // Ended pods stay as a record; they are no fault once others have replaced them.
         if has_ended(pod) && !short {
             continue;
         }
         if let Some((rank, reason, message)) = pod_fault(pod) {
-            // One more than there must be is a rollout's, which tells of it itself.
+            // An additional pod belongs to a rollout, whose message covers it.
             if reason == "Unschedulable" && !short {
                 continue;
             }
@@ -242,7 +238,7 @@ fn pod_fault(pod: &Pod) -> Option<(u8, &'static str, String)> {
         };
         return Some((5, reason_word, format!("{reason}: {why}")));
     }
-    // A sidecar that an admission controller has put beside it is not ours to speak of.
+    // Faults of sidecars that an admission controller has added are not reported.
     let mut statuses = status(pod)?.container_statuses.iter().flatten();
     container_fault(statuses.find(|each| CONTAINERS.contains(&each.name.as_str()))?)
 }
@@ -265,7 +261,7 @@ fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, Str
             return Some((2, "ContainerRefused", format!("{reason}: {why}")));
         }
     }
-    // What ended the last one says more than that there is a pause before the next.
+    // The last termination says more than the state CrashLoopBackOff.
     let last = container
         .last_state
         .as_ref()
@@ -304,7 +300,7 @@ fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
         .map(String::as_str)
 }
 
-/// A message of others, on one line and clipped.
+/// A quoted message, on one line and clipped.
 pub(crate) fn words(text: Option<&str>) -> String {
     let line = text
         .unwrap_or_default()

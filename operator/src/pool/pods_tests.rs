@@ -3,7 +3,7 @@ use crate::pool::build::Subject;
 use fovea_crds::{RunnerPool, RunnerPoolSpec};
 use serde_json::{Value, json};
 
-/// A pod with a status and, merged into the rest, what else there is of it.
+/// A pod with this status and additional metadata.
 fn pod(name: &str, status: &Value, metadata: &Value) -> Arc<Pod> {
     let mut pod = json!({"metadata": {"name": name}, "status": status});
     let more = metadata.as_object().unwrap().clone();
@@ -33,19 +33,19 @@ fn container(name: &str, more: &Value) -> Arc<Pod> {
     )
 }
 
-fn told(pods: &[Arc<Pod>]) -> Vec<(&'static str, String)> {
+fn reported(pods: &[Arc<Pod>]) -> Vec<(&'static str, String)> {
     let each = faults(None, pods, 2).into_iter();
-    each.map(|told| (told.reason, told.message)).collect()
+    each.map(|fault| (fault.reason, fault.message)).collect()
 }
 
 #[test]
-fn an_image_that_cannot_be_pulled_is_told_with_its_name_once_for_all_pods() {
+fn an_image_that_cannot_be_pulled_is_reported_with_its_name_once_for_all_pods() {
     let pods = [
         waiting("p-1", "ImagePullBackOff", "Back-off pulling image"),
         waiting("p-2", "ImagePullBackOff", "Back-off pulling image"),
     ];
     assert_eq!(
-        told(&pods),
+        reported(&pods),
         [(
             "ImagePullBackOff",
             "pod p-1 and 1 more: image example/runner:1 cannot be pulled: Back-off pulling image"
@@ -53,7 +53,7 @@ fn an_image_that_cannot_be_pulled_is_told_with_its_name_once_for_all_pods() {
         )]
     );
     let first_words = waiting("p-1", "ErrImagePull", "not\nfound");
-    let message = &told(&[first_words])[0];
+    let message = &reported(&[first_words])[0];
     assert!(
         message.0 == "ImagePullBackOff" && message.1.ends_with("not found"),
         "{message:?}"
@@ -61,25 +61,25 @@ fn an_image_that_cannot_be_pulled_is_told_with_its_name_once_for_all_pods() {
 }
 
 #[test]
-fn a_pod_that_no_node_takes_is_told_in_the_scheduler_s_words() {
+fn an_unschedulable_pod_is_reported_with_the_scheduler_s_message() {
     let status = json!({"phase": "Pending", "conditions": [{
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
         "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }]});
     let pod = pod("p-1", &status, &json!({}));
-    let told = told(std::slice::from_ref(&pod));
-    assert_eq!(told[0].0, "Unschedulable");
+    let faults = reported(std::slice::from_ref(&pod));
+    assert_eq!(faults[0].0, "Unschedulable");
     assert!(
-        told[0].1.contains("Insufficient nvidia.com/gpu"),
-        "{told:?}"
+        faults[0].1.contains("Insufficient nvidia.com/gpu"),
+        "{faults:?}"
     );
     let (since, _) = unscheduled(&pod).unwrap();
     assert_eq!(since.to_string(), "2026-01-01T00:00:00Z");
 }
 
 #[test]
-fn a_runner_that_ends_again_and_again_is_told_with_its_exit_code_and_last_words() {
+fn a_crashing_runner_is_reported_with_its_exit_code_and_last_message() {
     let crashing = container(
         "p-1",
         &json!({
@@ -88,7 +88,7 @@ fn a_runner_that_ends_again_and_again_is_told_with_its_exit_code_and_last_words(
             "lastState": {"terminated": {"exitCode": 1, "reason": "Error", "message": "no CUDA device\n"}},
         }),
     );
-    let [(reason, message)] = &told(&[crashing])[..] else {
+    let [(reason, message)] = &reported(&[crashing])[..] else {
         panic!()
     };
     assert_eq!(*reason, "CrashLoopBackOff");
@@ -101,11 +101,11 @@ fn a_runner_that_ends_again_and_again_is_told_with_its_exit_code_and_last_words(
         &json!({"restartCount": 1, "state": {"running": {}},
             "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}),
     );
-    assert_eq!(told(&[killed])[0].0, "OutOfMemory");
+    assert_eq!(reported(&[killed])[0].0, "OutOfMemory");
 }
 
 #[test]
-fn the_last_words_of_a_log_are_told_without_what_is_before_them() {
+fn the_message_of_a_log_s_last_line_is_found() {
     let json = r#"{"level":"INFO","message":"starting"}
 {"timestamp":"2026-01-01T00:00:00Z","level":"ERROR","message":"no CUDA device"}
 "#;
@@ -117,7 +117,7 @@ fn the_last_words_of_a_log_are_told_without_what_is_before_them() {
 }
 
 #[test]
-fn one_more_than_there_must_be_without_a_node_is_the_rollout_s_to_tell() {
+fn an_unschedulable_additional_pod_is_no_fault() {
     let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
     let status = json!({"phase": "Pending", "conditions": [{
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no",
@@ -126,33 +126,33 @@ fn one_more_than_there_must_be_without_a_node_is_the_rollout_s_to_tell() {
     let surge = pod("p-3", &status, &json!({}));
     let whole = ["p-1", "p-2"].map(|name| pod(name, &ready, &json!({})));
     assert_eq!(
-        told(&[&whole[..], std::slice::from_ref(&surge)].concat()),
+        reported(&[&whole[..], std::slice::from_ref(&surge)].concat()),
         []
     );
-    assert_eq!(told(&[whole[0].clone(), surge])[0].0, "Unschedulable");
+    assert_eq!(reported(&[whole[0].clone(), surge])[0].0, "Unschedulable");
 }
 
 #[test]
-fn a_runner_that_has_come_back_is_no_fault() {
+fn a_runner_that_has_restarted_is_no_fault() {
     let back = container(
         "p-1",
         &json!({"restartCount": 3, "ready": true, "state": {"running": {}},
             "lastState": {"terminated": {"exitCode": 1}}}),
     );
-    assert_eq!(told(&[back]), []);
+    assert_eq!(reported(&[back]), []);
     let starting = container(
         "p-1",
         &json!({"state": {"waiting": {"reason": "ContainerCreating"}}}),
     );
-    assert_eq!(told(&[starting]), []);
+    assert_eq!(reported(&[starting]), []);
 }
 
 #[test]
-fn an_evicted_pod_is_told_until_others_have_taken_its_place() {
+fn an_evicted_pod_is_reported_until_others_have_replaced_it() {
     let status = json!({"phase": "Failed", "reason": "Evicted",
         "message": "Usage of EmptyDir volume \"cache\" exceeds the limit \"1Gi\"."});
     let evicted = pod("p-1", &status, &json!({}));
-    let [(reason, message)] = &told(std::slice::from_ref(&evicted))[..] else {
+    let [(reason, message)] = &reported(std::slice::from_ref(&evicted))[..] else {
         panic!()
     };
     assert_eq!(*reason, "Evicted");
@@ -163,11 +163,11 @@ fn an_evicted_pod_is_told_until_others_have_taken_its_place() {
         pod("p-2", &ready, &json!({})),
         pod("p-3", &ready, &json!({})),
     ];
-    assert_eq!(told(&whole), []);
+    assert_eq!(reported(&whole), []);
 }
 
 #[test]
-fn what_the_api_server_refuses_is_told_before_what_pods_wait_for() {
+fn refused_pods_are_reported_before_faults_of_pods() {
     let deployment: Deployment = serde_json::from_value(json!({"status": {"conditions": [{
         "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
         "message": "pods \"p\" is forbidden: exceeded quota: small",
@@ -180,20 +180,20 @@ fn what_the_api_server_refuses_is_told_before_what_pods_wait_for() {
     )];
     let reasons: Vec<_> = faults(Some(&deployment), &pods, 1)
         .into_iter()
-        .map(|told| told.reason)
+        .map(|fault| fault.reason)
         .collect();
     assert_eq!(reasons, ["QuotaExceeded", "ContainerRefused"]);
 }
 
 #[test]
-fn words_of_others_are_kept_short_and_on_one_line() {
+fn quoted_messages_are_clipped_and_on_one_line() {
     let long = "line\n".repeat(1000);
-    let told = told(&[waiting("p", "ErrImagePull", &long)]);
-    assert!(told[0].1.chars().count() < 500 && !told[0].1.contains('\n'));
+    let faults = reported(&[waiting("p", "ErrImagePull", &long)]);
+    assert!(faults[0].1.chars().count() < 500 && !faults[0].1.contains('\n'));
 }
 
 #[test]
-fn runners_are_pods_with_an_address_and_say_whether_they_are_current_or_leave() {
+fn pods_with_an_address_are_runners_current_or_leaving() {
     let mut pool = RunnerPool::new("big", RunnerPoolSpec::new(Vec::new()));
     pool.metadata.namespace = Some("ns".into());
     let subject = Subject::of(&pool);
@@ -242,7 +242,7 @@ fn runners_are_pods_with_an_address_and_say_whether_they_are_current_or_leave() 
 }
 
 #[test]
-fn a_pod_fails_by_a_fault_or_by_its_time_and_not_by_waiting_for_a_node() {
+fn a_pod_fails_by_a_fault_or_a_timeout_and_not_by_waiting_for_a_node() {
     let now = "2026-01-01T01:00:00Z".parse().unwrap();
     assert!(is_failing(&waiting("p", "ImagePullBackOff", "no"), now));
     assert!(!is_failing(&waiting("p", "ContainerCreating", ""), now));
@@ -272,7 +272,7 @@ fn a_pod_fails_by_a_fault_or_by_its_time_and_not_by_waiting_for_a_node() {
 }
 
 #[test]
-fn a_pod_that_its_node_has_not_begun_is_known_by_its_conditions() {
+fn a_pod_that_its_node_has_not_started_is_recognised_by_its_conditions() {
     let since = "2026-01-01T00:00:05Z";
     let of = |phase: &str, conditions: Value| {
         unstarted(&pod(
@@ -297,7 +297,7 @@ fn a_pod_that_its_node_has_not_begun_is_known_by_its_conditions() {
 }
 
 #[test]
-fn the_last_of_a_kubelet_s_words_is_told_and_others_are_not() {
+fn only_the_kubelet_s_latest_fault_is_reported() {
     let event = |reason: &str, second: u32, message: &str| -> Event {
         serde_json::from_value(json!({
             "metadata": {}, "involvedObject": {}, "reason": reason, "message": message,
@@ -310,14 +310,14 @@ fn the_last_of_a_kubelet_s_words_is_told_and_others_are_not() {
         event("FailedMount", 3, "not yet bound"),
         event("Unhealthy", 9, "probe failed"),
     ];
-    let told = kubelet_fault(&events).unwrap();
+    let fault = kubelet_fault(&events).unwrap();
     assert_eq!(
-        (told.reason, &*told.message),
+        (fault.reason, &*fault.message),
         ("VolumeUnavailable", "path does not exist")
     );
     assert_eq!(kubelet_fault(&events[2..]), None);
 
-    let pods = ["p-1", "p-2"].map(|pod| (pod.to_owned(), told.clone()));
+    let pods = ["p-1", "p-2"].map(|pod| (pod.to_owned(), fault.clone()));
     let message = "pod p-1 and 1 more: path does not exist".to_owned();
     assert_eq!(
         by_kind(&pods.into()),

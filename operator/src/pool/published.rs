@@ -8,12 +8,11 @@ use std::sync::Arc;
 use url::Url;
 
 /// Every pool with pods. External and deleted pools are not in it.
-pub type PublishedPools = BTreeMap<PoolKey, Arc<PublishedPool>>;
+pub(crate) type PublishedPools = BTreeMap<PoolKey, Arc<PublishedPool>>;
 
 /// What the dispatcher needs to know about one pool with pods.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PublishedPool {
-    /// Runners that have an address.
+pub(crate) struct PublishedPool {
     pub runners: Vec<RunnerPod>,
     /// Credentials for them; `None` until the Secret is written.
     pub access: Option<Access>,
@@ -21,14 +20,11 @@ pub struct PublishedPool {
     pub weights: BTreeMap<String, Weights>,
 }
 
-/// A runner's pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunnerPod {
-    /// The pod's name.
+pub(crate) struct RunnerPod {
     pub name: String,
     /// `https://<pod>.<service>.<namespace>.svc:<port>/`, the name in its certificate.
     pub url: Url,
-    /// The pod's IP address and port.
     pub address: SocketAddr,
     /// Whether it loads [`PublishedPool::weights`]. A pod of an older template keeps its models until
     /// it is replaced.
@@ -37,10 +33,8 @@ pub struct RunnerPod {
     pub leaving: bool,
 }
 
-/// Credentials for a pool's runners.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Access {
-    /// The bearer token.
+pub(crate) struct Access {
     pub token: String,
     /// Trusted certificate authorities, as PEM: two during a rotation.
     pub authorities: String,
@@ -53,9 +47,8 @@ impl std::fmt::Debug for Access {
     }
 }
 
-/// Where runners load one model's weights from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Weights {
+pub(crate) enum Weights {
     /// A folder of the bucket with a `fovea-manifest.json`.
     Bucket {
         /// The folder's prefix; ends with `/`.

@@ -10,30 +10,25 @@ use std::collections::BTreeMap;
 /// Names listed in a message at most.
 const MAX_LISTED: usize = 10;
 
-/// What is kept of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// Part of the keys of its uploads.
     pub uid: String,
-    /// What pools select by.
     pub labels: BTreeMap<String, String>,
 }
 
-/// What resolution looks at.
 #[derive(Debug)]
-pub struct Directory {
-    /// The pools of the operator's pool namespaces.
+pub(crate) struct Directory {
     pub pools: BTreeMap<PoolKey, RunnerPool>,
-    /// Every namespace.
     pub namespaces: BTreeMap<String, Namespace>,
-    /// Where jobs go that name no pool.
+    /// The pool of jobs that name none.
     pub default_pool: PoolKey,
 }
 
 impl Directory {
     /// Which pool takes `job`: the one that its status recorded, else the one that it names, else
     /// the default.
-    pub fn resolve(&self, job: &InferenceJob) -> Result<Placement, Refusal> {
+    pub(crate) fn resolve(&self, job: &InferenceJob) -> Result<Placement, Refusal> {
         let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
         let key = self.key_for(job, namespace);
         let Some(pool) = self.pools.get(&key) else {
@@ -111,7 +106,7 @@ impl Directory {
     }
 }
 
-/// A selector that cannot be read, or is not there, matches nothing.
+/// A missing or invalid selector matches nothing.
 fn matches(selector: Option<&LabelSelector>, labels: &BTreeMap<String, String>) -> bool {
     selector
         .and_then(|selector| Selector::try_from(selector.clone()).ok())
@@ -127,7 +122,7 @@ fn choose(models: &[PoolModel], task: Task, named: Option<&str>) -> Result<Strin
             Some(model) => Ok(model.name.clone()),
             None => Err(format!(
                 "has no model {name:?} for {}; it has {}",
-                word(task),
+                task,
                 of_task()
             )),
         };
@@ -141,26 +136,18 @@ fn choose(models: &[PoolModel], task: Task, named: Option<&str>) -> Result<Strin
         (Some(model), ..) | (None, Some(model), None) => Ok(model.name.clone()),
         (None, None, _) => Err(format!(
             "has no model for {}; it has {}",
-            word(task),
+            task,
             listed(
                 models
                     .iter()
-                    .map(|model| format!("{} ({})", model.name, word(model.task)))
+                    .map(|model| format!("{} ({})", model.name, model.task))
             )
         )),
         (None, Some(_), Some(_)) => Err(format!(
             "has several models for {} and none is its default: name one of {} in spec.model",
-            word(task),
+            task,
             of_task()
         )),
-    }
-}
-
-fn word(task: Task) -> &'static str {
-    match task {
-        Task::ImageToText => "image-to-text",
-        Task::ImageClassification => "image-classification",
-        Task::ObjectDetection => "object-detection",
     }
 }
 

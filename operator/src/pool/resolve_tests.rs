@@ -91,7 +91,7 @@ fn a_tasks_only_model_is_its_default() {
 }
 
 #[test]
-fn a_pool_without_a_namespace_is_looked_for_in_the_jobs_own() {
+fn a_pool_reference_without_a_namespace_means_the_job_s_own() {
     let found = directory()
         .resolve(&in_pool(
             job("team", Task::ObjectDetection),
@@ -103,7 +103,7 @@ fn a_pool_without_a_namespace_is_looked_for_in_the_jobs_own() {
 }
 
 #[test]
-fn a_missing_pool_holds_the_job_and_says_which_there_are() {
+fn a_missing_pool_holds_the_job_and_lists_the_existing_ones() {
     let held = directory()
         .resolve(&in_pool(job("team", Task::ImageToText), None, "gone"))
         .unwrap_err();

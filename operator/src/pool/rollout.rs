@@ -4,10 +4,10 @@
 //! If no node has room for it (all GPUs are in use), the old one is removed first, for this rollout only.
 
 use super::message::Message;
+use crate::time::later;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// The Deployment's rolling update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
     /// `maxSurge` 1, `maxUnavailable` 0.
@@ -16,28 +16,23 @@ pub(crate) enum Strategy {
     Swap,
 }
 
-/// A rollout under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rollout {
     /// Runners of an older template that are still there.
     pub old: u32,
     /// Runners of the new one that are ready.
     pub new_ready: u32,
-    /// Runners that there should be.
     pub desired: u32,
-    /// Whether the Deployment swaps already.
     pub swapping: bool,
     /// Since when a runner of the new template is unschedulable, and the scheduler's message.
     pub stuck: Option<(Timestamp, String)>,
 }
 
-/// How the rollout goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub strategy: Strategy,
     /// When to reconcile again, unless something changes before.
     pub due: Option<Timestamp>,
-    /// The progress, for the pool's status.
     pub message: Option<Message>,
 }
 
@@ -57,9 +52,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
             message: None,
         };
     }
-    let due = stuck
-        .as_ref()
-        .map(|(since, _)| since.checked_add(timeout).unwrap_or(Timestamp::MAX));
+    let due = stuck.as_ref().map(|(since, _)| later(*since, timeout));
     let progress = format!("{new_ready} of {desired} runners have been replaced");
     if *swapping || due.is_some_and(|due| due <= now) {
         let gap = if *desired <= 1 {
@@ -84,22 +77,16 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
     Decision {
         strategy: Strategy::Surge,
         due,
-        message: Some(Message {
-            reason: "RollingOut",
-            message: progress,
-        }),
+        message: Some(Message::new("RollingOut", progress)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::at;
 
     const TIMEOUT: Duration = Duration::from_mins(1);
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
 
     fn rolling() -> Rollout {
         Rollout {

@@ -4,20 +4,18 @@
 //! those with the fewest jobs. The dispatcher gives marked pods no new jobs, and the replicas are lowered
 //! once they are idle or a timeout has passed. Kubernetes removes them first by their pod-deletion-cost.
 
+use crate::time::later;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long after its mark a runner may count as idle: by then the dispatcher knows about the mark.
-const HEARD_AFTER: Duration = Duration::from_secs(5);
+/// Time after its mark at which a runner may count as idle: by then the dispatcher knows about the mark.
+const KNOWN_AFTER: Duration = Duration::from_secs(5);
 
-/// A pod that may be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub name: String,
-    /// Whether its readiness probe succeeds.
     pub ready: bool,
-    /// Jobs on it.
     pub jobs: u32,
     pub created: Timestamp,
 }
@@ -25,7 +23,6 @@ pub(crate) struct Candidate {
 /// The marked pods, and since when they are marked.
 pub(crate) type Leaving = BTreeMap<String, Timestamp>;
 
-/// The Deployment's replicas, and the marked pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub replicas: u32,
@@ -44,9 +41,9 @@ pub(crate) fn decide(
     now: Timestamp,
     timeout: Duration,
 ) -> Decision {
-    let asked = present.unwrap_or(desired);
-    if asked <= desired {
-        // Who was marked stays so until Kubernetes has deleted as many pods as were too many.
+    let present = present.unwrap_or(desired);
+    if present <= desired {
+        // Marked pods stay marked until Kubernetes has deleted as many as are too many.
         let still = candidates.len().saturating_sub(desired as usize);
         let marked = candidates
             .iter()
@@ -60,7 +57,7 @@ pub(crate) fn decide(
             due: None,
         };
     }
-    let excess = (asked - desired) as usize;
+    let excess = (present - desired) as usize;
     let mut order: Vec<&Candidate> = candidates.iter().collect();
     order.sort_by_key(|candidate| {
         let marked = before.contains_key(&candidate.name);
@@ -86,11 +83,10 @@ pub(crate) fn decide(
         let Some(since) = leaving.get(&candidate.name) else {
             return true;
         };
-        let passed = |span| add(*since, span) <= now;
-        !candidate.ready || (candidate.jobs == 0 && passed(HEARD_AFTER)) || passed(timeout)
+        let passed = |span: Duration| later(*since, span) <= now;
+        !candidate.ready || (candidate.jobs == 0 && passed(KNOWN_AFTER)) || passed(timeout)
     };
-    // Kubernetes takes those that are not ready first, and then the marked ones, all at once: none may
-    // be busy still.
+    // Kubernetes removes unready pods first, and then the marked ones, all at once: none may be busy.
     if order.iter().all(may_go) {
         return Decision {
             replicas: desired,
@@ -100,28 +96,21 @@ pub(crate) fn decide(
     }
     let times = leaving
         .values()
-        .flat_map(|since| [add(*since, HEARD_AFTER), add(*since, timeout)]);
+        .flat_map(|since| [later(*since, KNOWN_AFTER), later(*since, timeout)]);
     Decision {
-        replicas: asked,
+        replicas: present,
         due: times.filter(|time| *time > now).min(),
         leaving,
     }
 }
 
-fn add(time: Timestamp, span: Duration) -> Timestamp {
-    time.checked_add(span).unwrap_or(Timestamp::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::at;
     use proptest::prelude::*;
 
     const TIMEOUT: Duration = Duration::from_mins(10);
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_800_000_000 + second).unwrap()
-    }
 
     fn candidate(name: &str, ready: bool, jobs: u32) -> Candidate {
         Candidate {
@@ -137,19 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn more_are_asked_for_at_once_and_nobody_leaves() {
+    fn scaling_up_is_immediate_and_marks_no_pod() {
         let marked = Leaving::from([("a".to_owned(), at(0))]);
         let candidates = [candidate("a", true, 1)];
         let decision = decide(3, Some(1), &candidates, &marked, at(1), TIMEOUT);
         assert_eq!((decision.replicas, names(&decision)), (3, vec![]));
-        assert_eq!(
-            decide(2, None, &[], &Leaving::new(), at(0), TIMEOUT).replicas,
-            2
-        );
+        let first = decide(2, None, &[], &Leaving::new(), at(0), TIMEOUT);
+        assert_eq!(first.replicas, 2);
     }
 
     #[test]
-    fn the_one_with_the_fewest_jobs_goes_once_it_is_idle() {
+    fn the_runner_with_the_fewest_jobs_is_removed_once_it_is_idle() {
         let busy = [
             candidate("a", true, 3),
             candidate("b", true, 1),
@@ -168,75 +155,56 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_one_goes_only_when_the_dispatcher_must_have_heard_of_it() {
+    fn an_idle_runner_is_removed_only_once_the_dispatcher_knows_of_its_mark() {
         let idle = [candidate("a", true, 0), candidate("b", true, 5)];
         let first = decide(1, Some(2), &idle, &Leaving::new(), at(0), TIMEOUT);
         assert_eq!(first.replicas, 2);
-        assert_eq!(
-            decide(1, Some(2), &idle, &first.leaving, at(4), TIMEOUT).replicas,
-            2
-        );
-        assert_eq!(
-            decide(1, Some(2), &idle, &first.leaving, at(5), TIMEOUT).replicas,
-            1
-        );
+        for (second, replicas) in [(4, 2), (5, 1)] {
+            let then = decide(1, Some(2), &idle, &first.leaving, at(second), TIMEOUT);
+            assert_eq!(then.replicas, replicas);
+        }
     }
 
     #[test]
-    fn who_goes_stays_marked_until_it_is_gone() {
+    fn a_pod_stays_marked_until_it_is_deleted() {
         let marked = Leaving::from([("b".to_owned(), at(0))]);
         let candidates = [candidate("a", true, 0), candidate("b", true, 0)];
-        assert_eq!(
-            names(&decide(1, Some(1), &candidates, &marked, at(9), TIMEOUT)),
-            ["b"]
-        );
-        assert!(
-            names(&decide(
-                1,
-                Some(1),
-                &candidates[..1],
-                &marked,
-                at(9),
-                TIMEOUT
-            ))
-            .is_empty()
-        );
+        let both = decide(1, Some(1), &candidates, &marked, at(9), TIMEOUT);
+        assert_eq!(names(&both), ["b"]);
+        let one = decide(1, Some(1), &candidates[..1], &marked, at(9), TIMEOUT);
+        assert!(one.leaving.is_empty());
     }
 
     #[test]
-    fn one_that_does_not_serve_goes_first_and_at_once() {
+    fn an_unready_runner_is_removed_first_and_at_once() {
         let candidates = [candidate("a", true, 0), candidate("b", false, 0)];
         let decision = decide(1, Some(2), &candidates, &Leaving::new(), at(0), TIMEOUT);
         assert_eq!((decision.replicas, names(&decision)), (1, vec!["b"]));
     }
 
     #[test]
-    fn a_busy_one_goes_after_its_time() {
+    fn a_busy_runner_is_removed_after_the_timeout() {
         let busy = [candidate("a", true, 1)];
         let marked = Leaving::from([("a".to_owned(), at(0))]);
-        assert_eq!(
-            decide(0, Some(1), &busy, &marked, at(599), TIMEOUT).replicas,
-            1
-        );
-        assert_eq!(
-            decide(0, Some(1), &busy, &marked, at(600), TIMEOUT).replicas,
-            0
-        );
+        for (second, replicas) in [(599, 1), (600, 0)] {
+            let decision = decide(0, Some(1), &busy, &marked, at(second), TIMEOUT);
+            assert_eq!(decision.replicas, replicas);
+        }
     }
 
     proptest! {
         #[test]
-        fn never_fewer_than_desired_nor_more_than_asked_and_no_busy_one_before_its_time(
-            desired in 0_u32..5, asked in 0_u32..8,
+        fn replicas_stay_between_desired_and_present_and_busy_runners_until_the_timeout(
+            desired in 0_u32..5, present in 0_u32..8,
             pods in prop::collection::vec((any::<bool>(), 0_u32..3), 0..8),
             waited in 0_i64..700,
         ) {
             let candidates: Vec<Candidate> = pods.iter().enumerate()
                 .map(|(index, (ready, jobs))| candidate(&format!("p{index}"), *ready, *jobs)).collect();
-            let first = decide(desired, Some(asked), &candidates, &Leaving::new(), at(0), TIMEOUT);
-            let then = decide(desired, Some(asked), &candidates, &first.leaving, at(waited), TIMEOUT);
-            prop_assert!(then.replicas >= desired && then.replicas <= asked.max(desired));
-            prop_assert_eq!(&then.leaving, &first.leaving, "who is marked stays marked");
+            let first = decide(desired, Some(present), &candidates, &Leaving::new(), at(0), TIMEOUT);
+            let then = decide(desired, Some(present), &candidates, &first.leaving, at(waited), TIMEOUT);
+            prop_assert!(then.replicas >= desired && then.replicas <= present.max(desired));
+            prop_assert_eq!(&then.leaving, &first.leaving, "marks are kept");
             let goes = |candidate: &&Candidate| then.replicas == desired && then.leaving.contains_key(&candidate.name);
             for candidate in candidates.iter().filter(goes) {
                 prop_assert!(!candidate.ready || candidate.jobs == 0 || waited >= 600, "{:?}", candidate);

@@ -10,10 +10,7 @@ const SYSTEM_CLASSES: &str = "system-";
 pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Message> {
     let mut refusals = Vec::new();
     let mut refuse = |message: String| {
-        refusals.push(Message {
-            reason: "SpecRefused",
-            message,
-        });
+        refusals.push(Message::new("SpecRefused", message));
     };
     for model in &spec.models {
         if let Some(ModelSource::HuggingFace { repo, .. }) = &model.source
@@ -49,10 +46,8 @@ mod tests {
         ]);
         let mut spec = RunnerPoolSpec::new(serde_json::from_value(models).unwrap());
         change(&mut spec);
-        refusals(&spec)
-            .into_iter()
-            .map(|told| told.message)
-            .collect()
+        let refusals = refusals(&spec).into_iter();
+        refusals.map(|refusal| refusal.message).collect()
     }
 
     #[test]
@@ -61,16 +56,16 @@ mod tests {
     }
 
     #[test]
-    fn what_no_pod_can_be_made_of_is_refused_with_what_to_write() {
-        let told = refused(|spec| {
+    fn a_spec_that_pods_cannot_be_created_from_is_refused_with_the_fix() {
+        let messages = refused(|spec| {
             spec.models[0].source =
                 serde_json::from_value(json!({"huggingFace": {"repo": "gpt2"}})).unwrap();
         });
-        assert!(told[0].contains("owner/name"), "{told:?}");
-        let told = refused(|spec| {
+        assert!(messages[0].contains("owner/name"), "{messages:?}");
+        let messages = refused(|spec| {
             let template = json!({"priorityClassName": "system-node-critical"});
             spec.template = serde_json::from_value(template).unwrap();
         });
-        assert!(told[0].contains("system-node-critical"), "{told:?}");
+        assert!(messages[0].contains("system-node-critical"), "{messages:?}");
     }
 }

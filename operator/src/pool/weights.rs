@@ -11,35 +11,26 @@ use fovea_store::{InvalidKey, ModelFolder, ObjectKey, Store, StoreError};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// What a checkpoint's folder holds, beside its files; `fovea-runner fetch` writes it.
-pub const MANIFEST: &str = "fovea-manifest.json";
+/// Name of the file that lists a checkpoint's files; `fovea-runner fetch` writes it.
+pub(crate) const MANIFEST: &str = "fovea-manifest.json";
 /// Largest manifest.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
-/// Most files of a checkpoint: a request that names them all is no larger than a runner reads.
+/// Most files of a checkpoint, so that a request that names them all is within a runner's limit.
 const MAX_FILES: usize = 64;
 /// Validity of the URLs; a runner that takes longer gets new ones.
 const LIFETIME: Duration = Duration::from_hours(6);
 
 /// Why a checkpoint in the bucket cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
-    /// No answer, or not the one.
+pub(crate) enum WeightsError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is none.
     #[error(
         "{0} has no {MANIFEST}; create the folder with `fovea-runner fetch OWNER/NAME --to DIR`, and upload all of it"
     )]
     NoManifest(String),
-    /// It is not what `fovea-runner fetch` writes.
     #[error("{folder}{MANIFEST} is not a manifest of `fovea-runner fetch`: {why}")]
-    BadManifest {
-        /// Where.
-        folder: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// A prefix that leads elsewhere.
+    BadManifest { folder: String, why: String },
     #[error("{0}")]
     Key(#[from] InvalidKey),
 }
@@ -66,7 +57,7 @@ struct ManifestFile {
     sha256: String,
 }
 
-/// Where a model's weights are, and how they get there.
+/// Where a model's weights are, and the import that puts them there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
     /// `None` while the revision has not been resolved to a commit.
@@ -75,8 +66,8 @@ pub(crate) struct Location {
     pub import: Option<Import>,
 }
 
-/// The location of a model's weights; `None` for a model without a source. `commit`: what the source's
-/// revision was resolved to, where that is known.
+/// The location of a model's weights; `None` for a model without a source. `commit`: the resolved revision,
+/// if it is known.
 pub(crate) fn locate(model: &PoolModel, commit: Option<&str>) -> Option<Location> {
     let PoolModel {
         name: _,
@@ -118,7 +109,7 @@ pub(crate) fn locate(model: &PoolModel, commit: Option<&str>) -> Option<Location
                 weights: commit.and_then(bucket),
                 import: Some(Import {
                     repo: repo.clone(),
-                    // What has been resolved is not resolved again, should it have to be brought again.
+                    // A resolved revision is not resolved again if it is imported again.
                     revision: commit.unwrap_or(revision).to_owned(),
                     token_secret: token_secret_ref.as_ref().map(secret),
                 }),
@@ -127,19 +118,19 @@ pub(crate) fn locate(model: &PoolModel, commit: Option<&str>) -> Option<Location
     })
 }
 
-/// Whether it names one state of a repository for good.
+/// Whether it is a commit and not a branch or tag.
 pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a checkpoint is whole; an error other than [`WeightsError::Store`] is its owner's to mend.
+/// Whether a checkpoint is complete; its owner must fix every error but [`WeightsError::Store`].
 pub(crate) async fn check(store: &Store, prefix: &str) -> Result<(), WeightsError> {
     let folder = ModelFolder::parse(prefix)?;
     manifest(store, &folder).await.map(|_| ())
 }
 
 /// The source that a runner loads: every file with its digest and a presigned URL.
-pub async fn source(store: &Store, weights: &Weights) -> Result<ModelSource, WeightsError> {
+pub(crate) async fn source(store: &Store, weights: &Weights) -> Result<ModelSource, WeightsError> {
     let (prefix, revision) = match weights {
         Weights::Volume(path) => return Ok(ModelSource::Path(path.clone())),
         Weights::Bucket { prefix, revision } => (prefix, revision),
@@ -236,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_is_nowhere_until_it_has_been_resolved_and_stays_what_it_was_resolved_to() {
+    fn a_branch_has_no_weights_until_it_is_resolved_and_keeps_its_commit() {
         let source = json!({"huggingFace": {"repo": "o/n", "tokenSecretRef": {"name": "hub"}}});
         let Location { weights, import } = placed(&source, None);
         assert_eq!(weights, None);
@@ -254,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_and_volumes_are_where_the_spec_says_and_are_never_imported() {
+    fn objects_and_volumes_are_never_imported() {
         let object = placed(&json!({"object": {"prefix": "my/model"}}), None);
         let expected = Weights::Bucket {
             prefix: "models/my/model/".to_owned(),
@@ -268,52 +259,42 @@ mod tests {
         );
     }
 
+    fn file(path: &str, bytes: i64, sha256: &str) -> Value {
+        json!({"path": path, "bytes": bytes, "sha256": sha256})
+    }
+
     fn listed(files: &Value) -> Result<Vec<String>, String> {
         let folder = ModelFolder::new("o/n").unwrap();
         let manifest = json!({"repo": "o/n", "commit": COMMIT, "files": files}).to_string();
-        let files = files_of(&folder, manifest.as_bytes());
-        files.map_err(|error| error.to_string())
-    }
-
-    fn files_of(folder: &ModelFolder, text: &[u8]) -> Result<Vec<String>, WeightsError> {
-        let keys = files(folder, text)?.into_iter();
-        Ok(keys.map(|(key, _)| key.to_string()).collect())
+        let keys = super::files(&folder, manifest.as_bytes()).map_err(|error| error.to_string())?;
+        Ok(keys.iter().map(|(key, _)| key.to_string()).collect())
     }
 
     #[test]
-    fn a_manifest_s_files_lie_in_its_folder() {
+    fn a_manifest_s_files_are_in_its_folder() {
         let sha256 = "a".repeat(64);
-        let good = json!([{"path": "sub/config.json", "bytes": 1, "sha256": sha256}]);
+        let good = json!([file("sub/config.json", 1, &sha256)]);
         assert_eq!(listed(&good).unwrap(), ["models/o/n/sub/config.json"]);
     }
 
     #[test]
-    fn a_manifest_that_leads_elsewhere_is_refused() {
+    fn an_invalid_manifest_is_refused() {
         let sha256 = "a".repeat(64);
         for (files, word) in [
             (json!([]), "0 files"),
-            (
-                json!([{"path": "../x", "bytes": 1, "sha256": sha256}]),
-                "segment",
-            ),
-            (
-                json!([{"path": "/x", "bytes": 1, "sha256": sha256}]),
-                "segment",
-            ),
-            (json!([{"path": "x", "bytes": 1, "sha256": "a"}]), "SHA-256"),
-            (
-                json!([{"path": "x", "bytes": -1, "sha256": sha256}]),
-                "invalid value",
-            ),
+            (json!([file("../x", 1, &sha256)]), "segment"),
+            (json!([file("/x", 1, &sha256)]), "segment"),
+            (json!([file("x", 1, "a")]), "SHA-256"),
+            (json!([file("x", -1, &sha256)]), "invalid value"),
         ] {
-            let told = listed(&files).unwrap_err();
+            let error = listed(&files).unwrap_err();
             assert!(
-                told.contains(word) && told.contains("models/o/n/"),
-                "{told}"
+                error.contains(word) && error.contains("models/o/n/"),
+                "{error}"
             );
         }
         let many: Vec<Value> = (0..=MAX_FILES)
-            .map(|n| json!({"path": format!("{n}"), "bytes": 1, "sha256": sha256}))
+            .map(|number| file(&number.to_string(), 1, &sha256))
             .collect();
         assert!(listed(&json!(many)).unwrap_err().contains("65 files"));
     }

@@ -4,7 +4,6 @@ use fovea_store::{Listed, ObjectKey, Owned, Sha256};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-/// Result of [`Chunk::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// It is deleted unless a job needs it.
@@ -35,7 +34,6 @@ struct Picture {
 }
 
 impl Chunk {
-    /// The number of candidates.
     pub(super) fn len(&self) -> usize {
         self.len
     }

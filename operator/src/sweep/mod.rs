@@ -38,34 +38,24 @@ pub struct SweepConfig {
     /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes uploads
     /// and results that no job needs any more. Do not sweep a bucket that another installation uses
     /// too: its objects would be deleted.
-    #[arg(
-        long = "sweep-every-seconds",
-        env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS",
-        default_value_t = 3600
-    )]
+    #[arg(long = "sweep-every-seconds")]
+    #[arg(env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS", default_value_t = 3600)]
     pub every_seconds: u64,
 
     /// Minimum age, in seconds, at which an object may be swept: at least 1800, and longer than any
     /// API request can take, since an upload exists before its job.
-    #[arg(
-        long = "sweep-grace-seconds",
-        env = "FOVEA_OPERATOR_SWEEP_GRACE_SECONDS",
-        default_value_t = 7200,
-        value_parser = clap::value_parser!(u64).range(SHORTEST_GRACE_SECONDS..)
-    )]
+    #[arg(long = "sweep-grace-seconds")]
+    #[arg(env = "FOVEA_OPERATOR_SWEEP_GRACE_SECONDS", default_value_t = 7200)]
+    #[arg(value_parser = clap::value_parser!(u64).range(SHORTEST_GRACE_SECONDS..))]
     pub grace_seconds: u64,
 
     /// Maximum rate at which a sweep deletes objects, in objects per second.
-    #[arg(
-        long = "sweep-deletes-per-second",
-        env = "FOVEA_OPERATOR_SWEEP_DELETES_PER_SECOND",
-        default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..=10_000)
-    )]
+    #[arg(long = "sweep-deletes-per-second")]
+    #[arg(env = "FOVEA_OPERATOR_SWEEP_DELETES_PER_SECOND", default_value_t = 50)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub deletes_per_second: u32,
 }
 
-/// Why a sweep ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SweepError {
     /// A list of the bucket or a deletion failed.
@@ -74,7 +64,6 @@ pub(crate) enum SweepError {
     /// A list of the jobs or the namespaces failed.
     #[error("the API server's list: {0}")]
     Kubernetes(#[from] kube::Error),
-    /// A page took too long.
     #[error("the API server's list: no answer in time")]
     TooSlow,
     /// A list holds an object that cannot be decoded.
@@ -82,8 +71,7 @@ pub(crate) enum SweepError {
     Unreadable(&'static str),
 }
 
-/// Sweeps while this replica leads.
-pub struct Sweeper {
+pub(crate) struct Sweeper {
     client: Client,
     store: Store,
     config: SweepConfig,
@@ -93,7 +81,7 @@ pub struct Sweeper {
 
 impl Sweeper {
     /// A sweeper of the objects of `watch_namespace`, or of all namespaces.
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         store: Store,
         config: SweepConfig,
@@ -115,7 +103,7 @@ impl Sweeper {
 
     /// Sweeps at the configured interval until dropped. The first sweep comes after a whole interval, so
     /// that leaders that end soon after their start do not list the bucket each time.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         if self.config.every_seconds == 0 {
             return;
         }

@@ -14,9 +14,9 @@ fn a_job_s_end_is_delivered_once_and_signed() -> Result<()> {
     shared(async |setting| {
         let path = "/once/200";
         let job = setting.submit("once", path).await?;
-        let told = setting.delivered("once").await?;
-        assert_eq!((told.attempts, told.last_error), (1, None));
-        assert_eq!(told.next_attempt_time, None);
+        let record = setting.delivered("once").await?;
+        assert_eq!((record.attempts, record.last_error), (1, None));
+        assert_eq!(record.next_attempt_time, None);
 
         let received = setting.receiver.received(path);
         assert_eq!(received.len(), 1, "{received:?}");
@@ -31,7 +31,10 @@ fn a_job_s_end_is_delivered_once_and_signed() -> Result<()> {
         assert_eq!(said["data"]["uid"], uid);
         assert_eq!(said["data"]["result"], json!({"caption": "a cat"}));
 
-        let plain = setting.operated.submit("untold", "caption a cat").await?;
+        let plain = setting
+            .operated
+            .submit("without-callback", "caption a cat")
+            .await?;
         let status = setting.operated.ended(&plain.name_any()).await?;
         assert_eq!(status.callback, None);
         setting.operated.judge();
@@ -42,15 +45,22 @@ fn a_job_s_end_is_delivered_once_and_signed() -> Result<()> {
 #[test]
 fn failed_and_cancelled_jobs_are_delivered_too() -> Result<()> {
     shared(async |setting| {
-        let mut failing = job("told-failed", &url(&setting.receiver, "/failed/200"));
+        let mut failing = job("delivered-failed", &url(&setting.receiver, "/failed/200"));
         failing.spec.input = Operated::job("", "problem InvalidPicture").spec.input;
         setting.operated.create(&failing).await?;
-        let mut cancelled = job("told-cancelled", &url(&setting.receiver, "/cancelled/200"));
+        let mut cancelled = job(
+            "delivered-cancelled",
+            &url(&setting.receiver, "/cancelled/200"),
+        );
         cancelled.spec.cancel = true;
         setting.operated.create(&cancelled).await?;
         for (name, path, event) in [
-            ("told-failed", "/failed/200", "inferencejob.failed"),
-            ("told-cancelled", "/cancelled/200", "inferencejob.cancelled"),
+            ("delivered-failed", "/failed/200", "inferencejob.failed"),
+            (
+                "delivered-cancelled",
+                "/cancelled/200",
+                "inferencejob.cancelled",
+            ),
         ] {
             setting.delivered(name).await?;
             let said = verified(&setting.receiver.received(path)[0])?;

@@ -19,7 +19,6 @@ use standardwebhooks::Webhook;
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 
-/// An operator and its receivers.
 struct Setting {
     operated: Operated,
     options: Options,
@@ -46,7 +45,7 @@ impl Setting {
             "--callback-first-delay-ms=500".to_owned(),
             "--callback-greatest-delay-ms=2000".to_owned(),
         ]);
-        // Would be asked for every receiver, and leads nowhere.
+        // Callbacks must not use this proxy, which does not exist.
         let proxy = ("ALL_PROXY".to_owned(), "http://127.0.0.1:9".to_owned());
         options.env.push(proxy);
         let operated = Operated::start(options.clone()).await?;
@@ -88,7 +87,7 @@ impl Setting {
         what: &str,
         wanted: impl Fn(&CallbackStatus) -> bool,
     ) -> Result<CallbackStatus> {
-        let wanted = |told: &Option<CallbackStatus>| told.as_ref().is_some_and(&wanted);
+        let wanted = |record: &Option<CallbackStatus>| record.as_ref().is_some_and(&wanted);
         let status = self
             .operated
             .status_where(name, what, |status| wanted(&status.callback));
@@ -96,7 +95,7 @@ impl Setting {
     }
 
     async fn delivered(&self, name: &str) -> Result<CallbackStatus> {
-        self.record_where(name, "to be told", |told| told.delivered)
+        self.record_where(name, "to be delivered", |record| record.delivered)
             .await
     }
 }

@@ -14,8 +14,8 @@ use kube::api::{DeleteParams, PostParams};
 fn a_redirect_is_not_followed() -> Result<()> {
     shared(async |setting| {
         setting.submit("moved", "/moved/302/307/200").await?;
-        let told = setting.delivered("moved").await?;
-        let error = told.last_error.unwrap();
+        let record = setting.delivered("moved").await?;
+        let error = record.last_error.unwrap();
         assert!(
             error.contains("307") && error.contains("redirects"),
             "{error}"
@@ -41,15 +41,15 @@ fn private_addresses_are_refused_unless_they_are_allowed() -> Result<()> {
             setting.operated.create(&job(name, &url)).await?;
         }
         for (name, _, why) in hosts {
-            let refused = |told: &CallbackStatus| told.attempts > 1;
+            let refused = |record: &CallbackStatus| record.attempts > 1;
             let what = "to be refused twice";
-            let told = setting.record_where(name, what, refused).await?;
-            let error = told.last_error.unwrap_or_default();
+            let record = setting.record_where(name, what, refused).await?;
+            let error = record.last_error.unwrap_or_default();
             assert!(
                 error.contains(why) && error.contains("--callback-allow"),
                 "{name}: {error}"
             );
-            assert!(!told.delivered && told.next_attempt_time.is_some());
+            assert!(!record.delivered && record.next_attempt_time.is_some());
             let path = format!("/{name}/200");
             assert!(setting.inner.received(&path).is_empty());
         }
@@ -65,19 +65,19 @@ fn only_the_namespace_s_own_webhook_secret_is_used_and_a_missing_one_is_reported
         let jobs: Api<InferenceJob> = Api::namespaced(client.clone(), "unsigned");
         let unsigned = job("unsigned", &url(&setting.receiver, path));
         jobs.create(&PostParams::default(), &unsigned).await?;
-        let told = async |what: &str| {
+        let reported = async |what: &str| {
             let found = eventually(what, PATIENCE, || async {
                 let status = jobs.get("unsigned").await?.status.unwrap_or_default();
-                let error = status.callback.and_then(|told| told.last_error);
+                let error = status.callback.and_then(|record| record.last_error);
                 let error = error.unwrap_or_default();
                 ensure!(error.contains(what), "{error}");
                 Ok(())
             });
             found.await
         };
-        told("no Secret \"fovea-webhook\" of type fovea.dev/webhook").await?;
+        reported("no Secret \"fovea-webhook\" of type fovea.dev/webhook").await?;
         create_secret(client, "unsigned", "Opaque").await?;
-        told("is not of type fovea.dev/webhook").await?;
+        reported("is not of type fovea.dev/webhook").await?;
         assert!(setting.receiver.received(path).is_empty());
 
         let secrets: Api<Secret> = Api::namespaced(client.clone(), "unsigned");

@@ -17,9 +17,9 @@ fn a_receiver_that_fails_is_retried_with_the_same_id() -> Result<()> {
     shared(async |setting| {
         let path = "/flaky/500/503/200";
         setting.submit("flaky", path).await?;
-        let told = setting.delivered("flaky").await?;
-        assert_eq!(told.attempts, 3);
-        let error = told.last_error.unwrap();
+        let record = setting.delivered("flaky").await?;
+        assert_eq!(record.attempts, 3);
+        let error = record.last_error.unwrap();
         assert_eq!(error, "the receiver answered HTTP 503 Service Unavailable");
 
         let received = setting.receiver.received(path);
@@ -58,8 +58,8 @@ fn a_job_that_others_change_during_an_attempt_still_gets_its_record() -> Result<
             .jobs
             .patch("changed", &params, &label)
             .await?;
-        let told = setting.delivered("changed").await?;
-        assert_eq!(told.attempts, 2);
+        let record = setting.delivered("changed").await?;
+        assert_eq!(record.attempts, 2);
         assert_eq!(setting.receiver.received(path).len(), 2);
         Ok(())
     })
@@ -91,8 +91,8 @@ async fn a_record_whose_write_fails_is_written_again_without_a_second_call() -> 
         Fate::Answer(500),
     )]);
     setting.submit("locked", "/locked/200").await?;
-    let told = setting.delivered("locked").await?;
-    let error = told.last_error.unwrap();
+    let record = setting.delivered("locked").await?;
+    let error = record.last_error.unwrap();
     assert!(error.contains("cannot be read"), "{error}");
     assert_eq!(setting.receiver.received("/locked/200").len(), 1);
     setting.operated.judge();
@@ -104,9 +104,10 @@ fn a_receiver_that_is_gone_is_not_retried() -> Result<()> {
     shared(async |setting| {
         let path = "/gone/410/200";
         setting.submit("gone", path).await?;
-        let is_over = |told: &CallbackStatus| told.attempts > 0 && told.next_attempt_time.is_none();
-        let told = setting.record_where("gone", "to be over", is_over).await?;
-        assert!(!told.delivered && told.last_error.unwrap().contains("410 Gone"));
+        let is_over =
+            |record: &CallbackStatus| record.attempts > 0 && record.next_attempt_time.is_none();
+        let record = setting.record_where("gone", "to be over", is_over).await?;
+        assert!(!record.delivered && record.last_error.unwrap().contains("410 Gone"));
         // A later callback to the same receiver has had two turns, and this one none.
         setting.submit("after-gone", "/after-gone/500/200").await?;
         setting.delivered("after-gone").await?;
@@ -132,8 +133,8 @@ fn a_receiver_that_hangs_delays_no_other() -> Result<()> {
         .await?;
         setting.submit("beside-stuck", "/beside-stuck/200").await?;
         assert_eq!(setting.delivered("beside-stuck").await?.attempts, 1);
-        let no_answer = |told: &CallbackStatus| {
-            let error = told.last_error.as_deref();
+        let no_answer = |record: &CallbackStatus| {
+            let error = record.last_error.as_deref();
             error == Some("no answer from the receiver within 10 s")
         };
         let what = "to find no answer";
@@ -150,17 +151,17 @@ async fn an_operator_killed_between_two_attempts_resumes_the_schedule() -> Resul
     let mut setting = Setting::start().await?;
     let path = "/killed/500/500/500/200";
     setting.submit("killed", path).await?;
-    let begun = |told: &CallbackStatus| told.attempts > 0;
+    let begun = |record: &CallbackStatus| record.attempts > 0;
     let what = "to be tried";
     setting.record_where("killed", what, begun).await?;
     setting.operated.operator.kill().await?;
     setting.operated.operator.restart().await?;
 
-    let told = setting.delivered("killed").await?;
+    let record = setting.delivered("killed").await?;
     let received = setting.receiver.received(path);
     // A try that the kill cut off from its record is made again, and is the only one.
-    let repeated = received.len() - told.attempts as usize;
-    assert!(repeated <= 1, "{told:?} after {}", received.len());
+    let repeated = received.len() - record.attempts as usize;
+    assert!(repeated <= 1, "{record:?} after {}", received.len());
     let id = |received: &Received| received.headers[HEADER_WEBHOOK_ID].clone();
     for each in &received {
         verified(each)?;

@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// The Jobs that import a repository.
 async fn imports_of(client: &Client, repo: &str) -> Result<Vec<Job>> {
     let params = ListParams::default().labels("app.kubernetes.io/name=fovea-import");
     let jobs = api::<Job>(client).list(&params).await?.items;
@@ -18,7 +17,7 @@ async fn imports_of(client: &Client, repo: &str) -> Result<Vec<Job>> {
 }
 
 #[test]
-fn a_model_of_the_hub_is_imported_by_one_job_whose_failure_is_told() -> Result<()> {
+fn a_model_of_the_hub_is_imported_by_one_job_whose_failure_is_reported() -> Result<()> {
     Operated::shared(async |operated| {
         let client = &operated.client;
         let source = json!({"huggingFace": {"repo": "owner/model", "revision": "v1"}});
@@ -60,13 +59,13 @@ fn a_model_of_the_hub_is_imported_by_one_job_whose_failure_is_told() -> Result<(
         };
         let log =
             "ERROR the hub knows no revision v1 of owner/model; check the name and --revision";
-        say(
+        report(
             client,
             &pod.name_any(),
             json!({"phase": "Failed", "containerStatuses": [ended(1, log)]}),
         )
         .await?;
-        told(operated, &["ImportFailed", "the hub knows no revision v1"]).await?;
+        logged(operated, &["ImportFailed", "the hub knows no revision v1"]).await?;
 
         // The next one of the Job's pods succeeds.
         let next = eventually("another pod of the import", PATIENCE, || async {
@@ -86,13 +85,13 @@ fn a_model_of_the_hub_is_imported_by_one_job_whose_failure_is_told() -> Result<(
             .await?
             .put(&key, manifest.to_string().into(), "application/json")
             .await?;
-        say(
+        report(
             client,
             &next.name_any(),
             json!({"phase": "Succeeded", "containerStatuses": [ended(0, COMMIT)]}),
         )
         .await?;
-        told(operated, &["weights found", "importing-too", COMMIT]).await
+        logged(operated, &["weights found", "importing-too", COMMIT]).await
     })
 }
 
@@ -127,7 +126,7 @@ fn a_failed_import_begins_anew_as_soon_as_its_secret_is_there_or_changes() -> Re
         let source = json!({"huggingFace": {"repo": "owner/gated", "tokenSecretRef": secret}});
         let model = json!({"name": "gated", "task": "image-to-text", "source": source});
         pool(client, "gated", &json!({"models": [model]})).await?;
-        told(
+        logged(
             operated,
             &["ImportFailed", "there is no Secret", "hub-token"],
         )
@@ -144,7 +143,7 @@ fn a_failed_import_begins_anew_as_soon_as_its_secret_is_there_or_changes() -> Re
         let params = PatchParams::default();
         let name = failed.name_any();
         api::<Job>(client).patch(&name, &params, &patch).await?;
-        told(
+        logged(
             operated,
             &["ImportFailed", "owner/gated", "tried again after"],
         )

@@ -32,7 +32,7 @@ where
     Api::namespaced(client.clone(), NAMESPACE)
 }
 
-/// A pool of one model that lies in the bucket.
+/// A pool with one model in the bucket.
 async fn pool(client: &Client, name: &str, more: &Value) -> Result<RunnerPool> {
     let source = json!({"object": {"prefix": "demo/resnet"}});
     let model = json!({"name": "m", "task": "image-classification", "source": source});
@@ -68,7 +68,7 @@ where
     Ok(found.await?)
 }
 
-/// Waits until a pool has so many pods.
+/// Waits until a pool has `count` pods.
 async fn pods(operated: &Operated, pool: &str, count: usize) -> Result<Vec<Pod>> {
     let params = ListParams::default().labels(&format!("fovea.dev/pool={pool}"));
     let what = format!("{count} pods of {pool}");
@@ -87,12 +87,24 @@ async fn pods(operated: &Operated, pool: &str, count: usize) -> Result<Vec<Pod>>
     Ok(found.await?)
 }
 
-/// What a kubelet would say of a pod.
-async fn say(client: &Client, pod: &str, status: Value) -> Result<()> {
+/// Writes a pod's status, as its kubelet would.
+async fn report(client: &Client, pod: &str, status: Value) -> Result<()> {
     let patch = Patch::Merge(json!({ "status": status }));
     api::<Pod>(client)
         .patch_status(pod, &PatchParams::default(), &patch)
         .await?;
+    Ok(())
+}
+
+async fn is_gone<K>(client: &Client, name: &str) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug,
+{
+    let found = api::<K>(client).get_opt(name).await?;
+    ensure!(found.is_none(), "{} {name} exists", K::kind(&()));
     Ok(())
 }
 
@@ -106,8 +118,8 @@ async fn bucket(operated: &Operated) -> Result<Store> {
     Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
 }
 
-/// Waits until the operator's log tells something.
-async fn told(operated: &Operated, words: &[&str]) -> Result<()> {
+/// Waits until a line of the operator's log contains all of `words`.
+async fn logged(operated: &Operated, words: &[&str]) -> Result<()> {
     eventually("the log", PATIENCE, || async {
         let log = tokio::fs::read_to_string(operated.operator.log_path()).await?;
         let line = log
@@ -130,5 +142,5 @@ async fn ready(client: &Client, pod: &str) -> Result<()> {
     let conditions = ["PodScheduled", "ContainersReady", "Ready"].map(condition);
     let status = json!({"phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}],
         "conditions": conditions, "containerStatuses": [container]});
-    say(client, pod, status).await
+    report(client, pod, status).await
 }

@@ -1,4 +1,4 @@
-//! What a pool owns: made, put back, left alone, taken away.
+//! Objects of a pool: created, restored, not touched, deleted.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 fn a_pool_s_objects_are_made_are_put_back_where_changed_and_go_with_it() -> Result<()> {
     Operated::shared(async |operated| {
         let client = &operated.client;
-        // What no pod of ours may lack: else the API server would refuse it.
+        // The API server refuses pods that do not meet this standard.
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let labels =
             json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
@@ -75,19 +75,9 @@ fn a_pool_s_objects_are_made_are_put_back_where_changed_and_go_with_it() -> Resu
             .delete("whole", &DeleteParams::default())
             .await?;
         eventually("the pool's objects to go", PATIENCE, || async {
-            ensure!(
-                api::<Deployment>(client).get_opt(name).await?.is_none(),
-                "the Deployment"
-            );
-            ensure!(
-                api::<Secret>(client).get_opt(name).await?.is_none(),
-                "the Secret"
-            );
-            ensure!(
-                api::<Service>(client).get_opt(name).await?.is_none(),
-                "the Service"
-            );
-            Ok::<_, anyhow::Error>(())
+            is_gone::<Deployment>(client, name).await?;
+            is_gone::<Secret>(client, name).await?;
+            is_gone::<Service>(client, name).await
         })
         .await?;
         Ok(())
@@ -114,8 +104,8 @@ fn a_pool_that_stands_still_costs_no_write() -> Result<()> {
                 .count())
         };
         let (before, writes) = (generation().await?, count().await?);
-        // Each of these makes the operator look at the pool.
-        say(
+        // Each of these causes a reconcile of the pool.
+        report(
             client,
             &pod,
             json!({"phase": "Pending", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}]}),
@@ -123,13 +113,13 @@ fn a_pool_that_stands_still_costs_no_write() -> Result<()> {
         .await?;
         let waiting = json!({"name": "runner", "image": "nowhere/runner:1", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}});
-        say(
+        report(
             client,
             &pod,
             json!({"phase": "Pending", "containerStatuses": [waiting]}),
         )
         .await?;
-        told(operated, &["ImagePullBackOff", &pod, "nowhere/runner:1"]).await?;
+        logged(operated, &["ImagePullBackOff", &pod, "nowhere/runner:1"]).await?;
         assert_eq!(generation().await?, before);
         assert_eq!(count().await?, writes);
         Ok(())
@@ -151,31 +141,11 @@ fn a_pool_that_becomes_external_has_no_pods_any_more() -> Result<()> {
         )
         .await?;
         eventually("its objects to go", PATIENCE, || async {
-            let log = operated.operator.log_tail();
-            ensure!(
-                api::<Deployment>(client).get_opt(name).await?.is_none(),
-                "{log}"
-            );
-            ensure!(
-                api::<Service>(client).get_opt(name).await?.is_none(),
-                "{log}"
-            );
-            ensure!(
-                api::<Secret>(client).get_opt(name).await?.is_none(),
-                "{log}"
-            );
-            ensure!(
-                api::<NetworkPolicy>(client).get_opt(name).await?.is_none(),
-                "{log}"
-            );
-            ensure!(
-                api::<PodDisruptionBudget>(client)
-                    .get_opt(name)
-                    .await?
-                    .is_none(),
-                "{log}"
-            );
-            Ok::<_, anyhow::Error>(())
+            is_gone::<Deployment>(client, name).await?;
+            is_gone::<Service>(client, name).await?;
+            is_gone::<Secret>(client, name).await?;
+            is_gone::<NetworkPolicy>(client, name).await?;
+            is_gone::<PodDisruptionBudget>(client, name).await
         })
         .await?;
         pods(operated, "leaving", 0).await?;
@@ -184,7 +154,7 @@ fn a_pool_that_becomes_external_has_no_pods_any_more() -> Result<()> {
 }
 
 #[test]
-fn an_object_of_somebody_else_is_left_alone_and_the_pool_says_so() -> Result<()> {
+fn a_foreign_object_is_not_touched_and_the_pool_reports_it() -> Result<()> {
     Operated::shared(async |operated| {
         let client = &operated.client;
         let foreign =
@@ -194,7 +164,7 @@ fn an_object_of_somebody_else_is_left_alone_and_the_pool_says_so() -> Result<()>
             .create(&PostParams::default(), &serde_json::from_value(foreign)?)
             .await?;
         pool(client, "taken", &json!({})).await?;
-        told(operated, &["NameTaken", "Service taken-runner"]).await?;
+        logged(operated, &["NameTaken", "Service taken-runner"]).await?;
         let kept = services.get("taken-runner").await?;
         assert_eq!(kept.resource_version(), made.resource_version());
         services

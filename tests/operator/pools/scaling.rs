@@ -22,7 +22,7 @@ fn a_change_of_the_template_rolls_and_swaps_where_no_node_has_room_for_one_more(
             .find(|pod| pod.name_any() != first)
             .context("a second")?;
         let long_ago = "2026-01-01T00:00:00Z";
-        say(client, &second.name_any(), json!({"conditions": [{"type": "PodScheduled", "status": "False",
+        report(client, &second.name_any(), json!({"conditions": [{"type": "PodScheduled", "status": "False",
             "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
             "lastTransitionTime": long_ago}]}))
         .await?;
@@ -63,8 +63,8 @@ fn who_goes_when_there_are_to_be_fewer_is_marked_first() -> Result<()> {
             Ok(others[0].name_any())
         })
         .await?;
-        let left = pods(operated, "shrinking", 1).await?.remove(0);
-        assert_eq!(left.name_any(), stays);
+        let remaining = pods(operated, "shrinking", 1).await?.remove(0);
+        assert_eq!(remaining.name_any(), stays);
         Ok(())
     })
 }

@@ -16,7 +16,11 @@ use std::ops::ControlFlow;
 impl StatusWriter {
     /// Writes `record`. Nothing is written where the job is gone, or where its record is already as
     /// far along.
-    pub async fn record_callback(&self, job: InferenceJob, mut record: CallbackStatus) -> Written {
+    pub(crate) async fn record_callback(
+        &self,
+        job: InferenceJob,
+        mut record: CallbackStatus,
+    ) -> Written {
         let clip = |text: String| fovea_crds::clip::message(&text);
         record.last_error = record.last_error.map(clip);
         let mut change = Record {

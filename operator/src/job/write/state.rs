@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 impl StatusWriter {
     /// Writes the status that `make` gives for the job as it stands. Nothing is written where the
     /// job is gone or has ended; a job that its user has cancelled meanwhile ends as cancelled.
-    pub async fn write(
+    pub(crate) async fn write(
         &self,
         job: InferenceJob,
         make: impl Fn(&InferenceJob) -> InferenceJobStatus,

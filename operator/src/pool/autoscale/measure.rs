@@ -1,28 +1,26 @@
-//! How fast jobs arrive, and how fast one runner is, measured from what the dispatcher counts.
+//! Measures the arrival rate of jobs and the speed of one runner from the dispatcher's counters.
 //!
-//! A job's time on a runner says how fast the runner would be with every slot taken only where
-//! slots do not share anything. On a GPU they do, and how far shows when every slot *is* taken. So
-//! two times are kept: of jobs now, and of jobs on full runners when last there were any. The second
-//! is believed as far as the first allows: a full runner is no faster to a job than a half empty one,
-//! and no slower than if all of it were shared evenly.
+//! A job's time on a runner gives the speed of a full runner only if slots share nothing. On a GPU they
+//! do, and only a full runner shows how much. So two times are kept: of recent jobs, and of jobs on full
+//! runners. The second is clamped by the first: a job on a full runner takes at least as long as on a
+//! half-empty one, and at most as long as if its slots shared everything evenly.
 
 use super::super::load::Load;
 use std::time::{Duration, Instant};
 
-/// Arrivals are averaged over about so long. A longer time counts a burst less often twice, as
-/// arrivals and as what waits; a shorter one follows a ramp sooner.
+/// Arrivals are averaged over about this time. A longer one counts bursts twice less often, as arrivals
+/// and as queue; a shorter one follows a ramp sooner.
 const ARRIVALS_OVER: Duration = Duration::from_mins(2);
 
-/// The weight of one more job in the average of their times.
+/// Weight of one more job in the average duration.
 const ONE_JOB: f64 = 1.0 / 32.0;
 
-/// Runners are full when so much of their slots is taken.
+/// Runners count as full when this share of their slots is taken.
 const FULL: f64 = 0.9;
 
-/// No job is taken to be shorter, in seconds: what takes no time could arrive without end.
+/// Lower bound on the duration of a job, in seconds, to bound the rate.
 const SHORTEST_JOB: f64 = 1e-3;
 
-/// What was measured of one pool.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Measured {
     last: Option<Seen>,
@@ -36,9 +34,8 @@ pub(super) struct Measured {
 /// Averages of jobs that have ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Jobs {
-    /// On a runner.
     seconds: f64,
-    /// How many jobs a runner had meanwhile.
+    /// Jobs that a runner had meanwhile.
     at_once: f64,
 }
 
@@ -53,7 +50,7 @@ struct Seen {
 }
 
 impl Measured {
-    /// What is there at `now`, with so many runners ready; whether jobs have ended since.
+    /// Records the load at `now`, with this many ready runners; returns whether jobs have ended since.
     pub(super) fn see(&mut self, load: &Load, ready: u32, now: Instant) -> bool {
         if let Some(slots) = load.slots {
             self.slots = Some(f64::from(slots.max(1)));
@@ -76,7 +73,7 @@ impl Measured {
         let passed = seen.at.saturating_duration_since(last.at);
         let kept = (-passed.as_secs_f64() / ARRIVALS_OVER.as_secs_f64()).exp();
         self.arrivals *= kept;
-        // A count that is lower than before is another leader's: nothing to compare it with.
+        // A lower count than before is another leader's, and cannot be compared.
         let Some(ended) = seen.ended.checked_sub(last.ended) else {
             return;
         };
@@ -104,7 +101,6 @@ impl Measured {
         }
     }
 
-    /// Jobs that arrive in a second.
     pub(super) fn arrivals_per_second(&self) -> f64 {
         self.arrivals / ARRIVALS_OVER.as_secs_f64()
     }
@@ -114,7 +110,7 @@ impl Measured {
         self.slots
     }
 
-    /// Jobs that one runner with every slot taken ends in a second; `None` before any has ended.
+    /// Jobs per second of one full runner; `None` before any has ended.
     pub(super) fn rate(&self) -> Option<f64> {
         let (slots, now) = (self.slots?, self.now?);
         let shared_evenly = now.seconds * (slots / now.at_once).max(1.0);
@@ -125,7 +121,7 @@ impl Measured {
         Some(slots / seconds)
     }
 
-    /// Seconds for which what waits and runs would keep one runner busy.
+    /// Time in seconds that one runner would need for all unfinished jobs.
     pub(super) fn backlog_seconds(&self, load: &Load) -> Option<f64> {
         let there = f64::from(load.queued) + f64::from(load.running);
         if there == 0.0 {
@@ -148,7 +144,7 @@ impl Jobs {
     }
 }
 
-/// As a float; nobody has more jobs than a u32 counts.
+/// As a float; saturates at `u32::MAX` jobs.
 fn number(jobs: u64) -> f64 {
     f64::from(u32::try_from(jobs).unwrap_or(u32::MAX))
 }

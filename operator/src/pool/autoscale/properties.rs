@@ -1,4 +1,4 @@
-//! What holds of every load.
+//! Properties that hold for every load.
 
 use super::world::{HOUR, World, changes, wish};
 use super::*;
@@ -9,7 +9,7 @@ fn any_wish() -> impl Strategy<Value = Autoscaling> {
         .prop_map(|(min, max, idle, target)| wish(min, max, idle, target))
 }
 
-/// Also what no dispatcher would tell.
+/// Includes loads that no dispatcher would report.
 fn any_load() -> impl Strategy<Value = Load> {
     let work = (
         prop_oneof![Just(0u32), 0u32..50, any::<u32>()],
@@ -36,7 +36,7 @@ fn any_runners() -> impl Strategy<Value = Runners> {
 
 proptest! {
     #[test]
-    fn whatever_happens_the_bounds_are_kept_and_nothing_flaps(
+    fn the_bounds_are_kept_and_nothing_flaps(
         wish in any_wish(),
         steps in prop::collection::vec((any_load(), any_runners(), 0u32..120), 1..200),
     ) {
@@ -103,7 +103,7 @@ proptest! {
 }
 
 proptest! {
-    // Each case is hours of a pool's life.
+    // Each case simulates hours.
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]

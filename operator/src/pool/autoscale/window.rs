@@ -1,13 +1,13 @@
-//! The highest number of a while.
+//! The maximum over a sliding time window.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Numbers closer together than this part of the while are kept as one: their highest, until the
-/// latest of them is too old.
+/// Numbers within this fraction of the window are kept as one: their maximum, until the latest of them is
+/// too old.
 const PARTS: u32 = 60;
 
-/// Remembers numbers for a while, in at most one more place than it has [`PARTS`].
+/// Remembers at most [`PARTS`] + 1 numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Highest {
     over: Duration,
@@ -22,7 +22,6 @@ struct Part {
 }
 
 impl Highest {
-    /// Of nothing yet.
     pub(super) fn over(over: Duration) -> Self {
         Self {
             over,
@@ -30,7 +29,7 @@ impl Highest {
         }
     }
 
-    /// One more number; times do not go back.
+    /// Adds a number; times must not go back.
     pub(super) fn note(&mut self, number: u32, now: Instant) {
         self.forget(now);
         match self.parts.back_mut() {
@@ -46,7 +45,7 @@ impl Highest {
         }
     }
 
-    /// The highest number of the while before `now`; 0 where there was none.
+    /// The maximum in the window before `now`; 0 if it is empty.
     pub(super) fn highest(&mut self, now: Instant) -> u32 {
         self.forget(now);
         let highest = self.parts.iter().map(|part| part.highest).max();
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_counts_for_the_while_and_no_longer() {
+    fn a_number_counts_within_the_window_only() {
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let mut window = Highest::over(Duration::from_mins(5));
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_numbers_take_no_more_room_than_its_parts() {
+    fn the_memory_is_bounded_by_its_parts() {
         let begin = Instant::now();
         let mut window = Highest::over(Duration::from_mins(5));
         for tenths in 0..10_000 {

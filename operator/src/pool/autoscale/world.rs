@@ -1,11 +1,11 @@
-//! A pool in which a test's jobs run.
+//! A simulated pool for tests.
 
 use super::*;
 
-/// How often the tests ask.
+/// Interval between two decisions.
 pub(super) const TICK: Duration = Duration::from_secs(2);
 
-/// Steps of the world between two questions.
+/// Simulation steps between two decisions.
 const STEPS: u32 = 10;
 
 pub(super) const HOUR: u32 = 3600;
@@ -24,19 +24,17 @@ pub(super) fn wish(
     }
 }
 
-/// Runners that share their work like water: what they do in a tick is counted, not simulated job
-/// by job.
+/// Runners whose work is simulated as a continuous quantity, not job by job.
 pub(super) struct World {
     scaler: Autoscaler,
     pub(super) wish: Autoscaling,
     now: Instant,
     /// Jobs that one runner takes at once.
     slots: u32,
-    /// Seconds that a job alone on a runner takes.
+    /// Duration of a job that is alone on a runner.
     pub(super) job_seconds: f64,
-    /// Which part of a runner all its jobs share: 0 for none, 1 for all.
+    /// Share of a runner that all its jobs share: 0 for none, 1 for all.
     pub(super) shared: f64,
-    /// Until a new runner serves.
     pub(super) start_up: Duration,
     ready: u32,
     starting: Vec<Instant>,
@@ -63,17 +61,17 @@ impl World {
         }
     }
 
-    /// Seconds that a job takes among so many on one runner.
+    /// Duration of a job among this many on one runner, in seconds.
     fn seconds_among(&self, jobs: f64) -> f64 {
         self.job_seconds * (1.0 - self.shared + self.shared * jobs.max(1.0))
     }
 
-    /// Jobs a second of one full runner.
+    /// Jobs per second of one full runner.
     pub(super) fn rate(&self) -> f64 {
         f64::from(self.slots) / self.seconds_among(self.slots.into())
     }
 
-    /// One tick in which so many jobs arrive in a second; how many runners are wanted then.
+    /// Simulates one tick with this arrival rate, and returns the decision after it.
     pub(super) fn tick(&mut self, per_second: f64) -> Decision {
         self.now += TICK;
         let now = self.now;
@@ -119,7 +117,7 @@ impl World {
         decision
     }
 
-    /// What was wanted at each tick of so many seconds.
+    /// Simulates this many seconds, and returns the desired number of runners at each tick.
     pub(super) fn run(&mut self, seconds: u32, per_second: impl Fn(u32) -> f64) -> Vec<u32> {
         let ticks = 0..seconds / 2;
         ticks

@@ -1,4 +1,4 @@
-//! The Deployment, which keeps so many runners.
+//! The Deployment of the runners.
 
 use super::pod::template;
 use super::{Build, Subject, names};
@@ -11,13 +11,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub(crate) use super::pod::models_fingerprint;
 
-/// Old templates are kept for one step back; they are made from the pool's spec anyway.
+/// One old template is kept; templates are made from the pool's spec anyway.
 const KEPT_TEMPLATES: i32 = 1;
 
 /// Loading a model may take half an hour.
 const PROGRESS_DEADLINE_SECONDS: i32 = 3600;
 
-/// With `replicas` runners.
 pub(crate) fn deployment(
     subject: &Subject<'_>,
     build: &Build,
@@ -52,22 +51,19 @@ pub(crate) fn deployment(
     }
 }
 
-/// Which template a Deployment's pods are made by.
 pub(crate) fn template_of(deployment: &Deployment) -> Option<&str> {
     annotation(deployment, names::TEMPLATE)
 }
 
-/// Which models they are for.
 pub(crate) fn models_of(deployment: &Deployment) -> Option<&str> {
     annotation(deployment, names::MODELS)
 }
 
-/// How many there are to be.
 pub(crate) fn replicas_of(deployment: &Deployment) -> Option<u32> {
     u32::try_from(deployment.spec.as_ref()?.replicas?).ok()
 }
 
-/// Whether an old one goes before a new one comes.
+/// Whether an old runner is removed before its replacement starts.
 pub(crate) fn is_swapping(deployment: &Deployment) -> bool {
     let strategy = deployment
         .spec

@@ -5,7 +5,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// It never holds up a drain for good: one may always go, and one that is not ready does not count.
+/// It never blocks a drain: one runner may always be evicted, and unready ones do not count.
 pub(crate) fn disruption_budget(subject: &Subject<'_>) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: subject.metadata(),

@@ -15,35 +15,29 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use std::collections::BTreeMap;
 
-/// The container.
 pub(super) const CONTAINER: &str = "import";
-/// The type of the Secret with the form.
 const FORM_TYPE: &str = "fovea.dev/import-form";
 const FORM_DIR: &str = "/etc/fovea/form";
 const FORM_FILE: &str = "form.json";
 const HOME_DIR: &str = "/var/cache/fovea";
-/// Pods that are tried before the Job has failed, beyond the first.
+/// Further pods that are tried before the Job fails.
 const RETRIES: i32 = 3;
 
-/// What is to be imported.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Import {
     /// `owner/name`.
     pub repo: String,
     /// A commit, tag or branch.
     pub revision: String,
-    /// The Secret with the hub's token, if the pool names one.
     pub token_secret: Option<String>,
 }
 
 impl Import {
-    /// What its Job is called.
     pub(crate) fn name(&self) -> String {
         names::import(&self.repo, &self.revision, self.token_secret.as_deref())
     }
 }
 
-/// Of an import's objects.
 pub(crate) fn metadata(namespace: &str, import: &Import) -> ObjectMeta {
     let name = import.name();
     ObjectMeta {
@@ -54,7 +48,7 @@ pub(crate) fn metadata(namespace: &str, import: &Import) -> ObjectMeta {
     }
 }
 
-/// The Job. It goes with the pool that made it; another that wants the same makes it anew.
+/// The Job. It is deleted with the pool that created it; another pool that needs it creates it again.
 pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) -> Job {
     let Import {
         repo,
@@ -102,7 +96,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
             claims: None,
         }),
         security_context: Some(restricted::container()),
-        // The last words of a failed one are in its log.
+        // The error of a failed import is the end of its log.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(vec![
             mount("form", FORM_DIR, true),
@@ -154,7 +148,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
 
 /// The Secret with the form; `owner`: the Job.
 pub(crate) fn form_secret(metadata: ObjectMeta, owner: OwnerReference, form: &PostForm) -> Secret {
-    // A form is text through and through.
+    // Serialising a form does not fail.
     let text = serde_json::to_vec(form).unwrap_or_default();
     Secret {
         metadata: ObjectMeta {

@@ -1,6 +1,6 @@
-//! What a pool's spec becomes: one kind of object a file. Pure.
+//! Builds a pool's objects, one kind per file. Pure.
 //!
-//! Specs are taken apart without `..`, so that a field that is added there is not forgotten here.
+//! Specs are destructured without `..`, so that new fields must be considered here.
 
 pub(crate) mod deployment;
 pub(crate) mod disruption_budget;
@@ -24,26 +24,19 @@ use std::collections::BTreeMap;
 
 /// Our containers: a runner's and an import's.
 pub(crate) const CONTAINERS: [&str; 2] = [pod::CONTAINER, import_job::CONTAINER];
-/// Where a runner listens.
 pub(crate) const PORT: u16 = 9400;
-/// What that port is called.
 const PORT_NAME: &str = "https";
 
-/// What the installation says of every pool's objects.
+/// The installation's settings for every pool's objects.
 #[derive(Clone, Debug)]
 pub(crate) struct Build {
-    /// Its flags.
     pub config: PoolsConfig,
-    /// Where the operator's own pods run.
     pub operator_namespace: String,
-    /// Ports of the object store.
     pub store_ports: Vec<u16>,
-    /// Port of the hub.
     pub hub_port: u16,
 }
 
 impl Build {
-    /// Of an operator in `namespace`.
     pub(crate) fn new(config: PoolsConfig, namespace: &str, store: &StoreConfig) -> Self {
         let port = |url: &Endpoint| url.as_url().port_or_known_default().unwrap_or(443);
         let store_ports = if config.store_ports.is_empty() {
@@ -60,21 +53,16 @@ impl Build {
     }
 }
 
-/// The pool that objects are made for.
+/// The pool whose objects are built.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject<'a> {
-    /// Its name and namespace.
     pub key: PoolKey,
-    /// Its uid.
     pub uid: String,
-    /// What its owner asks for.
     pub spec: &'a RunnerPoolSpec,
-    /// What its objects are called.
     pub child: String,
 }
 
 impl<'a> Subject<'a> {
-    /// Of a pool as the API server knows it.
     pub(crate) fn of(pool: &'a RunnerPool) -> Self {
         Self {
             key: super::key_of(pool),
@@ -84,12 +72,10 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Which pods are the pool's.
     pub(crate) fn selector(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(names::POOL.to_owned(), names::label(&self.key.name))])
     }
 
-    /// Of each of the pool's objects.
     pub(crate) fn metadata(&self) -> ObjectMeta {
         ObjectMeta {
             name: Some(self.child.clone()),
@@ -100,7 +86,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The object goes with the pool, which need not wait for it.
+    /// Deletes the object with the pool, without blocking the pool's deletion.
     pub(crate) fn owner(&self, controller: bool) -> OwnerReference {
         OwnerReference {
             api_version: RunnerPool::api_version(&()).into_owned(),

@@ -1,34 +1,31 @@
-//! What a pool's objects are called, and by which labels they are found.
+//! Names and labels of a pool's objects.
 
 use fovea_store::Sha256;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Says which pool an object or a pod belongs to.
+/// Label of the pool that an object or a pod belongs to.
 pub(crate) const POOL: &str = "fovea.dev/pool";
-/// Says which import a Job, its pod and its Secret belong to.
+/// Label of the import that a Job, its pod and its Secret belong to.
 pub(crate) const IMPORT: &str = "fovea.dev/import";
-/// On pods: which models they are for.
+/// Annotation of pods: fingerprint of their models.
 pub(crate) const MODELS: &str = "fovea.dev/models";
-/// On pods: which template they were made by.
+/// Annotation of pods: fingerprint of their template.
 pub(crate) const TEMPLATE: &str = "fovea.dev/template";
-/// On imports' Jobs: the version of the Secret with the hub's token by which they began.
+/// Annotation of imports' Jobs: resourceVersion of the Secret with the hub's token at their start.
 pub(crate) const TOKEN_VERSION: &str = "fovea.dev/token-version";
-/// Who made an object.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Us, there and as the manager of fields.
+/// Value of [`MANAGED_BY`], and the field manager.
 pub(crate) const OPERATOR: &str = "fovea-operator";
 
-/// Longest name of a pool's objects: a pod's has a suffix of 17 characters at most, and clips what
-/// is over 63.
+/// Longest name of a pool's objects: a pod's name adds up to 17 characters, and is limited to 63.
 const MAX_CHILD: usize = 52;
 /// Longest value of a label.
 const MAX_LABEL: usize = 63;
 const SUFFIX: &str = "-runner";
 
-/// The name of each of a pool's objects. It is a label that begins with a letter, as a Service's
-/// has to; a pool's own may have dots, begin with a digit, and be long: then a digest keeps it apart
-/// from others.
+/// The name of each of a pool's objects: a label that begins with a letter, as Services require. If the
+/// pool's name has dots, begins with a digit or is long, a digest makes it unique.
 pub(crate) fn child(pool: &str) -> String {
     let plain = pool.starts_with(|c: char| c.is_ascii_lowercase())
         && !pool.contains('.')
@@ -52,21 +49,20 @@ pub(crate) fn label(pool: &str) -> String {
     format!("{}-{digest}", clipped.trim_end_matches(['.', '-']))
 }
 
-/// The name of the Job that imports a model, and the value of [`IMPORT`]: the same for all pools of
-/// a namespace that want the same.
+/// The name of the Job that imports a model, and the value of [`IMPORT`]: the same for all pools of a
+/// namespace that need the same import.
 pub(crate) fn import(repo: &str, revision: &str, token: Option<&str>) -> String {
     let what = format!("{repo}@{revision} {}", token.unwrap_or_default());
     format!("fovea-import-{}", digest(&what, 16))
 }
 
-/// What is put into annotations to tell one state from another.
+/// Digest of a value's JSON, for annotations.
 pub(crate) fn fingerprint(value: &impl Serialize) -> String {
-    // The types of this program become JSON without fail.
+    // Serialising these types does not fail.
     let text = serde_json::to_string(value).unwrap_or_default();
     digest(&text, 16)
 }
 
-/// The labels of a pool's objects and pods.
 pub(crate) fn labels(pool: &str) -> BTreeMap<String, String> {
     let label = label(pool);
     of(
@@ -75,7 +71,6 @@ pub(crate) fn labels(pool: &str) -> BTreeMap<String, String> {
     )
 }
 
-/// The labels of an import's objects and pod.
 pub(crate) fn import_labels(import: &str) -> BTreeMap<String, String> {
     of(
         "fovea-import",
@@ -112,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn pools_that_differ_only_in_what_names_cannot_hold_keep_apart() {
+    fn different_pools_have_different_names() {
         assert_ne!(child("a.b"), child("a-b"));
         let long = "a".repeat(100);
         assert_ne!(child(&long), child(&format!("{long}a")));
@@ -125,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_pool_is_called_its_objects_have_names_that_are_taken(
+        fn every_pool_s_objects_have_valid_names(
             pool in "[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?){0,3}"
         ) {
             let child = child(&pool);

@@ -1,4 +1,4 @@
-//! The `NetworkPolicy`s: what runners' pods and imports' pods reach, and who reaches them.
+//! The `NetworkPolicy`s of runners' and imports' pods.
 
 use super::{Build, PORT, Subject, names};
 use ipnet::IpNet;
@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 /// The label that Kubernetes gives each namespace.
 const NAMESPACE: &str = "kubernetes.io/metadata.name";
 
-/// What is no public address: a cluster's own, link-local (a cloud's metadata), carriers'. An IPv4
-/// address in IPv6's clothes is none on the wire, and Kubernetes refuses to see it named.
+/// Networks that are not public: private, link-local (a cloud's metadata) and carriers'. IPv4-mapped IPv6
+/// addresses do not occur on the wire, and Kubernetes rejects them here.
 const PRIVATE_V4: [&str; 7] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -26,7 +26,7 @@ const PRIVATE_V4: [&str; 7] = [
 ];
 const PRIVATE_V6: [&str; 3] = ["::/96", "fc00::/7", "fe80::/10"];
 
-/// Runners are spoken to by the operator and by who scrapes them, and speak to DNS and the store.
+/// Runners accept connections from the operator and scrapers, and reach DNS and the store.
 pub(crate) fn runners(subject: &Subject<'_>, build: &Build) -> NetworkPolicy {
     let config = &build.config;
     let operator = pods(Some(&build.operator_namespace), &config.operator_labels);
@@ -47,7 +47,7 @@ pub(crate) fn runners(subject: &Subject<'_>, build: &Build) -> NetworkPolicy {
     )
 }
 
-/// Imports' pods are spoken to by nobody, and speak to DNS, the hub and the store.
+/// Imports' pods accept no connections, and reach DNS, the hub and the store.
 pub(crate) fn imports(metadata: ObjectMeta, import: &str, build: &Build) -> NetworkPolicy {
     let hub = if build.config.hub_cidrs.is_empty() {
         vec![block("0.0.0.0/0", &PRIVATE_V4), block("::/0", &PRIVATE_V6)]
@@ -78,7 +78,7 @@ fn policy(
         metadata,
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selector(pods)),
-            // Both, so that what no rule names is refused.
+            // Both types, so that everything without a rule is refused.
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: (!ingress.is_empty()).then_some(ingress),
             egress: Some(egress),
@@ -111,8 +111,7 @@ fn store(build: &Build) -> Option<NetworkPolicyEgressRule> {
     })
 }
 
-/// The pods of a namespace (the policy's own, where none is named) that have these labels; `None`
-/// where nothing says which.
+/// The pods with these labels in a namespace (by default the policy's own); `None` if neither is given.
 fn pods(namespace: Option<&str>, labels: &[(String, String)]) -> Option<NetworkPolicyPeer> {
     let named = namespace.map(|name| BTreeMap::from([(NAMESPACE.to_owned(), name.to_owned())]));
     let labels = (!labels.is_empty()).then(|| labels.iter().cloned().collect());

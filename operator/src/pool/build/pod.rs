@@ -14,35 +14,34 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::collections::BTreeMap;
 
-/// The container.
 pub(super) const CONTAINER: &str = "runner";
 
-/// What there is time for after the drain: to close connections and to end.
+/// Time after the drain, to close connections and exit.
 const EXIT_SECONDS: i64 = 10;
 
-/// How long a node may not answer before its runners are started elsewhere.
+/// Time without an answer of a node after which its runners are started elsewhere.
 const LOST_NODE_SECONDS: i64 = 30;
 
-/// A GPU, where a pool asks for CUDA and for none by name.
+/// Default device of pools with `device: cuda`.
 const GPU: &str = "nvidia.com/gpu";
 
-/// What the scheduler counts for a runner whose pool says nothing.
+/// Default resource requests.
 const DEFAULT_CPU: &str = "1";
 const DEFAULT_MEMORY: &str = "2Gi";
 
 const ACCESS_DIR: &str = "/etc/fovea/runner";
 const CACHE_DIR: &str = "/var/cache/fovea";
-/// Fetched files on a claim: apart from the models that its owner has put there.
+/// Directory for fetched files on a claim, apart from its owner's models.
 const FETCHED_DIR: &str = "/var/cache/fovea/.fetched";
 const TMP_DIR: &str = "/tmp";
 
-/// Which models a pod is for: what of them a runner has to be started anew for.
+/// Fingerprint of the models' fields whose change needs new runners.
 pub(crate) fn models_fingerprint(models: &[PoolModel]) -> String {
     let each = models.iter().map(|model| {
         let PoolModel {
             name,
             task,
-            // Jobs are given a model's name before a runner hears of them.
+            // The operator chooses the model before a runner gets the job.
             default: _,
             source,
             dtype,
@@ -93,7 +92,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         termination_grace_period_seconds: Some(i64::from(drain) + EXIT_SECONDS),
         image_pull_secrets: pull_secrets(build),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
-        tolerations: Some(with_patience(tolerations)),
+        tolerations: Some(with_default_tolerations(tolerations)),
         affinity,
         runtime_class_name,
         priority_class_name,
@@ -161,7 +160,7 @@ fn container(
         }]),
         resources: Some(resources),
         security_context: Some(restricted::container()),
-        // Five minutes for a process to listen: a large image's libraries come from a cold disk.
+        // Five minutes to start listening, since a large image's libraries may be read from a cold disk.
         startup_probe: Some(probe("/livez", 2, 150)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
@@ -175,7 +174,6 @@ fn container(
     }
 }
 
-/// The Secrets by which images are pulled.
 pub(super) fn pull_secrets(build: &Build) -> Option<Vec<LocalObjectReference>> {
     let names = &build.config.runner_image_pull_secrets;
     let each = names
@@ -217,8 +215,7 @@ fn arguments(
     arguments
 }
 
-/// With requests for a processor and memory where the pool has none, and a GPU where it has asked
-/// for CUDA and named no device.
+/// Adds default requests for CPU and memory, and a GPU if `device` is `cuda` and no device is listed.
 fn resources_of(mut resources: ResourceRequirements, device: Device) -> ResourceRequirements {
     if device == Device::Cuda && !extended(&resources) {
         let limits = resources.limits.get_or_insert_default();
@@ -230,7 +227,7 @@ fn resources_of(mut resources: ResourceRequirements, device: Device) -> Resource
             .as_ref()
             .is_some_and(|limits| limits.contains_key(name));
         let requests = resources.requests.get_or_insert_default();
-        // Where there is a limit alone, Kubernetes takes it for the request.
+        // A limit without a request is the request.
         if !limited && !requests.contains_key(name) {
             requests.insert(name.to_owned(), Quantity(quantity.to_owned()));
         }
@@ -238,7 +235,7 @@ fn resources_of(mut resources: ResourceRequirements, device: Device) -> Resource
     resources
 }
 
-/// Whether a device is among them: its name has a vendor's domain.
+/// Whether the resources contain a device: its name has a vendor's domain.
 fn extended(resources: &ResourceRequirements) -> bool {
     let both = [&resources.limits, &resources.requests];
     let named = |map: &BTreeMap<String, Quantity>| map.keys().any(|name| name.contains('/'));
@@ -249,9 +246,9 @@ fn extended(resources: &ResourceRequirements) -> bool {
         || both.into_iter().flatten().any(named)
 }
 
-/// With an own patience with nodes that do not answer, where the pool has none: Kubernetes waits for
-/// five minutes before it starts another pod elsewhere, and a runner has nothing to lose.
-fn with_patience(mut tolerations: Vec<Toleration>) -> Vec<Toleration> {
+/// Adds tolerations of unreachable nodes for [`LOST_NODE_SECONDS`], unless the pool has its own. By default
+/// Kubernetes waits for five minutes, which a stateless runner does not need.
+fn with_default_tolerations(mut tolerations: Vec<Toleration>) -> Vec<Toleration> {
     for key in [
         "node.kubernetes.io/not-ready",
         "node.kubernetes.io/unreachable",
@@ -293,7 +290,7 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
     }
 }
 
-/// What a runner needs of the Secret, and no more.
+/// The keys of the Secret that a runner needs.
 fn access(secret: &str) -> Volume {
     let item = |key: &str| KeyToPath {
         key: key.to_owned(),

@@ -1,4 +1,4 @@
-//! What every container of ours does without, so that a namespace may enforce the Pod Security
+//! Security contexts of all pods, so that a namespace may enforce the Pod Security
 //! Standard `restricted` (<https://kubernetes.io/docs/concepts/security/pod-security-standards/>).
 
 use k8s_openapi::api::core::v1::{
@@ -7,20 +7,19 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-/// The user and the group of our images, which is nobody's.
+/// User and group of the images.
 const NOBODY: i64 = 65532;
 
-/// The mode of a Secret's files: for the group of the pod's volumes alone.
+/// File mode of mounted Secrets: readable by the owner and the volumes' group.
 pub(super) const SECRET_MODE: i32 = 0o440;
 
-/// Of the pod.
 pub(super) fn pod() -> PodSecurityContext {
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: Some(NOBODY),
         run_as_group: Some(NOBODY),
         fs_group: Some(NOBODY),
-        // A claim with many files is not gone through at each start.
+        // Do not change every file of a large claim at each start.
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".to_owned(),
@@ -30,7 +29,6 @@ pub(super) fn pod() -> PodSecurityContext {
     }
 }
 
-/// Of each container.
 pub(super) fn container() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
@@ -57,7 +55,6 @@ pub(super) fn directory(name: &str, size_limit: Option<Quantity>) -> Volume {
     }
 }
 
-/// Where a volume is seen.
 pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),

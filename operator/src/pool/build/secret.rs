@@ -6,7 +6,6 @@ use crate::pool::external::TOKEN_SECRET_TYPE;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
-/// With these contents.
 pub(crate) fn secret(subject: &Subject<'_>, contents: &Contents) -> Secret {
     let mut metadata = subject.metadata();
     metadata.annotations = Some(contents.annotations.clone());

@@ -1,5 +1,5 @@
-//! What three pools become, as it is applied: `golden/*.yaml`. `FOVEA_WRITE_GOLDEN=1` writes the files
-//! anew; the diff is for people to look at.
+//! The objects of three pools, as they are applied: `golden/*.yaml`. `FOVEA_WRITE_GOLDEN=1` rewrites the
+//! files; review the diff.
 
 use super::import_job::{Import, form_secret, import_job, metadata};
 use super::*;
@@ -22,7 +22,7 @@ fn build(flags: &[&str]) -> Build {
     let config = Flags::try_parse_from(flags).unwrap().config;
     let store = StoreConfig::at("http://minio.storage.svc:9000".parse().unwrap(), "fovea");
     let config = PoolsConfig {
-        // A release is no reason for other objects here.
+        // Independent of the version, so that a release changes no golden file.
         runner_image: "fovea-runner:test".into(),
         runner_image_cuda: "fovea-runner:test-cuda".into(),
         ..config
@@ -47,7 +47,7 @@ fn minimal() -> RunnerPool {
 
 fn gpu() -> RunnerPool {
     let sample = include_str!("../../../../manifests/samples/runnerpool-gpu.yaml");
-    // YAML has its own way with enums, which is not Kubernetes'.
+    // Through JSON, since serde_yaml writes enums in another form than Kubernetes.
     let sample: Value = fovea_crds::yaml::parse(sample).unwrap();
     let mut pool: RunnerPool = serde_json::from_value(sample).unwrap();
     pool.metadata.name = Some("team.gpu".into());
@@ -157,7 +157,7 @@ fn all() -> [(&'static str, String); 4] {
 }
 
 #[test]
-fn pools_become_what_the_files_say() {
+fn objects_match_the_golden_files() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pool/build/golden");
     for (name, made) in all() {
         let path = folder.join(format!("{name}.yaml"));
@@ -167,14 +167,14 @@ fn pools_become_what_the_files_say() {
         let known = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             known == made,
-            "{} differs; FOVEA_WRITE_GOLDEN=1 writes it anew",
+            "{} differs; FOVEA_WRITE_GOLDEN=1 rewrites it",
             path.display()
         );
     }
 }
 
 #[test]
-fn pods_are_peers_by_their_namespace_by_their_labels_or_by_both_and_nothing_is_nobody() {
+fn peers_are_selected_by_namespace_labels_or_both_and_none_without_either() {
     let peers = |flags: &[&str]| {
         let pool = minimal();
         let policy = network_policy::runners(&Subject::of(&pool), &build(flags));
@@ -215,7 +215,7 @@ fn no_pod_has_a_service_account_a_host_s_path_or_a_privilege() {
 }
 
 #[test]
-fn a_pool_that_asks_for_cuda_gets_one_gpu_and_its_image_unless_it_names_what_it_wants() {
+fn a_cuda_pool_gets_one_gpu_and_the_cuda_image_unless_its_template_has_a_device() {
     let container = |spec: &Value| {
         let models =
             json!([{"name": "m", "task": "image-to-text", "source": {"object": {"prefix": "x"}}}]);
@@ -250,7 +250,7 @@ fn a_pool_that_asks_for_cuda_gets_one_gpu_and_its_image_unless_it_names_what_it_
 }
 
 #[test]
-fn what_a_runner_need_not_be_started_anew_for_changes_no_template() {
+fn changes_that_need_no_restart_do_not_change_the_template() {
     let template = |change: &dyn Fn(&mut RunnerPoolSpec)| {
         let mut pool = minimal();
         change(&mut pool.spec);

@@ -20,16 +20,15 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What came of a plan: all that the status and the dispatcher need.
+/// The result of a plan, for the status and the dispatcher.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Applied {
     /// `None`: the pool is external.
     pub(crate) pods: Option<PodCounts>,
     /// For the dispatcher; `None`: the pool is external.
     pub(crate) published: Option<PublishedPool>,
-    /// Commits of the hub's revisions, by model.
     pub(crate) resolved: BTreeMap<String, Resolved>,
-    /// What is on its way, such as an import or a rollout.
+    /// An import, a rollout or starting runners.
     pub(crate) progressing: Option<Message>,
     /// The most important first.
     pub(crate) faults: Vec<Message>,
@@ -45,7 +44,7 @@ impl Applied {
         self.faults.push(Message::new(reason, message));
     }
 
-    /// Whether it went well; otherwise it is a fault.
+    /// Whether it succeeded; if not, it is a fault.
     fn note(&mut self, result: Result<bool, ApplyError>) -> bool {
         match result {
             Ok(_) => true,
@@ -58,7 +57,6 @@ impl Applied {
 }
 
 impl Context {
-    /// Carries out a plan.
     pub(super) async fn apply(&self, observed: &Observed<'_>, plan: Plan) -> Applied {
         let prepared = match plan {
             Plan::Delete => return self.delete(observed).await,

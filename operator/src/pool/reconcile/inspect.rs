@@ -7,6 +7,7 @@ use crate::pool::message::Message;
 use crate::pool::pods;
 use crate::pool::published::Weights;
 use crate::pool::weights::{self, WeightsError};
+use crate::time::later;
 use fovea_store::StoreError;
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -106,10 +107,9 @@ impl Context {
         memory: &mut Memory,
     ) -> Option<Timestamp> {
         let now = observed.now;
-        let after = |time: Timestamp, wait| time.checked_add(wait).unwrap_or(Timestamp::MAX);
         let waiting = observed.children.pods.iter().filter_map(|pod| {
             let since = pods::unstarted(pod)?;
-            Some((after(since, STARTED_WITHIN), Arc::clone(pod)))
+            Some((later(since, STARTED_WITHIN), Arc::clone(pod)))
         });
         let (late, early): (Vec<_>, Vec<_>) = waiting.partition(|(due, _)| *due <= now);
         let first_due = early.iter().map(|(due, _)| *due).min();
@@ -118,7 +118,7 @@ impl Context {
             *faults = KubeletFaults::default();
             return first_due;
         }
-        let mut again = (faults.read).map_or(now, |read| after(read, READ_EVENTS_EVERY));
+        let mut again = (faults.read).map_or(now, |read| later(read, READ_EVENTS_EVERY));
         if again <= now {
             faults.read = Some(now);
             faults.by_pod.clear();
@@ -127,7 +127,7 @@ impl Context {
                 let fault = fault.map(|fault| (pod.name_any(), fault));
                 faults.by_pod.extend(fault);
             }
-            again = after(now, READ_EVENTS_EVERY);
+            again = later(now, READ_EVENTS_EVERY);
         }
         observed.kubelet_faults = pods::by_kind(&faults.by_pod);
         Some(first_due.map_or(again, |due| due.min(again)))

@@ -50,7 +50,6 @@ const RETRIES: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(LONGEST_RETRY)
     .without_max_times();
 
-/// What every reconcile needs.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) store: Store,
@@ -70,13 +69,11 @@ pub(crate) struct Memory {
     leaving: Leaving,
     autoscaler: Autoscaler,
     kubelet_faults: inspect::KubeletFaults,
-    /// The pool's metrics.
     scaling: Option<PoolScaling>,
     /// Commits of the hub's revisions, by `<repo>@<revision>`.
     commits: BTreeMap<String, String>,
     /// When folders of the bucket were last found complete, by prefix.
     complete_folders: BTreeMap<String, Timestamp>,
-    /// The faults that were last logged.
     faults: Vec<Message>,
     /// When the status was last written, or writing it failed.
     status_written: Option<Timestamp>,
@@ -146,14 +143,12 @@ impl Context {
             });
     }
 
-    /// Updates the metrics of all pools.
     fn measure(&self) {
         let memories = self.memories();
         let scaling = memories.values().filter_map(|each| each.scaling.clone());
         self.metrics.scaling(&scaling.collect::<Vec<_>>());
     }
 
-    /// Forgets a pool that is being deleted.
     fn forget(&self, key: &PoolKey) {
         self.memories().remove(key);
         self.measure();
@@ -179,7 +174,7 @@ impl Context {
 }
 
 impl Memory {
-    /// The pool is external: only what concerns its status is kept.
+    /// Forgets all but the status of a pool that is external.
     fn forget_pods(&mut self) {
         *self = Self {
             status_written: self.status_written,
@@ -201,7 +196,7 @@ impl Memory {
 
 /// When to reconcile again. `write_again`: when the status may be written again, if it has to be.
 fn action(applied: &Applied, write_again: Option<Timestamp>, memory: &mut Memory) -> Action {
-    // A moment later, so that the time has come by then.
+    // A little later, so that the time is surely over.
     let until = |due: Timestamp| {
         let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
         wait + Duration::from_millis(10)

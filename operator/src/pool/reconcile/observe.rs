@@ -11,6 +11,7 @@ use crate::pool::load::{Load, Loads};
 use crate::pool::message::Message;
 use crate::pool::validate;
 use crate::pool::weights::{Location, WeightsError, is_commit, locate};
+use crate::time::later;
 use fovea_crds::{ModelSource, PoolModel, RunnerPool};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -18,7 +19,6 @@ use kube::ResourceExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One pool at one moment.
 pub(crate) struct Observed<'a> {
     pub(crate) pool: &'a RunnerPool,
     pub(crate) subject: Subject<'a>,
@@ -36,7 +36,6 @@ pub(crate) struct Observed<'a> {
     pub(crate) kubelet_faults: Vec<Message>,
 }
 
-/// A model, its weights and its import.
 pub(crate) struct ObservedModel<'a> {
     pub(crate) model: &'a PoolModel,
     /// `<repo>@<revision>`, for a model of the hub.
@@ -54,11 +53,9 @@ pub(crate) struct ObservedModel<'a> {
 pub(crate) enum Folder {
     /// Not checked: there is none, or its name is not known yet.
     Unknown,
-    /// Its manifest is valid.
     Complete,
     /// It was complete a while ago; the store does not answer now.
     Unconfirmed,
-    /// It cannot be used.
     Unusable(WeightsError),
 }
 
@@ -68,20 +65,17 @@ pub(crate) struct ObservedImport {
     pub(crate) import: Import,
     pub(crate) state: ImportState,
     pub(crate) job: Option<Arc<Job>>,
-    /// Whether the Secret with its upload form exists.
     pub(crate) has_form: bool,
     /// Whether the hub's token has changed since the Job was created.
     pub(crate) token_changed: bool,
 }
 
 impl Observed<'_> {
-    /// So long after this moment.
     pub(crate) fn after(&self, wait: Duration) -> Timestamp {
-        self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
+        later(self.now, wait)
     }
 }
 
-/// Observes a pool.
 pub(crate) fn observe<'a>(
     caches: &Caches,
     loads: &Loads,
@@ -126,7 +120,7 @@ fn observe_model<'a>(
         .and_then(|source| known_commit(pool, memory, model, source));
     let mut location = locate(model, commit.as_deref())?;
     let mut import = observe_import(caches, &location);
-    // A finished import says which commit the revision is.
+    // A finished import has resolved the revision to a commit.
     if location.weights.is_none()
         && let Some(ImportState::Done(Some(imported))) = import.as_ref().map(|each| &each.state)
     {

@@ -1,19 +1,15 @@
 //! Observations for tests.
 
 use super::observe::Observed;
+use crate::fixtures::at;
 use crate::pool::build::Subject;
 use crate::pool::caches::Children;
 use crate::pool::load::{Health, Load, RunnerLoad};
 use crate::pool::validate;
 use fovea_crds::RunnerPool;
 use fovea_protocol::{ModelState, Task};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Instant;
-
-pub(super) fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(1_800_000_000 + second).unwrap()
-}
 
 /// A pool of one model `m`; `more`: fields of the spec.
 pub(super) fn pool(more: &Value) -> RunnerPool {

@@ -1,4 +1,4 @@
-//! Step 3: decides what is to be done about a pool. Pure: no client, and time is an argument.
+//! Step 3: plans the changes of a pool. Pure: no client, and time is an argument.
 
 mod models;
 mod runners;
@@ -22,11 +22,9 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What is to be done about a pool.
 pub(crate) enum Plan {
     /// The pool is external: delete the objects that it had.
     Delete,
-    /// The pool has pods.
     Apply(Box<Prepared>),
 }
 
@@ -37,7 +35,7 @@ pub(crate) struct Prepared {
     pub(crate) imports: Vec<PlannedImport>,
     /// `None` where the spec is refused.
     pub(crate) runners: Option<PlannedRunners>,
-    /// What holds whatever becomes of the above.
+    /// Facts that do not depend on the result of the above.
     pub(crate) outlook: Outlook,
 }
 
@@ -58,16 +56,13 @@ pub(crate) struct PlannedImport {
     pub(crate) step: ImportStep,
 }
 
-/// What an import needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImportStep {
-    /// Nothing: it runs.
     Wait,
-    /// Its Job.
     Create,
-    /// What its Job's pod waits for: a network policy and the upload form.
+    /// Its Job's pod waits for a network policy and the upload form.
     Equip,
-    /// To be deleted, so that another begins: it failed, and its token has changed since.
+    /// It failed, and its token has changed since: it is deleted, so that another begins.
     Restart,
 }
 
@@ -79,7 +74,6 @@ pub(crate) struct PlannedRunners {
     pub(crate) replicas_now: Option<u32>,
 }
 
-/// A pod's deletion cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) pod: String,
@@ -87,16 +81,14 @@ pub(crate) struct Mark {
     pub(crate) leaving: bool,
 }
 
-/// How the Deployment changes.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     /// Its replicas only: the template waits for weights.
     Scale(u32),
-    /// All of it.
     Replace(Box<Deployment>),
 }
 
-/// What a pool's status and the dispatcher need to know beside the result of applying the plan.
+/// Facts for the pool's status and the dispatcher, beside the result of applying the plan.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outlook {
     /// Pods, as the scale subresource counts them.
@@ -106,9 +98,7 @@ pub(crate) struct Outlook {
     pub(crate) access: Option<Access>,
     /// By model; models whose weights are not available yet are absent.
     pub(crate) weights: BTreeMap<String, Weights>,
-    /// By model of the hub.
     pub(crate) resolved: BTreeMap<String, Resolved>,
-    /// What is on its way: a rollout, or runners that start.
     pub(crate) progressing: Option<Message>,
     /// Faults of the spec, the models and the kubelets.
     pub(crate) faults: Vec<Message>,
@@ -118,24 +108,20 @@ pub(crate) struct Outlook {
     pub(crate) due: Option<Timestamp>,
 }
 
-/// A pool's pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PodCounts {
     /// Label selector, as `kubectl get pods -l` takes it.
     pub(crate) selector: String,
-    /// Runners that there should be.
     pub(crate) desired: u32,
     /// Pods that have not ended, including those without an address.
     pub(crate) replicas: u32,
 }
 
 impl Outlook {
-    /// Reconciles at this time, unless earlier.
-    fn look_at(&mut self, time: Timestamp) {
+    fn reconcile_at(&mut self, time: Timestamp) {
         earliest(&mut self.due, time);
     }
 
-    /// The first message stands.
     fn progress(&mut self, message: Message) {
         self.progressing.get_or_insert(message);
     }
@@ -217,7 +203,7 @@ fn plan_secret<E: std::fmt::Display>(
         let message = format!("making the runners' certificate failed: {error}");
         Message::new("CertificateFailed", message)
     })?;
-    outlook.look_at(step.due);
+    outlook.reconcile_at(step.due);
     let access = step.contents.access();
     Ok((secret(subject, &step.contents), access))
 }

@@ -55,7 +55,6 @@ fn model(pool: &RunnerPool, folder: Folder) -> ObservedModel<'_> {
     }
 }
 
-/// The pool's Deployment.
 fn live(pool: &RunnerPool, replicas: u32) -> Deployment {
     deployment(&observed(pool).subject, &build(), replicas, Strategy::Surge)
 }

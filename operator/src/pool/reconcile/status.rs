@@ -109,7 +109,6 @@ fn not_provided() -> State {
     ("False", "NotProvided", message.to_owned())
 }
 
-/// The condition Ready.
 fn readiness(
     pool: &RunnerPool,
     pods: Option<&PodCounts>,
@@ -153,7 +152,6 @@ fn scaled_to_zero(pool: &RunnerPool) -> Option<State> {
     }
 }
 
-/// The condition Degraded.
 fn degradation(load: &Load, applied: &Applied) -> State {
     let faults = &applied.faults;
     let mut reason = faults.first().map(|fault| fault.reason);

@@ -1,5 +1,6 @@
-use super::super::observe_fixtures::{at, observed, pool, up};
+use super::super::observe_fixtures::{observed, pool, up};
 use super::*;
+use crate::fixtures::at;
 use crate::pool::load::RunnerLoad;
 use crate::pool::message::Message;
 use serde_json::json;

@@ -5,6 +5,7 @@ use super::observe::Observed;
 use super::status::{new_fault, status};
 use super::{Context, Memory};
 use crate::kill_points;
+use crate::time::later;
 use fovea_crds::RunnerPool;
 use jiff::Timestamp;
 use kube::api::PostParams;
@@ -22,7 +23,7 @@ impl Context {
         applied: &Applied,
         memory: &mut Memory,
     ) -> Option<Timestamp> {
-        let after = |time: Timestamp| time.checked_add(WRITE_EVERY).unwrap_or(Timestamp::MAX);
+        let after = |time: Timestamp| later(time, WRITE_EVERY);
         let before = observed.pool.status.as_ref();
         let status = status(observed, applied).filter(|status| before != Some(status))?;
         let again = memory.status_written.map(after);
@@ -35,8 +36,8 @@ impl Context {
         }
         let key = &observed.subject.key;
         let pools: Api<RunnerPool> = Api::namespaced(self.client.clone(), &key.namespace);
-        // With the resourceVersion that was observed: a status that somebody else has changed since,
-        // such as a newer leader, is not overwritten.
+        // With the observed resourceVersion, so that a newer status, such as a newer leader's, is not
+        // overwritten.
         let pool = RunnerPool {
             status: Some(status),
             ..observed.pool.clone()
@@ -47,10 +48,10 @@ impl Context {
         match written {
             Ok(_) => {
                 memory.status_written = Some(now);
-                kill_points::after(kill_points::POOL_TOLD);
+                kill_points::after(kill_points::POOL_STATUS);
                 None
             }
-            // The watch brings the present object, and with it another reconcile.
+            // The watch delivers the present object, which causes another reconcile.
             Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => None,
             Err(error) => {
                 tracing::warn!(pool = key.name, namespace = key.namespace, %error, "writing a pool's status failed");

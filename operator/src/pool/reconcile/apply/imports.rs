@@ -25,7 +25,6 @@ const FORM_SLACK: Duration = Duration::from_hours(1);
 /// `token` too.
 const TOKEN_TYPES: [&str; 2] = ["Opaque", "fovea.dev/hub-token"];
 
-/// Why an import cannot begin.
 #[derive(Debug, thiserror::Error)]
 enum ImportError {
     #[error("{0}")]
@@ -45,7 +44,6 @@ enum ImportError {
 }
 
 impl Context {
-    /// Begins or continues an import.
     pub(super) async fn apply_import(
         &self,
         observed: &Observed<'_>,

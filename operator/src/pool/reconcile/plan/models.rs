@@ -69,7 +69,7 @@ fn plan_model<'a>(
     let message = match (&model.folder, &model.import) {
         (Folder::Unknown | Folder::Complete, _) => return Availability::Available(weights.clone()),
         (Folder::Unconfirmed, _) => {
-            outlook.look_at(check_again);
+            outlook.reconcile_at(check_again);
             return Availability::Available(weights.clone());
         }
         (Folder::Unusable(WeightsError::NoManifest(folder)), Some(import)) => {
@@ -94,7 +94,7 @@ fn plan_model<'a>(
         }
     };
     outlook.faults.push(message);
-    outlook.look_at(check_again);
+    outlook.reconcile_at(check_again);
     Availability::Missing
 }
 

@@ -51,7 +51,7 @@ pub(super) fn plan_runners(
     );
     memory.leaving = scaled.leaving;
     if let Some(due) = scaled.due {
-        outlook.look_at(due);
+        outlook.reconcile_at(due);
     }
     let marks = marks(&observed.children.pods, &memory.leaving);
 
@@ -65,7 +65,7 @@ pub(super) fn plan_runners(
         let timeout = Duration::from_secs(build.config.surge_timeout_seconds.into());
         let decided = rollout::decide(&rollout(observed, &surging, desired), now, timeout);
         if let Some(due) = decided.due {
-            outlook.look_at(due);
+            outlook.reconcile_at(due);
         }
         if let Some(message) = decided.message {
             outlook.progress(message);
@@ -111,7 +111,6 @@ pub(super) fn survey(
     }
 }
 
-/// The number of runners that there should be.
 fn desired(
     observed: &Observed<'_>,
     memory: &mut Memory,
@@ -138,7 +137,7 @@ fn desired(
     let runners = count_runners(observed, load, &memory.leaving, candidates);
     let decided = (memory.autoscaler).decide(&wish, load, runners, observed.instant);
     let desired = if spec.autoscaling.is_some() {
-        outlook.look_at(observed.after(AUTOSCALE_EVERY));
+        outlook.reconcile_at(observed.after(AUTOSCALE_EVERY));
         decided.replicas
     } else {
         spec.replicas
@@ -157,7 +156,6 @@ fn desired(
     desired
 }
 
-/// Counts the runners that stay, for the autoscaler.
 fn count_runners(
     observed: &Observed<'_>,
     load: &Load,
@@ -196,7 +194,7 @@ fn runner_load<'a>(observed: &Observed<'_>, load: &'a Load, pod: &str) -> Option
 }
 
 /// The live Deployment keeps its template until the weights of the new one are available: a runner
-/// that waits for an import serves no jobs. Says so; `None` where nothing is to be waited for.
+/// that waits for an import serves no jobs. Returns the message for that; `None` if all are available.
 fn waiting(
     observed: &Observed<'_>,
     live: &Deployment,
@@ -249,7 +247,6 @@ fn marks(pods: &[Arc<Pod>], leaving: &Leaving) -> Vec<Mark> {
     pods.iter().filter_map(mark).collect()
 }
 
-/// The rollout under way.
 fn rollout(observed: &Observed<'_>, deployment: &Deployment, desired: u32) -> Rollout {
     let template = template_of(deployment).unwrap_or_default();
     let children = &observed.children;
