@@ -1,5 +1,10 @@
 //! Builds and fetches the tools that are pinned in [`versions`], and keeps them in a cache.
 
+#![allow(
+    missing_docs,
+    reason = "only the programs and tests of this workspace use the library"
+)]
+
 pub mod cache;
 pub mod chart_crds;
 pub mod crates;
@@ -22,7 +27,6 @@ use cache::{Cache, CacheError};
 use prerequisites::Missing;
 use progress::Progress;
 
-/// What to set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The API server, its store, kubectl and MinIO, built with Go: the demo needs no more.
@@ -43,9 +47,8 @@ pub enum Part {
     /// The ingress controller of a cluster with nodes: Contour, built with Go, what it reads, and
     /// Envoy's wheel.
     Ingress,
-    /// Prometheus, built with Go.
     Prometheus,
-    /// What benchmarks load servers with, built with Go.
+    /// Load generator of the benchmarks, built with Go.
     Load,
     /// What writes down the contents of a release, built from its crate.
     Release,
@@ -57,7 +60,6 @@ pub enum Part {
 pub const DEFAULT_PARTS: [Part; 3] = [Part::Tools, Part::Controllers, Part::Libtorch];
 
 impl Part {
-    /// All parts.
     pub const ALL: [Self; 11] = [
         Self::Tools,
         Self::Controllers,
@@ -72,7 +74,6 @@ impl Part {
         Self::Deny,
     ];
 
-    /// The value of `--only`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tools => "tools",
@@ -89,7 +90,6 @@ impl Part {
         }
     }
 
-    /// A line for `fovea-setup help`.
     pub fn about(self) -> &'static str {
         match self {
             Self::Tools => "etcd, kube-apiserver, kubectl and MinIO",
@@ -107,10 +107,8 @@ impl Part {
     }
 }
 
-/// A tool is not set up yet.
 #[derive(Debug)]
 pub struct NotBuilt {
-    /// Where it would lie.
     pub path: PathBuf,
 }
 
@@ -126,30 +124,22 @@ impl fmt::Display for NotBuilt {
 
 impl std::error::Error for NotBuilt {}
 
-/// Why a set-up failed.
 #[derive(Debug)]
 pub enum SetupError {
-    /// Programs that the user has to install.
     Missing(Missing),
     /// libtorch's wheels are fetched for one kind of machine so far.
     Platform,
     /// A program that was started did not end well.
     Failed {
-        /// What was tried.
         what: String,
-        /// How the program ended.
         status: ExitStatus,
-        /// The last lines that it wrote.
         tail: String,
     },
     /// A program could not be started, or a file not be written.
     Io {
-        /// What was tried.
         what: String,
-        /// Why not.
         source: io::Error,
     },
-    /// The cache.
     Cache(CacheError),
 }
 
@@ -190,8 +180,7 @@ pub fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     prerequisites::check(cache, parts)
 }
 
-/// Sets up `parts` where they are not there yet, side by side: Go builds are bound by the
-/// processors, libtorch by the network.
+/// Sets up missing `parts` in parallel: Go builds need the processors, libtorch the network.
 pub fn run(cache: &Cache, parts: &[Part], progress: Progress) -> Result<(), SetupError> {
     check(cache, parts)?;
     std::thread::scope(|scope| {
