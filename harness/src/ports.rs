@@ -9,7 +9,7 @@ use crate::process::ProcessError;
 /// How often a start is tried; two clashes in a row are already next to impossible.
 const ATTEMPTS: usize = 4;
 
-/// What a program writes whose port is another's: "address already in use", "port is already in use".
+/// Part of a program's error when its port is taken: "address already in use", "port is already in use".
 pub(crate) const PORT_TAKEN: &str = "already in use";
 
 /// `N` different ports that were free a moment ago.

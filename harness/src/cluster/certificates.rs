@@ -35,7 +35,6 @@ pub(crate) struct Identity {
 pub(super) struct Pki {
     dir: PathBuf,
     cluster: Arc<Authority>,
-    /// The authority's certificate, for kubeconfigs.
     pub(super) authority: String,
     pub(super) admin: Identity,
     pub(super) controller_manager: Identity,
@@ -46,8 +45,8 @@ impl Pki {
     pub(super) fn create(dir: &Path, network: &Network) -> Result<Self, ClusterError> {
         fs::create_dir_all(dir).map_err(ClusterError::io("creating the certificates' folder"))?;
         let cluster = Authority::new("fovea-dev")?;
-        // etcd has an authority of its own: it lets in whoever it has signed, and a user of the
-        // API server must not be one of them.
+        // etcd has its own authority: it accepts every certificate of that authority, which a user of the API
+        // server must not have.
         let store = Authority::new("fovea-dev-etcd")?;
         let service_accounts = KeyPair::generate()?;
         let pki = Self {
@@ -82,7 +81,7 @@ impl Pki {
         Ok(pki)
     }
 
-    /// Somebody whom the API server is to know, by name and group.
+    /// A client certificate for a user and group.
     pub(super) fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, ClusterError> {
         Ok(self.cluster.client(user, group)?)
     }
@@ -94,14 +93,13 @@ impl Pki {
         Ok(self.cluster.server(&user, Some("system:nodes"), names)?)
     }
 
-    /// The path of one of the files.
     pub(super) fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 
     fn write(&self, files: &[(&str, &str)]) -> Result<(), ClusterError> {
         for (name, pem) in files {
-            // The scratch folder that they lie in is readable by its owner alone.
+            // Only the owner can read the scratch folder.
             fs::write(self.dir.join(name), pem)
                 .map_err(ClusterError::io(format!("writing {name}")))?;
         }

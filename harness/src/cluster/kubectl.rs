@@ -11,14 +11,10 @@ use super::{ClusterError, ControlPlane};
 /// No call takes longer; one that waits for something has a `--timeout` of its own.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// What kubectl answered.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// How it ended.
     pub status: ExitStatus,
-    /// What it wrote to stdout.
     pub stdout: String,
-    /// What it wrote to stderr.
     pub stderr: String,
 }
 

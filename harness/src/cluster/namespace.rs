@@ -15,12 +15,11 @@ const DROP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct TempNamespace {
     name: String,
-    /// A client belongs to its runtime, which is gone where the last test has dropped it.
+    /// Not a client: that would end with the runtime of the test that made it.
     config: Option<Config>,
 }
 
 impl TempNamespace {
-    /// Creates one in the cluster that `config` names.
     pub async fn create(config: &Config) -> Result<Self, ClusterError> {
         let name = format!(
             "fovea-test-{}",
@@ -43,7 +42,6 @@ impl TempNamespace {
         })
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -58,7 +56,7 @@ impl TempNamespace {
 }
 
 impl Drop for TempNamespace {
-    /// Best effort: the control plane may be gone already, and the namespace with it.
+    /// Best effort: the control plane may have stopped.
     fn drop(&mut self) {
         let Some(config) = self.config.take() else {
             return;

@@ -36,30 +36,27 @@ in_store push "$NAME" "docker-archive:$ARCHIVE:$NAME"
 /// at; docker knows it by this name.
 pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// What builds images here.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Builder {
     Docker,
     Buildah,
 }
 
-/// One image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recipe<'a> {
-    /// The folder whose files it copies.
     pub(super) context: &'a Path,
     /// The Dockerfile's target; the base image itself where absent.
     pub(super) target: Option<&'a str>,
     pub(super) name: &'a str,
     pub(super) arguments: &'a [(&'a str, &'a str)],
-    /// The docker archive that it is saved as.
+    /// Path of the docker archive.
     pub(super) archive: &'a Path,
-    /// Whether memory has no room for it.
+    /// Too large for a build in memory.
     pub(super) large: bool,
 }
 
 impl Builder {
-    /// docker where its engine answers, else buildah.
+    /// docker if its engine answers, else buildah.
     pub(super) fn find() -> Self {
         let answers = Command::new("docker")
             .args(["info", "--format", "{{.ServerVersion}}"])
@@ -73,7 +70,6 @@ impl Builder {
         }
     }
 
-    /// Builds an image and saves it.
     pub(super) fn build(self, cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
         write(&recipe.context.join("Dockerfile"), DOCKERFILE)?;
         match self {

@@ -11,10 +11,10 @@ use crate::process::{Process, Program};
 /// How long the namespaces may take to be made.
 const READY: Duration = Duration::from_secs(30);
 
-/// What the last line of a script says.
+/// The last line of a script.
 const SAID: &str = "the namespaces are ready";
 
-/// Joins links, and knows no addresses.
+/// A bridge without addresses.
 const SWITCH: &str = "
 ip link set lo up
 ip link add switch type bridge
@@ -35,7 +35,6 @@ ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
 "#;
 
-/// A held set of namespaces.
 #[derive(Debug)]
 pub(super) struct Sandbox {
     holder: Process,
@@ -43,7 +42,6 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A network that joins others.
     pub(super) async fn switch(
         guardian: &Guardian,
         variables: &[(&'static str, String)],
@@ -114,7 +112,7 @@ impl Sandbox {
         with(program, &self.variables)
     }
 
-    /// Runs a program inside to its end.
+    /// Runs a program inside and waits for its end.
     pub(super) async fn run(&self, words: &[&str]) -> Result<String, ClusterError> {
         let enter = self.enter();
         let mut all = vec!["nsenter"];
