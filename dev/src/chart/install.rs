@@ -5,15 +5,14 @@ use super::{ChartError, Files, MANIFESTS};
 use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
 use fovea_setup::run_command;
 
-/// Values of the render, written by hand.
+/// Hand-written values of each render.
 const VALUES: &str = "values.yaml";
-/// Below the manifests: for one namespace.
+/// Folder of the manifests for one namespace.
 const WATCHED: &str = "watch-namespace";
-/// The definitions, which both have.
 const DEFINITIONS: &str = "crds.yaml";
-/// What only helm runs.
+/// Templates that need helm.
 const HELMS: [&str; 2] = ["templates/pools/", "templates/tests/"];
-/// Who manages an object here is not helm.
+/// Labels of helm, which does not manage these objects.
 const NOT_HERE: [&str; 2] = ["app.kubernetes.io/managed-by: Helm", "helm.sh/chart: "];
 
 /// Whether a file of the manifests is written by hand.
@@ -26,7 +25,6 @@ pub(super) fn is_source(path: &str) -> bool {
     .any(|source| source == path)
 }
 
-/// All of them.
 pub(super) fn files(tools: &Tools) -> Result<Files, ChartError> {
     let mut files = folder(tools, MANIFESTS, "crds")?;
     files.extend(folder(tools, &format!("{MANIFESTS}/{WATCHED}"), "../crds")?);

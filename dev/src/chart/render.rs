@@ -10,30 +10,25 @@ use fovea_setup::versions::KUBERNETES;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The release of every render.
 const RELEASE: &str = "fovea";
 /// Begins a part of a render: the file that it is made by.
 const SOURCE: &str = "# Source: fovea/";
-/// What is made anew by each render.
 const RANDOM: (&str, [&str; 2]) = (
     "templates/minio/secret.yaml",
     ["accessKeyId", "secretAccessKey"],
 );
-/// Stands in its place: `made once`.
+/// The replacement: `made once`.
 const MADE_ONCE: &str = "bWFkZSBvbmNl";
-/// The values of a render that are in `ci/`, as helm's own linter looks for them.
+/// Suffix of value files in `ci/`, as helm's own linter expects.
 const SUFFIX: &str = "-values.yaml";
 
-/// The programs that render.
 #[derive(Debug)]
 pub struct Tools {
     helm: PathBuf,
-    /// helm-docs.
     pub(super) docs: PathBuf,
 }
 
 impl Tools {
-    /// Builds them where they are not there.
     pub fn ensure(cache: &Cache, progress: Progress) -> Result<Self, ChartError> {
         HELM.ensure(cache, progress)?;
         HELM_DOCS.ensure(cache, progress)?;
@@ -54,7 +49,7 @@ impl Tools {
         helm
     }
 
-    /// helm template, whose output is all that the chart makes of the values.
+    /// `helm template` with these values.
     pub fn template(&self) -> Command {
         let mut helm = self.helm();
         helm.args(["template", RELEASE])
@@ -65,16 +60,12 @@ impl Tools {
     }
 }
 
-/// Values that the chart is rendered with.
 #[derive(Clone, Debug)]
 pub struct Values {
-    /// What they are called.
     pub name: String,
-    /// Where they are.
     pub path: PathBuf,
 }
 
-/// All of `ci/` and `presets/`.
 pub fn values() -> Result<Vec<Values>, ChartError> {
     let chart = repository().join(CHART);
     let mut all = Vec::new();
@@ -96,9 +87,8 @@ pub fn values() -> Result<Vec<Values>, ChartError> {
 /// A part of a render: what one file of the chart has made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    /// The file, below the chart.
+    /// Path below the chart.
     pub(super) file: String,
-    /// Documents.
     pub(super) text: String,
 }
 
@@ -127,7 +117,7 @@ pub(super) fn parts(rendered: &str) -> Vec<Part> {
     parts
 }
 
-/// The text without what each render makes anew.
+/// Replaces the random values, which differ in every render.
 fn settled(file: &str, text: &str) -> String {
     let (random, keys) = RANDOM;
     if file != random {

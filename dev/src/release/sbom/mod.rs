@@ -14,10 +14,9 @@ use fovea_harness::images::{Image, Torch};
 use fovea_setup::crates::CYCLONEDX;
 use fovea_setup::{libtorch, run_command};
 
-/// Release binaries are of this kind alone.
+/// The only target of release binaries.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The file about an image.
 pub(super) fn file(built: &Built) -> String {
     format!("{}-{}.cdx.json", built.image.name(), built.tag)
 }
@@ -33,7 +32,6 @@ fn library(name: &str, version: &str, purl: &str) -> Value {
     })
 }
 
-/// Writes one file for each image.
 pub(super) fn write_all(work: &Work<'_>, images: &[Built]) -> Result<(), ReleaseError> {
     list_crates(work)?;
     for built in images {
@@ -94,7 +92,7 @@ fn without_paths(value: &mut Value) {
     }
 }
 
-/// Debian's packages, as the image itself lists them.
+/// Debian's packages, by the image's own list.
 fn base(work: &Work<'_>, built: &Built) -> Result<Vec<Value>, ReleaseError> {
     let archive = Archive::open(&work.folder.join(built.file()))?;
     let scratch = work.scratch.join("layer");
