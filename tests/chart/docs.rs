@@ -25,7 +25,6 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Where the pages are, below the checkout.
 const PAGES: &str = "docs/src";
 /// Those with commands, as they are run: what a page makes is there for those after it.
 const ORDER: [&str; 11] = [
@@ -44,7 +43,7 @@ const ORDER: [&str; 11] = [
 ];
 /// CI's own targets: each takes minutes, and `make test` is what runs this.
 const OF_CI: &str = "make ";
-/// What the pages' commands find of a checkout.
+/// Folders of the checkout that the pages' commands use.
 const CHECKOUT: [&str; 3] = ["charts", "manifests", "models"];
 /// One command's time: a `helm --wait` on a machine that does much else among them.
 const LIMIT: Duration = Duration::from_mins(6);
@@ -71,7 +70,7 @@ async fn every_command_of_the_docs_does_what_its_page_says() -> Result<()> {
     Ok(())
 }
 
-/// Every page, in [`ORDER`], without what CI runs.
+/// Every page in [`ORDER`], without the commands that only CI runs.
 fn pages() -> Result<Vec<Page>> {
     let folder = stack::repository().join(PAGES);
     let read = |name: &str| {
@@ -109,7 +108,6 @@ async fn forget_what_is_prepared(it: &Installed) -> Result<()> {
     Ok(gone.await?)
 }
 
-/// Who follows the pages.
 struct Reader<'a> {
     it: &'a Installed,
     folder: TempDir,
@@ -262,7 +260,6 @@ fn of_the_demo(models: &mut Value) -> Result<()> {
     Ok(())
 }
 
-/// A folder of the checkout into another.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let copied = Command::new("cp")
         .arg("--recursive")
@@ -272,7 +269,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// As helm merges values.
+/// Merges values as helm does.
 fn merge(values: &mut Value, over: Value) {
     match (values, over) {
         (Value::Object(values), Value::Object(over)) => {

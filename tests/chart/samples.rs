@@ -30,7 +30,7 @@ fn samples() -> Result<Vec<(PathBuf, Value)>> {
 #[test]
 fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
     Installed::shared(async |it| {
-        // Where the samples' pictures are said to lie.
+        // The path of the pictures in the samples.
         let (path, _) = answers::<String>("captions.json").pop_first().unwrap();
         let picture = std::fs::read(path)?;
         let visitor = it.visitor()?;

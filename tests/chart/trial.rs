@@ -9,7 +9,7 @@ use fovea_tests::hub::REPO;
 use fovea_tests::installed::{RELEASE, chart};
 use serde_json::json;
 
-/// Where a release was before, and has left the definitions.
+/// Installs after an earlier release, which left its definitions.
 pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
     let chart = chart();
     let preset = format!("{chart}/presets/trial.yaml");

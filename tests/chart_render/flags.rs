@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// How a program ends whose flags are wrong; without a cluster it ends otherwise.
+/// Exit code for wrong flags; without a cluster the code differs.
 const WRONG_FLAGS: i32 = 2;
 
 #[test]
@@ -38,7 +38,7 @@ fn takes(program: &'static str, container: &Value) -> Result<()> {
     command.env_clear();
     for variable in container["env"].as_array().into_iter().flatten() {
         let name = variable["name"].as_str().context("a name")?;
-        // What is of a Secret or a field is a text as well.
+        // A value from a Secret or a field is text, too.
         command.env(name, variable["value"].as_str().unwrap_or("x"));
     }
     for flag in container["args"].as_array().context("flags")? {

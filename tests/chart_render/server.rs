@@ -1,6 +1,6 @@
 //! What an API server says to the renders, where namespaces let in restricted pods alone.
 
-use crate::{goldens, objects, told, tools};
+use crate::{goldens, objects, output_of, tools};
 use anyhow::{Context as _, Result, ensure};
 use fovea_dev::chart::conform::{LOCATION, OPENAPI, write_schemas};
 use fovea_harness::{ControlPlane, ControlPlaneOptions, eventually, stack};
@@ -117,7 +117,7 @@ async fn conform(control_plane: &ControlPlane, goldens: &[PathBuf]) -> Result<()
         .arg(location)
         .args(goldens)
         .arg(stack::repository().join("manifests/samples"));
-    let summary = told(&mut kubeconform)?;
+    let summary = output_of(&mut kubeconform)?;
     let skipped = summary.contains("Skipped: 0");
     ensure!(skipped, "some kinds have no schema: {summary}");
     let count = summary.split("Summary: ").nth(1).context("a summary")?;

@@ -1,4 +1,4 @@
-//! As much of Markdown as the tests look at.
+//! The part of Markdown that these tests need.
 
 use fovea_tests::console::fence;
 
@@ -30,7 +30,6 @@ pub(crate) fn links(markdown: &str) -> Vec<(usize, String)> {
     links
 }
 
-/// What links call a page's headings.
 pub(crate) fn anchors(markdown: &str) -> Vec<String> {
     let mut fenced = false;
     let mut anchors = Vec::new();

@@ -67,7 +67,7 @@ async fn a_finished_job_is_deleted_after_its_time_to_live() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_job_of_another_manager_is_left_alone() -> Result<()> {
+async fn a_job_of_another_manager_is_ignored() -> Result<()> {
     let (picture, _) = sample();
     let (foreign, own) = (unique("foreign"), unique("own"));
     let mut job = inline_job(&foreign, &picture);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const JOBS: usize = 500;
 
-/// Creates under way at a time.
+/// Concurrent creates.
 const AT_A_TIME: usize = 8;
 
 /// Jobs that have ended, by the operator's own word.
@@ -107,7 +107,7 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
     }
     let faults = it.history.faults(&[]);
     ensure!(faults.is_empty(), "{faults:#?}");
-    // The other node's runner is replaced where there is room.
+    // The other node has room for a replacement.
     let replaced = Duration::from_mins(3);
     it.pool_where("busy", "to have two runners again", replaced, |status| {
         status.ready_replicas == 2

@@ -8,10 +8,9 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What was sent, request by request.
+/// Bodies, one per request.
 type Exported = Arc<Mutex<Vec<Bytes>>>;
 
-/// A collector; it ends with this value.
 pub struct Collector {
     /// How a program finds it: the variable and its value.
     pub env: (&'static str, String),
@@ -20,7 +19,6 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts one on a free port.
     pub async fn start() -> anyhow::Result<Self> {
         let exported = Exported::default();
         let take = |State(exported): State<Exported>, body: Bytes| async move {

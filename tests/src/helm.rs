@@ -20,7 +20,6 @@ pub struct Helm {
 }
 
 impl Helm {
-    /// For the cluster that `kubeconfig` names.
     pub fn new(kubeconfig: &Path) -> Result<Self> {
         Ok(Self {
             program: HELM.program(&Cache::from_env()?, "helm"),
@@ -29,7 +28,6 @@ impl Helm {
         })
     }
 
-    /// Writes values to a file, for `--values`.
     pub fn values(&self, name: &str, values: &Value) -> Result<String> {
         let path = self.home.path().join(format!("{name}.yaml"));
         // JSON is YAML.

@@ -23,7 +23,6 @@ pub(crate) struct Load {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
-    /// Taken in turns.
     pub(crate) urls: Vec<String>,
     /// A file that is the body; a number is written over a few bytes near its end.
     pub(crate) picture: Option<PathBuf>,
@@ -32,7 +31,6 @@ pub(crate) struct Request {
     pub(crate) content_type: Option<String>,
 }
 
-/// What came of it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Measured {
     /// How often all requests were sent.
@@ -44,12 +42,11 @@ pub(crate) struct Measured {
     good: f64,
 }
 
-/// What k6's script reads.
 #[derive(Serialize)]
 struct Order<'a> {
     #[serde(flatten)]
     load: &'a Load,
-    /// Sets this run's objects apart from another's.
+    /// Keeps names of runs apart.
     run: Uuid,
     out: &'a Path,
 }

@@ -15,13 +15,12 @@ use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Who is loaded, in the order of the table.
+/// The compared servers, in the order of the table.
 const SIDES: [&str; 2] = [
     "through the ingress, into pods",
     "embedded: a process on loopback",
 ];
 
-/// One turn of one side.
 #[derive(Clone, Copy)]
 struct Measured {
     per_second: f64,

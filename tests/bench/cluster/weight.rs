@@ -10,10 +10,10 @@ use kube::ResourceExt as _;
 use kube::api::ListParams;
 use std::time::Duration;
 
-/// So long processor time is counted.
+/// Time over which processor time is counted.
 const WATCHED: Duration = Duration::from_secs(20);
 
-/// A program with what is read of it.
+/// Readings of a program.
 struct Reading {
     name: String,
     bytes: u64,
@@ -53,7 +53,7 @@ pub(crate) async fn weigh(it: &Installed, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Of each pod of operator and api.
+/// Reads each pod of operator and api.
 async fn read(it: &Installed) -> Result<Vec<Reading>> {
     let mut found = Vec::new();
     for component in ["operator", "api"] {

@@ -15,7 +15,7 @@ use fovea_tests::{Operated, Options};
 use peer::Peer;
 use std::path::PathBuf;
 
-/// Requests that the runner takes at once.
+/// Concurrent requests of the runner.
 const SLOTS: u32 = 64;
 
 /// What `make bench-operator` passes.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 const POOL: &str = "cold";
 
-/// What each takes: the first three end with what is seen of the pod, the last is by the job's own
-/// timings, and the fourth is what lies between.
+/// Stages of a cold start: the first three are read from the pod, the last from the job's timings; the fourth
+/// is the rest.
 const STAGES: [&str; 5] = [
     "scale up: the pod is there",
     "schedule: it has a node",

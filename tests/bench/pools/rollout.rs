@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const POOL: &str = "rolling";
 
-/// Jobs that are under way at a time.
+/// Concurrent jobs.
 const AT_A_TIME: usize = 4;
 
 /// How long each pool is watched at rest, for comparison.
