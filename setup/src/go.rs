@@ -25,7 +25,7 @@ pub struct GoTools {
     pub version: &'static str,
     /// The programs: the file's name and the package that it is built from.
     pub programs: &'static [(&'static str, &'static str)],
-    /// How long a build takes on two cores with nothing cached, for the progress line.
+    /// Build time on two cores with an empty cache, for the progress line.
     pub about: &'static str,
     /// Stamped into the binary by the linker, after `-s -w`.
     stamps: &'static [(&'static str, &'static str)],
@@ -34,10 +34,10 @@ pub struct GoTools {
     go_sum: &'static str,
 }
 
-/// What a shell finds in its `PATH`: the programs of the control plane and the store.
+/// Programs in a shell's `PATH`: control plane and store.
 pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, KUBERNETES_CONTROLLERS, MINIO];
 
-/// What `part` needs, in the order in which it is built.
+/// Tools of `part`, in the order of their builds.
 pub fn of(part: Part) -> &'static [GoTools] {
     match part {
         Part::Tools => &[ETCD, KUBERNETES, MINIO],

@@ -37,12 +37,10 @@ pub enum Part {
     Libtorch,
     /// libtorch with its CUDA half, for images of the runner.
     LibtorchCuda,
-    /// What a cluster with nodes and its images need more: Kubernetes' node programs, CoreDNS and
-    /// kube-router, built with Go, and the distribution's containerd, runc, iptables, ipset, buildah,
-    /// debootstrap.
+    /// For nodes and images: Kubernetes' node programs, CoreDNS and kube-router, built with Go, and the
+    /// distribution's containerd, runc, iptables, ipset, buildah, debootstrap.
     Node,
-    /// What renders, checks and documents the chart: helm, kubeconform, helm-docs, built with Go; and
-    /// the definitions of what it makes for others.
+    /// For the chart: helm, kubeconform, helm-docs, built with Go, and definitions of other controllers.
     Chart,
     /// The ingress controller of a cluster with nodes: Contour, built with Go, what it reads, and
     /// Envoy's wheel.
@@ -50,13 +48,13 @@ pub enum Part {
     Prometheus,
     /// Load generator of the benchmarks, built with Go.
     Load,
-    /// What writes down the contents of a release, built from its crate.
+    /// Writes bills of materials; built from its crate.
     Release,
-    /// What checks licences and sources of our dependencies, built from its crate.
+    /// Checks licences and sources of dependencies; built from its crate.
     Deny,
 }
 
-/// What is set up where no part is named: all that `make build` and the tests without nodes need.
+/// Parts for `make build` and the tests without nodes.
 pub const DEFAULT_PARTS: [Part; 3] = [Part::Tools, Part::Controllers, Part::Libtorch];
 
 impl Part {
@@ -216,8 +214,8 @@ pub fn run(cache: &Cache, parts: &[Part], progress: Progress) -> Result<(), Setu
     })
 }
 
-/// What a shell needs in order to build and test by hand, as `export` lines. Libraries and
-/// programs come first, so that the pinned ones are found before the machine's own.
+/// `export` lines for a shell that builds and tests by hand. The pinned libraries and programs come before
+/// the machine's.
 pub fn environment(cache: &Cache) -> String {
     let libtorch = cache.path(&libtorch::entry());
     let quote =

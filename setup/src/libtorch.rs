@@ -10,7 +10,7 @@ use super::{SetupError, run_command};
 use crate::cache::Cache;
 use crate::versions::LIBTORCH;
 
-/// What tch links with, and what that needs in turn beyond the C++ runtime.
+/// Libraries that tch links, and their dependencies beyond the C++ runtime.
 const LIBRARIES: [&str; 5] = [
     "libtorch_cpu.so",
     "libc10.so",

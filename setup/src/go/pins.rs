@@ -14,8 +14,7 @@ const KUBERNETES_STAMPS: &[(&str, &str)] = &[
     ("k8s.io/component-base/version.gitTreeState", "clean"),
 ];
 
-/// The API server and kubectl: all that the demo needs. The other programs are pinned by the same
-/// go.mod, and are entries of their own.
+/// The API server and kubectl, for the demo. The other programs have the same go.mod and separate entries.
 pub const KUBERNETES: GoTools = GoTools {
     name: "kubernetes",
     version: versions::KUBERNETES,
@@ -45,7 +44,7 @@ pub const KUBERNETES_CONTROLLERS: GoTools = GoTools {
     go_sum: include_str!("../../go/kubernetes/go.sum"),
 };
 
-/// What a cluster with nodes needs more than a control plane.
+/// Programs of nodes.
 pub const KUBERNETES_NODE: GoTools = GoTools {
     name: "kubernetes-node",
     version: versions::KUBERNETES,
