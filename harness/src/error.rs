@@ -29,7 +29,6 @@ pub enum ClusterError {
     Wait(#[from] WaitError),
     #[error("the certificates: {0}")]
     Certificates(#[from] rcgen::Error),
-    /// A file, a port or a program of its own.
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
     #[error("the kubeconfig: {0}")]

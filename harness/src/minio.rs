@@ -13,7 +13,7 @@ use crate::process::{Process, Program};
 use fovea_setup::cache::Cache;
 use fovea_setup::go::MINIO;
 
-/// How long it may take until it is ready: under a second on an idle machine.
+/// Under a second on an idle machine.
 const READY: Duration = Duration::from_mins(1);
 
 /// A running MinIO. It ends when this is dropped; [`Minio::stop`] also waits for it.
@@ -72,8 +72,7 @@ impl Minio {
         })
     }
 
-    /// Its address, such as `http://127.0.0.1:40123`. The region is `us-east-1`, and buckets are
-    /// named in the path.
+    /// Such as `http://127.0.0.1:40123`. The region is `us-east-1`; buckets are in the path.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }

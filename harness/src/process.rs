@@ -12,7 +12,7 @@ use crate::guard::{GuardError, Guarded, Guardian, Request, Spawn};
 use crate::text::tail_of_file;
 use crate::wait::{WaitError, eventually};
 
-/// How many lines of a log an error shows.
+/// Lines of the log in an error.
 const LOG_LINES: usize = 30;
 /// Default time to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
@@ -80,7 +80,6 @@ pub enum ProcessError {
     #[error("{name}: {source}; its log ends:\n{log}")]
     NotReady {
         name: String,
-        /// What was awaited for how long, and what was last seen.
         source: WaitError,
         log: String,
     },
@@ -98,7 +97,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program with a guardian of its own.
+    /// Starts a program with a new guardian.
     pub async fn start(program: Program) -> Result<Self, ProcessError> {
         Self::start_in(&Guardian::start().await?, program).await
     }
@@ -138,7 +137,7 @@ impl Process {
         tail_of_file(&self.log, LOG_LINES)
     }
 
-    /// How it ended; `None` while it runs.
+    /// `None` while it runs.
     pub fn exit(&self) -> Option<Exit> {
         *self.guarded.exit.borrow()
     }
@@ -194,7 +193,7 @@ impl Process {
         }
     }
 
-    /// SIGTERM, and SIGKILL where it has not ended after its grace; returns how it ended.
+    /// SIGTERM, then SIGKILL after its grace.
     pub async fn terminate(&self) -> Result<Exit, ProcessError> {
         if self.exit().is_none() {
             self.guardian.request(&Request::Stop {

@@ -1,5 +1,5 @@
-//! The certificates of one control plane: an authority of its own that lives as long as it does,
-//! for the API server, for its clients and, apart from them, for etcd.
+//! Certificates of one control plane: its own authority for the API server and its clients, and another for
+//! etcd.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -30,7 +30,7 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// What the programs read, as files (see [`super::flags`]), and whom kubeconfigs are written for.
+/// Files of certificates (see [`super::flags`]), and the authority of kubeconfigs.
 #[derive(Clone, Debug)]
 pub(super) struct Pki {
     dir: PathBuf,
@@ -86,7 +86,7 @@ impl Pki {
         Ok(self.cluster.client(user, group)?)
     }
 
-    /// What a node's kubelet is known by, to the API server as a client and as a server.
+    /// The identity of a node's kubelet, as a client of the API server and as a server.
     pub(super) fn kubelet(&self, node: &str, address: Ipv4Addr) -> Result<Identity, ClusterError> {
         let names = vec![node.to_owned(), address.to_string()];
         let user = format!("system:node:{node}");
@@ -107,7 +107,6 @@ impl Pki {
     }
 }
 
-/// Signs certificates, for as long as it is kept.
 #[derive(Debug)]
 pub(crate) struct Authority {
     pub(crate) certificate: String,

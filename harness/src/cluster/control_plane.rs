@@ -18,7 +18,7 @@ use crate::process::{Process, Program};
 use fovea_setup::cache::Cache;
 use fovea_setup::go::{ETCD, KUBERNETES, KUBERNETES_CONTROLLERS};
 
-/// How long the API server may take until it is ready: 4 s on an idle machine of two cores.
+/// 4 s on an idle machine of two cores.
 const READY: Duration = Duration::from_secs(90);
 
 /// Path below the scratch folder.
@@ -49,7 +49,7 @@ impl Default for ControlPlaneOptions {
     }
 }
 
-/// What a kubelet is known by, and whom it knows; the files go with the control plane.
+/// A kubelet's credentials and authorities; removed with the control plane.
 #[derive(Debug)]
 pub(crate) struct KubeletFiles {
     pub(crate) kubeconfig: PathBuf,

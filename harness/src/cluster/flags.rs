@@ -101,7 +101,7 @@ pub(super) fn api_server(
         "--shutdown-delay-duration=0s".to_owned(),
     ];
     if network.address.is_loopback() {
-        // No endpoint for pods, and there are none.
+        // Pods need no endpoint: there are none.
         flags.push("--endpoint-reconciler-type=none".to_owned());
     } else {
         flags.extend([

@@ -1,4 +1,4 @@
-//! One program of a guardian: how it is started and how it is ended.
+//! Starts and stops one program of a guardian.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -88,7 +88,7 @@ impl Child {
         }
     }
 
-    /// Ends the program: SIGTERM, then SIGKILL after its grace. Also where it is stopped.
+    /// Ends the program, even a stopped one: SIGTERM, then SIGKILL after its grace.
     pub(super) async fn end(&mut self) {
         if !self.grace.is_zero() {
             self.signal(Signal::SIGTERM);

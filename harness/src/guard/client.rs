@@ -18,7 +18,7 @@ use super::executable;
 use super::exit::Exit;
 use super::protocol::{Event, PROTOCOL, Request, Spawn};
 
-/// How long a guardian may take to start, and to start a program.
+/// Bound on the start of a guardian or a program.
 const START: Duration = Duration::from_secs(30);
 
 /// Starts programs that end, in reverse order, when the last clone of this is dropped or this

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long an orderly end may take; programs have graces of their own within it.
+/// Bound on an orderly end, which includes the programs' graces.
 pub(super) const END: Duration = Duration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]

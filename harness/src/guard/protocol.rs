@@ -1,5 +1,5 @@
-//! What a guardian and its parent say to each other: JSON lines, requests on the guardian's stdin
-//! and events on its stdout. The end of the requests is the request to end everything.
+//! The protocol of a guardian and its parent: JSON lines, requests on the guardian's stdin and events on its
+//! stdout. The end of the requests ends everything.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub(crate) struct Spawn {
     pub(crate) env: Vec<(String, String)>,
     /// File to which stdout and stderr are appended.
     pub(crate) log: PathBuf,
-    /// How long it has after SIGTERM; at 0 it is killed at once.
+    /// Time to end after SIGTERM; 0 kills at once.
     pub(crate) grace_ms: u64,
 }
 

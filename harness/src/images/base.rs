@@ -30,11 +30,11 @@ pub(super) fn folder(cache: &Cache) -> Result<PathBuf, ImageError> {
 
 fn bootstrap(cache: &Cache, dir: &Path) -> Result<(), ImageError> {
     let root = dir.join("root");
-    // It mounts things, and may leave them: in a mount namespace of its own they go with it.
+    // debootstrap may leave mounts behind: they end with this mount namespace.
     let mut bootstrap = Command::new("unshare");
     bootstrap
         .envs(debian::environment(cache))
-        // What it starts in the new root finds its libraries there.
+        // Programs in the new root have their own libraries.
         .env_remove("LD_LIBRARY_PATH")
         .args(["--mount", "--", "debootstrap", "--variant=minbase", RELEASE])
         .arg(&root);

@@ -8,11 +8,11 @@ use super::{DOCKERFILE, ImageError, base, write};
 use fovea_setup::cache::Cache;
 use fovea_setup::{debian, run_command};
 
-/// How much memory a build takes at most: several copies of the largest layer.
+/// Upper bound on a build's memory: several copies of the largest layer.
 const IN_MEMORY: &str = "size=4g";
 
-/// Runs in mounts of its own, which go with it, as does the store: an archive is all that is kept.
-/// What is in memory waits for no disk. `$@` are the build's arguments.
+/// Runs in separate mounts, which end with it, as does the store: only the archive stays. Memory needs no
+/// disk writes. `$@` are the build's arguments.
 const BUILDAH: &str = r#"
 if [ -n "$MEMORY" ]; then mount -t tmpfs -o "$MEMORY" tmpfs "$STORE"; fi
 in_store() {
@@ -156,7 +156,7 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// What buildah may not do without: the package's own, where it is not installed.
+/// buildah's mandatory policy file, from the package if it is not installed.
 fn policy(cache: &Cache) -> PathBuf {
     let installed = PathBuf::from("/etc/containers/policy.json");
     if installed.is_file() {

@@ -83,11 +83,11 @@ pub struct Build {
     pub revision: String,
 }
 
-/// What an image is called, and when it says that it was made.
+/// Label and creation time of an image.
 #[derive(Clone, Debug)]
 pub struct Stamp {
     pub reference: String,
-    /// In seconds since 1970; the build's own time where absent.
+    /// Seconds since 1970; `None` for now.
     pub made_at_seconds: Option<u64>,
 }
 
@@ -184,8 +184,7 @@ impl Build {
     }
 }
 
-/// The archive of the image of the process that holds a pod's namespaces; built where it is not
-/// there.
+/// The archive of the pause image, which holds a pod's namespaces; built if missing.
 pub fn pause(cache: &Cache) -> Result<PathBuf, ImageError> {
     let name = "localhost/pause:1";
     of_one_program(cache, "image-pause-1", "pause", name, |program| {

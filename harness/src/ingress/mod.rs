@@ -33,7 +33,7 @@ pub const DOMAIN: &str = "gateway.example.com";
 const HTTP: u16 = 8080;
 const HTTPS: u16 = 8443;
 
-/// How long each of the two may take: some seconds on an idle machine of two cores.
+/// Some seconds on an idle machine of two cores.
 const READY: Duration = Duration::from_mins(2);
 
 /// A running ingress. It ends with its cluster.
@@ -76,7 +76,7 @@ impl Ingress {
         })
     }
 
-    /// Where HTTP is answered. Names are not resolved: `curl --connect-to`, or reqwest's `resolve`.
+    /// The address of HTTP. Names do not resolve: use `curl --connect-to`, or reqwest's `resolve`.
     pub fn http(&self) -> SocketAddr {
         self.http
     }

@@ -1,4 +1,4 @@
-//! What the ingress has in Kubernetes: definitions, classes, and the Gateway.
+//! The ingress' objects in Kubernetes: definitions, classes, and the Gateway.
 
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(super) async fn apply(
     crds: &Path,
 ) -> Result<(), ClusterError> {
     let crds = crds.display().to_string();
-    // By the server: a client's own way would copy them into annotations, which are too small.
+    // Server-side: a client-side apply copies them into annotations, which are too small.
     run(plane, &["apply", "--server-side", "-f", &crds], "").await?;
     let established = [
         "wait",

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use crate::cluster::Network;
 
-/// How many clusters run side by side at most.
+/// Upper bound on clusters side by side.
 pub(super) const CLUSTERS: u8 = 16;
-/// How many nodes one of them has at most: what 10.x.16.0/20 has room for.
+/// Upper bound on nodes of a cluster: 10.x.16.0/20 has room for these.
 pub(super) const NODES: u8 = 15;
 
 /// The addresses and names of the cluster with an index below [`CLUSTERS`].

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::addresses::{Block, CLUSTERS};
 use super::{cgroup, links};
 
-/// What the holder says once it has an index.
+/// Printed once the holder has an index.
 const HOLDING: &str = "holding cluster ";
 
 /// Folder of locks on every Linux machine, whatever its caches.

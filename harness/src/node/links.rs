@@ -50,7 +50,7 @@ pub(super) async fn join_node(
         .run(&["ip", "address", "add", &address, "dev", "eth0"])
         .await?;
     sandbox.run(&["ip", "link", "set", "eth0", "up"]).await?;
-    // kube-proxy rewrites what a node sends to a service, which is sent where there is a route.
+    // A node needs a route to services, although kube-proxy rewrites their addresses.
     let services = block.network().services;
     sandbox
         .run(&["ip", "route", "add", &services, "dev", "eth0"])
@@ -90,7 +90,7 @@ fn overlaps(routes: &str, address: Ipv4Addr) -> bool {
     })
 }
 
-/// Removes the machine's end, where it is there, and with it both ends and the routes.
+/// Removes the machine's end, if any, and with it the other end and the routes.
 pub(super) fn remove(link: &str) -> io::Result<()> {
     if !Path::new("/sys/class/net").join(link).exists() {
         return Ok(());

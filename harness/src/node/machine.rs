@@ -22,14 +22,14 @@ use fovea_setup::cache::Cache;
 use fovea_setup::debian;
 use fovea_setup::go::{KUBE_ROUTER, KUBERNETES_NODE};
 
-/// How long containerd may take: a second on an idle machine.
+/// A second on an idle machine.
 const CONTAINERD_READY: Duration = Duration::from_mins(1);
-/// How long a node may take until it is Ready: 10 s on an idle machine of two cores.
+/// 10 s on an idle machine of two cores.
 const NODE_READY: Duration = Duration::from_mins(2);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NodeOptions {
-    /// How many `nvidia.com/gpu` it advertises. The scheduler counts them; no device is behind them.
+    /// Advertised `nvidia.com/gpu`. The scheduler counts them; there are no devices.
     pub gpus: u32,
 }
 
@@ -239,7 +239,7 @@ impl Node {
         &self.name
     }
 
-    /// Its address, which pods, the machine and other nodes reach.
+    /// Reachable from pods, the machine and other nodes.
     pub fn address(&self) -> Ipv4Addr {
         self.block.node(self.number)
     }

@@ -8,7 +8,7 @@ use crate::cluster::ClusterError;
 use crate::guard::Guardian;
 use crate::process::{Process, Program};
 
-/// How long the namespaces may take to be made.
+/// Bound on the creation of the namespaces.
 const READY: Duration = Duration::from_secs(30);
 
 /// The last line of a script.
@@ -102,8 +102,7 @@ impl Sandbox {
         self.holder.pid()
     }
 
-    /// A program that is to run inside, where it gets only SIGKILL: a signal to it meets the one
-    /// that has entered on its behalf.
+    /// A program to run inside. It gets only SIGKILL: other signals reach the `nsenter` before it.
     pub(super) fn program(&self, name: &str, path: &Path) -> Program {
         let program = Program::new(name, "nsenter")
             .args(self.enter())

@@ -1,4 +1,4 @@
-//! What Prometheus answers: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
+//! Prometheus' HTTP API: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ type Labels = BTreeMap<String, String>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Its labels, its metric's name as `__name__` among them.
+    /// Labels; `__name__` is the metric.
     pub labels: Labels,
     pub value: f64,
 }
@@ -40,7 +40,7 @@ pub struct Rule {
     /// The alert's name, or the recorded metric's.
     pub name: String,
     pub query: String,
-    /// `ok`, `err`, or `unknown` where it was not evaluated yet.
+    /// `ok`, `err`, or `unknown` before the first evaluation.
     pub health: String,
     /// The reason for health `err`.
     #[serde(default)]
@@ -52,7 +52,7 @@ pub struct Rule {
 pub struct Target {
     pub labels: Labels,
     pub scrape_url: String,
-    /// `up`, `down`, or `unknown` where it was not scraped yet.
+    /// `up`, `down`, or `unknown` before the first scrape.
     pub health: String,
     /// The reason for health `down`.
     #[serde(default)]

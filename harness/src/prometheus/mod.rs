@@ -26,16 +26,16 @@ pub use answers::{Alert, Rule, Sample, Target};
 pub use monitors::{install_definitions, rules, scrape_configs};
 pub use promtool::{check_rules, test_rules};
 
-/// How long it may take until it is ready: a second on an idle machine.
+/// A second on an idle machine.
 const READY: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug, Default)]
 pub struct PrometheusOptions {
-    /// As in its file, such as [`scrape_configs`] makes them.
+    /// As in its configuration file; [`scrape_configs`] makes them.
     pub scrape_configs: Vec<Value>,
     /// The `spec` of each `PrometheusRule`: `groups`, as in a file of rules.
     pub rules: Vec<Value>,
-    /// How often it scrapes and evaluates where nothing else is said; a second, where none.
+    /// Default interval of scrapes and evaluations; `None` is a second.
     pub interval: Option<Duration>,
 }
 
@@ -45,7 +45,6 @@ pub enum PrometheusError {
     Cluster(#[from] ClusterError),
     #[error("Prometheus: {0}")]
     Http(#[from] reqwest::Error),
-    /// It refuses a question; an unknown function, or a number where there is none.
     #[error("Prometheus refuses {question}: {why}")]
     Refused { question: String, why: String },
     /// A monitor has a field that is not translated here, or lacks one.
