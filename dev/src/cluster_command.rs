@@ -98,7 +98,7 @@ impl State {
         }
     }
 
-    /// All but the log, and the lock, which is held.
+    /// All but the log and the held lock.
     fn remove_all(&self) -> io::Result<()> {
         ["ready", "ingress", "kubeconfig", "pid"]
             .iter()
@@ -145,7 +145,7 @@ fn prepare() -> Result<()> {
     Ok(())
 }
 
-/// Nodes of our own where they can run, else kind where docker does.
+/// Our own nodes if they can run, else kind if docker runs.
 fn choose() -> Result<Origin> {
     match node::unavailable() {
         None => Ok(Origin::Local),
@@ -253,7 +253,7 @@ async fn down() -> Result<()> {
         })
         .await?;
     }
-    // Of one that was killed.
+    // Files of a killed cluster.
     state.remove_all()?;
     if node::unavailable().is_none() {
         match holder::sweep()? {

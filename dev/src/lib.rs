@@ -1,5 +1,5 @@
-//! What a contributor's commands do: generated files of the chart and the docs, and releases.
-//! Tools come from `fovea-setup`, clusters and Fovea's own programs from `fovea-harness`.
+//! The commands of `make`: generated files of the chart and the docs, and releases. Tools come from
+//! `fovea-setup`, clusters and Fovea's own programs from `fovea-harness`.
 
 #![allow(
     missing_docs,

@@ -1,4 +1,4 @@
-//! The plain manifests: the chart rendered, one file for each of its own, for `kubectl apply -k`.
+//! The plain manifests: the rendered chart, one file per template, for `kubectl apply -k`.
 
 use super::render::{Part, Tools, parts};
 use super::{ChartError, Files, MANIFESTS};
@@ -31,7 +31,7 @@ pub(super) fn files(tools: &Tools) -> Result<Files, ChartError> {
     Ok(files)
 }
 
-/// One kustomization; `definitions` is where, below it, those are.
+/// A kustomization; `definitions` is their path below it.
 fn folder(tools: &Tools, folder: &str, definitions: &str) -> Result<Files, ChartError> {
     let mut template = tools.template();
     let values = repository().join(folder).join(VALUES);

@@ -95,7 +95,7 @@ pub(super) struct Part {
 /// The parts of a render, one for each file, by their names.
 pub(super) fn parts(rendered: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    // At the beginning of a line: a document of its own may be in a ConfigMap.
+    // Only at the start of a line: a ConfigMap may contain documents.
     for document in format!("\n{rendered}").split("\n---\n") {
         let document = format!("{}\n", document.trim_end_matches('\n'));
         let Some((file, text)) = document
@@ -132,7 +132,7 @@ fn settled(file: &str, text: &str) -> String {
     text.lines().map(|each| line(each) + "\n").collect()
 }
 
-/// What the chart makes of values, but for the definitions: they are the same with all.
+/// The rendered chart without the definitions, which are always the same.
 pub(super) fn golden(tools: &Tools, values: &Values) -> Result<String, ChartError> {
     let mut template = tools.template();
     template

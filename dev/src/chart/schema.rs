@@ -16,7 +16,7 @@ const POOLS: &str = "manifests/crds/runnerpools.fovea.dev.yaml";
 const DEFINITIONS: &str = "$defs";
 /// The definition of a pool.
 const POOL: &str = "RunnerPoolSpec";
-/// What is for people, for the API server's own use, or a default that helm does not fill in.
+/// Keywords for people or the API server only, and defaults, which helm ignores.
 const DROPPED: [&str; 4] = ["description", "default", "format", "nullable"];
 
 pub(super) fn file() -> Result<(String, String), ChartError> {
@@ -31,12 +31,12 @@ fn yaml(path: &str) -> Result<Value, ChartError> {
     serde_yaml::from_str(&read(path)?).map_err(|error| ChartError::form(path, &error))
 }
 
-/// All of it, or what is wrong with the refinements.
+/// The whole schema; the error says what is wrong with the refinements.
 fn schema(values: &Value, refinements: &Value, pools: &Value) -> Result<Value, String> {
     let mut refinements = Refinements::of(refinements)?;
     let mut schema = refinements.form("", values)?;
     refinements.are_used()?;
-    // What a chart that has this one as a part may hand down; nothing here reads it.
+    // Values from a parent chart; nothing here reads them.
     schema["properties"]["global"] = json!({"type": "object"});
     let mut definitions = kubernetes();
     definitions.insert(POOL.to_owned(), pool(pools)?);
@@ -78,7 +78,7 @@ impl Refinements {
         if !refined.is_empty() {
             self.used.insert(path.to_owned());
         }
-        // It says the type itself.
+        // These contain the type.
         if ["$ref", "type", "anyOf"]
             .iter()
             .any(|key| refined.contains_key(*key))
@@ -214,7 +214,7 @@ fn by_short_name(reference: &str) -> String {
     format!("#/{DEFINITIONS}/{}", short(reference))
 }
 
-/// Of the definitions those that the schema refers to.
+/// Definitions that the schema references, directly or not.
 fn reached(schema: &Value, definitions: &Map<String, Value>) -> Result<Map<String, Value>, String> {
     let mut found = Map::new();
     let mut open = references(schema);

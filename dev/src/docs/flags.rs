@@ -156,7 +156,7 @@ impl Flag {
     }
 }
 
-/// What would be a tag as what it is, but in code, where nothing is one.
+/// Escapes HTML tags outside of code.
 fn outside_code(text: &str) -> String {
     let parts = text.split('`').enumerate().map(|(at, part)| {
         if at % 2 == 0 {

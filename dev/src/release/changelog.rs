@@ -10,8 +10,8 @@ struct Newest<'a> {
     notes: &'a str,
 }
 
-/// What the release's page says. Refuses a changelog that is about another version, and one without
-/// a day where this is no trial.
+/// Text for the release's page. Fails if the changelog is about another version or, except in a trial, has no
+/// date.
 pub(super) fn notes(source: &Source, trial: bool) -> Result<String, ReleaseError> {
     let file = "CHANGELOG.md";
     let text = read(&source.path(file))?;

@@ -100,7 +100,7 @@ impl Archive {
         name.strip_prefix("docker.io/library/").unwrap_or(name)
     }
 
-    /// What an image runs as, what it was made from: the `config` of its configuration.
+    /// The `config` of the image's configuration: user, labels and command.
     pub(super) fn config(&self) -> &Value {
         &self.config["config"]
     }

@@ -1,4 +1,4 @@
-//! The commit that is released, in a folder of its own.
+//! The released commit, in a separate folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What is in each image, as `CycloneDX`'s JSON: the crates that the program is linked from, the
-//! packages of its base, and of a runner the wheels that libtorch was taken from.
+//! Bills of materials of the images, as `CycloneDX` JSON: crates of the program, packages of the base, and
+//! the runner's wheels of libtorch.
 
 mod debian;
 mod wheels;
@@ -61,7 +61,7 @@ fn list_crates(work: &Work<'_>) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-/// What a program is linked from, without the folder that this was found out in.
+/// Crates of a program, without paths of this machine.
 fn crates(work: &Work<'_>, image: Image) -> Result<Value, ReleaseError> {
     let name = image.name();
     let folder = name.trim_start_matches("fovea-");
@@ -112,7 +112,7 @@ fn base(work: &Work<'_>, built: &Built) -> Result<Vec<Value>, ReleaseError> {
 /// Makes what was about a program be about the image that holds it and `parts`.
 fn as_image(about: &mut Value, built: &Built, parts: Vec<Value>) {
     let mut program = about["metadata"]["component"].take();
-    // Its targets, among them programs that no image has.
+    // Its targets include programs that are in no image.
     if let Some(fields) = program.as_object_mut() {
         fields.remove("components");
     }
@@ -134,7 +134,7 @@ fn as_image(about: &mut Value, built: &Built, parts: Vec<Value>) {
     }
 }
 
-/// What is wrong with the file about an image.
+/// Faults of an image's bill of materials.
 pub(super) fn faults(built: &Built, text: &str) -> Vec<String> {
     let about: Value = serde_json::from_str(text).unwrap_or_default();
     let component = &about["metadata"]["component"];
