@@ -1,5 +1,5 @@
-//! What the chart makes of values, without a cluster's nodes: which values it refuses and how it says
-//! so, and whether an API server, kubeconform and the programs themselves take what it renders.
+//! The rendered chart without nodes: rejected values and their errors; and the API server, kubeconform and
+//! the programs accept the rest.
 
 #[path = "chart_render/flags.rs"]
 mod flags;

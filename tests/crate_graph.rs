@@ -60,11 +60,11 @@ const ALLOWED: [(&str, &[&str]); 12] = [
 /// Crates that the runner must not link: it has no credentials and calls no cluster.
 const NOT_IN_THE_RUNNER: [&str; 3] = ["kube", "k8s-openapi", "aws-sdk-s3"];
 
-/// What `cargo metadata` says. Its own JSON, since the crate that types it turns on a feature of
-/// `serde_json`, and with it builds half of the workspace's dependencies a second time.
+/// The JSON of `cargo metadata`: the crate with its types enables a feature of `serde_json`, which would
+/// build half of the dependencies again.
 fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    // One platform: the crates of others need not be there.
+    // One platform only: crates of others may be missing.
     let arguments = [
         "metadata",
         "--format-version=1",

@@ -1,4 +1,4 @@
-//! One version, from the workspace's Cargo.toml: what repeats it in a file of its own must not differ.
+//! The version of the workspace's Cargo.toml; its copies in other files must be equal.
 
 #![allow(
     clippy::unwrap_used,

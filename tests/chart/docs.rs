@@ -26,7 +26,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const PAGES: &str = "docs/src";
-/// Those with commands, as they are run: what a page makes is there for those after it.
+/// Pages with commands, in the order of their run: later pages use what earlier ones made.
 const ORDER: [&str; 11] = [
     "install.md",
     "configure.md",
@@ -45,7 +45,7 @@ const ORDER: [&str; 11] = [
 const OF_CI: &str = "make ";
 /// Folders of the checkout that the pages' commands use.
 const CHECKOUT: [&str; 3] = ["charts", "manifests", "models"];
-/// One command's time: a `helm --wait` on a machine that does much else among them.
+/// Bound on one command, such as `helm --wait` on a busy machine.
 const LIMIT: Duration = Duration::from_mins(6);
 
 #[tokio::test]
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
         console::run(page, &self.environment).await
     }
 
-    /// What pages have as examples, and what is so here.
+    /// Example values of pages, and those of this cluster.
     fn examples(&self) -> [(&'static str, String); 7] {
         let endpoint = self.it.minio.endpoint().to_owned();
         let port = endpoint.rsplit(':').next().unwrap_or_default().to_owned();
@@ -204,8 +204,7 @@ impl<'a> Reader<'a> {
         ]
     }
 
-    /// What a file needs here beside what its page says: no hub is in reach, DNS is no pod, and the
-    /// processors are few.
+    /// Additional values for this cluster: no hub, DNS outside of pods, few processors.
     fn more(&self, file: &str) -> Value {
         let template = json!({"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}});
         let network = self.it.values()["networkPolicy"].take();

@@ -1,4 +1,4 @@
-//! What a user does first: a picture over HTTPS, and a picture by kubectl.
+//! A user's first steps: a picture over HTTPS, and one by kubectl.
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;

@@ -44,7 +44,7 @@ fn takes(program: &'static str, container: &Value) -> Result<()> {
     for flag in container["args"].as_array().context("flags")? {
         command.arg(flag.as_str().context("a text")?);
     }
-    // No way to a cluster: with right flags it is the first thing that is wrong.
+    // No cluster: the first error if the flags are right.
     let output = command.env("KUBECONFIG", "/no/such/file").output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     let code = output.status.code();

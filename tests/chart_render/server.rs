@@ -1,4 +1,4 @@
-//! What an API server says to the renders, where namespaces let in restricted pods alone.
+//! The API server accepts the renders in namespaces for restricted pods only.
 
 use crate::{goldens, objects, output_of, tools};
 use anyhow::{Context as _, Result, ensure};
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Of each namespace that a render names: all that Pod Security can do.
+/// Labels of each namespace: the strictest Pod Security.
 const LABELS: [&str; 2] = [
     "pod-security.kubernetes.io/enforce=restricted",
     "pod-security.kubernetes.io/warn=restricted",

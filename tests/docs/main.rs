@@ -99,7 +99,7 @@ fn leads_somewhere(page: &str, markdown: &str, link: &str) -> Result<()> {
         let folder = repository().join(page);
         let folder = folder.parent().context("a folder")?;
         let target = folder.join(path).canonicalize()?;
-        // What the site has is what is below its sources.
+        // The site has only what is below its sources.
         let site = repository().join(PAGES).canonicalize()?;
         let leaves = page.starts_with(PAGES) && !target.starts_with(&site);
         ensure!(!leaves, "the site does not have it: name it without a link");

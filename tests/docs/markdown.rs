@@ -18,7 +18,7 @@ pub(crate) fn prose(markdown: &str) -> Vec<(usize, String)> {
     prose
 }
 
-/// Where a page's links and images lead, with their lines.
+/// Targets of a page's links and images, with their lines.
 pub(crate) fn links(markdown: &str) -> Vec<(usize, String)> {
     let mut links = Vec::new();
     for (at, line) in prose(markdown) {

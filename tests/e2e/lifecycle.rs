@@ -1,4 +1,4 @@
-//! What a user may still change: suspend, cancel, and the time to live.
+//! Changes that a user may make: suspend, cancel, and the time to live.
 
 use crate::support::{create, ended, inline_job, jobs, patch, sample, status_where, unique};
 use anyhow::{Result, ensure};

@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a detected box shares with the true one, at least, of what both cover.
+/// Minimum intersection over union of a detected box and the true one.
 const OVERLAP: f64 = 0.5;
 
 async fn result_of(

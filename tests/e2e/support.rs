@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// How long a job may take on a machine that does much else.
+/// Bound on a job, for a busy machine.
 pub(crate) const ENDED: Duration = Duration::from_secs(90);
 
 /// The stack, started at the first call; it ends with the process.

@@ -7,7 +7,7 @@ use fovea_tests::pods::{PATIENCE, condition, picture};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long a pool may take to say what is wrong.
+/// Bound on the time from a fault to its report in the status.
 const REPORTED: Duration = Duration::from_secs(30);
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a hostile pod, or a runner that a picture has taken over, can get at: nothing.
+//! A hostile pod, or a runner under an attacker's control, can reach nothing.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_harness::stack::SYSTEM_NAMESPACE;
@@ -38,7 +38,7 @@ print(connection.getresponse().status)
 /// The network of a pod of the one node; a program on the node sends from it.
 struct Network<'a> {
     it: &'a Pods,
-    /// Of a process in it, as its node counts them.
+    /// A process in the pod, by its id on the node.
     pid: String,
 }
 
@@ -83,8 +83,7 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// The status of the answer to a request from this network; `None` where it lets no connection
-    /// through.
+    /// The status of a request from this network; `None` without a connection.
     async fn request(&self, method: &str, url: &str, token: &str) -> Result<Option<u16>> {
         let network = format!("--net=/proc/{}/ns/net", self.pid);
         let words = [
@@ -172,7 +171,7 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
             }
         }
 
-        // What was signed for one object and one method is good for no other.
+        // A signature holds for one object and one method.
         let store = store(&it.minio).await?;
         let demo = |model: &str| ModelFolder::new(&format!("demo/{model}"));
         let mine = ObjectKey::in_folder(&demo("blip")?, "config.json")?;

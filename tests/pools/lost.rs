@@ -1,4 +1,4 @@
-//! What jobs outlive: their operator, their runners, a kubelet, a whole node.
+//! Jobs outlive their operator, their runners, a kubelet, a whole node.
 
 use anyhow::{Result, ensure};
 use fovea_crds::{Phase, Task};
@@ -72,7 +72,7 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
     it.another_operator().await?;
     progress(&it, 20).await?;
 
-    // One at a time, at once and without a word to the runner.
+    // One at a time, with SIGKILL.
     let at_once = DeleteParams::default().grace_period(0);
     for pod in it.pods.list(&ListParams::default()).await? {
         it.pods.delete(&pod.name_any(), &at_once).await?;

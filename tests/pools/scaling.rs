@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Upper bound on waiting jobs.
 const AT_A_TIME: usize = 40;
 
-/// How long an idle pool may take to let its runners go: its idleSeconds, and what they need to end.
+/// Bound on the scale-down of an idle pool: its idleSeconds, and the runners' end.
 const GONE: Duration = Duration::from_mins(1);
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
-    /// By a Role of this namespace; else everywhere, by a `ClusterRole`.
+    /// The namespace of a Role; `None` for a `ClusterRole`.
     namespace: Option<String>,
     group: String,
     resource: String,
@@ -58,7 +58,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// By this log; `manifests` grant him what he may do.
+    /// `manifests` contain the user's roles.
     pub fn new(log: PathBuf, user: &str, manifests: &str) -> Result<Self> {
         Ok(Self {
             log,
@@ -67,7 +67,7 @@ impl Audit {
         })
     }
 
-    /// Panics where the user was forbidden what he has no right to.
+    /// Panics if a request without a granted right was forbidden.
     pub fn check(&self) {
         let forbidden = self.forbidden().expect("the audit log");
         assert!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
@@ -110,7 +110,7 @@ impl Audit {
     }
 }
 
-/// By RBAC; what is refused for other reasons has the same code.
+/// Forbidden by RBAC; other refusals have the same code.
 fn is_forbidden(event: &Value) -> bool {
     event["annotations"]["authorization.k8s.io/decision"] == "forbid"
 }
@@ -124,7 +124,7 @@ impl Drop for Audit {
     }
 }
 
-/// What a request was allowed by: of all that allow it, the narrowest.
+/// The rights that allowed a request: the narrowest ones.
 fn rights_of(event: &Value, granted: &BTreeSet<Right>) -> Result<Vec<Right>> {
     let text = |key: &str| event["objectRef"][key].as_str().unwrap_or_default();
     let resource = match text("subresource") {

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 type Exported = Arc<Mutex<Vec<Bytes>>>;
 
 pub struct Collector {
-    /// How a program finds it: the variable and its value.
+    /// The environment variable for programs.
     pub env: (&'static str, String),
     exported: Exported,
     _serving: AbortOnDropHandle<()>,

@@ -19,7 +19,7 @@ const MARK: &str = "@@ fovea console, end of command";
 pub struct Command {
     /// The line of the page on which it begins, from 1.
     pub line: usize,
-    /// What bash gets; several lines where the page has several.
+    /// The input of bash, which may have several lines.
     pub text: String,
     /// Expected output; empty allows any.
     pub expected: Vec<String>,
@@ -103,7 +103,7 @@ fn read_block(page: &str, block: &[(usize, &str)], commands: &mut Vec<Command>) 
     let mut lines = block.iter().copied();
     while let Some((at, line)) = lines.next() {
         let Some(first) = line.strip_prefix("$ ") else {
-            // Of this block: output that no command is above of belongs to none.
+            // A command of this block: output before any command belongs to none.
             let command = commands[before..].last_mut();
             let command =
                 command.with_context(|| format!("{page}:{at}: output without a command"))?;

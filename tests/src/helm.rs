@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// No call takes longer; one that waits for something has a `--timeout` of its own.
+/// Bound on every call; one that waits has its own `--timeout`.
 const LIMIT: Duration = Duration::from_mins(6);
 
 /// helm for one cluster; its folders go with this value.

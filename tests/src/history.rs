@@ -23,7 +23,7 @@ pub struct History {
 /// By uid.
 type Versions = BTreeMap<String, Vec<Version>>;
 
-/// One version of a job, and when it was seen.
+/// A version of a job, and its arrival.
 #[derive(Clone, Debug)]
 #[expect(dead_code, reason = "the name is for whoever reads a fault")]
 struct Version {
@@ -121,7 +121,7 @@ fn changes(versions: &[Version]) -> Vec<String> {
     faults
 }
 
-/// No attempt begins after the end or the cancel, and none beside another of the same leader.
+/// No attempt begins after the end or the cancel, or beside another of the same leader.
 fn runs(versions: &[Version], attempts: &[&Attempt]) -> Vec<String> {
     let mut faults = Vec::new();
     let over = versions

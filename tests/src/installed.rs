@@ -32,7 +32,7 @@ pub const POOL: &str = "default";
 /// Credentials of the object store, for the chart's `existingSecret`.
 const STORE_SECRET: &str = "fovea-object-store";
 const TLS_SECRET: &str = "fovea-tls";
-/// How long anything may take on a machine that does much else.
+/// Bound on every wait, for a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Ends when dropped.

@@ -1,5 +1,5 @@
-//! What the tests of the whole system share: an operator with a cluster of its own, and a runner
-//! that does what a job's picture says.
+//! Shared parts of the tests of the whole system: an operator with its own cluster, and a runner that follows
+//! the script in a job's picture.
 
 #![allow(
     missing_docs,

@@ -1,9 +1,9 @@
-//! What the benchmarks read off processes, and make of many readings.
+//! Readings of processes, and their statistics.
 
 use anyhow::Context as _;
 use fovea_harness::Process;
 
-/// Of `/proc`, on every Linux that this runs on.
+/// Of `/proc`, on every supported Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Resident memory.

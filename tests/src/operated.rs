@@ -1,4 +1,4 @@
-//! An operator with a cluster, a bucket and a scripted runner of its own: no libtorch, no api.
+//! An operator with its own cluster, bucket and scripted runner: no libtorch, no api.
 
 use crate::audit::Audit;
 use crate::history::History;
@@ -20,12 +20,12 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long anything may take before a test gives up.
+/// Bound on every wait.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 pub const BUCKET: &str = "fovea";
 /// The operator's user name.
 pub const OPERATOR: &str = "system:serviceaccount:fovea-system:fovea-operator";
-/// What it may do there, below the checkout, where it watches the jobs of every namespace.
+/// Its roles when it watches every namespace, as paths below the checkout.
 pub const RIGHTS: [&str; 2] = [
     "manifests/install/operator/rbac.yaml",
     "manifests/install/operator/rbac-jobs.yaml",
@@ -41,10 +41,10 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Concurrent requests of the runner.
     pub slots: u32,
-    /// The program, where it is not the one beside this.
+    /// `None` for the program beside this one.
     pub program: Option<PathBuf>,
     pub api_server_flags: Vec<String>,
-    /// What the operator may do: manifests below the checkout.
+    /// The operator's roles: manifests below the checkout.
     pub rights: [&'static str; 2],
 }
 
@@ -69,7 +69,7 @@ impl Options {
         }
     }
 
-    /// With a lease short enough for a test to wait it out.
+    /// A lease that a test can wait out.
     #[must_use]
     pub fn short_lease(mut self) -> Self {
         let flags = [
@@ -82,7 +82,7 @@ impl Options {
     }
 }
 
-/// All of it; ends when dropped, and panics then where the operator was forbidden something.
+/// Ends when dropped; panics then if the operator was forbidden a request.
 pub struct Operated {
     /// Before `control_plane`, which removes the log when it is dropped.
     pub audit: Audit,
@@ -243,7 +243,7 @@ impl Operated {
             .await
     }
 
-    /// Waits until the runner has begun so many attempts of a job.
+    /// Waits until the runner has begun `count` attempts of a job.
     pub async fn begun(&self, uid: &str, count: usize) -> anyhow::Result<Vec<Attempt>> {
         let found = eventually("attempts", PATIENCE, || async {
             let attempts = self.runner.attempts_of(uid);

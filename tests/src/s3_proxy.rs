@@ -40,8 +40,7 @@ struct Shared {
 }
 
 impl S3Proxy {
-    /// One that knows its target later: what comes before is answered with 503. `put_at`: the time
-    /// that MinIO notes for what is put through it.
+    /// Answers 503 until it has a target. `put_at`: the time that MinIO records for objects.
     pub async fn start(put_at: Option<Timestamp>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);

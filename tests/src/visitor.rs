@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long a job may take on a machine that does much else.
+/// Bound on a job, for a busy machine.
 const ENDED: Duration = Duration::from_mins(3);
 
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ pub(crate) struct Load {
     pub(crate) identity: Option<PathBuf>,
 }
 
-/// One of them. Each time it is sent with another picture, or as another object.
+/// A request, sent each time with another picture or as another object.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
@@ -33,7 +33,7 @@ pub(crate) struct Request {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Measured {
-    /// How often all requests were sent.
+    /// Total number of requests.
     pub(crate) count: f64,
     pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,

@@ -115,7 +115,7 @@ async fn upload(visitor: &Visitor, arguments: &Arguments) -> Result<Measured> {
     })
 }
 
-/// So that each turn finds as few jobs as the one before.
+/// Deletes all jobs, so that every turn starts alike.
 async fn clear(jobs: &Api<InferenceJob>) -> Result<()> {
     jobs.delete_collection(&DeleteParams::default(), &ListParams::default())
         .await?;

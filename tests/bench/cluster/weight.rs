@@ -1,4 +1,4 @@
-//! What operator and api hold and spend at rest, without jobs and with many that have ended.
+//! Memory and processor time of operator and api at rest, without jobs and with many finished ones.
 
 use crate::Arguments;
 use anyhow::{Context as _, Result};
@@ -31,7 +31,7 @@ pub(crate) async fn weigh(it: &Installed, arguments: &Arguments) -> Result<()> {
     scale_operator(it, 0).await?;
     crowd::create_finished(&it.jobs, finished).await?;
     scale_operator(it, 2).await?;
-    // What they do at their start is not idleness.
+    // Excludes the work of the start.
     read(it).await?;
     let all = read(it).await?;
     println!(

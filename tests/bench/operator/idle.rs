@@ -1,4 +1,4 @@
-//! What finished jobs cost an operator that has nothing to do.
+//! Cost of finished jobs for an idle operator.
 
 use crate::Arguments;
 use fovea_tests::measure::{kib, memory_bytes, processor_ms};
@@ -20,7 +20,7 @@ pub(crate) async fn weigh(arguments: &Arguments) -> anyhow::Result<()> {
     crowd::create_finished(&operated.jobs, finished).await?;
     operated.operator.restart().await?;
     operated.is_ready().await?;
-    // What it does at its start is not idleness.
+    // Excludes the work of the start.
     settle(&operated).await?;
     let (all, busy) = settle(&operated).await?;
     println!(

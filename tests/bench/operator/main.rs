@@ -49,7 +49,7 @@ impl Arguments {
         Options {
             slots: SLOTS,
             program: Some(self.operator.clone()),
-            // What is timed does not write a line for every step.
+            // No log line per step while timing.
             env: vec![("RUST_LOG".to_owned(), "warn".to_owned())],
             // Nor does it delete what is weighed.
             ..Options::flags([

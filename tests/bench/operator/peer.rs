@@ -82,7 +82,7 @@ impl Peer {
         Ok(per_second)
     }
 
-    /// How long each of so many took, one after another.
+    /// Duration of each of `count` jobs, one after another.
     pub(crate) async fn one(&mut self, count: usize) -> anyhow::Result<Vec<f64>> {
         let OneByOne { milliseconds } = serde_json::from_value(self.command("one", count).await?)?;
         Ok(milliseconds)

@@ -29,7 +29,7 @@ pub(super) async fn killed_pods_and_a_restarted_store(it: &mut Watched) -> Resul
             .await
         };
         more().await?;
-        // One at a time, at once and without a word to the program.
+        // One at a time, with SIGKILL.
         let at_once = DeleteParams::default().grace_period(0);
         for component in ["operator", "api"] {
             let label = format!("app.kubernetes.io/component={component}");

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long an alert may take to fire once its fault is there.
+/// Bound on the time from a fault to its alert.
 const FIRES: Duration = Duration::from_mins(2);
 
 pub(super) struct Watched {
@@ -50,7 +50,7 @@ impl Watched {
             found.cloned().with_context(|| format!("{names:?}"))
         });
         let alert = fires.await?;
-        // What a person reads has its values in it.
+        // Annotations have their values filled in.
         for text in alert.annotations.values() {
             ensure!(
                 !text.contains("{{") && !text.contains("<no value>"),
@@ -80,7 +80,7 @@ impl Watched {
         Ok(plane.kubectl(&arguments).await?.success(&words.join(" "))?)
     }
 
-    /// Has so many replicas of a Deployment, and waits for them.
+    /// Scales a Deployment and waits for it.
     pub(super) async fn scale(&self, deployment: &str, replicas: u32) -> Result<()> {
         let name = format!("deployment/{deployment}");
         self.kubectl(&["scale", &name, &format!("--replicas={replicas}")])
@@ -160,7 +160,7 @@ pub(super) async fn options(it: &Installed) -> Result<PrometheusOptions> {
     })
 }
 
-/// As a user has them, but that nothing is waited for that a person would wait for.
+/// A user's values with shorter waits.
 fn values(it: &Installed) -> Value {
     let mut values = it.values();
     let at_once = |threshold: f64| json!({"for": "0s", "threshold": threshold});

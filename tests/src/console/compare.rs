@@ -53,7 +53,7 @@ fn line_matches(wanted: &str, seen: &str) -> bool {
     true
 }
 
-/// The line with one space where there were some, and without what differs each time.
+/// Collapses spaces, and replaces what differs each time.
 fn plain(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
         if is_age(word) {
