@@ -83,7 +83,7 @@ pub struct Build {
     pub revision: String,
 }
 
-/// Label and creation time of an image.
+/// Reference and creation time of an image.
 #[derive(Clone, Debug)]
 pub struct Stamp {
     pub reference: String,

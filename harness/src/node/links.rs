@@ -26,7 +26,7 @@ pub(super) async fn join_machine(block: Block, switch: &Sandbox) -> Result<(), C
     Ok(())
 }
 
-/// Links node number `node` of `nodes` to the switch, and announces each to its neighbours.
+/// Links node number `node` of `nodes` to the switch, with routes to services, other nodes and their pods.
 pub(super) async fn join_node(
     block: Block,
     switch: &Sandbox,
