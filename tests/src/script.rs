@@ -1,7 +1,7 @@
 //! The script in a job's picture for the scripted runner.
 //!
-//! One line per attempt, the last one for all that follow; the words of a line are executed in order: `wait
-//! 1500 caption a cat`.
+//! One line per attempt, the last one for all that follow. The words of a line are executed in order, as in
+//! `wait 1500 caption a cat`.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
