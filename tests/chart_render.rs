@@ -1,5 +1,5 @@
-//! What the chart makes of values, without a cluster's nodes: which values it refuses and how it says
-//! so, and whether an API server, kubeconform and the programs themselves take what it renders.
+//! The rendered chart without nodes: rejected values and their errors; and the API server, kubeconform and
+//! the programs accept the rest.
 
 #[path = "chart_render/flags.rs"]
 mod flags;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// helm, and whatever else the chart's tests run; built where it is not there.
+/// helm and the other tools of the chart's tests, built if missing.
 fn tools() -> Result<&'static Tools> {
     static TOOLS: OnceLock<Tools> = OnceLock::new();
     static BUILDING: Mutex<()> = Mutex::new(());
@@ -49,7 +49,6 @@ fn goldens() -> Result<Vec<PathBuf>> {
     Ok(goldens)
 }
 
-/// The objects of a file.
 fn objects(path: &PathBuf) -> Result<Vec<Value>> {
     let text = std::fs::read_to_string(path)?;
     let mut objects = Vec::new();
@@ -60,16 +59,16 @@ fn objects(path: &PathBuf) -> Result<Vec<Value>> {
     Ok(objects)
 }
 
-fn told(command: &mut Command) -> Result<String> {
+fn output_of(command: &mut Command) -> Result<String> {
     let output = command.output()?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    ensure!(output.status.success(), "{command:?}:\n{said}");
-    Ok(said)
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    ensure!(output.status.success(), "{command:?}:\n{text}");
+    Ok(text)
 }
 
 #[test]
-fn helm_s_linter_has_nothing_to_say_of_any_values() -> Result<()> {
+fn helm_lint_accepts_every_set_of_values() -> Result<()> {
     let tools = tools()?;
     for values in values()? {
         let mut lint = tools.helm();
@@ -79,7 +78,7 @@ fn helm_s_linter_has_nothing_to_say_of_any_values() -> Result<()> {
             .arg("--values")
             .arg(&values.path)
             .arg(repository().join(CHART));
-        told(&mut lint)?;
+        output_of(&mut lint)?;
     }
     Ok(())
 }
@@ -109,7 +108,7 @@ fn what_one_release_has_in_the_cluster_another_of_its_name_has_not() -> Result<(
                 "--values",
             ])
             .arg(preset);
-        let rendered = told(&mut template)?;
+        let rendered = output_of(&mut template)?;
         let mut names = Vec::new();
         for document in yaml::documents::<Value>(&rendered) {
             let object = document?;

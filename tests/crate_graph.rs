@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// Who may depend on whom, tests aside.
+/// Allowed dependencies of each crate, without tests.
 const ALLOWED: [(&str, &[&str]); 12] = [
     ("fovea-crds", &[]),
     ("fovea-protocol", &[]),
@@ -57,14 +57,14 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ),
 ];
 
-/// What a runner must not even link: it holds no credential and speaks to no cluster.
+/// Crates that the runner must not link: it has no credentials and calls no cluster.
 const NOT_IN_THE_RUNNER: [&str; 3] = ["kube", "k8s-openapi", "aws-sdk-s3"];
 
-/// What `cargo metadata` says. Its own JSON, since the crate that types it turns on a feature of
-/// `serde_json`, and with it builds half of the workspace's dependencies a second time.
+/// The JSON of `cargo metadata`: the crate with its types enables a feature of `serde_json`, which would
+/// build half of the dependencies again.
 fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    // One platform: the crates of others need not be there.
+    // One platform only: crates of others may be missing.
     let arguments = [
         "metadata",
         "--format-version=1",
@@ -149,7 +149,7 @@ fn only_the_runner_sees_torch_and_it_sees_neither_kubernetes_nor_s3() {
     }
 }
 
-/// Everything that the crate links, tests aside.
+/// All dependencies of a crate, without those of tests.
 fn reach<'a>(metadata: &'a Value, root: &str) -> BTreeSet<&'a str> {
     let packages = list(&metadata["packages"]);
     let name_of: BTreeMap<&str, &str> = packages

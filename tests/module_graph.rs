@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// A module's path below its crate's root; the root's is empty.
 type Module = Vec<String>;
 
-/// Which sibling imports which, by the module that holds both.
+/// Imports between siblings, by their parent module.
 type Edges = BTreeMap<Module, BTreeMap<String, BTreeSet<String>>>;
 
 #[test]
@@ -245,7 +245,7 @@ fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// A way from a module back to itself, if there is one; its first member stands at both ends.
+/// A path from a module back to itself, if any; it begins and ends with that module.
 fn circle(edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     edges.keys().find_map(|start| {
         let mut ways = vec![vec![start.clone()]];

@@ -1,4 +1,4 @@
-//! One version, from the workspace's Cargo.toml: what repeats it in a file of its own must not differ.
+//! The version of the workspace's Cargo.toml; its copies in other files must be equal.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,8 +21,7 @@ fn yaml(path: &str) -> fovea_crds::yaml::Value {
     fovea_crds::yaml::parse(&text(path)).unwrap()
 }
 
-/// What one of our programs prints.
-fn told(program: &'static str, flag: &str) -> String {
+fn output(program: &'static str, flag: &str) -> String {
     let output = Command::new(find(program).unwrap())
         .arg(flag)
         .output()
@@ -60,10 +59,10 @@ fn the_changelog_begins_with_the_workspaces_version() {
 }
 
 #[test]
-fn every_program_tells_the_workspaces_version() {
+fn every_program_prints_the_workspaces_version() {
     for program in ["fovea-operator", "fovea-api", "fovea-runner"] {
         assert_eq!(
-            told(program, "--version").trim(),
+            output(program, "--version").trim(),
             format!("{program} {VERSION}")
         );
     }
@@ -71,7 +70,7 @@ fn every_program_tells_the_workspaces_version() {
 
 #[test]
 fn the_operator_makes_runners_of_its_own_version() {
-    let help = told("fovea-operator", "--help");
+    let help = output("fovea-operator", "--help");
     for image in [
         format!("[default: fovea-runner:{VERSION}]"),
         format!("[default: fovea-runner:{VERSION}-cuda]"),

@@ -247,7 +247,7 @@ fn a_job_that_is_not_read_is_set_aside_with_its_name() {
 }
 
 #[test]
-fn a_picture_is_not_told_in_a_log() {
+fn debug_output_omits_the_picture() {
     let data = ByteString(vec![7; 5000]);
     assert_eq!(
         format!("{:?}", Input::Inline { data }),

@@ -23,7 +23,7 @@ mod others;
 
 /// How long a cluster may take to be up, with its images.
 const UP: Duration = Duration::from_mins(5);
-/// How long one may take to be gone.
+/// How long a cluster may take to stop.
 const DOWN: Duration = Duration::from_mins(2);
 
 /// Subcommands of `fovea-dev cluster`.
@@ -98,7 +98,7 @@ impl State {
         }
     }
 
-    /// All but the log, and the lock, which is held.
+    /// All but the log and the held lock.
     fn remove_all(&self) -> io::Result<()> {
         ["ready", "ingress", "kubeconfig", "pid"]
             .iter()
@@ -113,7 +113,6 @@ impl State {
     }
 }
 
-/// Runs the subcommand.
 pub(crate) async fn run(command: ClusterCommand) -> Result<()> {
     match command {
         ClusterCommand::Up(options) => match options.kind.map_or_else(choose, Ok)? {
@@ -146,7 +145,7 @@ fn prepare() -> Result<()> {
     Ok(())
 }
 
-/// Nodes of our own where they can run, else kind where docker does.
+/// Our own nodes if they can run, else kind if docker runs.
 fn choose() -> Result<Origin> {
     match node::unavailable() {
         None => Ok(Origin::Local),
@@ -231,8 +230,8 @@ async fn stay(options: &Up) -> Result<()> {
         &fs::read(cluster.control_plane.kubeconfig())?,
     )?;
     if options.ingress {
-        let told = tell(&cluster.start_ingress().await?);
-        fs::write(state.file("ingress"), told)?;
+        let ingress = describe(&cluster.start_ingress().await?);
+        fs::write(state.file("ingress"), ingress)?;
     }
     fs::write(state.file("ready"), "")?;
     tokio::select! {
@@ -254,7 +253,7 @@ async fn down() -> Result<()> {
         })
         .await?;
     }
-    // Of one that was killed.
+    // Files of a killed cluster.
     state.remove_all()?;
     if node::unavailable().is_none() {
         match holder::sweep()? {
@@ -266,8 +265,7 @@ async fn down() -> Result<()> {
     others::kind_down()
 }
 
-/// What a user needs to know of an ingress.
-fn tell(ingress: &Ingress) -> String {
+fn describe(ingress: &Ingress) -> String {
     let (http, https) = (ingress.http(), ingress.https());
     format!(
         "Ingresses of the class {} and HTTPRoutes of the Gateway {}/{} are answered at http://{http} and https://{https}:\n  \

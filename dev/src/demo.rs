@@ -10,7 +10,7 @@ use results::{Samples, by_http, caption_by_kubectl};
 use serde_json::Value;
 use std::time::Instant;
 
-/// Where the API listens, as the services that it replaces did.
+/// The API's default port, as in the services that it replaces.
 pub(crate) const PORT: u16 = 8000;
 
 /// Options of the demo.
@@ -106,7 +106,7 @@ fn upload(stack: &Stack, file: &str, task: &str) {
     println!("\nPOST {}/v1/jobs  <- {file}, {task}", stack.api_url());
 }
 
-/// The answer as text, where it is the one expected.
+/// The answer as text; an error if it is not the expected one.
 fn expect(file: &str, got: &Value, expected: &Value) -> Result<String> {
     ensure!(
         got == expected,

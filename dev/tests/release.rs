@@ -1,4 +1,4 @@
-//! What is no release is said before anything is built.
+//! `fovea-dev release` rejects a bad commit before it builds anything.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// A checkout with what a release looks at first, all of it as it should be.
+/// A checkout that passes every check of a release.
 fn checkout() -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
     let at = folder.path();
@@ -45,7 +45,7 @@ fn git(at: &Path, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// What it says against a release of the checkout; nothing where there is nothing.
+/// The error of a release of the checkout, if any.
 fn objection(at: &Path, more: &[&str]) -> Result<Option<String>> {
     let out = tempfile::tempdir()?;
     let output = Command::new(env!("CARGO_BIN_EXE_fovea-dev"))

@@ -4,6 +4,11 @@
 //! Everything started here dies with its parent, however the parent ends, and leaves neither a
 //! process nor a file behind: see [`guard`].
 
+#![allow(
+    missing_docs,
+    reason = "only tests, `fovea-dev` and `fovea-guard` use this library"
+)]
+
 pub mod cluster;
 mod error;
 pub mod guard;

@@ -1,4 +1,4 @@
-//! MinIO on a free port, of loopback unless told otherwise, with one drive in the scratch folder.
+//! MinIO on a free port, by default of loopback, with one drive in the scratch folder.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::process::{Process, Program};
 use fovea_setup::cache::Cache;
 use fovea_setup::go::MINIO;
 
-/// How long it may take until it is ready: under a second on an idle machine.
+/// Under a second on an idle machine.
 const READY: Duration = Duration::from_mins(1);
 
 /// A running MinIO. It ends when this is dropped; [`Minio::stop`] also waits for it.
@@ -28,7 +28,6 @@ pub struct Minio {
 }
 
 impl Minio {
-    /// Starts one and waits until it is ready.
     pub async fn start() -> Result<Self, ClusterError> {
         Self::start_at(Ipv4Addr::LOCALHOST).await
     }
@@ -57,7 +56,7 @@ impl Minio {
             .env("MINIO_ROOT_USER", &access_key)
             .env("MINIO_ROOT_PASSWORD", &secret_key)
             .env("MINIO_BROWSER", "off")
-            // It would ask its maker for a newer version.
+            // No check for newer versions.
             .env("MINIO_UPDATE", "off")
             .grace(Duration::ZERO);
         let process = Process::start_in(&guardian, program).await?;
@@ -73,18 +72,15 @@ impl Minio {
         })
     }
 
-    /// Its address, such as `http://127.0.0.1:40123`. The region is `us-east-1`, and buckets are
-    /// named in the path.
+    /// Such as `http://127.0.0.1:40123`. The region is `us-east-1`; buckets are in the path.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The root user's name.
     pub fn access_key(&self) -> &str {
         &self.access_key
     }
 
-    /// The root user's password.
     pub fn secret_key(&self) -> &str {
         &self.secret_key
     }
@@ -102,15 +98,15 @@ impl Minio {
         &mut self.process
     }
 
-    /// Ends it and waits until its process and files are gone.
+    /// Stops it; returns when its process and files are removed.
     pub async fn stop(self) -> Result<(), ClusterError> {
         Ok(self.guardian.stop().await?)
     }
 }
 
-/// Two things that MinIO does not tell by itself. Its own health check says ready while S3 still
-/// answers 503 `XMinioServerNotInitialized`; a stranger's request is refused with 403 only after
-/// that. And where its port is another's it may stay, and say so in its log alone.
+/// Works around MinIO's health check, which reports ready while S3 still answers 503
+/// `XMinioServerNotInitialized`; an anonymous request gets 403 only after that. Also, MinIO may keep running
+/// when its port is taken, with a line in its log.
 async fn wait_ready(process: &Process, endpoint: &str) -> Result<(), ClusterError> {
     crate::tls::use_ring();
     let client = reqwest::Client::new();
@@ -139,7 +135,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[tokio::test]
-    async fn a_port_that_somebody_else_has_taken_is_given_up_for_another() {
+    async fn a_taken_port_is_replaced_by_another() {
         let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = somebody.local_addr().unwrap().port();
         let mut choices = vec![[taken, ports::free::<1>().unwrap()[0]]].into_iter();

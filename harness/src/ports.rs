@@ -1,15 +1,15 @@
-//! Free ports on loopback. Between the choice and the program's own bind anybody may take one:
-//! a start that fails for that is tried again with others.
+//! Free ports on loopback. Another process may take one before the program binds it: then the start is tried
+//! again with others.
 
 use std::net::TcpListener;
 
 use crate::error::ClusterError;
 use crate::process::ProcessError;
 
-/// How often a start is tried; two clashes in a row are already next to impossible.
+/// Two clashes in a row are next to impossible.
 const ATTEMPTS: usize = 4;
 
-/// What a program writes whose port is another's: "address already in use", "port is already in use".
+/// Part of a program's error when its port is taken: "address already in use", "port is already in use".
 pub(crate) const PORT_TAKEN: &str = "already in use";
 
 /// `N` different ports that were free a moment ago.
@@ -18,7 +18,7 @@ pub fn free<const N: usize>() -> Result<[u16; N], ClusterError> {
         what: "looking for a free port".to_owned(),
         source,
     };
-    // All are held until all are chosen, so that no two are the same.
+    // Held until all are chosen, so that they differ.
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {

@@ -12,14 +12,13 @@ use crate::guard::{GuardError, Guarded, Guardian, Request, Spawn};
 use crate::text::tail_of_file;
 use crate::wait::{WaitError, eventually};
 
-/// How many lines of a log an error shows.
+/// Lines of the log in an error.
 const LOG_LINES: usize = 30;
-/// How long a program has to end after SIGTERM, unless told otherwise.
+/// Default time to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long the end of a killed program may take to be told.
+/// How long the report of a killed program's exit may take.
 const KILLED: Duration = Duration::from_secs(10);
 
-/// A program to start.
 #[derive(Clone, Debug)]
 pub struct Program {
     name: String,
@@ -30,7 +29,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program under a name for its log and for errors. `path` is looked up in PATH where it has no `/`.
+    /// `name` is for the log and errors. `path` is searched in PATH unless it has a `/`.
     pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
@@ -41,14 +40,12 @@ impl Program {
         }
     }
 
-    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
     }
 
-    /// Adds arguments.
     #[must_use]
     pub fn args(mut self, args: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
@@ -62,8 +59,7 @@ impl Program {
         self
     }
 
-    /// How long it has to end after SIGTERM; zero: it is killed at once, which does for programs
-    /// whose data is thrown away.
+    /// Time to end after SIGTERM; zero kills at once, for programs whose data is discarded.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -71,40 +67,24 @@ impl Program {
     }
 }
 
-/// A program did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// The guardian.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// It ended before it was ready.
     #[error("{name} ended ({exit}) while it was awaited; its log ends:\n{log}")]
     Ended {
-        /// The program.
         name: String,
-        /// How it ended.
         exit: Exit,
-        /// The last lines of its log.
         log: String,
     },
-    /// It was not ready in time.
     #[error("{name}: {source}; its log ends:\n{log}")]
     NotReady {
-        /// The program.
         name: String,
-        /// What was awaited for how long, and what was last seen.
         source: WaitError,
-        /// The last lines of its log.
         log: String,
     },
-    /// It has not ended in time.
     #[error("{name} still runs after {} s", waited.as_secs())]
-    StillRunning {
-        /// The program.
-        name: String,
-        /// How long was waited.
-        waited: Duration,
-    },
+    StillRunning { name: String, waited: Duration },
 }
 
 /// A running program. Ends with its guardian; dropping this alone does not end it.
@@ -117,7 +97,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program with a guardian of its own.
+    /// Starts a program with a new guardian.
     pub async fn start(program: Program) -> Result<Self, ProcessError> {
         Self::start_in(&Guardian::start().await?, program).await
     }
@@ -134,34 +114,30 @@ impl Process {
         })
     }
 
-    /// Starts the same program again, after ending it where it still runs. The log goes on.
+    /// Starts the same program again, after stopping it if it runs. The log continues.
     pub async fn restart(&mut self) -> Result<(), ProcessError> {
         self.terminate().await?;
         self.guarded = spawn(&self.guardian, &self.program, &self.log).await?;
         Ok(())
     }
 
-    /// The name that was given.
     pub fn name(&self) -> &str {
         &self.program.name
     }
 
-    /// The process id.
     pub fn pid(&self) -> u32 {
         self.guarded.pid
     }
 
-    /// The file that gets its stdout and stderr.
     pub fn log_path(&self) -> &Path {
         &self.log
     }
 
-    /// The last lines of its log.
     pub fn log_tail(&self) -> String {
         tail_of_file(&self.log, LOG_LINES)
     }
 
-    /// How it ended; `None` while it runs.
+    /// `None` while it runs.
     pub fn exit(&self) -> Option<Exit> {
         *self.guarded.exit.borrow()
     }
@@ -185,7 +161,7 @@ impl Process {
         }
     }
 
-    /// Waits for an end that nobody asked for, and gives the error that tells it.
+    /// Waits for the exit of the program; returns an error about it.
     pub(crate) async fn ended_early(&self) -> ProcessError {
         match ended(&mut self.guarded.exit.clone()).await {
             Ok(exit) => ProcessError::Ended {
@@ -197,7 +173,6 @@ impl Process {
         }
     }
 
-    /// Waits until a GET of `url` answers 2xx.
     pub async fn wait_ready_http(&self, url: &str, timeout: Duration) -> Result<(), ProcessError> {
         crate::tls::use_ring();
         let client = reqwest::Client::new();
@@ -207,7 +182,6 @@ impl Process {
         .await
     }
 
-    /// Waits for its end.
     pub async fn wait(&self, timeout: Duration) -> Result<Exit, ProcessError> {
         let mut exit = self.guarded.exit.clone();
         match tokio::time::timeout(timeout, ended(&mut exit)).await {
@@ -219,10 +193,10 @@ impl Process {
         }
     }
 
-    /// SIGTERM, and SIGKILL where it has not ended after its grace; returns how it ended.
+    /// SIGTERM, then SIGKILL after its grace.
     pub async fn terminate(&self) -> Result<Exit, ProcessError> {
         if self.exit().is_none() {
-            self.guardian.ask(&Request::Stop {
+            self.guardian.request(&Request::Stop {
                 id: self.guarded.id,
             })?;
         }
@@ -235,12 +209,10 @@ impl Process {
         self.wait(KILLED).await
     }
 
-    /// SIGSTOP: it is there, and does nothing any more.
     pub fn pause(&self) -> Result<(), ProcessError> {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// SIGCONT: it goes on.
     pub fn resume(&self) -> Result<(), ProcessError> {
         self.signal(Signal::SIGCONT)
     }
@@ -250,7 +222,7 @@ impl Process {
             id: self.guarded.id,
             signal: signal as i32,
         };
-        Ok(self.guardian.ask(&request)?)
+        Ok(self.guardian.request(&request)?)
     }
 }
 

@@ -1,8 +1,7 @@
-//! Where Fovea's own programs and files lie.
+//! Paths of Fovea's programs and files.
 
 use std::path::{Path, PathBuf};
 
-/// One of Fovea's programs is not built.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not built: run `make demo` or `make test`, or `cargo build --workspace`")]
 pub struct ProgramNotBuilt(pub &'static str);
@@ -14,13 +13,13 @@ pub fn repository() -> &'static Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Finds a program beside or above this one, as `target/debug/fovea-api` lies above
+/// Finds a program beside or above this one, as `target/debug/fovea-api` is above
 /// `target/debug/deps/some_test`.
 pub fn find(name: &'static str) -> Result<PathBuf, ProgramNotBuilt> {
     beside_or_above(&std::env::current_exe().unwrap_or_default(), name).ok_or(ProgramNotBuilt(name))
 }
 
-/// A test lies two folders below `target/debug/<program>` at most.
+/// A test is at most two folders below `target/debug/<program>`.
 pub(crate) fn beside_or_above(current: &Path, name: &str) -> Option<PathBuf> {
     current
         .ancestors()

@@ -1,5 +1,5 @@
-//! The whole of Fovea as plain processes on loopback: control plane, MinIO, a runner with the demo
-//! models, operator and api. `make demo` and the end-to-end tests stand on it.
+//! All of Fovea as plain processes on loopback, for `make demo` and the end-to-end tests: control plane,
+//! MinIO, a runner with the demo models, operator and api.
 
 mod manifests;
 
@@ -12,7 +12,6 @@ pub use crate::programs::{ProgramNotBuilt, find, repository};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The bucket.
 pub const BUCKET: &str = "fovea";
 /// Namespace of the operator's Lease and of the pools.
 pub const SYSTEM_NAMESPACE: &str = "fovea-system";
@@ -21,12 +20,10 @@ pub const JOB_NAMESPACE: &str = "default";
 /// The captioner's name in the pool.
 pub const CAPTIONER: &str = "blip-demo";
 
-/// A model of the demo.
 #[derive(Clone, Copy, Debug)]
 pub struct DemoModel {
-    /// Its name in the pool.
     pub name: &'static str,
-    /// What it does, by Hugging Face's pipeline names.
+    /// Task by Hugging Face's pipeline names.
     pub task: &'static str,
     /// Its folder below `models/demo`.
     pub folder: &'static str,
@@ -34,7 +31,7 @@ pub struct DemoModel {
     pub default: bool,
 }
 
-/// What the pool serves: one of each family.
+/// The pool's models, one of each family.
 pub const MODELS: [DemoModel; 4] = [
     DemoModel {
         name: CAPTIONER,
@@ -67,57 +64,39 @@ const READY: Duration = Duration::from_mins(1);
 /// How long a runner may take to load its models and warm up, on a busy machine.
 const RUNNER_READY: Duration = Duration::from_mins(3);
 
-/// What could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StackError {
-    /// The control plane or MinIO.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// One of Fovea's programs.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// One of Fovea's programs is not built.
     #[error(transparent)]
     NotBuilt(#[from] ProgramNotBuilt),
-    /// A file of the stack's own.
     #[error("{what}: {source}")]
     Io {
-        /// What was done.
         what: String,
-        /// Why it failed.
         source: std::io::Error,
     },
 }
 
-/// How a stack is started.
 #[derive(Clone, Debug, Default)]
 pub struct StackOptions {
-    /// The API's port; a free one where absent.
     pub api_port: Option<u16>,
     /// Starts no kube-controller-manager: deleted namespaces stay, and nothing collects garbage.
     pub without_controller_manager: bool,
-    /// More flags of the operator.
     pub operator_flags: Vec<String>,
-    /// More flags of the api.
     pub api_flags: Vec<String>,
-    /// More flags of the runner.
     pub runner_flags: Vec<String>,
-    /// More variables of all three.
     pub env: Vec<(String, String)>,
 }
 
 /// A running Fovea. Everything ends when this is dropped; [`Stack::stop`] also waits for it.
 #[derive(Debug)]
 pub struct Stack {
-    /// Custom resources, and kubectl.
     pub control_plane: ControlPlane,
-    /// Pictures.
     pub minio: Minio,
-    /// Models.
     pub runner: Process,
-    /// Jobs to runners.
     pub operator: Process,
-    /// HTTP to jobs.
     pub api: Process,
     guardian: Guardian,
     api_url: String,
@@ -181,12 +160,12 @@ impl Stack {
         })
     }
 
-    /// Where the API listens, such as `http://127.0.0.1:8000`.
+    /// Such as `http://127.0.0.1:8000`.
     pub fn api_url(&self) -> &str {
         &self.api_url
     }
 
-    /// Ends everything, Fovea's programs first, and waits until processes and files are gone.
+    /// Stops everything, Fovea's programs first; returns when processes and files are removed.
     pub async fn stop(self) -> Result<(), StackError> {
         self.guardian.stop().await.map_err(ProcessError::from)?;
         self.minio.stop().await?;
@@ -238,7 +217,7 @@ fn api(
     Ok(with_access(program, cluster, minio))
 }
 
-/// What operator and api have and a runner has not: the cluster, and the bucket.
+/// Access to cluster and bucket, which a runner does not have.
 fn with_access(program: Program, cluster: &ControlPlane, minio: &Minio) -> Program {
     program
         .env("KUBECONFIG", cluster.kubeconfig().display().to_string())

@@ -5,18 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A condition did not come true in time.
 #[derive(Debug, thiserror::Error)]
 #[error("waited {} s in vain for {what}; last seen: {last}", waited.as_secs_f32())]
 pub struct WaitError {
-    /// What was awaited.
     pub what: String,
-    /// For how long.
     pub waited: Duration,
-    /// The last answer of the check.
+    /// The last error of the check.
     pub last: String,
 }
 
@@ -47,7 +43,7 @@ where
     loop {
         match timeout_at(deadline, check()).await {
             Ok(Ok(value)) => return Ok(value),
-            // With the causes, where the error knows to tell them so.
+            // `#` adds the causes of an anyhow error.
             Ok(Err(error)) => last = format!("{error:#}"),
             Err(_) => break,
         }
@@ -69,14 +65,14 @@ mod tests {
     use std::cell::Cell;
 
     #[tokio::test]
-    async fn a_condition_is_looked_at_until_it_holds() {
-        let looks = Cell::new(0);
-        let value = eventually("three looks", Duration::from_secs(1), || async {
-            looks.set(looks.get() + 1);
-            if looks.get() < 3 {
+    async fn a_condition_is_checked_until_it_holds() {
+        let checks = Cell::new(0);
+        let value = eventually("the third check", Duration::from_secs(1), || async {
+            checks.set(checks.get() + 1);
+            if checks.get() < 3 {
                 Err("not yet")
             } else {
-                Ok(looks.get())
+                Ok(checks.get())
             }
         });
         assert_eq!(value.await.unwrap(), 3);

@@ -42,7 +42,7 @@ async fn an_object_that_a_client_creates_is_seen_by_kubectl() -> Result<()> {
 }
 
 #[tokio::test]
-async fn kubectl_applies_what_it_is_given_and_tells_what_is_wrong() -> Result<()> {
+async fn kubectl_applies_manifests_and_reports_errors() -> Result<()> {
     let cluster = ControlPlane::shared().await?;
     let namespace = TempNamespace::create(&cluster.config().await?).await?;
     let apply = ["apply", "--namespace", namespace.name(), "--filename=-"];
@@ -88,7 +88,7 @@ async fn a_user_without_rights_is_refused_and_one_with_rights_is_not() -> Result
 }
 
 #[tokio::test]
-async fn a_namespace_goes_with_its_last_user() -> Result<()> {
+async fn a_namespace_is_deleted_with_its_last_user() -> Result<()> {
     let cluster = ControlPlane::shared().await?;
     let namespaces: Api<Namespace> = Api::all(cluster.client().await?);
     let namespace = TempNamespace::create(&cluster.config().await?).await?;

@@ -1,19 +1,17 @@
-//! Nothing outlives its parent.
+//! No process or file outlives its parent.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fovea_harness::guard::Guardian;
 use fovea_harness::{Process, Program, eventually};
 
-const LONG: Duration = Duration::from_secs(30);
+mod processes;
+use processes::{PARENT, kill, parent, start_parent, stat};
 
-/// The variable that makes [`the_parent_that_is_killed`] one.
-const PARENT: &str = "FOVEA_DEV_TEST_PARENT";
+const LONG: Duration = Duration::from_secs(30);
 
 fn shell(name: &str, script: &str) -> Program {
     Program::new(name, "/bin/sh").args(["-c", script])
@@ -23,25 +21,8 @@ fn sleeper() -> Program {
     Program::new("sleeper", "sleep").arg("1000")
 }
 
-/// Field `n` of `/proc/<pid>/stat` after the name; `None` once the process is gone or only waits
-/// to be reaped.
-fn stat(pid: u32, n: usize) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<_> = stat
-        .rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect();
-    (fields[0] != "Z").then(|| fields[n].clone())
-}
-
 fn state(pid: u32) -> Option<String> {
     stat(pid, 0)
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    stat(pid, 1)?.parse().ok()
 }
 
 async fn all_gone(pids: &[u32], scratch: &Path) -> Result<()> {
@@ -81,23 +62,7 @@ async fn the_parent_that_is_killed() -> Result<()> {
 
 #[tokio::test]
 async fn a_parent_that_is_killed_leaves_no_process_and_no_file() -> Result<()> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args([
-            "--exact",
-            "the_parent_that_is_killed",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(PARENT, "yes")
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-    // Its test harness writes lines of its own, and ours after the test's name.
-    let line = stdout
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.split_once(PARENT)?.1.to_owned()))
-        .context("the parent ended before it had started anything")?;
+    let (mut child, line) = start_parent()?;
     let words: Vec<_> = line.split_whitespace().collect();
     let pids = [words[0].parse()?, words[1].parse()?];
     let scratch = PathBuf::from(words[2]);
@@ -114,12 +79,7 @@ async fn a_guardian_that_is_killed_takes_its_programs_with_it() -> Result<()> {
     let process = Process::start_in(&guardian, sleeper()).await?;
     let scratch = guardian.scratch().to_path_buf();
     let pid = parent(process.pid()).context("the program has ended")?;
-    ensure!(
-        Command::new("kill")
-            .args(["-KILL", &pid.to_string()])
-            .status()?
-            .success()
-    );
+    kill(pid)?;
     eventually("the program's end", LONG, || async {
         ensure!(state(process.pid()).is_none(), "it runs");
         Ok(())
@@ -127,7 +87,7 @@ async fn a_guardian_that_is_killed_takes_its_programs_with_it() -> Result<()> {
     .await?;
     ensure!(
         process.terminate().await.is_err(),
-        "nobody is there to be asked"
+        "the guardian still answers"
     );
     // The one thing that only the guardian could have removed.
     fs::remove_dir_all(scratch)?;
@@ -135,7 +95,7 @@ async fn a_guardian_that_is_killed_takes_its_programs_with_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_last_user_to_go_ends_the_programs() -> Result<()> {
+async fn the_last_user_ends_the_programs() -> Result<()> {
     let process = Process::start(sleeper()).await?;
     let (pid, scratch) = (
         process.pid(),
@@ -158,11 +118,11 @@ async fn programs_end_in_the_reverse_order_of_their_starts() -> Result<()> {
         let process = Process::start_in(&guardian, shell(name, &script)).await?;
         process
             .wait_ready("its trap", LONG, || async {
-                if process.log_tail().contains("ready") {
-                    Ok(())
-                } else {
-                    Err("not set")
-                }
+                process
+                    .log_tail()
+                    .contains("ready")
+                    .then_some(())
+                    .ok_or("not set")
             })
             .await?;
     }
@@ -180,11 +140,11 @@ async fn a_program_that_ignores_sigterm_is_killed_after_its_grace() -> Result<()
     let process = Process::start(stubborn.grace(Duration::from_millis(200))).await?;
     process
         .wait_ready("its trap", LONG, || async {
-            if process.log_tail().contains("ready") {
-                Ok(())
-            } else {
-                Err("not set")
-            }
+            process
+                .log_tail()
+                .contains("ready")
+                .then_some(())
+                .ok_or("not set")
         })
         .await?;
     ensure!(process.terminate().await?.signal == Some(9));
@@ -192,7 +152,7 @@ async fn a_program_that_ignores_sigterm_is_killed_after_its_grace() -> Result<()
 }
 
 #[tokio::test]
-async fn what_a_program_has_started_itself_ends_with_it() -> Result<()> {
+async fn the_children_of_a_program_end_with_it() -> Result<()> {
     let process = Process::start(shell("parent", "sleep 1000 & echo $!; wait")).await?;
     let grandchild: u32 = process
         .wait_ready("the grandchild", LONG, || async {
@@ -210,7 +170,7 @@ async fn what_a_program_has_started_itself_ends_with_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_program_that_ends_while_it_is_awaited_is_told_with_the_end_of_its_log() -> Result<()> {
+async fn the_error_for_a_program_that_ends_early_has_the_end_of_its_log() -> Result<()> {
     let process = Process::start(shell("broken", "echo no such flag >&2; exit 3")).await?;
     let never = || async { Err::<(), _>("not ready") };
     let error = process
@@ -239,7 +199,7 @@ async fn a_program_that_is_not_there_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_paused_program_goes_on_when_it_is_resumed_and_ends_also_when_it_is_not() -> Result<()> {
+async fn a_paused_program_can_be_resumed_and_can_be_terminated() -> Result<()> {
     let process = Process::start(sleeper()).await?;
     let becomes = async |wanted: &str| {
         eventually(wanted, LONG, || async {
@@ -266,22 +226,14 @@ async fn a_restart_is_a_new_process_with_the_same_log() -> Result<()> {
     let lines = |process: &Process| process.log_tail().lines().count();
     process
         .wait_ready("a line", LONG, || async {
-            if lines(&process) == 1 {
-                Ok(())
-            } else {
-                Err("none")
-            }
+            (lines(&process) == 1).then_some(()).ok_or("none")
         })
         .await?;
     process.restart().await?;
     ensure!(process.pid() != first && state(first).is_none());
     process
         .wait_ready("a second line", LONG, || async {
-            if lines(&process) == 2 {
-                Ok(())
-            } else {
-                Err("one")
-            }
+            (lines(&process) == 2).then_some(()).ok_or("one")
         })
         .await?;
     Ok(())

@@ -26,7 +26,7 @@ fn client(minio: &Minio) -> Client {
 }
 
 #[tokio::test]
-async fn an_object_put_into_a_fresh_bucket_is_listed_and_comes_back() -> Result<()> {
+async fn an_object_in_a_new_bucket_can_be_listed_and_read() -> Result<()> {
     let minio = Minio::start().await?;
     minio.create_bucket("pictures")?;
     let s3 = client(&minio);

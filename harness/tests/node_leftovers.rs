@@ -1,14 +1,12 @@
-//! A cluster leaves nothing: not after its stop, not after the kill of who started it, and not
-//! where its guardians were killed too and somebody comes after them.
+//! A cluster leaves nothing behind: after its stop, after a kill of its parent, and, with the next sweep,
+//! after a kill of its guardians, too.
 //!
-//! These have a program of their own, one after the other: what one has left, the next cluster of
-//! the same index would remove.
+//! These tests have their own program and run one at a time: the next cluster with the same index would clean
+//! up.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use fovea_harness::node::holder;
@@ -19,15 +17,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::Mutex;
 
+mod processes;
+use processes::{PARENT, kill, parent, start_parent, stat};
 #[path = "node/support.rs"]
 mod support;
 use support::{LONG, create, pod, ready, runs};
 
-/// The variable that makes [`the_parent_that_is_killed`] one.
-const PARENT: &str = "FOVEA_DEV_TEST_CLUSTER_PARENT";
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// Where a cluster is to be seen.
+/// Traces of a cluster on this machine.
 #[derive(Serialize, Deserialize)]
 struct Trace {
     link: String,
@@ -70,10 +68,9 @@ async fn trace(cluster: &mut Cluster) -> Result<Trace> {
             processes.extend(stat(pid, 19).map(|started| (pid, started)));
         }
     }
-    // containerd, a shim, the pod's two, kubelet and kube-proxy with those who entered for them.
+    // containerd, a shim, the pod's two, kubelet, kube-proxy and their helpers in the namespace.
     ensure!(processes.len() >= 8, "{processes:?}");
     ensure!(!cgroups.is_empty());
-    let parent = |pid: u32| stat(pid, 1).and_then(|pid| pid.parse().ok());
     let guardians = [
         cluster.names().pid(),
         cluster.control_plane.api_server().pid(),
@@ -87,14 +84,6 @@ async fn trace(cluster: &mut Cluster) -> Result<Trace> {
         processes,
         guardians: guardians.into_iter().filter_map(parent).collect(),
     })
-}
-
-/// Field `n` of `/proc/<pid>/stat` after the name; `None` where the process is gone, or only waits
-/// to be reaped.
-fn stat(pid: u32, n: usize) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    (fields[0] != "Z").then(|| fields[n].to_owned())
 }
 
 /// No process, link, route, mount, cgroup, and none of the files.
@@ -127,8 +116,8 @@ async fn nothing_left(trace: &Trace) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_stopped_has_left_nothing_when_the_stop_is_over() -> Result<()> {
-    if !runs("a_cluster_that_is_stopped_has_left_nothing_when_the_stop_is_over") {
+async fn a_stopped_cluster_leaves_nothing() -> Result<()> {
+    if !runs("a_stopped_cluster_leaves_nothing") {
         return Ok(());
     }
     let _alone = ONE_AT_A_TIME.lock().await;
@@ -151,22 +140,7 @@ async fn the_parent_that_is_killed() -> Result<()> {
 }
 
 fn killable() -> Result<(std::process::Child, Trace)> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args([
-            "--exact",
-            "the_parent_that_is_killed",
-            "--ignored",
-            "--nocapture",
-        ])
-        .env(PARENT, "yes")
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-    let line = stdout
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| Some(line.split_once(PARENT)?.1.to_owned()))
-        .context("the parent ended before its cluster was up")?;
+    let (child, line) = start_parent()?;
     Ok((child, serde_json::from_str(&line)?))
 }
 
@@ -183,18 +157,15 @@ async fn a_cluster_whose_parent_is_killed_leaves_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_left_where_the_guardians_are_killed_too_goes_with_the_next_sweep() -> Result<()> {
-    if !runs("what_is_left_where_the_guardians_are_killed_too_goes_with_the_next_sweep") {
+async fn the_next_sweep_cleans_up_after_killed_guardians() -> Result<()> {
+    if !runs("the_next_sweep_cleans_up_after_killed_guardians") {
         return Ok(());
     }
     let _alone = ONE_AT_A_TIME.lock().await;
     let (mut parent, mut trace) = killable()?;
     // The parent last: its guardians would clean up after it.
     for guardian in &trace.guardians {
-        let killed = Command::new("kill")
-            .args(["-KILL", &guardian.to_string()])
-            .status()?;
-        ensure!(killed.success());
+        kill(*guardian)?;
     }
     parent.kill()?;
     parent.wait()?;

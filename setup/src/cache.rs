@@ -1,27 +1,23 @@
-//! The folder where built tools lie, one entry per tool and version: an entry is either whole or
-//! not there, and two processes never build the same one twice.
+//! The folder of built tools, one entry per tool and version. An entry is complete or missing, and is never
+//! built twice at a time.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where built tools lie: `$FOVEA_CACHE`, else `~/.cache/fovea`.
+/// `$FOVEA_CACHE`, else `~/.cache/fovea`.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
 }
 
-/// The cache could not be found or written.
 #[derive(Debug)]
 pub enum CacheError {
     /// Neither of the variables that name the folder is set.
     NoHome,
-    /// The file system refused.
     Io {
-        /// What was read or written.
         path: PathBuf,
-        /// Why not.
         source: io::Error,
     },
 }
@@ -45,7 +41,6 @@ impl std::error::Error for CacheError {
 }
 
 impl Cache {
-    /// The user's cache. Nothing is created yet.
     pub fn from_env() -> Result<Self, CacheError> {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let root = match (set("FOVEA_CACHE"), set("XDG_CACHE_HOME"), set("HOME")) {
@@ -59,26 +54,24 @@ impl Cache {
         Ok(Self::at(root))
     }
 
-    /// A cache at a given place.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// Where `entry` lies, or will lie once it is built.
+    /// The path of `entry`, built or not.
     pub fn path(&self, entry: &str) -> PathBuf {
         self.root.join(entry)
     }
 
-    /// Whether `entry` is there.
     pub fn has(&self, entry: &str) -> bool {
         self.path(entry).is_dir()
     }
 
-    /// The path of `entry`, made by `build` where it is not there.
+    /// The path of `entry`; `build` makes it if it is missing.
     ///
-    /// `build` gets an empty folder on the same file system, which becomes the entry by one rename
-    /// when it returns `Ok`. The lock is the kernel's: it goes with the process, so an interrupted
-    /// build blocks nobody, and what it left is removed by the next.
+    /// `build` gets an empty folder on the same file system, which is renamed to the entry when it returns
+    /// `Ok`. The kernel releases the lock with the process, so an interrupted build blocks no other, and the
+    /// next one removes its files.
     pub fn get_or_build<E>(
         &self,
         entry: &str,
@@ -101,7 +94,7 @@ impl Cache {
         }
         fs::create_dir_all(&unfinished).map_err(at(&unfinished))?;
         build(&unfinished).inspect_err(|_| {
-            // The build's own error is the one to tell; what stays goes with the next attempt.
+            // Report the build's own error; the next attempt removes these files.
             fs::remove_dir_all(&unfinished).ok();
         })?;
         fs::rename(&unfinished, &path).map_err(at(&path))?;
@@ -129,7 +122,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn an_entry_is_built_once_by_however_many_ask_for_it_at_a_time() {
+    fn concurrent_callers_build_an_entry_once() {
         let root = tempfile::tempdir().unwrap();
         let cache = Cache::at(root.path());
         let builds = AtomicUsize::new(0);

@@ -1,5 +1,5 @@
-//! The definitions of what the chart makes for others' controllers: routes, monitors, rules. They
-//! lie in their modules.
+//! Definitions of the chart's resources for other controllers: routes, monitors, rules. Copied from their Go
+//! modules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,13 +36,11 @@ const FILES: [(&GoTools, &str, &str); 4] = [
 
 const OPERATOR: &str = "github.com/prometheus-operator/prometheus-operator";
 
-/// Where they are once they are copied.
 pub fn folder(cache: &Cache) -> PathBuf {
     let versions = [versions::CONTOUR, versions::PROMETHEUS_OPERATOR];
     cache.path(&format!("chart-crds-{}", versions.join("-")))
 }
 
-/// Copies them where they are not there.
 pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
     let folder = folder(cache);
     let entry = folder.file_name().unwrap_or_default().to_string_lossy();

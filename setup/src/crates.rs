@@ -12,7 +12,6 @@ use crate::versions;
 /// A crate with one program of its own name.
 #[derive(Debug)]
 pub struct CrateTool {
-    /// The crate's name.
     pub name: &'static str,
     /// Its version; what it is built from is pinned by the lock file that comes with it.
     pub version: &'static str,
@@ -20,7 +19,7 @@ pub struct CrateTool {
     pub about: &'static str,
 }
 
-/// Writes down what a program is linked from.
+/// Writes bills of materials.
 pub const CYCLONEDX: CrateTool = CrateTool {
     name: "cargo-cyclonedx",
     version: versions::CARGO_CYCLONEDX,
@@ -34,7 +33,6 @@ pub const DENY: CrateTool = CrateTool {
     about: "about 4 minutes on 2 cores",
 };
 
-/// What `part` needs.
 pub fn of(part: Part) -> &'static [CrateTool] {
     match part {
         Part::Release => &[CYCLONEDX],
@@ -44,17 +42,14 @@ pub fn of(part: Part) -> &'static [CrateTool] {
 }
 
 impl CrateTool {
-    /// The name of the cache entry.
     pub fn entry(&self) -> String {
         format!("{}-{}", self.name, self.version)
     }
 
-    /// Where the program lies once it is built.
     pub fn program(&self, cache: &Cache) -> PathBuf {
         cache.path(&self.entry()).join("bin").join(self.name)
     }
 
-    /// Builds the program where it is not there.
     pub fn ensure(&self, cache: &Cache, progress: Progress) -> Result<(), SetupError> {
         let label = format!("{} {}", self.name, self.version);
         if cache.has(&self.entry()) {

@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::{SetupError, run_command};
 use crate::cache::Cache;
 
-/// What is named; apt adds what these need.
+/// apt adds their dependencies.
 const PACKAGES: [&str; 9] = [
     "containerd",
     "runc",
@@ -24,7 +24,7 @@ const PACKAGES: [&str; 9] = [
     "ca-certificates",
 ];
 
-/// The names under which an installed iptables is found; kube-proxy asks for these.
+/// Names of an installed iptables, as kube-proxy calls them.
 const IPTABLES: [&str; 6] = [
     "iptables",
     "iptables-save",
@@ -34,7 +34,7 @@ const IPTABLES: [&str; 6] = [
     "ip6tables-restore",
 ];
 
-/// Counts the changes of what is named above.
+/// Increment with every change of [`PACKAGES`].
 const REVISION: u32 = 2;
 
 /// The name of the cache entry, by the distribution's release: "packages-2-debian-12".
@@ -51,7 +51,7 @@ fn release_name(os_release: &str) -> String {
     format!("{}-{}", field("ID="), field("VERSION_ID="))
 }
 
-/// Fetches the packages where they are not there; returns the folder that looks like a `/`.
+/// Fetches missing packages; returns a folder laid out like `/`.
 pub fn ensure(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
     let entry = entry();
     if cache.has(&entry) {
@@ -173,12 +173,11 @@ pub fn environment(cache: &Cache) -> Vec<(&'static str, String)> {
     variables
 }
 
-/// `usr/lib/x86_64-linux-gnu`, or as the machine's kind is called.
+/// `usr/lib/x86_64-linux-gnu` or its counterpart for this architecture.
 fn library(root: &Path) -> PathBuf {
     root.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH))
 }
 
-/// Where the CNI plugins lie: fetched, or installed.
 pub fn cni_plugins(cache: &Cache) -> PathBuf {
     let fetched = cache.path(&entry()).join("usr/lib/cni");
     if fetched.is_dir() {

@@ -17,12 +17,11 @@ fn entry() -> String {
     format!("envoy-{ENVOY}")
 }
 
-/// Whether it has been fetched.
 pub(super) fn is_there(cache: &Cache) -> bool {
     cache.has(&entry())
 }
 
-/// Where it lies; an error that says how to get it where it does not.
+/// Its path; the error says how to get it.
 pub fn built(cache: &Cache) -> Result<PathBuf, NotBuilt> {
     let path = cache.path(&entry()).join("envoy");
     if path.is_file() {
@@ -32,7 +31,6 @@ pub fn built(cache: &Cache) -> Result<PathBuf, NotBuilt> {
     }
 }
 
-/// Fetches it where it is not there.
 pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
     if is_there(cache) {
         progress.note(&format!("envoy {ENVOY}: there already"));

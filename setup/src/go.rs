@@ -22,24 +22,22 @@ pub use pins::{
 pub struct GoTools {
     /// The name of the cache entry, without the version.
     pub name: &'static str,
-    /// The version that go.mod requires.
     pub version: &'static str,
     /// The programs: the file's name and the package that it is built from.
     pub programs: &'static [(&'static str, &'static str)],
-    /// How long a build takes on two cores with nothing cached, for the progress line.
+    /// Build time on two cores with an empty cache, for the progress line.
     pub about: &'static str,
     /// Stamped into the binary by the linker, after `-s -w`.
     stamps: &'static [(&'static str, &'static str)],
-    /// Build tags.
     tags: &'static [&'static str],
     go_mod: &'static str,
     go_sum: &'static str,
 }
 
-/// What a shell finds in its `PATH`: the programs of the control plane and the store.
+/// Programs in a shell's `PATH`: control plane and store.
 pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, KUBERNETES_CONTROLLERS, MINIO];
 
-/// What `part` needs, in the order in which it is built.
+/// Tools of `part`, in the order of their builds.
 pub fn of(part: Part) -> &'static [GoTools] {
     match part {
         Part::Tools => &[ETCD, KUBERNETES, MINIO],
@@ -59,17 +57,15 @@ pub fn of(part: Part) -> &'static [GoTools] {
 }
 
 impl GoTools {
-    /// The name of the cache entry.
     pub fn entry(&self) -> String {
         format!("{}-{}", self.name, self.version)
     }
 
-    /// Where `program` lies once it is built.
     pub fn program(&self, cache: &Cache, program: &str) -> PathBuf {
         cache.path(&self.entry()).join(program)
     }
 
-    /// Where `program` lies; an error that says how to get it where it does not.
+    /// The path of `program`; the error says how to get it.
     pub fn built(&self, cache: &Cache, program: &str) -> Result<PathBuf, NotBuilt> {
         let path = self.program(cache, program);
         if path.is_file() {
@@ -79,7 +75,7 @@ impl GoTools {
         }
     }
 
-    /// Builds the programs where they are not there; returns their folder.
+    /// Builds missing programs; returns their folder.
     pub fn ensure(&self, cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
         let names: Vec<_> = self.programs.iter().map(|(name, _)| *name).collect();
         let label = format!("{} {}", names.join(", "), self.version);
@@ -124,7 +120,6 @@ impl GoTools {
             })
     }
 
-    /// Writes what pins every module into `folder`.
     fn pin(&self, folder: &Path) -> Result<[PathBuf; 2], SetupError> {
         let files = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
         for (name, text) in files {
@@ -202,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn every_go_mod_builds_with_the_go_that_is_asked_for() {
+    fn every_go_mod_builds_with_the_required_go() {
         for tools in every() {
             let go = tools
                 .go_mod

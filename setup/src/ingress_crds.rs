@@ -1,6 +1,5 @@
-//! The definitions of what an ingress controller reads beside Ingresses: Contour's own, and the
-//! Gateway API's of the version that Contour was written for. They lie in the modules that it is
-//! built from.
+//! Definitions that an ingress controller reads besides Ingresses: Contour's, and the Gateway API's of the
+//! version that Contour supports. Copied from the Go modules of its build.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,19 +15,18 @@ const CONTOURS: (&str, &str) = (
     "examples/contour/01-crds.yaml",
 );
 
-/// The standard channel: a manifest that holds only with the experimental one is told so.
+/// The standard channel: a manifest that needs the experimental one fails.
 const GATEWAYS: (&str, &str) = ("sigs.k8s.io/gateway-api", "config/crd/standard");
 
 fn entry() -> String {
     format!("contour-crds-{}", versions::CONTOUR)
 }
 
-/// Whether they are there.
 pub(super) fn are_there(cache: &Cache) -> bool {
     cache.has(&entry())
 }
 
-/// The folder of YAML; an error that says how to get it where it is not there.
+/// The folder of YAML; the error says how to get it.
 pub fn folder(cache: &Cache) -> Result<PathBuf, NotBuilt> {
     let path = cache.path(&entry());
     if are_there(cache) {
@@ -38,7 +36,6 @@ pub fn folder(cache: &Cache) -> Result<PathBuf, NotBuilt> {
     }
 }
 
-/// Copies them where they are not there.
 pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
     cache.get_or_build(&entry(), |dir| {
         let step = "copying the definitions of HTTPProxies and HTTPRoutes from Go modules";

@@ -1,5 +1,10 @@
 //! Builds and fetches the tools that are pinned in [`versions`], and keeps them in a cache.
 
+#![allow(
+    missing_docs,
+    reason = "only the programs and tests of this workspace use the library"
+)]
+
 pub mod cache;
 pub mod chart_crds;
 pub mod crates;
@@ -22,7 +27,6 @@ use cache::{Cache, CacheError};
 use prerequisites::Missing;
 use progress::Progress;
 
-/// What to set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The API server, its store, kubectl and MinIO, built with Go: the demo needs no more.
@@ -33,31 +37,27 @@ pub enum Part {
     Libtorch,
     /// libtorch with its CUDA half, for images of the runner.
     LibtorchCuda,
-    /// What a cluster with nodes and its images need more: Kubernetes' node programs, CoreDNS and
-    /// kube-router, built with Go, and the distribution's containerd, runc, iptables, ipset, buildah,
-    /// debootstrap.
+    /// For nodes and images: Kubernetes' node programs, CoreDNS and kube-router, built with Go, and the
+    /// distribution's containerd, runc, iptables, ipset, buildah, debootstrap.
     Node,
-    /// What renders, checks and documents the chart: helm, kubeconform, helm-docs, built with Go; and
-    /// the definitions of what it makes for others.
+    /// For the chart: helm, kubeconform, helm-docs, built with Go, and definitions of other controllers.
     Chart,
     /// The ingress controller of a cluster with nodes: Contour, built with Go, what it reads, and
     /// Envoy's wheel.
     Ingress,
-    /// Prometheus, built with Go.
     Prometheus,
-    /// What benchmarks load servers with, built with Go.
+    /// Load generator of the benchmarks, built with Go.
     Load,
-    /// What writes down the contents of a release, built from its crate.
+    /// Writes bills of materials; built from its crate.
     Release,
-    /// What checks licences and sources of our dependencies, built from its crate.
+    /// Checks licences and sources of dependencies; built from its crate.
     Deny,
 }
 
-/// What is set up where no part is named: all that `make build` and the tests without nodes need.
+/// Parts for `make build` and the tests without nodes.
 pub const DEFAULT_PARTS: [Part; 3] = [Part::Tools, Part::Controllers, Part::Libtorch];
 
 impl Part {
-    /// All parts.
     pub const ALL: [Self; 11] = [
         Self::Tools,
         Self::Controllers,
@@ -72,7 +72,6 @@ impl Part {
         Self::Deny,
     ];
 
-    /// The value of `--only`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tools => "tools",
@@ -89,7 +88,6 @@ impl Part {
         }
     }
 
-    /// A line for `fovea-setup help`.
     pub fn about(self) -> &'static str {
         match self {
             Self::Tools => "etcd, kube-apiserver, kubectl and MinIO",
@@ -107,10 +105,8 @@ impl Part {
     }
 }
 
-/// A tool is not set up yet.
 #[derive(Debug)]
 pub struct NotBuilt {
-    /// Where it would lie.
     pub path: PathBuf,
 }
 
@@ -126,30 +122,22 @@ impl fmt::Display for NotBuilt {
 
 impl std::error::Error for NotBuilt {}
 
-/// Why a set-up failed.
 #[derive(Debug)]
 pub enum SetupError {
-    /// Programs that the user has to install.
     Missing(Missing),
     /// libtorch's wheels are fetched for one kind of machine so far.
     Platform,
     /// A program that was started did not end well.
     Failed {
-        /// What was tried.
         what: String,
-        /// How the program ended.
         status: ExitStatus,
-        /// The last lines that it wrote.
         tail: String,
     },
     /// A program could not be started, or a file not be written.
     Io {
-        /// What was tried.
         what: String,
-        /// Why not.
         source: io::Error,
     },
-    /// The cache.
     Cache(CacheError),
 }
 
@@ -190,8 +178,7 @@ pub fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     prerequisites::check(cache, parts)
 }
 
-/// Sets up `parts` where they are not there yet, side by side: Go builds are bound by the
-/// processors, libtorch by the network.
+/// Sets up missing `parts` in parallel: Go builds need the processors, libtorch the network.
 pub fn run(cache: &Cache, parts: &[Part], progress: Progress) -> Result<(), SetupError> {
     check(cache, parts)?;
     std::thread::scope(|scope| {
@@ -227,8 +214,8 @@ pub fn run(cache: &Cache, parts: &[Part], progress: Progress) -> Result<(), Setu
     })
 }
 
-/// What a shell needs in order to build and test by hand, as `export` lines. Libraries and
-/// programs come first, so that the pinned ones are found before the machine's own.
+/// `export` lines for a shell that builds and tests by hand. The pinned libraries and programs come before
+/// the machine's.
 pub fn environment(cache: &Cache) -> String {
     let libtorch = cache.path(&libtorch::entry());
     let quote =

@@ -10,7 +10,7 @@ use super::{SetupError, run_command};
 use crate::cache::Cache;
 use crate::versions::LIBTORCH;
 
-/// What tch links with, and what that needs in turn beyond the C++ runtime.
+/// Libraries that tch links, and their dependencies beyond the C++ runtime.
 const LIBRARIES: [&str; 5] = [
     "libtorch_cpu.so",
     "libc10.so",
@@ -31,13 +31,12 @@ const PLATFORMS: [&str; 8] = [
     "manylinux2014_x86_64",
 ];
 
-/// The wheels that it is taken from.
+/// Wheels that contain libtorch.
 pub const REQUIREMENTS: &str = include_str!("../python/libtorch.txt");
 /// The same of the one with its CUDA half.
 pub const CUDA_REQUIREMENTS: &str = include_str!("../python/libtorch-cuda.txt");
 const UNPACK: &str = include_str!("../python/unpack_wheels.py");
 
-/// The name of the cache entry.
 pub fn entry() -> String {
     format!("libtorch-{LIBTORCH}-cpu")
 }
@@ -47,8 +46,7 @@ pub fn cuda_entry() -> String {
     format!("libtorch-{LIBTORCH}-cuda")
 }
 
-/// Fetches the libtorch with its CUDA half where it is not there: for images, which it is copied
-/// into. Nothing is linked with it.
+/// Fetches libtorch with CUDA if it is missing. Only images contain it; nothing here links it.
 pub fn ensure_cuda(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
     if cache.has(&cuda_entry()) {
         progress.note(&format!("libtorch {LIBTORCH} with CUDA: there already"));
@@ -59,7 +57,7 @@ pub fn ensure_cuda(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupEr
     })
 }
 
-/// Fetches libtorch where it is not there; returns the folder that `LIBTORCH` names.
+/// Fetches libtorch if it is missing; returns the folder for `LIBTORCH`.
 pub fn ensure(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
     if cache.has(&entry()) {
         progress.note(&format!("libtorch {LIBTORCH}: there already"));
@@ -130,7 +128,7 @@ fn pip_download(requirements: &Path, wheels: &Path) -> Command {
     pip
 }
 
-/// Adds what the wheels do not have: the names that tch's build asks the linker for.
+/// Adds library names that tch's build links and the wheels lack.
 fn complete(out: &Path) -> Result<(), SetupError> {
     let lib = out.join("lib");
     // The wheel's own libtorch.so only pulls in the CUDA half; here it is a name without content.
@@ -147,7 +145,7 @@ fn complete(out: &Path) -> Result<(), SetupError> {
             ])
             .arg(lib.join("libtorch.so")),
     )?;
-    // `-lgomp` of a compiler that brings none, such as clang.
+    // `-lgomp`, for compilers without it, such as clang.
     std::os::unix::fs::symlink("libgomp.so.1", lib.join("libgomp.so"))
         .and_then(|()| fs::write(out.join("build-version"), format!("{LIBTORCH}\n")))
         .map_err(|source| SetupError::Io {

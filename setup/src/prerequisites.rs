@@ -1,5 +1,4 @@
-//! What the machine must have before anything can be built; all that is missing is told at once,
-//! with the way to get it.
+//! Checks the machine's prerequisites; the error lists everything that is missing and how to install it.
 
 use std::fmt;
 use std::process::{Command, Stdio};
@@ -8,11 +7,9 @@ use super::{Part, SetupError, debian, envoy, go, ingress_crds, libtorch};
 use crate::cache::Cache;
 use crate::versions;
 
-/// Programs that are missing, or too old.
 #[derive(Debug, Default)]
 pub struct Missing(Vec<Need>);
 
-/// One thing that is missing.
 #[derive(Debug)]
 struct Need {
     what: String,
@@ -64,7 +61,7 @@ pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     }
 }
 
-/// What a program answers; `None` where it is not there or ends badly.
+/// A program's output; `None` if it is missing or fails.
 fn output(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(args)
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_missing_is_told_at_once_with_the_way_to_get_it() {
+    fn every_missing_program_is_listed_with_its_installation() {
         let missing = Missing(
             [go(None), pip(None), compiler(None)]
                 .into_iter()

@@ -12,12 +12,10 @@ const STILL_EVERY: Duration = Duration::from_secs(30);
 pub struct Progress(());
 
 impl Progress {
-    /// Reports to stderr.
     pub fn stderr() -> Self {
         Self(())
     }
 
-    /// Writes one line.
     #[allow(
         clippy::unused_self,
         reason = "callers pass where progress goes, not how it is written"

@@ -14,7 +14,7 @@ fn fovea_setup(path: &str, args: &[&str]) -> Result<Output> {
 }
 
 #[test]
-fn a_machine_without_anything_is_told_all_that_it_needs() -> Result<()> {
+fn a_bare_machine_gets_the_full_list_of_prerequisites() -> Result<()> {
     let output = fovea_setup("/nowhere", &[])?;
     let text = String::from_utf8(output.stderr)?;
     ensure!(!output.status.success());
@@ -30,7 +30,7 @@ fn a_machine_without_anything_is_told_all_that_it_needs() -> Result<()> {
 }
 
 #[test]
-fn only_what_is_asked_for_is_needed() -> Result<()> {
+fn only_the_requested_parts_have_prerequisites() -> Result<()> {
     let output = fovea_setup("/nowhere", &["--only", "tools"])?;
     let text = String::from_utf8(output.stderr)?;
     ensure!(text.contains("Go 1.") && !text.contains("Python"), "{text}");

@@ -25,9 +25,8 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Where the pages are, below the checkout.
 const PAGES: &str = "docs/src";
-/// Those with commands, as they are run: what a page makes is there for those after it.
+/// Pages with commands, in the order of their run: later pages use what earlier ones made.
 const ORDER: [&str; 11] = [
     "install.md",
     "configure.md",
@@ -44,9 +43,9 @@ const ORDER: [&str; 11] = [
 ];
 /// CI's own targets: each takes minutes, and `make test` is what runs this.
 const OF_CI: &str = "make ";
-/// What the pages' commands find of a checkout.
+/// Folders of the checkout that the pages' commands use.
 const CHECKOUT: [&str; 3] = ["charts", "manifests", "models"];
-/// One command's time: a `helm --wait` on a machine that does much else among them.
+/// Bound on one command, such as `helm --wait` on a busy machine.
 const LIMIT: Duration = Duration::from_mins(6);
 
 #[tokio::test]
@@ -71,7 +70,7 @@ async fn every_command_of_the_docs_does_what_its_page_says() -> Result<()> {
     Ok(())
 }
 
-/// Every page, in [`ORDER`], without what CI runs.
+/// Every page in [`ORDER`], without the commands that only CI runs.
 fn pages() -> Result<Vec<Page>> {
     let folder = stack::repository().join(PAGES);
     let read = |name: &str| {
@@ -109,7 +108,6 @@ async fn forget_what_is_prepared(it: &Installed) -> Result<()> {
     Ok(gone.await?)
 }
 
-/// Who follows the pages.
 struct Reader<'a> {
     it: &'a Installed,
     folder: TempDir,
@@ -188,7 +186,7 @@ impl<'a> Reader<'a> {
         console::run(page, &self.environment).await
     }
 
-    /// What pages have as examples, and what is so here.
+    /// Example values of pages, and those of this cluster.
     fn examples(&self) -> [(&'static str, String); 7] {
         let endpoint = self.it.minio.endpoint().to_owned();
         let port = endpoint.rsplit(':').next().unwrap_or_default().to_owned();
@@ -206,8 +204,7 @@ impl<'a> Reader<'a> {
         ]
     }
 
-    /// What a file needs here beside what its page says: no hub is in reach, DNS is no pod, and the
-    /// processors are few.
+    /// Additional values for this cluster: no hub, DNS outside of pods, few processors.
     fn more(&self, file: &str) -> Value {
         let template = json!({"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}});
         let network = self.it.values()["networkPolicy"].take();
@@ -262,7 +259,6 @@ fn of_the_demo(models: &mut Value) -> Result<()> {
     Ok(())
 }
 
-/// A folder of the checkout into another.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let copied = Command::new("cp")
         .arg("--recursive")
@@ -272,7 +268,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// As helm merges values.
+/// Merges values as helm does.
 fn merge(values: &mut Value, over: Value) {
     match (values, over) {
         (Value::Object(values), Value::Object(over)) => {

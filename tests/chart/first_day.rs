@@ -1,4 +1,4 @@
-//! What a user does first: a picture over HTTPS, and a picture by kubectl.
+//! A user's first steps: a picture over HTTPS, and one by kubectl.
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -46,7 +46,7 @@ fn the_gateway_leads_to_the_same_api() -> Result<()> {
 }
 
 #[test]
-fn nobody_without_a_token_is_let_in() -> Result<()> {
+fn requests_without_a_token_are_refused() -> Result<()> {
     Installed::shared(async |it| {
         let visitor = it.visitor()?;
         let (picture, _) = first::<String>("captions.json");
@@ -54,7 +54,7 @@ fn nobody_without_a_token_is_let_in() -> Result<()> {
         assert_eq!(status, 401, "{problem}");
         let stranger = visitor.with_token("made-up".to_owned());
         assert_eq!(stranger.submit(&picture, &[]).await?.0, 401);
-        // Nor to what is only for those who scrape.
+        // Nor to the metrics.
         assert_eq!(visitor.get("/metrics").await?.0, 404);
         Ok(())
     })

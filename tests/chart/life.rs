@@ -16,7 +16,7 @@ use kube::discovery::{Discovery, verbs};
 use kube::{Api, ResourceExt as _};
 use std::collections::BTreeSet;
 
-/// Jobs on their way while a release changes.
+/// Unfinished jobs during the change of a release.
 const IN_FLIGHT: usize = 60;
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_release_is_upgraded_rolled_back_and_uninstalled_with_jobs_in_flight()
     trial::takes_the_place_of(&it).await
 }
 
-/// Definitions and jobs are the user's; what happened is told by events.
+/// Definitions, jobs and events stay.
 fn is_kept(name: &str) -> bool {
     let kinds = [
         "CustomResourceDefinition ",
@@ -99,7 +99,7 @@ fn is_kept(name: &str) -> bool {
     kinds.iter().any(|kind| name.starts_with(kind))
 }
 
-/// `Kind namespace/name` of all there is.
+/// `Kind namespace/name` of every object.
 async fn everything(it: &Installed) -> Result<BTreeSet<String>> {
     let discovery = Discovery::new(it.client.clone()).run().await?;
     let mut found = BTreeSet::new();
@@ -120,7 +120,6 @@ async fn everything(it: &Installed) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// The package of the version before this one.
 fn previous() -> Result<String> {
     let folder = stack::repository().join("tests/chart/previous");
     let packages = std::fs::read_dir(&folder)?.map(|entry| anyhow::Ok(entry?.path()));
@@ -132,7 +131,7 @@ fn previous() -> Result<String> {
     Ok(package.display().to_string())
 }
 
-/// Which chart the operator's Deployment is of.
+/// The operator's chart label.
 async fn chart_label(it: &Installed) -> Result<String> {
     let deployments: Api<Deployment> = Api::namespaced(it.client.clone(), SYSTEM_NAMESPACE);
     let deployment = deployments.get("fovea-operator").await?;

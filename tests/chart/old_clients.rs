@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// curl as a user has it, who reaches [`HOST`] at the cluster's ingress; the answer's JSON.
+/// Runs curl against [`HOST`] at the cluster's ingress; returns the JSON answer.
 async fn curl(it: &Installed, arguments: &[&str]) -> Result<Value> {
     let folder = tempfile::tempdir()?;
     let authority = folder.path().join("ca.crt");
@@ -38,7 +38,7 @@ async fn curl(it: &Installed, arguments: &[&str]) -> Result<Value> {
 }
 
 #[test]
-fn the_curl_lines_of_async_vision_api_bring_a_caption() -> Result<()> {
+fn the_curl_lines_of_async_vision_api_return_a_caption() -> Result<()> {
     Installed::shared(async |it| {
         let visitor = it.visitor()?;
         let (picture, caption) = answers::<String>("captions.json").pop_first().unwrap();
@@ -57,7 +57,7 @@ fn the_curl_lines_of_async_vision_api_bring_a_caption() -> Result<()> {
 }
 
 #[test]
-fn the_curl_lines_of_ai_image_analysis_service_bring_labels_and_objects() -> Result<()> {
+fn the_curl_lines_of_ai_image_analysis_service_return_labels_and_objects() -> Result<()> {
     Installed::shared(async |it| {
         let visitor = it.visitor()?;
         let (picture, _) = answers::<String>("labels.json").pop_first().unwrap();

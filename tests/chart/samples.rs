@@ -1,4 +1,4 @@
-//! What `manifests/samples` shows, on the release: each job ends as its sample says.
+//! The samples of `manifests/samples` on the release: each job ends as its sample says.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, Input, Phase, RunnerPool, yaml};
@@ -30,7 +30,7 @@ fn samples() -> Result<Vec<(PathBuf, Value)>> {
 #[test]
 fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
     Installed::shared(async |it| {
-        // Where the samples' pictures are said to lie.
+        // The path of the pictures in the samples.
         let (path, _) = answers::<String>("captions.json").pop_first().unwrap();
         let picture = std::fs::read(path)?;
         let visitor = it.visitor()?;
@@ -82,7 +82,7 @@ fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
     })
 }
 
-/// They name GPUs and volumes that this cluster has not: it takes them, and that is all.
+/// This cluster has neither their GPUs nor volumes: it only accepts them.
 #[test]
 fn every_sample_of_a_pool_is_taken() -> Result<()> {
     Installed::shared(async |it| {

@@ -23,13 +23,13 @@ fn two_tenants_see_their_own_jobs_and_nothing_of_each_other() -> Result<()> {
         let (status, problem) = in_others.submit(&picture, &[]).await?;
         assert_eq!(status, 403, "{problem}");
 
-        // By kubectl too: the same rights, and the status is nobody's but the operator's.
+        // kubectl has the same rights; only the operator may write a status.
         let may = async |verb: &str, what: &str, namespace: &str| {
             let user = "--as=system:serviceaccount:team-red:user";
             let (what, part) = what.split_once('/').unwrap_or((what, ""));
             let part = format!("--subresource={part}");
-            let asked = ["auth", "can-i", verb, what, "-n", namespace, user, &part];
-            let answer = it.cluster.control_plane.kubectl(&asked).await?;
+            let question = ["auth", "can-i", verb, what, "-n", namespace, user, &part];
+            let answer = it.cluster.control_plane.kubectl(&question).await?;
             anyhow::Ok(answer.stdout.trim() == "yes")
         };
         assert!(may("create", "inferencejobs.fovea.dev", "team-red").await?);

@@ -9,7 +9,7 @@ use fovea_tests::hub::REPO;
 use fovea_tests::installed::{RELEASE, chart};
 use serde_json::json;
 
-/// Where a release was before, and has left the definitions.
+/// Installs after an earlier release, which left its definitions.
 pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
     let chart = chart();
     let preset = format!("{chart}/presets/trial.yaml");
@@ -17,7 +17,7 @@ pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
     let (minio, tag) = images::MINIO
         .rsplit_once(':')
         .context("a name with a tag")?;
-    // What this cluster has in place of the internet.
+    // Replaces the internet in this cluster.
     let values = json!({
         "image": {"registry": "localhost", "tag": images::TAG, "pullPolicy": "Never"},
         "minio": {"image": {"repository": minio, "tag": tag, "pullPolicy": "Never"}},
@@ -37,7 +37,7 @@ pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
     let test = ["test", RELEASE, "-n", SYSTEM_NAMESPACE];
     it.helm.run(&test).await?;
 
-    // As its notes say: by a forwarded port, without a token.
+    // As in the chart's notes: by a forwarded port, without a token.
     let (picture, caption) = first::<String>("captions.json");
     let service = "services/http:fovea-api:80/proxy/v1/jobs";
     let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/{service}");

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// How a program ends whose flags are wrong; without a cluster it ends otherwise.
+/// Exit code for wrong flags; without a cluster the code differs.
 const WRONG_FLAGS: i32 = 2;
 
 #[test]
@@ -38,13 +38,13 @@ fn takes(program: &'static str, container: &Value) -> Result<()> {
     command.env_clear();
     for variable in container["env"].as_array().into_iter().flatten() {
         let name = variable["name"].as_str().context("a name")?;
-        // What is of a Secret or a field is a text as well.
+        // A value from a Secret or a field is text, too.
         command.env(name, variable["value"].as_str().unwrap_or("x"));
     }
     for flag in container["args"].as_array().context("flags")? {
         command.arg(flag.as_str().context("a text")?);
     }
-    // No way to a cluster: with right flags it is the first thing that is wrong.
+    // No cluster: the first error if the flags are right.
     let output = command.env("KUBECONFIG", "/no/such/file").output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     let code = output.status.code();

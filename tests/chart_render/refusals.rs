@@ -1,6 +1,6 @@
 //! Values that are refused, each with its path or with what to write instead.
 
-use crate::{told, tools};
+use crate::{output_of, tools};
 use anyhow::{Result, ensure};
 
 /// A store, which the others need to get so far.
@@ -123,7 +123,7 @@ fn a_pool_is_held_against_its_definition() -> Result<()> {
 }
 
 #[test]
-fn who_would_let_everybody_in_has_to_say_so() -> Result<()> {
+fn open_access_must_be_explicit() -> Result<()> {
     let words = ["auth: none", "acknowledgeUnauthenticated: true"];
     for open in [
         &[
@@ -143,7 +143,7 @@ fn who_would_let_everybody_in_has_to_say_so() -> Result<()> {
         }
         template.args(["--set-json", "api.httpRoute.parentRefs=[{\"name\":\"a\"}]"]);
         template.args(["--set", "auth=none,acknowledgeUnauthenticated=true"]);
-        told(&mut template)?;
+        output_of(&mut template)?;
     }
     Ok(())
 }

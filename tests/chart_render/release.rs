@@ -35,7 +35,7 @@ impl Life {
         })
     }
 
-    /// helm on the release; hooks wait for pods.
+    /// Runs helm on the release; hooks wait for pods.
     async fn helm(&self, verb: &str, arguments: &[&str]) -> Result<String> {
         let all = [
             &[verb, RELEASE, "-n", SYSTEM_NAMESPACE, "--no-hooks"],
@@ -129,7 +129,7 @@ async fn a_release_leaves_the_definitions_and_the_jobs_and_nothing_else() -> Res
     );
     life.kubectl(&["get", "inferencejob", "kept"], "").await?;
 
-    // And what is left is no obstacle to another.
+    // What stays does not prevent another installation.
     life.helm("install", &values).await.context("again")?;
     Ok(())
 }
@@ -179,7 +179,7 @@ async fn the_cluster_s_own_roles_learn_of_jobs_and_pools() -> Result<()> {
                 let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));
                 let resource = format!("{resource}.fovea.dev");
                 let subresource = format!("--subresource={subresource}");
-                let asked = [
+                let question = [
                     "auth",
                     "can-i",
                     verb,
@@ -190,9 +190,9 @@ async fn the_cluster_s_own_roles_learn_of_jobs_and_pools() -> Result<()> {
                     "-n",
                     "default",
                 ];
-                let answer = life.control_plane.kubectl(&asked).await?;
-                let told = answer.stdout.trim() == "yes";
-                ensure!(told == may, "{role} {verb} {what}: {answer:?}");
+                let answer = life.control_plane.kubectl(&question).await?;
+                let allowed = answer.stdout.trim() == "yes";
+                ensure!(allowed == may, "{role} {verb} {what}: {answer:?}");
                 Ok(())
             },
         )

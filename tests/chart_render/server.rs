@@ -1,6 +1,6 @@
-//! What an API server says to the renders, where namespaces let in restricted pods alone.
+//! The API server accepts the renders in namespaces for restricted pods only.
 
-use crate::{goldens, objects, told, tools};
+use crate::{goldens, objects, output_of, tools};
 use anyhow::{Context as _, Result, ensure};
 use fovea_dev::chart::conform::{LOCATION, OPENAPI, write_schemas};
 use fovea_harness::{ControlPlane, ControlPlaneOptions, eventually, stack};
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(90);
-/// Of each namespace that a render names: all that Pod Security can do.
+/// Labels of each namespace: the strictest Pod Security.
 const LABELS: [&str; 2] = [
     "pod-security.kubernetes.io/enforce=restricted",
     "pod-security.kubernetes.io/warn=restricted",
@@ -117,7 +117,7 @@ async fn conform(control_plane: &ControlPlane, goldens: &[PathBuf]) -> Result<()
         .arg(location)
         .args(goldens)
         .arg(stack::repository().join("manifests/samples"));
-    let summary = told(&mut kubeconform)?;
+    let summary = output_of(&mut kubeconform)?;
     let skipped = summary.contains("Skipped: 0");
     ensure!(skipped, "some kinds have no schema: {summary}");
     let count = summary.split("Summary: ").nth(1).context("a summary")?;

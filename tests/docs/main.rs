@@ -17,11 +17,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where the pages are, below the checkout.
 const PAGES: &str = "docs/src";
-/// Pages beside them.
 const BESIDE: [&str; 3] = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
-/// What a block may be. A command that no test can run is `text`, so that it does not look like one that was.
+/// Languages of blocks. A command that no test can run is `text`, to set it apart from tested ones.
 const LANGUAGES: [&str; 6] = ["console", "json", "mermaid", "text", "toml", "yaml"];
 
 /// Every page of the site, by its path below the checkout.
@@ -50,7 +48,7 @@ fn text(path: &str) -> Result<String> {
     fs::read_to_string(repository().join(path)).with_context(|| path.to_owned())
 }
 
-/// Those, and what the checkout has beside them.
+/// The pages and the documents at the root.
 fn all() -> Result<Vec<String>> {
     let beside = BESIDE
         .iter()
@@ -101,7 +99,7 @@ fn leads_somewhere(page: &str, markdown: &str, link: &str) -> Result<()> {
         let folder = repository().join(page);
         let folder = folder.parent().context("a folder")?;
         let target = folder.join(path).canonicalize()?;
-        // What the site has is what is below its sources.
+        // The site has only what is below its sources.
         let site = repository().join(PAGES).canonicalize()?;
         let leaves = page.starts_with(PAGES) && !target.starts_with(&site);
         ensure!(!leaves, "the site does not have it: name it without a link");

@@ -1,4 +1,4 @@
-//! As much of Markdown as the tests look at.
+//! The part of Markdown that these tests need.
 
 use fovea_tests::console::fence;
 
@@ -18,7 +18,7 @@ pub(crate) fn prose(markdown: &str) -> Vec<(usize, String)> {
     prose
 }
 
-/// Where a page's links and images lead, with their lines.
+/// Targets of a page's links and images, with their lines.
 pub(crate) fn links(markdown: &str) -> Vec<(usize, String)> {
     let mut links = Vec::new();
     for (at, line) in prose(markdown) {
@@ -30,7 +30,6 @@ pub(crate) fn links(markdown: &str) -> Vec<(usize, String)> {
     links
 }
 
-/// What links call a page's headings.
 pub(crate) fn anchors(markdown: &str) -> Vec<String> {
     let mut fenced = false;
     let mut anchors = Vec::new();

@@ -85,12 +85,12 @@ async fn a_job_for_a_pool_that_is_not_there_waits_and_says_so() -> Result<()> {
     });
     let held = held.await?;
     assert_eq!(held.phase, Phase::Pending);
-    let told = &held.conditions[0];
-    assert_eq!(told.reason, "PoolNotFound");
+    let condition = &held.conditions[0];
+    assert_eq!(condition.reason, "PoolNotFound");
     assert!(
-        told.message.contains("fovea-system/default"),
+        condition.message.contains("fovea-system/default"),
         "{}",
-        told.message
+        condition.message
     );
     Ok(())
 }

@@ -91,7 +91,7 @@ async fn a_fast_job_costs_two_status_writes_at_most() -> Result<()> {
                 .unwrap()
                 .0
                 .duration_since(created.metadata.creation_timestamp.unwrap().0);
-            // One that had to wait is told that it waits, and that it runs.
+            // A job that had to wait has one more update.
             let most = if took.as_secs() < 2 { 2 } else { 3 };
             assert!(writes <= most, "{writes} writes in {took:#}");
             return Ok(());

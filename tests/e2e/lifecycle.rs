@@ -1,4 +1,4 @@
-//! What a user may still change: suspend, cancel, and the time to live.
+//! Changes that a user may make: suspend, cancel, and the time to live.
 
 use crate::support::{create, ended, inline_job, jobs, patch, sample, status_where, unique};
 use anyhow::{Result, ensure};
@@ -67,7 +67,7 @@ async fn a_finished_job_is_deleted_after_its_time_to_live() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_job_of_another_manager_is_left_alone() -> Result<()> {
+async fn a_job_of_another_manager_is_ignored() -> Result<()> {
     let (picture, _) = sample();
     let (foreign, own) = (unique("foreign"), unique("own"));
     let mut job = inline_job(&foreign, &picture);

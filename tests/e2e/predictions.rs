@@ -5,7 +5,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What a detected box shares with the true one, at least, of what both cover.
+/// Minimum intersection over union of a detected box and the true one.
 const OVERLAP: f64 = 0.5;
 
 async fn result_of(
@@ -20,8 +20,7 @@ async fn result_of(
 }
 
 #[tokio::test]
-async fn both_classifiers_know_the_demos_things_and_give_as_many_labels_as_asked_for() -> Result<()>
-{
+async fn both_classifiers_label_the_demos_pictures_and_return_top_k_labels() -> Result<()> {
     for (path, label) in answers::<String>("labels.json") {
         for model in ["vit-demo", "resnet-demo"] {
             let fields = [
@@ -60,7 +59,7 @@ struct Place {
 }
 
 impl Place {
-    /// What both cover, of what either covers.
+    /// Intersection over union.
     fn overlap(&self, other: &Self) -> f64 {
         let side = |from: f64, to: f64| (to - from).max(0.0);
         let area = |place: &Self| side(place.xmin, place.xmax) * side(place.ymin, place.ymax);

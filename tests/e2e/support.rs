@@ -1,4 +1,4 @@
-//! The shared stack, and what tests ask of it.
+//! The shared stack, and requests to it.
 
 use anyhow::{Context, Result, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Task};
@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// How long a job may take on a machine that does much else.
+/// Bound on a job, for a busy machine.
 pub(crate) const ENDED: Duration = Duration::from_secs(90);
 
-/// The stack, started by the first test that asks; it ends with the process.
+/// The stack, started at the first call; it ends with the process.
 pub(crate) async fn stack() -> &'static Stack {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
     let start =
@@ -27,7 +27,6 @@ pub(crate) async fn stack() -> &'static Stack {
         .expect("the stack starts")
 }
 
-/// Jobs of the namespace that the API uses.
 pub(crate) async fn jobs() -> Api<InferenceJob> {
     let client = stack()
         .await
@@ -38,12 +37,10 @@ pub(crate) async fn jobs() -> Api<InferenceJob> {
     Api::namespaced(client, stack::JOB_NAMESPACE)
 }
 
-/// A name that no other test has.
 pub(crate) fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", uuid::Uuid::new_v4().simple())
 }
 
-/// The demo's pictures with their captions.
 pub(crate) fn samples() -> BTreeMap<PathBuf, String> {
     answers("captions.json")
 }
@@ -54,7 +51,6 @@ pub(crate) fn sample() -> (Vec<u8>, String) {
     (std::fs::read(path).expect("the picture"), caption)
 }
 
-/// A job that carries `picture` itself.
 pub(crate) fn inline_job(name: &str, picture: &[u8]) -> InferenceJob {
     let input = Input::Inline {
         data: ByteString(picture.to_vec()),
@@ -62,12 +58,10 @@ pub(crate) fn inline_job(name: &str, picture: &[u8]) -> InferenceJob {
     InferenceJob::new(name, InferenceJobSpec::new(Task::ImageToText, input))
 }
 
-/// Creates the job.
 pub(crate) async fn create(job: &InferenceJob) -> Result<InferenceJob> {
     Ok(jobs().await.create(&PostParams::default(), job).await?)
 }
 
-/// Changes the job's spec.
 pub(crate) async fn patch(name: &str, spec: Value) -> Result<InferenceJob> {
     let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
     Ok(jobs()
@@ -99,7 +93,6 @@ pub(crate) async fn status_where(
     Ok(found.await?)
 }
 
-/// Waits for the job's end.
 pub(crate) async fn ended(name: &str) -> Result<InferenceJobStatus> {
     status_where(name, "to end", |status| status.phase.is_terminal()).await
 }
@@ -109,7 +102,7 @@ pub(crate) async fn upload(picture: &[u8], name: &str) -> Result<(u16, Value)> {
     upload_with(picture, name, &[]).await
 }
 
-/// The same with more fields of the form.
+/// The same with more form fields.
 pub(crate) async fn upload_with(
     picture: &[u8],
     name: &str,
@@ -147,7 +140,6 @@ pub(crate) async fn ended_by_http(id: &str) -> Result<Value> {
     Ok(found.await?)
 }
 
-/// A client as any user has it.
 pub(crate) fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()

@@ -27,7 +27,7 @@ async fn the_three_programs_export_spans_of_the_trace_that_a_client_began() -> R
         .send()
         .await?;
     ensure!(answer.status() == 200, "{}", answer.text().await?);
-    // What is left is sent at the end.
+    // The rest of the spans is sent at the end.
     for program in [&stack.api, &stack.operator, &stack.runner] {
         program.terminate().await?;
     }

@@ -1,5 +1,4 @@
-//! Parts that die or fall silent, each with a stack of its own. After each: no job lost, none
-//! with two ends.
+//! Parts that end or hang, each with its own stack. Afterwards no job is lost, and none has two ends.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Checkpoints in the bucket: a form signed by who holds the bucket's key, and `fovea-runner fetch`,
-//! which holds none, on a real MinIO. The hub is not asked: the checkpoint lies in its cache.
+//! Checkpoints in the bucket: an upload form signed with the bucket's key, and `fovea-runner fetch`, which
+//! has no key, on a real MinIO. The checkpoint is in the hub's cache, so the hub gets no request.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@ const BUCKET: &str = "fovea";
 const REPO: &str = "acme/tiny";
 const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
 const HOUR: Duration = Duration::from_hours(1);
-/// More than one piece of a stream.
+/// More than one chunk of a stream.
 const WEIGHTS_BYTES: usize = 3_000_000;
 
 struct Setting {
@@ -99,7 +99,7 @@ fn log(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn a_checkpoint_goes_to_the_bucket_by_a_form_and_its_manifest_names_every_file() {
+async fn a_form_uploads_a_checkpoint_and_its_manifest_names_every_file() {
     let setting = Setting::new().await;
     let form = setting.form(["acme", "tiny"], 10_000_000).await;
     let output = setting.upload(&form).await;
@@ -120,7 +120,7 @@ async fn a_checkpoint_goes_to_the_bucket_by_a_form_and_its_manifest_names_every_
     }
     let signature = &form.fields["x-amz-signature"];
     assert!(!log(&output).contains(signature));
-    // Again, over what lies there.
+    // A second upload replaces the first.
     assert!(setting.upload(&form).await.status.success());
     setting.minio.stop().await.unwrap();
 }
@@ -147,7 +147,7 @@ async fn a_checkpoint_of_which_a_file_is_refused_has_no_manifest() {
 }
 
 #[tokio::test]
-async fn a_form_for_another_model_or_none_is_told_before_anything_is_sent() {
+async fn a_form_for_another_model_or_none_fails_before_any_upload() {
     let setting = Setting::new().await;
     let other = setting.form(["acme", "other"], 10_000_000).await;
     let output = setting.upload(&other).await;

@@ -7,8 +7,8 @@ use fovea_tests::pods::{PATIENCE, condition, picture};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long a pool may take to say what is wrong.
-const TOLD: Duration = Duration::from_secs(30);
+/// Bound on the time from a fault to its report in the status.
+const REPORTED: Duration = Duration::from_secs(30);
 
 #[test]
 fn every_model_is_resident_in_each_of_two_pods_and_a_third_says_what_it_waits_for() -> Result<()> {
@@ -39,7 +39,7 @@ fn every_model_is_resident_in_each_of_two_pods_and_a_third_says_what_it_waits_fo
         let says = |status: &RunnerPoolStatus| {
             condition(status, "Degraded")[2].contains("Insufficient nvidia.com/gpu")
         };
-        let status = it.pool_where("gpus", "to say why", TOLD, says).await?;
+        let status = it.pool_where("gpus", "to say why", REPORTED, says).await?;
         assert_eq!(
             condition(&status, "Degraded")[..2],
             ["True", "Unschedulable"]
@@ -49,7 +49,8 @@ fn every_model_is_resident_in_each_of_two_pods_and_a_third_says_what_it_waits_fo
         let mended = |status: &RunnerPoolStatus| {
             condition(status, "Degraded")[0] == "False" && status.ready_replicas == 2
         };
-        it.pool_where("gpus", "to be well", TOLD, mended).await?;
+        it.pool_where("gpus", "to be well", REPORTED, mended)
+            .await?;
         a_rollout_without_a_free_gpu(it, &spec).await?;
         it.scale_to_nothing("gpus").await
     })
@@ -67,7 +68,7 @@ async fn a_rollout_without_a_free_gpu(it: &Pods, spec: &Value) -> Result<()> {
     let swaps = |status: &RunnerPoolStatus| {
         condition(status, "Progressing")[..2] == ["True", "ReplacingOneByOne"]
     };
-    it.pool_where("gpus", "to replace one by one", TOLD, swaps)
+    it.pool_where("gpus", "to replace one by one", REPORTED, swaps)
         .await?;
     it.pool_where("gpus", "to have rolled", PATIENCE, |status| {
         status.observed_generation == generation

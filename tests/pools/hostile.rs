@@ -1,4 +1,4 @@
-//! What a hostile pod, or a runner that a picture has taken over, can get at: nothing.
+//! A hostile pod, or a runner under an attacker's control, can reach nothing.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_harness::stack::SYSTEM_NAMESPACE;
@@ -14,8 +14,8 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use std::time::Duration;
 
-/// Asks once and prints the status, or that there was no connection; believes any certificate, as
-/// somebody does who wants in.
+/// Sends one request and prints the status, or that there was no connection; accepts any certificate, as an
+/// attacker would.
 const ASK: &str = r"
 import http.client, ssl, sys, urllib.parse
 method, address, token = sys.argv[1:]
@@ -35,10 +35,10 @@ connection.request(method, url.path + '?' + url.query, headers=headers)
 print(connection.getresponse().status)
 ";
 
-/// The network of a pod of the one node, which a program of the node's speaks from.
+/// The network of a pod of the one node; a program on the node sends from it.
 struct Network<'a> {
     it: &'a Pods,
-    /// Of a process in it, as its node counts them.
+    /// A process in the pod, by its id on the node.
     pid: String,
 }
 
@@ -83,18 +83,17 @@ impl<'a> Network<'a> {
         })
     }
 
-    /// The status of the answer to a request from this network; `None` where it lets no connection
-    /// through.
-    async fn asks(&self, method: &str, url: &str, token: &str) -> Result<Option<u16>> {
+    /// The status of a request from this network; `None` without a connection.
+    async fn request(&self, method: &str, url: &str, token: &str) -> Result<Option<u16>> {
         let network = format!("--net=/proc/{}/ns/net", self.pid);
         let words = [
             "nsenter", &network, "python3", "-c", ASK, method, url, token,
         ];
-        let told = self.it.cluster.nodes[0].run(&words).await?;
-        if told.trim() == "no connection" {
+        let output = self.it.cluster.nodes[0].run(&words).await?;
+        if output.trim() == "no connection" {
             return Ok(None);
         }
-        let status = told.trim().parse().with_context(|| told.clone())?;
+        let status = output.trim().parse().with_context(|| output.clone())?;
         Ok(Some(status))
     }
 }
@@ -130,8 +129,8 @@ async fn exec(it: &Pods, pod: &str, script: &str) -> Result<(bool, String)> {
         script,
     ];
     let output = it.cluster.control_plane.kubectl_with(&words, "").await?;
-    let told = format!("{}{}", output.stdout, output.stderr);
-    Ok((output.status.success(), told))
+    let text = format!("{}{}", output.stdout, output.stderr);
+    Ok((output.status.success(), text))
 }
 
 #[test]
@@ -151,11 +150,11 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
             .and_then(|status| status.pod_ip.as_ref());
         let address = address.context("the runner's address")?;
         let at = |path: &str| format!("https://{address}:9400{path}");
-        assert_eq!(hostile.asks("GET", &at("/livez"), "").await?, None);
-        // Where a network does not enforce it, the runner asks for the token.
+        assert_eq!(hostile.request("GET", &at("/livez"), "").await?, None);
+        // Without enforcement of policies the runner still requires the token.
         open_the_network(it).await?;
         eventually("the network to be open", PATIENCE, async || {
-            let status = hostile.asks("GET", &at("/livez"), "").await?;
+            let status = hostile.request("GET", &at("/livez"), "").await?;
             ensure!(status == Some(200), "{status:?}");
             Ok(())
         })
@@ -167,12 +166,12 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
             ("POST", "/v1/infer"),
         ] {
             for token in ["", "guess"] {
-                let status = hostile.asks(method, &at(path), token).await?;
+                let status = hostile.request(method, &at(path), token).await?;
                 assert_eq!(status, Some(401), "{method} {path} {token:?}");
             }
         }
 
-        // What was signed for one object and one method is good for no other.
+        // A signature holds for one object and one method.
         let store = store(&it.minio).await?;
         let demo = |model: &str| ModelFolder::new(&format!("demo/{model}"));
         let mine = ObjectKey::in_folder(&demo("blip")?, "config.json")?;
@@ -180,9 +179,9 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
         let signed = store.presign_get(&mine, Duration::from_mins(5)).await?;
         let forged = signed.replace(mine.as_str(), other.as_str());
         assert_ne!(signed, forged);
-        assert_eq!(hostile.asks("GET", &signed, "").await?, Some(200));
+        assert_eq!(hostile.request("GET", &signed, "").await?, Some(200));
         for (method, url) in [("GET", &forged), ("PUT", &signed), ("DELETE", &signed)] {
-            let status = hostile.asks(method, url, "").await?;
+            let status = hostile.request(method, url, "").await?;
             assert_eq!(status, Some(403), "{method} {url}");
         }
 
@@ -191,16 +190,16 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
             "{}/api/v1/namespaces/{SYSTEM_NAMESPACE}/secrets/guarded-runner",
             it.cluster.control_plane.server()
         );
-        assert_eq!(hostile.asks("GET", &secret, "").await?, Some(403));
-        assert_eq!(hostile.asks("GET", &secret, "guess").await?, Some(401));
-        assert_eq!(inside.asks("GET", &secret, "").await?, None);
-        assert_eq!(inside.asks("GET", &signed, "").await?, Some(200));
+        assert_eq!(hostile.request("GET", &secret, "").await?, Some(403));
+        assert_eq!(hostile.request("GET", &secret, "guess").await?, Some(401));
+        assert_eq!(inside.request("GET", &secret, "").await?, None);
+        assert_eq!(inside.request("GET", &signed, "").await?, Some(200));
         let name = runner.name_any();
         let token = "cat /var/run/secrets/kubernetes.io/serviceaccount/token";
-        let (read, told) = exec(it, &name, token).await?;
-        assert!(!read && told.contains("No such file"), "{told}");
-        let (wrote, told) = exec(it, &name, "touch /usr/local/bin/x").await?;
-        assert!(!wrote && told.contains("Read-only"), "{told}");
+        let (read, output) = exec(it, &name, token).await?;
+        assert!(!read && output.contains("No such file"), "{output}");
+        let (wrote, output) = exec(it, &name, "touch /usr/local/bin/x").await?;
+        assert!(!wrote && output.contains("Read-only"), "{output}");
         policies(it)
             .delete("open", &DeleteParams::default())
             .await?;

@@ -1,6 +1,6 @@
 //! Models of the hub: imported once, by a Job of their own.
 
-use crate::told::{self, TOLD};
+use crate::degraded::{self, REPORTED};
 use anyhow::Result;
 use fovea_crds::{JobResult, Task};
 use fovea_harness::stack::SYSTEM_NAMESPACE;
@@ -18,10 +18,10 @@ fn captioner(revision: &str) -> Value {
 }
 
 #[test]
-fn a_wrong_revision_is_told_and_a_right_one_imported_once_for_all_pools() -> Result<()> {
+fn a_wrong_revision_is_reported_and_a_right_one_imported_once_for_all_pools() -> Result<()> {
     Pods::shared(async |it| {
         it.apply("imported", &captioner("no-such-branch")).await?;
-        told::told(it, "imported", "ImportFailed", &["no-such-branch"]).await?;
+        degraded::degraded(it, "imported", "ImportFailed", &["no-such-branch"]).await?;
         it.apply("imported", &captioner("main")).await?;
         let status = it.ready("imported", 1).await?;
         assert_eq!(status.models[0].commit.as_deref(), Some(COMMIT));
@@ -45,7 +45,7 @@ fn a_wrong_revision_is_told_and_a_right_one_imported_once_for_all_pools() -> Res
         assert_eq!(imports().await?, before);
         for pool in ["imported", "imported-again"] {
             it.scale(pool, 0).await?;
-            it.pool_where(pool, "to have no runners", TOLD, |status| {
+            it.pool_where(pool, "to have no runners", REPORTED, |status| {
                 status.ready_replicas == 0
             })
             .await?;

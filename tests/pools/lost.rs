@@ -1,4 +1,4 @@
-//! What jobs outlive: their operator, their runners, a kubelet, a whole node.
+//! Jobs outlive their operator, their runners, a kubelet, a whole node.
 
 use anyhow::{Result, ensure};
 use fovea_crds::{Phase, Task};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const JOBS: usize = 500;
 
-/// Creates under way at a time.
+/// Concurrent creates.
 const AT_A_TIME: usize = 8;
 
 /// Jobs that have ended, by the operator's own word.
@@ -72,7 +72,7 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
     it.another_operator().await?;
     progress(&it, 20).await?;
 
-    // One at a time, at once and without a word to the runner.
+    // One at a time, with SIGKILL.
     let at_once = DeleteParams::default().grace_period(0);
     for pod in it.pods.list(&ListParams::default()).await? {
         it.pods.delete(&pod.name_any(), &at_once).await?;
@@ -107,7 +107,7 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
     }
     let faults = it.history.faults(&[]);
     ensure!(faults.is_empty(), "{faults:#?}");
-    // The other node's runner is replaced where there is room.
+    // The other node has room for a replacement.
     let replaced = Duration::from_mins(3);
     it.pool_where("busy", "to have two runners again", replaced, |status| {
         status.ready_replicas == 2

@@ -7,10 +7,10 @@
     reason = "a test that cannot go on ends"
 )]
 
+mod degraded;
 mod gpus;
 mod hostile;
 mod imports;
 mod lost;
 mod rotation;
 mod scaling;
-mod told;

@@ -19,7 +19,6 @@ const SECRET: &str = "rotating-runner";
 /// Jobs that wait or run at a time: the runner always has one.
 const AT_A_TIME: u32 = 10;
 
-/// Part of the Secret, as text.
 fn part(secret: &Secret, key: &str) -> Result<String> {
     let data = secret.data.as_ref().context("data")?;
     let bytes = data.get(key).with_context(|| format!("no {key}"))?;
@@ -33,8 +32,8 @@ async fn runner(it: &Pods) -> Result<Pod> {
     Ok(pods.remove(0))
 }
 
-/// The runner's answer to who speaks by this version of the Secret; an error: he does not believe it.
-async fn asked(pod: &Pod, authority: &Secret, token: &Secret) -> Result<u16> {
+/// The status of a request with this version of the Secret; an error if the certificate is not valid for it.
+async fn request(pod: &Pod, authority: &Secret, token: &Secret) -> Result<u16> {
     let host = format!("{}.{SECRET}.{SYSTEM_NAMESPACE}.svc", pod.name_any());
     let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone());
     let address = SocketAddr::new(address.context("an address")?.parse()?, 9400);
@@ -50,7 +49,6 @@ async fn asked(pod: &Pod, authority: &Secret, token: &Secret) -> Result<u16> {
     Ok(answer.await?.status().as_u16())
 }
 
-/// Jobs of the test that have ended.
 async fn ended(it: &Pods) -> Result<Vec<InferenceJob>> {
     let jobs = it.jobs.list(&ListParams::default()).await?.items;
     let ours = jobs.into_iter().filter(|job| {
@@ -68,7 +66,7 @@ fn certificate_and_token_are_changed_while_jobs_run_and_no_job_and_no_runner_beg
         it.ready(POOL, 1).await?;
         let secrets: Api<Secret> = Api::namespaced(it.client.clone(), SYSTEM_NAMESPACE);
         let (old, first) = (secrets.get(SECRET).await?, runner(it).await?);
-        assert_eq!(asked(&first, &old, &old).await?, 200);
+        assert_eq!(request(&first, &old, &old).await?, 200);
 
         // More than two thirds of its life ago.
         let made = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(24 * 80);
@@ -110,14 +108,14 @@ fn certificate_and_token_are_changed_while_jobs_run_and_no_job_and_no_runner_beg
         let last = runner(it).await?;
         eventually("the old token to be refused", PATIENCE, async || {
             submit().await?;
-            let status = asked(&last, &new, &old).await?;
+            let status = request(&last, &new, &old).await?;
             ensure!(status == 401, "{status}");
             Ok(())
         })
         .await?;
-        assert_eq!(asked(&last, &new, &new).await?, 200);
+        assert_eq!(request(&last, &new, &new).await?, 200);
         assert!(
-            asked(&last, &old, &new).await.is_err(),
+            request(&last, &old, &new).await.is_err(),
             "an authority that is gone"
         );
 

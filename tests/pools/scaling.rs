@@ -1,4 +1,4 @@
-//! As many runners as there is work for: from none to three and back to none.
+//! The number of runners follows the jobs: from zero to three and back.
 
 use anyhow::{Result, ensure};
 use fovea_crds::{RunnerPoolStatus, Task};
@@ -9,10 +9,10 @@ use serde_json::json;
 use std::cell::Cell;
 use std::time::Duration;
 
-/// Jobs that wait at a time, at most.
+/// Upper bound on waiting jobs.
 const AT_A_TIME: usize = 40;
 
-/// How long an idle pool may take to let its runners go: its idleSeconds, and what they need to end.
+/// Bound on the scale-down of an idle pool: its idleSeconds, and the runners' end.
 const GONE: Duration = Duration::from_mins(1);
 
 #[test]

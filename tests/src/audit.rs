@@ -1,5 +1,4 @@
-//! What a program may do in the cluster, by its manifests, and what it does, by the API server's audit
-//! log.
+//! A program's rights by its manifests, and its use of them by the API server's audit log.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::yaml;
@@ -8,10 +7,9 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// One right: where, on what, and to do what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
-    /// By a Role of this namespace; else everywhere, by a `ClusterRole`.
+    /// The namespace of a Role; `None` for a `ClusterRole`.
     namespace: Option<String>,
     group: String,
     resource: String,
@@ -19,7 +17,7 @@ pub struct Right {
     name: Option<String>,
 }
 
-/// What the roles among these manifests, YAML documents, grant.
+/// Rights that the roles in these YAML documents grant.
 fn granted(manifests: &str) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
     for document in yaml::documents::<Value>(manifests) {
@@ -51,7 +49,7 @@ fn granted(manifests: &str) -> Result<BTreeSet<Right>> {
     Ok(rights)
 }
 
-/// What the API server has logged of one user, who has these rights.
+/// The audit log of one user with these rights.
 #[derive(Debug)]
 pub struct Audit {
     log: PathBuf,
@@ -60,7 +58,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// By this log; `manifests` grant him what he may do.
+    /// `manifests` contain the user's roles.
     pub fn new(log: PathBuf, user: &str, manifests: &str) -> Result<Self> {
         Ok(Self {
             log,
@@ -69,14 +67,14 @@ impl Audit {
         })
     }
 
-    /// Panics where the user was forbidden what he has no right to.
+    /// Panics if a request without a granted right was forbidden.
     pub fn check(&self) {
         let forbidden = self.forbidden().expect("the audit log");
         assert!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
     }
 
-    /// What he asked for without having the right to it. An API server that has just started, or that
-    /// has just been told of a right, may forbid more than that for a moment.
+    /// Requests without a granted right. An API server may forbid more for a moment after its start or after
+    /// a new role.
     pub fn forbidden(&self) -> Result<BTreeSet<String>> {
         let events = self.events()?;
         let forbidden = events.iter().filter(|event| is_forbidden(event));
@@ -85,7 +83,7 @@ impl Audit {
         Ok(words.collect())
     }
 
-    /// Which of his rights he has not used; an error where he was forbidden something.
+    /// Rights that were never used; an error if a request was forbidden.
     pub fn unused(&self) -> Result<BTreeSet<Right>> {
         let forbidden = self.forbidden()?;
         ensure!(forbidden.is_empty(), "forbidden: {forbidden:#?}");
@@ -112,12 +110,12 @@ impl Audit {
     }
 }
 
-/// By RBAC; what is refused for other reasons has the same code.
+/// Forbidden by RBAC; other refusals have the same code.
 fn is_forbidden(event: &Value) -> bool {
     event["annotations"]["authorization.k8s.io/decision"] == "forbid"
 }
 
-/// A test that has gone well otherwise fails where rights are missing.
+/// Fails an otherwise successful test if rights were missing.
 impl Drop for Audit {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -126,7 +124,7 @@ impl Drop for Audit {
     }
 }
 
-/// What a request was allowed by: of all that allow it, the narrowest.
+/// The rights that allowed a request: the narrowest ones.
 fn rights_of(event: &Value, granted: &BTreeSet<Right>) -> Result<Vec<Right>> {
     let text = |key: &str| event["objectRef"][key].as_str().unwrap_or_default();
     let resource = match text("subresource") {
@@ -134,7 +132,7 @@ fn rights_of(event: &Value, granted: &BTreeSet<Right>) -> Result<Vec<Right>> {
         subresource => format!("{}/{subresource}", text("resource")),
     };
     let verb = event["verb"].as_str().unwrap_or_default();
-    // A patch that makes the object is asked for both rights.
+    // A patch that creates the object needs both rights.
     let made = verb == "patch" && event["responseStatus"]["code"] == 201;
     let verbs = [verb].into_iter().chain(made.then_some("create"));
     let right = |(namespace, name): (Option<&str>, Option<&str>), verb: &str| Right {

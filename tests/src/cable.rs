@@ -1,5 +1,5 @@
-//! A network cable between a program and a server: pulled, what is sent into it is lost without a
-//! word, and neither end hears that the other has gone.
+//! A network cable between a program and a server. While it is unplugged, everything sent is lost silently,
+//! and neither end sees the other close.
 
 use anyhow::Context as _;
 use socket2::{SockFilter, SockRef};
@@ -9,20 +9,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The kernel's filter program `return 0`: nothing of any packet is let in. So the sender's is not
-/// even acknowledged.
+/// The kernel's filter program `return 0`: drops every packet, so that not even the sender gets an
+/// acknowledgement.
 const LOSE_ALL: [SockFilter; 1] = [SockFilter::new(0x06, 0, 0, 0)];
 
 /// A relay on loopback; it ends with this value.
 pub struct Cable {
-    /// Where a program finds the server.
+    /// Stands in for the server's address.
     pub address: SocketAddr,
     pulled: watch::Sender<bool>,
     _relaying: AbortOnDropHandle<()>,
 }
 
 impl Cable {
-    /// One before the server at `address`.
     pub async fn to(address: &str) -> anyhow::Result<Self> {
         let server: SocketAddr = address.parse().context("host:port")?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -34,12 +33,12 @@ impl Cable {
         })
     }
 
-    /// From now on everything is lost.
+    /// Everything sent from now on is lost.
     pub fn pull(&self) {
         self.pulled.send_replace(true);
     }
 
-    /// New connections go through again; the old ones break.
+    /// New connections work again; the old ones break.
     pub fn plug_in(&self) {
         self.pulled.send_replace(false);
     }

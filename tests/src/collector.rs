@@ -8,19 +8,17 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What was sent, request by request.
+/// Bodies, one per request.
 type Exported = Arc<Mutex<Vec<Bytes>>>;
 
-/// A collector; it ends with this value.
 pub struct Collector {
-    /// How a program finds it: the variable and its value.
+    /// The environment variable for programs.
     pub env: (&'static str, String),
     exported: Exported,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl Collector {
-    /// Starts one on a free port.
     pub async fn start() -> anyhow::Result<Self> {
         let exported = Exported::default();
         let take = |State(exported): State<Exported>, body: Bytes| async move {

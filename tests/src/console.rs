@@ -1,8 +1,8 @@
-//! The commands in the docs, run: every fenced `console` block of a page, top to bottom, in one bash.
+//! Runs the commands in the docs: every fenced `console` block of a page, in order, in one bash.
 //!
-//! A line that begins with `$ ` is a command, with the lines that a `\` at its end or a here-document
-//! adds to it. What stands below it is what it must print; where nothing does, it must only succeed.
-//! A block of another language with a name beside it, such as `yaml values.yaml`, is a file.
+//! A line that begins with `$ ` is a command, with the lines that a `\` at its end or a here-document adds.
+//! The lines below it are its expected output; without any, it must only succeed. A block of another language
+//! with a file name, such as `yaml values.yaml`, is a file.
 
 mod compare;
 
@@ -12,46 +12,41 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Begins the line that tells the end of a command; no command prints such.
+/// Begins the line that marks the end of a command; no command prints it.
 const MARK: &str = "@@ fovea console, end of command";
 
-/// One command of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
     /// The line of the page on which it begins, from 1.
     pub line: usize,
-    /// What bash gets; several lines where the page has several.
+    /// The input of bash, which may have several lines.
     pub text: String,
-    /// What it must print; empty: anything.
+    /// Expected output; empty allows any.
     pub expected: Vec<String>,
 }
 
-/// A page's commands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// How errors call it.
     pub name: String,
     /// In the order of the page.
     pub commands: Vec<Command>,
-    /// Names and texts of its files.
+    /// Names and contents.
     pub files: Vec<(String, String)>,
 }
 
-/// What commands find around them.
 #[derive(Clone, Debug)]
 pub struct Environment {
-    /// Where they run: it looks like a checkout.
+    /// The working directory, laid out like a checkout.
     pub folder: PathBuf,
-    /// Variables beside those of this process.
+    /// Additional environment variables.
     pub variables: Vec<(String, String)>,
     /// Folders of programs that come before those of this process' PATH.
     pub programs: Vec<PathBuf>,
-    /// How long one command may take.
+    /// Time limit of one command.
     pub limit: Duration,
 }
 
 impl Page {
-    /// Reads a page.
     pub fn parse(name: impl Into<String>, markdown: &str) -> Result<Self> {
         let name = name.into();
         let (mut commands, mut files) = (Vec::new(), Vec::new());
@@ -97,8 +92,7 @@ impl Page {
     }
 }
 
-/// The language of the fenced block that a line begins, and the file's name beside it; empty where
-/// there is none.
+/// The language of the fenced block that a line begins, and its file name or an empty string.
 pub fn fence(line: &str) -> Option<(&str, &str)> {
     let info = line.strip_prefix("```")?.trim();
     Some(info.split_once(' ').unwrap_or((info, "")))
@@ -109,7 +103,7 @@ fn read_block(page: &str, block: &[(usize, &str)], commands: &mut Vec<Command>) 
     let mut lines = block.iter().copied();
     while let Some((at, line)) = lines.next() {
         let Some(first) = line.strip_prefix("$ ") else {
-            // Of this block: output that no command is above of belongs to none.
+            // A command of this block: output before any command belongs to none.
             let command = commands[before..].last_mut();
             let command =
                 command.with_context(|| format!("{page}:{at}: output without a command"))?;
@@ -147,7 +141,6 @@ fn read_block(page: &str, block: &[(usize, &str)], commands: &mut Vec<Command>) 
     Ok(())
 }
 
-/// The word that ends a command's here-document.
 fn here_document(command: &str) -> Option<String> {
     let (_, rest) = command.split_once("<<")?;
     let word = rest.trim_start_matches(['-', '\'', '"']);
@@ -157,8 +150,8 @@ fn here_document(command: &str) -> Option<String> {
     (end > 0).then(|| word[..end].to_owned())
 }
 
-/// Runs a page's commands. The error tells, with page and line, each that has printed something else, and
-/// the first one that failed or took too long, which ends the page.
+/// Runs a page's commands. The error lists, by page and line, each unexpected output, and the first command
+/// that failed or timed out, which ends the page.
 pub async fn run(page: &Page, environment: &Environment) -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let script = scratch.path().join("page.sh");
@@ -207,7 +200,6 @@ pub async fn run(page: &Page, environment: &Environment) -> Result<()> {
 }
 
 impl fmt::Display for Command {
-    /// Its first line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text.lines().next().unwrap_or_default())
     }
@@ -309,7 +301,7 @@ two
 
     #[test]
     fn a_block_that_cannot_be_read_is_refused_with_its_place() {
-        for (wrong, told) in [
+        for (wrong, expected) in [
             ("```console\n$ a", "page.md:1: the block has no end"),
             (
                 "```console\nout\n```",
@@ -326,7 +318,7 @@ two
             ("```console\n```", "without a command"),
         ] {
             let error = Page::parse("page.md", wrong).unwrap_err().to_string();
-            assert!(error.contains(told), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 
@@ -340,29 +332,29 @@ two
     }
 
     #[tokio::test]
-    async fn a_command_that_fails_is_told_with_its_page_its_line_and_its_words() {
+    async fn the_error_for_a_failed_command_has_its_page_line_and_output() {
         let page = "\n```console\n$ true\n$ echo why >&2; false\n$ true\n```\n";
-        let told = outcome(page, LONG).await;
-        assert!(told.starts_with("page.md:4: `echo why"), "{told}");
+        let error = outcome(page, LONG).await;
+        assert!(error.starts_with("page.md:4: `echo why"), "{error}");
         assert!(
-            told.contains("exit code 1") && told.ends_with("why\n"),
-            "{told}"
+            error.contains("exit code 1") && error.ends_with("why\n"),
+            "{error}"
         );
     }
 
     #[tokio::test]
-    async fn a_command_that_prints_something_else_is_told_with_both() {
-        let told = outcome("```console\n$ echo red\nblue\n```\n", LONG).await;
-        assert!(told.contains("page.md:2") && told.contains("red") && told.contains("blue"));
+    async fn the_error_for_unexpected_output_has_both_texts() {
+        let error = outcome("```console\n$ echo red\nblue\n```\n", LONG).await;
+        assert!(error.contains("page.md:2") && error.contains("red") && error.contains("blue"));
     }
 
     #[tokio::test]
     async fn a_command_that_does_not_end_is_ended() {
         let page = "```console\n$ echo begun; sleep 600\n```\n";
-        let told = outcome(page, Duration::from_millis(300)).await;
+        let error = outcome(page, Duration::from_millis(300)).await;
         assert!(
-            told.contains("page.md:2") && told.contains("has not ended"),
-            "{told}"
+            error.contains("page.md:2") && error.contains("has not ended"),
+            "{error}"
         );
     }
 }

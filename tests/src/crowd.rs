@@ -6,10 +6,9 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-/// Requests to the cluster at once.
+/// Concurrent requests.
 const IN_FLIGHT: usize = 64;
 
-/// Creates them all.
 pub async fn create(
     jobs: &Api<InferenceJob>,
     crowd: impl IntoIterator<Item = InferenceJob>,

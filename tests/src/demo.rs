@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The pictures that `file` speaks of, with what it says.
+/// The pictures of `file` with their expected results.
 pub fn answers<T: DeserializeOwned>(file: &str) -> BTreeMap<PathBuf, T> {
     let folder = stack::repository().join("models/demo/pictures");
     let text = std::fs::read(folder.join(file)).expect("the demo's answers");
@@ -14,7 +14,7 @@ pub fn answers<T: DeserializeOwned>(file: &str) -> BTreeMap<PathBuf, T> {
     answers.into_iter().map(whole).collect()
 }
 
-/// The first of them, as bytes.
+/// The first picture's bytes, with its expected result.
 pub fn first<T: DeserializeOwned>(file: &str) -> (Vec<u8>, T) {
     let (path, answer) = answers(file).pop_first().expect("a picture");
     (std::fs::read(path).expect("the picture"), answer)

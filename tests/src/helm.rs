@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// No call takes longer; one that waits for something has a `--timeout` of its own.
+/// Bound on every call; one that waits has its own `--timeout`.
 const LIMIT: Duration = Duration::from_mins(6);
 
 /// helm for one cluster; its folders go with this value.
@@ -20,7 +20,6 @@ pub struct Helm {
 }
 
 impl Helm {
-    /// For the cluster that `kubeconfig` names.
     pub fn new(kubeconfig: &Path) -> Result<Self> {
         Ok(Self {
             program: HELM.program(&Cache::from_env()?, "helm"),
@@ -29,7 +28,6 @@ impl Helm {
         })
     }
 
-    /// Writes values to a file, for `--values`.
     pub fn values(&self, name: &str, values: &Value) -> Result<String> {
         let path = self.home.path().join(format!("{name}.yaml"));
         // JSON is YAML.

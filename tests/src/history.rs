@@ -23,7 +23,7 @@ pub struct History {
 /// By uid.
 type Versions = BTreeMap<String, Vec<Version>>;
 
-/// One version of a job, and when it was seen.
+/// A version of a job, and its arrival.
 #[derive(Clone, Debug)]
 #[expect(dead_code, reason = "the name is for whoever reads a fault")]
 struct Version {
@@ -34,7 +34,6 @@ struct Version {
 }
 
 impl History {
-    /// Begins to watch.
     pub fn start(client: Client) -> Self {
         let versions: Arc<Mutex<Versions>> = Arc::default();
         let kept = Arc::clone(&versions);
@@ -50,7 +49,7 @@ impl History {
                         let mut kept = kept.lock().expect("not poisoned");
                         kept.entry(uid).or_default().push(Version::of(job));
                     }
-                    // It goes on: a test may have ended the API server.
+                    // It continues: a test may have stopped the API server.
                     Err(error) => eprintln!("the history's watch: {error}"),
                 }
             }
@@ -61,7 +60,7 @@ impl History {
         }
     }
 
-    /// What has gone against the design, a line each; `attempts` are all runners'.
+    /// Violations of the design, one per line; `attempts` are those of all runners.
     pub fn faults(&self, attempts: &[Attempt]) -> Vec<String> {
         let versions = self.versions.lock().expect("not poisoned");
         let of_versions = versions.values().flat_map(|versions| changes(versions));
@@ -90,7 +89,7 @@ impl Version {
     }
 }
 
-/// An end never changes, and no count goes back.
+/// A terminal status never changes, and no count decreases.
 fn changes(versions: &[Version]) -> Vec<String> {
     let mut faults = Vec::new();
     for pair in versions.windows(2) {
@@ -109,9 +108,9 @@ fn changes(versions: &[Version]) -> Vec<String> {
             faults.push(format!("an end changed: {before:?} became {after:?}"));
         }
         let (old, new) = (&before.status, &after.status);
-        if let Some(told) = &old.callback {
+        if let Some(before) = &old.callback {
             let now = new.callback.clone().unwrap_or_default();
-            if now.attempts < told.attempts || (told.delivered && now != *told) {
+            if now.attempts < before.attempts || (before.delivered && now != *before) {
                 faults.push(format!("a callback went back: {before:?} became {after:?}"));
             }
         }
@@ -122,7 +121,7 @@ fn changes(versions: &[Version]) -> Vec<String> {
     faults
 }
 
-/// No attempt begins after the end or the cancel, and none beside another of the same leader.
+/// No attempt begins after the end or the cancel, or beside another of the same leader.
 fn runs(versions: &[Version], attempts: &[&Attempt]) -> Vec<String> {
     let mut faults = Vec::new();
     let over = versions
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_end_and_a_count_that_goes_back_are_faults() {
+    fn a_second_end_and_a_decreasing_count_are_faults() {
         let ended_twice = [
             version(0, Phase::Succeeded, 1),
             version(1, Phase::Failed, 1),
@@ -198,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_that_goes_back_is_a_fault() {
-        let told = |delivered, attempts| Version {
+    fn a_callback_that_regresses_is_a_fault() {
+        let callback = |delivered, attempts| Version {
             status: InferenceJobStatus {
                 callback: Some(CallbackStatus {
                     delivered,
@@ -210,11 +209,11 @@ mod tests {
             },
             ..version(0, Phase::Succeeded, 1)
         };
-        let untold = version(0, Phase::Succeeded, 1);
-        let life = [untold, told(false, 1), told(true, 2)];
+        let without_callback = version(0, Phase::Succeeded, 1);
+        let life = [without_callback, callback(false, 1), callback(true, 2)];
         assert_eq!(changes(&life), Vec::<String>::new());
-        assert_eq!(changes(&[told(true, 2), told(true, 3)]).len(), 1);
-        assert_eq!(changes(&[told(false, 2), told(false, 1)]).len(), 1);
+        assert_eq!(changes(&[callback(true, 2), callback(true, 3)]).len(), 1);
+        assert_eq!(changes(&[callback(false, 2), callback(false, 1)]).len(), 1);
     }
 
     #[test]

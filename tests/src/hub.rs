@@ -1,4 +1,4 @@
-//! A stand-in of the Hugging Face hub that pods reach: one repository, with the demo's captioner.
+//! A stand-in for the Hugging Face hub, reachable from pods: one repository with the demo's captioner.
 
 use anyhow::Result;
 use axum::Router;
@@ -16,14 +16,11 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What `main` is.
 pub const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
-/// Its one repository.
 pub const REPO: &str = "fovea/captioner";
 
-/// A hub; it ends with this value.
 pub struct Hub {
-    /// What `HF_ENDPOINT` is to be.
+    /// The value for `HF_ENDPOINT`.
     pub url: String,
     _serving: AbortOnDropHandle<()>,
 }
@@ -31,7 +28,6 @@ pub struct Hub {
 type Files = Arc<BTreeMap<String, Bytes>>;
 
 impl Hub {
-    /// Starts one at `address`.
     pub async fn start(address: Ipv4Addr) -> Result<Self> {
         let mut files = BTreeMap::new();
         for entry in std::fs::read_dir(stack::repository().join("models/demo/blip"))? {

@@ -1,5 +1,5 @@
-//! A cluster with real nodes in which Fovea is installed as its users do it: the chart by helm, the
-//! images in pods, an ingress in front, the object store beside.
+//! A cluster with real nodes and Fovea as users install it: the chart by helm, images in pods, an ingress, an
+//! external object store.
 
 use crate::helm::Helm;
 use crate::history::History;
@@ -25,45 +25,35 @@ use std::time::Duration;
 
 /// The release, and the prefix of what it makes.
 pub const RELEASE: &str = "fovea";
-/// The name that the ingress answers to.
 pub const HOST: &str = "fovea.example.com";
-/// The name that the Gateway leads on, by an `HTTPRoute`.
+/// The name of the Gateway's `HTTPRoute`.
 pub const ROUTE_HOST: &str = "fovea.gateway.example.com";
-/// The pool that the chart makes.
 pub const POOL: &str = "default";
-/// Keys of the object store, as the chart is told to find them.
+/// Credentials of the object store, for the chart's `existingSecret`.
 const STORE_SECRET: &str = "fovea-object-store";
-/// Key and certificate of [`HOST`].
 const TLS_SECRET: &str = "fovea-tls";
-/// How long anything may take on a machine that does much else.
+/// Bound on every wait, for a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
 
-/// All of it; ends when dropped.
+/// Ends when dropped.
 pub struct Installed {
-    /// The nodes, and the API server.
     pub cluster: Cluster,
-    /// Models and pictures.
     pub minio: Minio,
     /// Contour and Envoy.
     pub ingress: Ingress,
-    /// The hub's stand-in.
     pub hub: Hub,
-    /// For this cluster.
     pub helm: Helm,
-    /// As the cluster's administrator.
+    /// With the administrator's rights.
     pub client: Client,
-    /// Jobs of the namespace `default`.
     pub jobs: Api<InferenceJob>,
-    /// Pools of the release's namespace.
     pub pools: Api<RunnerPool>,
-    /// Pods of the release's namespace.
     pub pods: Api<Pod>,
-    /// Whose signature the ingress' certificate has, as PEM.
+    /// The authority of the ingress' certificate, as PEM.
     pub authority: String,
 }
 
 impl Installed {
-    /// Runs a test on a release that tests share which break nothing that others need.
+    /// Runs a test on the shared release, which it must not break.
     pub fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
         static SHARED: Shared<Installed> = Shared::new();
         if is_skipped() {
@@ -77,8 +67,8 @@ impl Installed {
         SHARED.run(start, test)
     }
 
-    /// All that a user has before the chart: nodes with the images, a bucket with models, an
-    /// ingress with a certificate, a namespace for restricted pods only.
+    /// Prerequisites of the chart: nodes with the images, a bucket with models, an ingress with a
+    /// certificate, a namespace for restricted pods only.
     pub async fn prepare() -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (cache, build) = (Cache::from_env()?, Build::of_tests()?);
@@ -119,8 +109,7 @@ impl Installed {
         })
     }
 
-    /// Values as a user of this cluster would write them: its images, its store, its ingress, and
-    /// a pool with the demo's models.
+    /// Values of a user of this cluster: its images, store and ingress, and a pool with the demo's models.
     pub fn values(&self) -> Value {
         let gateway = format!("{}/32", self.cluster.gateway());
         let models = MODELS.map(|model| {
@@ -159,7 +148,7 @@ impl Installed {
         })
     }
 
-    /// Where DNS and the API server are here: on the machine, beside the nodes.
+    /// The chart's `networkPolicy`: DNS and the API server are on the machine, outside the nodes.
     pub fn network_policy(&self) -> Value {
         let gateway = format!("{}/32", self.cluster.gateway());
         let server = self.cluster.control_plane.server();
@@ -174,7 +163,7 @@ impl Installed {
         })
     }
 
-    /// `helm install` of the chart with `values`, and waits until a picture could be captioned.
+    /// `helm install` of the chart; waits until a picture could be captioned.
     pub async fn install(&self, values: &Value) -> Result<()> {
         self.install_chart(&chart(), values).await
     }
@@ -208,7 +197,7 @@ impl Installed {
         self.explained(ready.await).await
     }
 
-    /// An error with what the pods are and say.
+    /// Adds the state and logs of the pods to an error.
     async fn explained<T, E>(&self, outcome: Result<T, E>) -> Result<T>
     where
         E: Into<anyhow::Error>,
@@ -219,10 +208,10 @@ impl Installed {
         }
     }
 
-    /// What kubectl says of the release's pods, and what they say, for an error's reader.
+    /// State and logs of the release's pods, for errors.
     pub async fn pod_states(&self) -> String {
         let logs = "logs --all-pods --prefix --tail=40";
-        let mut told = Vec::new();
+        let mut parts = Vec::new();
         for question in [
             "get pods,events,runnerpools -o wide",
             &format!("{logs} deployment/fovea-operator"),
@@ -232,25 +221,24 @@ impl Installed {
                 .into_iter()
                 .chain(question.split(' '))
                 .collect();
-            told.push(match self.cluster.control_plane.kubectl(&words).await {
+            parts.push(match self.cluster.control_plane.kubectl(&words).await {
                 Ok(output) => output.stdout + &output.stderr,
                 Err(error) => error.to_string(),
             });
         }
-        told.join("\n")
+        parts.join("\n")
     }
 
-    /// Somebody without a token.
     pub fn visitor(&self) -> Result<Visitor> {
         Visitor::new(HOST, self.ingress.https(), &self.authority)
     }
 
-    /// Somebody without a token who comes by the Gateway.
+    /// An anonymous user of the Gateway.
     pub fn visitor_by_the_gateway(&self) -> Result<Visitor> {
         Visitor::new(ROUTE_HOST, self.ingress.https(), self.ingress.authority())
     }
 
-    /// Somebody with the chart's edit role in a namespace of their own, which is made.
+    /// A user with the chart's edit role in the new namespace `namespace`.
     pub async fn tenant(&self, namespace: &str) -> Result<Visitor> {
         let made: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
         let post = PostParams::default();
@@ -261,7 +249,7 @@ impl Installed {
             .within(namespace))
     }
 
-    /// A token of a service account, made here, that has a cluster role in its namespace.
+    /// A token of a new service account with a cluster role in its namespace.
     pub async fn token(&self, namespace: &str, name: &str, role: &str) -> Result<String> {
         let post = PostParams::default();
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
@@ -280,13 +268,13 @@ impl Installed {
         Ok(made.status.context("a token")?.token)
     }
 
-    /// Watches every job from now on.
+    /// Records every version of every job from now on.
     pub fn history(&self) -> History {
         History::start(self.client.clone())
     }
 }
 
-/// What samples and docs call a model of the family that one of the demo's stands in for.
+/// The published model that a demo model stands in for in samples and docs.
 fn published(folder: &str) -> &str {
     match folder {
         "blip" => "blip-base",
@@ -297,13 +285,12 @@ fn published(folder: &str) -> &str {
     }
 }
 
-/// The chart of this checkout.
 pub fn chart() -> String {
     let folder = stack::repository().join(fovea_dev::chart::CHART);
     folder.display().to_string()
 }
 
-/// The namespace with what its administrator puts there; the authority of the certificate.
+/// Creates the namespace and its Secrets; returns the authority of the certificate.
 async fn prepare_namespace(client: &Client, minio: &Minio) -> Result<String> {
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace: Namespace = serde_json::from_value(json!({

@@ -1,11 +1,12 @@
-//! What the tests of the whole system share: an operator with a cluster of its own, and a runner
-//! that does what a job's picture says.
+//! Shared parts of the tests of the whole system: an operator with its own cluster, and a runner that follows
+//! the script in a job's picture.
 
 #![allow(
+    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "a test that cannot go on ends"
+    reason = "a test that cannot go on ends, and only tests use this library"
 )]
 
 pub mod audit;

@@ -1,12 +1,12 @@
-//! What the benchmarks read off processes, and make of many readings.
+//! Readings of processes, and their statistics.
 
 use anyhow::Context as _;
 use fovea_harness::Process;
 
-/// Of `/proc`, on every Linux that this runs on.
+/// Of `/proc`, on every supported Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Resident memory, in bytes.
+/// Resident memory.
 pub fn memory_bytes(process: &Process) -> anyhow::Result<u64> {
     memory_bytes_of(process.pid())
 }
@@ -26,7 +26,6 @@ pub fn processor_ms(process: &Process) -> anyhow::Result<f64> {
     processor_ms_of(process.pid())
 }
 
-/// The same of any process.
 pub fn processor_ms_of(own: u32) -> anyhow::Result<f64> {
     let mut ticks = 0;
     for entry in std::fs::read_dir("/proc")? {
@@ -79,7 +78,7 @@ pub fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
     values.get(rank - 1).copied().unwrap_or(f64::NAN)
 }
 
-/// Bytes, shared out, in KiB.
+/// KiB per item.
 #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 pub fn kib(bytes: u64, among: usize) -> f64 {
     bytes as f64 / 1024.0 / among.max(1) as f64

@@ -1,4 +1,4 @@
-//! An operator with a cluster, a bucket and a scripted runner of its own: no libtorch, no api.
+//! An operator with its own cluster, bucket and scripted runner: no libtorch, no api.
 
 use crate::audit::Audit;
 use crate::history::History;
@@ -20,36 +20,31 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long anything may take before a test gives up.
+/// Bound on every wait.
 pub const PATIENCE: Duration = Duration::from_secs(90);
-/// The bucket.
 pub const BUCKET: &str = "fovea";
-/// Who the operator is to the API server.
+/// The operator's user name.
 pub const OPERATOR: &str = "system:serviceaccount:fovea-system:fovea-operator";
-/// What it may do there, below the checkout, where it watches the jobs of every namespace.
+/// Its roles when it watches every namespace, as paths below the checkout.
 pub const RIGHTS: [&str; 2] = [
     "manifests/install/operator/rbac.yaml",
     "manifests/install/operator/rbac-jobs.yaml",
 ];
-/// Another namespace, which is there from the beginning.
+/// Another existing namespace.
 pub const TEAM: &str = "team-a";
 /// Namespace of the jobs, where a test needs no other.
 pub const JOBS: &str = "default";
 
-/// How it is started.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// More flags of the operator.
     pub flags: Vec<String>,
-    /// More variables of the operator.
     pub env: Vec<(String, String)>,
-    /// Requests that the runner takes at once.
+    /// Concurrent requests of the runner.
     pub slots: u32,
-    /// The program, where it is not the one beside this.
+    /// `None` for the program beside this one.
     pub program: Option<PathBuf>,
-    /// More flags of the API server.
     pub api_server_flags: Vec<String>,
-    /// What the operator may do: manifests below the checkout.
+    /// The operator's roles: manifests below the checkout.
     pub rights: [&'static str; 2],
 }
 
@@ -67,7 +62,6 @@ impl Default for Options {
 }
 
 impl Options {
-    /// With these flags of the operator.
     pub fn flags<const N: usize>(flags: [&str; N]) -> Self {
         Self {
             flags: flags.map(str::to_owned).to_vec(),
@@ -75,7 +69,7 @@ impl Options {
         }
     }
 
-    /// With a lease short enough for a test to wait it out.
+    /// A lease that a test can wait out.
     #[must_use]
     pub fn short_lease(mut self) -> Self {
         let flags = [
@@ -88,40 +82,34 @@ impl Options {
     }
 }
 
-/// All of it; ends when dropped, and panics then where the operator was forbidden something.
+/// Ends when dropped; panics then if the operator was forbidden a request.
 pub struct Operated {
-    /// What the operator asked of the API server. Before what it is read from, which goes with it.
+    /// Before `control_plane`, which removes the log when it is dropped.
     pub audit: Audit,
-    /// etcd, kube-apiserver, kube-controller-manager.
     pub control_plane: ControlPlane,
-    /// Pictures and large results.
     pub minio: Minio,
-    /// Does what the pictures say.
     pub runner: ScriptedRunner,
-    /// The program under test.
     pub operator: Process,
-    /// Where it tells its health and its metrics.
+    /// Base URL of its health and metrics.
     pub health_url: String,
-    /// As the cluster's administrator.
+    /// With the administrator's rights.
     pub client: Client,
-    /// Jobs of [`JOBS`].
     pub jobs: Api<InferenceJob>,
-    /// Pools of the operator's namespace.
     pub pools: Api<RunnerPool>,
     history: History,
-    /// As the operator's service account.
+    /// With the operator's rights.
     kubeconfig: PathBuf,
 }
 
 impl Operated {
-    /// Runs a test on one that tests share which leave the operator and the runner alone.
+    /// Runs a test on the shared instance; it must not change the operator or the runner.
     pub fn shared(
         test: impl AsyncFnOnce(&'static Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         static SHARED: Shared<Operated> = Shared::new();
         let test = async |it: &'static Self| {
             test(it).await?;
-            // What is shared is never dropped.
+            // Statics are never dropped.
             it.audit.check();
             Ok(())
         };
@@ -167,13 +155,13 @@ impl Operated {
         Ok(this)
     }
 
-    /// Holds every version of every job so far against the design; panics where one goes against it.
+    /// Checks every version of every job so far against the design; panics on a violation.
     pub fn judge(&self) {
         let faults = self.history.faults(&self.runner.attempts());
         assert!(faults.is_empty(), "{faults:#?}");
     }
 
-    /// Another replica; it is not waited for. `kubeconfig`: another way to the API server.
+    /// Starts another replica and does not wait for it. `kubeconfig`: another route to the API server.
     pub async fn another_operator(
         &self,
         options: &Options,
@@ -184,12 +172,11 @@ impl Operated {
         Ok(operator)
     }
 
-    /// Another replica that stands by, and where it tells its health and its metrics.
+    /// Another, waiting replica, and the base URL of its health and metrics.
     pub async fn standby(&self, options: &Options) -> anyhow::Result<(Process, String)> {
         start_operator(&self.kubeconfig, &self.minio, options).await
     }
 
-    /// Waits until the operator is, after a restart.
     pub async fn is_ready(&self) -> anyhow::Result<()> {
         let ready = format!("{}/readyz", self.health_url);
         Ok(self.operator.wait_ready_http(&ready, PATIENCE).await?)
@@ -217,7 +204,6 @@ impl Operated {
         InferenceJob::new(name, InferenceJobSpec::new(Task::ImageToText, input))
     }
 
-    /// Creates a job of [`JOBS`].
     pub async fn create(&self, job: &InferenceJob) -> anyhow::Result<InferenceJob> {
         Ok(self.jobs.create(&PostParams::default(), job).await?)
     }
@@ -227,7 +213,6 @@ impl Operated {
         self.create(&Self::job(name, script)).await
     }
 
-    /// Changes a job's spec.
     pub async fn patch(&self, name: &str, spec: Value) -> anyhow::Result<InferenceJob> {
         let patch = Patch::Merge(json!({ "spec": spec }));
         let params = PatchParams::default();
@@ -253,13 +238,12 @@ impl Operated {
         Ok(found.await?)
     }
 
-    /// Waits for a job's end.
     pub async fn ended(&self, name: &str) -> anyhow::Result<InferenceJobStatus> {
         self.status_where(name, "to end", |status| status.phase.is_terminal())
             .await
     }
 
-    /// Waits until the runner has begun so many attempts of a job.
+    /// Waits until the runner has begun `count` attempts of a job.
     pub async fn begun(&self, uid: &str, count: usize) -> anyhow::Result<Vec<Attempt>> {
         let found = eventually("attempts", PATIENCE, || async {
             let attempts = self.runner.attempts_of(uid);
@@ -273,7 +257,7 @@ impl Operated {
     }
 }
 
-/// Adds or changes a pool of the operator's namespace, open to all, whose runners are `urls`.
+/// Applies a pool in the operator's namespace, open to all, with runners at `urls`.
 pub async fn apply_pool(
     client: &Client,
     name: &str,
@@ -310,7 +294,6 @@ pub async fn install(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Creates a namespace.
 pub async fn create_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
@@ -341,7 +324,7 @@ pub(crate) async fn grant(control_plane: &ControlPlane, rights: &[&str]) -> anyh
     Ok(())
 }
 
-/// What these files below the checkout say.
+/// Concatenates files of the checkout.
 pub(crate) fn read(manifests: &[&str]) -> anyhow::Result<String> {
     let read = |file| std::fs::read_to_string(stack::repository().join(file));
     let texts = manifests.iter().map(read);

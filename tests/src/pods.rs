@@ -1,5 +1,5 @@
-//! A cluster with real nodes, a bucket with the demo's models, a hub, and the operator as a process
-//! beside them: pools of it have pods.
+//! A cluster with real nodes, a bucket with the demo's models, a hub, and the operator as a process beside
+//! them: its pools have pods.
 
 use crate::audit::Audit;
 use crate::demo;
@@ -27,60 +27,54 @@ use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long anything may take: an image's first start on a busy machine of two cores among it.
+/// Bound on every wait: includes an image's first start on a busy machine with two cores.
 pub const PATIENCE: Duration = Duration::from_mins(4);
 
-/// Flags of the operator that tests share: what it waits for is not what they look at.
+/// Flags of the shared operator: short timeouts, which these tests do not check.
 const IMPATIENT: [&str; 2] = ["--surge-timeout-seconds=5", "--runner-overlap-seconds=15"];
 
-/// All of it; ends when dropped, and panics then where the operator was forbidden something.
+/// Ends when dropped; panics then if the operator was forbidden a request.
 pub struct Pods {
-    /// What the operator asked of the API server. Before what it is read from, which goes with it.
+    /// Before `cluster`, which removes the log when it is dropped.
     audit: Audit,
-    /// The nodes, and the API server.
     pub cluster: Cluster,
-    /// Models and pictures, where pods reach them.
+    /// Reachable from pods.
     pub minio: Minio,
     flags: Vec<String>,
     program: PathBuf,
     _hub: Hub,
-    /// The program under test.
     pub operator: Process,
-    /// As the cluster's administrator.
+    /// With the administrator's rights.
     pub client: Client,
-    /// Jobs of [`JOBS`].
     pub jobs: Api<InferenceJob>,
-    /// Pools of the operator's namespace.
     pub pools: Api<RunnerPool>,
-    /// What they become.
     pub pods: Api<Pod>,
-    /// Every version of every job.
     pub history: History,
 }
 
 impl Pods {
-    /// Runs a test on what all share that break nothing which others need.
+    /// Runs a test on the shared instance, which it must not break.
     pub fn shared(test: impl AsyncFnOnce(&'static Self) -> Result<()>) -> Result<()> {
         static SHARED: Shared<Pods> = Shared::new();
         if is_skipped() {
             return Ok(());
         }
         let start = async || {
-            // The program that tests may have so impatient.
+            // Only this program accepts such short timeouts.
             let program = stack::find("fovea-operator-failpoints")?;
             let images = Build::of_tests()?;
             Box::pin(Self::start_with(1, &IMPATIENT, Some(program), images)).await
         };
         let test = async |it: &'static Self| {
             test(it).await?;
-            // What is shared is never dropped.
+            // Statics are never dropped.
             it.audit.check();
             Ok(())
         };
         SHARED.run(start, test)
     }
 
-    /// With so many nodes, and more flags of the operator.
+    /// Starts `nodes` nodes, and the operator with additional flags.
     pub async fn start(nodes: usize, flags: &[&str]) -> Result<Self> {
         Box::pin(Self::start_with(nodes, flags, None, Build::of_tests()?)).await
     }
@@ -150,7 +144,7 @@ impl Pods {
         })
     }
 
-    /// Kills the operator, and starts another in its place.
+    /// Kills the operator and starts another.
     pub async fn another_operator(&mut self) -> Result<()> {
         self.operator.kill().await?;
         self.operator =
@@ -192,7 +186,7 @@ impl Pods {
         Ok(())
     }
 
-    /// Takes away what a pool has, whatever decides how much that is.
+    /// Scales a pool to zero, whatever scales it otherwise.
     pub async fn scale_to_nothing(&self, name: &str) -> Result<()> {
         self.apply(name, &json!({"replicas": 0})).await?;
         self.pool_where(name, "to have no runners", PATIENCE, |status| {
@@ -225,7 +219,7 @@ impl Pods {
         }
     }
 
-    /// Waits until so many runners serve every model.
+    /// Waits until `replicas` runners serve every model.
     pub async fn ready(&self, name: &str, replicas: u32) -> Result<RunnerPoolStatus> {
         let what = format!("to have {replicas} runners");
         self.pool_where(name, &what, PATIENCE, |status| {
@@ -236,14 +230,14 @@ impl Pods {
 
     async fn pod_states(&self) -> String {
         let pods = self.pods.list(&ListParams::default()).await;
-        let told = |pod: Pod| {
+        let describe = |pod: Pod| {
             let name = pod.name_any();
             let status = pod.status.unwrap_or_default();
             let containers = status.container_statuses.unwrap_or_default();
             let first = containers.first().map(|first| format!("{:?}", first.state));
             format!("{name} {:?} {first:?}", status.phase)
         };
-        let pods = pods.map(|pods| pods.into_iter().map(told).collect::<Vec<_>>());
+        let pods = pods.map(|pods| pods.into_iter().map(describe).collect::<Vec<_>>());
         format!("{pods:#?}")
     }
 
@@ -259,7 +253,6 @@ impl Pods {
         Ok(())
     }
 
-    /// Waits for a job's success.
     pub async fn succeeded(&self, name: &str) -> Result<InferenceJobStatus> {
         let what = format!("{name} to end");
         let ended = eventually(&what, PATIENCE, async || {
@@ -277,7 +270,7 @@ impl Pods {
     }
 }
 
-/// Whether there can be no node here; told, where it is so.
+/// Whether this machine cannot run nodes; prints why.
 pub fn is_skipped() -> bool {
     let reason = node::unavailable();
     if let Some(reason) = &reason {
@@ -286,7 +279,6 @@ pub fn is_skipped() -> bool {
     reason.is_some()
 }
 
-/// The condition's value, reason and message.
 pub fn condition<'a>(status: &'a RunnerPoolStatus, name: &str) -> [&'a str; 3] {
     let mut conditions = status.conditions.iter();
     conditions
@@ -299,13 +291,12 @@ pub fn picture() -> (Vec<u8>, String) {
     demo::first("captions.json")
 }
 
-/// The bucket, as its owner.
 pub async fn store(minio: &Minio) -> Result<Store> {
     let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
     Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
 }
 
-/// The demo's models as an owner of models puts them there: the files, and then what lists them.
+/// Uploads the demo's models: the files, then the manifest.
 pub async fn put_models(minio: &Minio) -> Result<()> {
     let store = store(minio).await?;
     for model in MODELS {
@@ -334,7 +325,6 @@ pub async fn put_models(minio: &Minio) -> Result<()> {
     Ok(())
 }
 
-/// The operator's namespace takes none but restricted pods.
 async fn restricted_namespace(client: &Client) -> Result<()> {
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace = json!({"metadata": {"name": SYSTEM_NAMESPACE, "labels": labels}});
@@ -346,8 +336,8 @@ async fn restricted_namespace(client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// The operator is no pod here, as which the pools' own policies would know it: whoever is at the
-/// machine's address is let in.
+/// The operator is not a pod here, so the pools' policies do not admit it: this one admits the machine's
+/// address.
 fn beside(machine: &str) -> Result<NetworkPolicy> {
     Ok(serde_json::from_value(json!({
         "metadata": {"name": "beside"},

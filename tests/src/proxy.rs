@@ -1,6 +1,7 @@
-//! A proxy before the API server that does to some requests what a network, or a tired server, does.
+//! A proxy before the API server that injects faults of a network or an overloaded server.
 
 use crate::operated::PATIENCE;
+use crate::runner::break_connection;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -16,39 +17,33 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is forwarded, and its answer as well.
+    /// Forwarded, and so is the answer.
     Pass,
-    /// The connection breaks before it is forwarded.
+    /// The connection breaks before the request is forwarded.
     LoseRequest,
-    /// It is forwarded and lands; then the connection breaks.
+    /// The request is forwarded; then the connection breaks.
     LoseAnswer,
-    /// It is never forwarded, and never answered.
+    /// Neither forwarded nor answered.
     HoldRequest,
-    /// It is forwarded and lands; its answer is never given.
+    /// Forwarded, but never answered.
     HoldAnswer,
-    /// It is not forwarded, and answered so.
+    /// Answered with this status, not forwarded.
     Answer(u16),
 }
 
-/// Which requests meet a fate.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Their method.
     pub method: Method,
-    /// A part of their path and query.
+    /// A part of the path and query.
     pub contains: &'static str,
-    /// What happens to them.
     pub fate: Fate,
-    /// How many of them; all where absent.
+    /// Number of requests; `None` for all.
     pub times: Option<u32>,
 }
 
-/// A proxy; it ends with this value.
 pub struct Proxy {
-    /// How a program finds it.
     pub kubeconfig: PathBuf,
     shared: Shared,
     _scratch: tempfile::TempDir,
@@ -59,17 +54,15 @@ pub struct Proxy {
 struct Shared {
     client: Client,
     rules: Arc<Mutex<Vec<Rule>>>,
-    /// Requests that have met one of them.
+    /// Requests that matched a rule.
     met: Arc<AtomicU32>,
-    /// Requests that are held.
     held: Arc<AtomicU32>,
-    /// Changes break the watches that are open.
+    /// A change breaks open watches.
     generation: watch::Sender<u64>,
 }
 
 impl Proxy {
-    /// Starts one that forwards everything, as of this user; of the cluster's administrator where
-    /// absent.
+    /// Starts one that forwards everything, as `user` or the cluster's administrator.
     pub async fn start(control_plane: &ControlPlane, user: Option<&str>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let server = format!("http://{}", listener.local_addr()?);
@@ -86,7 +79,7 @@ impl Proxy {
         });
         let scratch = tempfile::tempdir()?;
         let kubeconfig = scratch.path().join("kubeconfig");
-        // The control plane's own asks for certificates; the proxy has them.
+        // The control plane's kubeconfig needs certificates, which the proxy has.
         std::fs::write(&kubeconfig, self::kubeconfig(&server, user))?;
         Ok(Self {
             kubeconfig,
@@ -102,12 +95,10 @@ impl Proxy {
         self.shared.met.store(0, Ordering::Relaxed);
     }
 
-    /// How many requests have met one of them.
     pub fn met(&self) -> u32 {
         self.shared.met.load(Ordering::Relaxed)
     }
 
-    /// Waits until a request is held.
     pub async fn holds_one(&self) -> anyhow::Result<()> {
         let holds = async || {
             let held = self.shared.held.load(Ordering::Relaxed);
@@ -117,7 +108,6 @@ impl Proxy {
         Ok(eventually("a request to be held", PATIENCE, holds).await?)
     }
 
-    /// Breaks the watches that are open.
     pub fn break_watches(&self) {
         self.shared
             .generation
@@ -126,7 +116,6 @@ impl Proxy {
 }
 
 impl Rule {
-    /// Every request of this kind.
     pub fn every(method: Method, contains: &'static str, fate: Fate) -> Self {
         Self {
             method,
@@ -136,7 +125,6 @@ impl Rule {
         }
     }
 
-    /// The next `times` requests of this kind.
     pub fn next(times: u32, method: Method, contains: &'static str, fate: Fate) -> Self {
         Self {
             times: Some(times),
@@ -180,7 +168,7 @@ impl Shared {
     }
 }
 
-/// A kubeconfig for a server that asks for nothing, and takes who comes for `user`.
+/// A kubeconfig for a server without authentication, which treats clients as `user`.
 pub fn kubeconfig(server: &str, user: Option<&str>) -> String {
     let user = user.map_or_else(|| json!({}), |user| json!({ "as": user }));
     let config = json!({
@@ -216,7 +204,7 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
         .await
         .expect("a whole request");
     let forwarded = axum::http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
-    // An API server that is away is away for who asks the proxy.
+    // If the API server is down, so is the proxy.
     let Ok(answer) = shared.client.send(forwarded).await else {
         break_connection()
     };
@@ -238,7 +226,7 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     })
 }
 
-/// As the API server says it.
+/// An error as the API server writes it.
 fn answer(code: u16) -> Response {
     let reason = match code {
         409 => "Conflict",
@@ -252,9 +240,4 @@ fn answer(code: u16) -> Response {
     });
     let code = StatusCode::from_u16(code).expect("a status");
     (code, axum::Json(status)).into_response()
-}
-
-/// hyper drops the connection of a service that panics; this panic is told to nobody.
-fn break_connection() -> ! {
-    std::panic::resume_unwind(Box::new("the proxy breaks the connection"))
 }

@@ -21,20 +21,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The names that a receiver's certificate is for.
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// Where a redirect points to.
 pub const ELSEWHERE: &str = "/elsewhere/200";
 
-/// A certificate authority of its own, whose certificate lies in a file.
+/// A certificate authority with its certificate in a file.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     directory: TempDir,
 }
 
 impl Authority {
-    /// Another one.
     pub fn new() -> anyhow::Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -48,7 +45,7 @@ impl Authority {
         Ok(this)
     }
 
-    /// Its certificate, as PEM.
+    /// The certificate, as PEM.
     pub fn file(&self) -> PathBuf {
         self.directory.path().join("ca.crt")
     }
@@ -65,20 +62,15 @@ impl Authority {
     }
 }
 
-/// One request.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// With the answers in it.
     pub path: String,
-    /// All of them.
     pub headers: HeaderMap,
-    /// As sent.
+    /// The raw body.
     pub body: Bytes,
 }
 
-/// A receiver; it ends with this value.
 pub struct Receiver {
-    /// Its port on loopback.
     pub port: u16,
     shared: Arc<Shared>,
     _serving: AbortOnDropHandle<()>,
@@ -109,7 +101,6 @@ impl Drop for Hanging<'_> {
 }
 
 impl Receiver {
-    /// Starts one.
     pub async fn start(authority: &Authority) -> anyhow::Result<Self> {
         let tcp = TcpListener::bind("127.0.0.1:0").await?;
         let port = tcp.local_addr()?.port();
@@ -189,7 +180,7 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let (stream, from) = Listener::accept(&mut self.tcp).await;
-            // A client that breaks off concerns nobody else.
+            // A client that disconnects affects no other.
             if let Ok(stream) = self.acceptor.accept(stream).await {
                 return (stream, from);
             }

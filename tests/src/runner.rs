@@ -1,4 +1,4 @@
-//! A runner that speaks the protocol and computes nothing: a job's picture is its [`Script`].
+//! A runner with the real protocol and without models: a job's picture is its [`Script`].
 
 use crate::script::{Answer, Script};
 use axum::body::{Body, Bytes};
@@ -22,37 +22,30 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Every task has a model of this runner.
+/// One model per task.
 pub const MODELS: [(&str, Task); 3] = [
     ("captions", Task::ImageToText),
     ("labels", Task::ImageClassification),
     ("objects", Task::ObjectDetection),
 ];
 
-/// One attempt that a runner has begun.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The job's uid.
     pub job: String,
-    /// Its number, from 1.
+    /// From 1.
     pub attempt: u32,
-    /// Who sent it.
+    /// Epoch of the operator that sent it.
     pub epoch: u64,
-    /// The runner's instance that took it.
     pub instance: String,
-    /// The trace that the operator named.
     pub traceparent: Option<String>,
-    /// When it began.
     pub began: Timestamp,
-    /// When its answer was whole, or its reader gone.
+    /// When the answer was complete, or its reader disconnected.
     pub ended: Option<Timestamp>,
-    /// Whether its answer was given to the end.
+    /// Whether the whole answer was sent.
     pub answered: bool,
 }
 
-/// A runner on loopback; it ends with this value.
 pub struct ScriptedRunner {
-    /// Its base URL.
     pub url: String,
     shared: Arc<Shared>,
     _serving: AbortOnDropHandle<()>,
@@ -68,7 +61,7 @@ struct Changing {
     instance: String,
     leader: Option<LeaderRequest>,
     attempts: Vec<Attempt>,
-    /// Breaks what the present leader, or the present instance, has under way.
+    /// Breaks all requests of the current leader or instance.
     drop_all: CancellationToken,
 }
 
@@ -107,14 +100,13 @@ impl ScriptedRunner {
         self.shared.state().attempts.clone()
     }
 
-    /// The attempts of one job.
     pub fn attempts_of(&self, uid: &str) -> Vec<Attempt> {
         let mut attempts = self.attempts();
         attempts.retain(|attempt| attempt.job == uid);
         attempts
     }
 
-    /// Who leads, as far as this instance has been told.
+    /// The leader that was announced to this instance.
     pub fn leader(&self) -> Option<LeaderRequest> {
         self.shared.state().leader.clone()
     }
@@ -137,7 +129,6 @@ impl Shared {
         std::mem::take(&mut state.drop_all).cancel();
     }
 
-    /// What the runner says of itself.
     fn describe(&self) -> RunnerState {
         let models = MODELS.map(|(name, task)| ModelState {
             name: name.to_owned(),
@@ -271,7 +262,7 @@ async fn infer(
     let end = end.inspect(move |piece| slot.answers(piece.is_some()));
     let body = heartbeats(wait).chain(end);
     let body = body
-        .map(|piece| piece.ok_or_else(|| std::io::Error::other("the script breaks off")))
+        .map(|piece| piece.ok_or_else(|| std::io::Error::other("this test breaks off")))
         .take_until(drop_all.cancelled_owned());
     let response = ([(header::CONTENT_TYPE, kind)], Body::from_stream(body));
     match length {
@@ -308,7 +299,6 @@ fn heartbeats(whole: Duration) -> Pieces {
         .boxed()
 }
 
-/// How the answer ends.
 fn ending(answer: Answer, model: &str, shared: Arc<Shared>) -> Pieces {
     let result = |result| Line::Result {
         result,
@@ -341,7 +331,7 @@ fn ending(answer: Answer, model: &str, shared: Arc<Shared>) -> Pieces {
         Answer::Html => once(Some(Bytes::from_static(b"<html>Bad gateway</html>\n"))),
         Answer::Endless => stream::repeat(Some(Bytes::from_static(&[b'x'; 4096]))).boxed(),
         Answer::Short | Answer::Close => once(None),
-        // Who is busy has said so before.
+        // Answered before.
         Answer::Busy | Answer::Silent => stream::pending().boxed(),
         Answer::Crash => stream::once(async move {
             shared.crash();
@@ -357,7 +347,7 @@ fn line(line: &Line) -> Bytes {
     json.into()
 }
 
-/// hyper drops the connection of a service that panics; this panic is told to nobody.
-fn break_connection() -> ! {
-    std::panic::resume_unwind(Box::new("the script breaks the connection"))
+/// hyper drops the connection of a service that panics; `resume_unwind` prints nothing.
+pub(crate) fn break_connection() -> ! {
+    std::panic::resume_unwind(Box::new("this test breaks the connection"))
 }

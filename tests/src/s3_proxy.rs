@@ -12,26 +12,20 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The largest body that it passes on.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a rule makes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Passes it on.
     Pass,
-    /// Answers with this status.
     Fail(u16),
-    /// Passes it on, and says in the answer that the list goes on after its end.
+    /// Passes it on, and marks the list as truncated.
     Truncate,
 }
 
-/// Is asked about every request.
 pub type Rule = Arc<dyn Fn(&Parts) -> BoxFuture<'static, Verdict> + Send + Sync>;
 
 /// A proxy on loopback; it ends with this value.
 pub struct S3Proxy {
-    /// Its base URL.
     pub url: String,
     shared: Arc<Shared>,
     _serving: AbortOnDropHandle<()>,
@@ -41,13 +35,12 @@ pub struct S3Proxy {
 struct Shared {
     target: OnceLock<String>,
     rules: Mutex<Vec<Rule>>,
-    /// MinIO's own header: when an object was put.
+    /// When MinIO stored the object, by its own header.
     put_at: Option<Timestamp>,
 }
 
 impl S3Proxy {
-    /// One that knows its target later: what comes before is answered with 503. `put_at`: the time
-    /// that MinIO notes for what is put through it.
+    /// Answers 503 until it has a target. `put_at`: the time that MinIO records for objects.
     pub async fn start(put_at: Option<Timestamp>) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -66,7 +59,6 @@ impl S3Proxy {
         })
     }
 
-    /// Where requests go.
     pub fn target(&self, endpoint: &str) {
         let _ = self.shared.target.set(endpoint.to_owned());
     }
@@ -78,7 +70,6 @@ impl S3Proxy {
         rule
     }
 
-    /// Ends a rule.
     pub fn lift(&self, rule: &Rule) {
         let mut rules = self.shared.rules.lock().expect("not poisoned");
         rules.retain(|each| !Arc::ptr_eq(each, rule));
@@ -112,7 +103,7 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     }
 }
 
-/// With the client's Host, which it has signed.
+/// Keeps the client's Host header, which is signed.
 async fn forward(
     target: &str,
     shared: &Shared,

@@ -1,6 +1,6 @@
-//! What a job's picture tells the scripted runner to do.
+//! The script in a job's picture for the scripted runner.
 //!
-//! A line an attempt, the last one for all that follow; words of a line are done one after another:
+//! One line per attempt, the last one for all that follow. The words of a line are executed in order, as in
 //! `wait 1500 caption a cat`.
 
 use base64::Engine as _;
@@ -8,7 +8,6 @@ use base64::prelude::BASE64_STANDARD;
 use fovea_protocol::{InferRequest, Reason, Source};
 use std::time::Duration;
 
-/// The end of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// `caption WORDS`: a result.
@@ -35,12 +34,10 @@ pub enum Answer {
     Crash,
 }
 
-/// What is done in one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Script {
-    /// Heartbeats are sent for so long.
+    /// Time with heartbeats before `answer`.
     pub wait: Duration,
-    /// Then this.
     pub answer: Answer,
 }
 

@@ -1,4 +1,4 @@
-//! What several tests of a program stand on.
+//! A value that several tests of a program share.
 
 use std::sync::LazyLock;
 use tokio::runtime::Runtime;
@@ -12,7 +12,6 @@ pub struct Shared<T> {
 }
 
 impl<T: 'static> Shared<T> {
-    /// Not started yet.
     #[expect(clippy::new_without_default, reason = "it is for statics")]
     pub const fn new() -> Self {
         Self {

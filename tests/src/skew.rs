@@ -4,13 +4,13 @@ use anyhow::{Context as _, ensure};
 use std::path::Path;
 use std::process::Command;
 
-/// A wall clock of its own, for programs that are started with [`Clock::env`].
+/// A wall clock for programs with the variables [`Clock::env`].
 pub struct Clock {
     scratch: tempfile::TempDir,
 }
 
 impl Clock {
-    /// One that is `seconds` off.
+    /// Starts `seconds` ahead of the real time.
     pub fn new(seconds: i64) -> anyhow::Result<Self> {
         let clock = Self {
             scratch: tempfile::tempdir()?,
@@ -27,12 +27,11 @@ impl Clock {
         Ok(clock)
     }
 
-    /// Sets it, at once, for whoever goes by it.
+    /// Takes effect at once.
     pub fn set(&self, seconds: i64) -> anyhow::Result<()> {
         Ok(std::fs::write(self.file("seconds"), seconds.to_string())?)
     }
 
-    /// What a program is started with that goes by it.
     pub fn env(&self) -> Vec<(String, String)> {
         let path = |name| self.file(name).display().to_string();
         vec![

@@ -1,4 +1,4 @@
-//! Who uses Fovea from outside the cluster: over TLS, through the ingress, by its name.
+//! A user outside the cluster: over TLS, through the ingress, by its name.
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fovea_harness::eventually;
@@ -7,10 +7,9 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long a job may take on a machine that does much else.
+/// Bound on a job, for a busy machine.
 const ENDED: Duration = Duration::from_mins(3);
 
-/// One of them.
 #[derive(Clone, Debug)]
 pub struct Visitor {
     http: reqwest::Client,
@@ -20,7 +19,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// At `host`, which is at `address` and whose certificate `authority` (PEM) has signed.
+    /// Resolves `host` to `address` and trusts `authority` (PEM).
     pub fn new(host: &str, address: SocketAddr, authority: &str) -> Result<Self> {
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -56,7 +55,7 @@ impl Visitor {
         }
     }
 
-    /// The same, whose jobs are those of `namespace`.
+    /// The same, for jobs of `namespace`.
     #[must_use]
     pub fn within(&self, namespace: &str) -> Self {
         Self {
@@ -65,7 +64,6 @@ impl Visitor {
         }
     }
 
-    /// Where it asks.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
@@ -91,7 +89,7 @@ impl Visitor {
             .await
     }
 
-    /// Asks for `path` until the answer's `field` is none of `waiting`; the answer.
+    /// Polls `path` until the answer's `field` is none of `waiting`; returns the answer.
     pub async fn ended(&self, path: &str, field: &str, waiting: &[&str]) -> Result<Value> {
         let what = format!("{path} to end");
         let found = eventually(&what, ENDED, async || {
@@ -104,17 +102,16 @@ impl Visitor {
         Ok(found.await?)
     }
 
-    /// Submits a picture; the answer's status and the job, or the problem.
+    /// Submits a picture; returns the status and the job or problem.
     pub async fn submit(&self, picture: &[u8], fields: &[(&str, &str)]) -> Result<(u16, Value)> {
         self.upload(&self.jobs, picture, fields).await
     }
 
-    /// A job, by its id.
     pub async fn job(&self, id: &str) -> Result<(u16, Value)> {
         self.get(&format!("{}/{id}", self.jobs)).await
     }
 
-    /// Submits a picture and waits for the job's end; the job.
+    /// Submits a picture, waits for the job's end and returns the job.
     pub async fn submitted_and_ended(
         &self,
         picture: &[u8],

@@ -33,7 +33,7 @@ async fn a_job_gets_the_defaults_of_its_rust_constructor() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_left_out_of_retry_is_filled_in_by_the_field() -> Result<()> {
+async fn omitted_fields_of_retry_get_their_defaults() -> Result<()> {
     let fixture = Fixture::new().await?;
     let mut partly = job("partly");
     set(&mut partly, "spec.retry.limit", json!(0));

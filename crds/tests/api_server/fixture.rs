@@ -25,7 +25,7 @@ pub(crate) fn repository(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// Started by the first test that asks; where it cannot be, all tests say why.
+/// Started by the first test that needs it; if that fails, every test says why.
 async fn plane() -> Result<&'static ControlPlane> {
     static PLANE: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
     let started =
@@ -159,8 +159,8 @@ pub(crate) fn pool(name: &str) -> Value {
     })
 }
 
-/// Puts `value` at `path` (`spec.retry.limit`, `spec.models[0].name`); an empty `path` is the
-/// object itself. What lies on the way is made.
+/// Sets the value at `path` (`spec.retry.limit`, `spec.models[0].name`) and creates its parents; an empty
+/// `path` is the object itself.
 pub(crate) fn set(object: &mut Value, path: &str, value: Value) {
     let mut place = object;
     for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {

@@ -139,7 +139,7 @@ async fn a_setting_inside_an_optional_field_cannot_be_added_changed_or_removed()
 }
 
 #[tokio::test]
-async fn task_input_and_what_the_server_filled_in_cannot_change() -> Result<()> {
+async fn task_input_and_defaults_are_immutable() -> Result<()> {
     let fixture = Fixture::new().await?;
     fixture.create::<InferenceJob>(job("fixed")).await?;
     let inputs = [

@@ -130,7 +130,7 @@ async fn a_pool_at_its_bounds_is_taken() -> Result<()> {
 }
 
 #[tokio::test]
-async fn null_is_the_same_as_left_out() -> Result<()> {
+async fn null_means_omitted() -> Result<()> {
     let fixture = Fixture::new().await?;
     for (base, paths) in [
         (

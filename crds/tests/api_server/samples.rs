@@ -1,4 +1,4 @@
-//! The samples are taken as they lie in the repository.
+//! The API server accepts the samples of this repository.
 
 use crate::fixture::{Fixture, repository};
 use anyhow::{Context, Result, ensure};

@@ -10,7 +10,7 @@ use kube::{
 use serde_json::json;
 
 #[tokio::test]
-async fn scale_tells_the_wanted_and_the_present_replicas_and_the_selector() -> Result<()> {
+async fn scale_has_the_desired_and_current_replicas_and_the_selector() -> Result<()> {
     let fixture = Fixture::new().await?;
     fixture.create::<RunnerPool>(pool("scaled")).await?;
     let api: Api<RunnerPool> = fixture.api();

@@ -1,4 +1,4 @@
-//! What the operator may write, at its bounds and beyond, and who else may not.
+//! The operator may write a status up to its bounds; others may not write it.
 
 use crate::fixture::{Fixture, job, pool, set};
 use anyhow::{Context, Result, ensure};

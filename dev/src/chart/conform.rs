@@ -8,14 +8,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// For `--schema-location`, below a folder.
+/// The value for `--schema-location`, below a folder.
 pub const LOCATION: &str = "{{ .Group }}-{{ .ResourceKind }}-{{ .ResourceAPIVersion }}.json";
 
-/// Where an API server says it.
+/// The API server's path for it.
 pub const OPENAPI: &str = "/openapi/v2";
-/// Which kinds a definition is of.
 const KINDS: &str = "x-kubernetes-group-version-kind";
-/// Written as a number as well.
+/// A number or a string in YAML.
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 
 /// Writes a schema for each kind of `openapi` into `folder`, named as [`LOCATION`] says.
@@ -37,7 +36,7 @@ pub fn write_schemas(openapi: &Value, folder: &Path) -> Result<(), ChartError> {
     Ok(())
 }
 
-/// As kubeconform looks for it: the core's group is its version.
+/// The name under which kubeconform searches: the core group is its version.
 fn file(kind: &Value) -> String {
     let text = |key: &str| kind[key].as_str().unwrap_or_default();
     let (group, version) = (text("group"), text("version"));
@@ -45,7 +44,7 @@ fn file(kind: &Value) -> String {
     format!("{group}-{}-{version}.json", text("kind").to_lowercase())
 }
 
-/// One definition with all that it refers to.
+/// A definition with everything that it references.
 fn schema(name: &str, forms: &Map<String, Value>) -> Value {
     let (mut open, mut found) = (BTreeSet::from([name.to_owned()]), Map::new());
     while let Some(name) = open.pop_first() {

@@ -1,19 +1,18 @@
-//! The plain manifests: the chart rendered, one file for each of its own, for `kubectl apply -k`.
+//! The plain manifests: the rendered chart, one file per template, for `kubectl apply -k`.
 
 use super::render::{Part, Tools, parts};
 use super::{ChartError, Files, MANIFESTS};
 use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
 use fovea_setup::run_command;
 
-/// Values of the render, written by hand.
+/// Hand-written values of each render.
 const VALUES: &str = "values.yaml";
-/// Below the manifests: for one namespace.
+/// Folder of the manifests for one namespace.
 const WATCHED: &str = "watch-namespace";
-/// The definitions, which both have.
 const DEFINITIONS: &str = "crds.yaml";
-/// What only helm runs.
+/// Templates that need helm.
 const HELMS: [&str; 2] = ["templates/pools/", "templates/tests/"];
-/// Who manages an object here is not helm.
+/// Labels of helm, which does not manage these objects.
 const NOT_HERE: [&str; 2] = ["app.kubernetes.io/managed-by: Helm", "helm.sh/chart: "];
 
 /// Whether a file of the manifests is written by hand.
@@ -26,14 +25,13 @@ pub(super) fn is_source(path: &str) -> bool {
     .any(|source| source == path)
 }
 
-/// All of them.
 pub(super) fn files(tools: &Tools) -> Result<Files, ChartError> {
     let mut files = folder(tools, MANIFESTS, "crds")?;
     files.extend(folder(tools, &format!("{MANIFESTS}/{WATCHED}"), "../crds")?);
     Ok(files)
 }
 
-/// One kustomization; `definitions` is where, below it, those are.
+/// A kustomization; `definitions` is their path below it.
 fn folder(tools: &Tools, folder: &str, definitions: &str) -> Result<Files, ChartError> {
     let mut template = tools.template();
     let values = repository().join(folder).join(VALUES);

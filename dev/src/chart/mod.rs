@@ -1,6 +1,5 @@
-//! What is generated from the chart: the schema of its values, its README, its renders with the
-//! values of `ci/`, and the plain manifests. Each is committed, and `check` tells which is not
-//! current.
+//! Files generated from the chart: the schema of its values, its README, its renders with the values of
+//! `ci/`, and the plain manifests. Each is committed; `check` names the outdated ones.
 
 pub mod conform;
 mod install;
@@ -17,41 +16,25 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The chart, below the checkout.
+/// Path below the checkout.
 pub const CHART: &str = "charts/fovea";
-/// Its renders, by the names of their values.
+/// Renders by the names of their values.
 const GOLDEN: &str = "tests/chart/golden";
-/// The plain manifests.
 const MANIFESTS: &str = "manifests/install";
-/// Where every file is generated: one that should not be there is told.
+/// Folders with only generated files: any other file there is an error.
 const WHOLE: [&str; 2] = [GOLDEN, MANIFESTS];
 
-/// Something of the chart is not as it is to be.
 #[derive(Debug, thiserror::Error)]
 pub enum ChartError {
-    /// The cache of programs.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// helm or helm-docs, or their build.
     #[error(transparent)]
     Tool(#[from] SetupError),
-    /// A file.
     #[error("{}: {source}", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// A file that is no YAML, or not of the form that it should have.
     #[error("{file}: {why}")]
-    Form {
-        /// Which.
-        file: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Files that somebody has edited, or whose source has changed.
+    Form { file: String, why: String },
     #[error("not current: {}: run `make generate`", .0.join(", "))]
     Outdated(Vec<String>),
 }
@@ -68,7 +51,6 @@ impl ChartError {
 /// Generated files by their paths below the checkout.
 type Files = BTreeMap<String, String>;
 
-/// Writes all of it.
 pub fn generate(progress: Progress) -> Result<(), ChartError> {
     let cache = Cache::from_env()?;
     let tools = render::Tools::ensure(&cache, progress)?;
@@ -100,7 +82,6 @@ pub fn check(progress: Progress) -> Result<(), ChartError> {
     }
 }
 
-/// All but the schema.
 fn rest(tools: &render::Tools) -> Result<Files, ChartError> {
     let mut files = Files::from([readme::file(tools)?]);
     for values in render::values()? {
@@ -122,7 +103,7 @@ fn outdated(files: &Files) -> Vec<String> {
         .collect()
 }
 
-/// What lies where only generated files do, and is none.
+/// Files in [`WHOLE`] that are not generated.
 fn strays(files: &Files) -> Result<Vec<String>, ChartError> {
     let mut strays = Vec::new();
     for folder in WHOLE {
@@ -137,7 +118,7 @@ fn strays(files: &Files) -> Result<Vec<String>, ChartError> {
     Ok(strays)
 }
 
-/// Every file below a folder; none where there is no folder.
+/// Every file below a folder; none if the folder is missing.
 fn below(folder: &Path) -> Result<Vec<PathBuf>, ChartError> {
     let failed = |source| ChartError::File {
         path: folder.to_owned(),
@@ -171,7 +152,6 @@ fn write(files: &Files) -> Result<(), ChartError> {
     Ok(())
 }
 
-/// The text of a file below the checkout.
 fn read(path: &str) -> Result<String, ChartError> {
     let path = repository().join(path);
     fs::read_to_string(&path).map_err(|source| ChartError::File { path, source })

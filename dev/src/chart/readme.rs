@@ -1,4 +1,4 @@
-//! The chart's README, whose table of values helm-docs makes of the comments in values.yaml.
+//! The chart's README: helm-docs makes its table from the comments in values.yaml.
 
 use super::render::Tools;
 use super::{CHART, ChartError};

@@ -10,30 +10,25 @@ use fovea_setup::versions::KUBERNETES;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The release of every render.
 const RELEASE: &str = "fovea";
 /// Begins a part of a render: the file that it is made by.
 const SOURCE: &str = "# Source: fovea/";
-/// What is made anew by each render.
 const RANDOM: (&str, [&str; 2]) = (
     "templates/minio/secret.yaml",
     ["accessKeyId", "secretAccessKey"],
 );
-/// Stands in its place: `made once`.
+/// The replacement: `made once`.
 const MADE_ONCE: &str = "bWFkZSBvbmNl";
-/// The values of a render that are in `ci/`, as helm's own linter looks for them.
+/// Suffix of value files in `ci/`, as helm's own linter expects.
 const SUFFIX: &str = "-values.yaml";
 
-/// The programs that render.
 #[derive(Debug)]
 pub struct Tools {
     helm: PathBuf,
-    /// helm-docs.
     pub(super) docs: PathBuf,
 }
 
 impl Tools {
-    /// Builds them where they are not there.
     pub fn ensure(cache: &Cache, progress: Progress) -> Result<Self, ChartError> {
         HELM.ensure(cache, progress)?;
         HELM_DOCS.ensure(cache, progress)?;
@@ -54,7 +49,7 @@ impl Tools {
         helm
     }
 
-    /// helm template, whose output is all that the chart makes of the values.
+    /// `helm template` with these values.
     pub fn template(&self) -> Command {
         let mut helm = self.helm();
         helm.args(["template", RELEASE])
@@ -65,16 +60,12 @@ impl Tools {
     }
 }
 
-/// Values that the chart is rendered with.
 #[derive(Clone, Debug)]
 pub struct Values {
-    /// What they are called.
     pub name: String,
-    /// Where they are.
     pub path: PathBuf,
 }
 
-/// All of `ci/` and `presets/`.
 pub fn values() -> Result<Vec<Values>, ChartError> {
     let chart = repository().join(CHART);
     let mut all = Vec::new();
@@ -96,16 +87,15 @@ pub fn values() -> Result<Vec<Values>, ChartError> {
 /// A part of a render: what one file of the chart has made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    /// The file, below the chart.
+    /// Path below the chart.
     pub(super) file: String,
-    /// Documents.
     pub(super) text: String,
 }
 
 /// The parts of a render, one for each file, by their names.
 pub(super) fn parts(rendered: &str) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
-    // At the beginning of a line: a document of its own may be in a ConfigMap.
+    // Only at the start of a line: a ConfigMap may contain documents.
     for document in format!("\n{rendered}").split("\n---\n") {
         let document = format!("{}\n", document.trim_end_matches('\n'));
         let Some((file, text)) = document
@@ -127,7 +117,7 @@ pub(super) fn parts(rendered: &str) -> Vec<Part> {
     parts
 }
 
-/// The text without what each render makes anew.
+/// Replaces the random values, which differ in every render.
 fn settled(file: &str, text: &str) -> String {
     let (random, keys) = RANDOM;
     if file != random {
@@ -142,7 +132,7 @@ fn settled(file: &str, text: &str) -> String {
     text.lines().map(|each| line(each) + "\n").collect()
 }
 
-/// What the chart makes of values, but for the definitions: they are the same with all.
+/// The rendered chart without the definitions, which are always the same.
 pub(super) fn golden(tools: &Tools, values: &Values) -> Result<String, ChartError> {
     let mut template = tools.template();
     template

@@ -1,6 +1,5 @@
-//! The schema of the chart's values, strict to the last field: made of values.yaml, which tells each
-//! value's type, of schema.yaml, which tells the rest, of Kubernetes' own types, and of RunnerPool's
-//! definition. So none of them can be forgotten in it.
+//! The strict schema of the chart's values: types from values.yaml, bounds from schema.yaml, Kubernetes' own
+//! types, and RunnerPool's definition. A value without any of them is an error.
 
 use super::{CHART, ChartError, read};
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscalerBehavior, MetricSpec};
@@ -14,14 +13,12 @@ const VALUES: &str = "charts/fovea/values.yaml";
 const REFINEMENTS: &str = "charts/fovea/schema.yaml";
 const POOLS: &str = "manifests/crds/runnerpools.fovea.dev.yaml";
 
-/// Where definitions stand.
 const DEFINITIONS: &str = "$defs";
-/// The form of a pool among them.
+/// The definition of a pool.
 const POOL: &str = "RunnerPoolSpec";
-/// What is for people, for the API server's own use, or a default that helm does not fill in.
+/// Keywords for people or the API server only, and defaults, which helm ignores.
 const DROPPED: [&str; 4] = ["description", "default", "format", "nullable"];
 
-/// The file, below the checkout.
 pub(super) fn file() -> Result<(String, String), ChartError> {
     let schema = schema(&yaml(VALUES)?, &yaml(REFINEMENTS)?, &yaml(POOLS)?)
         .map_err(|why| ChartError::form(REFINEMENTS, &why))?;
@@ -34,12 +31,12 @@ fn yaml(path: &str) -> Result<Value, ChartError> {
     serde_yaml::from_str(&read(path)?).map_err(|error| ChartError::form(path, &error))
 }
 
-/// All of it, or what is wrong with the refinements.
+/// The whole schema; the error says what is wrong with the refinements.
 fn schema(values: &Value, refinements: &Value, pools: &Value) -> Result<Value, String> {
     let mut refinements = Refinements::of(refinements)?;
     let mut schema = refinements.form("", values)?;
     refinements.are_used()?;
-    // What a chart that has this one as a part may hand down; nothing here reads it.
+    // Values from a parent chart; nothing here reads them.
     schema["properties"]["global"] = json!({"type": "object"});
     let mut definitions = kubernetes();
     definitions.insert(POOL.to_owned(), pool(pools)?);
@@ -50,7 +47,7 @@ fn schema(values: &Value, refinements: &Value, pools: &Value) -> Result<Value, S
     Ok(schema)
 }
 
-/// What schema.yaml says, by the values' paths.
+/// schema.yaml, by paths of values.
 struct Refinements {
     by_path: BTreeMap<String, Map<String, Value>>,
     definitions: Map<String, Value>,
@@ -76,13 +73,12 @@ impl Refinements {
         })
     }
 
-    /// The form of the value at `path`.
     fn form(&mut self, path: &str, value: &Value) -> Result<Value, String> {
         let refined = self.by_path.get(path).cloned().unwrap_or_default();
         if !refined.is_empty() {
             self.used.insert(path.to_owned());
         }
-        // It says the type itself.
+        // These contain the type.
         if ["$ref", "type", "anyOf"]
             .iter()
             .any(|key| refined.contains_key(*key))
@@ -114,7 +110,7 @@ impl Refinements {
         Ok(form)
     }
 
-    /// An error where there is one for no value.
+    /// Fails if an entry of schema.yaml belongs to no value.
     fn are_used(&self) -> Result<(), String> {
         let unused = self.by_path.keys().find(|path| !self.used.contains(*path));
         unused.map_or(Ok(()), |path| {
@@ -169,8 +165,7 @@ fn pool(definition: &Value) -> Result<Value, String> {
     Ok(form)
 }
 
-/// An OpenAPI schema as JSON schema has it, that refuses what it does not name; `refer` says where
-/// what it refers to stands.
+/// Converts an OpenAPI schema to a JSON schema that rejects unknown fields; `refer` maps references.
 pub(super) fn strict(form: &Value, refer: &impl Fn(&str) -> String) -> Value {
     match form {
         Value::Object(fields) => Value::Object(strict_object(fields, refer)),
@@ -186,7 +181,7 @@ fn strict_object(
     let either = fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true))
         || fields.get("format").and_then(Value::as_str) == Some("int-or-string");
     if either {
-        // Quantities are written as numbers as well.
+        // A quantity is a number or a string in YAML.
         return Map::from_iter([("type".to_owned(), json!(["number", "string"]))]);
     }
     let mut strict_fields = Map::new();
@@ -215,12 +210,11 @@ fn names(properties: &Value, refer: &impl Fn(&str) -> String) -> Value {
     Value::Object(each.collect())
 }
 
-/// Among the values' own definitions.
 fn by_short_name(reference: &str) -> String {
     format!("#/{DEFINITIONS}/{}", short(reference))
 }
 
-/// Of the definitions those that the schema refers to.
+/// Definitions that the schema references, directly or not.
 fn reached(schema: &Value, definitions: &Map<String, Value>) -> Result<Map<String, Value>, String> {
     let mut found = Map::new();
     let mut open = references(schema);
@@ -258,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_of_its_default_s_type_unless_more_is_told() {
+    fn a_value_has_the_type_of_its_default_unless_schema_yaml_has_more() {
         let values = json!({"a": {"on": true, "count": 2, "share": 0.5, "word": "x"}, "list": []});
         let refinements = json!({
             "a.word": {"enum": ["x", "y"]}, "list": {"$ref": "#/$defs/words"},

@@ -9,7 +9,6 @@ use fovea_setup::{go, progress::Progress};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 
-/// kind's name for the cluster.
 const NAME: &str = "fovea";
 
 pub(super) fn docker_answers() -> bool {
@@ -46,7 +45,6 @@ pub(super) fn kind(images: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Ends kind's cluster, where kind has been used.
 pub(super) fn kind_down() -> Result<()> {
     let kind = go::KIND.program(&Cache::from_env()?, "kind");
     if kind.is_file() && docker_answers() {

@@ -1,4 +1,4 @@
-//! What to try next, with lines that work as they are.
+//! Next steps, as lines to paste.
 
 use super::results::Samples;
 use fovea_harness::stack::Stack;

@@ -21,19 +21,16 @@ pub(super) struct Samples {
     objects: BTreeMap<String, Vec<Labelled>>,
 }
 
-/// An object of a picture; its place is not looked at here.
+/// An object in a picture; its box is not compared.
 #[derive(Deserialize)]
 struct Labelled {
     label: String,
 }
 
-/// What a picture is to be told.
+/// A picture with the expected result.
 pub(super) struct Sample<T> {
-    /// Its file's name.
     pub(super) file: String,
-    /// Where it lies.
     pub(super) path: PathBuf,
-    /// The answer.
     pub(super) expected: T,
 }
 

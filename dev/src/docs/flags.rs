@@ -2,41 +2,36 @@
 
 use std::fmt::Write as _;
 
-/// Flags that every program has, and nobody looks up.
+/// Flags of every program, which the tables omit.
 const KNOWN: [&str; 2] = ["-h, --help", "-V, --version"];
-/// Where clap puts what belongs to a flag.
+/// Indentation of a flag's description in clap's long help.
 const INDENT: &str = "          ";
 
-/// What a program tells of itself.
+/// A program's `--help`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Help {
-    /// What it does.
     pub about: String,
-    /// Its subcommands.
     pub commands: Vec<String>,
     sections: Vec<Section>,
 }
 
-/// Flags under one heading.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
     heading: String,
     flags: Vec<Flag>,
 }
 
-/// One flag, or one argument.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Flag {
     name: String,
     about: Vec<String>,
-    /// Each with what it means, where that is told.
+    /// Possible values with their descriptions, if any.
     values: Vec<String>,
     variable: String,
     default: String,
 }
 
 impl Help {
-    /// Reads what `--help` prints.
     pub(super) fn parse(text: &str) -> Self {
         let mut help = Self::default();
         let mut heading = "";
@@ -66,7 +61,7 @@ impl Help {
     }
 
     fn line(&mut self, heading: &str, line: &str) {
-        let Some(told) = line.strip_prefix(INDENT) else {
+        let Some(about) = line.strip_prefix(INDENT) else {
             if self
                 .sections
                 .last()
@@ -86,7 +81,7 @@ impl Help {
             return;
         };
         if let Some(flag) = (self.sections.last_mut()).and_then(|last| last.flags.last_mut()) {
-            flag.tell(told);
+            flag.add(about);
         }
     }
 
@@ -108,9 +103,9 @@ impl Help {
 }
 
 impl Flag {
-    fn tell(&mut self, told: &str) {
-        let told = told.trim_end();
-        let within = |name: &str| told.strip_prefix(name)?.strip_suffix(']');
+    fn add(&mut self, line: &str) {
+        let line = line.trim_end();
+        let within = |name: &str| line.strip_prefix(name)?.strip_suffix(']');
         if let Some(variable) = within("[env: ") {
             variable
                 .trim_end_matches('=')
@@ -119,16 +114,16 @@ impl Flag {
             default.clone_into(&mut self.default);
         } else if let Some(values) = within("[possible values: ") {
             self.values.extend(values.split(", ").map(str::to_owned));
-        } else if let Some(value) = told.strip_prefix("- ") {
+        } else if let Some(value) = line.strip_prefix("- ") {
             self.values.push(value.to_owned());
-        } else if told == "Possible values:" || told.is_empty() {
-        } else if let Some(more) = told.strip_prefix("  ") {
+        } else if line == "Possible values:" || line.is_empty() {
+        } else if let Some(more) = line.strip_prefix("  ") {
             // The second line of a value's own words.
             if let Some(value) = self.values.last_mut() {
                 let _ = write!(value, " {}", more.trim());
             }
         } else {
-            self.about.push(told.to_owned());
+            self.about.push(line.to_owned());
         }
     }
 
@@ -151,17 +146,17 @@ impl Flag {
         if !variable.is_empty() {
             names = format!("{names}<br>{}", code(variable));
         }
-        let mut told = about.join(" ");
+        let mut about = about.join(" ");
         if !values.is_empty() {
             let each: Vec<_> = values.iter().map(|value| named(value)).collect();
-            told = format!("{}. {}", told.trim_end_matches('.'), each.join("; "));
+            about = format!("{}. {}", about.trim_end_matches('.'), each.join("; "));
         }
-        let told = outside_code(&told.replace('|', "\\|"));
-        format!("| {names} | {} | {told} |\n", code(default))
+        let about = outside_code(&about.replace('|', "\\|"));
+        format!("| {names} | {} | {about} |\n", code(default))
     }
 }
 
-/// What would be a tag as what it is, but in code, where nothing is one.
+/// Escapes HTML tags outside of code.
 fn outside_code(text: &str) -> String {
     let parts = text.split('`').enumerate().map(|(at, part)| {
         if at % 2 == 0 {
@@ -228,7 +223,7 @@ Log:
 ";
 
     #[test]
-    fn what_a_program_tells_of_its_flags_becomes_a_table_a_heading() {
+    fn help_text_becomes_one_table_per_heading() {
         let help = Help::parse(TOLD);
         assert_eq!(help.about, "Does what it does");
         assert_eq!(help.commands, ["fetch"]);

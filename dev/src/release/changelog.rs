@@ -3,16 +3,15 @@
 use super::source::Source;
 use super::{ReleaseError, VERSION, read};
 
-/// The newest version's part.
 struct Newest<'a> {
     version: &'a str,
-    /// What stands beside the version: a day, or that there is none yet.
+    /// The release date, or a word for none yet.
     day: &'a str,
     notes: &'a str,
 }
 
-/// What the release's page says. Refuses a changelog that is about another version, and one without
-/// a day where this is no trial.
+/// Text for the release's page. Fails if the changelog is about another version or, except in a trial, has no
+/// date.
 pub(super) fn notes(source: &Source, trial: bool) -> Result<String, ReleaseError> {
     let file = "CHANGELOG.md";
     let text = read(&source.path(file))?;
@@ -38,7 +37,7 @@ fn newest(text: &str) -> Option<Newest<'_>> {
     let (heading, rest) = rest.split_once('\n')?;
     let (version, day) = heading.split_once("] - ")?;
     let notes = rest.split("\n## [").next().unwrap_or(rest);
-    // Links to what changed stand at the file's end.
+    // Link definitions are at the end of the file.
     let notes = notes.split("\n[").next().unwrap_or(notes);
     Some(Newest {
         version,

@@ -13,7 +13,6 @@ use fovea_setup::cache::Cache;
 use fovea_setup::go::HELM;
 use fovea_setup::run_command;
 
-/// The package's file.
 pub(super) fn file() -> String {
     format!("fovea-{VERSION}.tgz")
 }
@@ -31,7 +30,6 @@ pub(super) fn check(source: &Source) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-/// Packages it.
 pub(super) fn package(work: &Work<'_>) -> Result<(), ReleaseError> {
     let packaged = work.scratch.join("chart");
     empty(&packaged)?;
@@ -79,12 +77,11 @@ fn pack_again(work: &Work<'_>, folder: &Path) -> Result<(), ReleaseError> {
         .map_err(ReleaseError::io("moving the chart"))
 }
 
-/// Chart.yaml's fields.
 pub(super) fn about(text: &str) -> Result<Value, ReleaseError> {
     serde_yaml::from_str(text).map_err(|error| ReleaseError::unexpected("Chart.yaml", &error))
 }
 
-/// helm, which writes nothing beside what it is asked for.
+/// helm with its own folders in `scratch`.
 pub(super) fn helm(cache: &Cache, scratch: &Path) -> Command {
     let home = |name: &str| -> PathBuf { scratch.join("helm").join(name) };
     let mut helm = Command::new(HELM.program(cache, "helm"));

@@ -13,13 +13,11 @@ use fovea_setup::run_command;
 /// Names each archive and what it holds, separated by a space.
 pub(super) const LIST: &str = "IMAGES";
 
-/// One image of the release.
 pub(super) struct Built {
     pub(super) image: Image,
     pub(super) torch: Torch,
     /// The tag: the version, and `-cuda` after it for what the operator gives to a GPU.
     pub(super) tag: String,
-    /// What a pod names.
     pub(super) reference: String,
 }
 
@@ -38,13 +36,11 @@ impl Built {
         }
     }
 
-    /// The archive in the release's folder.
     pub(super) fn file(&self) -> String {
         format!("{}-{}.tar", self.image.name(), self.tag)
     }
 }
 
-/// Builds all of them, the largest last.
 pub(super) fn build(work: &Work<'_>) -> Result<Vec<Built>, ReleaseError> {
     let mut all = Vec::new();
     let mut list = String::new();
@@ -81,7 +77,6 @@ fn wanted(variants: &[Torch]) -> Vec<(Image, Torch)> {
     small.into_iter().chain(runners).collect()
 }
 
-/// An image's archive, opened.
 pub(super) struct Archive {
     path: PathBuf,
     manifest: Value,
@@ -89,7 +84,6 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// Reads what an archive says about itself.
     pub(super) fn open(path: &Path) -> Result<Self, ReleaseError> {
         let manifest = json(path, &member(path, "manifest.json")?)?[0].take();
         let config = manifest["Config"].as_str().unwrap_or_default();
@@ -100,14 +94,13 @@ impl Archive {
         })
     }
 
-    /// The name under which it is loaded.
     pub(super) fn name(&self) -> &str {
         let name = self.manifest["RepoTags"][0].as_str().unwrap_or_default();
         // docker's own names are written in full or not.
         name.strip_prefix("docker.io/library/").unwrap_or(name)
     }
 
-    /// What an image runs as, what it was made from: the `config` of its configuration.
+    /// The `config` of the image's configuration: user, labels and command.
     pub(super) fn config(&self) -> &Value {
         &self.config["config"]
     }

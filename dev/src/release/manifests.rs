@@ -1,4 +1,4 @@
-//! The manifests, one file each for whoever has no helm.
+//! The manifests, one file each, for installation without helm.
 
 use std::process::Command;
 
@@ -6,17 +6,15 @@ use super::{ReleaseError, VERSION, Work, files_below, read, write};
 use fovea_setup::go::KUBERNETES;
 use fovea_setup::run_command;
 
-/// All that an installation is.
 pub(super) fn file() -> String {
     format!("fovea-{VERSION}.yaml")
 }
 
-/// The definitions alone, for whoever installs them apart from the rest.
+/// The definitions alone, for a separate installation.
 pub(super) fn definitions() -> String {
     format!("fovea-crds-{VERSION}.yaml")
 }
 
-/// Writes both.
 pub(super) fn write_all(work: &Work<'_>) -> Result<(), ReleaseError> {
     let mut kustomize = Command::new(KUBERNETES.program(work.cache, "kubectl"));
     kustomize

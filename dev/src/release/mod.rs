@@ -1,8 +1,7 @@
-//! `make release`: one folder with the images, the chart, the manifests, what is in the images and
-//! what all of it adds up to. The folder is there whole and checked, or not at all.
+//! `make release`: one folder with the images, the chart, the manifests, bills of materials and checksums. It
+//! gets its final name once it is complete and checked.
 //!
-//! Everything but the binaries is made from a commit, not from the tree: what a release holds can
-//! be looked up.
+//! Everything but the binaries comes from a commit, not from the working tree.
 
 mod changelog;
 mod chart;
@@ -51,20 +50,18 @@ pub struct Release {
     check: bool,
 }
 
-/// What the steps work on.
 struct Work<'a> {
     cache: &'a Cache,
     release: &'a Release,
     source: &'a Source,
-    /// Where the images will be pulled from.
+    /// The registry that pods pull from.
     registry: &'a str,
     /// The folder of the release, until it is whole.
     folder: &'a Path,
-    /// A folder for what is between.
+    /// Temporary files.
     scratch: &'a Path,
 }
 
-/// Builds a release; returns its folder.
 pub fn run(cache: &Cache, release: &Release, progress: Progress) -> Result<PathBuf, ReleaseError> {
     let folder = release.out.join(format!("release-{VERSION}"));
     let unfinished = release.out.join(format!("release-{VERSION}.unfinished"));
@@ -117,14 +114,12 @@ pub fn run(cache: &Cache, release: &Release, progress: Progress) -> Result<PathB
 }
 
 impl Release {
-    /// The runner's variants, each once.
     fn variants(&self) -> Vec<Torch> {
         let all = [Torch::Cpu, Torch::Cuda];
         let asked = |torch: &Torch| self.torch.is_empty() || self.torch.contains(torch);
         all.into_iter().filter(asked).collect()
     }
 
-    /// What has to be set up for it.
     fn parts(&self) -> Vec<Part> {
         let mut parts = vec![
             Part::Tools,
@@ -155,7 +150,7 @@ fn read(path: &Path) -> Result<String, ReleaseError> {
     fs::read_to_string(path).map_err(ReleaseError::io(format!("reading {}", path.display())))
 }
 
-/// The files of a folder and of those in it, sorted.
+/// All files below a folder, sorted.
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>, ReleaseError> {
     let io = |error| ReleaseError::io(format!("listing {}", folder.display()))(error);
     let mut files = Vec::new();

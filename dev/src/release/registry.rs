@@ -1,5 +1,4 @@
-//! Where a release's images are pulled from: the commit names no registry of ours, or one; whoever
-//! releases to another has chart and manifests name that.
+//! The registry of a release's images: rewrites chart and manifests to name it.
 
 use std::path::Path;
 
@@ -28,7 +27,6 @@ pub(super) fn name(source: &Source, wanted: Option<&str>) -> Result<String, Rele
     Ok(wanted.to_owned())
 }
 
-/// What a pod names.
 pub(super) fn reference(registry: &str, image: Image, tag: &str) -> String {
     let name = image.name();
     match registry {
@@ -103,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_that_stands_on_no_line_of_its_own_is_told() {
+    fn a_registry_that_is_not_on_its_own_line_is_an_error() {
         let error = renamed_values("image: {registry: \"\"}\n", "ghcr.io/you").unwrap_err();
         assert!(error.to_string().contains("image.registry"), "{error}");
     }

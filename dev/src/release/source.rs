@@ -1,4 +1,4 @@
-//! The commit that is released, in a folder of its own.
+//! The released commit, in a separate folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,6 @@ use fovea_setup::run_command;
 
 /// A commit's files, as far as they were committed.
 pub(super) struct Source {
-    /// Where they lie.
     pub(super) root: PathBuf,
     /// The commit; with `-dirty` where the binaries may have more in them.
     pub(super) revision: String,
@@ -48,7 +47,6 @@ impl Source {
         })
     }
 
-    /// A file of the commit.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }

@@ -1,76 +1,54 @@
-//! SHA256SUMS, as `sha256sum --check` reads it.
+//! SHA256SUMS, written and read as `sha256sum` does.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::Command;
 
-use sha2::{Digest as _, Sha256};
+use fovea_setup::run_command;
 
-use super::{ReleaseError, read};
+use super::{ReleaseError, files_below, read};
 
 const NAME: &str = "SHA256SUMS";
 
-/// How much of a file is read at a time.
-const BUFFER_BYTES: usize = 1 << 20;
-
-/// Writes the sums of all that the folder has.
+/// Writes the sums of all files in the folder.
 pub(super) fn write(folder: &Path) -> Result<(), ReleaseError> {
-    let sums = sums(folder)?;
-    let lines = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n"));
-    super::write(&folder.join(NAME), &lines.collect::<String>())
+    super::write(&folder.join(NAME), &sums(folder)?)
 }
 
-/// What does not match: a file that was changed, or has no sum, or is not there.
+/// Files that were changed or added since [`write`], then those that are missing.
 pub(super) fn faults(folder: &Path) -> Result<Vec<String>, ReleaseError> {
-    let text = read(&folder.join(NAME))?;
-    let mut told: BTreeMap<&str, &str> = text
-        .lines()
-        .filter_map(|line| line.split_once("  "))
-        .map(|(sum, name)| (name, sum))
-        .collect();
+    let (listed, found) = (read(&folder.join(NAME))?, sums(folder)?);
+    let mut listed = by_name(&listed);
     let mut faults = Vec::new();
-    for (name, sum) in sums(folder)? {
-        match told.remove(name.as_str()) {
+    for (name, sum) in by_name(&found) {
+        match listed.remove(name) {
             Some(expected) if expected == sum => {}
             Some(_) => faults.push(format!("{name} is not what {NAME} says")),
             None => faults.push(format!("{name} is not in {NAME}")),
         }
     }
-    faults.extend(told.keys().map(|name| format!("{name} is not there")));
+    faults.extend(listed.keys().map(|name| format!("{name} is not there")));
     Ok(faults)
 }
 
-fn sums(folder: &Path) -> Result<BTreeMap<String, String>, ReleaseError> {
-    let io = |error| ReleaseError::io(format!("adding up {}", folder.display()))(error);
-    let mut sums = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name != NAME {
-            sums.insert(name, sum(&entry.path()).map_err(io)?);
-        }
-    }
-    Ok(sums)
+fn by_name(sums: &str) -> BTreeMap<&str, &str> {
+    let lines = sums.lines().filter_map(|line| line.split_once("  "));
+    lines.map(|(sum, name)| (name, sum)).collect()
 }
 
-fn sum(path: &Path) -> std::io::Result<String> {
-    let mut file = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
-    let mut hasher = Sha256::new();
-    loop {
-        let bytes = file.fill_buf()?;
-        if bytes.is_empty() {
-            return Ok(hex::encode(hasher.finalize()));
-        }
-        hasher.update(bytes);
-        let taken = bytes.len();
-        file.consume(taken);
-    }
+fn sums(folder: &Path) -> Result<String, ReleaseError> {
+    let files = files_below(folder)?;
+    let names = (files.iter()).filter_map(|file| file.strip_prefix(folder).ok());
+    let mut sha256sum = Command::new("sha256sum");
+    sha256sum.args(names.filter(|name| *name != Path::new(NAME)));
+    sha256sum.current_dir(folder);
+    Ok(run_command("computing the checksums", &mut sha256sum)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn release() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -81,12 +59,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_just_added_up_is_right() {
+    fn files_match_the_sums_just_written() {
         assert!(faults(release().path()).unwrap().is_empty());
     }
 
     #[test]
-    fn a_file_that_was_changed_added_or_lost_is_named() {
+    fn a_changed_added_or_missing_file_is_named() {
         let folder = release();
         fs::write(folder.path().join("image"), "another").unwrap();
         fs::remove_file(folder.path().join("chart")).unwrap();
@@ -103,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sums_are_those_of_sha256sum() {
+    fn sha256sum_accepts_the_sums() {
         let folder = release();
         let checked = std::process::Command::new("sha256sum")
             .args(["--check", "--strict", NAME])

@@ -1,5 +1,4 @@
-//! What a release has to be, looked up in the finished folder: nothing that the steps before have
-//! meant to do is taken for done.
+//! Checks the finished folder, independent of the steps that made it.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +11,7 @@ use fovea_harness::images::{Image, Torch};
 use fovea_setup::run_command;
 use fovea_setup::versions::KUBERNETES;
 
-/// Checks all of it, and tells all that is wrong.
+/// Runs every check; the error lists every fault.
 pub(super) fn all(work: &Work<'_>, images: &[Built]) -> Result<(), ReleaseError> {
     let mut faults = sums::faults(work.folder)?;
     for built in images {
@@ -80,7 +79,6 @@ fn packaged(work: &Work<'_>, there: &BTreeSet<String>) -> Result<Vec<String>, Re
     Ok(faults)
 }
 
-/// The manifests for those who have no helm.
 fn plain(work: &Work<'_>, there: &BTreeSet<String>) -> Result<Vec<String>, ReleaseError> {
     let file = manifests::file();
     let text = read(&work.folder.join(&file))?;
@@ -110,8 +108,8 @@ fn kinds(file: &str, text: &str) -> Result<Vec<String>, ReleaseError> {
     Ok(kinds)
 }
 
-/// What is named and not there, but for the runner's variant that was not asked for; and what is
-/// not named at all.
+/// Images that are named but missing, except for a variant that this release omits; and images that are never
+/// named.
 fn faults_of(
     what: &str,
     work: &Work<'_>,
@@ -130,7 +128,7 @@ fn faults_of(
     missing.chain(unnamed).collect()
 }
 
-/// The runners' images that this release was told to go without.
+/// Runner images of the variants that this release omits.
 pub(super) fn left_out(work: &Work<'_>) -> Vec<String> {
     let variants = work.release.variants();
     [(Torch::Cpu, ""), (Torch::Cuda, "-cuda")]
@@ -143,7 +141,7 @@ pub(super) fn left_out(work: &Work<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Our own images with their tags, wherever they stand in a text: the runners' stand in flags.
+/// References to our images anywhere in a text: the runner's are in flags.
 fn references(text: &str) -> BTreeSet<String> {
     let of_reference = |each: char| each.is_ascii_alphanumeric() || "./:_-@".contains(each);
     text.split(|each| !of_reference(each))
@@ -182,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_without_a_kind_is_told_with_its_file() {
+    fn the_error_for_a_document_without_a_kind_names_its_file() {
         assert_eq!(
             kinds("a.yaml", "kind: A\n---\nkind: B\n").unwrap(),
             ["A", "B"]

@@ -1,5 +1,5 @@
-//! The certificates of one control plane: an authority of its own that lives as long as it does,
-//! for the API server, for its clients and, apart from them, for etcd.
+//! Certificates of one control plane: its own authority for the API server and its clients, and another for
+//! etcd.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -30,12 +30,11 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// What the programs read, as files (see [`super::flags`]), and whom kubeconfigs are written for.
+/// Files of certificates (see [`super::flags`]), and the authority of kubeconfigs.
 #[derive(Clone, Debug)]
 pub(super) struct Pki {
     dir: PathBuf,
     cluster: Arc<Authority>,
-    /// The authority's certificate, for kubeconfigs.
     pub(super) authority: String,
     pub(super) admin: Identity,
     pub(super) controller_manager: Identity,
@@ -46,8 +45,8 @@ impl Pki {
     pub(super) fn create(dir: &Path, network: &Network) -> Result<Self, ClusterError> {
         fs::create_dir_all(dir).map_err(ClusterError::io("creating the certificates' folder"))?;
         let cluster = Authority::new("fovea-dev")?;
-        // etcd has an authority of its own: it lets in whoever it has signed, and a user of the
-        // API server must not be one of them.
+        // etcd has its own authority: it accepts every certificate of that authority, which a user of the API
+        // server must not have.
         let store = Authority::new("fovea-dev-etcd")?;
         let service_accounts = KeyPair::generate()?;
         let pki = Self {
@@ -82,26 +81,25 @@ impl Pki {
         Ok(pki)
     }
 
-    /// Somebody whom the API server is to know, by name and group.
+    /// A client certificate for a user and group.
     pub(super) fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, ClusterError> {
         Ok(self.cluster.client(user, group)?)
     }
 
-    /// What a node's kubelet is known by, to the API server as a client and as a server.
+    /// The identity of a node's kubelet, as a client of the API server and as a server.
     pub(super) fn kubelet(&self, node: &str, address: Ipv4Addr) -> Result<Identity, ClusterError> {
         let names = vec![node.to_owned(), address.to_string()];
         let user = format!("system:node:{node}");
         Ok(self.cluster.server(&user, Some("system:nodes"), names)?)
     }
 
-    /// The path of one of the files.
     pub(super) fn path(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 
     fn write(&self, files: &[(&str, &str)]) -> Result<(), ClusterError> {
         for (name, pem) in files {
-            // The scratch folder that they lie in is readable by its owner alone.
+            // Only the owner can read the scratch folder.
             fs::write(self.dir.join(name), pem)
                 .map_err(ClusterError::io(format!("writing {name}")))?;
         }
@@ -109,7 +107,6 @@ impl Pki {
     }
 }
 
-/// Signs certificates, for as long as it is kept.
 #[derive(Debug)]
 pub(crate) struct Authority {
     pub(crate) certificate: String,

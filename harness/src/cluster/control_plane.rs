@@ -18,13 +18,12 @@ use crate::process::{Process, Program};
 use fovea_setup::cache::Cache;
 use fovea_setup::go::{ETCD, KUBERNETES, KUBERNETES_CONTROLLERS};
 
-/// How long the API server may take until it is ready: 4 s on an idle machine of two cores.
+/// 4 s on an idle machine of two cores.
 const READY: Duration = Duration::from_secs(90);
 
-/// Below the scratch folder.
+/// Path below the scratch folder.
 const AUDIT_LOG: &str = "audit.jsonl";
 
-/// How a control plane is started.
 #[derive(Clone, Debug)]
 pub struct ControlPlaneOptions {
     /// Runs kube-controller-manager: garbage collection, the end of namespaces, service accounts,
@@ -34,9 +33,7 @@ pub struct ControlPlaneOptions {
     pub audit: bool,
     /// More flags of kube-apiserver; the last one of a name counts.
     pub api_server_flags: Vec<String>,
-    /// More flags of kube-controller-manager.
     pub controller_manager_flags: Vec<String>,
-    /// Where the API server listens.
     pub network: Network,
 }
 
@@ -52,7 +49,7 @@ impl Default for ControlPlaneOptions {
     }
 }
 
-/// What a kubelet is known by, and whom it knows; the files go with the control plane.
+/// A kubelet's credentials and authorities; removed with the control plane.
 #[derive(Debug)]
 pub(crate) struct KubeletFiles {
     pub(crate) kubeconfig: PathBuf,
@@ -84,13 +81,13 @@ impl ControlPlane {
         .await
     }
 
-    /// What was asked of the API server, by whom, and how it was answered: a JSON object a line.
+    /// The audit log: one JSON object per line.
     pub fn audit_log(&self) -> PathBuf {
         self.guardian.scratch().join(AUDIT_LOG)
     }
 
-    /// One for all tests of this process, started by the first that asks; it ends with the process.
-    /// Tests keep apart by [`crate::TempNamespace`]s, and each makes its own client.
+    /// One control plane for all tests of this process, started at the first call. Tests use separate
+    /// [`crate::TempNamespace`]s, and each makes its own client.
     pub async fn shared() -> Result<&'static Self, ClusterError> {
         static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
         SHARED
@@ -196,22 +193,19 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// The admin's kubeconfig, with everything inside; it goes with the control plane.
+    /// The admin's kubeconfig, with certificates inline; removed with the control plane.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The pinned kubectl, for a person's shell.
     pub fn kubectl_path(&self) -> &Path {
         &self.kubectl
     }
 
-    /// The API server's address.
     pub fn server(&self) -> &str {
         &self.server
     }
 
-    /// What an admin's client is made of.
     pub async fn config(&self) -> Result<kube::Config, ClusterError> {
         let admin = kubeconfig::with_certificate(&self.server, &self.pki, &self.pki.admin);
         kubeconfig::client_config(admin).await
@@ -230,7 +224,7 @@ impl ControlPlane {
         Ok(Client::try_from(kubeconfig::client_config(config).await?)?)
     }
 
-    /// A kubeconfig for a program that is to act as such a user; it goes with the control plane.
+    /// A kubeconfig for this user; removed with the control plane.
     pub fn kubeconfig_for(&self, user: &str, groups: &[&str]) -> Result<PathBuf, ClusterError> {
         let name = format!("{}.kubeconfig", uuid::Uuid::new_v4());
         let path = self.guardian.scratch().join(name);
@@ -239,8 +233,7 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// Writes a kubeconfig with a certificate of its own for `user` in `group`, with the file's
-    /// name; it goes with the control plane.
+    /// Writes the kubeconfig file `name`, with a new certificate for `user` in `group`.
     pub(crate) fn kubeconfig_of(
         &self,
         name: &str,
@@ -250,7 +243,6 @@ impl ControlPlane {
         self.write_kubeconfig(name, &self.pki.client(user, group)?)
     }
 
-    /// What a node's kubelet reads.
     pub(crate) fn kubelet_files(
         &self,
         node: &str,
@@ -288,13 +280,13 @@ impl ControlPlane {
         &self.guardian
     }
 
-    /// Ends it and waits until its processes and files are gone.
+    /// Stops it; returns when its processes and files are removed.
     pub async fn stop(self) -> Result<(), ClusterError> {
         Ok(self.guardian.stop().await?)
     }
 }
 
-/// A program whose data goes with it: it needs no time to end in.
+/// A program without a grace period: its data is discarded.
 fn throwaway(name: &str, path: PathBuf) -> Program {
     Program::new(name, path).grace(Duration::ZERO)
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use super::Network;
 use super::certificates::Pki;
 
-/// The ports of one control plane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
     pub(super) api_server: u16,
@@ -50,13 +49,13 @@ pub(super) fn etcd(ports: Ports, pki: &Pki, data: &Path) -> Vec<String> {
         format!("--peer-cert-file={}", pki.path("etcd.crt")),
         format!("--peer-key-file={}", pki.path("etcd.key")),
         "--unsafe-no-fsync".to_owned(),
-        // Nobody else is to be elected.
+        // This is the only member: elections are pointless.
         "--heartbeat-interval=10".to_owned(),
         "--election-timeout=100".to_owned(),
     ]
 }
 
-/// Who asked for what, and how it was answered.
+/// Logs the metadata of every request.
 pub(super) const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy",
     "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}"#;
 
@@ -102,7 +101,7 @@ pub(super) fn api_server(
         "--shutdown-delay-duration=0s".to_owned(),
     ];
     if network.address.is_loopback() {
-        // No endpoint for pods, and there are none.
+        // Pods need no endpoint: there are none.
         flags.push("--endpoint-reconciler-type=none".to_owned());
     } else {
         flags.extend([

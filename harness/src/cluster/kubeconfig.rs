@@ -15,7 +15,6 @@ use super::certificates::{Identity, Pki};
 /// The one name for cluster, user and context.
 const NAME: &str = "fovea-dev";
 
-/// A kubeconfig for `identity`.
 pub(super) fn with_certificate(server: &str, pki: &Pki, identity: &Identity) -> Kubeconfig {
     let auth = AuthInfo {
         client_certificate_data: Some(STANDARD.encode(&identity.certificate)),
@@ -82,7 +81,6 @@ pub(super) fn write(config: &Kubeconfig, path: &Path) -> Result<(), ClusterError
         .map_err(ClusterError::io(what))
 }
 
-/// What a client is made of.
 pub(super) async fn client_config(config: Kubeconfig) -> Result<kube::Config, ClusterError> {
     crate::tls::use_ring();
     Ok(kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?)

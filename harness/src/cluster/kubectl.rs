@@ -8,17 +8,13 @@ use tokio::process::Command;
 
 use super::{ClusterError, ControlPlane};
 
-/// No call takes longer; one that waits for something has a `--timeout` of its own.
+/// Bound on every call; one that waits has its own `--timeout`.
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// What kubectl answered.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// How it ended.
     pub status: ExitStatus,
-    /// What it wrote to stdout.
     pub stdout: String,
-    /// What it wrote to stderr.
     pub stderr: String,
 }
 
@@ -35,7 +31,7 @@ impl ControlPlane {
             let mut child = Command::new(&self.kubectl)
                 .args(args)
                 .env("KUBECONFIG", self.kubeconfig())
-                // Its caches go with the control plane's files.
+                // Removed with the control plane.
                 .env("KUBECACHEDIR", self.guardian().scratch().join("kubectl"))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -67,7 +63,7 @@ impl ControlPlane {
 }
 
 impl Output {
-    /// Its stdout where it succeeded, else an error with its stderr.
+    /// The stdout, or an error with the stderr.
     pub fn success(self, arguments: &str) -> Result<String, ClusterError> {
         if self.status.success() {
             return Ok(self.stdout);

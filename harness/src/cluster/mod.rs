@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 
 pub use crate::error::ClusterError;
 
-/// Where an API server listens, and the addresses of its services.
+/// The API server's address, and those of services.
 #[derive(Clone, Debug)]
 pub struct Network {
     /// The API server's own; on loopback there are no nodes.

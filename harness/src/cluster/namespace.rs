@@ -8,19 +8,18 @@ use kube::{Api, Client, Config};
 
 use super::ClusterError;
 
-/// How long a drop may hold up its thread.
+/// Bound on the deletion in `drop`, which blocks its thread.
 const DROP: Duration = Duration::from_secs(5);
 
-/// A namespace with a name of its own, deleted when this is dropped.
+/// A namespace with a unique name, deleted on drop.
 #[derive(Debug)]
 pub struct TempNamespace {
     name: String,
-    /// A client belongs to its runtime, which is gone where the last test has dropped it.
+    /// Not a client: that would end with the runtime of the test that made it.
     config: Option<Config>,
 }
 
 impl TempNamespace {
-    /// Creates one in the cluster that `config` names.
     pub async fn create(config: &Config) -> Result<Self, ClusterError> {
         let name = format!(
             "fovea-test-{}",
@@ -43,7 +42,6 @@ impl TempNamespace {
         })
     }
 
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -58,7 +56,7 @@ impl TempNamespace {
 }
 
 impl Drop for TempNamespace {
-    /// Best effort: the control plane may be gone already, and the namespace with it.
+    /// Best effort: the control plane may have stopped.
     fn drop(&mut self) {
         let Some(config) = self.config.take() else {
             return;
@@ -71,7 +69,7 @@ impl Drop for TempNamespace {
             let bounded = async { tokio::time::timeout(DROP, delete(config, &name)).await };
             runtime.map(|runtime| runtime.block_on(bounded).ok())
         };
-        // A thread of its own: this one may be in a runtime, which cannot block on another.
+        // A separate thread: this one may be in a runtime, which cannot block on another.
         std::thread::spawn(delete).join().ok();
     }
 }
@@ -82,7 +80,7 @@ async fn delete(config: Config, name: &str) -> Result<(), ClusterError> {
     Ok(())
 }
 
-/// Runs a test in a namespace of its own, and deletes it also when the test fails.
+/// Runs a test in a new namespace, which is deleted even if the test fails.
 pub async fn with_temp_ns<T>(
     config: &Config,
     test: impl AsyncFnOnce(Client, &str) -> T,

@@ -1,4 +1,4 @@
-//! One program of a guardian: how it is started and how it is ended.
+//! Starts and stops one program of a guardian.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -17,7 +17,6 @@ use super::protocol::Spawn;
 /// After SIGKILL the kernel needs a moment; a process in an uninterruptible wait gets this long.
 const REAP: Duration = Duration::from_secs(5);
 
-/// A running program.
 #[derive(Clone)]
 pub(super) struct Child {
     pid: Pid,
@@ -29,7 +28,6 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts a program by way of `fovea-guard exec`.
     pub(super) fn spawn(spawn: &Spawn) -> io::Result<Self> {
         let log = std::fs::File::options()
             .create(true)
@@ -53,15 +51,15 @@ impl Child {
             .ok_or_else(|| io::Error::other("it ended at once"))?;
         let pid = Pid::from_raw(i32::try_from(id).map_err(io::Error::other)?);
         let reaped = Arc::new(AtomicBool::new(false));
-        let (tell, ended) = watch::channel(None);
+        let (end, ended) = watch::channel(None);
         tokio::spawn({
             let reaped = reaped.clone();
             async move {
                 let status = process.wait().await;
                 reaped.store(true, Ordering::SeqCst);
-                // What the program has started itself goes with it.
+                // Its own children end with it.
                 killpg(pid, Signal::SIGKILL).ok();
-                tell.send_replace(Some(status.unwrap_or_default()));
+                end.send_replace(Some(status.unwrap_or_default()));
             }
         });
         Ok(Self {
@@ -83,7 +81,6 @@ impl Child {
         }
     }
 
-    /// Waits for the program's end.
     pub(super) async fn ended(&mut self) -> ExitStatus {
         match self.ended.wait_for(Option::is_some).await {
             Ok(status) => status.unwrap_or_default(),
@@ -91,7 +88,7 @@ impl Child {
         }
     }
 
-    /// Ends the program: SIGTERM, then SIGKILL after its grace. Also where it is stopped.
+    /// Ends the program, even a stopped one: SIGTERM, then SIGKILL after its grace.
     pub(super) async fn end(&mut self) {
         if !self.grace.is_zero() {
             self.signal(Signal::SIGTERM);
@@ -105,8 +102,8 @@ impl Child {
     }
 }
 
-/// Becomes `command`, after asking the kernel to kill it once the guardian is gone; returns only
-/// with the reason why it could not.
+/// Replaces this process with `command`, which the kernel kills when the guardian ends; returns only on
+/// failure.
 pub fn exec(guardian: u32, command: &[String]) -> io::Error {
     let [program, args @ ..] = command else {
         return io::Error::other("no command");
@@ -115,7 +112,7 @@ pub fn exec(guardian: u32, command: &[String]) -> io::Error {
     if let Err(error) = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL) {
         return error.into();
     }
-    // Gone before the line above: the kernel will not tell any more.
+    // The guardian ended before the line above: no signal will come.
     if nix::unistd::getppid().as_raw().unsigned_abs() != guardian {
         return io::Error::other("the guardian is gone");
     }

@@ -1,7 +1,6 @@
 //! The parent's side of a guardian.
 //!
-//! Plain threads and blocking pipes: a guardian may be shared by tests whose async runtimes come
-//! and go, and belongs to none of them.
+//! Plain threads and blocking pipes: tests with different async runtimes share a guardian.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -19,7 +18,7 @@ use super::executable;
 use super::exit::Exit;
 use super::protocol::{Event, PROTOCOL, Request, Spawn};
 
-/// How long a guardian may take to start, and to start a program.
+/// Bound on the start of a guardian or a program.
 const START: Duration = Duration::from_secs(30);
 
 /// Starts programs that end, in reverse order, when the last clone of this is dropped or this
@@ -31,7 +30,7 @@ pub struct Guardian {
 
 #[derive(Debug)]
 struct Inner {
-    /// `None` once everything was asked to end.
+    /// `None` after [`Guardian::stop`].
     requests: Mutex<Option<ChildStdin>>,
     waiting: Waiting,
     executable: PathBuf,
@@ -41,7 +40,7 @@ struct Inner {
     ended: watch::Receiver<bool>,
 }
 
-/// Who waits for which program's start and end.
+/// Waiters by the program's id.
 type Waiting = Arc<Mutex<HashMap<u64, Waiter>>>;
 
 #[derive(Debug)]
@@ -50,17 +49,15 @@ struct Waiter {
     exit: watch::Sender<Option<Exit>>,
 }
 
-/// A program that a guardian has started.
 #[derive(Clone, Debug)]
 pub(crate) struct Guarded {
     pub(crate) id: u64,
     pub(crate) pid: u32,
-    /// Its end. The channel closes without a value where the guardian is gone.
+    /// The exit. The channel closes without a value if the guardian ends.
     pub(crate) exit: watch::Receiver<Option<Exit>>,
 }
 
 impl Guardian {
-    /// Starts a guardian with an empty scratch folder.
     pub async fn start() -> Result<Self, GuardError> {
         let path = executable::find()?;
         let mut child = Command::new(&path)
@@ -74,7 +71,7 @@ impl Guardian {
         };
         let waiting = Waiting::default();
         let (ready, is_ready) = oneshot::channel();
-        let (tell_end, ended) = watch::channel(false);
+        let (end, ended) = watch::channel(false);
         std::thread::Builder::new()
             .name("guardian".to_owned())
             .spawn({
@@ -83,7 +80,7 @@ impl Guardian {
                     listen(BufReader::new(events), ready, &waiting);
                     locked(&waiting).clear();
                     child.wait().ok();
-                    tell_end.send_replace(true);
+                    end.send_replace(true);
                 }
             })?;
         match tokio::time::timeout(START, is_ready).await {
@@ -102,7 +99,7 @@ impl Guardian {
         }
     }
 
-    /// A folder that is removed at the end.
+    /// A folder that the guardian removes at its end.
     pub fn scratch(&self) -> &Path {
         &self.inner.scratch
     }
@@ -112,7 +109,7 @@ impl Guardian {
         &self.inner.executable
     }
 
-    /// Ends everything, the last started first, and waits until all is gone.
+    /// Stops all programs, the last started first, and waits until they have ended.
     pub async fn stop(&self) -> Result<(), GuardError> {
         drop(locked(&self.inner.requests).take());
         let mut ended = self.inner.ended.clone();
@@ -126,7 +123,6 @@ impl Guardian {
         self.inner.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Starts a program.
     pub(crate) async fn spawn(&self, spawn: Spawn) -> Result<Guarded, GuardError> {
         let (id, program) = (spawn.id, spawn.program.clone());
         let (started, is_started) = oneshot::channel();
@@ -138,7 +134,7 @@ impl Guardian {
                 exit,
             },
         );
-        self.ask(&Request::Spawn(spawn))?;
+        self.request(&Request::Spawn(spawn))?;
         match tokio::time::timeout(START, is_started).await {
             Ok(Ok(Ok(pid))) => Ok(Guarded {
                 id,
@@ -151,7 +147,7 @@ impl Guardian {
     }
 
     /// Sends a request: short enough for the pipe's buffer, so this does not block.
-    pub(crate) fn ask(&self, request: &Request) -> Result<(), GuardError> {
+    pub(crate) fn request(&self, request: &Request) -> Result<(), GuardError> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
         let mut requests = locked(&self.inner.requests);
@@ -160,7 +156,7 @@ impl Guardian {
     }
 }
 
-/// Hands events to those who wait, until the guardian ends.
+/// Passes events to waiters until the guardian ends.
 fn listen(
     events: impl BufRead,
     ready: oneshot::Sender<(u32, PathBuf)>,

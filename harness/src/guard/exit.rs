@@ -4,17 +4,14 @@ use std::fmt;
 
 use nix::sys::signal::Signal;
 
-/// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// Its exit code, where it ended by itself.
+    /// `None` if a signal ended it.
     pub code: Option<i32>,
-    /// The signal that ended it.
     pub signal: Option<i32>,
 }
 
 impl Exit {
-    /// Whether it ended by itself with code 0.
     pub fn success(self) -> bool {
         self.code == Some(0)
     }

@@ -42,7 +42,7 @@ async fn serve(scratch: &Path) -> io::Result<()> {
     ];
     let mut requests = BufReader::new(tokio::io::stdin()).lines();
     let mut children: Vec<(u64, Child)> = Vec::new();
-    tell(&Event::Ready {
+    send(&Event::Ready {
         protocol: PROTOCOL,
         scratch: scratch.to_path_buf(),
     });
@@ -78,14 +78,14 @@ fn start(spawn: &Spawn) -> Option<(u64, Child)> {
     let id = spawn.id;
     match Child::spawn(spawn) {
         Ok(child) => {
-            tell(&Event::Spawned {
+            send(&Event::Spawned {
                 id,
                 pid: child.pid(),
             });
             let mut watched = child.clone();
             tokio::spawn(async move {
                 let status = watched.ended().await;
-                tell(&Event::Exited {
+                send(&Event::Exited {
                     id,
                     code: status.code(),
                     signal: status.signal(),
@@ -94,7 +94,7 @@ fn start(spawn: &Spawn) -> Option<(u64, Child)> {
             Some((id, child))
         }
         Err(error) => {
-            tell(&Event::Refused {
+            send(&Event::Refused {
                 id,
                 reason: error.to_string(),
             });
@@ -110,8 +110,8 @@ fn find(children: &[(u64, Child)], id: u64) -> Option<&Child> {
         .map(|(_, child)| child)
 }
 
-/// One line to the parent. A parent that is gone hears nothing, which its closed pipe tells us too.
-fn tell(event: &Event) {
+/// Writes one line to the parent; its end shows in the closed pipe, so errors are ignored.
+fn send(event: &Event) {
     if let Ok(mut line) = serde_json::to_vec(event) {
         line.push(b'\n');
         let mut stdout = io::stdout().lock();

@@ -1,5 +1,5 @@
-//! What a guardian and its parent say to each other: JSON lines, requests on the guardian's stdin
-//! and events on its stdout. The end of the requests is the request to end everything.
+//! The protocol of a guardian and its parent: JSON lines, requests on the guardian's stdin and events on its
+//! stdout. The end of the requests ends everything.
 
 use std::path::PathBuf;
 
@@ -15,13 +15,12 @@ pub(crate) struct Spawn {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
-    /// Gets stdout and stderr, appended.
+    /// File to which stdout and stderr are appended.
     pub(crate) log: PathBuf,
-    /// How long it has after SIGTERM; at 0 it is killed at once.
+    /// Time to end after SIGTERM; 0 kills at once.
     pub(crate) grace_ms: u64,
 }
 
-/// What a parent asks.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     Spawn(Spawn),
@@ -36,10 +35,8 @@ pub(crate) enum Request {
     },
 }
 
-/// What a guardian tells.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Event {
-    /// The first line.
     Ready {
         protocol: u32,
         scratch: PathBuf,
@@ -48,7 +45,6 @@ pub(crate) enum Event {
         id: u64,
         pid: u32,
     },
-    /// A program could not be started.
     Refused {
         id: u64,
         reason: String,

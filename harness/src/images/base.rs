@@ -1,5 +1,5 @@
-//! The image that the Dockerfile builds on, where there is no registry of images to take it from:
-//! the same distribution by debootstrap, without what the slim image leaves out.
+//! The Dockerfile's base image without a registry: the same distribution by debootstrap, without what the
+//! slim image omits.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use fovea_setup::{debian, run_command};
 pub(super) const NAME: &str = "docker.io/library/debian:12-slim";
 const RELEASE: &str = "bookworm";
 
-/// What the slim image has not.
+/// Paths that the slim image omits.
 const LEFT_OUT: [&str; 6] = [
     "usr/share/doc",
     "usr/share/man",
@@ -23,18 +23,18 @@ const LEFT_OUT: [&str; 6] = [
     "var/lib/apt/lists",
 ];
 
-/// The folder that it is built from, made where it is not there.
+/// The folder with the root file system, built if missing.
 pub(super) fn folder(cache: &Cache) -> Result<PathBuf, ImageError> {
     cache.get_or_build("image-base-debian-12-1", |dir| bootstrap(cache, dir))
 }
 
 fn bootstrap(cache: &Cache, dir: &Path) -> Result<(), ImageError> {
     let root = dir.join("root");
-    // It mounts things, and may leave them: in a mount namespace of its own they go with it.
+    // debootstrap may leave mounts behind: they end with this mount namespace.
     let mut bootstrap = Command::new("unshare");
     bootstrap
         .envs(debian::environment(cache))
-        // What it starts in the new root finds its libraries there.
+        // Programs in the new root have their own libraries.
         .env_remove("LD_LIBRARY_PATH")
         .args(["--mount", "--", "debootstrap", "--variant=minbase", RELEASE])
         .arg(&root);

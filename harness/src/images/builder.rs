@@ -8,11 +8,11 @@ use super::{DOCKERFILE, ImageError, base, write};
 use fovea_setup::cache::Cache;
 use fovea_setup::{debian, run_command};
 
-/// How much memory a build takes at most: several copies of the largest layer.
+/// Upper bound on a build's memory: several copies of the largest layer.
 const IN_MEMORY: &str = "size=4g";
 
-/// Runs in mounts of its own, which go with it, as does the store: an archive is all that is kept.
-/// What is in memory waits for no disk. `$@` are the build's arguments.
+/// Runs in separate mounts, which end with it, as does the store: only the archive stays. Memory needs no
+/// disk writes. `$@` are the build's arguments.
 const BUILDAH: &str = r#"
 if [ -n "$MEMORY" ]; then mount -t tmpfs -o "$MEMORY" tmpfs "$STORE"; fi
 in_store() {
@@ -36,30 +36,27 @@ in_store push "$NAME" "docker-archive:$ARCHIVE:$NAME"
 /// at; docker knows it by this name.
 pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// What builds images here.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Builder {
     Docker,
     Buildah,
 }
 
-/// One image.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recipe<'a> {
-    /// The folder whose files it copies.
     pub(super) context: &'a Path,
     /// The Dockerfile's target; the base image itself where absent.
     pub(super) target: Option<&'a str>,
     pub(super) name: &'a str,
     pub(super) arguments: &'a [(&'a str, &'a str)],
-    /// The docker archive that it is saved as.
+    /// Path of the docker archive.
     pub(super) archive: &'a Path,
-    /// Whether memory has no room for it.
+    /// Too large for a build in memory.
     pub(super) large: bool,
 }
 
 impl Builder {
-    /// docker where its engine answers, else buildah.
+    /// docker if its engine answers, else buildah.
     pub(super) fn find() -> Self {
         let answers = Command::new("docker")
             .args(["info", "--format", "{{.ServerVersion}}"])
@@ -73,7 +70,6 @@ impl Builder {
         }
     }
 
-    /// Builds an image and saves it.
     pub(super) fn build(self, cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
         write(&recipe.context.join("Dockerfile"), DOCKERFILE)?;
         match self {
@@ -160,7 +156,7 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// What buildah may not do without: the package's own, where it is not installed.
+/// buildah's mandatory policy file, from the package if it is not installed.
 fn policy(cache: &Cache) -> PathBuf {
     let installed = PathBuf::from("/etc/containers/policy.json");
     if installed.is_file() {

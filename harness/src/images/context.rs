@@ -10,10 +10,10 @@ use super::{Build, DOCKERFILE, Image, ImageError, Torch, write};
 use fovea_setup::cache::Cache;
 use fovea_setup::{debian, libtorch, run_command};
 
-/// Where Debian's package has them, one file each.
+/// Folder in Debian's package, one file per authority.
 const AUTHORITIES: &str = "usr/share/ca-certificates/mozilla";
 
-/// All that the image depends on, as text: an archive whose record says the same is current.
+/// Everything the image depends on, as text: an archive with the same record is current.
 pub(super) fn inputs(cache: &Cache, build: &Build, image: Image) -> Result<String, ImageError> {
     let mut text = format!(
         "{DOCKERFILE}\n{}\n{}\n",
@@ -75,7 +75,7 @@ pub(super) fn lay_out(
     Ok(())
 }
 
-/// libtorch's files, for the image that has them.
+/// libtorch's files; none for other images.
 fn libraries(cache: &Cache, build: &Build, image: Image) -> Result<Vec<PathBuf>, ImageError> {
     if image != Image::Runner {
         return Ok(Vec::new());

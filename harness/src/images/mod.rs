@@ -19,7 +19,7 @@ use fovea_setup::{SetupError, go, run_command};
 const DOCKERFILE: &str = include_str!("../../../images/Dockerfile");
 const PAUSE_SOURCE: &str = include_str!("../../../images/pause.c");
 
-/// The tag of what is built here.
+/// The tag of locally built images.
 pub const TAG: &str = "dev";
 
 /// One of Fovea's images.
@@ -34,7 +34,7 @@ pub enum Image {
 }
 
 impl Image {
-    /// All of them, the largest last.
+    /// All images, the largest last.
     pub const ALL: [Self; 3] = [Self::Operator, Self::Api, Self::Runner];
 
     /// The name of the binary, of the Dockerfile's target and of the image.
@@ -46,7 +46,7 @@ impl Image {
         }
     }
 
-    /// What a pod names, such as `localhost/fovea-runner:dev`.
+    /// The name in a pod, such as `localhost/fovea-runner:dev`.
     pub fn reference(self) -> String {
         format!("localhost/{}:{TAG}", self.name())
     }
@@ -72,57 +72,39 @@ impl Torch {
     }
 }
 
-/// What to build, from what.
 #[derive(Clone, Debug)]
 pub struct Build {
     /// The folder of the built binaries, such as `target/release`.
     pub binaries: PathBuf,
-    /// The folder that gets `<name>.tar`.
+    /// Output folder of `<name>.tar`.
     pub out: PathBuf,
-    /// The runner's libtorch.
     pub torch: Torch,
     /// The source's commit, for the label.
     pub revision: String,
 }
 
-/// What an image is called, and when it says that it was made.
+/// Reference and creation time of an image.
 #[derive(Clone, Debug)]
 pub struct Stamp {
-    /// What a pod names.
     pub reference: String,
-    /// In seconds since 1970; the build's own time where absent.
+    /// Seconds since 1970; `None` for now.
     pub made_at_seconds: Option<u64>,
 }
 
-/// An image could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// A program of the build.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// The binary that goes into it.
     #[error("{} is not built: run `make build`, or `make images` which builds releases", path.display())]
-    NotBuilt {
-        /// Where it would lie.
-        path: PathBuf,
-    },
-    /// buildah makes its base image as root.
+    NotBuilt { path: PathBuf },
     #[error("no docker engine answers, and without one only root builds images (with buildah)")]
     NotRoot,
-    /// Debian's list of authorities.
     #[error("there are no certificates of authorities: run `fovea-setup --only node`")]
     NoAuthorities,
-    /// A file.
     #[error("{what}: {source}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// Why not.
-        source: io::Error,
-    },
+    Io { what: String, source: io::Error },
 }
 
 impl ImageError {
@@ -148,8 +130,7 @@ impl Build {
         })
     }
 
-    /// Builds `image` where its archive is not there or older than what goes into it; returns the
-    /// archive's path.
+    /// Builds `image` unless its archive is newer than its inputs; returns the archive's path.
     pub fn archive(&self, cache: &Cache, image: Image) -> Result<PathBuf, ImageError> {
         let stamp = Stamp {
             reference: image.reference(),
@@ -203,8 +184,7 @@ impl Build {
     }
 }
 
-/// The archive of the image of the process that holds a pod's namespaces; built where it is not
-/// there.
+/// The archive of the pause image, which holds a pod's namespaces; built if missing.
 pub fn pause(cache: &Cache) -> Result<PathBuf, ImageError> {
     let name = "localhost/pause:1";
     of_one_program(cache, "image-pause-1", "pause", name, |program| {
@@ -220,10 +200,10 @@ pub fn pause(cache: &Cache) -> Result<PathBuf, ImageError> {
     })
 }
 
-/// What a pod names for [`minio`].
+/// The name of [`minio`] in a pod.
 pub const MINIO: &str = "localhost/minio:dev";
 
-/// The archive of an image of MinIO, for nodes that can pull none; built where it is not there.
+/// The archive of an image of MinIO, for nodes without a registry; built if missing.
 pub fn minio(cache: &Cache) -> Result<PathBuf, ImageError> {
     let entry = format!("image-{}-1", go::MINIO.entry());
     of_one_program(cache, &entry, "minio", MINIO, |program| {
@@ -234,7 +214,7 @@ pub fn minio(cache: &Cache) -> Result<PathBuf, ImageError> {
     })
 }
 
-/// An image whose target copies `bin/<target>`, which `put` puts at the path that it gets.
+/// An image whose target copies `bin/<target>`; `put` writes that file.
 fn of_one_program(
     cache: &Cache,
     entry: &str,
@@ -279,14 +259,14 @@ pub fn debian(cache: &Cache) -> Result<PathBuf, ImageError> {
     Ok(entry.join("debian.tar"))
 }
 
-/// What a pod names for [`debian`].
+/// The name of [`debian`] in a pod.
 pub const DEBIAN: &str = base::NAME;
 
 fn write(path: &Path, text: &str) -> Result<(), ImageError> {
     fs::write(path, text).map_err(ImageError::io(format!("writing {}", path.display())))
 }
 
-/// One build at a time in a folder; the lock is the kernel's and goes with the process.
+/// One build at a time in a folder; the kernel releases the lock with the process.
 fn lock(folder: &Path) -> Result<fs::File, ImageError> {
     let file = fs::File::create(folder.join(".lock")).map_err(ImageError::io("the lock"))?;
     file.lock().map_err(ImageError::io("the lock"))?;

@@ -1,4 +1,4 @@
-//! What Contour and Envoy are told. All that is no request of a visitor's stays on loopback.
+//! Flags of Contour and Envoy. Everything but visitors' requests stays on loopback.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -7,10 +7,9 @@ use serde_json::json;
 
 use super::{CLASS, Files, GATEWAY, NAMESPACE};
 
-/// Ports of loopback.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
-    /// Contour's, where Envoy asks it what to do.
+    /// Contour's xDS, which configures Envoy.
     pub(super) xds: u16,
     /// Contour's `/healthz` and `/metrics`.
     pub(super) health: u16,
@@ -34,7 +33,7 @@ impl From<[u16; 5]> for Ports {
     }
 }
 
-/// Contour's file: what has no flag.
+/// Contour's settings without a flag.
 pub(super) fn config(ports: Ports) -> String {
     json!({
         "gateway": {"gatewayRef": {"namespace": NAMESPACE, "name": GATEWAY}},

@@ -1,10 +1,9 @@
-//! An ingress for a cluster with nodes: Contour, which reads Ingresses and `HTTPRoutes`, and Envoy,
-//! which it tells where requests go. Both run beside the nodes, where browsers and curl are: at
-//! the machine's end of the cluster's link, from which pods are reached by routes.
+//! An ingress for a cluster with nodes: Contour reads Ingresses and `HTTPRoutes`, and configures Envoy. Both
+//! run beside the nodes, at the machine's end of the cluster's link, where browsers, curl and routes to pods
+//! are.
 //!
-//! The Envoy that is fetched is 1.40, newer than the 1.38 that this Contour names as its own: what
-//! `harness/tests/node/ingress.rs` asks of the two together (Ingress and `HTTPRoute`, each with TLS) is
-//! what is known to work.
+//! Envoy is 1.40, newer than the 1.38 that this Contour names: `harness/tests/node/ingress.rs` tests the two
+//! together (Ingress and `HTTPRoute`, each with TLS).
 
 mod flags;
 mod objects;
@@ -24,18 +23,17 @@ use fovea_setup::{envoy, go::CONTOUR, ingress_crds};
 
 /// The class of Ingresses, and of Gateways, that are answered.
 pub const CLASS: &str = "contour";
-/// The namespace of the Gateway.
 pub const NAMESPACE: &str = "projectcontour";
 /// The Gateway's name: what an `HTTPRoute` names as its parent, with [`NAMESPACE`].
 pub const GATEWAY: &str = "contour";
-/// The Gateway has a certificate for the names below this; an Ingress brings its own.
+/// The Gateway has a certificate for names below this; an Ingress has its own.
 pub const DOMAIN: &str = "gateway.example.com";
 
-/// Where requests are awaited, where nobody else does: Contour's own choice.
+/// Contour's default port, used if it is free.
 const HTTP: u16 = 8080;
 const HTTPS: u16 = 8443;
 
-/// How long each of the two may take: some seconds on an idle machine of two cores.
+/// Some seconds on an idle machine of two cores.
 const READY: Duration = Duration::from_mins(2);
 
 /// A running ingress. It ends with its cluster.
@@ -78,17 +76,16 @@ impl Ingress {
         })
     }
 
-    /// Where HTTP is answered. Names are not resolved: `curl --connect-to`, or reqwest's `resolve`.
+    /// The address of HTTP. Names do not resolve: use `curl --connect-to`, or reqwest's `resolve`.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where HTTPS is answered.
     pub fn https(&self) -> SocketAddr {
         self.https
     }
 
-    /// Whose signature the Gateway's certificate for [`DOMAIN`] has, as PEM.
+    /// The authority of the certificate for [`DOMAIN`], as PEM.
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -104,7 +101,7 @@ impl Ingress {
     }
 }
 
-/// What the two know each other by.
+/// Certificates with which the two trust each other.
 struct Files {
     folder: PathBuf,
 }
@@ -125,7 +122,7 @@ impl Files {
             ("envoy.crt", &envoy.certificate),
             ("envoy.key", &envoy.key),
         ] {
-            // The scratch folder that they lie in is readable by its owner alone.
+            // Only the owner can read the scratch folder.
             files.put(name, pem)?;
         }
         Ok(files)
@@ -179,8 +176,8 @@ async fn start_envoy(
     Ok(envoy)
 }
 
-/// `port` of `address` where nobody listens there, else another that is free: the address is the
-/// cluster's own, but somebody may listen on all addresses of the machine.
+/// `port` of `address` if it is free, else another free one: a process may listen on all addresses of the
+/// machine.
 fn free_at(address: Ipv4Addr, port: u16) -> Result<SocketAddrV4, ClusterError> {
     if TcpListener::bind((address, port)).is_ok() {
         return Ok(SocketAddrV4::new(address, port));

@@ -1,4 +1,4 @@
-//! What the ingress has in Kubernetes: definitions, classes, and the Gateway.
+//! The ingress' objects in Kubernetes: definitions, classes, and the Gateway.
 
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::cluster::{Authority, ClusterError, ControlPlane};
 
 /// Envoy listens this much above a Gateway's ports: Contour's rule, which has no setting.
 const SHIFT: u16 = 8000;
-/// Key and certificate of the Gateway.
+/// The Secret with the Gateway's certificate.
 const CERTIFICATE: &str = "gateway-tls";
 
 /// Applies all of it; `addresses` is where Envoy is to listen, HTTP first.
@@ -21,7 +21,7 @@ pub(super) async fn apply(
     crds: &Path,
 ) -> Result<(), ClusterError> {
     let crds = crds.display().to_string();
-    // By the server: a client's own way would copy them into annotations, which are too small.
+    // Server-side: a client-side apply copies them into annotations, which are too small.
     run(plane, &["apply", "--server-side", "-f", &crds], "").await?;
     let established = [
         "wait",
@@ -37,7 +37,7 @@ pub(super) async fn apply(
     run(plane, &["apply", "-f", "-"], &list.to_string()).await
 }
 
-/// Waits until Contour has told that the Gateway is answered for.
+/// Waits until Contour reports the Gateway as programmed.
 pub(super) async fn wait_for_gateway(plane: &ControlPlane) -> Result<(), ClusterError> {
     let gateway = format!("gateway/{GATEWAY}");
     let arguments = [

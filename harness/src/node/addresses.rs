@@ -1,13 +1,13 @@
-//! Who has which address. A cluster has a block of its own, so that several run side by side:
-//! `10.<200 + index>.0.0/16`, with the machine and the nodes in the first /24.
+//! Addresses. Each cluster has its own block, so that several run side by side: `10.<200 + index>.0.0/16`,
+//! with the machine and the nodes in the first /24.
 
 use std::net::Ipv4Addr;
 
 use crate::cluster::Network;
 
-/// How many clusters run side by side at most.
+/// Upper bound on clusters side by side.
 pub(super) const CLUSTERS: u8 = 16;
-/// How many nodes one of them has at most: what 10.x.16.0/20 has room for.
+/// Upper bound on nodes of a cluster: 10.x.16.0/20 has room for these.
 pub(super) const NODES: u8 = 15;
 
 /// The addresses and names of the cluster with an index below [`CLUSTERS`].
@@ -19,7 +19,6 @@ impl Block {
         Ipv4Addr::new(10, 200 + self.0, third, fourth)
     }
 
-    /// The machine's end of the link.
     pub(super) fn machine(self) -> Ipv4Addr {
         self.address(0, 1)
     }
@@ -29,17 +28,14 @@ impl Block {
         self.address(0, 10 + node)
     }
 
-    /// The addresses of a node's pods.
     pub(super) fn pods_of(self, node: u8) -> String {
         format!("{}/24", self.address(16 + node, 0))
     }
 
-    /// The addresses of all pods.
     pub(super) fn pods(self) -> String {
         format!("{}/20", self.address(16, 0))
     }
 
-    /// What the API server is told.
     pub(super) fn network(self) -> Network {
         Network {
             address: self.machine(),
@@ -48,7 +44,6 @@ impl Block {
         }
     }
 
-    /// The link on the machine's side.
     pub(super) fn link(self) -> String {
         format!("fovea{}", self.0)
     }

@@ -1,5 +1,5 @@
-//! The cgroup below which a cluster's pods lie. No namespace holds cgroups: who made them removes
-//! them, and kills what is still in them.
+//! Cgroups of a cluster's pods. No namespace owns cgroups: their creator kills what is in them and removes
+//! them.
 
 use std::fs;
 use std::io;
@@ -10,12 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// How long the killed may take to be gone.
+/// How long killed processes may take to end.
 const GONE: Duration = Duration::from_secs(20);
-/// How often is looked whether they are.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Makes `<cluster>/<child>` in every hierarchy.
 pub(super) fn create(cluster: &str, child: &str) -> io::Result<()> {
     for hierarchy in hierarchies(Path::new(ROOT))? {
         let mut parent = hierarchy;

@@ -7,10 +7,10 @@ use tokio::process::Command;
 
 use crate::cluster::ClusterError;
 
-/// No call takes longer; the longest imports an image of some gigabytes.
+/// Bound on every call; the longest imports an image of some gigabytes.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// Runs a program; its stdout where it succeeded, else an error with its stderr.
+/// Runs a program; returns its stdout, or an error with its stderr.
 pub(crate) async fn run(words: &[&str]) -> Result<String, ClusterError> {
     run_with(words, &[]).await
 }

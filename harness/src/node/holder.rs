@@ -1,9 +1,9 @@
-//! `fovea-guard hold`: the process that has a cluster's index, and what goes by that index in the
-//! kernel: the link's name, the addresses, the cgroups.
+//! `fovea-guard hold`: the process that owns a cluster's index, and what the index names in the kernel: the
+//! link, the addresses, the cgroups.
 //!
-//! It is the first that a cluster's guardian starts, and so the last that it ends: on SIGTERM it
-//! removes what the cluster has left. Where it is killed itself, the next who gets the index does
-//! that, which is safe because an index is a lock of the kernel's and goes with its process.
+//! A cluster's guardian starts it first and stops it last: on SIGTERM it removes what the cluster left
+//! behind. If it is killed, the next owner of the index does that. An index is a kernel lock that ends with
+//! its process, so this is safe.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -14,16 +14,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::addresses::{Block, CLUSTERS};
 use super::{cgroup, links};
 
-/// What the holder says once it has an index.
+/// Printed once the holder has an index.
 const HOLDING: &str = "holding cluster ";
 
-/// Where locks lie on every Linux machine, apart from anybody's caches.
+/// Folder of locks on every Linux machine, whatever its caches.
 const LOCKS: &str = "/run/lock";
 
-/// Takes an index, cleans up after its former user, and holds it until SIGTERM.
+/// Takes an index, cleans up after its previous owner, and holds it until SIGTERM.
 ///
-/// `scratch` is the folder that is to be removed where the guardian cannot do it; `nodes` is how
-/// many of them have a cgroup.
+/// `scratch` is removed if the guardian cannot do it; `nodes` have a cgroup each.
 pub fn run(scratch: &Path, nodes: u8) -> io::Result<()> {
     let (block, mut record) = first_free()?;
     record.set_len(0)?;
@@ -41,7 +40,7 @@ pub fn run(scratch: &Path, nodes: u8) -> io::Result<()> {
         io::Result::Ok(())
     })?;
     remove(block)?;
-    // Nothing is left that the next user of the index would have to remove.
+    // The next owner of the index has nothing to remove.
     record.set_len(0)
 }
 
@@ -58,8 +57,7 @@ fn first_free() -> io::Result<(Block, File)> {
     )))
 }
 
-/// Removes what clusters have left whose processes were all killed; those that run stay. Returns
-/// how many run.
+/// Removes what killed clusters left behind; returns how many clusters run.
 pub fn sweep() -> io::Result<usize> {
     let mut running = 0;
     for index in 0..CLUSTERS {
@@ -77,7 +75,7 @@ pub(super) fn held(log: &str) -> Option<Block> {
     index.parse().ok().map(Block)
 }
 
-/// The index and its lock, with nothing left of its former user; `None` where it is another's.
+/// The index and its lock, after clean-up; `None` if another process holds it.
 fn claim(block: Block) -> io::Result<Option<(Block, File)>> {
     let path = PathBuf::from(LOCKS).join(format!("fovea-cluster-{}", block.0));
     let record = File::options()

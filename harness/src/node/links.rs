@@ -1,5 +1,5 @@
-//! The links between the machine, the nodes and the switch that joins them. Each is a pair whose
-//! ends die with the namespaces that they lie in, and routes die with their ends.
+//! Links between the machine, the nodes and the switch that joins them. Each is a pair; its ends are removed
+//! with their namespaces, and routes with the ends.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -26,8 +26,7 @@ pub(super) async fn join_machine(block: Block, switch: &Sandbox) -> Result<(), C
     Ok(())
 }
 
-/// Links node number `node` to the switch, and tells all who their neighbours are. `nodes` is how
-/// many there are.
+/// Links node number `node` of `nodes` to the switch, with routes to services, other nodes and their pods.
 pub(super) async fn join_node(
     block: Block,
     switch: &Sandbox,
@@ -51,7 +50,7 @@ pub(super) async fn join_node(
         .run(&["ip", "address", "add", &address, "dev", "eth0"])
         .await?;
     sandbox.run(&["ip", "link", "set", "eth0", "up"]).await?;
-    // kube-proxy rewrites what a node sends to a service, which is sent where there is a route.
+    // A node needs a route to services, although kube-proxy rewrites their addresses.
     let services = block.network().services;
     sandbox
         .run(&["ip", "route", "add", &services, "dev", "eth0"])
@@ -71,8 +70,7 @@ pub(super) async fn join_node(
     Ok(())
 }
 
-/// Whether the machine has a route, other than the default one, into a block: its addresses are
-/// somebody's then.
+/// Whether the machine has a route, except the default one, into a block: then the block is in use.
 pub(super) fn is_taken(block: Block) -> io::Result<bool> {
     Ok(overlaps(
         &std::fs::read_to_string("/proc/net/route")?,
@@ -92,7 +90,7 @@ fn overlaps(routes: &str, address: Ipv4Addr) -> bool {
     })
 }
 
-/// Removes the machine's end, where it is there, and with it both ends and the routes.
+/// Removes the machine's end, if any, and with it the other end and the routes.
 pub(super) fn remove(link: &str) -> io::Result<()> {
     if !Path::new("/sys/class/net").join(link).exists() {
         return Ok(());
@@ -100,7 +98,7 @@ pub(super) fn remove(link: &str) -> io::Result<()> {
     let removed = std::process::Command::new("ip")
         .args(["link", "delete", link])
         .output()?;
-    // It may have gone by itself in between.
+    // It may have been removed in between.
     if removed.status.success() || !Path::new("/sys/class/net").join(link).exists() {
         return Ok(());
     }
@@ -114,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_that_a_route_goes_into_is_taken_and_the_default_route_takes_none() {
+    fn a_block_with_a_route_is_taken_and_the_default_route_is_ignored() {
         let routes = |to: &str, mask: &str| {
             format!(
                 "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\

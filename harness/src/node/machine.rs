@@ -22,19 +22,17 @@ use fovea_setup::cache::Cache;
 use fovea_setup::debian;
 use fovea_setup::go::{KUBE_ROUTER, KUBERNETES_NODE};
 
-/// How long containerd may take: a second on an idle machine.
+/// A second on an idle machine.
 const CONTAINERD_READY: Duration = Duration::from_mins(1);
-/// How long a node may take until it is Ready: 10 s on an idle machine of two cores.
+/// 10 s on an idle machine of two cores.
 const NODE_READY: Duration = Duration::from_mins(2);
 
-/// How a node is started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NodeOptions {
-    /// How many `nvidia.com/gpu` it advertises. The scheduler counts them; no device is behind them.
+    /// Advertised `nvidia.com/gpu`. The scheduler counts them; there are no devices.
     pub gpus: u32,
 }
 
-/// A running node.
 #[derive(Debug)]
 pub struct Node {
     name: String,
@@ -237,12 +235,11 @@ impl Node {
         Ok(())
     }
 
-    /// Its name in Kubernetes.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its address, which pods, the machine and other nodes reach.
+    /// Reachable from pods, the machine and other nodes.
     pub fn address(&self) -> Ipv4Addr {
         self.block.node(self.number)
     }
@@ -261,7 +258,7 @@ impl Node {
             kubelet.restart().await?;
         }
         self.wait_ready(cluster).await?;
-        // A kubelet that starts anew forgets what it has not counted itself.
+        // A restarted kubelet forgets resources that it did not count itself.
         self.advertise_gpus(cluster).await
     }
 

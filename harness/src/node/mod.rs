@@ -25,7 +25,7 @@ use std::process::Command;
 pub use machine::{Node, NodeOptions};
 pub use whole::{Cluster, ClusterOptions};
 
-/// Why nodes cannot run on this machine, for a test that is then skipped; `None` where they can.
+/// Why nodes cannot run on this machine; tests with nodes are skipped then.
 pub fn unavailable() -> Option<String> {
     if !cfg!(target_os = "linux") {
         return Some("nodes need Linux".to_owned());

@@ -8,13 +8,13 @@ use crate::cluster::ClusterError;
 use crate::guard::Guardian;
 use crate::process::{Process, Program};
 
-/// How long the namespaces may take to be made.
+/// Bound on the creation of the namespaces.
 const READY: Duration = Duration::from_secs(30);
 
-/// What the last line of a script says.
+/// The last line of a script.
 const SAID: &str = "the namespaces are ready";
 
-/// Joins links, and knows no addresses.
+/// A bridge without addresses.
 const SWITCH: &str = "
 ip link set lo up
 ip link add switch type bridge
@@ -35,7 +35,6 @@ ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
 "#;
 
-/// A held set of namespaces.
 #[derive(Debug)]
 pub(super) struct Sandbox {
     holder: Process,
@@ -43,7 +42,6 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A network that joins others.
     pub(super) async fn switch(
         guardian: &Guardian,
         variables: &[(&'static str, String)],
@@ -104,8 +102,7 @@ impl Sandbox {
         self.holder.pid()
     }
 
-    /// A program that is to run inside, where it gets only SIGKILL: a signal to it meets the one
-    /// that has entered on its behalf.
+    /// A program to run inside. It gets only SIGKILL: other signals reach the `nsenter` before it.
     pub(super) fn program(&self, name: &str, path: &Path) -> Program {
         let program = Program::new(name, "nsenter")
             .args(self.enter())
@@ -114,7 +111,7 @@ impl Sandbox {
         with(program, &self.variables)
     }
 
-    /// Runs a program inside to its end.
+    /// Runs a program inside and waits for its end.
     pub(super) async fn run(&self, words: &[&str]) -> Result<String, ClusterError> {
         let enter = self.enter();
         let mut all = vec!["nsenter"];

@@ -17,20 +17,18 @@ use fovea_setup::cache::Cache;
 use fovea_setup::debian;
 use fovea_setup::go::{COREDNS, KUBERNETES_NODE};
 
-/// How long the holder may take, which may have much to clean up after a predecessor.
+/// Time for the holder to clean up.
 const HELD: Duration = Duration::from_mins(1);
 /// How long the holder has at the end.
 const CLEANED: Duration = Duration::from_secs(40);
 
-/// How a cluster is started.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// Its nodes, at most 15.
     pub nodes: Vec<NodeOptions>,
-    /// The control plane; its network is chosen here.
+    /// `network` is overwritten.
     pub control_plane: ControlPlaneOptions,
-    /// Whether `NetworkPolicies` are enforced, by kube-router on each node. Without it all of them are
-    /// as if they were not there.
+    /// Whether kube-router on each node enforces `NetworkPolicies`; without it they have no effect.
     pub network_policies: bool,
 }
 
@@ -47,7 +45,6 @@ impl Default for ClusterOptions {
 /// A running cluster. It ends when this is dropped; [`Cluster::stop`] also waits for it.
 #[derive(Debug)]
 pub struct Cluster {
-    /// The API server, and kubectl.
     pub control_plane: ControlPlane,
     /// The nodes, `node1` first.
     pub nodes: Vec<Node>,
@@ -149,7 +146,7 @@ impl Cluster {
         &self.guardian
     }
 
-    /// Ends it and waits until nothing is left of it: no process, mount, link, route, cgroup, file.
+    /// Stops it; returns when no process, mount, link, route, cgroup or file of it remains.
     pub async fn stop(self) -> Result<(), ClusterError> {
         let Self {
             control_plane,

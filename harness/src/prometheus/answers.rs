@@ -1,4 +1,4 @@
-//! What Prometheus answers: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
+//! Prometheus' HTTP API: <https://prometheus.io/docs/prometheus/latest/querying/api/>.
 
 use std::collections::BTreeMap;
 
@@ -7,69 +7,58 @@ use serde::de::DeserializeOwned;
 
 use super::{Prometheus, PrometheusError};
 
-/// Names and values.
 type Labels = BTreeMap<String, String>;
 
-/// One value of an instant vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Its labels, its metric's name as `__name__` among them.
+    /// Labels; `__name__` is the metric.
     pub labels: Labels,
-    /// Its value.
     pub value: f64,
 }
 
 /// An alert that waits for its time (`pending`) or is there (`firing`).
 #[derive(Clone, Debug, Deserialize)]
 pub struct Alert {
-    /// Its labels, its name as `alertname` among them.
+    /// Labels; `alertname` is the name.
     pub labels: Labels,
-    /// What it tells a person, with the values filled in.
+    /// Annotations with the values filled in.
     pub annotations: Labels,
     /// `pending` or `firing`.
     pub state: String,
-    /// The value of its expression.
     pub value: String,
 }
 
 impl Alert {
-    /// Its name.
     pub fn name(&self) -> &str {
         self.labels.get("alertname").map_or("", String::as_str)
     }
 }
 
-/// A rule as it is evaluated.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// The alert's name, or the recorded metric's.
     pub name: String,
-    /// Its expression.
     pub query: String,
-    /// `ok`, `err`, or `unknown` where it was not evaluated yet.
+    /// `ok`, `err`, or `unknown` before the first evaluation.
     pub health: String,
-    /// Why it is `err`.
+    /// The reason for health `err`.
     #[serde(default)]
     pub last_error: String,
 }
 
-/// What is scraped.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// The labels that all of its metrics get.
     pub labels: Labels,
-    /// Where.
     pub scrape_url: String,
-    /// `up`, `down`, or `unknown` where it was not scraped yet.
+    /// `up`, `down`, or `unknown` before the first scrape.
     pub health: String,
-    /// Why it is `down`.
+    /// The reason for health `down`.
     #[serde(default)]
     pub last_error: String,
 }
 
-/// The envelope of every answer.
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 enum Answer<T> {
@@ -120,7 +109,7 @@ impl Prometheus {
                 why: format!("{text} is no number"),
             })
         };
-        let result: Answered = self.ask("query", &[("query", expression)]).await?;
+        let result: Answered = self.get("query", &[("query", expression)]).await?;
         match result {
             Answered::Scalar((_, value)) => Ok(vec![Sample {
                 labels: Labels::new(),
@@ -137,25 +126,23 @@ impl Prometheus {
         }
     }
 
-    /// The alerts that are pending or firing.
+    /// Pending and firing alerts.
     pub async fn alerts(&self) -> Result<Vec<Alert>, PrometheusError> {
-        let Alerts { alerts } = self.ask("alerts", &[]).await?;
+        let Alerts { alerts } = self.get("alerts", &[]).await?;
         Ok(alerts)
     }
 
-    /// Every rule, of all groups.
     pub async fn rules(&self) -> Result<Vec<Rule>, PrometheusError> {
-        let Groups { groups } = self.ask("rules", &[]).await?;
+        let Groups { groups } = self.get("rules", &[]).await?;
         Ok(groups.into_iter().flat_map(|group| group.rules).collect())
     }
 
-    /// Everything that is scraped.
     pub async fn targets(&self) -> Result<Vec<Target>, PrometheusError> {
-        let Targets { active_targets } = self.ask("targets", &[("state", "active")]).await?;
+        let Targets { active_targets } = self.get("targets", &[("state", "active")]).await?;
         Ok(active_targets)
     }
 
-    async fn ask<T: DeserializeOwned>(
+    async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, &str)],

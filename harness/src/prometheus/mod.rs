@@ -26,45 +26,32 @@ pub use answers::{Alert, Rule, Sample, Target};
 pub use monitors::{install_definitions, rules, scrape_configs};
 pub use promtool::{check_rules, test_rules};
 
-/// How long it may take until it is ready: a second on an idle machine.
+/// A second on an idle machine.
 const READY: Duration = Duration::from_mins(1);
 
-/// What it is told.
 #[derive(Clone, Debug, Default)]
 pub struct PrometheusOptions {
-    /// As in its file, such as [`scrape_configs`] makes them.
+    /// As in its configuration file; [`scrape_configs`] makes them.
     pub scrape_configs: Vec<Value>,
     /// The `spec` of each `PrometheusRule`: `groups`, as in a file of rules.
     pub rules: Vec<Value>,
-    /// How often it scrapes and evaluates where nothing else is said; a second, where none.
+    /// Default interval of scrapes and evaluations; `None` is a second.
     pub interval: Option<Duration>,
 }
 
-/// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum PrometheusError {
-    /// It could not be started, or the API server not be asked.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// It has not answered as it should.
     #[error("Prometheus: {0}")]
     Http(#[from] reqwest::Error),
-    /// It refuses a question; an unknown function, or a number where there is none.
     #[error("Prometheus refuses {question}: {why}")]
-    Refused {
-        /// The path of its API, or the query.
-        question: String,
-        /// Its own words.
-        why: String,
-    },
+    Refused { question: String, why: String },
     /// A monitor has a field that is not translated here, or lacks one.
     #[error("{kind} {name}: {why}; harness/src/prometheus/scrape.rs says what is translated")]
     Monitor {
-        /// The resource's kind.
         kind: &'static str,
-        /// Its namespace and name.
         name: String,
-        /// What is the matter.
         why: String,
     },
 }
@@ -79,10 +66,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one on loopback and waits until it is ready.
-    ///
-    /// An error where `fovea-setup --only prometheus` has not built it, or where it refuses
-    /// what it is told.
+    /// Starts one on loopback and waits until it is ready. Fails if `fovea-setup --only prometheus` has not
+    /// built it, or if it rejects its options.
     pub async fn start(options: &PrometheusOptions) -> Result<Self, PrometheusError> {
         crate::tls::use_ring();
         let program = built("prometheus")?;
@@ -137,7 +122,7 @@ impl Prometheus {
         &mut self.process
     }
 
-    /// Ends it and waits until its process and files are gone.
+    /// Stops it; returns when its process and files are removed.
     pub async fn stop(self) -> Result<(), PrometheusError> {
         Ok(self.guardian.stop().await.map_err(ClusterError::from)?)
     }

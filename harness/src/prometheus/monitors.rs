@@ -14,7 +14,7 @@ use fovea_setup::NotBuilt;
 use fovea_setup::cache::Cache;
 use fovea_setup::chart_crds;
 
-/// The files of [`chart_crds`] that define them.
+/// Files in [`chart_crds`].
 const DEFINITIONS: [&str; 3] = ["servicemonitors", "podmonitors", "prometheusrules"];
 
 /// Defines `ServiceMonitors`, `PodMonitors` and `PrometheusRules`, as the Prometheus operator does.
@@ -43,15 +43,14 @@ pub async fn install_definitions(plane: &ControlPlane) -> Result<(), ClusterErro
     Ok(())
 }
 
-/// The `spec` of every `PrometheusRule`.
 pub async fn rules(plane: &ControlPlane) -> Result<Vec<Value>, PrometheusError> {
     let found = list(&plane.client().await?, "PrometheusRule").await?;
     Ok(found.into_iter().map(spec_of).collect())
 }
 
-/// What every `ServiceMonitor` and `PodMonitor` asks to be scraped, in place of the Prometheus
-/// operator's own translation; every `interval`, or as often as they say. Authorities are read
-/// now: where one is renewed, this is to be asked again.
+/// Scrape configurations of every `ServiceMonitor` and `PodMonitor`, as the Prometheus operator would
+/// translate them; `interval` unless they set one. Authorities are read now: call this again after one is
+/// renewed.
 pub async fn scrape_configs(
     plane: &ControlPlane,
     interval: Option<Duration>,

@@ -1,7 +1,7 @@
-//! What the Prometheus operator would make of a monitor: one scrape configuration for each of its
-//! endpoints, which finds its targets in Kubernetes and names them by relabeling. This is the
-//! operator's `pkg/prometheus/promcfg.go`, as far as monitors here use it. A field that is not
-//! translated is refused and not ignored: a test must not hold by what nobody else would scrape.
+//! Translates a monitor as the Prometheus operator does: one scrape configuration for each of its endpoints,
+//! which discovers its targets in Kubernetes and names them by relabeling. This is the operator's
+//! `pkg/prometheus/promcfg.go`, as far as monitors here use it. A field without a translation is an error, so
+//! that a test cannot pass with a monitor that the operator would treat otherwise.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// Where a key's value lies.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct KeyOf {
@@ -18,7 +17,6 @@ pub(super) struct KeyOf {
     pub(super) key: String,
 }
 
-/// Whose certificate is believed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Authority {
@@ -60,7 +58,6 @@ struct Namespaces {
     match_names: Vec<String>,
 }
 
-/// The spec of either monitor.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Spec {
@@ -76,7 +73,6 @@ pub(super) struct Spec {
     pub(super) endpoints: Vec<Endpoint>,
 }
 
-/// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Service,
@@ -91,7 +87,6 @@ impl Kind {
         }
     }
 
-    /// What it finds in Kubernetes.
     fn role(self) -> &'static str {
         match self {
             Self::Service => "endpointslice",
@@ -259,7 +254,7 @@ fn tls_config_of(tls: &Tls, ca: Option<&str>) -> Value {
     config.into()
 }
 
-/// A label's name as Prometheus spells it.
+/// A label's name, as a Prometheus label.
 fn sanitize(label: &str) -> String {
     label.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
 }
@@ -321,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_monitor_asks_over_tls_by_a_name_of_the_certificate() {
+    fn a_pod_monitor_scrapes_over_tls_by_a_name_of_the_certificate() {
         let config = configuration(
             Kind::Pod,
             json!({

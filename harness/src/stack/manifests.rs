@@ -1,4 +1,4 @@
-//! What is applied before the first job: the CRDs, and a pool whose runner is a plain process.
+//! Applied before the first job: the CRDs, and a pool whose runner is a plain process.
 
 use super::{DemoModel, MODELS, READY, SYSTEM_NAMESPACE, repository};
 use crate::cluster::{ClusterError, ControlPlane};
@@ -22,7 +22,7 @@ pub(super) async fn apply(
     run(cluster, &["apply", "-f", "-"], &pool(runner_port, token)).await
 }
 
-/// Waits until the operator has told that a runner serves every model.
+/// Waits until the operator reports a runner for every model.
 pub(super) async fn wait_for_pool(cluster: &ControlPlane) -> Result<(), ClusterError> {
     let timeout = format!("--timeout={}s", READY.as_secs());
     let arguments = [

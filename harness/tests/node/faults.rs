@@ -1,4 +1,4 @@
-//! What goes wrong with nodes, in a cluster of its own.
+//! Faults of nodes, in a separate cluster.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::support::{LONG, create, pod, ready, runs};
 
 #[tokio::test]
-async fn containers_outlive_their_kubelet_and_a_lost_node_is_told_and_left() -> Result<()> {
-    if !runs("containers_outlive_their_kubelet_and_a_lost_node_is_told_and_left") {
+async fn containers_outlive_their_kubelet_and_pods_move_from_a_lost_node() -> Result<()> {
+    if !runs("containers_outlive_their_kubelet_and_pods_move_from_a_lost_node") {
         return Ok(());
     }
     let mut cluster = Cluster::start(ClusterOptions {
@@ -66,7 +66,7 @@ async fn containers_outlive_their_kubelet_and_a_lost_node_is_told_and_left() -> 
     ensure!(gpus["nvidia.com/gpu"].0 == "1");
 
     cluster.nodes[1].kill().await?;
-    eventually("the lost node to be told", LONG, || async {
+    eventually("the lost node to be NotReady", LONG, || async {
         let status = nodes.get("node2").await?.status.context("no status")?;
         let conditions = status.conditions.unwrap_or_default();
         let ready = conditions

@@ -12,10 +12,9 @@ use crate::perl::SERVER;
 use crate::shared::shared;
 use crate::support::{LONG, create, pod, ready, runs};
 
-/// The name that the Ingress answers to.
 const HOST: &str = "shapes.example.com";
 
-/// Who finds `host` at `address`, and believes whom `authority` (PEM) has signed.
+/// A client that resolves `host` to `address` and trusts `authority` (PEM).
 fn visitor(host: &str, address: SocketAddr, authority: &str) -> Result<reqwest::Client> {
     Ok(reqwest::Client::builder()
         .no_proxy()
@@ -96,8 +95,8 @@ async fn an_ingress_and_an_http_route_both_reach_a_pod_over_tls() -> Result<()> 
         ensure!(reqwest::get(nobody).await?.status() == 404, "a name that nobody has");
 
         let words = ["get", "ingress", "hello", "-n", namespace, "-o", "yaml"];
-        let told = plane.kubectl(&words).await?.success("get ingress")?;
-        ensure!(told.contains(&format!("ip: {}", cluster.gateway())), "{told}");
+        let listed = plane.kubectl(&words).await?.success("get ingress")?;
+        ensure!(listed.contains(&format!("ip: {}", cluster.gateway())), "{listed}");
         Ok(())
     })
     .await?

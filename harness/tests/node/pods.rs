@@ -105,7 +105,7 @@ async fn a_pod_reaches_the_api_server_and_the_store_and_nothing_beyond_the_machi
             let answer = run(&get("kubernetes.default.svc", 443))
                 .await?
                 .success("exec")?;
-            // A plain request to a TLS port is told so: the API server is there.
+            // The answer to plain HTTP on a TLS port: the API server is reachable.
             ensure!(answer.contains("400 Bad Request"), "{answer}");
             Ok(())
         })
@@ -126,8 +126,8 @@ async fn a_pod_reaches_the_api_server_and_the_store_and_nothing_beyond_the_machi
 }
 
 #[tokio::test]
-async fn a_third_pod_that_wants_one_of_two_gpus_waits_and_is_told_why() -> Result<()> {
-    if !runs("a_third_pod_that_wants_one_of_two_gpus_waits_and_is_told_why") {
+async fn a_third_pod_for_two_gpus_waits_with_the_reason() -> Result<()> {
+    if !runs("a_third_pod_for_two_gpus_waits_with_the_reason") {
         return Ok(());
     }
     let cluster = shared().await?;

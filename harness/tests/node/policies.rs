@@ -10,7 +10,7 @@ use crate::perl::{SERVER, get};
 use crate::shared::shared;
 use crate::support::{LONG, create, pod, ready, runs};
 
-/// Pods of one namespace: `server` and `other`, which answer, and two who ask from both nodes.
+/// Pods of one namespace: two servers, `server` and `other`, and a client on each node.
 struct Place<'a> {
     cluster: &'a Cluster,
     namespace: &'a str,
@@ -46,7 +46,6 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Whether `from` gets an answer of `to`.
     async fn arrives(&self, from: &str, to: &str) -> Result<bool> {
         let address = ready(&self.pods, to).await?;
         ready(&self.pods, from).await?;
@@ -65,14 +64,14 @@ impl Place<'_> {
         if answer.status.success() && answer.stdout.ends_with("hello") {
             return Ok(true);
         }
-        // Not that the pod could not be asked to: what its own connection came to.
+        // Only if the pod's own connection failed, not `kubectl exec`.
         if answer.stderr.contains("IO::Socket::INET") || answer.status.code() == Some(124) {
             return Ok(false);
         }
         bail!("{}{}", answer.stdout, answer.stderr)
     }
 
-    /// Waits until what arrives is `wanted`: an engine is told of a policy when it is there.
+    /// Waits until `from` reaches `to`, or does not: policies take effect with a delay.
     async fn until(&self, from: &str, to: &str, wanted: bool) -> Result<()> {
         let what = format!("{from} to {to}: {wanted}");
         let seen = eventually(&what, LONG, async || {
@@ -83,7 +82,6 @@ impl Place<'_> {
         Ok(seen.await?)
     }
 
-    /// Whether this machine gets an answer of `server`.
     async fn machine_arrives(&self) -> Result<bool> {
         let address = ready(&self.pods, "server").await?;
         let client = reqwest::Client::builder()

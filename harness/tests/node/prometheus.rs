@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::shared::shared;
 use crate::support::{LONG, create, pod, ready, runs};
 
-/// One number, told as often as it is asked for.
+/// Serves one metric.
 const METRICS: &str = r#"exec perl -MIO::Socket::INET -e '
     my $server = IO::Socket::INET->new(LocalPort => 9100, Listen => 5, ReuseAddr => 1) or die;
     my $body = "shapes_seen 7\n";
@@ -119,8 +119,8 @@ async fn what_a_service_and_a_pod_monitor_name_is_scraped_and_a_rule_fires() -> 
 }
 
 #[tokio::test]
-async fn promtool_tells_which_alert_a_made_up_series_fires() -> Result<()> {
-    if !runs("promtool_tells_which_alert_a_made_up_series_fires") {
+async fn promtool_reports_the_alerts_of_a_synthetic_series() -> Result<()> {
+    if !runs("promtool_reports_the_alerts_of_a_synthetic_series") {
         return Ok(());
     }
     let rules = json!({"groups": [{"name": "shapes", "rules": [
@@ -139,8 +139,8 @@ async fn promtool_tells_which_alert_a_made_up_series_fires() -> Result<()> {
         }]});
         let path = folder.path().join("tests.json");
         std::fs::write(&path, tests.to_string())?;
-        let told = prometheus::test_rules(&path).await;
-        ensure!(told.is_ok() == passes, "after {minute}: {told:?}");
+        let result = prometheus::test_rules(&path).await;
+        ensure!(result.is_ok() == passes, "after {minute}: {result:?}");
     }
     Ok(())
 }

@@ -14,8 +14,7 @@ const KUBERNETES_STAMPS: &[(&str, &str)] = &[
     ("k8s.io/component-base/version.gitTreeState", "clean"),
 ];
 
-/// The API server and kubectl: all that the demo needs. The other programs are pinned by the same
-/// go.mod, and are entries of their own.
+/// The API server and kubectl, for the demo. The other programs have the same go.mod and separate entries.
 pub const KUBERNETES: GoTools = GoTools {
     name: "kubernetes",
     version: versions::KUBERNETES,
@@ -45,7 +44,7 @@ pub const KUBERNETES_CONTROLLERS: GoTools = GoTools {
     go_sum: include_str!("../../go/kubernetes/go.sum"),
 };
 
-/// What a cluster with nodes needs more than a control plane.
+/// Programs of nodes.
 pub const KUBERNETES_NODE: GoTools = GoTools {
     name: "kubernetes-node",
     version: versions::KUBERNETES,
@@ -61,7 +60,6 @@ pub const KUBERNETES_NODE: GoTools = GoTools {
     go_sum: include_str!("../../go/kubernetes/go.sum"),
 };
 
-/// CoreDNS.
 pub const COREDNS: GoTools = GoTools {
     name: "coredns",
     version: versions::COREDNS,
@@ -88,7 +86,6 @@ pub const KUBE_ROUTER: GoTools = GoTools {
     go_sum: include_str!("../../go/kube-router/go.sum"),
 };
 
-/// etcd.
 pub const ETCD: GoTools = GoTools {
     name: "etcd",
     version: versions::ETCD,
@@ -100,7 +97,6 @@ pub const ETCD: GoTools = GoTools {
     go_sum: include_str!("../../go/etcd/go.sum"),
 };
 
-/// MinIO.
 pub const MINIO: GoTools = GoTools {
     name: "minio",
     version: versions::MINIO,
@@ -124,7 +120,7 @@ pub const K6: GoTools = GoTools {
     go_sum: include_str!("../../go/k6/go.sum"),
 };
 
-/// kind, for those who have docker: nothing else builds it.
+/// kind, for machines with docker: only `make cluster` builds it.
 pub const KIND: GoTools = GoTools {
     name: "kind",
     version: versions::KIND,
@@ -142,14 +138,13 @@ pub const HELM: GoTools = GoTools {
     version: versions::HELM,
     programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
     about: "about a minute on 2 cores",
-    // It tells this version to charts, and in `helm version`.
+    // The version that charts see, and `helm version`.
     stamps: &[("helm.sh/helm/v3/internal/version.version", versions::HELM)],
     tags: &[],
     go_mod: include_str!("../../go/helm/go.mod"),
     go_sum: include_str!("../../go/helm/go.sum"),
 };
 
-/// kubeconform.
 pub const KUBECONFORM: GoTools = GoTools {
     name: "kubeconform",
     version: versions::KUBECONFORM,
@@ -164,7 +159,6 @@ pub const KUBECONFORM: GoTools = GoTools {
     go_sum: include_str!("../../go/kubeconform/go.sum"),
 };
 
-/// helm-docs.
 pub const HELM_DOCS: GoTools = GoTools {
     name: "helm-docs",
     version: versions::HELM_DOCS,

@@ -1,4 +1,4 @@
-//! What a job that has ended costs the api in memory.
+//! Memory of the api per finished job.
 
 use crate::setting::Setting;
 use fovea_crds::InferenceJob;
@@ -9,7 +9,7 @@ use kube::Api;
 const NAMESPACE: &str = "bench-finished";
 const EMPTY: &str = "bench-empty";
 
-/// Makes so many, and compares an api that has them with one that has none.
+/// Creates `count` jobs, and compares an api with them to one without.
 pub(crate) async fn weigh(setting: &Setting, count: usize) -> anyhow::Result<()> {
     eprintln!("{count} jobs that have ended");
     let client = setting.control_plane.client().await?;

@@ -19,11 +19,10 @@ pub(crate) struct Load {
     pub(crate) identity: Option<PathBuf>,
 }
 
-/// One of them. Each time it is sent with another picture, or as another object.
+/// A request, sent each time with another picture or as another object.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
-    /// Taken in turns.
     pub(crate) urls: Vec<String>,
     /// A file that is the body; a number is written over a few bytes near its end.
     pub(crate) picture: Option<PathBuf>,
@@ -32,10 +31,9 @@ pub(crate) struct Request {
     pub(crate) content_type: Option<String>,
 }
 
-/// What came of it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Measured {
-    /// How often all requests were sent.
+    /// Total number of requests.
     pub(crate) count: f64,
     pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,
@@ -44,12 +42,11 @@ pub(crate) struct Measured {
     good: f64,
 }
 
-/// What k6's script reads.
 #[derive(Serialize)]
 struct Order<'a> {
     #[serde(flatten)]
     load: &'a Load,
-    /// Sets this run's objects apart from another's.
+    /// Keeps names of runs apart.
     run: Uuid,
     out: &'a Path,
 }

@@ -1,4 +1,4 @@
-//! Uploads, reads, lists and waits for as long as is asked: no error, and memory that stays.
+//! Uploads, reads, lists and waits for the given time: no errors, and stable memory.
 
 use crate::Arguments;
 use crate::setting::Setting;
@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 /// Clients at once.
 const CLIENTS: usize = 16;
-/// So often memory is looked at.
-const LOOKS: u32 = 10;
+/// Number of memory readings.
+const SAMPLES: u32 = 10;
 
-/// The load.
 pub(crate) async fn run(setting: &Setting, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { minutes, .. } = arguments;
     eprintln!("a mixed load for {minutes} minutes");
@@ -28,15 +27,15 @@ pub(crate) async fn run(setting: &Setting, arguments: &Arguments) -> anyhow::Res
         }
         anyhow::Ok(())
     });
-    let looks = async {
+    let samples = async {
         let mut memory = Vec::new();
-        for _ in 0..LOOKS {
-            tokio::time::sleep(whole / LOOKS).await;
+        for _ in 0..SAMPLES {
+            tokio::time::sleep(whole / SAMPLES).await;
             memory.push(setting.api.memory_bytes()? >> 20);
         }
         anyhow::Ok(memory)
     };
-    let (_, memory) = tokio::try_join!(futures::future::try_join_all(clients), looks)?;
+    let (_, memory) = tokio::try_join!(futures::future::try_join_all(clients), samples)?;
     println!(
         "\n{minutes} minutes of mixed load, {} rounds without an error; the api's memory, MiB: {memory:?}",
         rounds.into_inner()

@@ -16,19 +16,17 @@ const READY: Duration = Duration::from_mins(1);
 const PICTURE_BYTES: usize = 91 * 1024;
 const BOUNDARY: &str = "fovea-bench";
 
-/// All of it; ends when dropped.
+/// Ends when dropped.
 pub(crate) struct Setting {
     pub(crate) control_plane: ControlPlane,
     pub(crate) minio: Minio,
     pub(crate) api: Service,
     pub(crate) peer: Service,
-    /// Bodies, and what k6 writes.
     pub(crate) scratch: tempfile::TempDir,
     pub(crate) http: reqwest::Client,
     program: PathBuf,
 }
 
-/// A running server.
 pub(crate) struct Service {
     pub(crate) process: Process,
     pub(crate) url: String,
@@ -101,7 +99,7 @@ impl Setting {
     fn write_bodies(&self) -> anyhow::Result<()> {
         let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo/pictures");
         let mut picture = std::fs::read(pictures.join("black-heart.jpg"))?;
-        // What follows a JPEG's end is not looked at.
+        // Decoders ignore what follows a JPEG's end.
         picture.resize(PICTURE_BYTES, 0);
         std::fs::write(self.raw_body(), &picture)?;
         let mut form = format!(
@@ -115,7 +113,6 @@ impl Setting {
 }
 
 impl Service {
-    /// Resident memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> anyhow::Result<u64> {
         measure::memory_bytes(&self.process)
     }

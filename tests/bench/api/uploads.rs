@@ -7,7 +7,7 @@ use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
 use fovea_tests::measure::median;
 use kube::Resource as _;
 
-/// Who is loaded, in the order of the table.
+/// The compared servers, in the order of the table.
 const SIDES: [&str; 4] = [
     "fovea-api",
     "FastAPI (makes no job)",

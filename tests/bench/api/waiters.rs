@@ -1,4 +1,4 @@
-//! What a client that waits for a job's events costs the api in memory.
+//! Memory of the api per client that waits for a job's events.
 
 use crate::setting::{Service, Setting};
 use anyhow::{Context as _, ensure};
@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Opened at once.
 const OPENING: usize = 64;
 
-/// Opens so many streams of one job's events, and holds them.
+/// Opens that many streams of one job's events, and holds them.
 pub(crate) async fn weigh(setting: &Setting, waiters: usize) -> anyhow::Result<()> {
     eprintln!("{waiters} waiting clients");
     let Service { url, .. } = &setting.api;

@@ -15,13 +15,12 @@ use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// Who is loaded, in the order of the table.
+/// The compared servers, in the order of the table.
 const SIDES: [&str; 2] = [
     "through the ingress, into pods",
     "embedded: a process on loopback",
 ];
 
-/// One turn of one side.
 #[derive(Clone, Copy)]
 struct Measured {
     per_second: f64,
@@ -116,7 +115,7 @@ async fn upload(visitor: &Visitor, arguments: &Arguments) -> Result<Measured> {
     })
 }
 
-/// So that each turn finds as few jobs as the one before.
+/// Deletes all jobs, so that every turn starts alike.
 async fn clear(jobs: &Api<InferenceJob>) -> Result<()> {
     jobs.delete_collection(&DeleteParams::default(), &ListParams::default())
         .await?;

@@ -1,4 +1,4 @@
-//! What operator and api hold and spend at rest, without jobs and with many that have ended.
+//! Memory and processor time of operator and api at rest, without jobs and with many finished ones.
 
 use crate::Arguments;
 use anyhow::{Context as _, Result};
@@ -10,10 +10,10 @@ use kube::ResourceExt as _;
 use kube::api::ListParams;
 use std::time::Duration;
 
-/// So long processor time is counted.
+/// Time over which processor time is counted.
 const WATCHED: Duration = Duration::from_secs(20);
 
-/// A program with what is read of it.
+/// Readings of a program.
 struct Reading {
     name: String,
     bytes: u64,
@@ -31,7 +31,7 @@ pub(crate) async fn weigh(it: &Installed, arguments: &Arguments) -> Result<()> {
     scale_operator(it, 0).await?;
     crowd::create_finished(&it.jobs, finished).await?;
     scale_operator(it, 2).await?;
-    // What they do at their start is not idleness.
+    // Excludes the work of the start.
     read(it).await?;
     let all = read(it).await?;
     println!(
@@ -53,7 +53,7 @@ pub(crate) async fn weigh(it: &Installed, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Of each pod of operator and api.
+/// Reads each pod of operator and api.
 async fn read(it: &Installed) -> Result<Vec<Reading>> {
     let mut found = Vec::new();
     for component in ["operator", "api"] {

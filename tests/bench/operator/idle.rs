@@ -1,11 +1,11 @@
-//! What finished jobs cost an operator that has nothing to do.
+//! Cost of finished jobs for an idle operator.
 
 use crate::Arguments;
 use fovea_tests::measure::{kib, memory_bytes, processor_ms};
 use fovea_tests::{Operated, crowd};
 use std::time::Duration;
 
-/// So long processor time is counted.
+/// Time over which processor time is counted.
 const WATCHED: Duration = Duration::from_secs(20);
 
 /// Compares an operator that has them with one that has none.
@@ -20,7 +20,7 @@ pub(crate) async fn weigh(arguments: &Arguments) -> anyhow::Result<()> {
     crowd::create_finished(&operated.jobs, finished).await?;
     operated.operator.restart().await?;
     operated.is_ready().await?;
-    // What it does at its start is not idleness.
+    // Excludes the work of the start.
     settle(&operated).await?;
     let (all, busy) = settle(&operated).await?;
     println!(
@@ -31,7 +31,7 @@ pub(crate) async fn weigh(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Memory, and the processor time of a while.
+/// Memory, and processor time over [`WATCHED`].
 async fn settle(operated: &Operated) -> anyhow::Result<(u64, f64)> {
     let before = processor_ms(&operated.operator)?;
     tokio::time::sleep(WATCHED).await;

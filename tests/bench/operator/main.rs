@@ -15,7 +15,7 @@ use fovea_tests::{Operated, Options};
 use peer::Peer;
 use std::path::PathBuf;
 
-/// Requests that the runner takes at once.
+/// Concurrent requests of the runner.
 const SLOTS: u32 = 64;
 
 /// What `make bench-operator` passes.
@@ -49,7 +49,7 @@ impl Arguments {
         Options {
             slots: SLOTS,
             program: Some(self.operator.clone()),
-            // What is timed does not write a line for every step.
+            // No log line per step while timing.
             env: vec![("RUST_LOG".to_owned(), "warn".to_owned())],
             // Nor does it delete what is weighed.
             ..Options::flags([

@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 const READY: Duration = Duration::from_secs(30);
 
-/// Redis, two workers, and who submits to them.
+/// Redis, two workers and their client.
 pub(crate) struct Peer {
     _redis: Process,
     _workers: Process,
@@ -34,7 +34,6 @@ struct OneByOne {
 }
 
 impl Peer {
-    /// Starts all three.
     pub(crate) async fn start(arguments: &Arguments) -> anyhow::Result<Self> {
         let [port] = ports::free()?;
         let redis = Program::new("redis", &arguments.redis)
@@ -79,17 +78,17 @@ impl Peer {
 
     /// Tasks per second, from the first submission to the last result.
     pub(crate) async fn drain(&mut self, count: usize) -> anyhow::Result<f64> {
-        let Drained { per_second } = serde_json::from_value(self.ask("drain", count).await?)?;
+        let Drained { per_second } = serde_json::from_value(self.command("drain", count).await?)?;
         Ok(per_second)
     }
 
-    /// How long each of so many took, one after another.
+    /// Duration of each of `count` jobs, one after another.
     pub(crate) async fn one(&mut self, count: usize) -> anyhow::Result<Vec<f64>> {
-        let OneByOne { milliseconds } = serde_json::from_value(self.ask("one", count).await?)?;
+        let OneByOne { milliseconds } = serde_json::from_value(self.command("one", count).await?)?;
         Ok(milliseconds)
     }
 
-    async fn ask(&mut self, command: &str, count: usize) -> anyhow::Result<Value> {
+    async fn command(&mut self, command: &str, count: usize) -> anyhow::Result<Value> {
         let line = format!("{command} {count}\n");
         self.commands.write_all(line.as_bytes()).await?;
         let answer = self.answers.next_line().await?;

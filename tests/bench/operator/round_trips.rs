@@ -7,7 +7,7 @@ use fovea_tests::Operated;
 use fovea_tests::measure::percentile;
 use std::time::Instant;
 
-/// One after another, each when the one before has ended.
+/// Submits each job after the end of the one before.
 pub(crate) async fn compare(
     operated: &Operated,
     peer: &mut Peer,

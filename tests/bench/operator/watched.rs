@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt as _};
 use std::collections::HashMap;
 use std::pin::Pin;
 
-/// A watch that has listed what there is.
+/// A watch, after its first list.
 pub(crate) struct Watched {
     events: Pin<Box<dyn Stream<Item = Result<Event<InferenceJob>, watcher::Error>>>>,
 }
@@ -23,8 +23,8 @@ impl Watched {
         Ok(Self { events })
     }
 
-    /// Waits until so many jobs whose name begins with `prefix` have ended; answers how often each
-    /// one's status was written.
+    /// Waits until `count` jobs whose names begin with `prefix` have ended; returns how often each one's
+    /// status was written.
     pub(crate) async fn ended(&mut self, prefix: &str, count: usize) -> anyhow::Result<Vec<u32>> {
         let (mut versions, mut ended) = (HashMap::new(), 0);
         while ended < count {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 const POOL: &str = "cold";
 
-/// What each takes: the first three end with what is seen of the pod, the last is by the job's own
-/// timings, and the fourth is what lies between.
+/// Stages of a cold start: the first three are read from the pod, the last from the job's timings; the fourth
+/// is the rest.
 const STAGES: [&str; 5] = [
     "scale up: the pod is there",
     "schedule: it has a node",
@@ -23,7 +23,7 @@ const STAGES: [&str; 5] = [
     "run: fetch, infer, tell",
 ];
 
-/// Of the stages, those that are seen of the pod.
+/// Stages that are read from the pod.
 const OF_POD: usize = 3;
 
 pub(crate) async fn time(it: &Pods, rounds: usize) -> Result<()> {
@@ -79,7 +79,7 @@ async fn round_of(it: &Pods, job: &str) -> Result<[f64; STAGES.len()]> {
     Ok(seconds)
 }
 
-/// How many of the stages the pod has behind it.
+/// Number of stages that the pod has completed.
 fn stage_of(pod: &Pod) -> usize {
     let Some(status) = &pod.status else { return 1 };
     let is = |name: &str| {

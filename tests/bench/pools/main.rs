@@ -1,5 +1,5 @@
-//! Times pools of pods on a real node: the first job of an empty pool, what a change of models costs
-//! those who wait, and what pools cost the operator.
+//! Times pools of pods on a real node: the first job of an empty pool, the wait during a change of models,
+//! and the load of pools on the operator.
 //!
 //!     make bench-pools (ROUNDS=5)
 

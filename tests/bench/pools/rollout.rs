@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 const POOL: &str = "rolling";
 
-/// Jobs that are under way at a time.
+/// Concurrent jobs.
 const AT_A_TIME: usize = 4;
 
-/// How long each pool is watched at rest, for comparison.
+/// Time at rest, for comparison.
 const AT_REST: Duration = Duration::from_secs(20);
 
 pub(crate) async fn time(it: &Pods, rounds: usize) -> Result<()> {

@@ -1,4 +1,4 @@
-//! What pools cost the operator: its memory with more and more of them.
+//! Memory of the operator by the number of pools.
 
 use anyhow::Result;
 use fovea_tests::Pods;

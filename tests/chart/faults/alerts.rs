@@ -35,7 +35,7 @@ pub(super) async fn each_fires_by_its_fault(it: &mut Watched) -> Result<()> {
     Ok(())
 }
 
-/// Everything is scraped, and nothing fires.
+/// Every target is scraped, and no alert fires.
 async fn all_is_well(it: &Watched) -> Result<()> {
     let well = eventually(
         "every target to be up, and no alert",
@@ -157,7 +157,7 @@ async fn of_callbacks(it: &mut Watched) -> Result<()> {
     it.fires("CallbacksGivenUp").await
 }
 
-/// Grafana's own variables, as it fills them in.
+/// Replaces Grafana's built-in variables, as Grafana does.
 fn filled(question: &str) -> String {
     question
         .replace("$__rate_interval", "1h")
@@ -186,7 +186,7 @@ pub(super) async fn every_panel_of_the_dashboard_has_an_answer(it: &Watched) -> 
     Ok(answered.await?)
 }
 
-/// The titles of the dashboard's panels, with what each asks.
+/// The titles of the dashboard's panels, with their queries.
 async fn questions(it: &Watched) -> Result<Vec<(String, String)>> {
     let maps: Api<ConfigMap> = Api::namespaced(it.it.client.clone(), SYSTEM_NAMESPACE);
     let labelled = ListParams::default().labels("grafana_dashboard=1");

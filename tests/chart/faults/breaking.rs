@@ -33,7 +33,7 @@ pub(super) async fn runner(it: &Watched) -> Result<u32> {
     Ok(found.await?)
 }
 
-/// Asks a runner for what only the operator may ask.
+/// Sends a runner a request that only the operator may send.
 pub(super) async fn knock_without_a_token(it: &Watched) -> Result<()> {
     let labelled = ListParams::default().labels(RUNNERS);
     let pods = it.it.pods.list(&labelled).await?;
@@ -61,7 +61,6 @@ pub(super) async fn knock_without_a_token(it: &Watched) -> Result<()> {
     Ok(())
 }
 
-/// A signal to a process.
 pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
     let process = Pid::from_raw(i32::try_from(process)?);
     Ok(kill(process, signal)?)
@@ -71,14 +70,14 @@ pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
 pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
     let visitor = it.it.visitor()?;
     it.it.cluster.control_plane.api_server().pause()?;
-    let asked = (0..8).map(|number| {
+    let requests = (0..8).map(|number| {
         let visitor = &visitor;
         async move {
             let id = format!("6f9c4f0e-8d4b-4f3a-9d5e-3f1b2c4d5e{number:02}");
             visitor.get(&format!("/api/v1/status/{id}")).await
         }
     });
-    let answers = join_all(asked).await;
+    let answers = join_all(requests).await;
     it.it.cluster.control_plane.api_server().resume()?;
     let failed = answers
         .iter()
@@ -88,9 +87,9 @@ pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
     Ok(())
 }
 
-/// The Lease is somebody's who is not there.
+/// Gives the Lease to a holder that does not exist.
 pub(super) async fn hold_lease(it: &Watched) -> Result<()> {
-    // Microseconds, and no more.
+    // Kubernetes accepts no more than microseconds.
     let now = format!("{:.6}", jiff::Timestamp::now());
     patch_lease(
         it,
@@ -101,7 +100,6 @@ pub(super) async fn hold_lease(it: &Watched) -> Result<()> {
     .await
 }
 
-/// It is nobody's.
 pub(super) async fn release_lease(it: &Watched) -> Result<()> {
     patch_lease(
         it,
@@ -142,7 +140,6 @@ pub(super) async fn take_rights(it: &Watched) -> Result<ClusterRole> {
     anyhow::bail!("no ClusterRole grants the writing of statuses")
 }
 
-/// Gives them back.
 pub(super) async fn give_rights(it: &Watched, mut role: ClusterRole) -> Result<()> {
     let roles: Api<ClusterRole> = Api::all(it.it.client.clone());
     role.metadata.resource_version = None;

@@ -1,4 +1,4 @@
-//! What breaks is outlived by jobs, and told by alerts: each of the chart's fires once, by its fault.
+//! Jobs outlive faults, and alerts report them: each alert of the chart fires once, for its fault.
 
 mod alerts;
 mod breaking;
@@ -10,7 +10,7 @@ use fovea_tests::pods::is_skipped;
 use watched::Watched;
 
 #[tokio::test]
-async fn what_breaks_is_outlived_by_jobs_and_told_by_its_alert() -> Result<()> {
+async fn jobs_outlive_every_fault_and_its_alert_fires() -> Result<()> {
     if is_skipped() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! Uploads go on while pods are killed and the store is started anew; and each that was taken ends.
+//! Uploads continue while pods are killed and the store restarts; every accepted one ends.
 
 use super::watched::Watched;
 use anyhow::{Context as _, Result, ensure};
@@ -29,7 +29,7 @@ pub(super) async fn killed_pods_and_a_restarted_store(it: &mut Watched) -> Resul
             .await
         };
         more().await?;
-        // One at a time, at once and without a word to the program.
+        // One at a time, with SIGKILL.
         let at_once = DeleteParams::default().grace_period(0);
         for component in ["operator", "api"] {
             let label = format!("app.kubernetes.io/component={component}");
@@ -57,8 +57,7 @@ pub(super) async fn killed_pods_and_a_restarted_store(it: &mut Watched) -> Resul
     Ok(())
 }
 
-/// Uploads until `over`; the ids of the jobs that were answered for. What is refused while
-/// something is down is asked again, as a client does.
+/// Uploads until `over`; returns the ids of the accepted jobs. Retries refused uploads, as a client does.
 async fn upload(visitor: &Visitor, over: &AtomicBool, taken: &AtomicUsize) -> Result<Vec<String>> {
     let (picture, _) = first::<String>("captions.json");
     let mut ids = Vec::new();

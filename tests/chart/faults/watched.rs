@@ -15,14 +15,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long an alert may take to fire once its fault is there.
+/// Bound on the time from a fault to its alert.
 const FIRES: Duration = Duration::from_mins(2);
 
-/// All of it; ends when dropped.
 pub(super) struct Watched {
     pub(super) it: Installed,
     pub(super) prometheus: Prometheus,
-    /// The alerts that have fired.
     pub(super) fired: BTreeSet<String>,
 }
 
@@ -40,7 +38,6 @@ impl Watched {
         })
     }
 
-    /// Waits until an alert fires, and remembers it.
     pub(super) async fn fires(&mut self, name: &str) -> Result<()> {
         let full = format!("Fovea{name}");
         let what = format!("{full} to fire");
@@ -53,7 +50,7 @@ impl Watched {
             found.cloned().with_context(|| format!("{names:?}"))
         });
         let alert = fires.await?;
-        // What a person reads has its values in it.
+        // Annotations have their values filled in.
         for text in alert.annotations.values() {
             ensure!(
                 !text.contains("{{") && !text.contains("<no value>"),
@@ -64,7 +61,6 @@ impl Watched {
         Ok(())
     }
 
-    /// Waits until an alert fires no more.
     pub(super) async fn rests(&self, name: &str) -> Result<()> {
         let full = format!("Fovea{name}");
         let what = format!("{full} to end");
@@ -84,7 +80,7 @@ impl Watched {
         Ok(plane.kubectl(&arguments).await?.success(&words.join(" "))?)
     }
 
-    /// Has so many replicas of a Deployment, and waits for them.
+    /// Scales a Deployment and waits for it.
     pub(super) async fn scale(&self, deployment: &str, replicas: u32) -> Result<()> {
         let name = format!("deployment/{deployment}");
         self.kubectl(&["scale", &name, &format!("--replicas={replicas}")])
@@ -94,7 +90,6 @@ impl Watched {
         Ok(())
     }
 
-    /// Changes the spec of the chart's pool.
     pub(super) async fn pool(&self, spec: Value) -> Result<RunnerPool> {
         let patch = Patch::Merge(json!({ "spec": spec }));
         let params = PatchParams::default();
@@ -107,7 +102,6 @@ impl Watched {
         crowd::create(&self.it.jobs, jobs).await
     }
 
-    /// Waits until the chart's pool has no pods any more.
     pub(super) async fn has_no_runners(&self) -> Result<()> {
         let gone = eventually("the runners to be gone", PATIENCE, async || {
             let labelled = ListParams::default().labels("fovea.dev/pool=default");
@@ -118,7 +112,6 @@ impl Watched {
         Ok(gone.await?)
     }
 
-    /// Waits for a job's success.
     pub(super) async fn ended(&self, name: &str) -> Result<()> {
         let what = format!("{name} to succeed");
         let ended = eventually(&what, PATIENCE, async || {
@@ -129,12 +122,10 @@ impl Watched {
         Ok(ended.await?)
     }
 
-    /// Creates one, with a receiver of its end.
     pub(super) async fn submit_for(&self, name: &str, receiver: String) -> Result<()> {
         crowd::create(&self.it.jobs, [job(name, Some(receiver))]).await
     }
 
-    /// The uids of a component's pods.
     pub(super) async fn pods(&self, label: &str) -> Result<Vec<(String, String)>> {
         let pods = self
             .it
@@ -158,7 +149,7 @@ fn job(name: &str, receiver: Option<String>) -> InferenceJob {
     InferenceJob::new(name, spec)
 }
 
-/// What Prometheus is told: what the cluster's monitors and rules say.
+/// Prometheus' options: the cluster's monitors and rules.
 pub(super) async fn options(it: &Installed) -> Result<PrometheusOptions> {
     let plane = &it.cluster.control_plane;
     let second = Some(Duration::from_secs(1));
@@ -169,7 +160,7 @@ pub(super) async fn options(it: &Installed) -> Result<PrometheusOptions> {
     })
 }
 
-/// As a user has them, but that nothing is waited for that a person would wait for.
+/// A user's values with shorter waits.
 fn values(it: &Installed) -> Value {
     let mut values = it.values();
     let at_once = |threshold: f64| json!({"for": "0s", "threshold": threshold});

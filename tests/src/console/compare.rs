@@ -1,9 +1,9 @@
-//! Whether a command has printed what the page says. Spaces count once, `...` stands for anything in
-//! a line and alone for any lines; ids, ages and times are equal to all others of their kind. Pure.
+//! Compares a command's output with the page. Spaces count once, `...` matches anything in a line and alone
+//! any lines; ids, ages and times match all others of their kind. Pure.
 
 use anyhow::{Result, ensure};
 
-/// Fails with both where they differ.
+/// The error has both texts.
 pub(super) fn compare(expected: &[String], printed: &str) -> Result<()> {
     let mut wanted: Vec<String> = expected.iter().map(|line| plain(line)).collect();
     while wanted.last().is_some_and(String::is_empty) {
@@ -53,7 +53,7 @@ fn line_matches(wanted: &str, seen: &str) -> bool {
     true
 }
 
-/// The line with one space where there were some, and without what differs each time.
+/// Collapses spaces, and replaces what differs each time.
 fn plain(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
         if is_age(word) {
@@ -65,7 +65,7 @@ fn plain(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// `4s`, `2m31s`, `7d`: as kubectl writes ages.
+/// kubectl's ages: `4s`, `2m31s`, `7d`.
 fn is_age(word: &str) -> bool {
     let mut rest = word;
     while !rest.is_empty() {
@@ -118,8 +118,8 @@ fn time(text: &str) -> Option<usize> {
     Some(seconds + fraction + zone.unwrap_or(0))
 }
 
-/// The form's length where a text begins with it: `0` stands for a digit, `x` for a hexadecimal one,
-/// all else for itself.
+/// The form's length if a text begins with it: `0` matches a digit, `x` a hexadecimal one, anything else
+/// itself.
 fn fits(text: &str, form: &str) -> Option<usize> {
     let bytes = text.as_bytes().get(..form.len())?;
     let fits = form.bytes().zip(bytes).all(|(form, byte)| match form {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_below_a_command_asks_for_nothing() {
+    fn a_command_without_expected_output_may_print_anything() {
         assert!(same("", "anything\nat all"));
         assert!(same("\n", "anything"));
     }

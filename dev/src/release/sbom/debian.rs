@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::library;
 
-/// The distribution and its installed packages.
 pub(super) fn components(version: &str, status: &str) -> Vec<Value> {
     let distribution = json!({
         "type": "operating-system",

@@ -1,5 +1,5 @@
-//! What is in each image, as `CycloneDX`'s JSON: the crates that the program is linked from, the
-//! packages of its base, and of a runner the wheels that libtorch was taken from.
+//! Bills of materials of the images, as `CycloneDX` JSON: crates of the program, packages of the base, and
+//! the runner's wheels of libtorch.
 
 mod debian;
 mod wheels;
@@ -14,10 +14,9 @@ use fovea_harness::images::{Image, Torch};
 use fovea_setup::crates::CYCLONEDX;
 use fovea_setup::{libtorch, run_command};
 
-/// Release binaries are of this kind alone.
+/// The only target of release binaries.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The file about an image.
 pub(super) fn file(built: &Built) -> String {
     format!("{}-{}.cdx.json", built.image.name(), built.tag)
 }
@@ -33,7 +32,6 @@ fn library(name: &str, version: &str, purl: &str) -> Value {
     })
 }
 
-/// Writes one file for each image.
 pub(super) fn write_all(work: &Work<'_>, images: &[Built]) -> Result<(), ReleaseError> {
     list_crates(work)?;
     for built in images {
@@ -63,7 +61,7 @@ fn list_crates(work: &Work<'_>) -> Result<(), ReleaseError> {
     Ok(())
 }
 
-/// What a program is linked from, without the folder that this was found out in.
+/// Crates of a program, without paths of this machine.
 fn crates(work: &Work<'_>, image: Image) -> Result<Value, ReleaseError> {
     let name = image.name();
     let folder = name.trim_start_matches("fovea-");
@@ -94,7 +92,7 @@ fn without_paths(value: &mut Value) {
     }
 }
 
-/// Debian's packages, as the image itself lists them.
+/// Debian's packages, by the image's own list.
 fn base(work: &Work<'_>, built: &Built) -> Result<Vec<Value>, ReleaseError> {
     let archive = Archive::open(&work.folder.join(built.file()))?;
     let scratch = work.scratch.join("layer");
@@ -114,7 +112,7 @@ fn base(work: &Work<'_>, built: &Built) -> Result<Vec<Value>, ReleaseError> {
 /// Makes what was about a program be about the image that holds it and `parts`.
 fn as_image(about: &mut Value, built: &Built, parts: Vec<Value>) {
     let mut program = about["metadata"]["component"].take();
-    // Its targets, among them programs that no image has.
+    // Its targets include programs that are in no image.
     if let Some(fields) = program.as_object_mut() {
         fields.remove("components");
     }
@@ -136,7 +134,7 @@ fn as_image(about: &mut Value, built: &Built, parts: Vec<Value>) {
     }
 }
 
-/// What is wrong with the file about an image.
+/// Faults of an image's bill of materials.
 pub(super) fn faults(built: &Built, text: &str) -> Vec<String> {
     let about: Value = serde_json::from_str(text).unwrap_or_default();
     let component = &about["metadata"]["component"];

@@ -1,4 +1,4 @@
-//! containerd's own configuration. What it keeps lies in its usual folders, which are the node's.
+//! containerd's configuration. Its data is in the usual folders, which belong to the node.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ pub(in super::super) const PAUSE: &str = "localhost/pause:1";
 
 /// `cni` is the folder of network configurations, `plugins` that of their programs.
 ///
-/// Without `CAP_SYS_RESOURCE` nobody may lower his OOM score below what he was born with, and runc
-/// would fail without a word of it: the score that Kubernetes asks for is then clipped.
+/// Without `CAP_SYS_RESOURCE` a process cannot lower its OOM score below the inherited one, and runc would
+/// fail silently: so the score that Kubernetes requests is clipped.
 pub(in super::super) fn file(cni: &Path, plugins: &Path, snapshotter: &str) -> String {
     format!(
         r#"version = 2

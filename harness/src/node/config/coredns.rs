@@ -1,9 +1,9 @@
-//! The cluster's names, and no others: nothing is asked of the machine's own name servers.
+//! CoreDNS resolves the cluster's names only; it never uses the machine's name servers.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-/// How old an answer may be: tests look for names as soon as they are there.
+/// Low, because tests resolve names as soon as they exist.
 const TTL_SECONDS: u32 = 1;
 
 /// A Corefile.

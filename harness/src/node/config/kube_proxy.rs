@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::json;
 
-/// The file's text.
 pub(in super::super) fn file(node: &str, pods: &str, kubeconfig: &Path) -> String {
     let config = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -20,7 +19,7 @@ pub(in super::super) fn file(node: &str, pods: &str, kubeconfig: &Path) -> Strin
             "tcpEstablishedTimeout": "0s",
             "tcpCloseWaitTimeout": "0s",
         },
-        // Endpoints that went are gone from the rules at once.
+        // Removed endpoints leave the rules at once.
         "iptables": {"minSyncPeriod": "0s"},
     });
     config.to_string()

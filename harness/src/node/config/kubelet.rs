@@ -34,7 +34,7 @@ pub(in super::super) fn file(
         "clusterDomain": "cluster.local",
         "resolvConf": resolv_conf,
         "oomScoreAdj": 0,
-        // Changed Secrets are in pods within seconds: who tests what follows need not wait for it.
+        // Pods see changed Secrets within seconds, which keeps tests short.
         "syncFrequency": "5s",
         // The disk is the machine's, and how full it is no business of a test's.
         "evictionHard": {},

@@ -1,4 +1,4 @@
-//! What each program of a node reads: one file per program.
+//! Configuration of a node's programs, one file each.
 
 pub(super) mod cni;
 pub(super) mod containerd;

@@ -1,4 +1,4 @@
-//! What is wrong with a pool is told in its status within half a minute, and over once it is mended.
+//! A pool's status reports a fault within half a minute, and its end after the repair.
 
 use anyhow::Result;
 use fovea_crds::{RunnerPoolStatus, Task};
@@ -11,16 +11,16 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// How long a pool may take to say what is wrong.
-pub(crate) const TOLD: Duration = Duration::from_secs(30);
+/// Bound on the time from a fault to its report in the status.
+pub(crate) const REPORTED: Duration = Duration::from_secs(30);
 
 /// Waits until the pool says that it is degraded for `reason`, by a message with all of `words`.
-pub(crate) async fn told(it: &Pods, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
+pub(crate) async fn degraded(it: &Pods, pool: &str, reason: &str, words: &[&str]) -> Result<()> {
     let says = |status: &RunnerPoolStatus| {
         let [value, why, message] = condition(status, "Degraded");
         value == "True" && why == reason && words.iter().all(|word| message.contains(word))
     };
-    it.pool_where(pool, &format!("to tell {reason}"), TOLD, says)
+    it.pool_where(pool, &format!("to report {reason}"), REPORTED, says)
         .await?;
     Ok(())
 }
@@ -50,7 +50,7 @@ fn an_image_that_cannot_be_had() -> Result<()> {
     Pods::shared(async |it| {
         let wrong = small(&json!({"image": "localhost/fovea-runner:no-such-tag"}));
         it.apply("pictureless", &wrong).await?;
-        told(it, "pictureless", "ImagePullBackOff", &["no-such-tag"]).await?;
+        degraded(it, "pictureless", "ImagePullBackOff", &["no-such-tag"]).await?;
         it.apply("pictureless", &small(&json!({}))).await?;
         well(it, "pictureless").await
     })
@@ -66,13 +66,13 @@ fn weights_that_are_not_there() -> Result<()> {
         };
         it.apply("weightless", &model("demo/none")).await?;
         let words = ["captioner", "models/demo/none/", "fovea-manifest.json"];
-        told(it, "weightless", "WeightsMissing", &words).await?;
+        degraded(it, "weightless", "WeightsMissing", &words).await?;
         it.apply("weightless", &model("demo/blip")).await?;
         well(it, "weightless").await
     })
 }
 
-/// A disk at a path of the node, which is gone with it.
+/// A disk at a path of the node, removed with the node.
 async fn disk(it: &Pods, path: &str, size: &str) -> Result<()> {
     let options = format!("size={size},mode=777");
     let mount = ["mount", "-t", "tmpfs", "-o", &options, "tmpfs", path];
@@ -117,7 +117,7 @@ fn a_disk_that_is_full_before_the_weights_are_there() -> Result<()> {
         claim(it, "small", "/mnt").await?;
         let claim = json!({"cacheVolume": {"persistentVolumeClaim": {"claimName": "small"}}});
         it.apply("tight", &small(&claim)).await?;
-        told(it, "tight", "ModelFailed", &["No space left on device"]).await?;
+        degraded(it, "tight", "ModelFailed", &["No space left on device"]).await?;
         let larger = ["mount", "-o", "remount,size=200m", "/mnt"];
         it.cluster.nodes[0].run(&larger).await?;
         well(it, "tight").await
@@ -129,11 +129,11 @@ fn a_claim_that_is_not_there_and_a_volume_that_cannot_be_mounted() -> Result<()>
     Pods::shared(async |it| {
         let volume = json!({"cacheVolume": {"persistentVolumeClaim": {"claimName": "lost"}}});
         it.apply("unmounted", &small(&volume)).await?;
-        told(it, "unmounted", "Unschedulable", &["\"lost\" not found"]).await?;
+        degraded(it, "unmounted", "Unschedulable", &["\"lost\" not found"]).await?;
         disk(it, "/media", "200m").await?;
         claim(it, "lost", "/media/lost").await?;
         let words = ["\"lost\"", "\"/media/lost\" does not exist"];
-        told(it, "unmounted", "VolumeUnavailable", &words).await?;
+        degraded(it, "unmounted", "VolumeUnavailable", &words).await?;
         let mend = ["mkdir", "--mode=777", "/media/lost"];
         it.cluster.nodes[0].run(&mend).await?;
         well(it, "unmounted").await
