@@ -92,7 +92,7 @@ fn captions(
         ] {
             let query = config.text_config.caption_query(prompt, bound, beams)?;
             let ours = model.generate(&pixels, &[&query], &|_| false)?;
-            identical += usize::from(ours[0].tokens == caption.token_ids);
+            identical += usize::from(ours[0] == caption.token_ids);
             asked += 1;
         }
     }

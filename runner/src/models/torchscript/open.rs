@@ -6,7 +6,7 @@ use super::objects::ObjectReader;
 use super::{Reader, TorchScript};
 use crate::image::{OutputSize, Preprocessor};
 use crate::inference::{Model, ModelFront, TaskHead};
-use crate::models::{Loaded, Loader, ModelError, parse};
+use crate::models::{Loaded, ModelError, Opened, parse, refusal};
 use crate::tasks::{Activation, ImageClassification, ObjectDetection};
 use crate::weights::Placement;
 use fovea_protocol::Parameters;
@@ -21,14 +21,8 @@ use std::sync::Arc;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Reads the manifest at `path` and what it names in `dir`, but not the module.
-pub(in crate::models) fn open(
-    dir: &Path,
-    path: &Path,
-) -> Result<(Arc<ModelFront>, Loader), ModelError> {
-    let refuse = |why: String| ModelError::Config {
-        path: path.to_owned(),
-        why,
-    };
+pub(in crate::models) fn open(dir: &Path, path: &Path) -> Result<Opened, ModelError> {
+    let refuse = refusal(path);
     let file: ManifestFile = parse(&read(path)?, path)?;
     let Manifest {
         file,
