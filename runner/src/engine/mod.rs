@@ -94,7 +94,6 @@ impl Served {
     }
 }
 
-/// Settings of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineConfig {
     /// The device, and the default type of the weights.
@@ -157,9 +156,7 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Done {
     pub answer: Answer,
-    /// Duration of the pass.
     pub took: Duration,
-    /// Pictures in the pass.
     pub batch_size: usize,
 }
 

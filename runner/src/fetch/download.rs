@@ -15,7 +15,6 @@ use std::time::Duration;
 /// Folder for partial files.
 const INCOMPLETE: &str = ".incomplete";
 
-/// Bounds on a download.
 #[derive(Clone, Copy, Debug)]
 pub struct DownloadLimits {
     /// Upper bound on the files of one model.

@@ -48,7 +48,6 @@ pub enum FetchError {
          HF_HUB_OFFLINE, or set HF_HOME to where it lies"
     )]
     NotCached { what: String, cache: PathBuf },
-    /// A transfer failed.
     #[error(transparent)]
     Transfer(#[from] TransferError),
     /// A client cannot be made.

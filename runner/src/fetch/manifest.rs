@@ -9,15 +9,12 @@ pub const MANIFEST_FILE: &str = "fovea-manifest.json";
 /// One checkpoint of the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Where it comes from.
     pub repo: RepoId,
-    /// Which state of it.
     pub commit: Commit,
     /// Every file but the manifest itself.
     pub files: Vec<ManifestFile>,
 }
 
-/// One of its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestFile {
     /// Relative to the checkpoint's folder.

@@ -57,7 +57,6 @@ struct ReasonLabels {
 pub struct Reading {
     /// Upper bound on concurrent requests.
     pub slots: u32,
-    /// Slots in use.
     pub busy: u32,
     /// Every model, and whether it is ready.
     pub models: Vec<(String, bool)>,

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 /// Why a checkpoint's folder cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// `config.json` cannot be read.
     #[error("cannot read {path}: {source}; --model takes NAME=DIR, a checkpoint's folder")]
     Read {
         path: PathBuf,
@@ -42,7 +41,6 @@ pub enum ModelError {
         /// What it was given and what it gave.
         why: String,
     },
-    /// A warm-up pass failed.
     #[error("the warm-up pass failed: {0}")]
     WarmUp(ModelFault),
 }

@@ -14,7 +14,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bounds on downloading a picture.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
-    /// Largest picture, in bytes.
     pub max_bytes: u64,
     /// Longest wait for the next bytes from the store.
     pub silence: Duration,

@@ -19,7 +19,6 @@ use tokio::sync::Semaphore;
 /// One permit of the decode budget, in bytes: a semaphore counts in 32 bits.
 const BUDGET_UNIT_BYTES: u64 = 1024;
 
-/// Settings of the server.
 #[derive(Clone)]
 pub struct AppConfig {
     /// Upper bound on concurrent requests.
@@ -28,7 +27,6 @@ pub struct AppConfig {
     pub tokens: Option<Arc<Tokens>>,
     /// Bounds on downloading a picture.
     pub fetch: FetchLimits,
-    /// Largest picture, in pixels.
     pub max_picture_pixels: u64,
     /// Memory for decoding and resizing, shared by all pictures.
     pub max_decode_bytes: u64,

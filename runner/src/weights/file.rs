@@ -21,7 +21,6 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
-    /// Opens `path` for reading.
     pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
         let read_error = |source| WeightsError::Read {
             path: path.to_owned(),

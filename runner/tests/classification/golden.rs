@@ -39,7 +39,6 @@ pub(crate) fn expected_tensor(name: &str) -> Tensor {
     expected_tensor_in(&checkpoint(), name)
 }
 
-/// The model in `dir`.
 pub(crate) fn vit(dir: &Path, placement: Placement) -> Result<Vit, WeightsError> {
     let text = std::fs::read_to_string(dir.join("config.json")).unwrap();
     let config: VitConfig = serde_json::from_str(&text).unwrap();

@@ -57,7 +57,6 @@ pub(crate) struct World {
     pub(crate) seen: Vec<Seen>,
 }
 
-/// A request that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) at_store: bool,

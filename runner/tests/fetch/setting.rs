@@ -23,7 +23,6 @@ pub(crate) const RETRY: Retry = Retry {
     longest_asked: Duration::from_secs(2),
 };
 
-/// The golden checkpoint's folder.
 pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/blip")
 }

@@ -74,7 +74,6 @@ impl Store {
         Source::Url(self.presigned(path))
     }
 
-    /// The same as text.
     pub(crate) fn presigned(&self, path: &str) -> String {
         format!("http://{}{path}?X-Amz-Signature=secret", self.address)
     }

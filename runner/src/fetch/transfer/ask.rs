@@ -5,7 +5,6 @@ use super::http::{Answer, Failure, Request, host, transport};
 use super::retry::{Next, Retry, Tries};
 use std::time::Duration;
 
-/// The answer to `request`.
 pub(in crate::fetch) async fn ask(
     request: &Request<'_>,
     retry: Retry,

@@ -9,7 +9,6 @@ use reqwest::{Client, Response, Url, redirect};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// Longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest server message in an error, in characters.
@@ -67,7 +66,6 @@ pub(in crate::fetch) struct Request<'a> {
     pub(in crate::fetch) url: Url,
     /// Goes to this URL's own origin only.
     pub(in crate::fetch) token: Option<&'a Token>,
-    /// Redirects that are followed.
     pub(in crate::fetch) redirects: usize,
 }
 
@@ -84,7 +82,6 @@ pub(in crate::fetch) struct Answer {
     pub(in crate::fetch) response: Response,
 }
 
-/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Worth a retry, after the server's `Retry-After` if it sent one.
@@ -196,7 +193,6 @@ fn redirect_failure(url: &Url, why: &'static str) -> Failure {
     })
 }
 
-/// Where a redirect leads.
 fn target(response: &Response) -> Result<Url, &'static str> {
     let from = response.url();
     let target = response.headers().get(LOCATION);

@@ -16,7 +16,6 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
 /// Interval between log lines about the progress of a file.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The file to download.
 #[derive(Clone, Debug)]
 pub(in crate::fetch) struct Wanted<'a> {
     /// Names the file in messages.
@@ -82,7 +81,6 @@ pub(in crate::fetch) async fn digest_of(
         .map_err(read_error)
 }
 
-/// A file being downloaded.
 struct Incoming<'a> {
     file: File,
     path: &'a Path,

@@ -3,7 +3,6 @@
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use std::time::Duration;
 
-/// Bounds on retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Upper bound on consecutive tries without progress, the first included; received bytes reset

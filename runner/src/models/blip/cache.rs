@@ -7,7 +7,6 @@ use tch::{TchError, Tensor};
 #[derive(Debug)]
 pub struct KeyValueCache {
     pub(super) layers: Vec<LayerCache>,
-    /// Tokens so far.
     pub(super) length: i64,
 }
 

@@ -9,7 +9,6 @@ use crate::models::nn::{
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
 
-/// Token and position embeddings.
 #[derive(Debug)]
 struct TextEmbeddings {
     word_embeddings: Embedding,

@@ -44,7 +44,6 @@ impl Default for TokenizerConfig {
     }
 }
 
-/// A captioning model's tokenizer.
 #[derive(Debug)]
 pub struct CaptionTokenizer {
     tokenizer: Tokenizer,

@@ -34,7 +34,6 @@ pub struct DetrConfig {
     pub num_queries: i64,
     /// Between the two linears of a feed-forward block.
     pub activation_function: Activation,
-    /// Encoding of positions.
     pub position_embedding_type: PositionEmbedding,
     /// A training setting, by which transformers also normalises what each block of the decoder
     /// hands on.

@@ -2,7 +2,6 @@
 
 use crate::weights::Scope;
 
-/// Whose names they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// transformers' own: `encoder.stages.0.layers.0.layer.0.convolution.weight`.
