@@ -1,4 +1,4 @@
-//! The command line and the environment (`FOVEA_RUNNER_..`), and what of it cannot be.
+//! The command line and the environment (`FOVEA_RUNNER_..`), and their validation.
 
 use crate::engine::MaxBatchSize;
 use crate::image::MAX_PIXELS;
@@ -293,7 +293,7 @@ impl Config {
                 preprocess: all.saturating_sub(1).max(1),
             }
         } else {
-            // A picture is decoded in a hundredth of the time that a model looks at it.
+            // Decoding takes a hundredth of a model's time.
             Threads {
                 compute: all,
                 preprocess: all.div_ceil(4),

@@ -17,11 +17,7 @@ pub enum ModelError {
     },
     /// `config.json` or `fovea.json` is invalid.
     #[error("{path}: {why}")]
-    Config {
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    Config { path: PathBuf, why: String },
     /// `model_type` is not one of the supported families.
     #[error(
         "{path}: model_type \"{model_type}\" is unknown; known are: {}",
@@ -38,7 +34,7 @@ pub enum ModelError {
     #[error("{path}: {why}")]
     Module {
         path: PathBuf,
-        /// What it was given and what it gave.
+        /// The module's input and output, or the cause.
         why: String,
     },
     #[error("the warm-up pass failed: {0}")]

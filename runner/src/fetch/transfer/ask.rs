@@ -1,4 +1,4 @@
-//! A request whose answer is small: tried again where that may help.
+//! Requests with small answers, with retries.
 
 use super::TransferError;
 use super::http::{Answer, Failure, Request, host, transport};
@@ -49,7 +49,7 @@ pub(in crate::fetch) async fn ask_body(
     Ok(body)
 }
 
-/// How long to wait after a failed try, or the error that ends it all.
+/// The wait after a failed try, or the final error.
 pub(in crate::fetch) fn wait_after(
     retry: Retry,
     tries: Tries,

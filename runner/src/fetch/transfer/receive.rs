@@ -67,7 +67,7 @@ pub(in crate::fetch) async fn receive(
         .map_err(&place_error)
 }
 
-/// The same digest of what lies at `path`, away from the threads that serve.
+/// Digests the file at `path` on a blocking thread.
 pub(in crate::fetch) async fn digest_of(
     path: &Path,
     like: &Digest,
@@ -85,7 +85,7 @@ struct Incoming<'a> {
     file: File,
     path: &'a Path,
     length: u64,
-    /// Of what has come in this process.
+    /// Bytes received by this process.
     version: Option<Version>,
 }
 
@@ -150,7 +150,7 @@ impl<'a> Incoming<'a> {
     /// Sends one request and appends its response to the partial file.
     async fn piece(&mut self, request: &Request<'_>, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let answer = match request.send(self.length, self.version.as_ref()).await {
-            // Another version, or a shorter one: what is here belongs to none.
+            // The file has changed on the server: the received bytes are useless.
             Err(Failure::Lasting(TransferError::Status { status, .. }))
                 if self.length > 0 && matches!(status.as_u16(), 412 | 416) =>
             {
@@ -189,11 +189,11 @@ impl<'a> Incoming<'a> {
         if self.length == wanted.bytes {
             return Ok(());
         }
-        // An end without an error: a body of unknown length, or of a length that is wrong.
+        // A body of unknown or wrong length may end without an error.
         Err(Failure::Passing(wanted.wrong_length(self.length), None))
     }
 
-    /// Whether the answer's body is what comes next; where it is the whole file, begins anew.
+    /// Whether the body continues the partial file; if it is the whole file, starts again.
     async fn check(&mut self, answer: &Answer, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let announced = answer.response.content_length();
         if answer.response.status() == StatusCode::PARTIAL_CONTENT {

@@ -14,7 +14,7 @@ pub struct Retry {
     pub first_wait: Duration,
     /// Upper bound on that wait.
     pub longest_wait: Duration,
-    /// Longest wait that a server may ask for; a longer one is an error.
+    /// Upper bound on `Retry-After`; a longer one is an error.
     pub longest_asked: Duration,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Next {
     Wait(Duration),
     /// Give up: the tries are used up.
     GiveUp,
-    /// Give up: the server asks for a longer wait than allowed.
+    /// Give up: `Retry-After` exceeds the bound.
     AskedTooMuch(Duration),
 }
 
@@ -48,7 +48,7 @@ pub(in crate::fetch) struct Tries {
 }
 
 impl Tries {
-    /// Counts a failed try; `progressed` says whether it received bytes.
+    /// Counts a failed try; `progressed` if it received bytes.
     pub(in crate::fetch) fn count(&mut self, progressed: bool) {
         self.all += 1;
         self.idle = if progressed { 1 } else { self.idle + 1 };
@@ -60,8 +60,7 @@ impl Tries {
 }
 
 impl Retry {
-    /// What to do after `tries`, where the server asked to wait for `asked`; `jitter` is between
-    /// 0 and 1.
+    /// Decides after `tries`; `asked` is the server's `Retry-After`, `jitter` is between 0 and 1.
     pub(super) fn next(self, tries: Tries, asked: Option<Duration>, jitter: f64) -> Next {
         if tries.idle >= self.max_idle_tries || tries.all >= self.max_tries {
             return Next::GiveUp;

@@ -42,7 +42,7 @@ impl TextEmbeddings {
     }
 }
 
-/// What both attentions end with.
+/// The output projection of both attentions.
 #[derive(Debug)]
 struct AttentionOutput {
     dense: Linear,
@@ -185,7 +185,7 @@ impl TextLayer {
     }
 }
 
-/// From hidden state to a score for every token.
+/// Maps hidden states to a score for every token.
 #[derive(Debug)]
 struct PredictionHead {
     dense: Linear,

@@ -16,14 +16,10 @@ pub enum TokenizerError {
     Missing(PathBuf),
     /// A tokenizer file is invalid.
     #[error("{path}: {why}")]
-    Invalid {
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    Invalid { path: PathBuf, why: String },
 }
 
-/// What this build reads of `tokenizer_config.json`.
+/// The supported keys of `tokenizer_config.json`.
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct TokenizerConfig {
@@ -66,7 +62,7 @@ impl CaptionTokenizer {
         } else {
             return Err(TokenizerError::Missing(dir.to_owned()));
         };
-        // A tokenizer.json may remember how its maker last called it.
+        // A tokenizer.json may have padding and truncation settings.
         tokenizer.with_truncation(None).map_err(invalid(&json))?;
         tokenizer.with_padding(None);
         Ok(Self {
@@ -81,7 +77,7 @@ impl CaptionTokenizer {
         Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
     }
 
-    /// The words, without special tokens; ids that the tokenizer does not know are left out.
+    /// The text, without special tokens and unknown ids.
     pub fn decode(&self, tokens: &[i64]) -> Result<String, tokenizers::Error> {
         let ids: Vec<u32> = tokens
             .iter()

@@ -1,5 +1,5 @@
 //! DETR's decoder: post-norm transformer blocks over a fixed number of queries, each of which
-//! looks for an object in what the encoder gave.
+//! detects one object in the encoder's output.
 
 use super::DetrConfig;
 use super::layers::{FeedForward, SelfAttention, layer_norm};
@@ -7,8 +7,7 @@ use crate::models::nn::{Embedding, LayerNorm, Linear, attend, merge_heads, split
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
 
-/// The queries' half of the attention to the picture; keys and values are made for all blocks at
-/// once.
+/// Cross-attention without keys and values, which are computed for all blocks at once.
 #[derive(Debug)]
 struct CrossAttention {
     query: Linear,
@@ -42,13 +41,13 @@ impl DecoderLayer {
         })
     }
 
-    /// The queries' attention to one another.
+    /// Self-attention of the queries.
     fn look_around(&self, xs: &Tensor, query_positions: &Tensor) -> Result<Tensor, TchError> {
         let xs = self.self_attn.forward_added(xs, query_positions)?;
         self.self_attn_layer_norm.forward(&xs)
     }
 
-    /// What follows it. `key` and `value` are the picture's, `[batch, heads, places, size]`.
+    /// The rest of the block; `key` and `value` are the picture's, `[batch, heads, places, size]`.
     fn look_at_picture(
         &self,
         xs: &Tensor,
@@ -72,14 +71,14 @@ pub(super) struct Decoder {
     layers: Vec<DecoderLayer>,
     /// `[1, queries, d_model]`.
     query_positions: Tensor,
-    /// What the queries are once they have looked around for the first time, `[1, queries,
-    /// d_model]`: the same for every picture, since they all begin as zeros.
+    /// The queries after the first self-attention, `[1, queries, d_model]`: the same for every
+    /// picture, since they begin as zeros.
     first_look: Tensor,
-    /// Of all blocks, one after the other.
+    /// Keys and values of all blocks, in order.
     keys: Linear,
     values: Linear,
     layernorm: LayerNorm,
-    /// Whether every block's output is normalised, and not the last one's alone.
+    /// Whether to normalise the output of every block, not only of the last.
     normalize_each: bool,
     heads: i64,
 }
@@ -143,7 +142,7 @@ impl Decoder {
     }
 }
 
-/// The queries' positions, and the queries after the first block's attention to one another.
+/// The queries' positions, and the queries after the first block's self-attention.
 fn first_look(
     config: &DetrConfig,
     positions: &Embedding,
