@@ -26,7 +26,7 @@ pub struct Weights {
     files: Vec<DataFile>,
     tensors: BTreeMap<String, Stored>,
     placement: Placement,
-    asked: Mutex<BTreeSet<String>>,
+    read: Mutex<BTreeSet<String>>,
 }
 
 impl Weights {
@@ -69,7 +69,7 @@ impl Weights {
             files,
             tensors: tensors.into_iter().collect(),
             placement,
-            asked: Mutex::default(),
+            read: Mutex::default(),
         }
     }
 
@@ -101,10 +101,10 @@ impl Weights {
     /// The tensors that have not been read so far. Where a model is loaded, these are buffers that
     /// follow from its configuration, or parts that its task does not use.
     pub fn unused(&self) -> Vec<String> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let names = self.tensors.keys();
         names
-            .filter(|name| !asked.contains(*name))
+            .filter(|name| !read.contains(*name))
             .cloned()
             .collect()
     }
@@ -179,8 +179,8 @@ impl Weights {
 
     /// Marks a tensor as read.
     fn read(&self, name: &str) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.insert(name.to_owned());
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.insert(name.to_owned());
     }
 
     /// Zeros of this shape that share one element.

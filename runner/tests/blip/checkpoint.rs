@@ -1,4 +1,4 @@
-//! A checkpoint that is not whole is refused with the name of what is wrong.
+//! An incomplete or wrong checkpoint is refused, and the error names the fault.
 
 use crate::support::{
     Tensors, checkpoint, config, expected, expected_tensor, largest_difference, read_tensors, swap,
@@ -133,7 +133,7 @@ fn half_precision_weights_are_read_as_numbers_not_as_bits() {
 }
 
 #[test]
-fn a_file_that_is_cut_or_lies_about_itself_is_refused() {
+fn a_file_that_is_cut_or_has_a_wrong_header_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
     let whole = std::fs::read(checkpoint().join("model.safetensors")).unwrap();

@@ -1,4 +1,4 @@
-//! What this runner computes is what transformers computes, picture by picture.
+//! BLIP's results equal transformers', picture by picture.
 
 use crate::support::{
     Expected, ExpectedCaption, ExpectedPicture, blip, checkpoint, config, expected,
@@ -40,7 +40,7 @@ fn pixel_values_are_pillows_own() {
 }
 
 #[test]
-fn the_encoder_sees_what_transformers_sees() {
+fn the_encoders_hidden_state_is_transformers_own() {
     let ours = blip(&checkpoint())
         .vision()
         .forward(&expected_tensor("pixel_values"))
@@ -179,7 +179,7 @@ fn a_dropped_picture_keeps_its_best_beam_so_far_and_the_others_go_on() {
 }
 
 #[test]
-fn in_16_bits_most_captions_stand() {
+fn in_16_bits_most_captions_stay_the_same() {
     let placement = Placement {
         kind: Kind::BFloat16,
         ..Placement::CPU

@@ -1,4 +1,4 @@
-//! Every tensor and every setting of a ViT's checkpoint counts, and what is missing is named.
+//! Every tensor and setting of a ViT checkpoint matters, and errors name a missing one.
 
 use crate::golden::{TOLERANCE, checkpoint, expected_tensor, vit};
 use crate::support::{
@@ -19,7 +19,7 @@ fn load(dir: &TempDir) -> Result<Vit, WeightsError> {
     vit(dir.path(), Placement::CPU)
 }
 
-/// How far the logits are from transformers' for the true checkpoint.
+/// The largest difference of the logits from transformers' for the true checkpoint.
 fn distance(dir: &TempDir) -> f64 {
     let logits = load(dir)
         .unwrap()

@@ -1,4 +1,4 @@
-//! What ViT answers is what transformers answers, picture by picture.
+//! ViT's results equal transformers', picture by picture.
 
 use crate::golden::{TOLERANCE, checkpoint, expected, expected_tensor, pixels, vit};
 use crate::support::{assert_logits_as_alone, largest_difference, same_best};
@@ -8,7 +8,7 @@ use fovea_runner::models;
 use fovea_runner::weights::Placement;
 use tch::{Device, Kind, Tensor};
 
-/// By how much a score may differ where a JPEG decoder other than Pillow's may round otherwise.
+/// Bound on the difference of scores for JPEGs, where decoders may round differently.
 const JPEG_SCORE_TOLERANCE: f32 = 5e-3;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Every tensor and every setting of a DETR checkpoint counts, and what is missing is named.
+//! Every tensor and setting of a DETR checkpoint matters, and errors name a missing one.
 
 use crate::golden::{TOLERANCE, changed, checkpoint, detr, expected_of, parameters, read};
 use crate::support::{
@@ -13,8 +13,8 @@ use tempfile::TempDir;
 /// A wide picture and a tall one.
 const PICTURES: usize = 2;
 
-/// How far the logits of the first pictures are from transformers' for the true checkpoint, or
-/// the boxes where those are further off.
+/// The largest difference of the first pictures' logits or boxes from transformers' for the true
+/// checkpoint.
 fn distance(golden: &str, dir: &TempDir) -> f64 {
     let truth = checkpoint(golden);
     let model = detr(dir.path(), Placement::CPU).unwrap();
@@ -35,7 +35,7 @@ fn distance(golden: &str, dir: &TempDir) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// A name of transformers' below the transformer, as timm has it.
+/// timm's name of a backbone tensor, from transformers'.
 fn of_timm(name: &str) -> String {
     let Some(place) = name.strip_prefix("model.backbone.conv_encoder.model.") else {
         return name.to_owned();

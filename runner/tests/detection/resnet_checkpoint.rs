@@ -1,5 +1,5 @@
-//! Every tensor and every setting of a residual network's checkpoint counts, and what is missing
-//! is named.
+//! Every tensor and setting of a residual network's checkpoint matters, and errors name a missing
+//! one.
 
 use crate::golden::{TOLERANCE, changed, checkpoint, is_counter, parameters, resnet};
 use crate::support::{
@@ -10,7 +10,7 @@ use fovea_runner::weights::{Placement, WeightsError};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// How far the logits are from transformers' for the true checkpoint.
+/// The largest difference of the logits from transformers' for the true checkpoint.
 fn distance(golden: &str, dir: &TempDir) -> f64 {
     let truth = checkpoint(golden);
     let pixel_values = expected_tensor_in(&truth, "pixel_values");

@@ -1,4 +1,4 @@
-//! What the residual network answers is what transformers answers, picture by picture.
+//! The residual network's results equal transformers', picture by picture.
 
 use crate::golden::{BF16, TOLERANCE, checkpoint, pixels, read, resnet, resnet_for};
 use crate::support::{assert_logits_as_alone, expected_tensor_in, largest_difference, same_best};

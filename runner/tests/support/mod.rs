@@ -1,4 +1,4 @@
-//! The golden checkpoint and what transformers made of it; see `tests/golden/blip/README.md`.
+//! The golden checkpoint and transformers' results for it; see `tests/golden/blip/README.md`.
 
 // Each test, and the bench, uses its own part of this.
 #![allow(

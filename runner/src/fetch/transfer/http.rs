@@ -212,7 +212,7 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     }
     let headers = response.headers();
     let text = |name: &str| headers.get(name)?.to_str().ok().map(excerpt);
-    let asked = (headers.get(RETRY_AFTER).and_then(retry_after))
+    let retry_after = (headers.get(RETRY_AFTER).and_then(retry_after))
         .or_else(|| rate_limit_reset(headers.get("ratelimit")?));
     let (host, code, message) = (
         host(response.url()),
@@ -234,9 +234,9 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     };
     Err(match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            Failure::Passing(error, asked)
+            Failure::Passing(error, retry_after)
         }
-        _ if status.is_server_error() => Failure::Passing(error, asked),
+        _ if status.is_server_error() => Failure::Passing(error, retry_after),
         _ => Failure::Lasting(error),
     })
 }

@@ -128,16 +128,16 @@ impl<'a> Incoming<'a> {
                 .flush()
                 .await
                 .map_err(io_error("writing", self.path))?;
-            let (error, asked) = match failure {
-                Failure::Passing(error, asked) => (error, asked),
+            let (error, retry_after) = match failure {
+                Failure::Passing(error, retry_after) => (error, retry_after),
                 Failure::Lasting(error) => return Err(error),
             };
             tries.count(self.length > before);
-            let wait = wait_after(retry, tries, asked, error)?;
+            let wait = wait_after(retry, tries, retry_after, error)?;
             tracing::info!(
                 file = wanted.name,
                 bytes = self.length,
-                "broken off, waiting {wait:?}"
+                "download interrupted, retrying in {wait:?}"
             );
             tokio::time::sleep(wait).await;
         }

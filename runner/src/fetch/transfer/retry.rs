@@ -15,7 +15,7 @@ pub struct Retry {
     /// Upper bound on that wait.
     pub longest_wait: Duration,
     /// Upper bound on `Retry-After`; a longer one is an error.
-    pub longest_asked: Duration,
+    pub longest_retry_after: Duration,
 }
 
 impl Default for Retry {
@@ -25,7 +25,7 @@ impl Default for Retry {
             max_tries: 100,
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(30),
-            longest_asked: Duration::from_mins(5),
+            longest_retry_after: Duration::from_mins(5),
         }
     }
 }
@@ -38,7 +38,7 @@ pub(super) enum Next {
     /// Give up: the tries are used up.
     GiveUp,
     /// Give up: `Retry-After` exceeds the bound.
-    AskedTooMuch(Duration),
+    RetryAfterTooLong(Duration),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,14 +60,16 @@ impl Tries {
 }
 
 impl Retry {
-    /// Decides after `tries`; `asked` is the server's `Retry-After`, `jitter` is between 0 and 1.
-    pub(super) fn next(self, tries: Tries, asked: Option<Duration>, jitter: f64) -> Next {
+    /// Decides after `tries`; `retry_after` is the server's `Retry-After`, `jitter` is between 0 and 1.
+    pub(super) fn next(self, tries: Tries, retry_after: Option<Duration>, jitter: f64) -> Next {
         if tries.idle >= self.max_idle_tries || tries.all >= self.max_tries {
             return Next::GiveUp;
         }
-        match asked {
-            Some(asked) if asked > self.longest_asked => Next::AskedTooMuch(asked),
-            Some(asked) => Next::Wait(asked),
+        match retry_after {
+            Some(retry_after) if retry_after > self.longest_retry_after => {
+                Next::RetryAfterTooLong(retry_after)
+            }
+            Some(retry_after) => Next::Wait(retry_after),
             None => {
                 let mut waits = ExponentialBuilder::new()
                     .with_min_delay(self.first_wait)
@@ -92,7 +94,7 @@ mod tests {
         max_tries: 10,
         first_wait: Duration::from_secs(1),
         longest_wait: Duration::from_secs(3),
-        longest_asked: Duration::from_mins(1),
+        longest_retry_after: Duration::from_mins(1),
     };
 
     fn after(idle: u32, progressed: u32) -> Tries {
@@ -119,9 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_gets_the_wait_that_it_asks_for_within_reason() {
-        let asked = |seconds| RETRY.next(after(1, 0), Some(Duration::from_secs(seconds)), 0.0);
-        assert_eq!(asked(60), Next::Wait(Duration::from_mins(1)));
-        assert_eq!(asked(61), Next::AskedTooMuch(Duration::from_secs(61)));
+    fn retry_after_is_respected_up_to_a_bound() {
+        let retry_after =
+            |seconds| RETRY.next(after(1, 0), Some(Duration::from_secs(seconds)), 0.0);
+        assert_eq!(retry_after(60), Next::Wait(Duration::from_mins(1)));
+        assert_eq!(
+            retry_after(61),
+            Next::RetryAfterTooLong(Duration::from_secs(61))
+        );
     }
 }

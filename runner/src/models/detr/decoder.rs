@@ -42,13 +42,13 @@ impl DecoderLayer {
     }
 
     /// Self-attention of the queries.
-    fn look_around(&self, xs: &Tensor, query_positions: &Tensor) -> Result<Tensor, TchError> {
+    fn self_attention(&self, xs: &Tensor, query_positions: &Tensor) -> Result<Tensor, TchError> {
         let xs = self.self_attn.forward_added(xs, query_positions)?;
         self.self_attn_layer_norm.forward(&xs)
     }
 
     /// The rest of the block; `key` and `value` are the picture's, `[batch, heads, places, size]`.
-    fn look_at_picture(
+    fn cross_attention(
         &self,
         xs: &Tensor,
         query_positions: &Tensor,
@@ -73,7 +73,7 @@ pub(super) struct Decoder {
     query_positions: Tensor,
     /// The queries after the first self-attention, `[1, queries, d_model]`: the same for every
     /// picture, since they begin as zeros.
-    first_look: Tensor,
+    first_attended: Tensor,
     /// Keys and values of all blocks, in order.
     keys: Linear,
     values: Linear,
@@ -101,7 +101,7 @@ impl Decoder {
                 .collect();
             Linear::side_by_side(true, hidden, hidden, &scopes)
         };
-        let (query_positions, first_look) = first_look(config, &positions, layers.first())
+        let (query_positions, first_attended) = first_attended(config, &positions, layers.first())
             .map_err(|source| WeightsError::Device {
                 name: queries.to_owned(),
                 source,
@@ -111,7 +111,7 @@ impl Decoder {
             values: of_all("v_proj")?,
             layers,
             query_positions,
-            first_look,
+            first_attended,
             layernorm: layer_norm(config, &weights.at("layernorm"))?,
             normalize_each: config.auxiliary_loss,
             heads: config.decoder_attention_heads,
@@ -124,16 +124,18 @@ impl Decoder {
         let (batch, _, hidden) = memory.size3()?;
         let keys = self.keys.forward(&memory.f_add(positions)?)?;
         let values = self.values.forward(memory)?;
-        let (_, queries, _) = self.first_look.size3()?;
-        let mut xs = self.first_look.f_expand([batch, queries, hidden], false)?;
+        let (_, queries, _) = self.first_attended.size3()?;
+        let mut xs = self
+            .first_attended
+            .f_expand([batch, queries, hidden], false)?;
         for (place, layer) in (0i64..).zip(&self.layers) {
             if place > 0 {
-                xs = layer.look_around(&xs, &self.query_positions)?;
+                xs = layer.self_attention(&xs, &self.query_positions)?;
             }
             let of_layer =
                 |all: &Tensor| split_heads(&all.f_narrow(2, place * hidden, hidden)?, self.heads);
             let (key, value) = (of_layer(&keys)?, of_layer(&values)?);
-            xs = layer.look_at_picture(&xs, &self.query_positions, &key, &value)?;
+            xs = layer.cross_attention(&xs, &self.query_positions, &key, &value)?;
             if self.normalize_each {
                 xs = self.layernorm.forward(&xs)?;
             }
@@ -143,16 +145,16 @@ impl Decoder {
 }
 
 /// The queries' positions, and the queries after the first block's self-attention.
-fn first_look(
+fn first_attended(
     config: &DetrConfig,
     positions: &Embedding,
     first: Option<&DecoderLayer>,
 ) -> Result<(Tensor, Tensor), TchError> {
     let positions = positions.rows(0, config.num_queries)?.f_unsqueeze(0)?;
     let zeros = positions.f_zeros_like()?;
-    let look = match first {
-        Some(layer) => layer.look_around(&zeros, &positions)?,
+    let attended = match first {
+        Some(layer) => layer.self_attention(&zeros, &positions)?,
         None => zeros,
     };
-    Ok((positions, look))
+    Ok((positions, attended))
 }
