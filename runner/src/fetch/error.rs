@@ -48,10 +48,8 @@ pub enum FetchError {
     Transfer(#[from] TransferError),
     #[error("cannot make an HTTP client: {0}")]
     Client(reqwest::Error),
-    /// The upload form is invalid.
     #[error("{path} is not a presigned POST form ({why}); it must be JSON {{\"url\", \"fields\"}}")]
     Form { path: PathBuf, why: String },
-    /// The bucket refuses a file.
     #[error(
         "the bucket refuses {file} ({status}: {why}); has the form expired, or is it for another model?"
     )]

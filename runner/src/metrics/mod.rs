@@ -55,7 +55,6 @@ struct ReasonLabels {
 /// The values of gauges at the time of a scrape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Upper bound on concurrent requests.
     pub slots: u32,
     pub busy: u32,
     /// Every model, and whether it is ready.
@@ -64,7 +63,6 @@ pub struct Reading {
     pub free_decode_bytes: u64,
 }
 
-/// Every metric of the runner.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -176,7 +174,6 @@ impl Metrics {
         self.refusals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// Records the duration of a stage.
     pub fn stage(&self, model: &str, stage: MeasuredStage, took: Duration) {
         let model = model.to_owned();
         self.stages

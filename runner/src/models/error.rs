@@ -7,7 +7,6 @@ use crate::inference::ModelFault;
 use crate::weights::WeightsError;
 use std::path::PathBuf;
 
-/// Why a checkpoint's folder cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error("cannot read {path}: {source}; --model takes NAME=DIR, a checkpoint's folder")]

@@ -11,7 +11,6 @@ use std::time::Duration;
 /// Longest time to connect to the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bounds on downloading a picture.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
     pub max_bytes: u64,

@@ -21,7 +21,6 @@ const BUDGET_UNIT_BYTES: u64 = 1024;
 
 #[derive(Clone)]
 pub struct AppConfig {
-    /// Upper bound on concurrent requests.
     pub slots: u32,
     /// The accepted bearer tokens; `None` accepts every request.
     pub tokens: Option<Arc<Tokens>>,
@@ -36,7 +35,6 @@ pub struct AppConfig {
     pub keep: KeepConfig,
 }
 
-/// The state that all requests share.
 pub struct App {
     pub(super) engine: Engine,
     pub(super) admissions: Admissions,
@@ -95,7 +93,6 @@ impl App {
         self.admissions.idle().await;
     }
 
-    /// Aborts all running attempts, after the time to drain.
     pub fn abort_all(&self) {
         self.admissions.abort_all();
     }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 /// Each message names the file or tensor, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The file could not be opened or read.
     #[error("cannot read the weights in {path}: {source}")]
     Read {
         path: PathBuf,
@@ -15,13 +14,11 @@ pub enum WeightsError {
     /// The header is no safetensors header.
     #[error("{path} is not a safetensors file ({why}); fetch or save the checkpoint again")]
     Header { path: PathBuf, why: String },
-    /// The folder has no weights.
     #[error(
         "no weights in {dir}: looked for {SAFETENSORS_FILE}, {SAFETENSORS_INDEX_FILE} and \
          {PYTORCH_FILE}; `fovea-runner fetch` downloads them"
     )]
     NoWeights { dir: PathBuf },
-    /// The list of shards is wrong.
     #[error("{path} is no index of a checkpoint ({why}); fetch or save the checkpoint again")]
     Index { path: PathBuf, why: String },
     /// A PyTorch file holds more than tensors.
@@ -59,7 +56,6 @@ pub enum WeightsError {
         expected_bytes: u64,
         found_bytes: u64,
     },
-    /// A tensor that the model needs is missing.
     #[error(
         "tensor \"{name}\" is missing from {path}; is this checkpoint of the family that its \
          config.json names?"

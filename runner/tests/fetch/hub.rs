@@ -50,7 +50,7 @@ pub(crate) struct World {
     pub(crate) lies: BTreeMap<String, Bytes>,
     /// Ignores `Range` headers.
     pub(crate) no_ranges: bool,
-    /// ETag of files in the store.
+    /// `ETag` of files in the store.
     pub(crate) version: u32,
     /// Every broken body changes the version.
     pub(crate) breaks_change_version: bool,

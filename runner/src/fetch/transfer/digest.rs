@@ -9,7 +9,6 @@ use std::path::Path;
 /// Bytes read and hashed per step.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// The digest that a file must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Digest {
     /// SHA-256 of the file, in hexadecimal digits.
@@ -19,7 +18,7 @@ pub enum Digest {
 }
 
 impl Digest {
-    /// Parses the hub's ETag of a file: 64 hexadecimal digits for one in large-file
+    /// Parses the hub's `ETag` of a file: 64 hexadecimal digits for one in large-file
     /// storage, 40 for one in git.
     pub fn from_etag(etag: &str) -> Option<Self> {
         let lower_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');

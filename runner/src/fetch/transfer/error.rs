@@ -38,7 +38,6 @@ pub enum TransferError {
         /// Why the last one failed.
         last: Box<TransferError>,
     },
-    /// The length differs from the expected one.
     #[error("{name} has {found} bytes, but {expected} were expected")]
     Length {
         name: String,
@@ -46,14 +45,12 @@ pub enum TransferError {
         /// Received or announced, in bytes.
         found: u64,
     },
-    /// The digest differs from the expected one.
     #[error("{name} has the {found}, but {expected} was expected; it was deleted")]
     Digest {
         name: String,
         expected: Digest,
         found: Digest,
     },
-    /// The file exceeds the limit.
     #[error("{name} has {bytes} bytes, more than the {limit} allowed")]
     TooLarge {
         name: String,

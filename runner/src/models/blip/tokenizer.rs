@@ -9,12 +9,10 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
-/// Why a checkpoint's tokenizer cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     #[error("there is neither tokenizer.json nor vocab.txt in {0}; fetch the checkpoint whole")]
     Missing(PathBuf),
-    /// A tokenizer file is invalid.
     #[error("{path}: {why}")]
     Invalid { path: PathBuf, why: String },
 }
@@ -47,7 +45,6 @@ pub struct CaptionTokenizer {
 }
 
 impl CaptionTokenizer {
-    /// Reads the tokenizer in a checkpoint's folder.
     pub fn open(dir: &Path) -> Result<Self, TokenizerError> {
         let config_path = dir.join("tokenizer_config.json");
         let config = match std::fs::read_to_string(&config_path) {

@@ -47,7 +47,6 @@ pub(super) enum Function {
     OrderedDict,
 }
 
-/// The type of a storage's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ElementType {
     /// As in `torch.<name>Storage`.
