@@ -17,7 +17,6 @@ pub struct Group {
     pub exclusive: bool,
 }
 
-/// A picture in the queue.
 pub trait Waiting {
     /// The group; pictures of equal groups can share a pass.
     fn group(&self) -> Group;
@@ -29,7 +28,6 @@ pub trait Waiting {
     fn dropped(&self) -> bool;
 }
 
-/// Bounds on one pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {
     /// Upper bound on pictures, at least 1.
@@ -58,7 +56,6 @@ impl<W> Default for Batcher<W> {
 }
 
 impl<W: Waiting> Batcher<W> {
-    /// Appends a picture to the queue.
     pub fn push(&mut self, work: W) {
         self.waiting.push_back(work);
     }

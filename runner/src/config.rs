@@ -1,4 +1,4 @@
-//! The command line and the environment (`FOVEA_RUNNER_..`), and what of it cannot be.
+//! The command line and the environment (`FOVEA_RUNNER_..`), and their validation.
 
 use crate::engine::MaxBatchSize;
 use crate::image::MAX_PIXELS;
@@ -207,7 +207,6 @@ pub struct Threads {
     pub preprocess: usize,
 }
 
-/// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// An address that others reach, without TLS or without a token.
@@ -219,10 +218,8 @@ pub enum ConfigError {
     /// A watchdog factor that would end every pass, or no pass.
     #[error("--watchdog-factor {0} is no number from 1")]
     WatchdogFactor(f64),
-    /// Two models with one name.
     #[error("--model {0} is given twice; a name stands for one model")]
     DuplicateModel(String),
-    /// The token file is unusable.
     #[error(transparent)]
     Tokens(#[from] TokenError),
     /// The certificate or its key is unusable.
@@ -254,12 +251,10 @@ impl Config {
         Ok(())
     }
 
-    /// Loads --token-file.
     pub fn tokens(&self) -> Result<Option<Tokens>, ConfigError> {
         Ok(self.token_file.as_deref().map(Tokens::open).transpose()?)
     }
 
-    /// Loads --tls-cert and --tls-key.
     pub fn tls(&self) -> Result<Option<Tls>, ConfigError> {
         let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) else {
             return Ok(None);
@@ -293,7 +288,7 @@ impl Config {
                 preprocess: all.saturating_sub(1).max(1),
             }
         } else {
-            // A picture is decoded in a hundredth of the time that a model looks at it.
+            // Decoding takes a hundredth of a model's time.
             Threads {
                 compute: all,
                 preprocess: all.div_ceil(4),

@@ -14,7 +14,6 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// The program's name in logs and traces.
 const PROGRAM: &str = "fovea-runner";
-/// Name of the subcommand.
 const FETCH: &str = "fetch";
 
 #[tokio::main]

@@ -1,5 +1,5 @@
-//! What a header says of the memory that its picture takes holds: the peak is measured. One test,
-//! in a program of its own, since the allocator counts for the whole process.
+//! Measures that no picture exceeds the memory that its header implies. A single test in its own
+//! program, since the allocator counts for the whole process.
 
 #![allow(clippy::unwrap_used, reason = "a test's own functions")]
 
@@ -16,7 +16,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 const MAX_PIXELS: u64 = 100_000_000;
 const MAX_BYTES: u64 = 4 << 30;
 
-/// Most bytes that `f` has had at once.
+/// Peak memory of `f`, in bytes.
 fn peak<T>(f: impl FnOnce() -> T) -> (T, u64) {
     ALLOCATOR.reset_peak_usage();
     let before = ALLOCATOR.current_usage();
@@ -25,7 +25,7 @@ fn peak<T>(f: impl FnOnce() -> T) -> (T, u64) {
     (outcome, peak as u64)
 }
 
-/// Levels that compress, but not to nothing.
+/// Levels that compress moderately.
 fn levels(count: usize) -> Vec<u8> {
     (0..count)
         .map(|at| (at / 97 * 31 + (at * at) % 23).to_le_bytes()[0])
@@ -125,7 +125,7 @@ fn large() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The odd ones, small as they are, and what a fuzzer has found.
+/// The small odd pictures, and a fuzzer's findings.
 fn odd() -> Vec<(String, Vec<u8>)> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     ["golden/pictures/files", "hostile"]
@@ -139,7 +139,7 @@ fn odd() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// A header that is all there is of a picture.
+/// A header without a picture.
 fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
     png.extend_from_slice(&[0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20, 8, 2, 0, 0, 0]);
@@ -206,14 +206,14 @@ fn no_picture_takes_more_memory_than_its_header_promises() {
         );
     }
     for (name, bytes) in bombs() {
-        // Within the pixels, and beyond the memory.
+        // Within the bound on pixels, beyond the bound on memory.
         let (outcome, took) = peak(|| inspect(&bytes, u64::MAX, 256 << 20));
         assert!(outcome.is_err(), "{name}");
         assert!(took < 1 << 20, "{name}: {took}");
         let (outcome, took) = peak(|| inspect(&bytes, 178_956_970, u64::MAX));
         assert!(outcome.is_err(), "{name}");
         assert!(took < 1 << 20, "{name}: {took}");
-        // Where it fits, the file ends too soon.
+        // Within both bounds, the file is truncated.
         let (outcome, took) = peak(|| decode(&bytes, MAX_BYTES));
         assert!(outcome.is_err(), "{name}");
         assert!(took <= MAX_BYTES, "{name}: {took}");

@@ -1,4 +1,4 @@
-//! A BLIP checkpoint against what transformers made of it, and its encoder against the fastest
+//! Compares a BLIP checkpoint with transformers' results, and its encoder against the fastest
 //! matrix products of this machine.
 
 use crate::stopwatch::{Stopwatch, median};
@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Logits and hidden states may differ by so much, in parts of their largest value, in 32 bits.
+/// Bound on the difference of logits and hidden states in 32 bits, relative to the largest value.
 const TOLERANCE: f64 = 1e-4;
 
-/// Of everything that is timed, so often.
+/// Repetitions of each timing.
 const RUNS: usize = 15;
 
 /// Differences and speeds; an error where 32-bit floats give another answer than transformers.
@@ -27,16 +27,16 @@ pub(crate) fn check(folder: &Path, placement: Placement) -> anyhow::Result<serde
     let expected = expected_in(folder);
     let pixel_values = expected_tensor_in(folder, "pixel_values").to_device(placement.device);
     let stages = stages(&model, &config, folder, &pixel_values, placement)?;
-    let (identical, asked) = captions(&model, &config, folder, &expected, &pixel_values)?;
+    let (identical, total) = captions(&model, &config, folder, &expected, &pixel_values)?;
     if placement.kind == Kind::Float {
         let within = stages.values().all(|&difference| difference < TOLERANCE);
         ensure!(within, "{stages:?}");
-        ensure!(identical == asked, "{identical} of {asked} captions");
+        ensure!(identical == total, "{identical} of {total} captions");
     }
     let speed = encoder_speed(&model, &config.vision_config, &pixel_values, placement)?;
     Ok(json!({
         "relative_differences": stages,
-        "identical_captions": format!("{identical} of {asked}"),
+        "identical_captions": format!("{identical} of {total}"),
         "encoder": speed,
     }))
 }
@@ -81,7 +81,7 @@ fn captions(
     let tokenizer = CaptionTokenizer::open(folder)?;
     let prompt = (tokenizer.encode(&expected.prompt)).map_err(anyhow::Error::from_boxed)?;
     let bound = Some(expected.max_new_tokens);
-    let (mut identical, mut asked) = (0, 0);
+    let (mut identical, mut total) = (0, 0);
     for (row, golden) in (0i64..).zip(&expected.pictures) {
         let pixels = pixel_values.narrow(0, row, 1);
         for (prompt, beams, caption) in [
@@ -92,11 +92,11 @@ fn captions(
         ] {
             let query = config.text_config.caption_query(prompt, bound, beams)?;
             let ours = model.generate(&pixels, &[&query], &|_| false)?;
-            identical += usize::from(ours[0].tokens == caption.token_ids);
-            asked += 1;
+            identical += usize::from(ours[0] == caption.token_ids);
+            total += 1;
         }
     }
-    Ok((identical, asked))
+    Ok((identical, total))
 }
 
 /// The encoder's time for a picture, and its share of what the machine's matrix products reach on

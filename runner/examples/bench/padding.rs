@@ -2,7 +2,7 @@
 //! pass for each size.
 //!
 //! The padded pass is timed on blank pictures: what is in them does not change its time, and the
-//! masking that it would need on top is left out, so that padding is favoured.
+//! masking that it would also need is omitted, which favours padding.
 
 use crate::stopwatch::{Stopwatch, median};
 use fovea_runner::image::PixelValues;

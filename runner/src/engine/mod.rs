@@ -35,7 +35,6 @@ pub struct Planned {
 /// A model's own settings; `None` uses the engine's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnSettings {
-    /// The type of the weights and activations.
     pub kind: Option<Kind>,
     /// Upper bound on pictures in one pass.
     pub max_batch_size: Option<MaxBatchSize>,
@@ -94,7 +93,6 @@ impl Served {
     }
 }
 
-/// Settings of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineConfig {
     /// The device, and the default type of the weights.
@@ -117,7 +115,6 @@ pub struct EngineConfig {
     pub on_expiry: OnExpiry,
 }
 
-/// Why the engine's thread ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// A model that the runner was started with cannot be loaded.
@@ -132,7 +129,6 @@ pub enum EngineError {
     DeviceLost(String),
 }
 
-/// One picture for the engine.
 pub struct Work {
     /// One of [`Engine::models`]; must be ready.
     pub model: Arc<Served>,
@@ -153,13 +149,10 @@ pub struct Work {
     pub ticket: QueueTicket,
 }
 
-/// The outcome of a picture.
 #[derive(Debug)]
 pub struct Done {
     pub answer: Answer,
-    /// Duration of the pass.
     pub took: Duration,
-    /// Pictures in the pass.
     pub batch_size: usize,
 }
 
@@ -182,7 +175,6 @@ impl Waiting for Work {
     }
 }
 
-/// A message to the engine's thread.
 enum Order {
     Run(Box<Work>),
     Load(Arc<Served>, Loader, OwnSettings),
@@ -229,7 +221,6 @@ impl Engine {
         models.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The model of this name.
     pub fn model(&self, name: &str) -> Option<Arc<Served>> {
         self.models().into_iter().find(|model| model.name == name)
     }

@@ -21,7 +21,6 @@ const DEVICE_LOST: [&str; 5] = [
     "device-side assert",
 ];
 
-/// Why a picture failed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Fault {
     /// It does not fit in memory.
@@ -80,7 +79,6 @@ pub(super) struct Outcome {
     pub(super) batch_size: usize,
 }
 
-/// The outcome of a batch.
 #[derive(Debug)]
 pub(super) struct Halved {
     pub(super) outcomes: Vec<Outcome>,
@@ -109,7 +107,6 @@ pub(super) fn run_once(
     }
 }
 
-/// Runs a pass over items.
 type Run<'a, T> = &'a dyn Fn(&[T], Dropped<'_>) -> Result<Vec<Answer>, Fault>;
 
 /// Runs `items`; if that fails, runs each half, down to single items.

@@ -37,7 +37,6 @@ impl FromStr for MaxBatchSize {
     }
 }
 
-/// The warm-up's measurements.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WarmUp {
     /// Time of a pass over one blank picture.

@@ -1,4 +1,4 @@
-//! The hub's own cache on disk, so that Python's tools and this one use each other's downloads.
+//! The hub client's cache on disk, shared with Python's tools.
 //!
 //! ```text
 //! models--<owner>--<name>/refs/<revision>             the commit, in hexadecimal digits
@@ -16,7 +16,6 @@ use super::transfer::{Lock, TransferError, io_error};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// One repository's part of the cache.
 #[derive(Clone, Debug)]
 pub(super) struct RepoCache {
     cache: PathBuf,
@@ -35,12 +34,12 @@ impl RepoCache {
         self.cache.join(&self.folder_name)
     }
 
-    /// The files of a commit, by their own names.
+    /// Folder of a commit's files, under their own names.
     pub(super) fn snapshot(&self, commit: &Commit) -> PathBuf {
         self.folder().join("snapshots").join(commit.to_string())
     }
 
-    /// Where a file's bytes come to lie, and where they gather before.
+    /// Paths of a file's bytes: complete, and while downloading.
     pub(super) fn blob(&self, info: &FileInfo) -> [PathBuf; 2] {
         let name = info.digest.hex();
         let blobs = self.folder().join("blobs");
@@ -53,15 +52,15 @@ impl RepoCache {
         Lock::take(&locks.join(format!("{}.lock", info.digest.hex()))).await
     }
 
-    /// Whether the file is there whole, by its length: its name is its digest, and a blob gets it
-    /// only when it was checked.
+    /// Whether the complete file exists. Its length suffices: a blob gets its name, the digest, only
+    /// after verification.
     pub(super) fn has(&self, info: &FileInfo) -> bool {
         let [blob, _] = self.blob(info);
         blob.metadata().is_ok_and(|found| found.len() == info.bytes)
     }
 
-    /// Shows the file under its own name in the commit's snapshot.
-    pub(super) fn show(
+    /// Links the file under its own name in the commit's snapshot.
+    pub(super) fn link(
         &self,
         commit: &Commit,
         file: &FilePath,
@@ -73,16 +72,20 @@ impl RepoCache {
         if std::fs::read_link(&link).is_ok_and(|there| there == target) {
             return Ok(());
         }
-        put_aside(&link, |aside| symlink(&target, aside))
+        create_atomically(&link, |aside| symlink(&target, aside))
     }
 
-    /// Notes which commit the revision is.
-    pub(super) fn note(&self, revision: &Revision, commit: &Commit) -> Result<(), TransferError> {
+    /// Stores the commit of the revision, unless it is a commit itself.
+    pub(super) fn store_commit(
+        &self,
+        revision: &Revision,
+        commit: &Commit,
+    ) -> Result<(), TransferError> {
         if revision.commit().is_some() {
             return Ok(());
         }
         let place = self.folder().join("refs").join(revision.as_str());
-        put_aside(&place, |aside| std::fs::write(aside, commit.to_string()))
+        create_atomically(&place, |aside| std::fs::write(aside, commit.to_string()))
     }
 
     /// The commit of the revision when it was last resolved, and the names of its files.
@@ -91,33 +94,33 @@ impl RepoCache {
             what,
             cache: self.cache.clone(),
         };
-        let noted = || {
+        let stored = || {
             let text = std::fs::read_to_string(self.folder().join("refs").join(revision.as_str()));
             text.ok()?.trim().parse().ok()
         };
         let commit: Commit = (revision.commit())
-            .or_else(noted)
+            .or_else(stored)
             .ok_or_else(|| missing(format!("{} at {}", self.folder_name, revision.as_str())))?;
         let snapshot = self.snapshot(&commit);
         let entries = std::fs::read_dir(&snapshot);
         let entries = entries.map_err(|_| missing(format!("{} at {commit}", self.folder_name)))?;
-        // A link whose blob is gone is not there.
+        // A link without its blob does not count.
         let names = entries.flatten().filter(|entry| entry.path().is_file());
         let names = names.filter_map(|entry| entry.file_name().into_string().ok());
         Ok((commit, names.collect()))
     }
 }
 
-/// Makes a small file or a link beside its place, and then puts it there in one step.
-fn put_aside(
+/// Makes a small file or a link beside `place` and renames it, so that it appears atomically.
+fn create_atomically(
     place: &Path,
     make: impl Fn(&Path) -> std::io::Result<()>,
 ) -> Result<(), TransferError> {
     let aside = place.with_added_extension(format!("{}.tmp", uuid::Uuid::new_v4().simple()));
-    let put = || {
+    let create = || {
         place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         make(&aside)?;
         std::fs::rename(&aside, place)
     };
-    put().map_err(io_error("writing", place))
+    create().map_err(io_error("writing", place))
 }

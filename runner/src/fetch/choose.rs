@@ -1,14 +1,13 @@
-//! Which of a repository's files a runner wants: never all of them.
+//! Chooses the files of a repository that a runner needs.
 
 use super::names::FilePath;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Without it there is no telling what a repository holds.
+/// Required: it names the model family.
 const CONFIG: &str = "config.json";
 
-/// Taken where they are there: how pictures are prepared, how words are split, how captions are
-/// written.
+/// Downloaded if present: configurations of preprocessing, tokenizer and generation.
 const SMALL: [&str; 11] = [
     CONFIG,
     "preprocessor_config.json",
@@ -23,7 +22,7 @@ const SMALL: [&str; 11] = [
     "merges.txt",
 ];
 
-/// The weights, by the same order as they are opened in.
+/// Weights, in the order in which the loader prefers them.
 const SAFETENSORS: &str = crate::weights::SAFETENSORS_FILE;
 const SAFETENSORS_INDEX: &str = crate::weights::SAFETENSORS_INDEX_FILE;
 const PYTORCH: &str = crate::weights::PYTORCH_FILE;
@@ -31,37 +30,32 @@ const PYTORCH: &str = crate::weights::PYTORCH_FILE;
 /// More shards than any checkpoint has.
 const MAX_SHARDS: usize = 256;
 
-/// How a repository keeps its weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum WeightFiles {
     One(FilePath),
-    /// In those that this index names.
+    /// Several files, named by this index.
     Index(FilePath),
 }
 
-/// What is wanted of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) small: Vec<FilePath>,
     pub(super) weights: WeightFiles,
 }
 
-/// Why there is no choice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NothingToFetch {
     #[error("it has no {CONFIG}; is it a model of the transformers library?")]
     NoConfig,
-    /// No weights of a kind that this build reads.
     #[error(
         "it has no weights that this build reads ({SAFETENSORS}, {SAFETENSORS_INDEX} or {PYTORCH})\
          {}",
         instead(found)
     )]
     NoWeights {
-        /// What may be weights of other kinds.
+        /// Files that may be weights of other kinds, at most 5.
         found: Vec<String>,
     },
-    /// The index of the shards is none.
     #[error("its {SAFETENSORS_INDEX} {0}")]
     Index(String),
 }
@@ -76,7 +70,6 @@ fn instead(found: &[String]) -> String {
     )
 }
 
-/// Chooses among the names of a repository's files.
 pub(super) fn choose(names: &[String]) -> Result<Choice, NothingToFetch> {
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let there = |name: &str| {

@@ -1,4 +1,4 @@
-//! The subcommand's flags, and the environment as the hub's own tools read it.
+//! The subcommand's flags, and the environment variables of the hub's own tools.
 
 use super::error::FetchError;
 use super::names::{RepoId, Revision};
@@ -66,7 +66,7 @@ pub struct HubSettings {
 }
 
 impl HubSettings {
-    /// As `huggingface_hub` reads them, from `variable`, which is [`std::env::var_os`].
+    /// Reads them as `huggingface_hub` does; `variable` is [`std::env::var_os`] outside tests.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, FetchError> {
@@ -133,7 +133,7 @@ impl HubSettings {
     }
 }
 
-/// An endpoint that paths can be put to.
+/// Parses an endpoint; it must be a base for paths.
 fn endpoint(text: &str) -> Result<Url, FetchError> {
     Url::parse(text)
         .ok()
@@ -144,7 +144,7 @@ fn endpoint(text: &str) -> Result<Url, FetchError> {
         })
 }
 
-/// Whether nobody on the way can read along.
+/// Whether traffic is private: HTTPS, or this machine.
 fn is_private(endpoint: &Url) -> bool {
     let loopback = match endpoint.host() {
         Some(url::Host::Domain(name)) => name == "localhost",

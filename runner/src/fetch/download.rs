@@ -15,7 +15,6 @@ use std::time::Duration;
 /// Folder for partial files.
 const INCOMPLETE: &str = ".incomplete";
 
-/// Bounds on a download.
 #[derive(Clone, Copy, Debug)]
 pub struct DownloadLimits {
     /// Upper bound on the files of one model.
@@ -41,21 +40,19 @@ impl Default for DownloadLimits {
 /// Why a checkpoint could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// A manifest that names no checkpoint's files.
+    /// The manifest is invalid.
     #[error("the manifest is refused: {0}")]
     Manifest(String),
-    /// A client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(reqwest::Error),
     /// The store rejects the URL: it has expired or was never valid.
     #[error("{path}: {source}; are the presigned URLs still valid?")]
     Refused { path: String, source: TransferError },
-    /// The file on its way.
     #[error("{path}: {source}")]
     Transfer { path: String, source: TransferError },
 }
 
-/// Downloads the files to `dir`. Each appears atomically, once its length and digest are right;
+/// Downloads the files to `dir`. Each appears atomically after its length and digest are verified;
 /// existing ones are kept. Dropping the future stops it; the next call resumes partial files. Uses
 /// no proxy, no redirects and no credentials.
 pub async fn download(
@@ -114,7 +111,7 @@ async fn fetch_file(
     receive(request, wanted, &partial, &place, retry).await
 }
 
-/// The manifest's files, where it is one that can be followed.
+/// The manifest's files, if it is valid.
 fn check(
     files: &[ModelFile],
     limits: DownloadLimits,
@@ -157,7 +154,7 @@ fn check(
         Ok((path, url, wanted))
     });
     let checked = checked.collect::<Result<Vec<_>, _>>()?;
-    // A file in the place of a folder.
+    // A file where the other has a folder.
     let within = |path: &FilePath| {
         seen.iter()
             .any(|other| other.as_str().starts_with(&format!("{path}/")))

@@ -8,13 +8,9 @@ use std::path::PathBuf;
 /// Each message says what the user can do.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// A setting of the environment that cannot be used.
+    /// An environment variable is invalid.
     #[error("{name}: {why}")]
-    Setting {
-        name: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
+    Setting { name: &'static str, why: String },
     /// The account has not accepted the repository's terms.
     #[error(
         "{repo} is gated: accept its terms on its page on the hub, and set HF_TOKEN to a token of \
@@ -48,20 +44,12 @@ pub enum FetchError {
          HF_HUB_OFFLINE, or set HF_HOME to where it lies"
     )]
     NotCached { what: String, cache: PathBuf },
-    /// A transfer failed.
     #[error(transparent)]
     Transfer(#[from] TransferError),
-    /// A client cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(reqwest::Error),
-    /// The upload form is invalid.
     #[error("{path} is not a presigned POST form ({why}); it must be JSON {{\"url\", \"fields\"}}")]
-    Form {
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The bucket refuses a file.
+    Form { path: PathBuf, why: String },
     #[error(
         "the bucket refuses {file} ({status}: {why}); has the form expired, or is it for another model?"
     )]

@@ -1,8 +1,8 @@
-//! What the hub says: which commit a revision is, which files it has, and what each of them is.
+//! A client of the hub: the commit of a revision, its files, and their digests and sizes.
 //!
 //! Its HTTP API, as `huggingface_hub` 2.4 uses it: `/api/models/<repo>/revision/<revision>`, and
-//! `/<repo>/resolve/<commit>/<file>`, which redirects to another path of the hub for a file
-//! in git, and to a store of large files for others, naming their digest (`X-Linked-Etag`) and size.
+//! `/<repo>/resolve/<commit>/<file>`, which redirects to another path of the hub for a file in git,
+//! else to a store of large files, with digest (`X-Linked-Etag`) and size in the headers.
 
 use super::config::HubSettings;
 use super::error::FetchError;
@@ -18,13 +18,11 @@ use std::path::Path;
 /// Longest description of a repository, in bytes.
 const MAX_API_BYTES: u64 = 16 << 20;
 
-/// Largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 30;
 
-/// Redirects of one request: to a renamed repository, and from there to where large files lie.
+/// Redirects of one request: to a renamed repository, then to the store of large files.
 const MAX_REDIRECTS: usize = 5;
 
-/// One repository on the hub.
 pub(super) struct Hub<'a> {
     settings: &'a HubSettings,
     repo: &'a RepoId,
@@ -52,7 +50,6 @@ impl Listing {
     }
 }
 
-/// What the hub says of a file.
 #[derive(Clone, Debug)]
 pub(super) struct FileInfo {
     pub(super) digest: Digest,
@@ -80,7 +77,6 @@ impl<'a> Hub<'a> {
         serde_json::from_slice(&body).map_err(|error| self.no_hub(&error.to_string()))
     }
 
-    /// What the file is at that commit.
     pub(super) async fn info(
         &self,
         commit: &Commit,
@@ -109,7 +105,7 @@ impl<'a> Hub<'a> {
         Ok(FileInfo { digest, bytes })
     }
 
-    /// Brings the file to `place`, by way of `partial`.
+    /// Downloads the file to `place`; unfinished bytes are kept in `partial`.
     pub(super) async fn file(
         &self,
         commit: &Commit,
@@ -154,7 +150,7 @@ impl<'a> Hub<'a> {
         Ok(url)
     }
 
-    /// The hub's answers in words that help.
+    /// Replaces the hub's known errors by actionable ones.
     fn explain(&self, error: TransferError, what: &str) -> FetchError {
         let TransferError::Status { status, code, .. } = &error else {
             return error.into();
@@ -187,7 +183,6 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// A file's length by the headers of an answer to HEAD.
 fn length(answer: &Answer) -> Option<u64> {
     let linked = answer.header("x-linked-size");
     linked

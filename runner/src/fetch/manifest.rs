@@ -1,23 +1,19 @@
-//! `fovea-manifest.json`: what a checkpoint's folder holds, and by which digests.
+//! `fovea-manifest.json`: the files of a checkpoint's folder, and their digests.
 
 use super::names::{Commit, FilePath, RepoId};
 use serde::{Deserialize, Serialize};
 
-/// Lies beside the files, and is written last: where it is there, all are.
+/// Written last, beside the files: if it exists, they are complete.
 pub const MANIFEST_FILE: &str = "fovea-manifest.json";
 
-/// One checkpoint of the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Where it comes from.
     pub repo: RepoId,
-    /// Which state of it.
     pub commit: Commit,
     /// Every file but the manifest itself.
     pub files: Vec<ManifestFile>,
 }
 
-/// One of its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestFile {
     /// Relative to the checkpoint's folder.
@@ -28,7 +24,7 @@ pub struct ManifestFile {
 }
 
 impl Manifest {
-    /// As it is written, one file a line.
+    /// JSON with one file per line.
     pub(super) fn text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
     }

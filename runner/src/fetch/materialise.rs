@@ -1,4 +1,4 @@
-//! From the cache to a folder of its own: copied, digested, and complete once its manifest is there.
+//! Copies a checkpoint from the cache to a folder, with digests; the manifest marks it as complete.
 
 use super::error::FetchError;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestFile};
@@ -6,7 +6,7 @@ use super::names::{Commit, FilePath, RepoId};
 use super::transfer::{TransferError, io_error, sha256_of_file};
 use std::path::Path;
 
-/// What the files of `snapshot` are.
+/// The manifest of the files in `snapshot`.
 pub(super) fn manifest(
     repo: &RepoId,
     commit: &Commit,
@@ -29,14 +29,14 @@ pub(super) fn manifest(
     })
 }
 
-/// Copies the manifest's files from `snapshot` to `dir`, where the manifest comes last.
+/// Copies the manifest's files from `snapshot` to `dir`, and the manifest last.
 pub(super) fn materialise(
     manifest: &Manifest,
     snapshot: &Path,
     dir: &Path,
 ) -> Result<(), FetchError> {
     let place = dir.join(MANIFEST_FILE);
-    // While the files change, nothing says that they are complete.
+    // While the files change, no manifest marks them as complete.
     match std::fs::remove_file(&place) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(io_error("removing", &place)(error).into());
@@ -57,7 +57,7 @@ pub(super) fn materialise(
     put(&place, |aside| std::fs::write(aside, text))
 }
 
-/// Makes the file beside its place, and then puts it there in one step.
+/// Makes the file beside its place and renames it, so that it appears atomically.
 fn put(place: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), FetchError> {
     let aside = place.with_added_extension("incomplete");
     let put = || {

@@ -1,12 +1,12 @@
-//! Bringing checkpoints: from the Hugging Face hub into a cache, a folder or the bucket (the
-//! subcommand `fetch`, which a person runs), and from presigned URLs into a serving runner's cache.
+//! Downloads checkpoints: from the Hugging Face hub into a cache, a folder or the bucket (subcommand
+//! `fetch`), and from presigned URLs into a serving runner's cache.
 //!
-//! The hub's own client crate, hf-hub 1.0, does not serve: it turns on reqwest's default TLS,
-//! which is aws-lc where this workspace has one provider, `ring`; it adds the Xet protocol with a
-//! database; and it neither resumes a download nor checks a digest, which is what is wanted of it.
+//! The hub's client crate, hf-hub 1.0, is not suitable: it enables reqwest's default TLS, aws-lc, but
+//! this workspace uses only `ring`; it adds the Xet protocol with a database; and it neither resumes
+//! a download nor checks a digest.
 //!
-//! How an import flows: `hub` resolves the revision and lists the files; `choose` says which are
-//! wanted; `transfer` downloads each into `cache`, which has the layout of the hub's own tools; then
+//! How an import flows: `hub` resolves the revision and lists the files; `choose` selects the
+//! needed ones; `transfer` downloads each into `cache`, which has the layout of the hub's own tools; then
 //! they are copied to `--to` (`materialise`) or sent to the bucket (`upload`), with a `manifest` of
 //! their digests. A serving runner uses `download` alone.
 

@@ -11,7 +11,6 @@ use super::transfer::io_error;
 use super::upload::Form;
 use std::path::{Path, PathBuf};
 
-/// A fetched checkpoint.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// The commit of the repository.
@@ -46,7 +45,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
         let commit = listing.commit.clone();
         tracing::info!(%repo, revision = revision.as_str(), %commit, "resolved");
         let files = fetch_files(&hub, repo, &cache, &commit, &listing.names()).await?;
-        cache.note(revision, &commit)?;
+        cache.store_commit(revision, &commit)?;
         (commit, files)
     };
     let snapshot = cache.snapshot(&commit);
@@ -114,7 +113,7 @@ async fn fetch_file(
         hub.file(commit, file, info.clone(), [&partial, &blob])
             .await?;
     }
-    cache.show(commit, file, &info)?;
+    cache.link(commit, file, &info)?;
     Ok(())
 }
 

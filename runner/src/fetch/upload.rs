@@ -1,8 +1,9 @@
-//! To the bucket, by a form that whoever holds its key has signed: this process holds none.
+//! Upload to the bucket with a form that the owner of the bucket's key signed; this process holds no
+//! key.
 //!
 //! An S3 presigned POST (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>):
-//! `fields` go as they are, but for `${filename}` at the end of `key`, in whose place comes
-//! `<commit>/<file>`; then the file.
+//! `fields` are sent unchanged, except that `<commit>/<file>` replaces `${filename}` at the end of
+//! `key`; the file follows.
 
 use super::config::HubSettings;
 use super::error::FetchError;
@@ -26,27 +27,26 @@ const MAX_FORM_BYTES: u64 = 64 * 1024;
 /// S3's own bound on one POST, in bytes.
 const MAX_POST_BYTES: u64 = 5 << 30;
 
-/// Longest wait for a file of no length, and what a longer one gets more: nobody waits for an answer
-/// that a store gives only when all has come.
+/// Timeout of an upload: a fixed part, and time for the file at the lowest accepted rate. The store
+/// answers only when it has everything.
 const LEAST_LIMIT: Duration = Duration::from_mins(1);
 const LEAST_BYTES_PER_SECOND: u64 = 128 * 1024;
 
-/// The field that says where the object lies.
+/// The form field with the object's key.
 const KEY: &str = "key";
 
-/// What stands in it for the file's name.
+/// Placeholder for the file name at the end of the key.
 const FILENAME: &str = "${filename}";
 
-/// Where every model's objects lie.
+/// Prefix of every model's objects.
 const MODELS: &str = "models/";
 
-/// The form of a presigned S3 POST.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Form {
     url: Url,
     fields: BTreeMap<String, String>,
-    /// Of `key`, without `${filename}`.
+    /// `key` without `${filename}`.
     #[serde(skip)]
     prefix: String,
 }
@@ -86,7 +86,7 @@ impl Form {
         }
     }
 
-    /// Sends the manifest's files, which lie in `snapshot`, and then the manifest.
+    /// Sends the manifest's files, from the folder `snapshot`, and then the manifest.
     pub(super) async fn upload(
         &self,
         manifest: &Manifest,
@@ -108,7 +108,7 @@ impl Form {
         for file in &manifest.files {
             let key = format!("{folder}/{}", file.path);
             let place = snapshot.join(file.path.as_str());
-            tracing::info!(%key, bytes = file.bytes, "sending");
+            tracing::info!(%key, bytes = file.bytes, "uploading");
             let part = async || file_part(&place, file.bytes).await;
             self.send(&client, &key, file.bytes, part, retry).await?;
         }
@@ -135,7 +135,7 @@ impl Form {
             for (name, value) in &self.fields {
                 body = body.text(name.clone(), value.clone());
             }
-            // What comes after the file is not looked at.
+            // S3 ignores fields after the file.
             let body = body.part("file", part().await?);
             let request = client.post(self.url.clone()).multipart(body).timeout(limit);
             let error = match request.send().await {
@@ -149,13 +149,12 @@ impl Form {
             };
             tries.count(false);
             let wait = wait_after(retry, tries, None, error)?;
-            tracing::info!(key, "not taken, waiting {wait:?}");
+            tracing::info!(key, "upload failed, retrying in {wait:?}");
             tokio::time::sleep(wait).await;
         }
     }
 }
 
-/// The file, streamed, of known length.
 async fn file_part(place: &Path, bytes: u64) -> Result<Part, TransferError> {
     let file = File::open(place)
         .await
@@ -173,7 +172,7 @@ fn status(response: &Response) -> TransferError {
     }
 }
 
-/// S3 answers in XML; its words are between `<Message>` and `</Message>`.
+/// Extracts S3's `<Code>` and `<Message>` from its XML answer.
 async fn refused(response: Response, key: &str) -> FetchError {
     let status = response.status();
     let text = error_body(response).await.unwrap_or_default();

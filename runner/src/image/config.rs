@@ -1,4 +1,4 @@
-//! `preprocessor_config.json` in all its forms, old and new, as transformers 5 understands them.
+//! `preprocessor_config.json` in the old and new forms that transformers 5 reads.
 
 use super::PreprocessorError;
 use super::filter::Resample;
@@ -58,10 +58,10 @@ impl From<Channels> for [f32; 3] {
     }
 }
 
-/// What is done to a picture: in this order, each where it is there.
+/// The steps for a picture, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Steps {
-    /// The size that comes of it.
+    /// The output size.
     pub(super) size: OutputSize,
     pub(super) resize: Option<(Resizing, Resample)>,
     /// Height and width of the part that is kept.
@@ -72,7 +72,7 @@ pub(super) struct Steps {
     pub(super) normalize: Option<([f32; 3], [f32; 3])>,
 }
 
-/// The text that a checkpoint's folder has about its preprocessing, and the file it is from.
+/// The preprocessing configuration in a checkpoint's folder, and its file.
 pub(super) fn read(dir: &Path) -> Result<(String, PathBuf), PreprocessorError> {
     let (name, key) = PROCESSOR_CONFIG;
     let path = dir.join(name);
@@ -169,14 +169,14 @@ impl File {
     }
 }
 
-/// What the file says, else what its processor does.
+/// The file's value, else its processor's default.
 fn or_default<T>(said: Option<T>, default: Option<T>, key: &str) -> Result<T, String> {
     said.or(default).ok_or_else(|| {
         format!("\"{key}\" is missing, and no image_processor_type says what it is by default")
     })
 }
 
-/// The size that comes of it, which must have a bound.
+/// The output size, which must be bounded.
 fn output_size(resizing: Option<Resizing>, crop: Option<(u32, u32)>) -> Result<OutputSize, String> {
     match (crop, resizing) {
         (Some((height, width)), _) | (None, Some(Resizing::Exact { height, width })) => {

@@ -1,4 +1,4 @@
-//! Pillow's resampling filters, and what of the input each output pixel is made of.
+//! Pillow's resampling filters, and the input pixels and weights of each output pixel.
 
 use std::f64::consts::PI;
 use std::ops::Range;
@@ -35,7 +35,7 @@ impl TryFrom<u8> for Resample {
 }
 
 impl Resample {
-    /// How far the filter reaches, in output pixels; 0 where the nearest pixel alone counts.
+    /// The filter's radius, in output pixels; 0 for nearest.
     fn support(self) -> f64 {
         match self {
             Self::Nearest => 0.0,
@@ -66,7 +66,7 @@ impl Resample {
     }
 }
 
-/// Keys' cubic convolution with a = -0.5; `x` is not negative.
+/// Keys' cubic convolution with a = -0.5, for `x >= 0`.
 fn bicubic(x: f64) -> f64 {
     const A: f64 = -0.5;
     if x < 1.0 {
@@ -78,16 +78,15 @@ fn bicubic(x: f64) -> f64 {
     }
 }
 
-/// What of the input each output pixel is made of.
+/// Input pixels and coefficients of each output pixel.
 #[derive(Debug, Default)]
 pub(super) struct Taps {
-    /// Where in the input it begins, and where its coefficients end.
+    /// First input pixel, and end of the coefficients, per output pixel.
     ends: Vec<(usize, usize)>,
     coefficients: Vec<i32>,
 }
 
 impl Taps {
-    /// Number of output pixels.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
@@ -110,8 +109,8 @@ impl Taps {
     }
 }
 
-/// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`, for one direction and those output
-/// pixels that are wanted. Input pixels are counted from `first` on.
+/// Pillow's `precompute_coeffs` and `normalize_coeffs_8bpc`, in one direction, for the `wanted`
+/// output pixels. Input pixels are counted from `first` on.
 pub(super) fn taps(from: u32, to: u32, resample: Resample, wanted: Range<u32>, first: u32) -> Taps {
     let mut taps = Taps::default();
     if resample == Resample::Nearest {
@@ -127,10 +126,10 @@ pub(super) fn taps(from: u32, to: u32, resample: Resample, wanted: Range<u32>, f
     taps
 }
 
-/// Memory that [`taps`] need for so many output pixels, in bytes.
+/// Memory of [`taps`] for `wanted` output pixels, in bytes.
 pub(super) fn taps_bytes(from: u32, to: u32, resample: Resample, wanted: u32) -> u64 {
     let most = reach(from, to, resample, 0..1).len().max(
-        // In the middle of the side, nothing is cut off.
+        // In the middle of the side nothing is clipped.
         reach(from, to, resample, to / 2..to / 2 + 1).len(),
     ) as u64
         + 2;
@@ -148,23 +147,22 @@ fn fixed(weight: f64) -> i32 {
     (weight * f64::from(1 << PRECISION_BITS)).round() as i32
 }
 
-/// Which input pixels the output pixels that are `wanted` are made of.
+/// The input pixels that the `wanted` output pixels depend on.
 pub(super) fn reach(from: u32, to: u32, resample: Resample, wanted: Range<u32>) -> Range<u32> {
     if wanted.is_empty() {
         return 0..0;
     }
     let filter = Filter::new(from, to, resample);
     let (first, last) = (filter.reach(wanted.start), filter.reach(wanted.end - 1));
-    // Of what Nearest reaches, the half pixel around its centre is more than enough.
+    // One more pixel on each side covers the rounding of `nearest`.
     first.start.saturating_sub(1)..(last.end + 1).min(from)
 }
 
-/// A filter at one scale.
 struct Filter {
     resample: Resample,
     from: u32,
     scale: f64,
-    /// By how much it is wider than when nothing shrinks.
+    /// Factor by which downscaling widens the filter, at least 1.
     stretch: f64,
     support: f64,
 }
@@ -198,7 +196,7 @@ impl Filter {
         start..end
     }
 
-    /// Puts the weights of an output pixel into `weights`, and says where the first one lies.
+    /// Sets `weights` to those of an output pixel; returns its first input pixel.
     fn weights(&self, at: u32, weights: &mut Vec<f64>) -> u32 {
         let center = self.center(at);
         let reach = self.reach(at);
@@ -218,7 +216,7 @@ impl Filter {
     }
 }
 
-/// Pillow's `ImagingScaleAffine`, which adds up its way along the side.
+/// Pillow's `ImagingScaleAffine`, which accumulates the position step by step.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,12 +1,12 @@
-//! The size that a picture is resized to, and the part that is kept: transformers' arithmetic,
-//! rounding included (`image_transforms.py`).
+//! The size to resize to and the crop, with the arithmetic and rounding of transformers
+//! (`image_transforms.py`).
 
 use super::PictureError;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// The longest that a side may become before the crop, in pixels.
+/// Longest side before the crop, in pixels.
 const MAX_RESIZED_SIDE: u64 = 1 << 24;
 
 /// The value of `size` and `crop_size`: a number, a pair, or an object.
@@ -32,12 +32,12 @@ impl TryFrom<Value> for Size {
     fn try_from(value: Value) -> Result<Self, String> {
         let pixels = |value: &Value| value.as_u64().and_then(|count| u32::try_from(count).ok());
         let object = |object: &Map<String, Value>| {
-            let said: Vec<(&str, u32)> = (object.iter())
+            let sides: Vec<(&str, u32)> = (object.iter())
                 .filter(|(_, value)| !value.is_null())
                 .map(|(key, value)| Some((key.as_str(), pixels(value)?)))
                 .collect::<Option<_>>()?;
             // Keys come in alphabetical order.
-            match said[..] {
+            match sides[..] {
                 [("height", height), ("width", width)] => Some(Self::Exact { height, width }),
                 [("shortest_edge", edge)] => Some(Self::Shortest(edge)),
                 [("longest_edge", longest), ("shortest_edge", shortest)] => {
@@ -66,32 +66,31 @@ impl TryFrom<Value> for Size {
     }
 }
 
-/// The size of what a preprocessor gives, in pixels.
+/// The size of a preprocessor's output, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputSize {
     /// Every picture has this size.
     Exact { height: u32, width: u32 },
-    /// As the picture's shape has it: the shorter side is `shortest`, or less where the longer
-    /// one would be over `longest` otherwise.
+    /// Keeps the aspect ratio: the shorter side is `shortest`, or less if the longer one would
+    /// exceed `longest`.
     Edges {
-        /// The shorter side, unless the other bound is met first.
         shortest: u32,
-        /// The longer side's bound, which a very thin picture may exceed by some pixels.
+        /// A very thin picture may exceed it by some pixels.
         longest: u32,
     },
 }
 
 impl OutputSize {
-    /// Whether it is always this one, height and width.
+    /// Whether every output has this height and width.
     pub fn is(self, size: [i64; 2]) -> bool {
         matches!(self, Self::Exact { height, width } if [height, width].map(i64::from) == size)
     }
 
-    /// Two sides, shorter and longer or height and width, of which the product bounds the pixels.
+    /// Two sides whose product bounds the number of pixels.
     pub(super) fn largest(self) -> (u32, u32) {
         match self {
             Self::Exact { height, width } => (height, width),
-            // A side that is rounded to `shortest` may lie half a pixel below.
+            // Rounding may raise a side to `shortest` by half a pixel.
             Self::Edges { shortest, longest } => {
                 let twice = 2 * u64::from(shortest.min(longest));
                 let over = u64::from(longest) * twice / (twice - 1).max(1);
@@ -115,7 +114,6 @@ impl fmt::Display for OutputSize {
     }
 }
 
-/// How a picture's size becomes another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resizing {
     Exact { height: u32, width: u32 },
@@ -177,8 +175,8 @@ fn with_edges((width, height): (u32, u32), shortest: u32, longest: u32) -> (u32,
     }
 }
 
-/// How one side is cropped: what is kept of it, and how much empty is put before it where it is
-/// shorter than the crop.
+/// The crop of one side: the part to keep, and the padding before it if the side is shorter than
+/// the crop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: u32,
@@ -210,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edges_keep_the_shape_and_their_bounds() {
+    fn edges_keep_the_aspect_ratio_and_their_bounds() {
         // From transformers: get_size_with_aspect_ratio((h, w), 800, 1333), as (w, h).
         for (from, to) in [
             ((640, 480), (1066, 800)),
@@ -227,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn no_shape_of_picture_exceeds_the_largest() {
+    fn no_aspect_ratio_exceeds_the_largest_size() {
         for (shortest, longest) in [(800, 1333), (7, 9), (2, 100), (9, 9), (9, 5), (1, 1)] {
             let (height, width) = OutputSize::Edges { shortest, longest }.largest();
             let most = u64::from(height) * u64::from(width);
@@ -242,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_which_nothing_is_left_is_refused() {
+    fn a_picture_that_would_scale_to_nothing_is_refused() {
         let edges = Resizing::Edges {
             shortest: 800,
             longest: 1333,
@@ -258,14 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn a_crop_is_centered_and_pads_what_is_too_small() {
+    fn a_crop_is_centered_and_pads_a_shorter_side() {
         let span = |side, crop| {
-            let Span {
-                start,
-                length,
-                padding,
-            } = Span::centered(side, crop);
-            (start, length, padding)
+            let span = Span::centered(side, crop);
+            (span.start, span.length, span.padding)
         };
         assert_eq!(span(256, 224), (16, 224, 0));
         assert_eq!(span(257, 224), (16, 224, 0));

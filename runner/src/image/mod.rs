@@ -18,7 +18,6 @@ pub use pixel_values::PixelValues;
 pub use preprocess::{Preprocessor, PreprocessorError};
 pub use processor::ImageProcessor;
 
-/// Why a file cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
     /// The file has no bytes, or the picture has no pixels.
@@ -41,7 +40,6 @@ pub enum PictureError {
         /// In pixels.
         height: u32,
     },
-    /// More pixels than are allowed.
     #[error("{width} x {height} pixels are more than the {max_pixels} allowed; scale it down")]
     TooManyPixels {
         /// In pixels.

@@ -5,7 +5,6 @@ use super::PictureError;
 /// Red, green, blue.
 pub(super) const CHANNELS: usize = 3;
 
-/// Rows of RGB bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     width: u32,

@@ -1,4 +1,4 @@
-//! A picture as a model takes it.
+//! The model's input for one picture.
 
 /// Normalised values of one picture, and the size that it had.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ impl PixelValues {
         })
     }
 
-    /// An even grey, for a warm-up.
+    /// A uniform grey picture, for a warm-up.
     pub fn blank((height, width): (u32, u32)) -> Self {
         Self {
             values: vec![0.0; 3 * height as usize * width as usize],

@@ -8,10 +8,8 @@ use super::resize::{Window, resize, working_bytes};
 use super::{ImageProcessor, Picture, PictureError, PixelValues, decode};
 use std::path::{Path, PathBuf};
 
-/// Why a model's preprocessing cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum PreprocessorError {
-    /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
         path: PathBuf,
@@ -73,7 +71,6 @@ impl Preprocessor {
         })
     }
 
-    /// The size of the output.
     pub fn size(&self) -> OutputSize {
         self.size
     }

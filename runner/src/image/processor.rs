@@ -109,7 +109,7 @@ impl ImageProcessor {
     }
 }
 
-/// `ConvNext`'s processor: below [`CONVNEXT_WARP_EDGE`] a margin is cut off, else none is.
+/// `ConvNext`'s processor crops a margin only below [`CONVNEXT_WARP_EDGE`].
 pub(super) fn convnext(
     size: Size,
     crop_pct: Option<f64>,
@@ -143,7 +143,7 @@ pub(super) fn convnext(
     Ok(Resizing::Shortest(resized))
 }
 
-/// DETR's processor wants both edges. `max_size` is an older form of the longer one.
+/// DETR's processor needs both edges. `max_size` is an older form of the longer one.
 pub(super) fn detr(size: Size, max_size: Option<u32>) -> Result<Resizing, String> {
     Ok(match size {
         Size::Number(shortest) => Resizing::Edges {
@@ -158,7 +158,6 @@ pub(super) fn detr(size: Size, max_size: Option<u32>) -> Result<Resizing, String
     })
 }
 
-/// What all other processors do.
 pub(super) fn plain(size: Size, default_to_square: bool) -> Resizing {
     match size {
         Size::Number(edge) if default_to_square => Resizing::Exact {

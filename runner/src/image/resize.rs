@@ -8,16 +8,16 @@ use super::filter::{PRECISION_BITS, Resample, Taps, reach, taps, taps_bytes};
 use super::picture::{CHANNELS, Picture};
 use std::ops::Range;
 
-/// A sum begins with one half.
+/// Initial value of a sum: one half, for rounding.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
-/// Rows that go through the horizontal pass side by side.
+/// Rows per step of the horizontal pass.
 const ROWS: usize = 4;
 
-/// Bytes of a row that go through the vertical pass at once.
+/// Bytes of a row per step of the vertical pass.
 const BLOCK: usize = 32;
 
-/// Bytes of a pixel with a fourth channel, which is nothing but vectors' taste.
+/// Bytes of a pixel with a fourth channel, which only helps vectorisation.
 const WIDE: usize = 4;
 
 /// Pixels of one column in [`ROWS`] rows.
@@ -32,7 +32,7 @@ fn vertical_first(from: (u32, u32), to: (u32, u32)) -> bool {
     saved_rows > 0 && saved_rows > 2 * saved_columns
 }
 
-/// The part of a resized picture that is wanted, in its pixels.
+/// The part of a resized picture to compute, in its pixels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) left: u32,
@@ -116,9 +116,9 @@ pub(super) fn resize(
 
 /// A pass in one direction.
 struct Pass {
-    /// What of the input is needed; the input that a pass gets begins with it.
+    /// The needed part of the input; a pass's input begins with it.
     reach: Range<u32>,
-    /// None where every output pixel is the input's own.
+    /// `None` if the size does not change.
     taps: Option<Taps>,
 }
 
@@ -138,7 +138,7 @@ impl Pass {
     }
 }
 
-/// A pass over rows; the third field gets those that come of it.
+/// A pass over rows; the third field receives the output.
 struct Horizontally<'a, F>(&'a Pass, &'a [&'a [u8]], F);
 
 /// The same pass as [`Horizontally`], for columns.

@@ -98,7 +98,6 @@ pub trait Model {
     ) -> Result<Vec<Answer>, ModelFault>;
 }
 
-/// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFault {
     #[error(transparent)]

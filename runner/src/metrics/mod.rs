@@ -55,9 +55,7 @@ struct ReasonLabels {
 /// The values of gauges at the time of a scrape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Upper bound on concurrent requests.
     pub slots: u32,
-    /// Slots in use.
     pub busy: u32,
     /// Every model, and whether it is ready.
     pub models: Vec<(String, bool)>,
@@ -65,7 +63,6 @@ pub struct Reading {
     pub free_decode_bytes: u64,
 }
 
-/// Every metric of the runner.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -177,7 +174,6 @@ impl Metrics {
         self.refusals.get_or_create(&ReasonLabels { reason }).inc();
     }
 
-    /// Records the duration of a stage.
     pub fn stage(&self, model: &str, stage: MeasuredStage, took: Duration) {
         let model = model.to_owned();
         self.stages

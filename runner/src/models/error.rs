@@ -7,10 +7,8 @@ use crate::inference::ModelFault;
 use crate::weights::WeightsError;
 use std::path::PathBuf;
 
-/// Why a checkpoint's folder cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// `config.json` cannot be read.
     #[error("cannot read {path}: {source}; --model takes NAME=DIR, a checkpoint's folder")]
     Read {
         path: PathBuf,
@@ -18,11 +16,7 @@ pub enum ModelError {
     },
     /// `config.json` or `fovea.json` is invalid.
     #[error("{path}: {why}")]
-    Config {
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    Config { path: PathBuf, why: String },
     /// `model_type` is not one of the supported families.
     #[error(
         "{path}: model_type \"{model_type}\" is unknown; known are: {}",
@@ -39,10 +33,9 @@ pub enum ModelError {
     #[error("{path}: {why}")]
     Module {
         path: PathBuf,
-        /// What it was given and what it gave.
+        /// The module's input and output, or the cause.
         why: String,
     },
-    /// A warm-up pass failed.
     #[error("the warm-up pass failed: {0}")]
     WarmUp(ModelFault),
 }

@@ -10,7 +10,7 @@ pub mod vit;
 
 pub use error::ModelError;
 
-use crate::inference::{Answer, Item, Model, ModelFront};
+use crate::inference::{Answer, Item, Model, ModelFault, ModelFront, Query};
 use crate::weights::{Placement, Weights, WeightsError};
 use serde::Deserialize;
 use std::path::Path;
@@ -43,6 +43,9 @@ impl Family {
 /// Loads the weights; called on the thread that will own the model.
 pub type Loader = Box<dyn FnOnce(Placement) -> Result<Loaded, ModelError> + Send>;
 
+/// A checkpoint's folder, read except for its weights.
+pub type Opened = (Arc<ModelFront>, Loader);
+
 /// A model on its device.
 pub struct Loaded {
     pub model: Box<dyn Model>,
@@ -66,7 +69,7 @@ impl Loaded {
 }
 
 /// Reads a checkpoint's folder, except for its weights.
-pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
+pub fn open(dir: &Path) -> Result<Opened, ModelError> {
     #[derive(Deserialize)]
     struct ModelType {
         #[serde(default)]
@@ -93,10 +96,29 @@ pub fn open(dir: &Path) -> Result<(Arc<ModelFront>, Loader), ModelError> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(text: &str, path: &Path) -> Result<T, ModelError> {
-    serde_json::from_str(text).map_err(|error| ModelError::Config {
+    serde_json::from_str(text).map_err(|error| refusal(path)(error.to_string()))
+}
+
+/// Makes errors about the configuration at `path`.
+fn refusal(path: &Path) -> impl Fn(String) -> ModelError + Copy {
+    move |why| ModelError::Config {
         path: path.to_owned(),
-        why: error.to_string(),
-    })
+        why,
+    }
+}
+
+/// Answers classification queries with `logits`, given pixels `[batch, 3, height, width]`.
+fn classify(
+    items: &[Item],
+    placement: Placement,
+    logits: impl FnOnce(&Tensor) -> Result<Tensor, TchError>,
+) -> Result<Vec<Answer>, ModelFault> {
+    for item in items {
+        let Query::Classify { .. } = &item.query else {
+            return Err(ModelFault::foreign(&item.query));
+        };
+    }
+    Ok(logits_of_rows(&logits(&stack(items, placement)?)?)?)
 }
 
 /// The pictures of `items`, all of one size, as `[batch, 3, height, width]` on the model's device.

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 /// Upper bound on the installations whose epochs are remembered. A pool has one.
 const MAX_INSTALLATIONS: usize = 64;
 
-/// Admits requests to slots.
 #[derive(Debug)]
 pub(super) struct Admissions {
     slots: u32,
@@ -153,7 +152,6 @@ impl Admissions {
         Ok(Admission { id, abort, inner })
     }
 
-    /// Slots in use.
     pub(super) fn busy(&self) -> u32 {
         *self.inner.busy.borrow()
     }
@@ -169,7 +167,6 @@ impl Admissions {
             .await;
     }
 
-    /// Aborts all running attempts.
     pub(super) fn abort_all(&self) {
         for running in self.inner.lock().running.values() {
             running

@@ -244,7 +244,7 @@ impl From<PictureError> for Problem {
     }
 }
 
-/// Says how far it has come; a reader that has gone is noticed elsewhere.
+/// Sends progress; a disconnected reader is detected elsewhere.
 async fn progress(lines: &mpsc::Sender<Line>, stage: Stage) {
     let _ = lines.send(Line::Progress { stage }).await;
 }

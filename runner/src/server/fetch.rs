@@ -11,10 +11,8 @@ use std::time::Duration;
 /// Longest time to connect to the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bounds on downloading a picture.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchLimits {
-    /// Largest picture, in bytes.
     pub max_bytes: u64,
     /// Longest wait for the next bytes from the store.
     pub silence: Duration,

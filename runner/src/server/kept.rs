@@ -18,7 +18,6 @@ pub struct KeepConfig {
     pub download: DownloadLimits,
 }
 
-/// The latest request for each name.
 #[derive(Debug, Default)]
 pub(super) struct Kept(Mutex<BTreeMap<String, Put>>);
 

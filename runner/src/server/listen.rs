@@ -26,7 +26,6 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// The socket that accepts connections.
 pub struct Listener {
-    /// The bound socket.
     pub tcp: TcpListener,
     /// The certificate; without one the listener serves plain HTTP.
     pub tls: Option<Arc<Tls>>,

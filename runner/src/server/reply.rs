@@ -11,7 +11,6 @@ use std::convert::Infallible;
 /// When to try again after 503, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// A problem as a whole response.
 pub(super) fn problem_response(problem: &Problem) -> Response {
     let mut response = Response::new(Body::from(json(problem)));
     *response.status_mut() =

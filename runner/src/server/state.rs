@@ -19,16 +19,13 @@ use tokio::sync::Semaphore;
 /// One permit of the decode budget, in bytes: a semaphore counts in 32 bits.
 const BUDGET_UNIT_BYTES: u64 = 1024;
 
-/// Settings of the server.
 #[derive(Clone)]
 pub struct AppConfig {
-    /// Upper bound on concurrent requests.
     pub slots: u32,
     /// The accepted bearer tokens; `None` accepts every request.
     pub tokens: Option<Arc<Tokens>>,
     /// Bounds on downloading a picture.
     pub fetch: FetchLimits,
-    /// Largest picture, in pixels.
     pub max_picture_pixels: u64,
     /// Memory for decoding and resizing, shared by all pictures.
     pub max_decode_bytes: u64,
@@ -38,7 +35,6 @@ pub struct AppConfig {
     pub keep: KeepConfig,
 }
 
-/// The state that all requests share.
 pub struct App {
     pub(super) engine: Engine,
     pub(super) admissions: Admissions,
@@ -97,7 +93,6 @@ impl App {
         self.admissions.idle().await;
     }
 
-    /// Aborts all running attempts, after the time to drain.
     pub fn abort_all(&self) {
         self.admissions.abort_all();
     }

@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_rustls::TlsAcceptor;
 
-/// Why the certificate cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
         path: PathBuf,
@@ -28,7 +26,6 @@ pub enum TlsError {
     },
 }
 
-/// The certificate and its key.
 #[derive(Debug)]
 pub struct Tls {
     cert: PathBuf,

@@ -7,7 +7,6 @@ use std::sync::{PoisonError, RwLock};
 /// Upper bound on accepted tokens; two are enough for a rotation.
 const MAX_TOKENS: usize = 4;
 
-/// Why the token file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("cannot read --token-file {path}: {source}")]

@@ -1,12 +1,11 @@
-//! What can be wrong with a weights file.
+//! Errors of weights files.
 
 use super::{PYTORCH_FILE, SAFETENSORS_FILE, SAFETENSORS_INDEX_FILE};
 use std::path::PathBuf;
 
-/// Each says which file or tensor, and what to do.
+/// Each message names the file or tensor, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The file could not be opened or read.
     #[error("cannot read the weights in {path}: {source}")]
     Read {
         path: PathBuf,
@@ -14,34 +13,20 @@ pub enum WeightsError {
     },
     /// The header is no safetensors header.
     #[error("{path} is not a safetensors file ({why}); fetch or save the checkpoint again")]
-    Header {
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The folder has no weights.
+    Header { path: PathBuf, why: String },
     #[error(
         "no weights in {dir}: looked for {SAFETENSORS_FILE}, {SAFETENSORS_INDEX_FILE} and \
          {PYTORCH_FILE}; `fovea-runner fetch` downloads them"
     )]
     NoWeights { dir: PathBuf },
-    /// The list of shards is wrong.
     #[error("{path} is no index of a checkpoint ({why}); fetch or save the checkpoint again")]
-    Index {
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file of PyTorch's own is not one that holds tensors and nothing else.
+    Index { path: PathBuf, why: String },
+    /// A PyTorch file holds more than tensors.
     #[error(
         "{path} is refused: {why}. Where you trust its source, load it with PyTorch and save it as \
          safetensors"
     )]
-    PyTorch {
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    PyTorch { path: PathBuf, why: String },
     /// A file from before PyTorch 1.6.
     #[error(
         "{path} has the format that torch.save had before PyTorch 1.6; convert it: python -c \
@@ -57,7 +42,7 @@ pub enum WeightsError {
     SparseView {
         name: String,
         elements: usize,
-        /// From its first to its last.
+        /// Elements from the view's first to its last.
         span: usize,
     },
     /// The header announces other data than the file has.
@@ -71,13 +56,12 @@ pub enum WeightsError {
         expected_bytes: u64,
         found_bytes: u64,
     },
-    /// A tensor that the model needs is not there.
     #[error(
         "tensor \"{name}\" is missing from {path}; is this checkpoint of the family that its \
          config.json names?"
     )]
     Missing {
-        /// Which tensor, by its name in the file.
+        /// The tensor's name in the file.
         name: String,
         path: PathBuf,
     },
@@ -95,7 +79,7 @@ pub enum WeightsError {
     #[error("tensor \"{name}\" is stored as {found}; save the checkpoint as F32, F16 or BF16")]
     Type {
         name: String,
-        /// As the file names it.
+        /// The file's name of the type.
         found: String,
     },
     /// The device could not take a tensor.

@@ -21,7 +21,6 @@ pub(super) struct DataFile {
 }
 
 impl DataFile {
-    /// Opens `path` for reading.
     pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
         let read_error = |source| WeightsError::Read {
             path: path.to_owned(),
@@ -40,7 +39,7 @@ impl DataFile {
         &self.path
     }
 
-    /// Its length when it was opened.
+    /// Length in bytes when it was opened.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -62,7 +61,7 @@ impl DataFile {
         Ok(buffer)
     }
 
-    /// Gives `length` bytes from `offset` on to `take`, a chunk at a time. Each chunk but the last
+    /// Passes `length` bytes from `offset` on to `take` in chunks. Each chunk but the last
     /// has a whole number of elements of any type.
     pub(super) fn chunks(
         &self,

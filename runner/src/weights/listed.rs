@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tch::Kind;
 
-/// More tensors than any supported checkpoint has.
 const MAX_TENSORS: usize = 10_000;
 
-/// What a checkpoint on the hub consists of.
 #[derive(Clone, Debug)]
 pub struct TensorList {
     path: PathBuf,
@@ -32,7 +30,6 @@ struct ListFile {
     tensors: BTreeMap<String, (String, Vec<usize>)>,
 }
 
-/// What is wrong with a list.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {why}; write it anew with models/parity/tensor_lists.py")]
 pub struct InvalidTensorList {
@@ -41,7 +38,6 @@ pub struct InvalidTensorList {
 }
 
 impl TensorList {
-    /// Reads the list at `path`.
     pub fn read(path: &Path) -> Result<Self, InvalidTensorList> {
         let refuse = |why: String| InvalidTensorList {
             path: path.to_owned(),
@@ -68,27 +64,27 @@ impl TensorList {
         })
     }
 
-    /// Whose it is, such as `microsoft/resnet-50`.
+    /// The checkpoint's repository, such as `microsoft/resnet-50`.
     pub fn repo(&self) -> &str {
         &self.contents.repo
     }
 
-    /// The weights file that it lists.
+    /// The listed weights file.
     pub fn file(&self) -> &str {
         &self.contents.file
     }
 
-    /// Where the list comes from, in words.
+    /// A description of the list's source.
     pub fn source(&self) -> &str {
         &self.contents.source
     }
 
-    /// Whether it was worked out from the model's code, not read from the file on the hub.
+    /// Whether it was derived from the model's code, not read from the file on the hub.
     pub fn is_inferred(&self) -> bool {
         self.contents.inferred
     }
 
-    /// The `config.json` that goes with it.
+    /// The checkpoint's `config.json`.
     pub fn config(&self) -> &serde_json::Value {
         &self.contents.config
     }
@@ -103,7 +99,7 @@ impl TensorList {
         &self.path
     }
 
-    /// Tensors that lie nowhere.
+    /// The tensors as if stored in a file, without data.
     pub(super) fn stored(&self) -> Vec<(String, Stored)> {
         let stored = |dtype: &str, shape: &[usize]| Stored {
             file: 0,

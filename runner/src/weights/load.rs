@@ -1,11 +1,11 @@
-//! From a place in a file to a tensor on the device.
+//! Reads a tensor from a file to the device.
 
 use super::file::DataFile;
 use super::stored::{Stored, elements};
 use super::{Placement, WeightsError};
 use tch::{Device, Kind, TchError, Tensor};
 
-/// A view that skips elements is read with what it skips; it may be so many times its own size.
+/// A view is read with the elements it skips: at most this many times its own size.
 const MAX_SPAN_OVER_ELEMENTS: usize = 8;
 
 /// glibc gives an allocation of over 32 MiB pages of its own, and takes them back when it is freed.
@@ -69,7 +69,7 @@ pub(crate) fn short_lived(shape: &[i64], placement: Placement) -> Result<Tensor,
         .f_view(shape)
 }
 
-/// How many elements are read for a tensor.
+/// Number of elements to read for a tensor.
 fn length(stored: &Stored, name: &str) -> Result<usize, WeightsError> {
     let too_large = || WeightsError::Type {
         name: name.to_owned(),
@@ -91,7 +91,7 @@ fn length(stored: &Stored, name: &str) -> Result<usize, WeightsError> {
     Ok(span)
 }
 
-/// Reads what the tensor spans to `flat`, which is as long.
+/// Reads the tensor's span into `flat`, which has its length.
 fn fill(
     flat: &Tensor,
     file: &DataFile,
@@ -112,7 +112,7 @@ fn fill(
     })
 }
 
-/// Elements from a view's first to its last, both counted.
+/// Number of elements from a view's first to its last, inclusive.
 fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
     let mut reaches = shape.iter().zip(strides);
     reaches.try_fold(1usize, |span, (&size, &stride)| {
@@ -120,7 +120,7 @@ fn span(shape: &[usize], strides: &[usize]) -> Option<usize> {
     })
 }
 
-/// Writes the elements in `chunk` to `flat`, from the element `place` on; gives the next place.
+/// Writes the elements in `chunk` to `flat` from element `place` on; returns the next place.
 fn copy_chunk(flat: &Tensor, place: i64, chunk: &[u8], stored: Kind) -> Result<i64, TchError> {
     let count = i64::try_from(chunk.len() / stored.elt_size_in_bytes()).unwrap_or(i64::MAX);
     let chunk = Tensor::f_from_data_size(chunk, &[count], stored)?;
@@ -128,7 +128,7 @@ fn copy_chunk(flat: &Tensor, place: i64, chunk: &[u8], stored: Kind) -> Result<i
     Ok(place + count)
 }
 
-/// `flat` as the tensor that it is.
+/// Shapes `flat` as the tensor.
 fn shaped(flat: &Tensor, stored: &Stored) -> Result<Tensor, TchError> {
     let shape = signed(&stored.shape);
     match &stored.strides {
@@ -139,7 +139,6 @@ fn shaped(flat: &Tensor, stored: &Stored) -> Result<Tensor, TchError> {
     }
 }
 
-/// Sizes of a tensor that is in memory.
 pub(super) fn signed(sizes: &[usize]) -> Vec<i64> {
     sizes
         .iter()

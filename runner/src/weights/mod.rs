@@ -1,9 +1,9 @@
 //! A checkpoint's tensors, read from disk one at a time.
 //!
 //! A folder's weights lie in `model.safetensors`, in the shards that `model.safetensors.index.json`
-//! names, or in `pytorch_model.bin`. [`Weights::open`] reads what the file says about itself; a
-//! tensor's numbers are read when a model asks for it, in small pieces, and converted as they come:
-//! the peak is the model's own size and two such pieces. No memory map (a file that changes
+//! names, or in `pytorch_model.bin`. [`Weights::open`] reads the headers; a
+//! tensor's numbers are read when a model needs it, in small pieces that are converted at once: the
+//! peak is the model's own size and two such pieces. No memory map (a file that changes
 //! under one is undefined behaviour) and no whole-file buffer.
 
 mod error;
@@ -25,17 +25,15 @@ pub use scope::Scope;
 
 use tch::{Device, Kind};
 
-/// Where a model's tensors go, and as which numbers.
+/// Device and type of a model's tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Placement {
-    /// The device that computes.
     pub device: Device,
     /// The type of weights and activations.
     pub kind: Kind,
 }
 
 impl Placement {
-    /// On the CPU, in 32 bits.
     pub const CPU: Self = Self {
         device: Device::Cpu,
         kind: Kind::Float,

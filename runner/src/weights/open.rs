@@ -1,4 +1,4 @@
-//! A checkpoint's weights: which files they lie in, and one tensor after the other out of them.
+//! Finds the files of a checkpoint's weights and loads single tensors from them.
 
 use super::file::DataFile;
 use super::load::{load, load_into, short_lived, signed};
@@ -22,11 +22,11 @@ pub const PYTORCH_FILE: &str = "pytorch_model.bin";
 pub struct Weights {
     /// The path that errors name.
     path: PathBuf,
-    /// None where there is but a list of tensors.
+    /// `None` for a mere list of tensors.
     files: Vec<DataFile>,
     tensors: BTreeMap<String, Stored>,
     placement: Placement,
-    asked: Mutex<BTreeSet<String>>,
+    read: Mutex<BTreeSet<String>>,
 }
 
 impl Weights {
@@ -69,7 +69,7 @@ impl Weights {
             files,
             tensors: tensors.into_iter().collect(),
             placement,
-            asked: Mutex::default(),
+            read: Mutex::default(),
         }
     }
 
@@ -101,10 +101,10 @@ impl Weights {
     /// The tensors that have not been read so far. Where a model is loaded, these are buffers that
     /// follow from its configuration, or parts that its task does not use.
     pub fn unused(&self) -> Vec<String> {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let names = self.tensors.keys();
         names
-            .filter(|name| !asked.contains(*name))
+            .filter(|name| !read.contains(*name))
             .cloned()
             .collect()
     }
@@ -155,7 +155,7 @@ impl Weights {
         Ok(joined)
     }
 
-    /// Where a tensor is, which must have this shape, and of which type its elements are.
+    /// Location and element type of a tensor, which must have this shape.
     fn find(&self, name: &str, shape: &[i64]) -> Result<(&Stored, Kind), WeightsError> {
         let stored = (self.tensors.get(name)).ok_or_else(|| WeightsError::Missing {
             name: name.to_owned(),
@@ -177,13 +177,13 @@ impl Weights {
         }
     }
 
-    /// Takes down that somebody has read a tensor.
+    /// Marks a tensor as read.
     fn read(&self, name: &str) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.insert(name.to_owned());
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.insert(name.to_owned());
     }
 
-    /// Zeros of this shape, which all are the same element.
+    /// Zeros of this shape that share one element.
     fn blank(&self, name: &str, shape: &[i64]) -> Result<Tensor, WeightsError> {
         let Placement { kind, device } = self.placement;
         Tensor::f_zeros(vec![1; shape.len()], (kind, device))

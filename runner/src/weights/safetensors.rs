@@ -1,4 +1,4 @@
-//! The safetensors format: a JSON header that says where each tensor lies, then the tensors.
+//! The safetensors format: a JSON header with each tensor's position, then the tensors.
 //!
 //! Format: <https://huggingface.co/docs/safetensors>.
 
@@ -9,13 +9,13 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use tch::Kind;
 
-/// A header above this is no checkpoint's: BLIP-base's has 60 KB.
+/// Largest header; BLIP-base's has 60 KB.
 const MAX_HEADER_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The header's own length: a little-endian `u64` before it.
 const LENGTH_BYTES: u64 = 8;
 
-/// Every tensor of the file, which is whole.
+/// Locates every tensor; the file must be complete.
 pub(super) fn read(file: &DataFile) -> Result<Vec<(String, Stored)>, WeightsError> {
     let header_error = |why: String| WeightsError::Header {
         path: file.path().to_owned(),
@@ -35,7 +35,7 @@ pub(super) fn read(file: &DataFile) -> Result<Vec<(String, Stored)>, WeightsErro
     }
     let length = usize::try_from(header_bytes).unwrap_or_default();
     let header = file.bytes_at(LENGTH_BYTES, length)?;
-    // Checks that the tensors' places follow one another and fit their shapes and types.
+    // Checks that the tensors are contiguous and fit their shapes and types.
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|error| header_error(error.to_string()))?;
     let data_start = LENGTH_BYTES + header_bytes;

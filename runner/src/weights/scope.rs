@@ -1,9 +1,9 @@
-//! A place in the tree of tensor names.
+//! A prefix of tensor names.
 
 use super::{Weights, WeightsError};
 use tch::{TchError, Tensor};
 
-/// A place in the tree of tensor names, `text_decoder.bert.encoder` say.
+/// A prefix of tensor names, such as `text_decoder.bert.encoder`.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
     weights: &'a Weights,
@@ -51,7 +51,6 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether there is a tensor `name` here.
     pub fn contains(&self, name: &str) -> bool {
         self.weights.contains(&self.full(name))
     }

@@ -7,22 +7,19 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// An index above this is no checkpoint's.
 const MAX_INDEX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// More files than any checkpoint has; each is kept open.
+/// Upper bound on files; each is kept open.
 const MAX_SHARDS: usize = 256;
 
-/// The part of the index that says where tensors lie.
 #[derive(Deserialize)]
 struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Open files, and the tensors in them.
 type Shards = (Vec<DataFile>, Vec<(String, Stored)>);
 
-/// The files that the index names, which lie beside it, and the tensors in them.
+/// Opens the files that the index names, beside it, and locates their tensors.
 pub(super) fn read(path: &Path) -> Result<Shards, WeightsError> {
     let refuse = |why: String| WeightsError::Index {
         path: path.to_owned(),
@@ -76,7 +73,7 @@ fn parse(path: &Path) -> Result<Index, WeightsError> {
     serde_json::from_slice(&file.bytes_at(0, length)?).map_err(|error| refuse(error.to_string()))
 }
 
-/// Whether this names a file in the same folder, and nothing else.
+/// Whether this is the plain name of a file in the same folder.
 fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0'])
 }

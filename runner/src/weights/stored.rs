@@ -1,4 +1,4 @@
-//! Where a tensor lies and what it is there, the same for every file format.
+//! A tensor's location, shape and type in a file, for all formats.
 
 use std::path::Path;
 use tch::Kind;
@@ -6,9 +6,9 @@ use tch::Kind;
 /// A tensor in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
-    /// Which of the checkpoint's files.
+    /// Index in the checkpoint's files.
     pub(super) file: usize,
-    /// Its first element, in bytes from the file's beginning.
+    /// Offset of its first element in the file, in bytes.
     pub(super) offset: u64,
     pub(super) element: Element,
     pub(super) shape: Vec<usize>,
@@ -22,11 +22,11 @@ pub(super) struct Stored {
 pub(super) enum Element {
     /// Floating-point numbers that this build reads.
     Float(Kind),
-    /// Anything else, by the file's name for it: may lie there, and cannot be loaded.
+    /// Any other type, by the file's name for it; it cannot be loaded.
     Other(String),
 }
 
-/// Elements that a tensor of this shape has; `None` where that is no number.
+/// Number of elements of a tensor of this shape; `None` on overflow.
 pub(super) fn elements(shape: &[usize]) -> Option<usize> {
     shape
         .iter()

@@ -1,34 +1,14 @@
-//! A checkpoint that is not whole is refused with the name of what is wrong.
+//! An incomplete or wrong checkpoint is refused, and the error names the fault.
 
-use crate::support::{self, checkpoint, config, expected, expected_tensor};
+use crate::support::{
+    Tensors, checkpoint, config, expected, expected_tensor, largest_difference, read_tensors, swap,
+    write_tensors, zero,
+};
 use fovea_runner::models::blip::Blip;
 use fovea_runner::models::{self, ModelError};
 use fovea_runner::weights::{Placement, Weights, WeightsError};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::BTreeMap;
+use safetensors::Dtype;
 use std::path::Path;
-
-/// Name, type, shape and bytes of every tensor.
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
-
-fn tensors() -> Tensors {
-    let bytes = std::fs::read(checkpoint().join("model.safetensors")).unwrap();
-    SafeTensors::deserialize(&bytes)
-        .unwrap()
-        .iter()
-        .map(|(name, view)| {
-            let tensor = (view.dtype(), view.shape().to_vec(), view.data().to_vec());
-            (name.to_owned(), tensor)
-        })
-        .collect()
-}
-
-fn write(tensors: &Tensors, path: &Path) {
-    let views = tensors.iter().map(|(name, (dtype, shape, data))| {
-        (name, TensorView::new(*dtype, shape.clone(), data).unwrap())
-    });
-    safetensors::serialize_to_file(views, None, path).unwrap();
-}
 
 fn load(dir: &Path) -> Result<Blip, WeightsError> {
     let weights = Weights::open(dir, Placement::CPU)?;
@@ -37,10 +17,9 @@ fn load(dir: &Path) -> Result<Blip, WeightsError> {
 
 fn load_changed(change: impl FnOnce(&mut Tensors)) -> Result<Blip, WeightsError> {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("model.safetensors");
-    let mut tensors = tensors();
+    let mut tensors = read_tensors(&checkpoint());
     change(&mut tensors);
-    write(&tensors, &path);
+    write_tensors(&tensors, dir.path());
     load(dir.path())
 }
 
@@ -48,9 +27,7 @@ fn greedy_of_first(model: &Blip) -> Vec<i64> {
     let text_config = config(&checkpoint()).text_config;
     let query = text_config.caption_query(&[], Some(16), 1).unwrap();
     let pixels = expected_tensor("pixel_values").narrow(0, 0, 1);
-    model.generate(&pixels, &[&query], &|_| false).unwrap()[0]
-        .tokens
-        .clone()
+    (model.generate(&pixels, &[&query], &|_| false).unwrap()).remove(0)
 }
 
 const WORDS: &str = "text_decoder.bert.embeddings.word_embeddings.weight";
@@ -60,7 +37,7 @@ const TIED_BIAS: &str = "text_decoder.cls.predictions.decoder.bias";
 
 #[test]
 fn dropping_any_tensor_is_an_error_that_names_it() {
-    let names: Vec<String> = tensors().into_keys().collect();
+    let names: Vec<String> = read_tensors(&checkpoint()).into_keys().collect();
     assert!(names.len() > 80, "{}", names.len());
     for name in names {
         let error = load_changed(|tensors| drop(tensors.remove(&name))).unwrap_err();
@@ -124,21 +101,12 @@ fn swapping_keys_and_values_or_weakening_the_cross_attention_changes_captions() 
     let greedy = &expected().pictures[0].greedy.token_ids;
     let layer = "text_decoder.bert.encoder.layer.0.crossattention";
     let swapped = load_changed(|tensors| {
-        let (key, value) = (
-            format!("{layer}.self.key.weight"),
-            format!("{layer}.self.value.weight"),
-        );
-        let (k, v) = (tensors[&key].clone(), tensors[&value].clone());
-        tensors.insert(key, v);
-        tensors.insert(value, k);
+        let [key, value] = ["key", "value"].map(|part| format!("{layer}.self.{part}.weight"));
+        swap(tensors, &key, &value);
     });
     assert_ne!(greedy_of_first(&swapped.unwrap()), *greedy);
     let skipped = load_changed(|tensors| {
-        for (name, (_, _, data)) in tensors.iter_mut() {
-            if name.contains("crossattention.output.dense") {
-                data.fill(0);
-            }
-        }
+        zero(tensors, |name| name.contains("crossattention.output.dense"));
     });
     assert_ne!(greedy_of_first(&skipped.unwrap()), *greedy);
 }
@@ -160,12 +128,12 @@ fn half_precision_weights_are_read_as_numbers_not_as_bits() {
         .vision()
         .forward(&expected_tensor("pixel_values"));
     let golden = expected_tensor("last_hidden_state");
-    let difference = support::largest_difference(&hidden.unwrap(), &golden);
+    let difference = largest_difference(&hidden.unwrap(), &golden);
     assert!((1e-4..0.5).contains(&difference), "{difference}");
 }
 
 #[test]
-fn a_file_that_is_cut_or_lies_about_itself_is_refused() {
+fn a_file_that_is_cut_or_has_a_wrong_header_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.safetensors");
     let whole = std::fs::read(checkpoint().join("model.safetensors")).unwrap();

@@ -1,4 +1,4 @@
-//! The golden ViT, and what transformers made of it; see `tests/golden/vit/README.md`.
+//! The golden ViT, and transformers' results for it; see `tests/golden/vit/README.md`.
 
 use crate::support::{expected_tensor_in, picture};
 use fovea_runner::image::{ImageProcessor, PixelValues, Preprocessor};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use tch::Tensor;
 
-/// Logits and hidden states may differ by so much, fp32.
+/// Bound on the difference of logits and hidden states, fp32.
 pub(crate) const TOLERANCE: f64 = 1e-4;
 
 /// `expected.json`.
@@ -18,7 +18,6 @@ pub(crate) struct Expected {
     pub(crate) pictures: Vec<ExpectedPicture>,
 }
 
-/// What transformers says of one picture.
 #[derive(Deserialize)]
 pub(crate) struct ExpectedPicture {
     pub(crate) file: String,
@@ -29,7 +28,6 @@ pub(crate) fn checkpoint() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vit")
 }
 
-/// What transformers' pipeline answers.
 pub(crate) fn expected() -> Expected {
     serde_json::from_slice(&std::fs::read(checkpoint().join("expected.json")).unwrap()).unwrap()
 }
@@ -39,7 +37,6 @@ pub(crate) fn expected_tensor(name: &str) -> Tensor {
     expected_tensor_in(&checkpoint(), name)
 }
 
-/// The model in `dir`.
 pub(crate) fn vit(dir: &Path, placement: Placement) -> Result<Vit, WeightsError> {
     let text = std::fs::read_to_string(dir.join("config.json")).unwrap();
     let config: VitConfig = serde_json::from_str(&text).unwrap();

@@ -1,5 +1,5 @@
-//! The classifiers, and what else is no captioner: ViT against transformers by the golden checkpoint
-//! in `tests/golden/vit`, and TorchScript modules, detectors among them, against torch.
+//! ViT against transformers with the golden checkpoint in `tests/golden/vit`, and TorchScript modules,
+//! including detectors, against torch.
 
 #![allow(
     clippy::unwrap_used,

@@ -43,7 +43,7 @@ pub(crate) fn expected() -> Vec<ExpectedPicture> {
     pictures
 }
 
-/// A model of one of the golden folders, or of another.
+/// The model of a golden or another folder.
 pub(crate) struct Served {
     pub(crate) front: Arc<ModelFront>,
     pub(crate) model: Box<dyn Model>,
@@ -113,7 +113,7 @@ pub(crate) fn changed(name: &str, changes: &Value) -> TempDir {
     dir
 }
 
-/// What the golden manifests do to a picture, with some keys changed.
+/// The preprocessing of the golden manifests, with some keys changed.
 pub(crate) fn preprocessing(changes: &Value) -> Value {
     let text = std::fs::read_to_string(golden().join("classifier/fovea.json")).unwrap();
     let mut manifest: Value = serde_json::from_str(&text).unwrap();

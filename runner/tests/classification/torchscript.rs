@@ -1,4 +1,4 @@
-//! TorchScript modules answer what torch answers, whatever form their output has.
+//! TorchScript modules have the results of torch, for every form of output.
 
 use crate::modules::{changed, expected, golden, preprocessing, serve};
 use fovea_protocol::{InferResult, Parameters};
@@ -6,8 +6,7 @@ use fovea_runner::inference::Answer;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-/// By how much scores and corners may differ: a JPEG decoder other than Pillow's may round
-/// otherwise.
+/// Bound on the difference of scores and corners: JPEG decoders may round differently.
 fn tolerance(file: &str) -> f32 {
     if file.contains(".jpg") { 2e-2 } else { 1e-4 }
 }
@@ -30,7 +29,7 @@ fn assert_classifies(name: &str, slack: f32) {
 }
 
 #[test]
-fn a_classifier_answers_what_torch_answers_in_either_layout_and_for_any_batch() {
+fn a_classifier_has_torchs_scores_in_either_layout_and_for_any_batch() {
     for name in [
         "classifier",
         "channels-last",
@@ -42,12 +41,12 @@ fn a_classifier_answers_what_torch_answers_in_either_layout_and_for_any_batch() 
 }
 
 #[test]
-fn a_module_of_half_precision_gets_what_it_takes() {
+fn a_half_precision_module_gets_half_precision_input() {
     assert_classifies("half", 0.1);
 }
 
 #[test]
-fn a_detector_sees_what_torch_sees_whatever_form_its_output_has() {
+fn a_detector_has_torchs_objects_for_every_form_of_output() {
     for name in ["detector", "labelling-detector"] {
         let served = serve(&golden().join(name)).unwrap();
         let parameters: Parameters =
@@ -112,7 +111,7 @@ fn a_fixed_batch_of_cancelled_pictures_is_not_run() {
 }
 
 #[test]
-fn a_module_that_raises_says_its_own_word_first_and_serves_the_next_picture() {
+fn a_raised_error_begins_with_the_modules_message_and_the_next_picture_is_served() {
     let served = serve(&golden().join("raises")).unwrap();
     let fault = served.run(&[served.plain(1.0)]).unwrap_err();
     let first = fault.lines().next().unwrap();
@@ -124,7 +123,7 @@ fn a_module_that_raises_says_its_own_word_first_and_serves_the_next_picture() {
 }
 
 #[test]
-fn failing_passes_do_not_eat_memory() {
+fn failing_passes_do_not_leak_memory() {
     let resident_bytes = || {
         let status = std::fs::read_to_string("/proc/self/statm").unwrap();
         let pages = status.split(' ').nth(1).unwrap();

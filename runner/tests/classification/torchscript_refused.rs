@@ -1,4 +1,4 @@
-//! What is wrong with a TorchScript module or its manifest is told, with what to do.
+//! Errors about a TorchScript module or its manifest say what to do.
 
 use crate::modules::{changed, preprocessing, serve};
 use fovea_runner::models::{self, ModelError};

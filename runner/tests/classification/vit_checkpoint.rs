@@ -1,35 +1,25 @@
-//! Every tensor and every setting of a ViT's checkpoint counts, and what is missing is named.
+//! Every tensor and setting of a ViT checkpoint matters, and errors name a missing one.
 
 use crate::golden::{TOLERANCE, checkpoint, expected_tensor, vit};
-use crate::support::{Tensors, largest_difference, read_tensors, scale, write_tensors};
+use crate::support::{
+    Tensors, assert_config_refused, assert_weights_refused, changed_copy, largest_difference,
+    read_tensors, rename, scale, swap, zero,
+};
 use fovea_runner::models::vit::Vit;
-use fovea_runner::models::{self, ModelError};
 use fovea_runner::weights::{Placement, WeightsError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The golden checkpoint with other tensors and other settings.
 fn changed(change: impl FnOnce(&mut Tensors), settings: &[(&str, Value)]) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let mut tensors = read_tensors(&checkpoint());
-    change(&mut tensors);
-    write_tensors(&tensors, dir.path());
-    let text = std::fs::read_to_string(checkpoint().join("config.json")).unwrap();
-    let mut config: Value = serde_json::from_str(&text).unwrap();
-    for (key, value) in settings {
-        config[*key] = value.clone();
-    }
-    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-    let name = "preprocessor_config.json";
-    std::fs::copy(checkpoint().join(name), dir.path().join(name)).unwrap();
-    dir
+    changed_copy(&checkpoint(), change, settings)
 }
 
 fn load(dir: &TempDir) -> Result<Vit, WeightsError> {
     vit(dir.path(), Placement::CPU)
 }
 
-/// How far the logits are from transformers' for the true checkpoint.
+/// The largest difference of the logits from transformers' for the true checkpoint.
 fn distance(dir: &TempDir) -> f64 {
     let logits = load(dir)
         .unwrap()
@@ -38,7 +28,7 @@ fn distance(dir: &TempDir) -> f64 {
     largest_difference(&logits, &expected_tensor("logits"))
 }
 
-/// As a state dict of transformers 5 names it.
+/// The name in a state dict of transformers 5.
 fn of_today(name: &str) -> String {
     [
         ("encoder.layer.", "layers."),
@@ -53,13 +43,6 @@ fn of_today(name: &str) -> String {
     .fold(name.to_owned(), |name, (old, new)| name.replace(old, new))
 }
 
-fn rename(tensors: &mut Tensors) {
-    *tensors = std::mem::take(tensors)
-        .into_iter()
-        .map(|(name, tensor)| (of_today(&name), tensor))
-        .collect();
-}
-
 #[test]
 fn dropping_any_tensor_is_an_error_that_names_it_under_either_names() {
     let names: Vec<String> = read_tensors(&checkpoint()).into_keys().collect();
@@ -70,7 +53,7 @@ fn dropping_any_tensor_is_an_error_that_names_it_under_either_names() {
             let dir = changed(
                 |tensors| {
                     if new {
-                        rename(tensors);
+                        rename(tensors, of_today);
                     }
                     assert!(tensors.remove(&name).is_some(), "{name}");
                 },
@@ -87,7 +70,7 @@ fn dropping_any_tensor_is_an_error_that_names_it_under_either_names() {
 
 #[test]
 fn the_names_of_transformers_5_are_the_same_model() {
-    let distance = distance(&changed(rename, &[]));
+    let distance = distance(&changed(|tensors| rename(tensors, of_today), &[]));
     assert!(distance < TOLERANCE, "{distance:e}");
 }
 
@@ -95,7 +78,7 @@ fn the_names_of_transformers_5_are_the_same_model() {
 fn every_tensor_counts() {
     for name in read_tensors(&checkpoint()).into_keys() {
         let distance = distance(&changed(|tensors| scale(tensors, &name, 0.5), &[]));
-        // What is added to all keys adds the same to all of a query's scores: softmax drops it.
+        // A bias of the keys shifts all of a query's scores alike, and softmax drops it.
         let counts = !name.ends_with("key.bias");
         assert_eq!(distance > 10.0 * TOLERANCE, counts, "{name}: {distance:e}");
     }
@@ -112,13 +95,11 @@ fn tensors_under_one_anothers_names_change_the_answer() {
     ] {
         let dir = changed(
             |tensors| {
-                for part in ["weight", "bias"] {
-                    let first = format!("{layer}.{first}.{part}");
-                    let second = format!("{layer}.{second}.{part}");
-                    let (a, b) = (tensors[&first].clone(), tensors[&second].clone());
-                    tensors.insert(first, b);
-                    tensors.insert(second, a);
-                }
+                swap(
+                    tensors,
+                    &format!("{layer}.{first}"),
+                    &format!("{layer}.{second}"),
+                )
             },
             &[],
         );
@@ -150,16 +131,7 @@ fn without_qkv_bias_no_bias_is_read() {
             .iter()
             .any(|end| name.ends_with(end))
     };
-    let zero = changed(
-        |tensors| {
-            for (name, (_, _, data)) in tensors.iter_mut() {
-                if is_bias(name) {
-                    data.fill(0);
-                }
-            }
-        },
-        &[],
-    );
+    let zeroed = changed(|tensors| zero(tensors, is_bias), &[]);
     let none = changed(
         |tensors| tensors.retain(|name, _| !is_bias(name)),
         &[("qkv_bias", json!(false))],
@@ -168,7 +140,7 @@ fn without_qkv_bias_no_bias_is_read() {
         let model = load(dir).unwrap();
         model.logits(&expected_tensor("pixel_values")).unwrap()
     };
-    assert!(largest_difference(&logits(&none), &logits(&zero)) < TOLERANCE);
+    assert!(largest_difference(&logits(&none), &logits(&zeroed)) < TOLERANCE);
 }
 
 #[test]
@@ -184,19 +156,8 @@ fn a_folder_that_contradicts_itself_is_refused_with_what_is_wrong() {
         (("problem_type", json!("guessing")), "guessing"),
     ] {
         let dir = changed(|_| {}, std::slice::from_ref(&setting));
-        let error = models::open(dir.path()).err().unwrap();
-        assert!(matches!(error, ModelError::Config { .. }), "{error}");
-        let text = error.to_string();
-        assert!(
-            text.contains(words) && text.contains("config.json"),
-            "{text}"
-        );
+        assert_config_refused(&dir, words);
     }
     let dir = changed(|_| {}, &[("id2label", json!({"0": "a", "1": "b"}))]);
-    let (_, loader) = models::open(dir.path()).unwrap();
-    let error = loader(Placement::CPU).err().unwrap().to_string();
-    assert!(
-        error.contains("classifier.weight") && error.contains("[2, 40]"),
-        "{error}"
-    );
+    assert_weights_refused(&dir, ["classifier.weight", "[2, 40]"]);
 }

@@ -1,14 +1,14 @@
-//! What ViT answers is what transformers answers, picture by picture.
+//! ViT's results equal transformers', picture by picture.
 
 use crate::golden::{TOLERANCE, checkpoint, expected, expected_tensor, pixels, vit};
-use crate::support::largest_difference;
+use crate::support::{assert_logits_as_alone, largest_difference, same_best};
 use fovea_protocol::{Classification, InferResult, Parameters};
-use fovea_runner::inference::{Answer, Item};
+use fovea_runner::inference::Item;
 use fovea_runner::models;
 use fovea_runner::weights::Placement;
 use tch::{Device, Kind, Tensor};
 
-/// By how much a score may differ where a JPEG decoder other than Pillow's may round otherwise.
+/// Bound on the difference of scores for JPEGs, where decoders may round differently.
 const JPEG_SCORE_TOLERANCE: f32 = 5e-3;
 
 #[test]
@@ -89,20 +89,7 @@ fn a_batch_answers_what_its_pictures_answer_alone() {
             query: query.clone(),
         })
         .collect();
-    let logits = |items: &[Item]| -> Vec<f32> {
-        let answers = model.run(items, &|_| false).unwrap();
-        let rows = answers.into_iter().map(|answer| match answer {
-            Answer::Logits(row) => row,
-            other => panic!("{other:?}"),
-        });
-        rows.flatten().collect()
-    };
-    let together = logits(&items);
-    let alone: Vec<f32> = items.chunks(1).flat_map(logits).collect();
-    assert_eq!(together.len(), alone.len());
-    for (together, alone) in together.iter().zip(alone) {
-        assert!(f64::from((together - alone).abs()) < TOLERANCE);
-    }
+    assert_logits_as_alone(&*model, &items, 10 * 13, TOLERANCE);
 }
 
 /// What the README of the golden checkpoint states.
@@ -117,8 +104,7 @@ fn in_bf16_the_best_label_mostly_stays_and_logits_move_by_hundredths() {
     let ours = model.logits(&pixel_values).unwrap().to_kind(Kind::Float);
     let theirs = expected_tensor("logits");
     let difference = largest_difference(&ours, &theirs);
-    let same = ours.argmax(1, false).eq_tensor(&theirs.argmax(1, false));
-    let same = same.to_kind(Kind::Int64).sum(Kind::Int64).int64_value(&[]);
+    let same = same_best(&ours, &theirs);
     println!("bf16: logits {difference:.4} off, {same} of 10 best labels the same");
     assert!(difference < 0.1, "{difference}");
     assert!(same >= 9, "{same}");

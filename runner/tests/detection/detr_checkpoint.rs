@@ -1,10 +1,10 @@
-//! Every tensor and every setting of a DETR checkpoint counts, and what is missing is named.
+//! Every tensor and setting of a DETR checkpoint matters, and errors name a missing one.
 
-use crate::golden::{
-    TOLERANCE, add, changed, checkpoint, detr, expected_of, is_counter, read, swap,
+use crate::golden::{TOLERANCE, changed, checkpoint, detr, expected_of, parameters, read};
+use crate::support::{
+    Tensors, add, assert_config_refused, assert_weights_refused, expected_tensor_in,
+    largest_difference, read_tensors, rename, scale, swap, zero,
 };
-use crate::support::{Tensors, expected_tensor_in, largest_difference, read_tensors, scale};
-use fovea_runner::models::{self, ModelError};
 use fovea_runner::weights::{Placement, WeightsError};
 use serde_json::{Value, json};
 use tch::Tensor;
@@ -13,8 +13,8 @@ use tempfile::TempDir;
 /// A wide picture and a tall one.
 const PICTURES: usize = 2;
 
-/// How far the logits of the first pictures are from transformers' for the true checkpoint, or
-/// the boxes where those are further off.
+/// The largest difference of the first pictures' logits or boxes from transformers' for the true
+/// checkpoint.
 fn distance(golden: &str, dir: &TempDir) -> f64 {
     let truth = checkpoint(golden);
     let model = detr(dir.path(), Placement::CPU).unwrap();
@@ -35,7 +35,7 @@ fn distance(golden: &str, dir: &TempDir) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// A name of transformers' below the transformer, as timm has it.
+/// timm's name of a backbone tensor, from transformers'.
 fn of_timm(name: &str) -> String {
     let Some(place) = name.strip_prefix("model.backbone.conv_encoder.model.") else {
         return name.to_owned();
@@ -61,24 +61,15 @@ fn of_timm(name: &str) -> String {
     format!("model.backbone.conv_encoder.model.{place}")
 }
 
-fn rename(tensors: &mut Tensors) {
-    *tensors = std::mem::take(tensors)
-        .into_iter()
-        .map(|(name, tensor)| (of_timm(&name), tensor))
-        .collect();
-}
-
 #[test]
 fn dropping_any_tensor_is_an_error_that_names_it() {
     for (golden, count) in [("detr", 203), ("detr-timm", 223)] {
-        let names: Vec<String> = (read_tensors(&checkpoint(golden)).into_keys())
-            .filter(|name| !is_counter(name))
-            .collect();
+        let names = parameters(golden);
         assert_eq!(names.len(), count, "{golden}");
         for name in names {
             let dir = changed(golden, |tensors| drop(tensors.remove(&name)), &[]);
             let error = detr(dir.path(), Placement::CPU).unwrap_err();
-            // By its first convolution it is told whose names a backbone has.
+            // The first convolution's name decides which naming a backbone has.
             let other_naming = name.ends_with("model.conv1.weight");
             assert!(
                 matches!(&error, WeightsError::Missing { name: missing, .. }
@@ -91,17 +82,20 @@ fn dropping_any_tensor_is_an_error_that_names_it() {
 
 #[test]
 fn the_names_of_timm_are_the_same_network() {
-    let distance = distance("detr", &changed("detr", rename, &[]));
+    let distance = distance(
+        "detr",
+        &changed("detr", |tensors| rename(tensors, of_timm), &[]),
+    );
     assert!(distance < TOLERANCE, "{distance:e}");
 }
 
-/// What cannot matter: what is added to all keys adds the same to all of a query's scores, which
-/// softmax drops; and the queries begin as zeros, so what they first draw from one another is the
-/// bias of their values, whatever their scores are.
+/// Whether the tensor cannot matter: a bias of the keys shifts all of a query's scores alike, and
+/// softmax drops it; and the queries begin as zeros, so the first self-attention yields the bias of
+/// their values, whatever the scores are.
 fn idle(name: &str) -> bool {
-    let first_look = "model.decoder.layers.0.self_attn";
+    let first_attention = "model.decoder.layers.0.self_attn";
     name.ends_with("k_proj.bias")
-        || (name.starts_with(first_look)
+        || (name.starts_with(first_attention)
             && (name.contains("q_proj")
                 || name.contains("k_proj")
                 || name.ends_with("v_proj.weight")))
@@ -154,21 +148,14 @@ fn tensors_under_one_anothers_names_change_the_answer() {
 
 #[test]
 fn another_eps_and_skipped_steps_change_the_answer() {
-    let silence = |ends: &'static [&'static str]| {
-        move |tensors: &mut Tensors| {
-            let mut found = 0;
-            for (name, (_, _, data)) in tensors.iter_mut() {
-                if ends.iter().any(|end| name.ends_with(end)) {
-                    data.fill(0);
-                    found += 1;
-                }
-            }
-            assert!(found > 0);
-        }
+    let skip_cross_attention = |tensors: &mut Tensors| {
+        zero(tensors, |name| name.contains("encoder_attn.out_proj."));
     };
-    let skip_cross_attention =
-        silence(&["encoder_attn.out_proj.weight", "encoder_attn.out_proj.bias"]);
-    let skip_query_positions = silence(&["query_position_embeddings.weight"]);
+    let skip_query_positions = |tensors: &mut Tensors| {
+        zero(tensors, |name| {
+            name.ends_with("query_position_embeddings.weight")
+        });
+    };
     for (what, dir) in [
         (
             "cross-attention",
@@ -188,7 +175,7 @@ fn another_eps_and_skipped_steps_change_the_answer() {
         println!("{what}: {distance:e}");
         assert!(distance > 10.0 * TOLERANCE, "{what}: {distance:e}");
     }
-    // Those that no weights can imitate were tried in transformers when the goldens were made.
+    // Mistakes that no weights can imitate were tried in transformers with the goldens.
     for golden in ["detr", "detr-timm"] {
         let expected: Value = read(&checkpoint(golden), "expected.json");
         let mistakes = expected["mistakes"].as_object().unwrap();
@@ -241,19 +228,8 @@ fn a_folder_that_contradicts_itself_is_refused_with_what_is_wrong() {
         ),
     ] {
         let dir = changed("detr", |_| {}, std::slice::from_ref(&setting));
-        let error = models::open(dir.path()).err().unwrap();
-        assert!(matches!(error, ModelError::Config { .. }), "{error}");
-        let text = error.to_string();
-        assert!(
-            text.contains(words) && text.contains("config.json"),
-            "{text}"
-        );
+        assert_config_refused(&dir, words);
     }
     let dir = changed("detr", |_| {}, &[("/num_queries", json!(8))]);
-    let (_, loader) = models::open(dir.path()).unwrap();
-    let error = loader(Placement::CPU).err().unwrap().to_string();
-    assert!(
-        error.contains("query_position_embeddings.weight") && error.contains("[7, 24]"),
-        "{error}"
-    );
+    assert_weights_refused(&dir, ["query_position_embeddings.weight", "[7, 24]"]);
 }

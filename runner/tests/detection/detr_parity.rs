@@ -1,4 +1,4 @@
-//! What DETR sees is what transformers sees, picture by picture.
+//! DETR's results equal transformers', picture by picture.
 
 use crate::golden::{BF16, TOLERANCE, checkpoint, detr, expected_of, pixels, read};
 use crate::support::{expected_tensor_in, largest_difference};
@@ -10,9 +10,9 @@ use fovea_runner::weights::Placement;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-/// Boxes may be off by so many pixels of the upright picture.
+/// Bound on the difference of box edges, in pixels of the upright picture.
 const BOX_TOLERANCE: f32 = 0.5;
-/// And scores by so much.
+/// Bound on the difference of scores.
 const SCORE_TOLERANCE: f32 = 1e-4;
 
 #[derive(Deserialize)]
@@ -30,7 +30,7 @@ fn expected(golden: &str) -> Vec<ExpectedPicture> {
     read::<Expected>(&checkpoint(golden), "expected.json").pictures
 }
 
-/// As the image processor gave it; both checkpoints have the same.
+/// The image processor's output; it is the same for both checkpoints.
 fn golden_pixels(row: usize) -> Tensor {
     expected_of(&checkpoint("detr"), "pixel_values", row)
 }
@@ -111,7 +111,7 @@ fn items(files: &[&str]) -> Vec<Item> {
 }
 
 #[test]
-fn a_batch_sees_what_its_pictures_show_alone() {
+fn a_batch_has_the_objects_of_its_pictures_alone() {
     let dir = checkpoint("detr");
     let (_, loader) = models::open(&dir).unwrap();
     let model = loader(Placement::CPU).unwrap().model;

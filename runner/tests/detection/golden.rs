@@ -1,6 +1,6 @@
 //! The golden checkpoints and what transformers made of them; see their README.md.
 
-use crate::support::{Tensors, expected_tensor_in, picture, read_tensors, write_tensors};
+use crate::support::{Tensors, changed_copy, expected_tensor_in, picture, read_tensors};
 use fovea_runner::image::{ImageProcessor, PixelValues, Preprocessor};
 use fovea_runner::models::detr::{Detr, DetrConfig, Network};
 use fovea_runner::models::nn::Activation;
@@ -13,23 +13,20 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 
-/// Feature maps, logits and boxes may differ by so much, fp32.
+/// Bound on the difference of feature maps, logits and boxes, fp32.
 pub(crate) const TOLERANCE: f64 = 1e-4;
 
-/// Half the numbers' bits, on the CPU.
 pub(crate) const BF16: Placement = Placement {
     device: Device::Cpu,
     kind: Kind::BFloat16,
 };
 
-/// A golden checkpoint's folder.
 pub(crate) fn checkpoint(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(name)
 }
 
-/// A file of JSON in a folder.
 pub(crate) fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> T {
     serde_json::from_slice(&std::fs::read(dir.join(file)).unwrap()).unwrap()
 }
@@ -39,13 +36,12 @@ fn label_count(dir: &Path) -> i64 {
     i64::try_from(labels.labels().unwrap().len()).unwrap()
 }
 
-/// Has this test compute on its own thread: hundreds of tiny passes, in as many tests at once as
-/// there are processors, would wait for one another's threads most of the time.
+/// Computes on the test's own thread: the tiny passes of parallel tests would mostly wait for one
+/// another's threads.
 fn alone() {
     tch::set_num_threads(1);
 }
 
-/// The classifier in `dir`.
 pub(crate) fn resnet(dir: &Path, placement: Placement) -> Result<ResNet, WeightsError> {
     resnet_for(dir, None, placement)
 }
@@ -62,7 +58,6 @@ pub(crate) fn resnet_for(
     ResNet::new(&config, label_count(dir), picture, &weights, placement)
 }
 
-/// The detector in `dir`.
 pub(crate) fn detr(dir: &Path, placement: Placement) -> Result<Detr, WeightsError> {
     alone();
     let config: DetrConfig = read(dir, "config.json");
@@ -71,7 +66,7 @@ pub(crate) fn detr(dir: &Path, placement: Placement) -> Result<Detr, WeightsErro
     Detr::new(&config, &network, label_count(dir), &weights, placement)
 }
 
-/// The network that `models/parity/goldens_detr.py` has timm make: no name stands for it.
+/// The network that `models/parity/goldens_detr.py` makes with timm; it has no name there.
 fn tiny_of_timm() -> Network {
     Network {
         config: ResNetConfig {
@@ -85,8 +80,7 @@ fn tiny_of_timm() -> Network {
     }
 }
 
-/// What transformers computes for the picture so far down the list; those of one size have one
-/// tensor, those of several have one each.
+/// What transformers computes for picture number `row`, where pictures differ in size.
 pub(crate) fn expected_of(dir: &Path, name: &str, row: usize) -> Tensor {
     expected_tensor_in(dir, &format!("{name}.{row}"))
 }
@@ -103,46 +97,17 @@ pub(crate) fn changed(
     change: impl FnOnce(&mut Tensors),
     settings: &[(&str, Value)],
 ) -> TempDir {
-    let (dir, from) = (tempfile::tempdir().unwrap(), checkpoint(golden));
-    let mut tensors = read_tensors(&from);
-    change(&mut tensors);
-    write_tensors(&tensors, dir.path());
-    let mut config: Value = read(&from, "config.json");
-    for (place, value) in settings {
-        *config.pointer_mut(place).unwrap() = value.clone();
-    }
-    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-    let name = "preprocessor_config.json";
-    std::fs::copy(from.join(name), dir.path().join(name)).unwrap();
-    dir
+    changed_copy(&checkpoint(golden), change, settings)
 }
 
-/// Adds to every number of the 32-bit tensors whose names end so.
-pub(crate) fn add(tensors: &mut Tensors, end: &str, summand: f32) {
-    let named = tensors.iter_mut().filter(|(name, _)| name.ends_with(end));
-    for (_, (_, _, data)) in named {
-        for bytes in data.chunks_exact_mut(4) {
-            let number = f32::from_le_bytes(bytes.try_into().unwrap());
-            bytes.copy_from_slice(&(number + summand).to_le_bytes());
-        }
-    }
+/// Names of a golden checkpoint's tensors, without torch's counters.
+pub(crate) fn parameters(golden: &str) -> Vec<String> {
+    (read_tensors(&checkpoint(golden)).into_keys())
+        .filter(|name| !is_counter(name))
+        .collect()
 }
 
-/// Swaps the tensors whose names differ only in these parts.
-pub(crate) fn swap(tensors: &mut Tensors, first: &str, second: &str) {
-    let names: Vec<String> = (tensors.keys().filter(|name| name.contains(first)))
-        .cloned()
-        .collect();
-    assert!(!names.is_empty(), "{first}");
-    for name in names {
-        let other = name.replace(first, second);
-        let (a, b) = (tensors[&name].clone(), tensors[&other].clone());
-        tensors.insert(name, b);
-        tensors.insert(other, a);
-    }
-}
-
-/// Whether a checkpoint of this tensor alone lacks nothing: torch counts batches, nobody reads it.
+/// Whether it is torch's counter of batches, which no model reads.
 pub(crate) fn is_counter(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
 }

@@ -1,14 +1,16 @@
-//! Every tensor and every setting of a residual network's checkpoint counts, and what is missing
-//! is named.
+//! Every tensor and setting of a residual network's checkpoint matters, and errors name a missing
+//! one.
 
-use crate::golden::{TOLERANCE, add, changed, checkpoint, is_counter, resnet, swap};
-use crate::support::{expected_tensor_in, largest_difference, read_tensors, scale};
-use fovea_runner::models::{self, ModelError};
+use crate::golden::{TOLERANCE, changed, checkpoint, is_counter, parameters, resnet};
+use crate::support::{
+    add, assert_config_refused, assert_weights_refused, expected_tensor_in, largest_difference,
+    scale, swap,
+};
 use fovea_runner::weights::{Placement, WeightsError};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// How far the logits are from transformers' for the true checkpoint.
+/// The largest difference of the logits from transformers' for the true checkpoint.
 fn distance(golden: &str, dir: &TempDir) -> f64 {
     let truth = checkpoint(golden);
     let pixel_values = expected_tensor_in(&truth, "pixel_values");
@@ -20,9 +22,7 @@ fn distance(golden: &str, dir: &TempDir) -> f64 {
 #[test]
 fn dropping_any_tensor_is_an_error_that_names_it() {
     for (golden, count) in [("resnet", 117), ("resnet-basic", 72)] {
-        let names: Vec<String> = (read_tensors(&checkpoint(golden)).into_keys())
-            .filter(|name| !is_counter(name))
-            .collect();
+        let names = parameters(golden);
         assert_eq!(names.len(), count, "{golden}");
         for name in names {
             let dir = changed(golden, |tensors| drop(tensors.remove(&name)), &[]);
@@ -38,10 +38,7 @@ fn dropping_any_tensor_is_an_error_that_names_it() {
 #[test]
 fn every_tensor_counts_but_torchs_counters() {
     for golden in ["resnet", "resnet-basic"] {
-        for name in read_tensors(&checkpoint(golden)).into_keys() {
-            if is_counter(&name) {
-                continue;
-            }
+        for name in parameters(golden) {
             let dir = changed(golden, |tensors| scale(tensors, &name, 0.5), &[]);
             let distance = distance(golden, &dir);
             assert!(distance > 10.0 * TOLERANCE, "{name}: {distance:e}");
@@ -104,20 +101,9 @@ fn a_folder_that_contradicts_itself_is_refused_with_what_is_wrong() {
         ),
     ] {
         let dir = changed("resnet", |_| {}, std::slice::from_ref(&setting));
-        let error = models::open(dir.path()).err().unwrap();
-        assert!(matches!(error, ModelError::Config { .. }), "{error}");
-        let text = error.to_string();
-        assert!(
-            text.contains(words) && text.contains("config.json"),
-            "{text}"
-        );
+        assert_config_refused(&dir, words);
     }
     let setting = ("/hidden_sizes", json!([16, 24, 40, 60]));
     let dir = changed("resnet", |_| {}, &[setting]);
-    let (_, loader) = models::open(dir.path()).unwrap();
-    let error = loader(Placement::CPU).err().unwrap().to_string();
-    assert!(
-        error.contains("encoder.stages.3") && error.contains("[14, 40, "),
-        "{error}"
-    );
+    assert_weights_refused(&dir, ["encoder.stages.3", "[14, 40, "]);
 }

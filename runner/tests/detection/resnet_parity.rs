@@ -1,16 +1,16 @@
-//! What the residual network answers is what transformers answers, picture by picture.
+//! The residual network's results equal transformers', picture by picture.
 
 use crate::golden::{BF16, TOLERANCE, checkpoint, pixels, read, resnet, resnet_for};
-use crate::support::{expected_tensor_in, largest_difference};
+use crate::support::{assert_logits_as_alone, expected_tensor_in, largest_difference, same_best};
 use fovea_protocol::{Classification, InferResult, Parameters};
 use fovea_runner::image::ImageProcessor;
-use fovea_runner::inference::{Answer, Item};
+use fovea_runner::inference::Item;
 use fovea_runner::models;
 use fovea_runner::weights::Placement;
 use serde::Deserialize;
 use tch::Kind;
 
-/// Scores may differ by so much.
+/// Bound on a score's difference.
 const SCORE_TOLERANCE: f32 = 1e-5;
 
 /// Blocks of three convolutions and of two.
@@ -88,20 +88,7 @@ fn a_batch_answers_what_its_pictures_answer_alone() {
             query: query.clone(),
         })
         .collect();
-    let logits = |items: &[Item]| -> Vec<f32> {
-        let answers = model.run(items, &|_| false).unwrap();
-        let rows = answers.into_iter().map(|answer| match answer {
-            Answer::Logits(row) => row,
-            other => panic!("{other:?}"),
-        });
-        rows.flatten().collect()
-    };
-    let together = logits(&items);
-    let alone: Vec<f32> = items.chunks(1).flat_map(logits).collect();
-    assert_eq!((together.len(), alone.len()), (10 * 13, 10 * 13));
-    for (together, alone) in together.iter().zip(alone) {
-        assert!(f64::from((together - alone).abs()) < TOLERANCE);
-    }
+    assert_logits_as_alone(&*model, &items, 10 * 13, TOLERANCE);
 }
 
 /// What the README of the golden checkpoint states.
@@ -113,8 +100,7 @@ fn in_bf16_the_best_label_mostly_stays() {
     let ours = model.logits(&pixel_values).unwrap().to_kind(Kind::Float);
     let theirs = expected_tensor_in(&dir, "logits");
     let difference = largest_difference(&ours, &theirs);
-    let same = ours.argmax(1, false).eq_tensor(&theirs.argmax(1, false));
-    let same = same.to_kind(Kind::Int64).sum(Kind::Int64).int64_value(&[]);
+    let same = same_best(&ours, &theirs);
     println!("bf16: logits {difference:.4} off, {same} of 10 best labels the same");
     assert!(difference < 0.5, "{difference}");
     assert!(same >= 9, "{same}");

@@ -1,4 +1,4 @@
-//! Bodies that break off, stall, change or lie.
+//! Bodies that break off, stall, change, or have a wrong digest or length.
 
 use crate::hub::sha256;
 use crate::setting::{Setting, golden};
@@ -79,7 +79,7 @@ async fn a_wrong_partial_file_is_deleted_and_fetched_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_ranges_is_read_from_the_beginning() {
+async fn a_server_without_ranges_is_read_from_the_beginning() {
     let setting = Setting::new().await;
     setting.hub.world().no_ranges = true;
     setting
@@ -92,7 +92,7 @@ async fn a_server_that_knows_no_ranges_is_read_from_the_beginning() {
 }
 
 #[tokio::test]
-async fn a_file_that_changed_between_two_pieces_is_begun_anew() {
+async fn a_file_that_changed_between_two_pieces_is_downloaded_from_the_start() {
     let setting = Setting::new().await;
     setting
         .hub
@@ -108,7 +108,7 @@ async fn a_file_that_changed_between_two_pieces_is_begun_anew() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_is_given_up_and_resumed() {
+async fn a_stalled_body_is_dropped_and_resumed() {
     let setting = Setting::new().await;
     let begin = bytes::Bytes::from(weights()[..10_000].to_vec());
     let stalling = futures::stream::iter([Ok::<_, std::io::Error>(begin)]);
@@ -124,7 +124,7 @@ async fn a_body_that_stalls_is_given_up_and_resumed() {
 }
 
 #[tokio::test]
-async fn bytes_with_another_digest_are_refused_thrown_away_and_shown_under_no_name() {
+async fn bytes_with_another_digest_are_refused_deleted_and_not_linked() {
     let setting = Setting::new().await;
     let mut lie = weights();
     *lie.last_mut().unwrap() ^= 1;
@@ -168,7 +168,7 @@ async fn another_length_than_the_hub_announced_is_refused() {
         .insert(WEIGHTS.to_owned(), shorter.into());
     let error = setting.refusal().await;
     assert!(error.contains("has 50000 bytes"), "{error}");
-    // Without a length in the answer the body runs over, and is cut there.
+    // Without a length in the answer the body is cut at the expected length.
     let setting = Setting::new().await;
     let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0u8; 40_000]));
     let endless = Response::new(Body::from_stream(endless));

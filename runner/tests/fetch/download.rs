@@ -37,7 +37,7 @@ fn whole(hub: &Hub, name: &str, place: &Path) {
 }
 
 #[tokio::test]
-async fn files_come_whole_and_those_that_are_there_are_kept() {
+async fn files_are_downloaded_whole_and_existing_ones_are_kept() {
     let (hub, dir) = store().await;
     let files = [
         remote(&hub, "small", "config.json"),
@@ -50,7 +50,7 @@ async fn files_come_whole_and_those_that_are_there_are_kept() {
     assert!(hub.gets("/store/").iter().all(|seen| seen.token.is_none()));
     download(&files, dir.path(), LIMITS).await.unwrap();
     assert_eq!(hub.gets("/store/").len(), 2);
-    // One that was changed since is brought anew.
+    // A changed file is downloaded again.
     std::fs::write(dir.path().join("config.json"), [9; 10]).unwrap();
     download(&files, dir.path(), LIMITS).await.unwrap();
     whole(&hub, "small", &dir.path().join("config.json"));
@@ -58,10 +58,10 @@ async fn files_come_whole_and_those_that_are_there_are_kept() {
 }
 
 #[tokio::test]
-async fn a_download_that_is_dropped_is_taken_up_where_it_was() {
+async fn a_dropped_download_is_resumed() {
     let (hub, dir) = store().await;
     let files = [remote(&hub, "large", "weights.bin")];
-    // Breaks off, and then the store is busy for longer than the test waits.
+    // The body breaks off; then the store is busy for longer than the test.
     hub.world()
         .breaks
         .insert("large".to_owned(), [70_000].into());

@@ -1,4 +1,4 @@
-//! The stand-in: two servers on two ports, the hub itself and the place where it keeps large files.
+//! A fake hub: two servers on two ports, the hub itself and its store of large files.
 //!
 //! It answers as the hub does (`huggingface_hub` 2.4's `file_download.py` and `_http.py` say how):
 //! a file in git by a redirect within itself, with its blob's digest as `ETag`; a large one with a
@@ -20,10 +20,10 @@ use tokio::net::TcpListener;
 pub(crate) const REPO: &str = "Salesforce/blip-tiny";
 pub(crate) const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
 pub(crate) const TOKEN: &str = "hf_good";
-/// Files of at least so many bytes lie in the store for large ones.
+/// Files of at least this many bytes are in the store of large files.
 pub(crate) const LARGE: usize = 10_000;
 
-/// Where the hub keeps files in git.
+/// Path of files in git.
 const RESOLVED: &str = "/api/resolve-cache/models/blip-tiny/";
 
 /// A server that runs as long as the test.
@@ -34,30 +34,29 @@ pub(crate) struct Hub {
     world: Arc<Mutex<World>>,
 }
 
-/// What it has and how it feels; tests change it as they go.
+/// The servers' files and faults, which tests change.
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) files: BTreeMap<String, Bytes>,
-    /// Needs the token; with this error code where it is missing.
+    /// Requires the token; the error code of requests without it.
     pub(crate) closed: Option<&'static str>,
-    /// Lives under another name now.
+    /// The repository's new name.
     pub(crate) renamed: bool,
-    /// Answers to come instead of the right ones, by what the path contains; none is the right one.
+    /// Next answers by a part of the path; `None` is the right answer.
     pub(crate) instead: Vec<(&'static str, VecDeque<Option<Response>>)>,
-    /// Large files whose bodies break off after so many bytes, once each.
+    /// Large files whose bodies break off once, after this many bytes.
     pub(crate) breaks: BTreeMap<String, VecDeque<usize>>,
-    /// Served in the place of a file's own bytes.
+    /// Served instead of the file's bytes.
     pub(crate) lies: BTreeMap<String, Bytes>,
     /// Ignores `Range` headers.
     pub(crate) no_ranges: bool,
-    /// What the store calls a file's version.
+    /// `ETag` of files in the store.
     pub(crate) version: u32,
-    /// Every broken body brings a new version.
+    /// Every broken body changes the version.
     pub(crate) breaks_change_version: bool,
     pub(crate) seen: Vec<Seen>,
 }
 
-/// A request that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) at_store: bool,
@@ -75,7 +74,7 @@ struct Server {
 }
 
 impl Hub {
-    /// With the golden checkpoint, and with files that nobody should ask for.
+    /// Has the golden checkpoint, and files that no import should request.
     pub(crate) async fn start() -> Self {
         let [hub, store] = [listener().await, listener().await];
         let this = Self {
@@ -120,12 +119,12 @@ impl Hub {
         self.world().files.remove(name).unwrap();
     }
 
-    /// These answers come first where a path contains `part`.
+    /// Sets the next answers for paths that contain `part`.
     pub(crate) fn instead(&self, part: &'static str, answers: impl IntoIterator<Item = Response>) {
         self.instead_or_not(part, answers.into_iter().map(Some));
     }
 
-    /// As [`Hub::instead`], with right answers in between.
+    /// Like [`Hub::instead`], with right answers in between.
     pub(crate) fn instead_or_not(
         &self,
         part: &'static str,
@@ -135,7 +134,7 @@ impl Hub {
         self.world().instead.push((part, answers));
     }
 
-    /// What was asked for whose path contains `part`, by GET.
+    /// The GET requests whose path contains `part`.
     pub(crate) fn gets(&self, part: &str) -> Vec<Seen> {
         let seen = self.world().seen.clone();
         let mut gets = seen;
@@ -153,7 +152,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Git's name for a file.
+/// Git's blob digest of a file.
 pub(crate) fn git_blob(bytes: &[u8]) -> String {
     let mut hasher = Sha1::new();
     hasher.update(format!("blob {}\0", bytes.len()));
@@ -269,7 +268,7 @@ fn listing(world: &World) -> Response {
     axum::Json(serde_json::json!({"sha": COMMIT, "id": REPO, "siblings": siblings})).into_response()
 }
 
-/// The file, or what of it was asked for, or what the world makes of it.
+/// The file or the requested range, with the configured faults.
 fn body(
     world: &mut World,
     name: &str,
@@ -311,7 +310,7 @@ fn body(
                 async |mut pieces| {
                     let piece = pieces.next()?;
                     if piece.is_err() {
-                        // So that the first piece is sent.
+                        // Lets the first piece be sent.
                         tokio::task::yield_now().await;
                     }
                     Some((piece, pieces))

@@ -1,4 +1,4 @@
-//! What an import brings, and where it lies then.
+//! The files of an import, and their places.
 
 use crate::hub::{COMMIT, LARGE, TOKEN, git_blob, sha256};
 use crate::setting::{Setting, golden, names};
@@ -21,7 +21,7 @@ fn golden_file(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_branch_is_resolved_to_its_commit_and_lies_as_the_hubs_own_tools_have_it() {
+async fn a_branch_is_resolved_to_its_commit_and_cached_as_by_the_hubs_own_tools() {
     let setting = Setting::new().await;
     let fetched = setting.fetch().await.unwrap();
     assert_eq!(fetched.commit.to_string(), COMMIT);
@@ -63,7 +63,7 @@ async fn cached_files_are_not_fetched_again() {
     let before = setting.hub.gets("resolve").len();
     setting.fetch().await.unwrap();
     assert_eq!(setting.hub.gets("resolve").len(), before);
-    // But a blob that was cut is.
+    // A truncated blob is fetched again.
     let [blob, _] = setting.blob(&sha256(&golden_file("model.safetensors")));
     std::fs::write(&blob, b"cut").unwrap();
     setting.fetch().await.unwrap();
@@ -74,7 +74,7 @@ async fn cached_files_are_not_fetched_again() {
 }
 
 #[tokio::test]
-async fn a_commit_is_taken_as_it_is_and_a_pull_request_by_its_reference() {
+async fn a_commit_is_used_as_it_is_and_a_pull_request_by_its_reference() {
     let mut setting = Setting::new().await;
     setting.config.revision = COMMIT.parse().unwrap();
     setting.fetch().await.unwrap();
@@ -99,7 +99,7 @@ async fn the_commit_of_a_branch_is_written_to_a_file_when_all_is_done() {
 }
 
 #[tokio::test]
-async fn to_a_folder_the_files_come_with_a_manifest_that_is_written_last() {
+async fn files_in_a_folder_have_a_manifest_that_is_written_last() {
     let mut setting = Setting::new().await;
     let dir = setting.home.path().join("models/blip");
     setting.config.to = Some(dir.clone());
@@ -118,7 +118,7 @@ async fn to_a_folder_the_files_come_with_a_manifest_that_is_written_last() {
     }
     assert_eq!(names(&dir).len(), CHOSEN.len() + 1);
     Weights::open(&dir, Placement::CPU).unwrap();
-    // A file that was spoilt is mended.
+    // A damaged file is replaced.
     std::fs::write(dir.join("config.json"), b"{}").unwrap();
     setting.fetch().await.unwrap();
     assert_eq!(
@@ -128,7 +128,7 @@ async fn to_a_folder_the_files_come_with_a_manifest_that_is_written_last() {
 }
 
 #[tokio::test]
-async fn shards_come_with_their_index_and_pytorchs_file_where_there_is_nothing_else() {
+async fn shards_are_fetched_with_their_index_and_pytorchs_file_if_there_is_nothing_else() {
     let setting = Setting::new().await;
     setting.hub.remove("model.safetensors");
     setting.hub.put("pytorch_model.bin", vec![7; LARGE]);
@@ -155,7 +155,7 @@ async fn shards_come_with_their_index_and_pytorchs_file_where_there_is_nothing_e
 }
 
 #[tokio::test]
-async fn the_token_goes_to_the_hub_and_never_to_where_it_redirects() {
+async fn the_token_is_sent_to_the_hub_and_never_to_its_redirects() {
     let mut setting = Setting::new().await;
     setting.hub.world().closed = Some("GatedRepo");
     setting.set("HF_TOKEN", TOKEN);

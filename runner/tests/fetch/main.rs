@@ -1,4 +1,4 @@
-//! Bringing checkpoints, against a stand-in that speaks the hub's HTTP API and has its bad days.
+//! Fetching checkpoints from a fake hub with the hub's HTTP API and faults.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,13 +1,13 @@
-//! Without the hub: from the cache, or not at all.
+//! Offline use of the cache.
 
 use crate::hub::COMMIT;
 use crate::setting::{Setting, names};
 
 #[tokio::test]
-async fn what_was_fetched_once_is_there_without_the_hub() {
+async fn a_fetched_checkpoint_is_available_without_the_hub() {
     let mut setting = Setting::new().await;
     let online = setting.fetch().await.unwrap();
-    let asked = setting.hub.world().seen.len();
+    let requests = setting.hub.world().seen.len();
     setting.set("HF_HUB_OFFLINE", "1");
     assert_eq!(setting.fetch().await.unwrap().dir, online.dir);
     setting.config.revision = COMMIT.parse().unwrap();
@@ -15,7 +15,7 @@ async fn what_was_fetched_once_is_there_without_the_hub() {
     setting.config.to = Some(dir.clone());
     setting.fetch().await.unwrap();
     assert!(names(&dir).contains(&"fovea-manifest.json".to_owned()));
-    assert_eq!(setting.hub.world().seen.len(), asked);
+    assert_eq!(setting.hub.world().seen.len(), requests);
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn offline_an_uncached_file_is_reported_with_the_cache() {
 }
 
 #[tokio::test]
-async fn a_cache_with_half_of_the_files_is_not_taken_for_the_whole() {
+async fn an_incomplete_cache_is_not_accepted() {
     let mut setting = Setting::new().await;
     let index =
         serde_json::json!({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}});

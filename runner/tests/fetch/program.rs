@@ -1,4 +1,4 @@
-//! The subcommand as a person runs it.
+//! The subcommand as a program.
 
 use crate::hub::TOKEN;
 use crate::setting::Setting;
@@ -13,7 +13,7 @@ async fn run(setting: &Setting, arguments: &[&str]) -> Output {
     for kept in ["LD_LIBRARY_PATH", "PATH"] {
         command.envs(std::env::var_os(kept).map(|value| (kept, value)));
     }
-    // What a container sets for serving does not disturb.
+    // A container's settings for serving must not interfere.
     command.env("FOVEA_RUNNER_LISTEN", "127.0.0.1:1");
     command.args(arguments).output().await.unwrap()
 }
@@ -45,7 +45,7 @@ async fn fetch_prints_the_folder_to_serve_from() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_ends_with_a_failure_and_a_word_of_advice() {
+async fn a_failed_fetch_exits_with_an_error_and_advice() {
     let setting = Setting::new().await;
     setting.hub.world().closed = Some("GatedRepo");
     let output = run(&setting, &["fetch", "Salesforce/blip-tiny"]).await;
@@ -63,7 +63,7 @@ async fn what_goes_wrong_ends_with_a_failure_and_a_word_of_advice() {
         let output = run(&setting, wrong).await;
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");
     }
-    // Serving needs a model, as ever.
+    // Serving still requires a model.
     let output = run(&setting, &[]).await;
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(

@@ -1,4 +1,4 @@
-//! Answers that are none, and what is made of them.
+//! Error answers and invalid answers of the hub.
 
 use crate::hub::{COMMIT, TOKEN, bare};
 use crate::setting::{Setting, names};
@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn what_is_closed_says_how_to_open_it() {
+async fn a_refused_access_is_reported_with_how_to_get_it() {
     let mut setting = Setting::new().await;
     setting.hub.world().closed = Some("GatedRepo");
     let error = setting.refusal().await;
@@ -39,13 +39,13 @@ async fn what_is_closed_says_how_to_open_it() {
         .hub
         .instead("/revision/", [bare(403, &[("x-error-code", "GatedRepo")])]);
     assert!(setting.refusal().await.contains("is gated"));
-    // A listing may be open where the files are not.
+    // The listing may be public although the files are not.
     setting.hub.instead(
         "model.safetensors",
         [bare(403, &[("x-error-code", "GatedRepo")])],
     );
     assert!(setting.refusal().await.contains("is gated"));
-    // One try each: asking again would not help.
+    // One try each: a retry would not help.
     assert_eq!(setting.hub.gets("/revision/").len(), 6);
 }
 
@@ -80,7 +80,7 @@ async fn a_missing_repository_or_revision_is_reported_by_its_name() {
 }
 
 #[tokio::test]
-async fn too_many_requests_are_waited_out_as_long_as_the_hub_asks_within_reason() {
+async fn too_many_requests_are_retried_after_the_hubs_wait_up_to_a_bound() {
     let setting = Setting::new().await;
     let busy = |wait| bare(429, &[("retry-after", wait)]);
     setting.hub.instead("/revision/", [busy("1")]);
@@ -130,7 +130,7 @@ async fn an_unreachable_hub_is_reported_after_the_last_try() {
 }
 
 #[tokio::test]
-async fn what_does_not_answer_as_the_hub_does_is_not_taken_for_it() {
+async fn an_endpoint_that_does_not_answer_like_the_hub_is_refused() {
     let setting = Setting::new().await;
     setting.hub.instead(
         "/revision/",
@@ -171,7 +171,7 @@ async fn what_does_not_answer_as_the_hub_does_is_not_taken_for_it() {
 }
 
 #[tokio::test]
-async fn redirects_are_bounded_and_lead_somewhere() {
+async fn redirects_are_bounded_and_must_have_a_target() {
     let setting = Setting::new().await;
     let circle = || bare(302, &[("location", "/revision/around")]);
     setting.hub.instead("/revision/", (0..10).map(|_| circle()));

@@ -1,4 +1,4 @@
-//! One import: the stand-in, a cache of its own, and patience for milliseconds.
+//! One import: the fake hub, its own cache, and timeouts of milliseconds.
 
 use crate::hub::{Hub, REPO};
 use fovea_runner::fetch::{self, FetchConfig, FetchError, Fetched, HubSettings, Retry};
@@ -8,27 +8,26 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Longest silence before a test's import tries again.
+/// Timeout between two pieces of an answer.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// No condition that a test waits for takes longer, even on a busy machine.
+/// Timeout of every condition that a test waits for, even on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Tries without waiting for long.
+/// Retries with short waits.
 pub(crate) const RETRY: Retry = Retry {
     max_idle_tries: 3,
     max_tries: 10,
     first_wait: Duration::from_millis(2),
     longest_wait: Duration::from_millis(10),
-    longest_asked: Duration::from_secs(2),
+    longest_retry_after: Duration::from_secs(2),
 };
 
-/// The golden checkpoint's folder.
 pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/blip")
 }
 
-/// The stand-in and somebody's home.
+/// The fake hub and a home folder.
 pub(crate) struct Setting {
     pub(crate) hub: Hub,
     pub(crate) home: TempDir,
@@ -75,7 +74,7 @@ impl Setting {
         fetch::run(&self.config, &settings).await
     }
 
-    /// What an import that must fail says.
+    /// The error of an import that must fail.
     pub(crate) async fn refusal(&self) -> String {
         self.fetch().await.unwrap_err().to_string()
     }
@@ -85,7 +84,7 @@ impl Setting {
         self.home.path().join("hub/models--Salesforce--blip-tiny")
     }
 
-    /// The cache's copy of a file's bytes, by its digest, and what is on its way there.
+    /// Paths of a file's blob in the cache: complete, and while downloading.
     pub(crate) fn blob(&self, digest: &str) -> [PathBuf; 2] {
         let blobs = self.cache().join("blobs");
         [

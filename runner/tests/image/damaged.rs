@@ -3,17 +3,17 @@
 use crate::goldens::{expected, file};
 use fovea_runner::image::{Preprocessor, inspect};
 
-/// More than any of the small pictures takes when it is whole.
+/// Upper bound on the memory of the small intact pictures, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 const MAX_PIXELS: u64 = 1_000_000;
 
-/// Both of what the server does with a file.
+/// Runs the server's two steps on a file.
 fn read(preprocessor: &Preprocessor, bytes: &[u8]) -> bool {
     inspect(bytes, MAX_PIXELS, MAX_BYTES).is_ok() && preprocessor.run(bytes, MAX_BYTES).is_ok()
 }
 
 #[test]
-fn flipped_bits_and_cut_ends_are_survived() {
+fn flipped_bits_and_cut_ends_give_a_picture_or_an_error() {
     let expected = expected();
     let preprocessor = expected.levels.preprocessor();
     let (mut read_anyway, mut refused) = (0, 0);
@@ -47,7 +47,7 @@ fn a_file_without_its_second_half_is_refused() {
     let preprocessor = expected.levels.preprocessor();
     for name in expected.pictures.keys() {
         let whole = file(name);
-        // Of these, the second half is not, or not all of it, the picture.
+        // In these, the second half is not, or not only, the picture.
         let beyond = [
             "mpo.jpg",
             "animated",
@@ -64,6 +64,6 @@ fn a_file_without_its_second_half_is_refused() {
 }
 
 #[test]
-fn nothing_is_a_picture_of_no_bytes() {
+fn an_empty_file_is_no_picture() {
     assert!(inspect(&[], MAX_PIXELS, MAX_BYTES).is_err());
 }

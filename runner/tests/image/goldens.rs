@@ -1,4 +1,4 @@
-//! The odd pictures, and what transformers made of them; see `models/parity/preprocessing.py`.
+//! The odd pictures, and transformers' results for them; see `models/parity/preprocessing.py`.
 
 use fovea_runner::image::{ImageProcessor, Preprocessor};
 use safetensors::SafeTensors;
@@ -33,7 +33,7 @@ pub(crate) struct Picture {
     pub(crate) sha256: String,
 }
 
-/// A configuration, and what its processor makes of some pictures.
+/// A configuration, and its processor's results for some pictures.
 #[derive(Deserialize)]
 pub(crate) struct Answers {
     #[serde(flatten)]

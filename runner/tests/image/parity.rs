@@ -1,10 +1,10 @@
-//! What this runner makes of a file is what transformers makes of it.
+//! The runner's preprocessing equals transformers'.
 
 use crate::goldens::{MAX_BYTES, expected, file, levels};
 use fovea_runner::image::{PictureError, decode};
 use sha2::{Digest as _, Sha256};
 
-/// Every file that is not read as transformers reads it, and why. All others are, to the last bit.
+/// Files that are not read as in transformers, and why. All others are equal to the last bit.
 const DIFFERENCES: [(&str, &str); 4] = [
     ("lab.tif", "refused: CIE Lab would need colour management"),
     ("lzma.tif", "refused: no scanner or camera writes LZMA"),
@@ -20,7 +20,7 @@ fn refused(name: &str) -> bool {
 }
 
 #[test]
-fn every_picture_decodes_to_what_load_image_gives_but_for_those_that_are_refused_with_words() {
+fn every_picture_decodes_as_in_load_image_or_is_refused_with_a_reason() {
     let mut differing = Vec::new();
     for (name, picture) in expected().pictures {
         match decode(&file(&name), MAX_BYTES) {

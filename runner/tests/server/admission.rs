@@ -6,9 +6,9 @@ use crate::support::picture;
 use fovea_protocol::{Line, Reason, Stage};
 use reqwest::StatusCode;
 
-/// An attempt that is at work: it fetches from a store that keeps it waiting.
-async fn begin(runner: &Runner, asked: &fovea_protocol::InferRequest) -> Lines {
-    let mut lines = Lines::new(runner.post(asked).await);
+/// A running attempt: it downloads from a store that keeps it waiting.
+async fn begin(runner: &Runner, infer_request: &fovea_protocol::InferRequest) -> Lines {
+    let mut lines = Lines::new(runner.post(infer_request).await);
     let fetching = Line::Progress {
         stage: Stage::Fetching,
     };
@@ -37,7 +37,7 @@ async fn a_request_without_a_slot_is_refused_at_once_and_a_slot_is_freed() {
 }
 
 #[tokio::test]
-async fn a_reader_that_leaves_frees_its_slot() {
+async fn a_disconnected_reader_frees_its_slot() {
     let mut one_slot = settings();
     one_slot.slots = 1;
     let (runner, store) = (Runner::start(one_slot).await, Store::start().await);
@@ -54,15 +54,15 @@ async fn a_reader_that_leaves_frees_its_slot() {
 }
 
 #[tokio::test]
-async fn a_new_leader_ends_what_its_predecessor_began() {
+async fn a_new_leader_ends_its_predecessors_attempts() {
     let (runner, store) = (Runner::start(settings()).await, Store::start().await);
     let old = begin(&runner, &request(store.url("/gated"))).await;
-    assert_eq!(runner.tell_leader("i", 2).await, StatusCode::NO_CONTENT);
+    assert_eq!(runner.put_leader("i", 2).await, StatusCode::NO_CONTENT);
     assert_eq!(problem(old.last().await).reason, Reason::StaleEpoch);
 
-    let told = refusal(runner.post(&request(inline(&picture("rgb.png")))).await).await;
-    assert_eq!(told.reason, Reason::StaleEpoch);
-    assert_eq!(runner.tell_leader("i", 1).await, StatusCode::CONFLICT);
+    let reported = refusal(runner.post(&request(inline(&picture("rgb.png")))).await).await;
+    assert_eq!(reported.reason, Reason::StaleEpoch);
+    assert_eq!(runner.put_leader("i", 1).await, StatusCode::CONFLICT);
     let mut other = request(inline(&picture("rgb.png")));
     other.installation = "another".to_owned();
     caption(&runner.last_line(&other).await);
@@ -71,15 +71,15 @@ async fn a_new_leader_ends_what_its_predecessor_began() {
 #[tokio::test]
 async fn a_newer_attempt_of_a_job_ends_the_older() {
     let (runner, store) = (Runner::start(settings()).await, Store::start().await);
-    let mut asked = request(store.url("/gated"));
-    let older = begin(&runner, &asked).await;
-    asked.attempt = 2;
-    let newer = begin(&runner, &asked).await;
+    let mut infer_request = request(store.url("/gated"));
+    let older = begin(&runner, &infer_request).await;
+    infer_request.attempt = 2;
+    let newer = begin(&runner, &infer_request).await;
     assert_eq!(problem(older.last().await).reason, Reason::StaleEpoch);
-    asked.attempt = 1;
-    let late = refusal(runner.post(&asked).await).await;
+    infer_request.attempt = 1;
+    let late = refusal(runner.post(&infer_request).await).await;
     assert_eq!(late.reason, Reason::StaleEpoch);
-    // One for the older attempt, should the store not know yet that it has gone.
+    // One for the older attempt, in case the store has not noticed its end.
     store.open_gate();
     store.open_gate();
     caption(&newer.last().await);

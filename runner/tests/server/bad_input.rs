@@ -1,4 +1,4 @@
-//! Pictures that are none, and stores that do not give them: each its problem, in time.
+//! Invalid pictures and failing stores: each is reported as its own problem, in time.
 
 use crate::harness::{Lines, Runner, caption, inline, problem, request, settings};
 use crate::store::{Store, closed_store, lying_store};
@@ -9,9 +9,9 @@ use std::io::Cursor;
 use std::time::Duration;
 
 async fn reason(runner: &Runner, source: Source) -> Reason {
-    let told = problem(runner.last_line(&request(source)).await);
-    assert!(!told.detail.contains("secret"), "{}", told.detail);
-    told.reason
+    let reported = problem(runner.last_line(&request(source)).await);
+    assert!(!reported.detail.contains("secret"), "{}", reported.detail);
+    reported.reason
 }
 
 #[tokio::test]
@@ -29,14 +29,14 @@ async fn bytes_that_are_not_a_picture_are_refused() {
         ("a PNG's first bytes", &png[..8]),
     ];
     for (name, bytes) in cases {
-        let told = problem(runner.last_line(&request(inline(bytes))).await);
+        let reported = problem(runner.last_line(&request(inline(bytes))).await);
         assert_eq!(
-            told.reason,
+            reported.reason,
             Reason::InvalidPicture,
             "{name}: {}",
-            told.detail
+            reported.detail
         );
-        assert!(!told.retryable);
+        assert!(!reported.retryable);
     }
 }
 
@@ -53,32 +53,37 @@ async fn a_picture_that_is_too_large_is_refused_from_its_header() {
     };
     let fits = runner.last_line(&request(inline(&encode(100, 100)))).await;
     caption(&fits);
-    let told = problem(runner.last_line(&request(inline(&encode(101, 100)))).await);
-    assert_eq!(told.reason, Reason::PictureTooLarge);
-    assert!(told.detail.contains("101 x 100"), "{}", told.detail);
+    let reported = problem(runner.last_line(&request(inline(&encode(101, 100)))).await);
+    assert_eq!(reported.reason, Reason::PictureTooLarge);
+    assert!(reported.detail.contains("101 x 100"), "{}", reported.detail);
 
     // A header that promises 16 GiB, in a few bytes.
     let mut bomb = encode(100, 100);
     bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-    let told = problem(runner.last_line(&request(inline(&bomb))).await);
+    let reported = problem(runner.last_line(&request(inline(&bomb))).await);
     assert!(
         matches!(
-            told.reason,
+            reported.reason,
             Reason::PictureTooLarge | Reason::InvalidPicture
         ),
-        "{told:?}"
+        "{reported:?}"
     );
 
     // Within the pixels, but decoding takes more memory than there is.
     let mut tight = settings();
     tight.max_decode_bytes = 4 << 20;
     let runner = Runner::start(tight).await;
-    let told = problem(
+    let reported = problem(
         runner
             .last_line(&request(inline(&encode(1000, 1000))))
             .await,
     );
-    assert_eq!(told.reason, Reason::PictureTooLarge, "{}", told.detail);
+    assert_eq!(
+        reported.reason,
+        Reason::PictureTooLarge,
+        "{}",
+        reported.detail
+    );
     caption(&runner.last_line(&request(inline(&encode(1, 50_000)))).await);
 }
 
@@ -90,14 +95,14 @@ async fn bytes_other_than_the_job_names_are_a_mismatch() {
         store.url("/empty"),
         inline(&picture("rgb.png")),
     ] {
-        let mut asked = request(source);
-        asked.input.sha256 = Some("0".repeat(64));
-        let told = problem(runner.last_line(&asked).await);
+        let mut infer_request = request(source);
+        infer_request.input.sha256 = Some("0".repeat(64));
+        let reported = problem(runner.last_line(&infer_request).await);
         assert_eq!(
-            told.reason,
+            reported.reason,
             Reason::DigestMismatch,
-            "{asked:?}: {}",
-            told.detail
+            "{infer_request:?}: {}",
+            reported.detail
         );
     }
 }
@@ -131,10 +136,10 @@ async fn every_fault_of_a_store_has_its_own_reason() {
 async fn a_store_that_stalls_ends_with_its_silence_or_the_deadline() {
     let store = Store::start().await;
     let runner = Runner::start(settings()).await;
-    let mut asked = request(store.url("/stall"));
-    asked.deadline_millis = 200;
-    let told = problem(runner.last_line(&asked).await);
-    assert_eq!(told.reason, Reason::DeadlineExceeded);
+    let mut infer_request = request(store.url("/stall"));
+    infer_request.deadline_millis = 200;
+    let reported = problem(runner.last_line(&infer_request).await);
+    assert_eq!(reported.reason, Reason::DeadlineExceeded);
 
     let mut impatient = settings();
     impatient.fetch.silence = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! The engine's thread, with models that do what no real one can be brought to.
+//! The engine's thread, with models whose passes a test controls.
 
 use crate::harness::{
     Lines, PATIENCE, Runner, caption, inline, problem, refusal, request, settings, until,
@@ -13,12 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use tch::TchError;
 
-/// A picture in the queue says so.
 const QUEUED: Line = Line::Progress {
     stage: Stage::Queued,
 };
 
-/// Asks a test what to do at every pass, and tells how large the pass is.
+/// A model that reports the size of every pass and waits for the test's instruction.
 struct Puppet {
     real: Box<dyn Model>,
     passes: Arc<Mutex<Vec<usize>>>,
@@ -70,7 +69,7 @@ impl Strings {
 async fn puppet(slots: u32) -> (Runner, Strings) {
     let (orders, ordered) = mpsc::channel();
     let passes = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&passes);
+    let recorded = Arc::clone(&passes);
     let armed = Arc::new(AtomicBool::new(false));
     let arm = Arc::clone(&armed);
     let mut settings = settings();
@@ -80,7 +79,7 @@ async fn puppet(slots: u32) -> (Runner, Strings) {
             let Loaded { model, revision } = loader(device)?;
             let puppet = Puppet {
                 real: model,
-                passes: told,
+                passes: recorded,
                 orders: ordered,
                 armed,
             };
@@ -111,16 +110,16 @@ async fn a_failed_pass_is_the_problem_of_its_pictures_alone() {
         ),
     ] {
         strings.order(order);
-        let told = problem(
+        let reported = problem(
             runner
                 .last_line(&request(inline(&picture("rgb.png"))))
                 .await,
         );
-        assert_eq!(told.reason, reason);
+        assert_eq!(reported.reason, reason);
         assert!(
-            told.retryable && !told.detail.contains("stack"),
+            reported.retryable && !reported.detail.contains("stack"),
             "{}",
-            told.detail
+            reported.detail
         );
     }
     strings.order(Order::Run);
@@ -132,22 +131,22 @@ async fn a_failed_pass_is_the_problem_of_its_pictures_alone() {
 }
 
 #[tokio::test]
-async fn what_waits_while_the_device_is_busy_shares_the_next_pass_but_for_what_runs_alone() {
+async fn waiting_pictures_share_the_next_pass_except_those_that_run_alone() {
     let (runner, strings) = puppet(8).await;
-    let asked = request(inline(&picture("rgb.png")));
+    let infer_request = request(inline(&picture("rgb.png")));
     let mut alone = request(inline(&picture("rgb.png")));
     alone.exclusive = true;
-    let first = runner.post(&asked).await;
+    let first = runner.post(&infer_request).await;
     until(async || strings.passes() == [1]).await;
     let mut responses = vec![first];
-    for asked in [
+    for infer_request in [
         &request(inline(&picture("gray.png"))),
         &alone,
         &request(inline(&picture("rgba.png"))),
     ] {
-        responses.push(runner.post(asked).await);
+        responses.push(runner.post(infer_request).await);
     }
-    // Each is in the queue when its answer says so.
+    // Each answer reports when its picture is queued.
     let mut lines: Vec<_> = responses.into_iter().map(Lines::new).collect();
     for waiting in &mut lines[1..] {
         while waiting.next().await.unwrap() != QUEUED {}
@@ -172,8 +171,8 @@ async fn cancelled_pictures_do_not_reach_the_device() {
     until(async || strings.passes() == [1]).await;
     let mut impatient = request(inline(&picture("rgb.png")));
     impatient.deadline_millis = 200;
-    let told = problem(runner.last_line(&impatient).await);
-    assert_eq!(told.reason, Reason::DeadlineExceeded);
+    let reported = problem(runner.last_line(&impatient).await);
+    assert_eq!(reported.reason, Reason::DeadlineExceeded);
     strings.order(Order::Run);
     caption(&Lines::new(busy).last().await);
     runner.app.idle().await;
@@ -181,7 +180,7 @@ async fn cancelled_pictures_do_not_reach_the_device() {
 }
 
 #[tokio::test]
-async fn a_runner_that_loads_is_alive_but_not_ready() {
+async fn a_loading_runner_is_alive_but_not_ready() {
     let (go, gate) = mpsc::channel::<()>();
     let runner = Runner::start_loading(settings(), |loader| -> Loader {
         Box::new(move |device| {
@@ -195,8 +194,8 @@ async fn a_runner_that_loads_is_alive_but_not_ready() {
         refusal(runner.get("/readyz").await).await.reason,
         Reason::NotReady
     );
-    let told = refusal(runner.post(&request(inline(&picture("rgb.png")))).await).await;
-    assert_eq!(told.reason, Reason::NotReady);
+    let reported = refusal(runner.post(&request(inline(&picture("rgb.png")))).await).await;
+    assert_eq!(reported.reason, Reason::NotReady);
     go.send(()).unwrap();
     runner.until_ready().await;
 }
@@ -204,12 +203,12 @@ async fn a_runner_that_loads_is_alive_but_not_ready() {
 #[tokio::test]
 async fn a_batch_that_does_not_fit_runs_in_halves_and_later_ones_are_smaller() {
     let (runner, strings) = puppet(8).await;
-    let asked = || request(inline(&picture("rgb.png")));
-    let first = runner.post(&asked()).await;
+    let infer_request = || request(inline(&picture("rgb.png")));
+    let first = runner.post(&infer_request()).await;
     until(async || strings.passes() == [1]).await;
     let mut lines = vec![Lines::new(first)];
     for _ in 0..4 {
-        lines.push(Lines::new(runner.post(&asked()).await));
+        lines.push(Lines::new(runner.post(&infer_request()).await));
     }
     for waiting in &mut lines[1..] {
         while waiting.next().await.unwrap() != QUEUED {}
@@ -230,13 +229,16 @@ async fn a_lost_device_is_reported_and_ends_the_engine_and_readiness() {
     let (runner, strings) = puppet(2).await;
     let why = "CUDA error: an illegal memory access was encountered";
     strings.order(Order::Fail(why));
-    let asked = request(inline(&picture("rgb.png")));
-    let told = problem(runner.last_line(&asked).await);
-    assert_eq!((told.reason, told.status), (Reason::DeviceLost, 503));
+    let infer_request = request(inline(&picture("rgb.png")));
+    let reported = problem(runner.last_line(&infer_request).await);
+    assert_eq!(
+        (reported.reason, reported.status),
+        (Reason::DeviceLost, 503)
+    );
     assert!(
-        told.retryable && told.detail.contains(why),
+        reported.retryable && reported.detail.contains(why),
         "{}",
-        told.detail
+        reported.detail
     );
     let refused = refusal(runner.get("/readyz").await).await;
     assert_eq!(refused.reason, Reason::NotReady);
@@ -246,12 +248,12 @@ async fn a_lost_device_is_reported_and_ends_the_engine_and_readiness() {
 }
 
 #[tokio::test]
-async fn metrics_tell_what_was_done_and_what_was_refused() {
+async fn metrics_count_finished_and_refused_requests() {
     let (runner, strings) = puppet(1).await;
-    let asked = request(inline(&picture("rgb.png")));
-    let running = runner.post(&asked).await;
+    let infer_request = request(inline(&picture("rgb.png")));
+    let running = runner.post(&infer_request).await;
     until(async || strings.passes() == [1]).await;
-    let mut another = asked.clone();
+    let mut another = infer_request.clone();
     another.job = "another".to_owned();
     assert_eq!(
         refusal(runner.post(&another).await).await.reason,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-/// No condition that a test waits for takes longer, even on a busy machine.
+/// Timeout of every condition that a test waits for, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 const EIGHT: NonZeroUsize = NonZeroUsize::new(8).unwrap();
@@ -44,9 +44,8 @@ pub(crate) struct Runner {
     pub(crate) app: Arc<App>,
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
-    /// What the server hands pictures to.
     pub(crate) engine: Engine,
-    /// Told when the engine's thread ends.
+    /// Resolves when the engine's thread ends.
     pub(crate) engine_ended: oneshot::Receiver<Result<(), EngineError>>,
     _stop: oneshot::Sender<()>,
 }
@@ -59,7 +58,7 @@ impl Runner {
         runner
     }
 
-    /// As [`Runner::start`], but not waited for, and with the model's loader changed.
+    /// Like [`Runner::start`], with another loader, and without waiting until it is ready.
     pub(crate) async fn start_loading(
         settings: AppConfig,
         change: impl FnOnce(Loader) -> Loader,
@@ -67,7 +66,7 @@ impl Runner {
         Self::start_with(settings, MaxBatchSize::Fixed(EIGHT), None, change).await
     }
 
-    /// As [`Runner::start_loading`], with everything to choose.
+    /// Like [`Runner::start_loading`], with all settings.
     pub(crate) async fn start_with(
         settings: AppConfig,
         max_batch_size: MaxBatchSize,
@@ -150,7 +149,7 @@ impl Runner {
         self.client.post(url).body(body).send().await.unwrap()
     }
 
-    pub(crate) async fn tell_leader(&self, installation: &str, epoch: u64) -> StatusCode {
+    pub(crate) async fn put_leader(&self, installation: &str, epoch: u64) -> StatusCode {
         let installation = installation.to_owned();
         let leader = LeaderRequest {
             installation,
@@ -220,7 +219,7 @@ pub(crate) fn problem(line: Line) -> Problem {
     }
 }
 
-/// The problem that a response is.
+/// The problem in a response.
 pub(crate) async fn refusal(response: Response) -> Problem {
     let status = response.status();
     assert_eq!(
@@ -257,7 +256,7 @@ impl Lines {
         }
     }
 
-    /// The line after which there is none.
+    /// The last line.
     pub(crate) async fn last(mut self) -> Line {
         let mut last = None;
         while let Some(line) = self.next().await {
@@ -267,7 +266,7 @@ impl Lines {
     }
 }
 
-/// Asks again until the answer is yes.
+/// Polls the condition until it holds.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let asking = async {
         while !condition().await {

@@ -1,4 +1,4 @@
-//! Models that a running runner is told to keep.
+//! Models that are put to a running runner.
 
 use crate::harness::{PATIENCE, Runner, caption, inline, refusal, request, settings, until};
 use crate::store::Store;
@@ -77,7 +77,7 @@ async fn caching(dir: &Path) -> Runner {
     .await
 }
 
-/// What the runner says of its model `golden`.
+/// The runner's status of its model `golden`.
 async fn golden(runner: &Runner) -> ModelState {
     let state: RunnerState =
         serde_json::from_slice(&runner.get(MODELS_PATH).await.bytes().await.unwrap()).unwrap();
@@ -86,7 +86,7 @@ async fn golden(runner: &Runner) -> ModelState {
         .unwrap()
 }
 
-/// Why the model `golden` cannot be kept, once the runner says so.
+/// Waits for the runner's error about the model `golden`.
 async fn failure(runner: &Runner) -> String {
     until(async || golden(runner).await.failure.is_some()).await;
     golden(runner).await.failure.unwrap()
@@ -122,7 +122,7 @@ async fn a_model_has_the_type_and_the_batches_that_it_is_put_with() {
     let line = runner
         .last_line(&request(inline(&picture(&expected().pictures[0].file))))
         .await;
-    // Fewer digits make for other words here and there; that it has some is enough.
+    // Lower precision may change words; any caption will do.
     assert!(!caption(&line).is_empty());
 
     // The same model of another type is another model, and loaded anew.
@@ -142,7 +142,7 @@ async fn the_same_put_again_leaves_the_model_as_it_is() {
     runner.until_ready().await;
     let put = runner.put("/v1/models/golden", &path("blip")).await;
     assert_eq!(put.status(), StatusCode::ACCEPTED);
-    // A model that is loaded anew would not be ready in this very answer.
+    // A model that is loaded again would not be ready in this answer.
     assert!(golden(&runner).await.ready);
     answers(&runner).await;
 }
@@ -158,7 +158,7 @@ async fn files_are_fetched_by_presigned_gets_and_kept_for_the_next_start() {
     answers(&runner).await;
     assert_eq!(golden(&runner).await.revision, COMMIT);
 
-    // The same files at a store that is gone: they are there already.
+    // The same files at a store that has gone: they exist already.
     let mut elsewhere = files(&store);
     for file in &mut elsewhere {
         file.url = "http://127.0.0.1:9/gone".to_owned();
@@ -203,7 +203,7 @@ async fn a_folder_without_a_checkpoint_or_for_another_task_is_reported() {
 }
 
 #[tokio::test]
-async fn a_put_that_is_none_is_malformed_and_a_lower_epoch_is_stale() {
+async fn an_invalid_put_is_malformed_and_a_lower_epoch_is_stale() {
     let runner = volume().await;
     let malformed = |name: &'static str, put: ModelRequest| (name, put, Reason::MalformedRequest);
     let cases = [
@@ -218,10 +218,10 @@ async fn a_put_that_is_none_is_malformed_and_a_lower_epoch_is_stale() {
         let refused = refusal(refused).await;
         assert_eq!(refused.reason, reason, "{name} {put:?}");
     }
-    runner.tell_leader("i", 2).await;
+    runner.put_leader("i", 2).await;
     let refused = runner.put("/v1/models/golden", &path("blip")).await;
     assert_eq!(refusal(refused).await.reason, Reason::StaleEpoch);
-    // Nothing was begun.
+    // No work began.
     let refused = refusal(runner.get("/readyz").await).await;
     assert_eq!(refused.reason, Reason::NotReady);
 }

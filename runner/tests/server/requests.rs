@@ -1,4 +1,4 @@
-//! Requests that are answered, and requests that are refused before any work begins.
+//! Answered requests, and requests that are refused before any work begins.
 
 use crate::harness::{Lines, Runner, caption, inline, problem, refusal, request, settings};
 use crate::store::Store;
@@ -51,14 +51,14 @@ async fn a_picture_by_url_or_inline_gets_transformers_caption() {
 #[tokio::test]
 async fn the_prompt_begins_the_caption() {
     let runner = Runner::start(settings()).await;
-    let mut asked = request(inline(&picture("rgb.png")));
-    asked.parameters.prompt = Some(expected().prompt);
-    let end = runner.last_line(&asked).await;
+    let mut infer_request = request(inline(&picture("rgb.png")));
+    infer_request.parameters.prompt = Some(expected().prompt);
+    let end = runner.last_line(&infer_request).await;
     assert!(caption(&end).starts_with(&expected().prompt), "{end:?}");
 }
 
 #[tokio::test]
-async fn a_request_that_is_none_is_malformed() {
+async fn a_request_with_an_invalid_body_is_malformed() {
     let runner = Runner::start(settings()).await;
     let good = serde_json::to_value(request(inline(b"x"))).unwrap();
     let mut unknown_task = good.clone();
@@ -73,13 +73,13 @@ async fn a_request_that_is_none_is_malformed() {
         no_source.to_string(),
         "x".repeat(MAX_REQUEST_BYTES + 1),
     ] {
-        let told = refusal(runner.post_body(body.clone()).await).await;
-        assert_eq!(told.reason, Reason::MalformedRequest, "{body:.80}");
+        let reported = refusal(runner.post_body(body.clone()).await).await;
+        assert_eq!(reported.reason, Reason::MalformedRequest, "{body:.80}");
     }
     for url in ["ftp://127.0.0.1/", "file:///etc/passwd", "127.0.0.1", ""] {
-        let asked = request(fovea_protocol::Source::Url(url.to_owned()));
-        let told = refusal(runner.post(&asked).await).await;
-        assert_eq!(told.reason, Reason::MalformedRequest, "{url}");
+        let infer_request = request(fovea_protocol::Source::Url(url.to_owned()));
+        let reported = refusal(runner.post(&infer_request).await).await;
+        assert_eq!(reported.reason, Reason::MalformedRequest, "{url}");
     }
     assert_eq!(
         runner.get("/v1/nothing").await.status(),
@@ -88,54 +88,54 @@ async fn a_request_that_is_none_is_malformed() {
 }
 
 #[tokio::test]
-async fn what_the_model_cannot_do_is_refused_before_work_begins() {
+async fn parameters_that_the_model_does_not_support_are_refused_before_work_begins() {
     let runner = Runner::start(settings()).await;
     let change = |change: fn(&mut InferRequest)| {
-        let mut asked = request(inline(&picture("rgb.png")));
-        change(&mut asked);
-        asked
+        let mut infer_request = request(inline(&picture("rgb.png")));
+        change(&mut infer_request);
+        infer_request
     };
     let cases = [
         (
-            change(|asked| asked.model = "other".into()),
+            change(|infer_request| infer_request.model = "other".into()),
             Reason::UnknownModel,
             "golden",
         ),
         (
-            change(|asked| asked.task = Task::ObjectDetection),
+            change(|infer_request| infer_request.task = Task::ObjectDetection),
             Reason::InvalidParameters,
             "another task",
         ),
         (
-            change(|asked| asked.parameters.max_new_tokens = Some(1_000_000)),
+            change(|infer_request| infer_request.parameters.max_new_tokens = Some(1_000_000)),
             Reason::InvalidParameters,
             "maxNewTokens",
         ),
         (
-            change(|asked| asked.parameters.max_new_tokens = Some(0)),
+            change(|infer_request| infer_request.parameters.max_new_tokens = Some(0)),
             Reason::InvalidParameters,
             "at least 1",
         ),
         (
-            change(|asked| asked.parameters.prompt = Some("word ".repeat(1000))),
+            change(|infer_request| infer_request.parameters.prompt = Some("word ".repeat(1000))),
             Reason::InvalidParameters,
             "shorten the prompt",
         ),
         (
-            change(|asked| asked.parameters.top_k = Some(5)),
+            change(|infer_request| infer_request.parameters.top_k = Some(5)),
             Reason::InvalidParameters,
             "topK",
         ),
     ];
-    for (asked, reason, word) in cases {
-        let told = refusal(runner.post(&asked).await).await;
-        assert_eq!(told.reason, reason);
-        assert!(told.detail.contains(word), "{}", told.detail);
+    for (infer_request, reason, word) in cases {
+        let reported = refusal(runner.post(&infer_request).await).await;
+        assert_eq!(reported.reason, reason);
+        assert!(reported.detail.contains(word), "{}", reported.detail);
     }
 }
 
 #[tokio::test]
-async fn only_the_right_token_opens_and_health_needs_none() {
+async fn only_the_right_token_is_accepted_and_health_needs_none() {
     let mut with_token = settings();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
@@ -162,11 +162,11 @@ async fn only_the_right_token_opens_and_health_needs_none() {
             "{wrong:?}"
         );
     }
-    let asked = request(inline(&picture("rgb.png")));
-    let told = refusal(runner.post(&asked).await).await;
-    assert_eq!(told.reason, Reason::Unauthorized);
-    let told = runner.tell_leader("i", 9).await;
-    assert_eq!(told, StatusCode::UNAUTHORIZED);
+    let infer_request = request(inline(&picture("rgb.png")));
+    let reported = refusal(runner.post(&infer_request).await).await;
+    assert_eq!(reported.reason, Reason::Unauthorized);
+    let reported = runner.put_leader("i", 9).await;
+    assert_eq!(reported, StatusCode::UNAUTHORIZED);
 
     let opened = runner.client.get(&url).bearer_auth("right").send().await;
     assert_eq!(opened.unwrap().status(), StatusCode::OK);
@@ -176,8 +176,8 @@ async fn only_the_right_token_opens_and_health_needs_none() {
 #[tokio::test]
 async fn a_deadline_that_has_passed_ends_the_attempt() {
     let runner = Runner::start(settings()).await;
-    let mut asked = request(inline(&picture("rgb.png")));
-    asked.deadline_millis = 0;
-    let told = problem(runner.last_line(&asked).await);
-    assert_eq!(told.reason, Reason::DeadlineExceeded);
+    let mut infer_request = request(inline(&picture("rgb.png")));
+    infer_request.deadline_millis = 0;
+    let reported = problem(runner.last_line(&infer_request).await);
+    assert_eq!(reported.reason, Reason::DeadlineExceeded);
 }

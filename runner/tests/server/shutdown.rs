@@ -1,4 +1,4 @@
-//! The program itself: what it refuses to start with, and how SIGTERM ends it.
+//! The program itself: settings that it refuses, and SIGTERM.
 
 use crate::harness::{Lines, PATIENCE, caption, inline, refusal, request};
 use crate::store::Store;
@@ -36,9 +36,9 @@ async fn start() -> (Child, String) {
     (child, address)
 }
 
-/// Reads its log, which is JSON, until its model is ready; gives its address.
+/// Reads its JSON log until its model is ready; returns its address.
 pub(crate) async fn until_ready(child: &mut Child) -> String {
-    // For the clients here; already there where another test has put it.
+    // For the clients here; an error means that another test has installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut address = None;
@@ -56,19 +56,19 @@ pub(crate) async fn until_ready(child: &mut Child) -> String {
     tokio::time::timeout(PATIENCE, reading)
         .await
         .expect("not ready");
-    // Read on, so that the program never waits for a reader of its log.
+    // Read on, so that the program never blocks on its log.
     tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
     address.unwrap()
 }
 
-pub(crate) async fn post(address: &str, asked: &InferRequest) -> reqwest::Response {
-    let body = serde_json::to_vec(asked).unwrap();
+pub(crate) async fn post(address: &str, infer_request: &InferRequest) -> reqwest::Response {
+    let body = serde_json::to_vec(infer_request).unwrap();
     let url = format!("http://{address}{INFER_PATH}");
     Client::new().post(url).body(body).send().await.unwrap()
 }
 
 #[tokio::test]
-async fn sigterm_lets_what_runs_finish_and_takes_nothing_new() {
+async fn sigterm_lets_running_requests_finish_and_refuses_new_ones() {
     let store = Store::start().await;
     let (mut child, address) = start().await;
     let mut running = Lines::new(post(&address, &request(store.url("/gated"))).await);
@@ -101,7 +101,7 @@ async fn sigterm_lets_what_runs_finish_and_takes_nothing_new() {
 }
 
 #[tokio::test]
-async fn a_start_that_cannot_be_ends_with_its_reason() {
+async fn an_impossible_start_ends_with_its_reason() {
     let cases: [(&[&str], &str); 3] = [
         (&["--listen", "0.0.0.0:0"], "--tls-cert"),
         (

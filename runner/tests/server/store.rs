@@ -1,4 +1,4 @@
-//! A store with the faults that a real one cannot be brought to.
+//! A store with faults that a real one cannot produce on demand.
 
 use axum::Router;
 use axum::body::Body;
@@ -74,7 +74,6 @@ impl Store {
         Source::Url(self.presigned(path))
     }
 
-    /// The same as text.
     pub(crate) fn presigned(&self, path: &str) -> String {
         format!("http://{}{path}?X-Amz-Signature=secret", self.address)
     }
@@ -84,7 +83,7 @@ fn chunk() -> Bytes {
     Bytes::from_static(&[0; 1000])
 }
 
-/// Begins, and never ends.
+/// A body that never ends.
 fn stalling() -> Body {
     let begin = futures::stream::iter([Ok::<_, Infallible>(chunk())]);
     Body::from_stream(begin.chain(futures::stream::pending()))

@@ -46,9 +46,14 @@ async fn a_caption_comes_over_https_and_a_new_certificate_is_taken_without_a_res
     let client = trusting(&authority);
     crate::harness::until(async || client.get(&ready).send().await.unwrap().status() == 200).await;
 
-    let asked = serde_json::to_vec(&request(inline(&picture("rgb.png")))).unwrap();
+    let infer_request = serde_json::to_vec(&request(inline(&picture("rgb.png")))).unwrap();
     let infer = format!("https://{}{INFER_PATH}", runner.address);
-    let answer = client.post(&infer).body(asked).send().await.unwrap();
+    let answer = client
+        .post(&infer)
+        .body(infer_request)
+        .send()
+        .await
+        .unwrap();
     caption(&Lines::new(answer).last().await);
 
     let plain = format!("http://{}/readyz", runner.address);

@@ -10,17 +10,17 @@ use std::path::Path;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// A request for the label of a picture that is all of this level.
+/// A request for the label of a uniform picture of this level.
 fn even(level: u8) -> InferRequest {
     let mut png = Cursor::new(Vec::new());
     RgbImage::from_pixel(8, 8, Rgb([level; 3]))
         .write_to(&mut png, ImageFormat::Png)
         .unwrap();
-    let mut asked = request(inline(png.get_ref()));
-    "loops".clone_into(&mut asked.model);
-    asked.task = Task::ImageClassification;
-    asked.parameters.max_new_tokens = None;
-    asked
+    let mut infer_request = request(inline(png.get_ref()));
+    "loops".clone_into(&mut infer_request.model);
+    infer_request.task = Task::ImageClassification;
+    infer_request.parameters.max_new_tokens = None;
+    infer_request
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_model_in_an_endless_loop_ends_the_process_and_its_reader_sees_it() {
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
     let status = ended.expect("the process goes on").unwrap();
     assert_eq!(status.signal(), Some(6), "{status}");
-    // The stream breaks, without a last line: that is what a lost runner looks like.
+    // The stream breaks, without a last line: as from a lost runner.
     let broken = loop {
         match bright.chunk().await {
             Ok(Some(_)) => {}

@@ -1,4 +1,4 @@
-//! The golden checkpoint and what transformers made of it; see `tests/golden/blip/README.md`.
+//! The golden checkpoint and transformers' results for it; see `tests/golden/blip/README.md`.
 
 // Each test, and the bench, uses its own part of this.
 #![allow(
@@ -10,8 +10,9 @@
 
 mod tensors;
 
-pub(crate) use tensors::{Tensors, read_tensors, scale, write_tensors};
+pub(crate) use tensors::*;
 
+use fovea_runner::inference::{Answer, Item, Model};
 use fovea_runner::models::blip::{Blip, BlipConfig};
 use fovea_runner::weights::{Placement, Weights};
 use safetensors::SafeTensors;
@@ -49,7 +50,7 @@ pub(crate) struct Expected {
     pub(crate) pictures: Vec<ExpectedPicture>,
 }
 
-/// What transformers says of one picture.
+/// What transformers computes for one picture.
 #[derive(Deserialize)]
 pub(crate) struct ExpectedPicture {
     pub(crate) file: String,
@@ -59,19 +60,16 @@ pub(crate) struct ExpectedPicture {
     pub(crate) prompted_beams: ExpectedCaption,
 }
 
-/// A caption of transformers'.
 #[derive(Deserialize)]
 pub(crate) struct ExpectedCaption {
     pub(crate) token_ids: Vec<i64>,
     pub(crate) caption: String,
 }
 
-/// What transformers answers, by the golden checkpoint.
 pub(crate) fn expected() -> Expected {
     expected_in(&checkpoint())
 }
 
-/// What transformers answers, by the checkpoint in `dir`.
 pub(crate) fn expected_in(dir: &Path) -> Expected {
     serde_json::from_slice(&std::fs::read(dir.join("expected.json")).unwrap()).unwrap()
 }
@@ -92,7 +90,6 @@ pub(crate) fn expected_tensor_in(dir: &Path, name: &str) -> Tensor {
     Tensor::from_data_size(view.data(), &shape, Kind::Float)
 }
 
-/// The largest absolute difference.
 pub(crate) fn largest_difference(ours: &Tensor, theirs: &Tensor) -> f64 {
     assert_eq!(ours.size(), theirs.size());
     (ours - theirs).abs().max().double_value(&[])
@@ -103,4 +100,37 @@ pub(crate) fn largest_difference(ours: &Tensor, theirs: &Tensor) -> f64 {
 pub(crate) fn relative_difference(ours: &Tensor, theirs: &Tensor) -> f64 {
     let scale = theirs.abs().max().double_value(&[]).max(1.0);
     largest_difference(ours, theirs) / scale
+}
+
+/// The logits of all items, run together.
+fn logits(model: &dyn Model, items: &[Item]) -> Vec<f32> {
+    let answers = model.run(items, &|_| false).unwrap();
+    let rows = answers.into_iter().map(|answer| match answer {
+        Answer::Logits(row) => row,
+        other => panic!("{other:?}"),
+    });
+    rows.flatten().collect()
+}
+
+/// Asserts that a batch has `count` logits, and the same as its items have alone.
+pub(crate) fn assert_logits_as_alone(
+    model: &dyn Model,
+    items: &[Item],
+    count: usize,
+    tolerance: f64,
+) {
+    let together = logits(model, items);
+    let alone: Vec<f32> = (items.chunks(1))
+        .flat_map(|item| logits(model, item))
+        .collect();
+    assert_eq!((together.len(), alone.len()), (count, count));
+    for (together, alone) in together.iter().zip(alone) {
+        assert!(f64::from((together - alone).abs()) < tolerance);
+    }
+}
+
+/// The number of rows in which both have the same best label.
+pub(crate) fn same_best(ours: &Tensor, theirs: &Tensor) -> i64 {
+    let same = ours.argmax(1, false).eq_tensor(&theirs.argmax(1, false));
+    same.to_kind(Kind::Int64).sum(Kind::Int64).int64_value(&[])
 }

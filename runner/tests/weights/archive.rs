@@ -1,23 +1,23 @@
-//! Zip archives as `torch.save` makes them, and as it never would.
+//! Builds valid and invalid `torch.save` archives.
 
 use std::path::Path;
 
-/// One entry, and what the archive says of it.
+/// One entry, and the archive's statements about it.
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) data: Vec<u8>,
     pub(crate) method: u16,
     pub(crate) flags: u16,
-    /// In the place of its true length.
+    /// Stated instead of its true length.
     pub(crate) claimed: Option<u32>,
-    /// In the place of where its header lies.
+    /// Stated instead of its header's offset.
     pub(crate) header: Option<u32>,
-    /// Both sizes stand in zip64's extra field, as these.
+    /// Sizes to put into zip64's extra field.
     pub(crate) long: Option<u64>,
 }
 
-/// An entry that tells the truth.
+/// A correct entry.
 pub(crate) fn entry(name: &str, data: &[u8]) -> Entry {
     Entry {
         name: name.to_owned(),
@@ -101,7 +101,6 @@ pub(crate) fn golden(name: &str) -> tempfile::TempDir {
     folder(&std::fs::read(goldens().join(name)).unwrap())
 }
 
-/// Where the golden files lie.
 pub(crate) fn goldens() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pytorch")
 }

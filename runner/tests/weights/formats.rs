@@ -1,4 +1,4 @@
-//! Which file of a folder is read, and weights that lie in several.
+//! The choice of a folder's weights file, and weights in several files.
 
 use crate::support;
 use fovea_runner::models::blip::Blip;
@@ -73,7 +73,7 @@ fn shards_together_are_the_checkpoint() {
 }
 
 #[test]
-fn an_index_that_names_what_is_not_there_is_refused() {
+fn an_index_that_names_a_missing_file_or_tensor_is_refused() {
     let name = "vision_model.post_layernorm.weight";
     let refused = |file: &str| {
         let dir = sharded(|index| index["weight_map"][name] = file.into());
@@ -83,7 +83,7 @@ fn an_index_that_names_what_is_not_there_is_refused() {
         assert!(refused(outside).contains("is no file's name"), "{outside}");
     }
     assert!(refused("three.safetensors").contains("three.safetensors"));
-    // One of the two is where it lies.
+    // One of the two files exists.
     let misplaced = ["one.safetensors", "two.safetensors"].map(|file| {
         let dir = sharded(|index| index["weight_map"][name] = file.into());
         let opened = Weights::open(dir.path(), Placement::CPU);
@@ -109,7 +109,7 @@ fn an_index_that_names_what_is_not_there_is_refused() {
 }
 
 #[test]
-fn safetensors_go_before_shards_and_shards_before_pytorchs_own() {
+fn safetensors_precede_shards_and_shards_precede_pytorchs_file() {
     let dir = sharded(|_| {});
     let write = |name: &str| std::fs::write(dir.path().join(name), b"no weights").unwrap();
     write("pytorch_model.bin");

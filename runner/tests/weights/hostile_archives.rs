@@ -1,4 +1,4 @@
-//! Zip archives that lie, or that are damaged.
+//! Zip archives with wrong statements, and damaged ones.
 
 use crate::archive::{Entry, archive, checkpoint, end, entry, folder, goldens};
 use crate::pickle::state_dict;
@@ -18,7 +18,7 @@ fn open(file: &[u8]) -> Result<(), String> {
     tensor.map(drop).map_err(|error| error.to_string())
 }
 
-/// What is said of the sound archive after this change.
+/// The error about the sound archive after this change.
 fn changed(change: impl FnOnce(&mut Vec<Entry>)) -> String {
     let mut entries = sound();
     change(&mut entries);
@@ -52,7 +52,7 @@ fn compressed_and_encrypted_entries_are_refused_and_never_unpacked() {
 }
 
 #[test]
-fn sizes_and_places_that_lie_are_refused() {
+fn wrong_sizes_and_offsets_are_refused() {
     says(
         &changed(|entries| entries[1].claimed = Some(1 << 31)),
         "lies outside of it",
@@ -80,7 +80,7 @@ fn sizes_and_places_that_lie_are_refused() {
     says(
         &changed(|entries| {
             entries[1].header = Some(0);
-            // A local header is told by its place and the length of its name.
+            // A local header is checked by its offset and the length of its name.
             entries[1].name = "model/data/00".to_owned();
             entries[0].name = "model/data.pk".to_owned();
         }),
@@ -89,7 +89,7 @@ fn sizes_and_places_that_lie_are_refused() {
 }
 
 #[test]
-fn names_that_are_no_plain_paths_or_come_twice_are_refused() {
+fn names_that_are_no_plain_paths_or_occur_twice_are_refused() {
     for name in [
         "../../etc/passwd",
         "/etc/passwd",
@@ -123,7 +123,7 @@ fn names_that_are_no_plain_paths_or_come_twice_are_refused() {
 }
 
 #[test]
-fn an_end_record_that_lies_is_refused() {
+fn a_wrong_end_record_is_refused() {
     let sound = archive(&sound());
     let (head, _) = sound.split_at(sound.len() - 22);
     let directory = head
@@ -167,7 +167,7 @@ fn an_end_record_that_lies_is_refused() {
     );
 }
 
-/// A real file that can be changed in its place: its folder, itself, and its bytes.
+/// A real file that can be changed in place: its folder, path and bytes.
 fn real() -> (tempfile::TempDir, File, Vec<u8>) {
     let whole = std::fs::read(goldens().join("state_dict.bin")).unwrap();
     let dir = folder(&whole);
@@ -199,7 +199,7 @@ fn a_real_file_with_any_bit_flipped_is_read_or_refused_and_nothing_else() {
             .unwrap();
         match Weights::open(dir.path(), Placement::CPU) {
             Ok(weights) => {
-                // Whatever shape it has now, it is loaded or not.
+                // Loading may succeed or fail.
                 let _ = weights.at("linear").tensor("weight", &[4, 3]);
                 read += 1;
             }

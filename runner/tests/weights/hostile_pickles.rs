@@ -1,10 +1,10 @@
-//! Pickles that were written to do harm, or that are broken: each is refused with what was refused.
+//! Hostile and broken pickles: each is refused with the reason.
 
 use crate::archive::{archive, checkpoint, folder};
 use crate::pickle::{Pickle, state_dict};
 use fovea_runner::weights::{Placement, Weights};
 
-/// What is said of a checkpoint with this pickle, and 16 bytes in the storage `0`.
+/// The error about a checkpoint with this pickle, and 16 bytes in the storage `0`.
 fn refusal(pickle: &[u8]) -> String {
     let dir = folder(&archive(&checkpoint(pickle, &[("0", &[0; 16])])));
     let error = Weights::open(dir.path(), Placement::CPU)
@@ -50,7 +50,7 @@ fn a_call_of_anything_but_what_rebuilds_tensors_is_refused_by_its_name() {
         new().global("collections", "defaultdict"),
         "collections.defaultdict",
     );
-    // A long name is told in part.
+    // A long name is shortened.
     let error = refusal(&new().global(&"m".repeat(100_000), "n").end());
     assert!(error.len() < 600, "{} bytes", error.len());
     refused(
@@ -151,7 +151,7 @@ fn claims_beyond_the_files_end_and_bombs_are_refused_in_bounded_memory() {
 }
 
 #[test]
-fn a_machine_that_runs_dry_is_refused() {
+fn a_pickle_that_takes_missing_values_is_refused() {
     for (pickle, words) in [
         (&b""[..], "takes a value where there is none"),
         (b"a", "takes a value"),

@@ -1,4 +1,4 @@
-//! The committed lists of what the hub's checkpoints have, held against what the loaders ask for.
+//! Compares the committed tensor lists of the hub's checkpoints with the tensors that loaders read.
 
 use fovea_runner::models::blip::{Blip, BlipConfig};
 use fovea_runner::models::detr::{Detr, DetrConfig};
@@ -10,16 +10,15 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use tch::Kind;
 
-/// Half the memory, where a loader fuses or folds what it reads.
 const PLACEMENT: Placement = Placement {
     kind: Kind::BFloat16,
     ..Placement::CPU
 };
 
-/// Loads a model by the `config.json` that goes with a list.
+/// Loads a model with a list's `config.json`.
 type Load = fn(Value, &Weights) -> Result<(), WeightsError>;
 
-/// Each list, with its loader and the ends of the names that the loader leaves alone.
+/// Each list, its loader, and the suffixes of tensors that the loader does not read.
 const CHECKPOINTS: [(&str, Load, &[&str]); 6] = [
     ("blip-image-captioning-base", blip, &["position_ids"]),
     ("blip-image-captioning-large", blip, &["position_ids"]),
@@ -29,7 +28,7 @@ const CHECKPOINTS: [(&str, Load, &[&str]); 6] = [
     ("detr-resnet-101", detr, &["num_batches_tracked"]),
 ];
 
-/// Second names of tensors that lie under two.
+/// Second names of tied tensors.
 const TIED: [&str; 2] = [
     "text_decoder.cls.predictions.decoder.weight",
     "text_decoder.cls.predictions.decoder.bias",
@@ -87,7 +86,7 @@ fn config(list: &TensorList) -> Value {
 }
 
 #[test]
-fn a_loader_asks_for_all_that_its_checkpoint_on_the_hub_has_but_buffers() {
+fn a_loader_reads_every_tensor_of_its_checkpoint_on_the_hub_except_buffers() {
     for (name, load, left_alone) in CHECKPOINTS {
         let list = list(name);
         let weights = Weights::listed(&list, PLACEMENT);
@@ -107,16 +106,16 @@ fn a_loader_asks_for_all_that_its_checkpoint_on_the_hub_has_but_buffers() {
     }
 }
 
-/// Loads the checkpoint once for each group of its tensors without it, and with it in another shape.
+/// For each group of tensors, loads the checkpoint without it, and with it in another shape.
 /// Done for the smaller ones; BLIP's golden checkpoint stands for the larger.
-fn is_told_by_the_tensors_name_where_it_differs(checkpoint: &str) {
+fn assert_differences_are_reported_by_name(checkpoint: &str) {
     let (name, load, left_alone) = (CHECKPOINTS.into_iter())
         .find(|(name, ..)| *name == checkpoint)
         .unwrap();
     let text = std::fs::read(folder().join(format!("{name}.json"))).unwrap();
     let mut whole: Value = serde_json::from_slice(&text).unwrap();
     let tensors = whole["tensors"].as_object_mut().unwrap();
-    // With one name for a tied tensor that one is missed, and what nobody reads never is.
+    // A tied tensor needs one of its names, and unread tensors none.
     let beside = |name: &String| TIED.contains(&name.as_str());
     tensors.retain(|name, _| !beside(name) && !left_alone.iter().any(|end| name.ends_with(end)));
     let groups: Vec<String> = tensors.keys().cloned().collect();
@@ -147,21 +146,21 @@ fn is_told_by_the_tensors_name_where_it_differs(checkpoint: &str) {
 
 #[test]
 fn a_vit_that_differs_from_its_list_is_refused_with_the_tensors_name() {
-    is_told_by_the_tensors_name_where_it_differs("vit-base-patch16-224");
+    assert_differences_are_reported_by_name("vit-base-patch16-224");
 }
 
 #[test]
 fn a_resnet_that_differs_from_its_list_is_refused_with_the_tensors_name() {
-    is_told_by_the_tensors_name_where_it_differs("resnet-50");
+    assert_differences_are_reported_by_name("resnet-50");
 }
 
 #[test]
 fn a_detr_that_differs_from_its_list_is_refused_with_the_tensors_name() {
-    is_told_by_the_tensors_name_where_it_differs("detr-resnet-50");
+    assert_differences_are_reported_by_name("detr-resnet-50");
 }
 
 #[test]
-fn every_list_says_whose_it_is_where_it_comes_from_and_whether_it_was_inferred() {
+fn every_list_states_its_checkpoint_its_source_and_whether_it_was_inferred() {
     let files = folder().read_dir().unwrap().flatten();
     let mut repos: Vec<String> = files
         .map(|file| {
@@ -196,7 +195,7 @@ fn every_list_says_whose_it_is_where_it_comes_from_and_whether_it_was_inferred()
 }
 
 #[test]
-fn a_list_that_is_none_is_refused() {
+fn an_invalid_list_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("list.json");
     let good = json!({

@@ -1,4 +1,4 @@
-//! Weights files of every format: what is in them comes out, and what is wrong with one is told.
+//! Weights files of every format: their tensors, and errors for faulty files.
 
 #![allow(
     clippy::unwrap_used,

@@ -10,10 +10,10 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::process::Command;
 
-/// The peak over an empty process's memory, in parts of the weights.
+/// Upper bound on the peak beyond an empty process, relative to the weights.
 const MOST: f64 = 1.3;
 
-/// Tells a process that it is to load the checkpoint in this folder, and nothing else.
+/// Environment variable with the folder of the only checkpoint that a process is to load.
 const FOLDER: &str = "FOVEA_TEST_LOAD_PEAK_OF";
 
 fn list() -> TensorList {
@@ -142,7 +142,7 @@ fn loading_in_a_process_of_its_own() {
     drop(model);
 }
 
-/// The peak over what an empty process has, in parts of the weights file.
+/// The peak beyond an empty process, relative to the weights file.
 #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 fn peak(file: &str, write: fn(&Path)) -> f64 {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,5 @@
 //! Pickles, instruction by instruction.
 
-/// A pickle under way.
 #[derive(Clone)]
 pub(crate) struct Pickle(Vec<u8>);
 
@@ -9,7 +8,6 @@ impl Pickle {
         Self(b"\x80\x02".to_vec())
     }
 
-    /// Instructions as they are.
     pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend(bytes);
         self

@@ -15,7 +15,7 @@ fn signed(shape: &[usize]) -> Vec<i64> {
     sizes.collect()
 }
 
-/// Every floating-point tensor that lies in the golden files.
+/// Every floating-point tensor of the golden files.
 fn expected() -> Vec<(String, Tensor)> {
     let bytes = std::fs::read(goldens().join("expected.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -38,7 +38,7 @@ fn expected() -> Vec<(String, Tensor)> {
 }
 
 #[test]
-fn every_tensor_of_a_real_file_comes_out_whatever_its_storage_strides_and_type() {
+fn every_tensor_of_a_real_file_is_read_whatever_its_storage_strides_and_type() {
     let expected = expected();
     assert_eq!(expected.len(), 20);
     for file in ["state_dict.bin", "protocol_5.bin"] {
@@ -55,7 +55,7 @@ fn every_tensor_of_a_real_file_comes_out_whatever_its_storage_strides_and_type()
 }
 
 #[test]
-fn tensors_are_converted_to_what_the_placement_wants_as_they_are_read() {
+fn tensors_are_converted_to_the_placements_type_while_read() {
     let dir = golden("state_dict.bin");
     let kind = Kind::BFloat16;
     let weights = Weights::open(
@@ -193,7 +193,7 @@ fn a_storage_of_more_than_four_gigabytes_is_read_at_its_end() {
     const ELEMENTS: u64 = (5 << 30) / 4;
     let place = i64::try_from(ELEMENTS).unwrap() - 2;
     let pickle = state_dict(("FloatStorage", "0", place + 2), place, &[2], &[1]);
-    // Written with a hole where zeros would be: the archive of an empty storage, cut apart.
+    // A sparse file: the archive of an empty storage, cut apart, with a hole for the zeros.
     let mut storage = entry("model/data/0", &[]);
     storage.long = Some(4 * ELEMENTS);
     let archive = archive(&[entry("model/data.pkl", &pickle), storage]);

@@ -1,25 +1,24 @@
-//! A request whose answer is small: tried again where that may help.
+//! Requests with small answers, with retries.
 
 use super::TransferError;
 use super::http::{Answer, Failure, Request, host, transport};
 use super::retry::{Next, Retry, Tries};
 use std::time::Duration;
 
-/// The answer to `request`.
 pub(in crate::fetch) async fn ask(
     request: &Request<'_>,
     retry: Retry,
 ) -> Result<Answer, TransferError> {
     let mut tries = Tries::default();
     loop {
-        let (error, asked) = match request.send(0, None).await {
+        let (error, retry_after) = match request.send(0, None).await {
             Ok(answer) => return Ok(answer),
             Err(Failure::Lasting(error)) => return Err(error),
-            Err(Failure::Passing(error, asked)) => (error, asked),
+            Err(Failure::Passing(error, retry_after)) => (error, retry_after),
         };
         tries.count(false);
-        let wait = wait_after(retry, tries, asked, error)?;
-        tracing::info!(host = host(&request.url), "no answer, waiting {wait:?}");
+        let wait = wait_after(retry, tries, retry_after, error)?;
+        tracing::info!(host = host(&request.url), "no answer, retrying in {wait:?}");
         tokio::time::sleep(wait).await;
     }
 }
@@ -50,19 +49,19 @@ pub(in crate::fetch) async fn ask_body(
     Ok(body)
 }
 
-/// How long to wait after a failed try, or the error that ends it all.
+/// The wait after a failed try, or the final error.
 pub(in crate::fetch) fn wait_after(
     retry: Retry,
     tries: Tries,
-    asked: Option<Duration>,
+    retry_after: Option<Duration>,
     error: TransferError,
 ) -> Result<Duration, TransferError> {
-    match (retry.next(tries, asked, rand::random()), error) {
+    match (retry.next(tries, retry_after, rand::random()), error) {
         (Next::Wait(wait), _) => Ok(wait),
-        (Next::AskedTooMuch(wait), TransferError::Status { host, .. }) => {
+        (Next::RetryAfterTooLong(wait), TransferError::Status { host, .. }) => {
             Err(TransferError::Throttled { host, wait })
         }
-        (Next::AskedTooMuch(_), error) => Err(error),
+        (Next::RetryAfterTooLong(_), error) => Err(error),
         (Next::GiveUp, error) => Err(TransferError::GivenUp {
             tries: tries.all(),
             last: Box::new(error),

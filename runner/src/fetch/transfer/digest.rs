@@ -9,7 +9,6 @@ use std::path::Path;
 /// Bytes read and hashed per step.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// The digest that a file must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Digest {
     /// SHA-256 of the file, in hexadecimal digits.
@@ -19,7 +18,7 @@ pub enum Digest {
 }
 
 impl Digest {
-    /// By the name that the hub has for a file: 64 hexadecimal digits for one in large-file
+    /// Parses the hub's `ETag` of a file: 64 hexadecimal digits for one in large-file
     /// storage, 40 for one in git.
     pub fn from_etag(etag: &str) -> Option<Self> {
         let lower_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
@@ -40,7 +39,7 @@ impl Digest {
         }
     }
 
-    /// The same digest of the file at `path`.
+    /// Computes the same kind of digest of the file at `path`.
     pub(in crate::fetch) fn of_file(&self, path: &Path) -> std::io::Result<Self> {
         match self {
             Self::Sha256(_) => sha256_of_file(path).map(Self::Sha256),
@@ -89,7 +88,7 @@ mod tests {
     fn files_have_gits_and_the_hubs_own_names() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "hello\n").unwrap();
-        // `git hash-object` and `sha256sum` of the same.
+        // From `git hash-object` and `sha256sum`.
         for etag in [
             "ce013625030ba8dba906f756967f9e9ca394464a",
             "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",

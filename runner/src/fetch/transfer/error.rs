@@ -5,7 +5,7 @@ use http::StatusCode;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// No text here holds a URL's query: it may be a signature.
+/// The messages omit URL queries, which may hold a signature.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// A status that a retry would not change.
@@ -15,10 +15,9 @@ pub enum TransferError {
         status: StatusCode,
         /// The hub's error code, such as `GatedRepo`.
         code: Option<String>,
-        /// The server's own words.
         message: Option<String>,
     },
-    /// The server asks for a longer wait than [`Retry`](super::Retry) allows.
+    /// `Retry-After` exceeds the bound in [`Retry`](super::Retry).
     #[error(
         "{host} asks to wait {} s (too many requests); try again later; a token in HF_TOKEN \
          raises the hub's limits",
@@ -30,11 +29,7 @@ pub enum TransferError {
     Transport { host: String, why: String },
     /// A redirect that is not followed.
     #[error("{host} answers with a redirect {why}")]
-    Redirect {
-        host: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+    Redirect { host: String, why: &'static str },
     #[error(
         "gave up after {tries} tries; partial files are kept, so run it again. Last error: {last}"
     )]
@@ -43,22 +38,19 @@ pub enum TransferError {
         /// Why the last one failed.
         last: Box<TransferError>,
     },
-    /// The length differs from the expected one.
     #[error("{name} has {found} bytes, but {expected} were expected")]
     Length {
         name: String,
         expected: u64,
-        /// Received, or announced by the server.
+        /// Received or announced, in bytes.
         found: u64,
     },
-    /// The digest differs from the expected one.
     #[error("{name} has the {found}, but {expected} was expected; it was deleted")]
     Digest {
         name: String,
         expected: Digest,
         found: Digest,
     },
-    /// The file exceeds the limit.
     #[error("{name} has {bytes} bytes, more than the {limit} allowed")]
     TooLarge {
         name: String,

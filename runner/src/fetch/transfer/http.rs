@@ -9,7 +9,6 @@ use reqwest::{Client, Response, Url, redirect};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// Longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest server message in an error, in characters.
@@ -18,20 +17,20 @@ const MAX_SAID_CHARS: usize = 200;
 /// Longest error body that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
 
-/// A client that follows no redirect by itself and waits for bytes no longer than `silence`.
+/// A client that follows no redirects and waits for bytes no longer than `silence`.
 /// `proxy`: whether to heed `HTTPS_PROXY` and the like.
 pub(in crate::fetch) fn client(silence: Duration, proxy: bool) -> Result<Client, reqwest::Error> {
     let builder = builder().read_timeout(silence);
     if proxy { builder } else { builder.no_proxy() }.build()
 }
 
-/// A client that sends for as long as each request allows.
+/// A client without a timeout of its own: each request has one.
 pub(in crate::fetch) fn sending_client() -> Result<Client, reqwest::Error> {
     builder().build()
 }
 
 fn builder() -> reqwest::ClientBuilder {
-    // Already there where main or another test has put it.
+    // An error means that main or another test has installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .redirect(redirect::Policy::none())
@@ -67,11 +66,10 @@ pub(in crate::fetch) struct Request<'a> {
     pub(in crate::fetch) url: Url,
     /// Goes to this URL's own origin only.
     pub(in crate::fetch) token: Option<&'a Token>,
-    /// Redirects that are followed.
     pub(in crate::fetch) redirects: usize,
 }
 
-/// Which version of a file a server has.
+/// Identifies the version of a file on a server.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Version {
     origin: url::Origin,
@@ -84,7 +82,6 @@ pub(in crate::fetch) struct Answer {
     pub(in crate::fetch) response: Response,
 }
 
-/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Worth a retry, after the server's `Retry-After` if it sent one.
@@ -94,8 +91,7 @@ pub(super) enum Failure {
 }
 
 impl Request<'_> {
-    /// Sends it: from the byte `from` on, of the version `version` where that server was asked
-    /// before.
+    /// Sends the request from byte `from` on; `version` is the version of the bytes before it.
     pub(super) async fn send(
         &self,
         from: u64,
@@ -108,7 +104,7 @@ impl Request<'_> {
                 return accept(response).await.map(|response| Answer { response });
             }
             let next = target(&response).map_err(|why| redirect_failure(&url, why))?;
-            // A HEAD is for the hub's own headers about a file that is stored elsewhere; within
+            // A HEAD needs the hub's own headers about a file that is stored elsewhere; within
             // the hub it is followed.
             if self.method == Method::HEAD
                 && next.origin() != url.origin()
@@ -154,10 +150,10 @@ impl Request<'_> {
 }
 
 impl Answer {
-    /// What the server calls this version, for a later piece of it.
+    /// The version's validator, to request its other pieces.
     pub(super) fn version(&self) -> Option<Version> {
         let etag = self.response.headers().get(ETAG)?;
-        // A weak one does not promise the same bytes.
+        // A weak ETag does not guarantee the same bytes.
         (!etag.as_bytes().starts_with(b"W/")).then(|| Version {
             origin: self.response.url().origin(),
             etag: etag.clone(),
@@ -170,7 +166,6 @@ impl Answer {
     }
 }
 
-/// The body broke off, or the request did not come through.
 pub(super) fn transport(url: &Url, error: reqwest::Error) -> TransferError {
     TransferError::Transport {
         host: host(url),
@@ -196,7 +191,6 @@ fn redirect_failure(url: &Url, why: &'static str) -> Failure {
     })
 }
 
-/// Where a redirect leads.
 fn target(response: &Response) -> Result<Url, &'static str> {
     let from = response.url();
     let target = response.headers().get(LOCATION);
@@ -210,7 +204,7 @@ fn target(response: &Response) -> Result<Url, &'static str> {
     }
 }
 
-/// 2xx, or what is wrong.
+/// Returns a 2xx response; maps others to errors.
 async fn accept(response: Response) -> Result<Response, Failure> {
     let status = response.status();
     if status.is_success() {
@@ -218,7 +212,7 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     }
     let headers = response.headers();
     let text = |name: &str| headers.get(name)?.to_str().ok().map(excerpt);
-    let asked = (headers.get(RETRY_AFTER).and_then(retry_after))
+    let retry_after = (headers.get(RETRY_AFTER).and_then(retry_after))
         .or_else(|| rate_limit_reset(headers.get("ratelimit")?));
     let (host, code, message) = (
         host(response.url()),
@@ -227,7 +221,7 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     );
     let message = match message {
         Some(message) => Some(message),
-        // A page for people says nothing in one line.
+        // A page for people does not fit into one line.
         None => (error_body(response).await)
             .map(|body| excerpt(body.trim()))
             .filter(|text| !text.is_empty() && !text.starts_with('<')),
@@ -240,14 +234,14 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     };
     Err(match status {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            Failure::Passing(error, asked)
+            Failure::Passing(error, retry_after)
         }
-        _ if status.is_server_error() => Failure::Passing(error, asked),
+        _ if status.is_server_error() => Failure::Passing(error, retry_after),
         _ => Failure::Lasting(error),
     })
 }
 
-/// An error's body, where it is short and a text.
+/// An error's body, if it is a short text.
 pub(in crate::fetch) async fn error_body(mut response: Response) -> Option<String> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -259,7 +253,7 @@ pub(in crate::fetch) async fn error_body(mut response: Response) -> Option<Strin
     String::from_utf8(body).ok()
 }
 
-/// What of a server's words is repeated.
+/// The part of a server's message to quote.
 pub(in crate::fetch) fn excerpt(text: &str) -> String {
     let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     printable.take(MAX_SAID_CHARS).collect()
@@ -275,7 +269,7 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
-/// Seconds until the hub's own limit is over: `"api";r=0;t=42`.
+/// Seconds until the hub's rate limit resets, from `"api";r=0;t=42`.
 fn rate_limit_reset(value: &HeaderValue) -> Option<Duration> {
     let mut parts = value.to_str().ok()?.split(';');
     let seconds = parts.find_map(|part| part.trim().strip_prefix("t="))?;

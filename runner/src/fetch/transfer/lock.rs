@@ -1,4 +1,4 @@
-//! One writer at a time: the lock files that the hub's own tools take as well.
+//! Lock files, shared with the hub's own tools, so that a file has one writer at a time.
 
 use super::TransferError;
 use super::error::io_error;
@@ -13,14 +13,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Longest wait for another process that downloads the same file.
 const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
-/// Held until dropped, and given up by the system where the process ends.
+/// Held until dropped or until the process ends.
 #[derive(Debug)]
 pub(in crate::fetch) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Waits for the lock at `path`, and creates its folder.
+    /// Creates the folder of `path` and waits for the lock.
     pub(in crate::fetch) async fn take(path: &Path) -> Result<Self, TransferError> {
         let open = || {
             path.parent().map_or(Ok(()), std::fs::create_dir_all)?;

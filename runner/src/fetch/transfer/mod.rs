@@ -1,5 +1,5 @@
-//! One file over HTTP, in as many pieces as it takes: resumed where a connection broke, bounded in
-//! length and tries, checked against its digest, and put in its place whole or not at all.
+//! Downloads a file over HTTP: resumes broken connections, bounds length and tries, verifies the
+//! digest, and creates the file atomically.
 
 mod ask;
 mod digest;

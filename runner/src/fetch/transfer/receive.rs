@@ -16,7 +16,6 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
 /// Interval between log lines about the progress of a file.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The file to download.
 #[derive(Clone, Debug)]
 pub(in crate::fetch) struct Wanted<'a> {
     /// Names the file in messages.
@@ -68,7 +67,7 @@ pub(in crate::fetch) async fn receive(
         .map_err(&place_error)
 }
 
-/// The same digest of what lies at `path`, away from the threads that serve.
+/// Digests the file at `path` on a blocking thread.
 pub(in crate::fetch) async fn digest_of(
     path: &Path,
     like: &Digest,
@@ -82,12 +81,11 @@ pub(in crate::fetch) async fn digest_of(
         .map_err(read_error)
 }
 
-/// A file being downloaded.
 struct Incoming<'a> {
     file: File,
     path: &'a Path,
     length: u64,
-    /// Of what has come in this process.
+    /// Bytes received by this process.
     version: Option<Version>,
 }
 
@@ -130,16 +128,16 @@ impl<'a> Incoming<'a> {
                 .flush()
                 .await
                 .map_err(io_error("writing", self.path))?;
-            let (error, asked) = match failure {
-                Failure::Passing(error, asked) => (error, asked),
+            let (error, retry_after) = match failure {
+                Failure::Passing(error, retry_after) => (error, retry_after),
                 Failure::Lasting(error) => return Err(error),
             };
             tries.count(self.length > before);
-            let wait = wait_after(retry, tries, asked, error)?;
+            let wait = wait_after(retry, tries, retry_after, error)?;
             tracing::info!(
                 file = wanted.name,
                 bytes = self.length,
-                "broken off, waiting {wait:?}"
+                "download interrupted, retrying in {wait:?}"
             );
             tokio::time::sleep(wait).await;
         }
@@ -152,7 +150,7 @@ impl<'a> Incoming<'a> {
     /// Sends one request and appends its response to the partial file.
     async fn piece(&mut self, request: &Request<'_>, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let answer = match request.send(self.length, self.version.as_ref()).await {
-            // Another version, or a shorter one: what is here belongs to none.
+            // The file has changed on the server: the received bytes are useless.
             Err(Failure::Lasting(TransferError::Status { status, .. }))
                 if self.length > 0 && matches!(status.as_u16(), 412 | 416) =>
             {
@@ -191,11 +189,11 @@ impl<'a> Incoming<'a> {
         if self.length == wanted.bytes {
             return Ok(());
         }
-        // An end without an error: a body of unknown length, or of a length that is wrong.
+        // A body of unknown or wrong length may end without an error.
         Err(Failure::Passing(wanted.wrong_length(self.length), None))
     }
 
-    /// Whether the answer's body is what comes next; where it is the whole file, begins anew.
+    /// Whether the body continues the partial file; if it is the whole file, starts again.
     async fn check(&mut self, answer: &Answer, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let announced = answer.response.content_length();
         if answer.response.status() == StatusCode::PARTIAL_CONTENT {

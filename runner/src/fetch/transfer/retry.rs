@@ -3,7 +3,6 @@
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use std::time::Duration;
 
-/// Bounds on retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Upper bound on consecutive tries without progress, the first included; received bytes reset
@@ -15,8 +14,8 @@ pub struct Retry {
     pub first_wait: Duration,
     /// Upper bound on that wait.
     pub longest_wait: Duration,
-    /// Longest wait that a server may ask for; a longer one is an error.
-    pub longest_asked: Duration,
+    /// Upper bound on `Retry-After`; a longer one is an error.
+    pub longest_retry_after: Duration,
 }
 
 impl Default for Retry {
@@ -26,7 +25,7 @@ impl Default for Retry {
             max_tries: 100,
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(30),
-            longest_asked: Duration::from_mins(5),
+            longest_retry_after: Duration::from_mins(5),
         }
     }
 }
@@ -38,8 +37,8 @@ pub(super) enum Next {
     Wait(Duration),
     /// Give up: the tries are used up.
     GiveUp,
-    /// Give up: the server asks for a longer wait than allowed.
-    AskedTooMuch(Duration),
+    /// Give up: `Retry-After` exceeds the bound.
+    RetryAfterTooLong(Duration),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,7 +48,7 @@ pub(in crate::fetch) struct Tries {
 }
 
 impl Tries {
-    /// Counts a failed try; `progressed` says whether it received bytes.
+    /// Counts a failed try; `progressed` if it received bytes.
     pub(in crate::fetch) fn count(&mut self, progressed: bool) {
         self.all += 1;
         self.idle = if progressed { 1 } else { self.idle + 1 };
@@ -61,15 +60,16 @@ impl Tries {
 }
 
 impl Retry {
-    /// What to do after `tries`, where the server asked to wait for `asked`; `jitter` is between
-    /// 0 and 1.
-    pub(super) fn next(self, tries: Tries, asked: Option<Duration>, jitter: f64) -> Next {
+    /// Decides after `tries`; `retry_after` is the server's `Retry-After`, `jitter` is between 0 and 1.
+    pub(super) fn next(self, tries: Tries, retry_after: Option<Duration>, jitter: f64) -> Next {
         if tries.idle >= self.max_idle_tries || tries.all >= self.max_tries {
             return Next::GiveUp;
         }
-        match asked {
-            Some(asked) if asked > self.longest_asked => Next::AskedTooMuch(asked),
-            Some(asked) => Next::Wait(asked),
+        match retry_after {
+            Some(retry_after) if retry_after > self.longest_retry_after => {
+                Next::RetryAfterTooLong(retry_after)
+            }
+            Some(retry_after) => Next::Wait(retry_after),
             None => {
                 let mut waits = ExponentialBuilder::new()
                     .with_min_delay(self.first_wait)
@@ -94,7 +94,7 @@ mod tests {
         max_tries: 10,
         first_wait: Duration::from_secs(1),
         longest_wait: Duration::from_secs(3),
-        longest_asked: Duration::from_mins(1),
+        longest_retry_after: Duration::from_mins(1),
     };
 
     fn after(idle: u32, progressed: u32) -> Tries {
@@ -121,9 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_gets_the_wait_that_it_asks_for_within_reason() {
-        let asked = |seconds| RETRY.next(after(1, 0), Some(Duration::from_secs(seconds)), 0.0);
-        assert_eq!(asked(60), Next::Wait(Duration::from_mins(1)));
-        assert_eq!(asked(61), Next::AskedTooMuch(Duration::from_secs(61)));
+    fn retry_after_is_respected_up_to_a_bound() {
+        let retry_after =
+            |seconds| RETRY.next(after(1, 0), Some(Duration::from_secs(seconds)), 0.0);
+        assert_eq!(retry_after(60), Next::Wait(Duration::from_mins(1)));
+        assert_eq!(
+            retry_after(61),
+            Next::RetryAfterTooLong(Duration::from_secs(61))
+        );
     }
 }

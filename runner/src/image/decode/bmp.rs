@@ -5,9 +5,9 @@ use super::colour::{Palette, unpack};
 use super::{Header, undecodable};
 use crate::image::{Picture, PictureError};
 
-/// The file's own header, before the bitmap's.
+/// Bytes of the file's header, which precedes the bitmap's.
 const FILE_HEADER: usize = 14;
-/// A bitmap's header in OS/2's old form, and in the one that others begin with.
+/// Bytes of OS/2's old bitmap header, and of the header that the newer ones extend.
 const CORE_HEADER: u32 = 12;
 const INFO_HEADER: u32 = 40;
 
@@ -21,11 +21,11 @@ enum Compression {
 /// How the pixels are stored.
 #[derive(Clone, Copy, Debug)]
 enum Layout {
-    /// Palette indices with this number of bits.
+    /// Palette indices of this many bits.
     Indexed(u8),
-    /// 16 bits, with 5 or 6 of them for green.
+    /// 16 bits, of which 5 or 6 are green.
     Words { green_bits: u32 },
-    /// Whole bytes: how many a pixel, and which of them are red, green and blue.
+    /// `size` bytes per pixel; `rgb` are the positions of red, green and blue.
     Bytes { size: usize, rgb: [usize; 3] },
 }
 
@@ -54,7 +54,7 @@ fn in_file(bytes: &[u8]) -> Result<Bitmap<'_>, PictureError> {
 }
 
 impl<'a> Bitmap<'a> {
-    /// With the bitmap's header at `at`. Where it is not said where the pixels are, they follow.
+    /// Reads the bitmap whose header is at `at`. Without `pixels_at` the pixels follow the palette.
     pub(super) fn read(
         bytes: &'a [u8],
         at: usize,
@@ -70,7 +70,7 @@ impl<'a> Bitmap<'a> {
             }
             INFO_HEADER | 52 | 56 | 64 | 108 | 124 => {
                 let (width, height) = (u32_le(header, 4)?, u32_le(header, 8)?);
-                // As Pillow takes the sign.
+                // Pillow tests this byte for the sign.
                 let top_down = byte(header, 11)? == 0xff;
                 let height = if top_down {
                     height.wrapping_neg()
@@ -110,14 +110,14 @@ impl<'a> Bitmap<'a> {
         let mut default_at = end;
         if let Layout::Indexed(bits) = layout {
             let colours = if colours == 0 { 1 << bits } else { colours };
-            // More than there are indices are stored, but not looked at.
+            // A file may store more colours than there are indices; they are ignored.
             let length = (colours as usize).saturating_mul(quad);
             let table = slice(bytes, end, length.min(256 * quad))?;
             palette = Palette::of(table.chunks_exact(quad).map(|c| [c[2], c[1], c[0]]));
             default_at = end.saturating_add(length);
         }
         let pixels_at = match pixels_at {
-            // As Pillow takes it that points into the palette.
+            // Pillow corrects an offset that points into the palette.
             Some(stated) if stated == FILE_HEADER + size as usize => default_at.max(stated),
             Some(0) | None => default_at,
             Some(stated) => stated,
@@ -134,7 +134,7 @@ impl<'a> Bitmap<'a> {
     }
 
     pub(super) fn header(&self) -> Header {
-        // Of compressed ones, all indices.
+        // Compressed pixels are expanded to one index each.
         let indices = u64::from(self.width).saturating_mul(u64::from(self.height));
         Header {
             width: self.width,
@@ -158,7 +158,7 @@ impl<'a> Bitmap<'a> {
                     Layout::Bytes { size, .. } => 8 * size,
                 };
                 let stride = (width * bits).div_ceil(32) * 4;
-                // Of the last row, the filling may be missing.
+                // The last row may lack its padding.
                 let needed = stride * (height - 1) + (width * bits).div_ceil(8);
                 let pixels = slice(self.pixels, 0, needed)?;
                 (pixels, stride, self.layout)
@@ -198,7 +198,7 @@ impl<'a> Bitmap<'a> {
         }
     }
 
-    /// The indices of a run-length encoded bitmap, as Pillow reads them: what is jumped over is 0.
+    /// The indices of a run-length encoded bitmap; as in Pillow, skipped pixels are 0.
     fn runs(&self) -> Result<Vec<u8>, PictureError> {
         let width = self.width as usize;
         let size = width * self.height as usize;
@@ -229,7 +229,7 @@ impl<'a> Bitmap<'a> {
                     let data = slice(self.pixels, at, stored)?;
                     indices.extend(unpack(data, if rle4 { 4 } else { 8 }).take(count));
                     x += usize::from(literal);
-                    // Filled up to whole words.
+                    // Padded to 16-bit words.
                     at += stored.next_multiple_of(2);
                 }
                 (run, value) => {
@@ -274,7 +274,7 @@ fn masked(bits: u16, masks: [u32; 3]) -> Result<Layout, PictureError> {
     })
 }
 
-/// Blue is in the lowest five bits, red in the highest five that are used.
+/// Converts a word with blue in the lowest five bits and red above green.
 fn word_to_rgb(word: u16, green_bits: u32) -> [u8; 3] {
     let level = |shift: u32, bits: u32| {
         let most = (1 << bits) - 1;

@@ -1,4 +1,4 @@
-//! Numbers and slices out of a file's bytes, which may end too soon.
+//! Bounds-checked numbers and slices of a file's bytes.
 
 use crate::image::PictureError;
 
@@ -35,7 +35,6 @@ pub(super) enum Endian {
 }
 
 impl Endian {
-    /// A number of 16 bits.
     pub(super) fn sample(self, bytes: [u8; 2]) -> u16 {
         match self {
             Self::Little => u16::from_le_bytes(bytes),

@@ -1,15 +1,15 @@
-//! From what formats store to RGB, as Pillow's unpackers and converters round it.
+//! Conversion of stored samples to RGB, rounded as Pillow's unpackers and converters do.
 
-/// Colours by their index. What a file's palette leaves out is a grey ramp, as with Pillow.
+/// Colours by index. As in Pillow, indices that a file's palette lacks are a grey ramp.
 pub(super) struct Palette([[u8; 3]; 256]);
 
 impl Palette {
-    /// Of red, green, blue by turns.
+    /// Reads red, green and blue of one colour after the other.
     pub(super) fn rgb(bytes: &[u8]) -> Self {
         Self::of(bytes.chunks_exact(3).map(|c| [c[0], c[1], c[2]]))
     }
 
-    /// Of as many colours as there are, up to 256.
+    /// Takes up to 256 colours.
     pub(super) fn of(colours: impl Iterator<Item = [u8; 3]>) -> Self {
         let mut palette = Self::gray();
         for (place, colour) in palette.0.iter_mut().zip(colours) {
@@ -39,12 +39,12 @@ pub(super) fn unpack(packed: &[u8], bits: u8) -> impl Iterator<Item = u8> + '_ {
         .flat_map(move |&byte| (1..=per_byte).map(move |place| (byte >> (8 - place * bits)) & mask))
 }
 
-/// What a value of `bits` (1, 2, 4 or 8) becomes as a level: the highest one is 255.
+/// The factor that scales values of `bits` (1, 2, 4 or 8) to levels up to 255.
 pub(super) fn scale_of(bits: u8) -> u8 {
     u8::MAX / (u8::MAX >> (8 - bits))
 }
 
-/// A colour of cyan, magenta, yellow and black; 0 is no ink.
+/// Converts cyan, magenta, yellow and black to RGB; 0 is no ink.
 pub(super) fn cmyk([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     let white = u32::from(255 - black);
     // Pillow's MULDIV255.
@@ -56,7 +56,7 @@ pub(super) fn cmyk([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
         .map(|level| u8::try_from(white.saturating_sub(ink(level))).unwrap_or(u8::MAX))
 }
 
-/// A colour that was multiplied by its alpha.
+/// Undoes the multiplication of a colour by its alpha.
 pub(super) fn unmultiplied([red, green, blue, alpha]: [u8; 4]) -> [u8; 3] {
     let colour = [red, green, blue];
     match alpha {

@@ -7,19 +7,19 @@ use crate::image::{Picture, PictureError};
 use weezl::decode::Decoder;
 use weezl::{BitOrder, LzwStatus};
 
-/// What the LZW decoder keeps.
+/// Memory of the LZW decoder, in bytes.
 const LZW_BYTES: u64 = 1 << 16;
 
 const EXTENSION: u8 = b'!';
 const GRAPHIC_CONTROL: u8 = 0xf9;
 const FRAME: u8 = b',';
 
-/// Where the rows of an interlaced frame begin, and how far apart they are.
+/// First row and row step of each pass of an interlaced frame.
 const PASSES: [(usize, usize); 4] = [(0, 8), (4, 8), (2, 4), (1, 2)];
 
 /// The first frame, before it is decoded.
 struct First<'a> {
-    /// The screen, or as far as the frame reaches beyond it.
+    /// The screen's width, or more if the frame exceeds it; `height` likewise.
     width: usize,
     height: usize,
     left: usize,
@@ -28,10 +28,10 @@ struct First<'a> {
     frame_height: usize,
     interlaced: bool,
     transparent: Option<u8>,
-    /// None: indices are levels of grey.
+    /// `None` if the indices are grey levels.
     palette: Option<&'a [u8]>,
     code_size: u8,
-    /// Of its first block of data.
+    /// Offset of its first data block.
     data_at: usize,
 }
 
@@ -58,8 +58,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     }
     drop(indices);
     let palette = first.palette.map_or_else(Palette::gray, Palette::rgb);
-    let rgb = screen.iter().flat_map(|&index| palette.colour(index));
-    let rgb = rgb.collect();
+    let rgb = (screen.iter().flat_map(|&index| palette.colour(index))).collect();
     let (width, height) = (first.width, first.height);
     let side = |side: usize| u32::try_from(side).map_err(undecodable);
     Picture::new(side(width)?, side(height)?, rgb)
@@ -85,7 +84,7 @@ fn first(bytes: &[u8]) -> Result<First<'_>, PictureError> {
             }
             FRAME => break,
             b';' => return Err(undecodable("there is no frame in the GIF")),
-            // Padding, over which Pillow goes as well.
+            // Padding, which Pillow skips too.
             _ => {}
         }
     }
@@ -117,7 +116,7 @@ fn first(bytes: &[u8]) -> Result<First<'_>, PictureError> {
 }
 
 impl First<'_> {
-    /// The frame's, in the order of the file.
+    /// The frame's palette indices, in file order.
     fn indices(&self, bytes: &[u8]) -> Result<Vec<u8>, PictureError> {
         if !(1..=8).contains(&self.code_size) {
             return Err(undecodable("the GIF's code size is not 1 to 8"));
@@ -137,7 +136,7 @@ impl First<'_> {
             data = &data[step.consumed_in..];
             filled += step.consumed_out;
             let status = step.status.map_err(undecodable)?;
-            // What it still keeps comes without further data.
+            // The decoder may still output buffered indices.
             if matches!(status, LzwStatus::Done) || (ended && step.consumed_out == 0) {
                 break;
             }
@@ -148,7 +147,7 @@ impl First<'_> {
         Ok(indices)
     }
 
-    /// Where the row lies that comes as number `index`.
+    /// Position in the frame of the row stored as number `index`.
     fn row(&self, mut index: usize) -> usize {
         if !self.interlaced {
             return index;
@@ -164,7 +163,7 @@ impl First<'_> {
     }
 }
 
-/// The colour table that `flags` announce.
+/// The colour table, if `flags` announce one; moves `at` past it.
 fn palette<'a>(
     bytes: &'a [u8],
     flags: u8,
@@ -178,7 +177,7 @@ fn palette<'a>(
     Ok(Some(table))
 }
 
-/// The next block's data; None at the last one's end.
+/// The next block's data, or `None` for the terminator.
 fn block<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Option<&'a [u8]>, PictureError> {
     let length = usize::from(byte(bytes, *at)?);
     let data = slice(bytes, *at + 1, length)?;

@@ -1,15 +1,15 @@
-//! Icons: of several pictures the one that Pillow takes, without its mask.
+//! Icons: the picture that Pillow chooses, without its mask.
 
 use super::bmp::Bitmap;
 use super::bytes::{byte, u16_le, u32_le};
 use super::{Format, Header, png};
 use crate::image::{Picture, PictureError};
 
-/// Before the directory's entries, and each of these.
+/// Bytes before the directory's entries, and of each entry.
 const HEADER: usize = 6;
 const ENTRY: usize = 16;
 
-/// The picture that is taken.
+/// The chosen picture.
 enum Icon<'a> {
     Png(&'a [u8]),
     Bitmap(Box<Bitmap<'a>>),
@@ -24,13 +24,13 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, PictureError> {
     match chosen(bytes)? {
-        // An icon's EXIF counts for nothing.
+        // An icon's EXIF is ignored.
         Icon::Png(png) => Ok(png::decode(png)?.picture),
         Icon::Bitmap(bitmap) => bitmap.decode(),
     }
 }
 
-/// The largest; of several as large, the first of those with the least depth.
+/// Chooses the largest picture; among equals, the first with the least depth.
 fn chosen(bytes: &[u8]) -> Result<Icon<'_>, PictureError> {
     let mut best = None;
     for entry in 0..usize::from(u16_le(bytes, 4)?) {

@@ -1,4 +1,4 @@
-//! JPEG, to the last bit as libjpeg-turbo decodes it: its integer DCT, upsampling and conversion.
+//! JPEG, bit-exact with libjpeg-turbo: its integer DCT, upsampling and colour conversion.
 
 use super::colour::cmyk;
 use super::{Frame, Header, Metadata, jpeg_markers, undecodable};
@@ -8,10 +8,10 @@ use libjpeg_turbo_rs::{DecodeLimits, Decoder, Image, JpegError, PixelFormat};
 /// More scans than any encoder writes; each is a pass over the whole picture.
 const MAX_SCANS: usize = 256;
 
-/// A block's sides times the largest sampling factor: planes are filled up to multiples of it.
+/// A block's side times the largest sampling factor; planes are padded to multiples of it.
 const MCU: u64 = 8 * 4;
 
-/// Tables, and what else the decoder keeps in any case.
+/// Fixed memory of the decoder, such as tables, in bytes.
 const DECODER_BYTES: u64 = 1 << 18;
 
 pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
@@ -23,8 +23,8 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
     let components = frame.components.len() as u64;
     let side = |pixels: u16| u64::from(pixels).next_multiple_of(MCU);
     let pixels = side(frame.width).saturating_mul(side(frame.height));
-    // Each component's plane, and as it is upsampled; of progressive files all coefficients; of
-    // CMYK the picture in four channels.
+    // Each component's plane before and after upsampling; all coefficients of a progressive file;
+    // CMYK pixels.
     let coefficients = if decoder.has_multiple_scans() || frame.is_progressive {
         3 * components
     } else {
@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Frame, PictureError> {
     let frame = decoder.header();
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
     let four = frame.components.len() == 4;
-    // Damaged data is drawn as far as it goes, as libjpeg does; a file without an end is not.
+    // As libjpeg does, decode damaged data as far as possible; `inspect` refuses a missing end.
     decoder.set_lenient(true);
     decoder.set_output_format(if four {
         PixelFormat::Cmyk
@@ -56,7 +56,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Frame, PictureError> {
     });
     let pixels = decoder.decode_image().map_err(error)?.into_vec();
     let rgb = if four {
-        // As Adobe stores it, which Pillow assumes: 255 is no ink.
+        // Like Pillow, assume Adobe's inversion: 255 is no ink.
         (pixels.chunks_exact(4))
             .flat_map(|ink| cmyk([ink[0], ink[1], ink[2], ink[3]].map(|level| 255 - level)))
             .collect()
@@ -69,8 +69,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Frame, PictureError> {
     })
 }
 
-/// The pixels of a stream with tables, as TIFF has them: width, height, and RGB or grey levels as
-/// they are stored where it has no transform.
+/// Decodes a JPEG stream of a TIFF to RGB or grey samples; it must have this size.
 pub(super) fn decode_stream(
     bytes: &[u8],
     width: u32,
@@ -109,7 +108,7 @@ fn open(bytes: &[u8]) -> Result<Decoder<'_>, PictureError> {
     Ok(decoder)
 }
 
-/// EXIF and XMP of the segments before the first scan.
+/// EXIF and XMP before the first scan.
 fn metadata(bytes: &[u8]) -> Metadata<'_> {
     let mut metadata = Metadata::default();
     for (marker, segment) in jpeg_markers::segments(bytes) {

@@ -1,5 +1,5 @@
-//! A JPEG's markers (ITU T.81, annex B): its segments, and whether it has its end. Decoders fill
-//! what is missing with grey.
+//! A JPEG's markers (ITU T.81, annex B). Decoders fill missing data with grey, so a file without an
+//! end marker must be detected here.
 
 const MARKER: u8 = 0xff;
 const START_OF_IMAGE: u8 = 0xd8;
@@ -7,8 +7,8 @@ const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
 pub(super) const APP1: u8 = 0xe1;
 
-/// The next marker from `at` on, over fill bytes, stuffed bytes, restarts and coded data, and
-/// where it ends.
+/// The next marker from `at` on and its end; skips fill bytes, stuffed bytes, restarts and coded
+/// data.
 fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
     loop {
         at += memchr::memchr(MARKER, bytes.get(at..)?)? + 1;
@@ -19,7 +19,7 @@ fn next_marker(bytes: &[u8], mut at: usize) -> Option<(u8, usize)> {
     }
 }
 
-/// What follows a marker that has a length; the length counts itself.
+/// The data of a marker with a length; the length includes itself.
 fn segment(bytes: &[u8], at: usize) -> Option<&[u8]> {
     let &[high, low] = bytes.get(at..at + 2)? else {
         return None;

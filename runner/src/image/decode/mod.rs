@@ -1,5 +1,5 @@
-//! Bytes to an upright RGB picture, as transformers' `load_image` gives it: the first frame, turned
-//! by its EXIF, and what Pillow's `convert("RGB")` makes of it, which drops transparency.
+//! Decodes files to upright RGB pictures as transformers' `load_image` does: the first frame, rotated
+//! by its EXIF, after Pillow's `convert("RGB")`, which drops transparency.
 
 mod bmp;
 mod bytes;
@@ -16,10 +16,10 @@ mod webp;
 use super::{Picture, PictureError};
 use orientation::Metadata;
 
-/// The default bound on a picture's pixels, where PIL sees a decompression bomb.
+/// Default bound on a picture's pixels: PIL's limit for decompression bombs.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
-/// What a file's header says before anything is decoded.
+/// A picture's size and memory need, read before decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// In pixels, before the orientation is applied.
@@ -49,7 +49,7 @@ pub fn inspect(bytes: &[u8], max_pixels: u64, max_bytes: u64) -> Result<Header, 
             max_pixels,
         });
     }
-    // The picture, and another one while it is turned.
+    // The picture, and its copy while it is rotated.
     let decode_bytes = decode_bytes.saturating_add(pixels.saturating_mul(2 * 3));
     if decode_bytes > max_bytes {
         return Err(PictureError::TooMuchMemory { max_bytes });
@@ -61,7 +61,7 @@ pub fn inspect(bytes: &[u8], max_pixels: u64, max_bytes: u64) -> Result<Header, 
     })
 }
 
-/// Decodes a file: its first frame, upright, in RGB. It is [inspected](inspect) first.
+/// [Inspects](inspect) a file, then decodes its first frame, upright and in RGB.
 pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<Picture, PictureError> {
     let header = inspect(bytes, u64::MAX, max_bytes)?;
     let Frame {
@@ -72,7 +72,6 @@ pub fn decode(bytes: &[u8], max_bytes: u64) -> Result<Picture, PictureError> {
     Ok(picture.upright(orientation))
 }
 
-/// What a decoder gives.
 struct Frame {
     picture: Picture,
     /// EXIF orientation, 1 to 8; other values change nothing.
@@ -101,28 +100,14 @@ enum Format {
 }
 
 impl Format {
-    /// The one that the bytes themselves show.
+    /// Detects the format by the first bytes.
     fn of(bytes: &[u8]) -> Result<Self, PictureError> {
         Ok(match bytes {
             [] => return Err(PictureError::Empty),
             [0xff, 0xd8, 0xff, ..] => Self::Jpeg,
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Self::Png,
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Self::Gif,
-            [
-                b'R',
-                b'I',
-                b'F',
-                b'F',
-                _,
-                _,
-                _,
-                _,
-                b'W',
-                b'E',
-                b'B',
-                b'P',
-                ..,
-            ] => Self::WebP,
+            _ if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") => Self::WebP,
             [b'B', b'M', ..] => Self::Bmp,
             [0, 0, 1, 0, ..] => Self::Ico,
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Self::Tiff,
@@ -130,7 +115,7 @@ impl Format {
         })
     }
 
-    /// The `decode_bytes` are those beside the picture that comes of it.
+    /// The `decode_bytes` exclude the decoded picture.
     fn inspect(self, bytes: &[u8]) -> Result<Header, PictureError> {
         match self {
             Self::Jpeg => jpeg::inspect(bytes),
@@ -156,7 +141,6 @@ impl Format {
     }
 }
 
-/// The decoder's own words, or ours about a kind that is not read.
 #[expect(clippy::needless_pass_by_value, reason = "so that it maps errors")]
 fn undecodable(why: impl ToString) -> PictureError {
     PictureError::Undecodable(why.to_string())

@@ -7,7 +7,6 @@ const ORIENTATION: u16 = 0x0112;
 const SHORT: u16 = 3;
 const LONG: u16 = 4;
 
-/// What a file may say about it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Metadata<'a> {
     pub(super) exif: Option<&'a [u8]>,
@@ -15,14 +14,14 @@ pub(super) struct Metadata<'a> {
 }
 
 impl Metadata<'_> {
-    /// EXIF's number; 1 where there is none, or none that can be read.
+    /// EXIF's number, or 1 if there is no readable one.
     pub(super) fn orientation(&self) -> u32 {
         let exif = self.exif.and_then(|exif| in_exif(exif).ok().flatten());
         exif.or_else(|| self.xmp.and_then(in_xmp)).unwrap_or(1)
     }
 }
 
-/// Of a TIFF structure, after any number of its usual prefixes.
+/// Reads a TIFF structure after any number of `Exif` prefixes.
 fn in_exif(mut exif: &[u8]) -> Result<Option<u32>, PictureError> {
     while let Some(rest) = exif.strip_prefix(b"Exif\0\0") {
         exif = rest;
@@ -48,7 +47,7 @@ fn in_exif(mut exif: &[u8]) -> Result<Option<u32>, PictureError> {
     Ok(found)
 }
 
-/// After `tiff:Orientation="` or `tiff:Orientation>`, one digit.
+/// Finds the digit after `tiff:Orientation="` or `tiff:Orientation>`.
 fn in_xmp(xmp: &[u8]) -> Option<u32> {
     const NAME: &[u8] = b"tiff:Orientation";
     (0..xmp.len()).find_map(|at| {
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn exif_goes_before_xmp_and_nonsense_counts_for_nothing() {
+    fn exif_precedes_xmp_and_nonsense_is_ignored() {
         let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
         let xmp = b"<x tiff:Orientation=\"8\"/>";
         assert_eq!(orientation(exif, xmp), 6);
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_points_anywhere_is_survived() {
+    fn a_directory_offset_beyond_the_file_is_ignored() {
         let exif = b"MM\0*\xff\xff\xff\xff";
         assert_eq!(orientation(exif, b"tiff:Orientation="), 1);
     }

@@ -1,4 +1,4 @@
-//! PNG: the still picture of an animated one; profiles and gamma are ignored, as by Pillow.
+//! PNG: the still picture of an animated file. As in Pillow, profiles and gamma are ignored.
 
 use super::bytes::{Endian, slice};
 use super::colour::{Palette, scale_of, unpack};
@@ -7,20 +7,20 @@ use crate::image::{Picture, PictureError};
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
 use std::io::Cursor;
 
-/// What inflating keeps, in bytes, beside rows.
+/// Memory of the inflater, in bytes, without rows.
 const INFLATE_BYTES: u64 = 1 << 18;
 
 pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
     let reader = open(bytes)?;
     let (width, height) = reader.info().size();
     let row = reader.output_line_size(width).unwrap_or(usize::MAX) as u64;
-    // Row by row; of an interlaced picture all samples, and their passes in a buffer that grows.
+    // Single rows; or all samples of an interlaced picture, and a growing buffer of its passes.
     let rows = if reader.info().interlaced {
         u64::from(height).saturating_mul(4)
     } else {
         8
     };
-    // Chunks beside the pixels are read as wholes, and some of them are kept.
+    // Other chunks are read whole, and some of them are kept.
     let beside: usize = (chunks(bytes).filter(|(name, _)| *name != b"IDAT"))
         .map(|(_, data)| data.len())
         .sum();
@@ -69,7 +69,6 @@ fn open(bytes: &[u8]) -> Result<Reader<Cursor<&[u8]>>, PictureError> {
     decoder.read_info().map_err(error)
 }
 
-/// What rows of samples are.
 struct Rows<'a> {
     /// In pixels.
     width: usize,
@@ -78,11 +77,10 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Pillow's modes: 16 bits of colour by their high byte, of grey (its `I;16`) clipped at 255.
+    /// As in Pillow's modes, takes the high byte of 16-bit colour and clips 16-bit grey (`I;16`).
     fn to_rgb(&self, row: &[u8], rgb: &mut Vec<u8>) -> Result<(), PictureError> {
         use BitDepth::{Eight, Sixteen};
         use ColorType::{Grayscale, GrayscaleAlpha, Indexed, Rgb, Rgba};
-        // Whole pixels of so many bytes, each to a colour.
         let mut each = |size: usize, colour: fn(&[u8]) -> [u8; 3]| {
             rgb.extend(row.chunks_exact(size).flat_map(colour));
         };
@@ -111,7 +109,8 @@ impl Rows<'_> {
     }
 }
 
-/// Of the eXIf chunk, else of `ImageMagick`'s text of it, else of XMP; each may follow the pixels.
+/// The orientation in eXIf, else in `ImageMagick`'s text chunk, else in XMP; each may follow the
+/// pixels.
 fn orientation(bytes: &[u8]) -> u32 {
     let (mut metadata, mut raw_profile) = (Metadata::default(), None);
     for (name, data) in chunks(bytes) {
@@ -123,7 +122,7 @@ fn orientation(bytes: &[u8]) -> u32 {
                 }
             }
             b"iTXt" => {
-                // Not compressed; a language and a translated keyword, each to its zero, follow.
+                // Uncompressed; a language and a translated keyword follow, both zero-terminated.
                 if let Some(text) = data.strip_prefix(b"XML:com.adobe.xmp\0\0\0") {
                     metadata.xmp = text.splitn(3, |&byte| byte == 0).nth(2);
                 }
@@ -137,7 +136,7 @@ fn orientation(bytes: &[u8]) -> u32 {
     metadata.orientation()
 }
 
-/// Names and data of all chunks that are whole.
+/// Names and data of all complete chunks.
 fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut at = 8;
     std::iter::from_fn(move || {
@@ -149,7 +148,7 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Hexadecimal digits from the fourth line on.
+/// Decodes the hexadecimal digits from the fourth line on.
 fn raw_profile_exif(text: &[u8]) -> Option<Vec<u8>> {
     let digits: Vec<u8> = (text.split(|&byte| byte == b'\n').skip(3))
         .flatten()

@@ -1,4 +1,4 @@
-//! WebP: of an animated one, the first frame on its canvas.
+//! WebP; of an animation, the first frame on its canvas.
 
 use super::bytes::{slice, u16_le, u32_le};
 use super::{Frame, Header, Metadata, undecodable};
@@ -6,23 +6,23 @@ use crate::image::{Picture, PictureError};
 use image_webp::{DecodingError, WebPDecoder};
 use std::io::Cursor;
 
-/// Before the chunks of a file, and of an animation's frame.
+/// Bytes before the chunks of a file, and before those of an animation frame.
 const RIFF_HEADER: usize = 12;
 const ANIMATION_FRAME_HEADER: usize = 16;
 
-/// What the decoder keeps in any case.
+/// Fixed memory of the decoder, in bytes.
 const DECODER_BYTES: u64 = 1 << 18;
 
-/// How many times its size a lossless stream's Huffman tables may take, in the worst of streams:
-/// 146 bytes can describe a group of tables of 79 kB, which the decoder keeps in a growing list.
+/// Upper bound on a lossless stream's Huffman tables, per byte of the stream: 146 bytes can
+/// describe a group of tables of 79 kB, which the decoder keeps in a growing list.
 const TABLES_PER_BYTE: u64 = 576;
 
 pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
     let mut decoder = open(bytes)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width).saturating_mul(u64::from(height));
-    // With alpha or without; a lossy frame's planes and blocks; a lossless frame's four channels
-    // and its transforms; an animation's canvas and frame, in four channels each.
+    // The output; a lossy frame's planes and blocks, or a lossless frame's channels and transforms;
+    // an animation's canvas and frame, in four channels each.
     let per_pixel = match (decoder.is_animated(), decoder.is_lossy()) {
         (true, _) => 4 + 4 + 4 + 4,
         (false, true) => 4 + 2 + 4,
@@ -36,7 +36,7 @@ pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
         decode_bytes: pixels
             .saturating_mul(per_pixel)
             .saturating_add(tables)
-            // Metadata, copied.
+            // Copied metadata.
             .saturating_add(bytes.len() as u64)
             .saturating_add(DECODER_BYTES),
     })
@@ -70,7 +70,7 @@ fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, PictureError> {
     // The decoder allocates memory for metadata before it checks the file's length.
     decoder.set_memory_limit(bytes.len());
     let (width, height) = decoder.dimensions();
-    // The decoder finds out only once it has decoded them.
+    // The decoder would check the sizes only after decoding.
     let streams = streams(bytes, RIFF_HEADER);
     if streams
         .iter()
@@ -81,17 +81,17 @@ fn open(bytes: &[u8]) -> Result<WebPDecoder<Cursor<&[u8]>>, PictureError> {
     Ok(decoder)
 }
 
-/// Coded pixels, or alpha.
+/// A stream of coded pixels or alpha.
 #[derive(Default)]
 struct Stream {
-    /// As the stream itself says; 0 of alpha, which says nothing.
+    /// From the stream's header, in pixels; 0 for alpha, which has none.
     width: u32,
     height: u32,
-    /// Of what is coded as lossless pictures are.
+    /// Length of the data in lossless coding.
     lossless_bytes: u64,
 }
 
-/// Those among the chunks from `at` on, and in an animation's frames.
+/// The streams in the chunks from `at` on, including those of animation frames.
 fn streams(bytes: &[u8], mut at: usize) -> Vec<Stream> {
     let at_top = at == RIFF_HEADER;
     let mut streams = Vec::new();
@@ -122,7 +122,7 @@ fn streams(bytes: &[u8], mut at: usize) -> Vec<Stream> {
                 lossless_bytes,
                 ..Stream::default()
             }),
-            // Once: a frame has no frames.
+            // Frames do not nest.
             b"ANMF" if at_top => streams.extend(self::streams(data, ANIMATION_FRAME_HEADER)),
             _ => {}
         }

@@ -2,8 +2,8 @@
 //! that it has for BLIP: a length penalty of 1, no early stopping (see `DEFAULT_NEW_TOKENS` on
 //! where they come from).
 
+use super::Blip;
 use super::generate::{Batch, Begun, Next};
-use super::{Blip, Generated};
 use crate::inference::CaptionQuery;
 use tch::{Kind, TchError, Tensor};
 
@@ -146,7 +146,7 @@ impl Blip {
         begun: Begun,
         queries: &[&CaptionQuery],
         dropped: &dyn Fn(usize) -> bool,
-    ) -> Result<Vec<Generated>, TchError> {
+    ) -> Result<Vec<Vec<i64>>, TchError> {
         let Begun {
             mut cache,
             input_ids,
@@ -192,12 +192,7 @@ impl Blip {
             let last = running.map(|beam| &beam.tokens[beam.tokens.len() - 1..]);
             logits = self.decoder.forward(&self.token_rows(last)?, &mut cache)?;
         }
-        Ok(searches
-            .into_iter()
-            .map(|search| Generated {
-                tokens: search.into_best(),
-            })
-            .collect())
+        Ok(searches.into_iter().map(BeamSearch::into_best).collect())
     }
 
     /// The best continuations of each picture's beams, the best first. `logits`

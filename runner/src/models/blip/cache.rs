@@ -1,4 +1,4 @@
-//! What the text decoder keeps of a batch between its steps.
+//! The text decoder's keys and values between its steps.
 
 use tch::{TchError, Tensor};
 
@@ -7,7 +7,6 @@ use tch::{TchError, Tensor};
 #[derive(Debug)]
 pub struct KeyValueCache {
     pub(super) layers: Vec<LayerCache>,
-    /// Tokens so far.
     pub(super) length: i64,
 }
 
@@ -30,7 +29,6 @@ impl LayerCache {
         Ok((text.f_select(0, 0)?, text.f_select(0, 1)?))
     }
 
-    /// The picture's keys and values.
     pub(super) fn picture(&self) -> Result<(Tensor, Tensor), TchError> {
         Ok((self.picture.f_select(0, 0)?, self.picture.f_select(0, 1)?))
     }

@@ -19,7 +19,6 @@ pub struct VisionConfig {
     /// Width inside the feed-forward block.
     pub intermediate_size: i64,
     pub num_hidden_layers: i64,
-    /// Heads of each attention.
     pub num_attention_heads: i64,
     /// Side of the square picture, in pixels.
     pub image_size: i64,
@@ -63,7 +62,6 @@ pub struct TextConfig {
     /// Width inside the feed-forward block.
     pub intermediate_size: i64,
     pub num_hidden_layers: i64,
-    /// Heads of each attention.
     pub num_attention_heads: i64,
     /// The longest caption, in tokens.
     pub max_position_embeddings: i64,

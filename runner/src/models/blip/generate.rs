@@ -5,14 +5,9 @@ use super::{Blip, KeyValueCache};
 use crate::inference::CaptionQuery;
 use tch::{TchError, Tensor};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generated {
-    /// BOS, prompt and generated tokens, with the end token if it was generated.
-    pub tokens: Vec<i64>,
-}
-
 impl Blip {
-    /// Generates one caption per query for `pixel_values` `[batch, 3, height, width]`. All queries
+    /// Generates one caption per query for `pixel_values` `[batch, 3, height, width]`: BOS, prompt
+    /// and generated tokens, with the end token if it was generated. All queries
     /// must have prompts of one length and the same number of beams. A row that is `dropped` stops
     /// early and returns its tokens so far; `dropped` is polled after every step (on a GPU after
     /// [`Blip::sync_every`] steps).
@@ -21,13 +16,11 @@ impl Blip {
         pixel_values: &Tensor,
         queries: &[&CaptionQuery],
         dropped: &dyn Fn(usize) -> bool,
-    ) -> Result<Vec<Generated>, TchError> {
+    ) -> Result<Vec<Vec<i64>>, TchError> {
         let _no_grad = tch::no_grad_guard();
         if (0..queries.len()).all(dropped) {
-            let tokens = |query: &&CaptionQuery| query.input_ids.clone();
-            return Ok((queries.iter().map(tokens))
-                .map(|tokens| Generated { tokens })
-                .collect());
+            let prompts = queries.iter().map(|query| query.input_ids.clone());
+            return Ok(prompts.collect());
         }
         let pixel_values = pixel_values.f_to_kind(self.placement.kind)?;
         let image_embeds = self.vision.forward(&pixel_values)?;

@@ -1,11 +1,10 @@
 //! Greedy decoding: at each step the token with the highest score.
 
+use super::Blip;
 use super::generate::{Batch, Begun, Next};
-use super::{Blip, Generated};
 use crate::inference::CaptionQuery;
 use tch::{TchError, Tensor};
 
-/// A caption in progress.
 struct Row {
     tokens: Vec<i64>,
     max_length: usize,
@@ -20,7 +19,7 @@ impl Blip {
         begun: Begun,
         queries: &[&CaptionQuery],
         dropped: &dyn Fn(usize) -> bool,
-    ) -> Result<Vec<Generated>, TchError> {
+    ) -> Result<Vec<Vec<i64>>, TchError> {
         let Begun {
             mut cache,
             mut input_ids,
@@ -64,10 +63,7 @@ impl Blip {
                 rows[query].extend(&tokens, end);
             }
         }
-        Ok(rows
-            .into_iter()
-            .map(|Row { tokens, .. }| Generated { tokens })
-            .collect())
+        Ok(rows.into_iter().map(|row| row.tokens).collect())
     }
 }
 

@@ -18,7 +18,6 @@ mod vision;
 
 pub use cache::KeyValueCache;
 pub use config::{BlipConfig, TextConfig, VisionConfig};
-pub use generate::Generated;
 pub(super) use open::open;
 pub use query::QueryError;
 pub use text::TextDecoder;
@@ -100,9 +99,6 @@ impl Model for Blip {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let generated = self.generate(&stack(items, self.placement)?, &queries, dropped)?;
-        Ok(generated
-            .into_iter()
-            .map(|Generated { tokens }| Answer::Caption(tokens))
-            .collect())
+        Ok(generated.into_iter().map(Answer::Caption).collect())
     }
 }

@@ -4,21 +4,14 @@ use super::head::ImageToText;
 use super::{Blip, BlipConfig, CaptionTokenizer};
 use crate::image::{ImageProcessor, Preprocessor};
 use crate::inference::ModelFront;
-use crate::models::{Loaded, Loader, ModelError, parse};
+use crate::models::{Loaded, ModelError, Opened, parse, refusal};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Reads all of a checkpoint's folder but its weights; `text` is that of its `config.json`, which
 /// lies at `path`.
-pub(in crate::models) fn open(
-    dir: &Path,
-    text: &str,
-    path: &Path,
-) -> Result<(Arc<ModelFront>, Loader), ModelError> {
-    let refuse = |why: String| ModelError::Config {
-        path: path.to_owned(),
-        why,
-    };
+pub(in crate::models) fn open(dir: &Path, text: &str, path: &Path) -> Result<Opened, ModelError> {
+    let refuse = refusal(path);
     let config: BlipConfig = parse(text, path)?;
     config.check().map_err(refuse)?;
     let preprocessor = Preprocessor::open(dir, ImageProcessor::Blip)?;

@@ -9,7 +9,6 @@ use crate::models::nn::{
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
 
-/// Token and position embeddings.
 #[derive(Debug)]
 struct TextEmbeddings {
     word_embeddings: Embedding,
@@ -43,7 +42,7 @@ impl TextEmbeddings {
     }
 }
 
-/// What both attentions end with.
+/// The output projection of both attentions.
 #[derive(Debug)]
 struct AttentionOutput {
     dense: Linear,
@@ -186,7 +185,7 @@ impl TextLayer {
     }
 }
 
-/// From hidden state to a score for every token.
+/// Maps hidden states to a score for every token.
 #[derive(Debug)]
 struct PredictionHead {
     dense: Linear,

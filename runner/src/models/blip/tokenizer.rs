@@ -9,21 +9,15 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
-/// Why a checkpoint's tokenizer cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     #[error("there is neither tokenizer.json nor vocab.txt in {0}; fetch the checkpoint whole")]
     Missing(PathBuf),
-    /// A tokenizer file is invalid.
     #[error("{path}: {why}")]
-    Invalid {
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    Invalid { path: PathBuf, why: String },
 }
 
-/// What this build reads of `tokenizer_config.json`.
+/// The supported keys of `tokenizer_config.json`.
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct TokenizerConfig {
@@ -44,7 +38,6 @@ impl Default for TokenizerConfig {
     }
 }
 
-/// A captioning model's tokenizer.
 #[derive(Debug)]
 pub struct CaptionTokenizer {
     tokenizer: Tokenizer,
@@ -52,7 +45,6 @@ pub struct CaptionTokenizer {
 }
 
 impl CaptionTokenizer {
-    /// Reads the tokenizer in a checkpoint's folder.
     pub fn open(dir: &Path) -> Result<Self, TokenizerError> {
         let config_path = dir.join("tokenizer_config.json");
         let config = match std::fs::read_to_string(&config_path) {
@@ -67,7 +59,7 @@ impl CaptionTokenizer {
         } else {
             return Err(TokenizerError::Missing(dir.to_owned()));
         };
-        // A tokenizer.json may remember how its maker last called it.
+        // A tokenizer.json may have padding and truncation settings.
         tokenizer.with_truncation(None).map_err(invalid(&json))?;
         tokenizer.with_padding(None);
         Ok(Self {
@@ -82,7 +74,7 @@ impl CaptionTokenizer {
         Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
     }
 
-    /// The words, without special tokens; ids that the tokenizer does not know are left out.
+    /// The text, without special tokens and unknown ids.
     pub fn decode(&self, tokens: &[i64]) -> Result<String, tokenizers::Error> {
         let ids: Vec<u32> = tokens
             .iter()

@@ -4,7 +4,7 @@ use crate::models::nn::Activation;
 use crate::models::resnet::ResNetConfig;
 use serde::Deserialize;
 
-/// The largest size that a configuration may ask for.
+/// Upper bound on each size in a configuration.
 const MAX_SIZE: i64 = 1 << 16;
 
 /// The residual networks' usual output: a 32nd of the picture's sides.
@@ -12,7 +12,6 @@ const USUAL_STRIDE: i64 = 32;
 /// That of the DC5 models, whose last stage dilates where the others halve.
 const DILATED_STRIDE: i64 = 16;
 
-/// What the network is built by.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct DetrConfig {
@@ -20,21 +19,18 @@ pub struct DetrConfig {
     pub d_model: i64,
     /// Transformer blocks over the picture.
     pub encoder_layers: i64,
-    /// Heads of each of their attentions.
     pub encoder_attention_heads: i64,
     /// Width inside their feed-forward blocks.
     pub encoder_ffn_dim: i64,
     /// Transformer blocks over the queries.
     pub decoder_layers: i64,
-    /// Heads of each of their attentions.
     pub decoder_attention_heads: i64,
     /// Width inside their feed-forward blocks.
     pub decoder_ffn_dim: i64,
-    /// The most objects that can be found.
+    /// Upper bound on detected objects per picture.
     pub num_queries: i64,
     /// Between the two linears of a feed-forward block.
     pub activation_function: Activation,
-    /// Encoding of positions.
     pub position_embedding_type: PositionEmbedding,
     /// A training setting, by which transformers also normalises what each block of the decoder
     /// hands on.
@@ -51,7 +47,6 @@ pub struct DetrConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PositionEmbedding {
-    /// By sines and cosines.
     Sine,
     /// By tables; no checkpoint of facebook's has them, and this build does not read them.
     Learned,

@@ -1,5 +1,5 @@
 //! DETR's decoder: post-norm transformer blocks over a fixed number of queries, each of which
-//! looks for an object in what the encoder gave.
+//! detects one object in the encoder's output.
 
 use super::DetrConfig;
 use super::layers::{FeedForward, SelfAttention, layer_norm};
@@ -7,8 +7,7 @@ use crate::models::nn::{Embedding, LayerNorm, Linear, attend, merge_heads, split
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
 
-/// The queries' half of the attention to the picture; keys and values are made for all blocks at
-/// once.
+/// Cross-attention without keys and values, which are computed for all blocks at once.
 #[derive(Debug)]
 struct CrossAttention {
     query: Linear,
@@ -42,14 +41,14 @@ impl DecoderLayer {
         })
     }
 
-    /// The queries' attention to one another.
-    fn look_around(&self, xs: &Tensor, query_positions: &Tensor) -> Result<Tensor, TchError> {
+    /// Self-attention of the queries.
+    fn self_attention(&self, xs: &Tensor, query_positions: &Tensor) -> Result<Tensor, TchError> {
         let xs = self.self_attn.forward_added(xs, query_positions)?;
         self.self_attn_layer_norm.forward(&xs)
     }
 
-    /// What follows it. `key` and `value` are the picture's, `[batch, heads, places, size]`.
-    fn look_at_picture(
+    /// The rest of the block; `key` and `value` are the picture's, `[batch, heads, places, size]`.
+    fn cross_attention(
         &self,
         xs: &Tensor,
         query_positions: &Tensor,
@@ -72,14 +71,14 @@ pub(super) struct Decoder {
     layers: Vec<DecoderLayer>,
     /// `[1, queries, d_model]`.
     query_positions: Tensor,
-    /// What the queries are once they have looked around for the first time, `[1, queries,
-    /// d_model]`: the same for every picture, since they all begin as zeros.
-    first_look: Tensor,
-    /// Of all blocks, one after the other.
+    /// The queries after the first self-attention, `[1, queries, d_model]`: the same for every
+    /// picture, since they begin as zeros.
+    first_attended: Tensor,
+    /// Keys and values of all blocks, in order.
     keys: Linear,
     values: Linear,
     layernorm: LayerNorm,
-    /// Whether every block's output is normalised, and not the last one's alone.
+    /// Whether to normalise the output of every block, not only of the last.
     normalize_each: bool,
     heads: i64,
 }
@@ -102,7 +101,7 @@ impl Decoder {
                 .collect();
             Linear::side_by_side(true, hidden, hidden, &scopes)
         };
-        let (query_positions, first_look) = first_look(config, &positions, layers.first())
+        let (query_positions, first_attended) = first_attended(config, &positions, layers.first())
             .map_err(|source| WeightsError::Device {
                 name: queries.to_owned(),
                 source,
@@ -112,7 +111,7 @@ impl Decoder {
             values: of_all("v_proj")?,
             layers,
             query_positions,
-            first_look,
+            first_attended,
             layernorm: layer_norm(config, &weights.at("layernorm"))?,
             normalize_each: config.auxiliary_loss,
             heads: config.decoder_attention_heads,
@@ -125,16 +124,18 @@ impl Decoder {
         let (batch, _, hidden) = memory.size3()?;
         let keys = self.keys.forward(&memory.f_add(positions)?)?;
         let values = self.values.forward(memory)?;
-        let (_, queries, _) = self.first_look.size3()?;
-        let mut xs = self.first_look.f_expand([batch, queries, hidden], false)?;
+        let (_, queries, _) = self.first_attended.size3()?;
+        let mut xs = self
+            .first_attended
+            .f_expand([batch, queries, hidden], false)?;
         for (place, layer) in (0i64..).zip(&self.layers) {
             if place > 0 {
-                xs = layer.look_around(&xs, &self.query_positions)?;
+                xs = layer.self_attention(&xs, &self.query_positions)?;
             }
             let of_layer =
                 |all: &Tensor| split_heads(&all.f_narrow(2, place * hidden, hidden)?, self.heads);
             let (key, value) = (of_layer(&keys)?, of_layer(&values)?);
-            xs = layer.look_at_picture(&xs, &self.query_positions, &key, &value)?;
+            xs = layer.cross_attention(&xs, &self.query_positions, &key, &value)?;
             if self.normalize_each {
                 xs = self.layernorm.forward(&xs)?;
             }
@@ -143,17 +144,17 @@ impl Decoder {
     }
 }
 
-/// The queries' positions, and the queries after the first block's attention to one another.
-fn first_look(
+/// The queries' positions, and the queries after the first block's self-attention.
+fn first_attended(
     config: &DetrConfig,
     positions: &Embedding,
     first: Option<&DecoderLayer>,
 ) -> Result<(Tensor, Tensor), TchError> {
     let positions = positions.rows(0, config.num_queries)?.f_unsqueeze(0)?;
     let zeros = positions.f_zeros_like()?;
-    let look = match first {
-        Some(layer) => layer.look_around(&zeros, &positions)?,
+    let attended = match first {
+        Some(layer) => layer.self_attention(&zeros, &positions)?,
         None => zeros,
     };
-    Ok((positions, look))
+    Ok((positions, attended))
 }

@@ -1,4 +1,4 @@
-//! What the queries' last states say: which label, and where.
+//! The heads that turn the queries' last states into labels and boxes.
 
 use super::DetrConfig;
 use crate::inference::Object;
@@ -6,12 +6,12 @@ use crate::models::nn::{Activation, Linear};
 use crate::weights::{Weights, WeightsError};
 use tch::{Kind, TchError, Tensor};
 
-/// Linears of the box's head.
+/// Linear layers of the box head.
 const BOX_LAYERS: i64 = 3;
 /// Center's x and y, width and height.
 const BOX_SIZE: i64 = 4;
 
-/// What DETR says of a batch of pictures, for every query.
+/// Logits and box of every query, for a batch of pictures.
 #[derive(Debug)]
 pub struct Predictions {
     /// `[batch, queries, labels + 1]`; the last one is "no object".
@@ -62,7 +62,7 @@ impl Heads {
 }
 
 impl Predictions {
-    /// Picture by picture the best label of every query, however faint, in the queries' order.
+    /// For each picture, the best label of every query, whatever its score, in the queries' order.
     pub fn objects(&self) -> Result<Vec<Vec<Object>>, TchError> {
         let (batch, queries, logits) = self.logits.size3()?;
         let (scores, labels) = (self.logits.f_softmax(-1, Kind::Float)?)

@@ -1,4 +1,4 @@
-//! What the encoder's blocks and the decoder's have in common.
+//! Layers that encoder and decoder share.
 
 use super::DetrConfig;
 use crate::models::nn::{Activation, LayerNorm, Linear, attend, merge_heads, split_heads};
@@ -16,7 +16,7 @@ pub(super) fn layer_norm(
     LayerNorm::new(config.d_model, LAYER_NORM_EPS, weights)
 }
 
-/// Attention of places to one another. Where they are is added to queries and keys, not to values.
+/// Self-attention; positions are added to queries and keys, not to values.
 #[derive(Debug)]
 pub(super) struct SelfAttention {
     query_key: Linear,
@@ -36,7 +36,7 @@ impl SelfAttention {
         })
     }
 
-    /// `xs` `[batch, length, hidden]`, and what it draws from itself added to it.
+    /// Adds self-attention to `xs` `[batch, length, hidden]`.
     pub(super) fn forward_added(
         &self,
         xs: &Tensor,
@@ -55,7 +55,7 @@ impl SelfAttention {
     }
 }
 
-/// Two linears with an activation between them, for each place by itself.
+/// Two linear layers with an activation between them, applied to each place.
 #[derive(Debug)]
 pub(super) struct FeedForward {
     fc1: Linear,
@@ -77,7 +77,7 @@ impl FeedForward {
         })
     }
 
-    /// `xs` and what is made of it.
+    /// Adds its output to `xs`.
     pub(super) fn forward_added(&self, xs: &Tensor) -> Result<Tensor, TchError> {
         let inner = self.fc1.forward_activated(xs, self.activation)?;
         self.fc2.forward_added(&inner, xs)

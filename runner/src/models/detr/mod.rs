@@ -80,16 +80,16 @@ impl Detr {
         &self.backbone
     }
 
-    /// `pixel_values` `[batch, 3, height, width]` to what every query says.
+    /// `pixel_values` `[batch, 3, height, width]` to the predictions of every query.
     pub fn forward(&self, pixel_values: &Tensor) -> Result<Predictions, TchError> {
         let _no_grad = tch::no_grad_guard();
         self.detect(&self.backbone.forward(pixel_values)?)
     }
 
-    /// The backbone's feature map to what every query says.
+    /// The backbone's feature map to the predictions of every query.
     pub fn detect(&self, features: &Tensor) -> Result<Predictions, TchError> {
         let (_, _, height, width) = features.size4()?;
-        // [batch, places, channels]: how channels-last features lie already.
+        // [batch, places, channels], the memory layout of channels-last features.
         let features = features.f_flatten(2, 3)?.f_transpose(1, 2)?;
         let positions = sine_positions([height, width], self.d_model, self.placement)?;
         let places = self.input_projection.forward(&features)?;

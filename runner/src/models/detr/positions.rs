@@ -1,14 +1,14 @@
-//! Where in the picture a place is, as sines and cosines of many wavelengths, first of its row and
-//! then of its column, each counted in parts of the whole.
+//! Position encodings of a feature map: sines and cosines of many wavelengths, of the row and then of
+//! the column, both as fractions of the whole.
 
 use crate::weights::Placement;
 use std::f64::consts::TAU;
 use tch::{Kind, TchError, Tensor};
 
-/// Of the longest wavelength to the shortest.
+/// Ratio of the longest wavelength to the shortest.
 const TEMPERATURE: f64 = 10_000.0;
 
-/// Added to the length that places are counted in parts of.
+/// Added to the length before dividing by it.
 const EPS: f64 = 1e-6;
 
 /// `[1, height * width, size]` for a feature map of this height and width; `size` is a multiple of

@@ -12,7 +12,7 @@ use tch::{Kind, TchError, Tensor};
 /// DETR's frozen normalisation has.
 const EPS: f64 = 1e-5;
 
-/// What a square convolution is built by. It pads so that with a stride of 1 the size stays.
+/// Settings of a square convolution. Padding keeps the size at stride 1.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvShape {
     /// Number of channels.
@@ -97,7 +97,7 @@ impl FoldedConv {
         })
     }
 
-    /// The size of what it gives for an input of this height and width.
+    /// The output's size for an input of this height and width.
     pub fn output_size(&self, input: [i64; 2]) -> [i64; 2] {
         let Steps {
             stride,

@@ -1,4 +1,4 @@
-//! The linear layer, with what may follow it in the same pass over memory.
+//! The linear layer, with fused activation or residual.
 
 use super::{Activation, onednn};
 use crate::weights::{Scope, WeightsError};
@@ -13,9 +13,9 @@ pub struct Linear {
 
 #[derive(Debug)]
 enum Weight {
-    /// As in the checkpoint.
+    /// In the checkpoint's layout.
     Plain(Tensor),
-    /// As oneDNN wants it.
+    /// In oneDNN's layout.
     Packed(Tensor),
 }
 
@@ -63,7 +63,7 @@ impl Linear {
     }
 
     /// From tensors at hand: `weight` `[output, input]` and `bias` `[output]`. On a CPU the
-    /// weight is copied, as oneDNN wants it.
+    /// weight is copied to oneDNN's layout.
     pub fn from_tensors(weight: Tensor, bias: Tensor) -> Self {
         let packed = onednn::pack_linear(&weight).map(Weight::Packed);
         Self {
@@ -101,7 +101,7 @@ impl Linear {
     }
 }
 
-/// What libtorch says when it cannot make the tensor `name`.
+/// The error for a tensor `name` that libtorch cannot create.
 fn device_error(name: &str) -> impl Fn(TchError) -> WeightsError {
     let name = name.to_owned();
     move |source| WeightsError::Device {

@@ -10,10 +10,10 @@ use super::Activation;
 use std::sync::LazyLock;
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 
-/// As `python -m models.ops.onednn` writes it.
+/// Written by `python -m models.ops.onednn`.
 const ARCHIVE: &[u8] = include_bytes!("onednn.pt");
 
-/// None where libtorch was built without oneDNN: then its own operators do.
+/// `None` if libtorch was built without oneDNN; its own operators serve then.
 static MODULE: LazyLock<Option<CModule>> = LazyLock::new(|| {
     if !tch::utils::has_mkldnn() {
         return None;
@@ -31,11 +31,11 @@ static MODULE: LazyLock<Option<CModule>> = LazyLock::new(|| {
 /// A convolution's steps, in pixels, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
-    /// Between two places of the kernel.
+    /// Distance between two applications of the kernel.
     pub stride: i64,
     /// Zeros on each side.
     pub padding: i64,
-    /// Between two of the kernel's own pixels.
+    /// Distance between the kernel's own pixels.
     pub dilation: i64,
 }
 
@@ -50,7 +50,7 @@ pub fn takes(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && MODULE.is_some()
 }
 
-/// By its name, and the algorithm that computes it; none where it is not fused.
+/// oneDNN's name and algorithm of the activation; `None` if it cannot be fused.
 fn fused(activation: Option<Activation>) -> Option<[&'static str; 2]> {
     match activation {
         None => Some(["none", ""]),
@@ -282,7 +282,7 @@ mod tests {
         let [xs, weight, bias] = [&[70, 65][..], &[30, 65], &[30]].map(random);
         let plain = xs.linear(&weight, Some(&bias));
         let [xs, weight, bias] = [xs, weight, bias].map(|xs| xs.to_kind(Kind::BFloat16));
-        // Not every CPU can.
+        // Not every CPU computes in bfloat16.
         if let Some(packed) = pack_linear(&weight) {
             let ours = linear(&xs, &packed, &bias, None).unwrap();
             assert_eq!(ours.kind(), Kind::BFloat16);

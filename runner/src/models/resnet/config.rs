@@ -3,13 +3,12 @@
 use crate::models::nn::Activation;
 use serde::Deserialize;
 
-/// The largest number of channels, or of blocks, that a configuration may ask for.
+/// Upper bound on channels and on blocks.
 const MAX_SIZE: i64 = 1 << 16;
 
 /// Factor by which a bottleneck's inner convolutions have fewer channels than its outer ones.
 pub(super) const REDUCTION: i64 = 4;
 
-/// What the network is built by.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct ResNetConfig {
@@ -21,7 +20,6 @@ pub struct ResNetConfig {
     pub hidden_sizes: Vec<i64>,
     /// Blocks in each stage.
     pub depths: Vec<i64>,
-    /// What a block is made of.
     pub layer_type: LayerType,
     /// After the first convolution and after each block; relu within a block.
     pub hidden_act: Activation,
@@ -31,7 +29,6 @@ pub struct ResNetConfig {
     pub downsample_in_bottleneck: bool,
 }
 
-/// What a block is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerType {
@@ -80,12 +77,12 @@ impl ResNetConfig {
         })
     }
 
-    /// Channels of what the last stage gives.
+    /// Channels of the last stage's output.
     pub fn output_size(&self) -> i64 {
         self.hidden_sizes.last().copied().unwrap_or_default()
     }
 
-    /// What no model can be built from, in words.
+    /// An error describes a setting from which no model can be built.
     pub fn check(&self) -> Result<(), String> {
         let Self {
             num_channels,

@@ -13,9 +13,9 @@ pub use config::{LayerType, ResNetConfig};
 pub use names::Naming;
 pub(super) use open::open;
 
+use super::classify;
 use super::nn::Linear;
-use super::{logits_of_rows, stack};
-use crate::inference::{Answer, Item, Model, ModelFault, Query};
+use crate::inference::{Answer, Item, Model, ModelFault};
 use crate::weights::{Placement, Weights, WeightsError};
 use tch::{TchError, Tensor};
 
@@ -67,12 +67,8 @@ impl Model for ResNet {
         items: &[Item],
         _dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
-        for item in items {
-            let Query::Classify { .. } = &item.query else {
-                return Err(ModelFault::foreign(&item.query));
-            };
-        }
-        let logits = self.logits(&stack(items, self.placement)?)?;
-        Ok(logits_of_rows(&logits)?)
+        classify(items, self.placement, |pixel_values| {
+            self.logits(pixel_values)
+        })
     }
 }

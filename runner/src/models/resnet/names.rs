@@ -2,7 +2,6 @@
 
 use crate::weights::Scope;
 
-/// Whose names they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// transformers' own: `encoder.stages.0.layers.0.layer.0.convolution.weight`.
@@ -15,7 +14,7 @@ pub enum Naming {
 pub(super) type Names = [String; 2];
 
 impl Naming {
-    /// By what is there; where neither is, transformers' names will be missed.
+    /// Detects the naming; if neither matches, errors name transformers' tensors.
     pub fn of(weights: &Scope<'_>) -> Self {
         if weights.at("conv1").contains("weight") {
             Self::Timm
@@ -32,7 +31,7 @@ impl Naming {
         }
     }
 
-    /// Those of the convolution so far into a block. All count from 0.
+    /// The names of a convolution in a block; all indices start at 0.
     pub(super) fn convolution(self, stage: usize, block: usize, index: usize) -> Names {
         match self {
             Self::Transformers => layer(&format!(
@@ -44,7 +43,7 @@ impl Naming {
         }
     }
 
-    /// Those of the convolution on a block's way around.
+    /// The names of the convolution in a block's shortcut.
     pub(super) fn shortcut(self, stage: usize, block: usize) -> Names {
         match self {
             Self::Transformers => layer(&format!("encoder.stages.{stage}.layers.{block}.shortcut")),

@@ -3,22 +3,15 @@
 use super::{ResNet, ResNetConfig};
 use crate::image::{ImageProcessor, OutputSize, Preprocessor};
 use crate::inference::ModelFront;
-use crate::models::{Loaded, Loader, ModelError, parse};
+use crate::models::{Loaded, ModelError, Opened, parse, refusal};
 use crate::tasks::{ImageClassification, LabelConfig};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Reads all of a checkpoint's folder but its weights; `text` is that of its `config.json`, which
 /// lies at `path`.
-pub(in crate::models) fn open(
-    dir: &Path,
-    text: &str,
-    path: &Path,
-) -> Result<(Arc<ModelFront>, Loader), ModelError> {
-    let refuse = |why: String| ModelError::Config {
-        path: path.to_owned(),
-        why,
-    };
+pub(in crate::models) fn open(dir: &Path, text: &str, path: &Path) -> Result<Opened, ModelError> {
+    let refuse = refusal(path);
     let config: ResNetConfig = parse(text, path)?;
     config.check().map_err(refuse)?;
     let label_config: LabelConfig = parse(text, path)?;

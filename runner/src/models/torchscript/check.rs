@@ -1,4 +1,4 @@
-//! A manifest's keys put together: what is missing or contradicts itself, and what to write.
+//! Checks a manifest; errors say what to write.
 
 use super::labels::Labels;
 use super::manifest::{
@@ -9,10 +9,9 @@ use crate::tasks::Activation;
 use fovea_protocol::Task;
 use std::path::Path;
 
-/// A batch that no module is made for is a mistake.
+/// Upper bound on `batch`; a larger one is a mistake.
 const MAX_FIXED_BATCH: usize = 1024;
 
-/// A manifest without contradictions.
 #[derive(Debug)]
 pub(super) struct Manifest {
     pub(super) file: String,
@@ -24,7 +23,6 @@ pub(super) struct Manifest {
     pub(super) reading: Reading,
 }
 
-/// What the module is given.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Input {
     pub(super) dtype: Dtype,
@@ -32,14 +30,13 @@ pub(super) struct Input {
     pub(super) batch: Batch,
 }
 
-/// How the module's output is read.
 #[derive(Clone, Debug)]
 pub(super) enum Reading {
     Logits(Place),
     Objects(ObjectPlaces),
 }
 
-/// Where a detector's output has what, and what its boxes mean.
+/// Places in a detector's output, and the meaning of its boxes.
 #[derive(Clone, Debug)]
 pub(super) struct ObjectPlaces {
     pub(super) boxes: Place,
@@ -50,7 +47,6 @@ pub(super) struct ObjectPlaces {
 }
 
 impl ManifestFile {
-    /// What it means, or what is missing or wrong and what to write.
     pub(super) fn check(self) -> Result<Manifest, String> {
         let Self {
             file,
@@ -180,7 +176,7 @@ fn objects(
     }))
 }
 
-/// Refuses what is not the name of a file in the folder itself.
+/// Refuses a path; it must be the name of a file in the folder.
 fn plain(key: &str, name: &str) -> Result<(), String> {
     if Path::new(name).file_name().is_some_and(|last| last == name) {
         return Ok(());

@@ -7,13 +7,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-/// A file of labels is no larger: ImageNet-21k's has 0.6 MB.
+/// Largest file of labels; ImageNet-21k's has 0.6 MB.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// More labels than any model has.
 const MAX_LABELS: usize = 1 << 20;
 
-/// As a manifest has them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
     untagged,
@@ -22,12 +20,12 @@ const MAX_LABELS: usize = 1 << 20;
 pub(super) enum Labels {
     File(String),
     List(Vec<Option<String>>),
-    /// JSON's keys are strings; these are indices.
+    /// Keys are indices; JSON has them as strings.
     Map(BTreeMap<String, Option<String>>),
 }
 
 impl Labels {
-    /// By index; none is "no object". An error says what is wrong.
+    /// Labels by index; `None` is "no object".
     pub(super) fn read(self, dir: &Path) -> Result<Vec<Option<String>>, String> {
         let labels = match self {
             Self::File(name) => from_file(&dir.join(&name))

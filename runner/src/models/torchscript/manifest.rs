@@ -34,10 +34,9 @@ use fovea_protocol::Task;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// The manifest's name in a model's folder.
 pub(in crate::models) const MANIFEST_FILE: &str = "fovea.json";
 
-/// The file, as it is written. Unknown keys are mistakes.
+/// The unchecked manifest; unknown keys are errors.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ManifestFile {
@@ -58,7 +57,6 @@ pub(super) struct ManifestFile {
     pub(super) box_unit: Option<BoxUnit>,
 }
 
-/// Of the input's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Dtype {
@@ -77,7 +75,7 @@ pub(super) enum Layout {
     Nhwc,
 }
 
-/// How many pictures a pass has.
+/// Number of pictures per pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(
     untagged,
@@ -104,7 +102,7 @@ pub(super) enum Size {
     },
 }
 
-/// A `preprocessor_config.json`.
+/// A `preprocessor_config.json`, or its file name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(
     untagged,
@@ -115,7 +113,6 @@ pub(super) enum Preprocessing {
     Here(Map<String, Value>),
 }
 
-/// Where the output has what.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(
     untagged,
@@ -135,7 +132,6 @@ pub(super) struct Places {
     pub(super) labels: Option<Place>,
 }
 
-/// What a box's four numbers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum BoxFormat {

@@ -1,7 +1,7 @@
-//! Any TorchScript module, with a manifest that says what goes in and what comes out.
+//! Any TorchScript module, with a manifest that describes its input and output.
 //!
-//! A module is a program, not data: it can loop for ever, take all memory, and read what the
-//! process can read. It is contained as hostile pictures are: the runner holds no credential, and
+//! A module is a program, not data: it can loop forever, take all memory, and read what the process
+//! can read. It is contained like hostile pictures: the runner holds no credential, and
 //! its watchdog ends the process.
 
 mod check;
@@ -62,7 +62,7 @@ impl TorchScript {
         })
     }
 
-    /// Runs one pass; the number of items must be what the module accepts.
+    /// Runs one pass; the module must accept this number of items.
     fn pass(&self, items: &[Item]) -> Result<Vec<Answer>, ModelFault> {
         let pixel_values = stack(items, self.placement)?;
         let (pictures, _, height, width) = pixel_values.size4()?;
@@ -87,8 +87,8 @@ impl TorchScript {
 
     /// `pixel_values` `[batch, 3, height, width]` through the module.
     ///
-    /// After an error the binding forgets the argument without freeing it. So it is the same
-    /// tensor every time, whose memory is put in before the pass and taken out after an error.
+    /// After an error the binding leaks the argument. So it is the same tensor in every pass; its
+    /// memory is set before the pass and detached after an error.
     fn forward(&self, pixel_values: &Tensor) -> Result<IValue, ModelFault> {
         let mut argument = self.argument.shallow_clone();
         let source = match self.input.layout {
@@ -132,16 +132,9 @@ impl Model for TorchScript {
                 answers.extend(chunk.iter().map(|_| Answer::Logits(Vec::new())));
                 continue;
             }
-            // The last pass is filled up with copies of its last picture.
+            // Copies of the last picture fill the last pass.
             let mut full = chunk.to_vec();
-            full.extend(
-                chunk
-                    .last()
-                    .cloned()
-                    .into_iter()
-                    .cycle()
-                    .take(count - chunk.len()),
-            );
+            full.resize(count, chunk[chunk.len() - 1].clone());
             answers.extend(self.pass(&full)?.into_iter().take(chunk.len()));
         }
         Ok(answers)

@@ -1,4 +1,4 @@
-//! A detector's tensors to objects.
+//! Converts a detector's tensors to objects.
 
 use super::check::ObjectPlaces;
 use super::manifest::{BoxFormat, BoxUnit};
@@ -7,18 +7,17 @@ use crate::inference::{ModelFault, Object};
 use crate::tasks::Activation;
 use tch::{IValue, Kind, TchError, Tensor};
 
-/// Objects that one picture's output may have: a YOLO of 1280 pixels gives 102,000.
+/// Upper bound on objects per picture; a YOLO of 1280 pixels has 102,000.
 const MAX_OBJECTS: i64 = 200_000;
 
-/// By how much a score may lie outside of 0 to 1: what half precision rounds.
+/// How far a score may exceed 0 to 1, through rounding in half precision.
 const SCORE_SLACK: f32 = 1e-2;
 
-/// What makes objects of a detector's output.
 #[derive(Debug)]
 pub(super) struct ObjectReader {
     pub(super) places: ObjectPlaces,
     pub(super) activation: Activation,
-    /// By index; whether there is such an object at all.
+    /// By label index: false for "no object".
     pub(super) known: Vec<bool>,
 }
 
@@ -26,13 +25,13 @@ pub(super) struct ObjectReader {
 struct Raw {
     boxes: Vec<f32>,
     scores: Vec<f32>,
-    /// None where each object has a score for every label.
+    /// `None` if each object has a score for every label.
     labels: Option<Vec<i64>>,
     objects: usize,
 }
 
 impl ObjectReader {
-    /// The objects of each of `pictures` pictures, whose input had this height and width.
+    /// The objects of each picture; `input` is the input's height and width.
     pub(super) fn read(
         &self,
         output: &IValue,
@@ -88,7 +87,7 @@ impl ObjectReader {
         })
     }
 
-    /// None where the module sees nothing there.
+    /// `None` if the module detects nothing there.
     fn object(
         &self,
         raw: &Raw,
@@ -121,7 +120,7 @@ impl ObjectReader {
         }))
     }
 
-    /// Of an object whose label the module chose; a negative one fills up an output of fixed size.
+    /// Label and score where the module chose the label; a negative label is padding.
     fn labelled(&self, score: f32, label: i64) -> Result<Option<(usize, f32)>, ModelFault> {
         if label < 0 {
             return Ok(None);
@@ -139,7 +138,7 @@ impl ObjectReader {
         Ok(known.then_some((label, score[0])))
     }
 
-    /// The best label that is one, the first of equals.
+    /// The best known label, the first of equals, and its score.
     fn best(&self, scores: &[f32]) -> Option<(usize, f32)> {
         let mut scores = scores.to_vec();
         self.activation.apply(&mut scores);
@@ -169,7 +168,6 @@ impl ObjectReader {
     }
 }
 
-/// Refuses a tensor of another shape.
 pub(super) fn expect(
     tensor: &Tensor,
     shape: &[i64],
@@ -185,7 +183,6 @@ pub(super) fn expect(
     )))
 }
 
-/// All of them, as 32-bit numbers.
 fn floats(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     Vec::try_from(&tensor.f_to_kind(Kind::Float)?.f_reshape([-1])?)
 }

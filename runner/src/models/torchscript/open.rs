@@ -1,4 +1,4 @@
-//! A TorchScript model's folder: what requests need of it, and how the rest is loaded.
+//! Opens a TorchScript model's folder: the part for requests now, the module later.
 
 use super::check::{Manifest, Reading};
 use super::manifest::{ManifestFile, Preprocessing, Size};
@@ -6,7 +6,7 @@ use super::objects::ObjectReader;
 use super::{Reader, TorchScript};
 use crate::image::{OutputSize, Preprocessor};
 use crate::inference::{Model, ModelFront, TaskHead};
-use crate::models::{Loaded, Loader, ModelError, parse};
+use crate::models::{Loaded, ModelError, Opened, parse, refusal};
 use crate::tasks::{Activation, ImageClassification, ObjectDetection};
 use crate::weights::Placement;
 use fovea_protocol::Parameters;
@@ -20,15 +20,9 @@ use std::sync::Arc;
 /// Bytes read and hashed per step.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Reads the manifest at `path` and what it names in `dir`, but not the module.
-pub(in crate::models) fn open(
-    dir: &Path,
-    path: &Path,
-) -> Result<(Arc<ModelFront>, Loader), ModelError> {
-    let refuse = |why: String| ModelError::Config {
-        path: path.to_owned(),
-        why,
-    };
+/// Reads the manifest at `path` and the files it names in `dir`, except for the module.
+pub(in crate::models) fn open(dir: &Path, path: &Path) -> Result<Opened, ModelError> {
+    let refuse = refusal(path);
     let file: ManifestFile = parse(&read(path)?, path)?;
     let Manifest {
         file,
@@ -84,7 +78,8 @@ pub(in crate::models) fn open(
     Ok((Arc::new(front), Box::new(loader)))
 }
 
-/// The request's half of the task and the module's; `cropped`: the input is not all of the picture.
+/// The task's part for requests, and the reader of the module's output. `cropped` means that the
+/// input is a part of the picture.
 fn halves(
     reading: Reading,
     activation: Activation,
@@ -109,7 +104,7 @@ fn halves(
         ),
         Reading::Objects(places) => {
             let known = labels.iter().map(Option::is_some).collect();
-            // Labels that are none are never given.
+            // `known` excludes unnamed labels from results.
             let labels = labels.into_iter().map(Option::unwrap_or_default).collect();
             let reader = ObjectReader {
                 places,
@@ -139,7 +134,7 @@ fn preprocessor(
     Ok(Preprocessor::parse(&text, &path, None)?)
 }
 
-/// Whether the module takes what preprocessing makes, or what to write.
+/// Checks that the module takes preprocessing's output; an error says what to write.
 fn fits(size: Option<Size>, made: OutputSize) -> Result<(), String> {
     match (size, made) {
         (Some(Size::Fixed { height, width }), made) if !made.is([height, width].map(i64::from)) => {

@@ -9,7 +9,7 @@ const MAX_LISTED: usize = 8;
 /// Depth to which an error describes an output.
 const MAX_DEPTH: usize = 3;
 
-/// From the outside in; empty is the output itself.
+/// Path to a tensor in the output, from the outside in; empty for the output itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Steps")]
 pub(super) struct Place(Vec<Step>);
@@ -17,12 +17,11 @@ pub(super) struct Place(Vec<Step>);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged, expecting = "an index from 0, or a key")]
 enum Step {
-    /// In a tuple or a list.
     Index(usize),
     Key(String),
 }
 
-/// One step needs no list.
+/// In JSON a single step needs no list.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "an index, a key, or a list of them")]
 enum Steps {
@@ -40,7 +39,7 @@ impl From<Steps> for Place {
 }
 
 impl Place {
-    /// The tensor there, or what the output is instead.
+    /// The tensor at this place; an error describes the output.
     pub(super) fn find(&self, output: &IValue) -> Result<Tensor, String> {
         let mut at = output;
         for (depth, step) in self.0.iter().enumerate() {
@@ -73,7 +72,7 @@ impl Place {
                 Step::Key(key) => format!("\"{key}\""),
             })
             .collect();
-        let output = describe(output);
+        let output = describe(output, MAX_DEPTH);
         if place.is_empty() {
             return format!("it gave {output}; write in \"output\" where the tensor is");
         }
@@ -82,16 +81,11 @@ impl Place {
     }
 }
 
-/// An output in words.
-fn describe(value: &IValue) -> String {
-    describe_to(value, MAX_DEPTH)
-}
-
-fn describe_to(value: &IValue, depth: usize) -> String {
+fn describe(value: &IValue, depth: usize) -> String {
     if depth == 0 {
         return "..".to_owned();
     }
-    let inner = |value: &IValue| describe_to(value, depth - 1);
+    let inner = |value: &IValue| describe(value, depth - 1);
     let several = |what: &str, parts: &mut dyn Iterator<Item = String>| {
         let mut listed: Vec<String> = parts.take(MAX_LISTED).collect();
         listed.extend(parts.next().map(|_| "..".to_owned()));

@@ -1,18 +1,18 @@
-//! A module is tried before it is served: with one picture, and with two.
+//! Tries a module with one picture and with two, before it is served.
 
 use super::TorchScript;
 use super::manifest::Dtype;
 use crate::image::PixelValues;
 use crate::inference::{Answer, Item, Model, ModelFault, Query};
 
-/// By how much an answer in a batch may differ from the same alone, in parts of itself and 1.
+/// Bound on the difference between an answer in a batch and alone, relative to its size plus 1.
 const TOLERANCE: f32 = 1e-3;
-/// The same where the module computes in 16 bits.
+/// The bound for modules that compute in 16 bits.
 const HALF_TOLERANCE: f32 = 5e-2;
 
 impl TorchScript {
-    /// Fails where the module cannot answer for a picture of one of these heights and widths, or
-    /// answers otherwise for two of the first together than for each alone.
+    /// Fails if the module cannot answer for a picture of one of these heights and widths, or if its
+    /// answers for two of the first size differ from those for each alone.
     pub(super) fn try_out(&self, sizes: &[(u32, u32)], query: &Query) -> Result<(), ModelFault> {
         for (trial, &size) in sizes.iter().enumerate() {
             if trial == 0 {
@@ -53,7 +53,7 @@ impl TorchScript {
     }
 }
 
-/// Darker to the left and lighter to the right, with the same mean as [`PixelValues::blank`].
+/// A horizontal gradient with the same mean as [`PixelValues::blank`].
 fn slope((height, width): (u32, u32)) -> PixelValues {
     #[expect(clippy::cast_precision_loss, reason = "thousands of pixels")]
     let row = (0..width).map(|column| (column as f32 + 0.5) / width as f32 - 0.5);
@@ -66,10 +66,10 @@ fn slope((height, width): (u32, u32)) -> PixelValues {
     .unwrap_or_else(|| PixelValues::blank((height, width)))
 }
 
-/// Whether two answers are one, but for rounding.
+/// Whether two answers are equal except for rounding.
 fn agree(one: &Answer, other: &Answer, tolerance: f32) -> bool {
     let close = |a: f32, b: f32| {
-        // A blank picture may give what is no number; it does so together and alone.
+        // A blank picture may give NaN; then it does so both together and alone.
         a.total_cmp(&b).is_eq()
             || (a.is_nan() && b.is_nan())
             || (a - b).abs() <= tolerance * (1.0 + a.abs())

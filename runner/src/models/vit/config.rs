@@ -10,7 +10,6 @@ pub struct VitConfig {
     /// Width of the residual stream.
     pub hidden_size: i64,
     pub num_hidden_layers: i64,
-    /// Heads of each attention.
     pub num_attention_heads: i64,
     /// Width inside the feed-forward block.
     pub intermediate_size: i64,
@@ -55,7 +54,6 @@ pub enum Sides {
 }
 
 impl Sides {
-    /// Height and width.
     pub fn both(self) -> [i64; 2] {
         match self {
             Self::Square(side) => [side, side],

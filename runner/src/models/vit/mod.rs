@@ -12,9 +12,9 @@ mod open;
 pub use config::{Sides, VitConfig};
 pub(super) use open::open;
 
+use super::classify;
 use super::nn::{LayerNorm, Linear};
-use super::{logits_of_rows, stack};
-use crate::inference::{Answer, Item, Model, ModelFault, Query};
+use crate::inference::{Answer, Item, Model, ModelFault};
 use crate::weights::{Placement, Weights, WeightsError};
 use layers::{VitEmbeddings, VitLayer};
 use names::LayerNames;
@@ -89,12 +89,8 @@ impl Model for Vit {
         items: &[Item],
         _dropped: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Answer>, ModelFault> {
-        for item in items {
-            let Query::Classify { .. } = &item.query else {
-                return Err(ModelFault::foreign(&item.query));
-            };
-        }
-        let logits = self.logits(&stack(items, self.placement)?)?;
-        Ok(logits_of_rows(&logits)?)
+        classify(items, self.placement, |pixel_values| {
+            self.logits(pixel_values)
+        })
     }
 }

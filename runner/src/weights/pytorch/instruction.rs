@@ -1,4 +1,4 @@
-//! The instructions that a pickle may have, read one by one.
+//! Reads the allowed instructions of a pickle.
 
 use super::value::{Dict, Value};
 use super::{Fault, refuse};
@@ -6,10 +6,10 @@ use super::{Fault, refuse};
 /// Newest protocol (Python 3.8).
 const MAX_PROTOCOL: u8 = 5;
 
-/// Longest integer, in bytes: what fits an `i64`.
+/// Bytes of the longest integer: it must fit an `i64`.
 const MAX_INT_BYTES: usize = 8;
 
-/// One instruction; the names in capitals are pickle's.
+/// One instruction, with pickle's names in capitals.
 #[derive(Debug)]
 pub(super) enum Instruction<'a> {
     /// STOP
@@ -50,7 +50,7 @@ pub(super) enum Instruction<'a> {
     Recall(u32),
 }
 
-/// What is left of the pickle.
+/// The unread rest of the pickle.
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -58,12 +58,12 @@ impl<'a> Reader<'a> {
         Self(pickle)
     }
 
-    /// The next instruction, with what it carries; by its number in Python's `pickle.py`.
+    /// Reads the next instruction and its operands, by the opcodes of Python's `pickle.py`.
     pub(super) fn instruction(&mut self) -> Result<Instruction<'a>, Fault> {
         Ok(match self.byte()? {
             b'.' => Instruction::Stop,
             0x80 => self.protocol()?,
-            // FRAME: how much comes in one piece, and all is here already.
+            // FRAME: a length for streaming readers.
             0x95 => self.take(8).map(|_| Instruction::Nothing)?,
             b'(' => Instruction::Mark,
             b'N' => Instruction::Push(Value::None),
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next bytes; a claim beyond the pickle's end reserves nothing.
+    /// Takes the next bytes; a length beyond the pickle's end allocates nothing.
     fn take(&mut self, length: u64) -> Result<&'a [u8], Fault> {
         let split = usize::try_from(length).ok();
         match split.and_then(|length| self.0.split_at_checked(length)) {
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         utf8(self.take(length)?).map(|text| Instruction::Push(Value::Text(text)))
     }
 
-    /// Up to the next line feed, which is taken as well.
+    /// Takes the text up to the next line feed, and the line feed.
     fn line(&mut self) -> Result<&'a str, Fault> {
         let Some(end) = self.0.iter().position(|&byte| byte == b'\n') else {
             return refuse("its pickle ends within a name");
@@ -195,7 +195,6 @@ fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
         .map_err(|_| Fault::Refused("its pickle has a text that is not UTF-8".into()))
 }
 
-/// How a refused instruction is called; those that could do harm by their names.
 fn refused_name(opcode: u8) -> String {
     let name = match opcode {
         b'i' => "INST",

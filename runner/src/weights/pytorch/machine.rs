@@ -1,7 +1,7 @@
 //! A pickle machine with the instructions that `torch.save` needs; all others are refused.
 //!
-//! It holds no code to run: a name outside of the list in [`global`] is refused where it is read.
-//! Everything is bounded by the pickle's own length, by [`MAX_STACK`] and by the number of values.
+//! It cannot run code: names outside the list in [`global`] are refused when read. Memory is bounded
+//! by the pickle's own length, by [`MAX_STACK`] and by the number of values.
 
 use super::instruction::{Instruction, Reader};
 use super::rebuild::{self, global};
@@ -9,26 +9,25 @@ use super::value::{Place, Value, Values};
 use super::{Fault, refuse};
 use std::collections::BTreeMap;
 
-/// Values under way at once; a state dict holds all its items there before they are put in.
+/// Upper bound on the stack; all items of a state dict are on it before they are added.
 const MAX_STACK: usize = 1 << 19;
 
-/// Values kept for later use.
+/// Upper bound on memoised values.
 const MAX_MEMO: usize = 1 << 20;
 
-/// Collections open at once: a tensor in a state dict in a checkpoint needs five.
+/// Upper bound on open collections: a tensor in a state dict in a checkpoint needs five.
 const MAX_MARKS: usize = 64;
 
-/// Where a run stands.
 #[derive(Debug, Default)]
 pub(super) struct Machine<'a> {
     pub(super) values: Values<'a>,
     stack: Vec<Place>,
-    /// Where on the stack each open collection began.
+    /// Stack positions where the open collections begin.
     marks: Vec<usize>,
     memo: BTreeMap<u32, Place>,
 }
 
-/// Runs the pickle to its end; gives all values and the place of the last.
+/// Runs the pickle to its end; returns all values and the result's place.
 pub(super) fn run(pickle: &[u8]) -> Result<(Machine<'_>, Place), Fault> {
     let mut machine = Machine::default();
     let mut rest = Reader::new(pickle);
@@ -40,7 +39,7 @@ pub(super) fn run(pickle: &[u8]) -> Result<(Machine<'_>, Place), Fault> {
 }
 
 impl<'a> Machine<'a> {
-    /// One instruction; gives the result at the last.
+    /// Executes one instruction; returns the result after the last.
     fn step(&mut self, instruction: Instruction<'a>) -> Result<Option<Place>, Fault> {
         match instruction {
             Instruction::Stop => return self.pop().map(Some),
@@ -117,7 +116,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The last value; not one from before the innermost open collection.
+    /// The last value of the innermost open collection.
     fn top(&self) -> Result<Place, Fault> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.last() {
@@ -132,7 +131,7 @@ impl<'a> Machine<'a> {
         Ok(place)
     }
 
-    /// What the innermost collection has gathered.
+    /// Closes the innermost collection and takes its items.
     fn pop_mark(&mut self) -> Result<Vec<Place>, Fault> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark)),

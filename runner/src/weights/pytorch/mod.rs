@@ -1,9 +1,8 @@
 //! `pytorch_model.bin`: the zip format of `torch.save` (PyTorch 1.6 and later).
 //!
-//! The archive's `data.pkl` is a Python pickle, a program for a small machine that could call any
-//! function. Here it may build plain values and name tensors, nothing else; it is never run by
-//! Python. The numbers lie in `data/<key>`, stored without compression, and are read from the file
-//! as those of any other format are.
+//! The archive's `data.pkl` is a Python pickle: a program for a small machine, which in Python could
+//! call any function. Here it may only build plain values and describe tensors. The numbers are in
+//! `data/<key>`, uncompressed, and are read like those of other formats.
 //!
 //! Reference: `torch/serialization.py` and `torch/_weights_only_unpickler.py` of PyTorch 2.13.
 
@@ -19,13 +18,12 @@ use super::stored::Stored;
 use rebuild::NamedTensor;
 use zip::{Archive, Entry};
 
-/// A pickle above this is no checkpoint's: BLIP-base's has 50 KB.
+/// Largest pickle; BLIP-base's has 50 KB.
 const MAX_PICKLE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The `byteorder` entry holds one word.
+/// Largest `byteorder` entry; it holds one word.
 const MAX_MARK_BYTES: u64 = 16;
 
-/// What zip files begin with.
 const ZIP_MAGIC: [u8; 4] = *b"PK\x03\x04";
 
 /// What `torch.save` wrote before PyTorch 1.6: a pickle of the integer `0x1950a86a20f9469cfc6c`.
@@ -33,9 +31,8 @@ const LEGACY_MAGIC: [u8; 14] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\x
 
 #[derive(Debug)]
 enum Fault {
-    /// The archive or its pickle is not what a checkpoint's may be; words that end a sentence.
+    /// The archive or its pickle is not allowed; the text completes a sentence about the file.
     Refused(String),
-    /// The file cannot be read.
     Read(WeightsError),
 }
 
@@ -45,12 +42,11 @@ impl From<WeightsError> for Fault {
     }
 }
 
-/// `Err` with this text.
 fn refuse<T>(why: impl Into<String>) -> Result<T, Fault> {
     Err(Fault::Refused(why.into()))
 }
 
-/// Every tensor of the file; no number has been read yet.
+/// Locates every tensor of the file, without reading its numbers.
 pub(super) fn read(file: &DataFile) -> Result<Vec<(String, Stored)>, WeightsError> {
     let path = || file.path().to_owned();
     let mut magic = [0; LEGACY_MAGIC.len()];
@@ -90,7 +86,7 @@ fn listed(file: &DataFile, magic: [u8; 14]) -> Result<Vec<(String, Stored)>, Fau
         .collect()
 }
 
-/// An entry that is read whole.
+/// Reads a whole entry of at most `limit` bytes.
 fn small(file: &DataFile, entry: Entry, name: &str, limit: u64) -> Result<Vec<u8>, Fault> {
     match usize::try_from(entry.bytes) {
         Ok(length) if entry.bytes <= limit => Ok(file.bytes_at(entry.start, length)?),

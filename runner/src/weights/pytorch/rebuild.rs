@@ -1,4 +1,4 @@
-//! All that a pickle may call or name, and what comes of it.
+//! The functions and types that a pickle may use, and the tensors they build.
 
 use super::value::{Dict, ElementType, Function, Place, Storage, Value, Values, View};
 use super::zip::Entry;
@@ -6,10 +6,9 @@ use super::{Fault, refuse};
 use crate::weights::stored::{Element, Stored, elements};
 use tch::Kind;
 
-/// More dimensions than any weight has.
 const MAX_DIMENSIONS: usize = 16;
 
-/// The storages by their names in `torch`, without `Storage`.
+/// Storage types by their names in `torch`, without `Storage`.
 const ELEMENT_TYPES: [ElementType; 12] = [
     of("Float", 4, Some(Kind::Float)),
     of("Half", 2, Some(Kind::Half)),
@@ -29,14 +28,13 @@ const fn of(name: &'static str, bytes: u64, float: Option<Kind>) -> ElementType 
     ElementType { name, bytes, float }
 }
 
-/// A tensor of the state dict.
 #[derive(Debug)]
 pub(super) struct NamedTensor<'a> {
     pub(super) name: String,
     pub(super) view: View<'a>,
 }
 
-/// What a pickle may name.
+/// Resolves a name, if a pickle may use it.
 pub(super) fn global<'a>(module: &str, name: &str) -> Result<Value<'a>, Fault> {
     match (module, name) {
         ("torch._utils", "_rebuild_tensor_v2") => Ok(Value::Function(Function::RebuildTensor)),
@@ -60,7 +58,7 @@ fn unknown(module: &str, name: &str) -> Fault {
     ))
 }
 
-/// The one thing that a pickle may keep beside itself: `("storage", type, key, device, elements)`.
+/// Reads the only allowed persistent id: `("storage", type, key, device, elements)`.
 pub(super) fn storage<'a>(values: &Values<'a>, id: Place) -> Result<Value<'a>, Fault> {
     if let Value::Tuple(parts) = values.get(id)
         && let [kind, element, key, _, elements] = parts[..]
@@ -97,7 +95,7 @@ pub(super) fn call(
             items: vec![],
             ordered: true,
         })),
-        // requires_grad and backward hooks mean nothing here.
+        // requires_grad and backward hooks are ignored.
         (Function::RebuildParameter, &[data, _, _]) => match values.get(data) {
             Value::Tensor(_) => Ok(data),
             other => refuse(format!("its pickle makes a parameter of {}", other.kind())),
@@ -143,7 +141,6 @@ fn sizes(values: &Values<'_>, tuple: Place) -> Option<Vec<usize>> {
     }
 }
 
-/// A number that is not negative.
 fn size(values: &Values<'_>, place: Place) -> Option<usize> {
     match values.get(place) {
         &Value::Int(size) => usize::try_from(size).ok(),
@@ -172,7 +169,6 @@ pub(super) fn set_attributes(
     }
 }
 
-/// The tensors of the state dict that the pickle has made.
 pub(super) fn tensors<'a>(
     values: &Values<'a>,
     result: Place,
@@ -202,7 +198,7 @@ pub(super) fn tensors<'a>(
 }
 
 impl View<'_> {
-    /// Where the tensor lies in the file, given the entry of its storage.
+    /// Locates the tensor in the file, given the entry of its storage.
     pub(super) fn locate(&self, entry: Option<Entry>) -> Result<Stored, Fault> {
         let Storage {
             key,
@@ -239,7 +235,7 @@ impl View<'_> {
         })
     }
 
-    /// The element after the last.
+    /// Index in the storage after the tensor's last element; `None` on overflow.
     fn end(&self) -> Option<u64> {
         if elements(&self.shape)? == 0 {
             return Some(self.offset);

@@ -1,20 +1,19 @@
-//! What a pickle builds. Values lie in one list and refer to one another by their place in it: no
-//! nesting, however deep, costs a stack frame, and a value that is used twice is not copied.
+//! The values of a pickle, in one list, with references by index: deep nesting needs no recursion,
+//! and shared values are not copied.
 
 use super::{Fault, refuse};
 use tch::Kind;
 
-/// More values than any checkpoint needs: BLIP-base makes 8,000.
+/// Upper bound on values; BLIP-base has 8,000.
 const MAX_VALUES: usize = 1 << 20;
 
-/// More tensors than any checkpoint of these families has: BLIP-large has 620.
+/// Upper bound on tensors; BLIP-large has 620.
 const MAX_TENSORS: usize = 100_000;
 
 /// Index of a value in [`Values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place(u32);
 
-/// One value; texts are slices of the pickle.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
     None,
@@ -31,14 +30,13 @@ pub(super) enum Value<'a> {
     Tensor(View<'a>),
 }
 
-/// A `dict`, in its order, or an `OrderedDict`, which may carry attributes.
+/// A `dict`, or an `OrderedDict`, which may have attributes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Dict {
     pub(super) items: Vec<(Place, Place)>,
     pub(super) ordered: bool,
 }
 
-/// All that a pickle may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Function {
     /// `torch._utils._rebuild_tensor_v2`
@@ -49,28 +47,25 @@ pub(super) enum Function {
     OrderedDict,
 }
 
-/// The type of a storage's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ElementType {
     /// As in `torch.<name>Storage`.
     pub(super) name: &'static str,
     /// Bytes per element.
     pub(super) bytes: u64,
-    /// Where it is a floating-point type that this build loads.
+    /// The kind, if it is a floating-point type that this build loads.
     pub(super) float: Option<Kind>,
 }
 
-/// Numbers in the archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Storage<'a> {
     /// The entry's name below `data/`.
     pub(super) key: &'a str,
     pub(super) element: ElementType,
-    /// Number of elements.
     pub(super) elements: u64,
 }
 
-/// A tensor: some of the elements of a storage.
+/// A tensor as a view of a storage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct View<'a> {
     pub(super) storage: Storage<'a>,
@@ -80,7 +75,6 @@ pub(super) struct View<'a> {
     pub(super) strides: Vec<usize>,
 }
 
-/// Every value of a pickle.
 #[derive(Debug, Default)]
 pub(super) struct Values<'a> {
     all: Vec<Value<'a>>,
@@ -117,7 +111,7 @@ impl<'a> Values<'a> {
 }
 
 impl Value<'_> {
-    /// Python's word for it.
+    /// Python's name of the type, for errors.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::None => "None",

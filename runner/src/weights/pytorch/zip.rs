@@ -1,18 +1,16 @@
-//! The zip format as far as `torch.save` writes it: entries that are stored, not compressed, with
-//! zip64's sizes.
+//! The subset of the zip format that `torch.save` writes: uncompressed entries, with zip64 sizes.
 //!
-//! Format: PKWARE's APPNOTE.TXT 6.3. Sizes and places come from the central directory; a local
-//! header only tells how long it is itself.
+//! Format: PKWARE's APPNOTE.TXT 6.3. Sizes and offsets come from the central directory; only the
+//! length of a local header is read from it.
 
 use super::{Fault, refuse};
 use crate::weights::file::DataFile;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
-/// More than any checkpoint has: one entry for each tensor, and five.
+/// Upper bound on entries; a checkpoint has one for each tensor, and five.
 const MAX_ENTRIES: u64 = 100_000;
 
-/// A directory above this is no checkpoint's.
 const MAX_DIRECTORY_BYTES: u64 = 32 * 1024 * 1024;
 
 const END: [u8; 4] = *b"PK\x05\x06";
@@ -27,26 +25,23 @@ const CENTRAL_BYTES: usize = 46;
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const LOCAL_BYTES: usize = 30;
 
-/// In the place of a 32-bit number that zip64's extra field holds.
+/// Marks a 32-bit number whose value is in zip64's extra field.
 const IN_EXTRA: u32 = u32::MAX;
-/// The extra field's number.
 const ZIP64_EXTRA: u16 = 1;
-/// The flag of an encrypted entry.
 const ENCRYPTED: u16 = 1;
 
-/// Where an entry's bytes lie in the file.
+/// The position of an entry's bytes in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) start: u64,
     pub(super) bytes: u64,
 }
 
-/// An archive's entries by their names.
+/// Entries by full name.
 #[derive(Debug)]
 pub(super) struct Archive(BTreeMap<String, Entry>);
 
 impl Archive {
-    /// Reads the archive's central directory.
     pub(super) fn read(file: &DataFile) -> Result<Self, Fault> {
         let directory = Directory::find(file)?;
         // At most MAX_DIRECTORY_BYTES.
@@ -71,12 +66,11 @@ impl Archive {
         Ok(Self(entries))
     }
 
-    /// The entry of this full name.
     pub(super) fn get(&self, name: &str) -> Option<Entry> {
         self.0.get(name).copied()
     }
 
-    /// The folder that everything lies in, and the pickle in it.
+    /// The archive's root folder, and the pickle in it.
     pub(super) fn pickle(&self) -> Result<(&str, Entry), Fault> {
         let mut pickles = self.0.iter().filter_map(|(name, entry)| {
             let root = name.strip_suffix("/data.pkl")?;
@@ -90,7 +84,6 @@ impl Archive {
     }
 }
 
-/// Where the central directory lies.
 struct Directory {
     start: u64,
     bytes: u64,
@@ -98,7 +91,7 @@ struct Directory {
 }
 
 impl Directory {
-    /// Finds the end record, which is the last thing in the file, and what it points to.
+    /// Finds the central directory through the end record, the last part of the file.
     fn find(file: &DataFile) -> Result<Self, Fault> {
         let tail_bytes = file.bytes().min((END_BYTES + MAX_COMMENT_BYTES) as u64);
         let tail_start = file.bytes() - tail_bytes;
@@ -141,8 +134,8 @@ impl Directory {
         Ok(directory)
     }
 
-    /// The same by zip64's end record, where the end record at `end` has one before it; whether
-    /// the archive has several parts; and where that record lies.
+    /// Reads zip64's end record, if one precedes the end record at `end`: the directory, whether the
+    /// archive has several parts, and the record's offset.
     fn find_long(file: &DataFile, end: u64) -> Result<Option<(Self, bool, u64)>, Fault> {
         let Some(at) = end.checked_sub(END64_LOCATOR_BYTES) else {
             return Ok(None);
@@ -174,11 +167,11 @@ impl Directory {
     }
 }
 
-/// What the central directory says of an entry.
+/// An entry of the central directory.
 struct Central {
     name: String,
     bytes: u64,
-    /// Where the local header lies.
+    /// Offset of the local header.
     header: u64,
 }
 
@@ -198,7 +191,7 @@ fn listed(mut rest: &[u8], entries: u64) -> Result<Vec<Central>, Fault> {
     Ok(listed)
 }
 
-/// The first entry of `rest`, and what comes after it.
+/// Parses the first entry of `rest`; also returns the bytes after it.
 fn central(rest: &[u8]) -> Result<(Central, &[u8]), Fault> {
     let broken = || Fault::Refused("its directory is broken; fetch or save it again".to_owned());
     let (fixed, after) = rest.split_at_checked(CENTRAL_BYTES).ok_or_else(broken)?;
@@ -229,7 +222,7 @@ fn central(rest: &[u8]) -> Result<(Central, &[u8]), Fault> {
     ))
 }
 
-/// A name that could mean another place is refused, though nothing is ever unpacked.
+/// Refuses a name that could point elsewhere, although nothing is unpacked.
 fn checked_name(name: &[u8]) -> Result<String, Fault> {
     let text = String::from_utf8_lossy(name).into_owned();
     let walks = text.split('/').any(|part| matches!(part, "" | "." | ".."));
@@ -240,7 +233,7 @@ fn checked_name(name: &[u8]) -> Result<String, Fault> {
     Ok(text)
 }
 
-/// Compressed size, size and the local header's place, of which zip64 keeps the large ones apart.
+/// Compressed size, size and the local header's offset; zip64 keeps large ones in the extra field.
 fn sizes(fixed: &[u8], extra: &[u8]) -> Option<(u64, u64, u64)> {
     let short = [20, 24, 42].map(|at| u32_at(fixed, at));
     let mut long = zip64_extra(extra)?;
@@ -252,13 +245,13 @@ fn sizes(fixed: &[u8], extra: &[u8]) -> Option<(u64, u64, u64)> {
         long = rest;
         Some(u64_at(number, 0))
     };
-    // In the extra field the size comes before the compressed size.
+    // The extra field has the size before the compressed size.
     let bytes = next(short[1])?;
     let compressed = next(short[0])?;
     Some((compressed, bytes, next(short[2])?))
 }
 
-/// The zip64 extra field, empty where there is none; `None` where the fields are broken.
+/// The zip64 extra field, empty if absent; `None` if the fields are broken.
 fn zip64_extra(mut extra: &[u8]) -> Option<&[u8]> {
     while extra.len() >= 4 {
         let (head, rest) = extra.split_at(4);
@@ -272,7 +265,7 @@ fn zip64_extra(mut extra: &[u8]) -> Option<&[u8]> {
 }
 
 impl Central {
-    /// Where the entry's bytes lie: behind its local header, before the directory.
+    /// Locates the entry's bytes: after its local header, before the directory.
     fn locate(&self, file: &DataFile, directory: u64) -> Result<Entry, Fault> {
         let Self {
             name,
@@ -300,7 +293,7 @@ impl Central {
     }
 }
 
-// Little-endian numbers at places that the caller knows to be there.
+// Little-endian numbers; the caller checks the length.
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])

@@ -1,4 +1,4 @@
-//! What a strip or a tile is compressed with.
+//! Decompression of strips and tiles.
 
 use super::super::{bytes::byte, jpeg, undecodable};
 use super::fax::{self, Coding};
@@ -10,7 +10,7 @@ use weezl::{BitOrder, LzwStatus};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,
-    /// Group 3 without lines' ends, each line on a byte of its own.
+    /// Group 3 without end-of-line codes; each line starts on a byte boundary.
     FaxRle,
     Fax3,
     Fax4,
@@ -43,20 +43,20 @@ impl Compression {
     }
 }
 
-/// The part of a picture that is compressed by itself.
+/// A strip or tile, which is compressed separately.
 pub(super) struct Part<'a> {
     pub(super) data: &'a [u8],
     /// In pixels.
     pub(super) width: u32,
     /// In pixels.
     pub(super) height: u32,
-    /// Bytes of what comes of it.
+    /// Decompressed length, in bytes.
     pub(super) length: usize,
-    /// Of JPEG: one channel.
+    /// JPEG only: whether there is one channel.
     pub(super) gray: bool,
-    /// Of JPEG: is it luma and chroma.
+    /// JPEG only: whether the channels are luma and chroma.
     pub(super) ycc: bool,
-    /// Of JPEG: what all parts have in common.
+    /// JPEG only: the tables that all parts share.
     pub(super) tables: &'a [u8],
 }
 
@@ -135,8 +135,7 @@ impl Part<'_> {
         Ok(out)
     }
 
-    /// The part's own stream with the common tables put in, and a segment of Adobe's that says
-    /// what the TIFF says of its colours.
+    /// Decodes the part's stream with the shared tables and an Adobe segment for the TIFF's colours.
     fn jpeg(&self) -> Result<Vec<u8>, PictureError> {
         const START: [u8; 2] = [0xff, 0xd8];
         const END: [u8; 2] = [0xff, 0xd9];

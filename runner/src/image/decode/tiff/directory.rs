@@ -29,10 +29,10 @@ pub(super) const SAMPLE_FORMAT: u16 = 339;
 pub(super) const JPEG_TABLES: u16 = 347;
 pub(super) const XMP: u16 = 700;
 
-/// Numbers of one tag, at most: offsets of strips of a row each.
+/// Upper bound on the numbers of a tag, such as offsets of one-row strips.
 const MAX_VALUES: u64 = 1 << 20;
 
-/// An entry: the type and number of its values, and where they are.
+/// A tag's type, number of values, and their offset in the file.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     kind: u16,
@@ -40,7 +40,6 @@ struct Entry {
     at: usize,
 }
 
-/// The tags of the first page.
 pub(super) struct Directory<'a> {
     bytes: &'a [u8],
     pub(super) endian: Endian,
@@ -55,7 +54,7 @@ impl<'a> Directory<'a> {
             Endian::Big
         };
         let big = endian.u16(bytes, 2)? == 43;
-        // In BigTIFF, offsets and counts have eight bytes.
+        // BigTIFF has offsets and counts of eight bytes.
         let word = if big { 8 } else { 4 };
         let number = |at: usize| -> Result<u64, PictureError> {
             if big {
@@ -96,7 +95,7 @@ impl<'a> Directory<'a> {
         })
     }
 
-    /// Whole numbers of a tag; empty where there is none.
+    /// The integers of a tag; empty if it is absent.
     pub(super) fn numbers(&self, tag: u16) -> Result<Vec<u64>, PictureError> {
         let Some(Entry { kind, count, at }) = self.entries.get(&tag).copied() else {
             return Ok(Vec::new());
@@ -120,24 +119,22 @@ impl<'a> Directory<'a> {
             .collect()
     }
 
-    /// How many values the longest tag has.
+    /// Number of values of the longest tag, at most [`MAX_VALUES`].
     pub(super) fn largest(&self) -> u64 {
         let counts = self.entries.values().map(|entry| entry.count);
         counts.max().unwrap_or(0).min(MAX_VALUES)
     }
 
-    /// The first number of a tag.
     pub(super) fn number(&self, tag: u16) -> Result<Option<u64>, PictureError> {
         Ok(self.numbers(tag)?.first().copied())
     }
 
-    /// The first number of a tag, which must fit.
+    /// The first number of a tag; an error if it exceeds 32 bits.
     pub(super) fn side(&self, tag: u16) -> Result<Option<u32>, PictureError> {
         let side = self.number(tag)?.map(u32::try_from).transpose();
         side.map_err(undecodable)
     }
 
-    /// The bytes of a tag.
     pub(super) fn data(&self, tag: u16) -> Option<&'a [u8]> {
         let Entry { kind, count, at } = self.entries.get(&tag).copied()?;
         let length = usize::try_from(size_of_kind(kind).checked_mul(count)?).ok()?;
@@ -145,7 +142,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Bytes of a value of this type.
+/// Bytes per value of a type.
 fn size_of_kind(kind: u16) -> u64 {
     match kind {
         1 | 2 | 6 | 7 => 1,

@@ -1,4 +1,4 @@
-//! TIFF: the first page, in the kinds that Pillow reads and that pictures come in; `BigTIFF` too.
+//! TIFF and `BigTIFF`: the first page, in the common kinds that Pillow reads.
 
 mod compression;
 mod directory;
@@ -13,12 +13,12 @@ use compression::{Compression, Part};
 use directory::{self as tag, Directory};
 use samples::{Kind, Samples};
 
-/// Of each number of the two longest tags, where the parts are and how long, as they are read.
+/// Memory per part for its offset and length, in bytes.
 const NUMBER_BYTES: u64 = 2 * 16;
-/// What decompressing keeps, in bytes.
+/// Memory of the decompressor, in bytes.
 const DECOMPRESS_BYTES: u64 = 1 << 18;
 
-/// How parts lie in the picture: strips are as wide as it.
+/// Size of the parts; strips are as wide as the picture.
 #[derive(Clone, Copy, Debug)]
 struct Tiling {
     width: u32,
@@ -34,10 +34,10 @@ struct Page<'a> {
     height: u32,
     compression: Compression,
     samples: Samples,
-    /// Channels lie in parts of their own.
+    /// Each channel has its own parts.
     planar: bool,
     predictor: bool,
-    /// The bits of each byte are in reverse.
+    /// Bits in each byte are reversed.
     reversed: bool,
     tiling: Tiling,
 }
@@ -45,8 +45,8 @@ struct Page<'a> {
 pub(super) fn inspect(bytes: &[u8]) -> Result<Header, PictureError> {
     let page = Page::open(bytes)?;
     let part = u64::from(page.tiling.width) * u64::from(page.tiling.height);
-    // A part as it is decompressed, of each channel by itself or of all; what a JPEG decoder
-    // needs on top; the file, in reverse or joined with tables.
+    // A decompressed part of one or all channels; the JPEG decoder; a copy of the file with reversed
+    // bits or with tables.
     let jpeg = if page.compression == Compression::Jpeg {
         6
     } else {
@@ -112,7 +112,7 @@ impl<'a> Page<'a> {
             },
             None => Tiling {
                 width,
-                // "All in one" is written as the largest number.
+                // The largest number means a single strip.
                 height: (directory.number(tag::ROWS_PER_STRIP)?)
                     .and_then(|rows| u32::try_from(rows).ok())
                     .map_or(height, |rows| rows.min(height)),
@@ -155,7 +155,7 @@ impl<'a> Page<'a> {
             let (x, y) = (part % across as usize, part / across as usize);
             let left = x * self.tiling.width as usize;
             let top = y * self.tiling.height as usize;
-            // A strip ends with the picture, a tile does not.
+            // The last strip may be shorter; tiles are not.
             let part_height = if self.tiling.tiled {
                 self.tiling.height
             } else {
@@ -181,7 +181,7 @@ impl<'a> Page<'a> {
         Picture::new(self.width, self.height, rgb)
     }
 
-    /// A part's bytes. Those of an uncompressed one may go on to the file's end, whatever is said.
+    /// A part's bytes; an uncompressed part may extend beyond its stated length.
     fn data(&self, offset: u64, length: Option<u64>) -> Result<&'a [u8], PictureError> {
         let offset = usize::try_from(offset).map_err(undecodable)?;
         let rest = self.bytes.get(offset..).ok_or(PictureError::Truncated)?;
@@ -193,7 +193,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// One part's samples, each row on a byte of its own.
+    /// A part's samples; each row starts on a byte boundary.
     fn part(&self, data: &[u8], part_height: u32) -> Result<Vec<u8>, PictureError> {
         let channels = if self.planar { 1 } else { self.samples.count };
         let row = self.row_bytes(channels);
@@ -232,7 +232,7 @@ impl<'a> Page<'a> {
         (self.tiling.width as usize * channels * usize::from(self.samples.bits)).div_ceil(8)
     }
 
-    /// Puts a part, of one or of several planes, into the picture.
+    /// Copies a part, of one or several planes, into the picture.
     fn draw(
         &self,
         planes: &[Vec<u8>],
@@ -256,7 +256,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// All reds, all greens, all blues, of 16 bits each.
+    /// The colour map: all reds, all greens, all blues, of 16 bits each.
     fn palette(&self) -> Result<Palette, PictureError> {
         if self.samples.kind != Kind::Indexed {
             return Ok(Palette::gray());
@@ -270,7 +270,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Each sample was stored as its difference from the one before of its channel.
+/// Adds to each sample the previous sample of its channel.
 fn undo_differences(row: &mut [u8], channels: usize, bits: u16, endian: Endian) {
     if bits == 8 {
         for at in channels..row.len() {

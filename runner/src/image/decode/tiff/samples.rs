@@ -1,4 +1,4 @@
-//! What a TIFF's samples are, and RGB of them.
+//! The layout of a TIFF's samples, and their conversion to RGB.
 
 use super::super::bytes::Endian;
 use super::super::colour::{Palette, cmyk, scale_of, unmultiplied, unpack};
@@ -10,7 +10,6 @@ use crate::image::PictureError;
 /// Extra samples, beside the colours, of one pixel.
 const MAX_EXTRA: usize = 3;
 
-/// What the channels say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Gray,
@@ -23,7 +22,7 @@ pub(super) enum Kind {
     Cmyk,
 }
 
-/// How a sample's bits are meant.
+/// The number format of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     Unsigned,
@@ -34,9 +33,8 @@ enum Number {
 /// The samples of a pixel.
 pub(super) struct Samples {
     pub(super) kind: Kind,
-    /// Channels, extra ones too.
+    /// Number of channels, including extra ones.
     pub(super) count: usize,
-    /// Bits per channel.
     pub(super) bits: u16,
     number: Number,
     /// The fourth channel is alpha, by which the others were multiplied.
@@ -120,7 +118,7 @@ impl Samples {
         )))
     }
 
-    /// A row of one plane, or of several, to as many pixels as there is room for.
+    /// Converts a row of one or several planes to the pixels of `rgb`.
     pub(super) fn to_rgb(
         &self,
         planes: &[&[u8]],
@@ -155,7 +153,7 @@ impl Samples {
         }
     }
 
-    /// One channel of at most 8 bits, to which a second one of 8 may belong that does not count.
+    /// Converts one channel of at most 8 bits; a second channel of 8 bits is ignored.
     fn bytes_to_rgb(&self, row: &[u8], palette: &Palette, rgb: &mut [u8]) {
         let bits = self.bits.to_le_bytes()[0];
         let scale = if self.kind == Kind::Indexed {
@@ -185,7 +183,7 @@ impl Samples {
         }
     }
 
-    /// A number of more than 8 bits as Pillow makes it a level: clipped.
+    /// A number of more than 8 bits, clipped to a level as in Pillow.
     fn clipped(&self, sample: &[u8], endian: Endian) -> u8 {
         let wide = match *sample {
             [a, b] => {
