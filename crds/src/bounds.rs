@@ -53,7 +53,7 @@ pub const MAX_REASON_LENGTH: u32 = 64;
 pub const MAX_CONDITIONS: u32 = 8;
 /// `status.summary`.
 pub const MAX_SUMMARY_LENGTH: u32 = 120;
-/// `status.runner`: a pod's name or an endpoint.
+/// `status.runner`: the URL of a pod, or an endpoint.
 pub const MAX_RUNNER_LENGTH: u32 = 300;
 /// A model's revision: a hub commit or `sha256:<digest>`.
 pub const MAX_REVISION_LENGTH: u32 = 128;

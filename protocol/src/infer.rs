@@ -171,7 +171,7 @@ pub enum Line {
 pub enum Stage {
     /// Fetching the picture.
     Fetching,
-    /// Time spent waiting for the device.
+    /// Waiting for the device.
     Queued,
     /// Running on the device.
     Running,

@@ -12,7 +12,7 @@ pub enum Reason {
     InvalidPicture,
     /// The picture exceeds the runner's limits of bytes or pixels. Never retried.
     PictureTooLarge,
-    /// The bytes do not match the SHA-256 or length in the job. Never retried.
+    /// The bytes do not match the SHA-256 in the job. Never retried.
     DigestMismatch,
     /// The object store answers 404. Never retried.
     PictureNotFound,

@@ -70,7 +70,7 @@ pub struct InferenceJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 
-    /// Runner of the latest attempt: a pod's name or an endpoint.
+    /// Runner of the latest attempt: the URL of its pod, or its endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_RUNNER_LENGTH))]
     pub runner: Option<String>,

@@ -1,6 +1,6 @@
 //! Acts on decisions: writes statuses, starts attempts, deletes finished jobs.
 
-use super::task::{Abort, Attempt, Done, RunnerWas};
+use super::attempt::{Abort, Attempt, Done, RunnerWas};
 use super::{Dispatcher, Task};
 use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide, expires_at};
 use crate::job::{Finished, Tracked, status};

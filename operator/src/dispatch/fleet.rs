@@ -1,8 +1,8 @@
 //! The runners of one pool: their health, and the jobs on each. Pure state; [`super::links`] checks
 //! the runners.
 
+use super::attempt::RunnerWas;
 use super::runners::RunnerClient;
-use super::task::RunnerWas;
 use crate::pool::load::{Health, RunnerLoad};
 use fovea_protocol::RunnerState;
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! The pools at work: each has a queue, a fleet, and links to its runners.
 
+use super::attempt::RunnerWas;
 use super::fleet::{Chosen, Fleet};
 use super::links::{Linking, Report};
 use super::queue::{Queue, Shares, Waiting};
 use super::target::{Target, targets};
-use super::task::RunnerWas;
 use crate::job::decide::Placement;
 use crate::pool::PoolKey;
 use crate::pool::load::{Health, Load, Loads};

@@ -1,7 +1,7 @@
 //! The request that an attempt sends to its runner. The only credential in it is a presigned URL for
 //! the job's picture.
 
-use super::task::Attempt;
+use super::attempt::Attempt;
 use super::wire;
 use crate::job::retry::Outcome;
 use base64::Engine as _;

@@ -1,6 +1,6 @@
 //! The client of one runner.
 
-use crate::dispatch::attempt;
+use crate::dispatch::conversation;
 use crate::job::retry::Outcome;
 use crate::pool::published::Access;
 use fovea_crds::Task;
@@ -137,7 +137,7 @@ impl RunnerClient {
         if let Some(traceparent) = traceparent {
             call = call.header(TRACEPARENT, traceparent);
         }
-        attempt::run(call, task, request, stage).await
+        conversation::run(call, task, request, stage).await
     }
 
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

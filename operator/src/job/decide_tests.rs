@@ -181,14 +181,14 @@ fn a_held_job_s_condition_is_written_once_for_each_reason() {
             message: message.into(),
         })
     };
-    let held = |job: &InferenceJob, message| decide_with(job, 2, false, &hold(message));
-    let Action::Write(note) = held(&job(), "there is none") else {
+    let decided = |job: &InferenceJob, message| decide_with(job, 2, false, &hold(message));
+    let Action::Write(note) = decided(&job(), "there is none") else {
         panic!()
     };
     let written = with(&job(), status::noted(&job(), &note, at(2)));
-    let again = held(&written, "there is none");
+    let again = decided(&written, "there is none");
     assert_eq!(again, Action::WakeAt(at(86_400)));
-    let other = held(&written, "there is another");
+    let other = decided(&written, "there is another");
     assert!(matches!(other, Action::Write(Note::Held { .. })));
 }
 

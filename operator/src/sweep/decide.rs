@@ -17,7 +17,7 @@ pub(super) enum Taken {
 /// Candidates for deletion. It stores no jobs, so that its size does not depend on their number.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
-    /// Results, plans and markers, by the job's uid.
+    /// Results, by the job's uid.
     by_job: HashMap<String, Vec<ObjectKey>>,
     /// Uploads, by namespace and digest.
     pictures: HashMap<(String, Sha256), Picture>,

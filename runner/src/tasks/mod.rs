@@ -13,34 +13,10 @@ use fovea_protocol::{Parameters, Problem, Reason, Task};
 
 /// Rejects the first parameter that belongs to another task, instead of ignoring it.
 pub(crate) fn only_for(task: Task, parameters: &Parameters) -> Result<(), Problem> {
-    let Parameters {
-        max_new_tokens,
-        num_beams,
-        prompt,
-        top_k,
-        score_threshold_permille,
-    } = parameters;
-    let given = [
-        ("maxNewTokens", max_new_tokens.is_some(), Task::ImageToText),
-        ("numBeams", num_beams.is_some(), Task::ImageToText),
-        ("prompt", prompt.is_some(), Task::ImageToText),
-        ("topK", top_k.is_some(), Task::ImageClassification),
-        (
-            "scoreThresholdPermille",
-            score_threshold_permille.is_some(),
-            Task::ObjectDetection,
-        ),
-    ];
-    let foreign = (given.iter()).find(|(_, given, of)| *given && *of != task);
-    let task = match task {
-        Task::ImageToText => "image-to-text",
-        Task::ImageClassification => "image-classification",
-        Task::ObjectDetection => "object-detection",
-    };
-    match foreign {
-        Some((name, ..)) => Err(Problem::new(
+    match parameters.foreign_to(task) {
+        Some(name) => Err(Problem::new(
             Reason::InvalidParameters,
-            format!("{name} is not a parameter of {task}; remove it"),
+            format!("{name} is not a parameter of {}; remove it", task.as_str()),
         )),
         None => Ok(()),
     }

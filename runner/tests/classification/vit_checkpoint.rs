@@ -99,7 +99,7 @@ fn tensors_under_one_anothers_names_change_the_answer() {
                     tensors,
                     &format!("{layer}.{first}"),
                     &format!("{layer}.{second}"),
-                )
+                );
             },
             &[],
         );

@@ -29,7 +29,7 @@ pub struct JobView {
     pub started_at: Option<Time>,
     /// When it ended.
     pub completed_at: Option<Time>,
-    /// Attempts begun so far.
+    /// Attempts that have ended: failed ones that count, and the successful one.
     pub attempts: u32,
     /// What came out: `{caption}`, `{predictions}` or `{detections}`.
     pub result: Option<JobResult>,
@@ -37,7 +37,7 @@ pub struct JobView {
     pub failure: Option<Failure>,
     /// The result is the head of the whole one, which `GET /v1/jobs/{id}/result` answers.
     pub result_truncated: bool,
-    /// Where the last attempt's time went.
+    /// Durations of the successful attempt.
     pub timings: Option<Timings>,
     /// Whom to tell of the end, and how far that has come; null: nobody.
     pub callback: Option<CallbackView>,

@@ -3,7 +3,6 @@
 {{- define "fovea.operator.args" -}}
 {{- $values := .Values }}
 {{- $operator := $values.operator }}
-{{- $runner := $values.runner }}
 - --namespace={{ .Release.Namespace }}
 {{- with $values.watchNamespace }}
 - --watch-namespace={{ . }}
@@ -46,7 +45,6 @@
 {{/* The flags for runner pods and their network policies. */}}
 {{- define "fovea.operator.runnerArgs" -}}
 {{- $values := .Values }}
-{{- $runner := $values.runner }}
 - --runner-image-pull-policy={{ $values.image.pullPolicy }}
 {{- include "fovea.flags" (dict "flag" "runner-image-pull-secret" "values" $values.image.pullSecrets) }}
 - --runner-drain-seconds={{ int64 $runner.drainSeconds }}

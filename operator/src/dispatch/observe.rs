@@ -1,7 +1,7 @@
-//! The inputs of the loop: watch events, and tasks that have ended.
+//! What the loop observes: watch events, and tasks that have ended.
 
 use super::Dispatcher;
-use super::task::{Abort, Done, RunnerWas};
+use super::attempt::{Abort, Done, RunnerWas};
 use crate::events::Notice;
 use crate::job::Tracked;
 use crate::job::write::Written;
