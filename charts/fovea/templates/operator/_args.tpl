@@ -45,6 +45,7 @@
 {{/* The flags for runner pods and their network policies. */}}
 {{- define "fovea.operator.runnerArgs" -}}
 {{- $values := .Values }}
+{{- $runner := $values.runner }}
 - --runner-image-pull-policy={{ $values.image.pullPolicy }}
 {{- include "fovea.flags" (dict "flag" "runner-image-pull-secret" "values" $values.image.pullSecrets) }}
 - --runner-drain-seconds={{ int64 $runner.drainSeconds }}
