@@ -73,6 +73,13 @@ async fn a_job_whose_runner_is_unreachable_runs_on_another() -> Result<()> {
 #[tokio::test]
 async fn a_job_sent_over_a_dead_connection_runs_when_the_runner_is_back() -> Result<()> {
     let it = Cabled::start().await?;
+    // Just after a health check the connection is idle, so that the job is sent over it.
+    let before = it.far.checks();
+    eventually("a health check", PATIENCE, || async {
+        ensure!(it.far.checks() > before, "none");
+        Ok(())
+    })
+    .await?;
     it.cable.pull();
     let uid = it.submit("sent", "caption x").await?;
     let interrupted = it

@@ -54,6 +54,8 @@ pub struct ScriptedRunner {
 struct Shared {
     slots: u32,
     busy: AtomicU32,
+    /// Health checks that were answered.
+    checks: AtomicU32,
     state: Mutex<Changing>,
 }
 
@@ -73,6 +75,7 @@ impl ScriptedRunner {
         let shared = Arc::new(Shared {
             slots,
             busy: AtomicU32::new(0),
+            checks: AtomicU32::new(0),
             state: Mutex::new(Changing {
                 instance: uuid::Uuid::new_v4().to_string(),
                 leader: None,
@@ -111,6 +114,11 @@ impl ScriptedRunner {
         self.shared.state().leader.clone()
     }
 
+    /// Health checks that it has answered.
+    pub fn checks(&self) -> u32 {
+        self.shared.checks.load(Ordering::Relaxed)
+    }
+
     /// Breaks every connection's work and comes back as another instance.
     pub fn crash(&self) {
         self.shared.crash();
@@ -147,6 +155,7 @@ impl Shared {
 }
 
 async fn models(State(shared): State<Arc<Shared>>) -> Json<RunnerState> {
+    shared.checks.fetch_add(1, Ordering::Relaxed);
     Json(shared.describe())
 }
 
