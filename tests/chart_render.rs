@@ -16,7 +16,6 @@ use fovea_dev::chart::CHART;
 use fovea_dev::chart::render::{Tools, values};
 use fovea_harness::stack::repository;
 use fovea_setup::cache::Cache;
-use fovea_setup::progress::Progress;
 use fovea_setup::{self as setup, Part};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -31,9 +30,9 @@ fn tools() -> Result<&'static Tools> {
     if let Some(tools) = TOOLS.get() {
         return Ok(tools);
     }
-    let (cache, progress) = (Cache::from_env()?, Progress::stderr());
-    setup::run(&cache, &[Part::Chart], progress)?;
-    let tools = Tools::ensure(&cache, progress)?;
+    let cache = Cache::from_env()?;
+    setup::run(&cache, &[Part::Chart])?;
+    let tools = Tools::ensure(&cache)?;
     Ok(TOOLS.get_or_init(|| tools))
 }
 

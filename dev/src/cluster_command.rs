@@ -14,7 +14,7 @@ use fovea_harness::{
     Cluster, ClusterOptions, Ingress, NodeOptions, eventually, images, ingress, node,
 };
 use fovea_setup::cache::Cache;
-use fovea_setup::{self as setup, Part, progress::Progress};
+use fovea_setup::{self as setup, Part, progress};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -136,8 +136,8 @@ fn prepare() -> Result<()> {
     }
     let cache = Cache::from_env()?;
     let parts = [Part::Node, Part::Ingress, Part::Prometheus, Part::Chart];
-    setup::run(&cache, &parts, Progress::stderr())?;
-    Progress::stderr().step("the images of a node", || {
+    setup::run(&cache, &parts)?;
+    progress::step("the images of a node", || {
         images::pause(&cache)
             .and_then(|_| images::debian(&cache))
             .map(drop)
@@ -164,7 +164,7 @@ async fn up(options: &Up) -> Result<()> {
     );
     let mut parts = vec![Part::Tools, Part::Node];
     parts.extend(options.ingress.then_some(Part::Ingress));
-    setup::run(&Cache::from_env()?, &parts, Progress::stderr())?;
+    setup::run(&Cache::from_env()?, &parts)?;
     state.remove_all()?;
     let log = File::create(state.file("log"))?;
     let mut child = Command::new(std::env::current_exe()?)

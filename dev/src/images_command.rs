@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fovea_harness::images::{Build, Image, Torch};
 use fovea_setup::cache::Cache;
-use fovea_setup::{self as setup, Part, progress::Progress};
+use fovea_setup::{self as setup, Part};
 
 /// Images to build, and the binaries they are built from.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,7 +39,7 @@ impl ImagesCommand {
         let cache = Cache::from_env()?;
         let mut parts = vec![Part::Node, Part::Libtorch];
         parts.extend((torch == Torch::Cuda).then_some(Part::LibtorchCuda));
-        setup::run(&cache, &parts, Progress::stderr())?;
+        setup::run(&cache, &parts)?;
         let all = if images.is_empty() {
             Image::ALL.to_vec()
         } else {

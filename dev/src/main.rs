@@ -10,7 +10,6 @@ use arguments::{Arguments, Command, Generated};
 use clap::Parser as _;
 use fovea_dev::{chart, docs, release};
 use fovea_setup::cache::Cache;
-use fovea_setup::progress::Progress;
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
@@ -19,12 +18,12 @@ fn main() -> Result<()> {
             tokio::runtime::Runtime::new()?.block_on(cluster_command::run(command))?;
         }
         Command::Images(command) => command.run()?,
-        Command::Chart(Generated::Generate) => chart::generate(Progress::stderr())?,
-        Command::Chart(Generated::Check) => chart::check(Progress::stderr())?,
+        Command::Chart(Generated::Generate) => chart::generate()?,
+        Command::Chart(Generated::Check) => chart::check()?,
         Command::Docs(Generated::Generate) => docs::generate()?,
         Command::Docs(Generated::Check) => docs::check()?,
         Command::Release(options) => {
-            let folder = release::run(&Cache::from_env()?, &options, Progress::stderr())?;
+            let folder = release::run(&Cache::from_env()?, &options)?;
             println!("{}", folder.display());
         }
     }

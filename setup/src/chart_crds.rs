@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::SetupError;
 use super::go::{CONTOUR, GoTools, MONITORING};
-use super::progress::Progress;
+use super::progress;
 use crate::cache::Cache;
 use crate::versions;
 
@@ -41,12 +41,12 @@ pub fn folder(cache: &Cache) -> PathBuf {
     cache.path(&format!("chart-crds-{}", versions.join("-")))
 }
 
-pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
+pub(super) fn ensure(cache: &Cache) -> Result<(), SetupError> {
     let folder = folder(cache);
     let entry = folder.file_name().unwrap_or_default().to_string_lossy();
     cache.get_or_build(&entry, |dir| {
         let step = "copying the definitions of HTTPRoutes, monitors and rules from Go modules";
-        progress.step(step, || copy(dir))
+        progress::step(step, || copy(dir))
     })?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::progress::Progress;
+use super::progress;
 use super::{Part, SetupError, run_command};
 use crate::cache::Cache;
 use crate::versions;
@@ -50,14 +50,14 @@ impl CrateTool {
         cache.path(&self.entry()).join("bin").join(self.name)
     }
 
-    pub fn ensure(&self, cache: &Cache, progress: Progress) -> Result<(), SetupError> {
+    pub fn ensure(&self, cache: &Cache) -> Result<(), SetupError> {
         let label = format!("{} {}", self.name, self.version);
         if cache.has(&self.entry()) {
-            progress.note(&format!("{label}: there already"));
+            progress::note(&format!("{label}: there already"));
         }
         cache.get_or_build(&self.entry(), |dir| {
             let step = format!("building {label} from its crate ({})", self.about);
-            progress.step(&step, || {
+            progress::step(&step, || {
                 // Not among the workspace's own files, whatever CARGO_TARGET_DIR says.
                 let target = dir.join("target");
                 let mut cargo = Command::new("cargo");

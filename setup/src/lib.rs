@@ -25,7 +25,6 @@ use std::process::{Command, ExitStatus};
 
 use cache::{Cache, CacheError};
 use prerequisites::Missing;
-use progress::Progress;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -179,32 +178,32 @@ pub fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
 }
 
 /// Sets up missing `parts` in parallel: Go builds need the processors, libtorch the network.
-pub fn run(cache: &Cache, parts: &[Part], progress: Progress) -> Result<(), SetupError> {
+pub fn run(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     check(cache, parts)?;
     std::thread::scope(|scope| {
         let libtorch = parts
             .contains(&Part::Libtorch)
-            .then(|| scope.spawn(|| libtorch::ensure(cache, progress)));
+            .then(|| scope.spawn(|| libtorch::ensure(cache)));
         if parts.contains(&Part::LibtorchCuda) {
-            libtorch::ensure_cuda(cache, progress)?;
+            libtorch::ensure_cuda(cache)?;
         }
         if parts.contains(&Part::Node) {
-            debian::ensure(cache, progress)?;
+            debian::ensure(cache)?;
         }
         if parts.contains(&Part::Chart) {
-            chart_crds::ensure(cache, progress)?;
+            chart_crds::ensure(cache)?;
         }
         if parts.contains(&Part::Ingress) {
-            envoy::ensure(cache, progress)?;
+            envoy::ensure(cache)?;
         }
         for tools in parts.iter().flat_map(|part| go::of(*part)) {
-            tools.ensure(cache, progress)?;
+            tools.ensure(cache)?;
         }
         for tool in parts.iter().flat_map(|part| crates::of(*part)) {
-            tool.ensure(cache, progress)?;
+            tool.ensure(cache)?;
         }
         if parts.contains(&Part::Ingress) {
-            ingress_crds::ensure(cache, progress)?;
+            ingress_crds::ensure(cache)?;
         }
         match libtorch.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(result)) => result.map(drop),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress::Progress;
+use super::progress;
 use super::{SetupError, run_command};
 use crate::cache::Cache;
 use crate::versions::LIBTORCH;
@@ -47,24 +47,24 @@ pub fn cuda_entry() -> String {
 }
 
 /// Fetches libtorch with CUDA if it is missing. Only images contain it; nothing here links it.
-pub fn ensure_cuda(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
+pub fn ensure_cuda(cache: &Cache) -> Result<PathBuf, SetupError> {
     if cache.has(&cuda_entry()) {
-        progress.note(&format!("libtorch {LIBTORCH} with CUDA: there already"));
+        progress::note(&format!("libtorch {LIBTORCH} with CUDA: there already"));
     }
     cache.get_or_build(&cuda_entry(), |dir| {
         let step = format!("fetching libtorch {LIBTORCH} with CUDA from PyPI (2 GB)");
-        progress.step(&step, || unpack(dir, CUDA_REQUIREMENTS, &[]))
+        progress::step(&step, || unpack(dir, CUDA_REQUIREMENTS, &[]))
     })
 }
 
 /// Fetches libtorch if it is missing; returns the folder for `LIBTORCH`.
-pub fn ensure(cache: &Cache, progress: Progress) -> Result<PathBuf, SetupError> {
+pub fn ensure(cache: &Cache) -> Result<PathBuf, SetupError> {
     if cache.has(&entry()) {
-        progress.note(&format!("libtorch {LIBTORCH}: there already"));
+        progress::note(&format!("libtorch {LIBTORCH}: there already"));
     }
     cache.get_or_build(&entry(), |dir| {
         let step = format!("fetching libtorch {LIBTORCH} from PyPI (540 MB)");
-        progress.step(&step, || fetch(dir))
+        progress::step(&step, || fetch(dir))
     })
 }
 

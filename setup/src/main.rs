@@ -4,7 +4,6 @@
 use std::process::ExitCode;
 
 use fovea_setup::cache::Cache;
-use fovea_setup::progress::Progress;
 use fovea_setup::{DEFAULT_PARTS, Part, SetupError, check, environment, run};
 
 const USAGE: &str = "\
@@ -49,7 +48,7 @@ fn cache() -> Result<Cache, SetupError> {
 }
 
 fn set_up(parts: &[Part]) -> Result<(), SetupError> {
-    run(&cache()?, parts, Progress::stderr())
+    run(&cache()?, parts)
 }
 
 fn wrong_usage() -> ExitCode {

@@ -10,7 +10,6 @@ mod schema;
 use fovea_harness::stack::repository;
 use fovea_setup::SetupError;
 use fovea_setup::cache::{Cache, CacheError};
-use fovea_setup::progress::Progress;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -51,9 +50,9 @@ impl ChartError {
 /// Generated files by their paths below the checkout.
 type Files = BTreeMap<String, String>;
 
-pub fn generate(progress: Progress) -> Result<(), ChartError> {
+pub fn generate() -> Result<(), ChartError> {
     let cache = Cache::from_env()?;
-    let tools = render::Tools::ensure(&cache, progress)?;
+    let tools = render::Tools::ensure(&cache)?;
     // The others are rendered by helm, which holds values against it.
     write(&Files::from([schema::file()?]))?;
     let files = rest(&tools)?;
@@ -65,9 +64,9 @@ pub fn generate(progress: Progress) -> Result<(), ChartError> {
 }
 
 /// Fails where a file is not what [`generate`] would write.
-pub fn check(progress: Progress) -> Result<(), ChartError> {
+pub fn check() -> Result<(), ChartError> {
     let cache = Cache::from_env()?;
-    let tools = render::Tools::ensure(&cache, progress)?;
+    let tools = render::Tools::ensure(&cache)?;
     let (path, text) = schema::file()?;
     let mut outdated = outdated(&Files::from([(path, text)]));
     if outdated.is_empty() {

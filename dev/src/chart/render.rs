@@ -4,7 +4,6 @@ use super::{CHART, ChartError, below};
 use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
 use fovea_setup::cache::Cache;
 use fovea_setup::go::{HELM, HELM_DOCS};
-use fovea_setup::progress::Progress;
 use fovea_setup::run_command;
 use fovea_setup::versions::KUBERNETES;
 use std::path::PathBuf;
@@ -29,9 +28,9 @@ pub struct Tools {
 }
 
 impl Tools {
-    pub fn ensure(cache: &Cache, progress: Progress) -> Result<Self, ChartError> {
-        HELM.ensure(cache, progress)?;
-        HELM_DOCS.ensure(cache, progress)?;
+    pub fn ensure(cache: &Cache) -> Result<Self, ChartError> {
+        HELM.ensure(cache)?;
+        HELM_DOCS.ensure(cache)?;
         Ok(Self {
             helm: HELM.program(cache, "helm"),
             docs: HELM_DOCS.program(cache, "helm-docs"),

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use fovea_setup::cache::Cache;
-use fovea_setup::{go, progress::Progress};
+use fovea_setup::go;
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 
@@ -24,7 +24,7 @@ pub(super) fn docker_answers() -> bool {
 /// Creates a cluster with kind, which sets kubectl's current context to it.
 pub(super) fn kind(images: &[PathBuf]) -> Result<()> {
     ensure!(docker_answers(), "kind needs docker, and no engine answers");
-    let folder = go::KIND.ensure(&Cache::from_env()?, Progress::stderr())?;
+    let folder = go::KIND.ensure(&Cache::from_env()?)?;
     let kind = |arguments: &[&str]| {
         let status = Command::new(folder.join("kind")).args(arguments).status();
         let ended = status.context("starting kind")?;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub use error::ReleaseError;
 use fovea_harness::images::Torch;
 use fovea_setup::cache::Cache;
-use fovea_setup::progress::Progress;
+use fovea_setup::progress;
 use fovea_setup::{self as setup, Part};
 use source::Source;
 
@@ -62,7 +62,7 @@ struct Work<'a> {
     scratch: &'a Path,
 }
 
-pub fn run(cache: &Cache, release: &Release, progress: Progress) -> Result<PathBuf, ReleaseError> {
+pub fn run(cache: &Cache, release: &Release) -> Result<PathBuf, ReleaseError> {
     let folder = release.out.join(format!("release-{VERSION}"));
     let unfinished = release.out.join(format!("release-{VERSION}.unfinished"));
     let scratch = release.out.join(format!("release-{VERSION}.scratch"));
@@ -77,7 +77,7 @@ pub fn run(cache: &Cache, release: &Release, progress: Progress) -> Result<PathB
         fs::remove_dir_all(&scratch).map_err(ReleaseError::io("tidying up"))?;
         return Ok(folder);
     }
-    setup::run(cache, &release.parts(), progress)?;
+    setup::run(cache, &release.parts())?;
     let registry = registry::name(&source, release.registry.as_deref())?;
     let work = Work {
         cache,
@@ -90,22 +90,22 @@ pub fn run(cache: &Cache, release: &Release, progress: Progress) -> Result<PathB
     write(&unfinished.join("CHANGES.md"), &notes)?;
     chart::package(&work)?;
     manifests::write_all(&work)?;
-    let images = progress.step("building the release's images", || images::build(&work))?;
-    progress.step("writing down what is in them", || {
+    let images = progress::step("building the release's images", || images::build(&work))?;
+    progress::step("writing down what is in them", || {
         sbom::write_all(&work, &images)
     })?;
     sums::write(&unfinished)?;
-    progress.step("checking the release", || verify::all(&work, &images))?;
+    progress::step("checking the release", || verify::all(&work, &images))?;
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(ReleaseError::io("removing an old release"))?;
     }
     fs::rename(&unfinished, &folder).map_err(ReleaseError::io("naming the release"))?;
     for reference in verify::left_out(&work) {
-        progress.note(&format!(
+        progress::note(&format!(
             "{reference} was left out: whose pods name it will not find it"
         ));
     }
-    progress.note(&format!(
+    progress::note(&format!(
         "once it is published, {} takes the place of the chart in tests/chart/previous",
         chart::file()
     ));
