@@ -96,16 +96,18 @@ pub(crate) fn for_each_but(schema: &mut Schema, exempt: &[&str], rule: impl Fn(&
     let Some(Value::Object(properties)) = schema.get("properties") else {
         return;
     };
-    let rules: Vec<Value> = properties
-        .keys()
-        .filter(|field| !exempt.contains(&field.as_str()))
-        .map(|field| json!(rule(field)))
-        .collect();
+    let fields = properties.keys().map(String::as_str);
+    let covered = fields.filter(|field| !exempt.contains(field));
+    let rules: Vec<Rule> = covered.map(rule).collect();
+    add_rules(schema, rules);
+}
+
+pub(crate) fn add_rules(schema: &mut Schema, rules: impl IntoIterator<Item = Rule>) {
     if let Value::Array(all) = schema
         .ensure_object()
         .entry(VALIDATIONS)
         .or_insert_with(|| json!([]))
     {
-        all.extend(rules);
+        all.extend(rules.into_iter().map(|rule| json!(rule)));
     }
 }

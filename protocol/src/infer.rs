@@ -16,13 +16,6 @@ pub enum Task {
 }
 
 impl Task {
-    /// Every task.
-    pub const ALL: [Self; 3] = [
-        Self::ImageToText,
-        Self::ImageClassification,
-        Self::ObjectDetection,
-    ];
-
     /// The task's name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

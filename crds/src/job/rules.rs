@@ -52,8 +52,13 @@ pub(super) fn inline_size() -> Rule {
     )
 }
 
-/// Rejects a parameter of another task.
-pub(super) fn only_for(parameter: &str, task: Task) -> Rule {
+/// Every parameter belongs to one task.
+pub(super) fn parameters() -> impl Iterator<Item = Rule> {
+    let of = |task: Task| (task.parameters().iter()).map(move |name| only_for(name, task));
+    Task::ALL.into_iter().flat_map(of)
+}
+
+fn only_for(parameter: &str, task: Task) -> Rule {
     rule(
         format!(
             "!has(self.parameters) || !has(self.parameters.{parameter}) || self.task == '{task}'"

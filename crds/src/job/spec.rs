@@ -51,13 +51,6 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = spec_schema)]
-#[x_kube(
-    validation = rules::only_for("maxNewTokens", Task::ImageToText),
-    validation = rules::only_for("numBeams", Task::ImageToText),
-    validation = rules::only_for("prompt", Task::ImageToText),
-    validation = rules::only_for("topK", Task::ImageClassification),
-    validation = rules::only_for("scoreThresholdPermille", Task::ObjectDetection),
-)]
 pub struct InferenceJobSpec {
     /// Task to run, named after the Hugging Face pipeline: image-to-text writes a caption,
     /// image-classification returns labels with scores, object-detection returns objects with
@@ -248,4 +241,5 @@ fn spec_schema(schema: &mut Schema) {
         &["suspend", "cancel", "priority", "ttlSecondsAfterFinished"],
         rules::immutable,
     );
+    schema::add_rules(schema, rules::parameters());
 }
