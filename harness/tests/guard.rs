@@ -38,6 +38,16 @@ async fn all_gone(pids: &[u32], scratch: &Path) -> Result<()> {
 }
 
 /// Not a test: this is the process that the next one kills.
+/// Waits until a shell that prints `ready` has set its trap.
+async fn trap_is_set(process: &Process) -> Result<()> {
+    let is_set = || async {
+        let tail = process.log_tail();
+        tail.contains("ready").then_some(()).ok_or("not set")
+    };
+    process.wait_ready("its trap", LONG, is_set).await?;
+    Ok(())
+}
+
 #[tokio::test]
 #[ignore = "run by another test"]
 async fn the_parent_that_is_killed() -> Result<()> {
@@ -116,15 +126,7 @@ async fn programs_end_in_the_reverse_order_of_their_starts() -> Result<()> {
             order.display()
         );
         let process = Process::start_in(&guardian, shell(name, &script)).await?;
-        process
-            .wait_ready("its trap", LONG, || async {
-                process
-                    .log_tail()
-                    .contains("ready")
-                    .then_some(())
-                    .ok_or("not set")
-            })
-            .await?;
+        trap_is_set(&process).await?;
     }
     guardian.stop().await?;
     ensure!(fs::read_to_string(&order)? == "third\nsecond\nfirst\n");
@@ -138,15 +140,7 @@ async fn a_program_that_ignores_sigterm_is_killed_after_its_grace() -> Result<()
         "trap '' TERM; echo ready; while :; do sleep 0.02; done",
     );
     let process = Process::start(stubborn.grace(Duration::from_millis(200))).await?;
-    process
-        .wait_ready("its trap", LONG, || async {
-            process
-                .log_tail()
-                .contains("ready")
-                .then_some(())
-                .ok_or("not set")
-        })
-        .await?;
+    trap_is_set(&process).await?;
     ensure!(process.terminate().await?.signal == Some(9));
     Ok(())
 }
