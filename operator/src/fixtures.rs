@@ -1,6 +1,7 @@
 //! Objects for tests.
 
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, ResolvedPoolRef, Task};
+use fovea_protocol::ModelState;
 use jiff::Timestamp;
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -18,4 +19,15 @@ pub(crate) fn job() -> InferenceJob {
     let key = "cat.jpg".into();
     let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key });
     InferenceJob::new("cat", spec)
+}
+
+/// A model that its runner serves.
+pub(crate) fn served(name: &str) -> ModelState {
+    ModelState {
+        name: name.into(),
+        task: fovea_protocol::Task::ImageToText,
+        revision: "r".into(),
+        ready: true,
+        failure: None,
+    }
 }

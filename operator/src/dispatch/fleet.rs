@@ -10,9 +10,6 @@ use std::collections::BTreeMap;
 /// A health check's result: the runner's client and answer, or the error.
 pub(crate) type Check = Result<(RunnerClient, RunnerState), String>;
 
-/// Health of a runner before its first check.
-const UNCHECKED: &str = "the runner has not been checked yet";
-
 #[derive(Debug)]
 struct Runner {
     health: Health,
@@ -50,7 +47,7 @@ impl Fleet {
             self.runners
                 .entry(endpoint.clone())
                 .or_insert_with(|| Runner {
-                    health: Health::Starting(UNCHECKED.to_owned()),
+                    health: Health::Unchecked,
                     connection: None,
                     in_flight: 0,
                     proven: false,
@@ -86,7 +83,7 @@ impl Fleet {
             Err(error) => {
                 runner.proven = false;
                 runner.health = match runner.health {
-                    Health::Starting(_) => Health::Starting(error),
+                    Health::Unchecked | Health::Starting(_) => Health::Starting(error),
                     Health::Up { .. } | Health::Down(_) => Health::Down(error),
                 };
             }
@@ -95,9 +92,7 @@ impl Fleet {
 
     /// Whether each runner has been checked at least once.
     pub(crate) fn is_checked(&self) -> bool {
-        let unchecked =
-            |health: &Health| matches!(health, Health::Starting(why) if why == UNCHECKED);
-        !self.health().any(unchecked)
+        self.health().all(|health| *health != Health::Unchecked)
     }
 
     /// Whether some runner could take a job for `model` now.
@@ -183,26 +178,18 @@ impl Runner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_protocol::{ModelState, Task};
+    use crate::fixtures::served;
 
-    #[allow(clippy::unnecessary_wraps, reason = "a check as the fleet receives it")]
-    fn up(endpoint: &str, instance: &str, slots: u32) -> Check {
+    fn up(endpoint: &str, instance: &str, slots: u32) -> (RunnerClient, RunnerState) {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let model = ModelState {
-            name: "blip".into(),
-            task: Task::ImageToText,
-            revision: "r".into(),
-            ready: true,
-            failure: None,
-        };
         let client = RunnerClient::new(endpoint.parse().unwrap(), None, None).unwrap();
         let state = RunnerState {
             instance: instance.into(),
             slots,
             busy: 0,
-            models: vec![model],
+            models: vec![served("blip")],
         };
-        Ok((client, state))
+        (client, state)
     }
 
     fn fleet(slots: &[u32]) -> (Fleet, Vec<String>) {
@@ -212,7 +199,7 @@ mod tests {
         let mut fleet = Fleet::default();
         fleet.keep(&endpoints);
         for (endpoint, slots) in endpoints.iter().zip(slots) {
-            fleet.report(endpoint, up(endpoint, "i", *slots));
+            fleet.report(endpoint, Ok(up(endpoint, "i", *slots)));
         }
         (fleet, endpoints)
     }
@@ -223,7 +210,7 @@ mod tests {
         assert!(fleet.is_checked());
         fleet.keep(&["a".to_owned(), "b".to_owned()]);
         assert!(!fleet.is_checked());
-        fleet.report("a", up("http://127.0.0.1:9000/", "i", 1));
+        fleet.report("a", Ok(up("http://127.0.0.1:9000/", "i", 1)));
         assert!(!fleet.is_checked());
         fleet.report("b", Err("refused".to_owned()));
         assert!(fleet.is_checked());
@@ -248,7 +235,7 @@ mod tests {
         fleet.choose("blip", None).unwrap();
         fleet.released(&endpoints[0], RunnerWas::Unavailable);
         assert!(!fleet.has_room("blip"));
-        fleet.report(&endpoints[0], up(&endpoints[0], "i", 4));
+        fleet.report(&endpoints[0], Ok(up(&endpoints[0], "i", 4)));
         assert!(fleet.has_room("blip"));
     }
 
@@ -284,7 +271,7 @@ mod tests {
         );
         fleet.released(&endpoints[0], RunnerWas::Fine);
         fleet.released(&endpoints[0], RunnerWas::Fine);
-        fleet.report(&endpoints[0], up(&endpoints[0], "another", 4));
+        fleet.report(&endpoints[0], Ok(up(&endpoints[0], "another", 4)));
         assert!(!fleet.choose("blip", None).unwrap().idle_and_proven);
     }
 }

@@ -168,17 +168,14 @@ impl StatusWriter {
                     return Written::Current(written);
                 }
                 Tried::Gone => return Written::Superseded,
-                Tried::Rejected(why) => {
-                    tracing::error!(job = %job.name_any(), namespace = job.namespace(), %why, "the API server rejected a status");
+                Tried::Rejected(why) if !reduced => {
                     change.reduce(&job, &why);
-                    if !std::mem::replace(&mut reduced, true) {
-                        continue;
-                    }
-                    // What can be left out is: only time or a newer object can help.
-                    tokio::time::sleep(waits.next().unwrap_or(GREATEST_WAIT)).await;
+                    reduced = true;
+                    continue;
                 }
                 Tried::Conflict => {}
-                Tried::Failed => {
+                // The reduced change was rejected, too: only time or a newer object helps.
+                Tried::Rejected(_) | Tried::Failed => {
                     tokio::time::sleep(waits.next().unwrap_or(GREATEST_WAIT)).await;
                 }
             }
@@ -214,7 +211,10 @@ impl StatusWriter {
             Err(error) => match code_of(&error) {
                 Some(404) => Tried::Gone,
                 Some(409) => Tried::Conflict,
-                Some(413 | 422) => Tried::Rejected(error.to_string()),
+                Some(413 | 422) => {
+                    tracing::error!(job = %job.name_any(), namespace = job.namespace(), why = %error, "the API server rejected a status");
+                    Tried::Rejected(error.to_string())
+                }
                 _ => {
                     tracing::warn!(job = %job.name_any(), namespace = job.namespace(), %error, "writing a status failed");
                     Tried::Failed

@@ -54,6 +54,8 @@ pub enum Health {
     Down(String),
     /// It has never answered: the last error.
     Starting(String),
+    /// It has not been checked yet.
+    Unchecked,
 }
 
 impl Health {
@@ -61,7 +63,7 @@ impl Health {
     pub fn models(&self) -> &[ModelState] {
         match self {
             Self::Up { models, .. } => models,
-            Self::Down(_) | Self::Starting(_) => &[],
+            Self::Down(_) | Self::Starting(_) | Self::Unchecked => &[],
         }
     }
 
@@ -83,20 +85,13 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_protocol::Task;
+    use crate::fixtures::served;
 
     #[test]
     fn a_runner_serves_all_models_or_not_all_and_other_models_do_not_matter() {
-        let model = ModelState {
-            name: "blip".into(),
-            task: Task::ImageToText,
-            revision: "r".into(),
-            ready: true,
-            failure: None,
-        };
         let health = Health::Up {
             slots: 1,
-            models: vec![model],
+            models: vec![served("blip")],
         };
         assert!(health.serves(["blip"]) && health.serves([]));
         assert!(

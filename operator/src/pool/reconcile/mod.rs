@@ -103,8 +103,8 @@ impl Context {
 
         // 1. Observe (no client required).
         let time = (Timestamp::now(), Instant::now());
-        let loads = self.loads.borrow().clone();
-        let mut observed = observe::observe(&self.caches, &loads, &memory, pool, time);
+        let mut observed =
+            observe::observe(&self.caches, &self.loads.borrow(), &memory, pool, time);
         // 2. Inspect (client required, reads only).
         let inspect_again = self.inspect(&mut observed, &mut memory).await;
         // 3. Plan (no client required).

@@ -1,13 +1,13 @@
 //! Observations for tests.
 
 use super::observe::Observed;
-use crate::fixtures::at;
+use crate::fixtures::{at, served};
 use crate::pool::build::Subject;
 use crate::pool::caches::Children;
 use crate::pool::load::{Health, Load, RunnerLoad};
 use crate::pool::validate;
 use fovea_crds::RunnerPool;
-use fovea_protocol::{ModelState, Task};
+use fovea_protocol::ModelState;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -46,11 +46,9 @@ pub(super) fn observed(pool: &RunnerPool) -> Observed<'_> {
 /// A runner with model `m`, whose failure is this one.
 pub(super) fn up(failure: Option<&str>) -> RunnerLoad {
     let model = ModelState {
-        name: "m".into(),
-        task: Task::ImageToText,
-        revision: "r".into(),
         ready: failure.is_none(),
         failure: failure.map(str::to_owned),
+        ..served("m")
     };
     RunnerLoad {
         health: Health::Up {

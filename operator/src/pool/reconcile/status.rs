@@ -9,9 +9,9 @@ use fovea_crds::{
     ModelStatus, RunnerPool, RunnerPoolStatus,
     bounds::MAX_REVISION_LENGTH,
     clip,
-    conditions::{DEGRADED, PROGRESSING, READY},
+    conditions::{self, DEGRADED, PROGRESSING, READY},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Longest error of one model, in characters.
 const MAX_FAULT_LENGTH: u32 = 300;
@@ -19,25 +19,24 @@ const MAX_FAULT_LENGTH: u32 = 300;
 /// Value, reason and message of a condition.
 type State = (&'static str, &'static str, String);
 
+fn degraded(status: &RunnerPoolStatus) -> Option<&Condition> {
+    let condition = conditions::get(&status.conditions, DEGRADED);
+    condition.filter(|condition| condition.status == "True")
+}
+
 /// The Event for the step from `before` to `after`, if it shows a new fault.
 pub(crate) fn new_fault(
     before: Option<&RunnerPoolStatus>,
     after: &RunnerPoolStatus,
 ) -> Option<Notice> {
-    let degraded = |status: &RunnerPoolStatus| {
-        let mut conditions = status.conditions.iter();
-        conditions
-            .find(|each| each.type_ == DEGRADED && each.status == "True")
-            .cloned()
-    };
     let now = degraded(after)?;
     let known = before
         .and_then(degraded)
         .is_some_and(|known| known.message == now.message);
     // The runners of a pool that was just created have not been checked yet.
     (before.is_some() && !known).then_some(Notice {
-        reason: now.reason,
-        note: now.message,
+        reason: now.reason.clone(),
+        note: now.message.clone(),
     })
 }
 
@@ -72,21 +71,17 @@ pub(crate) fn status(observed: &Observed<'_>, applied: &Applied) -> Option<Runne
         ),
         |message| ("True", message.reason, message.message.clone()),
     );
-    let before = pool.status.as_ref();
-    let condition = |type_: &str, (value, reason, message): State| {
-        let mut before = before.into_iter().flat_map(|status| &status.conditions);
-        let since = before.find(|known| known.type_ == type_ && known.status == value);
-        clip::condition(Condition {
-            type_: type_.to_owned(),
-            status: value.to_owned(),
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: since.map_or(Time(observed.now), |known| {
-                known.last_transition_time.clone()
-            }),
-            observed_generation: pool.metadata.generation,
-        })
-    };
+    let mut conditions =
+        (pool.status.as_ref()).map_or(Vec::new(), |known| known.conditions.clone());
+    for (type_, (value, reason, message)) in [
+        (DEGRADED, degradation(load, applied)),
+        (PROGRESSING, progressing),
+        (READY, ready),
+    ] {
+        let generation = pool.metadata.generation;
+        let (state, why) = ((type_, value), (reason, message.as_str()));
+        conditions::set(&mut conditions, state, why, generation, observed.now);
+    }
     Some(RunnerPoolStatus {
         observed_generation: pool.metadata.generation,
         replicas,
@@ -95,11 +90,7 @@ pub(crate) fn status(observed: &Observed<'_>, applied: &Applied) -> Option<Runne
         queued: load.waiting,
         running: load.running,
         models,
-        conditions: vec![
-            condition(DEGRADED, degradation(load, applied)),
-            condition(PROGRESSING, progressing),
-            condition(READY, ready),
-        ],
+        conditions,
     })
 }
 
@@ -157,7 +148,7 @@ fn degradation(load: &Load, applied: &Applied) -> State {
     let mut reason = faults.first().map(|fault| fault.reason);
     let mut messages: Vec<String> = faults.iter().map(|fault| fault.message.clone()).collect();
     for (endpoint, runner) in &load.runners {
-        match &runner.health {
+        let why = match &runner.health {
             Health::Up { models, .. } => {
                 for model in models {
                     if let Some(why) = &model.failure {
@@ -166,14 +157,15 @@ fn degradation(load: &Load, applied: &Applied) -> State {
                         messages.push(format!("{endpoint}: model {}: {why}", model.name));
                     }
                 }
+                continue;
             }
             // The pod's own state says why it does not start.
-            Health::Starting(_) if applied.pods.is_some() => {}
-            Health::Down(why) | Health::Starting(why) => {
-                reason.get_or_insert("RunnersUnavailable");
-                messages.push(format!("{endpoint}: {why}"));
-            }
-        }
+            Health::Unchecked | Health::Starting(_) if applied.pods.is_some() => continue,
+            Health::Unchecked => "the runner has not been checked yet",
+            Health::Down(why) | Health::Starting(why) => why,
+        };
+        reason.get_or_insert("RunnersUnavailable");
+        messages.push(format!("{endpoint}: {why}"));
     }
     match reason {
         None => ("False", "RunnersAnswer", "every runner answers".to_owned()),
