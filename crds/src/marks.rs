@@ -4,7 +4,7 @@
 pub mod labels {
     /// Program that created the job.
     pub const CREATED_BY: &str = "fovea.dev/created-by";
-    /// Value of [`CREATED_BY`] on jobs that the API created. The operator deletes them first when
+    /// Value of [`CREATED_BY`] on jobs that the API created. Only these may be deleted early when
     /// there are too many finished jobs.
     pub const API: &str = "api";
     /// Compatible service whose routes received the job: `async-vision` or `image-analysis`.

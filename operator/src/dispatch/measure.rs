@@ -51,6 +51,7 @@ impl Dispatcher {
         let snapshot = Snapshot {
             unfinished,
             finished,
+            full_namespaces: self.retention.full().len(),
             callbacks_waiting,
             callbacks_in_flight,
             pools: pools.collect(),

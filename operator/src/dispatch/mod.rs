@@ -9,6 +9,7 @@ mod attempt;
 mod book;
 mod callbacks;
 mod conversation;
+mod delete;
 pub(crate) mod fleet;
 mod links;
 mod loads;
@@ -38,6 +39,7 @@ use book::Book;
 use callbacks::{CallEnded, Calls};
 use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
+use jiff::Timestamp;
 use kube::Client;
 use links::{Linking, Report};
 use pools::Pools;
@@ -196,7 +198,7 @@ impl Dispatcher {
                     this.measure();
                     this.publish_loads();
                 }
-                _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
+                _ = deletion.tick(), if this.retention.is_due(Timestamp::now()) => this.delete_one(),
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);

@@ -119,6 +119,7 @@ impl Dispatcher {
         };
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
+            self.retention.stopped(&task.namespace);
             self.pools
                 .released((pool, endpoint), &task.namespace, runner, took);
         }

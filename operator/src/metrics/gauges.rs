@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     pub(crate) unfinished: usize,
     /// Jobs that have ended and are not deleted yet.
     pub(crate) finished: usize,
+    /// Namespaces that start no job because of their finished ones.
+    pub(crate) full_namespaces: usize,
     /// Callbacks that are due and wait for their turn.
     pub(crate) callbacks_waiting: usize,
     pub(crate) callbacks_in_flight: usize,
@@ -54,6 +56,7 @@ struct Replaced<L, M>(Family<L, M>, Mutex<HashSet<L>>);
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     jobs: Family<StateLabels, Gauge>,
+    full_namespaces: Gauge,
     callbacks: Family<StateLabels, Gauge>,
     queue_depth: Replaced<PoolTaskLabels, Gauge>,
     oldest_waiting: Replaced<PoolTaskLabels, Seconds>,
@@ -69,6 +72,11 @@ impl Gauges {
             "jobs",
             "Jobs in the cluster, unfinished or finished",
             self.jobs.clone(),
+        );
+        registry.register(
+            "full_namespaces",
+            "Namespaces that start no job because they have too many finished ones",
+            self.full_namespaces.clone(),
         );
         registry.register(
             "callbacks_due",
@@ -129,6 +137,7 @@ impl Gauges {
         let Snapshot {
             unfinished,
             finished,
+            full_namespaces,
             callbacks_waiting,
             callbacks_in_flight,
             pools,
@@ -137,6 +146,7 @@ impl Gauges {
             let gauge = self.jobs.get_or_create(&StateLabels { state });
             gauge.set(count(*jobs));
         }
+        self.full_namespaces.set(count(*full_namespaces));
         let callbacks = [
             ("waiting", callbacks_waiting),
             ("in-flight", callbacks_in_flight),

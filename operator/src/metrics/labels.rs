@@ -1,5 +1,6 @@
 //! Labels of the metrics. Each has a bounded number of values: fixed words, tasks and names of pools.
 
+use crate::job::retention::Cause;
 use prometheus_client::encoding::EncodeLabelSet;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +49,21 @@ pub(super) struct KindLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SweptLabels {
     pub(super) fate: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CauseLabels {
+    cause: &'static str,
+}
+
+impl CauseLabels {
+    pub(super) fn of(cause: Cause) -> Self {
+        let cause = match cause {
+            Cause::Expired => "ttl",
+            Cause::Limit => "limit",
+        };
+        Self { cause }
+    }
 }
 
 pub(super) const STATUS_WRITES: [&str; 6] = [

@@ -7,11 +7,12 @@ mod labels;
 pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
 pub(crate) use labels::Fate;
 
+use crate::job::retention::Cause;
 use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
-use labels::{ATTEMPTS, AttemptLabels, CALLBACK_TRIES, KindLabels, OutcomeLabels};
+use labels::{ATTEMPTS, AttemptLabels, CALLBACK_TRIES, CauseLabels, KindLabels, OutcomeLabels};
 use labels::{STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -37,6 +38,7 @@ pub struct Metrics {
     epoch: Gauge,
     lease_acquisitions: Counter,
     lease_losses: Counter,
+    deleted: Family<CauseLabels, Counter>,
     sweeps: Family<OutcomeLabels, Counter>,
     swept: Family<SweptLabels, Counter>,
     upstreams: Upstreams,
@@ -65,6 +67,7 @@ impl Metrics {
             epoch: Gauge::default(),
             lease_acquisitions: Counter::default(),
             lease_losses: Counter::default(),
+            deleted: Family::default(),
             sweeps: Family::default(),
             swept: Family::default(),
             upstreams: Upstreams::default(),
@@ -90,6 +93,9 @@ impl Metrics {
             for outcome in outcomes {
                 let _ = counted.get_or_create(&OutcomeLabels { outcome });
             }
+        }
+        for cause in [Cause::Expired, Cause::Limit] {
+            let _ = self.deleted.get_or_create(&CauseLabels::of(cause));
         }
     }
 
@@ -121,6 +127,11 @@ impl Metrics {
             "objects_set_aside",
             "Watch events with an object that this version cannot read, by kind",
             self.set_aside.clone(),
+        );
+        registry.register(
+            "finished_jobs_deleted",
+            "Finished jobs deleted, by cause: ttl (their time was over) or limit (early, with a record in the bucket)",
+            self.deleted.clone(),
         );
         registry.register(
             "leading",
@@ -197,6 +208,10 @@ impl Metrics {
     pub(crate) fn status_write(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.status_writes.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn finished_job_deleted(&self, cause: Cause) {
+        self.deleted.get_or_create(&CauseLabels::of(cause)).inc();
     }
 
     pub(crate) fn callback_try(&self, outcome: &'static str) {

@@ -16,6 +16,7 @@ fn metrics_have_the_names_that_dashboards_use() {
     metrics.snapshot(&Snapshot {
         unfinished: 9,
         finished: 4,
+        full_namespaces: 1,
         callbacks_waiting: 5,
         callbacks_in_flight: 2,
         pools: vec![pool("fovea-system/default", 7)],
@@ -27,6 +28,7 @@ fn metrics_have_the_names_that_dashboards_use() {
     };
     metrics.job_succeeded(&timings, Duration::from_millis(20));
     metrics.status_write("stands");
+    metrics.finished_job_deleted(Cause::Limit);
     metrics.callback_try("delivered");
     metrics.set_aside("InferenceJob");
     metrics.lease_taken(7);
@@ -36,6 +38,8 @@ fn metrics_have_the_names_that_dashboards_use() {
     for line in [
         r#"fovea_operator_jobs{state="unfinished"} 9"#,
         r#"fovea_operator_jobs{state="finished"} 4"#,
+        "fovea_operator_full_namespaces 1",
+        r#"fovea_operator_finished_jobs_deleted_total{cause="limit"} 1"#,
         r#"fovea_operator_queue_depth{pool="fovea-system/default",task="image-to-text"} 7"#,
         r#"fovea_operator_oldest_waiting_seconds{pool="fovea-system/default",task="image-to-text"} 1.5"#,
         r#"fovea_operator_attempts_in_flight{pool="fovea-system/default"} 3"#,
@@ -74,6 +78,7 @@ fn counters_of_alerts_start_at_zero() {
         r#"fovea_operator_status_writes_total{outcome="gave-up"} 0"#,
         r#"fovea_operator_callback_tries_total{outcome="given-up"} 0"#,
         r#"fovea_operator_sweeps_total{outcome="failed"} 0"#,
+        r#"fovea_operator_finished_jobs_deleted_total{cause="limit"} 0"#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
