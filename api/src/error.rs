@@ -103,6 +103,8 @@ problem_types! {
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
     /// The namespace's quota is used up.
     QuotaExceeded = TOO_MANY_REQUESTS, "quota-exceeded", "The namespace's quota is used up";
+    /// The namespace starts no job until finished ones are deleted.
+    TooManyFinishedJobs = TOO_MANY_REQUESTS, "too-many-finished-jobs", "The namespace has too many finished jobs";
     /// More requests than allowed.
     RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
     /// A defect of Fovea or of the installation.

@@ -16,6 +16,7 @@ mod life;
 mod operation;
 mod pools;
 mod release;
+mod retention;
 mod rights;
 mod runner_faults;
 mod sweeping;

@@ -45,6 +45,11 @@ pub(crate) async fn submit(
         idempotency_key,
         origin,
     } = submission;
+    let is_full = app.jobs.namespace_is_full(&tenant.namespace);
+    // With a key, the job may exist already.
+    if is_full && idempotency_key.is_none() {
+        return Err(CommitError::NamespaceFull.into());
+    }
     let input = match payload {
         Payload::Object { key } => Input::Object { key },
         Payload::Picture(bytes) => store(app, tenant, bytes).await?,
@@ -59,6 +64,9 @@ pub(crate) async fn submit(
         },
     };
     let commit = Commit {
+        namespace: &tenant.namespace,
+        records: app.jobs.records(),
+        namespace_is_full: is_full,
         jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
         naming: &naming,
         request: &request,
@@ -101,6 +109,8 @@ impl From<CommitError> for Problem {
         let text = error.to_string();
         match error {
             CommitError::Refused(refusal) => refusal.into(),
+            CommitError::Record(problem) => *problem,
+            CommitError::NamespaceFull => Self::new(ProblemType::TooManyFinishedJobs, text).retry_after(30),
             CommitError::KeyReused | CommitError::KeySpent => Self::new(ProblemType::IdempotencyKeyReused, text),
             CommitError::Unavailable(_) | CommitError::Barred(_) => Self::new(
                 ProblemType::ClusterUnavailable,

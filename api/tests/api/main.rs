@@ -23,6 +23,7 @@ mod observability;
 mod outages;
 mod pictures;
 mod pools;
+mod retention;
 mod rights;
 mod submit;
 mod waiting;

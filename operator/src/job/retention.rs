@@ -32,6 +32,7 @@ pub struct RetentionConfig {
     /// ttlSecondsAfterFinished is shorter.
     #[arg(long, env = "FOVEA_OPERATOR_MIN_FINISHED_SECONDS")]
     #[arg(default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=86_400))]
     pub min_finished_seconds: u32,
     /// Maximum rate at which finished jobs are deleted, in jobs per second. It limits the load on
     /// the API server after many jobs expire at once. More jobs per second than this cannot finish

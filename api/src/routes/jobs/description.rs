@@ -116,6 +116,7 @@ problem_set!(
     RejectedByCluster,
     IdempotencyKeyReused,
     QuotaExceeded,
+    TooManyFinishedJobs,
     Internal,
     Overloaded,
     StoreUnavailable,

@@ -14,6 +14,7 @@ use axum::response::Response;
 use fovea_crds::{InferenceJob, Input};
 use fovea_store::{InvalidDigest, InvalidKey, ObjectKey, Sha256, StoreError};
 use http::{StatusCode, Uri};
+use kube::ResourceExt as _;
 use std::time::SystemTime;
 use tokio::time::timeout;
 
@@ -86,11 +87,16 @@ enum CleanError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    #[error("the job's record: {0}")]
+    Record(String),
     #[error("the other jobs could not be listed: {0}")]
     List(String),
 }
 
 async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), CleanError> {
+    // Written right before the job was to be deleted early, which the client has forestalled.
+    let records = app.jobs.records().delete(namespace, &job.name_any());
+    (records.await).map_err(|problem| CleanError::Record(problem.detail))?;
     app.store.delete(&results::key(job)?).await?;
     let Input::Upload { sha256 } = &job.spec.input else {
         return Ok(());

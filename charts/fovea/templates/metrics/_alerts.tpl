@@ -172,6 +172,22 @@ ObjectsSetAside:
     Objects of kind {{ "{{ $labels.kind }}" }} cannot be read
   description: |
     A newer version created them, or a definition is older than the operator. An Event names each; the operator ignores them.
+NamespaceFull:
+  expr: max(fovea_operator_full_namespaces{ {{- $ns -}} }) > {{ $alerts.NamespaceFull.threshold }}
+  summary: |
+    {{ "{{ $value }}" }} namespaces start no jobs because they have too many finished ones
+  description: |
+    Their waiting jobs have the condition Accepted False, reason TooManyFinishedJobs, and the API answers 429. Delete finished
+    jobs, give them a ttlSecondsAfterFinished, or raise operator.retention.
+JobsDeletedEarly:
+  expr: |
+    sum({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_finished_jobs_deleted_total{%s,cause=\"limit\"}" $ns)) }})
+    > {{ $alerts.JobsDeletedEarly.threshold }}
+  summary: |
+    {{ "{{ $value | humanize }}" }} finished jobs were deleted before their time, because there were too many
+  description: |
+    The API answers for them from records in the bucket; kubectl no longer shows them. Raise operator.retention if that is not
+    wanted.
 SweepsFailing:
   expr: |
     sum({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_sweeps_total{%s,outcome=\"failed\"}" $ns)) }})
