@@ -339,12 +339,27 @@ mod tests {
             (Part::Results, format!("results/team-a/{UID}")),
             (Part::Results, format!("results/team-a/{UID}.json/x")),
             (Part::Results, format!("results/team-a/{UID}.json%00")),
-            (Part::Results, format!("results/team-a/{UID}/{UID}/{UID}.json")),
-            (Part::Results, format!("results/team-a/{UID}/cat/1-{UID}.json")),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/{UID}/{UID}.json"),
+            ),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/cat/1-{UID}.json"),
+            ),
             (Part::Results, format!("results/team-a/{UID}/{UID}/1-{UID}")),
-            (Part::Results, format!("results/team-a/{UID}/{UID}/01-{UID}.json")),
-            (Part::Results, format!("results/team-a/{UID}/{UID}/-1-{UID}.json")),
-            (Part::Results, format!("results/team-a/{UID}/{UID}/1-{UID}.json/x")),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/{UID}/01-{UID}.json"),
+            ),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/{UID}/-1-{UID}.json"),
+            ),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/{UID}/1-{UID}.json/x"),
+            ),
             (Part::System, format!("system/{UID}")),
             (Part::System, format!("system/{UID}/")),
             (Part::System, format!("system/{UID}/..")),

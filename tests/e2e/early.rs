@@ -52,7 +52,13 @@ async fn a_client_reads_every_job_and_repeats_every_key_though_most_objects_went
     .await?;
     for (number, id) in ids.iter().enumerate() {
         let url = format!("{}/v1/jobs/{}", stack.api_url(), id.as_str().unwrap());
-        let read: Value = http().get(url).send().await?.error_for_status()?.json().await?;
+        let read: Value = http()
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
         ensure!(read["result"]["caption"] == caption.as_str(), "{read}");
         ensure!(submit(number).await?["id"] == *id, "{number} ran again");
     }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use fovea_crds::{InferenceJob, Phase, conditions};
 use fovea_harness::eventually;
-use fovea_store::{ObjectKey, Store, StoreConfig};
+use fovea_store::{Store, StoreConfig};
 use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, TEAM};
 use fovea_tests::s3_proxy::{S3Proxy, Verdict};
 use fovea_tests::{Operated, Options};
@@ -62,7 +62,9 @@ async fn record(operated: &Operated, name: &str) -> Result<Option<InferenceJob>>
     let namespaces: Api<Namespace> = Api::all(operated.client.clone());
     let uid = namespaces.get(JOBS).await?.uid().unwrap();
     let record = store.record(JOBS, &uid, name, SystemTime::now()).await?;
-    Ok(record.map(|json| serde_json::from_slice(&json)).transpose()?)
+    Ok(record
+        .map(|json| serde_json::from_slice(&json))
+        .transpose()?)
 }
 
 /// An installation of GitOps: applied jobs have no TTL, and one that was deleted would be applied again.
@@ -93,12 +95,19 @@ async fn applied_jobs_stay_and_a_full_namespace_holds_only_its_own_jobs() -> Res
     });
     assert_eq!(ended.await?.phase(), Phase::Succeeded);
 
-    operated.jobs.delete("two", &DeleteParams::default()).await?;
+    operated
+        .jobs
+        .delete("two", &DeleteParams::default())
+        .await?;
     assert_eq!(operated.ended("held").await?.phase, Phase::Succeeded);
     for name in ["one", "three"] {
         assert_eq!(operated.ended(name).await?.phase, Phase::Succeeded);
     }
-    metric(&operated, "finished_jobs_deleted_total{cause=\"limit\"} 0\n").await?;
+    metric(
+        &operated,
+        "finished_jobs_deleted_total{cause=\"limit\"} 0\n",
+    )
+    .await?;
     operated.judge();
     Ok(())
 }
@@ -120,7 +129,11 @@ async fn a_job_of_the_api_that_goes_early_leaves_a_record_of_its_end() -> Result
     gone(&operated, &name(2)).await?;
     let left = record(&operated, &name(2)).await?.unwrap();
     assert_eq!(left.status, second.status);
-    metric(&operated, "finished_jobs_deleted_total{cause=\"limit\"} 1\n").await?;
+    metric(
+        &operated,
+        "finished_jobs_deleted_total{cause=\"limit\"} 1\n",
+    )
+    .await?;
     assert_eq!(operated.ended("applied").await?.phase, Phase::Succeeded);
     operated.judge();
     Ok(())

@@ -96,8 +96,9 @@ impl Jobs {
             let found = found.map_err(|_| unavailable("no answer in time"))?;
             let job = match found.map_err(failed)? {
                 Some(job) => job,
-                None => (self.records.find(namespace, name).await?)
-                    .ok_or_else(Problem::no_such_job)?,
+                None => {
+                    (self.records.find(namespace, name).await?).ok_or_else(Problem::no_such_job)?
+                }
             };
             Ok(Arc::new(job))
         };

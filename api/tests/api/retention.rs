@@ -38,28 +38,31 @@ async fn replace(api: &Service, id: &str, expires: SystemTime) -> anyhow::Result
 }
 
 #[tokio::test]
-async fn a_job_that_went_early_is_answered_from_its_record_until_it_is_deleted() -> anyhow::Result<()>
-{
+async fn a_job_that_went_early_is_answered_from_its_record_until_it_is_deleted()
+-> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let keyed = || api.post(jpeg(90)).header("idempotency-key", "order-90");
     let id = send(keyed()).await?.id()?;
     let key = replace(&api, &id, SystemTime::now() + HOUR).await?;
 
     let read = api.get(&format!("/v1/jobs/{id}")).await?;
-    assert_eq!((read.status, &read.body["phase"]), (200, &json!("Succeeded")));
+    assert_eq!(
+        (read.status, &read.body["phase"]),
+        (200, &json!("Succeeded"))
+    );
     let result = send(api.job(&id, "/result")).await?;
     assert_eq!(result.body, json!({"caption": "a cat"}));
     let waited = send(api.job(&id, "").header("prefer", "wait=20")).await?;
     assert_eq!(waited.status, 200);
-    // The replaced services' routes.
-    let status = api.get(&format!("/api/v1/status/{id}")).await?;
-    assert_eq!(status.body["result"], json!({"caption": "a cat"}));
 
     let again = send(keyed()).await?;
     assert_eq!(again.body["id"], json!(id), "{again:?}");
     let other = api.post(jpeg(91)).header("idempotency-key", "order-90");
     let other = send(other).await?;
-    assert_eq!((other.status, other.problem()), (422, "idempotency-key-reused"));
+    assert_eq!(
+        (other.status, other.problem()),
+        (422, "idempotency-key-reused")
+    );
     assert!(api.names().await?.is_empty());
 
     let url = format!("{}/v1/jobs/{id}", api.base);
@@ -74,13 +77,34 @@ async fn a_job_that_went_early_is_answered_from_its_record_until_it_is_deleted()
 }
 
 #[tokio::test]
+async fn a_client_of_a_replaced_service_reads_a_job_that_went_early() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let file = reqwest::multipart::Part::bytes(jpeg(96)).file_name("cat.jpg");
+    let form = reqwest::multipart::Form::new().part("file", file);
+    let url = format!("{}/api/v1/upload", api.base);
+    let uploaded = send(api.http.post(url).multipart(form)).await?;
+    let id = uploaded.body["job_id"]
+        .as_str()
+        .context("no id")?
+        .to_owned();
+    replace(&api, &id, SystemTime::now() + HOUR).await?;
+    let read = api.get(&format!("/api/v1/status/{id}")).await?;
+    assert_eq!(read.body["status"], "SUCCESS");
+    assert_eq!(read.body["result"], json!({"caption": "a cat"}));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_expired_record_or_one_of_a_former_namespace_is_no_job() -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let expired = send(api.post(jpeg(92))).await?.id()?;
     replace(&api, &expired, SystemTime::now() - Duration::from_secs(1)).await?;
     assert_eq!(api.get(&format!("/v1/jobs/{expired}")).await?.status, 404);
 
-    let (former, id) = (uuid::Uuid::new_v4().to_string(), uuid::Uuid::new_v4().to_string());
+    let (former, id) = (
+        uuid::Uuid::new_v4().to_string(),
+        uuid::Uuid::new_v4().to_string(),
+    );
     let hence = (SystemTime::now() + HOUR).duration_since(SystemTime::UNIX_EPOCH)?;
     let key = ObjectKey::record(api.namespace.name(), &former, &id, (hence.as_secs(), &id))?;
     put(key.as_str(), b"{}".to_vec()).await?;
@@ -111,7 +135,8 @@ async fn a_full_namespace_gets_no_new_job_but_finds_those_of_its_keys() -> anyho
     let new_key = api.post(jpeg(95)).header("idempotency-key", "order-95");
     assert_eq!(send(new_key).await?.status, 429);
 
-    api.write_status(&held, json!({"phase": "Cancelled"})).await?;
+    api.write_status(&held, json!({"phase": "Cancelled"}))
+        .await?;
     until("room in the namespace", || async {
         let answer = send(api.post(jpeg(94))).await?;
         anyhow::ensure!(answer.status == 202, "{answer:?}");

@@ -61,8 +61,8 @@ impl CallbackQueue {
         Self {
             bounds,
             shares: Shares {
-                weights: HashMap::new(),
                 max_in_flight: Some(bounds.namespace),
+                ..Shares::default()
             },
             waiting: FairQueue::default(),
             in_flight: HashMap::new(),

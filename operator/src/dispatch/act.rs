@@ -209,12 +209,14 @@ impl Dispatcher {
         let metrics = Arc::clone(&self.parts.metrics);
         tokio::spawn(async move {
             let _permit = permit;
-            let deleted = match cause {
+            let outcome = match cause {
                 Cause::Expired => deleter.delete().await,
                 Cause::Limit => deleter.replace_by_record().await,
             };
-            let Finished { name, namespace, .. } = &deleter.job;
-            match deleted {
+            let Finished {
+                name, namespace, ..
+            } = &deleter.job;
+            match outcome {
                 Ok(true) => {
                     tracing::debug!(job = %name, %namespace, ?cause, "deleted a finished job");
                     metrics.finished_job_deleted(cause);
@@ -295,7 +297,7 @@ impl Dispatcher {
             let _ = done.send(ended).await;
         });
         let handle = AbortOnDropHandle::new(running);
-        self.retention.started(&namespace);
+        self.retention.started(uid, &namespace);
         self.tasks.insert(
             uid.to_owned(),
             Task {

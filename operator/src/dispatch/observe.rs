@@ -117,9 +117,9 @@ impl Dispatcher {
         let Some(task) = self.tasks.remove(&uid) else {
             return;
         };
+        self.retention.stopped(&uid);
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
-            self.retention.stopped(&task.namespace);
             self.pools
                 .released((pool, endpoint), &task.namespace, runner, took);
         }

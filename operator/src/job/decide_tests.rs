@@ -75,7 +75,13 @@ fn a_job_of_a_full_namespace_says_so_after_a_second_until_there_is_room() {
         note
     };
     let held = decide_in(&job(), true).unwrap();
-    assert!(matches!(held, Note::Held { reason: TOO_MANY_FINISHED_JOBS, .. }));
+    assert!(matches!(
+        held,
+        Note::Held {
+            reason: TOO_MANY_FINISHED_JOBS,
+            ..
+        }
+    ));
     let written = with(&job(), status::noted(&job(), &held, at(1)));
     assert_eq!(decide_in(&written, true), None);
     let accepted = Some(Note::Accepted(pool()));

@@ -8,9 +8,9 @@ pub(crate) mod retry;
 pub(crate) mod status;
 pub(crate) mod write;
 
+use crate::time::later;
 use fovea_crds::{InferenceJob, annotations, labels, resource_version_is_older};
 use fovea_store::can_have_record;
-use crate::time::later;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::sync::Arc;

@@ -83,6 +83,8 @@ impl Tenant {
 pub(crate) struct Retention {
     config: RetentionConfig,
     jobs: HashMap<Arc<str>, Job>,
+    /// The namespaces of the jobs on runners.
+    running: HashMap<Arc<str>, Arc<str>>,
     tenants: HashMap<Arc<str>, Tenant>,
     /// The namespaces by [`Tenant::size`].
     by_size: BTreeSet<(usize, Arc<str>)>,
@@ -96,6 +98,7 @@ impl Retention {
         Self {
             config,
             jobs: HashMap::new(),
+            running: HashMap::new(),
             tenants: HashMap::new(),
             by_size: BTreeSet::new(),
             size: 0,
@@ -109,12 +112,17 @@ impl Retention {
     /// [`expire`]: Self::expire
     pub(crate) fn keep(&mut self, uid: &str, job: &Finished) {
         self.expired.remove(uid);
+        self.stopped(uid);
         let uid: Arc<str> = uid.into();
         let candidate = job.may_have_record().then(|| Candidate {
             ended: job.ended,
             uid: Arc::clone(&uid),
         });
-        if self.jobs.get(&uid).is_some_and(|kept| kept.candidate == candidate) {
+        if self
+            .jobs
+            .get(&uid)
+            .is_some_and(|kept| kept.candidate == candidate)
+        {
             return;
         }
         self.forget(&uid);
@@ -124,7 +132,13 @@ impl Retention {
             tenant.finished += 1;
             tenant.candidates.extend(added);
         });
-        self.jobs.insert(uid, Job { namespace, candidate });
+        self.jobs.insert(
+            uid,
+            Job {
+                namespace,
+                candidate,
+            },
+        );
     }
 
     pub(crate) fn expire(&mut self, uid: &str) {
@@ -134,7 +148,11 @@ impl Retention {
     /// Removes a job that is deleted.
     pub(crate) fn forget(&mut self, uid: &str) {
         self.expired.remove(uid);
-        let Some(Job { namespace, candidate }) = self.jobs.remove(uid) else {
+        let Some(Job {
+            namespace,
+            candidate,
+        }) = self.jobs.remove(uid)
+        else {
             return;
         };
         self.change(&namespace, |tenant| {
@@ -145,16 +163,20 @@ impl Retention {
         });
     }
 
-    /// A job of the namespace is on a runner.
-    pub(crate) fn started(&mut self, namespace: &str) {
-        self.change(&namespace.into(), |tenant| tenant.running += 1);
+    /// A job is on a runner.
+    pub(crate) fn started(&mut self, uid: &str, namespace: &str) {
+        let namespace: Arc<str> = namespace.into();
+        let before = self.running.insert(uid.into(), Arc::clone(&namespace));
+        if before.is_none() {
+            self.change(&namespace, |tenant| tenant.running += 1);
+        }
     }
 
-    /// A job that [`Retention::started`] counted is no longer on a runner.
-    pub(crate) fn stopped(&mut self, namespace: &str) {
-        self.change(&namespace.into(), |tenant| {
-            tenant.running = tenant.running.saturating_sub(1);
-        });
+    /// A job is no longer on a runner.
+    pub(crate) fn stopped(&mut self, uid: &str) {
+        if let Some(namespace) = self.running.remove(uid) {
+            self.change(&namespace, |tenant| tenant.running -= 1);
+        }
     }
 
     /// Whether the namespace must not start another job.

@@ -115,7 +115,12 @@ impl Chunk {
 
     /// Keeps the result of a job that was deleted early, for its record.
     pub(super) fn record(&mut self, listed: Listed, limit: SystemTime) {
-        if let Some((_, Owned::Record { job_uid, expires, .. })) = listed.object
+        if let Some((
+            _,
+            Owned::Record {
+                job_uid, expires, ..
+            },
+        )) = listed.object
             && expires > limit
         {
             self.by_job.remove(&job_uid);

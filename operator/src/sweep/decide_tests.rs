@@ -36,7 +36,11 @@ fn of_job(key: ObjectKey, uid: &str) -> (ObjectKey, Owned) {
 
 fn old(object: (ObjectKey, Owned)) -> Chunk {
     let mut chunk = Chunk::default();
-    let taken = chunk.take(put(GRACE * 2, Some(object)), limit(now(), GRACE), &HashMap::new());
+    let taken = chunk.take(
+        put(GRACE * 2, Some(object)),
+        limit(now(), GRACE),
+        &HashMap::new(),
+    );
     assert_eq!(taken, Taken::Candidate);
     chunk
 }
@@ -59,7 +63,11 @@ fn only_our_objects_older_than_the_grace_are_candidates() {
         let mut chunk = Chunk::default();
         let object = picture("a", OLD, b"cat");
         let limit = limit(now(), GRACE);
-        assert_eq!(chunk.take(put(age, Some(object)), limit, &HashMap::new()), taken, "{age:?}");
+        assert_eq!(
+            chunk.take(put(age, Some(object)), limit, &HashMap::new()),
+            taken,
+            "{age:?}"
+        );
         assert_eq!(chunk.len(), usize::from(taken == Taken::Candidate));
     }
     let mut chunk = Chunk::default();
@@ -72,7 +80,10 @@ fn only_our_objects_older_than_the_grace_are_candidates() {
         modified: now() + GRACE,
     };
     let mut chunk = Chunk::default();
-    assert_eq!(chunk.take(ahead, limit(now(), GRACE), &HashMap::new()), Taken::Young);
+    assert_eq!(
+        chunk.take(ahead, limit(now(), GRACE), &HashMap::new()),
+        Taken::Young
+    );
 }
 
 #[test]
@@ -104,7 +115,11 @@ fn the_pictures_of_a_namespace_that_is_gone_or_made_again_go() {
     }
     let mut both = old(picture("a", OLD, b"cat"));
     let limit = limit(now(), GRACE);
-    both.take(put(GRACE * 2, Some(picture("a", NEW, b"cat"))), limit, &HashMap::new());
+    both.take(
+        put(GRACE * 2, Some(picture("a", NEW, b"cat"))),
+        limit,
+        &HashMap::new(),
+    );
     both.job("a", JOB, Some(cat));
     let gone = both.unneeded(&namespaces(&[("a", NEW)]));
     assert_eq!(gone, [picture("a", OLD, b"cat").0]);
@@ -176,8 +191,18 @@ fn a_record_stays_until_it_expires_or_its_namespace_goes() {
     for (object, at_the_start, taken, deleted) in [
         (record("a", NEW, limit + hour), &live, Taken::Needed, false),
         (record("a", NEW, limit), &live, Taken::Candidate, true),
-        (record("a", OLD, limit + hour), &live, Taken::Candidate, true),
-        (record("b", OLD, limit + hour), &live, Taken::Candidate, true),
+        (
+            record("a", OLD, limit + hour),
+            &live,
+            Taken::Candidate,
+            true,
+        ),
+        (
+            record("b", OLD, limit + hour),
+            &live,
+            Taken::Candidate,
+            true,
+        ),
         // Its namespace was created after the sweep had begun.
         (
             record("a", NEW, limit + hour),

@@ -95,8 +95,8 @@ enum CleanError {
 
 async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), CleanError> {
     // Written right before the job was to be deleted early, which the client has forestalled.
-    let records = app.jobs.records().delete(namespace, &job.name_any());
-    (records.await).map_err(|problem| CleanError::Record(problem.detail))?;
+    let deleted = app.jobs.records().delete(namespace, &job.name_any()).await;
+    deleted.map_err(|problem| CleanError::Record(problem.detail))?;
     app.store.delete(&results::key(job)?).await?;
     let Input::Upload { sha256 } = &job.spec.input else {
         return Ok(());
