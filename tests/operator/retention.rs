@@ -67,7 +67,7 @@ async fn record(operated: &Operated, name: &str) -> Result<Option<InferenceJob>>
         .transpose()?)
 }
 
-/// An installation of GitOps: applied jobs have no TTL, and one that was deleted would be applied again.
+/// Applied jobs have no TTL, and a tool that applied one would apply it again after its deletion.
 #[tokio::test]
 async fn applied_jobs_stay_and_a_full_namespace_holds_only_its_own_jobs() -> Result<()> {
     let operated = Operated::start(Options::flags(LIMITED)).await?;

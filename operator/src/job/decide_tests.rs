@@ -84,9 +84,9 @@ fn a_job_of_a_full_namespace_says_so_after_a_second_until_there_is_room() {
     ));
     let written = with(&job(), status::noted(&job(), &held, at(1)));
     assert_eq!(decide_in(&written, true), None);
-    let accepted = Some(Note::Accepted(pool()));
-    assert_eq!(decide_in(&written, false), accepted);
-    let written = with(&job(), status::noted(&job(), &accepted.unwrap(), at(1)));
+    let accepted = Note::Accepted(pool());
+    assert_eq!(decide_in(&written, false).as_ref(), Some(&accepted));
+    let written = with(&job(), status::noted(&job(), &accepted, at(1)));
     assert_eq!(decide_in(&written, true), Some(held));
 }
 

@@ -63,12 +63,16 @@ struct Candidate {
 struct Job {
     namespace: Arc<str>,
     candidate: Option<Candidate>,
+    /// Its deletion is under way.
+    leaving: bool,
 }
 
 #[derive(Debug, Default)]
 struct Tenant {
     finished: usize,
     running: usize,
+    /// Finished jobs whose deletion is under way.
+    leaving: usize,
     candidates: BTreeSet<Candidate>,
 }
 
@@ -90,6 +94,8 @@ pub(crate) struct Retention {
     by_size: BTreeSet<(usize, Arc<str>)>,
     /// The sum of all sizes.
     size: usize,
+    /// The sum of all [`Tenant::leaving`].
+    leaving: usize,
     expired: BTreeSet<Arc<str>>,
 }
 
@@ -102,6 +108,7 @@ impl Retention {
             tenants: HashMap::new(),
             by_size: BTreeSet::new(),
             size: 0,
+            leaving: 0,
             expired: BTreeSet::new(),
         }
     }
@@ -118,11 +125,8 @@ impl Retention {
             ended: job.ended,
             uid: Arc::clone(&uid),
         });
-        if self
-            .jobs
-            .get(&uid)
-            .is_some_and(|kept| kept.candidate == candidate)
-        {
+        let kept = self.jobs.get(&uid);
+        if kept.is_some_and(|kept| kept.candidate == candidate && !kept.leaving) {
             return;
         }
         self.forget(&uid);
@@ -132,13 +136,12 @@ impl Retention {
             tenant.finished += 1;
             tenant.candidates.extend(added);
         });
-        self.jobs.insert(
-            uid,
-            Job {
-                namespace,
-                candidate,
-            },
-        );
+        let job = Job {
+            namespace,
+            candidate,
+            leaving: false,
+        };
+        self.jobs.insert(uid, job);
     }
 
     pub(crate) fn expire(&mut self, uid: &str) {
@@ -148,16 +151,14 @@ impl Retention {
     /// Removes a job that is deleted.
     pub(crate) fn forget(&mut self, uid: &str) {
         self.expired.remove(uid);
-        let Some(Job {
-            namespace,
-            candidate,
-        }) = self.jobs.remove(uid)
-        else {
+        let Some(job) = self.jobs.remove(uid) else {
             return;
         };
-        self.change(&namespace, |tenant| {
+        self.leaving -= usize::from(job.leaving);
+        self.change(&job.namespace, |tenant| {
             tenant.finished -= 1;
-            if let Some(candidate) = &candidate {
+            tenant.leaving -= usize::from(job.leaving);
+            if let Some(candidate) = &job.candidate {
                 tenant.candidates.remove(candidate);
             }
         });
@@ -205,10 +206,15 @@ impl Retention {
             None => (Arc::clone(&self.early(now)?.uid), Cause::Limit),
         };
         if let Some(job) = self.jobs.get_mut(&uid)
-            && let Some(candidate) = job.candidate.take()
+            && !job.leaving
             && let Some(tenant) = self.tenants.get_mut(&job.namespace)
         {
-            tenant.candidates.remove(&candidate);
+            job.leaving = true;
+            tenant.leaving += 1;
+            self.leaving += 1;
+            if let Some(candidate) = &job.candidate {
+                tenant.candidates.remove(candidate);
+            }
         }
         Some((uid, cause))
     }
@@ -216,13 +222,21 @@ impl Retention {
     /// The job to delete before its time: the oldest of the namespace that is furthest over its share.
     fn early(&self, now: Timestamp) -> Option<&Candidate> {
         let over_its_own = most_of(self.config.max_finished_jobs_per_namespace);
-        let over_all = self.size > most_of(self.config.max_finished_jobs);
-        let over_its_share = most_of(self.share());
+        let over_its_share = if self.size - self.leaving > most_of(self.config.max_finished_jobs) {
+            most_of(self.share())
+        } else {
+            usize::MAX
+        };
+        let most = over_its_own.min(over_its_share);
         let minimum = SignedDuration::from_secs(i64::from(self.config.min_finished_seconds));
         let largest_first = self.by_size.iter().rev();
         largest_first
-            .take_while(|(size, _)| *size > over_its_own || (over_all && *size > over_its_share))
-            .filter_map(|(_, namespace)| self.tenants.get(namespace)?.candidates.first())
+            .take_while(|(size, _)| *size > most)
+            .filter_map(|(size, namespace)| {
+                let tenant = self.tenants.get(namespace)?;
+                let stay = size - tenant.leaving;
+                tenant.candidates.first().filter(|_| stay > most)
+            })
             .find(|oldest| later(oldest.ended, minimum) <= now)
     }
 

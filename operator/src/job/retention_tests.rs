@@ -139,16 +139,27 @@ fn the_limit_for_all_takes_from_the_namespace_furthest_over_its_share() {
 }
 
 #[test]
+fn no_more_jobs_go_early_than_exceed_the_limit_while_deletions_are_under_way() {
+    let mut kept = retention(100, 10);
+    kept.fill("a", 0..10, true);
+    let taken = std::iter::from_fn(|| kept.take(at(1000))).count();
+    assert_eq!(taken, 2);
+}
+
+#[test]
 fn a_job_counts_until_it_is_gone_and_a_failed_deletion_is_repeated() {
     let mut kept = retention(10, 1);
     kept.keep("a", &job("n", 1, true));
     kept.keep("b", &job("n", 1, true));
-    assert_eq!(kept.take(at(1000)), Some(("a".into(), Cause::Limit)));
-    assert_eq!(kept.take(at(1000)), Some(("b".into(), Cause::Limit)));
+    kept.keep("c", &job("n", 1, true));
+    for uid in ["a", "b", "c"] {
+        assert_eq!(kept.take(at(1000)), Some((uid.into(), Cause::Limit)));
+    }
     assert_eq!(kept.take(at(1000)), None);
     assert!(kept.is_full("n"));
     kept.keep("a", &job("n", 1, true));
     assert_eq!(kept.take(at(1000)), Some(("a".into(), Cause::Limit)));
+    kept.forget("c");
     kept.forget("a");
     kept.forget("b");
     assert!(!kept.is_full("n"));
