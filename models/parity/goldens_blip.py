@@ -1,6 +1,6 @@
 """Writes the small checkpoint with random weights, and what transformers answers with it, for the runner's parity test.
 
-    python -m models.parity.goldens --out runner/tests/golden/blip
+    python -m models.parity.goldens_blip --out runner/tests/golden/blip
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Writes a checkpoint of Salesforce/blip-image-captioning-base's size, 0.9 GB, with random weights, and what
 transformers answers with it. For a parity check and a benchmark at full size where the hub is out of reach.
 
-    python -m models.parity.full_size FOLDER
+    python -m models.parity.full_size_blip FOLDER
 """
 
 import argparse
