@@ -86,7 +86,7 @@ async fn too_many_requests_are_retried_after_the_hubs_wait_up_to_a_bound() {
     setting.hub.instead("/revision/", [busy("1")]);
     setting.hub.instead("/store/", [busy("0"), bare(429, &[])]);
     let begun = Instant::now();
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert!(begun.elapsed().as_millis() >= 1000, "{:?}", begun.elapsed());
     assert_eq!(setting.hub.gets("/revision/").len(), 2);
 
@@ -111,7 +111,7 @@ async fn a_request_to_a_failing_hub_is_retried() {
         .hub
         .instead("/revision/", [bare(503, &[]), bare(500, &[])]);
     setting.hub.instead("/resolve/", [bare(502, &[])]);
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert_eq!(setting.hub.gets("/revision/").len(), 3);
 }
 

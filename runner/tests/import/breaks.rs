@@ -4,7 +4,7 @@ use crate::hub::sha256;
 use crate::setting::{Setting, golden};
 use axum::body::Body;
 use axum::response::Response;
-use fovea_runner::fetch::{FetchError, TransferError};
+use fovea_runner::import::{ImportError, TransferError};
 use futures::StreamExt as _;
 
 const WEIGHTS: &str = "model.safetensors";
@@ -19,7 +19,7 @@ fn ranges(setting: &Setting) -> Vec<Option<String>> {
 }
 
 async fn assert_whole(setting: &Setting) {
-    let dir = setting.fetch().await.unwrap().dir;
+    let dir = setting.import().await.unwrap().dir;
     assert_eq!(std::fs::read(dir.join(WEIGHTS)).unwrap(), weights());
 }
 
@@ -133,9 +133,9 @@ async fn bytes_with_another_digest_are_refused_deleted_and_not_linked() {
         .world()
         .lies
         .insert(WEIGHTS.to_owned(), lie.into());
-    let error = setting.fetch().await.unwrap_err();
+    let error = setting.import().await.unwrap_err();
     assert!(
-        matches!(&error, FetchError::Transfer(TransferError::Digest { .. })),
+        matches!(&error, ImportError::Transfer(TransferError::Digest { .. })),
         "{error}"
     );
     let (text, digest) = (error.to_string(), sha256(&weights()));

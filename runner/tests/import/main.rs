@@ -1,4 +1,4 @@
-//! Fetching checkpoints from a fake hub with the hub's HTTP API and faults.
+//! Imports of checkpoints from a fake hub that has the hub's HTTP API, and faults.
 
 #![allow(
     clippy::unwrap_used,

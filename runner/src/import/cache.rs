@@ -9,7 +9,7 @@
 //!
 //! Reference: <https://huggingface.co/docs/huggingface_hub/guides/manage-cache>.
 
-use super::error::FetchError;
+use super::error::ImportError;
 use super::hub::FileInfo;
 use super::names::{Commit, FilePath, RepoId, Revision};
 use super::transfer::{Lock, TransferError, io_error};
@@ -89,8 +89,8 @@ impl RepoCache {
     }
 
     /// The commit of the revision when it was last resolved, and the names of its files.
-    pub(super) fn cached(&self, revision: &Revision) -> Result<(Commit, Vec<String>), FetchError> {
-        let missing = |what: String| FetchError::NotCached {
+    pub(super) fn cached(&self, revision: &Revision) -> Result<(Commit, Vec<String>), ImportError> {
+        let missing = |what: String| ImportError::NotCached {
             what,
             cache: self.cache.clone(),
         };

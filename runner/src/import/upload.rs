@@ -6,7 +6,7 @@
 //! `key`; the file follows.
 
 use super::config::HubSettings;
-use super::error::FetchError;
+use super::error::ImportError;
 use super::manifest::{MANIFEST_FILE, Manifest};
 use super::names::RepoId;
 use super::transfer::{
@@ -46,15 +46,15 @@ const MODELS: &str = "models/";
 pub(super) struct Form {
     url: Url,
     fields: BTreeMap<String, String>,
-    /// `key` without `${filename}`.
+    /// The form's field `key` without its end, `${filename}`.
     #[serde(skip)]
     prefix: String,
 }
 
 impl Form {
     /// Reads the form at `path`, which must be one for this repository.
-    pub(super) fn read(path: &Path, repo: &RepoId) -> Result<Self, FetchError> {
-        let refuse = |why: String| FetchError::Form {
+    pub(super) fn read(path: &Path, repo: &RepoId) -> Result<Self, ImportError> {
+        let refuse = |why: String| ImportError::Form {
             path: path.to_owned(),
             why,
         };
@@ -92,18 +92,18 @@ impl Form {
         manifest: &Manifest,
         snapshot: &Path,
         settings: &HubSettings,
-    ) -> Result<(), FetchError> {
+    ) -> Result<(), ImportError> {
         let retry = settings.retry;
         for file in &manifest.files {
             if file.bytes > MAX_POST_BYTES {
-                return Err(FetchError::Transfer(TransferError::TooLarge {
+                return Err(ImportError::Transfer(TransferError::TooLarge {
                     name: file.path.to_string(),
                     bytes: file.bytes,
                     limit: MAX_POST_BYTES,
                 }));
             }
         }
-        let client = sending_client().map_err(FetchError::Client)?;
+        let client = sending_client().map_err(ImportError::Client)?;
         let folder = format!("{}{}", self.prefix, manifest.commit);
         for file in &manifest.files {
             let key = format!("{folder}/{}", file.path);
@@ -127,7 +127,7 @@ impl Form {
         bytes: u64,
         part: impl AsyncFn() -> Result<Part, TransferError>,
         retry: Retry,
-    ) -> Result<(), FetchError> {
+    ) -> Result<(), ImportError> {
         let limit = LEAST_LIMIT + Duration::from_secs(bytes / LEAST_BYTES_PER_SECOND);
         let mut tries = Tries::default();
         loop {
@@ -173,14 +173,14 @@ fn status(response: &Response) -> TransferError {
 }
 
 /// Extracts S3's `<Code>` and `<Message>` from its XML answer.
-async fn refused(response: Response, key: &str) -> FetchError {
+async fn refused(response: Response, key: &str) -> ImportError {
     let status = response.status();
     let text = error_body(response).await.unwrap_or_default();
     let between = |tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;
         Some(excerpt(rest.split_once("</")?.0))
     };
-    FetchError::Refused {
+    ImportError::Refused {
         file: key.to_owned(),
         status,
         why: [between("Code"), between("Message")]

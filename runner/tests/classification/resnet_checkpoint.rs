@@ -1,7 +1,8 @@
 //! Every tensor and setting of a residual network's checkpoint matters, and errors name a missing
 //! one.
 
-use crate::golden::{TOLERANCE, changed, checkpoint, is_counter, parameters, resnet};
+use crate::resnet_golden::resnet;
+use crate::support::golden::{TOLERANCE, changed, checkpoint, is_counter, parameters};
 use crate::support::{
     add, assert_config_refused, assert_weights_refused, expected_tensor_in, largest_difference,
     scale, swap,

@@ -5,7 +5,7 @@ use super::http::{Answer, Failure, Request, host, transport};
 use super::retry::{Next, Retry, Tries};
 use std::time::Duration;
 
-pub(in crate::fetch) async fn ask(
+pub(in crate::import) async fn ask(
     request: &Request<'_>,
     retry: Retry,
 ) -> Result<Answer, TransferError> {
@@ -24,7 +24,7 @@ pub(in crate::fetch) async fn ask(
 }
 
 /// The body of the answer to `request`, of at most `limit` bytes.
-pub(in crate::fetch) async fn ask_body(
+pub(in crate::import) async fn ask_body(
     request: &Request<'_>,
     limit: u64,
     retry: Retry,
@@ -50,7 +50,7 @@ pub(in crate::fetch) async fn ask_body(
 }
 
 /// The wait after a failed try, or the final error.
-pub(in crate::fetch) fn wait_after(
+pub(in crate::import) fn wait_after(
     retry: Retry,
     tries: Tries,
     retry_after: Option<Duration>,

@@ -3,7 +3,7 @@
 use crate::hub::{Hub, bare, sha256};
 use crate::setting::{RETRY, names, until};
 use fovea_protocol::ModelFile;
-use fovea_runner::fetch::{DownloadError, DownloadLimits, download};
+use fovea_runner::import::{DownloadError, DownloadLimits, download};
 use std::path::Path;
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ async fn a_dropped_download_is_resumed() {
         .breaks
         .insert("large".to_owned(), [70_000].into());
     let (path, copy) = (dir.path().to_owned(), files.clone());
-    let retry = fovea_runner::fetch::Retry {
+    let retry = fovea_runner::import::Retry {
         first_wait: Duration::from_mins(10),
         longest_wait: Duration::from_mins(10),
         ..RETRY

@@ -40,7 +40,7 @@ pub(crate) struct World {
     pub(crate) files: BTreeMap<String, Bytes>,
     /// Requires the token; the error code of requests without it.
     pub(crate) closed: Option<&'static str>,
-    /// The repository's new name.
+    /// Whether requests are redirected to the repository's new name.
     pub(crate) renamed: bool,
     /// Next answers by a part of the path; `None` is the right answer.
     pub(crate) instead: Vec<(&'static str, VecDeque<Option<Response>>)>,
@@ -48,7 +48,7 @@ pub(crate) struct World {
     pub(crate) breaks: BTreeMap<String, VecDeque<usize>>,
     /// Served instead of the file's bytes.
     pub(crate) lies: BTreeMap<String, Bytes>,
-    /// Ignores `Range` headers.
+    /// Whether `Range` headers are ignored.
     pub(crate) no_ranges: bool,
     /// `ETag` of files in the store.
     pub(crate) version: u32,

@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-/// Folder for partial files.
 const INCOMPLETE: &str = ".incomplete";
 
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +39,6 @@ impl Default for DownloadLimits {
 /// Why a checkpoint could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// The manifest is invalid.
     #[error("the manifest is refused: {0}")]
     Manifest(String),
     #[error("cannot make an HTTP client: {0}")]
@@ -82,14 +80,14 @@ pub async fn download(
                 source,
             },
         };
-        fetch_file(&request, &wanted, &path, dir, limits.retry)
+        download_file(&request, &wanted, &path, dir, limits.retry)
             .await
             .map_err(explain)?;
     }
     Ok(())
 }
 
-async fn fetch_file(
+async fn download_file(
     request: &Request<'_>,
     wanted: &Wanted<'_>,
     path: &FilePath,

@@ -1,9 +1,9 @@
 //! Runs the `fetch` subcommand.
 
 use super::cache::RepoCache;
-use super::choose::{Choice, NothingToFetch, WeightFiles, choose, shards};
-use super::config::{FetchConfig, HubSettings};
-use super::error::FetchError;
+use super::choose::{Choice, NothingToImport, WeightFiles, choose, shards};
+use super::config::{HubSettings, ImportConfig};
+use super::error::ImportError;
 use super::hub::Hub;
 use super::materialise::{manifest, materialise};
 use super::names::{Commit, FilePath, RepoId};
@@ -12,16 +12,16 @@ use super::upload::Form;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub struct Imported {
     /// The commit of the repository.
     pub commit: Commit,
-    /// The folder for `--model`.
+    /// The folder that `--model NAME=DIR` takes.
     pub dir: PathBuf,
 }
 
-/// Fetches the checkpoint that `config` names.
-pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched, FetchError> {
-    let FetchConfig {
+/// Imports the checkpoint that `config` names.
+pub async fn run(config: &ImportConfig, settings: &HubSettings) -> Result<Imported, ImportError> {
+    let ImportConfig {
         repo,
         revision,
         to,
@@ -44,7 +44,7 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
         let listing = hub.listing(revision).await?;
         let commit = listing.commit.clone();
         tracing::info!(%repo, revision = revision.as_str(), %commit, "resolved");
-        let files = fetch_files(&hub, repo, &cache, &commit, &listing.names()).await?;
+        let files = download_files(&hub, repo, &cache, &commit, &listing.names()).await?;
         cache.store_commit(revision, &commit)?;
         (commit, files)
     };
@@ -63,32 +63,32 @@ pub async fn run(config: &FetchConfig, settings: &HubSettings) -> Result<Fetched
     if let Some(file) = commit_file {
         std::fs::write(file, commit.to_string()).map_err(io_error("writing", file))?;
     }
-    Ok(Fetched { commit, dir })
+    Ok(Imported { commit, dir })
 }
 
 /// Downloads the chosen files into the cache, and returns all of them.
-async fn fetch_files(
+async fn download_files(
     hub: &Hub<'_>,
     repo: &RepoId,
     cache: &RepoCache,
     commit: &Commit,
     names: &[String],
-) -> Result<Vec<FilePath>, FetchError> {
+) -> Result<Vec<FilePath>, ImportError> {
     let Choice { small, weights } = choose(names).map_err(nothing_of(repo))?;
     let mut files = small;
     for file in &files {
-        fetch_file(hub, cache, commit, file).await?;
+        download_file(hub, cache, commit, file).await?;
     }
     match weights {
         WeightFiles::One(file) => {
-            fetch_file(hub, cache, commit, &file).await?;
+            download_file(hub, cache, commit, &file).await?;
             files.push(file);
         }
         WeightFiles::Index(index) => {
-            fetch_file(hub, cache, commit, &index).await?;
+            download_file(hub, cache, commit, &index).await?;
             let shards = shards_of(repo, cache, commit, &index)?;
             for shard in &shards {
-                fetch_file(hub, cache, commit, shard).await?;
+                download_file(hub, cache, commit, shard).await?;
             }
             files.push(index);
             files.extend(shards);
@@ -97,12 +97,12 @@ async fn fetch_files(
     Ok(files)
 }
 
-async fn fetch_file(
+async fn download_file(
     hub: &Hub<'_>,
     cache: &RepoCache,
     commit: &Commit,
     file: &FilePath,
-) -> Result<(), FetchError> {
+) -> Result<(), ImportError> {
     let info = hub.info(commit, file).await?;
     let _lock = cache.lock(&info).await?;
     if cache.has(&info) {
@@ -123,7 +123,7 @@ fn cached_files(
     cache: &RepoCache,
     commit: &Commit,
     names: &[String],
-) -> Result<Vec<FilePath>, FetchError> {
+) -> Result<Vec<FilePath>, ImportError> {
     let Choice { small, weights } = choose(names).map_err(nothing_of(repo))?;
     let mut files = small;
     match weights {
@@ -133,7 +133,7 @@ fn cached_files(
             if let Some(shard) =
                 (shards.iter()).find(|shard| !names.iter().any(|name| name == shard.as_str()))
             {
-                return Err(FetchError::NotCached {
+                return Err(ImportError::NotCached {
                     what: shard.to_string(),
                     cache: cache.snapshot(commit),
                 });
@@ -150,14 +150,14 @@ fn shards_of(
     cache: &RepoCache,
     commit: &Commit,
     index: &FilePath,
-) -> Result<Vec<FilePath>, FetchError> {
+) -> Result<Vec<FilePath>, ImportError> {
     let path: &Path = &cache.snapshot(commit).join(index.as_str());
     let text = std::fs::read(path).map_err(io_error("reading", path))?;
     shards(&text).map_err(nothing_of(repo))
 }
 
-fn nothing_of(repo: &RepoId) -> impl Fn(NothingToFetch) -> FetchError {
-    move |why| FetchError::NothingToFetch {
+fn nothing_of(repo: &RepoId) -> impl Fn(NothingToImport) -> ImportError {
+    move |why| ImportError::NothingToImport {
         repo: repo.to_string(),
         why,
     }

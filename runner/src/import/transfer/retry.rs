@@ -42,14 +42,14 @@ pub(super) enum Next {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::fetch) struct Tries {
+pub(in crate::import) struct Tries {
     all: u32,
     idle: u32,
 }
 
 impl Tries {
     /// Counts a failed try; `progressed` if it received bytes.
-    pub(in crate::fetch) fn count(&mut self, progressed: bool) {
+    pub(in crate::import) fn count(&mut self, progressed: bool) {
         self.all += 1;
         self.idle = if progressed { 1 } else { self.idle + 1 };
     }

@@ -44,7 +44,7 @@ pub(super) struct Choice {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NothingToFetch {
+pub enum NothingToImport {
     #[error("it has no {CONFIG}; is it a model of the transformers library?")]
     NoConfig,
     #[error(
@@ -70,7 +70,7 @@ fn instead(found: &[String]) -> String {
     )
 }
 
-pub(super) fn choose(names: &[String]) -> Result<Choice, NothingToFetch> {
+pub(super) fn choose(names: &[String]) -> Result<Choice, NothingToImport> {
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let there = |name: &str| {
         names
@@ -78,7 +78,7 @@ pub(super) fn choose(names: &[String]) -> Result<Choice, NothingToFetch> {
             .and_then(|name| name.parse::<FilePath>().ok())
     };
     if there(CONFIG).is_none() {
-        return Err(NothingToFetch::NoConfig);
+        return Err(NothingToImport::NoConfig);
     }
     let weights = if let Some(file) = there(SAFETENSORS) {
         WeightFiles::One(file)
@@ -99,7 +99,7 @@ pub(super) fn choose(names: &[String]) -> Result<Choice, NothingToFetch> {
         ];
         let may_be = |name: &&&str| kinds.iter().any(|kind| name.ends_with(kind));
         let found = names.iter().filter(may_be).take(5);
-        return Err(NothingToFetch::NoWeights {
+        return Err(NothingToImport::NoWeights {
             found: found.map(|name| super::transfer::excerpt(name)).collect(),
         });
     };
@@ -110,16 +110,16 @@ pub(super) fn choose(names: &[String]) -> Result<Choice, NothingToFetch> {
 }
 
 /// The files that an index of shards names.
-pub(super) fn shards(index: &[u8]) -> Result<Vec<FilePath>, NothingToFetch> {
+pub(super) fn shards(index: &[u8]) -> Result<Vec<FilePath>, NothingToImport> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, FilePath>,
     }
     let Index { weight_map } = serde_json::from_slice(index)
-        .map_err(|error| NothingToFetch::Index(format!("is no index: {error}")))?;
+        .map_err(|error| NothingToImport::Index(format!("is no index: {error}")))?;
     let files: BTreeSet<FilePath> = weight_map.into_values().collect();
     if !(1..=MAX_SHARDS).contains(&files.len()) {
-        return Err(NothingToFetch::Index(format!(
+        return Err(NothingToImport::Index(format!(
             "names {} files",
             files.len()
         )));
@@ -131,7 +131,7 @@ pub(super) fn shards(index: &[u8]) -> Result<Vec<FilePath>, NothingToFetch> {
 mod tests {
     use super::*;
 
-    fn chosen(names: &[&str]) -> Result<(Vec<String>, WeightFiles), NothingToFetch> {
+    fn chosen(names: &[&str]) -> Result<(Vec<String>, WeightFiles), NothingToImport> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let Choice { small, weights } = choose(&names)?;
         Ok((small.iter().map(ToString::to_string).collect(), weights))
@@ -166,7 +166,7 @@ mod tests {
     fn a_repository_without_needed_files_is_refused_with_what_is_missing() {
         assert_eq!(
             chosen(&["model.safetensors"]),
-            Err(NothingToFetch::NoConfig)
+            Err(NothingToImport::NoConfig)
         );
         let error = chosen(&["config.json", "tf_model.h5", "README.md"])
             .unwrap_err()

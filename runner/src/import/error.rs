@@ -1,13 +1,13 @@
-//! Why a checkpoint could not be fetched.
+//! Errors of an import: each says why the checkpoint could not be downloaded.
 
-use super::choose::NothingToFetch;
+use super::choose::NothingToImport;
 use super::transfer::TransferError;
 use http::StatusCode;
 use std::path::PathBuf;
 
 /// Each message says what the user can do.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub enum ImportError {
     /// An environment variable is invalid.
     #[error("{name}: {why}")]
     Setting { name: &'static str, why: String },
@@ -37,7 +37,7 @@ pub enum FetchError {
     NoHub { endpoint: String, why: String },
     /// The repository has no files that a runner can use.
     #[error("{repo}: {why}")]
-    NothingToFetch { repo: String, why: NothingToFetch },
+    NothingToImport { repo: String, why: NothingToImport },
     /// Offline, and not in the cache.
     #[error(
         "HF_HUB_OFFLINE is set, and {what} is not in the cache {cache}; fetch it once without \

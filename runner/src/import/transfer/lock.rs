@@ -15,13 +15,13 @@ const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
 /// Held until dropped or until the process ends.
 #[derive(Debug)]
-pub(in crate::fetch) struct Lock {
+pub(in crate::import) struct Lock {
     _file: File,
 }
 
 impl Lock {
     /// Creates the folder of `path` and waits for the lock.
-    pub(in crate::fetch) async fn take(path: &Path) -> Result<Self, TransferError> {
+    pub(in crate::import) async fn take(path: &Path) -> Result<Self, TransferError> {
         let open = || {
             path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
             File::options().create(true).append(true).open(path)

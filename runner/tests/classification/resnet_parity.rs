@@ -1,6 +1,7 @@
 //! The residual network's results equal transformers', picture by picture.
 
-use crate::golden::{BF16, TOLERANCE, checkpoint, pixels, read, resnet, resnet_for};
+use crate::resnet_golden::{resnet, resnet_for};
+use crate::support::golden::{BF16, TOLERANCE, checkpoint, pixels, read};
 use crate::support::{assert_logits_as_alone, expected_tensor_in, largest_difference, same_best};
 use fovea_protocol::{Classification, InferResult, Parameters};
 use fovea_runner::image::ImageProcessor;

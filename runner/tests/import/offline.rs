@@ -6,14 +6,14 @@ use crate::setting::{Setting, names};
 #[tokio::test]
 async fn a_fetched_checkpoint_is_available_without_the_hub() {
     let mut setting = Setting::new().await;
-    let online = setting.fetch().await.unwrap();
+    let online = setting.import().await.unwrap();
     let requests = setting.hub.world().seen.len();
     setting.set("HF_HUB_OFFLINE", "1");
-    assert_eq!(setting.fetch().await.unwrap().dir, online.dir);
+    assert_eq!(setting.import().await.unwrap().dir, online.dir);
     setting.config.revision = COMMIT.parse().unwrap();
     let dir = setting.home.path().join("copy");
     setting.config.to = Some(dir.clone());
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert!(names(&dir).contains(&"fovea-manifest.json".to_owned()));
     assert_eq!(setting.hub.world().seen.len(), requests);
 }
@@ -44,7 +44,7 @@ async fn an_incomplete_cache_is_not_accepted() {
         .put("model.safetensors.index.json", index.to_string());
     setting.hub.put("model-1.safetensors", vec![1; 100]);
     setting.hub.put("model-2.safetensors", vec![2; 100]);
-    let dir = setting.fetch().await.unwrap().dir;
+    let dir = setting.import().await.unwrap().dir;
     setting.set("HF_HUB_OFFLINE", "1");
     let blob = dir.join("model-2.safetensors").canonicalize().unwrap();
     std::fs::remove_file(blob).unwrap();

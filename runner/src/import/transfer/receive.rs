@@ -17,16 +17,16 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, SeekFrom};
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
-pub(in crate::fetch) struct Wanted<'a> {
+pub(in crate::import) struct Wanted<'a> {
     /// Names the file in messages.
-    pub(in crate::fetch) name: &'a str,
-    pub(in crate::fetch) bytes: u64,
-    pub(in crate::fetch) digest: Digest,
+    pub(in crate::import) name: &'a str,
+    pub(in crate::import) bytes: u64,
+    pub(in crate::import) digest: Digest,
 }
 
 /// Downloads the file of `request` to `place` through `partial`, which keeps the received bytes if
 /// this ends early: by an error, or because the caller drops it.
-pub(in crate::fetch) async fn receive(
+pub(in crate::import) async fn receive(
     request: &Request<'_>,
     wanted: &Wanted<'_>,
     partial: &Path,
@@ -68,7 +68,7 @@ pub(in crate::fetch) async fn receive(
 }
 
 /// Digests the file at `path` on a blocking thread.
-pub(in crate::fetch) async fn digest_of(
+pub(in crate::import) async fn digest_of(
     path: &Path,
     like: &Digest,
 ) -> Result<Digest, TransferError> {
@@ -222,7 +222,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Deletes the received bytes.
+    /// Deletes the received bytes, to begin at the first one.
     async fn restart(&mut self) -> Result<(), TransferError> {
         let error = io_error("emptying", self.path);
         self.file.set_len(0).await.map_err(&error)?;

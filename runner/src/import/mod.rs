@@ -1,5 +1,6 @@
-//! Downloads checkpoints: from the Hugging Face hub into a cache, a folder or the bucket (subcommand
-//! `fetch`), and from presigned URLs into a serving runner's cache.
+//! Imports checkpoints: from the Hugging Face hub into a cache, a folder or the bucket (subcommand
+//! `fetch`), and from presigned URLs into a serving runner's cache. Pictures are fetched elsewhere, in
+//! `server::fetch`.
 //!
 //! The hub's client crate, hf-hub 1.0, is not suitable: it enables reqwest's default TLS, aws-lc, but
 //! this workspace uses only `ring`; it adds the Xet protocol with a database; and it neither resumes
@@ -23,11 +24,11 @@ mod run;
 mod transfer;
 mod upload;
 
-pub use choose::NothingToFetch;
-pub use config::{FetchConfig, HubSettings};
+pub use choose::NothingToImport;
+pub use config::{HubSettings, ImportConfig};
 pub use download::{DownloadError, DownloadLimits, download};
-pub use error::FetchError;
+pub use error::ImportError;
 pub use manifest::{MANIFEST_FILE, Manifest, ManifestFile};
 pub use names::{Commit, FilePath, InvalidName, RepoId, Revision};
-pub use run::{Fetched, run};
+pub use run::{Imported, run};
 pub use transfer::{Digest, Retry, TransferError};

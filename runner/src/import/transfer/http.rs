@@ -19,13 +19,13 @@ const MAX_ERROR_BYTES: usize = 16 * 1024;
 
 /// A client that follows no redirects and waits for bytes no longer than `silence`.
 /// `proxy`: whether to heed `HTTPS_PROXY` and the like.
-pub(in crate::fetch) fn client(silence: Duration, proxy: bool) -> Result<Client, reqwest::Error> {
+pub(in crate::import) fn client(silence: Duration, proxy: bool) -> Result<Client, reqwest::Error> {
     let builder = builder().read_timeout(silence);
     if proxy { builder } else { builder.no_proxy() }.build()
 }
 
 /// A client without a timeout of its own: each request has one.
-pub(in crate::fetch) fn sending_client() -> Result<Client, reqwest::Error> {
+pub(in crate::import) fn sending_client() -> Result<Client, reqwest::Error> {
     builder().build()
 }
 
@@ -41,11 +41,11 @@ fn builder() -> reqwest::ClientBuilder {
 
 /// A bearer token; never printed.
 #[derive(Clone)]
-pub(in crate::fetch) struct Token(HeaderValue);
+pub(in crate::import) struct Token(HeaderValue);
 
 impl Token {
     /// `None` where the text cannot be a header.
-    pub(in crate::fetch) fn new(text: &str) -> Option<Self> {
+    pub(in crate::import) fn new(text: &str) -> Option<Self> {
         let mut value = HeaderValue::try_from(format!("Bearer {text}")).ok()?;
         value.set_sensitive(true);
         Some(Self(value))
@@ -60,13 +60,13 @@ impl fmt::Debug for Token {
 
 /// A request with its bounds.
 #[derive(Clone, Debug)]
-pub(in crate::fetch) struct Request<'a> {
-    pub(in crate::fetch) client: &'a Client,
-    pub(in crate::fetch) method: Method,
-    pub(in crate::fetch) url: Url,
+pub(in crate::import) struct Request<'a> {
+    pub(in crate::import) client: &'a Client,
+    pub(in crate::import) method: Method,
+    pub(in crate::import) url: Url,
     /// Goes to this URL's own origin only.
-    pub(in crate::fetch) token: Option<&'a Token>,
-    pub(in crate::fetch) redirects: usize,
+    pub(in crate::import) token: Option<&'a Token>,
+    pub(in crate::import) redirects: usize,
 }
 
 /// Identifies the version of a file on a server.
@@ -76,17 +76,16 @@ pub(super) struct Version {
     etag: HeaderValue,
 }
 
-/// A successful response.
 #[derive(Debug)]
-pub(in crate::fetch) struct Answer {
-    pub(in crate::fetch) response: Response,
+pub(in crate::import) struct Answer {
+    pub(in crate::import) response: Response,
 }
 
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Worth a retry, after the server's `Retry-After` if it sent one.
     Passing(TransferError, Option<Duration>),
-    /// Another try cannot help.
+    /// Not worth a retry: the error stays.
     Lasting(TransferError),
 }
 
@@ -161,7 +160,7 @@ impl Answer {
     }
 
     /// A header's value, if it is present and is text.
-    pub(in crate::fetch) fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::import) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
 }
@@ -173,8 +172,8 @@ pub(super) fn transport(url: &Url, error: reqwest::Error) -> TransferError {
     }
 }
 
-/// Host and port.
-pub(in crate::fetch) fn host(url: &Url) -> String {
+/// The URL's host, with its port if it names one.
+pub(in crate::import) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or("the server");
     url.port()
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
@@ -242,7 +241,7 @@ async fn accept(response: Response) -> Result<Response, Failure> {
 }
 
 /// An error's body, if it is a short text.
-pub(in crate::fetch) async fn error_body(mut response: Response) -> Option<String> {
+pub(in crate::import) async fn error_body(mut response: Response) -> Option<String> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
@@ -254,12 +253,12 @@ pub(in crate::fetch) async fn error_body(mut response: Response) -> Option<Strin
 }
 
 /// The part of a server's message to quote.
-pub(in crate::fetch) fn excerpt(text: &str) -> String {
+pub(in crate::import) fn excerpt(text: &str) -> String {
     let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     printable.take(MAX_SAID_CHARS).collect()
 }
 
-/// Seconds, or a date.
+/// Parses `Retry-After`: seconds, or a date.
 fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

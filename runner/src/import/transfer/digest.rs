@@ -40,7 +40,7 @@ impl Digest {
     }
 
     /// Computes the same kind of digest of the file at `path`.
-    pub(in crate::fetch) fn of_file(&self, path: &Path) -> std::io::Result<Self> {
+    pub(in crate::import) fn of_file(&self, path: &Path) -> std::io::Result<Self> {
         match self {
             Self::Sha256(_) => sha256_of_file(path).map(Self::Sha256),
             Self::GitBlob(_) => {
@@ -63,7 +63,7 @@ impl fmt::Display for Digest {
 }
 
 /// SHA-256 of the file at `path`, in hexadecimal digits.
-pub(in crate::fetch) fn sha256_of_file(path: &Path) -> std::io::Result<String> {
+pub(in crate::import) fn sha256_of_file(path: &Path) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
     each_chunk(path, |chunk| hasher.update(chunk))?;
     Ok(hex::encode(hasher.finalize()))

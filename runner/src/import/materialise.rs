@@ -1,6 +1,6 @@
 //! Copies a checkpoint from the cache to a folder, with digests; the manifest marks it as complete.
 
-use super::error::FetchError;
+use super::error::ImportError;
 use super::manifest::{MANIFEST_FILE, Manifest, ManifestFile};
 use super::names::{Commit, FilePath, RepoId};
 use super::transfer::{TransferError, io_error, sha256_of_file};
@@ -34,7 +34,7 @@ pub(super) fn materialise(
     manifest: &Manifest,
     snapshot: &Path,
     dir: &Path,
-) -> Result<(), FetchError> {
+) -> Result<(), ImportError> {
     let place = dir.join(MANIFEST_FILE);
     // While the files change, no manifest marks them as complete.
     match std::fs::remove_file(&place) {
@@ -58,7 +58,7 @@ pub(super) fn materialise(
 }
 
 /// Makes the file beside its place and renames it, so that it appears atomically.
-fn put(place: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), FetchError> {
+fn put(place: &Path, make: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), ImportError> {
     let aside = place.with_added_extension("incomplete");
     let put = || {
         place.parent().map_or(Ok(()), std::fs::create_dir_all)?;

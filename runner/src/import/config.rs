@@ -1,6 +1,6 @@
 //! The subcommand's flags, and the environment variables of the hub's own tools.
 
-use super::error::FetchError;
+use super::error::ImportError;
 use super::names::{RepoId, Revision};
 use super::transfer::{Retry, Token};
 use clap::Parser;
@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// `HF_HUB_OFFLINE` work as in the Hub's own tools. Prints the folder, for --model.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "fetch")]
-pub struct FetchConfig {
+pub struct ImportConfig {
     /// Repository on the Hub, such as `Salesforce/blip-image-captioning-base`.
     #[arg(value_name = "OWNER/NAME")]
     pub repo: RepoId,
@@ -69,7 +69,7 @@ impl HubSettings {
     /// Reads them as `huggingface_hub` does; `variable` is [`std::env::var_os`] outside tests.
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, FetchError> {
+    ) -> Result<Self, ImportError> {
         let text = |name: &str| {
             let value = variable(name)?.into_string().ok()?;
             Some(value.trim().to_owned()).filter(|value| !value.is_empty())
@@ -82,7 +82,7 @@ impl HubSettings {
         let home = folder("HF_HOME")
             .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("huggingface")))
             .or_else(|| Some(folder("HOME")?.join(".cache/huggingface")))
-            .ok_or_else(|| FetchError::Setting {
+            .ok_or_else(|| ImportError::Setting {
                 name: "HF_HOME",
                 why: "neither it nor HOME is set: set it to a folder for the cache".to_owned(),
             })?;
@@ -96,7 +96,7 @@ impl HubSettings {
             .filter(|token| !token.is_empty());
         let endpoint = endpoint(&text("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned()))?;
         if token.is_some() && !is_private(&endpoint) {
-            return Err(FetchError::Setting {
+            return Err(ImportError::Setting {
                 name: "HF_ENDPOINT",
                 why: "it is plain http, which would show HF_TOKEN to everybody on the way; use \
                       https, or unset HF_TOKEN"
@@ -104,7 +104,7 @@ impl HubSettings {
             });
         }
         let token = token.map(|text| {
-            Token::new(&text).ok_or_else(|| FetchError::Setting {
+            Token::new(&text).ok_or_else(|| ImportError::Setting {
                 name: "HF_TOKEN",
                 why: "it has characters that no token has".to_owned(),
             })
@@ -134,11 +134,11 @@ impl HubSettings {
 }
 
 /// Parses an endpoint; it must be a base for paths.
-fn endpoint(text: &str) -> Result<Url, FetchError> {
+fn endpoint(text: &str) -> Result<Url, ImportError> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-        .ok_or_else(|| FetchError::Setting {
+        .ok_or_else(|| ImportError::Setting {
             name: "HF_ENDPOINT",
             why: format!("{text:?} is no http or https URL"),
         })
@@ -166,7 +166,7 @@ fn is_true(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn settings(variables: &[(&str, &str)]) -> Result<HubSettings, FetchError> {
+    fn settings(variables: &[(&str, &str)]) -> Result<HubSettings, ImportError> {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
         HubSettings::from_environment(|name| find(name).map(|(_, value)| OsString::from(value)))
     }

@@ -5,7 +5,7 @@
 //! else to a store of large files, with digest (`X-Linked-Etag`) and size in the headers.
 
 use super::config::HubSettings;
-use super::error::FetchError;
+use super::error::ImportError;
 use super::names::{Commit, FilePath, RepoId, Revision};
 use super::transfer::{
     Answer, Digest, Request, TransferError, Wanted, ask, ask_body, client, receive,
@@ -57,8 +57,8 @@ pub(super) struct FileInfo {
 }
 
 impl<'a> Hub<'a> {
-    pub(super) fn new(settings: &'a HubSettings, repo: &'a RepoId) -> Result<Self, FetchError> {
-        let client = client(settings.silence, true).map_err(FetchError::Client)?;
+    pub(super) fn new(settings: &'a HubSettings, repo: &'a RepoId) -> Result<Self, ImportError> {
+        let client = client(settings.silence, true).map_err(ImportError::Client)?;
         Ok(Self {
             settings,
             repo,
@@ -67,7 +67,7 @@ impl<'a> Hub<'a> {
     }
 
     /// Resolves the revision to a commit and lists its files.
-    pub(super) async fn listing(&self, revision: &Revision) -> Result<Listing, FetchError> {
+    pub(super) async fn listing(&self, revision: &Revision) -> Result<Listing, ImportError> {
         let (owner, name) = (self.repo.owner(), self.repo.name());
         let path = ["api", "models", owner, name, "revision", revision.as_str()];
         let request = self.request(Method::GET, self.url(&path)?);
@@ -81,7 +81,7 @@ impl<'a> Hub<'a> {
         &self,
         commit: &Commit,
         file: &FilePath,
-    ) -> Result<FileInfo, FetchError> {
+    ) -> Result<FileInfo, ImportError> {
         let request = self.request(Method::HEAD, self.file_url(commit, file)?);
         let answer = ask(&request, self.settings.retry).await;
         let answer = answer.map_err(|error| self.explain(error, file.as_str()))?;
@@ -96,7 +96,7 @@ impl<'a> Hub<'a> {
         let digest = digest.ok_or_else(|| self.no_hub("it names no digest of a file"))?;
         let bytes = length(&answer).ok_or_else(|| self.no_hub("it names no length of a file"))?;
         if bytes > MAX_FILE_BYTES {
-            return Err(FetchError::Transfer(TransferError::TooLarge {
+            return Err(ImportError::Transfer(TransferError::TooLarge {
                 name: file.to_string(),
                 bytes,
                 limit: MAX_FILE_BYTES,
@@ -112,7 +112,7 @@ impl<'a> Hub<'a> {
         file: &FilePath,
         FileInfo { digest, bytes }: FileInfo,
         [partial, place]: [&Path; 2],
-    ) -> Result<(), FetchError> {
+    ) -> Result<(), ImportError> {
         let request = self.request(Method::GET, self.file_url(commit, file)?);
         let name = file.as_str();
         let wanted = Wanted {
@@ -134,14 +134,14 @@ impl<'a> Hub<'a> {
         }
     }
 
-    fn file_url(&self, commit: &Commit, file: &FilePath) -> Result<Url, FetchError> {
+    fn file_url(&self, commit: &Commit, file: &FilePath) -> Result<Url, ImportError> {
         let commit = commit.to_string();
         let mut path = vec![self.repo.owner(), self.repo.name(), "resolve", &commit];
         path.extend(file.as_str().split('/'));
         self.url(&path)
     }
 
-    fn url(&self, path: &[&str]) -> Result<Url, FetchError> {
+    fn url(&self, path: &[&str]) -> Result<Url, ImportError> {
         let mut url = self.settings.endpoint.clone();
         match url.path_segments_mut() {
             Ok(mut segments) => drop(segments.pop_if_empty().extend(path)),
@@ -151,23 +151,25 @@ impl<'a> Hub<'a> {
     }
 
     /// Replaces the hub's known errors by actionable ones.
-    fn explain(&self, error: TransferError, what: &str) -> FetchError {
+    fn explain(&self, error: TransferError, what: &str) -> ImportError {
         let TransferError::Status { status, code, .. } = &error else {
             return error.into();
         };
         let repo = self.repo.to_string();
         match (*status, code.as_deref()) {
-            (_, Some("GatedRepo")) => FetchError::Gated { repo },
-            (_, Some("RepoNotFound")) if *status == StatusCode::NOT_FOUND => FetchError::NotFound {
-                what: "repository".to_owned(),
-                repo,
-            },
-            (StatusCode::UNAUTHORIZED, _) => FetchError::Unauthorized {
+            (_, Some("GatedRepo")) => ImportError::Gated { repo },
+            (_, Some("RepoNotFound")) if *status == StatusCode::NOT_FOUND => {
+                ImportError::NotFound {
+                    what: "repository".to_owned(),
+                    repo,
+                }
+            }
+            (StatusCode::UNAUTHORIZED, _) => ImportError::Unauthorized {
                 repo,
                 with_token: self.settings.token.is_some(),
             },
-            (StatusCode::FORBIDDEN, _) => FetchError::Forbidden { repo },
-            (StatusCode::NOT_FOUND, _) => FetchError::NotFound {
+            (StatusCode::FORBIDDEN, _) => ImportError::Forbidden { repo },
+            (StatusCode::NOT_FOUND, _) => ImportError::NotFound {
                 what: what.to_owned(),
                 repo,
             },
@@ -175,8 +177,8 @@ impl<'a> Hub<'a> {
         }
     }
 
-    fn no_hub(&self, why: &str) -> FetchError {
-        FetchError::NoHub {
+    fn no_hub(&self, why: &str) -> ImportError {
+        ImportError::NoHub {
             endpoint: self.settings.endpoint.to_string(),
             why: super::transfer::excerpt(why),
         }

@@ -2,7 +2,7 @@
 
 use crate::hub::{COMMIT, LARGE, TOKEN, git_blob, sha256};
 use crate::setting::{Setting, golden, names};
-use fovea_runner::fetch::{MANIFEST_FILE, Manifest};
+use fovea_runner::import::{MANIFEST_FILE, Manifest};
 use fovea_runner::weights::{Placement, Weights};
 use std::path::Path;
 
@@ -23,10 +23,10 @@ fn golden_file(name: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_branch_is_resolved_to_its_commit_and_cached_as_by_the_hubs_own_tools() {
     let setting = Setting::new().await;
-    let fetched = setting.fetch().await.unwrap();
-    assert_eq!(fetched.commit.to_string(), COMMIT);
-    assert_eq!(fetched.dir, setting.cache().join("snapshots").join(COMMIT));
-    assert_eq!(names(&fetched.dir), CHOSEN);
+    let imported = setting.import().await.unwrap();
+    assert_eq!(imported.commit.to_string(), COMMIT);
+    assert_eq!(imported.dir, setting.cache().join("snapshots").join(COMMIT));
+    assert_eq!(names(&imported.dir), CHOSEN);
     let noted = std::fs::read_to_string(setting.cache().join("refs/main")).unwrap();
     assert_eq!(noted, COMMIT);
     for name in CHOSEN {
@@ -36,10 +36,10 @@ async fn a_branch_is_resolved_to_its_commit_and_cached_as_by_the_hubs_own_tools(
         } else {
             sha256(&bytes)
         };
-        let link = std::fs::read_link(fetched.dir.join(name)).unwrap();
+        let link = std::fs::read_link(imported.dir.join(name)).unwrap();
         assert_eq!(link, Path::new("../../blobs").join(&digest), "{name}");
         assert_eq!(
-            std::fs::read(fetched.dir.join(name)).unwrap(),
+            std::fs::read(imported.dir.join(name)).unwrap(),
             bytes,
             "{name}"
         );
@@ -53,20 +53,20 @@ async fn a_branch_is_resolved_to_its_commit_and_cached_as_by_the_hubs_own_tools(
             "{unwanted}"
         );
     }
-    Weights::open(&fetched.dir, Placement::CPU).unwrap();
+    Weights::open(&imported.dir, Placement::CPU).unwrap();
 }
 
 #[tokio::test]
 async fn cached_files_are_not_fetched_again() {
     let setting = Setting::new().await;
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     let before = setting.hub.gets("resolve").len();
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert_eq!(setting.hub.gets("resolve").len(), before);
     // A truncated blob is fetched again.
     let [blob, _] = setting.blob(&sha256(&golden_file("model.safetensors")));
     std::fs::write(&blob, b"cut").unwrap();
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert_eq!(
         std::fs::read(blob).unwrap(),
         golden_file("model.safetensors")
@@ -77,10 +77,10 @@ async fn cached_files_are_not_fetched_again() {
 async fn a_commit_is_used_as_it_is_and_a_pull_request_by_its_reference() {
     let mut setting = Setting::new().await;
     setting.config.revision = COMMIT.parse().unwrap();
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert!(!setting.cache().join("refs").exists());
     setting.config.revision = "refs/pr/3".parse().unwrap();
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert!(setting.cache().join("refs/refs/pr/3").exists());
 }
 
@@ -89,12 +89,12 @@ async fn the_commit_of_a_branch_is_written_to_a_file_when_all_is_done() {
     let mut setting = Setting::new().await;
     let file = setting.home.path().join("termination-log");
     setting.config.commit_file = Some(file.clone());
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), COMMIT);
 
     setting.config.revision = "nowhere".parse().unwrap();
     std::fs::write(&file, "").unwrap();
-    setting.fetch().await.unwrap_err();
+    setting.import().await.unwrap_err();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "");
 }
 
@@ -103,7 +103,7 @@ async fn files_in_a_folder_have_a_manifest_that_is_written_last() {
     let mut setting = Setting::new().await;
     let dir = setting.home.path().join("models/blip");
     setting.config.to = Some(dir.clone());
-    assert_eq!(setting.fetch().await.unwrap().dir, dir);
+    assert_eq!(setting.import().await.unwrap().dir, dir);
     let manifest = std::fs::read(dir.join(MANIFEST_FILE)).unwrap();
     let manifest: Manifest = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest.commit.to_string(), COMMIT);
@@ -120,7 +120,7 @@ async fn files_in_a_folder_have_a_manifest_that_is_written_last() {
     Weights::open(&dir, Placement::CPU).unwrap();
     // A damaged file is replaced.
     std::fs::write(dir.join("config.json"), b"{}").unwrap();
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     assert_eq!(
         std::fs::read(dir.join("config.json")).unwrap(),
         golden_file("config.json")
@@ -132,7 +132,7 @@ async fn shards_are_fetched_with_their_index_and_pytorchs_file_if_there_is_nothi
     let setting = Setting::new().await;
     setting.hub.remove("model.safetensors");
     setting.hub.put("pytorch_model.bin", vec![7; LARGE]);
-    let dir = setting.fetch().await.unwrap().dir;
+    let dir = setting.import().await.unwrap().dir;
     assert!(dir.join("pytorch_model.bin").exists());
 
     let index =
@@ -148,7 +148,7 @@ async fn shards_are_fetched_with_their_index_and_pytorchs_file_if_there_is_nothi
         setting.hub.put(shard, shard.repeat(1000));
     }
     let before = setting.hub.gets("pytorch_model.bin").len();
-    let dir = setting.fetch().await.unwrap().dir;
+    let dir = setting.import().await.unwrap().dir;
     assert!(dir.join("model-1.safetensors").exists() && dir.join("model-2.safetensors").exists());
     assert!(!dir.join("model-3.safetensors").exists());
     assert_eq!(setting.hub.gets("pytorch_model.bin").len(), before);
@@ -159,7 +159,7 @@ async fn the_token_is_sent_to_the_hub_and_never_to_its_redirects() {
     let mut setting = Setting::new().await;
     setting.hub.world().closed = Some("GatedRepo");
     setting.set("HF_TOKEN", TOKEN);
-    setting.fetch().await.unwrap();
+    setting.import().await.unwrap();
     let seen = setting.hub.world().seen.clone();
     let (at_store, at_hub): (Vec<_>, Vec<_>) = seen.into_iter().partition(|seen| seen.at_store);
     assert!(!at_store.is_empty() && at_store.iter().all(|seen| seen.token.is_none()));
@@ -177,14 +177,14 @@ async fn a_renamed_repository_is_followed_with_the_token() {
     setting.set("HF_TOKEN", TOKEN);
     setting.hub.world().closed = Some("RepoNotFound");
     setting.hub.world().renamed = true;
-    let dir = setting.fetch().await.unwrap().dir;
+    let dir = setting.import().await.unwrap().dir;
     assert_eq!(names(&dir), CHOSEN);
 }
 
 #[tokio::test]
 async fn two_concurrent_imports_fetch_every_file_once() {
     let setting = Setting::new().await;
-    let (one, other) = tokio::join!(setting.fetch(), setting.fetch());
+    let (one, other) = tokio::join!(setting.import(), setting.import());
     assert_eq!(one.unwrap().dir, other.unwrap().dir);
     assert_eq!(setting.hub.gets("/store/model.safetensors").len(), 1);
 }

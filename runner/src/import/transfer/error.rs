@@ -74,7 +74,7 @@ fn said(message: Option<&str>) -> String {
 }
 
 /// Adds the action and the path to an I/O error; for `map_err`.
-pub(in crate::fetch) fn io_error(
+pub(in crate::import) fn io_error(
     doing: &'static str,
     path: &Path,
 ) -> impl Fn(std::io::Error) -> TransferError {
@@ -86,7 +86,7 @@ pub(in crate::fetch) fn io_error(
 }
 
 /// Formats an error and its causes as one line.
-pub(in crate::fetch) fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::import) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

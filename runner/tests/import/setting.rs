@@ -1,7 +1,7 @@
 //! One import: the fake hub, its own cache, and timeouts of milliseconds.
 
 use crate::hub::{Hub, REPO};
-use fovea_runner::fetch::{self, FetchConfig, FetchError, Fetched, HubSettings, Retry};
+use fovea_runner::import::{self, HubSettings, ImportConfig, ImportError, Imported, Retry};
 use fovea_telemetry::LogFormat;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(crate) struct Setting {
     pub(crate) hub: Hub,
     pub(crate) home: TempDir,
     pub(crate) variables: Vec<(&'static str, OsString)>,
-    pub(crate) config: FetchConfig,
+    pub(crate) config: ImportConfig,
 }
 
 impl Setting {
@@ -42,7 +42,7 @@ impl Setting {
             ("HF_ENDPOINT", format!("http://{}", hub.front).into()),
             ("HF_HOME", home.path().into()),
         ];
-        let config = FetchConfig {
+        let config = ImportConfig {
             repo: REPO.parse().unwrap(),
             revision: "main".parse().unwrap(),
             to: None,
@@ -63,7 +63,7 @@ impl Setting {
         self.variables.push((name, value.into()));
     }
 
-    pub(crate) async fn fetch(&self) -> Result<Fetched, FetchError> {
+    pub(crate) async fn import(&self) -> Result<Imported, ImportError> {
         let variable = |name: &str| {
             let mut variables = self.variables.iter();
             variables
@@ -71,12 +71,12 @@ impl Setting {
                 .map(|(_, value)| value.clone())
         };
         let settings = HubSettings::from_environment(variable)?.with_patience(SILENCE, RETRY);
-        fetch::run(&self.config, &settings).await
+        import::run(&self.config, &settings).await
     }
 
     /// The error of an import that must fail.
     pub(crate) async fn refusal(&self) -> String {
-        self.fetch().await.unwrap_err().to_string()
+        self.import().await.unwrap_err().to_string()
     }
 
     /// The repository's part of the cache.
