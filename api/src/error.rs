@@ -100,6 +100,7 @@ problem_types! {
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
     /// The namespace's quota is used up.
     QuotaExceeded = TOO_MANY_REQUESTS, "quota-exceeded", "The namespace's quota is used up";
+    /// More requests than allowed.
     RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
     /// A defect of Fovea or of the installation.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal server error";

@@ -3,7 +3,7 @@
 use super::GoTools;
 use crate::versions;
 
-/// Variables with Kubernetes' own version; the API server does not start without them.
+/// Kubernetes reads its own version from these; the API server refuses to start without.
 const KUBERNETES_STAMPS: &[(&str, &str)] = &[
     (
         "k8s.io/component-base/version.gitVersion",
@@ -138,7 +138,7 @@ pub const HELM: GoTools = GoTools {
     version: versions::HELM,
     programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
     about: "about a minute on 2 cores",
-    // The version that `helm version` and charts show.
+    // The version that charts see, and `helm version`.
     stamps: &[("helm.sh/helm/v3/internal/version.version", versions::HELM)],
     tags: &[],
     go_mod: include_str!("../../go/helm/go.mod"),
