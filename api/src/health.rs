@@ -30,20 +30,20 @@ pub(crate) struct Checks {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Health")]
 pub(crate) struct Report {
-    /// `ok` or `degraded`.
+    /// `ok` if every check passed, else `degraded`.
     status: &'static str,
-    /// The version of Fovea.
+    /// Version of Fovea, such as `0.1.0`.
     version: &'static str,
-    /// One entry per dependency.
+    /// The three checks, one for each dependency.
     checks: [Check; 3],
 }
 
 /// The outcome of one check.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Check {
-    /// `kubernetes`, `object-store` or `cache`.
+    /// What was checked: `kubernetes`, `object-store` or `cache`.
     name: &'static str,
-    /// Whether the check passed.
+    /// Whether the dependency can be used.
     ok: bool,
     /// Why it failed; shown by `/readyz?verbose` only.
     #[serde(skip)]

@@ -1,6 +1,6 @@
 //! Labels and annotations of a job: the API writes them, and the operator reads two of them.
 
-/// Labels of a job.
+/// Keys and values of a job's labels.
 pub mod labels {
     /// Program that created the job.
     pub const CREATED_BY: &str = "fovea.dev/created-by";
@@ -11,7 +11,7 @@ pub mod labels {
     pub const CLIENT: &str = "fovea.dev/client";
 }
 
-/// Annotations of a job.
+/// Keys of a job's annotations.
 pub mod annotations {
     /// SHA-256 of the request, which distinguishes a repeated request from a different one with the
     /// same name.

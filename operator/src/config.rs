@@ -49,11 +49,9 @@ pub struct Config {
     #[command(flatten)]
     pub leader: LeaderConfig,
 
-    /// Flags of callbacks.
     #[command(flatten)]
     pub callback: CallbackConfig,
 
-    /// Flags of retention.
     #[command(flatten)]
     pub retention: RetentionConfig,
 
@@ -61,7 +59,6 @@ pub struct Config {
     #[command(flatten)]
     pub store: StoreConfig,
 
-    /// Flags of the sweeper.
     #[command(flatten)]
     pub sweep: SweepConfig,
 

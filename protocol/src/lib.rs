@@ -32,7 +32,7 @@ pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// Maximum body of an [`InferRequest`]: 64 KiB of inline picture as base64, and a margin.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
-/// `POST` runs one attempt.
+/// Path of the `POST` request that runs one attempt.
 pub const INFER_PATH: &str = "/v1/infer";
 
 /// `GET` returns the runner's models and load ([`RunnerState`]).

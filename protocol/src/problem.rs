@@ -149,7 +149,7 @@ pub struct Problem {
     pub status: u16,
     /// Human-readable details: what failed and how to fix it.
     pub detail: String,
-    /// Machine-readable reason.
+    /// Reason as a word, by which programs distinguish problems.
     pub reason: Reason,
     /// Whether another attempt may succeed.
     pub retryable: bool,

@@ -10,7 +10,7 @@ use super::progress;
 use crate::cache::Cache;
 use crate::versions;
 
-/// Of each module, by which go.mod it is pinned, and its files.
+/// For each module: the tools whose go.mod pins it, and its files with definitions.
 const FILES: [(&GoTools, &str, &str); 4] = [
     (
         &CONTOUR,

@@ -9,13 +9,13 @@ pub enum StoreError {
     /// No object has this key.
     #[error("there is no object {key:?} in the bucket")]
     NotFound {
-        /// The object's key.
+        /// Key that the request named.
         key: String,
     },
     /// The bucket does not exist.
     #[error("the bucket {bucket:?} does not exist: create it, or set --s3-bucket")]
     NoBucket {
-        /// The bucket's name.
+        /// Bucket that the request named.
         bucket: String,
     },
     /// The store rejects the credentials themselves.
@@ -23,7 +23,7 @@ pub enum StoreError {
         "the object store refuses our credentials ({code}): check the access key and its secret"
     )]
     WrongCredentials {
-        /// S3's error code.
+        /// S3's error code, such as `InvalidAccessKeyId`.
         code: String,
     },
     /// The credentials are valid but do not permit the request.
@@ -31,9 +31,9 @@ pub enum StoreError {
         "the object store denies our access key this request ({code}): check its policy for the bucket {bucket:?}"
     )]
     Denied {
-        /// S3's error code.
+        /// S3's error code, such as `AccessDenied`.
         code: String,
-        /// The bucket's name.
+        /// Bucket that the request named.
         bucket: String,
     },
     /// The clocks differ by more than the 15 minutes that S3 allows.
@@ -47,7 +47,7 @@ pub enum StoreError {
     /// The object exceeds the reader's limit.
     #[error("the object {key:?} is larger than {limit} bytes")]
     TooLarge {
-        /// The object's key.
+        /// Key that the request named.
         key: String,
         /// The reader's limit, in bytes.
         limit: u64,
@@ -58,10 +58,10 @@ pub enum StoreError {
     /// The store throttled every attempt.
     #[error("the object store asks for fewer requests ({code}), and did so at every try")]
     SlowDown {
-        /// S3's error code.
+        /// S3's error code, such as `SlowDown`.
         code: String,
     },
-    /// Every attempt timed out.
+    /// Every attempt ended without an answer in time.
     #[error(
         "the object store did not answer in time, at none of its tries: check --s3-endpoint and the store's load; --s3-attempt-timeout-ms is how long a try may take"
     )]

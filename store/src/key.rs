@@ -29,7 +29,7 @@ pub enum InvalidKey {
     /// An empty key or segment.
     #[error("an object key must not be empty")]
     Empty,
-    /// Longer than S3 allows.
+    /// The key is longer than S3 allows.
     #[error("an object key has at most {MAX_KEY_BYTES} bytes, this one {0}")]
     TooLong(usize),
     /// `..`, `.`, `//`, or a `/` at the start or end: proxies and stores normalise these differently.
@@ -163,7 +163,7 @@ impl ModelPrefix {
 pub struct ModelFolder(String);
 
 impl ModelFolder {
-    /// The folder `models/<path>/`.
+    /// Checks `path` and names the folder `models/<path>/`.
     pub fn new(path: &str) -> Result<Self, InvalidKey> {
         check(path)?;
         Ok(Self(format!("models/{path}/")))

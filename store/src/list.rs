@@ -16,9 +16,9 @@ const STALE_AFTER: Duration = Duration::from_secs(2);
 /// A prefix that Fovea fills and may delete from. `data/` and `models/` are the user's and have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// `uploads/`
+    /// Pictures, below `uploads/`.
     Uploads,
-    /// `results/`
+    /// Large results of jobs, below `results/`.
     Results,
     /// `system/`, which is reserved: nothing is written there yet.
     System,
@@ -52,16 +52,16 @@ impl Part {
 pub enum Owned {
     /// A picture: kept for every job of this namespace that refers to its digest.
     ByNamespace {
-        /// The namespace's name.
+        /// Name of the namespace, from the key.
         namespace: String,
-        /// The namespace's uid.
+        /// Uid of the namespace, from the key.
         namespace_uid: String,
-        /// The picture's digest.
+        /// Digest of the picture, from the key.
         sha256: Sha256,
     },
     /// A result: kept for one job, or for the job's record.
     ByJob {
-        /// The job's uid.
+        /// Uid of the job, from the key.
         uid: String,
     },
     /// The record of a job that was deleted early: kept until it expires, while its namespace exists.

@@ -131,7 +131,6 @@ fn previous() -> Result<String> {
     Ok(package.display().to_string())
 }
 
-/// The operator's chart label.
 async fn chart_label(it: &Installed) -> Result<String> {
     let deployments: Api<Deployment> = Api::namespaced(it.client.clone(), SYSTEM_NAMESPACE);
     let deployment = deployments.get("fovea-operator").await?;

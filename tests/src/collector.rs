@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Bodies, one per request.
+/// Bodies of the exports, one for each request.
 type Exported = Arc<Mutex<Vec<Bytes>>>;
 
 pub struct Collector {

@@ -20,7 +20,7 @@ pub struct History {
     _watching: AbortOnDropHandle<()>,
 }
 
-/// By uid.
+/// The versions of each job, by its uid.
 type Versions = BTreeMap<String, Vec<Version>>;
 
 /// A version of a job, and its arrival.

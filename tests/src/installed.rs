@@ -35,15 +35,14 @@ const TLS_SECRET: &str = "fovea-tls";
 /// Bound on every wait, for a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
 
-/// Ends when dropped.
+/// A cluster with the chart installed; it ends when this is dropped.
 pub struct Installed {
     pub cluster: Cluster,
     pub minio: Minio,
-    /// Contour and Envoy.
     pub ingress: Ingress,
     pub hub: Hub,
     pub helm: Helm,
-    /// With the administrator's rights.
+    /// A client with the administrator's rights.
     pub client: Client,
     pub jobs: Api<InferenceJob>,
     pub pools: Api<RunnerPool>,

@@ -22,7 +22,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// One model per task.
 pub const MODELS: [(&str, Task); 3] = [
     ("captions", Task::ImageToText),
     ("labels", Task::ImageClassification),
@@ -32,7 +31,7 @@ pub const MODELS: [(&str, Task); 3] = [
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub job: String,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
     /// Epoch of the operator that sent it.
     pub epoch: u64,

@@ -51,7 +51,6 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All metrics at zero.
     pub fn new() -> Self {
         // 1 ms to 65 s, which exceeds the longest `Prefer: wait`.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 17));

@@ -18,7 +18,7 @@ pub(crate) fn schemas(generator: &mut SchemaGenerator) {
 
 problem_set!(ReadyProblems: NotReady);
 
-/// Whether the process answers.
+/// Check that the process answers requests.
 #[utoipa::path(
     get,
     path = "/livez",

@@ -50,7 +50,7 @@ pub(crate) enum CommitError {
     /// The create's response was lost, but a tombstone bars its name: no job was created.
     #[error("the answer to the create was lost, the job is barred: {0}")]
     Barred(String),
-    /// The settle timeout passed.
+    /// The settle timeout passed before that was known.
     #[error("whether the job {name} was created is unknown: {cause}")]
     Unknown { name: String, cause: String },
 }

@@ -76,7 +76,6 @@ pub(crate) struct NextAttempt {
     pub delay: Duration,
     /// Attempts so far that count against `spec.retry.limit`.
     pub attempts: u32,
-    /// Runners lost so far.
     pub interruptions: u32,
     /// Whether the job runs alone on its runner from now on.
     pub exclusive: bool,

@@ -71,7 +71,8 @@ pub(super) const STATUS_WRITES: [&str; 6] = [
 ];
 pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
-/// Outcomes and reasons of attempts that were not refused and did not fail through the job itself.
+/// Outcomes and reasons of attempts that run to an end on a runner or are interrupted. Attempts that a
+/// runner refuses, and failures that the job itself causes, are not listed.
 pub(super) const ATTEMPTS: [(&str, &str); 6] = [
     ("succeeded", "none"),
     ("interrupted", "RunnerLost"),

@@ -24,7 +24,6 @@ use tokio::time::MissedTickBehavior;
 /// 10 MB, however many objects and jobs there are. A bucket of a million old objects costs fifty lists of the jobs.
 const CHUNK: usize = 20_000;
 
-/// Bound on concurrent deletions.
 const DELETIONS_AT_A_TIME: usize = 8;
 
 /// The shortest allowed grace: S3 lets clocks differ by a quarter of an hour, and a request

@@ -1,5 +1,6 @@
-//! ViT against transformers with the golden checkpoint in `tests/golden/vit`, and TorchScript modules,
-//! including detectors, against torch.
+//! ViT and residual networks against transformers, by the golden checkpoints in
+//! `tests/golden/{vit,resnet,resnet-basic}`; and TorchScript modules, including detectors, against
+//! torch.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,9 +11,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod golden;
 mod modules;
+mod resnet_checkpoint;
+mod resnet_golden;
+mod resnet_parity;
 mod torchscript;
 mod torchscript_refused;
 mod vit_checkpoint;
+mod vit_golden;
 mod vit_parity;

@@ -1,10 +1,10 @@
 //! Every tensor and setting of a ViT checkpoint matters, and errors name a missing one.
 
-use crate::golden::{TOLERANCE, checkpoint, expected_tensor, vit};
 use crate::support::{
     Tensors, assert_config_refused, assert_weights_refused, changed_copy, largest_difference,
     read_tensors, rename, scale, swap, zero,
 };
+use crate::vit_golden::{TOLERANCE, checkpoint, expected_tensor, vit};
 use fovea_runner::models::vit::Vit;
 use fovea_runner::weights::{Placement, WeightsError};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! ViT's results equal transformers', picture by picture.
 
-use crate::golden::{TOLERANCE, checkpoint, expected, expected_tensor, pixels, vit};
 use crate::support::{assert_logits_as_alone, largest_difference, same_best};
+use crate::vit_golden::{TOLERANCE, checkpoint, expected, expected_tensor, pixels, vit};
 use fovea_protocol::{Classification, InferResult, Parameters};
 use fovea_runner::inference::Item;
 use fovea_runner::models;

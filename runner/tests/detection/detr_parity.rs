@@ -1,6 +1,7 @@
 //! DETR's results equal transformers', picture by picture.
 
-use crate::golden::{BF16, TOLERANCE, checkpoint, detr, expected_of, pixels, read};
+use crate::golden::detr;
+use crate::support::golden::{BF16, TOLERANCE, checkpoint, expected_of, pixels, read};
 use crate::support::{expected_tensor_in, largest_difference};
 use fovea_protocol::{BoundingBox, Detection, InferResult, Parameters};
 use fovea_runner::image::ImageProcessor;

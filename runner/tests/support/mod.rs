@@ -8,6 +8,7 @@
     reason = "shared test code"
 )]
 
+pub(crate) mod golden;
 mod tensors;
 
 pub(crate) use tensors::*;

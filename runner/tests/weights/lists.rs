@@ -106,8 +106,8 @@ fn a_loader_reads_every_tensor_of_its_checkpoint_on_the_hub_except_buffers() {
     }
 }
 
-/// For each group of tensors, loads the checkpoint without it, and with it in another shape.
-/// Done for the smaller ones; BLIP's golden checkpoint stands for the larger.
+/// Asserts an error that names the tensors: for each group of them, one load without the group and one
+/// with another shape of it. Larger checkpoints would take too long; BLIP's golden checkpoint stands for them.
 fn assert_differences_are_reported_by_name(checkpoint: &str) {
     let (name, load, left_alone) = (CHECKPOINTS.into_iter())
         .find(|(name, ..)| *name == checkpoint)
@@ -115,7 +115,7 @@ fn assert_differences_are_reported_by_name(checkpoint: &str) {
     let text = std::fs::read(folder().join(format!("{name}.json"))).unwrap();
     let mut whole: Value = serde_json::from_slice(&text).unwrap();
     let tensors = whole["tensors"].as_object_mut().unwrap();
-    // A tied tensor needs one of its names, and unread tensors none.
+    // A model loads without these: the second names of tied tensors, and tensors that it never reads.
     let beside = |name: &String| TIED.contains(&name.as_str());
     tensors.retain(|name, _| !beside(name) && !left_alone.iter().any(|end| name.ends_with(end)));
     let groups: Vec<String> = tensors.keys().cloned().collect();

@@ -44,7 +44,7 @@ pub const KUBERNETES_CONTROLLERS: GoTools = GoTools {
     go_sum: include_str!("../../go/kubernetes/go.sum"),
 };
 
-/// Programs of nodes.
+/// The programs that every node of a cluster runs.
 pub const KUBERNETES_NODE: GoTools = GoTools {
     name: "kubernetes-node",
     version: versions::KUBERNETES,
@@ -71,7 +71,7 @@ pub const COREDNS: GoTools = GoTools {
     go_sum: include_str!("../../go/coredns/go.sum"),
 };
 
-/// kube-router, which makes a node's firewall of network policies.
+/// kube-router, which enforces network policies on a node.
 pub const KUBE_ROUTER: GoTools = GoTools {
     name: "kube-router",
     version: versions::KUBE_ROUTER,
@@ -108,7 +108,7 @@ pub const MINIO: GoTools = GoTools {
     go_sum: include_str!("../../go/minio/go.sum"),
 };
 
-/// k6, for benchmarks alone: no other set-up builds it.
+/// k6, which only the benchmarks need and build.
 pub const K6: GoTools = GoTools {
     name: "k6",
     version: versions::K6,
@@ -183,7 +183,7 @@ pub const CONTOUR: GoTools = GoTools {
     go_sum: include_str!("../../go/contour/go.sum"),
 };
 
-/// Prometheus, which finds what it scrapes in Kubernetes and nowhere else.
+/// Prometheus, built with service discovery for Kubernetes only.
 pub const PROMETHEUS: GoTools = GoTools {
     name: "prometheus",
     version: versions::PROMETHEUS,
@@ -201,8 +201,8 @@ pub const PROMETHEUS: GoTools = GoTools {
     go_sum: include_str!("../../go/prometheus/go.sum"),
 };
 
-/// The Prometheus Operator's module, of which no program is built: it holds the definitions of what
-/// the chart's monitors and rules are.
+/// The Prometheus Operator's module. No program of it is built; only its definitions of monitors and rules
+/// are used.
 pub(crate) const MONITORING: GoTools = GoTools {
     name: "monitoring-crds",
     version: versions::PROMETHEUS_OPERATOR,

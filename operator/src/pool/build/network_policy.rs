@@ -13,8 +13,9 @@ use std::collections::BTreeMap;
 /// The label that Kubernetes gives each namespace.
 const NAMESPACE: &str = "kubernetes.io/metadata.name";
 
-/// Networks that are not public: private, link-local (a cloud's metadata) and carriers'. IPv4-mapped IPv6
-/// addresses do not occur on the wire, and Kubernetes rejects them here.
+/// Networks that are not public: private, shared by carriers (100.64.0.0/10) and link-local, where clouds
+/// serve their metadata. IPv4-mapped IPv6 addresses are not listed: no packet carries one, and Kubernetes
+/// rejects them in a policy.
 const PRIVATE_V4: [&str; 7] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
