@@ -219,7 +219,7 @@ impl Dispatcher {
             match outcome {
                 Ok(true) => {
                     tracing::debug!(job = %name, %namespace, ?cause, "deleted a finished job");
-                    metrics.finished_job_deleted(cause);
+                    metrics.finished_job_deleted(cause.as_str());
                 }
                 Ok(false) => {}
                 Err(error) => {

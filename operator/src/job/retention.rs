@@ -44,12 +44,22 @@ pub struct RetentionConfig {
 }
 
 /// Why a finished job is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// Its `ttlSecondsAfterFinished` is over.
     Expired,
     /// Its namespace is near a limit: it gets a record first.
     Limit,
+}
+
+impl Cause {
+    /// The metrics' label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "ttl",
+            Self::Limit => "limit",
+        }
+    }
 }
 
 /// A finished job that may be deleted early, in the order of deletion.

@@ -1,6 +1,5 @@
 //! Labels of the metrics. Each has a bounded number of values: fixed words, tasks and names of pools.
 
-use crate::job::retention::Cause;
 use prometheus_client::encoding::EncodeLabelSet;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -53,23 +52,14 @@ pub(super) struct SweptLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CauseLabels {
-    cause: &'static str,
-}
-
-impl CauseLabels {
-    pub(super) fn of(cause: Cause) -> Self {
-        let cause = match cause {
-            Cause::Expired => "ttl",
-            Cause::Limit => "limit",
-        };
-        Self { cause }
-    }
+    pub(super) cause: &'static str,
 }
 
 pub(super) const STATUS_WRITES: [&str; 6] = [
     "stands", "moot", "conflict", "rejected", "failed", "gave-up",
 ];
 pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
+pub(super) const DELETIONS: [&str; 2] = ["ttl", "limit"];
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
 /// Outcomes and reasons of attempts that run to an end on a runner or are interrupted. Attempts that a
 /// runner refuses, and failures that the job itself causes, are not listed.

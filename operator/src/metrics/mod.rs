@@ -7,12 +7,13 @@ mod labels;
 pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
 pub(crate) use labels::Fate;
 
-use crate::job::retention::Cause;
 use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
-use labels::{ATTEMPTS, AttemptLabels, CALLBACK_TRIES, CauseLabels, KindLabels, OutcomeLabels};
+use labels::{
+    ATTEMPTS, AttemptLabels, CALLBACK_TRIES, CauseLabels, DELETIONS, KindLabels, OutcomeLabels,
+};
 use labels::{STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -94,8 +95,8 @@ impl Metrics {
                 let _ = counted.get_or_create(&OutcomeLabels { outcome });
             }
         }
-        for cause in [Cause::Expired, Cause::Limit] {
-            let _ = self.deleted.get_or_create(&CauseLabels::of(cause));
+        for cause in DELETIONS {
+            let _ = self.deleted.get_or_create(&CauseLabels { cause });
         }
     }
 
@@ -210,8 +211,8 @@ impl Metrics {
         self.status_writes.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn finished_job_deleted(&self, cause: Cause) {
-        self.deleted.get_or_create(&CauseLabels::of(cause)).inc();
+    pub(crate) fn finished_job_deleted(&self, cause: &'static str) {
+        self.deleted.get_or_create(&CauseLabels { cause }).inc();
     }
 
     pub(crate) fn callback_try(&self, outcome: &'static str) {

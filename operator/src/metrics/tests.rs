@@ -28,7 +28,7 @@ fn metrics_have_the_names_that_dashboards_use() {
     };
     metrics.job_succeeded(&timings, Duration::from_millis(20));
     metrics.status_write("stands");
-    metrics.finished_job_deleted(Cause::Limit);
+    metrics.finished_job_deleted("limit");
     metrics.callback_try("delivered");
     metrics.set_aside("InferenceJob");
     metrics.lease_taken(7);
