@@ -6,6 +6,7 @@
 //! the custom resource is the only state.
 
 mod app;
+mod audit;
 mod auth;
 mod config;
 mod cors;

@@ -54,6 +54,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
     pub(crate) traceparent: Option<String>,
+    pub(crate) user: &'a str,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.
@@ -85,6 +86,7 @@ impl Commit<'_> {
             self.origin,
         );
         let job = manifest::traced(job, self.traceparent.as_deref());
+        let job = manifest::submitted_by(job, self.user);
         for _ in 0..MAX_RACES {
             match self.create(&job).await {
                 Ok(created) => return Ok(Some(created)),
