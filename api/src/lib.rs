@@ -11,6 +11,7 @@
 )]
 
 mod app;
+mod audit;
 mod auth;
 mod config;
 mod cors;

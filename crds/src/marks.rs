@@ -16,6 +16,11 @@ pub mod annotations {
     /// SHA-256 of the request, which distinguishes a repeated request from a different one with the
     /// same name.
     pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
+    /// User who submitted the job over HTTP, at most [`SUBMITTED_BY_BYTES`] long. Informational: everyone
+    /// who may write jobs may write it, too.
+    pub const SUBMITTED_BY: &str = "fovea.dev/submitted-by";
+    /// Bound on [`SUBMITTED_BY`]; a longer name is cut.
+    pub const SUBMITTED_BY_BYTES: usize = 256;
     /// Trace of the request as a W3C `traceparent`, which the operator and the runner continue.
     pub const TRACEPARENT: &str = "fovea.dev/traceparent";
     /// Marks an object that only reserves its name after a create whose answer was lost. The client

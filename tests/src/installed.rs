@@ -147,19 +147,21 @@ impl Installed {
         })
     }
 
-    /// The chart's `networkPolicy`: DNS and the API server are on the machine, outside the nodes.
+    /// The chart's `networkPolicy`: DNS is on the machine, outside the nodes. So is the API server, which
+    /// helm asks the cluster for.
     pub fn network_policy(&self) -> Value {
-        let gateway = format!("{}/32", self.cluster.gateway());
+        json!({"dns": {"cidrs": [format!("{}/32", self.cluster.gateway())]}})
+    }
+
+    /// The chart's `networkPolicy.kubernetesApi`, for what does not ask the cluster.
+    pub fn kubernetes_api(&self) -> Value {
         let server = self.cluster.control_plane.server();
         let port: u16 = server
             .rsplit(':')
             .next()
             .and_then(|port| port.parse().ok())
             .expect("the API server's port");
-        json!({
-            "dns": {"cidrs": [gateway]},
-            "kubernetesApi": {"cidrs": [gateway], "ports": [port]},
-        })
+        json!({"cidrs": [format!("{}/32", self.cluster.gateway())], "ports": [port]})
     }
 
     /// `helm install` of the chart; waits until a picture could be captioned.

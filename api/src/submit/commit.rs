@@ -67,6 +67,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
     pub(crate) traceparent: Option<String>,
+    pub(crate) user: &'a str,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.
@@ -98,6 +99,7 @@ impl Commit<'_> {
             self.origin,
         );
         let job = manifest::traced(job, self.traceparent.as_deref());
+        let job = manifest::submitted_by(job, self.user);
         if let Naming::Keyed { .. } = self.naming {
             let recorded = self.records.find(self.namespace, name).await;
             match recorded.map_err(|problem| CommitError::Record(Box::new(problem)))? {

@@ -8,6 +8,7 @@ mod manifest;
 pub use commit::COMMIT_GENERATIONS;
 pub(crate) use manifest::Origin;
 
+use crate::audit::{self, Action};
 use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::NamespaceError;
@@ -18,7 +19,7 @@ use commit::{Commit, CommitError};
 use fingerprint::{Fingerprint, Naming};
 use fovea_crds::{InferenceJob, Input};
 use fovea_store::{ObjectKey, Sha256, StoreError};
-use kube::Api;
+use kube::{Api, ResourceExt as _};
 
 pub(crate) struct Submission {
     pub(crate) request: ValidRequest,
@@ -74,10 +75,13 @@ pub(crate) async fn submit(
         fingerprint: &fingerprint,
         origin: &origin,
         traceparent: crate::trace::current().map(|parent| parent.to_string()),
+        user: &tenant.user,
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };
-    Ok(commit.run().await?)
+    let job = commit.run().await?;
+    audit::record(Action::Create, tenant, &job.name_any());
+    Ok(job)
 }
 
 /// Inspects a picture and puts it under its content address.

@@ -173,6 +173,7 @@ fn values(it: &Installed) -> Value {
         "PoolWithoutRunners",
         "PoolRunnersMissing",
         "RunnersDown",
+        "ApiChecksFailing",
         "ModelNotReady",
         "CallbacksGivenUp",
         "ObjectsSetAside",

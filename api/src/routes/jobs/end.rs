@@ -2,6 +2,7 @@
 
 use super::description::{CancelProblems, DeleteProblems};
 use super::{Id, ok_or_accepted, shown};
+use crate::audit::{self, Action};
 use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::kubernetes::NamespaceError;
@@ -40,6 +41,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.cancel(&tenant.namespace, &id).await?;
+    audit::record(Action::Cancel, &tenant, &id);
     Ok(shown(ok_or_accepted(&job), &job))
 }
 
@@ -64,6 +66,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.delete(&tenant.namespace, &id).await?;
+    audit::record(Action::Delete, &tenant, &id);
     // The job is deleted in any case; the operator's sweeper deletes objects that remain.
     let patience = app.config.store.operation_timeout();
     match timeout(patience, clean(&app, &tenant.namespace, &job)).await {

@@ -127,6 +127,13 @@ ClusterErrors:
     The Kubernetes API server fails {{ "{{ $value | humanizePercentage }}" }} of requests
   description: |
     Jobs are delayed. Check the API server, and the network policies between it and Fovea.
+ApiChecksFailing:
+  expr: min by (check) (fovea_api_check_passing{ {{- $ns -}} }) == 0
+  summary: |
+    A pod of the API fails its check of {{ "{{ $labels.check }}" }}
+  description: |
+    object-store: uploads are answered with 503, and reads go on. kubernetes, cache: the pod gets no requests until it passes.
+    /readyz?verbose of the API has the reason, and so has its log: {{ $logs }}{{ $api }}
 StoreErrors:
   expr: |
     sum(rate(fovea_operator_store_requests_total{ {{- $ns -}} ,outcome=~"5xx|none"}[{{ $window }}]) or rate(fovea_api_store_requests_total{ {{- $ns -}} ,outcome=~"5xx|none"}[{{ $window }}]))
