@@ -18,4 +18,5 @@ mod pools;
 mod release;
 mod rights;
 mod runner_faults;
+mod store_faults;
 mod sweeping;

@@ -53,6 +53,7 @@ impl Dispatcher {
             finished,
             callbacks_waiting,
             callbacks_in_flight,
+            kept_results: self.kept.taken(),
             pools: pools.collect(),
         };
         self.parts.metrics.snapshot(&snapshot);

@@ -5,14 +5,14 @@ mod gauges;
 mod labels;
 
 pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
-pub(crate) use labels::Fate;
+pub(crate) use labels::{Fate, ResultPut};
 
 use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
 use labels::{ATTEMPTS, AttemptLabels, CALLBACK_TRIES, KindLabels, OutcomeLabels};
-use labels::{STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
+use labels::{RESULT_PUTS, STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -31,6 +31,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     stages: Family<StageLabels, Histogram, fn() -> Histogram>,
     status_writes: Family<OutcomeLabels, Counter>,
+    result_puts: Family<OutcomeLabels, Counter>,
     callback_tries: Family<OutcomeLabels, Counter>,
     set_aside: Family<KindLabels, Counter>,
     leading: Gauge,
@@ -59,6 +60,7 @@ impl Metrics {
             attempts: Family::default(),
             stages: Family::new_with_constructor(seconds),
             status_writes: Family::default(),
+            result_puts: Family::default(),
             callback_tries: Family::default(),
             set_aside: Family::default(),
             leading: Gauge::default(),
@@ -81,6 +83,10 @@ impl Metrics {
             let _ = self
                 .attempts
                 .get_or_create(&AttemptLabels { outcome, reason });
+        }
+        for put in RESULT_PUTS {
+            let outcome = put.word();
+            let _ = self.result_puts.get_or_create(&OutcomeLabels { outcome });
         }
         for (counted, outcomes) in [
             (&self.status_writes, &STATUS_WRITES[..]),
@@ -111,6 +117,11 @@ impl Metrics {
             "status_writes",
             "Writes of jobs' statuses, by outcome: stands, moot (the job was gone or had ended), conflict, rejected, failed or gave-up",
             self.status_writes.clone(),
+        );
+        registry.register(
+            "result_puts",
+            "Puts of large results to the object store, by outcome: stored, failed or refused (it is put again), no-room (the job runs again)",
+            self.result_puts.clone(),
         );
         registry.register(
             "callback_tries",
@@ -197,6 +208,13 @@ impl Metrics {
     pub(crate) fn status_write(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.status_writes.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn result_put(&self, put: ResultPut) {
+        let outcome = put.word();
+        self.result_puts
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
     }
 
     pub(crate) fn callback_try(&self, outcome: &'static str) {
