@@ -80,8 +80,8 @@ async fn an_outage_of_the_store_runs_no_job_twice_and_costs_no_attempt() -> Resu
 
     operated.patch("cancelled", json!({"cancel": true})).await?;
     assert_eq!(operated.ended("cancelled").await?.phase, Phase::Cancelled);
-    let deleted = operated.jobs.delete("deleted", &DeleteParams::default());
-    deleted.await?;
+    let parameters = DeleteParams::default();
+    operated.jobs.delete("deleted", &parameters).await?;
     let late = operated.ended("late").await?;
     let failure = late.failure.context("no failure")?;
     assert_eq!(failure.reason, "ActiveDeadlineExceeded");
