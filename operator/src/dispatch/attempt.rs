@@ -1,7 +1,7 @@
 //! One attempt: one job on one runner, from the request to the written status. While it runs, no other
 //! task writes the job's status.
 
-use super::keep::{LargeResult, Unstored};
+use super::large::{LargeResult, Unstored};
 use super::runners::RunnerClient;
 use super::store_check::StoreCheck;
 use crate::job::decide::{Ending, Placement};

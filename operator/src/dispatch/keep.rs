@@ -3,19 +3,18 @@
 //! again. They go with the leader; the next one runs their jobs again.
 
 use super::attempt::{Abort, After, Done, RunnerWas, succeed};
+use super::large::{LargeResult, Unstored};
 use super::{Dispatcher, Task};
 use crate::job::Tracked;
 use crate::job::decide::Ending;
-use crate::job::retry::{self, KeepFor, RESULT_NOT_STORED, Success};
-use crate::job::status::{self, Begun, StoredResult};
+use crate::job::retry::{self, KeepFor, RESULT_NOT_STORED};
+use crate::job::status;
 use crate::job::write::{StatusWriter, Written};
 use crate::kill_points;
 use crate::metrics::{Metrics, ResultPut};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use bytes::Bytes;
-use fovea_crds::bounds::MAX_RESULT_BYTES;
-use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, JobResult};
-use fovea_store::{InvalidKey, ObjectKey, Sha256, Store, StoreError};
+use fovea_crds::{Failure, InferenceJob, InferenceJobStatus};
+use fovea_store::{Store, StoreError};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,45 +36,6 @@ const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(GREATEST_WAIT)
     .with_jitter()
     .without_max_times();
-
-/// The object of a result that is too large for a status.
-#[derive(Debug)]
-pub(super) struct LargeResult {
-    key: ObjectKey,
-    json: Bytes,
-    summary: StoredResult,
-}
-
-impl LargeResult {
-    /// `None` if the status holds the whole result.
-    pub(super) fn of(job: &InferenceJob, result: &JobResult) -> Result<Option<Self>, InvalidKey> {
-        // The types of a result have no maps, and so no keys that JSON cannot hold.
-        let json = serde_json::to_vec(result).unwrap_or_default();
-        if json.len() <= MAX_RESULT_BYTES && *result == result.clone().clipped() {
-            return Ok(None);
-        }
-        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
-        let uid = job.metadata.uid.as_deref().unwrap_or_default();
-        Ok(Some(Self {
-            key: ObjectKey::result(namespace, uid)?,
-            summary: StoredResult {
-                bytes: json.len() as u64,
-                sha256: Sha256::of(&json).to_string(),
-            },
-            json: json.into(),
-        }))
-    }
-}
-
-/// The end of an attempt whose result must be in the bucket before the job succeeds.
-#[derive(Debug)]
-pub(super) struct Unstored {
-    pub job: InferenceJob,
-    pub begun: Begun,
-    /// With the part of the result that a status holds.
-    pub success: Success,
-    pub large: LargeResult,
-}
 
 /// Room for kept results.
 pub(super) struct Room {
@@ -298,7 +258,6 @@ impl Keeping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_crds::Prediction;
 
     #[test]
     fn kept_results_are_bounded_in_number_and_in_bytes() {
@@ -311,24 +270,5 @@ mod tests {
         let small: Vec<_> = std::iter::from_fn(|| room.take(1)).collect();
         assert_eq!(small.len() + 1, MAX_KEPT);
         assert_eq!(room.taken(), MAX_KEPT);
-    }
-
-    #[test]
-    fn a_result_that_fits_into_a_status_is_no_object() {
-        let mut job = crate::fixtures::job();
-        job.metadata.namespace = Some("team-a".to_owned());
-        job.metadata.uid = Some("u".to_owned());
-        let labels = |count| {
-            let label = || Prediction {
-                label: "x".repeat(60),
-                score: 0.5,
-            };
-            JobResult::Predictions(std::iter::repeat_with(label).take(count).collect())
-        };
-        assert!(LargeResult::of(&job, &labels(3)).unwrap().is_none());
-        let large = LargeResult::of(&job, &labels(3000)).unwrap().unwrap();
-        assert_eq!(large.key.as_str(), "results/team-a/u.json");
-        assert_eq!(large.summary.bytes, large.json.len() as u64);
-        assert!(large.json.len() > MAX_RESULT_BYTES);
     }
 }

@@ -11,6 +11,7 @@ mod callbacks;
 mod conversation;
 pub(crate) mod fleet;
 mod keep;
+mod large;
 mod links;
 mod loads;
 mod measure;
