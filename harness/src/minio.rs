@@ -93,6 +93,12 @@ impl Minio {
         std::fs::create_dir(self.data.join(name)).map_err(ClusterError::io(what))
     }
 
+    /// Removes a bucket and everything in it.
+    pub fn delete_bucket(&self, name: &str) -> Result<(), ClusterError> {
+        let what = format!("deleting the bucket {name}");
+        std::fs::remove_dir_all(self.data.join(name)).map_err(ClusterError::io(what))
+    }
+
     /// MinIO's process, for fault tests.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process

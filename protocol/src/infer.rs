@@ -71,7 +71,8 @@ pub struct Input {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
-    /// Presigned URL to GET this one object. It is secret until it expires.
+    /// Presigned URL to GET this one object. It is secret until it expires, after
+    /// [`crate::URL_LIFETIME`].
     Url(String),
     /// Bytes of the picture as base64, inside the request.
     Data(String),

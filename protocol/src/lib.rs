@@ -23,6 +23,11 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// which the runner stops the work: three heartbeats.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(6);
 
+/// Validity of [`Source::Url`] from the request's dispatch, however long the attempt may take. A runner
+/// sends the GET when the request arrives, before the picture waits for a device; a GET that has begun
+/// may outlast the URL.
+pub const URL_LIFETIME: Duration = Duration::from_mins(5);
+
 /// Content type of the answer to `POST /v1/infer`.
 pub const NDJSON_CONTENT_TYPE: &str = "application/x-ndjson";
 

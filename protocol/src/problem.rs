@@ -21,7 +21,8 @@ pub enum Reason {
     /// The runner does not have this model. Handled as [`Reason::Busy`], since the pool includes
     /// the model.
     UnknownModel,
-    /// The store did not deliver the whole picture in time. Counted and retried.
+    /// The store did not deliver the whole picture in time. Counted and retried; not counted while the
+    /// store does not answer the operator either.
     FetchFailed,
     /// The attempt's deadline passed. Counted and retried.
     DeadlineExceeded,

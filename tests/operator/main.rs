@@ -19,4 +19,5 @@ mod release;
 mod retention;
 mod rights;
 mod runner_faults;
+mod store_faults;
 mod sweeping;

@@ -168,6 +168,7 @@ mod tests {
             epoch,
             instance: "i".to_owned(),
             traceparent: None,
+            url: None,
             began: Timestamp::from_second(began).unwrap(),
             ended: Some(Timestamp::from_second(ended).unwrap()),
             answered: true,

@@ -11,7 +11,7 @@ use fovea_protocol as protocol;
 use fovea_protocol::{
     Classification, HEARTBEAT_INTERVAL, INFER_PATH, InferRequest, InferResult, LEADER_PATH,
     LeaderRequest, Line, MODELS_PATH, ModelState, NDJSON_CONTENT_TYPE, Problem, Reason,
-    RunnerState, ServedModel, Stage, Task, Timings,
+    RunnerState, ServedModel, Source, Stage, Task, Timings,
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub struct Attempt {
     pub epoch: u64,
     pub instance: String,
     pub traceparent: Option<String>,
+    /// The picture's presigned URL, if it is not inline.
+    pub url: Option<String>,
     pub began: Timestamp,
     /// When the answer was complete, or its reader disconnected.
     pub ended: Option<Timestamp>,
@@ -205,6 +207,10 @@ impl Slot {
             epoch: request.epoch,
             instance: state.instance.clone(),
             traceparent: traceparent.and_then(|value| Some(value.to_str().ok()?.to_owned())),
+            url: match &request.input.source {
+                Source::Url(url) => Some(url.clone()),
+                Source::Data(_) => None,
+            },
             began: Timestamp::now(),
             ended: None,
             answered: false,

@@ -1,6 +1,6 @@
 //! Acts on decisions: writes statuses, starts attempts, deletes finished jobs.
 
-use super::attempt::{Abort, Attempt, Done, RunnerWas};
+use super::attempt::{Abort, After, Attempt, Done, RunnerWas};
 use super::delete::Deleter;
 use super::{Dispatcher, Task};
 use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide};
@@ -51,7 +51,7 @@ impl Dispatcher {
 
     fn reconcile_unfinished(&mut self, uid: &str, job: &InferenceJob) {
         let task = self.tasks.get(uid);
-        if task.is_some_and(|task| task.on.is_none()) {
+        if task.is_some_and(|task| task.abort.is_none()) {
             return; // A write is under way; the job is reconciled again when it ends.
         }
         let now = Timestamp::now();
@@ -135,7 +135,7 @@ impl Dispatcher {
     }
 
     /// Writes a status in a task outside the loop.
-    fn write(
+    pub(super) fn write(
         &mut self,
         uid: &str,
         job: &InferenceJob,
@@ -155,7 +155,7 @@ impl Dispatcher {
             let _permit = permits.acquire().await;
             let ended = Done {
                 uid,
-                job: writer.write(job, make).await,
+                after: After::Written(writer.write(job, make).await),
                 runner: RunnerWas::NOT_INVOLVED,
             };
             // This fails only where the loop has ended.
@@ -289,6 +289,7 @@ impl Dispatcher {
             alone_on_a_proven_runner: exclusive && chosen.idle_and_proven,
             writer: self.writer.clone(),
             store: self.parts.store.clone(),
+            store_check: Arc::clone(&self.store_check),
             metrics: Arc::clone(&self.parts.metrics),
         };
         let done = self.done.clone();

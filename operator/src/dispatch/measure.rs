@@ -54,6 +54,7 @@ impl Dispatcher {
             full_namespaces: self.retention.full().len(),
             callbacks_waiting,
             callbacks_in_flight,
+            kept_results: self.kept.taken(),
             pools: pools.collect(),
         };
         self.parts.metrics.snapshot(&snapshot);

@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     /// Callbacks that are due and wait for their turn.
     pub(crate) callbacks_waiting: usize,
     pub(crate) callbacks_in_flight: usize,
+    /// Large results that the store has not taken yet.
+    pub(crate) kept_results: usize,
     pub(crate) pools: Vec<PoolSnapshot>,
 }
 
@@ -58,6 +60,7 @@ pub(super) struct Gauges {
     jobs: Family<StateLabels, Gauge>,
     full_namespaces: Gauge,
     callbacks: Family<StateLabels, Gauge>,
+    kept_results: Gauge,
     queue_depth: Replaced<PoolTaskLabels, Gauge>,
     oldest_waiting: Replaced<PoolTaskLabels, Seconds>,
     in_flight: Replaced<PoolLabels, Gauge>,
@@ -82,6 +85,11 @@ impl Gauges {
             "callbacks_due",
             "Callbacks that are due: waiting for their turn, or in flight",
             self.callbacks.clone(),
+        );
+        registry.register(
+            "kept_results",
+            "Large results in memory until the object store takes them",
+            self.kept_results.clone(),
         );
         registry.register(
             "queue_depth",
@@ -140,8 +148,10 @@ impl Gauges {
             full_namespaces,
             callbacks_waiting,
             callbacks_in_flight,
+            kept_results,
             pools,
         } = snapshot;
+        self.kept_results.set(count(*kept_results));
         for (state, jobs) in [("unfinished", unfinished), ("finished", finished)] {
             let gauge = self.jobs.get_or_create(&StateLabels { state });
             gauge.set(count(*jobs));

@@ -5,7 +5,7 @@ mod gauges;
 mod labels;
 
 pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
-pub(crate) use labels::Fate;
+pub(crate) use labels::{Fate, ResultPut};
 
 use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
@@ -14,7 +14,7 @@ use gauges::Gauges;
 use labels::{
     ATTEMPTS, AttemptLabels, CALLBACK_TRIES, CauseLabels, DELETIONS, KindLabels, OutcomeLabels,
 };
-use labels::{STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
+use labels::{RESULT_PUTS, STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -33,6 +33,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     stages: Family<StageLabels, Histogram, fn() -> Histogram>,
     status_writes: Family<OutcomeLabels, Counter>,
+    result_puts: Family<OutcomeLabels, Counter>,
     callback_tries: Family<OutcomeLabels, Counter>,
     set_aside: Family<KindLabels, Counter>,
     leading: Gauge,
@@ -62,6 +63,7 @@ impl Metrics {
             attempts: Family::default(),
             stages: Family::new_with_constructor(seconds),
             status_writes: Family::default(),
+            result_puts: Family::default(),
             callback_tries: Family::default(),
             set_aside: Family::default(),
             leading: Gauge::default(),
@@ -85,6 +87,10 @@ impl Metrics {
             let _ = self
                 .attempts
                 .get_or_create(&AttemptLabels { outcome, reason });
+        }
+        for put in RESULT_PUTS {
+            let outcome = put.word();
+            let _ = self.result_puts.get_or_create(&OutcomeLabels { outcome });
         }
         for (counted, outcomes) in [
             (&self.status_writes, &STATUS_WRITES[..]),
@@ -118,6 +124,11 @@ impl Metrics {
             "status_writes",
             "Writes of jobs' statuses, by outcome: stands, moot (the job was gone or had ended), conflict, rejected, failed or gave-up",
             self.status_writes.clone(),
+        );
+        registry.register(
+            "result_puts",
+            "Puts of large results to the object store, by outcome: stored, failed or refused (it is put again), no-room (the job runs again)",
+            self.result_puts.clone(),
         );
         registry.register(
             "callback_tries",
@@ -213,6 +224,13 @@ impl Metrics {
 
     pub(crate) fn finished_job_deleted(&self, cause: &'static str) {
         self.deleted.get_or_create(&CauseLabels { cause }).inc();
+    }
+
+    pub(crate) fn result_put(&self, put: ResultPut) {
+        let outcome = put.word();
+        self.result_puts
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
     }
 
     pub(crate) fn callback_try(&self, outcome: &'static str) {

@@ -19,6 +19,7 @@ fn metrics_have_the_names_that_dashboards_use() {
         full_namespaces: 1,
         callbacks_waiting: 5,
         callbacks_in_flight: 2,
+        kept_results: 6,
         pools: vec![pool("fovea-system/default", 7)],
     });
     metrics.attempt("retried", "OutOfMemory");
@@ -29,6 +30,7 @@ fn metrics_have_the_names_that_dashboards_use() {
     metrics.job_succeeded(&timings, Duration::from_millis(20));
     metrics.status_write("stands");
     metrics.finished_job_deleted("limit");
+    metrics.result_put(ResultPut::Stored);
     metrics.callback_try("delivered");
     metrics.set_aside("InferenceJob");
     metrics.lease_taken(7);
@@ -51,6 +53,8 @@ fn metrics_have_the_names_that_dashboards_use() {
         r#"fovea_operator_status_writes_total{outcome="stands"} 1"#,
         r#"fovea_operator_callbacks_due{state="waiting"} 5"#,
         r#"fovea_operator_callbacks_due{state="in-flight"} 2"#,
+        r#"fovea_operator_result_puts_total{outcome="stored"} 1"#,
+        "fovea_operator_kept_results 6",
         r#"fovea_operator_callback_tries_total{outcome="delivered"} 1"#,
         r#"fovea_operator_objects_set_aside_total{kind="InferenceJob"} 1"#,
         "fovea_operator_leading 1",
@@ -76,6 +80,7 @@ fn counters_of_alerts_start_at_zero() {
     for line in [
         r#"fovea_operator_attempts_total{outcome="interrupted",reason="RunnerLost"} 0"#,
         r#"fovea_operator_status_writes_total{outcome="gave-up"} 0"#,
+        r#"fovea_operator_result_puts_total{outcome="refused"} 0"#,
         r#"fovea_operator_callback_tries_total{outcome="given-up"} 0"#,
         r#"fovea_operator_sweeps_total{outcome="failed"} 0"#,
         r#"fovea_operator_finished_jobs_deleted_total{cause="limit"} 0"#,

@@ -76,8 +76,8 @@ AttemptsFailing:
   summary: |
     {{ "{{ $value | humanizePercentage }}" }} of attempts fail for reasons other than the picture
   description: |
-    fovea_operator_attempts_total has the reasons. FetchFailed: check the object store. OutOfMemory: use a smaller
-    maxBatchSize or more memory. RunnerLost: check the runners' pods.
+    fovea_operator_attempts_total has the reasons. FetchFailed, StoreUnavailable, ResultNotStored: check the object store.
+    OutOfMemory: use a smaller maxBatchSize or more memory. RunnerLost: check the runners' pods.
 RunnersLost:
   expr: |
     sum({{ include "fovea.happened" (dict "window" $window "series" (printf "fovea_operator_attempts_total{%s,reason=~\"RunnerLost|DeviceLost\"}" $ns)) }})
