@@ -10,6 +10,7 @@ mod error;
 mod key;
 mod list;
 mod observe;
+mod owner;
 mod post;
 mod read;
 
@@ -20,5 +21,6 @@ pub use error::StoreError;
 pub use key::{InvalidKey, MAX_KEY_BYTES, ModelFolder, ModelPrefix, ObjectKey};
 pub use list::{Deletion, Listed, MAX_PAGE, ObjectPage, Owned, Part};
 pub use observe::{StoreObserver, StoreOutcome};
+pub use owner::{BucketOwner, FolderOwner, ForeignBucket, Installation};
 pub use post::{MAX_POST_BYTES, PostForm};
 pub use read::{ObjectReader, Presentation};
