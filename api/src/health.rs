@@ -1,7 +1,9 @@
-//! Health checks: whether the cluster and the bucket answer, and whether the watch has listed all
-//! jobs. A report is reused for as long as a check may last, however often it is requested.
+//! Health checks: whether the cluster and the bucket answer, whether the bucket belongs to another
+//! installation, and whether the watch has listed all jobs. A report is reused for as long as a check
+//! may last, however often it is requested.
 
 use crate::config::Config;
+use crate::installation::BucketCheck;
 use crate::jobs::Jobs;
 use fovea_crds::InferenceJob;
 use fovea_store::Store;
@@ -19,6 +21,7 @@ use tokio::time::timeout;
 pub(crate) struct Checks {
     api: Api<InferenceJob>,
     store: Store,
+    owner: BucketCheck,
     jobs: Jobs,
     /// Bound on one check, and the lifetime of a report.
     timeout: Duration,
@@ -35,13 +38,13 @@ pub(crate) struct Report {
     /// The version of Fovea.
     version: &'static str,
     /// One entry per dependency.
-    checks: [Check; 3],
+    checks: [Check; 4],
 }
 
 /// The outcome of one check.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Check {
-    /// `kubernetes`, `object-store` or `cache`.
+    /// `kubernetes`, `object-store`, `installation` or `cache`.
     name: &'static str,
     /// Whether the check passed.
     ok: bool,
@@ -86,6 +89,7 @@ impl Checks {
     pub(crate) fn new(config: &Config, client: &Client, store: Store, jobs: Jobs) -> Self {
         Self {
             api: Api::namespaced(client.clone(), &config.namespace),
+            owner: BucketCheck::new(config, client, store.clone()),
             store,
             jobs,
             timeout: config.timeouts.check(),
@@ -101,11 +105,12 @@ impl Checks {
         {
             return Arc::clone(report);
         }
-        let (cluster, bucket) = tokio::join!(self.cluster(), self.bucket());
+        let (cluster, bucket, owner) =
+            tokio::join!(self.cluster(), self.bucket(), self.installation());
         let unsynced = || "the watch has not listed every job yet".to_owned();
         let cache = self.jobs.is_synced().then_some(()).ok_or_else(unsynced);
         let report = Arc::new(Report {
-            status: if cluster.is_ok() && bucket.is_ok() && cache.is_ok() {
+            status: if cluster.is_ok() && bucket.is_ok() && owner.is_ok() && cache.is_ok() {
                 "ok"
             } else {
                 "degraded"
@@ -114,6 +119,7 @@ impl Checks {
             checks: [
                 Check::new("kubernetes", cluster),
                 Check::new("object-store", bucket),
+                Check::new("installation", owner),
                 Check::new("cache", cache),
             ],
         });
@@ -138,6 +144,14 @@ impl Checks {
             "object-store",
             timeout(self.timeout, self.store.check()).await,
         )
+    }
+
+    /// Whether the bucket is this installation's. Passes while that is unknown: the other checks say why.
+    async fn installation(&self) -> Result<(), String> {
+        match timeout(self.timeout, self.owner.check()).await {
+            Ok(Err(foreign)) => settled("installation", Ok(Err::<(), _>(foreign))),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
     }
 }
 
