@@ -12,6 +12,7 @@ mod bad_input;
 mod captions;
 mod compat;
 mod lifecycle;
+mod namespaces;
 mod predictions;
 mod support;
 mod traces;

@@ -10,6 +10,7 @@ mod book;
 mod callbacks;
 mod conversation;
 pub(crate) mod fleet;
+mod folders;
 mod links;
 mod loads;
 mod measure;
@@ -36,6 +37,7 @@ use crate::serve::Heartbeat;
 use attempt::{Abort, Done};
 use book::Book;
 use callbacks::{CallEnded, Calls};
+use folders::Folders;
 use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
 use kube::Client;
@@ -91,6 +93,7 @@ pub(crate) struct Dispatcher {
     parts: Parts,
     writer: StatusWriter,
     events: Events,
+    folders: Arc<Folders>,
     directory: Directory,
     book: Book,
     pools: Pools,
@@ -154,6 +157,11 @@ impl Dispatcher {
         let mut published = parts.published.clone();
         let events = parts.events.clone();
         let mut this = Self {
+            folders: Arc::new(Folders::new(
+                client.clone(),
+                parts.store.clone(),
+                events.clone(),
+            )),
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
             directory: Directory {
