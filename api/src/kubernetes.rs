@@ -16,8 +16,13 @@ use std::time::{Duration, Instant};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Read timeout of a watch; longer than the 30 s that one watch request lasts.
 const WATCH_SILENCE: Duration = Duration::from_secs(40);
-/// Lifetime of a cached uid and labels, after which a recreated namespace is noticed.
-const UID_LIFETIME: Duration = Duration::from_secs(30);
+/// Lifetime of a cached uid and labels. Kubernetes' namespace controller keeps a deleted namespace for at
+/// least 5 s (`namespaceDeletionGracePeriod`), in which nothing can be created in it. Within 2 s after
+/// a read no other namespace can therefore have the name and a new job: a job that was created at most
+/// this long after a read of the uid belongs to the namespace with that uid, or is deleted with it.
+const UID_LIFETIME: Duration = Duration::from_secs(2);
+/// Age of a cached uid at which one request reads it again, while the others still use it.
+const RENEW_AFTER: Duration = Duration::from_secs(1);
 /// Maximum number of cached namespaces; beyond it the cache is cleared, which costs one read each.
 const MAX_NAMESPACES: usize = 10_000;
 /// This program's name in audit logs and `managedFields`.
@@ -86,7 +91,14 @@ pub(crate) struct NamespaceFacts {
 pub(crate) struct Namespaces {
     api: Api<Namespace>,
     timeout: Duration,
-    cached: Mutex<HashMap<String, (Arc<NamespaceFacts>, Instant)>>,
+    cached: Mutex<HashMap<String, Cached>>,
+}
+
+struct Cached {
+    facts: Arc<NamespaceFacts>,
+    /// When their read began.
+    since: Instant,
+    renewing: bool,
 }
 
 impl Namespaces {
@@ -108,6 +120,7 @@ impl Namespaces {
         if let Some(facts) = self.remembered(name) {
             return Ok(facts);
         }
+        let since = Instant::now();
         let unavailable = |why: String| NamespaceError::Unavailable(name.to_owned(), why);
         let namespace = tokio::time::timeout(self.timeout, self.api.get_metadata_opt(name))
             .await
@@ -129,18 +142,27 @@ impl Namespaces {
         if cached.len() >= MAX_NAMESPACES {
             cached.clear();
         }
-        cached.insert(name.to_owned(), (Arc::clone(&facts), Instant::now()));
+        let read = Cached {
+            facts: Arc::clone(&facts),
+            since,
+            renewing: false,
+        };
+        cached.insert(name.to_owned(), read);
         Ok(facts)
     }
 
+    /// The cached facts; `None` if the caller is to read them.
     fn remembered(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
-        let cached = self
+        let mut cached = self
             .cached
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        cached
-            .get(name)
-            .filter(|(_, since)| since.elapsed() < UID_LIFETIME)
-            .map(|(facts, _)| Arc::clone(facts))
+        let cached = cached.get_mut(name)?;
+        let age = cached.since.elapsed();
+        if age >= UID_LIFETIME || (age >= RENEW_AFTER && !cached.renewing) {
+            cached.renewing = true;
+            return None;
+        }
+        Some(Arc::clone(&cached.facts))
     }
 }

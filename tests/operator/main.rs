@@ -14,6 +14,7 @@ mod killed;
 mod leading;
 mod life;
 mod operation;
+mod ownership;
 mod pools;
 mod release;
 mod retention;

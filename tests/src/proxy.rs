@@ -27,6 +27,8 @@ pub enum Fate {
     LoseAnswer,
     /// The request is neither forwarded nor answered.
     HoldRequest,
+    /// The request is held until [`Proxy::release`], then forwarded.
+    DelayRequest,
     /// The request is forwarded; its answer is kept back.
     HoldAnswer,
     /// Answered with this status, not forwarded.
@@ -57,6 +59,8 @@ struct Shared {
     /// Requests that matched a rule.
     met: Arc<AtomicU32>,
     held: Arc<AtomicU32>,
+    /// Whether delayed requests are forwarded.
+    released: watch::Sender<bool>,
     /// A change breaks open watches.
     generation: watch::Sender<u64>,
 }
@@ -71,6 +75,7 @@ impl Proxy {
             rules: Arc::default(),
             met: Arc::default(),
             held: Arc::default(),
+            released: watch::Sender::new(false),
             generation: watch::Sender::new(0),
         };
         let routes = Router::new().fallback(forward).with_state(shared.clone());
@@ -106,6 +111,11 @@ impl Proxy {
             Ok(())
         };
         Ok(eventually("a request to be held", PATIENCE, holds).await?)
+    }
+
+    /// Forwards every delayed request.
+    pub fn release(&self) {
+        self.shared.released.send_replace(true);
     }
 
     pub fn break_watches(&self) {
@@ -166,6 +176,12 @@ impl Shared {
         self.held.fetch_add(1, Ordering::Relaxed);
         std::future::pending().await
     }
+
+    async fn delay(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        // It lives as long as the sender.
+        let _ = self.released.subscribe().wait_for(|it| *it).await;
+    }
 }
 
 /// A kubeconfig for a server without authentication, which treats clients as `user`.
@@ -191,6 +207,7 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     match fate {
         Some(Fate::LoseRequest) => break_connection(),
         Some(Fate::HoldRequest) => return shared.hold().await,
+        Some(Fate::DelayRequest) => shared.delay().await,
         Some(Fate::Answer(code)) => return answer(code),
         Some(Fate::Pass | Fate::LoseAnswer | Fate::HoldAnswer) | None => {}
     }

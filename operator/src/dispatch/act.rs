@@ -242,31 +242,17 @@ impl Dispatcher {
                 continue;
             };
             let job = InferenceJob::clone(job);
-            let Some(namespace) = self.directory.namespaces.get(&waiting.namespace) else {
+            if !self.directory.namespaces.contains_key(&waiting.namespace) {
                 self.pools
                     .not_dispatched(&placement.pool, &waiting.namespace);
                 self.book.wake_after(&waiting.uid, RECONCILE_AGAIN_AFTER);
                 continue;
-            };
-            let namespace_uid = namespace.uid.clone();
-            self.begin(
-                job,
-                placement,
-                &waiting.uid,
-                waiting.namespace,
-                namespace_uid,
-            );
+            }
+            self.begin(job, placement, &waiting.uid, waiting.namespace);
         }
     }
 
-    fn begin(
-        &mut self,
-        job: InferenceJob,
-        placement: Placement,
-        uid: &str,
-        namespace: String,
-        namespace_uid: String,
-    ) {
+    fn begin(&mut self, job: InferenceJob, placement: Placement, uid: &str, namespace: String) {
         let status = job.status.as_ref();
         let avoid = status
             .filter(|status| status.interruptions > 0)
@@ -282,7 +268,7 @@ impl Dispatcher {
         self.book.clear_timer(uid);
         let attempt = Attempt {
             job,
-            namespace_uid,
+            folders: Arc::clone(&self.folders),
             placement,
             runner: chosen.client,
             leader: self.parts.leader.clone(),

@@ -11,6 +11,7 @@ mod callbacks;
 mod conversation;
 mod delete;
 pub(crate) mod fleet;
+mod folders;
 mod keep;
 mod large;
 mod links;
@@ -40,6 +41,7 @@ use crate::serve::Heartbeat;
 use attempt::{Abort, Done};
 use book::Book;
 use callbacks::{CallEnded, Calls};
+use folders::Folders;
 use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
 use jiff::Timestamp;
@@ -100,6 +102,7 @@ pub(crate) struct Dispatcher {
     parts: Parts,
     writer: StatusWriter,
     events: Events,
+    folders: Arc<Folders>,
     directory: Directory,
     book: Book,
     pools: Pools,
@@ -167,6 +170,11 @@ impl Dispatcher {
         let mut published = parts.published.clone();
         let events = parts.events.clone();
         let mut this = Self {
+            folders: Arc::new(Folders::new(
+                client.clone(),
+                parts.store.clone(),
+                events.clone(),
+            )),
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
             directory: Directory {

@@ -70,7 +70,7 @@ QueueOld:
     kubectl get runnerpools -A -o wide. Increase replicas or autoscaling.max.
 AttemptsFailing:
   expr: |
-    sum(rate(fovea_operator_attempts_total{ {{- $ns -}} ,outcome=~"failed|retried|interrupted",reason!~"InvalidPicture|PictureTooLarge|DigestMismatch|PictureNotFound|InvalidParameters|MalformedRequest"}[{{ $window }}]))
+    sum(rate(fovea_operator_attempts_total{ {{- $ns -}} ,outcome=~"failed|retried|interrupted",reason!~"InvalidPicture|PictureTooLarge|DigestMismatch|PictureNotFound|InvalidParameters|MalformedRequest|Refused"}[{{ $window }}]))
     / sum(rate(fovea_operator_attempts_total{ {{- $ns -}} ,outcome=~"succeeded|failed|retried|interrupted"}[{{ $window }}]))
     > {{ $alerts.AttemptsFailing.threshold }}
   summary: |
@@ -202,5 +202,5 @@ SweepsFailing:
   summary: |
     Unreferenced objects remain in the bucket
   description: |
-    The bucket or the jobs cannot be listed completely, so nothing is deleted: {{ $logs }}{{ $operator }}
+    The bucket belongs to another installation, or it or the jobs cannot be listed completely, so nothing is deleted: {{ $logs }}{{ $operator }}
 {{- end }}
