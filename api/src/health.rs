@@ -1,5 +1,5 @@
-//! Health checks: whether the cluster and the bucket answer, and whether the watch has listed all
-//! jobs. A report is reused for as long as a check may last, however often it is requested.
+//! Health checks: whether the cluster and the bucket answer, and whether the watch works and has listed
+//! all jobs. A report is reused for as long as a check may last, however often it is requested.
 
 use crate::config::Config;
 use crate::jobs::Jobs;
@@ -102,8 +102,7 @@ impl Checks {
             return Arc::clone(report);
         }
         let (cluster, bucket) = tokio::join!(self.cluster(), self.bucket());
-        let unsynced = || "the watch has not listed every job yet".to_owned();
-        let cache = self.jobs.is_synced().then_some(()).ok_or_else(unsynced);
+        let cache = self.jobs.complaint().map_or(Ok(()), Err);
         let report = Arc::new(Report {
             status: if cluster.is_ok() && bucket.is_ok() && cache.is_ok() {
                 "ok"

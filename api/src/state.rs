@@ -39,7 +39,8 @@ impl App {
         let scope = config.only_namespace().map_or(WatchScope::All, |only| {
             WatchScope::Namespace(only.to_owned())
         });
-        let jobs = Jobs::start(&clients, timeout, scope, config.reads.max_waiters);
+        let (waiters, watches) = (config.reads.max_waiters, metrics.watches().clone());
+        let jobs = Jobs::start(&clients, timeout, scope, waiters, watches);
         Self {
             auth: Auth::new(&config, clients.requests.clone()),
             pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),

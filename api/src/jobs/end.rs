@@ -37,11 +37,9 @@ impl Jobs {
                     self.cache.written(job.clone());
                     return Ok(Arc::new(job));
                 }
-                // A test in the patch failed, or a conflict outlasted the API server's own tries.
-                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 409 | 422) => {}
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                    return Err(Problem::no_such_job());
-                }
+                // A test in the patch failed, a conflict outlasted the API server's own tries, or the job was
+                // deleted, which the next read tells.
+                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409 | 422) => {}
                 Ok(Err(error)) => return Err(failed(error)),
                 Err(_) => return Err(unavailable("no answer in time")),
             }
@@ -68,10 +66,7 @@ impl Jobs {
                     self.cache.forget(&super::JobKey::new(namespace, name));
                     return Ok(job);
                 }
-                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                    return Err(Problem::no_such_job());
-                }
+                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
                 Ok(Err(error)) => return Err(failed(error)),
                 Err(_) => return Err(unavailable("no answer in time")),
             }

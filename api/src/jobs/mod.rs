@@ -16,6 +16,7 @@ use crate::error::{Problem, ProblemType};
 use crate::kubernetes::Clients;
 use crate::validate::is_subdomain;
 use cache::{Cache, JobKey};
+use fovea_cluster::{Watches, found};
 use fovea_crds::InferenceJob;
 use kube::{Api, Client};
 use reads::Reads;
@@ -34,6 +35,7 @@ pub(crate) struct Jobs {
     reads: Arc<Reads>,
     waiters: Arc<Semaphore>,
     lists: Arc<Semaphore>,
+    watches: Watches,
     _watch: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -44,9 +46,15 @@ impl Jobs {
         timeout: Duration,
         scope: WatchScope,
         max_waiters: usize,
+        watches: Watches,
     ) -> Self {
         let cache = Cache::default();
-        let watch = watch::run(clients.watches.clone(), scope, cache.clone());
+        let watch = watch::run(
+            clients.watches.clone(),
+            scope,
+            cache.clone(),
+            watches.clone(),
+        );
         Self {
             client: clients.requests.clone(),
             timeout,
@@ -54,13 +62,17 @@ impl Jobs {
             reads: Arc::default(),
             waiters: Arc::new(Semaphore::new(max_waiters.min(Semaphore::MAX_PERMITS))),
             lists: Arc::new(Semaphore::new(list::MAX_LISTS)),
+            watches,
             _watch: Arc::new(AbortOnDropHandle::new(tokio::spawn(watch))),
         }
     }
 
-    /// Whether the watch has listed all jobs once.
-    pub(crate) fn is_synced(&self) -> bool {
-        self.cache.is_filled()
+    /// Why the watch cannot be relied on; `None` if it works and has listed all jobs.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let unfilled = !self.cache.is_filled();
+        unfilled
+            .then(|| "the watch has not listed every job yet".to_owned())
+            .or_else(|| self.watches.complaint())
     }
 
     /// Reads a job, without its inline picture, from the cache if possible.
@@ -86,9 +98,11 @@ impl Jobs {
             return Err(Problem::no_such_job());
         }
         let read = async || {
-            let found = timeout(self.timeout, self.api(namespace).get_opt(name)).await;
-            let found = found.map_err(|_| unavailable("no answer in time"))?;
-            let job = found.map_err(failed)?.ok_or_else(Problem::no_such_job)?;
+            let answer = timeout(self.timeout, self.api(namespace).get(name)).await;
+            let answer = answer.map_err(|_| unavailable("no answer in time"))?;
+            let job = found(answer, name)
+                .map_err(failed)?
+                .ok_or_else(Problem::no_such_job)?;
             Ok(Arc::new(job))
         };
         let shared = self.reads.share(JobKey::new(namespace, name), read);

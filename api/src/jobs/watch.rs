@@ -1,17 +1,13 @@
 //! Fills the cache from a watch of the API server.
 
 use super::cache::{Cache, JobKey};
+use fovea_cluster::{WatchError, Watches, watch};
 use fovea_crds::InferenceJob;
 use futures::StreamExt as _;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::watcher::{Config, Event};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource as _};
-
-/// Length of one watch request in seconds, after which it is renewed. Shorter than the read timeout
-/// of the client for watches, which detects a dead connection.
-const WATCH_SECONDS: u32 = 30;
 
 /// Namespaces whose jobs are watched. Jobs of other namespaces are read from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +18,20 @@ pub enum WatchScope {
     All,
 }
 
-pub(super) async fn run(client: Client, scope: WatchScope, cache: Cache) {
+pub(super) async fn run(client: Client, scope: WatchScope, cache: Cache, watches: Watches) {
     let api: Api<DeserializeGuard<InferenceJob>> = match scope {
         WatchScope::Namespace(namespace) => Api::namespaced(client, &namespace),
         WatchScope::All => Api::all(client),
     };
-    let config = Config::default().timeout(WATCH_SECONDS);
-    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut events = watch(api, None, &watches);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => apply(&cache, event),
             Err(error) => {
-                cache.failed();
+                match error {
+                    WatchError::SetBack { .. } => cache.set_back(),
+                    _ => cache.failed(),
+                }
                 tracing::warn!(%error, "watching InferenceJobs failed: jobs are read from the API server until it works again");
             }
         }

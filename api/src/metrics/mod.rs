@@ -6,6 +6,7 @@ mod requests;
 
 pub(crate) use requests::RequestTicket;
 
+use fovea_cluster::Watches;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -42,6 +43,7 @@ pub struct Metrics {
     connections: Gauge,
     upload_bytes: Counter,
     upstreams: Upstreams,
+    watches: Watches,
 }
 
 impl Default for Metrics {
@@ -63,6 +65,7 @@ impl Metrics {
             connections: Gauge::default(),
             upload_bytes: Counter::default(),
             upstreams: Upstreams::default(),
+            watches: Watches::default(),
         };
         metrics.register();
         metrics
@@ -94,11 +97,17 @@ impl Metrics {
             self.upload_bytes.clone(),
         );
         self.upstreams.register(registry);
+        self.watches.register(registry);
     }
 
     /// Requests to the API server and the store.
     pub(crate) fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// The watches of the API server.
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// Counts a connection until the ticket is dropped.

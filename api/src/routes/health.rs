@@ -1,5 +1,5 @@
-//! `/livez`: the process answers. `/readyz`: the cluster and the bucket answer and the watch has
-//! listed all jobs. `/health`: the same as JSON.
+//! `/livez`: the process answers. `/readyz`: the cluster and the bucket answer, and the watch works and
+//! has listed all jobs. `/health`: the same as JSON.
 
 use crate::error::{Problem, ProblemType};
 use crate::health::Report;
