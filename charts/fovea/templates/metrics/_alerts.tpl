@@ -127,6 +127,15 @@ ClusterErrors:
     The Kubernetes API server fails {{ "{{ $value | humanizePercentage }}" }} of requests
   description: |
     Jobs are delayed. Check the API server, and the network policies between it and Fovea.
+WatchesStale:
+  expr: |
+    max by (pod, resource) (fovea_operator_watch_age_seconds{ {{- $ns -}} } or fovea_api_watch_age_seconds{ {{- $ns -}} })
+    > {{ $alerts.WatchesStale.threshold }}
+  summary: |
+    {{ "{{ $labels.pod }} has not seen {{ $labels.resource }} change for {{ $value | humanizeDuration }}" }}
+  description: |
+    The API server does not answer this pod's watch, so an operator does not see new jobs, and clients that wait are not answered
+    in time. Check the API server, and what is between it and the pod: {{ $logs }}{{ $operator }}
 StoreErrors:
   expr: |
     sum(rate(fovea_operator_store_requests_total{ {{- $ns -}} ,outcome=~"5xx|none"}[{{ $window }}]) or rate(fovea_api_store_requests_total{ {{- $ns -}} ,outcome=~"5xx|none"}[{{ $window }}]))
