@@ -1,6 +1,6 @@
 //! Health checks: whether the cluster and the bucket answer, whether the bucket belongs to another
-//! installation, and whether the watch has listed all jobs. A report is reused for as long as a check
-//! may last, however often it is requested.
+//! installation, and whether the watch works and has listed all jobs. A report is reused for as long as a
+//! check may last, however often it is requested.
 
 use crate::config::Config;
 use crate::installation::BucketCheck;
@@ -135,8 +135,7 @@ impl Checks {
         }
         let (cluster, bucket, owner) =
             tokio::join!(self.cluster(), self.bucket(), self.installation());
-        let unsynced = || "the watch has not listed every job yet".to_owned();
-        let cache = self.jobs.is_synced().then_some(()).ok_or_else(unsynced);
+        let cache = self.jobs.complaint().map_or(Ok(()), Err);
         self.store_answered
             .fetch_or(bucket.is_ok(), Ordering::Relaxed);
         let report = Arc::new(Report {

@@ -3,6 +3,7 @@
 use crate::config::TimeoutsConfig;
 use crate::metrics::Metrics;
 use anyhow::Context as _;
+use fovea_cluster::READ_LIMIT;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,8 +15,6 @@ use std::time::{Duration, Instant};
 
 /// Longest TCP and TLS handshake with the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Read timeout of a watch; longer than the 30 s that one watch request lasts.
-const WATCH_SILENCE: Duration = Duration::from_secs(40);
 /// Lifetime of a cached uid and labels. Kubernetes' namespace controller keeps a deleted namespace for at
 /// least 5 s (`namespaceDeletionGracePeriod`), in which nothing can be created in it. Within 2 s after
 /// a read no other namespace can therefore have the name and a new job: a job that was created at most
@@ -45,7 +44,7 @@ pub async fn connect(timeouts: &TimeoutsConfig, metrics: &Metrics) -> anyhow::Re
     (config.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
     let mut watching = config.clone();
     watching.connect_timeout = Some(CONNECT_TIMEOUT);
-    watching.read_timeout = Some(WATCH_SILENCE);
+    watching.read_timeout = Some(READ_LIMIT);
     watching.reset_reader_on_write = true;
     Ok(Clients {
         requests: client(config, timeouts, metrics)?,

@@ -9,7 +9,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use fovea_harness::{ControlPlane, eventually};
 use kube::Client;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -33,6 +34,10 @@ pub enum Fate {
     HoldAnswer,
     /// Answered with this status, not forwarded.
     Answer(u16),
+    /// Answered as the API server does when there is no such object, not forwarded.
+    NotFound,
+    /// A watch: forwarded and answered, but no event follows, and no end.
+    Silence,
 }
 
 #[derive(Clone, Debug)]
@@ -208,8 +213,13 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
         Some(Fate::LoseRequest) => break_connection(),
         Some(Fate::HoldRequest) => return shared.hold().await,
         Some(Fate::DelayRequest) => shared.delay().await,
-        Some(Fate::Answer(code)) => return answer(code),
-        Some(Fate::Pass | Fate::LoseAnswer | Fate::HoldAnswer) | None => {}
+        Some(Fate::Answer(code)) => return answer(code, &json!({})),
+        Some(Fate::NotFound) => {
+            let path = request.uri().path().trim_end_matches("/status");
+            let name = path.rsplit('/').next().unwrap_or_default();
+            return answer(404, &json!({"name": name}));
+        }
+        Some(Fate::Pass | Fate::LoseAnswer | Fate::HoldAnswer | Fate::Silence) | None => {}
     }
     let is_watch = request
         .uri()
@@ -228,6 +238,10 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     match fate {
         Some(Fate::LoseAnswer) => break_connection(),
         Some(Fate::HoldAnswer) => return shared.hold().await,
+        Some(Fate::Silence) => {
+            let silence = futures::stream::pending::<Result<axum::body::Bytes, Infallible>>();
+            return answer.map(|_| Body::from_stream(silence));
+        }
         _ => {}
     }
     if !is_watch {
@@ -244,8 +258,9 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 /// An error as the API server writes it.
-fn answer(code: u16) -> Response {
+fn answer(code: u16, details: &Value) -> Response {
     let reason = match code {
+        404 => "NotFound",
         409 => "Conflict",
         410 => "Expired",
         429 => "TooManyRequests",
@@ -253,7 +268,7 @@ fn answer(code: u16) -> Response {
     };
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "says the proxy", "reason": reason, "code": code,
+        "message": "says the proxy", "reason": reason, "code": code, "details": details,
     });
     let code = StatusCode::from_u16(code).expect("a status");
     (code, axum::Json(status)).into_response()

@@ -153,6 +153,7 @@ impl Dispatcher {
             &client,
             &parts.pool_namespace,
             parts.watch_namespace.as_deref(),
+            parts.metrics.watches(),
         );
         let mut deletion =
             tokio::time::interval(Duration::from_secs(1) / parts.retention.deletions_per_second);
@@ -204,6 +205,7 @@ impl Dispatcher {
                 () = stop.cancelled() => break,
                 event = watches.next() => match event {
                     WatchEvent::Job(event) => this.on_job(event),
+                    WatchEvent::JobsSetBack => this.book.set_back(),
                     WatchEvent::Pool(event) => this.on_pool(event),
                     WatchEvent::Namespace(event) => this.on_namespace(event),
                 },

@@ -66,7 +66,8 @@ pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
     Ok(kill(process, signal)?)
 }
 
-/// Asks for jobs that no cache knows while the API server does not answer; each waits its time out.
+/// Asks for jobs that no cache knows while the API server does not answer; each waits its time out. The
+/// watches wait until they are stale.
 pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
     let visitor = it.it.visitor()?;
     it.it.cluster.control_plane.api_server().pause()?;
@@ -78,7 +79,10 @@ pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
         }
     });
     let answers = join_all(requests).await;
+    let fired = it.fires("WatchesStale").await;
     it.it.cluster.control_plane.api_server().resume()?;
+    fired?;
+    it.rests("WatchesStale").await?;
     let failed = answers
         .iter()
         .flatten()
