@@ -122,11 +122,14 @@ impl Dispatcher {
         let Some(task) = self.tasks.remove(&uid) else {
             return;
         };
-        self.retention.stopped(&uid);
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
             self.pools
                 .released((pool, endpoint), &task.namespace, runner, took);
+        }
+        // A job with a kept result is about to finish.
+        if !matches!(after, After::Keep(_)) {
+            self.retention.stopped(&uid);
         }
         match after {
             After::Keep(result) => self.keep(&uid, task.namespace, *result),
