@@ -48,10 +48,10 @@ pub async fn run(
         acquired = leader::acquire(client.clone(), &config.namespace, config.leader.clone(), identity) => acquired?,
         () = stop.cancelled() => return Ok(()),
     };
-    let announcement = leadership.announcement();
-    tracing::info!(epoch = announcement.epoch, "leading");
+    let epoch = leadership.epoch();
+    tracing::info!(epoch = epoch.current().epoch, "leading");
     readiness.leading.store(true, Ordering::Relaxed);
-    metrics.lease_taken(announcement.epoch);
+    metrics.lease_taken(epoch.current().epoch);
     // A sweep in progress stays valid after the lease is handed over: it deletes by age and by
     // consistent reads.
     let sweeper = Sweeper::new(
@@ -83,7 +83,7 @@ pub async fn run(
         store,
         callbacks,
         retention: config.retention,
-        leader: announcement,
+        epoch,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,
         watch_namespace: config.watch_namespace,

@@ -16,6 +16,7 @@ mod life;
 mod operation;
 mod pools;
 mod release;
+mod restore;
 mod rights;
 mod runner_faults;
 mod sweeping;

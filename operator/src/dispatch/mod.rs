@@ -27,6 +27,7 @@ use crate::events::Events;
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
 use crate::kill_points;
+use crate::leader::LeaderEpoch;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
 use crate::pool::load::Loads;
@@ -36,7 +37,6 @@ use crate::serve::Heartbeat;
 use attempt::{Abort, Done};
 use book::Book;
 use callbacks::{CallEnded, Calls};
-use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
 use kube::Client;
 use links::{Linking, Report};
@@ -69,7 +69,7 @@ pub(crate) struct Parts {
     pub callbacks: Callbacks,
     pub retention: RetentionConfig,
     /// This leader, as runners know it.
-    pub leader: LeaderRequest,
+    pub epoch: LeaderEpoch,
     /// The pool of jobs that name none.
     pub default_pool: PoolKey,
     pub pool_namespace: String,
@@ -147,7 +147,7 @@ impl Dispatcher {
         let linking = Linking {
             client: client.clone(),
             store: parts.store.clone(),
-            leader: parts.leader.clone(),
+            epoch: parts.epoch.clone(),
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
