@@ -1,14 +1,22 @@
 //! etcd is restored from an older snapshot, under an API and a runner that go on.
 
-use crate::{picture, short_lease, start};
+use crate::{create, picture, short_lease, start, status_where};
 use anyhow::{Result, ensure};
-use fovea_harness::{Stack, StackOptions, eventually};
-use kube::api::ListParams;
+use fovea_harness::{Stack, StackOptions, eventually, stack};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
 use reqwest::multipart::{Form, Part};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// Bound on every wait.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Writes after the snapshot. The restored cluster needs minutes for as many: until then a watch that
+/// goes on from before the restore shows nothing.
+const WRITES: u32 = 2000;
 
 /// Uploads a picture and waits up to 20 s for its result; returns how long that took.
 async fn upload(stack: &Stack) -> Result<Duration> {
@@ -22,6 +30,21 @@ async fn upload(stack: &Stack) -> Result<Duration> {
     let (status, text) = (answer.status(), answer.text().await?);
     ensure!(status == 200, "{status}: {text}");
     Ok(begun.elapsed())
+}
+
+async fn write_often(stack: &Stack) -> Result<()> {
+    let client = stack.control_plane.client().await?;
+    let maps: Api<ConfigMap> = Api::namespaced(client, stack::JOB_NAMESPACE);
+    let params = PatchParams::apply("test").force();
+    let write = async |number: u32| {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "written"},
+            "data": {"number": number.to_string()},
+        });
+        maps.patch("written", &params, &Patch::Apply(map)).await
+    };
+    let writes = stream::iter((0..WRITES).map(write)).buffer_unordered(16);
+    Ok(writes.try_for_each(async |_| Ok(())).await?)
 }
 
 /// The operator loses its lease and ends, and the test starts it again, as the kubelet does. Nothing
@@ -41,12 +64,15 @@ async fn after_a_restore_of_etcd_uploads_are_answered_by_the_api_and_the_runner_
         stack.operator.restart().await?;
         eventually("the next leader", PATIENCE, || upload(&stack)).await?;
     }
+    write_often(&stack).await?;
     stack.control_plane.restore(&snapshot).await?;
     let exit = stack.operator.wait(PATIENCE).await?;
     ensure!(!exit.success(), "{}", stack.operator.log_tail());
     stack.operator.restart().await?;
 
-    eventually("an upload to end", PATIENCE, || upload(&stack)).await?;
+    // By the cluster: the API may not be the first to notice that there is a leader.
+    create(&jobs, "after").await?;
+    status_where(&jobs, "after", |status| status.phase.is_terminal()).await?;
     let took = upload(&stack).await?;
     ensure!(took < Duration::from_secs(10), "{took:?}");
     let ready = reqwest::get(format!("{}/readyz", stack.api_url())).await?;
