@@ -5,14 +5,13 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
 use crate::events::Events;
 use crate::installation::Bucket;
-use crate::leader::{self, LeaderError};
+use crate::leader::{self, LeaderEpoch, LeaderError};
 use crate::metrics::Metrics;
 use crate::pool::controller;
 use crate::pool::load::Loads;
 use crate::pool::published::PublishedPools;
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
-use fovea_protocol::LeaderRequest;
 use fovea_store::{ForeignBucket, Store};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,14 +54,14 @@ pub async fn run(
         acquired = leader::acquire(client.clone(), &config.namespace, config.leader.clone(), identity) => acquired?,
         () = stop.cancelled() => return Ok(()),
     };
-    let announcement = leadership.announcement();
-    tracing::info!(epoch = announcement.epoch, "leading");
+    let epoch = leadership.epoch();
+    tracing::info!(epoch = epoch.current().epoch, "leading");
     readiness.leading.store(true, Ordering::Relaxed);
-    metrics.lease_taken(announcement.epoch);
+    metrics.lease_taken(epoch.current().epoch);
     let bucket = Bucket {
         client: client.clone(),
         store: store.clone(),
-        lease_uid: announcement.installation.clone(),
+        lease_uid: epoch.current().installation.clone(),
         lease: format!("{}/{}", config.namespace, config.leader.name),
         watch_namespace: config.watch_namespace.clone(),
     };
@@ -71,16 +70,7 @@ pub async fn run(
     let mut leading = Box::pin(async {
         bucket.refuse_foreign().await?;
         let metrics = Arc::clone(&metrics);
-        lead(
-            config,
-            &bucket,
-            callbacks,
-            announcement,
-            readiness,
-            metrics,
-            stop,
-        )
-        .await
+        lead(config, &bucket, callbacks, epoch, readiness, metrics, stop).await
     });
     tokio::pin!(holding);
     tokio::select! {
@@ -104,7 +94,7 @@ async fn lead(
     config: Config,
     bucket: &Bucket,
     callbacks: Callbacks,
-    leader: LeaderRequest,
+    epoch: LeaderEpoch,
     readiness: Readiness,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -142,7 +132,7 @@ async fn lead(
         callbacks,
         retention: config.retention,
         max_result_refused: Duration::from_secs(config.result_refused_seconds.into()),
-        leader,
+        epoch,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,
         watch_namespace: config.watch_namespace,

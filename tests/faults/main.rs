@@ -6,6 +6,8 @@
     reason = "a test that cannot go on ends"
 )]
 
+mod restore;
+
 use anyhow::{Result, anyhow};
 use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
 use fovea_harness::{Stack, StackOptions, eventually, stack};

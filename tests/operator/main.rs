@@ -17,6 +17,7 @@ mod operation;
 mod ownership;
 mod pools;
 mod release;
+mod restore;
 mod retention;
 mod rights;
 mod runner_faults;

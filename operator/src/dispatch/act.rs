@@ -285,7 +285,7 @@ impl Dispatcher {
             folders: Arc::clone(&self.folders),
             placement,
             runner: chosen.client,
-            leader: self.parts.leader.clone(),
+            leader: chosen.leader,
             alone_on_a_proven_runner: exclusive && chosen.idle_and_proven,
             writer: self.writer.clone(),
             store: self.parts.store.clone(),

@@ -29,7 +29,7 @@ pub(super) struct Attempt {
     pub folders: Arc<Folders>,
     pub placement: Placement,
     pub runner: RunnerClient,
-    /// This leader, as runners know it.
+    /// This leader, as the runner knows it.
     pub leader: LeaderRequest,
     /// Whether the runner has served another job since its start, and now runs only this one.
     pub alone_on_a_proven_runner: bool,

@@ -32,6 +32,7 @@ use crate::events::Events;
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
 use crate::kill_points;
+use crate::leader::LeaderEpoch;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
 use crate::pool::load::Loads;
@@ -42,7 +43,6 @@ use attempt::{Abort, Done};
 use book::Book;
 use callbacks::{CallEnded, Calls};
 use folders::Folders;
-use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
 use jiff::Timestamp;
 use keep::Room;
@@ -80,7 +80,7 @@ pub(crate) struct Parts {
     /// Time for which the store may refuse a large result before its job fails.
     pub max_result_refused: Duration,
     /// This leader, as runners know it.
-    pub leader: LeaderRequest,
+    pub epoch: LeaderEpoch,
     /// The pool of jobs that name none.
     pub default_pool: PoolKey,
     pub pool_namespace: String,
@@ -164,7 +164,7 @@ impl Dispatcher {
         let linking = Linking {
             client: client.clone(),
             store: parts.store.clone(),
-            leader: parts.leader.clone(),
+            epoch: parts.epoch.clone(),
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
