@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 /// Longest TCP and TLS handshake with the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Lifetime of a cached uid and labels. Kubernetes' namespace controller keeps a deleted namespace for at
-/// least 5 s (`namespaceDeletionGracePeriod`), in which nothing can be created in it. Within 2 s after
-/// a read no other namespace can therefore have the name and a new job: a job that was created at most
-/// this long after a read of the uid belongs to the namespace with that uid, or is deleted with it.
+/// Lifetime of a cached uid and labels. Kubernetes' namespace controller keeps a namespace for at least 5 s
+/// after its deletion was requested (`namespaceDeletionGracePeriod`), in which nothing can be created in
+/// it. A job that was created at most this long after a read of a namespace that was not being deleted
+/// therefore belongs to that namespace, or is gone with it. A namespace that is being deleted is not cached.
 const UID_LIFETIME: Duration = Duration::from_secs(2);
 /// Age of a cached uid at which one request reads it again, while the others still use it.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
@@ -134,6 +134,9 @@ impl Namespaces {
             uid,
             labels: namespace.metadata.labels.unwrap_or_default(),
         });
+        if namespace.metadata.deletion_timestamp.is_some() {
+            return Ok(facts);
+        }
         let mut cached = self
             .cached
             .lock()

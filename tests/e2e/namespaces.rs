@@ -79,6 +79,7 @@ async fn pictures_for_a_namespace_that_is_created_again_are_not_lost() -> Result
         });
         let (phase, job) = ended.await?;
         assert_eq!(phase, "Succeeded", "{job}");
+        assert_eq!(job["attempts"], 1, "{job}");
     }
     Ok(())
 }

@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lifetime of a uid that was read. Kubernetes' namespace controller keeps a deleted namespace for at least
-/// 5 s (`namespaceDeletionGracePeriod`), in which no job can be created in it. A job that exists at
-/// most this long after the read therefore belongs to the namespace with that uid.
+/// Lifetime of a uid that was read. Kubernetes' namespace controller keeps a namespace for at least 5 s after
+/// its deletion was requested (`namespaceDeletionGracePeriod`), in which no job can be created in it. A
+/// job that exists at most this long after a read of a namespace that was not being deleted therefore
+/// belongs to that namespace. A namespace that is being deleted is not cached.
 const UID_LIFETIME: Duration = Duration::from_secs(2);
 
 /// Lifetime of the finding that a namespace owns its folder.
@@ -87,6 +88,10 @@ impl Folders {
         let uid = namespace.uid();
         let uid = uid.ok_or_else(|| NamespaceError("it has none".to_owned()))?;
         let mut known = self.known();
+        if namespace.metadata.deletion_timestamp.is_some() {
+            known.remove(name);
+            return Ok(uid);
+        }
         if known.len() >= MAX_NAMESPACES {
             known.clear();
         }
