@@ -2,6 +2,7 @@
 
 use super::{Jobs, failed, unavailable};
 use crate::error::{Problem, ProblemType};
+use fovea_cluster::is_not_found;
 use fovea_crds::{InferenceJob, Phase};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde::de::DeserializeOwned;
@@ -66,7 +67,10 @@ impl Jobs {
                     self.cache.forget(&super::JobKey::new(namespace, name));
                     return Ok(job);
                 }
-                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
+                Ok(Err(error)) if is_not_found(&error, name) => {
+                    return Err(Problem::no_such_job());
+                }
                 Ok(Err(error)) => return Err(failed(error)),
                 Err(_) => return Err(unavailable("no answer in time")),
             }
