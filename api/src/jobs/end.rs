@@ -67,13 +67,14 @@ impl Jobs {
                     self.cache.forget(&super::JobKey::new(namespace, name));
                     return Ok(job);
                 }
-                // It had gone early, or is gone now, which the next read tells.
+                Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
                 Ok(Err(error)) if is_not_found(&error, name) => {
-                    if self.records.delete(namespace, name).await? {
-                        return Ok(job);
-                    }
+                    return if self.records.delete(namespace, name).await? {
+                        Ok(job)
+                    } else {
+                        Err(Problem::no_such_job())
+                    };
                 }
-                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
                 Ok(Err(error)) => return Err(failed(error)),
                 Err(_) => return Err(unavailable("no answer in time")),
             }
