@@ -40,7 +40,7 @@ impl App {
             WatchScope::Namespace(only.to_owned())
         });
         let namespaces = Arc::new(Namespaces::new(clients.requests.clone(), timeout));
-        let records = Records::new(store.clone(), Arc::clone(&namespaces));
+        let records = Records::new(store.clone(), Arc::clone(&namespaces), timeout);
         let (waiters, watches) = (config.reads.max_waiters, metrics.watches().clone());
         let jobs = Jobs::start(&clients, timeout, scope, records, waiters, watches);
         Self {

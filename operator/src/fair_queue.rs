@@ -183,6 +183,13 @@ impl<T: Item> FairQueue<T> {
         Some(item)
     }
 
+    /// A namespace is no longer in [`Shares::closed`]: that it had no turn meanwhile earns no credit.
+    pub(crate) fn reopened(&mut self, namespace: &str) {
+        if let Some(tenant) = self.tenants.get_mut(namespace) {
+            tenant.pass = tenant.pass.max(self.now);
+        }
+    }
+
     /// An item that [`FairQueue::pop`] returned is no longer in flight.
     pub(crate) fn finished(&mut self, namespace: &str) {
         if let Some(tenant) = self.tenants.get_mut(namespace) {

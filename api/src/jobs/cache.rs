@@ -129,6 +129,7 @@ impl Cache {
         let mut state = self.lock();
         state.fresh = false;
         state.unfinished.clear();
+        state.held.clear();
         for waiters in state.waited_for.values() {
             waiters.send_replace(Update::Unknown);
         }
@@ -177,7 +178,12 @@ impl State {
         }
     }
 
+    /// Counts a job that waits because its namespace is full. One that is suspended or about to be deleted
+    /// does not wait for room, and may keep the condition for ever.
     fn count_held(&mut self, job: &InferenceJob, by: isize) {
+        if job.spec.suspend || job.metadata.deletion_timestamp.is_some() {
+            return;
+        }
         let conditions = job.status.iter().flat_map(|status| &status.conditions);
         let mut reasons = conditions.map(|condition| condition.reason.as_str());
         let Some(namespace) = job.metadata.namespace.as_deref() else {

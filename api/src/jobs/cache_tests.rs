@@ -132,3 +132,38 @@ fn the_last_dropped_subscription_removes_its_entry() {
     drop(other);
     assert_eq!(cache.waited_for(), 0);
 }
+
+fn held(version: u64, suspend: bool) -> InferenceJob {
+    let mut job = job(version, Phase::Pending);
+    job.spec.suspend = suspend;
+    let condition = serde_json::json!({
+        "type": "Accepted", "status": "False", "reason": TOO_MANY_FINISHED_JOBS,
+        "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    let conditions = vec![serde_json::from_value(condition).unwrap()];
+    job.status.as_mut().unwrap().conditions = conditions;
+    job
+}
+
+#[test]
+fn a_namespace_is_full_while_one_of_its_jobs_waits_for_room() {
+    let cache = filled();
+    assert!(!cache.is_full("ns"));
+    cache.apply(held(1, false));
+    cache.apply(held(2, false));
+    assert!(cache.is_full("ns") && !cache.is_full("other"));
+    cache.apply(held(3, true));
+    assert!(
+        !cache.is_full("ns"),
+        "a suspended job does not wait for room"
+    );
+    cache.apply(held(4, false));
+    cache.apply(job(5, Phase::Running));
+    assert!(!cache.is_full("ns"));
+    for leave in [Cache::set_back, |cache: &Cache| cache.forget(&key())] {
+        cache.apply(held(6, false));
+        assert!(cache.is_full("ns"));
+        leave(&cache);
+        assert!(!cache.is_full("ns"));
+    }
+}

@@ -133,7 +133,7 @@ mod tests {
         let store = StoreConfig::at("http://127.0.0.1:9".parse().unwrap(), "none");
         let store = Store::connect_as(&store, "key", "secret").await.unwrap();
         let namespaces = Namespaces::new(clients.requests.clone(), timeout);
-        let records = Records::new(store, Arc::new(namespaces));
+        let records = Records::new(store, Arc::new(namespaces), timeout);
         Jobs::start(&clients, timeout, WatchScope::All, records, 1, watches)
     }
 

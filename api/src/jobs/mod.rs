@@ -106,19 +106,24 @@ impl Jobs {
         let read = async || {
             let answer = timeout(self.timeout, self.api(namespace).get(name)).await;
             let answer = answer.map_err(|_| unavailable("no answer in time"))?;
-            let job = match found(answer, name).map_err(failed)? {
-                Some(job) => job,
-                None => {
-                    (self.records.find(namespace, name).await?).ok_or_else(Problem::no_such_job)?
-                }
-            };
+            let job = found(answer, name)
+                .map_err(failed)?
+                .ok_or_else(Problem::no_such_job)?;
             Ok(Arc::new(job))
         };
         let shared = self.reads.share(JobKey::new(namespace, name), read);
         // Another request's read may have to end first.
-        timeout(2 * self.timeout, shared)
+        let read = timeout(2 * self.timeout, shared)
             .await
-            .map_err(|_| unavailable("no answer in time"))?
+            .map_err(|_| unavailable("no answer in time"))?;
+        match read {
+            Err(problem) if problem.kind == ProblemType::NoSuchJob => {
+                // Boxed, so that waiting readers do not reserve its memory.
+                let recorded = Box::pin(self.records.find(namespace, name)).await?;
+                recorded.map(Arc::new).ok_or(problem)
+            }
+            read => read,
+        }
     }
 
     /// Whether the namespace has too many finished jobs to start another one, by the conditions of its

@@ -4,19 +4,33 @@
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::{NamespaceError, Namespaces};
 use fovea_crds::InferenceJob;
-use fovea_store::{Store, StoreError, can_have_record};
+use fovea_store::{Store, can_have_record};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Bound on concurrent look-ups. They have no part in the bound on reads of the API server, which
+/// must go on while the object store is slow.
+const MAX_LOOKUPS: usize = 32;
 
 #[derive(Clone)]
 pub(crate) struct Records {
     store: Store,
     namespaces: Arc<Namespaces>,
+    permits: Arc<Semaphore>,
+    /// Bound on one look-up, the wait for its turn included.
+    timeout: Duration,
 }
 
 impl Records {
-    pub(crate) fn new(store: Store, namespaces: Arc<Namespaces>) -> Self {
-        Self { store, namespaces }
+    pub(crate) fn new(store: Store, namespaces: Arc<Namespaces>, timeout: Duration) -> Self {
+        Self {
+            store,
+            namespaces,
+            permits: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            timeout,
+        }
     }
 
     /// The job that had this name, without its inline picture; `None` if it has no valid record.
@@ -25,12 +39,16 @@ impl Records {
         namespace: &str,
         name: &str,
     ) -> Result<Option<InferenceJob>, Problem> {
-        let Some(uid) = self.namespace_uid(namespace, name).await? else {
-            return Ok(None);
+        let look_up = async {
+            let _permit = self.permits.acquire().await;
+            let Some(uid) = self.namespace_uid(namespace, name).await? else {
+                return Ok(None);
+            };
+            let record = self.store.record(namespace, &uid, name, SystemTime::now());
+            record.await.map_err(unread)
         };
-        let record = (self.store.record(namespace, &uid, name, SystemTime::now()))
-            .await
-            .map_err(unread)?;
+        let record = timeout(self.timeout, look_up).await;
+        let record = record.map_err(|_| unread("no answer in time"))??;
         let job = record.map(|record| serde_json::from_slice(&record));
         job.transpose()
             .map_err(|error| Problem::internal(format!("the record of the job {name}: {error}")))
@@ -58,7 +76,7 @@ impl Records {
     }
 }
 
-fn unread(error: StoreError) -> Problem {
+fn unread(error: impl std::fmt::Display) -> Problem {
     let detail = "the cluster has no such job, and the object store, which may have a record of it, did not answer: try again";
     Problem::new(ProblemType::StoreUnavailable, detail)
         .caused_by(error)

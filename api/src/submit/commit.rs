@@ -100,14 +100,15 @@ impl Commit<'_> {
         );
         let job = manifest::traced(job, self.traceparent.as_deref());
         let job = manifest::submitted_by(job, self.user);
-        if let Naming::Keyed { .. } = self.naming {
-            let recorded = self.records.find(self.namespace, name).await;
-            match recorded.map_err(|problem| CommitError::Record(Box::new(problem)))? {
-                None => {}
-                Some(recorded) => return self.existing(recorded),
-            }
-        }
         for _ in 0..MAX_RACES {
+            // The job may have gone early, also since the last round.
+            if let Naming::Keyed { .. } = self.naming {
+                let recorded = self.records.find(self.namespace, name).await;
+                match recorded.map_err(|problem| CommitError::Record(Box::new(problem)))? {
+                    None => {}
+                    Some(recorded) => return self.existing(recorded),
+                }
+            }
             let created = if self.namespace_is_full {
                 Err(Failure::Exists)
             } else {

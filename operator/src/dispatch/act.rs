@@ -5,7 +5,7 @@ use super::delete::Deleter;
 use super::{Dispatcher, Task};
 use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide};
 use crate::job::retention::Cause;
-use crate::job::write::Written;
+use crate::job::write::{Deletion, Written};
 use crate::job::{Finished, Tracked, status};
 use crate::time::later;
 use fovea_crds::{InferenceJob, InferenceJobStatus};
@@ -201,10 +201,16 @@ impl Dispatcher {
 
     /// Deletes the next finished job that has expired, or that exceeds a limit.
     pub(super) fn delete_one(&mut self) {
-        let Ok(permit) = Arc::clone(&self.deletions).try_acquire_owned() else {
+        let now = Timestamp::now();
+        let permits = match self.retention.next_cause(now) {
+            None => return,
+            Some(Cause::Expired) => &self.deletions,
+            Some(Cause::Limit) => &self.early_deletions,
+        };
+        let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
             return; // The next tick tries again.
         };
-        let Some((uid, cause)) = self.retention.take(Timestamp::now()) else {
+        let Some((uid, cause)) = self.retention.take(now) else {
             return;
         };
         let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
@@ -224,7 +230,10 @@ impl Dispatcher {
         tokio::spawn(async move {
             let _permit = permit;
             let outcome = match cause {
-                Cause::Expired => deleter.delete().await,
+                Cause::Expired => deleter
+                    .delete()
+                    .await
+                    .map(|deletion| deletion == Deletion::Deleted),
                 Cause::Limit => deleter.replace_by_record().await,
             };
             let Finished {
@@ -246,7 +255,9 @@ impl Dispatcher {
     /// Starts attempts while there are waiting jobs and free runners.
     pub(super) fn dispatch(&mut self) {
         loop {
-            self.pools.close(self.retention.full());
+            if let Some(full) = self.retention.changed_full() {
+                self.pools.close(full);
+            }
             let Some((placement, waiting)) = self.pools.next() else {
                 return;
             };

@@ -1,7 +1,7 @@
 //! Deletes a finished job: for good, or leaving a record in the bucket from which the API answers.
 
 use crate::job::Finished;
-use crate::job::write::StatusWriter;
+use crate::job::write::{Deletion, StatusWriter};
 use bytes::Bytes;
 use fovea_store::{InvalidKey, ObjectKey, Store, StoreError};
 use kube::ResourceExt as _;
@@ -30,12 +30,12 @@ pub(super) struct Deleter {
 }
 
 impl Deleter {
-    /// Deletes the job; false if it has changed since it was observed.
-    pub(super) async fn delete(&self) -> Result<bool, DeleteError> {
+    pub(super) async fn delete(&self) -> Result<Deletion, DeleteError> {
         Ok(self.writer.delete(&self.uid, &self.job).await?)
     }
 
-    /// Stores the job's record, then deletes the job; false if it has changed since it was observed.
+    /// Stores the job's record, then deletes the job. False if the job has changed since it was observed, or
+    /// if somebody else has deleted it; then it has no record.
     pub(super) async fn replace_by_record(&self) -> Result<bool, DeleteError> {
         let (Some(namespace_uid), Some(expires)) = (&self.namespace_uid, self.job.expires()) else {
             return Ok(false);
@@ -50,10 +50,11 @@ impl Deleter {
         let key = ObjectKey::record(namespace, namespace_uid, name, (expires, &self.uid))?;
         let record: Bytes = serde_json::to_vec(&job.trimmed())?.into();
         self.store.put(&key, record, "application/json").await?;
-        let deleted = self.delete().await?;
-        if !deleted {
+        let deletion = self.delete().await?;
+        // Its user has deleted it meanwhile, or it stays: the record must not answer for it.
+        if deletion != Deletion::Deleted {
             self.store.delete(&key).await?;
         }
-        Ok(deleted)
+        Ok(deletion == Deletion::Deleted)
     }
 }

@@ -77,6 +77,7 @@ impl Dispatcher {
     /// Keeps a result until the store takes it, and then ends its job.
     pub(super) fn keep(&mut self, uid: &str, namespace: String, result: Unstored) {
         if !matches!(self.book.get(uid), Some(Tracked::Unfinished(_))) {
+            self.retention.stopped(uid);
             return; // Gone or ended while the attempt's end was on its way.
         }
         let Some(place) = self.kept.take(result.large.json.len()) else {

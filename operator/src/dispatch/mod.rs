@@ -65,8 +65,11 @@ const INBOX: usize = 1024;
 /// Bound on concurrent status writes outside of attempts.
 const MAX_WRITES: usize = 64;
 
-/// Bound on concurrent deletions of finished jobs.
+/// Bound on concurrent deletions of expired jobs.
 const MAX_DELETIONS: usize = 32;
+
+/// Bound on concurrent deletions of jobs that leave a record, each of which may wait for the object store.
+const MAX_EARLY_DELETIONS: usize = 16;
 
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
@@ -118,9 +121,12 @@ pub(crate) struct Dispatcher {
     store_check: Arc<StoreCheck>,
     retention: Retention,
     deletions: Arc<Semaphore>,
+    early_deletions: Arc<Semaphore>,
     synced: Synced,
     /// The pools listed so far, while they are listed again.
     relisted_pools: Option<BTreeSet<PoolKey>>,
+    /// The namespaces listed so far, while they are listed again.
+    relisted_namespaces: Option<BTreeSet<String>>,
 }
 
 struct Task {
@@ -194,8 +200,10 @@ impl Dispatcher {
             store_check: Arc::new(StoreCheck::new(parts.store.clone())),
             retention: Retention::new(parts.retention),
             deletions: Arc::new(Semaphore::new(MAX_DELETIONS)),
+            early_deletions: Arc::new(Semaphore::new(MAX_EARLY_DELETIONS)),
             synced: Synced::default(),
             relisted_pools: None,
+            relisted_namespaces: None,
             parts,
         };
         loop {
@@ -221,7 +229,7 @@ impl Dispatcher {
                     this.measure();
                     this.publish_loads();
                 }
-                _ = deletion.tick(), if this.retention.is_due(Timestamp::now()) => this.delete_one(),
+                _ = deletion.tick(), if this.retention.next_cause(Timestamp::now()).is_some() => this.delete_one(),
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);

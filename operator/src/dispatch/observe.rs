@@ -93,8 +93,11 @@ impl Dispatcher {
 
     pub(super) fn on_namespace(&mut self, event: Event<Namespace>) {
         match event {
-            Event::Init => {}
+            Event::Init => self.relisted_namespaces = Some(BTreeSet::new()),
             Event::InitApply(namespace) | Event::Apply(namespace) => {
+                if let Some(seen) = &mut self.relisted_namespaces {
+                    seen.insert(namespace.name_any());
+                }
                 let kept = resolve::Namespace {
                     uid: namespace.uid().unwrap_or_default(),
                     labels: namespace.labels().clone(),
@@ -111,6 +114,10 @@ impl Dispatcher {
                 self.directory.namespaces.remove(&namespace.name_any());
             }
             Event::InitDone => {
+                if let Some(seen) = self.relisted_namespaces.take() {
+                    let namespaces = &mut self.directory.namespaces;
+                    namespaces.retain(|name, _| seen.contains(name));
+                }
                 self.synced.namespaces = true;
                 self.reconcile_all();
             }
@@ -183,8 +190,10 @@ impl Dispatcher {
         let uid = job.uid().unwrap_or_default();
         let is_newer = self.book.observe(&uid, job);
         if is_newer {
-            if let Some(Tracked::Finished(_)) = self.book.get(&uid) {
-                self.drop_task(&uid);
+            match self.book.get(&uid) {
+                Some(Tracked::Finished(_)) => self.drop_task(&uid),
+                // A restore may have set a finished job back.
+                _ => self.retention.forget(&uid),
             }
             self.reconcile(&uid);
         }

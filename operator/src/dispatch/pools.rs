@@ -138,6 +138,9 @@ impl Pools {
         }
         for pool in self.by_key.values_mut() {
             pool.shares.closed.clone_from(&namespaces);
+            for reopened in self.closed.difference(&namespaces) {
+                pool.queue.reopened(reopened);
+            }
         }
         self.closed = namespaces;
     }

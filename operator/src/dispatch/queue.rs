@@ -162,6 +162,25 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_that_was_closed_takes_turns_when_it_reopens() {
+        let mut queue = Queue::default();
+        let shares = Shares {
+            closed: ["closed".to_owned()].into(),
+            ..Shares::default()
+        };
+        for number in 0..40 {
+            queue.push(job("closed", number, 0));
+            queue.push(job("open", number, 0));
+        }
+        for _ in 0..20 {
+            queue.pop(&shares, |_| true).unwrap();
+        }
+        queue.reopened("closed");
+        let next = (0..10).map(|_| queue.pop(&Shares::default(), |_| true).unwrap().namespace);
+        assert_eq!(next.filter(|namespace| namespace == "closed").count(), 5);
+    }
+
+    #[test]
     fn a_job_whose_model_has_no_room_does_not_hold_up_another_model() {
         let mut queue = Queue::default();
         queue.push(job("a", 1, 9));

@@ -107,6 +107,8 @@ pub(crate) struct Retention {
     /// The sum of all [`Tenant::leaving`].
     leaving: usize,
     expired: BTreeSet<Arc<str>>,
+    /// A size has changed since [`Retention::changed_full`].
+    changed: bool,
 }
 
 impl Retention {
@@ -120,6 +122,7 @@ impl Retention {
             size: 0,
             leaving: 0,
             expired: BTreeSet::new(),
+            changed: false,
         }
     }
 
@@ -203,9 +206,17 @@ impl Retention {
             .collect()
     }
 
-    /// Whether [`Retention::take`] returns a job.
-    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        !self.expired.is_empty() || self.early(now).is_some()
+    /// As [`Retention::full`]; `None` if no number of jobs has changed since the last call.
+    pub(crate) fn changed_full(&mut self) -> Option<HashSet<String>> {
+        std::mem::take(&mut self.changed).then(|| self.full())
+    }
+
+    /// Why [`Retention::take`] would return a job; `None` if it would return none.
+    pub(crate) fn next_cause(&self, now: Timestamp) -> Option<Cause> {
+        if !self.expired.is_empty() {
+            return Some(Cause::Expired);
+        }
+        self.early(now).map(|_| Cause::Limit)
     }
 
     /// The next job to delete. It counts until it is forgotten, and is returned again only after it was
@@ -270,6 +281,7 @@ impl Retention {
             return;
         }
         self.size = self.size - before + after;
+        self.changed = true;
         self.by_size.remove(&(before, Arc::clone(namespace)));
         if after == 0 {
             self.tenants.remove(namespace);

@@ -51,7 +51,7 @@ fn drain(retention: &mut Retention, now: i64) -> Vec<String> {
 fn within_the_limits_only_expired_jobs_are_deleted() {
     let mut kept = retention(10, 10);
     kept.fill("a", 0..8, true);
-    assert!(!kept.is_due(at(1000)));
+    assert!(kept.next_cause(at(1000)).is_none());
     kept.expire("a-7");
     assert_eq!(kept.take(at(0)), Some(("a-7".into(), Cause::Expired)));
     assert_eq!(kept.take(at(1000)), None);
@@ -63,7 +63,7 @@ fn a_job_that_is_given_more_time_before_its_turn_stays() {
     kept.keep("job", &job("a", 1, true));
     kept.expire("job");
     kept.keep("job", &job("a", 1, true));
-    assert!(!kept.is_due(at(1000)));
+    assert!(kept.next_cause(at(1000)).is_none());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn near_its_limit_a_namespace_loses_its_oldest_jobs_that_have_the_minimum_age() 
     kept.fill("quiet", 0..3, true);
     kept.fill("greedy", 0..10, true);
     assert!(kept.is_full("greedy") && !kept.is_full("quiet"));
-    assert!(!kept.is_due(at(AGE - 1)));
+    assert!(kept.next_cause(at(AGE - 1)).is_none());
     assert_eq!(drain(&mut kept, AGE), ["greedy-0"]);
     assert_eq!(drain(&mut kept, AGE + 50), ["greedy-1"]);
     assert!(!kept.is_full("greedy"));
@@ -83,7 +83,7 @@ fn what_a_user_applied_never_goes_early_and_fills_its_namespace_alone() {
     let mut kept = retention(100, 10);
     kept.fill("applied", 0..10, false);
     kept.fill("other", 0..3, true);
-    assert!(!kept.is_due(at(1000)));
+    assert!(kept.next_cause(at(1000)).is_none());
     assert!(kept.is_full("applied") && !kept.is_full("other") && !kept.is_full("new"));
     assert_eq!(kept.full(), HashSet::from(["applied".to_owned()]));
     kept.forget("applied-3");
@@ -102,7 +102,7 @@ fn jobs_with_a_callback_or_without_a_ttl_count_but_do_not_go_early() {
     let mut endless = job("a", 0, true);
     endless.ttl_seconds = None;
     kept.keep("endless", &endless);
-    assert!(kept.is_full("a") && !kept.is_due(at(1000)));
+    assert!(kept.is_full("a") && kept.next_cause(at(1000)).is_none());
     calling.callback = None;
     kept.keep("calling", &calling);
     assert_eq!(drain(&mut kept, 1000), ["calling"]);
@@ -186,7 +186,7 @@ proptest! {
             let (namespace, ended, made) = jobs[uid.parse::<usize>().unwrap()];
             prop_assert!(made && ended + AGE <= now && of(namespace) > own);
         }
-        prop_assert!(!kept.is_due(at(now)));
+        prop_assert!(kept.next_cause(at(now)).is_none());
         for namespace in 0u8..4 {
             let name = format!("n{namespace}");
             prop_assert_eq!(kept.full().contains(&name), kept.is_full(&name) && of(namespace) > 0);

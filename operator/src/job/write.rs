@@ -59,6 +59,16 @@ pub(crate) enum Written {
     Unchanged,
 }
 
+/// Outcome of the deletion of a finished job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    Deleted,
+    /// Somebody else has deleted it.
+    Gone,
+    /// It has changed since it was observed, and stays.
+    Changed,
+}
+
 trait Change {
     /// The request that makes it, conditional on `job`'s uid and resourceVersion.
     fn request(&self, job: &InferenceJob) -> Result<http::Request<Vec<u8>>, kube::Error>;
@@ -124,8 +134,8 @@ impl StatusWriter {
         self.read_named(&job.namespace, &job.name, Some(uid)).await
     }
 
-    /// Deletes a finished job; false if it has changed since it was observed.
-    pub(crate) async fn delete(&self, uid: &str, job: &Finished) -> Result<bool, kube::Error> {
+    /// Deletes a finished job unless it has changed since it was observed.
+    pub(crate) async fn delete(&self, uid: &str, job: &Finished) -> Result<Deletion, kube::Error> {
         let preconditions = Preconditions {
             uid: Some(uid.to_owned()),
             resource_version: Some(job.resource_version.to_string()),
@@ -134,11 +144,11 @@ impl StatusWriter {
         match bounded(self.jobs(&job.namespace).delete(&job.name, &parameters)).await {
             Ok(_) => {
                 kill_points::after(kill_points::JOB_DELETED);
-                Ok(true)
+                Ok(Deletion::Deleted)
             }
             Err(error) => match code_of(&error) {
-                Some(404) => Ok(true),
-                Some(409) => Ok(false),
+                Some(404) => Ok(Deletion::Gone),
+                Some(409) => Ok(Deletion::Changed),
                 _ => Err(error),
             },
         }
