@@ -1,5 +1,9 @@
 //! Bills of materials of the images, as `CycloneDX` JSON: crates of the program, packages of the base, and
 //! the runner's wheels of libtorch.
+//!
+//! `cargo-cyclonedx` lists the crates. The rest is put beside them here, because scanners of images see
+//! too little: crates only in binaries that `cargo-auditable` has linked, without licences, and nothing of
+//! libtorch, whose libraries are in the image without the wheels that they came from.
 
 mod debian;
 mod wheels;
