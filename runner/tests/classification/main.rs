@@ -1,11 +1,7 @@
 //! ViT against transformers with the golden checkpoint in `tests/golden/vit`, and TorchScript modules,
 //! including detectors, against torch.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what the tests share"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[path = "../support/mod.rs"]
 mod support;

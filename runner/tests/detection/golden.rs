@@ -1,39 +1,20 @@
 //! The golden checkpoints and what transformers made of them; see their README.md.
 
-use crate::support::{Tensors, changed_copy, expected_tensor_in, picture, read_tensors};
-use fovea_runner::image::{ImageProcessor, PixelValues, Preprocessor};
+use crate::support::{Tensors, changed_copy, expected_tensor_in, label_count, read, read_tensors};
 use fovea_runner::models::detr::{Detr, DetrConfig, Network};
 use fovea_runner::models::nn::Activation;
 use fovea_runner::models::resnet::{LayerType, ResNet, ResNetConfig};
-use fovea_runner::tasks::LabelConfig;
 use fovea_runner::weights::{Placement, Weights, WeightsError};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 use tempfile::TempDir;
 
 /// Bound on the difference of feature maps, logits and boxes, fp32.
 pub(crate) const TOLERANCE: f64 = 1e-4;
 
-pub(crate) const BF16: Placement = Placement {
-    device: Device::Cpu,
-    kind: Kind::BFloat16,
-};
-
 pub(crate) fn checkpoint(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
-}
-
-pub(crate) fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> T {
-    serde_json::from_slice(&std::fs::read(dir.join(file)).unwrap()).unwrap()
-}
-
-fn label_count(dir: &Path) -> i64 {
-    let labels: LabelConfig = read(dir, "config.json");
-    i64::try_from(labels.labels().unwrap().len()).unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}"))
 }
 
 /// Computes on the test's own thread: the tiny passes of parallel tests would mostly wait for one
@@ -83,12 +64,6 @@ fn tiny_of_timm() -> Network {
 /// What transformers computes for picture number `row`, where pictures differ in size.
 pub(crate) fn expected_of(dir: &Path, name: &str, row: usize) -> Tensor {
     expected_tensor_in(dir, &format!("{name}.{row}"))
-}
-
-/// The picture as our own preprocessing gives it.
-pub(crate) fn pixels(dir: &Path, processor: ImageProcessor, file: &str) -> PixelValues {
-    let preprocessor = Preprocessor::open(dir, processor).unwrap();
-    preprocessor.run(&picture(file), 1 << 30).unwrap()
 }
 
 /// A golden checkpoint with other tensors and other settings.

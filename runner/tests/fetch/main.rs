@@ -1,10 +1,6 @@
 //! Fetching checkpoints from a fake hub with the hub's HTTP API and faults.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what the tests share"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod breaks;
 mod download;

@@ -150,9 +150,8 @@ impl Runner {
     }
 
     pub(crate) async fn put_leader(&self, installation: &str, epoch: u64) -> StatusCode {
-        let installation = installation.to_owned();
         let leader = LeaderRequest {
-            installation,
+            installation: installation.to_owned(),
             epoch,
         };
         self.put(LEADER_PATH, &leader).await.status()
@@ -162,6 +161,16 @@ impl Runner {
         let url = format!("http://{}{path}", self.address);
         let body = serde_json::to_vec(body).unwrap();
         self.client.put(url).body(body).send().await.unwrap()
+    }
+
+    /// The problem with which an attempt ends.
+    pub(crate) async fn problem(&self, request: &InferRequest) -> Problem {
+        problem(self.last_line(request).await)
+    }
+
+    /// The problem of a request that is refused before any work begins.
+    pub(crate) async fn refused(&self, request: &InferRequest) -> Problem {
+        refusal(self.post(request).await).await
     }
 
     /// The last line of the answer, which is 200.
@@ -192,6 +201,11 @@ pub(crate) fn request(source: Source) -> InferRequest {
         deadline_millis: u64::try_from(PATIENCE.as_millis()).unwrap(),
         exclusive: false,
     }
+}
+
+/// A request for the caption of the golden picture `rgb.png`.
+pub(crate) fn rgb() -> InferRequest {
+    request(inline(&support::picture("rgb.png")))
 }
 
 /// Bytes as a request carries them.
