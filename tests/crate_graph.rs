@@ -1,10 +1,6 @@
 //! The crate graph of the design: an edge that is not drawn here is not allowed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
