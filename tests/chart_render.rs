@@ -3,6 +3,8 @@
 
 #[path = "chart_render/flags.rs"]
 mod flags;
+#[path = "chart_render/networks.rs"]
+mod networks;
 #[path = "chart_render/refusals.rs"]
 mod refusals;
 #[path = "chart_render/release.rs"]

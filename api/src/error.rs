@@ -25,10 +25,10 @@ macro_rules! problem_types {
         }
 
         impl ProblemType {
-            /// All but [`Self::Other`].
+            /// Every named kind, without [`Self::Other`].
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// The answer's status.
+            /// The HTTP status of the answer.
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$name => StatusCode::$status,)* Self::Other(status) => status }
             }
@@ -75,13 +75,11 @@ problem_types! {
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
     /// The body did not arrive in time.
     BodyTimeout = REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
-    /// More bytes than allowed.
     TooLarge = PAYLOAD_TOO_LARGE, "too-large", "The upload is too large";
     /// A longer path or query than allowed.
     UriTooLong = URI_TOO_LONG, "uri-too-long", "The path and query are too long";
     /// More or larger headers than allowed.
     HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", "The headers are too large";
-    /// More pixels than allowed.
     TooManyPixels = PAYLOAD_TOO_LARGE, "too-many-pixels", "The picture has too many pixels";
     /// A body of a kind that is not read here.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported content type";
@@ -91,7 +89,6 @@ problem_types! {
     MissingPicture = UNPROCESSABLE_ENTITY, "missing-picture", "The request has no picture";
     /// A field that does not exist.
     UnknownField = UNPROCESSABLE_ENTITY, "unknown-field", "The request has an unknown field";
-    /// A field given twice.
     DuplicateField = UNPROCESSABLE_ENTITY, "duplicate-field", "A field appears twice";
     /// A field whose value is not allowed.
     InvalidField = UNPROCESSABLE_ENTITY, "invalid-field", "A field has an invalid value";
@@ -103,6 +100,8 @@ problem_types! {
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The Idempotency-Key belongs to another request";
     /// The namespace's quota is used up.
     QuotaExceeded = TOO_MANY_REQUESTS, "quota-exceeded", "The namespace's quota is used up";
+    /// The namespace starts no job until finished ones are deleted.
+    TooManyFinishedJobs = TOO_MANY_REQUESTS, "too-many-finished-jobs", "The namespace has too many finished jobs";
     /// More requests than allowed.
     RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
     /// A defect of Fovea or of the installation.
@@ -117,7 +116,6 @@ problem_types! {
     StoreUnavailable = SERVICE_UNAVAILABLE, "store-unavailable", "The object store is unavailable";
     /// The Kubernetes API server fails or does not answer.
     ClusterUnavailable = SERVICE_UNAVAILABLE, "cluster-unavailable", "The Kubernetes API server is unavailable";
-    /// A health check failed.
     NotReady = SERVICE_UNAVAILABLE, "not-ready", "The service is not ready";
     /// It could not be determined whether the job exists.
     OutcomeUnknown = GATEWAY_TIMEOUT, "outcome-unknown", "It is unknown whether the job was created";
@@ -143,7 +141,7 @@ pub(crate) struct Body<'a> {
     r#type: &'a str,
     /// A short summary of the type.
     title: &'a str,
-    /// The HTTP status.
+    /// HTTP status, the same as the response's.
     status: u16,
     /// The cause of this occurrence and what to do.
     detail: &'a str,
@@ -191,14 +189,14 @@ impl Problem {
         self
     }
 
-    /// Sets `Retry-After`.
+    /// Adds the header `Retry-After` to the answer.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
         self
     }
 
-    /// Sets `Location`.
+    /// Adds the header `Location` to the answer, with this path.
     #[must_use]
     pub fn located(mut self, location: impl Into<String>) -> Self {
         self.location = Some(location.into());

@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::jobs::Jobs;
+use crate::metrics::Metrics;
 use fovea_crds::InferenceJob;
 use fovea_store::Store;
 use kube::api::ListParams;
@@ -11,15 +12,22 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+
+/// The name of the bucket's check.
+const OBJECT_STORE: &str = "object-store";
 
 /// Runs the checks and keeps the latest report.
 pub(crate) struct Checks {
     api: Api<InferenceJob>,
     store: Store,
     jobs: Jobs,
+    metrics: Arc<Metrics>,
+    /// The bucket has answered since the start.
+    store_answered: AtomicBool,
     /// Bound on one check, and the lifetime of a report.
     timeout: Duration,
     /// The lock is held while a new report is made, so that only one caller makes it.
@@ -30,20 +38,23 @@ pub(crate) struct Checks {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Health")]
 pub(crate) struct Report {
-    /// `ok` or `degraded`.
+    /// `ok` if every check passed, else `degraded`.
     status: &'static str,
-    /// The version of Fovea.
+    /// Version of Fovea, such as `0.1.0`.
     version: &'static str,
-    /// One entry per dependency.
+    /// The three checks, one for each dependency.
     checks: [Check; 3],
+    /// The bucket has answered since the start.
+    #[serde(skip)]
+    store_answered: bool,
 }
 
 /// The outcome of one check.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Check {
-    /// `kubernetes`, `object-store` or `cache`.
+    /// What was checked: `kubernetes`, `object-store` or `cache`.
     name: &'static str,
-    /// Whether the check passed.
+    /// Whether the dependency can be used.
     ok: bool,
     /// Why it failed; shown by `/readyz?verbose` only.
     #[serde(skip)]
@@ -62,8 +73,17 @@ impl Check {
 }
 
 impl Report {
+    /// Whether every check passed.
     pub(crate) fn ok(&self) -> bool {
         self.checks.iter().all(|check| check.ok)
+    }
+
+    /// Whether this replica should get requests. While the bucket is down it answers reads, and
+    /// refuses uploads by itself; but a new one waits for the bucket, so that a rollout with wrong
+    /// settings replaces no replica that works.
+    pub(crate) fn is_ready(&self) -> bool {
+        let spared = |check: &Check| check.name == OBJECT_STORE && self.store_answered;
+        self.checks.iter().all(|check| check.ok || spared(check))
     }
 
     /// One line per check, in the format of Kubernetes' own components.
@@ -83,11 +103,19 @@ impl Report {
 }
 
 impl Checks {
-    pub(crate) fn new(config: &Config, client: &Client, store: Store, jobs: Jobs) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        client: &Client,
+        store: Store,
+        jobs: Jobs,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             api: Api::namespaced(client.clone(), &config.namespace),
             store,
             jobs,
+            metrics,
+            store_answered: AtomicBool::new(false),
             timeout: config.timeouts.check(),
             latest: Mutex::default(),
         }
@@ -104,6 +132,8 @@ impl Checks {
         let (cluster, bucket) = tokio::join!(self.cluster(), self.bucket());
         let unsynced = || "the watch has not listed every job yet".to_owned();
         let cache = self.jobs.is_synced().then_some(()).ok_or_else(unsynced);
+        self.store_answered
+            .fetch_or(bucket.is_ok(), Ordering::Relaxed);
         let report = Arc::new(Report {
             status: if cluster.is_ok() && bucket.is_ok() && cache.is_ok() {
                 "ok"
@@ -113,10 +143,14 @@ impl Checks {
             version: env!("CARGO_PKG_VERSION"),
             checks: [
                 Check::new("kubernetes", cluster),
-                Check::new("object-store", bucket),
+                Check::new(OBJECT_STORE, bucket),
                 Check::new("cache", cache),
             ],
+            store_answered: self.store_answered.load(Ordering::Relaxed),
         });
+        for check in &report.checks {
+            self.metrics.checked(check.name, check.ok);
+        }
         *latest = Some((Instant::now(), Arc::clone(&report)));
         report
     }
@@ -135,7 +169,7 @@ impl Checks {
 
     async fn bucket(&self) -> Result<(), String> {
         settled(
-            "object-store",
+            OBJECT_STORE,
             timeout(self.timeout, self.store.check()).await,
         )
     }
@@ -152,4 +186,39 @@ fn settled<T, E: std::fmt::Display>(
     };
     tracing::warn!(check, reason, "health check failed");
     Err(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report([kubernetes, store, cache]: [bool; 3], store_answered: bool) -> Report {
+        let check = |name, ok: bool| Check::new(name, ok.then_some(()).ok_or("no".to_owned()));
+        Report {
+            status: "",
+            version: "",
+            checks: [
+                check("kubernetes", kubernetes),
+                check(OBJECT_STORE, store),
+                check("cache", cache),
+            ],
+            store_answered,
+        }
+    }
+
+    #[test]
+    fn a_bucket_that_has_answered_once_is_not_needed_to_be_ready_and_the_rest_is() {
+        for (checks, store_answered, ready) in [
+            ([true, true, true], true, true),
+            ([true, false, true], true, true),
+            ([true, false, true], false, false),
+            ([false, true, true], true, false),
+            ([true, true, false], true, false),
+            ([false, false, true], true, false),
+        ] {
+            let report = report(checks, store_answered);
+            assert_eq!(report.is_ready(), ready, "{report:?}");
+            assert_eq!(report.ok(), checks == [true; 3], "{report:?}");
+        }
+    }
 }

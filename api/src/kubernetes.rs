@@ -28,7 +28,7 @@ const AGENT: &str = concat!("fovea-api/", env!("CARGO_PKG_VERSION"));
 pub struct Clients {
     /// For requests, each bounded in time.
     pub requests: Client,
-    /// For watches.
+    /// For watches, which may be silent for long.
     pub watches: Client,
 }
 

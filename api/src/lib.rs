@@ -5,7 +5,13 @@
 //! and then creates the job, which is the commit. Between requests there are only short-lived caches:
 //! the custom resource is the only state.
 
+#![allow(
+    missing_docs,
+    reason = "only this program and its tests use the library"
+)]
+
 mod app;
+mod audit;
 mod auth;
 mod config;
 mod cors;

@@ -18,7 +18,6 @@ use uuid::Uuid;
 
 /// A request's id, in requests and responses.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Longest path with query.
 const MAX_URI_BYTES: usize = 8 * 1024;
 /// Maximum number of headers, and of bytes in their names and values.
 const MAX_HEADERS: usize = 100;
@@ -26,7 +25,7 @@ const MAX_HEADER_BYTES: usize = 32 * 1024;
 /// Longest accepted id of a client.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The outermost layer.
+/// Handles every request first and its answer last.
 pub(crate) async fn frame(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let started = Instant::now();

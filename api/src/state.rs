@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::download::Downloads;
 use crate::error::Problem;
 use crate::health::Checks;
-use crate::jobs::{Jobs, WatchScope};
+use crate::jobs::{Jobs, Records, WatchScope};
 use crate::kubernetes::{Clients, Namespaces};
 use crate::metrics::Metrics;
 use crate::pools::Pools;
@@ -26,7 +26,7 @@ pub struct App {
     pub(crate) jobs: Jobs,
     pub(crate) pools: Pools,
     pub(crate) downloads: Downloads,
-    pub(crate) namespaces: Namespaces,
+    pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) intake: Intake,
     pub(crate) checks: Checks,
     pub(crate) draining: CancellationToken,
@@ -39,14 +39,22 @@ impl App {
         let scope = config.only_namespace().map_or(WatchScope::All, |only| {
             WatchScope::Namespace(only.to_owned())
         });
-        let jobs = Jobs::start(&clients, timeout, scope, config.reads.max_waiters);
+        let namespaces = Arc::new(Namespaces::new(clients.requests.clone(), timeout));
+        let records = Records::new(store.clone(), Arc::clone(&namespaces));
+        let jobs = Jobs::start(&clients, timeout, scope, records, config.reads.max_waiters);
         Self {
             auth: Auth::new(&config, clients.requests.clone()),
             pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
             downloads: Downloads::new(&config.reads, store.clone()),
-            namespaces: Namespaces::new(clients.requests.clone(), timeout),
+            namespaces,
             intake: Intake::new(&config.limits, &config.timeouts, Arc::clone(&metrics)),
-            checks: Checks::new(&config, &clients.requests, store.clone(), jobs.clone()),
+            checks: Checks::new(
+                &config,
+                &clients.requests,
+                store.clone(),
+                jobs.clone(),
+                Arc::clone(&metrics),
+            ),
             draining: CancellationToken::new(),
             config,
             client: clients.requests,

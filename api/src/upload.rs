@@ -19,7 +19,7 @@ use tokio::time::Instant;
 /// Bytes discarded after an early refusal, so that a client that sends its whole body before it reads
 /// gets the response, not a reset connection.
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
-/// Time bound on discarding.
+/// Time after which discarding the rest of a body ends.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

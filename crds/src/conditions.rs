@@ -8,6 +8,9 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// A pool accepts the job. The message of False says why not.
 pub const ACCEPTED: &str = "Accepted";
+/// Reason of [`ACCEPTED`] False while the job's namespace has too many finished jobs. The API accepts no
+/// job for a namespace that has a job with this reason.
+pub const TOO_MANY_FINISHED_JOBS: &str = "TooManyFinishedJobs";
 /// A runner has been assigned to the job. The message of False says what the job waits for.
 pub const SCHEDULED: &str = "Scheduled";
 /// `spec.suspend` suspends the job. False after it was resumed: the queue deadline counts from that

@@ -28,7 +28,7 @@ pub mod yaml;
 pub use job::{
     BoundingBox, Callback, CallbackStatus, Detection, Failure, InferenceJob, InferenceJobSpec,
     InferenceJobStatus, Input, JobResult, Parameters, Phase, PoolRef, Prediction, ResolvedPoolRef,
-    Retry, ServedModel, Task, Timings, UnknownTask, resource_version_is_older,
+    Retry, ServedModel, Task, Timings, UnknownTask, WatchedJob, resource_version_is_older,
 };
 pub use marks::{annotations, labels};
 pub use pool::{

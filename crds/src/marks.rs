@@ -1,21 +1,26 @@
 //! Labels and annotations of a job: the API writes them, and the operator reads two of them.
 
-/// Labels of a job.
+/// Keys and values of a job's labels.
 pub mod labels {
     /// Program that created the job.
     pub const CREATED_BY: &str = "fovea.dev/created-by";
-    /// Value of [`CREATED_BY`] on jobs that the API created. The operator deletes them first when
+    /// Value of [`CREATED_BY`] on jobs that the API created. Only these may be deleted early when
     /// there are too many finished jobs.
     pub const API: &str = "api";
     /// Compatible service whose routes received the job: `async-vision` or `image-analysis`.
     pub const CLIENT: &str = "fovea.dev/client";
 }
 
-/// Annotations of a job.
+/// Keys of a job's annotations.
 pub mod annotations {
     /// SHA-256 of the request, which distinguishes a repeated request from a different one with the
     /// same name.
     pub const FINGERPRINT: &str = "fovea.dev/request-fingerprint";
+    /// User who submitted the job over HTTP, at most [`SUBMITTED_BY_BYTES`] long. Informational: everyone
+    /// who may write jobs may write it, too.
+    pub const SUBMITTED_BY: &str = "fovea.dev/submitted-by";
+    /// Bound on [`SUBMITTED_BY`]; a longer name is cut.
+    pub const SUBMITTED_BY_BYTES: usize = 256;
     /// Trace of the request as a W3C `traceparent`, which the operator and the runner continue.
     pub const TRACEPARENT: &str = "fovea.dev/traceparent";
     /// Marks an object that only reserves its name after a create whose answer was lost. The client

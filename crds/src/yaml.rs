@@ -16,7 +16,7 @@ pub fn documents<T: DeserializeOwned>(text: &str) -> impl Iterator<Item = Result
     serde_yaml::Deserializer::from_str(text).map(T::deserialize)
 }
 
-/// Writes one document.
+/// Writes one document, without a `---` before it.
 pub fn print<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
     serde_yaml::to_string(value)
 }

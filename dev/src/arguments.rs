@@ -36,7 +36,7 @@ pub(crate) enum Command {
 /// Whether generated files that are committed are written or checked.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Generated {
-    /// Write the files
+    /// Rewrite the files from their sources
     Generate,
     /// Fail if a file is not current
     Check,

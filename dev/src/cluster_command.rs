@@ -26,7 +26,6 @@ const UP: Duration = Duration::from_mins(5);
 /// How long a cluster may take to stop.
 const DOWN: Duration = Duration::from_mins(2);
 
-/// Subcommands of `fovea-dev cluster`.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Start a cluster in the background, or describe the current one
@@ -47,7 +46,7 @@ pub(crate) struct Up {
     /// Where the cluster comes from: nodes on this machine (local, root), kind (docker), or kubectl's current context
     #[arg(long, value_enum)]
     kind: Option<Origin>,
-    /// Number of nodes
+    /// Number of nodes in the cluster
     #[arg(long, default_value_t = 1)]
     nodes: u8,
     /// Number of nvidia.com/gpu that each node advertises; they are not real devices

@@ -13,13 +13,12 @@ use std::time::Instant;
 /// The API's default port, as in the services that it replaces.
 pub(crate) const PORT: u16 = 8000;
 
-/// Options of the demo.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DemoOptions {
     /// Exit after the check instead of running until Ctrl-C
     #[arg(long)]
     once: bool,
-    /// Port of the API
+    /// Port on 127.0.0.1 that the API listens on
     #[arg(long, default_value_t = PORT)]
     port: u16,
 }

@@ -1,4 +1,4 @@
-//! Errors of everything that a cluster is made of.
+//! Errors of a cluster and its parts.
 
 use std::io;
 
@@ -20,7 +20,7 @@ pub enum ClusterError {
     Guard(#[from] GuardError),
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// Other processes took its port several times in a row.
+    /// Other processes took the program's port several times in a row.
     #[error("a port that was free has been taken by somebody else; the log ends:\n{log}")]
     PortTaken { log: String },
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub enum ClusterError {
     Kubeconfig(#[from] kube::config::KubeconfigError),
     #[error("the API server: {0}")]
     Api(#[from] kube::Error),
-    /// Nodes need rights, and parts of the kernel, that this process has not.
+    /// Nodes need rights or kernel features that this process lacks.
     #[error("a cluster with nodes cannot run here: {0}")]
     Unavailable(String),
     #[error("{command} failed: {stderr}")]

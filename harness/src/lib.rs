@@ -1,7 +1,7 @@
 //! The harness of the integration tests and of the demo: a local Kubernetes control plane, nodes,
 //! images, an ingress, Prometheus, MinIO, and all of Fovea's programs on one machine.
 //!
-//! Everything started here dies with its parent, however the parent ends, and leaves neither a
+//! Everything that is started here ends with its parent, even if the parent is killed, and leaves neither a
 //! process nor a file behind: see [`guard`].
 
 #![allow(

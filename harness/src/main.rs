@@ -1,5 +1,4 @@
-//! `fovea-guard`: guards the programs that tests and the demo start. The harness starts it; people
-//! do not.
+//! `fovea-guard`: ends the programs that tests and the demo start. The harness starts it, not people.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,20 +10,20 @@ use fovea_harness::{guard, node};
 #[derive(Parser)]
 #[command(version, about)]
 enum Arguments {
-    /// Start programs for the process that holds this one's stdin, and end them with it
+    /// Start programs for the parent process, and end them when it closes this process's stdin
     Guard,
-    /// Hold a cluster's index, links and cgroups, and remove them on SIGTERM
+    /// Own a cluster's index, links and cgroups, and remove them on SIGTERM
     Hold {
         /// Number of nodes in the cluster
         #[arg(long)]
         nodes: u8,
-        /// The guardian's folder: the next holder removes it if the guardian could not
+        /// The guardian's folder, which the next holder removes if the guardian does not
         #[arg(long)]
         scratch: PathBuf,
     },
     /// Replace this process by a command that ends with its guardian
     Exec {
-        /// The guardian's process id
+        /// Process id of the guardian to end with
         guardian: u32,
         /// The command and its arguments
         #[arg(last = true, required = true)]
@@ -37,7 +36,7 @@ fn main() -> Result<ExitCode> {
         Arguments::Guard => guard::run()?,
         Arguments::Hold { nodes, scratch } => node::holder::run(&scratch, nodes)?,
         Arguments::Exec { guardian, command } => {
-            // One line, for the end of the program's log.
+            // The error takes one line at the end of the program's log.
             eprintln!("{}", guard::exec(guardian, &command));
             return Ok(ExitCode::from(127));
         }

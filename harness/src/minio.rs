@@ -1,4 +1,4 @@
-//! MinIO on a free port, by default of loopback, with one drive in the scratch folder.
+//! MinIO on a free port, by default on loopback, with one drive in the scratch folder.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::process::{Process, Program};
 use fovea_setup::cache::Cache;
 use fovea_setup::go::MINIO;
 
-/// Under a second on an idle machine.
+/// Takes less than a second on an idle machine.
 const READY: Duration = Duration::from_mins(1);
 
 /// A running MinIO. It ends when this is dropped; [`Minio::stop`] also waits for it.
@@ -32,8 +32,7 @@ impl Minio {
         Self::start_at(Ipv4Addr::LOCALHOST).await
     }
 
-    /// Starts one where others than this machine's own programs reach it, such as pods at
-    /// [`crate::Cluster::gateway`].
+    /// Starts MinIO on an address that pods can reach, such as [`crate::Cluster::gateway`].
     pub async fn start_at(address: Ipv4Addr) -> Result<Self, ClusterError> {
         ports::retrying(ports::free, async |ports| {
             Self::start_on(address, ports).await
@@ -56,7 +55,7 @@ impl Minio {
             .env("MINIO_ROOT_USER", &access_key)
             .env("MINIO_ROOT_PASSWORD", &secret_key)
             .env("MINIO_BROWSER", "off")
-            // No check for newer versions.
+            // Disables the check for newer versions.
             .env("MINIO_UPDATE", "off")
             .grace(Duration::ZERO);
         let process = Process::start_in(&guardian, program).await?;
@@ -72,7 +71,8 @@ impl Minio {
         })
     }
 
-    /// Such as `http://127.0.0.1:40123`. The region is `us-east-1`; buckets are in the path.
+    /// Base URL, such as `http://127.0.0.1:40123`. The region is `us-east-1`; a bucket is the first part of
+    /// the path.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -87,18 +87,24 @@ impl Minio {
 
     /// Creates an empty bucket.
     ///
-    /// On a single drive a bucket is a folder, which spares every user of this crate an S3 client.
+    /// On a single drive a bucket is a folder, so users of this crate need no S3 client.
     pub fn create_bucket(&self, name: &str) -> Result<(), ClusterError> {
         let what = format!("creating the bucket {name}");
         std::fs::create_dir(self.data.join(name)).map_err(ClusterError::io(what))
     }
 
-    /// Its process, for fault tests.
+    /// Removes a bucket and everything in it.
+    pub fn delete_bucket(&self, name: &str) -> Result<(), ClusterError> {
+        let what = format!("deleting the bucket {name}");
+        std::fs::remove_dir_all(self.data.join(name)).map_err(ClusterError::io(what))
+    }
+
+    /// MinIO's process, for fault tests.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Stops it; returns when its process and files are removed.
+    /// Stops MinIO; returns when its process and files are removed.
     pub async fn stop(self) -> Result<(), ClusterError> {
         Ok(self.guardian.stop().await?)
     }

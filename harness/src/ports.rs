@@ -1,24 +1,24 @@
-//! Free ports on loopback. Another process may take one before the program binds it: then the start is tried
-//! again with others.
+//! Free ports on loopback. If another process takes one before the program binds it, the program is started
+//! again with other ports.
 
 use std::net::TcpListener;
 
 use crate::error::ClusterError;
 use crate::process::ProcessError;
 
-/// Two clashes in a row are next to impossible.
+/// Number of starts, each with new ports; two clashes in a row are very unlikely.
 const ATTEMPTS: usize = 4;
 
 /// Part of a program's error when its port is taken: "address already in use", "port is already in use".
 pub(crate) const PORT_TAKEN: &str = "already in use";
 
-/// `N` different ports that were free a moment ago.
+/// Chooses `N` different ports that are free now.
 pub fn free<const N: usize>() -> Result<[u16; N], ClusterError> {
     let io = |source| ClusterError::Io {
         what: "looking for a free port".to_owned(),
         source,
     };
-    // Held until all are chosen, so that they differ.
+    // The sockets stay open until all ports are chosen, so that these differ.
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {

@@ -1,5 +1,5 @@
-//! Any program as a test or the demo runs it: with its log, a bounded wait until it is ready, and
-//! the signals of a fault test.
+//! Programs that a test or the demo runs: each has a log, a bounded wait until it is ready, and can be sent
+//! signals by fault tests.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use crate::guard::{GuardError, Guarded, Guardian, Request, Spawn};
 use crate::text::tail_of_file;
 use crate::wait::{WaitError, eventually};
 
-/// Lines of the log in an error.
+/// Number of lines of the log that an error shows.
 const LOG_LINES: usize = 30;
-/// Default time to end after SIGTERM.
+/// Default time for a program to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long the report of a killed program's exit may take.
+/// Time for the guardian to report the exit of a killed program.
 const KILLED: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
@@ -29,7 +29,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// `name` is for the log and errors. `path` is searched in PATH unless it has a `/`.
+    /// A program to run. `name` appears in the log and in errors. `path` is looked up in PATH unless it
+    /// contains a `/`.
     pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
@@ -52,7 +53,7 @@ impl Program {
         self
     }
 
-    /// Sets a variable of its environment, which is otherwise that of this process.
+    /// Sets an environment variable. The program inherits the rest of this process's environment.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
@@ -137,12 +138,12 @@ impl Process {
         tail_of_file(&self.log, LOG_LINES)
     }
 
-    /// `None` while it runs.
+    /// How the program ended; `None` while it runs.
     pub fn exit(&self) -> Option<Exit> {
         *self.guarded.exit.borrow()
     }
 
-    /// Waits until `check` succeeds, and no longer once the program has ended.
+    /// Waits until `check` succeeds. Fails at once if the program ends.
     pub async fn wait_ready<T, E, F>(
         &self,
         what: &str,
@@ -193,7 +194,7 @@ impl Process {
         }
     }
 
-    /// SIGTERM, then SIGKILL after its grace.
+    /// Ends the program with SIGTERM and, after its grace period, with SIGKILL.
     pub async fn terminate(&self) -> Result<Exit, ProcessError> {
         if self.exit().is_none() {
             self.guardian.request(&Request::Stop {
@@ -203,7 +204,7 @@ impl Process {
         self.wait(self.program.grace + KILLED).await
     }
 
-    /// SIGKILL: the end that no program can prepare for.
+    /// Ends the program with SIGKILL, for which it cannot prepare.
     pub async fn kill(&self) -> Result<Exit, ProcessError> {
         self.signal(Signal::SIGKILL)?;
         self.wait(KILLED).await

@@ -25,9 +25,8 @@ pub struct DemoModel {
     pub name: &'static str,
     /// Task by Hugging Face's pipeline names.
     pub task: &'static str,
-    /// Its folder below `models/demo`.
     pub folder: &'static str,
-    /// Whether jobs of the task that name no model get it.
+    /// Whether jobs of the task that name no model use it.
     pub default: bool,
 }
 
@@ -59,9 +58,9 @@ pub const MODELS: [DemoModel; 4] = [
     },
 ];
 
-/// How long each part may take until it is ready.
+/// Time for each part to become ready.
 const READY: Duration = Duration::from_mins(1);
-/// How long a runner may take to load its models and warm up, on a busy machine.
+/// Time for a runner to load its models and warm up, on a busy machine.
 const RUNNER_READY: Duration = Duration::from_mins(3);
 
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +81,7 @@ pub enum StackError {
 #[derive(Clone, Debug, Default)]
 pub struct StackOptions {
     pub api_port: Option<u16>,
-    /// Starts no kube-controller-manager: deleted namespaces stay, and nothing collects garbage.
+    /// Does not start kube-controller-manager: deleted namespaces stay, and there is no garbage collection.
     pub without_controller_manager: bool,
     pub operator_flags: Vec<String>,
     pub api_flags: Vec<String>,
@@ -103,7 +102,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts everything and waits until the pool is ready; `say` hears what is waited for.
+    /// Starts everything and waits until the pool is ready. Calls `say` with a text for each part that it
+    /// waits for.
     pub async fn start(options: StackOptions, say: impl Fn(&str)) -> Result<Self, StackError> {
         let [runner_port, health_port, free_port] = ports::free()?;
         let api_port = options.api_port.unwrap_or(free_port);
@@ -160,7 +160,7 @@ impl Stack {
         })
     }
 
-    /// Such as `http://127.0.0.1:8000`.
+    /// Base URL of the API, such as `http://127.0.0.1:8000`.
     pub fn api_url(&self) -> &str {
         &self.api_url
     }
@@ -217,7 +217,7 @@ fn api(
     Ok(with_access(program, cluster, minio))
 }
 
-/// Access to cluster and bucket, which a runner does not have.
+/// Adds access to the cluster and the bucket as environment variables. A runner gets neither.
 fn with_access(program: Program, cluster: &ControlPlane, minio: &Minio) -> Program {
     program
         .env("KUBECONFIG", cluster.kubeconfig().display().to_string())

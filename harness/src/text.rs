@@ -6,10 +6,10 @@ use std::path::Path;
 
 use fovea_setup::text::tail;
 
-/// No more than this is read of a log's end.
+/// Upper bound on the bytes that are read from a log's end.
 const TAIL_BYTES: u64 = 16 * 1024;
 
-/// The last `lines` lines of the file at `path`; empty where there is none.
+/// The last `lines` lines of the file at `path`; empty if there is no such file.
 pub(crate) fn tail_of_file(path: &Path, lines: usize) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = fs::File::open(path)?;

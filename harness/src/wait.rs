@@ -1,4 +1,4 @@
-//! Waiting for a condition: tests never sleep, and a wait that ends in vain says what for.
+//! Waits for conditions, so that tests never sleep. An error says what was waited for.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct WaitError {
     pub last: String,
 }
 
-/// Calls `check` until it answers `Ok`; its error says what is there instead.
+/// Calls `check` until it returns `Ok`. Its error says what it found instead.
 ///
 /// ```no_run
 /// # async fn example(job: kube::Api<k8s_openapi::api::core::v1::ConfigMap>) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 # Name to the module that writes the checkpoint, its pictures/ too, into the folder that it is given.
 MODELS = {
-    "blip-base": "models.parity.full_size",
+    "blip-base": "models.parity.full_size_blip",
     "vit-base": "models.parity.full_size_vit",
     "resnet-50": "models.parity.full_size_resnet",
     "detr-resnet-50": "models.parity.full_size_detr",

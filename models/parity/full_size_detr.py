@@ -13,7 +13,7 @@ from transformers.models.detr.image_processing_pil_detr import DetrImageProcesso
 
 from models.parity.classifier import write_pictures
 from models.parity.detector import Detector, write_expected
-from models.parity.full_size import draw_files
+from models.parity.full_size_blip import draw_files
 
 LABELS = 91
 SEED = 0

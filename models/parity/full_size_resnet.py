@@ -12,7 +12,7 @@ from transformers import ResNetConfig
 from transformers.models.convnext.image_processing_pil_convnext import ConvNextImageProcessorPil
 
 from models.parity.classifier import Classifier, write_expected, write_pictures
-from models.parity.full_size import draw_files
+from models.parity.full_size_blip import draw_files
 from models.parity.residual import write_classifier
 
 LABELS = 1000

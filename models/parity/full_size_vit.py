@@ -12,7 +12,7 @@ from transformers import ViTConfig
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from models.parity.classifier import Classifier, write_expected, write_pictures
-from models.parity.full_size import draw_files
+from models.parity.full_size_blip import draw_files
 from models.parity.vit import write_checkpoint
 
 LABELS = 1000

@@ -36,6 +36,17 @@ pub struct Config {
     #[arg(value_delimiter = ',')]
     pub external_hosts: Vec<String>,
 
+    /// Time in seconds for which the object store may refuse a large result, as without a bucket or
+    /// a right to write, before its job fails. A result that meets a store without an answer is kept
+    /// for the job's spec.queueDeadlineSeconds, and no shorter than this.
+    #[arg(
+        long,
+        env = "FOVEA_OPERATOR_RESULT_REFUSED_SECONDS",
+        default_value_t = 600
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub result_refused_seconds: u32,
+
     /// Address and port to serve /livez, /readyz and /metrics on.
     #[arg(long, env = "FOVEA_OPERATOR_HEALTH_LISTEN")]
     #[arg(default_value = "127.0.0.1:8081")]
@@ -49,11 +60,9 @@ pub struct Config {
     #[command(flatten)]
     pub leader: LeaderConfig,
 
-    /// Flags of callbacks.
     #[command(flatten)]
     pub callback: CallbackConfig,
 
-    /// Flags of retention.
     #[command(flatten)]
     pub retention: RetentionConfig,
 
@@ -61,7 +70,6 @@ pub struct Config {
     #[command(flatten)]
     pub store: StoreConfig,
 
-    /// Flags of the sweeper.
     #[command(flatten)]
     pub sweep: SweepConfig,
 

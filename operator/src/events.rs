@@ -13,7 +13,6 @@ use tokio::sync::Semaphore;
 const BURST: NonZeroU32 = NonZeroU32::new(50).unwrap();
 /// Sustained rate of Events per second.
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN;
-/// Bound on concurrent requests.
 const AT_A_TIME: usize = 8;
 /// Upper bound on a note; the API server accepts at most 1 KiB.
 const MAX_NOTE_LENGTH: u32 = 1000;

@@ -6,7 +6,7 @@
 //!
 //! Within a namespace items wait in lanes: a lane without room does not hold up the others.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The advance of a pass for weight 1.
 const STRIDE: u64 = 1 << 20;
@@ -31,6 +31,18 @@ pub(crate) struct Shares {
     pub weights: HashMap<String, u32>,
     /// Upper bound on the items of one namespace in flight.
     pub max_in_flight: Option<u32>,
+    /// Namespaces whose items all wait.
+    pub closed: HashSet<String>,
+}
+
+impl Shares {
+    /// How many items the namespace may have in flight.
+    fn most(&self, namespace: &str) -> u32 {
+        if self.closed.contains(namespace) {
+            return 0;
+        }
+        self.max_in_flight.unwrap_or(u32::MAX)
+    }
 }
 
 #[derive(Debug)]
@@ -95,12 +107,12 @@ impl<T: Item> FairQueue<T> {
     /// The number of waiting items that `shares` would let go at once. The others wait for items of
     /// their own namespace, and more capacity would not help them.
     pub(crate) fn runnable(&self, shares: &Shares) -> usize {
-        let of = |tenant: &Tenant<T::Order>| {
+        let of = |(namespace, tenant): (&String, &Tenant<T::Order>)| {
             let waiting: usize = tenant.lanes.values().map(|lane| lane.waiting.len()).sum();
-            let most = shares.max_in_flight.unwrap_or(u32::MAX);
+            let most = shares.most(namespace);
             waiting.min(most.saturating_sub(tenant.in_flight) as usize)
         };
-        self.tenants.values().map(of).sum()
+        self.tenants.iter().map(of).sum()
     }
 
     /// Adds an item, or moves it where it has changed.
@@ -143,8 +155,8 @@ impl<T: Item> FairQueue<T> {
     /// Takes the next item whose lane `has_room`. It counts as in flight until
     /// [`FairQueue::finished`].
     pub(crate) fn pop(&mut self, shares: &Shares, has_room: impl Fn(&str) -> bool) -> Option<T> {
-        let most = shares.max_in_flight.unwrap_or(u32::MAX);
-        let open = (self.tenants.iter()).filter(|(_, tenant)| tenant.in_flight < most);
+        let open = self.tenants.iter();
+        let open = open.filter(|(namespace, tenant)| tenant.in_flight < shares.most(namespace));
         let candidates = open.filter_map(|(namespace, tenant)| {
             let lanes = (tenant.lanes.iter()).filter(|(lane, _)| has_room(lane));
             let firsts = lanes.filter_map(|(_, lane)| {

@@ -6,6 +6,11 @@
 //! a finished job, and `sweep` deletes objects from the bucket that no job needs any more.
 //! `apply_pools` is a separate command that a release runs once.
 
+#![allow(
+    missing_docs,
+    reason = "only this program and its tests use the library"
+)]
+
 pub mod apply_pools;
 mod callback;
 pub mod config;

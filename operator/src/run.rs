@@ -14,6 +14,7 @@ use crate::sweep::Sweeper;
 use fovea_store::Store;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -83,6 +84,7 @@ pub async fn run(
         store,
         callbacks,
         retention: config.retention,
+        max_result_refused: Duration::from_secs(config.result_refused_seconds.into()),
         leader: announcement,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 /// The parsed command line: the program's own flags, or its subcommand's.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arguments<P, S> {
-    /// No subcommand was given.
+    /// The program's own flags: no subcommand was given.
     Program(P),
     /// The subcommand was given; the program's required flags may then be absent.
     Subcommand(S),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// Write a caption.
+    /// Write a caption of the picture.
     ImageToText,
     /// Label the picture, with scores.
     ImageClassification,
@@ -38,13 +38,13 @@ pub struct InferRequest {
     pub job: String,
     /// Number of this attempt, from 1.
     pub attempt: u32,
-    /// Task to run.
+    /// Task to run on the picture.
     pub task: Task,
     /// Name of one of the runner's models, as the pool names it.
     pub model: String,
-    /// Picture to process.
+    /// Picture to process, and its digest.
     pub input: Input,
-    /// Parameters of the task.
+    /// Parameters of the task; absent ones have defaults.
     #[serde(default)]
     pub parameters: Parameters,
     /// Time limit from the arrival of the request, after which the runner answers
@@ -71,9 +71,10 @@ pub struct Input {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
-    /// Presigned URL to GET this one object. It is secret until it expires.
+    /// Presigned URL to GET this one object. It is secret until it expires, after
+    /// [`crate::URL_LIFETIME`].
     Url(String),
-    /// The bytes as base64.
+    /// Bytes of the picture as base64, inside the request.
     Data(String),
 }
 
@@ -162,11 +163,11 @@ pub enum Line {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Fetching the picture.
+    /// The runner fetches the picture from its URL.
     Fetching,
-    /// Waiting for the device.
+    /// The picture waits in the device's queue.
     Queued,
-    /// Running on the device.
+    /// The device computes a batch with the picture.
     Running,
     /// A stage that this build does not know.
     #[serde(other)]
@@ -177,7 +178,7 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum InferResult {
-    /// Caption, for image-to-text.
+    /// Caption of the picture, for image-to-text.
     Caption(String),
     /// Labels for image-classification, highest score first.
     Predictions(Vec<Classification>),
@@ -194,7 +195,7 @@ pub struct Classification {
     pub score: f32,
 }
 
-/// Detected object.
+/// An object detected in the picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
     /// Label from the model's `id2label`.

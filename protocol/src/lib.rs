@@ -23,6 +23,11 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// which the runner stops the work: three heartbeats.
 pub const SILENCE_LIMIT: Duration = Duration::from_secs(6);
 
+/// Validity of [`Source::Url`] from the request's dispatch, however long the attempt may take. A runner
+/// sends the GET when the request arrives, before the picture waits for a device; a GET that has begun
+/// may outlast the URL.
+pub const URL_LIFETIME: Duration = Duration::from_mins(5);
+
 /// Content type of the answer to `POST /v1/infer`.
 pub const NDJSON_CONTENT_TYPE: &str = "application/x-ndjson";
 
@@ -32,7 +37,7 @@ pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// Maximum body of an [`InferRequest`]: 64 KiB of inline picture as base64, and a margin.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
-/// `POST` runs one attempt.
+/// Path of the `POST` request that runs one attempt.
 pub const INFER_PATH: &str = "/v1/infer";
 
 /// `GET` returns the runner's models and load ([`RunnerState`]).

@@ -21,7 +21,8 @@ pub enum Reason {
     /// The runner does not have this model. Handled as [`Reason::Busy`], since the pool includes
     /// the model.
     UnknownModel,
-    /// The store did not deliver the whole picture in time. Counted and retried.
+    /// The store did not deliver the whole picture in time. Counted and retried; not counted while the
+    /// store does not answer the operator either.
     FetchFailed,
     /// The attempt's deadline passed. Counted and retried.
     DeadlineExceeded,
@@ -149,7 +150,7 @@ pub struct Problem {
     pub status: u16,
     /// Human-readable details: what failed and how to fix it.
     pub detail: String,
-    /// Machine-readable reason.
+    /// Reason as a word, by which programs distinguish problems.
     pub reason: Reason,
     /// Whether another attempt may succeed.
     pub retryable: bool,

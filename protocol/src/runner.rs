@@ -49,7 +49,7 @@ pub struct ModelRequest {
     pub epoch: u64,
     /// Task of the model. The runner rejects a checkpoint for another task.
     pub task: Task,
-    /// Location of the checkpoint.
+    /// Location to load the checkpoint from.
     pub source: ModelSource,
     /// Data type of the weights. The runner chooses it if this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +77,7 @@ pub enum Dtype {
 pub enum ModelSource {
     /// Folder below the runner's `--models-dir`.
     Path(String),
-    /// Files to fetch.
+    /// Files to download by presigned URLs.
     Files {
         /// Revision of the files together, as `<repo>@<commit>`.
         revision: String,
@@ -86,7 +86,7 @@ pub enum ModelSource {
     },
 }
 
-/// File of a checkpoint.
+/// One file of a checkpoint to download.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelFile {
@@ -94,7 +94,7 @@ pub struct ModelFile {
     pub path: String,
     /// Presigned URL to GET the file. It is secret until it expires.
     pub url: String,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file in lower-case hexadecimal.
     pub sha256: String,

@@ -13,7 +13,7 @@ use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 use tikv_jemallocator::Jemalloc;
 
-/// As in the program.
+/// The runner's own allocator.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tikv_jemallocator::Jemalloc;
 
-/// As in the program.
+/// The runner's own allocator.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -121,7 +121,7 @@ fn ms(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
 }
 
-/// To a thousandth.
+/// Rounds to a thousandth of a millisecond.
 fn round(ms: f64) -> f64 {
     (ms * 1000.0).round() / 1000.0
 }

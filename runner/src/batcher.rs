@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 /// Pictures of equal groups can share a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Index of the model.
+    /// Index of the model on the engine's thread.
     pub model: usize,
     pub key: BatchKey,
     /// Must run in a pass of its own.

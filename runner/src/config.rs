@@ -158,7 +158,6 @@ pub struct Config {
 pub struct ModelFlag {
     /// The pool's name for the model.
     pub name: String,
-    /// The checkpoint's folder.
     pub dir: PathBuf,
 }
 
@@ -183,7 +182,7 @@ pub enum DeviceFlag {
     Auto,
     /// A CUDA GPU; the start fails without one.
     Cuda,
-    /// The CPU.
+    /// The CPU, even if there is a GPU.
     Cpu,
 }
 

@@ -6,7 +6,7 @@
 //! model's head, of [`tasks`], turns the answer into the result. [`inference`] holds the types that
 //! these modules share.
 //!
-//! [`weights`] reads a checkpoint's files, and [`fetch`] downloads them.
+//! [`weights`] reads a checkpoint's files, and [`import`] downloads them.
 //!
 //! A runner decodes hostile pictures, so it holds no credential of a cluster or a store.
 
@@ -18,8 +18,8 @@
 pub mod batcher;
 pub mod config;
 pub mod engine;
-pub mod fetch;
 pub mod image;
+pub mod import;
 pub mod inference;
 pub mod metrics;
 pub mod models;

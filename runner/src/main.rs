@@ -4,7 +4,7 @@
 mod run;
 
 use fovea_process::{Arguments, Runtime, exit_code};
-use fovea_runner::fetch::{self, FetchConfig, HubSettings};
+use fovea_runner::import::{self, HubSettings, ImportConfig};
 use std::process::ExitCode;
 use tikv_jemallocator::Jemalloc;
 
@@ -20,16 +20,16 @@ const FETCH: &str = "fetch";
 async fn main() -> ExitCode {
     exit_code(match Arguments::parse(FETCH) {
         Arguments::Program(config) => run::run(config).await,
-        Arguments::Subcommand(config) => fetch(config).await,
+        Arguments::Subcommand(config) => import_model(config).await,
     })
 }
 
-/// Fetches a model and prints its folder, which `--model` takes.
-async fn fetch(config: FetchConfig) -> anyhow::Result<()> {
+/// Runs the subcommand: downloads a model and prints its folder, which `--model` takes.
+async fn import_model(config: ImportConfig) -> anyhow::Result<()> {
     let runtime = Runtime::start(PROGRAM, config.log_format)?;
     let settings = HubSettings::from_environment(|name| std::env::var_os(name))?;
-    let fetched = fetch::run(&config, &settings).await;
+    let imported = import::run(&config, &settings).await;
     runtime.finish().await;
-    println!("{}", fetched?.dir.display());
+    println!("{}", imported?.dir.display());
     Ok(())
 }

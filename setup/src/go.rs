@@ -16,7 +16,7 @@ pub use pins::{
     KUBERNETES_CONTROLLERS, KUBERNETES_NODE, MINIO, PROMETHEUS,
 };
 
-/// Programs that one Go module builds at a time.
+/// Programs that are built together from one Go module.
 #[derive(Debug)]
 pub struct GoTools {
     /// The name of the cache entry, without the version.
@@ -26,7 +26,7 @@ pub struct GoTools {
     pub programs: &'static [(&'static str, &'static str)],
     /// Build time on two cores with an empty cache, for the progress line.
     pub about: &'static str,
-    /// Stamped into the binary by the linker, after `-s -w`.
+    /// Variables that the linker sets in the binary, and their values.
     stamps: &'static [(&'static str, &'static str)],
     tags: &'static [&'static str],
     go_mod: &'static str,
@@ -79,7 +79,8 @@ impl GoTools {
 
     fn build(&self, out: &Path) -> Result<(), SetupError> {
         let [go_mod, go_sum] = self.pin(out)?;
-        // Several programs are named by their packages, a single one (etcd's is `server`) by us.
+        // Go names several programs after their packages. A single one gets our name: etcd's package
+        // is called `server`.
         let target = match self.programs {
             [(name, _)] => out.join(name),
             _ => out.join(""),
@@ -89,7 +90,7 @@ impl GoTools {
             Command::new("go")
                 .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
                 .args(["-ldflags", &self.linker_flags()])
-                // The linker drops it (`-w`): the compiler need not make it.
+                // No debug information: the linker would drop it anyway (`-w`).
                 .arg("-gcflags=all=-dwarf=false")
                 .args(["-tags", &self.tags.join(",")])
                 .arg("-o")
@@ -97,7 +98,7 @@ impl GoTools {
                 .args(self.programs.iter().map(|(_, package)| *package))
                 .env("CGO_ENABLED", "0")
                 .env("GOWORK", "off")
-                // The compiler collects garbage less often: 15% less time for some more memory.
+                // Rarer garbage collection in the compiler: 15% less time for some more memory.
                 .env("GOGC", "400")
                 .current_dir(out),
         )?;

@@ -15,7 +15,7 @@ const CONTOURS: (&str, &str) = (
     "examples/contour/01-crds.yaml",
 );
 
-/// The standard channel: a manifest that needs the experimental one fails.
+/// Definitions of the standard channel: a manifest that needs the experimental channel fails.
 const GATEWAYS: (&str, &str) = ("sigs.k8s.io/gateway-api", "config/crd/standard");
 
 fn entry() -> String {
@@ -26,7 +26,7 @@ pub(super) fn are_there(cache: &Cache) -> bool {
     cache.has(&entry())
 }
 
-/// The folder of YAML; the error says how to get it.
+/// Folder of the definitions; the error says how to get it.
 pub fn folder(cache: &Cache) -> Result<PathBuf, NotBuilt> {
     NotBuilt::unless_exists(cache.path(&entry()))
 }

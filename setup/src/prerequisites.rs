@@ -31,7 +31,7 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Checks what `parts` need, as far as they are not built yet.
+/// Checks for the tools that building the missing ones of `parts` needs.
 pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
     let tools = parts.iter().flat_map(|part| go::of(*part));
     let go_is_needed = { tools }.any(|tools| !cache.has(&tools.entry()))

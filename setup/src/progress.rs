@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Interval between two lines about a step that still runs.
 const STILL_EVERY: Duration = Duration::from_secs(30);
 
-/// Writes one line.
+/// Writes a line to standard error.
 pub fn note(line: &str) {
     // A log that cannot be written is no reason to stop a build.
     writeln!(std::io::stderr(), "{line}").ok();

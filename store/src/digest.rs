@@ -13,12 +13,12 @@ pub struct Sha256([u8; 32]);
 pub struct InvalidDigest(String);
 
 impl Sha256 {
-    /// The digest of `bytes`.
+    /// Computes the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The raw 32 bytes.
+    /// The digest as 32 bytes, not hexadecimal.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -9,13 +9,13 @@ pub enum StoreError {
     /// No object has this key.
     #[error("there is no object {key:?} in the bucket")]
     NotFound {
-        /// The object's key.
+        /// Key that the request named.
         key: String,
     },
     /// The bucket does not exist.
     #[error("the bucket {bucket:?} does not exist: create it, or set --s3-bucket")]
     NoBucket {
-        /// The bucket's name.
+        /// Bucket that the request named.
         bucket: String,
     },
     /// The store rejects the credentials themselves.
@@ -23,7 +23,7 @@ pub enum StoreError {
         "the object store refuses our credentials ({code}): check the access key and its secret"
     )]
     WrongCredentials {
-        /// S3's error code.
+        /// S3's error code, such as `InvalidAccessKeyId`.
         code: String,
     },
     /// The credentials are valid but do not permit the request.
@@ -31,9 +31,9 @@ pub enum StoreError {
         "the object store denies our access key this request ({code}): check its policy for the bucket {bucket:?}"
     )]
     Denied {
-        /// S3's error code.
+        /// S3's error code, such as `AccessDenied`.
         code: String,
-        /// The bucket's name.
+        /// Bucket that the request named.
         bucket: String,
     },
     /// The clocks differ by more than the 15 minutes that S3 allows.
@@ -47,7 +47,7 @@ pub enum StoreError {
     /// The object exceeds the reader's limit.
     #[error("the object {key:?} is larger than {limit} bytes")]
     TooLarge {
-        /// The object's key.
+        /// Key that the request named.
         key: String,
         /// The reader's limit, in bytes.
         limit: u64,
@@ -55,13 +55,16 @@ pub enum StoreError {
     /// A flag of the store has an unusable value.
     #[error("the object store's configuration is wrong: {0}")]
     Config(String),
+    /// The store rejects the request, and would reject it again.
+    #[error("the object store rejects the request: {0}")]
+    Rejected(String),
     /// The store throttled every attempt.
     #[error("the object store asks for fewer requests ({code}), and did so at every try")]
     SlowDown {
-        /// S3's error code.
+        /// S3's error code, such as `SlowDown`.
         code: String,
     },
-    /// Every attempt timed out.
+    /// Every attempt ended without an answer in time.
     #[error(
         "the object store did not answer in time, at none of its tries: check --s3-endpoint and the store's load; --s3-attempt-timeout-ms is how long a try may take"
     )]
@@ -75,6 +78,26 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the store answers, but will not take this request until somebody changes the bucket,
+    /// our rights or our configuration. Otherwise the same request may succeed later.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::NotFound { .. }
+            | Self::NoBucket { .. }
+            | Self::WrongCredentials { .. }
+            | Self::Denied { .. }
+            | Self::ClockSkew
+            | Self::TooLarge { .. }
+            | Self::Config(_)
+            | Self::Rejected(_) => true,
+            Self::NoCredentials(_)
+            | Self::SlowDown { .. }
+            | Self::TimedOut
+            | Self::Unreachable(_)
+            | Self::Unavailable(_) => false,
+        }
+    }
+
     pub(crate) fn from_sdk<E>(error: &SdkError<E>, bucket: &str, key: &str) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -84,10 +107,11 @@ impl StoreError {
             .map(|response| response.status().as_u16());
         match status {
             Some(status) => {
-                let reason = [error.code(), error.message()].into_iter().flatten();
-                let reason = reason.collect::<Vec<_>>().join(": ");
-                Self::answered(status, error.code(), bucket, key)
-                    .unwrap_or_else(|| Self::Unavailable(format!("{status} {reason}")))
+                Self::answered(status, error.code(), bucket, key).unwrap_or_else(|| {
+                    let reason = [error.code(), error.message()].into_iter().flatten();
+                    let reason = reason.collect::<Vec<_>>().join(": ");
+                    Self::other(status, error.code(), format!("{status} {reason}"))
+                })
             }
             None => Self::unanswered(error),
         }
@@ -133,6 +157,18 @@ impl StoreError {
             },
             _ => return None,
         })
+    }
+
+    /// Classifies an answer without a variant of its own.
+    fn other(status: u16, code: Option<&str>, answer: String) -> Self {
+        // S3 answers 400 to a body that arrives too slowly, and 409 to a conflict with another
+        // request.
+        let temporary = matches!(status, 408 | 409 | 425) || code == Some("RequestTimeout");
+        if (300..500).contains(&status) && !temporary {
+            Self::Rejected(answer)
+        } else {
+            Self::Unavailable(answer)
+        }
     }
 
     fn unanswered<E: std::error::Error + 'static>(error: &SdkError<E>) -> Self {
@@ -212,5 +248,33 @@ mod tests {
         }
         assert_eq!(text(500, Some("InternalError"), "k"), None);
         assert_eq!(text(503, None, "k"), None);
+    }
+
+    #[test]
+    fn only_an_answer_that_time_does_not_change_is_a_refusal() {
+        let is_refusal = |status, code| {
+            StoreError::answered(status, code, "b", "k")
+                .unwrap_or_else(|| StoreError::other(status, code, String::new()))
+                .is_refusal()
+        };
+        for (status, code) in [
+            (404, Some("NoSuchBucket")),
+            (403, Some("AccessDenied")),
+            (403, Some("InvalidAccessKeyId")),
+            (400, Some("XMinioAdminBucketQuotaExceeded")),
+            (301, Some("PermanentRedirect")),
+        ] {
+            assert!(is_refusal(status, code), "{status} {code:?}");
+        }
+        for (status, code) in [
+            (503, Some("SlowDown")),
+            (507, Some("XMinioStorageFull")),
+            (500, None),
+            (400, Some("RequestTimeout")),
+            (409, Some("OperationAborted")),
+        ] {
+            assert!(!is_refusal(status, code), "{status} {code:?}");
+        }
+        assert!(!StoreError::TimedOut.is_refusal());
     }
 }

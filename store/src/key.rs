@@ -3,6 +3,7 @@
 //! ```text
 //! uploads/<namespace>/<namespace uid>/<sha256>   pictures; only the API writes them
 //! results/<namespace>/<job uid>.json             results that are too large for a status
+//! results/<namespace>/<namespace uid>/<job>/<expiry>-<job uid>.json   records of jobs deleted early
 //! data/<namespace>/...                           the user's own objects
 //! models/<owner>/<name>/<commit>/...             checkpoints; `fovea-runner fetch` writes them
 //! system/<job uid>/...                           reserved for the operator; nothing is written there yet
@@ -28,7 +29,7 @@ pub enum InvalidKey {
     /// An empty key or segment.
     #[error("an object key must not be empty")]
     Empty,
-    /// Longer than S3 allows.
+    /// The key is longer than S3 allows.
     #[error("an object key has at most {MAX_KEY_BYTES} bytes, this one {0}")]
     TooLong(usize),
     /// `..`, `.`, `//`, or a `/` at the start or end: proxies and stores normalise these differently.
@@ -65,6 +66,34 @@ impl ObjectKey {
             format!("results/{}/", segment(namespace)?),
             &format!("{}.json", segment(job_uid)?),
         )
+    }
+
+    /// The record of a job that was deleted before its `ttlSecondsAfterFinished` was over. `expires` is
+    /// the end of that time, in seconds since the Unix epoch.
+    pub fn record(
+        namespace: &str,
+        namespace_uid: &str,
+        job: &str,
+        (expires, job_uid): (u64, &str),
+    ) -> Result<Self, InvalidKey> {
+        Self::below(
+            Self::records(namespace, namespace_uid, job)?,
+            &format!("{expires}-{}.json", segment(job_uid)?),
+        )
+    }
+
+    /// The prefix of all records of one job name, including the final `/`.
+    pub(crate) fn records(
+        namespace: &str,
+        namespace_uid: &str,
+        job: &str,
+    ) -> Result<String, InvalidKey> {
+        Ok(format!(
+            "results/{}/{}/{}/",
+            segment(namespace)?,
+            segment(namespace_uid)?,
+            segment(job)?
+        ))
     }
 
     /// An object of the operator's own for one job. Nothing writes one yet; the prefix is reserved,
@@ -134,7 +163,7 @@ impl ModelPrefix {
 pub struct ModelFolder(String);
 
 impl ModelFolder {
-    /// The folder `models/<path>/`.
+    /// Checks `path` and names the folder `models/<path>/`.
     pub fn new(path: &str) -> Result<Self, InvalidKey> {
         check(path)?;
         Ok(Self(format!("models/{path}/")))

@@ -12,6 +12,7 @@ mod list;
 mod observe;
 mod post;
 mod read;
+mod record;
 
 pub use client::Store;
 pub use config::{Endpoint, StoreConfig};
@@ -22,3 +23,4 @@ pub use list::{Deletion, Listed, MAX_PAGE, ObjectPage, Owned, Part};
 pub use observe::{StoreObserver, StoreOutcome};
 pub use post::{MAX_POST_BYTES, PostForm};
 pub use read::{ObjectReader, Presentation};
+pub use record::{MAX_RECORD_BYTES, can_have_record};

@@ -16,9 +16,9 @@ const STALE_AFTER: Duration = Duration::from_secs(2);
 /// A prefix that Fovea fills and may delete from. `data/` and `models/` are the user's and have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// `uploads/`
+    /// Pictures, below `uploads/`.
     Uploads,
-    /// `results/`
+    /// Large results of jobs, below `results/`.
     Results,
     /// `system/`, which is reserved: nothing is written there yet.
     System,
@@ -52,17 +52,28 @@ impl Part {
 pub enum Owned {
     /// A picture: kept for every job of this namespace that refers to its digest.
     ByNamespace {
+        /// Name of the namespace, from the key.
+        namespace: String,
+        /// Uid of the namespace, from the key.
+        namespace_uid: String,
+        /// Digest of the picture, from the key.
+        sha256: Sha256,
+    },
+    /// A result: kept for one job, or for the job's record.
+    ByJob {
+        /// Uid of the job, from the key.
+        uid: String,
+    },
+    /// The record of a job that was deleted early: kept until it expires, while its namespace exists.
+    Record {
         /// The namespace's name.
         namespace: String,
         /// The namespace's uid.
         namespace_uid: String,
-        /// The picture's digest.
-        sha256: Sha256,
-    },
-    /// A result: kept for one job.
-    ByJob {
         /// The job's uid.
-        uid: String,
+        job_uid: String,
+        /// Time from which the record no longer counts.
+        expires: SystemTime,
     },
 }
 
@@ -110,6 +121,16 @@ impl Store {
                 next: None,
             });
         };
+        self.list_below(part, prefix, next).await
+    }
+
+    /// One page of the objects below `prefix`, which lies in `part`.
+    pub(crate) async fn list_below(
+        &self,
+        part: Part,
+        prefix: String,
+        next: Option<String>,
+    ) -> Result<ObjectPage, StoreError> {
         let page = i32::try_from(MAX_PAGE).unwrap_or(i32::MAX);
         let answer = self
             .client
@@ -207,10 +228,15 @@ fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
         }
         Part::Results => {
             let namespace = segments.next().filter(|text| is_label(text))?;
-            let uid = segments.next()?.strip_suffix(".json");
-            let uid = uid.filter(|text| is_uid(text))?.to_owned();
-            let made = ObjectKey::result(namespace, &uid).ok()?;
-            (made, Owned::ByJob { uid })
+            let second = segments.next()?;
+            match second.strip_suffix(".json").filter(|text| is_uid(text)) {
+                Some(uid) => {
+                    let made = ObjectKey::result(namespace, uid).ok()?;
+                    let uid = uid.to_owned();
+                    (made, Owned::ByJob { uid })
+                }
+                None => record(namespace, second, &segments.collect::<Vec<_>>())?,
+            }
         }
         Part::System => {
             let uid = segments.next().filter(|text| is_uid(text))?.to_owned();
@@ -222,6 +248,26 @@ fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
     (made.as_str() == key).then_some((made, owned))
 }
 
+/// The owner of `results/<namespace>/<namespace uid>/<job>/<expiry>-<job uid>.json`; `rest` is what
+/// follows the namespace's uid.
+fn record(namespace: &str, namespace_uid: &str, rest: &[&str]) -> Option<(ObjectKey, Owned)> {
+    let [job, file] = rest else {
+        return None;
+    };
+    let (seconds, job_uid) = file.strip_suffix(".json")?.split_once('-')?;
+    let well_formed = [namespace_uid, job, job_uid].into_iter().all(is_uid);
+    let seconds: u64 = seconds.parse().ok().filter(|_| well_formed)?;
+    let expires = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    let made = ObjectKey::record(namespace, namespace_uid, job, (seconds, job_uid)).ok()?;
+    let owned = Owned::Record {
+        namespace: namespace.to_owned(),
+        namespace_uid: namespace_uid.to_owned(),
+        job_uid: job_uid.to_owned(),
+        expires,
+    };
+    Some((made, owned))
+}
+
 /// Whether `text` can be a namespace's name.
 fn is_label(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -229,7 +275,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// Whether `text` is a uid in Kubernetes' form: a lower-case UUID.
-fn is_uid(text: &str) -> bool {
+pub(crate) fn is_uid(text: &str) -> bool {
     let fits = |(index, b): (usize, u8)| match index {
         8 | 13 | 18 | 23 => b == b'-',
         _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
@@ -253,6 +299,16 @@ mod tests {
             namespace: "team-a".to_owned(),
             namespace_uid: UID.to_owned(),
             sha256: Sha256::of(b""),
+        };
+        assert_eq!(owned, expected);
+        let record = format!("results/team-a/{UID}/{UID}/1700000000-{UID}.json");
+        let (key, owned) = owner(Part::Results, &record).unwrap();
+        assert_eq!(key.as_str(), record);
+        let expected = Owned::Record {
+            namespace: "team-a".to_owned(),
+            namespace_uid: UID.to_owned(),
+            job_uid: UID.to_owned(),
+            expires: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         };
         assert_eq!(owned, expected);
         for (part, key) in [
@@ -283,6 +339,27 @@ mod tests {
             (Part::Results, format!("results/team-a/{UID}")),
             (Part::Results, format!("results/team-a/{UID}.json/x")),
             (Part::Results, format!("results/team-a/{UID}.json%00")),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/{UID}/{UID}.json"),
+            ),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/cat/1-{UID}.json"),
+            ),
+            (Part::Results, format!("results/team-a/{UID}/{UID}/1-{UID}")),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/{UID}/01-{UID}.json"),
+            ),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/{UID}/-1-{UID}.json"),
+            ),
+            (
+                Part::Results,
+                format!("results/team-a/{UID}/{UID}/1-{UID}.json/x"),
+            ),
             (Part::System, format!("system/{UID}")),
             (Part::System, format!("system/{UID}/")),
             (Part::System, format!("system/{UID}/..")),

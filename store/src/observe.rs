@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Outcome of one attempt of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOutcome<'a> {
-    /// The HTTP method.
+    /// HTTP method of the request, such as `GET`.
     pub method: &'a str,
     /// The answer's HTTP status; `None` without an answer.
     pub status: Option<u16>,

@@ -33,7 +33,7 @@ const FILENAME: &str = "${filename}";
 /// it as JSON.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PostForm {
-    /// URL of the bucket.
+    /// URL that the form is posted to.
     pub url: String,
     /// Form fields, in any order; `key` ends with `${filename}`.
     pub fields: BTreeMap<String, String>,

@@ -28,9 +28,9 @@ impl ObjectReader {
 /// Response headers that a signed URL asks the store for.
 #[derive(Clone, Copy, Debug)]
 pub struct Presentation<'a> {
-    /// Value of Content-Type.
+    /// Value of the answer's `Content-Type`.
     pub content_type: &'a str,
-    /// Value of Content-Disposition.
+    /// Value of the answer's `Content-Disposition`.
     pub disposition: &'a str,
 }
 

@@ -25,10 +25,10 @@ const ENDPOINTS: [&str; 2] = [
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
 
-/// Format of log lines.
+/// Format of the log on standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// Readable lines.
+    /// Lines of text for people.
     Text,
     /// One JSON object per line, for log collectors.
     Json,

@@ -233,8 +233,7 @@ impl<'a> Reader<'a> {
 
     /// A patch of a kustomization: the API server is at no port that policies let through as they are.
     fn way_to_the_cluster(&self) -> Value {
-        let network = self.it.network_policy();
-        let server = &network["kubernetesApi"];
+        let server = self.it.kubernetes_api();
         let rule = json!({
             "to": [{"ipBlock": {"cidr": server["cidrs"][0]}}],
             "ports": [{"protocol": "TCP", "port": server["ports"][0]}],

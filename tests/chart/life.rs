@@ -26,7 +26,9 @@ async fn a_release_is_upgraded_rolled_back_and_uninstalled_with_jobs_in_flight()
     let it = Installed::prepare().await?;
     let history = it.history();
     let before = everything(&it).await?;
-    it.install_chart(&previous()?, &it.values()).await?;
+    let mut values = it.values();
+    values["networkPolicy"]["kubernetesApi"] = it.kubernetes_api();
+    it.install_chart(&previous()?, &values).await?;
     let old = chart_label(&it).await?;
 
     submit(&it, "upgraded").await?;
@@ -109,7 +111,6 @@ fn previous() -> Result<String> {
     Ok(package.display().to_string())
 }
 
-/// The operator's chart label.
 async fn chart_label(it: &Installed) -> Result<String> {
     let deployments: Api<Deployment> = Api::namespaced(it.client.clone(), SYSTEM_NAMESPACE);
     let deployment = deployments.get("fovea-operator").await?;

@@ -7,6 +7,7 @@ mod docs;
 mod faults;
 mod first_day;
 mod life;
+mod network;
 mod old_clients;
 mod samples;
 mod tenants;

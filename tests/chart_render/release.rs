@@ -1,11 +1,13 @@
 //! A release's life as an API server sees it; its pods run nowhere here.
 
-use crate::tools;
+use crate::{networks, tools};
 use anyhow::{Context as _, Result, ensure};
+use fovea_crds::yaml;
 use fovea_dev::chart::CHART;
 use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
 use fovea_harness::{ControlPlane, ControlPlaneOptions, eventually};
 use fovea_tests::helm::Helm;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -15,6 +17,21 @@ const JOB: &str = "apiVersion: fovea.dev/v1alpha1
 kind: InferenceJob
 metadata: {name: kept, namespace: default}
 spec: {task: image-to-text, input: {object: {key: a.jpg}}}
+";
+
+/// Servers of a control plane; the last slice is of another Service.
+const SERVERS: &str = "
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, ports: [{name: https, port: 8443}],
+ metadata: {name: servers-4, namespace: default, labels: {kubernetes.io/service-name: kubernetes}},
+ endpoints: [{addresses: [10.7.8.9, 10.7.200.1, 172.15.0.1, 172.31.9.9, 192.168.1.1, 100.100.0.1, 203.0.113.7]}]}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv6, ports: [{name: https, port: 8443}],
+ metadata: {name: servers-6, namespace: default, labels: {kubernetes.io/service-name: kubernetes}},
+ endpoints: [{addresses: ['2001:db8:1:2::5']}, {addresses: ['2001:db8:0:2:3:4:5:6']}, {addresses: ['fd00::7']}]}
+---
+{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, addressType: IPv4, ports: [{name: https, port: 9443}],
+ metadata: {name: others, namespace: default, labels: {kubernetes.io/service-name: other}},
+ endpoints: [{addresses: [198.51.100.1]}]}
 ";
 
 struct Life {
@@ -112,6 +129,59 @@ async fn a_release_leaves_the_definitions_and_the_jobs_and_nothing_else() -> Res
 
     // What stays does not prevent another installation.
     life.helm("install", &values).await.context("again")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn helm_asks_the_cluster_where_its_api_server_is() -> Result<()> {
+    let life = Life::begin().await?;
+    life.control_plane.kubectl_apply("", SERVERS).await?;
+    let service = "get service kubernetes -o jsonpath={.spec.clusterIP}";
+    let service = life.kubectl(service).await?;
+    let preset = format!("{}/presets/trial.yaml", life.chart);
+    let render = async |more: &[&str]| -> Result<Vec<Value>> {
+        let mut arguments = vec![&*life.chart, "--dry-run=server", "-f", &preset];
+        // helm template asks the cluster for everything but its version.
+        arguments.extend(["--kube-version", fovea_setup::versions::KUBERNETES]);
+        let files = networks::POLICIES.map(|file| format!("templates/{file}"));
+        arguments.extend(files.iter().flat_map(|file| ["--show-only", file]));
+        arguments.extend(more);
+        let text = life.helm("template", &arguments).await?;
+        Ok(yaml::documents(&text).collect::<Result<Vec<_>, _>>()?)
+    };
+    let blocks = |cidrs: &[&str]| -> Vec<Value> {
+        let each = cidrs.iter().map(|cidr| json!({"ipBlock": {"cidr": cidr}}));
+        each.collect()
+    };
+    let ports = |number: u16| json!([{"protocol": "TCP", "port": number}]);
+    let policies = render(&[]).await?;
+    assert_eq!(policies.len(), 3);
+    for policy in policies {
+        let rules = &policy["spec"]["egress"];
+        let to_service = json!({"to": blocks(&[&format!("{service}/32")]), "ports": ports(443)});
+        assert_eq!(rules[1], to_service, "{policy:#}");
+        let mut networks = blocks(&[
+            "10.7.0.0/16",
+            "100.100.0.0/16",
+            "172.15.0.1/32",
+            "172.31.0.0/16",
+            "192.168.0.0/16",
+            "2001:db8:1::/48",
+            "2001:db8::/48",
+            "203.0.113.7/32",
+            "fd00::/48",
+        ]);
+        networks[1]["ipBlock"]["except"] = json!(["100.100.100.200/32"]);
+        let to_servers = json!({"to": networks, "ports": ports(8443)});
+        assert_eq!(rules[2], to_servers, "{policy:#}");
+        assert_eq!(networks::reached(&policy)?, [""; 0]);
+    }
+    // What the values say needs no question.
+    let own = "networkPolicy.kubernetesApi.cidrs={192.0.2.0/24}";
+    for policy in render(&["--set", own]).await? {
+        let peers = &policy["spec"]["egress"][1]["to"];
+        assert_eq!(*peers, json!(blocks(&["192.0.2.0/24"])), "{policy:#}");
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 mod bad_input;
 mod captions;
 mod compat;
+mod early;
 mod lifecycle;
 mod predictions;
 mod support;

@@ -1,7 +1,7 @@
 //! Outcomes of attempts, and what follows for the job.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{InferenceJobStatus, JobResult, Phase, conditions};
+use fovea_crds::{InferenceJobStatus, Input, JobResult, Phase, conditions};
 use fovea_tests::Operated;
 use serde_json::json;
 
@@ -16,6 +16,24 @@ fn a_job_gets_its_runner_s_answer_in_one_attempt() -> Result<()> {
         let attempts = operated.runner.attempts_of(&job.metadata.uid.unwrap());
         assert_eq!(attempts.len(), 1, "{attempts:?}");
         operated.judge();
+        Ok(())
+    })
+}
+
+#[test]
+fn the_url_of_a_picture_is_valid_for_minutes_however_long_the_attempt_may_take() -> Result<()> {
+    Operated::shared(async |operated| {
+        let mut job = Operated::job("patient", "");
+        job.spec.input = Input::Object {
+            key: "cat.jpg".to_owned(),
+        };
+        job.spec.attempt_deadline_seconds = 86_400;
+        let uid = operated.create(&job).await?.metadata.uid.unwrap();
+        operated.ended("patient").await?;
+        let attempts = operated.runner.attempts_of(&uid);
+        let url: url::Url = attempts[0].url.as_deref().context("no URL")?.parse()?;
+        let expires = url.query_pairs().find(|(name, _)| name == "X-Amz-Expires");
+        assert_eq!(expires.context("no X-Amz-Expires")?.1, "300");
         Ok(())
     })
 }

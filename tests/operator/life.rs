@@ -241,33 +241,6 @@ async fn a_finished_job_is_deleted_after_its_ttl_even_after_a_restart() -> Resul
     Ok(())
 }
 
-/// Jobs that users applied are deleted last, and old ones before new ones, even after a restart.
-#[tokio::test]
-async fn finished_jobs_beyond_the_limit_are_deleted() -> Result<()> {
-    let flags = ["--max-finished-jobs-per-namespace=3"];
-    let mut operated = Operated::start(Options::flags(flags)).await?;
-    operated.submit("applied", "caption x").await?;
-    operated.ended("applied").await?;
-    for number in 0..4 {
-        // Completion times are in whole seconds.
-        let name = format!("made-{number}");
-        let mut job = Operated::job(&name, "wait 1100 caption x");
-        job.metadata.labels = serde_json::from_value(json!({"fovea.dev/created-by": "api"}))?;
-        operated.create(&job).await?;
-        operated.ended(&name).await?;
-    }
-    gone(&operated, "made-0").await?;
-    gone(&operated, "made-1").await?;
-    operated.operator.restart().await?;
-    operated.submit("last", "caption x").await?;
-    operated.ended("last").await?;
-    gone(&operated, "made-2").await?;
-    for kept in ["applied", "made-3", "last"] {
-        assert_eq!(operated.ended(kept).await?.phase, Phase::Succeeded);
-    }
-    Ok(())
-}
-
 #[tokio::test]
 async fn a_deleted_namespace_takes_its_jobs_along_and_blocks_no_other() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;

@@ -12,6 +12,8 @@ mod life;
 mod operation;
 mod pools;
 mod release;
+mod retention;
 mod rights;
 mod runner_faults;
+mod store_faults;
 mod sweeping;

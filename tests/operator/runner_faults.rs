@@ -1,7 +1,7 @@
-//! Runners that die while they run jobs, and a store that is unavailable when a result is stored.
+//! Runners that die while they run jobs.
 
 use anyhow::{Result, ensure};
-use fovea_crds::{Phase, Task};
+use fovea_crds::Phase;
 use fovea_harness::eventually;
 use fovea_tests::operated::{PATIENCE, apply_pool};
 use fovea_tests::{Operated, Options, ScriptedRunner};
@@ -33,30 +33,6 @@ async fn jobs_whose_runner_dies_run_again_exclusively() -> Result<()> {
         );
         assert_eq!(end, (Phase::Succeeded, 1, 1, true), "{name}: {status:?}");
     }
-    operated.judge();
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_result_that_cannot_be_stored_is_not_published_until_it_can() -> Result<()> {
-    let flags = ["--s3-max-attempts=1", "--s3-attempt-timeout-ms=500"];
-    let mut operated = Operated::start(Options::flags(flags)).await?;
-    operated.minio.process().pause()?;
-    let mut job = Operated::job("large", "labels 3000");
-    job.spec.task = Task::ImageClassification;
-    let uid = operated.create(&job).await?.metadata.uid.unwrap();
-    // The first has been answered, and the job runs again.
-    operated.begun(&uid, 2).await?;
-    let status = operated.jobs.get("large").await?.status.unwrap_or_default();
-    assert_eq!(status.result, None);
-    operated.minio.process().resume()?;
-    let status = operated.ended("large").await?;
-    assert_eq!(
-        (status.phase, status.attempts),
-        (Phase::Succeeded, 1),
-        "{status:?}"
-    );
-    assert!(status.result_bytes.is_some());
     operated.judge();
     Ok(())
 }

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 const JOBS: usize = 500;
 
-/// Concurrent creates.
 const AT_A_TIME: usize = 8;
 
 /// Jobs that have ended, by the operator's own word.

@@ -8,7 +8,7 @@ use axum::routing::post;
 use std::sync::{Arc, Mutex};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Bodies, one per request.
+/// Bodies of the exports, one for each request.
 type Exported = Arc<Mutex<Vec<Bytes>>>;
 
 pub struct Collector {

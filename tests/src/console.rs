@@ -30,7 +30,7 @@ pub struct Page {
     pub name: String,
     /// In the order of the page.
     pub commands: Vec<Command>,
-    /// Names and contents.
+    /// The files that the page shows: name and content.
     pub files: Vec<(String, String)>,
 }
 
@@ -38,7 +38,6 @@ pub struct Page {
 pub struct Environment {
     /// The working directory, laid out like a checkout.
     pub folder: PathBuf,
-    /// Additional environment variables.
     pub variables: Vec<(String, String)>,
     /// Folders of programs that come before those of this process' PATH.
     pub programs: Vec<PathBuf>,

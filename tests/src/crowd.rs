@@ -6,7 +6,6 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-/// Concurrent requests.
 const IN_FLIGHT: usize = 64;
 
 pub async fn create(

@@ -20,7 +20,7 @@ pub struct History {
     _watching: AbortOnDropHandle<()>,
 }
 
-/// By uid.
+/// The versions of each job, by its uid.
 type Versions = BTreeMap<String, Vec<Version>>;
 
 /// A version of a job, and its arrival.
@@ -168,6 +168,7 @@ mod tests {
             epoch,
             instance: "i".to_owned(),
             traceparent: None,
+            url: None,
             began: Timestamp::from_second(began).unwrap(),
             ended: Some(Timestamp::from_second(ended).unwrap()),
             answered: true,

@@ -35,15 +35,14 @@ const TLS_SECRET: &str = "fovea-tls";
 /// Bound on every wait, for a busy machine.
 pub const PATIENCE: Duration = Duration::from_mins(4);
 
-/// Ends when dropped.
+/// A cluster with the chart installed; it ends when this is dropped.
 pub struct Installed {
     pub cluster: Cluster,
     pub minio: Minio,
-    /// Contour and Envoy.
     pub ingress: Ingress,
     pub hub: Hub,
     pub helm: Helm,
-    /// With the administrator's rights.
+    /// A client with the administrator's rights.
     pub client: Client,
     pub jobs: Api<InferenceJob>,
     pub pools: Api<RunnerPool>,
@@ -148,16 +147,18 @@ impl Installed {
         })
     }
 
-    /// The chart's `networkPolicy`: DNS and the API server are on the machine, outside the nodes.
+    /// The chart's `networkPolicy`: DNS is on the machine, outside the nodes. So is the API server, which
+    /// helm asks the cluster for.
     pub fn network_policy(&self) -> Value {
-        let gateway = format!("{}/32", self.cluster.gateway());
+        json!({"dns": {"cidrs": [format!("{}/32", self.cluster.gateway())]}})
+    }
+
+    /// The chart's `networkPolicy.kubernetesApi`, for what does not ask the cluster.
+    pub fn kubernetes_api(&self) -> Value {
         let server = self.cluster.control_plane.server();
         let (_, port) = server.rsplit_once(':').expect("a port");
         let port: u16 = port.parse().expect("a port");
-        json!({
-            "dns": {"cidrs": [gateway]},
-            "kubernetesApi": {"cidrs": [gateway], "ports": [port]},
-        })
+        json!({"cidrs": [format!("{}/32", self.cluster.gateway())], "ports": [port]})
     }
 
     /// `helm install` of the chart; waits until a picture could be captioned.

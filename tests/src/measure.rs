@@ -68,7 +68,7 @@ pub fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
     values.get(rank - 1).copied().unwrap_or(f64::NAN)
 }
 
-/// KiB per item.
+/// `bytes` divided by the number of items, in KiB.
 #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 pub fn kib(bytes: u64, among: usize) -> f64 {
     bytes as f64 / 1024.0 / among.max(1) as f64

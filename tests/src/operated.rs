@@ -20,17 +20,15 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bound on every wait.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 pub const BUCKET: &str = "fovea";
-/// The operator's user name.
 pub const OPERATOR: &str = "system:serviceaccount:fovea-system:fovea-operator";
 /// Its roles when it watches every namespace, as paths below the checkout.
 pub const RIGHTS: [&str; 2] = [
     "manifests/install/operator/rbac.yaml",
     "manifests/install/operator/rbac-jobs.yaml",
 ];
-/// Another existing namespace.
+/// A namespace that exists beside [`JOBS`].
 pub const TEAM: &str = "team-a";
 /// Namespace of the jobs, where a test needs no other.
 pub const JOBS: &str = "default";
@@ -92,12 +90,12 @@ pub struct Operated {
     pub operator: Process,
     /// Base URL of its health and metrics.
     pub health_url: String,
-    /// With the administrator's rights.
+    /// A client with the administrator's rights.
     pub client: Client,
     pub jobs: Api<InferenceJob>,
     pub pools: Api<RunnerPool>,
     history: History,
-    /// With the operator's rights.
+    /// Credentials of the operator's service account, with its rights only.
     kubeconfig: PathBuf,
 }
 

@@ -36,13 +36,13 @@ pub struct Pods {
     /// Before `cluster`, which removes the log when it is dropped.
     audit: Audit,
     pub cluster: Cluster,
-    /// Reachable from pods.
+    /// A store that pods can reach.
     pub minio: Minio,
     flags: Vec<String>,
     program: PathBuf,
     _hub: Hub,
     pub operator: Process,
-    /// With the administrator's rights.
+    /// A client with the administrator's rights.
     pub client: Client,
     pub jobs: Api<InferenceJob>,
     pub pools: Api<RunnerPool>,

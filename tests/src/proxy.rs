@@ -25,9 +25,9 @@ pub enum Fate {
     LoseRequest,
     /// The request is forwarded; then the connection breaks.
     LoseAnswer,
-    /// Neither forwarded nor answered.
+    /// The request is neither forwarded nor answered.
     HoldRequest,
-    /// Forwarded, but never answered.
+    /// The request is forwarded; its answer is kept back.
     HoldAnswer,
     /// Answered with this status, not forwarded.
     Answer(u16),

@@ -45,7 +45,7 @@ impl Authority {
         Ok(this)
     }
 
-    /// The certificate, as PEM.
+    /// File with the authority's certificate, as PEM.
     pub fn file(&self) -> PathBuf {
         self.directory.path().join("ca.crt")
     }
@@ -66,7 +66,6 @@ impl Authority {
 pub struct Received {
     pub path: String,
     pub headers: HeaderMap,
-    /// The raw body.
     pub body: Bytes,
 }
 

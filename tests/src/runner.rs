@@ -12,7 +12,7 @@ use fovea_protocol as protocol;
 use fovea_protocol::{
     Classification, HEARTBEAT_INTERVAL, INFER_PATH, InferRequest, InferResult, LEADER_PATH,
     LeaderRequest, Line, MODELS_PATH, ModelState, NDJSON_CONTENT_TYPE, Problem, Reason,
-    RunnerState, ServedModel, Stage, Task, Timings,
+    RunnerState, ServedModel, Source, Stage, Task, Timings,
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
@@ -22,7 +22,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// One model per task.
 pub const MODELS: [(&str, Task); 3] = [
     ("captions", Task::ImageToText),
     ("labels", Task::ImageClassification),
@@ -32,12 +31,14 @@ pub const MODELS: [(&str, Task); 3] = [
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub job: String,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
     /// Epoch of the operator that sent it.
     pub epoch: u64,
     pub instance: String,
     pub traceparent: Option<String>,
+    /// The picture's presigned URL, if it is not inline.
+    pub url: Option<String>,
     pub began: Timestamp,
     /// When the answer was complete, or its reader disconnected.
     pub ended: Option<Timestamp>,
@@ -202,6 +203,10 @@ impl Slot {
             epoch: request.epoch,
             instance: state.instance.clone(),
             traceparent: traceparent.and_then(|value| Some(value.to_str().ok()?.to_owned())),
+            url: match &request.input.source {
+                Source::Url(url) => Some(url.clone()),
+                Source::Data(_) => None,
+            },
             began: Timestamp::now(),
             ended: None,
             answered: false,

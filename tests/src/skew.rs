@@ -27,7 +27,7 @@ impl Clock {
         Ok(clock)
     }
 
-    /// Takes effect at once.
+    /// Sets the clock's offset from now on, in seconds.
     pub fn set(&self, seconds: i64) -> anyhow::Result<()> {
         Ok(std::fs::write(self.file("seconds"), seconds.to_string())?)
     }

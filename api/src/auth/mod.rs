@@ -35,7 +35,7 @@ pub(crate) struct Tenant {
 
 /// Authenticates and authorizes requests, and limits their rate.
 pub(crate) struct Auth {
-    /// `None`: no authentication.
+    /// Reviews of clients' tokens; `None` without authentication.
     reviews: Option<Reviews>,
     default_namespace: String,
     /// If set, the only namespace that is served.

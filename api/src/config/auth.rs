@@ -2,7 +2,6 @@
 
 use ipnet::IpNet;
 
-/// Flags of authentication.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Authentication")]
 pub struct AuthConfig {

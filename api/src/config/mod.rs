@@ -42,23 +42,18 @@ pub struct Config {
     #[arg(long, env = "FOVEA_API_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// Flags of authentication.
     #[command(flatten)]
     pub auth: AuthConfig,
 
-    /// Flags of rate limits.
     #[command(flatten)]
     pub rates: RatesConfig,
 
-    /// Flags of size limits.
     #[command(flatten)]
     pub limits: LimitsConfig,
 
-    /// Flags of timeouts.
     #[command(flatten)]
     pub timeouts: TimeoutsConfig,
 
-    /// Flags of reads.
     #[command(flatten)]
     pub reads: ReadsConfig,
 
@@ -104,7 +99,6 @@ pub struct LimitsConfig {
     pub max_connections: usize,
 }
 
-/// Flags of timeouts.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Timeouts")]
 pub struct TimeoutsConfig {

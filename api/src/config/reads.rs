@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-/// Flags of reads.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Reads")]
 pub struct ReadsConfig {

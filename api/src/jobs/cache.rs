@@ -4,6 +4,7 @@
 //! reads go to the API server.
 
 use fovea_crds::InferenceJob;
+use fovea_crds::conditions::TOO_MANY_FINISHED_JOBS;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -38,6 +39,8 @@ pub(super) enum Update {
 struct State {
     unfinished: HashMap<JobKey, Arc<InferenceJob>>,
     waited_for: HashMap<JobKey, watch::Sender<Update>>,
+    /// The number of unfinished jobs that wait because their namespace is full, by namespace.
+    held: HashMap<Box<str>, usize>,
     /// During a list: the keys received so far.
     listed: Option<HashSet<JobKey>>,
     /// The watch has listed everything at least once.
@@ -69,6 +72,11 @@ impl Cache {
 
     pub(super) fn is_fresh(&self) -> bool {
         self.lock().fresh
+    }
+
+    /// Whether a job of the namespace waits because there are too many finished jobs.
+    pub(super) fn is_full(&self, namespace: &str) -> bool {
+        self.lock().held.contains_key(namespace)
     }
 
     /// Stores this version of the job.
@@ -146,15 +154,37 @@ impl State {
         if let Some(waiters) = self.waited_for.get(&key) {
             waiters.send_replace(Update::Job(Arc::clone(&job)));
         }
-        if job.is_finished() {
-            self.unfinished.remove(&key);
+        let before = if job.is_finished() {
+            self.unfinished.remove(&key)
         } else {
-            self.unfinished.insert(key, job);
+            self.count_held(&job, 1);
+            self.unfinished.insert(key, job)
+        };
+        if let Some(before) = before {
+            self.count_held(&before, -1);
+        }
+    }
+
+    fn count_held(&mut self, job: &InferenceJob, by: isize) {
+        let conditions = job.status.iter().flat_map(|status| &status.conditions);
+        let mut reasons = conditions.map(|condition| condition.reason.as_str());
+        let Some(namespace) = job.metadata.namespace.as_deref() else {
+            return;
+        };
+        if !reasons.any(|reason| reason == TOO_MANY_FINISHED_JOBS) {
+            return;
+        }
+        let held = self.held.entry(namespace.into()).or_default();
+        *held = held.saturating_add_signed(by);
+        if *held == 0 {
+            self.held.remove(namespace);
         }
     }
 
     fn forget(&mut self, key: &JobKey) {
-        self.unfinished.remove(key);
+        if let Some(job) = self.unfinished.remove(key) {
+            self.count_held(&job, -1);
+        }
         if let Some(waiters) = self.waited_for.get(key) {
             waiters.send_replace(Update::Deleted);
         }

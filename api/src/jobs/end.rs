@@ -49,7 +49,7 @@ impl Jobs {
         Err(unavailable("other clients keep changing the job"))
     }
 
-    /// Deletes a job and returns its last version.
+    /// Deletes a job and its record, and returns its last version.
     pub(crate) async fn delete(
         &self,
         namespace: &str,
@@ -70,7 +70,11 @@ impl Jobs {
                 }
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
                 Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                    return Err(Problem::no_such_job());
+                    return if self.records.delete(namespace, name).await? {
+                        Ok(job)
+                    } else {
+                        Err(Problem::no_such_job())
+                    };
                 }
                 Ok(Err(error)) => return Err(failed(error)),
                 Err(_) => return Err(unavailable("no answer in time")),

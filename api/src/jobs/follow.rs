@@ -41,7 +41,6 @@ impl Jobs {
 }
 
 impl Follower {
-    /// The job's latest version.
     pub(crate) fn job(&self) -> &Arc<InferenceJob> {
         &self.job
     }

@@ -1,15 +1,18 @@
 //! Jobs in the cluster. Unfinished ones are read from a watch cache, which may lag by milliseconds;
-//! any other is read from the API server, so that every replica finds a job once it is created.
+//! any other is read from the API server, so that every replica finds a job once it is created, and
+//! from its record if it was deleted early.
 
 mod cache;
 mod end;
 mod follow;
 mod list;
 mod reads;
+mod records;
 mod watch;
 
 pub(crate) use follow::Follower;
 pub(crate) use list::{Filter, Page, foreign_token};
+pub(crate) use records::Records;
 pub use watch::WatchScope;
 
 use crate::error::{Problem, ProblemType};
@@ -32,6 +35,7 @@ pub(crate) struct Jobs {
     timeout: Duration,
     cache: Cache,
     reads: Arc<Reads>,
+    records: Records,
     waiters: Arc<Semaphore>,
     lists: Arc<Semaphore>,
     _watch: Arc<AbortOnDropHandle<()>>,
@@ -43,6 +47,7 @@ impl Jobs {
         clients: &Clients,
         timeout: Duration,
         scope: WatchScope,
+        records: Records,
         max_waiters: usize,
     ) -> Self {
         let cache = Cache::default();
@@ -52,6 +57,7 @@ impl Jobs {
             timeout,
             cache,
             reads: Arc::default(),
+            records,
             waiters: Arc::new(Semaphore::new(max_waiters.min(Semaphore::MAX_PERMITS))),
             lists: Arc::new(Semaphore::new(list::MAX_LISTS)),
             _watch: Arc::new(AbortOnDropHandle::new(tokio::spawn(watch))),
@@ -75,7 +81,7 @@ impl Jobs {
         self.fetch(namespace, name).await
     }
 
-    /// Reads a job from the API server: whole and current.
+    /// Reads a job from the API server, whole and current, or from its record.
     pub(crate) async fn fetch(
         &self,
         namespace: &str,
@@ -88,7 +94,12 @@ impl Jobs {
         let read = async || {
             let found = timeout(self.timeout, self.api(namespace).get_opt(name)).await;
             let found = found.map_err(|_| unavailable("no answer in time"))?;
-            let job = found.map_err(failed)?.ok_or_else(Problem::no_such_job)?;
+            let job = match found.map_err(failed)? {
+                Some(job) => job,
+                None => {
+                    (self.records.find(namespace, name).await?).ok_or_else(Problem::no_such_job)?
+                }
+            };
             Ok(Arc::new(job))
         };
         let shared = self.reads.share(JobKey::new(namespace, name), read);
@@ -96,6 +107,16 @@ impl Jobs {
         timeout(2 * self.timeout, shared)
             .await
             .map_err(|_| unavailable("no answer in time"))?
+    }
+
+    /// Whether the namespace has too many finished jobs to start another one, by the conditions of its
+    /// waiting jobs.
+    pub(crate) fn namespace_is_full(&self, namespace: &str) -> bool {
+        self.cache.is_full(namespace)
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.records
     }
 
     fn api(&self, namespace: &str) -> Api<InferenceJob> {

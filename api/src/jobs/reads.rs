@@ -23,7 +23,7 @@ pub(super) struct Reads {
 /// Concurrent readers of one job.
 #[derive(Debug, Default)]
 struct Readers {
-    /// Readers so far.
+    /// Number of readers that have begun, ended ones included.
     count: AtomicU64,
     /// The latest read. One reader holds the lock while it reads; the others wait in order.
     latest: tokio::sync::Mutex<Option<Read>>,

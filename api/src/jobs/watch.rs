@@ -16,7 +16,6 @@ const WATCH_SECONDS: u32 = 30;
 /// Namespaces whose jobs are watched. Jobs of other namespaces are read from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchScope {
-    /// One namespace.
     Namespace(String),
     /// All namespaces, which requires the right to list and watch their jobs.
     All,

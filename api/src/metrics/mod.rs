@@ -32,6 +32,11 @@ struct StatusLabels {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    check: &'static str,
+}
+
 /// Every metric of the API.
 #[derive(Debug)]
 pub struct Metrics {
@@ -41,6 +46,7 @@ pub struct Metrics {
     under_way: Gauge,
     connections: Gauge,
     upload_bytes: Counter,
+    checks: Family<CheckLabels, Gauge>,
     upstreams: Upstreams,
 }
 
@@ -51,7 +57,6 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All metrics at zero.
     pub fn new() -> Self {
         // 1 ms to 65 s, which exceeds the longest `Prefer: wait`.
         let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
@@ -62,6 +67,7 @@ impl Metrics {
             under_way: Gauge::default(),
             connections: Gauge::default(),
             upload_bytes: Counter::default(),
+            checks: Family::default(),
             upstreams: Upstreams::default(),
         };
         metrics.register();
@@ -93,6 +99,11 @@ impl Metrics {
             Unit::Bytes,
             self.upload_bytes.clone(),
         );
+        registry.register(
+            "check_passing",
+            "Whether a health check passed the last time: 1 or 0",
+            self.checks.clone(),
+        );
         self.upstreams.register(registry);
     }
 
@@ -109,6 +120,12 @@ impl Metrics {
     /// Counts bytes read from a body.
     pub(crate) fn uploaded(&self, bytes: usize) {
         self.upload_bytes.inc_by(bytes as u64);
+    }
+
+    /// Publishes the outcome of a health check.
+    pub(crate) fn checked(&self, check: &'static str, ok: bool) {
+        let gauge = self.checks.get_or_create(&CheckLabels { check });
+        gauge.set(ok.into());
     }
 
     pub(crate) fn text(&self) -> String {
@@ -155,6 +172,7 @@ mod tests {
         let under_way = RequestTicket::new(&metrics, None, &Method::from_bytes(b"BREW").unwrap());
         let connection = metrics.connection();
         metrics.uploaded(5);
+        metrics.checked("object-store", false);
         let put = StoreOutcome {
             method: "PUT",
             status: Some(503),
@@ -167,6 +185,7 @@ mod tests {
             "fovea_api_requests_under_way 1",
             "fovea_api_connections 1",
             "fovea_api_upload_bytes_total 5",
+            r#"fovea_api_check_passing{check="object-store"} 0"#,
             r#"fovea_api_store_requests_total{method="PUT",outcome="5xx"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -1,5 +1,5 @@
-//! `/livez`: the process answers. `/readyz`: the cluster and the bucket answer and the watch has
-//! listed all jobs. `/health`: the same as JSON.
+//! `/livez`: the process answers. `/readyz`: the cluster answers, the watch has listed all jobs, and
+//! the bucket has answered at least once. `/health`: every check passes, as JSON.
 
 use crate::error::{Problem, ProblemType};
 use crate::health::Report;
@@ -18,7 +18,7 @@ pub(crate) fn schemas(generator: &mut SchemaGenerator) {
 
 problem_set!(ReadyProblems: NotReady);
 
-/// Whether the process answers.
+/// Check that the process answers requests.
 #[utoipa::path(
     get,
     path = "/livez",
@@ -30,7 +30,7 @@ pub(crate) async fn livez() -> &'static str {
     "ok"
 }
 
-/// Whether cluster and object store answer.
+/// Whether requests can be answered: at least reads, while the object store is down.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -38,7 +38,7 @@ pub(crate) async fn livez() -> &'static str {
     tag = "health",
     params(("verbose" = Option<String>, Query, description = "Answer one line per check; the value is ignored.")),
     responses(
-        (status = 200, description = "All checks passed.", body = String, content_type = "text/plain"),
+        (status = 200, description = "Reads are answered; with `verbose`, whether the object store answers, too.", body = String, content_type = "text/plain"),
         ReadyProblems,
     ),
 )]
@@ -53,7 +53,7 @@ pub(crate) async fn readyz(
             .any(|pair| pair.split('=').next() == Some("verbose"))
     });
     let lines = report.lines(verbose);
-    if !report.ok() {
+    if !report.is_ready() {
         return Err(Problem::new(ProblemType::NotReady, lines.trim_end()).retry_after(2));
     }
     Ok(if verbose {

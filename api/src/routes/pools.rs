@@ -33,7 +33,7 @@ pub(crate) fn schemas(generator: &mut SchemaGenerator) {
     generator.subschema_for::<ModelList>();
 }
 
-/// All pools.
+/// The pools that take jobs of the namespace.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PoolList {
     /// Sorted by namespace and name.
@@ -44,32 +44,32 @@ pub struct PoolList {
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolView {
-    /// The `RunnerPool`'s name.
+    /// Name of the RunnerPool.
     pub name: String,
     /// Its namespace. A job names the pool as `<namespace>/<name>`.
     pub namespace: String,
     /// Whether at least one of its models is served.
     pub ready: bool,
-    /// Runners that there are.
+    /// Number of existing runners, ready or not.
     pub replicas: u32,
-    /// Runners that serve every model.
+    /// Number of runners that serve every model of the pool.
     pub ready_replicas: u32,
-    /// Jobs that wait for this pool, of all namespaces.
+    /// Number of jobs that wait for the pool, of all namespaces.
     pub queued: u32,
-    /// Jobs that its runners have, of all namespaces.
+    /// Number of jobs on its runners, of all namespaces.
     pub running: u32,
-    /// What it serves.
+    /// The models that the pool serves.
     pub models: Vec<ModelView>,
 }
 
 /// A model of a pool.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ModelView {
-    /// The pool's name for it.
+    /// Name of the model in the pool.
     pub name: String,
-    /// What it does.
+    /// Task that the model performs.
     pub task: Task,
-    /// Whether jobs of this task that name the pool and no model get it.
+    /// Whether jobs of its task that name the pool but no model use this model.
     pub default: bool,
     /// Whether a runner serves it.
     pub ready: bool,
@@ -80,16 +80,15 @@ pub struct ModelView {
 /// All models of all pools.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ModelList {
-    /// By pool, in the pool's order.
+    /// Sorted by pool, then in the order of the pool's spec.
     pub models: Vec<PooledModel>,
 }
 
-/// A model, and where it is.
+/// A model and its pool.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PooledModel {
     /// `<namespace>/<name>`, as a job names it.
     pub pool: String,
-    /// The model.
     #[serde(flatten)]
     pub model: ModelView,
 }

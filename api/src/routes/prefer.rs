@@ -33,7 +33,7 @@ impl Wait {
         Duration::from_secs(self.seconds)
     }
 
-    /// The value of [`PREFERENCE_APPLIED`].
+    /// The header [`PREFERENCE_APPLIED`] for this preference.
     pub(crate) fn applied(self) -> Result<HeaderValue, InvalidHeaderValue> {
         HeaderValue::try_from(format!("wait={}", self.seconds))
     }

@@ -4,6 +4,8 @@
 use super::decide::{Failure, Owner, Refusal, classify, owner};
 use super::fingerprint::{Fingerprint, Naming};
 use super::manifest::{self, Origin};
+use crate::error::Problem;
+use crate::jobs::Records;
 use crate::validate::ValidRequest;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::{InferenceJob, Input};
@@ -33,6 +35,13 @@ pub(crate) enum CommitError {
         "the Idempotency-Key was used for a different request: repeat the first one as it was, or use a new key"
     )]
     KeyReused,
+    #[error(
+        "the namespace has too many finished jobs: delete some, or try again when they have been finished for a while"
+    )]
+    NamespaceFull,
+    /// Whether an earlier request under the key had a job could not be read; no job was created.
+    #[error("{}", .0.detail)]
+    Record(Box<Problem>),
     #[error("the Idempotency-Key has been used for too many requests that failed: use a new one")]
     KeySpent,
     /// The cluster did not answer; no job was created.
@@ -41,12 +50,16 @@ pub(crate) enum CommitError {
     /// The create's response was lost, but a tombstone bars its name: no job was created.
     #[error("the answer to the create was lost, the job is barred: {0}")]
     Barred(String),
-    /// The settle timeout passed.
+    /// The settle timeout passed before that was known.
     #[error("whether the job {name} was created is unknown: {cause}")]
     Unknown { name: String, cause: String },
 }
 
 pub(crate) struct Commit<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) records: &'a Records,
+    /// Whether no job may be created, only found.
+    pub(crate) namespace_is_full: bool,
     pub(crate) jobs: &'a Api<InferenceJob>,
     pub(crate) naming: &'a Naming,
     pub(crate) request: &'a ValidRequest,
@@ -54,6 +67,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
     pub(crate) traceparent: Option<String>,
+    pub(crate) user: &'a str,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.
@@ -85,8 +99,21 @@ impl Commit<'_> {
             self.origin,
         );
         let job = manifest::traced(job, self.traceparent.as_deref());
+        let job = manifest::submitted_by(job, self.user);
+        if let Naming::Keyed { .. } = self.naming {
+            let recorded = self.records.find(self.namespace, name).await;
+            match recorded.map_err(|problem| CommitError::Record(Box::new(problem)))? {
+                None => {}
+                Some(recorded) => return self.existing(recorded),
+            }
+        }
         for _ in 0..MAX_RACES {
-            match self.create(&job).await {
+            let created = if self.namespace_is_full {
+                Err(Failure::Exists)
+            } else {
+                self.create(&job).await
+            };
+            match created {
                 Ok(created) => return Ok(Some(created)),
                 Err(Failure::Refused(refusal)) => return Err(refusal.into()),
                 Err(Failure::NotSent(cause)) => return Err(CommitError::Unavailable(cause)),
@@ -95,17 +122,23 @@ impl Commit<'_> {
             }
             // The name is taken: by an equal request, a tombstone or a different request.
             match self.read(name).await.map_err(CommitError::Unavailable)? {
+                None if self.namespace_is_full => return Err(CommitError::NamespaceFull),
                 None => {}
-                Some(existing) => match owner(existing, self.fingerprint) {
-                    Owner::Ours(job) => return Ok(Some(*job)),
-                    Owner::Tombstone => return Ok(None),
-                    Owner::Other => return Err(CommitError::KeyReused),
-                },
+                Some(existing) => return self.existing(existing),
             }
         }
         Err(CommitError::Unavailable(
             "the job keeps being deleted and created again".to_owned(),
         ))
+    }
+
+    /// The job that has the name already; `None` if it is a tombstone.
+    fn existing(&self, job: InferenceJob) -> Result<Option<InferenceJob>, CommitError> {
+        match owner(job, self.fingerprint) {
+            Owner::Ours(job) => Ok(Some(*job)),
+            Owner::Tombstone => Ok(None),
+            Owner::Other => Err(CommitError::KeyReused),
+        }
     }
 
     /// Determines whether the lost create succeeded, by creating a tombstone under its name.

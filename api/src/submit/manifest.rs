@@ -81,6 +81,16 @@ pub(crate) fn traced(mut job: InferenceJob, traceparent: Option<&str>) -> Infere
     job
 }
 
+/// Adds the user, which is not part of the fingerprint either.
+pub(crate) fn submitted_by(mut job: InferenceJob, user: &str) -> InferenceJob {
+    let bounded = &user[..user.floor_char_boundary(annotations::SUBMITTED_BY_BYTES)];
+    job.metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(annotations::SUBMITTED_BY.to_owned(), bounded.to_owned());
+    job
+}
+
 /// Marks a job as cancelled from the start: it takes the name and never runs.
 pub(crate) fn tombstone(mut job: InferenceJob) -> InferenceJob {
     job.spec.cancel = true;
@@ -89,4 +99,24 @@ pub(crate) fn tombstone(mut job: InferenceJob) -> InferenceJob {
         .get_or_insert_default()
         .insert(annotations::TOMBSTONE.to_owned(), "true".to_owned());
     job
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fovea_crds::Task;
+
+    #[test]
+    fn the_submitter_s_name_is_bounded_and_stays_text() {
+        let by = |user: &str| {
+            let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key: "a".into() });
+            let job = submitted_by(InferenceJob::new("n", spec), user);
+            job.metadata.annotations.unwrap()[annotations::SUBMITTED_BY].clone()
+        };
+        assert_eq!(by("jane@example.com"), "jane@example.com");
+        let bound = annotations::SUBMITTED_BY_BYTES;
+        assert_eq!(by(&"a".repeat(bound + 1)), "a".repeat(bound));
+        // A character of two bytes does not fit into the last one.
+        assert_eq!(by(&format!("a{}", "é".repeat(bound))).len(), bound - 1);
+    }
 }

@@ -8,6 +8,7 @@ mod manifest;
 pub use commit::COMMIT_GENERATIONS;
 pub(crate) use manifest::Origin;
 
+use crate::audit::{self, Action};
 use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::NamespaceError;
@@ -18,7 +19,7 @@ use commit::{Commit, CommitError};
 use fingerprint::{Fingerprint, Naming};
 use fovea_crds::{InferenceJob, Input};
 use fovea_store::{ObjectKey, Sha256, StoreError};
-use kube::Api;
+use kube::{Api, ResourceExt as _};
 
 pub(crate) struct Submission {
     pub(crate) request: ValidRequest,
@@ -45,6 +46,11 @@ pub(crate) async fn submit(
         idempotency_key,
         origin,
     } = submission;
+    let is_full = app.jobs.namespace_is_full(&tenant.namespace);
+    // With a key, the job may exist already.
+    if is_full && idempotency_key.is_none() {
+        return Err(CommitError::NamespaceFull.into());
+    }
     let input = match payload {
         Payload::Object { key } => Input::Object { key },
         Payload::Picture(bytes) => store(app, tenant, bytes).await?,
@@ -59,6 +65,9 @@ pub(crate) async fn submit(
         },
     };
     let commit = Commit {
+        namespace: &tenant.namespace,
+        records: app.jobs.records(),
+        namespace_is_full: is_full,
         jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
         naming: &naming,
         request: &request,
@@ -66,10 +75,13 @@ pub(crate) async fn submit(
         fingerprint: &fingerprint,
         origin: &origin,
         traceparent: crate::trace::current().map(|parent| parent.to_string()),
+        user: &tenant.user,
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };
-    Ok(commit.run().await?)
+    let job = commit.run().await?;
+    audit::record(Action::Create, tenant, &job.name_any());
+    Ok(job)
 }
 
 /// Inspects a picture and puts it under its content address.
@@ -101,6 +113,8 @@ impl From<CommitError> for Problem {
         let text = error.to_string();
         match error {
             CommitError::Refused(refusal) => refusal.into(),
+            CommitError::Record(problem) => *problem,
+            CommitError::NamespaceFull => Self::new(ProblemType::TooManyFinishedJobs, text).retry_after(30),
             CommitError::KeyReused | CommitError::KeySpent => Self::new(ProblemType::IdempotencyKeyReused, text),
             CommitError::Unavailable(_) | CommitError::Barred(_) => Self::new(
                 ProblemType::ClusterUnavailable,

@@ -14,7 +14,7 @@ pub(crate) use request::{JobRequest, ValidRequest};
 
 use fovea_crds::bounds::{MAX_LABEL_LENGTH, MAX_NAME_LENGTH};
 
-/// Whether `name` is a DNS label: the form of namespaces' and models' names.
+/// Whether `name` is a DNS label, as the names of namespaces and models must be.
 pub(crate) fn is_label(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     !name.is_empty()
@@ -24,7 +24,8 @@ pub(crate) fn is_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// Whether `name` is a DNS subdomain: the form of most objects' names, and safe in a request's path.
+/// Whether `name` is a DNS subdomain, as most names in Kubernetes must be. Such a name can be put into
+/// a URL's path without escaping.
 pub(crate) fn is_subdomain(name: &str) -> bool {
     name.len() <= MAX_NAME_LENGTH as usize
         && name.split('.').all(|part| {

@@ -35,7 +35,7 @@ pub(crate) struct JobRequest<'a> {
     priority: Option<i64>,
     /// An https URL that receives a webhook when the job has ended.
     callback_url: Option<String>,
-    /// Settings of the task.
+    /// Settings of the task; without them its defaults apply.
     #[schemars(with = "Option<Parameters>")]
     parameters: Option<RequestParameters>,
     /// The picture as base64 on one line, or as a data URI with base64.

@@ -367,9 +367,12 @@ fn address(process: &Process, skipped_bytes: usize) -> anyhow::Result<String> {
         .lines()
         .find(|line| line.contains("serving"))
         .context("not serving yet")?;
-    let (_, address) = line.split_once("listen=").context("no address")?;
+    // The log's formats: text, or JSON.
+    let mut fields = ["listen=", "\"listen\":\""].into_iter();
+    let address = fields.find_map(|field| line.split_once(field));
+    let (_, address) = address.context("no address")?;
     Ok(address
-        .split_whitespace()
+        .split([' ', '"'])
         .next()
         .context("no address")?
         .to_owned())

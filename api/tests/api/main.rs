@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "the tests' own helpers may fail a test")]
 
+mod audit;
 mod auth;
 mod bad_input;
 mod bounds;
@@ -23,6 +24,7 @@ mod observability;
 mod outages;
 mod pictures;
 mod pools;
+mod retention;
 mod rights;
 mod submit;
 mod waiting;

@@ -10,13 +10,21 @@ use serde_json::json;
 use std::net::TcpListener;
 
 #[tokio::test]
-async fn without_the_object_store_no_job_is_created_and_the_service_is_not_ready()
--> anyhow::Result<()> {
+async fn without_the_object_store_uploads_are_answered_503_and_reads_as_ever() -> anyhow::Result<()>
+{
     let mut minio = own_minio().await?;
     let surroundings = Surroundings::with(&minio).await?;
     let flags = ["--s3-max-attempts", "1", "--check-timeout-ms", "500"];
     let api = Service::start_in(surroundings, &flags).await?;
-    send(api.post(jpeg(20))).await?.id()?;
+    let passing = r#"fovea_api_check_passing{check="object-store"}"#;
+    until("readyz to pass", || async {
+        let answer = api.get("/readyz").await?;
+        anyhow::ensure!(answer.status == 200, "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    assert_eq!(api.metric(passing).await?, 1);
+    let id = send(api.post(jpeg(20))).await?.id()?;
     minio.process().kill().await?;
 
     let answer = send(api.post(jpeg(21))).await?;
@@ -26,23 +34,32 @@ async fn without_the_object_store_no_job_is_created_and_the_service_is_not_ready
     );
     assert!(answer.header("retry-after").is_some());
     assert_eq!(api.names().await?.len(), 1);
-    until("readyz to fail", || async {
-        let answer = api.get("/readyz").await?;
-        anyhow::ensure!(
-            answer.status == 503 && answer.problem() == "not-ready",
-            "{answer:?}"
-        );
-        anyhow::ensure!(
-            answer.body["detail"]
-                .as_str()
-                .is_some_and(|detail| detail.contains("[-]object-store")),
-            "{answer:?}"
-        );
-        Ok(())
+    // The replica stays in its Service, and says what is wrong.
+    let lines = until("the check to fail", || async {
+        let answer = api.get("/readyz?verbose").await?;
+        let lines = answer.body.as_str().unwrap_or_default().to_owned();
+        anyhow::ensure!(lines.contains("[-]object-store failed"), "{answer:?}");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Ok(lines)
     })
     .await?;
-    assert_eq!(api.get("/health").await?.status, 503);
+    assert!(lines.contains("[+]kubernetes ok"), "{lines}");
+    assert_eq!(api.get("/readyz").await?.status, 200);
+    assert_eq!(send(api.job(&id, "")).await?.status, 200);
+    assert_eq!(api.get("/v1/jobs").await?.status, 200);
+    assert_eq!(api.metric(passing).await?, 0);
+    let health = api.get("/health").await?;
+    assert_eq!(
+        (health.status, &health.body["status"]),
+        (503, &json!("degraded"))
+    );
     assert_eq!(api.get("/livez").await?.status, 200);
+
+    minio.process().restart().await?;
+    until("an upload to be accepted", || async {
+        send(api.post(jpeg(21))).await?.id()
+    })
+    .await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Facts about a job that its object alone determines.
 
 use super::{InferenceJob, InferenceJobStatus, Input, Phase};
+use crate::annotations::SUBMITTED_BY;
 use k8s_openapi::jiff::Timestamp;
 
 /// Where a client-side `kubectl apply` keeps its copy of the manifest.
@@ -49,13 +50,14 @@ impl InferenceJob {
             && matches!(versions, (Some(own), Some(other)) if resource_version_is_older(own, other))
     }
 
-    /// The job as a cache keeps it: without managed fields, kubectl's copy of the manifest and the
-    /// inline picture, which is read again when the job runs.
+    /// The job as a cache keeps it: without managed fields, kubectl's copy of the manifest, the
+    /// submitter's name and the inline picture, which is read again when the job runs.
     #[must_use]
     pub fn trimmed(mut self) -> Self {
         self.metadata.managed_fields = None;
         if let Some(annotations) = &mut self.metadata.annotations {
             annotations.remove(LAST_APPLIED);
+            annotations.remove(SUBMITTED_BY);
         }
         if let Input::Inline { data } = &mut self.spec.input {
             data.0 = Vec::new();
@@ -117,7 +119,8 @@ mod tests {
         job.metadata.managed_fields = Some(Vec::new());
         let kept = ("team".to_owned(), "a".to_owned());
         let applied = (LAST_APPLIED.to_owned(), "{}".to_owned());
-        job.metadata.annotations = Some([kept.clone(), applied].into());
+        let submitted = (SUBMITTED_BY.to_owned(), "jane".to_owned());
+        job.metadata.annotations = Some([kept.clone(), applied, submitted].into());
         let trimmed = job.trimmed();
         assert_eq!(trimmed.metadata.managed_fields, None);
         assert_eq!(trimmed.metadata.annotations, Some([kept].into()));

@@ -8,6 +8,7 @@ mod rules;
 mod spec;
 mod status;
 mod task;
+mod watched;
 
 pub use facts::resource_version_is_older;
 pub use input::{Input, Parameters};
@@ -17,3 +18,4 @@ pub use status::{
     CallbackStatus, Failure, InferenceJobStatus, Phase, ResolvedPoolRef, ServedModel, Timings,
 };
 pub use task::{Task, UnknownTask};
+pub use watched::WatchedJob;

@@ -31,7 +31,7 @@ pub struct Prediction {
     pub score: f32,
 }
 
-/// A detected object.
+/// An object that was detected in the picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Detection {
     /// Label from the model's `id2label`.
@@ -48,12 +48,12 @@ pub struct Detection {
 /// Bounding box in pixels of the upright picture; the origin is its top left corner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BoundingBox {
-    /// Left edge.
+    /// Left edge, in pixels from the picture's left edge.
     pub xmin: f32,
-    /// Top edge.
+    /// Top edge, in pixels from the picture's top edge.
     pub ymin: f32,
-    /// Right edge.
+    /// Right edge, in pixels from the picture's left edge.
     pub xmax: f32,
-    /// Bottom edge.
+    /// Bottom edge, in pixels from the picture's top edge.
     pub ymax: f32,
 }

@@ -155,11 +155,11 @@ impl InferenceJobSpec {
     }
 }
 
-/// Reference to a RunnerPool.
+/// Reference to a RunnerPool by namespace and name.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolRef {
-    /// Name of the RunnerPool.
+    /// Name of the RunnerPool to run the job.
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("poolRef.name"))]
     pub name: String,

@@ -48,9 +48,9 @@ pub struct InferenceJobStatus {
     #[serde(default)]
     pub attempts: u32,
 
-    /// Number of attempts that ended because the runner was lost. Such an attempt also counts in
-    /// attempts if the job ran alone in its batch on a runner that had completed another job since
-    /// its start. The job fails after 10 interruptions.
+    /// Number of attempts that ended because the runner was lost. The job fails after 10 of them. An
+    /// interruption also counts in attempts if the job was probably its cause: it ran alone in its
+    /// batch, and the runner had completed another job before.
     #[serde(default)]
     pub interruptions: u32,
 
@@ -128,7 +128,7 @@ pub struct CallbackStatus {
     pub last_error: Option<String>,
 }
 
-/// Phase of a job.
+/// State of a job, from its creation to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
     /// Waiting for a runner or for a retry, or suspended.
@@ -136,11 +136,11 @@ pub enum Phase {
     Pending,
     /// An attempt is under way.
     Running,
-    /// Finished with a result.
+    /// The job finished with a result.
     Succeeded,
-    /// Finished with a failure.
+    /// The job finished without a result; status.failure says why.
     Failed,
-    /// Ended by spec.cancel.
+    /// The job was ended by spec.cancel.
     Cancelled,
 }
 
@@ -170,7 +170,7 @@ impl Phase {
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub struct ResolvedPoolRef {
-    /// Name of the RunnerPool.
+    /// Name of the RunnerPool that the job was assigned to.
     #[schemars(length(max = crate::bounds::MAX_NAME_LENGTH))]
     pub name: String,
     /// Namespace of the RunnerPool.
@@ -190,7 +190,7 @@ pub struct ServedModel {
     pub revision: String,
 }
 
-/// Failure of a job.
+/// Reason why a job failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// Machine-readable reason in CamelCase, such as `InvalidPicture`.

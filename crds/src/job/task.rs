@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// Write a caption.
+    /// Write a caption of the picture.
     ImageToText,
     /// Label the picture, with scores.
     ImageClassification,

@@ -19,7 +19,7 @@ pub struct PoolModel {
     #[x_kube(validation = crate::rules::label("name"))]
     pub name: String,
 
-    /// Task of the model.
+    /// Task that the model performs.
     pub task: Task,
 
     /// Whether jobs of this task that name no model use this one. The only model of a task is its
@@ -99,7 +99,7 @@ pub enum Dtype {
 /// Reference to a Secret in the pool's namespace.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretRef {
-    /// Name of the Secret.
+    /// Name of the Secret in the pool's namespace.
     #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
     #[x_kube(validation = crate::rules::subdomain("a Secret's name"))]
     pub name: String,

@@ -122,7 +122,7 @@ pub struct Autoscaling {
     #[schemars(range(max = MAX_REPLICAS))]
     pub min: u32,
 
-    /// Maximum number of runners.
+    /// Maximum number of runners that the pool is scaled to.
     #[schemars(range(min = 1, max = MAX_REPLICAS))]
     pub max: u32,
 
@@ -148,7 +148,7 @@ pub enum Device {
     Auto,
     /// An NVIDIA GPU. The runner does not start without one.
     Cuda,
-    /// The CPU.
+    /// The CPU, even if there is a GPU.
     Cpu,
 }
 
@@ -189,7 +189,7 @@ pub struct AllowedNamespaces {
     pub selector: Option<LabelSelector>,
 }
 
-/// Choice of namespaces.
+/// Which namespaces may send jobs to a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum FromNamespaces {
     /// The pool's own namespace.

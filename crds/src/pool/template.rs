@@ -41,7 +41,7 @@ pub struct RunnerTemplate {
     #[schemars(length(max = MAX_TOLERATIONS))]
     pub tolerations: Vec<Toleration>,
 
-    /// Affinity of the pods.
+    /// Scheduling rules for the pods: node affinity and pod (anti-)affinity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
 
@@ -83,7 +83,7 @@ pub enum CacheVolume {
     /// Persistent volume claim in the pool's namespace. It outlives the pods, and they can share it.
     #[serde(rename_all = "camelCase")]
     PersistentVolumeClaim {
-        /// Name of the claim.
+        /// Name of an existing claim in the pool's namespace.
         #[schemars(length(min = 1, max = MAX_NAME_LENGTH))]
         #[schemars(extend("x-kubernetes-validations" = [crate::rules::subdomain("claimName")]))]
         claim_name: String,
@@ -97,7 +97,7 @@ pub struct EnvVar {
     #[schemars(length(min = 1, max = MAX_ENV_NAME_LENGTH))]
     #[x_kube(validation = rules::env_name())]
     pub name: String,
-    /// Value of the variable.
+    /// Value of the variable; empty if it is absent.
     #[serde(default)]
     #[schemars(length(max = MAX_ENV_VALUE_LENGTH))]
     pub value: String,

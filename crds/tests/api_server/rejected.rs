@@ -10,7 +10,6 @@ use kube::core::Status;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// Requests in flight.
 const AT_ONCE: usize = 8;
 
 /// One row of a table.

@@ -92,7 +92,8 @@ fn about(folder: &str) -> String {
 # The store is the one of {VALUES}. For another, have a kustomization of yours with this one as its
 # resource: it patches the Deployments' FOVEA_S3_ENDPOINT and FOVEA_S3_BUCKET, the operator's
 # FOVEA_OPERATOR_STORE_CIDRS and FOVEA_OPERATOR_STORE_PORTS, and what the NetworkPolicies let
-# through to it. `images:` there names your registry for these two; the operator's
+# through to it. They let through to the API server in private networks at ports 443 and 6443; add a rule
+# if it is elsewhere. `images:` there names your registry for these two; the operator's
 # FOVEA_OPERATOR_RUNNER_IMAGE and FOVEA_OPERATOR_RUNNER_IMAGE_CUDA name it for runners.
 "
     )

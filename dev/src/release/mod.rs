@@ -58,7 +58,7 @@ struct Work<'a> {
     registry: &'a str,
     /// The folder of the release, until it is whole.
     folder: &'a Path,
-    /// Temporary files.
+    /// Folder for temporary files, deleted at the end.
     scratch: &'a Path,
 }
 

@@ -1,4 +1,4 @@
-//! Certificates of one control plane: its own authority for the API server and its clients, and another for
+//! Certificates of one control plane: an authority for the API server and its clients, and another one for
 //! etcd.
 
 use std::fs;
@@ -13,8 +13,7 @@ use rcgen::{
 
 use super::{ClusterError, Network};
 
-/// The names under which the API server is reached, beside its addresses: by us, and by its own
-/// service's.
+/// Names of the API server in its certificate: those that we use, and those of its service.
 const SERVER_NAMES: [&str; 5] = [
     "localhost",
     "127.0.0.1",
@@ -30,7 +29,7 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// Files of certificates (see [`super::flags`]), and the authority of kubeconfigs.
+/// Certificates: those in files for [`super::flags`], and those for kubeconfigs.
 #[derive(Clone, Debug)]
 pub(super) struct Pki {
     dir: PathBuf,
@@ -41,12 +40,12 @@ pub(super) struct Pki {
 }
 
 impl Pki {
-    /// Makes all of them and writes what the programs read into `dir`.
+    /// Makes all certificates and writes into `dir` those that the programs read.
     pub(super) fn create(dir: &Path, network: &Network) -> Result<Self, ClusterError> {
         fs::create_dir_all(dir).map_err(ClusterError::io("creating the certificates' folder"))?;
         let cluster = Authority::new("fovea-dev")?;
-        // etcd has its own authority: it accepts every certificate of that authority, which a user of the API
-        // server must not have.
+        // etcd accepts every certificate of its authority. It has its own one, so that it rejects users of the
+        // API server.
         let store = Authority::new("fovea-dev-etcd")?;
         let service_accounts = KeyPair::generate()?;
         let pki = Self {
@@ -86,7 +85,7 @@ impl Pki {
         Ok(self.cluster.client(user, group)?)
     }
 
-    /// The identity of a node's kubelet, as a client of the API server and as a server.
+    /// The identity of a node's kubelet, which is a client of the API server and a server.
     pub(super) fn kubelet(&self, node: &str, address: Ipv4Addr) -> Result<Identity, ClusterError> {
         let names = vec![node.to_owned(), address.to_string()];
         let user = format!("system:node:{node}");
@@ -130,13 +129,13 @@ impl Authority {
         })
     }
 
-    /// A user, by name and group: Kubernetes reads both out of the subject.
+    /// A certificate for a user with a group: Kubernetes reads both from the subject.
     pub(crate) fn client(&self, user: &str, group: Option<&str>) -> Result<Identity, rcgen::Error> {
         let params = CertificateParams::new(Vec::new())?;
         self.sign(params, user, group, &[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    /// A server that is a client too: etcd of itself, a kubelet of the API server.
+    /// A certificate for a server that is also a client: etcd of itself, or a kubelet of the API server.
     pub(crate) fn server(
         &self,
         user: &str,

@@ -1,5 +1,5 @@
-//! etcd, kube-apiserver and kube-controller-manager on free ports of loopback, or where nodes reach
-//! the API server.
+//! etcd, kube-apiserver and kube-controller-manager on free ports, on loopback or on an address that nodes
+//! can reach.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -18,20 +18,20 @@ use crate::process::{Process, Program};
 use fovea_setup::cache::Cache;
 use fovea_setup::go::{ETCD, KUBERNETES, KUBERNETES_CONTROLLERS};
 
-/// 4 s on an idle machine of two cores.
+/// Takes 4 s on an idle machine with two cores.
 const READY: Duration = Duration::from_secs(90);
 
-/// Path below the scratch folder.
+/// Path of the audit log below the scratch folder.
 const AUDIT_LOG: &str = "audit.jsonl";
 
 #[derive(Clone, Debug)]
 pub struct ControlPlaneOptions {
-    /// Runs kube-controller-manager: garbage collection, the end of namespaces, service accounts,
-    /// Deployments. Without it the API server alone is up sooner.
+    /// Whether to run kube-controller-manager, which does garbage collection and handles deleted namespaces,
+    /// service accounts and Deployments. Without it the start is faster.
     pub controller_manager: bool,
-    /// kube-apiserver writes a line for each request into [`ControlPlane::audit_log`].
+    /// Whether kube-apiserver writes a line for each request to [`ControlPlane::audit_log`].
     pub audit: bool,
-    /// More flags of kube-apiserver; the last one of a name counts.
+    /// Additional flags of kube-apiserver; of several with one name the last one counts.
     pub api_server_flags: Vec<String>,
     pub controller_manager_flags: Vec<String>,
     pub network: Network,
@@ -72,7 +72,7 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts one and waits until it is ready: the API server answers and, with the controller
+    /// Starts a control plane and waits until it is ready: the API server answers and, with the controller
     /// manager, the namespace `default` has its service account.
     pub async fn start(options: ControlPlaneOptions) -> Result<Self, ClusterError> {
         ports::retrying(ports::free, async |ports| {
@@ -141,7 +141,7 @@ impl ControlPlane {
         };
         cluster.wait_for_api_server().await?;
         if options.controller_manager {
-            // Not before: it gives up where no API server answers for some seconds.
+            // Started after the API server: it ends if no API server answers for some seconds.
             let program = KUBERNETES_CONTROLLERS.built(&cache, "kube-controller-manager")?;
             let flags = &options.controller_manager_flags;
             cluster
@@ -211,7 +211,7 @@ impl ControlPlane {
         kubeconfig::client_config(admin).await
     }
 
-    /// A new client of the admin. Each belongs to the async runtime that it was made in.
+    /// A new client with the admin's rights. It works only in the async runtime that it was made in.
     pub async fn client(&self) -> Result<Client, ClusterError> {
         Ok(Client::try_from(self.config().await?)?)
     }
@@ -270,23 +270,23 @@ impl ControlPlane {
         Ok(path)
     }
 
-    /// The API server's process, for fault tests: paused, killed, started again.
+    /// The API server's process, for fault tests that pause, kill or restart it.
     pub fn api_server(&mut self) -> &mut Process {
         &mut self.api_server
     }
 
-    /// The guardian, for programs that are to end before the control plane does.
+    /// The guardian, to start programs that must end before the control plane.
     pub fn guardian(&self) -> &Guardian {
         &self.guardian
     }
 
-    /// Stops it; returns when its processes and files are removed.
+    /// Stops the control plane; returns when its processes and files are removed.
     pub async fn stop(self) -> Result<(), ClusterError> {
         Ok(self.guardian.stop().await?)
     }
 }
 
-/// A program without a grace period: its data is discarded.
+/// A program that is killed at once at the end, because its data is discarded.
 fn throwaway(name: &str, path: PathBuf) -> Program {
     Program::new(name, path).grace(Duration::ZERO)
 }

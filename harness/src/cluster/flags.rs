@@ -1,5 +1,5 @@
-//! The flags of the three programs. Throwaway data and one user: what makes a start fast is on,
-//! what keeps data is off, and RBAC is as in production.
+//! The flags of the three programs. The data is temporary and there is one user, so options for a fast start
+//! are on and options for durability are off. RBAC is as in production.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ pub(super) fn etcd(ports: Ports, pki: &Pki, data: &Path) -> Vec<String> {
         format!("--peer-cert-file={}", pki.path("etcd.crt")),
         format!("--peer-key-file={}", pki.path("etcd.key")),
         "--unsafe-no-fsync".to_owned(),
-        // This is the only member: elections are pointless.
+        // Elections are short, because this is the only member.
         "--heartbeat-interval=10".to_owned(),
         "--election-timeout=100".to_owned(),
     ]
@@ -101,7 +101,7 @@ pub(super) fn api_server(
         "--shutdown-delay-duration=0s".to_owned(),
     ];
     if network.address.is_loopback() {
-        // Pods need no endpoint: there are none.
+        // No endpoint for the API server's service: there are no pods to use it.
         flags.push("--endpoint-reconciler-type=none".to_owned());
     } else {
         flags.extend([
@@ -115,7 +115,7 @@ pub(super) fn api_server(
             format!("--kubelet-client-key={}", pki.path("kubelet-client.key")),
         ]);
     }
-    // The last one of a flag counts.
+    // Of several flags with one name the last one counts.
     flags.extend_from_slice(extra);
     flags
 }
@@ -143,7 +143,7 @@ pub(super) fn controller_manager(
         ),
         "--use-service-account-credentials".to_owned(),
         "--leader-elect=false".to_owned(),
-        // At the default of 20 requests a second its own start alone takes 4 s longer.
+        // With the default of 20 requests a second its start takes 4 s longer.
         "--kube-api-qps=1000".to_owned(),
         "--kube-api-burst=1000".to_owned(),
         "--profiling=false".to_owned(),

@@ -1,4 +1,4 @@
-//! Kubeconfigs with everything inside, so that they can be handed to any program.
+//! Kubeconfigs that contain all certificates, so that any program can use them.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use kube::config::{
 use super::ClusterError;
 use super::certificates::{Identity, Pki};
 
-/// The one name for cluster, user and context.
+/// Name of the cluster, the user and the context.
 const NAME: &str = "fovea-dev";
 
 pub(super) fn with_certificate(server: &str, pki: &Pki, identity: &Identity) -> Kubeconfig {
@@ -24,8 +24,8 @@ pub(super) fn with_certificate(server: &str, pki: &Pki, identity: &Identity) -> 
     kubeconfig(server, pki, auth)
 }
 
-/// The admin's kubeconfig, acting as another user: RBAC then sees that user and those groups
-/// (and `system:authenticated`) only. A certificate of rcgen holds one group at most.
+/// The admin's kubeconfig, impersonating another user: RBAC then sees only that user, these groups and
+/// `system:authenticated`. A certificate cannot do this: rcgen writes at most one group.
 pub(super) fn acting_as(server: &str, pki: &Pki, user: &str, groups: &[&str]) -> Kubeconfig {
     let mut config = with_certificate(server, pki, &pki.admin);
     for auth in config
@@ -73,7 +73,7 @@ fn kubeconfig(server: &str, pki: &Pki, auth: AuthInfo) -> Kubeconfig {
     }
 }
 
-/// Writes it as JSON, which every reader of YAML reads.
+/// Writes the kubeconfig as JSON, which is valid YAML.
 pub(super) fn write(config: &Kubeconfig, path: &Path) -> Result<(), ClusterError> {
     let what = format!("writing {}", path.display());
     let json = serde_json::to_vec_pretty(config).map_err(std::io::Error::from);

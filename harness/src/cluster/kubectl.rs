@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::{ClusterError, ControlPlane};
 
-/// Bound on every call; one that waits has its own `--timeout`.
+/// Time limit of every call; a call that waits also has its own `--timeout`.
 const LIMIT: Duration = Duration::from_mins(2);
 
 #[derive(Clone, Debug)]
@@ -19,8 +19,7 @@ pub struct Output {
 }
 
 impl ControlPlane {
-    /// Runs kubectl as the admin. An answer that is an error is an answer too: see
-    /// [`Output::success`].
+    /// Runs kubectl as the admin. Its failure is not an error here: see [`Output::success`].
     pub async fn kubectl(&self, args: &[&str]) -> Result<Output, ClusterError> {
         self.kubectl_with(args, "").await
     }
@@ -62,7 +61,7 @@ impl ControlPlane {
             let mut child = Command::new(&self.kubectl)
                 .args(args)
                 .env("KUBECONFIG", self.kubeconfig())
-                // Removed with the control plane.
+                // The file is removed with the control plane.
                 .env("KUBECACHEDIR", self.guardian().scratch().join("kubectl"))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -72,7 +71,7 @@ impl ControlPlane {
             let pipe = child.stdin.take();
             let write = async {
                 match pipe {
-                    // A kubectl that does not want its input closes it: no failure of ours.
+                    // A kubectl that needs no input closes it, which is not an error.
                     Some(mut pipe) => pipe.write_all(stdin.as_bytes()).await.ok(),
                     None => None,
                 }
@@ -94,7 +93,7 @@ impl ControlPlane {
 }
 
 impl Output {
-    /// The stdout, or an error with the stderr.
+    /// Returns the stdout of a success; the error of a failure has the stderr.
     pub fn success(self, arguments: &str) -> Result<String, ClusterError> {
         if self.status.success() {
             return Ok(self.stdout);

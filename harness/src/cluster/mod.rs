@@ -17,14 +17,14 @@ use std::net::Ipv4Addr;
 
 pub use crate::error::ClusterError;
 
-/// The API server's address, and those of services.
+/// Addresses of the API server and of services.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// The API server's own; on loopback there are no nodes.
+    /// Address of the API server; on loopback, nodes cannot reach it.
     pub address: Ipv4Addr,
-    /// The services' addresses, such as `10.96.0.0/16`.
+    /// Addresses of services as a CIDR, such as `10.96.0.0/16`.
     pub services: String,
-    /// The first of them, which is the API server's own service.
+    /// First address of `services`, which is that of the API server's service.
     pub first_service: Ipv4Addr,
 }
 

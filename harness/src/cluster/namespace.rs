@@ -1,4 +1,4 @@
-//! A namespace for one test, so that tests share a control plane and nothing else.
+//! A namespace for each test, so that tests share only a control plane.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const DROP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct TempNamespace {
     name: String,
-    /// Not a client: that would end with the runtime of the test that made it.
+    /// A configuration and not a client, because a client ends with the async runtime of its test.
     config: Option<Config>,
 }
 
@@ -46,7 +46,7 @@ impl TempNamespace {
         &self.name
     }
 
-    /// Asks for its end and does not wait for it: the namespace controller takes a while.
+    /// Deletes the namespace without waiting for its end, which takes the namespace controller a while.
     pub async fn delete(mut self) -> Result<(), ClusterError> {
         match self.config.take() {
             Some(config) => delete(config, &self.name).await,
@@ -56,7 +56,7 @@ impl TempNamespace {
 }
 
 impl Drop for TempNamespace {
-    /// Best effort: the control plane may have stopped.
+    /// Deletes the namespace; ignores errors, because the control plane may have stopped.
     fn drop(&mut self) {
         let Some(config) = self.config.take() else {
             return;

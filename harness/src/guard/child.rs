@@ -14,15 +14,15 @@ use tokio::sync::watch;
 
 use super::protocol::Spawn;
 
-/// After SIGKILL the kernel needs a moment; a process in an uninterruptible wait gets this long.
+/// Time for the kernel to end a process after SIGKILL; one in an uninterruptible wait needs longer.
 const REAP: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(super) struct Child {
     pid: Pid,
     grace: Duration,
-    /// Set in the same breath as the process is reaped, so that no signal meets a pid that is
-    /// another's by then.
+    /// Set together with the reaping of the process, so that no signal reaches another process that has got
+    /// the same pid.
     reaped: Arc<AtomicBool>,
     ended: watch::Receiver<Option<ExitStatus>>,
 }
@@ -33,7 +33,7 @@ impl Child {
             .create(true)
             .append(true)
             .open(&spawn.log)?;
-        // Our own executable by the kernel's name for it: right also after a rebuild replaced it.
+        // The kernel's link to our own executable, which works even after a rebuild has replaced the file.
         let mut process = Command::new("/proc/self/exe")
             .arg("exec")
             .arg(std::process::id().to_string())
@@ -57,7 +57,7 @@ impl Child {
             async move {
                 let status = process.wait().await;
                 reaped.store(true, Ordering::SeqCst);
-                // Its own children end with it.
+                // Kills its children as well.
                 killpg(pid, Signal::SIGKILL).ok();
                 end.send_replace(Some(status.unwrap_or_default()));
             }
@@ -112,7 +112,7 @@ pub fn exec(guardian: u32, command: &[String]) -> io::Error {
     if let Err(error) = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL) {
         return error.into();
     }
-    // The guardian ended before the line above: no signal will come.
+    // The guardian had ended before the line above, so the kernel sends no signal.
     if nix::unistd::getppid().as_raw().unsigned_abs() != guardian {
         return io::Error::other("the guardian is gone");
     }

@@ -18,7 +18,7 @@ use super::executable;
 use super::exit::Exit;
 use super::protocol::{Event, PROTOCOL, Request, Spawn};
 
-/// Bound on the start of a guardian or a program.
+/// Time limit for the start of a guardian or a program.
 const START: Duration = Duration::from_secs(30);
 
 /// Starts programs that end, in reverse order, when the last clone of this is dropped or this
@@ -53,7 +53,7 @@ struct Waiter {
 pub(crate) struct Guarded {
     pub(crate) id: u64,
     pub(crate) pid: u32,
-    /// The exit. The channel closes without a value if the guardian ends.
+    /// How the program ended. The channel closes without a value if the guardian ends.
     pub(crate) exit: watch::Receiver<Option<Exit>>,
 }
 
@@ -104,7 +104,7 @@ impl Guardian {
         &self.inner.scratch
     }
 
-    /// The program `fovea-guard`, of which the guardian is one.
+    /// Path of the program `fovea-guard`, which the guardian runs.
     pub(crate) fn executable(&self) -> &Path {
         &self.inner.executable
     }
@@ -146,7 +146,7 @@ impl Guardian {
         }
     }
 
-    /// Sends a request: short enough for the pipe's buffer, so this does not block.
+    /// Sends a request. It fits into the pipe's buffer, so this does not block.
     pub(crate) fn request(&self, request: &Request) -> Result<(), GuardError> {
         let mut line = serde_json::to_vec(request).map_err(io::Error::from)?;
         line.push(b'\n');
@@ -191,7 +191,7 @@ fn listen(
     }
 }
 
-/// A panic elsewhere leaves these maps and pipes whole.
+/// Ignores poisoning: a panic elsewhere leaves these maps and pipes valid.
 fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

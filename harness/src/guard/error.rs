@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Bound on an orderly end, which includes the programs' graces.
+/// Time limit for an orderly end, including the programs' grace periods.
 pub(super) const END: Duration = Duration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,8 @@ use crate::programs::beside_or_above;
 const NAME: &str = "fovea-guard";
 const OVERRIDE: &str = "FOVEA_GUARD_BIN";
 
-/// `$FOVEA_GUARD_BIN`; else this program; else one beside or above it, as `target/debug/fovea-guard` is above
-/// `target/debug/deps/some_test`.
+/// Path of `fovea-guard`: `$FOVEA_GUARD_BIN`; else this program; else the one beside or above it, as
+/// `target/debug/fovea-guard` is above `target/debug/deps/some_test`.
 pub(super) fn find() -> Result<PathBuf, GuardError> {
     if let Some(path) = std::env::var_os(OVERRIDE) {
         let path = PathBuf::from(path);

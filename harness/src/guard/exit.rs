@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// `None` if a signal ended it.
+    /// The exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
     pub signal: Option<i32>,
 }

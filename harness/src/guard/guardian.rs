@@ -11,20 +11,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::child::Child;
 use super::protocol::{Event, PROTOCOL, Request, Spawn};
 
-/// Keeps the scratch folders, with the logs, when set to anything: for looking into a failed test.
+/// Environment variable that keeps the scratch folders with the logs if set to any value, to investigate a
+/// failed test.
 const KEEP: &str = "FOVEA_KEEP_SCRATCH";
 
-/// Serves requests until the parent is gone, then ends what runs and removes the scratch folder.
+/// Serves requests until the parent has ended, then ends all programs and removes the scratch folder.
 ///
-/// Runs on the thread that calls it, which must live as long as the process: the kernel counts the
-/// programs' parent by thread.
+/// The calling thread must live as long as the process: for the kernel it is the programs' parent.
 pub fn run() -> io::Result<()> {
     let scratch = tempfile::Builder::new().prefix("fovea-").tempdir()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(serve(scratch.path()))?;
-    // The reader of stdin may still block its thread, where a signal has ended us.
+    // After a signal, the reader of stdin may still block its thread.
     runtime.shutdown_background();
     if std::env::var_os(KEEP).is_some() {
         writeln!(io::stderr(), "{KEEP}: {}", scratch.keep().display()).ok();
@@ -35,7 +35,7 @@ pub fn run() -> io::Result<()> {
 
 async fn serve(scratch: &Path) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    // Asked for so that they do not end us: the end comes with the parent's.
+    // These signals are handled so that they do not end this process, which ends with its parent.
     let _ignored = [
         signal(SignalKind::interrupt())?,
         signal(SignalKind::hangup())?,
@@ -110,7 +110,7 @@ fn find(children: &[(u64, Child)], id: u64) -> Option<&Child> {
         .map(|(_, child)| child)
 }
 
-/// Writes one line to the parent; its end shows in the closed pipe, so errors are ignored.
+/// Writes one line to the parent. Errors are ignored: the closed pipe shows that the parent has ended.
 fn send(event: &Event) {
     if let Ok(mut line) = serde_json::to_vec(event) {
         line.push(b'\n');

@@ -1,10 +1,11 @@
-//! Processes that end with their parent, however it ends, and leave nothing behind.
+//! Processes that end with their parent, even if it is killed, and leave nothing behind.
 //!
 //! A *guardian* is a small process (`fovea-guard guard`) that the library starts with a pipe as its stdin. It
-//! starts the real programs and reports their exits. When the pipe closes, which the kernel does also for a
-//! killed parent, it stops them in reverse order and removes their scratch folder. It and every program have
-//! their own process group, so that Ctrl-C reaches only the parent and the order of the end holds. If the
-//! guardian itself is killed, the kernel kills its programs (`PR_SET_PDEATHSIG`, set by `fovea-guard exec`).
+//! starts the real programs and reports their exits. When the pipe closes, it stops them in reverse order and
+//! removes their scratch folder; the kernel closes the pipe even if the parent is killed. The guardian and
+//! every program have their own process group. Ctrl-C therefore reaches only the parent, and the programs
+//! end in order. If the guardian is killed, the kernel kills its programs (`PR_SET_PDEATHSIG`, set by
+//! `fovea-guard exec`).
 
 mod child;
 mod client;

@@ -1,21 +1,21 @@
 //! The protocol of a guardian and its parent: JSON lines, requests on the guardian's stdin and events on its
-//! stdout. The end of the requests ends everything.
+//! stdout. When stdin ends, the guardian ends everything.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Both sides must be built from the same protocol; a changed one gets the next number.
+/// Version of the protocol, which both sides must share. Increment it with every change.
 pub(crate) const PROTOCOL: u32 = 1;
 
-/// A program to start, under an id of the parent's choice.
+/// A program to start, with an id that the parent chooses.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Spawn {
     pub(crate) id: u64,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
-    /// File to which stdout and stderr are appended.
+    /// File that stdout and stderr are appended to.
     pub(crate) log: PathBuf,
     /// Time to end after SIGTERM; 0 kills at once.
     pub(crate) grace_ms: u64,
@@ -29,7 +29,7 @@ pub(crate) enum Request {
         id: u64,
         signal: i32,
     },
-    /// Ends a program: SIGTERM, then SIGKILL after its grace.
+    /// Ends a program with SIGTERM and, after its grace period, with SIGKILL.
     Stop {
         id: u64,
     },

@@ -1,5 +1,5 @@
-//! The Dockerfile's base image without a registry: the same distribution by debootstrap, without what the
-//! slim image omits.
+//! The Dockerfile's base image, built without a registry: debootstrap installs the same distribution, without
+//! the paths that the slim image omits.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::{ImageError, write};
 use fovea_setup::cache::Cache;
 use fovea_setup::{debian, run_command};
 
-/// The name that the Dockerfile builds on, in full.
+/// Full name of the Dockerfile's base image.
 pub(super) const NAME: &str = "docker.io/library/debian:12-slim";
 const RELEASE: &str = "bookworm";
 
@@ -30,7 +30,7 @@ pub(super) fn folder(cache: &Cache) -> Result<PathBuf, ImageError> {
 
 fn bootstrap(cache: &Cache, dir: &Path) -> Result<(), ImageError> {
     let root = dir.join("root");
-    // debootstrap may leave mounts behind: they end with this mount namespace.
+    // debootstrap may leave mounts behind, which end with this mount namespace.
     let mut bootstrap = Command::new("unshare");
     bootstrap
         .envs(debian::environment(cache))

@@ -1,4 +1,4 @@
-//! docker or buildah: the same Dockerfile, the same archive.
+//! Builds images with docker or buildah, from the same Dockerfile into the same kind of archive.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use super::{DOCKERFILE, ImageError, base, write};
 use fovea_setup::cache::Cache;
 use fovea_setup::{debian, run_command};
 
-/// Upper bound on a build's memory: several copies of the largest layer.
+/// Upper bound on the memory of a build, enough for several copies of the largest layer.
 const IN_MEMORY: &str = "size=4g";
 
-/// Runs in separate mounts, which end with it, as does the store: only the archive stays. Memory needs no
-/// disk writes. `$@` are the build's arguments.
+/// Script that runs in its own mount namespace. The mounts and the store end with it; only the archive
+/// stays. A store in memory saves disk writes. `$@` are the build's arguments.
 const BUILDAH: &str = r#"
 if [ -n "$MEMORY" ]; then mount -t tmpfs -o "$MEMORY" tmpfs "$STORE"; fi
 in_store() {
@@ -32,8 +32,8 @@ fi
 in_store push "$NAME" "docker-archive:$ARCHIVE:$NAME"
 "#;
 
-/// The argument with the time, in seconds since 1970, that an image and its files say they were made
-/// at; docker knows it by this name.
+/// Name of the build argument with the creation time of an image and its files, in seconds since 1970;
+/// docker defines it.
 pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 #[derive(Clone, Copy, Debug)]
@@ -45,18 +45,18 @@ pub(super) enum Builder {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recipe<'a> {
     pub(super) context: &'a Path,
-    /// The Dockerfile's target; the base image itself where absent.
+    /// The Dockerfile's target; `None` for the base image itself.
     pub(super) target: Option<&'a str>,
     pub(super) name: &'a str,
     pub(super) arguments: &'a [(&'a str, &'a str)],
     /// Path of the docker archive.
     pub(super) archive: &'a Path,
-    /// Too large for a build in memory.
+    /// Whether the image is too large for a build in memory.
     pub(super) large: bool,
 }
 
 impl Builder {
-    /// docker if its engine answers, else buildah.
+    /// Chooses docker if its engine answers, else buildah.
     pub(super) fn find() -> Self {
         let answers = Command::new("docker")
             .args(["info", "--format", "{{.ServerVersion}}"])
@@ -125,7 +125,7 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
     let store = context.with_extension("store");
     fs::create_dir_all(&store).map_err(ImageError::io("the images' store"))?;
     let base = match target {
-        // Built on nothing.
+        // The base image itself has no base.
         Some("pause") => PathBuf::new(),
         _ => base::folder(cache)?,
     };
@@ -156,7 +156,7 @@ fn buildah(cache: &Cache, recipe: Recipe<'_>) -> Result<(), ImageError> {
     Ok(())
 }
 
-/// buildah's mandatory policy file, from the package if it is not installed.
+/// The policy file that buildah requires: the installed one, else the package's.
 fn policy(cache: &Cache) -> PathBuf {
     let installed = PathBuf::from("/etc/containers/policy.json");
     if installed.is_file() {

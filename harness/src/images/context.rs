@@ -1,4 +1,4 @@
-//! The folder that a build sees: stripped binaries, libtorch, the authorities' certificates.
+//! The context folder of a build: stripped binaries, libtorch, certificates of authorities.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use fovea_setup::{debian, libtorch, run_command};
 /// Folder in Debian's package, one file per authority.
 const AUTHORITIES: &str = "usr/share/ca-certificates/mozilla";
 
-/// Everything the image depends on, as text: an archive with the same record is current.
+/// Text that describes all inputs of the image. An archive that was recorded with the same text is current.
 pub(super) fn inputs(cache: &Cache, build: &Build, image: Image) -> Result<String, ImageError> {
     let mut text = format!(
         "{DOCKERFILE}\n{}\n{}\n",
@@ -41,7 +41,7 @@ pub(super) fn inputs(cache: &Cache, build: &Build, image: Image) -> Result<Strin
     Ok(text)
 }
 
-/// Lays out an empty `context` with what the image's target copies.
+/// Fills an empty `context` with the files that the image's target copies.
 pub(super) fn lay_out(
     cache: &Cache,
     build: &Build,
@@ -67,7 +67,7 @@ pub(super) fn lay_out(
     )?;
     for library in libraries(cache, build, image)? {
         let target = torch.join(library.file_name().unwrap_or_default());
-        // A link where that is possible: the libraries are large.
+        // A hard link if possible, because the libraries are large.
         fs::hard_link(&library, &target)
             .or_else(|_| fs::copy(&library, &target).map(drop))
             .map_err(ImageError::io(format!("copying {}", library.display())))?;
@@ -89,7 +89,7 @@ fn libraries(cache: &Cache, build: &Build, image: Image) -> Result<Vec<PathBuf>,
     let mut found = Vec::new();
     for file in fs::read_dir(&folder).map_err(io)? {
         let path = file.map_err(io)?.path();
-        // A linker's names for the same files are links.
+        // Skips links, which are only further names of the same files for linkers.
         if !path.is_symlink() {
             found.push(path);
         }
@@ -98,8 +98,7 @@ fn libraries(cache: &Cache, build: &Build, image: Image) -> Result<Vec<PathBuf>,
     Ok(found)
 }
 
-/// The certificates of Debian's package, in one file: those of the machine itself may have others
-/// among them.
+/// The certificates of Debian's package in one file. The machine's own file may contain others.
 fn authorities(cache: &Cache) -> Result<String, ImageError> {
     let folders = [cache.path(&debian::entry()), PathBuf::from("/")];
     let folder = folders

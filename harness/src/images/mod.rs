@@ -1,5 +1,5 @@
-//! Container images: Fovea's own by `images/Dockerfile`, and the pause image of the nodes. Built
-//! with docker where an engine answers, else with buildah, which needs none.
+//! Container images: Fovea's own, from `images/Dockerfile`, and the pause image of the nodes. docker builds
+//! them if its engine answers, else buildah, which needs no engine.
 
 mod base;
 mod builder;
@@ -15,14 +15,14 @@ use builder::{Builder, Recipe};
 use fovea_setup::cache::{Cache, CacheError};
 use fovea_setup::{SetupError, go, run_command};
 
-/// The one recipe; part of this program, as a build lays out its own folder.
+/// The Dockerfile of all images. It is part of this program because a build fills its own folder.
 const DOCKERFILE: &str = include_str!("../../../images/Dockerfile");
 const PAUSE_SOURCE: &str = include_str!("../../../images/pause.c");
 
 /// The tag of locally built images.
 pub const TAG: &str = "dev";
 
-/// One of Fovea's images.
+/// An image that Fovea builds and releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Image {
     /// `fovea-operator`
@@ -55,10 +55,10 @@ impl Image {
 /// Which libtorch the runner's image has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Torch {
-    /// For processors alone: 0.5 GB.
+    /// For CPUs only: 0.5 GB.
     #[default]
     Cpu,
-    /// With its CUDA half and NVIDIA's libraries: several GB.
+    /// With CUDA and NVIDIA's libraries: several GB.
     Cuda,
 }
 
@@ -79,7 +79,7 @@ pub struct Build {
     /// Output folder of `<name>.tar`.
     pub out: PathBuf,
     pub torch: Torch,
-    /// The source's commit, for the label.
+    /// Commit of the source, for a label of the image.
     pub revision: String,
 }
 
@@ -115,7 +115,7 @@ impl ImageError {
 }
 
 impl Build {
-    /// From the binaries of the running test, into a folder beside them.
+    /// Builds from the binaries of the running test into a folder beside them.
     pub fn of_tests() -> Result<Self, ImageError> {
         let not_built = |_| ImageError::NotBuilt {
             path: Image::Runner.name().into(),
@@ -139,7 +139,7 @@ impl Build {
         self.archive_as(cache, image, &stamp)
     }
 
-    /// The same under another name, and with another time in it.
+    /// As [`Build::archive`], with another name and creation time.
     pub fn archive_as(
         &self,
         cache: &Cache,
@@ -156,7 +156,7 @@ impl Build {
         }
         let context = self.out.join("context");
         context::lay_out(cache, self, image, &context)?;
-        // buildah does not write over an archive, and half of one must not be taken for it.
+        // buildah does not overwrite an archive, and an incomplete one must not look current.
         for old in [&recorded, &archive] {
             if old.exists() {
                 fs::remove_file(old).map_err(ImageError::io("removing an old image"))?;
@@ -200,7 +200,7 @@ pub fn pause(cache: &Cache) -> Result<PathBuf, ImageError> {
     })
 }
 
-/// The name of [`minio`] in a pod.
+/// Name of [`minio`]'s image in a pod.
 pub const MINIO: &str = "localhost/minio:dev";
 
 /// The archive of an image of MinIO, for nodes without a registry; built if missing.
@@ -214,7 +214,7 @@ pub fn minio(cache: &Cache) -> Result<PathBuf, ImageError> {
     })
 }
 
-/// An image whose target copies `bin/<target>`; `put` writes that file.
+/// The archive of an image with one program: `put` writes the file `bin/<target>`, which the target copies.
 fn of_one_program(
     cache: &Cache,
     entry: &str,
@@ -241,7 +241,7 @@ fn of_one_program(
     Ok(folder.join(file))
 }
 
-/// The archive of the base image alone, for a pod that runs what Debian has.
+/// The archive of the base image alone, for a pod that runs Debian's programs.
 pub fn debian(cache: &Cache) -> Result<PathBuf, ImageError> {
     let entry = cache.get_or_build("image-debian-12-1", |dir| {
         let context = dir.join("context");
@@ -259,14 +259,14 @@ pub fn debian(cache: &Cache) -> Result<PathBuf, ImageError> {
     Ok(entry.join("debian.tar"))
 }
 
-/// The name of [`debian`] in a pod.
+/// Name of [`debian`]'s image in a pod.
 pub const DEBIAN: &str = base::NAME;
 
 fn write(path: &Path, text: &str) -> Result<(), ImageError> {
     fs::write(path, text).map_err(ImageError::io(format!("writing {}", path.display())))
 }
 
-/// One build at a time in a folder; the kernel releases the lock with the process.
+/// Locks a folder, so that one build at a time uses it. The kernel releases the lock with the process.
 fn lock(folder: &Path) -> Result<fs::File, ImageError> {
     let file = fs::File::create(folder.join(".lock")).map_err(ImageError::io("the lock"))?;
     file.lock().map_err(ImageError::io("the lock"))?;

@@ -1,4 +1,4 @@
-//! Flags of Contour and Envoy. Everything but visitors' requests stays on loopback.
+//! Flags of Contour and Envoy. Only visitors' requests leave loopback.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -9,15 +9,15 @@ use super::{CLASS, Files, GATEWAY, NAMESPACE};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ports {
-    /// Contour's xDS, which configures Envoy.
+    /// Port of Contour's xDS, which configures Envoy.
     pub(super) xds: u16,
-    /// Contour's `/healthz` and `/metrics`.
+    /// Port of Contour's `/healthz` and `/metrics`.
     pub(super) health: u16,
-    /// Contour's profiles.
+    /// Port of Contour's profiles.
     debug: u16,
-    /// Envoy's `/ready` and `/stats`.
+    /// Port of Envoy's `/ready` and `/stats`.
     pub(super) stats: u16,
-    /// Envoy's read-only administration.
+    /// Port of Envoy's read-only administration.
     admin: u16,
 }
 
@@ -33,7 +33,7 @@ impl From<[u16; 5]> for Ports {
     }
 }
 
-/// Contour's settings without a flag.
+/// Contour's configuration file, with the settings that have no flag.
 pub(super) fn config(ports: Ports) -> String {
     json!({
         "gateway": {"gatewayRef": {"namespace": NAMESPACE, "name": GATEWAY}},
@@ -42,7 +42,7 @@ pub(super) fn config(ports: Ports) -> String {
     .to_string()
 }
 
-/// `contour serve`. `address` is where Envoy awaits requests; the Gateway has the ports.
+/// Flags of `contour serve`. Envoy listens on `address`, on the Gateway's ports.
 pub(super) fn contour(
     files: &Files,
     kubeconfig: &Path,
@@ -68,7 +68,7 @@ pub(super) fn contour(
         format!("--ingress-status-address={address}"),
         "--disable-leader-election".to_owned(),
     ];
-    // Not in the Gateway API's standard channel: there are no such resources here.
+    // Kinds that the Gateway API's standard channel lacks, so they do not exist here.
     let absent = ["tlsroutes", "tcproutes", "backendtlspolicies"];
     flags.extend(absent.map(|name| format!("--disable-feature={name}")));
     for (name, port) in [
@@ -83,7 +83,7 @@ pub(super) fn contour(
     flags
 }
 
-/// `contour bootstrap`, which writes Envoy's file.
+/// Flags of `contour bootstrap`, which writes Envoy's configuration file.
 pub(super) fn bootstrap(files: &Files, ports: Ports) -> Vec<String> {
     vec![
         "bootstrap".to_owned(),
@@ -97,8 +97,8 @@ pub(super) fn bootstrap(files: &Files, ports: Ports) -> Vec<String> {
     ]
 }
 
-/// Envoy, which takes no `=` between a flag and its value. Hot restarts would need memory that all
-/// Envoys of a machine share under one name.
+/// Flags of Envoy, which allows no `=` between a flag and its value. Hot restarts are off: they use shared
+/// memory with one name for all Envoys of a machine.
 pub(super) fn envoy(files: &Files) -> Vec<String> {
     let config = files.path("envoy.json");
     let flags = [

@@ -1,9 +1,8 @@
 //! An ingress for a cluster with nodes: Contour reads Ingresses and `HTTPRoutes`, and configures Envoy. Both
-//! run beside the nodes, at the machine's end of the cluster's link, where browsers, curl and routes to pods
-//! are.
+//! run on the machine, not on a node, so that browsers and curl reach them and they reach pods.
 //!
-//! Envoy is 1.40, newer than the 1.38 that this Contour names: `harness/tests/node/ingress.rs` tests the two
-//! together (Ingress and `HTTPRoute`, each with TLS).
+//! Envoy is 1.40, newer than the 1.38 that this version of Contour supports officially.
+//! `harness/tests/node/ingress.rs` tests them together (Ingress and `HTTPRoute`, each with TLS).
 
 mod flags;
 mod objects;
@@ -21,19 +20,19 @@ use flags::Ports;
 use fovea_setup::cache::Cache;
 use fovea_setup::{envoy, go::CONTOUR, ingress_crds};
 
-/// The class of Ingresses, and of Gateways, that are answered.
+/// Class of the Ingresses and Gateways that this ingress serves.
 pub const CLASS: &str = "contour";
 pub const NAMESPACE: &str = "projectcontour";
-/// The Gateway's name: what an `HTTPRoute` names as its parent, with [`NAMESPACE`].
+/// Name of the Gateway. An `HTTPRoute` names it, with [`NAMESPACE`], as its parent.
 pub const GATEWAY: &str = "contour";
-/// The Gateway has a certificate for names below this; an Ingress has its own.
+/// The Gateway's certificate is valid for names below this domain. An Ingress has its own certificate.
 pub const DOMAIN: &str = "gateway.example.com";
 
 /// Contour's default port, used if it is free.
 const HTTP: u16 = 8080;
 const HTTPS: u16 = 8443;
 
-/// Some seconds on an idle machine of two cores.
+/// Takes some seconds on an idle machine with two cores.
 const READY: Duration = Duration::from_mins(2);
 
 /// A running ingress. It ends with its cluster.
@@ -47,7 +46,7 @@ pub struct Ingress {
 }
 
 impl Ingress {
-    /// Starts one, and waits until its Gateway takes routes.
+    /// Starts an ingress, and waits until its Gateway accepts routes.
     pub(crate) async fn start(cluster: &Cluster) -> Result<Self, ClusterError> {
         let guardian = cluster.guardian();
         let plane = &cluster.control_plane;
@@ -76,7 +75,7 @@ impl Ingress {
         })
     }
 
-    /// The address of HTTP. Names do not resolve: use `curl --connect-to`, or reqwest's `resolve`.
+    /// Address for HTTP. Host names do not resolve: use `curl --connect-to`, or reqwest's `resolve`.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
@@ -85,7 +84,7 @@ impl Ingress {
         self.https
     }
 
-    /// The authority of the certificate for [`DOMAIN`], as PEM.
+    /// The certificate authority of the certificate for [`DOMAIN`], as PEM.
     pub fn authority(&self) -> &str {
         &self.authority
     }
@@ -101,7 +100,7 @@ impl Ingress {
     }
 }
 
-/// Certificates with which the two trust each other.
+/// Certificates by which Contour and Envoy trust each other.
 struct Files {
     folder: PathBuf,
 }
@@ -112,7 +111,7 @@ impl Files {
         let files = Self {
             folder: folder.to_path_buf(),
         };
-        // The name that a bootstrap of Contour's expects.
+        // The name that `contour bootstrap` expects.
         let contour = authority.server("contour", None, vec!["contour".to_owned()])?;
         let envoy = authority.client("envoy", None)?;
         for (name, pem) in [
@@ -176,8 +175,8 @@ async fn start_envoy(
     Ok(envoy)
 }
 
-/// `port` of `address` if it is free, else another free one: a process may listen on all addresses of the
-/// machine.
+/// `port` of `address` if it is free, else another free port: another process may listen on all addresses
+/// of the machine.
 fn free_at(address: Ipv4Addr, port: u16) -> Result<SocketAddrV4, ClusterError> {
     if TcpListener::bind((address, port)).is_ok() {
         return Ok(SocketAddrV4::new(address, port));
@@ -187,10 +186,10 @@ fn free_at(address: Ipv4Addr, port: u16) -> Result<SocketAddrV4, ClusterError> {
 }
 
 impl Cluster {
-    /// Starts an ingress for it: Ingresses of the class [`CLASS`], and `HTTPRoutes` of the Gateway
-    /// [`GATEWAY`] in [`NAMESPACE`]. One is the limit.
+    /// Starts an ingress for this cluster, at most one. It serves Ingresses of the class [`CLASS`] and
+    /// `HTTPRoutes` of the Gateway [`GATEWAY`] in [`NAMESPACE`].
     ///
-    /// An error where `fovea-setup --only ingress` has not set up what it needs.
+    /// Fails if `fovea-setup --only ingress` has not run.
     pub async fn start_ingress(&self) -> Result<Ingress, ClusterError> {
         Ingress::start(self).await
     }

@@ -1,4 +1,4 @@
-//! The ingress' objects in Kubernetes: definitions, classes, and the Gateway.
+//! The ingress's objects in Kubernetes: definitions, classes, and the Gateway.
 
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::{CLASS, DOMAIN, GATEWAY, NAMESPACE};
 use crate::cluster::{Authority, ClusterError, ControlPlane};
 
-/// Envoy listens this much above a Gateway's ports: Contour's rule, which has no setting.
+/// Difference between Envoy's ports and the Gateway's. Contour defines it, without a setting.
 const SHIFT: u16 = 8000;
 /// The Secret with the Gateway's certificate.
 const CERTIFICATE: &str = "gateway-tls";
 
-/// Applies all of it; `addresses` is where Envoy is to listen, HTTP first.
+/// Applies all objects. `addresses` are those that Envoy shall listen on, HTTP first.
 pub(super) async fn apply(
     plane: &ControlPlane,
     authority: &Authority,
@@ -21,7 +21,7 @@ pub(super) async fn apply(
     crds: &Path,
 ) -> Result<(), ClusterError> {
     let crds = crds.display().to_string();
-    // Server-side: a client-side apply copies them into annotations, which are too small.
+    // Applied server-side: a client-side apply would copy them into annotations, which are too small.
     let apply = ["apply", "--server-side", "-f", &crds];
     plane.kubectl(&apply).await?.success("apply")?;
     let established = "wait --for=condition=Established --timeout=60s crd --all";
@@ -73,7 +73,7 @@ fn objects(
                     "hostname": format!("*.{DOMAIN}"), "allowedRoutes": all,
                     "tls": {"mode": "Terminate", "certificateRefs": [{"name": CERTIFICATE}]},
                 },
-                // Contour's own protocol: for Ingresses, each of which names its certificate.
+                // Contour's own protocol name, for Ingresses, each of which names its certificate.
                 {
                     "name": "ingress", "port": https.port().saturating_sub(SHIFT),
                     "protocol": "projectcontour.io/https", "allowedRoutes": all,

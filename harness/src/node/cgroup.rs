@@ -1,5 +1,5 @@
-//! Cgroups of a cluster's pods. No namespace owns cgroups: their creator kills what is in them and removes
-//! them.
+//! Cgroups of a cluster's pods. Cgroups do not end with a namespace: their creator must kill their
+//! processes and remove them.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 const ROOT: &str = "/sys/fs/cgroup";
-/// How long killed processes may take to end.
+/// Time for killed processes to end.
 const GONE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -32,7 +32,7 @@ pub(super) fn create(cluster: &str, child: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Kills what is in a cluster's cgroup, and removes it with all below it.
+/// Kills the processes in a cluster's cgroup and removes the cgroup with all its children.
 pub(super) fn remove(cluster: &str) -> io::Result<()> {
     let deadline = Instant::now() + GONE;
     for hierarchy in hierarchies(Path::new(ROOT))? {
@@ -47,7 +47,7 @@ pub(super) fn remove(cluster: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Version 2 is one hierarchy, version 1 several, each a folder.
+/// The folders of all hierarchies: one in version 2 of cgroups, several in version 1.
 fn hierarchies(root: &Path) -> io::Result<Vec<PathBuf>> {
     if root.join("cgroup.controllers").is_file() {
         return Ok(vec![root.to_path_buf()]);
@@ -63,8 +63,8 @@ fn hierarchies(root: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Version 2: what the parent may limit, its children may too. A controller that is not to be had
-/// is the kubelet's to complain of.
+/// Version 2: enables the parent's controllers for its children. Errors are ignored: the kubelet reports
+/// a missing controller.
 fn delegate(parent: &Path) {
     let Ok(controllers) = fs::read_to_string(parent.join("cgroup.controllers")) else {
         return;
@@ -78,7 +78,8 @@ fn delegate(parent: &Path) {
     }
 }
 
-/// Version 1: a cpuset is born empty, and takes no process before it has processors and memory.
+/// Version 1: copies the parent's processors and memory to a new cpuset, which accepts no process while it
+/// has none.
 fn inherit(parent: &Path, folder: &Path) -> io::Result<()> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
         if parent.join("cgroup.controllers").is_file() || !folder.join(name).is_file() {
@@ -101,7 +102,7 @@ fn remove_once(folder: &Path) -> io::Result<()> {
         }
     }
     for pid in fs::read_to_string(folder.join("cgroup.procs"))?.lines() {
-        // 0 is a process of another process namespace, which ends with that.
+        // 0 stands for a process of another process namespace; it ends with that namespace.
         if let Ok(pid @ 1..) = pid.parse() {
             kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
         }

@@ -1,4 +1,4 @@
-//! The distribution's programs, run to their end.
+//! Runs programs of the distribution and waits for them.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(crate) async fn run(words: &[&str]) -> Result<String, ClusterError> {
     run_with(words, &[]).await
 }
 
-/// The same with more variables.
+/// As [`run`], with additional environment variables.
 pub(crate) async fn run_with(
     words: &[&str],
     variables: &[(&str, String)],

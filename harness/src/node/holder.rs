@@ -1,9 +1,9 @@
-//! `fovea-guard hold`: the process that owns a cluster's index, and what the index names in the kernel: the
-//! link, the addresses, the cgroups.
+//! `fovea-guard hold`: the process that owns a cluster's index and the kernel objects that have the index in
+//! their names: link, addresses, cgroups.
 //!
-//! A cluster's guardian starts it first and stops it last: on SIGTERM it removes what the cluster left
-//! behind. If it is killed, the next owner of the index does that. An index is a kernel lock that ends with
-//! its process, so this is safe.
+//! A cluster's guardian starts the holder first and stops it last. On SIGTERM the holder removes what the
+//! cluster left behind. If the holder is killed, the next owner of the index does that. A kernel lock
+//! protects the index and ends with the process, so two processes never own one index.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -40,7 +40,7 @@ pub fn run(scratch: &Path, nodes: u8) -> io::Result<()> {
         io::Result::Ok(())
     })?;
     remove(block)?;
-    // The next owner of the index has nothing to remove.
+    // All is removed, so the next owner of the index need not do it.
     record.set_len(0)
 }
 
@@ -69,7 +69,7 @@ pub fn sweep() -> io::Result<usize> {
     Ok(running)
 }
 
-/// The index that the holder has said to have, out of its log.
+/// The index that the holder has printed to its log.
 pub(super) fn held(log: &str) -> Option<Block> {
     let index = log.lines().find_map(|line| line.strip_prefix(HOLDING))?;
     index.parse().ok().map(Block)
@@ -91,7 +91,7 @@ fn claim(block: Block) -> io::Result<Option<(Block, File)>> {
     }
     remove(block)?;
     let scratch = PathBuf::from(fs::read_to_string(&path)?);
-    // Only what can be a guardian's folder, whatever the file says.
+    // The file's content is not trusted: only a path that can be a guardian's folder is removed.
     let name = scratch.file_name().unwrap_or_default().to_string_lossy();
     if scratch.is_absolute() && name.starts_with("fovea-") && scratch.is_dir() {
         fs::remove_dir_all(&scratch)?;

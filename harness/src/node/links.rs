@@ -1,5 +1,5 @@
-//! Links between the machine, the nodes and the switch that joins them. Each is a pair; its ends are removed
-//! with their namespaces, and routes with the ends.
+//! Links between the machine, the nodes and the switch that joins them. Each link is a pair of ends. An end
+//! is removed with its namespace, and its routes with it.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -35,7 +35,7 @@ pub(super) async fn join_node(
     nodes: u8,
 ) -> Result<(), ClusterError> {
     let (port, pid) = (format!("node{node}"), switch.pid().to_string());
-    // The peer's namespace is named in the namespace of the caller: this machine's.
+    // `netns` takes a process id of the caller's namespace, which is the machine's.
     let node_pid = sandbox.pid().to_string();
     run(&[
         "ip", "link", "add", &port, "netns", &pid, "type", "veth", "peer", "name", "eth0", "netns",
@@ -70,7 +70,7 @@ pub(super) async fn join_node(
     Ok(())
 }
 
-/// Whether the machine has a route, except the default one, into a block: then the block is in use.
+/// Whether the machine has a route other than the default one into a block. Such a block is in use.
 pub(super) fn is_taken(block: Block) -> io::Result<bool> {
     Ok(overlaps(
         &std::fs::read_to_string("/proc/net/route")?,

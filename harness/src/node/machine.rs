@@ -22,14 +22,14 @@ use fovea_setup::cache::Cache;
 use fovea_setup::debian;
 use fovea_setup::go::{KUBE_ROUTER, KUBERNETES_NODE};
 
-/// A second on an idle machine.
+/// Takes one second on an idle machine.
 const CONTAINERD_READY: Duration = Duration::from_mins(1);
-/// 10 s on an idle machine of two cores.
+/// Takes 10 s on an idle machine with two cores.
 const NODE_READY: Duration = Duration::from_mins(2);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NodeOptions {
-    /// Advertised `nvidia.com/gpu`. The scheduler counts them; there are no devices.
+    /// Number of `nvidia.com/gpu` that the node advertises. The scheduler counts them; there are no devices.
     pub gpus: u32,
 }
 
@@ -47,7 +47,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Makes a node's namespaces and links and starts containerd: what needs no API server.
+    /// Makes a node's namespaces and links and starts containerd. None of these needs an API server.
     pub(super) async fn prepare(
         guardian: &Guardian,
         block: Block,
@@ -139,7 +139,7 @@ impl Node {
         self.advertise_gpus(cluster).await
     }
 
-    /// Starts kube-router as a firewall after `NetworkPolicies`, and waits until it is in the way.
+    /// Starts kube-router, which enforces `NetworkPolicies`, and waits until its firewall rules exist.
     pub(super) async fn enforce_policies(
         &mut self,
         guardian: &Guardian,
@@ -182,7 +182,7 @@ impl Node {
         Ok(path)
     }
 
-    /// Waits until the API server holds the node for Ready.
+    /// Waits until the node is Ready in the API server.
     pub async fn wait_ready(&self, cluster: &ControlPlane) -> Result<(), ClusterError> {
         let nodes: Api<core::Node> = Api::all(cluster.client().await?);
         let ready = || async {
@@ -211,7 +211,7 @@ impl Node {
         Ok(())
     }
 
-    /// Whether kube-proxy knows the service that every cluster has from its start: the API server's.
+    /// Whether kube-proxy has rules for the API server's service, which every cluster has from its start.
     async fn has_rules(&self) -> Result<(), String> {
         let list = ["iptables", "--table=nat", "--list-rules", "KUBE-SERVICES"];
         let rules = self.run(&list).await.map_err(|error| error.to_string())?;
@@ -239,12 +239,12 @@ impl Node {
         &self.name
     }
 
-    /// Reachable from pods, the machine and other nodes.
+    /// Address of the node, which pods, the machine and other nodes can reach.
     pub fn address(&self) -> Ipv4Addr {
         self.block.node(self.number)
     }
 
-    /// Kills the kubelet without a word; its containers go on.
+    /// Kills the kubelet without a warning; its containers keep running.
     pub async fn kill_kubelet(&self) -> Result<(), ClusterError> {
         if let Some(kubelet) = &self.kubelet {
             kubelet.kill().await?;
@@ -262,12 +262,12 @@ impl Node {
         self.advertise_gpus(cluster).await
     }
 
-    /// The end of the node with all that runs on it, as when a machine loses power.
+    /// Kills the node with everything on it, as when a machine loses power.
     pub async fn kill(&self) -> Result<(), ClusterError> {
         self.sandbox.kill().await
     }
 
-    /// Runs a program in the node's namespaces to its end, and gives its stdout.
+    /// Runs a program in the node's namespaces, waits for it and returns its stdout.
     pub async fn run(&self, words: &[&str]) -> Result<String, ClusterError> {
         self.sandbox.run(words).await
     }

@@ -1,14 +1,14 @@
 //! A Kubernetes cluster with real nodes: kubelet, containerd, runc, CNI, kube-proxy, kube-scheduler
 //! and CoreDNS, joined to the control plane that [`crate::cluster`] starts.
 //!
-//! A node is a set of kernel namespaces (network, mounts, processes, host name) that one process
-//! holds. When that process ends, and it ends with its guardian however that ends, the kernel kills
-//! what runs in them, containers among it, and takes the mounts, the links and their routes with
-//! it. What no namespace holds (the folders of cgroups, the link on the machine's side) is made and
-//! removed by the cluster's [`holder`].
+//! A node is a set of kernel namespaces (network, mounts, processes, host name) that one process holds.
+//! That process ends with its guardian, even if the guardian is killed. The kernel then kills all processes
+//! in the namespaces, containers included, and removes the mounts, the links and their routes. The cluster's
+//! [`holder`] makes and removes what no namespace holds: the folders of cgroups and the machine's end of
+//! the link.
 //!
-//! Nothing leaves the machine: nodes and pods have routes to each other and to the machine's end
-//! of the link, and no default route.
+//! Nodes and pods cannot reach anything outside the machine: they have routes to each other and to the
+//! machine's end of the link, but no default route.
 
 mod addresses;
 mod cgroup;
@@ -49,7 +49,7 @@ pub fn unavailable() -> Option<String> {
     if !there("apt-get") && !there("containerd") {
         return Some("containerd is missing, and no apt-get to fetch it with".to_owned());
     }
-    // Root of a container may be refused what root of a machine may do.
+    // Root in a container may lack rights that root on a machine has.
     let mut namespaces = Command::new("unshare");
     namespaces.args(["--net", "--mount", "--pid", "--fork", "true"]);
     let made = namespaces

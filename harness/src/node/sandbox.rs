@@ -11,18 +11,18 @@ use crate::process::{Process, Program};
 /// Bound on the creation of the namespaces.
 const READY: Duration = Duration::from_secs(30);
 
-/// The last line of a script.
+/// Line that a script prints when the namespaces are ready.
 const SAID: &str = "the namespaces are ready";
 
-/// A bridge without addresses.
+/// Script for the switch, a bridge without addresses.
 const SWITCH: &str = "
 ip link set lo up
 ip link add switch type bridge
 ip link set switch up
 ";
 
-/// `$1` is a folder on the disk, `$2` the host name. What containerd, kubelet and CNI plugins keep
-/// in the places that they are used to is kept there, or in memory where a machine has it there.
+/// Script for a node: `$1` is a folder on the disk, `$2` the host name. containerd, kubelet and CNI plugins
+/// use their usual paths: those below /var are in that folder, those below /run in memory.
 const NODE: &str = r#"
 hostname "$2"
 mount --make-rshared /
@@ -49,7 +49,7 @@ impl Sandbox {
         Self::start(guardian, "switch", SWITCH, &[], variables).await
     }
 
-    /// A machine: its own network, mounts, processes and host name.
+    /// Starts a node: it has its own network, mounts, processes and host name.
     pub(super) async fn node(
         guardian: &Guardian,
         name: &str,
@@ -60,8 +60,8 @@ impl Sandbox {
         Self::start(guardian, name, NODE, &[&folder, name], variables).await
     }
 
-    /// The first process of the namespaces reaps what the others leave: the kernel does so for one
-    /// that ignores SIGCHLD, and an ignored signal stays so over `exec`.
+    /// Orphaned processes become children of the namespaces' first process. It ignores SIGCHLD, which `exec`
+    /// keeps, so that the kernel reaps them.
     async fn start(
         guardian: &Guardian,
         name: &str,
@@ -97,12 +97,12 @@ impl Sandbox {
         })
     }
 
-    /// A process of the network and the mounts, though not of the process namespace.
+    /// Id of a process in the network and mount namespaces, but not in the process namespace.
     pub(super) fn pid(&self) -> u32 {
         self.holder.pid()
     }
 
-    /// A program to run inside. It gets only SIGKILL: other signals reach the `nsenter` before it.
+    /// A program to run in the namespaces. It ends only by SIGKILL: other signals reach only `nsenter`.
     pub(super) fn program(&self, name: &str, path: &Path) -> Program {
         let program = Program::new(name, "nsenter")
             .args(self.enter())
@@ -111,7 +111,7 @@ impl Sandbox {
         with(program, &self.variables)
     }
 
-    /// Runs a program inside and waits for its end.
+    /// Runs a program in the namespaces and waits for its end.
     pub(super) async fn run(&self, words: &[&str]) -> Result<String, ClusterError> {
         let enter = self.enter();
         let mut all = vec!["nsenter"];
@@ -120,7 +120,7 @@ impl Sandbox {
         run_with(&all, &self.variables).await
     }
 
-    /// The end of everything in it, at once and without a word, as when a machine loses power.
+    /// Kills everything in the namespaces without a warning, as when a machine loses power.
     pub(super) async fn kill(&self) -> Result<(), ClusterError> {
         self.holder.kill().await?;
         Ok(())

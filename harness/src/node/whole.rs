@@ -17,16 +17,16 @@ use fovea_setup::cache::Cache;
 use fovea_setup::debian;
 use fovea_setup::go::{COREDNS, KUBERNETES_NODE};
 
-/// Time for the holder to clean up.
+/// Time for the holder to clean up after earlier clusters and to take an index.
 const HELD: Duration = Duration::from_mins(1);
-/// How long the holder has at the end.
+/// Time for the holder to remove what the cluster leaves behind.
 const CLEANED: Duration = Duration::from_secs(40);
 
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
-    /// Its nodes, at most 15.
+    /// The options of each node; at most 15 nodes.
     pub nodes: Vec<NodeOptions>,
-    /// `network` is overwritten.
+    /// Options of the control plane; its `network` is overwritten.
     pub control_plane: ControlPlaneOptions,
     /// Whether kube-router on each node enforces `NetworkPolicies`; without it they have no effect.
     pub network_policies: bool,
@@ -46,7 +46,7 @@ impl Default for ClusterOptions {
 #[derive(Debug)]
 pub struct Cluster {
     pub control_plane: ControlPlane,
-    /// The nodes, `node1` first.
+    /// The nodes in order: `node1` is the first.
     pub nodes: Vec<Node>,
     guardian: Guardian,
     block: Block,
@@ -55,10 +55,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one and waits until its nodes are Ready.
+    /// Starts a cluster and waits until its nodes are Ready.
     ///
-    /// An error where [`unavailable`] says why it cannot run here, where programs are missing that
-    /// `fovea-setup --only node` builds and fetches, or where something does not start.
+    /// Fails if the machine cannot run nodes (see [`unavailable`]), if programs are missing that
+    /// `fovea-setup --only node` builds and downloads, or if a program does not start.
     pub async fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
         if let Some(reason) = unavailable() {
             return Err(ClusterError::Unavailable(reason));
@@ -118,7 +118,7 @@ impl Cluster {
         self.block.machine()
     }
 
-    /// The addresses of all pods, such as `10.200.16.0/20`.
+    /// The addresses of all pods as a CIDR, such as `10.200.16.0/20`.
     pub fn pods(&self) -> String {
         self.block.pods()
     }
@@ -136,17 +136,17 @@ impl Cluster {
         &mut self.scheduler
     }
 
-    /// The process that answers for names, for fault tests.
+    /// CoreDNS's process, for fault tests.
     pub fn names(&mut self) -> &mut Process {
         &mut self.names
     }
 
-    /// The guardian, for programs that are to end before the nodes do.
+    /// The guardian, to start programs that must end before the nodes.
     pub fn guardian(&self) -> &Guardian {
         &self.guardian
     }
 
-    /// Stops it; returns when no process, mount, link, route, cgroup or file of it remains.
+    /// Stops the cluster; returns when no process, mount, link, route, cgroup or file of it remains.
     pub async fn stop(self) -> Result<(), ClusterError> {
         let Self {
             control_plane,
@@ -158,7 +158,7 @@ impl Cluster {
     }
 }
 
-/// Starts the holder, before all others and so that it ends after them.
+/// Starts the holder, first of all processes, so that it ends last.
 async fn hold(guardian: &Guardian, nodes: u8) -> Result<Block, ClusterError> {
     let program = Program::new("holder", guardian.executable())
         .args(["hold".to_owned(), format!("--nodes={nodes}")])

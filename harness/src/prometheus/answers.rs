@@ -16,14 +16,14 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// An alert that waits for its time (`pending`) or is there (`firing`).
+/// An alert that is pending or firing.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Alert {
     /// Labels; `alertname` is the name.
     pub labels: Labels,
     /// Annotations with the values filled in.
     pub annotations: Labels,
-    /// `pending` or `firing`.
+    /// `pending` before its `for` time has passed, then `firing`.
     pub state: String,
     pub value: String,
 }
@@ -52,7 +52,7 @@ pub struct Rule {
 pub struct Target {
     pub labels: Labels,
     pub scrape_url: String,
-    /// `up`, `down`, or `unknown` before the first scrape.
+    /// `up`, `down`, or, before the first scrape, `unknown`.
     pub health: String,
     /// The reason for health `down`.
     #[serde(default)]
@@ -101,7 +101,7 @@ struct Targets {
 }
 
 impl Prometheus {
-    /// The values of an expression now; none where nothing is there.
+    /// The current values of an expression; empty if no series matches.
     pub async fn query(&self, expression: &str) -> Result<Vec<Sample>, PrometheusError> {
         let number = |text: &str| {
             text.parse().map_err(|_| PrometheusError::Refused {
@@ -126,7 +126,7 @@ impl Prometheus {
         }
     }
 
-    /// Pending and firing alerts.
+    /// All alerts that are pending or firing.
     pub async fn alerts(&self) -> Result<Vec<Alert>, PrometheusError> {
         let Alerts { alerts } = self.get("alerts", &[]).await?;
         Ok(alerts)

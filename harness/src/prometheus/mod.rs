@@ -1,9 +1,9 @@
-//! A real Prometheus, which scrapes what a cluster's `ServiceMonitors` and `PodMonitors` name, and
+//! A real Prometheus, which scrapes the targets of a cluster's `ServiceMonitors` and `PodMonitors` and
 //! evaluates its `PrometheusRules`.
 //!
-//! The Prometheus operator is not here: [`scrape`] says what it would make of the monitors, line by
-//! line after its own generator. The definitions of those resources are the operator's
-//! ([`install_definitions`]), so that the API server refuses what a user's would refuse.
+//! The Prometheus operator does not run here. [`scrape`] translates the monitors as its generator does.
+//! [`install_definitions`] installs the operator's own definitions, so that the API server rejects the same
+//! resources as in a user's cluster.
 
 mod answers;
 mod monitors;
@@ -26,16 +26,16 @@ pub use answers::{Alert, Rule, Sample, Target};
 pub use monitors::{install_definitions, rules, scrape_configs};
 pub use promtool::{check_rules, test_rules};
 
-/// A second on an idle machine.
+/// Takes one second on an idle machine.
 const READY: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug, Default)]
 pub struct PrometheusOptions {
-    /// As in its configuration file; [`scrape_configs`] makes them.
+    /// `scrape_configs` of the configuration file, as [`scrape_configs`] makes them.
     pub scrape_configs: Vec<Value>,
-    /// The `spec` of each `PrometheusRule`: `groups`, as in a file of rules.
+    /// The `spec` of each `PrometheusRule`, with `groups` as in a rule file.
     pub rules: Vec<Value>,
-    /// Default interval of scrapes and evaluations; `None` is a second.
+    /// Default interval of scrapes and evaluations; `None` means one second.
     pub interval: Option<Duration>,
 }
 
@@ -66,8 +66,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one on loopback and waits until it is ready. Fails if `fovea-setup --only prometheus` has not
-    /// built it, or if it rejects its options.
+    /// Starts Prometheus on loopback and waits until it is ready. Fails if `fovea-setup --only prometheus`
+    /// has not built it, or if it rejects its options.
     pub async fn start(options: &PrometheusOptions) -> Result<Self, PrometheusError> {
         crate::tls::use_ring();
         let program = built("prometheus")?;
@@ -98,12 +98,12 @@ impl Prometheus {
         })
     }
 
-    /// Its address, such as `http://127.0.0.1:40123`.
+    /// Base URL of Prometheus, such as `http://127.0.0.1:40123`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Goes on with other options; what it knows, it keeps.
+    /// Loads other options; Prometheus keeps its data.
     pub async fn reload(&self, options: &PrometheusOptions) -> Result<(), PrometheusError> {
         write(&self.guardian, options)?;
         let url = format!("{}/-/reload", self.url);
@@ -117,12 +117,12 @@ impl Prometheus {
         })
     }
 
-    /// Its process, for fault tests.
+    /// Prometheus' process, for fault tests.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
-    /// Stops it; returns when its process and files are removed.
+    /// Stops Prometheus; returns when its process and files are removed.
     pub async fn stop(self) -> Result<(), PrometheusError> {
         Ok(self.guardian.stop().await.map_err(ClusterError::from)?)
     }
@@ -132,7 +132,7 @@ fn built(program: &str) -> Result<PathBuf, ClusterError> {
     Ok(PROMETHEUS.built(&Cache::from_env()?, program)?)
 }
 
-/// Writes its file and a file for each set of rules, as JSON, which every reader of YAML reads.
+/// Writes the configuration file and a file for each set of rules, as JSON, which is valid YAML.
 fn write(guardian: &Guardian, options: &PrometheusOptions) -> Result<PathBuf, ClusterError> {
     let PrometheusOptions {
         scrape_configs,

@@ -1,4 +1,4 @@
-//! The monitors and rules that a cluster has.
+//! Reads the monitors and rules of a cluster.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const DEFINITIONS: [&str; 3] = ["servicemonitors", "podmonitors", "prometheusrul
 
 /// Defines `ServiceMonitors`, `PodMonitors` and `PrometheusRules`, as the Prometheus operator does.
 ///
-/// An error where `fovea-setup --only chart` has not fetched the definitions.
+/// Fails if `fovea-setup --only chart` has not downloaded the definitions.
 pub async fn install_definitions(plane: &ControlPlane) -> Result<(), ClusterError> {
     let folder = chart_crds::folder(&Cache::from_env()?);
     if !folder.is_dir() {
@@ -41,9 +41,9 @@ pub async fn rules(plane: &ControlPlane) -> Result<Vec<Value>, PrometheusError> 
     Ok(found.into_iter().map(spec_of).collect())
 }
 
-/// Scrape configurations of every `ServiceMonitor` and `PodMonitor`, as the Prometheus operator would
-/// translate them; `interval` unless they set one. Authorities are read now: call this again after one is
-/// renewed.
+/// Scrape configurations of every `ServiceMonitor` and `PodMonitor`, translated as by the Prometheus
+/// operator. `interval` replaces the monitors' own intervals. The result contains certificate authorities:
+/// call this again after one is renewed.
 pub async fn scrape_configs(
     plane: &ControlPlane,
     interval: Option<Duration>,

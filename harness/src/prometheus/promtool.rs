@@ -1,4 +1,4 @@
-//! promtool, Prometheus' own judge of files of rules.
+//! promtool, Prometheus' own check of rule files.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::cluster::ClusterError;
 use crate::node::command;
 
-/// Checks the `spec` of a `PrometheusRule` as a file of rules; what promtool says, or an error with
-/// what is wrong.
+/// Checks the `spec` of a `PrometheusRule` as a rule file. Returns promtool's output; the error is its
+/// complaint.
 pub async fn check_rules(spec: &Value) -> Result<String, ClusterError> {
     let folder = tempfile::tempdir().map_err(ClusterError::io("a folder for rules"))?;
     let path = folder.path().join("rules.json");
@@ -16,8 +16,8 @@ pub async fn check_rules(spec: &Value) -> Result<String, ClusterError> {
     promtool(&["check", "rules", "--lint-fatal"], &path).await
 }
 
-/// Runs promtool's tests of rules: a file that names its `rule_files` beside it, and says which
-/// alerts are there at which time of made-up series.
+/// Runs promtool's unit tests of rules. The file names `rule_files` in the same folder, series, and the
+/// alerts to expect at given times.
 pub async fn test_rules(tests: &Path) -> Result<String, ClusterError> {
     promtool(&["test", "rules"], tests).await
 }

@@ -102,19 +102,19 @@ impl Kind {
     }
 }
 
-/// A monitor, and what its configuration needs beside it.
+/// A monitor, and the other inputs of its scrape configuration.
 pub(super) struct Monitor<'a> {
     pub(super) kind: Kind,
     pub(super) namespace: &'a str,
     pub(super) name: &'a str,
     pub(super) spec: &'a Spec,
     pub(super) kubeconfig: &'a Path,
-    /// In place of the endpoints' own, so that a test need not wait for them.
+    /// Replaces the endpoints' own intervals, so that a test need not wait for them.
     pub(super) interval: Option<Duration>,
 }
 
 impl Monitor<'_> {
-    /// The scrape configuration of its endpoint `number`; `ca` is its authority, as PEM.
+    /// The scrape configuration of the endpoint `number`; `ca` is its certificate authority, as PEM.
     pub(super) fn configuration(
         &self,
         number: usize,
@@ -254,12 +254,12 @@ fn tls_config_of(tls: &Tls, ca: Option<&str>) -> Value {
     config.into()
 }
 
-/// A label's name, as a Prometheus label.
+/// The Prometheus label for a Kubernetes label of this name.
 fn sanitize(label: &str) -> String {
     label.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
 }
 
-/// As Prometheus writes one: `500ms`.
+/// The duration in Prometheus' format, such as `500ms`.
 pub(super) fn duration(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }

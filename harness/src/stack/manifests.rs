@@ -1,4 +1,4 @@
-//! Applied before the first job: the CRDs, and a pool whose runner is a plain process.
+//! Objects that are applied before the first job: the CRDs, and a pool whose runner is a plain process.
 
 use super::{DemoModel, MODELS, READY, SYSTEM_NAMESPACE, repository};
 use crate::cluster::{ClusterError, ControlPlane};

@@ -51,31 +51,21 @@ pub enum ApplyPoolsError {
     /// The file cannot be read.
     #[error("--file {path}: {error}")]
     Read {
-        /// The file.
         path: PathBuf,
-        /// The cause.
         error: std::io::Error,
     },
-    /// The file is invalid.
     #[error("--file {path}: {error}")]
     Manifests {
-        /// The file.
         path: PathBuf,
         /// The invalid document, and the cause.
         error: ManifestError,
     },
     /// The ConfigMap cannot be read.
     #[error("ConfigMap {name} of --owner-config-map: {why}")]
-    Owner {
-        /// The ConfigMap.
-        name: String,
-        /// The cause.
-        why: String,
-    },
+    Owner { name: String, why: String },
     /// Some pools were refused; each is logged.
     #[error("applying {refused} of {all} RunnerPools failed; none was deleted")]
     Refused {
-        /// Number of refused pools.
         refused: usize,
         /// Number of pools in the file.
         all: usize,

@@ -41,7 +41,7 @@ pub(super) struct Message {
     /// `webhook-timestamp`, seconds since the epoch.
     pub(super) timestamp: i64,
     pub(super) signature: String,
-    /// JSON.
+    /// The payload as JSON, which the signature covers.
     pub(super) body: String,
 }
 
@@ -256,7 +256,7 @@ type LookUp = fn(&str) -> std::io::Result<Vec<SocketAddr>>;
 
 /// A resolver that returns only addresses that callbacks may connect to.
 struct Resolver {
-    /// `None`: any address.
+    /// `None` allows every address.
     guard: Option<Arc<[Allowed]>>,
     look_up: LookUp,
     lookups: Arc<Semaphore>,

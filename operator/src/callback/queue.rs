@@ -9,9 +9,9 @@ use std::collections::HashMap;
 /// Upper bounds on deliveries under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Of all namespaces together.
+    /// Deliveries of all namespaces together.
     pub total: usize,
-    /// From one namespace.
+    /// Deliveries of one namespace.
     pub namespace: u32,
     /// To one receiver, from all namespaces together.
     pub receiver: usize,
@@ -61,8 +61,8 @@ impl CallbackQueue {
         Self {
             bounds,
             shares: Shares {
-                weights: HashMap::new(),
                 max_in_flight: Some(bounds.namespace),
+                ..Shares::default()
             },
             waiting: FairQueue::default(),
             in_flight: HashMap::new(),

@@ -1,8 +1,10 @@
 //! Acts on decisions: writes statuses, starts attempts, deletes finished jobs.
 
-use super::attempt::{Abort, Attempt, Done, RunnerWas};
+use super::attempt::{Abort, After, Attempt, Done, RunnerWas};
+use super::delete::Deleter;
 use super::{Dispatcher, Task};
-use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide, expires_at};
+use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide};
+use crate::job::retention::Cause;
 use crate::job::{Finished, Tracked, status};
 use crate::time::later;
 use fovea_crds::{InferenceJob, InferenceJobStatus};
@@ -15,6 +17,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Wait before a finished job whose deletion failed is reconciled again.
 const DELETE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+/// Shortest wait before a job of a full namespace is reconciled again: its condition is outdated once there is
+/// room.
+const HELD_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
 
 /// Wait before a job is reconciled again that was not marked `Accepted` because of the bound on such
 /// writes, or whose namespace the watch has not delivered yet.
@@ -45,16 +51,19 @@ impl Dispatcher {
 
     fn reconcile_unfinished(&mut self, uid: &str, job: &InferenceJob) {
         let task = self.tasks.get(uid);
-        if task.is_some_and(|task| task.on.is_none()) {
+        if task.is_some_and(|task| task.abort.is_none()) {
             return; // A write is under way; the job is reconciled again when it ends.
         }
         let now = Timestamp::now();
         let placement = self.directory.resolve(job);
+        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
+        let namespace_is_full = self.retention.is_full(namespace);
         let observed = Observed {
             job,
             now,
             in_flight: task.is_some(),
             placement: &placement,
+            namespace_is_full,
         };
         match decide(observed) {
             Action::Leave => {
@@ -70,26 +79,29 @@ impl Dispatcher {
             Action::Queue {
                 placement,
                 wake_at,
-                write_accepted,
+                note,
             } => {
-                if write_accepted && self.may_write_accepted() {
-                    self.write_note(uid, job, Note::Accepted(placement.pool));
-                } else {
-                    self.pools.enqueue(uid, job, &placement);
-                    // The longer the queue, the later this job's `Accepted` write.
-                    let queued = i64::try_from(self.pools.waiting()).unwrap_or(i64::MAX);
-                    let turn =
-                        SignedDuration::from_secs(queued / i64::from(ACCEPTED_WRITES_PER_SECOND));
-                    let again = later(now, RECONCILE_AGAIN_AFTER.max(turn));
-                    let wake_at = if write_accepted {
-                        wake_at.min(again)
-                    } else {
-                        wake_at
-                    };
-                    self.book.wake_at(uid, wake_at);
+                let again = match &note {
+                    Some(_) => Some(RECONCILE_AGAIN_AFTER),
+                    None => namespace_is_full.then_some(HELD_AGAIN_AFTER),
+                };
+                match note {
+                    Some(note) if self.may_write_accepted() => self.write_note(uid, job, note),
+                    _ => {
+                        self.pools.enqueue(uid, job, &placement);
+                        let again = again.map(|wait| later(now, wait.max(self.turn())));
+                        let wake_at = again.map_or(wake_at, |again| again.min(wake_at));
+                        self.book.wake_at(uid, wake_at);
+                    }
                 }
             }
         }
+    }
+
+    /// The longer the queue, the later each job's `Accepted` write.
+    fn turn(&self) -> SignedDuration {
+        let queued = i64::try_from(self.pools.waiting()).unwrap_or(i64::MAX);
+        SignedDuration::from_secs(queued / i64::from(ACCEPTED_WRITES_PER_SECOND))
     }
 
     fn write_note(&mut self, uid: &str, job: &InferenceJob, note: Note) {
@@ -123,7 +135,7 @@ impl Dispatcher {
     }
 
     /// Writes a status in a task outside the loop.
-    fn write(
+    pub(super) fn write(
         &mut self,
         uid: &str,
         job: &InferenceJob,
@@ -143,7 +155,7 @@ impl Dispatcher {
             let _permit = permits.acquire().await;
             let ended = Done {
                 uid,
-                job: writer.write(job, make).await,
+                after: After::Written(writer.write(job, make).await),
                 runner: RunnerWas::NOT_INVOLVED,
             };
             // This fails only where the loop has ended.
@@ -162,41 +174,68 @@ impl Dispatcher {
     }
 
     fn reconcile_finished(&mut self, uid: &str, finished: &Finished) {
+        self.retention.keep(uid, finished);
         if let Some(outgoing) = &finished.callback {
             return self.reconcile_callback(uid, finished, outgoing);
         }
-        self.retention.keep(uid, finished);
-        match expires_at(finished) {
+        match finished.expires() {
             None => self.book.clear_timer(uid),
             Some(at) if at > Timestamp::now() => self.book.wake_at(uid, at),
             Some(_) => self.retention.expire(uid),
         }
     }
 
-    /// Deletes the next finished job that has expired or exceeds a limit.
+    /// Deletes the next finished job that has expired, or that exceeds a limit.
     pub(super) fn delete_one(&mut self) {
         let Ok(permit) = Arc::clone(&self.deletions).try_acquire_owned() else {
             return; // The next tick tries again.
         };
-        let Some(uid) = self.retention.take() else {
+        let Some((uid, cause)) = self.retention.take(Timestamp::now()) else {
             return;
         };
         let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
             return;
         };
-        let (writer, finished) = (self.writer.clone(), finished.clone());
+        let finished = finished.clone();
         self.book.wake_after(&uid, DELETE_AGAIN_AFTER);
+        let namespace = self.directory.namespaces.get(&*finished.namespace);
+        let deleter = Deleter {
+            writer: self.writer.clone(),
+            store: self.parts.store.clone(),
+            namespace_uid: namespace.map(|namespace| namespace.uid.clone()),
+            uid,
+            job: finished,
+        };
+        let metrics = Arc::clone(&self.parts.metrics);
         tokio::spawn(async move {
             let _permit = permit;
-            if let Err(error) = writer.delete(&uid, &finished).await {
-                tracing::warn!(job = %finished.name, %error, "deleting a finished job failed");
+            let outcome = match cause {
+                Cause::Expired => deleter.delete().await,
+                Cause::Limit => deleter.replace_by_record().await,
+            };
+            let Finished {
+                name, namespace, ..
+            } = &deleter.job;
+            match outcome {
+                Ok(true) => {
+                    tracing::debug!(job = %name, %namespace, ?cause, "deleted a finished job");
+                    metrics.finished_job_deleted(cause.as_str());
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(job = %name, %namespace, ?cause, %error, "deleting a finished job failed");
+                }
             }
         });
     }
 
     /// Starts attempts while there are waiting jobs and free runners.
     pub(super) fn dispatch(&mut self) {
-        while let Some((placement, waiting)) = self.pools.next() {
+        loop {
+            self.pools.close(self.retention.full());
+            let Some((placement, waiting)) = self.pools.next() else {
+                return;
+            };
             let Some(Tracked::Unfinished(job)) = self.book.get(&waiting.uid) else {
                 self.pools
                     .not_dispatched(&placement.pool, &waiting.namespace);
@@ -250,6 +289,7 @@ impl Dispatcher {
             alone_on_a_proven_runner: exclusive && chosen.idle_and_proven,
             writer: self.writer.clone(),
             store: self.parts.store.clone(),
+            store_check: Arc::clone(&self.store_check),
             metrics: Arc::clone(&self.parts.metrics),
         };
         let done = self.done.clone();
@@ -258,6 +298,7 @@ impl Dispatcher {
             let _ = done.send(ended).await;
         });
         let handle = AbortOnDropHandle::new(running);
+        self.retention.started(uid, &namespace);
         self.tasks.insert(
             uid.to_owned(),
             Task {

@@ -1,18 +1,18 @@
 //! One attempt: one job on one runner, from the request to the written status. While it runs, no other
 //! task writes the job's status.
 
+use super::large::{LargeResult, Unstored};
 use super::runners::RunnerClient;
+use super::store_check::StoreCheck;
 use crate::job::decide::{Ending, Placement};
-use crate::job::retry::{self, Next, Outcome};
+use crate::job::retry::{self, Next, Outcome, RESULT_NOT_STORED, STORE_UNAVAILABLE, Success};
 use crate::job::status::{self, Begun, StoredResult};
 use crate::job::write::{StatusWriter, Written};
-use crate::kill_points;
 use crate::metrics::Metrics;
 use crate::trace;
-use fovea_crds::bounds::MAX_RESULT_BYTES;
-use fovea_crds::{InferenceJob, JobResult, Phase};
-use fovea_protocol::{LeaderRequest, Stage};
-use fovea_store::{ObjectKey, Sha256, Store, StoreError};
+use fovea_crds::{Failure, InferenceJob, InferenceJobStatus};
+use fovea_protocol::{LeaderRequest, Reason, Stage};
+use fovea_store::Store;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,7 @@ pub(super) struct Attempt {
     pub alone_on_a_proven_runner: bool,
     pub writer: StatusWriter,
     pub store: Store,
+    pub store_check: Arc<StoreCheck>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -57,8 +58,16 @@ pub(crate) enum RunnerWas {
 #[derive(Debug)]
 pub(super) struct Done {
     pub uid: String,
-    pub job: Written,
+    pub after: After,
     pub runner: RunnerWas,
+}
+
+/// What an ended task leaves.
+#[derive(Debug)]
+pub(super) enum After {
+    Written(Written),
+    /// Nothing is written: the job succeeds once this is stored.
+    Keep(Box<Unstored>),
 }
 
 impl Attempt {
@@ -90,7 +99,7 @@ impl Attempt {
         };
         tokio::pin!(conversation);
         let mut job = self.job.clone();
-        let mut shows_running = job.phase() == Phase::Running;
+        let mut shows_running = status::is_running(&job);
         loop {
             tokio::select! {
                 biased;
@@ -103,7 +112,10 @@ impl Attempt {
                     Span::current().record("outcome", "aborted");
                     self.metrics.attempt("aborted", why.map_or("JobGone", Ending::reason));
                     return match reason {
-                        Ok(Abort::End(ending)) => self.end(job, &begun, &ending).await,
+                        Ok(Abort::End(ending)) => {
+                            let ended = self.end(job, &begun, &ending).await;
+                            self.done(ended, RunnerWas::Fine)
+                        }
                         Ok(Abort::Drop) | Err(_) => self.done(Written::Unchanged, RunnerWas::Fine),
                     };
                 }
@@ -139,52 +151,54 @@ impl Attempt {
             job = job.metadata.name, namespace = job.metadata.namespace, runner = begun.runner,
             %outcome, "attempt ended"
         );
-        let nothing = fovea_crds::InferenceJobStatus::default();
-        let before = job.status.as_ref().unwrap_or(&nothing);
-        let reason = outcome.reason();
-        let next = retry::next(
-            outcome,
-            before,
-            &job.spec.retry,
-            self.alone_on_a_proven_runner,
-            rand::random(),
-        );
-        let outcome = next.outcome(before.interruptions);
+        let (next, reason) = self.next(outcome, &job).await;
+        let interruptions = job.status.as_ref().map_or(0, |status| status.interruptions);
+        let outcome = next.outcome(interruptions);
         Span::current().record("outcome", outcome);
-        self.metrics.attempt(outcome, reason);
+        let count = || self.metrics.attempt(outcome, reason);
         let written = match next {
-            Next::Requeue => Written::Unchanged,
+            Next::Requeue => {
+                count();
+                Written::Unchanged
+            }
             Next::Succeed(mut success) => {
-                let stored = match self.store_if_large(&job, &success.result).await {
-                    Ok(stored) => stored,
-                    Err(error) => {
-                        tracing::warn!(%error, "a large result could not be stored; the job runs again");
-                        return self.done(Written::Unchanged, RunnerWas::Unavailable);
-                    }
-                };
-                let created = job.created();
-                let waited = begun.at.duration_since(created).as_millis();
+                let waited = begun.at.duration_since(job.created()).as_millis();
                 let queued = &mut success.timings.queue_millis;
                 *queued = queued.saturating_add(u64::try_from(waited).unwrap_or_default());
-                let make = |job: &InferenceJob| {
-                    let (success, stored) = (success.clone(), stored.clone());
-                    status::succeeded(job, begun, success, stored, Timestamp::now())
-                };
-                let written = self.writer.write(job, make).await;
-                if let Written::Current(_) = &written {
-                    let total = Timestamp::now().duration_since(created);
-                    let total = Duration::try_from(total).unwrap_or_default();
-                    self.metrics.job_succeeded(&success.timings, total);
+                match LargeResult::of(&job, &success.result) {
+                    Ok(None) => {
+                        count();
+                        succeed(&self.writer, &self.metrics, job, begun, &success, None).await
+                    }
+                    // Counted once it is stored.
+                    Ok(Some(large)) => {
+                        success.result = success.result.clipped();
+                        let begun = begun.clone();
+                        let unstored = Unstored {
+                            job,
+                            begun,
+                            success,
+                            large,
+                        };
+                        return self.ended(After::Keep(Box::new(unstored)), runner);
+                    }
+                    Err(error) => {
+                        self.metrics.attempt("failed", RESULT_NOT_STORED);
+                        let failure = Failure {
+                            reason: RESULT_NOT_STORED.to_owned(),
+                            message: error.to_string(),
+                            retryable: false,
+                        };
+                        self.end(job, begun, &Ending::Failed(failure)).await
+                    }
                 }
-                written
             }
             Next::Fail(failure) => {
-                let ending = Ending::Failed(failure);
-                let make =
-                    |job: &InferenceJob| status::ended(job, Some(begun), &ending, Timestamp::now());
-                self.writer.write(job, make).await
+                count();
+                self.end(job, begun, &Ending::Failed(failure)).await
             }
             Next::Retry(next) => {
+                count();
                 // Read once: the delay starts at the attempt's end, however long the write takes.
                 let ended = Timestamp::now();
                 let make = |job: &InferenceJob| status::waiting(job, begun, &next, ended);
@@ -194,39 +208,69 @@ impl Attempt {
         self.done(written, runner)
     }
 
-    fn done(&self, job: Written, runner: RunnerWas) -> Done {
-        let uid = self.job.metadata.uid.clone().unwrap_or_default();
-        Done { uid, job, runner }
-    }
-
-    async fn end(&self, job: InferenceJob, begun: &Begun, ending: &Ending) -> Done {
-        let make = |job: &InferenceJob| status::ended(job, Some(begun), ending, Timestamp::now());
-        self.done(self.writer.write(job, make).await, RunnerWas::Fine)
-    }
-
-    /// Stores a result that is too large for a status in the bucket, before the status refers to it.
-    async fn store_if_large(
-        &self,
-        job: &InferenceJob,
-        result: &JobResult,
-    ) -> Result<Option<StoredResult>, StoreError> {
-        let json =
-            serde_json::to_vec(result).map_err(|error| StoreError::Config(error.to_string()))?;
-        if json.len() <= MAX_RESULT_BYTES && *result == result.clone().clipped() {
-            return Ok(None);
+    /// What follows the outcome, and the metrics' label for its reason. A picture that cannot be
+    /// downloaded while the object store is down is not the attempt's failure.
+    async fn next(&self, outcome: Outcome, job: &InferenceJob) -> (Next, &'static str) {
+        let nothing = InferenceJobStatus::default();
+        let before = job.status.as_ref().unwrap_or(&nothing);
+        let jitter = rand::random();
+        match outcome {
+            Outcome::Problem(problem)
+                if problem.reason == Reason::FetchFailed && self.store_check.is_down().await =>
+            {
+                let age = Timestamp::now().duration_since(job.created());
+                let age = Duration::try_from(age).unwrap_or_default();
+                let failure = Failure {
+                    reason: STORE_UNAVAILABLE.to_owned(),
+                    message: format!("the object store does not answer: {}", problem.detail),
+                    retryable: true,
+                };
+                let next = retry::store_down(failure, before, &job.spec, age, jitter);
+                (next.into(), STORE_UNAVAILABLE)
+            }
+            outcome => {
+                let reason = outcome.reason();
+                let alone = self.alone_on_a_proven_runner;
+                let next = retry::next(outcome, before, &job.spec.retry, alone, jitter);
+                (next, reason)
+            }
         }
-        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
-        let uid = job.metadata.uid.as_deref().unwrap_or_default();
-        let key = ObjectKey::result(namespace, uid)
-            .map_err(|error| StoreError::Config(error.to_string()))?;
-        let stored = StoredResult {
-            bytes: json.len() as u64,
-            sha256: Sha256::of(&json).to_string(),
-        };
-        self.store
-            .put(&key, json.into(), "application/json")
-            .await?;
-        kill_points::after(kill_points::RESULT_STORED);
-        Ok(Some(stored))
     }
+
+    fn done(&self, job: Written, runner: RunnerWas) -> Done {
+        self.ended(After::Written(job), runner)
+    }
+
+    fn ended(&self, after: After, runner: RunnerWas) -> Done {
+        let uid = self.job.metadata.uid.clone().unwrap_or_default();
+        Done { uid, after, runner }
+    }
+
+    async fn end(&self, job: InferenceJob, begun: &Begun, ending: &Ending) -> Written {
+        let make = |job: &InferenceJob| status::ended(job, Some(begun), ending, Timestamp::now());
+        self.writer.write(job, make).await
+    }
+}
+
+/// Writes that the job succeeded; `stored` if its result is in the bucket.
+pub(super) async fn succeed(
+    writer: &StatusWriter,
+    metrics: &Metrics,
+    job: InferenceJob,
+    begun: &Begun,
+    success: &Success,
+    stored: Option<StoredResult>,
+) -> Written {
+    let created = job.created();
+    let make = |job: &InferenceJob| {
+        let (success, stored) = (success.clone(), stored.clone());
+        status::succeeded(job, begun, success, stored, Timestamp::now())
+    };
+    let written = writer.write(job, make).await;
+    if let Written::Current(_) = &written {
+        let total = Timestamp::now().duration_since(created);
+        let total = Duration::try_from(total).unwrap_or_default();
+        metrics.job_succeeded(&success.timings, total);
+    }
+    written
 }

@@ -51,8 +51,10 @@ impl Dispatcher {
         let snapshot = Snapshot {
             unfinished,
             finished,
+            full_namespaces: self.retention.full().len(),
             callbacks_waiting,
             callbacks_in_flight,
+            kept_results: self.kept.taken(),
             pools: pools.collect(),
         };
         self.parts.metrics.snapshot(&snapshot);

@@ -9,7 +9,10 @@ mod attempt;
 mod book;
 mod callbacks;
 mod conversation;
+mod delete;
 pub(crate) mod fleet;
+mod keep;
+mod large;
 mod links;
 mod loads;
 mod measure;
@@ -18,6 +21,7 @@ mod pools;
 pub(crate) mod queue;
 mod request;
 mod runners;
+mod store_check;
 mod target;
 mod watches;
 mod wire;
@@ -38,6 +42,8 @@ use book::Book;
 use callbacks::{CallEnded, Calls};
 use fovea_protocol::LeaderRequest;
 use fovea_store::Store;
+use jiff::Timestamp;
+use keep::Room;
 use kube::Client;
 use links::{Linking, Report};
 use pools::Pools;
@@ -45,6 +51,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use store_check::StoreCheck;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -68,6 +75,8 @@ pub(crate) struct Parts {
     pub store: Store,
     pub callbacks: Callbacks,
     pub retention: RetentionConfig,
+    /// Time for which the store may refuse a large result before its job fails.
+    pub max_result_refused: Duration,
     /// This leader, as runners know it.
     pub leader: LeaderRequest,
     /// The pool of jobs that name none.
@@ -94,13 +103,16 @@ pub(crate) struct Dispatcher {
     directory: Directory,
     book: Book,
     pools: Pools,
-    /// Jobs that are on a runner, or whose status is being written.
+    /// Jobs that are on a runner, whose result is being stored, or whose status is being written.
     tasks: HashMap<String, Task>,
     writes: Arc<Semaphore>,
     /// The time of the latest `Accepted` write.
     accepted_written: Option<Instant>,
     done: mpsc::Sender<Done>,
     calls: Calls,
+    /// Room for results that wait for the store.
+    kept: Room,
+    store_check: Arc<StoreCheck>,
     retention: Retention,
     deletions: Arc<Semaphore>,
     synced: Synced,
@@ -110,8 +122,9 @@ pub(crate) struct Dispatcher {
 
 struct Task {
     namespace: String,
-    /// Where it runs; `None` for a mere write.
+    /// Where it runs; `None` once it has left its runner, and for a mere write.
     on: Option<(PoolKey, String)>,
+    /// Ends it; `None` for a mere write, and once it was ended.
     abort: Option<oneshot::Sender<Abort>>,
     began: Instant,
     /// Aborted with the loop: a replica without the lease must not write.
@@ -168,6 +181,8 @@ impl Dispatcher {
             accepted_written: None,
             done: done_in,
             calls: Calls::new(calls_in),
+            kept: Room::default(),
+            store_check: Arc::new(StoreCheck::new(parts.store.clone())),
             retention: Retention::new(parts.retention),
             deletions: Arc::new(Semaphore::new(MAX_DELETIONS)),
             synced: Synced::default(),
@@ -196,7 +211,7 @@ impl Dispatcher {
                     this.measure();
                     this.publish_loads();
                 }
-                _ = deletion.tick(), if this.retention.is_due() => this.delete_one(),
+                _ = deletion.tick(), if this.retention.is_due(Timestamp::now()) => this.delete_one(),
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! What the loop observes: watch events, and tasks that have ended.
 
 use super::Dispatcher;
-use super::attempt::{Abort, Done, RunnerWas};
+use super::attempt::{Abort, After, Done, RunnerWas};
 use crate::events::Notice;
 use crate::job::Tracked;
 use crate::job::write::Written;
@@ -113,19 +113,21 @@ impl Dispatcher {
     }
 
     pub(super) fn on_done(&mut self, done: Done) {
-        let Done { uid, job, runner } = done;
+        let Done { uid, after, runner } = done;
         let Some(task) = self.tasks.remove(&uid) else {
             return;
         };
+        self.retention.stopped(&uid);
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
             self.pools
                 .released((pool, endpoint), &task.namespace, runner, took);
         }
-        match job {
-            Written::Current(job) => self.observe(*job),
-            Written::Superseded => self.book.remove_unfinished(&uid),
-            Written::Unchanged => self.reconcile(&uid),
+        match after {
+            After::Keep(result) => self.keep(&uid, task.namespace, *result),
+            After::Written(Written::Current(job)) => self.observe(*job),
+            After::Written(Written::Superseded) => self.book.remove_unfinished(&uid),
+            After::Written(Written::Unchanged) => self.reconcile(&uid),
         }
     }
 

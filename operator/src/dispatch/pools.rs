@@ -10,7 +10,7 @@ use crate::pool::PoolKey;
 use crate::pool::load::{Health, Load, Loads};
 use crate::pool::published::PublishedPool;
 use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,6 +20,8 @@ pub(super) struct Pools {
     by_key: HashMap<PoolKey, Pool>,
     /// In which pool's queue each waiting job is.
     queued_in: HashMap<String, PoolKey>,
+    /// Namespaces that start no job in any pool.
+    closed: HashSet<String>,
 }
 
 #[derive(Default)]
@@ -50,6 +52,7 @@ impl Pools {
             linking,
             by_key: HashMap::new(),
             queued_in: HashMap::new(),
+            closed: HashSet::new(),
         }
     }
 
@@ -63,6 +66,7 @@ impl Pools {
                 .map(|(name, weight)| (name.clone(), *weight))
                 .collect(),
             max_in_flight: fairness.max_in_flight,
+            closed: self.closed.clone(),
         };
         let external = object.spec.external.is_some();
         // Other runners, of which nothing is known yet.
@@ -125,6 +129,17 @@ impl Pools {
         });
         self.queued_in
             .insert(uid.to_owned(), placement.pool.clone());
+    }
+
+    /// Holds the jobs of these namespaces back, and of no others.
+    pub(super) fn close(&mut self, namespaces: HashSet<String>) {
+        if namespaces == self.closed {
+            return;
+        }
+        for pool in self.by_key.values_mut() {
+            pool.shares.closed.clone_from(&namespaces);
+        }
+        self.closed = namespaces;
     }
 
     pub(super) fn waiting(&self) -> usize {

@@ -120,7 +120,7 @@ mod tests {
         }
         let shares = Shares {
             weights: HashMap::from([("heavy".into(), 3)]),
-            max_in_flight: None,
+            ..Shares::default()
         };
         let heavy = (0..100)
             .filter(|_| {
@@ -145,6 +145,20 @@ mod tests {
         assert!(queue.pop(&shares, |_| true).is_none());
         queue.finished("a");
         assert!(queue.pop(&shares, |_| true).is_some());
+    }
+
+    #[test]
+    fn a_closed_namespace_holds_up_no_other() {
+        let mut queue = Queue::default();
+        queue.push(job("closed", 1, 9));
+        queue.push(job("open", 2, 0));
+        let shares = Shares {
+            closed: ["closed".to_owned()].into(),
+            ..Shares::default()
+        };
+        assert_eq!(queue.runnable(&shares), 1);
+        assert_eq!(drain(&mut queue, &shares), ["open-002"]);
+        assert_eq!(drain(&mut queue, &Shares::default()), ["closed-001"]);
     }
 
     #[test]

@@ -6,15 +6,8 @@ use super::wire;
 use crate::job::retry::Outcome;
 use base64::Engine as _;
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input};
-use fovea_protocol::{InferRequest, Problem, Reason, Source};
+use fovea_protocol::{InferRequest, Problem, Reason, Source, URL_LIFETIME};
 use fovea_store::{ObjectKey, Sha256};
-use std::time::Duration;
-
-/// Validity of a presigned URL beyond the attempt's deadline, in case clocks differ.
-const PRESIGN_GRACE: Duration = Duration::from_mins(1);
-
-/// Maximum validity that S3 allows for a presigned URL.
-const MAX_PRESIGN: Duration = Duration::from_hours(7 * 24);
 
 impl Attempt {
     /// Builds the request, with the picture's bytes or a presigned URL. The error is the attempt's
@@ -83,10 +76,10 @@ impl Attempt {
         }
     }
 
+    /// The URL has to last until the runner's GET begins, which is soon: the runner answers within
+    /// [`fovea_protocol::SILENCE_LIMIT`] or is lost, and fetches the picture before anything else.
     async fn presign(&self, key: &ObjectKey) -> Result<Source, Outcome> {
-        let deadline = Duration::from_secs(u64::from(self.job.spec.attempt_deadline_seconds));
-        let lifetime = (deadline + PRESIGN_GRACE).min(MAX_PRESIGN);
-        let signed = self.store.presign_get(key, lifetime).await;
+        let signed = self.store.presign_get(key, URL_LIFETIME).await;
         signed.map(Source::Url).map_err(|error| {
             Outcome::Problem(Problem::new(
                 Reason::FetchFailed,

@@ -2,11 +2,15 @@
 
 use super::retry::LONGEST_INTERRUPTION;
 use crate::time::later;
-use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef, conditions};
+use fovea_crds::conditions::{self, ACCEPTED, TOO_MANY_FINISHED_JOBS};
+use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef};
 use jiff::{SignedDuration, Timestamp};
 
 /// A job that waits this long gets the condition `Accepted`; a faster one saves the write.
 pub(crate) const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
+
+/// What a job waits for whose namespace has too many finished jobs.
+const NAMESPACE_IS_FULL: &str = "the namespace has too many finished jobs, so it starts no other: delete finished jobs, or set spec.ttlSecondsAfterFinished on them";
 
 /// The pool and the model that a job runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(crate) struct Observed<'a> {
     pub in_flight: bool,
     /// The pool and model to run it, or why no pool accepts it.
     pub placement: &'a Result<Placement, Refusal>,
+    /// Whether the namespace has too many finished jobs to start another one.
+    pub namespace_is_full: bool,
 }
 
 /// An end of a job without a result.
@@ -70,8 +76,8 @@ pub(crate) enum Action {
         placement: Placement,
         /// Its next deadline, or the time of its `Accepted` write.
         wake_at: Timestamp,
-        /// Whether to write its condition `Accepted`, because it has waited long enough.
-        write_accepted: bool,
+        /// The condition `Accepted` to write, because it has waited long enough.
+        note: Option<Note>,
     },
 }
 
@@ -96,6 +102,7 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
         now,
         in_flight,
         placement,
+        namespace_is_full,
     } = observed;
     let nothing = InferenceJobStatus::default();
     let status = job.status.as_ref().unwrap_or(&nothing);
@@ -149,7 +156,7 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
     match placement {
         Err(Refusal::Never(failure)) => Action::End(Ending::Failed(failure.clone())),
         Err(Refusal::Hold { reason, message }) => {
-            if is_written(status, conditions::ACCEPTED, "False", reason, message) {
+            if is_written(status, ACCEPTED, "False", reason, message) {
                 Action::WakeAt(deadline)
             } else {
                 Action::Write(Note::Held {
@@ -159,18 +166,25 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
             }
         }
         Ok(placement) => {
-            let accepted_written = condition_is(status, conditions::ACCEPTED, "True");
-            let accepted_due = later(ready_since(job, status), WRITE_ACCEPTED_AFTER);
-            let write_accepted = !accepted_written && accepted_due <= now;
-            let wake_at = if accepted_written || write_accepted {
+            let (note, written) = if namespace_is_full {
+                let (reason, message) = (TOO_MANY_FINISHED_JOBS, NAMESPACE_IS_FULL);
+                let written = is_written(status, ACCEPTED, "False", reason, message);
+                let message = message.to_owned();
+                (Note::Held { reason, message }, written)
+            } else {
+                let written = condition_is(status, ACCEPTED, "True");
+                (Note::Accepted(placement.pool.clone()), written)
+            };
+            let due = later(ready_since(job, status), WRITE_ACCEPTED_AFTER);
+            let wake_at = if written || due <= now {
                 deadline
             } else {
-                deadline.min(accepted_due)
+                deadline.min(due)
             };
             Action::Queue {
                 placement: placement.clone(),
                 wake_at,
-                write_accepted,
+                note: (!written && due <= now).then_some(note),
             }
         }
     }
@@ -207,16 +221,6 @@ fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp 
 fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Timestamp> {
     let start = status.start_time.as_ref()?;
     Some(later(start.0, seconds(job.spec.active_deadline_seconds?)))
-}
-
-/// Time at which a finished job expires; `None` without a TTL or while its callback is pending.
-pub(crate) fn expires_at(finished: &super::Finished) -> Option<Timestamp> {
-    if finished.callback.is_some() {
-        return None;
-    }
-    finished
-        .ttl_seconds
-        .map(|ttl| later(finished.ended, seconds(ttl)))
 }
 
 fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {

@@ -38,6 +38,7 @@ fn decide_with(
         now,
         in_flight,
         placement,
+        namespace_is_full: false,
     })
 }
 
@@ -50,7 +51,7 @@ fn a_new_job_is_queued_without_a_write() {
     let Action::Queue {
         placement,
         wake_at,
-        write_accepted: false,
+        note: None,
     } = decide_at(&job(), 0)
     else {
         panic!()
@@ -59,16 +60,47 @@ fn a_new_job_is_queued_without_a_write() {
 }
 
 #[test]
+fn a_job_of_a_full_namespace_says_so_after_a_second_until_there_is_room() {
+    let decide_in = |job: &InferenceJob, namespace_is_full| {
+        let action = decide(Observed {
+            job,
+            now: at(1),
+            in_flight: false,
+            placement: &Ok(placed()),
+            namespace_is_full,
+        });
+        let Action::Queue { note, .. } = action else {
+            panic!("{action:?}")
+        };
+        note
+    };
+    let held = decide_in(&job(), true).unwrap();
+    assert!(matches!(
+        held,
+        Note::Held {
+            reason: TOO_MANY_FINISHED_JOBS,
+            ..
+        }
+    ));
+    let written = with(&job(), status::noted(&job(), &held, at(1)));
+    assert_eq!(decide_in(&written, true), None);
+    let accepted = Note::Accepted(pool());
+    assert_eq!(decide_in(&written, false).as_ref(), Some(&accepted));
+    let written = with(&job(), status::noted(&job(), &accepted, at(1)));
+    assert_eq!(decide_in(&written, true), Some(held));
+}
+
+#[test]
 fn a_job_that_has_waited_a_second_gets_its_accepted_condition_once() {
-    let Action::Queue { write_accepted, .. } = decide_at(&job(), 1) else {
+    let Action::Queue { note, .. } = decide_at(&job(), 1) else {
         panic!()
     };
-    assert!(write_accepted);
+    assert_eq!(note, Some(Note::Accepted(pool())));
     let accepted = status::noted(&job(), &Note::Accepted(pool()), at(1));
     let written = with(&job(), accepted);
     let after = decide_at(&written, 2);
     assert!(
-        matches!(after, Action::Queue { write_accepted: false, wake_at, .. } if wake_at == at(86_400)),
+        matches!(after, Action::Queue { note: None, wake_at, .. } if wake_at == at(86_400)),
         "{after:?}"
     );
 }
@@ -228,17 +260,17 @@ fn a_finished_job_is_kept_until_its_callback_is_delivered_or_given_up() {
         (outgoing.due, &*outgoing.receiver),
         (Timestamp::UNIX_EPOCH, "hooks.example.com:443")
     );
-    assert_eq!(expires_at(&undelivered), None);
+    assert_eq!(undelivered.expires(), None);
 
     let record = status.callback.get_or_insert_default();
     (record.attempts, record.next_attempt_time) = (1, Some(Time(at(70))));
     let waits = finished(&status);
     assert_eq!(waits.callback.as_deref().unwrap().due, at(70));
-    assert_eq!(expires_at(&waits), None);
+    assert_eq!(waits.expires(), None);
 
     status.callback.get_or_insert_default().delivered = true;
     let over = finished(&status);
-    assert_eq!((expires_at(&over), over.callback), (Some(at(65)), None));
+    assert_eq!((over.expires(), over.callback), (Some(at(65)), None));
 }
 
 proptest! {

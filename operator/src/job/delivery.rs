@@ -63,7 +63,6 @@ impl Outcome {
 pub(crate) enum Next {
     /// No step: there is no callback, or it is delivered or given up.
     Nothing,
-    /// Wait until this time.
     WaitUntil(Timestamp),
     Try,
     /// Record it as given up: its time limit is over.

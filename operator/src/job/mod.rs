@@ -8,8 +8,10 @@ pub(crate) mod retry;
 pub(crate) mod status;
 pub(crate) mod write;
 
-use fovea_crds::{InferenceJob, labels, resource_version_is_older};
-use jiff::Timestamp;
+use crate::time::later;
+use fovea_crds::{InferenceJob, annotations, labels, resource_version_is_older};
+use fovea_store::can_have_record;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::sync::Arc;
 use url::Url;
@@ -31,8 +33,9 @@ pub(crate) struct Finished {
     pub resource_version: Box<str>,
     pub ended: Timestamp,
     pub ttl_seconds: Option<u32>,
-    /// Whether the API created it rather than a user.
-    pub made_by_api: bool,
+    /// Whether the API created it and answers from a record of it. A tombstone has none: it bars its
+    /// name.
+    pub recordable: bool,
     /// Its callback, until it is delivered or given up; the job is not deleted before.
     pub callback: Option<Box<Outgoing>>,
 }
@@ -57,10 +60,9 @@ impl Tracked {
             ended: job.ended(),
             callback: Outgoing::of(&job).map(Box::new),
             ttl_seconds: job.spec.ttl_seconds_after_finished,
-            made_by_api: job
-                .labels()
-                .get(labels::CREATED_BY)
-                .is_some_and(|by| by == labels::API),
+            recordable: can_have_record(&job.name_any())
+                && (job.labels().get(labels::CREATED_BY)).is_some_and(|by| by == labels::API)
+                && !job.annotations().contains_key(annotations::TOMBSTONE),
             resource_version: job.resource_version().unwrap_or_default().into(),
         })
     }
@@ -77,6 +79,22 @@ impl Tracked {
     /// own write. See [`resource_version_is_older`] for versions that cannot be compared.
     pub(crate) fn is_older_than(&self, other: &Self) -> bool {
         resource_version_is_older(self.resource_version(), other.resource_version())
+    }
+}
+
+impl Finished {
+    /// Time at which it expires; `None` without a TTL or while its callback is pending.
+    pub(crate) fn expires(&self) -> Option<Timestamp> {
+        if self.callback.is_some() {
+            return None;
+        }
+        let ttl = SignedDuration::from_secs(i64::from(self.ttl_seconds?));
+        Some(later(self.ended, ttl))
+    }
+
+    /// Whether the object may be deleted early, with a record that answers for it until it expires.
+    pub(crate) fn may_have_record(&self) -> bool {
+        self.recordable && self.expires().is_some()
     }
 }
 

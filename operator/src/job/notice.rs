@@ -6,10 +6,11 @@ use fovea_crds::{InferenceJobStatus, Phase};
 
 /// Reasons of failures of the installation. Failures caused by the job's own picture, parameters or
 /// deadlines appear in its status alone.
-const OF_THE_INSTALLATION: [&str; 5] = [
+const OF_THE_INSTALLATION: [&str; 6] = [
     "InvalidRunnerAnswer",
     "OutOfMemory",
     "QueueDeadlineExceeded",
+    "ResultNotStored",
     "ResultRejected",
     "RunnerLost",
 ];

@@ -1,238 +1,289 @@
-//! Which finished jobs to delete: those that have expired, and those that exceed a limit. Pure.
+//! Which finished jobs to delete, and which namespaces have no room for another one. Pure.
+//!
+//! A finished job is deleted when its `ttlSecondsAfterFinished` is over. A limit on finished jobs never
+//! deletes a job that a user applied, and one that the API created only once it has been finished for a
+//! minimum time; its record in the bucket then answers for it. A namespace at a limit starts no job until
+//! there is room.
 
 use super::Finished;
-use jiff::Timestamp;
-use std::collections::{BTreeSet, HashMap};
+use crate::time::later;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Flags and environment of the retention of finished jobs.
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Finished jobs")]
 pub struct RetentionConfig {
-    /// Maximum number of finished jobs in the cluster. Beyond it the operator deletes the oldest
-    /// before their ttlSecondsAfterFinished, those created through the API first. Jobs with an
-    /// undelivered callback do not count.
+    /// Maximum number of finished jobs in the cluster. It is divided equally among the namespaces
+    /// that have any: while it is reached, a namespace with at least its share starts no job.
     #[arg(long, env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS")]
-    #[arg(default_value_t = 10_000)]
+    #[arg(default_value_t = 20_000)]
     pub max_finished_jobs: usize,
-    /// Maximum number of finished jobs per namespace; the same rules as for --max-finished-jobs
-    /// apply.
+    /// Maximum number of finished jobs per namespace, running jobs and jobs with an undelivered
+    /// callback included. A namespace that has as many starts no job until some are deleted. From
+    /// 80 percent of a limit on, the operator deletes the namespace's oldest finished jobs that were
+    /// created through the API before their ttlSecondsAfterFinished is over; the API answers for them
+    /// from a record in the bucket until then. It never deletes other jobs early.
     #[arg(long, env = "FOVEA_OPERATOR_MAX_FINISHED_JOBS_PER_NAMESPACE")]
-    #[arg(default_value_t = 2_000)]
+    #[arg(default_value_t = 10_000)]
     pub max_finished_jobs_per_namespace: usize,
+    /// Minimum time in seconds for which a finished job stays in the cluster, unless its
+    /// ttlSecondsAfterFinished is shorter.
+    #[arg(long, env = "FOVEA_OPERATOR_MIN_FINISHED_SECONDS")]
+    #[arg(default_value_t = 60)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=86_400))]
+    pub min_finished_seconds: u32,
     /// Maximum rate at which finished jobs are deleted, in jobs per second. It limits the load on
-    /// the API server after many jobs expire at once.
+    /// the API server after many jobs expire at once. More jobs per second than this cannot finish
+    /// for long.
     #[arg(long, env = "FOVEA_OPERATOR_DELETIONS_PER_SECOND")]
-    #[arg(default_value_t = 50)]
+    #[arg(default_value_t = 200)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub deletions_per_second: u32,
 }
 
-/// A finished job's place in the order of deletion: the lowest goes first.
+/// Why a finished job is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// Its `ttlSecondsAfterFinished` is over.
+    Expired,
+    /// Its namespace is near a limit: it gets a record first.
+    Limit,
+}
+
+impl Cause {
+    /// The metrics' label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "ttl",
+            Self::Limit => "limit",
+        }
+    }
+}
+
+/// A finished job that may be deleted early, in the order of deletion.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    /// What a user has applied is kept longer than what the API made.
-    applied_by_user: bool,
+struct Candidate {
     ended: Timestamp,
     uid: Arc<str>,
 }
 
-/// The finished jobs, in the order of their deletion.
+#[derive(Debug)]
+struct Job {
+    namespace: Arc<str>,
+    candidate: Option<Candidate>,
+    /// Its deletion is under way.
+    leaving: bool,
+}
+
+#[derive(Debug, Default)]
+struct Tenant {
+    finished: usize,
+    running: usize,
+    /// Finished jobs whose deletion is under way.
+    leaving: usize,
+    candidates: BTreeSet<Candidate>,
+}
+
+impl Tenant {
+    fn size(&self) -> usize {
+        self.finished + self.running
+    }
+}
+
+/// The finished jobs of all namespaces, and the number of running ones.
 #[derive(Debug)]
 pub(crate) struct Retention {
     config: RetentionConfig,
-    all: BTreeSet<Place>,
-    by_namespace: HashMap<Box<str>, BTreeSet<Place>>,
-    places: HashMap<Arc<str>, (Box<str>, Place)>,
-    /// Jobs whose `ttlSecondsAfterFinished` is over.
+    jobs: HashMap<Arc<str>, Job>,
+    /// The namespaces of the jobs on runners.
+    running: HashMap<Arc<str>, Arc<str>>,
+    tenants: HashMap<Arc<str>, Tenant>,
+    /// The namespaces by [`Tenant::size`].
+    by_size: BTreeSet<(usize, Arc<str>)>,
+    /// The sum of all sizes.
+    size: usize,
+    /// The sum of all [`Tenant::leaving`].
+    leaving: usize,
     expired: BTreeSet<Arc<str>>,
-    /// Namespaces with more jobs than their limit.
-    crowded: BTreeSet<Box<str>>,
 }
 
 impl Retention {
     pub(crate) fn new(config: RetentionConfig) -> Self {
         Self {
             config,
-            all: BTreeSet::new(),
-            by_namespace: HashMap::new(),
-            places: HashMap::new(),
+            jobs: HashMap::new(),
+            running: HashMap::new(),
+            tenants: HashMap::new(),
+            by_size: BTreeSet::new(),
+            size: 0,
+            leaving: 0,
             expired: BTreeSet::new(),
-            crowded: BTreeSet::new(),
         }
     }
 
-    /// Adds a finished job whose callback, if any, is settled. It is not expired until [`expire`] marks
-    /// it again: its `ttlSecondsAfterFinished` may have been raised meanwhile.
+    /// Adds a finished job, or follows its change. It is not expired until [`expire`] marks it again:
+    /// its `ttlSecondsAfterFinished` may have been raised meanwhile.
     ///
     /// [`expire`]: Self::expire
     pub(crate) fn keep(&mut self, uid: &str, job: &Finished) {
         self.expired.remove(uid);
-        if self.places.contains_key(uid) {
-            return;
-        }
+        self.stopped(uid);
         let uid: Arc<str> = uid.into();
-        let place = Place {
-            applied_by_user: !job.made_by_api,
+        let candidate = job.may_have_record().then(|| Candidate {
             ended: job.ended,
             uid: Arc::clone(&uid),
-        };
-        self.all.insert(place.clone());
-        let namespace = job.namespace.clone();
-        let own = self.by_namespace.entry(namespace.clone()).or_default();
-        own.insert(place.clone());
-        if own.len() > self.config.max_finished_jobs_per_namespace {
-            self.crowded.insert(namespace.clone());
+        });
+        let kept = self.jobs.get(&uid);
+        if kept.is_some_and(|kept| kept.candidate == candidate && !kept.leaving) {
+            return;
         }
-        self.places.insert(uid, (namespace, place));
+        self.forget(&uid);
+        let namespace: Arc<str> = (*job.namespace).into();
+        let added = candidate.clone();
+        self.change(&namespace, |tenant| {
+            tenant.finished += 1;
+            tenant.candidates.extend(added);
+        });
+        let job = Job {
+            namespace,
+            candidate,
+            leaving: false,
+        };
+        self.jobs.insert(uid, job);
     }
 
     pub(crate) fn expire(&mut self, uid: &str) {
         self.expired.insert(uid.into());
     }
 
-    /// Removes a job that is deleted, or about to be.
+    /// Removes a job that is deleted.
     pub(crate) fn forget(&mut self, uid: &str) {
         self.expired.remove(uid);
-        let Some((namespace, place)) = self.places.remove(uid) else {
+        let Some(job) = self.jobs.remove(uid) else {
             return;
         };
-        self.all.remove(&place);
-        if let Some(own) = self.by_namespace.get_mut(&namespace) {
-            own.remove(&place);
-            if own.len() <= self.config.max_finished_jobs_per_namespace {
-                self.crowded.remove(&namespace);
+        self.leaving -= usize::from(job.leaving);
+        self.change(&job.namespace, |tenant| {
+            tenant.finished -= 1;
+            tenant.leaving -= usize::from(job.leaving);
+            if let Some(candidate) = &job.candidate {
+                tenant.candidates.remove(candidate);
             }
-            if own.is_empty() {
-                self.by_namespace.remove(&namespace);
-            }
+        });
+    }
+
+    /// A job is on a runner.
+    pub(crate) fn started(&mut self, uid: &str, namespace: &str) {
+        let namespace: Arc<str> = namespace.into();
+        let before = self.running.insert(uid.into(), Arc::clone(&namespace));
+        if before.is_none() {
+            self.change(&namespace, |tenant| tenant.running += 1);
         }
     }
 
-    /// Whether some job is to be deleted.
-    pub(crate) fn is_due(&self) -> bool {
-        !self.expired.is_empty()
-            || !self.crowded.is_empty()
-            || self.all.len() > self.config.max_finished_jobs
+    /// A job is no longer on a runner.
+    pub(crate) fn stopped(&mut self, uid: &str) {
+        if let Some(namespace) = self.running.remove(uid) {
+            self.change(&namespace, |tenant| tenant.running -= 1);
+        }
     }
 
-    pub(crate) fn take(&mut self) -> Option<Arc<str>> {
-        let crowded = || {
-            let own = self.by_namespace.get(self.crowded.first()?)?;
-            own.first()
-        };
-        let too_many = || {
-            self.all
-                .first()
-                .filter(|_| self.all.len() > self.config.max_finished_jobs)
-        };
-        let expired = self.expired.first().cloned();
-        let next = expired.or_else(|| {
-            let place = crowded().or_else(too_many)?;
-            Some(Arc::clone(&place.uid))
-        })?;
-        self.forget(&next);
-        Some(next)
+    /// Whether the namespace must not start another job.
+    pub(crate) fn is_full(&self, namespace: &str) -> bool {
+        self.exceeds(self.tenants.get(namespace).map_or(0, Tenant::size))
     }
+
+    /// The namespaces that must not start another job.
+    pub(crate) fn full(&self) -> HashSet<String> {
+        let full = self.by_size.iter().rev();
+        full.take_while(|(size, _)| self.exceeds(*size))
+            .map(|(_, namespace)| namespace.to_string())
+            .collect()
+    }
+
+    /// Whether [`Retention::take`] returns a job.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        !self.expired.is_empty() || self.early(now).is_some()
+    }
+
+    /// The next job to delete. It counts until it is forgotten, and is returned again only after it was
+    /// kept or expired again.
+    pub(crate) fn take(&mut self, now: Timestamp) -> Option<(Arc<str>, Cause)> {
+        let (uid, cause) = match self.expired.pop_first() {
+            Some(uid) => (uid, Cause::Expired),
+            None => (Arc::clone(&self.early(now)?.uid), Cause::Limit),
+        };
+        if let Some(job) = self.jobs.get_mut(&uid)
+            && !job.leaving
+            && let Some(tenant) = self.tenants.get_mut(&job.namespace)
+        {
+            job.leaving = true;
+            tenant.leaving += 1;
+            self.leaving += 1;
+            if let Some(candidate) = &job.candidate {
+                tenant.candidates.remove(candidate);
+            }
+        }
+        Some((uid, cause))
+    }
+
+    /// The job to delete before its time: the oldest of the namespace that is furthest over its share.
+    fn early(&self, now: Timestamp) -> Option<&Candidate> {
+        let over_its_own = most_of(self.config.max_finished_jobs_per_namespace);
+        let over_its_share = if self.size - self.leaving > most_of(self.config.max_finished_jobs) {
+            most_of(self.share())
+        } else {
+            usize::MAX
+        };
+        let most = over_its_own.min(over_its_share);
+        let minimum = SignedDuration::from_secs(i64::from(self.config.min_finished_seconds));
+        let largest_first = self.by_size.iter().rev();
+        largest_first
+            .take_while(|(size, _)| *size > most)
+            .filter_map(|(size, namespace)| {
+                let tenant = self.tenants.get(namespace)?;
+                let stay = size - tenant.leaving;
+                tenant.candidates.first().filter(|_| stay > most)
+            })
+            .find(|oldest| later(oldest.ended, minimum) <= now)
+    }
+
+    /// Whether a namespace of this size is at a limit.
+    fn exceeds(&self, size: usize) -> bool {
+        size >= self.config.max_finished_jobs_per_namespace
+            || (self.size >= self.config.max_finished_jobs && size >= self.share())
+    }
+
+    /// Each namespace's share of the limit for all.
+    fn share(&self) -> usize {
+        (self.config.max_finished_jobs / self.tenants.len().max(1)).max(1)
+    }
+
+    fn change(&mut self, namespace: &Arc<str>, change: impl FnOnce(&mut Tenant)) {
+        let tenant = self.tenants.entry(Arc::clone(namespace)).or_default();
+        let before = tenant.size();
+        change(tenant);
+        let after = tenant.size();
+        if before == after && after > 0 {
+            return;
+        }
+        self.size = self.size - before + after;
+        self.by_size.remove(&(before, Arc::clone(namespace)));
+        if after == 0 {
+            self.tenants.remove(namespace);
+        } else {
+            self.by_size.insert((after, Arc::clone(namespace)));
+        }
+    }
+}
+
+/// 80 percent of a limit, from which on jobs are deleted early.
+fn most_of(limit: usize) -> usize {
+    limit.saturating_sub((limit / 5).max(1))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn retention(total: usize, per_namespace: usize) -> Retention {
-        Retention::new(RetentionConfig {
-            max_finished_jobs: total,
-            max_finished_jobs_per_namespace: per_namespace,
-            deletions_per_second: 50,
-        })
-    }
-
-    fn job(namespace: &str, ended: i64, made_by_api: bool) -> Finished {
-        Finished {
-            namespace: namespace.into(),
-            name: "job".into(),
-            resource_version: "1".into(),
-            ended: Timestamp::from_second(ended).unwrap(),
-            ttl_seconds: None,
-            made_by_api,
-            callback: None,
-        }
-    }
-
-    fn drain(retention: &mut Retention) -> Vec<String> {
-        std::iter::from_fn(|| Some(retention.take()?.to_string())).collect()
-    }
-
-    #[test]
-    fn within_the_bounds_only_expired_jobs_are_deleted() {
-        let mut kept = retention(3, 2);
-        kept.keep("old", &job("a", 1, true));
-        kept.keep("new", &job("a", 9, true));
-        assert!(!kept.is_due());
-        kept.expire("new");
-        assert_eq!(drain(&mut kept), ["new"]);
-        assert!(!kept.is_due());
-    }
-
-    #[test]
-    fn a_job_that_is_given_more_time_before_its_turn_stays() {
-        let mut kept = retention(3, 2);
-        kept.keep("job", &job("a", 1, true));
-        kept.expire("job");
-        kept.keep("job", &job("a", 1, true));
-        assert!(!kept.is_due());
-    }
-
-    #[test]
-    fn jobs_of_the_api_are_deleted_before_applied_ones_and_old_before_new() {
-        let mut kept = retention(1, 10);
-        kept.keep("applied", &job("a", 1, false));
-        kept.keep("made-late", &job("b", 7, true));
-        kept.keep("made-early", &job("c", 3, true));
-        assert_eq!(drain(&mut kept), ["made-early", "made-late"]);
-    }
-
-    #[test]
-    fn a_namespace_over_its_limit_loses_jobs_before_any_other() {
-        let mut kept = retention(10, 2);
-        kept.keep("oldest", &job("quiet", 0, true));
-        for number in 1..=4 {
-            kept.keep(&format!("greedy-{number}"), &job("greedy", number, true));
-        }
-        assert_eq!(drain(&mut kept), ["greedy-1", "greedy-2"]);
-    }
-
-    #[test]
-    fn a_job_added_twice_counts_once_and_a_failed_deletion_is_repeated() {
-        let mut kept = retention(0, 10);
-        kept.keep("a", &job("n", 1, true));
-        kept.keep("a", &job("n", 1, true));
-        assert_eq!(drain(&mut kept), ["a"]);
-        kept.keep("a", &job("n", 1, true));
-        assert_eq!(drain(&mut kept), ["a"]);
-    }
-
-    proptest! {
-        #[test]
-        fn the_rest_is_within_the_bounds_and_no_more_than_necessary_is_deleted(
-            jobs in prop::collection::vec((0u8..4, 0i64..50, any::<bool>()), 0..60),
-            total in 0usize..30,
-            per_namespace in 0usize..12,
-        ) {
-            let mut kept = retention(total, per_namespace);
-            for (number, (namespace, ended, made)) in jobs.iter().enumerate() {
-                kept.keep(&number.to_string(), &job(&format!("n{namespace}"), *ended, *made));
-            }
-            let most_kept: usize = (0u8..4)
-                .map(|namespace| jobs.iter().filter(|job| job.0 == namespace).count())
-                .map(|count| count.min(per_namespace))
-                .sum();
-            let gone = drain(&mut kept).len();
-            prop_assert_eq!(jobs.len() - gone, most_kept.min(total));
-            prop_assert!(!kept.is_due());
-            prop_assert!(kept.by_namespace.values().all(|own| own.len() <= per_namespace));
-        }
-    }
-}
+#[path = "retention_tests.rs"]
+mod tests;

@@ -1,7 +1,9 @@
 //! What follows an attempt: success, failure, or another attempt. Pure: no clock, no client; it
 //! returns durations and never sleeps.
 
-use fovea_crds::{Failure, InferenceJobStatus, JobResult, Retry, ServedModel, Timings};
+use fovea_crds::{
+    Failure, InferenceJobSpec, InferenceJobStatus, JobResult, Retry, ServedModel, Timings,
+};
 use fovea_protocol::{Problem, Reason};
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +20,12 @@ pub(super) const LONGEST_INTERRUPTION: Duration =
 
 /// A job fails after it has lost this many runners.
 pub(crate) const MAX_INTERRUPTIONS: u32 = 10;
+
+/// Reason of an attempt that failed because the object store is down.
+pub(crate) const STORE_UNAVAILABLE: &str = "StoreUnavailable";
+
+/// Reason of a result that is not in the bucket although it is too large for a status.
+pub(crate) const RESULT_NOT_STORED: &str = "ResultNotStored";
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Success {
@@ -76,7 +84,6 @@ pub(crate) struct NextAttempt {
     pub delay: Duration,
     /// Attempts so far that count against `spec.retry.limit`.
     pub attempts: u32,
-    /// Runners lost so far.
     pub interruptions: u32,
     /// Whether the job runs alone on its runner from now on.
     pub exclusive: bool,
@@ -129,10 +136,82 @@ pub(crate) fn next(
                     message: problem.detail,
                     retryable: problem.retryable && reason.retryable(),
                 };
-                counted(failure, status, retry, jitter)
+                counted(failure, status, retry, jitter).into()
             }
         },
-        Outcome::Lost(detail) => lost(&detail, status, retry, alone_on_a_proven_runner, jitter),
+        Outcome::Lost(detail) => {
+            lost(&detail, status, retry, alone_on_a_proven_runner, jitter).into()
+        }
+    }
+}
+
+/// Decides what follows an attempt of a job of age `age` that failed because the object store is down.
+/// It is not counted before the job is older than its queue deadline: no outage uses up the attempts of a
+/// job that could have waited for a runner as long. The delay grows with the age, so that a long outage
+/// costs few status writes.
+pub(crate) fn store_down(
+    failure: Failure,
+    status: &InferenceJobStatus,
+    spec: &InferenceJobSpec,
+    age: Duration,
+    jitter: f64,
+) -> Result<NextAttempt, Failure> {
+    if age >= Duration::from_secs(u64::from(spec.queue_deadline_seconds)) {
+        return counted(failure, status, &spec.retry, jitter);
+    }
+    let greatest = Duration::from_secs(u64::from(spec.retry.max_delay_seconds));
+    let delay = (age / 10).min(greatest).max(LONGEST_INTERRUPTION);
+    Ok(NextAttempt {
+        delay: with_jitter(delay, jitter),
+        attempts: status.attempts,
+        interruptions: status.interruptions,
+        exclusive: status.exclusive,
+        failure,
+    })
+}
+
+/// Bounds on the time for which the operator keeps one result that the store does not take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepFor {
+    /// While the store refuses it.
+    pub refused: Duration,
+    /// In all.
+    pub total: Duration,
+}
+
+impl KeepFor {
+    pub(crate) fn of(refused: Duration, spec: &InferenceJobSpec) -> Self {
+        let queue = Duration::from_secs(u64::from(spec.queue_deadline_seconds));
+        Self {
+            refused,
+            total: refused.max(queue),
+        }
+    }
+
+    /// The failure that ends the job where a bound has passed. `refused`: for how long every try was
+    /// refused, `None` if the last was not; `total`: since the first try. `why`: the last try's error.
+    pub(crate) fn over(
+        &self,
+        refused: Option<Duration>,
+        total: Duration,
+        why: &str,
+    ) -> Option<Failure> {
+        let message = match refused {
+            Some(refused) if refused >= self.refused => format!(
+                "the object store has refused the job's result for {} s: {why}",
+                refused.as_secs()
+            ),
+            _ if total >= self.total => format!(
+                "the object store has not taken the job's result for {} s: {why}",
+                total.as_secs()
+            ),
+            _ => return None,
+        };
+        Some(Failure {
+            reason: RESULT_NOT_STORED.to_owned(),
+            message,
+            retryable: true,
+        })
     }
 }
 
@@ -148,13 +227,24 @@ pub(crate) fn is_refusal(reason: Reason) -> bool {
     )
 }
 
-fn counted(failure: Failure, status: &InferenceJobStatus, retry: &Retry, jitter: f64) -> Next {
+impl From<Result<NextAttempt, Failure>> for Next {
+    fn from(next: Result<NextAttempt, Failure>) -> Self {
+        next.map_or_else(Self::Fail, Self::Retry)
+    }
+}
+
+fn counted(
+    failure: Failure,
+    status: &InferenceJobStatus,
+    retry: &Retry,
+    jitter: f64,
+) -> Result<NextAttempt, Failure> {
     let attempts = status.attempts.saturating_add(1);
     if !failure.retryable || attempts > retry.limit {
-        return Next::Fail(failure);
+        return Err(failure);
     }
-    Next::Retry(NextAttempt {
-        delay: delay_after(attempts, retry).mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0)),
+    Ok(NextAttempt {
+        delay: with_jitter(delay_after(attempts, retry), jitter),
         attempts,
         interruptions: status.interruptions,
         exclusive: status.exclusive,
@@ -168,7 +258,7 @@ fn lost(
     retry: &Retry,
     blame_the_job: bool,
     jitter: f64,
-) -> Next {
+) -> Result<NextAttempt, Failure> {
     let interruptions = status.interruptions.saturating_add(1);
     let failure = Failure {
         reason: "RunnerLost".to_owned(),
@@ -176,7 +266,7 @@ fn lost(
         retryable: true,
     };
     if interruptions >= MAX_INTERRUPTIONS {
-        return Next::Fail(Failure {
+        return Err(Failure {
             message: format!(
                 "{interruptions} runners were lost while they ran this job; the last: {detail}"
             ),
@@ -184,23 +274,26 @@ fn lost(
         });
     }
     if blame_the_job {
-        return match counted(failure, status, retry, jitter) {
-            Next::Retry(next) => Next::Retry(NextAttempt {
-                interruptions,
-                exclusive: true,
-                ..next
-            }),
-            ended => ended,
-        };
+        let next = counted(failure, status, retry, jitter)?;
+        return Ok(NextAttempt {
+            interruptions,
+            exclusive: true,
+            ..next
+        });
     }
     let step = (interruptions as usize - 1).min(INTERRUPTION_DELAYS.len() - 1);
-    Next::Retry(NextAttempt {
+    Ok(NextAttempt {
         delay: INTERRUPTION_DELAYS[step],
         attempts: status.attempts,
         interruptions,
         exclusive: true,
         failure,
     })
+}
+
+/// Adds up to a tenth.
+fn with_jitter(delay: Duration, jitter: f64) -> Duration {
+    delay.mul_f64(1.0 + 0.1 * jitter.clamp(0.0, 1.0))
 }
 
 /// Doubles from the initial delay to the greatest: 60, 120, 240 s by default.
@@ -308,6 +401,49 @@ mod tests {
         assert!(once.exclusive);
         let end = after(lost(), 3, 4, true);
         assert!(matches!(end, Next::Fail(failure) if failure.reason == "RunnerLost"));
+    }
+
+    #[test]
+    fn an_outage_of_the_store_costs_no_attempt_until_the_job_is_older_than_its_queue_deadline() {
+        let spec = crate::fixtures::job().spec;
+        let failure = || Failure {
+            reason: STORE_UNAVAILABLE.to_owned(),
+            message: "because".to_owned(),
+            retryable: true,
+        };
+        let seconds = Duration::from_secs;
+        let deadline = u64::from(spec.queue_deadline_seconds);
+        for (age, delay) in [(1, 33), (1000, 110), (deadline - 1, 660)] {
+            let age = seconds(age);
+            let next = store_down(failure(), &status(3, 2), &spec, age, 1.0).unwrap();
+            assert_eq!((next.attempts, next.interruptions), (3, 2));
+            assert_eq!(next.delay, seconds(delay));
+        }
+        let next = store_down(failure(), &status(2, 0), &spec, seconds(deadline), 0.0).unwrap();
+        assert_eq!(next.attempts, 3);
+        let end = store_down(failure(), &status(3, 0), &spec, seconds(deadline), 0.0);
+        assert_eq!(end, Err(failure()));
+    }
+
+    #[test]
+    fn a_kept_result_is_given_up_when_it_was_refused_too_long_or_kept_too_long() {
+        let seconds = Duration::from_secs;
+        let mut spec = crate::fixtures::job().spec;
+        spec.queue_deadline_seconds = 3600;
+        let bounds = KeepFor::of(seconds(600), &spec);
+        let over = |refused: Option<u64>, total| {
+            bounds.over(refused.map(seconds), seconds(total), "no such bucket")
+        };
+        assert_eq!(over(None, 3599), None);
+        assert_eq!(over(Some(599), 3599), None);
+        let refused = over(Some(600), 700).unwrap();
+        assert_eq!(refused.reason, "ResultNotStored");
+        assert!(refused.message.ends_with("600 s: no such bucket"));
+        assert!(over(None, 3600).is_some() && over(Some(1), 3600).is_some());
+        // A job that must not wait for a runner still gets its result.
+        spec.queue_deadline_seconds = 1;
+        let total = KeepFor::of(seconds(600), &spec).total;
+        assert_eq!(total, seconds(600));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //! Pure; every status is clipped to the schema's bounds.
 
 use super::decide::{Ending, Note};
-use super::retry::{NextAttempt, Success};
+use super::retry::{NextAttempt, RESULT_NOT_STORED, Success};
 use crate::time::later;
 use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef,
@@ -69,6 +69,30 @@ pub(crate) fn running(
     status.to.phase = Phase::Running;
     status.to.next_attempt_time = None;
     status.done()
+}
+
+/// The status of a job whose result is kept until the object store takes it; `why` it has not.
+pub(crate) fn unstored(
+    job: &InferenceJob,
+    begun: &Begun,
+    why: &str,
+    now: Timestamp,
+) -> InferenceJobStatus {
+    let mut status = Draft::of(job, now);
+    status.begin(begun);
+    status.set(SCHEDULED, "True", RESULT_NOT_STORED, why);
+    status.to.phase = Phase::Running;
+    status.to.next_attempt_time = None;
+    status.done()
+}
+
+/// Whether the status says that an attempt is under way.
+pub(crate) fn is_running(job: &InferenceJob) -> bool {
+    let status = job.status.as_ref();
+    let scheduled = status.and_then(|status| conditions::get(&status.conditions, SCHEDULED));
+    // A former leader's kept result went with it.
+    job.phase() == Phase::Running
+        && scheduled.is_none_or(|scheduled| scheduled.reason != RESULT_NOT_STORED)
 }
 
 /// The status of a job that waits for another attempt; the last one ended at `now`.

@@ -65,6 +65,22 @@ fn a_fast_success_needs_one_write() {
 }
 
 #[test]
+fn a_result_that_is_not_stored_leaves_the_job_running_and_says_why() {
+    let status = unstored(&job(None), &begun(), "no such bucket", at(2));
+    assert_eq!(status.phase, Phase::Running);
+    let expected = [
+        ("Accepted", "True", "PoolFound"),
+        ("Scheduled", "True", "ResultNotStored"),
+    ];
+    assert_eq!(conditions(&status), expected);
+    // The next leader has lost the result and runs the job again.
+    let again = job(Some(status));
+    assert!(!is_running(&again));
+    let running = running(&again, &begun(), Stage::Running, at(9));
+    assert!(is_running(&job(Some(running))));
+}
+
+#[test]
 fn a_retry_is_pending_again_and_keeps_its_first_start() {
     let first = running(&job(None), &begun(), Stage::Fetching, at(2));
     let retry = NextAttempt {

@@ -121,8 +121,8 @@ impl StatusWriter {
         self.read_named(&job.namespace, &job.name, Some(uid)).await
     }
 
-    /// Deletes a finished job unless it has changed since it was observed.
-    pub(crate) async fn delete(&self, uid: &str, job: &Finished) -> Result<(), kube::Error> {
+    /// Deletes a finished job; false if it has changed since it was observed.
+    pub(crate) async fn delete(&self, uid: &str, job: &Finished) -> Result<bool, kube::Error> {
         let preconditions = Preconditions {
             uid: Some(uid.to_owned()),
             resource_version: Some(job.resource_version.to_string()),
@@ -131,10 +131,11 @@ impl StatusWriter {
         match bounded(self.jobs(&job.namespace).delete(&job.name, &parameters)).await {
             Ok(_) => {
                 kill_points::after(kill_points::JOB_DELETED);
-                Ok(())
+                Ok(true)
             }
             Err(error) => match code_of(&error) {
-                Some(404 | 409) => Ok(()),
+                Some(404) => Ok(true),
+                Some(409) => Ok(false),
                 _ => Err(error),
             },
         }

@@ -19,9 +19,13 @@ pub(crate) struct Snapshot {
     pub(crate) unfinished: usize,
     /// Jobs that have ended and are not deleted yet.
     pub(crate) finished: usize,
+    /// Namespaces that start no job because of their finished ones.
+    pub(crate) full_namespaces: usize,
     /// Callbacks that are due and wait for their turn.
     pub(crate) callbacks_waiting: usize,
     pub(crate) callbacks_in_flight: usize,
+    /// Large results that the store has not taken yet.
+    pub(crate) kept_results: usize,
     pub(crate) pools: Vec<PoolSnapshot>,
 }
 
@@ -54,7 +58,9 @@ struct Replaced<L, M>(Family<L, M>, Mutex<HashSet<L>>);
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     jobs: Family<StateLabels, Gauge>,
+    full_namespaces: Gauge,
     callbacks: Family<StateLabels, Gauge>,
+    kept_results: Gauge,
     queue_depth: Replaced<PoolTaskLabels, Gauge>,
     oldest_waiting: Replaced<PoolTaskLabels, Seconds>,
     in_flight: Replaced<PoolLabels, Gauge>,
@@ -71,9 +77,19 @@ impl Gauges {
             self.jobs.clone(),
         );
         registry.register(
+            "full_namespaces",
+            "Namespaces that start no job because they have too many finished ones",
+            self.full_namespaces.clone(),
+        );
+        registry.register(
             "callbacks_due",
             "Callbacks that are due: waiting for their turn, or in flight",
             self.callbacks.clone(),
+        );
+        registry.register(
+            "kept_results",
+            "Large results in memory until the object store takes them",
+            self.kept_results.clone(),
         );
         registry.register(
             "queue_depth",
@@ -129,14 +145,18 @@ impl Gauges {
         let Snapshot {
             unfinished,
             finished,
+            full_namespaces,
             callbacks_waiting,
             callbacks_in_flight,
+            kept_results,
             pools,
         } = snapshot;
+        self.kept_results.set(count(*kept_results));
         for (state, jobs) in [("unfinished", unfinished), ("finished", finished)] {
             let gauge = self.jobs.get_or_create(&StateLabels { state });
             gauge.set(count(*jobs));
         }
+        self.full_namespaces.set(count(*full_namespaces));
         let callbacks = [
             ("waiting", callbacks_waiting),
             ("in-flight", callbacks_in_flight),

@@ -50,20 +50,58 @@ pub(super) struct SweptLabels {
     pub(super) fate: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CauseLabels {
+    pub(super) cause: &'static str,
+}
+
 pub(super) const STATUS_WRITES: [&str; 6] = [
     "stands", "moot", "conflict", "rejected", "failed", "gave-up",
 ];
 pub(super) const CALLBACK_TRIES: [&str; 3] = ["delivered", "failed", "given-up"];
+pub(super) const DELETIONS: [&str; 2] = ["ttl", "limit"];
+pub(super) const RESULT_PUTS: [ResultPut; 4] = [
+    ResultPut::Stored,
+    ResultPut::Failed,
+    ResultPut::Refused,
+    ResultPut::NoRoom,
+];
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
-/// Outcomes and reasons of attempts that were not refused and did not fail through the job itself.
-pub(super) const ATTEMPTS: [(&str, &str); 6] = [
+/// Outcomes and reasons of attempts that run to an end on a runner or are interrupted. Attempts that a
+/// runner refuses, and failures that the job itself causes, are not listed.
+pub(super) const ATTEMPTS: [(&str, &str); 8] = [
     ("succeeded", "none"),
     ("interrupted", "RunnerLost"),
+    ("failed", "ResultNotStored"),
+    ("retried", "StoreUnavailable"),
     ("retried", "FetchFailed"),
     ("retried", "DeadlineExceeded"),
     ("retried", "OutOfMemory"),
     ("retried", "InferenceFailed"),
 ];
+
+/// The outcome of a put of a large result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResultPut {
+    Stored,
+    /// The store did not answer, or failed; the result is put again.
+    Failed,
+    /// The store refused it; the result is put again for a while.
+    Refused,
+    /// Not tried: there was no memory to keep it.
+    NoRoom,
+}
+
+impl ResultPut {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::NoRoom => "no-room",
+        }
+    }
+}
 
 /// The fate of an object that a sweep listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,14 +5,16 @@ mod gauges;
 mod labels;
 
 pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
-pub(crate) use labels::Fate;
+pub(crate) use labels::{Fate, ResultPut};
 
 use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
-use labels::{ATTEMPTS, AttemptLabels, CALLBACK_TRIES, KindLabels, OutcomeLabels};
-use labels::{STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
+use labels::{
+    ATTEMPTS, AttemptLabels, CALLBACK_TRIES, CauseLabels, DELETIONS, KindLabels, OutcomeLabels,
+};
+use labels::{RESULT_PUTS, STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -31,12 +33,14 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     stages: Family<StageLabels, Histogram, fn() -> Histogram>,
     status_writes: Family<OutcomeLabels, Counter>,
+    result_puts: Family<OutcomeLabels, Counter>,
     callback_tries: Family<OutcomeLabels, Counter>,
     set_aside: Family<KindLabels, Counter>,
     leading: Gauge,
     epoch: Gauge,
     lease_acquisitions: Counter,
     lease_losses: Counter,
+    deleted: Family<CauseLabels, Counter>,
     sweeps: Family<OutcomeLabels, Counter>,
     swept: Family<SweptLabels, Counter>,
     upstreams: Upstreams,
@@ -59,12 +63,14 @@ impl Metrics {
             attempts: Family::default(),
             stages: Family::new_with_constructor(seconds),
             status_writes: Family::default(),
+            result_puts: Family::default(),
             callback_tries: Family::default(),
             set_aside: Family::default(),
             leading: Gauge::default(),
             epoch: Gauge::default(),
             lease_acquisitions: Counter::default(),
             lease_losses: Counter::default(),
+            deleted: Family::default(),
             sweeps: Family::default(),
             swept: Family::default(),
             upstreams: Upstreams::default(),
@@ -82,6 +88,10 @@ impl Metrics {
                 .attempts
                 .get_or_create(&AttemptLabels { outcome, reason });
         }
+        for put in RESULT_PUTS {
+            let outcome = put.word();
+            let _ = self.result_puts.get_or_create(&OutcomeLabels { outcome });
+        }
         for (counted, outcomes) in [
             (&self.status_writes, &STATUS_WRITES[..]),
             (&self.callback_tries, &CALLBACK_TRIES),
@@ -90,6 +100,9 @@ impl Metrics {
             for outcome in outcomes {
                 let _ = counted.get_or_create(&OutcomeLabels { outcome });
             }
+        }
+        for cause in DELETIONS {
+            let _ = self.deleted.get_or_create(&CauseLabels { cause });
         }
     }
 
@@ -113,6 +126,11 @@ impl Metrics {
             self.status_writes.clone(),
         );
         registry.register(
+            "result_puts",
+            "Puts of large results to the object store, by outcome: stored, failed or refused (it is put again), no-room (the job runs again)",
+            self.result_puts.clone(),
+        );
+        registry.register(
             "callback_tries",
             "Recorded tries of callbacks, by outcome: delivered, failed (it is tried again) or given-up",
             self.callback_tries.clone(),
@@ -121,6 +139,11 @@ impl Metrics {
             "objects_set_aside",
             "Watch events with an object that this version cannot read, by kind",
             self.set_aside.clone(),
+        );
+        registry.register(
+            "finished_jobs_deleted",
+            "Finished jobs deleted, by cause: ttl (their time was over) or limit (early, with a record in the bucket)",
+            self.deleted.clone(),
         );
         registry.register(
             "leading",
@@ -197,6 +220,17 @@ impl Metrics {
     pub(crate) fn status_write(&self, outcome: &'static str) {
         let labels = OutcomeLabels { outcome };
         self.status_writes.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn finished_job_deleted(&self, cause: &'static str) {
+        self.deleted.get_or_create(&CauseLabels { cause }).inc();
+    }
+
+    pub(crate) fn result_put(&self, put: ResultPut) {
+        let outcome = put.word();
+        self.result_puts
+            .get_or_create(&OutcomeLabels { outcome })
+            .inc();
     }
 
     pub(crate) fn callback_try(&self, outcome: &'static str) {

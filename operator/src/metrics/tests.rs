@@ -16,8 +16,10 @@ fn metrics_have_the_names_that_dashboards_use() {
     metrics.snapshot(&Snapshot {
         unfinished: 9,
         finished: 4,
+        full_namespaces: 1,
         callbacks_waiting: 5,
         callbacks_in_flight: 2,
+        kept_results: 6,
         pools: vec![pool("fovea-system/default", 7)],
     });
     metrics.attempt("retried", "OutOfMemory");
@@ -27,6 +29,8 @@ fn metrics_have_the_names_that_dashboards_use() {
     };
     metrics.job_succeeded(&timings, Duration::from_millis(20));
     metrics.status_write("stands");
+    metrics.finished_job_deleted("limit");
+    metrics.result_put(ResultPut::Stored);
     metrics.callback_try("delivered");
     metrics.set_aside("InferenceJob");
     metrics.lease_taken(7);
@@ -36,6 +40,8 @@ fn metrics_have_the_names_that_dashboards_use() {
     for line in [
         r#"fovea_operator_jobs{state="unfinished"} 9"#,
         r#"fovea_operator_jobs{state="finished"} 4"#,
+        "fovea_operator_full_namespaces 1",
+        r#"fovea_operator_finished_jobs_deleted_total{cause="limit"} 1"#,
         r#"fovea_operator_queue_depth{pool="fovea-system/default",task="image-to-text"} 7"#,
         r#"fovea_operator_oldest_waiting_seconds{pool="fovea-system/default",task="image-to-text"} 1.5"#,
         r#"fovea_operator_attempts_in_flight{pool="fovea-system/default"} 3"#,
@@ -47,6 +53,8 @@ fn metrics_have_the_names_that_dashboards_use() {
         r#"fovea_operator_status_writes_total{outcome="stands"} 1"#,
         r#"fovea_operator_callbacks_due{state="waiting"} 5"#,
         r#"fovea_operator_callbacks_due{state="in-flight"} 2"#,
+        r#"fovea_operator_result_puts_total{outcome="stored"} 1"#,
+        "fovea_operator_kept_results 6",
         r#"fovea_operator_callback_tries_total{outcome="delivered"} 1"#,
         r#"fovea_operator_objects_set_aside_total{kind="InferenceJob"} 1"#,
         "fovea_operator_leading 1",
@@ -72,8 +80,10 @@ fn counters_of_alerts_start_at_zero() {
     for line in [
         r#"fovea_operator_attempts_total{outcome="interrupted",reason="RunnerLost"} 0"#,
         r#"fovea_operator_status_writes_total{outcome="gave-up"} 0"#,
+        r#"fovea_operator_result_puts_total{outcome="refused"} 0"#,
         r#"fovea_operator_callback_tries_total{outcome="given-up"} 0"#,
         r#"fovea_operator_sweeps_total{outcome="failed"} 0"#,
+        r#"fovea_operator_finished_jobs_deleted_total{cause="limit"} 0"#,
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }

@@ -38,9 +38,9 @@ const DAY: Duration = Duration::from_hours(24);
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Material {
-    /// PEM.
+    /// The served certificate, as PEM.
     pub certificate: String,
-    /// PEM.
+    /// The certificate's private key, as PEM.
     pub key: String,
     /// PEM: what signed the certificate.
     pub authority: String,

@@ -44,7 +44,6 @@ const FEW: u32 = 4;
 /// [`UTILISATION`] leaves room for it.
 const TOLERANCE: f64 = 0.1;
 
-/// The existing runners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runners {
     /// Those that serve every model of the pool.
@@ -58,9 +57,7 @@ pub struct Runners {
 /// The desired number of runners.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
-    /// Desired number of runners.
     pub replicas: u32,
-    /// Reason for this number.
     pub reason: Reason,
     /// Time in seconds that one runner would need for all unfinished jobs; `None` until the speed of a
     /// runner is known.
@@ -70,7 +67,7 @@ pub struct Decision {
 /// Reason for a number of runners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The work needs them.
+    /// The unfinished jobs need this many runners.
     Needed,
     /// The work needs more than `max`.
     AtMax,
@@ -87,7 +84,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// As a condition's reason.
+    /// The word for a condition's `reason`.
     pub fn word(self) -> &'static str {
         match self {
             Self::Needed => "BacklogNeeds",
@@ -155,7 +152,7 @@ impl Bounds {
 pub struct Autoscaler {
     measured: Measured,
     needed: Highest,
-    /// The last decision.
+    /// Number of runners of the last decision.
     wanted: Option<u32>,
     idle_since: Option<Instant>,
     raised: Option<Instant>,

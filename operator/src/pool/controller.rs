@@ -32,7 +32,6 @@ const TOGETHER: Duration = Duration::from_millis(50);
 /// Interval at which the memory of deleted pools is freed.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
-/// Everything the controller needs.
 pub(crate) struct Parts {
     pub client: Client,
     pub store: Store,

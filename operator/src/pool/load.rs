@@ -36,7 +36,7 @@ pub struct Load {
 pub struct RunnerLoad {
     /// Result of the last health check.
     pub health: Health,
-    /// Jobs on the runner.
+    /// Number of jobs that it works on.
     pub running: u32,
 }
 

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 /// Name of the file that lists a checkpoint's files; `fovea-runner fetch` writes it.
 pub(crate) const MANIFEST: &str = "fovea-manifest.json";
-/// Largest manifest.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Most files of a checkpoint, so that a request that names them all is within a runner's limit.
 const MAX_FILES: usize = 64;
@@ -118,12 +117,13 @@ pub(crate) fn locate(model: &PoolModel, commit: Option<&str>) -> Option<Location
     })
 }
 
-/// Whether it is a commit and not a branch or tag.
+/// Whether `text` is a commit's full hash, which is always the same files, unlike a branch or tag.
 pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether a checkpoint is complete; its owner must fix every error but [`WeightsError::Store`].
+/// Checks that a checkpoint is complete. Only its owner can fix an error, unless that is
+/// [`WeightsError::Store`].
 pub(crate) async fn check(store: &Store, prefix: &str) -> Result<(), WeightsError> {
     let folder = ModelFolder::parse(prefix)?;
     manifest(store, &folder).await.map(|_| ())

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// It is deleted unless a job needs it.
+    /// It is deleted unless a job or a record needs it.
     Candidate,
+    /// A record that has not expired.
+    Needed,
     /// It is younger than the grace: its job may not exist yet.
     Young,
     /// Its key is not one of Fovea's: it is never deleted.
@@ -21,6 +23,7 @@ pub(super) struct Chunk {
     by_job: HashMap<String, Vec<ObjectKey>>,
     /// Uploads, by namespace and digest.
     pictures: HashMap<(String, Sha256), Picture>,
+    records: Vec<Record>,
     len: usize,
 }
 
@@ -33,13 +36,30 @@ struct Picture {
     objects: Vec<(String, ObjectKey)>,
 }
 
+/// The record of a job that was deleted early. It is no longer needed once it has expired or its
+/// namespace is gone.
+#[derive(Debug)]
+struct Record {
+    namespace: String,
+    namespace_uid: String,
+    expired: bool,
+    key: ObjectKey,
+}
+
 impl Chunk {
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds an object if its key is one of Fovea's and it was last put at `limit` or before.
-    pub(super) fn take(&mut self, listed: Listed, limit: SystemTime) -> Taken {
+    /// Adds an object if its key is one of Fovea's and it was last put at `limit` or before. A record
+    /// is added if it had expired by then, or if `namespaces`, which may be out of date, lacks its
+    /// namespace.
+    pub(super) fn take(
+        &mut self,
+        listed: Listed,
+        limit: SystemTime,
+        namespaces: &HashMap<String, String>,
+    ) -> Taken {
         let Some((key, owned)) = listed.object else {
             return Taken::Foreign;
         };
@@ -56,6 +76,23 @@ impl Chunk {
                 let picture = self.pictures.entry((namespace, sha256)).or_default();
                 picture.objects.push((namespace_uid, key));
             }
+            Owned::Record {
+                namespace,
+                namespace_uid,
+                job_uid: _,
+                expires,
+            } => {
+                let expired = expires <= limit;
+                if !expired && namespaces.get(&namespace) == Some(&namespace_uid) {
+                    return Taken::Needed;
+                }
+                self.records.push(Record {
+                    namespace,
+                    namespace_uid,
+                    expired,
+                    key,
+                });
+            }
         }
         self.len += 1;
         Taken::Candidate
@@ -71,8 +108,28 @@ impl Chunk {
         }
     }
 
-    /// The objects that no job passed to [`Chunk::job`] needs. `namespaces` holds the uid of each existing
-    /// namespace by name; no job needs an upload to a former namespace of the same name.
+    /// Whether it holds results that no job passed to [`Chunk::job`] needs.
+    pub(super) fn has_results(&self) -> bool {
+        !self.by_job.is_empty()
+    }
+
+    /// Keeps the result of a job that was deleted early, for its record.
+    pub(super) fn record(&mut self, listed: Listed, limit: SystemTime) {
+        if let Some((
+            _,
+            Owned::Record {
+                job_uid, expires, ..
+            },
+        )) = listed.object
+            && expires > limit
+        {
+            self.by_job.remove(&job_uid);
+        }
+    }
+
+    /// The objects that neither a job passed to [`Chunk::job`] nor a record passed to
+    /// [`Chunk::record`] needs. `namespaces` holds the uid of each existing namespace by name; nothing
+    /// needs an upload to a former namespace of the same name, or a record of a job in it.
     pub(super) fn unneeded(self, namespaces: &HashMap<String, String>) -> Vec<ObjectKey> {
         let mut unneeded: Vec<ObjectKey> = self.by_job.into_values().flatten().collect();
         for ((namespace, _), Picture { named, objects }) in self.pictures {
@@ -81,6 +138,11 @@ impl Chunk {
             let rest = objects.into_iter().filter(|(uid, _)| !needed(uid));
             unneeded.extend(rest.map(|(_, key)| key));
         }
+        let needed = |record: &Record| {
+            !record.expired && namespaces.get(&record.namespace) == Some(&record.namespace_uid)
+        };
+        let rest = self.records.into_iter().filter(|record| !needed(record));
+        unneeded.extend(rest.map(|record| record.key));
         unneeded
     }
 }

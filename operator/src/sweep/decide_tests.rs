@@ -36,7 +36,11 @@ fn of_job(key: ObjectKey, uid: &str) -> (ObjectKey, Owned) {
 
 fn old(object: (ObjectKey, Owned)) -> Chunk {
     let mut chunk = Chunk::default();
-    let taken = chunk.take(put(GRACE * 2, Some(object)), limit(now(), GRACE));
+    let taken = chunk.take(
+        put(GRACE * 2, Some(object)),
+        limit(now(), GRACE),
+        &HashMap::new(),
+    );
     assert_eq!(taken, Taken::Candidate);
     chunk
 }
@@ -59,11 +63,15 @@ fn only_our_objects_older_than_the_grace_are_candidates() {
         let mut chunk = Chunk::default();
         let object = picture("a", OLD, b"cat");
         let limit = limit(now(), GRACE);
-        assert_eq!(chunk.take(put(age, Some(object)), limit), taken, "{age:?}");
+        assert_eq!(
+            chunk.take(put(age, Some(object)), limit, &HashMap::new()),
+            taken,
+            "{age:?}"
+        );
         assert_eq!(chunk.len(), usize::from(taken == Taken::Candidate));
     }
     let mut chunk = Chunk::default();
-    let foreign = chunk.take(put(GRACE * 9, None), limit(now(), GRACE));
+    let foreign = chunk.take(put(GRACE * 9, None), limit(now(), GRACE), &HashMap::new());
     assert_eq!((foreign, chunk.len()), (Taken::Foreign, 0));
     assert!(chunk.unneeded(&HashMap::new()).is_empty());
     // A store whose clock runs ahead of ours makes young, never old.
@@ -72,7 +80,10 @@ fn only_our_objects_older_than_the_grace_are_candidates() {
         modified: now() + GRACE,
     };
     let mut chunk = Chunk::default();
-    assert_eq!(chunk.take(ahead, limit(now(), GRACE)), Taken::Young);
+    assert_eq!(
+        chunk.take(ahead, limit(now(), GRACE), &HashMap::new()),
+        Taken::Young
+    );
 }
 
 #[test]
@@ -104,7 +115,11 @@ fn the_pictures_of_a_namespace_that_is_gone_or_made_again_go() {
     }
     let mut both = old(picture("a", OLD, b"cat"));
     let limit = limit(now(), GRACE);
-    both.take(put(GRACE * 2, Some(picture("a", NEW, b"cat"))), limit);
+    both.take(
+        put(GRACE * 2, Some(picture("a", NEW, b"cat"))),
+        limit,
+        &HashMap::new(),
+    );
     both.job("a", JOB, Some(cat));
     let gone = both.unneeded(&namespaces(&[("a", NEW)]));
     assert_eq!(gone, [picture("a", OLD, b"cat").0]);
@@ -144,7 +159,7 @@ proptest! {
                 expected.insert(object.0.as_str().to_owned());
             }
             let age = GRACE * u32::try_from(age).unwrap();
-            chunk.take(put(age, Some(object)), limit(now(), GRACE));
+            chunk.take(put(age, Some(object)), limit(now(), GRACE), &HashMap::new());
         }
         for (namespace, content) in jobs {
             chunk.job(NAMES[namespace], JOB, Some(Sha256::of(&[content])));
@@ -152,5 +167,67 @@ proptest! {
         let gone: BTreeSet<String> =
             chunk.unneeded(&live).iter().map(|key| key.as_str().to_owned()).collect();
         prop_assert_eq!(gone, expected);
+    }
+}
+
+fn record(namespace: &str, namespace_uid: &str, expires: SystemTime) -> (ObjectKey, Owned) {
+    let seconds = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let file = (seconds.as_secs(), JOB);
+    let key = ObjectKey::record(namespace, namespace_uid, JOB, file).unwrap();
+    let owned = Owned::Record {
+        namespace: namespace.to_owned(),
+        namespace_uid: namespace_uid.to_owned(),
+        job_uid: JOB.to_owned(),
+        expires,
+    };
+    (key, owned)
+}
+
+#[test]
+fn a_record_stays_until_it_expires_or_its_namespace_goes() {
+    let limit = limit(now(), GRACE);
+    let live = namespaces(&[("a", NEW)]);
+    let hour = Duration::from_hours(1);
+    for (object, at_the_start, taken, deleted) in [
+        (record("a", NEW, limit + hour), &live, Taken::Needed, false),
+        (record("a", NEW, limit), &live, Taken::Candidate, true),
+        (
+            record("a", OLD, limit + hour),
+            &live,
+            Taken::Candidate,
+            true,
+        ),
+        (
+            record("b", OLD, limit + hour),
+            &live,
+            Taken::Candidate,
+            true,
+        ),
+        // Its namespace was created after the sweep had begun.
+        (
+            record("a", NEW, limit + hour),
+            &HashMap::new(),
+            Taken::Candidate,
+            false,
+        ),
+    ] {
+        let mut chunk = Chunk::default();
+        let listed = put(GRACE * 2, Some(object.clone()));
+        assert_eq!(chunk.take(listed, limit, at_the_start), taken, "{object:?}");
+        let expected = if deleted { vec![object.0] } else { Vec::new() };
+        assert_eq!(chunk.unneeded(&live), expected);
+    }
+}
+
+#[test]
+fn a_result_stays_as_long_as_the_record_of_its_job() {
+    let limit = limit(now(), GRACE);
+    let live = namespaces(&[("a", NEW)]);
+    let result = ObjectKey::result("a", JOB).unwrap();
+    for (expires, kept) in [(limit + GRACE, true), (limit, false)] {
+        let mut chunk = old(of_job(result.clone(), JOB));
+        assert!(chunk.has_results());
+        chunk.record(put(GRACE * 2, Some(record("a", NEW, expires))), limit);
+        assert_eq!(chunk.unneeded(&live).is_empty(), kept);
     }
 }

@@ -1,5 +1,5 @@
-//! Deletes objects that no job needs any more, below `uploads/` and `results/`. It covers `system/`
-//! too, which is reserved for the operator: nothing is written there yet.
+//! Deletes objects that no job needs any more, below `uploads/` and `results/`, and records of jobs
+//! that have expired. It covers `system/` too, which is reserved for the operator.
 //!
 //! Objects are listed in chunks of at most [`CHUNK`]. After each chunk all jobs and then all
 //! namespaces are read consistently; objects that none of them needs and that were last put longer ago
@@ -24,7 +24,6 @@ use tokio::time::MissedTickBehavior;
 /// 10 MB, however many objects and jobs there are. A bucket of a million old objects costs fifty lists of the jobs.
 const CHUNK: usize = 20_000;
 
-/// Bound on concurrent deletions.
 const DELETIONS_AT_A_TIME: usize = 8;
 
 /// The shortest allowed grace: S3 lets clocks differ by a quarter of an hour, and a request
@@ -131,6 +130,8 @@ impl Sweeper {
             SystemTime::now(),
             Duration::from_secs(self.config.grace_seconds),
         );
+        // Which records can be needed; before one is deleted, the namespaces are read again.
+        let namespaces = read::namespaces(&self.client, self.namespace()).await?;
         let mut chunk = Chunk::default();
         let mut deleted = 0;
         for part in Part::ALL {
@@ -138,8 +139,9 @@ impl Sweeper {
             loop {
                 let page = (self.store.list(part, self.namespace(), next)).await?;
                 for listed in page.objects {
-                    match chunk.take(listed, limit) {
+                    match chunk.take(listed, limit, &namespaces) {
                         Taken::Candidate => {}
+                        Taken::Needed => self.metrics.swept_object(Fate::Needed, 1),
                         Taken::Young => self.metrics.swept_object(Fate::Young, 1),
                         Taken::Foreign => self.metrics.swept_object(Fate::Foreign, 1),
                     }
@@ -163,11 +165,31 @@ impl Sweeper {
             return Ok(0);
         }
         read::jobs(&self.client, self.namespace(), &mut chunk).await?;
+        // After the jobs: a job that is deleted early has its record before it goes.
+        if chunk.has_results() {
+            self.records(&mut chunk, limit).await?;
+        }
         let namespaces = read::namespaces(&self.client, self.namespace()).await?;
         let unneeded = chunk.unneeded(&namespaces);
         let needed = candidates.saturating_sub(unneeded.len());
         self.metrics.swept_object(Fate::Needed, needed as u64);
         self.delete(unneeded, limit).await
+    }
+
+    /// Passes every record to `chunk`.
+    async fn records(&self, chunk: &mut Chunk, limit: SystemTime) -> Result<(), SweepError> {
+        let mut next = None;
+        loop {
+            let page = self.store.list(Part::Results, self.namespace(), next);
+            let page = page.await?;
+            for listed in page.objects {
+                chunk.record(listed, limit);
+            }
+            next = page.next;
+            if next.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Deletes at the configured rate; returns how many it deleted. The first failure ends it.

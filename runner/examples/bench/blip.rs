@@ -16,7 +16,6 @@ use tch::{Kind, Tensor};
 /// Bound on the difference of logits and hidden states in 32 bits, relative to the largest value.
 const TOLERANCE: f64 = 1e-4;
 
-/// Repetitions of each timing.
 const RUNS: usize = 15;
 
 /// Differences and speeds; an error where 32-bit floats give another answer than transformers.

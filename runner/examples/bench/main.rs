@@ -11,7 +11,7 @@
 //!
 //! `--padding` instead times batches of mixed sizes, padded to one, against a pass for each size.
 //!
-//! `--check` instead compares a BLIP, stage by stage, with what `models.parity.full_size` laid
+//! `--check` instead compares a BLIP, stage by stage, with what `models.parity.full_size_blip` laid
 //! down beside it, and its encoder's speed with the machine's limit.
 
 #[path = "../../tests/support/mod.rs"]
@@ -37,7 +37,7 @@ use stopwatch::{Stopwatch, median, ratio, status_bytes};
 use tch::{Device, Kind, Tensor};
 use tikv_jemallocator::Jemalloc;
 
-/// As in the program.
+/// The runner's own allocator.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -47,7 +47,7 @@ const MAX_DECODE_BYTES: u64 = 1 << 30;
 #[derive(Parser)]
 struct Arguments {
     folder: PathBuf,
-    /// Pictures in a pass.
+    /// Number of pictures in one pass.
     #[arg(long, default_value = "1")]
     batch: usize,
     #[arg(long, default_value = "10")]

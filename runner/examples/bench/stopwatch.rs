@@ -33,7 +33,7 @@ impl Stopwatch {
     }
 }
 
-/// To a hundredth.
+/// Rounds to a hundredth.
 fn rounded(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
@@ -48,7 +48,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// To a hundredth.
+/// Quotient of two times, rounded to a hundredth.
 #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 pub(crate) fn ratio(of: u64, to: u64) -> f64 {
     rounded(of as f64 / to as f64)

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Planned {
     /// The pool's name for it.
     pub name: String,
-    /// The request-side half.
+    /// The half of the model that checks requests and formats results.
     pub front: Arc<ModelFront>,
     /// Loads the half on the device.
     pub loader: Loader,
@@ -45,7 +45,6 @@ pub struct OwnSettings {
 pub enum Residency {
     /// Waiting for the device, or being loaded.
     Loading,
-    /// Loaded and warmed up.
     Ready {
         /// `sha256:<digest of the weights>`, or the commit on the hub.
         revision: String,
@@ -58,7 +57,7 @@ pub enum Residency {
 pub struct Served {
     /// The pool's name for it.
     pub name: String,
-    /// The request-side half.
+    /// The half of the model that checks requests and formats results.
     pub front: Arc<ModelFront>,
     /// Index on the engine's thread.
     index: usize,
@@ -107,7 +106,7 @@ pub struct EngineConfig {
     pub queue_bound: usize,
     /// Bound on a pass, as a factor of the warm-up's time per picture.
     pub watchdog_factor: f64,
-    /// Added to that bound.
+    /// Time added to that bound, so that short passes are not cut off.
     pub watchdog_grace: Duration,
     /// Bound on loading and warming up a model.
     pub load_deadline: Duration,
@@ -141,7 +140,6 @@ pub struct Work {
     pub cancel: CancellationToken,
     /// Receives a message when the pass begins.
     pub started: oneshot::Sender<()>,
-    /// Receives the outcome, once.
     pub reply: oneshot::Sender<Result<Done, Problem>>,
     /// The request's slot, held until the device has finished with the picture.
     pub hold: Arc<dyn Send + Sync>,

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 /// Called with a message, on the watchdog's thread, when a bound is exceeded.
 pub type OnExpiry = fn(&str);
 
-/// Watches one thread's work.
 #[derive(Clone, Debug)]
 pub(super) struct Watchdog(Arc<Watched>);
 

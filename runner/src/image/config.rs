@@ -61,14 +61,13 @@ impl From<Channels> for [f32; 3] {
 /// The steps for a picture, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Steps {
-    /// The output size.
     pub(super) size: OutputSize,
     pub(super) resize: Option<(Resizing, Resample)>,
     /// Height and width of the part that is kept.
     pub(super) crop: Option<(u32, u32)>,
     /// Multiplies the levels, 0 to 255.
     pub(super) rescale: Option<f64>,
-    /// Means and standard deviations.
+    /// Means and standard deviations of the three channels.
     pub(super) normalize: Option<([f32; 3], [f32; 3])>,
 }
 

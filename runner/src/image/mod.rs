@@ -34,17 +34,10 @@ pub enum PictureError {
     Undecodable(String),
     /// One side would scale to zero pixels.
     #[error("{width} x {height} pixels are too long and thin for this model; crop the picture")]
-    TooThin {
-        /// In pixels.
-        width: u32,
-        /// In pixels.
-        height: u32,
-    },
+    TooThin { width: u32, height: u32 },
     #[error("{width} x {height} pixels are more than the {max_pixels} allowed; scale it down")]
     TooManyPixels {
-        /// In pixels.
         width: u32,
-        /// In pixels.
         height: u32,
         max_pixels: u64,
     },

@@ -163,7 +163,7 @@ impl Preprocessor {
 
 /// The steps for one picture. Sizes are width and height, in pixels.
 struct Plan {
-    /// Size after resizing.
+    /// Size after resizing, before the crop.
     to: (u32, u32),
     resample: Resample,
     /// Columns kept by the crop.

@@ -6,7 +6,7 @@ use super::geometry::{Resizing, Size};
 /// CLIP's channel means and standard deviations.
 pub(super) const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 pub(super) const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
-/// `ImageNet`'s.
+/// `ImageNet`'s channel means and standard deviations.
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// What transformers calls `ImageNet`'s standard, and maps levels to -1..1.

@@ -23,12 +23,12 @@ pub enum Query {
     Caption(CaptionQuery),
     /// Image-classification: the `top_k` best labels, or all labels if the model has fewer.
     Classify {
-        /// At least 1.
+        /// Number of labels, at least 1.
         top_k: usize,
     },
     /// Object-detection: every object with a score above `threshold`.
     Detect {
-        /// 0 to 1.
+        /// Lowest score of a result, from 0 to 1.
         threshold: f32,
     },
 }
@@ -68,7 +68,7 @@ pub struct BatchKey {
 /// A model's output for one picture.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// Image-to-text: token ids.
+    /// Image-to-text: the token ids of the caption.
     Caption(Vec<i64>),
     /// Image-classification: one logit per label.
     Logits(Vec<f32>),
@@ -80,7 +80,7 @@ pub enum Answer {
 pub struct Object {
     /// Index into the model's labels.
     pub label: usize,
-    /// 0 to 1.
+    /// Confidence, from 0 to 1.
     pub score: f32,
     /// `[xmin, ymin, xmax, ymax]` as fractions of the upright picture's width and height.
     pub corners: [f32; 4],

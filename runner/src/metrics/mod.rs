@@ -24,7 +24,7 @@ pub enum MeasuredStage {
     Fetch,
     /// Waiting for memory and a thread, decoding, resizing, normalising.
     Preprocess,
-    /// Waiting for the device.
+    /// Waiting in the device's queue.
     Queue,
     /// The pass on the device.
     Infer,

@@ -40,7 +40,6 @@ struct Running {
     abort: Abort,
 }
 
-/// Aborts a running attempt.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Abort {
     /// Cancelled when the attempt must end, for whatever reason.

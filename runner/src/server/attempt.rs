@@ -111,7 +111,7 @@ async fn work(app: &Arc<App>, attempt: Attempt, lines: &mpsc::Sender<Line>) -> L
     }
 }
 
-/// Fetch, decode, queue, run.
+/// Runs an attempt through its stages: fetch, decode, queue, run.
 async fn stages(
     app: &Arc<App>,
     attempt: Attempt,

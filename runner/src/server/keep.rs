@@ -4,7 +4,7 @@
 use super::kept::{Identity, KeepConfig, Put, Stage};
 use super::state::App;
 use crate::engine::{MaxBatchSize, OwnSettings, Planned, Residency};
-use crate::fetch::{Commit, download};
+use crate::import::{Commit, download};
 use crate::models::{self, Loaded};
 use fovea_protocol::{Dtype, ModelFile, ModelRequest, ModelSource, Problem, Reason, Task};
 use std::num::NonZeroUsize;

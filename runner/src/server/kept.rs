@@ -1,7 +1,7 @@
 //! The models put through the API, and how far each has got.
 
 use crate::engine::OwnSettings;
-use crate::fetch::DownloadLimits;
+use crate::import::DownloadLimits;
 use fovea_protocol::{ModelSource, ModelState, Task};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(super) struct Put {
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Stage {
-    /// Downloading or opening files.
+    /// The runner downloads or opens the files.
     Fetching,
     /// Handed to the engine, which reports the state from now on.
     Handed,

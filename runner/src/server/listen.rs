@@ -19,7 +19,6 @@ use tokio_rustls::TlsAcceptor;
 const MAX_CONNECTIONS: usize = 256;
 /// Longest wait for a request's headers, which is also how long an idle connection is kept.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Timeout after the drain, for the last lines to reach their readers.
 const LAST_LINES: Duration = Duration::from_secs(2);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Longest name of a model, as in a `RunnerPool`.
 const MAX_NAME_BYTES: usize = 63;
 
-/// `GET /v1/models`.
+/// Answers `GET /v1/models`: the runner's state.
 pub(super) async fn list(State(app): State<Arc<App>>) -> Json<RunnerState> {
     Json(app.state())
 }

@@ -185,7 +185,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<StatusCode, Res
     }
 }
 
-/// `GET /metrics`.
+/// Answers `GET /metrics` in the format of Prometheus.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let RunnerState {
         instance: _,

@@ -17,7 +17,6 @@ pub struct LabelConfig {
     pub id2label: Option<HashMap<usize, String>>,
     /// Used if there is no `id2label`.
     pub num_labels: Option<usize>,
-    /// What the logits mean.
     pub problem_type: Option<ProblemType>,
 }
 

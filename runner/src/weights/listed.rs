@@ -69,7 +69,7 @@ impl TensorList {
         &self.contents.repo
     }
 
-    /// The listed weights file.
+    /// Name of the weights file that was listed.
     pub fn file(&self) -> &str {
         &self.contents.file
     }

@@ -1,13 +1,14 @@
 //! The golden TorchScript modules; see `tests/golden/torchscript/README.md`.
 
-use crate::support::{Served, picture, read};
+use crate::support::golden::{checkpoint, read};
+use crate::support::{Served, picture};
 use fovea_protocol::InferResult;
 use fovea_runner::image::PixelValues;
 use fovea_runner::inference::{Answer, Item};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// `expected.json`.
@@ -31,7 +32,7 @@ pub(crate) struct ExpectedObject {
 }
 
 pub(crate) fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/torchscript")
+    checkpoint("torchscript")
 }
 
 pub(crate) fn expected() -> Vec<ExpectedPicture> {

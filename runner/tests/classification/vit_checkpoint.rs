@@ -1,10 +1,11 @@
 //! Every tensor and setting of a ViT checkpoint matters, and errors name a missing one.
 
-use crate::golden::{TOLERANCE, checkpoint, expected_tensor, vit};
+use crate::support::golden::{self, TOLERANCE};
 use crate::support::{
-    Tensors, assert_config_refused, assert_missing, assert_weights_refused, changed_copy,
-    largest_difference, read_tensors, rename, scale, swap, zero,
+    Tensors, assert_config_refused, assert_missing, assert_weights_refused, largest_difference,
+    read_tensors, rename, scale, swap, zero,
 };
+use crate::vit_golden::{checkpoint, expected_tensor, vit};
 use fovea_runner::models::vit::Vit;
 use fovea_runner::weights::{Placement, WeightsError};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 
 /// The golden checkpoint with other tensors and other settings.
 fn changed(change: impl FnOnce(&mut Tensors), settings: &[(&str, Value)]) -> TempDir {
-    changed_copy(&checkpoint(), change, settings)
+    golden::changed("vit", change, settings)
 }
 
 fn load(dir: &TempDir) -> Result<Vit, WeightsError> {

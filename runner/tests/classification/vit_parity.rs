@@ -1,7 +1,8 @@
 //! ViT's results equal transformers', picture by picture.
 
-use crate::golden::{TOLERANCE, checkpoint, expected, expected_tensor, pixels, vit};
-use crate::support::{BF16, assert_logits_as_alone, largest_difference, same_best, serve};
+use crate::support::golden::{BF16, TOLERANCE};
+use crate::support::{assert_logits_as_alone, largest_difference, same_best, serve};
+use crate::vit_golden::{checkpoint, expected, expected_tensor, pixels, vit};
 use fovea_protocol::{Classification, InferResult};
 use fovea_runner::inference::Item;
 use fovea_runner::weights::Placement;

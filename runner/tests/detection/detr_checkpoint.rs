@@ -1,9 +1,10 @@
 //! Every tensor and setting of a DETR checkpoint matters, and errors name a missing one.
 
-use crate::golden::{TOLERANCE, changed, checkpoint, detr, expected_of, parameters};
+use crate::golden::detr;
+use crate::support::golden::{TOLERANCE, changed, checkpoint, expected_of, parameters, read};
 use crate::support::{
     Tensors, add, assert_config_refused, assert_weights_refused, expected_tensor_in,
-    largest_difference, read, read_tensors, rename, scale, swap, zero,
+    largest_difference, read_tensors, rename, scale, swap, zero,
 };
 use fovea_runner::weights::{Placement, WeightsError};
 use serde_json::{Value, json};

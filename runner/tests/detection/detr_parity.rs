@@ -1,7 +1,8 @@
 //! DETR's results equal transformers', picture by picture.
 
-use crate::golden::{TOLERANCE, checkpoint, detr, expected_of};
-use crate::support::{BF16, Served, expected_tensor_in, largest_difference, pixels, read, serve};
+use crate::golden::detr;
+use crate::support::golden::{BF16, TOLERANCE, checkpoint, expected_of, pixels, read};
+use crate::support::{Served, expected_tensor_in, largest_difference, serve};
 use fovea_protocol::{BoundingBox, Detection, InferResult};
 use fovea_runner::image::ImageProcessor;
 use fovea_runner::inference::{Answer, Item, Object};

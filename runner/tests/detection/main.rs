@@ -1,5 +1,4 @@
-//! Residual networks and DETR against transformers, by the golden checkpoints in
-//! `tests/golden/{resnet,resnet-basic,detr,detr-timm}`.
+//! DETR against transformers, by the golden checkpoints in `tests/golden/{detr,detr-timm}`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -9,5 +8,3 @@ mod support;
 mod detr_checkpoint;
 mod detr_parity;
 mod golden;
-mod resnet_checkpoint;
-mod resnet_parity;

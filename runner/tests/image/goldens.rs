@@ -27,9 +27,8 @@ pub(crate) struct Configuration {
 /// A picture as `load_image` gives it.
 #[derive(Deserialize)]
 pub(crate) struct Picture {
-    /// Width and height.
     pub(crate) size: (u32, u32),
-    /// Of its RGB bytes.
+    /// Digest of the picture's RGB bytes.
     pub(crate) sha256: String,
 }
 
@@ -38,7 +37,7 @@ pub(crate) struct Picture {
 pub(crate) struct Answers {
     #[serde(flatten)]
     pub(crate) configuration: Configuration,
-    /// None where it fails.
+    /// Results by picture; `None` where the processor fails.
     pub(crate) pixel_values: BTreeMap<String, Option<Values>>,
 }
 
@@ -46,7 +45,7 @@ pub(crate) struct Answers {
 #[derive(Deserialize)]
 pub(crate) struct Values {
     pub(crate) shape: [i64; 3],
-    /// Of their little-endian bytes.
+    /// Digest of the values' little-endian bytes.
     pub(crate) sha256: String,
 }
 

@@ -3,6 +3,7 @@
 use crate::harness::{
     Lines, PATIENCE, Runner, caption, inline, refusal, request, rgb, settings, until,
 };
+use crate::store::Store;
 use crate::support::picture;
 use fovea_protocol::{Line, Reason, Stage};
 use fovea_runner::engine::EngineError;
@@ -154,6 +155,23 @@ async fn waiting_pictures_share_the_next_pass_except_those_that_run_alone() {
         batch_sizes.push(timings.batch_size);
     }
     assert_eq!(batch_sizes, [1, 2, 1, 2]);
+}
+
+/// A presigned URL is valid for minutes, and the wait for a device may be longer.
+#[tokio::test]
+async fn a_picture_is_downloaded_on_arrival_while_the_device_is_busy() {
+    let (runner, strings) = puppet(2).await;
+    let store = Store::start().await;
+    let busy = runner.post(&request(inline(&picture("rgb.png")))).await;
+    until(async || strings.passes() == [1]).await;
+    let mut waiting = Lines::new(runner.post(&request(store.url("/picture"))).await);
+    while waiting.next().await.unwrap() != QUEUED {}
+    assert_eq!(strings.passes(), [1]);
+    for _ in 0..2 {
+        strings.order(Order::Run);
+    }
+    caption(&Lines::new(busy).last().await);
+    caption(&waiting.last().await);
 }
 
 #[tokio::test]

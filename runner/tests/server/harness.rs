@@ -270,7 +270,7 @@ impl Lines {
         }
     }
 
-    /// The last line.
+    /// Reads to the end; returns the last line.
     pub(crate) async fn last(mut self) -> Line {
         let mut last = None;
         while let Some(line) = self.next().await {

@@ -8,27 +8,24 @@
     reason = "shared test code"
 )]
 
+pub(crate) mod golden;
 mod served;
 mod tensors;
 
 pub(crate) use served::*;
 pub(crate) use tensors::*;
 
-use fovea_protocol::Classification;
-use fovea_runner::image::{ImageProcessor, PixelValues, Preprocessor};
 use fovea_runner::inference::{Answer, Item, Model};
 use fovea_runner::models::blip::{Blip, BlipConfig};
-use fovea_runner::tasks::LabelConfig;
 use fovea_runner::weights::{Placement, Weights};
 use safetensors::SafeTensors;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// The folder of the small random checkpoint.
 pub(crate) fn checkpoint() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/blip")
+    golden::checkpoint("blip")
 }
 
 /// One of the golden pictures.
@@ -38,7 +35,7 @@ pub(crate) fn picture(file: &str) -> Vec<u8> {
 
 /// The configuration of a checkpoint's folder.
 pub(crate) fn config(dir: &Path) -> BlipConfig {
-    read(dir, "config.json")
+    golden::read(dir, "config.json")
 }
 
 /// The model of a checkpoint's folder.
@@ -77,46 +74,8 @@ pub(crate) fn expected() -> Expected {
 }
 
 pub(crate) fn expected_in(dir: &Path) -> Expected {
-    read(dir, "expected.json")
+    golden::read(dir, "expected.json")
 }
-
-/// A JSON file of a checkpoint's folder.
-pub(crate) fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> T {
-    serde_json::from_slice(&std::fs::read(dir.join(file)).unwrap()).unwrap()
-}
-
-/// `expected.json` of a classifier.
-#[derive(Deserialize)]
-struct ExpectedLabels {
-    pictures: Vec<ExpectedPredictions>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct ExpectedPredictions {
-    pub(crate) file: String,
-    pub(crate) predictions: Vec<Classification>,
-}
-
-pub(crate) fn expected_labels(dir: &Path) -> Vec<ExpectedPredictions> {
-    read::<ExpectedLabels>(dir, "expected.json").pictures
-}
-
-/// The number of labels of a checkpoint's folder.
-pub(crate) fn label_count(dir: &Path) -> i64 {
-    let labels: LabelConfig = read(dir, "config.json");
-    i64::try_from(labels.labels().unwrap().len()).unwrap()
-}
-
-/// The picture as our own preprocessing of a checkpoint's folder gives it.
-pub(crate) fn pixels(dir: &Path, processor: ImageProcessor, file: &str) -> PixelValues {
-    let preprocessor = Preprocessor::open(dir, processor).unwrap();
-    preprocessor.run(&picture(file), 1 << 30).unwrap()
-}
-
-pub(crate) const BF16: Placement = Placement {
-    device: Device::Cpu,
-    kind: Kind::BFloat16,
-};
 
 /// A tensor of what transformers computes, row by row for the golden pictures.
 pub(crate) fn expected_tensor(name: &str) -> Tensor {

@@ -17,7 +17,7 @@ pub(crate) struct Entry {
     pub(crate) long: Option<u64>,
 }
 
-/// A correct entry.
+/// An entry whose headers are all correct.
 pub(crate) fn entry(name: &str, data: &[u8]) -> Entry {
     Entry {
         name: name.to_owned(),

@@ -55,7 +55,7 @@ pub const KUBERNETES_CONTROLLERS: GoTools = GoTools {
     ..pinned!("kubernetes")
 };
 
-/// Programs of nodes.
+/// The programs that every node of a cluster runs.
 pub const KUBERNETES_NODE: GoTools = GoTools {
     name: "kubernetes-node",
     version: versions::KUBERNETES,
@@ -76,7 +76,7 @@ pub const COREDNS: GoTools = GoTools {
     ..pinned!("coredns")
 };
 
-/// kube-router, which makes a node's firewall of network policies.
+/// kube-router, which enforces network policies on a node.
 pub const KUBE_ROUTER: GoTools = GoTools {
     version: versions::KUBE_ROUTER,
     programs: &[(
@@ -101,7 +101,7 @@ pub const MINIO: GoTools = GoTools {
     ..pinned!("minio")
 };
 
-/// k6, for benchmarks alone: no other set-up builds it.
+/// k6, which only the benchmarks need and build.
 pub const K6: GoTools = GoTools {
     version: versions::K6,
     programs: &[("k6", "go.k6.io/k6")],
@@ -151,7 +151,7 @@ pub const CONTOUR: GoTools = GoTools {
     ..pinned!("contour")
 };
 
-/// Prometheus, which finds what it scrapes in Kubernetes and nowhere else.
+/// Prometheus, built with service discovery for Kubernetes only.
 pub const PROMETHEUS: GoTools = GoTools {
     version: versions::PROMETHEUS,
     programs: &[
@@ -166,8 +166,8 @@ pub const PROMETHEUS: GoTools = GoTools {
     ..pinned!("prometheus")
 };
 
-/// The Prometheus Operator's module, of which no program is built: it holds the definitions of what
-/// the chart's monitors and rules are.
+/// The Prometheus Operator's module. No program of it is built; only its definitions of monitors and rules
+/// are used.
 pub(crate) const MONITORING: GoTools = GoTools {
     name: "monitoring-crds",
     version: versions::PROMETHEUS_OPERATOR,

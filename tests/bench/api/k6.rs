@@ -33,7 +33,6 @@ pub(crate) struct Request {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Measured {
-    /// Total number of requests.
     pub(crate) count: f64,
     pub(crate) per_second: f64,
     pub(crate) p50_ms: f64,

@@ -15,7 +15,7 @@ use clap::Parser;
 use setting::Setting;
 use std::path::PathBuf;
 
-/// What `make bench-api` passes.
+/// Flags of the benchmark, which `make bench-api` passes.
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
     /// The program, built for release.
@@ -24,19 +24,19 @@ struct Arguments {
     /// A Python that has requirements.txt.
     #[arg(long)]
     python: PathBuf,
-    /// Turns of each side.
+    /// Number of turns of each side.
     #[arg(long, default_value = "5")]
     rounds: usize,
-    /// Length of a turn.
+    /// Length of a turn in seconds.
     #[arg(long, default_value = "8")]
     seconds: u32,
-    /// Connections of a turn.
+    /// Number of concurrent connections in a turn.
     #[arg(long, default_value = "64")]
     connections: u32,
     /// Clients that wait for one job's events at once.
     #[arg(long, default_value = "5000")]
     waiters: usize,
-    /// Jobs that have ended.
+    /// Number of finished jobs in the cluster.
     #[arg(long, default_value = "10000")]
     finished: usize,
     /// Length of the mixed load.

@@ -8,9 +8,7 @@ use serde_json::Value;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Clients at once.
 const CLIENTS: usize = 16;
-/// Number of memory readings.
 const SAMPLES: u32 = 10;
 
 pub(crate) async fn run(setting: &Setting, arguments: &Arguments) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ const READY: Duration = Duration::from_mins(1);
 const PICTURE_BYTES: usize = 91 * 1024;
 const BOUNDARY: &str = "fovea-bench";
 
-/// Ends when dropped.
+/// A cluster, a store and the API; all end when this is dropped.
 pub(crate) struct Setting {
     pub(crate) control_plane: ControlPlane,
     pub(crate) minio: Minio,

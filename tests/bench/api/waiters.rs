@@ -6,7 +6,7 @@ use fovea_tests::measure::kib;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
-/// Opened at once.
+/// Number of streams that are opened at the same time.
 const OPENING: usize = 64;
 
 /// Opens that many streams of one job's events, and holds them.

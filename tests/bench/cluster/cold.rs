@@ -11,7 +11,7 @@ use fovea_tests::pods::picture;
 use kube::api::{DeleteParams, ListParams};
 use std::time::Instant;
 
-/// Times since the start.
+/// Names of the measured times, each since the start.
 const MARKS: [&str; 3] = [
     "helm has returned, all pods of operator and api being ready",
     "the pool is Ready: its runner has four models resident",

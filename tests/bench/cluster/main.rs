@@ -10,13 +10,13 @@ mod weight;
 use clap::Parser;
 use fovea_tests::Installed;
 
-/// What `make bench-cluster` passes.
+/// Flags of the benchmark, which `make bench-cluster` passes.
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
     /// How often each is timed.
     #[arg(long, default_value = "5")]
     rounds: usize,
-    /// Uploads of a turn.
+    /// Number of uploads in a turn.
     #[arg(long, default_value = "1000")]
     uploads: usize,
     /// Uploads under way at a time.

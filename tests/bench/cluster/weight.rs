@@ -11,7 +11,6 @@ use std::time::Duration;
 /// Time over which processor time is counted.
 const WATCHED: Duration = Duration::from_secs(20);
 
-/// Readings of a program.
 struct Reading {
     name: String,
     bytes: u64,

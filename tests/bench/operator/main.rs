@@ -18,7 +18,7 @@ use std::path::PathBuf;
 /// Concurrent requests of the runner.
 const SLOTS: u32 = 64;
 
-/// What `make bench-operator` passes.
+/// Flags of the benchmark, which `make bench-operator` passes.
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
     /// The program, built for release.
@@ -27,13 +27,13 @@ struct Arguments {
     /// A Python that has requirements.txt.
     #[arg(long)]
     python: PathBuf,
-    /// The peer's broker.
+    /// Program of the broker that the peer uses.
     #[arg(long, default_value = "redis-server")]
     redis: PathBuf,
-    /// Turns of each side.
+    /// Number of turns of each side.
     #[arg(long, default_value = "5")]
     rounds: usize,
-    /// Jobs of a turn.
+    /// Number of jobs in a turn.
     #[arg(long, default_value = "2000")]
     jobs: usize,
     /// Jobs that go one after another.

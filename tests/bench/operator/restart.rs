@@ -7,7 +7,7 @@ use fovea_tests::operated::PATIENCE;
 use fovea_tests::{Operated, crowd};
 use std::time::Instant;
 
-/// Starts with unfinished jobs.
+/// Times the operator's start with many unfinished jobs.
 pub(crate) async fn time(arguments: &Arguments) -> anyhow::Result<()> {
     let count = arguments.idle;
     eprintln!("a restart with {count} unfinished jobs");

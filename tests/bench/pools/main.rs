@@ -12,7 +12,7 @@ use fovea_harness::images::{Build, Torch};
 use fovea_tests::Pods;
 use std::path::PathBuf;
 
-/// What `make bench-pools` passes.
+/// Flags of the benchmark, which `make bench-pools` passes.
 #[derive(Clone, Debug, Parser)]
 struct Arguments {
     /// The folder of the programs, built for release.

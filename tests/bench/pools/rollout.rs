@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 const POOL: &str = "rolling";
 
-/// Concurrent jobs.
 const AT_A_TIME: usize = 4;
 
 /// Time at rest, for comparison.

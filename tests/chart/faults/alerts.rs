@@ -64,8 +64,10 @@ async fn of_the_store(it: &mut Watched) -> Result<()> {
     }
     it.fires("ApiErrors").await?;
     it.fires("StoreErrors").await?;
+    it.fires("ApiChecksFailing").await?;
     it.fires("SweepsFailing").await?;
     it.it.minio.process().restart().await?;
+    it.rests("ApiChecksFailing").await?;
     it.rests("StoreErrors").await
 }
 

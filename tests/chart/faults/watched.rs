@@ -131,8 +131,8 @@ fn values(it: &Installed) -> Value {
     let at_once = |threshold: f64| json!({"for": "0s", "threshold": threshold});
     let mut alerts = json!({});
     let without_threshold = "OperatorDown NoLeader OperatorReplicasMissing ApiDown \
-        PoolWithoutRunners PoolRunnersMissing RunnersDown ModelNotReady CallbacksGivenUp \
-        ObjectsSetAside";
+        PoolWithoutRunners PoolRunnersMissing RunnersDown ApiChecksFailing ModelNotReady \
+        CallbacksGivenUp ObjectsSetAside";
     for name in without_threshold.split_whitespace() {
         alerts[name] = json!({"for": "0s"});
     }

@@ -26,7 +26,7 @@ struct Setting {
     receiver: Receiver,
     /// Allowed as well; for requests that are not answered.
     hanging: Receiver,
-    /// Not allowed.
+    /// A receiver that the allow-list lacks.
     inner: Receiver,
     _authority: Authority,
 }

@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Why a request of these routes is refused.
+/// The reason why one of these routes refuses a request.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Problem(Problem),
@@ -31,7 +31,7 @@ impl From<Problem> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            // `frame` converts it.
+            // `frame` converts it to the family's format.
             Self::Problem(problem) => problem.into_response(),
             Self::Fields(detail) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -42,44 +42,44 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// An error of these routes.
+/// Answer to a request that failed, in FastAPI's format.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Detail {
-    /// What is wrong.
+    /// What is wrong, in a sentence.
     detail: String,
 }
 
-/// What is wrong with a form, as FastAPI tells it.
+/// Answer to a form with invalid fields, in FastAPI's format.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct FieldErrors {
-    /// One entry a field.
+    /// The invalid fields, one entry for each.
     detail: Vec<FieldError>,
 }
 
 /// What is wrong with one field.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct FieldError {
-    /// `missing` or `value_error`.
+    /// Kind of error: `missing` or `value_error`.
     r#type: &'static str,
-    /// `["body", <the field>]`.
+    /// Place of the field in the request: `["body", "<name>"]`.
     loc: [&'static str; 2],
-    /// For people.
+    /// Explanation of the error for people.
     msg: &'static str,
-    /// What was sent, null where nothing was.
+    /// Value that was sent; null if the field is missing.
     input: Option<String>,
-    /// Pydantic's own, with a `value_error` only.
+    /// Present with a `value_error` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     ctx: Option<Context>,
 }
 
-/// Pydantic's own.
+/// Details of a `value_error`, which Pydantic adds; here always empty.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Context {
-    /// Always `{}`.
+    /// Always an empty object, `{}`.
     error: Empty,
 }
 
-/// `{}`
+/// An object without members, `{}`.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Empty {}
 
@@ -94,7 +94,7 @@ impl FieldError {
         }
     }
 
-    /// Text instead of a file.
+    /// The error for a field that holds text instead of a file.
     pub(super) fn not_a_file(field: &'static str, text: String) -> Self {
         Self {
             r#type: "value_error",
@@ -140,7 +140,7 @@ impl Family {
         let headers = response.headers_mut();
         headers.remove(CONTENT_LENGTH);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // The path of a job whose creation has an unknown outcome.
+        // Present if the outcome of a job's creation is unknown: where the job would be.
         let location = headers.remove(LOCATION).and_then(|location| {
             let id = location.to_str().ok()?.rsplit('/').next()?;
             HeaderValue::from_str(&format!("{}{id}", self.job_path())).ok()
@@ -152,19 +152,19 @@ impl Family {
     }
 }
 
-/// Starlette's texts for its own errors; ours for the rest.
+/// Text for the client: Starlette's for the errors that it makes itself, else the problem's detail.
 fn text(problem: &Problem) -> String {
     match problem.kind {
         ProblemType::NoSuchRoute => "Not Found".to_owned(),
         ProblemType::MethodNotAllowed => "Method Not Allowed".to_owned(),
-        // Assumed: the texts give the status only.
+        // Assumed: the service's documentation gives the status only.
         ProblemType::NoSuchJob => "Job not found".to_owned(),
         _ => problem.detail.clone(),
     }
 }
 
-/// 413 and 415 are the original service's; errors that the client cannot fix are `unavailable` or 500
-/// (assumed).
+/// 413 and 415 are statuses of the original service. Assumed: an error that the client cannot fix is
+/// answered `unavailable` or 500.
 fn async_vision(kind: ProblemType, unavailable: StatusCode) -> StatusCode {
     match kind {
         ProblemType::MissingPicture => StatusCode::UNSUPPORTED_MEDIA_TYPE,

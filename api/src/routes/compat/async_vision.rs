@@ -1,8 +1,8 @@
-//! async-vision-api: a picture is uploaded, its caption polled for.
+//! async-vision-api: a client uploads a picture and polls for its caption.
 //!
-//! Assumed, since the service's text does not state it: extensions count in either case; the content
-//! need not be of the extension's own format but of one of the listed; 415 for an empty file; 404 for
-//! an unknown or expired id; of two files the last counts.
+//! Assumed, since the service's documentation does not say it: the case of a file name's extension does
+//! not matter; the content can have any listed format, whatever the extension; an empty file is
+//! answered 415, an unknown or expired id 404; of several files the last one counts.
 
 use super::answer::Refusal;
 use super::{Family, form};
@@ -47,48 +47,48 @@ pub struct UploadForm {
     file: String,
 }
 
-/// What `POST /api/v1/upload` answers.
+/// Answer to `POST /api/v1/upload`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Uploaded {
-    /// A lower-case UUID, to ask for the caption with.
+    /// Id of the job, a lower-case UUID, for requests of its status.
     pub job_id: String,
-    /// Always PENDING.
+    /// Always `PENDING`: the job was just created.
     pub status: TaskState,
-    /// UTC with its offset, such as `2026-06-17T10:32:00+00:00`.
+    /// Time of the upload in UTC with its offset, such as `2026-06-17T10:32:00+00:00`.
     pub submitted_at: Option<String>,
 }
 
-/// What `GET /api/v1/status/{id}` answers.
+/// Answer to `GET /api/v1/status/{id}`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StatusView {
-    /// The job's id.
+    /// Id of the job, as in the request's path.
     pub job_id: String,
-    /// How far it has come.
+    /// State of the job.
     pub status: TaskState,
     /// The caption; null unless the status is SUCCESS.
     pub result: Option<Caption>,
 }
 
-/// A caption.
+/// The result of a captioning job.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Caption {
-    /// The picture in words.
+    /// Text that describes the picture.
     pub caption: String,
 }
 
-/// Celery's states.
+/// State of a job, by the names of Celery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TaskState {
     /// Waiting for its first attempt.
     Pending,
-    /// With a worker.
+    /// A runner works on the job.
     Started,
-    /// Waiting for another attempt.
+    /// An attempt failed; the job waits for another one.
     Retry,
-    /// There is a caption.
+    /// The job has ended with a caption.
     Success,
-    /// There will be none: the job failed, or was cancelled.
+    /// The job failed or was cancelled; there is no caption.
     Failure,
 }
 
@@ -100,16 +100,16 @@ pub enum TaskState {
     tag = "async-vision-api",
     request_body(content((ref("#/components/schemas/UploadForm") = "multipart/form-data"))),
     responses(
-        (status = 200, description = "The picture waits for its caption.", body = ref("#/components/schemas/Uploaded")),
-        (status = 400, description = "The body is no form that can be read.", body = ref("#/components/schemas/Detail")),
+        (status = 200, description = "The job was created.", body = ref("#/components/schemas/Uploaded")),
+        (status = 400, description = "The body is not a valid form.", body = ref("#/components/schemas/Detail")),
         (status = 408, description = "The body did not arrive in time.", body = ref("#/components/schemas/Detail")),
-        (status = 413, description = "More than 5 MiB, or too many pixels.", body = ref("#/components/schemas/Detail")),
-        (status = 415, description = "Another extension, or no picture.", body = ref("#/components/schemas/Detail")),
-        (status = 422, description = "A field is not there.", body = ref("#/components/schemas/FieldErrors")),
+        (status = 413, description = "The picture has more than 5 MiB, or too many pixels.", body = ref("#/components/schemas/Detail")),
+        (status = 415, description = "The file name's extension is not accepted, or the file is not a picture.", body = ref("#/components/schemas/Detail")),
+        (status = 422, description = "A field is missing.", body = ref("#/components/schemas/FieldErrors")),
         (status = 429, description = "The namespace's quota is used up.", body = ref("#/components/schemas/Detail")),
-        (status = 500, description = "Something went wrong.", body = ref("#/components/schemas/Detail")),
-        (status = 503, description = "Cluster or object store are down, or too many uploads come at once.", body = ref("#/components/schemas/Detail")),
-        (status = 504, description = "Whether the job was made is unknown: Location says where it would be.", body = ref("#/components/schemas/Detail")),
+        (status = 500, description = "An unexpected error.", body = ref("#/components/schemas/Detail")),
+        (status = 503, description = "The cluster or the object store is unavailable, or there are too many uploads at the same time.", body = ref("#/components/schemas/Detail")),
+        (status = 504, description = "It is unknown whether the job was created. `Location` is its path if it was.", body = ref("#/components/schemas/Detail")),
     ),
     security((), ("bearer" = [])),
 )]
@@ -187,7 +187,7 @@ fn check_format(bytes: &[u8]) -> Result<(), Problem> {
     }
 }
 
-/// How a caption fares.
+/// Read the state of a captioning job, and its caption.
 #[utoipa::path(
     get,
     path = "/api/v1/status/{id}",
@@ -195,10 +195,10 @@ fn check_format(bytes: &[u8]) -> Result<(), Problem> {
     tag = "async-vision-api",
     params(("id" = String, Path, description = "The upload's `job_id`.")),
     responses(
-        (status = 200, description = "The job as it is.", body = ref("#/components/schemas/StatusView")),
-        (status = 404, description = "No job of these routes has this id, or not any more.", body = ref("#/components/schemas/Detail")),
-        (status = 500, description = "Something went wrong.", body = ref("#/components/schemas/Detail")),
-        (status = 503, description = "Cluster or object store are down.", body = ref("#/components/schemas/Detail")),
+        (status = 200, description = "The current state of the job.", body = ref("#/components/schemas/StatusView")),
+        (status = 404, description = "No job of these routes has this id, or it has expired.", body = ref("#/components/schemas/Detail")),
+        (status = 500, description = "An unexpected error.", body = ref("#/components/schemas/Detail")),
+        (status = 503, description = "The cluster or the object store is unavailable.", body = ref("#/components/schemas/Detail")),
     ),
     security((), ("bearer" = [])),
 )]
@@ -224,15 +224,15 @@ pub(crate) async fn status(
     }))
 }
 
-/// Whether cluster and object store answer.
+/// Check that the cluster and the object store answer.
 #[utoipa::path(
     get,
     path = "/api/v1/health",
     operation_id = "asyncVisionHealth",
     tag = "async-vision-api",
     responses(
-        (status = 200, description = "They do.", body = ref("#/components/schemas/Health")),
-        (status = 503, description = "One of them does not.", body = ref("#/components/schemas/Health")),
+        (status = 200, description = "Both answer.", body = ref("#/components/schemas/Health")),
+        (status = 503, description = "At least one does not answer.", body = ref("#/components/schemas/Health")),
     ),
 )]
 pub(crate) async fn health(app: State<AppState>) -> Response {

@@ -11,11 +11,11 @@ use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::request::Parts;
 
-/// Bytes of a body beside its file.
+/// Upper bound on the bytes of a body without its file.
 const ENVELOPE_BYTES: usize = 64 * 1024;
-/// Longest text that is read, far longer than any valid one.
+/// Upper bound on a text field in bytes, far longer than any valid text.
 const MAX_TEXT_BYTES: usize = 4096;
-/// Characters of a client's text that an error repeats.
+/// Upper bound on the characters of a client's text that an error repeats.
 const MAX_ECHO: usize = 80;
 /// The field that holds the picture.
 pub(super) const FILE: &str = "file";
@@ -32,7 +32,7 @@ enum Entry {
 }
 
 pub(super) struct File {
-    /// The client's name; only its extension matters.
+    /// File name that the client gives; only its extension is used.
     pub(super) name: String,
     pub(super) bytes: Bytes,
 }

@@ -1,9 +1,9 @@
-//! AI-image-analysis-service: a picture is uploaded to be classified or searched for objects.
+//! AI-image-analysis-service: a client uploads a picture to have it classified or searched for objects.
 //!
-//! Assumed, since the service's text does not state it: the messages of jobs that are not completed
-//! ("Job is pending" and so on); a job that waits for another attempt is PENDING, a cancelled one
-//! FAILED; times to the second; labels, scores and whole-pixel boxes as Hugging Face's pipelines give
-//! them; of two files the last counts.
+//! Assumed, since the service's documentation does not say it: the messages of jobs that are not
+//! completed (such as "Job is pending"); a job that waits for another attempt is PENDING, a cancelled
+//! job FAILED; times have no fractions of seconds; labels, scores and whole-pixel boxes are as in Hugging
+//! Face's pipelines; of several files the last one counts.
 
 mod view;
 
@@ -49,13 +49,13 @@ const NAIVE: &str = "%Y-%m-%dT%H:%M:%S";
     tag = "AI-image-analysis-service",
     request_body(content((ref("#/components/schemas/AnalysisForm") = "multipart/form-data"))),
     responses(
-        (status = 202, description = "The picture waits for its analysis.", body = ref("#/components/schemas/Accepted")),
-        (status = 400, description = "Too large, no JPEG or PNG, another analysis_type, or no form that can be read.", body = ref("#/components/schemas/Detail")),
+        (status = 202, description = "The job was created.", body = ref("#/components/schemas/Accepted")),
+        (status = 400, description = "The picture is too large or not a JPEG or PNG, analysis_type is invalid, or the body is not a valid form.", body = ref("#/components/schemas/Detail")),
         (status = 408, description = "The body did not arrive in time.", body = ref("#/components/schemas/Detail")),
-        (status = 422, description = "A field is not there.", body = ref("#/components/schemas/FieldErrors")),
+        (status = 422, description = "A field is missing.", body = ref("#/components/schemas/FieldErrors")),
         (status = 429, description = "The namespace's quota is used up.", body = ref("#/components/schemas/Detail")),
-        (status = 500, description = "Cluster or object store are down, or something went wrong.", body = ref("#/components/schemas/Detail")),
-        (status = 503, description = "Too many uploads at once.", body = ref("#/components/schemas/Detail")),
+        (status = 500, description = "The cluster or the object store is unavailable, or an unexpected error occurred.", body = ref("#/components/schemas/Detail")),
+        (status = 503, description = "There are too many uploads at the same time.", body = ref("#/components/schemas/Detail")),
     ),
     security((), ("bearer" = [])),
 )]
@@ -135,7 +135,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<Vali
     })
 }
 
-/// How an analysis fares.
+/// Read the state of an analysis, and its results.
 #[utoipa::path(
     get,
     path = "/job-status/{id}",
@@ -143,9 +143,9 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<Vali
     tag = "AI-image-analysis-service",
     params(("id" = String, Path, description = "The upload's `job_id`.")),
     responses(
-        (status = 200, description = "The job as it is.", body = ref("#/components/schemas/JobStatus")),
-        (status = 404, description = "No job of these routes has this id, or not any more.", body = ref("#/components/schemas/Detail")),
-        (status = 500, description = "Cluster or object store are down, or something went wrong.", body = ref("#/components/schemas/Detail")),
+        (status = 200, description = "The current state of the job.", body = ref("#/components/schemas/JobStatus")),
+        (status = 404, description = "No job of these routes has this id, or it has expired.", body = ref("#/components/schemas/Detail")),
+        (status = 500, description = "The cluster or the object store is unavailable, or an unexpected error occurred.", body = ref("#/components/schemas/Detail")),
     ),
     security((), ("bearer" = [])),
 )]

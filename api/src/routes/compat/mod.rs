@@ -1,5 +1,5 @@
-//! The routes of two services that Fovea replaces, for their unchanged clients. Behaviour that their
-//! documentation does not define is marked "assumed".
+//! The routes of two services that Fovea replaces, so that their clients work unchanged. Behaviour that
+//! the services' documentation does not define is marked "assumed".
 
 mod answer;
 pub mod async_vision;
@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// Captions: `/api/v1/...`.
+    /// async-vision-api, which captions pictures: `/api/v1/...`.
     AsyncVision,
     /// Labels and boxes: `/upload-image`, `/job-status/...`.
     ImageAnalysis,

@@ -22,7 +22,7 @@ use image::ImageFormat;
 /// Bytes at the start of a picture that determine its format.
 const MAGIC_BYTES: u64 = 64;
 
-/// A job's picture.
+/// Download the picture of a job.
 #[utoipa::path(
     get,
     path = JOB_INPUT,
@@ -70,7 +70,7 @@ pub(crate) async fn input(
         .await
 }
 
-/// A job's whole result.
+/// Read the whole result of a job.
 #[utoipa::path(
     get,
     path = JOB_RESULT,

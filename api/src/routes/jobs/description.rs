@@ -12,7 +12,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Schema as Inline;
 use utoipa::openapi::{RefOr, Required};
 
-/// The picture itself.
+/// Bytes of the picture.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "a description")]
 pub(crate) struct PictureBody(#[schemars(schema_with = "binary")] String);
@@ -116,6 +116,7 @@ problem_set!(
     RejectedByCluster,
     IdempotencyKeyReused,
     QuotaExceeded,
+    TooManyFinishedJobs,
     Internal,
     Overloaded,
     StoreUnavailable,

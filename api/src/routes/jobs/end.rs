@@ -2,6 +2,7 @@
 
 use super::description::{CancelProblems, DeleteProblems};
 use super::{Id, ok_or_accepted, shown};
+use crate::audit::{self, Action};
 use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::kubernetes::NamespaceError;
@@ -14,6 +15,7 @@ use axum::response::Response;
 use fovea_crds::{InferenceJob, Input};
 use fovea_store::{InvalidDigest, InvalidKey, ObjectKey, Sha256, StoreError};
 use http::{StatusCode, Uri};
+use kube::ResourceExt as _;
 use std::time::SystemTime;
 use tokio::time::timeout;
 
@@ -39,6 +41,7 @@ pub(crate) async fn cancel(
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.cancel(&tenant.namespace, &id).await?;
+    audit::record(Action::Cancel, &tenant, &id);
     Ok(shown(ok_or_accepted(&job), &job))
 }
 
@@ -63,6 +66,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     Query::none(&uri)?;
     let job = app.jobs.delete(&tenant.namespace, &id).await?;
+    audit::record(Action::Delete, &tenant, &id);
     // The job is deleted in any case; the operator's sweeper deletes objects that remain.
     let patience = app.config.store.operation_timeout();
     match timeout(patience, clean(&app, &tenant.namespace, &job)).await {
@@ -86,11 +90,16 @@ enum CleanError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    #[error("the job's record: {0}")]
+    Record(String),
     #[error("the other jobs could not be listed: {0}")]
     List(String),
 }
 
 async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), CleanError> {
+    // Written right before the job was to be deleted early, which the client has forestalled.
+    let deleted = app.jobs.records().delete(namespace, &job.name_any()).await;
+    deleted.map_err(|problem| CleanError::Record(problem.detail))?;
     app.store.delete(&results::key(job)?).await?;
     let Input::Upload { sha256 } = &job.spec.input else {
         return Ok(());

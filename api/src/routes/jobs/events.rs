@@ -36,7 +36,7 @@ pub(crate) struct JobEvent {
     /// The kind of event; absent if the event carries only `retry`.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<JobEventKind>,
-    /// The job's resourceVersion.
+    /// resourceVersion of the job, for `Last-Event-ID`.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     /// The job as JSON (a `JobView`); `{}` for a deleted job.
@@ -48,14 +48,14 @@ pub(crate) struct JobEvent {
     retry: Option<u32>,
 }
 
-/// The kind of event.
+/// What happened to the job.
 #[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[expect(dead_code, reason = "a description")]
 enum JobEventKind {
-    /// The job has changed.
+    /// The job is new or has changed; `data` is the job.
     Status,
-    /// The job was deleted.
+    /// The job was deleted; `data` is `{}`.
     Deleted,
 }
 

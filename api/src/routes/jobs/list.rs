@@ -22,7 +22,7 @@ const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 500;
 const PARAMETERS: &str = "phase, task, limit, continue";
 
-/// A page of jobs.
+/// One page of a namespace's jobs.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct JobList {
     /// At most `limit` jobs; a page that is not the last can have fewer, or none.

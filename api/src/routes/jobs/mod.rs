@@ -40,7 +40,6 @@ use std::sync::Arc;
 
 /// Seconds until a client should first poll a new job.
 const FIRST_POLL_SECONDS: u32 = 1;
-/// Longest Idempotency-Key in bytes.
 const MAX_KEY_LENGTH: usize = 255;
 
 /// Adds the schemas that the descriptions of these routes refer to.

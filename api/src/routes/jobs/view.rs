@@ -13,35 +13,36 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
-    /// The `InferenceJob`'s name.
+    /// Id of the job: the name of its InferenceJob.
     pub id: String,
-    /// Its namespace.
+    /// Namespace of the InferenceJob.
     pub namespace: String,
-    /// What is done.
+    /// Task that the job runs on the picture.
     pub task: Task,
-    /// The model that did it, or the one that was asked for.
+    /// Name of the model that ran the job; before that, the model that the request named, if any.
     pub model: Option<String>,
-    /// How far it has come.
+    /// Phase of the job.
     pub phase: Phase,
-    /// When it was made.
+    /// Time at which the job was created.
     pub created_at: Option<Time>,
-    /// When its first attempt began.
+    /// Time at which the first attempt began.
     pub started_at: Option<Time>,
-    /// When it ended.
+    /// Time at which the job finished; null until then.
     pub completed_at: Option<Time>,
     /// Attempts that have ended: failed ones that count, and the successful one.
     pub attempts: u32,
-    /// What came out: `{caption}`, `{predictions}` or `{detections}`.
+    /// Result of the job: `{caption}`, `{predictions}` or `{detections}`.
     pub result: Option<JobResult>,
-    /// Why nothing came out.
+    /// Why the job failed; null unless it did.
     pub failure: Option<Failure>,
-    /// The result is the head of the whole one, which `GET /v1/jobs/{id}/result` answers.
+    /// Whether `result` is only the beginning of the whole result, which `GET /v1/jobs/{id}/result`
+    /// returns.
     pub result_truncated: bool,
     /// Durations of the successful attempt.
     pub timings: Option<Timings>,
-    /// Whom to tell of the end, and how far that has come; null: nobody.
+    /// Callback of the job and its delivery state; null if the job has no callback.
     pub callback: Option<CallbackView>,
-    /// All of it in a sentence.
+    /// State of the job in one sentence.
     pub message: String,
 }
 
@@ -49,15 +50,15 @@ pub struct JobView {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallbackView {
-    /// Where to.
+    /// URL that receives the callback.
     pub url: String,
-    /// Whether the receiver has taken it.
+    /// Whether the receiver has accepted the callback.
     pub delivered: bool,
-    /// Tries so far.
+    /// Number of tries so far to deliver it.
     pub attempts: u32,
-    /// When the next try may begin.
+    /// Earliest time of the next try.
     pub next_attempt_time: Option<Time>,
-    /// What the last try that failed met.
+    /// Error of the last failed try.
     pub last_error: Option<String>,
 }
 
@@ -80,7 +81,6 @@ impl CallbackView {
 }
 
 impl JobView {
-    /// Shows `job`.
     pub fn of(job: &InferenceJob) -> Self {
         let nothing = InferenceJobStatus::default();
         let status = job.status.as_ref().unwrap_or(&nothing);

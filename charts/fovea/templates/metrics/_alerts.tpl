@@ -76,8 +76,8 @@ AttemptsFailing:
   summary: |
     {{ "{{ $value | humanizePercentage }}" }} of attempts fail for reasons other than the picture
   description: |
-    fovea_operator_attempts_total has the reasons. FetchFailed: check the object store. OutOfMemory: use a smaller
-    maxBatchSize or more memory. RunnerLost: check the runners' pods.
+    fovea_operator_attempts_total has the reasons. FetchFailed, StoreUnavailable, ResultNotStored: check the object store.
+    OutOfMemory: use a smaller maxBatchSize or more memory. RunnerLost: check the runners' pods.
 RunnersLost:
   expr: |
     sum({{ include "fovea.happened" (dict "window" $window "series" (printf "fovea_operator_attempts_total{%s,reason=~\"RunnerLost|DeviceLost\"}" $ns)) }})
@@ -127,6 +127,13 @@ ClusterErrors:
     The Kubernetes API server fails {{ "{{ $value | humanizePercentage }}" }} of requests
   description: |
     Jobs are delayed. Check the API server, and the network policies between it and Fovea.
+ApiChecksFailing:
+  expr: min by (check) (fovea_api_check_passing{ {{- $ns -}} }) == 0
+  summary: |
+    A pod of the API fails its check of {{ "{{ $labels.check }}" }}
+  description: |
+    object-store: uploads are answered with 503, and reads go on. kubernetes, cache: the pod gets no requests until it passes.
+    /readyz?verbose of the API has the reason, and so has its log: {{ $logs }}{{ $api }}
 StoreErrors:
   expr: |
     sum(rate(fovea_operator_store_requests_total{ {{- $ns -}} ,outcome=~"5xx|none"}[{{ $window }}]) or rate(fovea_api_store_requests_total{ {{- $ns -}} ,outcome=~"5xx|none"}[{{ $window }}]))
@@ -172,6 +179,22 @@ ObjectsSetAside:
     Objects of kind {{ "{{ $labels.kind }}" }} cannot be read
   description: |
     A newer version created them, or a definition is older than the operator. An Event names each; the operator ignores them.
+NamespaceFull:
+  expr: max(fovea_operator_full_namespaces{ {{- $ns -}} }) > {{ $alerts.NamespaceFull.threshold }}
+  summary: |
+    {{ "{{ $value }}" }} namespaces start no jobs because they have too many finished ones
+  description: |
+    Their waiting jobs have the condition Accepted False, reason TooManyFinishedJobs, and the API answers 429. Delete finished
+    jobs, give them a ttlSecondsAfterFinished, or raise operator.retention.
+JobsDeletedEarly:
+  expr: |
+    sum({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_finished_jobs_deleted_total{%s,cause=\"limit\"}" $ns)) }})
+    > {{ $alerts.JobsDeletedEarly.threshold }}
+  summary: |
+    {{ "{{ $value | humanize }}" }} finished jobs were deleted before their time, because there were too many
+  description: |
+    The API answers for them from records in the bucket; kubectl no longer shows them. Raise operator.retention if that is not
+    wanted.
 SweepsFailing:
   expr: |
     sum({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_sweeps_total{%s,outcome=\"failed\"}" $ns)) }})

@@ -29,6 +29,7 @@
 {{- with $operator.retention }}
 - --max-finished-jobs={{ int64 .maxFinishedJobs }}
 - --max-finished-jobs-per-namespace={{ int64 .maxFinishedJobsPerNamespace }}
+- --min-finished-seconds={{ int64 .minFinishedSeconds }}
 - --deletions-per-second={{ int64 .deletionsPerSecond }}
 {{- end }}
 {{- with $operator.sweep }}

@@ -1,10 +1,10 @@
-//! Pods' links. `ptp` routes between a node's pods as between nodes: with a bridge, what a service
-//! answers to a pod of the same node would take a shortcut past kube-proxy's rewriting, on kernels
-//! that do not show bridged packets to iptables.
+//! Network of the pods. `ptp` routes all traffic between pods, also on one node. With a bridge, the answer
+//! of a service to a pod on the same node would bypass kube-proxy's rewriting, because some kernels do not
+//! show bridged packets to iptables.
 
 use serde_json::json;
 
-/// A network configuration list for the pods with addresses of `subnet`.
+/// The network configuration list for pods with addresses from `subnet`.
 pub(in super::super) fn list(subnet: &str) -> String {
     let list = json!({
         "cniVersion": "0.4.0",

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-/// The image of the process that holds a pod's namespaces; imported, as nothing can be pulled.
+/// The image of the process that holds a pod's namespaces. It is imported: nodes cannot pull images.
 pub(in super::super) const PAUSE: &str = "localhost/pause:1";
 
-/// `cni` is the folder of network configurations, `plugins` that of their programs.
+/// The file's text. `cni` is the folder of network configurations, `plugins` that of CNI's programs.
 ///
 /// Without `CAP_SYS_RESOURCE` a process cannot lower its OOM score below the inherited one, and runc would
-/// fail silently: so the score that Kubernetes requests is clipped.
+/// fail silently. Therefore containerd clips the score that Kubernetes requests.
 pub(in super::super) fn file(cni: &Path, plugins: &Path, snapshotter: &str) -> String {
     format!(
         r#"version = 2
@@ -29,8 +29,8 @@ pub(in super::super) fn file(cni: &Path, plugins: &Path, snapshotter: &str) -> S
     )
 }
 
-/// Layers are stacked by the kernel, but for a folder that is itself a stack of layers (a test in a
-/// container): there they are copied.
+/// How containerd stores the layers of images: the kernel stacks them. If `folder` is itself such a stack
+/// (a test in a container), the layers are copied.
 pub(in super::super) fn snapshotter(folder: &Path) -> &'static str {
     let kind = nix::sys::statfs::statfs(folder).map(|stat| stat.filesystem_type());
     if kind == Ok(nix::sys::statfs::OVERLAYFS_SUPER_MAGIC) {

@@ -6,7 +6,7 @@ use std::path::Path;
 /// Low, because tests resolve names as soon as they exist.
 const TTL_SECONDS: u32 = 1;
 
-/// A Corefile.
+/// The Corefile: the cluster's names from the API server, no others.
 pub(in super::super) fn file(listen: Ipv4Addr, kubeconfig: &Path) -> String {
     format!(
         "cluster.local:53 in-addr.arpa:53 {{

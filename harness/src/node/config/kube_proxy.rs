@@ -1,4 +1,4 @@
-//! kube-proxy's configuration. Limits of connection tracking are the whole machine's, and stay.
+//! kube-proxy's configuration. It leaves the limits of connection tracking, which apply to the whole machine.
 
 use std::path::Path;
 

@@ -36,7 +36,7 @@ pub(in super::super) fn file(
         "oomScoreAdj": 0,
         // Pods see changed Secrets within seconds, which keeps tests short.
         "syncFrequency": "5s",
-        // The disk is the machine's, and how full it is no business of a test's.
+        // No eviction because the machine's disk is full: tests do not depend on it.
         "evictionHard": {},
         "imageGCHighThresholdPercent": 100,
         "serializeImagePulls": false,

@@ -2,7 +2,6 @@
 
 use super::*;
 
-/// Interval between two decisions.
 pub(super) const TICK: Duration = Duration::from_secs(2);
 
 /// Simulation steps between two decisions.

@@ -13,18 +13,32 @@ use std::collections::BTreeMap;
 /// The label that Kubernetes gives each namespace.
 const NAMESPACE: &str = "kubernetes.io/metadata.name";
 
-/// Networks that are not public: private, link-local (a cloud's metadata) and carriers'. IPv4-mapped IPv6
-/// addresses do not occur on the wire, and Kubernetes rejects them here.
-const PRIVATE_V4: [&str; 7] = [
+/// Networks that are not public: private, reserved, shared by carriers, and link-local, where clouds serve
+/// their metadata. IPv4-mapped IPv6 addresses are not listed: no packet carries one, and Kubernetes
+/// rejects them in a policy.
+const PRIVATE_V4: [&str; 9] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
     "127.0.0.0/8",
+    "168.63.129.16/32",
     "169.254.0.0/16",
     "172.16.0.0/12",
+    "192.0.0.0/24",
     "192.168.0.0/16",
 ];
 const PRIVATE_V6: [&str; 3] = ["::/96", "fc00::/7", "fe80::/10"];
+/// Link-local networks and clouds' metadata services, which a configured network includes only if it is
+/// within one of them. The chart has the same list (`fovea.network.blocks`).
+const METADATA: [&str; 7] = [
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "169.254.0.0/16",
+    "192.0.0.192/32",
+    "fd00:ec2::254/128",
+    "fd20:ce::254/128",
+    "fe80::/10",
+];
 
 /// Runners accept connections from the operator and scrapers, and reach DNS and the store.
 pub(crate) fn runners(subject: &Subject<'_>, build: &Build) -> NetworkPolicy {
@@ -123,9 +137,14 @@ fn pods(namespace: Option<&str>, labels: &[(String, String)]) -> Option<NetworkP
 }
 
 fn blocks(cidrs: &[IpNet]) -> Vec<NetworkPolicyPeer> {
-    let each = cidrs
-        .iter()
-        .map(|cidr| block(&cidr.trunc().to_string(), &[]));
+    let each = cidrs.iter().map(|cidr| {
+        let within = |network: &&str| {
+            let network = network.parse::<IpNet>();
+            network.is_ok_and(|network| cidr.contains(&network) && cidr.trunc() != network)
+        };
+        let except: Vec<&str> = METADATA.into_iter().filter(within).collect();
+        block(&cidr.trunc().to_string(), &except)
+    });
     each.collect()
 }
 

@@ -25,7 +25,7 @@ const LOST_NODE_SECONDS: i64 = 30;
 /// Default device of pools with `device: cuda`.
 const GPU: &str = "nvidia.com/gpu";
 
-/// Default resource requests.
+/// Resource requests of a runner without resources in the pool's template.
 const DEFAULT_CPU: &str = "1";
 const DEFAULT_MEMORY: &str = "2Gi";
 

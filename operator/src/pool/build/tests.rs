@@ -199,6 +199,34 @@ fn peers_are_selected_by_namespace_labels_or_both_and_none_without_either() {
 }
 
 #[test]
+fn a_network_of_the_store_includes_metadata_services_only_if_it_is_theirs() {
+    let block = |cidr: &str| {
+        let flag = format!("--store-cidr={cidr}");
+        let pool = minimal();
+        let policy = network_policy::runners(&Subject::of(&pool), &build(&[&flag]));
+        let json = serde_json::to_value(policy).unwrap();
+        json["spec"]["egress"][1]["to"][0]["ipBlock"].clone()
+    };
+    let v4 = json!([
+        "100.100.100.200/32",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "192.0.0.192/32"
+    ]);
+    let v6 = json!(["fd00:ec2::254/128", "fd20:ce::254/128", "fe80::/10"]);
+    for (cidr, except) in [
+        ("0.0.0.0/0", v4),
+        ("::/0", v6),
+        ("169.0.0.0/8", json!(["169.254.0.0/16"])),
+        ("10.0.0.0/8", Value::Null),
+        ("169.254.0.0/16", Value::Null),
+        ("169.254.1.0/24", Value::Null),
+    ] {
+        assert_eq!(block(cidr)["except"], except, "{cidr}");
+    }
+}
+
+#[test]
 fn no_pod_has_a_service_account_a_host_s_path_or_a_privilege() {
     for (name, made) in all() {
         for word in [

@@ -30,7 +30,7 @@ pub(crate) struct Applied {
     pub(crate) resolved: BTreeMap<String, Resolved>,
     /// An import, a rollout or starting runners.
     pub(crate) progressing: Option<Message>,
-    /// The most important first.
+    /// What is wrong with the pool, the most important first.
     pub(crate) faults: Vec<Message>,
     /// Whether a request failed: it is retried.
     pub(crate) failed: bool,

@@ -9,7 +9,7 @@ use crate::image::{Picture, PictureError};
 const HEADER: usize = 6;
 const ENTRY: usize = 16;
 
-/// The chosen picture.
+/// The picture that was chosen from the file's directory.
 enum Icon<'a> {
     Png(&'a [u8]),
     Bitmap(Box<Bitmap<'a>>),

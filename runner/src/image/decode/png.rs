@@ -70,7 +70,6 @@ fn open(bytes: &[u8]) -> Result<Reader<Cursor<&[u8]>>, PictureError> {
 }
 
 struct Rows<'a> {
-    /// In pixels.
     width: usize,
     kind: (ColorType, BitDepth),
     palette: Option<&'a Palette>,

@@ -26,7 +26,7 @@ pub struct VisionConfig {
     pub patch_size: i64,
     /// Between the two linears of the feed-forward block.
     pub hidden_act: Activation,
-    /// Added to the variance.
+    /// Added to the variance before a layer norm divides by its root.
     pub layer_norm_eps: f64,
 }
 
@@ -67,7 +67,7 @@ pub struct TextConfig {
     pub max_position_embeddings: i64,
     /// Between the two linears of the feed-forward block.
     pub hidden_act: Activation,
-    /// Added to the variance.
+    /// Added to the variance before a layer norm divides by its root.
     pub layer_norm_eps: f64,
     /// The first token of every caption.
     pub bos_token_id: i64,

@@ -70,7 +70,6 @@ fn split_parts(xs: &Tensor, parts: i64, heads: i64) -> Result<Tensor, TchError> 
         .f_permute([2, 0, 3, 1, 4])
 }
 
-/// Attention over the tokens.
 #[derive(Debug)]
 struct SelfAttention {
     /// Query, key and value side by side.
@@ -101,7 +100,6 @@ impl SelfAttention {
     }
 }
 
-/// Attention over the picture.
 #[derive(Debug)]
 struct CrossAttention {
     query: Linear,

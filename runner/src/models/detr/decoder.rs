@@ -41,7 +41,6 @@ impl DecoderLayer {
         })
     }
 
-    /// Self-attention of the queries.
     fn self_attention(&self, xs: &Tensor, query_positions: &Tensor) -> Result<Tensor, TchError> {
         let xs = self.self_attn.forward_added(xs, query_positions)?;
         self.self_attn_layer_norm.forward(&xs)

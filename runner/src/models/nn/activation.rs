@@ -6,11 +6,11 @@ use tch::{TchError, Tensor};
 /// The point-wise function of a feed-forward block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Activation {
-    /// `x * Phi(x)`, with the error function.
+    /// `x * Phi(x)`, computed with the error function.
     #[default]
     #[serde(rename = "gelu")]
     Gelu,
-    /// GELU by its tanh approximation.
+    /// GELU, approximated with tanh.
     #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh")]
     GeluTanh,
     /// `x * sigmoid(1.702 x)`.
@@ -22,7 +22,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Any shape, the same shape.
+    /// Applies the function to each number of a tensor of any shape.
     pub fn forward(self, xs: &Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Gelu => xs.f_gelu("none"),
@@ -31,7 +31,7 @@ impl Activation {
             Self::Relu => xs.f_relu(),
         }
     }
-    /// The same, into the memory of `xs`.
+    /// As [`forward`](Self::forward), but reuses the memory of `xs` where torch can.
     pub fn forward_in_place(self, mut xs: Tensor) -> Result<Tensor, TchError> {
         match self {
             Self::Gelu => xs.f_gelu_("none"),

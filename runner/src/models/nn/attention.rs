@@ -1,4 +1,4 @@
-//! Multi-head attention (Vaswani et al. 2017) without its projections, which differ by family.
+//! Multi-head attention (Vaswani et al. 2017). Its projections differ by family and are not here.
 
 use tch::{TchError, Tensor};
 
@@ -14,8 +14,8 @@ pub fn merge_heads(xs: &Tensor) -> Result<Tensor, TchError> {
     xs.f_transpose(1, 2)?.f_flatten(2, 3)
 }
 
-/// `softmax(query key^T / sqrt(size)) value`, each `[batch, heads, length, size]`. `causal`: a
-/// position sees itself and what is before it (for queries and keys of the same length).
+/// `softmax(query key^T / sqrt(size)) value`, each `[batch, heads, length, size]`. If `causal`, a position
+/// attends only to itself and to earlier positions; queries and keys must have the same length.
 pub fn attend(
     query: &Tensor,
     key: &Tensor,

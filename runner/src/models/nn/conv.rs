@@ -1,29 +1,29 @@
-//! A convolution with the batch normalisation after it folded into its weights.
+//! A convolution whose weights include the batch normalisation that follows it.
 //!
-//! In evaluation a batch normalisation (Ioffe and Szegedy 2015) is a factor and an offset for each
-//! channel, so it costs nothing once they are in the convolution. Activations and weights lie
-//! channels-last: that is what oneDNN and cuDNN compute fastest.
+//! In evaluation a batch normalisation (Ioffe and Szegedy 2015) multiplies each channel by a factor and adds
+//! an offset. Multiplied into the convolution's weights, it costs nothing. Activations and weights are
+//! channels-last, the layout that oneDNN and cuDNN compute fastest.
 
 use super::onednn::{self, Steps};
 use crate::weights::{Placement, Scope, WeightsError, short_lived};
 use tch::{Kind, TchError, Tensor};
 
-/// Added to the variance: torch's default, which no configuration can change, and what
-/// DETR's frozen normalisation has.
+/// Added to the variance. It is torch's default, which no configuration changes, and the constant of DETR's
+/// frozen normalisation.
 const EPS: f64 = 1e-5;
 
 /// Settings of a square convolution. Padding keeps the size at stride 1.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvShape {
-    /// Number of channels.
+    /// Number of input channels.
     pub input: i64,
-    /// Number of channels.
+    /// Number of output channels.
     pub output: i64,
-    /// Side, in pixels; odd.
+    /// Side of the kernel in pixels, an odd number.
     pub kernel: i64,
-    /// In pixels.
+    /// Distance in pixels between two applications of the kernel.
     pub stride: i64,
-    /// Between two of the kernel's pixels; 1 is none.
+    /// Distance between two pixels of the kernel; 1 means that they are adjacent.
     pub dilation: i64,
 }
 
@@ -37,10 +37,10 @@ pub struct FoldedConv {
 }
 
 impl FoldedConv {
-    /// Loads the `weight` of `convolution`, which has no bias, and folds `normalization` into it:
-    /// `weight`, `bias`, `running_mean` and `running_var`, each `[output]`. Both are places below
-    /// `weights`. Where all inputs have one `size` (height, width), the weights are laid out for
-    /// it; others take much longer then.
+    /// Loads the `weight` of `convolution`, which has no bias, and multiplies the `weight`, `bias`,
+    /// `running_mean` and `running_var` of `normalization` into it, each `[output]`. Both names are relative
+    /// to `weights`. If all inputs have the same `size` (height, width), the weights are packed for it;
+    /// inputs of other sizes then take much longer.
     pub fn new(
         shape: ConvShape,
         size: Option<[i64; 2]>,
@@ -108,7 +108,7 @@ impl FoldedConv {
         input.map(|side| (side + 2 * padding - reach) / stride + 1)
     }
 
-    /// `[batch, input, height, width]` to `[batch, output, ..]`, and relu where it is wanted.
+    /// `[batch, input, height, width]` to `[batch, output, ..]`, followed by `max(x, 0)` if `relu`.
     pub fn forward(&self, xs: &Tensor, relu: bool) -> Result<Tensor, TchError> {
         if self.by_onednn {
             return onednn::conv(xs, &self.weight, &self.bias, self.steps, relu);
@@ -136,8 +136,8 @@ impl FoldedConv {
     }
 }
 
-/// A convolution's weights, channels-last, and its bias, of those that the file has. Computed in 32
-/// bits, whatever the model's own numbers are. `to_be_packed`: the weights are freed soon.
+/// Computes the convolution's weights, channels-last, and its bias from the file's tensors, in 32 bits
+/// whatever the model's type is. `to_be_packed`: the caller frees the weights soon.
 fn fold(
     weight: &Tensor,
     [factor, offset, mean, variance]: [&Tensor; 4],

@@ -23,7 +23,7 @@ impl LayerNorm {
         })
     }
 
-    /// `[.., size]` to the same.
+    /// Normalises `[.., size]`; the shape stays.
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor, TchError> {
         xs.f_layer_norm(
             self.size,
@@ -35,7 +35,7 @@ impl LayerNorm {
     }
 }
 
-/// A table of vectors.
+/// A table with one vector for each index.
 #[derive(Debug)]
 pub struct Embedding {
     weight: Tensor,
@@ -47,7 +47,7 @@ impl Embedding {
         Ok(Self::from_tensor(weights.tensor("weight", &[count, size])?))
     }
 
-    /// From a table at hand, `[count, size]`.
+    /// Wraps a table that is already loaded, `[count, size]`.
     pub fn from_tensor(weight: Tensor) -> Self {
         Self { weight }
     }

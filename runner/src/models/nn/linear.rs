@@ -4,7 +4,7 @@ use super::{Activation, onednn};
 use crate::weights::{Scope, WeightsError};
 use tch::{TchError, Tensor};
 
-/// `x W^T + b`.
+/// A fully connected layer: `x W^T + b`.
 #[derive(Debug)]
 pub struct Linear {
     weight: Weight,
@@ -13,9 +13,9 @@ pub struct Linear {
 
 #[derive(Debug)]
 enum Weight {
-    /// In the checkpoint's layout.
+    /// `[output, input]`, as in the checkpoint.
     Plain(Tensor),
-    /// In oneDNN's layout.
+    /// The same numbers as oneDNN packs them; only its operators read them.
     Packed(Tensor),
 }
 
@@ -25,8 +25,8 @@ impl Linear {
         Self::side_by_side(true, input, output, std::slice::from_ref(weights))
     }
 
-    /// Several layers over the same input, as one whose outputs, each `output` wide, follow one
-    /// another; all with a `bias`, or all without.
+    /// Loads several layers that share their input as one layer. Its output is their outputs, each
+    /// `output` wide, one after another. All of them have a `bias`, or none.
     pub fn side_by_side(
         bias: bool,
         input: i64,
@@ -48,7 +48,7 @@ impl Linear {
         ))
     }
 
-    /// A convolution of 1 x 1: `weight` `[output, input, 1, 1]` and `bias` `[output]`.
+    /// Loads a convolution of 1 x 1: `weight` `[output, input, 1, 1]` and `bias` `[output]`.
     pub fn of_convolution(
         input: i64,
         output: i64,
@@ -62,7 +62,7 @@ impl Linear {
         ))
     }
 
-    /// From tensors at hand: `weight` `[output, input]` and `bias` `[output]`. On a CPU the
+    /// Makes a layer of loaded tensors: `weight` `[output, input]` and `bias` `[output]`. On a CPU the
     /// weight is copied to oneDNN's layout.
     pub fn from_tensors(weight: Tensor, bias: Tensor) -> Self {
         let packed = onednn::pack_linear(&weight).map(Weight::Packed);
@@ -80,7 +80,7 @@ impl Linear {
         }
     }
 
-    /// `activation` of [`forward`](Self::forward).
+    /// [`forward`](Self::forward), then `activation` in place.
     pub fn forward_activated(
         &self,
         xs: &Tensor,

@@ -1,5 +1,5 @@
-//! The layers that the families share. Weights lie as in the checkpoint, or as the device wants
-//! them; `forward` computes.
+//! The layers that the families share. A layer stores its weights as in the checkpoint, or in the layout
+//! that is fastest on the device; `forward` computes.
 
 mod activation;
 mod attention;

@@ -1,10 +1,10 @@
 //! oneDNN's fused operators, for floats on the CPU.
 //!
-//! libtorch's own linear goes to MKL there, which does not use a foreign maker's wide vectors (it
-//! took 2.2 times as long as oneDNN on an AMD EPYC with AVX-512), and its convolution lays weights
-//! out anew in every call and leaves the activation to a pass of its own. The operators that do
-//! better are registered for libtorch's compiler and are not in its tensor API; a `TorchScript`
-//! module of one line each reaches them. Its source is `models/ops/onednn.py`.
+//! On a CPU, libtorch's own linear layer calls MKL, which does not use the wide vectors of processors that
+//! are not Intel's: it took 2.2 times as long as oneDNN on an AMD EPYC with AVX-512. Its convolution packs
+//! the weights again in every call and computes the activation in a separate pass. libtorch registers
+//! faster operators for its compiler, but its tensor API lacks them. A TorchScript module with one line
+//! for each calls them; its source is `models/ops/onednn.py`.
 
 use super::Activation;
 use std::sync::LazyLock;
@@ -13,7 +13,7 @@ use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
 /// Written by `python -m models.ops.onednn`.
 const ARCHIVE: &[u8] = include_bytes!("onednn.pt");
 
-/// `None` if libtorch was built without oneDNN; its own operators serve then.
+/// `None` if libtorch was built without oneDNN. Its own operators are used then.
 static MODULE: LazyLock<Option<CModule>> = LazyLock::new(|| {
     if !tch::utils::has_mkldnn() {
         return None;
@@ -28,14 +28,14 @@ static MODULE: LazyLock<Option<CModule>> = LazyLock::new(|| {
     }
 });
 
-/// A convolution's steps, in pixels, the same in both directions.
+/// Stride, padding and dilation of a convolution, in pixels, the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps {
     /// Distance between two applications of the kernel.
     pub stride: i64,
-    /// Zeros on each side.
+    /// Number of zeros added on each side.
     pub padding: i64,
-    /// Distance between the kernel's own pixels.
+    /// Distance between two pixels of the kernel.
     pub dilation: i64,
 }
 
@@ -45,7 +45,7 @@ impl Steps {
     }
 }
 
-/// Whether the convolutions can take this tensor.
+/// Whether the convolutions here accept this tensor.
 pub fn takes(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && tensor.kind() == Kind::Float && MODULE.is_some()
 }
@@ -61,18 +61,18 @@ fn fused(activation: Option<Activation>) -> Option<[&'static str; 2]> {
     }
 }
 
-/// Rows of input for which linear weights are laid out. oneDNN has one layout for one row and
-/// another for more, and the other is the faster one even for one row.
+/// Number of input rows that linear weights are packed for. oneDNN has one layout for a single row and one
+/// for several rows; the latter is faster even for a single row.
 const PACKED_FOR_ROWS: i64 = 64;
 
-/// Linear weights, `[output, input]`, as oneDNN wants them: it takes half as long again where it
-/// has to lay them out in each call, and twice as long for a few rows. None where this CPU does
-/// not compute with such numbers so.
+/// Packs linear weights `[output, input]` for oneDNN. Without that, oneDNN packs them in each call, which
+/// takes 1.5 times as long, and twice as long for a few rows. `None` if oneDNN cannot compute with this
+/// type on this CPU.
 pub(super) fn pack_linear(weight: &Tensor) -> Option<Tensor> {
     static FLOAT: LazyLock<bool> = LazyLock::new(|| computes(Kind::Float));
     static BFLOAT16: LazyLock<bool> = LazyLock::new(|| computes(Kind::BFloat16));
     let may = weight.device() == Device::Cpu
-        // A tensor of which only the list is there is one number, and stays so.
+        // Weights of a tensor list are one number, expanded to the shape: packing would fill memory.
         && weight.is_contiguous()
         && match weight.kind() {
             Kind::Float => *FLOAT,
@@ -82,8 +82,8 @@ pub(super) fn pack_linear(weight: &Tensor) -> Option<Tensor> {
     may.then(|| call("pack_linear", &[tensor(weight), PACKED_FOR_ROWS.into()]).ok())?
 }
 
-/// Whether this CPU computes with such numbers. Tried on a small layer: a call that fails leaks
-/// its arguments.
+/// Whether oneDNN computes with this type on this CPU. Tried once on a small layer, because a failed call
+/// leaks its arguments.
 fn computes(kind: Kind) -> bool {
     const SIDE: i64 = 16;
     let tried = || {
@@ -101,8 +101,8 @@ fn computes(kind: Kind) -> bool {
         .is_ok()
 }
 
-/// `activation(xs weight^T + bias)`, `[.., input]` to `[.., output]`, with weights of
-/// [`pack_linear`]'s.
+/// `activation(xs weight^T + bias)`, `[.., input]` to `[.., output]`, with a `weight` from
+/// [`pack_linear`].
 pub(super) fn linear(
     xs: &Tensor,
     weight: &Tensor,
@@ -124,7 +124,7 @@ pub(super) fn linear(
     }
 }
 
-/// `xs weight^T + bias + residual`; as [`linear`].
+/// `xs weight^T + bias + residual`, with a `weight` from [`pack_linear`].
 pub(super) fn linear_add(
     xs: &Tensor,
     residual: &Tensor,
@@ -137,8 +137,8 @@ pub(super) fn linear_add(
     )
 }
 
-/// `relu(conv2d(xs))`, or without relu. The weights have a layout of [`pack`]'s, or lie
-/// channels-last. For tensors that these operators take.
+/// `conv2d(xs)`, followed by `max(x, 0)` if `relu`. The weights come from [`pack`] or are channels-last.
+/// `xs` must be a tensor that [`takes`] accepts.
 pub(super) fn conv(
     xs: &Tensor,
     weight: &Tensor,
@@ -162,7 +162,7 @@ pub(super) fn conv(
     )
 }
 
-/// `relu(conv2d(xs) + residual)`; as [`conv`].
+/// `relu(conv2d(xs) + residual)`, with the same requirements as [`conv`].
 pub(super) fn conv_add_relu(
     xs: &Tensor,
     residual: &Tensor,
@@ -185,8 +185,8 @@ pub(super) fn conv_add_relu(
     )
 }
 
-/// `weight` in the layout that oneDNN prefers for inputs of this size (batch, channels, height,
-/// width). Inputs of another size are computed rightly, but up to five times as slowly.
+/// Packs `weight` for inputs of this size (batch, channels, height, width). Inputs of another size give
+/// correct results but take up to five times as long.
 pub(super) fn pack(
     weight: &Tensor,
     steps: Steps,

@@ -16,9 +16,9 @@ pub struct ResNetConfig {
     pub num_channels: i64,
     /// Channels after the first convolution.
     pub embedding_size: i64,
-    /// Channels after each stage.
+    /// Number of channels after each stage.
     pub hidden_sizes: Vec<i64>,
-    /// Blocks in each stage.
+    /// Number of blocks in each stage.
     pub depths: Vec<i64>,
     pub layer_type: LayerType,
     /// After the first convolution and after each block; relu within a block.

@@ -147,7 +147,7 @@ pub(super) enum BoxFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum BoxUnit {
-    /// Pixels of the input.
+    /// Pixels of the model's input.
     Pixels,
     /// Fractions of its width and height.
     Fractions,

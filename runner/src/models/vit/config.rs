@@ -15,11 +15,11 @@ pub struct VitConfig {
     pub intermediate_size: i64,
     /// Between the two linears of the feed-forward block.
     pub hidden_act: Activation,
-    /// Added to the variance.
+    /// Added to the variance before a layer norm divides by its root.
     pub layer_norm_eps: f64,
-    /// The picture, in pixels.
+    /// Sides of a picture in pixels.
     pub image_size: Sides,
-    /// A patch, in pixels.
+    /// Sides of a patch in pixels.
     pub patch_size: Sides,
     /// Of a picture; here always 3.
     pub num_channels: i64,
@@ -49,7 +49,6 @@ impl Default for VitConfig {
 #[serde(untagged)]
 pub enum Sides {
     Square(i64),
-    /// Height and width.
     Both([i64; 2]),
 }
 

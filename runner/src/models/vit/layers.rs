@@ -90,8 +90,8 @@ impl VitAttention {
         })
     }
 
-    /// What the first positions of `xs` `[batch, length, hidden]` see, and `residual` `[batch,
-    /// queries, hidden]`, together: as many as there are in that.
+    /// Adds self-attention to `residual` `[batch, queries, hidden]`. The first `queries` positions of
+    /// `xs` `[batch, length, hidden]` attend to all of its positions.
     fn forward(&self, xs: &Tensor, residual: &Tensor) -> Result<Tensor, TchError> {
         let (hidden, queries) = (self.hidden, residual.size3()?.1);
         let part = |of: &Tensor, place: i64| {

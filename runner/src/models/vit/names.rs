@@ -1,10 +1,10 @@
-//! The names of a layer's tensors. The hub's files, and what transformers' `save_pretrained`
-//! writes by default, have those of `ViTModel` before transformers 5; a state dict of today's has
-//! others.
+//! The names of a layer's tensors. Files on the hub, and files that transformers' `save_pretrained`
+//! writes by default, use the names of `ViTModel` before transformers 5. A state dict of transformers
+//! 5 uses others.
 
 use crate::weights::Scope;
 
-/// What is named differently, below a layer's own place.
+/// Names that differ between the two, relative to a layer.
 #[derive(Debug)]
 pub(super) struct LayerNames {
     /// Where the layers are, below `vit`.
@@ -17,7 +17,7 @@ pub(super) struct LayerNames {
     pub(super) narrow: &'static str,
 }
 
-/// As on the hub.
+/// Names in the files on the hub.
 const HUB: LayerNames = LayerNames {
     layers: "encoder.layer",
     query: "attention.attention.query",
@@ -28,7 +28,7 @@ const HUB: LayerNames = LayerNames {
     narrow: "output.dense",
 };
 
-/// As in a state dict of transformers 5.
+/// Names in a state dict of transformers 5.
 const TRANSFORMERS_5: LayerNames = LayerNames {
     layers: "layers",
     query: "attention.q_proj",
@@ -40,10 +40,11 @@ const TRANSFORMERS_5: LayerNames = LayerNames {
 };
 
 impl LayerNames {
-    /// Those of the file in which `vit` is; the hub's where it has neither, for the error's sake.
+    /// Detects the names by the tensors below `vit`. A file with neither naming gets the hub's names,
+    /// so that the error about the missing tensors shows them.
     pub(super) fn of(vit: &Scope<'_>) -> &'static Self {
         let first = vit.at(TRANSFORMERS_5.layers).at(0);
-        // Either one, so that an error about a missing tensor uses the file's own names.
+        // One of the two suffices: if a tensor is missing, the error shows the file's own names.
         let is_new = ["layernorm_before.weight", "layernorm_after.weight"]
             .iter()
             .any(|name| first.contains(name));

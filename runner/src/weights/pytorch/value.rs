@@ -49,9 +49,8 @@ pub(super) enum Function {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ElementType {
-    /// As in `torch.<name>Storage`.
+    /// The type's name in `torch.<name>Storage`.
     pub(super) name: &'static str,
-    /// Bytes per element.
     pub(super) bytes: u64,
     /// The kind, if it is a floating-point type that this build loads.
     pub(super) float: Option<Kind>,

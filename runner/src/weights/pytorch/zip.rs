@@ -37,7 +37,7 @@ pub(super) struct Entry {
     pub(super) bytes: u64,
 }
 
-/// Entries by full name.
+/// The archive's entries, by their full names.
 #[derive(Debug)]
 pub(super) struct Archive(BTreeMap<String, Entry>);
 

@@ -1,4 +1,4 @@
-//! What the service's client is shown.
+//! Form and answers of AI-image-analysis-service.
 
 use fovea_crds::{BoundingBox, Detection, JobResult, Prediction};
 use schemars::JsonSchema;
@@ -11,61 +11,61 @@ pub struct AnalysisForm {
     /// The picture: JPEG or PNG, at most 10 MiB.
     #[schemars(extend("format" = "binary"))]
     file: String,
-    /// What to do with it.
+    /// Analysis to run on the picture.
     analysis_type: AnalysisType,
 }
 
-/// What to do with a picture.
+/// Analysis of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnalysisType {
-    /// The five likeliest labels.
+    /// Classify the picture: the five most likely labels.
     Classification,
-    /// Objects with a score of 0.5 at least.
+    /// Find objects: those with a score of at least 0.5.
     ObjectDetection,
 }
 
-/// What `POST /upload-image` answers.
+/// Answer to `POST /upload-image`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Accepted {
-    /// A lower-case UUID, to ask for the results with.
+    /// Id of the job, a lower-case UUID, for requests of its status.
     pub job_id: String,
-    /// Always PENDING.
+    /// Always `PENDING`: the job was just created.
     pub status: JobState,
-    /// The same for people.
+    /// Confirmation of the upload, for people.
     pub message: &'static str,
 }
 
-/// What `GET /job-status/{id}` answers.
+/// Answer to `GET /job-status/{id}`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct JobStatus {
-    /// The job's id.
+    /// Id of the job, as in the request's path.
     pub job_id: String,
-    /// How far it has come.
+    /// State of the job.
     pub status: JobState,
-    /// The same for people.
+    /// Explanation of the status for people.
     pub message: &'static str,
-    /// What came out; null unless the status is COMPLETED.
+    /// Results of the analysis; null unless the status is COMPLETED.
     pub results: Option<Results>,
-    /// Why nothing came out; null unless the status is FAILED.
+    /// Reason of the failure; null unless the status is FAILED.
     pub error_message: Option<String>,
-    /// UTC without offset, such as `2026-01-22T10:30:00`.
+    /// Time of the upload in UTC without offset, such as `2026-01-22T10:30:00`.
     pub created_at: Option<String>,
-    /// When the status last changed, likewise.
+    /// Time of the status's last change, in the same format.
     pub updated_at: Option<String>,
 }
 
-/// How far a job has come.
+/// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum JobState {
-    /// Waiting for its turn.
+    /// The job waits for a runner or for another attempt.
     Pending,
-    /// With a worker.
+    /// A runner works on the job.
     Processing,
-    /// There are results.
+    /// The job has ended with results.
     Completed,
-    /// There will be none.
+    /// The job failed or was cancelled; there are no results.
     Failed,
 }
 
@@ -80,57 +80,57 @@ impl JobState {
     }
 }
 
-/// What came out.
+/// Results of a completed job.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Results {
-    /// What was done.
+    /// The analysis that the upload asked for.
     pub analysis_type: AnalysisType,
-    /// Labels or objects, best first.
+    /// Labels, highest score first, or objects, in the model's order.
     pub predictions: Predictions,
 }
 
-/// Labels or objects.
+/// Labels of a classification, or objects of a detection.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Predictions {
-    /// Of a classification.
+    /// Labels of a classification, highest score first.
     Labels(Vec<Prediction>),
-    /// Of an object detection.
+    /// Objects of a detection, in the model's order.
     Objects(Vec<Object>),
 }
 
-/// One object.
+/// An object that was found in the picture.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Object {
-    /// What it is.
+    /// Name of the object's class.
     pub label: String,
-    /// 0 to 1.
+    /// Confidence, from 0 to 1.
     pub score: f32,
-    /// Where it is, in pixels from the top left.
+    /// Bounding box of the object.
     #[serde(rename = "box")]
     pub place: Place,
 }
 
-/// The edges of a box.
+/// Edges of a bounding box, in pixels from the picture's top left corner.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Place {
-    /// Left.
+    /// Left edge, in pixels from the picture's left edge.
     pub xmin: Edge,
-    /// Top.
+    /// Top edge, in pixels from the picture's top edge.
     pub ymin: Edge,
-    /// Right.
+    /// Right edge, in pixels from the picture's left edge.
     pub xmax: Edge,
-    /// Bottom.
+    /// Bottom edge, in pixels from the picture's top edge.
     pub ymax: Edge,
 }
 
-/// One edge, in pixels.
+/// Position of an edge, in pixels, whole or exact.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Edge {
-    /// As the service gives it.
+    /// Whole pixels, as the original service returns them.
     Whole(i64),
-    /// As the model gives it.
+    /// Fractions of pixels, as the model computes them.
     Exact(f32),
 }
 
@@ -187,7 +187,7 @@ impl Object {
     }
 }
 
-/// Cut off, as torch's `int()` does.
+/// Drops the fraction, as Python's `int()` does with a tensor.
 #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
 fn whole(at: f32) -> i64 {
     at as i64
@@ -199,7 +199,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn boxes_are_whole_pixels_as_the_service_gives_them_or_exact_where_asked() {
+    fn boxes_are_whole_pixels_as_in_the_service_or_exact_if_configured() {
         let found = || {
             JobResult::Detections(vec![Detection {
                 label: "cat".into(),

@@ -46,9 +46,7 @@ impl Compression {
 /// A strip or tile, which is compressed separately.
 pub(super) struct Part<'a> {
     pub(super) data: &'a [u8],
-    /// In pixels.
     pub(super) width: u32,
-    /// In pixels.
     pub(super) height: u32,
     /// Decompressed length, in bytes.
     pub(super) length: usize,

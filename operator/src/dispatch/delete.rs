@@ -1,0 +1,59 @@
+//! Deletes a finished job: for good, or leaving a record in the bucket from which the API answers.
+
+use crate::job::Finished;
+use crate::job::write::StatusWriter;
+use bytes::Bytes;
+use fovea_store::{InvalidKey, ObjectKey, Store, StoreError};
+use kube::ResourceExt as _;
+use std::sync::Arc;
+
+/// Why a finished job stays for now.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeleteError {
+    #[error(transparent)]
+    Kubernetes(#[from] kube::Error),
+    #[error("its record could not be stored: {0}")]
+    Store(#[from] StoreError),
+    #[error("its record could not be stored: {0}")]
+    Key(#[from] InvalidKey),
+    #[error("its record could not be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+pub(super) struct Deleter {
+    pub writer: StatusWriter,
+    pub store: Store,
+    /// The uid of the job's namespace; `None` if the watch has not delivered it.
+    pub namespace_uid: Option<String>,
+    pub uid: Arc<str>,
+    pub job: Finished,
+}
+
+impl Deleter {
+    /// Deletes the job; false if it has changed since it was observed.
+    pub(super) async fn delete(&self) -> Result<bool, DeleteError> {
+        Ok(self.writer.delete(&self.uid, &self.job).await?)
+    }
+
+    /// Stores the job's record, then deletes the job; false if it has changed since it was observed.
+    pub(super) async fn replace_by_record(&self) -> Result<bool, DeleteError> {
+        let (Some(namespace_uid), Some(expires)) = (&self.namespace_uid, self.job.expires()) else {
+            return Ok(false);
+        };
+        let job = self.writer.read_finished(&self.uid, &self.job).await?;
+        let observed = Some(&*self.job.resource_version);
+        let Some(job) = job.filter(|job| job.resource_version().as_deref() == observed) else {
+            return Ok(false);
+        };
+        let expires = u64::try_from(expires.as_second()).unwrap_or_default();
+        let (namespace, name) = (&self.job.namespace, &self.job.name);
+        let key = ObjectKey::record(namespace, namespace_uid, name, (expires, &self.uid))?;
+        let record: Bytes = serde_json::to_vec(&job.trimmed())?.into();
+        self.store.put(&key, record, "application/json").await?;
+        let deleted = self.delete().await?;
+        if !deleted {
+            self.store.delete(&key).await?;
+        }
+        Ok(deleted)
+    }
+}
