@@ -7,15 +7,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Allowed dependencies of each crate, without tests.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("fovea-crds", &[]),
     ("fovea-protocol", &[]),
     ("fovea-store", &[]),
     ("fovea-telemetry", &[]),
     ("fovea-process", &["fovea-telemetry"]),
+    ("fovea-cluster", &["fovea-crds"]),
     (
         "fovea-operator",
         &[
+            "fovea-cluster",
             "fovea-crds",
             "fovea-process",
             "fovea-protocol",
@@ -26,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     (
         "fovea-api",
         &[
+            "fovea-cluster",
             "fovea-crds",
             "fovea-process",
             "fovea-store",

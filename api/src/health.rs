@@ -1,7 +1,9 @@
-//! Health checks: whether the cluster and the bucket answer, and whether the watch has listed all
-//! jobs. A report is reused for as long as a check may last, however often it is requested.
+//! Health checks: whether the cluster and the bucket answer, whether the bucket belongs to another
+//! installation, and whether the watch works and has listed all jobs. A report is reused for as long as a
+//! check may last, however often it is requested.
 
 use crate::config::Config;
+use crate::installation::BucketCheck;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
 use fovea_crds::InferenceJob;
@@ -24,6 +26,7 @@ const OBJECT_STORE: &str = "object-store";
 pub(crate) struct Checks {
     api: Api<InferenceJob>,
     store: Store,
+    owner: BucketCheck,
     jobs: Jobs,
     metrics: Arc<Metrics>,
     /// The bucket has answered since the start.
@@ -42,8 +45,8 @@ pub(crate) struct Report {
     status: &'static str,
     /// Version of Fovea, such as `0.1.0`.
     version: &'static str,
-    /// The three checks, one for each dependency.
-    checks: [Check; 3],
+    /// The four checks, one for each dependency.
+    checks: [Check; 4],
     /// The bucket has answered since the start.
     #[serde(skip)]
     store_answered: bool,
@@ -52,7 +55,7 @@ pub(crate) struct Report {
 /// The outcome of one check.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Check {
-    /// What was checked: `kubernetes`, `object-store` or `cache`.
+    /// What was checked: `kubernetes`, `object-store`, `installation` or `cache`.
     name: &'static str,
     /// Whether the dependency can be used.
     ok: bool,
@@ -112,6 +115,7 @@ impl Checks {
     ) -> Self {
         Self {
             api: Api::namespaced(client.clone(), &config.namespace),
+            owner: BucketCheck::new(config, client, store.clone()),
             store,
             jobs,
             metrics,
@@ -129,13 +133,13 @@ impl Checks {
         {
             return Arc::clone(report);
         }
-        let (cluster, bucket) = tokio::join!(self.cluster(), self.bucket());
-        let unsynced = || "the watch has not listed every job yet".to_owned();
-        let cache = self.jobs.is_synced().then_some(()).ok_or_else(unsynced);
+        let (cluster, bucket, owner) =
+            tokio::join!(self.cluster(), self.bucket(), self.installation());
+        let cache = self.jobs.complaint().map_or(Ok(()), Err);
         self.store_answered
             .fetch_or(bucket.is_ok(), Ordering::Relaxed);
         let report = Arc::new(Report {
-            status: if cluster.is_ok() && bucket.is_ok() && cache.is_ok() {
+            status: if cluster.is_ok() && bucket.is_ok() && owner.is_ok() && cache.is_ok() {
                 "ok"
             } else {
                 "degraded"
@@ -144,6 +148,7 @@ impl Checks {
             checks: [
                 Check::new("kubernetes", cluster),
                 Check::new(OBJECT_STORE, bucket),
+                Check::new("installation", owner),
                 Check::new("cache", cache),
             ],
             store_answered: self.store_answered.load(Ordering::Relaxed),
@@ -173,6 +178,14 @@ impl Checks {
             timeout(self.timeout, self.store.check()).await,
         )
     }
+
+    /// Whether the bucket is this installation's. Passes while that is unknown: the other checks say why.
+    async fn installation(&self) -> Result<(), String> {
+        match timeout(self.timeout, self.owner.check()).await {
+            Ok(Err(foreign)) => settled("installation", Ok(Err::<(), _>(foreign))),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
 }
 
 fn settled<T, E: std::fmt::Display>(
@@ -192,7 +205,7 @@ fn settled<T, E: std::fmt::Display>(
 mod tests {
     use super::*;
 
-    fn report([kubernetes, store, cache]: [bool; 3], store_answered: bool) -> Report {
+    fn report([kubernetes, store, owner, cache]: [bool; 4], store_answered: bool) -> Report {
         let check = |name, ok: bool| Check::new(name, ok.then_some(()).ok_or("no".to_owned()));
         Report {
             status: "",
@@ -200,6 +213,7 @@ mod tests {
             checks: [
                 check("kubernetes", kubernetes),
                 check(OBJECT_STORE, store),
+                check("installation", owner),
                 check("cache", cache),
             ],
             store_answered,
@@ -209,16 +223,17 @@ mod tests {
     #[test]
     fn a_bucket_that_has_answered_once_is_not_needed_to_be_ready_and_the_rest_is() {
         for (checks, store_answered, ready) in [
-            ([true, true, true], true, true),
-            ([true, false, true], true, true),
-            ([true, false, true], false, false),
-            ([false, true, true], true, false),
-            ([true, true, false], true, false),
-            ([false, false, true], true, false),
+            ([true, true, true, true], true, true),
+            ([true, false, true, true], true, true),
+            ([true, false, true, true], false, false),
+            ([false, true, true, true], true, false),
+            ([true, true, false, true], true, false),
+            ([true, true, true, false], true, false),
+            ([false, false, true, true], true, false),
         ] {
             let report = report(checks, store_answered);
             assert_eq!(report.is_ready(), ready, "{report:?}");
-            assert_eq!(report.ok(), checks == [true; 3], "{report:?}");
+            assert_eq!(report.ok(), checks == [true; 4], "{report:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::TimeoutsConfig;
 use crate::metrics::Metrics;
 use anyhow::Context as _;
+use fovea_cluster::READ_LIMIT;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use k8s_openapi::api::core::v1::Namespace;
@@ -14,10 +15,13 @@ use std::time::{Duration, Instant};
 
 /// Longest TCP and TLS handshake with the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Read timeout of a watch; longer than the 30 s that one watch request lasts.
-const WATCH_SILENCE: Duration = Duration::from_secs(40);
-/// Lifetime of a cached uid and labels, after which a recreated namespace is noticed.
-const UID_LIFETIME: Duration = Duration::from_secs(30);
+/// Lifetime of a cached uid and labels. Kubernetes' namespace controller keeps a namespace for at least 5 s
+/// after its deletion was requested (`namespaceDeletionGracePeriod`), in which nothing can be created in
+/// it. A job that was created at most this long after a read of a namespace that was not being deleted
+/// therefore belongs to that namespace, or is gone with it. A namespace that is being deleted is not cached.
+const UID_LIFETIME: Duration = Duration::from_secs(2);
+/// Age of a cached uid at which one request reads it again, while the others still use it.
+const RENEW_AFTER: Duration = Duration::from_secs(1);
 /// Maximum number of cached namespaces; beyond it the cache is cleared, which costs one read each.
 const MAX_NAMESPACES: usize = 10_000;
 /// This program's name in audit logs and `managedFields`.
@@ -40,7 +44,7 @@ pub async fn connect(timeouts: &TimeoutsConfig, metrics: &Metrics) -> anyhow::Re
     (config.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
     let mut watching = config.clone();
     watching.connect_timeout = Some(CONNECT_TIMEOUT);
-    watching.read_timeout = Some(WATCH_SILENCE);
+    watching.read_timeout = Some(READ_LIMIT);
     watching.reset_reader_on_write = true;
     Ok(Clients {
         requests: client(config, timeouts, metrics)?,
@@ -86,7 +90,14 @@ pub(crate) struct NamespaceFacts {
 pub(crate) struct Namespaces {
     api: Api<Namespace>,
     timeout: Duration,
-    cached: Mutex<HashMap<String, (Arc<NamespaceFacts>, Instant)>>,
+    cached: Mutex<HashMap<String, Cached>>,
+}
+
+struct Cached {
+    facts: Arc<NamespaceFacts>,
+    /// When their read began.
+    since: Instant,
+    renewing: bool,
 }
 
 impl Namespaces {
@@ -108,6 +119,7 @@ impl Namespaces {
         if let Some(facts) = self.remembered(name) {
             return Ok(facts);
         }
+        let since = Instant::now();
         let unavailable = |why: String| NamespaceError::Unavailable(name.to_owned(), why);
         let namespace = tokio::time::timeout(self.timeout, self.api.get_metadata_opt(name))
             .await
@@ -122,6 +134,9 @@ impl Namespaces {
             uid,
             labels: namespace.metadata.labels.unwrap_or_default(),
         });
+        if namespace.metadata.deletion_timestamp.is_some() {
+            return Ok(facts);
+        }
         let mut cached = self
             .cached
             .lock()
@@ -129,18 +144,27 @@ impl Namespaces {
         if cached.len() >= MAX_NAMESPACES {
             cached.clear();
         }
-        cached.insert(name.to_owned(), (Arc::clone(&facts), Instant::now()));
+        let read = Cached {
+            facts: Arc::clone(&facts),
+            since,
+            renewing: false,
+        };
+        cached.insert(name.to_owned(), read);
         Ok(facts)
     }
 
+    /// The cached facts; `None` if the caller is to read them.
     fn remembered(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
-        let cached = self
+        let mut cached = self
             .cached
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        cached
-            .get(name)
-            .filter(|(_, since)| since.elapsed() < UID_LIFETIME)
-            .map(|(facts, _)| Arc::clone(facts))
+        let cached = cached.get_mut(name)?;
+        let age = cached.since.elapsed();
+        if age >= UID_LIFETIME || (age >= RENEW_AFTER && !cached.renewing) {
+            cached.renewing = true;
+            return None;
+        }
+        Some(Arc::clone(&cached.facts))
     }
 }

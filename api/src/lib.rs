@@ -18,6 +18,7 @@ mod cors;
 mod download;
 mod error;
 mod health;
+mod installation;
 mod jobs;
 pub mod kubernetes;
 mod metrics;

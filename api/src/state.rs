@@ -41,7 +41,8 @@ impl App {
         });
         let namespaces = Arc::new(Namespaces::new(clients.requests.clone(), timeout));
         let records = Records::new(store.clone(), Arc::clone(&namespaces));
-        let jobs = Jobs::start(&clients, timeout, scope, records, config.reads.max_waiters);
+        let (waiters, watches) = (config.reads.max_waiters, metrics.watches().clone());
+        let jobs = Jobs::start(&clients, timeout, scope, records, waiters, watches);
         Self {
             auth: Auth::new(&config, clients.requests.clone()),
             pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),

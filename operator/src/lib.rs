@@ -19,6 +19,7 @@ mod events;
 mod fair_queue;
 #[cfg(test)]
 mod fixtures;
+mod installation;
 mod job;
 pub mod kill_points;
 mod leader;

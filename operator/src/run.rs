@@ -4,14 +4,15 @@ use crate::callback::{CallbackError, Callbacks};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, Parts};
 use crate::events::Events;
-use crate::leader::{self, LeaderError};
+use crate::installation::Bucket;
+use crate::leader::{self, LeaderEpoch, LeaderError};
 use crate::metrics::Metrics;
 use crate::pool::controller;
 use crate::pool::load::Loads;
 use crate::pool::published::PublishedPools;
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
-use fovea_store::Store;
+use fovea_store::{ForeignBucket, Store};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,6 +29,9 @@ pub enum RunError {
     /// A flag of callbacks is invalid.
     #[error(transparent)]
     Callback(#[from] CallbackError),
+    /// The bucket belongs to another installation.
+    #[error(transparent)]
+    Bucket(#[from] ForeignBucket),
     /// The loop ended by itself.
     #[error("the dispatcher ended by itself: {0}")]
     Dispatcher(String),
@@ -43,16 +47,59 @@ pub async fn run(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
+    // An invalid flag is refused before the lease is taken.
     let callbacks = Callbacks::new(client.clone(), &config.callback)?;
     let identity = format!("{}_{}", hostname(), uuid::Uuid::new_v4());
     let leadership = tokio::select! {
         acquired = leader::acquire(client.clone(), &config.namespace, config.leader.clone(), identity) => acquired?,
         () = stop.cancelled() => return Ok(()),
     };
-    let announcement = leadership.announcement();
-    tracing::info!(epoch = announcement.epoch, "leading");
+    let epoch = leadership.epoch();
+    tracing::info!(epoch = epoch.current().epoch, "leading");
     readiness.leading.store(true, Ordering::Relaxed);
-    metrics.lease_taken(announcement.epoch);
+    metrics.lease_taken(epoch.current().epoch);
+    let bucket = Bucket {
+        client: client.clone(),
+        store: store.clone(),
+        lease_uid: epoch.current().installation.clone(),
+        lease: format!("{}/{}", config.namespace, config.leader.name),
+        watch_namespace: config.watch_namespace.clone(),
+    };
+    let hand_over = CancellationToken::new();
+    let holding = leadership.hold(hand_over.clone());
+    let mut leading = Box::pin(async {
+        bucket.refuse_foreign().await?;
+        let metrics = Arc::clone(&metrics);
+        lead(config, &bucket, callbacks, epoch, readiness, metrics, stop).await
+    });
+    tokio::pin!(holding);
+    tokio::select! {
+        // The lease is lost: the process must end at once, with every task.
+        held = &mut holding => {
+            metrics.lease_ended(held.is_err());
+            Ok(held?)
+        }
+        ended = &mut leading => {
+            hand_over.cancel();
+            let held = holding.await;
+            metrics.lease_ended(held.is_err());
+            held?;
+            ended
+        }
+    }
+}
+
+/// Runs everything that only the leader runs, until `stop`.
+async fn lead(
+    config: Config,
+    bucket: &Bucket,
+    callbacks: Callbacks,
+    epoch: LeaderEpoch,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let Bucket { client, store, .. } = bucket.clone();
     // A sweep in progress stays valid after the lease is handed over: it deletes by age and by
     // consistent reads.
     let sweeper = Sweeper::new(
@@ -60,7 +107,7 @@ pub async fn run(
         store.clone(),
         config.sweep.clone(),
         Arc::clone(&metrics),
-        config.watch_namespace.clone(),
+        bucket.clone(),
     );
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
@@ -85,7 +132,7 @@ pub async fn run(
         callbacks,
         retention: config.retention,
         max_result_refused: Duration::from_secs(config.result_refused_seconds.into()),
-        leader: announcement,
+        epoch,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,
         watch_namespace: config.watch_namespace,
@@ -97,25 +144,18 @@ pub async fn run(
         events,
         loads,
     };
-    let hand_over = CancellationToken::new();
-    let mut dispatching = tokio::spawn(Dispatcher::run(parts, stop));
-    let holding = leadership.hold(hand_over.clone());
-    tokio::pin!(holding);
-    tokio::select! {
-        // The lease is lost: the process must end at once, with every task.
-        held = &mut holding => {
-            metrics.lease_ended(held.is_err());
-            Ok(held?)
+    let mut dispatching = AbortOnDropHandle::new(tokio::spawn(Dispatcher::run(parts, stop)));
+    let ended = tokio::select! {
+        foreign = bucket.is_foreign() => {
+            dispatching.abort();
+            // It ends as soon as it is aborted.
+            let _ = (&mut dispatching).await;
+            Err(foreign.into())
         }
-        ended = &mut dispatching => {
-            drop((sweeping, reconciling));
-            hand_over.cancel();
-            let held = holding.await;
-            metrics.lease_ended(held.is_err());
-            held?;
-            ended.map_err(|error| RunError::Dispatcher(error.to_string()))
-        }
-    }
+        ended = &mut dispatching => ended.map_err(|error| RunError::Dispatcher(error.to_string())),
+    };
+    drop((sweeping, reconciling));
+    ended
 }
 
 fn hostname() -> String {

@@ -1,8 +1,8 @@
 //! `/livez`, `/readyz` and `/metrics`.
 //!
 //! A replica that waits for the lease is ready: otherwise a Deployment with a standby would never
-//! finish a rollout. The leader is ready once it dispatches. Only a leader whose loop is stuck is not
-//! live: its restart lets another replica take over.
+//! finish a rollout. The leader is ready while it dispatches and its watches work. Only a leader whose
+//! loop is stuck is not live: its restart lets another replica take over.
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use axum::extract::{RawQuery, State};
@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use axum::{Router, routing::get};
 use http::StatusCode;
 use http::header;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -72,10 +73,11 @@ impl Heartbeat {
 }
 
 /// One line of `/readyz?verbose`: the check's name and its result.
-type Check = (&'static str, Result<&'static str, &'static str>);
+type Check = (&'static str, Result<&'static str, Cow<'static, str>>);
 
 impl Readiness {
-    fn checks(&self) -> [Check; 2] {
+    /// `complaint`: why the watches cannot be relied on.
+    fn checks(&self, complaint: Option<String>) -> [Check; 3] {
         let leading = self.leading.load(Ordering::Relaxed);
         let lease = if leading {
             "leading"
@@ -85,9 +87,14 @@ impl Readiness {
         let caches = match (leading, self.dispatching.load(Ordering::Relaxed)) {
             (false, _) => Ok("not needed while standing by"),
             (true, true) => Ok("filled"),
-            (true, false) => Err("leading, but the caches are not filled yet"),
+            (true, false) => Err("leading, but the caches are not filled yet".into()),
         };
-        [("lease", Ok(lease)), ("caches", caches)]
+        let watches = complaint.map_or(Ok("none is stale"), |complaint| Err(complaint.into()));
+        [
+            ("lease", Ok(lease)),
+            ("caches", caches),
+            ("watches", watches),
+        ]
     }
 }
 
@@ -123,7 +130,8 @@ fn live(silence: Option<Duration>) -> (StatusCode, String) {
 async fn readyz(State(probed): State<Probed>, RawQuery(query): RawQuery) -> (StatusCode, String) {
     let is_verbose = |pair: &str| pair.split('=').next() == Some("verbose");
     let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
-    ready(&probed.readiness.checks(), verbose)
+    let complaint = probed.metrics.watches().complaint();
+    ready(&probed.readiness.checks(complaint), verbose)
 }
 
 /// The answer of `/readyz`, in the format of Kubernetes' own components.
@@ -178,17 +186,21 @@ mod tests {
     }
 
     #[test]
-    fn a_standby_is_ready_and_a_leader_once_it_dispatches() {
+    fn a_standby_is_ready_and_a_leader_while_it_dispatches_and_sees() {
         let readiness = Readiness::default();
-        let (status, text) = ready(&readiness.checks(), true);
+        let (status, text) = ready(&readiness.checks(None), true);
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("[+]lease ok: standing by"), "{text}");
         readiness.leading.store(true, Ordering::Relaxed);
-        let (status, text) = ready(&readiness.checks(), false);
+        let (status, text) = ready(&readiness.checks(None), false);
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains("[-]caches failed"), "{text}");
         readiness.dispatching.store(true, Ordering::Relaxed);
-        let (status, text) = ready(&readiness.checks(), false);
+        let (status, text) = ready(&readiness.checks(None), false);
         assert_eq!((status, text.as_str()), (StatusCode::OK, "ok\n"));
+        let blind = Some("no working watch of pods for 31 s".to_owned());
+        let (status, text) = ready(&readiness.checks(blind), false);
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("[-]watches failed: no working"), "{text}");
     }
 }

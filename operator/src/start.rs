@@ -1,6 +1,7 @@
 //! Wiring: log and clients, then run until done or until a signal.
 
 use anyhow::Context as _;
+use fovea_cluster::READ_LIMIT;
 use fovea_operator::apply_pools::{self, ApplyPoolsConfig};
 use fovea_operator::{config::Config, metrics::Metrics, run, serve};
 use fovea_process::{Runtime, serve_admin};
@@ -58,5 +59,8 @@ async fn kubernetes() -> anyhow::Result<kube::Config> {
         .await
         .context("no way to the API server: set KUBECONFIG")?;
     (config.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
+    // Bounds the requests that have no deadline of their own.
+    config.read_timeout = Some(READ_LIMIT);
+    config.reset_reader_on_write = true;
     Ok(config)
 }

@@ -37,7 +37,8 @@ pub enum Reason {
     Busy,
     /// The runner is not ready or is draining. Handled as [`Reason::Busy`].
     NotReady,
-    /// The sender's epoch is lower than the highest that the runner has received.
+    /// The sender's epoch is lower than the highest that the runner remembers, which
+    /// [`Problem::epoch`] holds.
     StaleEpoch,
     /// The bearer token is missing or wrong.
     Unauthorized,
@@ -154,6 +155,9 @@ pub struct Problem {
     pub reason: Reason,
     /// Whether another attempt may succeed.
     pub retryable: bool,
+    /// With [`Reason::StaleEpoch`]: the highest epoch of the installation that the runner remembers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }
 
 impl Problem {
@@ -166,6 +170,15 @@ impl Problem {
             detail: detail.into(),
             reason,
             retryable: reason.retryable(),
+            epoch: None,
+        }
+    }
+
+    /// The refusal of a sender whose epoch is lower than `remembered`.
+    pub fn stale_epoch(remembered: u64, detail: impl Into<String>) -> Self {
+        Self {
+            epoch: Some(remembered),
+            ..Self::new(Reason::StaleEpoch, detail)
         }
     }
 }
@@ -195,5 +208,16 @@ mod tests {
                 "retryable": false,
             })
         );
+    }
+
+    #[test]
+    fn a_refused_leader_is_told_the_epoch_that_the_runner_remembers() {
+        let problem = Problem::stale_epoch(7, "a leader of epoch 7 has taken over");
+        let json = serde_json::to_value(&problem).unwrap();
+        assert_eq!(
+            (&json["reason"], &json["epoch"]),
+            (&"StaleEpoch".into(), &7.into())
+        );
+        assert_eq!(serde_json::from_value::<Problem>(json).unwrap(), problem);
     }
 }

@@ -112,13 +112,19 @@ impl std::fmt::Debug for ModelFile {
 }
 
 /// Body of `PUT /v1/leader`. From then on the runner rejects requests of this installation with a
-/// lower epoch and aborts those in progress. The answer is 204, or 409 if the runner has received a
-/// higher epoch.
+/// lower epoch and aborts those in progress. The leader repeats it while it leads, so that the runner
+/// does not forget the installation. The answer is 204; or 409 with [`crate::Problem::epoch`], if the
+/// runner remembers a higher epoch, or this one of another holder; or 503 if it remembers as many
+/// other installations as it can.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaderRequest {
-    /// Uid of the operator's namespace. Epochs of different installations are not comparable.
+    /// Uid of the lease. Epochs of different installations are not comparable.
     pub installation: String,
     /// Transition count of the leader's lease.
     pub epoch: u64,
+    /// Random id of the leader's process. Two leaders can have the same epoch if the cluster was
+    /// restored from a snapshot between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
 }

@@ -17,6 +17,10 @@ use std::time::Duration;
 /// Interval at which the files of certificate and tokens are checked for changes.
 const CREDENTIALS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Time without a request after which an installation may be forgotten. A leader announces itself
+/// every 10 s.
+const FORGET_INSTALLATION_AFTER: Duration = Duration::from_hours(1);
+
 /// Runs the runner; an error says why it cannot start, or what ended it.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     let runtime = Runtime::start(PROGRAM, config.log_format)?;
@@ -76,6 +80,7 @@ async fn serve_models(config: Config, runtime: &Runtime) -> anyhow::Result<()> {
                 cache_dir: config.cache_dir.clone(),
                 download: DownloadLimits::default(),
             },
+            forget_installation_after: FORGET_INSTALLATION_AFTER,
         },
         metrics,
     )?;

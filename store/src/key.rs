@@ -7,6 +7,8 @@
 //! data/<namespace>/...                           the user's own objects
 //! models/<owner>/<name>/<commit>/...             checkpoints; `fovea-runner fetch` writes them
 //! system/<job uid>/...                           reserved for the operator; nothing is written there yet
+//! data/<namespace>/.fovea-namespace              marker: the namespace whose jobs may read the folder
+//! system/installation                            marker: the installation that the bucket belongs to
 //! ```
 
 use crate::Sha256;
@@ -14,6 +16,9 @@ use std::fmt;
 
 /// S3's own bound on a key.
 pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The object in a namespace's folder that names its owner.
+const FOLDER_OWNER: &str = ".fovea-namespace";
 
 /// The key of one object, below the prefix that it was built for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -106,6 +111,19 @@ impl ObjectKey {
     /// `data/<namespace>/`.
     pub fn data(namespace: &str, key: &str) -> Result<Self, InvalidKey> {
         Self::below(format!("data/{}/", segment(namespace)?), key)
+    }
+
+    /// The marker that names the owner of a namespace's folder below `data/`.
+    pub fn folder_owner(namespace: &str) -> Result<Self, InvalidKey> {
+        Self::data(namespace, FOLDER_OWNER)
+    }
+
+    /// The marker that names the installation that the bucket belongs to.
+    pub fn installation() -> Self {
+        Self {
+            key: "system/installation".to_owned(),
+            prefix: "system/".to_owned(),
+        }
     }
 
     /// A file of the checkpoint in `folder`.
@@ -241,6 +259,18 @@ mod tests {
             ObjectKey::data("a", "cats/1.jpg").unwrap().as_str(),
             "data/a/cats/1.jpg"
         );
+    }
+
+    #[test]
+    fn markers_lie_where_the_documentation_says() {
+        assert_eq!(
+            ObjectKey::folder_owner("a").unwrap().as_str(),
+            "data/a/.fovea-namespace"
+        );
+        assert!(ObjectKey::folder_owner("a/b").is_err());
+        let installation = ObjectKey::installation();
+        assert_eq!(installation.as_str(), "system/installation");
+        assert!(installation.is_inside_its_prefix());
     }
 
     #[test]

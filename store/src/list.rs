@@ -108,7 +108,8 @@ pub enum Deletion {
 
 impl Store {
     /// One page of a part's objects: the page with the token `next`, or the first. With `namespace`,
-    /// only that namespace's objects; none if the part's keys name no namespace.
+    /// only that namespace's objects; none if the part's keys name no namespace. The installation's
+    /// marker is left out.
     pub async fn list(
         &self,
         part: Part,
@@ -148,6 +149,9 @@ impl Store {
         let mut objects = Vec::with_capacity(answer.contents().len());
         for object in answer.contents() {
             let key = object.key().ok_or_else(|| incomplete("names no key"))?;
+            if key == ObjectKey::installation().as_str() {
+                continue;
+            }
             let modified = object.last_modified().copied();
             let modified = modified.and_then(|time| SystemTime::try_from(time).ok());
             objects.push(Listed {

@@ -9,6 +9,7 @@ mod captions;
 mod compat;
 mod early;
 mod lifecycle;
+mod namespaces;
 mod predictions;
 mod support;
 mod traces;

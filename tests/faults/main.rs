@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod restore;
+
 use anyhow::Result;
 use fovea_crds::{InferenceJob, Phase};
 use fovea_harness::{Stack, StackOptions, stack};

@@ -5,7 +5,8 @@ use anyhow::{Result, anyhow};
 use axum::http::Method;
 use fovea_crds::{InferenceJob, JobResult, Phase};
 use fovea_harness::eventually;
-use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE};
+use fovea_harness::stack::SYSTEM_NAMESPACE;
+use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE, apply_pool};
 use fovea_tests::proxy::{Fate, Proxy, Rule};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::events::v1::Event;
@@ -15,12 +16,19 @@ use kube::api::{
     ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams,
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const INFERENCE_JOBS: &str = "inferencejobs.fovea.dev";
 
 const JOBS_WATCH: &str = "inferencejobs?&watch=true";
 const STATUS: &str = "/status";
+
+/// The leader's watches but for that of the jobs: pools (two), namespaces and eight kinds of objects of pools,
+/// of which Secrets have two.
+const OTHER_WATCHES: u32 = 11;
+
+/// A fault is noticed within 25 s; the rest is for a loaded machine.
+const NOTICED: Duration = Duration::from_secs(45);
 
 /// An operator that reaches the API server only through the proxy.
 async fn behind_a_proxy() -> Result<(Operated, Proxy)> {
@@ -72,6 +80,8 @@ async fn a_write_that_was_refused_or_whose_answer_was_lost_is_settled_without_a_
     let (operated, proxy) = behind_a_proxy().await?;
     for (prefix, fate) in [
         ("conflict", Fate::Answer(409)),
+        ("of-a-proxy", Fate::Answer(404)),
+        ("not-found", Fate::NotFound),
         ("too-many", Fate::Answer(429)),
         ("internal", Fate::Answer(500)),
         ("request-lost", Fate::LoseRequest),
@@ -91,6 +101,62 @@ async fn a_write_that_was_refused_or_whose_answer_was_lost_is_settled_without_a_
             assert_eq!(operated.runner.attempts_of(&uid).len(), 1, "{prefix}");
         }
     }
+    Ok(())
+}
+
+/// Reads before attempts, the write of `Accepted`, the read after it and the next one: all are answered as if
+/// the job were gone.
+#[tokio::test]
+async fn a_job_that_is_wrongly_called_gone_is_looked_at_again() -> Result<()> {
+    let (operated, proxy) = behind_a_proxy().await?;
+    proxy.rule([
+        Rule::every(Method::PUT, "/gone/status", Fate::NotFound),
+        Rule::every(Method::GET, "/gone", Fate::NotFound),
+    ]);
+    operated.submit("gone", "caption x").await?;
+    let looked = eventually("the job to be looked at again", PATIENCE, async || {
+        anyhow::ensure!(proxy.met() >= 5, "{}", proxy.met());
+        Ok(())
+    });
+    looked.await?;
+    proxy.rule([]);
+    let status = operated.ended("gone").await?;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
+    operated.judge();
+    Ok(())
+}
+
+/// No error and no end reports a silent watch. The operator's pod is ready all the while: a fault is noticed
+/// before the watches count as stale.
+#[tokio::test]
+async fn watches_that_fall_silent_or_are_never_answered_are_noticed_and_go_on() -> Result<()> {
+    let (operated, proxy) = behind_a_proxy().await?;
+    proxy.rule([
+        Rule::next(1, Method::GET, JOBS_WATCH, Fate::HoldRequest),
+        Rule::next(OTHER_WATCHES, Method::GET, "watch=true", Fate::Silence),
+    ]);
+    proxy.break_watches();
+    let all = eventually("every watch to meet its fate", PATIENCE, async || {
+        anyhow::ensure!(proxy.met() == 1 + OTHER_WATCHES, "{}", proxy.met());
+        Ok(())
+    });
+    all.await?;
+    let begun = Instant::now();
+    apply_pool(
+        &operated.client,
+        "later",
+        &[&operated.runner.url],
+        &json!({}),
+    )
+    .await?;
+    let mut job = Operated::job("unseen", "caption x");
+    let pool = json!({"name": "later", "namespace": SYSTEM_NAMESPACE});
+    job.spec.pool_ref = serde_json::from_value(pool)?;
+    operated.create(&job).await?;
+    operated.pool_is_ready("later").await?;
+    assert_eq!(operated.ended("unseen").await?.phase, Phase::Succeeded);
+    assert!(begun.elapsed() < NOTICED, "{:?}", begun.elapsed());
+    operated.judge();
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+pub(crate) const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A bucket that is swept every second, with a proxy between it and the operator.
 struct Swept {
@@ -28,7 +28,7 @@ struct Swept {
 }
 
 /// The bucket as tests use it.
-struct Bucket {
+pub(crate) struct Bucket {
     now: Store,
     /// Objects put through it count as three hours old.
     then: Store,
@@ -36,7 +36,7 @@ struct Bucket {
 }
 
 impl Bucket {
-    async fn of(minio: &Minio) -> Result<Self> {
+    pub(crate) async fn of(minio: &Minio) -> Result<Self> {
         let long_ago = Timestamp::now() - SignedDuration::from_hours(3);
         let time_machine = S3Proxy::start(Some(long_ago)).await?;
         time_machine.target(minio.endpoint());
@@ -51,15 +51,15 @@ impl Bucket {
         })
     }
 
-    async fn put_old(&self, key: &ObjectKey) -> Result<()> {
+    pub(crate) async fn put_old(&self, key: &ObjectKey) -> Result<()> {
         Ok(self.then.put(key, "x".into(), "text/plain").await?)
     }
 
-    async fn has(&self, key: &ObjectKey) -> Result<bool> {
+    pub(crate) async fn has(&self, key: &ObjectKey) -> Result<bool> {
         Ok(self.now.modified(key).await?.is_some())
     }
 
-    async fn loses(&self, key: &ObjectKey) -> Result<()> {
+    pub(crate) async fn loses(&self, key: &ObjectKey) -> Result<()> {
         let what = format!("{key} to go");
         let gone = eventually(&what, PATIENCE, || async {
             ensure!(!self.has(key).await?, "it is there");
@@ -264,9 +264,10 @@ async fn a_list_that_the_api_server_rejects_deletes_nothing() -> Result<()> {
     operated.operator.terminate().await?;
     let rules = [
         json!({"apiGroups": ["fovea.dev", "coordination.k8s.io"], "resources": ["*"], "verbs": ["*"]}),
+        json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]}),
         json!({"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]}),
     ];
-    grant(&operated, "most", &rules[..1]).await?;
+    grant(&operated, "most", &rules[..2]).await?;
     let kubeconfig = operated.control_plane.kubeconfig_for("sweeper", &[])?;
     let bucket = Bucket::of(&operated.minio).await?;
     let key = ObjectKey::result(JOBS, NOBODY)?;
@@ -282,7 +283,7 @@ async fn a_list_that_the_api_server_rejects_deletes_nothing() -> Result<()> {
     })
     .await?;
     assert!(bucket.has(&key).await?);
-    grant(&operated, "namespaces", &rules[1..]).await?;
+    grant(&operated, "namespaces", &rules[2..]).await?;
     bucket.loses(&key).await
 }
 

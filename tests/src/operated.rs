@@ -12,7 +12,7 @@ use fovea_harness::{
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
@@ -308,6 +308,21 @@ pub async fn create_namespace(client: &Client, name: &str) -> anyhow::Result<()>
         .create(&PostParams::default(), &namespace)
         .await?;
     Ok(())
+}
+
+/// Deletes a namespace, waits until it is gone and creates it again; returns its new uid. Kubernetes takes at
+/// least 5 s.
+pub async fn recreate_namespace(client: &Client, name: &str) -> anyhow::Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let before = namespaces.get(name).await?.uid();
+    namespaces.delete(name, &DeleteParams::default()).await?;
+    eventually("the namespace to be created again", PATIENCE, async || {
+        create_namespace(client, name).await
+    })
+    .await?;
+    let uid = namespaces.get(name).await?.uid().context("no uid")?;
+    anyhow::ensure!(before.as_ref() != Some(&uid), "it is still the same");
+    Ok(uid)
 }
 
 /// The operator at `path`, with its way to the API server and to the bucket.

@@ -10,7 +10,8 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use fovea_harness::{ControlPlane, eventually};
 use kube::Client;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,10 +28,16 @@ pub enum Fate {
     LoseAnswer,
     /// The request is neither forwarded nor answered.
     HoldRequest,
+    /// The request is held until [`Proxy::release`], then forwarded.
+    DelayRequest,
     /// The request is forwarded; its answer is kept back.
     HoldAnswer,
     /// Answered with this status, not forwarded.
     Answer(u16),
+    /// Answered as the API server does when there is no such object, not forwarded.
+    NotFound,
+    /// A watch: forwarded and answered, but no event follows, and no end.
+    Silence,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +64,8 @@ struct Shared {
     /// Requests that matched a rule.
     met: Arc<AtomicU32>,
     held: Arc<AtomicU32>,
+    /// Whether delayed requests are forwarded.
+    released: watch::Sender<bool>,
     /// A change breaks open watches.
     generation: watch::Sender<u64>,
 }
@@ -69,6 +78,7 @@ impl Proxy {
             rules: Arc::default(),
             met: Arc::default(),
             held: Arc::default(),
+            released: watch::Sender::new(false),
             generation: watch::Sender::new(0),
         };
         let routes = Router::new().fallback(forward).with_state(shared.clone());
@@ -102,6 +112,11 @@ impl Proxy {
             Ok(())
         };
         Ok(eventually("a request to be held", PATIENCE, holds).await?)
+    }
+
+    /// Forwards every delayed request.
+    pub fn release(&self) {
+        self.shared.released.send_replace(true);
     }
 
     pub fn break_watches(&self) {
@@ -162,6 +177,12 @@ impl Shared {
         self.held.fetch_add(1, Ordering::Relaxed);
         std::future::pending().await
     }
+
+    async fn delay(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        // It lives as long as the sender.
+        let _ = self.released.subscribe().wait_for(|it| *it).await;
+    }
 }
 
 /// A kubeconfig for a server without authentication, which treats clients as `user`.
@@ -187,8 +208,14 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     match fate {
         Some(Fate::LoseRequest) => break_connection(),
         Some(Fate::HoldRequest) => return shared.hold().await,
-        Some(Fate::Answer(code)) => return answer(code),
-        Some(Fate::Pass | Fate::LoseAnswer | Fate::HoldAnswer) | None => {}
+        Some(Fate::DelayRequest) => shared.delay().await,
+        Some(Fate::Answer(code)) => return answer(code, &json!({})),
+        Some(Fate::NotFound) => {
+            let path = request.uri().path().trim_end_matches("/status");
+            let name = path.rsplit('/').next().unwrap_or_default();
+            return answer(404, &json!({"name": name}));
+        }
+        Some(Fate::Pass | Fate::LoseAnswer | Fate::HoldAnswer | Fate::Silence) | None => {}
     }
     let is_watch = request
         .uri()
@@ -207,6 +234,10 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
     match fate {
         Some(Fate::LoseAnswer) => break_connection(),
         Some(Fate::HoldAnswer) => return shared.hold().await,
+        Some(Fate::Silence) => {
+            let silence = futures::stream::pending::<Result<axum::body::Bytes, Infallible>>();
+            return answer.map(|_| Body::from_stream(silence));
+        }
         _ => {}
     }
     if !is_watch {
@@ -223,8 +254,9 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 /// An error as the API server writes it.
-fn answer(code: u16) -> Response {
+fn answer(code: u16, details: &Value) -> Response {
     let reason = match code {
+        404 => "NotFound",
         409 => "Conflict",
         410 => "Expired",
         429 => "TooManyRequests",
@@ -232,7 +264,7 @@ fn answer(code: u16) -> Response {
     };
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "says the proxy", "reason": reason, "code": code,
+        "message": "says the proxy", "reason": reason, "code": code, "details": details,
     });
     let code = StatusCode::from_u16(code).expect("a status");
     (code, axum::Json(status)).into_response()

@@ -111,6 +111,13 @@ impl ScriptedRunner {
         self.shared.state().leader.clone()
     }
 
+    /// Comes back as another instance, to which this leader has announced itself before.
+    pub fn remember(&self, leader: LeaderRequest) {
+        let mut state = self.shared.state();
+        state.instance = uuid::Uuid::new_v4().to_string();
+        state.leader = Some(leader);
+    }
+
     /// Health checks that it has answered.
     pub fn checks(&self) -> u32 {
         self.shared.checks.load(Ordering::Relaxed)
@@ -159,8 +166,8 @@ async fn models(State(shared): State<Arc<Shared>>) -> Json<RunnerState> {
 async fn obey(State(shared): State<Arc<Shared>>, Json(leader): Json<LeaderRequest>) -> Response {
     let mut state = shared.state();
     if let Some(known) = &state.leader {
-        if is_stale(known, &leader.installation, leader.epoch) {
-            return refuse(Reason::StaleEpoch);
+        if is_stale(known, &leader) {
+            return refuse_epoch(known);
         }
         if known != &leader {
             std::mem::take(&mut state.drop_all).cancel();
@@ -170,12 +177,25 @@ async fn obey(State(shared): State<Arc<Shared>>, Json(leader): Json<LeaderReques
     StatusCode::NO_CONTENT.into_response()
 }
 
-fn is_stale(known: &LeaderRequest, installation: &str, epoch: u64) -> bool {
-    known.installation == installation && epoch < known.epoch
+/// Whether `leader` is of a lower epoch, or another one of the same.
+fn is_stale(known: &LeaderRequest, leader: &LeaderRequest) -> bool {
+    let is_another = leader.holder.is_some() && known.holder != leader.holder;
+    known.installation == leader.installation
+        && (leader.epoch < known.epoch || leader.epoch == known.epoch && is_another)
 }
 
 fn refuse(reason: Reason) -> Response {
-    let problem = Problem::new(reason, "says the scripted runner");
+    answer_with(Problem::new(reason, "says the scripted runner"))
+}
+
+fn refuse_epoch(known: &LeaderRequest) -> Response {
+    answer_with(Problem::stale_epoch(
+        known.epoch,
+        "says the scripted runner",
+    ))
+}
+
+fn answer_with(problem: Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).expect("a status");
     let kind = [(header::CONTENT_TYPE, protocol::PROBLEM_CONTENT_TYPE)];
     (status, kind, Json(problem)).into_response()
@@ -241,12 +261,15 @@ async fn infer(
 ) -> Response {
     let drop_all = {
         let state = shared.state();
-        let outdated = state
-            .leader
-            .as_ref()
-            .is_some_and(|known| is_stale(known, &request.installation, request.epoch));
-        if outdated {
-            return refuse(Reason::StaleEpoch);
+        let sender = LeaderRequest {
+            installation: request.installation.clone(),
+            epoch: request.epoch,
+            holder: None,
+        };
+        if let Some(known) = &state.leader
+            && is_stale(known, &sender)
+        {
+            return refuse_epoch(known);
         }
         state.drop_all.clone()
     };

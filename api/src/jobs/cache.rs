@@ -32,7 +32,8 @@ pub(super) enum Update {
     #[default]
     None,
     Job(Arc<InferenceJob>),
-    Deleted,
+    /// The job is deleted, or its known versions are of a future that is lost. A read tells.
+    Unknown,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +123,17 @@ impl Cache {
         (state.filled, state.fresh) = (true, true);
     }
 
+    /// The cluster was restored from an older snapshot, so that versions from before cannot be compared with
+    /// those from now on: nothing is known before the next list.
+    pub(super) fn set_back(&self) {
+        let mut state = self.lock();
+        state.fresh = false;
+        state.unfinished.clear();
+        for waiters in state.waited_for.values() {
+            waiters.send_replace(Update::Unknown);
+        }
+    }
+
     /// The watch has failed: the cache may be stale until the next event.
     pub(super) fn failed(&self) {
         self.lock().fresh = false;
@@ -186,7 +198,7 @@ impl State {
             self.count_held(&job, -1);
         }
         if let Some(waiters) = self.waited_for.get(key) {
-            waiters.send_replace(Update::Deleted);
+            waiters.send_replace(Update::Unknown);
         }
     }
 }

@@ -87,7 +87,7 @@ fn a_job_that_a_new_list_lacks_is_reported_as_deleted() {
     assert_eq!(version(&cache), None);
     assert!(matches!(
         waiting.next().now_or_never(),
-        Some(Update::Deleted)
+        Some(Update::Unknown)
     ));
 }
 
@@ -100,6 +100,27 @@ fn the_response_to_a_write_does_not_restore_a_job_that_the_watch_removed() {
     cache.forget(&key());
     cache.written(job(3, Phase::Pending));
     assert_eq!(version(&cache), None);
+}
+
+#[test]
+fn after_a_restore_an_older_version_replaces_a_newer_one() {
+    let cache = filled();
+    cache.apply(job(9, Phase::Running));
+    let mut waiting = cache.subscribe(key());
+    cache.set_back();
+    assert_eq!(version(&cache), None);
+    assert!(matches!(
+        waiting.next().now_or_never(),
+        Some(Update::Unknown)
+    ));
+    cache.relist();
+    cache.apply(job(4, Phase::Pending));
+    cache.relisted();
+    assert_eq!(version(&cache).as_deref(), Some("4"));
+    let Some(Update::Job(received)) = waiting.next().now_or_never() else {
+        panic!("no update was received");
+    };
+    assert_eq!(received.resource_version().as_deref(), Some("4"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{Jobs, failed, unavailable};
 use crate::error::{Problem, ProblemType};
+use fovea_cluster::is_not_found;
 use fovea_crds::{InferenceJob, Phase};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde::de::DeserializeOwned;
@@ -37,11 +38,9 @@ impl Jobs {
                     self.cache.written(job.clone());
                     return Ok(Arc::new(job));
                 }
-                // A test in the patch failed, or a conflict outlasted the API server's own tries.
-                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 409 | 422) => {}
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
-                    return Err(Problem::no_such_job());
-                }
+                // A test in the patch failed, a conflict outlasted the API server's own tries, or the job was
+                // deleted, which the next read tells.
+                Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409 | 422) => {}
                 Ok(Err(error)) => return Err(failed(error)),
                 Err(_) => return Err(unavailable("no answer in time")),
             }
@@ -69,7 +68,7 @@ impl Jobs {
                     return Ok(job);
                 }
                 Ok(Err(kube::Error::Api(status))) if status.code == 409 => {}
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {
+                Ok(Err(error)) if is_not_found(&error, name) => {
                     return if self.records.delete(namespace, name).await? {
                         Ok(job)
                     } else {

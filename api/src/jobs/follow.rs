@@ -49,14 +49,14 @@ impl Follower {
     /// server does not answer.
     pub(crate) async fn next(&mut self) -> Result<&Arc<InferenceJob>, Problem> {
         loop {
-            let job = match self.subscription.next().await {
+            let (job, is_current) = match self.subscription.next().await {
                 Update::None => continue,
-                Update::Job(job) => job,
+                Update::Job(job) => (job, false),
                 // A job created during a new list may be missing from it.
-                Update::Deleted => self.fetch().await?,
+                Update::Unknown => (self.fetch().await?, true),
             };
             if job.metadata.resource_version != self.job.metadata.resource_version
-                && !job.is_older_than(&self.job)
+                && (is_current || !job.is_older_than(&self.job))
             {
                 self.job = job;
                 return Ok(&self.job);
@@ -91,5 +91,65 @@ impl Follower {
         let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
         let name = self.job.metadata.name.as_deref().unwrap_or_default();
         self.jobs.fetch(namespace, name).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::{Records, WatchScope};
+    use crate::kubernetes::{Clients, Namespaces};
+    use axum::body::Body;
+    use fovea_cluster::Watches;
+    use fovea_crds::{InferenceJobSpec, Input, Task};
+    use fovea_store::{Store, StoreConfig};
+    use http::{Request, Response};
+    use std::convert::Infallible;
+
+    fn version(number: u64) -> InferenceJob {
+        let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key: "a".into() });
+        let mut job = InferenceJob::new("a", spec);
+        job.metadata.namespace = Some("ns".into());
+        job.metadata.uid = Some("u".into());
+        job.metadata.resource_version = Some(number.to_string());
+        job
+    }
+
+    /// The API server has the job's version 4; the watch is never answered.
+    async fn jobs() -> Jobs {
+        let answer = tower::service_fn(|request: Request<kube::client::Body>| async move {
+            if !request.uri().path().ends_with("/a") {
+                return std::future::pending().await;
+            }
+            let job = serde_json::to_vec(&version(4)).unwrap();
+            Ok::<_, Infallible>(Response::new(Body::from(job)))
+        });
+        let client = kube::Client::new(answer, "ns");
+        let clients = Clients {
+            requests: client.clone(),
+            watches: client,
+        };
+        let (timeout, watches) = (Duration::from_secs(10), Watches::default());
+        let store = StoreConfig::at("http://127.0.0.1:9".parse().unwrap(), "none");
+        let store = Store::connect_as(&store, "key", "secret").await.unwrap();
+        let namespaces = Namespaces::new(clients.requests.clone(), timeout);
+        let records = Records::new(store, Arc::new(namespaces));
+        Jobs::start(&clients, timeout, WatchScope::All, records, 1, watches)
+    }
+
+    #[tokio::test]
+    async fn after_a_restore_a_follower_gets_the_version_that_was_restored() {
+        let jobs = jobs().await;
+        jobs.cache.relist();
+        jobs.cache.apply(version(9));
+        jobs.cache.relisted();
+        let mut follower = jobs.follow("ns", "a").await.unwrap().unwrap();
+        assert_eq!(*follower.job().as_ref(), version(9));
+        jobs.cache.set_back();
+        assert_eq!(**follower.next().await.unwrap(), version(4));
+        // And then what the new list says.
+        jobs.cache.relist();
+        jobs.cache.apply(version(5));
+        assert_eq!(**follower.next().await.unwrap(), version(5));
     }
 }

@@ -3,9 +3,8 @@
 use super::{Jobs, unavailable};
 use crate::error::{Problem, ProblemType};
 use fovea_crds::annotations;
-use fovea_crds::{InferenceJob, Input, Phase, Task};
+use fovea_crds::{InferenceJob, Input, Phase, Task, WatchedJob};
 use kube::api::ListParams;
-use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
@@ -77,9 +76,7 @@ impl Jobs {
                 ..ListParams::default()
             };
             let (found, more) = self.page(namespace, &params).await?;
-            let readable = found
-                .into_iter()
-                .filter_map(|DeserializeGuard(job)| job.ok());
+            let readable = found.into_iter().filter_map(|WatchedJob(job)| job.ok());
             jobs.extend(readable.filter(|job| filter.matches(job)));
             next = more;
             if next.is_none() || jobs.len() >= limit as usize {
@@ -96,7 +93,7 @@ impl Jobs {
         let mut params = ListParams::default().limit(SEARCHED_PAGE);
         for _ in 0..SEARCHED_PAGES {
             let (found, more) = self.page(namespace, &params).await?;
-            let refers = |DeserializeGuard(job): &DeserializeGuard<InferenceJob>| {
+            let refers = |WatchedJob(job): &WatchedJob| {
                 job.as_ref().map_or(true, |job| match &job.spec.input {
                     Input::Upload { sha256 } => sha256 == digest,
                     Input::Object { .. } | Input::Inline { .. } => false,
@@ -117,9 +114,8 @@ impl Jobs {
         &self,
         namespace: &str,
         params: &ListParams,
-    ) -> Result<(Vec<DeserializeGuard<InferenceJob>>, Option<String>), Problem> {
-        let api: Api<DeserializeGuard<InferenceJob>> =
-            Api::namespaced(self.client.clone(), namespace);
+    ) -> Result<(Vec<WatchedJob>, Option<String>), Problem> {
+        let api: Api<WatchedJob> = Api::namespaced(self.client.clone(), namespace);
         let list = timeout(self.timeout, api.list(params))
             .await
             .map_err(|_| unavailable("no answer in time"))?

@@ -19,6 +19,7 @@ use crate::error::{Problem, ProblemType};
 use crate::kubernetes::Clients;
 use crate::validate::is_subdomain;
 use cache::{Cache, JobKey};
+use fovea_cluster::{Watches, found};
 use fovea_crds::InferenceJob;
 use kube::{Api, Client};
 use reads::Reads;
@@ -38,6 +39,7 @@ pub(crate) struct Jobs {
     records: Records,
     waiters: Arc<Semaphore>,
     lists: Arc<Semaphore>,
+    watches: Watches,
     _watch: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -49,9 +51,15 @@ impl Jobs {
         scope: WatchScope,
         records: Records,
         max_waiters: usize,
+        watches: Watches,
     ) -> Self {
         let cache = Cache::default();
-        let watch = watch::run(clients.watches.clone(), scope, cache.clone());
+        let watch = watch::run(
+            clients.watches.clone(),
+            scope,
+            cache.clone(),
+            watches.clone(),
+        );
         Self {
             client: clients.requests.clone(),
             timeout,
@@ -60,13 +68,17 @@ impl Jobs {
             records,
             waiters: Arc::new(Semaphore::new(max_waiters.min(Semaphore::MAX_PERMITS))),
             lists: Arc::new(Semaphore::new(list::MAX_LISTS)),
+            watches,
             _watch: Arc::new(AbortOnDropHandle::new(tokio::spawn(watch))),
         }
     }
 
-    /// Whether the watch has listed all jobs once.
-    pub(crate) fn is_synced(&self) -> bool {
-        self.cache.is_filled()
+    /// Why the watch cannot be relied on; `None` if it works and has listed all jobs.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let unfilled = !self.cache.is_filled();
+        unfilled
+            .then(|| "the watch has not listed every job yet".to_owned())
+            .or_else(|| self.watches.complaint())
     }
 
     /// Reads a job, without its inline picture, from the cache if possible.
@@ -92,9 +104,9 @@ impl Jobs {
             return Err(Problem::no_such_job());
         }
         let read = async || {
-            let found = timeout(self.timeout, self.api(namespace).get_opt(name)).await;
-            let found = found.map_err(|_| unavailable("no answer in time"))?;
-            let job = match found.map_err(failed)? {
+            let answer = timeout(self.timeout, self.api(namespace).get(name)).await;
+            let answer = answer.map_err(|_| unavailable("no answer in time"))?;
+            let job = match found(answer, name).map_err(failed)? {
                 Some(job) => job,
                 None => {
                     (self.records.find(namespace, name).await?).ok_or_else(Problem::no_such_job)?

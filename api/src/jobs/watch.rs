@@ -1,17 +1,12 @@
 //! Fills the cache from a watch of the API server.
 
 use super::cache::{Cache, JobKey};
-use fovea_crds::InferenceJob;
+use fovea_cluster::{WatchError, Watches, watch};
+use fovea_crds::WatchedJob;
 use futures::StreamExt as _;
-use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::watcher::{Config, Event};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource as _};
-
-/// Length of one watch request in seconds, after which it is renewed. Shorter than the read timeout
-/// of the client for watches, which detects a dead connection.
-const WATCH_SECONDS: u32 = 30;
 
 /// Namespaces whose jobs are watched. Jobs of other namespaces are read from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,33 +16,33 @@ pub enum WatchScope {
     All,
 }
 
-pub(super) async fn run(client: Client, scope: WatchScope, cache: Cache) {
-    let api: Api<DeserializeGuard<InferenceJob>> = match scope {
+pub(super) async fn run(client: Client, scope: WatchScope, cache: Cache, watches: Watches) {
+    let api: Api<WatchedJob> = match scope {
         WatchScope::Namespace(namespace) => Api::namespaced(client, &namespace),
         WatchScope::All => Api::all(client),
     };
-    let config = Config::default().timeout(WATCH_SECONDS);
-    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut events = watch(api, None, &watches);
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => apply(&cache, event),
             Err(error) => {
-                cache.failed();
+                match error {
+                    WatchError::SetBack { .. } => cache.set_back(),
+                    _ => cache.failed(),
+                }
                 tracing::warn!(%error, "watching InferenceJobs failed: jobs are read from the API server until it works again");
             }
         }
     }
 }
 
-fn apply(cache: &Cache, event: Event<DeserializeGuard<InferenceJob>>) {
+fn apply(cache: &Cache, event: Event<WatchedJob>) {
     match event {
         Event::Init => cache.relist(),
-        Event::InitApply(DeserializeGuard(job)) | Event::Apply(DeserializeGuard(job)) => {
-            match job {
-                Ok(job) => cache.apply(job),
-                Err(invalid) => skip(cache, &invalid),
-            }
-        }
+        Event::InitApply(WatchedJob(job)) | Event::Apply(WatchedJob(job)) => match job {
+            Ok(job) => cache.apply(job),
+            Err(invalid) => skip(cache, &invalid),
+        },
         Event::Delete(job) => {
             let meta = job.meta();
             cache.forget(&JobKey::new(
@@ -72,11 +67,11 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn read(object: Value) -> DeserializeGuard<InferenceJob> {
+    fn read(object: Value) -> WatchedJob {
         serde_json::from_value(object).unwrap()
     }
 
-    fn job(name: &str, task: &str) -> DeserializeGuard<InferenceJob> {
+    fn job(name: &str, task: &str) -> WatchedJob {
         read(json!({
             "apiVersion": "fovea.dev/v1alpha1", "kind": "InferenceJob",
             "metadata": {"namespace": "ns", "name": name, "resourceVersion": "1"},

@@ -6,6 +6,7 @@ mod requests;
 
 pub(crate) use requests::RequestTicket;
 
+use fovea_cluster::Watches;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -48,6 +49,7 @@ pub struct Metrics {
     upload_bytes: Counter,
     checks: Family<CheckLabels, Gauge>,
     upstreams: Upstreams,
+    watches: Watches,
 }
 
 impl Default for Metrics {
@@ -69,6 +71,7 @@ impl Metrics {
             upload_bytes: Counter::default(),
             checks: Family::default(),
             upstreams: Upstreams::default(),
+            watches: Watches::default(),
         };
         metrics.register();
         metrics
@@ -105,11 +108,17 @@ impl Metrics {
             self.checks.clone(),
         );
         self.upstreams.register(registry);
+        self.watches.register(registry);
     }
 
     /// Requests to the API server and the store.
     pub(crate) fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// The watches of the API server.
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// Counts a connection until the ticket is dropped.

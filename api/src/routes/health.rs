@@ -1,5 +1,5 @@
-//! `/livez`: the process answers. `/readyz`: the cluster answers, the watch has listed all jobs, and
-//! the bucket has answered at least once. `/health`: every check passes, as JSON.
+//! `/livez`: the process answers. `/readyz`: the cluster answers, the watch works and has listed all jobs,
+//! and the bucket has answered at least once. `/health`: every check passes, as JSON.
 
 use crate::error::{Problem, ProblemType};
 use crate::health::Report;

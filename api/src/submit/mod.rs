@@ -4,6 +4,7 @@ mod commit;
 mod decide;
 mod fingerprint;
 mod manifest;
+mod picture;
 
 pub use commit::COMMIT_GENERATIONS;
 pub(crate) use manifest::Origin;
@@ -13,13 +14,14 @@ use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::NamespaceError;
 use crate::state::App;
-use crate::validate::{Picture, ValidRequest, inspect};
+use crate::validate::ValidRequest;
 use bytes::Bytes;
 use commit::{Commit, CommitError};
 use fingerprint::{Fingerprint, Naming};
 use fovea_crds::{InferenceJob, Input};
-use fovea_store::{ObjectKey, Sha256, StoreError};
+use fovea_store::StoreError;
 use kube::{Api, ResourceExt as _};
+use picture::StoredPicture;
 
 pub(crate) struct Submission {
     pub(crate) request: ValidRequest,
@@ -51,9 +53,12 @@ pub(crate) async fn submit(
     if is_full && idempotency_key.is_none() {
         return Err(CommitError::NamespaceFull.into());
     }
-    let input = match payload {
-        Payload::Object { key } => Input::Object { key },
-        Payload::Picture(bytes) => store(app, tenant, bytes).await?,
+    let (input, mut picture) = match payload {
+        Payload::Object { key } => (Input::Object { key }, None),
+        Payload::Picture(bytes) => {
+            let picture = StoredPicture::put(app, &tenant.namespace, bytes).await?;
+            (picture.input(), Some(picture))
+        }
     };
     let fingerprint = Fingerprint::of(&request, &input).map_err(Problem::internal)?;
     let naming = match idempotency_key {
@@ -81,31 +86,17 @@ pub(crate) async fn submit(
     };
     let job = commit.run().await?;
     audit::record(Action::Create, tenant, &job.name_any());
+    if let Some(picture) = &mut picture
+        && let Err(problem) = picture.follow(app, &tenant.namespace).await
+    {
+        // The job is committed, so the request has succeeded.
+        tracing::warn!(
+            job = job.metadata.name,
+            ?problem,
+            "whether the job's picture lies where it belongs is unknown"
+        );
+    }
     Ok(job)
-}
-
-/// Inspects a picture and puts it under its content address.
-async fn store(app: &App, tenant: &Tenant, bytes: Bytes) -> Result<Input, Problem> {
-    let max_pixels = app.config.limits.max_pixels;
-    // Hashing ten megabytes takes tens of milliseconds, which would delay other requests.
-    let inspected = tokio::task::spawn_blocking(move || {
-        let picture = inspect(&bytes, max_pixels);
-        picture.map(|picture| (picture, Sha256::of(&bytes), bytes))
-    });
-    let (Picture { format, .. }, sha256, bytes) = match inspected.await {
-        Ok(inspected) => inspected?,
-        // The decoder panicked on a hostile header.
-        Err(error) => {
-            let detail = "the picture's header cannot be read";
-            return Err(Problem::new(ProblemType::NotAPicture, detail).caused_by(error));
-        }
-    };
-    let uid = app.namespaces.uid(&tenant.namespace).await?;
-    let key = ObjectKey::upload(&tenant.namespace, &uid, &sha256).map_err(Problem::internal)?;
-    app.store.put(&key, bytes, format.to_mime_type()).await?;
-    Ok(Input::Upload {
-        sha256: sha256.to_string(),
-    })
 }
 
 impl From<CommitError> for Problem {

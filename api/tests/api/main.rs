@@ -20,6 +20,7 @@ mod heads;
 mod killed;
 mod listing;
 mod lost_answers;
+mod namespaces;
 mod observability;
 mod outages;
 mod pictures;

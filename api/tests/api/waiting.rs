@@ -178,6 +178,64 @@ async fn while_the_watch_is_broken_jobs_are_read_from_the_api_server() -> anyhow
 }
 
 #[tokio::test]
+async fn a_watch_that_falls_silent_is_noticed_and_a_waiting_client_gets_the_end()
+-> anyhow::Result<()> {
+    let proxy = Proxy::start(cluster().await?, None).await?;
+    let api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
+    let id = send(api.post(jpeg(56))).await?.id()?;
+    proxy.rule([Rule::next(1, Method::GET, "watch=true", Fate::Silence)]);
+    proxy.break_watches();
+    until("the watch to be silent", || async {
+        anyhow::ensure!(proxy.met() == 1, "not yet");
+        Ok(())
+    })
+    .await?;
+    let begun = Instant::now();
+    api.write_status(&id, json!({"phase": "Cancelled"})).await?;
+    let waiting = api.job(&id, "").header("prefer", "wait=60");
+    let answer = send(waiting.timeout(2 * PATIENCE)).await?;
+    assert_eq!(answer.body["phase"], "Cancelled");
+    // Noticed within 25 s; the rest is for a loaded machine.
+    assert!(begun.elapsed() < Duration::from_secs(45), "{answer:?}");
+    assert_eq!(api.get("/readyz").await?.status, 200);
+    Ok(())
+}
+
+/// A 404 that does not name the job comes from something before the API server.
+#[tokio::test]
+async fn a_404_of_a_proxy_does_not_say_that_there_is_no_such_job() -> anyhow::Result<()> {
+    let proxy = Proxy::start(cluster().await?, None).await?;
+    let api = Service::start_in(Surroundings::behind(&proxy).await?, &[]).await?;
+    let id = send(api.post(jpeg(57))).await?.id()?;
+    api.write_status(
+        &id,
+        json!({"phase": "Succeeded", "result": {"caption": "a"}}),
+    )
+    .await?;
+    send(api.job(&id, "").header("prefer", "wait=25")).await?;
+    proxy.rule([Rule::every(
+        Method::GET,
+        "inferencejobs/",
+        Fate::Answer(404),
+    )]);
+    let answer = send(api.job(&id, "")).await?;
+    let refused = (answer.status, answer.problem());
+    assert_eq!(refused, (503, "cluster-unavailable"), "{answer:?}");
+    let delete = || send(api.http.delete(format!("{}/v1/jobs/{id}", api.base)));
+    proxy.rule([Rule::next(
+        1,
+        Method::DELETE,
+        "inferencejobs/",
+        Fate::Answer(404),
+    )]);
+    assert_eq!(delete().await?.status, 503);
+    let deleted = delete().await?;
+    assert!(deleted.status < 300, "{deleted:?}");
+    assert_eq!(send(api.job(&id, "")).await?.status, 404);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_recovered_watch_is_used_again() -> anyhow::Result<()> {
     let proxy = Proxy::start(cluster().await?, None).await?;
     proxy.rule([Rule::every(Method::GET, "watch=true", Fate::LoseRequest)]);

@@ -21,6 +21,9 @@ use fovea_setup::go::{ETCD, KUBERNETES, KUBERNETES_CONTROLLERS};
 /// Takes 4 s on an idle machine with two cores.
 const READY: Duration = Duration::from_secs(90);
 
+/// etcd's folder below the scratch folder.
+pub(super) const ETCD_DATA: &str = "etcd";
+
 /// Path of the audit log below the scratch folder.
 const AUDIT_LOG: &str = "audit.jsonl";
 
@@ -61,10 +64,10 @@ pub(crate) struct KubeletFiles {
 /// A running control plane. It ends when this is dropped; [`ControlPlane::stop`] also waits for it.
 #[derive(Debug)]
 pub struct ControlPlane {
-    guardian: Guardian,
-    etcd: Process,
-    api_server: Process,
-    controller_manager: Option<Process>,
+    pub(super) guardian: Guardian,
+    pub(super) etcd: Process,
+    pub(super) api_server: Process,
+    pub(super) controller_manager: Option<Process>,
     pki: Pki,
     server: String,
     kubeconfig: PathBuf,
@@ -117,7 +120,7 @@ impl ControlPlane {
         let etcd = throwaway("etcd", ETCD.built(&cache, "etcd")?).args(flags::etcd(
             ports,
             &pki,
-            &scratch.join("etcd"),
+            &scratch.join(ETCD_DATA),
         ));
         let api_server = KUBERNETES.built(&cache, "kube-apiserver")?;
         let mut more = options.api_server_flags.clone();
@@ -151,7 +154,7 @@ impl ControlPlane {
         Ok(cluster)
     }
 
-    async fn wait_for_api_server(&self) -> Result<(), ClusterError> {
+    pub(super) async fn wait_for_api_server(&self) -> Result<(), ClusterError> {
         let client = self.client().await?;
         let ready = self.api_server.wait_ready("/readyz", READY, || async {
             let request = http::Request::get("/readyz").body(Vec::new());

@@ -6,12 +6,14 @@ mod flags;
 mod kubeconfig;
 mod kubectl;
 mod namespace;
+mod snapshot;
 
 pub(crate) use certificates::Authority;
 pub(crate) use control_plane::KubeletFiles;
 pub use control_plane::{ControlPlane, ControlPlaneOptions};
 pub use kubectl::Output;
 pub use namespace::{TempNamespace, with_temp_ns};
+pub use snapshot::Snapshot;
 
 use std::net::Ipv4Addr;
 

@@ -147,7 +147,7 @@ impl Callbacks {
     ) -> Written {
         let job = match writer.read_finished(uid, finished).await {
             Ok(Some(job)) => job,
-            Ok(None) => return Written::Superseded,
+            Ok(None) => return Written::Unknown,
             Err(error) => {
                 tracing::warn!(job = %finished.name, %error, "reading a job for its callback failed");
                 return Written::Unchanged;

@@ -5,11 +5,14 @@ use super::delete::Deleter;
 use super::{Dispatcher, Task};
 use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide};
 use crate::job::retention::Cause;
+use crate::job::write::Written;
 use crate::job::{Finished, Tracked, status};
 use crate::time::later;
 use fovea_crds::{InferenceJob, InferenceJobStatus};
+use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -143,19 +146,30 @@ impl Dispatcher {
     ) {
         self.pools.unqueue(uid);
         self.book.clear_timer(uid);
-        let (writer, permits, done) = (
-            self.writer.clone(),
-            Arc::clone(&self.writes),
-            self.done.clone(),
-        );
-        let (uid, job) = (uid.to_owned(), job.clone());
+        let (writer, permits) = (self.writer.clone(), Arc::clone(&self.writes));
+        let job = job.clone();
         let namespace = job.namespace().unwrap_or_default();
-        let key = uid.clone();
-        let writing = tokio::spawn(async move {
+        let writing = async move {
             let _permit = permits.acquire().await;
+            writer.write(job, make).await
+        };
+        self.start_write(uid.to_owned(), namespace, writing);
+    }
+
+    /// Runs `writing` in a task; the job is reconciled again when it ends.
+    pub(super) fn start_write(
+        &mut self,
+        uid: String,
+        namespace: String,
+        writing: impl Future<Output = Written> + Send + 'static,
+    ) {
+        let (done, key) = (self.done.clone(), uid.clone());
+        let writing = tokio::spawn(async move {
+            // A task that panicked ends, too.
+            let written = AssertUnwindSafe(writing).catch_unwind().await;
             let ended = Done {
                 uid,
-                after: After::Written(writer.write(job, make).await),
+                after: After::Written(written.unwrap_or(Written::Unknown)),
                 runner: RunnerWas::NOT_INVOLVED,
             };
             // This fails only where the loop has ended.
@@ -242,31 +256,17 @@ impl Dispatcher {
                 continue;
             };
             let job = InferenceJob::clone(job);
-            let Some(namespace) = self.directory.namespaces.get(&waiting.namespace) else {
+            if !self.directory.namespaces.contains_key(&waiting.namespace) {
                 self.pools
                     .not_dispatched(&placement.pool, &waiting.namespace);
                 self.book.wake_after(&waiting.uid, RECONCILE_AGAIN_AFTER);
                 continue;
-            };
-            let namespace_uid = namespace.uid.clone();
-            self.begin(
-                job,
-                placement,
-                &waiting.uid,
-                waiting.namespace,
-                namespace_uid,
-            );
+            }
+            self.begin(job, placement, &waiting.uid, waiting.namespace);
         }
     }
 
-    fn begin(
-        &mut self,
-        job: InferenceJob,
-        placement: Placement,
-        uid: &str,
-        namespace: String,
-        namespace_uid: String,
-    ) {
+    fn begin(&mut self, job: InferenceJob, placement: Placement, uid: &str, namespace: String) {
         let status = job.status.as_ref();
         let avoid = status
             .filter(|status| status.interruptions > 0)
@@ -282,19 +282,25 @@ impl Dispatcher {
         self.book.clear_timer(uid);
         let attempt = Attempt {
             job,
-            namespace_uid,
+            folders: Arc::clone(&self.folders),
             placement,
             runner: chosen.client,
-            leader: self.parts.leader.clone(),
+            leader: chosen.leader,
             alone_on_a_proven_runner: exclusive && chosen.idle_and_proven,
             writer: self.writer.clone(),
             store: self.parts.store.clone(),
             store_check: Arc::clone(&self.store_check),
             metrics: Arc::clone(&self.parts.metrics),
         };
-        let done = self.done.clone();
+        let (done, key) = (self.done.clone(), uid.to_owned());
         let running = tokio::spawn(async move {
-            let ended = Box::pin(attempt.run(aborted)).await;
+            let ended = AssertUnwindSafe(Box::pin(attempt.run(aborted)));
+            // A task that panicked ends, too.
+            let ended = ended.catch_unwind().await.unwrap_or(Done {
+                uid: key,
+                after: After::Written(Written::Unknown),
+                runner: RunnerWas::Unavailable,
+            });
             let _ = done.send(ended).await;
         });
         let handle = AbortOnDropHandle::new(running);

@@ -1,6 +1,7 @@
 //! One attempt: one job on one runner, from the request to the written status. While it runs, no other
 //! task writes the job's status.
 
+use super::folders::Folders;
 use super::large::{LargeResult, Unstored};
 use super::runners::RunnerClient;
 use super::store_check::StoreCheck;
@@ -25,11 +26,10 @@ const SHOW_RUNNING_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) struct Attempt {
     pub job: InferenceJob,
-    /// The namespace's uid, which is part of an upload's key.
-    pub namespace_uid: String,
+    pub folders: Arc<Folders>,
     pub placement: Placement,
     pub runner: RunnerClient,
-    /// This leader, as runners know it.
+    /// This leader, as the runner knows it.
     pub leader: LeaderRequest,
     /// Whether the runner has served another job since its start, and now runs only this one.
     pub alone_on_a_proven_runner: bool,
@@ -140,12 +140,15 @@ impl Attempt {
 
     /// Writes the status that follows from the attempt's outcome.
     async fn conclude(&self, job: InferenceJob, begun: &Begun, outcome: Outcome) -> Done {
+        let outcome = retry::unless_put_again(outcome, &job, Timestamp::now());
         let runner = match &outcome {
             Outcome::NotBegun(_) | Outcome::Lost(_) => RunnerWas::Unavailable,
             Outcome::Problem(problem) if retry::is_refusal(problem.reason) => {
                 RunnerWas::Unavailable
             }
-            Outcome::Problem(_) | Outcome::Succeeded { .. } => RunnerWas::Fine,
+            Outcome::Problem(_) | Outcome::Refused(_) | Outcome::Succeeded { .. } => {
+                RunnerWas::Fine
+            }
         };
         tracing::debug!(
             job = job.metadata.name, namespace = job.metadata.namespace, runner = begun.runner,

@@ -22,6 +22,9 @@ pub(super) struct Book {
     timer_of: HashMap<String, delay_queue::Key>,
     /// The uids listed so far, while the watch lists again.
     relisted: Option<HashSet<String>>,
+    /// The cluster was restored from an older snapshot: until everything is listed, cached versions may be of
+    /// a future that is lost.
+    is_set_back: bool,
 }
 
 impl Book {
@@ -31,6 +34,7 @@ impl Book {
 
     /// Ends the list: drops and returns the jobs that it no longer holds.
     pub(super) fn relisted(&mut self) -> Vec<String> {
+        self.is_set_back = false;
         let Some(seen) = self.relisted.take() else {
             return Vec::new();
         };
@@ -46,17 +50,19 @@ impl Book {
         gone
     }
 
+    /// The cluster was restored from an older snapshot: what is listed next counts, whatever its version.
+    pub(super) fn set_back(&mut self) {
+        self.is_set_back = true;
+    }
+
     /// Caches a job from the watch or from an own write; false where a newer one is cached already.
     pub(super) fn observe(&mut self, uid: &str, job: InferenceJob) -> bool {
         if let Some(seen) = &mut self.relisted {
             seen.insert(uid.to_owned());
         }
         let job = Tracked::of(job);
-        if self
-            .jobs
-            .get(uid)
-            .is_some_and(|known| job.is_older_than(known))
-        {
+        let known = self.jobs.get(uid);
+        if !self.is_set_back && known.is_some_and(|known| job.is_older_than(known)) {
             return false;
         }
         self.jobs.insert(uid.to_owned(), job);
@@ -70,13 +76,6 @@ impl Book {
     pub(super) fn remove(&mut self, uid: &str) {
         self.jobs.remove(uid);
         self.clear_timer(uid);
-    }
-
-    /// Forgets a job whose own task found it superseded, unless the cache already shows its end.
-    pub(super) fn remove_unfinished(&mut self, uid: &str) {
-        if matches!(self.jobs.get(uid), Some(Tracked::Unfinished(_))) {
-            self.remove(uid);
-        }
     }
 
     /// The number of unfinished jobs, and of finished ones.
@@ -135,5 +134,51 @@ impl Book {
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::job;
+    use fovea_crds::{InferenceJobStatus, Phase};
+
+    fn version(number: u32, phase: Phase) -> InferenceJob {
+        let mut job = job();
+        job.metadata.resource_version = Some(number.to_string());
+        job.status = Some(InferenceJobStatus {
+            phase,
+            ..InferenceJobStatus::default()
+        });
+        job
+    }
+
+    fn is_finished(book: &Book) -> bool {
+        matches!(book.get("u"), Some(Tracked::Finished(_)))
+    }
+
+    #[tokio::test]
+    async fn an_own_write_is_not_undone_by_an_older_list() {
+        let mut book = Book::default();
+        book.observe("u", version(7, Phase::Succeeded));
+        book.relist();
+        assert!(!book.observe("u", version(5, Phase::Pending)));
+        assert!(book.relisted().is_empty());
+        assert!(is_finished(&book));
+    }
+
+    #[tokio::test]
+    async fn after_a_restore_the_list_counts_and_then_versions_again() {
+        let mut book = Book::default();
+        book.observe("u", version(7, Phase::Succeeded));
+        book.observe("lost", version(6, Phase::Pending));
+        book.set_back();
+        book.relist();
+        assert!(book.observe("u", version(3, Phase::Pending)));
+        assert_eq!(book.relisted(), ["lost"]);
+        assert!(!is_finished(&book));
+        assert!(!book.observe("u", version(2, Phase::Failed)));
+        assert!(book.observe("u", version(4, Phase::Failed)));
+        assert!(is_finished(&book));
     }
 }

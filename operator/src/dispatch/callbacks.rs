@@ -86,14 +86,13 @@ impl Dispatcher {
         self.calls.queue.finished(&uid);
         self.calls.tasks.remove(&uid);
         match job {
-            Written::Current(job) => {
+            Written::Current(job) | Written::Ended(job) => {
                 self.observe(*job);
                 // Changes that the watch delivered during the call have not been acted on yet.
                 self.reconcile(&uid);
             }
-            // The watch will deliver the deletion.
-            Written::Superseded => {}
-            Written::Unchanged => {
+            // If it is gone, the watch will deliver the deletion.
+            Written::Unknown | Written::Unchanged => {
                 if self.book.get(&uid).is_some() {
                     self.book.wake_after(&uid, SETTLE_AGAIN_AFTER);
                 }

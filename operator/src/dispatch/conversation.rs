@@ -144,7 +144,7 @@ fn nonsense(what: &str) -> Outcome {
     ))
 }
 
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control())
         .take(MAX_EXCERPT_CHARS)

@@ -4,17 +4,40 @@
 use super::attempt::RunnerWas;
 use super::runners::RunnerClient;
 use crate::pool::load::{Health, RunnerLoad};
-use fovea_protocol::RunnerState;
+use fovea_protocol::{LeaderRequest, RunnerState};
 use std::collections::BTreeMap;
 
-/// A health check's result: the runner's client and answer, or the error.
-pub(crate) type Check = Result<(RunnerClient, RunnerState), String>;
+/// A health check's result.
+pub(crate) type Check = Result<Answer, Failure>;
+
+/// A runner's answer to a health check.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub client: RunnerClient,
+    /// This leader, as it was announced to the runner.
+    pub leader: LeaderRequest,
+    pub state: RunnerState,
+}
+
+/// Why a health check failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Unavailable(String),
+    /// The runner refuses this leader's epoch.
+    StaleEpoch(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Unavailable(why)
+    }
+}
 
 #[derive(Debug)]
 struct Runner {
     health: Health,
-    /// The client and the instance of the last successful check; present while it is up.
-    connection: Option<(RunnerClient, String)>,
+    /// Present while it is up.
+    connection: Option<Connection>,
     in_flight: u32,
     /// Whether this instance has finished a job.
     proven: bool,
@@ -24,11 +47,21 @@ struct Runner {
     leaving: bool,
 }
 
+/// What the last successful check has shown.
+#[derive(Debug)]
+struct Connection {
+    client: RunnerClient,
+    leader: LeaderRequest,
+    instance: String,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
     /// As the pool's spec writes it, or the pod's URL.
     pub(crate) endpoint: String,
     pub(crate) client: RunnerClient,
+    /// This leader, as it was announced to the runner.
+    pub(crate) leader: LeaderRequest,
     /// Whether this instance has finished a job before, and has none now.
     pub(crate) idle_and_proven: bool,
 }
@@ -71,20 +104,31 @@ impl Fleet {
         runner.resting = false;
         let before = runner.connection.take();
         match check {
-            Ok((client, state)) => {
-                let same_instance = before.is_some_and(|(_, before)| before == state.instance);
-                runner.proven &= same_instance;
-                runner.connection = Some((client, state.instance));
+            Ok(answer) => {
+                let Answer {
+                    client,
+                    leader,
+                    state,
+                } = answer;
+                runner.proven &= before.is_some_and(|before| before.instance == state.instance);
+                runner.connection = Some(Connection {
+                    client,
+                    leader,
+                    instance: state.instance,
+                });
                 runner.health = Health::Up {
                     slots: state.slots,
                     models: state.models,
                 };
             }
-            Err(error) => {
+            Err(failure) => {
                 runner.proven = false;
-                runner.health = match runner.health {
-                    Health::Unchecked | Health::Starting(_) => Health::Starting(error),
-                    Health::Up { .. } | Health::Down(_) => Health::Down(error),
+                runner.health = match (failure, &runner.health) {
+                    (Failure::StaleEpoch(why), _) => Health::Refusing(why),
+                    (Failure::Unavailable(why), Health::Unchecked | Health::Starting(_)) => {
+                        Health::Starting(why)
+                    }
+                    (Failure::Unavailable(why), _) => Health::Down(why),
                 };
             }
         }
@@ -110,10 +154,11 @@ impl Fleet {
             .iter_mut()
             .filter(|(_, runner)| runner.free_slots(model) > 0)
             .min_by(|(_, a), (_, b)| a.preference(avoid).total_cmp(&b.preference(avoid)))?;
-        let (client, _) = runner.connection.as_ref()?;
+        let connection = runner.connection.as_ref()?;
         let chosen = Chosen {
             endpoint: endpoint.clone(),
-            client: client.clone(),
+            client: connection.client.clone(),
+            leader: connection.leader.clone(),
             idle_and_proven: runner.proven && runner.in_flight == 0,
         };
         runner.in_flight += 1;
@@ -166,10 +211,10 @@ impl Runner {
 
     /// Lower is better: the share of busy slots; far higher for the runner to be avoided.
     fn preference(&self, avoid: Option<&str>) -> f64 {
-        let (Health::Up { slots, .. }, Some((client, _))) = (&self.health, &self.connection) else {
+        let (Health::Up { slots, .. }, Some(connection)) = (&self.health, &self.connection) else {
             return f64::INFINITY;
         };
-        let avoided = avoid == Some(client.address().as_str());
+        let avoided = avoid == Some(connection.client.address().as_str());
         let penalty = if avoided { 1e6 } else { 0.0 };
         f64::from(self.in_flight) / f64::from((*slots).max(1)) + penalty
     }
@@ -180,7 +225,7 @@ mod tests {
     use super::*;
     use crate::fixtures::served;
 
-    fn up(endpoint: &str, instance: &str, slots: u32) -> (RunnerClient, RunnerState) {
+    fn up(endpoint: &str, instance: &str, slots: u32) -> Answer {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = RunnerClient::new(endpoint.parse().unwrap(), None, None).unwrap();
         let state = RunnerState {
@@ -189,7 +234,15 @@ mod tests {
             busy: 0,
             models: vec![served("blip")],
         };
-        (client, state)
+        Answer {
+            client,
+            leader: LeaderRequest {
+                installation: "i".to_owned(),
+                epoch: 1,
+                holder: None,
+            },
+            state,
+        }
     }
 
     fn fleet(slots: &[u32]) -> (Fleet, Vec<String>) {
@@ -212,8 +265,23 @@ mod tests {
         assert!(!fleet.is_checked());
         fleet.report("a", Ok(up("http://127.0.0.1:9000/", "i", 1)));
         assert!(!fleet.is_checked());
-        fleet.report("b", Err("refused".to_owned()));
+        fleet.report("b", Err(Failure::Unavailable("refused".to_owned())));
         assert!(fleet.is_checked());
+    }
+
+    #[test]
+    fn a_runner_that_refuses_the_leader_gets_no_jobs_until_it_obeys_with_the_epoch_announced_then()
+    {
+        let (mut fleet, endpoints) = fleet(&[1]);
+        let endpoint = &endpoints[0];
+        fleet.report(endpoint, Err(Failure::StaleEpoch("epoch 7".to_owned())));
+        assert!(!fleet.has_room("blip"));
+        let health = fleet.loads()[endpoint].health.clone();
+        assert_eq!(health, Health::Refusing("epoch 7".to_owned()));
+        let mut answer = up(endpoint, "i", 1);
+        answer.leader.epoch = 8;
+        fleet.report(endpoint, Ok(answer));
+        assert_eq!(fleet.choose("blip", None).unwrap().leader.epoch, 8);
     }
 
     #[test]

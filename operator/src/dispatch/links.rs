@@ -1,9 +1,14 @@
 //! One link per runner: a task that connects, announces this leader, has the runner load its models,
 //! and checks its health.
+//!
+//! A runner that remembers a higher epoch refuses. The link then asks for a raise of this leader's, and
+//! announces itself again once the Lease has it. Links to other runners keep the epoch that those know,
+//! so their work goes on.
 
-use super::fleet::Check;
+use super::fleet::{Answer, Check, Failure};
 use super::runners::{RunnerClient, RunnerError};
 use super::target::{Keep, Target};
+use crate::leader::{LeaderEpoch, Remedy};
 use crate::pool::{PoolKey, weights};
 use fovea_protocol::{LeaderRequest, ModelRequest, ModelState, RunnerState};
 use fovea_store::Store;
@@ -16,6 +21,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Interval between two health checks.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Interval between two announcements to the same instance of a runner, which forgets leaders that are
+/// silent.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(10);
+
+/// Interval between two raises of the epoch for one runner. Two clusters with copies of one Lease and a
+/// common runner do not outbid each other all the time.
+const RAISE_EVERY: Duration = Duration::from_mins(10);
 
 /// Delay before the request to load a model is repeated after a failure.
 const PUT_AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -31,7 +44,7 @@ pub(super) struct Report {
 pub(super) struct Linking {
     pub client: Client,
     pub store: Store,
-    pub leader: LeaderRequest,
+    pub epoch: LeaderEpoch,
     /// Hosts that external endpoints may name.
     pub allowed_hosts: Vec<String>,
     pub reports: mpsc::Sender<Report>,
@@ -46,6 +59,8 @@ impl Linking {
         target: Target,
     ) -> AbortOnDropHandle<()> {
         let link = Link {
+            leader: self.epoch.current(),
+            raised: None,
             linking: self.clone(),
             pool: pool.clone(),
             endpoint: endpoint.to_owned(),
@@ -62,12 +77,17 @@ struct Link {
     endpoint: String,
     target: Target,
     session: Option<Session>,
+    /// This leader, as it is announced to the runner.
+    leader: LeaderRequest,
+    /// When a raise of the epoch was last asked for.
+    raised: Option<Instant>,
 }
 
 /// A client, and the requests that the runner's present instance has received from it.
 struct Session {
     client: RunnerClient,
-    instance: Option<String>,
+    /// The instance to which this leader was announced, and when last.
+    announced: Option<(String, Instant)>,
     /// Time of the request to load each model, and its error if it failed.
     put: BTreeMap<String, (Instant, Option<String>)>,
 }
@@ -100,11 +120,16 @@ impl Link {
         let text = |error: RunnerError| error.to_string();
         let client = session.client.clone();
         let mut state = client.state().await.map_err(text)?;
-        if session.instance.as_ref() != Some(&state.instance) {
-            client.announce(&self.linking.leader).await.map_err(text)?;
+        let known = session.announced.as_ref();
+        let known = known.filter(|(instance, _)| *instance == state.instance);
+        let is_new = known.is_none();
+        if known.is_none_or(|(_, at)| at.elapsed() >= ANNOUNCE_EVERY) {
+            self.announce(&client).await?;
+            session.announced = Some((state.instance.clone(), Instant::now()));
+        }
+        if is_new {
             // Only the state after the announcement counts: by then it has dropped older work.
             state = client.state().await.map_err(text)?;
-            session.instance = Some(state.instance.clone());
             session.put.clear();
         }
         for keep in self.target.keep() {
@@ -121,7 +146,63 @@ impl Link {
             }
         }
         self.session = Some(session);
-        Ok((client, state))
+        Ok(Answer {
+            client,
+            leader: self.leader.clone(),
+            state,
+        })
+    }
+
+    /// Announces this leader, with a higher epoch if the runner refuses the one that it knew before.
+    async fn announce(&mut self, client: &RunnerClient) -> Result<(), Failure> {
+        let mut refused = client.announce(&self.leader).await;
+        if let Err(RunnerError::StaleEpoch(remembered)) = &refused
+            && self.remedy(*remembered) == Remedy::AnnounceCurrent
+        {
+            self.leader = self.linking.epoch.current();
+            refused = client.announce(&self.leader).await;
+        }
+        match refused {
+            Err(RunnerError::StaleEpoch(remembered)) => {
+                Err(Failure::StaleEpoch(self.stale_epoch(remembered)))
+            }
+            other => other.map_err(|error| Failure::Unavailable(error.to_string())),
+        }
+    }
+
+    fn remedy(&self, remembered: Option<u64>) -> Remedy {
+        self.linking.epoch.remedy(self.leader.epoch, remembered)
+    }
+
+    /// Asks for a raise where that may help; returns the refusal's text for the pool's condition.
+    fn stale_epoch(&mut self, remembered: Option<u64>) -> String {
+        let own = self.leader.epoch;
+        let Some(epoch) = remembered else {
+            return format!(
+                "the runner follows a leader of a higher epoch than {own} and does not say which; \
+                 restart the runner"
+            );
+        };
+        let refusal =
+            format!("the runner follows a leader of epoch {epoch}; this leader's is {own}");
+        match self.remedy(remembered) {
+            Remedy::Raise(to) => {
+                let is_due = self.raised.is_none_or(|at| at.elapsed() >= RAISE_EVERY);
+                if is_due {
+                    self.raised = Some(Instant::now());
+                    self.linking.epoch.raise_to(to);
+                }
+                format!(
+                    "{refusal} and is raised, at most once in {} s",
+                    RAISE_EVERY.as_secs()
+                )
+            }
+            Remedy::AnnounceCurrent => format!("{refusal}, and the higher one is announced"),
+            Remedy::None => format!(
+                "{refusal} and cannot be raised that far; restart the runner, or delete the \
+                 operator's Lease"
+            ),
+        }
     }
 
     async fn connect(&self) -> Result<Session, String> {
@@ -133,7 +214,7 @@ impl Link {
         let client = (self.target.connect(client, &self.pool, allowed_hosts)).await?;
         Ok(Session {
             client,
-            instance: None,
+            announced: None,
             put: BTreeMap::new(),
         })
     }
@@ -143,8 +224,8 @@ impl Link {
             .await
             .map_err(|error| error.to_string())?;
         let request = ModelRequest {
-            installation: self.linking.leader.installation.clone(),
-            epoch: self.linking.leader.epoch,
+            installation: self.leader.installation.clone(),
+            epoch: self.leader.epoch,
             task: super::wire::task(keep.task),
             source,
             dtype: super::wire::dtype(keep.dtype),

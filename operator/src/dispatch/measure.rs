@@ -32,7 +32,10 @@ impl Dispatcher {
             for health in fleet.health() {
                 match health {
                     Health::Up { .. } => up += 1,
-                    Health::Down(_) | Health::Starting(_) | Health::Unchecked => down += 1,
+                    Health::Down(_)
+                    | Health::Refusing(_)
+                    | Health::Starting(_)
+                    | Health::Unchecked => down += 1,
                 }
             }
             let waiting = waiting.map(|(task, depth, oldest)| {

@@ -11,6 +11,7 @@ mod callbacks;
 mod conversation;
 mod delete;
 pub(crate) mod fleet;
+mod folders;
 mod keep;
 mod large;
 mod links;
@@ -31,6 +32,7 @@ use crate::events::Events;
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
 use crate::kill_points;
+use crate::leader::LeaderEpoch;
 use crate::metrics::Metrics;
 use crate::pool::PoolKey;
 use crate::pool::load::Loads;
@@ -40,7 +42,7 @@ use crate::serve::Heartbeat;
 use attempt::{Abort, Done};
 use book::Book;
 use callbacks::{CallEnded, Calls};
-use fovea_protocol::LeaderRequest;
+use folders::Folders;
 use fovea_store::Store;
 use jiff::Timestamp;
 use keep::Room;
@@ -78,7 +80,7 @@ pub(crate) struct Parts {
     /// Time for which the store may refuse a large result before its job fails.
     pub max_result_refused: Duration,
     /// This leader, as runners know it.
-    pub leader: LeaderRequest,
+    pub epoch: LeaderEpoch,
     /// The pool of jobs that name none.
     pub default_pool: PoolKey,
     pub pool_namespace: String,
@@ -100,6 +102,7 @@ pub(crate) struct Dispatcher {
     parts: Parts,
     writer: StatusWriter,
     events: Events,
+    folders: Arc<Folders>,
     directory: Directory,
     book: Book,
     pools: Pools,
@@ -150,6 +153,7 @@ impl Dispatcher {
             &client,
             &parts.pool_namespace,
             parts.watch_namespace.as_deref(),
+            parts.metrics.watches(),
         );
         let mut deletion =
             tokio::time::interval(Duration::from_secs(1) / parts.retention.deletions_per_second);
@@ -160,13 +164,18 @@ impl Dispatcher {
         let linking = Linking {
             client: client.clone(),
             store: parts.store.clone(),
-            leader: parts.leader.clone(),
+            epoch: parts.epoch.clone(),
             allowed_hosts: parts.allowed_hosts.clone(),
             reports: reports_in,
         };
         let mut published = parts.published.clone();
         let events = parts.events.clone();
         let mut this = Self {
+            folders: Arc::new(Folders::new(
+                client.clone(),
+                parts.store.clone(),
+                events.clone(),
+            )),
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
             directory: Directory {
@@ -196,6 +205,7 @@ impl Dispatcher {
                 () = stop.cancelled() => break,
                 event = watches.next() => match event {
                     WatchEvent::Job(event) => this.on_job(event),
+                    WatchEvent::JobsSetBack => this.book.set_back(),
                     WatchEvent::Pool(event) => this.on_pool(event),
                     WatchEvent::Namespace(event) => this.on_namespace(event),
                 },

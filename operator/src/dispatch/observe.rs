@@ -8,28 +8,33 @@ use crate::job::write::Written;
 use crate::pool::published::PublishedPools;
 use crate::pool::resolve;
 use crate::pool::{PoolKey, key_of};
-use fovea_crds::{InferenceJob, RunnerPool};
+use fovea_crds::{InferenceJob, RunnerPool, WatchedJob};
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Wait before a job is read again of which nothing is known.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
-    pub(super) fn on_job(&mut self, event: Event<DeserializeGuard<InferenceJob>>) {
+    pub(super) fn on_job(&mut self, event: Event<WatchedJob>) {
         match event {
             Event::Init => self.book.relist(),
-            Event::InitApply(DeserializeGuard(job)) | Event::Apply(DeserializeGuard(job)) => {
-                match job {
-                    Ok(job) => self.observe(job),
-                    Err(invalid) => {
-                        let uid = invalid.metadata.uid.clone().unwrap_or_default();
-                        self.forget(&uid);
-                        self.set_aside::<InferenceJob>(invalid);
-                    }
+            Event::InitApply(WatchedJob(job)) | Event::Apply(WatchedJob(job)) => match job {
+                Ok(job) => {
+                    self.observe(job);
                 }
-            }
+                Err(invalid) => {
+                    let uid = invalid.metadata.uid.clone().unwrap_or_default();
+                    self.forget(&uid);
+                    self.set_aside::<InferenceJob>(invalid);
+                }
+            },
             Event::Delete(job) => {
                 let uid = job.meta().uid.clone().unwrap_or_default();
                 self.forget(&uid);
@@ -117,18 +122,48 @@ impl Dispatcher {
         let Some(task) = self.tasks.remove(&uid) else {
             return;
         };
-        self.retention.stopped(&uid);
         if let Some((pool, endpoint)) = &task.on {
             let took = task.began.elapsed();
             self.pools
                 .released((pool, endpoint), &task.namespace, runner, took);
         }
+        // A job with a kept result is about to finish.
+        if !matches!(after, After::Keep(_)) {
+            self.retention.stopped(&uid);
+        }
         match after {
             After::Keep(result) => self.keep(&uid, task.namespace, *result),
-            After::Written(Written::Current(job)) => self.observe(*job),
-            After::Written(Written::Superseded) => self.book.remove_unfinished(&uid),
+            After::Written(Written::Current(job) | Written::Ended(job)) => {
+                if !self.observe(*job) {
+                    // The watch was faster: what it delivered has not been acted on yet.
+                    self.reconcile(&uid);
+                }
+            }
+            After::Written(Written::Unknown) => self.look_again(uid),
             After::Written(Written::Unchanged) => self.reconcile(&uid),
         }
+    }
+
+    /// Reads an unfinished job again after [`LOOK_AGAIN_AFTER`], and so on until the watch removes it or it
+    /// is there. It does not run meanwhile.
+    fn look_again(&mut self, uid: String) {
+        let Some(Tracked::Unfinished(job)) = self.book.get(&uid) else {
+            return self.reconcile(&uid);
+        };
+        let job = Arc::clone(job);
+        let namespace = job.namespace().unwrap_or_default();
+        self.pools.unqueue(&uid);
+        self.book.clear_timer(&uid);
+        let (writer, permits) = (self.writer.clone(), Arc::clone(&self.writes));
+        let looking = async move {
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            let _permit = permits.acquire().await;
+            match writer.read(&job).await {
+                Ok(Some(found)) => Written::Current(Box::new(found)),
+                Ok(None) | Err(_) => Written::Unknown,
+            }
+        };
+        self.start_write(uid, namespace, looking);
     }
 
     /// Connects to the runners that the pool controller has published.
@@ -143,14 +178,17 @@ impl Dispatcher {
         self.directory.pools.remove(key);
     }
 
-    pub(super) fn observe(&mut self, job: InferenceJob) {
+    /// Caches a job and reconciles it; false where a newer version is cached already.
+    pub(super) fn observe(&mut self, job: InferenceJob) -> bool {
         let uid = job.uid().unwrap_or_default();
-        if self.book.observe(&uid, job) {
+        let is_newer = self.book.observe(&uid, job);
+        if is_newer {
             if let Some(Tracked::Finished(_)) = self.book.get(&uid) {
                 self.drop_task(&uid);
             }
             self.reconcile(&uid);
         }
+        is_newer
     }
 
     /// Removes a job that is gone from everything that holds it.

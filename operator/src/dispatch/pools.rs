@@ -236,7 +236,7 @@ impl Pool {
     fn load(&self) -> Load {
         let slots = self.fleet.health().find_map(|health| match health {
             Health::Up { slots, .. } => Some(*slots),
-            Health::Down(_) | Health::Starting(_) | Health::Unchecked => None,
+            Health::Down(_) | Health::Refusing(_) | Health::Starting(_) | Health::Unchecked => None,
         });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Load {

@@ -2,6 +2,7 @@
 //! the job's picture.
 
 use super::attempt::Attempt;
+use super::folders::{FolderError, NamespaceError};
 use super::wire;
 use crate::job::retry::Outcome;
 use base64::Engine as _;
@@ -49,12 +50,14 @@ impl Attempt {
         match &self.job.spec.input {
             Input::Upload { sha256 } => {
                 let digest: Sha256 = sha256.parse().map_err(|error| refused(&error))?;
-                let key = ObjectKey::upload(namespace, &self.namespace_uid, &digest)
-                    .map_err(|error| refused(&error))?;
+                let uid = self.folders.uid(namespace).await?;
+                let key =
+                    ObjectKey::upload(namespace, &uid, &digest).map_err(|error| refused(&error))?;
                 Ok(input(self.presign(&key).await?, Some(sha256.clone())))
             }
             Input::Object { key } => {
                 let key = ObjectKey::data(namespace, key).map_err(|error| refused(&error))?;
+                self.folders.check(&self.job).await?;
                 Ok(input(self.presign(&key).await?, None))
             }
             // The cache does not hold inline pictures: the job is read again.
@@ -86,5 +89,23 @@ impl Attempt {
                 format!("the picture's URL cannot be presigned: {error}"),
             ))
         })
+    }
+}
+
+impl From<NamespaceError> for Outcome {
+    fn from(error: NamespaceError) -> Self {
+        Self::NotBegun(error.to_string())
+    }
+}
+
+impl From<FolderError> for Outcome {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::NotOwned(failure) => Self::Refused(failure),
+            FolderError::Store(_) => {
+                Self::Problem(Problem::new(Reason::FetchFailed, error.to_string()))
+            }
+            FolderError::Namespace(error) => error.into(),
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! The client of one runner.
 
-use crate::dispatch::conversation;
+use crate::dispatch::conversation::{self, excerpt};
 use crate::job::retry::Outcome;
 use crate::pool::published::Access;
 use fovea_crds::Task;
 use fovea_protocol::{
-    INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest, RunnerState,
-    Stage,
+    INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest, Problem,
+    RunnerState, Stage,
 };
 use fovea_telemetry::trace::TRACEPARENT;
 use reqwest::Certificate;
@@ -30,9 +30,11 @@ pub(super) enum RunnerError {
     Unreachable(#[source] reqwest::Error),
     #[error("the runner rejects the token; check the Secret that the pool's tokenSecretRef names")]
     Unauthorized,
-    /// It follows a leader of a higher epoch.
-    #[error("the runner follows a newer leader")]
-    StaleEpoch,
+    /// It follows a leader of a higher epoch: this one, if it says so.
+    #[error("the runner follows a leader of a higher epoch")]
+    StaleEpoch(Option<u64>),
+    #[error("the runner refuses: {0}")]
+    Refused(String),
     #[error("the runner gave an unexpected answer: {0}")]
     Nonsense(String),
     #[error("{0}")]
@@ -156,11 +158,9 @@ impl RunnerClient {
             .send()
             .await
             .map_err(RunnerError::Unreachable)?;
-        match answer.status().as_u16() {
-            200..=299 => {}
-            401 | 403 => return Err(RunnerError::Unauthorized),
-            409 => return Err(RunnerError::StaleEpoch),
-            status => return Err(RunnerError::Nonsense(format!("HTTP {status}"))),
+        let status = answer.status();
+        if matches!(status.as_u16(), 401 | 403) {
+            return Err(RunnerError::Unauthorized);
         }
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(RunnerError::Unreachable)? {
@@ -171,6 +171,16 @@ impl RunnerClient {
                 )));
             }
         }
-        Ok(body)
+        if status.is_success() {
+            return Ok(body);
+        }
+        let problem: Option<Problem> = serde_json::from_slice(&body).ok();
+        Err(match problem {
+            _ if status == reqwest::StatusCode::CONFLICT => {
+                RunnerError::StaleEpoch(problem.and_then(|problem| problem.epoch))
+            }
+            Some(problem) => RunnerError::Refused(excerpt(&problem.detail)),
+            None => RunnerError::Nonsense(format!("HTTP {}", status.as_u16())),
+        })
     }
 }

@@ -1,10 +1,15 @@
 //! What follows an attempt: success, failure, or another attempt. Pure: no clock, no client; it
 //! returns durations and never sleeps.
 
+use crate::time::later;
+use fovea_crds::labels;
 use fovea_crds::{
-    Failure, InferenceJobSpec, InferenceJobStatus, JobResult, Retry, ServedModel, Timings,
+    Failure, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, JobResult, Retry,
+    ServedModel, Timings,
 };
 use fovea_protocol::{Problem, Reason};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +32,10 @@ pub(crate) const STORE_UNAVAILABLE: &str = "StoreUnavailable";
 /// Reason of a result that is not in the bucket although it is too large for a status.
 pub(crate) const RESULT_NOT_STORED: &str = "ResultNotStored";
 
+/// Age of a job up to which its picture may yet be put: longer than the API takes from the create to its
+/// answer.
+const PUT_AGAIN_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Success {
     /// The whole result, not yet clipped to a status.
@@ -42,6 +51,8 @@ pub(crate) enum Outcome {
     Problem(Problem),
     /// The runner stopped answering, or its connection broke.
     Lost(String),
+    /// The job must never run: no runner was asked.
+    Refused(Failure),
     /// The attempt did not start: the runner had no free slot, was not ready or was unreachable.
     NotBegun(String),
 }
@@ -51,6 +62,7 @@ impl Outcome {
         match self {
             Self::Succeeded(_) => "none",
             Self::Problem(problem) => problem.reason.name(),
+            Self::Refused(_) => "Refused",
             Self::Lost(_) => "RunnerLost",
             Self::NotBegun(_) => "NotBegun",
         }
@@ -73,6 +85,7 @@ impl fmt::Display for Outcome {
             Self::Succeeded(_) => f.write_str("succeeded"),
             Self::Problem(problem) => write!(f, "{:?}: {}", problem.reason, problem.detail),
             Self::Lost(detail) => write!(f, "runner lost: {detail}"),
+            Self::Refused(failure) => write!(f, "{}: {}", failure.reason, failure.message),
             Self::NotBegun(detail) => write!(f, "not begun: {detail}"),
         }
     }
@@ -125,6 +138,7 @@ pub(crate) fn next(
     match outcome {
         Outcome::Succeeded(success) => Next::Succeed(success),
         Outcome::NotBegun(_) => Next::Requeue,
+        Outcome::Refused(failure) => Next::Fail(failure),
         Outcome::Problem(problem) => match problem.reason {
             reason if is_refusal(reason) => Next::Requeue,
             reason => {
@@ -212,6 +226,25 @@ impl KeepFor {
             message,
             retryable: true,
         })
+    }
+}
+
+/// The API puts a picture a second time, right after it created the job, if the namespace was deleted and
+/// created again meanwhile. Until then the picture is missing, which is no reason to fail for good.
+pub(crate) fn unless_put_again(outcome: Outcome, job: &InferenceJob, now: Timestamp) -> Outcome {
+    let is_upload = matches!(job.spec.input, Input::Upload { .. });
+    let by_api = job
+        .labels()
+        .get(labels::CREATED_BY)
+        .is_some_and(|by| by == labels::API);
+    let is_young = now < later(job.created(), PUT_AGAIN_WITHIN);
+    match outcome {
+        Outcome::Problem(problem)
+            if problem.reason == Reason::PictureNotFound && is_upload && by_api && is_young =>
+        {
+            Outcome::Problem(Problem::new(Reason::FetchFailed, problem.detail))
+        }
+        outcome => outcome,
     }
 }
 
@@ -306,6 +339,8 @@ fn delay_after(attempts: u32, retry: &Retry) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::at;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use proptest::prelude::*;
 
     fn problem(reason: Reason) -> Outcome {
@@ -355,6 +390,35 @@ mod tests {
         assert!(
             matches!(end, Next::Fail(failure) if !failure.retryable && failure.message == "because")
         );
+    }
+
+    #[test]
+    fn only_a_young_upload_by_the_api_may_still_be_put() {
+        let missing = || problem(Reason::PictureNotFound);
+        let mut job = crate::fixtures::job();
+        job.metadata.creation_timestamp = Some(Time(at(0)));
+        job.metadata.labels = Some([(labels::CREATED_BY.to_owned(), "api".to_owned())].into());
+        assert_eq!(unless_put_again(missing(), &job, at(0)), missing());
+        let sha256 = "0".repeat(64);
+        job.spec.input = Input::Upload { sha256 };
+        let retried = unless_put_again(missing(), &job, at(59));
+        assert_eq!(retried, problem(Reason::FetchFailed));
+        assert_eq!(unless_put_again(missing(), &job, at(60)), missing());
+        let other = problem(Reason::InvalidPicture);
+        assert_eq!(unless_put_again(other.clone(), &job, at(0)), other);
+        job.metadata.labels = None;
+        assert_eq!(unless_put_again(missing(), &job, at(0)), missing());
+    }
+
+    #[test]
+    fn a_refused_job_is_never_tried_again() {
+        let failure = Failure {
+            reason: "FolderNotOwned".into(),
+            message: "because".into(),
+            retryable: false,
+        };
+        let end = after(Outcome::Refused(failure.clone()), 0, 0, false);
+        assert_eq!(end, Next::Fail(failure));
     }
 
     #[test]

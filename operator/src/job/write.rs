@@ -12,6 +12,7 @@ use crate::events::Events;
 use crate::kill_points;
 use crate::metrics::Metrics;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use fovea_cluster::found;
 use fovea_crds::InferenceJob;
 use kube::{
     Api, Client, ResourceExt,
@@ -49,9 +50,11 @@ pub(crate) struct StatusWriter {
 pub(crate) enum Written {
     /// The object with the status that stands now.
     Current(Box<InferenceJob>),
-    /// The job is gone, was replaced by another of its name, or had ended already. The cache may
-    /// not show it yet; the job must not run again.
-    Superseded,
+    /// The job had ended already; the object with its end.
+    Ended(Box<InferenceJob>),
+    /// What stands is not known: the API server says that the job is gone, and only the watch proves it, or
+    /// the task panicked. The job must not run before it is read again.
+    Unknown,
     /// Nothing was written: the cached object stands, and the job is reconciled again.
     Unchanged,
 }
@@ -76,17 +79,17 @@ enum Tried {
     Conflict,
     Failed,
     Rejected(String),
-    Gone,
+    /// The answer is 404, which a proxy or an aggregation layer may give as well: reading again tells.
+    NotFound,
 }
 
 impl Tried {
     fn outcome(&self) -> &'static str {
         match self {
             Self::Written(_) => "stands",
-            Self::Conflict => "conflict",
+            Self::Conflict | Self::NotFound => "conflict",
             Self::Failed => "failed",
             Self::Rejected(_) => "rejected",
-            Self::Gone => "moot",
         }
     }
 }
@@ -151,7 +154,7 @@ impl StatusWriter {
         name: &str,
         uid: Option<&str>,
     ) -> Result<Option<InferenceJob>, kube::Error> {
-        let found = bounded(self.jobs(namespace).get_opt(name)).await?;
+        let found = found(bounded(self.jobs(namespace).get(name)).await, name)?;
         Ok(found.filter(|found| found.metadata.uid.as_deref() == uid))
     }
 
@@ -168,7 +171,6 @@ impl StatusWriter {
                     change.written(&job, &written);
                     return Written::Current(written);
                 }
-                Tried::Gone => return Written::Superseded,
                 Tried::Rejected(why) if !reduced => {
                     change.reduce(&job, &why);
                     reduced = true;
@@ -176,7 +178,7 @@ impl StatusWriter {
                 }
                 Tried::Conflict => {}
                 // The reduced change was rejected, too: only time or a newer object helps.
-                Tried::Rejected(_) | Tried::Failed => {
+                Tried::Rejected(_) | Tried::Failed | Tried::NotFound => {
                     tokio::time::sleep(waits.next().unwrap_or(GREATEST_WAIT)).await;
                 }
             }
@@ -191,7 +193,7 @@ impl StatusWriter {
                 },
                 Ok(None) => {
                     self.metrics.status_write("moot");
-                    return Written::Superseded;
+                    return Written::Unknown;
                 }
                 Err(error) => {
                     tracing::warn!(job = %job.name_any(), namespace = job.namespace(), %error, "reading a job again failed");
@@ -210,7 +212,7 @@ impl StatusWriter {
         match answer {
             Ok(written) => Tried::Written(Box::new(written)),
             Err(error) => match code_of(&error) {
-                Some(404) => Tried::Gone,
+                Some(404) => Tried::NotFound,
                 Some(409) => Tried::Conflict,
                 Some(413 | 422) => {
                     tracing::error!(job = %job.name_any(), namespace = job.namespace(), why = %error, "the API server rejected a status");

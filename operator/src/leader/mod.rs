@@ -3,10 +3,13 @@
 //! PUT conditional on resourceVersion; holder and transitions change in one write.
 
 mod decide;
+mod epoch;
+
+pub(crate) use epoch::{LeaderEpoch, Remedy};
 
 use crate::kill_points;
 use decide::{Move, Observed, decide, is_free};
-use fovea_protocol::LeaderRequest;
+use epoch::Raising;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -59,6 +62,7 @@ pub enum LeaderError {
 pub(crate) struct Leadership {
     election: Election,
     lease: Lease,
+    raising: Raising,
 }
 
 struct Election {
@@ -92,7 +96,13 @@ pub(crate) async fn acquire(
     loop {
         let limit = Duration::from_millis(election.config.renew_deadline_ms);
         match tokio::time::timeout(limit, election.step(&mut observed)).await {
-            Ok(Ok(Some(lease))) => return Ok(Leadership { election, lease }),
+            Ok(Ok(Some(lease))) => {
+                return Ok(Leadership {
+                    raising: Raising::of(&lease, &election.identity),
+                    election,
+                    lease,
+                });
+            }
             Ok(Ok(None)) if !standing_by => {
                 tracing::info!(lease = election.config.name, "standing by");
                 standing_by = true;
@@ -113,19 +123,12 @@ pub(crate) async fn acquire(
 impl Leadership {
     /// This leader as runners know it: the uid of the Lease names the installation, its transitions
     /// are the epoch. A Lease that is deleted and created again starts a new installation.
-    pub(crate) fn announcement(&self) -> LeaderRequest {
-        let transitions = self
-            .lease
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.lease_transitions);
-        LeaderRequest {
-            installation: self.lease.metadata.uid.clone().unwrap_or_default(),
-            epoch: u64::try_from(transitions.unwrap_or_default()).unwrap_or_default(),
-        }
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        self.raising.epoch()
     }
 
-    /// Renews until `stop`, then releases the Lease; fails if the Lease is lost.
+    /// Renews until `stop`, then releases the Lease; fails if the Lease is lost. A renewal raises the
+    /// epoch where that was asked for.
     pub(crate) async fn hold(mut self, stop: CancellationToken) -> Result<(), LeaderError> {
         let retry = Duration::from_millis(self.election.config.retry_period_ms);
         let limit = Duration::from_millis(self.election.config.renew_deadline_ms);
@@ -161,8 +164,11 @@ impl Leadership {
 
     async fn renew(&mut self) -> Result<(), kube::Error> {
         let mut next = self.lease.clone();
-        next.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+        let spec = next.spec.get_or_insert_default();
+        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.lease_transitions = Some(self.raising.transitions());
         self.lease = self.election.put(&next).await?;
+        self.raising.written(&self.lease);
         kill_points::after(kill_points::LEASE_RENEWED);
         Ok(())
     }

@@ -7,6 +7,7 @@ mod labels;
 pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
 pub(crate) use labels::{Fate, ResultPut};
 
+use fovea_cluster::Watches;
 use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
@@ -44,6 +45,7 @@ pub struct Metrics {
     sweeps: Family<OutcomeLabels, Counter>,
     swept: Family<SweptLabels, Counter>,
     upstreams: Upstreams,
+    watches: Watches,
 }
 
 impl Default for Metrics {
@@ -74,6 +76,7 @@ impl Metrics {
             sweeps: Family::default(),
             swept: Family::default(),
             upstreams: Upstreams::default(),
+            watches: Watches::default(),
         };
         metrics.register();
         metrics.begin_at_zero();
@@ -122,7 +125,7 @@ impl Metrics {
         );
         registry.register(
             "status_writes",
-            "Writes of jobs' statuses, by outcome: stands, moot (the job was gone or had ended), conflict, rejected, failed or gave-up",
+            "Writes of jobs' statuses, by outcome: stands, moot (the job was gone or had ended), conflict (another write, or a 404), rejected, failed or gave-up",
             self.status_writes.clone(),
         );
         registry.register(
@@ -176,11 +179,17 @@ impl Metrics {
             self.swept.clone(),
         );
         self.upstreams.register(registry);
+        self.watches.register(registry);
     }
 
     /// Metrics of requests to the API server and the store.
     pub fn upstreams(&self) -> &Upstreams {
         &self.upstreams
+    }
+
+    /// The watches of the API server while this replica leads.
+    pub(crate) fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     pub(crate) fn snapshot(&self, snapshot: &Snapshot) {

@@ -4,6 +4,7 @@
 use super::PoolKey;
 use super::build::Subject;
 use super::build::names::{self, IMPORT, MANAGED_BY, OPERATOR, POOL};
+use fovea_cluster::{Watches, watch};
 use fovea_crds::{ModelSource, PoolModel, RunnerPool};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -13,7 +14,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::reflector::{ObjectRef, Store, store::WriterDropped};
-use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::runtime::{reflector, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -58,28 +59,32 @@ pub(super) struct Children {
 
 impl Caches {
     /// Starts the watches; changes go to `wake`.
-    pub(super) fn start(client: &Client, namespace: &str, wake: &mpsc::Sender<Wake>) -> Self {
-        let ours = watcher::Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"));
-        let mut watches = Vec::new();
-        let pools = Api::namespaced(client.clone(), namespace);
-        let (pools, watch) = keep(pools, watcher::Config::default(), wake.clone(), by_name);
-        watches.push(watch);
-        let theirs = watcher::Config::default().labels(&format!("{MANAGED_BY}!={OPERATOR}"));
-        let tokens = Api::namespaced(client.clone(), namespace);
-        let (tokens, watch) = keep(tokens, theirs, wake.clone(), by_token);
-        watches.push(watch);
+    pub(super) fn start(
+        client: &Client,
+        namespace: &str,
+        wake: &mpsc::Sender<Wake>,
+        proofs: &Watches,
+    ) -> Self {
+        let mut start = Start {
+            client,
+            namespace,
+            wake,
+            proofs,
+            watches: Vec::new(),
+        };
+        let theirs = format!("{MANAGED_BY}!={OPERATOR}");
         Self {
-            pools,
-            tokens,
-            deployments: owned(client, namespace, &ours, wake, &mut watches),
-            services: owned(client, namespace, &ours, wake, &mut watches),
-            secrets: owned(client, namespace, &ours, wake, &mut watches),
-            policies: owned(client, namespace, &ours, wake, &mut watches),
-            budgets: owned(client, namespace, &ours, wake, &mut watches),
-            jobs: owned(client, namespace, &ours, wake, &mut watches),
-            pods: owned(client, namespace, &ours, wake, &mut watches),
+            pools: start.keep(None, by_name),
+            tokens: start.keep(Some(&theirs), by_token),
+            deployments: start.owned(),
+            services: start.owned(),
+            secrets: start.owned(),
+            policies: start.owned(),
+            budgets: start.owned(),
+            jobs: start.owned(),
+            pods: start.owned(),
             namespace: namespace.to_owned(),
-            _watches: watches,
+            _watches: start.watches,
         }
     }
 
@@ -209,58 +214,72 @@ fn by_label<K: Resource>(object: &K) -> Wake {
     label.map_or(Wake::All, |label| Wake::Label(label.clone()))
 }
 
-fn owned<K>(
-    client: &Client,
-    namespace: &str,
-    config: &watcher::Config,
-    wake: &mpsc::Sender<Wake>,
-    watches: &mut Vec<AbortOnDropHandle<()>>,
-) -> Store<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+/// What every watch needs, and the watches started so far.
+struct Start<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    wake: &'a mpsc::Sender<Wake>,
+    proofs: &'a Watches,
+    watches: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Start<'_> {
+    /// Keeps the objects that the operator manages.
+    fn owned<K: Cached>(&mut self) -> Store<K> {
+        self.keep(Some(&format!("{MANAGED_BY}={OPERATOR}")), by_label)
+    }
+
+    /// Keeps the objects that the selector `labels` selects.
+    fn keep<K: Cached>(&mut self, labels: Option<&str>, whom: fn(&K) -> Wake) -> Store<K> {
+        let (store, mut writer) = reflector::store();
+        let api = Api::namespaced(self.client.clone(), self.namespace);
+        let mut events = watch(api, labels, self.proofs);
+        let wake = self.wake.clone();
+        let watching = async move {
+            while let Some(event) = events.next().await {
+                let event = match event {
+                    Ok(event) => event.modify(|object: &mut K| object.managed_fields_mut().clear()),
+                    Err(error) => {
+                        tracing::warn!(kind = %K::kind(&()), %error, "watching the pools' objects failed; trying again");
+                        continue;
+                    }
+                };
+                writer.apply_watcher_event(&event);
+                let woken = match &event {
+                    watcher::Event::Apply(object) | watcher::Event::Delete(object) => whom(object),
+                    // Objects may have been deleted while the watch was interrupted.
+                    watcher::Event::InitDone => Wake::All,
+                    watcher::Event::Init | watcher::Event::InitApply(_) => continue,
+                };
+                if wake.send(woken).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let watching = AbortOnDropHandle::new(tokio::spawn(watching));
+        self.watches.push(watching);
+        store
+    }
+}
+
+trait Cached:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Cached for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + DeserializeOwned
         + Debug
         + Send
         + Sync
-        + 'static,
+        + 'static
 {
-    let api = Api::namespaced(client.clone(), namespace);
-    let (store, watch) = keep(api, config.clone(), wake.clone(), by_label);
-    watches.push(watch);
-    store
-}
-
-fn keep<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    wake: mpsc::Sender<Wake>,
-    whom: fn(&K) -> Wake,
-) -> (Store<K>, AbortOnDropHandle<()>)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-{
-    let (store, writer) = reflector::store();
-    let stream = watcher(api, config).default_backoff().modify(|object| {
-        object.managed_fields_mut().clear();
-    });
-    let mut stream = Box::pin(reflector(writer, stream));
-    let watching = async move {
-        while let Some(event) = stream.next().await {
-            let woken = match event {
-                Ok(watcher::Event::Apply(object) | watcher::Event::Delete(object)) => whom(&object),
-                // Objects may have been deleted while the watch was interrupted.
-                Ok(watcher::Event::InitDone) => Wake::All,
-                Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => continue,
-                Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), %error, "watching the pools' objects failed; trying again");
-                    continue;
-                }
-            };
-            if wake.send(woken).await.is_err() {
-                return;
-            }
-        }
-    };
-    (store, AbortOnDropHandle::new(tokio::spawn(watching)))
 }

@@ -65,7 +65,7 @@ pub(crate) async fn run(parts: Parts) {
     }
     let (wake, woken) = mpsc::channel(INBOX);
     let context = Arc::new(Context {
-        caches: Caches::start(&client, &namespace, &wake),
+        caches: Caches::start(&client, &namespace, &wake, metrics.watches()),
         applier: Applier::new(client.clone()),
         build: Build::new(config, &namespace, &store_config),
         memories: Mutex::default(),

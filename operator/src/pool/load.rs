@@ -52,6 +52,8 @@ pub enum Health {
     },
     /// It answered before, and failed this time: the error.
     Down(String),
+    /// It answers and refuses this leader's epoch: what is done about it.
+    Refusing(String),
     /// It has never answered: the last error.
     Starting(String),
     /// It has not been checked yet.
@@ -63,7 +65,7 @@ impl Health {
     pub fn models(&self) -> &[ModelState] {
         match self {
             Self::Up { models, .. } => models,
-            Self::Down(_) | Self::Starting(_) | Self::Unchecked => &[],
+            Self::Down(_) | Self::Refusing(_) | Self::Starting(_) | Self::Unchecked => &[],
         }
     }
 

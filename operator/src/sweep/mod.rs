@@ -6,11 +6,13 @@
 //! than the grace are deleted. The upload of a job that is created after that read is younger than the
 //! grace, which exceeds the deadline of the api's requests; its age is checked again right before the
 //! deletion. If a list fails or is incomplete, the objects of the chunk stay, and the sweep ends until
-//! the next one is due. A bucket with fewer old objects than [`CHUNK`] is one chunk.
+//! the next one is due. So it does if the bucket belongs to another installation, whose objects would
+//! all seem to be needed by no job. A bucket with fewer old objects than [`CHUNK`] is one chunk.
 
 mod decide;
 mod read;
 
+use crate::installation::{Bucket, ClaimError};
 use crate::metrics::{Fate, Metrics};
 use decide::{Chunk, Taken, limit};
 use fovea_store::{Deletion, ObjectKey, Part, Store, StoreError};
@@ -35,8 +37,8 @@ const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
 #[command(next_help_heading = "Sweeper")]
 pub struct SweepConfig {
     /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes uploads
-    /// and results that no job needs any more. Do not sweep a bucket that another installation uses
-    /// too: its objects would be deleted.
+    /// and results that no job needs any more. A bucket that belongs to another installation is not
+    /// swept.
     #[arg(long = "sweep-every-seconds")]
     #[arg(env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS", default_value_t = 3600)]
     pub every_seconds: u64,
@@ -57,6 +59,9 @@ pub struct SweepConfig {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SweepError {
+    /// The bucket belongs to another installation, or its owner is unknown.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// A list of the bucket or a deletion failed.
     #[error("the bucket: {0}")]
     Store(#[from] StoreError),
@@ -75,29 +80,29 @@ pub(crate) struct Sweeper {
     store: Store,
     config: SweepConfig,
     metrics: Arc<Metrics>,
-    watch_namespace: Option<String>,
+    bucket: Bucket,
 }
 
 impl Sweeper {
-    /// A sweeper of the objects of `watch_namespace`, or of all namespaces.
+    /// A sweeper of the objects of the namespace that the operator watches, or of all namespaces.
     pub(crate) fn new(
         client: Client,
         store: Store,
         config: SweepConfig,
         metrics: Arc<Metrics>,
-        watch_namespace: Option<String>,
+        bucket: Bucket,
     ) -> Self {
         Self {
             client,
             store,
             config,
             metrics,
-            watch_namespace,
+            bucket,
         }
     }
 
     fn namespace(&self) -> Option<&str> {
-        self.watch_namespace.as_deref()
+        self.bucket.watch_namespace.as_deref()
     }
 
     /// Sweeps at the configured interval until dropped. The first sweep comes after a whole interval, so
@@ -126,6 +131,7 @@ impl Sweeper {
 
     /// Checks all objects in the bucket; returns how many it deleted.
     async fn sweep(&self) -> Result<usize, SweepError> {
+        self.bucket.claim().await?;
         let limit = limit(
             SystemTime::now(),
             Duration::from_secs(self.config.grace_seconds),

@@ -3,6 +3,7 @@
 
 use super::SweepError;
 use super::decide::Chunk;
+use fovea_cluster as cluster;
 use fovea_crds::InferenceJob;
 use fovea_store::Sha256;
 use k8s_openapi::api::core::v1::Namespace;
@@ -87,7 +88,8 @@ pub(super) async fn namespaces(
     let mut params = first_page();
     let mut found = HashMap::new();
     if let Some(name) = only {
-        let namespace = bounded(api.get_metadata_opt(name)).await?;
+        let answer = async || cluster::found(api.get_metadata(name).await, name);
+        let namespace = bounded(answer()).await?;
         found.extend(namespace.and_then(|namespace| Some((name.to_owned(), namespace.uid()?))));
         return Ok(found);
     }

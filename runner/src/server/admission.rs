@@ -3,14 +3,13 @@
 //! One lock guards every decision: a new epoch aborts all requests of lower epochs admitted before
 //! it, and refuses those that arrive after it.
 
+use super::installations::{Installations, Sender};
 use fovea_protocol::{InferRequest, Problem, Reason};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// Upper bound on the installations whose epochs are remembered. A pool has one.
-const MAX_INSTALLATIONS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Admissions {
@@ -24,9 +23,9 @@ struct Inner {
     busy: watch::Sender<u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    epochs: HashMap<String, u64>,
+    installations: Installations,
     running: HashMap<u64, Running>,
     next: u64,
 }
@@ -93,9 +92,14 @@ impl Inner {
 }
 
 impl Admissions {
-    pub(super) fn new(slots: u32) -> Self {
+    /// `forget_after`: time after which a silent installation may be forgotten.
+    pub(super) fn new(slots: u32, forget_after: Duration) -> Self {
         let (busy, _) = watch::channel(0);
-        let state = Mutex::default();
+        let state = Mutex::new(State {
+            installations: Installations::new(forget_after),
+            running: HashMap::new(),
+            next: 0,
+        });
         Self {
             slots,
             inner: Arc::new(Inner { state, busy }),
@@ -103,22 +107,23 @@ impl Admissions {
     }
 
     /// Records a leader's epoch: requests of lower epochs are aborted, and refused from now on.
-    pub(super) fn observe(&self, installation: &str, epoch: u64) -> Result<(), Problem> {
-        self.inner.lock().observe(installation, epoch)
+    pub(super) fn observe(&self, sender: Sender<'_>) -> Result<(), Problem> {
+        self.inner.lock().observe(sender)
     }
 
     /// Admits the request, or returns the problem to answer it with.
     ///
     /// An older attempt of the same job is aborted: one operator runs one attempt at a time, so
-    /// its connection is gone. It keeps its slot until its work has really stopped.
+    /// its connection is gone. It keeps its slot until its work has really stopped. After a restore of
+    /// the cluster a leader may count a job's attempts from a lower number than its predecessor did.
     pub(super) fn admit(&self, request: &InferRequest) -> Result<Admission, Problem> {
         let mut state = self.inner.lock();
-        state.observe(&request.installation, request.epoch)?;
+        state.observe(Sender::of(request))?;
         let same_job = state.running.values().filter(|running| {
             running.installation == request.installation && running.job == request.job
         });
         for running in same_job {
-            if running.attempt > request.attempt {
+            if (running.epoch, running.attempt) > (request.epoch, request.attempt) {
                 return Err(Problem::new(
                     Reason::StaleEpoch,
                     format!(
@@ -176,28 +181,15 @@ impl Admissions {
 }
 
 impl State {
-    fn observe(&mut self, installation: &str, epoch: u64) -> Result<(), Problem> {
-        let seen = self.epochs.get(installation).copied();
-        match seen {
-            Some(seen) if seen > epoch => {
-                return Err(Problem::new(
-                    Reason::StaleEpoch,
-                    format!(
-                        "a leader of epoch {seen} has taken over; this request is of epoch {epoch}"
-                    ),
-                ));
-            }
-            Some(seen) if seen == epoch => return Ok(()),
-            None if self.epochs.len() >= MAX_INSTALLATIONS => {
-                return Err(Problem::new(
-                    Reason::MalformedRequest,
-                    format!("this runner already serves {MAX_INSTALLATIONS} other installations"),
-                ));
-            }
-            _ => self.epochs.insert(installation.to_owned(), epoch),
+    fn observe(&mut self, sender: Sender<'_>) -> Result<(), Problem> {
+        let of = |running: &Running, installation: &str| running.installation == installation;
+        let is_busy = |installation: &str| {
+            let mut running = self.running.values();
+            running.any(|running| of(running, installation))
         };
+        (self.installations).observe(sender, Instant::now(), is_busy)?;
         for running in self.running.values() {
-            if running.installation == installation && running.epoch < epoch {
+            if of(running, sender.installation) && running.epoch < sender.epoch {
                 let why = "a leader of a higher epoch has taken over";
                 running.abort.abort(Reason::StaleEpoch, why);
             }
@@ -229,13 +221,25 @@ mod tests {
         }
     }
 
+    fn admissions(slots: u32) -> Admissions {
+        Admissions::new(slots, Duration::from_hours(1))
+    }
+
+    fn leader(installation: &str, epoch: u64) -> Sender<'_> {
+        Sender {
+            installation,
+            epoch,
+            holder: None,
+        }
+    }
+
     fn reason(refused: Result<Admission, Problem>) -> Reason {
         refused.unwrap_err().reason
     }
 
     #[test]
     fn the_request_after_the_last_slot_is_busy_until_one_is_free() {
-        let admissions = Admissions::new(2);
+        let admissions = admissions(2);
         let first = admissions.admit(&request("i", 1, "a", 1)).unwrap();
         let _second = admissions.admit(&request("i", 1, "b", 1)).unwrap();
         assert_eq!(
@@ -249,23 +253,23 @@ mod tests {
 
     #[test]
     fn a_higher_epoch_aborts_the_lower_ones_of_its_own_installation() {
-        let admissions = Admissions::new(9);
+        let admissions = admissions(9);
         let mine = admissions.admit(&request("i", 1, "a", 1)).unwrap();
         let other = admissions.admit(&request("j", 1, "a", 1)).unwrap();
-        admissions.observe("i", 2).unwrap();
+        admissions.observe(leader("i", 2)).unwrap();
         assert!(mine.abort.token.is_cancelled());
         assert!(!other.abort.token.is_cancelled());
         assert_eq!(
             reason(admissions.admit(&request("i", 1, "b", 1))),
             Reason::StaleEpoch
         );
-        assert!(admissions.observe("i", 1).is_err());
-        admissions.observe("i", 2).unwrap();
+        assert!(admissions.observe(leader("i", 1)).is_err());
+        admissions.observe(leader("i", 2)).unwrap();
     }
 
     #[test]
     fn a_request_of_a_higher_epoch_aborts_lower_ones_like_the_leaders_announcement() {
-        let admissions = Admissions::new(9);
+        let admissions = admissions(9);
         let old = admissions.admit(&request("i", 1, "a", 1)).unwrap();
         admissions.admit(&request("i", 2, "b", 1)).unwrap();
         assert!(old.abort.token.is_cancelled());
@@ -273,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_newer_attempt_ends_the_older_even_when_it_finds_no_slot() {
-        let admissions = Admissions::new(1);
+        let admissions = admissions(1);
         let old = admissions.admit(&request("i", 1, "a", 1)).unwrap();
         assert_eq!(
             reason(admissions.admit(&request("i", 1, "a", 2))),
@@ -288,12 +292,25 @@ mod tests {
     }
 
     #[test]
-    fn installations_are_bounded() {
-        let admissions = Admissions::new(1);
-        for i in 0..MAX_INSTALLATIONS {
-            admissions.observe(&i.to_string(), 1).unwrap();
+    fn a_leader_of_a_higher_epoch_may_count_a_job_s_attempts_from_1_again() {
+        let admissions = admissions(2);
+        let old = admissions.admit(&request("i", 1, "a", 3)).unwrap();
+        admissions.admit(&request("i", 2, "a", 1)).unwrap();
+        assert!(old.abort.token.is_cancelled());
+    }
+
+    #[test]
+    fn an_installation_with_a_running_job_is_not_forgotten() {
+        let admissions = Admissions::new(1, Duration::ZERO);
+        let job = admissions.admit(&request("busy", 2, "a", 1)).unwrap();
+        for number in 0..100 {
+            admissions.observe(leader(&number.to_string(), 1)).unwrap();
         }
-        assert!(admissions.observe("one more", 1).is_err());
-        admissions.observe("0", 2).unwrap();
+        assert!(admissions.observe(leader("busy", 1)).is_err());
+        drop(job);
+        for number in 0..100 {
+            admissions.observe(leader(&number.to_string(), 1)).unwrap();
+        }
+        admissions.observe(leader("busy", 1)).unwrap();
     }
 }

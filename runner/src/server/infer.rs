@@ -2,6 +2,7 @@
 
 use super::attempt::{self, Attempt};
 use super::fetch::parse_url;
+use super::installations::Sender;
 use super::reply::{lines_response, problem_response};
 use super::state::App;
 use crate::engine::{Residency, Served};
@@ -33,7 +34,7 @@ pub(super) async fn infer(State(app): State<Arc<App>>, headers: HeaderMap, body:
     }
 }
 
-/// `PUT /v1/leader`: 204, or 409 if a leader of a higher epoch was here before.
+/// `PUT /v1/leader`: 204, or 409 if a leader of a higher epoch was here before, or another of this one.
 pub(super) async fn leader(
     State(app): State<Arc<App>>,
     body: Body,
@@ -42,8 +43,13 @@ pub(super) async fn leader(
         let LeaderRequest {
             installation,
             epoch,
+            holder,
         } = read(body, MAX_REQUEST_BYTES).await?;
-        app.admissions.observe(&installation, epoch)
+        app.admissions.observe(Sender {
+            installation: &installation,
+            epoch,
+            holder: holder.as_deref(),
+        })
     };
     match observe.await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
@@ -58,8 +64,7 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
         return Err(problem);
     }
     // First, so that a leader of a lower epoch gets no other answer.
-    app.admissions
-        .observe(&request.installation, request.epoch)?;
+    app.admissions.observe(Sender::of(&request))?;
     let models = app.engine.models();
     let found = models.iter().find(|model| model.name == request.model);
     let Some(model) = found.cloned() else {

@@ -5,6 +5,7 @@ mod attempt;
 mod auth;
 mod fetch;
 mod infer;
+mod installations;
 mod keep;
 mod kept;
 mod listen;

@@ -1,6 +1,7 @@
 //! `/v1/models`: lists the models of the runner, and adds or replaces one.
 
 use super::infer::read;
+use super::installations::Sender;
 use super::keep;
 use super::reply::problem_response;
 use super::state::App;
@@ -31,7 +32,11 @@ pub(super) async fn put(
         if let Some(problem) = app.draining() {
             return Err(problem);
         }
-        (app.admissions).observe(&request.installation, request.epoch)?;
+        app.admissions.observe(Sender {
+            installation: &request.installation,
+            epoch: request.epoch,
+            holder: None,
+        })?;
         if !is_name(&name) {
             let why = format!(
                 "a model's name must have 1 to {MAX_NAME_BYTES} lower-case letters, digits or `-`"

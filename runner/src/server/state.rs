@@ -14,6 +14,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// One permit of the decode budget, in bytes: a semaphore counts in 32 bits.
@@ -33,6 +34,8 @@ pub struct AppConfig {
     pub preprocess_threads: usize,
     /// Sources that `PUT /v1/models/{name}` may use.
     pub keep: KeepConfig,
+    /// Time without a request after which an installation may be forgotten.
+    pub forget_installation_after: Duration,
 }
 
 pub struct App {
@@ -65,10 +68,11 @@ impl App {
             max_decode_bytes,
             preprocess_threads,
             keep,
+            forget_installation_after,
         } = config;
         Ok(Arc::new(Self {
             engine,
-            admissions: Admissions::new(slots),
+            admissions: Admissions::new(slots, forget_installation_after),
             fetcher: Fetcher::new(fetch)?,
             tokens,
             metrics,

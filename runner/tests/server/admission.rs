@@ -4,6 +4,7 @@ use crate::harness::{Lines, Runner, caption, problem, refusal, request, rgb, set
 use crate::store::Store;
 use fovea_protocol::{Line, Reason, Stage};
 use reqwest::StatusCode;
+use std::time::Duration;
 
 /// A running attempt: it downloads from a store that keeps it waiting.
 async fn begin(runner: &Runner, infer_request: &fovea_protocol::InferRequest) -> Lines {
@@ -53,7 +54,9 @@ async fn a_new_leader_ends_its_predecessors_attempts() {
 
     let reported = runner.refused(&rgb()).await;
     assert_eq!(reported.reason, Reason::StaleEpoch);
-    assert_eq!(runner.put_leader("i", 1).await, StatusCode::CONFLICT);
+    let refused = runner.announce("i", 1, None).await;
+    assert_eq!(refused.status(), StatusCode::CONFLICT);
+    assert_eq!(refusal(refused).await.epoch, Some(2));
     let mut other = rgb();
     other.installation = "another".to_owned();
     caption(&runner.last_line(&other).await);
@@ -74,4 +77,51 @@ async fn a_newer_attempt_of_a_job_ends_the_older() {
     store.open_gate();
     store.open_gate();
     caption(&newer.last().await);
+}
+
+/// After a restore of the cluster the next leader may have the epoch of the one before the restore.
+#[tokio::test]
+async fn another_leader_of_the_same_epoch_is_refused_and_may_raise_its_own() {
+    let (runner, store) = (Runner::start(settings()).await, Store::start().await);
+    let announced = runner.announce("i", 1, Some("before")).await;
+    assert_eq!(announced.status(), StatusCode::NO_CONTENT);
+    let old = begin(&runner, &request(store.url("/gated"))).await;
+    let twin = refusal(runner.announce("i", 1, Some("after")).await).await;
+    assert_eq!((twin.reason, twin.epoch), (Reason::StaleEpoch, Some(1)));
+    let raised = runner.announce("i", 2, Some("after")).await;
+    assert_eq!(raised.status(), StatusCode::NO_CONTENT);
+    assert_eq!(problem(old.last().await).reason, Reason::StaleEpoch);
+    let again = runner.announce("i", 2, Some("after")).await;
+    assert_eq!(again.status(), StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn the_65th_installation_waits_until_another_is_silent_and_has_no_jobs() {
+    let runner = Runner::start_empty(settings()).await;
+    for number in 0..64 {
+        let status = runner.put_leader(&number.to_string(), 5).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{number}");
+    }
+    let refused = runner.announce("one more", 1, None).await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refusal(refused).await.reason, Reason::Busy);
+
+    let mut forgetful = settings();
+    forgetful.forget_installation_after = Duration::ZERO;
+    let (runner, store) = (Runner::start(forgetful).await, Store::start().await);
+    let mut infer_request = request(store.url("/gated"));
+    infer_request.installation = "busy".to_owned();
+    infer_request.epoch = 5;
+    let running = begin(&runner, &infer_request).await;
+    for number in 0..100 {
+        let status = runner.put_leader(&number.to_string(), 5).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{number}");
+    }
+    // The first ones are forgotten, the last ones are not.
+    assert_eq!(runner.put_leader("0", 1).await, StatusCode::NO_CONTENT);
+    for known in ["99", "busy"] {
+        assert_eq!(runner.put_leader(known, 4).await, StatusCode::CONFLICT);
+    }
+    store.open_gate();
+    caption(&running.last().await);
 }

@@ -36,6 +36,7 @@ pub(crate) fn settings() -> AppConfig {
         max_decode_bytes: 16 << 20,
         preprocess_threads: 2,
         keep: KeepConfig::default(),
+        forget_installation_after: Duration::from_hours(1),
     }
 }
 
@@ -150,11 +151,22 @@ impl Runner {
     }
 
     pub(crate) async fn put_leader(&self, installation: &str, epoch: u64) -> StatusCode {
+        self.announce(installation, epoch, None).await.status()
+    }
+
+    /// `PUT /v1/leader` of the leader's process `holder`.
+    pub(crate) async fn announce(
+        &self,
+        installation: &str,
+        epoch: u64,
+        holder: Option<&str>,
+    ) -> Response {
         let leader = LeaderRequest {
             installation: installation.to_owned(),
             epoch,
+            holder: holder.map(str::to_owned),
         };
-        self.put(LEADER_PATH, &leader).await.status()
+        self.put(LEADER_PATH, &leader).await
     }
 
     pub(crate) async fn put(&self, path: &str, body: &impl serde::Serialize) -> Response {

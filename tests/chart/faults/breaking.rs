@@ -55,7 +55,8 @@ pub(super) fn signal(process: u32, signal: Signal) -> Result<()> {
     Ok(kill(process, signal)?)
 }
 
-/// Asks for jobs that no cache knows while the API server does not answer; each waits its time out.
+/// Asks for jobs that no cache knows while the API server does not answer; each waits its time out. The
+/// watches wait until they are stale.
 pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
     let visitor = it.it.visitor()?;
     it.it.cluster.control_plane.api_server().pause()?;
@@ -67,7 +68,10 @@ pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
         }
     });
     let answers = join_all(requests).await;
+    let fired = it.fires("WatchesStale").await;
     it.it.cluster.control_plane.api_server().resume()?;
+    fired?;
+    it.rests("WatchesStale").await?;
     let mut answered = answers.iter().flatten();
     ensure!(answered.any(|(status, _)| *status >= 500), "{answers:?}");
     Ok(())

@@ -143,6 +143,7 @@ fn values(it: &Installed) -> Value {
         ("AttemptsFailing", 0.0001),
         ("RunnersLost", 0.0),
         ("ClusterErrors", 0.05),
+        ("WatchesStale", 30.0),
         ("StoreErrors", 0.05),
         ("StatusWritesFailing", 0.05),
         ("CallbacksFailing", 0.5),

@@ -15,7 +15,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use fovea_crds::{InferenceJob, Input, Phase};
-use fovea_store::{ObjectKey, Presentation, Sha256, StoreError};
+use fovea_store::{FolderOwner, ObjectKey, Presentation, Sha256, StoreError};
 use http::Uri;
 use image::ImageFormat;
 
@@ -55,7 +55,10 @@ pub(crate) async fn input(
             let uid = app.namespaces.uid(&tenant.namespace).await?;
             ObjectKey::upload(&tenant.namespace, &uid, &digest)
         }
-        Input::Object { key } => ObjectKey::data(&tenant.namespace, key),
+        Input::Object { key } => {
+            is_own_folder(&app, &tenant.namespace).await?;
+            ObjectKey::data(&tenant.namespace, key)
+        }
     };
     let key = key.map_err(Problem::internal)?;
     let head = app.store.head(&key, MAGIC_BYTES).await;
@@ -107,6 +110,21 @@ pub(crate) async fn result(
     app.downloads
         .send(&key, presentation, || no_result(&job))
         .await
+}
+
+/// Checks that the folder of a namespace below `data/` is not that of an earlier namespace of the same name.
+/// The operator creates the marker before it first runs a job on the folder.
+async fn is_own_folder(app: &AppState, namespace: &str) -> Result<(), Problem> {
+    let uid = app.namespaces.uid(namespace).await?;
+    match (app.store.folder_owner(namespace, &uid).await).map_err(unread)? {
+        None | Some(FolderOwner::Us | FolderOwner::UsFromNow) => Ok(()),
+        Some(FolderOwner::Other(_)) => {
+            let detail = format!(
+                "the folder data/{namespace}/ belongs to an earlier namespace of this name; whoever may write to the bucket can hand it over, by data/{namespace}/.fovea-namespace"
+            );
+            Err(Problem::new(ProblemType::NoSuchPicture, detail))
+        }
+    }
 }
 
 fn picture(format: ImageFormat, disposition: &str) -> Presentation<'_> {

@@ -70,7 +70,7 @@ QueueOld:
     kubectl get runnerpools -A -o wide. Increase replicas or autoscaling.max.
 AttemptsFailing:
   expr: |
-    sum(rate(fovea_operator_attempts_total{ {{- $ns -}} ,outcome=~"failed|retried|interrupted",reason!~"InvalidPicture|PictureTooLarge|DigestMismatch|PictureNotFound|InvalidParameters|MalformedRequest"}[{{ $window }}]))
+    sum(rate(fovea_operator_attempts_total{ {{- $ns -}} ,outcome=~"failed|retried|interrupted",reason!~"InvalidPicture|PictureTooLarge|DigestMismatch|PictureNotFound|InvalidParameters|MalformedRequest|Refused"}[{{ $window }}]))
     / sum(rate(fovea_operator_attempts_total{ {{- $ns -}} ,outcome=~"succeeded|failed|retried|interrupted"}[{{ $window }}]))
     > {{ $alerts.AttemptsFailing.threshold }}
   summary: |
@@ -134,6 +134,15 @@ ApiChecksFailing:
   description: |
     object-store: uploads are answered with 503, and reads go on. kubernetes, cache: the pod gets no requests until it passes.
     /readyz?verbose of the API has the reason, and so has its log: {{ $logs }}{{ $api }}
+WatchesStale:
+  expr: |
+    max by (pod, resource) (fovea_operator_watch_age_seconds{ {{- $ns -}} } or fovea_api_watch_age_seconds{ {{- $ns -}} })
+    > {{ $alerts.WatchesStale.threshold }}
+  summary: |
+    {{ "{{ $labels.pod }} has not seen {{ $labels.resource }} change for {{ $value | humanizeDuration }}" }}
+  description: |
+    The API server does not answer this pod's watch, so an operator does not see new jobs, and clients that wait are not answered
+    in time. Check the API server, and what is between it and the pod: {{ $logs }}{{ $operator }}
 StoreErrors:
   expr: |
     sum(rate(fovea_operator_store_requests_total{ {{- $ns -}} ,outcome=~"5xx|none"}[{{ $window }}]) or rate(fovea_api_store_requests_total{ {{- $ns -}} ,outcome=~"5xx|none"}[{{ $window }}]))
@@ -202,5 +211,5 @@ SweepsFailing:
   summary: |
     Unreferenced objects remain in the bucket
   description: |
-    The bucket or the jobs cannot be listed completely, so nothing is deleted: {{ $logs }}{{ $operator }}
+    The bucket belongs to another installation, or it or the jobs cannot be listed completely, so nothing is deleted: {{ $logs }}{{ $operator }}
 {{- end }}

@@ -65,7 +65,7 @@ impl<F: Fn(&InferenceJob) -> InferenceJobStatus> Change for State<'_, F> {
 
     fn rebase(&mut self, newer: InferenceJob) -> ControlFlow<Written, InferenceJob> {
         if newer.is_finished() {
-            return ControlFlow::Break(Written::Superseded);
+            return ControlFlow::Break(Written::Ended(Box::new(newer)));
         }
         self.next = if newer.spec.cancel {
             status::ended(&newer, None, &Ending::Cancelled, Timestamp::now())

@@ -148,7 +148,7 @@ fn degradation(load: &Load, applied: &Applied) -> State {
     let mut reason = faults.first().map(|fault| fault.reason);
     let mut messages: Vec<String> = faults.iter().map(|fault| fault.message.clone()).collect();
     for (endpoint, runner) in &load.runners {
-        let why = match &runner.health {
+        let (fault, why) = match &runner.health {
             Health::Up { models, .. } => {
                 for model in models {
                     if let Some(why) = &model.failure {
@@ -161,10 +161,11 @@ fn degradation(load: &Load, applied: &Applied) -> State {
             }
             // The pod's own state says why it does not start.
             Health::Unchecked | Health::Starting(_) if applied.pods.is_some() => continue,
-            Health::Unchecked => "the runner has not been checked yet",
-            Health::Down(why) | Health::Starting(why) => why,
+            Health::Unchecked => ("RunnersUnavailable", "the runner has not been checked yet"),
+            Health::Down(why) | Health::Starting(why) => ("RunnersUnavailable", why.as_str()),
+            Health::Refusing(why) => ("StaleEpoch", why.as_str()),
         };
-        reason.get_or_insert("RunnersUnavailable");
+        reason.get_or_insert(fault);
         messages.push(format!("{endpoint}: {why}"));
     }
     match reason {

@@ -96,6 +96,24 @@ fn a_runner_that_starts_is_a_fault_of_an_external_pool_and_not_of_a_pod() {
 }
 
 #[test]
+fn a_runner_that_refuses_the_leader_s_epoch_is_named_in_every_pool() {
+    let refusing = || RunnerLoad {
+        health: Health::Refusing("it follows epoch 7".into()),
+        running: 0,
+    };
+    let external = pool(&json!({"external": {"endpoints": ["https://a"]}}));
+    let own = pool(&json!({}));
+    for (pool, applied) in [(&external, Applied::default()), (&own, with_pods(1))] {
+        let mut observed = observed(pool);
+        with_runner(&mut observed, "https://a", refusing());
+        assert_eq!(
+            condition(&status(&observed, &applied).unwrap(), DEGRADED),
+            ("True", "StaleEpoch", "https://a: it follows epoch 7")
+        );
+    }
+}
+
+#[test]
 fn an_earlier_leader_s_status_stands_until_the_dispatcher_has_connected() {
     let mut pool = pool(&json!({}));
     let mut fresh = observed(&pool);

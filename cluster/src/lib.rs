@@ -1,0 +1,13 @@
+//! How Fovea's programs observe a cluster: one rule for every list and watch, and what the API
+//! server's answers prove.
+//!
+//! Silence is not health: every request of a [`watch()`] has a deadline, and [`Watches`] tells how long
+//! ago each watch has proven that it works.
+
+mod answer;
+mod proof;
+mod watch;
+
+pub use answer::{found, is_not_found};
+pub use proof::{Proof, STALE_AFTER, Watches};
+pub use watch::{ANSWER_LIMIT, Events, READ_LIMIT, WatchError, watch};
