@@ -1,10 +1,6 @@
 //! The crate graph of the design: an edge that is not drawn here is not allowed.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +42,8 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     // Built alone, before everything else: it has no dependency at all.
     ("fovea-setup", &[]),
     ("fovea-harness", &["fovea-setup"]),
-    ("fovea-dev", &["fovea-harness", "fovea-setup"]),
+    // What is read and written as YAML goes through the types' crate, which alone knows the library.
+    ("fovea-dev", &["fovea-crds", "fovea-harness", "fovea-setup"]),
     (
         "fovea-tests",
         &[

@@ -1,11 +1,7 @@
 //! The module graph of every crate: siblings import one another in one direction only, at every
 //! level of the module tree. A parent and its children may name each other.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

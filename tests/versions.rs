@@ -1,10 +1,6 @@
 //! The version of the workspace's Cargo.toml; its copies in other files must be equal.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::fs;
 use std::process::Command;

@@ -26,18 +26,28 @@ fn state(pid: u32) -> Option<String> {
 }
 
 async fn all_gone(pids: &[u32], scratch: &Path) -> Result<()> {
-    eventually("the end of what was started", LONG, || async {
+    let gone = eventually("the end of what was started", LONG, || async {
         for &pid in pids {
             ensure!(state(pid).is_none(), "process {pid} runs");
         }
         ensure!(!scratch.exists(), "{} exists", scratch.display());
         Ok(())
-    })
-    .await?;
-    Ok(())
+    });
+    Ok(gone.await?)
 }
 
-/// Not a test: this is the process that the next one kills.
+async fn gone(pid: u32) -> Result<()> {
+    all_gone(&[pid], Path::new("/nowhere")).await
+}
+
+/// The error of a wait for a program that is never ready.
+async fn error_of(program: Program) -> Result<String> {
+    let process = Process::start(program).await?;
+    let never = || async { Err::<(), _>("not ready") };
+    let ready = process.wait_ready("readiness", LONG, never).await;
+    Ok(ready.err().context("it is ready")?.to_string())
+}
+
 /// Waits until a shell that prints `ready` has set its trap.
 async fn trap_is_set(process: &Process) -> Result<()> {
     let is_set = || async {
@@ -48,23 +58,17 @@ async fn trap_is_set(process: &Process) -> Result<()> {
     Ok(())
 }
 
+/// Not a test: this is the process that the next one kills.
 #[tokio::test]
 #[ignore = "run by another test"]
 async fn the_parent_that_is_killed() -> Result<()> {
     if std::env::var_os(PARENT).is_some() {
         let guardian = Guardian::start().await?;
         let one = Process::start_in(&guardian, sleeper()).await?;
-        let two = Process::start_in(
-            &guardian,
-            shell("stubborn", "trap '' TERM; sleep 1000").grace(Duration::from_millis(100)),
-        )
-        .await?;
-        println!(
-            "{PARENT} {} {} {}",
-            one.pid(),
-            two.pid(),
-            guardian.scratch().display()
-        );
+        let two = shell("stubborn", "trap '' TERM; sleep 1000").grace(Duration::from_millis(100));
+        let two = Process::start_in(&guardian, two).await?;
+        let scratch = guardian.scratch().display();
+        println!("{PARENT} {} {} {scratch}", one.pid(), two.pid());
         std::future::pending::<()>().await;
     }
     Ok(())
@@ -90,15 +94,9 @@ async fn a_guardian_that_is_killed_takes_its_programs_with_it() -> Result<()> {
     let scratch = guardian.scratch().to_path_buf();
     let pid = parent(process.pid()).context("the program has ended")?;
     kill(pid)?;
-    eventually("the program's end", LONG, || async {
-        ensure!(state(process.pid()).is_none(), "it runs");
-        Ok(())
-    })
-    .await?;
-    ensure!(
-        process.terminate().await.is_err(),
-        "the guardian still answers"
-    );
+    gone(process.pid()).await?;
+    let answer = process.terminate().await;
+    ensure!(answer.is_err(), "the guardian still answers");
     // The one thing that only the guardian could have removed.
     fs::remove_dir_all(scratch)?;
     Ok(())
@@ -107,12 +105,14 @@ async fn a_guardian_that_is_killed_takes_its_programs_with_it() -> Result<()> {
 #[tokio::test]
 async fn the_last_user_ends_the_programs() -> Result<()> {
     let process = Process::start(sleeper()).await?;
-    let (pid, scratch) = (
-        process.pid(),
-        process.log_path().parent().map(Path::to_path_buf),
-    );
+    let pid = process.pid();
+    let scratch = process
+        .log_path()
+        .parent()
+        .context("no scratch")?
+        .to_path_buf();
     drop(process);
-    all_gone(&[pid], &scratch.context("no scratch")?).await
+    all_gone(&[pid], &scratch).await
 }
 
 #[tokio::test]
@@ -155,39 +155,20 @@ async fn the_children_of_a_program_end_with_it() -> Result<()> {
         .await?;
     ensure!(state(grandchild).is_some());
     process.kill().await?;
-    eventually("the grandchild's end", LONG, || async {
-        ensure!(state(grandchild).is_none(), "it runs");
-        Ok(())
-    })
-    .await?;
-    Ok(())
+    gone(grandchild).await
 }
 
 #[tokio::test]
 async fn the_error_for_a_program_that_ends_early_has_the_end_of_its_log() -> Result<()> {
-    let process = Process::start(shell("broken", "echo no such flag >&2; exit 3")).await?;
-    let never = || async { Err::<(), _>("not ready") };
-    let error = process
-        .wait_ready("readiness", LONG, never)
-        .await
-        .unwrap_err()
-        .to_string();
-    ensure!(
-        error.contains("exit code 3") && error.contains("no such flag"),
-        "{error}"
-    );
+    let error = error_of(shell("broken", "echo no such flag >&2; exit 3")).await?;
+    ensure!(error.contains("exit code 3"), "{error}");
+    ensure!(error.contains("no such flag"), "{error}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_named() -> Result<()> {
-    let process = Process::start(Program::new("nobody", "/nowhere/nobody")).await?;
-    let never = || async { Err::<(), _>("not ready") };
-    let error = process
-        .wait_ready("readiness", LONG, never)
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = error_of(Program::new("nobody", "/nowhere/nobody")).await?;
     ensure!(error.contains("/nowhere/nobody"), "{error}");
     Ok(())
 }
@@ -217,18 +198,16 @@ async fn a_paused_program_can_be_resumed_and_can_be_terminated() -> Result<()> {
 async fn a_restart_is_a_new_process_with_the_same_log() -> Result<()> {
     let mut process = Process::start(shell("again", "echo started; exec sleep 1000")).await?;
     let first = process.pid();
-    let lines = |process: &Process| process.log_tail().lines().count();
-    process
-        .wait_ready("a line", LONG, || async {
-            (lines(&process) == 1).then_some(()).ok_or("none")
-        })
-        .await?;
+    let has_lines = async |process: &Process, count: usize| {
+        let check = || async {
+            let lines = process.log_tail().lines().count();
+            (lines == count).then_some(()).ok_or(lines)
+        };
+        process.wait_ready("another line", LONG, check).await
+    };
+    has_lines(&process, 1).await?;
     process.restart().await?;
     ensure!(process.pid() != first && state(first).is_none());
-    process
-        .wait_ready("a second line", LONG, || async {
-            (lines(&process) == 2).then_some(()).ok_or("one")
-        })
-        .await?;
+    has_lines(&process, 2).await?;
     Ok(())
 }

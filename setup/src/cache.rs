@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::progress;
+
 /// `$FOVEA_CACHE`, else `~/.cache/fovea`.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -99,6 +101,22 @@ impl Cache {
         })?;
         fs::rename(&unfinished, &path).map_err(at(&path))?;
         Ok(path)
+    }
+
+    /// The same for people: says that `label` is there already, or how its `step` goes.
+    pub fn get_or_build_with_progress<E>(
+        &self,
+        entry: &str,
+        [label, step]: [&str; 2],
+        build: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E>
+    where
+        E: From<CacheError>,
+    {
+        if self.has(entry) {
+            progress::note(&format!("{label}: there already"));
+        }
+        self.get_or_build(entry, |dir| progress::step(step, || build(dir)))
     }
 
     fn lock(&self, entry: &str) -> Result<File, CacheError> {

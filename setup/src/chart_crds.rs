@@ -10,31 +10,21 @@ use super::progress;
 use crate::cache::Cache;
 use crate::versions;
 
-/// For each module: the tools whose go.mod pins it, and its files with definitions.
-const FILES: [(&GoTools, &str, &str); 4] = [
+/// For each module: the tools whose go.mod pins it, how its files with definitions begin, and their kinds.
+const FILES: [(&GoTools, &str, &str, &[&str]); 2] = [
     (
         &CONTOUR,
         "sigs.k8s.io/gateway-api",
-        "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
+        "config/crd/standard/gateway.networking.k8s.io",
+        &["httproutes"],
     ),
     (
         &MONITORING,
-        OPERATOR,
-        "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
-    ),
-    (
-        &MONITORING,
-        OPERATOR,
-        "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
-    ),
-    (
-        &MONITORING,
-        OPERATOR,
-        "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+        "github.com/prometheus-operator/prometheus-operator",
+        "example/prometheus-operator-crd/monitoring.coreos.com",
+        &["podmonitors", "servicemonitors", "prometheusrules"],
     ),
 ];
-
-const OPERATOR: &str = "github.com/prometheus-operator/prometheus-operator";
 
 pub fn folder(cache: &Cache) -> PathBuf {
     let versions = [versions::CONTOUR, versions::PROMETHEUS_OPERATOR];
@@ -52,13 +42,14 @@ pub(super) fn ensure(cache: &Cache) -> Result<(), SetupError> {
 }
 
 fn copy(out: &Path) -> Result<(), SetupError> {
-    for (pinned, module, file) in FILES {
-        let from = pinned.source(module, out)?.join(file);
-        let to = out.join(from.file_name().unwrap_or_default());
-        fs::copy(&from, to).map_err(|source| SetupError::Io {
-            what: format!("copying {}", from.display()),
-            source,
-        })?;
+    for (pinned, module, begin, kinds) in FILES {
+        let source = pinned.source(module, out)?;
+        for kind in kinds {
+            let from = source.join(format!("{begin}_{kind}.yaml"));
+            let to = out.join(from.file_name().unwrap_or_default());
+            let what = format!("copying {}", from.display());
+            fs::copy(&from, to).map_err(SetupError::io(what))?;
+        }
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::progress;
 use super::{Part, SetupError, run_command};
 use crate::cache::Cache;
 use crate::versions;
@@ -52,28 +51,21 @@ impl CrateTool {
 
     pub fn ensure(&self, cache: &Cache) -> Result<(), SetupError> {
         let label = format!("{} {}", self.name, self.version);
-        if cache.has(&self.entry()) {
-            progress::note(&format!("{label}: there already"));
-        }
-        cache.get_or_build(&self.entry(), |dir| {
-            let step = format!("building {label} from its crate ({})", self.about);
-            progress::step(&step, || {
-                // Keeps the build out of the workspace's target folder, whatever CARGO_TARGET_DIR is.
-                let target = dir.join("target");
-                let mut cargo = Command::new("cargo");
-                cargo
-                    .args(["install", "--quiet", "--locked", "--version", self.version])
-                    .arg("--root")
-                    .arg(dir)
-                    .arg("--target-dir")
-                    .arg(&target)
-                    .arg(self.name);
-                run_command(&format!("building {}", self.name), &mut cargo)?;
-                fs::remove_dir_all(&target).map_err(|source| SetupError::Io {
-                    what: format!("tidying {}", target.display()),
-                    source,
-                })
-            })
+        let step = format!("building {label} from its crate ({})", self.about);
+        cache.get_or_build_with_progress(&self.entry(), [&label, &step], |dir| {
+            // Keeps the build out of the workspace's target folder, whatever CARGO_TARGET_DIR is.
+            let target = dir.join("target");
+            let mut cargo = Command::new("cargo");
+            cargo
+                .args(["install", "--quiet", "--locked", "--version", self.version])
+                .arg("--root")
+                .arg(dir)
+                .arg("--target-dir")
+                .arg(&target)
+                .arg(self.name);
+            run_command(&format!("building {}", self.name), &mut cargo)?;
+            let what = format!("tidying {}", target.display());
+            fs::remove_dir_all(&target).map_err(SetupError::io(what))
         })?;
         Ok(())
     }

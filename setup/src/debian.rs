@@ -7,7 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress;
 use super::{SetupError, run_command};
 use crate::cache::Cache;
 
@@ -54,44 +53,30 @@ fn release_name(os_release: &str) -> String {
 /// Fetches missing packages; returns a folder laid out like `/`.
 pub fn ensure(cache: &Cache) -> Result<PathBuf, SetupError> {
     let entry = entry();
-    if cache.has(&entry) {
-        progress::note(&format!("{entry}: there already"));
-    }
-    cache.get_or_build(&entry, |dir| {
-        progress::step(
-            "fetching containerd, runc, iptables, buildah with apt (45 MB)",
-            || fetch(dir),
-        )
-    })
+    let step = "fetching containerd, runc, iptables, buildah with apt (45 MB)";
+    cache.get_or_build_with_progress(&entry, [&entry, step], fetch)
 }
 
 fn fetch(root: &Path) -> Result<(), SetupError> {
-    let io = |what: &'static str| {
-        move |source| SetupError::Io {
-            what: what.to_owned(),
-            source,
-        }
-    };
     let archives = root.join("archives");
-    fs::create_dir_all(archives.join("partial")).map_err(io("creating apt's folder"))?;
+    fs::create_dir_all(archives.join("partial"))
+        .map_err(SetupError::io("creating apt's folder"))?;
     if download(&archives).is_err() {
         // A new machine has no package lists yet.
         run_command("apt-get update", Command::new("apt-get").arg("update"))?;
         download(&archives)?;
     }
-    let files = fs::read_dir(&archives).map_err(io("listing the packages"))?;
+    let files = fs::read_dir(&archives).map_err(SetupError::io("listing the packages"))?;
     for file in files {
-        let path = file.map_err(io("listing the packages"))?.path();
+        let path = file.map_err(SetupError::io("listing the packages"))?.path();
         if path.extension().is_some_and(|extension| extension == "deb") && !is_installed(&path)? {
             let mut unpack = Command::new("dpkg-deb");
-            run_command(
-                "unpacking a package",
-                unpack.arg("--extract").arg(path).arg(root),
-            )?;
+            unpack.arg("--extract").arg(path).arg(root);
+            run_command("unpacking a package", &mut unpack)?;
         }
     }
-    fs::remove_dir_all(archives).map_err(io("removing the archives"))?;
-    link_iptables(root).map_err(io("naming iptables"))
+    fs::remove_dir_all(archives).map_err(SetupError::io("removing the archives"))?;
+    link_iptables(root).map_err(SetupError::io("naming iptables"))
 }
 
 /// Downloads the packages that are not installed, and updates that they require.
@@ -99,30 +84,18 @@ fn download(archives: &Path) -> Result<(), SetupError> {
     let mut cache = OsString::from("Dir::Cache::archives=");
     cache.push(archives);
     let mut apt = Command::new("apt-get");
-    apt.args([
-        "install",
-        "--yes",
-        "--download-only",
-        "--no-install-recommends",
-    ])
-    .args([
-        "-o",
-        "APT::Sandbox::User=root",
-        "-o",
-        "Debug::NoLocking=true",
-        "-o",
-    ])
-    .arg(cache)
-    .args(PACKAGES);
+    apt.args("install --yes --download-only --no-install-recommends".split(' '))
+        .args(["-o", "APT::Sandbox::User=root"])
+        .args(["-o", "Debug::NoLocking=true", "-o"])
+        .arg(cache)
+        .args(PACKAGES);
     run_command("fetching packages with apt-get", &mut apt).map(drop)
 }
 
 fn is_installed(archive: &Path) -> Result<bool, SetupError> {
     let mut name = Command::new("dpkg-deb");
-    let name = run_command(
-        "reading a package",
-        name.arg("--field").arg(archive).arg("Package"),
-    )?;
+    name.arg("--field").arg(archive).arg("Package");
+    let name = run_command("reading a package", &mut name)?;
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat=${db:Status-Status}", name.trim()]);
     // dpkg-query fails for an unknown package: then it is not installed.
@@ -151,21 +124,15 @@ pub fn environment(cache: &Cache) -> Vec<(&'static str, String)> {
         _ => first,
     };
     let at = |path: &str| root.join(path).display().to_string();
+    let path = with(format!("{}:{}", at("usr/sbin"), at("usr/bin")), "PATH");
+    let libraries = with(library.display().to_string(), "LD_LIBRARY_PATH");
     let mut variables = vec![
-        (
-            "PATH",
-            with(format!("{}:{}", at("usr/sbin"), at("usr/bin")), "PATH") + ":/usr/sbin:/sbin",
-        ),
-        (
-            "LD_LIBRARY_PATH",
-            with(library.display().to_string(), "LD_LIBRARY_PATH"),
-        ),
+        ("PATH", path + ":/usr/sbin:/sbin"),
+        ("LD_LIBRARY_PATH", libraries),
     ];
-    if library.join("xtables").is_dir() {
-        variables.push((
-            "XTABLES_LIBDIR",
-            library.join("xtables").display().to_string(),
-        ));
+    let xtables = library.join("xtables");
+    if xtables.is_dir() {
+        variables.push(("XTABLES_LIBDIR", xtables.display().to_string()));
     }
     if root.join("usr/share/debootstrap").is_dir() {
         variables.push(("DEBOOTSTRAP_DIR", at("usr/share/debootstrap")));
@@ -179,12 +146,9 @@ fn library(root: &Path) -> PathBuf {
 }
 
 pub fn cni_plugins(cache: &Cache) -> PathBuf {
-    let fetched = cache.path(&entry()).join("usr/lib/cni");
-    if fetched.is_dir() {
-        fetched
-    } else {
-        PathBuf::from("/usr/lib/cni")
-    }
+    let folders = [cache.path(&entry()), PathBuf::from("/")].map(|root| root.join("usr/lib/cni"));
+    let [fetched, installed] = folders;
+    if fetched.is_dir() { fetched } else { installed }
 }
 
 #[cfg(test)]
@@ -195,10 +159,8 @@ mod tests {
     fn packages_of_one_release_are_not_taken_for_anothers() {
         let debian = "PRETTY_NAME=\"Debian GNU/Linux 12\"\nVERSION_ID=\"12\"\nID=debian\n";
         assert_eq!(release_name(debian), "debian-12");
-        assert_eq!(
-            release_name("ID=ubuntu\nVERSION_ID=\"24.04\""),
-            "ubuntu-24.04"
-        );
+        let ubuntu = "ID=ubuntu\nVERSION_ID=\"24.04\"";
+        assert_eq!(release_name(ubuntu), "ubuntu-24.04");
         assert_eq!(release_name(""), "unknown-unknown");
     }
 }

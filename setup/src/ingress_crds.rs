@@ -28,12 +28,7 @@ pub(super) fn are_there(cache: &Cache) -> bool {
 
 /// Folder of the definitions; the error says how to get it.
 pub fn folder(cache: &Cache) -> Result<PathBuf, NotBuilt> {
-    let path = cache.path(&entry());
-    if are_there(cache) {
-        Ok(path)
-    } else {
-        Err(NotBuilt { path })
-    }
+    NotBuilt::unless_exists(cache.path(&entry()))
 }
 
 pub(super) fn ensure(cache: &Cache) -> Result<(), SetupError> {
@@ -45,16 +40,10 @@ pub(super) fn ensure(cache: &Cache) -> Result<(), SetupError> {
 }
 
 fn copy(out: &Path) -> Result<(), SetupError> {
-    let io = |source| SetupError::Io {
-        what: "copying custom resource definitions".to_owned(),
-        source,
-    };
+    let io = |source| SetupError::io("copying custom resource definitions")(source);
     let (module, file) = CONTOURS;
-    fs::copy(
-        CONTOUR.source(module, out)?.join(file),
-        out.join("projectcontour.io.yaml"),
-    )
-    .map_err(io)?;
+    let from = CONTOUR.source(module, out)?.join(file);
+    fs::copy(from, out.join("projectcontour.io.yaml")).map_err(io)?;
     let (module, channel) = GATEWAYS;
     for file in fs::read_dir(CONTOUR.source(module, out)?.join(channel)).map_err(io)? {
         let file = file.map_err(io)?;

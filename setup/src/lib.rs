@@ -57,56 +57,47 @@ pub enum Part {
 pub const DEFAULT_PARTS: [Part; 3] = [Part::Tools, Part::Controllers, Part::Libtorch];
 
 impl Part {
-    pub const ALL: [Self; 11] = [
-        Self::Tools,
-        Self::Controllers,
-        Self::Libtorch,
-        Self::LibtorchCuda,
-        Self::Node,
-        Self::Chart,
-        Self::Ingress,
-        Self::Prometheus,
-        Self::Load,
-        Self::Release,
-        Self::Deny,
+    /// Every part, with its name and content for people.
+    pub const ALL: [(Self, &'static str, &'static str); 11] = [
+        (
+            Self::Tools,
+            "tools",
+            "etcd, kube-apiserver, kubectl and MinIO",
+        ),
+        (Self::Controllers, "controllers", "kube-controller-manager"),
+        (Self::Libtorch, "libtorch", "libtorch for the CPU"),
+        (
+            Self::LibtorchCuda,
+            "libtorch-cuda",
+            "libtorch with CUDA, for images of the runner",
+        ),
+        (
+            Self::Node,
+            "node",
+            "kubelet, containerd and whatever else a cluster with nodes needs",
+        ),
+        (Self::Chart, "chart", "helm, kubeconform and helm-docs"),
+        (Self::Ingress, "ingress", "Contour and Envoy"),
+        (Self::Prometheus, "prometheus", "Prometheus and promtool"),
+        (Self::Load, "load", "k6, for benchmarks"),
+        (Self::Release, "release", "cargo-cyclonedx, for releases"),
+        (Self::Deny, "deny", "cargo-deny"),
     ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tools => "tools",
-            Self::Controllers => "controllers",
-            Self::Libtorch => "libtorch",
-            Self::LibtorchCuda => "libtorch-cuda",
-            Self::Node => "node",
-            Self::Chart => "chart",
-            Self::Ingress => "ingress",
-            Self::Prometheus => "prometheus",
-            Self::Load => "load",
-            Self::Release => "release",
-            Self::Deny => "deny",
-        }
-    }
-
-    pub fn about(self) -> &'static str {
-        match self {
-            Self::Tools => "etcd, kube-apiserver, kubectl and MinIO",
-            Self::Controllers => "kube-controller-manager",
-            Self::Libtorch => "libtorch for the CPU",
-            Self::LibtorchCuda => "libtorch with CUDA, for images of the runner",
-            Self::Node => "kubelet, containerd and whatever else a cluster with nodes needs",
-            Self::Chart => "helm, kubeconform and helm-docs",
-            Self::Ingress => "Contour and Envoy",
-            Self::Prometheus => "Prometheus and promtool",
-            Self::Load => "k6, for benchmarks",
-            Self::Release => "cargo-cyclonedx, for releases",
-            Self::Deny => "cargo-deny",
-        }
-    }
 }
 
 #[derive(Debug)]
 pub struct NotBuilt {
     pub path: PathBuf,
+}
+
+impl NotBuilt {
+    fn unless_exists(path: PathBuf) -> Result<PathBuf, Self> {
+        if path.exists() {
+            Ok(path)
+        } else {
+            Err(Self { path })
+        }
+    }
 }
 
 impl fmt::Display for NotBuilt {
@@ -163,6 +154,13 @@ impl std::error::Error for SetupError {
             Self::Cache(error) => error.source(),
             Self::Missing(_) | Self::Platform | Self::Failed { .. } => None,
         }
+    }
+}
+
+impl SetupError {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |source| Self::Io { what, source }
     }
 }
 
@@ -239,10 +237,7 @@ pub fn run_command(what: &str, command: &mut Command) -> Result<String, SetupErr
     let output = command
         .stdin(std::process::Stdio::null())
         .output()
-        .map_err(|source| SetupError::Io {
-            what: what.to_owned(),
-            source,
-        })?;
+        .map_err(SetupError::io(what))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

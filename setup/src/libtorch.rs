@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress;
 use super::{SetupError, run_command};
 use crate::cache::Cache;
 use crate::versions::LIBTORCH;
@@ -48,24 +47,17 @@ pub fn cuda_entry() -> String {
 
 /// Fetches libtorch with CUDA if it is missing. Only images contain it; nothing here links it.
 pub fn ensure_cuda(cache: &Cache) -> Result<PathBuf, SetupError> {
-    if cache.has(&cuda_entry()) {
-        progress::note(&format!("libtorch {LIBTORCH} with CUDA: there already"));
-    }
-    cache.get_or_build(&cuda_entry(), |dir| {
-        let step = format!("fetching libtorch {LIBTORCH} with CUDA from PyPI (2 GB)");
-        progress::step(&step, || unpack(dir, CUDA_REQUIREMENTS, &[]))
-    })
+    let label = format!("libtorch {LIBTORCH} with CUDA");
+    let step = format!("fetching {label} from PyPI (2 GB)");
+    let fetch = |dir: &Path| unpack(dir, CUDA_REQUIREMENTS, &[]);
+    cache.get_or_build_with_progress(&cuda_entry(), [&label, &step], fetch)
 }
 
 /// Fetches libtorch if it is missing; returns the folder for `LIBTORCH`.
 pub fn ensure(cache: &Cache) -> Result<PathBuf, SetupError> {
-    if cache.has(&entry()) {
-        progress::note(&format!("libtorch {LIBTORCH}: there already"));
-    }
-    cache.get_or_build(&entry(), |dir| {
-        let step = format!("fetching libtorch {LIBTORCH} from PyPI (540 MB)");
-        progress::step(&step, || fetch(dir))
-    })
+    let label = format!("libtorch {LIBTORCH}");
+    let step = format!("fetching {label} from PyPI (540 MB)");
+    cache.get_or_build_with_progress(&entry(), [&label, &step], fetch)
 }
 
 fn fetch(out: &Path) -> Result<(), SetupError> {
@@ -79,52 +71,34 @@ fn unpack(out: &Path, list: &str, libraries: &[&str]) -> Result<(), SetupError> 
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(SetupError::Platform);
     }
-    let io = |what: &str| {
-        let what = what.to_owned();
-        |source| SetupError::Io { what, source }
-    };
     let wheels = out.join("wheels");
     let requirements = out.join("requirements.txt");
-    fs::write(&requirements, list).map_err(io("writing the list of wheels"))?;
-    run_command(
-        "fetching libtorch's wheels with pip",
-        &mut pip_download(&requirements, &wheels),
-    )?;
-    run_command(
-        "unpacking libtorch's wheels",
-        Command::new("python3")
-            .args(["-c", UNPACK])
-            .arg(&wheels)
-            .arg(out)
-            .args(libraries),
-    )?;
-    fs::remove_dir_all(&wheels).map_err(io("removing the wheels"))?;
-    fs::remove_file(&requirements).map_err(io("removing the list of wheels"))
+    fs::write(&requirements, list).map_err(SetupError::io("writing the list of wheels"))?;
+    let mut pip = pip_download(&requirements, &wheels);
+    run_command("fetching libtorch's wheels with pip", &mut pip)?;
+    let mut python = Command::new("python3");
+    python
+        .args(["-c", UNPACK])
+        .arg(&wheels)
+        .arg(out)
+        .args(libraries);
+    run_command("unpacking libtorch's wheels", &mut python)?;
+    fs::remove_dir_all(&wheels).map_err(SetupError::io("removing the wheels"))?;
+    fs::remove_file(&requirements).map_err(SetupError::io("removing the list of wheels"))
 }
 
 /// Uses pip, the registry's ordinary client, which follows the user's settings. The Python version only
 /// selects the wheel by its name: the extracted libraries do not use Python.
 fn pip_download(requirements: &Path, wheels: &Path) -> Command {
     let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-cache-dir",
-        "--no-deps",
-    ])
-    .args([
-        "--only-binary=:all:",
-        "--python-version=3.11",
-        "--implementation=cp",
-    ])
-    .args(PLATFORMS.map(|platform| format!("--platform={platform}")))
-    .arg("--require-hashes")
-    .arg("--requirement")
-    .arg(requirements)
-    .arg("--dest")
-    .arg(wheels);
+    pip.args("-m pip download --quiet --no-cache-dir --no-deps".split(' '))
+        .args("--only-binary=:all: --python-version=3.11 --implementation=cp".split(' '))
+        .args(PLATFORMS.map(|platform| format!("--platform={platform}")))
+        .arg("--require-hashes")
+        .arg("--requirement")
+        .arg(requirements)
+        .arg("--dest")
+        .arg(wheels);
     pip
 }
 
@@ -132,26 +106,14 @@ fn pip_download(requirements: &Path, wheels: &Path) -> Command {
 fn complete(out: &Path) -> Result<(), SetupError> {
     let lib = out.join("lib");
     // The wheel's own libtorch.so only loads the CUDA half. This one is empty.
-    run_command(
-        "linking an empty libtorch.so",
-        Command::new("cc")
-            .args([
-                "-shared",
-                "-x",
-                "c",
-                "/dev/null",
-                "-Wl,-soname,libtorch.so",
-                "-o",
-            ])
-            .arg(lib.join("libtorch.so")),
-    )?;
+    let mut link = Command::new("cc");
+    link.args("-shared -x c /dev/null -Wl,-soname,libtorch.so -o".split(' '))
+        .arg(lib.join("libtorch.so"));
+    run_command("linking an empty libtorch.so", &mut link)?;
     // `-lgomp`, for compilers without it, such as clang.
     std::os::unix::fs::symlink("libgomp.so.1", lib.join("libgomp.so"))
         .and_then(|()| fs::write(out.join("build-version"), format!("{LIBTORCH}\n")))
-        .map_err(|source| SetupError::Io {
-            what: "completing libtorch".to_owned(),
-            source,
-        })
+        .map_err(SetupError::io("completing libtorch"))
 }
 
 /// Loads the library once, so that a missing dependency fails here and not in the first test that links

@@ -22,8 +22,8 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
         [] => set_up(&DEFAULT_PARTS),
-        ["--only", name] => match Part::ALL.into_iter().find(|part| part.name() == name) {
-            Some(part) => set_up(&[part]),
+        ["--only", name] => match Part::ALL.iter().find(|part| part.1 == name) {
+            Some((part, ..)) => set_up(&[*part]),
             None => return wrong_usage(),
         },
         ["check"] => cache().and_then(|cache| check(&cache, &DEFAULT_PARTS)),
@@ -59,6 +59,6 @@ fn wrong_usage() -> ExitCode {
 fn usage() -> String {
     let parts = Part::ALL
         .iter()
-        .map(|part| format!("  {:14} {}\n", part.name(), part.about()));
+        .map(|(_, name, about)| format!("  {name:14} {about}\n"));
     std::iter::once(USAGE.to_owned()).chain(parts).collect()
 }

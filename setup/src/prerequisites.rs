@@ -63,27 +63,19 @@ pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
 
 /// A program's output; `None` if it is missing or fails.
 fn output(program: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let mut command = Command::new(program);
+    let output = command.args(args).stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(text)
 }
 
 fn go(version: Option<&str>) -> Option<Need> {
     let (major, minor) = versions::GO;
     let found = version.map(|text| text.split_whitespace().nth(2).unwrap_or(text));
-    if found
+    let is_old = found
         .and_then(go_version)
-        .is_some_and(|found| found >= versions::GO)
-    {
-        return None;
-    }
-    Some(Need {
+        .is_none_or(|found| found < versions::GO);
+    is_old.then(|| Need {
         what: format!("Go {major}.{minor} or newer"),
         found: found.map(str::to_owned),
         how: "https://go.dev/dl, or where the distribution's is new enough: apt-get install golang",
@@ -97,26 +89,27 @@ fn go_version(word: &str) -> Option<(u32, u32)> {
 }
 
 fn apt(version: Option<&str>) -> Option<Need> {
-    version.is_none().then(|| Need {
-        what: "Debian's or Ubuntu's apt-get, for containerd, runc, iptables and buildah".to_owned(),
-        found: None,
-        how: "elsewhere use a cluster that you have: CLUSTER=current",
-    })
+    let what = "Debian's or Ubuntu's apt-get, for containerd, runc, iptables and buildah";
+    let how = "elsewhere use a cluster that you have: CLUSTER=current";
+    any(version, what, how)
 }
 
 fn pip(version: Option<&str>) -> Option<Need> {
-    version.is_none().then(|| Need {
-        what: "Python 3 with pip".to_owned(),
-        found: None,
-        how: "Debian, Ubuntu: apt-get install python3-pip; Fedora: dnf install python3-pip",
-    })
+    let how = "Debian, Ubuntu: apt-get install python3-pip; Fedora: dnf install python3-pip";
+    any(version, "Python 3 with pip", how)
 }
 
 fn compiler(version: Option<&str>) -> Option<Need> {
+    let how = "Debian, Ubuntu: apt-get install build-essential; Fedora: dnf install gcc-c++ make";
+    any(version, "a C and C++ compiler", how)
+}
+
+/// What may have any version.
+fn any(version: Option<&str>, what: &str, how: &'static str) -> Option<Need> {
     version.is_none().then(|| Need {
-        what: "a C and C++ compiler".to_owned(),
+        what: what.to_owned(),
         found: None,
-        how: "Debian, Ubuntu: apt-get install build-essential; Fedora: dnf install gcc-c++ make",
+        how,
     })
 }
 
@@ -133,22 +126,15 @@ mod tests {
     #[test]
     fn release_candidates_and_newer_releases_of_go_will_do() {
         for version in ["go1.26rc1", "go1.26.4", "go1.27.1-custom", "go2.0"] {
-            assert!(
-                go(Some(&format!("go version {version} linux/amd64"))).is_none(),
-                "{version}"
-            );
+            let text = format!("go version {version} linux/amd64");
+            assert!(go(Some(&text)).is_none(), "{version}");
         }
     }
 
     #[test]
     fn every_missing_program_is_listed_with_its_installation() {
-        let missing = Missing(
-            [go(None), pip(None), compiler(None)]
-                .into_iter()
-                .flatten()
-                .collect(),
-        );
-        let text = missing.to_string();
+        let needs = [go(None), pip(None), compiler(None)];
+        let text = Missing(needs.into_iter().flatten().collect()).to_string();
         for part in ["Go 1.", "go.dev/dl", "python3-pip", "build-essential"] {
             assert!(text.contains(part), "{text}");
         }

@@ -71,16 +71,12 @@ fn a_job_applied_by_kubectl_is_captioned() -> Result<()> {
             "spec": {"task": "image-to-text", "input": {"inline": {"data": data}}},
         });
         let kubectl = &it.cluster.control_plane;
-        kubectl
-            .kubectl_with(&["apply", "-f", "-"], &job.to_string())
-            .await?
-            .success("apply")?;
+        kubectl.kubectl_apply("", &job.to_string()).await?;
         let phase = "--for=jsonpath={.status.phase}=Succeeded";
-        let wait = ["wait", phase, "ij/by-kubectl", "--timeout=110s"];
-        kubectl.kubectl(&wait).await?.success("wait")?;
-        let caption_path = "jsonpath={.status.result.caption}";
-        let get = ["get", "ij", "by-kubectl", "-o", caption_path];
-        assert_eq!(kubectl.kubectl(&get).await?.success("get")?, caption);
+        let wait = format!("wait {phase} ij/by-kubectl --timeout=110s");
+        kubectl.kubectl_line(&wait).await?;
+        let get = "get ij by-kubectl -o jsonpath={.status.result.caption}";
+        assert_eq!(kubectl.kubectl_line(get).await?, caption);
         Ok(())
     })
 }

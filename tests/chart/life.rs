@@ -2,14 +2,13 @@
 
 use crate::trial;
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Phase, Task};
+use fovea_crds::{InferenceJob, Phase};
 use fovea_harness::eventually;
 use fovea_harness::stack::{self, SYSTEM_NAMESPACE};
 use fovea_tests::demo::first;
 use fovea_tests::installed::{PATIENCE, RELEASE, chart};
 use fovea_tests::pods::is_skipped;
-use fovea_tests::{Installed, crowd};
-use k8s_openapi::ByteString;
+use fovea_tests::{Installed, crowd, jobs};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{DynamicObject, ListParams};
 use kube::discovery::{Discovery, verbs};
@@ -35,32 +34,15 @@ async fn a_release_is_upgraded_rolled_back_and_uninstalled_with_jobs_in_flight()
     submit(&it, "upgraded").await?;
     let values = it.helm.values("upgrade", &it.values())?;
     let chart = chart();
-    let to = [
-        "upgrade",
-        RELEASE,
-        &chart,
-        "-n",
-        SYSTEM_NAMESPACE,
-        "-f",
-        &values,
-    ];
-    it.helm
-        .run(&[&to[..], &["--wait", "--timeout=4m"]].concat())
-        .await?;
+    let upgrade = ["upgrade", RELEASE, &chart, "-f", &values];
+    let wait = ["-n", SYSTEM_NAMESPACE, "--wait", "--timeout=4m"];
+    it.helm.run(&[&upgrade[..], &wait].concat()).await?;
     assert_ne!(chart_label(&it).await?, old);
     all_succeed(&it).await?;
 
     submit(&it, "rolled-back").await?;
-    let back = [
-        "rollback",
-        RELEASE,
-        "1",
-        "-n",
-        SYSTEM_NAMESPACE,
-        "--wait",
-        "--timeout=4m",
-    ];
-    it.helm.run(&back).await?;
+    let back = ["rollback", RELEASE, "1"];
+    it.helm.run(&[&back[..], &wait].concat()).await?;
     assert_eq!(chart_label(&it).await?, old);
     all_succeed(&it).await?;
     let faults = history.faults(&[]);
@@ -68,20 +50,15 @@ async fn a_release_is_upgraded_rolled_back_and_uninstalled_with_jobs_in_flight()
 
     let away = ["uninstall", RELEASE, "-n", SYSTEM_NAMESPACE, "--wait"];
     it.helm.run(&away).await?;
-    let gone = eventually(
-        "nothing but what is kept to be left",
-        PATIENCE,
-        async || {
-            let after = everything(&it).await?;
-            let left: Vec<_> = after
-                .difference(&before)
-                .filter(|name| !is_kept(name))
-                .collect();
-            ensure!(left.is_empty(), "{left:#?}");
-            Ok(after)
-        },
-    );
-    let after = gone.await?;
+    let what = "nothing but what is kept to be left";
+    let after = eventually(what, PATIENCE, async || {
+        let after = everything(&it).await?;
+        let left = after.difference(&before).filter(|name| !is_kept(name));
+        let left: Vec<_> = left.collect();
+        ensure!(left.is_empty(), "{left:#?}");
+        Ok(after)
+    })
+    .await?;
     let missing: Vec<_> = before.difference(&after).collect();
     assert!(missing.is_empty(), "of what was there before: {missing:#?}");
     let jobs = it.jobs.list(&ListParams::default()).await?;
@@ -92,13 +69,14 @@ async fn a_release_is_upgraded_rolled_back_and_uninstalled_with_jobs_in_flight()
 
 /// Definitions, jobs and events stay.
 fn is_kept(name: &str) -> bool {
-    let kinds = [
-        "CustomResourceDefinition ",
-        "InferenceJob ",
-        "Event ",
-        "APIService ",
-    ];
-    kinds.iter().any(|kind| name.starts_with(kind))
+    let kind = name.split(' ').next().unwrap_or_default();
+    [
+        "CustomResourceDefinition",
+        "InferenceJob",
+        "Event",
+        "APIService",
+    ]
+    .contains(&kind)
 }
 
 /// `Kind namespace/name` of every object.
@@ -142,11 +120,7 @@ async fn chart_label(it: &Installed) -> Result<String> {
 
 async fn submit(it: &Installed, prefix: &str) -> Result<()> {
     let (picture, _) = first::<String>("captions.json");
-    let job = |number| {
-        let data = ByteString(picture.clone());
-        let spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
-        InferenceJob::new(&format!("{prefix}-{number}"), spec)
-    };
+    let job = |number| jobs::inline(&format!("{prefix}-{number}"), &picture);
     crowd::create(&it.jobs, (0..IN_FLIGHT).map(job)).await
 }
 
@@ -154,18 +128,13 @@ async fn all_succeed(it: &Installed) -> Result<()> {
     let done = eventually("every job to succeed", PATIENCE, async || {
         let jobs = it.jobs.list(&ListParams::default()).await?;
         let phase = |job: &InferenceJob| job.status.clone().unwrap_or_default().phase;
-        let failed = jobs.iter().find(|job| {
-            let phase = phase(job);
-            phase.is_terminal() && phase != Phase::Succeeded
-        });
-        let ended = jobs
+        let succeeded = |job: &&InferenceJob| phase(job) == Phase::Succeeded;
+        let failed = jobs
             .iter()
-            .filter(|job| phase(job) == Phase::Succeeded)
-            .count();
-        ensure!(
-            failed.is_none() && ended == jobs.items.len(),
-            "{ended}; {failed:?}"
-        );
+            .find(|job| phase(job).is_terminal() && !succeeded(job));
+        let ended = jobs.iter().filter(succeeded).count();
+        let all = failed.is_none() && ended == jobs.items.len();
+        ensure!(all, "{ended}; {failed:?}");
         Ok(())
     });
     Ok(done.await?)

@@ -72,22 +72,16 @@ fn operator_and_api_connect_to_the_api_server_and_to_no_metadata_service_or_othe
         }
 
         let plane = &it.cluster.control_plane;
-        let get = [
-            "get",
-            "service",
-            "kubernetes",
-            "-o",
-            "jsonpath={.spec.clusterIP}",
-        ];
-        let service = plane.kubectl(&get).await?.success("the Service")?;
+        let service = "get service kubernetes -o jsonpath={.spec.clusterIP}";
+        let service = plane.kubectl_line(service).await?;
         for component in ["operator", "api"] {
             let connects = async |address: &str| connects(it, component, (address, HTTPS)).await;
             ensure!(connects(&service).await?, "{component}: the API server");
             ensure!(!connects(&machine).await?, "{component}: another server");
             ensure!(!connects(&metadata).await?, "{component}: metadata");
         }
-        let policies = plane.kubectl(&["get", "netpol", "-n", SYSTEM_NAMESPACE, "-o", "yaml"]);
-        let policies = policies.await?.success("the policies")?;
+        let policies = format!("get netpol -n {SYSTEM_NAMESPACE} -o yaml");
+        let policies = plane.kubectl_line(&policies).await?;
         ensure!(
             policies.contains(&format!("cidr: {service}/32")),
             "{policies}"

@@ -16,14 +16,7 @@ async fn curl(it: &Installed, arguments: &[&str]) -> Result<Value> {
     std::fs::write(&authority, &it.authority)?;
     let address = it.ingress.https();
     let output = Command::new("curl")
-        .args([
-            "--silent",
-            "--show-error",
-            "--max-time",
-            "60",
-            "--noproxy",
-            "*",
-        ])
+        .args("--silent --show-error --max-time 60 --noproxy *".split(' '))
         .arg("--resolve")
         .arg(format!("{HOST}:{}:{}", address.port(), address.ip()))
         .arg("--cacert")
@@ -74,11 +67,8 @@ fn the_curl_lines_of_ai_image_analysis_service_return_labels_and_objects() -> Re
             assert_eq!(done["status"], "COMPLETED", "{done}");
             assert_eq!(done["results"]["analysis_type"], analysis, "{done}");
             let predictions = done["results"]["predictions"].as_array();
-            let predictions = predictions.context("predictions")?;
-            assert!(
-                predictions.iter().all(|each| !each[field].is_null()),
-                "{done}"
-            );
+            let mut predictions = predictions.context("predictions")?.iter();
+            assert!(predictions.all(|each| !each[field].is_null()), "{done}");
         }
         Ok(())
     })

@@ -2,15 +2,15 @@
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, Input, Phase, RunnerPool, yaml};
-use fovea_harness::{eventually, stack};
+use fovea_harness::stack;
 use fovea_store::ObjectKey;
-use fovea_tests::Installed;
 use fovea_tests::demo::answers;
-use fovea_tests::installed::{PATIENCE, POOL};
+use fovea_tests::installed::POOL;
 use fovea_tests::pods::store;
+use fovea_tests::{Installed, jobs};
 use kube::ResourceExt as _;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const NAMESPACE: &str = "default";
 
@@ -51,32 +51,18 @@ fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
                 let put = store.put(&key, picture.clone().into(), "image/jpeg");
                 put.await?;
             }
-            apply(it, &path).await?;
+            apply(it, &format!("--namespace={NAMESPACE}"), &path).await?;
             applied.push((path, job));
         }
         for (path, job) in applied {
-            let elsewhere = job
-                .spec
-                .pool_ref
-                .as_ref()
-                .is_some_and(|pool| pool.name != POOL);
+            let pool = job.spec.pool_ref.as_ref();
+            let elsewhere = pool.is_some_and(|pool| pool.name != POOL);
             if job.spec.suspend || job.spec.cancel || elsewhere {
                 continue;
             }
-            let name = job.name_any();
-            let what = format!("{name} of {} to end", path.display());
-            let ended = eventually(&what, PATIENCE, async || {
-                let status = it.jobs.get(&name).await?.status.unwrap_or_default();
-                ensure!(status.phase.is_terminal(), "{status:?}");
-                Ok(status)
-            });
-            let status = ended.await?;
-            assert_eq!(
-                status.phase,
-                Phase::Succeeded,
-                "{}: {status:?}",
-                path.display()
-            );
+            let status = jobs::ended(&it.jobs, &job.name_any()).await?;
+            let path = path.display();
+            assert_eq!(status.phase, Phase::Succeeded, "{path}: {status:?}");
         }
         Ok(())
     })
@@ -92,18 +78,15 @@ fn every_sample_of_a_pool_is_taken() -> Result<()> {
             }
             serde_json::from_value::<RunnerPool>(document)
                 .with_context(|| path.display().to_string())?;
-            let file = path.display().to_string();
-            let arguments = ["apply", "--dry-run=server", "-f", &file];
-            let taken = it.cluster.control_plane.kubectl(&arguments).await?;
-            taken.success(&file)?;
+            apply(it, "--dry-run=server", &path).await?;
         }
         Ok(())
     })
 }
 
-async fn apply(it: &Installed, path: &std::path::Path) -> Result<()> {
+async fn apply(it: &Installed, flag: &str, path: &Path) -> Result<()> {
     let file = path.display().to_string();
-    let arguments = ["apply", "-n", NAMESPACE, "-f", &file];
+    let arguments = ["apply", flag, "-f", &file];
     let applied = it.cluster.control_plane.kubectl(&arguments).await?;
     applied.success(&file)?;
     Ok(())

@@ -25,12 +25,11 @@ fn two_tenants_see_their_own_jobs_and_nothing_of_each_other() -> Result<()> {
 
         // kubectl has the same rights; only the operator may write a status.
         let may = async |verb: &str, what: &str, namespace: &str| {
-            let user = "--as=system:serviceaccount:team-red:user";
-            let (what, part) = what.split_once('/').unwrap_or((what, ""));
-            let part = format!("--subresource={part}");
-            let question = ["auth", "can-i", verb, what, "-n", namespace, user, &part];
-            let answer = it.cluster.control_plane.kubectl(&question).await?;
-            anyhow::Ok(answer.stdout.trim() == "yes")
+            let user = "system:serviceaccount:team-red:user";
+            it.cluster
+                .control_plane
+                .may(user, verb, what, namespace)
+                .await
         };
         assert!(may("create", "inferencejobs.fovea.dev", "team-red").await?);
         assert!(!may("create", "inferencejobs.fovea.dev", "team-blue").await?);

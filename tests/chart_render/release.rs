@@ -5,12 +5,14 @@ use anyhow::{Context as _, Result, ensure};
 use fovea_crds::yaml;
 use fovea_dev::chart::CHART;
 use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
-use fovea_harness::{ControlPlane, ControlPlaneOptions};
+use fovea_harness::{ControlPlane, ControlPlaneOptions, eventually};
 use fovea_tests::helm::Helm;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const RELEASE: &str = "fovea";
+const PATIENCE: Duration = Duration::from_mins(1);
 const JOB: &str = "apiVersion: fovea.dev/v1alpha1
 kind: InferenceJob
 metadata: {name: kept, namespace: default}
@@ -62,18 +64,17 @@ impl Life {
         self.helm.run(&all).await
     }
 
-    async fn kubectl(&self, arguments: &[&str], stdin: &str) -> Result<String> {
-        let answer = self.control_plane.kubectl_with(arguments, stdin).await?;
-        Ok(answer.success(&arguments.join(" "))?)
+    async fn kubectl(&self, line: &str) -> Result<String> {
+        Ok(self.control_plane.kubectl_line(line).await?)
     }
 
     /// Every object that is not Kubernetes' own, in the release's namespace and outside of any.
     async fn objects(&self) -> Result<BTreeSet<String>> {
         let kinds = "deployments,statefulsets,services,secrets,configmaps,serviceaccounts,networkpolicies,\
             poddisruptionbudgets,roles,rolebindings,persistentvolumeclaims,inferencejobs,runnerpools";
-        let own = ["get", kinds, "-o", "name", "-n", SYSTEM_NAMESPACE];
-        let wide = ["get", "clusterroles,clusterrolebindings,crd", "-o", "name"];
-        let found = self.kubectl(&own, "").await? + &self.kubectl(&wide, "").await?;
+        let own = format!("get {kinds} -o name -n {SYSTEM_NAMESPACE}");
+        let wide = "get clusterroles,clusterrolebindings,crd -o name";
+        let found = self.kubectl(&own).await? + &self.kubectl(wide).await?;
         let ours = found.lines().filter(|name| name.contains(RELEASE));
         Ok(ours.map(str::to_owned).collect())
     }
@@ -94,45 +95,25 @@ async fn a_release_leaves_the_definitions_and_the_jobs_and_nothing_else() -> Res
     ] {
         ensure!(notes.contains(words), "{words:?} is not in\n{notes}");
     }
-    life.kubectl(
-        &[
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "crd/inferencejobs.fovea.dev",
-        ],
-        "",
-    )
+    let definition = "crd/inferencejobs.fovea.dev";
+    life.kubectl(&format!(
+        "wait --for=condition=Established --timeout=60s {definition}"
+    ))
     .await?;
-    life.kubectl(&["apply", "-f", "-"], JOB).await?;
+    life.control_plane.kubectl_apply("", JOB).await?;
 
     // MinIO's keys stay what they are: nothing else knows those that its disk was made with.
-    let keys = [
-        "get",
-        "secret",
-        "fovea-minio",
-        "-n",
-        SYSTEM_NAMESPACE,
-        "-o",
-        "jsonpath={.data}",
-    ];
-    let before = life.kubectl(&keys, "").await?;
+    let keys = format!("get secret fovea-minio -n {SYSTEM_NAMESPACE} -o jsonpath={{.data}}");
+    let before = life.kubectl(&keys).await?;
     let upgrade = [&*life.chart, "-f", &preset, "--set", "operator.replicas=2"];
     life.helm("upgrade", &upgrade).await?;
-    assert_eq!(life.kubectl(&keys, "").await?, before);
-    let replicas = [
-        "get",
-        "deploy",
-        "fovea-operator",
-        "-n",
-        SYSTEM_NAMESPACE,
-        "-o",
-        "jsonpath={.spec.replicas}",
-    ];
-    assert_eq!(life.kubectl(&replicas, "").await?, "2");
+    assert_eq!(life.kubectl(&keys).await?, before);
+    let replicas = "get deploy fovea-operator -o jsonpath={.spec.replicas}";
+    let replicas = format!("{replicas} -n {SYSTEM_NAMESPACE}");
+    assert_eq!(life.kubectl(&replicas).await?, "2");
     life.helm("rollback", &["1"]).await?;
-    assert_eq!(life.kubectl(&replicas, "").await?, "1");
-    assert_eq!(life.kubectl(&keys, "").await?, before);
+    assert_eq!(life.kubectl(&replicas).await?, "1");
+    assert_eq!(life.kubectl(&keys).await?, before);
 
     life.helm("uninstall", &["--wait"]).await?;
     let left: Vec<_> = life.objects().await?.into_iter().collect();
@@ -144,7 +125,7 @@ async fn a_release_leaves_the_definitions_and_the_jobs_and_nothing_else() -> Res
             format!("{definition}/runnerpools.fovea.dev"),
         ]
     );
-    life.kubectl(&["get", "inferencejob", "kept"], "").await?;
+    life.kubectl("get inferencejob kept").await?;
 
     // What stays does not prevent another installation.
     life.helm("install", &values).await.context("again")?;
@@ -154,15 +135,9 @@ async fn a_release_leaves_the_definitions_and_the_jobs_and_nothing_else() -> Res
 #[tokio::test]
 async fn helm_asks_the_cluster_where_its_api_server_is() -> Result<()> {
     let life = Life::begin().await?;
-    life.kubectl(&["apply", "-f", "-"], SERVERS).await?;
-    let service = [
-        "get",
-        "service",
-        "kubernetes",
-        "-o",
-        "jsonpath={.spec.clusterIP}",
-    ];
-    let service = life.kubectl(&service, "").await?;
+    life.control_plane.kubectl_apply("", SERVERS).await?;
+    let service = "get service kubernetes -o jsonpath={.spec.clusterIP}";
+    let service = life.kubectl(service).await?;
     let preset = format!("{}/presets/trial.yaml", life.chart);
     let render = async |more: &[&str]| -> Result<Vec<Value>> {
         let mut arguments = vec![&*life.chart, "--dry-run=server", "-f", &preset];
@@ -220,18 +195,8 @@ async fn the_cluster_s_own_roles_learn_of_jobs_and_pools() -> Result<()> {
     )
     .await?;
     for role in ["view", "edit", "admin"] {
-        let binding = [
-            "create",
-            "rolebinding",
-            role,
-            "--clusterrole",
-            role,
-            "--user",
-            role,
-            "-n",
-            "default",
-        ];
-        life.kubectl(&binding, "").await?;
+        let bind = format!("create rolebinding {role} --clusterrole {role} --user {role}");
+        life.kubectl(&format!("{bind} -n default")).await?;
     }
     for (role, verb, what, may) in [
         ("view", "list", "inferencejobs", true),
@@ -248,30 +213,13 @@ async fn the_cluster_s_own_roles_learn_of_jobs_and_pools() -> Result<()> {
         ("admin", "patch", "inferencejobs/status", false),
     ] {
         // Kubernetes gathers the rules of its roles when it comes to it.
-        fovea_harness::eventually(
-            "the role's rules",
-            std::time::Duration::from_mins(1),
-            async || {
-                let (resource, subresource) = what.split_once('/').unwrap_or((what, ""));
-                let resource = format!("{resource}.fovea.dev");
-                let subresource = format!("--subresource={subresource}");
-                let question = [
-                    "auth",
-                    "can-i",
-                    verb,
-                    &resource,
-                    &subresource,
-                    "--as",
-                    role,
-                    "-n",
-                    "default",
-                ];
-                let answer = life.control_plane.kubectl(&question).await?;
-                let allowed = answer.stdout.trim() == "yes";
-                ensure!(allowed == may, "{role} {verb} {what}: {answer:?}");
-                Ok(())
-            },
-        )
+        let (resource, part) = what.split_once('/').unwrap_or((what, ""));
+        let what = format!("{resource}.fovea.dev/{part}");
+        eventually("the role's rules", PATIENCE, async || {
+            let allowed = life.control_plane.may(role, verb, &what, "default").await?;
+            ensure!(allowed == may, "{role} {verb} {what}: {allowed}");
+            Ok(())
+        })
         .await?;
     }
     Ok(())

@@ -14,10 +14,8 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Labels of each namespace: the strictest Pod Security.
-const LABELS: [&str; 2] = [
-    "pod-security.kubernetes.io/enforce=restricted",
-    "pod-security.kubernetes.io/warn=restricted",
-];
+const LABELS: &str =
+    "pod-security.kubernetes.io/enforce=restricted pod-security.kubernetes.io/warn=restricted";
 
 #[tokio::test]
 async fn every_render_is_taken_without_a_warning_by_an_api_server_that_lets_in_restricted_pods_alone()
@@ -46,14 +44,8 @@ async fn define(control_plane: &ControlPlane) -> Result<()> {
         let apply = ["apply", "--server-side", "-f", &folder];
         control_plane.kubectl(&apply).await?.success("defining")?;
     }
-    let wait = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "crd",
-        "--all",
-    ];
-    control_plane.kubectl(&wait).await?.success("waiting")?;
+    let wait = "wait --for=condition=Established --timeout=60s crd --all";
+    control_plane.kubectl_line(wait).await?;
     Ok(())
 }
 
@@ -67,21 +59,15 @@ async fn make_namespaces(control_plane: &ControlPlane, goldens: &[PathBuf]) -> R
     }
     for name in names {
         if name != "default" {
-            let create = ["create", "namespace", &name];
-            control_plane
-                .kubectl(&create)
-                .await?
-                .success("a namespace")?;
+            let create = format!("create namespace {name}");
+            control_plane.kubectl_line(&create).await?;
         }
-        let label = [&["label", "namespace", &name][..], &LABELS].concat();
-        control_plane.kubectl(&label).await?.success("its labels")?;
+        let label = format!("label namespace {name} {LABELS}");
+        control_plane.kubectl_line(&label).await?;
         // No pod is let in before it.
-        eventually("its service account", PATIENCE, async || {
-            let get = ["get", "serviceaccount", "default", "-n", &name];
-            let found = control_plane.kubectl(&get).await?;
-            found
-                .success("its service account")
-                .map_err(anyhow::Error::from)
+        let get = format!("get serviceaccount default -n {name}");
+        eventually("its service account", PATIENCE, || {
+            control_plane.kubectl_line(&get)
         })
         .await?;
     }
@@ -90,14 +76,8 @@ async fn make_namespaces(control_plane: &ControlPlane, goldens: &[PathBuf]) -> R
 
 async fn taken(control_plane: &ControlPlane, flag: &str, path: &Path) -> Result<()> {
     let path = path.display().to_string();
-    let apply = [
-        "apply",
-        "--server-side",
-        "--dry-run=server",
-        "--validate=strict",
-        flag,
-        &path,
-    ];
+    let strict = ["apply", "--server-side", "--dry-run=server"];
+    let apply = [&strict[..], &["--validate=strict", flag, &path]].concat();
     let answer = control_plane.kubectl(&apply).await?;
     ensure!(answer.status.success(), "{path}:\n{}", answer.stderr);
     ensure!(answer.stderr.is_empty(), "{path}:\n{}", answer.stderr);
@@ -106,8 +86,8 @@ async fn taken(control_plane: &ControlPlane, flag: &str, path: &Path) -> Result<
 
 /// kubeconform, with schemas of what this API server says of itself.
 async fn conform(control_plane: &ControlPlane, goldens: &[PathBuf]) -> Result<()> {
-    let told_by_it = control_plane.kubectl(&["get", "--raw", OPENAPI]).await?;
-    let openapi = serde_json::from_str(&told_by_it.success(OPENAPI)?)?;
+    let get = format!("get --raw {OPENAPI}");
+    let openapi = serde_json::from_str(&control_plane.kubectl_line(&get).await?)?;
     let folder = tempfile::tempdir()?;
     write_schemas(&openapi, folder.path())?;
     let mut kubeconform = Command::new(KUBECONFORM.program(&Cache::from_env()?, "kubeconform"));

@@ -1,11 +1,7 @@
 //! The docs as a whole: every page is listed, every link leads somewhere, every command is one that a
 //! test runs, and what the programs can say is explained.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod markdown;
 
@@ -152,6 +148,30 @@ fn the_readme_has_no_command_that_is_not_run() -> Result<()> {
     for command in Page::read(repository(), "README.md")?.commands {
         let known = command.text.starts_with("make ") || run.contains(&command.text);
         ensure!(known, "README.md:{}: no page has `{command}`", command.line);
+    }
+    Ok(())
+}
+
+#[test]
+fn every_make_target_that_is_named_is_in_the_makefile() -> Result<()> {
+    let makefile = text("Makefile")?;
+    let workflows = [
+        ".ci/run",
+        ".github/workflows/ci.yaml",
+        ".github/workflows/release.yaml",
+    ];
+    for path in all()?.into_iter().chain(workflows.map(str::to_owned)) {
+        let text = text(&path)?;
+        for before in ["`make ", "$ make ", "\nmake ", "run: make ", "exec make "] {
+            for named in text.split(before).skip(1) {
+                let end = named.find(|letter: char| !letter.is_ascii_lowercase() && letter != '-');
+                let target = &named[..end.unwrap_or(named.len())];
+                ensure!(
+                    makefile.contains(&format!("\n{target}:")),
+                    "{path}: make {target}"
+                );
+            }
+        }
     }
     Ok(())
 }

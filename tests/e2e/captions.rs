@@ -1,7 +1,7 @@
 //! Good pictures, by every way in.
 
 use crate::support::{
-    create, ended, ended_by_http, http, inline_job, jobs, sample, samples, stack, unique, upload,
+    create, ended, has_condition, http, inline, jobs, sample, samples, stack, unique, visitor,
 };
 use anyhow::Result;
 use fovea_crds::{JobResult, Phase};
@@ -12,9 +12,8 @@ use kube::api::{WatchEvent, WatchParams};
 #[tokio::test]
 async fn every_demo_picture_gets_its_caption_by_upload() -> Result<()> {
     for (path, caption) in samples() {
-        let (status, job) = upload(&std::fs::read(&path)?, "picture.jpg").await?;
-        assert_eq!(status, 202, "{job}");
-        let job = ended_by_http(job["id"].as_str().unwrap()).await?;
+        let picture = std::fs::read(&path)?;
+        let job = visitor().await.submitted_and_ended(&picture, &[]).await?;
         assert_eq!(job["phase"], "Succeeded", "{job}");
         assert_eq!(job["result"]["caption"], *caption, "{}", path.display());
     }
@@ -24,7 +23,7 @@ async fn every_demo_picture_gets_its_caption_by_upload() -> Result<()> {
 #[tokio::test]
 async fn a_job_applied_by_kubectl_gets_its_caption_and_a_full_status() -> Result<()> {
     let (picture, caption) = sample();
-    let job = create(&inline_job(&unique("inline"), &picture)).await?;
+    let job = create(&inline(&unique("inline"), &picture)).await?;
     let name = job.metadata.name.clone().unwrap();
     let status = ended(&name).await?;
     assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
@@ -32,34 +31,17 @@ async fn a_job_applied_by_kubectl_gets_its_caption_and_a_full_status() -> Result
     assert_eq!(status.summary, Some(caption));
     assert_eq!((status.attempts, status.interruptions), (1, 0));
     assert_eq!(status.observed_generation, job.metadata.generation);
-    assert_eq!(
-        status.pool_ref.map(|pool| pool.name).as_deref(),
-        Some("default")
-    );
-    assert!(
-        status
-            .model
-            .is_some_and(|model| model.revision.starts_with("sha256:"))
-    );
-    assert!(
-        status.runner.is_some() && status.start_time.is_some() && status.completion_time.is_some()
-    );
     for type_ in ["Accepted", "Scheduled", "Complete"] {
-        let condition = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == type_);
-        assert!(
-            condition.is_some_and(|c| c.status == "True" && !c.reason.is_empty()),
-            "{type_}"
-        );
+        assert!(has_condition(&status, type_, "True"), "{type_}");
     }
-    let listed = stack()
-        .await
-        .control_plane
-        .kubectl(&["get", "ij", &name])
-        .await?
-        .stdout;
+    let mut reasons = status.conditions.iter().map(|condition| &condition.reason);
+    assert!(reasons.all(|reason| !reason.is_empty()));
+    assert_eq!(status.pool_ref.unwrap().name, "default");
+    assert!(status.model.unwrap().revision.starts_with("sha256:"));
+    assert!(status.runner.is_some());
+    assert!(status.start_time.is_some() && status.completion_time.is_some());
+    let get = format!("get ij {name}");
+    let listed = stack().await.control_plane.kubectl_line(&get).await?;
     assert!(listed.contains("Succeeded"), "{listed}");
     Ok(())
 }
@@ -68,7 +50,7 @@ async fn a_job_applied_by_kubectl_gets_its_caption_and_a_full_status() -> Result
 async fn a_fast_job_costs_two_status_writes_at_most() -> Result<()> {
     let (picture, _) = sample();
     let name = unique("writes");
-    let created = create(&inline_job(&name, &picture)).await?;
+    let created = create(&inline(&name, &picture)).await?;
     let from = created.metadata.resource_version.clone().unwrap();
     let params = WatchParams::default()
         .fields(&format!("metadata.name={name}"))
@@ -80,17 +62,9 @@ async fn a_fast_job_costs_two_status_writes_at_most() -> Result<()> {
             continue;
         };
         writes += 1;
-        if job
-            .status
-            .as_ref()
-            .is_some_and(|status| status.phase.is_terminal())
-        {
-            let status = job.status.unwrap();
-            let took = status
-                .completion_time
-                .unwrap()
-                .0
-                .duration_since(created.metadata.creation_timestamp.unwrap().0);
+        if let Some(end) = job.status.and_then(|status| status.completion_time) {
+            let begin = created.metadata.creation_timestamp.unwrap();
+            let took = end.0.duration_since(begin.0);
             // A job that had to wait has one more update.
             let most = if took.as_secs() < 2 { 2 } else { 3 };
             assert!(writes <= most, "{writes} writes in {took:#}");
@@ -114,10 +88,10 @@ async fn the_same_idempotency_key_is_the_same_job() -> Result<()> {
         let answer = request.body(picture.clone()).send().await?;
         assert_eq!(answer.status(), 202);
         let job: serde_json::Value = answer.json().await?;
-        ids.push(job["id"].as_str().unwrap().to_owned());
+        ids.push(job["id"].clone());
     }
     assert_eq!(ids[0], ids[1]);
-    assert_eq!(ended_by_http(&ids[0]).await?["attempts"], 1);
+    assert_eq!(visitor().await.job_ended(&ids[0]).await?["attempts"], 1);
     Ok(())
 }
 

@@ -1,39 +1,19 @@
 //! The two replaced services' clients against the whole system, as their READMEs show them.
 
-use crate::support::{ENDED, answers, http, samples, stack};
-use anyhow::{Result, anyhow};
-use fovea_harness::eventually;
-use reqwest::multipart::{Form, Part};
+use crate::support::{answers, samples, visitor};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use std::path::Path;
 
-async fn upload(
-    path: &str,
-    picture: &Path,
-    fields: &[(&'static str, &'static str)],
-) -> Result<(u16, Value)> {
-    let part = Part::bytes(std::fs::read(picture)?).file_name("image.jpg");
-    let form = Form::new().part("file", part);
-    let form = (fields.iter()).fold(form, |form, (name, value)| form.text(*name, *value));
-    let url = format!("{}{path}", stack().await.api_url());
-    let answer = http().post(url).multipart(form).send().await?;
-    Ok((answer.status().as_u16(), answer.json().await?))
+async fn upload(path: &str, picture: &Path, fields: &[(&str, &str)]) -> Result<(u16, Value)> {
+    let picture = std::fs::read(picture)?;
+    visitor().await.upload(path, &picture, fields).await
 }
 
 /// Polls until the status is none of `waiting`.
 async fn ended(path: &str, id: &Value, waiting: &[&str]) -> Result<Value> {
-    let id = id.as_str().ok_or_else(|| anyhow!("no job_id"))?;
-    let url = format!("{}{path}{id}", stack().await.api_url());
-    let what = format!("{url} to end");
-    let found = eventually(&what, ENDED, || async {
-        let answer = http().get(&url).send().await?.error_for_status()?;
-        let job: Value = answer.json().await?;
-        match job["status"].as_str() {
-            Some(status) if !waiting.contains(&status) => Ok(job),
-            status => Err(anyhow!("its status is {status:?}")),
-        }
-    });
-    Ok(found.await?)
+    let path = format!("{path}{}", id.as_str().context("a job_id")?);
+    visitor().await.ended(&path, "status", waiting).await
 }
 
 #[tokio::test]
@@ -43,32 +23,25 @@ async fn a_client_of_async_vision_api_gets_its_captions() -> Result<()> {
         assert_eq!((status, &job["status"]), (200, &json!("PENDING")), "{job}");
         let waiting = ["PENDING", "STARTED", "RETRY"];
         let done = ended("/api/v1/status/", &job["job_id"], &waiting).await?;
-        assert_eq!(
-            done,
-            json!({"job_id": job["job_id"], "status": "SUCCESS", "result": {"caption": caption}})
-        );
+        let result = json!({"caption": caption});
+        let wanted = json!({"job_id": job["job_id"], "status": "SUCCESS", "result": result});
+        assert_eq!(done, wanted);
     }
     Ok(())
 }
 
 /// Uploads, waits, and gives the predictions of a job that must have completed.
-async fn analysed(picture: &Path, analysis_type: &'static str) -> Result<Vec<Value>> {
+async fn analysed(picture: &Path, analysis_type: &str) -> Result<Vec<Value>> {
     let fields = [("analysis_type", analysis_type)];
     let (status, job) = upload("/upload-image", picture, &fields).await?;
     assert_eq!((status, &job["status"]), (202, &json!("PENDING")), "{job}");
     let done = ended("/job-status/", &job["job_id"], &["PENDING", "PROCESSING"]).await?;
-    assert_eq!(
-        (&done["status"], &done["message"], &done["error_message"]),
-        (
-            &json!("COMPLETED"),
-            &json!("Job is completed"),
-            &Value::Null
-        ),
-        "{done}"
-    );
+    assert_eq!(done["status"], "COMPLETED", "{done}");
+    assert_eq!(done["message"], "Job is completed", "{done}");
+    assert_eq!(done["error_message"], Value::Null, "{done}");
     assert_eq!(done["results"]["analysis_type"], analysis_type);
     let predictions = done["results"]["predictions"].as_array().cloned();
-    predictions.ok_or_else(|| anyhow!("no predictions: {done}"))
+    predictions.with_context(|| format!("no predictions: {done}"))
 }
 
 #[tokio::test]
@@ -93,14 +66,9 @@ async fn a_client_of_ai_image_analysis_service_gets_its_objects() -> Result<()> 
         };
         assert_eq!(labels(&predictions), labels(&objects), "{predictions:?}");
         for object in &predictions {
-            assert!(
-                object["score"].as_f64().is_some_and(|score| score >= 0.5),
-                "{object}"
-            );
-            assert!(
-                object["box"]["xmax"].is_i64() && object["box"]["ymin"].is_i64(),
-                "{object}"
-            );
+            let (score, edges) = (object["score"].as_f64(), &object["box"]);
+            assert!(score.is_some_and(|score| score >= 0.5), "{object}");
+            assert!(edges["xmax"].is_i64() && edges["ymin"].is_i64(), "{object}");
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! More finished jobs than a namespace may hold: clients of the API see every one of them all the same.
 
-use crate::support::{ENDED, http, sample};
+use crate::support::{http, sample};
 use anyhow::{Result, ensure};
 use fovea_crds::InferenceJob;
 use fovea_harness::{Stack, StackOptions, eventually, stack};
+use fovea_tests::jobs::PATIENCE;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::Value;
@@ -44,7 +45,7 @@ async fn a_client_reads_every_job_and_repeats_every_key_though_most_objects_went
     }
     let client = stack.control_plane.client().await?;
     let jobs: Api<InferenceJob> = Api::namespaced(client, stack::JOB_NAMESPACE);
-    eventually("objects to go early", ENDED, async || {
+    eventually("objects to go early", PATIENCE, async || {
         let left = jobs.list(&ListParams::default()).await?.items.len();
         ensure!(left < LIMIT, "{left} are left");
         Ok(())

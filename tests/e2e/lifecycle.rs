@@ -1,6 +1,8 @@
 //! Changes that a user may make: suspend, cancel, and the time to live.
 
-use crate::support::{create, ended, inline_job, jobs, patch, sample, status_where, unique};
+use crate::support::{
+    create, ended, has_condition, inline, jobs, patch, sample, status_where, unique,
+};
 use anyhow::{Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase};
 use fovea_harness::eventually;
@@ -8,39 +10,34 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::time::Duration;
 
-fn suspended(value: &'static str) -> impl Fn(&InferenceJobStatus) -> bool {
-    move |status| {
-        status
-            .conditions
-            .iter()
-            .any(|c| c.type_ == "Suspended" && c.status == value)
-    }
+fn is_suspended(status: &InferenceJobStatus) -> bool {
+    has_condition(status, "Suspended", "True")
+}
+
+/// Creates a job that is suspended, and waits until its status says so.
+async fn suspended(name: &str) -> Result<InferenceJobStatus> {
+    let mut job = inline(name, &sample().0);
+    job.spec.suspend = true;
+    create(&job).await?;
+    status_where(name, "to be suspended", is_suspended).await
 }
 
 #[tokio::test]
 async fn a_suspended_job_runs_once_it_is_resumed() -> Result<()> {
-    let (picture, _) = sample();
     let name = unique("suspended");
-    let mut job = inline_job(&name, &picture);
-    job.spec.suspend = true;
-    create(&job).await?;
-    let held = status_where(&name, "to be suspended", suspended("True")).await?;
+    let held = suspended(&name).await?;
     assert_eq!((held.phase, held.attempts), (Phase::Pending, 0));
     patch(&name, json!({"suspend": false})).await?;
     let status = ended(&name).await?;
     assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
-    assert!(suspended("False")(&status));
+    assert!(has_condition(&status, "Suspended", "False"));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_cancelled_job_ends_without_a_result_and_stays_so() -> Result<()> {
-    let (picture, _) = sample();
     let name = unique("cancelled");
-    let mut job = inline_job(&name, &picture);
-    job.spec.suspend = true;
-    create(&job).await?;
-    status_where(&name, "to be suspended", suspended("True")).await?;
+    suspended(&name).await?;
     patch(&name, json!({"cancel": true})).await?;
     let status = ended(&name).await?;
     assert_eq!(status.phase, Phase::Cancelled);
@@ -52,9 +49,8 @@ async fn a_cancelled_job_ends_without_a_result_and_stays_so() -> Result<()> {
 
 #[tokio::test]
 async fn a_finished_job_is_deleted_after_its_time_to_live() -> Result<()> {
-    let (picture, _) = sample();
     let name = unique("ttl");
-    let mut job = inline_job(&name, &picture);
+    let mut job = inline(&name, &sample().0);
     job.spec.ttl_seconds_after_finished = Some(1);
     create(&job).await?;
     let api = jobs().await;
@@ -70,11 +66,11 @@ async fn a_finished_job_is_deleted_after_its_time_to_live() -> Result<()> {
 async fn a_job_of_another_manager_is_ignored() -> Result<()> {
     let (picture, _) = sample();
     let (foreign, own) = (unique("foreign"), unique("own"));
-    let mut job = inline_job(&foreign, &picture);
+    let mut job = inline(&foreign, &picture);
     job.spec.managed_by = Some("example.com/somebody-else".into());
     create(&job).await?;
     // A job that came later has ended: had the first one been ours, it would have a status.
-    create(&inline_job(&own, &picture)).await?;
+    create(&inline(&own, &picture)).await?;
     ended(&own).await?;
     assert!(jobs().await.get(&foreign).await?.status.is_none());
     Ok(())
@@ -82,9 +78,8 @@ async fn a_job_of_another_manager_is_ignored() -> Result<()> {
 
 #[tokio::test]
 async fn a_client_that_labels_a_job_without_end_does_not_keep_it_from_its_end() -> Result<()> {
-    let (picture, _) = sample();
     let name = unique("labelled");
-    create(&inline_job(&name, &picture)).await?;
+    create(&inline(&name, &sample().0)).await?;
     let api = jobs().await;
     let labels = async {
         for number in 0.. {
@@ -98,10 +93,7 @@ async fn a_client_that_labels_a_job_without_end_does_not_keep_it_from_its_end() 
         status = ended(&name) => status?,
         failed = labels => return failed,
     };
-    assert_eq!(
-        (status.phase, status.attempts),
-        (Phase::Succeeded, 1),
-        "{status:?}"
-    );
+    let end = (status.phase, status.attempts);
+    assert_eq!(end, (Phase::Succeeded, 1), "{status:?}");
     Ok(())
 }

@@ -2,11 +2,7 @@
 //! the demo's models. One stack serves every test of this file, but for that of traces; faults that would
 //! disturb others are in `faults`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod bad_input;
 mod captions;

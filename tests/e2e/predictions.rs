@@ -1,20 +1,20 @@
 //! Labels and boxes, from an upload to the job's result.
 
-use crate::support::{answers, ended_by_http, upload_with};
+use crate::support::{answers, visitor};
 use anyhow::Result;
 use serde::Deserialize;
 use serde_json::Value;
+use std::path::Path;
 
 /// Minimum intersection over union of a detected box and the true one.
 const OVERLAP: f64 = 0.5;
 
-async fn result_of(
-    path: &std::path::Path,
-    fields: &[(&'static str, &'static str)],
-) -> Result<Value> {
-    let (status, job) = upload_with(&std::fs::read(path)?, "picture.jpg", fields).await?;
-    assert_eq!(status, 202, "{job}");
-    let job = ended_by_http(job["id"].as_str().unwrap()).await?;
+async fn result_of(path: &Path, fields: &[(&str, &str)]) -> Result<Value> {
+    let picture = std::fs::read(path)?;
+    let job = visitor()
+        .await
+        .submitted_and_ended(&picture, fields)
+        .await?;
     assert_eq!(job["phase"], "Succeeded", "{job}");
     Ok(job["result"].clone())
 }
@@ -34,10 +34,8 @@ async fn both_classifiers_label_the_demos_pictures_and_return_top_k_labels() -> 
             assert_eq!(predictions[0]["label"], label, "{model}: {result}");
             let score = |prediction: &Value| prediction["score"].as_f64().unwrap();
             assert!(score(&predictions[0]) > 0.5, "{model}: {result}");
-            assert!(
-                predictions.is_sorted_by(|a, b| score(a) >= score(b)),
-                "{result}"
-            );
+            let sorted = predictions.is_sorted_by(|a, b| score(a) >= score(b));
+            assert!(sorted, "{result}");
         }
     }
     Ok(())

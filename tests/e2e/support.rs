@@ -1,40 +1,35 @@
 //! The shared stack, and requests to it.
 
-use anyhow::{Context, Result, anyhow};
-use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Task};
-use fovea_harness::{Stack, StackOptions, eventually, stack};
+use anyhow::Result;
+use fovea_crds::{InferenceJob, InferenceJobStatus, conditions};
+use fovea_harness::{Stack, StackOptions, stack};
+use fovea_tests::Visitor;
 pub(crate) use fovea_tests::demo::answers;
-use k8s_openapi::ByteString;
+pub(crate) use fovea_tests::jobs::inline;
+use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// Bound on a job, for a busy machine.
-pub(crate) const ENDED: Duration = Duration::from_secs(90);
-
 /// The stack, started at the first call; it ends with the process.
 pub(crate) async fn stack() -> &'static Stack {
     static STACK: OnceCell<Stack> = OnceCell::const_new();
-    let start =
-        || async { Stack::start(StackOptions::default(), |line| eprintln!("{line}")).await };
-    STACK
-        .get_or_try_init(start)
-        .await
-        .expect("the stack starts")
+    let start = || Stack::start(StackOptions::default(), |line| eprintln!("{line}"));
+    let started = STACK.get_or_try_init(start).await;
+    started.expect("the stack starts")
 }
 
 pub(crate) async fn jobs() -> Api<InferenceJob> {
-    let client = stack()
-        .await
-        .control_plane
-        .client()
-        .await
-        .expect("a client");
-    Api::namespaced(client, stack::JOB_NAMESPACE)
+    let client = stack().await.control_plane.client().await;
+    Api::namespaced(client.expect("a client"), stack::JOB_NAMESPACE)
+}
+
+/// A user of the stack's API.
+pub(crate) async fn visitor() -> Visitor {
+    Visitor::plain(stack().await.api_url()).expect("a client")
 }
 
 pub(crate) fn unique(prefix: &str) -> String {
@@ -47,15 +42,7 @@ pub(crate) fn samples() -> BTreeMap<PathBuf, String> {
 
 /// One of the pictures, with its caption.
 pub(crate) fn sample() -> (Vec<u8>, String) {
-    let (path, caption) = samples().into_iter().next().expect("a picture");
-    (std::fs::read(path).expect("the picture"), caption)
-}
-
-pub(crate) fn inline_job(name: &str, picture: &[u8]) -> InferenceJob {
-    let input = Input::Inline {
-        data: ByteString(picture.to_vec()),
-    };
-    InferenceJob::new(name, InferenceJobSpec::new(Task::ImageToText, input))
+    fovea_tests::demo::first("captions.json")
 }
 
 pub(crate) async fn create(job: &InferenceJob) -> Result<InferenceJob> {
@@ -63,11 +50,11 @@ pub(crate) async fn create(job: &InferenceJob) -> Result<InferenceJob> {
 }
 
 pub(crate) async fn patch(name: &str, spec: Value) -> Result<InferenceJob> {
-    let patch = Patch::Merge(serde_json::json!({ "spec": spec }));
-    Ok(jobs()
-        .await
-        .patch(name, &PatchParams::default(), &patch)
-        .await?)
+    let (patch, params) = (
+        Patch::Merge(json!({ "spec": spec })),
+        PatchParams::default(),
+    );
+    Ok(jobs().await.patch(name, &params, &patch).await?)
 }
 
 /// Waits until `wanted` holds for the job's status.
@@ -76,68 +63,15 @@ pub(crate) async fn status_where(
     what: &str,
     wanted: impl Fn(&InferenceJobStatus) -> bool,
 ) -> Result<InferenceJobStatus> {
-    let api = jobs().await;
-    let what = format!("{name} {what}");
-    let found = eventually(&what, ENDED, || async {
-        let job = api.get(name).await?;
-        let status = job
-            .status
-            .clone()
-            .ok_or_else(|| anyhow!("{} has no status yet", job.name_any()))?;
-        if wanted(&status) {
-            Ok(status)
-        } else {
-            Err(anyhow!("{status:?}"))
-        }
-    });
-    Ok(found.await?)
+    fovea_tests::jobs::status_where(&jobs().await, name, what, wanted).await
+}
+
+pub(crate) fn has_condition(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {
+    conditions::get(&status.conditions, type_).is_some_and(|found| found.status == value)
 }
 
 pub(crate) async fn ended(name: &str) -> Result<InferenceJobStatus> {
-    status_where(name, "to end", |status| status.phase.is_terminal()).await
-}
-
-/// `POST /v1/jobs` with a file; the answer's status and body.
-pub(crate) async fn upload(picture: &[u8], name: &str) -> Result<(u16, Value)> {
-    upload_with(picture, name, &[]).await
-}
-
-/// The same with more form fields.
-pub(crate) async fn upload_with(
-    picture: &[u8],
-    name: &str,
-    fields: &[(&'static str, &'static str)],
-) -> Result<(u16, Value)> {
-    let part = reqwest::multipart::Part::bytes(picture.to_vec()).file_name(name.to_owned());
-    let form = reqwest::multipart::Form::new().part("file", part);
-    let form = (fields.iter()).fold(form, |form, (name, value)| form.text(*name, *value));
-    let url = format!("{}/v1/jobs", stack().await.api_url());
-    let answer = http().post(url).multipart(form).send().await?;
-    let status = answer.status().as_u16();
-    Ok((
-        status,
-        answer.json().await.context("the answer is no JSON")?,
-    ))
-}
-
-/// Polls `GET /v1/jobs/{id}` until the job has ended.
-pub(crate) async fn ended_by_http(id: &str) -> Result<Value> {
-    let url = format!("{}/v1/jobs/{id}", stack().await.api_url());
-    let what = format!("{url} to end");
-    let found = eventually(&what, ENDED, || async {
-        let job: Value = http()
-            .get(&url)
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
-        match job["phase"].as_str() {
-            Some("Succeeded" | "Failed" | "Cancelled") => Ok(job),
-            phase => Err(anyhow!("its phase is {phase:?}")),
-        }
-    });
-    Ok(found.await?)
+    fovea_tests::jobs::ended(&jobs().await, name).await
 }
 
 pub(crate) fn http() -> reqwest::Client {

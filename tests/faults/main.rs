@@ -1,84 +1,47 @@
 //! Parts that end or hang, each with its own stack. Afterwards no job is lost, and none has two ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod restore;
 
-use anyhow::{Result, anyhow};
-use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
-use fovea_harness::{Stack, StackOptions, eventually, stack};
-use k8s_openapi::ByteString;
+use anyhow::Result;
+use fovea_crds::{InferenceJob, Phase};
+use fovea_harness::{Stack, StackOptions, stack};
+use fovea_tests::demo::first;
+use fovea_tests::jobs::{ended, inline, status_where};
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
 use kube::api::PostParams;
-use std::time::Duration;
 
-/// A lease short enough for a test to wait it out.
-fn short_lease() -> Vec<String> {
-    [
-        "--lease-duration-ms=3000",
-        "--lease-renew-deadline-ms=2000",
-        "--lease-retry-period-ms=500",
-    ]
-    .map(str::to_owned)
-    .to_vec()
-}
+/// Of a lease that is short enough for a test to wait it out.
+const SHORT: [&str; 3] = [
+    "duration-ms=3000",
+    "renew-deadline-ms=2000",
+    "retry-period-ms=500",
+];
 
-async fn start(options: StackOptions) -> Result<(Stack, Api<InferenceJob>)> {
+async fn start(lease: &[&str]) -> Result<(Stack, Api<InferenceJob>)> {
+    let operator_flags = lease.iter().map(|flag| format!("--lease-{flag}")).collect();
+    let options = StackOptions {
+        operator_flags,
+        ..Default::default()
+    };
     let stack = Stack::start(options, |line| eprintln!("{line}")).await?;
     let client = stack.control_plane.client().await?;
     Ok((stack, Api::namespaced(client, stack::JOB_NAMESPACE)))
 }
 
-fn picture() -> Vec<u8> {
-    let folder = stack::repository().join("models/demo/pictures");
-    let mut pictures = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let jpeg = pictures
-        .find(|path| path.extension().is_some_and(|end| end == "jpg"))
-        .unwrap();
-    std::fs::read(jpeg).unwrap()
-}
-
 async fn create(api: &Api<InferenceJob>, name: &str) -> Result<()> {
-    let input = Input::Inline {
-        data: ByteString(picture()),
-    };
-    let job = InferenceJob::new(name, InferenceJobSpec::new(Task::ImageToText, input));
+    let job = inline(name, &first::<String>("captions.json").0);
     api.create(&PostParams::default(), &job).await?;
     Ok(())
 }
 
-async fn status_where(
-    api: &Api<InferenceJob>,
-    name: &str,
-    wanted: impl Fn(&InferenceJobStatus) -> bool,
-) -> Result<InferenceJobStatus> {
-    let what = format!("the wanted status of {name}");
-    let found = eventually(&what, Duration::from_mins(2), || async {
-        let status = api.get(name).await?.status.unwrap_or_default();
-        if wanted(&status) {
-            Ok(status)
-        } else {
-            Err(anyhow!("{status:?}"))
-        }
-    });
-    Ok(found.await?)
-}
-
 #[tokio::test]
 async fn jobs_outlive_an_operator_that_is_killed_and_a_runner_that_is_restarted() -> Result<()> {
-    let (mut stack, api) = start(StackOptions {
-        operator_flags: short_lease(),
-        ..Default::default()
-    })
-    .await?;
+    let (mut stack, api) = start(&SHORT).await?;
     create(&api, "before").await?;
-    let before = status_where(&api, "before", |status| status.phase.is_terminal()).await?;
+    let before = ended(&api, "before").await?;
     assert_eq!(before.phase, Phase::Succeeded);
 
     stack.operator.kill().await?;
@@ -89,12 +52,9 @@ async fn jobs_outlive_an_operator_that_is_killed_and_a_runner_that_is_restarted(
     stack.operator.restart().await?;
     for number in 0..5 {
         let name = format!("while-down-{number}");
-        let status = status_where(&api, &name, |status| status.phase.is_terminal()).await?;
-        assert_eq!(
-            (status.phase, status.attempts),
-            (Phase::Succeeded, 1),
-            "{status:?}"
-        );
+        let status = ended(&api, &name).await?;
+        let end = (status.phase, status.attempts);
+        assert_eq!(end, (Phase::Succeeded, 1), "{status:?}");
     }
     let after = api.get("before").await?.status.unwrap();
     assert_eq!(after, before, "a finished job does not change");
@@ -104,68 +64,43 @@ async fn jobs_outlive_an_operator_that_is_killed_and_a_runner_that_is_restarted(
 
 #[tokio::test]
 async fn a_runner_that_falls_silent_is_an_interruption_and_the_job_runs_again() -> Result<()> {
-    let (stack, api) = start(StackOptions::default()).await?;
+    let (stack, api) = start(&[]).await?;
     stack.runner.pause()?;
     create(&api, "silent").await?;
-    let lost = status_where(&api, "silent", |status| status.interruptions > 0).await?;
-    assert_eq!(
-        (lost.phase, lost.attempts, lost.exclusive),
-        (Phase::Pending, 0, true),
-        "{lost:?}"
-    );
+    let what = "to be interrupted";
+    let lost = status_where(&api, "silent", what, |status| status.interruptions > 0).await?;
+    let state = (lost.phase, lost.attempts, lost.exclusive);
+    assert_eq!(state, (Phase::Pending, 0, true), "{lost:?}");
     stack.runner.resume()?;
-    let status = status_where(&api, "silent", |status| status.phase.is_terminal()).await?;
-    assert_eq!(
-        (status.phase, status.attempts),
-        (Phase::Succeeded, 1),
-        "{status:?}"
-    );
+    let status = ended(&api, "silent").await?;
+    let end = (status.phase, status.attempts);
+    assert_eq!(end, (Phase::Succeeded, 1), "{status:?}");
     stack.stop().await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_standby_takes_over_from_a_leader_that_stops() -> Result<()> {
-    let (mut stack, api) = start(StackOptions {
-        operator_flags: short_lease(),
-        ..Default::default()
-    })
-    .await?;
-    let leases: Api<k8s_openapi::api::coordination::v1::Lease> =
-        Api::namespaced(stack.control_plane.client().await?, stack::SYSTEM_NAMESPACE);
-    let transitions = || async {
-        anyhow::Ok(
-            leases
-                .get("fovea-operator")
-                .await?
-                .spec
-                .unwrap_or_default()
-                .lease_transitions
-                .unwrap_or_default(),
-        )
+    let (mut stack, api) = start(&SHORT).await?;
+    let client = stack.control_plane.client().await?;
+    let leases: Api<Lease> = Api::namespaced(client, stack::SYSTEM_NAMESPACE);
+    let lease = async || -> Result<LeaseSpec> {
+        Ok(leases.get("fovea-operator").await?.spec.unwrap_or_default())
     };
-    let before = transitions().await?;
-    assert!(
-        stack.operator.terminate().await?.success(),
-        "{}",
-        stack.operator.log_tail()
-    );
-    let holder = leases
-        .get("fovea-operator")
-        .await?
-        .spec
-        .unwrap_or_default()
-        .holder_identity;
+    let before = lease().await?.lease_transitions.unwrap_or_default();
+    let exit = stack.operator.terminate().await?;
+    assert!(exit.success(), "{}", stack.operator.log_tail());
+    let holder = lease().await?.holder_identity;
     assert_eq!(
         holder.as_deref(),
         Some(""),
-        "a leader that is told to stop hands over"
+        "a leader that stops hands over"
     );
     stack.operator.restart().await?;
     create(&api, "after").await?;
-    let status = status_where(&api, "after", |status| status.phase.is_terminal()).await?;
+    let status = ended(&api, "after").await?;
     assert_eq!(status.phase, Phase::Succeeded);
-    assert_eq!(transitions().await?, before + 1);
+    assert_eq!(lease().await?.lease_transitions, Some(before + 1));
     stack.stop().await?;
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! etcd is restored from an older snapshot, under an API and a runner that go on.
 
-use crate::{create, picture, short_lease, start, status_where};
+use crate::{SHORT, create, start};
 use anyhow::{Result, ensure};
-use fovea_harness::{Stack, StackOptions, eventually, stack};
+use fovea_harness::{Stack, eventually, stack};
+use fovea_tests::demo::first;
+use fovea_tests::jobs::ended;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -21,7 +23,8 @@ const WRITES: u32 = 2000;
 /// Uploads a picture and waits up to 20 s for its result; returns how long that took.
 async fn upload(stack: &Stack) -> Result<Duration> {
     let begun = Instant::now();
-    let form = Form::new().part("file", Part::bytes(picture()).file_name("picture.jpg"));
+    let (picture, _) = first::<String>("captions.json");
+    let form = Form::new().part("file", Part::bytes(picture).file_name("picture.jpg"));
     let request = reqwest::Client::new()
         .post(format!("{}/v1/jobs", stack.api_url()))
         .header("prefer", "wait=20")
@@ -52,11 +55,7 @@ async fn write_often(stack: &Stack) -> Result<()> {
 #[tokio::test]
 async fn after_a_restore_of_etcd_uploads_are_answered_by_the_api_and_the_runner_of_before()
 -> Result<()> {
-    let (mut stack, jobs) = start(StackOptions {
-        operator_flags: short_lease(),
-        ..Default::default()
-    })
-    .await?;
+    let (mut stack, jobs) = start(&SHORT).await?;
     upload(&stack).await?;
     let snapshot = stack.control_plane.snapshot().await?;
     for _ in 0..3 {
@@ -71,7 +70,7 @@ async fn after_a_restore_of_etcd_uploads_are_answered_by_the_api_and_the_runner_
 
     // By the cluster: the API may not be the first to notice that there is a leader.
     create(&jobs, "after").await?;
-    status_where(&jobs, "after", |status| status.phase.is_terminal()).await?;
+    ended(&jobs, "after").await?;
     let took = upload(&stack).await?;
     ensure!(took < Duration::from_secs(10), "{took:?}");
     let ready = reqwest::get(format!("{}/readyz", stack.api_url())).await?;

@@ -1,11 +1,7 @@
 //! Checkpoints in the bucket: an upload form signed with the bucket's key, and `fovea-runner fetch`, which
 //! has no key, on a real MinIO. The checkpoint is in the hub's cache, so the hub gets no request.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use fovea_harness::{Minio, stack};
 use fovea_store::{ModelFolder, ModelPrefix, ObjectKey, PostForm, Store, StoreConfig, StoreError};

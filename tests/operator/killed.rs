@@ -4,8 +4,9 @@
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
 use fovea_harness::{Process, eventually, stack};
-use fovea_store::{ObjectKey, Store, StoreConfig};
-use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, apply_pool};
+use fovea_store::{ObjectKey, Store};
+use fovea_tests::operated::{JOBS, PATIENCE, apply_pool};
+use fovea_tests::pods::store;
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::Api;
@@ -48,7 +49,7 @@ async fn after_a_kill_at_any_write_the_next_leader_continues_from_there() -> Res
         eprintln!("killed after {point}");
         let scene = Scene {
             leases: Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE),
-            store: store(&operated).await?,
+            store: store(&operated.minio).await?,
             operated: &operated,
             point,
         };
@@ -88,12 +89,6 @@ async fn every_point(operated: &Operated, failpoints: &Path) -> Result<Vec<Strin
     let points = found.await?;
     program.terminate().await?;
     Ok(points)
-}
-
-async fn store(operated: &Operated) -> Result<Store> {
-    let minio = &operated.minio;
-    let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
-    Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
 }
 
 impl Scene<'_> {

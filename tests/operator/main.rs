@@ -1,10 +1,6 @@
 //! The operator on a real control plane, with scripted runners: see `fovea_tests::script`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod attempts;
 mod callbacks;

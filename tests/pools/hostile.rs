@@ -63,18 +63,14 @@ impl<'a> Network<'a> {
         let container = eventually(&format!("{name} to run"), PATIENCE, async || {
             let status = pods.get(name).await?.status.unwrap_or_default();
             ensure!(status.phase.as_deref() == Some("Running"), "{status:?}");
-            let containers = status.container_statuses.unwrap_or_default();
-            let id = containers
-                .into_iter()
-                .next()
-                .and_then(|first| first.container_id);
+            let mut containers = status.container_statuses.into_iter().flatten();
+            let id = containers.next().and_then(|first| first.container_id);
             id.context("its container's id")
         })
         .await?;
         let id = container.trim_start_matches("containerd://");
-        let tasks = it.cluster.nodes[0]
-            .run(&["ctr", "--namespace=k8s.io", "tasks", "list"])
-            .await?;
+        let list = ["ctr", "--namespace=k8s.io", "tasks", "list"];
+        let tasks = it.cluster.nodes[0].run(&list).await?;
         let line = tasks.lines().find(|line| line.starts_with(id));
         let pid = line.and_then(|line| line.split_whitespace().nth(1));
         Ok(Self {
@@ -86,9 +82,8 @@ impl<'a> Network<'a> {
     /// The status of a request from this network; `None` without a connection.
     async fn request(&self, method: &str, url: &str, token: &str) -> Result<Option<u16>> {
         let network = format!("--net=/proc/{}/ns/net", self.pid);
-        let words = [
-            "nsenter", &network, "python3", "-c", ASK, method, url, token,
-        ];
+        let ask = ["nsenter", &network, "python3", "-c", ASK];
+        let words = [&ask[..], &[method, url, token]].concat();
         let output = self.it.cluster.nodes[0].run(&words).await?;
         if output.trim() == "no connection" {
             return Ok(None);
@@ -118,17 +113,9 @@ fn policies(it: &Pods) -> Api<NetworkPolicy> {
 
 /// Runs a command in a runner's pod; what it wrote, and whether it succeeded.
 async fn exec(it: &Pods, pod: &str, script: &str) -> Result<(bool, String)> {
-    let words = [
-        "exec",
-        "-n",
-        SYSTEM_NAMESPACE,
-        pod,
-        "--",
-        "bash",
-        "-c",
-        script,
-    ];
-    let output = it.cluster.control_plane.kubectl_with(&words, "").await?;
+    let exec = ["exec", "-n", SYSTEM_NAMESPACE, pod, "--"];
+    let words = [&exec[..], &["bash", "-c", script]].concat();
+    let output = it.cluster.control_plane.kubectl(&words).await?;
     let text = format!("{}{}", output.stdout, output.stderr);
     Ok((output.status.success(), text))
 }
@@ -144,10 +131,7 @@ fn a_hostile_pod_reaches_no_runner_no_other_object_and_no_secret() -> Result<()>
         let inside = Network::of(it, &it.pods, &runner.name_any()).await?;
 
         // The pool's policy lets none but the operator in.
-        let address = runner
-            .status
-            .as_ref()
-            .and_then(|status| status.pod_ip.as_ref());
+        let address = runner.status.as_ref().and_then(|it| it.pod_ip.as_ref());
         let address = address.context("the runner's address")?;
         let at = |path: &str| format!("https://{address}:9400{path}");
         assert_eq!(hostile.request("GET", &at("/livez"), "").await?, None);

@@ -30,11 +30,8 @@ async fn progress(it: &Pods, more: usize) -> Result<()> {
     let what = format!("{more} more jobs to end");
     let progress = eventually(&what, PATIENCE, async || {
         let now = ended(it).await?;
-        ensure!(
-            now >= (before + more).min(JOBS),
-            "{now} of {JOBS}\n{}",
-            it.operator.log_tail()
-        );
+        let log = it.operator.log_tail();
+        ensure!(now >= (before + more).min(JOBS), "{now} of {JOBS}\n{log}");
         Ok(())
     });
     Ok(progress.await?)
@@ -85,24 +82,15 @@ async fn jobs_outlive_their_operator_their_runners_a_kubelet_and_a_node() -> Res
 
     it.cluster.nodes[1].kill().await?;
     eventually("every job to end", 2 * PATIENCE, async || {
-        let ended = ended(&it).await?;
-        ensure!(
-            ended == JOBS,
-            "{ended} of {JOBS}\n{}",
-            it.operator.log_tail()
-        );
+        let (ended, log) = (ended(&it).await?, it.operator.log_tail());
+        ensure!(ended == JOBS, "{ended} of {JOBS}\n{log}");
         Ok(())
     })
     .await?;
     let jobs = it.jobs.list(&ListParams::default()).await?;
     for job in jobs {
-        let status = job.status.clone().unwrap_or_default();
-        assert_eq!(
-            status.phase,
-            Phase::Succeeded,
-            "{}: {status:?}",
-            job.name_any()
-        );
+        let (name, status) = (job.name_any(), job.status.unwrap_or_default());
+        assert_eq!(status.phase, Phase::Succeeded, "{name}: {status:?}");
     }
     let faults = it.history.faults(&[]);
     ensure!(faults.is_empty(), "{faults:#?}");

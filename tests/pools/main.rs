@@ -1,11 +1,7 @@
 //! Pools of pods on a real node: kubelet, containerd and the real runner with libtorch. They need
 //! root; without it each says why it did nothing.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on ends"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod degraded;
 mod gpus;

@@ -1,11 +1,11 @@
 //! A collector of spans, as `OTEL_EXPORTER_OTLP_ENDPOINT` names it.
 
+use crate::served::serve;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Bodies of the exports, one for each request.
@@ -27,15 +27,11 @@ impl Collector {
         let routes = Router::new()
             .route("/v1/traces", post(take))
             .with_state(Arc::clone(&exported));
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let endpoint = format!("http://{}", listener.local_addr()?);
-        let serving = tokio::spawn(async move {
-            let _ = axum::serve(listener, routes).await;
-        });
+        let (endpoint, serving) = serve(routes).await?;
         Ok(Self {
             env: ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
             exported,
-            _serving: AbortOnDropHandle::new(serving),
+            _serving: serving,
         })
     }
 

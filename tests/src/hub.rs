@@ -1,5 +1,6 @@
 //! A stand-in for the Hugging Face hub, reachable from pods: one repository with the demo's captioner.
 
+use crate::served::serve_at;
 use anyhow::Result;
 use axum::Router;
 use axum::body::Bytes;
@@ -13,7 +14,6 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 pub const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
@@ -35,43 +35,35 @@ impl Hub {
             let name = entry.file_name().to_string_lossy().into_owned();
             files.insert(name, std::fs::read(entry.path())?.into());
         }
-        let listener = TcpListener::bind((address, 0)).await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let revision = format!("/api/models/{REPO}/revision/{{revision}}");
         let routes = Router::new()
-            .route(
-                &format!("/api/models/{REPO}/revision/{{revision}}"),
-                get(listing),
-            )
+            .route(&revision, get(listing))
             .route(&format!("/{REPO}/resolve/{COMMIT}/{{file}}"), get(file))
             .with_state(Arc::new(files));
-        let serving = tokio::spawn(async move {
-            let _ = axum::serve(listener, routes).await;
-        });
+        let (url, serving) = serve_at(address, routes).await?;
         Ok(Self {
             url,
-            _serving: AbortOnDropHandle::new(serving),
+            _serving: serving,
         })
     }
 }
 
 async fn listing(State(files): State<Files>, Path(revision): Path<String>) -> Response {
     if revision != "main" && revision != COMMIT {
-        return (
-            StatusCode::NOT_FOUND,
-            [("x-error-code", "RevisionNotFound")],
-        )
-            .into_response();
+        return not_found("RevisionNotFound");
     }
-    let siblings: Vec<_> = files
-        .keys()
-        .map(|name| json!({"rfilename": name}))
-        .collect();
+    let siblings = files.keys().map(|name| json!({"rfilename": name}));
+    let siblings: Vec<_> = siblings.collect();
     axum::Json(json!({"sha": COMMIT, "siblings": siblings})).into_response()
+}
+
+fn not_found(code: &'static str) -> Response {
+    (StatusCode::NOT_FOUND, [("x-error-code", code)]).into_response()
 }
 
 async fn file(State(files): State<Files>, Path(name): Path<String>) -> Response {
     let Some(bytes) = files.get(&name).cloned() else {
-        return (StatusCode::NOT_FOUND, [("x-error-code", "EntryNotFound")]).into_response();
+        return not_found("EntryNotFound");
     };
     let mut headers = HeaderMap::new();
     let etag = format!("\"{}\"", hex::encode(Sha256::digest(&bytes)));

@@ -4,8 +4,8 @@
 use crate::helm::Helm;
 use crate::history::History;
 use crate::hub::Hub;
-use crate::operated::BUCKET;
-use crate::pods::{is_skipped, put_models};
+use crate::operated::{BUCKET, create_namespace};
+use crate::pods::{is_skipped, put_models, restricted_namespace};
 use crate::shared::Shared;
 use crate::visitor::Visitor;
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +16,7 @@ use fovea_harness::stack::{self, MODELS, SYSTEM_NAMESPACE};
 use fovea_harness::{Cluster, ClusterOptions, Minio, NodeOptions, eventually};
 use fovea_setup::cache::Cache;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Pod, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -156,11 +156,8 @@ impl Installed {
     /// The chart's `networkPolicy.kubernetesApi`, for what does not ask the cluster.
     pub fn kubernetes_api(&self) -> Value {
         let server = self.cluster.control_plane.server();
-        let port: u16 = server
-            .rsplit(':')
-            .next()
-            .and_then(|port| port.parse().ok())
-            .expect("the API server's port");
+        let (_, port) = server.rsplit_once(':').expect("a port");
+        let port: u16 = port.parse().expect("a port");
         json!({"cidrs": [format!("{}/32", self.cluster.gateway())], "ports": [port]})
     }
 
@@ -198,6 +195,17 @@ impl Installed {
         self.explained(ready.await).await
     }
 
+    /// Scales a Deployment of the release and waits for it.
+    pub async fn scale(&self, deployment: &str, replicas: u32) -> Result<()> {
+        let name = format!("-n {SYSTEM_NAMESPACE} deployment/{deployment}");
+        let plane = &self.cluster.control_plane;
+        let scale = format!("scale {name} --replicas={replicas}");
+        plane.kubectl_line(&scale).await?;
+        let rolled = format!("rollout status {name} --timeout=110s");
+        plane.kubectl_line(&rolled).await?;
+        Ok(())
+    }
+
     /// Adds the state and logs of the pods to an error.
     async fn explained<T, E>(&self, outcome: Result<T, E>) -> Result<T>
     where
@@ -218,14 +226,9 @@ impl Installed {
             &format!("{logs} deployment/fovea-operator"),
             &format!("{logs} deployment/fovea-api"),
         ] {
-            let words: Vec<&str> = ["-n", SYSTEM_NAMESPACE]
-                .into_iter()
-                .chain(question.split(' '))
-                .collect();
-            parts.push(match self.cluster.control_plane.kubectl(&words).await {
-                Ok(output) => output.stdout + &output.stderr,
-                Err(error) => error.to_string(),
-            });
+            let line = format!("-n {SYSTEM_NAMESPACE} {question}");
+            let answer = self.cluster.control_plane.kubectl_line(&line).await;
+            parts.push(answer.unwrap_or_else(|error| error.to_string()));
         }
         parts.join("\n")
     }
@@ -241,9 +244,7 @@ impl Installed {
 
     /// A user with the chart's edit role in the new namespace `namespace`.
     pub async fn tenant(&self, namespace: &str) -> Result<Visitor> {
-        let made: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
-        let post = PostParams::default();
-        Api::all(self.client.clone()).create(&post, &made).await?;
+        create_namespace(&self.client, namespace).await?;
         Ok(self
             .visitor()?
             .with_token(self.token(namespace, "user", "edit").await?)
@@ -293,12 +294,8 @@ pub fn chart() -> String {
 
 /// Creates the namespace and its Secrets; returns the authority of the certificate.
 async fn prepare_namespace(client: &Client, minio: &Minio) -> Result<String> {
-    let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let namespace: Namespace = serde_json::from_value(json!({
-        "metadata": {"name": SYSTEM_NAMESPACE, "labels": labels},
-    }))?;
+    restricted_namespace(client).await?;
     let post = PostParams::default();
-    Api::all(client.clone()).create(&post, &namespace).await?;
     let certified = rcgen::generate_simple_self_signed([HOST.to_owned()])?;
     let certificate = certified.cert.pem();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
@@ -316,9 +313,8 @@ async fn prepare_namespace(client: &Client, minio: &Minio) -> Result<String> {
             },
         }),
     ] {
-        secrets
-            .create(&post, &serde_json::from_value(secret)?)
-            .await?;
+        let secret = serde_json::from_value(secret)?;
+        secrets.create(&post, &secret).await?;
     }
     Ok(certificate)
 }

@@ -1,18 +1,12 @@
 //! Readings of processes, and their statistics.
 
 use anyhow::Context as _;
-use fovea_harness::Process;
 
 /// Of `/proc`, on every supported Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Resident memory of a process.
-pub fn memory_bytes(process: &Process) -> anyhow::Result<u64> {
-    memory_bytes_of(process.pid())
-}
-
-/// The same of any process, such as [`process_in_pod`].
-pub fn memory_bytes_of(pid: u32) -> anyhow::Result<u64> {
+pub fn memory_bytes(pid: u32) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line
@@ -22,11 +16,7 @@ pub fn memory_bytes_of(pid: u32) -> anyhow::Result<u64> {
 }
 
 /// Processor time so far, that of its children included, in milliseconds.
-pub fn processor_ms(process: &Process) -> anyhow::Result<f64> {
-    processor_ms_of(process.pid())
-}
-
-pub fn processor_ms_of(own: u32) -> anyhow::Result<f64> {
+pub fn processor_ms(own: u32) -> anyhow::Result<f64> {
     let mut ticks = 0;
     for entry in std::fs::read_dir("/proc")? {
         let Ok(text) = std::fs::read_to_string(entry?.path().join("stat")) else {

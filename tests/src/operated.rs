@@ -263,21 +263,30 @@ pub async fn apply_pool(
     more: &Value,
 ) -> anyhow::Result<()> {
     let models = MODELS.map(|(name, task)| json!({"name": name, "task": task, "default": true}));
-    let mut spec = json!({
+    let spec = json!({
         "models": models,
         "allowedNamespaces": {"from": "All"},
         "external": {"endpoints": urls},
     });
+    let pools = Api::namespaced(client.clone(), stack::SYSTEM_NAMESPACE);
+    apply_spec(&pools, name, spec, more).await.map(drop)
+}
+
+/// Applies a pool; the fields of `more` go over those of `spec`.
+pub async fn apply_spec(
+    pools: &Api<RunnerPool>,
+    name: &str,
+    mut spec: Value,
+    more: &Value,
+) -> anyhow::Result<RunnerPool> {
     let fields = more.as_object().context("an object")?.clone();
     spec.as_object_mut().context("an object")?.extend(fields);
     let pool = json!({
         "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
         "metadata": {"name": name}, "spec": spec,
     });
-    let pools: Api<RunnerPool> = Api::namespaced(client.clone(), stack::SYSTEM_NAMESPACE);
     let params = PatchParams::apply("test").force();
-    pools.patch(name, &params, &Patch::Apply(pool)).await?;
-    Ok(())
+    Ok(pools.patch(name, &params, &Patch::Apply(pool)).await?)
 }
 
 /// Creates our resources' definitions, and waits until they are served.

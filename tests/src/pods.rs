@@ -5,19 +5,17 @@ use crate::audit::Audit;
 use crate::demo;
 use crate::hub::Hub;
 use crate::operated::{self, BUCKET, JOBS, OPERATOR, RIGHTS, install};
-use crate::{History, Shared};
+use crate::{History, Shared, jobs};
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
-use fovea_crds::{RunnerPool, RunnerPoolStatus};
+use fovea_crds::{InferenceJob, InferenceJobStatus, Phase, RunnerPool, RunnerPoolStatus, Task};
 use fovea_harness::images::{Build, Image};
-use fovea_harness::stack::{self, MODELS, SYSTEM_NAMESPACE};
+use fovea_harness::stack::{self, DemoModel, MODELS, SYSTEM_NAMESPACE};
 use fovea_harness::{
     Cluster, ClusterOptions, ControlPlaneOptions, Minio, NodeOptions, Process, eventually, node,
     ports,
 };
 use fovea_setup::cache::Cache;
-use fovea_store::{ObjectKey, Store, StoreConfig};
-use k8s_openapi::ByteString;
+use fovea_store::{ModelFolder, ObjectKey, Store, StoreConfig};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -108,9 +106,8 @@ impl Pods {
         restricted_namespace(&client).await?;
         let machine = format!("{}/32", cluster.gateway());
         let policies = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
-        policies
-            .create(&PostParams::default(), &beside(&machine)?)
-            .await?;
+        let create = PostParams::default();
+        policies.create(&create, &beside(&machine)?).await?;
         operated::grant(&cluster.control_plane, &RIGHTS).await?;
         let hub = Hub::start(cluster.gateway()).await?;
         let flags = flags.iter().map(|flag| (*flag).to_owned());
@@ -124,12 +121,9 @@ impl Pods {
             None => stack::find("fovea-operator")?,
         };
         let operator = start_operator(&program, &cluster, &minio, &flags).await?;
+        let audit_log = cluster.control_plane.audit_log();
         Ok(Self {
-            audit: Audit::new(
-                cluster.control_plane.audit_log(),
-                OPERATOR,
-                &operated::read(&RIGHTS)?,
-            )?,
+            audit: Audit::new(audit_log, OPERATOR, &operated::read(&RIGHTS)?)?,
             history: History::start(client.clone()),
             jobs: Api::namespaced(client.clone(), JOBS),
             pools: Api::namespaced(client.clone(), SYSTEM_NAMESPACE),
@@ -160,22 +154,13 @@ impl Pods {
                 "name": model.name, "task": model.task, "default": model.default, "source": source,
             })
         });
-        let mut spec = json!({
+        let spec = json!({
             "models": models,
             "device": "cpu",
             "allowedNamespaces": {"from": "All"},
             "template": {"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}},
         });
-        let fields = more.as_object().context("an object")?.clone();
-        spec.as_object_mut().context("an object")?.extend(fields);
-        let pool = json!({
-            "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
-            "metadata": {"name": name}, "spec": spec,
-        });
-        let params = PatchParams::apply("test").force();
-        Ok((self.pools)
-            .patch(name, &params, &Patch::Apply(pool))
-            .await?)
+        operated::apply_spec(&self.pools, name, spec, more).await
     }
 
     /// Changes how many runners a pool has, as `kubectl scale` does.
@@ -243,28 +228,17 @@ impl Pods {
 
     /// Creates a job on one of the demo's pictures for a pool.
     pub async fn submit(&self, name: &str, pool: &str, task: Task) -> Result<()> {
-        let (picture, _) = picture();
-        let data = ByteString(picture);
-        let mut spec = InferenceJobSpec::new(task, Input::Inline { data });
+        let mut job = jobs::inline(name, &picture().0);
+        job.spec.task = task;
         let pool = json!({"name": pool, "namespace": SYSTEM_NAMESPACE});
-        spec.pool_ref = serde_json::from_value(pool)?;
-        let job = InferenceJob::new(name, spec);
+        job.spec.pool_ref = serde_json::from_value(pool)?;
         self.jobs.create(&PostParams::default(), &job).await?;
         Ok(())
     }
 
     pub async fn succeeded(&self, name: &str) -> Result<InferenceJobStatus> {
-        let what = format!("{name} to end");
-        let ended = eventually(&what, PATIENCE, async || {
-            let status = self.jobs.get(name).await?.status.unwrap_or_default();
-            ensure!(
-                status.phase.is_terminal(),
-                "{status:?}\n{}",
-                self.operator.log_tail()
-            );
-            Ok(status)
-        });
-        let status = ended.await?;
+        let ended = jobs::ended(&self.jobs, name).await;
+        let status = ended.with_context(|| self.operator.log_tail())?;
         ensure!(status.phase == Phase::Succeeded, "{name}: {status:?}");
         Ok(status)
     }
@@ -299,40 +273,46 @@ pub async fn store(minio: &Minio) -> Result<Store> {
 /// Uploads the demo's models: the files, then the manifest.
 pub async fn put_models(minio: &Minio) -> Result<()> {
     let store = store(minio).await?;
-    for model in MODELS {
-        let folder = fovea_store::ModelFolder::new(&format!("demo/{}", model.folder))?;
-        let put = async |file: &str, bytes: Vec<u8>| {
-            let key = ObjectKey::in_folder(&folder, file)?;
-            anyhow::Ok(
-                store
-                    .put(&key, bytes.into(), "application/octet-stream")
-                    .await?,
-            )
-        };
-        let mut files = Vec::new();
-        let source = stack::repository().join("models/demo").join(model.folder);
-        for entry in std::fs::read_dir(source)? {
-            let path = entry?.path();
-            let name = path.file_name().context("a file")?.to_string_lossy();
-            let bytes = std::fs::read(&path)?;
-            let sha256 = hex::encode(Sha256::digest(&bytes));
-            files.push(json!({"path": name, "bytes": bytes.len(), "sha256": sha256}));
-            put(&name, bytes).await?;
-        }
-        let manifest = json!({"repo": "fovea/demo", "commit": "0".repeat(40), "files": files});
-        put("fovea-manifest.json", manifest.to_string().into()).await?;
+    for DemoModel { folder, .. } in MODELS {
+        put_model(&store, folder, &format!("demo/{folder}"), |_, bytes| bytes).await?;
     }
     Ok(())
 }
 
-async fn restricted_namespace(client: &Client) -> Result<()> {
+/// Uploads a demo model to a folder; `change` may exchange a file's bytes.
+pub async fn put_model(
+    store: &Store,
+    model: &str,
+    folder: &str,
+    change: impl Fn(&str, Vec<u8>) -> Vec<u8>,
+) -> Result<()> {
+    let folder = ModelFolder::new(folder)?;
+    let put = async |file: &str, bytes: Vec<u8>| {
+        let key = ObjectKey::in_folder(&folder, file)?;
+        let kind = "application/octet-stream";
+        anyhow::Ok(store.put(&key, bytes.into(), kind).await?)
+    };
+    let mut files = Vec::new();
+    let source = stack::repository().join("models/demo").join(model);
+    for entry in std::fs::read_dir(source)? {
+        let path = entry?.path();
+        let name = path.file_name().context("a file")?.to_string_lossy();
+        let bytes = change(&name, std::fs::read(&path)?);
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        files.push(json!({"path": name, "bytes": bytes.len(), "sha256": sha256}));
+        put(&name, bytes).await?;
+    }
+    let manifest = json!({"repo": "fovea/demo", "commit": "0".repeat(40), "files": files});
+    put("fovea-manifest.json", manifest.to_string().into()).await
+}
+
+/// Creates the system's namespace, for restricted pods only.
+pub(crate) async fn restricted_namespace(client: &Client) -> Result<()> {
     let labels = json!({"pod-security.kubernetes.io/enforce": "restricted"});
     let namespace = json!({"metadata": {"name": SYSTEM_NAMESPACE, "labels": labels}});
     let namespace: Namespace = serde_json::from_value(namespace)?;
-    let namespaces = Api::all(client.clone());
-    namespaces
-        .create(&PostParams::default(), &namespace)
-        .await?;
+    let create = PostParams::default();
+    Api::all(client.clone()).create(&create, &namespace).await?;
     Ok(())
 }
 

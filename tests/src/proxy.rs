@@ -2,6 +2,7 @@
 
 use crate::operated::PATIENCE;
 use crate::runner::break_connection;
+use crate::served::serve;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -14,7 +15,6 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -73,8 +73,6 @@ struct Shared {
 impl Proxy {
     /// Starts one that forwards everything, as `user` or the cluster's administrator.
     pub async fn start(control_plane: &ControlPlane, user: Option<&str>) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let server = format!("http://{}", listener.local_addr()?);
         let shared = Shared {
             client: control_plane.client().await?,
             rules: Arc::default(),
@@ -84,9 +82,7 @@ impl Proxy {
             generation: watch::Sender::new(0),
         };
         let routes = Router::new().fallback(forward).with_state(shared.clone());
-        let serving = tokio::spawn(async move {
-            let _ = axum::serve(listener, routes).await;
-        });
+        let (server, serving) = serve(routes).await?;
         let scratch = tempfile::tempdir()?;
         let kubeconfig = scratch.path().join("kubeconfig");
         // The control plane's kubeconfig needs certificates, which the proxy has.
@@ -95,7 +91,7 @@ impl Proxy {
             kubeconfig,
             shared,
             _scratch: scratch,
-            _serving: AbortOnDropHandle::new(serving),
+            _serving: serving,
         })
     }
 

@@ -1,6 +1,7 @@
 //! A runner with the real protocol and without models: a job's picture is its [`Script`].
 
 use crate::script::{Answer, Script};
+use crate::served::serve;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -18,7 +19,6 @@ use jiff::Timestamp;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -71,8 +71,6 @@ struct Changing {
 impl ScriptedRunner {
     /// Starts one that takes `slots` requests at once.
     pub async fn start(slots: u32) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
         let shared = Arc::new(Shared {
             slots,
             busy: AtomicU32::new(0),
@@ -89,13 +87,11 @@ impl ScriptedRunner {
             .route(MODELS_PATH, get(models))
             .route(INFER_PATH, post(infer))
             .with_state(Arc::clone(&shared));
-        let serving = tokio::spawn(async move {
-            let _ = axum::serve(listener, routes).await;
-        });
+        let (url, serving) = serve(routes).await?;
         Ok(Self {
             url,
             shared,
-            _serving: AbortOnDropHandle::new(serving),
+            _serving: serving,
         })
     }
 
@@ -242,9 +238,7 @@ impl Slot {
             answered: false,
         })
     }
-}
 
-impl Slot {
     fn answers(&mut self, whole: bool) {
         self.answered |= whole;
     }

@@ -1,5 +1,6 @@
 //! A proxy before the bucket: it fails, holds or changes what a test says, and makes objects old.
 
+use crate::served::serve;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -9,7 +10,6 @@ use axum::response::{IntoResponse as _, Response};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::sync::{Arc, Mutex, OnceLock};
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -42,20 +42,16 @@ struct Shared {
 impl S3Proxy {
     /// Answers 503 until it has a target. `put_at`: the time that MinIO records for objects.
     pub async fn start(put_at: Option<Timestamp>) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let url = format!("http://{}", listener.local_addr()?);
         let shared = Arc::new(Shared {
             put_at,
             ..Shared::default()
         });
         let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
-        let serving = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
+        let (url, serving) = serve(router).await?;
         Ok(Self {
             url,
             shared,
-            _serving: AbortOnDropHandle::new(serving),
+            _serving: serving,
         })
     }
 

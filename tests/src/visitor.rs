@@ -33,16 +33,18 @@ impl Visitor {
 
     /// Without TLS, at `base`, such as `http://127.0.0.1:8000`.
     pub fn plain(base: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = reqwest::Client::builder().no_proxy();
+        let http = http.timeout(Duration::from_mins(1)).build()?;
         Ok(Self::at(http, base.to_owned()))
     }
 
     fn at(http: reqwest::Client, base: String) -> Self {
+        let (jobs, token) = ("/v1/jobs".to_owned(), None);
         Self {
             http,
             base,
-            jobs: "/v1/jobs".to_owned(),
-            token: None,
+            jobs,
+            token,
         }
     }
 
@@ -119,8 +121,12 @@ impl Visitor {
     ) -> Result<Value> {
         let (status, job) = self.submit(picture, fields).await?;
         ensure!(status == 202, "{status}: {job}");
-        let id = job["id"].as_str().context("a job has an id")?;
-        let path = format!("{}/{id}", self.jobs);
+        self.job_ended(&job["id"]).await
+    }
+
+    /// Waits for the end of a job, and returns it.
+    pub async fn job_ended(&self, id: &Value) -> Result<Value> {
+        let path = format!("{}/{}", self.jobs, id.as_str().context("an id")?);
         self.ended(&path, "phase", &["Pending", "Running"]).await
     }
 

@@ -28,7 +28,7 @@ pub(super) fn file() -> Result<(String, String), ChartError> {
 }
 
 fn yaml(path: &str) -> Result<Value, ChartError> {
-    serde_yaml::from_str(&read(path)?).map_err(|error| ChartError::form(path, &error))
+    fovea_crds::yaml::parse(&read(path)?).map_err(|error| ChartError::form(path, &error))
 }
 
 /// The whole schema; the error says what is wrong with the refinements.

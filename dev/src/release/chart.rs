@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_yaml::Value;
+use fovea_crds::yaml::{self, Value};
 
 use super::source::Source;
 use super::{ReleaseError, VERSION, Work, empty, read};
@@ -78,7 +78,7 @@ fn pack_again(work: &Work<'_>, folder: &Path) -> Result<(), ReleaseError> {
 }
 
 pub(super) fn about(text: &str) -> Result<Value, ReleaseError> {
-    serde_yaml::from_str(text).map_err(|error| ReleaseError::unexpected("Chart.yaml", &error))
+    yaml::parse(text).map_err(|error| ReleaseError::unexpected("Chart.yaml", &error))
 }
 
 /// helm with its own folders in `scratch`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde_yaml::Value;
+use fovea_crds::yaml::{self, Value};
 
 use super::source::Source;
 use super::{ReleaseError, VERSION, files_below, read, write};
@@ -37,7 +37,7 @@ pub(super) fn reference(registry: &str, image: Image, tag: &str) -> String {
 
 fn of_values(text: &str) -> Result<String, ReleaseError> {
     let values: Value =
-        serde_yaml::from_str(text).map_err(|error| ReleaseError::unexpected(VALUES, &error))?;
+        yaml::parse(text).map_err(|error| ReleaseError::unexpected(VALUES, &error))?;
     match values["image"]["registry"].as_str() {
         Some(registry) => Ok(registry.to_owned()),
         None => Err(ReleaseError::unexpected(VALUES, &"has no image.registry")),

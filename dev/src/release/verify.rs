@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize as _;
-use serde_yaml::Value;
+use fovea_crds::yaml::{self, Value};
 
 use super::images::{Archive, Built};
 use super::{ReleaseError, VERSION, Work, chart, manifests, read, registry, sbom, sums};
@@ -97,9 +96,8 @@ fn plain(work: &Work<'_>, there: &BTreeSet<String>) -> Result<Vec<String>, Relea
 
 fn kinds(file: &str, text: &str) -> Result<Vec<String>, ReleaseError> {
     let mut kinds = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(text) {
-        let object =
-            Value::deserialize(document).map_err(|error| ReleaseError::unexpected(file, &error))?;
+    for document in yaml::documents::<Value>(text) {
+        let object = document.map_err(|error| ReleaseError::unexpected(file, &error))?;
         match object["kind"].as_str() {
             Some(kind) => kinds.push(kind.to_owned()),
             None => return Err(ReleaseError::unexpected(file, &"has what is no object")),

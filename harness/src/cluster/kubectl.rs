@@ -24,6 +24,37 @@ impl ControlPlane {
         self.kubectl_with(args, "").await
     }
 
+    /// Runs kubectl with the words of `line`; its stdout, or an error with its stderr.
+    pub async fn kubectl_line(&self, line: &str) -> Result<String, ClusterError> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        self.kubectl(&words).await?.success(line)
+    }
+
+    /// `kubectl apply` of manifests, with flags such as `-n team`.
+    pub async fn kubectl_apply(&self, flags: &str, manifests: &str) -> Result<(), ClusterError> {
+        let line = format!("apply {flags} -f -");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let applied = self.kubectl_with(&words, manifests).await?;
+        applied.success(&line).map(drop)
+    }
+
+    /// Whether RBAC lets `user` do this, such as `update` to `jobs/status` in a namespace.
+    pub async fn may(
+        &self,
+        user: &str,
+        verb: &str,
+        what: &str,
+        namespace: &str,
+    ) -> Result<bool, ClusterError> {
+        let (resource, part) = what.split_once('/').unwrap_or((what, ""));
+        let part = format!("--subresource={part}");
+        let question = [
+            "auth", "can-i", verb, resource, &part, "--as", user, "-n", namespace,
+        ];
+        // A no is an error of kubectl.
+        Ok(self.kubectl(&question).await?.stdout.trim() == "yes")
+    }
+
     /// Runs kubectl with `stdin`, as for `apply -f -`.
     pub async fn kubectl_with(&self, args: &[&str], stdin: &str) -> Result<Output, ClusterError> {
         let call = async {

@@ -22,41 +22,21 @@ pub(super) async fn apply(
 ) -> Result<(), ClusterError> {
     let crds = crds.display().to_string();
     // Applied server-side: a client-side apply would copy them into annotations, which are too small.
-    run(plane, &["apply", "--server-side", "-f", &crds], "").await?;
-    let established = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=60s",
-        "-f",
-        &crds,
-    ];
-    run(plane, &established, "").await?;
+    let apply = ["apply", "--server-side", "-f", &crds];
+    plane.kubectl(&apply).await?.success("apply")?;
+    let established = "wait --for=condition=Established --timeout=60s crd --all";
+    plane.kubectl_line(established).await?;
     let list = json!({
         "apiVersion": "v1", "kind": "List", "items": objects(authority, addresses)?,
     });
-    run(plane, &["apply", "-f", "-"], &list.to_string()).await
+    plane.kubectl_apply("", &list.to_string()).await
 }
 
 /// Waits until Contour reports the Gateway as programmed.
 pub(super) async fn wait_for_gateway(plane: &ControlPlane) -> Result<(), ClusterError> {
-    let gateway = format!("gateway/{GATEWAY}");
-    let arguments = [
-        "wait",
-        "-n",
-        NAMESPACE,
-        &gateway,
-        "--for=condition=Programmed",
-        "--timeout=60s",
-    ];
-    run(plane, &arguments, "").await
-}
-
-async fn run(plane: &ControlPlane, arguments: &[&str], stdin: &str) -> Result<(), ClusterError> {
-    plane
-        .kubectl_with(arguments, stdin)
-        .await?
-        .success(&arguments.join(" "))
-        .map(drop)
+    let wait =
+        format!("wait -n {NAMESPACE} gateway/{GATEWAY} --for=condition=Programmed --timeout=60s");
+    plane.kubectl_line(&wait).await.map(drop)
 }
 
 fn objects(

@@ -29,18 +29,11 @@ pub async fn install_definitions(plane: &ControlPlane) -> Result<(), ClusterErro
         let file = folder.join(format!("monitoring.coreos.com_{name}.yaml"));
         format!("--filename={}", file.display())
     });
-    let apply = ["apply", "--server-side"];
-    let wait = ["wait", "--for=condition=Established", "--timeout=60s"];
-    for verb in [&apply[..], &wait[..]] {
-        let arguments: Vec<&str> = { verb.iter().copied() }
-            .chain(files.iter().map(String::as_str))
-            .collect();
-        plane
-            .kubectl(&arguments)
-            .await?
-            .success(&arguments.join(" "))?;
-    }
-    Ok(())
+    let [services, pods, rules] = &files;
+    let apply = ["apply", "--server-side", services, pods, rules];
+    plane.kubectl(&apply).await?.success("apply")?;
+    let established = "wait --for=condition=Established --timeout=60s crd --all";
+    plane.kubectl_line(established).await.map(drop)
 }
 
 pub async fn rules(plane: &ControlPlane) -> Result<Vec<Value>, PrometheusError> {

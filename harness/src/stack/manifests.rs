@@ -10,38 +10,19 @@ pub(super) async fn apply(
     token: &str,
 ) -> Result<(), ClusterError> {
     let crds = repository().join("manifests/crds").display().to_string();
-    run(cluster, &["apply", "-f", &crds], "").await?;
-    let established = [
-        "wait",
-        "--for=condition=Established",
-        "--timeout=30s",
-        "-f",
-        &crds,
-    ];
-    run(cluster, &established, "").await?;
-    run(cluster, &["apply", "-f", "-"], &pool(runner_port, token)).await
+    let apply = ["apply", "-f", &crds];
+    cluster.kubectl(&apply).await?.success("apply")?;
+    let established = "wait --for=condition=Established --timeout=30s crd --all";
+    cluster.kubectl_line(established).await?;
+    cluster.kubectl_apply("", &pool(runner_port, token)).await
 }
 
 /// Waits until the operator reports a runner for every model.
 pub(super) async fn wait_for_pool(cluster: &ControlPlane) -> Result<(), ClusterError> {
-    let timeout = format!("--timeout={}s", READY.as_secs());
-    let arguments = [
-        "wait",
-        "-n",
-        SYSTEM_NAMESPACE,
-        "runnerpool/default",
-        "--for=condition=Ready",
-        &timeout,
-    ];
-    run(cluster, &arguments, "").await
-}
-
-async fn run(cluster: &ControlPlane, arguments: &[&str], stdin: &str) -> Result<(), ClusterError> {
-    cluster
-        .kubectl_with(arguments, stdin)
-        .await?
-        .success(&arguments.join(" "))
-        .map(drop)
+    let seconds = READY.as_secs();
+    let ready = format!("--for=condition=Ready --timeout={seconds}s");
+    let wait = format!("wait -n {SYSTEM_NAMESPACE} runnerpool/default {ready}");
+    cluster.kubectl_line(&wait).await.map(drop)
 }
 
 fn pool(runner_port: u16, token: &str) -> String {

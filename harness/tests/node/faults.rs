@@ -57,10 +57,8 @@ async fn containers_outlive_their_kubelet_and_pods_move_from_a_lost_node() -> Re
     machines[0].restart_kubelet(control_plane).await?;
     ready(&pods, "stays").await?;
     let after = containers(&cluster).await?;
-    ensure!(
-        before.len() == 2 && after == before,
-        "{before:?}, then {after:?}"
-    );
+    let same = before.len() == 2 && after == before;
+    ensure!(same, "{before:?}, then {after:?}");
     let status = nodes.get("node1").await?.status.context("no status")?;
     let gpus = status.allocatable.unwrap_or_default();
     ensure!(gpus["nvidia.com/gpu"].0 == "1");
@@ -68,23 +66,17 @@ async fn containers_outlive_their_kubelet_and_pods_move_from_a_lost_node() -> Re
     cluster.nodes[1].kill().await?;
     eventually("the lost node to be NotReady", LONG, || async {
         let status = nodes.get("node2").await?.status.context("no status")?;
-        let conditions = status.conditions.unwrap_or_default();
+        let mut conditions = status.conditions.iter().flatten();
         let ready = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready");
-        ensure!(
-            ready.is_some_and(|ready| ready.status == "Unknown"),
-            "{ready:?}"
-        );
+            .find(|each| each.type_ == "Ready")
+            .context("none")?;
+        ensure!(ready.status == "Unknown", "{ready:?}");
         let pod = pods.get("goes").await?.status.context("no status")?;
-        let conditions = pod.conditions.unwrap_or_default();
+        let mut conditions = pod.conditions.iter().flatten();
         let ready = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready");
-        ensure!(
-            ready.is_some_and(|ready| ready.status == "False"),
-            "{ready:?}"
-        );
+            .find(|each| each.type_ == "Ready")
+            .context("none")?;
+        ensure!(ready.status == "False", "{ready:?}");
         Ok(())
     })
     .await?;

@@ -43,10 +43,8 @@ async fn every_image_starts_without_rights_and_the_runners_finds_its_libtorch() 
                 Ok(())
             })
             .await?;
-            let logs = plane
-                .kubectl(&["logs", "-n", namespace, name])
-                .await?
-                .success("logs")?;
+            let logs = format!("logs -n {namespace} {name}");
+            let logs = plane.kubectl_line(&logs).await?;
             ensure!(logs.starts_with(name), "{logs}");
         }
         Ok(())

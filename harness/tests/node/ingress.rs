@@ -70,10 +70,8 @@ async fn an_ingress_and_an_http_route_both_reach_a_pod_over_tls() -> Result<()> 
                 },
             },
         ]});
-        plane
-            .kubectl_with(&["apply", "-n", namespace, "-f", "-"], &objects.to_string())
-            .await?
-            .success("apply")?;
+        let within = format!("-n {namespace}");
+        plane.kubectl_apply(&within, &objects.to_string()).await?;
         ready(&pods, "server").await?;
 
         let ways = [
@@ -94,8 +92,8 @@ async fn an_ingress_and_an_http_route_both_reach_a_pod_over_tls() -> Result<()> 
         let nobody = format!("http://{}/", door.http());
         ensure!(reqwest::get(nobody).await?.status() == 404, "a name that nobody has");
 
-        let words = ["get", "ingress", "hello", "-n", namespace, "-o", "yaml"];
-        let listed = plane.kubectl(&words).await?.success("get ingress")?;
+        let get = format!("get ingress hello {within} -o yaml");
+        let listed = plane.kubectl_line(&get).await?;
         ensure!(listed.contains(&format!("ip: {}", cluster.gateway())), "{listed}");
         Ok(())
     })

@@ -1,15 +1,33 @@
 //! What pods and nodes do.
 
 use anyhow::{Context, Result, ensure};
-use fovea_harness::{Minio, eventually, images, with_temp_ns};
+use fovea_harness::cluster::Output;
+use fovea_harness::{ControlPlane, Minio, eventually, images, with_temp_ns};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::perl::{SERVER, get};
 use crate::shared::shared;
 use crate::support::{LONG, create, pod, ready, runs};
+
+/// A pod in which a test runs commands.
+fn idle(name: &str) -> Value {
+    pod(name, images::DEBIAN, Some("exec sleep infinity"))
+}
+
+/// Runs a shell's command in a pod.
+pub(crate) async fn exec(
+    plane: &ControlPlane,
+    namespace: &str,
+    pod: &str,
+    command: &str,
+) -> Result<Output> {
+    let exec = ["exec", "-n", namespace, pod, "--"];
+    let words = [&exec[..], &["sh", "-euc", command]].concat();
+    Ok(plane.kubectl(&words).await?)
+}
 
 #[tokio::test]
 async fn a_pod_is_reached_by_address_and_its_service_by_name_from_both_nodes() -> Result<()> {
@@ -28,11 +46,7 @@ async fn a_pod_is_reached_by_address_and_its_service_by_name_from_both_nodes() -
         }))?;
         services.create(&PostParams::default(), &service).await?;
         for node in ["node1", "node2"] {
-            let mut client = pod(
-                &format!("client-{node}"),
-                images::DEBIAN,
-                Some("exec sleep infinity"),
-            );
+            let mut client = idle(&format!("client-{node}"));
             client["spec"]["nodeName"] = json!(node);
             create(&pods, client).await?;
         }
@@ -48,21 +62,16 @@ async fn a_pod_is_reached_by_address_and_its_service_by_name_from_both_nodes() -
         for node in ["node1", "node2"] {
             let client = format!("client-{node}");
             ready(&pods, &client).await?;
-            let command = get(&name, 80);
-            let args = [
-                "exec", "-n", namespace, &client, "--", "sh", "-euc", &command,
-            ];
             eventually("the service's answer", LONG, || async {
-                let answer = plane.kubectl(&args).await?.success("exec")?;
+                let answer = exec(plane, namespace, &client, &get(&name, 80)).await?;
+                let answer = answer.success("exec")?;
                 ensure!(answer.ends_with("hello"), "{answer}");
                 Ok(())
             })
             .await?;
         }
-        let logs = plane
-            .kubectl(&["logs", "-n", namespace, "server"])
-            .await?
-            .success("logs")?;
+        let logs = format!("logs -n {namespace} server");
+        let logs = plane.kubectl_line(&logs).await?;
         ensure!(logs.contains("listening"), "{logs}");
         Ok(())
     })
@@ -77,34 +86,18 @@ async fn a_pod_reaches_the_api_server_and_the_store_and_nothing_beyond_the_machi
     let cluster = shared().await?;
     let plane = &cluster.control_plane;
     let minio = Minio::start_at(cluster.gateway()).await?;
-    let port: u16 = minio
-        .endpoint()
-        .rsplit(':')
-        .next()
-        .context("no port")?
-        .parse()?;
+    let (_, port) = minio.endpoint().rsplit_once(':').context("no port")?;
+    let port: u16 = port.parse()?;
     with_temp_ns(&plane.config().await?, async |client, namespace| {
         let pods: Api<Pod> = Api::namespaced(client, namespace);
-        create(
-            &pods,
-            pod("client", images::DEBIAN, Some("exec sleep infinity")),
-        )
-        .await?;
+        create(&pods, idle("client")).await?;
         ready(&pods, "client").await?;
-        let run = async |command: &str| {
-            let args = [
-                "exec", "-n", namespace, "client", "--", "sh", "-euc", command,
-            ];
-            plane.kubectl(&args).await
-        };
-        let store = run(&get(&cluster.gateway().to_string(), port))
-            .await?
-            .success("exec")?;
+        let run = async |host: &str, port| exec(plane, namespace, "client", &get(host, port)).await;
+        let store = run(&cluster.gateway().to_string(), port).await?;
+        let store = store.success("exec")?;
         ensure!(store.contains("Server: MinIO"), "{store}");
         eventually("the API server's answer by its service", LONG, || async {
-            let answer = run(&get("kubernetes.default.svc", 443))
-                .await?
-                .success("exec")?;
+            let answer = run("kubernetes.default.svc", 443).await?.success("exec")?;
             // The answer to plain HTTP on a TLS port: the API server is reachable.
             ensure!(answer.contains("400 Bad Request"), "{answer}");
             Ok(())
@@ -112,12 +105,9 @@ async fn a_pod_reaches_the_api_server_and_the_store_and_nothing_beyond_the_machi
         .await?;
         let routes = cluster.nodes[0].run(&["ip", "route"]).await?;
         ensure!(!routes.contains("default"), "{routes}");
-        let beyond = run(&get("192.0.2.1", 80)).await?;
-        ensure!(
-            !beyond.status.success() && beyond.stderr.contains("unreachable"),
-            "{}",
-            beyond.stderr
-        );
+        let beyond = run("192.0.2.1", 80).await?;
+        let refused = !beyond.status.success() && beyond.stderr.contains("unreachable");
+        ensure!(refused, "{}", beyond.stderr);
         Ok(())
     })
     .await??;
@@ -130,38 +120,32 @@ async fn a_third_pod_for_two_gpus_waits_with_the_reason() -> Result<()> {
     if !runs("a_third_pod_for_two_gpus_waits_with_the_reason") {
         return Ok(());
     }
-    let cluster = shared().await?;
-    with_temp_ns(
-        &cluster.control_plane.config().await?,
-        async |client, namespace| {
-            let pods: Api<Pod> = Api::namespaced(client, namespace);
-            let with_gpu = |name: &str| {
-                let mut pod = pod(name, "localhost/pause:1", None);
-                pod["spec"]["containers"][0]["resources"] =
-                    json!({"limits": {"nvidia.com/gpu": 1}});
-                pod
-            };
-            for name in ["one", "two"] {
-                create(&pods, with_gpu(name)).await?;
-                ready(&pods, name).await?;
-            }
-            create(&pods, with_gpu("three")).await?;
-            eventually("the third pod to be refused", LONG, || async {
-                let status = pods.get("three").await?.status.context("no status")?;
-                let conditions = status.conditions.unwrap_or_default();
-                let why = conditions
-                    .iter()
-                    .find(|condition| condition.type_ == "PodScheduled");
-                let why = why.and_then(|why| why.message.clone()).unwrap_or_default();
-                ensure!(why.contains("Insufficient nvidia.com/gpu"), "{why:?}");
-                Ok(())
-            })
-            .await?;
-            pods.delete("one", &kube::api::DeleteParams::default())
-                .await?;
-            ready(&pods, "three").await?;
+    let config = shared().await?.control_plane.config().await?;
+    with_temp_ns(&config, async |client, namespace| {
+        let pods: Api<Pod> = Api::namespaced(client, namespace);
+        let with_gpu = |name: &str| {
+            let mut pod = pod(name, "localhost/pause:1", None);
+            pod["spec"]["containers"][0]["resources"] = json!({"limits": {"nvidia.com/gpu": 1}});
+            pod
+        };
+        for name in ["one", "two"] {
+            create(&pods, with_gpu(name)).await?;
+            ready(&pods, name).await?;
+        }
+        create(&pods, with_gpu("three")).await?;
+        eventually("the third pod to be refused", LONG, || async {
+            let status = pods.get("three").await?.status.context("no status")?;
+            let mut conditions = status.conditions.iter().flatten();
+            let why = conditions.find(|each| each.type_ == "PodScheduled");
+            let why = why.and_then(|why| why.message.clone()).unwrap_or_default();
+            ensure!(why.contains("Insufficient nvidia.com/gpu"), "{why:?}");
             Ok(())
-        },
-    )
+        })
+        .await?;
+        pods.delete("one", &kube::api::DeleteParams::default())
+            .await?;
+        ready(&pods, "three").await?;
+        Ok(())
+    })
     .await?
 }

@@ -7,6 +7,7 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use crate::perl::{SERVER, get};
+use crate::pods::exec;
 use crate::shared::shared;
 use crate::support::{LONG, create, pod, ready, runs};
 
@@ -37,30 +38,18 @@ impl Place<'_> {
             "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
             "metadata": {"name": name}, "spec": spec,
         });
-        let words = ["apply", "-n", self.namespace, "-f", "-"];
-        let plane = &self.cluster.control_plane;
-        plane
-            .kubectl_with(&words, &policy.to_string())
-            .await?
-            .success("apply")?;
-        Ok(())
+        let (within, plane) = (
+            format!("-n {}", self.namespace),
+            &self.cluster.control_plane,
+        );
+        Ok(plane.kubectl_apply(&within, &policy.to_string()).await?)
     }
 
     async fn arrives(&self, from: &str, to: &str) -> Result<bool> {
         let address = ready(&self.pods, to).await?;
         ready(&self.pods, from).await?;
-        let command = get(&address, 8080);
-        let words = [
-            "exec",
-            "-n",
-            self.namespace,
-            from,
-            "--",
-            "sh",
-            "-euc",
-            &command,
-        ];
-        let answer = self.cluster.control_plane.kubectl(&words).await?;
+        let plane = &self.cluster.control_plane;
+        let answer = exec(plane, self.namespace, from, &get(&address, 8080)).await?;
         if answer.status.success() && answer.stdout.ends_with("hello") {
             return Ok(true);
         }
@@ -99,69 +88,61 @@ async fn a_refused_pod_does_not_connect_an_allowed_one_does_and_egress_is_held_t
         return Ok(());
     }
     let cluster = shared().await?;
-    with_temp_ns(
-        &cluster.control_plane.config().await?,
-        async |client, namespace| {
-            let place = Place {
-                cluster,
-                namespace,
-                pods: Api::namespaced(client, namespace),
-            };
-            place.fill().await?;
-            for from in ["friend", "stranger"] {
-                place.until(from, "server", true).await?;
-            }
-            ensure!(place.machine_arrives().await?, "no policy, no refusal");
+    let config = cluster.control_plane.config().await?;
+    with_temp_ns(&config, async |client, namespace| {
+        let place = Place {
+            cluster,
+            namespace,
+            pods: Api::namespaced(client, namespace),
+        };
+        place.fill().await?;
+        for from in ["friend", "stranger"] {
+            place.until(from, "server", true).await?;
+        }
+        ensure!(place.machine_arrives().await?, "no policy, no refusal");
 
-            let only = |from: Value| {
-                json!({
-                    "podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
-                    "ingress": [{"from": [from], "ports": [{"port": 8080}]}],
-                })
-            };
-            let friend = json!({"podSelector": {"matchLabels": {"app": "friend"}}});
-            place.apply("server", only(friend)).await?;
-            place.until("stranger", "server", false).await?;
-            ensure!(
-                place.arrives("friend", "server").await?,
-                "the friend is let in"
-            );
-            ensure!(
-                !place.machine_arrives().await?,
-                "the machine is none of the friends"
-            );
+        let only = |from: Value| {
+            json!({
+                "podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
+                "ingress": [{"from": [from], "ports": [{"port": 8080}]}],
+            })
+        };
+        let friend = json!({"podSelector": {"matchLabels": {"app": "friend"}}});
+        place.apply("server", only(friend)).await?;
+        place.until("stranger", "server", false).await?;
+        ensure!(
+            place.arrives("friend", "server").await?,
+            "the friend is let in"
+        );
+        ensure!(
+            !place.machine_arrives().await?,
+            "the machine is none of the friends"
+        );
 
-            let machine = format!("{}/32", cluster.gateway());
-            place
-                .apply("server", only(json!({"ipBlock": {"cidr": machine}})))
-                .await?;
-            place.until("friend", "server", false).await?;
-            ensure!(
-                place.machine_arrives().await?,
-                "the machine's address is allowed"
-            );
+        let machine = format!("{}/32", cluster.gateway());
+        let machine = json!({"ipBlock": {"cidr": machine}});
+        place.apply("server", only(machine)).await?;
+        place.until("friend", "server", false).await?;
+        ensure!(
+            place.machine_arrives().await?,
+            "the machine's address is allowed"
+        );
 
-            place
-            .apply(
-                "stranger",
-                json!({
-                    "podSelector": {"matchLabels": {"app": "stranger"}}, "policyTypes": ["Egress"],
-                    "egress": [{"to": [{"podSelector": {"matchLabels": {"app": "server"}}}]}],
-                }),
-            )
-            .await?;
-            place.until("stranger", "other", false).await?;
-            ensure!(
-                place.arrives("friend", "other").await?,
-                "nobody holds the friend back"
-            );
-            // Both ends must agree.
-            ensure!(!place.arrives("stranger", "server").await?);
-            place
-                .apply("server", only(json!({"podSelector": {}})))
-                .await?;
-            place.until("stranger", "server", true).await
-        },
-    )
+        let egress = json!({
+            "podSelector": {"matchLabels": {"app": "stranger"}}, "policyTypes": ["Egress"],
+            "egress": [{"to": [{"podSelector": {"matchLabels": {"app": "server"}}}]}],
+        });
+        place.apply("stranger", egress).await?;
+        place.until("stranger", "other", false).await?;
+        ensure!(
+            place.arrives("friend", "other").await?,
+            "nobody holds the friend back"
+        );
+        // Both ends must agree.
+        ensure!(!place.arrives("stranger", "server").await?);
+        let all = json!({"podSelector": {}});
+        place.apply("server", only(all)).await?;
+        place.until("stranger", "server", true).await
+    })
     .await?
 }

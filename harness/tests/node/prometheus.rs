@@ -65,10 +65,8 @@ async fn what_a_service_and_a_pod_monitor_name_is_scraped_and_a_rule_fires() -> 
                 }]}]},
             },
         ]});
-        plane
-            .kubectl_with(&["apply", "-n", namespace, "-f", "-"], &objects.to_string())
-            .await?
-            .success("apply")?;
+        let within = format!("-n {namespace}");
+        plane.kubectl_apply(&within, &objects.to_string()).await?;
         ready(&pods, "server").await?;
 
         let interval = Some(Duration::from_secs(1));

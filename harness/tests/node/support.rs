@@ -42,13 +42,9 @@ pub(crate) async fn create(pods: &Api<Pod>, pod: Value) -> Result<()> {
 pub(crate) async fn ready(pods: &Api<Pod>, name: &str) -> Result<String> {
     Ok(eventually(&format!("{name} to be Ready"), LONG, || async {
         let status = pods.get(name).await?.status.context("no status")?;
-        let conditions = status.conditions.clone().unwrap_or_default();
-        let ready = |kind: &str| {
-            conditions
-                .iter()
-                .any(|condition| condition.type_ == kind && condition.status == "True")
-        };
-        ensure!(ready("Ready"), "{status:?}");
+        let mut conditions = status.conditions.iter().flatten();
+        let ready = conditions.any(|each| each.type_ == "Ready" && each.status == "True");
+        ensure!(ready, "{status:?}");
         status.pod_ip.context("no address")
     })
     .await?)

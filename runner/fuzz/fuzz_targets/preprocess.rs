@@ -5,7 +5,7 @@
 #![no_main]
 
 #[path = "../../src/image/mod.rs"]
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, unused_imports)]
 mod image;
 
 use image::{ImageProcessor, PixelValues, Preprocessor, decode, inspect};

@@ -1,8 +1,8 @@
 //! An incomplete or wrong checkpoint is refused, and the error names the fault.
 
 use crate::support::{
-    Tensors, checkpoint, config, expected, expected_tensor, largest_difference, read_tensors, swap,
-    write_tensors, zero,
+    Tensors, assert_missing, checkpoint, config, expected, expected_tensor, largest_difference,
+    read_tensors, swap, write_tensors, zero,
 };
 use fovea_runner::models::blip::Blip;
 use fovea_runner::models::{self, ModelError};
@@ -41,10 +41,7 @@ fn dropping_any_tensor_is_an_error_that_names_it() {
     assert!(names.len() > 80, "{}", names.len());
     for name in names {
         let error = load_changed(|tensors| drop(tensors.remove(&name))).unwrap_err();
-        assert!(
-            matches!(&error, WeightsError::Missing { name: missing, .. } if *missing == name),
-            "{name}: {error}"
-        );
+        assert_missing(&error, &name);
     }
 }
 

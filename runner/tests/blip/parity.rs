@@ -1,5 +1,6 @@
 //! BLIP's results equal transformers', picture by picture.
 
+use crate::support::golden::{BF16, TOLERANCE};
 use crate::support::{
     Expected, ExpectedCaption, ExpectedPicture, blip, checkpoint, config, expected,
     expected_tensor, largest_difference, picture, relative_difference,
@@ -7,11 +8,8 @@ use crate::support::{
 use fovea_runner::image::{ImageProcessor, Preprocessor};
 use fovea_runner::inference::CaptionQuery;
 use fovea_runner::models::blip::{Blip, CaptionTokenizer};
-use fovea_runner::weights::{Placement, Weights};
+use fovea_runner::weights::Weights;
 use tch::{Kind, Tensor};
-
-/// Bound on the difference of logits and hidden states, fp32.
-const TOLERANCE: f64 = 1e-4;
 
 /// Our own pixel values of every golden picture, `[pictures, 3, height, width]`.
 fn pixel_values() -> Tensor {
@@ -180,12 +178,8 @@ fn a_dropped_picture_keeps_its_best_beam_so_far_and_the_others_go_on() {
 
 #[test]
 fn in_16_bits_most_captions_stay_the_same() {
-    let placement = Placement {
-        kind: Kind::BFloat16,
-        ..Placement::CPU
-    };
-    let weights = Weights::open(&checkpoint(), placement).unwrap();
-    let model = Blip::new(&config(&checkpoint()), &weights, placement).unwrap();
+    let weights = Weights::open(&checkpoint(), BF16).unwrap();
+    let model = Blip::new(&config(&checkpoint()), &weights, BF16).unwrap();
     let hidden = (model.vision())
         .forward(&expected_tensor("pixel_values").to_kind(Kind::BFloat16))
         .unwrap();

@@ -2,11 +2,7 @@
 //! `tests/golden/{vit,resnet,resnet-basic}`; and TorchScript modules, including detectors, against
 //! torch.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what the tests share"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,16 +1,14 @@
 //! The golden TorchScript modules; see `tests/golden/torchscript/README.md`.
 
-use crate::support::picture;
-use fovea_protocol::{InferResult, Parameters};
+use crate::support::golden::{checkpoint, read};
+use crate::support::{Served, picture};
+use fovea_protocol::InferResult;
 use fovea_runner::image::PixelValues;
-use fovea_runner::inference::{Answer, Item, Model, ModelFront};
-use fovea_runner::models::{self, ModelError};
-use fovea_runner::weights::Placement;
+use fovea_runner::inference::{Answer, Item};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// `expected.json`.
@@ -34,45 +32,17 @@ pub(crate) struct ExpectedObject {
 }
 
 pub(crate) fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/torchscript")
+    checkpoint("torchscript")
 }
 
 pub(crate) fn expected() -> Vec<ExpectedPicture> {
-    let text = std::fs::read(golden().join("expected.json")).unwrap();
-    let Expected { pictures } = serde_json::from_slice(&text).unwrap();
-    pictures
-}
-
-/// The model of a golden or another folder.
-pub(crate) struct Served {
-    pub(crate) front: Arc<ModelFront>,
-    pub(crate) model: Box<dyn Model>,
-    pub(crate) revision: String,
-}
-
-pub(crate) fn serve(dir: &Path) -> Result<Served, ModelError> {
-    let (front, loader) = models::open(dir)?;
-    let models::Loaded { model, revision } = loader(Placement::CPU)?;
-    Ok(Served {
-        front,
-        model,
-        revision,
-    })
+    read::<Expected>(&golden(), "expected.json").pictures
 }
 
 impl Served {
-    pub(crate) fn item(&self, pixels: PixelValues) -> Item {
-        let query = self.front.head.query(&Parameters::default()).unwrap();
-        Item { pixels, query }
-    }
-
     pub(crate) fn items(&self) -> Vec<Item> {
-        let run = |file: &str| {
-            self.front
-                .preprocessor
-                .run(&picture(file), 1 << 30)
-                .unwrap()
-        };
+        let preprocessor = &self.front.preprocessor;
+        let run = |file: &str| preprocessor.run(&picture(file), 1 << 30).unwrap();
         (expected().iter())
             .map(|golden| self.item(run(&golden.file)))
             .collect()
@@ -83,10 +53,6 @@ impl Served {
         let (height, width) = self.front.preprocessor.warm_up_size();
         let values = vec![level; 3 * (height * width) as usize];
         self.item(PixelValues::new(values, (height, width), (width, height)).unwrap())
-    }
-
-    pub(crate) fn run(&self, items: &[Item]) -> Result<Vec<Answer>, String> {
-        (self.model.run(items, &|_| false)).map_err(|fault| fault.to_string())
     }
 
     pub(crate) fn scores(&self, item: &Item, answer: Answer) -> BTreeMap<String, f32> {
@@ -104,22 +70,19 @@ pub(crate) fn changed(name: &str, changes: &Value) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let from = golden().join(name);
     std::fs::copy(from.join("model.pt"), dir.path().join("model.pt")).unwrap();
-    let text = std::fs::read_to_string(from.join("fovea.json")).unwrap();
-    let mut manifest: Value = serde_json::from_str(&text).unwrap();
-    for (key, value) in changes.as_object().unwrap() {
-        manifest[key] = value.clone();
-    }
+    let manifest = with(read(&from, "fovea.json"), changes);
     std::fs::write(dir.path().join("fovea.json"), manifest.to_string()).unwrap();
     dir
 }
 
 /// The preprocessing of the golden manifests, with some keys changed.
 pub(crate) fn preprocessing(changes: &Value) -> Value {
-    let text = std::fs::read_to_string(golden().join("classifier/fovea.json")).unwrap();
-    let mut manifest: Value = serde_json::from_str(&text).unwrap();
-    let mut preprocessing = manifest["preprocessing"].take();
-    for (key, value) in changes.as_object().unwrap() {
-        preprocessing[key] = value.clone();
-    }
-    preprocessing
+    let mut manifest: Value = read(&golden(), "classifier/fovea.json");
+    with(manifest["preprocessing"].take(), changes)
+}
+
+fn with(mut object: Value, changes: &Value) -> Value {
+    let changes = changes.as_object().unwrap().clone();
+    object.as_object_mut().unwrap().extend(changes);
+    object
 }

@@ -4,10 +4,10 @@
 use crate::resnet_golden::resnet;
 use crate::support::golden::{TOLERANCE, changed, checkpoint, is_counter, parameters};
 use crate::support::{
-    add, assert_config_refused, assert_weights_refused, expected_tensor_in, largest_difference,
-    scale, swap,
+    add, assert_config_refused, assert_missing, assert_weights_refused, expected_tensor_in,
+    largest_difference, scale, swap,
 };
-use fovea_runner::weights::{Placement, WeightsError};
+use fovea_runner::weights::Placement;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -28,10 +28,7 @@ fn dropping_any_tensor_is_an_error_that_names_it() {
         for name in names {
             let dir = changed(golden, |tensors| drop(tensors.remove(&name)), &[]);
             let error = resnet(dir.path(), Placement::CPU).unwrap_err();
-            assert!(
-                matches!(&error, WeightsError::Missing { name: missing, .. } if *missing == name),
-                "{name}: {error}"
-            );
+            assert_missing(&error, &name);
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The residual network's results equal transformers', picture by picture.
 
 use crate::resnet_golden::{resnet, resnet_for};
-use crate::support::golden::{BF16, TOLERANCE, checkpoint, pixels, read};
-use crate::support::{assert_logits_as_alone, expected_tensor_in, largest_difference, same_best};
-use fovea_protocol::{Classification, InferResult, Parameters};
+use crate::support::golden::{BF16, TOLERANCE, checkpoint, expected_labels, pixels};
+use crate::support::{
+    assert_logits_as_alone, expected_tensor_in, largest_difference, same_best, serve,
+};
+use fovea_protocol::InferResult;
 use fovea_runner::image::ImageProcessor;
 use fovea_runner::inference::Item;
-use fovea_runner::models;
 use fovea_runner::weights::Placement;
-use serde::Deserialize;
 use tch::Kind;
 
 /// Bound on a score's difference.
@@ -16,17 +16,6 @@ const SCORE_TOLERANCE: f32 = 1e-5;
 
 /// Blocks of three convolutions and of two.
 const GOLDEN: [&str; 2] = ["resnet", "resnet-basic"];
-
-#[derive(Deserialize)]
-struct Expected {
-    pictures: Vec<ExpectedPicture>,
-}
-
-#[derive(Deserialize)]
-struct ExpectedPicture {
-    file: String,
-    predictions: Vec<Classification>,
-}
 
 #[test]
 fn feature_maps_and_logits_are_transformers_own_also_where_laid_out_for_a_size() {
@@ -50,28 +39,19 @@ fn feature_maps_and_logits_are_transformers_own_also_where_laid_out_for_a_size()
 fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
     for golden in GOLDEN {
         let dir = checkpoint(golden);
-        let (front, loader) = models::open(&dir).unwrap();
-        let model = loader(Placement::CPU).unwrap().model;
-        let query = front.head.query(&Parameters::default()).unwrap();
-        for picture in read::<Expected>(&dir, "expected.json").pictures {
+        let served = serve(&dir).unwrap();
+        for picture in expected_labels(&dir) {
             let file = &picture.file;
-            let item = Item {
-                pixels: pixels(&dir, ImageProcessor::ConvNext, file),
-                query: query.clone(),
-            };
-            let mut answers = model.run(&[item], &|_| false).unwrap();
-            let result = front.head.result(&query, answers.remove(0), (1, 1));
-            let Ok(InferResult::Predictions(ours)) = result else {
+            let pixels = pixels(&dir, ImageProcessor::ConvNext, file);
+            let InferResult::Predictions(ours) = served.result(pixels, (1, 1)) else {
                 panic!("{golden} {file}");
             };
             assert_eq!(ours.len(), picture.predictions.len());
             for (ours, theirs) in ours.iter().zip(&picture.predictions) {
                 assert_eq!(ours.label, theirs.label, "{golden} {file}");
                 let difference = (ours.score - theirs.score).abs();
-                assert!(
-                    difference < SCORE_TOLERANCE,
-                    "{golden} {file}: {difference}"
-                );
+                let close = difference < SCORE_TOLERANCE;
+                assert!(close, "{golden} {file}: {difference}");
             }
         }
     }
@@ -80,16 +60,11 @@ fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
 #[test]
 fn a_batch_answers_what_its_pictures_answer_alone() {
     let dir = checkpoint("resnet");
-    let (front, loader) = models::open(&dir).unwrap();
-    let model = loader(Placement::CPU).unwrap().model;
-    let query = front.head.query(&Parameters::default()).unwrap();
-    let items: Vec<Item> = (read::<Expected>(&dir, "expected.json").pictures.iter())
-        .map(|picture| Item {
-            pixels: pixels(&dir, ImageProcessor::ConvNext, &picture.file),
-            query: query.clone(),
-        })
+    let served = serve(&dir).unwrap();
+    let items: Vec<Item> = (expected_labels(&dir).iter())
+        .map(|picture| served.item(pixels(&dir, ImageProcessor::ConvNext, &picture.file)))
         .collect();
-    assert_logits_as_alone(&*model, &items, 10 * 13, TOLERANCE);
+    assert_logits_as_alone(&*served.model, &items, 10 * 13, TOLERANCE);
 }
 
 /// What the README of the golden checkpoint states.

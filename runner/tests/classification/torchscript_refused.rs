@@ -1,6 +1,7 @@
 //! Errors about a TorchScript module or its manifest say what to do.
 
-use crate::modules::{changed, preprocessing, serve};
+use crate::modules::{changed, preprocessing};
+use crate::support::serve;
 use fovea_runner::models::{self, ModelError};
 use serde_json::json;
 

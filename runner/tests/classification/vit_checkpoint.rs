@@ -1,31 +1,34 @@
 //! Every tensor and setting of a ViT checkpoint matters, and errors name a missing one.
 
+use crate::support::golden::{self, TOLERANCE};
 use crate::support::{
-    Tensors, assert_config_refused, assert_weights_refused, changed_copy, largest_difference,
+    Tensors, assert_config_refused, assert_missing, assert_weights_refused, largest_difference,
     read_tensors, rename, scale, swap, zero,
 };
-use crate::vit_golden::{TOLERANCE, checkpoint, expected_tensor, vit};
+use crate::vit_golden::{checkpoint, expected_tensor, vit};
 use fovea_runner::models::vit::Vit;
 use fovea_runner::weights::{Placement, WeightsError};
 use serde_json::{Value, json};
+use tch::Tensor;
 use tempfile::TempDir;
 
 /// The golden checkpoint with other tensors and other settings.
 fn changed(change: impl FnOnce(&mut Tensors), settings: &[(&str, Value)]) -> TempDir {
-    changed_copy(&checkpoint(), change, settings)
+    golden::changed("vit", change, settings)
 }
 
 fn load(dir: &TempDir) -> Result<Vit, WeightsError> {
     vit(dir.path(), Placement::CPU)
 }
 
+fn logits(dir: &TempDir) -> Tensor {
+    let model = load(dir).unwrap();
+    model.logits(&expected_tensor("pixel_values")).unwrap()
+}
+
 /// The largest difference of the logits from transformers' for the true checkpoint.
 fn distance(dir: &TempDir) -> f64 {
-    let logits = load(dir)
-        .unwrap()
-        .logits(&expected_tensor("pixel_values"))
-        .unwrap();
-    largest_difference(&logits, &expected_tensor("logits"))
+    largest_difference(&logits(dir), &expected_tensor("logits"))
 }
 
 /// The name in a state dict of transformers 5.
@@ -50,20 +53,15 @@ fn dropping_any_tensor_is_an_error_that_names_it_under_either_names() {
     for name in names {
         for new in [false, true] {
             let name = if new { of_today(&name) } else { name.clone() };
-            let dir = changed(
-                |tensors| {
-                    if new {
-                        rename(tensors, of_today);
-                    }
-                    assert!(tensors.remove(&name).is_some(), "{name}");
-                },
-                &[],
-            );
+            let without = |tensors: &mut Tensors| {
+                if new {
+                    rename(tensors, of_today);
+                }
+                assert!(tensors.remove(&name).is_some(), "{name}");
+            };
+            let dir = changed(without, &[]);
             let error = load(&dir).unwrap_err();
-            assert!(
-                matches!(&error, WeightsError::Missing { name: missing, .. } if *missing == name),
-                "{name}: {error}"
-            );
+            assert_missing(&error, &name);
         }
     }
 }
@@ -93,17 +91,8 @@ fn tensors_under_one_anothers_names_change_the_answer() {
         ("attention.attention.query", "attention.attention.value"),
         ("layernorm_before", "layernorm_after"),
     ] {
-        let dir = changed(
-            |tensors| {
-                swap(
-                    tensors,
-                    &format!("{layer}.{first}"),
-                    &format!("{layer}.{second}"),
-                );
-            },
-            &[],
-        );
-        let distance = distance(&dir);
+        let [first, second] = [first, second].map(|name| format!("{layer}.{name}"));
+        let distance = distance(&changed(|tensors| swap(tensors, &first, &second), &[]));
         assert!(distance > 100.0 * TOLERANCE, "{first}: {distance:e}");
     }
 }
@@ -126,20 +115,13 @@ fn every_setting_counts() {
 
 #[test]
 fn without_qkv_bias_no_bias_is_read() {
-    let is_bias = |name: &str| {
-        ["query.bias", "key.bias", "value.bias"]
-            .iter()
-            .any(|end| name.ends_with(end))
-    };
+    let ends = ["query.bias", "key.bias", "value.bias"];
+    let is_bias = |name: &str| ends.iter().any(|end| name.ends_with(end));
     let zeroed = changed(|tensors| zero(tensors, is_bias), &[]);
     let none = changed(
         |tensors| tensors.retain(|name, _| !is_bias(name)),
         &[("qkv_bias", json!(false))],
     );
-    let logits = |dir| {
-        let model = load(dir).unwrap();
-        model.logits(&expected_tensor("pixel_values")).unwrap()
-    };
     assert!(largest_difference(&logits(&none), &logits(&zeroed)) < TOLERANCE);
 }
 

@@ -1,12 +1,12 @@
 //! ViT's results equal transformers', picture by picture.
 
-use crate::support::{assert_logits_as_alone, largest_difference, same_best};
-use crate::vit_golden::{TOLERANCE, checkpoint, expected, expected_tensor, pixels, vit};
-use fovea_protocol::{Classification, InferResult, Parameters};
+use crate::support::golden::{BF16, TOLERANCE};
+use crate::support::{assert_logits_as_alone, largest_difference, same_best, serve};
+use crate::vit_golden::{checkpoint, expected, expected_tensor, pixels, vit};
+use fovea_protocol::{Classification, InferResult};
 use fovea_runner::inference::Item;
-use fovea_runner::models;
 use fovea_runner::weights::Placement;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Bound on the difference of scores for JPEGs, where decoders may round differently.
 const JPEG_SCORE_TOLERANCE: f32 = 5e-3;
@@ -29,77 +29,51 @@ fn pixel_values_are_pillows_own_but_for_what_a_jpeg_decoder_may_round() {
     // From normalised values back to levels of 255.
     let std = Tensor::from_slice(&[0.27_f32, 0.23, 0.31]).reshape([3, 1, 1]);
     let golden = expected_tensor("pixel_values");
-    for ((row, golden_picture), pixels) in (0i64..).zip(expected().pictures).zip(pixels()) {
+    for ((row, golden_picture), pixels) in (0i64..).zip(expected()).zip(pixels()) {
         let ours = Tensor::from_slice(pixels.values()).reshape(pixels.shape());
         let levels = (ours - golden.get(row)).abs() * 255.0 * &std;
         let most = levels.max().double_value(&[]);
         println!("{}: at most {most:.3} levels", golden_picture.file);
-        let allowed = if golden_picture.file.contains(".jpg") {
-            2.01
-        } else {
-            0.01
-        };
+        let is_jpeg = golden_picture.file.contains(".jpg");
+        let allowed = if is_jpeg { 2.01 } else { 0.01 };
         assert!(most < allowed, "{}: {most}", golden_picture.file);
     }
 }
 
 #[test]
 fn from_a_files_bytes_to_the_top_five_all_is_as_in_transformers_pipeline() {
-    let (front, loader) = models::open(&checkpoint()).unwrap();
-    let model = loader(Placement::CPU).unwrap().model;
-    let query = front.head.query(&Parameters::default()).unwrap();
-    for (golden, pixels) in expected().pictures.into_iter().zip(pixels()) {
-        let query = query.clone();
-        let item = Item { pixels, query };
-        let answers = model.run(std::slice::from_ref(&item), &|_| false).unwrap();
-        let answer = answers.into_iter().next().unwrap();
-        let Ok(InferResult::Predictions(ours)) = front.head.result(&item.query, answer, (1, 1))
-        else {
-            panic!("{}", golden.file);
+    let served = serve(&checkpoint()).unwrap();
+    for (golden, pixels) in expected().into_iter().zip(pixels()) {
+        let file = golden.file;
+        let InferResult::Predictions(ours) = served.result(pixels, (1, 1)) else {
+            panic!("{file}");
         };
         let labels = |predictions: &[Classification]| -> Vec<String> {
             predictions.iter().map(|best| best.label.clone()).collect()
         };
-        assert_eq!(
-            labels(&ours),
-            labels(&golden.predictions),
-            "{}",
-            golden.file
-        );
-        let allowed = if golden.file.contains(".jpg") {
-            JPEG_SCORE_TOLERANCE
-        } else {
-            1e-5
-        };
+        assert_eq!(labels(&ours), labels(&golden.predictions), "{file}");
+        let is_jpeg = file.contains(".jpg");
+        let allowed = if is_jpeg { JPEG_SCORE_TOLERANCE } else { 1e-5 };
         for (ours, theirs) in ours.iter().zip(&golden.predictions) {
             let difference = (ours.score - theirs.score).abs();
-            assert!(difference < allowed, "{}: {difference}", golden.file);
+            assert!(difference < allowed, "{file}: {difference}");
         }
     }
 }
 
 #[test]
 fn a_batch_answers_what_its_pictures_answer_alone() {
-    let (front, loader) = models::open(&checkpoint()).unwrap();
-    let model = loader(Placement::CPU).unwrap().model;
-    let query = front.head.query(&Parameters::default()).unwrap();
-    let items: Vec<Item> = (pixels().into_iter())
-        .map(|pixels| Item {
-            pixels,
-            query: query.clone(),
-        })
+    let served = serve(&checkpoint()).unwrap();
+    let items: Vec<Item> = { pixels().into_iter() }
+        .map(|pixels| served.item(pixels))
         .collect();
-    assert_logits_as_alone(&*model, &items, 10 * 13, TOLERANCE);
+    assert_logits_as_alone(&*served.model, &items, 10 * 13, TOLERANCE);
 }
 
 /// What the README of the golden checkpoint states.
 #[test]
 fn in_bf16_the_best_label_mostly_stays_and_logits_move_by_hundredths() {
-    let placement = Placement {
-        device: Device::Cpu,
-        kind: Kind::BFloat16,
-    };
-    let model = vit(&checkpoint(), placement).unwrap();
+    let model = vit(&checkpoint(), BF16).unwrap();
     let pixel_values = expected_tensor("pixel_values").to_kind(Kind::BFloat16);
     let ours = model.logits(&pixel_values).unwrap().to_kind(Kind::Float);
     let theirs = expected_tensor("logits");

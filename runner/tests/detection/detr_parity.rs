@@ -2,11 +2,11 @@
 
 use crate::golden::detr;
 use crate::support::golden::{BF16, TOLERANCE, checkpoint, expected_of, pixels, read};
-use crate::support::{expected_tensor_in, largest_difference};
-use fovea_protocol::{BoundingBox, Detection, InferResult, Parameters};
+use crate::support::{Served, expected_tensor_in, largest_difference, serve};
+use fovea_protocol::{BoundingBox, Detection, InferResult};
 use fovea_runner::image::ImageProcessor;
 use fovea_runner::inference::{Answer, Item, Object};
-use fovea_runner::models;
+use fovea_runner::models::detr::Predictions;
 use fovea_runner::weights::Placement;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
@@ -66,20 +66,12 @@ fn feature_maps_logits_and_boxes_are_transformers_own_by_either_backbone() {
 #[test]
 fn from_a_files_bytes_to_boxes_all_is_as_transformers_post_processes_it() {
     let dir = checkpoint("detr");
-    let (front, loader) = models::open(&dir).unwrap();
-    let model = loader(Placement::CPU).unwrap().model;
-    let query = front.head.query(&Parameters::default()).unwrap();
+    let served = serve(&dir).unwrap();
     for picture in expected("detr") {
         let file = &picture.file;
         let pixels = pixels(&dir, ImageProcessor::Detr, file);
         let size = pixels.picture_size();
-        let item = Item {
-            pixels,
-            query: query.clone(),
-        };
-        let mut answers = model.run(&[item], &|_| false).unwrap();
-        let result = front.head.result(&query, answers.remove(0), size);
-        let Ok(InferResult::Detections(ours)) = result else {
+        let InferResult::Detections(ours) = served.result(pixels, size) else {
             panic!("{file}");
         };
         let labels = |detections: &[Detection]| -> Vec<String> {
@@ -88,11 +80,12 @@ fn from_a_files_bytes_to_boxes_all_is_as_transformers_post_processes_it() {
         assert_eq!(labels(&ours), labels(&picture.detections), "{file}");
         for (ours, theirs) in ours.iter().zip(&picture.detections) {
             let score = (ours.score - theirs.score).abs();
-            let moved = (edges(&ours.bounding_box)
+            let edges = [&ours.bounding_box, &theirs.bounding_box].map(edges);
+            let moved = edges[0]
                 .iter()
-                .zip(edges(&theirs.bounding_box)))
-            .map(|(ours, theirs)| (ours - theirs).abs())
-            .fold(0.0, f32::max);
+                .zip(edges[1])
+                .map(|(ours, theirs)| (ours - theirs).abs());
+            let moved = moved.fold(0.0, f32::max);
             println!("{file}: {} off by {score:.5}, {moved:.4} px", ours.label);
             assert!(score < SCORE_TOLERANCE, "{file}: {score}");
             assert!(moved < BOX_TOLERANCE, "{file}: {moved}");
@@ -100,31 +93,22 @@ fn from_a_files_bytes_to_boxes_all_is_as_transformers_post_processes_it() {
     }
 }
 
-fn items(files: &[&str]) -> Vec<Item> {
-    let dir = checkpoint("detr");
-    let (front, _) = models::open(&dir).unwrap();
-    let query = front.head.query(&Parameters::default()).unwrap();
-    let item = |file: &&str| Item {
-        pixels: pixels(&dir, ImageProcessor::Detr, file),
-        query: query.clone(),
-    };
-    files.iter().map(item).collect()
+fn items(served: &Served, files: [&str; 3]) -> [Item; 3] {
+    files.map(|file| served.item(pixels(&checkpoint("detr"), ImageProcessor::Detr, file)))
 }
 
 #[test]
 fn a_batch_has_the_objects_of_its_pictures_alone() {
-    let dir = checkpoint("detr");
-    let (_, loader) = models::open(&dir).unwrap();
-    let model = loader(Placement::CPU).unwrap().model;
+    let served = serve(&checkpoint("detr")).unwrap();
     let objects = |items: &[Item]| -> Vec<Object> {
-        let answers = model.run(items, &|_| false).unwrap();
+        let answers = served.run(items).unwrap();
         let rows = answers.into_iter().map(|answer| match answer {
             Answer::Objects(objects) => objects,
             other => panic!("{other:?}"),
         });
         rows.flatten().collect()
     };
-    let items = items(&["rgb-420.jpg", "rgba.png", "rgb-420.jpg"]);
+    let items = items(&served, ["rgb-420.jpg", "rgba.png", "rgb-420.jpg"]);
     let together = objects(&items);
     let alone: Vec<Object> = items.chunks(1).flat_map(objects).collect();
     assert_eq!((together.len(), alone.len()), (3 * 7, 3 * 7));
@@ -140,9 +124,9 @@ fn a_batch_has_the_objects_of_its_pictures_alone() {
 
 #[test]
 fn pictures_of_one_size_share_a_pass_and_those_of_others_do_not() {
-    let (front, _) = models::open(&checkpoint("detr")).unwrap();
-    let items = items(&["rgb-420.jpg", "rgba.png", "gray.png"]);
-    let keys: Vec<_> = items.iter().map(|item| front.batch_key(item)).collect();
+    let served = serve(&checkpoint("detr")).unwrap();
+    let items = items(&served, ["rgb-420.jpg", "rgba.png", "gray.png"]);
+    let keys = items.map(|item| served.front.batch_key(&item));
     assert_eq!(keys[0], keys[1]);
     assert_ne!(keys[0], keys[2]);
 }
@@ -155,7 +139,7 @@ fn in_bf16_most_objects_are_the_same() {
     let (mut same, mut all, mut moved) = (0, 0, 0.0_f32);
     for row in 0..expected("detr").len() {
         let pixels = golden_pixels(row);
-        let objects = |predictions: models::detr::Predictions| predictions.objects().unwrap();
+        let objects = |predictions: Predictions| predictions.objects().unwrap();
         let whole = objects(whole.forward(&pixels).unwrap());
         let half = objects(half.forward(&pixels.to_kind(Kind::BFloat16)).unwrap());
         for (whole, half) in whole[0].iter().zip(&half[0]) {

@@ -1,10 +1,6 @@
 //! DETR against transformers, by the golden checkpoints in `tests/golden/{detr,detr-timm}`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what the tests share"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -18,6 +18,22 @@ fn ranges(setting: &Setting) -> Vec<Option<String>> {
     gets.into_iter().map(|seen| seen.range).collect()
 }
 
+/// The range of a request for what is missing.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "compared with what the hub has seen"
+)]
+fn from(byte: usize) -> Option<String> {
+    Some(format!("bytes={byte}-"))
+}
+
+/// Leaves part of the weights behind, as an interrupted import does.
+fn leave(setting: &Setting, bytes: &[u8]) {
+    let [_, partial] = setting.blob(&sha256(&weights()));
+    std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
+    std::fs::write(&partial, bytes).unwrap();
+}
+
 async fn assert_whole(setting: &Setting) {
     let dir = setting.import().await.unwrap().dir;
     assert_eq!(std::fs::read(dir.join(WEIGHTS)).unwrap(), weights());
@@ -26,28 +42,12 @@ async fn assert_whole(setting: &Setting) {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_resumed_from_where_it_broke() {
     let setting = Setting::new().await;
-    let breaks = [30_000, 50_000].into();
-    setting
-        .hub
-        .world()
-        .breaks
-        .insert(WEIGHTS.to_owned(), breaks);
+    setting.hub.breaks(WEIGHTS, [30_000, 50_000]);
     assert_whole(&setting).await;
-    let ranges = ranges(&setting);
-    assert_eq!(
-        ranges,
-        [
-            None,
-            Some("bytes=30000-".to_owned()),
-            Some("bytes=80000-".to_owned())
-        ]
-    );
+    assert_eq!(ranges(&setting), [None, from(30_000), from(80_000)]);
     // The second and third ask for the same version as the first.
-    let versions = setting
-        .hub
-        .gets("/store/")
-        .into_iter()
-        .map(|seen| seen.if_match);
+    let versions = setting.hub.gets("/store/").into_iter();
+    let versions = versions.map(|seen| seen.if_match);
     let same = Some("\"store-0\"".to_owned());
     assert_eq!(versions.collect::<Vec<_>>(), [None, same.clone(), same]);
 }
@@ -55,24 +55,16 @@ async fn a_body_that_breaks_off_is_resumed_from_where_it_broke() {
 #[tokio::test]
 async fn a_partial_import_is_resumed() {
     let setting = Setting::new().await;
-    let [_, partial] = setting.blob(&sha256(&weights()));
-    std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
-    std::fs::write(&partial, &weights()[..60_000]).unwrap();
+    leave(&setting, &weights()[..60_000]);
     assert_whole(&setting).await;
-    assert_eq!(ranges(&setting), [Some("bytes=60000-".to_owned())]);
+    assert_eq!(ranges(&setting), [from(60_000)]);
 }
 
 #[tokio::test]
 async fn a_wrong_partial_file_is_deleted_and_fetched_again() {
-    for left in [
-        vec![0; 60_000],
-        vec![0; weights().len()],
-        vec![0; weights().len() + 1],
-    ] {
+    for length in [60_000, weights().len(), weights().len() + 1] {
         let setting = Setting::new().await;
-        let [_, partial] = setting.blob(&sha256(&weights()));
-        std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
-        std::fs::write(&partial, left).unwrap();
+        leave(&setting, &vec![0; length]);
         assert_whole(&setting).await;
         assert_eq!(ranges(&setting).last(), Some(&None));
     }
@@ -82,11 +74,7 @@ async fn a_wrong_partial_file_is_deleted_and_fetched_again() {
 async fn a_server_without_ranges_is_read_from_the_beginning() {
     let setting = Setting::new().await;
     setting.hub.world().no_ranges = true;
-    setting
-        .hub
-        .world()
-        .breaks
-        .insert(WEIGHTS.to_owned(), [30_000].into());
+    setting.hub.breaks(WEIGHTS, [30_000]);
     assert_whole(&setting).await;
     assert_eq!(ranges(&setting).len(), 2);
 }
@@ -94,17 +82,10 @@ async fn a_server_without_ranges_is_read_from_the_beginning() {
 #[tokio::test]
 async fn a_file_that_changed_between_two_pieces_is_downloaded_from_the_start() {
     let setting = Setting::new().await;
-    setting
-        .hub
-        .world()
-        .breaks
-        .insert(WEIGHTS.to_owned(), [30_000].into());
+    setting.hub.breaks(WEIGHTS, [30_000]);
     setting.hub.world().breaks_change_version = true;
     assert_whole(&setting).await;
-    assert_eq!(
-        ranges(&setting),
-        [None, Some("bytes=30000-".to_owned()), None]
-    );
+    assert_eq!(ranges(&setting), [None, from(30_000), None]);
 }
 
 #[tokio::test]
@@ -120,7 +101,7 @@ async fn a_stalled_body_is_dropped_and_resumed() {
         .unwrap();
     setting.hub.instead("/store/", [stalled]);
     assert_whole(&setting).await;
-    assert_eq!(ranges(&setting), [None, Some("bytes=10000-".to_owned())]);
+    assert_eq!(ranges(&setting), [None, from(10_000)]);
 }
 
 #[tokio::test]
@@ -128,16 +109,10 @@ async fn bytes_with_another_digest_are_refused_deleted_and_not_linked() {
     let setting = Setting::new().await;
     let mut lie = weights();
     *lie.last_mut().unwrap() ^= 1;
-    setting
-        .hub
-        .world()
-        .lies
-        .insert(WEIGHTS.to_owned(), lie.into());
+    setting.hub.lies(WEIGHTS, lie);
     let error = setting.import().await.unwrap_err();
-    assert!(
-        matches!(&error, ImportError::Transfer(TransferError::Digest { .. })),
-        "{error}"
-    );
+    let is_digest = matches!(&error, ImportError::Transfer(TransferError::Digest { .. }));
+    assert!(is_digest, "{error}");
     let (text, digest) = (error.to_string(), sha256(&weights()));
     assert!(text.contains(&digest) && text.contains("deleted"), "{text}");
     let [blob, partial] = setting.blob(&digest);
@@ -145,46 +120,30 @@ async fn bytes_with_another_digest_are_refused_deleted_and_not_linked() {
     assert_eq!(partial.metadata().unwrap().len(), 0);
     // The same for a small file, whose digest is git's.
     let setting = Setting::new().await;
-    let lie = std::fs::read_to_string(golden().join("config.json"))
-        .unwrap()
-        .replace("blip", "blop");
-    setting
-        .hub
-        .world()
-        .lies
-        .insert("config.json".to_owned(), lie.into());
-    let error = setting.refusal().await;
-    assert!(error.contains("config.json has the git blob"), "{error}");
+    let truth = std::fs::read_to_string(golden().join("config.json")).unwrap();
+    let lie = truth.replace("blip", "blop");
+    setting.hub.lies("config.json", lie);
+    setting.refused(&["config.json has the git blob"]).await;
 }
 
 #[tokio::test]
 async fn another_length_than_the_hub_announced_is_refused() {
     let setting = Setting::new().await;
     let shorter = weights()[..50_000].to_vec();
-    setting
-        .hub
-        .world()
-        .lies
-        .insert(WEIGHTS.to_owned(), shorter.into());
-    let error = setting.refusal().await;
-    assert!(error.contains("has 50000 bytes"), "{error}");
+    setting.hub.lies(WEIGHTS, shorter);
+    setting.refused(&["has 50000 bytes"]).await;
     // Without a length in the answer the body is cut at the expected length.
     let setting = Setting::new().await;
     let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0u8; 40_000]));
     let endless = Response::new(Body::from_stream(endless));
     setting.hub.instead("/store/", [endless]);
-    let error = setting.refusal().await;
-    assert!(error.contains("were expected"), "{error}");
+    setting.refused(&["were expected"]).await;
 }
 
 #[tokio::test]
 async fn a_range_that_was_not_requested_is_not_used() {
     let setting = Setting::new().await;
-    setting
-        .hub
-        .world()
-        .breaks
-        .insert(WEIGHTS.to_owned(), [30_000].into());
+    setting.hub.breaks(WEIGHTS, [30_000]);
     let length = weights().len();
     let range = format!("bytes 0-{}/{length}", length - 1);
     let other = Response::builder()
@@ -198,13 +157,8 @@ async fn a_range_that_was_not_requested_is_not_used() {
 #[tokio::test]
 async fn after_the_last_try_an_error_is_reported_and_the_partial_file_is_kept() {
     let setting = Setting::new().await;
-    setting
-        .hub
-        .world()
-        .breaks
-        .insert(WEIGHTS.to_owned(), [20_000, 0, 0, 0, 0].into());
-    let error = setting.refusal().await;
-    assert!(error.contains("gave up after 3 tries"), "{error}");
+    setting.hub.breaks(WEIGHTS, [20_000, 0, 0, 0, 0]);
+    let error = setting.refused(&["gave up after 3 tries"]).await;
     assert!(!error.contains("secret"), "{error}");
     let [_, partial] = setting.blob(&sha256(&weights()));
     assert_eq!(partial.metadata().unwrap().len(), 20_000);

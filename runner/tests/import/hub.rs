@@ -90,12 +90,8 @@ impl Hub {
             tokio::spawn(async move { axum::serve(listener, router).await });
         }
         let golden = super::setting::golden();
-        for entry in golden
-            .read_dir()
-            .unwrap()
-            .flatten()
-            .filter(|entry| entry.path().is_file())
-        {
+        let entries = golden.read_dir().unwrap().flatten();
+        for entry in entries.filter(|entry| entry.path().is_file()) {
             let name = entry.file_name().into_string().unwrap();
             if !name.starts_with("expected") {
                 this.put(&name, std::fs::read(entry.path()).unwrap());
@@ -119,6 +115,23 @@ impl Hub {
         self.world().files.remove(name).unwrap();
     }
 
+    /// Has bodies of a large file break off, each once after so many bytes.
+    pub(crate) fn breaks(&self, name: &str, after: impl Into<VecDeque<usize>>) {
+        self.world().breaks.insert(name.to_owned(), after.into());
+    }
+
+    /// Serves these bytes in place of the file's.
+    pub(crate) fn lies(&self, name: &str, bytes: impl Into<Bytes>) {
+        self.world().lies.insert(name.to_owned(), bytes.into());
+    }
+
+    /// An index of two shards of weights.
+    pub(crate) fn put_index(&self) {
+        let shards = serde_json::json!({"a": "model-1.safetensors", "b": "model-2.safetensors"});
+        let index = serde_json::json!({"weight_map": shards});
+        self.put("model.safetensors.index.json", index.to_string());
+    }
+
     /// Sets the next answers for paths that contain `part`.
     pub(crate) fn instead(&self, part: &'static str, answers: impl IntoIterator<Item = Response>) {
         self.instead_or_not(part, answers.into_iter().map(Some));
@@ -136,8 +149,7 @@ impl Hub {
 
     /// The GET requests whose path contains `part`.
     pub(crate) fn gets(&self, part: &str) -> Vec<Seen> {
-        let seen = self.world().seen.clone();
-        let mut gets = seen;
+        let mut gets = self.world().seen.clone();
         gets.retain(|seen| seen.method == Method::GET && seen.path.contains(part));
         gets
     }
@@ -204,10 +216,8 @@ async fn answer(State(Server { at_store, hub }): State<Server>, request: Request
     if let Some(code) = world.closed
         && seen.token.as_deref() != Some(&format!("Bearer {TOKEN}"))
     {
-        return bare(
-            401,
-            &[("x-error-code", code), ("x-error-message", "Not for you.")],
-        );
+        let headers = [("x-error-code", code), ("x-error-message", "Not for you.")];
+        return bare(401, &headers);
     }
     if world.renamed && path.contains(REPO) {
         let moved = path.replace(REPO, "new-owner/new-name");
@@ -230,10 +240,8 @@ async fn answer(State(Server { at_store, hub }): State<Server>, request: Request
         if bytes.len() < LARGE {
             let location = format!("{RESOLVED}{name}");
             let etag = [("x-linked-etag", "\"of-the-redirect\"")];
-            return bare(
-                307,
-                &[&headers[..], &etag, &[("location", &location)]].concat(),
-            );
+            let location = [("location", location.as_str())];
+            return bare(307, &[&headers[..], &etag, &location].concat());
         }
         let etag = format!("\"{}\"", sha256(&bytes));
         let size = bytes.len().to_string();
@@ -260,11 +268,10 @@ async fn answer(State(Server { at_store, hub }): State<Server>, request: Request
 }
 
 fn listing(world: &World) -> Response {
-    let siblings = world
-        .files
-        .keys()
-        .map(|name| serde_json::json!({"rfilename": name}));
-    let siblings: Vec<_> = siblings.collect();
+    let names = world.files.keys();
+    let siblings: Vec<_> = names
+        .map(|name| serde_json::json!({"rfilename": name}))
+        .collect();
     axum::Json(serde_json::json!({"sha": COMMIT, "id": REPO, "siblings": siblings})).into_response()
 }
 
@@ -281,13 +288,8 @@ fn body(
         response = response.header(*name, *value);
     }
     let from = range.filter(|_| !world.no_ranges).map(|range| {
-        range
-            .strip_prefix("bytes=")
-            .unwrap()
-            .strip_suffix('-')
-            .unwrap()
-            .parse::<usize>()
-            .unwrap()
+        let from = range.strip_prefix("bytes=").unwrap();
+        from.strip_suffix('-').unwrap().parse::<usize>().unwrap()
     });
     let part = match from {
         Some(from) if from >= bytes.len() => return bare(416, &[]),

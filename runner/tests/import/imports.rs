@@ -31,27 +31,23 @@ async fn a_branch_is_resolved_to_its_commit_and_cached_as_by_the_hubs_own_tools(
     assert_eq!(noted, COMMIT);
     for name in CHOSEN {
         let bytes = golden_file(name);
-        let digest = if bytes.len() < LARGE {
+        let is_small = bytes.len() < LARGE;
+        let digest = if is_small {
             git_blob(&bytes)
         } else {
             sha256(&bytes)
         };
         let link = std::fs::read_link(imported.dir.join(name)).unwrap();
         assert_eq!(link, Path::new("../../blobs").join(&digest), "{name}");
-        assert_eq!(
-            std::fs::read(imported.dir.join(name)).unwrap(),
-            bytes,
-            "{name}"
-        );
+        let cached = std::fs::read(imported.dir.join(name)).unwrap();
+        assert_eq!(cached, bytes, "{name}");
         let [_, partial] = setting.blob(&digest);
         assert!(!partial.exists(), "{name}");
     }
     let seen = setting.hub.world().seen.clone();
     for unwanted in ["tf_model", "onnx", "gitattributes", "README"] {
-        assert!(
-            !seen.iter().any(|seen| seen.path.contains(unwanted)),
-            "{unwanted}"
-        );
+        let fetched = seen.iter().any(|seen| seen.path.contains(unwanted));
+        assert!(!fetched, "{unwanted}");
     }
     Weights::open(&imported.dir, Placement::CPU).unwrap();
 }
@@ -64,13 +60,11 @@ async fn cached_files_are_not_fetched_again() {
     setting.import().await.unwrap();
     assert_eq!(setting.hub.gets("resolve").len(), before);
     // A truncated blob is fetched again.
-    let [blob, _] = setting.blob(&sha256(&golden_file("model.safetensors")));
+    let weights = golden_file("model.safetensors");
+    let [blob, _] = setting.blob(&sha256(&weights));
     std::fs::write(&blob, b"cut").unwrap();
     setting.import().await.unwrap();
-    assert_eq!(
-        std::fs::read(blob).unwrap(),
-        golden_file("model.safetensors")
-    );
+    assert_eq!(std::fs::read(blob).unwrap(), weights);
 }
 
 #[tokio::test]
@@ -111,20 +105,16 @@ async fn files_in_a_folder_have_a_manifest_that_is_written_last() {
     for file in &manifest.files {
         let bytes = std::fs::read(dir.join(file.path.as_str())).unwrap();
         assert!(!dir.join(file.path.as_str()).is_symlink());
-        assert_eq!(
-            (file.bytes, &file.sha256),
-            (bytes.len() as u64, &sha256(&bytes))
-        );
+        assert_eq!(file.bytes, bytes.len() as u64);
+        assert_eq!(file.sha256, sha256(&bytes));
     }
     assert_eq!(names(&dir).len(), CHOSEN.len() + 1);
     Weights::open(&dir, Placement::CPU).unwrap();
     // A damaged file is replaced.
     std::fs::write(dir.join("config.json"), b"{}").unwrap();
     setting.import().await.unwrap();
-    assert_eq!(
-        std::fs::read(dir.join("config.json")).unwrap(),
-        golden_file("config.json")
-    );
+    let config = std::fs::read(dir.join("config.json")).unwrap();
+    assert_eq!(config, golden_file("config.json"));
 }
 
 #[tokio::test]
@@ -135,22 +125,15 @@ async fn shards_are_fetched_with_their_index_and_pytorchs_file_if_there_is_nothi
     let dir = setting.import().await.unwrap().dir;
     assert!(dir.join("pytorch_model.bin").exists());
 
-    let index =
-        serde_json::json!({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}});
-    setting
-        .hub
-        .put("model.safetensors.index.json", index.to_string());
-    for shard in [
-        "model-1.safetensors",
-        "model-2.safetensors",
-        "model-3.safetensors",
-    ] {
+    setting.hub.put_index();
+    let shards = [1, 2, 3].map(|number| format!("model-{number}.safetensors"));
+    for shard in &shards {
         setting.hub.put(shard, shard.repeat(1000));
     }
     let before = setting.hub.gets("pytorch_model.bin").len();
     let dir = setting.import().await.unwrap().dir;
-    assert!(dir.join("model-1.safetensors").exists() && dir.join("model-2.safetensors").exists());
-    assert!(!dir.join("model-3.safetensors").exists());
+    let there = shards.map(|shard| dir.join(shard).exists());
+    assert_eq!(there, [true, true, false]);
     assert_eq!(setting.hub.gets("pytorch_model.bin").len(), before);
 }
 
@@ -164,11 +147,8 @@ async fn the_token_is_sent_to_the_hub_and_never_to_its_redirects() {
     let (at_store, at_hub): (Vec<_>, Vec<_>) = seen.into_iter().partition(|seen| seen.at_store);
     assert!(!at_store.is_empty() && at_store.iter().all(|seen| seen.token.is_none()));
     let bearer = format!("Bearer {TOKEN}");
-    assert!(
-        at_hub
-            .iter()
-            .all(|seen| seen.token.as_ref() == Some(&bearer))
-    );
+    let mut tokens = at_hub.iter().map(|seen| seen.token.as_ref());
+    assert!(tokens.all(|token| token == Some(&bearer)));
 }
 
 #[tokio::test]

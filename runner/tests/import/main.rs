@@ -1,10 +1,6 @@
 //! Imports of checkpoints from a fake hub that has the hub's HTTP API, and faults.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what the tests share"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod breaks;
 mod download;

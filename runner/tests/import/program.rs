@@ -24,24 +24,13 @@ async fn fetch_prints_the_folder_to_serve_from() {
     setting.set("HF_TOKEN", TOKEN);
     setting.hub.world().closed = Some("GatedRepo");
     let output = run(&setting, &["fetch", "Salesforce/blip-tiny"]).await;
-    let (printed, log) = (
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    );
+    let [printed, log] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(output.status.success(), "{log}");
-    assert!(
-        setting
-            .cache()
-            .join("snapshots")
-            .join(printed.trim())
-            .join("model.safetensors")
-            .exists(),
-        "{printed}"
-    );
-    assert!(
-        log.contains("model.safetensors") && !log.contains(TOKEN) && !log.contains("secret"),
-        "{log}"
-    );
+    let snapshot = setting.cache().join("snapshots").join(printed.trim());
+    assert!(snapshot.join("model.safetensors").exists(), "{printed}");
+    assert!(log.contains("model.safetensors"), "{log}");
+    assert!(!log.contains(TOKEN) && !log.contains("secret"), "{log}");
 }
 
 #[tokio::test]
@@ -50,10 +39,8 @@ async fn a_failed_fetch_exits_with_an_error_and_advice() {
     setting.hub.world().closed = Some("GatedRepo");
     let output = run(&setting, &["fetch", "Salesforce/blip-tiny"]).await;
     let log = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        !output.status.success() && log.contains("accept its terms"),
-        "{log}"
-    );
+    assert!(!output.status.success(), "{log}");
+    assert!(log.contains("accept its terms"), "{log}");
     for wrong in [
         &["fetch"][..],
         &["fetch", "blip"],
@@ -66,8 +53,6 @@ async fn a_failed_fetch_exits_with_an_error_and_advice() {
     // Serving still requires a model.
     let output = run(&setting, &[]).await;
     let log = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        output.status.code() == Some(2) && log.contains("--model"),
-        "{log}"
-    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(log.contains("--model"), "{log}");
 }

@@ -65,10 +65,8 @@ impl Setting {
 
     pub(crate) async fn import(&self) -> Result<Imported, ImportError> {
         let variable = |name: &str| {
-            let mut variables = self.variables.iter();
-            variables
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| value.clone())
+            let found = self.variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.clone())
         };
         let settings = HubSettings::from_environment(variable)?.with_patience(SILENCE, RETRY);
         import::run(&self.config, &settings).await
@@ -79,6 +77,16 @@ impl Setting {
         self.import().await.unwrap_err().to_string()
     }
 
+    /// Asserts that an import fails with an error that has all words; returns the error.
+    pub(crate) async fn refused(&self, words: &[&str]) -> String {
+        let error = self.refusal().await;
+        assert!(
+            words.iter().all(|word| error.contains(word)),
+            "{words:?} in {error}"
+        );
+        error
+    }
+
     /// The repository's part of the cache.
     pub(crate) fn cache(&self) -> PathBuf {
         self.home.path().join("hub/models--Salesforce--blip-tiny")
@@ -87,10 +95,7 @@ impl Setting {
     /// Paths of a file's blob in the cache: complete, and while downloading.
     pub(crate) fn blob(&self, digest: &str) -> [PathBuf; 2] {
         let blobs = self.cache().join("blobs");
-        [
-            blobs.join(digest),
-            blobs.join(format!("{digest}.incomplete")),
-        ]
+        [digest, &format!("{digest}.incomplete")].map(|name| blobs.join(name))
     }
 }
 

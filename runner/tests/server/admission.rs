@@ -1,8 +1,7 @@
 //! Slots, epochs and readers, as their callers see them.
 
-use crate::harness::{Lines, Runner, caption, inline, problem, refusal, request, settings};
+use crate::harness::{Lines, Runner, caption, problem, refusal, request, rgb, settings};
 use crate::store::Store;
-use crate::support::picture;
 use fovea_protocol::{Line, Reason, Stage};
 use reqwest::StatusCode;
 use std::time::Duration;
@@ -22,7 +21,7 @@ async fn a_request_without_a_slot_is_refused_at_once_and_a_slot_is_freed() {
     let (runner, store) = (Runner::start(settings()).await, Store::start().await);
     let first = begin(&runner, &request(store.url("/gated"))).await;
     let second = begin(&runner, &request(store.url("/gated"))).await;
-    let response = runner.post(&request(inline(&picture("rgb.png")))).await;
+    let response = runner.post(&rgb()).await;
     assert_eq!(response.headers()["retry-after"], "1");
     assert_eq!(refusal(response).await.reason, Reason::Busy);
     store.open_gate();
@@ -30,11 +29,7 @@ async fn a_request_without_a_slot_is_refused_at_once_and_a_slot_is_freed() {
     caption(&first.last().await);
     caption(&second.last().await);
     runner.app.idle().await;
-    caption(
-        &runner
-            .last_line(&request(inline(&picture("rgb.png"))))
-            .await,
-    );
+    caption(&runner.last_line(&rgb()).await);
 }
 
 #[tokio::test]
@@ -47,11 +42,7 @@ async fn a_disconnected_reader_frees_its_slot() {
     tokio::time::timeout(crate::harness::PATIENCE, runner.app.idle())
         .await
         .expect("the slot was kept");
-    caption(
-        &runner
-            .last_line(&request(inline(&picture("rgb.png"))))
-            .await,
-    );
+    caption(&runner.last_line(&rgb()).await);
 }
 
 #[tokio::test]
@@ -61,12 +52,12 @@ async fn a_new_leader_ends_its_predecessors_attempts() {
     assert_eq!(runner.put_leader("i", 2).await, StatusCode::NO_CONTENT);
     assert_eq!(problem(old.last().await).reason, Reason::StaleEpoch);
 
-    let reported = refusal(runner.post(&request(inline(&picture("rgb.png")))).await).await;
+    let reported = runner.refused(&rgb()).await;
     assert_eq!(reported.reason, Reason::StaleEpoch);
     let refused = runner.announce("i", 1, None).await;
     assert_eq!(refused.status(), StatusCode::CONFLICT);
     assert_eq!(refusal(refused).await.epoch, Some(2));
-    let mut other = request(inline(&picture("rgb.png")));
+    let mut other = rgb();
     other.installation = "another".to_owned();
     caption(&runner.last_line(&other).await);
 }
@@ -80,7 +71,7 @@ async fn a_newer_attempt_of_a_job_ends_the_older() {
     let newer = begin(&runner, &infer_request).await;
     assert_eq!(problem(older.last().await).reason, Reason::StaleEpoch);
     infer_request.attempt = 1;
-    let late = refusal(runner.post(&infer_request).await).await;
+    let late = runner.refused(&infer_request).await;
     assert_eq!(late.reason, Reason::StaleEpoch);
     // One for the older attempt, in case the store has not noticed its end.
     store.open_gate();

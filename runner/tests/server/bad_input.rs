@@ -1,6 +1,6 @@
 //! Invalid pictures and failing stores: each is reported as its own problem, in time.
 
-use crate::harness::{Lines, Runner, caption, inline, problem, request, settings};
+use crate::harness::{Lines, Runner, caption, inline, request, settings};
 use crate::store::{Store, closed_store, lying_store};
 use crate::support::picture;
 use fovea_protocol::{Line, Reason, Source};
@@ -9,7 +9,7 @@ use std::io::Cursor;
 use std::time::Duration;
 
 async fn reason(runner: &Runner, source: Source) -> Reason {
-    let reported = problem(runner.last_line(&request(source)).await);
+    let reported = runner.problem(&request(source)).await;
     assert!(!reported.detail.contains("secret"), "{}", reported.detail);
     reported.reason
 }
@@ -29,7 +29,7 @@ async fn bytes_that_are_not_a_picture_are_refused() {
         ("a PNG's first bytes", &png[..8]),
     ];
     for (name, bytes) in cases {
-        let reported = problem(runner.last_line(&request(inline(bytes))).await);
+        let reported = runner.problem(&request(inline(bytes))).await;
         assert_eq!(
             reported.reason,
             Reason::InvalidPicture,
@@ -53,14 +53,14 @@ async fn a_picture_that_is_too_large_is_refused_from_its_header() {
     };
     let fits = runner.last_line(&request(inline(&encode(100, 100)))).await;
     caption(&fits);
-    let reported = problem(runner.last_line(&request(inline(&encode(101, 100)))).await);
+    let reported = runner.problem(&request(inline(&encode(101, 100)))).await;
     assert_eq!(reported.reason, Reason::PictureTooLarge);
     assert!(reported.detail.contains("101 x 100"), "{}", reported.detail);
 
     // A header that promises 16 GiB, in a few bytes.
     let mut bomb = encode(100, 100);
     bomb[16..24].copy_from_slice(&[0, 1, 0, 0, 0, 1, 0, 0]);
-    let reported = problem(runner.last_line(&request(inline(&bomb))).await);
+    let reported = runner.problem(&request(inline(&bomb))).await;
     assert!(
         matches!(
             reported.reason,
@@ -73,11 +73,7 @@ async fn a_picture_that_is_too_large_is_refused_from_its_header() {
     let mut tight = settings();
     tight.max_decode_bytes = 4 << 20;
     let runner = Runner::start(tight).await;
-    let reported = problem(
-        runner
-            .last_line(&request(inline(&encode(1000, 1000))))
-            .await,
-    );
+    let reported = runner.problem(&request(inline(&encode(1000, 1000)))).await;
     assert_eq!(
         reported.reason,
         Reason::PictureTooLarge,
@@ -97,7 +93,7 @@ async fn bytes_other_than_the_job_names_are_a_mismatch() {
     ] {
         let mut infer_request = request(source);
         infer_request.input.sha256 = Some("0".repeat(64));
-        let reported = problem(runner.last_line(&infer_request).await);
+        let reported = runner.problem(&infer_request).await;
         assert_eq!(
             reported.reason,
             Reason::DigestMismatch,
@@ -138,7 +134,7 @@ async fn a_store_that_stalls_ends_with_its_silence_or_the_deadline() {
     let runner = Runner::start(settings()).await;
     let mut infer_request = request(store.url("/stall"));
     infer_request.deadline_millis = 200;
-    let reported = problem(runner.last_line(&infer_request).await);
+    let reported = runner.problem(&infer_request).await;
     assert_eq!(reported.reason, Reason::DeadlineExceeded);
 
     let mut impatient = settings();

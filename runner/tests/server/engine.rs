@@ -1,7 +1,7 @@
 //! The engine's thread, with models whose passes a test controls.
 
 use crate::harness::{
-    Lines, PATIENCE, Runner, caption, inline, problem, refusal, request, settings, until,
+    Lines, PATIENCE, Runner, caption, inline, refusal, request, rgb, settings, until,
 };
 use crate::store::Store;
 use crate::support::picture;
@@ -111,11 +111,7 @@ async fn a_failed_pass_is_the_problem_of_its_pictures_alone() {
         ),
     ] {
         strings.order(order);
-        let reported = problem(
-            runner
-                .last_line(&request(inline(&picture("rgb.png"))))
-                .await,
-        );
+        let reported = runner.problem(&rgb()).await;
         assert_eq!(reported.reason, reason);
         assert!(
             reported.retryable && !reported.detail.contains("stack"),
@@ -124,18 +120,14 @@ async fn a_failed_pass_is_the_problem_of_its_pictures_alone() {
         );
     }
     strings.order(Order::Run);
-    caption(
-        &runner
-            .last_line(&request(inline(&picture("rgb.png"))))
-            .await,
-    );
+    caption(&runner.last_line(&rgb()).await);
 }
 
 #[tokio::test]
 async fn waiting_pictures_share_the_next_pass_except_those_that_run_alone() {
     let (runner, strings) = puppet(8).await;
-    let infer_request = request(inline(&picture("rgb.png")));
-    let mut alone = request(inline(&picture("rgb.png")));
+    let infer_request = rgb();
+    let mut alone = rgb();
     alone.exclusive = true;
     let first = runner.post(&infer_request).await;
     until(async || strings.passes() == [1]).await;
@@ -185,11 +177,11 @@ async fn a_picture_is_downloaded_on_arrival_while_the_device_is_busy() {
 #[tokio::test]
 async fn cancelled_pictures_do_not_reach_the_device() {
     let (runner, strings) = puppet(2).await;
-    let busy = runner.post(&request(inline(&picture("rgb.png")))).await;
+    let busy = runner.post(&rgb()).await;
     until(async || strings.passes() == [1]).await;
-    let mut impatient = request(inline(&picture("rgb.png")));
+    let mut impatient = rgb();
     impatient.deadline_millis = 200;
-    let reported = problem(runner.last_line(&impatient).await);
+    let reported = runner.problem(&impatient).await;
     assert_eq!(reported.reason, Reason::DeadlineExceeded);
     strings.order(Order::Run);
     caption(&Lines::new(busy).last().await);
@@ -212,7 +204,7 @@ async fn a_loading_runner_is_alive_but_not_ready() {
         refusal(runner.get("/readyz").await).await.reason,
         Reason::NotReady
     );
-    let reported = refusal(runner.post(&request(inline(&picture("rgb.png")))).await).await;
+    let reported = runner.refused(&rgb()).await;
     assert_eq!(reported.reason, Reason::NotReady);
     go.send(()).unwrap();
     runner.until_ready().await;
@@ -221,12 +213,11 @@ async fn a_loading_runner_is_alive_but_not_ready() {
 #[tokio::test]
 async fn a_batch_that_does_not_fit_runs_in_halves_and_later_ones_are_smaller() {
     let (runner, strings) = puppet(8).await;
-    let infer_request = || request(inline(&picture("rgb.png")));
-    let first = runner.post(&infer_request()).await;
+    let first = runner.post(&rgb()).await;
     until(async || strings.passes() == [1]).await;
     let mut lines = vec![Lines::new(first)];
     for _ in 0..4 {
-        lines.push(Lines::new(runner.post(&infer_request()).await));
+        lines.push(Lines::new(runner.post(&rgb()).await));
     }
     for waiting in &mut lines[1..] {
         while waiting.next().await.unwrap() != QUEUED {}
@@ -247,8 +238,8 @@ async fn a_lost_device_is_reported_and_ends_the_engine_and_readiness() {
     let (runner, strings) = puppet(2).await;
     let why = "CUDA error: an illegal memory access was encountered";
     strings.order(Order::Fail(why));
-    let infer_request = request(inline(&picture("rgb.png")));
-    let reported = problem(runner.last_line(&infer_request).await);
+    let infer_request = rgb();
+    let reported = runner.problem(&infer_request).await;
     assert_eq!(
         (reported.reason, reported.status),
         (Reason::DeviceLost, 503)
@@ -268,15 +259,12 @@ async fn a_lost_device_is_reported_and_ends_the_engine_and_readiness() {
 #[tokio::test]
 async fn metrics_count_finished_and_refused_requests() {
     let (runner, strings) = puppet(1).await;
-    let infer_request = request(inline(&picture("rgb.png")));
+    let infer_request = rgb();
     let running = runner.post(&infer_request).await;
     until(async || strings.passes() == [1]).await;
     let mut another = infer_request.clone();
     another.job = "another".to_owned();
-    assert_eq!(
-        refusal(runner.post(&another).await).await.reason,
-        Reason::Busy
-    );
+    assert_eq!(runner.refused(&another).await.reason, Reason::Busy);
     strings.order(Order::Run);
     caption(&Lines::new(running).last().await);
     let text = runner.get("/metrics").await.text().await.unwrap();

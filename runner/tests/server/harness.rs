@@ -175,6 +175,16 @@ impl Runner {
         self.client.put(url).body(body).send().await.unwrap()
     }
 
+    /// The problem with which an attempt ends.
+    pub(crate) async fn problem(&self, request: &InferRequest) -> Problem {
+        problem(self.last_line(request).await)
+    }
+
+    /// The problem of a request that is refused before any work begins.
+    pub(crate) async fn refused(&self, request: &InferRequest) -> Problem {
+        refusal(self.post(request).await).await
+    }
+
     /// The last line of the answer, which is 200.
     pub(crate) async fn last_line(&self, request: &InferRequest) -> Line {
         let response = self.post(request).await;
@@ -203,6 +213,11 @@ pub(crate) fn request(source: Source) -> InferRequest {
         deadline_millis: u64::try_from(PATIENCE.as_millis()).unwrap(),
         exclusive: false,
     }
+}
+
+/// A request for the caption of the golden picture `rgb.png`.
+pub(crate) fn rgb() -> InferRequest {
+    request(inline(&support::picture("rgb.png")))
 }
 
 /// Bytes as a request carries them.

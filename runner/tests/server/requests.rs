@@ -1,6 +1,6 @@
 //! Answered requests, and requests that are refused before any work begins.
 
-use crate::harness::{Lines, Runner, caption, inline, problem, refusal, request, settings};
+use crate::harness::{Lines, Runner, caption, inline, refusal, request, rgb, settings};
 use crate::store::Store;
 use crate::support::{expected, picture};
 use fovea_protocol::{InferRequest, Line, MAX_REQUEST_BYTES, Reason, RunnerState, Stage, Task};
@@ -51,7 +51,7 @@ async fn a_picture_by_url_or_inline_gets_transformers_caption() {
 #[tokio::test]
 async fn the_prompt_begins_the_caption() {
     let runner = Runner::start(settings()).await;
-    let mut infer_request = request(inline(&picture("rgb.png")));
+    let mut infer_request = rgb();
     infer_request.parameters.prompt = Some(expected().prompt);
     let end = runner.last_line(&infer_request).await;
     assert!(caption(&end).starts_with(&expected().prompt), "{end:?}");
@@ -78,7 +78,7 @@ async fn a_request_with_an_invalid_body_is_malformed() {
     }
     for url in ["ftp://127.0.0.1/", "file:///etc/passwd", "127.0.0.1", ""] {
         let infer_request = request(fovea_protocol::Source::Url(url.to_owned()));
-        let reported = refusal(runner.post(&infer_request).await).await;
+        let reported = runner.refused(&infer_request).await;
         assert_eq!(reported.reason, Reason::MalformedRequest, "{url}");
     }
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_request_with_an_invalid_body_is_malformed() {
 async fn parameters_that_the_model_does_not_support_are_refused_before_work_begins() {
     let runner = Runner::start(settings()).await;
     let change = |change: fn(&mut InferRequest)| {
-        let mut infer_request = request(inline(&picture("rgb.png")));
+        let mut infer_request = rgb();
         change(&mut infer_request);
         infer_request
     };
@@ -128,7 +128,7 @@ async fn parameters_that_the_model_does_not_support_are_refused_before_work_begi
         ),
     ];
     for (infer_request, reason, word) in cases {
-        let reported = refusal(runner.post(&infer_request).await).await;
+        let reported = runner.refused(&infer_request).await;
         assert_eq!(reported.reason, reason);
         assert!(reported.detail.contains(word), "{}", reported.detail);
     }
@@ -162,8 +162,8 @@ async fn only_the_right_token_is_accepted_and_health_needs_none() {
             "{wrong:?}"
         );
     }
-    let infer_request = request(inline(&picture("rgb.png")));
-    let reported = refusal(runner.post(&infer_request).await).await;
+    let infer_request = rgb();
+    let reported = runner.refused(&infer_request).await;
     assert_eq!(reported.reason, Reason::Unauthorized);
     let reported = runner.put_leader("i", 9).await;
     assert_eq!(reported, StatusCode::UNAUTHORIZED);
@@ -176,8 +176,8 @@ async fn only_the_right_token_is_accepted_and_health_needs_none() {
 #[tokio::test]
 async fn a_deadline_that_has_passed_ends_the_attempt() {
     let runner = Runner::start(settings()).await;
-    let mut infer_request = request(inline(&picture("rgb.png")));
+    let mut infer_request = rgb();
     infer_request.deadline_millis = 0;
-    let reported = problem(runner.last_line(&infer_request).await);
+    let reported = runner.problem(&infer_request).await;
     assert_eq!(reported.reason, Reason::DeadlineExceeded);
 }

@@ -1,8 +1,8 @@
 //! The program itself: settings that it refuses, and SIGTERM.
 
-use crate::harness::{Lines, PATIENCE, caption, inline, refusal, request};
+use crate::harness::{Lines, PATIENCE, caption, refusal, request, rgb};
 use crate::store::Store;
-use crate::support::{checkpoint, picture};
+use crate::support::checkpoint;
 use fovea_protocol::{INFER_PATH, InferRequest, Line, Reason, Stage};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -88,7 +88,7 @@ async fn sigterm_lets_running_requests_finish_and_refuses_new_ones() {
         ready.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE
     })
     .await;
-    let refused = refusal(post(&address, &request(inline(&picture("rgb.png")))).await).await;
+    let refused = refusal(post(&address, &rgb()).await).await;
     assert_eq!(refused.reason, Reason::NotReady);
 
     store.open_gate();

@@ -1,7 +1,6 @@
 //! HTTPS, with a certificate that changes while the runner serves.
 
-use crate::harness::{Lines, Runner, caption, inline, request, settings};
-use crate::support::picture;
+use crate::harness::{Lines, Runner, caption, rgb, settings};
 use fovea_protocol::INFER_PATH;
 use fovea_runner::engine::MaxBatchSize;
 use fovea_runner::server::Tls;
@@ -46,7 +45,7 @@ async fn a_caption_comes_over_https_and_a_new_certificate_is_taken_without_a_res
     let client = trusting(&authority);
     crate::harness::until(async || client.get(&ready).send().await.unwrap().status() == 200).await;
 
-    let infer_request = serde_json::to_vec(&request(inline(&picture("rgb.png")))).unwrap();
+    let infer_request = serde_json::to_vec(&rgb()).unwrap();
     let infer = format!("https://{}{INFER_PATH}", runner.address);
     let answer = client
         .post(&infer)

@@ -1,7 +1,6 @@
 //! An attempt is a span of the trace that its caller names.
 
-use crate::harness::{Lines, Runner, inline, request, settings, until};
-use crate::support::picture;
+use crate::harness::{Lines, Runner, rgb, settings, until};
 use fovea_protocol::INFER_PATH;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -35,7 +34,7 @@ async fn an_attempt_is_a_span_below_the_caller_s() {
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let runner = Runner::start(settings()).await;
-    let body = serde_json::to_vec(&request(inline(&picture("rgb.png")))).unwrap();
+    let body = serde_json::to_vec(&rgb()).unwrap();
     let url = format!("http://{}{INFER_PATH}", runner.address);
     let call = runner.client.post(url).header("traceparent", CALLER);
     Lines::new(call.body(body).send().await.unwrap())

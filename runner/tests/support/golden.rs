@@ -1,16 +1,18 @@
 //! The golden checkpoints by name, and what transformers made of them; see their README.md.
 
 use super::{Tensors, changed_copy, expected_tensor_in, picture, read_tensors};
+use fovea_protocol::Classification;
 use fovea_runner::image::{ImageProcessor, PixelValues, Preprocessor};
 use fovea_runner::tasks::LabelConfig;
 use fovea_runner::weights::Placement;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 
-/// Bound on the difference of feature maps, logits and boxes, fp32.
+/// Bound on the difference of hidden states, feature maps, logits and boxes, fp32.
 pub(crate) const TOLERANCE: f64 = 1e-4;
 
 pub(crate) const BF16: Placement = Placement {
@@ -19,18 +21,34 @@ pub(crate) const BF16: Placement = Placement {
 };
 
 pub(crate) fn checkpoint(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}"))
 }
 
+/// A JSON file of a checkpoint's folder.
 pub(crate) fn read<T: DeserializeOwned>(dir: &Path, file: &str) -> T {
     serde_json::from_slice(&std::fs::read(dir.join(file)).unwrap()).unwrap()
 }
 
+/// The number of labels of a checkpoint's folder.
 pub(crate) fn label_count(dir: &Path) -> i64 {
     let labels: LabelConfig = read(dir, "config.json");
     i64::try_from(labels.labels().unwrap().len()).unwrap()
+}
+
+/// `expected.json` of a classifier.
+#[derive(Deserialize)]
+struct ExpectedLabels {
+    pictures: Vec<ExpectedPredictions>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ExpectedPredictions {
+    pub(crate) file: String,
+    pub(crate) predictions: Vec<Classification>,
+}
+
+pub(crate) fn expected_labels(dir: &Path) -> Vec<ExpectedPredictions> {
+    read::<ExpectedLabels>(dir, "expected.json").pictures
 }
 
 /// Computes on the test's own thread: the tiny passes of parallel tests would mostly wait for one
@@ -44,7 +62,7 @@ pub(crate) fn expected_of(dir: &Path, name: &str, row: usize) -> Tensor {
     expected_tensor_in(dir, &format!("{name}.{row}"))
 }
 
-/// The picture as our own preprocessing gives it.
+/// The picture as our own preprocessing of a checkpoint's folder gives it.
 pub(crate) fn pixels(dir: &Path, processor: ImageProcessor, file: &str) -> PixelValues {
     let preprocessor = Preprocessor::open(dir, processor).unwrap();
     preprocessor.run(&picture(file), 1 << 30).unwrap()

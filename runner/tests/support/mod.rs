@@ -9,8 +9,10 @@
 )]
 
 pub(crate) mod golden;
+mod served;
 mod tensors;
 
+pub(crate) use served::*;
 pub(crate) use tensors::*;
 
 use fovea_runner::inference::{Answer, Item, Model};
@@ -23,7 +25,7 @@ use tch::{Kind, Tensor};
 
 /// The folder of the small random checkpoint.
 pub(crate) fn checkpoint() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/blip")
+    golden::checkpoint("blip")
 }
 
 /// One of the golden pictures.
@@ -33,7 +35,7 @@ pub(crate) fn picture(file: &str) -> Vec<u8> {
 
 /// The configuration of a checkpoint's folder.
 pub(crate) fn config(dir: &Path) -> BlipConfig {
-    serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap()
+    golden::read(dir, "config.json")
 }
 
 /// The model of a checkpoint's folder.
@@ -72,7 +74,7 @@ pub(crate) fn expected() -> Expected {
 }
 
 pub(crate) fn expected_in(dir: &Path) -> Expected {
-    serde_json::from_slice(&std::fs::read(dir.join("expected.json")).unwrap()).unwrap()
+    golden::read(dir, "expected.json")
 }
 
 /// A tensor of what transformers computes, row by row for the golden pictures.

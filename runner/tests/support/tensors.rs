@@ -1,7 +1,7 @@
 //! A checkpoint's tensors as a map that a test can change.
 
 use fovea_runner::models::{self, ModelError};
-use fovea_runner::weights::Placement;
+use fovea_runner::weights::{Placement, WeightsError};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -116,6 +116,12 @@ pub(crate) fn assert_config_refused(dir: &TempDir, words: &str) {
         text.contains(words) && text.contains("config.json"),
         "{text}"
     );
+}
+
+/// Asserts that this tensor is the missing one.
+pub(crate) fn assert_missing(error: &WeightsError, name: &str) {
+    let is_it = matches!(error, WeightsError::Missing { name: missing, .. } if missing == name);
+    assert!(is_it, "{name}: {error}");
 }
 
 /// Asserts that loading the weights fails with an error that has both words.

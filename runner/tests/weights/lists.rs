@@ -1,19 +1,14 @@
 //! Compares the committed tensor lists of the hub's checkpoints with the tensors that loaders read.
 
+use crate::support::golden::BF16;
 use fovea_runner::models::blip::{Blip, BlipConfig};
 use fovea_runner::models::detr::{Detr, DetrConfig};
 use fovea_runner::models::resnet::{ResNet, ResNetConfig};
 use fovea_runner::models::vit::{Vit, VitConfig};
 use fovea_runner::tasks::LabelConfig;
-use fovea_runner::weights::{Placement, TensorList, Weights, WeightsError};
+use fovea_runner::weights::{TensorList, Weights, WeightsError};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use tch::Kind;
-
-const PLACEMENT: Placement = Placement {
-    kind: Kind::BFloat16,
-    ..Placement::CPU
-};
 
 /// Loads a model with a list's `config.json`.
 type Load = fn(Value, &Weights) -> Result<(), WeightsError>;
@@ -37,7 +32,7 @@ const TIED: [&str; 2] = [
 fn blip(config: Value, weights: &Weights) -> Result<(), WeightsError> {
     let config: BlipConfig = serde_json::from_value(config).unwrap();
     config.check().unwrap();
-    Blip::new(&config, weights, PLACEMENT).map(drop)
+    Blip::new(&config, weights, BF16).map(drop)
 }
 
 fn labels(config: &Value) -> i64 {
@@ -49,14 +44,14 @@ fn vit(config: Value, weights: &Weights) -> Result<(), WeightsError> {
     let labels = labels(&config);
     let config: VitConfig = serde_json::from_value(config).unwrap();
     config.check().unwrap();
-    Vit::new(&config, labels, weights, PLACEMENT).map(drop)
+    Vit::new(&config, labels, weights, BF16).map(drop)
 }
 
 fn resnet(config: Value, weights: &Weights) -> Result<(), WeightsError> {
     let labels = labels(&config);
     let config: ResNetConfig = serde_json::from_value(config).unwrap();
     config.check().unwrap();
-    ResNet::new(&config, labels, None, weights, PLACEMENT).map(drop)
+    ResNet::new(&config, labels, None, weights, BF16).map(drop)
 }
 
 fn detr(config: Value, weights: &Weights) -> Result<(), WeightsError> {
@@ -64,7 +59,7 @@ fn detr(config: Value, weights: &Weights) -> Result<(), WeightsError> {
     let config: DetrConfig = serde_json::from_value(config).unwrap();
     config.check().unwrap();
     let network = config.network().unwrap();
-    Detr::new(&config, &network, labels, weights, PLACEMENT).map(drop)
+    Detr::new(&config, &network, labels, weights, BF16).map(drop)
 }
 
 fn folder() -> PathBuf {
@@ -89,7 +84,7 @@ fn config(list: &TensorList) -> Value {
 fn a_loader_reads_every_tensor_of_its_checkpoint_on_the_hub_except_buffers() {
     for (name, load, left_alone) in CHECKPOINTS {
         let list = list(name);
-        let weights = Weights::listed(&list, PLACEMENT);
+        let weights = Weights::listed(&list, BF16);
         if let Err(error) = load(config(&list), &weights) {
             panic!("{name}: {error}");
         }
@@ -124,7 +119,7 @@ fn assert_differences_are_reported_by_name(checkpoint: &str) {
     let load_changed = |changed: &Value| {
         std::fs::write(&path, changed.to_string()).unwrap();
         let list = TensorList::read(&path).unwrap();
-        load(config(&list), &Weights::listed(&list, PLACEMENT))
+        load(config(&list), &Weights::listed(&list, BF16))
     };
     for group in groups {
         let mut without = whole.clone();

@@ -2,7 +2,7 @@
 
 use crate::archive::{archive, checkpoint, entry, folder, golden, goldens};
 use crate::pickle::{Pickle, state_dict};
-use crate::support;
+use crate::support::{self, golden::BF16};
 use fovea_runner::models::blip::Blip;
 use fovea_runner::weights::{Placement, Weights, WeightsError};
 use safetensors::SafeTensors;
@@ -57,19 +57,11 @@ fn every_tensor_of_a_real_file_is_read_whatever_its_storage_strides_and_type() {
 #[test]
 fn tensors_are_converted_to_the_placements_type_while_read() {
     let dir = golden("state_dict.bin");
-    let kind = Kind::BFloat16;
-    let weights = Weights::open(
-        dir.path(),
-        Placement {
-            kind,
-            ..Placement::CPU
-        },
-    )
-    .unwrap();
+    let weights = Weights::open(dir.path(), BF16).unwrap();
     for (name, tensor) in expected() {
         let ours = weights.at("").tensor(&name, &tensor.size()).unwrap();
-        assert_eq!(ours.kind(), kind);
-        assert_eq!(ours, tensor.to_kind(kind), "{name}");
+        assert_eq!(ours.kind(), Kind::BFloat16);
+        assert_eq!(ours, tensor.to_kind(Kind::BFloat16), "{name}");
     }
 }
 

@@ -113,13 +113,22 @@ impl Setting {
 }
 
 impl Service {
+    /// Starts one, and waits until it answers a request for `path`.
+    async fn start(program: Program, port: u16, path: &str) -> anyhow::Result<Self> {
+        let process = Process::start(program).await?;
+        let url = format!("http://127.0.0.1:{port}");
+        let ready = format!("{url}/{path}");
+        process.wait_ready_http(&ready, READY).await?;
+        Ok(Self { process, url })
+    }
+
     pub(crate) fn memory_bytes(&self) -> anyhow::Result<u64> {
-        measure::memory_bytes(&self.process)
+        measure::memory_bytes(self.process.pid())
     }
 
     /// Processor time so far, its workers' included, in milliseconds.
     pub(crate) fn processor_ms(&self) -> anyhow::Result<f64> {
-        measure::processor_ms(&self.process)
+        measure::processor_ms(self.process.pid())
     }
 }
 
@@ -130,23 +139,16 @@ async fn api(
     namespace: &str,
 ) -> anyhow::Result<Service> {
     let [port] = ports::free()?;
+    let kubeconfig = control_plane.kubeconfig();
     let program = Program::new("fovea-api", program)
         .arg(format!("--listen=127.0.0.1:{port}"))
         .arg(format!("--namespace={namespace}"))
-        .env(
-            "KUBECONFIG",
-            control_plane.kubeconfig().display().to_string(),
-        )
+        .env("KUBECONFIG", kubeconfig.display().to_string())
         .env("FOVEA_S3_ENDPOINT", minio.endpoint())
         .env("FOVEA_S3_BUCKET", BUCKET)
         .env("AWS_ACCESS_KEY_ID", minio.access_key())
         .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
-    let process = Process::start(program).await?;
-    let url = format!("http://127.0.0.1:{port}");
-    process
-        .wait_ready_http(&format!("{url}/readyz"), READY)
-        .await?;
-    Ok(Service { process, url })
+    Service::start(program, port, "readyz").await
 }
 
 async fn peer(python: &Path, minio: &Minio) -> anyhow::Result<Service> {
@@ -154,13 +156,8 @@ async fn peer(python: &Path, minio: &Minio) -> anyhow::Result<Service> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/api");
     let workers = std::thread::available_parallelism()?;
     let program = Program::new("peer", python)
-        .args([
-            "-m",
-            "uvicorn",
-            "peer:app",
-            "--no-access-log",
-            "--log-level=warning",
-        ])
+        .args(["-m", "uvicorn", "peer:app", "--no-access-log"])
+        .arg("--log-level=warning")
         .arg(format!("--app-dir={}", folder.display()))
         .arg(format!("--port={port}"))
         .arg(format!("--workers={workers}"))
@@ -168,10 +165,5 @@ async fn peer(python: &Path, minio: &Minio) -> anyhow::Result<Service> {
         .env("S3_BUCKET", BUCKET)
         .env("AWS_ACCESS_KEY_ID", minio.access_key())
         .env("AWS_SECRET_ACCESS_KEY", minio.secret_key());
-    let process = Process::start(program).await?;
-    let url = format!("http://127.0.0.1:{port}");
-    process
-        .wait_ready_http(&format!("{url}/presigned"), READY)
-        .await?;
-    Ok(Service { process, url })
+    Service::start(program, port, "presigned").await
 }

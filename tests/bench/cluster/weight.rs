@@ -2,10 +2,8 @@
 
 use crate::Arguments;
 use anyhow::{Context as _, Result};
-use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
-use fovea_tests::measure::{kib, memory_bytes_of, process_in_pod, processor_ms_of};
-use fovea_tests::{Installed, crowd};
-use k8s_openapi::ByteString;
+use fovea_tests::measure::{kib, memory_bytes, process_in_pod, processor_ms};
+use fovea_tests::{Installed, crowd, jobs};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use std::time::Duration;
@@ -21,15 +19,13 @@ struct Reading {
 
 pub(crate) async fn weigh(it: &Installed, arguments: &Arguments) -> Result<()> {
     let none = read(it).await?;
-    let data = ByteString(b"a picture".to_vec());
-    let spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
-    let finished = (0..arguments.finished)
-        .map(|number| InferenceJob::new(&format!("finished-{number}"), spec.clone()));
+    let finished = |number| jobs::inline(&format!("finished-{number}"), b"a picture");
+    let finished = (0..arguments.finished).map(finished);
     eprintln!("{} jobs that have ended", arguments.finished);
     // Nobody ends them but this program.
-    scale_operator(it, 0).await?;
+    it.scale("fovea-operator", 0).await?;
     crowd::create_finished(&it.jobs, finished).await?;
-    scale_operator(it, 2).await?;
+    it.scale("fovea-operator", 2).await?;
     // Excludes the work of the start.
     read(it).await?;
     let all = read(it).await?;
@@ -64,7 +60,7 @@ async fn read(it: &Installed) -> Result<Vec<Reading>> {
         }
     }
     let spent = |pids: &[(&str, u32)]| -> Result<Vec<f64>> {
-        pids.iter().map(|(_, pid)| processor_ms_of(*pid)).collect()
+        pids.iter().map(|(_, pid)| processor_ms(*pid)).collect()
     };
     let before = spent(&found)?;
     tokio::time::sleep(WATCHED).await;
@@ -74,33 +70,9 @@ async fn read(it: &Installed) -> Result<Vec<Reading>> {
         .map(|(((component, pid), before), after)| {
             Ok(Reading {
                 name: (*component).to_owned(),
-                bytes: memory_bytes_of(*pid)?,
+                bytes: memory_bytes(*pid)?,
                 spent_ms: after - before,
             })
         })
         .collect()
-}
-
-async fn scale_operator(it: &Installed, replicas: u32) -> Result<()> {
-    let replicas = format!("--replicas={replicas}");
-    let namespace = fovea_harness::stack::SYSTEM_NAMESPACE;
-    let kubectl = &it.cluster.control_plane;
-    let scale = [
-        "-n",
-        namespace,
-        "scale",
-        "deployment/fovea-operator",
-        &replicas,
-    ];
-    kubectl.kubectl(&scale).await?.success("scale")?;
-    let rolled = [
-        "-n",
-        namespace,
-        "rollout",
-        "status",
-        "deployment/fovea-operator",
-        "--timeout=110s",
-    ];
-    kubectl.kubectl(&rolled).await?.success("rollout status")?;
-    Ok(())
 }

@@ -33,8 +33,8 @@ pub(crate) async fn weigh(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Memory, and processor time over [`WATCHED`].
 async fn settle(operated: &Operated) -> anyhow::Result<(u64, f64)> {
-    let before = processor_ms(&operated.operator)?;
+    let before = processor_ms(operated.operator.pid())?;
     tokio::time::sleep(WATCHED).await;
-    let spent = processor_ms(&operated.operator)? - before;
-    Ok((memory_bytes(&operated.operator)?, spent))
+    let spent = processor_ms(operated.operator.pid())? - before;
+    Ok((memory_bytes(operated.operator.pid())?, spent))
 }

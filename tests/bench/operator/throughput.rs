@@ -17,9 +17,9 @@ pub(crate) async fn compare(
     let count = arguments.jobs;
     for round in 0..=arguments.rounds {
         eprintln!("{count} jobs, turn {round} of {}", arguments.rounds);
-        let before = processor_ms(&operated.operator)?;
+        let before = processor_ms(operated.operator.pid())?;
         let (rate, each) = drain(operated, round, count).await?;
-        let spent = processor_ms(&operated.operator)? - before;
+        let spent = processor_ms(operated.operator.pid())? - before;
         let rate_of_peer = peer.drain(count).await?;
         // The first one warms up.
         if round > 0 {

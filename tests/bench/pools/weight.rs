@@ -23,7 +23,7 @@ pub(crate) async fn weigh(it: &Pods) -> Result<()> {
             .await?;
         }
         there = count;
-        let bytes = memory_bytes(&it.operator)?;
+        let bytes = memory_bytes(it.operator.pid())?;
         let (few, fewer) = *first.get_or_insert((bytes, count));
         let each = kib(bytes.saturating_sub(few), count - fewer);
         println!(

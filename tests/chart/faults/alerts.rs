@@ -72,9 +72,9 @@ async fn of_the_store(it: &mut Watched) -> Result<()> {
 }
 
 async fn of_the_api(it: &mut Watched) -> Result<()> {
-    it.scale("fovea-api", 0).await?;
+    it.it.scale("fovea-api", 0).await?;
     it.fires("ApiDown").await?;
-    it.scale("fovea-api", 2).await?;
+    it.it.scale("fovea-api", 2).await?;
     it.rests("ApiDown").await
 }
 
@@ -119,12 +119,12 @@ async fn of_models(it: &mut Watched) -> Result<()> {
 }
 
 async fn of_operators(it: &mut Watched) -> Result<()> {
-    it.scale("fovea-operator", 1).await?;
+    it.it.scale("fovea-operator", 1).await?;
     it.fires("OperatorReplicasMissing").await?;
-    it.scale("fovea-operator", 0).await?;
+    it.it.scale("fovea-operator", 0).await?;
     it.fires("OperatorDown").await?;
     breaking::hold_lease(it).await?;
-    it.scale("fovea-operator", 2).await?;
+    it.it.scale("fovea-operator", 2).await?;
     it.fires("NoLeader").await?;
     breaking::release_lease(it).await?;
     it.rests("NoLeader").await

@@ -5,10 +5,9 @@ use anyhow::{Context as _, Result, ensure};
 use fovea_crds::InferenceJob;
 use fovea_harness::eventually;
 use fovea_harness::stack::SYSTEM_NAMESPACE;
-use fovea_store::{ModelFolder, ObjectKey};
 use fovea_tests::installed::PATIENCE;
 use fovea_tests::measure::process_in_pod;
-use fovea_tests::pods::store;
+use fovea_tests::pods::{put_model, store};
 use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -37,22 +36,12 @@ pub(super) async fn runner(it: &Watched) -> Result<u32> {
 pub(super) async fn knock_without_a_token(it: &Watched) -> Result<()> {
     let labelled = ListParams::default().labels(RUNNERS);
     let pods = it.it.pods.list(&labelled).await?;
-    let addresses = pods
-        .iter()
-        .filter_map(|pod| pod.status.as_ref()?.pod_ip.clone());
+    let addresses = { pods.iter() }.filter_map(|pod| pod.status.as_ref()?.pod_ip.clone());
     let mut answers = Vec::new();
     for address in addresses {
         let url = format!("https://{address}:9400/v1/models");
-        let words = [
-            "--silent",
-            "--insecure",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "10",
-        ];
         let curl = tokio::process::Command::new("curl")
-            .args(words)
+            .args("--silent --insecure --noproxy * --max-time 10".split(' '))
             .args(["--output", "/dev/null", "--write-out", "%{http_code}", &url])
             .output();
         answers.push(String::from_utf8_lossy(&curl.await?.stdout).into_owned());
@@ -83,11 +72,8 @@ pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
     it.it.cluster.control_plane.api_server().resume()?;
     fired?;
     it.rests("WatchesStale").await?;
-    let failed = answers
-        .iter()
-        .flatten()
-        .filter(|(status, _)| *status >= 500);
-    ensure!(failed.count() > 0, "{answers:?}");
+    let mut answered = answers.iter().flatten();
+    ensure!(answered.any(|(status, _)| *status >= 500), "{answers:?}");
     Ok(())
 }
 
@@ -95,21 +81,14 @@ pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
 pub(super) async fn hold_lease(it: &Watched) -> Result<()> {
     // Kubernetes accepts no more than microseconds.
     let now = format!("{:.6}", jiff::Timestamp::now());
-    patch_lease(
-        it,
-        json!({
-            "holderIdentity": "somebody", "leaseDurationSeconds": 3600, "renewTime": now,
-        }),
-    )
-    .await
+    let held =
+        json!({"holderIdentity": "somebody", "leaseDurationSeconds": 3600, "renewTime": now});
+    patch_lease(it, held).await
 }
 
 pub(super) async fn release_lease(it: &Watched) -> Result<()> {
-    patch_lease(
-        it,
-        json!({"holderIdentity": null, "leaseDurationSeconds": 1}),
-    )
-    .await
+    let free = json!({"holderIdentity": null, "leaseDurationSeconds": 1});
+    patch_lease(it, free).await
 }
 
 async fn patch_lease(it: &Watched, spec: Value) -> Result<()> {
@@ -129,11 +108,8 @@ pub(super) async fn take_rights(it: &Watched) -> Result<ClusterRole> {
         granted.retain(|rule| {
             let resources = rule.resources.iter().flatten();
             let status = { resources }.any(|resource| resource == "inferencejobs/status");
-            !status
-                || !rule
-                    .verbs
-                    .iter()
-                    .any(|verb| verb == "update" || verb == "patch")
+            let mut verbs = rule.verbs.iter();
+            !(status && verbs.any(|verb| verb == "update" || verb == "patch"))
         });
         if granted.len() < all {
             let name = role.metadata.name.clone().context("a name")?;
@@ -160,12 +136,8 @@ pub(super) async fn create_what_is_newer(it: &Watched) -> Result<()> {
     let task = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/task/enum";
     let tasks = newer.pointer_mut(task).and_then(Value::as_array_mut);
     tasks.context("the tasks")?.push(json!("image-to-poem"));
-    crds.replace(
-        name,
-        &PostParams::default(),
-        &serde_json::from_value(newer)?,
-    )
-    .await?;
+    let newer = serde_json::from_value(newer)?;
+    crds.replace(name, &PostParams::default(), &newer).await?;
     let resource = ApiResource::erase::<InferenceJob>(&());
     let poem: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "fovea.dev/v1alpha1", "kind": "InferenceJob", "metadata": {"name": "poem"},
@@ -182,33 +154,12 @@ pub(super) async fn create_what_is_newer(it: &Watched) -> Result<()> {
 /// A folder of models with weights that are none.
 pub(super) async fn put_broken_model(it: &Watched) -> Result<()> {
     let store = store(&it.it.minio).await?;
-    let folder = ModelFolder::new("demo/broken")?;
-    let source = fovea_harness::stack::repository().join("models/demo/blip");
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(source)? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .context("a file")?
-            .to_string_lossy()
-            .into_owned();
-        let is_weights = path.extension().is_some_and(|kind| kind == "safetensors");
-        let bytes = if is_weights {
+    let weights = |name: &str, bytes| {
+        if name.ends_with(".safetensors") {
             b"no weights".to_vec()
         } else {
-            std::fs::read(&path)?
-        };
-        let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&bytes));
-        files.push(json!({"path": name, "bytes": bytes.len(), "sha256": sha256}));
-        let key = ObjectKey::in_folder(&folder, &name)?;
-        store
-            .put(&key, bytes.into(), "application/octet-stream")
-            .await?;
-    }
-    let manifest = json!({"repo": "fovea/demo", "commit": "0".repeat(40), "files": files});
-    let key = ObjectKey::in_folder(&folder, "fovea-manifest.json")?;
-    store
-        .put(&key, manifest.to_string().into(), "application/json")
-        .await?;
-    Ok(())
+            bytes
+        }
+    };
+    put_model(&store, "blip", "demo/broken", weights).await
 }

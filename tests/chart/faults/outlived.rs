@@ -1,12 +1,13 @@
 //! Uploads continue while pods are killed and the store restarts; every accepted one ends.
 
 use super::watched::Watched;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use fovea_harness::eventually;
 use fovea_tests::Visitor;
 use fovea_tests::demo::first;
 use fovea_tests::installed::PATIENCE;
 use kube::api::DeleteParams;
+use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Uploads that must have been taken between one fault and the next.
@@ -46,10 +47,7 @@ pub(super) async fn killed_pods_and_a_restarted_store(it: &mut Watched) -> Resul
     let (ids, broken) = tokio::join!(uploading, breaking);
     broken?;
     for id in ids? {
-        let path = format!("/v1/jobs/{id}");
-        let job = visitor
-            .ended(&path, "phase", &["Pending", "Running"])
-            .await?;
+        let job = visitor.job_ended(&id).await?;
         ensure!(job["phase"] == "Succeeded", "{job}");
     }
     let faults = history.faults(&[]);
@@ -58,7 +56,7 @@ pub(super) async fn killed_pods_and_a_restarted_store(it: &mut Watched) -> Resul
 }
 
 /// Uploads until `over`; returns the ids of the accepted jobs. Retries refused uploads, as a client does.
-async fn upload(visitor: &Visitor, over: &AtomicBool, taken: &AtomicUsize) -> Result<Vec<String>> {
+async fn upload(visitor: &Visitor, over: &AtomicBool, taken: &AtomicUsize) -> Result<Vec<Value>> {
     let (picture, _) = first::<String>("captions.json");
     let mut ids = Vec::new();
     while !over.load(Ordering::Relaxed) {
@@ -68,7 +66,7 @@ async fn upload(visitor: &Visitor, over: &AtomicBool, taken: &AtomicUsize) -> Re
         };
         ensure!(status == 202 || status >= 500, "{status}: {job}");
         if status == 202 {
-            ids.push(job["id"].as_str().context("an id")?.to_owned());
+            ids.push(job["id"].clone());
             taken.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -1,14 +1,12 @@
 //! A release that a Prometheus watches.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, Phase, RunnerPool, Task};
+use fovea_crds::{Callback, InferenceJob, Phase, RunnerPool};
 use fovea_harness::eventually;
 use fovea_harness::prometheus::{self, Alert, Prometheus, PrometheusOptions};
-use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_tests::demo::first;
 use fovea_tests::installed::{PATIENCE, POOL};
-use fovea_tests::{Installed, crowd};
-use k8s_openapi::ByteString;
+use fovea_tests::{Installed, crowd, jobs};
 use kube::ResourceExt as _;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -30,11 +28,10 @@ impl Watched {
         prometheus::install_definitions(&it.cluster.control_plane).await?;
         it.install(&values(&it)).await?;
         let prometheus = Prometheus::start(&options(&it).await?).await?;
-        let fired = BTreeSet::new();
         Ok(Self {
             it,
             prometheus,
-            fired,
+            fired: BTreeSet::new(),
         })
     }
 
@@ -43,19 +40,16 @@ impl Watched {
         let what = format!("{full} to fire");
         let fires = eventually(&what, FIRES, async || {
             let alerts = self.prometheus.alerts().await?;
-            let found = alerts
-                .iter()
-                .find(|alert| alert.name() == full && alert.state == "firing");
+            let mut found = alerts.iter().filter(|alert| alert.state == "firing");
+            let found = found.find(|alert| alert.name() == full);
             let names: Vec<_> = alerts.iter().map(Alert::name).collect();
             found.cloned().with_context(|| format!("{names:?}"))
         });
         let alert = fires.await?;
         // Annotations have their values filled in.
         for text in alert.annotations.values() {
-            ensure!(
-                !text.contains("{{") && !text.contains("<no value>"),
-                "{alert:#?}"
-            );
+            let filled = !text.contains("{{") && !text.contains("<no value>");
+            ensure!(filled, "{alert:#?}");
         }
         self.fired.insert(full);
         Ok(())
@@ -64,30 +58,12 @@ impl Watched {
     pub(super) async fn rests(&self, name: &str) -> Result<()> {
         let full = format!("Fovea{name}");
         let what = format!("{full} to end");
-        eventually(&what, PATIENCE, async || {
+        let rests = eventually(&what, PATIENCE, async || {
             let alerts = self.prometheus.alerts().await?;
             ensure!(alerts.iter().all(|alert| alert.name() != full), "it fires");
-            Ok::<_, anyhow::Error>(())
-        })
-        .await?;
-        Ok(())
-    }
-
-    /// kubectl as the cluster's administrator, in the release's namespace.
-    pub(super) async fn kubectl(&self, words: &[&str]) -> Result<String> {
-        let arguments = [&["-n", SYSTEM_NAMESPACE], words].concat();
-        let plane = &self.it.cluster.control_plane;
-        Ok(plane.kubectl(&arguments).await?.success(&words.join(" "))?)
-    }
-
-    /// Scales a Deployment and waits for it.
-    pub(super) async fn scale(&self, deployment: &str, replicas: u32) -> Result<()> {
-        let name = format!("deployment/{deployment}");
-        self.kubectl(&["scale", &name, &format!("--replicas={replicas}")])
-            .await?;
-        self.kubectl(&["rollout", "status", &name, "--timeout=110s"])
-            .await?;
-        Ok(())
+            Ok(())
+        });
+        Ok(rests.await?)
     }
 
     pub(super) async fn pool(&self, spec: Value) -> Result<RunnerPool> {
@@ -113,13 +89,9 @@ impl Watched {
     }
 
     pub(super) async fn ended(&self, name: &str) -> Result<()> {
-        let what = format!("{name} to succeed");
-        let ended = eventually(&what, PATIENCE, async || {
-            let status = self.it.jobs.get(name).await?.status.unwrap_or_default();
-            ensure!(status.phase == Phase::Succeeded, "{status:?}");
-            Ok(())
-        });
-        Ok(ended.await?)
+        let status = jobs::ended(&self.it.jobs, name).await?;
+        ensure!(status.phase == Phase::Succeeded, "{status:?}");
+        Ok(())
     }
 
     pub(super) async fn submit_for(&self, name: &str, receiver: String) -> Result<()> {
@@ -127,26 +99,19 @@ impl Watched {
     }
 
     pub(super) async fn pods(&self, label: &str) -> Result<Vec<(String, String)>> {
-        let pods = self
-            .it
-            .pods
-            .list(&ListParams::default().labels(label))
-            .await?;
-        let named = pods
-            .iter()
-            .filter(|pod| pod.metadata.deletion_timestamp.is_none());
-        Ok(named
-            .map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()))
-            .collect())
+        let labelled = ListParams::default().labels(label);
+        let pods = self.it.pods.list(&labelled).await?.items.into_iter();
+        let named = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let named = named.map(|pod| (pod.name_any(), pod.uid().unwrap_or_default()));
+        Ok(named.collect())
     }
 }
 
 fn job(name: &str, receiver: Option<String>) -> InferenceJob {
     let (picture, _) = first::<String>("captions.json");
-    let data = ByteString(picture);
-    let mut spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
-    spec.callback = receiver.map(|url| Callback { url });
-    InferenceJob::new(name, spec)
+    let mut job = jobs::inline(name, &picture);
+    job.spec.callback = receiver.map(|url| Callback { url });
+    job
 }
 
 /// Prometheus' options: the cluster's monitors and rules.
@@ -165,19 +130,10 @@ fn values(it: &Installed) -> Value {
     let mut values = it.values();
     let at_once = |threshold: f64| json!({"for": "0s", "threshold": threshold});
     let mut alerts = json!({});
-    for name in [
-        "OperatorDown",
-        "NoLeader",
-        "OperatorReplicasMissing",
-        "ApiDown",
-        "PoolWithoutRunners",
-        "PoolRunnersMissing",
-        "RunnersDown",
-        "ApiChecksFailing",
-        "ModelNotReady",
-        "CallbacksGivenUp",
-        "ObjectsSetAside",
-    ] {
+    let without_threshold = "OperatorDown NoLeader OperatorReplicasMissing ApiDown \
+        PoolWithoutRunners PoolRunnersMissing RunnersDown ApiChecksFailing ModelNotReady \
+        CallbacksGivenUp ObjectsSetAside";
+    for name in without_threshold.split_whitespace() {
         alerts[name] = json!({"for": "0s"});
     }
     for (name, threshold) in [

@@ -27,12 +27,8 @@ fn a_model_of_the_hub_is_imported_by_one_job_whose_failure_is_reported() -> Resu
         }
         let job = eventually("one Job with its form", PATIENCE, || async {
             let jobs = imports_of(client, "owner/model").await?;
-            ensure!(
-                jobs.len() == 1,
-                "{} jobs\n{}",
-                jobs.len(),
-                operated.operator.log_tail()
-            );
+            let (count, log) = (jobs.len(), operated.operator.log_tail());
+            ensure!(count == 1, "{count} jobs\n{log}");
             let secret = api::<Secret>(client).get(&jobs[0].name_any()).await?;
             ensure!(
                 secret.owner_references()[0].uid == jobs[0].uid().unwrap_or_default(),
@@ -75,16 +71,12 @@ fn a_model_of_the_hub_is_imported_by_one_job_whose_failure_is_reported() -> Resu
                 .context("no other pod")
         })
         .await?;
-        let key = ObjectKey::in_folder(
-            &ModelFolder::new(&format!("owner/model/{COMMIT}"))?,
-            "fovea-manifest.json",
-        )?;
+        let folder = ModelFolder::new(&format!("owner/model/{COMMIT}"))?;
+        let key = ObjectKey::in_folder(&folder, "fovea-manifest.json")?;
         let manifest = json!({"repo": "owner/model", "commit": COMMIT,
             "files": [{"path": "config.json", "bytes": 2, "sha256": "a".repeat(64)}]});
-        bucket(operated)
-            .await?
-            .put(&key, manifest.to_string().into(), "application/json")
-            .await?;
+        let (store, manifest) = (store(&operated.minio).await?, manifest.to_string());
+        store.put(&key, manifest.into(), "application/json").await?;
         report(
             client,
             &next.name_any(),

@@ -7,9 +7,10 @@ mod scaling;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fovea_crds::RunnerPool;
 use fovea_harness::{eventually, stack};
-use fovea_store::{ModelFolder, ObjectKey, Store, StoreConfig};
+use fovea_store::{ModelFolder, ObjectKey};
 use fovea_tests::Operated;
-use fovea_tests::operated::{BUCKET, PATIENCE};
+use fovea_tests::operated::{PATIENCE, apply_spec};
+use fovea_tests::pods::store;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
@@ -25,10 +26,11 @@ use std::fmt::Debug;
 const NAMESPACE: &str = stack::SYSTEM_NAMESPACE;
 const COMMIT: &str = "82a37760796d32b1411fe092ab5d4e227313294b";
 
-fn api<K>(client: &Client) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
+trait Namespaced: Resource<Scope = NamespaceResourceScope, DynamicType = ()> {}
+
+impl<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>> Namespaced for K {}
+
+fn api<K: Namespaced>(client: &Client) -> Api<K> {
     Api::namespaced(client.clone(), NAMESPACE)
 }
 
@@ -36,26 +38,14 @@ where
 async fn pool(client: &Client, name: &str, more: &Value) -> Result<RunnerPool> {
     let source = json!({"object": {"prefix": "demo/resnet"}});
     let model = json!({"name": "m", "task": "image-classification", "source": source});
-    let mut spec = json!({"models": [model], "device": "cpu"});
-    let fields = more.as_object().context("an object")?.clone();
-    spec.as_object_mut().context("an object")?.extend(fields);
-    let pool = json!({
-        "apiVersion": "fovea.dev/v1alpha1", "kind": "RunnerPool",
-        "metadata": {"name": name}, "spec": spec,
-    });
-    let params = PatchParams::apply("test").force();
-    Ok(api::<RunnerPool>(client)
-        .patch(name, &params, &Patch::Apply(pool))
-        .await?)
+    let spec = json!({"models": [model], "device": "cpu"});
+    apply_spec(&api(client), name, spec, more).await
 }
 
 /// Waits until an object is there and as wanted.
 async fn found<K>(operated: &Operated, name: &str, wanted: impl Fn(&K) -> bool) -> Result<K>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug,
+    K: Namespaced + Clone + DeserializeOwned + Debug,
 {
     let api = api::<K>(&operated.client);
     let what = format!("{} {name}", K::kind(&()));
@@ -77,11 +67,8 @@ async fn pods(operated: &Operated, pool: &str, count: usize) -> Result<Vec<Pod>>
         let there = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
         let pods: Vec<Pod> = list.items.into_iter().filter(there).collect();
         let names: Vec<String> = pods.iter().map(ResourceExt::name_any).collect();
-        ensure!(
-            pods.len() == count,
-            "{names:?}\n{}",
-            operated.operator.log_tail()
-        );
+        let log = operated.operator.log_tail();
+        ensure!(pods.len() == count, "{names:?}\n{log}");
         Ok(pods)
     });
     Ok(found.await?)
@@ -98,10 +85,7 @@ async fn report(client: &Client, pod: &str, status: Value) -> Result<()> {
 
 async fn is_gone<K>(client: &Client, name: &str) -> Result<()>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + Debug,
+    K: Namespaced + Clone + DeserializeOwned + Debug,
 {
     let found = api::<K>(client).get_opt(name).await?;
     ensure!(found.is_none(), "{} {name} exists", K::kind(&()));
@@ -110,12 +94,6 @@ where
 
 fn replicas(deployment: &Deployment) -> Option<i32> {
     deployment.spec.as_ref()?.replicas
-}
-
-async fn bucket(operated: &Operated) -> Result<Store> {
-    let config = StoreConfig::at(operated.minio.endpoint().parse()?, BUCKET);
-    let minio = &operated.minio;
-    Ok(Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?)
 }
 
 /// Waits until a line of the operator's log contains all of `words`.

@@ -1,7 +1,13 @@
 //! Bills of materials of the images, as `CycloneDX` JSON: crates of the program, packages of the base, and
 //! the runner's wheels of libtorch.
+//!
+//! `cargo-cyclonedx` lists the crates, of which those that are in the program stay. The rest is put beside
+//! them here, because scanners of images see too little: crates only in binaries that `cargo-auditable` has
+//! linked, without licences, and nothing of libtorch, whose libraries are in the image without the wheels
+//! that they came from.
 
 mod debian;
+mod linked;
 mod wheels;
 
 use std::process::Command;
@@ -34,8 +40,10 @@ fn library(name: &str, version: &str, purl: &str) -> Value {
 
 pub(super) fn write_all(work: &Work<'_>, images: &[Built]) -> Result<(), ReleaseError> {
     list_crates(work)?;
+    let tree = linked::tree(work)?;
     for built in images {
         let mut about = crates(work, built.image)?;
+        linked::keep(&mut about, &linked::crates(&tree, built.image.name()));
         let mut parts = base(work, built)?;
         parts.extend(match (built.image, built.torch) {
             (Image::Runner, Torch::Cpu) => wheels::components(libtorch::REQUIREMENTS),
