@@ -177,7 +177,8 @@ mod tests {
         }
         queue.reopened("closed");
         let next = (0..10).map(|_| queue.pop(&Shares::default(), |_| true).unwrap().namespace);
-        assert_eq!(next.filter(|namespace| namespace == "closed").count(), 5);
+        let closed = next.filter(|namespace| namespace == "closed").count();
+        assert!((5..=6).contains(&closed), "{closed} of 10");
     }
 
     #[test]
