@@ -24,6 +24,7 @@ pub(super) async fn each_fires_by_its_fault(it: &mut Watched) -> Result<()> {
     of_operators(it).await?;
     of_the_cluster(it).await?;
     of_callbacks(it).await?;
+    of_finished_jobs(it).await?;
     breaking::create_what_is_newer(it).await?;
     it.fires("ObjectsSetAside").await?;
 
@@ -132,7 +133,6 @@ async fn of_operators(it: &mut Watched) -> Result<()> {
 
 async fn of_the_cluster(it: &mut Watched) -> Result<()> {
     breaking::silence_api_server(it).await?;
-    it.fires("ApiSlow").await?;
     it.fires("ClusterErrors").await?;
     it.rests("ClusterErrors").await?;
     it.it.pool_is_ready().await?;
@@ -157,6 +157,17 @@ async fn of_callbacks(it: &mut Watched) -> Result<()> {
     it.submit_for("called-back", url).await?;
     it.fires("CallbacksFailing").await?;
     it.fires("CallbacksGivenUp").await
+}
+
+/// The namespace has dozens of finished jobs that were applied, and at least one of the API.
+async fn of_finished_jobs(it: &mut Watched) -> Result<()> {
+    let token = it.it.token("default", "limits", "edit").await?;
+    let visitor = it.it.visitor()?.with_token(token);
+    let (picture, _) = first::<String>("captions.json");
+    visitor.submitted_and_ended(&picture, &[]).await?;
+    breaking::limit_finished_jobs(it).await?;
+    it.fires("JobsDeletedEarly").await?;
+    it.fires("NamespaceFull").await
 }
 
 /// Replaces Grafana's built-in variables, as Grafana does.

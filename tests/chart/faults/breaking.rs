@@ -9,6 +9,7 @@ use fovea_tests::installed::PATIENCE;
 use fovea_tests::measure::process_in_pod;
 use fovea_tests::pods::{put_model, store};
 use futures::future::join_all;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -68,12 +69,33 @@ pub(super) async fn silence_api_server(it: &mut Watched) -> Result<()> {
         }
     });
     let answers = join_all(requests).await;
-    let fired = it.fires("WatchesStale").await;
+    // Its window may be over before the watches are stale.
+    let slow = it.fires("ApiSlow").await;
+    let stale = it.fires("WatchesStale").await;
     it.it.cluster.control_plane.api_server().resume()?;
-    fired?;
+    slow.and(stale)?;
     it.rests("WatchesStale").await?;
     let mut answered = answers.iter().flatten();
     ensure!(answered.any(|(status, _)| *status >= 500), "{answers:?}");
+    Ok(())
+}
+
+/// Lets the operator keep two finished jobs a namespace, for no minimum time.
+pub(super) async fn limit_finished_jobs(it: &Watched) -> Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(it.it.client.clone(), SYSTEM_NAMESPACE);
+    let mut operator = serde_json::to_value(deployments.get("fovea-operator").await?)?;
+    let flags = operator.pointer_mut("/spec/template/spec/containers/0/args");
+    let flags = flags.and_then(Value::as_array_mut).context("its flags")?;
+    flags.retain(|flag| {
+        let flag = flag.as_str().unwrap_or_default();
+        !flag.starts_with("--max-finished-jobs-per") && !flag.starts_with("--min-finished")
+    });
+    flags.push(json!("--max-finished-jobs-per-namespace=2"));
+    flags.push(json!("--min-finished-seconds=0"));
+    let operator = serde_json::from_value(operator)?;
+    deployments
+        .replace("fovea-operator", &PostParams::default(), &operator)
+        .await?;
     Ok(())
 }
 

@@ -132,7 +132,7 @@ fn values(it: &Installed) -> Value {
     let mut alerts = json!({});
     let without_threshold = "OperatorDown NoLeader OperatorReplicasMissing ApiDown \
         PoolWithoutRunners PoolRunnersMissing RunnersDown ApiChecksFailing ModelNotReady \
-        CallbacksGivenUp ObjectsSetAside";
+        CallbacksGivenUp ObjectsSetAside NamespaceFull";
     for name in without_threshold.split_whitespace() {
         alerts[name] = json!({"for": "0s"});
     }
