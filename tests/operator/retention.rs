@@ -84,6 +84,19 @@ async fn applied_jobs_stay_and_a_full_namespace_holds_only_its_own_jobs() -> Res
     });
     assert_eq!(held.await?.phase, Phase::Pending);
     metric(&operated, "fovea_operator_full_namespaces 1\n").await?;
+    // Each of many says so, in seconds.
+    let crowd = (0..60).map(|number| Operated::job(&format!("crowd-{number}"), "caption x"));
+    fovea_tests::crowd::create(&operated.jobs, crowd).await?;
+    for number in 0..60 {
+        let name = format!("crowd-{number}");
+        let held = operated.status_where(&name, "to be held", |status| {
+            let accepted = conditions::get(&status.conditions, conditions::ACCEPTED);
+            accepted.is_some_and(|it| it.reason == conditions::TOO_MANY_FINISHED_JOBS)
+        });
+        held.await?;
+        let params = DeleteParams::default();
+        operated.jobs.delete(&name, &params).await?;
+    }
 
     let team: Api<InferenceJob> = Api::namespaced(operated.client.clone(), TEAM);
     let other = Operated::job("other", "caption x");

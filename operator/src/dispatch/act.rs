@@ -12,6 +12,7 @@ use fovea_crds::{InferenceJob, InferenceJobStatus};
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,13 +61,13 @@ impl Dispatcher {
         let now = Timestamp::now();
         let placement = self.directory.resolve(job);
         let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
-        let namespace_is_full = self.retention.is_full(namespace);
+        let full = self.retention.fullness(namespace);
         let observed = Observed {
             job,
             now,
             in_flight: task.is_some(),
             placement: &placement,
-            namespace_is_full,
+            full: full.as_deref(),
         };
         match decide(observed) {
             Action::Leave => {
@@ -86,13 +87,13 @@ impl Dispatcher {
             } => {
                 let again = match &note {
                     Some(_) => Some(RECONCILE_AGAIN_AFTER),
-                    None => namespace_is_full.then_some(HELD_AGAIN_AFTER),
+                    None => full.is_some().then_some(HELD_AGAIN_AFTER),
                 };
                 match note {
                     Some(note) if self.may_write_accepted() => self.write_note(uid, job, note),
                     _ => {
                         self.pools.enqueue(uid, job, &placement);
-                        let again = again.map(|wait| later(now, wait.max(self.turn())));
+                        let again = again.map(|wait| later(now, self.spread(wait)));
                         let wake_at = again.map_or(wake_at, |again| again.min(wake_at));
                         self.book.wake_at(uid, wake_at);
                     }
@@ -101,10 +102,29 @@ impl Dispatcher {
         }
     }
 
-    /// The longer the queue, the later each job's `Accepted` write.
-    fn turn(&self) -> SignedDuration {
-        let queued = i64::try_from(self.pools.waiting()).unwrap_or(i64::MAX);
-        SignedDuration::from_secs(queued / i64::from(ACCEPTED_WRITES_PER_SECOND))
+    /// A wait of at least `shortest` after which a waiting job is reconciled. The waits of all are spread
+    /// evenly, so that about as many jobs have their turn in each second as `Accepted` writes are allowed.
+    fn spread(&self, shortest: SignedDuration) -> SignedDuration {
+        let queued = u32::try_from(self.pools.waiting()).unwrap_or(u32::MAX);
+        let all = f64::from(queued) / f64::from(ACCEPTED_WRITES_PER_SECOND);
+        let wait = SignedDuration::try_from_secs_f64(all * rand::random::<f64>());
+        shortest.max(wait.unwrap_or_default())
+    }
+
+    /// Reconciles the waiting jobs of namespaces that have become full since the last call, so that
+    /// their conditions say so.
+    pub(super) fn follow_full_namespaces(&mut self) -> usize {
+        let full = self.retention.full();
+        let new: HashSet<&String> = full.difference(&self.full_namespaces).collect();
+        if !new.is_empty() {
+            tracing::info!(namespaces = ?new, "too many finished jobs: no other starts until some are deleted");
+            for uid in self.pools.waiting_in(&new) {
+                let wait = self.spread(RECONCILE_AGAIN_AFTER);
+                self.book.wake_after(&uid, wait);
+            }
+        }
+        self.full_namespaces = full;
+        self.full_namespaces.len()
     }
 
     fn write_note(&mut self, uid: &str, job: &InferenceJob, note: Note) {

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 impl Dispatcher {
-    pub(super) fn measure(&self) {
+    pub(super) fn measure(&mut self) {
+        let full_namespaces = self.follow_full_namespaces();
         let (unfinished, finished) = self.book.count();
         let now = Timestamp::now();
         let pools = self.pools.iter().map(|(key, queue, fleet)| {
@@ -54,7 +55,7 @@ impl Dispatcher {
         let snapshot = Snapshot {
             unfinished,
             finished,
-            full_namespaces: self.retention.full().len(),
+            full_namespaces,
             callbacks_waiting,
             callbacks_in_flight,
             kept_results: self.kept.taken(),

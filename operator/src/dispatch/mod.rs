@@ -49,7 +49,7 @@ use keep::Room;
 use kube::Client;
 use links::{Linking, Report};
 use pools::Pools;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -122,6 +122,8 @@ pub(crate) struct Dispatcher {
     retention: Retention,
     deletions: Arc<Semaphore>,
     early_deletions: Arc<Semaphore>,
+    /// Namespaces that were full when the loop last measured.
+    full_namespaces: HashSet<String>,
     synced: Synced,
     /// The pools listed so far, while they are listed again.
     relisted_pools: Option<BTreeSet<PoolKey>>,
@@ -201,6 +203,7 @@ impl Dispatcher {
             retention: Retention::new(parts.retention),
             deletions: Arc::new(Semaphore::new(MAX_DELETIONS)),
             early_deletions: Arc::new(Semaphore::new(MAX_EARLY_DELETIONS)),
+            full_namespaces: HashSet::new(),
             synced: Synced::default(),
             relisted_pools: None,
             relisted_namespaces: None,

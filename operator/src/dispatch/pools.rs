@@ -145,6 +145,13 @@ impl Pools {
         self.closed = namespaces;
     }
 
+    /// The waiting jobs of these namespaces.
+    pub(super) fn waiting_in(&self, namespaces: &HashSet<&String>) -> Vec<String> {
+        let waiting = self.by_key.values().flat_map(|pool| pool.queue.iter());
+        let of_these = waiting.filter(|job| namespaces.contains(&job.namespace));
+        of_these.map(|job| job.uid.clone()).collect()
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.queued_in.len()
     }

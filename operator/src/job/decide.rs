@@ -9,9 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 /// A job that waits this long gets the condition `Accepted`; a faster one saves the write.
 pub(crate) const WRITE_ACCEPTED_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
-/// What a job waits for whose namespace has too many finished jobs.
-const NAMESPACE_IS_FULL: &str = "the namespace has too many finished jobs, so it starts no other: delete finished jobs, or set spec.ttlSecondsAfterFinished on them";
-
 /// The pool and the model that a job runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
@@ -40,8 +37,8 @@ pub(crate) struct Observed<'a> {
     pub in_flight: bool,
     /// The pool and model to run it, or why no pool accepts it.
     pub placement: &'a Result<Placement, Refusal>,
-    /// Whether the namespace has too many finished jobs to start another one.
-    pub namespace_is_full: bool,
+    /// Why the namespace must not start another job.
+    pub full: Option<&'a str>,
 }
 
 /// An end of a job without a result.
@@ -102,7 +99,7 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
         now,
         in_flight,
         placement,
-        namespace_is_full,
+        full,
     } = observed;
     let nothing = InferenceJobStatus::default();
     let status = job.status.as_ref().unwrap_or(&nothing);
@@ -150,7 +147,11 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
     if queue_until <= now {
         return Action::End(Ending::Failed(past(
             "QueueDeadlineExceeded",
-            "no runner started the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner",
+            if full.is_some() {
+                "the namespace had too many finished jobs to start this one within spec.queueDeadlineSeconds: delete finished jobs, or set spec.ttlSecondsAfterFinished on them"
+            } else {
+                "no runner started the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner"
+            },
         )));
     }
     match placement {
@@ -166,9 +167,10 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
             }
         }
         Ok(placement) => {
-            let (note, written) = if namespace_is_full {
-                let (reason, message) = (TOO_MANY_FINISHED_JOBS, NAMESPACE_IS_FULL);
-                let written = is_written(status, ACCEPTED, "False", reason, message);
+            let (note, written) = if let Some(message) = full {
+                let reason = TOO_MANY_FINISHED_JOBS;
+                // Its message has numbers that change while it waits.
+                let written = has_reason(status, ACCEPTED, "False", reason);
                 let message = message.to_owned();
                 (Note::Held { reason, message }, written)
             } else {
@@ -225,6 +227,11 @@ fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Ti
 
 fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {
     conditions::get(&status.conditions, type_).is_some_and(|condition| condition.status == value)
+}
+
+fn has_reason(status: &InferenceJobStatus, type_: &str, value: &str, reason: &str) -> bool {
+    conditions::get(&status.conditions, type_)
+        .is_some_and(|condition| condition.status == value && condition.reason == reason)
 }
 
 fn is_written(

@@ -38,7 +38,7 @@ fn decide_with(
         now,
         in_flight,
         placement,
-        namespace_is_full: false,
+        full: None,
     })
 }
 
@@ -61,13 +61,13 @@ fn a_new_job_is_queued_without_a_write() {
 
 #[test]
 fn a_job_of_a_full_namespace_says_so_after_a_second_until_there_is_room() {
-    let decide_in = |job: &InferenceJob, namespace_is_full| {
+    let decide_in = |job: &InferenceJob, is_full: bool| {
         let action = decide(Observed {
             job,
             now: at(1),
             in_flight: false,
             placement: &Ok(placed()),
-            namespace_is_full,
+            full: is_full.then_some("full"),
         });
         let Action::Queue { note, .. } = action else {
             panic!("{action:?}")

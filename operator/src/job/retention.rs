@@ -198,6 +198,27 @@ impl Retention {
         self.exceeds(self.tenants.get(namespace).map_or(0, Tenant::size))
     }
 
+    /// Why the namespace must not start another job, and what to do about it; `None` if it may.
+    pub(crate) fn fullness(&self, namespace: &str) -> Option<String> {
+        if !self.is_full(namespace) {
+            return None;
+        }
+        let size = self.tenants.get(namespace).map_or(0, Tenant::size);
+        let limit = self.config.max_finished_jobs_per_namespace;
+        let advice = "delete finished jobs, or set spec.ttlSecondsAfterFinished on them";
+        Some(if size >= limit {
+            format!(
+                "the namespace has as many finished jobs as it may have, {limit}, running ones and those with an undelivered callback included: {advice}"
+            )
+        } else {
+            format!(
+                "all namespaces together have as many finished jobs as they may have, {}, and this one has at least its share of {}: {advice} until it has less than its share",
+                self.config.max_finished_jobs,
+                self.share(),
+            )
+        })
+    }
+
     /// The namespaces that must not start another job.
     pub(crate) fn full(&self) -> HashSet<String> {
         let full = self.by_size.iter().rev();

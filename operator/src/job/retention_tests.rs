@@ -86,6 +86,8 @@ fn what_a_user_applied_never_goes_early_and_fills_its_namespace_alone() {
     assert!(kept.next_cause(at(1000)).is_none());
     assert!(kept.is_full("applied") && !kept.is_full("other") && !kept.is_full("new"));
     assert_eq!(kept.full(), HashSet::from(["applied".to_owned()]));
+    assert!(kept.fullness("applied").unwrap().contains("may have, 10,"));
+    assert_eq!(kept.fullness("other"), None);
     kept.forget("applied-3");
     assert!(!kept.is_full("applied"));
 }
@@ -134,6 +136,7 @@ fn the_limit_for_all_takes_from_the_namespace_furthest_over_its_share() {
     assert_eq!(drain(&mut kept, 1000), ["large-0"]);
     kept.fill("applied", 0..6, false);
     assert!(kept.is_full("applied") && kept.is_full("large"));
+    assert!(kept.fullness("large").unwrap().contains("its share of 3"));
     kept.fill("new", 0..1, true);
     assert!(!kept.is_full("new"));
 }
