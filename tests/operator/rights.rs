@@ -58,6 +58,15 @@ async fn tour(operated: &Operated, options: &Options, receiver: &Receiver) -> Re
     a_pool_s_life(operated).await?;
     // A standby, which takes over.
     let (standby, _) = operated.standby(options).await?;
+    eventually("the standby to observe the Lease", PATIENCE, async || {
+        let unused = format!("{:?}", operated.audit.unused()?);
+        ensure!(
+            !unused.contains(r#"resource: "leases", verb: "list""#),
+            "{unused}"
+        );
+        Ok(())
+    })
+    .await?;
     assert!(operated.operator.terminate().await?.success());
     let status = operated.submit("after", "caption x").await?;
     operated.ended(&status.metadata.name.unwrap()).await?;
