@@ -2,17 +2,18 @@
 //! operator takes a bucket for its installation; the API only reads the marker.
 
 use crate::config::Config;
+use fovea_cluster::{CLUSTER_NAMESPACE, NamespaceError, read_namespace};
 use fovea_store::{ForeignBucket, Store, StoreError};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt as _};
+use kube::Client;
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// Its uid identifies the cluster, as in the operator's marker.
-const CLUSTER_NAMESPACE: &str = "kube-system";
+/// Upper bound on the read of the namespace that identifies the cluster.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) struct BucketCheck {
     /// `None` if the API serves one namespace: it may then read no other.
-    namespaces: Option<Api<Namespace>>,
+    client: Option<Client>,
     cluster_uid: OnceCell<String>,
     store: Store,
 }
@@ -23,14 +24,14 @@ enum Unknown {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Kubernetes(#[from] kube::Error),
+    Namespace(#[from] NamespaceError),
 }
 
 impl BucketCheck {
     pub(crate) fn new(config: &Config, client: &Client, store: Store) -> Self {
         let serves_all = config.only_namespace().is_none();
         Self {
-            namespaces: serves_all.then(|| Api::all(client.clone())),
+            client: serves_all.then(|| client.clone()),
             cluster_uid: OnceCell::new(),
             store,
         }
@@ -49,12 +50,12 @@ impl BucketCheck {
     }
 
     async fn foreign_owner(&self) -> Result<Option<ForeignBucket>, Unknown> {
-        let Some(namespaces) = &self.namespaces else {
+        let Some(client) = &self.client else {
             return Ok(None);
         };
         let read = async || {
-            let namespace = namespaces.get_metadata(CLUSTER_NAMESPACE).await?;
-            Ok::<_, kube::Error>(namespace.uid().unwrap_or_default())
+            let namespace = read_namespace(client, CLUSTER_NAMESPACE, READ_LIMIT).await?;
+            Ok::<_, NamespaceError>(namespace.uid)
         };
         let uid = self.cluster_uid.get_or_try_init(read).await?;
         Ok(self.store.foreign_owner(uid).await?)

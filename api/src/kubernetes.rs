@@ -3,23 +3,17 @@
 use crate::config::TimeoutsConfig;
 use crate::metrics::Metrics;
 use anyhow::Context as _;
-use fovea_cluster::READ_LIMIT;
+use fovea_cluster::{NamespaceError, NamespaceFacts, READ_LIMIT, UID_LIFETIME, read_namespace};
 use http::HeaderValue;
 use http::header::USER_AGENT;
-use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::client::ClientBuilder;
-use kube::{Api, Client};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longest TCP and TLS handshake with the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Lifetime of a cached uid and labels. Kubernetes' namespace controller keeps a namespace for at least 5 s
-/// after its deletion was requested (`namespaceDeletionGracePeriod`), in which nothing can be created in
-/// it. A job that was created at most this long after a read of a namespace that was not being deleted
-/// therefore belongs to that namespace, or is gone with it. A namespace that is being deleted is not cached.
-const UID_LIFETIME: Duration = Duration::from_secs(2);
 /// Age of a cached uid at which one request reads it again, while the others still use it.
 const RENEW_AFTER: Duration = Duration::from_secs(1);
 /// Maximum number of cached namespaces; beyond it the cache is cleared, which costs one read each.
@@ -69,26 +63,9 @@ pub fn client(
         .build())
 }
 
-/// Why a namespace's uid could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NamespaceError {
-    /// No namespace has this name.
-    #[error("the namespace {0:?} does not exist in the cluster")]
-    Missing(String),
-    /// The API server did not answer.
-    #[error("the namespace {0:?} could not be read: {1}")]
-    Unavailable(String, String),
-}
-
-#[derive(Clone, Debug, Default)]
-pub(crate) struct NamespaceFacts {
-    pub(crate) uid: String,
-    pub(crate) labels: BTreeMap<String, String>,
-}
-
 /// The uids and labels of namespaces, by name.
 pub(crate) struct Namespaces {
-    api: Api<Namespace>,
+    client: Client,
     timeout: Duration,
     cached: Mutex<HashMap<String, Cached>>,
 }
@@ -103,38 +80,25 @@ struct Cached {
 impl Namespaces {
     pub(crate) fn new(client: Client, timeout: Duration) -> Self {
         Self {
-            api: Api::all(client),
+            client,
             timeout,
             cached: Mutex::default(),
         }
     }
 
-    /// The uid of the namespace `name`, at most `UID_LIFETIME` old.
+    /// The uid of the namespace `name`, at most [`UID_LIFETIME`] old.
     pub(crate) async fn uid(&self, name: &str) -> Result<String, NamespaceError> {
         Ok(self.facts(name).await?.uid.clone())
     }
 
-    /// The uid and labels of the namespace `name`, at most `UID_LIFETIME` old.
+    /// The uid and labels of the namespace `name`, at most [`UID_LIFETIME`] old.
     pub(crate) async fn facts(&self, name: &str) -> Result<Arc<NamespaceFacts>, NamespaceError> {
         if let Some(facts) = self.remembered(name) {
             return Ok(facts);
         }
         let since = Instant::now();
-        let unavailable = |why: String| NamespaceError::Unavailable(name.to_owned(), why);
-        let namespace = tokio::time::timeout(self.timeout, self.api.get_metadata_opt(name))
-            .await
-            .map_err(|_| unavailable("no answer in time".to_owned()))?
-            .map_err(|error| unavailable(error.to_string()))?
-            .ok_or_else(|| NamespaceError::Missing(name.to_owned()))?;
-        let uid = namespace
-            .metadata
-            .uid
-            .ok_or_else(|| unavailable("it has no uid".to_owned()))?;
-        let facts = Arc::new(NamespaceFacts {
-            uid,
-            labels: namespace.metadata.labels.unwrap_or_default(),
-        });
-        if namespace.metadata.deletion_timestamp.is_some() {
+        let facts = Arc::new(read_namespace(&self.client, name, self.timeout).await?);
+        if facts.is_being_deleted {
             return Ok(facts);
         }
         let mut cached = self

@@ -5,9 +5,13 @@
 //! ago each watch has proven that it works.
 
 mod answer;
+mod namespace;
 mod proof;
 mod watch;
 
 pub use answer::{found, is_not_found};
+pub use namespace::{
+    CLUSTER_NAMESPACE, NamespaceError, NamespaceFacts, UID_LIFETIME, read_namespace,
+};
 pub use proof::{Proof, STALE_AFTER, Watches};
 pub use watch::{ANSWER_LIMIT, Events, READ_LIMIT, WatchError, watch};

@@ -6,12 +6,10 @@
 //! `kube-system`; it names the uid of that namespace instead. One common uid is enough.
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use fovea_cluster::{CLUSTER_NAMESPACE, NamespaceError, read_namespace};
 use fovea_store::{BucketOwner, ForeignBucket, Installation, Store, StoreError};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt as _};
+use kube::Client;
 use std::time::Duration;
-
-const CLUSTER_NAMESPACE: &str = "kube-system";
 
 /// Upper bound on the read of the namespace.
 const READ_LIMIT: Duration = Duration::from_secs(10);
@@ -29,8 +27,8 @@ pub(crate) enum ClaimError {
     Foreign(#[from] ForeignBucket),
     #[error("the owner of the bucket is unknown: {0}")]
     Store(#[from] StoreError),
-    #[error("the uid of the namespace {0} is unknown: {1}")]
-    Kubernetes(&'static str, String),
+    #[error("the owner of the bucket is unknown: {0}")]
+    Namespace(#[from] NamespaceError),
 }
 
 /// The bucket, and what identifies this installation.
@@ -93,16 +91,8 @@ impl Bucket {
         }
     }
 
-    async fn namespace_uid(&self) -> Result<String, ClaimError> {
-        let (name, kind) = match &self.watch_namespace {
-            None => (CLUSTER_NAMESPACE, CLUSTER_NAMESPACE),
-            Some(name) => (name.as_str(), "of --watch-namespace"),
-        };
-        let unknown = |why: String| ClaimError::Kubernetes(kind, why);
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let read = tokio::time::timeout(READ_LIMIT, namespaces.get_metadata(name)).await;
-        let read = read.map_err(|_| unknown("no answer in time".to_owned()))?;
-        let uid = read.map_err(|error| unknown(error.to_string()))?.uid();
-        uid.ok_or_else(|| unknown("it has none".to_owned()))
+    async fn namespace_uid(&self) -> Result<String, NamespaceError> {
+        let name = self.watch_namespace.as_deref().unwrap_or(CLUSTER_NAMESPACE);
+        Ok(read_namespace(&self.client, name, READ_LIMIT).await?.uid)
     }
 }

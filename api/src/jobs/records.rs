@@ -2,7 +2,8 @@
 //! job as it was, in the bucket, until its `ttlSecondsAfterFinished` is over.
 
 use crate::error::{Problem, ProblemType};
-use crate::kubernetes::{NamespaceError, Namespaces};
+use crate::kubernetes::Namespaces;
+use fovea_cluster::NamespaceError;
 use fovea_crds::InferenceJob;
 use fovea_store::{Store, can_have_record};
 use std::sync::Arc;

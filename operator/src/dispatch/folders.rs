@@ -2,19 +2,13 @@
 //! `data/`: a namespace that was created again under an old name must not read its predecessor's pictures.
 
 use crate::events::{Events, Notice};
+use fovea_cluster::{NamespaceError, NamespaceFacts, UID_LIFETIME, read_namespace};
 use fovea_crds::{Failure, InferenceJob};
 use fovea_store::{FolderOwner, Store, StoreError};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, Resource as _, ResourceExt as _};
+use kube::{Client, Resource as _};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Lifetime of a uid that was read. Kubernetes' namespace controller keeps a namespace for at least 5 s after
-/// its deletion was requested (`namespaceDeletionGracePeriod`), in which no job can be created in it. A
-/// job that exists at most this long after a read of a namespace that was not being deleted therefore
-/// belongs to that namespace. A namespace that is being deleted is not cached.
-const UID_LIFETIME: Duration = Duration::from_secs(2);
 
 /// Lifetime of the finding that a namespace owns its folder.
 const OWNER_LIFETIME: Duration = Duration::from_mins(10);
@@ -43,14 +37,9 @@ pub(super) enum FolderError {
     Namespace(#[from] NamespaceError),
 }
 
-/// The namespace's uid could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the uid of the job's namespace is unknown: {0}")]
-pub(super) struct NamespaceError(String);
-
 /// Caches of both. Attempts share it.
 pub(super) struct Folders {
-    namespaces: Api<Namespace>,
+    client: Client,
     store: Store,
     events: Events,
     known: Mutex<HashMap<String, Known>>,
@@ -67,7 +56,7 @@ struct Known {
 impl Folders {
     pub(super) fn new(client: Client, store: Store, events: Events) -> Self {
         Self {
-            namespaces: Api::all(client),
+            client,
             store,
             events,
             known: Mutex::default(),
@@ -82,13 +71,13 @@ impl Folders {
             return Ok(known.uid.clone());
         }
         let read = Instant::now();
-        let namespace = tokio::time::timeout(READ_LIMIT, self.namespaces.get_metadata(name)).await;
-        let namespace = namespace.map_err(|_| NamespaceError("no answer in time".to_owned()))?;
-        let namespace = namespace.map_err(|error| NamespaceError(error.to_string()))?;
-        let uid = namespace.uid();
-        let uid = uid.ok_or_else(|| NamespaceError("it has none".to_owned()))?;
+        let NamespaceFacts {
+            uid,
+            is_being_deleted,
+            ..
+        } = read_namespace(&self.client, name, READ_LIMIT).await?;
         let mut known = self.known();
-        if namespace.metadata.deletion_timestamp.is_some() {
+        if is_being_deleted {
             known.remove(name);
             return Ok(uid);
         }

@@ -2,10 +2,11 @@
 //! the job's picture.
 
 use super::attempt::Attempt;
-use super::folders::{FolderError, NamespaceError};
+use super::folders::FolderError;
 use super::wire;
 use crate::job::retry::Outcome;
 use base64::Engine as _;
+use fovea_cluster::NamespaceError;
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input};
 use fovea_protocol::{InferRequest, Problem, Reason, Source, URL_LIFETIME};
 use fovea_store::{ObjectKey, Sha256};
