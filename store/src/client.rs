@@ -170,6 +170,19 @@ impl Store {
         Ok(bytes.freeze())
     }
 
+    /// As [`Store::get`]; `None` if there is no such object.
+    pub(crate) async fn get_opt(
+        &self,
+        key: &ObjectKey,
+        limit: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        match self.get(key, limit).await {
+            Ok(found) => Ok(Some(found)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A signed URL that allows a GET of this object for `lifetime`. Signing sends no request.
     pub async fn presign_get(
         &self,

@@ -144,11 +144,7 @@ impl Store {
     }
 
     async fn marker(&self, key: &ObjectKey) -> Result<Option<Bytes>, StoreError> {
-        match self.get(key, MAX_MARKER_BYTES).await {
-            Ok(found) => Ok(Some(found)),
-            Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.get_opt(key, MAX_MARKER_BYTES).await
     }
 
     /// Writes an object if there is none with this key; returns whether it did.

@@ -28,12 +28,8 @@ impl Store {
         let Some((key, _)) = valid.max_by_key(|(_, expires)| *expires) else {
             return Ok(None);
         };
-        match self.get(&key, MAX_RECORD_BYTES).await {
-            Ok(record) => Ok(Some(record)),
-            // Deleted since it was listed.
-            Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        // `None` if it was deleted since it was listed.
+        self.get_opt(&key, MAX_RECORD_BYTES).await
     }
 
     /// Deletes every record of the job that had this name; whether there was one.

@@ -6,25 +6,17 @@
     reason = "a test that cannot go on ends"
 )]
 
+mod support;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use fovea_harness::Minio;
-use fovea_store::{Deletion, MAX_PAGE, ObjectKey, Owned, Part, Store, StoreConfig};
+use fovea_store::{Deletion, MAX_PAGE, ObjectKey, Owned, Part, Store};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
+use support::{BUCKET, store};
 
-const BUCKET: &str = "fovea";
 const UID: &str = "0b9b0d1e-5f5c-4d2c-9b57-6d8a3f1c2e4d";
-
-async fn store() -> (Minio, Store) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let minio = Minio::start().await.unwrap();
-    minio.create_bucket(BUCKET).unwrap();
-    let config = StoreConfig::at(minio.endpoint().parse().unwrap(), BUCKET);
-    let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
-    (minio, store.unwrap())
-}
 
 async fn put(store: &Store, key: &ObjectKey) {
     store.put(key, "x".into(), "text/plain").await.unwrap();

@@ -6,19 +6,10 @@
     reason = "a test that cannot go on ends"
 )]
 
-use fovea_harness::Minio;
-use fovea_store::{BucketOwner, FolderOwner, Installation, ObjectKey, Part, Store, StoreConfig};
+mod support;
 
-const BUCKET: &str = "fovea";
-
-async fn store() -> (Minio, Store) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let minio = Minio::start().await.unwrap();
-    minio.create_bucket(BUCKET).unwrap();
-    let config = StoreConfig::at(minio.endpoint().parse().unwrap(), BUCKET);
-    let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
-    (minio, store.unwrap())
-}
+use fovea_store::{BucketOwner, FolderOwner, Installation, ObjectKey, Part};
+use support::store;
 
 fn of(uids: &[&str]) -> Installation {
     Installation {

@@ -6,24 +6,14 @@
     reason = "a test that cannot go on ends"
 )]
 
-use fovea_harness::Minio;
-use fovea_store::{ModelFolder, ModelPrefix, ObjectKey, PostForm, Store, StoreConfig};
+mod support;
+
+use fovea_store::{ModelFolder, ModelPrefix, ObjectKey, PostForm};
 use reqwest::multipart::{Form, Part};
 use std::time::Duration;
+use support::{BUCKET, store};
 
-const BUCKET: &str = "fovea";
 const HOUR: Duration = Duration::from_hours(1);
-
-/// A store with its own MinIO.
-async fn store() -> (Minio, Store) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let minio = Minio::start().await.unwrap();
-    minio.create_bucket(BUCKET).unwrap();
-    let config = StoreConfig::at(minio.endpoint().parse().unwrap(), BUCKET);
-    let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
-    let store = store.unwrap();
-    (minio, store)
-}
 
 /// S3's answer to the form with this key and file.
 async fn post(form: &PostForm, key: &str, file: &[u8]) -> (u16, String) {

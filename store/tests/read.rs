@@ -6,12 +6,14 @@
     reason = "a test that cannot go on ends"
 )]
 
+mod support;
+
 use bytes::Bytes;
 use fovea_harness::Minio;
 use fovea_store::{ObjectKey, Presentation, Store, StoreConfig, StoreError};
 use std::time::{Duration, SystemTime};
+use support::store_by;
 
-const BUCKET: &str = "fovea";
 const AS_PNG: Presentation<'_> = Presentation {
     content_type: "image/png",
     disposition: "attachment; filename=\"a.png\"",
@@ -19,17 +21,15 @@ const AS_PNG: Presentation<'_> = Presentation {
 
 /// A store with its own MinIO, with a public endpoint if `public`.
 async fn store(public: bool) -> (Minio, Store) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let minio = Minio::start().await.unwrap();
-    minio.create_bucket(BUCKET).unwrap();
-    let other_name = minio.endpoint().replace("127.0.0.1", "localhost");
-    assert_ne!(other_name, minio.endpoint());
-    let config = StoreConfig {
-        public_endpoint: public.then(|| other_name.parse().unwrap()),
-        ..StoreConfig::at(minio.endpoint().parse().unwrap(), BUCKET)
-    };
-    let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await;
-    (minio, store.unwrap())
+    store_by(|minio, config| {
+        let other_name = minio.endpoint().replace("127.0.0.1", "localhost");
+        assert_ne!(other_name, minio.endpoint());
+        StoreConfig {
+            public_endpoint: public.then(|| other_name.parse().unwrap()),
+            ..config
+        }
+    })
+    .await
 }
 
 fn key(name: &str) -> ObjectKey {
