@@ -15,8 +15,8 @@ mod read;
 use crate::installation::{Bucket, ClaimError};
 use crate::metrics::{Fate, Metrics};
 use decide::{Chunk, Taken, limit};
-use fovea_store::{Deletion, ObjectKey, Part, Store, StoreError};
-use futures::StreamExt as _;
+use fovea_store::{Deletion, Listed, ObjectKey, Part, Store, StoreError};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::Client;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -141,10 +141,9 @@ impl Sweeper {
         let mut chunk = Chunk::default();
         let mut deleted = 0;
         for part in Part::ALL {
-            let mut next = None;
-            loop {
-                let page = (self.store.list(part, self.namespace(), next)).await?;
-                for listed in page.objects {
+            let mut pages = std::pin::pin!(self.pages(part));
+            while let Some(page) = pages.try_next().await? {
+                for listed in page {
                     match chunk.take(listed, limit, &namespaces) {
                         Taken::Candidate => {}
                         Taken::Needed => self.metrics.swept_object(Fate::Needed, 1),
@@ -154,10 +153,6 @@ impl Sweeper {
                 }
                 if chunk.len() >= CHUNK {
                     deleted += self.judge(std::mem::take(&mut chunk), limit).await?;
-                }
-                next = page.next;
-                if next.is_none() {
-                    break;
                 }
             }
         }
@@ -173,7 +168,12 @@ impl Sweeper {
         read::jobs(&self.client, self.namespace(), &mut chunk).await?;
         // After the jobs: a job that is deleted early has its record before it goes.
         if chunk.has_results() {
-            self.records(&mut chunk, limit).await?;
+            let mut pages = std::pin::pin!(self.pages(Part::Results));
+            while let Some(page) = pages.try_next().await? {
+                for listed in page {
+                    chunk.record(listed, limit);
+                }
+            }
         }
         let namespaces = read::namespaces(&self.client, self.namespace()).await?;
         let unneeded = chunk.unneeded(&namespaces);
@@ -182,20 +182,16 @@ impl Sweeper {
         self.delete(unneeded, limit).await
     }
 
-    /// Passes every record to `chunk`.
-    async fn records(&self, chunk: &mut Chunk, limit: SystemTime) -> Result<(), SweepError> {
-        let mut next = None;
-        loop {
-            let page = self.store.list(Part::Results, self.namespace(), next);
-            let page = page.await?;
-            for listed in page.objects {
-                chunk.record(listed, limit);
-            }
-            next = page.next;
-            if next.is_none() {
-                return Ok(());
-            }
-        }
+    /// The objects of one part, page by page.
+    fn pages(&self, part: Part) -> impl Stream<Item = Result<Vec<Listed>, StoreError>> {
+        // The token of the next page, which the first page has none of; `None` after the last page.
+        futures::stream::try_unfold(Some(None), move |next| async move {
+            let Some(token) = next else {
+                return Ok(None);
+            };
+            let page = self.store.list(part, self.namespace(), token).await?;
+            Ok(Some((page.objects, page.next.map(Some))))
+        })
     }
 
     /// Deletes at the configured rate; returns how many it deleted. The first failure ends it.
