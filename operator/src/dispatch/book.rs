@@ -1,11 +1,12 @@
 //! The cache of jobs, by uid, and when each is reconciled again.
 
+use super::relist::Relist;
 use crate::job::Tracked;
 use crate::time::later;
 use fovea_crds::InferenceJob;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,8 +21,8 @@ pub(super) struct Book {
     jobs: HashMap<String, Tracked>,
     timers: DelayQueue<String>,
     timer_of: HashMap<String, delay_queue::Key>,
-    /// The uids listed so far, while the watch lists again.
-    relisted: Option<HashSet<String>>,
+    /// By uid.
+    relisted: Relist<String>,
     /// The cluster was restored from an older snapshot: until everything is listed, cached versions may be of
     /// a future that is lost.
     is_set_back: bool,
@@ -29,21 +30,13 @@ pub(super) struct Book {
 
 impl Book {
     pub(super) fn relist(&mut self) {
-        self.relisted = Some(HashSet::new());
+        self.relisted.begin();
     }
 
     /// Ends the list: drops and returns the jobs that it no longer holds.
     pub(super) fn relisted(&mut self) -> Vec<String> {
         self.is_set_back = false;
-        let Some(seen) = self.relisted.take() else {
-            return Vec::new();
-        };
-        let gone: Vec<String> = self
-            .jobs
-            .keys()
-            .filter(|uid| !seen.contains(*uid))
-            .cloned()
-            .collect();
+        let gone = self.relisted.end(self.jobs.keys());
         for uid in &gone {
             self.remove(uid);
         }
@@ -57,9 +50,7 @@ impl Book {
 
     /// Caches a job from the watch or from an own write; false where a newer one is cached already.
     pub(super) fn observe(&mut self, uid: &str, job: InferenceJob) -> bool {
-        if let Some(seen) = &mut self.relisted {
-            seen.insert(uid.to_owned());
-        }
+        self.relisted.see(uid);
         let job = Tracked::of(job);
         let known = self.jobs.get(uid);
         if !self.is_set_back && known.is_some_and(|known| job.is_older_than(known)) {

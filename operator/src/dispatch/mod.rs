@@ -20,6 +20,7 @@ mod measure;
 mod observe;
 mod pools;
 pub(crate) mod queue;
+mod relist;
 mod request;
 mod runners;
 mod store_check;
@@ -49,7 +50,8 @@ use keep::Room;
 use kube::Client;
 use links::{Linking, Report};
 use pools::Pools;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use relist::Relist;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -125,10 +127,8 @@ pub(crate) struct Dispatcher {
     /// Namespaces that were full when the loop last measured.
     full_namespaces: HashSet<String>,
     synced: Synced,
-    /// The pools listed so far, while they are listed again.
-    relisted_pools: Option<BTreeSet<PoolKey>>,
-    /// The namespaces listed so far, while they are listed again.
-    relisted_namespaces: Option<BTreeSet<String>>,
+    relisted_pools: Relist<PoolKey>,
+    relisted_namespaces: Relist<String>,
 }
 
 struct Task {
@@ -205,8 +205,8 @@ impl Dispatcher {
             early_deletions: Arc::new(Semaphore::new(MAX_EARLY_DELETIONS)),
             full_namespaces: HashSet::new(),
             synced: Synced::default(),
-            relisted_pools: None,
-            relisted_namespaces: None,
+            relisted_pools: Relist::default(),
+            relisted_namespaces: Relist::default(),
             parts,
         };
         loop {

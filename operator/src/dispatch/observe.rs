@@ -14,12 +14,11 @@ use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Wait before a job is read again of which nothing is known.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
     pub(super) fn on_job(&mut self, event: Event<WatchedJob>) {
@@ -51,14 +50,12 @@ impl Dispatcher {
 
     pub(super) fn on_pool(&mut self, event: Event<DeserializeGuard<RunnerPool>>) {
         match event {
-            Event::Init => self.relisted_pools = Some(BTreeSet::new()),
+            Event::Init => self.relisted_pools.begin(),
             Event::InitApply(DeserializeGuard(pool)) | Event::Apply(DeserializeGuard(pool)) => {
                 match pool {
                     Ok(pool) => {
                         let key = key_of(&pool);
-                        if let Some(seen) = &mut self.relisted_pools {
-                            seen.insert(key.clone());
-                        }
+                        self.relisted_pools.see(&key);
                         self.pools.apply(&key, &pool);
                         let published = self.parts.published.borrow().get(&key).cloned();
                         self.pools.publish(&key, &pool, published);
@@ -80,10 +77,8 @@ impl Dispatcher {
                 self.reconcile_unfinished_jobs();
             }
             Event::InitDone => {
-                let seen = self.relisted_pools.take().unwrap_or_default();
-                let known: Vec<_> = self.directory.pools.keys().cloned().collect();
-                for gone in known.iter().filter(|key| !seen.contains(*key)) {
-                    self.remove_pool(gone);
+                for gone in self.relisted_pools.end(self.directory.pools.keys()) {
+                    self.remove_pool(&gone);
                 }
                 self.synced.pools = true;
                 self.reconcile_all();
@@ -93,11 +88,9 @@ impl Dispatcher {
 
     pub(super) fn on_namespace(&mut self, event: Event<Namespace>) {
         match event {
-            Event::Init => self.relisted_namespaces = Some(BTreeSet::new()),
+            Event::Init => self.relisted_namespaces.begin(),
             Event::InitApply(namespace) | Event::Apply(namespace) => {
-                if let Some(seen) = &mut self.relisted_namespaces {
-                    seen.insert(namespace.name_any());
-                }
+                self.relisted_namespaces.see(&namespace.name_any());
                 let kept = resolve::Namespace {
                     uid: namespace.uid().unwrap_or_default(),
                     labels: namespace.labels().clone(),
@@ -114,9 +107,9 @@ impl Dispatcher {
                 self.directory.namespaces.remove(&namespace.name_any());
             }
             Event::InitDone => {
-                if let Some(seen) = self.relisted_namespaces.take() {
-                    let namespaces = &mut self.directory.namespaces;
-                    namespaces.retain(|name, _| seen.contains(name));
+                let namespaces = &mut self.directory.namespaces;
+                for gone in self.relisted_namespaces.end(namespaces.keys()) {
+                    namespaces.remove(&gone);
                 }
                 self.synced.namespaces = true;
                 self.reconcile_all();
@@ -146,14 +139,14 @@ impl Dispatcher {
                     self.reconcile(&uid);
                 }
             }
-            After::Written(Written::Unknown) => self.look_again(uid),
+            After::Written(Written::Unknown) => self.read_again(uid),
             After::Written(Written::Unchanged) => self.reconcile(&uid),
         }
     }
 
-    /// Reads an unfinished job again after [`LOOK_AGAIN_AFTER`], and so on until the watch removes it or it
+    /// Reads an unfinished job again after [`READ_AGAIN_AFTER`], and so on until the watch removes it or it
     /// is there. It does not run meanwhile.
-    fn look_again(&mut self, uid: String) {
+    fn read_again(&mut self, uid: String) {
         let Some(Tracked::Unfinished(job)) = self.book.get(&uid) else {
             return self.reconcile(&uid);
         };
@@ -162,15 +155,15 @@ impl Dispatcher {
         self.pools.unqueue(&uid);
         self.book.clear_timer(&uid);
         let (writer, permits) = (self.writer.clone(), Arc::clone(&self.writes));
-        let looking = async move {
-            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        let reading = async move {
+            tokio::time::sleep(READ_AGAIN_AFTER).await;
             let _permit = permits.acquire().await;
             match writer.read(&job).await {
                 Ok(Some(found)) => Written::Current(Box::new(found)),
                 Ok(None) | Err(_) => Written::Unknown,
             }
         };
-        self.start_write(uid, namespace, looking);
+        self.start_write(uid, namespace, reading);
     }
 
     /// Connects to the runners that the pool controller has published.
