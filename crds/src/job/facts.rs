@@ -2,6 +2,7 @@
 
 use super::{InferenceJob, InferenceJobStatus, Input, Phase};
 use crate::annotations::SUBMITTED_BY;
+use crate::labels;
 use k8s_openapi::jiff::Timestamp;
 
 /// Where a client-side `kubectl apply` keeps its copy of the manifest.
@@ -37,6 +38,13 @@ impl InferenceJob {
         let status = self.status.as_ref();
         let ended = status.and_then(|status| status.completion_time.as_ref());
         ended.map_or_else(|| self.created(), |time| time.0)
+    }
+
+    /// Whether the API created it, rather than a user.
+    pub fn is_made_by_api(&self) -> bool {
+        let all = self.metadata.labels.as_ref();
+        let by = all.and_then(|all| all.get(labels::CREATED_BY));
+        by.is_some_and(|by| by == labels::API)
     }
 
     /// Whether this is an earlier version of the same object as `other`, as

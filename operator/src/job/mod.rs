@@ -9,7 +9,7 @@ pub(crate) mod status;
 pub(crate) mod write;
 
 use crate::time::later;
-use fovea_crds::{InferenceJob, annotations, labels, resource_version_is_older};
+use fovea_crds::{InferenceJob, annotations, resource_version_is_older};
 use fovea_store::can_have_record;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -61,7 +61,7 @@ impl Tracked {
             callback: Outgoing::of(&job).map(Box::new),
             ttl_seconds: job.spec.ttl_seconds_after_finished,
             recordable: can_have_record(&job.name_any())
-                && (job.labels().get(labels::CREATED_BY)).is_some_and(|by| by == labels::API)
+                && job.is_made_by_api()
                 && !job.annotations().contains_key(annotations::TOMBSTONE),
             resource_version: job.resource_version().unwrap_or_default().into(),
         })
