@@ -1,7 +1,9 @@
 //! A job as the programs' watches read it: cheap to decode, and readable in part if it does not decode.
 
 use super::InferenceJob;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
+};
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
 use serde::{Deserialize, Deserializer};
@@ -18,61 +20,34 @@ pub struct WatchedJob(pub Result<InferenceJob, InvalidObject>);
 
 #[derive(Deserialize)]
 struct Parts {
-    #[serde(default)]
-    metadata: Metadata,
+    #[serde(default, with = "Metadata")]
+    metadata: ObjectMeta,
     #[serde(default)]
     spec: Value,
     #[serde(default)]
     status: Value,
 }
 
-/// The metadata that a job needs.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// [`ObjectMeta`] without its managed fields.
+#[derive(Deserialize)]
+#[serde(remote = "ObjectMeta", rename_all = "camelCase")]
 struct Metadata {
+    annotations: Option<BTreeMap<String, String>>,
+    creation_timestamp: Option<Time>,
+    deletion_grace_period_seconds: Option<i64>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    generate_name: Option<String>,
+    generation: Option<i64>,
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(skip)]
+    managed_fields: Option<Vec<ManagedFieldsEntry>>,
     name: Option<String>,
     namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    generation: Option<i64>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
-    finalizers: Option<Vec<String>>,
-}
-
-impl From<Metadata> for ObjectMeta {
-    fn from(metadata: Metadata) -> Self {
-        let Metadata {
-            name,
-            namespace,
-            uid,
-            resource_version,
-            generation,
-            creation_timestamp,
-            deletion_timestamp,
-            labels,
-            annotations,
-            owner_references,
-            finalizers,
-        } = metadata;
-        Self {
-            name,
-            namespace,
-            uid,
-            resource_version,
-            generation,
-            creation_timestamp,
-            deletion_timestamp,
-            labels,
-            annotations,
-            owner_references,
-            finalizers,
-            ..Self::default()
-        }
-    }
+    resource_version: Option<String>,
+    self_link: Option<String>,
+    uid: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for WatchedJob {
@@ -82,7 +57,6 @@ impl<'de> Deserialize<'de> for WatchedJob {
             spec,
             status,
         } = Parts::deserialize(deserializer)?;
-        let metadata = ObjectMeta::from(metadata);
         let decoded = Deserialize::deserialize(&spec)
             .and_then(|spec| Ok((spec, Deserialize::deserialize(&status)?)));
         Ok(Self(match decoded {
