@@ -5,7 +5,7 @@ use super::delete::Deleter;
 use super::{Dispatcher, Task};
 use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide};
 use crate::job::retention::Cause;
-use crate::job::write::{Deletion, Written};
+use crate::job::write::Written;
 use crate::job::{Finished, Tracked, status};
 use crate::time::later;
 use fovea_crds::{InferenceJob, InferenceJobStatus};
@@ -249,17 +249,10 @@ impl Dispatcher {
         let metrics = Arc::clone(&self.parts.metrics);
         tokio::spawn(async move {
             let _permit = permit;
-            let outcome = match cause {
-                Cause::Expired => deleter
-                    .delete()
-                    .await
-                    .map(|deletion| deletion == Deletion::Deleted),
-                Cause::Limit => deleter.replace_by_record().await,
-            };
             let Finished {
                 name, namespace, ..
             } = &deleter.job;
-            match outcome {
+            match deleter.run(cause).await {
                 Ok(true) => {
                     tracing::debug!(job = %name, %namespace, ?cause, "deleted a finished job");
                     metrics.finished_job_deleted(cause.as_str());

@@ -1,6 +1,7 @@
 //! Deletes a finished job: for good, or leaving a record in the bucket from which the API answers.
 
 use crate::job::Finished;
+use crate::job::retention::Cause;
 use crate::job::write::{Deletion, StatusWriter};
 use bytes::Bytes;
 use fovea_store::{InvalidKey, ObjectKey, Store, StoreError};
@@ -30,20 +31,28 @@ pub(super) struct Deleter {
 }
 
 impl Deleter {
-    pub(super) async fn delete(&self) -> Result<Deletion, DeleteError> {
-        Ok(self.writer.delete(&self.uid, &self.job).await?)
+    /// Deletes the job; false if it has changed since it was observed, or if somebody else has deleted it.
+    pub(super) async fn run(&self, cause: Cause) -> Result<bool, DeleteError> {
+        let deletion = match cause {
+            Cause::Expired => self.delete().await?,
+            Cause::Limit => self.replace_by_record().await?,
+        };
+        Ok(deletion == Deletion::Deleted)
     }
 
-    /// Stores the job's record, then deletes the job. False if the job has changed since it was observed, or
-    /// if somebody else has deleted it; then it has no record.
-    pub(super) async fn replace_by_record(&self) -> Result<bool, DeleteError> {
+    async fn delete(&self) -> Result<Deletion, kube::Error> {
+        self.writer.delete(&self.uid, &self.job).await
+    }
+
+    /// Stores the job's record, then deletes the job. It has a record only if it was deleted.
+    async fn replace_by_record(&self) -> Result<Deletion, DeleteError> {
         let (Some(namespace_uid), Some(expires)) = (&self.namespace_uid, self.job.expires()) else {
-            return Ok(false);
+            return Ok(Deletion::Changed);
         };
         let job = self.writer.read_finished(&self.uid, &self.job).await?;
         let observed = Some(&*self.job.resource_version);
         let Some(job) = job.filter(|job| job.resource_version().as_deref() == observed) else {
-            return Ok(false);
+            return Ok(Deletion::Changed);
         };
         let expires = u64::try_from(expires.as_second()).unwrap_or_default();
         let (namespace, name) = (&self.job.namespace, &self.job.name);
@@ -55,6 +64,6 @@ impl Deleter {
         if deletion != Deletion::Deleted {
             self.store.delete(&key).await?;
         }
-        Ok(deletion == Deletion::Deleted)
+        Ok(deletion)
     }
 }

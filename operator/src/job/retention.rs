@@ -194,7 +194,7 @@ impl Retention {
     }
 
     /// Whether the namespace must not start another job.
-    pub(crate) fn is_full(&self, namespace: &str) -> bool {
+    fn is_full(&self, namespace: &str) -> bool {
         self.exceeds(self.tenants.get(namespace).map_or(0, Tenant::size))
     }
 
