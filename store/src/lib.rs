@@ -3,6 +3,7 @@
 //! Keys are computed from uids and digests, never read from a status. Only the constructors of
 //! [`ObjectKey`], which know the layout, build one: every key that exists is safe to put or presign.
 
+mod batch;
 mod client;
 mod config;
 mod digest;
@@ -15,6 +16,9 @@ mod post;
 mod read;
 mod record;
 
+pub use batch::{
+    DataObject, DataPage, Formatted, PartMetadata, PartName, SignedPut, choose as choose_parts,
+};
 pub use client::Store;
 pub use config::{Endpoint, StoreConfig};
 pub use digest::{InvalidDigest, Sha256};

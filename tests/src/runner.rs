@@ -153,6 +153,8 @@ impl Shared {
             instance: self.state().instance.clone(),
             slots: self.slots,
             busy: self.busy.load(Ordering::Relaxed),
+            shard_slots: 0,
+            shards_busy: 0,
             models: models.into(),
         }
     }

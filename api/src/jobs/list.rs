@@ -96,7 +96,7 @@ impl Jobs {
             let refers = |WatchedJob(job): &WatchedJob| {
                 job.as_ref().map_or(true, |job| match &job.spec.input {
                     Input::Upload { sha256 } => sha256 == digest,
-                    Input::Object { .. } | Input::Inline { .. } => false,
+                    _ => false,
                 })
             };
             if found.iter().any(refers) {

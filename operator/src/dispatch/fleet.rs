@@ -232,6 +232,8 @@ mod tests {
             instance: instance.into(),
             slots,
             busy: 0,
+            shard_slots: 2,
+            shards_busy: 0,
             models: vec![served("blip")],
         };
         Answer {

@@ -215,7 +215,7 @@ impl Dispatcher {
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = watches.next() => match event {
-                    WatchEvent::Job(event) => this.on_job(event),
+                    WatchEvent::Job(event) => this.on_job(*event),
                     WatchEvent::JobsSetBack => this.book.set_back(),
                     WatchEvent::Pool(event) => this.on_pool(event),
                     WatchEvent::Namespace(event) => this.on_namespace(event),

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 pub(super) enum WatchEvent {
     /// A job has changed, or is one of a list.
-    Job(Event<WatchedJob>),
+    Job(Box<Event<WatchedJob>>),
     /// The cluster was restored from an older snapshot; the jobs are listed again.
     JobsSetBack,
     Pool(Event<DeserializeGuard<RunnerPool>>),
@@ -62,7 +62,7 @@ impl Watches {
         loop {
             let event = tokio::select! {
                 Some(event) = self.jobs.next() => match logged("InferenceJobs", event) {
-                    Ok(event) => Some(WatchEvent::Job(event)),
+                    Ok(event) => Some(WatchEvent::Job(Box::new(event))),
                     Err(WatchError::SetBack { .. }) => Some(WatchEvent::JobsSetBack),
                     Err(_) => None,
                 },

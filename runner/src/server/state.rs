@@ -137,6 +137,8 @@ impl App {
             instance: self.instance.clone(),
             slots: self.slots,
             busy: self.admissions.busy(),
+            shard_slots: 0,
+            shards_busy: 0,
             models,
         }
     }
@@ -196,6 +198,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         slots,
         busy,
         models,
+        ..
     } = app.state();
     let text = app.metrics.text(Reading {
         slots,

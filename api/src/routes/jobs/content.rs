@@ -59,6 +59,9 @@ pub(crate) async fn input(
             is_own_folder(&app, &tenant.namespace).await?;
             ObjectKey::data(&tenant.namespace, key)
         }
+        Input::Prefix { .. } | Input::Manifest { .. } | Input::Archives { .. } => {
+            return Err(no_picture());
+        }
     };
     let key = key.map_err(Problem::internal)?;
     let head = app.store.head(&key, MAGIC_BYTES).await;
