@@ -3,9 +3,9 @@
 use crate::fixture::{Fixture, job, pool, set};
 use anyhow::{Context, Result, ensure};
 use fovea_crds::{
-    BoundingBox, CallbackStatus, Detection, Failure, InferenceJob, InferenceJobStatus, JobResult,
-    ModelStatus, Phase, Prediction, ResolvedPoolRef, RunnerPool, RunnerPoolStatus, ServedModel,
-    Timings, bounds, conditions,
+    BatchOutput, BoundingBox, CallbackStatus, Counts, Detection, Failure, InferenceJob,
+    InferenceJobStatus, JobResult, ModelStatus, Phase, Prediction, ResolvedPoolRef, RunnerPool,
+    RunnerPoolStatus, ServedModel, Timings, bounds, conditions,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -290,6 +290,20 @@ fn largest(text: &str) -> InferenceJobStatus {
         summary: Some(text.into()),
         result_bytes: Some(i64::MAX as u64),
         result_sha256: Some("f".repeat(64)),
+        counts: Some(Counts {
+            total: i64::MAX as u64,
+            succeeded: i64::MAX as u64,
+            failed: i64::MAX as u64,
+            skipped: i64::MAX as u64,
+        }),
+        progress_permille: Some(u32::MAX),
+        rate_per_second: Some(f64::NAN),
+        estimated_completion_time: Some(Time(Timestamp::UNIX_EPOCH)),
+        output: Some(BatchOutput {
+            prefix: text.into(),
+            parts: u32::MAX,
+            success_sha256: Some("f".repeat(64)),
+        }),
         failure: Some(Failure {
             reason: text.into(),
             message: text.into(),

@@ -217,7 +217,7 @@ impl Dispatcher {
                 event = watches.next() => match event {
                     WatchEvent::Job(event) => this.on_job(*event),
                     WatchEvent::JobsSetBack => this.book.set_back(),
-                    WatchEvent::Pool(event) => this.on_pool(event),
+                    WatchEvent::Pool(event) => this.on_pool(*event),
                     WatchEvent::Namespace(event) => this.on_namespace(event),
                 },
                 Ok(()) = published.changed() => {

@@ -16,7 +16,7 @@ pub(super) enum WatchEvent {
     Job(Box<Event<WatchedJob>>),
     /// The cluster was restored from an older snapshot; the jobs are listed again.
     JobsSetBack,
-    Pool(Event<DeserializeGuard<RunnerPool>>),
+    Pool(Box<Event<DeserializeGuard<RunnerPool>>>),
     Namespace(Event<Namespace>),
 }
 
@@ -66,7 +66,7 @@ impl Watches {
                     Err(WatchError::SetBack { .. }) => Some(WatchEvent::JobsSetBack),
                     Err(_) => None,
                 },
-                Some(event) = self.pools.next() => logged("RunnerPools", event).ok().map(WatchEvent::Pool),
+                Some(event) = self.pools.next() => logged("RunnerPools", event).ok().map(|event| WatchEvent::Pool(Box::new(event))),
                 Some(event) = self.namespaces.next() => logged("Namespaces", event).ok().map(WatchEvent::Namespace),
             };
             if let Some(event) = event {
