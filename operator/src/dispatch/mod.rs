@@ -218,7 +218,7 @@ impl Dispatcher {
                     WatchEvent::Job(event) => this.on_job(*event),
                     WatchEvent::JobsSetBack => this.book.set_back(),
                     WatchEvent::Pool(event) => this.on_pool(*event),
-                    WatchEvent::Namespace(event) => this.on_namespace(event),
+                    WatchEvent::Namespace(event) => this.on_namespace(*event),
                 },
                 Ok(()) = published.changed() => {
                     let pools = published.borrow_and_update().clone();
