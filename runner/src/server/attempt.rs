@@ -2,7 +2,7 @@
 
 use super::admission::Admission;
 use super::state::App;
-use crate::engine::{Done, Served, Work, gone};
+use crate::engine::{Class, Done, Served, Work, gone};
 use crate::image::{PictureError, PixelValues, inspect};
 use crate::inference::{Item, ModelFront, Query};
 use crate::metrics::MeasuredStage;
@@ -147,6 +147,7 @@ async fn stages(
     let (reply, done) = oneshot::channel();
     let work = Work {
         model: Arc::clone(&model),
+        class: Class::Single,
         key: model.front.batch_key(&item),
         item,
         exclusive: request.exclusive,
