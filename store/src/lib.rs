@@ -15,6 +15,7 @@ mod owner;
 mod post;
 mod read;
 mod record;
+mod sign;
 
 pub use batch::{
     DataObject, DataPage, Formatted, PartMetadata, PartName, SignedPut, choose as choose_parts,
@@ -30,3 +31,4 @@ pub use owner::{BucketOwner, FolderOwner, ForeignBucket, Installation};
 pub use post::{MAX_POST_BYTES, PostForm};
 pub use read::{ObjectReader, Presentation};
 pub use record::{MAX_RECORD_BYTES, can_have_record};
+pub use sign::Signer;

@@ -207,6 +207,8 @@ impl ShardAttempt {
         };
         self.folders.check(&self.job).await?;
         let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
+        let signer = self.store.signer(URL_LIFETIME).await;
+        let signer = signer.map_err(|error| unsigned(&error))?;
         let mut signed = Vec::with_capacity(items.len());
         for item in items {
             let error = self.range.error.clone().or_else(|| item.error.clone());
@@ -215,8 +217,7 @@ impl ShardAttempt {
                 None => {
                     let key = ObjectKey::data(namespace, &item.key);
                     let key = key.map_err(|error| unsigned(&error))?;
-                    let url = self.store.presign_get(&key, URL_LIFETIME).await;
-                    Some(url.map_err(|error| unsigned(&error))?)
+                    Some(signer.get(&key).map_err(|error| unsigned(&error))?)
                 }
             };
             signed.push(Item {
@@ -231,7 +232,7 @@ impl ShardAttempt {
         Ok(Order::Items {
             first: from,
             items: signed,
-            lifetime_millis: u64::try_from(URL_LIFETIME.as_millis()).unwrap_or(u64::MAX),
+            lifetime_millis: u64::try_from(signer.lifetime().as_millis()).unwrap_or(u64::MAX),
         })
     }
 
