@@ -12,6 +12,8 @@
 )]
 
 pub mod apply_pools;
+#[allow(dead_code, reason = "the dispatcher is to call it")]
+mod batch;
 mod callback;
 pub mod config;
 mod dispatch;
