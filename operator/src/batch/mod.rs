@@ -4,3 +4,5 @@ pub(crate) mod finish;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod rate;
+#[cfg(test)]
+mod store_tests;
