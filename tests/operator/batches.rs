@@ -56,9 +56,9 @@ async fn rows(
     let output = status.output.as_ref().context("no output")?;
     assert_eq!(output.prefix, format!("{job}-out/{uid}"));
     let mut rows = Vec::new();
-    let page = store.list_data(JOBS, &output.prefix, None).await?;
+    let objects = store.list_data(JOBS, &output.prefix)?.next().await?;
     let mut digests = BTreeMap::new();
-    for object in &page.objects {
+    for object in objects.context("an empty output")? {
         let text = store
             .get(&ObjectKey::data(JOBS, &object.key)?, 1 << 20)
             .await?;

@@ -208,18 +208,17 @@ async fn remove_stale(
     let written: HashSet<&str> = parts.iter().map(|part| part.name.as_str()).collect();
     let mut pages = store.list_data(batch.namespace, &folder)?;
     while let Some(objects) = pages.next().await? {
-        let stale = objects.iter().filter_map(|object| {
-            let name = object.key.strip_prefix(&folder)?.strip_prefix('/')?;
-            let is_ours = is_part_name(name) || (name == SUCCESS && !complete);
-            (is_ours && !written.contains(name)).then_some(&object.key)
-        });
-        let delete = async |key: &String| {
-            let key = ObjectKey::data(batch.namespace, key).map_err(invalid)?;
-            store.delete(&key).await
-        };
-        let deletions = stream::iter(stale.map(delete));
-        let deletions = deletions.buffer_unordered(MAX_COPIES);
-        deletions.try_collect::<()>().await?;
+        for object in objects {
+            let name = (object.key.strip_prefix(&folder)).and_then(|name| name.strip_prefix('/'));
+            let is_stale = name.is_some_and(|name| {
+                let is_ours = is_part_name(name) || (name == SUCCESS && !complete);
+                is_ours && !written.contains(name)
+            });
+            if is_stale {
+                let key = ObjectKey::data(batch.namespace, &object.key).map_err(invalid)?;
+                store.delete(&key).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::{BatchOutput, Failure, InferenceJob};
 use fovea_store::{PartMetadata, PartName, Store, StoreError};
+use futures::FutureExt as _;
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
@@ -120,7 +121,9 @@ impl BatchRun {
                 let finished = tokio::select! {
                     biased;
                     reason = &mut abort => Err(Halt::from(reason)),
-                    output = self.output(&mut work, true) => Ok(output),
+                    output = self.output(&mut work, true) => {
+                        output.map_err(|failure| Halt::End(Ending::Failed(failure)))
+                    }
                 };
                 match finished {
                     Ok(output) => self.succeed(&mut work, output).await,
@@ -230,7 +233,7 @@ impl BatchRun {
     async fn write_planning(&mut self, began: Timestamp, why: Option<&str>) -> Result<(), Halt> {
         let pool = self.placement.pool.clone();
         let make = |job: &InferenceJob| status::planning(job, &pool, began, why, Timestamp::now());
-        let written = self.writer.write(self.job.clone(), make).await;
+        let written = self.writer.write(self.job.clone(), make).boxed().await;
         self.took(written)
     }
 
@@ -352,33 +355,35 @@ impl BatchRun {
         })
     }
 
-    /// Copies the parts to the output, again until the store takes them.
-    async fn output(&self, work: &mut Work, complete: bool) -> BatchOutput {
+    /// Copies the parts to the output, again until the store takes them. An error is final.
+    async fn output(&self, work: &mut Work, complete: bool) -> Result<BatchOutput, Failure> {
         let mut waits = WAITS.build();
         loop {
-            let undescribed = work.progress.undescribed(usize::MAX);
-            let described = describe(self.store.clone(), self.uid.clone(), undescribed).await;
-            let all = work.describe(described);
-            let output = match all {
-                Err(error) => Err(error),
-                Ok(()) => {
-                    let parts = work.progress.parts();
-                    match self.batch() {
-                        Ok(batch) => {
-                            finish::finish(&self.store, batch, &work.plan, &parts, complete).await
-                        }
-                        Err(error) => Err(StoreError::Config(error.to_string())),
-                    }
+            match self.try_output(work, complete).await {
+                Ok(output) => return Ok(output),
+                Err(PlanError::Never(failure)) => return Err(failure),
+                Err(PlanError::Store(StoreError::Config(message))) => {
+                    return Err(Failure {
+                        reason: "OutputNotWritten".to_owned(),
+                        message,
+                        retryable: true,
+                    });
                 }
-            };
-            match output {
-                Ok(output) => return output,
-                Err(error) => {
+                Err(PlanError::Store(error)) => {
                     tracing::warn!(uid = self.uid, %error, "the batch's parts are not copied yet");
                     sleep(waits.next().unwrap_or(TICK)).await;
                 }
             }
         }
+    }
+
+    async fn try_output(&self, work: &mut Work, complete: bool) -> Result<BatchOutput, PlanError> {
+        let undescribed = work.progress.undescribed(usize::MAX);
+        let described = describe(self.store.clone(), self.uid.clone(), undescribed).await;
+        work.describe(described)?;
+        let parts = work.progress.parts();
+        let finished = finish::finish(&self.store, self.batch()?, &work.plan, &parts, complete);
+        Ok(finished.boxed().await?)
     }
 
     async fn succeed(&self, work: &mut Work, output: BatchOutput) -> Written {
@@ -387,7 +392,7 @@ impl BatchRun {
         let make = |job: &InferenceJob| {
             status::succeeded(job, pool, began, &numbers, output.clone(), Timestamp::now())
         };
-        self.writer.write(self.job.clone(), make).await
+        self.writer.write(self.job.clone(), make).boxed().await
     }
 
     /// Writes how the batch ends, or pauses, before it is done. `work`: what was done until then.
@@ -399,7 +404,7 @@ impl BatchRun {
                 let numbers = work.map(|mut work| work.numbers());
                 let make =
                     |job: &InferenceJob| status::paused(job, numbers.as_ref(), Timestamp::now());
-                return self.writer.write(self.job.clone(), make).await;
+                return self.writer.write(self.job.clone(), make).boxed().await;
             }
             Halt::End(ending) => ending,
         };
@@ -408,7 +413,8 @@ impl BatchRun {
             work.progress.stop();
             if !work.progress.has_parts() {
                 numbers = Some(work.numbers());
-            } else if let Ok(copied) = timeout(COPY_LIMIT, self.output(&mut work, false)).await {
+            } else if let Ok(Ok(copied)) = timeout(COPY_LIMIT, self.output(&mut work, false)).await
+            {
                 output = Some(copied);
                 numbers = Some(work.numbers());
             }
@@ -417,7 +423,7 @@ impl BatchRun {
             let (numbers, output) = (numbers.as_ref(), output.clone());
             status::ended(job, numbers, output, &ending, Timestamp::now())
         };
-        self.writer.write(self.job.clone(), make).await
+        self.writer.write(self.job.clone(), make).boxed().await
     }
 }
 
