@@ -1,7 +1,7 @@
 //! The gauges of queues and runners, updated every two seconds.
 
 use super::Dispatcher;
-use crate::metrics::{PoolSnapshot, Snapshot};
+use crate::metrics::{BatchSnapshot, PoolSnapshot, Snapshot};
 use crate::pool::load::Health;
 use fovea_crds::Task;
 use jiff::Timestamp;
@@ -51,6 +51,12 @@ impl Dispatcher {
                 down,
             }
         });
+        let batches = self.pools.iter().map(|(key, ..)| BatchSnapshot {
+            pool: format!("{}/{}", key.namespace, key.name),
+            running: 0,
+            pictures_left: 0,
+            seconds_since_progress: 0.0,
+        });
         let (callbacks_waiting, callbacks_in_flight) = self.calls.count();
         let snapshot = Snapshot {
             unfinished,
@@ -60,6 +66,7 @@ impl Dispatcher {
             callbacks_in_flight,
             kept_results: self.kept.taken(),
             pools: pools.collect(),
+            batches: batches.collect(),
         };
         self.parts.metrics.snapshot(&snapshot);
     }
