@@ -10,6 +10,7 @@
 )]
 
 pub mod audit;
+pub mod batches;
 pub mod cable;
 pub mod collector;
 pub mod console;
@@ -31,6 +32,7 @@ pub mod script;
 mod served;
 pub mod shared;
 pub mod skew;
+pub mod tiny;
 pub mod visitor;
 
 pub use cable::Cable;
