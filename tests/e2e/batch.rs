@@ -162,7 +162,7 @@ async fn a_compressed_csv_names_pictures_ids_and_parameters_and_a_bad_line_is_a_
     let (name, store) = (unique("manifest"), store().await?);
     let key = one_picture(&name).await?;
     let csv = format!(
-        "key,id,parameters\n{key},first,\n{key},\"second, with a comma\",\"{{\"\"topK\"\": 2}}\"\n../other/x.jpg,third,\n{name}-nowhere.jpg,fourth,\n"
+        "key,id,topK\n{key},first,\n{key},\"second, with a comma\",2\n../other/x.jpg,third,\n{name}-nowhere.jpg,fourth,\n"
     );
     put(&store, NAMESPACE, &format!("{name}.csv.gz"), gzip(&csv)?).await?;
     let mut job = labels(
@@ -186,7 +186,8 @@ async fn a_compressed_csv_names_pictures_ids_and_parameters_and_a_bad_line_is_a_
     assert_eq!([predictions(&rows[0]), predictions(&rows[1])], [1, 2]);
     let error = |row: &Row| row.error.clone().map(|error| (error.reason, error.message));
     let (reason, message) = error(&rows[2]).context("no error")?;
-    assert!(message.contains("line 4"), "{reason}: {message}");
+    assert_eq!(reason, "InvalidKey");
+    assert!(message.contains("line 4"), "{message}");
     assert_eq!(error(&rows[3]).context("no error")?.0, "PictureNotFound");
     Ok(())
 }
