@@ -11,8 +11,7 @@
 
 use crate::{InvalidKey, ObjectKey, Store, StoreError};
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::types::EncodingType;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -131,24 +130,6 @@ pub struct SignedPut {
     pub headers: BTreeMap<String, String>,
 }
 
-/// One object of a user's folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataObject {
-    /// Key relative to `data/<namespace>/`, as the store has it: [`ObjectKey::data`] may refuse it.
-    pub key: String,
-    /// Length in bytes.
-    pub bytes: u64,
-}
-
-/// One page of a user's folder, in the store's order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataPage {
-    /// At most [`crate::MAX_PAGE`] objects.
-    pub objects: Vec<DataObject>,
-    /// Continuation token of the next page; `None` on the last one.
-    pub next: Option<String>,
-}
-
 impl ObjectKey {
     /// The complete plan of a batch.
     pub fn plan(job_uid: &str) -> Result<Self, InvalidKey> {
@@ -185,19 +166,16 @@ impl Store {
     /// The parts of a batch that exist, in order; some may overlap, see [`choose`].
     pub async fn parts(&self, job_uid: &str) -> Result<Vec<PartName>, StoreError> {
         let any = ObjectKey::system(job_uid, "parts/x").map_err(invalid)?;
-        let prefix = any.as_str().trim_end_matches('x');
+        let prefix = any.as_str().trim_end_matches('x').to_owned();
+        let root = prefix.len();
+        let mut pages = self.pages(prefix, root);
         let mut parts = Vec::new();
-        let mut next = None;
-        loop {
-            let page = self.list_keys(prefix, next).await?;
-            parts.extend(page.objects.iter().filter_map(|object| {
-                PartName::parse(object.key.strip_prefix(prefix)?.strip_suffix(".jsonl")?)
-            }));
-            next = page.next;
-            if next.is_none() {
-                return Ok(parts);
-            }
+        while let Some(objects) = pages.next().await? {
+            let names = objects.iter();
+            let names = names.filter_map(|object| object.key.strip_suffix(".jsonl"));
+            parts.extend(names.filter_map(PartName::parse));
         }
+        Ok(parts)
     }
 
     /// What a part says of itself; `None` if there is no such part.
@@ -272,69 +250,11 @@ impl Store {
             .map(|_| ())
             .map_err(|error| StoreError::from_sdk(&error, &self.bucket, to.as_str()))
     }
-
-    /// One page of the objects below `data/<namespace>/<prefix>/`: the page with the token `next`, or the
-    /// first.
-    pub async fn list_data(
-        &self,
-        namespace: &str,
-        prefix: &str,
-        next: Option<String>,
-    ) -> Result<DataPage, StoreError> {
-        let folder = ObjectKey::data(namespace, prefix).map_err(invalid)?;
-        let root = format!("data/{namespace}/");
-        let DataPage { objects, next } = self.list_keys(&format!("{folder}/"), next).await?;
-        let objects = objects.into_iter().filter_map(|object| {
-            let key = object.key.strip_prefix(&root)?.to_owned();
-            Some(DataObject { key, ..object })
-        });
-        let objects = objects.collect();
-        Ok(DataPage { objects, next })
-    }
-
-    /// One page of objects with their full keys.
-    async fn list_keys(&self, prefix: &str, next: Option<String>) -> Result<DataPage, StoreError> {
-        let answer = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(prefix)
-            .max_keys(i32::try_from(crate::MAX_PAGE).unwrap_or(i32::MAX))
-            .encoding_type(EncodingType::Url)
-            .set_continuation_token(next)
-            .send()
-            .await
-            .map_err(|error| StoreError::from_sdk(&error, &self.bucket, prefix))?;
-        let incomplete = |what: &str| StoreError::Unavailable(format!("a list {what}"));
-        let mut objects = Vec::with_capacity(answer.contents().len());
-        for object in answer.contents() {
-            let key = object.key().ok_or_else(|| incomplete("names no key"))?;
-            let bytes = object.size().and_then(|size| u64::try_from(size).ok());
-            objects.push(DataObject {
-                key: decoded(key),
-                bytes: bytes.unwrap_or(0),
-            });
-        }
-        let next = match answer.is_truncated() {
-            Some(true) => {
-                let token = answer.next_continuation_token().map(str::to_owned);
-                Some(token.ok_or_else(|| incomplete("does not say how it goes on"))?)
-            }
-            _ => None,
-        };
-        Ok(DataPage { objects, next })
-    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn invalid(error: InvalidKey) -> StoreError {
     StoreError::Config(error.to_string())
-}
-
-/// A key of a list with `encoding-type=url`, where a space may be a `+`.
-fn decoded(key: &str) -> String {
-    let spaces = key.replace('+', " ");
-    percent_decode_str(&spaces).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -375,11 +295,6 @@ mod tests {
         let chosen = choose(all.map(part).to_vec());
         let names: Vec<_> = chosen.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["000000.0-9.end", "000001.0-2", "000001.2-3"]);
-    }
-
-    #[test]
-    fn a_listed_key_is_decoded() {
-        assert_eq!(decoded("a+b/c%2Bd%C3%BC.jpg"), "a b/c+dü.jpg");
     }
 
     proptest! {

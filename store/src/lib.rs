@@ -12,13 +12,13 @@ mod key;
 mod list;
 mod observe;
 mod owner;
+mod pages;
 mod post;
 mod read;
 mod record;
+mod sign;
 
-pub use batch::{
-    DataObject, DataPage, Formatted, PartMetadata, PartName, SignedPut, choose as choose_parts,
-};
+pub use batch::{Formatted, PartMetadata, PartName, SignedPut, choose as choose_parts};
 pub use client::Store;
 pub use config::{Endpoint, StoreConfig};
 pub use digest::{InvalidDigest, Sha256};
@@ -27,6 +27,8 @@ pub use key::{InvalidKey, MAX_KEY_BYTES, ModelFolder, ModelPrefix, ObjectKey};
 pub use list::{Deletion, Listed, MAX_PAGE, ObjectPage, Owned, Part};
 pub use observe::{StoreObserver, StoreOutcome};
 pub use owner::{BucketOwner, FolderOwner, ForeignBucket, Installation};
+pub use pages::{DataObject, DataPages};
 pub use post::{MAX_POST_BYTES, PostForm};
 pub use read::{ObjectReader, Presentation};
 pub use record::{MAX_RECORD_BYTES, can_have_record};
+pub use sign::Signer;

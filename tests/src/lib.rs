@@ -30,6 +30,7 @@ pub mod runner;
 pub mod s3_proxy;
 pub mod script;
 mod served;
+pub mod shards;
 pub mod shared;
 pub mod skew;
 pub mod tiny;

@@ -9,7 +9,7 @@ use crate::job::decide::Placement;
 use crate::pool::PoolKey;
 use crate::pool::load::{Health, Load, Loads};
 use crate::pool::published::PublishedPool;
-use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec};
+use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec, ServedModel};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,9 @@ pub(super) struct Pools {
 #[derive(Default)]
 struct Pool {
     queue: Queue,
+    /// Batches that can use one more place for a shard. It is fair between namespaces by shards, and a namespace's
+    /// share of single jobs and that of shards do not depend on one another.
+    shards: Queue,
     shares: Shares,
     fleet: Fleet,
     links: HashMap<String, (Target, AbortOnDropHandle<()>)>,
@@ -44,6 +47,10 @@ struct Work {
     ended: u64,
     /// Time that they spent on runners, in seconds, summed.
     busy_seconds: f64,
+    /// Pictures of batches that got their rows.
+    pictures: u64,
+    /// Time that their shards spent on runners, in seconds, summed.
+    shard_seconds: f64,
 }
 
 impl Pools {
@@ -140,6 +147,7 @@ impl Pools {
             pool.shares.closed.clone_from(&namespaces);
             for reopened in self.closed.difference(&namespaces) {
                 pool.queue.reopened(reopened);
+                pool.shards.reopened(reopened);
             }
         }
         self.closed = namespaces;
@@ -228,6 +236,63 @@ impl Pools {
         pools
             .map(|(key, pool)| (key.clone(), pool.load()))
             .collect()
+    }
+
+    /// Queues a batch for one more place.
+    pub(super) fn enqueue_shard(&mut self, key: &PoolKey, batch: Waiting) {
+        if let Some(pool) = self.by_key.get_mut(key) {
+            pool.shards.push(batch);
+        }
+    }
+
+    pub(super) fn unqueue_shards(&mut self, key: &PoolKey, uid: &str) {
+        if let Some(pool) = self.by_key.get_mut(key) {
+            pool.shards.remove(uid);
+        }
+    }
+
+    /// The next batch that a runner has room for a shard of.
+    pub(super) fn next_shard(&mut self) -> Option<(PoolKey, Waiting)> {
+        self.by_key.iter_mut().find_map(|(key, pool)| {
+            let fleet = &pool.fleet;
+            let has_room = |model: &str| fleet.has_room_for_shard(model);
+            Some((key.clone(), pool.shards.pop(&pool.shares, has_room)?))
+        })
+    }
+
+    /// Takes a place for a shard of the batch that [`Pools::next_shard`] gave; with the number of such places of
+    /// the pool, and the model on the runner.
+    pub(super) fn choose_for_shard(
+        &mut self,
+        placement: &Placement,
+    ) -> Option<(Chosen, u32, ServedModel)> {
+        let fleet = &mut self.by_key.get_mut(&placement.pool)?.fleet;
+        let places = fleet.shard_places();
+        let (chosen, model) = fleet.choose_for_shard(&placement.model)?;
+        Some((chosen, places, model))
+    }
+
+    /// A batch that [`Pools::next_shard`] gave has begun no shard.
+    pub(super) fn shard_not_begun(&mut self, pool: &PoolKey, namespace: &str) {
+        if let Some(pool) = self.by_key.get_mut(pool) {
+            pool.shards.finished(namespace);
+        }
+    }
+
+    /// Records the end of an attempt at a shard, with its duration and its pictures.
+    pub(super) fn shard_released(
+        &mut self,
+        (pool, endpoint): (&PoolKey, &str),
+        namespace: &str,
+        was: RunnerWas,
+        (took, pictures): (Duration, u64),
+    ) {
+        if let Some(pool) = self.by_key.get_mut(pool) {
+            pool.shards.finished(namespace);
+            pool.fleet.shard_released(endpoint, was);
+            pool.work.pictures += pictures;
+            pool.work.shard_seconds += took.as_secs_f64();
+        }
     }
 
     /// Jobs of every pool that a free runner could take.

@@ -17,7 +17,7 @@ pub(super) enum WatchEvent {
     /// The cluster was restored from an older snapshot; the jobs are listed again.
     JobsSetBack,
     Pool(Box<Event<DeserializeGuard<RunnerPool>>>),
-    Namespace(Event<Namespace>),
+    Namespace(Box<Event<Namespace>>),
 }
 
 /// Interval between reads of the one watched namespace: watching it would need rights on all.
@@ -67,7 +67,7 @@ impl Watches {
                     Err(_) => None,
                 },
                 Some(event) = self.pools.next() => logged("RunnerPools", event).ok().map(|event| WatchEvent::Pool(Box::new(event))),
-                Some(event) = self.namespaces.next() => logged("Namespaces", event).ok().map(WatchEvent::Namespace),
+                Some(event) = self.namespaces.next() => logged("Namespaces", event).ok().map(|event| WatchEvent::Namespace(Box::new(event))),
             };
             if let Some(event) = event {
                 return event;

@@ -206,6 +206,10 @@ impl Metrics {
         self.attempts.get_or_create(&labels).inc();
     }
 
+    pub(crate) fn shard_attempt(&self, _outcome: &'static str, _reason: &'static str) {}
+
+    pub(crate) fn batch_pictures(&self, _succeeded: u64, _failed: u64) {}
+
     /// A job has its result, `total` after it was created.
     pub(crate) fn job_succeeded(&self, timings: &Timings, total: Duration) {
         let Timings {

@@ -47,6 +47,8 @@ pub enum Health {
     Up {
         /// Jobs that it takes at once.
         slots: u32,
+        /// Shards of batches that it takes at once, beside them.
+        shard_slots: u32,
         /// The models that it keeps, ready or not.
         models: Vec<ModelState>,
     },
@@ -93,6 +95,7 @@ mod tests {
     fn a_runner_serves_all_models_or_not_all_and_other_models_do_not_matter() {
         let health = Health::Up {
             slots: 1,
+            shard_slots: 0,
             models: vec![served("blip")],
         };
         assert!(health.serves(["blip"]) && health.serves([]));

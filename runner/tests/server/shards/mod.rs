@@ -1,0 +1,7 @@
+//! Shards of batches, as an operator and a store see them.
+
+mod bucket;
+mod ends;
+mod operator;
+mod pictures;
+mod refusals;
