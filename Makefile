@@ -57,6 +57,11 @@ release: setup dev ## Build a release into target/release-<version> (REGISTRY=gh
 	@$(RELEASE)
 
 DENY := $(FOVEA_CACHE)/cargo-deny-$(shell sed -n 's/.*CARGO_DENY.*"\(.*\)".*/\1/p' setup/src/versions.rs)/bin/cargo-deny
+.PHONY: faults-batch
+faults-batch: build ## Kill everything in random order while batches run; each picture has one row (SEEDS=20 PICTURES=20000)
+	@$(WITH_TORCH) FOVEA_CAMPAIGN_SEEDS=$(or $(SEEDS),20) FOVEA_CAMPAIGN_PICTURES=$(or $(PICTURES),20000) FOVEA_CAMPAIGN_SECONDS=300 \
+		$(CARGO) test --locked --workspace --test faults -- --nocapture each_picture_has_one_row
+
 .PHONY: deny
 deny: setup-tool ## Check licences, sources and advisories of the dependencies (OFFLINE=1: no advisories)
 	@$(SETUP) --only deny
@@ -185,6 +190,21 @@ bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs 
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_operator -- \
 		--operator $(or $(CARGO_TARGET_DIR),target)/release/fovea-operator --python $(OPERATOR_BENCH_PYTHON) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(IDLE),--idle $(IDLE))
+
+BATCH_BENCH_PYTHON := $(FOVEA_CACHE)/bench-batch-venv/bin/python
+
+.PHONY: bench-batch
+bench-batch: setup dev $(FOVEA_CACHE)/bench-batch-venv/ready ## Time batches against Celery, single jobs and bare GETs, weigh a million pictures (ROUNDS=3 PICTURES=20000 MILLION=1000000)
+	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
+	@$(WITH_TORCH) $(CARGO) build --locked --release --workspace --bins --example bench --example bench_batch
+	@$(WITH_TORCH) $(or $(CARGO_TARGET_DIR),target)/release/examples/bench_batch --python $(BATCH_BENCH_PYTHON) \
+		--forward $(or $(CARGO_TARGET_DIR),target)/release/examples/bench \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PICTURES),--pictures $(PICTURES)) $(if $(MILLION),--million $(MILLION))
+
+$(FOVEA_CACHE)/bench-batch-venv/ready: tests/bench/batch/requirements.txt
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 $(FOVEA_CACHE)/bench-operator-venv/ready: tests/bench/operator/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)

@@ -10,6 +10,7 @@
 )]
 
 pub mod audit;
+pub mod batches;
 pub mod cable;
 pub mod collector;
 pub mod console;
@@ -32,6 +33,7 @@ mod served;
 pub mod shards;
 pub mod shared;
 pub mod skew;
+pub mod tiny;
 pub mod visitor;
 
 pub use cable::Cable;
