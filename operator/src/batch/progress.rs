@@ -141,6 +141,8 @@ pub(crate) struct Progress {
     /// Sums over `done`.
     sums: Counts,
     last_attempt: u32,
+    /// Pictures of parts that attempts have written here, not found.
+    written: u64,
     skipped: u64,
     /// All pictures; `None` with archives.
     pictures: Option<u64>,
@@ -159,6 +161,7 @@ impl Progress {
             done: BTreeMap::new(),
             sums: Counts::default(),
             last_attempt: 0,
+            written: 0,
             skipped,
         };
         let mut parts = choose_parts(parts).into_iter().peekable();
@@ -236,6 +239,24 @@ impl Progress {
         u32::try_from(startable).unwrap_or(u32::MAX)
     }
 
+    /// Attempts that could run at once if there were a runner for each, those under way among them.
+    pub(crate) fn divisible(&self) -> u32 {
+        let archives = self.waiting.len() as u64;
+        let waiting = match self.pictures {
+            Some(_) => self.waiting_pictures.div_ceil(SMALLEST_RANGE),
+            None => archives,
+        };
+        let all = waiting.saturating_add(u64::from(self.running()));
+        u32::try_from(all).unwrap_or(u32::MAX)
+    }
+
+    /// Pictures that have been done by attempts of this leader.
+    pub(crate) fn done_here(&self) -> u64 {
+        let beats = self.running.values().map(|running| &running.beat);
+        let running: u64 = beats.map(|beat| beat.succeeded + beat.failed).sum();
+        self.written + running
+    }
+
     /// Records a heartbeat.
     pub(crate) fn beat(&mut self, attempt: u32, beat: Beat) {
         if let Some(running) = self.running.get_mut(&attempt) {
@@ -267,6 +288,7 @@ impl Progress {
                 let end = self.shard(part.shard).and_then(|shard| shard.pictures);
                 let is_end = part.end || end.is_some_and(|end| part.to >= end);
                 let is_whole = is_end || range.to.is_some_and(|to| part.to >= to);
+                self.written += metadata.as_ref().map_or(0, |it| it.succeeded + it.failed);
                 self.add(part, metadata);
                 if is_whole {
                     return;
@@ -431,13 +453,11 @@ impl Progress {
     /// Pictures that are left; with archives, estimated by bytes.
     pub(crate) fn pictures_left(&self) -> u64 {
         let counts = self.counts();
-        match self.pictures {
-            Some(pictures) => pictures.saturating_sub(counts.done()),
-            None => {
-                let permille = u64::from(self.permille()).max(1);
-                counts.done().max(1) * (1000 - permille) / permille
-            }
+        if let Some(pictures) = self.pictures {
+            return pictures.saturating_sub(counts.done());
         }
+        let permille = u64::from(self.permille()).max(1);
+        counts.done().max(1).saturating_mul(1000 - permille) / permille
     }
 
     /// The share of the work that is done, in thousandths: by pictures, or by bytes with archives.

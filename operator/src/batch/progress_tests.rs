@@ -4,7 +4,7 @@ use proptest::prelude::*;
 const WIDTH: Width = Width { at_once: 2 };
 
 fn retry() -> (u32, impl Fn(u32) -> Duration) {
-    (1, |_| Duration::from_secs(60))
+    (1, |_| Duration::from_mins(1))
 }
 
 fn pictures(numbers: &[u64]) -> Vec<Shard> {
@@ -111,7 +111,7 @@ fn a_picture_that_ends_its_runner_costs_only_itself() {
     let mut progress = Progress::new(pictures(&[1000]), 0, Vec::new());
     let (mut now, mut losses) = (Instant::now(), 0);
     while !progress.is_done() {
-        now += Duration::from_secs(60);
+        now += Duration::from_mins(1);
         let (attempt, range) = progress.take(now, Width { at_once: 1 }).unwrap();
         let kills = (range.from..range.to.unwrap()).contains(&637) && range.error.is_none();
         let ended = if kills {
@@ -168,7 +168,7 @@ fn what_fails_is_tried_again_after_its_delay_and_then_only_its_first_picture_fai
     let (attempt, _) = progress.take(now, WIDTH).unwrap();
     progress.ended(attempt, stopped(), now, retry());
     assert!(progress.take(now, WIDTH).is_none());
-    let due = now + Duration::from_secs(60);
+    let due = now + Duration::from_mins(1);
     assert!(
         progress
             .take(due - Duration::from_millis(1), WIDTH)

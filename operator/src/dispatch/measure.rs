@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 impl Dispatcher {
     pub(super) fn measure(&mut self) {
+        self.pools.pass_time(super::REPORT_EVERY);
         let full_namespaces = self.follow_full_namespaces();
         let (unfinished, finished) = self.book.count();
         let now = Timestamp::now();
@@ -51,11 +52,15 @@ impl Dispatcher {
                 down,
             }
         });
-        let batches = self.pools.iter().map(|(key, ..)| BatchSnapshot {
-            pool: format!("{}/{}", key.namespace, key.name),
-            running: 0,
-            pictures_left: 0,
-            seconds_since_progress: 0.0,
+        let left = self.batches.left();
+        let batches = self.pools.iter().map(|(key, ..)| {
+            let left = left.get(key).copied().unwrap_or_default();
+            BatchSnapshot {
+                pool: format!("{}/{}", key.namespace, key.name),
+                running: left.batches,
+                pictures_left: left.pictures,
+                seconds_since_progress: left.without_progress().as_secs_f64(),
+            }
         });
         let (callbacks_waiting, callbacks_in_flight) = self.calls.count();
         let snapshot = Snapshot {

@@ -182,15 +182,14 @@ impl BatchRun {
 
     async fn try_plan(&mut self, began: Timestamp) -> Result<(Plan, Vec<PartName>), NotPlanned> {
         self.check_folder().await?;
-        let plan = match plan::read(&self.store, &self.uid).await? {
-            Some(plan) => plan,
-            None => {
-                let written = self.write_planning(began, None).await;
-                written.map_err(NotPlanned::Halted)?;
-                let probed = finish::probe(&self.store, &self.uid).await?;
-                probed.map_err(PlanError::Never)?;
-                plan::make(&self.store, self.batch()?, |_| {}).await?
-            }
+        let plan = if let Some(plan) = plan::read(&self.store, &self.uid).await? {
+            plan
+        } else {
+            let written = self.write_planning(began, None).await;
+            written.map_err(NotPlanned::Halted)?;
+            let probed = finish::probe(&self.store, &self.uid).await?;
+            probed.map_err(PlanError::Never)?;
+            plan::make(&self.store, self.batch()?, |_| {}).await?
         };
         let parts = self.store.parts(&self.uid).await?;
         Ok((plan, parts))
@@ -293,7 +292,8 @@ impl BatchRun {
                     self.took(written)?;
                 }
                 Some((attempt, ended, place)) = attempts.next() => {
-                    if let Err(failure) = work.ended(attempt, ended, place, &self.job.spec, &self.metrics) {
+                    drop(place);
+                    if let Err(failure) = work.ended(attempt, ended, &self.job.spec, &self.metrics) {
                         return Err(Halt::End(Ending::Failed(failure)));
                     }
                 }

@@ -35,7 +35,7 @@ pub(super) struct Work {
     progressed: Instant,
     last_done: u64,
     /// What the loop and the status know.
-    asked: Option<(u32, u64)>,
+    asked: Option<(u32, u64, u32)>,
     written: Option<(Counts, u32, u32)>,
 }
 
@@ -81,10 +81,10 @@ impl Work {
         let startable = self.progress.startable(Instant::now(), self.width(most));
         let places = running.saturating_add(startable).min(most);
         let left = self.left(most);
-        if self.asked == Some((places, left.pictures)) {
+        let asked = (places, left.pictures, left.at_once);
+        if self.asked.replace(asked) == Some(asked) {
             return None;
         }
-        self.asked = Some((places, left.pictures));
         Some(BatchEvent::Usable {
             uid: uid.to_owned(),
             places,
@@ -102,8 +102,9 @@ impl Work {
     fn left(&self, most: u32) -> Left {
         Left {
             pictures: self.progress.pictures_left(),
+            done: self.progress.done_here(),
+            at_once: self.progress.divisible().min(most),
             progressed: self.progressed,
-            at_once: most,
         }
     }
 
@@ -156,7 +157,6 @@ impl Work {
         &mut self,
         attempt: u32,
         outcome: Outcome,
-        mut place: Place,
         spec: &InferenceJobSpec,
         metrics: &Metrics,
     ) -> Result<(), Failure> {
@@ -168,7 +168,6 @@ impl Work {
                 stopped,
             } => {
                 if let Some(metadata) = &metadata {
-                    place.pictures = metadata.succeeded + metadata.failed;
                     metrics.batch_pictures(metadata.succeeded, metadata.failed);
                 }
                 let reason =
@@ -192,7 +191,10 @@ impl Work {
                 tracing::info!(attempt, why, "a runner was lost with a shard");
                 (Ended::Lost, "interrupted", "RunnerLost")
             }
-            Outcome::NotBegun(_) => (Ended::NotBegun, "refused", "NotBegun"),
+            Outcome::NotBegun(why) => {
+                tracing::debug!(attempt, why, "a shard was not begun");
+                (Ended::NotBegun, "refused", "NotBegun")
+            }
             Outcome::Refused(failure) => return Err(failure),
         };
         metrics.shard_attempt(label, reason);
