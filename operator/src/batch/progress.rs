@@ -74,9 +74,10 @@ impl Range {
         self.not_before.is_none_or(|at| at <= now)
     }
 
-    /// Whether it may have ended a runner, so that its pictures run alone in their passes.
-    pub(crate) fn is_exclusive(&self) -> bool {
-        self.losses > 0 && self.pictures() == Some(1)
+    /// Whether its one picture may have ended a runner. It has a runner without other ranges of the batch, and a
+    /// pass of its own, so that it is known whether it ends that one, too.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.losses > 0 && self.pictures() == Some(1) && self.error.is_none()
     }
 
     fn part(&self, from: u64, to: Option<u64>) -> Self {
@@ -192,9 +193,11 @@ impl Progress {
         }
     }
 
-    /// Takes the next range that is due, and the number of its attempt.
-    pub(crate) fn take(&mut self, now: Instant, width: Width) -> Option<(u32, Range)> {
-        let due = self.waiting.iter().find(|(_, range)| range.is_ready(now));
+    /// Takes the next range that is due, and the number of its attempt. `alone`: the runner has no other range
+    /// of the batch.
+    pub(crate) fn take(&mut self, now: Instant, width: Width, alone: bool) -> Option<(u32, Range)> {
+        let fits = |range: &Range| range.is_ready(now) && (alone || !range.is_suspect());
+        let due = self.waiting.iter().find(|(_, range)| fits(range));
         let key = *due?.0;
         let most = self.largest(width);
         let range = self.waiting.remove(&key)?;
@@ -327,11 +330,12 @@ impl Progress {
 
     fn lost(&mut self, mut range: Range, beat: Beat, now: Instant) {
         let delay = AFTER_LOSS[(range.losses as usize).min(AFTER_LOSS.len() - 1)];
+        let was_suspect = range.is_suspect();
         range.losses += 1;
         range.not_before = Some(now + delay);
         let middle = match range.pictures() {
             Some(0 | 1) => {
-                range.losses_alone += 1;
+                range.losses_alone += u32::from(was_suspect);
                 if range.losses_alone >= LOSSES_ALONE {
                     let message = format!(
                         "{LOSSES_ALONE} runners were lost while they had only this picture of the batch"

@@ -256,6 +256,7 @@ impl BatchRun {
     ) -> Result<(), Halt> {
         let (beats_in, mut beats) = mpsc::channel(BEATS);
         let mut attempts = FuturesUnordered::new();
+        let mut new: Option<Place> = None;
         let mut writing: Option<BoxFuture<'static, Written>> = None;
         let mut reading: Option<BoxFuture<'static, Described>> = None;
         let mut written_at: Option<Instant> = None;
@@ -274,6 +275,9 @@ impl BatchRun {
                 if work.progress.is_done() && work.progress.undescribed(1).is_empty() {
                     return Ok(());
                 }
+            }
+            for (place, attempt) in self.begin(work, new.take(), &beats_in) {
+                attempts.push(run_on(place, attempt, Arc::clone(&self.store_check)));
             }
             if let Some(failure) = work.too_many_failed(&wishes.spec) {
                 return Err(Halt::End(Ending::Failed(failure)));
@@ -298,11 +302,7 @@ impl BatchRun {
                     }
                 }
                 Some((attempt, beat)) = beats.recv() => work.progress.beat(attempt, beat),
-                Some(place) = self.places.recv() => {
-                    if let Some(attempt) = self.begin(work, &place, &beats_in) {
-                        attempts.push(run_on(place, attempt, Arc::clone(&self.store_check)));
-                    }
-                }
+                Some(place) = self.places.recv() => new = Some(place),
                 Some(described) = OptionFuture::from(reading.as_mut()) => {
                     reading = None;
                     if work.describe(described).is_err() {
@@ -321,25 +321,29 @@ impl BatchRun {
         }
     }
 
-    /// The attempt to make on `place`; `None` if there is nothing to do now.
+    /// The attempts to make on the places that wait, and on the new one.
     fn begin(
         &self,
         work: &mut Work,
-        place: &Place,
+        new: Option<Place>,
         beats: &mpsc::Sender<(u32, fovea_protocol::Progress)>,
-    ) -> Option<ShardAttempt> {
-        let (request, range, finish) = work.take(&self.uid, &self.job.spec, place)?;
-        Some(ShardAttempt {
-            job: Arc::new(self.job.clone()),
-            runner: place.chosen.client.clone(),
-            request,
-            range,
-            plan: Arc::clone(&work.plan),
-            store: self.store.clone(),
-            folders: Arc::clone(&self.folders),
-            finish,
-            beats: beats.clone(),
-        })
+    ) -> Vec<(Place, ShardAttempt)> {
+        let begun = work.take_all(&self.uid, &self.job.spec, new).into_iter();
+        let attempts = begun.map(|(place, request, range, finish)| {
+            let attempt = ShardAttempt {
+                job: Arc::new(self.job.clone()),
+                runner: place.chosen.client.clone(),
+                request,
+                range,
+                plan: Arc::clone(&work.plan),
+                store: self.store.clone(),
+                folders: Arc::clone(&self.folders),
+                finish,
+                beats: beats.clone(),
+            };
+            (place, attempt)
+        });
+        attempts.collect()
     }
 
     fn write_running(&self, began: Timestamp, numbers: Numbers) -> BoxFuture<'static, Written> {
