@@ -46,8 +46,13 @@ fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
                 continue;
             }
             let job: InferenceJob = serde_json::from_value(document)?;
-            if let Input::Object { key } = &job.spec.input {
-                let key = ObjectKey::data(NAMESPACE, key)?;
+            let key = match &job.spec.input {
+                Input::Object { key } => Some(key.clone()),
+                Input::Prefix { prefix, .. } => Some(format!("{prefix}/1.jpg")),
+                _ => None,
+            };
+            if let Some(key) = key {
+                let key = ObjectKey::data(NAMESPACE, &key)?;
                 let put = store.put(&key, picture.clone().into(), "image/jpeg");
                 put.await?;
             }
