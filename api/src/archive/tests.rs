@@ -230,3 +230,39 @@ fn a_header_that_extends_another_is_bounded() {
     );
     assert!(matches!(refused, Err(ArchiveError::Refused(_))));
 }
+
+/// Overwrites a field of an entry's record in the central directory.
+fn patch(zip: &mut [u8], entry: usize, at: usize, with: &[u8]) {
+    let records = zip.windows(4).enumerate();
+    let mut records = records.filter(|(_, four)| *four == b"PK\x01\x02");
+    let (begin, _) = records.nth(entry).unwrap();
+    zip[begin + at..][..with.len()].copy_from_slice(with);
+}
+
+#[test]
+fn what_only_a_zip_s_directory_says_counts() {
+    let zip = zip_of(&[("a.jpg", b"one"), ("b.jpg", b"one")]);
+    assert_eq!(from_zip(&zip).unwrap().len(), 2);
+    // Made on Unix, a symbolic link.
+    let mut link = zip.clone();
+    patch(&mut link, 0, 5, &[3]);
+    patch(&mut link, 0, 38, &0xa1ff_0000_u32.to_le_bytes());
+    // The flag of encryption.
+    let mut encrypted = zip.clone();
+    patch(&mut encrypted, 1, 8, &[9]);
+    // Both entries lead to the first one's content.
+    let mut overlapping = zip.clone();
+    patch(&mut overlapping, 1, 42, &[0; 4]);
+    // BZip2.
+    let mut method = zip;
+    patch(&mut method, 1, 10, &[12]);
+    for (zip, parts) in [
+        (link, ["a.jpg", "link"]),
+        (encrypted, ["b.jpg", "encrypted"]),
+        (overlapping, ["overlap", "bomb"]),
+        (method, ["b.jpg", "BZIP2"]),
+    ] {
+        let said = words(from_zip(&zip).unwrap_err());
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+}

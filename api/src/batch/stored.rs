@@ -228,11 +228,10 @@ async fn zip(
 }
 
 fn refused(error: ArchiveError) -> Problem {
-    let detail = error.to_string();
     match error {
-        ArchiveError::Refused(_) => Problem::new(ProblemType::InvalidArchive, detail),
-        ArchiveError::TooLarge(_) => Problem::new(ProblemType::TooLarge, detail),
-        ArchiveError::Output(_) | ArchiveError::Input(_) => Problem::internal(detail),
+        ArchiveError::Refused(detail) => Problem::new(ProblemType::InvalidArchive, detail),
+        ArchiveError::TooLarge(detail) => Problem::new(ProblemType::TooLarge, detail),
+        error => Problem::internal(error),
     }
 }
 
