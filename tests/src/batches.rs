@@ -116,18 +116,14 @@ pub struct Written {
 impl Written {
     /// Reads everything, and compares `_SUCCESS.json` with the status and with the parts.
     pub async fn read(store: &Store, namespace: &str, output: &BatchOutput) -> Result<Self> {
-        let (mut objects, mut next) = (BTreeMap::new(), None);
-        loop {
-            let page = store.list_data(namespace, &output.prefix, next).await?;
-            for object in page.objects {
+        let mut objects = BTreeMap::new();
+        let mut pages = store.list_data(namespace, &output.prefix)?;
+        while let Some(page) = pages.next().await? {
+            for object in page {
                 let key = ObjectKey::data(namespace, &object.key)?;
                 let body = store.get(&key, MAX_PART_BYTES).await?;
                 let name = object.key.rsplit('/').next().context("a name")?;
                 objects.insert(name.to_owned(), body);
-            }
-            next = page.next;
-            if next.is_none() {
-                break;
             }
         }
         let success = objects.remove(SUCCESS);
