@@ -169,12 +169,12 @@ bench-runner: setup $(FOVEA_CACHE)/bench-venv/ready ## Time the runner against t
 API_BENCH_PYTHON := $(FOVEA_CACHE)/bench-api-venv/bin/python
 
 .PHONY: bench-api
-bench-api: setup dev $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10)
+bench-api: setup dev $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10; BASE=<program>: uploads of two builds)
 	@$(SETUP) --only load
 	@$(CARGO) build --locked --release -p fovea-api
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_api -- \
 		--api $(or $(CARGO_TARGET_DIR),target)/release/fovea-api --python $(API_BENCH_PYTHON) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(MINUTES),--minutes $(MINUTES))
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(BASE),--base $(BASE))
 
 $(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)
@@ -184,12 +184,13 @@ $(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
 OPERATOR_BENCH_PYTHON := $(FOVEA_CACHE)/bench-operator-venv/bin/python
 
 .PHONY: bench-operator
-bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000)
+bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000; RESTARTS=1 BASE=<program>)
 	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
 	@$(CARGO) build --locked --release -p fovea-operator
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_operator -- \
 		--operator $(or $(CARGO_TARGET_DIR),target)/release/fovea-operator --python $(OPERATOR_BENCH_PYTHON) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(IDLE),--idle $(IDLE))
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(IDLE),--idle $(IDLE)) \
+		$(if $(RESTARTS),--restarts) $(if $(BASE),--base $(BASE))
 
 BATCH_BENCH_PYTHON := $(FOVEA_CACHE)/bench-batch-venv/bin/python
 

@@ -124,15 +124,15 @@ async fn a_picture_that_kills_its_runner_costs_only_itself() -> Result<()> {
     let operated = Operated::start(Options::default()).await?;
     let mut names = pictures(12);
     names[7] = "00007-kill.jpg".to_owned();
-    let store = put(&operated, "killer", &names).await?;
-    let job = operated.create(&batch("killer")).await?;
-    let status = operated.ended("killer").await?;
+    let store = put(&operated, "victims", &names).await?;
+    let job = operated.create(&batch("victims")).await?;
+    let status = operated.ended("victims").await?;
     assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
-    let rows = rows(&store, "killer", &job.uid().unwrap(), &status).await?;
+    let rows = rows(&store, "victims", &job.uid().unwrap(), &status).await?;
     let failed: Vec<&Row> = rows.iter().filter(|row| row.error.is_some()).collect();
     assert_eq!(rows.len(), 12);
     assert_eq!(failed.len(), 1);
-    assert_eq!(failed[0].key, "killer/00007-kill.jpg");
+    assert_eq!(failed[0].key, "victims/00007-kill.jpg");
     assert_eq!(failed[0].error.as_ref().unwrap().reason, "RunnerLost");
     operated.audit.check();
     Ok(())

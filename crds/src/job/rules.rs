@@ -3,7 +3,7 @@
 use super::Task;
 use crate::{
     bounds::{MAX_INLINE_BYTES, MAX_INLINE_LENGTH, MAX_OUTPUT_BYTES},
-    rules::{LABEL, SHA256_PATTERN, matches, rule},
+    rules::{LABEL, SHA256_PATTERN, matches, object_path_within, rule},
 };
 use kube::core::{Reason, Rule};
 
@@ -109,14 +109,10 @@ pub(super) fn batch() -> Vec<Rule> {
     ]
 }
 
-/// As [`crate::rules::object_path`], with room for what comes after it.
+/// Leaves room for the job's uid and the part's name.
 pub(super) fn output_prefix() -> Rule {
-    let mut rule = crate::rules::object_path("output.prefix", "data/<namespace>/");
-    rule.rule = format!(
-        "({}) && bytes(self).size() <= {MAX_OUTPUT_BYTES}",
-        rule.rule
-    );
-    rule
+    let (field, below) = ("output.prefix", "data/<namespace>/");
+    object_path_within(field, below, MAX_OUTPUT_BYTES)
 }
 
 /// Rejects an initial delay above the maximum delay.

@@ -102,6 +102,16 @@ async fn a_status_beyond_its_bounds_is_refused() -> Result<()> {
         ("result", json!({"caption": "a", "predictions": []})),
         ("result", json!({})),
         ("resultSha256", json!("ABC")),
+        ("counts", json!({"total": -1})),
+        ("progressPermille", json!(1001)),
+        (
+            "output",
+            json!({"prefix": over(bounds::MAX_OUTPUT_LENGTH), "parts": 1}),
+        ),
+        (
+            "output",
+            json!({"prefix": "out", "parts": 1, "successSha256": "ABC"}),
+        ),
         (
             "callback",
             json!({"delivered": false, "lastError": over(bounds::MAX_MESSAGE_LENGTH)}),
@@ -199,6 +209,7 @@ async fn the_end_of_a_finished_job_never_changes() -> Result<()> {
             json!({"result": {"caption": "a dog"}}),
             json!({"result": null, "failure": null, "phase": "Pending"}),
             json!({"failure": {"reason": "Other", "message": "m", "retryable": true}}),
+            json!({"output": {"prefix": "elsewhere", "parts": 1}}),
         ] {
             let error = write(other.clone()).await.err();
             let error = error.with_context(|| format!("{name}: {other} was taken"))?;

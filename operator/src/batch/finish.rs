@@ -4,7 +4,9 @@
 use super::plan::{Batch, Plan, PlanOf};
 use fovea_crds::{BatchOutput, Failure, OutputFormat, ServedModel};
 use fovea_protocol::Task;
-use fovea_store::{InvalidKey, ObjectKey, PartMetadata, PartName, Sha256, Store, StoreError};
+use fovea_store::{
+    DataObject, InvalidKey, ObjectKey, PartMetadata, PartName, Sha256, Store, StoreError,
+};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 use std::collections::HashSet;
@@ -74,17 +76,16 @@ pub(crate) async fn finish(
         let prefix = &batch.output.prefix;
         ObjectKey::output(batch.namespace, prefix, batch.uid, name).map_err(invalid)
     };
-    let copy = async |part: &OutputPart| {
+    let copies = parts.iter().map(|part| {
         let from = match &part.from {
             Source::Rows(part) => ObjectKey::part(batch.uid, *part),
             Source::Formatted(name) => ObjectKey::formatted_part(batch.uid, name),
         };
-        store
-            .copy(&from.map_err(invalid)?, &output(&part.name)?)
-            .await
-    };
-    let copies = stream::iter(parts.iter().map(copy));
-    copies
+        Ok((from.map_err(invalid)?, output(&part.name)?))
+    });
+    let copies: Vec<_> = copies.collect::<Result<_, StoreError>>()?;
+    stream::iter(copies)
+        .map(|(from, to)| async move { store.copy(&from, &to).await })
         .buffer_unordered(MAX_COPIES)
         .try_collect::<()>()
         .await?;
@@ -208,17 +209,23 @@ async fn remove_stale(
     let written: HashSet<&str> = parts.iter().map(|part| part.name.as_str()).collect();
     let mut pages = store.list_data(batch.namespace, &folder)?;
     while let Some(objects) = pages.next().await? {
-        for object in objects {
-            let name = (object.key.strip_prefix(&folder)).and_then(|name| name.strip_prefix('/'));
-            let is_stale = name.is_some_and(|name| {
-                let is_ours = is_part_name(name) || (name == SUCCESS && !complete);
-                is_ours && !written.contains(name)
-            });
-            if is_stale {
-                let key = ObjectKey::data(batch.namespace, &object.key).map_err(invalid)?;
-                store.delete(&key).await?;
-            }
-        }
+        let is_stale = |object: &DataObject| {
+            let name = object.key.strip_prefix(&folder)?.strip_prefix('/')?;
+            let is_ours = is_part_name(name) || (name == SUCCESS && !complete);
+            Some(is_ours && !written.contains(name))
+        };
+        let stale = objects
+            .iter()
+            .filter(|object| is_stale(object) == Some(true));
+        let stale: Vec<_> = stale
+            .map(|object| ObjectKey::data(batch.namespace, &object.key))
+            .collect::<Result<_, _>>()
+            .map_err(invalid)?;
+        stream::iter(stale)
+            .map(|key| async move { store.delete(&key).await })
+            .buffer_unordered(MAX_COPIES)
+            .try_collect::<()>()
+            .await?;
     }
     Ok(())
 }

@@ -74,9 +74,10 @@ impl Range {
         self.not_before.is_none_or(|at| at <= now)
     }
 
-    /// Whether it may have ended a runner, so that its pictures run alone in their passes.
-    pub(crate) fn is_exclusive(&self) -> bool {
-        self.losses > 0 && self.pictures() == Some(1)
+    /// Whether its one picture may have ended a runner. It has a runner without other ranges of the batch, and a
+    /// pass of its own, so that it is known whether it ends that one, too.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.losses > 0 && self.pictures() == Some(1) && self.error.is_none()
     }
 
     fn part(&self, from: u64, to: Option<u64>) -> Self {
@@ -141,6 +142,8 @@ pub(crate) struct Progress {
     /// Sums over `done`.
     sums: Counts,
     last_attempt: u32,
+    /// Pictures of parts that attempts have written here, not found.
+    written: u64,
     skipped: u64,
     /// All pictures; `None` with archives.
     pictures: Option<u64>,
@@ -159,6 +162,7 @@ impl Progress {
             done: BTreeMap::new(),
             sums: Counts::default(),
             last_attempt: 0,
+            written: 0,
             skipped,
         };
         let mut parts = choose_parts(parts).into_iter().peekable();
@@ -189,9 +193,11 @@ impl Progress {
         }
     }
 
-    /// Takes the next range that is due, and the number of its attempt.
-    pub(crate) fn take(&mut self, now: Instant, width: Width) -> Option<(u32, Range)> {
-        let due = self.waiting.iter().find(|(_, range)| range.is_ready(now));
+    /// Takes the next range that is due, and the number of its attempt. `alone`: the runner has no other range
+    /// of the batch.
+    pub(crate) fn take(&mut self, now: Instant, width: Width, alone: bool) -> Option<(u32, Range)> {
+        let fits = |range: &Range| range.is_ready(now) && (alone || !range.is_suspect());
+        let due = self.waiting.iter().find(|(_, range)| fits(range));
         let key = *due?.0;
         let most = self.largest(width);
         let range = self.waiting.remove(&key)?;
@@ -236,6 +242,24 @@ impl Progress {
         u32::try_from(startable).unwrap_or(u32::MAX)
     }
 
+    /// Attempts that could run at once if there were a runner for each, those under way among them.
+    pub(crate) fn divisible(&self) -> u32 {
+        let archives = self.waiting.len() as u64;
+        let waiting = match self.pictures {
+            Some(_) => self.waiting_pictures.div_ceil(SMALLEST_RANGE),
+            None => archives,
+        };
+        let all = waiting.saturating_add(u64::from(self.running()));
+        u32::try_from(all).unwrap_or(u32::MAX)
+    }
+
+    /// Pictures that have been done by attempts of this leader.
+    pub(crate) fn done_here(&self) -> u64 {
+        let beats = self.running.values().map(|running| &running.beat);
+        let running: u64 = beats.map(|beat| beat.succeeded + beat.failed).sum();
+        self.written + running
+    }
+
     /// Records a heartbeat.
     pub(crate) fn beat(&mut self, attempt: u32, beat: Beat) {
         if let Some(running) = self.running.get_mut(&attempt) {
@@ -267,6 +291,7 @@ impl Progress {
                 let end = self.shard(part.shard).and_then(|shard| shard.pictures);
                 let is_end = part.end || end.is_some_and(|end| part.to >= end);
                 let is_whole = is_end || range.to.is_some_and(|to| part.to >= to);
+                self.written += metadata.as_ref().map_or(0, |it| it.succeeded + it.failed);
                 self.add(part, metadata);
                 if is_whole {
                     return;
@@ -305,11 +330,12 @@ impl Progress {
 
     fn lost(&mut self, mut range: Range, beat: Beat, now: Instant) {
         let delay = AFTER_LOSS[(range.losses as usize).min(AFTER_LOSS.len() - 1)];
+        let was_suspect = range.is_suspect();
         range.losses += 1;
         range.not_before = Some(now + delay);
         let middle = match range.pictures() {
             Some(0 | 1) => {
-                range.losses_alone += 1;
+                range.losses_alone += u32::from(was_suspect);
                 if range.losses_alone >= LOSSES_ALONE {
                     let message = format!(
                         "{LOSSES_ALONE} runners were lost while they had only this picture of the batch"
@@ -431,13 +457,11 @@ impl Progress {
     /// Pictures that are left; with archives, estimated by bytes.
     pub(crate) fn pictures_left(&self) -> u64 {
         let counts = self.counts();
-        match self.pictures {
-            Some(pictures) => pictures.saturating_sub(counts.done()),
-            None => {
-                let permille = u64::from(self.permille()).max(1);
-                counts.done().max(1) * (1000 - permille) / permille
-            }
+        if let Some(pictures) = self.pictures {
+            return pictures.saturating_sub(counts.done());
         }
+        let permille = u64::from(self.permille()).max(1);
+        counts.done().max(1).saturating_mul(1000 - permille) / permille
     }
 
     /// The share of the work that is done, in thousandths: by pictures, or by bytes with archives.

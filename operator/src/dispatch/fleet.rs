@@ -232,10 +232,21 @@ impl Fleet {
         self.runners.values().map(|runner| runner.in_flight).sum()
     }
 
+    pub(crate) fn shards_in_flight(&self) -> u32 {
+        let runners = self.runners.values();
+        runners.map(|runner| runner.shards_in_flight).sum()
+    }
+
+    pub(crate) fn runners_with_shards(&self) -> u32 {
+        let with_shards = |runner: &&Runner| runner.shards_in_flight > 0;
+        let count = self.runners.values().filter(with_shards).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn loads(&self) -> BTreeMap<String, RunnerLoad> {
         let load = |runner: &Runner| RunnerLoad {
             health: runner.health.clone(),
-            running: runner.in_flight,
+            running: runner.in_flight + runner.shards_in_flight,
         };
         let runners = self.runners.iter();
         runners

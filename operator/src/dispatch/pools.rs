@@ -1,6 +1,7 @@
 //! The pools at work: each has a queue, a fleet, and links to its runners.
 
 use super::attempt::RunnerWas;
+use super::batch::PoolLeft;
 use super::fleet::{Chosen, Fleet};
 use super::links::{Linking, Report};
 use super::queue::{Queue, Shares, Waiting};
@@ -10,7 +11,7 @@ use crate::pool::PoolKey;
 use crate::pool::load::{Health, Load, Loads};
 use crate::pool::published::PublishedPool;
 use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec, ServedModel};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -49,7 +50,7 @@ struct Work {
     busy_seconds: f64,
     /// Pictures of batches that got their rows.
     pictures: u64,
-    /// Time that their shards spent on runners, in seconds, summed.
+    /// Time that runners had at least one shard, in seconds, summed over runners.
     shard_seconds: f64,
 }
 
@@ -231,10 +232,14 @@ impl Pools {
         pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
     }
 
-    pub(super) fn loads(&self) -> Loads {
+    /// `left`: what is left of each pool's batches.
+    pub(super) fn loads(&self, left: &BTreeMap<&PoolKey, PoolLeft>) -> Loads {
         let pools = self.by_key.iter();
         pools
-            .map(|(key, pool)| (key.clone(), pool.load()))
+            .map(|(key, pool)| {
+                let left = left.get(key).copied().unwrap_or_default();
+                (key.clone(), pool.load(left))
+            })
             .collect()
     }
 
@@ -279,19 +284,31 @@ impl Pools {
         }
     }
 
-    /// Records the end of an attempt at a shard, with its duration and its pictures.
+    /// Records the end of an attempt at a shard.
     pub(super) fn shard_released(
         &mut self,
         (pool, endpoint): (&PoolKey, &str),
         namespace: &str,
         was: RunnerWas,
-        (took, pictures): (Duration, u64),
     ) {
         if let Some(pool) = self.by_key.get_mut(pool) {
             pool.shards.finished(namespace);
             pool.fleet.shard_released(endpoint, was);
+        }
+    }
+
+    /// Runners have done so many more pictures of batches.
+    pub(super) fn batch_pictures_done(&mut self, pool: &PoolKey, pictures: u64) {
+        if let Some(pool) = self.by_key.get_mut(pool) {
             pool.work.pictures += pictures;
-            pool.work.shard_seconds += took.as_secs_f64();
+        }
+    }
+
+    /// Adds the time since the last call to that of runners with shards.
+    pub(super) fn pass_time(&mut self, passed: Duration) {
+        for pool in self.by_key.values_mut() {
+            let runners = f64::from(pool.fleet.runners_with_shards());
+            pool.work.shard_seconds += runners * passed.as_secs_f64();
         }
     }
 
@@ -308,9 +325,11 @@ impl Pool {
         (self.external || self.published.is_some()) && self.fleet.is_checked()
     }
 
-    fn load(&self) -> Load {
+    fn load(&self, left: PoolLeft) -> Load {
         let slots = self.fleet.health().find_map(|health| match health {
-            Health::Up { slots, .. } => Some(*slots),
+            Health::Up {
+                slots, shard_slots, ..
+            } => Some((*slots, *shard_slots)),
             Health::Down(_) | Health::Refusing(_) | Health::Starting(_) | Health::Unchecked => None,
         });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -320,7 +339,13 @@ impl Pool {
             running: self.fleet.in_flight(),
             ended: self.work.ended,
             busy_seconds: self.work.busy_seconds,
-            slots,
+            slots: slots.map(|(slots, _)| slots),
+            batch_pictures_left: left.pictures,
+            shards_runnable: left.at_once,
+            shards_running: self.fleet.shards_in_flight(),
+            shard_slots: slots.map(|(_, shard_slots)| shard_slots),
+            batch_pictures_done: self.work.pictures,
+            batch_busy_seconds: self.work.shard_seconds,
             external: self.external,
             connected: self.connected,
             runners: self.fleet.loads(),

@@ -97,7 +97,7 @@ mod tests {
         #[test]
         fn every_item_is_in_exactly_one_shard_in_order_and_within_the_bounds(
             max_items in 1u32..40,
-            items in prop::collection::vec((1usize..30_000, 0..MAX_SHARD_BYTES * 2), 0..200),
+            items in prop::collection::vec((1usize..60_000, 0..MAX_SHARD_BYTES * 2), 0..60),
         ) {
             let pages = cut(max_items, &items);
             let mut next = 0;

@@ -20,10 +20,10 @@ use fovea_crds::{InferenceJob, ServedModel};
 use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use run::BatchRun;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -56,7 +56,9 @@ pub(super) enum BatchEvent {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
     pub pictures: u64,
-    /// Shards that may run at once.
+    /// Pictures that have been done since this operator became leader. A lost runner takes some back.
+    pub done: u64,
+    /// Shards that could run at once.
     pub at_once: u32,
     /// When the last picture got its row, or the batch was begun.
     pub progressed: Instant,
@@ -69,8 +71,6 @@ pub(super) struct Released {
     endpoint: String,
     namespace: String,
     was: RunnerWas,
-    took: std::time::Duration,
-    pictures: u64,
 }
 
 /// A place on a runner for one shard; free again when it is dropped.
@@ -83,12 +83,9 @@ pub(super) struct Place {
     pub model: ServedModel,
     /// What the loop learns of the runner.
     pub was: RunnerWas,
-    /// Pictures that were done on it.
-    pub pictures: u64,
     uid: String,
     pool: PoolKey,
     namespace: String,
-    began: Instant,
     events: mpsc::UnboundedSender<BatchEvent>,
 }
 
@@ -100,11 +97,29 @@ impl Drop for Place {
             endpoint: self.chosen.endpoint.clone(),
             namespace: self.namespace.clone(),
             was: self.was,
-            took: self.began.elapsed(),
-            pictures: self.pictures,
         };
         // This fails only where the loop has ended.
         let _ = self.events.send(BatchEvent::Released(released));
+    }
+}
+
+/// What is left of the batches of one pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PoolLeft {
+    pub batches: u32,
+    pub pictures: u64,
+    /// Shards that could run at once.
+    pub at_once: u32,
+    /// Time since the latest picture of any of them.
+    idle: Option<Duration>,
+    /// Longest time since the latest picture of one that has shards on runners.
+    stuck: Option<Duration>,
+}
+
+impl PoolLeft {
+    /// Time without a picture: of the batch on runners that has had none for longest, or else of the pool.
+    pub(super) fn without_progress(&self) -> Duration {
+        self.stuck.or(self.idle).unwrap_or_default()
     }
 }
 
@@ -147,10 +162,24 @@ impl Batches {
         }
     }
 
-    /// The batches under way: their pools, and what is left of each.
-    pub(super) fn left(&self) -> impl Iterator<Item = (&PoolKey, Left)> {
-        let batches = self.by_uid.values();
-        batches.filter_map(|batch| Some((&batch.placement.pool, batch.left?)))
+    /// What is left of the batches of each pool that are neither suspended nor held.
+    pub(super) fn left(&self) -> BTreeMap<&PoolKey, PoolLeft> {
+        let mut pools: BTreeMap<&PoolKey, PoolLeft> = BTreeMap::new();
+        for batch in self.by_uid.values() {
+            let Some(left) = batch.left.filter(|left| left.at_once > 0) else {
+                continue;
+            };
+            let pool = pools.entry(&batch.placement.pool).or_default();
+            pool.batches += 1;
+            pool.pictures = pool.pictures.saturating_add(left.pictures);
+            pool.at_once = pool.at_once.saturating_add(left.at_once);
+            let age = left.progressed.elapsed();
+            pool.idle = Some(pool.idle.map_or(age, |idle| idle.min(age)));
+            if batch.granted > 0 {
+                pool.stuck = pool.stuck.max(Some(age));
+            }
+        }
+        pools
     }
 
     fn has_room(&self, namespace: &str) -> bool {
@@ -248,7 +277,9 @@ impl Dispatcher {
             BatchEvent::Usable { uid, places, left } => {
                 if let Some(batch) = self.batches.by_uid.get_mut(&uid) {
                     batch.usable = places;
-                    batch.left = Some(left);
+                    let before = batch.left.replace(left).map_or(0, |left| left.done);
+                    let done = left.done.saturating_sub(before);
+                    self.pools.batch_pictures_done(&batch.placement.pool, done);
                 }
                 self.queue_shards(&uid);
             }
@@ -259,11 +290,9 @@ impl Dispatcher {
                     endpoint,
                     namespace,
                     was,
-                    took,
-                    pictures,
                 } = released;
-                self.pools
-                    .shard_released((&pool, &endpoint), &namespace, was, (took, pictures));
+                let on = (&pool, &*endpoint);
+                self.pools.shard_released(on, &namespace, was);
                 if let Some(batch) = self.batches.by_uid.get_mut(&uid) {
                     batch.granted = batch.granted.saturating_sub(1);
                 }
@@ -309,11 +338,9 @@ impl Dispatcher {
                 of,
                 model,
                 was: RunnerWas::Fine,
-                pictures: 0,
                 uid: waiting.uid.clone(),
                 pool,
                 namespace: waiting.namespace,
-                began: Instant::now(),
                 events: self.batches.events.clone(),
             };
             batch.granted += 1;

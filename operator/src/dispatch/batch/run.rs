@@ -182,15 +182,14 @@ impl BatchRun {
 
     async fn try_plan(&mut self, began: Timestamp) -> Result<(Plan, Vec<PartName>), NotPlanned> {
         self.check_folder().await?;
-        let plan = match plan::read(&self.store, &self.uid).await? {
-            Some(plan) => plan,
-            None => {
-                let written = self.write_planning(began, None).await;
-                written.map_err(NotPlanned::Halted)?;
-                let probed = finish::probe(&self.store, &self.uid).await?;
-                probed.map_err(PlanError::Never)?;
-                plan::make(&self.store, self.batch()?, |_| {}).await?
-            }
+        let plan = if let Some(plan) = plan::read(&self.store, &self.uid).await? {
+            plan
+        } else {
+            let written = self.write_planning(began, None).await;
+            written.map_err(NotPlanned::Halted)?;
+            let probed = finish::probe(&self.store, &self.uid).await?;
+            probed.map_err(PlanError::Never)?;
+            plan::make(&self.store, self.batch()?, |_| {}).await?
         };
         let parts = self.store.parts(&self.uid).await?;
         Ok((plan, parts))
@@ -257,6 +256,7 @@ impl BatchRun {
     ) -> Result<(), Halt> {
         let (beats_in, mut beats) = mpsc::channel(BEATS);
         let mut attempts = FuturesUnordered::new();
+        let mut new: Option<Place> = None;
         let mut writing: Option<BoxFuture<'static, Written>> = None;
         let mut reading: Option<BoxFuture<'static, Described>> = None;
         let mut written_at: Option<Instant> = None;
@@ -276,6 +276,9 @@ impl BatchRun {
                     return Ok(());
                 }
             }
+            for (place, attempt) in self.begin(work, new.take(), &beats_in) {
+                attempts.push(run_on(place, attempt, Arc::clone(&self.store_check)));
+            }
             if let Some(failure) = work.too_many_failed(&wishes.spec) {
                 return Err(Halt::End(Ending::Failed(failure)));
             }
@@ -293,16 +296,13 @@ impl BatchRun {
                     self.took(written)?;
                 }
                 Some((attempt, ended, place)) = attempts.next() => {
-                    if let Err(failure) = work.ended(attempt, ended, place, &self.job.spec, &self.metrics) {
+                    drop(place);
+                    if let Err(failure) = work.ended(attempt, ended, &self.job.spec, &self.metrics) {
                         return Err(Halt::End(Ending::Failed(failure)));
                     }
                 }
                 Some((attempt, beat)) = beats.recv() => work.progress.beat(attempt, beat),
-                Some(place) = self.places.recv() => {
-                    if let Some(attempt) = self.begin(work, &place, &beats_in) {
-                        attempts.push(run_on(place, attempt, Arc::clone(&self.store_check)));
-                    }
-                }
+                Some(place) = self.places.recv() => new = Some(place),
                 Some(described) = OptionFuture::from(reading.as_mut()) => {
                     reading = None;
                     if work.describe(described).is_err() {
@@ -321,25 +321,29 @@ impl BatchRun {
         }
     }
 
-    /// The attempt to make on `place`; `None` if there is nothing to do now.
+    /// The attempts to make on the places that wait, and on the new one.
     fn begin(
         &self,
         work: &mut Work,
-        place: &Place,
+        new: Option<Place>,
         beats: &mpsc::Sender<(u32, fovea_protocol::Progress)>,
-    ) -> Option<ShardAttempt> {
-        let (request, range, finish) = work.take(&self.uid, &self.job.spec, place)?;
-        Some(ShardAttempt {
-            job: Arc::new(self.job.clone()),
-            runner: place.chosen.client.clone(),
-            request,
-            range,
-            plan: Arc::clone(&work.plan),
-            store: self.store.clone(),
-            folders: Arc::clone(&self.folders),
-            finish,
-            beats: beats.clone(),
-        })
+    ) -> Vec<(Place, ShardAttempt)> {
+        let begun = work.take_all(&self.uid, &self.job.spec, new).into_iter();
+        let attempts = begun.map(|(place, request, range, finish)| {
+            let attempt = ShardAttempt {
+                job: Arc::new(self.job.clone()),
+                runner: place.chosen.client.clone(),
+                request,
+                range,
+                plan: Arc::clone(&work.plan),
+                store: self.store.clone(),
+                folders: Arc::clone(&self.folders),
+                finish,
+                beats: beats.clone(),
+            };
+            (place, attempt)
+        });
+        attempts.collect()
     }
 
     fn write_running(&self, began: Timestamp, numbers: Numbers) -> BoxFuture<'static, Written> {

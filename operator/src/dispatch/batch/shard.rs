@@ -209,18 +209,17 @@ impl ShardAttempt {
         let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
         let signer = self.store.signer(URL_LIFETIME).await;
         let signer = signer.map_err(|error| unsigned(&error))?;
-        let mut signed = Vec::with_capacity(items.len());
+        let mut window = Vec::with_capacity(items.len());
         for item in items {
             let error = self.range.error.clone().or_else(|| item.error.clone());
-            let url = match &error {
-                Some(_) => None,
-                None => {
-                    let key = ObjectKey::data(namespace, &item.key);
-                    let key = key.map_err(|error| unsigned(&error))?;
-                    Some(signer.get(&key).map_err(|error| unsigned(&error))?)
-                }
+            let url = if error.is_some() {
+                None
+            } else {
+                let key = ObjectKey::data(namespace, &item.key);
+                let key = key.map_err(|error| unsigned(&error))?;
+                Some(signer.get(&key).map_err(|error| unsigned(&error))?)
             };
-            signed.push(Item {
+            window.push(Item {
                 key: item.key.clone(),
                 id: item.id.clone(),
                 url,
@@ -231,7 +230,7 @@ impl ShardAttempt {
         }
         Ok(Order::Items {
             first: from,
-            items: signed,
+            items: window,
             lifetime_millis: u64::try_from(signer.lifetime().as_millis()).unwrap_or(u64::MAX),
         })
     }

@@ -19,6 +19,22 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// An attempt that is under way.
+struct UnderWay {
+    /// Ends it early.
+    finish: CancellationToken,
+    endpoint: String,
+    is_suspect: bool,
+}
+
+/// What a place is used for.
+enum Use {
+    Attempt(ShardRequest, Range, CancellationToken),
+    /// Nothing as long as another attempt is on the runner.
+    Later,
+    Nothing,
+}
+
 /// Shards that run at once, before the pool has said how many it has places for.
 const FEW: u32 = 2;
 
@@ -27,15 +43,16 @@ pub(super) struct Work {
     pub plan: Arc<Plan>,
     pub began: Timestamp,
     rate: Rate,
-    /// Ends each attempt under way early.
-    finish: BTreeMap<u32, CancellationToken>,
+    attempts: BTreeMap<u32, UnderWay>,
+    /// Places on runners where a range has to be alone, or is.
+    parked: Vec<Place>,
     /// Places of the pool, as of the latest one.
     places: u32,
     model: Option<ServedModel>,
     progressed: Instant,
     last_done: u64,
     /// What the loop and the status know.
-    asked: Option<(u32, u64)>,
+    asked: Option<(u32, u64, u32)>,
     written: Option<(Counts, u32, u32)>,
 }
 
@@ -51,7 +68,8 @@ impl Work {
             plan: Arc::new(plan),
             began,
             rate: Rate::default(),
-            finish: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            parked: Vec::new(),
             places: FEW,
             model: None,
             progressed: Instant::now(),
@@ -75,16 +93,16 @@ impl Work {
         };
         let running = self.progress.running();
         let excess = running.saturating_sub(most) as usize;
-        for finish in self.finish.values().rev().take(excess) {
-            finish.cancel();
+        for attempt in self.attempts.values().rev().take(excess) {
+            attempt.finish.cancel();
         }
         let startable = self.progress.startable(Instant::now(), self.width(most));
         let places = running.saturating_add(startable).min(most);
         let left = self.left(most);
-        if self.asked == Some((places, left.pictures)) {
+        let asked = (places, left.pictures, left.at_once);
+        if self.asked.replace(asked) == Some(asked) {
             return None;
         }
-        self.asked = Some((places, left.pictures));
         Some(BatchEvent::Usable {
             uid: uid.to_owned(),
             places,
@@ -102,21 +120,30 @@ impl Work {
     fn left(&self, most: u32) -> Left {
         Left {
             pictures: self.progress.pictures_left(),
+            done: self.progress.done_here(),
+            at_once: self.progress.divisible().min(most),
             progressed: self.progressed,
-            at_once: most,
         }
     }
 
-    /// Takes the next range, as the request for the runner of `place`; `None` if none is due.
-    pub(super) fn take(
-        &mut self,
-        uid: &str,
-        spec: &InferenceJobSpec,
-        place: &Place,
-    ) -> Option<(ShardRequest, Range, CancellationToken)> {
+    /// What to use a place for: the next range, as the request for its runner.
+    fn take(&mut self, uid: &str, spec: &InferenceJobSpec, place: &Place) -> Use {
         self.places = place.of;
+        let endpoint = &place.chosen.endpoint;
+        let mut beside = (self.attempts.values()).filter(|other| other.endpoint == *endpoint);
+        let alone = beside.clone().next().is_none();
+        if beside.any(|other| other.is_suspect) {
+            return Use::Later;
+        }
         let width = self.width(spec.parallelism.unwrap_or(u32::MAX));
-        let (attempt, range) = self.progress.take(Instant::now(), width)?;
+        let now = Instant::now();
+        let Some((attempt, range)) = self.progress.take(now, width, alone) else {
+            return if self.progress.startable(now, width) > 0 {
+                Use::Later
+            } else {
+                Use::Nothing
+            };
+        };
         let model = place.model.clone();
         let deadline_millis = u64::from(spec.attempt_deadline_seconds) * 1000;
         let leader = &place.chosen.leader;
@@ -143,12 +170,35 @@ impl Work {
             // What is done by then counts, and the rest is another attempt's.
             finish_after_millis: deadline_millis / 2,
             deadline_millis,
-            exclusive: range.is_exclusive(),
+            exclusive: range.is_suspect(),
         };
         self.model = Some(model);
         let finish = CancellationToken::new();
-        self.finish.insert(attempt, finish.clone());
-        Some((request, range, finish))
+        let under_way = UnderWay {
+            finish: finish.clone(),
+            endpoint: endpoint.clone(),
+            is_suspect: range.is_suspect(),
+        };
+        self.attempts.insert(attempt, under_way);
+        Use::Attempt(request, range, finish)
+    }
+
+    /// What to use the places for: the new one, if there is one, and those that wait.
+    pub(super) fn take_all(
+        &mut self,
+        uid: &str,
+        spec: &InferenceJobSpec,
+        place: Option<Place>,
+    ) -> Vec<(Place, ShardRequest, Range, CancellationToken)> {
+        let mut begun = Vec::new();
+        for place in std::mem::take(&mut self.parked).into_iter().chain(place) {
+            match self.take(uid, spec, &place) {
+                Use::Attempt(request, range, finish) => begun.push((place, request, range, finish)),
+                Use::Later => self.parked.push(place),
+                Use::Nothing => {}
+            }
+        }
+        begun
     }
 
     /// Records the end of an attempt. An error ends the batch.
@@ -156,11 +206,10 @@ impl Work {
         &mut self,
         attempt: u32,
         outcome: Outcome,
-        mut place: Place,
         spec: &InferenceJobSpec,
         metrics: &Metrics,
     ) -> Result<(), Failure> {
-        self.finish.remove(&attempt);
+        self.attempts.remove(&attempt);
         let (ended, label, reason) = match outcome {
             Outcome::Part {
                 part,
@@ -168,7 +217,6 @@ impl Work {
                 stopped,
             } => {
                 if let Some(metadata) = &metadata {
-                    place.pictures = metadata.succeeded + metadata.failed;
                     metrics.batch_pictures(metadata.succeeded, metadata.failed);
                 }
                 let reason =
@@ -192,7 +240,10 @@ impl Work {
                 tracing::info!(attempt, why, "a runner was lost with a shard");
                 (Ended::Lost, "interrupted", "RunnerLost")
             }
-            Outcome::NotBegun(_) => (Ended::NotBegun, "refused", "NotBegun"),
+            Outcome::NotBegun(why) => {
+                tracing::debug!(attempt, why, "a shard was not begun");
+                (Ended::NotBegun, "refused", "NotBegun")
+            }
             Outcome::Refused(failure) => return Err(failure),
         };
         metrics.shard_attempt(label, reason);
