@@ -173,7 +173,7 @@ fn what_fails_is_tried_again_after_its_delay_and_then_only_its_first_picture_fai
     let due = now + Duration::from_mins(1);
     assert!(
         progress
-            .take(due - Duration::from_millis(1), WIDTH, true)
+            .take(now + Duration::from_secs(59), WIDTH, true)
             .is_none()
     );
     let (attempt, _) = progress.take(due, WIDTH, true).unwrap();

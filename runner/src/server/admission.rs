@@ -3,8 +3,9 @@
 //! One lock guards every decision: a new epoch aborts all requests of lower epochs admitted before
 //! it, and refuses those that arrive after it.
 
+use super::claim::{Claim, Slots};
 use super::installations::{Installations, Sender};
-use fovea_protocol::{InferRequest, Problem, Reason, ShardRequest};
+use fovea_protocol::{Problem, Reason};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,45 +16,6 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Admissions {
     slots: Slots,
     inner: Arc<Inner>,
-}
-
-/// A number of slots of each kind: shards of batches take none of the jobs'.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slots {
-    pub(super) jobs: u32,
-    pub(super) shards: u32,
-}
-
-/// What asks for a slot.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Claim<'a> {
-    sender: Sender<'a>,
-    job: &'a str,
-    /// The shard, if the job is a batch.
-    shard: Option<u32>,
-    attempt: u32,
-}
-
-impl<'a> From<&'a InferRequest> for Claim<'a> {
-    fn from(request: &'a InferRequest) -> Self {
-        Self {
-            sender: Sender::of(&request.installation, request.epoch),
-            job: &request.job,
-            shard: None,
-            attempt: request.attempt,
-        }
-    }
-}
-
-impl<'a> From<&'a ShardRequest> for Claim<'a> {
-    fn from(request: &'a ShardRequest) -> Self {
-        Self {
-            sender: Sender::of(&request.installation, request.epoch),
-            job: &request.job,
-            shard: Some(request.shard),
-            attempt: request.attempt,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -106,7 +68,8 @@ impl Abort {
 /// A slot, released on drop.
 #[derive(Debug)]
 pub(super) struct Admission {
-    id: u64,
+    /// No other admission of this process has it.
+    pub(super) id: u64,
     pub(super) abort: Abort,
     inner: Arc<Inner>,
 }
@@ -274,6 +237,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fovea_protocol::{InferRequest, ShardRequest};
     use fovea_protocol::{Input, Parameters, PartFormat, ShardOf, Source, Task};
 
     fn request(installation: &str, epoch: u64, job: &str, attempt: u32) -> InferRequest {

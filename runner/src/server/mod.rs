@@ -3,6 +3,7 @@
 mod admission;
 mod attempt;
 mod auth;
+mod claim;
 mod fetch;
 mod infer;
 mod installations;

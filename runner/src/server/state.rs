@@ -1,6 +1,7 @@
 //! The state that requests share, and the runner's report about itself.
 
-use super::admission::{Admissions, Slots};
+use super::admission::Admissions;
+use super::claim::Slots;
 use super::fetch::{FetchLimits, Fetcher};
 use super::kept::{KeepConfig, Kept};
 use super::reply::problem_response;
@@ -91,7 +92,7 @@ impl App {
             preprocess_threads: Semaphore::new(preprocess_threads),
             keep,
             kept: Kept::default(),
-            shards: Shards::new(shards)?,
+            shards: Shards::new(shards, preprocess_threads)?,
             drain: CancellationToken::new(),
             slots,
             instance: uuid::Uuid::new_v4().to_string(),

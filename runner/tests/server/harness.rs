@@ -55,10 +55,10 @@ fn planned(name: &str, dir: &Path) -> Planned {
     }
 }
 
-/// The demo `ViT`, as the model `vit`.
-pub(crate) fn vit() -> Planned {
+/// One of the demo's models, under its folder's name.
+pub(crate) fn demo(name: &str) -> Planned {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo");
-    planned("vit", &models.join("vit"))
+    planned(name, &models.join(name))
 }
 
 /// A running runner; it ends with the test.
@@ -107,16 +107,18 @@ impl Runner {
 
     /// With the demo `ViT` as the model `vit`, ready.
     pub(crate) async fn start_vit(settings: AppConfig) -> Self {
-        let size = MaxBatchSize::Fixed(EIGHT);
-        let runner = Self::start_planned(settings, size, None, vec![vit()]).await;
-        runner.until_ready().await;
-        runner
+        Self::start_demo(settings, vec![demo("vit")]).await
     }
 
-    /// With both models, ready.
+    /// With the demo `ViT` and the golden checkpoint, ready.
     pub(crate) async fn start_both(settings: AppConfig) -> Self {
+        let golden = planned("golden", &support::checkpoint());
+        Self::start_demo(settings, vec![golden, demo("vit")]).await
+    }
+
+    /// With these models, ready.
+    pub(crate) async fn start_demo(settings: AppConfig, planned: Vec<Planned>) -> Self {
         let size = MaxBatchSize::Fixed(EIGHT);
-        let planned = vec![planned("golden", &support::checkpoint()), vit()];
         let runner = Self::start_planned(settings, size, None, planned).await;
         runner.until_ready().await;
         runner

@@ -82,7 +82,7 @@ mod tests {
             pages.iter().map(|page| page.size.items).collect::<Vec<_>>()
         };
         assert_eq!(sizes(1000, &[]), Vec::<u32>::new());
-        assert_eq!(sizes(1000, &[(1, 1); 2001]), [1000, 1000, 1]);
+        assert_eq!(sizes(1000, &vec![(1, 1); 2001]), [1000, 1000, 1]);
         let large = MAX_SHARD_BYTES + 1;
         assert_eq!(
             sizes(1000, &[(1, 1), (1, large), (1, 1), (1, 1)]),

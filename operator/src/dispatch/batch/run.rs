@@ -1,7 +1,7 @@
 //! One batch, from its plan to its output. While it runs, no other task writes the job's status.
 
 use super::shard::{self, ShardAttempt};
-use super::work::Work;
+use super::work::{Begin, Work};
 use super::{BatchEvent, Place};
 use crate::batch::finish;
 use crate::batch::plan::{self, Plan, PlanError};
@@ -329,7 +329,12 @@ impl BatchRun {
         beats: &mpsc::Sender<(u32, fovea_protocol::Progress)>,
     ) -> Vec<(Place, ShardAttempt)> {
         let begun = work.take_all(&self.uid, &self.job.spec, new).into_iter();
-        let attempts = begun.map(|(place, request, range, finish)| {
+        let attempts = begun.map(|(place, begin)| {
+            let Begin {
+                request,
+                range,
+                finish,
+            } = begin;
             let attempt = ShardAttempt {
                 job: Arc::new(self.job.clone()),
                 runner: place.chosen.client.clone(),

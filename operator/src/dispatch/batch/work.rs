@@ -27,9 +27,17 @@ struct UnderWay {
     is_suspect: bool,
 }
 
+/// An attempt to be made.
+pub(super) struct Begin {
+    pub request: ShardRequest,
+    pub range: Range,
+    /// Ends it early.
+    pub finish: CancellationToken,
+}
+
 /// What a place is used for.
 enum Use {
-    Attempt(ShardRequest, Range, CancellationToken),
+    Attempt(Box<Begin>),
     /// Nothing as long as another attempt is on the runner.
     Later,
     Nothing,
@@ -180,7 +188,11 @@ impl Work {
             is_suspect: range.is_suspect(),
         };
         self.attempts.insert(attempt, under_way);
-        Use::Attempt(request, range, finish)
+        Use::Attempt(Box::new(Begin {
+            request,
+            range,
+            finish,
+        }))
     }
 
     /// What to use the places for: the new one, if there is one, and those that wait.
@@ -189,11 +201,11 @@ impl Work {
         uid: &str,
         spec: &InferenceJobSpec,
         place: Option<Place>,
-    ) -> Vec<(Place, ShardRequest, Range, CancellationToken)> {
+    ) -> Vec<(Place, Begin)> {
         let mut begun = Vec::new();
         for place in std::mem::take(&mut self.parked).into_iter().chain(place) {
             match self.take(uid, spec, &place) {
-                Use::Attempt(request, range, finish) => begun.push((place, request, range, finish)),
+                Use::Attempt(attempt) => begun.push((place, *attempt)),
                 Use::Later => self.parked.push(place),
                 Use::Nothing => {}
             }

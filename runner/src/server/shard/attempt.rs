@@ -5,7 +5,7 @@ use super::super::state::App;
 use super::ask::{Ask, Uploads};
 use super::orders::{Ended, Orders};
 use super::stop::{Progressing, Stop};
-use super::{part, pictures};
+use super::{archive, part, pictures};
 use crate::engine::Served;
 use crate::inference::Query;
 use fovea_protocol::{
@@ -64,8 +64,8 @@ pub(super) fn start(
 }
 
 /// Runs the attempt and sends a heartbeat at once, then every [`HEARTBEAT_INTERVAL`], then the end.
-async fn run(shard: Arc<Shard>, orders: Orders, lines: mpsc::Sender<ShardLine>) {
-    let Some(end) = supervise(&shard, orders, &lines).await else {
+async fn run(shard: Arc<Shard>, mut orders: Orders, lines: mpsc::Sender<ShardLine>) {
+    let Some(end) = supervise(&shard, &mut orders, &lines).await else {
         tracing::info!("the operator disconnected; the attempt is cancelled");
         return;
     };
@@ -95,12 +95,14 @@ async fn run(shard: Arc<Shard>, orders: Orders, lines: mpsc::Sender<ShardLine>) 
     drop(shard);
     // An error means that the operator disconnected.
     let _ = lines.send_timeout(end, SILENCE_LIMIT).await;
+    drop(lines);
+    orders.drain(SILENCE_LIMIT).await;
 }
 
 /// The last line; `None` if nobody reads it.
 async fn supervise(
     shard: &Arc<Shard>,
-    mut orders: Orders,
+    orders: &mut Orders,
     lines: &mpsc::Sender<ShardLine>,
 ) -> Option<ShardLine> {
     let Shard {
@@ -176,10 +178,7 @@ fn obey(shard: &Shard, order: Order) -> Result<(), Problem> {
 async fn work(shard: &Arc<Shard>) -> ShardLine {
     let collected = match shard.request.of {
         ShardOf::Pictures => pictures::collect(shard).await,
-        ShardOf::Archive => Err(Problem::new(
-            Reason::MalformedRequest,
-            "this runner does not read archives",
-        )),
+        ShardOf::Archive => archive::collect(shard).await,
     };
     match collected {
         Ok(collected) => part::commit(shard, collected).await,

@@ -69,6 +69,14 @@ pub(super) fn blank(key: &str, id: Option<&str>) -> Row {
     }
 }
 
+/// The item's own parameters, or the request's.
+pub(super) fn query(shard: &Shard, item: &fovea_protocol::Item) -> Result<Query, Problem> {
+    match &item.parameters {
+        None => Ok(shard.query.clone()),
+        Some(parameters) => shard.model.front.head.query(parameters),
+    }
+}
+
 /// Fetches and runs the picture `index` of the shard.
 pub(super) async fn picture(shard: &Shard, index: u64, offer: Offer) -> Result<Row, Unfinished> {
     let mut row = blank(&offer.item.key, offer.item.id.as_deref());
@@ -76,12 +84,9 @@ pub(super) async fn picture(shard: &Shard, index: u64, offer: Offer) -> Result<R
         row.error.clone_from(&offer.item.error);
         return Ok(row);
     }
-    let query = match &offer.item.parameters {
-        None => shard.query.clone(),
-        Some(parameters) => match shard.model.front.head.query(parameters) {
-            Ok(query) => query,
-            Err(problem) => return failed(row, problem),
-        },
+    let query = match query(shard, &offer.item) {
+        Ok(query) => query,
+        Err(problem) => return failed(row, problem),
     };
     shard.progress.begin(index);
     let fetched = tokio::select! {
@@ -214,9 +219,14 @@ pub(super) async fn run(
     let begun = Instant::now();
     row.sha256 = Some(sha256(bytes.clone()).await?);
     let hold = Arc::clone(&shard.admission);
+    let preparing = async {
+        // Never closed. Those who wait here are not in the way of single jobs.
+        let _turn = app.shards.decodes.acquire().await;
+        preprocess(app, bytes, &model.front, hold).await
+    };
     let prepared = tokio::select! {
         biased;
-        prepared = preprocess(app, bytes, &model.front, hold) => prepared,
+        prepared = preparing => prepared,
         () = shard.stop.stopped_before(index) => return Err(Unfinished::Stopped),
     };
     let pixels = match prepared {

@@ -1,10 +1,12 @@
 //! `POST /v1/shards`: attempts at shards of batches.
 //!
 //! [`attempt`] supervises one: it reads the operator's [`orders`] and sends heartbeats, while [`pictures`]
-//! runs every [`item`] of the range, many at once, and [`part`] writes their [`rows`].
+//! or [`archive`] runs every [`item`] of the range, many at once, and [`part`] writes their [`rows`].
 
+mod archive;
 mod ask;
 mod attempt;
+mod format;
 mod item;
 mod orders;
 mod part;
@@ -12,16 +14,19 @@ mod pictures;
 mod rows;
 mod stop;
 
+use super::admission::Admission;
 use super::infer::{BODY_TIMEOUT, bounded, ready_model};
 use super::installations::Sender;
 use super::reply::{lines_response, problem_response};
 use super::state::{App, MemoryBudget};
+use crate::engine::Served;
+use crate::inference::Query;
 use ask::Ask;
 use attempt::{LINES_BOUND, Shard};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use fovea_protocol::{Order, Problem, Reason, ShardLine, ShardOf, ShardRequest};
+use fovea_protocol::{Order, Problem, Reason, SILENCE_LIMIT, ShardLine, ShardOf, ShardRequest};
 use fovea_telemetry::trace::TraceParent;
 use futures::Stream;
 use http::HeaderMap;
@@ -62,12 +67,17 @@ impl Default for ShardsConfig {
 pub(super) struct Shards {
     memory: MemoryBudget,
     fetches: Semaphore,
+    /// Bounds the pictures that wait for a thread: single jobs wait for the same.
+    decodes: Semaphore,
     patience: Duration,
     uploads: Client,
 }
 
 impl Shards {
-    pub(super) fn new(config: ShardsConfig) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        config: ShardsConfig,
+        preprocess_threads: usize,
+    ) -> Result<Self, reqwest::Error> {
         let ShardsConfig {
             slots: _,
             memory_bytes,
@@ -85,6 +95,7 @@ impl Shards {
         Ok(Self {
             memory: MemoryBudget::new(memory_bytes),
             fetches: Semaphore::new(fetches),
+            decodes: Semaphore::new(preprocess_threads),
             patience,
             uploads,
         })
@@ -94,22 +105,31 @@ impl Shards {
 /// `POST /v1/shards`: answers with a problem, or with the lines of one attempt, while the request's body
 /// goes on with the operator's.
 pub(super) async fn shard(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    match begin(&app, &headers, body).await {
-        Ok(lines) => lines_response(lines),
+    let mut orders = Orders::new(body);
+    match admit(&app, &mut orders).await {
+        Ok(admitted) => {
+            let caller = TraceParent::of(&headers);
+            lines_response(start(app, admitted, orders, caller))
+        }
         Err(problem) => {
             app.metrics.refusal(problem.reason);
+            tokio::spawn(async move { orders.drain(SILENCE_LIMIT).await });
             problem_response(&problem)
         }
     }
 }
 
-async fn begin(
-    app: &Arc<App>,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<impl Stream<Item = ShardLine> + Send + 'static, Problem> {
+/// A request that has passed the checks.
+struct Admitted {
+    request: ShardRequest,
+    arrived: Instant,
+    model: Arc<Served>,
+    query: Query,
+    admission: Admission,
+}
+
+async fn admit(app: &App, orders: &mut Orders) -> Result<Admitted, Problem> {
     let arrived = Instant::now();
-    let mut orders = Orders::new(body);
     let malformed = |why: String| Problem::new(Reason::MalformedRequest, why);
     let request = match tokio::time::timeout(BODY_TIMEOUT, orders.next()).await {
         Ok(Ok(Order::Shard(request))) => request,
@@ -129,11 +149,34 @@ async fn begin(
     if !has_range(&request) {
         return Err(malformed("the range from..to is not one".to_owned()));
     }
-    let admission = Arc::new(app.admissions.admit(&request)?);
+    let admission = app.admissions.admit(&request)?;
+    Ok(Admitted {
+        request,
+        arrived,
+        model,
+        query,
+        admission,
+    })
+}
+
+/// Starts the attempt, and returns its lines.
+fn start(
+    app: Arc<App>,
+    admitted: Admitted,
+    orders: Orders,
+    caller: Option<TraceParent>,
+) -> impl Stream<Item = ShardLine> + Send + 'static {
+    let Admitted {
+        request,
+        arrived,
+        model,
+        query,
+        admission,
+    } = admitted;
     let (lines, stream) = mpsc::channel(LINES_BOUND);
     let shard = Shard {
-        app: Arc::clone(app),
-        admission,
+        app,
+        admission: Arc::new(admission),
         model,
         query,
         ask: Ask::new(lines.clone()),
@@ -144,8 +187,7 @@ async fn begin(
         deadline: arrived + bounded(request.deadline_millis),
         request,
     };
-    let caller = TraceParent::of(headers);
-    Ok(attempt::start(shard, orders, lines, stream, caller))
+    attempt::start(shard, orders, lines, stream, caller)
 }
 
 /// Whether a shard of pictures has a range, and an archive's is none that is reversed.

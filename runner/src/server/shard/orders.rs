@@ -3,6 +3,7 @@
 use axum::body::Body;
 use fovea_protocol::{MAX_LINE_BYTES, Order};
 use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use std::time::Duration;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
@@ -26,6 +27,14 @@ impl Orders {
         let bytes = body.into_data_stream().map_err(std::io::Error::other);
         let codec = LinesCodec::new_with_max_length(MAX_LINE_BYTES);
         Self(FramedRead::new(StreamReader::new(bytes), codec).boxed())
+    }
+
+    /// Reads on until the operator has closed the request, but no longer than this. A connection that is
+    /// closed before takes away the answer's last bytes.
+    pub(super) async fn drain(&mut self, limit: Duration) {
+        let closed = async { while !matches!(self.next().await, Err(Ended::Gone)) {} };
+        // An error means that the operator goes on; it has had time to read the answer.
+        let _ = tokio::time::timeout(limit, closed).await;
     }
 
     /// The next order. Nothing is lost if the future is dropped.

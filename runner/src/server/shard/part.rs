@@ -4,11 +4,12 @@
 use super::super::fetch::{FetchError, parse_url, transport};
 use super::ask::Uploads;
 use super::attempt::Shard;
+use super::format;
 use super::pictures::Collected;
 use super::rows::Prefix;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
-use fovea_protocol::{Part, PartFile, Problem, Reason, ShardLine, Upload};
+use fovea_protocol::{Part, PartFile, Problem, Reason, ShardLine, ShardRequest, Upload};
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, HOST};
 use sha2::{Digest as _, Sha256};
@@ -46,6 +47,12 @@ pub(super) async fn commit(shard: &Shard, collected: Collected) -> ShardLine {
         failed,
     } = rows;
     let rows = Bytes::from(jsonl);
+    let prepared = prepare(shard, rows.clone()).await;
+    let (rows_file, formatted) = match prepared {
+        Ok(prepared) => prepared,
+        Err(problem) => return ShardLine::Problem(problem),
+    };
+    let (formatted, formatted_file) = formatted.unzip();
     let part = Part {
         from,
         to,
@@ -53,12 +60,12 @@ pub(super) async fn commit(shard: &Shard, collected: Collected) -> ShardLine {
         succeeded,
         failed,
         skipped,
-        rows: describe(&rows),
-        formatted: None,
+        rows: rows_file,
+        formatted: formatted_file,
     };
     let is_whole = end || shard.request.to == Some(to);
     let stopped = shard.stop.why().filter(|_| !is_whole);
-    match write(shard, &part, &rows, None).await {
+    match write(shard, &part, &rows, formatted.as_ref()).await {
         Ok(put) => {
             let metrics = &shard.app.metrics;
             metrics.shard_pictures(&shard.model.name, part.succeeded, part.failed);
@@ -70,6 +77,27 @@ pub(super) async fn commit(shard: &Shard, collected: Collected) -> ShardLine {
         }
         Err(problem) => ShardLine::Problem(problem),
     }
+}
+
+/// Describes the rows, and formats them, on a thread of its own.
+async fn prepare(
+    shard: &Shard,
+    rows: Bytes,
+) -> Result<(PartFile, Option<(Bytes, PartFile)>), Problem> {
+    let ShardRequest { format, task, .. } = shard.request;
+    let preparing = tokio::task::spawn_blocking(move || {
+        let formatted = format::format(format, task, &rows)?;
+        let formatted = formatted.map(|bytes| {
+            let file = describe(&bytes);
+            (Bytes::from(bytes), file)
+        });
+        Ok((describe(&rows), formatted))
+    });
+    let prepared = preparing.await.map_err(|_| crate::engine::gone())?;
+    prepared.map_err(|error: format::FormatError| {
+        let why = format!("the rows cannot be formatted: {error}");
+        Problem::new(Reason::InferenceFailed, why)
+    })
 }
 
 fn describe(bytes: &[u8]) -> PartFile {

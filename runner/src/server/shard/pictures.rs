@@ -32,7 +32,7 @@ pub(super) struct Collected {
 }
 
 /// The outcome of a picture's task.
-type Finished = Result<(u64, Result<Row, Unfinished>), JoinError>;
+pub(super) type Finished = Result<(u64, Result<Row, Unfinished>), JoinError>;
 
 /// Runs the pictures of the request's range, and returns the rows of those that are done without a gap.
 pub(super) async fn collect(shard: &Arc<Shard>) -> Result<Collected, Problem> {
@@ -57,7 +57,14 @@ pub(super) async fn collect(shard: &Arc<Shard>) -> Result<Collected, Problem> {
         let wants_more = may_begin && offers.is_empty();
         tokio::select! {
             biased;
-            Some(finished) = tasks.join_next() => keep(shard, finished, &mut rows)?,
+            Some(finished) = tasks.join_next() => {
+                if let Some((index, row)) = outcome(finished)? {
+                    shard.progress.end(rows.insert(index, row));
+                }
+                if rows.full() {
+                    shard.stop.stop(None);
+                }
+            }
             window = windows.next(), if wants_more => match window {
                 Some(window) => {
                     let window = window?;
@@ -93,18 +100,11 @@ fn windows(
     windows.buffered(WINDOWS_AHEAD).boxed()
 }
 
-/// Keeps the row of a picture that is done; an error ends the attempt.
-pub(super) fn keep(shard: &Shard, finished: Finished, rows: &mut Rows) -> Result<(), Problem> {
+/// The row of a picture that is done; an error ends the attempt.
+pub(super) fn outcome(finished: Finished) -> Result<Option<(u64, Row)>, Problem> {
     match finished {
-        Ok((index, Ok(row))) => {
-            let failed = rows.insert(index, row);
-            shard.progress.end(failed);
-            if rows.full() {
-                shard.stop.stop(None);
-            }
-            Ok(())
-        }
-        Ok((_, Err(Unfinished::Stopped))) => Ok(()),
+        Ok((index, Ok(row))) => Ok(Some((index, row))),
+        Ok((_, Err(Unfinished::Stopped))) => Ok(None),
         Ok((_, Err(Unfinished::Ended(problem)))) => Err(problem),
         // A bug of the runner's, which costs the attempt.
         Err(error) => {

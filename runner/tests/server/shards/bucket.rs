@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use fovea_protocol::{Item, Upload};
+use futures::StreamExt as _;
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -33,8 +34,12 @@ pub(super) struct Inside {
     pub(super) written: BTreeMap<String, Bytes>,
     /// GETs of this key, or of all if it is empty, and every PUT are answered 503 as many times.
     pub(super) failing: Option<(String, usize)>,
+    /// As many GETs are answered; any further one is answered 503.
+    pub(super) most_gets: Option<usize>,
     /// A GET is cut off after as many bytes of its answer, as many times.
     pub(super) cuts: Vec<u64>,
+    /// Replaces an object as soon as it has been read from.
+    pub(super) replacement: Option<(String, Vec<u8>)>,
     /// Time that a GET takes.
     pub(super) delay: Duration,
     /// GETs that were answered with an object.
@@ -140,7 +145,8 @@ async fn read(
     let delay = bucket.lock().delay;
     tokio::time::sleep(delay).await;
     let mut inside = bucket.lock();
-    if inside.fails(&key) {
+    let over = inside.most_gets.is_some_and(|most| inside.gets >= most);
+    if over || inside.fails(&key) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if !is_live {
@@ -155,6 +161,9 @@ async fn read(
         return StatusCode::PRECONDITION_FAILED.into_response();
     }
     inside.gets += 1;
+    if let Some((key, bytes)) = inside.replacement.take() {
+        inside.objects.insert(key, bytes.into());
+    }
     let range = headers.get(RANGE).map(|range| range.to_str().unwrap());
     let from = range.map(|range| range["bytes=".len()..range.len() - 1].parse().unwrap());
     let status = match from {
@@ -164,19 +173,23 @@ async fn read(
     let bytes = bytes.slice(from.unwrap_or(0)..);
     let length = bytes.len();
     let cut = inside.cuts.pop().map(|cut| usize::try_from(cut).unwrap());
-    let pieces = match cut.filter(|cut| *cut < length) {
-        Some(cut) => vec![
-            Ok(bytes.slice(..cut)),
-            Err(std::io::Error::other("the store broke off")),
-        ],
-        None => vec![Ok(bytes)],
+    let whole = cut.is_none_or(|cut| cut >= length);
+    let piece = bytes.slice(..cut.unwrap_or(length).min(length));
+    let rest = async move {
+        if !whole {
+            // What has been sent arrives first.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let broken = || Err(std::io::Error::other("the store broke off"));
+        (!whole).then(broken)
     };
+    let rest = futures::stream::once(rest).filter_map(std::future::ready);
+    let body = futures::stream::iter([Ok(piece)]).chain(rest);
     let head = Response::builder()
         .status(status)
         .header(ETAG, etag)
         .header("content-length", length);
-    head.body(Body::from_stream(futures::stream::iter(pieces)))
-        .unwrap()
+    head.body(Body::from_stream(body)).unwrap()
 }
 
 async fn write(

@@ -109,7 +109,7 @@ async fn a_shard_runs_over_https_with_lines_both_ways_at_once() {
     let (authority, cert, key) = sign(dir.path());
     let tls = Arc::new(Tls::open(&cert, &key).unwrap());
     let eight = MaxBatchSize::Fixed(crate::harness::EIGHT);
-    let planned = vec![crate::harness::vit()];
+    let planned = vec![crate::harness::demo("vit")];
     let runner = Runner::start_planned(settings(), eight, Some(tls), planned).await;
     let (client, base) = (trusting(&authority), format!("https://{}", runner.address));
     let ready = format!("{base}/readyz");

@@ -157,7 +157,7 @@ pub(super) mod tests {
     }
 
     #[track_caller]
-    fn assert_fails(entry: Entry, reason: &str, part: &str) {
+    fn assert_fails(entry: &Entry, reason: &str, part: &str) {
         let item = checks().item(17, entry.clone());
         let error = item.error.unwrap_or_else(|| panic!("{entry:?} is good"));
         assert_eq!(error.reason, reason);
@@ -204,7 +204,7 @@ pub(super) mod tests {
             "a%2e.jpg",
             "a\n.jpg",
         ] {
-            assert_fails(entry(key), "InvalidKey", "an object key");
+            assert_fails(&entry(key), "InvalidKey", "an object key");
         }
         let long = checks().item(1, entry(&"ü".repeat(40_000)));
         assert!(long.error.is_some() && long.key.len() <= MAX_KEY_BYTES);
@@ -236,7 +236,7 @@ pub(super) mod tests {
                 "1 to 512 characters",
             ),
         ] {
-            assert_fails(entry, "InvalidParameters", part);
+            assert_fails(&entry, "InvalidParameters", part);
         }
         assert_eq!(
             checks().item(1, with(|all| all.num_beams = Some(1))).error,
@@ -251,7 +251,7 @@ pub(super) mod tests {
             ..entry("a.jpg")
         };
         assert_fails(
-            with("x".repeat(513)),
+            &with("x".repeat(513)),
             "InvalidLine",
             "at most 512 characters",
         );
