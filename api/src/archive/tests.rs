@@ -5,7 +5,8 @@ use crate::archive::{repack_tar, repack_zip};
 use ::tar::{Archive, Builder, EntryType, Header};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
-use rawzip::{CompressionMethod, EntryPath, ZipArchiveWriter};
+use rawzip::path::EntryPath;
+use rawzip::{CompressionMethod, ZipArchiveWriter};
 use std::io::{Cursor, Read as _, Seek as _, Write as _};
 
 const LIMITS: Limits = Limits {

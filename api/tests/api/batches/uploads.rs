@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use fovea_crds::{Input, OutputFormat};
-use rawzip::{CompressionMethod, EntryPath, ZipArchiveWriter};
+use rawzip::path::EntryPath;
+use rawzip::{CompressionMethod, ZipArchiveWriter};
 use reqwest::multipart::{Form, Part};
 use std::io::{Cursor, Read as _, Write as _};
 
