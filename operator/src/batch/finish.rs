@@ -299,7 +299,10 @@ mod tests {
         let plan = plan(PlanOf::Pictures, 4);
         let (parts, totals) = listed(&plan, &parts, OutputFormat::Jsonl, true).unwrap();
         let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
-        assert_eq!(names, ["part-000000-0000000.jsonl", "part-000000-0000003.jsonl"]);
+        assert_eq!(
+            names,
+            ["part-000000-0000000.jsonl", "part-000000-0000003.jsonl"]
+        );
         let expected = Totals {
             total: 4,
             succeeded: 3,
@@ -346,7 +349,10 @@ mod tests {
         let [part] = &parts[..] else {
             panic!("one part")
         };
-        assert_eq!((part.name.as_str(), part.bytes), ("part-000000-0000000.csv", 7));
+        assert_eq!(
+            (part.name.as_str(), part.bytes),
+            ("part-000000-0000000.csv", 7)
+        );
         assert_eq!(part.sha256, "formatted");
         assert_eq!(
             part.from,

@@ -406,7 +406,10 @@ async fn an_output_that_is_finished_twice_has_the_same_bytes() {
     // A batch that ended early has no _SUCCESS.json.
     let ended = finish(&bucket.store, batch, &plan, &second[..1], false).await;
     assert_eq!(ended.unwrap().success_sha256, None);
-    assert_eq!(bucket.outputs().await, ["notes.txt", "part-000000-0000000.csv"]);
+    assert_eq!(
+        bucket.outputs().await,
+        ["notes.txt", "part-000000-0000000.csv"]
+    );
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ struct Running {
     installation: String,
     epoch: u64,
     job: String,
-    shard: Option<u32>,
+    /// The shard and its first picture, of an attempt at a shard of a batch.
+    range: Option<(u32, u64)>,
     attempt: u32,
     abort: Abort,
 }
@@ -122,15 +123,15 @@ impl Admissions {
 
     /// Admits the request, or returns the problem to answer it with.
     ///
-    /// An older attempt of the same job, or of the same shard of a batch, is aborted: one operator runs
-    /// one attempt at a time, so its connection is gone. It keeps its slot until its work has really
+    /// An older attempt of the same job, or at a range of a batch with the same beginning, is aborted: one
+    /// operator runs one attempt at a time, so its connection is gone. It keeps its slot until its work has really
     /// stopped. After a restore of the cluster a leader may count a job's attempts from a lower number
     /// than its predecessor did.
     pub(super) fn admit<'a>(&self, claim: impl Into<Claim<'a>>) -> Result<Admission, Problem> {
         let Claim {
             sender,
             job,
-            shard,
+            range,
             attempt,
         } = claim.into();
         let Sender {
@@ -142,7 +143,7 @@ impl Admissions {
         state.observe(sender)?;
         let same = state.running.values().filter(|running| {
             (running.installation.as_str(), running.job.as_str()) == (installation, job)
-                && running.shard == shard
+                && running.range == range
         });
         for running in same {
             if (running.epoch, running.attempt) > (epoch, attempt) {
@@ -158,7 +159,7 @@ impl Admissions {
             running.abort.abort(Reason::StaleEpoch, why);
         }
         let Slots { jobs, shards } = state.busy();
-        let (busy, slots, of) = match shard {
+        let (busy, slots, of) = match range {
             None => (jobs, self.slots.jobs, ""),
             Some(_) => (shards, self.slots.shards, " for shards"),
         };
@@ -174,7 +175,7 @@ impl Admissions {
                 installation: installation.to_owned(),
                 epoch,
                 job: job.to_owned(),
-                shard,
+                range,
                 attempt,
                 abort: abort.clone(),
             },
@@ -208,7 +209,7 @@ impl Admissions {
 impl State {
     fn busy(&self) -> Slots {
         let all = self.running.len();
-        let jobs = (self.running.values()).filter(|running| running.shard.is_none());
+        let jobs = (self.running.values()).filter(|running| running.range.is_none());
         let jobs = jobs.count();
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         Slots {

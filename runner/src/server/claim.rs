@@ -15,8 +15,8 @@ pub(super) struct Slots {
 pub(super) struct Claim<'a> {
     pub(super) sender: Sender<'a>,
     pub(super) job: &'a str,
-    /// The shard, if the job is a batch.
-    pub(super) shard: Option<u32>,
+    /// The shard and its first picture, if the job is a batch.
+    pub(super) range: Option<(u32, u64)>,
     pub(super) attempt: u32,
 }
 
@@ -25,7 +25,7 @@ impl<'a> From<&'a InferRequest> for Claim<'a> {
         Self {
             sender: Sender::of(&request.installation, request.epoch),
             job: &request.job,
-            shard: None,
+            range: None,
             attempt: request.attempt,
         }
     }
@@ -36,7 +36,7 @@ impl<'a> From<&'a ShardRequest> for Claim<'a> {
         Self {
             sender: Sender::of(&request.installation, request.epoch),
             job: &request.job,
-            shard: Some(request.shard),
+            range: Some((request.shard, request.from)),
             attempt: request.attempt,
         }
     }

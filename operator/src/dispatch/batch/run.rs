@@ -10,6 +10,7 @@ use crate::dispatch::folders::{FolderError, Folders};
 use crate::dispatch::store_check::StoreCheck;
 use crate::dispatch::wire;
 use crate::job::decide::{Ending, Placement};
+use crate::job::retry;
 use crate::job::status::batch::{self as status, Numbers};
 use crate::job::write::{StatusWriter, Written};
 use crate::metrics::Metrics;
@@ -474,6 +475,9 @@ async fn run_on(
     let outcome = outcome.unwrap_or_else(|error| shard::Outcome::Lost(error.to_string()));
     place.was = match &outcome {
         shard::Outcome::Lost(_) | shard::Outcome::NotBegun(_) => RunnerWas::Unavailable,
+        shard::Outcome::Problem(problem, _) if retry::is_refusal(problem.reason) => {
+            RunnerWas::Unavailable
+        }
         _ => RunnerWas::Fine,
     };
     (number, outcome, place)
