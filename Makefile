@@ -25,12 +25,12 @@ demo: demo-programs ## Caption two pictures, then run until Ctrl-C (ONCE=1: exit
 PYARROW := $(FOVEA_CACHE)/pyarrow-26.0.1
 .PHONY: test
 test: check-generated lint failpoints build nodes $(PYARROW)/ready ## Set everything up and run every test
-	@$(WITH_TORCH) PYARROW=$(PYARROW)/bin/python $(CARGO) test --locked --workspace --no-fail-fast
+	@$(WITH_TORCH) PYARROW=$(PYARROW) $(CARGO) test --locked --workspace --no-fail-fast
 
 # Reads the Parquet files of batches as their users do.
 $(PYARROW)/ready:
-	@rm -rf $(@D) && python3 -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --disable-pip-version-check pyarrow==26.0.1
+	@rm -rf $(@D)
+	@python3 -m pip install --quiet --disable-pip-version-check --target $(@D) pyarrow==26.0.1
 	@touch $@
 
 # What tests with real nodes need; where they cannot run, it says why they are skipped.

@@ -223,7 +223,7 @@ pub struct PartFile {
 /// The row of one picture in a batch's output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The user's name for the picture; the key if there is none.
+    /// The user's name for the picture; in an archive, the member's name; otherwise the key.
     pub id: String,
     /// Key of the picture, relative to `data/<namespace>/`. In an archive: the archive's key, `/`, and the
     /// member's name.

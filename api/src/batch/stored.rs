@@ -12,6 +12,7 @@ use crate::validate::UPLOADS;
 use bytes::{Bytes, BytesMut};
 use fovea_crds::Input;
 use fovea_store::{FolderOwner, ObjectKey, ObjectWriter, StoreError};
+use futures::stream::Fuse;
 use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 use std::pin::Pin;
@@ -43,7 +44,7 @@ impl StoredUpload {
         own_folder(app, namespace).await?;
         let mut body = Body {
             head: Bytes::new(),
-            rest: body,
+            rest: body.fuse(),
             digest: Sha256::new(),
         };
         body.read_head().await?;
@@ -126,7 +127,8 @@ pub(crate) async fn discard(app: &App, namespace: &str, input: &Input) {
 /// The body of an upload: its head, which has been read already, and the rest.
 struct Body<'a> {
     head: Bytes,
-    rest: Pieces<'a>,
+    /// Fused: a short body ends while its head is read.
+    rest: Fuse<Pieces<'a>>,
     digest: Sha256,
 }
 

@@ -10,13 +10,14 @@ use fovea_crds::bounds::{
 };
 use fovea_crds::{Input, Output, OutputFormat, Parameters, Task};
 use fovea_store::ObjectKey;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 /// The folder of uploaded manifests and archives, below `data/<namespace>/`.
 pub(crate) const UPLOADS: &str = "fovea-batches";
 /// Where results go if the request does not say.
 const DEFAULT_OUTPUT: &str = "batches";
+const INPUTS: &str = "say where the pictures are by one of {\"prefix\": {\"prefix\": ...}}, {\"manifest\": {\"key\": ...}} and {\"archives\": {\"prefix\": ...}}";
 /// The fields of a form and of a query, for messages.
 const NAMES: &str = "task, model, pool, priority, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille, outputPrefix, outputFormat, parallelism, maxFailedPermille";
 
@@ -54,17 +55,17 @@ pub(crate) struct BatchRequest {
     max_failed_permille: Option<i64>,
 }
 
-/// Where the pictures of a batch are, below `data/<namespace>/` in the bucket.
+/// Where the pictures of a batch are, below `data/<namespace>/` in the bucket. Exactly one member.
 #[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-enum BatchInput {
+#[serde(deny_unknown_fields, expecting = "an object")]
+#[schemars(transform = exactly_one)]
+struct BatchInput {
     /// Every picture below a prefix.
-    #[serde(rename_all = "camelCase")]
-    Prefix(PrefixInput),
+    prefix: Option<PrefixInput>,
     /// The pictures that an object lists, in JSON Lines or CSV.
-    Manifest(ManifestInput),
+    manifest: Option<ManifestInput>,
     /// The pictures in tar archives.
-    Archives(ArchivesInput),
+    archives: Option<ArchivesInput>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -184,10 +185,7 @@ impl BatchFields {
     /// Checks the fields of a batch whose pictures are in the bucket.
     pub(crate) fn validate(mut self, namespace: &str) -> Result<(ValidRequest, Input), FieldError> {
         let Some(input) = self.input.take() else {
-            return invalid(
-                "input",
-                "say where the pictures are: {\"prefix\": {\"prefix\": ...}}, {\"manifest\": {\"key\": ...}} or {\"archives\": {\"prefix\": ...}}".to_owned(),
-            );
+            return invalid("input", INPUTS.to_owned());
         };
         let input = input.validate(namespace)?;
         let request = self.validate_upload(namespace)?;
@@ -245,31 +243,44 @@ impl BatchFields {
 
 impl BatchInput {
     fn validate(self, namespace: &str) -> Result<Input, FieldError> {
-        Ok(match self {
-            Self::Prefix(PrefixInput {
-                prefix,
-                include,
-                exclude,
-            }) => {
-                path("input.prefix.prefix", namespace, &prefix)?;
-                patterns("input.prefix.include", &include)?;
-                patterns("input.prefix.exclude", &exclude)?;
-                Input::Prefix {
+        let Self {
+            prefix,
+            manifest,
+            archives,
+        } = self;
+        match (prefix, manifest, archives) {
+            (Some(input), None, None) => {
+                let PrefixInput {
                     prefix,
                     include,
                     exclude,
-                }
+                } = input;
+                path("input.prefix.prefix", namespace, &prefix)?;
+                patterns("input.prefix.include", &include)?;
+                patterns("input.prefix.exclude", &exclude)?;
+                Ok(Input::Prefix {
+                    prefix,
+                    include,
+                    exclude,
+                })
             }
-            Self::Manifest(ManifestInput { key }) => {
+            (None, Some(ManifestInput { key }), None) => {
                 path("input.manifest.key", namespace, &key)?;
-                Input::Manifest { key }
+                Ok(Input::Manifest { key })
             }
-            Self::Archives(ArchivesInput { prefix }) => {
+            (None, None, Some(ArchivesInput { prefix })) => {
                 path("input.archives.prefix", namespace, &prefix)?;
-                Input::Archives { prefix }
+                Ok(Input::Archives { prefix })
             }
-        })
+            _ => invalid("input", INPUTS.to_owned()),
+        }
     }
+}
+
+fn exactly_one(schema: &mut Schema) {
+    optional(schema);
+    schema.insert("minProperties".to_owned(), 1.into());
+    schema.insert("maxProperties".to_owned(), 1.into());
 }
 
 /// Checks a path below `data/<namespace>/`.

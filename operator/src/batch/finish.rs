@@ -177,7 +177,7 @@ fn listed(
 }
 
 fn part_name(PartName { shard, from, .. }: PartName, format: OutputFormat) -> String {
-    format!("part-{shard:06}-{from}.{}", format.as_str())
+    format!("part-{shard:06}-{from:07}.{}", format.as_str())
 }
 
 /// Whether this is the name of a part, in any format.
@@ -299,7 +299,7 @@ mod tests {
         let plan = plan(PlanOf::Pictures, 4);
         let (parts, totals) = listed(&plan, &parts, OutputFormat::Jsonl, true).unwrap();
         let names: Vec<_> = parts.iter().map(|part| part.name.as_str()).collect();
-        assert_eq!(names, ["part-000000-0.jsonl", "part-000000-3.jsonl"]);
+        assert_eq!(names, ["part-000000-0000000.jsonl", "part-000000-0000003.jsonl"]);
         let expected = Totals {
             total: 4,
             succeeded: 3,
@@ -346,7 +346,7 @@ mod tests {
         let [part] = &parts[..] else {
             panic!("one part")
         };
-        assert_eq!((part.name.as_str(), part.bytes), ("part-000000-0.csv", 7));
+        assert_eq!((part.name.as_str(), part.bytes), ("part-000000-0000000.csv", 7));
         assert_eq!(part.sha256, "formatted");
         assert_eq!(
             part.from,
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn only_the_names_of_parts_are_taken_for_parts() {
         for name in [
-            "part-000000-0.jsonl",
+            "part-000000-0000000.jsonl",
             "part-1000000-99.csv",
             "part-000001-2.parquet",
         ] {

@@ -3,6 +3,8 @@
 //! A shard is done by parts, each of which covers a range of its pictures. A range whose runner was lost
 //! is halved, so that a picture that ends its runner stands alone at last and costs only itself.
 
+mod numbers;
+
 use fovea_crds::{Counts, Failure};
 use fovea_protocol::{Progress as Beat, RowError};
 use fovea_store::{PartMetadata, PartName, choose_parts};
@@ -242,24 +244,6 @@ impl Progress {
         u32::try_from(startable).unwrap_or(u32::MAX)
     }
 
-    /// Attempts that could run at once if there were a runner for each, those under way among them.
-    pub(crate) fn divisible(&self) -> u32 {
-        let archives = self.waiting.len() as u64;
-        let waiting = match self.pictures {
-            Some(_) => self.waiting_pictures.div_ceil(SMALLEST_RANGE),
-            None => archives,
-        };
-        let all = waiting.saturating_add(u64::from(self.running()));
-        u32::try_from(all).unwrap_or(u32::MAX)
-    }
-
-    /// Pictures that have been done by attempts of this leader.
-    pub(crate) fn done_here(&self) -> u64 {
-        let beats = self.running.values().map(|running| &running.beat);
-        let running: u64 = beats.map(|beat| beat.succeeded + beat.failed).sum();
-        self.written + running
-    }
-
     /// Records a heartbeat.
     pub(crate) fn beat(&mut self, attempt: u32, beat: Beat) {
         if let Some(running) = self.running.get_mut(&attempt) {
@@ -437,67 +421,6 @@ impl Progress {
 
     pub(crate) fn running(&self) -> u32 {
         u32::try_from(self.running.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Pictures by their outcome, those of attempts under way among them.
-    pub(crate) fn counts(&self) -> Counts {
-        let mut counts = self.sums;
-        for running in self.running.values() {
-            counts.succeeded += running.beat.succeeded;
-            counts.failed += running.beat.failed;
-        }
-        counts.skipped += self.skipped;
-        counts.total = match self.pictures {
-            Some(pictures) => pictures,
-            None => counts.done(),
-        };
-        counts
-    }
-
-    /// Pictures that are left; with archives, estimated by bytes.
-    pub(crate) fn pictures_left(&self) -> u64 {
-        let counts = self.counts();
-        if let Some(pictures) = self.pictures {
-            return pictures.saturating_sub(counts.done());
-        }
-        let permille = u64::from(self.permille()).max(1);
-        counts.done().max(1).saturating_mul(1000 - permille) / permille
-    }
-
-    /// The share of the work that is done, in thousandths: by pictures, or by bytes with archives.
-    pub(crate) fn permille(&self) -> u32 {
-        let (done, all) = match self.pictures {
-            Some(pictures) => (self.counts().done(), pictures),
-            None => self.bytes_done(),
-        };
-        let permille = (u128::from(done) * 1000).checked_div(u128::from(all));
-        u32::try_from(permille.unwrap_or(1000).min(1000)).unwrap_or(1000)
-    }
-
-    /// Bytes of archives that are done to their end, and of all. An empty one counts as a byte.
-    fn bytes_done(&self) -> (u64, u64) {
-        let bytes = |shard: &Shard| shard.bytes.max(1);
-        let all = self.shards.iter().map(bytes).sum();
-        let mut open: Vec<u32> = self.waiting.keys().map(|(shard, _)| *shard).collect();
-        open.extend(self.running.values().map(|running| running.range.shard));
-        open.sort_unstable();
-        open.dedup();
-        let open = open.iter().filter_map(|shard| self.shard(*shard));
-        let left: u64 = open.map(bytes).sum();
-        (all - left, all)
-    }
-
-    /// Whether more than `permille` thousandths of the pictures have failed. With archives the number of
-    /// pictures is known at the end, and until then a thousand of them count as a sample.
-    pub(crate) fn has_failed(&self, permille: u32) -> bool {
-        const SAMPLE: u64 = 1000;
-        let counts = self.counts();
-        let of = match self.pictures {
-            Some(pictures) => pictures,
-            None if self.is_done() || counts.done() >= SAMPLE => counts.done(),
-            None => return false,
-        };
-        u128::from(counts.failed) * 1000 > u128::from(of) * u128::from(permille)
     }
 }
 

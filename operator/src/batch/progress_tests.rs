@@ -186,6 +186,32 @@ fn what_fails_is_tried_again_after_its_delay_and_then_only_its_first_picture_fai
 }
 
 #[test]
+fn what_is_left_of_archives_is_estimated_by_their_bytes() {
+    let shards = (0..4).map(|_| Shard {
+        pictures: None,
+        bytes: 1000,
+    });
+    let mut progress = Progress::new(shards.collect(), 0, Vec::new());
+    let now = Instant::now();
+    let (first, _) = progress.take(now, WIDTH, true).unwrap();
+    assert_eq!(progress.permille(), 0);
+    let ended = Ended::Part {
+        part: part(0, 0, 10, true),
+        metadata: Some(metadata(10, 0)),
+        stopped: None,
+    };
+    progress.ended(first, ended, now, retry());
+    let (second, _) = progress.take(now, WIDTH, true).unwrap();
+    let beat = Beat {
+        succeeded: 6,
+        failed: 0,
+        begun: 8,
+    };
+    progress.beat(second, beat);
+    assert_eq!((progress.pictures_left(), progress.permille()), (24, 400));
+}
+
+#[test]
 fn an_outage_of_the_store_costs_no_attempt() {
     let mut progress = Progress::new(pictures(&[10]), 0, Vec::new());
     let mut now = Instant::now();

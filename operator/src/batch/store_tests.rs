@@ -159,7 +159,7 @@ async fn a_prefix_is_planned_page_by_page_and_what_follows_changes_nothing() {
     keys.push("in/z/ü + 100 & more?.PNG".to_owned());
     let others = [
         "in/readme.txt",
-        "in/out/part-000000-0.csv",
+        "in/out/part-000000-0000000.csv",
         "inside.jpg",
         "in/z/no.gif",
     ];
@@ -358,7 +358,7 @@ async fn an_output_that_is_finished_twice_has_the_same_bytes() {
 
     // A crash in the middle: one copy fails.
     let rule = bucket.rule(Verdict::Fail(403), |request| {
-        request.uri.path().ends_with("part-000000-4.csv")
+        request.uri.path().ends_with("part-000000-0000004.csv")
     });
     let crashed = finish(&bucket.store, batch, &plan, &first, true).await;
     assert!(crashed.is_err(), "{crashed:?}");
@@ -384,7 +384,7 @@ async fn an_output_that_is_finished_twice_has_the_same_bytes() {
     assert_eq!(success["format"], "csv");
     let rows: Vec<_> = success["parts"].as_array().unwrap().iter().collect();
     assert_eq!(rows.len(), 2);
-    assert_eq!(rows[1]["name"], "part-000000-4.csv");
+    assert_eq!(rows[1]["name"], "part-000000-0000004.csv");
 
     // Parts that came late take the place of the first ones.
     bucket
@@ -396,17 +396,17 @@ async fn an_output_that_is_finished_twice_has_the_same_bytes() {
     let names = [
         "_SUCCESS.json",
         "notes.txt",
-        "part-000000-0.csv",
-        "part-000000-6.csv",
+        "part-000000-0000000.csv",
+        "part-000000-0000006.csv",
     ];
     assert_eq!(bucket.outputs().await, names);
-    let key = ObjectKey::output("ns", "out", UID, "part-000000-0.csv").unwrap();
+    let key = ObjectKey::output("ns", "out", UID, "part-000000-0000000.csv").unwrap();
     assert_eq!(bucket.get(&key).await.unwrap(), "000000.0-6");
 
     // A batch that ended early has no _SUCCESS.json.
     let ended = finish(&bucket.store, batch, &plan, &second[..1], false).await;
     assert_eq!(ended.unwrap().success_sha256, None);
-    assert_eq!(bucket.outputs().await, ["notes.txt", "part-000000-0.csv"]);
+    assert_eq!(bucket.outputs().await, ["notes.txt", "part-000000-0000000.csv"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The OpenAPI descriptions of requests to `/v1/batches`.
 
 use crate::openapi::{binary, problem_set};
-use crate::routes::jobs::description::{not_null, parameters_of, properties};
+use crate::routes::jobs::description::{parameters_of, properties};
 use crate::validate::BatchRequest;
 use fovea_crds::{OutputFormat, Parameters};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -59,10 +59,9 @@ fn text_fields(generator: &mut SchemaGenerator) -> Map<String, Value> {
         "description": "Path of the results below `data/<namespace>/`; `batches` by default.",
         "type": "string",
     });
-    let format =
-        json!({"description": "Format of the results; `jsonl` by default.", "enum": names()});
+    let format = json!({"description": "Format of the results; `jsonl` by default.", "type": "string", "enum": names()});
     fields.insert("outputPrefix".to_owned(), prefix);
-    fields.insert("outputFormat".to_owned(), not_null(format));
+    fields.insert("outputFormat".to_owned(), format);
     fields
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn properties<T: JsonSchema>(generator: &mut SchemaGenerator) -> Map<
 
 /// A schema without `null`, which a query cannot express, and without its description, which the
 /// parameter has.
-pub(crate) fn not_null(mut schema: Value) -> Value {
+fn not_null(mut schema: Value) -> Value {
     if let Some(one) = schema["anyOf"].get(0) {
         return one.clone();
     }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
 use fovea_crds::{Input, OutputFormat};
+use rawzip::path::EntryPath;
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 use reqwest::multipart::{Form, Part};
 use std::io::{Cursor, Read as _, Write as _};
@@ -36,7 +37,7 @@ fn zip_of(members: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
     let mut zip = ZipArchiveWriter::new(&mut out);
     for (name, content) in members {
         let file = zip
-            .new_file(*name)
+            .new_file(EntryPath::verbatim(name.as_bytes()))
             .compression_method(CompressionMethod::DEFLATE);
         let (mut entry, config) = file.start()?;
         let mut writer = config.wrap(DeflateEncoder::new(&mut entry, Compression::fast()));

@@ -50,10 +50,10 @@ async fn a_csv_part_has_the_rows_under_its_header() {
     }
 }
 
-/// Reads a Parquet part with pyarrow, as JSON. `make test` installs it and names its Python.
+/// Reads a Parquet part with pyarrow, as JSON. `make test` installs it and names its folder.
 fn read_with_pyarrow(formatted: &[u8]) -> Option<Vec<Value>> {
-    let Some(python) = std::env::var_os("PYARROW") else {
-        eprintln!("PYARROW names no Python with pyarrow: skipped; make test has one");
+    let Some(pyarrow) = std::env::var_os("PYARROW") else {
+        eprintln!("PYARROW names no folder with pyarrow: skipped; make test has one");
         return None;
     };
     let dir = tempfile::tempdir().unwrap();
@@ -61,8 +61,9 @@ fn read_with_pyarrow(formatted: &[u8]) -> Option<Vec<Value>> {
     std::fs::write(&path, formatted).unwrap();
     let script = "import json, sys, pyarrow.parquet as pq\n\
                   print(json.dumps(pq.read_table(sys.argv[1]).to_pylist()))";
-    let mut command = std::process::Command::new(python);
-    let output = command.args(["-c", script]).arg(&path).output().unwrap();
+    let mut command = std::process::Command::new("python3");
+    command.env("PYTHONPATH", pyarrow).args(["-c", script]);
+    let output = command.arg(&path).output().unwrap();
     assert!(
         output.status.success(),
         "{}",

@@ -178,7 +178,8 @@ impl Reader<'_> {
             beside: 0,
         });
         if role == Role::Picture {
-            let row = blank(&format!("{}/{name}", self.key), None);
+            // People know the picture by its name in the archive.
+            let row = blank(&format!("{}/{name}", self.key), Some(&name));
             self.picture(members, row, bytes, query).await?;
             // One whose end is missing has no row.
             self.index += 1;
