@@ -117,6 +117,16 @@ async fn runner(name: &str) -> Result<(Process, String)> {
     ))
 }
 
+/// The end of a program's log, without what an idle operator says all the time.
+fn last_lines(process: &Process) -> String {
+    let log = std::fs::read_to_string(process.log_path()).unwrap_or_default();
+    let lines: Vec<&str> = (log.lines().rev())
+        .filter(|line| !line.contains("reconciled pool"))
+        .take(60)
+        .collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
 impl Scene {
     async fn start() -> Result<Self> {
         let operated = Operated::start(Options::default().short_lease()).await?;
@@ -224,7 +234,8 @@ impl Scene {
 
     async fn state(&self, name: &str) -> String {
         let job = self.operated.jobs.get(name).await.map(|job| job.status);
-        format!("{job:#?}\n{}", self.operated.operator.log_tail())
+        let logs = [&self.operated.operator, &self.first, &self.second].map(last_lines);
+        format!("{job:?}\n{}", logs.join("\n"))
     }
 
     async fn judge(&self, name: &str, uid: &str, campaign: Campaign) -> Result<()> {

@@ -3,7 +3,7 @@
 //! One lock guards every decision: a new epoch aborts all requests of lower epochs admitted before
 //! it, and refuses those that arrive after it.
 
-use super::claim::{Claim, Slots};
+use super::claim::{Claim, ShardRange, Slots};
 use super::installations::{Installations, Sender};
 use fovea_protocol::{Problem, Reason};
 use std::collections::HashMap;
@@ -36,8 +36,7 @@ struct Running {
     installation: String,
     epoch: u64,
     job: String,
-    /// The shard and its first picture, of an attempt at a shard of a batch.
-    range: Option<(u32, u64)>,
+    shard: Option<ShardRange>,
     attempt: u32,
     abort: Abort,
 }
@@ -123,15 +122,15 @@ impl Admissions {
 
     /// Admits the request, or returns the problem to answer it with.
     ///
-    /// An older attempt of the same job, or at a range of a batch with the same beginning, is aborted: one
-    /// operator runs one attempt at a time, so its connection is gone. It keeps its slot until its work has really
+    /// An older attempt of the same job, or of the same batch with a picture in common, is aborted: one operator
+    /// runs one attempt at a time, so its connection is gone. It keeps its slot until its work has really
     /// stopped. After a restore of the cluster a leader may count a job's attempts from a lower number
     /// than its predecessor did.
     pub(super) fn admit<'a>(&self, claim: impl Into<Claim<'a>>) -> Result<Admission, Problem> {
         let Claim {
             sender,
             job,
-            range,
+            shard,
             attempt,
         } = claim.into();
         let Sender {
@@ -143,7 +142,11 @@ impl Admissions {
         state.observe(sender)?;
         let same = state.running.values().filter(|running| {
             (running.installation.as_str(), running.job.as_str()) == (installation, job)
-                && running.range == range
+                && match (running.shard, shard) {
+                    (None, None) => true,
+                    (Some(running), Some(range)) => running.overlaps(range),
+                    _ => false,
+                }
         });
         for running in same {
             if (running.epoch, running.attempt) > (epoch, attempt) {
@@ -159,7 +162,7 @@ impl Admissions {
             running.abort.abort(Reason::StaleEpoch, why);
         }
         let Slots { jobs, shards } = state.busy();
-        let (busy, slots, of) = match range {
+        let (busy, slots, of) = match shard {
             None => (jobs, self.slots.jobs, ""),
             Some(_) => (shards, self.slots.shards, " for shards"),
         };
@@ -175,7 +178,7 @@ impl Admissions {
                 installation: installation.to_owned(),
                 epoch,
                 job: job.to_owned(),
-                range,
+                shard,
                 attempt,
                 abort: abort.clone(),
             },
@@ -209,7 +212,7 @@ impl Admissions {
 impl State {
     fn busy(&self) -> Slots {
         let all = self.running.len();
-        let jobs = (self.running.values()).filter(|running| running.range.is_none());
+        let jobs = (self.running.values()).filter(|running| running.shard.is_none());
         let jobs = jobs.count();
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         Slots {
@@ -389,5 +392,27 @@ mod tests {
         assert_eq!(reason(late), Reason::StaleEpoch);
         admissions.observe(leader("i", 2)).unwrap();
         assert!(newer.abort.token.is_cancelled());
+    }
+
+    #[test]
+    fn ranges_of_one_shard_run_beside_each_other_unless_they_have_a_picture_in_common() {
+        let slots = Slots { jobs: 1, shards: 9 };
+        let admissions = Admissions::new(slots, Duration::from_hours(1));
+        let range = |attempt, from, to| ShardRequest {
+            from,
+            to,
+            ..shard("a", 0, attempt)
+        };
+        let first = admissions.admit(&range(1, 0, Some(5))).unwrap();
+        let second = admissions.admit(&range(2, 5, Some(9))).unwrap();
+        let rest = admissions.admit(&range(3, 9, None)).unwrap();
+        let is_aborted = |admission: &Admission| admission.abort.token.is_cancelled();
+        assert!(![&first, &second, &rest].into_iter().any(is_aborted));
+        assert_eq!(
+            reason(admissions.admit(&range(1, 8, Some(9)))),
+            Reason::StaleEpoch
+        );
+        let _newer = admissions.admit(&range(4, 8, None)).unwrap();
+        assert!(!is_aborted(&first) && is_aborted(&second) && is_aborted(&rest));
     }
 }

@@ -15,9 +15,29 @@ pub(super) struct Slots {
 pub(super) struct Claim<'a> {
     pub(super) sender: Sender<'a>,
     pub(super) job: &'a str,
-    /// The shard and its first picture, if the job is a batch.
-    pub(super) range: Option<(u32, u64)>,
+    /// Its part of the job, if that is a batch.
+    pub(super) shard: Option<ShardRange>,
     pub(super) attempt: u32,
+}
+
+/// A range of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ShardRange {
+    shard: u32,
+    from: u64,
+    /// Absent up to the end of an archive.
+    to: Option<u64>,
+}
+
+impl ShardRange {
+    /// Whether there may be a picture that is in both.
+    pub(super) fn overlaps(self, other: Self) -> bool {
+        let begins_before_the_end =
+            |one: Self, other: Self| other.to.is_none_or(|to| one.from < to);
+        self.shard == other.shard
+            && begins_before_the_end(self, other)
+            && begins_before_the_end(other, self)
+    }
 }
 
 impl<'a> From<&'a InferRequest> for Claim<'a> {
@@ -25,7 +45,7 @@ impl<'a> From<&'a InferRequest> for Claim<'a> {
         Self {
             sender: Sender::of(&request.installation, request.epoch),
             job: &request.job,
-            range: None,
+            shard: None,
             attempt: request.attempt,
         }
     }
@@ -36,7 +56,11 @@ impl<'a> From<&'a ShardRequest> for Claim<'a> {
         Self {
             sender: Sender::of(&request.installation, request.epoch),
             job: &request.job,
-            range: Some((request.shard, request.from)),
+            shard: Some(ShardRange {
+                shard: request.shard,
+                from: request.from,
+                to: request.to,
+            }),
             attempt: request.attempt,
         }
     }
