@@ -64,7 +64,7 @@ async fn rows(
             .await?;
         let name = object.key.rsplit('/').next().unwrap_or_default();
         digests.insert(name.to_owned(), Sha256::of(&text).to_string());
-        if name.ends_with(".jsonl") {
+        if name.starts_with("part-") {
             for line in String::from_utf8(text.to_vec())?.lines() {
                 rows.push(serde_json::from_str(line)?);
             }

@@ -1,6 +1,6 @@
 //! Rows as comma-separated values (RFC 4180). Every part has the header, which depends on the task alone:
-//! `id`, `key`, the columns of the result, `error_reason`, `error_message`, `sha256`, `width`, `height`,
-//! `model`, `revision`, `meta`. What a row does not have is empty. The result is
+//! `id`, `key`, the columns of the result, `sha256`, `width`, `height`, `model`, `revision`,
+//! `error_reason`, `error_message`, as the API's own, and `meta`. What a row does not have is empty. The result is
 //!
 //! - of image-to-text: `caption`;
 //! - of image-classification: `label` and `score` of the best label, and `predictions`, all of them as JSON;
@@ -42,13 +42,13 @@ pub(super) fn write(
     let mut writer = Writer::from_writer(Vec::new());
     let before = ["id", "key"].iter();
     let after = [
-        "error_reason",
-        "error_message",
         "sha256",
         "width",
         "height",
         "model",
         "revision",
+        "error_reason",
+        "error_message",
         "meta",
     ];
     writer.write_record(before.chain(result_columns(task)).chain(&after))?;
@@ -65,13 +65,13 @@ pub(super) fn write(
         let mut fields = vec![row.id, row.key];
         fields.extend(result_fields(task, row.result)?);
         fields.extend([
-            reason,
-            message,
             row.sha256.unwrap_or_default(),
             number(row.width).unwrap_or_default(),
             number(row.height).unwrap_or_default(),
             model,
             revision,
+            reason,
+            message,
             meta,
         ]);
         writer.write_record(&fields)?;
@@ -107,19 +107,19 @@ mod tests {
         let table = read(Task::ImageToText, InferResult::Caption("a\ncat".to_owned()));
         assert_eq!(
             table[0].join(","),
-            "id,key,caption,error_reason,error_message,sha256,width,height,model,revision,meta"
+            "id,key,caption,sha256,width,height,model,revision,error_reason,error_message,meta"
         );
         let done = [
             "a,\"b\"",
             "dir/a.jpg",
             "a\ncat",
-            "",
-            "",
             "00",
             "4",
             "3",
             "m",
             "r",
+            "",
+            "",
         ];
         assert_eq!(table[1][..10], done);
         assert_eq!(table[1][10], r#"{"n":1}"#.replace('{', "{\"json\":{") + "}");
@@ -127,13 +127,13 @@ mod tests {
             "c",
             "c",
             "",
+            "",
+            "",
+            "",
+            "",
+            "",
             "InvalidPicture",
             "no\npicture",
-            "",
-            "",
-            "",
-            "",
-            "",
             "",
         ];
         assert_eq!(table[2], failed);
