@@ -75,6 +75,11 @@ pub(super) fn parse(
         if json.is_empty() {
             continue;
         }
+        if json[0] != b'{' {
+            let what = "it is no JSON object: write {\"key\": ...}";
+            emit(failed(number, Fault::Line, what, (String::new(), None)))?;
+            continue;
+        }
         emit(match serde_json::from_slice(json) {
             Ok(Members {
                 key,
