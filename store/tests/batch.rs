@@ -107,7 +107,7 @@ async fn a_part_is_written_once_with_what_it_says_of_itself() {
         sha256: "digest".to_owned(),
         formatted: None,
     };
-    let lifetime = Duration::from_secs(60);
+    let lifetime = Duration::from_mins(1);
     let sign = || store.presign_put_if_absent(&key, 5, Some(&metadata), lifetime);
     assert_eq!(store.part_metadata(UID, part).await.unwrap(), None);
     assert_eq!(store.parts(UID).await.unwrap(), []);

@@ -22,7 +22,7 @@ pub(crate) async fn time(arguments: &Arguments) -> anyhow::Result<()> {
     let count = arguments.idle;
     eprintln!("restarts with {count} unfinished jobs");
     let ours = arguments.options();
-    let mut operated = Operated::start(ours.clone()).await?;
+    let operated = Operated::start(ours.clone()).await?;
     operated.operator.terminate().await?;
     let jobs = (0..count).map(|number| Operated::job(&format!("waiting-{number}"), "a picture"));
     crowd::create(&operated.jobs, jobs).await?;
@@ -66,7 +66,7 @@ pub(crate) async fn time(arguments: &Arguments) -> anyhow::Result<()> {
 async fn restart(operated: &Operated, options: &Options) -> anyhow::Result<Restart> {
     let before = operated.runner.attempts().len();
     let began = Instant::now();
-    let mut operator = operated.another_operator(options, None).await?;
+    let operator = operated.another_operator(options, None).await?;
     let first = eventually("the first attempt", PATIENCE, async || {
         let attempts = operated.runner.attempts().len();
         (attempts > before)
