@@ -232,7 +232,10 @@ async fn a_picture_that_the_operator_gave_up_does_not_end_its_archive() {
     let mut one = archive();
     (one.from, one.to) = (5, Some(6));
     let part = done(Attempt::begin(&runner, &one).await.serve(&plan).await);
-    assert_eq!((part.from, part.to, part.failed, part.end), (5, 6, 1, false));
+    assert_eq!(
+        (part.from, part.to, part.failed, part.end),
+        (5, 6, 1, false)
+    );
     assert_eq!(reason(&rows(&plan, &part)[0]), "RunnerLost");
 
     bucket.lock().written.clear();
