@@ -74,7 +74,7 @@ async fn an_archive_s_pictures_take_along_what_belongs_to_them_and_cost_one_get(
     assert_eq!(bucket.lock().gets, 1);
     for (n, row) in rows.iter().enumerate() {
         assert_eq!(row.key, format!("set.tar/{n:04}.png"));
-        assert_eq!(row.id, row.key);
+        assert_eq!(format!("set.tar/{}", row.id), row.key);
         assert!(row.result.is_some() && row.sha256.is_some());
         let meta = serde_json::to_value(&row.meta).unwrap();
         assert_eq!(meta, json!({"cls": n.to_string(), "json": {"n": n}}));
