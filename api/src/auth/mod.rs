@@ -14,7 +14,6 @@ pub(crate) use namespace::{NAMESPACE_HEADER, in_path};
 
 use crate::config::{AuthMode, Config};
 use crate::error::{Problem, ProblemType};
-use crate::routes::BATCH_RETRY;
 use address::{Proxies, one_client};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
@@ -120,6 +119,9 @@ impl Auth {
         one_client(self.proxies.client(peer, &parts.headers))
     }
 }
+
+/// Route of a job's own that creates another job.
+pub(crate) const BATCH_RETRY: &str = "/v1/batches/{id}/retry";
 
 fn names_a_job(parts: &Parts) -> bool {
     let route = parts.extensions.get::<MatchedPath>();

@@ -2,6 +2,7 @@
 
 pub mod batches;
 pub mod compat;
+mod formats;
 pub(crate) mod health;
 pub mod jobs;
 pub mod metrics;
@@ -23,7 +24,6 @@ pub(crate) const BATCH: &str = "/v1/batches/{id}";
 pub(crate) const BATCH_EVENTS: &str = "/v1/batches/{id}/events";
 pub(crate) const BATCH_CANCEL: &str = "/v1/batches/{id}/cancel";
 pub(crate) const BATCH_RESULTS: &str = "/v1/batches/{id}/results";
-pub(crate) const BATCH_RETRY: &str = "/v1/batches/{id}/retry";
 pub(crate) const MODELS: &str = "/v1/models";
 pub(crate) const POOLS: &str = "/v1/pools";
 

@@ -3,7 +3,7 @@
 
 use super::error::{FieldError, excerpt, invalid};
 use super::fields::{RequestParameters, within};
-use super::request::{JobRequest, LABEL, ValidRequest, integer, once, optional};
+use super::request::{BatchSettings, JobRequest, LABEL, ValidRequest, integer, once, optional};
 use fovea_crds::bounds::{
     MAX_KEY_LENGTH, MAX_LABEL_LENGTH, MAX_OUTPUT_BYTES, MAX_PARALLELISM, MAX_PATTERN_LENGTH,
     MAX_PATTERNS, MAX_PERMILLE, MAX_PRIORITY,
@@ -11,7 +11,7 @@ use fovea_crds::bounds::{
 use fovea_crds::{Input, Output, OutputFormat, Parameters, Task};
 use fovea_store::ObjectKey;
 use schemars::{JsonSchema, Schema};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// The folder of uploaded manifests and archives, below `data/<namespace>/`.
 pub(crate) const UPLOADS: &str = "fovea-batches";
@@ -114,14 +114,6 @@ struct BatchOutput {
     /// Format of the parts; `jsonl` by default.
     #[schemars(with = "Option<OutputFormat>")]
     format: Option<String>,
-}
-
-/// What a batch has beside the fields of a job.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct BatchSettings {
-    pub(crate) output: Output,
-    pub(crate) parallelism: Option<u32>,
-    pub(crate) max_failed_permille: Option<u32>,
 }
 
 /// A batch's fields in any form.

@@ -8,11 +8,11 @@ mod fields;
 mod picture;
 mod request;
 
-pub(crate) use batch::{BatchFields, BatchRequest, BatchSettings, UPLOADS, uploaded};
+pub(crate) use batch::{BatchFields, BatchRequest, UPLOADS, uploaded};
 pub(crate) use error::{FieldError, excerpt};
 pub(crate) use fields::{object_key, task};
 pub(crate) use picture::{Picture, format, inspect};
-pub(crate) use request::{JobRequest, ValidRequest};
+pub(crate) use request::{BatchSettings, JobRequest, ValidRequest};
 
 use fovea_crds::bounds::{MAX_LABEL_LENGTH, MAX_NAME_LENGTH};
 

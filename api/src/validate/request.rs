@@ -1,11 +1,10 @@
 //! A submission's fields, in any of the three forms of a request.
 
-use super::batch::BatchSettings;
 use super::callback::callback_url;
 use super::error::{FieldError, excerpt, invalid};
 use super::fields::{RequestParameters, model, parameters, pool, task, within};
 use fovea_crds::bounds::{MAX_KEY_LENGTH, MAX_LABEL_LENGTH, MAX_PRIORITY};
-use fovea_crds::{Parameters, PoolRef, Task};
+use fovea_crds::{Output, Parameters, PoolRef, Task};
 use schemars::{JsonSchema, Schema};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -55,6 +54,14 @@ pub(crate) struct JobRequest<'a> {
 /// inside an `Option`.
 #[derive(Deserialize)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+/// What a batch has beside the fields of a job.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct BatchSettings {
+    pub(crate) output: Output,
+    pub(crate) parallelism: Option<u32>,
+    pub(crate) max_failed_permille: Option<u32>,
+}
 
 /// A request whose every field is valid, without its picture. Its JSON is part of the request's
 /// fingerprint and must not change between releases.

@@ -4,8 +4,9 @@ use super::admission::Admissions;
 use super::claim::Slots;
 use super::fetch::{FetchLimits, Fetcher};
 use super::kept::{KeepConfig, Kept};
+use super::memory::MemoryBudget;
 use super::reply::problem_response;
-use super::shard::{Shards, ShardsConfig};
+use super::shards::{Shards, ShardsConfig};
 use super::tokens::Tokens;
 use crate::engine::{Engine, Residency};
 use crate::metrics::{METRICS_CONTENT_TYPE, Metrics, Reading};
@@ -16,11 +17,8 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-
-/// One permit of a memory budget, in bytes: a semaphore counts in 32 bits.
-const BUDGET_UNIT_BYTES: u64 = 1024;
 
 #[derive(Clone)]
 pub struct AppConfig {
@@ -155,52 +153,6 @@ impl App {
             models,
         }
     }
-}
-
-/// A number of bytes of memory: each user reserves what it needs and releases it afterwards.
-pub(super) struct MemoryBudget {
-    permits: Arc<Semaphore>,
-    pub(super) total_bytes: u64,
-}
-
-/// Reserved memory, released on drop.
-pub(super) struct Reservation(OwnedSemaphorePermit);
-
-impl MemoryBudget {
-    pub(super) fn new(total_bytes: u64) -> Self {
-        let units = u32::try_from(total_bytes / BUDGET_UNIT_BYTES).unwrap_or(u32::MAX);
-        Self {
-            permits: Arc::new(Semaphore::new(units as usize)),
-            total_bytes,
-        }
-    }
-
-    /// Memory that is not reserved.
-    fn free_bytes(&self) -> u64 {
-        self.permits.available_permits() as u64 * BUDGET_UNIT_BYTES
-    }
-
-    /// Waits for `bytes` in order of arrival; `None` if they exceed the whole budget.
-    pub(super) async fn take(&self, bytes: u64) -> Option<Reservation> {
-        if bytes > self.total_bytes {
-            return None;
-        }
-        let permits = Arc::clone(&self.permits);
-        let permit = permits.acquire_many_owned(units(bytes)?).await;
-        permit.ok().map(Reservation)
-    }
-}
-
-impl Reservation {
-    /// Releases what is beyond `bytes`.
-    pub(super) fn shrink(&mut self, bytes: u64) {
-        let kept = units(bytes).unwrap_or(u32::MAX) as usize;
-        drop(self.0.split(self.0.num_permits().saturating_sub(kept)));
-    }
-}
-
-fn units(bytes: u64) -> Option<u32> {
-    u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).ok()
 }
 
 /// `GET /readyz`: 200 once every model is resident and warm, until SIGTERM.

@@ -7,6 +7,7 @@ use crate::batch::{Format, Lines, Only, Renderer, RowsError, parts, split};
 use crate::download::{Client, attachment, unread};
 use crate::error::{Problem, ProblemType};
 use crate::routes::BATCH_RESULTS;
+use crate::routes::formats::{check, format};
 use crate::routes::jobs::Id;
 use crate::routes::query::Query;
 use crate::state::AppState;
@@ -15,7 +16,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use fovea_crds::{InferenceJob, Phase, Task};
+use fovea_crds::{InferenceJob, Phase};
 use fovea_store::Presentation;
 use http::{HeaderName, HeaderValue, Uri};
 use kube::ResourceExt as _;
@@ -149,32 +150,4 @@ fn only(name: &str) -> Result<Only, FieldError> {
             why: format!("{:?} is neither failed nor succeeded", excerpt(name)),
         }),
     }
-}
-
-/// A format by its name.
-pub(crate) fn format(name: &str) -> Result<Format, FieldError> {
-    match name {
-        "jsonl" => Ok(Format::Jsonl),
-        "csv" => Ok(Format::Csv),
-        "coco" => Ok(Format::Coco),
-        _ => Err(FieldError::Invalid {
-            name: "format",
-            why: format!("{:?} is none of jsonl, csv, coco", excerpt(name)),
-        }),
-    }
-}
-
-/// Checks that a task's results have this format.
-pub(crate) fn check(format: Format, task: Task) -> Result<(), FieldError> {
-    if format != Format::Coco || task == Task::ObjectDetection {
-        return Ok(());
-    }
-    let why = format!(
-        "coco is only for the task {}: this one is {task}",
-        Task::ObjectDetection
-    );
-    Err(FieldError::Invalid {
-        name: "format",
-        why,
-    })
 }

@@ -3,15 +3,16 @@
 use super::create::commit;
 use super::description::RetryProblems;
 use super::fetch;
+use crate::auth::BATCH_RETRY;
 use crate::auth::Tenant;
 use crate::batch::{
     Format, Lines, Only, Renderer, Row, RowsError, StoredUpload, discard, parts, split,
 };
 use crate::download::unread;
 use crate::error::{Problem, ProblemType};
+use crate::routes::BATCHES;
 use crate::routes::jobs::{Id, created, idempotency_key};
 use crate::routes::query::Query;
-use crate::routes::{BATCH_RETRY, BATCHES};
 use crate::state::{App, AppState};
 use crate::submit::refuse_if_full;
 use crate::validate::{BatchSettings, ValidRequest};

@@ -8,7 +8,7 @@ use crate::batch::{Format, Renderer, Row};
 use crate::download::{attachment, unread};
 use crate::error::{Problem, ProblemType};
 use crate::results;
-use crate::routes::batches::results::{check as check_format, format as format_of};
+use crate::routes::formats::{check as check_format, format as format_of};
 use crate::routes::query::Query;
 use crate::routes::{JOB_INPUT, JOB_RESULT};
 use crate::state::AppState;

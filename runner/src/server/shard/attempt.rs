@@ -1,13 +1,8 @@
 //! Supervises one attempt at a shard: reads the orders, sends the lines, and ends it in time.
 
-use super::super::admission::Admission;
-use super::super::state::App;
-use super::ask::{Ask, Uploads};
+use super::ask::Uploads;
 use super::orders::{Ended, Orders};
-use super::stop::{Progressing, Stop};
-use super::{archive, part, pictures};
-use crate::engine::Served;
-use crate::inference::Query;
+use super::{Shard, archive, part, pictures};
 use fovea_protocol::{
     HEARTBEAT_INTERVAL, Order, Problem, Reason, SILENCE_LIMIT, ShardLine, ShardOf, ShardRequest,
 };
@@ -16,28 +11,12 @@ use futures::Stream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::Instrument as _;
 
 /// Upper bound on lines buffered for a slow reader.
 pub(super) const LINES_BOUND: usize = 8;
-
-/// One attempt.
-pub(super) struct Shard {
-    pub(super) app: Arc<App>,
-    pub(super) admission: Arc<Admission>,
-    pub(super) model: Arc<Served>,
-    /// The parameters of pictures that have none of their own.
-    pub(super) query: Query,
-    pub(super) request: ShardRequest,
-    pub(super) ask: Ask,
-    pub(super) stop: Stop,
-    pub(super) progress: Progressing,
-    pub(super) arrived: Instant,
-    pub(super) finish_at: Instant,
-    pub(super) deadline: Instant,
-}
 
 /// Starts the attempt. It ends with the last line, or soon after its reader disconnects.
 pub(super) fn start(

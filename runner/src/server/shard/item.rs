@@ -1,10 +1,10 @@
 //! One picture of a shard: from its URL to its row.
 
 use super::super::fetch::FetchError;
+use super::super::memory::Reservation;
 use super::super::preprocess::preprocess;
-use super::super::state::Reservation;
+use super::Shard;
 use super::ask::Offer;
-use super::attempt::Shard;
 use super::rows::row_error;
 use crate::engine::{Class, Done, Work, gone};
 use crate::inference::{Item, Query};

@@ -18,11 +18,11 @@ use super::admission::Admission;
 use super::infer::{BODY_TIMEOUT, bounded, ready_model};
 use super::installations::Sender;
 use super::reply::{lines_response, problem_response};
-use super::state::{App, MemoryBudget};
+use super::state::App;
 use crate::engine::Served;
 use crate::inference::Query;
 use ask::Ask;
-use attempt::{LINES_BOUND, Shard};
+use attempt::LINES_BOUND;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -31,75 +31,25 @@ use fovea_telemetry::trace::TraceParent;
 use futures::Stream;
 use http::HeaderMap;
 use orders::Orders;
-use reqwest::{Client, redirect};
 use std::sync::Arc;
-use std::time::Duration;
 use stop::{Progressing, Stop};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Bounds on shards of batches.
-#[derive(Clone, Copy, Debug)]
-pub struct ShardsConfig {
-    /// Upper bound on shards at once.
-    pub slots: u32,
-    /// Memory of all shards together for pictures on their way from the store to the device: files, and
-    /// the model's input made of them.
-    pub memory_bytes: u64,
-    /// Upper bound on downloads at once, of all shards together.
-    pub fetches: usize,
-    /// Time in which a download or an upload is tried again.
-    pub patience: Duration,
-}
-
-impl Default for ShardsConfig {
-    fn default() -> Self {
-        Self {
-            slots: 2,
-            memory_bytes: 256 << 20,
-            fetches: 32,
-            patience: Duration::from_mins(2),
-        }
-    }
-}
-
-/// What all shards share.
-pub(super) struct Shards {
-    memory: MemoryBudget,
-    fetches: Semaphore,
-    /// Bounds the pictures that wait for a thread: single jobs wait for the same.
-    decodes: Semaphore,
-    patience: Duration,
-    uploads: Client,
-}
-
-impl Shards {
-    pub(super) fn new(
-        config: ShardsConfig,
-        preprocess_threads: usize,
-    ) -> Result<Self, reqwest::Error> {
-        let ShardsConfig {
-            slots: _,
-            memory_bytes,
-            fetches,
-            patience,
-        } = config;
-        // An error means that main or another test has installed it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let uploads = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(Duration::from_secs(5))
-            .build()?;
-        Ok(Self {
-            memory: MemoryBudget::new(memory_bytes),
-            fetches: Semaphore::new(fetches),
-            decodes: Semaphore::new(preprocess_threads),
-            patience,
-            uploads,
-        })
-    }
+/// One attempt.
+struct Shard {
+    app: Arc<App>,
+    admission: Arc<Admission>,
+    model: Arc<Served>,
+    /// The parameters of pictures that have none of their own.
+    query: Query,
+    request: ShardRequest,
+    ask: Ask,
+    stop: Stop,
+    progress: Progressing,
+    arrived: Instant,
+    finish_at: Instant,
+    deadline: Instant,
 }
 
 /// `POST /v1/shards`: answers with a problem, or with the lines of one attempt, while the request's body

@@ -2,8 +2,8 @@
 //! the commit.
 
 use super::super::fetch::{FetchError, parse_url, transport};
+use super::Shard;
 use super::ask::Uploads;
-use super::attempt::Shard;
 use super::format;
 use super::pictures::Collected;
 use super::rows::Prefix;

@@ -1,7 +1,7 @@
 //! Runs the pictures of a range, many at once, and collects their rows.
 
+use super::Shard;
 use super::ask::Offer;
-use super::attempt::Shard;
 use super::item::{self, Unfinished};
 use super::rows::{Prefix, Rows};
 use fovea_protocol::{Problem, Row};

@@ -7,7 +7,7 @@ mod tar;
 #[cfg(test)]
 mod tar_tests;
 
-use super::attempt::Shard;
+use super::Shard;
 use super::item;
 use super::pictures::{Collected, MAX_BEGUN, outcome};
 use super::rows::Rows;

@@ -1,8 +1,8 @@
 //! The bytes of an archive, as a stream that goes on by itself where the store breaks it off.
 
 use super::super::super::fetch::{FetchError, Range, transport};
+use super::super::Shard;
 use super::super::ask::Offer;
-use super::super::attempt::Shard;
 use super::super::item::Unfinished;
 use super::tar::Bytes as Source;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};

@@ -1,8 +1,8 @@
 //! Reads an archive's members, and makes pictures, samples and skipped members of them.
 
 use super::super::super::fetch::FetchError;
-use super::super::super::state::Reservation;
-use super::super::attempt::Shard;
+use super::super::super::memory::Reservation;
+use super::super::Shard;
 use super::super::item::{Unfinished, blank, query, reserve};
 use super::super::rows::row_error;
 use super::object::{Lost, Object};
