@@ -22,9 +22,16 @@ help: ## Show this help
 demo: demo-programs ## Caption two pictures, then run until Ctrl-C (ONCE=1: exit after the check; PORT=8000)
 	@$(DEV) demo $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
+PYARROW := $(FOVEA_CACHE)/pyarrow-26.0.1
 .PHONY: test
-test: check-generated lint failpoints build nodes ## Set everything up and run every test
-	@$(WITH_TORCH) $(CARGO) test --locked --workspace --no-fail-fast
+test: check-generated lint failpoints build nodes $(PYARROW)/ready ## Set everything up and run every test
+	@$(WITH_TORCH) PYARROW=$(PYARROW) $(CARGO) test --locked --workspace --no-fail-fast
+
+# Reads the Parquet files of batches as their users do.
+$(PYARROW)/ready:
+	@rm -rf $(@D)
+	@python3 -m pip install --quiet --disable-pip-version-check --target $(@D) pyarrow==26.0.1
+	@touch $@
 
 # What tests with real nodes need; where they cannot run, it says why they are skipped.
 .PHONY: nodes
@@ -57,6 +64,11 @@ release: setup dev ## Build a release into target/release-<version> (REGISTRY=gh
 	@$(RELEASE)
 
 DENY := $(FOVEA_CACHE)/cargo-deny-$(shell sed -n 's/.*CARGO_DENY.*"\(.*\)".*/\1/p' setup/src/versions.rs)/bin/cargo-deny
+.PHONY: faults-batch
+faults-batch: build ## Kill everything in random order while batches run; each picture has one row (SEEDS=20 PICTURES=20000)
+	@$(WITH_TORCH) FOVEA_CAMPAIGN_SEEDS=$(or $(SEEDS),20) FOVEA_CAMPAIGN_PICTURES=$(or $(PICTURES),20000) FOVEA_CAMPAIGN_SECONDS=300 \
+		$(CARGO) test --locked --workspace --test faults -- --nocapture each_picture_has_one_row
+
 .PHONY: deny
 deny: setup-tool ## Check licences, sources and advisories of the dependencies (OFFLINE=1: no advisories)
 	@$(SETUP) --only deny
@@ -164,12 +176,12 @@ bench-runner: setup $(FOVEA_CACHE)/bench-venv/ready ## Time the runner against t
 API_BENCH_PYTHON := $(FOVEA_CACHE)/bench-api-venv/bin/python
 
 .PHONY: bench-api
-bench-api: setup dev $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10)
+bench-api: setup dev $(FOVEA_CACHE)/bench-api-venv/ready ## Time uploads against FastAPI and bare PutObject, weigh waiting clients and jobs (ROUNDS=5 MINUTES=10; BASE=<program>: uploads of two builds)
 	@$(SETUP) --only load
 	@$(CARGO) build --locked --release -p fovea-api
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_api -- \
 		--api $(or $(CARGO_TARGET_DIR),target)/release/fovea-api --python $(API_BENCH_PYTHON) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(MINUTES),--minutes $(MINUTES))
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(BASE),--base $(BASE))
 
 $(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)
@@ -179,12 +191,28 @@ $(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
 OPERATOR_BENCH_PYTHON := $(FOVEA_CACHE)/bench-operator-venv/bin/python
 
 .PHONY: bench-operator
-bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000)
+bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000; RESTARTS=1 BASE=<program>)
 	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
 	@$(CARGO) build --locked --release -p fovea-operator
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_operator -- \
 		--operator $(or $(CARGO_TARGET_DIR),target)/release/fovea-operator --python $(OPERATOR_BENCH_PYTHON) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(IDLE),--idle $(IDLE))
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JOBS),--jobs $(JOBS)) $(if $(IDLE),--idle $(IDLE)) \
+		$(if $(RESTARTS),--restarts) $(if $(BASE),--base $(BASE))
+
+BATCH_BENCH_PYTHON := $(FOVEA_CACHE)/bench-batch-venv/bin/python
+
+.PHONY: bench-batch
+bench-batch: setup dev $(FOVEA_CACHE)/bench-batch-venv/ready ## Time batches against Celery, single jobs and bare GETs, weigh a million pictures (ROUNDS=3 PICTURES=20000 MILLION=1000000)
+	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
+	@$(WITH_TORCH) $(CARGO) build --locked --release --workspace --bins --example bench --example bench_batch
+	@$(WITH_TORCH) $(or $(CARGO_TARGET_DIR),target)/release/examples/bench_batch --python $(BATCH_BENCH_PYTHON) \
+		--forward $(or $(CARGO_TARGET_DIR),target)/release/examples/bench \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PICTURES),--pictures $(PICTURES)) $(if $(MILLION),--million $(MILLION))
+
+$(FOVEA_CACHE)/bench-batch-venv/ready: tests/bench/batch/requirements.txt
+	@rm -rf $(@D) && python3 -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 $(FOVEA_CACHE)/bench-operator-venv/ready: tests/bench/operator/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)

@@ -3,7 +3,7 @@
 use crate::auth::in_path;
 use crate::config::CompatConfig;
 use crate::routes::metrics::{METRICS, metrics};
-use crate::routes::{compat, health, jobs, method_not_allowed, no_such_route, pools};
+use crate::routes::{batches, compat, health, jobs, method_not_allowed, no_such_route, pools};
 use crate::state::{App, AppState};
 use crate::{cors, middleware, openapi};
 use axum::Router;
@@ -25,6 +25,12 @@ fn routes(config: &CompatConfig) -> OpenApiRouter<AppState> {
         .routes(routes!(jobs::end::cancel))
         .routes(routes!(jobs::content::input))
         .routes(routes!(jobs::content::result))
+        .routes(routes!(batches::create::create, batches::list::list))
+        .routes(routes!(batches::read, batches::delete))
+        .routes(routes!(batches::events))
+        .routes(routes!(batches::cancel))
+        .routes(routes!(batches::results::read))
+        .routes(routes!(batches::retry::retry))
         .routes(routes!(pools::pools))
         .routes(routes!(pools::models))
         .routes(routes!(health::livez))
@@ -38,6 +44,7 @@ fn routes(config: &CompatConfig) -> OpenApiRouter<AppState> {
 fn schemas(config: &CompatConfig, generator: &mut SchemaGenerator) {
     health::schemas(generator);
     jobs::schemas(generator);
+    batches::schemas(generator);
     pools::schemas(generator);
     compat::schemas(config, generator);
 }

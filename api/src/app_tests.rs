@@ -77,16 +77,20 @@ fn every_operation_has_a_summary_an_answer_and_its_errors() {
 #[test]
 fn every_parameter_has_a_schema() {
     let document = document();
-    let parameters = document["paths"]["/v1/jobs"]["post"]["parameters"].as_array();
-    let parameters = parameters.unwrap();
-    for name in ["task", "priority", "maxNewTokens", "prompt"] {
-        assert!(
-            parameters.iter().any(|found| found["name"] == name),
-            "{name}"
-        );
-    }
-    for parameter in parameters {
-        assert!(parameter["schema"].is_object(), "{parameter}");
+    let names = ["task", "priority", "maxNewTokens", "prompt"];
+    let of_batches = [&names[..], &["outputFormat", "parallelism"]].concat();
+    for (path, names) in [("/v1/jobs", &names[..]), ("/v1/batches", &of_batches)] {
+        let parameters = document["paths"][path]["post"]["parameters"].as_array();
+        let parameters = parameters.unwrap();
+        for name in names {
+            assert!(
+                parameters.iter().any(|found| found["name"] == *name),
+                "{name}"
+            );
+        }
+        for parameter in parameters {
+            assert!(parameter["schema"].is_object(), "{parameter}");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use fovea_store::{ObjectKey, ObjectReader, Presentation, Store, StoreError};
+use futures::Stream;
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     LOCATION, X_CONTENT_TYPE_OPTIONS,
@@ -59,24 +60,64 @@ impl Downloads {
             let headers = [(LOCATION, location), (CACHE_CONTROL, no_store())];
             return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
         }
-        let permit = Arc::clone(&self.permits).try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            let detail = "the limit on concurrent downloads is reached: try again in a moment";
-            Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
-        })?;
+        let permit = self.permit()?;
         let reader = self.store.open(key).await.map_err(|error| match error {
             StoreError::NotFound { .. } => missing(),
             error => unread(error),
         })?;
         let length = reader.bytes;
-        let (pieces_in, mut pieces) = mpsc::channel(READ_AHEAD);
-        tokio::spawn(pump(reader, pieces_in, self.idle, permit));
-        let pieces = futures::stream::poll_fn(move |context| pieces.poll_recv(context));
+        let pieces = self.stream(permit, |client| pump(reader, client));
         let mut response = attachment(presentation, Body::from_stream(pieces))?;
         if let Some(length) = length {
             response.headers_mut().insert(CONTENT_LENGTH, length.into());
         }
         Ok(response)
+    }
+
+    /// Admits one download.
+    pub(crate) fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
+        permit.map_err(|_| {
+            let detail = "the limit on concurrent downloads is reached: try again in a moment";
+            Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
+        })
+    }
+
+    /// The body that `work` sends, as fast as the client reads it.
+    pub(crate) fn stream<E, F, W>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        work: W,
+    ) -> impl Stream<Item = Result<Bytes, E>> + Send + use<E, F, W>
+    where
+        W: FnOnce(Client<E>) -> F,
+        E: Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (sender, mut pieces) = mpsc::channel(READ_AHEAD);
+        let idle = self.idle;
+        let work = work(Client { sender, idle });
+        tokio::spawn(async move {
+            work.await;
+            drop(permit);
+        });
+        futures::stream::poll_fn(move |context| pieces.poll_recv(context))
+    }
+}
+
+/// The client of a download.
+pub(crate) struct Client<E> {
+    sender: Sender<Result<Bytes, E>>,
+    idle: Duration,
+}
+
+impl<E> Client<E> {
+    /// Sends a piece, or the error that ends the body; whether the client still reads.
+    pub(crate) async fn send(&self, piece: Result<Bytes, E>) -> bool {
+        matches!(
+            timeout(self.idle, self.sender.send(piece)).await,
+            Ok(Ok(()))
+        )
     }
 }
 
@@ -107,16 +148,11 @@ pub(crate) fn unread(error: StoreError) -> Problem {
         .retry_after(2)
 }
 
-/// Sends pieces as fast as the client reads, and gives up on a client that reads nothing.
-async fn pump(
-    mut reader: ObjectReader,
-    client: Sender<Result<Bytes, StoreError>>,
-    idle: Duration,
-    _permit: OwnedSemaphorePermit,
-) {
+/// Sends an object, and gives up on a client that reads nothing.
+async fn pump(mut reader: ObjectReader, client: Client<StoreError>) {
     while let Some(piece) = reader.next().await {
         let failed = piece.is_err();
-        if !matches!(timeout(idle, client.send(piece)).await, Ok(Ok(()))) || failed {
+        if !client.send(piece).await || failed {
             break;
         }
     }

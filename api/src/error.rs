@@ -71,6 +71,10 @@ problem_types! {
     AlreadyFinished = CONFLICT, "already-finished", "The job has ended already";
     /// The job has not ended, or has ended without a result.
     NoResult = CONFLICT, "no-result", "The job has no result";
+    /// The batch still runs.
+    NotFinished = CONFLICT, "not-finished", "The batch has not ended";
+    /// The namespace's folder in the bucket is an earlier namespace's.
+    ForeignFolder = CONFLICT, "foreign-folder", "The folder belongs to an earlier namespace";
     /// The path exists, the method does not.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
     /// The body did not arrive in time.
@@ -83,10 +87,16 @@ problem_types! {
     TooManyPixels = PAYLOAD_TOO_LARGE, "too-many-pixels", "The picture has too many pixels";
     /// A body of a kind that is not read here.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported content type";
+    /// The bytes are no manifest and no archive.
+    NotABatch = UNSUPPORTED_MEDIA_TYPE, "not-a-batch", "The upload is neither a manifest nor an archive";
     /// The bytes are no picture that Fovea reads.
     NotAPicture = UNSUPPORTED_MEDIA_TYPE, "not-a-picture", "The upload is not a picture";
     /// A request without a picture.
     MissingPicture = UNPROCESSABLE_ENTITY, "missing-picture", "The request has no picture";
+    /// An uploaded archive that is damaged, or holds what is not allowed.
+    InvalidArchive = UNPROCESSABLE_ENTITY, "invalid-archive", "The archive is refused";
+    /// No item of the batch can be done again.
+    CannotRetry = UNPROCESSABLE_ENTITY, "cannot-retry", "The batch cannot be retried";
     /// A field that does not exist.
     UnknownField = UNPROCESSABLE_ENTITY, "unknown-field", "The request has an unknown field";
     DuplicateField = UNPROCESSABLE_ENTITY, "duplicate-field", "A field appears twice";

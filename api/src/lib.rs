@@ -11,8 +11,10 @@
 )]
 
 mod app;
+mod archive;
 mod audit;
 mod auth;
+mod batch;
 mod config;
 mod cors;
 mod download;

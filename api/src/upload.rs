@@ -19,12 +19,14 @@ use tokio::time::Instant;
 /// Bytes discarded after an early refusal, so that a client that sends its whole body before it reads
 /// gets the response, not a reset connection.
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
+/// Archives and manifests that are uploaded at a time. Each may have a file of its size on the disk.
+const MAX_ARCHIVES: usize = 2;
 /// Time after which discarding the rest of a body ends.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UploadError {
-    #[error("the upload is larger than {limit} bytes: send a smaller picture")]
+    #[error("the upload is larger than {limit} bytes: send a smaller one")]
     TooLarge { limit: usize },
     #[error("the service holds as many uploads as it has memory for: try again in a moment")]
     Overloaded,
@@ -51,8 +53,11 @@ impl From<UploadError> for Problem {
 pub(crate) struct Intake {
     memory: Arc<Semaphore>,
     pub(crate) max_upload_bytes: usize,
+    pub(crate) max_archive_bytes: usize,
+    archives: Arc<Semaphore>,
     idle: Duration,
     whole: Duration,
+    archive_whole: Duration,
     metrics: Arc<Metrics>,
 }
 
@@ -68,13 +73,44 @@ impl Intake {
                 limits.upload_memory_bytes.min(Semaphore::MAX_PERMITS),
             )),
             max_upload_bytes: limits.max_upload_bytes,
+            max_archive_bytes: limits.max_archive_bytes,
+            archives: Arc::new(Semaphore::new(MAX_ARCHIVES)),
             idle: Duration::from_millis(timeouts.body_idle_timeout_ms),
             whole: Duration::from_millis(timeouts.body_timeout_ms),
+            archive_whole: Duration::from_millis(timeouts.archive_timeout_ms),
         }
     }
 
     /// Opens a request's body, of which at most `limit` bytes are read.
     pub(crate) fn open(&self, headers: &HeaderMap, body: Body, limit: usize) -> Upload {
+        let memory = Some(Arc::clone(&self.memory));
+        self.open_with(headers, body, limit, memory, self.whole)
+    }
+
+    /// Opens a body that is passed on as it arrives: its bytes are not charged.
+    pub(crate) fn open_archive(&self, headers: &HeaderMap, body: Body, limit: usize) -> Upload {
+        self.open_with(headers, body, limit, None, self.archive_whole)
+    }
+
+    /// Admits an archive or a manifest.
+    pub(crate) fn admit_archive(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let admitted = Arc::clone(&self.archives).try_acquire_owned();
+        admitted.map_err(|_| {
+            let detail = format!(
+                "{MAX_ARCHIVES} archives or manifests are being uploaded: try again in a moment"
+            );
+            Problem::new(ProblemType::Overloaded, detail).retry_after(10)
+        })
+    }
+
+    fn open_with(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        limit: usize,
+        memory: Option<Arc<Semaphore>>,
+        whole: Duration,
+    ) -> Upload {
         let announced = headers
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse().ok());
@@ -86,14 +122,14 @@ impl Intake {
                     permit: None,
                     fault: None,
                 }),
-                memory: Arc::clone(&self.memory),
+                memory,
                 metrics: Arc::clone(&self.metrics),
             }),
             limit,
             announced,
             waits_for_continue: headers.contains_key(EXPECT),
             idle: self.idle,
-            whole: self.whole,
+            whole,
         }
     }
 }
@@ -111,7 +147,8 @@ pub(crate) struct Upload {
 struct Shared {
     body: tokio::sync::Mutex<BodyDataStream>,
     charge: Mutex<Charge>,
-    memory: Arc<Semaphore>,
+    /// What bytes are charged to; `None` if they are passed on as they arrive.
+    memory: Option<Arc<Semaphore>>,
     metrics: Arc<Metrics>,
 }
 
@@ -225,7 +262,8 @@ impl Upload {
         if announced > self.limit {
             return Some(UploadError::TooLarge { limit: self.limit });
         }
-        (announced > self.shared.memory.available_permits()).then_some(UploadError::Overloaded)
+        let free = self.shared.memory.as_ref()?.available_permits();
+        (announced > free).then_some(UploadError::Overloaded)
     }
 }
 
@@ -248,8 +286,11 @@ impl Shared {
     }
 
     fn reserve(&self, bytes: usize) -> Result<(), UploadError> {
+        let Some(memory) = &self.memory else {
+            return Ok(());
+        };
         let count = u32::try_from(bytes).map_err(|_| UploadError::Overloaded)?;
-        let permit = Arc::clone(&self.memory)
+        let permit = Arc::clone(memory)
             .try_acquire_many_owned(count)
             .map_err(|_| UploadError::Overloaded)?;
         match &mut self.charge().permit {

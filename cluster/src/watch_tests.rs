@@ -1,6 +1,6 @@
 use super::*;
 use axum::body::Body;
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 use serde_json::{Value, json};
@@ -20,6 +20,10 @@ const LIMITS: Limits = Limits {
 enum Reply {
     /// The objects with their versions, at the cluster's version.
     List(u64, &'static [(&'static str, u64)]),
+    /// The same, and the token of a further page.
+    Page(u64, &'static [(&'static str, u64)], &'static str),
+    /// The token has expired.
+    Gone,
     /// Lines of a watch that ends then.
     Watch(Vec<String>),
     /// Lines of a watch that falls silent then.
@@ -57,25 +61,28 @@ impl Server {
 
     async fn answer(&self, uri: &Uri) -> Response<Body> {
         let query = uri.query().unwrap_or_default();
-        let version = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("resourceVersion="));
-        let kind = match version {
-            Some(version) => format!("watch from {version}"),
-            None if query.contains("limit=1&") || query.ends_with("limit=1") => "check".into(),
-            None => "list".to_owned(),
+        let parameter = |name: &str| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find_map(|(key, value)| (key == name).then_some(value))
+        };
+        let kind = if let Some(version) = parameter("resourceVersion") {
+            format!("watch from {version}")
+        } else if let Some(token) = parameter("continue") {
+            format!("page {token}")
+        } else if parameter("limit") == Some("1") {
+            "check".to_owned()
+        } else {
+            "list".to_owned()
         };
         self.asked.lock().unwrap().push(kind);
         let reply = self.replies.lock().unwrap().pop();
         match reply {
-            Some(Reply::List(version, objects)) => {
-                let items = objects.iter().map(|(name, version)| object(name, *version));
-                let list = json!({
-                    "apiVersion": "v1", "kind": "ConfigMapList",
-                    "metadata": {"resourceVersion": version.to_string()},
-                    "items": items.collect::<Vec<_>>(),
-                });
-                Response::new(Body::from(list.to_string()))
+            Some(Reply::List(version, objects)) => page(version, objects, ""),
+            Some(Reply::Page(version, objects, token)) => page(version, objects, token),
+            Some(Reply::Gone) => {
+                let mut response = Response::new(Body::from(gone().to_string()));
+                *response.status_mut() = StatusCode::GONE;
+                response
             }
             Some(Reply::Watch(lines)) => Response::new(Body::from(lines.concat())),
             Some(Reply::Silence(lines)) => {
@@ -92,6 +99,16 @@ impl Server {
     }
 }
 
+fn page(version: u64, objects: &[(&str, u64)], token: &str) -> Response<Body> {
+    let items = objects.iter().map(|(name, version)| object(name, *version));
+    let list = json!({
+        "apiVersion": "v1", "kind": "ConfigMapList",
+        "metadata": {"resourceVersion": version.to_string(), "continue": token},
+        "items": items.collect::<Vec<_>>(),
+    });
+    Response::new(Body::from(list.to_string()))
+}
+
 fn object(name: &str, version: u64) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -106,9 +123,12 @@ fn line(kind: &str, name: &str, version: u64) -> String {
     )
 }
 
+fn gone() -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "code": 410, "message": "too old", "reason": "Expired"})
+}
+
 fn expired() -> String {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "code": 410, "message": "too old", "reason": "Expired"});
-    format!("{}\n", json!({"type": "ERROR", "object": status}))
+    format!("{}\n", json!({"type": "ERROR", "object": gone()}))
 }
 
 /// The next `count` events, as words.
@@ -170,6 +190,39 @@ async fn a_list_that_is_not_answered_begins_again() {
         "InitDone",
     ];
     assert_eq!(next(&mut events, expected.len()).await, expected);
+}
+
+#[tokio::test]
+async fn a_list_whose_next_page_fails_or_has_expired_begins_again() {
+    let server = Server::new(vec![
+        Reply::Page(5, &[("a", 1), ("b", 2)], "two"),
+        Reply::Gone,
+        Reply::Page(7, &[("a", 1), ("b", 2)], "two"),
+        Reply::Nothing,
+        Reply::Page(8, &[("a", 1)], "two"),
+        Reply::List(8, &[("b", 8)]),
+        Reply::Silence(vec![line("ADDED", "c", 9)]),
+    ]);
+    let mut events = server.watch(LIMITS);
+    let mut told = next(&mut events, 13).await;
+    let expired = told.remove(3);
+    assert!(expired.starts_with("ApiError: too old"), "{expired}");
+    let expected = [
+        "Init",
+        "InitApply(a)",
+        "InitApply(b)",
+        "Init",
+        "InitApply(a)",
+        "InitApply(b)",
+        "no answer within 1 s",
+        "Init",
+        "InitApply(a)",
+        "InitApply(b)",
+        "InitDone",
+        "Apply(c)",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(server.asked().last().unwrap(), "watch from 8");
 }
 
 #[tokio::test]

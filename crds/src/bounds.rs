@@ -18,6 +18,16 @@ pub const MAX_KEY_BYTES: u32 = 900;
 pub const MAX_INLINE_BYTES: u32 = 64 * 1024;
 /// `spec.input.inline.data` as base64: 4 characters for each 3 bytes begun.
 pub const MAX_INLINE_LENGTH: u32 = MAX_INLINE_BYTES.div_ceil(3) * 4;
+/// `spec.input.prefix.include` and `exclude`.
+pub const MAX_PATTERNS: u32 = 16;
+/// One of `spec.input.prefix.include` and `exclude`.
+pub const MAX_PATTERN_LENGTH: u32 = 256;
+/// `spec.parallelism`.
+pub const MAX_PARALLELISM: u32 = 10_000;
+/// `spec.output.prefix` in UTF-8: the job's uid and the part's name come after it.
+pub const MAX_OUTPUT_BYTES: u32 = 800;
+/// `status.output.prefix`: `<spec.output.prefix>/<job uid>`.
+pub const MAX_OUTPUT_LENGTH: u32 = MAX_KEY_LENGTH + 37;
 /// `spec.parameters.prompt`.
 pub const MAX_PROMPT_LENGTH: u32 = 512;
 /// `spec.parameters.maxNewTokens`.

@@ -26,9 +26,10 @@ mod schema;
 pub mod yaml;
 
 pub use job::{
-    BoundingBox, Callback, CallbackStatus, Detection, Failure, InferenceJob, InferenceJobSpec,
-    InferenceJobStatus, Input, JobResult, Parameters, Phase, PoolRef, Prediction, ResolvedPoolRef,
-    Retry, ServedModel, Task, Timings, UnknownTask, WatchedJob, resource_version_is_older,
+    BatchOutput, BoundingBox, Callback, CallbackStatus, Counts, Detection, Failure, InferenceJob,
+    InferenceJobSpec, InferenceJobStatus, Input, JobResult, Output, OutputFormat, Parameters,
+    Phase, PoolRef, Prediction, ResolvedPoolRef, Retry, ServedModel, Task, Timings, UnknownTask,
+    WatchedJob, resource_version_is_older,
 };
 pub use marks::{annotations, labels};
 pub use pool::{

@@ -50,12 +50,17 @@ pub(crate) fn subdomain(field: &str) -> Rule {
 
 /// Requires a normalised path that cannot leave the prefix which Fovea adds.
 pub(crate) fn object_path(field: &str, prefix: &str) -> Rule {
+    object_path_within(field, prefix, MAX_KEY_BYTES)
+}
+
+/// As [`object_path`], of at most `max_bytes`.
+pub(crate) fn object_path_within(field: &str, prefix: &str, max_bytes: u32) -> Rule {
     rule(
         format!(
-            r"!self.matches(r'(^|/)[.]?(/|$)|[.][.]|[%\\]|\p{{Cc}}') && bytes(self).size() <= {MAX_KEY_BYTES}"
+            r"!self.matches(r'(^|/)[.]?(/|$)|[.][.]|[%\\]|\p{{Cc}}') && bytes(self).size() <= {max_bytes}"
         ),
         format!(
-            "{field} must be a path below {prefix}: write it without a leading or trailing `/`, empty or `.` segments, `..`, `%`, `\\` or control characters, in at most {MAX_KEY_BYTES} bytes"
+            "{field} must be a path below {prefix}: write it without a leading or trailing `/`, empty or `.` segments, `..`, `%`, `\\` or control characters, in at most {max_bytes} bytes"
         ),
     )
 }

@@ -3,8 +3,8 @@
 use fovea_crds::{
     AllowedNamespaces, Autoscaling, BoundingBox, Callback, Detection, Device, Dtype, External,
     Fairness, FromNamespaces, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, JobResult,
-    ModelSource, Parameters, Phase, PoolModel, PoolRef, Prediction, Retry, RunnerPool,
-    RunnerPoolSpec, RunnerTemplate, SecretRef, Task, bounds,
+    ModelSource, Output, OutputFormat, Parameters, Phase, PoolModel, PoolRef, Prediction, Retry,
+    RunnerPool, RunnerPoolSpec, RunnerTemplate, SecretRef, Task, bounds,
 };
 use k8s_openapi::ByteString;
 use kube::core::DeserializeGuard;
@@ -26,7 +26,28 @@ fn input() -> impl Strategy<Value = Input> {
         collection::vec(any::<u8>(), 1..64).prop_map(|data| Input::Inline {
             data: ByteString(data)
         }),
+        (
+            "\\PC{1,40}",
+            collection::vec("\\PC{1,9}", 0..3),
+            collection::vec("\\PC{1,9}", 0..3)
+        )
+            .prop_map(|(prefix, include, exclude)| Input::Prefix {
+                prefix,
+                include,
+                exclude
+            }),
+        "\\PC{1,40}".prop_map(|key| Input::Manifest { key }),
+        "\\PC{1,40}".prop_map(|prefix| Input::Archives { prefix }),
     ]
+}
+
+fn output() -> impl Strategy<Value = Output> {
+    let format = prop_oneof![
+        Just(OutputFormat::Jsonl),
+        Just(OutputFormat::Csv),
+        Just(OutputFormat::Parquet),
+    ];
+    ("\\PC{1,40}", format).prop_map(|(prefix, format)| Output { prefix, format })
 }
 
 prop_compose! {
@@ -54,6 +75,7 @@ prop_compose! {
         active_deadline_seconds in option::of(any::<u32>()),
         ttl_seconds_after_finished in option::of(any::<u32>()),
         flags in any::<[bool; 2]>(),
+        batch in (option::of(output()), option::of(any::<u32>()), option::of(any::<u32>())),
         managed_by in option::of("[a-z]{1,9}/[a-z]{1,9}"),
         callback in option::of("https://[a-z]{1,9}/"),
     ) -> InferenceJobSpec {
@@ -62,6 +84,9 @@ prop_compose! {
             model,
             pool_ref: pool.map(|(name, namespace)| PoolRef { name, namespace }),
             input,
+            output: batch.0,
+            parallelism: batch.1,
+            max_failed_permille: batch.2,
             parameters,
             priority,
             retry: Retry { limit: retry[0], initial_delay_seconds: retry[1], max_delay_seconds: retry[2] },

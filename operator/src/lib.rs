@@ -12,6 +12,7 @@
 )]
 
 pub mod apply_pools;
+mod batch;
 mod callback;
 pub mod config;
 mod dispatch;

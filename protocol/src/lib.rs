@@ -7,12 +7,15 @@
 mod infer;
 mod problem;
 mod runner;
+mod shard;
 
 pub use infer::{BoundingBox, Classification, Detection, InferResult, ServedModel};
 pub use infer::{InferRequest, Input, Line, Parameters, Source, Stage, Task, Timings};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, Reason};
 pub use runner::{Dtype, LeaderRequest, ModelFile, ModelRequest};
 pub use runner::{ModelSource, ModelState, RunnerState};
+pub use shard::{Item, Order, Part, PartFile, PartFormat, Progress, Row, RowError, ShardLine};
+pub use shard::{ShardOf, ShardRequest, Upload};
 
 use std::time::Duration;
 
@@ -39,6 +42,15 @@ pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 
 /// Path of the `POST` request that runs one attempt.
 pub const INFER_PATH: &str = "/v1/infer";
+
+/// Path of the `POST` request that runs one attempt at a shard of a batch; see [`Order`].
+pub const SHARDS_PATH: &str = "/v1/shards";
+
+/// Maximum number of items in an [`Order::Items`], so that their URLs fit into a line.
+pub const MAX_WINDOW: u32 = 128;
+
+/// Bound on the rows of a part as JSON Lines, in bytes. A runner ends the part before it.
+pub const MAX_PART_BYTES: u64 = 64 * 1024 * 1024;
 
 /// `GET` returns the runner's models and load ([`RunnerState`]).
 pub const MODELS_PATH: &str = "/v1/models";

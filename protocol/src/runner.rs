@@ -15,6 +15,12 @@ pub struct RunnerState {
     pub slots: u32,
     /// Number of requests that the runner works on.
     pub busy: u32,
+    /// Maximum number of concurrent shards of batches, which take no slots; 0 if the runner does no batches.
+    #[serde(default)]
+    pub shard_slots: u32,
+    /// Number of shards that the runner works on.
+    #[serde(default)]
+    pub shards_busy: u32,
     /// Every configured model, ready or not.
     pub models: Vec<ModelState>,
 }

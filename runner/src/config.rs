@@ -57,6 +57,11 @@ pub struct Config {
     #[arg(long, env = "FOVEA_RUNNER_SLOTS", default_value = "4")]
     pub slots: NonZeroU32,
 
+    /// Maximum number of shards of batches in progress, beside the requests of --slots; 0 for no
+    /// batches. With 2 the device is busy while the one writes its results.
+    #[arg(long, env = "FOVEA_RUNNER_SHARD_SLOTS", default_value_t = 2)]
+    pub shard_slots: u32,
+
     /// Maximum number of pictures in one pass through a model. `auto` measures larger and larger
     /// batches at the start, and stops when they no longer raise the rate in pictures per second.
     #[arg(long, env = "FOVEA_RUNNER_MAX_BATCH_SIZE", default_value = "8")]

@@ -9,7 +9,7 @@ use fovea_runner::import::DownloadLimits;
 use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models;
 use fovea_runner::server::{
-    App, AppConfig, FetchLimits, KeepConfig, Listener, Tls, Tokens, router, serve,
+    App, AppConfig, FetchLimits, KeepConfig, Listener, ShardsConfig, Tls, Tokens, router, serve,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +67,10 @@ async fn serve_models(config: Config, runtime: &Runtime) -> anyhow::Result<()> {
         engine,
         AppConfig {
             slots: config.slots.get(),
+            shards: ShardsConfig {
+                slots: config.shard_slots,
+                ..ShardsConfig::default()
+            },
             tokens: tokens.clone(),
             fetch: FetchLimits {
                 max_bytes: config.max_picture_bytes,

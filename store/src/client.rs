@@ -1,6 +1,7 @@
 //! A client of one bucket. Each call is bounded in time and in attempts.
 
 use crate::observe::Observing;
+use crate::sign::KnownCredentials;
 use crate::{ObjectKey, StoreConfig, StoreError, StoreObserver};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -32,6 +33,8 @@ pub struct Store {
     pub(crate) bucket: String,
     /// Signs POST forms: the SDK's client does not expose its own credentials.
     pub(crate) credentials: Option<SharedCredentialsProvider>,
+    /// The latest of them, for signers.
+    pub(crate) known_credentials: Arc<tokio::sync::Mutex<Option<KnownCredentials>>>,
 }
 
 impl Store {
@@ -110,6 +113,7 @@ impl Store {
             client: Client::from_conf(s3.build()),
             bucket: config.bucket.clone(),
             credentials: shared.credentials_provider(),
+            known_credentials: Arc::default(),
         })
     }
 

@@ -164,7 +164,8 @@ impl StoreError {
         // S3 answers 400 to a body that arrives too slowly, and 409 to a conflict with another
         // request.
         let temporary = matches!(status, 408 | 409 | 425) || code == Some("RequestTimeout");
-        if (300..500).contains(&status) && !temporary {
+        // 501: the store does not know the request, or a condition in it.
+        if ((300..500).contains(&status) && !temporary) || status == 501 {
             Self::Rejected(answer)
         } else {
             Self::Unavailable(answer)
@@ -263,6 +264,7 @@ mod tests {
             (403, Some("InvalidAccessKeyId")),
             (400, Some("XMinioAdminBucketQuotaExceeded")),
             (301, Some("PermanentRedirect")),
+            (501, Some("NotImplemented")),
         ] {
             assert!(is_refusal(status, code), "{status} {code:?}");
         }

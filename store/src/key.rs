@@ -6,7 +6,7 @@
 //! results/<namespace>/<namespace uid>/<job>/<expiry>-<job uid>.json   records of jobs deleted early
 //! data/<namespace>/...                           the user's own objects
 //! models/<owner>/<name>/<commit>/...             checkpoints; `fovea-runner fetch` writes them
-//! system/<job uid>/...                           reserved for the operator; nothing is written there yet
+//! system/<job uid>/...                           the operator's own: plan and parts of a batch
 //! data/<namespace>/.fovea-namespace              marker: the namespace whose jobs may read the folder
 //! system/installation                            marker: the installation that the bucket belongs to
 //! ```
@@ -101,7 +101,7 @@ impl ObjectKey {
         ))
     }
 
-    /// An object of the operator's own for one job. Nothing writes one yet; the prefix is reserved,
+    /// An object of the operator's own for one job. Only the operator and its signed URLs write there,
     /// and no spec can name it.
     pub fn system(job_uid: &str, name: &str) -> Result<Self, InvalidKey> {
         Self::below(format!("system/{}/", segment(job_uid)?), name)

@@ -20,7 +20,7 @@ pub enum Part {
     Uploads,
     /// Large results of jobs, below `results/`.
     Results,
-    /// `system/`, which is reserved: nothing is written there yet.
+    /// Plans and parts of batches, below `system/`.
     System,
 }
 

@@ -147,8 +147,9 @@ impl Store {
         self.get_opt(key, MAX_MARKER_BYTES).await
     }
 
-    /// Writes an object if there is none with this key; returns whether it did.
-    async fn put_if_absent(&self, key: &ObjectKey, body: Bytes) -> Result<bool, StoreError> {
+    /// Writes an object if there is none with this key; returns whether it did. `false` also if the answer to
+    /// a try that wrote it was lost: the object says whose it is.
+    pub async fn put_if_absent(&self, key: &ObjectKey, body: Bytes) -> Result<bool, StoreError> {
         let put = self.client.put_object().bucket(&self.bucket);
         let put = put.key(key.as_str()).if_none_match("*");
         match put.body(ByteStream::from(body)).send().await {

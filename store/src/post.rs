@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// URL of the bucket, as the SDK derives it from endpoint, region and path style.
-    async fn bucket_url(&self) -> Result<String, StoreError> {
+    pub(crate) async fn bucket_url(&self) -> Result<String, StoreError> {
         let wrong = |why: String| StoreError::Config(format!("the bucket's URL: {why}"));
         let lifetime = PresigningConfig::expires_in(Duration::from_mins(1))
             .map_err(|error| wrong(error.to_string()))?;
@@ -164,7 +164,7 @@ impl Policy<'_> {
 }
 
 /// `2026-01-31T23:59:59Z`
-fn utc(time: SystemTime) -> String {
+pub(crate) fn utc(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     // Cannot fail for a time that a clock returns.

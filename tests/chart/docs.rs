@@ -27,12 +27,13 @@ use tempfile::TempDir;
 
 const PAGES: &str = "docs/src";
 /// Pages with commands, in the order of their run: later pages use what earlier ones made.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "install.md",
     "configure.md",
     "use-http.md",
     "replaced.md",
     "use-kubectl.md",
+    "batches.md",
     "callbacks.md",
     "observe.md",
     "troubleshoot.md",
@@ -141,6 +142,7 @@ impl<'a> Reader<'a> {
             ("HELM_CACHE_HOME", path("helm/cache")),
             ("HELM_CONFIG_HOME", path("helm/config")),
             ("HELM_DATA_HOME", path("helm/data")),
+            ("AWS_ENDPOINT_URL", it.minio.endpoint().to_owned()),
             ("AWS_ACCESS_KEY_ID", it.minio.access_key().to_owned()),
             ("AWS_SECRET_ACCESS_KEY", it.minio.secret_key().to_owned()),
         ];

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, Input, Phase, RunnerPool, yaml};
 use fovea_harness::stack;
-use fovea_store::ObjectKey;
+use fovea_tests::batches::{put, tar};
 use fovea_tests::demo::answers;
 use fovea_tests::installed::POOL;
 use fovea_tests::pods::store;
@@ -46,10 +46,8 @@ fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
                 continue;
             }
             let job: InferenceJob = serde_json::from_value(document)?;
-            if let Input::Object { key } = &job.spec.input {
-                let key = ObjectKey::data(NAMESPACE, key)?;
-                let put = store.put(&key, picture.clone().into(), "image/jpeg");
-                put.await?;
+            for (key, body) in objects(&job.spec.input, &picture) {
+                put(&store, NAMESPACE, &key, body).await?;
             }
             apply(it, &format!("--namespace={NAMESPACE}"), &path).await?;
             applied.push((path, job));
@@ -66,6 +64,22 @@ fn every_sample_of_a_job_ends_with_a_result() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// What a sample's input is to find in the bucket.
+fn objects(input: &Input, picture: &[u8]) -> Vec<(String, Vec<u8>)> {
+    match input {
+        Input::Upload { .. } | Input::Inline { .. } => Vec::new(),
+        Input::Object { key } => vec![(key.clone(), picture.to_vec())],
+        Input::Prefix { prefix, .. } => vec![(format!("{prefix}/1.jpg"), picture.to_vec())],
+        Input::Manifest { key } => vec![
+            ("cats/1.jpg".to_owned(), picture.to_vec()),
+            (key.clone(), br#"{"key": "cats/1.jpg"}"#.to_vec()),
+        ],
+        Input::Archives { prefix } => {
+            vec![(format!("{prefix}/1.tar"), tar([("1.jpg", picture)]))]
+        }
+    }
 }
 
 /// This cluster has neither their GPUs nor volumes: it only accepts them.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod attempts;
+mod batches;
 mod callbacks;
 mod cluster_faults;
 mod half_open;

@@ -10,6 +10,7 @@
 )]
 
 pub mod audit;
+pub mod batches;
 pub mod cable;
 pub mod collector;
 pub mod console;
@@ -29,8 +30,10 @@ pub mod runner;
 pub mod s3_proxy;
 pub mod script;
 mod served;
+pub mod shards;
 pub mod shared;
 pub mod skew;
+pub mod tiny;
 pub mod visitor;
 
 pub use cable::Cable;

@@ -2,6 +2,7 @@
 
 use crate::script::{Answer, Script};
 use crate::served::serve;
+use crate::shards::{self, Runner, SHARD_SLOTS, ShardAttempt};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,8 +12,8 @@ use axum::{Json, Router};
 use fovea_protocol as protocol;
 use fovea_protocol::{
     Classification, HEARTBEAT_INTERVAL, INFER_PATH, InferRequest, InferResult, LEADER_PATH,
-    LeaderRequest, Line, MODELS_PATH, ModelState, NDJSON_CONTENT_TYPE, Problem, Reason,
-    RunnerState, ServedModel, Source, Stage, Task, Timings,
+    LeaderRequest, Line, MODELS_PATH, ModelState, NDJSON_CONTENT_TYPE, Part, Problem, Reason,
+    RunnerState, SHARDS_PATH, ServedModel, ShardRequest, Source, Stage, Task, Timings,
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
@@ -64,6 +65,7 @@ struct Changing {
     instance: String,
     leader: Option<LeaderRequest>,
     attempts: Vec<Attempt>,
+    shards: Vec<ShardAttempt>,
     /// Breaks all requests of the current leader or instance.
     drop_all: CancellationToken,
 }
@@ -79,6 +81,7 @@ impl ScriptedRunner {
                 instance: uuid::Uuid::new_v4().to_string(),
                 leader: None,
                 attempts: Vec::new(),
+                shards: Vec::new(),
                 drop_all: CancellationToken::new(),
             }),
         });
@@ -86,6 +89,7 @@ impl ScriptedRunner {
             .route(LEADER_PATH, put(obey))
             .route(MODELS_PATH, get(models))
             .route(INFER_PATH, post(infer))
+            .route(SHARDS_PATH, post(shard))
             .with_state(Arc::clone(&shared));
         let (url, serving) = serve(routes).await?;
         Ok(Self {
@@ -104,6 +108,11 @@ impl ScriptedRunner {
         let mut attempts = self.attempts();
         attempts.retain(|attempt| attempt.job == uid);
         attempts
+    }
+
+    /// Every attempt at a shard so far, in the order of their beginning.
+    pub fn shards(&self) -> Vec<ShardAttempt> {
+        self.shared.state().shards.clone()
     }
 
     /// The leader that was announced to this instance.
@@ -153,9 +162,51 @@ impl Shared {
             instance: self.state().instance.clone(),
             slots: self.slots,
             busy: self.busy.load(Ordering::Relaxed),
+            shard_slots: SHARD_SLOTS,
+            shards_busy: 0,
             models: models.into(),
         }
     }
+}
+
+impl Runner for Arc<Shared> {
+    fn begun(&self, request: &ShardRequest) -> Result<(usize, CancellationToken), Problem> {
+        let mut state = self.state();
+        let sender = LeaderRequest {
+            installation: request.installation.clone(),
+            epoch: request.epoch,
+            holder: None,
+        };
+        if let Some(known) = &state.leader
+            && is_stale(known, &sender)
+        {
+            return Err(Problem::stale_epoch(
+                known.epoch,
+                "says the scripted runner",
+            ));
+        }
+        state.shards.push(ShardAttempt {
+            request: request.clone(),
+            part: None,
+            exists: false,
+        });
+        Ok((state.shards.len() - 1, state.drop_all.clone()))
+    }
+
+    fn ended(&self, number: usize, part: &Part, exists: bool) {
+        let mut state = self.state();
+        let attempt = &mut state.shards[number];
+        attempt.part = Some(part.clone());
+        attempt.exists = exists;
+    }
+
+    fn crash(&self) {
+        Shared::crash(self);
+    }
+}
+
+async fn shard(State(shared): State<Arc<Shared>>, body: Body) -> Response {
+    shards::shard(shared, body)
 }
 
 async fn models(State(shared): State<Arc<Shared>>) -> Json<RunnerState> {

@@ -14,6 +14,7 @@ pub(crate) use namespace::{NAMESPACE_HEADER, in_path};
 
 use crate::config::{AuthMode, Config};
 use crate::error::{Problem, ProblemType};
+use crate::routes::BATCH_RETRY;
 use address::{Proxies, one_client};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
@@ -126,7 +127,9 @@ fn names_a_job(parts: &Parts) -> bool {
 }
 
 fn verb_of(parts: &Parts) -> Verb {
-    Verb::of(&parts.method, names_a_job(parts))
+    let route = parts.extensions.get::<MatchedPath>();
+    let creates = route.is_some_and(|route| route.as_str() == BATCH_RETRY);
+    Verb::of(&parts.method, names_a_job(parts), creates)
 }
 
 /// The problem for a user without the right. A user without the right to read a job gets the one for

@@ -16,11 +16,13 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    pub(crate) fn of(method: &Method, names_a_job: bool) -> Self {
+    /// `creates`: the route names a job and creates another one.
+    pub(crate) fn of(method: &Method, names_a_job: bool, creates: bool) -> Self {
         match (method.as_str(), names_a_job) {
             ("GET" | "HEAD", true) => Self::Get,
             ("GET" | "HEAD", false) => Self::List,
             ("POST", false) => Self::Create,
+            ("POST", true) if creates => Self::Create,
             // A cancel, which writes `spec.cancel`.
             ("POST", true) => Self::Patch,
             ("DELETE", true) => Self::Delete,
@@ -58,15 +60,25 @@ mod tests {
             (Method::POST, true, "patch"),
             (Method::DELETE, true, "delete"),
         ] {
-            assert_eq!(Verb::of(&method, names_a_job).as_str(), verb, "{method}");
+            assert_eq!(
+                Verb::of(&method, names_a_job, false).as_str(),
+                verb,
+                "{method}"
+            );
         }
+    }
+
+    #[test]
+    fn a_job_that_is_made_from_another_needs_the_right_to_create() {
+        assert_eq!(Verb::of(&Method::POST, true, true), Verb::Create);
+        assert_eq!(Verb::of(&Method::GET, true, true), Verb::Get);
     }
 
     #[test]
     fn any_other_request_needs_all_rights() {
         for method in [Method::PUT, Method::PATCH, Method::OPTIONS, Method::TRACE] {
-            assert_eq!(Verb::of(&method, true), Verb::Any);
+            assert_eq!(Verb::of(&method, true, false), Verb::Any);
         }
-        assert_eq!(Verb::of(&Method::DELETE, false), Verb::Any);
+        assert_eq!(Verb::of(&Method::DELETE, false, false), Verb::Any);
     }
 }

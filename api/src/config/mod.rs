@@ -84,6 +84,17 @@ pub struct LimitsConfig {
     #[arg(long, env = "FOVEA_API_MAX_UPLOAD_BYTES", default_value_t = 10 * 1024 * 1024)]
     pub max_upload_bytes: usize,
 
+    /// Largest accepted manifest, ZIP or tar of a batch, in bytes; a larger one is answered 413. Decompressed, the
+    /// pictures of an archive may have four times as many bytes. Two are received at a time; a ZIP lies in the
+    /// temporary folder meanwhile.
+    #[arg(
+        long,
+        env = "FOVEA_API_MAX_ARCHIVE_BYTES",
+        default_value_t = 1024 * 1024 * 1024,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16 * 1024 * 1024 * 1024)
+    )]
+    pub max_archive_bytes: usize,
+
     /// Memory for the bodies of all uploads in progress together, in bytes. While it is used up,
     /// further uploads are answered 503.
     #[arg(long, env = "FOVEA_API_UPLOAD_MEMORY_BYTES", default_value_t = 256 * 1024 * 1024)]
@@ -115,6 +126,14 @@ pub struct TimeoutsConfig {
     /// Timeout of a whole request body, in milliseconds; beyond it the request is answered 408.
     #[arg(long, env = "FOVEA_API_BODY_TIMEOUT_MS", default_value_t = 60_000)]
     pub body_timeout_ms: u64,
+
+    /// Timeout of a whole manifest or archive of a batch, in milliseconds; beyond it the request is answered 408.
+    #[arg(
+        long,
+        env = "FOVEA_API_ARCHIVE_TIMEOUT_MS",
+        default_value_t = 1_800_000
+    )]
+    pub archive_timeout_ms: u64,
 
     /// Timeout of one request to the Kubernetes API server, in milliseconds.
     #[arg(long, env = "FOVEA_API_KUBE_TIMEOUT_MS", default_value_t = 5_000)]

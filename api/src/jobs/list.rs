@@ -24,6 +24,9 @@ pub(crate) struct Filter {
     pub(crate) phase: Option<Phase>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<Task>,
+    /// Only batches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) batches: bool,
 }
 
 /// Jobs, and the API server's token for the next page.
@@ -50,6 +53,7 @@ impl Filter {
     /// The part of the filter that no selector expresses; it also hides tombstones.
     fn matches(self, job: &InferenceJob) -> bool {
         self.task.is_none_or(|task| job.spec.task == task)
+            && (!self.batches || job.spec.input.is_batch())
             && !job.annotations().contains_key(annotations::TOMBSTONE)
     }
 }
@@ -96,7 +100,7 @@ impl Jobs {
             let refers = |WatchedJob(job): &WatchedJob| {
                 job.as_ref().map_or(true, |job| match &job.spec.input {
                     Input::Upload { sha256 } => sha256 == digest,
-                    Input::Object { .. } | Input::Inline { .. } => false,
+                    _ => false,
                 })
             };
             if found.iter().any(refers) {

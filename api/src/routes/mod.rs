@@ -1,5 +1,6 @@
 //! The routes, one file per family.
 
+pub mod batches;
 pub mod compat;
 pub(crate) mod health;
 pub mod jobs;
@@ -17,6 +18,12 @@ pub(crate) const JOB_EVENTS: &str = "/v1/jobs/{id}/events";
 pub(crate) const JOB_CANCEL: &str = "/v1/jobs/{id}/cancel";
 pub(crate) const JOB_INPUT: &str = "/v1/jobs/{id}/input";
 pub(crate) const JOB_RESULT: &str = "/v1/jobs/{id}/result";
+pub(crate) const BATCHES: &str = "/v1/batches";
+pub(crate) const BATCH: &str = "/v1/batches/{id}";
+pub(crate) const BATCH_EVENTS: &str = "/v1/batches/{id}/events";
+pub(crate) const BATCH_CANCEL: &str = "/v1/batches/{id}/cancel";
+pub(crate) const BATCH_RESULTS: &str = "/v1/batches/{id}/results";
+pub(crate) const BATCH_RETRY: &str = "/v1/batches/{id}/retry";
 pub(crate) const MODELS: &str = "/v1/models";
 pub(crate) const POOLS: &str = "/v1/pools";
 
@@ -27,7 +34,7 @@ pub(crate) async fn no_such_route(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(MAX_ECHO).collect();
     Problem::new(
         ProblemType::NoSuchRoute,
-        format!("no route matches {path}: jobs are under {JOBS}"),
+        format!("no route matches {path}: jobs are under {JOBS}, batches under {BATCHES}"),
     )
 }
 

@@ -36,13 +36,25 @@ pub(crate) fn job(
         priority,
         callback_url,
         parameters,
+        batch,
     } = request.clone();
+    let (output, parallelism, max_failed_permille) = match batch {
+        None => (None, None, None),
+        Some(batch) => (
+            Some(batch.output),
+            batch.parallelism,
+            batch.max_failed_permille,
+        ),
+    };
     let spec = InferenceJobSpec {
         model,
         pool_ref: pool,
         priority,
         callback: callback_url.map(|url| Callback { url }),
         parameters,
+        output,
+        parallelism,
+        max_failed_permille,
         ttl_seconds_after_finished: Some(origin.ttl_seconds),
         ..InferenceJobSpec::new(task, input.clone())
     };

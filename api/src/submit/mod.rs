@@ -30,10 +30,30 @@ pub(crate) struct Submission {
     pub(crate) origin: Origin,
 }
 
-/// The picture, or the key of an object in the bucket.
+/// The picture, the key of an object in the bucket, or the pictures of a batch.
 pub(crate) enum Payload {
     Picture(Bytes),
-    Object { key: String },
+    Object {
+        key: String,
+    },
+    Batch {
+        input: Input,
+        /// The input as equal requests have it: of an upload, its digest in place of its key.
+        identity: Input,
+    },
+}
+
+/// Refuses a request without an Idempotency-Key in a namespace that starts no job. With a key, the job may exist
+/// already.
+pub(crate) fn refuse_if_full(
+    app: &App,
+    tenant: &Tenant,
+    idempotency_key: Option<&str>,
+) -> Result<(), Problem> {
+    if idempotency_key.is_none() && app.jobs.namespace_is_full(&tenant.namespace) {
+        return Err(CommitError::NamespaceFull.into());
+    }
+    Ok(())
 }
 
 /// Creates the job, or returns the one that an equal request under the same Idempotency-Key created.
@@ -48,19 +68,17 @@ pub(crate) async fn submit(
         idempotency_key,
         origin,
     } = submission;
-    let is_full = app.jobs.namespace_is_full(&tenant.namespace);
-    // With a key, the job may exist already.
-    if is_full && idempotency_key.is_none() {
-        return Err(CommitError::NamespaceFull.into());
-    }
-    let (input, mut picture) = match payload {
-        Payload::Object { key } => (Input::Object { key }, None),
+    refuse_if_full(app, tenant, idempotency_key.as_deref())?;
+    let (input, identity, mut picture) = match payload {
+        Payload::Object { key } => (Input::Object { key }, None, None),
         Payload::Picture(bytes) => {
             let picture = StoredPicture::put(app, &tenant.namespace, bytes).await?;
-            (picture.input(), Some(picture))
+            (picture.input(), None, Some(picture))
         }
+        Payload::Batch { input, identity } => (input, Some(identity), None),
     };
-    let fingerprint = Fingerprint::of(&request, &input).map_err(Problem::internal)?;
+    let identity = identity.as_ref().unwrap_or(&input);
+    let fingerprint = Fingerprint::of(&request, identity).map_err(Problem::internal)?;
     let naming = match idempotency_key {
         None => Naming::Random,
         Some(key) => Naming::Keyed {
@@ -72,7 +90,7 @@ pub(crate) async fn submit(
     let commit = Commit {
         namespace: &tenant.namespace,
         records: app.jobs.records(),
-        namespace_is_full: is_full,
+        namespace_is_full: app.jobs.namespace_is_full(&tenant.namespace),
         jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
         naming: &naming,
         request: &request,

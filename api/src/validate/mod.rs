@@ -1,12 +1,14 @@
 //! Validates requests. Pure: no clock, no client. The cluster's schema decides; the checks here name
 //! the request's fields, and run before a picture is stored.
 
+mod batch;
 mod callback;
 mod error;
 mod fields;
 mod picture;
 mod request;
 
+pub(crate) use batch::{BatchFields, BatchRequest, BatchSettings, UPLOADS, uploaded};
 pub(crate) use error::{FieldError, excerpt};
 pub(crate) use fields::{object_key, task};
 pub(crate) use picture::{Picture, format, inspect};

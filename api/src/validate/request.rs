@@ -1,5 +1,6 @@
 //! A submission's fields, in any of the three forms of a request.
 
+use super::batch::BatchSettings;
 use super::callback::callback_url;
 use super::error::{FieldError, excerpt, invalid};
 use super::fields::{RequestParameters, model, parameters, pool, task, within};
@@ -12,7 +13,7 @@ use std::borrow::Cow;
 
 /// The fields of a form and of a query, for messages.
 const NAMES: &str = "task, model, pool, priority, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille";
-const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+pub(super) const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// A job as JSON. The picture is given as exactly one of `data` and `key`.
 // The one type of a request: JSON is deserialized into it, forms and queries are read by `set`, and
@@ -24,20 +25,20 @@ const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 pub(crate) struct JobRequest<'a> {
     /// The task; image-to-text by default.
     #[schemars(with = "Option<Task>")]
-    task: Option<String>,
+    pub(super) task: Option<String>,
     /// A model that the pool serves; by default, the pool's default model for the task.
     #[schemars(length(min = 1, max = MAX_LABEL_LENGTH), regex(pattern = LABEL))]
-    model: Option<String>,
+    pub(super) model: Option<String>,
     /// The pool, as `name` or `namespace/name`; by default, the installation's default pool.
-    pool: Option<String>,
+    pub(super) pool: Option<String>,
     /// Order within the namespace, higher first.
     #[schemars(with = "Option<i32>", range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
-    priority: Option<i64>,
+    pub(super) priority: Option<i64>,
     /// An https URL that receives a webhook when the job has ended.
-    callback_url: Option<String>,
+    pub(super) callback_url: Option<String>,
     /// Settings of the task; without them its defaults apply.
     #[schemars(with = "Option<Parameters>")]
-    parameters: Option<RequestParameters>,
+    pub(super) parameters: Option<RequestParameters>,
     /// The picture as base64 on one line, or as a data URI with base64.
     #[serde(borrow)]
     #[schemars(with = "Option<String>")]
@@ -67,6 +68,9 @@ pub(crate) struct ValidRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) callback_url: Option<String>,
     pub(crate) parameters: Parameters,
+    /// Omitted from the JSON of a single picture's request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<BatchSettings>,
 }
 
 impl JobRequest<'_> {
@@ -115,23 +119,24 @@ impl JobRequest<'_> {
             priority: within("priority", self.priority, -MAX_PRIORITY, MAX_PRIORITY)?.unwrap_or(0),
             callback_url: self.callback_url.map(callback_url).transpose()?,
             parameters: parameters(task, self.parameters.unwrap_or_default())?,
+            batch: None,
         })
     }
 }
 
-fn integer(name: &'static str, text: &str) -> Result<i64, FieldError> {
+pub(super) fn integer(name: &'static str, text: &str) -> Result<i64, FieldError> {
     text.parse()
         .or_else(|_| invalid(name, format!("{:?} is not a whole number", excerpt(text))))
 }
 
-fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), FieldError> {
+pub(super) fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), FieldError> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(FieldError::Duplicate(name.to_owned())),
     }
 }
 
-fn optional(schema: &mut Schema) {
+pub(super) fn optional(schema: &mut Schema) {
     schema.remove("required");
 }
 

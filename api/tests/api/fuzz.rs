@@ -57,10 +57,17 @@ async fn job_ids(api: &Service) -> anyhow::Result<String> {
     let whole = send(api.post(jpeg(4))).await?.id()?;
     let result = json!({"phase": "Succeeded", "result": {"caption": "a cat"}});
     api.write_status(&whole, result).await?;
+    let batch = json!({"input": {"prefix": {"prefix": "cats"}}});
+    let url = format!("{}/v1/batches", api.base);
+    let batch = send(api.http.post(url).json(&batch)).await?.id()?;
+    api.write_status(&batch, json!({"phase": "Succeeded"}))
+        .await?;
     let operations = [
         ("GET /api/v1/status/{id}", captioned),
         ("GET /job-status/{id}", analysed),
         ("GET /v1/jobs/{id}/result", whole),
+        ("GET /v1/batches/{id}/results", batch.clone()),
+        ("POST /v1/batches/{id}/retry", batch),
     ];
     let settings = operations.map(|(name, id)| {
         format!("\n[[operations]]\ninclude-name = \"{name}\"\nparameters = {{ \"path.id\" = \"{id}\" }}\n")

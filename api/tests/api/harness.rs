@@ -119,6 +119,20 @@ pub(crate) async fn is_stored(key: &str) -> anyhow::Result<bool> {
     Ok(listed.send().await?.key_count() > Some(0))
 }
 
+/// The keys of the shared MinIO below a prefix.
+pub(crate) async fn listed(prefix: &str) -> anyhow::Result<Vec<String>> {
+    let listed = s3().await?.list_objects_v2().bucket(BUCKET).prefix(prefix);
+    let listed = listed.send().await?;
+    let keys = listed.contents().iter().filter_map(|object| object.key());
+    Ok(keys.map(str::to_owned).collect())
+}
+
+/// The number of multipart uploads of the shared MinIO below a prefix that have not ended.
+pub(crate) async fn unfinished(prefix: &str) -> anyhow::Result<usize> {
+    let listed = s3().await?.list_multipart_uploads().bucket(BUCKET);
+    Ok(listed.prefix(prefix).send().await?.uploads().len())
+}
+
 async fn s3() -> anyhow::Result<aws_sdk_s3::Client> {
     let minio = minio().await?;
     let http = aws_smithy_http_client::Builder::new().build_http();

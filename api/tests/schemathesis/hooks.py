@@ -14,6 +14,11 @@ schemathesis.openapi.format("binary", st.just(PNG))
 schemathesis.openapi.media_type("application/octet-stream", st.just(PNG))
 schemathesis.openapi.media_type("image/*", st.just(PNG), aliases=["image/png"])
 
+# A manifest, which every type of a batch's upload may hold.
+MANIFEST = b'{"key": "a.jpg"}\n'
+for kind in ("application/zip", "application/x-tar", "application/gzip", "application/x-ndjson", "text/csv"):
+    schemathesis.openapi.media_type(kind, st.just(MANIFEST))
+
 
 @schemathesis.hook
 def before_call(context, case, kwargs):

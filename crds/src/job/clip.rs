@@ -1,11 +1,11 @@
 //! Cuts a job's status to its bounds.
 
-use super::{BoundingBox, Detection, Failure, InferenceJobStatus, JobResult, Prediction};
+use super::{BoundingBox, Counts, Detection, Failure, InferenceJobStatus, JobResult, Prediction};
 use crate::{
     bounds::{
         MAX_CAPTION_LENGTH, MAX_CLASS_LABEL_LENGTH, MAX_DETECTIONS, MAX_LABEL_LENGTH,
-        MAX_PREDICTIONS, MAX_RESULT_BYTES, MAX_REVISION_LENGTH, MAX_RUNNER_LENGTH,
-        MAX_SUMMARY_LENGTH,
+        MAX_OUTPUT_LENGTH, MAX_PERMILLE, MAX_PREDICTIONS, MAX_RESULT_BYTES, MAX_REVISION_LENGTH,
+        MAX_RUNNER_LENGTH, MAX_SUMMARY_LENGTH,
     },
     clip::{self, clip},
 };
@@ -23,6 +23,11 @@ impl InferenceJobStatus {
             model.revision = clip(&model.revision, MAX_REVISION_LENGTH);
         }
         self.result = self.result.map(JobResult::clipped);
+        self.progress_permille = self.progress_permille.map(|share| share.min(MAX_PERMILLE));
+        self.rate_per_second = self.rate_per_second.filter(|rate| rate.is_finite());
+        if let Some(output) = &mut self.output {
+            output.prefix = clip(&output.prefix, MAX_OUTPUT_LENGTH);
+        }
         self.failure = self.failure.map(Failure::clipped);
         if let Some(callback) = &mut self.callback {
             callback.last_error = callback.last_error.take().map(|text| clip::message(&text));
@@ -30,6 +35,7 @@ impl InferenceJobStatus {
         self.summary = match (&self.result, &self.failure, self.summary) {
             (Some(result), _, _) => Some(result.summary()),
             (None, Some(failure), _) => Some(failure.reason.clone()),
+            (None, None, _) if self.counts.is_some() => self.counts.map(Counts::summary),
             (None, None, summary) => summary.map(|text| clip(&text, MAX_SUMMARY_LENGTH)),
         };
         self

@@ -1,10 +1,10 @@
-//! A job's picture, and the parameters of its task.
+//! A job's picture or pictures, and the parameters of its task.
 
 use super::rules;
 use crate::{
     bounds::{
-        MAX_BEAMS, MAX_INLINE_LENGTH, MAX_KEY_LENGTH, MAX_NEW_TOKENS, MAX_PERMILLE,
-        MAX_PROMPT_LENGTH, MAX_TOP_K,
+        MAX_BEAMS, MAX_INLINE_LENGTH, MAX_KEY_LENGTH, MAX_NEW_TOKENS, MAX_PATTERN_LENGTH,
+        MAX_PATTERNS, MAX_PERMILLE, MAX_PROMPT_LENGTH, MAX_TOP_K,
     },
     schema,
 };
@@ -14,7 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Source of the picture. Exactly one field must be set.
+/// Source of the picture, or of a batch of pictures (prefix, manifest, archives). Exactly one field must
+/// be set.
 // Never a URL elsewhere: runners reach the bucket alone (docs/src/security.md).
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +45,50 @@ pub enum Input {
         #[schemars(extend("x-kubernetes-validations" = [rules::inline_base64(), rules::inline_size()]))]
         data: ByteString,
     },
+    /// Batch of every picture below a prefix of the bucket. Objects whose names are not those of pictures
+    /// are skipped and counted.
+    Prefix {
+        /// Path below `data/<the job's namespace>/`, without the final `/`, such as `cats/2026`.
+        #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
+        #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("prefix", "data/<namespace>/")]))]
+        prefix: String,
+        /// Patterns of the names to take, relative to the prefix, such as `*.jpg` or `2026/**`. `*` does not
+        /// match a `/`, `**` does. All pictures are taken if this is omitted.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(max = MAX_PATTERNS), inner(length(min = 1, max = MAX_PATTERN_LENGTH)))]
+        include: Vec<String>,
+        /// Patterns of the names to leave out, as in `include`, which they override.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(max = MAX_PATTERNS), inner(length(min = 1, max = MAX_PATTERN_LENGTH)))]
+        exclude: Vec<String>,
+    },
+    /// Batch of the pictures that an object lists.
+    Manifest {
+        /// Path below `data/<the job's namespace>/` of JSON Lines with the members key, id and parameters,
+        /// of which the last two may be absent, or of CSV with such a header, if its name ends with `.csv`
+        /// or `.csv.gz`. If it ends with `.gz`, it is decompressed.
+        #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
+        #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("key", "data/<namespace>/")]))]
+        key: String,
+    },
+    /// Batch of the pictures in tar archives, in the convention of `WebDataset`.
+    Archives {
+        /// Path below `data/<the job's namespace>/`, without the final `/`, of the archives, whose names end
+        /// with `.tar`.
+        #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
+        #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("prefix", "data/<namespace>/")]))]
+        prefix: String,
+    },
+}
+
+impl Input {
+    /// Whether this is a batch of pictures.
+    pub fn is_batch(&self) -> bool {
+        match self {
+            Self::Upload { .. } | Self::Object { .. } | Self::Inline { .. } => false,
+            Self::Prefix { .. } | Self::Manifest { .. } | Self::Archives { .. } => true,
+        }
+    }
 }
 
 impl fmt::Debug for Input {
@@ -53,6 +98,13 @@ impl fmt::Debug for Input {
             Self::Upload { sha256 } => write!(f, "Upload({sha256})"),
             Self::Object { key } => write!(f, "Object({key:?})"),
             Self::Inline { data } => write!(f, "Inline({} bytes)", data.0.len()),
+            Self::Prefix {
+                prefix,
+                include,
+                exclude,
+            } => write!(f, "Prefix({prefix:?}, {include:?}, not {exclude:?})"),
+            Self::Manifest { key } => write!(f, "Manifest({key:?})"),
+            Self::Archives { prefix } => write!(f, "Archives({prefix:?})"),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! `InferenceJob`: one picture (later: a batch), one task, one result.
+//! `InferenceJob`: one task, on one picture or on a batch of them.
 
+mod batch;
 mod clip;
 mod facts;
 mod input;
@@ -10,6 +11,7 @@ mod status;
 mod task;
 mod watched;
 
+pub use batch::{BatchOutput, Counts, Output, OutputFormat};
 pub use facts::resource_version_is_older;
 pub use input::{Input, Parameters};
 pub use result::{BoundingBox, Detection, JobResult, Prediction};

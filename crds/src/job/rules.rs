@@ -2,8 +2,8 @@
 
 use super::Task;
 use crate::{
-    bounds::{MAX_INLINE_BYTES, MAX_INLINE_LENGTH},
-    rules::{LABEL, SHA256_PATTERN, matches, rule},
+    bounds::{MAX_INLINE_BYTES, MAX_INLINE_LENGTH, MAX_OUTPUT_BYTES},
+    rules::{LABEL, SHA256_PATTERN, matches, object_path_within, rule},
 };
 use kube::core::{Reason, Rule};
 
@@ -68,6 +68,51 @@ fn only_for(parameter: &str, task: Task) -> Rule {
         ),
     )
     .field_path(format!(".parameters.{parameter}"))
+}
+
+const IS_BATCH: &str =
+    "has(self.input.prefix) || has(self.input.manifest) || has(self.input.archives)";
+
+/// A batch has an output, outside of its input, and a single picture has no field of batches.
+pub(super) fn batch() -> Vec<Rule> {
+    let only_batch = |field: &str| {
+        rule(
+            format!("!has(self.{field}) || {IS_BATCH}"),
+            format!(
+                "{field} belongs to batches: leave it out, or write spec.input.prefix, manifest or archives"
+            ),
+        )
+        .field_path(format!(".{field}"))
+    };
+    let outside = |input: &str| {
+        rule(
+            format!(
+                "!has(self.input.{input}) || !has(self.output) || !(self.output.prefix + '/').startsWith(self.input.{input}.prefix + '/')"
+            ),
+            format!(
+                "output.prefix must not lie inside input.{input}.prefix: write another folder, so that results do not become input"
+            ),
+        )
+        .field_path(".output")
+    };
+    vec![
+        rule(
+            format!("has(self.output) || !({IS_BATCH})"),
+            "a batch needs output: write output: {prefix: <folder for the results>}",
+        )
+        .field_path(".input"),
+        only_batch("output"),
+        only_batch("parallelism"),
+        only_batch("maxFailedPermille"),
+        outside("prefix"),
+        outside("archives"),
+    ]
+}
+
+/// Leaves room for the job's uid and the part's name.
+pub(super) fn output_prefix() -> Rule {
+    let (field, below) = ("output.prefix", "data/<namespace>/");
+    object_path_within(field, below, MAX_OUTPUT_BYTES)
 }
 
 /// Rejects an initial delay above the maximum delay.

@@ -1,10 +1,10 @@
 //! `spec` of an `InferenceJob`.
 
-use super::{InferenceJobStatus, Input, Parameters, Task, rules};
+use super::{InferenceJobStatus, Input, Output, Parameters, Task, rules};
 use crate::{
     bounds::{
-        MAX_ATTEMPT_SECONDS, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, MAX_PRIORITY, MAX_RETRIES,
-        MAX_RETRY_DELAY_SECONDS, MAX_SPAN_SECONDS, MAX_URL_LENGTH,
+        MAX_ATTEMPT_SECONDS, MAX_LABEL_LENGTH, MAX_NAME_LENGTH, MAX_PARALLELISM, MAX_PERMILLE,
+        MAX_PRIORITY, MAX_RETRIES, MAX_RETRY_DELAY_SECONDS, MAX_SPAN_SECONDS, MAX_URL_LENGTH,
     },
     schema,
 };
@@ -12,8 +12,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::Schema;
 use serde::{Deserialize, Serialize};
 
-/// Desired inference on one picture. Immutable except for suspend, cancel, priority and
-/// ttlSecondsAfterFinished.
+/// Desired inference on one picture, or on a batch of pictures. Immutable except for suspend, cancel,
+/// priority, parallelism and ttlSecondsAfterFinished.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "fovea.dev",
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
     shortname = "ij",
     category = "fovea",
     namespaced,
-    doc = "InferenceJob runs one task on one picture and holds the result in its status.",
+    doc = "InferenceJob runs one task on one picture and holds the result in its status, or on a batch of pictures and writes the results to the bucket.",
     status = "InferenceJobStatus",
     derive = "PartialEq",
     selectable = ".spec.poolRef.name",
@@ -68,8 +68,24 @@ pub struct InferenceJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_ref: Option<PoolRef>,
 
-    /// Picture to run the task on.
+    /// Picture, or batch of pictures, to run the task on.
     pub input: Input,
+
+    /// Where a batch writes its results. Required for a batch, and for nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+
+    /// Batch: maximum number of shards that run at once. 0 holds the batch. Unlimited if omitted. Can be
+    /// changed while the batch runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = MAX_PARALLELISM))]
+    pub parallelism: Option<u32>,
+
+    /// Batch: share of failed pictures, in thousandths of all, above which the batch ends early as
+    /// Failed. 1000, the default, never ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = MAX_PERMILLE))]
+    pub max_failed_permille: Option<u32>,
 
     /// Parameters of the task. An omitted parameter takes the model's own default.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
@@ -85,7 +101,7 @@ pub struct InferenceJobSpec {
     #[serde(default)]
     pub retry: Retry,
 
-    /// Maximum duration of one attempt, in seconds.
+    /// Maximum duration of one attempt, in seconds. In a batch, of one attempt at a shard.
     #[serde(default = "default_attempt_deadline_seconds")]
     #[schemars(range(min = 1, max = MAX_ATTEMPT_SECONDS))]
     pub attempt_deadline_seconds: u32,
@@ -140,6 +156,9 @@ impl InferenceJobSpec {
             model: None,
             pool_ref: None,
             input,
+            output: None,
+            parallelism: None,
+            max_failed_permille: None,
             parameters: Parameters::default(),
             priority: 0,
             retry: Retry::default(),
@@ -238,8 +257,15 @@ fn spec_schema(schema: &mut Schema) {
     schema::structural(schema);
     schema::for_each_but(
         schema,
-        &["suspend", "cancel", "priority", "ttlSecondsAfterFinished"],
+        &[
+            "suspend",
+            "cancel",
+            "priority",
+            "parallelism",
+            "ttlSecondsAfterFinished",
+        ],
         rules::immutable,
     );
     schema::add_rules(schema, rules::parameters());
+    schema::add_rules(schema, rules::batch());
 }

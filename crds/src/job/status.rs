@@ -1,10 +1,10 @@
 //! The observed state of a job, and the only part that the operator writes.
 
-use super::{JobResult, rules};
+use super::{BatchOutput, Counts, JobResult, rules};
 use crate::{
     bounds::{
-        MAX_MESSAGE_LENGTH, MAX_REASON_LENGTH, MAX_REVISION_LENGTH, MAX_RUNNER_LENGTH,
-        MAX_SUMMARY_LENGTH,
+        MAX_MESSAGE_LENGTH, MAX_PERMILLE, MAX_REASON_LENGTH, MAX_REVISION_LENGTH,
+        MAX_RUNNER_LENGTH, MAX_SUMMARY_LENGTH,
     },
     conditions,
     rules::{REASON_PATTERN, SHA256_PATTERN},
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
     validation = rules::final_once_terminal("phase"),
     validation = rules::final_once_terminal("result"),
     validation = rules::final_once_terminal("failure"),
+    validation = rules::final_once_terminal("output"),
 )]
 pub struct InferenceJobStatus {
     /// Phase of the job. Succeeded, Failed and Cancelled are terminal and never change.
@@ -96,6 +97,27 @@ pub struct InferenceJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = SHA256_PATTERN), length(max = 64))]
     pub result_sha256: Option<String>,
+
+    /// Batch: pictures by their outcome, updated at most every 5 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+
+    /// Batch: share of the work that is done, in thousandths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = MAX_PERMILLE))]
+    pub progress_permille: Option<u32>,
+
+    /// Batch: pictures done per second, over the last minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_per_second: Option<f64>,
+
+    /// Batch: time at which it will be done if the rate stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_completion_time: Option<Time>,
+
+    /// Batch: where the results are. Set at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<BatchOutput>,
 
     /// Failure of the job. Set if the phase is Failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,9 @@
 //! What `kubectl get` shows and selects.
 
-use crate::fixture::{Fixture, job, pool, set};
+use crate::fixture::{Fixture, batch, job, pool, set};
 use anyhow::{Result, ensure};
 use fovea_crds::{
-    Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Prediction, RunnerPool,
+    Counts, Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Prediction, RunnerPool,
     RunnerPoolStatus, ServedModel,
 };
 use fovea_harness::eventually;
@@ -76,6 +76,31 @@ async fn get_shows_task_model_phase_attempts_result_and_age() -> Result<()> {
             rows[3].last().copied().unwrap_or_default()
         ]
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn get_shows_how_far_a_batch_has_come() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    for (name, failed) in [("all-well", 0), ("some-failed", 3)] {
+        fixture.create::<InferenceJob>(batch(name)).await?;
+        let status = InferenceJobStatus {
+            phase: Phase::Running,
+            counts: Some(Counts {
+                total: 20_000,
+                succeeded: 1234 - failed,
+                failed,
+                skipped: 7,
+            }),
+            ..InferenceJobStatus::default()
+        };
+        write(&fixture, name, status).await?;
+    }
+    let shown = fixture.kubectl(&["get", "ij"], "").await?;
+    let rows: Vec<Vec<&str>> = shown.lines().map(cells).collect();
+    // The model's cell is empty.
+    assert_eq!(rows[1][2..5], ["Running", "0", "1234/20000"], "{shown}");
+    assert_eq!(rows[2][4], "1234/20000, 3 failed", "{shown}");
     Ok(())
 }
 
@@ -182,6 +207,10 @@ fn succeeded(model: &str, result: JobResult) -> InferenceJobStatus {
 
 async fn finished(fixture: &Fixture, name: &str, status: InferenceJobStatus) -> Result<()> {
     fixture.create::<InferenceJob>(job(name)).await?;
+    write(fixture, name, status).await
+}
+
+async fn write(fixture: &Fixture, name: &str, status: InferenceJobStatus) -> Result<()> {
     let api: Api<InferenceJob> = fixture.api();
     let mut job = api.get(name).await?;
     job.status = Some(status.clipped());

@@ -1,6 +1,6 @@
 //! What the API server fills in is what Rust fills in.
 
-use crate::fixture::{Fixture, job, pool, set};
+use crate::fixture::{Fixture, batch, job, pool, set};
 use anyhow::Result;
 use fovea_crds::{
     Autoscaling, Dtype, InferenceJob, InferenceJobSpec, Input, ModelSource, PoolModel, RunnerPool,
@@ -44,6 +44,21 @@ async fn omitted_fields_of_retry_get_their_defaults() -> Result<()> {
         serde_json::to_value(read.spec.retry)?
     );
     assert_eq!(read.spec.retry.max_delay_seconds, 600);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_gets_the_defaults_of_rust_inside_its_parts() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let stored = fixture.create::<InferenceJob>(batch("batch")).await?;
+    let read: InferenceJob = serde_json::from_value(batch("batch"))?;
+    assert_eq!(stored.data["spec"], serde_json::to_value(&read.spec)?);
+    let spec = &stored.data["spec"];
+    assert_eq!(spec["input"], json!({"prefix": {"prefix": "cats"}}));
+    assert_eq!(spec["output"], json!({"prefix": "out", "format": "jsonl"}));
+    for omitted in ["parallelism", "maxFailedPermille"] {
+        assert_eq!(spec.get(omitted), None);
+    }
     Ok(())
 }
 

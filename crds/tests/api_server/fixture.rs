@@ -145,6 +145,15 @@ pub(crate) fn job(name: &str) -> Value {
     })
 }
 
+/// The smallest legal batch.
+pub(crate) fn batch(name: &str) -> Value {
+    let mut batch = job(name);
+    let input = json!({"prefix": {"prefix": "cats"}});
+    set(&mut batch, "spec.input", input);
+    set(&mut batch, "spec.output.prefix", json!("out"));
+    batch
+}
+
 /// The smallest legal pool.
 pub(crate) fn pool(name: &str) -> Value {
     json!({

@@ -1,6 +1,6 @@
 //! What of a job may change after it is made, and in which direction.
 
-use crate::fixture::{Fixture, job, remove, set};
+use crate::fixture::{Fixture, batch, job, remove, set};
 use anyhow::{Context, Result, ensure};
 use fovea_crds::InferenceJob;
 use kube::{
@@ -41,7 +41,14 @@ fn defaulted_fields() -> Vec<(&'static str, Value)> {
 }
 
 const REQUIRED: [&str; 2] = ["task", "input"];
-const MUTABLE: [&str; 4] = ["suspend", "cancel", "priority", "ttlSecondsAfterFinished"];
+const OF_BATCHES: [&str; 2] = ["output", "maxFailedPermille"];
+const MUTABLE: [&str; 5] = [
+    "suspend",
+    "cancel",
+    "priority",
+    "parallelism",
+    "ttlSecondsAfterFinished",
+];
 
 #[tokio::test]
 async fn an_optional_field_cannot_be_added_changed_or_removed() -> Result<()> {
@@ -146,6 +153,7 @@ async fn task_input_and_defaults_are_immutable() -> Result<()> {
         json!({"object": {"key": "cats/2.jpg"}}),
         json!({"upload": {"sha256": "0".repeat(64)}}),
         json!({"inline": {"data": "AAAA"}}),
+        json!({"prefix": {"prefix": "cats"}}),
     ];
     for input in inputs {
         let changed = replaced(&fixture, "fixed", |job| {
@@ -191,6 +199,47 @@ async fn suspend_priority_and_time_to_live_can_change_at_any_time() -> Result<()
 }
 
 #[tokio::test]
+async fn of_a_batch_only_the_parallelism_can_change() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    fixture.create::<InferenceJob>(batch("many")).await?;
+    let bounded = "many-bounded";
+    let mut with_bound = batch(bounded);
+    set(&mut with_bound, "spec.maxFailedPermille", json!(10));
+    fixture.create::<InferenceJob>(with_bound).await?;
+    for (name, path, value) in [
+        ("many", "spec.input.prefix.prefix", json!("dogs")),
+        ("many", "spec.input.prefix.include", json!(["*.jpg"])),
+        ("many", "spec.input.prefix.exclude", json!(["*.png"])),
+        (
+            "many",
+            "spec.input",
+            json!({"manifest": {"key": "list.jsonl"}}),
+        ),
+        ("many", "spec.output.prefix", json!("elsewhere")),
+        ("many", "spec.output.format", json!("csv")),
+        ("many", "spec.maxFailedPermille", json!(10)),
+        (bounded, "spec.maxFailedPermille", json!(20)),
+    ] {
+        let field: Vec<&str> = path.split('.').take(2).collect();
+        let changed = replaced(&fixture, name, |job| set(job, path, value)).await?;
+        refused(changed, &field.join("."))?;
+    }
+    for (name, path) in [("many", "spec.output"), (bounded, "spec.maxFailedPermille")] {
+        let removed = replaced(&fixture, name, |job| remove(job, path)).await?;
+        refused(removed, path).context("removed")?;
+    }
+    for parallelism in [json!(0), json!(7)] {
+        let changed = replaced(&fixture, "many", |job| {
+            set(job, "spec.parallelism", parallelism.clone());
+        });
+        ensure!(changed.await?.is_ok(), "parallelism {parallelism}");
+    }
+    let removed = replaced(&fixture, "many", |job| remove(job, "spec.parallelism"));
+    ensure!(removed.await?.is_ok(), "parallelism removed");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_cancelled_job_stays_cancelled() -> Result<()> {
     let fixture = Fixture::new().await?;
     fixture.create::<InferenceJob>(job("cancelled")).await?;
@@ -221,6 +270,7 @@ fn a_field_that_is_neither_listed_here_nor_mutable_does_not_exist() {
     let mut listed: Vec<&str> = optional
         .chain(defaulted)
         .chain(REQUIRED)
+        .chain(OF_BATCHES)
         .chain(MUTABLE)
         .collect();
     listed.sort_unstable();

@@ -76,6 +76,44 @@ async fn a_job_at_its_bounds_is_taken() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_batch_at_its_bounds_is_taken() -> Result<()> {
+    let batch =
+        |input, output: &str| vec![("spec.input", input), ("spec.output.prefix", json!(output))];
+    let prefix = |prefix: &str| json!({"prefix": {"prefix": prefix}});
+    let cats = || batch(prefix("cats"), "out");
+    let with = |path, value| [cats(), vec![(path, value)]].concat();
+    let patterns = vec!["**/*.jpg".repeat(32); 16];
+    all_taken(
+        job("legal"),
+        vec![
+            cats(),
+            batch(json!({"manifest": {"key": "lists/1.csv.gz"}}), "lists"),
+            batch(
+                json!({"archives": {"prefix": "tars/train"}}),
+                "tars/train-out",
+            ),
+            // Names that merely begin alike, and a folder above the input.
+            batch(prefix("cats"), "cats-out"),
+            batch(prefix("cats"), "ca"),
+            batch(prefix("cats/2026"), "cats"),
+            batch(prefix(&"k".repeat(512)), &"k".repeat(511)),
+            batch(prefix("cats"), &"字".repeat(266)),
+            with("spec.output.format", json!("jsonl")),
+            with("spec.output.format", json!("csv")),
+            with("spec.output.format", json!("parquet")),
+            with("spec.input.prefix.include", json!(["*.jpg", "2026/**"])),
+            with("spec.input.prefix.include", json!(patterns)),
+            with("spec.input.prefix.exclude", json!(patterns)),
+            with("spec.parallelism", json!(0)),
+            with("spec.parallelism", json!(10_000)),
+            with("spec.maxFailedPermille", json!(0)),
+            with("spec.maxFailedPermille", json!(1000)),
+        ],
+    )
+    .await
+}
+
+#[tokio::test]
 async fn a_pool_at_its_bounds_is_taken() -> Result<()> {
     let endpoints = |urls: &[&str]| vec![("spec.external.endpoints", json!(urls))];
     let source = |value| vec![("spec.models[0].source", value)];

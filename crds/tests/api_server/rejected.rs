@@ -87,8 +87,13 @@ impl Row {
 
 /// Writes out what would be too long for a line.
 fn expanded(value: Value) -> Result<Value> {
-    let Value::Object(fields) = value else {
-        return Ok(value);
+    let fields = match value {
+        Value::Object(fields) => fields,
+        Value::Array(items) => {
+            let items = items.into_iter().map(expanded);
+            return Ok(Value::Array(items.collect::<Result<_>>()?));
+        }
+        value => return Ok(value),
     };
     if let Some(Value::Array(repeat)) = fields.get("$repeat") {
         let times = repeat[1].as_u64().context("how many times?")?;

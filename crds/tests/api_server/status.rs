@@ -3,9 +3,9 @@
 use crate::fixture::{Fixture, job, pool, set};
 use anyhow::{Context, Result, ensure};
 use fovea_crds::{
-    BoundingBox, CallbackStatus, Detection, Failure, InferenceJob, InferenceJobStatus, JobResult,
-    ModelStatus, Phase, Prediction, ResolvedPoolRef, RunnerPool, RunnerPoolStatus, ServedModel,
-    Timings, bounds, conditions,
+    BatchOutput, BoundingBox, CallbackStatus, Counts, Detection, Failure, InferenceJob,
+    InferenceJobStatus, JobResult, ModelStatus, Phase, Prediction, ResolvedPoolRef, RunnerPool,
+    RunnerPoolStatus, ServedModel, Timings, bounds, conditions,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -102,6 +102,16 @@ async fn a_status_beyond_its_bounds_is_refused() -> Result<()> {
         ("result", json!({"caption": "a", "predictions": []})),
         ("result", json!({})),
         ("resultSha256", json!("ABC")),
+        ("counts", json!({"total": -1})),
+        ("progressPermille", json!(1001)),
+        (
+            "output",
+            json!({"prefix": over(bounds::MAX_OUTPUT_LENGTH), "parts": 1}),
+        ),
+        (
+            "output",
+            json!({"prefix": "out", "parts": 1, "successSha256": "ABC"}),
+        ),
         (
             "callback",
             json!({"delivered": false, "lastError": over(bounds::MAX_MESSAGE_LENGTH)}),
@@ -199,6 +209,7 @@ async fn the_end_of_a_finished_job_never_changes() -> Result<()> {
             json!({"result": {"caption": "a dog"}}),
             json!({"result": null, "failure": null, "phase": "Pending"}),
             json!({"failure": {"reason": "Other", "message": "m", "retryable": true}}),
+            json!({"output": {"prefix": "elsewhere", "parts": 1}}),
         ] {
             let error = write(other.clone()).await.err();
             let error = error.with_context(|| format!("{name}: {other} was taken"))?;
@@ -290,6 +301,20 @@ fn largest(text: &str) -> InferenceJobStatus {
         summary: Some(text.into()),
         result_bytes: Some(i64::MAX as u64),
         result_sha256: Some("f".repeat(64)),
+        counts: Some(Counts {
+            total: i64::MAX as u64,
+            succeeded: i64::MAX as u64,
+            failed: i64::MAX as u64,
+            skipped: i64::MAX as u64,
+        }),
+        progress_permille: Some(u32::MAX),
+        rate_per_second: Some(f64::NAN),
+        estimated_completion_time: Some(Time(Timestamp::UNIX_EPOCH)),
+        output: Some(BatchOutput {
+            prefix: text.into(),
+            parts: u32::MAX,
+            success_sha256: Some("f".repeat(64)),
+        }),
         failure: Some(Failure {
             reason: text.into(),
             message: text.into(),

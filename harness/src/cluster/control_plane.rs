@@ -278,6 +278,11 @@ impl ControlPlane {
         &mut self.api_server
     }
 
+    /// etcd's process, to measure it.
+    pub fn etcd(&self) -> &Process {
+        &self.etcd
+    }
+
     /// The guardian, to start programs that must end before the control plane.
     pub fn guardian(&self) -> &Guardian {
         &self.guardian

@@ -1,7 +1,9 @@
 //! The body of a webhook, after the Standard Webhooks specification: the event's type, its time, and
 //! the job as a client needs it. Pure, and the same at every try: only the headers differ.
 
-use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Task, Timings};
+use fovea_crds::{
+    BatchOutput, Counts, Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Task, Timings,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde::Serialize;
@@ -43,6 +45,10 @@ pub(crate) struct Data {
     pub result_bytes: Option<u64>,
     /// SHA-256 of the whole result, where it is truncated.
     pub result_sha256: Option<String>,
+    /// Pictures of a batch by their outcome.
+    pub counts: Option<Counts>,
+    /// Where a batch's results are.
+    pub output: Option<BatchOutput>,
     pub failure: Option<Failure>,
     pub timings: Option<Timings>,
 }
@@ -85,6 +91,11 @@ impl Data {
             summary,
             result_bytes,
             result_sha256,
+            counts,
+            progress_permille: _,
+            rate_per_second: _,
+            estimated_completion_time: _,
+            output,
             failure,
             timings,
             callback: _,
@@ -107,6 +118,8 @@ impl Data {
             result,
             result_bytes,
             result_sha256,
+            counts,
+            output,
             failure,
             timings,
         }
@@ -149,7 +162,7 @@ mod tests {
             "startedAt": "2026-01-01T00:00:01Z", "completedAt": "2026-01-01T00:00:02Z",
             "attempts": 1, "summary": "a red circle", "result": {"caption": "a red circle"},
             "resultTruncated": false, "resultBytes": null, "resultSha256": null,
-            "failure": null, "timings": null,
+            "counts": null, "output": null, "failure": null, "timings": null,
         });
         let whole = json!({"type": "inferencejob.succeeded", "timestamp": "2026-01-01T00:00:02Z", "data": data});
         assert_eq!(body(status), whole);

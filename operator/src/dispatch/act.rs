@@ -53,7 +53,8 @@ impl Dispatcher {
         }
     }
 
-    fn reconcile_unfinished(&mut self, uid: &str, job: &InferenceJob) {
+    fn reconcile_unfinished(&mut self, uid: &str, job: &Arc<InferenceJob>) {
+        self.batches.update(uid, job);
         let task = self.tasks.get(uid);
         if task.is_some_and(|task| task.abort.is_none()) {
             return; // A write is under way; the job is reconciled again when it ends.
@@ -79,7 +80,7 @@ impl Dispatcher {
                 self.book.wake_at(uid, at);
             }
             Action::Write(note) => self.write_note(uid, job, note),
-            Action::End(ending) => self.end(uid, job, ending),
+            Action::End(ending) => self.end(uid, job, placement.as_ref().ok(), ending),
             Action::Queue {
                 placement,
                 wake_at,
@@ -89,8 +90,13 @@ impl Dispatcher {
                     Some(_) => Some(RECONCILE_AGAIN_AFTER),
                     None => full.is_some().then_some(HELD_AGAIN_AFTER),
                 };
+                let is_batch = job.spec.input.is_batch();
                 match note {
+                    _ if is_batch && full.is_none() => {
+                        self.begin_batch(uid, job, &placement, None);
+                    }
                     Some(note) if self.may_write_accepted() => self.write_note(uid, job, note),
+                    _ if is_batch => self.book.wake_after(uid, HELD_AGAIN_AFTER),
                     _ => {
                         self.pools.enqueue(uid, job, &placement);
                         let again = again.map(|wait| later(now, self.spread(wait)));
@@ -144,13 +150,29 @@ impl Dispatcher {
         may
     }
 
-    fn end(&mut self, uid: &str, job: &InferenceJob, ending: Ending) {
+    fn end(
+        &mut self,
+        uid: &str,
+        job: &Arc<InferenceJob>,
+        placement: Option<&Placement>,
+        ending: Ending,
+    ) {
         if let Some(task) = self.tasks.get_mut(uid) {
             if let Some(abort) = task.abort.take() {
                 // This fails where the task has ended meanwhile; its end reconciles the job again.
                 let _ = abort.send(Abort::End(ending));
             }
             return;
+        }
+        let has_started = job
+            .status
+            .as_ref()
+            .is_some_and(|status| status.start_time.is_some());
+        if let Some(placement) = placement
+            && job.spec.input.is_batch()
+            && has_started
+        {
+            return self.begin_batch(uid, job, placement, Some(ending));
         }
         self.write(uid, job, move |job| {
             status::ended(job, None, &ending, Timestamp::now())

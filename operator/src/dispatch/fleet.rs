@@ -4,6 +4,7 @@
 use super::attempt::RunnerWas;
 use super::runners::RunnerClient;
 use crate::pool::load::{Health, RunnerLoad};
+use fovea_crds::ServedModel;
 use fovea_protocol::{LeaderRequest, RunnerState};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,7 @@ struct Runner {
     /// Present while it is up.
     connection: Option<Connection>,
     in_flight: u32,
+    shards_in_flight: u32,
     /// Whether this instance has finished a job.
     proven: bool,
     /// It had no room or dropped a job: it gets no jobs until the next check.
@@ -83,6 +85,7 @@ impl Fleet {
                     health: Health::Unchecked,
                     connection: None,
                     in_flight: 0,
+                    shards_in_flight: 0,
                     proven: false,
                     resting: false,
                     leaving: false,
@@ -118,6 +121,7 @@ impl Fleet {
                 });
                 runner.health = Health::Up {
                     slots: state.slots,
+                    shard_slots: state.shard_slots,
                     models: state.models,
                 };
             }
@@ -177,14 +181,72 @@ impl Fleet {
         }
     }
 
+    /// Whether some runner could take a shard for `model` now.
+    pub(crate) fn has_room_for_shard(&self, model: &str) -> bool {
+        let mut runners = self.runners.values();
+        runners.any(|runner| runner.free_shard_slots(model) > 0)
+    }
+
+    /// Shards that the runners can have at once.
+    pub(crate) fn shard_places(&self) -> u32 {
+        let places = |health: &Health| match health {
+            Health::Up { shard_slots, .. } => *shard_slots,
+            _ => 0,
+        };
+        self.health().map(places).sum()
+    }
+
+    /// Takes a shard's place on the runner with the fewest shards that serves `model`.
+    pub(crate) fn choose_for_shard(&mut self, model: &str) -> Option<(Chosen, ServedModel)> {
+        let free = self
+            .runners
+            .iter_mut()
+            .filter(|(_, runner)| runner.free_shard_slots(model) > 0);
+        let (endpoint, runner) = free.min_by_key(|(_, runner)| runner.shards_in_flight)?;
+        let connection = runner.connection.as_ref()?;
+        let mut models = runner.health.models().iter();
+        let served = models.find(|known| known.name == model)?;
+        let served = ServedModel {
+            name: served.name.clone(),
+            revision: served.revision.clone(),
+        };
+        let chosen = Chosen {
+            endpoint: endpoint.clone(),
+            client: connection.client.clone(),
+            leader: connection.leader.clone(),
+            idle_and_proven: false,
+        };
+        runner.shards_in_flight += 1;
+        Some((chosen, served))
+    }
+
+    /// Frees the place of a shard whose attempt has ended.
+    pub(crate) fn shard_released(&mut self, endpoint: &str, was: RunnerWas) {
+        if let Some(runner) = self.runners.get_mut(endpoint) {
+            runner.shards_in_flight = runner.shards_in_flight.saturating_sub(1);
+            runner.resting |= was == RunnerWas::Unavailable;
+        }
+    }
+
     pub(crate) fn in_flight(&self) -> u32 {
         self.runners.values().map(|runner| runner.in_flight).sum()
+    }
+
+    pub(crate) fn shards_in_flight(&self) -> u32 {
+        let runners = self.runners.values();
+        runners.map(|runner| runner.shards_in_flight).sum()
+    }
+
+    pub(crate) fn runners_with_shards(&self) -> u32 {
+        let with_shards = |runner: &&Runner| runner.shards_in_flight > 0;
+        let count = self.runners.values().filter(with_shards).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn loads(&self) -> BTreeMap<String, RunnerLoad> {
         let load = |runner: &Runner| RunnerLoad {
             health: runner.health.clone(),
-            running: runner.in_flight,
+            running: runner.in_flight + runner.shards_in_flight,
         };
         let runners = self.runners.iter();
         runners
@@ -204,6 +266,17 @@ impl Runner {
                 if !self.resting && !self.leaving && self.health.serves([model]) =>
             {
                 slots.saturating_sub(self.in_flight)
+            }
+            _ => 0,
+        }
+    }
+
+    fn free_shard_slots(&self, model: &str) -> u32 {
+        match self.health {
+            Health::Up { shard_slots, .. }
+                if !self.resting && !self.leaving && self.health.serves([model]) =>
+            {
+                shard_slots.saturating_sub(self.shards_in_flight)
             }
             _ => 0,
         }
@@ -232,6 +305,8 @@ mod tests {
             instance: instance.into(),
             slots,
             busy: 0,
+            shard_slots: 2,
+            shards_busy: 0,
             models: vec![served("blip")],
         };
         Answer {

@@ -4,7 +4,7 @@ use super::Dispatcher;
 
 impl Dispatcher {
     pub(super) fn publish_loads(&self) {
-        let loads = self.pools.loads();
+        let loads = self.pools.loads(&self.batches.left());
         self.parts
             .loads
             .send_if_modified(|known| std::mem::replace(known, loads.clone()) != loads);

@@ -1,7 +1,7 @@
 //! The gauges of queues and runners, updated every two seconds.
 
 use super::Dispatcher;
-use crate::metrics::{PoolSnapshot, Snapshot};
+use crate::metrics::{BatchSnapshot, PoolSnapshot, Snapshot};
 use crate::pool::load::Health;
 use fovea_crds::Task;
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 impl Dispatcher {
     pub(super) fn measure(&mut self) {
+        self.pools.pass_time(super::REPORT_EVERY);
         let full_namespaces = self.follow_full_namespaces();
         let (unfinished, finished) = self.book.count();
         let now = Timestamp::now();
@@ -51,6 +52,16 @@ impl Dispatcher {
                 down,
             }
         });
+        let left = self.batches.left();
+        let batches = self.pools.iter().map(|(key, ..)| {
+            let left = left.get(key).copied().unwrap_or_default();
+            BatchSnapshot {
+                pool: format!("{}/{}", key.namespace, key.name),
+                running: left.batches,
+                pictures_left: left.pictures,
+                seconds_since_progress: left.without_progress().as_secs_f64(),
+            }
+        });
         let (callbacks_waiting, callbacks_in_flight) = self.calls.count();
         let snapshot = Snapshot {
             unfinished,
@@ -60,6 +71,7 @@ impl Dispatcher {
             callbacks_in_flight,
             kept_results: self.kept.taken(),
             pools: pools.collect(),
+            batches: batches.collect(),
         };
         self.parts.metrics.snapshot(&snapshot);
     }

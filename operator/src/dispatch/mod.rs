@@ -6,6 +6,7 @@
 
 mod act;
 mod attempt;
+mod batch;
 mod book;
 mod callbacks;
 mod conversation;
@@ -41,6 +42,7 @@ use crate::pool::published::PublishedPools;
 use crate::pool::resolve::Directory;
 use crate::serve::Heartbeat;
 use attempt::{Abort, Done};
+use batch::{BatchEvent, Batches};
 use book::Book;
 use callbacks::{CallEnded, Calls};
 use folders::Folders;
@@ -111,6 +113,7 @@ pub(crate) struct Dispatcher {
     directory: Directory,
     book: Book,
     pools: Pools,
+    batches: Batches,
     /// Jobs that are on a runner, whose result is being stored, or whose status is being written.
     tasks: HashMap<String, Task>,
     writes: Arc<Semaphore>,
@@ -156,6 +159,7 @@ impl Dispatcher {
         let (reports_in, mut reports) = mpsc::channel::<Report>(INBOX);
         let (done_in, mut done) = mpsc::channel::<Done>(INBOX);
         let (calls_in, mut calls) = mpsc::channel::<CallEnded>(INBOX);
+        let (batch_events_in, mut batch_events) = mpsc::unbounded_channel::<BatchEvent>();
         let client = parts.client.clone();
         let mut watches = Watches::start(
             &client,
@@ -193,6 +197,7 @@ impl Dispatcher {
             },
             book: Book::default(),
             pools: Pools::new(linking),
+            batches: Batches::new(batch_events_in),
             tasks: HashMap::new(),
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
             accepted_written: None,
@@ -215,10 +220,10 @@ impl Dispatcher {
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = watches.next() => match event {
-                    WatchEvent::Job(event) => this.on_job(event),
+                    WatchEvent::Job(event) => this.on_job(*event),
                     WatchEvent::JobsSetBack => this.book.set_back(),
-                    WatchEvent::Pool(event) => this.on_pool(event),
-                    WatchEvent::Namespace(event) => this.on_namespace(event),
+                    WatchEvent::Pool(event) => this.on_pool(*event),
+                    WatchEvent::Namespace(event) => this.on_namespace(*event),
                 },
                 Ok(()) = published.changed() => {
                     let pools = published.borrow_and_update().clone();
@@ -226,6 +231,7 @@ impl Dispatcher {
                 }
                 Some(report) = reports.recv() => this.pools.report(report),
                 Some(ended) = done.recv() => this.on_done(ended),
+                Some(event) = batch_events.recv() => this.on_batch(event),
                 Some(ended) = calls.recv() => this.on_call_ended(ended),
                 uid = this.book.woken() => this.reconcile(&uid),
                 _ = tick.tick() => {
@@ -237,6 +243,7 @@ impl Dispatcher {
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);
                 this.dispatch();
+                this.grant_places();
                 this.call();
                 this.publish_first_job();
             }

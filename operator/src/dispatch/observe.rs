@@ -127,6 +127,7 @@ impl Dispatcher {
             self.pools
                 .released((pool, endpoint), &task.namespace, runner, took);
         }
+        self.batch_ended(&uid);
         // A job with a kept result is about to finish.
         if !matches!(after, After::Keep(_)) {
             self.retention.stopped(&uid);

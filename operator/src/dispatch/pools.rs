@@ -1,6 +1,7 @@
 //! The pools at work: each has a queue, a fleet, and links to its runners.
 
 use super::attempt::RunnerWas;
+use super::batch::PoolLeft;
 use super::fleet::{Chosen, Fleet};
 use super::links::{Linking, Report};
 use super::queue::{Queue, Shares, Waiting};
@@ -9,8 +10,8 @@ use crate::job::decide::Placement;
 use crate::pool::PoolKey;
 use crate::pool::load::{Health, Load, Loads};
 use crate::pool::published::PublishedPool;
-use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec};
-use std::collections::{HashMap, HashSet};
+use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec, ServedModel};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,6 +28,9 @@ pub(super) struct Pools {
 #[derive(Default)]
 struct Pool {
     queue: Queue,
+    /// Batches that can use one more place for a shard. It is fair between namespaces by shards, and a namespace's
+    /// share of single jobs and that of shards do not depend on one another.
+    shards: Queue,
     shares: Shares,
     fleet: Fleet,
     links: HashMap<String, (Target, AbortOnDropHandle<()>)>,
@@ -44,6 +48,10 @@ struct Work {
     ended: u64,
     /// Time that they spent on runners, in seconds, summed.
     busy_seconds: f64,
+    /// Pictures of batches that got their rows.
+    pictures: u64,
+    /// Time that runners had at least one shard, in seconds, summed over runners.
+    shard_seconds: f64,
 }
 
 impl Pools {
@@ -140,6 +148,7 @@ impl Pools {
             pool.shares.closed.clone_from(&namespaces);
             for reopened in self.closed.difference(&namespaces) {
                 pool.queue.reopened(reopened);
+                pool.shards.reopened(reopened);
             }
         }
         self.closed = namespaces;
@@ -223,11 +232,84 @@ impl Pools {
         pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
     }
 
-    pub(super) fn loads(&self) -> Loads {
+    /// `left`: what is left of each pool's batches.
+    pub(super) fn loads(&self, left: &BTreeMap<&PoolKey, PoolLeft>) -> Loads {
         let pools = self.by_key.iter();
         pools
-            .map(|(key, pool)| (key.clone(), pool.load()))
+            .map(|(key, pool)| {
+                let left = left.get(key).copied().unwrap_or_default();
+                (key.clone(), pool.load(left))
+            })
             .collect()
+    }
+
+    /// Queues a batch for one more place.
+    pub(super) fn enqueue_shard(&mut self, key: &PoolKey, batch: Waiting) {
+        if let Some(pool) = self.by_key.get_mut(key) {
+            pool.shards.push(batch);
+        }
+    }
+
+    pub(super) fn unqueue_shards(&mut self, key: &PoolKey, uid: &str) {
+        if let Some(pool) = self.by_key.get_mut(key) {
+            pool.shards.remove(uid);
+        }
+    }
+
+    /// The next batch that a runner has room for a shard of.
+    pub(super) fn next_shard(&mut self) -> Option<(PoolKey, Waiting)> {
+        self.by_key.iter_mut().find_map(|(key, pool)| {
+            let fleet = &pool.fleet;
+            let has_room = |model: &str| fleet.has_room_for_shard(model);
+            Some((key.clone(), pool.shards.pop(&pool.shares, has_room)?))
+        })
+    }
+
+    /// Takes a place for a shard of the batch that [`Pools::next_shard`] gave; with the number of such places of
+    /// the pool, and the model on the runner.
+    pub(super) fn choose_for_shard(
+        &mut self,
+        placement: &Placement,
+    ) -> Option<(Chosen, u32, ServedModel)> {
+        let fleet = &mut self.by_key.get_mut(&placement.pool)?.fleet;
+        let places = fleet.shard_places();
+        let (chosen, model) = fleet.choose_for_shard(&placement.model)?;
+        Some((chosen, places, model))
+    }
+
+    /// A batch that [`Pools::next_shard`] gave has begun no shard.
+    pub(super) fn shard_not_begun(&mut self, pool: &PoolKey, namespace: &str) {
+        if let Some(pool) = self.by_key.get_mut(pool) {
+            pool.shards.finished(namespace);
+        }
+    }
+
+    /// Records the end of an attempt at a shard.
+    pub(super) fn shard_released(
+        &mut self,
+        (pool, endpoint): (&PoolKey, &str),
+        namespace: &str,
+        was: RunnerWas,
+    ) {
+        if let Some(pool) = self.by_key.get_mut(pool) {
+            pool.shards.finished(namespace);
+            pool.fleet.shard_released(endpoint, was);
+        }
+    }
+
+    /// Runners have done so many more pictures of batches.
+    pub(super) fn batch_pictures_done(&mut self, pool: &PoolKey, pictures: u64) {
+        if let Some(pool) = self.by_key.get_mut(pool) {
+            pool.work.pictures += pictures;
+        }
+    }
+
+    /// Adds the time since the last call to that of runners with shards.
+    pub(super) fn pass_time(&mut self, passed: Duration) {
+        for pool in self.by_key.values_mut() {
+            let runners = f64::from(pool.fleet.runners_with_shards());
+            pool.work.shard_seconds += runners * passed.as_secs_f64();
+        }
     }
 
     /// Jobs of every pool that a free runner could take.
@@ -243,9 +325,11 @@ impl Pool {
         (self.external || self.published.is_some()) && self.fleet.is_checked()
     }
 
-    fn load(&self) -> Load {
+    fn load(&self, left: PoolLeft) -> Load {
         let slots = self.fleet.health().find_map(|health| match health {
-            Health::Up { slots, .. } => Some(*slots),
+            Health::Up {
+                slots, shard_slots, ..
+            } => Some((*slots, *shard_slots)),
             Health::Down(_) | Health::Refusing(_) | Health::Starting(_) | Health::Unchecked => None,
         });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -255,7 +339,13 @@ impl Pool {
             running: self.fleet.in_flight(),
             ended: self.work.ended,
             busy_seconds: self.work.busy_seconds,
-            slots,
+            slots: slots.map(|(slots, _)| slots),
+            batch_pictures_left: left.pictures,
+            shards_runnable: left.at_once,
+            shards_running: self.fleet.shards_in_flight(),
+            shard_slots: slots.map(|(_, shard_slots)| shard_slots),
+            batch_pictures_done: self.work.pictures,
+            batch_busy_seconds: self.work.shard_seconds,
             external: self.external,
             connected: self.connected,
             runners: self.fleet.loads(),

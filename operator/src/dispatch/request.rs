@@ -61,6 +61,9 @@ impl Attempt {
                 self.folders.check(&self.job).await?;
                 Ok(input(self.presign(&key).await?, None))
             }
+            Input::Prefix { .. } | Input::Manifest { .. } | Input::Archives { .. } => {
+                Err(refused(&"a batch is no single picture"))
+            }
             // The cache does not hold inline pictures: the job is read again.
             Input::Inline { .. } => match self.writer.read(&self.job).await {
                 Ok(Some(InferenceJob {

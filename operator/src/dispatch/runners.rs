@@ -1,18 +1,23 @@
 //! The client of one runner.
 
-use crate::dispatch::conversation::{self, excerpt};
+use crate::dispatch::conversation::{self, NoAnswer, excerpt};
 use crate::job::retry::Outcome;
 use crate::pool::published::Access;
+use bytes::Bytes;
 use fovea_crds::Task;
 use fovea_protocol::{
-    INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest, Problem,
-    RunnerState, Stage,
+    INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest,
+    NDJSON_CONTENT_TYPE, Problem, RunnerState, SHARDS_PATH, Stage,
 };
 use fovea_telemetry::trace::TRACEPARENT;
+use futures::StreamExt as _;
 use reqwest::Certificate;
+use reqwest::header::CONTENT_TYPE;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 use url::Url;
 
 /// Timeout of the TCP and TLS handshakes.
@@ -140,6 +145,20 @@ impl RunnerClient {
             call = call.header(TRACEPARENT, traceparent);
         }
         conversation::run(call, task, request, stage).await
+    }
+
+    /// Begins an attempt at a shard, whose orders come from `orders`; returns the answer's head. Dropping
+    /// the answer breaks the connection, and with it the attempt.
+    pub(super) async fn shard(
+        &self,
+        orders: mpsc::Receiver<Bytes>,
+    ) -> Result<reqwest::Response, NoAnswer> {
+        let orders = ReceiverStream::new(orders).map(Ok::<_, Infallible>);
+        let call = self
+            .request(reqwest::Method::POST, SHARDS_PATH)
+            .header(CONTENT_TYPE, NDJSON_CONTENT_TYPE)
+            .body(reqwest::Body::wrap_stream(orders));
+        conversation::begin(call).await
     }
 
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

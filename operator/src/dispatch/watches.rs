@@ -13,11 +13,11 @@ use tokio::time::timeout;
 
 pub(super) enum WatchEvent {
     /// A job has changed, or is one of a list.
-    Job(Event<WatchedJob>),
+    Job(Box<Event<WatchedJob>>),
     /// The cluster was restored from an older snapshot; the jobs are listed again.
     JobsSetBack,
-    Pool(Event<DeserializeGuard<RunnerPool>>),
-    Namespace(Event<Namespace>),
+    Pool(Box<Event<DeserializeGuard<RunnerPool>>>),
+    Namespace(Box<Event<Namespace>>),
 }
 
 /// Interval between reads of the one watched namespace: watching it would need rights on all.
@@ -62,12 +62,12 @@ impl Watches {
         loop {
             let event = tokio::select! {
                 Some(event) = self.jobs.next() => match logged("InferenceJobs", event) {
-                    Ok(event) => Some(WatchEvent::Job(event)),
+                    Ok(event) => Some(WatchEvent::Job(Box::new(event))),
                     Err(WatchError::SetBack { .. }) => Some(WatchEvent::JobsSetBack),
                     Err(_) => None,
                 },
-                Some(event) = self.pools.next() => logged("RunnerPools", event).ok().map(WatchEvent::Pool),
-                Some(event) = self.namespaces.next() => logged("Namespaces", event).ok().map(WatchEvent::Namespace),
+                Some(event) = self.pools.next() => logged("RunnerPools", event).ok().map(|event| WatchEvent::Pool(Box::new(event))),
+                Some(event) = self.namespaces.next() => logged("Namespaces", event).ok().map(|event| WatchEvent::Namespace(Box::new(event))),
             };
             if let Some(event) = event {
                 return event;

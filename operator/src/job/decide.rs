@@ -213,7 +213,11 @@ fn longest_wait(job: &InferenceJob) -> SignedDuration {
     delay.saturating_mul(2)
 }
 
+/// A batch that has started no longer waits for a runner, whatever its next shard waits for.
 fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp {
+    if job.spec.input.is_batch() && status.start_time.is_some() {
+        return Timestamp::MAX;
+    }
     later(
         ready_since(job, status),
         seconds(job.spec.queue_deadline_seconds),

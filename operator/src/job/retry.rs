@@ -327,7 +327,7 @@ fn with_jitter(delay: Duration, jitter: f64) -> Duration {
 }
 
 /// Doubles from the initial delay to the greatest: 60, 120, 240 s by default.
-fn delay_after(attempts: u32, retry: &Retry) -> Duration {
+pub(crate) fn delay_after(attempts: u32, retry: &Retry) -> Duration {
     let doublings = attempts.saturating_sub(1).min(31);
     let seconds = u64::from(retry.initial_delay_seconds) << doublings;
     Duration::from_secs(seconds.min(u64::from(retry.max_delay_seconds)))

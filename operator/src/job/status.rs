@@ -1,6 +1,8 @@
 //! The next status of a job after each event: a note, the start or the end of an attempt, a deadline.
 //! Pure; every status is clipped to the schema's bounds.
 
+pub(crate) mod batch;
+
 use super::decide::{Ending, Note};
 use super::retry::{NextAttempt, RESULT_NOT_STORED, Success};
 use crate::time::later;

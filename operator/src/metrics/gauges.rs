@@ -27,6 +27,22 @@ pub(crate) struct Snapshot {
     /// Large results that the store has not taken yet.
     pub(crate) kept_results: usize,
     pub(crate) pools: Vec<PoolSnapshot>,
+    /// Of every pool, even without batches: alerts need gauges that do not come and go.
+    pub(crate) batches: Vec<BatchSnapshot>,
+}
+
+/// The batches of one pool that are neither suspended nor held by their `parallelism`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BatchSnapshot {
+    /// `namespace/name`
+    pub(crate) pool: String,
+    pub(crate) running: u32,
+    /// Pictures without a row, of all of them.
+    pub(crate) pictures_left: u64,
+    /// Longest time since a batch's latest picture, or since its start, of the batches that have shards on
+    /// runners; where none has, of the pool's latest picture: a batch may wait for its turn. 0 without
+    /// batches.
+    pub(crate) seconds_since_progress: f64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +83,9 @@ pub(super) struct Gauges {
     runners: Replaced<RunnerLabels, Gauge>,
     wanted: Replaced<PoolLabels, Gauge>,
     backlog: Replaced<PoolLabels, Seconds>,
+    batches: Replaced<PoolLabels, Gauge>,
+    batch_pictures_left: Replaced<PoolLabels, Gauge>,
+    batch_progress_age: Replaced<PoolLabels, Seconds>,
 }
 
 impl Gauges {
@@ -119,9 +138,25 @@ impl Gauges {
         );
         registry.register_with_unit(
             "pool_backlog",
-            "Estimated time that one runner would need for all unfinished jobs of a pool",
+            "Estimated time that one runner would need for all unfinished jobs and batches of a pool",
             Unit::Seconds,
             self.backlog.0.clone(),
+        );
+        registry.register(
+            "batches",
+            "Batches of a pool that may run",
+            self.batches.0.clone(),
+        );
+        registry.register(
+            "batch_pictures_left",
+            "Pictures that the batches of a pool have still to do",
+            self.batch_pictures_left.0.clone(),
+        );
+        registry.register_with_unit(
+            "batch_progress_age",
+            "Time since the latest picture of the batch of a pool that has had none for longest",
+            Unit::Seconds,
+            self.batch_progress_age.0.clone(),
         );
     }
 
@@ -150,7 +185,9 @@ impl Gauges {
             callbacks_in_flight,
             kept_results,
             pools,
+            batches,
         } = snapshot;
+        self.set_batches(batches);
         self.kept_results.set(count(*kept_results));
         for (state, jobs) in [("unfinished", unfinished), ("finished", finished)] {
             let gauge = self.jobs.get_or_create(&StateLabels { state });
@@ -192,6 +229,31 @@ impl Gauges {
         self.in_flight.replace(in_flight, set);
         self.runners.replace(runners, set);
         self.oldest_waiting.replace(oldest, |gauge, value| {
+            gauge.set(value);
+        });
+    }
+
+    fn set_batches(&self, batches: &[BatchSnapshot]) {
+        let (mut running, mut left, mut ages) = (Vec::new(), Vec::new(), Vec::new());
+        for BatchSnapshot {
+            pool,
+            running: batches,
+            pictures_left,
+            seconds_since_progress,
+        } in batches
+        {
+            let labels = PoolLabels { pool: pool.clone() };
+            running.push((labels.clone(), i64::from(*batches)));
+            let pictures = i64::try_from(*pictures_left).unwrap_or(i64::MAX);
+            left.push((labels.clone(), pictures));
+            ages.push((labels, *seconds_since_progress));
+        }
+        let set = |gauge: &Gauge, value| {
+            gauge.set(value);
+        };
+        self.batches.replace(running, set);
+        self.batch_pictures_left.replace(left, set);
+        self.batch_progress_age.replace(ages, |gauge, value| {
             gauge.set(value);
         });
     }

@@ -66,6 +66,7 @@ pub(super) const RESULT_PUTS: [ResultPut; 4] = [
     ResultPut::Refused,
     ResultPut::NoRoom,
 ];
+pub(super) const BATCH_PICTURES: [&str; 2] = ["succeeded", "failed"];
 pub(super) const SWEEPS: [&str; 2] = ["complete", "failed"];
 /// Outcomes and reasons of attempts that run to an end on a runner or are interrupted. Attempts that a
 /// runner refuses, and failures that the job itself causes, are not listed.
@@ -78,6 +79,13 @@ pub(super) const ATTEMPTS: [(&str, &str); 8] = [
     ("retried", "DeadlineExceeded"),
     ("retried", "OutOfMemory"),
     ("retried", "InferenceFailed"),
+];
+
+/// Outcomes and reasons of attempts at shards, as of [`ATTEMPTS`].
+pub(super) const SHARD_ATTEMPTS: [(&str, &str); 3] = [
+    ("succeeded", "none"),
+    ("interrupted", "RunnerLost"),
+    ("retried", "FetchFailed"),
 ];
 
 /// The outcome of a put of a large result.

@@ -4,7 +4,7 @@
 mod gauges;
 mod labels;
 
-pub(crate) use gauges::{PoolScaling, PoolSnapshot, Snapshot};
+pub(crate) use gauges::{BatchSnapshot, PoolScaling, PoolSnapshot, Snapshot};
 pub(crate) use labels::{Fate, ResultPut};
 
 use fovea_cluster::Watches;
@@ -12,10 +12,9 @@ use fovea_crds::Timings;
 use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
-use labels::{
-    ATTEMPTS, AttemptLabels, CALLBACK_TRIES, CauseLabels, DELETIONS, KindLabels, OutcomeLabels,
-};
-use labels::{RESULT_PUTS, STATUS_WRITES, SWEEPS, StageLabels, SweptLabels};
+use labels::{ATTEMPTS, BATCH_PICTURES, CALLBACK_TRIES, DELETIONS, RESULT_PUTS, SHARD_ATTEMPTS};
+use labels::{AttemptLabels, CauseLabels, KindLabels, OutcomeLabels, StageLabels, SweptLabels};
+use labels::{STATUS_WRITES, SWEEPS};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -32,6 +31,8 @@ pub struct Metrics {
     registry: Registry,
     gauges: Gauges,
     attempts: Family<AttemptLabels, Counter>,
+    shard_attempts: Family<AttemptLabels, Counter>,
+    batch_pictures: Family<OutcomeLabels, Counter>,
     stages: Family<StageLabels, Histogram, fn() -> Histogram>,
     status_writes: Family<OutcomeLabels, Counter>,
     result_puts: Family<OutcomeLabels, Counter>,
@@ -63,6 +64,8 @@ impl Metrics {
             registry: Registry::with_prefix("fovea_operator"),
             gauges: Gauges::default(),
             attempts: Family::default(),
+            shard_attempts: Family::default(),
+            batch_pictures: Family::default(),
             stages: Family::new_with_constructor(seconds),
             status_writes: Family::default(),
             result_puts: Family::default(),
@@ -86,10 +89,13 @@ impl Metrics {
     /// Creates the counters that alerts use: Prometheus misses the first increase of a series that it
     /// has never scraped.
     fn begin_at_zero(&self) {
-        for (outcome, reason) in ATTEMPTS {
-            let _ = self
-                .attempts
-                .get_or_create(&AttemptLabels { outcome, reason });
+        for (counted, attempts) in [
+            (&self.attempts, &ATTEMPTS[..]),
+            (&self.shard_attempts, &SHARD_ATTEMPTS),
+        ] {
+            for &(outcome, reason) in attempts {
+                let _ = counted.get_or_create(&AttemptLabels { outcome, reason });
+            }
         }
         for put in RESULT_PUTS {
             let outcome = put.word();
@@ -98,6 +104,7 @@ impl Metrics {
         for (counted, outcomes) in [
             (&self.status_writes, &STATUS_WRITES[..]),
             (&self.callback_tries, &CALLBACK_TRIES),
+            (&self.batch_pictures, &BATCH_PICTURES),
             (&self.sweeps, &SWEEPS),
         ] {
             for outcome in outcomes {
@@ -116,6 +123,16 @@ impl Metrics {
             "attempts",
             "Attempts that ended, by outcome (succeeded, failed, retried, interrupted, refused at no cost, aborted) and reason",
             self.attempts.clone(),
+        );
+        registry.register(
+            "shard_attempts",
+            "Attempts at shards of batches that ended, by outcome and reason, as of attempts",
+            self.shard_attempts.clone(),
+        );
+        registry.register(
+            "batch_pictures",
+            "Pictures of batches that have a row, by outcome: succeeded or failed",
+            self.batch_pictures.clone(),
         );
         registry.register_with_unit(
             "job_stage",
@@ -204,6 +221,20 @@ impl Metrics {
     pub(crate) fn attempt(&self, outcome: &'static str, reason: &'static str) {
         let labels = AttemptLabels { outcome, reason };
         self.attempts.get_or_create(&labels).inc();
+    }
+
+    /// An attempt at a shard has ended.
+    pub fn shard_attempt(&self, outcome: &'static str, reason: &'static str) {
+        let labels = AttemptLabels { outcome, reason };
+        self.shard_attempts.get_or_create(&labels).inc();
+    }
+
+    /// So many more pictures of batches have a row.
+    pub fn batch_pictures(&self, succeeded: u64, failed: u64) {
+        for (outcome, pictures) in [("succeeded", succeeded), ("failed", failed)] {
+            let labels = OutcomeLabels { outcome };
+            self.batch_pictures.get_or_create(&labels).inc_by(pictures);
+        }
     }
 
     /// A job has its result, `total` after it was created.

@@ -21,8 +21,16 @@ fn metrics_have_the_names_that_dashboards_use() {
         callbacks_in_flight: 2,
         kept_results: 6,
         pools: vec![pool("fovea-system/default", 7)],
+        batches: vec![BatchSnapshot {
+            pool: "fovea-system/default".to_owned(),
+            running: 2,
+            pictures_left: 19_000,
+            seconds_since_progress: 3.5,
+        }],
     });
     metrics.attempt("retried", "OutOfMemory");
+    metrics.shard_attempt("retried", "FetchFailed");
+    metrics.batch_pictures(9, 1);
     let timings = Timings {
         queue_millis: 5,
         ..Timings::default()
@@ -48,6 +56,12 @@ fn metrics_have_the_names_that_dashboards_use() {
         r#"fovea_operator_runners{pool="fovea-system/default",state="up"} 2"#,
         r#"fovea_operator_runners{pool="fovea-system/default",state="down"} 1"#,
         r#"fovea_operator_attempts_total{outcome="retried",reason="OutOfMemory"} 1"#,
+        r#"fovea_operator_batches{pool="fovea-system/default"} 2"#,
+        r#"fovea_operator_batch_pictures_left{pool="fovea-system/default"} 19000"#,
+        r#"fovea_operator_batch_progress_age_seconds{pool="fovea-system/default"} 3.5"#,
+        r#"fovea_operator_shard_attempts_total{outcome="retried",reason="FetchFailed"} 1"#,
+        r#"fovea_operator_batch_pictures_total{outcome="succeeded"} 9"#,
+        r#"fovea_operator_batch_pictures_total{outcome="failed"} 1"#,
         r#"fovea_operator_job_stage_seconds_count{stage="total"} 1"#,
         r#"fovea_operator_job_stage_seconds_sum{stage="queued"} 0.005"#,
         r#"fovea_operator_status_writes_total{outcome="stands"} 1"#,
@@ -79,6 +93,8 @@ fn counters_of_alerts_start_at_zero() {
     let text = Metrics::new().text();
     for line in [
         r#"fovea_operator_attempts_total{outcome="interrupted",reason="RunnerLost"} 0"#,
+        r#"fovea_operator_shard_attempts_total{outcome="interrupted",reason="RunnerLost"} 0"#,
+        r#"fovea_operator_batch_pictures_total{outcome="failed"} 0"#,
         r#"fovea_operator_status_writes_total{outcome="gave-up"} 0"#,
         r#"fovea_operator_result_puts_total{outcome="refused"} 0"#,
         r#"fovea_operator_callback_tries_total{outcome="given-up"} 0"#,

@@ -1,13 +1,16 @@
 //! The number of runners of a pool with `spec.autoscaling`. Pure: time is an argument.
 //!
-//! The pool needs enough runners for the arriving jobs, and to clear the queue in the target time:
+//! The pool needs enough runners for the arriving jobs, to clear the queue in the target time, and to do
+//! its batches:
 //!
 //! ```text
 //! arrivals per second / (UTILISATION * rate) + queued / (rate * targetQueueSeconds)
+//!     + pictures left / (pictures per second * BATCH_SECONDS)
 //! ```
 //!
-//! where `rate` is the jobs per second of one runner with every slot taken ([`measure`]). Scaling up is
-//! immediate; scaling down goes to the highest need of the last five minutes, as in Kubernetes' own
+//! where `rate` is the jobs per second of one runner with every slot taken, and `pictures per second` that of
+//! one runner with shards ([`measure`]). The last term is at most what has room for all shards that may run
+//! at once. Scaling up is immediate; scaling down goes to the highest need of the last five minutes, as in Kubernetes' own
 //! autoscaler. docs/src/autoscaling.md shows the result for several loads.
 
 mod measure;
@@ -26,6 +29,10 @@ const UTILISATION: f64 = 0.85;
 
 /// A runner is removed once it was not needed for this time.
 const WINDOW: Duration = Duration::from_mins(5);
+
+/// Time in which batches are to be done, at least: that of [`WINDOW`], since a runner stays for as long even
+/// if it has nothing to do. A longer one would end a batch with ever fewer runners.
+const BATCH_SECONDS: Duration = WINDOW;
 
 /// Least time between two steps up, except for the first runner.
 const UP_EVERY: Duration = Duration::from_secs(15);
@@ -59,15 +66,15 @@ pub struct Runners {
 pub struct Decision {
     pub replicas: u32,
     pub reason: Reason,
-    /// Time in seconds that one runner would need for all unfinished jobs; `None` until the speed of a
-    /// runner is known.
+    /// Time in seconds that one runner would need for all unfinished jobs and batches; `None` until the
+    /// speed of a runner is known.
     pub backlog_seconds: Option<f64>,
 }
 
 /// Reason for a number of runners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The unfinished jobs need this many runners.
+    /// The unfinished jobs and batches need this many runners.
     Needed,
     /// The work needs more than `max`.
     AtMax,
@@ -102,10 +109,13 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let replicas = self.replicas;
         match self.reason {
-            Reason::Needed => write!(f, "{replicas} runners for the queued and arriving jobs"),
+            Reason::Needed => write!(
+                f,
+                "{replicas} runners for the queued and arriving jobs and the batches"
+            ),
             Reason::AtMax => write!(
                 f,
-                "the queued and arriving jobs need more than {replicas} runners; raise spec.autoscaling.max to allow more"
+                "the queued and arriving jobs and the batches need more than {replicas} runners; raise spec.autoscaling.max to allow more"
             ),
             Reason::Starting => write!(f, "{replicas} runners until the starting ones are ready"),
             Reason::Failing => write!(
@@ -189,7 +199,7 @@ impl Autoscaler {
         if self.wanted.is_none() {
             self.needed.note(before, now);
         }
-        let busy = load.queued > 0 || load.running > 0;
+        let busy = has_work(load);
         if busy || stirred {
             self.idle_since = None;
         }
@@ -198,15 +208,15 @@ impl Autoscaler {
             let quiet = now.saturating_duration_since(since);
             quiet >= Duration::from_secs(wish.idle_seconds.into())
         });
-        let exactly = self.needed(wish, load, before);
-        let needed = whole_runners(exactly).max(u32::from(busy));
+        let need = self.needed(wish, load, before);
+        let needed = whole_runners(need.runners()).max(u32::from(busy));
         self.needed.note(needed.min(bounds.max), now);
 
         let enough = f64::from(before) * (1.0 + TOLERANCE);
         let (replicas, reason) = if idle {
             (bounds.min, Reason::Idle)
-        } else if exactly > enough || busy && before == 0 {
-            self.up(bounds, needed, before, runners, now)
+        } else if need.runners() > enough || busy && before == 0 {
+            self.up(bounds, need, needed, before, runners, now)
         } else {
             self.down(load, needed, before, busy, now)
         };
@@ -224,24 +234,54 @@ impl Autoscaler {
         }
     }
 
-    /// Runners that the load needs, as a fraction and without bounds.
-    fn needed(&self, wish: &Autoscaling, load: &Load, before: u32) -> f64 {
+    /// Runners that the load needs, without bounds.
+    fn needed(&self, wish: &Autoscaling, load: &Load, before: u32) -> Need {
         let target = f64::from(wish.target_queue_seconds.max(1));
         let Some(slots) = self.measured.slots() else {
             // No runner has reported its slots yet: the existing ones have to suffice.
-            let work = load.queued > 0 || load.running > 0;
-            return if work { f64::from(before) } else { 0.0 };
+            return Need {
+                measured: 0.0,
+                assumed: if has_work(load) {
+                    f64::from(before)
+                } else {
+                    0.0
+                },
+            };
         };
         // Until a job has ended, each is assumed to take the target time.
-        let rate = self.measured.rate().unwrap_or(slots / target);
+        let measured = self.measured.rate();
+        let rate = measured.unwrap_or(slots / target);
         let keep_up = self.measured.arrivals_per_second() / (UTILISATION * rate);
         let clear = f64::from(load.queued) / (rate * target);
-        keep_up + clear
+        let (jobs, batches) = (keep_up + clear, self.needed_by_batches(load, target));
+        match measured {
+            Some(_) => Need {
+                measured: jobs + batches,
+                assumed: 0.0,
+            },
+            None => Need {
+                measured: batches,
+                assumed: jobs,
+            },
+        }
+    }
+
+    /// Runners that the batches need. Until it is known how fast a runner does their pictures, one.
+    fn needed_by_batches(&self, load: &Load, target: f64) -> f64 {
+        if load.batch_pictures_left == 0 {
+            return 0.0;
+        }
+        let seconds = target.max(BATCH_SECONDS.as_secs_f64());
+        let backlog = self.measured.batch_seconds(load);
+        let needed = backlog.map_or(1.0, |backlog| backlog / seconds);
+        let shard_slots = load.shard_slots.unwrap_or(1).max(1);
+        needed.min(f64::from(load.shards_runnable) / f64::from(shard_slots))
     }
 
     fn up(
         &self,
         bounds: Bounds,
+        need: Need,
         needed: u32,
         before: u32,
         runners: Runners,
@@ -255,12 +295,17 @@ impl Autoscaler {
             return (before, Reason::Starting);
         }
         let starting = runners.starting > 0 || before > runners.ready;
-        let most = match self.measured.rate() {
-            Some(_) if !starting => u32::MAX,
-            Some(_) => before
-                .saturating_mul(GROWTH)
-                .max(before.saturating_add(FEW)),
-            None => before.min(runners.ready).saturating_mul(GROWTH),
+        let step = if starting {
+            let few = before.saturating_add(FEW);
+            before.saturating_mul(GROWTH).max(few)
+        } else {
+            u32::MAX
+        };
+        let most = if need.assumed > 0.0 {
+            let doubled = before.min(runners.ready).saturating_mul(GROWTH);
+            doubled.max(step.min(whole_runners(need.measured)))
+        } else {
+            step
         };
         // While runners fail, the number of serving runners limits the new ones.
         let proven = match runners.failing {
@@ -291,6 +336,8 @@ impl Autoscaler {
             None if load.running > 0 => before,
             None => 0,
         };
+        let shard_slots = load.shard_slots.unwrap_or(1).max(1);
+        let for_running = for_running.max(load.shards_running.div_ceil(shard_slots));
         // The last runner is removed after idleSeconds only.
         let last = u32::from(before > 0);
         let fewest = self.needed.highest(now).max(for_running).max(last);
@@ -309,6 +356,27 @@ impl Autoscaler {
         };
         (fewest, reason)
     }
+}
+
+/// Runners that a load needs, as fractions.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    /// For work whose speed is measured, and the first runner of a batch.
+    measured: f64,
+    /// For jobs whose speed is assumed.
+    assumed: f64,
+}
+
+impl Need {
+    fn runners(self) -> f64 {
+        self.measured + self.assumed
+    }
+}
+
+fn has_work(load: &Load) -> bool {
+    let jobs = load.queued > 0 || load.running > 0;
+    let batches = load.batch_pictures_left > 0 && load.shards_runnable > 0;
+    jobs || batches || load.shards_running > 0
 }
 
 /// `runners`, rounded up, except for rounding errors.

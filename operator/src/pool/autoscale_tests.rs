@@ -1,4 +1,4 @@
-use super::world::{HOUR, TICK, World, changes, wish};
+use super::world::{Batch, HOUR, TICK, World, changes, wish};
 use super::*;
 
 fn waiting(queued: u32) -> Load {
@@ -243,4 +243,93 @@ fn a_backlog_is_in_seconds_of_one_runner() {
     world.there += 100.0;
     let seconds = world.tick(2.0).backlog_seconds.unwrap();
     assert!((45.0..55.0).contains(&seconds), "{seconds}");
+}
+
+/// A batch at 10 pictures a second and runner.
+fn batch(pictures: u32, parallelism: u32) -> Batch {
+    Batch::new(pictures, parallelism, 10.0)
+}
+
+#[test]
+fn a_large_batch_gets_all_runners_until_its_end_and_leaves_none() {
+    let mut world = World::new(wish(0, 20, 300, 30), 4, 1.0);
+    assert_eq!(world.tick(0.0).replicas, 0);
+    world.batch = batch(1_000_000, u32::MAX);
+    assert_eq!(world.tick(0.0).replicas, 1);
+    let wanted = world.run(2 * HOUR, |_| 0.0);
+    let twenty = wanted.iter().filter(|runners| **runners == 20).count();
+    // 5,000 seconds on 20 runners.
+    assert!((2400..2700).contains(&twenty), "{twenty} ticks");
+    assert!(world.batch.left < 1.0, "{} left", world.batch.left);
+    assert_eq!(wanted.last(), Some(&0));
+    let raised = wanted.windows(2).filter(|pair| pair[1] > pair[0]);
+    assert_eq!(raised.count(), 1, "{wanted:?}");
+}
+
+#[test]
+fn a_batch_of_a_few_minutes_gets_no_more_runners_than_these_minutes_need() {
+    let mut world = World::new(wish(0, 100, 300, 30), 4, 1.0);
+    world.batch = batch(10_000, u32::MAX);
+    let wanted = world.run(HOUR, |_| 0.0);
+    // 1,000 seconds of one runner.
+    let most = *wanted.iter().max().unwrap();
+    assert!((3..=4).contains(&most), "{wanted:?}");
+    let done = wanted.iter().position(|runners| *runners == 0);
+    assert!(done.is_some(), "{wanted:?}");
+}
+
+#[test]
+fn a_batch_gets_no_more_runners_than_its_parallelism_fills() {
+    for (parallelism, runners) in [(1, 1), (2, 1), (5, 3)] {
+        let mut world = World::new(wish(0, 20, 300, 30), 4, 1.0);
+        world.batch = batch(1_000_000, parallelism);
+        let wanted = world.run(HOUR, |_| 0.0);
+        assert_eq!(wanted.iter().max(), Some(&runners), "{wanted:?}");
+    }
+    // Changed while it runs.
+    let mut world = World::new(wish(0, 20, 300, 30), 4, 1.0);
+    world.batch = batch(1_000_000, 2);
+    world.run(HOUR, |_| 0.0);
+    world.batch.parallelism = 20;
+    assert_eq!(world.run(600, |_| 0.0).last(), Some(&10));
+    world.batch.parallelism = 0;
+    assert_eq!(world.run(1200, |_| 0.0).last(), Some(&0));
+}
+
+#[test]
+fn jobs_beside_a_batch_get_the_runners_that_they_need_themselves() {
+    let mut jobs = World::new(wish(1, 50, 300, 30), 4, 2.0);
+    let alone = *jobs.run(HOUR, |_| 20.0).last().unwrap();
+    let mut both = World::new(wish(1, 50, 300, 30), 4, 2.0);
+    both.batch = batch(1_000_000, 6);
+    let with_batch = *both.run(HOUR, |_| 20.0).last().unwrap();
+    assert!(
+        (alone + 3..=alone + 4).contains(&with_batch),
+        "{alone}, {with_batch}"
+    );
+}
+
+#[test]
+fn a_batch_that_stands_still_gets_no_more_runners() {
+    let mut world = World::new(wish(0, 100, 300, 30), 4, 1.0);
+    world.batch = batch(20_000, u32::MAX);
+    world.run(300, |_| 0.0);
+    let before = *world.run(60, |_| 0.0).last().unwrap();
+    // The store has failed.
+    world.batch.per_second = 0.0;
+    let wanted = world.run(HOUR, |_| 0.0);
+    assert!(
+        wanted.iter().all(|runners| (1..=before).contains(runners)),
+        "{before}, {wanted:?}"
+    );
+}
+
+#[test]
+fn what_is_left_of_a_batch_counts_as_backlog() {
+    let mut world = World::new(wish(1, 1, 300, 30), 4, 2.0);
+    world.batch = batch(10_000, 2);
+    assert_eq!(world.tick(0.0).backlog_seconds, None);
+    world.run(98, |_| 0.0);
+    let seconds = world.tick(0.0).backlog_seconds.unwrap();
+    assert!((890.0..910.0).contains(&seconds), "{seconds}");
 }

@@ -22,6 +22,20 @@ pub struct Load {
     pub busy_seconds: f64,
     /// Jobs that one runner takes at once; `None` until a runner has answered.
     pub slots: Option<u32>,
+    /// Pictures without a row, of the pool's batches that may run: those that are neither suspended nor held
+    /// by a parallelism of 0.
+    pub batch_pictures_left: u64,
+    /// Shards of those batches that could run at once, with those that do: of each batch at most its
+    /// parallelism.
+    pub shards_runnable: u32,
+    /// Shards on the pool's runners.
+    pub shards_running: u32,
+    /// Shards that one runner takes at once; `None` until a runner has answered.
+    pub shard_slots: Option<u32>,
+    /// Pictures of batches that runners have done since this operator became leader, by their heartbeats.
+    pub batch_pictures_done: u64,
+    /// Time that runners had at least one shard since then, in seconds, summed over runners.
+    pub batch_busy_seconds: f64,
     /// Whether the pool was external when the load was measured.
     pub external: bool,
     /// Whether `runners` is complete and each has been checked once: until then a new leader keeps
@@ -36,7 +50,7 @@ pub struct Load {
 pub struct RunnerLoad {
     /// Result of the last health check.
     pub health: Health,
-    /// Number of jobs that it works on.
+    /// Number of jobs and shards that it works on.
     pub running: u32,
 }
 
@@ -47,6 +61,8 @@ pub enum Health {
     Up {
         /// Jobs that it takes at once.
         slots: u32,
+        /// Shards of batches that it takes at once, beside them.
+        shard_slots: u32,
         /// The models that it keeps, ready or not.
         models: Vec<ModelState>,
     },
@@ -93,6 +109,7 @@ mod tests {
     fn a_runner_serves_all_models_or_not_all_and_other_models_do_not_matter() {
         let health = Health::Up {
             slots: 1,
+            shard_slots: 0,
             models: vec![served("blip")],
         };
         assert!(health.serves(["blip"]) && health.serves([]));

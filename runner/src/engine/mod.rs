@@ -1,10 +1,12 @@
 //! One OS thread that owns the device and every model on it, fed by a bounded queue.
 
 mod pass;
+mod room;
 mod thread;
 mod warm_up;
 mod watchdog;
 
+pub use crate::batcher::Class;
 pub use warm_up::MaxBatchSize;
 pub use watchdog::OnExpiry;
 
@@ -14,6 +16,7 @@ use crate::metrics::{Metrics, QueueTicket};
 use crate::models::{Loader, ModelError};
 use crate::weights::Placement;
 use fovea_protocol::{Problem, Reason};
+use room::{Place, Room};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tch::Kind;
@@ -102,7 +105,8 @@ pub struct EngineConfig {
     pub max_batch_size: MaxBatchSize,
     /// Upper bound on input pixels in one pass, all pictures together.
     pub max_batch_pixels: u64,
-    /// Upper bound on waiting pictures.
+    /// Upper bound on waiting pictures of single jobs. Of each shard, as many wait as fit into
+    /// `max_batch_pixels`, at most 512.
     pub queue_bound: usize,
     /// Bound on a pass, as a factor of the warm-up's time per picture.
     pub watchdog_factor: f64,
@@ -131,6 +135,8 @@ pub enum EngineError {
 pub struct Work {
     /// One of [`Engine::models`]; must be ready.
     pub model: Arc<Served>,
+    /// Decides whose turn it is: that of single jobs, or of which shard.
+    pub class: Class,
     pub item: Item,
     /// Pictures with equal keys can share a pass.
     pub key: BatchKey,
@@ -147,6 +153,14 @@ pub struct Work {
     pub ticket: QueueTicket,
 }
 
+impl Work {
+    /// Pixels of the model's input.
+    fn pixels(&self) -> u64 {
+        let [_, height, width] = self.item.pixels.shape();
+        (height * width).unsigned_abs()
+    }
+}
+
 #[derive(Debug)]
 pub struct Done {
     pub answer: Answer,
@@ -154,34 +168,47 @@ pub struct Done {
     pub batch_size: usize,
 }
 
-impl Waiting for Work {
+/// A picture in the queue.
+struct Queued {
+    work: Work,
+    /// Given back when the pass begins.
+    place: Place,
+}
+
+impl Waiting for Queued {
+    fn class(&self) -> Class {
+        self.work.class
+    }
+
     fn group(&self) -> Group {
         Group {
-            model: self.model.index,
-            key: self.key,
-            exclusive: self.exclusive,
+            model: self.work.model.index,
+            key: self.work.key,
+            exclusive: self.work.exclusive,
         }
     }
 
     fn pixels(&self) -> u64 {
-        let [_, height, width] = self.item.pixels.shape();
-        (height * width).unsigned_abs()
+        self.work.pixels()
     }
 
     fn dropped(&self) -> bool {
-        self.cancel.is_cancelled() || self.reply.is_closed()
+        self.work.cancel.is_cancelled() || self.work.reply.is_closed()
     }
 }
 
 enum Order {
-    Run(Box<Work>),
-    Load(Arc<Served>, Loader, OwnSettings),
+    Run(Box<Queued>),
+    /// The place bounds how many wait.
+    Load(Arc<Served>, Loader, OwnSettings, Place),
 }
 
 /// A handle to the engine's thread and its models. The thread ends with the last handle.
 #[derive(Clone)]
 pub struct Engine {
-    queue: mpsc::Sender<Order>,
+    /// Bounded by `room`.
+    queue: mpsc::UnboundedSender<Order>,
+    room: Arc<Room>,
     models: Arc<RwLock<Vec<Arc<Served>>>>,
 }
 
@@ -193,7 +220,8 @@ impl Engine {
         config: EngineConfig,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<(Self, oneshot::Receiver<Result<(), EngineError>>)> {
-        let (queue, receiver) = mpsc::channel(config.queue_bound);
+        let (queue, receiver) = mpsc::unbounded_channel();
+        let room = Arc::new(Room::new(config.queue_bound, config.max_batch_pixels));
         let (models, first): (Vec<_>, Vec<_>) = (planned.into_iter().enumerate())
             .map(|(index, planned)| {
                 let served = Served::new(planned.name, planned.front, index);
@@ -210,7 +238,12 @@ impl Engine {
                 let _ = ended.send(thread.run(first, receiver));
             })?;
         let models = Arc::new(RwLock::new(models));
-        Ok((Self { queue, models }, why_ended))
+        let engine = Self {
+            queue,
+            room,
+            models,
+        };
+        Ok((engine, why_ended))
     }
 
     /// The models, in the order in which they were added.
@@ -228,10 +261,11 @@ impl Engine {
         !self.queue.is_closed()
     }
 
-    /// Queues a picture; waits while the queue is full.
+    /// Queues a picture; waits while the queue has no room for its class.
     pub async fn submit(&self, work: Work) -> Result<(), Problem> {
-        let order = Order::Run(Box::new(work));
-        self.queue.send(order).await.map_err(|_| gone())
+        let place = self.room.enter(work.class, work.pixels()).await;
+        let order = Order::Run(Box::new(Queued { work, place }));
+        self.queue.send(order).map_err(|_| gone())
     }
 
     /// Queues one more model to be loaded, and returns its view for requests. It replaces a model
@@ -254,8 +288,9 @@ impl Engine {
             }
             served
         };
-        let order = Order::Load(Arc::clone(&served), loader, own);
-        self.queue.send(order).await.map_err(|_| gone())?;
+        let place = self.room.enter(Class::Single, 0).await;
+        let order = Order::Load(Arc::clone(&served), loader, own, place);
+        self.queue.send(order).map_err(|_| gone())?;
         Ok(served)
     }
 }

@@ -3,7 +3,7 @@
 use super::pass::{self, Fault, Halved, Outcome};
 use super::warm_up::{self, WarmUp};
 use super::watchdog::Watchdog;
-use super::{Done, EngineConfig, EngineError, Order, OwnSettings, Residency, Served, Work};
+use super::{Done, EngineConfig, EngineError, Order, OwnSettings, Queued, Residency, Served, Work};
 use crate::batcher::{BatchLimits, Batcher};
 use crate::inference::{Item, Model, ModelFront};
 use crate::metrics::Metrics;
@@ -44,7 +44,7 @@ impl DeviceThread {
     pub(super) fn run(
         mut self,
         first: Vec<(Arc<Served>, Loader, OwnSettings)>,
-        mut orders: mpsc::Receiver<Order>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
     ) -> Result<(), EngineError> {
         tch::set_num_threads(i32::try_from(self.config.threads).unwrap_or(i32::MAX));
         let _no_grad = tch::no_grad_guard();
@@ -63,21 +63,27 @@ impl DeviceThread {
                     None => return Ok(()),
                 }
             }
-            while batcher.len() < self.config.queue_bound {
-                let Ok(order) = orders.try_recv() else { break };
+            while let Ok(order) = orders.try_recv() {
                 self.take(order, &mut batcher);
             }
             if let Some(batch) = batcher.next_batch(|model| self.limits(model)) {
-                self.run_batch(batch)?;
+                let work = |Queued { work, place }| {
+                    drop(place);
+                    work
+                };
+                self.run_batch(batch.into_iter().map(work).collect())?;
             }
         }
     }
 
-    fn take(&mut self, order: Order, batcher: &mut Batcher<Work>) {
+    fn take(&mut self, order: Order, batcher: &mut Batcher<Queued>) {
         match order {
-            Order::Run(work) => batcher.push(*work),
-            // The error is in the model's residency.
-            Order::Load(served, loader, own) => drop(self.load(&served, loader, own)),
+            Order::Run(queued) => batcher.push(*queued),
+            Order::Load(served, loader, own, place) => {
+                drop(place);
+                // The error is in the model's residency.
+                drop(self.load(&served, loader, own));
+            }
         }
     }
 
@@ -180,6 +186,7 @@ impl DeviceThread {
                 hold,
                 ticket,
                 model: _,
+                class: _,
                 key: _,
                 exclusive: _,
             } = work;

@@ -57,6 +57,8 @@ struct ReasonLabels {
 pub struct Reading {
     pub slots: u32,
     pub busy: u32,
+    pub shard_slots: u32,
+    pub shards_busy: u32,
     /// Every model, and whether it is ready.
     pub models: Vec<(String, bool)>,
     /// Memory for decoding that is not reserved.
@@ -67,6 +69,8 @@ pub struct Reading {
 pub struct Metrics {
     registry: Registry,
     attempts: Family<OutcomeLabels, Counter>,
+    shard_attempts: Family<OutcomeLabels, Counter>,
+    shard_pictures: Family<OutcomeLabels, Counter>,
     refusals: Family<ReasonLabels, Counter>,
     stages: Family<StageLabels, Histogram, fn() -> Histogram>,
     batches: Family<ModelLabels, Histogram, fn() -> Histogram>,
@@ -74,6 +78,8 @@ pub struct Metrics {
     ready: Family<ModelLabels, Gauge>,
     slots: Gauge,
     busy: Gauge,
+    shard_slots: Gauge,
+    shards_busy: Gauge,
     free_decode_bytes: Gauge,
     memory: DeviceMemory,
 }
@@ -97,6 +103,8 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("fovea_runner"),
             attempts: Family::default(),
+            shard_attempts: Family::default(),
+            shard_pictures: Family::default(),
             refusals: Family::default(),
             stages: Family::new_with_constructor(seconds),
             batches: Family::new_with_constructor(pictures),
@@ -104,6 +112,8 @@ impl Metrics {
             ready: Family::default(),
             slots: Gauge::default(),
             busy: Gauge::default(),
+            shard_slots: Gauge::default(),
+            shards_busy: Gauge::default(),
             free_decode_bytes: Gauge::default(),
             memory,
         };
@@ -117,6 +127,16 @@ impl Metrics {
             "attempts",
             "Finished attempts by model and outcome (success, or the problem's reason)",
             self.attempts.clone(),
+        );
+        registry.register(
+            "shard_attempts",
+            "Finished attempts at shards of batches by model and outcome (success if a part was written)",
+            self.shard_attempts.clone(),
+        );
+        registry.register(
+            "shard_pictures",
+            "Pictures of batches by model and outcome (success, or failure)",
+            self.shard_pictures.clone(),
         );
         registry.register(
             "refusals",
@@ -150,6 +170,16 @@ impl Metrics {
             self.slots.clone(),
         );
         registry.register("slots_busy", "Slots in use", self.busy.clone());
+        registry.register(
+            "shard_slots",
+            "Upper bound on concurrent shards of batches",
+            self.shard_slots.clone(),
+        );
+        registry.register(
+            "shard_slots_busy",
+            "Slots for shards in use",
+            self.shards_busy.clone(),
+        );
         registry.register_with_unit(
             "decode_free",
             "Memory for decoding that is not reserved",
@@ -166,6 +196,26 @@ impl Metrics {
             outcome: failure.map_or("success".to_owned(), |reason| format!("{reason:?}")),
         };
         self.attempts.get_or_create(&labels).inc();
+    }
+
+    /// Counts a finished attempt at a shard; `failure` is `None` if it wrote a part.
+    pub fn shard_attempt(&self, model: &str, failure: Option<Reason>) {
+        let labels = OutcomeLabels {
+            model: model.to_owned(),
+            outcome: failure.map_or("success".to_owned(), |reason| format!("{reason:?}")),
+        };
+        self.shard_attempts.get_or_create(&labels).inc();
+    }
+
+    /// Counts pictures of batches that have their rows.
+    pub fn shard_pictures(&self, model: &str, succeeded: u64, failed: u64) {
+        for (outcome, count) in [("success", succeeded), ("failure", failed)] {
+            let labels = OutcomeLabels {
+                model: model.to_owned(),
+                outcome: outcome.to_owned(),
+            };
+            self.shard_pictures.get_or_create(&labels).inc_by(count);
+        }
     }
 
     /// Counts a request that was refused before any work began.
@@ -203,11 +253,15 @@ impl Metrics {
         let Reading {
             slots,
             busy,
+            shard_slots,
+            shards_busy,
             models,
             free_decode_bytes,
         } = reading;
         self.slots.set(i64::from(slots));
         self.busy.set(i64::from(busy));
+        self.shard_slots.set(i64::from(shard_slots));
+        self.shards_busy.set(i64::from(shards_busy));
         self.free_decode_bytes
             .set(i64::try_from(free_decode_bytes).unwrap_or(i64::MAX));
         for (model, ready) in models {
@@ -231,6 +285,8 @@ mod tests {
         let metrics = Metrics::new(DeviceMemory::of_process());
         metrics.attempt("blip", None);
         metrics.attempt("blip", Some(Reason::InvalidPicture));
+        metrics.shard_attempt("blip", Some(Reason::FetchFailed));
+        metrics.shard_pictures("blip", 7, 2);
         metrics.refusal(Reason::Busy);
         metrics.stage("blip", MeasuredStage::Infer, Duration::from_millis(3));
         metrics.batch("blip", 4);
@@ -238,6 +294,8 @@ mod tests {
         let reading = Reading {
             slots: 4,
             busy: 1,
+            shard_slots: 2,
+            shards_busy: 1,
             models: vec![("blip".to_owned(), true)],
             free_decode_bytes: 7,
         };
@@ -245,6 +303,11 @@ mod tests {
         for line in [
             r#"fovea_runner_attempts_total{model="blip",outcome="success"} 1"#,
             r#"fovea_runner_attempts_total{model="blip",outcome="InvalidPicture"} 1"#,
+            r#"fovea_runner_shard_attempts_total{model="blip",outcome="FetchFailed"} 1"#,
+            r#"fovea_runner_shard_pictures_total{model="blip",outcome="success"} 7"#,
+            r#"fovea_runner_shard_pictures_total{model="blip",outcome="failure"} 2"#,
+            "fovea_runner_shard_slots 2",
+            "fovea_runner_shard_slots_busy 1",
             r#"fovea_runner_refusals_total{reason="Busy"} 1"#,
             r#"fovea_runner_stage_seconds_count{model="blip",stage="Infer"} 1"#,
             r#"fovea_runner_batch_pictures_bucket{le="4.0",model="blip"} 1"#,

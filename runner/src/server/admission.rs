@@ -3,8 +3,9 @@
 //! One lock guards every decision: a new epoch aborts all requests of lower epochs admitted before
 //! it, and refuses those that arrive after it.
 
+use super::claim::{Claim, ShardRange, Slots};
 use super::installations::{Installations, Sender};
-use fovea_protocol::{InferRequest, Problem, Reason};
+use fovea_protocol::{Problem, Reason};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug)]
 pub(super) struct Admissions {
-    slots: u32,
+    slots: Slots,
     inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
-    busy: watch::Sender<u32>,
+    busy: watch::Sender<Slots>,
 }
 
 #[derive(Debug)]
@@ -35,6 +36,7 @@ struct Running {
     installation: String,
     epoch: u64,
     job: String,
+    shard: Option<ShardRange>,
     attempt: u32,
     abort: Abort,
 }
@@ -66,9 +68,17 @@ impl Abort {
 /// A slot, released on drop.
 #[derive(Debug)]
 pub(super) struct Admission {
-    id: u64,
+    /// No other admission of this process has it.
+    pub(super) id: u64,
     pub(super) abort: Abort,
     inner: Arc<Inner>,
+}
+
+impl Admission {
+    /// A number that no other request of this process has.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
 }
 
 impl Drop for Admission {
@@ -86,15 +96,14 @@ impl Inner {
     }
 
     fn publish_busy(&self, state: &State) {
-        let busy = u32::try_from(state.running.len()).unwrap_or(u32::MAX);
-        self.busy.send_replace(busy);
+        self.busy.send_replace(state.busy());
     }
 }
 
 impl Admissions {
     /// `forget_after`: time after which a silent installation may be forgotten.
-    pub(super) fn new(slots: u32, forget_after: Duration) -> Self {
-        let (busy, _) = watch::channel(0);
+    pub(super) fn new(slots: Slots, forget_after: Duration) -> Self {
+        let (busy, _) = watch::channel(Slots::default());
         let state = Mutex::new(State {
             installations: Installations::new(forget_after),
             running: HashMap::new(),
@@ -113,30 +122,52 @@ impl Admissions {
 
     /// Admits the request, or returns the problem to answer it with.
     ///
-    /// An older attempt of the same job is aborted: one operator runs one attempt at a time, so
-    /// its connection is gone. It keeps its slot until its work has really stopped. After a restore of
-    /// the cluster a leader may count a job's attempts from a lower number than its predecessor did.
-    pub(super) fn admit(&self, request: &InferRequest) -> Result<Admission, Problem> {
+    /// An older attempt of the same job, or of the same batch with a picture in common, is aborted: one operator
+    /// runs one attempt at a time, so its connection is gone. It keeps its slot until its work has really
+    /// stopped. After a restore of the cluster a leader may count a job's attempts from a lower number
+    /// than its predecessor did.
+    pub(super) fn admit<'a>(&self, claim: impl Into<Claim<'a>>) -> Result<Admission, Problem> {
+        let Claim {
+            sender,
+            job,
+            shard,
+            attempt,
+        } = claim.into();
+        let Sender {
+            installation,
+            epoch,
+            ..
+        } = sender;
         let mut state = self.inner.lock();
-        state.observe(Sender::of(request))?;
-        let same_job = state.running.values().filter(|running| {
-            running.installation == request.installation && running.job == request.job
+        state.observe(sender)?;
+        let same = state.running.values().filter(|running| {
+            (running.installation.as_str(), running.job.as_str()) == (installation, job)
+                && match (running.shard, shard) {
+                    (None, None) => true,
+                    (Some(running), Some(range)) => running.overlaps(range),
+                    _ => false,
+                }
         });
-        for running in same_job {
-            if (running.epoch, running.attempt) > (request.epoch, request.attempt) {
+        for running in same {
+            if (running.epoch, running.attempt) > (epoch, attempt) {
                 return Err(Problem::new(
                     Reason::StaleEpoch,
                     format!(
-                        "attempt {} of this job is running; attempt {} is over",
-                        running.attempt, request.attempt
+                        "attempt {} of this job is running; attempt {attempt} is over",
+                        running.attempt
                     ),
                 ));
             }
             let why = "a newer attempt of the same job has arrived";
             running.abort.abort(Reason::StaleEpoch, why);
         }
-        if state.running.len() >= self.slots as usize {
-            let why = format!("all {} slots are in use", self.slots);
+        let Slots { jobs, shards } = state.busy();
+        let (busy, slots, of) = match shard {
+            None => (jobs, self.slots.jobs, ""),
+            Some(_) => (shards, self.slots.shards, " for shards"),
+        };
+        if busy >= slots {
+            let why = format!("all {slots} slots{of} are in use");
             return Err(Problem::new(Reason::Busy, why));
         }
         let (id, abort) = (state.next, Abort::default());
@@ -144,10 +175,11 @@ impl Admissions {
         state.running.insert(
             id,
             Running {
-                installation: request.installation.clone(),
-                epoch: request.epoch,
-                job: request.job.clone(),
-                attempt: request.attempt,
+                installation: installation.to_owned(),
+                epoch,
+                job: job.to_owned(),
+                shard,
+                attempt,
                 abort: abort.clone(),
             },
         );
@@ -156,19 +188,16 @@ impl Admissions {
         Ok(Admission { id, abort, inner })
     }
 
-    pub(super) fn busy(&self) -> u32 {
+    /// The slots that are in use.
+    pub(super) fn busy(&self) -> Slots {
         *self.inner.busy.borrow()
     }
 
     /// Resolves once no slot is in use.
     pub(super) async fn idle(&self) {
+        let mut busy = self.inner.busy.subscribe();
         // The sender lives as long as `self`.
-        let _ = self
-            .inner
-            .busy
-            .subscribe()
-            .wait_for(|&busy| busy == 0)
-            .await;
+        let _ = busy.wait_for(|busy| *busy == Slots::default()).await;
     }
 
     pub(super) fn abort_all(&self) {
@@ -181,6 +210,17 @@ impl Admissions {
 }
 
 impl State {
+    fn busy(&self) -> Slots {
+        let all = self.running.len();
+        let jobs = (self.running.values()).filter(|running| running.shard.is_none());
+        let jobs = jobs.count();
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Slots {
+            jobs: count(jobs),
+            shards: count(all - jobs),
+        }
+    }
+
     fn observe(&mut self, sender: Sender<'_>) -> Result<(), Problem> {
         let of = |running: &Running, installation: &str| running.installation == installation;
         let is_busy = |installation: &str| {
@@ -201,7 +241,8 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_protocol::{Input, Parameters, Source, Task};
+    use fovea_protocol::{InferRequest, ShardRequest};
+    use fovea_protocol::{Input, Parameters, PartFormat, ShardOf, Source, Task};
 
     fn request(installation: &str, epoch: u64, job: &str, attempt: u32) -> InferRequest {
         InferRequest {
@@ -221,8 +262,29 @@ mod tests {
         }
     }
 
-    fn admissions(slots: u32) -> Admissions {
+    fn admissions(jobs: u32) -> Admissions {
+        let slots = Slots { jobs, shards: 1 };
         Admissions::new(slots, Duration::from_hours(1))
+    }
+
+    fn shard(job: &str, shard: u32, attempt: u32) -> ShardRequest {
+        ShardRequest {
+            installation: "i".to_owned(),
+            epoch: 1,
+            job: job.to_owned(),
+            shard,
+            attempt,
+            task: Task::ImageToText,
+            model: "m".to_owned(),
+            parameters: Parameters::default(),
+            format: PartFormat::Jsonl,
+            of: ShardOf::Pictures,
+            from: 0,
+            to: Some(1),
+            finish_after_millis: 1,
+            deadline_millis: 1,
+            exclusive: false,
+        }
     }
 
     fn leader(installation: &str, epoch: u64) -> Sender<'_> {
@@ -246,7 +308,7 @@ mod tests {
             reason(admissions.admit(&request("i", 1, "c", 1))),
             Reason::Busy
         );
-        assert_eq!(admissions.busy(), 2);
+        assert_eq!(admissions.busy(), Slots { jobs: 2, shards: 0 });
         drop(first);
         admissions.admit(&request("i", 1, "c", 1)).unwrap();
     }
@@ -301,7 +363,7 @@ mod tests {
 
     #[test]
     fn an_installation_with_a_running_job_is_not_forgotten() {
-        let admissions = Admissions::new(1, Duration::ZERO);
+        let admissions = Admissions::new(Slots { jobs: 1, shards: 0 }, Duration::ZERO);
         let job = admissions.admit(&request("busy", 2, "a", 1)).unwrap();
         for number in 0..100 {
             admissions.observe(leader(&number.to_string(), 1)).unwrap();
@@ -312,5 +374,45 @@ mod tests {
             admissions.observe(leader(&number.to_string(), 1)).unwrap();
         }
         admissions.observe(leader("busy", 1)).unwrap();
+    }
+
+    #[test]
+    fn shards_have_slots_of_their_own_and_one_attempt_at_a_time() {
+        let admissions = admissions(1);
+        let job = admissions.admit(&request("i", 1, "a", 1)).unwrap();
+        let first = admissions.admit(&shard("a", 0, 1)).unwrap();
+        assert_eq!(admissions.busy(), Slots { jobs: 1, shards: 1 });
+        assert_eq!(reason(admissions.admit(&shard("a", 1, 2))), Reason::Busy);
+        assert!(!first.abort.token.is_cancelled() && !job.abort.token.is_cancelled());
+        assert_eq!(reason(admissions.admit(&shard("a", 0, 3))), Reason::Busy);
+        assert!(first.abort.token.is_cancelled() && !job.abort.token.is_cancelled());
+        drop(first);
+        let newer = admissions.admit(&shard("a", 0, 3)).unwrap();
+        let late = admissions.admit(&shard("a", 0, 1));
+        assert_eq!(reason(late), Reason::StaleEpoch);
+        admissions.observe(leader("i", 2)).unwrap();
+        assert!(newer.abort.token.is_cancelled());
+    }
+
+    #[test]
+    fn ranges_of_one_shard_run_beside_each_other_unless_they_have_a_picture_in_common() {
+        let slots = Slots { jobs: 1, shards: 9 };
+        let admissions = Admissions::new(slots, Duration::from_hours(1));
+        let range = |attempt, from, to| ShardRequest {
+            from,
+            to,
+            ..shard("a", 0, attempt)
+        };
+        let first = admissions.admit(&range(1, 0, Some(5))).unwrap();
+        let second = admissions.admit(&range(2, 5, Some(9))).unwrap();
+        let rest = admissions.admit(&range(3, 9, None)).unwrap();
+        let is_aborted = |admission: &Admission| admission.abort.token.is_cancelled();
+        assert!(![&first, &second, &rest].into_iter().any(is_aborted));
+        assert_eq!(
+            reason(admissions.admit(&range(1, 8, Some(9)))),
+            Reason::StaleEpoch
+        );
+        let _newer = admissions.admit(&range(4, 8, None)).unwrap();
+        assert!(!is_aborted(&first) && is_aborted(&second) && is_aborted(&rest));
     }
 }

@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use bytes::Bytes;
 use fovea_protocol::{Input, Problem, Reason, Source};
-use http::StatusCode;
-use reqwest::{Client, redirect};
+use http::header::{IF_MATCH, RANGE};
+use http::{HeaderValue, StatusCode};
+use reqwest::{Client, Response, redirect};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -37,15 +38,19 @@ pub(super) enum FetchError {
     Base64(base64::DecodeError),
     #[error("input.url must be an http or https URL")]
     Url,
+    /// More than there is memory reserved for.
+    #[error("the picture has {0} bytes, more than expected")]
+    Unreserved(u64),
 }
 
 impl From<FetchError> for Problem {
     fn from(error: FetchError) -> Self {
         let reason = match &error {
             FetchError::NotFound => Reason::PictureNotFound,
-            FetchError::Status(_) | FetchError::Redirect(_) | FetchError::Transport(_) => {
-                Reason::FetchFailed
-            }
+            FetchError::Status(_)
+            | FetchError::Redirect(_)
+            | FetchError::Transport(_)
+            | FetchError::Unreserved(_) => Reason::FetchFailed,
             FetchError::TooLarge(_) => Reason::PictureTooLarge,
             FetchError::Digest { .. } => Reason::DigestMismatch,
             FetchError::Base64(_) | FetchError::Url => Reason::MalformedRequest,
@@ -56,8 +61,8 @@ impl From<FetchError> for Problem {
 
 /// A client for presigned GETs: no redirects, no proxy, no credentials.
 pub(super) struct Fetcher {
-    client: Client,
-    max_bytes: u64,
+    pub(super) client: Client,
+    pub(super) max_bytes: u64,
 }
 
 impl Fetcher {
@@ -84,39 +89,85 @@ impl Fetcher {
                 .decode(data)
                 .map(Bytes::from)
                 .map_err(FetchError::Base64)?,
-            Source::Url(url) => self.get(url).await?,
+            Source::Url(url) => self.get(url, self.max_bytes).await?,
         };
         check(input, &bytes)?;
         Ok(bytes)
     }
 
-    /// Downloads a picture within the limit.
-    async fn get(&self, url: &str) -> Result<Bytes, FetchError> {
-        // The URL holds a signature: no error may carry it.
-        let transport = |error: reqwest::Error| FetchError::Transport(chain(&error.without_url()));
-        let request = self.client.get(parse_url(url)?);
-        let mut response = request.send().await.map_err(transport)?;
-        let status = response.status();
-        match status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Err(FetchError::NotFound),
-            _ if status.is_redirection() => return Err(FetchError::Redirect(status)),
-            _ => return Err(FetchError::Status(status)),
-        }
+    /// Downloads a picture within the limit; at most `reserved_bytes` of it.
+    pub(super) async fn get(&self, url: &str, reserved_bytes: u64) -> Result<Bytes, FetchError> {
+        let mut response = self.open(url, None).await?;
+        let within = |length: u64| match length {
+            _ if length > self.max_bytes => Err(FetchError::TooLarge(self.max_bytes)),
+            _ if length > reserved_bytes => Err(FetchError::Unreserved(length)),
+            _ => Ok(()),
+        };
         let announced = response.content_length();
-        if announced.is_some_and(|announced| announced > self.max_bytes) {
-            return Err(FetchError::TooLarge(self.max_bytes));
+        announced.map_or(Ok(()), within)?;
+        let Some(first) = response.chunk().await.map_err(transport)? else {
+            return Ok(Bytes::new());
+        };
+        if announced == Some(first.len() as u64) {
+            return Ok(first);
         }
-        let mut picture = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        let mut picture = Vec::with_capacity(to_usize(announced.unwrap_or(0)));
+        let mut next = Some(first);
+        while let Some(chunk) = next {
             let length = (picture.len() + chunk.len()) as u64;
-            if length > self.max_bytes {
-                return Err(FetchError::TooLarge(self.max_bytes));
-            }
+            // Of an unknown length, all that is allowed may follow.
+            within(length).map_err(|error| match error {
+                FetchError::Unreserved(_) => FetchError::Unreserved(self.max_bytes),
+                error => error,
+            })?;
             picture.extend_from_slice(&chunk);
+            next = response.chunk().await.map_err(transport)?;
         }
         Ok(picture.into())
     }
+
+    /// Sends a GET, from the byte on that `range` names; the response if it is what was asked for.
+    pub(super) async fn open(
+        &self,
+        url: &str,
+        range: Option<Range<'_>>,
+    ) -> Result<Response, FetchError> {
+        let mut request = self.client.get(parse_url(url)?);
+        let mut wanted = StatusCode::OK;
+        if let Some(Range { from, version }) = range {
+            wanted = StatusCode::PARTIAL_CONTENT;
+            request = request.header(RANGE, format!("bytes={from}-"));
+            if let Some(version) = version {
+                request = request.header(IF_MATCH, version);
+            }
+        }
+        let response = request.send().await.map_err(transport)?;
+        let status = response.status();
+        match status {
+            _ if status == wanted => Ok(response),
+            StatusCode::NOT_FOUND => Err(FetchError::NotFound),
+            _ if status.is_redirection() => Err(FetchError::Redirect(status)),
+            _ => Err(FetchError::Status(status)),
+        }
+    }
+}
+
+/// The part of an object that a GET asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range<'a> {
+    /// Its first byte.
+    pub(super) from: u64,
+    /// `ETag` of the object that the bytes before it are of.
+    pub(super) version: Option<&'a HeaderValue>,
+}
+
+/// The URL holds a signature: no error may carry it.
+pub(super) fn transport(error: reqwest::Error) -> FetchError {
+    FetchError::Transport(chain(&error.without_url()))
+}
+
+fn to_usize(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 /// Parses a URL, and refuses one that the runner would not fetch; called before queueing.

@@ -9,7 +9,9 @@ use crate::engine::{Residency, Served};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use fovea_protocol::{InferRequest, LeaderRequest, MAX_REQUEST_BYTES, Problem, Reason, Source};
+use fovea_protocol::{
+    InferRequest, LeaderRequest, MAX_REQUEST_BYTES, Problem, Reason, Source, Task,
+};
 use fovea_telemetry::trace::TraceParent;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
@@ -18,7 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Longest time for a request's body to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest deadline, a week; a much longer one would overflow the clock.
 const MAX_DEADLINE: Duration = Duration::from_hours(7 * 24);
@@ -64,28 +66,14 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
         return Err(problem);
     }
     // First, so that a leader of a lower epoch gets no other answer.
-    app.admissions.observe(Sender::of(&request))?;
-    let models = app.engine.models();
-    let found = models.iter().find(|model| model.name == request.model);
-    let Some(model) = found.cloned() else {
-        let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
-        let why = format!("this runner has the models {}", names.join(", "));
-        return Err(Problem::new(Reason::UnknownModel, why));
-    };
-    if let Some(problem) = not_ready(&model) {
-        return Err(problem);
-    }
-    let head = &model.front.head;
-    if head.task() != request.task {
-        let why = format!("the model \"{}\" is for another task", request.model);
-        return Err(Problem::new(Reason::InvalidParameters, why));
-    }
-    let query = head.query(&request.parameters)?;
+    (app.admissions).observe(Sender::of(&request.installation, request.epoch))?;
+    let model = ready_model(app, &request.model, request.task)?;
+    let query = model.front.head.query(&request.parameters)?;
     if let Source::Url(url) = &request.input.source {
         parse_url(url)?;
     }
     let admission = app.admissions.admit(&request)?;
-    let deadline = Duration::from_millis(request.deadline_millis).min(MAX_DEADLINE);
+    let deadline = bounded(request.deadline_millis);
     Ok(Attempt {
         admission: Arc::new(admission),
         arrived,
@@ -95,6 +83,30 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Attempt, Pr
         request,
         caller: TraceParent::of(headers),
     })
+}
+
+/// A request's duration, at most a week.
+pub(super) fn bounded(millis: u64) -> Duration {
+    Duration::from_millis(millis).min(MAX_DEADLINE)
+}
+
+/// The model of a request, if it is ready and does the task.
+pub(super) fn ready_model(app: &App, name: &str, task: Task) -> Result<Arc<Served>, Problem> {
+    let models = app.engine.models();
+    let found = models.iter().find(|model| model.name == name);
+    let Some(model) = found.cloned() else {
+        let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
+        let why = format!("this runner has the models {}", names.join(", "));
+        return Err(Problem::new(Reason::UnknownModel, why));
+    };
+    if let Some(problem) = not_ready(&model) {
+        return Err(problem);
+    }
+    if model.front.head.task() != task {
+        let why = format!("the model \"{name}\" is for another task");
+        return Err(Problem::new(Reason::InvalidParameters, why));
+    }
+    Ok(model)
 }
 
 /// The problem of a model that is not ready.

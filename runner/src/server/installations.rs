@@ -1,7 +1,7 @@
 //! The installations that a runner remembers, with the highest epoch of each (rule 5). Pure: time is an
 //! argument.
 
-use fovea_protocol::{InferRequest, Problem, Reason};
+use fovea_protocol::{Problem, Reason};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,11 @@ pub(super) struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    pub(super) fn of(request: &'a InferRequest) -> Self {
+    /// The sender of work.
+    pub(super) fn of(installation: &'a str, epoch: u64) -> Self {
         Self {
-            installation: &request.installation,
-            epoch: request.epoch,
+            installation,
+            epoch,
             holder: None,
         }
     }

@@ -3,6 +3,7 @@
 mod admission;
 mod attempt;
 mod auth;
+mod claim;
 mod fetch;
 mod infer;
 mod installations;
@@ -10,7 +11,9 @@ mod keep;
 mod kept;
 mod listen;
 mod models;
+mod preprocess;
 mod reply;
+mod shard;
 mod state;
 mod tls;
 mod tokens;
@@ -18,13 +21,14 @@ mod tokens;
 pub use fetch::FetchLimits;
 pub use kept::KeepConfig;
 pub use listen::{Listener, serve};
+pub use shard::ShardsConfig;
 pub use state::{App, AppConfig};
 pub use tls::{Tls, TlsError};
 pub use tokens::{TokenError, Tokens};
 
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};
-use fovea_protocol::{INFER_PATH, LEADER_PATH, MODEL_PATH, MODELS_PATH};
+use fovea_protocol::{INFER_PATH, LEADER_PATH, MODEL_PATH, MODELS_PATH, SHARDS_PATH};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -32,6 +36,7 @@ use std::sync::Arc;
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(INFER_PATH, post(infer::infer))
+        .route(SHARDS_PATH, post(shard::shard))
         .route(MODELS_PATH, get(models::list))
         .route(MODEL_PATH, put(models::put))
         .route(LEADER_PATH, put(infer::leader))

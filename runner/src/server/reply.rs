@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use fovea_protocol::{Line, NDJSON_CONTENT_TYPE, PROBLEM_CONTENT_TYPE, Problem, Reason};
+use fovea_protocol::{NDJSON_CONTENT_TYPE, PROBLEM_CONTENT_TYPE, Problem, Reason};
 use futures::{Stream, StreamExt as _};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use serde::Serialize;
 use std::convert::Infallible;
 
 /// When to try again after 503, in seconds.
@@ -30,7 +31,9 @@ pub(super) fn problem_response(problem: &Problem) -> Response {
 }
 
 /// Lines as they come, one JSON object each.
-pub(super) fn lines_response(lines: impl Stream<Item = Line> + Send + 'static) -> Response {
+pub(super) fn lines_response<T: Serialize>(
+    lines: impl Stream<Item = T> + Send + 'static,
+) -> Response {
     let body = Body::from_stream(lines.map(|line| {
         let mut text = json(&line);
         text.push(b'\n');
@@ -44,6 +47,6 @@ pub(super) fn lines_response(lines: impl Stream<Item = Line> + Send + 'static) -
 }
 
 /// Serializing the protocol's own types does not fail: they have string keys and no custom code.
-fn json(value: &impl serde::Serialize) -> Vec<u8> {
+fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }

@@ -1,9 +1,11 @@
 //! The state that requests share, and the runner's report about itself.
 
 use super::admission::Admissions;
+use super::claim::Slots;
 use super::fetch::{FetchLimits, Fetcher};
 use super::kept::{KeepConfig, Kept};
 use super::reply::problem_response;
+use super::shard::{Shards, ShardsConfig};
 use super::tokens::Tokens;
 use crate::engine::{Engine, Residency};
 use crate::metrics::{METRICS_CONTENT_TYPE, Metrics, Reading};
@@ -13,16 +15,18 @@ use fovea_protocol::{ModelState, Problem, Reason, RunnerState};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
-/// One permit of the decode budget, in bytes: a semaphore counts in 32 bits.
+/// One permit of a memory budget, in bytes: a semaphore counts in 32 bits.
 const BUDGET_UNIT_BYTES: u64 = 1024;
 
 #[derive(Clone)]
 pub struct AppConfig {
     pub slots: u32,
+    /// Shards of batches.
+    pub shards: ShardsConfig,
     /// The accepted bearer tokens; `None` accepts every request.
     pub tokens: Option<Arc<Tokens>>,
     /// Bounds on downloading a picture.
@@ -45,13 +49,15 @@ pub struct App {
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) max_picture_pixels: u64,
-    pub(super) decode_budget: DecodeBudget,
+    pub(super) decode_budget: MemoryBudget,
     pub(super) preprocess_threads: Semaphore,
     pub(super) keep: KeepConfig,
     pub(super) kept: Kept,
-    slots: u32,
+    pub(super) shards: Shards,
+    /// Cancelled when the runner shuts down.
+    pub(super) drain: CancellationToken,
+    slots: Slots,
     instance: String,
-    draining: AtomicBool,
 }
 
 impl App {
@@ -62,6 +68,7 @@ impl App {
     ) -> Result<Arc<Self>, reqwest::Error> {
         let AppConfig {
             slots,
+            shards,
             tokens,
             fetch,
             max_picture_pixels,
@@ -70,6 +77,10 @@ impl App {
             keep,
             forget_installation_after,
         } = config;
+        let slots = Slots {
+            jobs: slots,
+            shards: shards.slots,
+        };
         Ok(Arc::new(Self {
             engine,
             admissions: Admissions::new(slots, forget_installation_after),
@@ -77,19 +88,20 @@ impl App {
             tokens,
             metrics,
             max_picture_pixels,
-            decode_budget: DecodeBudget::new(max_decode_bytes),
+            decode_budget: MemoryBudget::new(max_decode_bytes),
             preprocess_threads: Semaphore::new(preprocess_threads),
             keep,
             kept: Kept::default(),
+            shards: Shards::new(shards, preprocess_threads)?,
+            drain: CancellationToken::new(),
             slots,
             instance: uuid::Uuid::new_v4().to_string(),
-            draining: AtomicBool::new(false),
         }))
     }
 
     /// Refuses new work from now on; `/readyz` fails.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.drain.cancel();
     }
 
     /// Resolves once no attempt is running.
@@ -103,7 +115,7 @@ impl App {
 
     /// The problem that refuses new work, once the runner is shutting down.
     pub(super) fn draining(&self) -> Option<Problem> {
-        let draining = self.draining.load(Ordering::Acquire);
+        let draining = self.drain.is_cancelled();
         draining.then(|| Problem::new(Reason::NotReady, "the runner is shutting down"))
     }
 
@@ -133,23 +145,29 @@ impl App {
             })
             .collect();
         models.append(&mut put);
+        let busy = self.admissions.busy();
         RunnerState {
             instance: self.instance.clone(),
-            slots: self.slots,
-            busy: self.admissions.busy(),
+            slots: self.slots.jobs,
+            busy: busy.jobs,
+            shard_slots: self.slots.shards,
+            shards_busy: busy.shards,
             models,
         }
     }
 }
 
-/// Memory for decoding: each picture reserves what it needs and releases it afterwards.
-pub(super) struct DecodeBudget {
+/// A number of bytes of memory: each user reserves what it needs and releases it afterwards.
+pub(super) struct MemoryBudget {
     permits: Arc<Semaphore>,
     pub(super) total_bytes: u64,
 }
 
-impl DecodeBudget {
-    fn new(total_bytes: u64) -> Self {
+/// Reserved memory, released on drop.
+pub(super) struct Reservation(OwnedSemaphorePermit);
+
+impl MemoryBudget {
+    pub(super) fn new(total_bytes: u64) -> Self {
         let units = u32::try_from(total_bytes / BUDGET_UNIT_BYTES).unwrap_or(u32::MAX);
         Self {
             permits: Arc::new(Semaphore::new(units as usize)),
@@ -163,16 +181,26 @@ impl DecodeBudget {
     }
 
     /// Waits for `bytes` in order of arrival; `None` if they exceed the whole budget.
-    pub(super) async fn take(&self, bytes: u64) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).ok()?;
+    pub(super) async fn take(&self, bytes: u64) -> Option<Reservation> {
         if bytes > self.total_bytes {
             return None;
         }
-        Arc::clone(&self.permits)
-            .acquire_many_owned(units)
-            .await
-            .ok()
+        let permits = Arc::clone(&self.permits);
+        let permit = permits.acquire_many_owned(units(bytes)?).await;
+        permit.ok().map(Reservation)
     }
+}
+
+impl Reservation {
+    /// Releases what is beyond `bytes`.
+    pub(super) fn shrink(&mut self, bytes: u64) {
+        let kept = units(bytes).unwrap_or(u32::MAX) as usize;
+        drop(self.0.split(self.0.num_permits().saturating_sub(kept)));
+    }
+}
+
+fn units(bytes: u64) -> Option<u32> {
+    u32::try_from(bytes.div_ceil(BUDGET_UNIT_BYTES)).ok()
 }
 
 /// `GET /readyz`: 200 once every model is resident and warm, until SIGTERM.
@@ -195,11 +223,15 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         instance: _,
         slots,
         busy,
+        shard_slots,
+        shards_busy,
         models,
     } = app.state();
     let text = app.metrics.text(Reading {
         slots,
         busy,
+        shard_slots,
+        shards_busy,
         models: (models.into_iter())
             .map(|model| (model.name, model.ready))
             .collect(),

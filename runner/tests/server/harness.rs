@@ -8,11 +8,14 @@ use fovea_protocol::{
 use fovea_runner::engine::{Engine, EngineConfig, EngineError, MaxBatchSize, OwnSettings, Planned};
 use fovea_runner::metrics::{DeviceMemory, Metrics};
 use fovea_runner::models::{self, Loader};
-use fovea_runner::server::{App, AppConfig, FetchLimits, KeepConfig, Listener, Tls, router, serve};
+use fovea_runner::server::{
+    App, AppConfig, FetchLimits, KeepConfig, Listener, ShardsConfig, Tls, router, serve,
+};
 use fovea_runner::weights::Placement;
 use reqwest::{Client, Response, StatusCode};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -21,12 +24,13 @@ use tokio::sync::oneshot;
 /// Timeout of every condition that a test waits for, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-const EIGHT: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+pub(crate) const EIGHT: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 
 /// The settings of a test's runner: small bounds, so that tests can reach them.
 pub(crate) fn settings() -> AppConfig {
     AppConfig {
         slots: 2,
+        shards: ShardsConfig::default(),
         tokens: None,
         fetch: FetchLimits {
             max_bytes: 100_000,
@@ -38,6 +42,23 @@ pub(crate) fn settings() -> AppConfig {
         keep: KeepConfig::default(),
         forget_installation_after: Duration::from_hours(1),
     }
+}
+
+/// A model of a folder.
+fn planned(name: &str, dir: &Path) -> Planned {
+    let (front, loader) = models::open(dir).unwrap();
+    Planned {
+        name: name.to_owned(),
+        front,
+        loader,
+        own: OwnSettings::default(),
+    }
+}
+
+/// One of the demo's models, under its folder's name.
+pub(crate) fn demo(name: &str) -> Planned {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo");
+    planned(name, &models.join(name))
 }
 
 /// A running runner; it ends with the test.
@@ -74,13 +95,8 @@ impl Runner {
         tls: Option<Arc<Tls>>,
         change: impl FnOnce(Loader) -> Loader,
     ) -> Self {
-        let (front, loader) = models::open(&support::checkpoint()).unwrap();
-        let planned = Planned {
-            name: "golden".to_owned(),
-            front,
-            loader: change(loader),
-            own: OwnSettings::default(),
-        };
+        let mut planned = planned("golden", &support::checkpoint());
+        planned.loader = change(planned.loader);
         Self::start_planned(settings, max_batch_size, tls, vec![planned]).await
     }
 
@@ -89,7 +105,26 @@ impl Runner {
         Self::start_planned(settings, MaxBatchSize::Fixed(EIGHT), None, Vec::new()).await
     }
 
-    async fn start_planned(
+    /// With the demo `ViT` as the model `vit`, ready.
+    pub(crate) async fn start_vit(settings: AppConfig) -> Self {
+        Self::start_demo(settings, vec![demo("vit")]).await
+    }
+
+    /// With the demo `ViT` and the golden checkpoint, ready.
+    pub(crate) async fn start_both(settings: AppConfig) -> Self {
+        let golden = planned("golden", &support::checkpoint());
+        Self::start_demo(settings, vec![golden, demo("vit")]).await
+    }
+
+    /// With these models, ready.
+    pub(crate) async fn start_demo(settings: AppConfig, planned: Vec<Planned>) -> Self {
+        let size = MaxBatchSize::Fixed(EIGHT);
+        let runner = Self::start_planned(settings, size, None, planned).await;
+        runner.until_ready().await;
+        runner
+    }
+
+    pub(crate) async fn start_planned(
         settings: AppConfig,
         max_batch_size: MaxBatchSize,
         tls: Option<Arc<Tls>>,

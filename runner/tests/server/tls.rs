@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A certificate authority, as PEM, and what it has signed for the runner, laid in `dir`.
-fn sign(dir: &Path) -> (String, std::path::PathBuf, std::path::PathBuf) {
+pub(crate) fn sign(dir: &Path) -> (String, std::path::PathBuf, std::path::PathBuf) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_key = KeyPair::generate().unwrap();
@@ -25,7 +25,7 @@ fn sign(dir: &Path) -> (String, std::path::PathBuf, std::path::PathBuf) {
     (authority.pem(), cert_path, key_path)
 }
 
-fn trusting(authority: &str) -> Client {
+pub(crate) fn trusting(authority: &str) -> Client {
     let certificate = Certificate::from_pem(authority.as_bytes()).unwrap();
     Client::builder()
         .tls_certs_only([certificate])

@@ -2,7 +2,7 @@
 //! by themselves, all in turns on one cluster and one MinIO, each upload another picture; then what waiting clients and finished jobs cost the api in
 //! memory, and whether a mixed load leaves errors or growing memory behind.
 //!
-//!     make bench-api (ROUNDS=5 SECONDS=8 MINUTES=10)
+//!     make bench-api (ROUNDS=5 MINUTES=10 BASE=<fovea-api>)
 
 mod finished;
 mod k6;
@@ -42,12 +42,19 @@ struct Arguments {
     /// Length of the mixed load.
     #[arg(long, default_value = "10")]
     minutes: u32,
+    /// Another build of the program: only uploads are timed, in turns with its own.
+    #[arg(long)]
+    base: Option<PathBuf>,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let setting = Setting::start(&arguments).await?;
+    if let Some(base) = &arguments.base {
+        let base = setting.another_build(base).await?;
+        return uploads::compare_builds(&setting, &base, &arguments).await;
+    }
     uploads::compare(&setting, &arguments).await?;
     waiters::weigh(&setting, arguments.waiters).await?;
     mixed::run(&setting, &arguments).await?;

@@ -64,6 +64,11 @@ impl Setting {
         api(&self.program, &self.control_plane, &self.minio, namespace).await
     }
 
+    /// The api of another build.
+    pub(crate) async fn another_build(&self, program: &Path) -> anyhow::Result<Service> {
+        api(program, &self.control_plane, &self.minio, "default").await
+    }
+
     /// A file with a picture, as it is.
     pub(crate) fn raw_body(&self) -> PathBuf {
         self.scratch.path().join("picture.jpg")

@@ -15,6 +15,65 @@ const SIDES: [&str; 4] = [
     "bare PutObject, then a bare create of the job",
 ];
 
+/// Two builds of the api in turns; the ratio is the median of the turns' own.
+pub(crate) async fn compare_builds(
+    setting: &Setting,
+    base: &Service,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    let sides = [("fovea-api", &setting.api), ("base", base)];
+    let mut turns: [Vec<(Measured, f64)>; 2] = Default::default();
+    for round in 0..=arguments.rounds {
+        for step in 0..sides.len() {
+            let side = (round + step) % sides.len();
+            let (name, service) = sides[side];
+            let load = Load {
+                requests: vec![form(setting, format!("{}/v1/jobs", service.url))],
+                connections: arguments.connections,
+                seconds: arguments.seconds,
+                identity: None,
+            };
+            let before = service.processor_ms()?;
+            let measured = load.run(setting.scratch.path()).await?;
+            let spent = (service.processor_ms()? - before) / measured.count;
+            eprintln!("uploads, turn {round}, {name}: {measured:?}, {spent:.2} ms each");
+            // The first one warms up.
+            if round > 0 {
+                turns[side].push((measured, spent));
+            }
+        }
+    }
+    println!(
+        "| uploads of 91 KiB | per second | p50, ms | p99, ms | processor, ms | ours over it |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for ((name, _), theirs) in sides.iter().zip(&turns) {
+        let of = |what: fn(&(Measured, f64)) -> f64| median(theirs.iter().map(what).collect());
+        let both = turns[0].iter().zip(theirs);
+        let ratios = both.map(|(ours, theirs)| ours.0.per_second / theirs.0.per_second);
+        println!(
+            "| {name} | {:.0} | {:.1} | {:.1} | {:.2} | **{:.2}** |",
+            of(|turn| turn.0.per_second),
+            of(|turn| turn.0.p50_ms),
+            of(|turn| turn.0.p99_ms),
+            of(|turn| turn.1),
+            median(ratios.collect()),
+        );
+    }
+    Ok(())
+}
+
+/// An upload as a form.
+fn form(setting: &Setting, url: String) -> Request {
+    Request {
+        method: "POST",
+        urls: vec![url],
+        picture: Some(setting.form_body()),
+        content_type: Some(Setting::form_type()),
+        ..Request::default()
+    }
+}
+
 /// All in turns; a ratio is the median of the turns' own.
 pub(crate) async fn compare(setting: &Setting, arguments: &Arguments) -> anyhow::Result<()> {
     let loads = loads(setting, arguments).await?;
@@ -74,13 +133,6 @@ async fn loads(setting: &Setting, arguments: &Arguments) -> anyhow::Result<[Load
         .await?
         .json()
         .await?;
-    let form = |url: String| Request {
-        method: "POST",
-        urls: vec![url],
-        picture: Some(setting.form_body()),
-        content_type: Some(Setting::form_type()),
-        ..Request::default()
-    };
     let put = Request {
         method: "PUT",
         urls: presigned,
@@ -98,8 +150,8 @@ async fn loads(setting: &Setting, arguments: &Arguments) -> anyhow::Result<[Load
         ..load(vec![put.clone(), create(setting)?])
     };
     Ok([
-        load(vec![form(format!("{}/v1/jobs", setting.api.url))]),
-        load(vec![form(format!("{}/upload", setting.peer.url))]),
+        load(vec![form(setting, format!("{}/v1/jobs", setting.api.url))]),
+        load(vec![form(setting, format!("{}/upload", setting.peer.url))]),
         load(vec![put]),
         both,
     ])

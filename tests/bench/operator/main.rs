@@ -1,7 +1,7 @@
 //! Times jobs through custom resources against Celery with Redis, in turns on one machine, and weighs
 //! what finished and unfinished jobs cost the operator. The runner does nothing.
 //!
-//!     make bench-operator (ROUNDS=5 JOBS=2000 IDLE=10000)
+//!     make bench-operator (ROUNDS=5 JOBS=2000 IDLE=10000 RESTARTS=1 BASE=<fovea-operator>)
 
 mod idle;
 mod peer;
@@ -42,6 +42,12 @@ struct Arguments {
     /// Finished jobs that are weighed, and unfinished ones that a restart meets.
     #[arg(long, default_value = "10000")]
     idle: usize,
+    /// Times restarts only.
+    #[arg(long)]
+    restarts: bool,
+    /// Another build of the program, whose restarts are timed in turns with this one's.
+    #[arg(long)]
+    base: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -63,6 +69,9 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if arguments.restarts {
+        return restart::time(&arguments).await;
+    }
     eprintln!(
         "starting etcd, kube-apiserver, kube-controller-manager, MinIO, the operator and its peer"
     );

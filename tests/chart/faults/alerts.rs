@@ -102,6 +102,8 @@ async fn of_runners(it: &mut Watched) -> Result<()> {
     it.submit("waiting", 2).await?;
     it.fires("PoolWithoutRunners").await?;
     it.fires("QueueOld").await?;
+    it.submit_batch("batch").await?;
+    it.fires("BatchStalled").await?;
     it.pool(json!({"replicas": 1})).await?;
     it.it.pool_is_ready().await
 }

@@ -1,11 +1,14 @@
 //! A release that a Prometheus watches.
 
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{Callback, InferenceJob, Phase, RunnerPool};
+use fovea_crds::{Callback, InferenceJob, InferenceJobSpec, Input, Output, OutputFormat};
+use fovea_crds::{Phase, RunnerPool, Task};
 use fovea_harness::eventually;
 use fovea_harness::prometheus::{self, Alert, Prometheus, PrometheusOptions};
+use fovea_store::ObjectKey;
 use fovea_tests::demo::first;
 use fovea_tests::installed::{PATIENCE, POOL};
+use fovea_tests::pods::store;
 use fovea_tests::{Installed, crowd, jobs};
 use kube::ResourceExt as _;
 use kube::api::{ListParams, Patch, PatchParams};
@@ -78,6 +81,25 @@ impl Watched {
         crowd::create(&self.it.jobs, jobs).await
     }
 
+    /// Creates a batch of one picture in the namespace `default`.
+    pub(super) async fn submit_batch(&self, name: &str) -> Result<()> {
+        let (picture, _) = first::<String>("captions.json");
+        let key = ObjectKey::data("default", &format!("{name}/1.jpg"))?;
+        let store = store(&self.it.minio).await?;
+        store.put(&key, picture.into(), "image/jpeg").await?;
+        let input = Input::Prefix {
+            prefix: name.to_owned(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+        };
+        let mut spec = InferenceJobSpec::new(Task::ImageToText, input);
+        spec.output = Some(Output {
+            prefix: format!("{name}-captions"),
+            format: OutputFormat::Jsonl,
+        });
+        crowd::create(&self.it.jobs, [InferenceJob::new(name, spec)]).await
+    }
+
     pub(super) async fn has_no_runners(&self) -> Result<()> {
         let gone = eventually("the runners to be gone", PATIENCE, async || {
             let labelled = ListParams::default().labels("fovea.dev/pool=default");
@@ -140,6 +162,7 @@ fn values(it: &Installed) -> Value {
         ("ApiErrors", 0.05),
         ("ApiSlow", 1.0),
         ("QueueOld", 5.0),
+        ("BatchStalled", 5.0),
         ("AttemptsFailing", 0.0001),
         ("RunnersLost", 0.0),
         ("ClusterErrors", 0.05),

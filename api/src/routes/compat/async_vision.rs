@@ -151,6 +151,7 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
             priority: 0,
             parameters: Parameters::default(),
             callback_url: None,
+            batch: None,
         },
         payload: Payload::Picture(file.bytes),
         idempotency_key: None,

@@ -132,6 +132,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<Vali
         priority: 0,
         parameters,
         callback_url: None,
+        batch: None,
     })
 }
 

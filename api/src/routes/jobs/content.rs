@@ -4,13 +4,15 @@
 use super::Id;
 use super::description::{InputProblems, ResultProblems};
 use crate::auth::Tenant;
+use crate::batch::{Format, Renderer, Row};
 use crate::download::{attachment, unread};
 use crate::error::{Problem, ProblemType};
 use crate::results;
+use crate::routes::batches::results::{check as check_format, format as format_of};
 use crate::routes::query::Query;
 use crate::routes::{JOB_INPUT, JOB_RESULT};
 use crate::state::AppState;
-use crate::validate::format;
+use crate::validate::{FieldError, excerpt, format};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
@@ -18,6 +20,7 @@ use fovea_crds::{InferenceJob, Input, Phase};
 use fovea_store::{FolderOwner, ObjectKey, Presentation, Sha256, StoreError};
 use http::Uri;
 use image::ImageFormat;
+use kube::ResourceExt as _;
 
 /// Bytes at the start of a picture that determine its format.
 const MAGIC_BYTES: u64 = 64;
@@ -59,6 +62,9 @@ pub(crate) async fn input(
             is_own_folder(&app, &tenant.namespace).await?;
             ObjectKey::data(&tenant.namespace, key)
         }
+        Input::Prefix { .. } | Input::Manifest { .. } | Input::Archives { .. } => {
+            return Err(no_picture());
+        }
     };
     let key = key.map_err(Problem::internal)?;
     let head = app.store.head(&key, MAGIC_BYTES).await;
@@ -79,9 +85,15 @@ pub(crate) async fn input(
     path = JOB_RESULT,
     operation_id = "readResult",
     tag = "jobs",
-    params(("id" = String, Path, description = "The job's id.")),
+    params(
+        ("id" = String, Path, description = "The job's id."),
+        ("format" = Option<String>, Query, description = "`json` (the default), `csv`, or `coco` for object-detection: as a batch of one picture has them. The row's id is the job's."),
+    ),
     responses(
-        (status = 200, description = "The result.", body = ref("#/components/schemas/JobResult")),
+        (status = 200, description = "The result.", content(
+            (ref("#/components/schemas/JobResult") = "application/json"),
+            (ref("#/components/schemas/Rows") = "text/csv"),
+        )),
         (status = 307, description = "Redirect to a signed URL, which expires."),
         ResultProblems,
     ),
@@ -93,12 +105,17 @@ pub(crate) async fn result(
     Id(id): Id,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Query::none(&uri)?;
+    let query = Query::of(&uri, "format")?;
+    let format = query.get("format").filter(|format| *format != "json");
+    let format = format.map(results_format).transpose()?;
     // Not from the cache: another replica, whose watch is ahead, may have reported the end.
     let job = app.jobs.fetch(&tenant.namespace, &id).await?;
     let Some(status) = job.status.as_ref().filter(|status| status.result.is_some()) else {
         return Err(no_result(&job));
     };
+    if let Some(format) = format {
+        return rendered(&app, &job, format).await;
+    }
     if status.result_sha256.is_none() {
         return Ok(Json(&status.result).into_response());
     }
@@ -110,6 +127,44 @@ pub(crate) async fn result(
     app.downloads
         .send(&key, presentation, || no_result(&job))
         .await
+}
+
+/// A format other than JSON.
+fn results_format(name: &str) -> Result<Format, FieldError> {
+    format_of(name)
+        .ok()
+        .filter(|format| *format != Format::Jsonl)
+        .ok_or_else(|| {
+            let why = format!("{:?} is none of json, csv, coco", excerpt(name));
+            FieldError::Invalid {
+                name: "format",
+                why,
+            }
+        })
+}
+
+/// The whole result as a batch of one picture has it.
+async fn rendered(app: &AppState, job: &InferenceJob, format: Format) -> Result<Response, Problem> {
+    check_format(format, job.spec.task)?;
+    let _permit = app.downloads.permit()?;
+    let result = results::whole(&app.store, job).await?;
+    let result = result.ok_or_else(|| no_result(job))?;
+    let key = match &job.spec.input {
+        Input::Object { key } => key.as_str(),
+        _ => "",
+    };
+    let model = job.status.as_ref().and_then(|status| status.model.clone());
+    let row = Row::of(&job.name_any(), key, result, model);
+    let mut renderer = Renderer::new(format, job.spec.task, None);
+    let mut text = renderer.begin();
+    renderer.row(&row, &mut text).map_err(Problem::internal)?;
+    text.push_str(renderer.end());
+    let (content_type, extension) = format.file();
+    let presentation = Presentation {
+        content_type,
+        disposition: &format!("attachment; filename=\"{}.{extension}\"", job.name_any()),
+    };
+    attachment(presentation, text)
 }
 
 /// Checks that the folder of a namespace below `data/` is not that of an earlier namespace of the same name.

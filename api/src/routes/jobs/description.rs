@@ -47,20 +47,27 @@ pub(crate) struct JobQuery;
 
 impl IntoParams for JobQuery {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let parameter = |(name, schema): (String, Value)| {
-            let description = schema["description"].as_str().map(str::to_owned);
-            let schema: Option<RefOr<Inline>> = serde_json::from_value(not_null(schema)).ok();
-            ParameterBuilder::new()
-                .name(name)
-                .parameter_in(ParameterIn::Query)
-                .required(Required::False)
-                .description(description)
-                .schema(schema)
-                .build()
-        };
-        let fields = text_fields(&mut openapi::generator());
-        fields.into_iter().map(parameter).collect()
+        parameters_of(text_fields)
     }
+}
+
+/// Text fields as query parameters.
+pub(crate) fn parameters_of(
+    fields: impl FnOnce(&mut SchemaGenerator) -> Map<String, Value>,
+) -> Vec<Parameter> {
+    let parameter = |(name, schema): (String, Value)| {
+        let description = schema["description"].as_str().map(str::to_owned);
+        let schema: Option<RefOr<Inline>> = serde_json::from_value(not_null(schema)).ok();
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Query)
+            .required(Required::False)
+            .description(description)
+            .schema(schema)
+            .build()
+    };
+    let fields = fields(&mut openapi::generator());
+    fields.into_iter().map(parameter).collect()
 }
 
 /// The schemas of a request's fields without the picture, with the settings on the same level, as
@@ -74,7 +81,8 @@ fn text_fields(generator: &mut SchemaGenerator) -> Map<String, Value> {
     fields
 }
 
-fn properties<T: JsonSchema>(generator: &mut SchemaGenerator) -> Map<String, Value> {
+/// The schemas of a struct's fields.
+pub(crate) fn properties<T: JsonSchema>(generator: &mut SchemaGenerator) -> Map<String, Value> {
     match T::json_schema(generator).remove("properties") {
         Some(Value::Object(properties)) => properties,
         _ => Map::new(),
@@ -209,6 +217,8 @@ problem_set!(
     NoResult,
     MalformedRequest,
     UnknownField,
+    DuplicateField,
+    InvalidField,
     Overloaded,
     StoreUnavailable,
     Unauthenticated,

@@ -9,6 +9,7 @@ use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB, JOB_CANCEL};
 use crate::state::{App, AppState};
+use crate::validate::uploaded;
 use axum::extract::State;
 use axum::response::Response;
 use fovea_cluster::NamespaceError;
@@ -101,6 +102,12 @@ async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), Cle
     let deleted = app.jobs.records().delete(namespace, &job.name_any()).await;
     deleted.map_err(|problem| CleanError::Record(problem.detail))?;
     app.store.delete(&results::key(job)?).await?;
+    // Only of the API's batches: others may name its uploads, but not own them.
+    if job.is_made_by_api()
+        && let Some(uploaded) = uploaded(namespace, &job.spec.input)
+    {
+        app.store.delete(&uploaded).await?;
+    }
     let Input::Upload { sha256 } = &job.spec.input else {
         return Ok(());
     };

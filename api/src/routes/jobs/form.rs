@@ -4,7 +4,7 @@ use super::{json, multipart};
 use crate::error::{Problem, ProblemType};
 use crate::submit::Payload;
 use crate::upload::Upload;
-use crate::validate::{FieldError, JobRequest, ValidRequest};
+use crate::validate::{FieldError, JobRequest, ValidRequest, excerpt};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
@@ -22,36 +22,14 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let unsupported = |what: String| {
-            Err(Problem::new(
-                ProblemType::UnsupportedMediaType,
-                format!("{what}: {KINDS}"),
-            ))
-        };
-        if let Some(encoding) = headers
-            .get(CONTENT_ENCODING)
-            .filter(|encoding| *encoding != "identity")
-        {
-            return unsupported(format!("Content-Encoding {encoding:?} is not undone"));
-        }
-        let Some(value) = headers.get(CONTENT_TYPE) else {
-            return unsupported("there is no Content-Type".to_owned());
-        };
-        let text = String::from_utf8_lossy(value.as_bytes());
-        let essence = text
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        match essence.as_str() {
+        match content_type(headers, KINDS)?.as_str() {
             "multipart/form-data" => Ok(Self::Multipart),
             "application/json" => Ok(Self::Json),
             "application/octet-stream" => Ok(Self::Raw),
             image if image.starts_with("image/") => Ok(Self::Raw),
-            _ => unsupported(format!(
-                "a body of type {:?} is not read",
-                essence.chars().take(80).collect::<String>()
+            other => Err(Problem::new(
+                ProblemType::UnsupportedMediaType,
+                format!("a body of type {:?} is not read: {KINDS}", excerpt(other)),
             )),
         }
     }
@@ -64,6 +42,30 @@ impl Kind {
             Self::Json => picture.div_ceil(3) * 4 + ENVELOPE_BYTES,
         }
     }
+}
+
+/// The type of a body without its parameters, in lower case. `kinds` says what to send.
+pub(crate) fn content_type(headers: &HeaderMap, kinds: &str) -> Result<String, Problem> {
+    let unsupported = |what: String| {
+        Problem::new(
+            ProblemType::UnsupportedMediaType,
+            format!("{what}: {kinds}"),
+        )
+    };
+    if let Some(encoding) = headers
+        .get(CONTENT_ENCODING)
+        .filter(|encoding| *encoding != "identity")
+    {
+        return Err(unsupported(format!(
+            "Content-Encoding {encoding:?} is not undone"
+        )));
+    }
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Err(unsupported("there is no Content-Type".to_owned()));
+    };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let essence = text.split(';').next().unwrap_or_default();
+    Ok(essence.trim().to_ascii_lowercase())
 }
 
 /// Reads a body, and validates everything but the picture.

@@ -8,6 +8,7 @@ use crate::validate::{JobRequest, ValidRequest, object_key};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::Deserialize;
 
 /// Reads the body and decodes the picture, whose memory is charged, too.
 pub(super) async fn read(
@@ -16,7 +17,7 @@ pub(super) async fn read(
     max_upload_bytes: usize,
 ) -> Result<(ValidRequest, Payload), Problem> {
     let body = upload.collect().await?;
-    let mut request = parse(&body)?;
+    let mut request: JobRequest<'_> = parse(&body)?;
     if request.url.is_some() {
         let detail = "`url`: a picture is not fetched from another server, which could be one that only the cluster reaches: send its bytes as `data`";
         return Err(Problem::new(ProblemType::RemoteUrl, detail));
@@ -53,7 +54,8 @@ pub(super) async fn read(
     Ok((request, payload))
 }
 
-fn parse(body: &Bytes) -> Result<JobRequest<'_>, Problem> {
+/// Parses a body; an error names the member.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let job = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
@@ -153,7 +155,9 @@ mod tests {
                 "numberOfBeams",
             ),
         ] {
-            let problem = parse(&Bytes::from_static(body)).err().unwrap();
+            let problem = parse::<JobRequest<'_>>(&Bytes::from_static(body))
+                .err()
+                .unwrap();
             assert_eq!(problem.kind, kind, "{problem:?}");
             assert!(problem.detail.contains(named), "{problem:?}");
         }
@@ -162,7 +166,7 @@ mod tests {
     #[test]
     fn escaped_slashes_are_as_good_as_plain_ones() {
         let body = Bytes::from_static(br#"{"data":"\/9j\/"}"#);
-        let job = parse(&body).ok().unwrap();
+        let job: JobRequest<'_> = parse(&body).ok().unwrap();
         assert_eq!(job.data.unwrap().0, "/9j/");
     }
 }

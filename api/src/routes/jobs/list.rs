@@ -1,4 +1,4 @@
-//! `GET /v1/jobs`: a page of jobs, filtered by phase and task. Pages come in the order of the jobs'
+//! `GET /v1/jobs`: a page of jobs, batches among them, filtered by phase and task. Pages come in the order of the jobs'
 //! names, not of their age.
 
 use super::JobView;
@@ -9,7 +9,7 @@ use crate::error::Problem;
 use crate::jobs::{Filter, Page, foreign_token};
 use crate::routes::JOBS;
 use crate::routes::query::Query;
-use crate::state::AppState;
+use crate::state::{App, AppState};
 use crate::validate::{FieldError, excerpt, task};
 use axum::Json;
 use axum::extract::State;
@@ -31,7 +31,7 @@ pub struct JobList {
     pub r#continue: Option<String>,
 }
 
-/// List jobs.
+/// List jobs, batches among them.
 #[utoipa::path(
     get,
     path = JOBS,
@@ -54,18 +54,35 @@ pub(crate) async fn list(
     tenant: Tenant,
     uri: Uri,
 ) -> Result<Json<JobList>, Problem> {
-    let query = Query::of(&uri, PARAMETERS)?;
+    let (jobs, r#continue) = page(&app, &tenant, &uri, false).await?;
+    Ok(Json(JobList { jobs, r#continue }))
+}
+
+/// The page that a request asks for, of all jobs or of batches only, and the value of `continue`.
+pub(crate) async fn page(
+    app: &App,
+    tenant: &Tenant,
+    uri: &Uri,
+    batches: bool,
+) -> Result<(Vec<JobView>, Option<String>), Problem> {
+    let query = Query::of(uri, PARAMETERS)?;
     let limit = query.get("limit").map_or(Ok(DEFAULT_LIMIT), limit)?;
     let requested = Filter {
         phase: query.get("phase").map(phase).transpose()?,
         task: query.get("task").map(task).transpose()?,
+        batches,
+    };
+    let unfiltered = Filter {
+        batches,
+        ..Filter::default()
     };
     let (filter, after) = match query.get("continue") {
         None => (requested, None),
         Some(token) => {
             let (filter, after) = ContinueToken::decode(token, &tenant.namespace)?;
             // The first page's filter applies; a repeated one must be equal.
-            if requested != Filter::default() && requested != filter {
+            let differs = requested != unfiltered && requested != filter;
+            if differs || filter.batches != batches {
                 return Err(foreign_token());
             }
             (filter, Some(after))
@@ -76,10 +93,7 @@ pub(crate) async fn list(
         .list(&tenant.namespace, filter, limit, after)
         .await?;
     let next = next.map(|after| ContinueToken::new(&tenant.namespace, filter, after).encode());
-    Ok(Json(JobList {
-        jobs: jobs.iter().map(JobView::of).collect(),
-        r#continue: next.transpose()?,
-    }))
+    Ok((jobs.iter().map(JobView::of).collect(), next.transpose()?))
 }
 
 fn phase(name: &str) -> Result<Phase, FieldError> {

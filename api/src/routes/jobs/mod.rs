@@ -2,7 +2,7 @@
 //! if the client sends `Prefer: wait=N`.
 
 pub(crate) mod content;
-mod description;
+pub(crate) mod description;
 pub(crate) mod end;
 pub(crate) mod events;
 mod form;
@@ -12,6 +12,8 @@ pub(crate) mod multipart;
 mod token;
 mod view;
 
+pub(crate) use form::content_type;
+pub(crate) use json::parse as parse_json;
 pub use list::JobList;
 pub use view::JobView;
 
@@ -121,7 +123,7 @@ pub(crate) async fn create(
         Ok((tenant, job)) => {
             // Releases the memory before the wait.
             drop(upload);
-            created(&app, &tenant, Wait::of(&parts.headers), job).await
+            created(&app, &tenant, JOBS, Wait::of(&parts.headers), job).await
         }
         Err(problem) => {
             upload.discard_rest().await;
@@ -131,9 +133,10 @@ pub(crate) async fn create(
 }
 
 /// The answer to a submission: the job as created, or as it is after the wait.
-async fn created(
+pub(crate) async fn created(
     app: &AppState,
     tenant: &Tenant,
+    path: &str,
     wait: Option<Wait>,
     job: InferenceJob,
 ) -> Result<Response, Problem> {
@@ -148,7 +151,7 @@ async fn created(
             }
         },
     };
-    let location = format!("{JOBS}/{}", job.name_any());
+    let location = format!("{path}/{}", job.name_any());
     let location = HeaderValue::try_from(location).map_err(Problem::internal)?;
     let accepted = response.status() == StatusCode::ACCEPTED;
     let headers = response.headers_mut();
@@ -240,7 +243,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all("idempotency-key").iter();
     let malformed = |why: &str| {
         Problem::new(

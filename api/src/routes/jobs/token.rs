@@ -59,6 +59,7 @@ mod tests {
         Filter {
             phase: Some(Phase::Failed),
             task: Some(Task::ObjectDetection),
+            batches: false,
         }
     }
 

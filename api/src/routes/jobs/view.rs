@@ -1,8 +1,8 @@
 //! A job as the API shows it. Every member is always present, null if it has no value.
 
 use fovea_crds::{
-    Callback, CallbackStatus, Failure, InferenceJob, InferenceJobStatus, JobResult, Phase, Task,
-    Timings, conditions,
+    BatchOutput, Callback, CallbackStatus, Counts, Failure, InferenceJob, InferenceJobStatus,
+    Input, JobResult, Output, OutputFormat, Phase, Task, Timings, conditions,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -40,10 +40,81 @@ pub struct JobView {
     pub result_truncated: bool,
     /// Durations of the successful attempt.
     pub timings: Option<Timings>,
+    /// Where the job's picture or pictures come from.
+    pub input: InputKind,
+    /// Batch: pictures by their outcome; null of a single picture, and before the batch is planned.
+    pub counts: Option<Counts>,
+    /// Batch: share of the work that is done, in thousandths.
+    pub progress_permille: Option<u32>,
+    /// Batch: pictures done per second, over the last minute.
+    pub rate_per_second: Option<f64>,
+    /// Batch: time at which it will be done if the rate stays as it is.
+    pub estimated_completion_time: Option<Time>,
+    /// Batch: where its results go; null of a single picture.
+    pub output: Option<OutputView>,
     /// Callback of the job and its delivery state; null if the job has no callback.
     pub callback: Option<CallbackView>,
     /// State of the job in one sentence.
     pub message: String,
+}
+
+/// Where pictures come from: the name of the field of `spec.input`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InputKind {
+    /// A picture that was uploaded.
+    Upload,
+    /// A picture in the bucket.
+    Object,
+    /// A picture within the job.
+    Inline,
+    /// A batch: the pictures below a prefix.
+    Prefix,
+    /// A batch: the pictures that a manifest lists.
+    Manifest,
+    /// A batch: the pictures in tar archives.
+    Archives,
+}
+
+impl InputKind {
+    fn of(input: &Input) -> Self {
+        match input {
+            Input::Upload { .. } => Self::Upload,
+            Input::Object { .. } => Self::Object,
+            Input::Inline { .. } => Self::Inline,
+            Input::Prefix { .. } => Self::Prefix,
+            Input::Manifest { .. } => Self::Manifest,
+            Input::Archives { .. } => Self::Archives,
+        }
+    }
+}
+
+/// Where a batch's results go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputView {
+    /// Path below `data/<namespace>/` in the bucket.
+    pub prefix: String,
+    /// Format of the files.
+    pub format: OutputFormat,
+    /// Number of files with rows; null until the batch has ended.
+    pub parts: Option<u32>,
+    /// SHA-256 of `_SUCCESS.json`; null unless every picture is done.
+    pub success_sha256: Option<String>,
+}
+
+impl OutputView {
+    fn of(output: &Output, uid: &str, written: Option<&BatchOutput>) -> Self {
+        Self {
+            prefix: written.map_or_else(
+                || format!("{}/{uid}", output.prefix),
+                |written| written.prefix.clone(),
+            ),
+            format: output.format,
+            parts: written.map(|written| written.parts),
+            success_sha256: written.and_then(|written| written.success_sha256.clone()),
+        }
+    }
 }
 
 /// A callback as the API shows it.
@@ -100,6 +171,18 @@ impl JobView {
             failure: status.failure.clone(),
             result_truncated: status.result_sha256.is_some(),
             timings: status.timings,
+            input: InputKind::of(&job.spec.input),
+            counts: status.counts,
+            progress_permille: status.progress_permille,
+            rate_per_second: status.rate_per_second,
+            estimated_completion_time: status.estimated_completion_time.clone(),
+            output: (job.spec.output.as_ref()).map(|output| {
+                OutputView::of(
+                    output,
+                    &job.uid().unwrap_or_default(),
+                    status.output.as_ref(),
+                )
+            }),
             callback: callback.map(|callback| CallbackView::of(callback, status)),
             message: message(job, status),
         }
@@ -122,7 +205,10 @@ fn message(job: &InferenceJob, status: &InferenceJobStatus) -> String {
         Phase::Pending | Phase::Running if job.spec.cancel => {
             "The job is being cancelled.".to_owned()
         }
-        Phase::Running => "A runner works on the job.".to_owned(),
+        Phase::Running => match status.counts {
+            Some(counts) => format!("{} of {} pictures are done.", counts.done(), counts.total),
+            None => "A runner works on the job.".to_owned(),
+        },
         Phase::Pending if job.spec.suspend => "The job is suspended.".to_owned(),
         Phase::Pending => match (
             &status.next_attempt_time,
@@ -141,7 +227,7 @@ fn message(job: &InferenceJob, status: &InferenceJobStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fovea_crds::{InferenceJobSpec, Input};
+    use fovea_crds::InferenceJobSpec;
     use serde_json::{Value, json};
 
     fn job(status: Value) -> InferenceJob {
@@ -164,6 +250,8 @@ mod tests {
                 "id": "7", "namespace": "ns", "task": "image-to-text", "model": null, "phase": "Pending",
                 "createdAt": null, "startedAt": null, "completedAt": null, "attempts": 0,
                 "result": null, "failure": null, "resultTruncated": false, "timings": null, "callback": null,
+                "input": "object", "counts": null, "progressPermille": null, "ratePerSecond": null,
+                "estimatedCompletionTime": null, "output": null,
                 "message": "The job waits for its turn.",
             })
         );
@@ -177,6 +265,28 @@ mod tests {
         let view = serde_json::to_value(JobView::of(&done)).unwrap();
         assert_eq!(view["result"], json!({"caption": "a red circle"}));
         assert_eq!(view["model"], "blip");
+    }
+
+    #[test]
+    fn a_batch_is_shown_with_its_counts_and_its_output() {
+        let mut batch = job(
+            json!({"phase": "Running", "counts": {"total": 20, "succeeded": 3, "failed": 1, "skipped": 2},
+            "progressPermille": 200, "ratePerSecond": 1.5}),
+        );
+        batch.metadata.uid = Some("u".into());
+        batch.spec.input = Input::Archives { prefix: "a".into() };
+        batch.spec.output = Some(Output {
+            prefix: "out".into(),
+            format: OutputFormat::Csv,
+        });
+        let view = serde_json::to_value(JobView::of(&batch)).unwrap();
+        assert_eq!(view["input"], "archives");
+        assert_eq!(view["counts"]["failed"], 1);
+        assert_eq!(view["ratePerSecond"], 1.5);
+        assert_eq!(view["message"], "4 of 20 pictures are done.");
+        let output =
+            json!({"prefix": "out/u", "format": "csv", "parts": null, "successSha256": null});
+        assert_eq!(view["output"], output);
     }
 
     #[test]

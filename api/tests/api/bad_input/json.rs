@@ -160,3 +160,65 @@ pub(super) fn rows(api: &Service) -> Vec<Row> {
         ),
     ]
 }
+
+/// Rows on batches as JSON.
+pub(super) fn batches(api: &Service) -> Vec<Row> {
+    let url = format!("{}/v1/batches", api.base);
+    let cats = json!({"prefix": {"prefix": "cats"}});
+    let row = |name, body: serde_json::Value, problem| {
+        (name, api.http.post(&url).json(&body), 422, problem)
+    };
+    vec![
+        row("a batch without input", json!({}), "invalid-field"),
+        row(
+            "a batch of two inputs",
+            json!({"input": {"prefix": {"prefix": "a"}, "manifest": {"key": "b"}}}),
+            "invalid-field",
+        ),
+        row(
+            "a batch of another kind of input",
+            json!({"input": {"object": {"key": "a"}}}),
+            "unknown-field",
+        ),
+        row(
+            "an unknown member of an input",
+            json!({"input": {"manifest": {"key": "a", "colour": 1}}}),
+            "unknown-field",
+        ),
+        row(
+            "a prefix of another namespace",
+            json!({"input": {"prefix": {"prefix": "../other"}}}),
+            "invalid-field",
+        ),
+        row(
+            "an output inside the input",
+            json!({"input": cats, "output": {"prefix": "cats/done"}}),
+            "invalid-field",
+        ),
+        row(
+            "the default output inside the input",
+            json!({"input": {"archives": {"prefix": "batches"}}}),
+            "invalid-field",
+        ),
+        row(
+            "an unknown format",
+            json!({"input": cats, "output": {"format": "xlsx"}}),
+            "invalid-field",
+        ),
+        row(
+            "a member of jobs",
+            json!({"input": cats, "key": "a.jpg"}),
+            "unknown-field",
+        ),
+        row(
+            "a parameter of another task",
+            json!({"input": cats, "parameters": {"topK": 1}}),
+            "invalid-field",
+        ),
+        row(
+            "too many shards",
+            json!({"input": cats, "parallelism": 10_001}),
+            "invalid-field",
+        ),
+    ]
+}

@@ -31,6 +31,7 @@ async fn every_invalid_request_gets_its_problem_and_creates_no_job() -> anyhow::
         heads::bombs(&api),
         multipart::rows(&api),
         json::rows(&api),
+        json::batches(&api),
         paths::rows(&api),
         reads::rows(&api),
     ];

@@ -27,6 +27,7 @@
 {{- end }}
 {{- with $api.limits }}
 - --max-upload-bytes={{ int64 .maxUploadBytes }}
+- --max-archive-bytes={{ int64 .maxArchiveBytes }}
 - --upload-memory-bytes={{ int64 .uploadMemoryBytes }}
 - --max-pixels={{ int64 .maxPixels }}
 - --max-connections={{ int64 .maxConnections }}
@@ -37,6 +38,7 @@
 - --header-timeout-ms={{ int64 .headerMs }}
 - --body-idle-timeout-ms={{ int64 .bodyIdleMs }}
 - --body-timeout-ms={{ int64 .bodyMs }}
+- --archive-timeout-ms={{ int64 .archiveMs }}
 - --kube-timeout-ms={{ int64 .kubeMs }}
 - --settle-timeout-ms={{ int64 .settleMs }}
 - --drain-timeout-ms={{ int64 .drainMs }}

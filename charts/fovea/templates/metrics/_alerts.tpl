@@ -68,6 +68,13 @@ QueueOld:
   description: |
     The pool has too few runners for its load, or none. Its status says why there are not more:
     kubectl get runnerpools -A -o wide. Increase replicas or autoscaling.max.
+BatchStalled:
+  expr: max by (pool) (fovea_operator_batch_progress_age_seconds{ {{- $ns -}} }) > {{ $alerts.BatchStalled.threshold }}
+  summary: |
+    A batch in pool {{ "{{ $labels.pool }} has had no picture for {{ $value | humanizeDuration }}" }}
+  description: |
+    fovea_operator_shard_attempts_total has the reasons, and the batch's condition Scheduled its own: kubectl get inferencejobs -A.
+    FetchFailed: check the object store. RunnerLost: check the runners' pods. Without attempts, the pool has no runner.
 AttemptsFailing:
   expr: |
     sum(rate(fovea_operator_attempts_total{ {{- $ns -}} ,outcome=~"failed|retried|interrupted",reason!~"InvalidPicture|PictureTooLarge|DigestMismatch|PictureNotFound|InvalidParameters|MalformedRequest|Refused"}[{{ $window }}]))

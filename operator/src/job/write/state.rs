@@ -67,7 +67,8 @@ impl<F: Fn(&InferenceJob) -> InferenceJobStatus> Change for State<'_, F> {
         if newer.is_finished() {
             return ControlFlow::Break(Written::Ended(Box::new(newer)));
         }
-        self.next = if newer.spec.cancel {
+        // A batch ends when its finished parts have been copied.
+        self.next = if newer.spec.cancel && !newer.spec.input.is_batch() {
             status::ended(&newer, None, &Ending::Cancelled, Timestamp::now())
         } else {
             (self.make)(&newer)

@@ -16,14 +16,37 @@ fn any_load() -> impl Strategy<Value = Load> {
         prop_oneof![Just(0u32), 0u32..50, any::<u32>()],
     );
     let done = (prop_oneof![0u64..1000, any::<u64>()], any::<f64>());
-    (work, done, prop::option::of(0u32..10)).prop_map(|((queued, running), done, slots)| Load {
-        queued,
-        running,
-        ended: done.0,
-        busy_seconds: done.1,
-        slots,
-        ..Load::default()
-    })
+    (work, done, prop::option::of(0u32..10), any_batch()).prop_map(
+        |((queued, running), done, slots, batch)| Load {
+            queued,
+            running,
+            ended: done.0,
+            busy_seconds: done.1,
+            slots,
+            ..batch
+        },
+    )
+}
+
+fn any_batch() -> impl Strategy<Value = Load> {
+    let shards = || prop_oneof![Just(0u32), 0u32..50, any::<u32>()];
+    let left = prop_oneof![Just(0u64), 0u64..1_000_000, any::<u64>()];
+    let done = (prop_oneof![0u64..1000, any::<u64>()], any::<f64>());
+    (left, shards(), shards(), done, prop::option::of(0u32..4)).prop_map(
+        |(left, runnable, running, done, shard_slots)| Load {
+            batch_pictures_left: left,
+            shards_runnable: runnable,
+            shards_running: running,
+            shard_slots,
+            batch_pictures_done: done.0,
+            batch_busy_seconds: done.1,
+            ..Load::default()
+        },
+    )
+}
+
+fn has_batches(load: &Load) -> bool {
+    load.shards_running > 0 || load.batch_pictures_left > 0 && load.shards_runnable > 0
 }
 
 fn any_runners() -> impl Strategy<Value = Runners> {
@@ -50,11 +73,12 @@ proptest! {
             now += Duration::from_secs(seconds.into());
             let decision = scaler.decide(&wish, &load, runners, now);
             let replicas = decision.replicas;
-            let busy = load.queued + u32::from(load.running > 0) > 0;
+            let busy = load.queued > 0 || load.running > 0 || has_batches(&load);
             let max = wish.max.max(1);
             prop_assert!(replicas <= max && replicas >= wish.min.min(max));
             prop_assert!(replicas > 0 || !busy, "zero with work");
-            let stirred = ended.replace(load.ended).is_some_and(|last| last != load.ended);
+            let counted = (load.ended, load.batch_pictures_done);
+            let stirred = ended.replace(counted).is_some_and(|last| last != counted);
             quiet_since = if busy { None } else if stirred { Some(now) } else { quiet_since.or(Some(now)) };
             let since = |then: Instant| now - then;
             let idle = quiet_since.is_some_and(|q| since(q).as_secs() >= wish.idle_seconds.into());
@@ -84,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn a_longer_queue_never_gets_fewer_runners(
+    fn a_longer_queue_or_a_larger_batch_never_gets_fewer_runners(
         wish in any_wish(),
         steps in prop::collection::vec((any_load(), any_runners(), 0u32..30), 1..50),
         more in 1u32..10_000,
@@ -95,9 +119,16 @@ proptest! {
             now += Duration::from_secs(seconds.into());
             let mut other = scaler.clone();
             let longer = Load { queued: load.queued.saturating_add(more), ..load.clone() };
+            let larger = Load {
+                batch_pictures_left: load.batch_pictures_left.saturating_add(more.into()),
+                ..load.clone()
+            };
+            let mut third = scaler.clone();
             let replicas = scaler.decide(&wish, &load, runners, now).replicas;
             let with_longer = other.decide(&wish, &longer, runners, now).replicas;
+            let with_larger = third.decide(&wish, &larger, runners, now).replicas;
             prop_assert!(with_longer >= replicas, "{replicas} with less, {with_longer}");
+            prop_assert!(with_larger >= replicas, "{replicas} with less, {with_larger}");
         }
     }
 }

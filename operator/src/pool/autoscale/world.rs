@@ -40,6 +40,47 @@ pub(super) struct World {
     pub(super) there: f64,
     ended: f64,
     busy_seconds: f64,
+    pub(super) batch: Batch,
+}
+
+/// A batch in the simulated pool. Its pictures and the jobs do not slow each other down.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Batch {
+    pub(super) left: f64,
+    /// Shards at once, at most.
+    pub(super) parallelism: u32,
+    /// Speed of one runner, with any number of shards.
+    pub(super) per_second: f64,
+    done: f64,
+    busy_seconds: f64,
+}
+
+/// Shards that one runner takes at once.
+const SHARD_SLOTS: u32 = 2;
+
+const SHARD: f64 = 1000.0;
+
+impl Batch {
+    pub(super) fn new(pictures: u32, parallelism: u32, per_second: f64) -> Self {
+        Self {
+            left: pictures.into(),
+            parallelism,
+            per_second,
+            ..Self::default()
+        }
+    }
+
+    fn runnable(&self) -> u32 {
+        whole_runners(self.left / SHARD).min(self.parallelism)
+    }
+
+    fn run(&mut self, ready: u32, seconds: f64) {
+        let runners = f64::from(ready.min(self.runnable()));
+        let done = (runners * self.per_second * seconds).min(self.left);
+        self.left -= done;
+        self.done += done;
+        self.busy_seconds += runners * seconds;
+    }
 }
 
 impl World {
@@ -57,6 +98,7 @@ impl World {
             there: 0.0,
             ended: 0.0,
             busy_seconds: 0.0,
+            batch: Batch::default(),
         }
     }
 
@@ -79,6 +121,7 @@ impl World {
         for _ in 0..STEPS {
             let seconds = (TICK / STEPS).as_secs_f64();
             self.there += per_second * seconds;
+            self.batch.run(self.ready, seconds);
             let running = self.there.min(room);
             if running > 0.0 {
                 let each = self.seconds_among(running / f64::from(self.ready));
@@ -96,6 +139,12 @@ impl World {
             ended: u64::from(whole_runners(self.ended.floor())),
             busy_seconds: self.busy_seconds,
             slots: (self.ready > 0 || self.ended > 0.0).then_some(self.slots),
+            batch_pictures_left: u64::from(whole_runners(self.batch.left)),
+            shards_runnable: self.batch.runnable(),
+            shards_running: self.batch.runnable().min(self.ready * SHARD_SLOTS),
+            shard_slots: (self.ready > 0).then_some(SHARD_SLOTS),
+            batch_pictures_done: u64::from(whole_runners(self.batch.done.floor())),
+            batch_busy_seconds: self.batch.busy_seconds,
             ..Load::default()
         };
         let starting = u32::try_from(self.starting.len()).unwrap();

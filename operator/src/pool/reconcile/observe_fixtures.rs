@@ -53,6 +53,7 @@ pub(super) fn up(failure: Option<&str>) -> RunnerLoad {
     RunnerLoad {
         health: Health::Up {
             slots: 1,
+            shard_slots: 2,
             models: vec![model],
         },
         running: 0,

@@ -1,0 +1,130 @@
+//! Checks entries and writes those that are kept into a new tar.
+
+use super::names::{Role, check, role};
+use super::{ArchiveError, Limits};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
+use std::io::{self, Read, Write};
+use tar::{Builder, EntryType, Header};
+
+/// What an archive held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) pictures: u64,
+    /// Entries that are no pictures by name, and no texts of one.
+    pub(crate) skipped: u64,
+}
+
+pub(super) struct Repack<W: Write> {
+    out: Builder<W>,
+    limits: Limits,
+    entries: u64,
+    /// Decompressed bytes that may still come.
+    left: u64,
+    /// Digests of the names so far, cut to 16 bytes: at most a million of them.
+    names: HashSet<[u8; 16]>,
+    summary: Summary,
+}
+
+impl<W: Write> Repack<W> {
+    pub(super) fn new(out: W, limits: Limits) -> Self {
+        Self {
+            out: Builder::new(out),
+            limits,
+            entries: 0,
+            left: limits.total_bytes,
+            names: HashSet::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Counts an entry.
+    pub(super) fn count(&mut self) -> Result<(), ArchiveError> {
+        self.entries += 1;
+        if self.entries > self.limits.entries {
+            return Err(ArchiveError::TooLarge(format!(
+                "the archive has more than {} entries: send several",
+                self.limits.entries
+            )));
+        }
+        Ok(())
+    }
+
+    /// Checks the name of a file; `None` if it is skipped.
+    pub(super) fn file(&mut self, name: &[u8]) -> Result<Option<String>, ArchiveError> {
+        let refused = |why| ArchiveError::of_entry(name, why);
+        let name = check(name).map_err(refused)?;
+        if role(name) == Role::Other {
+            self.summary.skipped += 1;
+            return Ok(None);
+        }
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&Sha256::digest(name)[..16]);
+        if !self.names.insert(digest) {
+            return Err(refused("is there twice: give each file a name of its own"));
+        }
+        Ok(Some(name.to_owned()))
+    }
+
+    /// Reads a member to its end and writes it. `fault` is the error for content that cannot be read.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        content: impl Read,
+        fault: impl FnOnce(io::Error) -> ArchiveError,
+    ) -> Result<u64, ArchiveError> {
+        let limit = (self.limits.member_bytes as u64).min(self.left);
+        let mut bytes = Vec::new();
+        let read = content.take(limit + 1).read_to_end(&mut bytes);
+        if bytes.len() as u64 > limit {
+            return Err(if limit < self.limits.member_bytes as u64 {
+                exceeded(&self.limits)
+            } else {
+                ArchiveError::TooLarge(format!(
+                    "the entry {name:?} has more than {limit} bytes: a picture may not be larger"
+                ))
+            });
+        }
+        read.map_err(fault)?;
+        self.left -= bytes.len() as u64;
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        let appended = self.out.append_data(&mut header, name, bytes.as_slice());
+        appended.map_err(ArchiveError::Output)?;
+        if role(name) == Role::Picture {
+            self.summary.pictures += 1;
+        }
+        Ok(bytes.len() as u64)
+    }
+
+    /// Ends the new archive.
+    pub(super) fn finish(self) -> Result<Summary, ArchiveError> {
+        if self.summary.pictures == 0 {
+            return Err(ArchiveError::Refused(
+                "the archive has no picture: names of pictures end with .jpg, .jpeg, .png, .gif, .bmp, .tif, .tiff, .ico or .webp"
+                    .to_owned(),
+            ));
+        }
+        let ended = self.out.into_inner().and_then(|mut out| out.flush());
+        ended.map_err(ArchiveError::Output)?;
+        Ok(self.summary)
+    }
+}
+
+/// Checks the name of a folder.
+pub(super) fn folder(name: &[u8]) -> Result<(), ArchiveError> {
+    match check(name) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(ArchiveError::of_entry(name, why)),
+    }
+}
+
+/// The error for an archive of too many bytes.
+pub(super) fn exceeded(limits: &Limits) -> ArchiveError {
+    ArchiveError::TooLarge(format!(
+        "the archive holds more than {} bytes, decompressed: send several",
+        limits.total_bytes
+    ))
+}

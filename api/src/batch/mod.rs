@@ -1,0 +1,14 @@
+//! Batches: what is uploaded with them, and the rows of their results.
+
+mod coco;
+mod csv;
+mod render;
+mod row;
+mod rows;
+mod stored;
+
+pub(crate) use coco::CocoResults;
+pub(crate) use render::{Format, Only, Renderer};
+pub(crate) use row::Row;
+pub(crate) use rows::{Lines, RowsError, parts, split};
+pub(crate) use stored::{StoredUpload, discard};

@@ -1,0 +1,173 @@
+//! Writes the rows of an attempt to the store: the formatted ones first, then the JSON Lines, which are
+//! the commit.
+
+use super::super::fetch::{FetchError, parse_url, transport};
+use super::ask::Uploads;
+use super::attempt::Shard;
+use super::format;
+use super::pictures::Collected;
+use super::rows::Prefix;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bytes::Bytes;
+use fovea_protocol::{Part, PartFile, Problem, Reason, ShardLine, ShardRequest, Upload};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, HOST};
+use sha2::{Digest as _, Sha256};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Time for a PUT of any length, and beyond it for each MiB.
+const PUT_TIMEOUT: Duration = Duration::from_secs(30);
+const PUT_TIMEOUT_PER_MIB: Duration = Duration::from_secs(1);
+
+/// First and longest wait before a part is written again.
+const WAITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
+
+/// Whether an object was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Put {
+    Written,
+    /// 412: it exists.
+    Exists,
+}
+
+/// Writes the part, and returns the last line.
+pub(super) async fn commit(shard: &Shard, collected: Collected) -> ShardLine {
+    let Collected { rows, end, skipped } = collected;
+    let from = shard.request.from;
+    if rows.to == from && !end && shard.request.to != Some(from) {
+        let why = "the attempt ended before its first picture was done";
+        let problem = shard.stop.why();
+        return ShardLine::Problem(problem.unwrap_or_else(|| Problem::new(Reason::NotReady, why)));
+    }
+    let Prefix {
+        to,
+        jsonl,
+        succeeded,
+        failed,
+    } = rows;
+    let rows = Bytes::from(jsonl);
+    let prepared = prepare(shard, rows.clone()).await;
+    let (rows_file, formatted) = match prepared {
+        Ok(prepared) => prepared,
+        Err(problem) => return ShardLine::Problem(problem),
+    };
+    let (formatted, formatted_file) = formatted.unzip();
+    let part = Part {
+        from,
+        to,
+        end,
+        succeeded,
+        failed,
+        skipped,
+        rows: rows_file,
+        formatted: formatted_file,
+    };
+    let is_whole = end || shard.request.to == Some(to);
+    let stopped = shard.stop.why().filter(|_| !is_whole);
+    match write(shard, &part, &rows, formatted.as_ref()).await {
+        Ok(put) => {
+            let metrics = &shard.app.metrics;
+            metrics.shard_pictures(&shard.model.name, part.succeeded, part.failed);
+            ShardLine::Done {
+                part,
+                exists: put == Put::Exists,
+                stopped,
+            }
+        }
+        Err(problem) => ShardLine::Problem(problem),
+    }
+}
+
+/// Describes the rows, and formats them, on a thread of its own.
+async fn prepare(
+    shard: &Shard,
+    rows: Bytes,
+) -> Result<(PartFile, Option<(Bytes, PartFile)>), Problem> {
+    let ShardRequest { format, task, .. } = shard.request;
+    let preparing = tokio::task::spawn_blocking(move || {
+        let formatted = format::format(format, task, &rows)?;
+        let formatted = formatted.map(|bytes| {
+            let file = describe(&bytes);
+            (Bytes::from(bytes), file)
+        });
+        Ok((describe(&rows), formatted))
+    });
+    let prepared = preparing.await.map_err(|_| crate::engine::gone())?;
+    prepared.map_err(|error: format::FormatError| {
+        let why = format!("the rows cannot be formatted: {error}");
+        Problem::new(Reason::InferenceFailed, why)
+    })
+}
+
+fn describe(bytes: &[u8]) -> PartFile {
+    PartFile {
+        bytes: bytes.len() as u64,
+        sha256: hex::encode(Sha256::digest(bytes)),
+    }
+}
+
+/// Writes both objects, with new URLs while the store does not take them.
+async fn write(
+    shard: &Shard,
+    part: &Part,
+    rows: &Bytes,
+    formatted: Option<&Bytes>,
+) -> Result<Put, Problem> {
+    let give_up = Instant::now() + shard.app.shards.patience;
+    let mut waits = ExponentialBuilder::new()
+        .with_min_delay(WAITS[0])
+        .with_max_delay(WAITS[1])
+        .with_jitter()
+        .without_max_times()
+        .build();
+    loop {
+        let uploads = shard.ask.uploads(part.clone()).await?;
+        let error = match write_once(shard, &uploads, rows, formatted).await {
+            Ok(put) => return Ok(put),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "a part is not written");
+        let wait = waits.next().unwrap_or(WAITS[1]);
+        if Instant::now() + wait > give_up {
+            let why = format!("the rows could not be written: {error}");
+            return Err(Problem::new(Reason::FetchFailed, why));
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn write_once(
+    shard: &Shard,
+    uploads: &Uploads,
+    rows: &Bytes,
+    formatted: Option<&Bytes>,
+) -> Result<Put, FetchError> {
+    if let (Some(bytes), Some(upload)) = (formatted, &uploads.formatted) {
+        // Where it exists, an earlier PUT of this attempt has come through after all.
+        put(shard, upload, bytes).await?;
+    }
+    put(shard, &uploads.rows, rows).await
+}
+
+async fn put(shard: &Shard, upload: &Upload, bytes: &Bytes) -> Result<Put, FetchError> {
+    let mebibytes = u32::try_from(bytes.len() >> 20).unwrap_or(u32::MAX);
+    let timeout = PUT_TIMEOUT + PUT_TIMEOUT_PER_MIB * mebibytes;
+    let mut request = (shard.app.shards.uploads)
+        .put(parse_url(&upload.url)?)
+        .timeout(timeout)
+        .body(bytes.clone());
+    let own = [HOST.as_str(), CONTENT_LENGTH.as_str()];
+    for (name, value) in &upload.headers {
+        // The client sets these two itself, to the same values.
+        if !own.contains(&name.to_ascii_lowercase().as_str()) {
+            request = request.header(name, value);
+        }
+    }
+    let response = request.send().await.map_err(transport)?;
+    match response.status() {
+        status if status.is_success() => Ok(Put::Written),
+        StatusCode::PRECONDITION_FAILED => Ok(Put::Exists),
+        status => Err(FetchError::Status(status)),
+    }
+}
