@@ -202,12 +202,12 @@ bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs 
 BATCH_BENCH_PYTHON := $(FOVEA_CACHE)/bench-batch-venv/bin/python
 
 .PHONY: bench-batch
-bench-batch: setup dev $(FOVEA_CACHE)/bench-batch-venv/ready ## Time batches against Celery, single jobs and bare GETs, weigh a million pictures (ROUNDS=3 PICTURES=20000 MILLION=1000000)
+bench-batch: setup dev $(FOVEA_CACHE)/bench-batch-venv/ready ## Time batches against Celery, single jobs and bare GETs, weigh a million pictures (ROUNDS=3 PICTURES=20000 MILLION=1000000 TO_THE_END=1)
 	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
 	@$(WITH_TORCH) $(CARGO) build --locked --release --workspace --bins --example bench --example bench_batch
 	@$(WITH_TORCH) $(or $(CARGO_TARGET_DIR),target)/release/examples/bench_batch --python $(BATCH_BENCH_PYTHON) \
 		--forward $(or $(CARGO_TARGET_DIR),target)/release/examples/bench \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PICTURES),--pictures $(PICTURES)) $(if $(MILLION),--million $(MILLION))
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PICTURES),--pictures $(PICTURES)) $(if $(MILLION),--million $(MILLION)) $(if $(TO_THE_END),--to-the-end)
 
 $(FOVEA_CACHE)/bench-batch-venv/ready: tests/bench/batch/requirements.txt
 	@rm -rf $(@D) && python3 -m venv $(@D)

@@ -21,8 +21,8 @@ const BAD: u32 = 97;
 /// A victim is dead, and then everything alive, for so many milliseconds.
 const DEAD: Range<u64> = 0..1500;
 const ALIVE: Range<u64> = 500..4000;
-/// From the last kill to the end, for a busy machine: no retry waits longer.
-const CALM: Duration = Duration::from_mins(5);
+/// After the last kill nothing may stand still for longer, on a busy machine: no retry waits so long.
+const CALM: Duration = Duration::from_mins(3);
 /// The pool of the real runners.
 const POOL: &str = "real";
 
@@ -208,10 +208,14 @@ impl Scene {
             self.revive().await?;
         }
         let kills = begun.elapsed();
-        let calm = Instant::now();
+        let (mut done, mut progressed) = (None, Instant::now());
         while !self.has_ended(&name).await {
+            let now = self.done(&name).await;
+            if now != done {
+                (done, progressed) = (now, Instant::now());
+            }
             ensure!(
-                calm.elapsed() < CALM,
+                progressed.elapsed() < CALM,
                 "it hangs after {killed:?}: {}",
                 self.state(&name).await
             );
@@ -230,6 +234,12 @@ impl Scene {
     async fn has_ended(&self, name: &str) -> bool {
         let job = self.operated.jobs.get(name).await;
         job.is_ok_and(|job| job.status.unwrap_or_default().phase.is_terminal())
+    }
+
+    /// Pictures with a row, as far as the status knows.
+    async fn done(&self, name: &str) -> Option<u64> {
+        let job = self.operated.jobs.get(name).await.ok()?;
+        Some(job.status?.counts?.done())
     }
 
     async fn state(&self, name: &str) -> String {

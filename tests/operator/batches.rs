@@ -274,6 +274,53 @@ fn a_batch_ends_early_when_too_many_of_its_pictures_fail() -> Result<()> {
 }
 
 #[test]
+fn too_many_failures_that_are_known_at_the_end_only_count_as_well() -> Result<()> {
+    Operated::shared(async |operated| {
+        let names = ["a-bad.jpg", "b.jpg", "c.jpg"].map(str::to_owned);
+        let store = put(operated, "last", &names).await?;
+        let mut job = batch("last");
+        job.spec.max_failed_permille = Some(100);
+        let job = operated.create(&job).await?;
+        let status = operated.ended("last").await?;
+        assert_eq!(status.failure.as_ref().unwrap().reason, "TooManyFailed");
+        assert_eq!(status.counts.unwrap().failed, 1);
+        let rows = rows(&store, "last", &job.uid().unwrap(), &status).await?;
+        assert_eq!(rows.len(), 3);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_cancelled_batch_keeps_what_its_shards_have_done() -> Result<()> {
+    Operated::shared(async |operated| {
+        let mut names = pictures(40);
+        for name in names.iter_mut().skip(3) {
+            *name = name.replace(".jpg", "-slow.jpg");
+        }
+        let store = put(operated, "ended", &names).await?;
+        let job = operated.create(&batch("ended")).await?;
+        let uid = job.uid().unwrap();
+        eventually("a shard", PATIENCE, || async {
+            let shards = operated.runner.shards();
+            ensure!(
+                shards.iter().any(|shard| shard.request.job == uid),
+                "none yet"
+            );
+            Ok(())
+        })
+        .await?;
+        operated.patch("ended", json!({"cancel": true})).await?;
+        let status = operated.ended("ended").await?;
+        assert_eq!(status.phase, Phase::Cancelled);
+        let rows = rows(&store, "ended", &uid, &status).await?;
+        assert!((3..40).contains(&rows.len()), "{}", rows.len());
+        assert_eq!(status.counts.unwrap().done(), rows.len() as u64);
+        assert!(status.progress_permille.unwrap() < 1000);
+        Ok(())
+    })
+}
+
+#[test]
 fn a_batch_without_pictures_fails_and_says_where_it_looked() -> Result<()> {
     Operated::shared(async |operated| {
         operated.create(&batch("nothing")).await?;

@@ -3,8 +3,8 @@
 /// Most bytes of a name: it becomes part of a row's key.
 const MAX_NAME_BYTES: usize = 512;
 /// Extensions of pictures, and of the texts that go with them.
-const PICTURES: [&str; 9] = [
-    "jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
+const PICTURES: [&str; 10] = [
+    "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
 ];
 const TEXTS: [&str; 2] = ["json", "txt"];
 

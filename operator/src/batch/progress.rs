@@ -204,8 +204,10 @@ impl Progress {
         let most = self.largest(width);
         let range = self.waiting.remove(&key)?;
         self.waiting_pictures -= range.pictures().unwrap_or(0);
+        // Each attempt at an archive reads it from its beginning.
+        let is_archive = self.pictures.is_none();
         let taken = match range.pictures() {
-            Some(pictures) if pictures > most => {
+            Some(pictures) if pictures > most && !is_archive => {
                 let middle = range.from + most;
                 self.wait(range.part(middle, range.to));
                 range.part(range.from, Some(middle))
@@ -412,7 +414,9 @@ impl Progress {
 
     /// Nothing more is done: what is waiting or under way gets no row.
     pub(crate) fn stop(&mut self) {
-        self.running.clear();
+        for running in std::mem::take(&mut self.running).into_values() {
+            self.wait(running.range);
+        }
     }
 
     pub(crate) fn has_parts(&self) -> bool {

@@ -253,6 +253,9 @@ fn a_batch_fails_above_its_share_of_failed_pictures_and_not_at_it() {
     assert!(progress.has_failed(100));
     progress.beat(attempt, beat(10));
     assert!(!progress.has_failed(1000));
+    progress.stop();
+    assert_eq!(progress.permille(), 0);
+    assert!(!progress.is_done());
 }
 
 #[test]

@@ -54,10 +54,18 @@ impl Progress {
         if self.is_done() {
             return 1000;
         }
+        if !self.is_measurable() {
+            return 0;
+        }
         let done = u128::from(self.counts().done());
         let all = done + u128::from(self.pictures_left());
         let permille = (done * 1000).checked_div(all).unwrap_or(0);
         u32::try_from(permille).unwrap_or(1000)
+    }
+
+    /// Whether more than a guess is known of what is left: of archives, once one of them is done.
+    pub(crate) fn is_measurable(&self) -> bool {
+        self.pictures.is_some() || self.done.values().any(|(part, _)| part.end)
     }
 
     /// Pictures in what is left of the archives: as many to the byte as in those that are done, or as usual.

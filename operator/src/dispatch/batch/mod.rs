@@ -3,6 +3,7 @@
 //! Each batch is a task of its own ([`run`]), as an attempt is. It plans, keeps count of its ranges and writes its
 //! status; the loop grants it places on runners, in the order of the queue of its pool.
 
+mod planning;
 mod run;
 mod shard;
 mod work;

@@ -4,11 +4,10 @@ use super::shard::{self, ShardAttempt};
 use super::work::{Begin, Work};
 use super::{BatchEvent, Place};
 use crate::batch::finish;
-use crate::batch::plan::{self, Plan, PlanError};
+use crate::batch::plan::{Plan, PlanError};
 use crate::dispatch::attempt::{Abort, RunnerWas};
-use crate::dispatch::folders::{FolderError, Folders};
+use crate::dispatch::folders::Folders;
 use crate::dispatch::store_check::StoreCheck;
-use crate::dispatch::wire;
 use crate::job::decide::{Ending, Placement};
 use crate::job::retry;
 use crate::job::status::batch::{self as status, Numbers};
@@ -24,11 +23,11 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Interval between looks at what is due.
-const TICK: Duration = Duration::from_secs(1);
+pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// Shortest interval between two writes of the status.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
@@ -45,11 +44,14 @@ const READS_AT_ONCE: usize = 64;
 /// Time that the copying of finished parts may take once the batch was cancelled or has failed.
 const COPY_LIMIT: Duration = Duration::from_mins(2);
 
-/// Failures of the store after which the status says that it is waited for.
-const SHOW_OUTAGE_AFTER: u32 = 3;
+/// Time that attempts have to end, with what they have done, once the batch is to end.
+const END_LIMIT: Duration = Duration::from_secs(20);
+
+/// Time for which the store may refuse the output before the batch fails.
+const REFUSED_LIMIT: Duration = Duration::from_mins(10);
 
 /// Waits after failures of the object store.
-const WAITS: ExponentialBuilder = ExponentialBuilder::new()
+pub(super) const WAITS: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_secs(1))
     .with_max_delay(Duration::from_secs(30))
     .with_jitter()
@@ -75,7 +77,7 @@ pub(super) struct BatchRun {
 }
 
 /// Why a batch ends or pauses before it is done.
-enum Halt {
+pub(super) enum Halt {
     /// It ends without the rest.
     End(Ending),
     /// Nothing is written: the job is gone or has ended.
@@ -114,7 +116,7 @@ impl BatchRun {
             planned = self.plan(began) => planned,
         };
         let mut work = match planned {
-            Ok((plan, parts)) => Work::new(plan, parts, began),
+            Ok((plan, parts)) => self.work_of(plan, parts, began),
             Err(halt) => return self.halted(halt, None).await,
         };
         match self.work(&mut work, &mut abort).await {
@@ -135,110 +137,8 @@ impl BatchRun {
         }
     }
 
-    /// What a former leader has done; `None` if there is no plan. Failures of the store are tried again.
-    async fn done_before(&self, began: Timestamp) -> Option<Work> {
-        let mut waits = WAITS.build();
-        loop {
-            let done = async {
-                let Some(plan) = plan::read(&self.store, &self.uid).await? else {
-                    return Ok(None);
-                };
-                let parts = self.store.parts(&self.uid).await?;
-                Ok::<_, StoreError>(Some(Work::new(plan, parts, began)))
-            };
-            match done.await {
-                Ok(work) => return work,
-                Err(error) => {
-                    tracing::warn!(uid = self.uid, %error, "the batch's plan cannot be read");
-                    sleep(waits.next().unwrap_or(TICK)).await;
-                }
-            }
-        }
-    }
-
-    /// The plan, and the parts that exist. Failures of the store are tried again.
-    async fn plan(&mut self, began: Timestamp) -> Result<(Plan, Vec<PartName>), Halt> {
-        let (mut waits, mut failures) = (WAITS.build(), 0);
-        loop {
-            if self.wishes.borrow_and_update().spec.suspend {
-                return Err(Halt::Suspended);
-            }
-            match self.try_plan(began).await {
-                Ok(planned) => return Ok(planned),
-                Err(NotPlanned::Halted(halt)) => return Err(halt),
-                Err(NotPlanned::Not(PlanError::Never(failure))) => {
-                    return Err(Halt::End(Ending::Failed(failure)));
-                }
-                Err(NotPlanned::Not(PlanError::Store(error))) => {
-                    tracing::warn!(uid = self.uid, %error, "the batch is not planned yet");
-                    failures += 1;
-                    if failures == SHOW_OUTAGE_AFTER {
-                        self.write_planning(began, Some(&error.to_string())).await?;
-                    }
-                    sleep(waits.next().unwrap_or(TICK)).await;
-                }
-            }
-        }
-    }
-
-    async fn try_plan(&mut self, began: Timestamp) -> Result<(Plan, Vec<PartName>), NotPlanned> {
-        self.check_folder().await?;
-        let plan = if let Some(plan) = plan::read(&self.store, &self.uid).await? {
-            plan
-        } else {
-            let written = self.write_planning(began, None).await;
-            written.map_err(NotPlanned::Halted)?;
-            let probed = finish::probe(&self.store, &self.uid).await?;
-            probed.map_err(PlanError::Never)?;
-            plan::make(&self.store, self.batch()?, |_| {}).await?
-        };
-        let parts = self.store.parts(&self.uid).await?;
-        Ok((plan, parts))
-    }
-
-    /// What plan and output need of the job.
-    fn batch(&self) -> Result<plan::Batch<'_>, PlanError> {
-        let spec = &self.job.spec;
-        let missing = || {
-            PlanError::Never(Failure {
-                reason: "InvalidInput".to_owned(),
-                message: "a batch needs spec.output: create a new InferenceJob".to_owned(),
-                retryable: false,
-            })
-        };
-        let status = self.job.status.as_ref();
-        Ok(plan::Batch {
-            uid: &self.uid,
-            namespace: self.job.metadata.namespace.as_deref().unwrap_or_default(),
-            name: self.job.metadata.name.as_deref().unwrap_or_default(),
-            task: wire::task(spec.task),
-            model: status.and_then(|status| status.model.as_ref()),
-            input: &spec.input,
-            output: spec.output.as_ref().ok_or_else(missing)?,
-        })
-    }
-
-    async fn check_folder(&self) -> Result<(), PlanError> {
-        match self.folders.check(&self.job).await {
-            Ok(()) => Ok(()),
-            Err(FolderError::NotOwned(failure)) => Err(PlanError::Never(failure)),
-            Err(FolderError::Store(error)) => Err(PlanError::Store(error)),
-            Err(error @ FolderError::Namespace(_)) => {
-                Err(PlanError::Store(StoreError::Unavailable(error.to_string())))
-            }
-        }
-    }
-
-    /// Writes that the batch is being planned; `why` it could not be yet.
-    async fn write_planning(&mut self, began: Timestamp, why: Option<&str>) -> Result<(), Halt> {
-        let pool = self.placement.pool.clone();
-        let make = |job: &InferenceJob| status::planning(job, &pool, began, why, Timestamp::now());
-        let written = self.writer.write(self.job.clone(), make).boxed().await;
-        self.took(written)
-    }
-
     /// Goes on with the job as it was written.
-    fn took(&mut self, written: Written) -> Result<(), Halt> {
+    pub(super) fn took(&mut self, written: Written) -> Result<(), Halt> {
         match written {
             Written::Current(job) if !job.is_finished() => {
                 self.job = *job;
@@ -258,6 +158,8 @@ impl BatchRun {
         let (beats_in, mut beats) = mpsc::channel(BEATS);
         let mut attempts = FuturesUnordered::new();
         let mut new: Option<Place> = None;
+        // Once the batch is to end, what is under way is told to finish, until this time.
+        let (mut ending, mut aborted, mut end_by) = (None, false, Instant::now());
         let mut writing: Option<BoxFuture<'static, Written>> = None;
         let mut reading: Option<BoxFuture<'static, Described>> = None;
         let mut written_at: Option<Instant> = None;
@@ -265,11 +167,22 @@ impl BatchRun {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let wishes = Arc::clone(&self.wishes.borrow_and_update());
-            if let Some(event) = work.ask_for_places(&self.uid, &wishes.spec) {
+            let is_ending = ending.is_some();
+            if let Some(event) = work.ask_for_places(&self.uid, &wishes.spec, is_ending) {
                 // This fails only where the loop has ended.
                 let _ = self.events.send(event);
             }
+            if ending.is_none()
+                && let Some(failure) = work.too_many_failed(&wishes.spec)
+            {
+                ending = Some(Ending::Failed(failure));
+                end_by = Instant::now() + END_LIMIT;
+                continue;
+            }
             if attempts.is_empty() && writing.is_none() {
+                if let Some(ending) = ending {
+                    return Err(Halt::End(ending));
+                }
                 if wishes.spec.suspend {
                     return Err(Halt::Suspended);
                 }
@@ -277,11 +190,8 @@ impl BatchRun {
                     return Ok(());
                 }
             }
-            for (place, attempt) in self.begin(work, new.take(), &beats_in) {
+            for (place, attempt) in self.begin(work, new.take(), &beats_in, is_ending) {
                 attempts.push(run_on(place, attempt, Arc::clone(&self.store_check)));
-            }
-            if let Some(failure) = work.too_many_failed(&wishes.spec) {
-                return Err(Halt::End(Ending::Failed(failure)));
             }
             if reading.is_none() {
                 let undescribed = work.progress.undescribed(READS_AT_ONCE);
@@ -291,15 +201,29 @@ impl BatchRun {
             }
             tokio::select! {
                 biased;
-                reason = &mut *abort => return Err(reason.into()),
+                reason = &mut *abort, if !aborted => {
+                    aborted = true;
+                    match Halt::from(reason) {
+                        Halt::End(by_user) => {
+                            ending = Some(by_user);
+                            end_by = Instant::now() + END_LIMIT;
+                        }
+                        halt => return Err(halt),
+                    }
+                }
+                () = sleep_until(end_by.into()), if is_ending => {
+                    return Err(ending.map_or(Halt::Drop, Halt::End));
+                }
                 Some(written) = OptionFuture::from(writing.as_mut()) => {
                     writing = None;
                     self.took(written)?;
                 }
                 Some((attempt, ended, place)) = attempts.next() => {
                     drop(place);
-                    if let Err(failure) = work.ended(attempt, ended, &self.job.spec, &self.metrics) {
-                        return Err(Halt::End(Ending::Failed(failure)));
+                    let ended = work.ended(attempt, ended, &self.job.spec, &self.metrics);
+                    if let (Err(failure), None) = (ended, &ending) {
+                        ending = Some(Ending::Failed(failure));
+                        end_by = Instant::now() + END_LIMIT;
                     }
                 }
                 Some((attempt, beat)) = beats.recv() => work.progress.beat(attempt, beat),
@@ -328,8 +252,10 @@ impl BatchRun {
         work: &mut Work,
         new: Option<Place>,
         beats: &mpsc::Sender<(u32, fovea_protocol::Progress)>,
+        is_ending: bool,
     ) -> Vec<(Place, ShardAttempt)> {
-        let begun = work.take_all(&self.uid, &self.job.spec, new).into_iter();
+        let begun = work.take_all(&self.uid, &self.job.spec, new, is_ending);
+        let begun = begun.into_iter();
         let attempts = begun.map(|(place, begin)| {
             let Begin {
                 request,
@@ -366,20 +292,29 @@ impl BatchRun {
     }
 
     /// Copies the parts to the output, again until the store takes them. An error is final.
-    async fn output(&self, work: &mut Work, complete: bool) -> Result<BatchOutput, Failure> {
-        let mut waits = WAITS.build();
+    async fn output(&mut self, work: &mut Work, complete: bool) -> Result<BatchOutput, Failure> {
+        let (mut waits, mut refused, mut shown) = (WAITS.build(), None, false);
         loop {
             match self.try_output(work, complete).await {
                 Ok(output) => return Ok(output),
                 Err(PlanError::Never(failure)) => return Err(failure),
-                Err(PlanError::Store(StoreError::Config(message))) => {
-                    return Err(Failure {
-                        reason: "OutputNotWritten".to_owned(),
-                        message,
-                        retryable: true,
-                    });
-                }
                 Err(PlanError::Store(error)) => {
+                    let since = *refused.get_or_insert_with(Instant::now);
+                    if !error.is_refusal() {
+                        refused = None;
+                    } else if since.elapsed() >= REFUSED_LIMIT
+                        || matches!(error, StoreError::Config(_))
+                    {
+                        return Err(Failure {
+                            reason: status::OUTPUT_NOT_WRITTEN.to_owned(),
+                            message: format!("the object store refuses the output: {error}"),
+                            retryable: true,
+                        });
+                    }
+                    if complete && !shown {
+                        shown = true;
+                        self.write_copying(work, &error.to_string()).await;
+                    }
                     tracing::warn!(uid = self.uid, %error, "the batch's parts are not copied yet");
                     sleep(waits.next().unwrap_or(TICK)).await;
                 }
@@ -396,6 +331,20 @@ impl BatchRun {
         Ok(finished.boxed().await?)
     }
 
+    /// Writes that the parts cannot be copied yet. What else the write finds shows itself at the next one.
+    async fn write_copying(&mut self, work: &mut Work, why: &str) {
+        let numbers = work.numbers();
+        let make = |job: &InferenceJob| status::copying(job, &numbers, why, Timestamp::now());
+        let written = self.writer.write(self.job.clone(), make).boxed().await;
+        let _ = self.took(written);
+    }
+
+    pub(super) fn work_of(&self, plan: Plan, parts: Vec<PartName>, began: Timestamp) -> Work {
+        let status = self.job.status.as_ref();
+        let interruptions = status.map_or(0, |status| status.interruptions);
+        Work::new(plan, parts, began, interruptions)
+    }
+
     async fn succeed(&self, work: &mut Work, output: BatchOutput) -> Written {
         let (numbers, began) = (work.numbers(), work.began);
         let pool = &self.placement.pool;
@@ -406,7 +355,7 @@ impl BatchRun {
     }
 
     /// Writes how the batch ends, or pauses, before it is done. `work`: what was done until then.
-    async fn halted(&self, halt: Halt, work: Option<Work>) -> Written {
+    async fn halted(&mut self, halt: Halt, work: Option<Work>) -> Written {
         let ending = match halt {
             Halt::Drop => return Written::Unchanged,
             Halt::Written(written) => return written,
@@ -421,31 +370,17 @@ impl BatchRun {
         let (mut numbers, mut output) = (None, None);
         if let Some(mut work) = work {
             work.progress.stop();
-            if !work.progress.has_parts() {
-                numbers = Some(work.numbers());
-            } else if let Ok(Ok(copied)) = timeout(COPY_LIMIT, self.output(&mut work, false)).await
-            {
-                output = Some(copied);
-                numbers = Some(work.numbers());
+            if work.progress.has_parts() {
+                let copied = timeout(COPY_LIMIT, self.output(&mut work, false)).await;
+                output = copied.ok().and_then(Result::ok);
             }
+            numbers = Some(work.numbers());
         }
         let make = |job: &InferenceJob| {
             let (numbers, output) = (numbers.as_ref(), output.clone());
             status::ended(job, numbers, output, &ending, Timestamp::now())
         };
         self.writer.write(self.job.clone(), make).boxed().await
-    }
-}
-
-/// Why there is no plan.
-enum NotPlanned {
-    Not(PlanError),
-    Halted(Halt),
-}
-
-impl<E: Into<PlanError>> From<E> for NotPlanned {
-    fn from(error: E) -> Self {
-        Self::Not(error.into())
     }
 }
 

@@ -57,15 +57,23 @@ pub(super) struct Work {
     /// Places of the pool, as of the latest one.
     places: u32,
     model: Option<ServedModel>,
+    /// Runners that were lost with a shard.
+    interruptions: u32,
     progressed: Instant,
     last_done: u64,
     /// What the loop and the status know.
     asked: Option<(u32, u64, u32)>,
-    written: Option<(Counts, u32, u32)>,
+    written: Option<(Counts, u32, u32, u32)>,
 }
 
 impl Work {
-    pub(super) fn new(plan: Plan, parts: Vec<PartName>, began: Timestamp) -> Self {
+    /// `interruptions`: runners that were lost before.
+    pub(super) fn new(
+        plan: Plan,
+        parts: Vec<PartName>,
+        began: Timestamp,
+        interruptions: u32,
+    ) -> Self {
         let shard = |size: &crate::batch::plan::ShardSize| Shard {
             pictures: (plan.of == PlanOf::Pictures).then_some(u64::from(size.items)),
             bytes: size.bytes,
@@ -80,6 +88,7 @@ impl Work {
             parked: Vec::new(),
             places: FEW,
             model: None,
+            interruptions,
             progressed: Instant::now(),
             last_done: 0,
             asked: None,
@@ -88,14 +97,15 @@ impl Work {
     }
 
     /// How many places the batch can use now, if that or what is left has changed. Attempts beyond
-    /// `spec.parallelism`, or of a suspended batch, end early.
+    /// `spec.parallelism`, or of a batch that is suspended or ends, end early.
     pub(super) fn ask_for_places(
         &mut self,
         uid: &str,
         spec: &InferenceJobSpec,
+        is_ending: bool,
     ) -> Option<BatchEvent> {
         let most = match spec.parallelism {
-            _ if spec.suspend => 0,
+            _ if spec.suspend || is_ending => 0,
             Some(parallelism) => parallelism,
             None => u32::MAX,
         };
@@ -201,8 +211,13 @@ impl Work {
         uid: &str,
         spec: &InferenceJobSpec,
         place: Option<Place>,
+        is_ending: bool,
     ) -> Vec<(Place, Begin)> {
         let mut begun = Vec::new();
+        if is_ending {
+            self.parked.clear();
+            return begun;
+        }
         for place in std::mem::take(&mut self.parked).into_iter().chain(place) {
             match self.take(uid, spec, &place) {
                 Use::Attempt(attempt) => begun.push((place, *attempt)),
@@ -250,6 +265,7 @@ impl Work {
             }
             Outcome::Lost(why) => {
                 tracing::info!(attempt, why, "a runner was lost with a shard");
+                self.interruptions = self.interruptions.saturating_add(1);
                 (Ended::Lost, "interrupted", "RunnerLost")
             }
             Outcome::NotBegun(why) => {
@@ -299,6 +315,10 @@ impl Work {
 
     /// Measures the rate; returns what to write if it `may_write` and something has changed.
     pub(super) fn measure(&mut self, may_write: bool) -> Option<Numbers> {
+        if !self.progress.undescribed(1).is_empty() {
+            // What a former leader has done is not counted yet.
+            return None;
+        }
         let counts = self.progress.counts();
         let done = counts.done();
         if done != self.last_done {
@@ -306,7 +326,12 @@ impl Work {
             self.last_done = done;
         }
         self.rate.see(done, Instant::now());
-        let now = (counts, self.progress.permille(), self.progress.running());
+        let now = (
+            counts,
+            self.progress.permille(),
+            self.progress.running(),
+            self.interruptions,
+        );
         if !may_write || self.written == Some(now) {
             return None;
         }
@@ -316,11 +341,13 @@ impl Work {
 
     pub(super) fn numbers(&mut self) -> Numbers {
         let remaining = self.rate.remaining(self.progress.pictures_left());
+        let remaining = remaining.filter(|_| self.progress.is_measurable());
         let remaining = remaining.and_then(|time| SignedDuration::try_from(time).ok());
         Numbers {
             counts: self.progress.counts(),
             permille: self.progress.permille(),
             shards: self.progress.running(),
+            interruptions: self.interruptions,
             per_second: self.rate.per_second(),
             done_at: remaining.map(|time| later(Timestamp::now(), time)),
             model: self.model.clone(),

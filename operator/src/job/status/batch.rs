@@ -9,6 +9,9 @@ use fovea_crds::{
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+/// Reason of a batch whose parts the object store does not take to the output.
+pub(crate) const OUTPUT_NOT_WRITTEN: &str = "OutputNotWritten";
+
 /// How far a batch has come.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Numbers {
@@ -16,6 +19,8 @@ pub(crate) struct Numbers {
     pub permille: u32,
     /// Shards on runners.
     pub shards: u32,
+    /// Runners that were lost with a shard.
+    pub interruptions: u32,
     pub per_second: Option<f64>,
     /// When it is done at this rate.
     pub done_at: Option<Timestamp>,
@@ -66,6 +71,22 @@ pub(crate) fn running(
     status.done()
 }
 
+/// The status of a batch whose parts cannot be copied to the output yet; `why` not.
+pub(crate) fn copying(
+    job: &InferenceJob,
+    numbers: &Numbers,
+    why: &str,
+    now: Timestamp,
+) -> InferenceJobStatus {
+    let mut status = Draft::of(job, now);
+    let message =
+        format!("every picture is done, and the parts cannot be copied to the output yet: {why}");
+    status.set(SCHEDULED, "False", OUTPUT_NOT_WRITTEN, &message);
+    status.count(numbers);
+    status.at_rest();
+    status.done()
+}
+
 /// The status of a batch that is suspended.
 pub(crate) fn paused(
     job: &InferenceJob,
@@ -100,6 +121,7 @@ pub(crate) fn succeeded(
     status.begin_batch(pool, began);
     status.count(numbers);
     status.at_rest();
+    status.ended();
     status.to.attempts = status.to.attempts.saturating_add(1);
     let message = format!("the results are below {}", output.prefix);
     status.to.output = Some(output);
@@ -120,6 +142,7 @@ pub(crate) fn ended(
         status.count(numbers);
     }
     status.at_rest();
+    status.ended();
     status.to.output = output;
     match ending {
         Ending::Cancelled => status.end(Phase::Cancelled, "Cancelled", "spec.cancel is true"),
@@ -147,8 +170,16 @@ impl Draft {
         self.to.progress_permille = Some(numbers.permille);
         self.to.rate_per_second = numbers.per_second.map(|rate| (rate * 10.0).round() / 10.0);
         self.to.estimated_completion_time = numbers.done_at.map(Time);
+        self.to.interruptions = numbers.interruptions;
         if numbers.model.is_some() {
             self.to.model.clone_from(&numbers.model);
+        }
+    }
+
+    /// No shard runs any more.
+    fn ended(&mut self) {
+        if self.has(SCHEDULED) {
+            self.set(SCHEDULED, "False", "Ended", "the batch has ended");
         }
     }
 

@@ -4,7 +4,7 @@ use super::bucket::Bucket;
 use super::operator::{Attempt, Plan, done, rows, shard};
 use crate::harness::{Runner, settings};
 use crate::support::picture;
-use fovea_protocol::{Part, Reason, Row, ShardLine, ShardOf, ShardRequest};
+use fovea_protocol::{Part, Reason, Row, RowError, ShardLine, ShardOf, ShardRequest};
 use serde_json::json;
 use std::time::Duration;
 use tar::{Builder, Header};
@@ -74,7 +74,7 @@ async fn an_archive_s_pictures_take_along_what_belongs_to_them_and_cost_one_get(
     assert_eq!(bucket.lock().gets, 1);
     for (n, row) in rows.iter().enumerate() {
         assert_eq!(row.key, format!("set.tar/{n:04}.png"));
-        assert_eq!(row.id, row.key);
+        assert_eq!(format!("set.tar/{}", row.id), row.key);
         assert!(row.result.is_some() && row.sha256.is_some());
         let meta = serde_json::to_value(&row.meta).unwrap();
         assert_eq!(meta, json!({"cls": n.to_string(), "json": {"n": n}}));
@@ -217,4 +217,31 @@ async fn an_archive_that_the_store_no_longer_delivers_ends_with_the_samples_that
     let part = done(attempt.serve(&rest).await);
     assert_eq!((part.to, part.end), (100, true));
     assert_eq!(rows(&rest, &part)[0].key, format!("set.tar/{from:04}.png"));
+}
+
+#[tokio::test]
+async fn a_picture_that_the_operator_gave_up_does_not_end_its_archive() {
+    let (runner, bucket) = (Runner::start_vit(settings()).await, Bucket::start().await);
+    bucket.add("set.tar", samples());
+    let mut plan = Plan::new(&bucket, &["set.tar".to_owned()]);
+    let message = "says this test".to_owned();
+    plan.items[0].error = Some(RowError {
+        reason: "RunnerLost".to_owned(),
+        message,
+    });
+    let mut one = archive();
+    (one.from, one.to) = (5, Some(6));
+    let part = done(Attempt::begin(&runner, &one).await.serve(&plan).await);
+    assert_eq!(
+        (part.from, part.to, part.failed, part.end),
+        (5, 6, 1, false)
+    );
+    assert_eq!(reason(&rows(&plan, &part)[0]), "RunnerLost");
+
+    bucket.lock().written.clear();
+    let mut whole = archive();
+    whole.from = 5;
+    let part = done(Attempt::begin(&runner, &whole).await.serve(&plan).await);
+    assert_eq!((part.from, part.to, part.failed, part.end), (5, 6, 1, true));
+    assert_eq!(bucket.lock().gets, 0);
 }

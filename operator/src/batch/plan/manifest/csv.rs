@@ -60,8 +60,9 @@ pub(super) fn parse(
         emit(match entry {
             Ok(entry) => checks.item(number, entry),
             Err((fault, what)) => {
-                let key = key(&columns, &records);
-                failed(number, fault, &what, (key, None))
+                let key = cell(&columns, &records, Column::Key).unwrap_or_default();
+                let id = cell(&columns, &records, Column::Id);
+                failed(number, fault, &what, (key, id))
             }
         })?;
     }
@@ -130,12 +131,15 @@ fn entry(columns: &[Column], cells: &[&str]) -> Result<Entry, Bad> {
     Ok(entry)
 }
 
-/// The key of a bad record, as far as it has one.
-fn key<R: BufRead>(columns: &[Column], records: &Records<'_, R>) -> String {
-    let place = columns.iter().position(|column| *column == Column::Key);
+/// A cell of a bad record, as far as it has one.
+fn cell<R: BufRead>(
+    columns: &[Column],
+    records: &Records<'_, R>,
+    wanted: Column,
+) -> Option<String> {
+    let place = columns.iter().position(|column| *column == wanted)?;
     let cells = records.fields().unwrap_or_default();
-    let cell = place.and_then(|place| cells.get(place).copied());
-    cell.unwrap_or_default().to_owned()
+    cells.get(place).map(|cell| (*cell).to_owned())
 }
 
 /// Records of a text, in bounded memory.

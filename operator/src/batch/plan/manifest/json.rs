@@ -75,6 +75,12 @@ pub(super) fn parse(
         if json.is_empty() {
             continue;
         }
+        // serde takes a list of the members' values, too.
+        if json[0] == b'[' {
+            let what = "it is a list, and no object: write {\"key\": ...}";
+            emit(failed(number, Fault::Line, what, (String::new(), None)))?;
+            continue;
+        }
         emit(match serde_json::from_slice(json) {
             Ok(Members {
                 key,
@@ -165,6 +171,7 @@ mod tests {
                 &["invalid type: integer `7`, expected a string"],
             ),
             (b"[\"a.jpg\", 1]", "", &["line 1"]),
+            (b"[\"a.jpg\", null, null]", "", &["it is a list"]),
             (b"\"a.jpg\"", "", &["invalid type: string"]),
             (
                 b"{\"key\": \"a.jpg\", \"size\": 7}",

@@ -94,10 +94,13 @@ async fn read_range(shard: &Arc<Shard>, events: mpsc::Sender<Event>) -> Result<(
         index: 0,
         sample: None,
     };
-    let ended = match (&offer.item.error, query(shard, &offer.item)) {
-        (Some(error), _) => Ended::Failed(error.clone()),
-        (None, Err(problem)) => Ended::Failed(row_error(&problem)),
-        (None, Ok(query)) => {
+    if let Some(error) = offer.item.error.clone() {
+        reader.has_failed(error).await;
+        return Ok(());
+    }
+    let ended = match query(shard, &offer.item) {
+        Err(problem) => Ended::Failed(row_error(&problem)),
+        Ok(query) => {
             let mut members = Members::new(Object::new(Arc::clone(shard), offer));
             reader.members(&mut members, &query).await?
         }
@@ -237,6 +240,22 @@ impl Reader<'_> {
         }
         let (to, meta) = (self.index, sample.meta.values);
         self.send(Event::Sample { to, meta }).await;
+    }
+
+    /// Writes what the operator knows: that the range's one picture has failed, or the whole archive if the
+    /// range has no end.
+    async fn has_failed(&mut self, error: RowError) {
+        let index = self.shard.request.from;
+        let row = Row {
+            error: Some(error),
+            ..blank(&self.key, None)
+        };
+        self.send(Event::Row(index, Box::new(row))).await;
+        let (to, meta) = (index + 1, BTreeMap::new());
+        self.send(Event::Sample { to, meta }).await;
+        if self.shard.request.to.is_none() {
+            self.send(Event::End).await;
+        }
     }
 
     /// Ends the archive, or the range.

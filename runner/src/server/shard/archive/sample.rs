@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Endings of pictures' names.
-const PICTURES: [&str; 9] = [
-    "jpg", "jpeg", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
+const PICTURES: [&str; 10] = [
+    "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
 ];
 
 /// Bound on the `meta` of a sample, in bytes of its members. A member that goes beyond it is dropped.
