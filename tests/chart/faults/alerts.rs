@@ -135,7 +135,6 @@ async fn of_operators(it: &mut Watched) -> Result<()> {
 
 async fn of_the_cluster(it: &mut Watched) -> Result<()> {
     breaking::silence_api_server(it).await?;
-    it.fires("ClusterErrors").await?;
     it.rests("ClusterErrors").await?;
     it.it.pool_is_ready().await?;
 
