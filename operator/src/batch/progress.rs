@@ -4,6 +4,9 @@
 //! is halved, so that a picture that ends its runner stands alone at last and costs only itself.
 
 mod numbers;
+mod range;
+
+pub(crate) use range::{Range, Shard};
 
 use fovea_crds::{Counts, Failure};
 use fovea_protocol::{Progress as Beat, RowError};
@@ -26,82 +29,10 @@ const LOSSES_ALONE: u32 = 3;
 /// Delay before an attempt after one that failed because the object store is down.
 const AFTER_OUTAGE: Duration = Duration::from_secs(10);
 
-/// What a shard holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shard {
-    /// Number of its pictures; `None` for an archive, whose pictures are counted when it is read.
-    pub pictures: Option<u64>,
-    pub bytes: u64,
-}
-
-/// Pictures of one shard that wait for an attempt, or have one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Range {
-    pub shard: u32,
-    /// Index of the first picture in the shard.
-    pub from: u64,
-    /// Index after the last one; `None` up to the end of an archive.
-    pub to: Option<u64>,
-    /// Attempts that failed at its first picture.
-    attempts: u32,
-    /// Runners that were lost with it.
-    losses: u32,
-    /// Those of them that had nothing else of the batch.
-    losses_alone: u32,
-    /// Earliest time of its next attempt.
-    not_before: Option<Instant>,
-    /// Why its one picture, or its archive, has failed for good: only its row is to be written.
-    pub error: Option<RowError>,
-}
-
-impl Range {
-    fn new(shard: u32, from: u64, to: Option<u64>) -> Self {
-        Self {
-            shard,
-            from,
-            to,
-            attempts: 0,
-            losses: 0,
-            losses_alone: 0,
-            not_before: None,
-            error: None,
-        }
-    }
-
-    fn pictures(&self) -> Option<u64> {
-        self.to.map(|to| to.saturating_sub(self.from))
-    }
-
-    fn is_ready(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|at| at <= now)
-    }
-
-    /// Whether its one picture may have ended a runner. It has a runner without other ranges of the batch, and a
-    /// pass of its own, so that it is known whether it ends that one, too.
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.losses > 0 && self.pictures() == Some(1) && self.error.is_none()
-    }
-
-    fn part(&self, from: u64, to: Option<u64>) -> Self {
-        Self {
-            from,
-            to,
-            ..self.clone()
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 struct Running {
     range: Range,
     beat: Beat,
-}
-
-/// Upper bounds of the next attempt's range.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Width {
-    /// Shards that can run at once.
-    pub at_once: u32,
 }
 
 /// What an attempt's end means for its range.
@@ -195,13 +126,13 @@ impl Progress {
         }
     }
 
-    /// Takes the next range that is due, and the number of its attempt. `alone`: the runner has no other range
-    /// of the batch.
-    pub(crate) fn take(&mut self, now: Instant, width: Width, alone: bool) -> Option<(u32, Range)> {
+    /// Takes the next range that is due, and the number of its attempt. `at_once`: shards that can run at once;
+    /// `alone`: the runner has no other range of the batch.
+    pub(crate) fn take(&mut self, now: Instant, at_once: u32, alone: bool) -> Option<(u32, Range)> {
         let fits = |range: &Range| range.is_ready(now) && (alone || !range.is_suspect());
         let due = self.waiting.iter().find(|(_, range)| fits(range));
         let key = *due?.0;
-        let most = self.largest(width);
+        let most = self.largest(at_once);
         let range = self.waiting.remove(&key)?;
         self.waiting_pictures -= range.pictures().unwrap_or(0);
         // Each attempt at an archive reads it from its beginning.
@@ -227,19 +158,19 @@ impl Progress {
 
     /// The size of the next range: what is left is shared out in about two rounds, so that the runners end
     /// at about the same time.
-    fn largest(&self, width: Width) -> u64 {
-        let rounds = u64::from(width.at_once.max(1)) * 2;
+    fn largest(&self, at_once: u32) -> u64 {
+        let rounds = u64::from(at_once.max(1)) * 2;
         let share = self.waiting_pictures.div_ceil(rounds);
         share.clamp(SMALLEST_RANGE, LARGEST_RANGE)
     }
 
     /// Attempts that could begin now: at least one for each range that is due.
-    pub(crate) fn startable(&self, now: Instant, width: Width) -> u32 {
-        let most = self.largest(width);
+    pub(crate) fn startable(&self, now: Instant, at_once: u32) -> u32 {
+        let most = self.largest(at_once);
         let mut startable: u64 = 0;
         for range in self.waiting.values().filter(|range| range.is_ready(now)) {
             startable += range.pictures().unwrap_or(1).div_ceil(most);
-            if startable >= u64::from(width.at_once) {
+            if startable >= u64::from(at_once) {
                 break;
             }
         }

@@ -1,7 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-const WIDTH: Width = Width { at_once: 2 };
+/// Shards that can run at once.
+const AT_ONCE: u32 = 2;
 
 fn retry() -> (u32, impl Fn(u32) -> Duration) {
     (1, |_| Duration::from_mins(1))
@@ -96,7 +97,7 @@ fn what_is_left_is_shared_out_and_the_last_ranges_are_smaller() {
     let mut progress = Progress::new(pictures(&[1000, 1000]), 0, Vec::new());
     let now = Instant::now();
     let mut sizes = Vec::new();
-    while let Some((attempt, range)) = progress.take(now, WIDTH, true) {
+    while let Some((attempt, range)) = progress.take(now, AT_ONCE, true) {
         sizes.push(range.pictures().unwrap());
         progress.ended(attempt, done(&range), now, retry());
     }
@@ -112,7 +113,7 @@ fn a_picture_that_ends_its_runner_costs_only_itself() {
     let (mut now, mut losses) = (Instant::now(), 0);
     while !progress.is_done() {
         now += Duration::from_mins(1);
-        let (attempt, range) = progress.take(now, Width { at_once: 1 }, true).unwrap();
+        let (attempt, range) = progress.take(now, 1, true).unwrap();
         let kills = (range.from..range.to.unwrap()).contains(&637) && range.error.is_none();
         let ended = if kills {
             losses += 1;
@@ -139,7 +140,7 @@ fn a_picture_that_ends_its_runner_costs_only_itself() {
 fn a_lost_range_of_an_archive_is_divided_where_it_was() {
     let mut progress = Progress::new(archive(), 0, Vec::new());
     let now = Instant::now();
-    let (attempt, _) = progress.take(now, WIDTH, true).unwrap();
+    let (attempt, _) = progress.take(now, AT_ONCE, true).unwrap();
     let beat = Beat {
         begun: 40,
         ..Beat::default()
@@ -148,7 +149,7 @@ fn a_lost_range_of_an_archive_is_divided_where_it_was() {
     progress.ended(attempt, Ended::Lost, now, retry());
     assert_eq!(waiting(&progress), [(0, 0, Some(40)), (0, 40, None)]);
     let (attempt, _) = progress
-        .take(now + Duration::from_secs(9), WIDTH, true)
+        .take(now + Duration::from_secs(9), AT_ONCE, true)
         .unwrap();
     progress.ended(attempt, Ended::Lost, now, retry());
     assert_eq!(waiting(&progress)[0], (0, 0, Some(20)));
@@ -157,7 +158,7 @@ fn a_lost_range_of_an_archive_is_divided_where_it_was() {
 #[test]
 fn an_archive_that_ends_its_runner_before_anything_is_known_is_divided_after_its_first_picture() {
     let mut progress = Progress::new(archive(), 0, Vec::new());
-    let (attempt, _) = progress.take(Instant::now(), WIDTH, true).unwrap();
+    let (attempt, _) = progress.take(Instant::now(), AT_ONCE, true).unwrap();
     progress.ended(attempt, Ended::Lost, Instant::now(), retry());
     assert_eq!(waiting(&progress), [(0, 0, Some(1)), (0, 1, None)]);
 }
@@ -167,21 +168,21 @@ fn what_fails_is_tried_again_after_its_delay_and_then_only_its_first_picture_fai
     let mut progress = Progress::new(pictures(&[10]), 0, Vec::new());
     let now = Instant::now();
     let stopped = || Ended::Stopped(Stopped::Failed(failure(true)));
-    let (attempt, _) = progress.take(now, WIDTH, true).unwrap();
+    let (attempt, _) = progress.take(now, AT_ONCE, true).unwrap();
     progress.ended(attempt, stopped(), now, retry());
-    assert!(progress.take(now, WIDTH, true).is_none());
+    assert!(progress.take(now, AT_ONCE, true).is_none());
     let due = now + Duration::from_mins(1);
     assert!(
         progress
-            .take(now + Duration::from_secs(59), WIDTH, true)
+            .take(now + Duration::from_secs(59), AT_ONCE, true)
             .is_none()
     );
-    let (attempt, _) = progress.take(due, WIDTH, true).unwrap();
+    let (attempt, _) = progress.take(due, AT_ONCE, true).unwrap();
     progress.ended(attempt, stopped(), due, retry());
     assert_eq!(waiting(&progress), [(0, 0, Some(1)), (0, 1, Some(10))]);
-    let (_, first) = progress.take(due, WIDTH, true).unwrap();
+    let (_, first) = progress.take(due, AT_ONCE, true).unwrap();
     assert_eq!(first.error.unwrap().reason, "FetchFailed");
-    let (_, rest) = progress.take(due, WIDTH, true).unwrap();
+    let (_, rest) = progress.take(due, AT_ONCE, true).unwrap();
     assert_eq!((rest.error, rest.from), (None, 1));
 }
 
@@ -193,7 +194,7 @@ fn what_is_left_of_archives_is_estimated_by_their_bytes() {
     });
     let mut progress = Progress::new(shards.collect(), 0, Vec::new());
     let now = Instant::now();
-    let (first, _) = progress.take(now, WIDTH, true).unwrap();
+    let (first, _) = progress.take(now, AT_ONCE, true).unwrap();
     assert_eq!(progress.permille(), 0);
     let ended = Ended::Part {
         part: part(0, 0, 10, true),
@@ -201,7 +202,7 @@ fn what_is_left_of_archives_is_estimated_by_their_bytes() {
         stopped: None,
     };
     progress.ended(first, ended, now, retry());
-    let (second, _) = progress.take(now, WIDTH, true).unwrap();
+    let (second, _) = progress.take(now, AT_ONCE, true).unwrap();
     let beat = Beat {
         succeeded: 6,
         failed: 0,
@@ -216,7 +217,7 @@ fn an_outage_of_the_store_costs_no_attempt() {
     let mut progress = Progress::new(pictures(&[10]), 0, Vec::new());
     let mut now = Instant::now();
     for _ in 0..100 {
-        let (attempt, range) = progress.take(now, WIDTH, true).unwrap();
+        let (attempt, range) = progress.take(now, AT_ONCE, true).unwrap();
         assert_eq!(range.error, None);
         progress.ended(attempt, Ended::Stopped(Stopped::StoreDown), now, retry());
         now += Duration::from_mins(1);
@@ -227,7 +228,7 @@ fn an_outage_of_the_store_costs_no_attempt() {
 fn the_rest_of_a_range_that_ended_early_waits() {
     let mut progress = Progress::new(pictures(&[10]), 0, Vec::new());
     let now = Instant::now();
-    let (attempt, _) = progress.take(now, WIDTH, true).unwrap();
+    let (attempt, _) = progress.take(now, AT_ONCE, true).unwrap();
     let ended = Ended::Part {
         part: part(0, 0, 4, false),
         metadata: Some(metadata(3, 1)),
@@ -241,7 +242,7 @@ fn the_rest_of_a_range_that_ended_early_waits() {
 #[test]
 fn a_batch_fails_above_its_share_of_failed_pictures_and_not_at_it() {
     let mut progress = Progress::new(pictures(&[10]), 0, Vec::new());
-    let (attempt, _) = progress.take(Instant::now(), WIDTH, true).unwrap();
+    let (attempt, _) = progress.take(Instant::now(), AT_ONCE, true).unwrap();
     let beat = |failed| Beat {
         succeeded: 0,
         failed,
@@ -290,8 +291,7 @@ proptest! {
     fn every_picture_has_one_row(
         shards in prop::collection::vec(0u64..700, 0..5), fates in fates(), at_once in 1u32..4,
     ) {
-        let width = Width { at_once };
-        let mut progress = Progress::new(pictures(&shards), 0, Vec::new());
+                let mut progress = Progress::new(pictures(&shards), 0, Vec::new());
         let mut now = Instant::now();
         let mut fates = fates.into_iter();
         let mut steps = 0;
@@ -299,7 +299,7 @@ proptest! {
             steps += 1;
             prop_assert!(steps < 5000);
             now += Duration::from_mins(2);
-            let (attempt, range) = progress.take(now, width, true).unwrap();
+            let (attempt, range) = progress.take(now, at_once, true).unwrap();
             let fate = fates.next().unwrap_or(Fate::Done);
             let ended = match fate {
                 Fate::Done => done(&range),

@@ -195,14 +195,16 @@ impl Dispatcher {
             let _permit = permits.acquire().await;
             writer.write(job, make).await
         };
-        self.start_write(uid.to_owned(), namespace, writing);
+        self.start_write(uid.to_owned(), namespace, None, writing);
     }
 
-    /// Runs `writing` in a task; the job is reconciled again when it ends.
+    /// Runs `writing` in a task; the job is reconciled again when it ends. `abort` ends it, if that is
+    /// possible.
     pub(super) fn start_write(
         &mut self,
         uid: String,
         namespace: String,
+        abort: Option<oneshot::Sender<Abort>>,
         writing: impl Future<Output = Written> + Send + 'static,
     ) {
         let (done, key) = (self.done.clone(), uid.clone());
@@ -222,7 +224,7 @@ impl Dispatcher {
             Task {
                 namespace,
                 on: None,
-                abort: None,
+                abort,
                 began: Instant::now(),
                 _handle: AbortOnDropHandle::new(writing),
             },

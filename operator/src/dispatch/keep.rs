@@ -2,9 +2,9 @@
 //! runner, and put again until the object store takes it: an outage of the store does not run the job
 //! again. They go with the leader; the next one runs their jobs again.
 
-use super::attempt::{Abort, After, Done, RunnerWas, succeed};
+use super::Dispatcher;
+use super::attempt::{Abort, succeed};
 use super::large::{LargeResult, Unstored};
-use super::{Dispatcher, Task};
 use crate::job::Tracked;
 use crate::job::decide::Ending;
 use crate::job::retry::{self, KeepFor, RESULT_NOT_STORED};
@@ -19,7 +19,6 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio_util::task::AbortOnDropHandle;
 
 /// Bound on kept results. Beyond it, or beyond [`MAX_KEPT_BYTES`], the job runs again later.
 const MAX_KEPT: usize = 1000;
@@ -91,26 +90,12 @@ impl Dispatcher {
             result,
         };
         let (abort, aborted) = oneshot::channel();
-        let (done, key) = (self.done.clone(), uid.to_owned());
-        let storing = tokio::spawn(async move {
+        let storing = async move {
             let job = Box::pin(keeping.run(aborted)).await;
             drop(place);
-            let ended = Done {
-                uid: key,
-                after: After::Written(job),
-                runner: RunnerWas::NOT_INVOLVED,
-            };
-            // This fails only where the loop has ended.
-            let _ = done.send(ended).await;
-        });
-        let task = Task {
-            namespace,
-            on: None,
-            abort: Some(abort),
-            began: Instant::now(),
-            _handle: AbortOnDropHandle::new(storing),
+            job
         };
-        self.tasks.insert(uid.to_owned(), task);
+        self.start_write(uid.to_owned(), namespace, Some(abort), storing);
         // It may have been cancelled meanwhile; else this sets the timer for its active deadline.
         self.reconcile(uid);
     }

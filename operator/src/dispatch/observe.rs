@@ -164,7 +164,7 @@ impl Dispatcher {
                 Ok(None) | Err(_) => Written::Unknown,
             }
         };
-        self.start_write(uid, namespace, reading);
+        self.start_write(uid, namespace, None, reading);
     }
 
     /// Connects to the runners that the pool controller has published.

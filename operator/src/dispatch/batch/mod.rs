@@ -3,30 +3,26 @@
 //! Each batch is a task of its own ([`run`]), as an attempt is. It plans, keeps count of its ranges and writes its
 //! status; the loop grants it places on runners, in the order of the queue of its pool.
 
+mod ending;
 mod planning;
 mod run;
 mod shard;
 mod work;
 
-use super::attempt::{After, Done, RunnerWas};
+use super::Dispatcher;
+use super::attempt::RunnerWas;
 use super::fleet::Chosen;
 use super::queue::Waiting;
-use super::{Dispatcher, Task};
-use crate::job::decide::Ending;
-use crate::job::decide::Placement;
-use crate::job::write::Written;
+use crate::job::decide::{Ending, Placement};
 use crate::pool::PoolKey;
 use crate::time::later;
 use fovea_crds::{InferenceJob, ServedModel};
-use futures::FutureExt as _;
 use jiff::{SignedDuration, Timestamp};
 use run::BatchRun;
 use std::collections::{BTreeMap, HashMap};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::task::AbortOnDropHandle;
 
 /// Bound on the batches of one namespace under way. Further ones wait.
 const MAX_BATCHES_OF_NAMESPACE: usize = 16;
@@ -226,18 +222,6 @@ impl Dispatcher {
             store_check: Arc::clone(&self.store_check),
             metrics: Arc::clone(&self.parts.metrics),
         };
-        let (done, key) = (self.done.clone(), uid.to_owned());
-        let running = tokio::spawn(async move {
-            let ended = AssertUnwindSafe(Box::pin(batch.run(aborted)));
-            // A task that panicked ends, too.
-            let written = ended.catch_unwind().await.unwrap_or(Written::Unknown);
-            let ended = Done {
-                uid: key,
-                after: After::Written(written),
-                runner: RunnerWas::NOT_INVOLVED,
-            };
-            let _ = done.send(ended).await;
-        });
         self.retention.started(uid, &namespace);
         // What only ends is not ended twice.
         let abort = is_going_on.then_some(abort);
@@ -251,16 +235,8 @@ impl Dispatcher {
             left: None,
         };
         self.batches.by_uid.insert(uid.to_owned(), active);
-        self.tasks.insert(
-            uid.to_owned(),
-            Task {
-                namespace,
-                on: None,
-                abort,
-                began: Instant::now(),
-                _handle: AbortOnDropHandle::new(running),
-            },
-        );
+        let running = Box::pin(batch.run(aborted));
+        self.start_write(uid.to_owned(), namespace, abort, running);
         self.book.clear_timer(uid);
         // In flight now: this sets the timer for its active deadline.
         self.reconcile(uid);

@@ -3,8 +3,7 @@
 use super::shard::{self, ShardAttempt};
 use super::work::{Begin, Work};
 use super::{BatchEvent, Place};
-use crate::batch::finish;
-use crate::batch::plan::{Plan, PlanError};
+use crate::batch::plan::Plan;
 use crate::dispatch::attempt::{Abort, RunnerWas};
 use crate::dispatch::folders::Folders;
 use crate::dispatch::store_check::StoreCheck;
@@ -13,8 +12,8 @@ use crate::job::retry;
 use crate::job::status::batch::{self as status, Numbers};
 use crate::job::write::{StatusWriter, Written};
 use crate::metrics::Metrics;
-use backon::{BackoffBuilder as _, ExponentialBuilder};
-use fovea_crds::{BatchOutput, Failure, InferenceJob};
+use backon::ExponentialBuilder;
+use fovea_crds::InferenceJob;
 use fovea_store::{PartMetadata, PartName, Store, StoreError};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, OptionFuture};
@@ -42,13 +41,10 @@ const READS: usize = 16;
 const READS_AT_ONCE: usize = 64;
 
 /// Time that the copying of finished parts may take once the batch was cancelled or has failed.
-const COPY_LIMIT: Duration = Duration::from_mins(2);
+pub(super) const COPY_LIMIT: Duration = Duration::from_mins(2);
 
 /// Time that attempts have to end, with what they have done, once the batch is to end.
 const END_LIMIT: Duration = Duration::from_secs(20);
-
-/// Time for which the store may refuse the output before the batch fails.
-const REFUSED_LIMIT: Duration = Duration::from_mins(10);
 
 /// Waits after failures of the object store.
 pub(super) const WAITS: ExponentialBuilder = ExponentialBuilder::new()
@@ -98,7 +94,7 @@ impl From<Result<Abort, oneshot::error::RecvError>> for Halt {
 }
 
 /// What parts say of themselves.
-type Described = Vec<(PartName, Result<Option<PartMetadata>, StoreError>)>;
+pub(super) type Described = Vec<(PartName, Result<Option<PartMetadata>, StoreError>)>;
 
 impl BatchRun {
     /// Runs the batch to its end, or until it is suspended.
@@ -159,7 +155,11 @@ impl BatchRun {
         let mut attempts = FuturesUnordered::new();
         let mut new: Option<Place> = None;
         // Once the batch is to end, what is under way is told to finish, until this time.
-        let (mut ending, mut aborted, mut end_by) = (None, false, Instant::now());
+        let mut ending: Option<(Ending, Instant)> = None;
+        let mut aborted = false;
+        let end = |ending| Some((ending, Instant::now() + END_LIMIT));
+        // After a failure of the store parts are read again later.
+        let mut pause = Duration::ZERO;
         let mut writing: Option<BoxFuture<'static, Written>> = None;
         let mut reading: Option<BoxFuture<'static, Described>> = None;
         let mut written_at: Option<Instant> = None;
@@ -175,12 +175,11 @@ impl BatchRun {
             if ending.is_none()
                 && let Some(failure) = work.too_many_failed(&wishes.spec)
             {
-                ending = Some(Ending::Failed(failure));
-                end_by = Instant::now() + END_LIMIT;
+                ending = end(Ending::Failed(failure));
                 continue;
             }
             if attempts.is_empty() && writing.is_none() {
-                if let Some(ending) = ending {
+                if let Some((ending, _)) = ending {
                     return Err(Halt::End(ending));
                 }
                 if wishes.spec.suspend {
@@ -196,7 +195,8 @@ impl BatchRun {
             if reading.is_none() {
                 let undescribed = work.progress.undescribed(READS_AT_ONCE);
                 if !undescribed.is_empty() {
-                    reading = Some(describe(self.store.clone(), self.uid.clone(), undescribed));
+                    let read = describe(self.store.clone(), self.uid.clone(), undescribed);
+                    reading = Some(sleep(pause).then(|()| read).boxed());
                 }
             }
             tokio::select! {
@@ -204,15 +204,12 @@ impl BatchRun {
                 reason = &mut *abort, if !aborted => {
                     aborted = true;
                     match Halt::from(reason) {
-                        Halt::End(by_user) => {
-                            ending = Some(by_user);
-                            end_by = Instant::now() + END_LIMIT;
-                        }
+                        Halt::End(by_user) => ending = end(by_user),
                         halt => return Err(halt),
                     }
                 }
-                () = sleep_until(end_by.into()), if is_ending => {
-                    return Err(ending.map_or(Halt::Drop, Halt::End));
+                Some(ending) = OptionFuture::from(ending.as_ref().map(ends)) => {
+                    return Err(Halt::End(ending));
                 }
                 Some(written) = OptionFuture::from(writing.as_mut()) => {
                     writing = None;
@@ -222,17 +219,15 @@ impl BatchRun {
                     drop(place);
                     let ended = work.ended(attempt, ended, &self.job.spec, &self.metrics);
                     if let (Err(failure), None) = (ended, &ending) {
-                        ending = Some(Ending::Failed(failure));
-                        end_by = Instant::now() + END_LIMIT;
+                        ending = end(Ending::Failed(failure));
                     }
                 }
                 Some((attempt, beat)) = beats.recv() => work.progress.beat(attempt, beat),
                 Some(place) = self.places.recv() => new = Some(place),
                 Some(described) = OptionFuture::from(reading.as_mut()) => {
                     reading = None;
-                    if work.describe(described).is_err() {
-                        sleep(TICK).await;
-                    }
+                    let failed = work.describe(described).is_err();
+                    pause = if failed { TICK } else { Duration::ZERO };
                 }
                 Ok(()) = self.wishes.changed() => {}
                 _ = tick.tick() => {
@@ -291,101 +286,25 @@ impl BatchRun {
         })
     }
 
-    /// Copies the parts to the output, again until the store takes them. An error is final.
-    async fn output(&mut self, work: &mut Work, complete: bool) -> Result<BatchOutput, Failure> {
-        let (mut waits, mut refused, mut shown) = (WAITS.build(), None, false);
-        loop {
-            match self.try_output(work, complete).await {
-                Ok(output) => return Ok(output),
-                Err(PlanError::Never(failure)) => return Err(failure),
-                Err(PlanError::Store(error)) => {
-                    let since = *refused.get_or_insert_with(Instant::now);
-                    if !error.is_refusal() {
-                        refused = None;
-                    } else if since.elapsed() >= REFUSED_LIMIT
-                        || matches!(error, StoreError::Config(_))
-                    {
-                        return Err(Failure {
-                            reason: status::OUTPUT_NOT_WRITTEN.to_owned(),
-                            message: format!("the object store refuses the output: {error}"),
-                            retryable: true,
-                        });
-                    }
-                    if complete && !shown {
-                        shown = true;
-                        self.write_copying(work, &error.to_string()).await;
-                    }
-                    tracing::warn!(uid = self.uid, %error, "the batch's parts are not copied yet");
-                    sleep(waits.next().unwrap_or(TICK)).await;
-                }
-            }
-        }
-    }
-
-    async fn try_output(&self, work: &mut Work, complete: bool) -> Result<BatchOutput, PlanError> {
-        let undescribed = work.progress.undescribed(usize::MAX);
-        let described = describe(self.store.clone(), self.uid.clone(), undescribed).await;
-        work.describe(described)?;
-        let parts = work.progress.parts();
-        let finished = finish::finish(&self.store, self.batch()?, &work.plan, &parts, complete);
-        Ok(finished.boxed().await?)
-    }
-
-    /// Writes that the parts cannot be copied yet. What else the write finds shows itself at the next one.
-    async fn write_copying(&mut self, work: &mut Work, why: &str) {
-        let numbers = work.numbers();
-        let make = |job: &InferenceJob| status::copying(job, &numbers, why, Timestamp::now());
-        let written = self.writer.write(self.job.clone(), make).boxed().await;
-        let _ = self.took(written);
-    }
-
     pub(super) fn work_of(&self, plan: Plan, parts: Vec<PartName>, began: Timestamp) -> Work {
         let status = self.job.status.as_ref();
         let interruptions = status.map_or(0, |status| status.interruptions);
         Work::new(plan, parts, began, interruptions)
     }
+}
 
-    async fn succeed(&self, work: &mut Work, output: BatchOutput) -> Written {
-        let (numbers, began) = (work.numbers(), work.began);
-        let pool = &self.placement.pool;
-        let make = |job: &InferenceJob| {
-            status::succeeded(job, pool, began, &numbers, output.clone(), Timestamp::now())
-        };
-        self.writer.write(self.job.clone(), make).boxed().await
-    }
-
-    /// Writes how the batch ends, or pauses, before it is done. `work`: what was done until then.
-    async fn halted(&mut self, halt: Halt, work: Option<Work>) -> Written {
-        let ending = match halt {
-            Halt::Drop => return Written::Unchanged,
-            Halt::Written(written) => return written,
-            Halt::Suspended => {
-                let numbers = work.map(|mut work| work.numbers());
-                let make =
-                    |job: &InferenceJob| status::paused(job, numbers.as_ref(), Timestamp::now());
-                return self.writer.write(self.job.clone(), make).boxed().await;
-            }
-            Halt::End(ending) => ending,
-        };
-        let (mut numbers, mut output) = (None, None);
-        if let Some(mut work) = work {
-            work.progress.stop();
-            if work.progress.has_parts() {
-                let copied = timeout(COPY_LIMIT, self.output(&mut work, false)).await;
-                output = copied.ok().and_then(Result::ok);
-            }
-            numbers = Some(work.numbers());
-        }
-        let make = |job: &InferenceJob| {
-            let (numbers, output) = (numbers.as_ref(), output.clone());
-            status::ended(job, numbers, output, &ending, Timestamp::now())
-        };
-        self.writer.write(self.job.clone(), make).boxed().await
-    }
+/// Resolves with the ending once its time has come.
+async fn ends((ending, by): &(Ending, Instant)) -> Ending {
+    sleep_until((*by).into()).await;
+    ending.clone()
 }
 
 /// Reads what parts say of themselves.
-fn describe(store: Store, uid: String, parts: Vec<PartName>) -> BoxFuture<'static, Described> {
+pub(super) fn describe(
+    store: Store,
+    uid: String,
+    parts: Vec<PartName>,
+) -> BoxFuture<'static, Described> {
     Box::pin(async move {
         stream::iter(parts)
             .map(|part| {

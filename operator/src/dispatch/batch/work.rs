@@ -3,7 +3,7 @@
 use super::shard::Outcome;
 use super::{BatchEvent, Left, Place};
 use crate::batch::plan::{Plan, PlanOf};
-use crate::batch::progress::{Ended, Progress, Range, Shard, Stopped, Width};
+use crate::batch::progress::{Ended, Progress, Range, Shard, Stopped};
 use crate::batch::rate::Rate;
 use crate::dispatch::wire;
 use crate::job::retry;
@@ -114,7 +114,7 @@ impl Work {
         for attempt in self.attempts.values().rev().take(excess) {
             attempt.finish.cancel();
         }
-        let startable = self.progress.startable(Instant::now(), self.width(most));
+        let startable = self.progress.startable(Instant::now(), self.at_once(most));
         let places = running.saturating_add(startable).min(most);
         let left = self.left(most);
         let asked = (places, left.pictures, left.at_once);
@@ -128,10 +128,9 @@ impl Work {
         })
     }
 
-    fn width(&self, most: u32) -> Width {
-        Width {
-            at_once: self.places.min(most).max(1),
-        }
+    /// Shards that can run at once.
+    fn at_once(&self, most: u32) -> u32 {
+        self.places.min(most).max(1)
     }
 
     /// What is left, as far as places for it are wanted.
@@ -153,10 +152,10 @@ impl Work {
         if beside.any(|other| other.is_suspect) {
             return Use::Later;
         }
-        let width = self.width(spec.parallelism.unwrap_or(u32::MAX));
+        let at_once = self.at_once(spec.parallelism.unwrap_or(u32::MAX));
         let now = Instant::now();
-        let Some((attempt, range)) = self.progress.take(now, width, alone) else {
-            return if self.progress.startable(now, width) > 0 {
+        let Some((attempt, range)) = self.progress.take(now, at_once, alone) else {
+            return if self.progress.startable(now, at_once) > 0 {
                 Use::Later
             } else {
                 Use::Nothing
@@ -237,6 +236,8 @@ impl Work {
         metrics: &Metrics,
     ) -> Result<(), Failure> {
         self.attempts.remove(&attempt);
+        // Of a part that was written, whatever stopped its attempt.
+        let mut final_failure = Ok(());
         let (ended, label, reason) = match outcome {
             Outcome::Part {
                 part,
@@ -248,10 +249,14 @@ impl Work {
                 }
                 let reason =
                     (stopped.as_ref()).map_or("none", |(problem, _)| problem.reason.name());
+                let stopped = stopped.map(stop).transpose().unwrap_or_else(|failure| {
+                    final_failure = Err(failure);
+                    None
+                });
                 let ended = Ended::Part {
                     part,
                     metadata,
-                    stopped: stopped.map(stop).transpose()?,
+                    stopped,
                 };
                 (ended, "succeeded", reason)
             }
@@ -279,7 +284,7 @@ impl Work {
         let now = Instant::now();
         self.progress
             .ended(attempt, ended, now, (spec.retry.limit, delay));
-        Ok(())
+        final_failure
     }
 
     /// Records what parts say of themselves; the first error, if any.
