@@ -43,6 +43,11 @@ pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
 /// Path of the `POST` request that runs one attempt.
 pub const INFER_PATH: &str = "/v1/infer";
 
+/// Extensions of pictures' names, in any case: what of a prefix or of an archive is a picture.
+pub const PICTURE_EXTENSIONS: [&str; 10] = [
+    "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
+];
+
 /// Path of the `POST` request that runs one attempt at a shard of a batch; see [`Order`].
 pub const SHARDS_PATH: &str = "/v1/shards";
 

@@ -33,7 +33,9 @@ pub struct Store {
     pub(crate) bucket: String,
     /// Signs POST forms: the SDK's client does not expose its own credentials.
     pub(crate) credentials: Option<SharedCredentialsProvider>,
-    /// The latest of them, for signers.
+    /// Once it was asked for.
+    pub(crate) bucket_url: Arc<tokio::sync::OnceCell<String>>,
+    /// The latest credentials, for signers.
     pub(crate) known_credentials: Arc<tokio::sync::Mutex<Option<KnownCredentials>>>,
 }
 
@@ -114,6 +116,7 @@ impl Store {
             bucket: config.bucket.clone(),
             credentials: shared.credentials_provider(),
             known_credentials: Arc::default(),
+            bucket_url: Arc::default(),
         })
     }
 

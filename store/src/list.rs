@@ -4,6 +4,7 @@
 use crate::{ObjectKey, Sha256, Store, StoreError};
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::EncodingType;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -132,23 +133,11 @@ impl Store {
         prefix: String,
         next: Option<String>,
     ) -> Result<ObjectPage, StoreError> {
-        let page = i32::try_from(MAX_PAGE).unwrap_or(i32::MAX);
-        let answer = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(prefix)
-            .max_keys(page)
-            // A key that XML cannot express must not break the page. Fovea's own keys are unchanged by it.
-            .encoding_type(EncodingType::Url)
-            .set_continuation_token(next)
-            .send()
-            .await
-            .map_err(|error| StoreError::from_sdk(&error, &self.bucket, ""))?;
-        let incomplete = |what: &str| StoreError::Unavailable(format!("a list {what}"));
+        let answer = self.list_request(&prefix, next).await?;
         let mut objects = Vec::with_capacity(answer.contents().len());
         for object in answer.contents() {
             let key = object.key().ok_or_else(|| incomplete("names no key"))?;
+            // Fovea's own keys are unchanged by the encoding.
             if key == ObjectKey::installation().as_str() {
                 continue;
             }
@@ -159,14 +148,28 @@ impl Store {
                 modified: modified.ok_or_else(|| incomplete("names no time"))?,
             });
         }
-        let next = match answer.is_truncated() {
-            Some(true) => {
-                let token = answer.next_continuation_token().map(str::to_owned);
-                Some(token.ok_or_else(|| incomplete("does not say how it goes on"))?)
-            }
-            _ => None,
-        };
+        let next = next_token(&answer)?;
         Ok(ObjectPage { objects, next })
+    }
+
+    /// Requests one page of a list.
+    pub(crate) async fn list_request(
+        &self,
+        prefix: &str,
+        next: Option<String>,
+    ) -> Result<ListObjectsV2Output, StoreError> {
+        let answer = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .max_keys(i32::try_from(MAX_PAGE).unwrap_or(i32::MAX))
+            // A key that XML cannot express must not break the page.
+            .encoding_type(EncodingType::Url)
+            .set_continuation_token(next)
+            .send()
+            .await;
+        answer.map_err(|error| StoreError::from_sdk(&error, &self.bucket, ""))
     }
 
     /// Deletes an object unless it was written after `limit`. Its age is read again right before.
@@ -212,6 +215,20 @@ impl Store {
             Err(error) => failed(StoreError::from_sdk(&error, &self.bucket, key.as_str())),
         }
     }
+}
+
+pub(crate) fn incomplete(what: &str) -> StoreError {
+    StoreError::Unavailable(format!("a list {what}"))
+}
+
+/// The token of the next page; `None` on the last one.
+pub(crate) fn next_token(answer: &ListObjectsV2Output) -> Result<Option<String>, StoreError> {
+    if answer.is_truncated() != Some(true) {
+        return Ok(None);
+    }
+    let token = answer.next_continuation_token().map(str::to_owned);
+    let token = token.ok_or_else(|| incomplete("does not say how it goes on"))?;
+    Ok(Some(token))
 }
 
 /// The owner that a key names, if it is exactly a key that Fovea builds.

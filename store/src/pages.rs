@@ -1,6 +1,7 @@
 //! Lists of the users' objects, and of a batch's own, page by page.
 
-use crate::{MAX_PAGE, ObjectKey, Store, StoreError};
+use crate::list::{incomplete, next_token};
+use crate::{ObjectKey, Store, StoreError};
 use aws_sdk_s3::types::EncodingType;
 use percent_encoding::percent_decode_str;
 
@@ -29,7 +30,7 @@ pub struct DataPages<'a> {
 }
 
 impl DataPages<'_> {
-    /// The next page, of at most [`MAX_PAGE`] objects; `None` after the last one. An error is final.
+    /// The next page, of at most [`crate::MAX_PAGE`] objects; `None` after the last one. An error is final.
     pub async fn next(&mut self) -> Result<Option<Vec<DataObject>>, StoreError> {
         if self.ended {
             return Ok(None);
@@ -103,18 +104,7 @@ impl Store {
         prefix: &str,
         next: Option<String>,
     ) -> Result<(Vec<DataObject>, Option<String>), StoreError> {
-        let answer = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(prefix)
-            .max_keys(i32::try_from(MAX_PAGE).unwrap_or(i32::MAX))
-            .encoding_type(EncodingType::Url)
-            .set_continuation_token(next)
-            .send()
-            .await
-            .map_err(|error| StoreError::from_sdk(&error, &self.bucket, prefix))?;
-        let incomplete = |what: &str| StoreError::Unavailable(format!("a list {what}"));
+        let answer = self.list_request(prefix, next).await?;
         // A store that does not know the encoding does not name it either.
         let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
         let mut objects = Vec::with_capacity(answer.contents().len());
@@ -130,13 +120,7 @@ impl Store {
                 bytes: bytes.unwrap_or(0),
             });
         }
-        let next = match answer.is_truncated() {
-            Some(true) => {
-                let token = answer.next_continuation_token().map(str::to_owned);
-                Some(token.ok_or_else(|| incomplete("does not say how it goes on"))?)
-            }
-            _ => None,
-        };
+        let next = next_token(&answer)?;
         Ok((objects, next))
     }
 }

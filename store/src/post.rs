@@ -91,13 +91,20 @@ impl Store {
             lifetime,
         };
         Ok(PostForm {
-            url: self.bucket_url().await?,
+            url: self.bucket_url().await?.to_owned(),
             fields: policy.fields(&credentials),
         })
     }
 
-    /// URL of the bucket, as the SDK derives it from endpoint, region and path style.
-    pub(crate) async fn bucket_url(&self) -> Result<String, StoreError> {
+    /// URL of the bucket, as the SDK derives it from endpoint, region and path style. It does not change.
+    pub(crate) async fn bucket_url(&self) -> Result<&str, StoreError> {
+        let url = self
+            .bucket_url
+            .get_or_try_init(|| self.derived_bucket_url());
+        url.await.map(String::as_str)
+    }
+
+    async fn derived_bucket_url(&self) -> Result<String, StoreError> {
         let wrong = |why: String| StoreError::Config(format!("the bucket's URL: {why}"));
         let lifetime = PresigningConfig::expires_in(Duration::from_mins(1))
             .map_err(|error| wrong(error.to_string()))?;

@@ -66,7 +66,7 @@ impl Store {
         let region = config
             .region()
             .map_or("us-east-1", |region| region.as_ref());
-        Signer::new(&url, &credentials, region, SystemTime::now(), lifetime)
+        Signer::new(url, &credentials, region, SystemTime::now(), lifetime)
     }
 
     async fn known_credentials(&self) -> Result<Credentials, StoreError> {

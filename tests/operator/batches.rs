@@ -88,6 +88,17 @@ async fn rows(
     Ok(rows)
 }
 
+/// Waits until the runner has begun a shard of the batch.
+async fn shard_begun(operated: &Operated, uid: &str) -> Result<()> {
+    let begun = eventually("a shard", PATIENCE, || async {
+        let shards = operated.runner.shards();
+        let begun = shards.iter().any(|shard| shard.request.job == uid);
+        ensure!(begun, "none yet");
+        Ok(())
+    });
+    Ok(begun.await?)
+}
+
 #[test]
 fn each_picture_of_a_batch_has_its_row_in_order_and_what_is_no_picture_is_counted() -> Result<()> {
     Operated::shared(async |operated| {
@@ -225,15 +236,7 @@ fn a_suspended_batch_keeps_what_is_done_and_goes_on_when_it_is_resumed() -> Resu
         let store = put(operated, "paused", &names).await?;
         let job = operated.create(&batch("paused")).await?;
         let uid = job.uid().unwrap();
-        eventually("a shard", PATIENCE, || async {
-            let shards = operated.runner.shards();
-            ensure!(
-                shards.iter().any(|shard| shard.request.job == uid),
-                "none yet"
-            );
-            Ok(())
-        })
-        .await?;
+        shard_begun(operated, &uid).await?;
         operated.patch("paused", json!({"suspend": true})).await?;
         let paused = operated
             .status_where("paused", "to be suspended", |status| {
@@ -300,15 +303,7 @@ fn a_cancelled_batch_keeps_what_its_shards_have_done() -> Result<()> {
         let store = put(operated, "ended", &names).await?;
         let job = operated.create(&batch("ended")).await?;
         let uid = job.uid().unwrap();
-        eventually("a shard", PATIENCE, || async {
-            let shards = operated.runner.shards();
-            ensure!(
-                shards.iter().any(|shard| shard.request.job == uid),
-                "none yet"
-            );
-            Ok(())
-        })
-        .await?;
+        shard_begun(operated, &uid).await?;
         operated.patch("ended", json!({"cancel": true})).await?;
         let status = operated.ended("ended").await?;
         assert_eq!(status.phase, Phase::Cancelled);

@@ -2,8 +2,9 @@
 
 /// Most bytes of a name: it becomes part of a row's key.
 const MAX_NAME_BYTES: usize = 512;
-/// Extensions of pictures, and of the texts that go with them.
-const PICTURES: [&str; 10] = [
+/// Extensions of pictures, those of the protocol, which the API does not link, and of the texts that go with
+/// them.
+pub(super) const PICTURES: [&str; 10] = [
     "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
 ];
 const TEXTS: [&str; 2] = ["json", "txt"];
@@ -60,6 +61,11 @@ pub(super) fn role(name: &str) -> Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_what_planner_and_runner_take_for_one() {
+        assert_eq!(PICTURES, fovea_protocol::PICTURE_EXTENSIONS);
+    }
 
     #[test]
     fn a_name_leads_nowhere_but_below_the_archive() {

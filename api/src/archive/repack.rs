@@ -1,6 +1,6 @@
 //! Checks entries and writes those that are kept into a new tar.
 
-use super::names::{Role, check, role};
+use super::names::{PICTURES, Role, check, role};
 use super::{ArchiveError, Limits};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
@@ -102,10 +102,10 @@ impl<W: Write> Repack<W> {
     /// Ends the new archive.
     pub(super) fn finish(self) -> Result<Summary, ArchiveError> {
         if self.summary.pictures == 0 {
-            return Err(ArchiveError::Refused(
-                "the archive has no picture: names of pictures end with .jpg, .jpeg, .png, .gif, .bmp, .tif, .tiff, .ico or .webp"
-                    .to_owned(),
-            ));
+            return Err(ArchiveError::Refused(format!(
+                "the archive has no picture: names of pictures end with one of .{}",
+                PICTURES.join(", .")
+            )));
         }
         let ended = self.out.into_inner().and_then(|mut out| out.flush());
         ended.map_err(ArchiveError::Output)?;

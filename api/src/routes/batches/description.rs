@@ -1,10 +1,10 @@
 //! The OpenAPI descriptions of requests to `/v1/batches`.
 
 use crate::openapi::{binary, problem_set};
-use crate::routes::jobs::description::{parameters_of, properties};
+use crate::routes::jobs::description::{form, parameters_of, properties};
 use crate::validate::BatchRequest;
 use fovea_crds::{OutputFormat, Parameters};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use utoipa::IntoParams;
@@ -24,19 +24,8 @@ impl JsonSchema for BatchForm {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut properties = text_fields(generator);
-        let file = json!({
-            "description": "A manifest (JSON Lines or CSV) or an archive of pictures (ZIP or tar).",
-            "type": "string",
-            "format": "binary",
-        });
-        properties.insert("file".to_owned(), file);
-        json_schema!({
-            "description": "A batch as a form.",
-            "type": "object",
-            "properties": properties,
-            "required": ["file"],
-        })
+        let file = "A manifest (JSON Lines or CSV) or an archive of pictures (ZIP or tar).";
+        form("A batch as a form.", text_fields(generator), file)
     }
 }
 

@@ -47,8 +47,9 @@ async fn fetch(app: &App, tenant: &Tenant, id: &str) -> Result<Arc<InferenceJob>
     Ok(job)
 }
 
-/// Checks that there is a batch with this id.
-async fn exists(app: &App, tenant: &Tenant, id: &str) -> Result<(), Problem> {
+/// Checks that there is a batch with this id, which a request without a query names.
+async fn exists(app: &App, tenant: &Tenant, id: &str, uri: &Uri) -> Result<(), Problem> {
+    Query::none(uri)?;
     is_batch(&*app.jobs.get(&tenant.namespace, id).await?)
 }
 
@@ -84,8 +85,7 @@ pub(crate) async fn read(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Query::none(&uri)?;
-    exists(&app, &tenant, &id).await?;
+    exists(&app, &tenant, &id, &uri).await?;
     jobs::read(State(app), tenant, Id(id), uri, headers).await
 }
 
@@ -111,8 +111,7 @@ pub(crate) async fn cancel(
     Id(id): Id,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Query::none(&uri)?;
-    exists(&app, &tenant, &id).await?;
+    exists(&app, &tenant, &id, &uri).await?;
     end::cancel(State(app), tenant, Id(id), uri).await
 }
 
@@ -135,8 +134,7 @@ pub(crate) async fn delete(
     Id(id): Id,
     uri: Uri,
 ) -> Result<StatusCode, Problem> {
-    Query::none(&uri)?;
-    exists(&app, &tenant, &id).await?;
+    exists(&app, &tenant, &id, &uri).await?;
     end::delete(State(app), tenant, Id(id), uri).await
 }
 
@@ -168,7 +166,6 @@ pub(crate) async fn events(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    Query::none(&uri)?;
-    exists(&app, &tenant, &id).await?;
+    exists(&app, &tenant, &id, &uri).await?;
     events::stream(State(app), tenant, Id(id), uri, headers).await
 }

@@ -26,20 +26,21 @@ impl JsonSchema for JobForm {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut properties = text_fields(generator);
-        let file = json!({
-            "description": "The picture: JPEG, PNG, GIF, BMP, TIFF, ICO or WebP.",
-            "type": "string",
-            "format": "binary",
-        });
-        properties.insert("file".to_owned(), file);
-        json_schema!({
-            "description": "A job as a form.",
-            "type": "object",
-            "properties": properties,
-            "required": ["file"],
-        })
+        let file = "The picture: JPEG, PNG, GIF, BMP, TIFF, ICO or WebP.";
+        form("A job as a form.", text_fields(generator), file)
     }
+}
+
+/// The schema of a form with these fields and a file.
+pub(crate) fn form(description: &str, mut fields: Map<String, Value>, file: &str) -> Schema {
+    let file = json!({"description": file, "type": "string", "format": "binary"});
+    fields.insert("file".to_owned(), file);
+    json_schema!({
+        "description": description,
+        "type": "object",
+        "properties": fields,
+        "required": ["file"],
+    })
 }
 
 /// The text fields as query parameters, beside a picture that is the whole body.

@@ -2,14 +2,9 @@
 
 use super::writer::Writer;
 use super::{MAX_ITEMS, PlanError, PlanItem};
-use fovea_protocol::RowError;
+use fovea_protocol::{PICTURE_EXTENSIONS, RowError};
 use fovea_store::{DataObject, ObjectKey, Store};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-
-/// Extensions of pictures, in any case.
-const PICTURES: [&str; 10] = [
-    "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
-];
 
 /// Extension of archives, in any case.
 const ARCHIVES: [&str; 1] = ["tar"];
@@ -124,13 +119,13 @@ pub(super) async fn pictures(
     selection: &Selection,
     writer: &mut Writer<'_, impl Fn(u64)>,
 ) -> Result<u64, PlanError> {
-    let kind = |name: &str| kind(name, &PICTURES, |name| selection.takes(name));
+    let kind = |name: &str| kind(name, &PICTURE_EXTENSIONS, |name| selection.takes(name));
     let left = list(store, namespace, prefix, kind, writer).await?;
     if writer.items() == 0 {
         let Left { skipped, unwanted } = left;
         let message = format!(
             "there is no picture below data/{namespace}/{prefix}/: {skipped} objects there are not named like pictures (.{}), and {unwanted} are left out by include and exclude. Check spec.input.prefix, which is relative to data/{namespace}/",
-            PICTURES.join(", .")
+            PICTURE_EXTENSIONS.join(", .")
         );
         return Err(PlanError::never("NoPictures", &message));
     }
@@ -214,7 +209,7 @@ mod tests {
             "x.TIFF",
             "..tif",
         ] {
-            assert!(has_extension(name, &PICTURES), "{name}");
+            assert!(has_extension(name, &PICTURE_EXTENSIONS), "{name}");
         }
         for name in [
             "jpg",
@@ -226,7 +221,7 @@ mod tests {
             "",
             "a/.png",
         ] {
-            assert!(!has_extension(name, &PICTURES), "{name}");
+            assert!(!has_extension(name, &PICTURE_EXTENSIONS), "{name}");
         }
     }
 
@@ -273,7 +268,7 @@ mod tests {
 
     #[test]
     fn an_object_is_an_item_unwanted_skipped_or_a_folder() {
-        let kind = |name| kind(name, &PICTURES, |name| name != "b.jpg");
+        let kind = |name| kind(name, &PICTURE_EXTENSIONS, |name| name != "b.jpg");
         let names = ["a.jpg", "b.jpg", "b.txt", "", "c.jpg/"];
         let expected = [
             Kind::Item,

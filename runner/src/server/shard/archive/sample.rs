@@ -1,13 +1,9 @@
 //! `WebDataset`'s convention: members of an archive that share their name up to the first dot of the base
 //! name are one sample, if they follow one another.
 
+use fovea_protocol::PICTURE_EXTENSIONS;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-
-/// Endings of pictures' names.
-const PICTURES: [&str; 10] = [
-    "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
-];
 
 /// Bound on the `meta` of a sample, in bytes of its members. A member that goes beyond it is dropped.
 pub(super) const MAX_META_BYTES: u64 = 64 * 1024;
@@ -45,7 +41,7 @@ pub(super) fn parse(name: &str) -> Option<Named<'_>> {
     let role = match ending {
         "json" => Role::Json,
         "txt" | "cls" => Role::Text,
-        _ if PICTURES.contains(&ending) => Role::Picture,
+        _ if PICTURE_EXTENSIONS.contains(&ending) => Role::Picture,
         _ => return None,
     };
     Some(Named {
