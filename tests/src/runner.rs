@@ -1,8 +1,10 @@
 //! A runner with the real protocol and without models: a job's picture is its [`Script`].
 
+mod sharded;
+
 use crate::script::{Answer, Script};
 use crate::served::serve;
-use crate::shards::{self, Runner, SHARD_SLOTS, ShardAttempt};
+use crate::shards::{SHARD_SLOTS, ShardAttempt};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -12,8 +14,8 @@ use axum::{Json, Router};
 use fovea_protocol as protocol;
 use fovea_protocol::{
     Classification, HEARTBEAT_INTERVAL, INFER_PATH, InferRequest, InferResult, LEADER_PATH,
-    LeaderRequest, Line, MODELS_PATH, ModelState, NDJSON_CONTENT_TYPE, Part, Problem, Reason,
-    RunnerState, SHARDS_PATH, ServedModel, ShardRequest, Source, Stage, Task, Timings,
+    LeaderRequest, Line, MODELS_PATH, ModelState, NDJSON_CONTENT_TYPE, Problem, Reason,
+    RunnerState, SHARDS_PATH, ServedModel, Source, Stage, Task, Timings,
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
@@ -89,7 +91,7 @@ impl ScriptedRunner {
             .route(LEADER_PATH, put(obey))
             .route(MODELS_PATH, get(models))
             .route(INFER_PATH, post(infer))
-            .route(SHARDS_PATH, post(shard))
+            .route(SHARDS_PATH, post(sharded::shard))
             .with_state(Arc::clone(&shared));
         let (url, serving) = serve(routes).await?;
         Ok(Self {
@@ -167,46 +169,6 @@ impl Shared {
             models: models.into(),
         }
     }
-}
-
-impl Runner for Arc<Shared> {
-    fn begun(&self, request: &ShardRequest) -> Result<(usize, CancellationToken), Problem> {
-        let mut state = self.state();
-        let sender = LeaderRequest {
-            installation: request.installation.clone(),
-            epoch: request.epoch,
-            holder: None,
-        };
-        if let Some(known) = &state.leader
-            && is_stale(known, &sender)
-        {
-            return Err(Problem::stale_epoch(
-                known.epoch,
-                "says the scripted runner",
-            ));
-        }
-        state.shards.push(ShardAttempt {
-            request: request.clone(),
-            part: None,
-            exists: false,
-        });
-        Ok((state.shards.len() - 1, state.drop_all.clone()))
-    }
-
-    fn ended(&self, number: usize, part: &Part, exists: bool) {
-        let mut state = self.state();
-        let attempt = &mut state.shards[number];
-        attempt.part = Some(part.clone());
-        attempt.exists = exists;
-    }
-
-    fn crash(&self) {
-        Shared::crash(self);
-    }
-}
-
-async fn shard(State(shared): State<Arc<Shared>>, body: Body) -> Response {
-    shards::shard(shared, body)
 }
 
 async fn models(State(shared): State<Arc<Shared>>) -> Json<RunnerState> {
