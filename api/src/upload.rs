@@ -1,8 +1,10 @@
 //! Reads a request's body within bounds: its bytes, the bytes of all concurrent bodies, time.
 //!
-//! Memory is charged as bytes arrive, so that a slow client holds no more of the budget than it has
-//! sent. A body without Content-Length may take twice its charge while its buffer grows.
+//! Memory is charged as bytes arrive, to the share of uploads and to the budget of all requests, so that a
+//! slow client holds no more than it has sent. A body without Content-Length may take twice its charge while its
+//! buffer grows.
 
+use crate::budget::{Budget, Reservation};
 use crate::config::{LimitsConfig, TimeoutsConfig};
 use crate::error::{Problem, ProblemType};
 use crate::metrics::Metrics;
@@ -21,6 +23,9 @@ use tokio::time::Instant;
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 /// Archives and manifests that are uploaded at a time. Each may have a file of its size on the disk.
 const MAX_ARCHIVES: usize = 2;
+/// Memory of an archive or a manifest beside one picture, in bytes: a part of the object that is written, and the
+/// pieces between the threads. What its entries cost is reserved while they are read.
+const ARCHIVE_BYTES: usize = 20 * 1024 * 1024;
 /// Time after which discarding the rest of a body ends.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
@@ -52,6 +57,7 @@ impl From<UploadError> for Problem {
 #[derive(Clone)]
 pub(crate) struct Intake {
     memory: Arc<Semaphore>,
+    budget: Budget,
     pub(crate) max_upload_bytes: usize,
     pub(crate) max_archive_bytes: usize,
     archives: Arc<Semaphore>,
@@ -65,9 +71,11 @@ impl Intake {
     pub(crate) fn new(
         limits: &LimitsConfig,
         timeouts: &TimeoutsConfig,
+        budget: Budget,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            budget,
             metrics,
             memory: Arc::new(Semaphore::new(
                 limits.upload_memory_bytes.min(Semaphore::MAX_PERMITS),
@@ -83,7 +91,7 @@ impl Intake {
 
     /// Opens a request's body, of which at most `limit` bytes are read.
     pub(crate) fn open(&self, headers: &HeaderMap, body: Body, limit: usize) -> Upload {
-        let memory = Some(Arc::clone(&self.memory));
+        let memory = Some((Arc::clone(&self.memory), self.budget.clone()));
         self.open_with(headers, body, limit, memory, self.whole)
     }
 
@@ -93,14 +101,19 @@ impl Intake {
     }
 
     /// Admits an archive or a manifest.
-    pub(crate) fn admit_archive(&self) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(crate) async fn admit_archive(
+        &self,
+    ) -> Result<(OwnedSemaphorePermit, Reservation), Problem> {
         let admitted = Arc::clone(&self.archives).try_acquire_owned();
-        admitted.map_err(|_| {
+        let admitted = admitted.map_err(|_| {
             let detail = format!(
                 "{MAX_ARCHIVES} archives or manifests are being uploaded: try again in a moment"
             );
             Problem::new(ProblemType::Overloaded, detail).retry_after(10)
-        })
+        })?;
+        // A picture's buffer grows by doubling.
+        let bytes = ARCHIVE_BYTES.saturating_add(self.max_upload_bytes.saturating_mul(2));
+        Ok((admitted, self.budget.reserve(bytes).await?))
     }
 
     fn open_with(
@@ -108,7 +121,7 @@ impl Intake {
         headers: &HeaderMap,
         body: Body,
         limit: usize,
-        memory: Option<Arc<Semaphore>>,
+        memory: Option<(Arc<Semaphore>, Budget)>,
         whole: Duration,
     ) -> Upload {
         let announced = headers
@@ -119,7 +132,7 @@ impl Intake {
                 body: tokio::sync::Mutex::new(body.into_data_stream()),
                 charge: Mutex::new(Charge {
                     bytes: 0,
-                    permit: None,
+                    held: None,
                     fault: None,
                 }),
                 memory,
@@ -148,7 +161,7 @@ struct Shared {
     body: tokio::sync::Mutex<BodyDataStream>,
     charge: Mutex<Charge>,
     /// What bytes are charged to; `None` if they are passed on as they arrive.
-    memory: Option<Arc<Semaphore>>,
+    memory: Option<(Arc<Semaphore>, Budget)>,
     metrics: Arc<Metrics>,
 }
 
@@ -181,7 +194,7 @@ impl Reader {
 
 struct Charge {
     bytes: usize,
-    permit: Option<OwnedSemaphorePermit>,
+    held: Option<(OwnedSemaphorePermit, Reservation)>,
     fault: Option<UploadError>,
 }
 
@@ -234,7 +247,7 @@ impl Upload {
     pub(crate) async fn discard_rest(&self) {
         {
             let mut charge = self.shared.charge();
-            charge.permit = None;
+            charge.held = None;
             let slow = matches!(
                 charge.fault,
                 Some(UploadError::TooSlow { .. } | UploadError::Broken(_))
@@ -262,7 +275,8 @@ impl Upload {
         if announced > self.limit {
             return Some(UploadError::TooLarge { limit: self.limit });
         }
-        let free = self.shared.memory.as_ref()?.available_permits();
+        let (memory, _) = self.shared.memory.as_ref()?;
+        let free = memory.available_permits();
         (announced > free).then_some(UploadError::Overloaded)
     }
 }
@@ -286,16 +300,21 @@ impl Shared {
     }
 
     fn reserve(&self, bytes: usize) -> Result<(), UploadError> {
-        let Some(memory) = &self.memory else {
+        let Some((memory, budget)) = &self.memory else {
             return Ok(());
         };
         let count = u32::try_from(bytes).map_err(|_| UploadError::Overloaded)?;
         let permit = Arc::clone(memory)
             .try_acquire_many_owned(count)
             .map_err(|_| UploadError::Overloaded)?;
-        match &mut self.charge().permit {
-            Some(held) => held.merge(permit),
-            none => *none = Some(permit),
+        let reserved = budget.try_reserve(bytes);
+        let reserved = reserved.map_err(|_| UploadError::Overloaded)?;
+        match &mut self.charge().held {
+            Some((held, reservation)) => {
+                held.merge(permit);
+                reservation.merge(reserved);
+            }
+            none => *none = Some((permit, reserved)),
         }
         Ok(())
     }

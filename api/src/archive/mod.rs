@@ -37,6 +37,9 @@ pub(crate) enum ArchiveError {
     /// It exceeds a bound on sizes.
     #[error("{0}")]
     TooLarge(String),
+    /// There is no memory for the names of its entries.
+    #[error("there is no memory for the archive's entries")]
+    NoMemory,
     /// The rewritten archive could not be passed on.
     #[error("the archive could not be passed on: {0}")]
     Output(io::Error),

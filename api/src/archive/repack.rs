@@ -2,10 +2,17 @@
 
 use super::names::{PICTURES, Role, check, role};
 use super::{ArchiveError, Limits};
+use crate::budget::{Budget, Reservation};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use tar::{Builder, EntryType, Header};
+
+/// Entries whose memory is reserved at once.
+const ENTRY_GROUP: u64 = 16 * 1024;
+/// Memory of such a group in bytes: 64 for each entry's name's digest, or where it lies in a ZIP, in a table that
+/// grows by doubling.
+const GROUP_BYTES: usize = 64 * 16 * 1024;
 
 /// What an archive held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +25,8 @@ pub(crate) struct Summary {
 pub(super) struct Repack<W: Write> {
     out: Builder<W>,
     limits: Limits,
+    budget: Budget,
+    held: Vec<Reservation>,
     entries: u64,
     /// Decompressed bytes that may still come.
     left: u64,
@@ -27,10 +36,12 @@ pub(super) struct Repack<W: Write> {
 }
 
 impl<W: Write> Repack<W> {
-    pub(super) fn new(out: W, limits: Limits) -> Self {
+    pub(super) fn new(out: W, limits: Limits, budget: Budget) -> Self {
         Self {
             out: Builder::new(out),
             limits,
+            budget,
+            held: Vec::new(),
             entries: 0,
             left: limits.total_bytes,
             names: HashSet::new(),
@@ -46,6 +57,11 @@ impl<W: Write> Repack<W> {
                 "the archive has more than {} entries: send several",
                 self.limits.entries
             )));
+        }
+        if self.entries % ENTRY_GROUP == 1 {
+            let reserved = self.budget.try_reserve(GROUP_BYTES);
+            self.held
+                .push(reserved.map_err(|_| ArchiveError::NoMemory)?);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use super::repack::{Repack, exceeded, folder};
 use super::{ArchiveError, Limits, Summary};
+use crate::budget::Budget;
 use flate2::read::MultiGzDecoder;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -22,12 +23,14 @@ pub(crate) fn repack_tar(
     input: impl Read,
     gzip: bool,
     limits: Limits,
+    budget: Budget,
     out: impl Write,
 ) -> Result<Summary, ArchiveError> {
+    let repacked = Repack::new(out, limits, budget);
     if gzip {
-        repack(MultiGzDecoder::new(input), limits, out)
+        repack(MultiGzDecoder::new(input), limits, repacked)
     } else {
-        repack(input, limits, out)
+        repack(input, limits, repacked)
     }
 }
 
@@ -38,8 +41,11 @@ struct Extension {
     size: Option<u64>,
 }
 
-fn repack(input: impl Read, limits: Limits, out: impl Write) -> Result<Summary, ArchiveError> {
-    let mut repack = Repack::new(out, limits);
+fn repack(
+    input: impl Read,
+    limits: Limits,
+    mut repack: Repack<impl Write>,
+) -> Result<Summary, ArchiveError> {
     // Content that is skipped is decompressed as well, so the whole stream is counted.
     let overflow = Rc::new(Cell::new(false));
     let mut archive = Archive::new(Counted {

@@ -10,5 +10,5 @@ mod stored;
 pub(crate) use coco::CocoResults;
 pub(crate) use render::{Format, Only, Renderer};
 pub(crate) use row::Row;
-pub(crate) use rows::{Lines, RowsError, parts, split};
+pub(crate) use rows::{Lines, MAX_ROW_BYTES, RowsError, parts, split};
 pub(crate) use stored::{StoredUpload, discard};

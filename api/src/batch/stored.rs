@@ -6,6 +6,7 @@
 use crate::archive::{
     self, ArchiveError, HEAD_BYTES, Kind, Limits, Summary, channel_reader, channel_writer, sniff,
 };
+use crate::budget::overloaded;
 use crate::error::{Problem, ProblemType};
 use crate::state::App;
 use crate::validate::UPLOADS;
@@ -75,8 +76,8 @@ impl StoredUpload {
                     total_bytes: app.config.limits.max_archive_bytes as u64 * MAX_RATIO,
                 };
                 let Summary { pictures, skipped } = match kind {
-                    Kind::Tar { gzip } => tar(&mut body, gzip, limits, &mut object).await?,
-                    _ => zip(&mut body, limits, &mut object).await?,
+                    Kind::Tar { gzip } => tar(app, &mut body, gzip, limits, &mut object).await?,
+                    _ => zip(app, &mut body, limits, &mut object).await?,
                 };
                 object.finish().await.map_err(unstored)?;
                 tracing::info!(path, pictures, skipped, "stored an uploaded archive");
@@ -164,6 +165,7 @@ impl Body<'_> {
 
 /// Rewrites a tar while it arrives.
 async fn tar(
+    app: &App,
     body: &mut Body<'_>,
     gzip: bool,
     limits: Limits,
@@ -171,7 +173,8 @@ async fn tar(
 ) -> Result<Summary, Problem> {
     let (pieces, reader) = channel_reader();
     let (writer, rewritten) = channel_writer();
-    let work = spawn_blocking(move || archive::repack_tar(reader, gzip, limits, writer));
+    let budget = app.budget.clone();
+    let work = spawn_blocking(move || archive::repack_tar(reader, gzip, limits, budget, writer));
     let (fed, stored) = tokio::join!(feed(body, pieces), store(rewritten, object));
     let repacked = work.await.map_err(Problem::internal)?;
     // An upload that broke makes the archive look cut short.
@@ -204,6 +207,7 @@ async fn store(mut pieces: Receiver<Bytes>, object: &mut ObjectWriter) -> Result
 
 /// Receives a ZIP in a file without a name, then rewrites it.
 async fn zip(
+    app: &App,
     body: &mut Body<'_>,
     limits: Limits,
     object: &mut ObjectWriter,
@@ -223,7 +227,8 @@ async fn zip(
     file.flush().await.map_err(no_room)?;
     let file = file.into_std().await;
     let (writer, rewritten) = channel_writer();
-    let work = spawn_blocking(move || archive::repack_zip(file, limits, writer));
+    let budget = app.budget.clone();
+    let work = spawn_blocking(move || archive::repack_zip(file, limits, budget, writer));
     store(rewritten, object).await?;
     let repacked = work.await.map_err(Problem::internal)?;
     repacked.map_err(refused)
@@ -233,6 +238,7 @@ fn refused(error: ArchiveError) -> Problem {
     match error {
         ArchiveError::Refused(detail) => Problem::new(ProblemType::InvalidArchive, detail),
         ArchiveError::TooLarge(detail) => Problem::new(ProblemType::TooLarge, detail),
+        ArchiveError::NoMemory => overloaded(),
         error => Problem::internal(error),
     }
 }

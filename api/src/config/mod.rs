@@ -2,10 +2,12 @@
 
 mod auth;
 mod compat;
+mod files;
 mod reads;
 
 pub use auth::{AuthConfig, AuthMode, ForwardedHeader, RatesConfig};
 pub use compat::{AsyncVisionConfig, CompatConfig, ImageAnalysisConfig};
+pub use files::Files;
 pub use reads::ReadsConfig;
 
 use fovea_store::StoreConfig;
@@ -32,8 +34,8 @@ pub struct Config {
     #[arg(long, env = "FOVEA_API_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
 
-    /// Address and port to serve /metrics on. Default: on the address of the API, where its clients
-    /// can read it.
+    /// Address and port to serve /livez, /readyz and /metrics on, which answer while all connections to --listen
+    /// are taken. Default: /metrics is served on the address of the API, where its clients can read it.
     #[arg(long, env = "FOVEA_API_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
 
@@ -95,8 +97,14 @@ pub struct LimitsConfig {
     )]
     pub max_archive_bytes: usize,
 
-    /// Memory for the bodies of all uploads in progress together, in bytes. While it is used up,
-    /// further uploads are answered 503.
+    /// Memory for everything that requests hold together, in bytes: bodies, downloads, lists, archives and large
+    /// responses. A request that gets none within a second is answered 503. The process needs more: see the
+    /// documentation on the API's memory.
+    #[arg(long, env = "FOVEA_API_MEMORY_BYTES", default_value_t = 512 * 1024 * 1024)]
+    pub memory_bytes: usize,
+
+    /// Memory for the bodies of all uploads of pictures in progress together, in bytes; part of --memory-bytes.
+    /// While it is used up, further uploads are answered 503.
     #[arg(long, env = "FOVEA_API_UPLOAD_MEMORY_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub upload_memory_bytes: usize,
 
@@ -105,7 +113,9 @@ pub struct LimitsConfig {
     #[arg(long, env = "FOVEA_API_MAX_PIXELS", default_value_t = 178_956_970)]
     pub max_pixels: u64,
 
-    /// Maximum number of open connections; further ones wait to be accepted.
+    /// Maximum number of open connections; further ones wait to be accepted. It is lowered if the limit on open files
+    /// (`RLIMIT_NOFILE`) allows fewer beside the files of the process itself; so are --max-waiters and --max-downloads,
+    /// to three quarters of it.
     #[arg(long, env = "FOVEA_API_MAX_CONNECTIONS", default_value_t = 16_384)]
     pub max_connections: usize,
 }

@@ -1,6 +1,6 @@
 //! Cache of unfinished jobs, filled by the watch, and the requests that wait for a job's next version.
 //!
-//! Finished jobs are not kept: the last version goes to the waiting requests and is dropped; later
+//! The cache is bounded: a job that does not fit is read from the API server. Finished jobs are not kept: the last version goes to the waiting requests and is dropped; later
 //! reads go to the API server.
 
 use fovea_crds::InferenceJob;
@@ -8,6 +8,11 @@ use fovea_crds::conditions::TOO_MANY_FINISHED_JOBS;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// Bound on the memory of all cached jobs, in bytes.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Memory of a job in bytes beside its text.
+const JOB_BYTES: usize = 2 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct JobKey(Box<str>);
@@ -39,6 +44,8 @@ pub(super) enum Update {
 #[derive(Debug, Default)]
 struct State {
     unfinished: HashMap<JobKey, Arc<InferenceJob>>,
+    /// The memory of these jobs, estimated.
+    bytes: usize,
     waited_for: HashMap<JobKey, watch::Sender<Update>>,
     /// The number of unfinished jobs that wait because their namespace is full, by namespace.
     held: HashMap<Box<str>, usize>,
@@ -129,6 +136,7 @@ impl Cache {
         let mut state = self.lock();
         state.fresh = false;
         state.unfinished.clear();
+        state.bytes = 0;
         state.held.clear();
         for waiters in state.waited_for.values() {
             waiters.send_replace(Update::Unknown);
@@ -167,14 +175,19 @@ impl State {
         if let Some(waiters) = self.waited_for.get(&key) {
             waiters.send_replace(Update::Job(Arc::clone(&job)));
         }
-        let before = if job.is_finished() {
-            self.unfinished.remove(&key)
-        } else {
+        self.remove(&key);
+        let bytes = bytes_of(&job);
+        if !job.is_finished() && self.bytes + bytes <= MAX_BYTES {
             self.count_held(&job, 1);
-            self.unfinished.insert(key, job)
-        };
-        if let Some(before) = before {
-            self.count_held(&before, -1);
+            self.bytes += bytes;
+            self.unfinished.insert(key, job);
+        }
+    }
+
+    fn remove(&mut self, key: &JobKey) {
+        if let Some(job) = self.unfinished.remove(key) {
+            self.count_held(&job, -1);
+            self.bytes = self.bytes.saturating_sub(bytes_of(&job));
         }
     }
 
@@ -200,12 +213,30 @@ impl State {
     }
 
     fn forget(&mut self, key: &JobKey) {
-        if let Some(job) = self.unfinished.remove(key) {
-            self.count_held(&job, -1);
-        }
+        self.remove(key);
         if let Some(waiters) = self.waited_for.get(key) {
             waiters.send_replace(Update::Unknown);
         }
+    }
+}
+
+/// Memory of a job, estimated by the length of its JSON.
+fn bytes_of(job: &InferenceJob) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    match serde_json::to_writer(&mut count, job) {
+        Ok(()) => JOB_BYTES + count.0,
+        // A job that has no JSON is not cached.
+        Err(_) => MAX_BYTES + 1,
     }
 }
 

@@ -167,3 +167,21 @@ fn a_namespace_is_full_while_one_of_its_jobs_waits_for_room() {
         assert!(!cache.is_full("ns"));
     }
 }
+
+#[test]
+fn a_job_beyond_the_memory_of_the_cache_is_left_to_the_api_server() {
+    let cache = filled();
+    cache.apply(job(1, Phase::Pending));
+    cache.lock().bytes += MAX_BYTES;
+    let mut waiting = cache.subscribe(key());
+    cache.apply(job(2, Phase::Running));
+    assert_eq!(version(&cache), None);
+    // Those who wait for it get it all the same.
+    let update = waiting.next().now_or_never().unwrap();
+    assert!(matches!(update, Update::Job(job) if job.resource_version().as_deref() == Some("2")));
+    cache.lock().bytes = 0;
+    cache.apply(job(3, Phase::Running));
+    assert_eq!(version(&cache).as_deref(), Some("3"));
+    cache.apply(job(4, Phase::Succeeded));
+    assert_eq!((version(&cache), cache.lock().bytes), (None, 0));
+}

@@ -30,7 +30,7 @@ impl Jobs {
         };
         // Before the read, so that no later change is missed.
         let subscription = self.cache.subscribe(JobKey::new(namespace, name));
-        let job = self.get(namespace, name).await?;
+        let job = trimmed(self.get(namespace, name).await?);
         Ok(Some(Follower {
             jobs: self.clone(),
             subscription,
@@ -58,7 +58,7 @@ impl Follower {
             if job.metadata.resource_version != self.job.metadata.resource_version
                 && (is_current || !job.is_older_than(&self.job))
             {
-                self.job = job;
+                self.job = trimmed(job);
                 return Ok(&self.job);
             }
         }
@@ -94,9 +94,18 @@ impl Follower {
     }
 }
 
+/// The job as the cache keeps it: thousands may be followed at once.
+fn trimmed(job: Arc<InferenceJob>) -> Arc<InferenceJob> {
+    if job.metadata.managed_fields.is_none() {
+        return job;
+    }
+    Arc::new(Arc::unwrap_or_clone(job).trimmed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use crate::jobs::{Records, WatchScope};
     use crate::kubernetes::{Clients, Namespaces};
     use axum::body::Body;
@@ -134,7 +143,16 @@ mod tests {
         let store = Store::connect_as(&store, "key", "secret").await.unwrap();
         let namespaces = Namespaces::new(clients.requests.clone(), timeout);
         let records = Records::new(store, Arc::new(namespaces), timeout);
-        Jobs::start(&clients, timeout, WatchScope::All, records, 1, watches)
+        let budget = Budget::new(1_000_000);
+        Jobs::start(
+            &clients,
+            timeout,
+            WatchScope::All,
+            records,
+            1,
+            watches,
+            budget,
+        )
     }
 
     #[tokio::test]

@@ -1,19 +1,26 @@
 //! Pages of jobs, from the API server.
 
-use super::{Jobs, unavailable};
+use super::answer::{self, Unread};
+use super::{Jobs, requests, unavailable};
+use crate::budget::Reservation;
 use crate::error::{Problem, ProblemType};
 use fovea_crds::annotations;
 use fovea_crds::{InferenceJob, Input, Phase, Task, WatchedJob};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use kube::ResourceExt as _;
 use kube::api::ListParams;
-use kube::{Api, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
-/// Concurrent lists: a page of the largest inline pictures takes tens of megabytes.
+/// Concurrent lists.
 pub(super) const MAX_LISTS: usize = 8;
-/// The API server's pages read for one of ours when a filter by task skips jobs.
+/// The API server's pages read for one of ours when a filter by task skips jobs, or jobs are large.
 const MAX_PAGES: usize = 10;
+/// Longest page, in bytes: more than one job can have. A longer one is requested again with a quarter of its jobs.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Memory of a listed job in bytes, without its inline picture and its annotations.
+const LISTED_BYTES: usize = 16 * 1024;
 /// Pages searched for jobs that refer to a picture, and jobs per page.
 const SEARCHED_PAGES: usize = 20;
 const SEARCHED_PAGE: u32 = 500;
@@ -29,11 +36,27 @@ pub(crate) struct Filter {
     pub(crate) batches: bool,
 }
 
-/// Jobs, and the API server's token for the next page.
+/// Jobs as a cache keeps them, and the API server's token for the next page.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) jobs: Vec<InferenceJob>,
     pub(crate) next: Option<String>,
+    /// The jobs' memory.
+    pub(crate) reserved: Option<Reservation>,
+}
+
+/// A page of the API server, and its memory.
+struct Found {
+    jobs: Vec<WatchedJob>,
+    next: Option<String>,
+    reserved: Reservation,
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    metadata: ListMeta,
+    items: Vec<WatchedJob>,
 }
 
 impl Filter {
@@ -69,8 +92,9 @@ impl Jobs {
         after: Option<String>,
     ) -> Result<Page, Problem> {
         let _permit = self.list_permit().await?;
-        let mut jobs = Vec::new();
+        let mut jobs: Vec<InferenceJob> = Vec::new();
         let mut next = after;
+        let mut reserved: Option<Reservation> = None;
         for _ in 0..MAX_PAGES {
             let room = limit.saturating_sub(u32::try_from(jobs.len()).unwrap_or(limit));
             let params = ListParams {
@@ -79,15 +103,29 @@ impl Jobs {
                 continue_token: next.take(),
                 ..ListParams::default()
             };
-            let (found, more) = self.page(namespace, &params).await?;
-            let readable = found.into_iter().filter_map(|WatchedJob(job)| job.ok());
-            jobs.extend(readable.filter(|job| filter.matches(job)));
-            next = more;
+            let mut found = self.page(namespace, params).await?;
+            let readable = found
+                .jobs
+                .into_iter()
+                .filter_map(|WatchedJob(job)| job.ok());
+            let before = jobs.len();
+            let matching = readable.filter(|job| filter.matches(job));
+            jobs.extend(matching.map(InferenceJob::trimmed));
+            found.reserved.shrink((jobs.len() - before) * LISTED_BYTES);
+            match &mut reserved {
+                Some(reserved) => reserved.merge(found.reserved),
+                none => *none = Some(found.reserved),
+            }
+            next = found.next;
             if next.is_none() || jobs.len() >= limit as usize {
                 break;
             }
         }
-        Ok(Page { jobs, next })
+        Ok(Page {
+            jobs,
+            next,
+            reserved,
+        })
     }
 
     /// Whether a job of the namespace refers to the uploaded picture of this digest; also true if a
@@ -96,47 +134,47 @@ impl Jobs {
         let _permit = self.list_permit().await?;
         let mut params = ListParams::default().limit(SEARCHED_PAGE);
         for _ in 0..SEARCHED_PAGES {
-            let (found, more) = self.page(namespace, &params).await?;
+            let found = self.page(namespace, params.clone()).await?;
             let refers = |WatchedJob(job): &WatchedJob| {
                 job.as_ref().map_or(true, |job| match &job.spec.input {
                     Input::Upload { sha256 } => sha256 == digest,
                     _ => false,
                 })
             };
-            if found.iter().any(refers) {
+            if found.jobs.iter().any(refers) {
                 return Ok(true);
             }
-            if more.is_none() {
+            if found.next.is_none() {
                 return Ok(false);
             }
-            params.continue_token = more;
+            params.continue_token = found.next;
         }
         Ok(true)
     }
 
-    async fn page(
-        &self,
-        namespace: &str,
-        params: &ListParams,
-    ) -> Result<(Vec<WatchedJob>, Option<String>), Problem> {
-        let api: Api<WatchedJob> = Api::namespaced(self.client.clone(), namespace);
-        let list = timeout(self.timeout, api.list(params))
-            .await
-            .map_err(|_| unavailable("no answer in time"))?
-            .map_err(|error| match &error {
-                kube::Error::Api(status) if status.code == 410 => Problem::new(
-                    ProblemType::ContinueExpired,
-                    "the list that `continue` goes on with is too old: start again without it",
-                ),
-                kube::Error::Api(status)
-                    if status.code == 400 && params.continue_token.is_some() =>
-                {
-                    foreign_token()
+    /// A page of at most as many jobs as requested, fewer if they are large.
+    async fn page(&self, namespace: &str, mut params: ListParams) -> Result<Found, Problem> {
+        loop {
+            let request = requests(namespace).list(&params);
+            let mut request = request.map_err(Problem::internal)?;
+            request.extensions_mut().insert("list");
+            let answer = answer::read(&self.client, request, &self.budget, PAGE_BYTES);
+            let answer = timeout(self.timeout, answer).await;
+            let answer = answer.map_err(|_| unavailable("no answer in time"))?;
+            let (List { metadata, items }, reserved) = match answer {
+                Ok(read) => read,
+                Err(Unread::TooLarge) if params.limit != Some(1) => {
+                    params.limit = Some((params.limit.unwrap_or(SEARCHED_PAGE) / 4).max(1));
+                    continue;
                 }
-                _ => super::failed(error),
-            })?;
-        let more = list.metadata.continue_.filter(|token| !token.is_empty());
-        Ok((list.items, more))
+                Err(unread) => return Err(problem(unread, params.continue_token.is_some())),
+            };
+            return Ok(Found {
+                jobs: items,
+                next: metadata.continue_.filter(|token| !token.is_empty()),
+                reserved,
+            });
+        }
     }
 
     async fn list_permit(&self) -> Result<SemaphorePermit<'_>, Problem> {
@@ -144,6 +182,25 @@ impl Jobs {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(unavailable("too many lists at once")),
         }
+    }
+}
+
+/// Why a page was not read; `continues` if the request had a token.
+fn problem(unread: Unread, continues: bool) -> Problem {
+    let error = match unread {
+        Unread::NoMemory(problem) => return problem,
+        Unread::TooLarge => {
+            return Problem::internal(format!("a job has more than {PAGE_BYTES} bytes"));
+        }
+        Unread::Failed(error) => error,
+    };
+    match &error {
+        kube::Error::Api(status) if status.code == 410 => Problem::new(
+            ProblemType::ContinueExpired,
+            "the list that `continue` goes on with is too old: start again without it",
+        ),
+        kube::Error::Api(status) if status.code == 400 && continues => foreign_token(),
+        _ => super::failed(error),
     }
 }
 

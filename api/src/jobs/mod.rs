@@ -2,6 +2,7 @@
 //! any other is read from the API server, so that every replica finds a job once it is created, and
 //! from its record if it was deleted early.
 
+mod answer;
 mod cache;
 mod end;
 mod follow;
@@ -15,19 +16,29 @@ pub(crate) use list::{Filter, Page, foreign_token};
 pub(crate) use records::Records;
 pub use watch::WatchScope;
 
+use crate::budget::Budget;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::Clients;
 use crate::validate::is_subdomain;
+use answer::Unread;
 use cache::{Cache, JobKey};
 use fovea_cluster::{Watches, found};
 use fovea_crds::InferenceJob;
-use kube::{Api, Client};
+use kube::api::GetParams;
+use kube::core::Request;
+use kube::{Api, Client, Resource as _};
 use reads::Reads;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+
+/// Memory for reads of single jobs together, in bytes. It is apart from the budget of requests, so
+/// that jobs can be read while that is used up.
+const READS_BYTES: usize = 64 * 1024 * 1024;
+/// Longest answer with one job, in bytes: more than etcd stores of an object.
+const JOB_BYTES: usize = 8 * 1024 * 1024;
 
 /// Reads and ends jobs. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +47,8 @@ pub(crate) struct Jobs {
     timeout: Duration,
     cache: Cache,
     reads: Arc<Reads>,
+    reads_budget: Budget,
+    budget: Budget,
     records: Records,
     waiters: Arc<Semaphore>,
     lists: Arc<Semaphore>,
@@ -44,7 +57,8 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// Starts the watch. `timeout` bounds one request, `max_waiters` the number of followers.
+    /// Starts the watch. `timeout` bounds one request, `max_waiters` the number of followers, `budget` the
+    /// memory of lists.
     pub(crate) fn start(
         clients: &Clients,
         timeout: Duration,
@@ -52,6 +66,7 @@ impl Jobs {
         records: Records,
         max_waiters: usize,
         watches: Watches,
+        budget: Budget,
     ) -> Self {
         let cache = Cache::default();
         let watch = watch::run(
@@ -65,6 +80,8 @@ impl Jobs {
             timeout,
             cache,
             reads: Arc::default(),
+            reads_budget: Budget::new(READS_BYTES),
+            budget,
             records,
             waiters: Arc::new(Semaphore::new(max_waiters.min(Semaphore::MAX_PERMITS))),
             lists: Arc::new(Semaphore::new(list::MAX_LISTS)),
@@ -104,12 +121,9 @@ impl Jobs {
             return Err(Problem::no_such_job());
         }
         let read = async || {
-            let answer = timeout(self.timeout, self.api(namespace).get(name)).await;
-            let answer = answer.map_err(|_| unavailable("no answer in time"))?;
-            let job = found(answer, name)
-                .map_err(failed)?
-                .ok_or_else(Problem::no_such_job)?;
-            Ok(Arc::new(job))
+            let answer = timeout(self.timeout, self.read(namespace, name)).await;
+            let job = answer.map_err(|_| unavailable("no answer in time"))??;
+            job.map(Arc::new).ok_or_else(Problem::no_such_job)
         };
         let shared = self.reads.share(JobKey::new(namespace, name), read);
         // Another request's read may have to end first.
@@ -136,9 +150,28 @@ impl Jobs {
         &self.records
     }
 
+    async fn read(&self, namespace: &str, name: &str) -> Result<Option<InferenceJob>, Problem> {
+        let request = requests(namespace).get(name, &GetParams::default());
+        let request = request.map_err(Problem::internal)?;
+        let answer = answer::read(&self.client, request, &self.reads_budget, JOB_BYTES).await;
+        match answer {
+            Ok((job, _memory)) => Ok(Some(job)),
+            Err(Unread::Failed(error)) => found(Err(error), name).map_err(failed),
+            Err(Unread::NoMemory(problem)) => Err(problem),
+            Err(Unread::TooLarge) => Err(Problem::internal(format!(
+                "the job {namespace}/{name} has more than {JOB_BYTES} bytes"
+            ))),
+        }
+    }
+
     fn api(&self, namespace: &str) -> Api<InferenceJob> {
         Api::namespaced(self.client.clone(), namespace)
     }
+}
+
+/// Requests for the jobs of a namespace.
+fn requests(namespace: &str) -> Request {
+    Request::new(InferenceJob::url_path(&(), Some(namespace)))
 }
 
 /// The problem for an API server's error that the client cannot fix. Missing rights and objects that

@@ -212,7 +212,7 @@ pub(crate) async fn status(
     let job = FAMILY.job(&app, &parts, &id).await?;
     let status = state(&job);
     let result = match status {
-        TaskState::Success => match results::whole(&app.store, &job).await? {
+        TaskState::Success => match results::whole(&app, &job).await? {
             Some(JobResult::Caption(caption)) => Some(Caption { caption }),
             Some(JobResult::Predictions(_) | JobResult::Detections(_)) | None => None,
         },

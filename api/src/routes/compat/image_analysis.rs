@@ -160,7 +160,7 @@ pub(crate) async fn status(
     let state = state(&job);
     let results = if state == JobState::Completed {
         let whole_pixels = app.config.compat.image_analysis.whole_pixels;
-        let whole = results::whole(&app.store, &job).await?;
+        let whole = results::whole(&app, &job).await?;
         whole.and_then(|result| Results::of(result, whole_pixels))
     } else {
         None

@@ -146,8 +146,8 @@ fn results_format(name: &str) -> Result<Format, FieldError> {
 /// The whole result as a batch of one picture has it.
 async fn rendered(app: &AppState, job: &InferenceJob, format: Format) -> Result<Response, Problem> {
     check_format(format, job.spec.task)?;
-    let _permit = app.downloads.permit()?;
-    let result = results::whole(&app.store, job).await?;
+    let _admitted = app.downloads.admit(0).await?;
+    let result = results::whole(app, job).await?;
     let result = result.ok_or_else(|| no_result(job))?;
     let key = match &job.spec.input {
         Input::Object { key } => key.as_str(),

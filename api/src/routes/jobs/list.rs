@@ -88,7 +88,11 @@ pub(crate) async fn page(
             (filter, Some(after))
         }
     };
-    let Page { jobs, next } = app
+    let Page {
+        jobs,
+        next,
+        reserved: _reserved,
+    } = app
         .jobs
         .list(&tenant.namespace, filter, limit, after)
         .await?;

@@ -50,6 +50,7 @@
 - --runner-image-pull-policy={{ $values.image.pullPolicy }}
 {{- include "fovea.flags" (dict "flag" "runner-image-pull-secret" "values" $values.image.pullSecrets) }}
 - --runner-drain-seconds={{ int64 $runner.drainSeconds }}
+- --runner-cache-size-limit={{ $runner.cacheSizeLimit }}
 - --runner-certificate-days={{ int64 $runner.certificateDays }}
 - --runner-overlap-seconds={{ int64 $runner.overlapSeconds }}
 - --surge-timeout-seconds={{ int64 $runner.surgeTimeoutSeconds }}
