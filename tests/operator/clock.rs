@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Phase, Task};
 use fovea_harness::eventually;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
 use fovea_store::{ObjectKey, Store, StoreConfig};
-use fovea_tests::operated::{BUCKET, JOBS, PATIENCE};
+use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, apply_pool};
 use fovea_tests::skew::Clock;
 use fovea_tests::{Operated, Options};
 use kube::ResourceExt as _;
@@ -32,7 +33,6 @@ async fn end_and_delete(operated: &Operated, name: &str) -> Result<()> {
 async fn an_operator_whose_clock_is_days_ahead_fails_no_job_and_deletes_none_early() -> Result<()> {
     let clock = Clock::new(0)?;
     let options = Options {
-        slots: 1,
         env: clock.env(),
         ..Options::default()
     };
@@ -41,9 +41,14 @@ async fn an_operator_whose_clock_is_days_ahead_fails_no_job_and_deletes_none_ear
     kept.spec.ttl_seconds_after_finished = Some(3600);
     operated.create(&kept).await?;
     operated.ended("kept").await?;
-    let running = operated.submit("running", "wait 600000 caption x").await?;
+    let mut running = Operated::job("running", "wait 600000 caption x");
+    running.spec.active_deadline_seconds = Some(3600);
+    let running = operated.create(&running).await?;
     operated.begun(&running.uid().unwrap(), 1).await?;
-    operated.submit("pending", "caption x").await?;
+    let mut pending = Operated::job("pending", "caption x");
+    let pool = json!({"name": "to-come", "namespace": SYSTEM_NAMESPACE});
+    pending.spec.pool_ref = serde_json::from_value(pool)?;
+    operated.create(&pending).await?;
 
     // Its clock jumps, and then it starts with the wrong one.
     clock.set(AHEAD_SECONDS)?;
@@ -63,6 +68,7 @@ async fn an_operator_whose_clock_is_days_ahead_fails_no_job_and_deletes_none_ear
             end_and_delete(&operated, &format!("step-{round}-{step}")).await?;
         }
         assert_eq!(operated.jobs.get("pending").await?.phase(), Phase::Pending);
+        assert!(!operated.jobs.get("running").await?.is_finished());
         assert!(operated.jobs.get_opt("kept").await?.is_some());
     }
     let metrics = format!("{}/metrics", operated.health_url);
@@ -76,6 +82,8 @@ async fn an_operator_whose_clock_is_days_ahead_fails_no_job_and_deletes_none_ear
 
     operated.patch("running", json!({"cancel": true})).await?;
     assert_eq!(operated.ended("running").await?.phase, Phase::Cancelled);
+    let url = operated.runner.url.clone();
+    apply_pool(&operated.client, "to-come", &[&url], &json!({})).await?;
     let done = operated.ended("pending").await?;
     assert_eq!(done.phase, Phase::Succeeded);
     let completed = done.completion_time.unwrap().0;
