@@ -54,12 +54,14 @@ async fn jobs_beyond_a_namespace_s_limit_wait_and_are_accepted_in_order_of_creat
     let mut operated = Operated::start(options).await?;
     let running = operated.submit("running", "wait 600000 caption x").await?;
     operated.begun(&running.uid().unwrap(), 1).await?;
-    operated.submit("pending", "caption x").await?;
-    is_accepted(&operated, "pending").await?;
     // It counts, and is never started.
     let mut suspended = Operated::job("suspended", "caption x");
     suspended.spec.suspend = true;
     operated.create(&suspended).await?;
+    // A job is accepted in a later second than that of its creation, and the order is by seconds.
+    operated.submit("pending", "caption x").await?;
+    is_accepted(&operated, "pending").await?;
+    let team: Api<InferenceJob> = Api::namespaced(operated.client.clone(), TEAM);
     for (name, number) in [("fourth", 4), ("fifth", 5)] {
         operated.submit(name, "caption x").await?;
         let held = is_held(&operated, name).await?;
@@ -67,24 +69,24 @@ async fn jobs_beyond_a_namespace_s_limit_wait_and_are_accepted_in_order_of_creat
         assert_eq!((held.phase, value), (Phase::Pending, "False"));
         let expected = format!("{number} unfinished jobs, and may have 3,");
         assert!(message.contains(&expected), "{message}");
+        let other = Operated::job(name, "caption x");
+        team.create(&PostParams::default(), &other).await?;
+        eventually(
+            "the other namespace's job to be accepted",
+            PATIENCE,
+            async || {
+                let status = team.get(name).await?.status.unwrap_or_default();
+                let accepted = accepted(&status);
+                ensure!(
+                    accepted.is_some_and(|(value, ..)| value == "True"),
+                    "{status:?}"
+                );
+                Ok(())
+            },
+        )
+        .await?;
     }
     full(&operated, 1).await?;
-    let team: Api<InferenceJob> = Api::namespaced(operated.client.clone(), TEAM);
-    let other = Operated::job("other", "caption x");
-    team.create(&PostParams::default(), &other).await?;
-    eventually(
-        "the other namespace's job to be accepted",
-        PATIENCE,
-        async || {
-            let status = team.get("other").await?.status.unwrap_or_default();
-            ensure!(
-                accepted(&status).is_some_and(|(value, ..)| value == "True"),
-                "{status:?}"
-            );
-            Ok(())
-        },
-    )
-    .await?;
 
     // Another leader finds the same order.
     operated.operator.restart().await?;
