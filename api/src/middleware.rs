@@ -48,7 +48,7 @@ pub(crate) async fn frame(State(app): State<AppState>, request: Request, next: N
         http.response.status_code = Empty,
     );
     let name = format!("{} {}", request.method(), route.unwrap_or_default());
-    let parent = trace::join(&span, name, request.headers());
+    let parent = trace::join(&span, name, request.headers(), app.config.trust_traceparent);
     let answered = async {
         let mut response = finish(next.run(request).await, &id);
         if let Ok(value) = HeaderValue::from_str(&id) {

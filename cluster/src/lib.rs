@@ -5,11 +5,13 @@
 //! ago each watch has proven that it works.
 
 mod answer;
+mod clock;
 mod namespace;
 mod proof;
 mod watch;
 
 pub use answer::{found, is_not_found};
+pub use clock::{ClockLayer, ClusterClock};
 pub use namespace::{
     CLUSTER_NAMESPACE, NamespaceError, NamespaceFacts, UID_LIFETIME, read_namespace,
 };

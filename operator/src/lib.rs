@@ -29,5 +29,5 @@ pub mod pool;
 pub mod run;
 pub mod serve;
 mod sweep;
-mod time;
+pub mod time;
 mod trace;

@@ -131,6 +131,7 @@ async fn lead(
         store,
         callbacks,
         retention: config.retention,
+        quota: config.quota,
         max_result_refused: Duration::from_secs(config.result_refused_seconds.into()),
         epoch,
         default_pool: config.default_pool_key(),

@@ -10,7 +10,6 @@
 //! ```
 
 use crate::{InvalidKey, ObjectKey, Store, StoreError};
-use aws_sdk_s3::presigning::PresigningConfig;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -216,7 +215,7 @@ impl Store {
             )));
         }
         let config = |error: &dyn fmt::Display| StoreError::Config(error.to_string());
-        let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| config(&error))?;
+        let presigning = self.presigning(lifetime)?;
         let put = self.client.put_object().bucket(&self.bucket);
         let mut put = put
             .key(key.as_str())

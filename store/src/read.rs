@@ -4,7 +4,6 @@
 
 use crate::{ObjectKey, Store, StoreError};
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
-use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime};
@@ -119,8 +118,7 @@ impl Store {
                 "refusing to presign {key}: it left its prefix"
             )));
         }
-        let presigning = PresigningConfig::expires_in(lifetime)
-            .map_err(|error| StoreError::Config(format!("presigning for {lifetime:?}: {error}")))?;
+        let presigning = self.presigning(lifetime)?;
         public
             .get_object()
             .bucket(&self.bucket)

@@ -5,7 +5,9 @@
 mod attempts;
 mod batches;
 mod callbacks;
+mod clock;
 mod cluster_faults;
+mod events;
 mod half_open;
 mod killed;
 mod leading;
@@ -13,6 +15,7 @@ mod life;
 mod operation;
 mod ownership;
 mod pools;
+mod quota;
 mod release;
 mod restore;
 mod retention;

@@ -18,8 +18,9 @@ use address::{Proxies, one_client};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
 use rate::Rates;
-use review::{Identity, ReviewError, Reviews};
+use review::{Identity, ReviewError, Reviews, Right};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use verb::Verb;
 
 /// The user of every request without authentication.
@@ -31,6 +32,8 @@ const ANONYMOUS: &str = "anonymous";
 pub(crate) struct Tenant {
     pub(crate) namespace: String,
     pub(crate) user: String,
+    /// `None` without authentication.
+    identity: Option<Arc<Identity>>,
 }
 
 /// Authenticates and authorizes requests, and limits their rate.
@@ -94,12 +97,14 @@ impl Auth {
         let verb = verb_of(parts);
         // Before the access review: each namespace that a user names costs one.
         self.rates.request(&identity.name(), verb.reads())?;
-        if !reviews.may(&identity, verb, &namespace).await? {
+        let right = Right::Jobs(verb);
+        if !reviews.may(&identity, right, &namespace).await? {
             return Err(refusal(reviews, &identity, verb, &namespace, names_a_job(parts)).await?);
         }
         Ok(Tenant {
             namespace,
             user: identity.name().to_owned(),
+            identity: Some(identity),
         })
     }
 
@@ -109,7 +114,22 @@ impl Auth {
         Ok(Tenant {
             namespace,
             user: ANONYMOUS.to_owned(),
+            identity: None,
         })
+    }
+
+    /// Whether the user may read the RunnerPools of a namespace; never without authentication.
+    pub(crate) async fn may_get_pools(
+        &self,
+        tenant: &Tenant,
+        namespace: &str,
+    ) -> Result<bool, Problem> {
+        match (&self.reviews, &tenant.identity) {
+            (Some(reviews), Some(identity)) => {
+                Ok(reviews.may(identity, Right::GET_POOLS, namespace).await?)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// The client's address, as limits count it.
@@ -143,7 +163,8 @@ async fn refusal(
     namespace: &str,
     names_a_job: bool,
 ) -> Result<Problem, ReviewError> {
-    if names_a_job && (verb == Verb::Get || !reviews.may(identity, Verb::Get, namespace).await?) {
+    let get = Right::Jobs(Verb::Get);
+    if names_a_job && (verb == Verb::Get || !reviews.may(identity, get, namespace).await?) {
         return Ok(Problem::no_such_job());
     }
     let detail = format!(

@@ -44,6 +44,12 @@ pub struct Config {
     #[arg(long, env = "FOVEA_API_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
+    /// Record a request's spans whenever its header `traceparent` says that the caller does. Set it only
+    /// where a proxy in front removes or replaces strangers' headers. Otherwise such a request joins its
+    /// caller's trace, and is recorded as often as one without the header.
+    #[arg(long, env = "FOVEA_API_TRUST_TRACEPARENT")]
+    pub trust_traceparent: bool,
+
     #[command(flatten)]
     pub auth: AuthConfig,
 

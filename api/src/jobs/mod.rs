@@ -11,6 +11,7 @@ mod reads;
 mod records;
 mod watch;
 
+pub(crate) use cache::{Full, PoolJobs};
 pub(crate) use follow::Follower;
 pub(crate) use list::{Filter, Page, foreign_token};
 pub(crate) use records::Records;
@@ -23,7 +24,7 @@ use crate::validate::is_subdomain;
 use answer::Unread;
 use cache::{Cache, JobKey};
 use fovea_cluster::{Watches, found};
-use fovea_crds::InferenceJob;
+use fovea_crds::{InferenceJob, ResolvedPoolRef};
 use kube::api::GetParams;
 use kube::core::Request;
 use kube::{Api, Client, Resource as _};
@@ -140,10 +141,14 @@ impl Jobs {
         }
     }
 
-    /// Whether the namespace has too many finished jobs to start another one, by the conditions of its
-    /// waiting jobs.
-    pub(crate) fn namespace_is_full(&self, namespace: &str) -> bool {
-        self.cache.is_full(namespace)
+    /// Why the namespace takes no more jobs, by the conditions of its waiting ones; `None` if it does.
+    pub(crate) fn fullness(&self, namespace: &str) -> Option<Full> {
+        self.cache.fullness(namespace)
+    }
+
+    /// The unfinished jobs of a namespace that a pool has accepted, as the watch has delivered them.
+    pub(crate) fn of_pool(&self, namespace: &str, pool: &ResolvedPoolRef) -> PoolJobs {
+        self.cache.of_pool(namespace, pool)
     }
 
     pub(crate) fn records(&self) -> &Records {

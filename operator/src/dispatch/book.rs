@@ -1,13 +1,14 @@
 //! The cache of jobs, by uid, and when each is reconciled again.
 
 use super::relist::Relist;
-use crate::job::Tracked;
+use crate::job::{Tracked, reduced};
 use crate::time::later;
 use fovea_crds::InferenceJob;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio_util::time::{DelayQueue, delay_queue};
@@ -19,6 +20,7 @@ const LONGEST_TIMER: Duration = Duration::from_mins(10);
 #[derive(Default)]
 pub(super) struct Book {
     jobs: HashMap<String, Tracked>,
+    reduced: HashSet<String>,
     timers: DelayQueue<String>,
     timer_of: HashMap<String, delay_queue::Key>,
     /// By uid.
@@ -57,7 +59,21 @@ impl Book {
             return false;
         }
         self.jobs.insert(uid.to_owned(), job);
+        self.reduced.remove(uid);
         true
+    }
+
+    /// Keeps only what a job needs that waits for room in its namespace.
+    pub(super) fn reduce(&mut self, uid: &str) {
+        if let Some(Tracked::Unfinished(job)) = self.jobs.get_mut(uid) {
+            *job = Arc::new(reduced(job));
+            self.reduced.insert(uid.to_owned());
+        }
+    }
+
+    /// Whether the job was reduced, and has not been observed since: it must not run before it is read again.
+    pub(super) fn is_reduced(&self, uid: &str) -> bool {
+        self.reduced.contains(uid)
     }
 
     pub(super) fn get(&self, uid: &str) -> Option<&Tracked> {
@@ -66,6 +82,7 @@ impl Book {
 
     pub(super) fn remove(&mut self, uid: &str) {
         self.jobs.remove(uid);
+        self.reduced.remove(uid);
         self.clear_timer(uid);
     }
 
@@ -90,7 +107,7 @@ impl Book {
 
     /// Sets the time at which the job is reconciled again.
     pub(super) fn wake_at(&mut self, uid: &str, at: Timestamp) {
-        let wait = Duration::try_from(at.duration_since(Timestamp::now()))
+        let wait = Duration::try_from(at.duration_since(crate::time::now()))
             .unwrap_or_default()
             .min(LONGEST_TIMER);
         if let Some(key) = self.timer_of.get(uid) {
@@ -102,7 +119,7 @@ impl Book {
     }
 
     pub(super) fn wake_after(&mut self, uid: &str, wait: SignedDuration) {
-        self.wake_at(uid, later(Timestamp::now(), wait));
+        self.wake_at(uid, later(crate::time::now(), wait));
     }
 
     pub(super) fn clear_timer(&mut self, uid: &str) {

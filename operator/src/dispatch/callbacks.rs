@@ -5,7 +5,7 @@ use crate::callback::BOUNDS;
 use crate::callback::queue::CallbackQueue;
 use crate::job::write::Written;
 use crate::job::{Finished, Outgoing, Tracked, delivery};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -49,7 +49,7 @@ impl Dispatcher {
     /// Waits for a callback's time, or queues it.
     pub(super) fn reconcile_callback(&mut self, uid: &str, job: &Finished, outgoing: &Outgoing) {
         let policy = self.parts.callbacks.policy();
-        if delivery::waits(outgoing.due, policy, Timestamp::now()) {
+        if delivery::waits(outgoing.due, policy, crate::time::now()) {
             self.book.wake_at(uid, outgoing.due);
             return;
         }

@@ -31,6 +31,7 @@ mod wire;
 
 use crate::callback::Callbacks;
 use crate::events::Events;
+use crate::job::quota::{Quota, QuotaConfig};
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
 use crate::kill_points;
@@ -47,7 +48,6 @@ use book::Book;
 use callbacks::{CallEnded, Calls};
 use folders::Folders;
 use fovea_store::Store;
-use jiff::Timestamp;
 use keep::Room;
 use kube::Client;
 use links::{Linking, Report};
@@ -84,6 +84,7 @@ pub(crate) struct Parts {
     pub store: Store,
     pub callbacks: Callbacks,
     pub retention: RetentionConfig,
+    pub quota: QuotaConfig,
     /// Time for which the store may refuse a large result before its job fails.
     pub max_result_refused: Duration,
     /// This leader, as runners know it.
@@ -125,6 +126,7 @@ pub(crate) struct Dispatcher {
     kept: Room,
     store_check: Arc<StoreCheck>,
     retention: Retention,
+    quota: Quota,
     deletions: Arc<Semaphore>,
     early_deletions: Arc<Semaphore>,
     /// Namespaces that were full when the loop last measured.
@@ -206,6 +208,7 @@ impl Dispatcher {
             kept: Room::default(),
             store_check: Arc::new(StoreCheck::new(parts.store.clone())),
             retention: Retention::new(parts.retention),
+            quota: Quota::new(parts.quota),
             deletions: Arc::new(Semaphore::new(MAX_DELETIONS)),
             early_deletions: Arc::new(Semaphore::new(MAX_EARLY_DELETIONS)),
             full_namespaces: HashSet::new(),
@@ -238,10 +241,11 @@ impl Dispatcher {
                     this.measure();
                     this.publish_loads();
                 }
-                _ = deletion.tick(), if this.retention.next_cause(Timestamp::now()).is_some() => this.delete_one(),
+                _ = deletion.tick(), if this.retention.next_cause(crate::time::now()).is_some() => this.delete_one(),
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);
+                this.reconcile_released();
                 this.dispatch();
                 this.grant_places();
                 this.call();

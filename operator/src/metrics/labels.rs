@@ -24,6 +24,12 @@ pub(super) struct StateLabels {
     pub(super) state: &'static str,
 }
 
+/// The limit that a namespace has reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LimitLabels {
+    pub(super) limit: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct AttemptLabels {
     pub(super) outcome: &'static str,

@@ -308,6 +308,7 @@ impl Metrics {
     }
 
     pub(crate) fn text(&self) -> String {
+        (self.gauges).set_clock_skew(crate::time::clock().skew_seconds());
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -17,6 +17,7 @@ fn metrics_have_the_names_that_dashboards_use() {
         unfinished: 9,
         finished: 4,
         full_namespaces: 1,
+        namespaces_over_quota: 2,
         callbacks_waiting: 5,
         callbacks_in_flight: 2,
         kept_results: 6,
@@ -48,7 +49,9 @@ fn metrics_have_the_names_that_dashboards_use() {
     for line in [
         r#"fovea_operator_jobs{state="unfinished"} 9"#,
         r#"fovea_operator_jobs{state="finished"} 4"#,
-        "fovea_operator_full_namespaces 1",
+        r#"fovea_operator_full_namespaces{limit="finished"} 1"#,
+        r#"fovea_operator_full_namespaces{limit="unfinished"} 2"#,
+        "fovea_operator_clock_skew_seconds ",
         r#"fovea_operator_finished_jobs_deleted_total{cause="limit"} 1"#,
         r#"fovea_operator_queue_depth{pool="fovea-system/default",task="image-to-text"} 7"#,
         r#"fovea_operator_oldest_waiting_seconds{pool="fovea-system/default",task="image-to-text"} 1.5"#,

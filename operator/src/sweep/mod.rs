@@ -133,7 +133,7 @@ impl Sweeper {
     async fn sweep(&self) -> Result<usize, SweepError> {
         self.bucket.claim().await?;
         let limit = limit(
-            SystemTime::now(),
+            crate::time::system_now(),
             Duration::from_secs(self.config.grace_seconds),
         );
         // Which records can be needed; before one is deleted, the namespaces are read again.

@@ -106,7 +106,7 @@ pub enum TaskState {
         (status = 413, description = "The picture has more than 5 MiB, or too many pixels.", body = ref("#/components/schemas/Detail")),
         (status = 415, description = "The file name's extension is not accepted, or the file is not a picture.", body = ref("#/components/schemas/Detail")),
         (status = 422, description = "A field is missing.", body = ref("#/components/schemas/FieldErrors")),
-        (status = 429, description = "The namespace's quota is used up.", body = ref("#/components/schemas/Detail")),
+        (status = 429, description = "The namespace's quota is used up, or it has too many jobs.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "An unexpected error.", body = ref("#/components/schemas/Detail")),
         (status = 503, description = "The cluster or the object store is unavailable, or there are too many uploads at the same time.", body = ref("#/components/schemas/Detail")),
         (status = 504, description = "It is unknown whether the job was created. `Location` is its path if it was.", body = ref("#/components/schemas/Detail")),

@@ -53,7 +53,7 @@ const NAIVE: &str = "%Y-%m-%dT%H:%M:%S";
         (status = 400, description = "The picture is too large or not a JPEG or PNG, analysis_type is invalid, or the body is not a valid form.", body = ref("#/components/schemas/Detail")),
         (status = 408, description = "The body did not arrive in time.", body = ref("#/components/schemas/Detail")),
         (status = 422, description = "A field is missing.", body = ref("#/components/schemas/FieldErrors")),
-        (status = 429, description = "The namespace's quota is used up.", body = ref("#/components/schemas/Detail")),
+        (status = 429, description = "The namespace's quota is used up, or it has too many jobs.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "The cluster or the object store is unavailable, or an unexpected error occurred.", body = ref("#/components/schemas/Detail")),
         (status = 503, description = "There are too many uploads at the same time.", body = ref("#/components/schemas/Detail")),
     ),

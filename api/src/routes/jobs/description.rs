@@ -126,6 +126,7 @@ problem_set!(
     IdempotencyKeyReused,
     QuotaExceeded,
     TooManyFinishedJobs,
+    TooManyUnfinishedJobs,
     Internal,
     Overloaded,
     StoreUnavailable,

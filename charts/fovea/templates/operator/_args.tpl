@@ -32,6 +32,7 @@
 - --min-finished-seconds={{ int64 .minFinishedSeconds }}
 - --deletions-per-second={{ int64 .deletionsPerSecond }}
 {{- end }}
+- --max-unfinished-jobs-per-namespace={{ int64 $operator.quota.maxUnfinishedJobsPerNamespace }}
 {{- with $operator.sweep }}
 - --sweep-every-seconds={{ int64 .everySeconds }}
 - --sweep-grace-seconds={{ int64 .graceSeconds }}

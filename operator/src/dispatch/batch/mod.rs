@@ -17,7 +17,7 @@ use crate::job::decide::{Ending, Placement};
 use crate::pool::PoolKey;
 use crate::time::later;
 use fovea_crds::{InferenceJob, ServedModel};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use run::BatchRun;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -201,7 +201,7 @@ impl Dispatcher {
         let may_begin = known && self.batches.has_room(&namespace);
         let is_going_on = ending.is_none();
         if is_going_on && !may_begin {
-            let again = later(Timestamp::now(), AGAIN_AFTER);
+            let again = later(crate::time::now(), AGAIN_AFTER);
             return self.book.wake_at(uid, again);
         }
         self.pools.unqueue(uid);

@@ -116,7 +116,8 @@ impl BatchRun {
     /// Writes that the batch is being planned; `why` it could not be yet.
     async fn write_planning(&mut self, began: Timestamp, why: Option<&str>) -> Result<(), Halt> {
         let pool = self.placement.pool.clone();
-        let make = |job: &InferenceJob| status::planning(job, &pool, began, why, Timestamp::now());
+        let make =
+            |job: &InferenceJob| status::planning(job, &pool, began, why, crate::time::now());
         let written = self.writer.write(self.job.clone(), make).boxed().await;
         self.took(written)
     }

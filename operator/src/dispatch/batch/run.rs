@@ -99,7 +99,7 @@ pub(super) type Described = Vec<(PartName, Result<Option<PartMetadata>, StoreErr
 impl BatchRun {
     /// Runs the batch to its end, or until it is suspended.
     pub(super) async fn run(mut self, mut abort: oneshot::Receiver<Abort>) -> Written {
-        let began = Timestamp::now();
+        let began = crate::time::now();
         if let Some(ending) = self.ending.clone() {
             let work = timeout(COPY_LIMIT, self.done_before(began)).await;
             return self
@@ -280,8 +280,9 @@ impl BatchRun {
             self.placement.pool.clone(),
         );
         Box::pin(async move {
-            let make =
-                |job: &InferenceJob| status::running(job, &pool, began, &numbers, Timestamp::now());
+            let make = |job: &InferenceJob| {
+                status::running(job, &pool, began, &numbers, crate::time::now())
+            };
             writer.write(job, make).await
         })
     }

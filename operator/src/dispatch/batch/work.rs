@@ -354,7 +354,7 @@ impl Work {
             shards: self.progress.running(),
             interruptions: self.interruptions,
             per_second: self.rate.per_second(),
-            done_at: remaining.map(|time| later(Timestamp::now(), time)),
+            done_at: remaining.map(|time| later(crate::time::now(), time)),
             model: self.model.clone(),
         }
     }

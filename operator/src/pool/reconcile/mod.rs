@@ -102,7 +102,7 @@ impl Context {
         }
 
         // 1. Observe (no client required).
-        let time = (Timestamp::now(), Instant::now());
+        let time = (crate::time::now(), Instant::now());
         let mut observed =
             observe::observe(&self.caches, &self.loads.borrow(), &memory, pool, time);
         // 2. Inspect (client required, reads only).
@@ -198,7 +198,7 @@ impl Memory {
 fn action(applied: &Applied, write_again: Option<Timestamp>, memory: &mut Memory) -> Action {
     // A little later, so that the time is surely over.
     let until = |due: Timestamp| {
-        let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+        let wait = Duration::try_from(due.duration_since(crate::time::now())).unwrap_or_default();
         wait + Duration::from_millis(10)
     };
     let wait = if applied.failed {
