@@ -48,6 +48,10 @@ pub const PICTURE_EXTENSIONS: [&str; 10] = [
     "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
 ];
 
+/// Extensions, in any case, of the members of an archive that belong to the picture with the same stem: JSON, and
+/// texts.
+pub const SIDECAR_EXTENSIONS: [&str; 3] = ["json", "txt", "cls"];
+
 /// Path of the `POST` request that runs one attempt at a shard of a batch; see [`Order`].
 pub const SHARDS_PATH: &str = "/v1/shards";
 

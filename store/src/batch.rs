@@ -6,6 +6,7 @@
 //! system/<job uid>/plan/<plan id>/<shard>.jsonl            the items of one shard
 //! system/<job uid>/parts/<shard>.<from>-<to>[.end].jsonl   rows of a range of a shard; existence: done
 //! system/<job uid>/formatted/<part>.<token>.<format>       the same rows in the batch's format
+//! system/<job uid>/tenant                                  the job's namespace; the first to be written
 //! data/<namespace>/<output prefix>/<job uid>/...           copies of the parts, and `_SUCCESS.json`
 //! ```
 
@@ -130,6 +131,11 @@ pub struct SignedPut {
 }
 
 impl ObjectKey {
+    /// The namespace of a batch's job, as text. In a list it comes after the batch's other objects.
+    pub fn batch_namespace(job_uid: &str) -> Result<Self, InvalidKey> {
+        Self::system(job_uid, "tenant")
+    }
+
     /// The complete plan of a batch.
     pub fn plan(job_uid: &str) -> Result<Self, InvalidKey> {
         Self::system(job_uid, "plan.json")

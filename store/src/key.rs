@@ -5,6 +5,7 @@
 //! results/<namespace>/<job uid>.json             results that are too large for a status
 //! results/<namespace>/<namespace uid>/<job>/<expiry>-<job uid>.json   records of jobs deleted early
 //! data/<namespace>/...                           the user's own objects
+//! data/<namespace>/fovea-batches/<uuid>/<name>    what was uploaded with a batch; only the API writes it
 //! models/<owner>/<name>/<commit>/...             checkpoints; `fovea-runner fetch` writes them
 //! system/<job uid>/...                           the operator's own: plan and parts of a batch
 //! data/<namespace>/.fovea-namespace              marker: the namespace whose jobs may read the folder
@@ -16,6 +17,9 @@ use std::fmt;
 
 /// S3's own bound on a key.
 pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The folder of manifests and archives that were uploaded with batches, below `data/<namespace>/`.
+pub const BATCH_UPLOADS: &str = "fovea-batches";
 
 /// The object in a namespace's folder that names its owner.
 const FOLDER_OWNER: &str = ".fovea-namespace";

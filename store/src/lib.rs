@@ -25,7 +25,7 @@ pub use client::Store;
 pub use config::{Endpoint, StoreConfig};
 pub use digest::{InvalidDigest, Sha256};
 pub use error::StoreError;
-pub use key::{InvalidKey, MAX_KEY_BYTES, ModelFolder, ModelPrefix, ObjectKey};
+pub use key::{BATCH_UPLOADS, InvalidKey, MAX_KEY_BYTES, ModelFolder, ModelPrefix, ObjectKey};
 pub use list::{Deletion, Listed, MAX_PAGE, ObjectPage, Owned, Part};
 pub use multipart::{MAX_MULTIPART_BYTES, ObjectWriter};
 pub use observe::{StoreObserver, StoreOutcome};

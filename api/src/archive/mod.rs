@@ -5,14 +5,16 @@
 mod channel;
 mod names;
 mod repack;
+mod selection;
 mod sniff;
 mod tar;
 mod zip;
 
-pub(crate) use self::tar::repack_tar;
+pub(crate) use self::tar::{repack_tar, select_tar};
 pub(crate) use self::zip::repack_zip;
 pub(crate) use channel::{channel_reader, channel_writer};
 pub(crate) use repack::Summary;
+pub(crate) use selection::Selection;
 pub(crate) use sniff::{HEAD_BYTES, Kind, sniff};
 
 use std::io;

@@ -1,9 +1,9 @@
 //! Checks entries and writes those that are kept into a new tar.
 
 use super::names::{PICTURES, Role, check, role};
+use super::selection::{Digest, Selection, digest};
 use super::{ArchiveError, Limits};
 use crate::budget::{Budget, Reservation};
-use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use tar::{Builder, EntryType, Header};
@@ -30,13 +30,20 @@ pub(super) struct Repack<W: Write> {
     entries: u64,
     /// Decompressed bytes that may still come.
     left: u64,
-    /// Digests of the names so far, cut to 16 bytes: at most a million of them.
-    names: HashSet<[u8; 16]>,
+    /// The names so far: at most a million.
+    names: HashSet<Digest>,
+    /// What is kept; `None`: everything.
+    selection: Option<Selection>,
     summary: Summary,
 }
 
 impl<W: Write> Repack<W> {
-    pub(super) fn new(out: W, limits: Limits, budget: Budget) -> Self {
+    pub(super) fn new(
+        out: W,
+        limits: Limits,
+        selection: Option<Selection>,
+        budget: Budget,
+    ) -> Self {
         Self {
             out: Builder::new(out),
             limits,
@@ -45,6 +52,7 @@ impl<W: Write> Repack<W> {
             entries: 0,
             left: limits.total_bytes,
             names: HashSet::new(),
+            selection,
             summary: Summary::default(),
         }
     }
@@ -74,9 +82,11 @@ impl<W: Write> Repack<W> {
             self.summary.skipped += 1;
             return Ok(None);
         }
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&Sha256::digest(name)[..16]);
-        if !self.names.insert(digest) {
+        let is_taken = |selection: &Selection| selection.takes(name);
+        if !self.selection.as_ref().is_none_or(is_taken) {
+            return Ok(None);
+        }
+        if !self.names.insert(digest(name)) {
             return Err(refused("is there twice: give each file a name of its own"));
         }
         Ok(Some(name.to_owned()))

@@ -5,7 +5,7 @@
 //! the header's is refused, since readers disagree on which one counts.
 
 use super::repack::{Repack, exceeded, folder};
-use super::{ArchiveError, Limits, Summary};
+use super::{ArchiveError, Limits, Selection, Summary};
 use crate::budget::Budget;
 use flate2::read::MultiGzDecoder;
 use std::cell::Cell;
@@ -26,12 +26,24 @@ pub(crate) fn repack_tar(
     budget: Budget,
     out: impl Write,
 ) -> Result<Summary, ArchiveError> {
-    let repacked = Repack::new(out, limits, budget);
+    let repacked = Repack::new(out, limits, None, budget);
     if gzip {
         repack(MultiGzDecoder::new(input), limits, repacked)
     } else {
         repack(input, limits, repacked)
     }
+}
+
+/// Rewrites some pictures of a tar.
+pub(crate) fn select_tar(
+    input: impl Read,
+    selection: Selection,
+    limits: Limits,
+    budget: Budget,
+    out: impl Write,
+) -> Result<Summary, ArchiveError> {
+    let repacked = Repack::new(out, limits, Some(selection), budget);
+    repack(input, limits, repacked)
 }
 
 /// What extension headers say of the next entry.
@@ -41,10 +53,10 @@ struct Extension {
     size: Option<u64>,
 }
 
-fn repack(
+fn repack<W: Write>(
     input: impl Read,
     limits: Limits,
-    mut repack: Repack<impl Write>,
+    mut repack: Repack<W>,
 ) -> Result<Summary, ArchiveError> {
     // Content that is skipped is decompressed as well, so the whole stream is counted.
     let overflow = Rc::new(Cell::new(false));

@@ -26,7 +26,7 @@ pub(crate) fn repack_zip(
 ) -> Result<Summary, ArchiveError> {
     let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(damaged)?;
-    let mut repack = Repack::new(out, limits, budget);
+    let mut repack = Repack::new(out, limits, None, budget);
 
     // First what needs no content: a bomb of overlapping entries is not decompressed at all.
     let mut ranges = Vec::new();

@@ -4,15 +4,17 @@
 //! another body must not replace what the first one's job reads.
 
 use crate::archive::{
-    self, ArchiveError, HEAD_BYTES, Kind, Limits, Summary, channel_reader, channel_writer, sniff,
+    self, ArchiveError, HEAD_BYTES, Kind, Limits, Selection, Summary, channel_reader,
+    channel_writer, sniff,
 };
 use crate::budget::overloaded;
+use crate::download::unread;
 use crate::error::{Problem, ProblemType};
 use crate::state::App;
-use crate::validate::UPLOADS;
+use crate::validate::UPLOADED_PICTURES;
 use bytes::{Bytes, BytesMut};
 use fovea_crds::Input;
-use fovea_store::{FolderOwner, ObjectKey, ObjectWriter, StoreError};
+use fovea_store::{BATCH_UPLOADS, FolderOwner, ObjectKey, ObjectWriter, StoreError};
 use futures::stream::Fuse;
 use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
@@ -53,7 +55,7 @@ impl StoredUpload {
             let detail = "the upload is no manifest in JSON Lines ({\"key\": ...} on each line) or in CSV (with a header that has the column key), no ZIP, and no tar, of which all but the ZIP may be compressed by gzip";
             Problem::new(ProblemType::NotABatch, detail)
         })?;
-        let folder = format!("{UPLOADS}/{}", Uuid::new_v4());
+        let folder = format!("{BATCH_UPLOADS}/{}", Uuid::new_v4());
         match kind {
             Kind::Manifest(extension) => {
                 let path = format!("{folder}/manifest.{extension}");
@@ -68,13 +70,9 @@ impl StoredUpload {
                 })
             }
             Kind::Tar { .. } | Kind::Zip => {
-                let path = format!("{folder}/pictures.tar");
+                let path = format!("{folder}/{UPLOADED_PICTURES}");
                 let mut object = create(app, namespace, &path, "application/x-tar").await?;
-                let limits = Limits {
-                    entries: MAX_ENTRIES,
-                    member_bytes: app.config.limits.max_upload_bytes,
-                    total_bytes: app.config.limits.max_archive_bytes as u64 * MAX_RATIO,
-                };
+                let limits = limits(app);
                 let Summary { pictures, skipped } = match kind {
                     Kind::Tar { gzip } => tar(app, &mut body, gzip, limits, &mut object).await?,
                     _ => zip(app, &mut body, limits, &mut object).await?,
@@ -91,6 +89,58 @@ impl StoredUpload {
         }
     }
 
+    /// Stores some pictures of an archive that was uploaded before. `identity`: what tells these pictures from
+    /// others.
+    pub(crate) async fn selected(
+        app: &App,
+        namespace: &str,
+        (from, selection): (&ObjectKey, Selection),
+        identity: &str,
+    ) -> Result<Self, Problem> {
+        let mut source = app.store.open(from).await.map_err(|error| match error {
+            StoreError::NotFound { .. } => {
+                let detail = "the archive that was uploaded with the batch is gone: upload the failed pictures again";
+                Problem::new(ProblemType::CannotRetry, detail)
+            }
+            error => unread(error),
+        })?;
+        let folder = format!("{BATCH_UPLOADS}/{}", Uuid::new_v4());
+        let path = format!("{folder}/{UPLOADED_PICTURES}");
+        let mut object = create(app, namespace, &path, "application/x-tar").await?;
+        let (pieces, reader) = channel_reader();
+        let (writer, rewritten) = channel_writer();
+        let (limits, budget) = (limits(app), app.budget.clone());
+        let work = spawn_blocking(move || {
+            archive::select_tar(reader, selection, limits, budget, writer)
+        });
+        let reading = async move {
+            while let Some(piece) = source.next().await {
+                if pieces.send(piece.map_err(unread)?).await.is_err() {
+                    break;
+                }
+            }
+            Ok::<_, Problem>(())
+        };
+        let (read, stored) = tokio::join!(reading, store(rewritten, &mut object));
+        let repacked = work.await.map_err(Problem::internal)?;
+        read?;
+        stored?;
+        repacked.map_err(|error| match error {
+            ArchiveError::Refused(detail) | ArchiveError::TooLarge(detail) => {
+                Problem::new(ProblemType::CannotRetry, detail)
+            }
+            ArchiveError::NoMemory => overloaded(),
+            error => Problem::internal(error),
+        })?;
+        object.finish().await.map_err(unstored)?;
+        Ok(Self {
+            input: Input::Archives { prefix: folder },
+            identity: Input::Archives {
+                prefix: format!("retry:{identity}"),
+            },
+        })
+    }
+
     /// Stores a manifest that `write` writes.
     pub(crate) async fn manifest(
         app: &App,
@@ -98,7 +148,7 @@ impl StoredUpload {
         mut lines: Receiver<Bytes>,
     ) -> Result<(Self, u64), Problem> {
         own_folder(app, namespace).await?;
-        let path = format!("{UPLOADS}/{}/manifest.jsonl", Uuid::new_v4());
+        let path = format!("{BATCH_UPLOADS}/{}/manifest.jsonl", Uuid::new_v4());
         let mut object = create(app, namespace, &path, "application/octet-stream").await?;
         let (mut digest, mut bytes) = (Sha256::new(), 0);
         while let Some(piece) = lines.recv().await {
@@ -122,6 +172,15 @@ pub(crate) async fn discard(app: &App, namespace: &str, input: &Input) {
         && let Err(error) = app.store.delete(&key).await
     {
         tracing::warn!(%key, %error, "an upload without a batch remains in the store");
+    }
+}
+
+fn limits(app: &App) -> Limits {
+    let limits = &app.config.limits;
+    Limits {
+        entries: MAX_ENTRIES,
+        member_bytes: limits.max_upload_bytes,
+        total_bytes: limits.max_archive_bytes as u64 * MAX_RATIO,
     }
 }
 

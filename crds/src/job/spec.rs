@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
         name = "Result",
         type_ = "string",
         json_path = ".status.summary",
-        description = "Result in one line, or the reason of the failure."
+        description = "Result in one line, or the reason of the failure; of a batch its counts as well."
     ),
     printcolumn(
         name = "Age",

@@ -84,7 +84,7 @@ pub struct InferenceJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
 
-    /// Result in one line, or the reason of the failure. Shown by `kubectl get`.
+    /// Result in one line, or the reason of the failure; of a batch its counts as well. Shown by `kubectl get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_SUMMARY_LENGTH))]
     pub summary: Option<String>,

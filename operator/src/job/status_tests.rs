@@ -105,6 +105,22 @@ fn a_retry_is_pending_again_and_keeps_its_first_start() {
     assert!(conditions(&status).contains(&("Scheduled", "False", "FetchFailed")));
 }
 
+/// A short attempt is not written: to a reader the job has waited all the time.
+#[test]
+fn a_condition_that_is_false_again_has_not_changed_in_between() {
+    let accepted = noted(&job(None), &Note::Accepted(pool()), at(0));
+    let retry = NextAttempt {
+        delay: Duration::from_secs(11),
+        attempts: 1,
+        interruptions: 0,
+        exclusive: false,
+        failure: failure("FetchFailed"),
+    };
+    let status = waiting(&job(Some(accepted)), &begun(), &retry, at(9));
+    let scheduled = fovea_crds::conditions::get(&status.conditions, SCHEDULED);
+    assert_eq!(scheduled.unwrap().last_transition_time, Time(at(0)));
+}
+
 #[test]
 fn a_running_job_says_what_its_runner_was_doing() {
     let message = |stage| {

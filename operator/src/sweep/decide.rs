@@ -1,6 +1,6 @@
 //! Finds the listed objects that no job needs. Pure: time and lists are arguments.
 
-use fovea_store::{Listed, ObjectKey, Owned, Sha256};
+use fovea_store::{BATCH_UPLOADS, Listed, ObjectKey, Owned, Part, Sha256};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +23,8 @@ pub(super) struct Chunk {
     by_job: HashMap<String, Vec<ObjectKey>>,
     /// Uploads, by namespace and digest.
     pictures: HashMap<(String, Sha256), Picture>,
+    /// Uploads of batches, by namespace and folder.
+    batches: HashMap<String, HashMap<String, Upload>>,
     records: Vec<Record>,
     len: usize,
 }
@@ -34,6 +36,23 @@ struct Picture {
     named: bool,
     /// The namespace's uid and the key of each copy.
     objects: Vec<(String, ObjectKey)>,
+}
+
+/// What was uploaded with a batch.
+#[derive(Debug, Default)]
+struct Upload {
+    /// Whether the input of a job of the namespace names it.
+    named: bool,
+    keys: Vec<ObjectKey>,
+}
+
+/// What a job's input names in the bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Named {
+    /// Digest of its upload.
+    pub sha256: Option<Sha256>,
+    /// Path below `data/<namespace>/` of an object or a prefix.
+    pub path: Option<String>,
 }
 
 /// The record of a job that was deleted early. It is no longer needed once it has expired or its
@@ -76,6 +95,10 @@ impl Chunk {
                 let picture = self.pictures.entry((namespace, sha256)).or_default();
                 picture.objects.push((namespace_uid, key));
             }
+            Owned::ByInput { namespace, folder } => {
+                let folders = self.batches.entry(namespace).or_default();
+                folders.entry(folder).or_default().keys.push(key);
+            }
             Owned::Record {
                 namespace,
                 namespace_uid,
@@ -98,13 +121,50 @@ impl Chunk {
         Taken::Candidate
     }
 
-    /// Keeps the objects of an existing job; `sha256` is the digest of its upload.
-    pub(super) fn job(&mut self, namespace: &str, uid: &str, sha256: Option<Sha256>) {
+    /// Keeps the objects of an existing job, and those that its input names.
+    pub(super) fn job(&mut self, namespace: &str, uid: &str, named: Named) {
+        let Named { sha256, path } = named;
         self.by_job.remove(uid);
         if let Some(sha256) = sha256
             && let Some(picture) = self.pictures.get_mut(&(namespace.to_owned(), sha256))
         {
             picture.named = true;
+        }
+        if let Some(path) = path
+            && let Some(folders) = self.batches.get_mut(namespace)
+        {
+            // An upload's folder has two segments.
+            let mut segments = path.split('/');
+            match (segments.next(), segments.next()) {
+                (Some(BATCH_UPLOADS), None) => {
+                    for upload in folders.values_mut() {
+                        upload.named = true;
+                    }
+                }
+                (Some(BATCH_UPLOADS), Some(upload)) => {
+                    let folder = format!("{BATCH_UPLOADS}/{upload}");
+                    if let Some(upload) = folders.get_mut(&folder) {
+                        upload.named = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Jobs of which it holds objects below `system/` that no job passed to [`Chunk::job`] needs.
+    pub(super) fn batches(&self) -> Vec<String> {
+        let of_batches = self
+            .by_job
+            .iter()
+            .filter(|(_, keys)| keys.iter().any(is_system));
+        of_batches.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Keeps the objects below `system/` of a job that may exist where jobs are not listed.
+    pub(super) fn batch_of_others(&mut self, uid: &str) {
+        if let Some(keys) = self.by_job.get_mut(uid) {
+            keys.retain(|key| !is_system(key));
         }
     }
 
@@ -132,12 +192,17 @@ impl Chunk {
     /// needs an upload to a former namespace of the same name, or a record of a job in it.
     pub(super) fn unneeded(self, namespaces: &HashMap<String, String>) -> Vec<ObjectKey> {
         let mut unneeded: Vec<ObjectKey> = self.by_job.into_values().flatten().collect();
+        // They are deleted from the end on: what says whose the others are goes last.
+        unneeded.sort_by_key(|key| !key.as_str().ends_with("/tenant"));
         for ((namespace, _), Picture { named, objects }) in self.pictures {
             let live = namespaces.get(&namespace);
             let needed = |uid: &String| named && live == Some(uid);
             let rest = objects.into_iter().filter(|(uid, _)| !needed(uid));
             unneeded.extend(rest.map(|(_, key)| key));
         }
+        let uploads = self.batches.into_values().flat_map(HashMap::into_values);
+        let rest = uploads.filter(|upload| !upload.named);
+        unneeded.extend(rest.flat_map(|upload| upload.keys));
         let needed = |record: &Record| {
             !record.expired && namespaces.get(&record.namespace) == Some(&record.namespace_uid)
         };
@@ -145,6 +210,10 @@ impl Chunk {
         unneeded.extend(rest.map(|record| record.key));
         unneeded
     }
+}
+
+fn is_system(key: &ObjectKey) -> bool {
+    key.as_str().starts_with(Part::System.prefix())
 }
 
 /// Latest time of the last put at which an object may be deleted; the Unix epoch if `now` is less than

@@ -2,7 +2,7 @@
 //! incomplete list, or one with an object that cannot be decoded, is an error.
 
 use super::SweepError;
-use super::decide::Chunk;
+use super::decide::{Chunk, Named};
 use fovea_cluster as cluster;
 use fovea_crds::InferenceJob;
 use fovea_store::Sha256;
@@ -37,6 +37,17 @@ struct ReferrerSpec {
 #[derive(Clone, Debug, Deserialize)]
 struct ReferrerInput {
     upload: Option<Upload>,
+    object: Option<Path>,
+    prefix: Option<Path>,
+    manifest: Option<Path>,
+    archives: Option<Path>,
+}
+
+/// An input below `data/<namespace>/`.
+#[derive(Clone, Debug, Deserialize)]
+struct Path {
+    #[serde(alias = "prefix")]
+    key: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -66,11 +77,20 @@ pub(super) async fn jobs(
             let (Some(namespace), Some(uid)) = (&job.metadata.namespace, &job.metadata.uid) else {
                 return Err(SweepError::Unreadable("a job without namespace or uid"));
             };
-            let sha256 = job.spec.input.upload.map(|upload| upload.sha256.parse());
-            let sha256: Option<Sha256> = sha256
+            let ReferrerInput {
+                upload,
+                object,
+                prefix,
+                manifest,
+                archives,
+            } = job.spec.input;
+            let sha256: Option<Sha256> = upload
+                .map(|upload| upload.sha256.parse())
                 .transpose()
                 .map_err(|_| SweepError::Unreadable("a job whose upload is no digest"))?;
-            chunk.job(namespace, uid, sha256);
+            let path = object.or(prefix).or(manifest).or(archives);
+            let path = path.map(|path| path.key);
+            chunk.job(namespace, uid, Named { sha256, path });
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),

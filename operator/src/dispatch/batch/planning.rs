@@ -72,7 +72,8 @@ impl BatchRun {
         } else {
             let written = self.write_planning(began, None).await;
             written.map_err(NotPlanned::Halted)?;
-            let probed = finish::probe(&self.store, &self.uid).await?;
+            let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
+            let probed = finish::probe(&self.store, &self.uid, namespace).await?;
             probed.map_err(PlanError::Never)?;
             plan::make(&self.store, self.batch()?, |_| {}).await?
         };

@@ -7,6 +7,7 @@ use crate::dispatch::conversation::{NoAnswer, excerpt, lines, next_line, refused
 use crate::dispatch::folders::{FolderError, Folders};
 use crate::dispatch::runners::RunnerClient;
 use crate::dispatch::store_check::StoreCheck;
+use crate::kill_points;
 use bytes::Bytes;
 use fovea_crds::{Failure, InferenceJob};
 use fovea_protocol::{
@@ -177,6 +178,7 @@ impl ShardAttempt {
                     let Some(Announced { name, metadata, .. }) = announced else {
                         return Err(nonsense("a part that it did not announce"));
                     };
+                    kill_points::after(kill_points::BATCH_PART_WRITTEN);
                     let metadata = (!exists).then_some(metadata);
                     return Ok(Outcome::Part {
                         part: name,

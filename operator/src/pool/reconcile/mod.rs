@@ -96,6 +96,9 @@ impl Context {
             self.forget(&key);
             return Ok(Action::await_change());
         }
+        if !self.caches.cover(pool) {
+            return Ok(Action::await_change());
+        }
         let mut memory = self.memories().remove(&key).unwrap_or_default();
         if pool.spec.external.is_some() {
             memory.forget_pods();
@@ -111,6 +114,9 @@ impl Context {
         let plan = plan::plan(&observed, &mut memory, &self.build, access::make);
         // 4. Apply (client required).
         let mut applied = self.apply(&observed, plan).await;
+        if let Some(leaving) = applied.leaving.take() {
+            memory.leaving = leaving;
+        }
         if let Some(due) = inspect_again {
             plan::earliest(&mut applied.due, due);
         }
