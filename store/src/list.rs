@@ -23,11 +23,13 @@ pub enum Part {
     Results,
     /// Plans and parts of batches, below `system/`.
     System,
+    /// Answers for jobs with `spec.reuse`, below `reuse/`.
+    Reuse,
 }
 
 impl Part {
     /// Every part, in the order of a sweep.
-    pub const ALL: [Self; 3] = [Self::Uploads, Self::Results, Self::System];
+    pub const ALL: [Self; 4] = [Self::Uploads, Self::Results, Self::System, Self::Reuse];
 
     /// The part's prefix, including the final `/`.
     pub fn prefix(self) -> &'static str {
@@ -35,6 +37,7 @@ impl Part {
             Self::Uploads => "uploads/",
             Self::Results => "results/",
             Self::System => "system/",
+            Self::Reuse => "reuse/",
         }
     }
 
@@ -64,6 +67,14 @@ pub enum Owned {
     ByJob {
         /// Uid of the job, from the key.
         uid: String,
+    },
+    /// Answers for jobs with `spec.reuse`: kept for as long as the operator is told, while their namespace
+    /// exists.
+    Answers {
+        /// The namespace's name.
+        namespace: String,
+        /// The namespace's uid.
+        namespace_uid: String,
     },
     /// The record of a job that was deleted early: kept until it expires, while its namespace exists.
     Record {
@@ -265,6 +276,16 @@ fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
             let made = ObjectKey::system(&uid, &name.join("/")).ok()?;
             (made, Owned::ByJob { uid })
         }
+        Part::Reuse => {
+            let namespace = segments.next().filter(|text| is_label(text))?.to_owned();
+            let namespace_uid = segments.next().filter(|text| is_uid(text))?.to_owned();
+            let made = ObjectKey::answers(&namespace, &namespace_uid, segments.next()?).ok()?;
+            let owned = Owned::Answers {
+                namespace,
+                namespace_uid,
+            };
+            (made, owned)
+        }
     };
     (made.as_str() == key).then_some((made, owned))
 }
@@ -305,89 +326,5 @@ pub(crate) fn is_uid(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const UID: &str = "0b9b0d1e-5f5c-4d2c-9b57-6d8a3f1c2e4d";
-    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    #[test]
-    fn an_object_s_owner_is_read_from_its_key() {
-        let upload = format!("uploads/team-a/{UID}/{EMPTY}");
-        let (key, owned) = owner(Part::Uploads, &upload).unwrap();
-        assert_eq!(key.as_str(), upload);
-        let expected = Owned::ByNamespace {
-            namespace: "team-a".to_owned(),
-            namespace_uid: UID.to_owned(),
-            sha256: Sha256::of(b""),
-        };
-        assert_eq!(owned, expected);
-        let record = format!("results/team-a/{UID}/{UID}/1700000000-{UID}.json");
-        let (key, owned) = owner(Part::Results, &record).unwrap();
-        assert_eq!(key.as_str(), record);
-        let expected = Owned::Record {
-            namespace: "team-a".to_owned(),
-            namespace_uid: UID.to_owned(),
-            job_uid: UID.to_owned(),
-            expires: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        };
-        assert_eq!(owned, expected);
-        for (part, key) in [
-            (Part::Results, format!("results/team-a/{UID}.json")),
-            (Part::System, format!("system/{UID}/plan.json")),
-            (Part::System, format!("system/{UID}/shards/7")),
-        ] {
-            let by_job = Owned::ByJob {
-                uid: UID.to_owned(),
-            };
-            let (made, owned) = owner(part, &key).unwrap();
-            assert_eq!((made.as_str(), owned), (key.as_str(), by_job));
-        }
-    }
-
-    #[test]
-    fn a_key_that_fovea_does_not_build_has_no_owner() {
-        let upper = UID.to_uppercase();
-        for (part, key) in [
-            (Part::Uploads, format!("data/team-a/{UID}/{EMPTY}")),
-            (Part::Uploads, format!("uploads/team-a/{UID}/{EMPTY}/x")),
-            (Part::Uploads, format!("uploads/team-a/{UID}/{EMPTY}.jpg")),
-            (Part::Uploads, format!("uploads/Team/{UID}/{EMPTY}")),
-            (Part::Uploads, format!("uploads/team-a/{upper}/{EMPTY}")),
-            (Part::Uploads, format!("uploads/team-a/4c1d/{EMPTY}")),
-            (Part::Uploads, format!("uploads//{UID}/{EMPTY}")),
-            (Part::Uploads, "uploads/".to_owned()),
-            (Part::Results, format!("results/team-a/{UID}")),
-            (Part::Results, format!("results/team-a/{UID}.json/x")),
-            (Part::Results, format!("results/team-a/{UID}.json%00")),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/{UID}/{UID}.json"),
-            ),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/cat/1-{UID}.json"),
-            ),
-            (Part::Results, format!("results/team-a/{UID}/{UID}/1-{UID}")),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/{UID}/01-{UID}.json"),
-            ),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/{UID}/-1-{UID}.json"),
-            ),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/{UID}/1-{UID}.json/x"),
-            ),
-            (Part::System, format!("system/{UID}")),
-            (Part::System, format!("system/{UID}/")),
-            (Part::System, format!("system/{UID}/..")),
-            (Part::System, format!("system/{UID}//x")),
-            (Part::System, "system/installation".to_owned()),
-        ] {
-            assert_eq!(owner(part, &key), None, "{key}");
-        }
-    }
-}
+#[path = "list_tests.rs"]
+mod tests;

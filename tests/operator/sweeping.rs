@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
+const OFTEN: [&str; 3] = [
+    "--sweep-every-seconds=1",
+    "--sweep-grace-seconds=1800",
+    "--reuse-retention-seconds=3600",
+];
 pub(crate) const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A bucket that is swept every second, with a proxy between it and the operator.
@@ -164,18 +168,22 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
             ObjectKey::upload("no-such-namespace", NOBODY, &Sha256::of(b"named"))?,
             ObjectKey::result(JOBS, NOBODY)?,
             ObjectKey::system(NOBODY, "shards/0")?,
+            // Older than they are kept.
+            ObjectKey::answer(JOBS, &swept.uid(JOBS).await?, &Sha256::of(b"old"))?,
         ];
         for key in stay.iter().chain([&result, &plan]).chain(&go) {
             bucket.put_old(key).await?;
         }
         let young = swept.upload("young").await?;
         bucket.now.put(&young, "x".into(), "image/png").await?;
+        let reused = ObjectKey::answers(JOBS, &swept.uid(JOBS).await?, "a-part")?;
+        bucket.now.put(&reused, "x".into(), "text/plain").await?;
 
         for key in &go {
             bucket.loses(key).await?;
         }
         swept.swept_twice().await?;
-        for key in stay.iter().chain([&result, &plan, &young]) {
+        for key in stay.iter().chain([&result, &plan, &young, &reused]) {
             assert!(bucket.has(key).await?, "{key} has gone");
         }
 

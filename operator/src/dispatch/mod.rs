@@ -23,6 +23,7 @@ mod pools;
 pub(crate) mod queue;
 mod relist;
 mod request;
+mod reuse;
 mod runners;
 mod store_check;
 mod target;
@@ -40,6 +41,7 @@ use crate::pool::PoolKey;
 use crate::pool::load::Loads;
 use crate::pool::published::PublishedPools;
 use crate::pool::resolve::Directory;
+use crate::reuse::Answers;
 use crate::serve::Heartbeat;
 use attempt::{Abort, Done};
 use batch::{BatchEvent, Batches};
@@ -86,6 +88,8 @@ pub(crate) struct Parts {
     pub retention: RetentionConfig,
     /// Time for which the store may refuse a large result before its job fails.
     pub max_result_refused: Duration,
+    /// Time for which answers are reused.
+    pub reuse_retention: Duration,
     /// This leader, as runners know it.
     pub epoch: LeaderEpoch,
     /// The pool of jobs that name none.
@@ -110,6 +114,7 @@ pub(crate) struct Dispatcher {
     writer: StatusWriter,
     events: Events,
     folders: Arc<Folders>,
+    answers: Arc<Answers>,
     directory: Directory,
     book: Book,
     pools: Pools,
@@ -188,6 +193,7 @@ impl Dispatcher {
                 parts.store.clone(),
                 events.clone(),
             )),
+            answers: Arc::new(Answers::new(parts.store.clone(), parts.reuse_retention)),
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
             directory: Directory {

@@ -32,8 +32,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// Retry the failed pictures of a batch.
 ///
-/// Creates a batch of the pictures whose rows are failures, with the same task, model, pool, parameters and output
-/// prefix. Parameters that a manifest gave single pictures are not repeated. A batch of archives cannot be retried.
+/// Creates a batch of the pictures whose rows are failures, with the same task, model, pool, parameters, reuse and
+/// output prefix. Parameters that a manifest gave single pictures are not repeated. A batch of archives cannot be retried.
 #[utoipa::path(
     post,
     path = BATCH_RETRY,
@@ -90,6 +90,7 @@ fn request_of(job: &InferenceJob) -> ValidRequest {
         priority: spec.priority,
         callback_url: spec.callback.as_ref().map(|callback| callback.url.clone()),
         parameters: spec.parameters.clone(),
+        reuse: spec.reuse,
         batch: output.map(|output| BatchSettings {
             output,
             parallelism: spec.parallelism.filter(|parallelism| *parallelism > 0),
