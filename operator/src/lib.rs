@@ -26,6 +26,7 @@ pub mod kill_points;
 mod leader;
 pub mod metrics;
 pub mod pool;
+mod reuse;
 pub mod run;
 pub mod serve;
 mod sweep;

@@ -133,6 +133,7 @@ async fn lead(
         retention: config.retention,
         quota: config.quota,
         max_result_refused: Duration::from_secs(config.result_refused_seconds.into()),
+        reuse_retention: config.sweep.reuse_retention(),
         epoch,
         default_pool: config.default_pool_key(),
         pool_namespace: config.namespace,

@@ -108,6 +108,9 @@ pub struct PartMetadata {
     /// The rows in the batch's format, if that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formatted: Option<Formatted>,
+    /// Rows with a result that was given before.
+    #[serde(default)]
+    pub reused: u64,
 }
 
 /// A part in the batch's format.
@@ -258,7 +261,7 @@ impl Store {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn invalid(error: InvalidKey) -> StoreError {
+pub(crate) fn invalid(error: InvalidKey) -> StoreError {
     StoreError::Config(error.to_string())
 }
 

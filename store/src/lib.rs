@@ -3,6 +3,7 @@
 //! Keys are computed from uids and digests, never read from a status. Only the constructors of
 //! [`ObjectKey`], which know the layout, build one: every key that exists is safe to put or presign.
 
+mod answers;
 mod batch;
 mod client;
 mod config;
@@ -20,6 +21,7 @@ mod read;
 mod record;
 mod sign;
 
+pub use answers::AnswersPage;
 pub use batch::{Formatted, PartMetadata, PartName, SignedPut, choose as choose_parts};
 pub use client::Store;
 pub use config::{Endpoint, StoreConfig};

@@ -24,13 +24,15 @@ pub enum Part {
     Results,
     /// Plans and parts of batches, below `system/`.
     System,
+    /// Answers for jobs with `spec.reuse`, below `reuse/`.
+    Reuse,
     /// Uploads of batches, below `data/<namespace>/fovea-batches/`: listed by namespace.
     BatchUploads,
 }
 
 impl Part {
     /// Every part that can be listed for all namespaces at once, in the order of a sweep.
-    pub const ALL: [Self; 3] = [Self::Uploads, Self::Results, Self::System];
+    pub const ALL: [Self; 4] = [Self::Uploads, Self::Results, Self::System, Self::Reuse];
 
     /// The part's prefix, including the final `/`.
     pub fn prefix(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Part {
             Self::Uploads => "uploads/",
             Self::Results => "results/",
             Self::System => "system/",
+            Self::Reuse => "reuse/",
             Self::BatchUploads => "data/",
         }
     }
@@ -79,6 +82,14 @@ pub enum Owned {
         namespace: String,
         /// The upload's own folder below `data/<namespace>/`.
         folder: String,
+    },
+    /// Answers for jobs with `spec.reuse`: kept for as long as the operator is told, while their namespace
+    /// exists.
+    Answers {
+        /// The namespace's name.
+        namespace: String,
+        /// The namespace's uid.
+        namespace_uid: String,
     },
     /// The record of a job that was deleted early: kept until it expires, while its namespace exists.
     Record {
@@ -308,6 +319,16 @@ fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
             let made = ObjectKey::data(namespace, &format!("{folder}/{name}")).ok()?;
             let namespace = namespace.to_owned();
             (made, Owned::ByInput { namespace, folder })
+        }
+        Part::Reuse => {
+            let namespace = segments.next().filter(|text| is_label(text))?.to_owned();
+            let namespace_uid = segments.next().filter(|text| is_uid(text))?.to_owned();
+            let made = ObjectKey::answers(&namespace, &namespace_uid, segments.next()?).ok()?;
+            let owned = Owned::Answers {
+                namespace,
+                namespace_uid,
+            };
+            (made, owned)
         }
     };
     (made.as_str() == key).then_some((made, owned))

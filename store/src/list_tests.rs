@@ -24,6 +24,14 @@ fn an_object_s_owner_is_read_from_its_key() {
         expires: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
     };
     assert_eq!(owned, expected);
+    let answers = format!("reuse/team-a/{UID}/{EMPTY}");
+    let (key, owned) = owner(Part::Reuse, &answers).unwrap();
+    assert_eq!(key.as_str(), answers);
+    let expected = Owned::Answers {
+        namespace: "team-a".to_owned(),
+        namespace_uid: UID.to_owned(),
+    };
+    assert_eq!(owned, expected);
     for (part, key) in [
         (Part::Results, format!("results/team-a/{UID}.json")),
         (Part::System, format!("system/{UID}/plan.json")),
@@ -103,6 +111,10 @@ fn a_key_that_fovea_does_not_build_has_no_owner() {
         (Part::System, format!("system/{UID}/..")),
         (Part::System, format!("system/{UID}//x")),
         (Part::System, "system/installation".to_owned()),
+        (Part::Reuse, format!("reuse/team-a/{UID}")),
+        (Part::Reuse, format!("reuse/team-a/{UID}/")),
+        (Part::Reuse, format!("reuse/team-a/{UID}/{EMPTY}/x")),
+        (Part::Reuse, format!("reuse/team-a/x/{EMPTY}")),
     ] {
         assert_eq!(owner(part, &key), None, "{key}");
     }

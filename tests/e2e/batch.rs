@@ -1,6 +1,7 @@
 //! Batches on real parts, from the objects in the bucket to the rows.
 
 mod life;
+mod reuse;
 
 use crate::support::{answers, create, ended, http, jobs, patch, stack, status_where, unique};
 use anyhow::{Context as _, Result, ensure};

@@ -18,7 +18,11 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
+const OFTEN: [&str; 3] = [
+    "--sweep-every-seconds=1",
+    "--sweep-grace-seconds=1800",
+    "--reuse-retention-seconds=3600",
+];
 pub(crate) const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A bucket that is swept every second, with a proxy between it and the operator.
@@ -192,6 +196,8 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
             ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(2)))?,
             ObjectKey::data(JOBS, &format!("{}/manifest.csv.gz", upload(3)))?,
             ObjectKey::data("gone", &format!("{}/pictures.tar", upload(1)))?,
+            // Older than they are kept.
+            ObjectKey::answer(JOBS, &swept.uid(JOBS).await?, &Sha256::of(b"old"))?,
         ];
         operated.create(&batch_of("names-an-upload", 1)).await?;
         for key in stay.iter().chain([&result, &plan]).chain(&go) {
@@ -204,12 +210,14 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
         for key in &young {
             bucket.now.put(key, "x".into(), "image/png").await?;
         }
+        let reused = ObjectKey::answers(JOBS, &swept.uid(JOBS).await?, "a-part")?;
+        bucket.now.put(&reused, "x".into(), "text/plain").await?;
 
         for key in &go {
             bucket.loses(key).await?;
         }
         swept.swept_twice().await?;
-        for key in stay.iter().chain([&result, &plan]).chain(&young) {
+        for key in (stay.iter().chain([&result, &plan, &reused])).chain(&young) {
             assert!(bucket.has(key).await?, "{key} has gone");
         }
 

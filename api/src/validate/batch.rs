@@ -19,7 +19,7 @@ pub(crate) const UPLOADED_PICTURES: &str = "pictures.tar";
 const DEFAULT_OUTPUT: &str = "batches";
 const INPUTS: &str = "say where the pictures are by one of {\"prefix\": {\"prefix\": ...}}, {\"manifest\": {\"key\": ...}} and {\"archives\": {\"prefix\": ...}}";
 /// The fields of a form and of a query, for messages.
-const NAMES: &str = "task, model, pool, priority, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille, outputPrefix, outputFormat, parallelism, maxFailedPermille";
+const NAMES: &str = "task, model, pool, priority, reuse, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille, outputPrefix, outputFormat, parallelism, maxFailedPermille";
 
 /// A batch as JSON, whose pictures are in the bucket.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -37,6 +37,8 @@ pub(crate) struct BatchRequest {
     /// Order within the namespace, higher first.
     #[schemars(with = "Option<i32>", range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     priority: Option<i64>,
+    /// Whether answers that the same pictures had before are reused; false by default.
+    reuse: Option<bool>,
     /// An https URL that receives a webhook when the batch has ended.
     callback_url: Option<String>,
     /// Settings of the task; without them its defaults apply.
@@ -151,6 +153,7 @@ impl From<BatchRequest> for BatchFields {
                 model: request.model,
                 pool: request.pool,
                 priority: request.priority,
+                reuse: request.reuse,
                 callback_url: request.callback_url,
                 parameters: request.parameters,
                 ..JobRequest::default()

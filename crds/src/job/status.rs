@@ -80,6 +80,11 @@ pub struct InferenceJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ServedModel>,
 
+    /// Whether the result was given before and the picture was not run, with spec.reuse. Of a batch,
+    /// counts.reused says how many.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
+
     /// Result of the task. Truncated if resultSha256 is set; the API serves the full result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,

@@ -297,6 +297,7 @@ mod tests {
             bytes: 10,
             sha256: "rows".to_owned(),
             formatted: None,
+            reused: 0,
         };
         (PartName::parse(name).unwrap(), metadata)
     }

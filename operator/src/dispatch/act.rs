@@ -355,6 +355,7 @@ impl Dispatcher {
         let attempt = Attempt {
             job,
             folders: Arc::clone(&self.folders),
+            answers: Arc::clone(&self.answers),
             placement,
             runner: chosen.client,
             leader: chosen.leader,

@@ -10,6 +10,7 @@ use crate::job::retry::{self, Next, Outcome, RESULT_NOT_STORED, STORE_UNAVAILABL
 use crate::job::status::{self, Begun, StoredResult};
 use crate::job::write::{StatusWriter, Written};
 use crate::metrics::Metrics;
+use crate::reuse::Answers;
 use crate::trace;
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus};
 use fovea_protocol::{LeaderRequest, Reason, Stage};
@@ -26,6 +27,7 @@ const SHOW_RUNNING_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Attempt {
     pub job: InferenceJob,
     pub folders: Arc<Folders>,
+    pub answers: Arc<Answers>,
     pub placement: Placement,
     pub runner: RunnerClient,
     /// This leader, as the runner knows it.
@@ -90,10 +92,19 @@ impl Attempt {
                 Ok(request) => request,
                 Err(outcome) => return self.conclude(self.job.clone(), &begun, outcome).await,
             };
+            let reuse = self.reuse().await;
             AbortOnDropHandle::new(tokio::spawn(async move {
-                runner
-                    .infer(task, &request, traceparent.as_deref(), &reached)
-                    .await
+                if let Some(reuse) = &reuse
+                    && let Some(success) = reuse.find(&runner, task, &request).await
+                {
+                    return Outcome::Succeeded(success);
+                }
+                let outcome = runner.infer(task, &request, traceparent.as_deref(), &reached);
+                let outcome = outcome.await;
+                if let (Some(reuse), Outcome::Succeeded(success)) = (&reuse, &outcome) {
+                    reuse.keep(success).await;
+                }
+                outcome
             }))
         };
         tokio::pin!(conversation);
@@ -270,6 +281,9 @@ pub(super) async fn succeed(
     };
     let written = writer.write(job, make).await;
     if let Written::Current(_) = &written {
+        if success.reused {
+            metrics.reused_pictures("job", 1);
+        }
         let total = crate::time::now().duration_since(created);
         let total = Duration::try_from(total).unwrap_or_default();
         metrics.job_succeeded(&success.timings, total);

@@ -23,6 +23,7 @@ mod pools;
 pub(crate) mod queue;
 mod relist;
 mod request;
+mod reuse;
 mod runners;
 mod store_check;
 mod target;
@@ -41,6 +42,7 @@ use crate::pool::PoolKey;
 use crate::pool::load::Loads;
 use crate::pool::published::PublishedPools;
 use crate::pool::resolve::Directory;
+use crate::reuse::Answers;
 use crate::serve::Heartbeat;
 use attempt::{Abort, Done};
 use batch::{BatchEvent, Batches};
@@ -87,6 +89,8 @@ pub(crate) struct Parts {
     pub quota: QuotaConfig,
     /// Time for which the store may refuse a large result before its job fails.
     pub max_result_refused: Duration,
+    /// Time for which answers are reused.
+    pub reuse_retention: Duration,
     /// This leader, as runners know it.
     pub epoch: LeaderEpoch,
     /// The pool of jobs that name none.
@@ -111,6 +115,7 @@ pub(crate) struct Dispatcher {
     writer: StatusWriter,
     events: Events,
     folders: Arc<Folders>,
+    answers: Arc<Answers>,
     directory: Directory,
     book: Book,
     pools: Pools,
@@ -190,6 +195,7 @@ impl Dispatcher {
                 parts.store.clone(),
                 events.clone(),
             )),
+            answers: Arc::new(Answers::new(parts.store.clone(), parts.reuse_retention)),
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
             directory: Directory {

@@ -28,6 +28,7 @@ impl Attempt {
             parameters: wire::parameters(&spec.parameters),
             deadline_millis: u64::from(spec.attempt_deadline_seconds) * 1000,
             exclusive: status.is_some_and(|status| status.exclusive),
+            reuse: spec.reuse,
         })
     }
 

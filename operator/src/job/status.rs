@@ -135,6 +135,8 @@ pub(crate) fn succeeded(
         result,
         model,
         timings,
+        reused,
+        answered: _,
     } = success;
     let mut status = Draft::of(job, now);
     status.begin(begun);
@@ -144,6 +146,7 @@ pub(crate) fn succeeded(
     draft.result = Some(result);
     draft.model = Some(model);
     draft.timings = Some(timings);
+    draft.reused = reused;
     (draft.result_bytes, draft.result_sha256) =
         stored.map(|stored| (stored.bytes, stored.sha256)).unzip();
     status.end(

@@ -20,6 +20,8 @@ fn begun() -> Begun {
 
 fn success(caption: &str) -> Success {
     Success {
+        reused: false,
+        answered: None,
         result: JobResult::Caption(caption.into()),
         model: ServedModel {
             name: "blip".into(),

@@ -32,6 +32,7 @@ fn metrics_have_the_names_that_dashboards_use() {
     metrics.attempt("retried", "OutOfMemory");
     metrics.shard_attempt("retried", "FetchFailed");
     metrics.batch_pictures(9, 1);
+    metrics.reused_pictures("batch", 4);
     let timings = Timings {
         queue_millis: 5,
         ..Timings::default()
@@ -65,6 +66,7 @@ fn metrics_have_the_names_that_dashboards_use() {
         r#"fovea_operator_shard_attempts_total{outcome="retried",reason="FetchFailed"} 1"#,
         r#"fovea_operator_batch_pictures_total{outcome="succeeded"} 9"#,
         r#"fovea_operator_batch_pictures_total{outcome="failed"} 1"#,
+        r#"fovea_operator_reused_pictures_total{of="batch"} 4"#,
         r#"fovea_operator_job_stage_seconds_count{stage="total"} 1"#,
         r#"fovea_operator_job_stage_seconds_sum{stage="queued"} 0.005"#,
         r#"fovea_operator_status_writes_total{outcome="stands"} 1"#,

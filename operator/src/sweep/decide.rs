@@ -26,6 +26,8 @@ pub(super) struct Chunk {
     /// Uploads of batches, by namespace and folder.
     batches: HashMap<String, HashMap<String, Upload>>,
     records: Vec<Record>,
+    /// Answers for reuse that were last put then or before have expired; `None` keeps them all.
+    answers_limit: Option<SystemTime>,
     len: usize,
 }
 
@@ -55,8 +57,8 @@ pub(super) struct Named {
     pub path: Option<String>,
 }
 
-/// The record of a job that was deleted early. It is no longer needed once it has expired or its
-/// namespace is gone.
+/// The record of a job that was deleted early, or answers for reuse. It is no longer needed once it has
+/// expired or its namespace is gone.
 #[derive(Debug)]
 struct Record {
     namespace: String,
@@ -65,13 +67,27 @@ struct Record {
     key: ObjectKey,
 }
 
+impl Record {
+    fn is_needed(&self, namespaces: &HashMap<String, String>) -> bool {
+        !self.expired && namespaces.get(&self.namespace) == Some(&self.namespace_uid)
+    }
+}
+
 impl Chunk {
+    /// Answers for reuse have expired if they were last put at `answers_limit` or before.
+    pub(super) fn new(answers_limit: SystemTime) -> Self {
+        Self {
+            answers_limit: Some(answers_limit),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds an object if its key is one of Fovea's and it was last put at `limit` or before. A record
-    /// is added if it had expired by then, or if `namespaces`, which may be out of date, lacks its
+    /// Adds an object if its key is one of Fovea's and it was last put at `limit` or before. A record, or an
+    /// object with answers, is added if it had expired by then, or if `namespaces`, which may be out of date, lacks its
     /// namespace.
     pub(super) fn take(
         &mut self,
@@ -105,16 +121,31 @@ impl Chunk {
                 job_uid: _,
                 expires,
             } => {
-                let expired = expires <= limit;
-                if !expired && namespaces.get(&namespace) == Some(&namespace_uid) {
-                    return Taken::Needed;
-                }
-                self.records.push(Record {
+                let record = Record {
                     namespace,
                     namespace_uid,
-                    expired,
+                    expired: expires <= limit,
                     key,
-                });
+                };
+                if record.is_needed(namespaces) {
+                    return Taken::Needed;
+                }
+                self.records.push(record);
+            }
+            Owned::Answers {
+                namespace,
+                namespace_uid,
+            } => {
+                let record = Record {
+                    namespace,
+                    namespace_uid,
+                    expired: (self.answers_limit).is_some_and(|limit| listed.modified <= limit),
+                    key,
+                };
+                if record.is_needed(namespaces) {
+                    return Taken::Needed;
+                }
+                self.records.push(record);
             }
         }
         self.len += 1;
@@ -203,10 +234,8 @@ impl Chunk {
         let uploads = self.batches.into_values().flat_map(HashMap::into_values);
         let rest = uploads.filter(|upload| !upload.named);
         unneeded.extend(rest.flat_map(|upload| upload.keys));
-        let needed = |record: &Record| {
-            !record.expired && namespaces.get(&record.namespace) == Some(&record.namespace_uid)
-        };
-        let rest = self.records.into_iter().filter(|record| !needed(record));
+        let rest = self.records.into_iter();
+        let rest = rest.filter(|record| !record.is_needed(namespaces));
         unneeded.extend(rest.map(|record| record.key));
         unneeded
     }

@@ -287,3 +287,30 @@ fn a_result_stays_as_long_as_the_record_of_its_job() {
         assert_eq!(chunk.unneeded(&live).is_empty(), kept);
     }
 }
+
+#[test]
+fn answers_stay_for_as_long_as_they_are_kept_and_no_longer_than_their_namespace() {
+    let answers = |namespace: &str, uid: &str| {
+        let key = ObjectKey::answers(namespace, uid, "x").unwrap();
+        let owned = Owned::Answers {
+            namespace: namespace.to_owned(),
+            namespace_uid: uid.to_owned(),
+        };
+        (key, owned)
+    };
+    let live = namespaces(&[("a", NEW)]);
+    let kept = GRACE * 30;
+    for (answers, age, taken, deleted) in [
+        (answers("a", NEW), GRACE / 2, Taken::Young, false),
+        (answers("a", NEW), GRACE * 29, Taken::Needed, false),
+        (answers("a", NEW), GRACE * 30, Taken::Candidate, true),
+        (answers("a", OLD), GRACE * 2, Taken::Candidate, true),
+        (answers("b", NEW), GRACE * 2, Taken::Candidate, true),
+    ] {
+        let mut chunk = Chunk::new(limit(now(), kept));
+        let listed = put(age, Some(answers.clone()));
+        assert_eq!(chunk.take(listed, limit(now(), GRACE), &live), taken);
+        let expected = if deleted { vec![answers.0] } else { Vec::new() };
+        assert_eq!(chunk.unneeded(&live), expected, "{age:?}");
+    }
+}

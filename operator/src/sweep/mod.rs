@@ -1,6 +1,7 @@
 //! Deletes objects that no job needs any more: pictures below `uploads/`, results below `results/`, plans and
 //! parts of batches below `system/`, and what was uploaded with batches, below
-//! `data/<namespace>/fovea-batches/`; and records of jobs that have expired. All else in `data/` is the user's.
+//! `data/<namespace>/fovea-batches/`; records of jobs that have expired; and answers for reuse that have been
+//! kept for long enough. All else in `data/` is the user's.
 //!
 //! Objects are listed in chunks of at most [`CHUNK`]. After each chunk all jobs and then all
 //! namespaces are read consistently; objects that none of them needs and that were last put longer ago
@@ -59,6 +60,19 @@ pub struct SweepConfig {
     #[arg(env = "FOVEA_OPERATOR_SWEEP_DELETES_PER_SECOND", default_value_t = 50)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub deletes_per_second: u32,
+
+    /// Time, in seconds, for which answers are kept and used for jobs with spec.reuse. After it they are not
+    /// used any more, and the next sweep deletes them.
+    #[arg(long, env = "FOVEA_OPERATOR_REUSE_RETENTION_SECONDS", default_value_t = 30 * 24 * 3600)]
+    #[arg(value_parser = clap::value_parser!(u64).range(3600..=366 * 24 * 3600))]
+    pub reuse_retention_seconds: u64,
+}
+
+impl SweepConfig {
+    /// Time for which answers are kept.
+    pub(crate) fn reuse_retention(&self) -> Duration {
+        Duration::from_secs(self.reuse_retention_seconds)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -136,13 +150,12 @@ impl Sweeper {
     /// Checks all objects in the bucket; returns how many it deleted.
     async fn sweep(&self) -> Result<usize, SweepError> {
         self.bucket.claim().await?;
-        let limit = limit(
-            crate::time::system_now(),
-            Duration::from_secs(self.config.grace_seconds),
-        );
+        let now = crate::time::system_now();
+        let answers_limit = limit(now, self.config.reuse_retention());
+        let limit = limit(now, Duration::from_secs(self.config.grace_seconds));
         // Which records can be needed; before one is deleted, the namespaces are read again.
         let namespaces = read::namespaces(&self.client, self.namespace()).await?;
-        let mut chunk = Chunk::default();
+        let mut chunk = Chunk::new(answers_limit);
         let mut deleted = 0;
         let parts = Part::ALL.map(|part| (part, self.namespace().map(str::to_owned)));
         let mut parts = parts.to_vec();
@@ -160,7 +173,8 @@ impl Sweeper {
                     }
                 }
                 if chunk.len() >= CHUNK {
-                    deleted += self.judge(std::mem::take(&mut chunk), limit).await?;
+                    let full = std::mem::replace(&mut chunk, Chunk::new(answers_limit));
+                    deleted += self.judge(full, limit).await?;
                 }
             }
         }

@@ -30,8 +30,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// Retry the failed pictures of a batch.
 ///
-/// Creates a batch of the pictures whose rows are failures, with the same task, model, pool, parameters and output
-/// prefix. Pictures keep the ids and the parameters that a manifest gave them. Of an uploaded ZIP or tar the pictures
+/// Creates a batch of the pictures whose rows are failures, with the same task, model, pool, parameters, reuse and
+/// output prefix. Pictures keep the ids and the parameters that a manifest gave them. Of an uploaded ZIP or tar the pictures
 /// that failed are copied, with what belongs to them. A batch of archives that were in the bucket before cannot be
 /// retried.
 #[utoipa::path(
@@ -91,6 +91,7 @@ fn request_of(job: &InferenceJob) -> ValidRequest {
         priority: spec.priority,
         callback_url: spec.callback.as_ref().map(|callback| callback.url.clone()),
         parameters: spec.parameters.clone(),
+        reuse: spec.reuse,
         batch: output.map(|output| BatchSettings {
             output,
             parallelism: spec.parallelism.filter(|parallelism| *parallelism > 0),

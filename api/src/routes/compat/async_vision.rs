@@ -150,6 +150,7 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
             pool: None,
             priority: 0,
             parameters: Parameters::default(),
+            reuse: false,
             callback_url: None,
             batch: None,
         },

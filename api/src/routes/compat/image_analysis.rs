@@ -131,6 +131,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<Vali
         pool: None,
         priority: 0,
         parameters,
+        reuse: false,
         callback_url: None,
         batch: None,
     })

@@ -37,6 +37,7 @@
 - --sweep-every-seconds={{ int64 .everySeconds }}
 - --sweep-grace-seconds={{ int64 .graceSeconds }}
 - --sweep-deletes-per-second={{ int64 .deletesPerSecond }}
+- --reuse-retention-seconds={{ int64 .reuseRetentionSeconds }}
 {{- end }}
 {{- include "fovea.operator.runnerArgs" . | trim | nindent 0 }}
 {{- with $operator.extraArgs }}

@@ -23,6 +23,7 @@ async fn an_output_that_is_finished_twice_has_the_same_bytes() {
             bytes: 9,
             sha256: "y".to_owned(),
             formatted: Some(formatted),
+            reused: 0,
         };
         (PartName::parse(name).unwrap(), metadata)
     };

@@ -5,6 +5,7 @@
 
 mod ending;
 mod planning;
+mod reuse;
 mod run;
 mod shard;
 mod work;
@@ -230,6 +231,7 @@ impl Dispatcher {
             events: self.batches.events.clone(),
             ending,
             folders: Arc::clone(&self.folders),
+            answers: Arc::clone(&self.answers),
             writer: self.writer.clone(),
             store: self.parts.store.clone(),
             store_check: Arc::clone(&self.store_check),

@@ -12,6 +12,7 @@ use crate::job::retry;
 use crate::job::status::batch::{self as status, Numbers};
 use crate::job::write::{StatusWriter, Written};
 use crate::metrics::Metrics;
+use crate::reuse::Answers;
 use backon::ExponentialBuilder;
 use fovea_crds::InferenceJob;
 use fovea_store::{PartMetadata, PartName, Store, StoreError};
@@ -66,6 +67,7 @@ pub(super) struct BatchRun {
     /// It is only to be ended, with what a former leader has done.
     pub ending: Option<Ending>,
     pub folders: Arc<Folders>,
+    pub answers: Arc<Answers>,
     pub writer: StatusWriter,
     pub store: Store,
     pub store_check: Arc<StoreCheck>,
@@ -265,6 +267,7 @@ impl BatchRun {
                 plan: Arc::clone(&work.plan),
                 store: self.store.clone(),
                 folders: Arc::clone(&self.folders),
+                answers: Arc::clone(&self.answers),
                 finish,
                 beats: beats.clone(),
             };
