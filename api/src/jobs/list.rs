@@ -2,15 +2,16 @@
 
 use super::{Jobs, unavailable};
 use crate::error::{Problem, ProblemType};
+use fovea_cluster::read_page;
 use fovea_crds::annotations;
 use fovea_crds::{InferenceJob, Input, Phase, Task, WatchedJob};
 use kube::api::ListParams;
-use kube::{Api, ResourceExt as _};
+use kube::{Resource as _, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
-/// Concurrent lists: a page of the largest inline pictures takes tens of megabytes.
+/// Concurrent lists.
 pub(super) const MAX_LISTS: usize = 8;
 /// The API server's pages read for one of ours when a filter by task skips jobs.
 const MAX_PAGES: usize = 10;
@@ -119,8 +120,8 @@ impl Jobs {
         namespace: &str,
         params: &ListParams,
     ) -> Result<(Vec<WatchedJob>, Option<String>), Problem> {
-        let api: Api<WatchedJob> = Api::namespaced(self.client.clone(), namespace);
-        let list = timeout(self.timeout, api.list(params))
+        let url = WatchedJob::url_path(&(), Some(namespace));
+        let list = timeout(self.timeout, read_page(&self.client, &url, params))
             .await
             .map_err(|_| unavailable("no answer in time"))?
             .map_err(|error| match &error {
@@ -135,7 +136,7 @@ impl Jobs {
                 }
                 _ => super::failed(error),
             })?;
-        let more = list.metadata.continue_.filter(|token| !token.is_empty());
+        let more = list.next();
         Ok((list.items, more))
     }
 

@@ -19,7 +19,7 @@ use crate::error::{Problem, ProblemType};
 use crate::kubernetes::Clients;
 use crate::validate::is_subdomain;
 use cache::{Cache, JobKey};
-use fovea_cluster::{Watches, found};
+use fovea_cluster::{Watches, read_inline, read_job};
 use fovea_crds::InferenceJob;
 use kube::{Api, Client};
 use reads::Reads;
@@ -93,7 +93,7 @@ impl Jobs {
         self.fetch(namespace, name).await
     }
 
-    /// Reads a job from the API server, whole and current, or from its record.
+    /// Reads a job from the API server, current and without its inline picture, or from its record.
     pub(crate) async fn fetch(
         &self,
         namespace: &str,
@@ -104,11 +104,10 @@ impl Jobs {
             return Err(Problem::no_such_job());
         }
         let read = async || {
-            let answer = timeout(self.timeout, self.api(namespace).get(name)).await;
+            let reading = read_job(&self.client, namespace, name);
+            let answer = timeout(self.timeout, reading).await;
             let answer = answer.map_err(|_| unavailable("no answer in time"))?;
-            let job = found(answer, name)
-                .map_err(failed)?
-                .ok_or_else(Problem::no_such_job)?;
+            let job = answer.map_err(failed)?.ok_or_else(Problem::no_such_job)?;
             Ok(Arc::new(job))
         };
         let shared = self.reads.share(JobKey::new(namespace, name), read);
@@ -124,6 +123,16 @@ impl Jobs {
             }
             read => read,
         }
+    }
+
+    /// The inline picture of a job; `None` if the job is gone, as one with a record is.
+    pub(crate) async fn inline_picture(
+        &self,
+        job: &InferenceJob,
+    ) -> Result<Option<Vec<u8>>, Problem> {
+        let read = timeout(self.timeout, read_inline(&self.client, job)).await;
+        read.map_err(|_| unavailable("no answer in time"))?
+            .map_err(failed)
     }
 
     /// Whether the namespace has too many finished jobs to start another one, by the conditions of its

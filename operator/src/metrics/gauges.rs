@@ -1,7 +1,7 @@
 //! Gauges that the loop sets from a snapshot every other second, so that a scrape takes no lock of the
 //! loop.
 
-use super::labels::{PoolLabels, PoolTaskLabels, RunnerLabels, StateLabels};
+use super::labels::{PoolLabels, PoolTaskLabels, RunnerLabels, StateLabels, TableLabels};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,6 +21,8 @@ pub(crate) struct Snapshot {
     pub(crate) finished: usize,
     /// Namespaces that start no job because of their finished ones.
     pub(crate) full_namespaces: usize,
+    /// The number of namespaces in each table that has a row for each.
+    pub(crate) namespaces: Vec<(&'static str, usize)>,
     /// Callbacks that are due and wait for their turn.
     pub(crate) callbacks_waiting: usize,
     pub(crate) callbacks_in_flight: usize,
@@ -75,6 +77,7 @@ struct Replaced<L, M>(Family<L, M>, Mutex<HashSet<L>>);
 pub(super) struct Gauges {
     jobs: Family<StateLabels, Gauge>,
     full_namespaces: Gauge,
+    namespaces: Family<TableLabels, Gauge>,
     callbacks: Family<StateLabels, Gauge>,
     kept_results: Gauge,
     queue_depth: Replaced<PoolTaskLabels, Gauge>,
@@ -99,6 +102,11 @@ impl Gauges {
             "full_namespaces",
             "Namespaces that start no job because they have too many finished ones",
             self.full_namespaces.clone(),
+        );
+        registry.register(
+            "namespaces",
+            "Namespaces in the operator's memory, by the table that holds them",
+            self.namespaces.clone(),
         );
         registry.register(
             "callbacks_due",
@@ -181,6 +189,7 @@ impl Gauges {
             unfinished,
             finished,
             full_namespaces,
+            namespaces,
             callbacks_waiting,
             callbacks_in_flight,
             kept_results,
@@ -194,6 +203,10 @@ impl Gauges {
             gauge.set(count(*jobs));
         }
         self.full_namespaces.set(count(*full_namespaces));
+        for (table, number) in namespaces {
+            let gauge = self.namespaces.get_or_create(&TableLabels { table });
+            gauge.set(count(*number));
+        }
         let callbacks = [
             ("waiting", callbacks_waiting),
             ("in-flight", callbacks_in_flight),
