@@ -12,6 +12,8 @@ mod half_open;
 mod killed;
 mod leading;
 mod life;
+mod memory;
+mod namespaces;
 mod operation;
 mod ownership;
 mod pools;

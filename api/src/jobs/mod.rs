@@ -24,10 +24,10 @@ use crate::validate::is_subdomain;
 use answer::Unread;
 use cache::{Cache, JobKey};
 use fovea_cluster::{Watches, found};
-use fovea_crds::{InferenceJob, ResolvedPoolRef};
+use fovea_crds::{InferenceJob, Input, ResolvedPoolRef};
 use kube::api::GetParams;
 use kube::core::Request;
-use kube::{Api, Client, Resource as _};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 use reads::Reads;
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl Jobs {
         self.fetch(namespace, name).await
     }
 
-    /// Reads a job from the API server, whole and current, or from its record.
+    /// Reads a job from the API server, current and without its inline picture, or from its record.
     pub(crate) async fn fetch(
         &self,
         namespace: &str,
@@ -139,6 +139,24 @@ impl Jobs {
             }
             read => read,
         }
+    }
+
+    /// The inline picture of a job; `None` if the job is gone, as one with a record is.
+    pub(crate) async fn inline_picture(
+        &self,
+        job: &InferenceJob,
+    ) -> Result<Option<Vec<u8>>, Problem> {
+        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
+        let current = match self.fetch(namespace, &job.name_any()).await {
+            Err(problem) if problem.kind == ProblemType::NoSuchJob => return Ok(None),
+            read => read?,
+        };
+        Ok(match &current.spec.input {
+            Input::Inline { data } if current.metadata.uid == job.metadata.uid => {
+                Some(data.0.clone())
+            }
+            _ => None,
+        })
     }
 
     /// Why the namespace takes no more jobs, by the conditions of its waiting ones; `None` if it does.

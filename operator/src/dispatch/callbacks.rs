@@ -40,6 +40,10 @@ impl Calls {
         self.queue.count()
     }
 
+    pub(super) fn namespaces(&self) -> usize {
+        self.queue.namespaces()
+    }
+
     pub(super) fn forget(&mut self, uid: &str) {
         self.queue.remove(uid);
     }

@@ -67,6 +67,7 @@ impl Dispatcher {
             finished,
             full_namespaces,
             namespaces_over_quota: self.quota.full(),
+            namespaces: self.namespaces(),
             callbacks_waiting,
             callbacks_in_flight,
             kept_results: self.kept.taken(),
@@ -74,5 +75,22 @@ impl Dispatcher {
             batches: batches.collect(),
         };
         self.parts.metrics.snapshot(&snapshot);
+    }
+
+    /// The tables with a row for each namespace; each is emptied of a namespace that is gone.
+    fn namespaces(&self) -> Vec<(&'static str, usize)> {
+        let queues: usize = self
+            .pools
+            .iter()
+            .map(|(_, queue, _)| queue.namespaces())
+            .sum();
+        vec![
+            ("known", self.directory.namespaces.len()),
+            ("unfinished-jobs", self.book.namespaces()),
+            ("finished-jobs", self.retention.namespaces()),
+            ("queues", queues),
+            ("callbacks", self.calls.namespaces()),
+            ("folders", self.folders.len()),
+        ]
     }
 }

@@ -102,16 +102,16 @@ impl Dispatcher {
                     .directory
                     .namespaces
                     .insert(namespace.name_any(), kept.clone());
-                if known.as_ref() != Some(&kept) {
-                    self.reconcile_unfinished_jobs();
+                if known.as_ref() != Some(&kept) && self.synced.all() {
+                    for uid in self.book.unfinished_in(&namespace.name_any()) {
+                        self.reconcile(&uid);
+                    }
                 }
             }
-            Event::Delete(namespace) => {
-                self.remove_namespace(&namespace.name_any());
-            }
+            Event::Delete(namespace) => self.remove_namespace(&namespace.name_any()),
             Event::InitDone => {
-                let namespaces = self.directory.namespaces.keys();
-                for gone in self.relisted_namespaces.end(namespaces) {
+                let known = self.directory.namespaces.keys();
+                for gone in self.relisted_namespaces.end(known) {
                     self.remove_namespace(&gone);
                 }
                 self.synced.namespaces = true;
@@ -175,6 +175,12 @@ impl Dispatcher {
         for (key, pool) in &self.directory.pools {
             self.pools.publish(key, pool, published.get(key).cloned());
         }
+    }
+
+    /// Removes a namespace. Its jobs go by their own watch.
+    fn remove_namespace(&mut self, name: &str) {
+        self.directory.namespaces.remove(name);
+        self.folders.forget(name);
     }
 
     fn remove_pool(&mut self, key: &PoolKey) {
@@ -270,7 +276,7 @@ impl Dispatcher {
         }
     }
 
-    /// Reconciles every unfinished job after a change of a pool or a namespace.
+    /// Reconciles every unfinished job after a change of a pool.
     fn reconcile_unfinished_jobs(&mut self) {
         if self.synced.all() {
             for uid in self.book.unfinished() {

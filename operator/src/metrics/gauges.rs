@@ -1,7 +1,9 @@
 //! Gauges that the loop sets from a snapshot every other second, so that a scrape takes no lock of the
 //! loop.
 
-use super::labels::{LimitLabels, PoolLabels, PoolTaskLabels, RunnerLabels, StateLabels};
+use super::labels::{
+    LimitLabels, PoolLabels, PoolTaskLabels, RunnerLabels, StateLabels, TableLabels,
+};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -23,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) full_namespaces: usize,
     /// Namespaces with jobs that wait because of the unfinished ones.
     pub(crate) namespaces_over_quota: usize,
+    /// The number of namespaces in each table that has a row for each.
+    pub(crate) namespaces: Vec<(&'static str, usize)>,
     /// Callbacks that are due and wait for their turn.
     pub(crate) callbacks_waiting: usize,
     pub(crate) callbacks_in_flight: usize,
@@ -78,6 +82,7 @@ pub(super) struct Gauges {
     jobs: Family<StateLabels, Gauge>,
     full_namespaces: Family<LimitLabels, Gauge>,
     clock_skew: Seconds,
+    namespaces: Family<TableLabels, Gauge>,
     callbacks: Family<StateLabels, Gauge>,
     kept_results: Gauge,
     queue_depth: Replaced<PoolTaskLabels, Gauge>,
@@ -108,6 +113,11 @@ impl Gauges {
             "Time by which this machine's clock is ahead of the API server's, which is used",
             Unit::Seconds,
             self.clock_skew.clone(),
+        );
+        registry.register(
+            "namespaces",
+            "Namespaces in the operator's memory, by the table that holds them",
+            self.namespaces.clone(),
         );
         registry.register(
             "callbacks_due",
@@ -195,6 +205,7 @@ impl Gauges {
             finished,
             full_namespaces,
             namespaces_over_quota,
+            namespaces,
             callbacks_waiting,
             callbacks_in_flight,
             kept_results,
@@ -214,6 +225,10 @@ impl Gauges {
         for (limit, namespaces) in full {
             let gauge = self.full_namespaces.get_or_create(&LimitLabels { limit });
             gauge.set(count(*namespaces));
+        }
+        for (table, number) in namespaces {
+            let gauge = self.namespaces.get_or_create(&TableLabels { table });
+            gauge.set(count(*number));
         }
         let callbacks = [
             ("waiting", callbacks_waiting),

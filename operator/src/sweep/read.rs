@@ -3,19 +3,18 @@
 
 use super::SweepError;
 use super::decide::{Chunk, Named};
-use fovea_cluster as cluster;
+use fovea_cluster::{self as cluster, Page, read_page};
 use fovea_crds::InferenceJob;
 use fovea_store::Sha256;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
-use kube::core::{ListMeta, ObjectList, ObjectMeta, Request};
+use kube::core::ObjectList;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Maximum number of objects per page. A job may hold 88 KiB of inline picture, so a page is at most
-/// 18 MB.
+/// Maximum number of objects per page.
 const PAGE: u32 = 200;
 
 /// Upper bound on the request for one page.
@@ -25,8 +24,14 @@ const PAGE_LIMIT: Duration = Duration::from_secs(30);
 /// version cannot decode still protects its objects.
 #[derive(Clone, Debug, Deserialize)]
 struct Referrer {
-    metadata: ObjectMeta,
+    metadata: Identity,
     spec: ReferrerSpec,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Identity {
+    namespace: Option<String>,
+    uid: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -55,24 +60,17 @@ struct Upload {
     sha256: String,
 }
 
-/// A page. Unlike [`ObjectList`], it has no defaults for missing fields.
-#[derive(Debug, Deserialize)]
-struct Page {
-    metadata: ListMeta,
-    items: Vec<Referrer>,
-}
-
 /// Passes every job, or every job in `namespace`, to `chunk`.
 pub(super) async fn jobs(
     client: &Client,
     namespace: Option<&str>,
     chunk: &mut Chunk,
 ) -> Result<(), SweepError> {
-    let request = Request::new(InferenceJob::url_path(&(), namespace));
+    let url = InferenceJob::url_path(&(), namespace);
     let mut params = first_page();
     loop {
-        let page = request.list(&params).map_err(kube::Error::BuildRequest)?;
-        let page: Page = bounded(client.request(page)).await?;
+        let page: Page<Referrer> = bounded(read_page(client, &url, &params)).await?;
+        let next = page.next();
         for job in page.items {
             let (Some(namespace), Some(uid)) = (&job.metadata.namespace, &job.metadata.uid) else {
                 return Err(SweepError::Unreadable("a job without namespace or uid"));
@@ -92,7 +90,7 @@ pub(super) async fn jobs(
             let path = path.map(|path| path.key);
             chunk.job(namespace, uid, Named { sha256, path });
         }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+        match next {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(()),
         }

@@ -46,12 +46,13 @@ pub(crate) async fn input(
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
-    // The cache keeps no inline picture.
-    let job = app.jobs.fetch(&tenant.namespace, &id).await?;
+    let job = app.jobs.get(&tenant.namespace, &id).await?;
     let key = match &job.spec.input {
-        Input::Inline { data } => {
-            let format = format(&data.0).ok_or_else(no_picture)?;
-            return attachment(picture(format, &disposition(&id, format)), data.0.clone());
+        Input::Inline { .. } => {
+            let data = app.jobs.inline_picture(&job).await?;
+            let data = data.ok_or_else(no_picture)?;
+            let format = format(&data).ok_or_else(no_picture)?;
+            return attachment(picture(format, &disposition(&id, format)), data);
         }
         Input::Upload { sha256 } => {
             let digest = sha256.parse::<Sha256>().map_err(Problem::internal)?;
