@@ -110,9 +110,8 @@ impl StoredUpload {
         let (pieces, reader) = channel_reader();
         let (writer, rewritten) = channel_writer();
         let (limits, budget) = (limits(app), app.budget.clone());
-        let work = spawn_blocking(move || {
-            archive::select_tar(reader, selection, limits, budget, writer)
-        });
+        let work =
+            spawn_blocking(move || archive::select_tar(reader, selection, limits, budget, writer));
         let reading = async move {
             while let Some(piece) = source.next().await {
                 if pieces.send(piece.map_err(unread)?).await.is_err() {
