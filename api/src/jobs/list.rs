@@ -4,7 +4,6 @@ use super::answer::{self, Unread};
 use super::{Jobs, requests, unavailable};
 use crate::budget::Reservation;
 use crate::error::{Problem, ProblemType};
-use fovea_cluster::read_page;
 use fovea_crds::annotations;
 use fovea_crds::{InferenceJob, Input, Phase, Task, WatchedJob};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;

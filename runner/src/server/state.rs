@@ -17,6 +17,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
