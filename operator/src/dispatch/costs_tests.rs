@@ -26,6 +26,8 @@ fn success(cost_micros: Option<u64>) -> Outcome {
             infer_millis: 30,
             ..Timings::default()
         },
+        reused: false,
+        answered: None,
         cost_micros,
     })
 }

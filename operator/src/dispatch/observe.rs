@@ -190,17 +190,13 @@ impl Dispatcher {
     /// Removes a namespace. Its jobs go by their own watch.
     fn remove_namespace(&mut self, name: &str) {
         self.directory.namespaces.remove(name);
+        self.quota.set_limit(name, None);
         self.folders.forget(name);
     }
 
     fn remove_pool(&mut self, key: &PoolKey) {
         self.pools.remove(key);
         self.directory.pools.remove(key);
-    }
-
-    fn remove_namespace(&mut self, name: &str) {
-        self.directory.namespaces.remove(name);
-        self.quota.set_limit(name, None);
     }
 
     /// Caches a job and reconciles it; false where a newer version is cached already.

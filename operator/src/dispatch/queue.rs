@@ -198,7 +198,7 @@ mod tests {
             queue.push(job("stays", number, 0));
             queue.push(job(&format!("ci-{number}"), number, 0));
             for _ in 0..2 {
-                let next = queue.pop(&Shares::default(), |_| true).unwrap();
+                let next = pop(&mut queue, &Shares::default()).unwrap();
                 queue.finished(&next.namespace);
                 if queue.len() == 0 {
                     queue.push(job("stays", number + 10_000, 0));
