@@ -6,6 +6,7 @@ mod attempts;
 mod batches;
 mod callbacks;
 mod cluster_faults;
+mod fairness;
 mod half_open;
 mod killed;
 mod leading;

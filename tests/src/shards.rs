@@ -253,6 +253,7 @@ impl<R: Runner> Shard<'_, R> {
             part,
             exists,
             stopped: None,
+            cost_micros: None,
         };
         say(self.lines, done).await
     }

@@ -138,11 +138,13 @@ async fn read_lines(
                 model,
                 timings,
             } => {
+                let cost_micros = timings.cost_micros;
                 return match wire::result(task, result) {
                     Some(result) => Ok(Outcome::Succeeded(Success {
                         result,
                         model: wire::served_model(model),
                         timings: wire::timings(timings),
+                        cost_micros,
                     })),
                     None => Err(nonsense("the result of another task")),
                 };

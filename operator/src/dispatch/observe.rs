@@ -1,7 +1,7 @@
 //! What the loop observes: watch events, and tasks that have ended.
 
-use super::Dispatcher;
 use super::attempt::{Abort, After, Done, RunnerWas};
+use super::{Dispatcher, OnRunner};
 use crate::events::Notice;
 use crate::job::Tracked;
 use crate::job::write::Written;
@@ -118,14 +118,24 @@ impl Dispatcher {
     }
 
     pub(super) fn on_done(&mut self, done: Done) {
-        let Done { uid, after, runner } = done;
+        let Done {
+            uid,
+            after,
+            runner,
+            cost,
+        } = done;
         let Some(task) = self.tasks.remove(&uid) else {
             return;
         };
-        if let Some((pool, endpoint)) = &task.on {
+        if let Some(OnRunner {
+            pool,
+            endpoint,
+            turn,
+        }) = &task.on
+        {
             let took = task.began.elapsed();
             self.pools
-                .released((pool, endpoint), &task.namespace, runner, took);
+                .released((pool, endpoint), (turn, cost), runner, took);
         }
         self.batch_ended(&uid);
         // A job with a kept result is about to finish.

@@ -41,6 +41,8 @@ pub(crate) struct Success {
     pub model: ServedModel,
     /// Durations of the attempt's stages; the operator adds the job's wait for a runner.
     pub timings: Timings,
+    /// Time of the runner that the attempt used, if the runner measures it.
+    pub cost_micros: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

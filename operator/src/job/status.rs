@@ -135,6 +135,7 @@ pub(crate) fn succeeded(
         result,
         model,
         timings,
+        cost_micros: _,
     } = success;
     let mut status = Draft::of(job, now);
     status.begin(begun);

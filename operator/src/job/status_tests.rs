@@ -26,6 +26,7 @@ fn success(caption: &str) -> Success {
             revision: "sha256:0".into(),
         },
         timings: Timings::default(),
+        cost_micros: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use fovea_store::Endpoint;
 use ipnet::IpNet;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// Default image of runners: this release's.
 const IMAGE: &str = concat!("fovea-runner:", env!("CARGO_PKG_VERSION"));
@@ -47,6 +47,13 @@ pub struct PoolsConfig {
     #[arg(long, env = "FOVEA_OPERATOR_RUNNER_DRAIN_SECONDS")]
     #[arg(default_value = "120")]
     pub runner_drain_seconds: NonZeroU32,
+
+    /// Largest picture that runners accept, in pixels (width times height), unless the pool sets
+    /// `FOVEA_RUNNER_MAX_PICTURE_PIXELS` in spec.template.env. A larger one fails its job. Pillow
+    /// warns of decompression bombs above the default.
+    #[arg(long, env = "FOVEA_OPERATOR_RUNNER_MAX_PICTURE_PIXELS")]
+    #[arg(default_value = "89478485")]
+    pub runner_max_picture_pixels: NonZeroU64,
 
     /// Lifetime of a runner's certificate and bearer token, in days. The operator replaces both
     /// after two thirds of it.

@@ -2,9 +2,9 @@
 
 use super::admission::Admissions;
 use super::claim::Slots;
+use super::decoders::Decoders;
 use super::fetch::{FetchLimits, Fetcher};
 use super::kept::{KeepConfig, Kept};
-use super::memory::MemoryBudget;
 use super::reply::problem_response;
 use super::shards::{Shards, ShardsConfig};
 use super::tokens::Tokens;
@@ -17,7 +17,6 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Clone)]
@@ -32,7 +31,7 @@ pub struct AppConfig {
     pub max_picture_pixels: u64,
     /// Memory for decoding and resizing, shared by all pictures.
     pub max_decode_bytes: u64,
-    /// Upper bound on pictures decoded and resized at once.
+    /// Upper bound on pictures decoded and resized at once: on small ones, and besides on large ones.
     pub preprocess_threads: usize,
     /// Sources that `PUT /v1/models/{name}` may use.
     pub keep: KeepConfig,
@@ -47,8 +46,7 @@ pub struct App {
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) max_picture_pixels: u64,
-    pub(super) decode_budget: MemoryBudget,
-    pub(super) preprocess_threads: Semaphore,
+    pub(super) decoders: Decoders,
     pub(super) keep: KeepConfig,
     pub(super) kept: Kept,
     pub(super) shards: Shards,
@@ -86,11 +84,10 @@ impl App {
             tokens,
             metrics,
             max_picture_pixels,
-            decode_budget: MemoryBudget::new(max_decode_bytes),
-            preprocess_threads: Semaphore::new(preprocess_threads),
+            decoders: Decoders::new(max_decode_bytes, preprocess_threads),
             keep,
             kept: Kept::default(),
-            shards: Shards::new(shards, preprocess_threads)?,
+            shards: Shards::new(shards)?,
             drain: CancellationToken::new(),
             slots,
             instance: uuid::Uuid::new_v4().to_string(),
@@ -187,7 +184,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         models: (models.into_iter())
             .map(|model| (model.name, model.ready))
             .collect(),
-        free_decode_bytes: app.decode_budget.free_bytes(),
+        free_decode_bytes: app.decoders.free_bytes(),
     });
     ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], text)
 }

@@ -37,6 +37,7 @@ async fn bytes_that_are_not_a_picture_are_refused() {
             reported.detail
         );
         assert!(!reported.retryable);
+        assert!(reported.cost_micros.is_some(), "what it took is not said");
     }
 }
 
@@ -71,7 +72,7 @@ async fn a_picture_that_is_too_large_is_refused_from_its_header() {
 
     // Within the pixels, but decoding takes more memory than there is.
     let mut tight = settings();
-    tight.max_decode_bytes = 4 << 20;
+    tight.max_decode_bytes = 6 << 20;
     let runner = Runner::start(tight).await;
     let reported = runner.problem(&request(inline(&encode(1000, 1000)))).await;
     assert_eq!(

@@ -267,6 +267,7 @@ impl BatchRun {
                 folders: Arc::clone(&self.folders),
                 finish,
                 beats: beats.clone(),
+                spent: Arc::clone(&place.spent),
             };
             (place, attempt)
         });
