@@ -23,6 +23,8 @@ impl Action {
 
 /// Logs an action that the cluster has accepted.
 pub(crate) fn record(action: Action, tenant: &Tenant, job: &str) {
-    let Tenant { namespace, user } = tenant;
+    let Tenant {
+        namespace, user, ..
+    } = tenant;
     tracing::info!(user, verb = action.as_str(), namespace, job, "audit");
 }

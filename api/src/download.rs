@@ -3,6 +3,8 @@
 
 use crate::config::ReadsConfig;
 use crate::error::{Problem, ProblemType};
+use crate::metrics::Metrics;
+use crate::shares::{Parties, Permit, Shares};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -13,10 +15,8 @@ use http::header::{
     LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Pieces read ahead of a slow client.
@@ -27,18 +27,17 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 /// Sends objects to clients, a bounded number at a time.
 pub(crate) struct Downloads {
     store: Store,
-    permits: Arc<Semaphore>,
+    permits: Shares,
     /// A client that reads nothing for this long is disconnected.
     idle: Duration,
     signed_url: Duration,
 }
 
 impl Downloads {
-    pub(crate) fn new(config: &ReadsConfig, store: Store) -> Self {
-        let max_downloads = config.max_downloads.min(Semaphore::MAX_PERMITS);
+    pub(crate) fn new(config: &ReadsConfig, store: Store, metrics: &Metrics) -> Self {
         Self {
             store,
-            permits: Arc::new(Semaphore::new(max_downloads)),
+            permits: Shares::new("downloads", config.max_downloads, metrics),
             idle: config.download_idle(),
             signed_url: config.signed_url(),
         }
@@ -48,6 +47,7 @@ impl Downloads {
     /// exist.
     pub(crate) async fn send(
         &self,
+        parties: Parties,
         key: &ObjectKey,
         presentation: Presentation<'_>,
         missing: impl FnOnce() -> Problem,
@@ -60,7 +60,7 @@ impl Downloads {
             let headers = [(LOCATION, location), (CACHE_CONTROL, no_store())];
             return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
         }
-        let permit = self.permit()?;
+        let permit = self.permit(parties)?;
         let reader = self.store.open(key).await.map_err(|error| match error {
             StoreError::NotFound { .. } => missing(),
             error => unread(error),
@@ -75,18 +75,18 @@ impl Downloads {
     }
 
     /// Admits one download.
-    pub(crate) fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned();
-        permit.map_err(|_| {
-            let detail = "the limit on concurrent downloads is reached: try again in a moment";
-            Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
+    pub(crate) fn permit(&self, parties: Parties) -> Result<Permit, Problem> {
+        let permit = self.permits.try_acquire(parties, 1);
+        permit.map_err(|refused| {
+            let full = ProblemType::TooManyDownloads;
+            refused.problem(full, "downloads", RETRY_AFTER_SECONDS)
         })
     }
 
     /// The body that `work` sends, as fast as the client reads it.
     pub(crate) fn stream<E, F, W>(
         &self,
-        permit: OwnedSemaphorePermit,
+        permit: Permit,
         work: W,
     ) -> impl Stream<Item = Result<Bytes, E>> + Send + use<E, F, W>
     where

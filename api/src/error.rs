@@ -114,6 +114,8 @@ problem_types! {
     TooManyFinishedJobs = TOO_MANY_REQUESTS, "too-many-finished-jobs", "The namespace has too many finished jobs";
     /// More requests than allowed.
     RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
+    /// The user or the namespace has its share of a pool under way.
+    TooManyAtOnce = TOO_MANY_REQUESTS, "too-many-at-once", "Too many requests under way";
     /// A defect of Fovea or of the installation.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal server error";
     /// Too many uploads at once.

@@ -3,6 +3,8 @@
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::pace::MinRate;
+use crate::paced::Paced;
 use axum::extract::ConnectInfo;
 use axum::middleware::AddExtension;
 use axum::{Extension, Router};
@@ -11,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +26,17 @@ const CONNECTION_BUFFER_BYTES: usize = 128 * 1024;
 /// Maximum number of headers that hyper reads; more are answered 431.
 const CONNECTION_HEADERS: usize = 256;
 
+/// Bytes that the kernel takes for a client beyond what is on its way. More would let a client that reads
+/// slowly look fast at first and silent later.
+const UNSENT_BYTES: u32 = 128 * 1024;
+
 /// The bounds of the listener, and the metrics that count its connections.
 #[derive(Clone, Debug)]
 pub struct Door {
     max_connections: usize,
     header_timeout: Duration,
     drain: Duration,
+    min_rate: MinRate,
     metrics: Arc<Metrics>,
 }
 
@@ -39,6 +47,7 @@ impl Door {
             max_connections: config.limits.max_connections,
             header_timeout: config.timeouts.header(),
             drain: config.timeouts.drain(),
+            min_rate: config.min_rate(),
             metrics,
         }
     }
@@ -55,10 +64,13 @@ pub async fn serve(
         max_connections,
         header_timeout,
         drain,
+        min_rate,
         metrics,
     } = door;
     let graceful = GracefulShutdown::new();
     let connect = |stream, peer| {
+        prepare(&stream);
+        let stream = Paced::new(stream, min_rate, Arc::clone(&metrics));
         let watched = graceful.watch(connection(stream, peer, router.clone(), header_timeout));
         let ticket = metrics.connection();
         async move {
@@ -85,14 +97,19 @@ pub async fn serve(
 /// The routes, with the peer's address as an extension.
 type Routes = TowerToHyperService<AddExtension<Router, ConnectInfo<SocketAddr>>>;
 
+/// Sets a connection's options. One without them works as well.
+fn prepare(stream: &TcpStream) {
+    // A response is one small write, which Nagle's algorithm would only delay.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+}
+
 fn connection(
-    stream: TcpStream,
+    stream: Paced<TcpStream>,
     peer: SocketAddr,
     router: Router,
     header_timeout: Duration,
-) -> http1::Connection<TokioIo<TcpStream>, Routes> {
-    // A response is one small write, which Nagle's algorithm would only delay.
-    let _ = stream.set_nodelay(true);
+) -> http1::Connection<TokioIo<Paced<TcpStream>>, Routes> {
     let service = Extension(ConnectInfo(peer)).layer(router);
     http1::Builder::new()
         .timer(TokioTimer::new())

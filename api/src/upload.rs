@@ -3,9 +3,11 @@
 //! Memory is charged as bytes arrive, so that a slow client holds no more of the budget than it has
 //! sent. A body without Content-Length may take twice its charge while its buffer grows.
 
-use crate::config::{LimitsConfig, TimeoutsConfig};
+use crate::config::Config;
 use crate::error::{Problem, ProblemType};
 use crate::metrics::Metrics;
+use crate::pace::{MinRate, Pace};
+use crate::shares::{Parties, Permit, Refused, Shares};
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
@@ -13,14 +15,13 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// Bytes discarded after an early refusal, so that a client that sends its whole body before it reads
 /// gets the response, not a reset connection.
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 /// Archives and manifests that are uploaded at a time. Each may have a file of its size on the disk.
-const MAX_ARCHIVES: usize = 2;
+const MAX_ARCHIVES: usize = 4;
 /// Time after which discarding the rest of a body ends.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
@@ -30,8 +31,16 @@ pub(crate) enum UploadError {
     TooLarge { limit: usize },
     #[error("the service holds as many uploads as it has memory for: try again in a moment")]
     Overloaded,
-    #[error("no byte of the body arrived for {} s, or the whole did not arrive within {} s", idle.as_secs_f32(), whole.as_secs_f32())]
-    TooSlow { idle: Duration, whole: Duration },
+    #[error(
+        "your user or namespace has as many bytes of uploads under way as it may have beside others: let some end, and try again"
+    )]
+    ShareUsed,
+    #[error("no byte of the body arrived for {} s, or the whole did not arrive within {} s, or fewer than {} bytes per second arrived for {} s", idle.as_secs_f32(), whole.as_secs_f32(), least.bytes_per_second, least.window.as_secs_f32())]
+    TooSlow {
+        idle: Duration,
+        whole: Duration,
+        least: MinRate,
+    },
     #[error("the connection broke before the body was whole: {0}")]
     Broken(String),
 }
@@ -42,8 +51,18 @@ impl From<UploadError> for Problem {
         match error {
             UploadError::TooLarge { .. } => Self::new(ProblemType::TooLarge, detail),
             UploadError::Overloaded => Self::new(ProblemType::Overloaded, detail).retry_after(1),
+            UploadError::ShareUsed => Self::new(ProblemType::TooManyAtOnce, detail).retry_after(1),
             UploadError::TooSlow { .. } => Self::new(ProblemType::BodyTimeout, detail),
             UploadError::Broken(_) => Self::new(ProblemType::MalformedRequest, detail),
+        }
+    }
+}
+
+impl From<Refused> for UploadError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Overloaded,
+            Refused::Share => Self::ShareUsed,
         }
     }
 }
@@ -51,10 +70,11 @@ impl From<UploadError> for Problem {
 /// The bounds that all uploads share.
 #[derive(Clone)]
 pub(crate) struct Intake {
-    memory: Arc<Semaphore>,
+    memory: Shares,
     pub(crate) max_upload_bytes: usize,
     pub(crate) max_archive_bytes: usize,
-    archives: Arc<Semaphore>,
+    archives: Shares,
+    least: MinRate,
     idle: Duration,
     whole: Duration,
     archive_whole: Duration,
@@ -62,28 +82,25 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(
-        limits: &LimitsConfig,
-        timeouts: &TimeoutsConfig,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
+        let (limits, timeouts) = (&config.limits, &config.timeouts);
         Self {
-            metrics,
-            memory: Arc::new(Semaphore::new(
-                limits.upload_memory_bytes.min(Semaphore::MAX_PERMITS),
-            )),
+            memory: Shares::new("uploads", limits.upload_memory_bytes, &metrics),
             max_upload_bytes: limits.max_upload_bytes,
             max_archive_bytes: limits.max_archive_bytes,
-            archives: Arc::new(Semaphore::new(MAX_ARCHIVES)),
+            archives: Shares::new("archives", MAX_ARCHIVES, &metrics),
+            least: config.min_rate(),
             idle: Duration::from_millis(timeouts.body_idle_timeout_ms),
             whole: Duration::from_millis(timeouts.body_timeout_ms),
             archive_whole: Duration::from_millis(timeouts.archive_timeout_ms),
+            metrics,
         }
     }
 
-    /// Opens a request's body, of which at most `limit` bytes are read.
+    /// Opens a request's body, of which at most `limit` bytes are read. Call [`Upload::charge_to`] before
+    /// it is read.
     pub(crate) fn open(&self, headers: &HeaderMap, body: Body, limit: usize) -> Upload {
-        let memory = Some(Arc::clone(&self.memory));
+        let memory = Some(self.memory.clone());
         self.open_with(headers, body, limit, memory, self.whole)
     }
 
@@ -93,14 +110,10 @@ impl Intake {
     }
 
     /// Admits an archive or a manifest.
-    pub(crate) fn admit_archive(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let admitted = Arc::clone(&self.archives).try_acquire_owned();
-        admitted.map_err(|_| {
-            let detail = format!(
-                "{MAX_ARCHIVES} archives or manifests are being uploaded: try again in a moment"
-            );
-            Problem::new(ProblemType::Overloaded, detail).retry_after(10)
-        })
+    pub(crate) fn admit_archive(&self, parties: Parties) -> Result<Permit, Problem> {
+        let admitted = self.archives.try_acquire(parties, 1);
+        let what = "uploads of archives and manifests";
+        admitted.map_err(|refused| refused.problem(ProblemType::Overloaded, what, 10))
     }
 
     fn open_with(
@@ -108,7 +121,7 @@ impl Intake {
         headers: &HeaderMap,
         body: Body,
         limit: usize,
-        memory: Option<Arc<Semaphore>>,
+        memory: Option<Shares>,
         whole: Duration,
     ) -> Upload {
         let announced = headers
@@ -119,6 +132,7 @@ impl Intake {
                 body: tokio::sync::Mutex::new(body.into_data_stream()),
                 charge: Mutex::new(Charge {
                     bytes: 0,
+                    parties: Parties::NONE,
                     permit: None,
                     fault: None,
                 }),
@@ -129,6 +143,7 @@ impl Intake {
             announced,
             waits_for_continue: headers.contains_key(EXPECT),
             idle: self.idle,
+            least: self.least,
             whole,
         }
     }
@@ -141,6 +156,7 @@ pub(crate) struct Upload {
     announced: Option<usize>,
     waits_for_continue: bool,
     idle: Duration,
+    least: MinRate,
     whole: Duration,
 }
 
@@ -148,7 +164,7 @@ struct Shared {
     body: tokio::sync::Mutex<BodyDataStream>,
     charge: Mutex<Charge>,
     /// What bytes are charged to; `None` if they are passed on as they arrive.
-    memory: Option<Arc<Semaphore>>,
+    memory: Option<Shares>,
     metrics: Arc<Metrics>,
 }
 
@@ -157,8 +173,10 @@ struct Reader {
     shared: Arc<Shared>,
     limit: usize,
     idle: Duration,
-    whole: Duration,
+    pace: Pace,
     deadline: Instant,
+    /// The answer to a client that is too slow.
+    slow: UploadError,
     refused: Option<UploadError>,
 }
 
@@ -167,25 +185,43 @@ impl Reader {
         if let Some(error) = self.refused.take() {
             return Some(Err(error));
         }
-        let (idle, whole) = (self.idle, self.whole);
         let mut body = self.shared.body.lock().await;
-        let wait = self.deadline.min(Instant::now() + idle);
-        match tokio::time::timeout_at(wait, body.next()).await {
-            Err(_) => Some(Err(UploadError::TooSlow { idle, whole })),
-            Ok(None) => None,
-            Ok(Some(Err(error))) => Some(Err(UploadError::Broken(error.to_string()))),
-            Ok(Some(Ok(piece))) => Some(self.shared.take(piece.len(), self.limit).map(|()| piece)),
+        let last = self.deadline.min(Instant::now() + self.idle);
+        loop {
+            let began = Instant::now();
+            let wait = last.min(began + self.pace.rest());
+            let piece = match tokio::time::timeout_at(wait, body.next()).await {
+                Ok(None) => return None,
+                Ok(Some(Err(error))) => return Some(Err(UploadError::Broken(error.to_string()))),
+                Ok(Some(Ok(piece))) => Some(piece),
+                Err(_) => None,
+            };
+            let bytes = piece.as_ref().map_or(0, Bytes::len);
+            let is_slow = self.pace.moved(bytes, began.elapsed()).is_err();
+            if is_slow || (piece.is_none() && Instant::now() >= last) {
+                self.shared.metrics.too_slow("request");
+                return Some(Err(self.slow.clone()));
+            }
+            if let Some(piece) = piece {
+                return Some(self.shared.take(piece.len(), self.limit).map(|()| piece));
+            }
         }
     }
 }
 
 struct Charge {
     bytes: usize,
-    permit: Option<OwnedSemaphorePermit>,
+    parties: Parties,
+    permit: Option<Permit>,
     fault: Option<UploadError>,
 }
 
 impl Upload {
+    /// Names the parties whose share of memory the body draws on.
+    pub(crate) fn charge_to(&self, parties: Parties) {
+        self.shared.charge().parties = parties;
+    }
+
     /// The body in pieces, bounded. The first error is its last item and is kept as
     /// [`Self::fault`], for readers in between that change errors.
     pub(crate) fn stream(&self) -> impl Stream<Item = Result<Bytes, UploadError>> + Send + use<> {
@@ -193,8 +229,13 @@ impl Upload {
             shared: Arc::clone(&self.shared),
             limit: self.limit,
             idle: self.idle,
-            whole: self.whole,
+            pace: Pace::new(self.least),
             deadline: Instant::now() + self.whole,
+            slow: UploadError::TooSlow {
+                idle: self.idle,
+                whole: self.whole,
+                least: self.least,
+            },
             refused: self.refuse_early(),
         };
         futures::stream::unfold(Some(reader), |reader| async move {
@@ -262,8 +303,9 @@ impl Upload {
         if announced > self.limit {
             return Some(UploadError::TooLarge { limit: self.limit });
         }
-        let free = self.shared.memory.as_ref()?.available_permits();
-        (announced > free).then_some(UploadError::Overloaded)
+        let memory = self.shared.memory.as_ref()?;
+        let room = memory.has_room(self.shared.charge().parties, announced);
+        room.err().map(UploadError::from)
     }
 }
 
@@ -289,13 +331,10 @@ impl Shared {
         let Some(memory) = &self.memory else {
             return Ok(());
         };
-        let count = u32::try_from(bytes).map_err(|_| UploadError::Overloaded)?;
-        let permit = Arc::clone(memory)
-            .try_acquire_many_owned(count)
-            .map_err(|_| UploadError::Overloaded)?;
-        match &mut self.charge().permit {
-            Some(held) => held.merge(permit),
-            none => *none = Some(permit),
+        let mut charge = self.charge();
+        match &mut charge.permit {
+            Some(held) => held.grow(bytes)?,
+            None => charge.permit = Some(memory.try_acquire(charge.parties, bytes)?),
         }
         Ok(())
     }

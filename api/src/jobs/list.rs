@@ -1,22 +1,22 @@
 //! Pages of jobs, from the API server.
 
 use super::{Jobs, unavailable};
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use fovea_crds::annotations;
-use fovea_crds::{InferenceJob, Input, Phase, Task, WatchedJob};
+use fovea_crds::{InferenceJob, Phase, Task, WatchedJob};
+use fovea_store::Sha256;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde::{Deserialize, Serialize};
-use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 /// Concurrent lists: a page of the largest inline pictures takes tens of megabytes.
 pub(super) const MAX_LISTS: usize = 8;
+/// The field by which the API server finds the jobs of an uploaded picture.
+const PICTURE_FIELD: &str = "spec.input.upload.sha256";
 /// The API server's pages read for one of ours when a filter by task skips jobs.
 const MAX_PAGES: usize = 10;
-/// Pages searched for jobs that refer to a picture, and jobs per page.
-const SEARCHED_PAGES: usize = 20;
-const SEARCHED_PAGE: u32 = 500;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Filter {
@@ -63,12 +63,14 @@ impl Jobs {
     /// the last can have fewer, or none.
     pub(crate) async fn list(
         &self,
-        namespace: &str,
+        tenant: &Tenant,
         filter: Filter,
         limit: u32,
         after: Option<String>,
     ) -> Result<Page, Problem> {
-        let _permit = self.list_permit().await?;
+        let permit = self.lists.acquire(tenant.parties, self.timeout).await;
+        let _permit = permit
+            .map_err(|refused| refused.problem(ProblemType::ClusterUnavailable, "lists", 2))?;
         let mut jobs = Vec::new();
         let mut next = after;
         for _ in 0..MAX_PAGES {
@@ -79,7 +81,7 @@ impl Jobs {
                 continue_token: next.take(),
                 ..ListParams::default()
             };
-            let (found, more) = self.page(namespace, &params).await?;
+            let (found, more) = self.page(&tenant.namespace, &params).await?;
             let readable = found.into_iter().filter_map(|WatchedJob(job)| job.ok());
             jobs.extend(readable.filter(|job| filter.matches(job)));
             next = more;
@@ -90,28 +92,23 @@ impl Jobs {
         Ok(Page { jobs, next })
     }
 
-    /// Whether a job of the namespace refers to the uploaded picture of this digest; also true if a
-    /// job does not decode or there are too many to search.
-    pub(crate) async fn refer_to(&self, namespace: &str, digest: &str) -> Result<bool, Problem> {
-        let _permit = self.list_permit().await?;
-        let mut params = ListParams::default().limit(SEARCHED_PAGE);
-        for _ in 0..SEARCHED_PAGES {
-            let (found, more) = self.page(namespace, &params).await?;
-            let refers = |WatchedJob(job): &WatchedJob| {
-                job.as_ref().map_or(true, |job| match &job.spec.input {
-                    Input::Upload { sha256 } => sha256 == digest,
-                    _ => false,
-                })
-            };
-            if found.iter().any(refers) {
-                return Ok(true);
-            }
-            if more.is_none() {
-                return Ok(false);
-            }
-            params.continue_token = more;
-        }
-        Ok(true)
+    /// Whether a job of the namespace refers to the uploaded picture of this digest. The API server selects
+    /// the jobs and answers with one's metadata at most, so this needs no place of a list.
+    pub(crate) async fn refer_to(&self, namespace: &str, digest: &Sha256) -> Result<bool, Problem> {
+        let params = ListParams::default()
+            .fields(&format!("{PICTURE_FIELD}={digest}"))
+            .limit(1);
+        let api: Api<InferenceJob> = Api::namespaced(self.client.clone(), namespace);
+        let found = timeout(self.timeout, api.list_metadata(&params)).await;
+        let found = found
+            .map_err(|_| unavailable("no answer in time"))?
+            .map_err(super::failed)?;
+        // An API server may stop before it has found the first one.
+        let is_whole = found
+            .metadata
+            .continue_
+            .is_none_or(|token| token.is_empty());
+        Ok(!found.items.is_empty() || !is_whole)
     }
 
     async fn page(
@@ -137,13 +134,6 @@ impl Jobs {
             })?;
         let more = list.metadata.continue_.filter(|token| !token.is_empty());
         Ok((list.items, more))
-    }
-
-    async fn list_permit(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        match timeout(self.timeout, self.lists.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(unavailable("too many lists at once")),
-        }
     }
 }
 

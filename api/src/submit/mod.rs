@@ -88,7 +88,7 @@ pub(crate) async fn submit(
         },
     };
     let commit = Commit {
-        namespace: &tenant.namespace,
+        tenant,
         records: app.jobs.records(),
         namespace_is_full: app.jobs.namespace_is_full(&tenant.namespace),
         jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
@@ -98,7 +98,6 @@ pub(crate) async fn submit(
         fingerprint: &fingerprint,
         origin: &origin,
         traceparent: crate::trace::current().map(|parent| parent.to_string()),
-        user: &tenant.user,
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };

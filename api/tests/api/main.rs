@@ -22,6 +22,7 @@ mod killed;
 mod listing;
 mod lost_answers;
 mod namespaces;
+mod neighbours;
 mod observability;
 mod outages;
 mod pictures;

@@ -69,6 +69,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     RefusedByCluster,
     ForeignFolder,
     BodyTimeout,
@@ -109,6 +110,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
     OutcomeUnknown,
@@ -127,6 +129,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );

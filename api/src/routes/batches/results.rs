@@ -76,7 +76,7 @@ pub(crate) async fn read(
         let why = "failed pictures have no detections: leave it out with format=coco".to_owned();
         return Err(FieldError::Invalid { name: "only", why }.into());
     }
-    let permit = app.downloads.permit()?;
+    let permit = app.downloads.permit(tenant.parties)?;
     let uid = job.uid().unwrap_or_default();
     let parts = parts(&app.store, &uid).await.map_err(unread)?;
     if parts.is_empty() && were_rows(&job) {

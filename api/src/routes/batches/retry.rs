@@ -72,7 +72,7 @@ pub(crate) async fn retry(
         return Err(Problem::new(ProblemType::CannotRetry, detail));
     }
     refuse_if_full(&app, &tenant, key.as_deref())?;
-    let _permit = app.intake.admit_archive()?;
+    let _permit = app.intake.admit_archive(tenant.parties)?;
     let stored = Box::pin(manifest(&app, &tenant.namespace, &job)).await?;
     let StoredUpload { input, identity } = stored;
     let job = commit(&app, &tenant, request_of(&job), (input, identity), key).await?;

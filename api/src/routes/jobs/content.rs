@@ -11,6 +11,7 @@ use crate::results;
 use crate::routes::formats::{check as check_format, format as format_of};
 use crate::routes::query::Query;
 use crate::routes::{JOB_INPUT, JOB_RESULT};
+use crate::shares::Parties;
 use crate::state::AppState;
 use crate::validate::{FieldError, excerpt, format};
 use axum::Json;
@@ -47,7 +48,7 @@ pub(crate) async fn input(
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
     // The cache keeps no inline picture.
-    let job = app.jobs.fetch(&tenant.namespace, &id).await?;
+    let job = app.jobs.fetch(&tenant, &id).await?;
     let key = match &job.spec.input {
         Input::Inline { data } => {
             let format = format(&data.0).ok_or_else(no_picture)?;
@@ -75,7 +76,12 @@ pub(crate) async fn input(
     let format = format(&head).ok_or_else(no_picture)?;
     let disposition = disposition(&id, format);
     app.downloads
-        .send(&key, picture(format, &disposition), no_picture)
+        .send(
+            tenant.parties,
+            &key,
+            picture(format, &disposition),
+            no_picture,
+        )
         .await
 }
 
@@ -109,12 +115,12 @@ pub(crate) async fn result(
     let format = query.get("format").filter(|format| *format != "json");
     let format = format.map(results_format).transpose()?;
     // Not from the cache: another replica, whose watch is ahead, may have reported the end.
-    let job = app.jobs.fetch(&tenant.namespace, &id).await?;
+    let job = app.jobs.fetch(&tenant, &id).await?;
     let Some(status) = job.status.as_ref().filter(|status| status.result.is_some()) else {
         return Err(no_result(&job));
     };
     if let Some(format) = format {
-        return rendered(&app, &job, format).await;
+        return rendered(&app, tenant.parties, &job, format).await;
     }
     if status.result_sha256.is_none() {
         return Ok(Json(&status.result).into_response());
@@ -125,7 +131,7 @@ pub(crate) async fn result(
         disposition: &format!("attachment; filename=\"{id}.json\""),
     };
     app.downloads
-        .send(&key, presentation, || no_result(&job))
+        .send(tenant.parties, &key, presentation, || no_result(&job))
         .await
 }
 
@@ -144,9 +150,14 @@ fn results_format(name: &str) -> Result<Format, FieldError> {
 }
 
 /// The whole result as a batch of one picture has it.
-async fn rendered(app: &AppState, job: &InferenceJob, format: Format) -> Result<Response, Problem> {
+async fn rendered(
+    app: &AppState,
+    parties: Parties,
+    job: &InferenceJob,
+    format: Format,
+) -> Result<Response, Problem> {
     check_format(format, job.spec.task)?;
-    let _permit = app.downloads.permit()?;
+    let _permit = app.downloads.permit(parties)?;
     let result = results::whole(&app.store, job).await?;
     let result = result.ok_or_else(|| no_result(job))?;
     let key = match &job.spec.input {

@@ -111,6 +111,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     RefusedByCluster,
     BodyTimeout,
     TooLarge,
@@ -141,6 +142,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -156,6 +158,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -169,6 +172,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -182,6 +186,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -194,6 +199,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -209,6 +215,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -226,6 +233,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
