@@ -1,6 +1,8 @@
 //! The rendered chart without nodes: rejected values and their errors; and the API server, kubeconform and
 //! the programs accept the rest.
 
+#[path = "chart_render/bounds.rs"]
+mod bounds;
 #[path = "chart_render/flags.rs"]
 mod flags;
 #[path = "chart_render/networks.rs"]

@@ -9,6 +9,7 @@ use crate::{cors, middleware, openapi};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
 use schemars::SchemaGenerator;
 use serde_json::Value;
 use std::sync::Arc;
@@ -56,9 +57,19 @@ pub fn document(config: &CompatConfig) -> Value {
     })
 }
 
+/// Health and metrics, for an address of their own.
+pub fn admin_router(app: Arc<App>) -> Router {
+    let metrics = metrics(Arc::clone(&app.metrics));
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route(METRICS, metrics)
+        .layer(from_fn_with_state(Arc::clone(&app), middleware::frame))
+        .with_state(app)
+}
+
 /// The API with all its layers.
-pub fn router(app: App) -> Router {
-    let app = Arc::new(app);
+pub fn router(app: Arc<App>) -> Router {
     let cors = cors::layer(&app.config.auth.cors_origins);
     // Metrics are served here unless they have an address of their own.
     let metrics = match app.config.metrics_listen {
@@ -78,6 +89,7 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn(middleware::bounded))
+        .layer(from_fn_with_state(Arc::clone(&app), middleware::reserved))
         .layer(from_fn_with_state(Arc::clone(&app), compat::frame))
         .layer(from_fn_with_state(Arc::clone(&app), middleware::frame))
         .with_state(app);

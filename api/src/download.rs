@@ -1,6 +1,7 @@
 //! Sends objects to clients: streamed within bounds, or by a redirect to a signed URL if clients can
 //! reach the store.
 
+use crate::budget::{Budget, Reservation};
 use crate::config::ReadsConfig;
 use crate::error::{Problem, ProblemType};
 use crate::metrics::Metrics;
@@ -8,19 +9,23 @@ use crate::shares::{Parties, Permit, Shares};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use fovea_store::{ObjectKey, ObjectReader, Presentation, Store, StoreError};
+use fovea_store::{ObjectKey, ObjectPieces, PIECE_BYTES, Presentation, Store, StoreError};
 use futures::Stream;
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::timeout;
 
 /// Pieces read ahead of a slow client.
-const READ_AHEAD: usize = 2;
+const READ_AHEAD: usize = 1;
+/// Memory of one download, in bytes: two pieces in the connection's write queue, one read ahead, and the buffers
+/// of the connection to the store while one is read.
+const DOWNLOAD_BYTES: usize = 4 * PIECE_BYTES;
 /// `Retry-After` at the limit on downloads.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
@@ -28,16 +33,23 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 pub(crate) struct Downloads {
     store: Store,
     permits: Shares,
+    budget: Budget,
     /// A client that reads nothing for this long is disconnected.
     idle: Duration,
     signed_url: Duration,
 }
 
 impl Downloads {
-    pub(crate) fn new(config: &ReadsConfig, store: Store, metrics: &Metrics) -> Self {
+    pub(crate) fn new(
+        config: &ReadsConfig,
+        store: Store,
+        budget: Budget,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             store,
             permits: Shares::new("downloads", config.max_downloads, metrics),
+            budget,
             idle: config.download_idle(),
             signed_url: config.signed_url(),
         }
@@ -60,33 +72,42 @@ impl Downloads {
             let headers = [(LOCATION, location), (CACHE_CONTROL, no_store())];
             return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
         }
-        let permit = self.permit(parties)?;
-        let reader = self.store.open(key).await.map_err(|error| match error {
+        let mut admitted = self.admit(parties, 0).await?;
+        let opened = self.store.open_in_pieces(key).await;
+        let pieces = opened.map_err(|error| match error {
             StoreError::NotFound { .. } => missing(),
             error => unread(error),
         })?;
-        let length = reader.bytes;
-        let pieces = self.stream(permit, |client| pump(reader, client));
-        let mut response = attachment(presentation, Body::from_stream(pieces))?;
-        if let Some(length) = length {
-            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        let length = pieces.bytes;
+        // All of it is in memory already.
+        if length <= PIECE_BYTES as u64 {
+            admitted.1.shrink(pieces.read_ahead());
         }
+        let body = self.stream(admitted, |client| pump(pieces, client));
+        let mut response = attachment(presentation, Body::from_stream(body))?;
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
         Ok(response)
     }
 
-    /// Admits one download.
-    pub(crate) fn permit(&self, parties: Parties) -> Result<Permit, Problem> {
+    /// Admits one download, which holds so many bytes beside its pieces.
+    pub(crate) async fn admit(
+        &self,
+        parties: Parties,
+        more_bytes: usize,
+    ) -> Result<Admitted, Problem> {
         let permit = self.permits.try_acquire(parties, 1);
-        permit.map_err(|refused| {
+        let permit = permit.map_err(|refused| {
             let full = ProblemType::TooManyDownloads;
             refused.problem(full, "downloads", RETRY_AFTER_SECONDS)
-        })
+        })?;
+        let reserved = self.budget.reserve(DOWNLOAD_BYTES + more_bytes).await?;
+        Ok((permit, reserved))
     }
 
     /// The body that `work` sends, as fast as the client reads it.
     pub(crate) fn stream<E, F, W>(
         &self,
-        permit: Permit,
+        (permit, reserved): Admitted,
         work: W,
     ) -> impl Stream<Item = Result<Bytes, E>> + Send + use<E, F, W>
     where
@@ -101,9 +122,17 @@ impl Downloads {
             work.await;
             drop(permit);
         });
-        futures::stream::poll_fn(move |context| pieces.poll_recv(context))
+        // Until the connection has written the last piece, which is after the end of the work.
+        let reserved = Arc::new(reserved);
+        futures::stream::poll_fn(move |context| {
+            let piece = pieces.poll_recv(context);
+            piece.map(|piece| Some(piece?.map(|bytes| Arc::clone(&reserved).hold(bytes))))
+        })
     }
 }
+
+/// A download's place and its memory.
+pub(crate) type Admitted = (Permit, Reservation);
 
 /// The client of a download.
 pub(crate) struct Client<E> {
@@ -112,6 +141,13 @@ pub(crate) struct Client<E> {
 }
 
 impl<E> Client<E> {
+    /// Waits until there is room for the next piece, so that it is not read before; whether the client
+    /// still reads.
+    pub(crate) async fn ready(&self) -> bool {
+        let room = timeout(self.idle, self.sender.reserve()).await;
+        matches!(room, Ok(Ok(_)))
+    }
+
     /// Sends a piece, or the error that ends the body; whether the client still reads.
     pub(crate) async fn send(&self, piece: Result<Bytes, E>) -> bool {
         matches!(
@@ -149,8 +185,10 @@ pub(crate) fn unread(error: StoreError) -> Problem {
 }
 
 /// Sends an object, and gives up on a client that reads nothing.
-async fn pump(mut reader: ObjectReader, client: Client<StoreError>) {
-    while let Some(piece) = reader.next().await {
+async fn pump(mut pieces: ObjectPieces, client: Client<StoreError>) {
+    while client.ready().await
+        && let Some(piece) = pieces.next().await
+    {
         let failed = piece.is_err();
         if !client.send(piece).await || failed {
             break;

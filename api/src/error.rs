@@ -112,6 +112,8 @@ problem_types! {
     QuotaExceeded = TOO_MANY_REQUESTS, "quota-exceeded", "The namespace's quota is used up";
     /// The namespace starts no job until finished ones are deleted.
     TooManyFinishedJobs = TOO_MANY_REQUESTS, "too-many-finished-jobs", "The namespace has too many finished jobs";
+    /// The namespace accepts no job until unfinished ones end.
+    TooManyUnfinishedJobs = TOO_MANY_REQUESTS, "too-many-unfinished-jobs", "The namespace has too many unfinished jobs";
     /// More requests than allowed.
     RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
     /// The user or the namespace has its share of a pool under way.

@@ -11,6 +11,7 @@ use kube::client::ClientBuilder;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tower::limit::ConcurrencyLimitLayer;
 
 /// Longest TCP and TLS handshake with the API server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,8 +31,13 @@ pub struct Clients {
     pub watches: Client,
 }
 
-/// Connects by the pod's service account or `KUBECONFIG`. Sends no request yet.
-pub async fn connect(timeouts: &TimeoutsConfig, metrics: &Metrics) -> anyhow::Result<Clients> {
+/// Connects by the pod's service account or `KUBECONFIG`. Sends no request yet. At most `max_requests` are sent at a
+/// time, beside watches; further ones wait for as long as their deadlines let them.
+pub async fn connect(
+    timeouts: &TimeoutsConfig,
+    max_requests: usize,
+    metrics: &Metrics,
+) -> anyhow::Result<Clients> {
     let mut config = kube::Config::infer()
         .await
         .context("no Kubernetes cluster: set KUBECONFIG, or run in a pod")?;
@@ -41,7 +47,7 @@ pub async fn connect(timeouts: &TimeoutsConfig, metrics: &Metrics) -> anyhow::Re
     watching.read_timeout = Some(READ_LIMIT);
     watching.reset_reader_on_write = true;
     Ok(Clients {
-        requests: client(config, timeouts, metrics)?,
+        requests: client(config, timeouts, max_requests, metrics)?,
         watches: Client::try_from(watching)?,
     })
 }
@@ -51,6 +57,7 @@ pub async fn connect(timeouts: &TimeoutsConfig, metrics: &Metrics) -> anyhow::Re
 pub fn client(
     mut config: kube::Config,
     timeouts: &TimeoutsConfig,
+    max_requests: usize,
     metrics: &Metrics,
 ) -> anyhow::Result<Client> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
@@ -60,6 +67,7 @@ pub fn client(
     config.default_retry = false;
     Ok(ClientBuilder::try_from(config)?
         .with_layer(&metrics.upstreams().layer())
+        .with_layer(&ConcurrencyLimitLayer::new(max_requests))
         .build())
 }
 

@@ -15,6 +15,7 @@ mod archive;
 mod audit;
 mod auth;
 mod batch;
+mod budget;
 mod config;
 mod cors;
 mod download;
@@ -23,6 +24,7 @@ mod health;
 mod installation;
 mod jobs;
 pub mod kubernetes;
+mod meter;
 mod metrics;
 mod middleware;
 mod openapi;
@@ -39,15 +41,14 @@ mod trace;
 mod upload;
 mod validate;
 
-pub use app::{document, router};
+pub use app::{admin_router, document, router};
 pub use config::{
-    AsyncVisionConfig, AuthConfig, AuthMode, CompatConfig, Config, ForwardedHeader,
+    AsyncVisionConfig, AuthConfig, AuthMode, CompatConfig, Config, Files, ForwardedHeader,
     ImageAnalysisConfig, LimitsConfig, RatesConfig, ReadsConfig, TimeoutsConfig,
 };
 pub use error::{Problem, ProblemType};
 pub use jobs::WatchScope;
 pub use metrics::Metrics;
-pub use routes::metrics::metrics_router;
 pub use serve::{Door, serve};
 pub use state::App;
 pub use submit::COMMIT_GENERATIONS;

@@ -5,12 +5,14 @@ use crate::error::{PROBLEM_JSON, Problem, ProblemType};
 use crate::metrics::RequestTicket;
 use crate::state::AppState;
 use crate::trace;
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -22,6 +24,8 @@ const MAX_URI_BYTES: usize = 8 * 1024;
 /// Maximum number of headers, and of bytes in their names and values.
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// Length of a response that is part of its connection's memory, in bytes.
+const FREE_RESPONSE_BYTES: usize = 4 * 1024;
 /// Longest accepted id of a client.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -44,7 +48,7 @@ pub(crate) async fn frame(State(app): State<AppState>, request: Request, next: N
         http.response.status_code = Empty,
     );
     let name = format!("{} {}", request.method(), route.unwrap_or_default());
-    let parent = trace::join(&span, name, request.headers());
+    let parent = trace::join(&span, name, request.headers(), app.config.trust_traceparent);
     let answered = async {
         let mut response = finish(next.run(request).await, &id);
         if let Ok(value) = HeaderValue::from_str(&id) {
@@ -84,6 +88,30 @@ pub(crate) async fn bounded(request: Request, next: Next) -> Response {
         return Problem::new(ProblemType::HeadersTooLarge, detail).into_response();
     }
     next.run(request).await
+}
+
+/// Reserves the memory of a response that is whole already, until it has been written: a client may read it
+/// slowly, or not at all.
+pub(crate) async fn reserved(
+    State(app): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    let length = response.body().size_hint().exact();
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let Some(length) = length.filter(|length| *length > FREE_RESPONSE_BYTES) else {
+        return response;
+    };
+    let reservation = match app.budget.reserve(length).await {
+        Ok(reservation) => Arc::new(reservation),
+        Err(problem) => return problem.into_response(),
+    };
+    let (parts, body) = response.into_parts();
+    match to_bytes(body, length).await {
+        Ok(bytes) => Response::from_parts(parts, Body::from(reservation.hold(bytes))),
+        Err(error) => Problem::internal(error).into_response(),
+    }
 }
 
 /// The client's id if it is safe to log, else a random one.

@@ -1,12 +1,15 @@
 //! A job's whole result: from the status, or from the bucket if the status holds only its head.
 
 use crate::error::{Problem, ProblemType};
+use crate::state::App;
 use fovea_crds::{InferenceJob, JobResult};
-use fovea_store::{InvalidKey, ObjectKey, Sha256, Store};
+use fovea_store::{InvalidKey, ObjectKey, Sha256};
 use kube::ResourceExt as _;
 
 /// Largest result that is read, in bytes; a runner's response is bounded by a megabyte.
 const MAX_BYTES: u64 = 2 * 1024 * 1024;
+/// Memory of a result that is read, in bytes: its text, which grows by doubling, and what it decodes to.
+const RESULT_BYTES: usize = 6 * 1024 * 1024;
 
 /// The key of a result of which the status holds only the head.
 pub(crate) fn key(job: &InferenceJob) -> Result<ObjectKey, InvalidKey> {
@@ -14,8 +17,8 @@ pub(crate) fn key(job: &InferenceJob) -> Result<ObjectKey, InvalidKey> {
     ObjectKey::result(&namespace, &job.uid().unwrap_or_default())
 }
 
-/// The whole result, if there is one.
-pub(crate) async fn whole(store: &Store, job: &InferenceJob) -> Result<Option<JobResult>, Problem> {
+/// The whole result, if there is one. Its memory is reserved while it is read and decoded.
+pub(crate) async fn whole(app: &App, job: &InferenceJob) -> Result<Option<JobResult>, Problem> {
     let Some(status) = &job.status else {
         return Ok(None);
     };
@@ -23,7 +26,8 @@ pub(crate) async fn whole(store: &Store, job: &InferenceJob) -> Result<Option<Jo
         return Ok(status.result.clone());
     };
     let key = key(job).map_err(Problem::internal)?;
-    let bytes = store.get(&key, MAX_BYTES).await.map_err(|error| {
+    let _reserved = app.budget.reserve(RESULT_BYTES).await?;
+    let bytes = app.store.get(&key, MAX_BYTES).await.map_err(|error| {
         let detail = "the result could not be read from the object store: try again";
         Problem::new(ProblemType::StoreUnavailable, detail)
             .caused_by(error)

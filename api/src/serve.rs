@@ -1,14 +1,19 @@
 //! The API's listener, with bounds on connections, on headers and their time, and on the drain.
 //! (`axum::serve` sets no timer, so a client could hold a connection with half a header.)
 
-use crate::config::Config;
+use crate::budget::Budget;
+use crate::meter::{Meter, Metered};
 use crate::metrics::Metrics;
 use crate::pace::MinRate;
 use crate::paced::Paced;
-use axum::extract::ConnectInfo;
-use axum::middleware::AddExtension;
+use crate::state::App;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{AddExtension, Next, from_fn_with_state};
+use axum::response::Response;
 use axum::{Extension, Router};
 use fovea_process::accept;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -16,13 +21,14 @@ use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tower::Layer as _;
 
-/// Size of a connection's read buffer in bytes: headers, and each piece of a body. hyper answers
+/// Size of a connection's buffers in bytes: headers, and each piece of a body. hyper answers
 /// larger headers with 431; the API's own, smaller bounds (`middleware`) answer with a problem.
-const CONNECTION_BUFFER_BYTES: usize = 128 * 1024;
+const CONNECTION_BUFFER_BYTES: usize = 48 * 1024;
 /// Maximum number of headers that hyper reads; more are answered 431.
 const CONNECTION_HEADERS: usize = 256;
 
@@ -30,9 +36,11 @@ const CONNECTION_HEADERS: usize = 256;
 /// slowly look fast at first and silent later.
 const UNSENT_BYTES: u32 = 128 * 1024;
 
-/// The bounds of the listener, and the metrics that count its connections.
+/// The bounds of the listener, the budget that its connections share with requests, and the metrics that count
+/// them.
 #[derive(Clone, Debug)]
 pub struct Door {
+    budget: Budget,
     max_connections: usize,
     header_timeout: Duration,
     drain: Duration,
@@ -42,13 +50,20 @@ pub struct Door {
 
 impl Door {
     /// The bounds that the flags set.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
+    pub fn new(app: &App) -> Self {
+        let App {
+            config,
+            budget,
+            metrics,
+            ..
+        } = app;
         Self {
+            budget: budget.clone(),
             max_connections: config.limits.max_connections,
             header_timeout: config.timeouts.header(),
             drain: config.timeouts.drain(),
             min_rate: config.min_rate(),
-            metrics,
+            metrics: Arc::clone(metrics),
         }
     }
 }
@@ -61,6 +76,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let Door {
+        budget,
         max_connections,
         header_timeout,
         drain,
@@ -68,13 +84,18 @@ pub async fn serve(
         metrics,
     } = door;
     let graceful = GracefulShutdown::new();
+    let crowd = Crowd::new(max_connections);
+    let router = router.layer(from_fn_with_state(crowd.clone(), framed));
     let connect = |stream, peer| {
         prepare(&stream);
-        let stream = Paced::new(stream, min_rate, Arc::clone(&metrics));
+        let stream = Metered {
+            stream: Paced::new(stream, min_rate, Arc::clone(&metrics)),
+            meter: Meter::new(budget.clone(), CONNECTION_BUFFER_BYTES),
+        };
         let watched = graceful.watch(connection(stream, peer, router.clone(), header_timeout));
-        let ticket = metrics.connection();
+        let tickets = (metrics.connection(), crowd.enter());
         async move {
-            let _ticket = ticket;
+            let _tickets = tickets;
             if let Err(error) = watched.await {
                 tracing::debug!(%error, "connection ended");
             }
@@ -94,8 +115,61 @@ pub async fn serve(
     }
 }
 
-/// The routes, with the peer's address as an extension.
-type Routes = TowerToHyperService<AddExtension<Router, ConnectInfo<SocketAddr>>>;
+/// The number of open connections.
+#[derive(Clone, Debug)]
+struct Crowd {
+    open: Arc<AtomicUsize>,
+    /// The number from which on a connection is closed after its answer, so that it does not stay open idle
+    /// while others wait: seven eighths of all.
+    crowded: usize,
+}
+
+struct Entered(Arc<AtomicUsize>);
+
+impl Crowd {
+    fn new(max_connections: usize) -> Self {
+        Self {
+            open: Arc::default(),
+            crowded: max_connections - max_connections / 8,
+        }
+    }
+
+    fn enter(&self) -> Entered {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Entered(Arc::clone(&self.open))
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.crowded
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells the connection's meter which bytes are of a head, and closes the connection if others wait.
+async fn framed(
+    State(crowd): State<Crowd>,
+    Extension(meter): Extension<Meter>,
+    request: Request,
+    next: Next,
+) -> Response {
+    meter.begin();
+    let mut response = next.run(request).await;
+    meter.end();
+    if crowd.is_crowded() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
+
+/// The routes, with the peer's address and the connection's meter as extensions.
+type Routes =
+    TowerToHyperService<AddExtension<AddExtension<Router, Meter>, ConnectInfo<SocketAddr>>>;
 
 /// Sets a connection's options. One without them works as well.
 fn prepare(stream: &TcpStream) {
@@ -105,12 +179,13 @@ fn prepare(stream: &TcpStream) {
 }
 
 fn connection(
-    stream: Paced<TcpStream>,
+    stream: Metered<Paced<TcpStream>>,
     peer: SocketAddr,
     router: Router,
     header_timeout: Duration,
-) -> http1::Connection<TokioIo<Paced<TcpStream>>, Routes> {
-    let service = Extension(ConnectInfo(peer)).layer(router);
+) -> http1::Connection<TokioIo<Metered<Paced<TcpStream>>>, Routes> {
+    let service = Extension(stream.meter.clone()).layer(router);
+    let service = Extension(ConnectInfo(peer)).layer(service);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)

@@ -1,7 +1,8 @@
 //! The state that every handler shares, and how handlers extract a [`Tenant`] with it.
 
 use crate::auth::{Auth, Tenant};
-use crate::config::Config;
+use crate::budget::Budget;
+use crate::config::{Config, Files};
 use crate::download::Downloads;
 use crate::error::Problem;
 use crate::health::Checks;
@@ -15,6 +16,7 @@ use axum::extract::FromRequestParts;
 use fovea_store::Store;
 use http::request::Parts;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Deletions under way; further ones wait.
@@ -27,6 +29,9 @@ pub struct App {
     pub(crate) auth: Auth,
     pub(crate) client: kube::Client,
     pub(crate) store: Store,
+    pub(crate) budget: Budget,
+    /// Bounds the pictures that are put into the bucket at a time.
+    pub(crate) puts: Semaphore,
     pub(crate) jobs: Jobs,
     pub(crate) pools: Pools,
     pub(crate) downloads: Downloads,
@@ -39,22 +44,36 @@ pub struct App {
 
 impl App {
     /// Builds the state and starts the watch of jobs. Call it within a Tokio runtime.
-    pub fn new(config: Config, clients: Clients, store: Store, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        config: Config,
+        files: Files,
+        clients: Clients,
+        store: Store,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let timeout = config.timeouts.kube();
+        let budget = Budget::new(config.limits.memory_bytes);
         let scope = config.only_namespace().map_or(WatchScope::All, |only| {
             WatchScope::Namespace(only.to_owned())
         });
         let namespaces = Arc::new(Namespaces::new(clients.requests.clone(), timeout));
         let records = Records::new(store.clone(), Arc::clone(&namespaces), timeout, &metrics);
-        let waiters = config.reads.max_waiters;
-        let jobs = Jobs::start(&clients, timeout, scope, records, waiters, &metrics);
+        let jobs = Jobs::start(
+            &clients,
+            timeout,
+            scope,
+            records,
+            config.reads.max_waiters,
+            &metrics,
+            budget.clone(),
+        );
         Self {
             auth: Auth::new(&config, clients.requests.clone(), &metrics),
             pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
-            downloads: Downloads::new(&config.reads, store.clone(), &metrics),
+            downloads: Downloads::new(&config.reads, store.clone(), budget.clone(), &metrics),
             deletes: Shares::new("deletes", MAX_DELETES, &metrics),
             namespaces,
-            intake: Intake::new(&config, Arc::clone(&metrics)),
+            intake: Intake::new(&config, budget.clone(), Arc::clone(&metrics)),
             checks: Checks::new(
                 &config,
                 &clients.requests,
@@ -66,6 +85,8 @@ impl App {
             config,
             client: clients.requests,
             store,
+            budget,
+            puts: Semaphore::new(files.outgoing),
             jobs,
             metrics,
         }

@@ -10,10 +10,18 @@ tokio::task_local! {
 }
 
 /// Puts `span` into the caller's trace under `name`, and returns the `traceparent` for callees.
-pub(crate) fn join(span: &Span, name: String, headers: &HeaderMap) -> TraceParent {
+pub(crate) fn join(
+    span: &Span,
+    name: String,
+    headers: &HeaderMap,
+    callers_are_trusted: bool,
+) -> TraceParent {
     let caller = TraceParent::of(headers);
-    if let Some(caller) = caller {
-        caller.adopt(span);
+    match caller {
+        Some(caller) if callers_are_trusted => caller.adopt(span),
+        // The request is not authenticated yet.
+        Some(caller) => caller.adopt_untrusted(span),
+        None => {}
     }
     let recorded = TraceParent::recorded(span);
     if recorded.is_some() {

@@ -1,8 +1,10 @@
 //! Reads a request's body within bounds: its bytes, the bytes of all concurrent bodies, time.
 //!
-//! Memory is charged as bytes arrive, so that a slow client holds no more of the budget than it has
-//! sent. A body without Content-Length may take twice its charge while its buffer grows.
+//! Memory is charged as bytes arrive, to the share of uploads and to the budget of all requests, so that a
+//! slow client holds no more than it has sent. A body without Content-Length may take twice its charge while its
+//! buffer grows.
 
+use crate::budget::{Budget, Reservation};
 use crate::config::Config;
 use crate::error::{Problem, ProblemType};
 use crate::metrics::Metrics;
@@ -22,6 +24,9 @@ use tokio::time::Instant;
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 /// Archives and manifests that are uploaded at a time. Each may have a file of its size on the disk.
 const MAX_ARCHIVES: usize = 4;
+/// Memory of an archive or a manifest beside one picture, in bytes: a part of the object that is written, and the
+/// pieces between the threads. What its entries cost is reserved while they are read.
+const ARCHIVE_BYTES: usize = 20 * 1024 * 1024;
 /// Time after which discarding the rest of a body ends.
 const DRAIN_TIME: Duration = Duration::from_secs(3);
 
@@ -67,10 +72,19 @@ impl From<Refused> for UploadError {
     }
 }
 
+/// What the bytes of bodies are charged to.
+#[derive(Clone)]
+struct Memory {
+    /// The bytes of all uploads, in shares.
+    pool: Shares,
+    /// The bytes of all requests.
+    budget: Budget,
+}
+
 /// The bounds that all uploads share.
 #[derive(Clone)]
 pub(crate) struct Intake {
-    memory: Shares,
+    memory: Memory,
     pub(crate) max_upload_bytes: usize,
     pub(crate) max_archive_bytes: usize,
     archives: Shares,
@@ -82,10 +96,11 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(config: &Config, budget: Budget, metrics: Arc<Metrics>) -> Self {
         let (limits, timeouts) = (&config.limits, &config.timeouts);
+        let pool = Shares::new("uploads", limits.upload_memory_bytes, &metrics);
         Self {
-            memory: Shares::new("uploads", limits.upload_memory_bytes, &metrics),
+            memory: Memory { pool, budget },
             max_upload_bytes: limits.max_upload_bytes,
             max_archive_bytes: limits.max_archive_bytes,
             archives: Shares::new("archives", MAX_ARCHIVES, &metrics),
@@ -110,10 +125,17 @@ impl Intake {
     }
 
     /// Admits an archive or a manifest.
-    pub(crate) fn admit_archive(&self, parties: Parties) -> Result<Permit, Problem> {
+    pub(crate) async fn admit_archive(
+        &self,
+        parties: Parties,
+    ) -> Result<(Permit, Reservation), Problem> {
         let admitted = self.archives.try_acquire(parties, 1);
         let what = "uploads of archives and manifests";
-        admitted.map_err(|refused| refused.problem(ProblemType::Overloaded, what, 10))
+        let admitted =
+            admitted.map_err(|refused| refused.problem(ProblemType::Overloaded, what, 10))?;
+        // A picture's buffer grows by doubling.
+        let bytes = ARCHIVE_BYTES.saturating_add(self.max_upload_bytes.saturating_mul(2));
+        Ok((admitted, self.memory.budget.reserve(bytes).await?))
     }
 
     fn open_with(
@@ -121,7 +143,7 @@ impl Intake {
         headers: &HeaderMap,
         body: Body,
         limit: usize,
-        memory: Option<Shares>,
+        memory: Option<Memory>,
         whole: Duration,
     ) -> Upload {
         let announced = headers
@@ -133,7 +155,7 @@ impl Intake {
                 charge: Mutex::new(Charge {
                     bytes: 0,
                     parties: Parties::NONE,
-                    permit: None,
+                    held: None,
                     fault: None,
                 }),
                 memory,
@@ -164,7 +186,7 @@ struct Shared {
     body: tokio::sync::Mutex<BodyDataStream>,
     charge: Mutex<Charge>,
     /// What bytes are charged to; `None` if they are passed on as they arrive.
-    memory: Option<Shares>,
+    memory: Option<Memory>,
     metrics: Arc<Metrics>,
 }
 
@@ -212,7 +234,7 @@ impl Reader {
 struct Charge {
     bytes: usize,
     parties: Parties,
-    permit: Option<Permit>,
+    held: Option<(Permit, Reservation)>,
     fault: Option<UploadError>,
 }
 
@@ -275,7 +297,7 @@ impl Upload {
     pub(crate) async fn discard_rest(&self) {
         {
             let mut charge = self.shared.charge();
-            charge.permit = None;
+            charge.held = None;
             let slow = matches!(
                 charge.fault,
                 Some(UploadError::TooSlow { .. } | UploadError::Broken(_))
@@ -303,8 +325,8 @@ impl Upload {
         if announced > self.limit {
             return Some(UploadError::TooLarge { limit: self.limit });
         }
-        let memory = self.shared.memory.as_ref()?;
-        let room = memory.has_room(self.shared.charge().parties, announced);
+        let Memory { pool, .. } = self.shared.memory.as_ref()?;
+        let room = pool.has_room(self.shared.charge().parties, announced);
         room.err().map(UploadError::from)
     }
 }
@@ -328,13 +350,18 @@ impl Shared {
     }
 
     fn reserve(&self, bytes: usize) -> Result<(), UploadError> {
-        let Some(memory) = &self.memory else {
+        let Some(Memory { pool, budget }) = &self.memory else {
             return Ok(());
         };
+        let reserved = budget.try_reserve(bytes);
+        let reserved = reserved.map_err(|_| UploadError::Overloaded)?;
         let mut charge = self.charge();
-        match &mut charge.permit {
-            Some(held) => held.grow(bytes)?,
-            None => charge.permit = Some(memory.try_acquire(charge.parties, bytes)?),
+        match &mut charge.held {
+            Some((permit, reservation)) => {
+                permit.grow(bytes)?;
+                reservation.merge(reserved);
+            }
+            None => charge.held = Some((pool.try_acquire(charge.parties, bytes)?, reserved)),
         }
         Ok(())
     }

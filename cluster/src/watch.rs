@@ -2,6 +2,7 @@
 //! silence, a check that the cluster was not restored from an older snapshot, and a new list every hour.
 
 use crate::proof::{Proof, Watches};
+use crate::stream::read_page;
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use fovea_crds::resource_version_is_older;
 use futures::stream::{BoxStream, StreamExt as _, unfold};
@@ -26,8 +27,8 @@ pub const READ_LIMIT: Duration = Duration::from_secs(28);
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Upper bound on the answer with one page of a list.
 const PAGE_LIMIT: Duration = Duration::from_secs(25);
-/// Objects per page.
-const PAGE: u32 = 500;
+/// Objects per page. Each may have 1.5 MiB, of which [`PAGE_LIMIT`] has to suffice for all.
+const PAGE: u32 = 100;
 /// Interval between lists of everything: a change that a watch has not delivered is found then.
 const LIST_EVERY: Duration = Duration::from_hours(1);
 /// A watch that ends sooner, without an event, counts as a failure.
@@ -255,13 +256,15 @@ where
             continue_token: after,
             ..ListParams::default()
         };
-        let list = answered(self.limits.page, self.api.list(&params)).await?;
+        let client = self.api.clone().into_client();
+        let reading = read_page(&client, self.api.resource_url(), &params);
+        let list = answered(self.limits.page, reading).await?;
         self.proof.renew();
+        let token = list.next();
         if first {
             // Without a resourceVersion in the request, the first page is current.
             self.advance(list.metadata.resource_version.unwrap_or_default())?;
         }
-        let token = list.metadata.continue_.filter(|token| !token.is_empty());
         self.state = State::Listing {
             page: list.items.into(),
             next: token.map_or(Page::None, Page::After),

@@ -11,6 +11,9 @@ pub const ACCEPTED: &str = "Accepted";
 /// Reason of [`ACCEPTED`] False while the job's namespace has too many finished jobs. The API accepts no
 /// job for a namespace that has a job with this reason.
 pub const TOO_MANY_FINISHED_JOBS: &str = "TooManyFinishedJobs";
+/// Reason of [`ACCEPTED`] False while the job's namespace has as many unfinished jobs as it may have. The
+/// API accepts no job for a namespace that has a job with this reason.
+pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 /// A runner has been assigned to the job. The message of False says what the job waits for.
 pub const SCHEDULED: &str = "Scheduled";
 /// `spec.suspend` suspends the job. False after it was resumed: the queue deadline counts from that

@@ -23,6 +23,9 @@ pub mod annotations {
     pub const SUBMITTED_BY_BYTES: usize = 256;
     /// Trace of the request as a W3C `traceparent`, which the operator and the runner continue.
     pub const TRACEPARENT: &str = "fovea.dev/traceparent";
+    /// Of a Namespace: the maximum number of its unfinished jobs, in place of the operator's
+    /// `--max-unfinished-jobs-per-namespace`.
+    pub const MAX_UNFINISHED_JOBS: &str = "fovea.dev/max-unfinished-jobs";
     /// Marks an object that only reserves its name after a create whose answer was lost. The client
     /// received an error, so the job must not run.
     pub const TOMBSTONE: &str = "fovea.dev/tombstone";

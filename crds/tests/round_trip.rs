@@ -74,7 +74,7 @@ prop_compose! {
         deadlines in any::<[u32; 2]>(),
         active_deadline_seconds in option::of(any::<u32>()),
         ttl_seconds_after_finished in option::of(any::<u32>()),
-        flags in any::<[bool; 2]>(),
+        flags in any::<[bool; 3]>(),
         batch in (option::of(output()), option::of(any::<u32>()), option::of(any::<u32>())),
         managed_by in option::of("[a-z]{1,9}/[a-z]{1,9}"),
         callback in option::of("https://[a-z]{1,9}/"),
@@ -96,6 +96,7 @@ prop_compose! {
             ttl_seconds_after_finished,
             suspend: flags[0],
             cancel: flags[1],
+            reuse: flags[2],
             managed_by,
             callback: callback.map(|url| Callback { url }),
         }

@@ -1,6 +1,7 @@
 //! Flags and environment, one struct per subsystem.
 
 use crate::callback::CallbackConfig;
+use crate::job::quota::QuotaConfig;
 use crate::job::retention::RetentionConfig;
 use crate::leader::LeaderConfig;
 use crate::pool::{PoolKey, config::PoolsConfig};
@@ -65,6 +66,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub retention: RetentionConfig,
+
+    #[command(flatten)]
+    pub quota: QuotaConfig,
 
     /// Flags of the object store.
     #[command(flatten)]

@@ -8,6 +8,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+/// Number of namespaces up to which idle ones are not looked for.
+const FEW: usize = 64;
+
 /// The advance of a pass for weight 1.
 const STRIDE: u64 = 1 << 20;
 
@@ -67,6 +70,8 @@ pub(crate) struct FairQueue<T: Item> {
     waiting: HashMap<String, T>,
     /// The greatest pass of a namespace that had a turn; it never goes back.
     now: u64,
+    /// Number of namespaces at which idle ones are looked for.
+    many: usize,
 }
 
 impl<T: Item> Default for FairQueue<T> {
@@ -75,6 +80,7 @@ impl<T: Item> Default for FairQueue<T> {
             tenants: HashMap::new(),
             waiting: HashMap::new(),
             now: 0,
+            many: FEW,
         }
     }
 }
@@ -93,6 +99,11 @@ impl<O> Default for Tenant<O> {
 impl<T: Item> FairQueue<T> {
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// The number of namespaces that are remembered.
+    pub(crate) fn namespaces(&self) -> usize {
+        self.tenants.len()
     }
 
     pub(crate) fn contains(&self, id: &str) -> bool {
@@ -121,6 +132,7 @@ impl<T: Item> FairQueue<T> {
             return;
         }
         self.remove(item.id());
+        self.forget_idle();
         let tenant = self.tenants.entry(item.namespace().to_owned()).or_default();
         if tenant.lanes.is_empty() && tenant.in_flight == 0 {
             tenant.pass = tenant.pass.max(self.now);
@@ -196,6 +208,18 @@ impl<T: Item> FairQueue<T> {
             tenant.in_flight = tenant.in_flight.saturating_sub(1);
             self.forget_if_idle(namespace);
         }
+    }
+
+    /// Drops the idle namespaces whose pass no longer matters, each time that the table has doubled.
+    fn forget_idle(&mut self) {
+        if self.tenants.len() < self.many {
+            return;
+        }
+        let now = self.now;
+        self.tenants.retain(|_, tenant| {
+            !tenant.lanes.is_empty() || tenant.in_flight > 0 || tenant.pass > now
+        });
+        self.many = FEW.max(2 * self.tenants.len());
     }
 
     /// Keeps the table of namespaces as small as the work: an idle namespace is dropped once its

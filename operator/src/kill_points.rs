@@ -2,7 +2,7 @@
 //! with the feature `failpoints`. Events and swept objects have none: no decision depends on them.
 
 /// Every failpoint that follows a write.
-pub const ALL: [&str; 13] = [
+pub const ALL: [&str; 18] = [
     LEASE_CREATED,
     LEASE_TAKEN,
     LEASE_RENEWED,
@@ -16,6 +16,11 @@ pub const ALL: [&str; 13] = [
     JOB_FAILED,
     CALLBACK_RECORDED,
     JOB_DELETED,
+    BATCH_ITEMS_WRITTEN,
+    BATCH_PLANNED,
+    BATCH_PART_WRITTEN,
+    BATCH_PART_COPIED,
+    BATCH_SUCCESS_WRITTEN,
 ];
 
 /// The Lease was created.
@@ -44,6 +49,17 @@ pub const JOB_FAILED: &str = "job-failed";
 pub const CALLBACK_RECORDED: &str = "callback-recorded";
 /// A finished job was deleted.
 pub const JOB_DELETED: &str = "job-deleted";
+
+/// A batch's items were written, without the plan that commits them.
+pub const BATCH_ITEMS_WRITTEN: &str = "batch-items-written";
+/// A batch's plan was committed.
+pub const BATCH_PLANNED: &str = "batch-planned";
+/// A runner wrote a part of a batch, and nobody knows of it yet.
+pub const BATCH_PART_WRITTEN: &str = "batch-part-written";
+/// A part of a batch was copied to the output.
+pub const BATCH_PART_COPIED: &str = "batch-part-copied";
+/// `_SUCCESS.json` was written, and the status was not.
+pub const BATCH_SUCCESS_WRITTEN: &str = "batch-success-written";
 
 /// Each turn of the loop, at which a test can block it. It follows no write, so it is not in [`ALL`].
 pub const LOOP_TURNS: &str = "loop-turns";

@@ -73,11 +73,12 @@ impl Heartbeat {
 }
 
 /// One line of `/readyz?verbose`: the check's name and its result.
-type Check = (&'static str, Result<&'static str, Cow<'static, str>>);
+type Check = (&'static str, Result<Cow<'static, str>, Cow<'static, str>>);
 
 impl Readiness {
     /// `complaint`: why the watches cannot be relied on.
-    fn checks(&self, complaint: Option<String>) -> [Check; 3] {
+    /// `skew_seconds`: by how much the machine's clock is ahead of the API server's.
+    fn checks(&self, complaint: Option<String>, skew_seconds: f64) -> [Check; 4] {
         let leading = self.leading.load(Ordering::Relaxed);
         let lease = if leading {
             "leading"
@@ -85,15 +86,26 @@ impl Readiness {
             "standing by for the lease"
         };
         let caches = match (leading, self.dispatching.load(Ordering::Relaxed)) {
-            (false, _) => Ok("not needed while standing by"),
-            (true, true) => Ok("filled"),
+            (false, _) => Ok("not needed while standing by".into()),
+            (true, true) => Ok("filled".into()),
             (true, false) => Err("leading, but the caches are not filled yet".into()),
         };
-        let watches = complaint.map_or(Ok("none is stale"), |complaint| Err(complaint.into()));
+        let watches =
+            complaint.map_or(
+                Ok("none is stale".into()),
+                |complaint| Err(complaint.into()),
+            );
+        let clock = if skew_seconds.abs() < 2.0 {
+            "as the API server's".to_owned()
+        } else {
+            format!("{skew_seconds:.0} s ahead of the API server's, which is used")
+        };
         [
-            ("lease", Ok(lease)),
+            ("lease", Ok(lease.into())),
             ("caches", caches),
             ("watches", watches),
+            // A wrong one does no harm: it is not used.
+            ("clock", Ok(clock.into())),
         ]
     }
 }
@@ -131,7 +143,8 @@ async fn readyz(State(probed): State<Probed>, RawQuery(query): RawQuery) -> (Sta
     let is_verbose = |pair: &str| pair.split('=').next() == Some("verbose");
     let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
     let complaint = probed.metrics.watches().complaint();
-    ready(&probed.readiness.checks(complaint), verbose)
+    let skew_seconds = crate::time::clock().skew_seconds();
+    ready(&probed.readiness.checks(complaint, skew_seconds), verbose)
 }
 
 /// The answer of `/readyz`, in the format of Kubernetes' own components.
@@ -188,18 +201,21 @@ mod tests {
     #[test]
     fn a_standby_is_ready_and_a_leader_while_it_dispatches_and_sees() {
         let readiness = Readiness::default();
-        let (status, text) = ready(&readiness.checks(None), true);
+        let (status, text) = ready(&readiness.checks(None, 0.0), true);
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("[+]lease ok: standing by"), "{text}");
+        assert!(text.contains("[+]clock ok: as the API"), "{text}");
         readiness.leading.store(true, Ordering::Relaxed);
-        let (status, text) = ready(&readiness.checks(None), false);
+        let (status, text) = ready(&readiness.checks(None, 0.0), false);
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains("[-]caches failed"), "{text}");
         readiness.dispatching.store(true, Ordering::Relaxed);
-        let (status, text) = ready(&readiness.checks(None), false);
+        let (status, text) = ready(&readiness.checks(None, 0.0), false);
         assert_eq!((status, text.as_str()), (StatusCode::OK, "ok\n"));
+        let (_, text) = ready(&readiness.checks(None, 86_400.2), true);
+        assert!(text.contains("[+]clock ok: 86400 s ahead"), "{text}");
         let blind = Some("no working watch of pods for 31 s".to_owned());
-        let (status, text) = ready(&readiness.checks(blind), false);
+        let (status, text) = ready(&readiness.checks(blind, 0.0), false);
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains("[-]watches failed: no working"), "{text}");
     }

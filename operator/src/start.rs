@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use fovea_cluster::READ_LIMIT;
 use fovea_operator::apply_pools::{self, ApplyPoolsConfig};
-use fovea_operator::{config::Config, metrics::Metrics, run, serve};
+use fovea_operator::{config::Config, metrics::Metrics, run, serve, time};
 use fovea_process::{Runtime, serve_admin};
 use fovea_store::Store;
 use http::HeaderValue;
@@ -28,8 +28,10 @@ pub(crate) async fn operate(config: Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new());
     let client = ClientBuilder::try_from(kubernetes().await?)?
         .with_layer(&metrics.upstreams().layer())
+        .with_layer(&time::clock().layer())
         .build();
-    let store = Store::connect_observed(&config.store, Arc::clone(&metrics) as _).await?;
+    let store =
+        Store::connect_timed(&config.store, Arc::clone(&metrics) as _, time::system_now).await?;
     let shutdown = runtime.shutdown_on_signal()?;
     let readiness = serve::Readiness::default();
     let listener = (runtime.bind("--health-listen", config.health_listen)).await?;

@@ -1,7 +1,8 @@
-//! The parts that all programs share: arguments, logs and spans, signals, listeners, the exit code. A
+//! The parts that all programs share: arguments, logs and spans, open files, signals, listeners, the exit code. A
 //! `main` parses its [`Arguments`], starts a [`Runtime`], does its work and returns [`exit_code`].
 
 mod arguments;
+mod files;
 mod listen;
 mod runtime;
 

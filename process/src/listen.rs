@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 /// Pause after an accept that failed for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Open connections to an admin server: kubelets and scrapers.
-const ADMIN_CONNECTIONS: usize = 256;
+const ADMIN_CONNECTIONS: usize = 64;
 /// Timeout of a request's headers at an admin server, and lifetime of an idle connection.
 const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Timeout of open admin requests at shutdown.

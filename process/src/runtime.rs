@@ -1,5 +1,6 @@
 //! Start and end of a program.
 
+use crate::files;
 use fovea_telemetry::{LogFormat, Telemetry, TelemetryError};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 #[must_use = "spans that are not sent yet are lost without `finish`"]
 pub struct Runtime {
     telemetry: Telemetry,
+    max_open_files: usize,
 }
 
 /// A listener's address is taken or not this machine's.
@@ -25,13 +27,21 @@ pub struct BindError {
 }
 
 impl Runtime {
-    /// Starts the log and the export of spans of `program` (such as `fovea-api`), and installs the
-    /// TLS provider that every client uses.
+    /// Starts the log and the export of spans of `program` (such as `fovea-api`), raises the limit on open files
+    /// as far as the system lets it, and installs the TLS provider that every client uses.
     pub fn start(program: &'static str, format: LogFormat) -> Result<Self, TelemetryError> {
         // An already installed provider works too.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let telemetry = fovea_telemetry::start(program, format)?;
-        Ok(Self { telemetry })
+        Ok(Self {
+            telemetry,
+            max_open_files: files::raise_limit(),
+        })
+    }
+
+    /// Limit on open files; `usize::MAX` if there is none.
+    pub fn max_open_files(&self) -> usize {
+        self.max_open_files
     }
 
     /// A token that SIGTERM (Kubernetes) or SIGINT (a terminal) cancels. From now on neither ends
@@ -68,7 +78,7 @@ impl Runtime {
     /// Sends the remaining spans, for at most the exporter's own timeout. A program that must end at
     /// once drops the runtime instead.
     pub async fn finish(self) {
-        let Self { telemetry } = self;
+        let Self { telemetry, .. } = self;
         if let Err(error) = tokio::task::spawn_blocking(|| telemetry.stop()).await {
             tracing::warn!(%error, "the last spans could not be exported");
         }

@@ -53,6 +53,9 @@ pub struct InferRequest {
     /// Whether the job runs alone in its batch, because it may have crashed a runner before.
     #[serde(default)]
     pub exclusive: bool,
+    /// Whether the result says which question it answers; see [`Line::Result`].
+    #[serde(default)]
+    pub reuse: bool,
 }
 
 /// Picture of an attempt and its expected digest.
@@ -154,9 +157,23 @@ pub enum Line {
         model: ServedModel,
         /// Durations of the attempt's steps.
         timings: Timings,
+        /// The question that the result answers, if [`InferRequest::reuse`] asks for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answered: Option<Answered>,
     },
     /// Last line of an attempt that failed.
     Problem(Problem),
+}
+
+/// The question that a result answers, and the picture's size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// As [`crate::Question::question`].
+    pub question: String,
+    /// Width of the upright picture in pixels.
+    pub width: u32,
+    /// Height of the upright picture in pixels.
+    pub height: u32,
 }
 
 /// How far an attempt has come.

@@ -6,12 +6,14 @@
 
 mod infer;
 mod problem;
+mod reuse;
 mod runner;
 mod shard;
 
+pub use infer::{Answered, InferRequest, Input, Line, Parameters, Source, Stage, Task, Timings};
 pub use infer::{BoundingBox, Classification, Detection, InferResult, ServedModel};
-pub use infer::{InferRequest, Input, Line, Parameters, Source, Stage, Task, Timings};
 pub use problem::{PROBLEM_CONTENT_TYPE, Problem, Reason};
+pub use reuse::{Answer, Question, answer_line, answer_of};
 pub use runner::{Dtype, LeaderRequest, ModelFile, ModelRequest};
 pub use runner::{ModelSource, ModelState, RunnerState};
 pub use shard::{Item, Order, Part, PartFile, PartFormat, Progress, Row, RowError, ShardLine};
@@ -48,6 +50,10 @@ pub const PICTURE_EXTENSIONS: [&str; 10] = [
     "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
 ];
 
+/// Extensions, in any case, of the members of an archive that belong to the picture with the same stem: JSON, and
+/// texts.
+pub const SIDECAR_EXTENSIONS: [&str; 3] = ["json", "txt", "cls"];
+
 /// Path of the `POST` request that runs one attempt at a shard of a batch; see [`Order`].
 pub const SHARDS_PATH: &str = "/v1/shards";
 
@@ -56,6 +62,16 @@ pub const MAX_WINDOW: u32 = 128;
 
 /// Bound on the rows of a part as JSON Lines, in bytes. A runner ends the part before it.
 pub const MAX_PART_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Path of the `POST` request that says which question an [`InferRequest`] asks; see [`Question`].
+pub const QUESTIONS_PATH: &str = "/v1/questions";
+
+/// Maximum number of questions in a [`ShardLine::Ask`], so that their answers fit into a line.
+pub const MAX_QUESTIONS: usize = 64;
+
+/// Bound on a question with its answer, in bytes. A longer answer is not kept.
+pub const MAX_ANSWER_BYTES: usize = 8 * 1024;
+const _: () = assert!(MAX_QUESTIONS * MAX_ANSWER_BYTES < MAX_LINE_BYTES);
 
 /// `GET` returns the runner's models and load ([`RunnerState`]).
 pub const MODELS_PATH: &str = "/v1/models";

@@ -3,9 +3,9 @@
 //! `POST /v1/shards` is NDJSON in both directions at once. The operator sends an [`Order::Shard`] first, then
 //! answers what the runner asks for: an [`Order::Items`] for each [`ShardLine::Want`], an [`Order::Part`] for
 //! each [`ShardLine::Ready`]. URLs are signed when they are asked for, so none of them has to live longer than
-//! its lifetime. The runner ends with [`ShardLine::Done`] or [`ShardLine::Problem`].
+//! its lifetime. With [`ShardRequest::reuse`] an [`Order::Answers`] answers each [`ShardLine::Ask`]. The runner ends with [`ShardLine::Done`] or [`ShardLine::Problem`].
 
-use crate::{InferResult, Parameters, Problem, ServedModel, Task};
+use crate::{Answer, InferResult, Parameters, Problem, ServedModel, Task};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +31,15 @@ pub enum Order {
         formatted: Option<Upload>,
         /// The rows as JSON Lines. Once this is written, the part counts.
         rows: Upload,
+        /// The answers to be kept; absent if the part announces none. Written last, and of no consequence for
+        /// the part.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answers: Option<Upload>,
+    },
+    /// Answer to a [`ShardLine::Ask`].
+    Answers {
+        /// For each question, in their order, what was answered before.
+        answers: Vec<Option<Answer>>,
     },
     /// Begin no further picture, and end with what is done.
     Finish,
@@ -73,6 +82,9 @@ pub struct ShardRequest {
     /// Whether each picture runs alone in its pass, because one of them may have crashed a runner before.
     #[serde(default)]
     pub exclusive: bool,
+    /// Whether the runner asks for answers that were given before, and keeps new ones.
+    #[serde(default)]
+    pub reuse: bool,
 }
 
 /// Format of a part, beside its rows as JSON Lines.
@@ -159,6 +171,11 @@ pub enum ShardLine {
         /// Number of items.
         count: u32,
     },
+    /// Asks for answers that were given before. The next one is sent after the operator's answer.
+    Ask {
+        /// At most [`crate::MAX_QUESTIONS`] of them.
+        questions: Vec<String>,
+    },
     /// The rows are complete: asks where to write them. Repeated if the answer's URLs have failed.
     Ready(Part),
     /// Last line of an attempt that has written a part.
@@ -185,6 +202,9 @@ pub struct Progress {
     pub failed: u64,
     /// Index after the last picture that was begun, or the range's first.
     pub begun: u64,
+    /// Pictures with a result that was given before.
+    #[serde(default)]
+    pub reused: u64,
 }
 
 /// The rows of the range `from..to` of a shard.
@@ -208,6 +228,12 @@ pub struct Part {
     /// The rows in the batch's format; absent if that is JSON Lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formatted: Option<PartFile>,
+    /// Rows with a result that was given before.
+    #[serde(default)]
+    pub reused: u64,
+    /// New answers, a line for each as by [`crate::answer_line`]; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<PartFile>,
 }
 
 /// Size and digest of an object.
@@ -294,8 +320,11 @@ mod tests {
         let read: Order = serde_json::from_str(order).unwrap();
         assert!(!format!("{read:?}").contains("?x"));
         assert_eq!(serde_json::to_string(&read).unwrap(), order);
-        let line = r#"{"event":"heartbeat","succeeded":1,"failed":0,"begun":4}"#;
+        let line = r#"{"event":"heartbeat","succeeded":1,"failed":0,"begun":4,"reused":1}"#;
         let read: ShardLine = serde_json::from_str(line).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), line);
+        let before_reuse = line.replace(r#","reused":1"#, "");
+        let read: ShardLine = serde_json::from_str(&before_reuse).unwrap();
+        assert!(matches!(read, ShardLine::Heartbeat(progress) if progress.reused == 0));
     }
 }

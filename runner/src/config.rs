@@ -72,9 +72,10 @@ pub struct Config {
     #[arg(long, env = "FOVEA_RUNNER_MAX_BATCH_PIXELS", default_value_t = 8 << 20)]
     pub max_batch_pixels: u64,
 
-    /// Number of CPU threads. On a CPU all of them compute, and a quarter as many more decode
-    /// pictures; with a GPU one drives it and the others decode. Default: the CPUs that the process
-    /// may use, by its affinity and its cgroup's quota.
+    /// Number of CPU threads. On a CPU all of them compute, and as many more decode pictures (set
+    /// `GOMP_SPINCOUNT=2000`, as the image does, so that the first do not spin while the others work);
+    /// with a GPU one drives it and the others decode. Default: the CPUs that the process may use, by
+    /// its affinity and its cgroup's quota.
     #[arg(long, env = "FOVEA_RUNNER_THREADS")]
     pub threads: Option<NonZeroUsize>,
 
@@ -292,10 +293,11 @@ impl Config {
                 preprocess: all.saturating_sub(1).max(1),
             }
         } else {
-            // Decoding takes a hundredth of a model's time.
+            // The kernel shares the cores: next to a large model decoding takes next to nothing of them,
+            // next to a small one most.
             Threads {
                 compute: all,
-                preprocess: all.div_ceil(4),
+                preprocess: all,
             }
         }
     }
@@ -362,7 +364,7 @@ mod tests {
             compute,
             preprocess,
         };
-        assert_eq!(config.threads(Device::Cpu), threads(8, 2));
+        assert_eq!(config.threads(Device::Cpu), threads(8, 8));
         assert_eq!(config.threads(Device::Cuda(0)), threads(1, 7));
         let config = parse(&["--model", "a=b", "--threads", "1"]);
         assert_eq!(config.threads(Device::Cpu), threads(1, 1));

@@ -225,11 +225,17 @@ pub fn environment(cache: &Cache) -> String {
     format!(
         "export LIBTORCH={}\n\
          export LD_LIBRARY_PATH={}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}\n\
+         export GOMP_SPINCOUNT=${{GOMP_SPINCOUNT:-{SPIN_COUNT}}}\n\
          export PATH={programs}$PATH\n",
         quote(&libtorch),
         quote(&libtorch.join("lib")),
     )
 }
+
+/// How long libtorch's threads wait for one another before they sleep, as in the runner's image. By default it
+/// is milliseconds, which on a machine with other work takes half of the runner's processor time; with less than
+/// some hundred every pass takes several times as long.
+const SPIN_COUNT: u32 = 2000;
 
 /// Runs a command to its end without input; its last lines are the error's text.
 pub fn run_command(what: &str, command: &mut Command) -> Result<String, SetupError> {

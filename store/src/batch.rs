@@ -6,11 +6,11 @@
 //! system/<job uid>/plan/<plan id>/<shard>.jsonl            the items of one shard
 //! system/<job uid>/parts/<shard>.<from>-<to>[.end].jsonl   rows of a range of a shard; existence: done
 //! system/<job uid>/formatted/<part>.<token>.<format>       the same rows in the batch's format
+//! system/<job uid>/tenant                                  the job's namespace; the first to be written
 //! data/<namespace>/<output prefix>/<job uid>/...           copies of the parts, and `_SUCCESS.json`
 //! ```
 
 use crate::{InvalidKey, ObjectKey, Store, StoreError};
-use aws_sdk_s3::presigning::PresigningConfig;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -108,6 +108,9 @@ pub struct PartMetadata {
     /// The rows in the batch's format, if that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formatted: Option<Formatted>,
+    /// Rows with a result that was given before.
+    #[serde(default)]
+    pub reused: u64,
 }
 
 /// A part in the batch's format.
@@ -131,6 +134,11 @@ pub struct SignedPut {
 }
 
 impl ObjectKey {
+    /// The namespace of a batch's job, as text. In a list it comes after the batch's other objects.
+    pub fn batch_namespace(job_uid: &str) -> Result<Self, InvalidKey> {
+        Self::system(job_uid, "tenant")
+    }
+
     /// The complete plan of a batch.
     pub fn plan(job_uid: &str) -> Result<Self, InvalidKey> {
         Self::system(job_uid, "plan.json")
@@ -216,7 +224,7 @@ impl Store {
             )));
         }
         let config = |error: &dyn fmt::Display| StoreError::Config(error.to_string());
-        let presigning = PresigningConfig::expires_in(lifetime).map_err(|error| config(&error))?;
+        let presigning = self.presigning(lifetime)?;
         let put = self.client.put_object().bucket(&self.bucket);
         let mut put = put
             .key(key.as_str())
@@ -253,7 +261,7 @@ impl Store {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn invalid(error: InvalidKey) -> StoreError {
+pub(crate) fn invalid(error: InvalidKey) -> StoreError {
     StoreError::Config(error.to_string())
 }
 

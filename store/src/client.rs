@@ -12,6 +12,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use bytes::{Bytes, BytesMut};
 use rustls::RootCertStore;
@@ -19,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Timeout of a TCP and TLS handshake with the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,12 +38,14 @@ pub struct Store {
     pub(crate) bucket_url: Arc<tokio::sync::OnceCell<String>>,
     /// The latest credentials, for signers.
     pub(crate) known_credentials: Arc<tokio::sync::Mutex<Option<KnownCredentials>>>,
+    /// The time that signatures have.
+    pub(crate) now: fn() -> SystemTime,
 }
 
 impl Store {
     /// Creates the client. It sends no request; [`Store::check`] does.
     pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
-        Self::connect_by(config, None, None).await
+        Self::connect_by(config, None, None, SystemTime::now).await
     }
 
     /// As [`Store::connect`]; `observer` is called after every attempt of every request.
@@ -50,7 +53,16 @@ impl Store {
         config: &StoreConfig,
         observer: Arc<dyn StoreObserver>,
     ) -> Result<Self, StoreError> {
-        Self::connect_by(config, None, Some(observer)).await
+        Self::connect_timed(config, observer, SystemTime::now).await
+    }
+
+    /// As [`Store::connect_observed`]; `now` is the time that signatures have, in place of the machine's.
+    pub async fn connect_timed(
+        config: &StoreConfig,
+        observer: Arc<dyn StoreObserver>,
+        now: fn() -> SystemTime,
+    ) -> Result<Self, StoreError> {
+        Self::connect_by(config, None, Some(observer), now).await
     }
 
     /// As [`Store::connect`], with this access key instead of the SDK's credential chain.
@@ -60,13 +72,15 @@ impl Store {
         secret_key: &str,
     ) -> Result<Self, StoreError> {
         let keys = Credentials::new(access_key, secret_key, None, None, "fovea");
-        Self::connect_by(config, Some(SharedCredentialsProvider::new(keys)), None).await
+        let keys = SharedCredentialsProvider::new(keys);
+        Self::connect_by(config, Some(keys), None, SystemTime::now).await
     }
 
     async fn connect_by(
         config: &StoreConfig,
         credentials: Option<SharedCredentialsProvider>,
         observer: Option<Arc<dyn StoreObserver>>,
+        now: fn() -> SystemTime,
     ) -> Result<Self, StoreError> {
         let ca = match &config.ca_file {
             None => None,
@@ -88,6 +102,7 @@ impl Store {
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
             .http_client(http_client(bucket)?)
             .force_path_style(config.path_style)
+            .time_source(Clock(now))
             // Every body is signed with its SHA-256 already, and older S3-compatible stores reject
             // the newer checksum headers.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -117,6 +132,7 @@ impl Store {
             credentials: shared.credentials_provider(),
             known_credentials: Arc::default(),
             bucket_url: Arc::default(),
+            now,
         })
     }
 
@@ -201,8 +217,7 @@ impl Store {
                 "refusing to presign {key}: it left its prefix"
             )));
         }
-        let presigning = PresigningConfig::expires_in(lifetime)
-            .map_err(|error| StoreError::Config(format!("presigning for {lifetime:?}: {error}")))?;
+        let presigning = self.presigning(lifetime)?;
         self.client
             .get_object()
             .bucket(&self.bucket)
@@ -211,6 +226,25 @@ impl Store {
             .await
             .map(|request| request.uri().to_owned())
             .map_err(|error| StoreError::from_sdk(&error, &self.bucket, key.as_str()))
+    }
+
+    /// A lifetime that begins now.
+    pub(crate) fn presigning(&self, lifetime: Duration) -> Result<PresigningConfig, StoreError> {
+        PresigningConfig::builder()
+            .start_time((self.now)())
+            .expires_in(lifetime)
+            .build()
+            .map_err(|error| StoreError::Config(format!("presigning for {lifetime:?}: {error}")))
+    }
+}
+
+/// The SDK's form of a clock.
+#[derive(Debug)]
+struct Clock(fn() -> SystemTime);
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        (self.0)()
     }
 }
 

@@ -5,6 +5,8 @@
 //! results/<namespace>/<job uid>.json             results that are too large for a status
 //! results/<namespace>/<namespace uid>/<job>/<expiry>-<job uid>.json   records of jobs deleted early
 //! data/<namespace>/...                           the user's own objects
+//! data/<namespace>/fovea-batches/<uuid>/<name>    what was uploaded with a batch; only the API writes it
+//! reuse/<namespace>/<namespace uid>/...          answers for jobs with `spec.reuse`
 //! models/<owner>/<name>/<commit>/...             checkpoints; `fovea-runner fetch` writes them
 //! system/<job uid>/...                           the operator's own: plan and parts of a batch
 //! data/<namespace>/.fovea-namespace              marker: the namespace whose jobs may read the folder
@@ -16,6 +18,9 @@ use std::fmt;
 
 /// S3's own bound on a key.
 pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The folder of manifests and archives that were uploaded with batches, below `data/<namespace>/`.
+pub const BATCH_UPLOADS: &str = "fovea-batches";
 
 /// The object in a namespace's folder that names its owner.
 const FOLDER_OWNER: &str = ".fovea-namespace";
@@ -105,6 +110,30 @@ impl ObjectKey {
     /// and no spec can name it.
     pub fn system(job_uid: &str, name: &str) -> Result<Self, InvalidKey> {
         Self::below(format!("system/{}/", segment(job_uid)?), name)
+    }
+
+    /// The answer that a single job has had to a question.
+    pub fn answer(
+        namespace: &str,
+        namespace_uid: &str,
+        question: &Sha256,
+    ) -> Result<Self, InvalidKey> {
+        Self::answers(namespace, namespace_uid, &question.to_string())
+    }
+
+    /// An object with answers. The key contains the namespace's uid, as an upload's does.
+    pub fn answers(namespace: &str, namespace_uid: &str, name: &str) -> Result<Self, InvalidKey> {
+        let prefix = Self::all_answers(namespace, namespace_uid)?;
+        Self::below(prefix, segment(name)?)
+    }
+
+    /// The prefix of all answers in a namespace, including the final `/`.
+    pub(crate) fn all_answers(namespace: &str, namespace_uid: &str) -> Result<String, InvalidKey> {
+        Ok(format!(
+            "reuse/{}/{}/",
+            segment(namespace)?,
+            segment(namespace_uid)?
+        ))
     }
 
     /// One of the user's own objects: `key` comes from the job's spec and is relative to

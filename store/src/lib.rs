@@ -3,6 +3,7 @@
 //! Keys are computed from uids and digests, never read from a status. Only the constructors of
 //! [`ObjectKey`], which know the layout, build one: every key that exists is safe to put or presign.
 
+mod answers;
 mod batch;
 mod client;
 mod config;
@@ -14,22 +15,25 @@ mod multipart;
 mod observe;
 mod owner;
 mod pages;
+mod pieces;
 mod post;
 mod read;
 mod record;
 mod sign;
 
+pub use answers::AnswersPage;
 pub use batch::{Formatted, PartMetadata, PartName, SignedPut, choose as choose_parts};
 pub use client::Store;
 pub use config::{Endpoint, StoreConfig};
 pub use digest::{InvalidDigest, Sha256};
 pub use error::StoreError;
-pub use key::{InvalidKey, MAX_KEY_BYTES, ModelFolder, ModelPrefix, ObjectKey};
+pub use key::{BATCH_UPLOADS, InvalidKey, MAX_KEY_BYTES, ModelFolder, ModelPrefix, ObjectKey};
 pub use list::{Deletion, Listed, MAX_PAGE, ObjectPage, Owned, Part};
 pub use multipart::{MAX_MULTIPART_BYTES, ObjectWriter};
 pub use observe::{StoreObserver, StoreOutcome};
 pub use owner::{BucketOwner, FolderOwner, ForeignBucket, Installation};
 pub use pages::{DataObject, DataPages};
+pub use pieces::{ObjectPieces, PIECE_BYTES};
 pub use post::{MAX_POST_BYTES, PostForm};
 pub use read::{ObjectReader, Presentation};
 pub use record::{MAX_RECORD_BYTES, can_have_record};

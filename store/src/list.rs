@@ -1,7 +1,7 @@
 //! The sweeper's requests: lists of the prefixes that Fovea fills itself, the owner of each listed
 //! object, and a deletion that keeps an object that was written again.
 
-use crate::{ObjectKey, Sha256, Store, StoreError};
+use crate::{BATCH_UPLOADS, ObjectKey, Sha256, Store, StoreError};
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
@@ -14,7 +14,8 @@ pub const MAX_PAGE: usize = 1000;
 /// A deletion is only sent this soon after the object's age was read.
 const STALE_AFTER: Duration = Duration::from_secs(2);
 
-/// A prefix that Fovea fills and may delete from. `data/` and `models/` are the user's and have none.
+/// A prefix that Fovea fills and may delete from. `models/` is the user's and has none, as the rest of
+/// `data/` has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// Pictures, below `uploads/`.
@@ -23,11 +24,15 @@ pub enum Part {
     Results,
     /// Plans and parts of batches, below `system/`.
     System,
+    /// Answers for jobs with `spec.reuse`, below `reuse/`.
+    Reuse,
+    /// Uploads of batches, below `data/<namespace>/fovea-batches/`: listed by namespace.
+    BatchUploads,
 }
 
 impl Part {
-    /// Every part, in the order of a sweep.
-    pub const ALL: [Self; 3] = [Self::Uploads, Self::Results, Self::System];
+    /// Every part that can be listed for all namespaces at once, in the order of a sweep.
+    pub const ALL: [Self; 4] = [Self::Uploads, Self::Results, Self::System, Self::Reuse];
 
     /// The part's prefix, including the final `/`.
     pub fn prefix(self) -> &'static str {
@@ -35,14 +40,20 @@ impl Part {
             Self::Uploads => "uploads/",
             Self::Results => "results/",
             Self::System => "system/",
+            Self::Reuse => "reuse/",
+            Self::BatchUploads => "data/",
         }
     }
 
-    /// The prefix of one namespace, if one is given; `None` if the part's keys name no namespace.
+    /// The prefix of one namespace, if one is given and the part's keys name it; `None` if the part cannot be
+    /// listed so.
     fn prefix_of(self, namespace: Option<&str>) -> Option<String> {
         match (namespace, self) {
-            (None, _) => Some(self.prefix().to_owned()),
-            (Some(_), Self::System) => None,
+            (None, Self::BatchUploads) => None,
+            (None, _) | (Some(_), Self::System) => Some(self.prefix().to_owned()),
+            (Some(namespace), Self::BatchUploads) => {
+                Some(format!("data/{namespace}/{BATCH_UPLOADS}/"))
+            }
             (Some(namespace), _) => Some(format!("{}{namespace}/", self.prefix())),
         }
     }
@@ -64,6 +75,21 @@ pub enum Owned {
     ByJob {
         /// Uid of the job, from the key.
         uid: String,
+    },
+    /// An upload of a batch: kept for every job of this namespace whose input names it.
+    ByInput {
+        /// Name of the namespace, from the key.
+        namespace: String,
+        /// The upload's own folder below `data/<namespace>/`.
+        folder: String,
+    },
+    /// Answers for jobs with `spec.reuse`: kept for as long as the operator is told, while their namespace
+    /// exists.
+    Answers {
+        /// The namespace's name.
+        namespace: String,
+        /// The namespace's uid.
+        namespace_uid: String,
     },
     /// The record of a job that was deleted early: kept until it expires, while its namespace exists.
     Record {
@@ -109,8 +135,8 @@ pub enum Deletion {
 
 impl Store {
     /// One page of a part's objects: the page with the token `next`, or the first. With `namespace`,
-    /// only that namespace's objects; none if the part's keys name no namespace. The installation's
-    /// marker is left out.
+    /// only that namespace's objects, but of `system/`, whose keys name none, those of all; none if the part
+    /// cannot be listed so. The installation's marker is left out.
     pub async fn list(
         &self,
         part: Part,
@@ -158,11 +184,30 @@ impl Store {
         prefix: &str,
         next: Option<String>,
     ) -> Result<ListObjectsV2Output, StoreError> {
+        self.request(prefix, next, None).await
+    }
+
+    /// Requests one page of the folders below a prefix.
+    pub(crate) async fn list_folders(
+        &self,
+        prefix: &str,
+        next: Option<String>,
+    ) -> Result<ListObjectsV2Output, StoreError> {
+        self.request(prefix, next, Some("/")).await
+    }
+
+    async fn request(
+        &self,
+        prefix: &str,
+        next: Option<String>,
+        delimiter: Option<&str>,
+    ) -> Result<ListObjectsV2Output, StoreError> {
         let answer = self
             .client
             .list_objects_v2()
             .bucket(&self.bucket)
             .prefix(prefix)
+            .set_delimiter(delimiter.map(str::to_owned))
             .max_keys(i32::try_from(MAX_PAGE).unwrap_or(i32::MAX))
             // A key that XML cannot express must not break the page.
             .encoding_type(EncodingType::Url)
@@ -265,8 +310,35 @@ fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
             let made = ObjectKey::system(&uid, &name.join("/")).ok()?;
             (made, Owned::ByJob { uid })
         }
+        Part::BatchUploads => {
+            let namespace = segments.next().filter(|text| is_label(text))?;
+            let folder = segments.next().filter(|text| *text == BATCH_UPLOADS)?;
+            let upload = segments.next().filter(|text| is_uid(text))?;
+            let name = segments.next().filter(|text| is_upload(text))?;
+            let folder = format!("{folder}/{upload}");
+            let made = ObjectKey::data(namespace, &format!("{folder}/{name}")).ok()?;
+            let namespace = namespace.to_owned();
+            (made, Owned::ByInput { namespace, folder })
+        }
+        Part::Reuse => {
+            let namespace = segments.next().filter(|text| is_label(text))?.to_owned();
+            let namespace_uid = segments.next().filter(|text| is_uid(text))?.to_owned();
+            let made = ObjectKey::answers(&namespace, &namespace_uid, segments.next()?).ok()?;
+            let owned = Owned::Answers {
+                namespace,
+                namespace_uid,
+            };
+            (made, owned)
+        }
     };
     (made.as_str() == key).then_some((made, owned))
+}
+
+/// Whether the API gives an upload of a batch this name.
+fn is_upload(name: &str) -> bool {
+    let manifest = name.strip_prefix("manifest.");
+    let extension = manifest.map(|extension| extension.strip_suffix(".gz").unwrap_or(extension));
+    name == "pictures.tar" || matches!(extension, Some("jsonl" | "csv"))
 }
 
 /// The owner of `results/<namespace>/<namespace uid>/<job>/<expiry>-<job uid>.json`; `rest` is what
@@ -305,89 +377,5 @@ pub(crate) fn is_uid(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const UID: &str = "0b9b0d1e-5f5c-4d2c-9b57-6d8a3f1c2e4d";
-    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    #[test]
-    fn an_object_s_owner_is_read_from_its_key() {
-        let upload = format!("uploads/team-a/{UID}/{EMPTY}");
-        let (key, owned) = owner(Part::Uploads, &upload).unwrap();
-        assert_eq!(key.as_str(), upload);
-        let expected = Owned::ByNamespace {
-            namespace: "team-a".to_owned(),
-            namespace_uid: UID.to_owned(),
-            sha256: Sha256::of(b""),
-        };
-        assert_eq!(owned, expected);
-        let record = format!("results/team-a/{UID}/{UID}/1700000000-{UID}.json");
-        let (key, owned) = owner(Part::Results, &record).unwrap();
-        assert_eq!(key.as_str(), record);
-        let expected = Owned::Record {
-            namespace: "team-a".to_owned(),
-            namespace_uid: UID.to_owned(),
-            job_uid: UID.to_owned(),
-            expires: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-        };
-        assert_eq!(owned, expected);
-        for (part, key) in [
-            (Part::Results, format!("results/team-a/{UID}.json")),
-            (Part::System, format!("system/{UID}/plan.json")),
-            (Part::System, format!("system/{UID}/shards/7")),
-        ] {
-            let by_job = Owned::ByJob {
-                uid: UID.to_owned(),
-            };
-            let (made, owned) = owner(part, &key).unwrap();
-            assert_eq!((made.as_str(), owned), (key.as_str(), by_job));
-        }
-    }
-
-    #[test]
-    fn a_key_that_fovea_does_not_build_has_no_owner() {
-        let upper = UID.to_uppercase();
-        for (part, key) in [
-            (Part::Uploads, format!("data/team-a/{UID}/{EMPTY}")),
-            (Part::Uploads, format!("uploads/team-a/{UID}/{EMPTY}/x")),
-            (Part::Uploads, format!("uploads/team-a/{UID}/{EMPTY}.jpg")),
-            (Part::Uploads, format!("uploads/Team/{UID}/{EMPTY}")),
-            (Part::Uploads, format!("uploads/team-a/{upper}/{EMPTY}")),
-            (Part::Uploads, format!("uploads/team-a/4c1d/{EMPTY}")),
-            (Part::Uploads, format!("uploads//{UID}/{EMPTY}")),
-            (Part::Uploads, "uploads/".to_owned()),
-            (Part::Results, format!("results/team-a/{UID}")),
-            (Part::Results, format!("results/team-a/{UID}.json/x")),
-            (Part::Results, format!("results/team-a/{UID}.json%00")),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/{UID}/{UID}.json"),
-            ),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/cat/1-{UID}.json"),
-            ),
-            (Part::Results, format!("results/team-a/{UID}/{UID}/1-{UID}")),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/{UID}/01-{UID}.json"),
-            ),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/{UID}/-1-{UID}.json"),
-            ),
-            (
-                Part::Results,
-                format!("results/team-a/{UID}/{UID}/1-{UID}.json/x"),
-            ),
-            (Part::System, format!("system/{UID}")),
-            (Part::System, format!("system/{UID}/")),
-            (Part::System, format!("system/{UID}/..")),
-            (Part::System, format!("system/{UID}//x")),
-            (Part::System, "system/installation".to_owned()),
-        ] {
-            assert_eq!(owner(part, &key), None, "{key}");
-        }
-    }
-}
+#[path = "list_tests.rs"]
+mod tests;

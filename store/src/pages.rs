@@ -87,6 +87,24 @@ impl Store {
         Ok(self.pages(format!("{folder}/"), root.len()))
     }
 
+    /// The namespaces that have a folder below `data/`.
+    pub async fn data_namespaces(&self) -> Result<Vec<String>, StoreError> {
+        let (mut tokens, mut namespaces) = (Tokens::default(), Vec::new());
+        loop {
+            let answer = self.list_folders("data/", tokens.next.clone()).await?;
+            let folders = answer.common_prefixes().iter();
+            let folders = folders.filter_map(|folder| folder.prefix()?.strip_prefix("data/"));
+            let before = namespaces.len();
+            // Names of namespaces are unchanged by the encoding.
+            namespaces.extend(folders.map(|name| name.trim_end_matches('/').to_owned()));
+            let next = next_token(&answer)?;
+            if next.is_none() {
+                return Ok(namespaces);
+            }
+            tokens.follow(next, namespaces.len() == before)?;
+        }
+    }
+
     /// The objects below `prefix`, whose keys are told without their first `root` bytes.
     pub(crate) fn pages(&self, prefix: String, root: usize) -> DataPages<'_> {
         DataPages {

@@ -87,7 +87,7 @@ impl Store {
             region: config
                 .region()
                 .map_or("us-east-1", |region| region.as_ref()),
-            now: SystemTime::now(),
+            now: (self.now)(),
             lifetime,
         };
         Ok(PostForm {

@@ -4,7 +4,6 @@
 
 use crate::{ObjectKey, Store, StoreError};
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
-use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime};
@@ -50,9 +49,18 @@ impl Store {
 
     /// The first `count` bytes of an object, or all of a shorter one.
     pub async fn head(&self, key: &ObjectKey, count: u64) -> Result<Bytes, StoreError> {
-        let range = format!("bytes=0-{}", count.saturating_sub(1));
+        self.range(key, 0, count).await
+    }
+
+    /// Up to `count` bytes of an object from the byte `from` on; none if it ends before. A store without range
+    /// support sends bytes from the object's beginning.
+    pub async fn range(&self, key: &ObjectKey, from: u64, count: u64) -> Result<Bytes, StoreError> {
+        let last = from.saturating_add(count.saturating_sub(1));
         let request = self.client.get_object().bucket(&self.bucket);
-        let answer = match request.key(key.as_str()).range(range).send().await {
+        let request = request
+            .key(key.as_str())
+            .range(format!("bytes={from}-{last}"));
+        let answer = match request.send().await {
             Ok(answer) => answer,
             // An empty object has no first byte.
             Err(error) if error.code() == Some("InvalidRange") => return Ok(Bytes::new()),
@@ -65,7 +73,6 @@ impl Store {
         let mut bytes = Vec::new();
         while let Some(piece) = reader.next().await {
             bytes.extend_from_slice(&piece?);
-            // A store without range support sends the whole object.
             if bytes.len() as u64 >= count {
                 bytes.truncate(usize::try_from(count).unwrap_or(usize::MAX));
                 break;
@@ -119,8 +126,7 @@ impl Store {
                 "refusing to presign {key}: it left its prefix"
             )));
         }
-        let presigning = PresigningConfig::expires_in(lifetime)
-            .map_err(|error| StoreError::Config(format!("presigning for {lifetime:?}: {error}")))?;
+        let presigning = self.presigning(lifetime)?;
         public
             .get_object()
             .bucket(&self.bucket)

@@ -66,11 +66,11 @@ impl Store {
         let region = config
             .region()
             .map_or("us-east-1", |region| region.as_ref());
-        Signer::new(url, &credentials, region, SystemTime::now(), lifetime)
+        Signer::new(url, &credentials, region, (self.now)(), lifetime)
     }
 
     async fn known_credentials(&self) -> Result<Credentials, StoreError> {
-        let now = SystemTime::now();
+        let now = (self.now)();
         let mut known = self.known_credentials.lock().await;
         if let Some(known) = known.as_ref().filter(|known| known.until > now) {
             return Ok(known.credentials.clone());

@@ -106,6 +106,7 @@ async fn a_part_is_written_once_with_what_it_says_of_itself() {
         bytes: 5,
         sha256: "digest".to_owned(),
         formatted: None,
+        reused: 1,
     };
     let lifetime = Duration::from_mins(1);
     let sign = || store.presign_put_if_absent(&key, 5, Some(&metadata), lifetime);

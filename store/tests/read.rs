@@ -10,7 +10,7 @@ mod support;
 
 use bytes::Bytes;
 use fovea_harness::Minio;
-use fovea_store::{ObjectKey, Presentation, Store, StoreConfig, StoreError};
+use fovea_store::{ObjectKey, PIECE_BYTES, Presentation, Store, StoreConfig, StoreError};
 use std::time::{Duration, SystemTime};
 use support::store_by;
 
@@ -58,6 +58,40 @@ async fn an_object_is_read_in_pieces_or_only_its_head() {
     assert_eq!(store.head(&key("empty"), 64).await.unwrap(), Bytes::new());
     assert!(matches!(
         store.open(&key("none")).await,
+        Err(StoreError::NotFound { .. })
+    ));
+    minio.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn slow_readers_get_an_object_by_one_request_for_each_piece_all_of_one_version() {
+    let (minio, store) = store(false).await;
+    let bytes: Vec<u8> = (0..2 * PIECE_BYTES + 1)
+        .map(|at| (at % 251) as u8)
+        .collect();
+    let object = key("large");
+    for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, bytes.len()] {
+        let whole = Bytes::copy_from_slice(&bytes[..length]);
+        store.put(&object, whole.clone(), "a/b").await.unwrap();
+        let mut pieces = store.open_in_pieces(&object).await.unwrap();
+        assert_eq!(pieces.bytes, length as u64);
+        let mut read = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.unwrap();
+            assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES);
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == whole, "{length}");
+    }
+
+    let mut pieces = store.open_in_pieces(&object).await.unwrap();
+    pieces.next().await.unwrap().unwrap();
+    let other = Bytes::from(vec![1; bytes.len()]);
+    store.put(&object, other, "a/b").await.unwrap();
+    assert!(pieces.next().await.unwrap().is_err());
+    assert!(pieces.next().await.is_none());
+    assert!(matches!(
+        store.open_in_pieces(&key("none")).await,
         Err(StoreError::NotFound { .. })
     ));
     minio.stop().await.unwrap();

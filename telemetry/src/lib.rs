@@ -4,6 +4,7 @@
 //! is set; the SDK's other variables, such as `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS`,
 //! work too. [`trace`] joins spans of several programs into one trace.
 
+mod sampler;
 pub mod trace;
 
 pub mod upstream;
@@ -100,6 +101,7 @@ fn provider(program: &'static str) -> Result<SdkTracerProvider, TelemetryError> 
     }
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
+        .with_sampler(sampler::Sampler::default())
         .with_resource(resource.build())
         .build())
 }

@@ -1,6 +1,7 @@
 //! W3C trace context. It joins a request, the job that it creates, an attempt and the runner's work
 //! into one trace.
 
+use crate::sampler::Untrusted;
 use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::trace::{
@@ -61,9 +62,18 @@ impl TraceParent {
         }
     }
 
-    /// Makes this span the parent of `span`.
+    /// Makes this span the parent of `span`, which is recorded if this one is.
     pub fn adopt(self, span: &Span) {
-        let context = Context::new().with_remote_span_context(self.context());
+        self.adopt_in(&Context::new(), span);
+    }
+
+    /// Makes this span the parent of `span`. That the caller records its own does not make `span` recorded.
+    pub fn adopt_untrusted(self, span: &Span) {
+        self.adopt_in(&Context::new().with_value(Untrusted), span);
+    }
+
+    fn adopt_in(self, context: &Context, span: &Span) {
+        let context = context.with_remote_span_context(self.context());
         // It fails only if spans are not exported.
         let _ = span.set_parent(context);
     }

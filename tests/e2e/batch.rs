@@ -1,8 +1,9 @@
 //! Batches on real parts, from the objects in the bucket to the rows.
 
 mod life;
+mod reuse;
 
-use crate::support::{answers, create, ended, jobs, patch, stack, status_where, unique};
+use crate::support::{answers, create, ended, http, jobs, patch, stack, status_where, unique};
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobStatus, Input, OutputFormat, Phase, Task, conditions};
 use fovea_harness::stack::JOB_NAMESPACE as NAMESPACE;
@@ -13,7 +14,7 @@ use fovea_tests::operated::create_namespace;
 use fovea_tests::pods;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -164,7 +165,7 @@ async fn a_compressed_csv_names_pictures_ids_and_parameters_and_a_bad_line_is_a_
     let (name, store) = (unique("manifest"), store().await?);
     let key = one_picture(&name).await?;
     let csv = format!(
-        "key,id,topK\n{key},first,\n{key},\"second, with a comma\",2\n../other/x.jpg,third,\n{name}-nowhere.jpg,fourth,\n"
+        "key,id,topK\n{key},first,\n{key},\"second, with a comma\",2\n../other/x.jpg,third,\n{name}-nowhere.jpg,fourth,2\n"
     );
     put(&store, NAMESPACE, &format!("{name}.csv.gz"), gzip(&csv)?).await?;
     let mut job = labels(
@@ -191,6 +192,24 @@ async fn a_compressed_csv_names_pictures_ids_and_parameters_and_a_bad_line_is_a_
     assert_eq!(reason, "InvalidKey");
     assert!(message.contains("line 4"), "{message}");
     assert_eq!(error(&rows[3]).context("no error")?.0, "PictureNotFound");
+
+    // A retry does the failed lines again, with their own parameters.
+    put(
+        &store,
+        NAMESPACE,
+        &format!("{name}-nowhere.jpg"),
+        picture(8),
+    )
+    .await?;
+    let url = format!("{}/v1/batches/{name}/retry", stack().await.api_url());
+    let answer = http().post(url).send().await?.error_for_status()?;
+    let again: Value = answer.json().await?;
+    let again = again["id"].as_str().context("no id")?;
+    let status = ended(again).await?;
+    assert_eq!(counts(&status), [2, 1, 1, 0], "{status:?}");
+    let rows = written(&status).await?.rows()?;
+    assert_eq!(rows[1].id, "fourth");
+    assert_eq!(predictions(&rows[1]), 2, "{rows:?}");
     Ok(())
 }
 

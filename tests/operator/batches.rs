@@ -115,6 +115,7 @@ fn each_picture_of_a_batch_has_its_row_in_order_and_what_is_no_picture_is_counte
             succeeded: 1202,
             failed: 1,
             skipped: 1,
+            reused: 0,
         };
         assert_eq!(status.counts, Some(counts));
         assert_eq!(status.progress_permille, Some(1000));

@@ -4,13 +4,14 @@
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
 use fovea_harness::{Process, eventually, stack};
-use fovea_store::{ObjectKey, Store};
+use fovea_store::{ObjectKey, Part, Store};
+use fovea_tests::batches::{Written, batch, each_once, prefix, put_all};
 use fovea_tests::operated::{JOBS, PATIENCE, apply_pool};
 use fovea_tests::pods::store;
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use kube::Api;
 use kube::api::DeleteParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use std::path::Path;
 
@@ -29,6 +30,11 @@ mod points {
     pub(super) const JOB_FAILED: &str = "job-failed";
     pub(super) const CALLBACK_RECORDED: &str = "callback-recorded";
     pub(super) const JOB_DELETED: &str = "job-deleted";
+    pub(super) const BATCH_ITEMS_WRITTEN: &str = "batch-items-written";
+    pub(super) const BATCH_PLANNED: &str = "batch-planned";
+    pub(super) const BATCH_PART_WRITTEN: &str = "batch-part-written";
+    pub(super) const BATCH_PART_COPIED: &str = "batch-part-copied";
+    pub(super) const BATCH_SUCCESS_WRITTEN: &str = "batch-success-written";
 }
 
 /// How a test reaches a failpoint, and how it detects that.
@@ -191,6 +197,11 @@ impl Scene<'_> {
                 operated.create(&job).await?;
                 self.is_gone().await
             }
+            points::BATCH_ITEMS_WRITTEN => self.batch("plan/").await,
+            points::BATCH_PLANNED => self.batch("plan.json").await,
+            points::BATCH_PART_WRITTEN => self.batch("parts/").await,
+            points::BATCH_PART_COPIED => self.batch("part-").await,
+            points::BATCH_SUCCESS_WRITTEN => self.batch("_SUCCESS.json").await,
             other => anyhow::bail!("there is no scene for {other}: write one"),
         }
     }
@@ -214,12 +225,43 @@ impl Scene<'_> {
                 (phase, 1),
                 "{name}: {status:?}"
             );
+            if let Some(output) = &status.output {
+                let written = Written::read(&self.store, JOBS, output).await?;
+                ensure!(written.success.is_some(), "{written:?}");
+                each_once(&written.rows()?, pictures(name))?;
+            }
         }
         let after = format!("after-{name}");
         operated.submit(&after, "caption x").await?;
         let status = operated.ended(&after).await?;
         ensure!(status.phase == Phase::Succeeded, "{}", heir.log_tail());
         Ok(())
+    }
+
+    /// Creates a batch, and waits until it has an object whose name begins so, in its folder or in its output.
+    async fn batch(&self, begin: &str) -> Result<()> {
+        let name = self.point;
+        let objects = pictures(name).map(|key| (key, b"picture".to_vec()));
+        put_all(&self.store, JOBS, objects).await?;
+        let output = format!("{name}-out");
+        let job = batch(name, Task::ImageToText, prefix(name), &output);
+        let uid = self.operated.create(&job).await?.uid().context("no uid")?;
+        let written = eventually(begin, PATIENCE, async || {
+            let page = self.store.list(Part::System, None, None).await?;
+            let own = page.objects.iter().filter_map(|listed| {
+                let (key, _) = listed.object.as_ref()?;
+                key.as_str().strip_prefix(&format!("system/{uid}/"))
+            });
+            let mut output = self.store.list_data(JOBS, &format!("{output}/{uid}"))?;
+            let output = output.next().await?.unwrap_or_default();
+            let output = output
+                .iter()
+                .filter_map(|object| object.key.rsplit('/').next());
+            let all: Vec<&str> = own.chain(output).collect();
+            ensure!(all.iter().any(|name| name.starts_with(begin)), "{all:?}");
+            Ok(())
+        });
+        Ok(written.await?)
     }
 
     async fn status(&self, wanted: impl Fn(&InferenceJobStatus) -> bool) -> Result<()> {
@@ -245,6 +287,11 @@ impl Scene<'_> {
         });
         Ok(found.await?)
     }
+}
+
+/// The pictures of a batch.
+fn pictures(batch: &str) -> impl Iterator<Item = String> {
+    (0..3).map(move |number| format!("{batch}/{number}.jpg"))
 }
 
 fn is_held(lease: &LeaseSpec) -> bool {

@@ -83,7 +83,8 @@ async fn applied_jobs_stay_and_a_full_namespace_holds_only_its_own_jobs() -> Res
         })
     });
     assert_eq!(held.await?.phase, Phase::Pending);
-    metric(&operated, "fovea_operator_full_namespaces 1\n").await?;
+    let full = "fovea_operator_full_namespaces{limit=\"finished\"} 1\n";
+    metric(&operated, full).await?;
     // Each of many says so, in seconds.
     let crowd = (0..60).map(|number| Operated::job(&format!("crowd-{number}"), "caption x"));
     fovea_tests::crowd::create(&operated.jobs, crowd).await?;

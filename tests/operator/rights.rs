@@ -2,9 +2,11 @@
 //! rights as well, and fails on a missing one by the API server's audit log; this file finds rights
 //! that are not needed.
 
+use super::sweeping::Bucket;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{Callback, InferenceJob, Phase};
 use fovea_harness::{eventually, stack};
+use fovea_store::ObjectKey;
 use fovea_tests::operated::{JOBS, PATIENCE, TEAM, apply_pool};
 use fovea_tests::receiver::{Authority, Receiver};
 use fovea_tests::{Operated, Options};
@@ -209,6 +211,17 @@ async fn an_operator_of_one_namespace_needs_no_right_on_any_other() -> Result<()
         Ok(())
     });
     ended.await?;
+    // Of batches that are gone, those of this namespace.
+    let bucket = Bucket::of(&operated.minio).await?;
+    let of = |number: u8| format!("00000000-0000-4000-8000-00000000000{number}");
+    let part = |number: u8| ObjectKey::system(&of(number), "parts/000000.0-9.end.jsonl");
+    for (number, namespace) in [(1, TEAM), (2, JOBS)] {
+        bucket.put_old(&part(number)?).await?;
+        let key = ObjectKey::batch_namespace(&of(number))?;
+        bucket.put_old_text(&key, namespace).await?;
+    }
+    bucket.loses(&part(1)?).await?;
+    bucket.loses(&ObjectKey::batch_namespace(&of(1))?).await?;
     // A complete sweep needs every list.
     eventually("a sweep", PATIENCE, async || {
         let metrics = reqwest::get(format!("{}/metrics", operated.health_url)).await?;
@@ -223,5 +236,6 @@ async fn an_operator_of_one_namespace_needs_no_right_on_any_other() -> Result<()
     })
     .await?;
     assert_eq!(operated.jobs.get("theirs").await?.status, None);
+    assert!(bucket.has(&part(2)?).await?);
     Ok(())
 }

@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
 use fovea_harness::{Minio, eventually};
-use fovea_store::{ObjectKey, Sha256, Store, StoreConfig};
+use fovea_store::{BATCH_UPLOADS, ObjectKey, Sha256, Store, StoreConfig};
+use fovea_tests::batches::batch;
 use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, create_namespace};
 use fovea_tests::s3_proxy::{Rule, S3Proxy, Verdict};
 use fovea_tests::{Operated, Options, Shared};
@@ -17,7 +18,11 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const OFTEN: [&str; 2] = ["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"];
+const OFTEN: [&str; 3] = [
+    "--sweep-every-seconds=1",
+    "--sweep-grace-seconds=1800",
+    "--reuse-retention-seconds=3600",
+];
 pub(crate) const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A bucket that is swept every second, with a proxy between it and the operator.
@@ -52,7 +57,11 @@ impl Bucket {
     }
 
     pub(crate) async fn put_old(&self, key: &ObjectKey) -> Result<()> {
-        Ok(self.then.put(key, "x".into(), "text/plain").await?)
+        self.put_old_text(key, "x").await
+    }
+
+    pub(crate) async fn put_old_text(&self, key: &ObjectKey, text: &'static str) -> Result<()> {
+        Ok(self.then.put(key, text.into(), "text/plain").await?)
     }
 
     pub(crate) async fn has(&self, key: &ObjectKey) -> Result<bool> {
@@ -137,6 +146,21 @@ fn job_of(name: &str, content: &str) -> InferenceJob {
     InferenceJob::new(name, spec)
 }
 
+/// The folder of an upload of a batch.
+fn upload(number: u8) -> String {
+    format!("{BATCH_UPLOADS}/00000000-0000-4000-8000-00000000000{number}")
+}
+
+/// A batch that waits, of what was uploaded with it.
+fn batch_of(name: &str, number: u8) -> InferenceJob {
+    let input = Input::Archives {
+        prefix: upload(number),
+    };
+    let mut job = batch(name, Task::ImageToText, input, "out");
+    job.spec.suspend = true;
+    job
+}
+
 #[test]
 fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
     Swept::shared(async |swept| {
@@ -153,6 +177,10 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
             named,
             ObjectKey::data(JOBS, "archive/holiday.jpg")?,
             ObjectKey::data(JOBS, &format!("out/{NOBODY}/labels.jsonl"))?,
+            ObjectKey::data(JOBS, &format!("out/{NOBODY}/pictures.tar"))?,
+            ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(1)))?,
+            // The user's, in a folder that is not.
+            ObjectKey::data(JOBS, &format!("{}/cat.jpg", upload(2)))?,
             // Not a key that Fovea makes.
             ObjectKey::system("readme", "first.txt")?,
             ObjectKey::result("Not-A-Namespace", NOBODY)?,
@@ -164,27 +192,43 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
             ObjectKey::upload("no-such-namespace", NOBODY, &Sha256::of(b"named"))?,
             ObjectKey::result(JOBS, NOBODY)?,
             ObjectKey::system(NOBODY, "shards/0")?,
+            ObjectKey::system(NOBODY, "parts/000000.0-9.end.jsonl")?,
+            ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(2)))?,
+            ObjectKey::data(JOBS, &format!("{}/manifest.csv.gz", upload(3)))?,
+            ObjectKey::data("gone", &format!("{}/pictures.tar", upload(1)))?,
+            // Older than they are kept.
+            ObjectKey::answer(JOBS, &swept.uid(JOBS).await?, &Sha256::of(b"old"))?,
         ];
+        operated.create(&batch_of("names-an-upload", 1)).await?;
         for key in stay.iter().chain([&result, &plan]).chain(&go) {
             bucket.put_old(key).await?;
         }
-        let young = swept.upload("young").await?;
-        bucket.now.put(&young, "x".into(), "image/png").await?;
+        let young = [
+            swept.upload("young").await?,
+            ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(4)))?,
+        ];
+        for key in &young {
+            bucket.now.put(key, "x".into(), "image/png").await?;
+        }
+        let reused = ObjectKey::answers(JOBS, &swept.uid(JOBS).await?, "a-part")?;
+        bucket.now.put(&reused, "x".into(), "text/plain").await?;
 
         for key in &go {
             bucket.loses(key).await?;
         }
         swept.swept_twice().await?;
-        for key in stay.iter().chain([&result, &plan, &young]) {
+        for key in (stay.iter().chain([&result, &plan, &reused])).chain(&young) {
             assert!(bucket.has(key).await?, "{key} has gone");
         }
 
-        operated
-            .jobs
-            .delete("has-a-result", &DeleteParams::default())
-            .await?;
+        for name in ["has-a-result", "names-an-upload"] {
+            let params = DeleteParams::default();
+            operated.jobs.delete(name, &params).await?;
+        }
         bucket.loses(&result).await?;
         bucket.loses(&plan).await?;
+        let uploaded = ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(1)))?;
+        bucket.loses(&uploaded).await?;
         Ok(())
     })
 }

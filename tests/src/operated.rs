@@ -175,6 +175,16 @@ impl Operated {
         start_operator(&self.kubeconfig, &self.minio, options).await
     }
 
+    /// The same, by another route to the API server; not waited for.
+    pub async fn standby_by(
+        &self,
+        options: &Options,
+        kubeconfig: &Path,
+    ) -> anyhow::Result<(Process, String)> {
+        let (operator, health) = spawn_operator(kubeconfig, &self.minio, options).await?;
+        Ok((operator, health))
+    }
+
     pub async fn is_ready(&self) -> anyhow::Result<()> {
         let ready = format!("{}/readyz", self.health_url);
         Ok(self.operator.wait_ready_http(&ready, PATIENCE).await?)

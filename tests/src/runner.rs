@@ -354,6 +354,7 @@ fn ending(answer: Answer, model: &str, shared: Arc<Shared>) -> Pieces {
             batch_size: 1,
             ..Timings::default()
         },
+        answered: None,
     };
     let once = |piece: Option<Bytes>| stream::once(async move { piece }).boxed();
     match answer {

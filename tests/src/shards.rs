@@ -222,6 +222,8 @@ impl<R: Runner> Shard<'_, R> {
                 sha256: fovea_store::Sha256::of(&text).to_string(),
             },
             formatted: None,
+            reused: 0,
+            answers: None,
         };
         if rows.is_empty() {
             let problem = Problem::new(Reason::NotReady, "nothing was done");

@@ -5,14 +5,16 @@
 mod channel;
 mod names;
 mod repack;
+mod selection;
 mod sniff;
 mod tar;
 mod zip;
 
-pub(crate) use self::tar::repack_tar;
+pub(crate) use self::tar::{repack_tar, select_tar};
 pub(crate) use self::zip::repack_zip;
 pub(crate) use channel::{channel_reader, channel_writer};
 pub(crate) use repack::Summary;
+pub(crate) use selection::Selection;
 pub(crate) use sniff::{HEAD_BYTES, Kind, sniff};
 
 use std::io;
@@ -37,6 +39,9 @@ pub(crate) enum ArchiveError {
     /// It exceeds a bound on sizes.
     #[error("{0}")]
     TooLarge(String),
+    /// There is no memory for the names of its entries.
+    #[error("there is no memory for the archive's entries")]
+    NoMemory,
     /// The rewritten archive could not be passed on.
     #[error("the archive could not be passed on: {0}")]
     Output(io::Error),

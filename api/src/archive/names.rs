@@ -7,13 +7,13 @@ const MAX_NAME_BYTES: usize = 512;
 pub(super) const PICTURES: [&str; 10] = [
     "jpg", "jpeg", "jpe", "png", "gif", "bmp", "tif", "tiff", "ico", "webp",
 ];
-const TEXTS: [&str; 2] = ["json", "txt"];
+const TEXTS: [&str; 3] = ["json", "txt", "cls"];
 
 /// What an entry is by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Picture,
-    /// `.json` or `.txt`: metadata of the picture with the same stem.
+    /// One of [`TEXTS`]: metadata of the picture with the same stem.
     Text,
     /// Anything else, and hidden files, which some systems add by themselves.
     Other,
@@ -43,6 +43,13 @@ pub(super) fn check(name: &[u8]) -> Result<&str, &'static str> {
     Ok(name)
 }
 
+/// What a name has in common with those of the same sample: all before the first dot of its last part.
+pub(super) fn stem(name: &str) -> &str {
+    let file = name.rfind('/').map_or(0, |slash| slash + 1);
+    let dot = name[file..].find('.').map_or(name.len(), |dot| file + dot);
+    &name[..dot]
+}
+
 /// What an entry with a checked name is.
 pub(super) fn role(name: &str) -> Role {
     let file = name.rsplit('/').next().unwrap_or_default();
@@ -63,8 +70,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_is_what_planner_and_runner_take_for_one() {
+    fn an_entry_is_what_planner_and_runner_take_it_for() {
         assert_eq!(PICTURES, fovea_protocol::PICTURE_EXTENSIONS);
+        assert_eq!(TEXTS, fovea_protocol::SIDECAR_EXTENSIONS);
     }
 
     #[test]
@@ -99,11 +107,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stem_ends_at_the_first_dot_of_the_file() {
+        for (name, expected) in [
+            ("a.jpg", "a"),
+            ("a.b/c.seg.png", "a.b/c"),
+            ("a.b/c", "a.b/c"),
+            ("", ""),
+        ] {
+            assert_eq!(stem(name), expected);
+        }
+    }
+
+    #[test]
     fn a_picture_is_one_by_its_extension() {
         for picture in ["a.jpg", "cats/a.JPEG", "a.b.webp"] {
             assert_eq!(role(picture), Role::Picture, "{picture}");
         }
-        assert_eq!((role("a.json"), role("a.TXT")), (Role::Text, Role::Text));
+        for text in ["a.json", "a.TXT", "a.cls"] {
+            assert_eq!(role(text), Role::Text, "{text}");
+        }
         for other in [
             "a", "a.zip", "a.tar", "cats/", "._a.jpg", ".jpg", "jpg", "a.jpg/",
         ] {

@@ -1,11 +1,18 @@
 //! Checks entries and writes those that are kept into a new tar.
 
 use super::names::{PICTURES, Role, check, role};
+use super::selection::{Digest, Selection, digest};
 use super::{ArchiveError, Limits};
-use sha2::{Digest as _, Sha256};
+use crate::budget::{Budget, Reservation};
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use tar::{Builder, EntryType, Header};
+
+/// Entries whose memory is reserved at once.
+const ENTRY_GROUP: u64 = 16 * 1024;
+/// Memory of such a group in bytes: 64 for each entry's name's digest, or where it lies in a ZIP, in a table that
+/// grows by doubling.
+const GROUP_BYTES: usize = 64 * 16 * 1024;
 
 /// What an archive held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,22 +25,34 @@ pub(crate) struct Summary {
 pub(super) struct Repack<W: Write> {
     out: Builder<W>,
     limits: Limits,
+    budget: Budget,
+    held: Vec<Reservation>,
     entries: u64,
     /// Decompressed bytes that may still come.
     left: u64,
-    /// Digests of the names so far, cut to 16 bytes: at most a million of them.
-    names: HashSet<[u8; 16]>,
+    /// The names so far: at most a million.
+    names: HashSet<Digest>,
+    /// What is kept; `None`: everything.
+    selection: Option<Selection>,
     summary: Summary,
 }
 
 impl<W: Write> Repack<W> {
-    pub(super) fn new(out: W, limits: Limits) -> Self {
+    pub(super) fn new(
+        out: W,
+        limits: Limits,
+        selection: Option<Selection>,
+        budget: Budget,
+    ) -> Self {
         Self {
             out: Builder::new(out),
             limits,
+            budget,
+            held: Vec::new(),
             entries: 0,
             left: limits.total_bytes,
             names: HashSet::new(),
+            selection,
             summary: Summary::default(),
         }
     }
@@ -47,6 +66,11 @@ impl<W: Write> Repack<W> {
                 self.limits.entries
             )));
         }
+        if self.entries % ENTRY_GROUP == 1 {
+            let reserved = self.budget.try_reserve(GROUP_BYTES);
+            self.held
+                .push(reserved.map_err(|_| ArchiveError::NoMemory)?);
+        }
         Ok(())
     }
 
@@ -58,9 +82,11 @@ impl<W: Write> Repack<W> {
             self.summary.skipped += 1;
             return Ok(None);
         }
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&Sha256::digest(name)[..16]);
-        if !self.names.insert(digest) {
+        let is_taken = |selection: &Selection| selection.takes(name);
+        if !self.selection.as_ref().is_none_or(is_taken) {
+            return Ok(None);
+        }
+        if !self.names.insert(digest(name)) {
             return Err(refused("is there twice: give each file a name of its own"));
         }
         Ok(Some(name.to_owned()))

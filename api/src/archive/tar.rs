@@ -5,7 +5,8 @@
 //! the header's is refused, since readers disagree on which one counts.
 
 use super::repack::{Repack, exceeded, folder};
-use super::{ArchiveError, Limits, Summary};
+use super::{ArchiveError, Limits, Selection, Summary};
+use crate::budget::Budget;
 use flate2::read::MultiGzDecoder;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -22,13 +23,27 @@ pub(crate) fn repack_tar(
     input: impl Read,
     gzip: bool,
     limits: Limits,
+    budget: Budget,
     out: impl Write,
 ) -> Result<Summary, ArchiveError> {
+    let repacked = Repack::new(out, limits, None, budget);
     if gzip {
-        repack(MultiGzDecoder::new(input), limits, out)
+        repack(MultiGzDecoder::new(input), limits, repacked)
     } else {
-        repack(input, limits, out)
+        repack(input, limits, repacked)
     }
+}
+
+/// Rewrites some pictures of a tar.
+pub(crate) fn select_tar(
+    input: impl Read,
+    selection: Selection,
+    limits: Limits,
+    budget: Budget,
+    out: impl Write,
+) -> Result<Summary, ArchiveError> {
+    let repacked = Repack::new(out, limits, Some(selection), budget);
+    repack(input, limits, repacked)
 }
 
 /// What extension headers say of the next entry.
@@ -38,8 +53,11 @@ struct Extension {
     size: Option<u64>,
 }
 
-fn repack(input: impl Read, limits: Limits, out: impl Write) -> Result<Summary, ArchiveError> {
-    let mut repack = Repack::new(out, limits);
+fn repack<W: Write>(
+    input: impl Read,
+    limits: Limits,
+    mut repack: Repack<W>,
+) -> Result<Summary, ArchiveError> {
     // Content that is skipped is decompressed as well, so the whole stream is counted.
     let overflow = Rc::new(Cell::new(false));
     let mut archive = Archive::new(Counted {

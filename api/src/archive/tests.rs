@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::archive::{repack_tar, repack_zip};
+use crate::budget::Budget;
 use ::tar::{Archive, Builder, EntryType, Header};
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder};
@@ -14,6 +15,10 @@ const LIMITS: Limits = Limits {
     member_bytes: 1000,
     total_bytes: 2000,
 };
+
+fn budget() -> Budget {
+    Budget::new(2_000_000)
+}
 
 fn tar_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
@@ -60,7 +65,7 @@ fn zip_of(members: &[(&str, &[u8])]) -> Vec<u8> {
 
 fn from_tar(bytes: &[u8], gzip: bool) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     let mut out = Vec::new();
-    repack_tar(bytes, gzip, LIMITS, &mut out)?;
+    repack_tar(bytes, gzip, LIMITS, budget(), &mut out)?;
     Ok(members(&out))
 }
 
@@ -69,7 +74,7 @@ fn from_zip(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     file.write_all(bytes).unwrap();
     file.rewind().unwrap();
     let mut out = Vec::new();
-    repack_zip(file, LIMITS, &mut out)?;
+    repack_zip(file, LIMITS, budget(), &mut out)?;
     Ok(members(&out))
 }
 
@@ -219,6 +224,18 @@ fn a_pax_size_that_contradicts_the_header_is_refused() {
 }
 
 #[test]
+fn an_archive_whose_entries_do_not_fit_the_memory_is_refused() {
+    let tar = tar_of(&[("a.jpg", b"x")]);
+    let refused = repack_tar(tar.as_slice(), false, LIMITS, Budget::new(1000), Vec::new());
+    assert!(matches!(refused, Err(ArchiveError::NoMemory)));
+    let zip = zip_of(&[("a.jpg", b"x")]);
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&zip).unwrap();
+    let refused = repack_zip(file, LIMITS, Budget::new(1000), Vec::new());
+    assert!(matches!(refused, Err(ArchiveError::NoMemory)));
+}
+
+#[test]
 fn a_header_that_extends_another_is_bounded() {
     let mut tar = Builder::new(Vec::new());
     let name = vec![b'a'; 70_000];
@@ -232,6 +249,7 @@ fn a_header_that_extends_another_is_bounded() {
         tar.into_inner().unwrap().as_slice(),
         false,
         limits,
+        budget(),
         Vec::new(),
     );
     assert!(matches!(refused, Err(ArchiveError::Refused(_))));

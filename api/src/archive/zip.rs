@@ -6,6 +6,7 @@
 
 use super::repack::{Repack, folder};
 use super::{ArchiveError, Limits, Summary};
+use crate::budget::Budget;
 use flate2::read::DeflateDecoder;
 use rawzip::{CompressionMethod, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ZipArchive};
 use std::fs::File;
@@ -20,11 +21,12 @@ const FOLDER: u32 = 0o040_000;
 pub(crate) fn repack_zip(
     file: File,
     limits: Limits,
+    budget: Budget,
     out: impl Write,
 ) -> Result<Summary, ArchiveError> {
     let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(damaged)?;
-    let mut repack = Repack::new(out, limits);
+    let mut repack = Repack::new(out, limits, None, budget);
 
     // First what needs no content: a bomb of overlapping entries is not decompressed at all.
     let mut ranges = Vec::new();

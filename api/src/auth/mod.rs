@@ -20,8 +20,9 @@ use address::{Proxies, one_client};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
 use rate::Rates;
-use review::{Identity, ReviewError, Reviews};
+use review::{Identity, ReviewError, Reviews, Right};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use verb::Verb;
 
 /// The user of every request without authentication.
@@ -35,6 +36,21 @@ pub(crate) struct Tenant {
     pub(crate) user: String,
     /// Whose shares of the service's pools the request draws on.
     pub(crate) parties: Parties,
+    /// `None` without authentication.
+    identity: Option<Arc<Identity>>,
+}
+
+#[cfg(test)]
+impl Tenant {
+    /// The tenant of a service without authentication.
+    pub(crate) fn anybody(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            user: ANONYMOUS.to_owned(),
+            parties: Parties::NONE,
+            identity: None,
+        }
+    }
 }
 
 /// Authenticates and authorizes requests, and limits their rate.
@@ -107,21 +123,25 @@ impl Auth {
         let verb = verb_of(parts);
         // Before the access review: each namespace that a user names costs one.
         self.rates.request(&identity.name(), verb.reads())?;
-        if !reviews.may(&identity, verb, &namespace).await? {
+        let right = Right::Jobs(verb);
+        if !reviews.may(&identity, right, &namespace).await? {
             return Err(refusal(reviews, &identity, verb, &namespace, names_a_job(parts)).await?);
         }
-        Ok(self.tenant(namespace, identity.name()))
+        Ok(self.tenant(namespace, Some(identity)))
     }
 
     fn admit_anybody(&self, parts: &Parts, namespace: String) -> Result<Tenant, Problem> {
         self.rates
             .request(&self.client(parts), verb_of(parts).reads())?;
-        Ok(self.tenant(namespace, ANONYMOUS))
+        Ok(self.tenant(namespace, None))
     }
 
     /// A user and a namespace each have a share. Without authentication there is one tenant, and with one
     /// namespace its share is everybody's.
-    fn tenant(&self, namespace: String, user: &str) -> Tenant {
+    fn tenant(&self, namespace: String, identity: Option<Arc<Identity>>) -> Tenant {
+        let user = identity
+            .as_ref()
+            .map_or(ANONYMOUS, |identity| identity.name());
         let parties = if self.reviews.is_none() {
             Parties::NONE
         } else {
@@ -132,6 +152,21 @@ impl Auth {
             namespace,
             user: user.to_owned(),
             parties,
+            identity,
+        }
+    }
+
+    /// Whether the user may read the RunnerPools of a namespace; never without authentication.
+    pub(crate) async fn may_get_pools(
+        &self,
+        tenant: &Tenant,
+        namespace: &str,
+    ) -> Result<bool, Problem> {
+        match (&self.reviews, &tenant.identity) {
+            (Some(reviews), Some(identity)) => {
+                Ok(reviews.may(identity, Right::GET_POOLS, namespace).await?)
+            }
+            _ => Ok(false),
         }
     }
 
@@ -166,7 +201,8 @@ async fn refusal(
     namespace: &str,
     names_a_job: bool,
 ) -> Result<Problem, ReviewError> {
-    if names_a_job && (verb == Verb::Get || !reviews.may(identity, Verb::Get, namespace).await?) {
+    let get = Right::Jobs(Verb::Get);
+    if names_a_job && (verb == Verb::Get || !reviews.may(identity, get, namespace).await?) {
         return Ok(Problem::no_such_job());
     }
     let detail = format!(

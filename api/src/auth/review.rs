@@ -5,7 +5,7 @@ use super::rate::TooMany;
 use super::verb::Verb;
 use crate::metrics::Metrics;
 use crate::shares::{Parties, Refused, Shares};
-use fovea_crds::InferenceJob;
+use fovea_crds::{InferenceJob, RunnerPool};
 use k8s_openapi::api::authentication::v1::{
     TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo,
 };
@@ -50,6 +50,30 @@ pub(super) enum ReviewError {
     Misconfigured(String),
 }
 
+/// What a user may do in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Right {
+    Jobs(Verb),
+    Pools(Verb),
+}
+
+impl Right {
+    pub(super) const GET_POOLS: Self = Self::Pools(Verb::Get);
+
+    /// Both are of one API group.
+    fn resource(self) -> String {
+        match self {
+            Self::Jobs(_) => InferenceJob::plural(&()).into_owned(),
+            Self::Pools(_) => RunnerPool::plural(&()).into_owned(),
+        }
+    }
+
+    fn verb(self) -> Verb {
+        let (Self::Jobs(verb) | Self::Pools(verb)) = self;
+        verb
+    }
+}
+
 /// A token's user, as of one review.
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -72,7 +96,7 @@ pub(super) struct Reviews {
     under_way: Shares,
     count: AtomicU64,
     known_tokens: Cache<[u8; 32], Option<Arc<Identity>>>,
-    known_rights: Cache<(u64, String, Verb), bool>,
+    known_rights: Cache<(u64, String, Right), bool>,
 }
 
 impl Reviews {
@@ -130,11 +154,11 @@ impl Reviews {
         found.map_err(|error| ReviewError::clone(&error))
     }
 
-    /// Whether the user may do `verb` to jobs in `namespace`.
+    /// Whether the user has the right in `namespace`.
     pub(super) async fn may(
         &self,
         identity: &Identity,
-        verb: Verb,
+        right: Right,
         namespace: &str,
     ) -> Result<bool, ReviewError> {
         let review = async {
@@ -146,8 +170,8 @@ impl Reviews {
             } = identity.info.clone();
             let attributes = ResourceAttributes {
                 group: Some(InferenceJob::group(&()).into_owned()),
-                resource: Some(InferenceJob::plural(&()).into_owned()),
-                verb: Some(verb.as_str().to_owned()),
+                resource: Some(right.resource()),
+                verb: Some(right.verb().as_str().to_owned()),
                 namespace: Some(namespace.to_owned()),
                 ..ResourceAttributes::default()
             };
@@ -167,7 +191,7 @@ impl Reviews {
             let answer = self.create(parties, &self.rights, &review).await?;
             Ok::<_, ReviewError>(answer.status.is_some_and(|status| status.allowed))
         };
-        let key = (identity.review, namespace.to_owned(), verb);
+        let key = (identity.review, namespace.to_owned(), right);
         let found = self.known_rights.try_get_with(key, review).await;
         found.map_err(|error| ReviewError::clone(&error))
     }

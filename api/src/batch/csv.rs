@@ -1,8 +1,12 @@
-//! Rows as CSV (RFC 4180, lines end with a line feed): one line a picture; lists are JSON in one column.
+//! Rows as CSV (RFC 4180, lines end with a line feed): one line a picture; lists are JSON in one column. The
+//! columns are those of a batch's output as CSV.
 
 use super::row::Row;
+use csv::WriterBuilder;
 use fovea_crds::Task;
-use std::fmt::Write as _;
+
+/// Bytes of a line before the writer's buffer has to grow.
+const LINE_BYTES: usize = 512;
 
 /// The columns of a task's results.
 fn columns(task: Task) -> &'static [&'static str] {
@@ -16,11 +20,11 @@ fn columns(task: Task) -> &'static [&'static str] {
 /// The header line.
 pub(super) fn header(task: Task) -> String {
     let result = columns(task).join(",");
-    format!("id,key,{result},sha256,width,height,model,revision,error_reason,error_message\n")
+    format!("id,key,{result},sha256,width,height,model,revision,error_reason,error_message,meta\n")
 }
 
 /// Appends one row.
-pub(super) fn write(row: &Row, task: Task, out: &mut String) {
+pub(super) fn write(row: &Row, task: Task, out: &mut String) -> Result<(), csv::Error> {
     let mut fields: Vec<String> = vec![row.id.clone(), row.key.clone()];
     match task {
         Task::ImageToText => fields.push(row.caption.clone().unwrap_or_default()),
@@ -44,23 +48,22 @@ pub(super) fn write(row: &Row, task: Task, out: &mut String) {
             .unwrap_or_default(),
         error.map(|error| error.reason.clone()).unwrap_or_default(),
         error.map(|error| error.message.clone()).unwrap_or_default(),
+        json(Some(&row.meta).filter(|meta| !meta.is_empty())),
     ]);
-    for (index, field) in fields.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        if field.contains([',', '"', '\n', '\r']) {
-            let _ = write!(out, "\"{}\"", field.replace('"', "\"\""));
-        } else {
-            out.push_str(field);
-        }
-    }
-    out.push('\n');
+    let mut builder = WriterBuilder::new();
+    let mut writer = builder.buffer_capacity(LINE_BYTES).from_writer(Vec::new());
+    writer.write_record(&fields)?;
+    let line = writer.into_inner();
+    let line = line.map_err(|error| csv::Error::from(error.into_error()))?;
+    // Made of texts.
+    out.push_str(&String::from_utf8_lossy(&line));
+    Ok(())
 }
 
-fn json<T: serde::Serialize>(list: Option<&Vec<T>>) -> String {
+fn json(value: Option<&impl serde::Serialize>) -> String {
     // Numbers and texts can always be written.
-    list.map(|list| serde_json::to_string(list).unwrap_or_default())
+    value
+        .map(|value| serde_json::to_string(value).unwrap_or_default())
         .unwrap_or_default()
 }
 
@@ -75,7 +78,8 @@ mod tests {
             &serde_json::from_value(row.clone()).unwrap(),
             task,
             &mut out,
-        );
+        )
+        .unwrap();
         assert_eq!(
             header(task).matches(',').count(),
             header(task).trim().split(',').count() - 1
@@ -89,18 +93,18 @@ mod tests {
             "model": {"name": "blip", "revision": "r"}});
         assert_eq!(
             line(Task::ImageToText, &row),
-            "\"a,b\",c,\"say \"\"hi\"\"\nthere\",,4,3,blip,r,,\n"
+            "\"a,b\",c,\"say \"\"hi\"\"\nthere\",,4,3,blip,r,,,\n"
         );
         let row = json!({"id": "a", "key": "a", "predictions": [{"label": "cat", "score": 0.75}, {"label": "dog", "score": 0.25}]});
         assert_eq!(
             line(Task::ImageClassification, &row),
-            "a,a,cat,0.75,\"[{\"\"label\"\":\"\"cat\"\",\"\"score\"\":0.75},{\"\"label\"\":\"\"dog\"\",\"\"score\"\":0.25}]\",,,,,,,\n"
+            "a,a,cat,0.75,\"[{\"\"label\"\":\"\"cat\"\",\"\"score\"\":0.75},{\"\"label\"\":\"\"dog\"\",\"\"score\"\":0.25}]\",,,,,,,,\n"
         );
-        let row =
-            json!({"id": "a", "key": "a", "error": {"reason": "InvalidPicture", "message": "no"}});
+        let row = json!({"id": "a", "key": "a", "error": {"reason": "InvalidPicture", "message": "no"},
+                "meta": {"cls": "7"}});
         assert_eq!(
             line(Task::ObjectDetection, &row),
-            "a,a,,,,,,,InvalidPicture,no\n"
+            "a,a,,,,,,,InvalidPicture,no,\"{\"\"cls\"\":\"\"7\"\"}\"\n"
         );
     }
 }

@@ -50,6 +50,17 @@ struct Outcome {
     error: Option<IgnoredAny>,
 }
 
+/// Whether the row of a line is that of a picture that failed.
+pub(super) fn is_failed(line: &[u8]) -> Result<bool, RowsError> {
+    let Outcome { error } = serde_json::from_slice(line).map_err(wrong)?;
+    Ok(error.is_some())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn wrong(error: serde_json::Error) -> RowsError {
+    RowsError::Row(error.to_string())
+}
+
 impl Renderer {
     pub(crate) fn new(format: Format, task: Task, only: Option<Only>) -> Self {
         Self {
@@ -77,12 +88,10 @@ impl Renderer {
 
     /// Appends the row of one line, which has no line feed.
     pub(crate) fn line(&mut self, line: &[u8], out: &mut String) -> Result<(), RowsError> {
-        let wrong = |error: serde_json::Error| RowsError::Row(error.to_string());
-        if let Some(only) = self.only {
-            let Outcome { error } = serde_json::from_slice(line).map_err(wrong)?;
-            if error.is_some() != (only == Only::Failed) {
-                return Ok(());
-            }
+        if let Some(only) = self.only
+            && is_failed(line)? != (only == Only::Failed)
+        {
+            return Ok(());
         }
         if self.format == Format::Jsonl {
             out.push_str(
@@ -98,7 +107,10 @@ impl Renderer {
     pub(crate) fn row(&mut self, row: &Row, out: &mut String) -> Result<(), RowsError> {
         match self.format {
             Format::Jsonl => {}
-            Format::Csv => csv::write(row, self.task, out),
+            Format::Csv => {
+                let written = csv::write(row, self.task, out);
+                written.map_err(|error| RowsError::Row(error.to_string()))?;
+            }
             Format::Coco => {
                 let written = self.categories.write(row, &mut self.first, out);
                 written.ok_or(RowsError::TooManyLabels)?;

@@ -2,6 +2,7 @@
 
 use fovea_crds::{Detection, JobResult, Prediction, ServedModel};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// The row of one picture.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -24,6 +25,9 @@ pub(crate) struct Row {
     pub(crate) height: Option<u32>,
     #[serde(default)]
     pub(crate) model: Option<ServedModel>,
+    /// What lies beside the picture in its archive.
+    #[serde(default)]
+    pub(crate) meta: Map<String, Value>,
 }
 
 /// Why a picture has no result.

@@ -1,10 +1,10 @@
 //! The rows of a batch, part by part, line by line, from `system/<uid>/parts/`.
 
 use bytes::{Bytes, BytesMut};
-use fovea_store::{InvalidKey, ObjectKey, ObjectReader, PartName, Store, StoreError, choose_parts};
+use fovea_store::{InvalidKey, ObjectKey, ObjectPieces, PartName, Store, StoreError, choose_parts};
 
 /// Most bytes of a row: twice what a runner may say of one picture.
-const MAX_ROW_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const MAX_ROW_BYTES: usize = 2 * 1024 * 1024;
 
 /// Why rows cannot be read any further.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub(crate) struct Lines {
     store: Store,
     job_uid: String,
     rest: std::vec::IntoIter<PartName>,
-    reader: Option<ObjectReader>,
+    reader: Option<ObjectPieces>,
     /// The begin of a line whose end has not been read.
     carried: BytesMut,
     /// The part read last has not ended with a line feed.
@@ -63,7 +63,7 @@ impl Lines {
             None => None,
             Some(part) => {
                 let key = ObjectKey::part(&self.job_uid, part)?;
-                Some(self.store.open(&key).await?)
+                Some(self.store.open_in_pieces(&key).await?)
             }
         };
         Ok(self.reader.is_some())

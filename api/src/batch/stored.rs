@@ -4,14 +4,17 @@
 //! another body must not replace what the first one's job reads.
 
 use crate::archive::{
-    self, ArchiveError, HEAD_BYTES, Kind, Limits, Summary, channel_reader, channel_writer, sniff,
+    self, ArchiveError, HEAD_BYTES, Kind, Limits, Selection, Summary, channel_reader,
+    channel_writer, sniff,
 };
+use crate::budget::overloaded;
+use crate::download::unread;
 use crate::error::{Problem, ProblemType};
 use crate::state::App;
-use crate::validate::UPLOADS;
+use crate::validate::UPLOADED_PICTURES;
 use bytes::{Bytes, BytesMut};
 use fovea_crds::Input;
-use fovea_store::{FolderOwner, ObjectKey, ObjectWriter, StoreError};
+use fovea_store::{BATCH_UPLOADS, FolderOwner, ObjectKey, ObjectWriter, StoreError};
 use futures::stream::Fuse;
 use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
@@ -52,7 +55,7 @@ impl StoredUpload {
             let detail = "the upload is no manifest in JSON Lines ({\"key\": ...} on each line) or in CSV (with a header that has the column key), no ZIP, and no tar, of which all but the ZIP may be compressed by gzip";
             Problem::new(ProblemType::NotABatch, detail)
         })?;
-        let folder = format!("{UPLOADS}/{}", Uuid::new_v4());
+        let folder = format!("{BATCH_UPLOADS}/{}", Uuid::new_v4());
         match kind {
             Kind::Manifest(extension) => {
                 let path = format!("{folder}/manifest.{extension}");
@@ -67,16 +70,12 @@ impl StoredUpload {
                 })
             }
             Kind::Tar { .. } | Kind::Zip => {
-                let path = format!("{folder}/pictures.tar");
+                let path = format!("{folder}/{UPLOADED_PICTURES}");
                 let mut object = create(app, namespace, &path, "application/x-tar").await?;
-                let limits = Limits {
-                    entries: MAX_ENTRIES,
-                    member_bytes: app.config.limits.max_upload_bytes,
-                    total_bytes: app.config.limits.max_archive_bytes as u64 * MAX_RATIO,
-                };
+                let limits = limits(app);
                 let Summary { pictures, skipped } = match kind {
-                    Kind::Tar { gzip } => tar(&mut body, gzip, limits, &mut object).await?,
-                    _ => zip(&mut body, limits, &mut object).await?,
+                    Kind::Tar { gzip } => tar(app, &mut body, gzip, limits, &mut object).await?,
+                    _ => zip(app, &mut body, limits, &mut object).await?,
                 };
                 object.finish().await.map_err(unstored)?;
                 tracing::info!(path, pictures, skipped, "stored an uploaded archive");
@@ -90,6 +89,57 @@ impl StoredUpload {
         }
     }
 
+    /// Stores some pictures of an archive that was uploaded before. `identity`: what tells these pictures from
+    /// others.
+    pub(crate) async fn selected(
+        app: &App,
+        namespace: &str,
+        (from, selection): (&ObjectKey, Selection),
+        identity: &str,
+    ) -> Result<Self, Problem> {
+        let mut source = app.store.open(from).await.map_err(|error| match error {
+            StoreError::NotFound { .. } => {
+                let detail = "the archive that was uploaded with the batch is gone: upload the failed pictures again";
+                Problem::new(ProblemType::CannotRetry, detail)
+            }
+            error => unread(error),
+        })?;
+        let folder = format!("{BATCH_UPLOADS}/{}", Uuid::new_v4());
+        let path = format!("{folder}/{UPLOADED_PICTURES}");
+        let mut object = create(app, namespace, &path, "application/x-tar").await?;
+        let (pieces, reader) = channel_reader();
+        let (writer, rewritten) = channel_writer();
+        let (limits, budget) = (limits(app), app.budget.clone());
+        let work =
+            spawn_blocking(move || archive::select_tar(reader, selection, limits, budget, writer));
+        let reading = async move {
+            while let Some(piece) = source.next().await {
+                if pieces.send(piece.map_err(unread)?).await.is_err() {
+                    break;
+                }
+            }
+            Ok::<_, Problem>(())
+        };
+        let (read, stored) = tokio::join!(reading, store(rewritten, &mut object));
+        let repacked = work.await.map_err(Problem::internal)?;
+        read?;
+        stored?;
+        repacked.map_err(|error| match error {
+            ArchiveError::Refused(detail) | ArchiveError::TooLarge(detail) => {
+                Problem::new(ProblemType::CannotRetry, detail)
+            }
+            ArchiveError::NoMemory => overloaded(),
+            error => Problem::internal(error),
+        })?;
+        object.finish().await.map_err(unstored)?;
+        Ok(Self {
+            input: Input::Archives { prefix: folder },
+            identity: Input::Archives {
+                prefix: format!("retry:{identity}"),
+            },
+        })
+    }
+
     /// Stores a manifest that `write` writes.
     pub(crate) async fn manifest(
         app: &App,
@@ -97,7 +147,7 @@ impl StoredUpload {
         mut lines: Receiver<Bytes>,
     ) -> Result<(Self, u64), Problem> {
         own_folder(app, namespace).await?;
-        let path = format!("{UPLOADS}/{}/manifest.jsonl", Uuid::new_v4());
+        let path = format!("{BATCH_UPLOADS}/{}/manifest.jsonl", Uuid::new_v4());
         let mut object = create(app, namespace, &path, "application/octet-stream").await?;
         let (mut digest, mut bytes) = (Sha256::new(), 0);
         while let Some(piece) = lines.recv().await {
@@ -121,6 +171,15 @@ pub(crate) async fn discard(app: &App, namespace: &str, input: &Input) {
         && let Err(error) = app.store.delete(&key).await
     {
         tracing::warn!(%key, %error, "an upload without a batch remains in the store");
+    }
+}
+
+fn limits(app: &App) -> Limits {
+    let limits = &app.config.limits;
+    Limits {
+        entries: MAX_ENTRIES,
+        member_bytes: limits.max_upload_bytes,
+        total_bytes: limits.max_archive_bytes as u64 * MAX_RATIO,
     }
 }
 
@@ -164,6 +223,7 @@ impl Body<'_> {
 
 /// Rewrites a tar while it arrives.
 async fn tar(
+    app: &App,
     body: &mut Body<'_>,
     gzip: bool,
     limits: Limits,
@@ -171,7 +231,8 @@ async fn tar(
 ) -> Result<Summary, Problem> {
     let (pieces, reader) = channel_reader();
     let (writer, rewritten) = channel_writer();
-    let work = spawn_blocking(move || archive::repack_tar(reader, gzip, limits, writer));
+    let budget = app.budget.clone();
+    let work = spawn_blocking(move || archive::repack_tar(reader, gzip, limits, budget, writer));
     let (fed, stored) = tokio::join!(feed(body, pieces), store(rewritten, object));
     let repacked = work.await.map_err(Problem::internal)?;
     // An upload that broke makes the archive look cut short.
@@ -204,6 +265,7 @@ async fn store(mut pieces: Receiver<Bytes>, object: &mut ObjectWriter) -> Result
 
 /// Receives a ZIP in a file without a name, then rewrites it.
 async fn zip(
+    app: &App,
     body: &mut Body<'_>,
     limits: Limits,
     object: &mut ObjectWriter,
@@ -223,7 +285,8 @@ async fn zip(
     file.flush().await.map_err(no_room)?;
     let file = file.into_std().await;
     let (writer, rewritten) = channel_writer();
-    let work = spawn_blocking(move || archive::repack_zip(file, limits, writer));
+    let budget = app.budget.clone();
+    let work = spawn_blocking(move || archive::repack_zip(file, limits, budget, writer));
     store(rewritten, object).await?;
     let repacked = work.await.map_err(Problem::internal)?;
     repacked.map_err(refused)
@@ -233,6 +296,7 @@ fn refused(error: ArchiveError) -> Problem {
     match error {
         ArchiveError::Refused(detail) => Problem::new(ProblemType::InvalidArchive, detail),
         ArchiveError::TooLarge(detail) => Problem::new(ProblemType::TooLarge, detail),
+        ArchiveError::NoMemory => overloaded(),
         error => Problem::internal(error),
     }
 }

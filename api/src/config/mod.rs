@@ -2,10 +2,12 @@
 
 mod auth;
 mod compat;
+mod files;
 mod reads;
 
 pub use auth::{AuthConfig, AuthMode, ForwardedHeader, RatesConfig};
 pub use compat::{AsyncVisionConfig, CompatConfig, ImageAnalysisConfig};
+pub use files::Files;
 pub use reads::ReadsConfig;
 
 use crate::pace::MinRate;
@@ -33,8 +35,8 @@ pub struct Config {
     #[arg(long, env = "FOVEA_API_WATCH_NAMESPACE")]
     pub watch_namespace: Option<String>,
 
-    /// Address and port to serve /metrics on. Default: on the address of the API, where its clients
-    /// can read it.
+    /// Address and port to serve /livez, /readyz and /metrics on, which answer while all connections to --listen
+    /// are taken. Default: /metrics is served on the address of the API, where its clients can read it.
     #[arg(long, env = "FOVEA_API_METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
 
@@ -42,6 +44,12 @@ pub struct Config {
     /// such as `debug` (default: `info`).
     #[arg(long, env = "FOVEA_API_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// Record a request's spans whenever its header `traceparent` says that the caller does. Set it only
+    /// where a proxy in front removes or replaces strangers' headers. Otherwise such a request joins its
+    /// caller's trace, and is recorded as often as one without the header.
+    #[arg(long, env = "FOVEA_API_TRUST_TRACEPARENT")]
+    pub trust_traceparent: bool,
 
     #[command(flatten)]
     pub auth: AuthConfig,
@@ -104,9 +112,15 @@ pub struct LimitsConfig {
     )]
     pub max_archive_bytes: usize,
 
-    /// Memory for the bodies of all uploads in progress together, in bytes. While it is used up,
-    /// further uploads are answered 503. With authentication a user and a namespace have at most half of it
-    /// alone and a quarter beside others; beyond it they are answered 429.
+    /// Memory for everything that requests hold together, in bytes: bodies, downloads, lists, archives and large
+    /// responses. A request that gets none within a second is answered 503. The process needs more: see the
+    /// documentation on the API's memory.
+    #[arg(long, env = "FOVEA_API_MEMORY_BYTES", default_value_t = 512 * 1024 * 1024)]
+    pub memory_bytes: usize,
+
+    /// Memory for the bodies of all uploads of pictures in progress together, in bytes; part of --memory-bytes.
+    /// While it is used up, further uploads are answered 503. With authentication a user and a namespace have at
+    /// most half of it alone and a quarter beside others; beyond it they are answered 429.
     #[arg(long, env = "FOVEA_API_UPLOAD_MEMORY_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub upload_memory_bytes: usize,
 
@@ -121,7 +135,9 @@ pub struct LimitsConfig {
     #[arg(long, env = "FOVEA_API_MIN_BYTES_PER_SECOND", default_value_t = 10 * 1024)]
     pub min_bytes_per_second: u64,
 
-    /// Maximum number of open connections; further ones wait to be accepted.
+    /// Maximum number of open connections; further ones wait to be accepted. It is lowered if the limit on open files
+    /// (`RLIMIT_NOFILE`) allows fewer beside the files of the process itself; so are --max-waiters and --max-downloads,
+    /// to three quarters of it.
     #[arg(long, env = "FOVEA_API_MAX_CONNECTIONS", default_value_t = 16_384)]
     pub max_connections: usize,
 }

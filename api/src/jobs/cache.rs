@@ -1,13 +1,19 @@
 //! Cache of unfinished jobs, filled by the watch, and the requests that wait for a job's next version.
 //!
-//! Finished jobs are not kept: the last version goes to the waiting requests and is dropped; later
+//! The cache is bounded: a job that does not fit is read from the API server. Finished jobs are not kept: the last
+//! version goes to the waiting requests and is dropped; later
 //! reads go to the API server.
 
-use fovea_crds::InferenceJob;
-use fovea_crds::conditions::TOO_MANY_FINISHED_JOBS;
+use fovea_crds::conditions::{self, ACCEPTED, QUOTA_EXCEEDED, TOO_MANY_FINISHED_JOBS};
+use fovea_crds::{InferenceJob, Phase, ResolvedPoolRef};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// Bound on the memory of all cached jobs, in bytes.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Memory of a job in bytes beside its text.
+const JOB_BYTES: usize = 2 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct JobKey(Box<str>);
@@ -26,6 +32,38 @@ impl JobKey {
     }
 }
 
+/// Why a namespace takes no more jobs: the operator has jobs of it wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Full {
+    UnfinishedJobs,
+    FinishedJobs,
+}
+
+impl Full {
+    const ALL: [Self; 2] = [Self::UnfinishedJobs, Self::FinishedJobs];
+
+    /// Why this job waits. One that is suspended or about to be deleted does not wait for room, and may keep
+    /// the condition for ever.
+    fn of(job: &InferenceJob) -> Option<Self> {
+        if job.spec.suspend || job.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let accepted = conditions::get(&job.status.as_ref()?.conditions, ACCEPTED)?;
+        match accepted.reason.as_str() {
+            QUOTA_EXCEEDED => Some(Self::UnfinishedJobs),
+            TOO_MANY_FINISHED_JOBS => Some(Self::FinishedJobs),
+            _ => None,
+        }
+    }
+}
+
+/// Jobs of one namespace in one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PoolJobs {
+    pub(crate) queued: u32,
+    pub(crate) running: u32,
+}
+
 /// The latest event of the watch about a job, since the subscription began.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Update {
@@ -39,9 +77,13 @@ pub(super) enum Update {
 #[derive(Debug, Default)]
 struct State {
     unfinished: HashMap<JobKey, Arc<InferenceJob>>,
+    /// The memory of these jobs, estimated.
+    bytes: usize,
     waited_for: HashMap<JobKey, watch::Sender<Update>>,
-    /// The number of unfinished jobs that wait because their namespace is full, by namespace.
-    held: HashMap<Box<str>, usize>,
+    /// The number of unfinished jobs that wait because their namespace is full, by reason and namespace.
+    held: HashMap<(Full, Box<str>), u32>,
+    /// The unfinished jobs that a pool has accepted, by namespace and pool; none is without jobs.
+    of_pools: HashMap<(Box<str>, ResolvedPoolRef), PoolJobs>,
     /// During a list: the keys received so far.
     listed: Option<HashSet<JobKey>>,
     /// The watch has listed everything at least once.
@@ -75,9 +117,17 @@ impl Cache {
         self.lock().fresh
     }
 
-    /// Whether a job of the namespace waits because there are too many finished jobs.
-    pub(super) fn is_full(&self, namespace: &str) -> bool {
-        self.lock().held.contains_key(namespace)
+    /// Why jobs of the namespace wait; `None` if none waits for room.
+    pub(super) fn fullness(&self, namespace: &str) -> Option<Full> {
+        let state = self.lock();
+        let waits = |full: &Full| state.held.contains_key(&(*full, namespace.into()));
+        Full::ALL.into_iter().find(waits)
+    }
+
+    /// The jobs of a namespace that a pool has accepted.
+    pub(super) fn of_pool(&self, namespace: &str, pool: &ResolvedPoolRef) -> PoolJobs {
+        let key = (Box::from(namespace), pool.clone());
+        self.lock().of_pools.get(&key).copied().unwrap_or_default()
     }
 
     /// Stores this version of the job.
@@ -129,7 +179,9 @@ impl Cache {
         let mut state = self.lock();
         state.fresh = false;
         state.unfinished.clear();
+        state.bytes = 0;
         state.held.clear();
+        state.of_pools.clear();
         for waiters in state.waited_for.values() {
             waiters.send_replace(Update::Unknown);
         }
@@ -167,45 +219,89 @@ impl State {
         if let Some(waiters) = self.waited_for.get(&key) {
             waiters.send_replace(Update::Job(Arc::clone(&job)));
         }
-        let before = if job.is_finished() {
-            self.unfinished.remove(&key)
-        } else {
-            self.count_held(&job, 1);
-            self.unfinished.insert(key, job)
-        };
-        if let Some(before) = before {
-            self.count_held(&before, -1);
+        self.remove(&key);
+        let bytes = bytes_of(&job);
+        if !job.is_finished() && self.bytes + bytes <= MAX_BYTES {
+            self.count(&job, 1);
+            self.bytes += bytes;
+            self.unfinished.insert(key, job);
         }
     }
 
-    /// Counts a job that waits because its namespace is full. One that is suspended or about to be deleted
-    /// does not wait for room, and may keep the condition for ever.
-    fn count_held(&mut self, job: &InferenceJob, by: isize) {
-        if job.spec.suspend || job.metadata.deletion_timestamp.is_some() {
-            return;
+    fn remove(&mut self, key: &JobKey) {
+        if let Some(job) = self.unfinished.remove(key) {
+            self.count(&job, -1);
+            self.bytes = self.bytes.saturating_sub(bytes_of(&job));
         }
-        let conditions = job.status.iter().flat_map(|status| &status.conditions);
-        let mut reasons = conditions.map(|condition| condition.reason.as_str());
-        let Some(namespace) = job.metadata.namespace.as_deref() else {
+    }
+
+    fn count(&mut self, job: &InferenceJob, by: i32) {
+        self.count_held(job, by);
+        self.count_of_pool(job, by);
+    }
+
+    /// Counts a job in its pool. One that is suspended does not wait for the pool.
+    fn count_of_pool(&mut self, job: &InferenceJob, by: i32) {
+        let pool = job
+            .status
+            .as_ref()
+            .and_then(|status| status.pool_ref.clone());
+        let (Some(pool), Some(namespace)) = (pool, job.metadata.namespace.as_deref()) else {
             return;
         };
-        if !reasons.any(|reason| reason == TOO_MANY_FINISHED_JOBS) {
-            return;
+        let key = (Box::from(namespace), pool);
+        let jobs = self.of_pools.entry(key.clone()).or_default();
+        match job.phase() {
+            Phase::Running => jobs.running = jobs.running.saturating_add_signed(by),
+            Phase::Pending if !job.spec.suspend => {
+                jobs.queued = jobs.queued.saturating_add_signed(by);
+            }
+            _ => {}
         }
-        let held = self.held.entry(namespace.into()).or_default();
+        if *jobs == PoolJobs::default() {
+            self.of_pools.remove(&key);
+        }
+    }
+
+    /// Counts a job that waits because its namespace is full.
+    fn count_held(&mut self, job: &InferenceJob, by: i32) {
+        let (Some(full), Some(namespace)) = (Full::of(job), job.metadata.namespace.as_deref())
+        else {
+            return;
+        };
+        let key = (full, Box::from(namespace));
+        let held = self.held.entry(key.clone()).or_default();
         *held = held.saturating_add_signed(by);
         if *held == 0 {
-            self.held.remove(namespace);
+            self.held.remove(&key);
         }
     }
 
     fn forget(&mut self, key: &JobKey) {
-        if let Some(job) = self.unfinished.remove(key) {
-            self.count_held(&job, -1);
-        }
+        self.remove(key);
         if let Some(waiters) = self.waited_for.get(key) {
             waiters.send_replace(Update::Unknown);
         }
+    }
+}
+
+/// Memory of a job, estimated by the length of its JSON.
+fn bytes_of(job: &InferenceJob) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    match serde_json::to_writer(&mut count, job) {
+        Ok(()) => JOB_BYTES + count.0,
+        // A job that has no JSON is not cached.
+        Err(_) => MAX_BYTES + 1,
     }
 }
 

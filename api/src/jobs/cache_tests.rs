@@ -1,5 +1,5 @@
 use super::*;
-use fovea_crds::{InferenceJobSpec, InferenceJobStatus, Input, Phase, Task};
+use fovea_crds::{InferenceJobSpec, InferenceJobStatus, Input, Task};
 use futures::FutureExt as _;
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
@@ -133,11 +133,11 @@ fn the_last_dropped_subscription_removes_its_entry() {
     assert_eq!(cache.waited_for(), 0);
 }
 
-fn held(version: u64, suspend: bool) -> InferenceJob {
+fn held(version: u64, suspend: bool, reason: &str) -> InferenceJob {
     let mut job = job(version, Phase::Pending);
     job.spec.suspend = suspend;
     let condition = serde_json::json!({
-        "type": "Accepted", "status": "False", "reason": TOO_MANY_FINISHED_JOBS,
+        "type": "Accepted", "status": "False", "reason": reason,
         "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
     });
     let conditions = vec![serde_json::from_value(condition).unwrap()];
@@ -147,23 +147,85 @@ fn held(version: u64, suspend: bool) -> InferenceJob {
 
 #[test]
 fn a_namespace_is_full_while_one_of_its_jobs_waits_for_room() {
-    let cache = filled();
-    assert!(!cache.is_full("ns"));
-    cache.apply(held(1, false));
-    cache.apply(held(2, false));
-    assert!(cache.is_full("ns") && !cache.is_full("other"));
-    cache.apply(held(3, true));
-    assert!(
-        !cache.is_full("ns"),
-        "a suspended job does not wait for room"
-    );
-    cache.apply(held(4, false));
-    cache.apply(job(5, Phase::Running));
-    assert!(!cache.is_full("ns"));
-    for leave in [Cache::set_back, |cache: &Cache| cache.forget(&key())] {
-        cache.apply(held(6, false));
-        assert!(cache.is_full("ns"));
-        leave(&cache);
-        assert!(!cache.is_full("ns"));
+    for (reason, full) in [
+        (TOO_MANY_FINISHED_JOBS, Full::FinishedJobs),
+        (QUOTA_EXCEEDED, Full::UnfinishedJobs),
+    ] {
+        let cache = filled();
+        assert_eq!(cache.fullness("ns"), None);
+        cache.apply(held(1, false, reason));
+        cache.apply(held(2, false, reason));
+        assert_eq!(cache.fullness("ns"), Some(full));
+        assert_eq!(cache.fullness("other"), None);
+        cache.apply(held(3, true, reason));
+        let suspended = cache.fullness("ns");
+        assert_eq!(suspended, None, "a suspended job does not wait for room");
+        cache.apply(held(4, false, reason));
+        cache.apply(job(5, Phase::Running));
+        assert_eq!(cache.fullness("ns"), None);
+        for leave in [Cache::set_back, |cache: &Cache| cache.forget(&key())] {
+            cache.apply(held(6, false, reason));
+            assert_eq!(cache.fullness("ns"), Some(full));
+            leave(&cache);
+            assert_eq!(cache.fullness("ns"), None);
+        }
     }
+}
+
+#[test]
+fn a_job_beyond_the_memory_of_the_cache_is_left_to_the_api_server() {
+    let cache = filled();
+    cache.apply(job(1, Phase::Pending));
+    cache.lock().bytes += MAX_BYTES;
+    let mut waiting = cache.subscribe(key());
+    cache.apply(job(2, Phase::Running));
+    assert_eq!(version(&cache), None);
+    // Those who wait for it get it all the same.
+    let update = waiting.next().now_or_never().unwrap();
+    assert!(matches!(update, Update::Job(job) if job.resource_version().as_deref() == Some("2")));
+    cache.lock().bytes = 0;
+    cache.apply(job(3, Phase::Running));
+    assert_eq!(version(&cache).as_deref(), Some("3"));
+    cache.apply(job(4, Phase::Succeeded));
+    assert_eq!((version(&cache), cache.lock().bytes), (None, 0));
+}
+
+#[test]
+fn the_jobs_of_a_namespace_are_counted_by_pool_while_they_wait_and_run() {
+    let pool = |name: &str| ResolvedPoolRef {
+        name: name.to_owned(),
+        namespace: "home".to_owned(),
+    };
+    let in_pool = |version: u64, phase: Phase, suspend: bool| {
+        let mut job = job(version, phase);
+        job.spec.suspend = suspend;
+        job.status.as_mut().unwrap().pool_ref = Some(pool("gpu"));
+        job
+    };
+    let cache = filled();
+    let counts = |namespace: &str, name: &str| {
+        let PoolJobs { queued, running } = cache.of_pool(namespace, &pool(name));
+        (queued, running)
+    };
+    cache.apply(job(1, Phase::Pending));
+    assert_eq!(counts("ns", "gpu"), (0, 0), "no pool has accepted it");
+    for (version, phase, suspend, expected) in [
+        (2, Phase::Pending, false, (1, 0)),
+        (3, Phase::Running, false, (0, 1)),
+        (4, Phase::Pending, true, (0, 0)),
+        (5, Phase::Pending, false, (1, 0)),
+    ] {
+        cache.apply(in_pool(version, phase, suspend));
+        assert_eq!(counts("ns", "gpu"), expected, "version {version}");
+    }
+    assert_eq!(
+        (counts("ns", "cpu"), counts("other", "gpu")),
+        ((0, 0), (0, 0))
+    );
+    cache.apply(in_pool(6, Phase::Succeeded, false));
+    assert_eq!(counts("ns", "gpu"), (0, 0));
+    assert!(cache.lock().of_pools.is_empty());
+    cache.apply(in_pool(7, Phase::Running, false));
+    cache.set_back();
+    assert_eq!(counts("ns", "gpu"), (0, 0));
 }

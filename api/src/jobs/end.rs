@@ -3,9 +3,11 @@
 use super::{Jobs, failed, unavailable};
 use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
-use fovea_cluster::is_not_found;
+use fovea_cluster::{decoded, is_not_found, request};
 use fovea_crds::{InferenceJob, Phase};
+use kube::Resource as _;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::Request;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::sync::Arc;
@@ -31,8 +33,11 @@ impl Jobs {
                 return Err(already_finished());
             }
             let patch: Patch<()> = Patch::Json(cancel_patch(&job)?);
-            let (api, params) = (self.api(&tenant.namespace), PatchParams::default());
-            match timeout(self.timeout, api.patch(name, &params, &patch)).await {
+            let url = InferenceJob::url_path(&(), Some(&tenant.namespace));
+            let patch = Request::new(url).patch(name, &PatchParams::default(), &patch);
+            let patch = patch.map_err(Problem::internal)?;
+            let cancelling = async { decoded(request(&self.client, patch).await?) };
+            match timeout(self.timeout, cancelling).await {
                 // The job finished before it had a status to test.
                 Ok(Ok(job)) if job.is_finished() => return Err(already_finished()),
                 Ok(Ok(job)) => {

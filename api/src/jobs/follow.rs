@@ -33,7 +33,7 @@ impl Jobs {
         };
         // Before the read, so that no later change is missed.
         let subscription = self.cache.subscribe(JobKey::new(&tenant.namespace, name));
-        let job = self.get(tenant, name).await?;
+        let job = trimmed(self.get(tenant, name).await?);
         Ok(Ok(Follower {
             jobs: self.clone(),
             subscription,
@@ -62,7 +62,7 @@ impl Follower {
             if job.metadata.resource_version != self.job.metadata.resource_version
                 && (is_current || !job.is_older_than(&self.job))
             {
-                self.job = job;
+                self.job = trimmed(job);
                 return Ok(&self.job);
             }
         }
@@ -97,13 +97,21 @@ impl Follower {
     }
 }
 
+/// The job as the cache keeps it: thousands may be followed at once.
+fn trimmed(job: Arc<InferenceJob>) -> Arc<InferenceJob> {
+    if job.metadata.managed_fields.is_none() {
+        return job;
+    }
+    Arc::new(Arc::unwrap_or_clone(job).trimmed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use crate::jobs::{Records, WatchScope};
     use crate::kubernetes::{Clients, Namespaces};
     use crate::metrics::Metrics;
-    use crate::shares::Parties;
     use axum::body::Body;
     use fovea_crds::{InferenceJobSpec, Input, Task};
     use fovea_store::{Store, StoreConfig};
@@ -138,7 +146,16 @@ mod tests {
         let store = Store::connect_as(&store, "key", "secret").await.unwrap();
         let namespaces = Namespaces::new(clients.requests.clone(), timeout);
         let records = Records::new(store, Arc::new(namespaces), timeout, &metrics);
-        Jobs::start(&clients, timeout, WatchScope::All, records, 1, &metrics)
+        let budget = Budget::new(1_000_000);
+        Jobs::start(
+            &clients,
+            timeout,
+            WatchScope::All,
+            records,
+            1,
+            &metrics,
+            budget,
+        )
     }
 
     #[tokio::test]
@@ -147,11 +164,7 @@ mod tests {
         jobs.cache.relist();
         jobs.cache.apply(version(9));
         jobs.cache.relisted();
-        let tenant = Tenant {
-            namespace: "ns".to_owned(),
-            user: "u".to_owned(),
-            parties: Parties::NONE,
-        };
+        let tenant = Tenant::anybody("ns");
         let mut follower = jobs.follow(&tenant, "a").await.unwrap().unwrap();
         assert_eq!(*follower.job().as_ref(), version(9));
         jobs.cache.set_back();

@@ -1,22 +1,29 @@
 //! Pages of jobs, from the API server.
 
-use super::{Jobs, unavailable};
+use super::answer::{self, Unread};
+use super::{Jobs, requests, unavailable};
 use crate::auth::Tenant;
+use crate::budget::Reservation;
 use crate::error::{Problem, ProblemType};
 use fovea_crds::annotations;
 use fovea_crds::{InferenceJob, Phase, Task, WatchedJob};
 use fovea_store::Sha256;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-/// Concurrent lists: a page of the largest inline pictures takes tens of megabytes.
+/// Concurrent lists.
 pub(super) const MAX_LISTS: usize = 8;
 /// The field by which the API server finds the jobs of an uploaded picture.
 const PICTURE_FIELD: &str = "spec.input.upload.sha256";
-/// The API server's pages read for one of ours when a filter by task skips jobs.
+/// The API server's pages read for one of ours when a filter by task skips jobs, or jobs are large.
 const MAX_PAGES: usize = 10;
+/// Longest page, in bytes: more than one job can have. A longer one is requested again with a quarter of its jobs.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Memory of a listed job in bytes, without its inline picture and its annotations.
+const LISTED_BYTES: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Filter {
@@ -29,11 +36,27 @@ pub(crate) struct Filter {
     pub(crate) batches: bool,
 }
 
-/// Jobs, and the API server's token for the next page.
+/// Jobs as a cache keeps them, and the API server's token for the next page.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) jobs: Vec<InferenceJob>,
     pub(crate) next: Option<String>,
+    /// The jobs' memory.
+    pub(crate) reserved: Option<Reservation>,
+}
+
+/// A page of the API server, and its memory.
+struct Found {
+    jobs: Vec<WatchedJob>,
+    next: Option<String>,
+    reserved: Reservation,
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    metadata: ListMeta,
+    items: Vec<WatchedJob>,
 }
 
 impl Filter {
@@ -71,8 +94,9 @@ impl Jobs {
         let permit = self.lists.acquire(tenant.parties, self.timeout).await;
         let _permit = permit
             .map_err(|refused| refused.problem(ProblemType::ClusterUnavailable, "lists", 2))?;
-        let mut jobs = Vec::new();
+        let mut jobs: Vec<InferenceJob> = Vec::new();
         let mut next = after;
+        let mut reserved: Option<Reservation> = None;
         for _ in 0..MAX_PAGES {
             let room = limit.saturating_sub(u32::try_from(jobs.len()).unwrap_or(limit));
             let params = ListParams {
@@ -81,15 +105,29 @@ impl Jobs {
                 continue_token: next.take(),
                 ..ListParams::default()
             };
-            let (found, more) = self.page(&tenant.namespace, &params).await?;
-            let readable = found.into_iter().filter_map(|WatchedJob(job)| job.ok());
-            jobs.extend(readable.filter(|job| filter.matches(job)));
-            next = more;
+            let mut found = self.page(&tenant.namespace, params).await?;
+            let readable = found
+                .jobs
+                .into_iter()
+                .filter_map(|WatchedJob(job)| job.ok());
+            let before = jobs.len();
+            let matching = readable.filter(|job| filter.matches(job));
+            jobs.extend(matching.map(InferenceJob::trimmed));
+            found.reserved.shrink((jobs.len() - before) * LISTED_BYTES);
+            match &mut reserved {
+                Some(reserved) => reserved.merge(found.reserved),
+                none => *none = Some(found.reserved),
+            }
+            next = found.next;
             if next.is_none() || jobs.len() >= limit as usize {
                 break;
             }
         }
-        Ok(Page { jobs, next })
+        Ok(Page {
+            jobs,
+            next,
+            reserved,
+        })
     }
 
     /// Whether a job of the namespace refers to the uploaded picture of this digest. The API server selects
@@ -111,29 +149,48 @@ impl Jobs {
         Ok(!found.items.is_empty() || !is_whole)
     }
 
-    async fn page(
-        &self,
-        namespace: &str,
-        params: &ListParams,
-    ) -> Result<(Vec<WatchedJob>, Option<String>), Problem> {
-        let api: Api<WatchedJob> = Api::namespaced(self.client.clone(), namespace);
-        let list = timeout(self.timeout, api.list(params))
-            .await
-            .map_err(|_| unavailable("no answer in time"))?
-            .map_err(|error| match &error {
-                kube::Error::Api(status) if status.code == 410 => Problem::new(
-                    ProblemType::ContinueExpired,
-                    "the list that `continue` goes on with is too old: start again without it",
-                ),
-                kube::Error::Api(status)
-                    if status.code == 400 && params.continue_token.is_some() =>
-                {
-                    foreign_token()
+    /// A page of at most as many jobs as requested, fewer if they are large.
+    async fn page(&self, namespace: &str, mut params: ListParams) -> Result<Found, Problem> {
+        loop {
+            let request = requests(namespace).list(&params);
+            let mut request = request.map_err(Problem::internal)?;
+            request.extensions_mut().insert("list");
+            let answer = answer::read(&self.client, request, &self.budget, PAGE_BYTES);
+            let answer = timeout(self.timeout, answer).await;
+            let answer = answer.map_err(|_| unavailable("no answer in time"))?;
+            let (List { metadata, items }, reserved) = match answer {
+                Ok(read) => read,
+                Err(Unread::TooLarge) if params.limit.is_some_and(|limit| limit > 1) => {
+                    params.limit = params.limit.map(|limit| (limit / 4).max(1));
+                    continue;
                 }
-                _ => super::failed(error),
-            })?;
-        let more = list.metadata.continue_.filter(|token| !token.is_empty());
-        Ok((list.items, more))
+                Err(unread) => return Err(problem(unread, params.continue_token.is_some())),
+            };
+            return Ok(Found {
+                jobs: items,
+                next: metadata.continue_.filter(|token| !token.is_empty()),
+                reserved,
+            });
+        }
+    }
+}
+
+/// Why a page was not read; `continues` if the request had a token.
+fn problem(unread: Unread, continues: bool) -> Problem {
+    let error = match unread {
+        Unread::NoMemory(problem) => return problem,
+        Unread::TooLarge => {
+            return Problem::internal(format!("a job has more than {PAGE_BYTES} bytes"));
+        }
+        Unread::Failed(error) => error,
+    };
+    match &error {
+        kube::Error::Api(status) if status.code == 410 => Problem::new(
+            ProblemType::ContinueExpired,
+            "the list that `continue` goes on with is too old: start again without it",
+        ),
+        kube::Error::Api(status) if status.code == 400 && continues => foreign_token(),
+        _ => super::failed(error),
     }
 }
 

@@ -46,6 +46,9 @@ pub(crate) async fn readyz(
     State(app): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Result<String, Problem> {
+    if app.draining.is_cancelled() {
+        return Err(Problem::new(ProblemType::NotReady, "the service stops").retry_after(2));
+    }
     let report = app.checks.report().await;
     let verbose = query.is_some_and(|query| {
         query

@@ -5,12 +5,13 @@ use super::query::Query;
 use super::{MODELS, POOLS};
 use crate::auth::Tenant;
 use crate::error::Problem;
+use crate::jobs::PoolJobs;
 use crate::openapi::problem_set;
 use crate::pools::allows;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
-use fovea_crds::{ModelStatus, PoolModel, RunnerPool, RunnerPoolStatus, Task};
+use fovea_crds::{ModelStatus, PoolModel, ResolvedPoolRef, RunnerPool, RunnerPoolStatus, Task};
 use http::Uri;
 use kube::ResourceExt as _;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -50,16 +51,29 @@ pub struct PoolView {
     pub namespace: String,
     /// Whether at least one of its models is served.
     pub ready: bool,
+    /// Number of this namespace's jobs that wait for the pool. A job counts once the pool has accepted it, which
+    /// its status shows after a second.
+    pub queued: u32,
+    /// Number of this namespace's jobs on its runners.
+    pub running: u32,
+    /// The pool as a whole. `null` unless the user may `get` RunnerPools in its namespace.
+    pub total: Option<PoolTotals>,
+    /// The models that the pool serves.
+    pub models: Vec<ModelView>,
+}
+
+/// Counts of a pool over all namespaces.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolTotals {
     /// Number of existing runners, ready or not.
     pub replicas: u32,
     /// Number of runners that serve every model of the pool.
     pub ready_replicas: u32,
-    /// Number of jobs that wait for the pool, of all namespaces.
+    /// Number of jobs that wait for the pool.
     pub queued: u32,
-    /// Number of jobs on its runners, of all namespaces.
+    /// Number of jobs on its runners.
     pub running: u32,
-    /// The models that the pool serves.
-    pub models: Vec<ModelView>,
 }
 
 /// A model of a pool.
@@ -112,7 +126,17 @@ pub(crate) async fn pools(
     uri: Uri,
 ) -> Result<Json<PoolList>, Problem> {
     Query::none(&uri)?;
-    let pools = allowed(&app, &tenant).await?;
+    let mut pools = Vec::new();
+    for pool in allowed(&app, &tenant).await? {
+        let home = pool.namespace().unwrap_or_default();
+        let may_see_all = app.auth.may_get_pools(&tenant, &home).await?;
+        let key = ResolvedPoolRef {
+            name: pool.name_any(),
+            namespace: home,
+        };
+        let own = app.jobs.of_pool(&tenant.namespace, &key);
+        pools.push(PoolView::of(&pool, own, may_see_all));
+    }
     Ok(Json(PoolList { pools }))
 }
 
@@ -136,9 +160,14 @@ pub(crate) async fn models(
 ) -> Result<Json<ModelList>, Problem> {
     Query::none(&uri)?;
     let pools = allowed(&app, &tenant).await?;
-    let models = pools.into_iter().flat_map(|pool| {
-        let key = format!("{}/{}", pool.namespace, pool.name);
-        pool.models.into_iter().map(move |model| PooledModel {
+    let models = pools.iter().flat_map(|pool| {
+        let key = format!(
+            "{}/{}",
+            pool.namespace().unwrap_or_default(),
+            pool.name_any()
+        );
+        let models = ModelView::all_of(pool).into_iter();
+        models.map(move |model| PooledModel {
             pool: key.clone(),
             model,
         })
@@ -148,35 +177,56 @@ pub(crate) async fn models(
     }))
 }
 
-async fn allowed(app: &AppState, tenant: &Tenant) -> Result<Vec<PoolView>, Problem> {
+async fn allowed(app: &AppState, tenant: &Tenant) -> Result<Vec<RunnerPool>, Problem> {
     let (pools, facts) = tokio::join!(app.pools.all(), app.namespaces.facts(&tenant.namespace));
     let (pools, facts) = (pools?, facts?);
     let pools = pools.iter();
     let allowed = pools.filter(|pool| allows(pool, &tenant.namespace, &facts.labels));
-    Ok(allowed.map(PoolView::of).collect())
+    Ok(allowed.cloned().collect())
 }
 
 impl PoolView {
-    fn of(pool: &RunnerPool) -> Self {
-        let nothing = RunnerPoolStatus::default();
-        let status = pool.status.as_ref().unwrap_or(&nothing);
-        let models = pool.spec.models.iter();
-        let models = models.map(|model| ModelView::of(model, &pool.spec.models, &status.models));
-        let models: Vec<ModelView> = models.collect();
+    /// `own`: the jobs of the user's namespace.
+    fn of(pool: &RunnerPool, own: PoolJobs, may_see_all: bool) -> Self {
+        let models = ModelView::all_of(pool);
         Self {
             name: pool.name_any(),
             namespace: pool.namespace().unwrap_or_default(),
             ready: models.iter().any(|model| model.ready),
-            replicas: status.replicas,
-            ready_replicas: status.ready_replicas,
-            queued: status.queued,
-            running: status.running,
+            queued: own.queued,
+            running: own.running,
+            total: may_see_all.then(|| PoolTotals::of(pool)),
             models,
         }
     }
 }
 
+impl PoolTotals {
+    fn of(pool: &RunnerPool) -> Self {
+        let nothing = RunnerPoolStatus::default();
+        let status = pool.status.as_ref().unwrap_or(&nothing);
+        Self {
+            replicas: status.replicas,
+            ready_replicas: status.ready_replicas,
+            queued: status.queued,
+            running: status.running,
+        }
+    }
+}
+
 impl ModelView {
+    fn all_of(pool: &RunnerPool) -> Vec<Self> {
+        let models = &pool.spec.models;
+        let statuses = pool
+            .status
+            .as_ref()
+            .map_or(&[][..], |status| &status.models);
+        models
+            .iter()
+            .map(|model| Self::of(model, models, statuses))
+            .collect()
+    }
+
     fn of(model: &PoolModel, all: &[PoolModel], statuses: &[ModelStatus]) -> Self {
         let only = || all.iter().filter(|other| other.task == model.task).count() == 1;
         let status = statuses.iter().find(|status| status.name == model.name);
@@ -214,18 +264,43 @@ mod tests {
 
     #[test]
     fn a_pool_without_a_status_is_shown_with_nothing_ready() {
-        let view = serde_json::to_value(PoolView::of(&pool(&json!({"from": "All"})))).unwrap();
+        let view = serde_json::to_value(PoolView::of(
+            &pool(&json!({"from": "All"})),
+            PoolJobs::default(),
+            true,
+        ))
+        .unwrap();
         assert_eq!(
             view,
             json!({
-                "name": "p", "namespace": "home", "ready": false, "replicas": 0, "readyReplicas": 0,
-                "queued": 0, "running": 0, "models": [
+                "name": "p", "namespace": "home", "ready": false, "queued": 0, "running": 0,
+                "total": {"replicas": 0, "readyReplicas": 0, "queued": 0, "running": 0}, "models": [
                     {"name": "blip", "task": "image-to-text", "default": true, "ready": false, "revision": null},
                     {"name": "vit", "task": "image-classification", "default": true, "ready": false, "revision": null},
                     {"name": "resnet", "task": "image-classification", "default": false, "ready": false, "revision": null},
                 ],
             })
         );
+    }
+
+    #[test]
+    fn without_the_right_to_read_pools_only_the_own_namespace_s_jobs_are_counted() {
+        let mut pool = pool(&json!({"from": "All"}));
+        pool.status = Some(RunnerPoolStatus {
+            queued: 70,
+            running: 30,
+            replicas: 4,
+            ready_replicas: 3,
+            ..RunnerPoolStatus::default()
+        });
+        let own = PoolJobs {
+            queued: 2,
+            running: 1,
+        };
+        let view = PoolView::of(&pool, own, false);
+        assert_eq!((view.queued, view.running, view.total), (2, 1, None));
+        let total = PoolView::of(&pool, own, true).total.unwrap();
+        assert_eq!((total.queued, total.running, total.replicas), (70, 30, 4));
     }
 
     #[test]

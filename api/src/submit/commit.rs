@@ -6,7 +6,7 @@ use super::fingerprint::{Fingerprint, Naming};
 use super::manifest::{self, Origin};
 use crate::auth::Tenant;
 use crate::error::Problem;
-use crate::jobs::Records;
+use crate::jobs::{Full, Records};
 use crate::validate::ValidRequest;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::{InferenceJob, Input};
@@ -36,10 +36,8 @@ pub(crate) enum CommitError {
         "the Idempotency-Key was used for a different request: repeat the first one as it was, or use a new key"
     )]
     KeyReused,
-    #[error(
-        "the namespace has too many finished jobs: delete some, or try again when they have been finished for a while"
-    )]
-    NamespaceFull,
+    #[error("{0}")]
+    NamespaceFull(Full),
     /// Whether an earlier request under the key had a job could not be read; no job was created.
     #[error("{}", .0.detail)]
     Record(Box<Problem>),
@@ -56,11 +54,24 @@ pub(crate) enum CommitError {
     Unknown { name: String, cause: String },
 }
 
+impl std::fmt::Display for Full {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::UnfinishedJobs => {
+                "the namespace has as many unfinished jobs as it may have, and others wait already: try again when some have ended, or cancel some"
+            }
+            Self::FinishedJobs => {
+                "the namespace has too many finished jobs: delete some, or try again when they have been finished for a while"
+            }
+        })
+    }
+}
+
 pub(crate) struct Commit<'a> {
     pub(crate) tenant: &'a Tenant,
     pub(crate) records: &'a Records,
-    /// Whether no job may be created, only found.
-    pub(crate) namespace_is_full: bool,
+    /// Why no job may be created, only found; `None` if one may.
+    pub(crate) full: Option<Full>,
     pub(crate) jobs: &'a Api<InferenceJob>,
     pub(crate) naming: &'a Naming,
     pub(crate) request: &'a ValidRequest,
@@ -109,7 +120,7 @@ impl Commit<'_> {
                     Some(recorded) => return self.existing(recorded),
                 }
             }
-            let created = if self.namespace_is_full {
+            let created = if self.full.is_some() {
                 Err(Failure::Exists)
             } else {
                 self.create(&job).await
@@ -123,9 +134,12 @@ impl Commit<'_> {
             }
             // The name is taken: by an equal request, a tombstone or a different request.
             match self.read(name).await.map_err(CommitError::Unavailable)? {
-                None if self.namespace_is_full => return Err(CommitError::NamespaceFull),
-                None => {}
                 Some(existing) => return self.existing(existing),
+                None => {
+                    if let Some(full) = self.full {
+                        return Err(CommitError::NamespaceFull(full));
+                    }
+                }
             }
         }
         Err(CommitError::Unavailable(

@@ -156,8 +156,9 @@ mod tests {
             of(&[("prompt", "a")], &upload("a")),
             of(&[("maxNewTokens", "5")], &upload("a")),
             of(&[("callbackUrl", "https://a")], &upload("a")),
+            of(&[("reuse", "true")], &upload("a")),
         ]
         .into();
-        assert_eq!(different.len(), 11);
+        assert_eq!(different.len(), 12);
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn job(
         priority,
         callback_url,
         parameters,
+        reuse,
         batch,
     } = request.clone();
     let (output, parallelism, max_failed_permille) = match batch {
@@ -52,6 +53,7 @@ pub(crate) fn job(
         priority,
         callback: callback_url.map(|url| Callback { url }),
         parameters,
+        reuse,
         output,
         parallelism,
         max_failed_permille,

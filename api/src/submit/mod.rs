@@ -12,6 +12,7 @@ pub(crate) use manifest::Origin;
 use crate::audit::{self, Action};
 use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
+use crate::jobs::Full;
 use crate::state::App;
 use crate::validate::ValidRequest;
 use bytes::Bytes;
@@ -50,10 +51,10 @@ pub(crate) fn refuse_if_full(
     tenant: &Tenant,
     idempotency_key: Option<&str>,
 ) -> Result<(), Problem> {
-    if idempotency_key.is_none() && app.jobs.namespace_is_full(&tenant.namespace) {
-        return Err(CommitError::NamespaceFull.into());
+    match app.jobs.fullness(&tenant.namespace) {
+        Some(full) if idempotency_key.is_none() => Err(CommitError::NamespaceFull(full).into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Creates the job, or returns the one that an equal request under the same Idempotency-Key created.
@@ -90,7 +91,7 @@ pub(crate) async fn submit(
     let commit = Commit {
         tenant,
         records: app.jobs.records(),
-        namespace_is_full: app.jobs.namespace_is_full(&tenant.namespace),
+        full: app.jobs.fullness(&tenant.namespace),
         jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
         naming: &naming,
         request: &request,
@@ -122,7 +123,12 @@ impl From<CommitError> for Problem {
         match error {
             CommitError::Refused(refusal) => refusal.into(),
             CommitError::Record(problem) => *problem,
-            CommitError::NamespaceFull => Self::new(ProblemType::TooManyFinishedJobs, text).retry_after(30),
+            CommitError::NamespaceFull(Full::FinishedJobs) => {
+                Self::new(ProblemType::TooManyFinishedJobs, text).retry_after(30)
+            }
+            CommitError::NamespaceFull(Full::UnfinishedJobs) => {
+                Self::new(ProblemType::TooManyUnfinishedJobs, text).retry_after(10)
+            }
             CommitError::KeyReused | CommitError::KeySpent => Self::new(ProblemType::IdempotencyKeyReused, text),
             CommitError::Unavailable(_) | CommitError::Barred(_) => Self::new(
                 ProblemType::ClusterUnavailable,

@@ -66,6 +66,8 @@ impl StoredPicture {
             let key =
                 ObjectKey::upload(namespace, &uid, &self.sha256).map_err(Problem::internal)?;
             let bytes = self.bytes.clone();
+            // Each put takes a connection to the store.
+            let _permit = app.puts.acquire().await;
             app.store.put(&key, bytes, self.content_type).await?;
             self.namespace_uid = uid;
         }

@@ -9,17 +9,17 @@ use fovea_crds::bounds::{
     MAX_PATTERNS, MAX_PERMILLE, MAX_PRIORITY,
 };
 use fovea_crds::{Input, Output, OutputFormat, Parameters, Task};
-use fovea_store::ObjectKey;
+use fovea_store::{BATCH_UPLOADS, ObjectKey};
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
-/// The folder of uploaded manifests and archives, below `data/<namespace>/`.
-pub(crate) const UPLOADS: &str = "fovea-batches";
+/// The pictures that were uploaded with a batch, in a folder of their own.
+pub(crate) const UPLOADED_PICTURES: &str = "pictures.tar";
 /// Where results go if the request does not say.
 const DEFAULT_OUTPUT: &str = "batches";
 const INPUTS: &str = "say where the pictures are by one of {\"prefix\": {\"prefix\": ...}}, {\"manifest\": {\"key\": ...}} and {\"archives\": {\"prefix\": ...}}";
 /// The fields of a form and of a query, for messages.
-const NAMES: &str = "task, model, pool, priority, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille, outputPrefix, outputFormat, parallelism, maxFailedPermille";
+const NAMES: &str = "task, model, pool, priority, reuse, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille, outputPrefix, outputFormat, parallelism, maxFailedPermille";
 
 /// A batch as JSON, whose pictures are in the bucket.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -37,6 +37,8 @@ pub(crate) struct BatchRequest {
     /// Order within the namespace, higher first.
     #[schemars(with = "Option<i32>", range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     priority: Option<i64>,
+    /// Whether answers that the same pictures had before are reused; false by default.
+    reuse: Option<bool>,
     /// An https URL that receives a webhook when the batch has ended.
     callback_url: Option<String>,
     /// Settings of the task; without them its defaults apply.
@@ -57,7 +59,10 @@ pub(crate) struct BatchRequest {
 
 /// Where the pictures of a batch are, below `data/<namespace>/` in the bucket. Exactly one member.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"prefix\": {\"prefix\": \"cats\"}}"
+)]
 #[schemars(transform = exactly_one)]
 struct BatchInput {
     /// Every picture below a prefix.
@@ -69,7 +74,10 @@ struct BatchInput {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"prefix\": \"cats\"}"
+)]
 #[schemars(inline)]
 struct PrefixInput {
     /// Path below `data/<namespace>/`, without the final `/`.
@@ -86,7 +94,10 @@ struct PrefixInput {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"key\": \"cats.jsonl\"}"
+)]
 #[schemars(inline)]
 struct ManifestInput {
     /// Path of the manifest below `data/<namespace>/`.
@@ -95,7 +106,10 @@ struct ManifestInput {
 }
 
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"prefix\": \"cats\"}"
+)]
 #[schemars(inline)]
 struct ArchivesInput {
     /// Path of the archives below `data/<namespace>/`, without the final `/`.
@@ -105,7 +119,10 @@ struct ArchivesInput {
 
 /// Where the results of a batch go.
 #[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object such as {\"prefix\": \"found\", \"format\": \"csv\"}"
+)]
 #[schemars(inline, transform = optional)]
 struct BatchOutput {
     /// Path below `data/<namespace>/`; the parts are written to `<prefix>/<uid of the job>/`. `batches` by default.
@@ -136,6 +153,7 @@ impl From<BatchRequest> for BatchFields {
                 model: request.model,
                 pool: request.pool,
                 priority: request.priority,
+                reuse: request.reuse,
                 callback_url: request.callback_url,
                 parameters: request.parameters,
                 ..JobRequest::default()
@@ -277,11 +295,11 @@ fn exactly_one(schema: &mut Schema) {
 
 /// Checks a path below `data/<namespace>/`.
 fn path(name: &'static str, namespace: &str, path: &str) -> Result<(), FieldError> {
-    if is_inside(path, UPLOADS) {
+    if is_inside(path, BATCH_UPLOADS) {
         return invalid(
             name,
             format!(
-                "{UPLOADS}/ holds what is uploaded with batches, and is deleted with them: name another folder"
+                "{BATCH_UPLOADS}/ holds what is uploaded with batches, and is deleted with them: name another folder"
             ),
         );
     }
@@ -313,10 +331,10 @@ fn is_inside(path: &str, outer: &str) -> bool {
 pub(crate) fn uploaded(namespace: &str, input: &Input) -> Option<ObjectKey> {
     let path = match input {
         Input::Manifest { key } => key.clone(),
-        Input::Archives { prefix } => format!("{prefix}/pictures.tar"),
+        Input::Archives { prefix } => format!("{prefix}/{UPLOADED_PICTURES}"),
         _ => return None,
     };
-    is_inside(&path, UPLOADS).then(|| ObjectKey::data(namespace, &path).ok())?
+    is_inside(&path, BATCH_UPLOADS).then(|| ObjectKey::data(namespace, &path).ok())?
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod fields;
 mod picture;
 mod request;
 
-pub(crate) use batch::{BatchFields, BatchRequest, UPLOADS, uploaded};
+pub(crate) use batch::{BatchFields, BatchRequest, UPLOADED_PICTURES, uploaded};
 pub(crate) use error::{FieldError, excerpt};
 pub(crate) use fields::{object_key, task};
 pub(crate) use picture::{Picture, format, inspect};

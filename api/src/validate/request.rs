@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// The fields of a form and of a query, for messages.
-const NAMES: &str = "task, model, pool, priority, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille";
+const NAMES: &str = "task, model, pool, priority, reuse, callbackUrl, maxNewTokens, numBeams, prompt, topK, scoreThresholdPermille";
 pub(super) const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// A job as JSON. The picture is given as exactly one of `data` and `key`.
@@ -33,6 +33,8 @@ pub(crate) struct JobRequest<'a> {
     /// Order within the namespace, higher first.
     #[schemars(with = "Option<i32>", range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     pub(super) priority: Option<i64>,
+    /// Whether the answer that the same picture had before is reused; false by default.
+    pub(super) reuse: Option<bool>,
     /// An https URL that receives a webhook when the job has ended.
     pub(super) callback_url: Option<String>,
     /// Settings of the task; without them its defaults apply.
@@ -75,6 +77,9 @@ pub(crate) struct ValidRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) callback_url: Option<String>,
     pub(crate) parameters: Parameters,
+    /// Omitted from the JSON if false, for the same reason.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reuse: bool,
     /// Omitted from the JSON of a single picture's request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) batch: Option<BatchSettings>,
@@ -99,6 +104,7 @@ impl JobRequest<'_> {
             "pool" => once(&mut self.pool, name, value),
             "callbackUrl" => once(&mut self.callback_url, name, value),
             "prompt" => once(&mut settings.prompt, name, value),
+            "reuse" => once(&mut self.reuse, name, boolean("reuse", &value)?),
             "priority" => once(&mut self.priority, name, integer("priority", &value)?),
             "maxNewTokens" => once(
                 &mut settings.max_new_tokens,
@@ -126,6 +132,7 @@ impl JobRequest<'_> {
             priority: within("priority", self.priority, -MAX_PRIORITY, MAX_PRIORITY)?.unwrap_or(0),
             callback_url: self.callback_url.map(callback_url).transpose()?,
             parameters: parameters(task, self.parameters.unwrap_or_default())?,
+            reuse: self.reuse.unwrap_or(false),
             batch: None,
         })
     }
@@ -134,6 +141,15 @@ impl JobRequest<'_> {
 pub(super) fn integer(name: &'static str, text: &str) -> Result<i64, FieldError> {
     text.parse()
         .or_else(|_| invalid(name, format!("{:?} is not a whole number", excerpt(text))))
+}
+
+fn boolean(name: &'static str, text: &str) -> Result<bool, FieldError> {
+    text.parse().or_else(|_| {
+        invalid(
+            name,
+            format!("{:?} is neither true nor false", excerpt(text)),
+        )
+    })
 }
 
 pub(super) fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), FieldError> {
@@ -187,6 +203,7 @@ mod tests {
             ("model", "detr"),
             ("pool", "gpu/big"),
             ("priority", "-5"),
+            ("reuse", "true"),
             ("scoreThresholdPermille", "900"),
         ])
         .unwrap();
@@ -199,6 +216,7 @@ mod tests {
             })
         );
         assert_eq!((job.priority, job.model.as_deref()), (-5, Some("detr")));
+        assert!(job.reuse && !validated(&[]).unwrap().reuse);
     }
 
     #[test]
@@ -220,6 +238,7 @@ mod tests {
                 "maxNewTokens",
             ),
             (vec![("topK", "5")], "topK"),
+            (vec![("reuse", "yes")], "reuse"),
             (
                 vec![("scoreThresholdPermille", "5")],
                 "scoreThresholdPermille",

@@ -51,6 +51,8 @@ pub(crate) struct Surroundings {
     pub(crate) s3_endpoint: String,
     pub(crate) s3_keys: (String, String),
     pub(crate) env: Vec<(&'static str, String)>,
+    /// Commands of a shell that limit what the process may use, such as `ulimit -n 256`.
+    pub(crate) ulimits: Vec<&'static str>,
 }
 
 impl Surroundings {
@@ -66,6 +68,7 @@ impl Surroundings {
             s3_endpoint: minio.endpoint().to_owned(),
             s3_keys: (minio.access_key().to_owned(), minio.secret_key().to_owned()),
             env: Vec::new(),
+            ulimits: Vec::new(),
         })
     }
 
@@ -226,7 +229,11 @@ impl Service {
     ) -> anyhow::Result<Self> {
         let cluster = cluster().await?;
         let namespace = TempNamespace::create(&cluster.config().await?).await?;
-        let program = Program::new("fovea-api", env!("CARGO_BIN_EXE_fovea-api"))
+        let limits = surroundings.ulimits.join(" && ");
+        let script = format!("{limits}\nexec \"$0\" \"$@\"");
+        let program = Program::new("fovea-api", "/bin/sh")
+            .args(["-c", &script])
+            .arg(std::env::var("X_API").unwrap_or(env!("CARGO_BIN_EXE_fovea-api").to_owned()))
             .args(["--listen", "127.0.0.1:0", "--namespace", namespace.name()])
             .args([
                 "--s3-endpoint",

@@ -118,6 +118,27 @@ async fn a_job_has_the_trace_of_the_request_that_created_it() -> anyhow::Result<
     Ok(())
 }
 
+/// The sampler keeps no trace that begins here.
+#[tokio::test]
+async fn a_stranger_s_traceparent_does_not_force_its_trace_to_be_recorded() -> anyhow::Result<()> {
+    let collector = Collector::start().await?;
+    super::harness::cluster().await?;
+    for (flags, sampled) in [(&[][..], "-00"), (&["--trust-traceparent"], "-01")] {
+        let sampler = ("OTEL_TRACES_SAMPLER", "parentbased_always_off".to_owned());
+        let surroundings = Surroundings {
+            env: vec![collector.env.clone(), sampler],
+            ..Surroundings::shared().await?
+        };
+        let api = Service::start_in(surroundings, flags).await?;
+        let joined = traceparent(&api, api.post(jpeg(63)).header("traceparent", CALLER)).await?;
+        assert!(
+            joined.starts_with(&format!("00-{TRACE}-")) && joined.ends_with(sampled),
+            "{flags:?}: {joined}"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn spans_are_exported_to_the_configured_collector_until_the_end() -> anyhow::Result<()> {
     let collector = Collector::start().await?;

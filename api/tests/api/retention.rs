@@ -114,11 +114,17 @@ async fn an_expired_record_or_one_of_a_former_namespace_is_no_job() -> anyhow::R
 
 #[tokio::test]
 async fn a_full_namespace_gets_no_new_job_but_finds_those_of_its_keys() -> anyhow::Result<()> {
+    is_refused_while("TooManyFinishedJobs", ("too-many-finished-jobs", "30")).await?;
+    is_refused_while("QuotaExceeded", ("too-many-unfinished-jobs", "10")).await
+}
+
+/// `problem`: its kind, and when to try again.
+async fn is_refused_while(reason: &str, problem: (&str, &str)) -> anyhow::Result<()> {
     let api = Service::start(&[]).await?;
     let keyed = || api.post(jpeg(93)).header("idempotency-key", "order-93");
     let held = send(keyed()).await?.id()?;
     let condition = json!({
-        "type": "Accepted", "status": "False", "reason": "TooManyFinishedJobs",
+        "type": "Accepted", "status": "False", "reason": reason,
         "message": "full", "lastTransitionTime": "2026-01-01T00:00:00Z",
     });
     let status = json!({"phase": "Pending", "conditions": [condition]});
@@ -129,8 +135,8 @@ async fn a_full_namespace_gets_no_new_job_but_finds_those_of_its_keys() -> anyho
         Ok(answer)
     })
     .await?;
-    assert_eq!(full.problem(), "too-many-finished-jobs");
-    assert_eq!(full.header("retry-after"), Some("30"));
+    assert_eq!(full.problem(), problem.0);
+    assert_eq!(full.header("retry-after"), Some(problem.1));
     assert_eq!(send(keyed()).await?.body["id"], json!(held));
     let new_key = api.post(jpeg(95)).header("idempotency-key", "order-95");
     assert_eq!(send(new_key).await?.status, 429);

@@ -61,6 +61,14 @@ pub struct Counts {
     /// Objects, or members of archives, that are not pictures by their name. They are not in the total.
     #[serde(default)]
     pub skipped: u64,
+    /// Of the pictures with a result, those whose result was given before, with spec.reuse.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reused: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "for serde")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Counts {

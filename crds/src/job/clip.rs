@@ -34,7 +34,13 @@ impl InferenceJobStatus {
         }
         self.summary = match (&self.result, &self.failure, self.summary) {
             (Some(result), _, _) => Some(result.summary()),
-            (None, Some(failure), _) => Some(failure.reason.clone()),
+            (None, Some(failure), _) => Some(match self.counts {
+                Some(counts) if counts.total > 0 => {
+                    let summary = format!("{} ({})", failure.reason, counts.summary());
+                    clip(&summary, MAX_SUMMARY_LENGTH)
+                }
+                _ => failure.reason.clone(),
+            }),
             (None, None, _) if self.counts.is_some() => self.counts.map(Counts::summary),
             (None, None, summary) => summary.map(|text| clip(&text, MAX_SUMMARY_LENGTH)),
         };
@@ -171,7 +177,47 @@ fn finite(of: BoundingBox) -> BoundingBox {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Phase;
     use super::*;
+
+    #[test]
+    fn the_summary_of_a_batch_has_its_counts_however_it_ended() {
+        let counts = |total| Counts {
+            total,
+            succeeded: 3,
+            failed: 2,
+            skipped: 1,
+        };
+        let failure = Failure {
+            reason: "TooManyFailed".to_owned(),
+            message: String::new(),
+            retryable: false,
+        };
+        for (phase, counts, failure, summary) in [
+            (
+                Phase::Cancelled,
+                Some(counts(9)),
+                None,
+                Some("5/9, 2 failed"),
+            ),
+            (
+                Phase::Failed,
+                Some(counts(9)),
+                Some(&failure),
+                Some("TooManyFailed (5/9, 2 failed)"),
+            ),
+            (Phase::Failed, None, Some(&failure), Some("TooManyFailed")),
+            (Phase::Cancelled, None, None, None),
+        ] {
+            let status = InferenceJobStatus {
+                phase,
+                counts,
+                failure: failure.cloned(),
+                ..InferenceJobStatus::default()
+            };
+            assert_eq!(status.clipped().summary.as_deref(), summary);
+        }
+    }
 
     #[test]
     fn a_summary_is_one_line() {

@@ -1,12 +1,27 @@
 //! Facts about a job that its object alone determines.
 
 use super::{InferenceJob, InferenceJobStatus, Input, Phase};
-use crate::annotations::SUBMITTED_BY;
-use crate::labels;
+use crate::{annotations, labels};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-/// Where a client-side `kubectl apply` keeps its copy of the manifest.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Longest label or annotation that is kept: those that the API writes are shorter.
+const MAX_KEPT_BYTES: usize = 128;
+
+/// Whether programs read the label.
+pub(super) fn is_kept_label(key: &str, value: &str) -> bool {
+    value.len() <= MAX_KEPT_BYTES && [labels::CREATED_BY, labels::CLIENT].contains(&key)
+}
+
+/// Whether programs read the annotation.
+pub(super) fn is_kept_annotation(key: &str, value: &str) -> bool {
+    let ours = [
+        annotations::FINGERPRINT,
+        annotations::TRACEPARENT,
+        annotations::TOMBSTONE,
+    ];
+    value.len() <= MAX_KEPT_BYTES && ours.contains(&key)
+}
 
 /// Whether resource version `a` is older than `b` of the same object. Resource versions are decimal
 /// counters (KEP-5504). A version that is not a number is not older: callers drop older versions,
@@ -58,15 +73,40 @@ impl InferenceJob {
             && matches!(versions, (Some(own), Some(other)) if resource_version_is_older(own, other))
     }
 
-    /// The job as a cache keeps it: without managed fields, kubectl's copy of the manifest, the
-    /// submitter's name and the inline picture, which is read again when the job runs.
+    /// The job as the programs keep it: of its metadata what they read, and without the inline picture,
+    /// which is read again when the job runs.
     #[must_use]
     pub fn trimmed(mut self) -> Self {
-        self.metadata.managed_fields = None;
-        if let Some(annotations) = &mut self.metadata.annotations {
-            annotations.remove(LAST_APPLIED);
-            annotations.remove(SUBMITTED_BY);
+        let ObjectMeta {
+            mut annotations,
+            creation_timestamp,
+            deletion_timestamp,
+            generation,
+            mut labels,
+            name,
+            namespace,
+            resource_version,
+            uid,
+            ..
+        } = self.metadata;
+        if let Some(annotations) = &mut annotations {
+            annotations.retain(|key, value| is_kept_annotation(key, value));
         }
+        if let Some(labels) = &mut labels {
+            labels.retain(|key, value| is_kept_label(key, value));
+        }
+        self.metadata = ObjectMeta {
+            annotations: annotations.filter(|map| !map.is_empty()),
+            creation_timestamp,
+            deletion_timestamp,
+            generation,
+            labels: labels.filter(|map| !map.is_empty()),
+            name,
+            namespace,
+            resource_version,
+            uid,
+            ..ObjectMeta::default()
+        };
         if let Input::Inline { data } = &mut self.spec.input {
             data.0 = Vec::new();
         }
@@ -122,16 +162,25 @@ mod tests {
     }
 
     #[test]
-    fn a_trimmed_job_has_neither_picture_nor_copies_of_its_manifest() {
-        let mut job = job("a", None);
+    fn a_trimmed_job_has_neither_picture_nor_foreign_metadata() {
+        let mut job = job("a", Some("9"));
         job.metadata.managed_fields = Some(Vec::new());
-        let kept = ("team".to_owned(), "a".to_owned());
-        let applied = (LAST_APPLIED.to_owned(), "{}".to_owned());
-        let submitted = (SUBMITTED_BY.to_owned(), "jane".to_owned());
-        job.metadata.annotations = Some([kept.clone(), applied, submitted].into());
+        job.metadata.finalizers = Some(vec!["example.com/f".to_owned()]);
+        let kept = (annotations::TOMBSTONE.to_owned(), "true".to_owned());
+        let long = (annotations::TRACEPARENT.to_owned(), "0".repeat(129));
+        let submitted = (annotations::SUBMITTED_BY.to_owned(), "jane".to_owned());
+        let foreign = ("team".to_owned(), "a".to_owned());
+        job.metadata.labels = Some([foreign.clone()].into());
+        job.metadata.annotations = Some([kept.clone(), long, submitted, foreign].into());
         let trimmed = job.trimmed();
-        assert_eq!(trimmed.metadata.managed_fields, None);
-        assert_eq!(trimmed.metadata.annotations, Some([kept].into()));
+        let expected = ObjectMeta {
+            name: Some("cat".to_owned()),
+            uid: Some("a".to_owned()),
+            resource_version: Some("9".to_owned()),
+            annotations: Some([kept].into()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(trimmed.metadata, expected);
         assert!(matches!(trimmed.spec.input, Input::Inline { data } if data.0.is_empty()));
     }
 }

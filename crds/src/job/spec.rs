@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
         name = "Result",
         type_ = "string",
         json_path = ".status.summary",
-        description = "Result in one line, or the reason of the failure."
+        description = "Result in one line, or the reason of the failure; of a batch its counts as well."
     ),
     printcolumn(
         name = "Age",
@@ -91,6 +91,13 @@ pub struct InferenceJobSpec {
     /// Parameters of the task. An omitted parameter takes the model's own default.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
+
+    /// Whether answers are reused: a picture with the same bytes as one that this namespace's jobs with
+    /// `reuse` have had run before, by the same model and revision and with the same parameters, gets that
+    /// answer and is not run. New answers are kept in the bucket for as long as the operator's flag
+    /// `--reuse-retention-seconds` says, 30 days by default, also after the job is deleted.
+    #[serde(default)]
+    pub reuse: bool,
 
     /// Order within the namespace: jobs with a higher priority run first, then older ones. Jobs of
     /// other namespaces are not affected.
@@ -161,6 +168,7 @@ impl InferenceJobSpec {
             parallelism: None,
             max_failed_permille: None,
             parameters: Parameters::default(),
+            reuse: false,
             priority: 0,
             retry: Retry::default(),
             attempt_deadline_seconds: default_attempt_deadline_seconds(),

@@ -80,11 +80,16 @@ pub struct InferenceJobStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ServedModel>,
 
+    /// Whether the result was given before and the picture was not run, with spec.reuse. Of a batch,
+    /// counts.reused says how many.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reused: bool,
+
     /// Result of the task. Truncated if resultSha256 is set; the API serves the full result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<JobResult>,
 
-    /// Result in one line, or the reason of the failure. Shown by `kubectl get`.
+    /// Result in one line, or the reason of the failure; of a batch its counts as well. Shown by `kubectl get`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_SUMMARY_LENGTH))]
     pub summary: Option<String>,

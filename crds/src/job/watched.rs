@@ -1,20 +1,25 @@
-//! A job as the programs' watches read it: cheap to decode, and readable in part if it does not decode.
+//! A job as the programs read it: cheap to decode, without what they do not use, and readable in part if it
+//! does not decode.
 
 use super::InferenceJob;
+use super::facts::{is_kept_annotation, is_kept_label};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
 };
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
-/// A job of a watch or a list, or the metadata of one that does not decode, which must not stop the
-/// others. The managed fields, almost half of an object's JSON, are skipped.
+/// A job as the API server answers it, [trimmed](InferenceJob::trimmed), or the metadata of one that does not
+/// decode, which must not stop the others.
 ///
-/// Unlike [`kube::core::DeserializeGuard`], it copies neither the metadata nor the object as a whole.
+/// Its users decide how large its metadata is, up to 1.5 MiB. What Fovea does not use is skipped while it is
+/// decoded, so that it never takes memory.
 #[derive(Clone, Debug)]
 pub struct WatchedJob(pub Result<InferenceJob, InvalidObject>);
 
@@ -28,26 +33,76 @@ struct Parts {
     status: Value,
 }
 
-/// [`ObjectMeta`] without its managed fields.
+/// The fields of [`ObjectMeta`] that Fovea uses.
 #[derive(Deserialize)]
 #[serde(remote = "ObjectMeta", rename_all = "camelCase")]
 struct Metadata {
+    #[serde(default, deserialize_with = "kept_annotations")]
     annotations: Option<BTreeMap<String, String>>,
     creation_timestamp: Option<Time>,
+    #[serde(skip)]
     deletion_grace_period_seconds: Option<i64>,
     deletion_timestamp: Option<Time>,
+    #[serde(skip)]
     finalizers: Option<Vec<String>>,
+    #[serde(skip)]
     generate_name: Option<String>,
     generation: Option<i64>,
+    #[serde(default, deserialize_with = "kept_labels")]
     labels: Option<BTreeMap<String, String>>,
     #[serde(skip)]
     managed_fields: Option<Vec<ManagedFieldsEntry>>,
     name: Option<String>,
     namespace: Option<String>,
+    #[serde(skip)]
     owner_references: Option<Vec<OwnerReference>>,
     resource_version: Option<String>,
+    #[serde(skip)]
     self_link: Option<String>,
     uid: Option<String>,
+}
+
+type Strings = Option<BTreeMap<String, String>>;
+
+fn kept_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strings, D::Error> {
+    deserializer.deserialize_option(Kept(is_kept_annotation))
+}
+
+fn kept_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strings, D::Error> {
+    deserializer.deserialize_option(Kept(is_kept_label))
+}
+
+/// Reads the entries of a map that are kept, by key and value, and skips the others.
+struct Kept(fn(&str, &str) -> bool);
+
+impl<'de> Visitor<'de> for Kept {
+    type Value = Strings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of strings")
+    }
+
+    fn visit_unit<E>(self) -> Result<Strings, E> {
+        Ok(None)
+    }
+
+    fn visit_none<E>(self) -> Result<Strings, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Strings, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strings, A::Error> {
+        let mut kept = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry::<String, String>()? {
+            if self.0(&key, &value) {
+                kept.insert(key, value);
+            }
+        }
+        Ok((!kept.is_empty()).then_some(kept))
+    }
 }
 
 impl<'de> Deserialize<'de> for WatchedJob {
@@ -64,7 +119,8 @@ impl<'de> Deserialize<'de> for WatchedJob {
                 metadata,
                 spec,
                 status,
-            }),
+            }
+            .trimmed()),
             Err(error) => Err(InvalidObject {
                 error: error.to_string(),
                 metadata,
@@ -111,6 +167,7 @@ impl Resource for WatchedJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{annotations, labels};
     use serde_json::json;
 
     fn object() -> Value {
@@ -125,8 +182,8 @@ mod tests {
                 "generation": 2,
                 "creationTimestamp": "2026-01-01T00:00:00Z",
                 "deletionTimestamp": "2026-01-01T00:00:01Z",
-                "labels": {"a": "b"},
-                "annotations": {"c": "d"},
+                "labels": {"a": "b", labels::CREATED_BY: labels::API},
+                "annotations": {"c": "d", annotations::TOMBSTONE: "true"},
                 "finalizers": ["example.com/f"],
                 "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "v"}],
                 "managedFields": [{"manager": "kubectl", "operation": "Update"}],
@@ -137,17 +194,32 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_read_as_elsewhere_but_for_its_managed_fields() {
+    fn a_job_is_read_as_elsewhere_and_trimmed() {
         let text = object().to_string();
         let WatchedJob(read) = serde_json::from_str(&text).unwrap();
-        let mut whole: InferenceJob = serde_json::from_str(&text).unwrap();
-        whole.metadata.managed_fields = None;
+        let whole: InferenceJob = serde_json::from_str(&text).unwrap();
+        let read = read.unwrap();
         let json = |job| serde_json::to_value(job).unwrap();
-        assert_eq!(json(&read.unwrap()), json(&whole));
+        assert_eq!(json(&read), json(&whole.trimmed()));
+        assert!(read.is_made_by_api());
+        assert_eq!(read.metadata.labels.unwrap().len(), 1);
+        assert_eq!(read.metadata.annotations.unwrap().len(), 1);
         let mut pending = object();
         pending.as_object_mut().unwrap().remove("status");
         let WatchedJob(read) = serde_json::from_value(pending).unwrap();
         assert!(read.unwrap().status.is_none());
+    }
+
+    #[test]
+    fn metadata_that_is_absent_null_or_foreign_is_none() {
+        for map in [json!(null), json!({}), json!({"a": "b"})] {
+            let mut object = object();
+            object["metadata"]["labels"] = map.clone();
+            object["metadata"]["annotations"] = map;
+            let WatchedJob(read) = serde_json::from_value(object).unwrap();
+            let metadata = read.unwrap().metadata;
+            assert_eq!((metadata.labels, metadata.annotations), (None, None));
+        }
     }
 
     #[test]

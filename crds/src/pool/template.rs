@@ -57,7 +57,7 @@ pub struct RunnerTemplate {
     #[x_kube(validation = crate::rules::subdomain("priorityClassName"))]
     pub priority_class_name: Option<String>,
 
-    /// Volume that the runners cache weights on. Defaults to an emptyDir without a size limit.
+    /// Volume that the runners cache weights on. Defaults to an emptyDir with the operator's size limit (--runner-cache-size-limit, 64Gi).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_volume: Option<CacheVolume>,
 
@@ -76,7 +76,7 @@ pub enum CacheVolume {
     /// Directory with the lifetime of the pod.
     #[serde(rename_all = "camelCase")]
     EmptyDir {
-        /// Maximum size, such as `20Gi`.
+        /// Maximum size, such as `20Gi`, beyond which the pod is evicted. Defaults to the operator's --runner-cache-size-limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size_limit: Option<Quantity>,
     },

@@ -91,6 +91,7 @@ async fn get_shows_how_far_a_batch_has_come() -> Result<()> {
                 succeeded: 1234 - failed,
                 failed,
                 skipped: 7,
+                reused: 5,
             }),
             ..InferenceJobStatus::default()
         };

@@ -21,6 +21,7 @@ async fn a_job_gets_the_defaults_of_its_rust_constructor() -> Result<()> {
         json!({
             "task": "image-to-text",
             "input": {"object": {"key": "cats/1.jpg"}},
+            "reuse": false,
             "priority": 0,
             "retry": {"limit": 3, "initialDelaySeconds": 60, "maxDelaySeconds": 600},
             "attemptDeadlineSeconds": 600,

@@ -37,6 +37,7 @@ fn defaulted_fields() -> Vec<(&'static str, Value)> {
         ("retry", json!({"limit": 4})),
         ("attemptDeadlineSeconds", json!(601)),
         ("queueDeadlineSeconds", json!(86_401)),
+        ("reuse", json!(true)),
     ]
 }
 

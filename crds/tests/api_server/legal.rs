@@ -108,6 +108,7 @@ async fn a_batch_at_its_bounds_is_taken() -> Result<()> {
             with("spec.parallelism", json!(10_000)),
             with("spec.maxFailedPermille", json!(0)),
             with("spec.maxFailedPermille", json!(1000)),
+            with("spec.reuse", json!(true)),
         ],
     )
     .await

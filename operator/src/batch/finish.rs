@@ -2,6 +2,8 @@
 //! after a crash in the middle, writes the same objects with the same bytes.
 
 use super::plan::{Batch, Plan, PlanOf};
+use crate::kill_points;
+use bytes::Bytes;
 use fovea_crds::{BatchOutput, Failure, OutputFormat, ServedModel};
 use fovea_protocol::Task;
 use fovea_store::{
@@ -85,7 +87,11 @@ pub(crate) async fn finish(
     });
     let copies: Vec<_> = copies.collect::<Result<_, StoreError>>()?;
     stream::iter(copies)
-        .map(|(from, to)| async move { store.copy(&from, &to).await })
+        .map(|(from, to)| async move {
+            store.copy(&from, &to).await?;
+            kill_points::after(kill_points::BATCH_PART_COPIED);
+            Ok::<_, StoreError>(())
+        })
         .buffer_unordered(MAX_COPIES)
         .try_collect::<()>()
         .await?;
@@ -107,6 +113,7 @@ pub(crate) async fn finish(
         store
             .put(&output(SUCCESS)?, json.into(), "application/json")
             .await?;
+        kill_points::after(kill_points::BATCH_SUCCESS_WRITTEN);
         Some(digest)
     } else {
         None
@@ -230,9 +237,13 @@ async fn remove_stale(
     Ok(())
 }
 
-/// Whether the store honours `If-None-Match: *`, by which of two writers of a part one loses. A store that
-/// does not cannot hold batches: the inner error.
-pub(crate) async fn probe(store: &Store, uid: &str) -> Result<Result<(), Failure>, StoreError> {
+/// Records the batch's namespace, by which it sees whether the store honours `If-None-Match: *`, by which of two
+/// writers of a part one loses. A store that does not cannot hold batches: the inner error.
+pub(crate) async fn probe(
+    store: &Store,
+    uid: &str,
+    namespace: &str,
+) -> Result<Result<(), Failure>, StoreError> {
     let refused = |why: &str| {
         Ok(Err(Failure {
             reason: "ConditionalPutUnsupported".to_owned(),
@@ -242,10 +253,11 @@ pub(crate) async fn probe(store: &Store, uid: &str) -> Result<Result<(), Failure
             retryable: false,
         }))
     };
-    let key = ObjectKey::system(uid, "probe").map_err(invalid)?;
+    let key = ObjectKey::batch_namespace(uid).map_err(invalid)?;
+    let text = Bytes::copy_from_slice(namespace.as_bytes());
     // The second one must lose, whether the first one wrote the object or an earlier probe did.
     for is_second in [false, true] {
-        match store.put_if_absent(&key, "probe\n".into()).await {
+        match store.put_if_absent(&key, text.clone()).await {
             Ok(true) if is_second => return refused("ignores the header If-None-Match"),
             Ok(_) => {}
             Err(StoreError::Rejected(answer)) => {
@@ -285,6 +297,7 @@ mod tests {
             bytes: 10,
             sha256: "rows".to_owned(),
             formatted: None,
+            reused: 0,
         };
         (PartName::parse(name).unwrap(), metadata)
     }

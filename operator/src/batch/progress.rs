@@ -305,6 +305,7 @@ impl Progress {
             self.sums.succeeded += metadata.succeeded;
             self.sums.failed += metadata.failed;
             self.sums.skipped += metadata.skipped;
+            self.sums.reused += metadata.reused;
             *known = Some(metadata);
         }
     }

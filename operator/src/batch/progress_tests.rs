@@ -31,6 +31,7 @@ fn metadata(succeeded: u64, failed: u64) -> PartMetadata {
         bytes: 0,
         sha256: String::new(),
         formatted: None,
+        reused: 0,
     }
 }
 
@@ -207,6 +208,7 @@ fn what_is_left_of_archives_is_estimated_by_their_bytes() {
         succeeded: 6,
         failed: 0,
         begun: 8,
+        reused: 0,
     };
     progress.beat(second, beat);
     assert_eq!((progress.pictures_left(), progress.permille()), (24, 400));
@@ -247,6 +249,7 @@ fn a_batch_fails_above_its_share_of_failed_pictures_and_not_at_it() {
         succeeded: 0,
         failed,
         begun: 0,
+        reused: 0,
     };
     progress.beat(attempt, beat(1));
     assert!(!progress.has_failed(100));

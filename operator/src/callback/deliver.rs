@@ -185,7 +185,7 @@ fn headers(message: &Message) -> Option<HeaderMap> {
 
 /// Reads the answer: the status decides, and the body is drained and dropped.
 async fn read(mut answer: reqwest::Response) -> Outcome {
-    let outcome = outcome(answer.status(), answer.headers(), Timestamp::now());
+    let outcome = outcome(answer.status(), answer.headers(), crate::time::now());
     let drain = async {
         let mut read = 0;
         while let Ok(Some(chunk)) = answer.chunk().await {

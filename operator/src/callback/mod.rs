@@ -19,7 +19,7 @@ use crate::job::write::{StatusWriter, Written};
 use address::Allowed;
 use deliver::{Deliverer, Message};
 use fovea_crds::InferenceJob;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
 use payload::Payload;
@@ -153,13 +153,13 @@ impl Callbacks {
                 return Written::Unchanged;
             }
         };
-        let record = match delivery::next(&job, &self.policy, Timestamp::now()) {
+        let record = match delivery::next(&job, &self.policy, crate::time::now()) {
             // The cache lagged behind the API server.
             Next::Nothing | Next::WaitUntil(_) => return Written::Current(Box::new(job)),
             Next::GiveUp => delivery::given_up(&job),
             Next::Try => {
                 let outcome = self.send(&job).await;
-                let now = Timestamp::now();
+                let now = crate::time::now();
                 delivery::after(&job, outcome, &self.policy, now, rand::random())
             }
         };
@@ -192,7 +192,7 @@ impl Callbacks {
         let signer = self.signer(&namespace).await?;
         let payload = Payload::of(job).ok_or("the job has not ended")?;
         let body = serde_json::to_string(&payload).map_err(|error| error.to_string())?;
-        let (id, timestamp) = (payload::id(job), Timestamp::now().as_second());
+        let (id, timestamp) = (payload::id(job), crate::time::now().as_second());
         let signature = signer.sign(&id, timestamp, &body);
         Ok(Message {
             signature: signature.map_err(|error| error.to_string())?,

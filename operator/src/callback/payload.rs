@@ -45,6 +45,8 @@ pub(crate) struct Data {
     pub result_bytes: Option<u64>,
     /// SHA-256 of the whole result, where it is truncated.
     pub result_sha256: Option<String>,
+    /// Whether the result was given before, and the picture was not run.
+    pub reused: bool,
     /// Pictures of a batch by their outcome.
     pub counts: Option<Counts>,
     /// Where a batch's results are.
@@ -87,6 +89,7 @@ impl Data {
             completion_time,
             runner: _,
             model,
+            reused,
             result,
             summary,
             result_bytes,
@@ -118,6 +121,7 @@ impl Data {
             result,
             result_bytes,
             result_sha256,
+            reused,
             counts,
             output,
             failure,

@@ -76,6 +76,11 @@ impl CallbackQueue {
         (self.waiting.len(), self.in_flight.len())
     }
 
+    /// The number of namespaces that are remembered.
+    pub(crate) fn namespaces(&self) -> usize {
+        self.waiting.namespaces()
+    }
+
     /// Adds the due callback of a job; does nothing where it waits already or is under way.
     pub(crate) fn push(&mut self, uid: &str, (namespace, receiver): (&str, &str)) {
         if self.waiting.contains(uid) || self.in_flight.contains_key(uid) {

@@ -10,7 +10,7 @@ use crate::job::{Finished, Tracked, status};
 use crate::time::later;
 use fovea_crds::{InferenceJob, InferenceJobStatus};
 use futures::FutureExt as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use kube::ResourceExt;
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -59,16 +59,21 @@ impl Dispatcher {
         if task.is_some_and(|task| task.abort.is_none()) {
             return; // A write is under way; the job is reconciled again when it ends.
         }
-        let now = Timestamp::now();
+        let now = crate::time::now();
         let placement = self.directory.resolve(job);
         let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
         let full = self.retention.fullness(namespace);
+        let excess = self.quota.excess(uid);
+        if excess.is_none() && self.book.is_reduced(uid) {
+            return self.read_again(uid.to_owned(), Duration::ZERO);
+        }
         let observed = Observed {
             job,
             now,
             in_flight: task.is_some(),
             placement: &placement,
             full: full.as_deref(),
+            excess: excess.as_deref(),
         };
         match decide(observed) {
             Action::Leave => {
@@ -81,6 +86,17 @@ impl Dispatcher {
             }
             Action::Write(note) => self.write_note(uid, job, note),
             Action::End(ending) => self.end(uid, job, placement.as_ref().ok(), ending),
+            Action::Hold { wake_at, note } => {
+                self.pools.unqueue(uid);
+                match note {
+                    None => self.book.wake_at(uid, wake_at),
+                    Some(note) if self.may_write_accepted() => self.write_note(uid, job, note),
+                    Some(_) => {
+                        let wait = self.spread(RECONCILE_AGAIN_AFTER);
+                        self.book.wake_after(uid, wait);
+                    }
+                }
+            }
             Action::Queue {
                 placement,
                 wake_at,
@@ -111,7 +127,8 @@ impl Dispatcher {
     /// A wait of at least `shortest` after which a waiting job is reconciled. The waits of all are spread
     /// evenly, so that about as many jobs have their turn in each second as `Accepted` writes are allowed.
     fn spread(&self, shortest: SignedDuration) -> SignedDuration {
-        let queued = u32::try_from(self.pools.waiting()).unwrap_or(u32::MAX);
+        let waiting = self.pools.waiting() + self.quota.waiting();
+        let queued = u32::try_from(waiting).unwrap_or(u32::MAX);
         let all = f64::from(queued) / f64::from(ACCEPTED_WRITES_PER_SECOND);
         let wait = SignedDuration::try_from_secs_f64(all * rand::random::<f64>());
         shortest.max(wait.unwrap_or_default())
@@ -133,8 +150,15 @@ impl Dispatcher {
         self.full_namespaces.len()
     }
 
+    /// Reconciles the jobs for which there is room in their namespaces now.
+    pub(super) fn reconcile_released(&mut self) {
+        for uid in self.quota.take_released() {
+            self.reconcile(&uid);
+        }
+    }
+
     fn write_note(&mut self, uid: &str, job: &InferenceJob, note: Note) {
-        let noted = move |job: &InferenceJob| status::noted(job, &note, Timestamp::now());
+        let noted = move |job: &InferenceJob| status::noted(job, &note, crate::time::now());
         self.write(uid, job, noted);
     }
 
@@ -175,7 +199,7 @@ impl Dispatcher {
             return self.begin_batch(uid, job, placement, Some(ending));
         }
         self.write(uid, job, move |job| {
-            status::ended(job, None, &ending, Timestamp::now())
+            status::ended(job, None, &ending, crate::time::now())
         });
     }
 
@@ -238,14 +262,14 @@ impl Dispatcher {
         }
         match finished.expires() {
             None => self.book.clear_timer(uid),
-            Some(at) if at > Timestamp::now() => self.book.wake_at(uid, at),
+            Some(at) if at > crate::time::now() => self.book.wake_at(uid, at),
             Some(_) => self.retention.expire(uid),
         }
     }
 
     /// Deletes the next finished job that has expired, or that exceeds a limit.
     pub(super) fn delete_one(&mut self) {
-        let now = Timestamp::now();
+        let now = crate::time::now();
         let permits = match self.retention.next_cause(now) {
             None => return,
             Some(Cause::Expired) => &self.deletions,
@@ -331,6 +355,7 @@ impl Dispatcher {
         let attempt = Attempt {
             job,
             folders: Arc::clone(&self.folders),
+            answers: Arc::clone(&self.answers),
             placement,
             runner: chosen.client,
             leader: chosen.leader,

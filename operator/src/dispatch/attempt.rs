@@ -10,11 +10,11 @@ use crate::job::retry::{self, Next, Outcome, RESULT_NOT_STORED, STORE_UNAVAILABL
 use crate::job::status::{self, Begun, StoredResult};
 use crate::job::write::{StatusWriter, Written};
 use crate::metrics::Metrics;
+use crate::reuse::Answers;
 use crate::trace;
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus};
 use fovea_protocol::{LeaderRequest, Reason, Stage};
 use fovea_store::Store;
-use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -27,6 +27,7 @@ const SHOW_RUNNING_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Attempt {
     pub job: InferenceJob,
     pub folders: Arc<Folders>,
+    pub answers: Arc<Answers>,
     pub placement: Placement,
     pub runner: RunnerClient,
     /// This leader, as the runner knows it.
@@ -82,7 +83,7 @@ impl Attempt {
         let begun = Begun {
             pool: self.placement.pool.clone(),
             runner: self.runner.address().to_string(),
-            at: Timestamp::now(),
+            at: crate::time::now(),
         };
         let (reached, stage) = watch::channel(Stage::Unknown);
         let conversation = {
@@ -91,10 +92,19 @@ impl Attempt {
                 Ok(request) => request,
                 Err(outcome) => return self.conclude(self.job.clone(), &begun, outcome).await,
             };
+            let reuse = self.reuse().await;
             AbortOnDropHandle::new(tokio::spawn(async move {
-                runner
-                    .infer(task, &request, traceparent.as_deref(), &reached)
-                    .await
+                if let Some(reuse) = &reuse
+                    && let Some(success) = reuse.find(&runner, task, &request).await
+                {
+                    return Outcome::Succeeded(success);
+                }
+                let outcome = runner.infer(task, &request, traceparent.as_deref(), &reached);
+                let outcome = outcome.await;
+                if let (Some(reuse), Outcome::Succeeded(success)) = (&reuse, &outcome) {
+                    reuse.keep(success).await;
+                }
+                outcome
             }))
         };
         tokio::pin!(conversation);
@@ -127,7 +137,7 @@ impl Attempt {
                     shows_running = true;
                     let stage = *stage.borrow();
                     let make =
-                        |job: &InferenceJob| status::running(job, &begun, stage, Timestamp::now());
+                        |job: &InferenceJob| status::running(job, &begun, stage, crate::time::now());
                     match self.writer.write(job.clone(), make).await {
                         Written::Current(written) if !written.is_finished() => job = *written,
                         Written::Unchanged => {}
@@ -140,7 +150,7 @@ impl Attempt {
 
     /// Writes the status that follows from the attempt's outcome.
     async fn conclude(&self, job: InferenceJob, begun: &Begun, outcome: Outcome) -> Done {
-        let outcome = retry::unless_put_again(outcome, &job, Timestamp::now());
+        let outcome = retry::unless_put_again(outcome, &job, crate::time::now());
         let runner = match &outcome {
             Outcome::NotBegun(_) | Outcome::Lost(_) => RunnerWas::Unavailable,
             Outcome::Problem(problem) if retry::is_refusal(problem.reason) => {
@@ -203,7 +213,7 @@ impl Attempt {
             Next::Retry(next) => {
                 count();
                 // Read once: the delay starts at the attempt's end, however long the write takes.
-                let ended = Timestamp::now();
+                let ended = crate::time::now();
                 let make = |job: &InferenceJob| status::waiting(job, begun, &next, ended);
                 self.writer.write(job, make).await
             }
@@ -221,7 +231,7 @@ impl Attempt {
             Outcome::Problem(problem)
                 if problem.reason == Reason::FetchFailed && self.store_check.is_down().await =>
             {
-                let age = Timestamp::now().duration_since(job.created());
+                let age = crate::time::now().duration_since(job.created());
                 let age = Duration::try_from(age).unwrap_or_default();
                 let failure = Failure {
                     reason: STORE_UNAVAILABLE.to_owned(),
@@ -250,7 +260,7 @@ impl Attempt {
     }
 
     async fn end(&self, job: InferenceJob, begun: &Begun, ending: &Ending) -> Written {
-        let make = |job: &InferenceJob| status::ended(job, Some(begun), ending, Timestamp::now());
+        let make = |job: &InferenceJob| status::ended(job, Some(begun), ending, crate::time::now());
         self.writer.write(job, make).await
     }
 }
@@ -267,11 +277,14 @@ pub(super) async fn succeed(
     let created = job.created();
     let make = |job: &InferenceJob| {
         let (success, stored) = (success.clone(), stored.clone());
-        status::succeeded(job, begun, success, stored, Timestamp::now())
+        status::succeeded(job, begun, success, stored, crate::time::now())
     };
     let written = writer.write(job, make).await;
     if let Written::Current(_) = &written {
-        let total = Timestamp::now().duration_since(created);
+        if success.reused {
+            metrics.reused_pictures("job", 1);
+        }
+        let total = crate::time::now().duration_since(created);
         let total = Duration::try_from(total).unwrap_or_default();
         metrics.job_succeeded(&success.timings, total);
     }

@@ -1,13 +1,14 @@
 //! The cache of jobs, by uid, and when each is reconciled again.
 
 use super::relist::Relist;
-use crate::job::Tracked;
+use crate::job::{Tracked, reduced};
 use crate::time::later;
 use fovea_crds::InferenceJob;
 use futures::Stream;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio_util::time::{DelayQueue, delay_queue};
@@ -19,6 +20,9 @@ const LONGEST_TIMER: Duration = Duration::from_mins(10);
 #[derive(Default)]
 pub(super) struct Book {
     jobs: HashMap<String, Tracked>,
+    reduced: HashSet<String>,
+    /// The unfinished jobs of each namespace that has any.
+    unfinished_in: HashMap<String, HashSet<String>>,
     timers: DelayQueue<String>,
     timer_of: HashMap<String, delay_queue::Key>,
     /// By uid.
@@ -56,8 +60,28 @@ impl Book {
         if !self.is_set_back && known.is_some_and(|known| job.is_older_than(known)) {
             return false;
         }
+        self.unlist(uid);
+        if let Tracked::Unfinished(job) = &job {
+            let namespace = job.metadata.namespace.clone().unwrap_or_default();
+            let jobs = self.unfinished_in.entry(namespace).or_default();
+            jobs.insert(uid.to_owned());
+        }
         self.jobs.insert(uid.to_owned(), job);
+        self.reduced.remove(uid);
         true
+    }
+
+    /// Keeps only what a job needs that waits for room in its namespace.
+    pub(super) fn reduce(&mut self, uid: &str) {
+        if let Some(Tracked::Unfinished(job)) = self.jobs.get_mut(uid) {
+            *job = Arc::new(reduced(job));
+            self.reduced.insert(uid.to_owned());
+        }
+    }
+
+    /// Whether the job was reduced, and has not been observed since: it must not run before it is read again.
+    pub(super) fn is_reduced(&self, uid: &str) -> bool {
+        self.reduced.contains(uid)
     }
 
     pub(super) fn get(&self, uid: &str) -> Option<&Tracked> {
@@ -65,14 +89,29 @@ impl Book {
     }
 
     pub(super) fn remove(&mut self, uid: &str) {
+        self.unlist(uid);
         self.jobs.remove(uid);
+        self.reduced.remove(uid);
         self.clear_timer(uid);
+    }
+
+    /// Removes a job from those of its namespace.
+    fn unlist(&mut self, uid: &str) {
+        let Some(Tracked::Unfinished(job)) = self.jobs.get(uid) else {
+            return;
+        };
+        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
+        if let Some(jobs) = self.unfinished_in.get_mut(namespace) {
+            jobs.remove(uid);
+            if jobs.is_empty() {
+                self.unfinished_in.remove(namespace);
+            }
+        }
     }
 
     /// The number of unfinished jobs, and of finished ones.
     pub(super) fn count(&self) -> (usize, usize) {
-        let unfinished = |job: &&Tracked| matches!(job, Tracked::Unfinished(_));
-        let unfinished = self.jobs.values().filter(unfinished).count();
+        let unfinished = self.unfinished_in.values().map(HashSet::len).sum();
         (unfinished, self.jobs.len() - unfinished)
     }
 
@@ -81,16 +120,22 @@ impl Book {
     }
 
     pub(super) fn unfinished(&self) -> Vec<String> {
-        let unfinished = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| matches!(job, Tracked::Unfinished(_)));
-        unfinished.map(|(uid, _)| uid.clone()).collect()
+        self.unfinished_in.values().flatten().cloned().collect()
+    }
+
+    pub(super) fn unfinished_in(&self, namespace: &str) -> Vec<String> {
+        let jobs = self.unfinished_in.get(namespace);
+        jobs.into_iter().flatten().cloned().collect()
+    }
+
+    /// The number of namespaces with unfinished jobs.
+    pub(super) fn namespaces(&self) -> usize {
+        self.unfinished_in.len()
     }
 
     /// Sets the time at which the job is reconciled again.
     pub(super) fn wake_at(&mut self, uid: &str, at: Timestamp) {
-        let wait = Duration::try_from(at.duration_since(Timestamp::now()))
+        let wait = Duration::try_from(at.duration_since(crate::time::now()))
             .unwrap_or_default()
             .min(LONGEST_TIMER);
         if let Some(key) = self.timer_of.get(uid) {
@@ -102,7 +147,7 @@ impl Book {
     }
 
     pub(super) fn wake_after(&mut self, uid: &str, wait: SignedDuration) {
-        self.wake_at(uid, later(Timestamp::now(), wait));
+        self.wake_at(uid, later(crate::time::now(), wait));
     }
 
     pub(super) fn clear_timer(&mut self, uid: &str) {
@@ -171,5 +216,36 @@ mod tests {
         assert!(!book.observe("u", version(2, Phase::Failed)));
         assert!(book.observe("u", version(4, Phase::Failed)));
         assert!(is_finished(&book));
+    }
+
+    fn of(namespace: &str, phase: Phase) -> InferenceJob {
+        let mut job = version(1, phase);
+        job.metadata.namespace = Some(namespace.to_owned());
+        job
+    }
+
+    #[tokio::test]
+    async fn a_namespace_is_forgotten_with_its_last_unfinished_job() {
+        let mut book = Book::default();
+        for number in 0..1000 {
+            let namespace = format!("team-{number}");
+            book.observe(&format!("a-{number}"), of(&namespace, Phase::Pending));
+            book.observe(&format!("b-{number}"), of(&namespace, Phase::Running));
+        }
+        let mut of_one = book.unfinished_in("team-7");
+        of_one.sort();
+        assert_eq!(of_one, ["a-7", "b-7"]);
+        assert!(book.unfinished_in("team-1000").is_empty());
+        assert_eq!((book.namespaces(), book.unfinished().len()), (1000, 2000));
+        book.observe("b-7", of("team-7", Phase::Failed));
+        assert_eq!(book.unfinished_in("team-7"), ["a-7"]);
+        assert_eq!(book.count(), (1999, 1));
+        // The rest was deleted while the watch was down.
+        book.relist();
+        book.observe("a-7", of("team-7", Phase::Pending));
+        assert_eq!(book.relisted().len(), 1999);
+        assert_eq!((book.namespaces(), book.count()), (1, (1, 0)));
+        book.remove("a-7");
+        assert_eq!((book.namespaces(), book.count()), (0, (0, 0)));
     }
 }

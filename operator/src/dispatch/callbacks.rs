@@ -5,7 +5,7 @@ use crate::callback::BOUNDS;
 use crate::callback::queue::CallbackQueue;
 use crate::job::write::Written;
 use crate::job::{Finished, Outgoing, Tracked, delivery};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,6 +40,10 @@ impl Calls {
         self.queue.count()
     }
 
+    pub(super) fn namespaces(&self) -> usize {
+        self.queue.namespaces()
+    }
+
     pub(super) fn forget(&mut self, uid: &str) {
         self.queue.remove(uid);
     }
@@ -49,7 +53,7 @@ impl Dispatcher {
     /// Waits for a callback's time, or queues it.
     pub(super) fn reconcile_callback(&mut self, uid: &str, job: &Finished, outgoing: &Outgoing) {
         let policy = self.parts.callbacks.policy();
-        if delivery::waits(outgoing.due, policy, Timestamp::now()) {
+        if delivery::waits(outgoing.due, policy, crate::time::now()) {
             self.book.wake_at(uid, outgoing.due);
             return;
         }

@@ -137,12 +137,18 @@ async fn read_lines(
                 result,
                 model,
                 timings,
+                answered,
             } => {
+                let answered = answered.map(|answered| {
+                    Box::new(wire::answer(answered, result.clone(), model.clone()))
+                });
                 return match wire::result(task, result) {
                     Some(result) => Ok(Outcome::Succeeded(Success {
                         result,
                         model: wire::served_model(model),
                         timings: wire::timings(timings),
+                        reused: false,
+                        answered,
                     })),
                     None => Err(nonsense("the result of another task")),
                 };

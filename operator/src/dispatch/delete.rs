@@ -57,7 +57,7 @@ impl Deleter {
         let expires = u64::try_from(expires.as_second()).unwrap_or_default();
         let (namespace, name) = (&self.job.namespace, &self.job.name);
         let key = ObjectKey::record(namespace, namespace_uid, name, (expires, &self.uid))?;
-        let record: Bytes = serde_json::to_vec(&job.trimmed())?.into();
+        let record: Bytes = serde_json::to_vec(&job)?.into();
         self.store.put(&key, record, "application/json").await?;
         let deletion = self.delete().await?;
         // Its user has deleted it meanwhile, or it stays: the record must not answer for it.

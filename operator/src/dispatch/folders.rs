@@ -116,6 +116,16 @@ impl Folders {
         Ok(())
     }
 
+    /// Removes a namespace that is gone.
+    pub(super) fn forget(&self, name: &str) {
+        self.known().remove(name);
+    }
+
+    /// The number of cached namespaces.
+    pub(super) fn len(&self) -> usize {
+        self.known().len()
+    }
+
     fn adopted(&self, job: &InferenceJob, name: &str, uid: &str) {
         tracing::warn!(
             namespace = name,

@@ -15,7 +15,6 @@ use crate::metrics::{Metrics, ResultPut};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus};
 use fovea_store::{Store, StoreError};
-use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -103,7 +102,7 @@ impl Dispatcher {
     /// Drops a result for which there is no room; its job runs again.
     fn run_later(&mut self, uid: &str, result: &Unstored) {
         let Unstored { job, begun, .. } = result;
-        let now = Timestamp::now();
+        let now = crate::time::now();
         let age = Duration::try_from(now.duration_since(job.created())).unwrap_or_default();
         let failure = Failure {
             reason: RESULT_NOT_STORED.to_owned(),
@@ -223,7 +222,7 @@ impl Keeping {
 
     async fn end(&self, job: InferenceJob, ending: &Ending) -> Written {
         let begun = Some(&self.result.begun);
-        let make = |job: &InferenceJob| status::ended(job, begun, ending, Timestamp::now());
+        let make = |job: &InferenceJob| status::ended(job, begun, ending, crate::time::now());
         self.writer.write(job, make).await
     }
 
@@ -236,7 +235,7 @@ impl Keeping {
             "the result of {} bytes is kept and put again until the object store takes it: {why}",
             summary.bytes
         );
-        let make = |job: &InferenceJob| status::unstored(job, begun, &message, Timestamp::now());
+        let make = |job: &InferenceJob| status::unstored(job, begun, &message, crate::time::now());
         self.writer.write(job, make).await
     }
 }

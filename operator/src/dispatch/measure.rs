@@ -4,7 +4,6 @@ use super::Dispatcher;
 use crate::metrics::{BatchSnapshot, PoolSnapshot, Snapshot};
 use crate::pool::load::Health;
 use fovea_crds::Task;
-use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 impl Dispatcher {
@@ -12,7 +11,7 @@ impl Dispatcher {
         self.pools.pass_time(super::REPORT_EVERY);
         let full_namespaces = self.follow_full_namespaces();
         let (unfinished, finished) = self.book.count();
-        let now = Timestamp::now();
+        let now = crate::time::now();
         let pools = self.pools.iter().map(|(key, queue, fleet)| {
             let models = self.directory.pools.get(key).map(|pool| &pool.spec.models);
             let models: BTreeMap<&str, Task> = models
@@ -67,6 +66,8 @@ impl Dispatcher {
             unfinished,
             finished,
             full_namespaces,
+            namespaces_over_quota: self.quota.full(),
+            namespaces: self.namespaces(),
             callbacks_waiting,
             callbacks_in_flight,
             kept_results: self.kept.taken(),
@@ -74,5 +75,22 @@ impl Dispatcher {
             batches: batches.collect(),
         };
         self.parts.metrics.snapshot(&snapshot);
+    }
+
+    /// The tables with a row for each namespace; each is emptied of a namespace that is gone.
+    fn namespaces(&self) -> Vec<(&'static str, usize)> {
+        let queues: usize = self
+            .pools
+            .iter()
+            .map(|(_, queue, _)| queue.namespaces())
+            .sum();
+        vec![
+            ("known", self.directory.namespaces.len()),
+            ("unfinished-jobs", self.book.namespaces()),
+            ("finished-jobs", self.retention.namespaces()),
+            ("queues", queues),
+            ("callbacks", self.calls.namespaces()),
+            ("folders", self.folders.len()),
+        ]
     }
 }

@@ -23,6 +23,7 @@ mod pools;
 pub(crate) mod queue;
 mod relist;
 mod request;
+mod reuse;
 mod runners;
 mod store_check;
 mod target;
@@ -31,6 +32,7 @@ mod wire;
 
 use crate::callback::Callbacks;
 use crate::events::Events;
+use crate::job::quota::{Quota, QuotaConfig};
 use crate::job::retention::{Retention, RetentionConfig};
 use crate::job::write::StatusWriter;
 use crate::kill_points;
@@ -40,6 +42,7 @@ use crate::pool::PoolKey;
 use crate::pool::load::Loads;
 use crate::pool::published::PublishedPools;
 use crate::pool::resolve::Directory;
+use crate::reuse::Answers;
 use crate::serve::Heartbeat;
 use attempt::{Abort, Done};
 use batch::{BatchEvent, Batches};
@@ -47,7 +50,6 @@ use book::Book;
 use callbacks::{CallEnded, Calls};
 use folders::Folders;
 use fovea_store::Store;
-use jiff::Timestamp;
 use keep::Room;
 use kube::Client;
 use links::{Linking, Report};
@@ -84,8 +86,11 @@ pub(crate) struct Parts {
     pub store: Store,
     pub callbacks: Callbacks,
     pub retention: RetentionConfig,
+    pub quota: QuotaConfig,
     /// Time for which the store may refuse a large result before its job fails.
     pub max_result_refused: Duration,
+    /// Time for which answers are reused.
+    pub reuse_retention: Duration,
     /// This leader, as runners know it.
     pub epoch: LeaderEpoch,
     /// The pool of jobs that name none.
@@ -110,6 +115,7 @@ pub(crate) struct Dispatcher {
     writer: StatusWriter,
     events: Events,
     folders: Arc<Folders>,
+    answers: Arc<Answers>,
     directory: Directory,
     book: Book,
     pools: Pools,
@@ -125,6 +131,7 @@ pub(crate) struct Dispatcher {
     kept: Room,
     store_check: Arc<StoreCheck>,
     retention: Retention,
+    quota: Quota,
     deletions: Arc<Semaphore>,
     early_deletions: Arc<Semaphore>,
     /// Namespaces that were full when the loop last measured.
@@ -188,6 +195,7 @@ impl Dispatcher {
                 parts.store.clone(),
                 events.clone(),
             )),
+            answers: Arc::new(Answers::new(parts.store.clone(), parts.reuse_retention)),
             writer: StatusWriter::new(client, Arc::clone(&parts.metrics), events.clone()),
             events,
             directory: Directory {
@@ -206,6 +214,7 @@ impl Dispatcher {
             kept: Room::default(),
             store_check: Arc::new(StoreCheck::new(parts.store.clone())),
             retention: Retention::new(parts.retention),
+            quota: Quota::new(parts.quota),
             deletions: Arc::new(Semaphore::new(MAX_DELETIONS)),
             early_deletions: Arc::new(Semaphore::new(MAX_EARLY_DELETIONS)),
             full_namespaces: HashSet::new(),
@@ -238,10 +247,11 @@ impl Dispatcher {
                     this.measure();
                     this.publish_loads();
                 }
-                _ = deletion.tick(), if this.retention.next_cause(Timestamp::now()).is_some() => this.delete_one(),
+                _ = deletion.tick(), if this.retention.next_cause(crate::time::now()).is_some() => this.delete_one(),
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);
+                this.reconcile_released();
                 this.dispatch();
                 this.grant_places();
                 this.call();

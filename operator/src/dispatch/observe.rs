@@ -3,11 +3,12 @@
 use super::Dispatcher;
 use super::attempt::{Abort, After, Done, RunnerWas};
 use crate::events::Notice;
-use crate::job::Tracked;
 use crate::job::write::Written;
+use crate::job::{self, Tracked};
 use crate::pool::published::PublishedPools;
 use crate::pool::resolve;
 use crate::pool::{PoolKey, key_of};
+use fovea_crds::annotations::MAX_UNFINISHED_JOBS;
 use fovea_crds::{InferenceJob, RunnerPool, WatchedJob};
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::core::DeserializeGuard;
@@ -95,21 +96,23 @@ impl Dispatcher {
                     uid: namespace.uid().unwrap_or_default(),
                     labels: namespace.labels().clone(),
                 };
+                let limit = own_limit(&namespace);
+                self.quota.set_limit(&namespace.name_any(), limit);
                 let known = self
                     .directory
                     .namespaces
                     .insert(namespace.name_any(), kept.clone());
-                if known.as_ref() != Some(&kept) {
-                    self.reconcile_unfinished_jobs();
+                if known.as_ref() != Some(&kept) && self.synced.all() {
+                    for uid in self.book.unfinished_in(&namespace.name_any()) {
+                        self.reconcile(&uid);
+                    }
                 }
             }
-            Event::Delete(namespace) => {
-                self.directory.namespaces.remove(&namespace.name_any());
-            }
+            Event::Delete(namespace) => self.remove_namespace(&namespace.name_any()),
             Event::InitDone => {
-                let namespaces = &mut self.directory.namespaces;
-                for gone in self.relisted_namespaces.end(namespaces.keys()) {
-                    namespaces.remove(&gone);
+                let known = self.directory.namespaces.keys();
+                for gone in self.relisted_namespaces.end(known) {
+                    self.remove_namespace(&gone);
                 }
                 self.synced.namespaces = true;
                 self.reconcile_all();
@@ -140,14 +143,14 @@ impl Dispatcher {
                     self.reconcile(&uid);
                 }
             }
-            After::Written(Written::Unknown) => self.read_again(uid),
+            After::Written(Written::Unknown) => self.read_again(uid, READ_AGAIN_AFTER),
             After::Written(Written::Unchanged) => self.reconcile(&uid),
         }
     }
 
-    /// Reads an unfinished job again after [`READ_AGAIN_AFTER`], and so on until the watch removes it or it
+    /// Reads an unfinished job again after `wait`, then every [`READ_AGAIN_AFTER`] until the watch removes it or it
     /// is there. It does not run meanwhile.
-    fn read_again(&mut self, uid: String) {
+    pub(super) fn read_again(&mut self, uid: String, wait: Duration) {
         let Some(Tracked::Unfinished(job)) = self.book.get(&uid) else {
             return self.reconcile(&uid);
         };
@@ -157,7 +160,7 @@ impl Dispatcher {
         self.book.clear_timer(&uid);
         let (writer, permits) = (self.writer.clone(), Arc::clone(&self.writes));
         let reading = async move {
-            tokio::time::sleep(READ_AGAIN_AFTER).await;
+            tokio::time::sleep(wait).await;
             let _permit = permits.acquire().await;
             match writer.read(&job).await {
                 Ok(Some(found)) => Written::Current(Box::new(found)),
@@ -174,9 +177,20 @@ impl Dispatcher {
         }
     }
 
+    /// Removes a namespace. Its jobs go by their own watch.
+    fn remove_namespace(&mut self, name: &str) {
+        self.directory.namespaces.remove(name);
+        self.folders.forget(name);
+    }
+
     fn remove_pool(&mut self, key: &PoolKey) {
         self.pools.remove(key);
         self.directory.pools.remove(key);
+    }
+
+    fn remove_namespace(&mut self, name: &str) {
+        self.directory.namespaces.remove(name);
+        self.quota.set_limit(name, None);
     }
 
     /// Caches a job and reconciles it; false where a newer version is cached already.
@@ -185,9 +199,21 @@ impl Dispatcher {
         let is_newer = self.book.observe(&uid, job);
         if is_newer {
             match self.book.get(&uid) {
-                Some(Tracked::Finished(_)) => self.drop_task(&uid),
-                // A restore may have set a finished job back.
-                _ => self.retention.forget(&uid),
+                Some(Tracked::Finished(_)) => {
+                    self.quota.forget(&uid);
+                    self.drop_task(&uid);
+                }
+                Some(Tracked::Unfinished(job)) => {
+                    let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
+                    let accepted = job::is_accepted(job);
+                    self.quota.keep(&uid, namespace, job.created(), accepted);
+                    // A restore may have set a finished job back.
+                    self.retention.forget(&uid);
+                }
+                None => {}
+            }
+            if self.quota.is_waiting(&uid) {
+                self.book.reduce(&uid);
             }
             self.reconcile(&uid);
         }
@@ -199,6 +225,7 @@ impl Dispatcher {
         self.book.remove(uid);
         self.pools.unqueue(uid);
         self.calls.forget(uid);
+        self.quota.forget(uid);
         self.retention.forget(uid);
         self.drop_task(uid);
     }
@@ -240,13 +267,16 @@ impl Dispatcher {
     /// finished job may have a callback to send or be due for deletion.
     fn reconcile_all(&mut self) {
         if self.synced.all() {
+            for uid in self.quota.begin() {
+                self.book.reduce(&uid);
+            }
             for uid in self.book.uids() {
                 self.reconcile(&uid);
             }
         }
     }
 
-    /// Reconciles every unfinished job after a change of a pool or a namespace.
+    /// Reconciles every unfinished job after a change of a pool.
     fn reconcile_unfinished_jobs(&mut self) {
         if self.synced.all() {
             for uid in self.book.unfinished() {
@@ -254,6 +284,20 @@ impl Dispatcher {
             }
         }
     }
+}
+
+/// The namespace's own limit on unfinished jobs; `None` without a valid one.
+fn own_limit(namespace: &Namespace) -> Option<usize> {
+    let text = namespace.annotations().get(MAX_UNFINISHED_JOBS)?;
+    let limit = text.parse().ok();
+    if limit.is_none() {
+        tracing::warn!(
+            namespace = namespace.name_any(),
+            text,
+            "the annotation {MAX_UNFINISHED_JOBS} is not a number: the operator's limit applies"
+        );
+    }
+    limit
 }
 
 impl RunnerWas {

@@ -340,8 +340,9 @@ impl Pool {
             ended: self.work.ended,
             busy_seconds: self.work.busy_seconds,
             slots: slots.map(|(slots, _)| slots),
-            batch_pictures_left: left.pictures,
-            shards_runnable: left.at_once,
+            // A batch that is being planned counts as one picture: its first runner starts meanwhile.
+            batch_pictures_left: left.pictures.saturating_add(left.planning.into()),
+            shards_runnable: left.at_once.saturating_add(left.planning),
             shards_running: self.fleet.shards_in_flight(),
             shard_slots: slots.map(|(_, shard_slots)| shard_slots),
             batch_pictures_done: self.work.pictures,

@@ -182,6 +182,25 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_never_empties_forgets_the_namespaces_that_were_deleted() {
+        let mut queue = Queue::default();
+        let mut most = 0;
+        for number in 0..5000 {
+            queue.push(job("stays", number, 0));
+            queue.push(job(&format!("ci-{number}"), number, 0));
+            for _ in 0..2 {
+                let next = queue.pop(&Shares::default(), |_| true).unwrap();
+                queue.finished(&next.namespace);
+                if queue.len() == 0 {
+                    queue.push(job("stays", number + 10_000, 0));
+                }
+            }
+            most = most.max(queue.namespaces());
+        }
+        assert!(most < 200, "{most}");
+    }
+
+    #[test]
     fn a_job_whose_model_has_no_room_does_not_hold_up_another_model() {
         let mut queue = Queue::default();
         queue.push(job("a", 1, 9));

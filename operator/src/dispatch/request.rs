@@ -7,7 +7,7 @@ use super::wire;
 use crate::job::retry::Outcome;
 use base64::Engine as _;
 use fovea_cluster::NamespaceError;
-use fovea_crds::{InferenceJob, InferenceJobSpec, Input};
+use fovea_crds::Input;
 use fovea_protocol::{InferRequest, Problem, Reason, Source, URL_LIFETIME};
 use fovea_store::{ObjectKey, Sha256};
 
@@ -28,6 +28,7 @@ impl Attempt {
             parameters: wire::parameters(&spec.parameters),
             deadline_millis: u64::from(spec.attempt_deadline_seconds) * 1000,
             exclusive: status.is_some_and(|status| status.exclusive),
+            reuse: spec.reuse,
         })
     }
 
@@ -64,20 +65,13 @@ impl Attempt {
             Input::Prefix { .. } | Input::Manifest { .. } | Input::Archives { .. } => {
                 Err(refused(&"a batch is no single picture"))
             }
-            // The cache does not hold inline pictures: the job is read again.
-            Input::Inline { .. } => match self.writer.read(&self.job).await {
-                Ok(Some(InferenceJob {
-                    spec:
-                        InferenceJobSpec {
-                            input: Input::Inline { data },
-                            ..
-                        },
-                    ..
-                })) => {
-                    let data = base64::engine::general_purpose::STANDARD.encode(data.0);
+            // The cache does not hold inline pictures.
+            Input::Inline { .. } => match self.writer.read_inline(&self.job).await {
+                Ok(Some(data)) => {
+                    let data = base64::engine::general_purpose::STANDARD.encode(data);
                     Ok(input(Source::Data(data), None))
                 }
-                Ok(_) => Err(Outcome::NotBegun("the job is gone".to_owned())),
+                Ok(None) => Err(Outcome::NotBegun("the job is gone".to_owned())),
                 Err(error) => Err(Outcome::NotBegun(error.to_string())),
             },
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fovea_crds::Task;
 use fovea_protocol::{
     INFER_PATH, InferRequest, LEADER_PATH, LeaderRequest, MODELS_PATH, ModelRequest,
-    NDJSON_CONTENT_TYPE, Problem, RunnerState, SHARDS_PATH, Stage,
+    NDJSON_CONTENT_TYPE, Problem, QUESTIONS_PATH, Question, RunnerState, SHARDS_PATH, Stage,
 };
 use fovea_telemetry::trace::TRACEPARENT;
 use futures::StreamExt as _;
@@ -145,6 +145,15 @@ impl RunnerClient {
             call = call.header(TRACEPARENT, traceparent);
         }
         conversation::run(call, task, request, stage).await
+    }
+
+    /// Asks which question a request asks.
+    pub(super) async fn question(&self, request: &InferRequest) -> Result<String, RunnerError> {
+        let call = self.request(reqwest::Method::POST, QUESTIONS_PATH);
+        let body = self.call(call.json(request)).await?;
+        let answer: Question = serde_json::from_slice(&body)
+            .map_err(|error| RunnerError::Nonsense(error.to_string()))?;
+        Ok(answer.question)
     }
 
     /// Begins an attempt at a shard, whose orders come from `orders`; returns the answer's head. Dropping

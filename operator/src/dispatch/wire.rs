@@ -54,6 +54,26 @@ pub(super) fn result(task: crds::Task, result: protocol::InferResult) -> Option<
     }
 }
 
+/// The question that a result answers, and the answer to be kept.
+pub(super) fn answer(
+    answered: protocol::Answered,
+    result: protocol::InferResult,
+    model: protocol::ServedModel,
+) -> (String, protocol::Answer) {
+    let protocol::Answered {
+        question,
+        width,
+        height,
+    } = answered;
+    let answer = protocol::Answer {
+        result,
+        model,
+        width,
+        height,
+    };
+    (question, answer)
+}
+
 fn prediction(
     protocol::Classification { label, score }: protocol::Classification,
 ) -> crds::Prediction {

@@ -2,7 +2,7 @@
 
 use super::retry::LONGEST_INTERRUPTION;
 use crate::time::later;
-use fovea_crds::conditions::{self, ACCEPTED, TOO_MANY_FINISHED_JOBS};
+use fovea_crds::conditions::{self, ACCEPTED, QUOTA_EXCEEDED, TOO_MANY_FINISHED_JOBS};
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef};
 use jiff::{SignedDuration, Timestamp};
 
@@ -39,6 +39,8 @@ pub(crate) struct Observed<'a> {
     pub placement: &'a Result<Placement, Refusal>,
     /// Why the namespace must not start another job.
     pub full: Option<&'a str>,
+    /// Why the job is one unfinished job too many for its namespace.
+    pub excess: Option<&'a str>,
 }
 
 /// An end of a job without a result.
@@ -68,6 +70,13 @@ pub(crate) enum Action {
     Write(Note),
     /// End the job, and any attempt under way.
     End(Ending),
+    /// Reconcile it again at `wake_at`: its namespace has too many unfinished jobs.
+    Hold {
+        /// Its next deadline.
+        wake_at: Timestamp,
+        /// The condition `Accepted` to write.
+        note: Option<Note>,
+    },
     /// Queue it, and reconcile it again at `wake_at`.
     Queue {
         placement: Placement,
@@ -100,6 +109,7 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
         in_flight,
         placement,
         full,
+        excess,
     } = observed;
     let nothing = InferenceJobStatus::default();
     let status = job.status.as_ref().unwrap_or(&nothing);
@@ -147,12 +157,17 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
     if queue_until <= now {
         return Action::End(Ending::Failed(past(
             "QueueDeadlineExceeded",
-            if full.is_some() {
+            if excess.is_some() {
+                "the namespace had too many unfinished jobs to accept this one within spec.queueDeadlineSeconds: raise its limit, or create fewer jobs at once"
+            } else if full.is_some() {
                 "the namespace had too many finished jobs to start this one within spec.queueDeadlineSeconds: delete finished jobs, or set spec.ttlSecondsAfterFinished on them"
             } else {
                 "no runner started the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner"
             },
         )));
+    }
+    if let Some(message) = excess {
+        return hold(status, message, deadline);
     }
     match placement {
         Err(Refusal::Never(failure)) => Action::End(Ending::Failed(failure.clone())),
@@ -190,6 +205,17 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
             }
         }
     }
+}
+
+/// The job is one too many for its namespace.
+fn hold(status: &InferenceJobStatus, message: &str, wake_at: Timestamp) -> Action {
+    // Its message has numbers that change while it waits.
+    let written = has_reason(status, ACCEPTED, "False", QUOTA_EXCEEDED);
+    let note = (!written).then(|| Note::Held {
+        reason: QUOTA_EXCEEDED,
+        message: message.to_owned(),
+    });
+    Action::Hold { wake_at, note }
 }
 
 /// Time from which the queue deadline counts: the latest of the job's creation, its last resumption and

@@ -39,6 +39,7 @@ fn decide_with(
         in_flight,
         placement,
         full: None,
+        excess: None,
     })
 }
 
@@ -68,6 +69,7 @@ fn a_job_of_a_full_namespace_says_so_after_a_second_until_there_is_room() {
             in_flight: false,
             placement: &Ok(placed()),
             full: is_full.then_some("full"),
+            excess: None,
         });
         let Action::Queue { note, .. } = action else {
             panic!("{action:?}")
@@ -88,6 +90,43 @@ fn a_job_of_a_full_namespace_says_so_after_a_second_until_there_is_room() {
     assert_eq!(decide_in(&written, false).as_ref(), Some(&accepted));
     let written = with(&job(), status::noted(&job(), &accepted, at(1)));
     assert_eq!(decide_in(&written, true), Some(held));
+}
+
+#[test]
+fn a_job_beyond_its_namespace_s_quota_says_so_once_and_is_not_queued() {
+    let decide_at = |job: &InferenceJob, seconds: i64| {
+        decide(Observed {
+            job,
+            now: at(seconds),
+            in_flight: false,
+            placement: &Ok(placed()),
+            full: None,
+            excess: Some("11 of 10"),
+        })
+    };
+    let Action::Hold {
+        note: Some(held), ..
+    } = decide_at(&job(), 0)
+    else {
+        panic!()
+    };
+    let written = with(&job(), status::noted(&job(), &held, at(0)));
+    let accepted = conditions::get(&written.status.as_ref().unwrap().conditions, ACCEPTED);
+    let accepted = accepted.map(|it| (&*it.status, &*it.reason, &*it.message));
+    assert_eq!(accepted, Some(("False", "QuotaExceeded", "11 of 10")));
+    let waits = Action::Hold {
+        wake_at: at(86_400),
+        note: None,
+    };
+    assert_eq!(decide_at(&written, 9), waits);
+    let Action::End(Ending::Failed(failure)) = decide_at(&written, 86_400) else {
+        panic!()
+    };
+    assert_eq!(failure.reason, "QueueDeadlineExceeded");
+    assert!(failure.message.contains("unfinished jobs"), "{failure:?}");
+    let mut suspended = job();
+    suspended.spec.suspend = true;
+    assert_eq!(decide_at(&suspended, 0), Action::Write(Note::Suspended));
 }
 
 #[test]
@@ -292,6 +331,7 @@ proptest! {
         subject.spec.active_deadline_seconds = active;
         subject.spec.queue_deadline_seconds = queue;
         match decide_with(&subject, now, in_flight, &Ok(placed())) {
+            Action::Hold { .. } => prop_assert!(false, "there is room"),
             Action::Leave => prop_assert!(in_flight),
             Action::WakeAt(when) => prop_assert!(when > at(now) && when <= at(300_000)),
             Action::Queue { wake_at, .. } => prop_assert!(wake_at > at(now) && wake_at <= at(300_000)),

@@ -3,16 +3,19 @@
 pub(crate) mod decide;
 pub(crate) mod delivery;
 pub(crate) mod notice;
+pub(crate) mod quota;
 pub(crate) mod retention;
 pub(crate) mod retry;
 pub(crate) mod status;
 pub(crate) mod write;
 
 use crate::time::later;
-use fovea_crds::{InferenceJob, annotations, resource_version_is_older};
+use fovea_crds::conditions::{self, ACCEPTED};
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input, annotations, resource_version_is_older};
 use fovea_store::can_have_record;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use kube::core::ObjectMeta;
 use std::sync::Arc;
 use url::Url;
 
@@ -79,6 +82,44 @@ impl Tracked {
     /// own write. See [`resource_version_is_older`] for versions that cannot be compared.
     pub(crate) fn is_older_than(&self, other: &Self) -> bool {
         resource_version_is_older(self.resource_version(), other.resource_version())
+    }
+}
+
+/// Whether an unfinished job was accepted, or has begun, and so keeps its place in its namespace.
+pub(crate) fn is_accepted(job: &InferenceJob) -> bool {
+    let Some(status) = &job.status else {
+        return false;
+    };
+    let accepted = conditions::get(&status.conditions, ACCEPTED);
+    status.start_time.is_some() || accepted.is_some_and(|accepted| accepted.status == "True")
+}
+
+/// An unfinished job reduced to what it needs while it waits for room in its namespace: the number of such
+/// jobs is up to those who create them.
+pub(crate) fn reduced(job: &InferenceJob) -> InferenceJob {
+    let metadata = ObjectMeta {
+        name: job.metadata.name.clone(),
+        namespace: job.metadata.namespace.clone(),
+        uid: job.metadata.uid.clone(),
+        resource_version: job.metadata.resource_version.clone(),
+        generation: job.metadata.generation,
+        creation_timestamp: job.metadata.creation_timestamp.clone(),
+        deletion_timestamp: job.metadata.deletion_timestamp.clone(),
+        ..ObjectMeta::default()
+    };
+    let input = Input::Object { key: String::new() };
+    let spec = InferenceJobSpec {
+        cancel: job.spec.cancel,
+        suspend: job.spec.suspend,
+        managed_by: job.spec.managed_by.clone(),
+        queue_deadline_seconds: job.spec.queue_deadline_seconds,
+        active_deadline_seconds: job.spec.active_deadline_seconds,
+        ..InferenceJobSpec::new(job.spec.task, input)
+    };
+    InferenceJob {
+        metadata,
+        spec,
+        status: job.status.clone(),
     }
 }
 

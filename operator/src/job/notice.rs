@@ -36,7 +36,9 @@ pub(crate) fn notice(
             note: failure.message.clone(),
         });
     }
-    refusal(after).filter(|now| before.and_then(refusal).as_ref() != Some(now))
+    // Words change, such as the pools that a message lists; what is to be done does not.
+    let known = before.and_then(refusal).map(|known| known.reason);
+    refusal(after).filter(|now| known.as_ref() != Some(&now.reason))
 }
 
 #[cfg(test)]
@@ -77,6 +79,9 @@ mod tests {
         assert_eq!(notice(None, &none).unwrap().reason, "PoolNotFound");
         assert_eq!(notice(Some(&none), &none), None);
         assert!(notice(Some(&none), &other).is_some());
+        let mut reworded = none.clone();
+        reworded.conditions[0].message = "there is none yet".to_owned();
+        assert_eq!(notice(Some(&none), &reworded), None);
     }
 
     #[test]

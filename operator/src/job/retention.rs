@@ -232,6 +232,11 @@ impl Retention {
         std::mem::take(&mut self.changed).then(|| self.full())
     }
 
+    /// The number of namespaces with finished or running jobs.
+    pub(crate) fn namespaces(&self) -> usize {
+        self.tenants.len()
+    }
+
     /// Why [`Retention::take`] would return a job; `None` if it would return none.
     pub(crate) fn next_cause(&self, now: Timestamp) -> Option<Cause> {
         if !self.expired.is_empty() {

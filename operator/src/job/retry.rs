@@ -6,7 +6,7 @@ use fovea_crds::{
     Failure, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, JobResult, Retry,
     ServedModel, Timings,
 };
-use fovea_protocol::{Problem, Reason};
+use fovea_protocol::{Answer, Problem, Reason};
 use jiff::{SignedDuration, Timestamp};
 use std::fmt;
 use std::time::Duration;
@@ -41,6 +41,10 @@ pub(crate) struct Success {
     pub model: ServedModel,
     /// Durations of the attempt's stages; the operator adds the job's wait for a runner.
     pub timings: Timings,
+    /// Whether the result was given before: nothing was run.
+    pub reused: bool,
+    /// The question and the answer, if they are to be kept for reuse.
+    pub answered: Option<Box<(String, Answer)>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

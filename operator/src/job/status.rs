@@ -135,14 +135,18 @@ pub(crate) fn succeeded(
         result,
         model,
         timings,
+        reused,
+        answered: _,
     } = success;
     let mut status = Draft::of(job, now);
     status.begin(begun);
+    status.scheduled(begun);
     let draft = &mut status.to;
     draft.attempts = draft.attempts.saturating_add(1);
     draft.result = Some(result);
     draft.model = Some(model);
     draft.timings = Some(timings);
+    draft.reused = reused;
     (draft.result_bytes, draft.result_sha256) =
         stored.map(|stored| (stored.bytes, stored.sha256)).unzip();
     status.end(
@@ -164,6 +168,7 @@ pub(crate) fn ended(
     let mut status = Draft::of(job, now);
     if let Some(begun) = begun {
         status.begin(begun);
+        status.scheduled(begun);
     }
     match ending {
         Ending::Cancelled => status.end(Phase::Cancelled, "Cancelled", "spec.cancel is true"),
@@ -241,14 +246,14 @@ impl Draft {
     fn begin(&mut self, begun: &Begun) {
         let Begun { pool, runner, at } = begun;
         self.accept(pool);
-        self.set(
-            SCHEDULED,
-            "True",
-            "RunnerFound",
-            &format!("an attempt started on {runner}"),
-        );
         self.to.start_time.get_or_insert(Time(*at));
         self.to.runner = Some(runner.clone());
+    }
+
+    /// For an attempt that has ended the job.
+    fn scheduled(&mut self, begun: &Begun) {
+        let message = format!("an attempt started on {}", begun.runner);
+        self.set(SCHEDULED, "True", "RunnerFound", &message);
     }
 
     fn end(&mut self, phase: Phase, reason: &str, message: &str) {

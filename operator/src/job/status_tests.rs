@@ -20,6 +20,8 @@ fn begun() -> Begun {
 
 fn success(caption: &str) -> Success {
     Success {
+        reused: false,
+        answered: None,
         result: JobResult::Caption(caption.into()),
         model: ServedModel {
             name: "blip".into(),
@@ -103,6 +105,22 @@ fn a_retry_is_pending_again_and_keeps_its_first_start() {
     assert_eq!(status.start_time, Some(Time(at(1))));
     assert_eq!(status.next_attempt_time, Some(Time(at(62))));
     assert!(conditions(&status).contains(&("Scheduled", "False", "FetchFailed")));
+}
+
+/// A short attempt is not written: to a reader the job has waited all the time.
+#[test]
+fn a_condition_that_is_false_again_has_not_changed_in_between() {
+    let accepted = noted(&job(None), &Note::Accepted(pool()), at(0));
+    let retry = NextAttempt {
+        delay: Duration::from_secs(11),
+        attempts: 1,
+        interruptions: 0,
+        exclusive: false,
+        failure: failure("FetchFailed"),
+    };
+    let status = waiting(&job(Some(accepted)), &begun(), &retry, at(9));
+    let scheduled = fovea_crds::conditions::get(&status.conditions, SCHEDULED);
+    assert_eq!(scheduled.unwrap().last_transition_time, Time(at(0)));
 }
 
 #[test]

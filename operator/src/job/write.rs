@@ -12,7 +12,7 @@ use crate::events::Events;
 use crate::kill_points;
 use crate::metrics::Metrics;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use fovea_cluster::found;
+use fovea_cluster::{decoded, read_inline, read_job, request};
 use fovea_crds::InferenceJob;
 use kube::{
     Api, Client, ResourceExt,
@@ -21,6 +21,10 @@ use kube::{
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// Bound on concurrent reads and writes of jobs. Each has an answer, which is a whole job.
+const MAX_REQUESTS: usize = 64;
 
 /// Most tries of one write; with the waits between them about ten minutes.
 const MAX_TRIES: u32 = 32;
@@ -43,6 +47,7 @@ pub(crate) struct StatusWriter {
     client: Client,
     metrics: Arc<Metrics>,
     events: Events,
+    requests: Arc<Semaphore>,
 }
 
 /// A job after a write, or after a task that might have written.
@@ -111,6 +116,7 @@ impl StatusWriter {
             client,
             metrics,
             events,
+            requests: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
     }
 
@@ -134,6 +140,14 @@ impl StatusWriter {
         self.read_named(&job.namespace, &job.name, Some(uid)).await
     }
 
+    /// The inline picture of the job; `None` where the job is gone or another of its name.
+    pub(crate) async fn read_inline(
+        &self,
+        job: &InferenceJob,
+    ) -> Result<Option<Vec<u8>>, kube::Error> {
+        self.bounded(read_inline(&self.client, job)).await
+    }
+
     /// Deletes a finished job unless it has changed since it was observed.
     pub(crate) async fn delete(&self, uid: &str, job: &Finished) -> Result<Deletion, kube::Error> {
         let preconditions = Preconditions {
@@ -141,7 +155,8 @@ impl StatusWriter {
             resource_version: Some(job.resource_version.to_string()),
         };
         let parameters = DeleteParams::background().preconditions(preconditions);
-        match bounded(self.jobs(&job.namespace).delete(&job.name, &parameters)).await {
+        let jobs: Api<InferenceJob> = Api::namespaced(self.client.clone(), &job.namespace);
+        match self.bounded(jobs.delete(&job.name, &parameters)).await {
             Ok(_) => {
                 kill_points::after(kill_points::JOB_DELETED);
                 Ok(Deletion::Deleted)
@@ -154,17 +169,13 @@ impl StatusWriter {
         }
     }
 
-    fn jobs(&self, namespace: &str) -> Api<InferenceJob> {
-        Api::namespaced(self.client.clone(), namespace)
-    }
-
     async fn read_named(
         &self,
         namespace: &str,
         name: &str,
         uid: Option<&str>,
     ) -> Result<Option<InferenceJob>, kube::Error> {
-        let found = found(bounded(self.jobs(namespace).get(name)).await, name)?;
+        let found = (self.bounded(read_job(&self.client, namespace, name))).await?;
         Ok(found.filter(|found| found.metadata.uid.as_deref() == uid))
     }
 
@@ -216,10 +227,10 @@ impl StatusWriter {
 
     async fn try_once(&self, job: &InferenceJob, change: &impl Change) -> Tried {
         let answer = match change.request(job) {
-            Ok(request) => bounded(self.client.request(request)).await,
+            Ok(change) => self.bounded(request(&self.client, change)).await,
             Err(error) => Err(error),
         };
-        match answer {
+        match answer.and_then(decoded) {
             Ok(written) => Tried::Written(Box::new(written)),
             Err(error) => match code_of(&error) {
                 Some(404) => Tried::NotFound,
@@ -235,14 +246,17 @@ impl StatusWriter {
             },
         }
     }
-}
 
-async fn bounded<T>(
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, kube::Error> {
-    match tokio::time::timeout(REQUEST_LIMIT, request).await {
-        Ok(answer) => answer,
-        Err(elapsed) => Err(kube::Error::Service(elapsed.into())),
+    /// Waits for a place of [`MAX_REQUESTS`], then for the answer, at most [`REQUEST_LIMIT`].
+    async fn bounded<T>(
+        &self,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, kube::Error> {
+        let _permit = self.requests.acquire().await;
+        match tokio::time::timeout(REQUEST_LIMIT, request).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(kube::Error::Service(elapsed.into())),
+        }
     }
 }
 

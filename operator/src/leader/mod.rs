@@ -11,7 +11,6 @@ use crate::kill_points;
 use decide::{Move, Observed, decide, is_free};
 use epoch::Raising;
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
@@ -165,7 +164,7 @@ impl Leadership {
     async fn renew(&mut self) -> Result<(), kube::Error> {
         let mut next = self.lease.clone();
         let spec = next.spec.get_or_insert_default();
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.renew_time = Some(MicroTime(crate::time::now()));
         spec.lease_transitions = Some(self.raising.transitions());
         self.lease = self.election.put(&next).await?;
         self.raising.written(&self.lease);
@@ -178,7 +177,7 @@ impl Leadership {
         let spec = next.spec.get_or_insert_default();
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.renew_time = Some(MicroTime(crate::time::now()));
         match self.election.put(&next).await {
             Ok(_) => kill_points::after(kill_points::LEASE_RELEASED),
             Err(error) => {
@@ -227,7 +226,7 @@ impl Election {
     }
 
     fn spec(&self, transitions: i32) -> LeaseSpec {
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(crate::time::now());
         let seconds = self.config.duration_ms.div_ceil(1000).max(1);
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),

@@ -1,7 +1,9 @@
 //! Gauges that the loop sets from a snapshot every other second, so that a scrape takes no lock of the
 //! loop.
 
-use super::labels::{PoolLabels, PoolTaskLabels, RunnerLabels, StateLabels};
+use super::labels::{
+    LimitLabels, PoolLabels, PoolTaskLabels, RunnerLabels, StateLabels, TableLabels,
+};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,6 +23,10 @@ pub(crate) struct Snapshot {
     pub(crate) finished: usize,
     /// Namespaces that start no job because of their finished ones.
     pub(crate) full_namespaces: usize,
+    /// Namespaces with jobs that wait because of the unfinished ones.
+    pub(crate) namespaces_over_quota: usize,
+    /// The number of namespaces in each table that has a row for each.
+    pub(crate) namespaces: Vec<(&'static str, usize)>,
     /// Callbacks that are due and wait for their turn.
     pub(crate) callbacks_waiting: usize,
     pub(crate) callbacks_in_flight: usize,
@@ -74,7 +80,9 @@ struct Replaced<L, M>(Family<L, M>, Mutex<HashSet<L>>);
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     jobs: Family<StateLabels, Gauge>,
-    full_namespaces: Gauge,
+    full_namespaces: Family<LimitLabels, Gauge>,
+    clock_skew: Seconds,
+    namespaces: Family<TableLabels, Gauge>,
     callbacks: Family<StateLabels, Gauge>,
     kept_results: Gauge,
     queue_depth: Replaced<PoolTaskLabels, Gauge>,
@@ -97,8 +105,19 @@ impl Gauges {
         );
         registry.register(
             "full_namespaces",
-            "Namespaces that start no job because they have too many finished ones",
+            "Namespaces that start or accept no other job because they have too many finished or unfinished ones",
             self.full_namespaces.clone(),
+        );
+        registry.register_with_unit(
+            "clock_skew",
+            "Time by which this machine's clock is ahead of the API server's, which is used",
+            Unit::Seconds,
+            self.clock_skew.clone(),
+        );
+        registry.register(
+            "namespaces",
+            "Namespaces in the operator's memory, by the table that holds them",
+            self.namespaces.clone(),
         );
         registry.register(
             "callbacks_due",
@@ -176,11 +195,17 @@ impl Gauges {
         });
     }
 
+    pub(super) fn set_clock_skew(&self, seconds: f64) {
+        self.clock_skew.set(seconds);
+    }
+
     pub(super) fn set(&self, snapshot: &Snapshot) {
         let Snapshot {
             unfinished,
             finished,
             full_namespaces,
+            namespaces_over_quota,
+            namespaces,
             callbacks_waiting,
             callbacks_in_flight,
             kept_results,
@@ -193,7 +218,18 @@ impl Gauges {
             let gauge = self.jobs.get_or_create(&StateLabels { state });
             gauge.set(count(*jobs));
         }
-        self.full_namespaces.set(count(*full_namespaces));
+        let full = [
+            ("finished", full_namespaces),
+            ("unfinished", namespaces_over_quota),
+        ];
+        for (limit, namespaces) in full {
+            let gauge = self.full_namespaces.get_or_create(&LimitLabels { limit });
+            gauge.set(count(*namespaces));
+        }
+        for (table, number) in namespaces {
+            let gauge = self.namespaces.get_or_create(&TableLabels { table });
+            gauge.set(count(*number));
+        }
         let callbacks = [
             ("waiting", callbacks_waiting),
             ("in-flight", callbacks_in_flight),

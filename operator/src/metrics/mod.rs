@@ -13,8 +13,9 @@ use fovea_store::{StoreObserver, StoreOutcome};
 use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
 use labels::{ATTEMPTS, BATCH_PICTURES, CALLBACK_TRIES, DELETIONS, RESULT_PUTS, SHARD_ATTEMPTS};
-use labels::{AttemptLabels, CauseLabels, KindLabels, OutcomeLabels, StageLabels, SweptLabels};
+use labels::{AttemptLabels, CauseLabels, KindLabels, OfLabels, OutcomeLabels};
 use labels::{STATUS_WRITES, SWEEPS};
+use labels::{StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -33,6 +34,7 @@ pub struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     shard_attempts: Family<AttemptLabels, Counter>,
     batch_pictures: Family<OutcomeLabels, Counter>,
+    reused_pictures: Family<OfLabels, Counter>,
     stages: Family<StageLabels, Histogram, fn() -> Histogram>,
     status_writes: Family<OutcomeLabels, Counter>,
     result_puts: Family<OutcomeLabels, Counter>,
@@ -66,6 +68,7 @@ impl Metrics {
             attempts: Family::default(),
             shard_attempts: Family::default(),
             batch_pictures: Family::default(),
+            reused_pictures: Family::default(),
             stages: Family::new_with_constructor(seconds),
             status_writes: Family::default(),
             result_puts: Family::default(),
@@ -111,6 +114,9 @@ impl Metrics {
                 let _ = counted.get_or_create(&OutcomeLabels { outcome });
             }
         }
+        for of in ["job", "batch"] {
+            let _ = self.reused_pictures.get_or_create(&OfLabels { of });
+        }
         for cause in DELETIONS {
             let _ = self.deleted.get_or_create(&CauseLabels { cause });
         }
@@ -133,6 +139,11 @@ impl Metrics {
             "batch_pictures",
             "Pictures of batches that have a row, by outcome: succeeded or failed",
             self.batch_pictures.clone(),
+        );
+        registry.register(
+            "reused_pictures",
+            "Pictures that were not run because spec.reuse found their answer: of a single job or of a batch",
+            self.reused_pictures.clone(),
         );
         registry.register_with_unit(
             "job_stage",
@@ -237,6 +248,12 @@ impl Metrics {
         }
     }
 
+    /// So many more pictures, `of` single jobs or batches, have an answer that was given before.
+    pub fn reused_pictures(&self, of: &'static str, pictures: u64) {
+        let labels = OfLabels { of };
+        self.reused_pictures.get_or_create(&labels).inc_by(pictures);
+    }
+
     /// A job has its result, `total` after it was created.
     pub(crate) fn job_succeeded(&self, timings: &Timings, total: Duration) {
         let Timings {
@@ -308,6 +325,7 @@ impl Metrics {
     }
 
     pub(crate) fn text(&self) -> String {
+        (self.gauges).set_clock_skew(crate::time::clock().skew_seconds());
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -17,6 +17,8 @@ fn metrics_have_the_names_that_dashboards_use() {
         unfinished: 9,
         finished: 4,
         full_namespaces: 1,
+        namespaces_over_quota: 2,
+        namespaces: vec![("known", 8)],
         callbacks_waiting: 5,
         callbacks_in_flight: 2,
         kept_results: 6,
@@ -31,6 +33,7 @@ fn metrics_have_the_names_that_dashboards_use() {
     metrics.attempt("retried", "OutOfMemory");
     metrics.shard_attempt("retried", "FetchFailed");
     metrics.batch_pictures(9, 1);
+    metrics.reused_pictures("batch", 4);
     let timings = Timings {
         queue_millis: 5,
         ..Timings::default()
@@ -48,7 +51,10 @@ fn metrics_have_the_names_that_dashboards_use() {
     for line in [
         r#"fovea_operator_jobs{state="unfinished"} 9"#,
         r#"fovea_operator_jobs{state="finished"} 4"#,
-        "fovea_operator_full_namespaces 1",
+        r#"fovea_operator_full_namespaces{limit="finished"} 1"#,
+        r#"fovea_operator_full_namespaces{limit="unfinished"} 2"#,
+        "fovea_operator_clock_skew_seconds ",
+        r#"fovea_operator_namespaces{table="known"} 8"#,
         r#"fovea_operator_finished_jobs_deleted_total{cause="limit"} 1"#,
         r#"fovea_operator_queue_depth{pool="fovea-system/default",task="image-to-text"} 7"#,
         r#"fovea_operator_oldest_waiting_seconds{pool="fovea-system/default",task="image-to-text"} 1.5"#,
@@ -62,6 +68,7 @@ fn metrics_have_the_names_that_dashboards_use() {
         r#"fovea_operator_shard_attempts_total{outcome="retried",reason="FetchFailed"} 1"#,
         r#"fovea_operator_batch_pictures_total{outcome="succeeded"} 9"#,
         r#"fovea_operator_batch_pictures_total{outcome="failed"} 1"#,
+        r#"fovea_operator_reused_pictures_total{of="batch"} 4"#,
         r#"fovea_operator_job_stage_seconds_count{stage="total"} 1"#,
         r#"fovea_operator_job_stage_seconds_sum{stage="queued"} 0.005"#,
         r#"fovea_operator_status_writes_total{outcome="stands"} 1"#,

@@ -19,6 +19,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -44,6 +45,7 @@ pub(super) struct Caches {
     /// Metadata of Secrets that the operator does not manage.
     tokens: Store<PartialObjectMeta<Secret>>,
     namespace: String,
+    is_filled: AtomicBool,
     _watches: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -84,6 +86,7 @@ impl Caches {
             jobs: start.owned(),
             pods: start.owned(),
             namespace: namespace.to_owned(),
+            is_filled: AtomicBool::new(false),
             _watches: start.watches,
         }
     }
@@ -97,7 +100,15 @@ impl Caches {
         self.budgets.wait_until_ready().await?;
         self.jobs.wait_until_ready().await?;
         self.tokens.wait_until_ready().await?;
-        self.pods.wait_until_ready().await
+        self.pods.wait_until_ready().await?;
+        self.is_filled.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whether all that the pool owns is known: with fewer objects than there are, a reconcile would do harm. An
+    /// external pool owns nothing.
+    pub(super) fn cover(&self, pool: &RunnerPool) -> bool {
+        pool.spec.external.is_some() || self.is_filled.load(Ordering::Relaxed)
     }
 
     pub(super) fn children(&self, subject: &Subject<'_>) -> Children {
@@ -156,6 +167,7 @@ impl Caches {
             || any(&self.budgets, uid)
     }
 
+    /// The pools to reconcile.
     pub(super) fn woken(&self, wake: &Wake) -> Vec<ObjectRef<DeserializeGuard<RunnerPool>>> {
         let one = |name: &str| ObjectRef::new(name).within(&self.namespace);
         let names = || self.pools.state().into_iter().map(|pool| pool.name_any());
@@ -282,4 +294,35 @@ impl<K> Cached for K where
         + Sync
         + 'static
 {
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn external_pools_do_not_wait_for_the_watches_of_what_pools_own() {
+        let caches = Caches {
+            pools: reflector::store().0,
+            tokens: reflector::store().0,
+            deployments: reflector::store().0,
+            services: reflector::store().0,
+            secrets: reflector::store().0,
+            policies: reflector::store().0,
+            budgets: reflector::store().0,
+            jobs: reflector::store().0,
+            pods: reflector::store().0,
+            namespace: "ns".to_owned(),
+            is_filled: AtomicBool::new(false),
+            _watches: Vec::new(),
+        };
+        let mut pool = json!({"models": [{"name": "m", "task": "image-to-text"}]});
+        let with_pods = RunnerPool::new("p", serde_json::from_value(pool.clone()).unwrap());
+        pool["external"] = json!({"endpoints": ["https://a"]});
+        let external = RunnerPool::new("p", serde_json::from_value(pool).unwrap());
+        assert!(caches.cover(&external) && !caches.cover(&with_pods));
+        caches.is_filled.store(true, Ordering::Relaxed);
+        assert!(caches.cover(&external) && caches.cover(&with_pods));
+    }
 }

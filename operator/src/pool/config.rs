@@ -2,6 +2,7 @@
 
 use fovea_store::Endpoint;
 use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::num::NonZeroU32;
 
 /// Default image of runners: this release's.
@@ -47,6 +48,12 @@ pub struct PoolsConfig {
     #[arg(long, env = "FOVEA_OPERATOR_RUNNER_DRAIN_SECONDS")]
     #[arg(default_value = "120")]
     pub runner_drain_seconds: NonZeroU32,
+
+    /// Size limit of the emptyDir for models, of runners whose pool sets no cacheVolume and of import Jobs. Beyond it the
+    /// kubelet evicts the pod. It has to hold all models of a pool.
+    #[arg(long, env = "FOVEA_OPERATOR_RUNNER_CACHE_SIZE_LIMIT")]
+    #[arg(default_value = "64Gi", value_parser = quantity)]
+    pub runner_cache_size_limit: Quantity,
 
     /// Lifetime of a runner's certificate and bearer token, in days. The operator replaces both
     /// after two thirds of it.
@@ -167,10 +174,36 @@ impl PoolsConfig {
     }
 }
 
+/// Parses a size such as `64Gi`.
+fn quantity(text: &str) -> Result<Quantity, String> {
+    let unit = text.trim_start_matches(|character: char| character.is_ascii_digit());
+    let units = ["", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"];
+    if unit.len() < text.len() && units.contains(&unit) {
+        Ok(Quantity(text.to_owned()))
+    } else {
+        Err("write a number of bytes, such as 64Gi".to_owned())
+    }
+}
+
 /// Parses `key=value`.
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write key=value".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_a_number_and_a_unit() {
+        for size in ["64Gi", "1000", "20G"] {
+            assert_eq!(quantity(size), Ok(Quantity(size.to_owned())));
+        }
+        for wrong in ["", "Gi", "64 Gi", "1.5Gi", "-1Gi", "64GiB"] {
+            assert!(quantity(wrong).is_err(), "{wrong}");
+        }
     }
 }

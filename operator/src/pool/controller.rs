@@ -82,31 +82,34 @@ pub(crate) async fn run(parts: Parts) {
 }
 
 async fn reconcile_all(context: Arc<Context>, woken: mpsc::Receiver<Wake>) {
-    // Changes before the caches are filled are dropped: every pool is reconciled then.
-    let caches = &context.caches;
-    let mut woken = ReceiverStream::new(woken);
-    let filled = async {
-        if caches.filled().await.is_err() {
-            tracing::error!("a watch of what pools own has ended");
-        }
+    // A change before the caches are filled is only for pools that own nothing; all are reconciled then.
+    let known = {
+        let context = Arc::clone(&context);
+        stream::once(async move {
+            if context.caches.pools.wait_until_ready().await.is_err() {
+                tracing::error!("the watch of pools has ended");
+            }
+            Wake::All
+        })
     };
-    tokio::pin!(filled);
-    loop {
-        tokio::select! {
-            () = &mut filled => break,
-            Some(_) = woken.next() => {}
-        }
-    }
-    let all = stream::iter(caches.woken(&Wake::All));
+    let filled = {
+        let context = Arc::clone(&context);
+        stream::once(async move {
+            if context.caches.filled().await.is_err() {
+                tracing::error!("a watch of what pools own has ended");
+            }
+            Wake::All
+        })
+    };
+    let wakes = stream::select(stream::select(known, filled), ReceiverStream::new(woken));
     let following = Arc::clone(&context);
-    let later = woken.flat_map(move |wake| stream::iter(following.caches.woken(&wake)));
-    let queue = all.chain(later).map(Ok::<_, Infallible>);
+    let queue = wakes.flat_map(move |wake| stream::iter(following.caches.woken(&wake)));
     let reconciles = applier(
         |pool, context: Arc<Context>| Box::pin(context.reconcile(pool)),
         |_, never: &Infallible, _| -> Action { match *never {} },
         Arc::clone(&context),
-        caches.pools.clone(),
-        queue,
+        context.caches.pools.clone(),
+        queue.map(Ok::<_, Infallible>),
         Config::default().concurrency(AT_A_TIME).debounce(TOGETHER),
     );
     let mut reconciles = Box::pin(reconciles);

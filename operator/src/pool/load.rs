@@ -23,7 +23,7 @@ pub struct Load {
     /// Jobs that one runner takes at once; `None` until a runner has answered.
     pub slots: Option<u32>,
     /// Pictures without a row, of the pool's batches that may run: those that are neither suspended nor held
-    /// by a parallelism of 0.
+    /// by a parallelism of 0. One for each batch that is being planned.
     pub batch_pictures_left: u64,
     /// Shards of those batches that could run at once, with those that do: of each batch at most its
     /// parallelism.

@@ -1,6 +1,6 @@
 //! Finds the listed objects that no job needs. Pure: time and lists are arguments.
 
-use fovea_store::{Listed, ObjectKey, Owned, Sha256};
+use fovea_store::{BATCH_UPLOADS, Listed, ObjectKey, Owned, Part, Sha256};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +23,11 @@ pub(super) struct Chunk {
     by_job: HashMap<String, Vec<ObjectKey>>,
     /// Uploads, by namespace and digest.
     pictures: HashMap<(String, Sha256), Picture>,
+    /// Uploads of batches, by namespace and folder.
+    batches: HashMap<String, HashMap<String, Upload>>,
     records: Vec<Record>,
+    /// Answers for reuse that were last put then or before have expired; `None` keeps them all.
+    answers_limit: Option<SystemTime>,
     len: usize,
 }
 
@@ -36,8 +40,25 @@ struct Picture {
     objects: Vec<(String, ObjectKey)>,
 }
 
-/// The record of a job that was deleted early. It is no longer needed once it has expired or its
-/// namespace is gone.
+/// What was uploaded with a batch.
+#[derive(Debug, Default)]
+struct Upload {
+    /// Whether the input of a job of the namespace names it.
+    named: bool,
+    keys: Vec<ObjectKey>,
+}
+
+/// What a job's input names in the bucket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Named {
+    /// Digest of its upload.
+    pub sha256: Option<Sha256>,
+    /// Path below `data/<namespace>/` of an object or a prefix.
+    pub path: Option<String>,
+}
+
+/// The record of a job that was deleted early, or answers for reuse. It is no longer needed once it has
+/// expired or its namespace is gone.
 #[derive(Debug)]
 struct Record {
     namespace: String,
@@ -46,13 +67,27 @@ struct Record {
     key: ObjectKey,
 }
 
+impl Record {
+    fn is_needed(&self, namespaces: &HashMap<String, String>) -> bool {
+        !self.expired && namespaces.get(&self.namespace) == Some(&self.namespace_uid)
+    }
+}
+
 impl Chunk {
+    /// Answers for reuse have expired if they were last put at `answers_limit` or before.
+    pub(super) fn new(answers_limit: SystemTime) -> Self {
+        Self {
+            answers_limit: Some(answers_limit),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds an object if its key is one of Fovea's and it was last put at `limit` or before. A record
-    /// is added if it had expired by then, or if `namespaces`, which may be out of date, lacks its
+    /// Adds an object if its key is one of Fovea's and it was last put at `limit` or before. A record, or an
+    /// object with answers, is added if it had expired by then, or if `namespaces`, which may be out of date, lacks its
     /// namespace.
     pub(super) fn take(
         &mut self,
@@ -76,35 +111,91 @@ impl Chunk {
                 let picture = self.pictures.entry((namespace, sha256)).or_default();
                 picture.objects.push((namespace_uid, key));
             }
+            Owned::ByInput { namespace, folder } => {
+                let folders = self.batches.entry(namespace).or_default();
+                folders.entry(folder).or_default().keys.push(key);
+            }
             Owned::Record {
                 namespace,
                 namespace_uid,
                 job_uid: _,
                 expires,
             } => {
-                let expired = expires <= limit;
-                if !expired && namespaces.get(&namespace) == Some(&namespace_uid) {
-                    return Taken::Needed;
-                }
-                self.records.push(Record {
+                let record = Record {
                     namespace,
                     namespace_uid,
-                    expired,
+                    expired: expires <= limit,
                     key,
-                });
+                };
+                if record.is_needed(namespaces) {
+                    return Taken::Needed;
+                }
+                self.records.push(record);
+            }
+            Owned::Answers {
+                namespace,
+                namespace_uid,
+            } => {
+                let record = Record {
+                    namespace,
+                    namespace_uid,
+                    expired: (self.answers_limit).is_some_and(|limit| listed.modified <= limit),
+                    key,
+                };
+                if record.is_needed(namespaces) {
+                    return Taken::Needed;
+                }
+                self.records.push(record);
             }
         }
         self.len += 1;
         Taken::Candidate
     }
 
-    /// Keeps the objects of an existing job; `sha256` is the digest of its upload.
-    pub(super) fn job(&mut self, namespace: &str, uid: &str, sha256: Option<Sha256>) {
+    /// Keeps the objects of an existing job, and those that its input names.
+    pub(super) fn job(&mut self, namespace: &str, uid: &str, named: Named) {
+        let Named { sha256, path } = named;
         self.by_job.remove(uid);
         if let Some(sha256) = sha256
             && let Some(picture) = self.pictures.get_mut(&(namespace.to_owned(), sha256))
         {
             picture.named = true;
+        }
+        if let Some(path) = path
+            && let Some(folders) = self.batches.get_mut(namespace)
+        {
+            // An upload's folder has two segments.
+            let mut segments = path.split('/');
+            match (segments.next(), segments.next()) {
+                (Some(BATCH_UPLOADS), None) => {
+                    for upload in folders.values_mut() {
+                        upload.named = true;
+                    }
+                }
+                (Some(BATCH_UPLOADS), Some(upload)) => {
+                    let folder = format!("{BATCH_UPLOADS}/{upload}");
+                    if let Some(upload) = folders.get_mut(&folder) {
+                        upload.named = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Jobs of which it holds objects below `system/` that no job passed to [`Chunk::job`] needs.
+    pub(super) fn batches(&self) -> Vec<String> {
+        let of_batches = self
+            .by_job
+            .iter()
+            .filter(|(_, keys)| keys.iter().any(is_system));
+        of_batches.map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// Keeps the objects below `system/` of a job that may exist where jobs are not listed.
+    pub(super) fn batch_of_others(&mut self, uid: &str) {
+        if let Some(keys) = self.by_job.get_mut(uid) {
+            keys.retain(|key| !is_system(key));
         }
     }
 
@@ -132,19 +223,26 @@ impl Chunk {
     /// needs an upload to a former namespace of the same name, or a record of a job in it.
     pub(super) fn unneeded(self, namespaces: &HashMap<String, String>) -> Vec<ObjectKey> {
         let mut unneeded: Vec<ObjectKey> = self.by_job.into_values().flatten().collect();
+        // They are deleted from the end on: what says whose the others are goes last.
+        unneeded.sort_by_key(|key| !key.as_str().ends_with("/tenant"));
         for ((namespace, _), Picture { named, objects }) in self.pictures {
             let live = namespaces.get(&namespace);
             let needed = |uid: &String| named && live == Some(uid);
             let rest = objects.into_iter().filter(|(uid, _)| !needed(uid));
             unneeded.extend(rest.map(|(_, key)| key));
         }
-        let needed = |record: &Record| {
-            !record.expired && namespaces.get(&record.namespace) == Some(&record.namespace_uid)
-        };
-        let rest = self.records.into_iter().filter(|record| !needed(record));
+        let uploads = self.batches.into_values().flat_map(HashMap::into_values);
+        let rest = uploads.filter(|upload| !upload.named);
+        unneeded.extend(rest.flat_map(|upload| upload.keys));
+        let rest = self.records.into_iter();
+        let rest = rest.filter(|record| !record.is_needed(namespaces));
         unneeded.extend(rest.map(|record| record.key));
         unneeded
     }
+}
+
+fn is_system(key: &ObjectKey) -> bool {
+    key.as_str().starts_with(Part::System.prefix())
 }
 
 /// Latest time of the last put at which an object may be deleted; the Unix epoch if `now` is less than

@@ -29,6 +29,10 @@ fn picture(namespace: &str, namespace_uid: &str, content: &[u8]) -> (ObjectKey, 
     (key, owned)
 }
 
+fn of_upload(sha256: Option<Sha256>) -> Named {
+    Named { sha256, path: None }
+}
+
 fn of_job(key: ObjectKey, uid: &str) -> (ObjectKey, Owned) {
     let uid = uid.to_owned();
     (key, Owned::ByJob { uid })
@@ -98,7 +102,7 @@ fn a_picture_stays_for_a_job_of_the_same_namespace_that_names_it() {
         ("a", None, false),
     ] {
         let mut chunk = old(picture("a", OLD, b"cat"));
-        chunk.job(namespace, JOB, sha256);
+        chunk.job(namespace, JOB, of_upload(sha256));
         let gone = chunk.unneeded(&live);
         assert_eq!(gone.is_empty(), stays, "{namespace} {sha256:?}");
     }
@@ -110,7 +114,7 @@ fn the_pictures_of_a_namespace_that_is_gone_or_made_again_go() {
     for live in [namespaces(&[]), namespaces(&[("a", NEW)])] {
         let mut chunk = old(picture("a", OLD, b"cat"));
         // One of the namespace that has its name now.
-        chunk.job("a", JOB, Some(cat));
+        chunk.job("a", JOB, of_upload(Some(cat)));
         assert_eq!(chunk.unneeded(&live).len(), 1, "{live:?}");
     }
     let mut both = old(picture("a", OLD, b"cat"));
@@ -120,7 +124,7 @@ fn the_pictures_of_a_namespace_that_is_gone_or_made_again_go() {
         limit,
         &HashMap::new(),
     );
-    both.job("a", JOB, Some(cat));
+    both.job("a", JOB, of_upload(Some(cat)));
     let gone = both.unneeded(&namespaces(&[("a", NEW)]));
     assert_eq!(gone, [picture("a", OLD, b"cat").0]);
 }
@@ -131,12 +135,64 @@ fn a_job_s_own_objects_are_deleted_with_the_job() {
     let plan = ObjectKey::system(JOB, "plan.json").unwrap();
     for key in [result, plan] {
         let mut kept = old(of_job(key.clone(), JOB));
-        kept.job("a", JOB, None);
+        kept.job("a", JOB, Named::default());
         assert!(kept.unneeded(&HashMap::new()).is_empty());
         let mut gone = old(of_job(key.clone(), JOB));
-        gone.job("a", OLD, None);
+        gone.job("a", OLD, Named::default());
         assert_eq!(gone.unneeded(&HashMap::new()), [key]);
     }
+}
+
+#[test]
+fn an_upload_of_a_batch_stays_for_every_job_of_its_namespace_that_names_it() {
+    let folder = format!("{BATCH_UPLOADS}/{JOB}");
+    let key = ObjectKey::data("a", &format!("{folder}/pictures.tar")).unwrap();
+    let manifest = format!("{folder}/manifest.csv");
+    let above = BATCH_UPLOADS.to_owned();
+    for (namespace, path, stays) in [
+        ("a", Some(&folder), true),
+        ("a", Some(&manifest), true),
+        ("a", Some(&above), true),
+        ("a", Some(&format!("{BATCH_UPLOADS}/{OLD}")), false),
+        ("a", Some(&format!("{BATCH_UPLOADS}-2")), false),
+        ("a", Some(&format!("cats/{JOB}")), false),
+        ("a", None, false),
+        ("b", Some(&folder), false),
+    ] {
+        let owned = Owned::ByInput {
+            namespace: "a".to_owned(),
+            folder: folder.clone(),
+        };
+        let mut chunk = old((key.clone(), owned));
+        let named = Named {
+            sha256: None,
+            path: path.cloned(),
+        };
+        chunk.job(namespace, OLD, named);
+        let gone = chunk.unneeded(&namespaces(&[("a", NEW)]));
+        assert_eq!(gone.is_empty(), stays, "{namespace} {path:?}");
+    }
+}
+
+#[test]
+fn a_batch_of_a_namespace_whose_jobs_are_not_listed_stays_and_its_namespace_goes_last() {
+    let plan = ObjectKey::system(JOB, "plan.json").unwrap();
+    let namespace = ObjectKey::batch_namespace(JOB).unwrap();
+    let result = ObjectKey::result("a", JOB).unwrap();
+    let chunk = || {
+        let mut chunk = Chunk::default();
+        for key in [&plan, &namespace, &result] {
+            let object = put(GRACE * 2, Some(of_job(key.clone(), JOB)));
+            chunk.take(object, limit(now(), GRACE), &HashMap::new());
+        }
+        chunk
+    };
+    assert_eq!(chunk().batches(), [JOB]);
+    let gone = chunk().unneeded(&HashMap::new());
+    assert_eq!((gone.len(), &gone[0]), (3, &namespace));
+    let mut others = chunk();
+    others.batch_of_others(JOB);
+    assert_eq!(others.unneeded(&HashMap::new()), [result]);
 }
 
 proptest! {
@@ -162,7 +218,7 @@ proptest! {
             chunk.take(put(age, Some(object)), limit(now(), GRACE), &HashMap::new());
         }
         for (namespace, content) in jobs {
-            chunk.job(NAMES[namespace], JOB, Some(Sha256::of(&[content])));
+            chunk.job(NAMES[namespace], JOB, of_upload(Some(Sha256::of(&[content]))));
         }
         let gone: BTreeSet<String> =
             chunk.unneeded(&live).iter().map(|key| key.as_str().to_owned()).collect();
@@ -229,5 +285,32 @@ fn a_result_stays_as_long_as_the_record_of_its_job() {
         assert!(chunk.has_results());
         chunk.record(put(GRACE * 2, Some(record("a", NEW, expires))), limit);
         assert_eq!(chunk.unneeded(&live).is_empty(), kept);
+    }
+}
+
+#[test]
+fn answers_stay_for_as_long_as_they_are_kept_and_no_longer_than_their_namespace() {
+    let answers = |namespace: &str, uid: &str| {
+        let key = ObjectKey::answers(namespace, uid, "x").unwrap();
+        let owned = Owned::Answers {
+            namespace: namespace.to_owned(),
+            namespace_uid: uid.to_owned(),
+        };
+        (key, owned)
+    };
+    let live = namespaces(&[("a", NEW)]);
+    let kept = GRACE * 30;
+    for (answers, age, taken, deleted) in [
+        (answers("a", NEW), GRACE / 2, Taken::Young, false),
+        (answers("a", NEW), GRACE * 29, Taken::Needed, false),
+        (answers("a", NEW), GRACE * 30, Taken::Candidate, true),
+        (answers("a", OLD), GRACE * 2, Taken::Candidate, true),
+        (answers("b", NEW), GRACE * 2, Taken::Candidate, true),
+    ] {
+        let mut chunk = Chunk::new(limit(now(), kept));
+        let listed = put(age, Some(answers.clone()));
+        assert_eq!(chunk.take(listed, limit(now(), GRACE), &live), taken);
+        let expected = if deleted { vec![answers.0] } else { Vec::new() };
+        assert_eq!(chunk.unneeded(&live), expected, "{age:?}");
     }
 }

@@ -1,5 +1,7 @@
-//! Deletes objects that no job needs any more, below `uploads/` and `results/`, and records of jobs
-//! that have expired. It covers `system/` too, which is reserved for the operator.
+//! Deletes objects that no job needs any more: pictures below `uploads/`, results below `results/`, plans and
+//! parts of batches below `system/`, and what was uploaded with batches, below
+//! `data/<namespace>/fovea-batches/`; records of jobs that have expired; and answers for reuse that have been
+//! kept for long enough. All else in `data/` is the user's.
 //!
 //! Objects are listed in chunks of at most [`CHUNK`]. After each chunk all jobs and then all
 //! namespaces are read consistently; objects that none of them needs and that were last put longer ago
@@ -28,6 +30,9 @@ const CHUNK: usize = 20_000;
 
 const DELETIONS_AT_A_TIME: usize = 8;
 
+/// Most bytes of the object that names a batch's namespace.
+const MAX_NAMESPACE_BYTES: u64 = 1024;
+
 /// The shortest allowed grace: S3 lets clocks differ by a quarter of an hour, and a request
 /// to the api takes less than another one by the defaults of all its timeouts.
 const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
@@ -36,8 +41,8 @@ const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Sweeper")]
 pub struct SweepConfig {
-    /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes uploads
-    /// and results that no job needs any more. A bucket that belongs to another installation is not
+    /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes uploads,
+    /// results and batches' plans and parts that no job needs any more. A bucket that belongs to another installation is not
     /// swept.
     #[arg(long = "sweep-every-seconds")]
     #[arg(env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS", default_value_t = 3600)]
@@ -55,6 +60,19 @@ pub struct SweepConfig {
     #[arg(env = "FOVEA_OPERATOR_SWEEP_DELETES_PER_SECOND", default_value_t = 50)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub deletes_per_second: u32,
+
+    /// Time, in seconds, for which answers are kept and used for jobs with spec.reuse. After it they are not
+    /// used any more, and the next sweep deletes them.
+    #[arg(long, env = "FOVEA_OPERATOR_REUSE_RETENTION_SECONDS", default_value_t = 30 * 24 * 3600)]
+    #[arg(value_parser = clap::value_parser!(u64).range(3600..=366 * 24 * 3600))]
+    pub reuse_retention_seconds: u64,
+}
+
+impl SweepConfig {
+    /// Time for which answers are kept.
+    pub(crate) fn reuse_retention(&self) -> Duration {
+        Duration::from_secs(self.reuse_retention_seconds)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +134,7 @@ impl Sweeper {
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             due.tick().await;
-            match self.sweep().await {
+            match Box::pin(self.sweep()).await {
                 Ok(deleted) => {
                     tracing::info!(deleted, "swept the bucket");
                     self.metrics.swept(true);
@@ -132,16 +150,19 @@ impl Sweeper {
     /// Checks all objects in the bucket; returns how many it deleted.
     async fn sweep(&self) -> Result<usize, SweepError> {
         self.bucket.claim().await?;
-        let limit = limit(
-            SystemTime::now(),
-            Duration::from_secs(self.config.grace_seconds),
-        );
+        let now = crate::time::system_now();
+        let answers_limit = limit(now, self.config.reuse_retention());
+        let limit = limit(now, Duration::from_secs(self.config.grace_seconds));
         // Which records can be needed; before one is deleted, the namespaces are read again.
         let namespaces = read::namespaces(&self.client, self.namespace()).await?;
-        let mut chunk = Chunk::default();
+        let mut chunk = Chunk::new(answers_limit);
         let mut deleted = 0;
-        for part in Part::ALL {
-            let mut pages = std::pin::pin!(self.pages(part));
+        let parts = Part::ALL.map(|part| (part, self.namespace().map(str::to_owned)));
+        let mut parts = parts.to_vec();
+        let folders = self.folders().await?.into_iter();
+        parts.extend(folders.map(|namespace| (Part::BatchUploads, Some(namespace))));
+        for (part, namespace) in &parts {
+            let mut pages = std::pin::pin!(self.pages(*part, namespace.as_deref()));
             while let Some(page) = pages.try_next().await? {
                 for listed in page {
                     match chunk.take(listed, limit, &namespaces) {
@@ -152,7 +173,8 @@ impl Sweeper {
                     }
                 }
                 if chunk.len() >= CHUNK {
-                    deleted += self.judge(std::mem::take(&mut chunk), limit).await?;
+                    let full = std::mem::replace(&mut chunk, Chunk::new(answers_limit));
+                    deleted += self.judge(full, limit).await?;
                 }
             }
         }
@@ -166,9 +188,10 @@ impl Sweeper {
             return Ok(0);
         }
         read::jobs(&self.client, self.namespace(), &mut chunk).await?;
+        self.keep_batches_of_others(&mut chunk).await?;
         // After the jobs: a job that is deleted early has its record before it goes.
         if chunk.has_results() {
-            let mut pages = std::pin::pin!(self.pages(Part::Results));
+            let mut pages = std::pin::pin!(self.pages(Part::Results, self.namespace()));
             while let Some(page) = pages.try_next().await? {
                 for listed in page {
                     chunk.record(listed, limit);
@@ -182,14 +205,47 @@ impl Sweeper {
         self.delete(unneeded, limit).await
     }
 
-    /// The objects of one part, page by page.
-    fn pages(&self, part: Part) -> impl Stream<Item = Result<Vec<Listed>, StoreError>> {
+    /// Keeps the batches of namespaces whose jobs are not listed: those that an operator of all namespaces has left
+    /// to one of a single namespace.
+    async fn keep_batches_of_others(&self, chunk: &mut Chunk) -> Result<(), SweepError> {
+        let Some(namespace) = self.namespace() else {
+            return Ok(());
+        };
+        for uid in chunk.batches() {
+            let key = ObjectKey::batch_namespace(&uid);
+            let key = key.map_err(|error| StoreError::Config(error.to_string()))?;
+            let is_ours = match self.store.get(&key, MAX_NAMESPACE_BYTES).await {
+                Ok(text) => text == namespace,
+                Err(StoreError::NotFound { .. }) => false,
+                Err(error) => return Err(error.into()),
+            };
+            if !is_ours {
+                chunk.batch_of_others(&uid);
+            }
+        }
+        Ok(())
+    }
+
+    /// The namespaces whose folders in `data/` are swept, those that are gone among them.
+    async fn folders(&self) -> Result<Vec<String>, StoreError> {
+        match self.namespace() {
+            Some(namespace) => Ok(vec![namespace.to_owned()]),
+            None => self.store.data_namespaces().await,
+        }
+    }
+
+    /// The objects of one part, of one namespace or of all, page by page.
+    fn pages<'a>(
+        &'a self,
+        part: Part,
+        namespace: Option<&'a str>,
+    ) -> impl Stream<Item = Result<Vec<Listed>, StoreError>> + 'a {
         // The token of the next page, which the first page has none of; `None` after the last page.
         futures::stream::try_unfold(Some(None), move |next| async move {
             let Some(token) = next else {
                 return Ok(None);
             };
-            let page = self.store.list(part, self.namespace(), token).await?;
+            let page = self.store.list(part, namespace, token).await?;
             Ok(Some((page.objects, page.next.map(Some))))
         })
     }

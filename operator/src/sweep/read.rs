@@ -2,20 +2,19 @@
 //! incomplete list, or one with an object that cannot be decoded, is an error.
 
 use super::SweepError;
-use super::decide::Chunk;
-use fovea_cluster as cluster;
+use super::decide::{Chunk, Named};
+use fovea_cluster::{self as cluster, Page, read_page};
 use fovea_crds::InferenceJob;
 use fovea_store::Sha256;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
-use kube::core::{ListMeta, ObjectList, ObjectMeta, Request};
+use kube::core::ObjectList;
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Maximum number of objects per page. A job may hold 88 KiB of inline picture, so a page is at most
-/// 18 MB.
+/// Maximum number of objects per page.
 const PAGE: u32 = 200;
 
 /// Upper bound on the request for one page.
@@ -25,8 +24,14 @@ const PAGE_LIMIT: Duration = Duration::from_secs(30);
 /// version cannot decode still protects its objects.
 #[derive(Clone, Debug, Deserialize)]
 struct Referrer {
-    metadata: ObjectMeta,
+    metadata: Identity,
     spec: ReferrerSpec,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Identity {
+    namespace: Option<String>,
+    uid: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -37,18 +42,22 @@ struct ReferrerSpec {
 #[derive(Clone, Debug, Deserialize)]
 struct ReferrerInput {
     upload: Option<Upload>,
+    object: Option<Path>,
+    prefix: Option<Path>,
+    manifest: Option<Path>,
+    archives: Option<Path>,
+}
+
+/// An input below `data/<namespace>/`.
+#[derive(Clone, Debug, Deserialize)]
+struct Path {
+    #[serde(alias = "prefix")]
+    key: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 struct Upload {
     sha256: String,
-}
-
-/// A page. Unlike [`ObjectList`], it has no defaults for missing fields.
-#[derive(Debug, Deserialize)]
-struct Page {
-    metadata: ListMeta,
-    items: Vec<Referrer>,
 }
 
 /// Passes every job, or every job in `namespace`, to `chunk`.
@@ -57,22 +66,31 @@ pub(super) async fn jobs(
     namespace: Option<&str>,
     chunk: &mut Chunk,
 ) -> Result<(), SweepError> {
-    let request = Request::new(InferenceJob::url_path(&(), namespace));
+    let url = InferenceJob::url_path(&(), namespace);
     let mut params = first_page();
     loop {
-        let page = request.list(&params).map_err(kube::Error::BuildRequest)?;
-        let page: Page = bounded(client.request(page)).await?;
+        let page: Page<Referrer> = bounded(read_page(client, &url, &params)).await?;
+        let next = page.next();
         for job in page.items {
             let (Some(namespace), Some(uid)) = (&job.metadata.namespace, &job.metadata.uid) else {
                 return Err(SweepError::Unreadable("a job without namespace or uid"));
             };
-            let sha256 = job.spec.input.upload.map(|upload| upload.sha256.parse());
-            let sha256: Option<Sha256> = sha256
+            let ReferrerInput {
+                upload,
+                object,
+                prefix,
+                manifest,
+                archives,
+            } = job.spec.input;
+            let sha256: Option<Sha256> = upload
+                .map(|upload| upload.sha256.parse())
                 .transpose()
                 .map_err(|_| SweepError::Unreadable("a job whose upload is no digest"))?;
-            chunk.job(namespace, uid, sha256);
+            let path = object.or(prefix).or(manifest).or(archives);
+            let path = path.map(|path| path.key);
+            chunk.job(namespace, uid, Named { sha256, path });
         }
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+        match next {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(()),
         }

@@ -47,6 +47,15 @@ impl<W: Waiting> Lane<W> {
         self.senders.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        let waiting = self.senders.iter().map(|sender| sender.waiting.len());
+        waiting.sum()
+    }
+
+    pub(super) fn first(&self) -> Option<&W> {
+        self.senders.front()?.waiting.front()
+    }
+
     /// Discards cancelled pictures.
     pub(super) fn discard_dropped(&mut self) {
         for sender in &mut self.senders {

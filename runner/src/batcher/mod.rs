@@ -1,7 +1,8 @@
 //! Chooses which waiting pictures go to the device together.
 //!
 //! Batches are pulled, not timed: a free device takes what is waiting, since waiting for more would
-//! only idle it. Single jobs go before the pictures of shards, except that while pictures of shards
+//! only idle it. (Of shards, more are on their way: the engine waits for them as long as they keep coming.)
+//! Single jobs go before the pictures of shards, except that while pictures of shards
 //! wait, at least every fourth pass begins with one of them. The first picture takes along all that can
 //! share its pass: first those of its own kind, then those of the other. Among pictures of a kind, models
 //! take turns, the least recently served first, then shards; after that, the order of arrival counts.
@@ -83,6 +84,23 @@ impl<W: Waiting> Batcher<W> {
 
     pub fn is_empty(&self) -> bool {
         self.singles.is_empty() && self.shards.is_empty()
+    }
+
+    /// Whether the next batch would be one of shards alone, and not full.
+    pub fn should_gather(&self, limits: impl Fn(usize) -> BatchLimits) -> bool {
+        let Some(first) = self.shards.first() else {
+            return false;
+        };
+        let Group {
+            model, exclusive, ..
+        } = first.group();
+        let limits = limits(model);
+        // Further pictures of the same size at least fit.
+        let room = (limits.pixels / first.pixels().max(1)).max(1);
+        let wanted = limits
+            .pictures
+            .min(usize::try_from(room).unwrap_or(usize::MAX));
+        self.singles.is_empty() && !exclusive && self.shards.len() < wanted
     }
 
     /// Takes the next batch, within its model's `limits`; `None` if no picture waits. Discards

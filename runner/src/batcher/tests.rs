@@ -72,6 +72,35 @@ fn what_fits_the_first_goes_with_it_and_the_rest_keeps_its_order() {
 }
 
 #[test]
+fn only_a_pass_of_shards_that_has_room_waits_for_more() {
+    let limits = |_| BatchLimits {
+        pictures: 3,
+        pixels: 1000,
+    };
+    let shard = |id| Picture {
+        class: Class::Shard(1),
+        ..picture(id, 0, 1)
+    };
+    let mut batcher = Batcher::default();
+    assert!(!batcher.should_gather(limits));
+    batcher.push(shard(1));
+    batcher.push(shard(2));
+    assert!(batcher.should_gather(limits));
+    // Two have as many pixels as fit.
+    assert!(!batcher.should_gather(|_| BatchLimits {
+        pictures: 3,
+        pixels: 20,
+    }));
+    batcher.push(shard(3));
+    assert!(!batcher.should_gather(limits));
+
+    let mut batcher = Batcher::default();
+    batcher.push(shard(1));
+    batcher.push(picture(2, 0, 1));
+    assert!(!batcher.should_gather(limits));
+}
+
+#[test]
 fn models_take_turns_however_many_pictures_wait_for_one() {
     let mut pictures: Vec<_> = (1..=5).map(|id| picture(id, 0, 1)).collect();
     pictures.push(picture(6, 1, 1));

@@ -62,16 +62,19 @@ pub struct Served {
     pub name: String,
     /// The half of the model that checks requests and formats results.
     pub front: Arc<ModelFront>,
+    /// Type of the weights.
+    pub kind: Kind,
     /// Index on the engine's thread.
     index: usize,
     residency: RwLock<Residency>,
 }
 
 impl Served {
-    fn new(name: String, front: Arc<ModelFront>, index: usize) -> Arc<Self> {
+    fn new(name: String, front: Arc<ModelFront>, kind: Kind, index: usize) -> Arc<Self> {
         Arc::new(Self {
             name,
             front,
+            kind,
             index,
             residency: RwLock::new(Residency::Loading),
         })
@@ -210,6 +213,8 @@ pub struct Engine {
     queue: mpsc::UnboundedSender<Order>,
     room: Arc<Room>,
     models: Arc<RwLock<Vec<Arc<Served>>>>,
+    /// The default type of the weights.
+    kind: Kind,
 }
 
 impl Engine {
@@ -222,9 +227,11 @@ impl Engine {
     ) -> std::io::Result<(Self, oneshot::Receiver<Result<(), EngineError>>)> {
         let (queue, receiver) = mpsc::unbounded_channel();
         let room = Arc::new(Room::new(config.queue_bound, config.max_batch_pixels));
+        let kind = config.placement.kind;
         let (models, first): (Vec<_>, Vec<_>) = (planned.into_iter().enumerate())
             .map(|(index, planned)| {
-                let served = Served::new(planned.name, planned.front, index);
+                let kind = planned.own.kind.unwrap_or(kind);
+                let served = Served::new(planned.name, planned.front, kind, index);
                 (Arc::clone(&served), (served, planned.loader, planned.own))
             })
             .unzip();
@@ -242,6 +249,7 @@ impl Engine {
             queue,
             room,
             models,
+            kind,
         };
         Ok((engine, why_ended))
     }
@@ -281,7 +289,8 @@ impl Engine {
             let mut models = (self.models.write()).unwrap_or_else(PoisonError::into_inner);
             let place = models.iter().position(|model| model.name == name);
             let index = place.unwrap_or(models.len());
-            let served = Served::new(name, front, index);
+            let kind = own.kind.unwrap_or(self.kind);
+            let served = Served::new(name, front, kind, index);
             match place {
                 Some(place) => models[place] = Arc::clone(&served),
                 None => models.push(Arc::clone(&served)),

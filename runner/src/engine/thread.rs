@@ -12,6 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// A pass of shards' pictures that is not full waits for more, a step at a time, as long as each step brings
+/// some: small passes would take the processor from those who decode.
+const GATHER_STEP: Duration = Duration::from_millis(1);
+const GATHER_STEPS: usize = 8;
+
 /// The state of the thread, which alone touches it once it runs.
 pub(super) struct DeviceThread {
     config: EngineConfig,
@@ -63,8 +68,15 @@ impl DeviceThread {
                     None => return Ok(()),
                 }
             }
-            while let Ok(order) = orders.try_recv() {
-                self.take(order, &mut batcher);
+            self.take_all(&mut orders, &mut batcher);
+            for _ in 0..GATHER_STEPS {
+                if !batcher.should_gather(|model| self.limits(model)) {
+                    break;
+                }
+                std::thread::sleep(GATHER_STEP);
+                if self.take_all(&mut orders, &mut batcher) == 0 {
+                    break;
+                }
             }
             if let Some(batch) = batcher.next_batch(|model| self.limits(model)) {
                 let work = |Queued { work, place }| {
@@ -74,6 +86,20 @@ impl DeviceThread {
                 self.run_batch(batch.into_iter().map(work).collect())?;
             }
         }
+    }
+
+    /// Takes the orders that have come; returns their number.
+    fn take_all(
+        &mut self,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+        batcher: &mut Batcher<Queued>,
+    ) -> usize {
+        let mut taken = 0;
+        while let Ok(order) = orders.try_recv() {
+            self.take(order, batcher);
+            taken += 1;
+        }
+        taken
     }
 
     fn take(&mut self, order: Order, batcher: &mut Batcher<Queued>) {

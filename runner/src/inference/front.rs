@@ -30,6 +30,8 @@ pub struct ModelFront {
     pub preprocessor: Preprocessor,
     /// Whether inputs of several sizes can share a pass.
     pub mixed_sizes: bool,
+    /// Digest of the checkpoint's files beside its weights.
+    pub settings: String,
 }
 
 impl ModelFront {

@@ -6,6 +6,7 @@ mod front;
 pub use front::{ModelFront, TaskHead};
 
 use crate::image::PixelValues;
+use serde::Serialize;
 use tch::TchError;
 
 /// One picture of a batch and its query.
@@ -18,7 +19,7 @@ pub struct Item {
 }
 
 /// A request's parameters, checked and completed for one model; one variant per task.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub enum Query {
     Caption(CaptionQuery),
     /// Image-classification: the `top_k` best labels, or all labels if the model has fewer.
@@ -44,7 +45,7 @@ impl Query {
 }
 
 /// The generation settings of one caption.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CaptionQuery {
     /// BOS, then the prompt's tokens.
     pub input_ids: Vec<i64>,

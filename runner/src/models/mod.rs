@@ -5,6 +5,7 @@ pub mod detr;
 mod error;
 pub mod nn;
 pub mod resnet;
+mod settings;
 mod torchscript;
 pub mod vit;
 
@@ -13,6 +14,7 @@ pub use error::ModelError;
 use crate::inference::{Answer, Item, Model, ModelFault, ModelFront, Query};
 use crate::weights::{Placement, Weights, WeightsError};
 use serde::Deserialize;
+use settings::settings;
 use std::path::Path;
 use std::sync::Arc;
 use tch::{Kind, TchError, Tensor};

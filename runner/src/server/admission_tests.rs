@@ -17,6 +17,7 @@ fn request(installation: &str, epoch: u64, job: &str, attempt: u32) -> InferRequ
         parameters: Parameters::default(),
         deadline_millis: 1,
         exclusive: false,
+        reuse: false,
     }
 }
 
@@ -42,6 +43,7 @@ fn shard(job: &str, shard: u32, attempt: u32) -> ShardRequest {
         finish_after_millis: 1,
         deadline_millis: 1,
         exclusive: false,
+        reuse: false,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use super::admission::Admission;
 use super::preprocess::preprocess;
+use super::question::{question, sha256};
 use super::state::App;
 use crate::engine::{Class, Done, Served, Work, gone};
 use crate::inference::{Item, Query};
 use crate::metrics::MeasuredStage;
 use fovea_protocol::{
-    HEARTBEAT_INTERVAL, InferRequest, InferResult, Line, Problem, Reason, SILENCE_LIMIT,
-    ServedModel, Stage, Timings,
+    Answered, HEARTBEAT_INTERVAL, InferRequest, Line, Problem, Reason, SILENCE_LIMIT, ServedModel,
+    Stage, Timings,
 };
 use fovea_telemetry::trace::TraceParent;
 use futures::Stream;
@@ -100,22 +101,16 @@ async fn run(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
 }
 
 async fn work(app: &Arc<App>, attempt: Attempt, lines: &mpsc::Sender<Line>) -> Line {
-    match stages(app, attempt, lines).await {
-        Ok((result, model, timings)) => Line::Result {
-            result,
-            model,
-            timings,
-        },
-        Err(problem) => Line::Problem(problem),
-    }
+    let ended = stages(app, attempt, lines).await;
+    ended.unwrap_or_else(Line::Problem)
 }
 
-/// Runs an attempt through its stages: fetch, decode, queue, run.
+/// Runs an attempt through its stages: fetch, decode, queue, run. Returns the result's line.
 async fn stages(
     app: &Arc<App>,
     attempt: Attempt,
     lines: &mpsc::Sender<Line>,
-) -> Result<(InferResult, ServedModel, Timings), Problem> {
+) -> Result<Line, Problem> {
     let Attempt {
         admission,
         arrived,
@@ -132,6 +127,11 @@ async fn stages(
     let fetched = Instant::now();
     measure(MeasuredStage::Fetch, fetched - arrived);
 
+    let picture = if request.reuse {
+        Some(sha256(bytes.clone()).await?)
+    } else {
+        None
+    };
     let pixels = preprocess(app, bytes, &model.front, Arc::clone(&admission)).await?;
     let preprocess_took = fetched.elapsed();
     measure(MeasuredStage::Preprocess, preprocess_took);
@@ -177,11 +177,23 @@ async fn stages(
         batch_size: u32::try_from(batch_size).unwrap_or(u32::MAX),
     };
     let result = (model.front.head).result(&query, answer, picture_size)?;
+    let question = picture.and_then(|picture| question(&model, &query, &picture));
+    let (width, height) = picture_size;
+    let answered = question.map(|question| Answered {
+        question,
+        width,
+        height,
+    });
     let model = ServedModel {
         name: model.name.clone(),
         revision: model.revision().unwrap_or_default(),
     };
-    Ok((result, model, timings))
+    Ok(Line::Result {
+        result,
+        model,
+        timings,
+        answered,
+    })
 }
 
 /// Sends progress; a disconnected reader is detected elsewhere.

@@ -13,6 +13,8 @@ mod listen;
 mod memory;
 mod models;
 mod preprocess;
+mod question;
+mod questions;
 mod reply;
 mod shard;
 mod shards;
@@ -30,7 +32,9 @@ pub use tokens::{TokenError, Tokens};
 
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};
-use fovea_protocol::{INFER_PATH, LEADER_PATH, MODEL_PATH, MODELS_PATH, SHARDS_PATH};
+use fovea_protocol::{
+    INFER_PATH, LEADER_PATH, MODEL_PATH, MODELS_PATH, QUESTIONS_PATH, SHARDS_PATH,
+};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -39,6 +43,7 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route(INFER_PATH, post(infer::infer))
         .route(SHARDS_PATH, post(shard::shard))
+        .route(QUESTIONS_PATH, post(questions::ask))
         .route(MODELS_PATH, get(models::list))
         .route(MODEL_PATH, put(models::put))
         .route(LEADER_PATH, put(infer::leader))

@@ -6,7 +6,11 @@ use crate::image::{PictureError, PixelValues, inspect};
 use crate::inference::ModelFront;
 use bytes::Bytes;
 use fovea_protocol::{Problem, Reason};
+use std::panic::catch_unwind;
 use std::sync::Arc;
+
+/// Files up to this size are read through without a thread of their own.
+const SMALL_BYTES: usize = 64 * 1024;
 
 /// Decodes and preprocesses on a worker thread, once there is memory for it. A panic in a decoder
 /// fails this picture alone: its bytes may be hostile.
@@ -17,9 +21,14 @@ pub(super) async fn preprocess(
     hold: impl Send + 'static,
 ) -> Result<PixelValues, Problem> {
     let (max_pixels, max_bytes) = (app.max_picture_pixels, app.decode_budget.total_bytes);
-    let header = {
+    let inspected = {
         let bytes = bytes.clone();
-        run_hostile(move || inspect(&bytes, max_pixels, max_bytes)).await?
+        move || inspect(&bytes, max_pixels, max_bytes)
+    };
+    let header = if bytes.len() <= SMALL_BYTES {
+        catch_unwind(inspected).map_err(|_| crashed())??
+    } else {
+        run_hostile(inspected).await?
     };
     let working = front
         .preprocessor
@@ -44,12 +53,16 @@ async fn run_hostile<T: Send + 'static>(
 ) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(f).await {
         Ok(outcome) => Ok(outcome?),
-        Err(error) if error.is_panic() => Err(Problem::new(
-            Reason::InvalidPicture,
-            "the picture crashed its decoder; save it again with another program",
-        )),
+        Err(error) if error.is_panic() => Err(crashed()),
         Err(_) => Err(gone()),
     }
+}
+
+fn crashed() -> Problem {
+    Problem::new(
+        Reason::InvalidPicture,
+        "the picture crashed its decoder; save it again with another program",
+    )
 }
 
 impl From<PictureError> for Problem {

@@ -49,6 +49,8 @@ pub struct App {
     pub(super) max_picture_pixels: u64,
     pub(super) decode_budget: MemoryBudget,
     pub(super) preprocess_threads: Semaphore,
+    /// Bounds the downloads of `POST /v1/questions`.
+    pub(super) questions: Semaphore,
     pub(super) keep: KeepConfig,
     pub(super) kept: Kept,
     pub(super) shards: Shards,
@@ -88,6 +90,7 @@ impl App {
             max_picture_pixels,
             decode_budget: MemoryBudget::new(max_decode_bytes),
             preprocess_threads: Semaphore::new(preprocess_threads),
+            questions: Semaphore::new(slots.jobs as usize),
             keep,
             kept: Kept::default(),
             shards: Shards::new(shards, preprocess_threads)?,

@@ -247,6 +247,7 @@ pub(crate) fn request(source: Source) -> InferRequest {
         },
         deadline_millis: u64::try_from(PATIENCE.as_millis()).unwrap(),
         exclusive: false,
+        reuse: false,
     }
 }
 

@@ -11,6 +11,7 @@ mod engine;
 mod harness;
 mod models;
 mod requests;
+mod reuse;
 mod shards;
 mod shutdown;
 mod store;

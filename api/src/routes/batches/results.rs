@@ -3,7 +3,7 @@
 use super::description::RowsProblems;
 use super::fetch;
 use crate::auth::Tenant;
-use crate::batch::{Format, Lines, Only, Renderer, RowsError, parts, split};
+use crate::batch::{Format, Lines, MAX_ROW_BYTES, Only, Renderer, RowsError, parts, split};
 use crate::download::{Client, attachment, unread};
 use crate::error::{Problem, ProblemType};
 use crate::routes::BATCH_RESULTS;
@@ -26,6 +26,9 @@ use schemars::JsonSchema;
 const COMPLETE: HeaderName = HeaderName::from_static("fovea-complete");
 /// Length from which rendered rows are sent, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
+/// Memory of rows that are rendered, beside the pieces: a row whose end is not read yet, the lines that have
+/// been read, and what was rendered of them.
+const RENDERED_BYTES: usize = 3 * MAX_ROW_BYTES;
 
 /// Rows of a batch, one JSON object a line.
 #[derive(JsonSchema)]
@@ -76,7 +79,13 @@ pub(crate) async fn read(
         let why = "failed pictures have no detections: leave it out with format=coco".to_owned();
         return Err(FieldError::Invalid { name: "only", why }.into());
     }
-    let permit = app.downloads.permit(tenant.parties)?;
+    let renderer = Renderer::new(format, job.spec.task, only);
+    let rendered_bytes = if renderer.is_transparent() {
+        0
+    } else {
+        RENDERED_BYTES
+    };
+    let admitted = app.downloads.admit(tenant.parties, rendered_bytes).await?;
     let uid = job.uid().unwrap_or_default();
     let parts = parts(&app.store, &uid).await.map_err(unread)?;
     if parts.is_empty() && were_rows(&job) {
@@ -88,8 +97,7 @@ pub(crate) async fn read(
         RowsError::Store(error) => unread(error),
         error => Problem::internal(error),
     })?;
-    let renderer = Renderer::new(format, job.spec.task, only);
-    let body = app.downloads.stream(permit, |client| async move {
+    let body = app.downloads.stream(admitted, |client| async move {
         if let Err(error) = pump(lines, renderer, &client).await {
             tracing::warn!(%error, "the rows of a batch end early");
             client.send(Err(error)).await;
@@ -114,7 +122,9 @@ async fn pump(
     client: &Client<RowsError>,
 ) -> Result<(), RowsError> {
     if renderer.is_transparent() {
-        while let Some(piece) = lines.piece().await? {
+        while client.ready().await
+            && let Some(piece) = lines.piece().await?
+        {
             if !client.send(Ok(piece)).await {
                 break;
             }
@@ -122,7 +132,9 @@ async fn pump(
         return Ok(());
     }
     let mut out = renderer.begin();
-    while let Some(whole) = lines.lines().await? {
+    while client.ready().await
+        && let Some(whole) = lines.lines().await?
+    {
         for line in split(&whole) {
             renderer.line(line, &mut out)?;
             if out.len() >= PIECE_BYTES && !client.send(Ok(std::mem::take(&mut out).into())).await {

@@ -3,11 +3,10 @@
 use super::create::commit;
 use super::description::RetryProblems;
 use super::fetch;
+use crate::archive::Selection;
 use crate::auth::BATCH_RETRY;
 use crate::auth::Tenant;
-use crate::batch::{
-    Format, Lines, Only, Renderer, Row, RowsError, StoredUpload, discard, parts, split,
-};
+use crate::batch::{Failure, Failures, Parameters, RowsError, StoredUpload, discard};
 use crate::download::unread;
 use crate::error::{Problem, ProblemType};
 use crate::routes::BATCHES;
@@ -15,13 +14,12 @@ use crate::routes::jobs::{Id, created, idempotency_key};
 use crate::routes::query::Query;
 use crate::state::{App, AppState};
 use crate::submit::refuse_if_full;
-use crate::validate::{BatchSettings, ValidRequest};
+use crate::validate::{BatchSettings, UPLOADED_PICTURES, ValidRequest, uploaded};
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use fovea_crds::{InferenceJob, Input};
 use http::{HeaderMap, Uri};
-use kube::ResourceExt as _;
 use serde_json::json;
 use tokio::sync::mpsc::{self, Sender};
 
@@ -32,8 +30,10 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// Retry the failed pictures of a batch.
 ///
-/// Creates a batch of the pictures whose rows are failures, with the same task, model, pool, parameters and output
-/// prefix. Parameters that a manifest gave single pictures are not repeated. A batch of archives cannot be retried.
+/// Creates a batch of the pictures whose rows are failures, with the same task, model, pool, parameters, reuse and
+/// output prefix. Pictures keep the ids and the parameters that a manifest gave them. Of an uploaded ZIP or tar the pictures
+/// that failed are copied, with what belongs to them. A batch of archives that were in the bucket before cannot be
+/// retried.
 #[utoipa::path(
     post,
     path = BATCH_RETRY,
@@ -67,13 +67,14 @@ pub(crate) async fn retry(
         let detail = "the batch still runs: wait for its end, or cancel it";
         return Err(Problem::new(ProblemType::NotFinished, detail));
     }
-    if let Input::Archives { .. } = &job.spec.input {
-        let detail = "the failed pictures are inside archives, where a manifest cannot name them: write these pictures into a new archive; their rows (`results?only=failed`) say which they are";
-        return Err(Problem::new(ProblemType::CannotRetry, detail));
-    }
     refuse_if_full(&app, &tenant, key.as_deref())?;
-    let _permit = app.intake.admit_archive(tenant.parties)?;
-    let stored = Box::pin(manifest(&app, &tenant.namespace, &job)).await?;
+    let _permit = app.intake.admit_archive(tenant.parties).await?;
+    let stored = match &job.spec.input {
+        Input::Archives { prefix } => {
+            Box::pin(pictures(&app, &tenant.namespace, &job, prefix)).await?
+        }
+        _ => Box::pin(manifest(&app, &tenant.namespace, &job)).await?,
+    };
     let StoredUpload { input, identity } = stored;
     let job = commit(&app, &tenant, request_of(&job), (input, identity), key).await?;
     created(&app, &tenant, BATCHES, None, job).await
@@ -90,6 +91,7 @@ fn request_of(job: &InferenceJob) -> ValidRequest {
         priority: spec.priority,
         callback_url: spec.callback.as_ref().map(|callback| callback.url.clone()),
         parameters: spec.parameters.clone(),
+        reuse: spec.reuse,
         batch: output.map(|output| BatchSettings {
             output,
             parallelism: spec.parallelism.filter(|parallelism| *parallelism > 0),
@@ -100,54 +102,86 @@ fn request_of(job: &InferenceJob) -> ValidRequest {
 
 /// Stores a manifest of the batch's failed pictures.
 async fn manifest(app: &App, namespace: &str, job: &InferenceJob) -> Result<StoredUpload, Problem> {
-    let uid = job.uid().unwrap_or_default();
-    let read = |error| match error {
-        RowsError::Store(error) => unread(error),
-        error => Problem::internal(error),
-    };
-    let parts = parts(&app.store, &uid).await.map_err(unread)?;
-    let lines = Lines::open(&app.store, &uid, parts).await.map_err(read)?;
-    let task = job.spec.task;
-    let failed = Renderer::new(Format::Jsonl, task, Some(Only::Failed));
+    let failures = Failures::of(app, job).await?;
     let (pieces, written) = mpsc::channel(PIECES);
-    let reading = select(lines, failed, pieces);
+    let has_parameters = matches!(job.spec.input, Input::Manifest { .. });
+    let reading = write_manifest(app, failures, has_parameters, pieces);
     let (selected, stored) = tokio::join!(reading, StoredUpload::manifest(app, namespace, written));
     let (stored, bytes) = stored?;
     if let Err(error) = selected {
         discard(app, namespace, &stored.input).await;
-        return Err(read(error));
+        return Err(unread_rows(error));
     }
     if bytes == 0 {
         discard(app, namespace, &stored.input).await;
-        let detail =
-            "no picture of the batch has failed whose key is known and whose row is still kept";
-        return Err(Problem::new(ProblemType::CannotRetry, detail));
+        return Err(none_failed());
     }
     Ok(stored)
 }
 
+/// Copies the failed pictures of an uploaded archive.
+async fn pictures(
+    app: &App,
+    namespace: &str,
+    job: &InferenceJob,
+    prefix: &str,
+) -> Result<StoredUpload, Problem> {
+    let Some(archive) = uploaded(namespace, &job.spec.input) else {
+        let detail = "the failed pictures are inside archives of the bucket, which can be too large to be copied by a request: write these pictures into a new archive; their rows (`results?only=failed`) say which they are";
+        return Err(Problem::new(ProblemType::CannotRetry, detail));
+    };
+    let mut failures = Failures::of(app, job).await?;
+    let uid = failures.uid.clone();
+    let members = format!("{prefix}/{UPLOADED_PICTURES}/");
+    let mut selection = Selection::default();
+    while let Some(failure) = failures.next().await.map_err(unread_rows)? {
+        if let Some(name) = failure.row.key.strip_prefix(&members) {
+            selection.add(name);
+        }
+    }
+    if selection.is_empty() {
+        return Err(none_failed());
+    }
+    StoredUpload::selected(app, namespace, (&archive, selection), &uid).await
+}
+
+fn none_failed() -> Problem {
+    let detail =
+        "no picture of the batch has failed whose key is known and whose row is still kept";
+    Problem::new(ProblemType::CannotRetry, detail)
+}
+
+fn unread_rows(error: RowsError) -> Problem {
+    match error {
+        RowsError::Store(error) => unread(error),
+        error => Problem::internal(error),
+    }
+}
+
 /// Writes the manifest's lines.
-async fn select(
-    mut lines: Lines,
-    mut failed: Renderer,
+async fn write_manifest(
+    app: &App,
+    mut failures: Failures,
+    has_parameters: bool,
     pieces: Sender<Bytes>,
 ) -> Result<(), RowsError> {
-    let (mut rows, mut out) = (String::new(), String::new());
-    while let Some(whole) = lines.lines().await? {
-        for line in split(&whole) {
-            failed.line(line, &mut rows)?;
+    let mut out = String::new();
+    let mut parameters = Parameters::default();
+    while let Some(Failure { row, part, index }) = failures.next().await? {
+        // A line of a manifest that could not be read has no key.
+        if row.key.is_empty() {
+            continue;
         }
-        for row in rows.lines() {
-            let row: Row =
-                serde_json::from_str(row).map_err(|error| RowsError::Row(error.to_string()))?;
-            // A line of a manifest that could not be read has no key.
-            if row.key.is_empty() {
-                continue;
+        let mut line = json!({"key": row.key, "id": row.id});
+        if has_parameters {
+            let place = (part.shard, index);
+            let own = parameters.of(&app.store, &failures.uid, place).await?;
+            if let Some(own) = own {
+                line["parameters"] = own;
             }
-            out.push_str(&json!({"key": row.key, "id": row.id}).to_string());
-            out.push('\n');
         }
-        rows.clear();
+        out.push_str(&line.to_string());
+        out.push('\n');
         if out.len() >= PIECE_BYTES && pieces.send(std::mem::take(&mut out).into()).await.is_err() {
             return Ok(());
         }

@@ -216,6 +216,18 @@ mod tests {
     }
 
     #[test]
+    fn a_full_namespace_is_a_429_which_clients_know_as_to_be_tried_again() {
+        for kind in [
+            ProblemType::TooManyFinishedJobs,
+            ProblemType::TooManyUnfinishedJobs,
+            ProblemType::QuotaExceeded,
+        ] {
+            assert_eq!(async_vision(kind, StatusCode::SERVICE_UNAVAILABLE), 429);
+            assert_eq!(image_analysis(kind), 429);
+        }
+    }
+
+    #[test]
     fn field_errors_have_fastapi_s_format() {
         let errors = FieldErrors {
             detail: vec![

@@ -106,7 +106,7 @@ pub enum TaskState {
         (status = 413, description = "The picture has more than 5 MiB, or too many pixels.", body = ref("#/components/schemas/Detail")),
         (status = 415, description = "The file name's extension is not accepted, or the file is not a picture.", body = ref("#/components/schemas/Detail")),
         (status = 422, description = "A field is missing.", body = ref("#/components/schemas/FieldErrors")),
-        (status = 429, description = "The namespace's quota is used up, or there are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
+        (status = 429, description = "The namespace's quota is used up, it has too many jobs, or there are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "An unexpected error.", body = ref("#/components/schemas/Detail")),
         (status = 503, description = "The cluster or the object store is unavailable, or there are too many uploads at the same time.", body = ref("#/components/schemas/Detail")),
         (status = 504, description = "It is unknown whether the job was created. `Location` is its path if it was.", body = ref("#/components/schemas/Detail")),
@@ -151,6 +151,7 @@ async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<Infere
             pool: None,
             priority: 0,
             parameters: Parameters::default(),
+            reuse: false,
             callback_url: None,
             batch: None,
         },
@@ -214,7 +215,7 @@ pub(crate) async fn status(
     let job = FAMILY.job(&app, &parts, &id).await?;
     let status = state(&job);
     let result = match status {
-        TaskState::Success => match results::whole(&app.store, &job).await? {
+        TaskState::Success => match results::whole(&app, &job).await? {
             Some(JobResult::Caption(caption)) => Some(Caption { caption }),
             Some(JobResult::Predictions(_) | JobResult::Detections(_)) | None => None,
         },

@@ -53,7 +53,7 @@ const NAIVE: &str = "%Y-%m-%dT%H:%M:%S";
         (status = 400, description = "The picture is too large or not a JPEG or PNG, analysis_type is invalid, or the body is not a valid form.", body = ref("#/components/schemas/Detail")),
         (status = 408, description = "The body did not arrive in time.", body = ref("#/components/schemas/Detail")),
         (status = 422, description = "A field is missing.", body = ref("#/components/schemas/FieldErrors")),
-        (status = 429, description = "The namespace's quota is used up, or there are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
+        (status = 429, description = "The namespace's quota is used up, it has too many jobs, or there are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "The cluster or the object store is unavailable, or an unexpected error occurred.", body = ref("#/components/schemas/Detail")),
         (status = 503, description = "There are too many uploads at the same time.", body = ref("#/components/schemas/Detail")),
     ),
@@ -132,6 +132,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<Vali
         pool: None,
         priority: 0,
         parameters,
+        reuse: false,
         callback_url: None,
         batch: None,
     })
@@ -162,7 +163,7 @@ pub(crate) async fn status(
     let state = state(&job);
     let results = if state == JobState::Completed {
         let whole_pixels = app.config.compat.image_analysis.whole_pixels;
-        let whole = results::whole(&app.store, &job).await?;
+        let whole = results::whole(&app, &job).await?;
         whole.and_then(|result| Results::of(result, whole_pixels))
     } else {
         None

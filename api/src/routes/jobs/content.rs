@@ -47,12 +47,13 @@ pub(crate) async fn input(
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
-    // The cache keeps no inline picture.
-    let job = app.jobs.fetch(&tenant, &id).await?;
+    let job = app.jobs.get(&tenant, &id).await?;
     let key = match &job.spec.input {
-        Input::Inline { data } => {
-            let format = format(&data.0).ok_or_else(no_picture)?;
-            return attachment(picture(format, &disposition(&id, format)), data.0.clone());
+        Input::Inline { .. } => {
+            let data = app.jobs.inline_picture(&tenant, &job).await?;
+            let data = data.ok_or_else(no_picture)?;
+            let format = format(&data).ok_or_else(no_picture)?;
+            return attachment(picture(format, &disposition(&id, format)), data);
         }
         Input::Upload { sha256 } => {
             let digest = sha256.parse::<Sha256>().map_err(Problem::internal)?;
@@ -157,8 +158,8 @@ async fn rendered(
     format: Format,
 ) -> Result<Response, Problem> {
     check_format(format, job.spec.task)?;
-    let _permit = app.downloads.permit(parties)?;
-    let result = results::whole(&app.store, job).await?;
+    let _admitted = app.downloads.admit(parties, 0).await?;
+    let result = results::whole(app, job).await?;
     let result = result.ok_or_else(|| no_result(job))?;
     let key = match &job.spec.input {
         Input::Object { key } => key.as_str(),

@@ -127,6 +127,7 @@ problem_set!(
     IdempotencyKeyReused,
     QuotaExceeded,
     TooManyFinishedJobs,
+    TooManyUnfinishedJobs,
     Internal,
     Overloaded,
     StoreUnavailable,

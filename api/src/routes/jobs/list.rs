@@ -88,7 +88,11 @@ pub(crate) async fn page(
             (filter, Some(after))
         }
     };
-    let Page { jobs, next } = app.jobs.list(tenant, filter, limit, after).await?;
+    let Page {
+        jobs,
+        next,
+        reserved: _reserved,
+    } = app.jobs.list(tenant, filter, limit, after).await?;
     let next = next.map(|after| ContinueToken::new(&tenant.namespace, filter, after).encode());
     Ok((jobs.iter().map(JobView::of).collect(), next.transpose()?))
 }

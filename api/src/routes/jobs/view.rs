@@ -38,6 +38,8 @@ pub struct JobView {
     /// Whether `result` is only the beginning of the whole result, which `GET /v1/jobs/{id}/result`
     /// returns.
     pub result_truncated: bool,
+    /// Whether the result was given before, with `reuse`, and the picture was not run.
+    pub reused: bool,
     /// Durations of the successful attempt.
     pub timings: Option<Timings>,
     /// Where the job's picture or pictures come from.
@@ -170,6 +172,7 @@ impl JobView {
             result: status.result.clone(),
             failure: status.failure.clone(),
             result_truncated: status.result_sha256.is_some(),
+            reused: status.reused,
             timings: status.timings,
             input: InputKind::of(&job.spec.input),
             counts: status.counts,
@@ -249,7 +252,7 @@ mod tests {
             json!({
                 "id": "7", "namespace": "ns", "task": "image-to-text", "model": null, "phase": "Pending",
                 "createdAt": null, "startedAt": null, "completedAt": null, "attempts": 0,
-                "result": null, "failure": null, "resultTruncated": false, "timings": null, "callback": null,
+                "result": null, "failure": null, "resultTruncated": false, "reused": false, "timings": null, "callback": null,
                 "input": "object", "counts": null, "progressPermille": null, "ratePerSecond": null,
                 "estimatedCompletionTime": null, "output": null,
                 "message": "The job waits for its turn.",

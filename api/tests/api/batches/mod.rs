@@ -1,6 +1,7 @@
 //! `/v1/batches`.
 
 mod results;
+mod retries;
 mod uploads;
 
 use super::auth::{account, start as start_with_auth};
@@ -97,6 +98,61 @@ async fn a_batch_is_a_job_with_an_output() -> anyhow::Result<()> {
     assert_eq!(ids(&list.body, "batches"), std::slice::from_ref(&id));
     assert_eq!(ids(&api.get("/v1/jobs").await?.body, "jobs").len(), 2);
     assert!(ids(&api.get("/v1/batches?phase=Failed").await?.body, "batches").is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_body_is_explained_in_plain_words() -> anyhow::Result<()> {
+    let api = Service::start(&[]).await?;
+    let two = json!({"prefix": {"prefix": "a"}, "manifest": {"key": "b"}});
+    for (body, problem, detail) in [
+        (
+            json!({}),
+            "invalid-field",
+            "input: say where the pictures are by one of",
+        ),
+        (
+            json!({"input": {}}),
+            "invalid-field",
+            "input: say where the pictures are by one of",
+        ),
+        (
+            json!({"input": two}),
+            "invalid-field",
+            "input: say where the pictures are by one of",
+        ),
+        (
+            json!({"input": {"prefix": "x"}}),
+            "invalid-field",
+            r#"input.prefix: it must be an object such as {"prefix": "cats"}, and is string "x""#,
+        ),
+        (
+            json!({"input": {"manifest": {}}}),
+            "invalid-field",
+            r#"input.manifest: "key" is missing"#,
+        ),
+        (
+            json!({"input": {"files": []}}),
+            "unknown-field",
+            r#""files" is not a field of this request: it has prefix, manifest, archives"#,
+        ),
+        (
+            json!({"output": "found"}),
+            "invalid-field",
+            r#"output: it must be an object such as {"prefix": "found", "format": "csv"}"#,
+        ),
+        (
+            json!({"outputs": {}}),
+            "unknown-field",
+            r#""outputs" is not a field of this request: it has task"#,
+        ),
+    ] {
+        let answer = send(api.submit_batch(&body)).await?;
+        assert_eq!((answer.status, answer.problem()), (422, problem), "{body}");
+        let found = answer.body["detail"].as_str().unwrap_or_default();
+        assert!(found.contains(detail), "{body}: {found}");
+        assert!(!found.contains('`') && !found.contains("struct"), "{found}");
+    }
     Ok(())
 }
 

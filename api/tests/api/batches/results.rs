@@ -19,11 +19,11 @@ fn caption(id: u32) -> Value {
         "width": 4, "height": 3, "model": {"name": "blip", "revision": "r1"}})
 }
 
-fn failure(id: u32) -> Value {
+pub(super) fn failure(id: u32) -> Value {
     json!({"id": id.to_string(), "key": format!("cats/{id}.jpg"), "error": {"reason": "InvalidPicture", "message": "no, \"not\" one"}})
 }
 
-fn lines(rows: &[Value]) -> Vec<u8> {
+pub(super) fn lines(rows: &[Value]) -> Vec<u8> {
     let mut lines = rows
         .iter()
         .map(Value::to_string)
@@ -99,13 +99,13 @@ async fn the_rows_of_all_parts_come_in_order_and_none_twice() -> anyhow::Result<
     let (csv, _) = rows(&api, &id, "?format=csv&only=failed").await?;
     assert_eq!(
         csv,
-        "id,key,caption,sha256,width,height,model,revision,error_reason,error_message\n\
-         2,cats/2.jpg,,,,,,,InvalidPicture,\"no, \"\"not\"\" one\"\n\
-         4,cats/4.jpg,,,,,,,InvalidPicture,\"no, \"\"not\"\" one\"\n"
+        "id,key,caption,sha256,width,height,model,revision,error_reason,error_message,meta\n\
+         2,cats/2.jpg,,,,,,,InvalidPicture,\"no, \"\"not\"\" one\",\n\
+         4,cats/4.jpg,,,,,,,InvalidPicture,\"no, \"\"not\"\" one\",\n"
     );
     let (csv, _) = rows(&api, &id, "?format=csv&only=succeeded").await?;
     assert!(
-        csv.contains("\n1,cats/1.jpg,cat 1,aa,4,3,blip,r1,,\n"),
+        csv.contains("\n1,cats/1.jpg,cat 1,aa,4,3,blip,r1,,,\n"),
         "{csv}"
     );
     for (query, problem) in [

@@ -13,7 +13,7 @@ use std::io::{Cursor, Read as _, Write as _};
 
 const MANIFEST: &[u8] = b"{\"key\":\"a.jpg\",\"id\":\"1\"}\n";
 
-fn tar_of(members: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
+pub(super) fn tar_of(members: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, content) in members {
         let mut header = tar::Header::new_gnu();
@@ -51,7 +51,7 @@ fn zip_of(members: &[(&str, Vec<u8>)]) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The members of the tar that a batch reads.
-async fn members(api: &Service, id: &str) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+pub(super) async fn members(api: &Service, id: &str) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let Input::Archives { prefix } = api.jobs.get(id).await?.spec.input else {
         anyhow::bail!("no archives");
     };

@@ -28,6 +28,7 @@
 {{- with $api.limits }}
 - --max-upload-bytes={{ int64 .maxUploadBytes }}
 - --max-archive-bytes={{ int64 .maxArchiveBytes }}
+- --memory-bytes={{ int64 .memoryBytes }}
 - --upload-memory-bytes={{ int64 .uploadMemoryBytes }}
 - --max-pixels={{ int64 .maxPixels }}
 - --max-connections={{ int64 .maxConnections }}

@@ -195,13 +195,22 @@ ObjectsSetAside:
     Objects of kind {{ "{{ $labels.kind }}" }} cannot be read
   description: |
     A newer version created them, or a definition is older than the operator. An Event names each; the operator ignores them.
-NamespaceFull:
-  expr: max(fovea_operator_full_namespaces{ {{- $ns -}} }) > {{ $alerts.NamespaceFull.threshold }}
+ClockSkew:
+  expr: |
+    max by (pod) (abs(fovea_operator_clock_skew_seconds{ {{- $ns -}} })) > {{ $alerts.ClockSkew.threshold }}
   summary: |
-    {{ "{{ $value }}" }} namespaces start no jobs because they have too many finished ones
+    The clock of {{ "{{ $labels.pod }} differs from the API server's by {{ $value | humanizeDuration }}" }}
   description: |
-    Their waiting jobs have the condition Accepted False, reason TooManyFinishedJobs, and the API answers 429. Delete finished
-    jobs, give them a ttlSecondsAfterFinished, or raise operator.retention.
+    The operator uses the API server's time, so no job ends or is deleted too early. Other programs on that node do not: repair
+    the node's time synchronisation, or the API server's if every operator has the difference.
+NamespaceFull:
+  expr: max by (limit) (fovea_operator_full_namespaces{ {{- $ns -}} }) > {{ $alerts.NamespaceFull.threshold }}
+  summary: |
+    {{ "{{ $value }}" }} namespaces have too many {{ "{{ $labels.limit }}" }} jobs to start others
+  description: |
+    Their waiting jobs have the condition Accepted False, and the API answers 429. Reason TooManyFinishedJobs: delete finished jobs,
+    give them a ttlSecondsAfterFinished, or raise operator.retention. Reason QuotaExceeded: more jobs are created than runners end;
+    raise operator.quota or the annotation fovea.dev/max-unfinished-jobs of the namespace if that is wanted.
 JobsDeletedEarly:
   expr: |
     sum({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_finished_jobs_deleted_total{%s,cause=\"limit\"}" $ns)) }})

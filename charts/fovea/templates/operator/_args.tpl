@@ -32,10 +32,12 @@
 - --min-finished-seconds={{ int64 .minFinishedSeconds }}
 - --deletions-per-second={{ int64 .deletionsPerSecond }}
 {{- end }}
+- --max-unfinished-jobs-per-namespace={{ int64 $operator.quota.maxUnfinishedJobsPerNamespace }}
 {{- with $operator.sweep }}
 - --sweep-every-seconds={{ int64 .everySeconds }}
 - --sweep-grace-seconds={{ int64 .graceSeconds }}
 - --sweep-deletes-per-second={{ int64 .deletesPerSecond }}
+- --reuse-retention-seconds={{ int64 .reuseRetentionSeconds }}
 {{- end }}
 {{- include "fovea.operator.runnerArgs" . | trim | nindent 0 }}
 {{- with $operator.extraArgs }}
@@ -50,6 +52,7 @@
 - --runner-image-pull-policy={{ $values.image.pullPolicy }}
 {{- include "fovea.flags" (dict "flag" "runner-image-pull-secret" "values" $values.image.pullSecrets) }}
 - --runner-drain-seconds={{ int64 $runner.drainSeconds }}
+- --runner-cache-size-limit={{ $runner.cacheSizeLimit }}
 - --runner-certificate-days={{ int64 $runner.certificateDays }}
 - --runner-overlap-seconds={{ int64 $runner.overlapSeconds }}
 - --surge-timeout-seconds={{ int64 $runner.surgeTimeoutSeconds }}

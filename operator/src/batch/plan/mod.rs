@@ -10,6 +10,7 @@ mod manifest;
 mod shards;
 mod writer;
 
+use crate::kill_points;
 use fovea_crds::{Failure, Input, Output, ServedModel, clip};
 use fovea_protocol::{Parameters, RowError, Task};
 use fovea_store::{InvalidKey, ObjectKey, Store, StoreError};
@@ -150,6 +151,7 @@ pub(crate) async fn make(
         }
     };
     let (id, shards) = writer.end().await?;
+    kill_points::after(kill_points::BATCH_ITEMS_WRITTEN);
     let plan = Plan {
         id,
         of,
@@ -163,6 +165,7 @@ async fn commit(store: &Store, uid: &str, plan: Plan) -> Result<Plan, StoreError
     let key = ObjectKey::plan(uid).map_err(invalid)?;
     let json = serde_json::to_vec(&plan).map_err(|error| wrong(&key, &error))?;
     if store.put_if_absent(&key, json.into()).await? {
+        kill_points::after(kill_points::BATCH_PLANNED);
         return Ok(plan);
     }
     let gone = || StoreError::Unavailable(format!("{key} was deleted while it was being created"));

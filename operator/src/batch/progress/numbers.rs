@@ -31,6 +31,7 @@ impl Progress {
         for running in self.running.values() {
             counts.succeeded += running.beat.succeeded;
             counts.failed += running.beat.failed;
+            counts.reused += running.beat.reused;
         }
         counts.skipped += self.skipped;
         counts.total = match self.pictures {

@@ -23,6 +23,7 @@ async fn an_output_that_is_finished_twice_has_the_same_bytes() {
             bytes: 9,
             sha256: "y".to_owned(),
             formatted: Some(formatted),
+            reused: 0,
         };
         (PartName::parse(name).unwrap(), metadata)
     };
@@ -100,17 +101,17 @@ async fn an_output_that_is_finished_twice_has_the_same_bytes() {
 #[tokio::test]
 async fn a_store_that_does_not_honour_conditions_is_refused() {
     let bucket = Bucket::start().await;
-    assert_eq!(probe(&bucket.store, UID).await.unwrap(), Ok(()));
-    assert_eq!(probe(&bucket.store, UID).await.unwrap(), Ok(()));
+    assert_eq!(probe(&bucket.store, UID, "ns").await.unwrap(), Ok(()));
+    assert_eq!(probe(&bucket.store, UID, "ns").await.unwrap(), Ok(()));
     for (status, part) in [(200, "ignores the header"), (501, "rejects the header")] {
         let rule = bucket.rule(Verdict::Fail(status), |request| {
             request.headers.contains_key("if-none-match")
         });
-        let refused = probe(&bucket.store, UID).await.unwrap().unwrap_err();
+        let refused = probe(&bucket.store, UID, "ns").await.unwrap().unwrap_err();
         assert_eq!(refused.reason, "ConditionalPutUnsupported");
         assert!(refused.message.contains(part), "{}", refused.message);
         bucket.proxy.lift(&rule);
     }
     bucket.rule(Verdict::Fail(503), |_| true);
-    assert!(probe(&bucket.store, UID).await.is_err());
+    assert!(probe(&bucket.store, UID, "ns").await.is_err());
 }

@@ -10,7 +10,6 @@ use backon::BackoffBuilder as _;
 use fovea_crds::{BatchOutput, Failure, InferenceJob};
 use fovea_store::StoreError;
 use futures::FutureExt as _;
-use jiff::Timestamp;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -65,7 +64,7 @@ impl BatchRun {
     /// Writes that the parts cannot be copied yet. What else the write finds shows itself at the next one.
     async fn write_copying(&mut self, work: &mut Work, why: &str) {
         let numbers = work.numbers();
-        let make = |job: &InferenceJob| status::copying(job, &numbers, why, Timestamp::now());
+        let make = |job: &InferenceJob| status::copying(job, &numbers, why, crate::time::now());
         let written = self.writer.write(self.job.clone(), make).boxed().await;
         let _ = self.took(written);
     }
@@ -74,7 +73,14 @@ impl BatchRun {
         let (numbers, began) = (work.numbers(), work.began);
         let pool = &self.placement.pool;
         let make = |job: &InferenceJob| {
-            status::succeeded(job, pool, began, &numbers, output.clone(), Timestamp::now())
+            status::succeeded(
+                job,
+                pool,
+                began,
+                &numbers,
+                output.clone(),
+                crate::time::now(),
+            )
         };
         self.writer.write(self.job.clone(), make).boxed().await
     }
@@ -87,7 +93,7 @@ impl BatchRun {
             Halt::Suspended => {
                 let numbers = work.map(|mut work| work.numbers());
                 let make =
-                    |job: &InferenceJob| status::paused(job, numbers.as_ref(), Timestamp::now());
+                    |job: &InferenceJob| status::paused(job, numbers.as_ref(), crate::time::now());
                 return self.writer.write(self.job.clone(), make).boxed().await;
             }
             Halt::End(ending) => ending,
@@ -103,7 +109,7 @@ impl BatchRun {
         }
         let make = |job: &InferenceJob| {
             let (numbers, output) = (numbers.as_ref(), output.clone());
-            status::ended(job, numbers, output, &ending, Timestamp::now())
+            status::ended(job, numbers, output, &ending, crate::time::now())
         };
         self.writer.write(self.job.clone(), make).boxed().await
     }

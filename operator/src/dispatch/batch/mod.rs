@@ -5,6 +5,7 @@
 
 mod ending;
 mod planning;
+mod reuse;
 mod run;
 mod shard;
 mod work;
@@ -17,7 +18,7 @@ use crate::job::decide::{Ending, Placement};
 use crate::pool::PoolKey;
 use crate::time::later;
 use fovea_crds::{InferenceJob, ServedModel};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use run::BatchRun;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -103,6 +104,8 @@ impl Drop for Place {
 /// What is left of the batches of one pool.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PoolLeft {
+    /// Batches that are being planned: how many pictures they have is not known.
+    pub planning: u32,
     pub batches: u32,
     pub pictures: u64,
     /// Shards that could run at once.
@@ -135,7 +138,10 @@ struct Active {
     grants: mpsc::Sender<Place>,
     usable: u32,
     granted: u32,
+    /// `None` until it is planned.
     left: Option<Left>,
+    /// Whether it runs on, and does not only end.
+    is_going_on: bool,
 }
 
 impl Batches {
@@ -163,10 +169,18 @@ impl Batches {
     pub(super) fn left(&self) -> BTreeMap<&PoolKey, PoolLeft> {
         let mut pools: BTreeMap<&PoolKey, PoolLeft> = BTreeMap::new();
         for batch in self.by_uid.values() {
-            let Some(left) = batch.left.filter(|left| left.at_once > 0) else {
+            let wants_runners = match batch.left {
+                Some(left) => left.at_once > 0,
+                None => batch.is_going_on && batch.job.borrow().spec.parallelism != Some(0),
+            };
+            if !wants_runners {
+                continue;
+            }
+            let pool = pools.entry(&batch.placement.pool).or_default();
+            let Some(left) = batch.left else {
+                pool.planning += 1;
                 continue;
             };
-            let pool = pools.entry(&batch.placement.pool).or_default();
             pool.batches += 1;
             pool.pictures = pool.pictures.saturating_add(left.pictures);
             pool.at_once = pool.at_once.saturating_add(left.at_once);
@@ -201,7 +215,7 @@ impl Dispatcher {
         let may_begin = known && self.batches.has_room(&namespace);
         let is_going_on = ending.is_none();
         if is_going_on && !may_begin {
-            let again = later(Timestamp::now(), AGAIN_AFTER);
+            let again = later(crate::time::now(), AGAIN_AFTER);
             return self.book.wake_at(uid, again);
         }
         self.pools.unqueue(uid);
@@ -217,6 +231,7 @@ impl Dispatcher {
             events: self.batches.events.clone(),
             ending,
             folders: Arc::clone(&self.folders),
+            answers: Arc::clone(&self.answers),
             writer: self.writer.clone(),
             store: self.parts.store.clone(),
             store_check: Arc::clone(&self.store_check),
@@ -233,6 +248,7 @@ impl Dispatcher {
             usable: 0,
             granted: 0,
             left: None,
+            is_going_on,
         };
         self.batches.by_uid.insert(uid.to_owned(), active);
         let running = Box::pin(batch.run(aborted));
@@ -325,5 +341,53 @@ impl Dispatcher {
             let _ = batch.grants.try_send(place);
             self.queue_shards(&waiting.uid);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{job, pool};
+
+    fn active(parallelism: Option<u32>, is_going_on: bool, left: Option<u64>) -> Active {
+        let mut job = job();
+        job.spec.parallelism = parallelism;
+        Active {
+            namespace: "a".to_owned(),
+            placement: Placement {
+                pool: pool(),
+                model: "blip".to_owned(),
+            },
+            job: watch::channel(Arc::new(job)).0,
+            grants: mpsc::channel(1).0,
+            usable: 0,
+            granted: 0,
+            left: left.map(|pictures| Left {
+                pictures,
+                done: 0,
+                at_once: 4,
+                progressed: Instant::now(),
+            }),
+            is_going_on,
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_being_planned_wants_a_runner_already() {
+        let mut batches = Batches::new(mpsc::unbounded_channel().0);
+        for (number, batch) in [
+            active(None, true, None),
+            active(Some(0), true, None),
+            active(None, false, None),
+            active(None, true, Some(70)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            batches.by_uid.insert(number.to_string(), batch);
+        }
+        let left = batches.left()[&pool()];
+        assert_eq!((left.planning, left.batches), (1, 1));
+        assert_eq!((left.pictures, left.at_once), (70, 4));
     }
 }

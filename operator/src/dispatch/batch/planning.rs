@@ -72,7 +72,8 @@ impl BatchRun {
         } else {
             let written = self.write_planning(began, None).await;
             written.map_err(NotPlanned::Halted)?;
-            let probed = finish::probe(&self.store, &self.uid).await?;
+            let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
+            let probed = finish::probe(&self.store, &self.uid, namespace).await?;
             probed.map_err(PlanError::Never)?;
             plan::make(&self.store, self.batch()?, |_| {}).await?
         };
@@ -116,7 +117,8 @@ impl BatchRun {
     /// Writes that the batch is being planned; `why` it could not be yet.
     async fn write_planning(&mut self, began: Timestamp, why: Option<&str>) -> Result<(), Halt> {
         let pool = self.placement.pool.clone();
-        let make = |job: &InferenceJob| status::planning(job, &pool, began, why, Timestamp::now());
+        let make =
+            |job: &InferenceJob| status::planning(job, &pool, began, why, crate::time::now());
         let written = self.writer.write(self.job.clone(), make).boxed().await;
         self.took(written)
     }

@@ -12,6 +12,7 @@ use crate::job::retry;
 use crate::job::status::batch::{self as status, Numbers};
 use crate::job::write::{StatusWriter, Written};
 use crate::metrics::Metrics;
+use crate::reuse::Answers;
 use backon::ExponentialBuilder;
 use fovea_crds::InferenceJob;
 use fovea_store::{PartMetadata, PartName, Store, StoreError};
@@ -66,6 +67,7 @@ pub(super) struct BatchRun {
     /// It is only to be ended, with what a former leader has done.
     pub ending: Option<Ending>,
     pub folders: Arc<Folders>,
+    pub answers: Arc<Answers>,
     pub writer: StatusWriter,
     pub store: Store,
     pub store_check: Arc<StoreCheck>,
@@ -99,7 +101,7 @@ pub(super) type Described = Vec<(PartName, Result<Option<PartMetadata>, StoreErr
 impl BatchRun {
     /// Runs the batch to its end, or until it is suspended.
     pub(super) async fn run(mut self, mut abort: oneshot::Receiver<Abort>) -> Written {
-        let began = Timestamp::now();
+        let began = crate::time::now();
         if let Some(ending) = self.ending.clone() {
             let work = timeout(COPY_LIMIT, self.done_before(began)).await;
             return self
@@ -265,6 +267,7 @@ impl BatchRun {
                 plan: Arc::clone(&work.plan),
                 store: self.store.clone(),
                 folders: Arc::clone(&self.folders),
+                answers: Arc::clone(&self.answers),
                 finish,
                 beats: beats.clone(),
             };
@@ -280,8 +283,9 @@ impl BatchRun {
             self.placement.pool.clone(),
         );
         Box::pin(async move {
-            let make =
-                |job: &InferenceJob| status::running(job, &pool, began, &numbers, Timestamp::now());
+            let make = |job: &InferenceJob| {
+                status::running(job, &pool, began, &numbers, crate::time::now())
+            };
             writer.write(job, make).await
         })
     }

@@ -7,6 +7,8 @@ use crate::dispatch::conversation::{NoAnswer, excerpt, lines, next_line, refused
 use crate::dispatch::folders::{FolderError, Folders};
 use crate::dispatch::runners::RunnerClient;
 use crate::dispatch::store_check::StoreCheck;
+use crate::kill_points;
+use crate::reuse::Answers;
 use bytes::Bytes;
 use fovea_crds::{Failure, InferenceJob};
 use fovea_protocol::{
@@ -14,6 +16,8 @@ use fovea_protocol::{
     SILENCE_LIMIT, ShardLine, ShardOf, ShardRequest, URL_LIFETIME, Upload,
 };
 use fovea_store::{Formatted, ObjectKey, PartMetadata, PartName, SignedPut, Store};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, OptionFuture};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -41,6 +45,7 @@ pub(super) struct ShardAttempt {
     pub plan: Arc<Plan>,
     pub store: Store,
     pub folders: Arc<Folders>,
+    pub answers: Arc<Answers>,
     /// Told once the attempt should end with what is done.
     pub finish: CancellationToken,
     /// Its heartbeats, with the number of the attempt.
@@ -85,6 +90,8 @@ struct Announced {
     part: Part,
     name: PartName,
     metadata: PartMetadata,
+    /// Name of the object with its new answers.
+    answers: Option<String>,
 }
 
 impl ShardAttempt {
@@ -135,6 +142,7 @@ impl ShardAttempt {
         let mut lines = lines(answer);
         let mut announced: Option<Announced> = None;
         let (mut announcements, mut told) = (0, false);
+        let mut answering: Option<BoxFuture<'_, Order>> = None;
         let mut finished_by = Instant::now();
         loop {
             let line = tokio::select! {
@@ -143,6 +151,11 @@ impl ShardAttempt {
                     told = true;
                     finished_by = Instant::now() + FINISH_LIMIT;
                     send(&orders, &Order::Finish).await?;
+                    continue;
+                }
+                Some(answers) = OptionFuture::from(answering.as_mut()) => {
+                    answering = None;
+                    send(&orders, &answers).await?;
                     continue;
                 }
                 () = sleep_until(finished_by), if told => {
@@ -159,6 +172,13 @@ impl ShardAttempt {
                     let items = self.sign(&items, from, count).await?;
                     send(&orders, &items).await?;
                 }
+                ShardLine::Ask { questions } => {
+                    let questions = self.questions(&questions);
+                    let Some(questions) = questions.filter(|_| answering.is_none()) else {
+                        return Err(nonsense("questions that it may not ask now"));
+                    };
+                    answering = Some(self.answer(questions).boxed());
+                }
                 ShardLine::Ready(part) => {
                     announcements += 1;
                     if announcements > MAX_READY {
@@ -174,9 +194,19 @@ impl ShardAttempt {
                     stopped,
                 } => {
                     let announced = announced.filter(|announced| announced.part == part);
-                    let Some(Announced { name, metadata, .. }) = announced else {
+                    let Some(Announced {
+                        name,
+                        metadata,
+                        answers,
+                        ..
+                    }) = announced
+                    else {
                         return Err(nonsense("a part that it did not announce"));
                     };
+                    kill_points::after(kill_points::BATCH_PART_WRITTEN);
+                    if let Some(answers) = answers {
+                        self.written(answers).await;
+                    }
                     let metadata = (!exists).then_some(metadata);
                     return Ok(Outcome::Part {
                         part: name,
@@ -242,6 +272,7 @@ impl ShardAttempt {
             && self.range.to.is_none_or(|to| part.to <= to)
             && part.succeeded.saturating_add(part.failed) == part.to - part.from
             && part.rows.bytes <= MAX_PART_BYTES
+            && self.answers_fit(&part)
             && part.formatted.is_some() == (self.request.format != PartFormat::Jsonl);
         if !fits {
             return Err(nonsense("a part that does not fit its range"));
@@ -269,6 +300,7 @@ impl ShardAttempt {
             bytes: part.rows.bytes,
             sha256: part.rows.sha256.clone(),
             formatted,
+            reused: part.reused,
         };
         let formatted = match &metadata.formatted {
             None => None,
@@ -279,15 +311,22 @@ impl ShardAttempt {
         };
         let key = ObjectKey::part(uid, name);
         let rows = self.upload(key, metadata.bytes, Some(&metadata)).await?;
+        let (answers_name, answers) = self.place_answers(&part, name).await?.unzip();
         let announced = Announced {
             part,
             name,
             metadata,
+            answers: answers_name,
         };
-        Ok((announced, Order::Part { formatted, rows }))
+        let order = Order::Part {
+            formatted,
+            rows,
+            answers,
+        };
+        Ok((announced, order))
     }
 
-    async fn upload(
+    pub(super) async fn upload(
         &self,
         key: Result<ObjectKey, fovea_store::InvalidKey>,
         bytes: u64,

@@ -188,6 +188,7 @@ impl Work {
             finish_after_millis: deadline_millis / 2,
             deadline_millis,
             exclusive: range.is_suspect(),
+            reuse: spec.reuse,
         };
         self.model = Some(model);
         let finish = CancellationToken::new();
@@ -246,6 +247,7 @@ impl Work {
             } => {
                 if let Some(metadata) = &metadata {
                     metrics.batch_pictures(metadata.succeeded, metadata.failed);
+                    metrics.reused_pictures("batch", metadata.reused);
                 }
                 let reason =
                     (stopped.as_ref()).map_or("none", |(problem, _)| problem.reason.name());
@@ -354,7 +356,7 @@ impl Work {
             shards: self.progress.running(),
             interruptions: self.interruptions,
             per_second: self.rate.per_second(),
-            done_at: remaining.map(|time| later(Timestamp::now(), time)),
+            done_at: remaining.map(|time| later(crate::time::now(), time)),
             model: self.model.clone(),
         }
     }

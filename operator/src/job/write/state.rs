@@ -6,7 +6,6 @@ use crate::job::notice::notice;
 use crate::job::status;
 use crate::kill_points;
 use fovea_crds::{InferenceJob, InferenceJobStatus, Phase};
-use jiff::Timestamp;
 use kube::{Resource, ResourceExt, api::PostParams, core::Request};
 use serde_json::json;
 use std::ops::ControlFlow;
@@ -60,7 +59,7 @@ impl<F: Fn(&InferenceJob) -> InferenceJobStatus> Change for State<'_, F> {
     }
 
     fn reduce(&mut self, job: &InferenceJob, why: &str) {
-        self.next = status::rejected(job, why, Timestamp::now());
+        self.next = status::rejected(job, why, crate::time::now());
     }
 
     fn rebase(&mut self, newer: InferenceJob) -> ControlFlow<Written, InferenceJob> {
@@ -69,7 +68,7 @@ impl<F: Fn(&InferenceJob) -> InferenceJobStatus> Change for State<'_, F> {
         }
         // A batch ends when its finished parts have been copied.
         self.next = if newer.spec.cancel && !newer.spec.input.is_batch() {
-            status::ended(&newer, None, &Ending::Cancelled, Timestamp::now())
+            status::ended(&newer, None, &Ending::Cancelled, crate::time::now())
         } else {
             (self.make)(&newer)
         };

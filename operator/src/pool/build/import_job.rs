@@ -2,7 +2,7 @@
 //! is the only one with a hub's token, and has no other credentials.
 
 use super::pod::pull_secrets;
-use super::restricted::{self, SECRET_MODE, directory, mount};
+use super::restricted::{self, SECRET_MODE, directory, mount, tmp};
 use super::{Build, Subject, names};
 use fovea_store::PostForm;
 use k8s_openapi::ByteString;
@@ -114,9 +114,10 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
         }),
         ..Volume::default()
     };
+    let cache = directory("cache", config.runner_cache_size_limit.clone());
     let spec = PodSpec {
         containers: vec![container],
-        volumes: Some(vec![form, directory("cache", None), directory("tmp", None)]),
+        volumes: Some(vec![form, cache, tmp()]),
         restart_policy: Some("Never".to_owned()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),

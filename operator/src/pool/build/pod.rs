@@ -1,7 +1,7 @@
 //! A runner's pod.
 
 use super::names::{self, fingerprint};
-use super::restricted::{self, SECRET_MODE, directory, mount};
+use super::restricted::{self, SECRET_MODE, directory, mount, tmp};
 use super::{Build, PORT, PORT_NAME, Subject};
 use fovea_crds::{CacheVolume, Device, EnvVar, PoolModel, RunnerPoolSpec, RunnerTemplate};
 use k8s_openapi::api::core::v1::{
@@ -83,8 +83,8 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         containers: vec![container],
         volumes: Some(vec![
             access(&subject.child),
-            cache(cache_volume),
-            directory("tmp", None),
+            cache(cache_volume, &build.config.runner_cache_size_limit),
+            tmp(),
         ]),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -309,10 +309,13 @@ fn access(secret: &str) -> Volume {
     }
 }
 
-fn cache(volume: Option<CacheVolume>) -> Volume {
+fn cache(volume: Option<CacheVolume>, default_limit: &Quantity) -> Volume {
+    let own = |limit: Option<Quantity>| {
+        directory("cache", limit.unwrap_or_else(|| default_limit.clone()))
+    };
     match volume {
-        None => directory("cache", None),
-        Some(CacheVolume::EmptyDir { size_limit }) => directory("cache", size_limit),
+        None => own(None),
+        Some(CacheVolume::EmptyDir { size_limit }) => own(size_limit),
         Some(CacheVolume::PersistentVolumeClaim { claim_name }) => Volume {
             name: "cache".to_owned(),
             persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {

@@ -43,12 +43,20 @@ pub(super) fn container() -> SecurityContext {
     }
 }
 
-/// A directory that lives as long as the pod.
-pub(super) fn directory(name: &str, size_limit: Option<Quantity>) -> Volume {
+/// Size limit of the directory for temporary files, which only libraries write.
+const TMP_SIZE_LIMIT: &str = "1Gi";
+
+/// The directory for temporary files.
+pub(super) fn tmp() -> Volume {
+    directory("tmp", Quantity(TMP_SIZE_LIMIT.to_owned()))
+}
+
+/// A directory that lives as long as the pod, which the kubelet evicts once it exceeds the limit.
+pub(super) fn directory(name: &str, size_limit: Quantity) -> Volume {
     Volume {
         name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource {
-            size_limit,
+            size_limit: Some(size_limit),
             medium: None,
         }),
         ..Volume::default()

@@ -11,6 +11,7 @@ use crate::pool::build::names::OPERATOR;
 use crate::pool::caches::Children;
 use crate::pool::message::Message;
 use crate::pool::published::{Access, PublishedPool};
+use crate::pool::scale::Leaving;
 use crate::pool::weights::Resolved;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -32,6 +33,8 @@ pub(crate) struct Applied {
     pub(crate) progressing: Option<Message>,
     /// What is wrong with the pool, the most important first.
     pub(crate) faults: Vec<Message>,
+    /// The pods that are to be removed; `None` where the runners were not changed.
+    pub(crate) leaving: Option<Leaving>,
     /// Whether a request failed: it is retried.
     pub(crate) failed: bool,
     /// When to reconcile again, at the latest.
@@ -67,24 +70,10 @@ impl Context {
             imports,
             runners,
             outlook,
+            kept,
         } = prepared;
-        let Outlook {
-            pods,
-            runners: published_runners,
-            access,
-            weights,
-            resolved,
-            progressing,
-            faults,
-            pod_faults,
-            due,
-        } = outlook;
-        let mut applied = Applied {
-            pods: Some(pods),
-            resolved,
-            due,
-            ..Applied::default()
-        };
+        let mut applied = Applied::default();
+        let access = outlook.access.clone();
         let (access, isolated) = match objects {
             Some(objects) => {
                 self.apply_objects(observed, objects, access, &mut applied)
@@ -92,12 +81,28 @@ impl Context {
             }
             None => (access, false),
         };
+        // Without its network policy and its certificate no runner starts, and none is removed.
+        let runners = runners.filter(|_| isolated && access.is_some());
+        let Outlook {
+            pods,
+            runners: published_runners,
+            access: _,
+            weights,
+            resolved,
+            progressing,
+            faults,
+            pod_faults,
+            due,
+        } = if runners.is_some() { outlook } else { kept };
+        applied.pods = Some(pods);
+        applied.resolved = resolved;
+        applied.due = due;
         applied.faults.extend(faults);
         for import in imports {
             self.apply_import(observed, import, &mut applied).await;
         }
-        // Without its network policy and its certificate no runner starts.
-        if let Some(runners) = runners.filter(|_| isolated && access.is_some()) {
+        if let Some(runners) = runners {
+            applied.leaving = Some(runners.leaving.clone());
             self.apply_runners(observed, runners, &mut applied).await;
         }
         applied.faults.extend(pod_faults);
@@ -162,6 +167,7 @@ impl Context {
             marks,
             change,
             replicas_now,
+            leaving: _,
         } = runners;
         let marked = self.mark(observed, &marks, applied).await;
         // Without the marks Kubernetes would remove other pods.

@@ -96,13 +96,16 @@ impl Context {
             self.forget(&key);
             return Ok(Action::await_change());
         }
+        if !self.caches.cover(pool) {
+            return Ok(Action::await_change());
+        }
         let mut memory = self.memories().remove(&key).unwrap_or_default();
         if pool.spec.external.is_some() {
             memory.forget_pods();
         }
 
         // 1. Observe (no client required).
-        let time = (Timestamp::now(), Instant::now());
+        let time = (crate::time::now(), Instant::now());
         let mut observed =
             observe::observe(&self.caches, &self.loads.borrow(), &memory, pool, time);
         // 2. Inspect (client required, reads only).
@@ -111,6 +114,9 @@ impl Context {
         let plan = plan::plan(&observed, &mut memory, &self.build, access::make);
         // 4. Apply (client required).
         let mut applied = self.apply(&observed, plan).await;
+        if let Some(leaving) = applied.leaving.take() {
+            memory.leaving = leaving;
+        }
         if let Some(due) = inspect_again {
             plan::earliest(&mut applied.due, due);
         }
@@ -198,7 +204,7 @@ impl Memory {
 fn action(applied: &Applied, write_again: Option<Timestamp>, memory: &mut Memory) -> Action {
     // A little later, so that the time is surely over.
     let until = |due: Timestamp| {
-        let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+        let wait = Duration::try_from(due.duration_since(crate::time::now())).unwrap_or_default();
         wait + Duration::from_millis(10)
     };
     let wait = if applied.failed {

@@ -6,13 +6,13 @@ mod runners;
 use super::Memory;
 use super::observe::{Observed, ObservedImport};
 use crate::pool::access::{self, Contents, Material, Periods};
-use crate::pool::build::deployment::replicas_of;
 use crate::pool::build::{
     Build, disruption_budget::disruption_budget, names, network_policy, secret::secret,
     service::service,
 };
 use crate::pool::message::Message;
 use crate::pool::published::{Access, RunnerPod, Weights};
+use crate::pool::scale::Leaving;
 use crate::pool::weights::Resolved;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -35,8 +35,10 @@ pub(crate) struct Prepared {
     pub(crate) imports: Vec<PlannedImport>,
     /// `None` where the spec is refused.
     pub(crate) runners: Option<PlannedRunners>,
-    /// Facts that do not depend on the result of the above.
+    /// Facts that hold once the above is applied.
     pub(crate) outlook: Outlook,
+    /// Facts that hold if the runners cannot be changed.
+    pub(crate) kept: Outlook,
 }
 
 /// The objects that runners need before they start. The network policy precedes the pods that it
@@ -72,6 +74,8 @@ pub(crate) struct PlannedRunners {
     pub(crate) change: Change,
     /// The Deployment's present number of replicas: kept where the marks cannot be written.
     pub(crate) replicas_now: Option<u32>,
+    /// The pods that are to be removed.
+    pub(crate) leaving: Leaving,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,13 +160,12 @@ pub(crate) fn plan<E: std::fmt::Display>(
     };
     if !observed.refusals.is_empty() {
         outlook.faults.clone_from(&observed.refusals);
-        let deployment = observed.children.deployment.as_deref();
-        outlook.pods.desired = deployment.and_then(replicas_of).unwrap_or(0);
-        runners::survey(observed, memory, None, &mut outlook);
+        runners::survey_present(observed, memory, &mut outlook);
         return Plan::Apply(Box::new(Prepared {
             objects: None,
             imports: Vec::new(),
             runners: None,
+            kept: outlook.clone(),
             outlook,
         }));
     }
@@ -174,12 +177,19 @@ pub(crate) fn plan<E: std::fmt::Display>(
     };
     let imports = models::plan_models(observed, memory, build, &mut outlook);
     (outlook.faults).extend(observed.kubelet_faults.iter().cloned());
+    let mut kept = outlook.clone();
+    runners::survey_present(observed, memory, &mut kept);
     let runners = runners::plan_runners(observed, memory, build, &mut outlook);
+    if observed.children.deployment.is_none() {
+        // There are to be some: the pool is not scaled to zero.
+        kept.pods.desired = outlook.pods.desired;
+    }
     Plan::Apply(Box::new(Prepared {
         objects: Some(objects),
         imports,
         runners: Some(runners),
         outlook,
+        kept,
     }))
 }
 

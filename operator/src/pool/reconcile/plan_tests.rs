@@ -1,7 +1,7 @@
 use super::super::observe::{Folder, ObservedModel};
 use super::super::observe_fixtures::{observed, pool, up};
 use super::*;
-use crate::pool::build::deployment::{deployment, template_of};
+use crate::pool::build::deployment::{deployment, replicas_of, template_of};
 use crate::pool::config::PoolsConfig;
 use crate::pool::load::Load;
 use crate::pool::rollout::Strategy;
@@ -88,6 +88,7 @@ fn a_new_pool_gets_its_objects_and_as_many_runners_as_its_spec_says() {
         imports,
         runners,
         outlook,
+        kept: _,
     } = prepared(&observed);
     let (_, access) = objects.unwrap().secret.unwrap();
     assert_eq!(access.unwrap().token, "t");
@@ -156,6 +157,10 @@ fn the_runner_with_the_fewest_jobs_is_marked_for_removal() {
         ..Load::default()
     });
     let prepared = prepared(&observed);
+    // As long as the pool's network policy cannot be applied, no runner is taken out of service.
+    let kept = &prepared.kept;
+    assert_eq!((kept.pods.desired, prepared.outlook.pods.desired), (2, 1));
+    assert!(kept.runners.iter().all(|runner| !runner.leaving));
     let expected = Mark {
         pod: "idle".into(),
         leaving: true,

@@ -32,7 +32,7 @@ pub(crate) fn new_fault(
     let now = degraded(after)?;
     let known = before
         .and_then(degraded)
-        .is_some_and(|known| known.message == now.message);
+        .is_some_and(|known| known.reason == now.reason);
     // The runners of a pool that was just created have not been checked yet.
     (before.is_some() && !known).then_some(Notice {
         reason: now.reason.clone(),

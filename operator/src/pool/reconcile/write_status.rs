@@ -27,7 +27,7 @@ impl Context {
         let before = observed.pool.status.as_ref();
         let status = status(observed, applied).filter(|status| before != Some(status))?;
         let again = memory.status_written.map(after);
-        if let Some(again) = again.filter(|again| *again > Timestamp::now()) {
+        if let Some(again) = again.filter(|again| *again > crate::time::now()) {
             return Some(again);
         }
         if let Some(notice) = new_fault(before, &status) {
@@ -44,7 +44,7 @@ impl Context {
         };
         let params = PostParams::default();
         let written = pools.replace_status(&key.name, &params, &pool).await;
-        let now = Timestamp::now();
+        let now = crate::time::now();
         match written {
             Ok(_) => {
                 memory.status_written = Some(now);

@@ -4,7 +4,7 @@ use super::head::ImageToText;
 use super::{Blip, BlipConfig, CaptionTokenizer};
 use crate::image::{ImageProcessor, Preprocessor};
 use crate::inference::ModelFront;
-use crate::models::{Loaded, ModelError, Opened, parse, refusal};
+use crate::models::{Loaded, ModelError, Opened, parse, refusal, settings};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ pub(in crate::models) fn open(dir: &Path, text: &str, path: &Path) -> Result<Ope
         head: Box::new(ImageToText::new(tokenizer, config.text_config.clone())),
         preprocessor,
         mixed_sizes: false,
+        settings: settings(dir)?,
     };
     let dir = dir.to_owned();
     let loader = move |placement| {

@@ -3,7 +3,7 @@
 use super::{Detr, DetrConfig};
 use crate::image::{ImageProcessor, Preprocessor};
 use crate::inference::ModelFront;
-use crate::models::{Loaded, ModelError, Opened, parse, refusal};
+use crate::models::{Loaded, ModelError, Opened, parse, refusal, settings};
 use crate::tasks::{LabelConfig, ObjectDetection};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ pub(in crate::models) fn open(dir: &Path, text: &str, path: &Path) -> Result<Ope
         head: Box::new(ObjectDetection::new(labels)),
         preprocessor: Preprocessor::open(dir, ImageProcessor::Detr)?,
         mixed_sizes: false,
+        settings: settings(dir)?,
     };
     let dir = dir.to_owned();
     let loader = move |placement| {

@@ -3,7 +3,7 @@
 use super::{ResNet, ResNetConfig};
 use crate::image::{ImageProcessor, OutputSize, Preprocessor};
 use crate::inference::ModelFront;
-use crate::models::{Loaded, ModelError, Opened, parse, refusal};
+use crate::models::{Loaded, ModelError, Opened, parse, refusal, settings};
 use crate::tasks::{ImageClassification, LabelConfig};
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub(in crate::models) fn open(dir: &Path, text: &str, path: &Path) -> Result<Ope
         head: Box::new(ImageClassification::new(labels, activation)),
         preprocessor,
         mixed_sizes: false,
+        settings: settings(dir)?,
     };
     let dir = dir.to_owned();
     let loader = move |placement| {

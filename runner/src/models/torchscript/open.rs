@@ -6,7 +6,7 @@ use super::objects::ObjectReader;
 use super::{Reader, TorchScript};
 use crate::image::{OutputSize, Preprocessor};
 use crate::inference::{Model, ModelFront, TaskHead};
-use crate::models::{Loaded, ModelError, Opened, parse, refusal};
+use crate::models::{Loaded, ModelError, Opened, parse, refusal, settings};
 use crate::tasks::{Activation, ImageClassification, ObjectDetection};
 use crate::weights::Placement;
 use fovea_protocol::Parameters;
@@ -52,6 +52,7 @@ pub(in crate::models) fn open(dir: &Path, path: &Path) -> Result<Opened, ModelEr
         head,
         preprocessor,
         mixed_sizes: false,
+        settings: settings(dir)?,
     };
     let loader = move |placement: Placement| {
         let fault = |why: String| ModelError::Module {

@@ -1,6 +1,6 @@
 //! What the runner asks of the operator while an attempt runs, and the answers.
 
-use fovea_protocol::{Item, MAX_WINDOW, Part, Problem, Reason, ShardLine, Upload};
+use fovea_protocol::{Answer, Item, MAX_WINDOW, Part, Problem, Reason, ShardLine, Upload};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(super) struct Ask {
 struct Waiting {
     items: VecDeque<(Wanted, oneshot::Sender<Vec<Offer>>)>,
     part: Option<oneshot::Sender<Uploads>>,
+    answers: Option<oneshot::Sender<Vec<Option<Answer>>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,7 @@ pub(super) struct Offer {
 pub(super) struct Uploads {
     pub(super) formatted: Option<Upload>,
     pub(super) rows: Upload,
+    pub(super) answers: Option<Upload>,
 }
 
 impl Offer {
@@ -102,6 +104,16 @@ impl Ask {
         self.answer(ShardLine::Ready(part), answered).await
     }
 
+    /// Asks for answers that were given before. One call at a time.
+    pub(super) async fn answers(
+        &self,
+        questions: Vec<String>,
+    ) -> Result<Vec<Option<Answer>>, Problem> {
+        let (answer, answered) = oneshot::channel();
+        self.lock().answers = Some(answer);
+        self.answer(ShardLine::Ask { questions }, answered).await
+    }
+
     async fn answer<T>(
         &self,
         line: ShardLine,
@@ -137,6 +149,15 @@ impl Ask {
         let offer = |item| Offer::new(item, arrived, lifetime);
         // An error means that the picture has ended meanwhile.
         let _ = answer.send(items.into_iter().map(offer).collect());
+        Ok(())
+    }
+
+    /// Hands answers to whoever has asked for them.
+    pub(super) fn answered(&self, answers: Vec<Option<Answer>>) -> Result<(), Problem> {
+        let asked = self.lock().answers.take();
+        let asked = asked.ok_or_else(|| malformed("there are answers that were not asked for"))?;
+        // An error means that the attempt is over.
+        let _ = asked.send(answers);
         Ok(())
     }
 

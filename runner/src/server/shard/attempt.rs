@@ -4,7 +4,8 @@ use super::ask::Uploads;
 use super::orders::{Ended, Orders};
 use super::{Shard, archive, part, pictures};
 use fovea_protocol::{
-    HEARTBEAT_INTERVAL, Order, Problem, Reason, SILENCE_LIMIT, ShardLine, ShardOf, ShardRequest,
+    HEARTBEAT_INTERVAL, Order, Problem, Progress, Reason, SILENCE_LIMIT, ShardLine, ShardOf,
+    ShardRequest,
 };
 use fovea_telemetry::trace::TraceParent;
 use futures::Stream;
@@ -113,7 +114,11 @@ async fn supervise(
             }
             _ = heartbeat.tick() => {
                 // The buffer of lines stays full if the operator does not read.
-                let line = ShardLine::Heartbeat(shard.progress.read());
+                let progress = shard.progress.read();
+                let line = ShardLine::Heartbeat(Progress {
+                    reused: shard.reuse.count().min(progress.succeeded),
+                    ..progress
+                });
                 if lines.send_timeout(line, SILENCE_LIMIT).await.is_err() {
                     abort.abort(Reason::Unknown, "the operator stopped reading");
                     return None;
@@ -142,7 +147,16 @@ fn obey(shard: &Shard, order: Order) -> Result<(), Problem> {
             items,
             lifetime_millis,
         } => (shard.ask).offer(first, items, Duration::from_millis(lifetime_millis)),
-        Order::Part { formatted, rows } => shard.ask.upload(Uploads { formatted, rows }),
+        Order::Part {
+            formatted,
+            rows,
+            answers,
+        } => shard.ask.upload(Uploads {
+            formatted,
+            rows,
+            answers,
+        }),
+        Order::Answers { answers } => shard.ask.answered(answers),
         Order::Finish => {
             shard.stop.stop(None);
             Ok(())
@@ -155,6 +169,13 @@ fn obey(shard: &Shard, order: Order) -> Result<(), Problem> {
 }
 
 async fn work(shard: &Arc<Shard>) -> ShardLine {
+    tokio::select! {
+        end = collect(shard) => end,
+        problem = shard.reuse.ask_all(&shard.ask) => ShardLine::Problem(problem),
+    }
+}
+
+async fn collect(shard: &Arc<Shard>) -> ShardLine {
     let collected = match shard.request.of {
         ShardOf::Pictures => pictures::collect(shard).await,
         ShardOf::Archive => archive::collect(shard).await,

@@ -3,8 +3,10 @@
 use super::super::fetch::FetchError;
 use super::super::memory::Reservation;
 use super::super::preprocess::preprocess;
+use super::super::question::sha256;
 use super::Shard;
 use super::ask::Offer;
+use super::reuse;
 use super::rows::row_error;
 use crate::engine::{Class, Done, Work, gone};
 use crate::inference::{Item, Query};
@@ -13,7 +15,6 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use fovea_protocol::{Problem, Reason, Row, ServedModel};
 use http::StatusCode;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,6 @@ use tokio::time::Instant;
 
 /// Memory reserved for a file of unknown size.
 const USUAL_BYTES: u64 = 1 << 20;
-
-/// Files up to this size are hashed without a thread of their own.
-const SMALL_BYTES: usize = 64 * 1024;
 
 /// How often a URL that the store refuses is replaced.
 const MAX_RENEWALS: u32 = 2;
@@ -218,6 +216,17 @@ pub(super) async fn run(
     let measure = |stage, took| app.metrics.stage(&model.name, stage, took);
     let begun = Instant::now();
     row.sha256 = Some(sha256(bytes.clone()).await?);
+    let question = reuse::question(shard, &query, row.sha256.as_deref());
+    if let Some(question) = &question {
+        let known = tokio::select! {
+            biased;
+            known = shard.reuse.answer(question) => known,
+            () = shard.stop.stopped_before(index) => return Err(Unfinished::Stopped),
+        };
+        if let Some(answer) = known {
+            return Ok(shard.reuse.reused(index, row, answer));
+        }
+    }
     let hold = Arc::clone(&shard.admission);
     let preparing = async {
         // Never closed. Those who wait here are not in the way of single jobs.
@@ -295,15 +304,6 @@ pub(super) async fn run(
         name: model.name.clone(),
         revision: model.revision().unwrap_or_default(),
     });
+    shard.reuse.keep(index, question.as_deref(), &row);
     Ok(row)
-}
-
-/// SHA-256 in lower-case hexadecimal.
-async fn sha256(bytes: Bytes) -> Result<String, Problem> {
-    let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
-    if bytes.len() <= SMALL_BYTES {
-        return Ok(digest(&bytes));
-    }
-    let hashing = tokio::task::spawn_blocking(move || digest(&bytes));
-    hashing.await.map_err(|_| gone())
 }

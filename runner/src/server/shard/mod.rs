@@ -11,6 +11,7 @@ mod item;
 mod orders;
 mod part;
 mod pictures;
+mod reuse;
 mod rows;
 mod stop;
 
@@ -31,6 +32,7 @@ use fovea_telemetry::trace::TraceParent;
 use futures::Stream;
 use http::HeaderMap;
 use orders::Orders;
+use reuse::Reuse;
 use std::sync::Arc;
 use stop::{Progressing, Stop};
 use tokio::sync::mpsc;
@@ -45,6 +47,7 @@ struct Shard {
     query: Query,
     request: ShardRequest,
     ask: Ask,
+    reuse: Reuse,
     stop: Stop,
     progress: Progressing,
     arrived: Instant,
@@ -130,6 +133,7 @@ fn start(
         model,
         query,
         ask: Ask::new(lines.clone()),
+        reuse: Reuse::new(),
         stop: Stop::default(),
         progress: Progressing::new(request.from),
         arrived,

@@ -1,5 +1,5 @@
 //! Writes the rows of an attempt to the store: the formatted ones first, then the JSON Lines, which are
-//! the commit.
+//! the commit, and last the answers to be kept, which may fail.
 
 use super::super::fetch::{FetchError, parse_url, transport};
 use super::Shard;
@@ -46,13 +46,19 @@ pub(super) async fn commit(shard: &Shard, collected: Collected) -> ShardLine {
         succeeded,
         failed,
     } = rows;
+    let (reused, answers) = shard.reuse.finish(to);
     let rows = Bytes::from(jsonl);
-    let prepared = prepare(shard, rows.clone()).await;
-    let (rows_file, formatted) = match prepared {
+    let prepared = prepare(shard, rows.clone(), answers).await;
+    let Prepared {
+        rows_file,
+        formatted,
+        answers,
+    } = match prepared {
         Ok(prepared) => prepared,
         Err(problem) => return ShardLine::Problem(problem),
     };
     let (formatted, formatted_file) = formatted.unzip();
+    let (answers, answers_file) = answers.unzip();
     let part = Part {
         from,
         to,
@@ -62,10 +68,17 @@ pub(super) async fn commit(shard: &Shard, collected: Collected) -> ShardLine {
         skipped,
         rows: rows_file,
         formatted: formatted_file,
+        reused,
+        answers: answers_file,
+    };
+    let bodies = Bodies {
+        rows,
+        formatted,
+        answers,
     };
     let is_whole = end || shard.request.to == Some(to);
     let stopped = shard.stop.why().filter(|_| !is_whole);
-    match write(shard, &part, &rows, formatted.as_ref()).await {
+    match write(shard, &part, &bodies).await {
         Ok(put) => {
             let metrics = &shard.app.metrics;
             metrics.shard_pictures(&shard.model.name, part.succeeded, part.failed);
@@ -79,19 +92,33 @@ pub(super) async fn commit(shard: &Shard, collected: Collected) -> ShardLine {
     }
 }
 
-/// Describes the rows, and formats them, on a thread of its own.
-async fn prepare(
-    shard: &Shard,
+/// What is written of a part.
+struct Bodies {
     rows: Bytes,
-) -> Result<(PartFile, Option<(Bytes, PartFile)>), Problem> {
+    formatted: Option<Bytes>,
+    answers: Option<Bytes>,
+}
+
+/// A part before it is announced.
+struct Prepared {
+    rows_file: PartFile,
+    formatted: Option<(Bytes, PartFile)>,
+    answers: Option<(Bytes, PartFile)>,
+}
+
+/// Describes the rows, and formats them, on a thread of its own.
+async fn prepare(shard: &Shard, rows: Bytes, answers: Vec<u8>) -> Result<Prepared, Problem> {
     let ShardRequest { format, task, .. } = shard.request;
     let preparing = tokio::task::spawn_blocking(move || {
-        let formatted = format::format(format, task, &rows)?;
-        let formatted = formatted.map(|bytes| {
+        let described = |bytes: Vec<u8>| {
             let file = describe(&bytes);
             (Bytes::from(bytes), file)
-        });
-        Ok((describe(&rows), formatted))
+        };
+        Ok(Prepared {
+            rows_file: describe(&rows),
+            formatted: format::format(format, task, &rows)?.map(described),
+            answers: (!answers.is_empty()).then(|| described(answers)),
+        })
     });
     let prepared = preparing.await.map_err(|_| crate::engine::gone())?;
     prepared.map_err(|error: format::FormatError| {
@@ -107,13 +134,8 @@ fn describe(bytes: &[u8]) -> PartFile {
     }
 }
 
-/// Writes both objects, with new URLs while the store does not take them.
-async fn write(
-    shard: &Shard,
-    part: &Part,
-    rows: &Bytes,
-    formatted: Option<&Bytes>,
-) -> Result<Put, Problem> {
+/// Writes the objects, with new URLs while the store does not take them.
+async fn write(shard: &Shard, part: &Part, bodies: &Bodies) -> Result<Put, Problem> {
     let give_up = Instant::now() + shard.app.shards.patience;
     let mut waits = ExponentialBuilder::new()
         .with_min_delay(WAITS[0])
@@ -123,7 +145,7 @@ async fn write(
         .build();
     loop {
         let uploads = shard.ask.uploads(part.clone()).await?;
-        let error = match write_once(shard, &uploads, rows, formatted).await {
+        let error = match write_once(shard, &uploads, bodies).await {
             Ok(put) => return Ok(put),
             Err(error) => error,
         };
@@ -137,17 +159,18 @@ async fn write(
     }
 }
 
-async fn write_once(
-    shard: &Shard,
-    uploads: &Uploads,
-    rows: &Bytes,
-    formatted: Option<&Bytes>,
-) -> Result<Put, FetchError> {
-    if let (Some(bytes), Some(upload)) = (formatted, &uploads.formatted) {
+async fn write_once(shard: &Shard, uploads: &Uploads, bodies: &Bodies) -> Result<Put, FetchError> {
+    if let (Some(bytes), Some(upload)) = (&bodies.formatted, &uploads.formatted) {
         // Where it exists, an earlier PUT of this attempt has come through after all.
         put(shard, upload, bytes).await?;
     }
-    put(shard, &uploads.rows, rows).await
+    let written = put(shard, &uploads.rows, &bodies.rows).await?;
+    if let (Some(bytes), Some(upload)) = (&bodies.answers, &uploads.answers)
+        && let Err(error) = put(shard, upload, bytes).await
+    {
+        tracing::warn!(%error, "answers are not kept for reuse");
+    }
+    Ok(written)
 }
 
 async fn put(shard: &Shard, upload: &Upload, bytes: &Bytes) -> Result<Put, FetchError> {

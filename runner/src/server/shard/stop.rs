@@ -83,6 +83,7 @@ impl Progressing {
             succeeded: self.succeeded.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             begun: self.begun.load(Ordering::Relaxed),
+            ..Progress::default()
         }
     }
 }

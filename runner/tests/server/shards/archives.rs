@@ -79,6 +79,15 @@ async fn an_archive_s_pictures_take_along_what_belongs_to_them_and_cost_one_get(
         let meta = serde_json::to_value(&row.meta).unwrap();
         assert_eq!(meta, json!({"cls": n.to_string(), "json": {"n": n}}));
     }
+    // As in webdataset, a member of another sample ends this one, whatever its kind.
+    let bytes = tar(&[
+        ("a.png", &picture("rgb.png")),
+        ("b.npy", b"x"),
+        ("a.json", b"{}"),
+    ]);
+    let (part, rows) = run(&runner, &bucket, bytes).await;
+    assert_eq!((part.to, part.skipped), (1, 2));
+    assert!(rows[0].meta.is_empty());
 }
 
 #[tokio::test]
@@ -127,22 +136,30 @@ async fn what_cannot_be_read_of_an_archive_is_a_row_of_its_own() {
         ("b.png", &huge),
         ("b.txt", &huge[..100_000]),
         ("orphan.json", b"{}"),
+        (&format!("{}.png", "x".repeat(100_000)), &good),
+        (&format!("{}.txt", "x".repeat(100_000)), b"beside it"),
         ("c.png", &good),
     ]);
     let (part, rows) = run(&runner, &bucket, bytes.clone()).await;
     let reasons: Vec<_> = rows.iter().map(reason).collect();
-    assert_eq!(reasons, ["", "InvalidPicture", "PictureTooLarge", ""]);
-    assert_eq!(part.skipped, 1);
+    assert_eq!(
+        reasons,
+        ["", "InvalidPicture", "PictureTooLarge", "InvalidKey", ""]
+    );
+    assert_eq!(part.skipped, 2);
+    assert_eq!((rows[3].id.len(), rows[3].key.len()), (4096, 4104));
+    let message = &rows[3].error.as_ref().unwrap().message;
+    assert!(message.contains("100004 bytes"), "{message}");
     let note = json!({"dropped": "more than 65536 bytes"});
     assert_eq!(rows[2].meta["txt"], note);
 
     // Cut in the last picture, and right before the end.
-    for (cut, pictures) in [(bytes.len() - 1024 - 600, 3), (bytes.len() - 1024, 4)] {
+    for (cut, pictures) in [(bytes.len() - 1024 - 600, 4), (bytes.len() - 1024, 5)] {
         let (part, rows) = run(&runner, &bucket, bytes[..cut].to_vec()).await;
         assert_eq!(rows.len(), pictures + 1);
         assert_eq!(reason(&rows[pictures]), "ArchiveTruncated");
         assert_eq!(rows[pictures].key, "set.tar");
-        assert_eq!(part.failed, 3);
+        assert_eq!(part.failed, 4);
     }
     let (_, rows) = run(&runner, &bucket, vec![0x1f; 4000]).await;
     assert_eq!(

@@ -7,3 +7,4 @@ mod formats;
 mod operator;
 mod pictures;
 mod refusals;
+mod reuse;

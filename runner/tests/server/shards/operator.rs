@@ -3,10 +3,11 @@
 use super::bucket::Bucket;
 use crate::harness::{PATIENCE, Runner};
 use fovea_protocol::{
-    Item, Order, Parameters, Part, PartFormat, Progress, Row, SHARDS_PATH, ShardLine, ShardOf,
-    ShardRequest, Task,
+    Answer, Item, Order, Parameters, Part, PartFormat, Progress, Row, SHARDS_PATH, ShardLine,
+    ShardOf, ShardRequest, Task,
 };
 use reqwest::{Body, Client, Response};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -34,6 +35,7 @@ pub(super) fn shard(count: usize) -> ShardRequest {
         finish_after_millis: patience,
         deadline_millis: patience,
         exclusive: false,
+        reuse: false,
     }
 }
 
@@ -46,6 +48,8 @@ pub(super) struct Plan {
     pub(super) lifetime: Duration,
     /// Number of the next part's names.
     pub(super) part: &'static str,
+    /// What was answered before, by question.
+    pub(super) known: BTreeMap<String, Answer>,
 }
 
 impl Plan {
@@ -56,6 +60,7 @@ impl Plan {
             items: keys.iter().map(item).collect(),
             lifetime: PATIENCE,
             part: "part",
+            known: BTreeMap::new(),
         }
     }
 
@@ -88,6 +93,8 @@ pub(super) struct Attempt {
     pub(super) beats: Vec<Progress>,
     /// The items that were wanted: the first, and how many.
     pub(super) wanted: Vec<(u64, u32)>,
+    /// How many questions were asked at once, each time.
+    pub(super) asked: Vec<usize>,
 }
 
 fn line(order: &Order) -> String {
@@ -125,6 +132,7 @@ impl Attempt {
             rest: Vec::new(),
             beats: Vec::new(),
             wanted: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -157,7 +165,19 @@ impl Attempt {
                 let name = |end: &str| plan.bucket.upload(&format!("{}{end}", plan.part));
                 let formatted = part.formatted.is_some().then(|| name(".formatted"));
                 let rows = name(".jsonl");
-                self.send(Order::Part { formatted, rows }).await;
+                let answers = part.answers.is_some().then(|| name(".answers"));
+                let order = Order::Part {
+                    formatted,
+                    rows,
+                    answers,
+                };
+                self.send(order).await;
+            }
+            ShardLine::Ask { questions } => {
+                self.asked.push(questions.len());
+                let answer = |question| plan.known.get(question).cloned();
+                let answers = questions.iter().map(answer).collect();
+                self.send(Order::Answers { answers }).await;
             }
             last => return Some(last),
         }

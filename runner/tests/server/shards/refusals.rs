@@ -85,8 +85,12 @@ async fn orders_that_answer_nothing_end_the_attempt() {
     let part = Order::Part {
         formatted: None,
         rows: bucket.upload("x"),
+        answers: None,
     };
-    for order in [items(9), part, Order::Shard(shard(3))] {
+    let answers = Order::Answers {
+        answers: Vec::new(),
+    };
+    for order in [items(9), part, answers, Order::Shard(shard(3))] {
         let mut attempt = Attempt::begin(&runner, &shard(3)).await;
         attempt.send(order).await;
         loop {

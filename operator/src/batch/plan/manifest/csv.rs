@@ -2,10 +2,9 @@
 //! empty cell is as an absent member of a line of JSON.
 
 use super::item::{Checks, Entry, Fault, failed};
-use super::text::{Emit, Lines, MAX_LINE_BYTES, ManifestError};
-use csv_core::{ReadRecordResult, Reader};
+use super::records::Records;
+use super::text::{Emit, ManifestError};
 use fovea_protocol::Parameters;
-use memchr::memchr_iter;
 use std::io::BufRead;
 
 /// A column of the header.
@@ -49,14 +48,14 @@ pub(super) fn parse(
     checks: &Checks,
     emit: &mut Emit<'_>,
 ) -> Result<(), ManifestError> {
-    let mut records = Records::new(input);
+    let mut records = Records::new(input, Column::ALL.len());
     let Some(number) = records.next()? else {
         return Ok(());
     };
-    let columns = header(records.fields())
+    let columns = header(cells(&records))
         .map_err(|what| ManifestError::Header(format!("line {number} of the manifest: {what}")))?;
     while let Some(number) = records.next()? {
-        let entry = records.fields().and_then(|cells| entry(&columns, &cells));
+        let entry = cells(&records).and_then(|cells| entry(&columns, &cells));
         emit(match entry {
             Ok(entry) => checks.item(number, entry),
             Err((fault, what)) => {
@@ -70,6 +69,10 @@ pub(super) fn parse(
 }
 
 type Bad = (Fault, String);
+
+fn cells<'a, R: BufRead>(records: &'a Records<'_, R>) -> Result<Vec<&'a str>, Bad> {
+    records.cells().map_err(|what| (Fault::Line, what))
+}
 
 /// The columns that the first record names.
 fn header(cells: Result<Vec<&str>, Bad>) -> Result<Vec<Column>, String> {
@@ -138,112 +141,15 @@ fn cell<R: BufRead>(
     wanted: Column,
 ) -> Option<String> {
     let place = columns.iter().position(|column| *column == wanted)?;
-    let cells = records.fields().unwrap_or_default();
+    let cells = records.cells().unwrap_or_default();
     cells.get(place).map(|cell| (*cell).to_owned())
-}
-
-/// Records of a text, in bounded memory.
-struct Records<'a, R> {
-    input: &'a mut R,
-    reader: Reader,
-    lines: Lines,
-    /// The record's cells, one after the other.
-    cells: Vec<u8>,
-    /// Where each of them ends.
-    ends: Vec<usize>,
-    count: usize,
-    is_too_long: bool,
-}
-
-impl<'a, R: BufRead> Records<'a, R> {
-    fn new(input: &'a mut R) -> Self {
-        Self {
-            input,
-            reader: Reader::new(),
-            lines: Lines::default(),
-            cells: vec![0; MAX_LINE_BYTES],
-            ends: vec![0; Column::ALL.len() + 1],
-            count: 0,
-            is_too_long: false,
-        }
-    }
-
-    /// Reads the next record; returns the number of its first line.
-    fn next(&mut self) -> Result<Option<u64>, ManifestError> {
-        self.skip_empty_lines()?;
-        let number = self.lines.count() + 1;
-        self.is_too_long = false;
-        let mut length = 0;
-        self.count = 0;
-        loop {
-            let text = self.input.fill_buf()?;
-            let (result, read, written, ended) = self.reader.read_record(
-                text,
-                &mut self.cells[length..],
-                &mut self.ends[self.count..],
-            );
-            let lines = line_ends(&text[..read]);
-            self.input.consume(read);
-            self.lines.add(lines)?;
-            length += written;
-            self.count += ended;
-            match result {
-                ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {
-                    // The rest is read over it.
-                    self.is_too_long = true;
-                    (length, self.count) = (0, 0);
-                }
-                ReadRecordResult::Record => return Ok(Some(number)),
-                ReadRecordResult::End => return Ok(None),
-            }
-        }
-    }
-
-    /// The record of a line that is none ends here, so that its number is right.
-    fn skip_empty_lines(&mut self) -> Result<(), ManifestError> {
-        loop {
-            let text = self.input.fill_buf()?;
-            let is_end = |byte: &&u8| matches!(**byte, b'\r' | b'\n');
-            let skipped = text.iter().take_while(is_end).count();
-            let lines = line_ends(&text[..skipped]);
-            let is_over = skipped == 0;
-            self.input.consume(skipped);
-            self.lines.add(lines)?;
-            if is_over {
-                return Ok(());
-            }
-        }
-    }
-
-    fn fields(&self) -> Result<Vec<&str>, Bad> {
-        if self.is_too_long {
-            let what = format!(
-                "it is longer than {} KiB or has too many cells; perhaps a quote is not closed",
-                MAX_LINE_BYTES / 1024
-            );
-            return Err((Fault::Line, what));
-        }
-        let mut cells = Vec::with_capacity(self.count);
-        let mut from = 0;
-        for end in &self.ends[..self.count] {
-            let cell = self.cells.get(from..*end).unwrap_or_default();
-            let text = std::str::from_utf8(cell);
-            cells.push(text.map_err(|_| (Fault::Line, "it is not UTF-8".to_owned()))?);
-            from = *end;
-        }
-        Ok(cells)
-    }
-}
-
-fn line_ends(text: &[u8]) -> u64 {
-    memchr_iter(b'\n', text).count() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::super::PlanItem;
     use super::super::item::tests::checks;
+    use super::super::text::MAX_LINE_BYTES;
     use super::*;
     use std::io::BufReader;
 
@@ -342,6 +248,44 @@ mod tests {
             ("i.jpg", "", 0),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_costs_its_own_line_alone() {
+        let long = format!("{}\n", "x".repeat(100)).repeat(MAX_LINE_BYTES / 50);
+        for rest in [
+            "",
+            "\n",
+            "\r\nc.jpg,3",
+            "\nc.jpg,3\n",
+            &format!("\nc.jpg,3\n{long}"),
+        ] {
+            let text = format!("key,id\r\na.jpg,1\r\nbad.jpg,\"2\r\n\r\nb.jpg,2{rest}");
+            let items = parsed(text.as_bytes()).unwrap();
+            let good = |key: &str, id: &str| {
+                let (key, id) = (key.to_owned(), Some(id.to_owned()));
+                PlanItem {
+                    key,
+                    id,
+                    ..PlanItem::default()
+                }
+            };
+            assert_eq!(items[0], good("a.jpg", "1"));
+            let message = &items[1].error.as_ref().unwrap().message;
+            assert!(
+                message.starts_with("line 3 ") && message.contains("quote"),
+                "{message}"
+            );
+            assert_eq!(items[2], good("b.jpg", "2"));
+            if rest.contains('c') {
+                assert_eq!(items[3], good("c.jpg", "3"));
+            }
+        }
+        // Each line opens a quote that the next one does not close.
+        let text = format!("key,id\n{}", "x\",\"y\n".repeat(20_000));
+        let items = parsed(text.as_bytes()).unwrap();
+        assert_eq!(items.len(), 20_000);
+        assert!(items.iter().all(|item| item.error.is_some()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod csv;
 mod item;
 mod json;
 mod parse;
+mod records;
 mod text;
 
 use super::writer::Writer;

@@ -49,11 +49,11 @@ pub(super) fn plan_runners(
         now,
         timeout,
     );
-    memory.leaving = scaled.leaving;
+    let leaving = scaled.leaving;
     if let Some(due) = scaled.due {
         outlook.reconcile_at(due);
     }
-    let marks = marks(&observed.children.pods, &memory.leaving);
+    let marks = marks(&observed.children.pods, &leaving);
 
     let surging = deployment(subject, build, scaled.replicas, Strategy::Surge);
     let waiting = live.and_then(|live| Some((live, waiting(observed, live, &surging, outlook)?)));
@@ -77,24 +77,32 @@ pub(super) fn plan_runners(
         let template = template_of(&deployment).map(str::to_owned);
         (template, Change::Replace(Box::new(deployment)))
     };
-    survey(observed, memory, template.as_deref(), outlook);
+    survey(observed, &leaving, template.as_deref(), outlook);
     PlannedRunners {
         marks,
         change,
         replicas_now,
+        leaving,
     }
 }
 
+/// Notes the runners and their faults as they are without a change.
+pub(super) fn survey_present(observed: &Observed<'_>, memory: &Memory, outlook: &mut Outlook) {
+    let deployment = observed.children.deployment.as_deref();
+    outlook.pods.desired = deployment.and_then(replicas_of).unwrap_or(0);
+    survey(observed, &memory.leaving, None, outlook);
+}
+
 /// Notes the runners and their faults. `template`: the current one.
-pub(super) fn survey(
+fn survey(
     observed: &Observed<'_>,
-    memory: &Memory,
+    leaving: &Leaving,
     template: Option<&str>,
     outlook: &mut Outlook,
 ) {
     let (subject, children) = (&observed.subject, &observed.children);
     let models = models_fingerprint(&subject.spec.models);
-    let leaving: BTreeSet<String> = memory.leaving.keys().cloned().collect();
+    let leaving: BTreeSet<String> = leaving.keys().cloned().collect();
     outlook.runners = pods::runners(subject, &children.pods, &models, &leaving);
     let desired = outlook.pods.desired;
     outlook.pod_faults = pods::faults(children.deployment.as_deref(), &children.pods, desired);

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
+/// Bound on a member's name, in bytes: it is the id of its row.
+const MAX_NAME_BYTES: usize = 4096;
+
 /// What the archive consists of, in its order.
 pub(super) enum Event {
     /// A picture of the range.
@@ -147,7 +150,7 @@ impl Reader<'_> {
         query: &Query,
     ) -> Result<bool, Broken<Lost>> {
         let Member {
-            name: Some(name),
+            name,
             is_file: true,
             bytes,
         } = member
@@ -164,6 +167,7 @@ impl Reader<'_> {
             self.skipped(1).await;
             return Ok(true);
         };
+        let shown = &name[..name.floor_char_boundary(MAX_NAME_BYTES)];
         let has_room = |sample: &Sample| self.index - sample.first < MAX_PICTURES;
         let goes_on =
             |sample: &Sample| sample.name == stem && (role != Role::Picture || has_room(sample));
@@ -172,6 +176,11 @@ impl Reader<'_> {
             if self.shard.request.to.is_some_and(|to| self.index >= to) {
                 return Ok(false);
             }
+        }
+        let is_long = shown.len() < name.len();
+        if role == Role::Other || is_long && role != Role::Picture {
+            self.skipped(1).await;
+            return Ok(true);
         }
         let first = self.index;
         let sample = self.sample.get_or_insert_with(|| Sample {
@@ -182,7 +191,10 @@ impl Reader<'_> {
         });
         if role == Role::Picture {
             // People know the picture by its name in the archive.
-            let row = blank(&format!("{}/{name}", self.key), Some(&name));
+            let mut row = blank(&format!("{}/{shown}", self.key), Some(shown));
+            if is_long {
+                row.error = Some(too_long(name.len()));
+            }
             self.picture(members, row, bytes, query).await?;
             // One whose end is missing has no row.
             self.index += 1;
@@ -210,9 +222,11 @@ impl Reader<'_> {
         }
         self.shard.progress.begin(index);
         let max_bytes = self.shard.app.fetcher.max_bytes;
-        if bytes > max_bytes {
+        if bytes > max_bytes && row.error.is_none() {
             let problem = Problem::from(FetchError::TooLarge(max_bytes));
             row.error = Some(row_error(&problem));
+        }
+        if row.error.is_some() {
             self.send(Event::Row(index, Box::new(row))).await;
             return Ok(());
         }
@@ -291,6 +305,15 @@ impl Reader<'_> {
     async fn send(&self, event: Event) {
         // An error means that the attempt is over.
         let _ = self.events.send(event).await;
+    }
+}
+
+fn too_long(bytes: usize) -> RowError {
+    RowError {
+        reason: "InvalidKey".to_owned(),
+        message: format!(
+            "the member's name has {bytes} bytes, of which this is the beginning; at most {MAX_NAME_BYTES} are read: rename it"
+        ),
     }
 }
 

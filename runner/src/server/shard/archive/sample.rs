@@ -1,7 +1,7 @@
 //! `WebDataset`'s convention: members of an archive that share their name up to the first dot of the base
 //! name are one sample, if they follow one another.
 
-use fovea_protocol::PICTURE_EXTENSIONS;
+use fovea_protocol::{PICTURE_EXTENSIONS, SIDECAR_EXTENSIONS};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ pub(super) enum Role {
     Json,
     /// A `.txt` or `.cls`: text.
     Text,
+    /// Anything else: left out.
+    Other,
 }
 
 /// A member's name, in the parts that count.
@@ -31,7 +33,7 @@ pub(super) struct Named<'a> {
     pub(super) role: Role,
 }
 
-/// The parts of a member's name; `None` if it has no part in a sample.
+/// The parts of a member's name; `None` if it is one of no sample.
 pub(super) fn parse(name: &str) -> Option<Named<'_>> {
     let base = name.rfind('/').map_or(0, |slash| slash + 1);
     // Not at the base name's beginning: a hidden file.
@@ -40,9 +42,9 @@ pub(super) fn parse(name: &str) -> Option<Named<'_>> {
     let ending = extension.rsplit('.').next().unwrap_or_default();
     let role = match ending {
         "json" => Role::Json,
-        "txt" | "cls" => Role::Text,
+        _ if SIDECAR_EXTENSIONS.contains(&ending) => Role::Text,
         _ if PICTURE_EXTENSIONS.contains(&ending) => Role::Picture,
-        _ => return None,
+        _ => Role::Other,
     };
     Some(Named {
         sample: &name[..dot],
@@ -63,10 +65,11 @@ impl Meta {
     pub(super) fn takes(&mut self, extension: &str, bytes: u64) -> bool {
         let all = self.bytes.saturating_add(bytes);
         // Each costs something, so that their number has a bound, too.
-        let all = all.saturating_add(64);
+        let own = 64 + extension.len() as u64;
+        let all = all.saturating_add(own);
         if all > MAX_META_BYTES {
             if self.bytes < MAX_META_BYTES {
-                self.bytes += 64;
+                self.bytes += own;
                 let note = json!({"dropped": format!("more than {MAX_META_BYTES} bytes")});
                 self.values.insert(extension.to_owned(), note);
             }
@@ -109,16 +112,8 @@ mod tests {
             some("0001", "meta.json", Role::Json)
         );
         assert_eq!(parsed("x/0001.cls"), some("x/0001", "cls", Role::Text));
-        for name in [
-            "",
-            "a",
-            "a.",
-            "a.npy",
-            "dir.jpg/",
-            ".hidden.jpg",
-            "d/._a.jpg",
-            "a.jpg/b",
-        ] {
+        assert_eq!(parsed("0001.npy"), some("0001", "npy", Role::Other));
+        for name in ["", "a", "dir.jpg/", ".hidden.jpg", "d/._a.jpg", "a.jpg/b"] {
             assert_eq!(parsed(name), None, "{name}");
         }
     }

@@ -1,7 +1,7 @@
 //! Reads a tar archive as a stream, member by member, and nothing of it to a disk.
 //!
-//! Every part that is held in memory has a bound: a name, a pax header, a member only where its reader
-//! asks for it. The sizes and names of pax (POSIX.1-2001) and GNU headers count. An archive ends with a
+//! Every part that is held in memory has a bound: a header that extends another, a member only where its
+//! reader asks for it. The sizes and names of pax (POSIX.1-2001) and GNU headers count. An archive ends with a
 //! block of zeros; what ends without is cut.
 
 use bytes::{Bytes as Chunk, BytesMut};
@@ -9,11 +9,8 @@ use tar::{EntryType, Header, PaxExtensions};
 
 const BLOCK: usize = 512;
 
-/// Bound on a member's name, in bytes.
-const MAX_NAME_BYTES: u64 = 4096;
-
-/// Bound on a pax header, in bytes.
-const MAX_PAX_BYTES: u64 = 64 * 1024;
+/// Bound on a header that extends another, and so on a name, in bytes.
+const MAX_EXTENSION_BYTES: u64 = 1024 * 1024;
 
 /// Where the archive's bytes come from.
 pub(super) trait Bytes: Send {
@@ -29,8 +26,7 @@ pub(super) trait Bytes: Send {
 /// A member of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Member {
-    /// `None` if it is too long.
-    pub(super) name: Option<String>,
+    pub(super) name: String,
     /// Whether it is a file, whose content is in the archive as it is: no folder, link, device or sparse
     /// file.
     pub(super) is_file: bool,
@@ -63,7 +59,6 @@ pub(super) struct Members<B> {
 #[derive(Debug, Default)]
 struct Extended {
     /// Replaces the header's own.
-    has_name: bool,
     name: Option<String>,
     bytes: Option<u64>,
     is_sparse: bool,
@@ -99,22 +94,12 @@ impl<B: Bytes> Members<B> {
             let kind = header.entry_type();
             match kind {
                 EntryType::XHeader => {
-                    self.enter(own);
-                    if own > MAX_PAX_BYTES {
-                        return Err(Broken::Invalid("a pax header is too large"));
-                    }
-                    extended.read_pax(&self.content().await?);
+                    extended.read_pax(&self.extension(own).await?);
                 }
                 EntryType::GNULongName => {
-                    self.enter(own);
-                    let fits = own <= MAX_NAME_BYTES;
-                    extended.has_name = true;
-                    extended.name = None;
-                    if fits {
-                        let text = self.content().await?;
-                        let end = text.iter().position(|&byte| byte == 0);
-                        extended.name = name(&text[..end.unwrap_or(text.len())]);
-                    }
+                    let text = self.extension(own).await?;
+                    let end = text.iter().position(|&byte| byte == 0);
+                    extended.name = Some(name(&text[..end.unwrap_or(text.len())]));
                 }
                 EntryType::XGlobalHeader | EntryType::GNULongLink => self.enter(own),
                 _ => {
@@ -129,12 +114,9 @@ impl<B: Bytes> Members<B> {
                         self.skip_sparse_map(header).await?;
                     }
                     self.enter(bytes);
-                    let name = if extended.has_name {
-                        extended.name
-                    } else {
-                        name(&header.path_bytes())
-                    };
-                    let is_folder = name.as_deref().is_some_and(|name| name.ends_with('/'));
+                    let own_name = || name(&header.path_bytes());
+                    let name = extended.name.unwrap_or_else(own_name);
+                    let is_folder = name.ends_with('/');
                     let is_file = matches!(kind, EntryType::Regular | EntryType::Continuous);
                     return Ok(Some(Member {
                         name,
@@ -151,6 +133,15 @@ impl<B: Bytes> Members<B> {
         let bytes = std::mem::take(&mut self.content);
         let bytes = usize::try_from(bytes).map_err(|_| Broken::Invalid("a member is too large"))?;
         self.take(bytes).await
+    }
+
+    /// The content of a header that extends another.
+    async fn extension(&mut self, bytes: u64) -> Result<Chunk, Broken<B::Error>> {
+        self.enter(bytes);
+        if bytes > MAX_EXTENSION_BYTES {
+            return Err(Broken::Invalid("a header before a member is too large"));
+        }
+        self.content().await
     }
 
     fn enter(&mut self, bytes: u64) {
@@ -210,8 +201,7 @@ impl Extended {
         for record in PaxExtensions::new(text).flatten() {
             match record.key_bytes() {
                 b"path" => {
-                    self.has_name = true;
-                    self.name = name(record.value_bytes());
+                    self.name = Some(name(record.value_bytes()));
                 }
                 b"size" => {
                     self.bytes = record.value().ok().and_then(|size| size.parse().ok());
@@ -223,10 +213,8 @@ impl Extended {
     }
 }
 
-/// The name of a member, unless it is too long.
-fn name(bytes: &[u8]) -> Option<String> {
-    let fits = bytes.len() as u64 <= MAX_NAME_BYTES;
-    fits.then(|| String::from_utf8_lossy(bytes).into_owned())
+fn name(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Whether a header's checksum, the sum of its bytes with the checksum's own as spaces, is right.

@@ -37,11 +37,11 @@ fn read(archive: &[u8], chunk: usize) -> (Files, Option<Broken<Infallible>>) {
         while let Some(member) = members.next().await? {
             match member {
                 Member {
-                    name: Some(name),
+                    name,
                     is_file: true,
                     bytes,
                 } if bytes < 10_000 => files.push((name, members.content().await?.to_vec())),
-                Member { name, .. } => files.push((format!("-{name:?}"), Vec::new())),
+                Member { name, .. } => files.push((format!("-{name}"), Vec::new())),
             }
         }
         Ok(())
@@ -67,7 +67,7 @@ fn archive() -> Vec<u8> {
     add("a/1.jpg", &[7; 700]);
     add("empty.png", b"");
     add(&format!("{}/2.jpg", "long/".repeat(40)), &[8; 512]);
-    add(&format!("{}.jpg", "x".repeat(5000)), b"too long a name");
+    add(&format!("{}.jpg", "x".repeat(100_000)), b"a long name");
     add("huge.png", &vec![9; 20_000]);
     let mut folder = header(EntryType::Directory, 0);
     builder.append_data(&mut folder, "dir/", &[][..]).unwrap();
@@ -109,16 +109,17 @@ fn members_are_read_whatever_their_headers_and_the_chunks() {
         assert_eq!(ended, None);
         let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
         let long = format!("{}/2.jpg", "long/".repeat(40));
+        let longer = format!("{}.jpg", "x".repeat(100_000));
         let expected = [
             "a/1.jpg",
             "empty.png",
             &long,
-            "-None",
-            "-Some(\"huge.png\")",
-            "-Some(\"dir/\")",
-            "-Some(\"link.jpg\")",
+            &longer,
+            "-huge.png",
+            "-dir/",
+            "-link.jpg",
             "pax/ü.jpg",
-            "-Some(\"sparse.jpg\")",
+            "-sparse.jpg",
             "last.txt",
         ];
         assert_eq!(names, expected, "{chunk}");
@@ -194,5 +195,5 @@ fn a_size_of_a_pax_header_counts_and_so_does_a_sparse_map() {
     let (files, ended) = read(&archive, 512);
     assert_eq!(ended, None);
     assert_eq!(files[0], ("a.jpg".to_owned(), b"12345".to_vec()));
-    assert_eq!(files[1].0, "-Some(\"b.jpg\")");
+    assert_eq!(files[1].0, "-b.jpg");
 }

@@ -1,0 +1,108 @@
+//! An operator whose clock is wrong.
+
+use anyhow::{Result, ensure};
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Phase, Task};
+use fovea_harness::eventually;
+use fovea_harness::stack::SYSTEM_NAMESPACE;
+use fovea_store::{ObjectKey, Store, StoreConfig};
+use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, apply_pool};
+use fovea_tests::skew::Clock;
+use fovea_tests::{Operated, Options};
+use kube::ResourceExt as _;
+use serde_json::json;
+
+/// Longer than the default queue deadline.
+const AHEAD_SECONDS: i64 = 2 * 86_400;
+
+/// Has the operator end and delete a job, after everything that it was told before.
+async fn end_and_delete(operated: &Operated, name: &str) -> Result<()> {
+    let mut job = Operated::job(name, "caption x");
+    job.spec.ttl_seconds_after_finished = Some(1);
+    job.spec.cancel = true;
+    operated.create(&job).await?;
+    eventually("the job's TTL", PATIENCE, async || {
+        let found = operated.jobs.get_opt(name).await?;
+        ensure!(found.is_none(), "{}", operated.operator.log_tail());
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_whose_clock_is_days_ahead_fails_no_job_and_deletes_none_early() -> Result<()> {
+    let clock = Clock::new(0)?;
+    let options = Options {
+        env: clock.env(),
+        ..Options::default()
+    };
+    let mut operated = Operated::start(options).await?;
+    let mut kept = Operated::job("kept", "caption x");
+    kept.spec.ttl_seconds_after_finished = Some(3600);
+    operated.create(&kept).await?;
+    operated.ended("kept").await?;
+    let mut running = Operated::job("running", "wait 600000 caption x");
+    running.spec.active_deadline_seconds = Some(3600);
+    let running = operated.create(&running).await?;
+    operated.begun(&running.uid().unwrap(), 1).await?;
+    let mut pending = Operated::job("pending", "caption x");
+    let pool = json!({"name": "to-come", "namespace": SYSTEM_NAMESPACE});
+    pending.spec.pool_ref = serde_json::from_value(pool)?;
+    operated.create(&pending).await?;
+
+    // Its clock jumps, and then it starts with the wrong one.
+    clock.set(AHEAD_SECONDS)?;
+    for (round, restarts) in [false, true].into_iter().enumerate() {
+        if restarts {
+            operated.operator.restart().await?;
+            operated.is_ready().await?;
+        }
+        // Has both looked at again.
+        operated
+            .patch("pending", json!({"priority": round}))
+            .await?;
+        operated
+            .patch("kept", json!({"ttlSecondsAfterFinished": 3601 + round}))
+            .await?;
+        for step in 0..2 {
+            end_and_delete(&operated, &format!("step-{round}-{step}")).await?;
+        }
+        assert_eq!(operated.jobs.get("pending").await?.phase(), Phase::Pending);
+        assert!(!operated.jobs.get("running").await?.is_finished());
+        assert!(operated.jobs.get_opt("kept").await?.is_some());
+    }
+    let metrics = format!("{}/metrics", operated.health_url);
+    let metrics = reqwest::get(metrics).await?.text().await?;
+    let skew = metrics.lines().find_map(|line| {
+        let seconds = line.strip_prefix("fovea_operator_clock_skew_seconds ")?;
+        seconds.parse::<f64>().ok()
+    });
+    let skew = skew.unwrap_or_default();
+    assert!((skew - 172_800.0).abs() < 30.0, "{skew}");
+
+    operated.patch("running", json!({"cancel": true})).await?;
+    assert_eq!(operated.ended("running").await?.phase, Phase::Cancelled);
+    let url = operated.runner.url.clone();
+    apply_pool(&operated.client, "to-come", &[&url], &json!({})).await?;
+    let done = operated.ended("pending").await?;
+    assert_eq!(done.phase, Phase::Succeeded);
+    let completed = done.completion_time.unwrap().0;
+    let apart = jiff::Timestamp::now().duration_since(completed).as_secs();
+    assert!(apart.abs() < 60, "completed {apart} s ago");
+
+    // The store accepts what it signs.
+    let minio = &operated.minio;
+    let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
+    let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?;
+    let picture = ObjectKey::data(JOBS, "cat.jpg")?;
+    store.put(&picture, "x".into(), "image/jpeg").await?;
+    let key = "cat.jpg".to_owned();
+    let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key });
+    let stored = operated.create(&InferenceJob::new("stored", spec)).await?;
+    assert_eq!(operated.ended("stored").await?.phase, Phase::Succeeded);
+    let attempts = operated.runner.attempts_of(&stored.uid().unwrap());
+    let read = reqwest::get(attempts[0].url.as_ref().unwrap()).await?;
+    assert_eq!((read.status().as_u16(), &*read.text().await?), (200, "x"));
+    operated.judge();
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What users write into their jobs costs the operator no memory, however much it is.
+
+use anyhow::{Context as _, Result, ensure};
+use fovea_crds::{InferenceJob, Input, Phase};
+use fovea_harness::{Process, eventually};
+use fovea_tests::measure::peak_memory_bytes;
+use fovea_tests::operated::PATIENCE;
+use fovea_tests::{Operated, Options};
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::ByteString;
+use kube::api::PostParams;
+use std::collections::BTreeMap;
+
+/// Jobs with as many labels and annotations as fit, and jobs with an inline picture.
+const LABELLED: usize = 120;
+const INLINE: usize = 250;
+
+/// Of each labelled job; the API server stores their keys once more in its managed fields, and etcd takes
+/// 1.5 MiB.
+const LABELS: usize = 1600;
+/// What the API server allows all annotations of an object, less their keys.
+const ANNOTATION_BYTES: usize = 240 * 1024;
+
+/// Bound on the memory that the jobs add, documented as 100 KiB for an unfinished job. Their labels and
+/// annotations take 140 MiB, and their pictures 16.
+const BOUND_BYTES: u64 = (LABELLED as u64 + INLINE as u64) * 100 * 1024;
+
+fn suspended(name: &str) -> InferenceJob {
+    let mut job = Operated::job(name, "caption x");
+    job.spec.suspend = true;
+    job
+}
+
+fn labelled(number: usize) -> InferenceJob {
+    let domain = [
+        "bulk".repeat(15),
+        "bulk".repeat(15),
+        "bulk".repeat(15),
+        "bulk".repeat(15),
+    ];
+    let label = |label| {
+        let key = format!("{}/{label:060}", domain.join("."));
+        (key, "v".repeat(63))
+    };
+    let mut job = suspended(&format!("labelled-{number}"));
+    job.metadata.labels = Some((0..LABELS).map(label).collect());
+    let note = ("example.com/note".to_owned(), "n".repeat(ANNOTATION_BYTES));
+    job.metadata.annotations = Some([note].into());
+    job
+}
+
+fn inline(number: usize) -> InferenceJob {
+    let mut job = suspended(&format!("inline-{number}"));
+    let data = ByteString(vec![7; 64 * 1024]);
+    job.spec.input = Input::Inline { data };
+    let note = ("example.com/note".to_owned(), "n".repeat(150 * 1024));
+    job.metadata.annotations = Some([note].into());
+    job
+}
+
+async fn create(operated: &Operated) -> Result<()> {
+    let jobs = (0..LABELLED).map(labelled).chain((0..INLINE).map(inline));
+    let create = |job| async move {
+        let created = operated.jobs.create(&PostParams::default(), &job).await;
+        created.map(drop)
+    };
+    let creating = futures::stream::iter(jobs).map(create);
+    Ok(creating.buffer_unordered(4).try_collect().await?)
+}
+
+/// The most memory that an operator has taken, once it has all jobs and has noted that they are suspended.
+async fn peak(operated: &Operated, operator: &Process, health: &str) -> Result<u64> {
+    eventually("the operator to have all jobs", PATIENCE, async || {
+        let metrics = reqwest::get(format!("{health}/metrics"))
+            .await?
+            .text()
+            .await?;
+        let line = format!(
+            r#"fovea_operator_jobs{{state="unfinished"}} {}"#,
+            LABELLED + INLINE
+        );
+        ensure!(metrics.contains(&line), "{}", operator.log_tail());
+        Ok(())
+    })
+    .await?;
+    for number in 0..LABELLED {
+        let name = format!("labelled-{number}");
+        let noted = |status: &fovea_crds::InferenceJobStatus| !status.conditions.is_empty();
+        operated.status_where(&name, "to be noted", noted).await?;
+    }
+    peak_memory_bytes(operator.pid())
+}
+
+fn metadata(
+    job: &InferenceJob,
+) -> (
+    Option<&BTreeMap<String, String>>,
+    Option<&BTreeMap<String, String>>,
+) {
+    (
+        job.metadata.labels.as_ref(),
+        job.metadata.annotations.as_ref(),
+    )
+}
+
+#[tokio::test]
+async fn labels_annotations_and_pictures_of_jobs_cost_the_operator_no_memory() -> Result<()> {
+    let options = Options::default();
+    let mut operated = Operated::start(options.clone()).await?;
+    operated.submit("first", "caption x").await?;
+    operated.ended("first").await?;
+    let alone = peak_memory_bytes(operated.operator.pid())?;
+
+    create(&operated).await?;
+    let watched = peak(&operated, &operated.operator, &operated.health_url).await?;
+    println!("alone {alone}, watched {watched}");
+    // The next leader lists them.
+    operated.operator.terminate().await?;
+    let (heir, health) = operated.standby(&options).await?;
+    let listed = peak(&operated, &heir, &health).await?;
+    println!("alone {alone}, watched {watched}, listed {listed}");
+    for peak in [watched, listed] {
+        ensure!(
+            peak < alone + BOUND_BYTES,
+            "{} MiB, {} MiB alone",
+            peak >> 20,
+            alone >> 20
+        );
+    }
+
+    // Its writes keep what it does not read.
+    operated.operator = heir;
+    operated
+        .patch("labelled-0", serde_json::json!({"suspend": false}))
+        .await?;
+    let ended = operated.ended("labelled-0").await?;
+    assert_eq!(ended.phase, Phase::Succeeded, "{ended:?}");
+    let job = operated.jobs.get("labelled-0").await?;
+    assert_eq!(metadata(&job), metadata(&labelled(0)));
+    job.metadata.uid.context("a uid")?;
+    Ok(())
+}
