@@ -224,6 +224,14 @@ $(FOVEA_CACHE)/bench-venv/ready: models/train/requirements.txt
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+.PHONY: bench-neighbours
+bench-neighbours: SECONDS = 20
+bench-neighbours: setup dev ## Measure a quiet tenant beside a hostile one for each kind of resource (ROUNDS=1 SECONDS=20 KINDS="waits lists"; BASE=<folder of another build's programs>)
+	@$(WITH_TORCH) $(CARGO) build --locked --release --workspace --bins --example bench_neighbours
+	@$(WITH_TORCH) $(or $(CARGO_TARGET_DIR),target)/release/examples/bench_neighbours \
+		--programs $(or $(CARGO_TARGET_DIR),target)/release --seconds $(SECONDS) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(KINDS),--kinds $(KINDS)) $(if $(BASE),--base $(BASE))
+
 .PHONY: bench-first-day
 bench-first-day: ## Time `make demo` from empty caches, another commit and this one in turn (BASE=<commit>; an hour or more)
 	@python3 tests/bench/first_day.py $(if $(BASE),--base $(BASE))

@@ -60,6 +60,16 @@ impl Program {
         self
     }
 
+    /// Runs it with this soft limit on open files; it can raise it up to the hard one.
+    #[must_use]
+    pub fn soft_open_files(mut self, limit: u32) -> Self {
+        let path = std::mem::replace(&mut self.path, "sh".into());
+        let script = format!(r#"ulimit -S -n {limit} && exec "$0" "$@""#);
+        let before = ["-c".to_owned(), script, path.display().to_string()];
+        self.args.splice(0..0, before);
+        self
+    }
+
     /// Time to end after SIGTERM; zero kills at once, for programs whose data is discarded.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {

@@ -87,6 +87,22 @@ pub struct StackOptions {
     pub api_flags: Vec<String>,
     pub runner_flags: Vec<String>,
     pub env: Vec<(String, String)>,
+    /// Fovea's programs start with this soft limit on open files; `None`: with this process's.
+    pub soft_open_files: Option<u32>,
+    /// Folder of Fovea's programs, for another build; `None`: beside or above this program.
+    pub programs: Option<PathBuf>,
+}
+
+impl StackOptions {
+    fn find(&self, name: &'static str) -> Result<PathBuf, ProgramNotBuilt> {
+        match &self.programs {
+            None => find(name),
+            Some(folder) => {
+                let path = Some(folder.join(name)).filter(|path| path.is_file());
+                path.ok_or(ProgramNotBuilt(name))
+            }
+        }
+    }
 }
 
 /// A running Fovea. Everything ends when this is dropped; [`Stack::stop`] also waits for it.
@@ -123,16 +139,20 @@ impl Stack {
         say("starting fovea-runner with the demo models, fovea-operator and fovea-api");
         let with_env = |program| {
             let env = options.env.iter();
-            env.fold(program, |program: Program, (name, value)| {
+            let program = env.fold(program, |program: Program, (name, value)| {
                 program.env(name, value)
-            })
+            });
+            match options.soft_open_files {
+                Some(limit) => program.soft_open_files(limit),
+                None => program,
+            }
         };
-        let runner = with_env(runner(runner_port, &token_file, &options.runner_flags)?);
+        let runner = with_env(runner(runner_port, &token_file, &options)?);
         let runner = Process::start_in(&guardian, runner).await?;
         manifests::apply(&control_plane, runner_port, &token).await?;
-        let program = operator(&control_plane, &minio, health_port, &options.operator_flags)?;
+        let program = operator(&control_plane, &minio, health_port, &options)?;
         let operator = Process::start_in(&guardian, with_env(program)).await?;
-        let program = api(&control_plane, &minio, api_port, &options.api_flags)?;
+        let program = api(&control_plane, &minio, api_port, &options)?;
         let api = Process::start_in(&guardian, with_env(program)).await?;
 
         let api_url = format!("http://127.0.0.1:{api_port}");
@@ -177,30 +197,30 @@ impl Stack {
 fn runner(
     port: u16,
     token_file: &std::path::Path,
-    flags: &[String],
+    options: &StackOptions,
 ) -> Result<Program, StackError> {
     let demo = repository().join("models/demo");
     let models = MODELS.iter().map(|DemoModel { name, folder, .. }| {
         format!("--model={name}={}", demo.join(folder).display())
     });
-    Ok(Program::new("fovea-runner", find("fovea-runner")?)
+    Ok(Program::new("fovea-runner", options.find("fovea-runner")?)
         .arg(format!("--listen=127.0.0.1:{port}"))
         .args(models)
         .arg(format!("--token-file={}", token_file.display()))
-        .args(flags.to_vec()))
+        .args(options.runner_flags.clone()))
 }
 
 fn operator(
     cluster: &ControlPlane,
     minio: &Minio,
     health_port: u16,
-    flags: &[String],
+    options: &StackOptions,
 ) -> Result<Program, StackError> {
-    let program = Program::new("fovea-operator", find("fovea-operator")?)
+    let program = Program::new("fovea-operator", options.find("fovea-operator")?)
         .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
         .arg("--external-host=127.0.0.1")
         .arg(format!("--health-listen=127.0.0.1:{health_port}"))
-        .args(flags.to_vec());
+        .args(options.operator_flags.clone());
     Ok(with_access(program, cluster, minio))
 }
 
@@ -208,12 +228,12 @@ fn api(
     cluster: &ControlPlane,
     minio: &Minio,
     port: u16,
-    flags: &[String],
+    options: &StackOptions,
 ) -> Result<Program, StackError> {
-    let program = Program::new("fovea-api", find("fovea-api")?)
+    let program = Program::new("fovea-api", options.find("fovea-api")?)
         .arg(format!("--listen=127.0.0.1:{port}"))
         .arg(format!("--namespace={JOB_NAMESPACE}"))
-        .args(flags.to_vec());
+        .args(options.api_flags.clone());
     Ok(with_access(program, cluster, minio))
 }
 

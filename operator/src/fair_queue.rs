@@ -1,18 +1,25 @@
 //! A queue that is fair between namespaces. Pure.
 //!
-//! Fairness is stride scheduling (Waldspurger and Weihl, 1995): each item that leaves the queue
-//! advances its namespace's pass by the inverse of the namespace's weight, and the lowest pass goes
-//! first. A namespace that was idle begins at the current pass, so that idleness earns no credit.
+//! Fairness is start-time fair queueing (Goyal, Vin and Cheng, 1996): each item that leaves the queue
+//! advances its namespace's pass by the item's cost, divided by the namespace's weight, and the lowest
+//! pass goes first. The cost is an estimate at first, which [`FairQueue::settle`] corrects. A namespace
+//! that had nothing waiting goes on at the current pass, so that idleness earns no credit.
 //!
 //! Within a namespace items wait in lanes: a lane without room does not hold up the others.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 /// Number of namespaces up to which idle ones are not looked for.
 const FEW: usize = 64;
 
-/// The advance of a pass for weight 1.
-const STRIDE: u64 = 1 << 20;
+/// The advance of a pass for a microsecond at weight 1: so fine that the greatest weight divides it. A pass
+/// lasts for 500,000 years of work.
+const SCALE: u64 = 1000;
+
+/// Upper bound on the credit of a namespace whose items could not have their turn, as those of a model without a
+/// runner: at weight 1 it catches up on no more than this.
+const MOST_CREDIT: Duration = Duration::from_mins(1);
 
 pub(crate) trait Item: Clone + PartialEq {
     /// The order within a lane; equal ones go by id.
@@ -38,7 +45,31 @@ pub(crate) struct Shares {
     pub closed: HashSet<String>,
 }
 
+/// The advance of a pass by so much work, at weight 1.
+fn stride(cost: Duration) -> u64 {
+    let micros = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);
+    micros.saturating_mul(SCALE)
+}
+
+/// A lane of a namespace whose first item could be next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub namespace: &'a str,
+    pub lane: &'a str,
+    /// Items of the namespace in flight.
+    pub in_flight: u32,
+}
+
 impl Shares {
+    pub(crate) fn weight(&self, namespace: &str) -> u32 {
+        self.weights.get(namespace).copied().unwrap_or(1).max(1)
+    }
+
+    /// The advance of a namespace's pass by so much work.
+    fn stride(&self, namespace: &str, cost: Duration) -> u64 {
+        stride(cost) / u64::from(self.weight(namespace))
+    }
+
     /// How many items the namespace may have in flight.
     fn most(&self, namespace: &str) -> u32 {
         if self.closed.contains(namespace) {
@@ -110,6 +141,12 @@ impl<T: Item> FairQueue<T> {
         self.waiting.contains_key(id)
     }
 
+    /// Whether items of the namespace wait or are in flight.
+    pub(crate) fn is_busy(&self, namespace: &str) -> bool {
+        let tenant = self.tenants.get(namespace);
+        tenant.is_some_and(|tenant| tenant.in_flight > 0 || !tenant.lanes.is_empty())
+    }
+
     /// The waiting items, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.waiting.values()
@@ -134,7 +171,7 @@ impl<T: Item> FairQueue<T> {
         self.remove(item.id());
         self.forget_idle();
         let tenant = self.tenants.entry(item.namespace().to_owned()).or_default();
-        if tenant.lanes.is_empty() && tenant.in_flight == 0 {
+        if tenant.lanes.is_empty() {
             tenant.pass = tenant.pass.max(self.now);
         }
         let pass = tenant.lane_now;
@@ -164,26 +201,39 @@ impl<T: Item> FairQueue<T> {
         true
     }
 
-    /// Takes the next item whose lane `has_room`. It counts as in flight until
-    /// [`FairQueue::finished`].
-    pub(crate) fn pop(&mut self, shares: &Shares, has_room: impl Fn(&str) -> bool) -> Option<T> {
+    /// Takes the next item of a lane that `may` go. It counts as in flight until [`FairQueue::finished`], and
+    /// its namespace is charged its `cost`.
+    pub(crate) fn pop(
+        &mut self,
+        shares: &Shares,
+        may: impl Fn(Candidate<'_>) -> bool,
+        cost: impl Fn(&T) -> Duration,
+    ) -> Option<(T, Duration)> {
+        let least = self.now.saturating_sub(stride(MOST_CREDIT));
         let open = self.tenants.iter();
         let open = open.filter(|(namespace, tenant)| tenant.in_flight < shares.most(namespace));
         let candidates = open.filter_map(|(namespace, tenant)| {
-            let lanes = (tenant.lanes.iter()).filter(|(lane, _)| has_room(lane));
+            let in_flight = tenant.in_flight;
+            let lanes = (tenant.lanes.iter()).filter(|(lane, _)| {
+                may(Candidate {
+                    namespace,
+                    lane,
+                    in_flight,
+                })
+            });
             let firsts = lanes.filter_map(|(_, lane)| {
                 let turn = if T::LANES_TAKE_TURNS { lane.pass } else { 0 };
                 Some((turn, lane.waiting.first()?))
             });
             let (_, (_, id)) = firsts.min()?;
-            Some((tenant.pass, namespace, id))
+            Some((tenant.pass.max(least), namespace, id))
         });
         let (pass, _, id) = candidates.min()?;
         let item = self.waiting.get(id)?.clone();
         self.now = self.now.max(pass);
-        let weight = shares.weights.get(item.namespace()).copied().unwrap_or(1);
+        let cost = cost(&item);
         if let Some(tenant) = self.tenants.get_mut(item.namespace()) {
-            tenant.pass += STRIDE / u64::from(weight.max(1));
+            tenant.pass = pass.saturating_add(shares.stride(item.namespace(), cost));
             tenant.in_flight += 1;
             if let Some(lane) = tenant.lanes.get_mut(item.lane()) {
                 // Behind every lane that had a turn: a lane that empties and comes back gains nothing.
@@ -192,7 +242,21 @@ impl<T: Item> FairQueue<T> {
             }
         }
         self.remove(item.id());
-        Some(item)
+        Some((item, cost))
+    }
+
+    /// An item in flight that was `charged` so much has cost this instead.
+    pub(crate) fn settle(
+        &mut self,
+        shares: &Shares,
+        namespace: &str,
+        charged: Duration,
+        cost: Duration,
+    ) {
+        if let Some(tenant) = self.tenants.get_mut(namespace) {
+            let pass = (tenant.pass).saturating_add(shares.stride(namespace, cost));
+            tenant.pass = pass.saturating_sub(shares.stride(namespace, charged));
+        }
     }
 
     /// A namespace is no longer in [`Shares::closed`]: that it had no turn meanwhile earns no credit.

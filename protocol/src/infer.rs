@@ -259,6 +259,11 @@ pub struct Timings {
     pub infer_millis: u64,
     /// Number of pictures in the batch.
     pub batch_size: u32,
+    /// Time of the runner that the attempt used, in microseconds: that of decoding and resizing on a thread, and
+    /// its share of the device's pass, without any wait. Namespaces share a pool by it; absent from a
+    /// runner that does not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
 }
 
 #[cfg(test)]
@@ -303,5 +308,25 @@ mod tests {
             serde_json::to_value(Line::Heartbeat).unwrap(),
             json!({"event": "heartbeat"})
         );
+    }
+
+    #[test]
+    fn costs_are_read_from_those_who_measure_them_and_missed_from_no_one_else() {
+        let of = |more: serde_json::Value| {
+            let mut timings =
+                json!({"fetchMillis": 1, "queueMillis": 2, "inferMillis": 3, "batchSize": 1});
+            let fields = more.as_object().unwrap().clone();
+            timings.as_object_mut().unwrap().extend(fields);
+            serde_json::from_value::<Timings>(timings).unwrap()
+        };
+        assert_eq!(of(json!({})).cost_micros, None);
+        let newer = json!({"costMicros": 7, "unheardOf": 1});
+        assert_eq!(of(newer).cost_micros, Some(7));
+        let problem = json!({
+            "event": "problem", "type": "t", "title": "t", "status": 500, "detail": "d",
+            "reason": "InferenceFailed", "retryable": true, "costMicros": 9, "unheardOf": 1
+        });
+        let line: Line = serde_json::from_value(problem).unwrap();
+        assert!(matches!(line, Line::Problem(problem) if problem.cost_micros == Some(9)));
     }
 }

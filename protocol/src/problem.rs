@@ -158,6 +158,13 @@ pub struct Problem {
     /// With [`Reason::StaleEpoch`]: the highest epoch of the installation that the runner remembers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
+    /// At the end of an attempt: the time of the runner that it used; see [`crate::Timings::cost_micros`].
+    #[serde(
+        default,
+        rename = "costMicros",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cost_micros: Option<u64>,
 }
 
 impl Problem {
@@ -171,6 +178,7 @@ impl Problem {
             reason,
             retryable: reason.retryable(),
             epoch: None,
+            cost_micros: None,
         }
     }
 

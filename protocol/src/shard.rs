@@ -187,6 +187,13 @@ pub enum ShardLine {
         /// Why the range is not done to its end; absent if it is, or after [`Order::Finish`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stopped: Option<Problem>,
+        /// As [`Progress::cost_micros`], of the whole attempt.
+        #[serde(
+            default,
+            rename = "costMicros",
+            skip_serializing_if = "Option::is_none"
+        )]
+        cost_micros: Option<u64>,
     },
     /// Last line of an attempt that has written nothing.
     Problem(Problem),
@@ -205,6 +212,10 @@ pub struct Progress {
     /// Pictures with a result that was given before.
     #[serde(default)]
     pub reused: u64,
+    /// Time of the runner that the attempt has used so far, summed over its pictures; see
+    /// [`crate::Timings::cost_micros`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_micros: Option<u64>,
 }
 
 /// The rows of the range `from..to` of a shard.

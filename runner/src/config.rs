@@ -74,8 +74,9 @@ pub struct Config {
 
     /// Number of CPU threads. On a CPU all of them compute, and as many more decode pictures (set
     /// `GOMP_SPINCOUNT=2000`, as the image does, so that the first do not spin while the others work);
-    /// with a GPU one drives it and the others decode. Default: the CPUs that the process may use, by
-    /// its affinity and its cgroup's quota.
+    /// with a GPU one drives it and the others decode. Large pictures (see --max-decode-bytes) have
+    /// threads of their own, at most as many. Default: the CPUs that the process may use, by its
+    /// affinity and its cgroup's quota.
     #[arg(long, env = "FOVEA_RUNNER_THREADS")]
     pub threads: Option<NonZeroUsize>,
 
@@ -130,13 +131,15 @@ pub struct Config {
     pub max_picture_bytes: u64,
 
     /// Largest accepted picture, in pixels (width times height). A larger one fails its job without
-    /// a retry.
+    /// a retry. Pillow warns of decompression bombs above the default.
     #[arg(long, env = "FOVEA_RUNNER_MAX_PICTURE_PIXELS", default_value_t = MAX_PIXELS)]
     pub max_picture_pixels: u64,
 
-    /// Memory for decoding and resizing, in bytes, shared by all pictures in progress. A picture
-    /// that needs more than all of it is refused; one that needs more than is free waits.
-    #[arg(long, env = "FOVEA_RUNNER_MAX_DECODE_BYTES", default_value_t = 2560 << 20)]
+    /// Memory for decoding and resizing, in bytes, shared by all pictures in progress: a quarter of
+    /// it for those that need at most an eighth, the rest for larger ones. A picture that needs
+    /// more than three quarters is refused; one that needs more than is free waits for others of
+    /// its kind. In a cluster the operator sets it to half of the pod's memory.
+    #[arg(long, env = "FOVEA_RUNNER_MAX_DECODE_BYTES", default_value_t = 1536 << 20)]
     pub max_decode_bytes: u64,
 
     /// Timeout between two pieces of a picture's download from the object store, in seconds.

@@ -9,6 +9,7 @@ mod batch;
 mod captions;
 mod compat;
 mod early;
+mod fairness;
 mod lifecycle;
 mod namespaces;
 mod predictions;

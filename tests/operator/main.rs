@@ -8,6 +8,7 @@ mod callbacks;
 mod clock;
 mod cluster_faults;
 mod events;
+mod fairness;
 mod half_open;
 mod killed;
 mod leading;

@@ -91,12 +91,10 @@ async fn peak(operated: &Operated, operator: &Process, health: &str) -> Result<u
     peak_memory_bytes(operator.pid())
 }
 
-fn metadata(
-    job: &InferenceJob,
-) -> (
-    Option<&BTreeMap<String, String>>,
-    Option<&BTreeMap<String, String>>,
-) {
+type Strings = BTreeMap<String, String>;
+
+/// Labels and annotations.
+fn metadata(job: &InferenceJob) -> (Option<&Strings>, Option<&Strings>) {
     (
         job.metadata.labels.as_ref(),
         job.metadata.annotations.as_ref(),

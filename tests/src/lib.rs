@@ -22,6 +22,7 @@ pub mod hub;
 pub mod installed;
 pub mod jobs;
 pub mod measure;
+pub mod neighbours;
 pub mod operated;
 pub mod pods;
 pub mod proxy;

@@ -131,6 +131,11 @@ impl Receiver {
         of_path.cloned().collect()
     }
 
+    /// Requests that hang now.
+    pub fn hanging(&self) -> usize {
+        self.shared.hanging.load(Ordering::SeqCst)
+    }
+
     /// The most requests that have hung at a time.
     pub fn most_hanging(&self) -> usize {
         self.shared.most_hanging.load(Ordering::SeqCst)

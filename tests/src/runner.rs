@@ -302,7 +302,7 @@ async fn infer(
         Answer::Html => "text/html",
         _ => NDJSON_CONTENT_TYPE,
     };
-    let end = ending(answer, &request.model, Arc::clone(&shared));
+    let end = ending(answer, &request.model, wait, Arc::clone(&shared));
     let end = end.inspect(move |piece| slot.answers(piece.is_some()));
     let body = heartbeats(wait).chain(end);
     let body = body
@@ -343,7 +343,8 @@ fn heartbeats(whole: Duration) -> Pieces {
         .boxed()
 }
 
-fn ending(answer: Answer, model: &str, shared: Arc<Shared>) -> Pieces {
+/// `wait`: what the attempt says that it has cost.
+fn ending(answer: Answer, model: &str, wait: Duration, shared: Arc<Shared>) -> Pieces {
     let result = |result| Line::Result {
         result,
         model: ServedModel {
@@ -352,6 +353,7 @@ fn ending(answer: Answer, model: &str, shared: Arc<Shared>) -> Pieces {
         },
         timings: Timings {
             batch_size: 1,
+            cost_micros: u64::try_from(wait.as_micros()).ok(),
             ..Timings::default()
         },
         answered: None,

@@ -255,6 +255,7 @@ impl<R: Runner> Shard<'_, R> {
             part,
             exists,
             stopped: None,
+            cost_micros: None,
         };
         say(self.lines, done).await
     }

@@ -125,8 +125,9 @@ pub struct LimitsConfig {
     pub upload_memory_bytes: usize,
 
     /// Largest accepted picture, in pixels by its header (width times height); a larger one is
-    /// answered 413. The default is Pillow's bound against decompression bombs.
-    #[arg(long, env = "FOVEA_API_MAX_PIXELS", default_value_t = 178_956_970)]
+    /// answered 413. The default is that of runners; Pillow warns of decompression bombs
+    /// above it.
+    #[arg(long, env = "FOVEA_API_MAX_PIXELS", default_value_t = 89_478_485)]
     pub max_pixels: u64,
 
     /// Least rate at which a client has to send a body and to read a response, in bytes per second,

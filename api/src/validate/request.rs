@@ -186,9 +186,10 @@ mod tests {
     #[test]
     fn every_field_that_messages_name_can_be_set_and_no_other() {
         for name in NAMES.split(", ") {
+            let value = if name == "reuse" { "true" } else { "1" };
             assert_eq!(JobRequest::check(name), Ok(()));
             assert_eq!(
-                JobRequest::default().set(name, "1".into()),
+                JobRequest::default().set(name, value.into()),
                 Ok(()),
                 "{name}"
             );

@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 /// More than the limits below allow.
 const STREAMS: usize = 300;
+/// More than there are connections, and fewer than a system's queue of connections holds.
+const IDLE: usize = 100;
 
 async fn start(ulimits: &[&'static str]) -> anyhow::Result<Service> {
     cluster().await?;
@@ -84,7 +86,7 @@ async fn with_fewer_files_than_clients_health_and_uploads_are_answered() -> anyh
 
     // Even while every connection is taken, by clients that send no request.
     let mut idle = Vec::new();
-    for _ in 0..STREAMS {
+    for _ in 0..IDLE {
         idle.push(TcpStream::connect(&api.address).await?);
     }
     let taken = until("the connections to be taken", || async {

@@ -233,7 +233,7 @@ impl Service {
         let script = format!("{limits}\nexec \"$0\" \"$@\"");
         let program = Program::new("fovea-api", "/bin/sh")
             .args(["-c", &script])
-            .arg(std::env::var("X_API").unwrap_or(env!("CARGO_BIN_EXE_fovea-api").to_owned()))
+            .arg(env!("CARGO_BIN_EXE_fovea-api"))
             .args(["--listen", "127.0.0.1:0", "--namespace", namespace.name()])
             .args([
                 "--s3-endpoint",

@@ -37,7 +37,7 @@ fn bound_mib() -> anyhow::Result<usize> {
 fn memory_kib(api: &Service, name: &str) -> anyhow::Result<usize> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", api.process.pid()))?;
     let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    let kib = line.and_then(|line| line.split_whitespace().next());
     Ok(kib.context("no such line")?.parse()?)
 }
 

@@ -187,6 +187,7 @@ mod tests {
             succeeded: 3,
             failed: 2,
             skipped: 1,
+            ..Counts::default()
         };
         let failure = Failure {
             reason: "TooManyFailed".to_owned(),

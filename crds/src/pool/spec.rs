@@ -205,14 +205,17 @@ pub enum FromNamespaces {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fairness {
-    /// Weight of each namespace, 1 to 1000: a namespace with weight 3 gets three turns for each turn
-    /// of one with weight 1. The default weight is 1.
+    /// Weight of each namespace, 1 to 1000: a namespace with weight 3 gets three times as much time of
+    /// the runners as one with weight 1, while both have jobs waiting. The default weight is 1.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(transform = weights_schema)]
     #[x_kube(validation = rules::weights())]
     pub weights: BTreeMap<String, u32>,
 
-    /// Maximum number of jobs of one namespace that run at the same time. Unlimited if omitted.
+    /// Maximum number of jobs of one namespace that run at the same time. If omitted, a namespace may
+    /// use all slots, but one whose jobs take more than four times as long as those of another
+    /// namespace gets at most its share of the slots by weight, at least one, until the other has
+    /// been idle for a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAX_IN_FLIGHT))]
     pub max_in_flight: Option<u32>,

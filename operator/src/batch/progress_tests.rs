@@ -206,9 +206,8 @@ fn what_is_left_of_archives_is_estimated_by_their_bytes() {
     let (second, _) = progress.take(now, AT_ONCE, true).unwrap();
     let beat = Beat {
         succeeded: 6,
-        failed: 0,
         begun: 8,
-        reused: 0,
+        ..Beat::default()
     };
     progress.beat(second, beat);
     assert_eq!((progress.pictures_left(), progress.permille()), (24, 400));
@@ -246,10 +245,8 @@ fn a_batch_fails_above_its_share_of_failed_pictures_and_not_at_it() {
     let mut progress = Progress::new(pictures(&[10]), 0, Vec::new());
     let (attempt, _) = progress.take(Instant::now(), AT_ONCE, true).unwrap();
     let beat = |failed| Beat {
-        succeeded: 0,
         failed,
-        begun: 0,
-        reused: 0,
+        ..Beat::default()
     };
     progress.beat(attempt, beat(1));
     assert!(!progress.has_failed(100));

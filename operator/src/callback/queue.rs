@@ -3,8 +3,12 @@
 //! Namespaces take turns, and so do the receivers of each. A receiver that does not answer holds up
 //! only the callbacks to itself, and takes at most its bound of all deliveries under way.
 
-use crate::fair_queue::{FairQueue, Item, Shares};
+use crate::fair_queue::{Candidate, FairQueue, Item, Shares};
 use std::collections::HashMap;
+use std::time::Duration;
+
+/// What a delivery costs its namespace: all the same.
+const TURN: Duration = Duration::from_secs(1);
 
 /// Upper bounds on deliveries under way.
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +111,8 @@ impl CallbackQueue {
             return None;
         }
         let (by_receiver, most) = (&self.by_receiver, self.bounds.receiver);
-        let has_room = |receiver: &str| by_receiver.get(receiver).is_none_or(|now| *now < most);
-        let due = self.waiting.pop(&self.shares, has_room)?;
+        let may = |due: Candidate<'_>| by_receiver.get(due.lane).is_none_or(|now| *now < most);
+        let (due, _) = self.waiting.pop(&self.shares, may, |_| TURN)?;
         *self.by_receiver.entry(due.receiver.clone()).or_default() += 1;
         let uid = due.uid.clone();
         self.in_flight.insert(uid.clone(), due);

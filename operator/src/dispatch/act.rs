@@ -1,8 +1,11 @@
 //! Acts on decisions: writes statuses, starts attempts, deletes finished jobs.
 
 use super::attempt::{Abort, After, Attempt, Done, RunnerWas};
+use super::costs::Cost;
 use super::delete::Deleter;
-use super::{Dispatcher, Task};
+use super::queue::Waiting;
+use super::turns::Turn;
+use super::{Dispatcher, OnRunner, Task};
 use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide};
 use crate::job::retention::Cause;
 use crate::job::write::Written;
@@ -239,6 +242,7 @@ impl Dispatcher {
                 uid,
                 after: After::Written(written.unwrap_or(Written::Unknown)),
                 runner: RunnerWas::NOT_INVOLVED,
+                cost: Cost::Nothing,
             };
             // This fails only where the loop has ended.
             let _ = done.send(ended).await;
@@ -319,38 +323,42 @@ impl Dispatcher {
             if let Some(full) = self.retention.changed_full() {
                 self.pools.close(full);
             }
-            let Some((placement, waiting)) = self.pools.next() else {
+            let Some((placement, waiting, turn)) = self.pools.next() else {
                 return;
             };
             let Some(Tracked::Unfinished(job)) = self.book.get(&waiting.uid) else {
-                self.pools
-                    .not_dispatched(&placement.pool, &waiting.namespace);
+                self.pools.not_dispatched(&placement.pool, &turn);
                 continue;
             };
             let job = InferenceJob::clone(job);
             if !self.directory.namespaces.contains_key(&waiting.namespace) {
-                self.pools
-                    .not_dispatched(&placement.pool, &waiting.namespace);
+                self.pools.not_dispatched(&placement.pool, &turn);
                 self.book.wake_after(&waiting.uid, RECONCILE_AGAIN_AFTER);
                 continue;
             }
-            self.begin(job, placement, &waiting.uid, waiting.namespace);
+            self.begin(job, placement, waiting, turn);
         }
     }
 
-    fn begin(&mut self, job: InferenceJob, placement: Placement, uid: &str, namespace: String) {
+    fn begin(&mut self, job: InferenceJob, placement: Placement, waiting: Waiting, turn: Turn) {
+        let Waiting { uid, namespace, .. } = waiting;
+        let uid = uid.as_str();
         let status = job.status.as_ref();
         let avoid = status
             .filter(|status| status.interruptions > 0)
             .and_then(|status| status.runner.clone());
         let Some(chosen) = self.pools.choose(&placement, avoid.as_deref()) else {
-            self.pools.not_dispatched(&placement.pool, &namespace);
+            self.pools.not_dispatched(&placement.pool, &turn);
             self.pools.enqueue(uid, &job, &placement);
             return;
         };
         let exclusive = status.is_some_and(|status| status.exclusive);
         let (abort, aborted) = oneshot::channel();
-        let on = Some((placement.pool.clone(), chosen.endpoint));
+        let on = Some(OnRunner {
+            pool: placement.pool.clone(),
+            endpoint: chosen.endpoint,
+            turn,
+        });
         self.book.clear_timer(uid);
         let attempt = Attempt {
             job,
@@ -373,6 +381,7 @@ impl Dispatcher {
                 uid: key,
                 after: After::Written(Written::Unknown),
                 runner: RunnerWas::Unavailable,
+                cost: Cost::Nothing,
             });
             let _ = done.send(ended).await;
         });

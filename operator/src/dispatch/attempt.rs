@@ -1,6 +1,7 @@
 //! One attempt: one job on one runner, from the request to the written status. While it runs, no other
 //! task writes the job's status.
 
+use super::costs::Cost;
 use super::folders::Folders;
 use super::large::{LargeResult, Unstored};
 use super::runners::RunnerClient;
@@ -16,7 +17,7 @@ use fovea_crds::{Failure, InferenceJob, InferenceJobStatus};
 use fovea_protocol::{LeaderRequest, Reason, Stage};
 use fovea_store::Store;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument as _, Span};
@@ -61,6 +62,7 @@ pub(super) struct Done {
     pub uid: String,
     pub after: After,
     pub runner: RunnerWas,
+    pub cost: Cost,
 }
 
 /// What an ended task leaves.
@@ -86,6 +88,7 @@ impl Attempt {
             at: crate::time::now(),
         };
         let (reached, stage) = watch::channel(Stage::Unknown);
+        let asked;
         let conversation = {
             let (runner, task) = (self.runner.clone(), self.job.spec.task);
             let request = match self.request().await {
@@ -93,6 +96,7 @@ impl Attempt {
                 Err(outcome) => return self.conclude(self.job.clone(), &begun, outcome).await,
             };
             let reuse = self.reuse().await;
+            asked = Instant::now();
             AbortOnDropHandle::new(tokio::spawn(async move {
                 if let Some(reuse) = &reuse
                     && let Some(success) = reuse.find(&runner, task, &request).await
@@ -121,17 +125,21 @@ impl Attempt {
                     };
                     Span::current().record("outcome", "aborted");
                     self.metrics.attempt("aborted", why.map_or("JobGone", Ending::reason));
-                    return match reason {
+                    let cost = Cost::Elapsed(asked.elapsed());
+                    let done = match reason {
                         Ok(Abort::End(ending)) => {
                             let ended = self.end(job, &begun, &ending).await;
                             self.done(ended, RunnerWas::Fine)
                         }
                         Ok(Abort::Drop) | Err(_) => self.done(Written::Unchanged, RunnerWas::Fine),
                     };
+                    return Done { cost, ..done };
                 }
                 outcome = &mut conversation => {
                     let outcome = outcome.unwrap_or_else(|error| Outcome::Lost(error.to_string()));
-                    return self.conclude(job, &begun, outcome).await;
+                    let cost = Cost::of(&outcome, asked.elapsed());
+                    let done = self.conclude(job, &begun, outcome).await;
+                    return Done { cost, ..done };
                 }
                 () = tokio::time::sleep(SHOW_RUNNING_AFTER), if !shows_running => {
                     shows_running = true;
@@ -141,14 +149,18 @@ impl Attempt {
                     match self.writer.write(job.clone(), make).await {
                         Written::Current(written) if !written.is_finished() => job = *written,
                         Written::Unchanged => {}
-                        ended => return self.done(ended, RunnerWas::Fine),
+                        ended => {
+                            let cost = Cost::Elapsed(asked.elapsed());
+                            let done = self.done(ended, RunnerWas::Fine);
+                            return Done { cost, ..done };
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Writes the status that follows from the attempt's outcome.
+    /// Writes the status that follows from the attempt's outcome, as if it had cost nothing.
     async fn conclude(&self, job: InferenceJob, begun: &Begun, outcome: Outcome) -> Done {
         let outcome = retry::unless_put_again(outcome, &job, crate::time::now());
         let runner = match &outcome {
@@ -256,7 +268,12 @@ impl Attempt {
 
     fn ended(&self, after: After, runner: RunnerWas) -> Done {
         let uid = self.job.metadata.uid.clone().unwrap_or_default();
-        Done { uid, after, runner }
+        Done {
+            uid,
+            after,
+            runner,
+            cost: Cost::Nothing,
+        }
     }
 
     async fn end(&self, job: InferenceJob, begun: &Begun, ending: &Ending) -> Written {

@@ -142,6 +142,7 @@ async fn read_lines(
                 let answered = answered.map(|answered| {
                     Box::new(wire::answer(answered, result.clone(), model.clone()))
                 });
+                let cost_micros = timings.cost_micros;
                 return match wire::result(task, result) {
                     Some(result) => Ok(Outcome::Succeeded(Success {
                         result,
@@ -149,6 +150,7 @@ async fn read_lines(
                         timings: wire::timings(timings),
                         reused: false,
                         answered,
+                        cost_micros,
                     })),
                     None => Err(nonsense("the result of another task")),
                 };

@@ -187,6 +187,15 @@ impl Fleet {
         runners.any(|runner| runner.free_shard_slots(model) > 0)
     }
 
+    /// Jobs that the runners can have at once.
+    pub(crate) fn places(&self) -> u32 {
+        let places = |health: &Health| match health {
+            Health::Up { slots, .. } => *slots,
+            _ => 0,
+        };
+        self.health().map(places).sum()
+    }
+
     /// Shards that the runners can have at once.
     pub(crate) fn shard_places(&self) -> u32 {
         let places = |health: &Health| match health {

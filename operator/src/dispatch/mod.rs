@@ -10,6 +10,7 @@ mod batch;
 mod book;
 mod callbacks;
 mod conversation;
+mod costs;
 mod delete;
 pub(crate) mod fleet;
 mod folders;
@@ -27,6 +28,7 @@ mod reuse;
 mod runners;
 mod store_check;
 mod target;
+mod turns;
 mod watches;
 mod wire;
 
@@ -63,6 +65,7 @@ use store_check::StoreCheck;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use turns::Turn;
 use watches::{WatchEvent, Watches};
 
 /// Bound on reports and ended tasks waiting for the loop. Senders wait while it is full.
@@ -144,12 +147,19 @@ pub(crate) struct Dispatcher {
 struct Task {
     namespace: String,
     /// Where it runs; `None` once it has left its runner, and for a mere write.
-    on: Option<(PoolKey, String)>,
+    on: Option<OnRunner>,
     /// Ends it; `None` for a mere write, and once it was ended.
     abort: Option<oneshot::Sender<Abort>>,
     began: Instant,
     /// Aborted with the loop: a replica without the lease must not write.
     _handle: AbortOnDropHandle<()>,
+}
+
+/// A job's place on a runner.
+struct OnRunner {
+    pool: PoolKey,
+    endpoint: String,
+    turn: Turn,
 }
 
 /// Which watches have listed everything once; nothing is dispatched before all have.

@@ -1,7 +1,7 @@
 //! What the loop observes: watch events, and tasks that have ended.
 
-use super::Dispatcher;
 use super::attempt::{Abort, After, Done, RunnerWas};
+use super::{Dispatcher, OnRunner};
 use crate::events::Notice;
 use crate::job::write::Written;
 use crate::job::{self, Tracked};
@@ -121,14 +121,24 @@ impl Dispatcher {
     }
 
     pub(super) fn on_done(&mut self, done: Done) {
-        let Done { uid, after, runner } = done;
+        let Done {
+            uid,
+            after,
+            runner,
+            cost,
+        } = done;
         let Some(task) = self.tasks.remove(&uid) else {
             return;
         };
-        if let Some((pool, endpoint)) = &task.on {
+        if let Some(OnRunner {
+            pool,
+            endpoint,
+            turn,
+        }) = &task.on
+        {
             let took = task.began.elapsed();
             self.pools
-                .released((pool, endpoint), &task.namespace, runner, took);
+                .released((pool, endpoint), (turn, cost), runner, took);
         }
         self.batch_ended(&uid);
         // A job with a kept result is about to finish.
@@ -180,17 +190,13 @@ impl Dispatcher {
     /// Removes a namespace. Its jobs go by their own watch.
     fn remove_namespace(&mut self, name: &str) {
         self.directory.namespaces.remove(name);
+        self.quota.set_limit(name, None);
         self.folders.forget(name);
     }
 
     fn remove_pool(&mut self, key: &PoolKey) {
         self.pools.remove(key);
         self.directory.pools.remove(key);
-    }
-
-    fn remove_namespace(&mut self, name: &str) {
-        self.directory.namespaces.remove(name);
-        self.quota.set_limit(name, None);
     }
 
     /// Caches a job and reconciles it; false where a newer version is cached already.

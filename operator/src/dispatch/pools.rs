@@ -2,10 +2,12 @@
 
 use super::attempt::RunnerWas;
 use super::batch::PoolLeft;
+use super::costs::Cost;
 use super::fleet::{Chosen, Fleet};
 use super::links::{Linking, Report};
 use super::queue::{Queue, Shares, Waiting};
 use super::target::{Target, targets};
+use super::turns::{Turn, Turns};
 use crate::job::decide::Placement;
 use crate::pool::PoolKey;
 use crate::pool::load::{Health, Load, Loads};
@@ -13,7 +15,7 @@ use crate::pool::published::PublishedPool;
 use fovea_crds::{InferenceJob, RunnerPool, RunnerPoolSpec, ServedModel};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(super) struct Pools {
@@ -27,10 +29,10 @@ pub(super) struct Pools {
 
 #[derive(Default)]
 struct Pool {
-    queue: Queue,
-    /// Batches that can use one more place for a shard. It is fair between namespaces by shards, and a namespace's
-    /// share of single jobs and that of shards do not depend on one another.
-    shards: Queue,
+    jobs: Turns,
+    /// Batches that can use one more place for a shard. A namespace's share of single jobs and that of shards do
+    /// not depend on one another.
+    shards: Turns,
     shares: Shares,
     fleet: Fleet,
     links: HashMap<String, (Target, AbortOnDropHandle<()>)>,
@@ -128,13 +130,14 @@ impl Pools {
         let Some(pool) = self.by_key.get_mut(&placement.pool) else {
             return;
         };
-        pool.queue.push(Waiting {
+        let waiting = Waiting {
             uid: uid.to_owned(),
             namespace: job.metadata.namespace.clone().unwrap_or_default(),
             model: placement.model.clone(),
             priority: job.spec.priority,
             created: job.created(),
-        });
+        };
+        pool.jobs.push(waiting, Instant::now());
         self.queued_in
             .insert(uid.to_owned(), placement.pool.clone());
     }
@@ -147,8 +150,8 @@ impl Pools {
         for pool in self.by_key.values_mut() {
             pool.shares.closed.clone_from(&namespaces);
             for reopened in self.closed.difference(&namespaces) {
-                pool.queue.reopened(reopened);
-                pool.shards.reopened(reopened);
+                pool.jobs.queue.reopened(reopened);
+                pool.shards.queue.reopened(reopened);
             }
         }
         self.closed = namespaces;
@@ -156,7 +159,7 @@ impl Pools {
 
     /// The waiting jobs of these namespaces.
     pub(super) fn waiting_in(&self, namespaces: &HashSet<&String>) -> Vec<String> {
-        let waiting = self.by_key.values().flat_map(|pool| pool.queue.iter());
+        let waiting = self.by_key.values().flat_map(|pool| pool.jobs.queue.iter());
         let of_these = waiting.filter(|job| namespaces.contains(&job.namespace));
         of_these.map(|job| job.uid.clone()).collect()
     }
@@ -171,27 +174,26 @@ impl Pools {
             .remove(uid)
             .and_then(|key| self.by_key.get_mut(&key))
         {
-            pool.queue.remove(uid);
+            pool.jobs.queue.remove(uid);
         }
     }
 
     /// The next job that a runner has room for.
-    pub(super) fn next(&mut self) -> Option<(Placement, Waiting)> {
-        let (key, waiting) = self.by_key.iter_mut().find_map(|(key, pool)| {
+    pub(super) fn next(&mut self) -> Option<(Placement, Waiting, Turn)> {
+        let now = Instant::now();
+        let (key, waiting, turn) = self.by_key.iter_mut().find_map(|(key, pool)| {
             let fleet = &pool.fleet;
-            let waiting = pool
-                .queue
-                .pop(&pool.shares, |model| fleet.has_room(model))?;
-            Some((key.clone(), waiting))
+            let has_room = |model: &str| fleet.has_room(model);
+            let next = pool.jobs.next(&pool.shares, fleet.places(), now, has_room);
+            let (waiting, turn) = next?;
+            Some((key.clone(), waiting, turn))
         })?;
         self.queued_in.remove(&waiting.uid);
-        Some((
-            Placement {
-                pool: key,
-                model: waiting.model.clone(),
-            },
-            waiting,
-        ))
+        let placement = Placement {
+            pool: key,
+            model: waiting.model.clone(),
+        };
+        Some((placement, waiting, turn))
     }
 
     /// Takes a runner's slot for a job that [`Pools::next`] gave.
@@ -203,9 +205,9 @@ impl Pools {
     }
 
     /// A job that [`Pools::next`] gave found no runner after all.
-    pub(super) fn not_dispatched(&mut self, pool: &PoolKey, namespace: &str) {
+    pub(super) fn not_dispatched(&mut self, pool: &PoolKey, turn: &Turn) {
         if let Some(pool) = self.by_key.get_mut(pool) {
-            pool.queue.finished(namespace);
+            (pool.jobs).give_back(turn, Cost::Nothing, &pool.shares, Instant::now());
         }
     }
 
@@ -213,12 +215,12 @@ impl Pools {
     pub(super) fn released(
         &mut self,
         (pool, endpoint): (&PoolKey, &str),
-        namespace: &str,
+        (turn, cost): (&Turn, Cost),
         was: RunnerWas,
         took: Duration,
     ) {
         if let Some(pool) = self.by_key.get_mut(pool) {
-            pool.queue.finished(namespace);
+            (pool.jobs).give_back(turn, cost, &pool.shares, Instant::now());
             pool.fleet.released(endpoint, was);
             if was == RunnerWas::Fine {
                 pool.work.ended += 1;
@@ -229,7 +231,7 @@ impl Pools {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PoolKey, &Queue, &Fleet)> {
         let pools = self.by_key.iter();
-        pools.map(|(key, pool)| (key, &pool.queue, &pool.fleet))
+        pools.map(|(key, pool)| (key, &pool.jobs.queue, &pool.fleet))
     }
 
     /// `left`: what is left of each pool's batches.
@@ -246,22 +248,25 @@ impl Pools {
     /// Queues a batch for one more place.
     pub(super) fn enqueue_shard(&mut self, key: &PoolKey, batch: Waiting) {
         if let Some(pool) = self.by_key.get_mut(key) {
-            pool.shards.push(batch);
+            pool.shards.push(batch, Instant::now());
         }
     }
 
     pub(super) fn unqueue_shards(&mut self, key: &PoolKey, uid: &str) {
         if let Some(pool) = self.by_key.get_mut(key) {
-            pool.shards.remove(uid);
+            pool.shards.queue.remove(uid);
         }
     }
 
     /// The next batch that a runner has room for a shard of.
-    pub(super) fn next_shard(&mut self) -> Option<(PoolKey, Waiting)> {
+    pub(super) fn next_shard(&mut self) -> Option<(PoolKey, Waiting, Turn)> {
+        let now = Instant::now();
         self.by_key.iter_mut().find_map(|(key, pool)| {
             let fleet = &pool.fleet;
             let has_room = |model: &str| fleet.has_room_for_shard(model);
-            Some((key.clone(), pool.shards.pop(&pool.shares, has_room)?))
+            let next = (pool.shards).next(&pool.shares, fleet.shard_places(), now, has_room);
+            let (waiting, turn) = next?;
+            Some((key.clone(), waiting, turn))
         })
     }
 
@@ -278,9 +283,9 @@ impl Pools {
     }
 
     /// A batch that [`Pools::next_shard`] gave has begun no shard.
-    pub(super) fn shard_not_begun(&mut self, pool: &PoolKey, namespace: &str) {
+    pub(super) fn shard_not_begun(&mut self, pool: &PoolKey, turn: &Turn) {
         if let Some(pool) = self.by_key.get_mut(pool) {
-            pool.shards.finished(namespace);
+            (pool.shards).give_back(turn, Cost::Nothing, &pool.shares, Instant::now());
         }
     }
 
@@ -288,11 +293,11 @@ impl Pools {
     pub(super) fn shard_released(
         &mut self,
         (pool, endpoint): (&PoolKey, &str),
-        namespace: &str,
+        (turn, cost): (&Turn, Cost),
         was: RunnerWas,
     ) {
         if let Some(pool) = self.by_key.get_mut(pool) {
-            pool.shards.finished(namespace);
+            (pool.shards).give_back(turn, cost, &pool.shares, Instant::now());
             pool.fleet.shard_released(endpoint, was);
         }
     }
@@ -315,7 +320,7 @@ impl Pools {
     /// Jobs of every pool that a free runner could take.
     pub(super) fn runnable(&self) -> impl Iterator<Item = (&PoolKey, usize)> {
         let pools = self.by_key.iter();
-        pools.map(|(key, pool)| (key, pool.queue.runnable(&pool.shares)))
+        pools.map(|(key, pool)| (key, pool.jobs.queue.runnable(&pool.shares)))
     }
 }
 
@@ -334,8 +339,8 @@ impl Pool {
         });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Load {
-            waiting: count(self.queue.len()),
-            queued: count(self.queue.runnable(&self.shares)),
+            waiting: count(self.jobs.queue.len()),
+            queued: count(self.jobs.queue.runnable(&self.shares)),
             running: self.fleet.in_flight(),
             ended: self.work.ended,
             busy_seconds: self.work.busy_seconds,

@@ -48,6 +48,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashMap;
+    use std::time::Duration;
 
     fn job(namespace: &str, number: i64, priority: i32) -> Waiting {
         Waiting {
@@ -59,9 +60,17 @@ mod tests {
         }
     }
 
+    /// The next job, where all cost the same.
+    fn pop(queue: &mut Queue, shares: &Shares) -> Option<Waiting> {
+        let second = Duration::from_secs(1);
+        let (job, charged) = queue.pop(shares, |_| true, |_| second)?;
+        assert_eq!(charged, second);
+        Some(job)
+    }
+
     fn drain(queue: &mut Queue, shares: &Shares) -> Vec<String> {
         std::iter::from_fn(|| {
-            let job = queue.pop(shares, |_| true)?;
+            let job = pop(queue, shares)?;
             queue.finished(&job.namespace);
             Some(job.uid)
         })
@@ -81,7 +90,7 @@ mod tests {
             ..Shares::default()
         };
         assert_eq!(queue.runnable(&two), 3);
-        assert!(queue.pop(&two, |_| true).is_some());
+        assert!(pop(&mut queue, &two).is_some());
         assert_eq!(queue.runnable(&two), 2);
     }
 
@@ -103,10 +112,10 @@ mod tests {
         for number in 0..1000 {
             queue.push(job("greedy", number, 1000));
         }
-        queue.pop(&Shares::default(), |_| true).unwrap();
+        pop(&mut queue, &Shares::default()).unwrap();
         queue.push(job("modest", 5000, -1000));
         let next: Vec<_> = (0..2)
-            .map(|_| queue.pop(&Shares::default(), |_| true).unwrap().namespace)
+            .map(|_| pop(&mut queue, &Shares::default()).unwrap().namespace)
             .collect();
         assert!(next.contains(&"modest".to_owned()), "{next:?}");
     }
@@ -124,7 +133,7 @@ mod tests {
         };
         let heavy = (0..100)
             .filter(|_| {
-                let job = queue.pop(&shares, |_| true).unwrap();
+                let job = pop(&mut queue, &shares).unwrap();
                 queue.finished(&job.namespace);
                 job.namespace == "heavy"
             })
@@ -141,10 +150,10 @@ mod tests {
             max_in_flight: Some(1),
             ..Default::default()
         };
-        assert!(queue.pop(&shares, |_| true).is_some());
-        assert!(queue.pop(&shares, |_| true).is_none());
+        assert!(pop(&mut queue, &shares).is_some());
+        assert!(pop(&mut queue, &shares).is_none());
         queue.finished("a");
-        assert!(queue.pop(&shares, |_| true).is_some());
+        assert!(pop(&mut queue, &shares).is_some());
     }
 
     #[test]
@@ -173,10 +182,10 @@ mod tests {
             queue.push(job("open", number, 0));
         }
         for _ in 0..20 {
-            queue.pop(&shares, |_| true).unwrap();
+            pop(&mut queue, &shares).unwrap();
         }
         queue.reopened("closed");
-        let next = (0..10).map(|_| queue.pop(&Shares::default(), |_| true).unwrap().namespace);
+        let next = (0..10).map(|_| pop(&mut queue, &Shares::default()).unwrap().namespace);
         let closed = next.filter(|namespace| namespace == "closed").count();
         assert!((5..=6).contains(&closed), "{closed} of 10");
     }
@@ -189,7 +198,7 @@ mod tests {
             queue.push(job("stays", number, 0));
             queue.push(job(&format!("ci-{number}"), number, 0));
             for _ in 0..2 {
-                let next = queue.pop(&Shares::default(), |_| true).unwrap();
+                let next = pop(&mut queue, &Shares::default()).unwrap();
                 queue.finished(&next.namespace);
                 if queue.len() == 0 {
                     queue.push(job("stays", number + 10_000, 0));
@@ -210,8 +219,13 @@ mod tests {
         });
         assert_eq!(
             queue
-                .pop(&Shares::default(), |model| model == "vit")
+                .pop(
+                    &Shares::default(),
+                    |next| next.lane == "vit",
+                    |_| Duration::ZERO
+                )
                 .unwrap()
+                .0
                 .uid,
             "a-002"
         );

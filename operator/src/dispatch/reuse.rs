@@ -57,6 +57,7 @@ impl Reuse {
             timings: Timings::default(),
             reused: true,
             answered: None,
+            cost_micros: None,
         })
     }
 

@@ -118,6 +118,8 @@ pub(super) fn timings(timings: protocol::Timings) -> crds::Timings {
         queue_millis,
         infer_millis,
         batch_size,
+        // It is the operator's, to share a pool by.
+        cost_micros: _,
     } = timings;
     crds::Timings {
         queue_millis,

@@ -45,6 +45,8 @@ pub(crate) struct Success {
     pub reused: bool,
     /// The question and the answer, if they are to be kept for reuse.
     pub answered: Option<Box<(String, Answer)>>,
+    /// Time of the runner that the attempt used, if the runner measures it.
+    pub cost_micros: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

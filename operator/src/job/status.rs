@@ -137,6 +137,7 @@ pub(crate) fn succeeded(
         timings,
         reused,
         answered: _,
+        cost_micros: _,
     } = success;
     let mut status = Draft::of(job, now);
     status.begin(begun);

@@ -28,6 +28,7 @@ fn success(caption: &str) -> Success {
             revision: "sha256:0".into(),
         },
         timings: Timings::default(),
+        cost_micros: None,
     }
 }
 

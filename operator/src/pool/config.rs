@@ -3,7 +3,7 @@
 use fovea_store::Endpoint;
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// Default image of runners: this release's.
 const IMAGE: &str = concat!("fovea-runner:", env!("CARGO_PKG_VERSION"));
@@ -54,6 +54,13 @@ pub struct PoolsConfig {
     #[arg(long, env = "FOVEA_OPERATOR_RUNNER_CACHE_SIZE_LIMIT")]
     #[arg(default_value = "64Gi", value_parser = quantity)]
     pub runner_cache_size_limit: Quantity,
+
+    /// Largest picture that runners accept, in pixels (width times height), unless the pool sets
+    /// `FOVEA_RUNNER_MAX_PICTURE_PIXELS` in spec.template.env. A larger one fails its job. Pillow
+    /// warns of decompression bombs above the default.
+    #[arg(long, env = "FOVEA_OPERATOR_RUNNER_MAX_PICTURE_PIXELS")]
+    #[arg(default_value = "89478485")]
+    pub runner_max_picture_pixels: NonZeroU64,
 
     /// Lifetime of a runner's certificate and bearer token, in days. The operator replaces both
     /// after two thirds of it.

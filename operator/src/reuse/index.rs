@@ -170,10 +170,11 @@ impl Index {
         let entries = self.entries.values();
         let mut times: Vec<u32> = entries.filter_map(|entry| self.written(*entry)).collect();
         let middle = times.len() / 2;
-        let (_, median, _) = times.select_nth_unstable(middle);
+        let (_, median, newer) = times.select_nth_unstable(middle);
         let median = *median;
         // Of answers of one second some are kept.
-        let mut spare = most / 2;
+        let newer = newer.iter().filter(|time| **time > median).count();
+        let mut spare = (most / 2).saturating_sub(newer);
         self.parts.retain(|_, part| part.written >= median);
         let parts = &self.parts;
         self.entries.retain(|_, entry| {
@@ -181,9 +182,9 @@ impl Index {
                 Entry::Single { written } => Some(*written),
                 Entry::Part { part, .. } => parts.get(part).map(|part| part.written),
             };
-            let stays = written.is_some_and(|written| written >= median) && spare > 0;
-            spare -= usize::from(stays);
-            stays
+            let is_spared = written == Some(median) && spare > 0;
+            spare -= usize::from(is_spared);
+            is_spared || written.is_some_and(|written| written > median)
         });
         self.entries.shrink_to_fit();
     }

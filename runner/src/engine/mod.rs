@@ -167,7 +167,10 @@ impl Work {
 #[derive(Debug)]
 pub struct Done {
     pub answer: Answer,
+    /// Duration of the pass.
     pub took: Duration,
+    /// The picture's share of it, by its work.
+    pub share: Duration,
     pub batch_size: usize,
 }
 

@@ -222,6 +222,10 @@ impl DeviceThread {
             items.push(item);
             waiting.push((cancel, reply, hold));
         }
+        let work: Vec<f64> = (items.iter())
+            .map(|item| resident.front.relative_work(item))
+            .collect();
+        let whole: f64 = work.iter().sum();
         let begun = Instant::now();
         let dropped = |row: usize| waiting[row].0.is_cancelled();
         let Halved { outcomes, fitting } =
@@ -242,13 +246,14 @@ impl DeviceThread {
             // Before the replies: after a failed reply the model must not be ready.
             served.set(Residency::Failed { why });
         }
-        for ((_, reply, hold), Outcome { answer, batch_size }) in waiting.into_iter().zip(outcomes)
-        {
+        let waiting = waiting.into_iter().zip(work);
+        for (((_, reply, hold), work), Outcome { answer, batch_size }) in waiting.zip(outcomes) {
             // Frees the slot before the request can end.
             drop(hold);
             let done = answer.map(|answer| Done {
                 answer,
                 took,
+                share: took.mul_f64(work / whole),
                 batch_size,
             });
             let _ = reply.send(done.map_err(Into::into));

@@ -7,6 +7,7 @@ use super::claim::{Claim, ShardRange, Slots};
 use super::installations::{Installations, Sender};
 use fovea_protocol::{Problem, Reason};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -71,10 +72,40 @@ pub(super) struct Admission {
     /// No other admission of this process has it.
     pub(super) id: u64,
     pub(super) abort: Abort,
+    is_shard: bool,
+    spent: Spent,
     inner: Arc<Inner>,
 }
 
+/// Time of the runner that an attempt has used: decoding, and its share of the device's passes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spent(Arc<AtomicU64>);
+
+impl Spent {
+    pub(super) fn micros(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.0.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
 impl Admission {
+    pub(super) fn is_shard(&self) -> bool {
+        self.is_shard
+    }
+
+    /// The attempt has used the runner for so long.
+    pub(super) fn spend(&self, time: Duration) {
+        self.spent.add(time);
+    }
+
+    pub(super) fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
     /// A number that no other request of this process has.
     pub(super) fn id(&self) -> u64 {
         self.id
@@ -185,7 +216,13 @@ impl Admissions {
         );
         self.inner.publish_busy(&state);
         let inner = Arc::clone(&self.inner);
-        Ok(Admission { id, abort, inner })
+        Ok(Admission {
+            id,
+            abort,
+            is_shard: shard.is_some(),
+            spent: Spent::default(),
+            inner,
+        })
     }
 
     /// The slots that are in use.

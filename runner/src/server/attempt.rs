@@ -57,10 +57,11 @@ async fn run(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
         arrived, deadline, ..
     } = attempt;
     let abort = attempt.admission.abort.clone();
+    let spent = attempt.admission.spent().clone();
     let name = attempt.model.name.clone();
     let mut heartbeat = tokio::time::interval(HEARTBEAT_INTERVAL);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let end = {
+    let mut end = {
         // Dropped with this block, and the slot with it where nothing else holds it: before the
         // caller can know that it is over.
         let mut work = std::pin::pin!(work(&app, attempt, &lines));
@@ -89,7 +90,8 @@ async fn run(app: Arc<App>, attempt: Attempt, lines: mpsc::Sender<Line>) {
             }
         }
     };
-    if let Line::Problem(problem) = &end {
+    if let Line::Problem(problem) = &mut end {
+        problem.cost_micros = Some(spent.micros());
         app.metrics.attempt(&name, Some(problem.reason));
         tracing::warn!(reason = ?problem.reason, detail = problem.detail, "attempt failed");
     } else {
@@ -121,6 +123,7 @@ async fn stages(
         caller: _,
     } = attempt;
     let measure = |stage, took| app.metrics.stage(&model.name, stage, took);
+    let spent = admission.spent().clone();
 
     progress(lines, Stage::Fetching).await;
     let bytes = app.fetcher.fetch(&request.input).await?;
@@ -163,11 +166,15 @@ async fn stages(
     let waited = queued.elapsed();
     measure(MeasuredStage::Queue, waited);
     progress(lines, Stage::Running).await;
+    let running = Instant::now();
+    let done = done.await.map_err(|_| gone())?;
+    spent.add((done.as_ref()).map_or_else(|_| running.elapsed(), |done| done.share));
     let Done {
         answer,
         took,
+        share: _,
         batch_size,
-    } = done.await.map_err(|_| gone())??;
+    } = done?;
     measure(MeasuredStage::Infer, took);
 
     let timings = Timings {
@@ -175,6 +182,7 @@ async fn stages(
         queue_millis: millis(waited),
         infer_millis: millis(preprocess_took + took),
         batch_size: u32::try_from(batch_size).unwrap_or(u32::MAX),
+        cost_micros: Some(spent.micros()),
     };
     let result = (model.front.head).result(&query, answer, picture_size)?;
     let question = picture.and_then(|picture| question(&model, &query, &picture));

@@ -4,6 +4,7 @@ mod admission;
 mod attempt;
 mod auth;
 mod claim;
+mod decoders;
 mod fetch;
 mod infer;
 mod installations;

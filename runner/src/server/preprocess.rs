@@ -1,5 +1,6 @@
 //! Turns a picture's bytes into its model's input, on a worker thread.
 
+use super::admission::Admission;
 use super::state::App;
 use crate::engine::gone;
 use crate::image::{PictureError, PixelValues, inspect};
@@ -8,19 +9,20 @@ use bytes::Bytes;
 use fovea_protocol::{Problem, Reason};
 use std::panic::catch_unwind;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Files up to this size are read through without a thread of their own.
 const SMALL_BYTES: usize = 64 * 1024;
 
 /// Decodes and preprocesses on a worker thread, once there is memory for it. A panic in a decoder
-/// fails this picture alone: its bytes may be hostile.
+/// fails this picture alone: its bytes may be hostile. The time that it takes is the admission's cost.
 pub(super) async fn preprocess(
     app: &App,
     bytes: Bytes,
     front: &Arc<ModelFront>,
-    hold: impl Send + 'static,
+    admission: Arc<Admission>,
 ) -> Result<PixelValues, Problem> {
-    let (max_pixels, max_bytes) = (app.max_picture_pixels, app.decode_budget.total_bytes);
+    let (max_pixels, max_bytes) = (app.max_picture_pixels, app.decoders.most_bytes());
     let inspected = {
         let bytes = bytes.clone();
         move || inspect(&bytes, max_pixels, max_bytes)
@@ -34,15 +36,16 @@ pub(super) async fn preprocess(
         .preprocessor
         .working_bytes(header.width, header.height);
     let needed = header.decode_bytes.saturating_add(working);
-    let memory = app.decode_budget.take(needed).await;
-    let memory = memory.ok_or(PictureError::TooMuchMemory { max_bytes })?;
+    let turn = app.decoders.turn(needed, admission.is_shard()).await;
+    let turn = turn.ok_or(PictureError::TooMuchMemory { max_bytes })?;
     let front = Arc::clone(front);
-    // The semaphore is never closed.
-    let _thread = app.preprocess_threads.acquire().await;
     run_hostile(move || {
+        let begun = Instant::now();
+        let pixels = front.preprocessor.run(&bytes, max_bytes);
+        admission.spend(begun.elapsed());
         // Held until this thread finishes, even if the request is cancelled.
-        let _held = (hold, memory);
-        front.preprocessor.run(&bytes, max_bytes)
+        drop((admission, turn));
+        pixels
     })
     .await
 }

@@ -34,17 +34,12 @@ impl Default for ShardsConfig {
 pub(super) struct Shards {
     pub(super) memory: MemoryBudget,
     pub(super) fetches: Semaphore,
-    /// Bounds the pictures that wait for a thread: single jobs wait for the same.
-    pub(super) decodes: Semaphore,
     pub(super) patience: Duration,
     pub(super) uploads: Client,
 }
 
 impl Shards {
-    pub(super) fn new(
-        config: ShardsConfig,
-        preprocess_threads: usize,
-    ) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(config: ShardsConfig) -> Result<Self, reqwest::Error> {
         let ShardsConfig {
             slots: _,
             memory_bytes,
@@ -62,7 +57,6 @@ impl Shards {
         Ok(Self {
             memory: MemoryBudget::new(memory_bytes),
             fetches: Semaphore::new(fetches),
-            decodes: Semaphore::new(preprocess_threads),
             patience,
             uploads,
         })

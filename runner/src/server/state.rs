@@ -2,9 +2,9 @@
 
 use super::admission::Admissions;
 use super::claim::Slots;
+use super::decoders::Decoders;
 use super::fetch::{FetchLimits, Fetcher};
 use super::kept::{KeepConfig, Kept};
-use super::memory::MemoryBudget;
 use super::reply::problem_response;
 use super::shards::{Shards, ShardsConfig};
 use super::tokens::Tokens;
@@ -32,7 +32,7 @@ pub struct AppConfig {
     pub max_picture_pixels: u64,
     /// Memory for decoding and resizing, shared by all pictures.
     pub max_decode_bytes: u64,
-    /// Upper bound on pictures decoded and resized at once.
+    /// Upper bound on pictures decoded and resized at once: on small ones, and besides on large ones.
     pub preprocess_threads: usize,
     /// Sources that `PUT /v1/models/{name}` may use.
     pub keep: KeepConfig,
@@ -47,8 +47,7 @@ pub struct App {
     pub(super) tokens: Option<Arc<Tokens>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) max_picture_pixels: u64,
-    pub(super) decode_budget: MemoryBudget,
-    pub(super) preprocess_threads: Semaphore,
+    pub(super) decoders: Decoders,
     /// Bounds the downloads of `POST /v1/questions`.
     pub(super) questions: Semaphore,
     pub(super) keep: KeepConfig,
@@ -88,12 +87,11 @@ impl App {
             tokens,
             metrics,
             max_picture_pixels,
-            decode_budget: MemoryBudget::new(max_decode_bytes),
-            preprocess_threads: Semaphore::new(preprocess_threads),
+            decoders: Decoders::new(max_decode_bytes, preprocess_threads),
             questions: Semaphore::new(slots.jobs as usize),
             keep,
             kept: Kept::default(),
-            shards: Shards::new(shards, preprocess_threads)?,
+            shards: Shards::new(shards)?,
             drain: CancellationToken::new(),
             slots,
             instance: uuid::Uuid::new_v4().to_string(),
@@ -190,7 +188,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
         models: (models.into_iter())
             .map(|model| (model.name, model.ready))
             .collect(),
-        free_decode_bytes: app.decode_budget.free_bytes(),
+        free_decode_bytes: app.decoders.free_bytes(),
     });
     ([(CONTENT_TYPE, METRICS_CONTENT_TYPE)], text)
 }

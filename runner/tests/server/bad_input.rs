@@ -37,6 +37,7 @@ async fn bytes_that_are_not_a_picture_are_refused() {
             reported.detail
         );
         assert!(!reported.retryable);
+        assert!(reported.cost_micros.is_some(), "what it took is not said");
     }
 }
 

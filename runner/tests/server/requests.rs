@@ -38,6 +38,9 @@ async fn a_picture_by_url_or_inline_gets_transformers_caption() {
         unreachable!()
     };
     assert_eq!(timings.batch_size, 1);
+    let cost = timings.cost_micros.unwrap() / 1000;
+    assert!(cost <= timings.infer_millis, "{timings:?}");
+    assert!(timings.cost_micros > Some(0));
     let state: RunnerState =
         serde_json::from_slice(&runner.get("/v1/models").await.bytes().await.unwrap()).unwrap();
     assert_eq!(state.models[0].revision, model.revision);

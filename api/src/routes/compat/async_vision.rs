@@ -42,7 +42,7 @@ const FORMATS: [ImageFormat; 6] = [
 #[expect(dead_code, reason = "read part by part; this is its description")]
 pub struct UploadForm {
     /// The picture: a file named *.jpg, jpeg, png, gif, bmp, tiff or ico, of at most 5 MiB and
-    /// 178,956,970 pixels.
+    /// as many pixels as the API accepts, by default 89,478,485.
     #[schemars(extend("format" = "binary"))]
     file: String,
 }

@@ -51,6 +51,7 @@
 {{- $runner := $values.runner }}
 - --runner-image-pull-policy={{ $values.image.pullPolicy }}
 {{- include "fovea.flags" (dict "flag" "runner-image-pull-secret" "values" $values.image.pullSecrets) }}
+- --runner-max-picture-pixels={{ int64 $values.api.limits.maxPixels }}
 - --runner-drain-seconds={{ int64 $runner.drainSeconds }}
 - --runner-cache-size-limit={{ $runner.cacheSizeLimit }}
 - --runner-certificate-days={{ int64 $runner.certificateDays }}

@@ -12,8 +12,10 @@ mod work;
 
 use super::Dispatcher;
 use super::attempt::RunnerWas;
+use super::costs::Cost;
 use super::fleet::Chosen;
 use super::queue::Waiting;
+use super::turns::Turn;
 use crate::job::decide::{Ending, Placement};
 use crate::pool::PoolKey;
 use crate::time::later;
@@ -22,6 +24,7 @@ use jiff::SignedDuration;
 use run::BatchRun;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -67,7 +70,8 @@ pub(super) struct Released {
     uid: String,
     pool: PoolKey,
     endpoint: String,
-    namespace: String,
+    turn: Turn,
+    cost: Cost,
     was: RunnerWas,
 }
 
@@ -81,9 +85,11 @@ pub(super) struct Place {
     pub model: ServedModel,
     /// What the loop learns of the runner.
     pub was: RunnerWas,
+    pub spent: Arc<Spent>,
     uid: String,
     pool: PoolKey,
-    namespace: String,
+    turn: Turn,
+    granted: Instant,
     events: mpsc::UnboundedSender<BatchEvent>,
 }
 
@@ -93,11 +99,37 @@ impl Drop for Place {
             uid: self.uid.clone(),
             pool: self.pool.clone(),
             endpoint: self.chosen.endpoint.clone(),
-            namespace: self.namespace.clone(),
+            turn: self.turn.clone(),
+            cost: self.spent.cost(self.granted.elapsed()),
             was: self.was,
         };
         // This fails only where the loop has ended.
         let _ = self.events.send(BatchEvent::Released(released));
+    }
+}
+
+/// Time of a runner that an attempt at a shard has used, as far as its runner has said, in microseconds.
+#[derive(Debug, Default)]
+pub(super) struct Spent(AtomicU64);
+
+impl Spent {
+    /// Threads of a runner that work for a shard at once, at most.
+    const MOST_AT_ONCE: u32 = 64;
+
+    /// The runner has said so.
+    fn report(&self, micros: Option<u64>) {
+        self.0.fetch_max(micros.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The cost of a place that was taken for so long.
+    fn cost(&self, elapsed: Duration) -> Cost {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Cost::Elapsed(elapsed),
+            micros => {
+                let most = elapsed.saturating_mul(Self::MOST_AT_ONCE);
+                Cost::Measured(Duration::from_micros(micros).min(most))
+            }
+        }
     }
 }
 
@@ -281,11 +313,12 @@ impl Dispatcher {
                     uid,
                     pool,
                     endpoint,
-                    namespace,
+                    turn,
+                    cost,
                     was,
                 } = released;
                 let on = (&pool, &*endpoint);
-                self.pools.shard_released(on, &namespace, was);
+                self.pools.shard_released(on, (&turn, cost), was);
                 if let Some(batch) = self.batches.by_uid.get_mut(&uid) {
                     batch.granted = batch.granted.saturating_sub(1);
                 }
@@ -316,13 +349,13 @@ impl Dispatcher {
 
     /// Grants places on runners to batches while there are free ones.
     pub(super) fn grant_places(&mut self) {
-        while let Some((pool, waiting)) = self.pools.next_shard() {
+        while let Some((pool, waiting, turn)) = self.pools.next_shard() {
             let Some(batch) = self.batches.by_uid.get_mut(&waiting.uid) else {
-                self.pools.shard_not_begun(&pool, &waiting.namespace);
+                self.pools.shard_not_begun(&pool, &turn);
                 continue;
             };
             let Some((chosen, of, model)) = self.pools.choose_for_shard(&batch.placement) else {
-                self.pools.shard_not_begun(&pool, &waiting.namespace);
+                self.pools.shard_not_begun(&pool, &turn);
                 self.pools.enqueue_shard(&pool, waiting);
                 return;
             };
@@ -331,9 +364,11 @@ impl Dispatcher {
                 of,
                 model,
                 was: RunnerWas::Fine,
+                spent: Arc::default(),
                 uid: waiting.uid.clone(),
                 pool,
-                namespace: waiting.namespace,
+                turn,
+                granted: Instant::now(),
                 events: self.batches.events.clone(),
             };
             batch.granted += 1;

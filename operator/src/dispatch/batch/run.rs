@@ -270,6 +270,7 @@ impl BatchRun {
                 answers: Arc::clone(&self.answers),
                 finish,
                 beats: beats.clone(),
+                spent: Arc::clone(&place.spent),
             };
             (place, attempt)
         });

@@ -1,6 +1,7 @@
 //! One attempt at a range of a shard: one request to a runner, with NDJSON in both directions. Everything
 //! that the runner may read or write is signed when it asks for it.
 
+use super::Spent;
 use crate::batch::plan::{self, Plan, PlanItem};
 use crate::batch::progress::Range;
 use crate::dispatch::conversation::{NoAnswer, excerpt, lines, next_line, refused};
@@ -50,6 +51,7 @@ pub(super) struct ShardAttempt {
     pub finish: CancellationToken,
     /// Its heartbeats, with the number of the attempt.
     pub beats: mpsc::Sender<(u32, Progress)>,
+    pub spent: Arc<Spent>,
 }
 
 /// What came of an attempt. The flag beside a problem says whether the object store was down.
@@ -165,6 +167,7 @@ impl ShardAttempt {
             };
             match line {
                 ShardLine::Heartbeat(progress) => {
+                    self.spent.report(progress.cost_micros);
                     // It is only for show: a full channel has newer ones soon.
                     let _ = self.beats.try_send((self.request.attempt, progress));
                 }
@@ -192,7 +195,9 @@ impl ShardAttempt {
                     part,
                     exists,
                     stopped,
+                    cost_micros,
                 } => {
+                    self.spent.report(cost_micros);
                     let announced = announced.filter(|announced| announced.part == part);
                     let Some(Announced {
                         name,
@@ -215,6 +220,7 @@ impl ShardAttempt {
                     });
                 }
                 ShardLine::Problem(problem) => {
+                    self.spent.report(problem.cost_micros);
                     return Err(NoAnswer::Problem(problem).into());
                 }
             }

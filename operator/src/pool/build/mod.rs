@@ -8,6 +8,7 @@ pub(crate) mod import_job;
 pub(crate) mod names;
 pub(crate) mod network_policy;
 mod pod;
+mod quantity;
 mod restricted;
 pub(crate) mod secret;
 pub(crate) mod service;

@@ -1,6 +1,7 @@
 //! A runner's pod.
 
 use super::names::{self, fingerprint};
+use super::quantity;
 use super::restricted::{self, SECRET_MODE, directory, mount, tmp};
 use super::{Build, PORT, PORT_NAME, Subject};
 use fovea_crds::{CacheVolume, Device, EnvVar, PoolModel, RunnerPoolSpec, RunnerTemplate};
@@ -27,7 +28,15 @@ const GPU: &str = "nvidia.com/gpu";
 
 /// Resource requests of a runner without resources in the pool's template.
 const DEFAULT_CPU: &str = "1";
-const DEFAULT_MEMORY: &str = "2Gi";
+const DEFAULT_MEMORY: &str = "3Gi";
+
+/// The part of a runner's memory that decodes pictures: one in so many. The rest is for the models, the results
+/// of their layers, and the pictures' files.
+const DECODE_SHARE: u64 = 2;
+
+/// Settings of a runner that follow from its pool and the operator's flags, unless the pool's template has them.
+const MAX_DECODE_BYTES: &str = "FOVEA_RUNNER_MAX_DECODE_BYTES";
+const MAX_PICTURE_PIXELS: &str = "FOVEA_RUNNER_MAX_PICTURE_PIXELS";
 
 const ACCESS_DIR: &str = "/etc/fovea/runner";
 const CACHE_DIR: &str = "/var/cache/fovea";
@@ -78,7 +87,7 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
     let drain = build.config.runner_drain_seconds.get();
     let mut container = container(build, image, resources, *device);
     container.args = Some(arguments(*device, cache_volume.as_ref(), drain));
-    container.env = (!env.is_empty()).then(|| env.into_iter().map(variable).collect());
+    container.env = Some(environment(env, build, container.resources.as_ref()));
     let spec = PodSpec {
         containers: vec![container],
         volumes: Some(vec![
@@ -213,6 +222,39 @@ fn arguments(
         "--log-format=json".to_owned(),
     ]);
     arguments
+}
+
+/// The pool's own variables, after those that it leaves to the operator.
+fn environment(
+    own: Vec<EnvVar>,
+    build: &Build,
+    resources: Option<&ResourceRequirements>,
+) -> Vec<core::EnvVar> {
+    let decoding = memory(resources).map(|bytes| bytes / DECODE_SHARE);
+    let defaults = [
+        (
+            MAX_PICTURE_PIXELS,
+            Some(build.config.runner_max_picture_pixels.get()),
+        ),
+        (MAX_DECODE_BYTES, decoding),
+    ];
+    let defaults = defaults.into_iter().filter_map(|(name, value)| {
+        let value = value.filter(|_| !own.iter().any(|own| own.name == name))?;
+        let name = name.to_owned();
+        Some(EnvVar {
+            name,
+            value: value.to_string(),
+        })
+    });
+    let defaults: Vec<_> = defaults.collect();
+    defaults.into_iter().chain(own).map(variable).collect()
+}
+
+/// The memory that a runner may use, in bytes: its limit, or what is reserved for it.
+fn memory(resources: Option<&ResourceRequirements>) -> Option<u64> {
+    let resources = resources?;
+    let mut both = [&resources.limits, &resources.requests].into_iter();
+    both.find_map(|each| quantity::bytes(each.as_ref()?.get("memory")?))
 }
 
 /// Adds default requests for CPU and memory, and a GPU if `device` is `cuda` and no device is listed.

@@ -272,9 +272,38 @@ fn a_cuda_pool_gets_one_gpu_and_the_cuda_image_unless_its_template_has_a_device(
     let requests = container(&json!({"template": limited}))["resources"]["requests"].clone();
     assert_eq!(
         requests,
-        json!({"memory": "2Gi"}),
+        json!({"memory": "3Gi"}),
         "a limit alone is the request"
     );
+}
+
+#[test]
+fn half_of_a_runner_s_memory_decodes_pictures_and_the_pool_s_own_settings_count() {
+    let environment = |template: Value| {
+        let mut pool = minimal();
+        pool.spec.template = Some(serde_json::from_value(template).unwrap());
+        let made = deployment::deployment(&Subject::of(&pool), &build(&[]), 1, Strategy::Surge);
+        let json = serde_json::to_value(made).unwrap();
+        json["spec"]["template"]["spec"]["containers"][0]["env"].clone()
+    };
+    let env = |pixels: &str, bytes: &str| {
+        json!([
+            {"name": "FOVEA_RUNNER_MAX_PICTURE_PIXELS", "value": pixels},
+            {"name": "FOVEA_RUNNER_MAX_DECODE_BYTES", "value": bytes},
+        ])
+    };
+    let resources = |resources: Value| json!({"resources": resources});
+    let bound = "89478485";
+    assert_eq!(environment(json!({})), env(bound, "1610612736"));
+    let reserved = resources(json!({"requests": {"memory": "8Gi"}}));
+    assert_eq!(environment(reserved), env(bound, "4294967296"));
+    let limited = resources(json!({"requests": {"memory": "8Gi"}, "limits": {"memory": "16Gi"}}));
+    assert_eq!(environment(limited), env(bound, "8589934592"));
+    let own = env("1000", "2000");
+    assert_eq!(environment(json!({"env": own.clone()})), own);
+    let named = json!({"name": "RUST_LOG", "value": "debug"});
+    let all = environment(json!({"env": [named.clone()]}));
+    assert_eq!(all[2], named);
 }
 
 #[test]

@@ -16,8 +16,8 @@ mod webp;
 use super::{Picture, PictureError};
 use orientation::Metadata;
 
-/// Default bound on a picture's pixels: PIL's limit for decompression bombs.
-pub const MAX_PIXELS: u64 = 178_956_970;
+/// Default bound on a picture's pixels: the one above which PIL warns of a decompression bomb.
+pub const MAX_PIXELS: u64 = 89_478_485;
 
 /// A picture's size and memory need, read before decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

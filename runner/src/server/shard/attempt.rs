@@ -45,14 +45,21 @@ pub(super) fn start(
 
 /// Runs the attempt and sends a heartbeat at once, then every [`HEARTBEAT_INTERVAL`], then the end.
 async fn run(shard: Arc<Shard>, mut orders: Orders, lines: mpsc::Sender<ShardLine>) {
-    let Some(end) = supervise(&shard, &mut orders, &lines).await else {
+    let Some(mut end) = supervise(&shard, &mut orders, &lines).await else {
         tracing::info!("the operator disconnected; the attempt is cancelled");
         return;
     };
     let metrics = &shard.app.metrics;
     let (name, took) = (&shard.model.name, shard.arrived.elapsed());
-    match &end {
-        ShardLine::Done { part, stopped, .. } => {
+    let spent = Some(shard.admission.spent().micros());
+    match &mut end {
+        ShardLine::Done {
+            part,
+            stopped,
+            cost_micros,
+            ..
+        } => {
+            *cost_micros = spent;
             metrics.shard_attempt(name, None);
             let stopped = stopped.as_ref().map(|problem| &problem.detail);
             tracing::info!(
@@ -65,6 +72,7 @@ async fn run(shard: Arc<Shard>, mut orders: Orders, lines: mpsc::Sender<ShardLin
             );
         }
         ShardLine::Problem(problem) => {
+            problem.cost_micros = spent;
             metrics.shard_attempt(name, Some(problem.reason));
             let (reason, detail) = (problem.reason, &problem.detail);
             tracing::warn!(?reason, detail, ?took, "attempt failed");
@@ -114,7 +122,7 @@ async fn supervise(
             }
             _ = heartbeat.tick() => {
                 // The buffer of lines stays full if the operator does not read.
-                let progress = shard.progress.read();
+                let progress = shard.progress.read(admission.spent().micros());
                 let line = ShardLine::Heartbeat(Progress {
                     reused: shard.reuse.count().min(progress.succeeded),
                     ..progress

@@ -227,12 +227,7 @@ pub(super) async fn run(
             return Ok(shard.reuse.reused(index, row, answer));
         }
     }
-    let hold = Arc::clone(&shard.admission);
-    let preparing = async {
-        // Never closed. Those who wait here are not in the way of single jobs.
-        let _turn = app.shards.decodes.acquire().await;
-        preprocess(app, bytes, &model.front, hold).await
-    };
+    let preparing = preprocess(app, bytes, &model.front, Arc::clone(&shard.admission));
     let prepared = tokio::select! {
         biased;
         prepared = preparing => prepared,
@@ -291,10 +286,16 @@ pub(super) async fn run(
     }
     shard.stop.run(index);
     measure(MeasuredStage::Queue, queued.elapsed());
-    let Done { answer, took, .. } = match done.await.unwrap_or_else(|_| Err(gone())) {
+    let Done {
+        answer,
+        took,
+        share,
+        ..
+    } = match done.await.unwrap_or_else(|_| Err(gone())) {
         Ok(done) => done,
         Err(problem) => return failed(row, problem),
     };
+    shard.admission.spend(share);
     measure(MeasuredStage::Infer, took);
     match model.front.head.result(&query, answer, picture_size) {
         Ok(result) => row.result = Some(result),

@@ -86,6 +86,8 @@ pub(super) async fn commit(shard: &Shard, collected: Collected) -> ShardLine {
                 part,
                 exists: put == Put::Exists,
                 stopped,
+                // Set with the line's end.
+                cost_micros: None,
             }
         }
         Err(problem) => ShardLine::Problem(problem),

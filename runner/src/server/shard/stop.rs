@@ -78,11 +78,12 @@ impl Progressing {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self) -> Progress {
+    pub(super) fn read(&self, cost_micros: u64) -> Progress {
         Progress {
             succeeded: self.succeeded.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             begun: self.begun.load(Ordering::Relaxed),
+            cost_micros: Some(cost_micros),
             ..Progress::default()
         }
     }

@@ -214,6 +214,7 @@ async fn an_archive_that_the_store_no_longer_delivers_ends_with_the_samples_that
             part,
             exists: false,
             stopped: Some(problem),
+            ..
         } => {
             assert_eq!(problem.reason, Reason::FetchFailed);
             assert!(!part.end);

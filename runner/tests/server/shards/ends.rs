@@ -87,6 +87,7 @@ async fn a_runner_that_shuts_down_writes_what_is_done() {
             part,
             exists: false,
             stopped: Some(problem),
+            ..
         } => {
             assert_eq!(problem.reason, Reason::NotReady);
             assert!(part.to > 0 && part.to < 200);
@@ -144,6 +145,7 @@ async fn a_part_that_exists_is_another_writers_and_one_that_the_store_refuses_is
             part: other,
             exists: true,
             stopped: None,
+            ..
         } => assert_eq!(other, part),
         other => panic!("{other:?}"),
     }

@@ -202,8 +202,10 @@ pub(super) fn done(line: ShardLine) -> Part {
             part,
             exists,
             stopped,
+            cost_micros,
         } => {
             assert!(!exists && stopped.is_none(), "{stopped:?}");
+            assert!(cost_micros.is_some());
             part
         }
         other => panic!("{other:?}"),

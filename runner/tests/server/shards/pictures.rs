@@ -167,6 +167,7 @@ async fn a_picture_that_the_store_never_delivers_ends_the_part_before_it() {
             part,
             exists: false,
             stopped: Some(problem),
+            ..
         } => {
             assert_eq!((part.to, problem.reason), (20, Reason::FetchFailed));
             assert!(!part.end);

@@ -1,0 +1,59 @@
+//! Requests that are made again and again: one turn of each kind.
+
+use super::kind::PAGE;
+use super::submitted;
+use super::tally::Tally;
+use super::tenant::Tenant;
+use anyhow::{Context as _, Result};
+use kube::api::PostParams;
+use reqwest::Method;
+use std::sync::Arc;
+
+/// Submits a picture, until `most` were accepted. True if the API accepted it.
+pub(super) async fn submit(
+    tenant: &Tenant,
+    tally: &Arc<Tally>,
+    (picture, query): (Vec<u8>, &str),
+    most: usize,
+) -> Result<bool> {
+    if tally.toll().accepted >= most {
+        std::future::pending::<()>().await;
+    }
+    let (status, _) = tenant.submit(picture, query).await?;
+    Ok(status == 202)
+}
+
+/// Creates a bad job with kubectl, until `most` were created.
+pub(super) async fn bad(
+    tenant: &Tenant,
+    tally: &Arc<Tally>,
+    picture: &[u8],
+    most: usize,
+) -> Result<bool> {
+    if tally.toll().accepted >= most {
+        std::future::pending::<()>().await;
+    }
+    let job = submitted::bad(picture);
+    tenant.jobs.create(&PostParams::default(), &job).await?;
+    Ok(true)
+}
+
+/// Submits a picture and deletes the job. True if the API did both.
+pub(super) async fn delete(tenant: &Tenant, picture: Vec<u8>) -> Result<bool> {
+    let (status, job) = tenant.submit(picture, "").await?;
+    if status != 202 {
+        return Ok(false);
+    }
+    let id = job["id"].as_str().context("an id")?;
+    let request = tenant.request(Method::DELETE, &format!("/{id}"));
+    Ok(request.send().await?.status() == 204)
+}
+
+/// Reads a whole page of jobs. True if the API sent it.
+pub(super) async fn list(tenant: &Tenant) -> Result<bool> {
+    let page = tenant.request(Method::GET, &format!("?limit={PAGE}"));
+    let page = page.send().await?;
+    let granted = page.status() == 200;
+    page.bytes().await?;
+    Ok(granted)
+}
