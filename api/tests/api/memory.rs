@@ -133,12 +133,11 @@ async fn all_that_the_default_bounds_let_requests_hold_at_once_fits_the_memory_l
     assert!(greatest < bound, "{greatest} MiB, {bound} MiB");
     assert!(uploads.iter().all(Result::is_ok), "{uploads:?}");
     for list in lists {
+        // With the budget used up it waits for memory, until one of its deadlines.
         let list = list?;
-        let answered = (list.status, list.problem());
-        assert!(
-            list.status == 200 || answered == (503, "overloaded"),
-            "{list:?}"
-        );
+        let problem = list.problem();
+        let refused = ["overloaded", "cluster-unavailable"].contains(&problem);
+        assert!(list.status == 200 || refused, "{} {problem}", list.status);
     }
     Ok(())
 }

@@ -166,7 +166,7 @@ mod tests {
             "startedAt": "2026-01-01T00:00:01Z", "completedAt": "2026-01-01T00:00:02Z",
             "attempts": 1, "summary": "a red circle", "result": {"caption": "a red circle"},
             "resultTruncated": false, "resultBytes": null, "resultSha256": null,
-            "counts": null, "output": null, "failure": null, "timings": null,
+            "reused": false, "counts": null, "output": null, "failure": null, "timings": null,
         });
         let whole = json!({"type": "inferencejob.succeeded", "timestamp": "2026-01-01T00:00:02Z", "data": data});
         assert_eq!(body(status), whole);

@@ -108,6 +108,9 @@ impl<W: Waiting> Batcher<W> {
     pub fn next_batch(&mut self, limits: impl Fn(usize) -> BatchLimits) -> Option<Vec<W>> {
         self.singles.discard_dropped();
         self.shards.discard_dropped();
+        if self.is_empty() {
+            return None;
+        }
         let shards_first = !self.shards.is_empty()
             && (self.singles.is_empty() || self.single_passes == MAX_SINGLE_PASSES);
         let passed_over = !shards_first && !self.shards.is_empty();

@@ -112,7 +112,10 @@ impl<'a> Hostile<'a> {
                     })
                     .await;
             }
-            Kind::Events => Turn::Bad(picture, self.load.jobs),
+            Kind::Events => {
+                self.create(submitted::without_pool).await?;
+                Turn::Bad(picture)
+            }
         };
         self.connect(turn);
         Ok(())
@@ -179,8 +182,8 @@ enum Turn {
     /// Submits a picture, and deletes the job.
     Delete(Vec<u8>),
     List,
-    /// Creates a bad job, so many times in all.
-    Bad(Vec<u8>, usize),
+    /// Creates a bad job.
+    Bad(Vec<u8>),
     /// Submits a picture, with a query, so many times in all.
     Submit(Vec<u8>, &'static str, usize),
 }
@@ -195,7 +198,7 @@ impl Turn {
             Self::Wait(id) => held::wait(tenant, tally, id).await,
             Self::Delete(picture) => repeated::delete(tenant, picture.clone()).await,
             Self::List => repeated::list(tenant).await,
-            Self::Bad(picture, most) => repeated::bad(tenant, tally, picture, *most).await,
+            Self::Bad(picture) => repeated::bad(tenant, picture).await,
             Self::Submit(picture, query, most) => {
                 repeated::submit(tenant, tally, (picture.clone(), query), *most).await
             }

@@ -105,8 +105,8 @@ impl Kind {
             (Self::Beams, Size::Full) => (8, 2000),
             (Self::Callbacks, Size::Small) => (0, 60),
             (Self::Callbacks, Size::Full) => (0, 400),
-            (Self::Events, Size::Small) => (4, 1000),
-            (Self::Events, Size::Full) => (4, 5000),
+            (Self::Events, Size::Small) => (2, 150),
+            (Self::Events, Size::Full) => (2, 300),
         };
         Load { connections, jobs }
     }
@@ -124,9 +124,9 @@ impl Kind {
             }
             Self::Deletes | Self::Lists => accepted > 0,
             Self::Finished => refused > 0,
-            Self::Jobs | Self::LargePictures | Self::Beams => held > 0 || refused > 0,
-            // More than all Events of a minute.
-            Self::Events => accepted > 120,
+            Self::Jobs | Self::LargePictures | Self::Beams | Self::Events => {
+                held > 0 || refused > 0
+            }
         }
     }
 }

@@ -22,12 +22,18 @@ pub(super) async fn create(
     change: impl Fn(usize, &mut InferenceJobSpec),
 ) -> Result<()> {
     let job = |number| {
-        let data = ByteString(picture.to_vec());
-        let mut spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
-        change(number, &mut spec);
-        InferenceJob::new(&format!("job-{number}"), spec)
+        job(&format!("job-{number}"), picture, |spec| {
+            change(number, spec);
+        })
     };
     crowd::create(&tenant.jobs, (0..count).map(job)).await
+}
+
+fn job(name: &str, picture: &[u8], change: impl FnOnce(&mut InferenceJobSpec)) -> InferenceJob {
+    let data = ByteString(picture.to_vec());
+    let mut spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
+    change(&mut spec);
+    InferenceJob::new(name, spec)
 }
 
 /// Ends a job as soon as the operator sees it, without a runner.
@@ -40,16 +46,20 @@ pub(super) fn suspended(_: usize, spec: &mut InferenceJobSpec) {
     spec.suspend = true;
 }
 
-/// A job for a pool that is not there, which deserves an Event.
-pub(super) fn bad(picture: &[u8]) -> InferenceJob {
-    let data = ByteString(picture.to_vec());
-    let mut spec = InferenceJobSpec::new(Task::ImageToText, Input::Inline { data });
-    let name = format!("missing-{}", uuid::Uuid::new_v4());
+/// Asks for a pool that is not there, which deserves an Event.
+pub(super) fn without_pool(_: usize, spec: &mut InferenceJobSpec) {
     spec.pool_ref = Some(PoolRef {
-        name: name.clone(),
+        name: format!("missing-{}", uuid::Uuid::new_v4()),
         namespace: None,
     });
-    InferenceJob::new(&name, spec)
+}
+
+/// A job that deserves an Event.
+pub(super) fn bad(picture: &[u8]) -> InferenceJob {
+    let name = format!("bad-{}", uuid::Uuid::new_v4());
+    job(&name, picture, |spec| {
+        without_pool(0, spec);
+    })
 }
 
 /// Ends at once; half of the callbacks go to a receiver that never answers, the others to a closed port.

@@ -44,7 +44,9 @@ impl Tenant {
     ) -> Result<Self> {
         create_namespace(client, namespace).await?;
         let token = user(client, namespace).await?;
-        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST);
+        // A connection for each request: those of other tenants must leave room for new ones.
+        let http = reqwest::Client::builder().pool_max_idle_per_host(0);
+        let http = http.no_proxy().timeout(REQUEST);
         Ok(Self {
             namespace: namespace.to_owned(),
             jobs: Api::namespaced(client.clone(), namespace),
