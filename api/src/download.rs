@@ -4,6 +4,8 @@
 use crate::budget::{Budget, Reservation};
 use crate::config::ReadsConfig;
 use crate::error::{Problem, ProblemType};
+use crate::metrics::Metrics;
+use crate::shares::{Parties, Permit, Shares};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -17,7 +19,6 @@ use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// Pieces read ahead of a slow client.
@@ -31,7 +32,7 @@ const RETRY_AFTER_SECONDS: u32 = 2;
 /// Sends objects to clients, a bounded number at a time.
 pub(crate) struct Downloads {
     store: Store,
-    permits: Arc<Semaphore>,
+    permits: Shares,
     budget: Budget,
     /// A client that reads nothing for this long is disconnected.
     idle: Duration,
@@ -39,11 +40,15 @@ pub(crate) struct Downloads {
 }
 
 impl Downloads {
-    pub(crate) fn new(config: &ReadsConfig, store: Store, budget: Budget) -> Self {
-        let max_downloads = config.max_downloads.min(Semaphore::MAX_PERMITS);
+    pub(crate) fn new(
+        config: &ReadsConfig,
+        store: Store,
+        budget: Budget,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             store,
-            permits: Arc::new(Semaphore::new(max_downloads)),
+            permits: Shares::new("downloads", config.max_downloads, metrics),
             budget,
             idle: config.download_idle(),
             signed_url: config.signed_url(),
@@ -54,6 +59,7 @@ impl Downloads {
     /// exist.
     pub(crate) async fn send(
         &self,
+        parties: Parties,
         key: &ObjectKey,
         presentation: Presentation<'_>,
         missing: impl FnOnce() -> Problem,
@@ -66,7 +72,7 @@ impl Downloads {
             let headers = [(LOCATION, location), (CACHE_CONTROL, no_store())];
             return Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response());
         }
-        let mut admitted = self.admit(0).await?;
+        let mut admitted = self.admit(parties, 0).await?;
         let opened = self.store.open_in_pieces(key).await;
         let pieces = opened.map_err(|error| match error {
             StoreError::NotFound { .. } => missing(),
@@ -84,11 +90,15 @@ impl Downloads {
     }
 
     /// Admits one download, which holds so many bytes beside its pieces.
-    pub(crate) async fn admit(&self, more_bytes: usize) -> Result<Admitted, Problem> {
-        let permit = Arc::clone(&self.permits).try_acquire_owned();
-        let permit = permit.map_err(|_| {
-            let detail = "the limit on concurrent downloads is reached: try again in a moment";
-            Problem::new(ProblemType::TooManyDownloads, detail).retry_after(RETRY_AFTER_SECONDS)
+    pub(crate) async fn admit(
+        &self,
+        parties: Parties,
+        more_bytes: usize,
+    ) -> Result<Admitted, Problem> {
+        let permit = self.permits.try_acquire(parties, 1);
+        let permit = permit.map_err(|refused| {
+            let full = ProblemType::TooManyDownloads;
+            refused.problem(full, "downloads", RETRY_AFTER_SECONDS)
         })?;
         let reserved = self.budget.reserve(DOWNLOAD_BYTES + more_bytes).await?;
         Ok((permit, reserved))
@@ -122,7 +132,7 @@ impl Downloads {
 }
 
 /// A download's place and its memory.
-pub(crate) type Admitted = (OwnedSemaphorePermit, Reservation);
+pub(crate) type Admitted = (Permit, Reservation);
 
 /// The client of a download.
 pub(crate) struct Client<E> {

@@ -116,6 +116,8 @@ problem_types! {
     TooManyUnfinishedJobs = TOO_MANY_REQUESTS, "too-many-unfinished-jobs", "The namespace has too many unfinished jobs";
     /// More requests than allowed.
     RateLimited = TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
+    /// The user or the namespace has its share of a pool under way.
+    TooManyAtOnce = TOO_MANY_REQUESTS, "too-many-at-once", "Too many requests under way";
     /// A defect of Fovea or of the installation.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal server error";
     /// Too many uploads at once.

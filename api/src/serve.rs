@@ -4,6 +4,8 @@
 use crate::budget::Budget;
 use crate::meter::{Meter, Metered};
 use crate::metrics::Metrics;
+use crate::pace::MinRate;
+use crate::paced::Paced;
 use crate::state::App;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{AddExtension, Next, from_fn_with_state};
@@ -16,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +32,10 @@ const CONNECTION_BUFFER_BYTES: usize = 48 * 1024;
 /// Maximum number of headers that hyper reads; more are answered 431.
 const CONNECTION_HEADERS: usize = 256;
 
+/// Bytes that the kernel takes for a client beyond what is on its way. More would let a client that reads
+/// slowly look fast at first and silent later.
+const UNSENT_BYTES: u32 = 128 * 1024;
+
 /// The bounds of the listener, the budget that its connections share with requests, and the metrics that count
 /// them.
 #[derive(Clone, Debug)]
@@ -37,6 +44,7 @@ pub struct Door {
     max_connections: usize,
     header_timeout: Duration,
     drain: Duration,
+    min_rate: MinRate,
     metrics: Arc<Metrics>,
 }
 
@@ -54,6 +62,7 @@ impl Door {
             max_connections: config.limits.max_connections,
             header_timeout: config.timeouts.header(),
             drain: config.timeouts.drain(),
+            min_rate: config.min_rate(),
             metrics: Arc::clone(metrics),
         }
     }
@@ -71,15 +80,19 @@ pub async fn serve(
         max_connections,
         header_timeout,
         drain,
+        min_rate,
         metrics,
     } = door;
     let graceful = GracefulShutdown::new();
     let crowd = Crowd::new(max_connections);
     let router = router.layer(from_fn_with_state(crowd.clone(), framed));
     let connect = |stream, peer| {
-        let meter = Meter::new(budget.clone(), CONNECTION_BUFFER_BYTES);
-        let connection = connection(stream, peer, meter, router.clone(), header_timeout);
-        let watched = graceful.watch(connection);
+        prepare(&stream);
+        let stream = Metered {
+            stream: Paced::new(stream, min_rate, Arc::clone(&metrics)),
+            meter: Meter::new(budget.clone(), CONNECTION_BUFFER_BYTES),
+        };
+        let watched = graceful.watch(connection(stream, peer, router.clone(), header_timeout));
         let tickets = (metrics.connection(), crowd.enter());
         async move {
             let _tickets = tickets;
@@ -158,24 +171,25 @@ async fn framed(
 type Routes =
     TowerToHyperService<AddExtension<AddExtension<Router, Meter>, ConnectInfo<SocketAddr>>>;
 
-fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    meter: Meter,
-    router: Router,
-    header_timeout: Duration,
-) -> http1::Connection<TokioIo<Metered<TcpStream>>, Routes> {
+/// Sets a connection's options. One without them works as well.
+fn prepare(stream: &TcpStream) {
     // A response is one small write, which Nagle's algorithm would only delay.
     let _ = stream.set_nodelay(true);
-    let service = Extension(meter.clone()).layer(router);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+}
+
+fn connection(
+    stream: Metered<Paced<TcpStream>>,
+    peer: SocketAddr,
+    router: Router,
+    header_timeout: Duration,
+) -> http1::Connection<TokioIo<Metered<Paced<TcpStream>>>, Routes> {
+    let service = Extension(stream.meter.clone()).layer(router);
     let service = Extension(ConnectInfo(peer)).layer(service);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
         .max_buf_size(CONNECTION_BUFFER_BYTES)
         .max_headers(CONNECTION_HEADERS)
-        .serve_connection(
-            TokioIo::new(Metered { stream, meter }),
-            TowerToHyperService::new(service),
-        )
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }

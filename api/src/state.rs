@@ -10,6 +10,7 @@ use crate::jobs::{Jobs, Records, WatchScope};
 use crate::kubernetes::{Clients, Namespaces};
 use crate::metrics::Metrics;
 use crate::pools::Pools;
+use crate::shares::Shares;
 use crate::upload::Intake;
 use axum::extract::FromRequestParts;
 use fovea_store::Store;
@@ -17,6 +18,9 @@ use http::request::Parts;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+/// Deletions under way; further ones wait.
+const MAX_DELETES: usize = 64;
 
 /// The state that every handler shares.
 pub struct App {
@@ -31,6 +35,7 @@ pub struct App {
     pub(crate) jobs: Jobs,
     pub(crate) pools: Pools,
     pub(crate) downloads: Downloads,
+    pub(crate) deletes: Shares,
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) intake: Intake,
     pub(crate) checks: Checks,
@@ -52,28 +57,23 @@ impl App {
             WatchScope::Namespace(only.to_owned())
         });
         let namespaces = Arc::new(Namespaces::new(clients.requests.clone(), timeout));
-        let records = Records::new(store.clone(), Arc::clone(&namespaces), timeout);
-        let (waiters, watches) = (config.reads.max_waiters, metrics.watches().clone());
+        let records = Records::new(store.clone(), Arc::clone(&namespaces), timeout, &metrics);
         let jobs = Jobs::start(
             &clients,
             timeout,
             scope,
             records,
-            waiters,
-            watches,
+            config.reads.max_waiters,
+            &metrics,
             budget.clone(),
         );
         Self {
-            auth: Auth::new(&config, clients.requests.clone()),
+            auth: Auth::new(&config, clients.requests.clone(), &metrics),
             pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
-            downloads: Downloads::new(&config.reads, store.clone(), budget.clone()),
+            downloads: Downloads::new(&config.reads, store.clone(), budget.clone(), &metrics),
+            deletes: Shares::new("deletes", MAX_DELETES, &metrics),
             namespaces,
-            intake: Intake::new(
-                &config.limits,
-                &config.timeouts,
-                budget.clone(),
-                Arc::clone(&metrics),
-            ),
+            intake: Intake::new(&config, budget.clone(), Arc::clone(&metrics)),
             checks: Checks::new(
                 &config,
                 &clients.requests,

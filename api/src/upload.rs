@@ -5,9 +5,11 @@
 //! buffer grows.
 
 use crate::budget::{Budget, Reservation};
-use crate::config::{LimitsConfig, TimeoutsConfig};
+use crate::config::Config;
 use crate::error::{Problem, ProblemType};
 use crate::metrics::Metrics;
+use crate::pace::{MinRate, Pace};
+use crate::shares::{Parties, Permit, Refused, Shares};
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
@@ -15,14 +17,13 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// Bytes discarded after an early refusal, so that a client that sends its whole body before it reads
 /// gets the response, not a reset connection.
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 /// Archives and manifests that are uploaded at a time. Each may have a file of its size on the disk.
-const MAX_ARCHIVES: usize = 2;
+const MAX_ARCHIVES: usize = 4;
 /// Memory of an archive or a manifest beside one picture, in bytes: a part of the object that is written, and the
 /// pieces between the threads. What its entries cost is reserved while they are read.
 const ARCHIVE_BYTES: usize = 20 * 1024 * 1024;
@@ -35,8 +36,16 @@ pub(crate) enum UploadError {
     TooLarge { limit: usize },
     #[error("the service holds as many uploads as it has memory for: try again in a moment")]
     Overloaded,
-    #[error("no byte of the body arrived for {} s, or the whole did not arrive within {} s", idle.as_secs_f32(), whole.as_secs_f32())]
-    TooSlow { idle: Duration, whole: Duration },
+    #[error(
+        "your user or namespace has as many bytes of uploads under way as it may have beside others: let some end, and try again"
+    )]
+    ShareUsed,
+    #[error("no byte of the body arrived for {} s, or the whole did not arrive within {} s, or fewer than {} bytes per second arrived for {} s", idle.as_secs_f32(), whole.as_secs_f32(), least.bytes_per_second, least.window.as_secs_f32())]
+    TooSlow {
+        idle: Duration,
+        whole: Duration,
+        least: MinRate,
+    },
     #[error("the connection broke before the body was whole: {0}")]
     Broken(String),
 }
@@ -47,20 +56,39 @@ impl From<UploadError> for Problem {
         match error {
             UploadError::TooLarge { .. } => Self::new(ProblemType::TooLarge, detail),
             UploadError::Overloaded => Self::new(ProblemType::Overloaded, detail).retry_after(1),
+            UploadError::ShareUsed => Self::new(ProblemType::TooManyAtOnce, detail).retry_after(1),
             UploadError::TooSlow { .. } => Self::new(ProblemType::BodyTimeout, detail),
             UploadError::Broken(_) => Self::new(ProblemType::MalformedRequest, detail),
         }
     }
 }
 
+impl From<Refused> for UploadError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Overloaded,
+            Refused::Share => Self::ShareUsed,
+        }
+    }
+}
+
+/// What the bytes of bodies are charged to.
+#[derive(Clone)]
+struct Memory {
+    /// The bytes of all uploads, in shares.
+    pool: Shares,
+    /// The bytes of all requests.
+    budget: Budget,
+}
+
 /// The bounds that all uploads share.
 #[derive(Clone)]
 pub(crate) struct Intake {
-    memory: Arc<Semaphore>,
-    budget: Budget,
+    memory: Memory,
     pub(crate) max_upload_bytes: usize,
     pub(crate) max_archive_bytes: usize,
-    archives: Arc<Semaphore>,
+    archives: Shares,
+    least: MinRate,
     idle: Duration,
     whole: Duration,
     archive_whole: Duration,
@@ -68,30 +96,26 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(
-        limits: &LimitsConfig,
-        timeouts: &TimeoutsConfig,
-        budget: Budget,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, budget: Budget, metrics: Arc<Metrics>) -> Self {
+        let (limits, timeouts) = (&config.limits, &config.timeouts);
+        let pool = Shares::new("uploads", limits.upload_memory_bytes, &metrics);
         Self {
-            budget,
-            metrics,
-            memory: Arc::new(Semaphore::new(
-                limits.upload_memory_bytes.min(Semaphore::MAX_PERMITS),
-            )),
+            memory: Memory { pool, budget },
             max_upload_bytes: limits.max_upload_bytes,
             max_archive_bytes: limits.max_archive_bytes,
-            archives: Arc::new(Semaphore::new(MAX_ARCHIVES)),
+            archives: Shares::new("archives", MAX_ARCHIVES, &metrics),
+            least: config.min_rate(),
             idle: Duration::from_millis(timeouts.body_idle_timeout_ms),
             whole: Duration::from_millis(timeouts.body_timeout_ms),
             archive_whole: Duration::from_millis(timeouts.archive_timeout_ms),
+            metrics,
         }
     }
 
-    /// Opens a request's body, of which at most `limit` bytes are read.
+    /// Opens a request's body, of which at most `limit` bytes are read. Call [`Upload::charge_to`] before
+    /// it is read.
     pub(crate) fn open(&self, headers: &HeaderMap, body: Body, limit: usize) -> Upload {
-        let memory = Some((Arc::clone(&self.memory), self.budget.clone()));
+        let memory = Some(self.memory.clone());
         self.open_with(headers, body, limit, memory, self.whole)
     }
 
@@ -103,17 +127,15 @@ impl Intake {
     /// Admits an archive or a manifest.
     pub(crate) async fn admit_archive(
         &self,
-    ) -> Result<(OwnedSemaphorePermit, Reservation), Problem> {
-        let admitted = Arc::clone(&self.archives).try_acquire_owned();
-        let admitted = admitted.map_err(|_| {
-            let detail = format!(
-                "{MAX_ARCHIVES} archives or manifests are being uploaded: try again in a moment"
-            );
-            Problem::new(ProblemType::Overloaded, detail).retry_after(10)
-        })?;
+        parties: Parties,
+    ) -> Result<(Permit, Reservation), Problem> {
+        let admitted = self.archives.try_acquire(parties, 1);
+        let what = "uploads of archives and manifests";
+        let admitted =
+            admitted.map_err(|refused| refused.problem(ProblemType::Overloaded, what, 10))?;
         // A picture's buffer grows by doubling.
         let bytes = ARCHIVE_BYTES.saturating_add(self.max_upload_bytes.saturating_mul(2));
-        Ok((admitted, self.budget.reserve(bytes).await?))
+        Ok((admitted, self.memory.budget.reserve(bytes).await?))
     }
 
     fn open_with(
@@ -121,7 +143,7 @@ impl Intake {
         headers: &HeaderMap,
         body: Body,
         limit: usize,
-        memory: Option<(Arc<Semaphore>, Budget)>,
+        memory: Option<Memory>,
         whole: Duration,
     ) -> Upload {
         let announced = headers
@@ -132,6 +154,7 @@ impl Intake {
                 body: tokio::sync::Mutex::new(body.into_data_stream()),
                 charge: Mutex::new(Charge {
                     bytes: 0,
+                    parties: Parties::NONE,
                     held: None,
                     fault: None,
                 }),
@@ -142,6 +165,7 @@ impl Intake {
             announced,
             waits_for_continue: headers.contains_key(EXPECT),
             idle: self.idle,
+            least: self.least,
             whole,
         }
     }
@@ -154,6 +178,7 @@ pub(crate) struct Upload {
     announced: Option<usize>,
     waits_for_continue: bool,
     idle: Duration,
+    least: MinRate,
     whole: Duration,
 }
 
@@ -161,7 +186,7 @@ struct Shared {
     body: tokio::sync::Mutex<BodyDataStream>,
     charge: Mutex<Charge>,
     /// What bytes are charged to; `None` if they are passed on as they arrive.
-    memory: Option<(Arc<Semaphore>, Budget)>,
+    memory: Option<Memory>,
     metrics: Arc<Metrics>,
 }
 
@@ -170,8 +195,10 @@ struct Reader {
     shared: Arc<Shared>,
     limit: usize,
     idle: Duration,
-    whole: Duration,
+    pace: Pace,
     deadline: Instant,
+    /// The answer to a client that is too slow.
+    slow: UploadError,
     refused: Option<UploadError>,
 }
 
@@ -180,25 +207,43 @@ impl Reader {
         if let Some(error) = self.refused.take() {
             return Some(Err(error));
         }
-        let (idle, whole) = (self.idle, self.whole);
         let mut body = self.shared.body.lock().await;
-        let wait = self.deadline.min(Instant::now() + idle);
-        match tokio::time::timeout_at(wait, body.next()).await {
-            Err(_) => Some(Err(UploadError::TooSlow { idle, whole })),
-            Ok(None) => None,
-            Ok(Some(Err(error))) => Some(Err(UploadError::Broken(error.to_string()))),
-            Ok(Some(Ok(piece))) => Some(self.shared.take(piece.len(), self.limit).map(|()| piece)),
+        let last = self.deadline.min(Instant::now() + self.idle);
+        loop {
+            let began = Instant::now();
+            let wait = last.min(began + self.pace.rest());
+            let piece = match tokio::time::timeout_at(wait, body.next()).await {
+                Ok(None) => return None,
+                Ok(Some(Err(error))) => return Some(Err(UploadError::Broken(error.to_string()))),
+                Ok(Some(Ok(piece))) => Some(piece),
+                Err(_) => None,
+            };
+            let bytes = piece.as_ref().map_or(0, Bytes::len);
+            let is_slow = self.pace.moved(bytes, began.elapsed()).is_err();
+            if is_slow || (piece.is_none() && Instant::now() >= last) {
+                self.shared.metrics.too_slow("request");
+                return Some(Err(self.slow.clone()));
+            }
+            if let Some(piece) = piece {
+                return Some(self.shared.take(piece.len(), self.limit).map(|()| piece));
+            }
         }
     }
 }
 
 struct Charge {
     bytes: usize,
-    held: Option<(OwnedSemaphorePermit, Reservation)>,
+    parties: Parties,
+    held: Option<(Permit, Reservation)>,
     fault: Option<UploadError>,
 }
 
 impl Upload {
+    /// Names the parties whose share of memory the body draws on.
+    pub(crate) fn charge_to(&self, parties: Parties) {
+        self.shared.charge().parties = parties;
+    }
+
     /// The body in pieces, bounded. The first error is its last item and is kept as
     /// [`Self::fault`], for readers in between that change errors.
     pub(crate) fn stream(&self) -> impl Stream<Item = Result<Bytes, UploadError>> + Send + use<> {
@@ -206,8 +251,13 @@ impl Upload {
             shared: Arc::clone(&self.shared),
             limit: self.limit,
             idle: self.idle,
-            whole: self.whole,
+            pace: Pace::new(self.least),
             deadline: Instant::now() + self.whole,
+            slow: UploadError::TooSlow {
+                idle: self.idle,
+                whole: self.whole,
+                least: self.least,
+            },
             refused: self.refuse_early(),
         };
         futures::stream::unfold(Some(reader), |reader| async move {
@@ -275,9 +325,9 @@ impl Upload {
         if announced > self.limit {
             return Some(UploadError::TooLarge { limit: self.limit });
         }
-        let (memory, _) = self.shared.memory.as_ref()?;
-        let free = memory.available_permits();
-        (announced > free).then_some(UploadError::Overloaded)
+        let Memory { pool, .. } = self.shared.memory.as_ref()?;
+        let room = pool.has_room(self.shared.charge().parties, announced);
+        room.err().map(UploadError::from)
     }
 }
 
@@ -300,21 +350,18 @@ impl Shared {
     }
 
     fn reserve(&self, bytes: usize) -> Result<(), UploadError> {
-        let Some((memory, budget)) = &self.memory else {
+        let Some(Memory { pool, budget }) = &self.memory else {
             return Ok(());
         };
-        let count = u32::try_from(bytes).map_err(|_| UploadError::Overloaded)?;
-        let permit = Arc::clone(memory)
-            .try_acquire_many_owned(count)
-            .map_err(|_| UploadError::Overloaded)?;
         let reserved = budget.try_reserve(bytes);
         let reserved = reserved.map_err(|_| UploadError::Overloaded)?;
-        match &mut self.charge().held {
-            Some((held, reservation)) => {
-                held.merge(permit);
+        let mut charge = self.charge();
+        match &mut charge.held {
+            Some((permit, reservation)) => {
+                permit.grow(bytes)?;
                 reservation.merge(reserved);
             }
-            none => *none = Some((permit, reserved)),
+            None => charge.held = Some((pool.try_acquire(charge.parties, bytes)?, reserved)),
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ pub(crate) use namespace::{NAMESPACE_HEADER, in_path};
 
 use crate::config::{AuthMode, Config};
 use crate::error::{Problem, ProblemType};
+use crate::metrics::Metrics;
+use crate::shares::Parties;
 use address::{Proxies, one_client};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
@@ -32,8 +34,23 @@ const ANONYMOUS: &str = "anonymous";
 pub(crate) struct Tenant {
     pub(crate) namespace: String,
     pub(crate) user: String,
+    /// Whose shares of the service's pools the request draws on.
+    pub(crate) parties: Parties,
     /// `None` without authentication.
     identity: Option<Arc<Identity>>,
+}
+
+#[cfg(test)]
+impl Tenant {
+    /// The tenant of a service without authentication.
+    pub(crate) fn anybody(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            user: ANONYMOUS.to_owned(),
+            parties: Parties::NONE,
+            identity: None,
+        }
+    }
 }
 
 /// Authenticates and authorizes requests, and limits their rate.
@@ -48,11 +65,14 @@ pub(crate) struct Auth {
 }
 
 impl Auth {
-    pub(crate) fn new(config: &Config, client: kube::Client) -> Self {
+    pub(crate) fn new(config: &Config, client: kube::Client, metrics: &Metrics) -> Self {
         let audiences = || config.auth.audiences.clone();
         let reviews = match config.auth.mode {
             AuthMode::None => None,
-            AuthMode::Kubernetes => Some(Reviews::new(client, audiences(), config.timeouts.kube())),
+            AuthMode::Kubernetes => {
+                let timeout = config.timeouts.kube();
+                Some(Reviews::new(client, audiences(), timeout, metrics))
+            }
         };
         Self {
             reviews,
@@ -90,10 +110,16 @@ impl Auth {
         };
         let unauthenticated = |why| Problem::new(ProblemType::Unauthenticated, why);
         let token = token::bearer(&parts.headers).map_err(unauthenticated)?;
-        let admit = || self.rates.token_review(&self.client(parts));
-        let identity = reviews.identity(token, admit).await?.ok_or_else(|| {
-            unauthenticated("the token is not valid: it has expired, or is for another audience")
-        })?;
+        let client = self.client(parts);
+        let admit = || self.rates.token_review(&client);
+        let identity = reviews
+            .identity(token, &client, admit)
+            .await?
+            .ok_or_else(|| {
+                unauthenticated(
+                    "the token is not valid: it has expired, or is for another audience",
+                )
+            })?;
         let verb = verb_of(parts);
         // Before the access review: each namespace that a user names costs one.
         self.rates.request(&identity.name(), verb.reads())?;
@@ -101,21 +127,33 @@ impl Auth {
         if !reviews.may(&identity, right, &namespace).await? {
             return Err(refusal(reviews, &identity, verb, &namespace, names_a_job(parts)).await?);
         }
-        Ok(Tenant {
-            namespace,
-            user: identity.name().to_owned(),
-            identity: Some(identity),
-        })
+        Ok(self.tenant(namespace, Some(identity)))
     }
 
     fn admit_anybody(&self, parts: &Parts, namespace: String) -> Result<Tenant, Problem> {
         self.rates
             .request(&self.client(parts), verb_of(parts).reads())?;
-        Ok(Tenant {
+        Ok(self.tenant(namespace, None))
+    }
+
+    /// A user and a namespace each have a share. Without authentication there is one tenant, and with one
+    /// namespace its share is everybody's.
+    fn tenant(&self, namespace: String, identity: Option<Arc<Identity>>) -> Tenant {
+        let user = identity
+            .as_ref()
+            .map_or(ANONYMOUS, |identity| identity.name());
+        let parties = if self.reviews.is_none() {
+            Parties::NONE
+        } else {
+            let namespace = self.only_namespace.is_none().then_some(namespace.as_str());
+            Parties::of(namespace, Some(user))
+        };
+        Tenant {
             namespace,
-            user: ANONYMOUS.to_owned(),
-            identity: None,
-        })
+            user: user.to_owned(),
+            parties,
+            identity,
+        }
     }
 
     /// Whether the user may read the RunnerPools of a namespace; never without authentication.
@@ -179,6 +217,10 @@ impl From<ReviewError> for Problem {
     fn from(error: ReviewError) -> Self {
         match error {
             ReviewError::TooMany(error) => error.into(),
+            ReviewError::Refused(refused) => {
+                let full = ProblemType::ClusterUnavailable;
+                refused.problem(full, "reviews of tokens and rights", 2)
+            }
             ReviewError::Misconfigured(_) => Self::internal(error),
             ReviewError::Unavailable(_) => Self::new(
                 ProblemType::ClusterUnavailable,
@@ -205,7 +247,8 @@ mod tests {
             let answer = http::Response::builder().status(500).body(body);
             Ok::<_, Infallible>(answer.unwrap())
         });
-        Auth::new(&config, kube::Client::new(failing, "default"))
+        let client = kube::Client::new(failing, "default");
+        Auth::new(&config, client, &Metrics::new())
     }
 
     fn parts(authorization: Option<&str>) -> Parts {

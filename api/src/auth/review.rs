@@ -3,6 +3,8 @@
 
 use super::rate::TooMany;
 use super::verb::Verb;
+use crate::metrics::Metrics;
+use crate::shares::{Parties, Refused, Shares};
 use fovea_crds::{InferenceJob, RunnerPool};
 use k8s_openapi::api::authentication::v1::{
     TokenReview, TokenReviewSpec, TokenReviewStatus, UserInfo,
@@ -17,11 +19,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 /// Lifetime of a cached review, after which a revoked token or right takes effect.
 const LIFETIME: Duration = Duration::from_secs(10);
@@ -38,6 +40,9 @@ pub(super) enum ReviewError {
     /// Too many unknown tokens from one address.
     #[error(transparent)]
     TooMany(#[from] TooMany),
+    /// Too many reviews at the same time.
+    #[error("no place for a review: {0:?}")]
+    Refused(Refused),
     #[error("the API server does not answer reviews: {0}")]
     Unavailable(String),
     /// This service lacks the right to create reviews.
@@ -88,20 +93,25 @@ pub(super) struct Reviews {
     rights: Api<SubjectAccessReview>,
     audiences: Vec<String>,
     timeout: Duration,
-    under_way: Semaphore,
+    under_way: Shares,
     count: AtomicU64,
     known_tokens: Cache<[u8; 32], Option<Arc<Identity>>>,
     known_rights: Cache<(u64, String, Right), bool>,
 }
 
 impl Reviews {
-    pub(super) fn new(client: Client, audiences: Vec<String>, timeout: Duration) -> Self {
+    pub(super) fn new(
+        client: Client,
+        audiences: Vec<String>,
+        timeout: Duration,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             tokens: Api::all(client.clone()),
             rights: Api::all(client),
             audiences,
             timeout,
-            under_way: Semaphore::new(MAX_REVIEWS),
+            under_way: Shares::new("reviews", MAX_REVIEWS, metrics),
             count: AtomicU64::new(0),
             known_tokens: Cache::builder()
                 .max_capacity(MAX_TOKENS)
@@ -114,10 +124,12 @@ impl Reviews {
         }
     }
 
-    /// The token's user; `None` if it is invalid or for another audience. `admit` runs before a review.
+    /// The token's user; `None` if it is invalid or for another audience. `admit` runs before a review, which
+    /// draws on the share of `address`.
     pub(super) async fn identity(
         &self,
         token: &str,
+        address: &IpAddr,
         admit: impl FnOnce() -> Result<(), TooMany>,
     ) -> Result<Option<Arc<Identity>>, ReviewError> {
         let key: [u8; 32] = Sha256::digest(token).into();
@@ -131,7 +143,8 @@ impl Reviews {
                 spec,
                 ..TokenReview::default()
             };
-            let answer = self.create(&self.tokens, &review).await?;
+            let parties = Parties::one(address);
+            let answer = self.create(parties, &self.tokens, &review).await?;
             Ok::<_, ReviewError>(accepted(answer.status, &self.audiences).map(|info| {
                 let review = self.count.fetch_add(1, Ordering::Relaxed);
                 Arc::new(Identity { review, info })
@@ -174,7 +187,8 @@ impl Reviews {
                 spec,
                 ..SubjectAccessReview::default()
             };
-            let answer = self.create(&self.rights, &review).await?;
+            let parties = Parties::of(None, Some(identity.name()));
+            let answer = self.create(parties, &self.rights, &review).await?;
             Ok::<_, ReviewError>(answer.status.is_some_and(|status| status.allowed))
         };
         let key = (identity.review, namespace.to_owned(), right);
@@ -183,15 +197,21 @@ impl Reviews {
     }
 
     /// Creates one review, bounded in time.
-    async fn create<K>(&self, reviews: &Api<K>, review: &K) -> Result<K, ReviewError>
+    async fn create<K>(
+        &self,
+        parties: Parties,
+        reviews: &Api<K>,
+        review: &K,
+    ) -> Result<K, ReviewError>
     where
         K: Clone + DeserializeOwned + Serialize + Debug,
     {
-        let created = async {
-            let _permit = self.under_way.acquire().await;
-            reviews.create(&PostParams::default(), review).await
-        };
-        match timeout(self.timeout, created).await {
+        let deadline = Instant::now() + self.timeout;
+        let _permit =
+            (self.under_way.acquire(parties, self.timeout).await).map_err(ReviewError::Refused)?;
+        let params = PostParams::default();
+        let created = reviews.create(&params, review);
+        match timeout_at(deadline, created).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403 | 404) => {
                 Err(ReviewError::Misconfigured(status.message.clone()))

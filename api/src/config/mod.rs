@@ -10,6 +10,7 @@ pub use compat::{AsyncVisionConfig, CompatConfig, ImageAnalysisConfig};
 pub use files::Files;
 pub use reads::ReadsConfig;
 
+use crate::pace::MinRate;
 use fovea_store::StoreConfig;
 use fovea_telemetry::LogFormat;
 use std::net::SocketAddr;
@@ -75,6 +76,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The least rate at which clients have to move bytes.
+    pub(crate) fn min_rate(&self) -> MinRate {
+        MinRate {
+            bytes_per_second: self.limits.min_bytes_per_second,
+            window: Duration::from_millis(self.timeouts.min_rate_window_ms),
+        }
+    }
+
     /// The only namespace served, if it is only one.
     pub(crate) fn only_namespace(&self) -> Option<&str> {
         match self.auth.mode {
@@ -93,7 +102,7 @@ pub struct LimitsConfig {
     pub max_upload_bytes: usize,
 
     /// Largest accepted manifest, ZIP or tar of a batch, in bytes; a larger one is answered 413. Decompressed, the
-    /// pictures of an archive may have four times as many bytes. Two are received at a time; a ZIP lies in the
+    /// pictures of an archive may have four times as many bytes. Four are received at a time; a ZIP lies in the
     /// temporary folder meanwhile.
     #[arg(
         long,
@@ -110,7 +119,8 @@ pub struct LimitsConfig {
     pub memory_bytes: usize,
 
     /// Memory for the bodies of all uploads of pictures in progress together, in bytes; part of --memory-bytes.
-    /// While it is used up, further uploads are answered 503.
+    /// While it is used up, further uploads are answered 503. With authentication a user and a namespace have at
+    /// most half of it alone and a quarter beside others; beyond it they are answered 429.
     #[arg(long, env = "FOVEA_API_UPLOAD_MEMORY_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub upload_memory_bytes: usize,
 
@@ -119,6 +129,12 @@ pub struct LimitsConfig {
     /// above it.
     #[arg(long, env = "FOVEA_API_MAX_PIXELS", default_value_t = 89_478_485)]
     pub max_pixels: u64,
+
+    /// Least rate at which a client has to send a body and to read a response, in bytes per second,
+    /// averaged over --min-rate-window-ms of waiting for it; 0 disables the bound. A body below it is
+    /// answered 408, a response below it is cut off.
+    #[arg(long, env = "FOVEA_API_MIN_BYTES_PER_SECOND", default_value_t = 10 * 1024)]
+    pub min_bytes_per_second: u64,
 
     /// Maximum number of open connections; further ones wait to be accepted. It is lowered if the limit on open files
     /// (`RLIMIT_NOFILE`) allows fewer beside the files of the process itself; so are --max-waiters and --max-downloads,
@@ -143,6 +159,16 @@ pub struct TimeoutsConfig {
     /// Timeout of a whole request body, in milliseconds; beyond it the request is answered 408.
     #[arg(long, env = "FOVEA_API_BODY_TIMEOUT_MS", default_value_t = 60_000)]
     pub body_timeout_ms: u64,
+
+    /// Time over which --min-bytes-per-second is averaged, in milliseconds; the first such time is a
+    /// client's grace period.
+    #[arg(
+        long,
+        env = "FOVEA_API_MIN_RATE_WINDOW_MS",
+        default_value_t = 20_000,
+        value_parser = clap::value_parser!(u64).range(1..=3_600_000)
+    )]
+    pub min_rate_window_ms: u64,
 
     /// Timeout of a whole manifest or archive of a batch, in milliseconds; beyond it the request is answered 408.
     #[arg(

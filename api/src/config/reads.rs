@@ -6,7 +6,9 @@ use std::time::Duration;
 #[command(next_help_heading = "Reads")]
 pub struct ReadsConfig {
     /// Maximum number of requests that wait for a job at a time, by `Prefer: wait` or an event
-    /// stream. Beyond it `Prefer: wait` is ignored and event streams are answered 503.
+    /// stream. Beyond it `Prefer: wait` is ignored and event streams are answered 503. With
+    /// authentication a user and a namespace have at most half of them alone and a quarter beside others;
+    /// beyond it event streams are answered 429.
     #[arg(long, env = "FOVEA_API_MAX_WAITERS", default_value_t = 10_000)]
     pub max_waiters: usize,
 
@@ -30,7 +32,8 @@ pub struct ReadsConfig {
     pub event_keep_alive_seconds: u64,
 
     /// Maximum number of downloads of pictures and results at a time; beyond it they are answered
-    /// 503.
+    /// 503. With authentication a user and a namespace have at most half of them alone and a quarter
+    /// beside others; beyond it they are answered 429.
     #[arg(long, env = "FOVEA_API_MAX_DOWNLOADS", default_value_t = 256)]
     pub max_downloads: usize,
 

@@ -1,6 +1,7 @@
 //! Cancels and deletes jobs.
 
 use super::{Jobs, failed, unavailable};
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use fovea_cluster::{decoded, is_not_found, request};
 use fovea_crds::{InferenceJob, Phase};
@@ -20,11 +21,11 @@ impl Jobs {
     /// uid and the phase, so that it never applies to a finished job; other changes do not conflict.
     pub(crate) async fn cancel(
         &self,
-        namespace: &str,
+        tenant: &Tenant,
         name: &str,
     ) -> Result<Arc<InferenceJob>, Problem> {
         for _ in 0..MAX_CONFLICTS {
-            let job = self.fetch(namespace, name).await?;
+            let job = self.fetch(tenant, name).await?;
             if job.phase() == Phase::Cancelled || (job.spec.cancel && !job.is_finished()) {
                 return Ok(job);
             }
@@ -32,7 +33,7 @@ impl Jobs {
                 return Err(already_finished());
             }
             let patch: Patch<()> = Patch::Json(cancel_patch(&job)?);
-            let url = InferenceJob::url_path(&(), Some(namespace));
+            let url = InferenceJob::url_path(&(), Some(&tenant.namespace));
             let patch = Request::new(url).patch(name, &PatchParams::default(), &patch);
             let patch = patch.map_err(Problem::internal)?;
             let cancelling = async { decoded(request(&self.client, patch).await?) };
@@ -56,11 +57,12 @@ impl Jobs {
     /// Deletes a job and its record, and returns its last version.
     pub(crate) async fn delete(
         &self,
-        namespace: &str,
+        tenant: &Tenant,
         name: &str,
     ) -> Result<Arc<InferenceJob>, Problem> {
+        let namespace = tenant.namespace.as_str();
         for _ in 0..MAX_CONFLICTS {
-            let job = self.fetch(namespace, name).await?;
+            let job = self.fetch(tenant, name).await?;
             // A job created under this name meanwhile must not be deleted.
             let params = DeleteParams::background().preconditions(Preconditions {
                 uid: job.metadata.uid.clone(),

@@ -2,11 +2,12 @@
 
 use super::Jobs;
 use super::cache::{JobKey, Subscription, Update};
+use crate::auth::Tenant;
 use crate::error::Problem;
+use crate::shares::{Permit, Refused};
 use fovea_crds::InferenceJob;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -15,26 +16,29 @@ pub(crate) struct Follower {
     jobs: Jobs,
     subscription: Subscription,
     job: Arc<InferenceJob>,
-    _permit: OwnedSemaphorePermit,
+    tenant: Tenant,
+    _permit: Permit,
 }
 
 impl Jobs {
-    /// Follows a job; `None` if the limit on waiting requests is reached.
+    /// Follows a job, unless there is no place for another waiting request.
     pub(crate) async fn follow(
         &self,
-        namespace: &str,
+        tenant: &Tenant,
         name: &str,
-    ) -> Result<Option<Follower>, Problem> {
-        let Ok(permit) = Arc::clone(&self.waiters).try_acquire_owned() else {
-            return Ok(None);
+    ) -> Result<Result<Follower, Refused>, Problem> {
+        let permit = match self.waiters.try_acquire(tenant.parties, 1) {
+            Ok(permit) => permit,
+            Err(refused) => return Ok(Err(refused)),
         };
         // Before the read, so that no later change is missed.
-        let subscription = self.cache.subscribe(JobKey::new(namespace, name));
-        let job = trimmed(self.get(namespace, name).await?);
-        Ok(Some(Follower {
+        let subscription = self.cache.subscribe(JobKey::new(&tenant.namespace, name));
+        let job = trimmed(self.get(tenant, name).await?);
+        Ok(Ok(Follower {
             jobs: self.clone(),
             subscription,
             job,
+            tenant: tenant.clone(),
             _permit: permit,
         }))
     }
@@ -88,9 +92,8 @@ impl Follower {
     }
 
     async fn fetch(&self) -> Result<Arc<InferenceJob>, Problem> {
-        let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
         let name = self.job.metadata.name.as_deref().unwrap_or_default();
-        self.jobs.fetch(namespace, name).await
+        self.jobs.fetch(&self.tenant, name).await
     }
 }
 
@@ -108,8 +111,8 @@ mod tests {
     use crate::budget::Budget;
     use crate::jobs::{Records, WatchScope};
     use crate::kubernetes::{Clients, Namespaces};
+    use crate::metrics::Metrics;
     use axum::body::Body;
-    use fovea_cluster::Watches;
     use fovea_crds::{InferenceJobSpec, Input, Task};
     use fovea_store::{Store, StoreConfig};
     use http::{Request, Response};
@@ -138,11 +141,11 @@ mod tests {
             requests: client.clone(),
             watches: client,
         };
-        let (timeout, watches) = (Duration::from_secs(10), Watches::default());
+        let (timeout, metrics) = (Duration::from_secs(10), Metrics::new());
         let store = StoreConfig::at("http://127.0.0.1:9".parse().unwrap(), "none");
         let store = Store::connect_as(&store, "key", "secret").await.unwrap();
         let namespaces = Namespaces::new(clients.requests.clone(), timeout);
-        let records = Records::new(store, Arc::new(namespaces), timeout);
+        let records = Records::new(store, Arc::new(namespaces), timeout, &metrics);
         let budget = Budget::new(1_000_000);
         Jobs::start(
             &clients,
@@ -150,7 +153,7 @@ mod tests {
             WatchScope::All,
             records,
             1,
-            watches,
+            &metrics,
             budget,
         )
     }
@@ -161,7 +164,8 @@ mod tests {
         jobs.cache.relist();
         jobs.cache.apply(version(9));
         jobs.cache.relisted();
-        let mut follower = jobs.follow("ns", "a").await.unwrap().unwrap();
+        let tenant = Tenant::anybody("ns");
+        let mut follower = jobs.follow(&tenant, "a").await.unwrap().unwrap();
         assert_eq!(*follower.job().as_ref(), version(9));
         jobs.cache.set_back();
         assert_eq!(**follower.next().await.unwrap(), version(4));

@@ -2,28 +2,28 @@
 
 use super::answer::{self, Unread};
 use super::{Jobs, requests, unavailable};
+use crate::auth::Tenant;
 use crate::budget::Reservation;
 use crate::error::{Problem, ProblemType};
 use fovea_crds::annotations;
-use fovea_crds::{InferenceJob, Input, Phase, Task, WatchedJob};
+use fovea_crds::{InferenceJob, Phase, Task, WatchedJob};
+use fovea_store::Sha256;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
-use kube::ResourceExt as _;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
 use serde::{Deserialize, Serialize};
-use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 /// Concurrent lists.
 pub(super) const MAX_LISTS: usize = 8;
+/// The field by which the API server finds the jobs of an uploaded picture.
+const PICTURE_FIELD: &str = "spec.input.upload.sha256";
 /// The API server's pages read for one of ours when a filter by task skips jobs, or jobs are large.
 const MAX_PAGES: usize = 10;
 /// Longest page, in bytes: more than one job can have. A longer one is requested again with a quarter of its jobs.
 const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Memory of a listed job in bytes, without its inline picture and its annotations.
 const LISTED_BYTES: usize = 16 * 1024;
-/// Pages searched for jobs that refer to a picture, and jobs per page.
-const SEARCHED_PAGES: usize = 20;
-const SEARCHED_PAGE: u32 = 500;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Filter {
@@ -86,12 +86,14 @@ impl Jobs {
     /// the last can have fewer, or none.
     pub(crate) async fn list(
         &self,
-        namespace: &str,
+        tenant: &Tenant,
         filter: Filter,
         limit: u32,
         after: Option<String>,
     ) -> Result<Page, Problem> {
-        let _permit = self.list_permit().await?;
+        let permit = self.lists.acquire(tenant.parties, self.timeout).await;
+        let _permit = permit
+            .map_err(|refused| refused.problem(ProblemType::ClusterUnavailable, "lists", 2))?;
         let mut jobs: Vec<InferenceJob> = Vec::new();
         let mut next = after;
         let mut reserved: Option<Reservation> = None;
@@ -103,7 +105,7 @@ impl Jobs {
                 continue_token: next.take(),
                 ..ListParams::default()
             };
-            let mut found = self.page(namespace, params).await?;
+            let mut found = self.page(&tenant.namespace, params).await?;
             let readable = found
                 .jobs
                 .into_iter()
@@ -128,28 +130,23 @@ impl Jobs {
         })
     }
 
-    /// Whether a job of the namespace refers to the uploaded picture of this digest; also true if a
-    /// job does not decode or there are too many to search.
-    pub(crate) async fn refer_to(&self, namespace: &str, digest: &str) -> Result<bool, Problem> {
-        let _permit = self.list_permit().await?;
-        let mut params = ListParams::default().limit(SEARCHED_PAGE);
-        for _ in 0..SEARCHED_PAGES {
-            let found = self.page(namespace, params.clone()).await?;
-            let refers = |WatchedJob(job): &WatchedJob| {
-                job.as_ref().map_or(true, |job| match &job.spec.input {
-                    Input::Upload { sha256 } => sha256 == digest,
-                    _ => false,
-                })
-            };
-            if found.jobs.iter().any(refers) {
-                return Ok(true);
-            }
-            if found.next.is_none() {
-                return Ok(false);
-            }
-            params.continue_token = found.next;
-        }
-        Ok(true)
+    /// Whether a job of the namespace refers to the uploaded picture of this digest. The API server selects
+    /// the jobs and answers with one's metadata at most, so this needs no place of a list.
+    pub(crate) async fn refer_to(&self, namespace: &str, digest: &Sha256) -> Result<bool, Problem> {
+        let params = ListParams::default()
+            .fields(&format!("{PICTURE_FIELD}={digest}"))
+            .limit(1);
+        let api: Api<InferenceJob> = Api::namespaced(self.client.clone(), namespace);
+        let found = timeout(self.timeout, api.list_metadata(&params)).await;
+        let found = found
+            .map_err(|_| unavailable("no answer in time"))?
+            .map_err(super::failed)?;
+        // An API server may stop before it has found the first one.
+        let is_whole = found
+            .metadata
+            .continue_
+            .is_none_or(|token| token.is_empty());
+        Ok(!found.items.is_empty() || !is_whole)
     }
 
     /// A page of at most as many jobs as requested, fewer if they are large.
@@ -163,8 +160,8 @@ impl Jobs {
             let answer = answer.map_err(|_| unavailable("no answer in time"))?;
             let (List { metadata, items }, reserved) = match answer {
                 Ok(read) => read,
-                Err(Unread::TooLarge) if params.limit != Some(1) => {
-                    params.limit = Some((params.limit.unwrap_or(SEARCHED_PAGE) / 4).max(1));
+                Err(Unread::TooLarge) if params.limit.is_some_and(|limit| limit > 1) => {
+                    params.limit = params.limit.map(|limit| (limit / 4).max(1));
                     continue;
                 }
                 Err(unread) => return Err(problem(unread, params.continue_token.is_some())),
@@ -174,13 +171,6 @@ impl Jobs {
                 next: metadata.continue_.filter(|token| !token.is_empty()),
                 reserved,
             });
-        }
-    }
-
-    async fn list_permit(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        match timeout(self.timeout, self.lists.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(unavailable("too many lists at once")),
         }
     }
 }

@@ -17,9 +17,12 @@ pub(crate) use list::{Filter, Page, foreign_token};
 pub(crate) use records::Records;
 pub use watch::WatchScope;
 
+use crate::auth::Tenant;
 use crate::budget::Budget;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::Clients;
+use crate::metrics::Metrics;
+use crate::shares::Shares;
 use crate::validate::is_subdomain;
 use answer::Unread;
 use cache::{Cache, JobKey};
@@ -31,7 +34,6 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use reads::Reads;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -51,8 +53,8 @@ pub(crate) struct Jobs {
     reads_budget: Budget,
     budget: Budget,
     records: Records,
-    waiters: Arc<Semaphore>,
-    lists: Arc<Semaphore>,
+    waiters: Shares,
+    lists: Shares,
     watches: Watches,
     _watch: Arc<AbortOnDropHandle<()>>,
 }
@@ -66,10 +68,11 @@ impl Jobs {
         scope: WatchScope,
         records: Records,
         max_waiters: usize,
-        watches: Watches,
+        metrics: &Metrics,
         budget: Budget,
     ) -> Self {
         let cache = Cache::default();
+        let watches = metrics.watches().clone();
         let watch = watch::run(
             clients.watches.clone(),
             scope,
@@ -80,12 +83,12 @@ impl Jobs {
             client: clients.requests.clone(),
             timeout,
             cache,
-            reads: Arc::default(),
+            reads: Arc::new(Reads::new(timeout, metrics)),
             reads_budget: Budget::new(READS_BYTES),
             budget,
             records,
-            waiters: Arc::new(Semaphore::new(max_waiters.min(Semaphore::MAX_PERMITS))),
-            lists: Arc::new(Semaphore::new(list::MAX_LISTS)),
+            waiters: Shares::new("waits", max_waiters, metrics),
+            lists: Shares::new("lists", list::MAX_LISTS, metrics),
             watches,
             _watch: Arc::new(AbortOnDropHandle::new(tokio::spawn(watch))),
         }
@@ -102,21 +105,22 @@ impl Jobs {
     /// Reads a job, without its inline picture, from the cache if possible.
     pub(crate) async fn get(
         &self,
-        namespace: &str,
+        tenant: &Tenant,
         name: &str,
     ) -> Result<Arc<InferenceJob>, Problem> {
-        if let Some(job) = self.cache.get(&JobKey::new(namespace, name)) {
+        if let Some(job) = self.cache.get(&JobKey::new(&tenant.namespace, name)) {
             return Ok(job);
         }
-        self.fetch(namespace, name).await
+        self.fetch(tenant, name).await
     }
 
     /// Reads a job from the API server, current and without its inline picture, or from its record.
     pub(crate) async fn fetch(
         &self,
-        namespace: &str,
+        tenant: &Tenant,
         name: &str,
     ) -> Result<Arc<InferenceJob>, Problem> {
+        let namespace = tenant.namespace.as_str();
         // An invalid name must not become part of a request's path.
         if !is_subdomain(name) {
             return Err(Problem::no_such_job());
@@ -126,7 +130,8 @@ impl Jobs {
             let job = answer.map_err(|_| unavailable("no answer in time"))??;
             job.map(Arc::new).ok_or_else(Problem::no_such_job)
         };
-        let shared = self.reads.share(JobKey::new(namespace, name), read);
+        let key = JobKey::new(namespace, name);
+        let shared = self.reads.share(key, tenant.parties, read);
         // Another request's read may have to end first.
         let read = timeout(2 * self.timeout, shared)
             .await
@@ -134,7 +139,7 @@ impl Jobs {
         match read {
             Err(problem) if problem.kind == ProblemType::NoSuchJob => {
                 // Boxed, so that waiting readers do not reserve its memory.
-                let recorded = Box::pin(self.records.find(namespace, name)).await?;
+                let recorded = Box::pin(self.records.find(tenant, name)).await?;
                 recorded.map(Arc::new).ok_or(problem)
             }
             read => read,
@@ -144,10 +149,10 @@ impl Jobs {
     /// The inline picture of a job; `None` if the job is gone, as one with a record is.
     pub(crate) async fn inline_picture(
         &self,
+        tenant: &Tenant,
         job: &InferenceJob,
     ) -> Result<Option<Vec<u8>>, Problem> {
-        let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
-        let current = match self.fetch(namespace, &job.name_any()).await {
+        let current = match self.fetch(tenant, &job.name_any()).await {
             Err(problem) if problem.kind == ProblemType::NoSuchJob => return Ok(None),
             read => read?,
         };

@@ -2,12 +2,14 @@
 //! at once, which costs the API server one or two requests.
 
 use super::cache::JobKey;
-use crate::error::Problem;
+use crate::error::{Problem, ProblemType};
+use crate::metrics::Metrics;
+use crate::shares::{Parties, Shares};
 use fovea_crds::InferenceJob;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Semaphore;
+use std::time::Duration;
 
 /// Concurrent reads of different jobs; each takes a connection.
 const MAX_READS: usize = 64;
@@ -16,7 +18,9 @@ type Outcome = Result<Arc<InferenceJob>, Problem>;
 
 #[derive(Debug)]
 pub(super) struct Reads {
-    permits: Semaphore,
+    permits: Shares,
+    /// Longest wait for a permit.
+    patience: Duration,
     readers: Mutex<HashMap<JobKey, Arc<Readers>>>,
 }
 
@@ -36,19 +40,23 @@ struct Read {
     outcome: Outcome,
 }
 
-impl Default for Reads {
-    fn default() -> Self {
+impl Reads {
+    pub(super) fn new(patience: Duration, metrics: &Metrics) -> Self {
         Self {
-            permits: Semaphore::new(MAX_READS),
+            permits: Shares::new("reads", MAX_READS, metrics),
+            patience,
             readers: Mutex::default(),
         }
     }
-}
 
-impl Reads {
     /// The outcome of a read that began after this call: of `read`, or of another reader's. No caller
-    /// gets a version from before its call.
-    pub(super) async fn share(&self, key: JobKey, read: impl AsyncFnOnce() -> Outcome) -> Outcome {
+    /// gets a version from before its call. A read of its own draws on the share of `parties`.
+    pub(super) async fn share(
+        &self,
+        key: JobKey,
+        parties: Parties,
+        read: impl AsyncFnOnce() -> Outcome,
+    ) -> Outcome {
         // Declared first, so that it is dropped last.
         let reader = Reader { reads: self, key };
         let readers = Arc::clone(self.lock().entry(reader.key.clone()).or_default());
@@ -57,7 +65,9 @@ impl Reads {
         if let Some(latest) = latest.as_ref().filter(|latest| latest.count >= number) {
             return latest.outcome.clone();
         }
-        let _permit = self.permits.acquire().await;
+        let permit = self.permits.acquire(parties, self.patience).await;
+        let _permit = permit
+            .map_err(|refused| refused.problem(ProblemType::ClusterUnavailable, "reads", 2))?;
         let count = readers.count.load(Ordering::Relaxed);
         // Boxed, so that waiting readers do not reserve its memory.
         let outcome = Box::pin(read()).await;
@@ -100,6 +110,12 @@ mod tests {
     use std::pin::pin;
     use tokio::sync::Notify;
 
+    fn reads() -> Reads {
+        Reads::new(Duration::from_mins(1), &Metrics::new())
+    }
+
+    const NOBODY: Parties = Parties::NONE;
+
     fn key() -> JobKey {
         JobKey::new("ns", "a")
     }
@@ -118,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_during_a_read_share_the_next_read() {
-        let reads = Reads::default();
+        let reads = reads();
         let (begun, open) = (Cell::new(0), Notify::new());
         let read = async || {
             begun.set(begun.get() + 1);
@@ -126,9 +142,9 @@ mod tests {
             open.notified().await;
             Ok(job(version))
         };
-        let mut first = pin!(reads.share(key(), read));
+        let mut first = pin!(reads.share(key(), NOBODY, read));
         assert!(first.as_mut().now_or_never().is_none());
-        let mut others = pin!(join_all((0..100).map(|_| reads.share(key(), read))));
+        let mut others = pin!(join_all((0..100).map(|_| reads.share(key(), NOBODY, read))));
         assert!(others.as_mut().now_or_never().is_none());
         assert_eq!(begun.get(), 1);
 
@@ -143,12 +159,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_aborted_by_its_client_is_repeated_by_the_next_reader() {
-        let reads = Reads::default();
+        let reads = reads();
         let mut second = {
-            let aborted = reads.share(key(), async || std::future::pending().await);
+            let aborted = reads.share(key(), NOBODY, async || std::future::pending().await);
             let mut aborted = Box::pin(aborted);
             assert!(aborted.as_mut().now_or_never().is_none());
-            let second = reads.share(key(), async || Ok(job(7)));
+            let second = reads.share(key(), NOBODY, async || Ok(job(7)));
             let mut second = Box::pin(second);
             assert!(second.as_mut().now_or_never().is_none());
             second
@@ -161,11 +177,16 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn concurrent_readers_leave_no_entry() {
-        let reads = Arc::new(Reads::default());
+        let reads = Arc::new(reads());
         for _ in 0..2000 {
             let all = (0..8).map(|_| {
                 let reads = Arc::clone(&reads);
-                tokio::spawn(async move { reads.share(key(), async || Ok(job(1))).await.is_ok() })
+                tokio::spawn(async move {
+                    reads
+                        .share(key(), NOBODY, async || Ok(job(1)))
+                        .await
+                        .is_ok()
+                })
             });
             assert!(join_all(all).await.into_iter().all(|ok| ok.unwrap()));
             assert!(reads.lock().is_empty());
@@ -174,17 +195,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_shared_and_not_remembered() {
-        let reads = Reads::default();
+        let reads = reads();
         let none = async || Err(Problem::no_such_job());
-        let outcomes = join_all((0..3).map(|_| reads.share(key(), none))).await;
+        let outcomes = join_all((0..3).map(|_| reads.share(key(), NOBODY, none))).await;
         assert!(outcomes.iter().all(Result::is_err));
-        let again = reads.share(key(), async || Ok(job(1))).await;
+        let again = reads.share(key(), NOBODY, async || Ok(job(1))).await;
         assert_eq!(version(&again), "1");
     }
 
     #[tokio::test]
     async fn reads_of_different_jobs_are_bounded() {
-        let reads = Reads::default();
+        let reads = reads();
         let (under_way, most) = (Cell::new(0_usize), Cell::new(0));
         let read = async || {
             under_way.set(under_way.get() + 1);
@@ -194,7 +215,7 @@ mod tests {
             Ok(job(1))
         };
         let keys = (0..3 * MAX_READS).map(|n| JobKey::new("ns", &n.to_string()));
-        let outcomes = join_all(keys.map(|key| reads.share(key, read))).await;
+        let outcomes = join_all(keys.map(|key| reads.share(key, NOBODY, read))).await;
         assert!(outcomes.iter().all(Result::is_ok));
         assert_eq!((most.get(), under_way.get()), (MAX_READS, 0));
     }

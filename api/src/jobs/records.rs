@@ -1,14 +1,16 @@
 //! Records of finished jobs that the operator deleted before their time, because there were too many: the
 //! job as it was, in the bucket, until its `ttlSecondsAfterFinished` is over.
 
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::kubernetes::Namespaces;
+use crate::metrics::Metrics;
+use crate::shares::Shares;
 use fovea_cluster::NamespaceError;
 use fovea_crds::InferenceJob;
 use fovea_store::{Store, can_have_record};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Bound on concurrent look-ups. They have no part in the bound on reads of the API server, which
@@ -19,17 +21,22 @@ const MAX_LOOKUPS: usize = 32;
 pub(crate) struct Records {
     store: Store,
     namespaces: Arc<Namespaces>,
-    permits: Arc<Semaphore>,
+    permits: Shares,
     /// Bound on one look-up, the wait for its turn included.
     timeout: Duration,
 }
 
 impl Records {
-    pub(crate) fn new(store: Store, namespaces: Arc<Namespaces>, timeout: Duration) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        namespaces: Arc<Namespaces>,
+        timeout: Duration,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             store,
             namespaces,
-            permits: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            permits: Shares::new("records", MAX_LOOKUPS, metrics),
             timeout,
         }
     }
@@ -37,11 +44,15 @@ impl Records {
     /// The job that had this name, without its inline picture; `None` if it has no valid record.
     pub(crate) async fn find(
         &self,
-        namespace: &str,
+        tenant: &Tenant,
         name: &str,
     ) -> Result<Option<InferenceJob>, Problem> {
+        let namespace = tenant.namespace.as_str();
         let look_up = async {
-            let _permit = self.permits.acquire().await;
+            let permit = self.permits.acquire(tenant.parties, self.timeout).await;
+            let full = ProblemType::StoreUnavailable;
+            let _permit =
+                permit.map_err(|refused| refused.problem(full, "look-ups of records", 2))?;
             let Some(uid) = self.namespace_uid(namespace, name).await? else {
                 return Ok(None);
             };

@@ -38,6 +38,32 @@ struct CheckLabels {
     check: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    pool: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SlowLabels {
+    direction: &'static str,
+}
+
+/// The refusals of one pool of permits.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusals {
+    full: Counter,
+    share: Counter,
+}
+
+impl Refusals {
+    /// Counts a refusal: because the pool is full, or because a party has its share.
+    pub(crate) fn count(&self, is_full: bool) {
+        let counter = if is_full { &self.full } else { &self.share };
+        counter.inc();
+    }
+}
+
 /// Every metric of the API.
 #[derive(Debug)]
 pub struct Metrics {
@@ -48,6 +74,8 @@ pub struct Metrics {
     connections: Gauge,
     upload_bytes: Counter,
     checks: Family<CheckLabels, Gauge>,
+    refusals: Family<RefusalLabels, Counter>,
+    too_slow: Family<SlowLabels, Counter>,
     upstreams: Upstreams,
     watches: Watches,
 }
@@ -70,6 +98,8 @@ impl Metrics {
             connections: Gauge::default(),
             upload_bytes: Counter::default(),
             checks: Family::default(),
+            refusals: Family::default(),
+            too_slow: Family::default(),
             upstreams: Upstreams::default(),
             watches: Watches::default(),
         };
@@ -107,6 +137,16 @@ impl Metrics {
             "Whether a health check passed the last time: 1 or 0",
             self.checks.clone(),
         );
+        registry.register(
+            "refusals",
+            "Requests that got no place, by pool and reason: full, or share (of the user or the namespace)",
+            self.refusals.clone(),
+        );
+        registry.register(
+            "too_slow",
+            "Requests and responses that ended because their client moved too few bytes",
+            self.too_slow.clone(),
+        );
         self.upstreams.register(registry);
         self.watches.register(registry);
     }
@@ -129,6 +169,24 @@ impl Metrics {
     /// Counts bytes read from a body.
     pub(crate) fn uploaded(&self, bytes: usize) {
         self.upload_bytes.inc_by(bytes as u64);
+    }
+
+    /// The refusals of the pool of this name.
+    pub(crate) fn refusals(&self, pool: &'static str) -> Refusals {
+        let counter = |reason| {
+            let labels = RefusalLabels { pool, reason };
+            self.refusals.get_or_create(&labels).clone()
+        };
+        Refusals {
+            full: counter("full"),
+            share: counter("share"),
+        }
+    }
+
+    /// Counts a request or a response whose client was too slow.
+    pub(crate) fn too_slow(&self, direction: &'static str) {
+        let labels = SlowLabels { direction };
+        self.too_slow.get_or_create(&labels).inc();
     }
 
     /// Publishes the outcome of a health check.
@@ -182,6 +240,8 @@ mod tests {
         let connection = metrics.connection();
         metrics.uploaded(5);
         metrics.checked("object-store", false);
+        metrics.refusals("downloads").count(true);
+        metrics.too_slow("request");
         let put = StoreOutcome {
             method: "PUT",
             status: Some(503),
@@ -195,6 +255,9 @@ mod tests {
             "fovea_api_connections 1",
             "fovea_api_upload_bytes_total 5",
             r#"fovea_api_check_passing{check="object-store"} 0"#,
+            r#"fovea_api_refusals_total{pool="downloads",reason="full"} 1"#,
+            r#"fovea_api_refusals_total{pool="downloads",reason="share"} 0"#,
+            r#"fovea_api_too_slow_total{direction="request"} 1"#,
             r#"fovea_api_store_requests_total{method="PUT",outcome="5xx"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -4,6 +4,7 @@
 use super::decide::{Failure, Owner, Refusal, classify, owner};
 use super::fingerprint::{Fingerprint, Naming};
 use super::manifest::{self, Origin};
+use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::jobs::{Full, Records};
 use crate::validate::ValidRequest;
@@ -67,7 +68,7 @@ impl std::fmt::Display for Full {
 }
 
 pub(crate) struct Commit<'a> {
-    pub(crate) namespace: &'a str,
+    pub(crate) tenant: &'a Tenant,
     pub(crate) records: &'a Records,
     /// Why no job may be created, only found; `None` if one may.
     pub(crate) full: Option<Full>,
@@ -78,7 +79,6 @@ pub(crate) struct Commit<'a> {
     pub(crate) fingerprint: &'a Fingerprint,
     pub(crate) origin: &'a Origin,
     pub(crate) traceparent: Option<String>,
-    pub(crate) user: &'a str,
     /// Bound on one request to the API server.
     pub(crate) request_timeout: Duration,
     /// Bound on settling as a whole.
@@ -110,11 +110,11 @@ impl Commit<'_> {
             self.origin,
         );
         let job = manifest::traced(job, self.traceparent.as_deref());
-        let job = manifest::submitted_by(job, self.user);
+        let job = manifest::submitted_by(job, &self.tenant.user);
         for _ in 0..MAX_RACES {
             // The job may have gone early, also since the last round.
             if let Naming::Keyed { .. } = self.naming {
-                let recorded = self.records.find(self.namespace, name).await;
+                let recorded = self.records.find(self.tenant, name).await;
                 match recorded.map_err(|problem| CommitError::Record(Box::new(problem)))? {
                     None => {}
                     Some(recorded) => return self.existing(recorded),

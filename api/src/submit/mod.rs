@@ -89,7 +89,7 @@ pub(crate) async fn submit(
         },
     };
     let commit = Commit {
-        namespace: &tenant.namespace,
+        tenant,
         records: app.jobs.records(),
         full: app.jobs.fullness(&tenant.namespace),
         jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
@@ -99,7 +99,6 @@ pub(crate) async fn submit(
         fingerprint: &fingerprint,
         origin: &origin,
         traceparent: crate::trace::current().map(|parent| parent.to_string()),
-        user: &tenant.user,
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };

@@ -56,6 +56,36 @@ async fn a_body_that_arrives_too_slowly_is_answered_408() -> anyhow::Result<()> 
 }
 
 #[tokio::test]
+async fn a_body_below_the_least_rate_is_answered_408_and_frees_its_memory() -> anyhow::Result<()> {
+    let rate = ["--min-bytes-per-second", "100000"];
+    let window = ["--min-rate-window-ms", "500"];
+    let memory = ["--upload-memory-bytes", "5000"];
+    let api = Service::start(&[rate, window, memory].concat()).await?;
+    let picture = png_of_length(4000);
+    let mut slow = open(&api, picture.len()).await?;
+    slow.write_all(&picture[..3000]).await?;
+    let (mut reader, mut writer) = slow.into_split();
+    let drip = tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while writer.write_all(b"x").await.is_ok() {
+            ticks.tick().await;
+        }
+    });
+    let mut text = vec![0; 1024];
+    let count = timeout(PATIENCE, reader.read(&mut text)).await??;
+    drip.abort();
+    let text = String::from_utf8_lossy(&text[..count]);
+    assert!(
+        text.starts_with("HTTP/1.1 408") && text.contains("100000 bytes per second"),
+        "{text}"
+    );
+    send(api.post(picture)).await?.id()?;
+    let counted = api.metric(r#"fovea_api_too_slow_total{direction="request"}"#);
+    assert_eq!(counted.await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_client_that_sends_its_whole_body_before_it_reads_gets_its_413() -> anyhow::Result<()> {
     let api = Service::start(&["--max-upload-bytes", "1000"]).await?;
     let mut stream = open(&api, 8_000_000).await?;

@@ -1,6 +1,6 @@
 //! The picture and the whole result of a job.
 
-use super::harness::{Service, Surroundings, cluster, put, send, until};
+use super::harness::{PATIENCE, Service, Surroundings, cluster, put, send, until};
 use super::pictures::{jpeg, png_of_length};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
 use fovea_tests::proxy::{Fate, Proxy, Rule};
@@ -9,6 +9,9 @@ use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
 use kube::api::PostParams;
 use serde_json::json;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_picture_is_returned_as_an_attachment_of_its_own_type() -> anyhow::Result<()> {
@@ -149,6 +152,55 @@ async fn downloads_beyond_the_limit_are_answered_503_with_retry_after() -> anyho
         (503, "too-many-downloads")
     );
     assert!(answer.header("retry-after").is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_cut_off_and_frees_its_place() -> anyhow::Result<()> {
+    let rate = ["--min-bytes-per-second", "1000000"];
+    let window = ["--min-rate-window-ms", "500"];
+    let downloads = ["--max-downloads", "1"];
+    let api = Service::start(&[rate, window, downloads].concat()).await?;
+    // More than all buffers in between hold.
+    let key = format!("data/{}/large.png", api.namespace.name());
+    put(&key, png_of_length(40_000_000)).await?;
+    let large = send(api.post_json(&json!({"key": "large.png"})))
+        .await?
+        .id()?;
+    let mut slow = TcpStream::connect(&api.address).await?;
+    let request = format!("GET /v1/jobs/{large}/input HTTP/1.1\r\nhost: a\r\n\r\n");
+    slow.write_all(request.as_bytes()).await?;
+    let reads = tokio::spawn(async move {
+        let (mut piece, mut bytes) = (vec![0; 1000], 0);
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            match slow.read(&mut piece).await {
+                Ok(0) | Err(_) => return bytes,
+                Ok(count) => bytes += count,
+            }
+            // What was sent before the end is read at once.
+            if bytes < 100_000 {
+                ticks.tick().await;
+            }
+        }
+    });
+    let id = send(api.post(jpeg(86))).await?.id()?;
+    let picture = || send(api.job(&id, "/input"));
+    until("the place to be taken", || async {
+        anyhow::ensure!(picture().await?.status == 503, "not yet");
+        Ok(())
+    })
+    .await?;
+    until("the place to be free", || async {
+        let answer = picture().await?;
+        anyhow::ensure!(answer.status == 200, "{answer:?}");
+        Ok(())
+    })
+    .await?;
+    let bytes = tokio::time::timeout(PATIENCE, reads).await??;
+    assert!(bytes < 40_000_000, "all of it came");
+    let counted = api.metric(r#"fovea_api_too_slow_total{direction="response"}"#);
+    assert_eq!(counted.await?, 1);
     Ok(())
 }
 

@@ -24,6 +24,7 @@ mod listing;
 mod lost_answers;
 mod memory;
 mod namespaces;
+mod neighbours;
 mod observability;
 mod outages;
 mod pictures;

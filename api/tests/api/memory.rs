@@ -89,7 +89,13 @@ async fn create_jobs(api: &Service) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_that_the_default_bounds_let_requests_hold_at_once_fits_the_memory_limit()
 -> anyhow::Result<()> {
-    let api = Service::start(&["--body-idle-timeout-ms", "60000"]).await?;
+    let api = Service::start(&[
+        "--body-idle-timeout-ms",
+        "60000",
+        "--min-bytes-per-second",
+        "0",
+    ])
+    .await?;
     let key = format!("data/{}/large.png", api.namespace.name());
     let picture = png_of_length(PICTURE_BYTES);
     put(&key, picture.clone()).await?;

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     selectable = ".spec.poolRef.name",
     selectable = ".status.phase",
+    selectable = ".spec.input.upload.sha256",
     printcolumn(name = "Task", type_ = "string", json_path = ".spec.task"),
     printcolumn(
         name = "Model",

@@ -144,7 +144,7 @@ async fn get_fovea_shows_jobs_and_pools() -> Result<()> {
 }
 
 #[tokio::test]
-async fn jobs_are_selected_by_pool_and_by_phase() -> Result<()> {
+async fn jobs_are_selected_by_pool_phase_and_picture() -> Result<()> {
     let fixture = Fixture::new().await?;
     for (name, pool) in [("in-a", "a"), ("in-b", "b")] {
         let mut job = job(name);
@@ -157,9 +157,19 @@ async fn jobs_are_selected_by_pool_and_by_phase() -> Result<()> {
         succeeded("blip", JobResult::Caption("a".into())),
     )
     .await?;
+    let mut uploaded = job("uploaded");
+    let digest = "0".repeat(64);
+    set(
+        &mut uploaded,
+        "spec.input",
+        json!({"upload": {"sha256": digest}}),
+    );
+    fixture.create::<InferenceJob>(uploaded).await?;
+    let picture = format!("spec.input.upload.sha256={digest}");
     for (selector, expected) in [
         ("spec.poolRef.name=a", ["in-a"]),
         ("status.phase=Succeeded", ["done"]),
+        (&picture, ["uploaded"]),
     ] {
         let api: Api<InferenceJob> = fixture.api();
         let jobs = api.list(&ListParams::default().fields(selector)).await?;

@@ -67,6 +67,7 @@ pub(crate) async fn create(
     let made = async {
         // Only now: the body of a refused request is read to its end as well.
         let tenant = tenant?;
+        upload.charge_to(tenant.parties);
         let key = idempotency_key(&parts.headers)?;
         refuse_if_full(&app, &tenant, key.as_deref())?;
         let read = form::read(&app, &tenant, kind?, &parts, &upload).await?;

@@ -69,6 +69,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     RefusedByCluster,
     ForeignFolder,
     BodyTimeout,
@@ -111,6 +112,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
     OutcomeUnknown,
@@ -129,6 +131,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );

@@ -102,7 +102,7 @@ pub(super) async fn read(
         Kind::Raw => {
             // Before the body, so that a wrong field is refused before the archive is sent.
             let request = fields_of(query)?.validate_upload(namespace)?;
-            let _permit = app.intake.admit_archive().await?;
+            let _permit = app.intake.admit_archive(tenant.parties).await?;
             let pieces = upload.stream().map(|piece| piece.map_err(Problem::from));
             (
                 request,
@@ -110,7 +110,7 @@ pub(super) async fn read(
             )
         }
         Kind::Multipart => {
-            let _permit = app.intake.admit_archive().await?;
+            let _permit = app.intake.admit_archive(tenant.parties).await?;
             form(app, namespace, parts, upload).await?
         }
     };

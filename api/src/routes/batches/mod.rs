@@ -42,7 +42,7 @@ pub(crate) fn schemas(generator: &mut SchemaGenerator) {
 
 /// The batch with this id, current and whole.
 async fn fetch(app: &App, tenant: &Tenant, id: &str) -> Result<Arc<InferenceJob>, Problem> {
-    let job = app.jobs.fetch(&tenant.namespace, id).await?;
+    let job = app.jobs.fetch(tenant, id).await?;
     is_batch(&job)?;
     Ok(job)
 }
@@ -50,7 +50,7 @@ async fn fetch(app: &App, tenant: &Tenant, id: &str) -> Result<Arc<InferenceJob>
 /// Checks that there is a batch with this id, which a request without a query names.
 async fn exists(app: &App, tenant: &Tenant, id: &str, uri: &Uri) -> Result<(), Problem> {
     Query::none(uri)?;
-    is_batch(&*app.jobs.get(&tenant.namespace, id).await?)
+    is_batch(&*app.jobs.get(tenant, id).await?)
 }
 
 fn is_batch(job: &InferenceJob) -> Result<(), Problem> {

@@ -85,7 +85,7 @@ pub(crate) async fn read(
     } else {
         RENDERED_BYTES
     };
-    let admitted = app.downloads.admit(rendered_bytes).await?;
+    let admitted = app.downloads.admit(tenant.parties, rendered_bytes).await?;
     let uid = job.uid().unwrap_or_default();
     let parts = parts(&app.store, &uid).await.map_err(unread)?;
     if parts.is_empty() && were_rows(&job) {

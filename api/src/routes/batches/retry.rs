@@ -68,7 +68,7 @@ pub(crate) async fn retry(
         return Err(Problem::new(ProblemType::NotFinished, detail));
     }
     refuse_if_full(&app, &tenant, key.as_deref())?;
-    let _permit = app.intake.admit_archive().await?;
+    let _permit = app.intake.admit_archive(tenant.parties).await?;
     let stored = match &job.spec.input {
         Input::Archives { prefix } => {
             Box::pin(pictures(&app, &tenant.namespace, &job, prefix)).await?

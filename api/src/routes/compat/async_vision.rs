@@ -106,7 +106,7 @@ pub enum TaskState {
         (status = 413, description = "The picture has more than 5 MiB, or too many pixels.", body = ref("#/components/schemas/Detail")),
         (status = 415, description = "The file name's extension is not accepted, or the file is not a picture.", body = ref("#/components/schemas/Detail")),
         (status = 422, description = "A field is missing.", body = ref("#/components/schemas/FieldErrors")),
-        (status = 429, description = "The namespace's quota is used up, or it has too many jobs.", body = ref("#/components/schemas/Detail")),
+        (status = 429, description = "The namespace's quota is used up, it has too many jobs, or there are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "An unexpected error.", body = ref("#/components/schemas/Detail")),
         (status = 503, description = "The cluster or the object store is unavailable, or there are too many uploads at the same time.", body = ref("#/components/schemas/Detail")),
         (status = 504, description = "It is unknown whether the job was created. `Location` is its path if it was.", body = ref("#/components/schemas/Detail")),
@@ -139,6 +139,7 @@ pub(crate) async fn upload(
 async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<InferenceJob, Refusal> {
     let config = &app.config.compat.async_vision;
     let tenant = FAMILY.tenant(app, parts).await?;
+    upload.charge_to(tenant.parties);
     let form = form::read(parts, upload, config.max_bytes, None).await?;
     let (file, []) = form.finish([])?;
     check_name(&file.name)?;
@@ -199,6 +200,7 @@ fn check_format(bytes: &[u8]) -> Result<(), Problem> {
     responses(
         (status = 200, description = "The current state of the job.", body = ref("#/components/schemas/StatusView")),
         (status = 404, description = "No job of these routes has this id, or it has expired.", body = ref("#/components/schemas/Detail")),
+        (status = 429, description = "There are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "An unexpected error.", body = ref("#/components/schemas/Detail")),
         (status = 503, description = "The cluster or the object store is unavailable.", body = ref("#/components/schemas/Detail")),
     ),

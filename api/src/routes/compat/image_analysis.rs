@@ -53,7 +53,7 @@ const NAIVE: &str = "%Y-%m-%dT%H:%M:%S";
         (status = 400, description = "The picture is too large or not a JPEG or PNG, analysis_type is invalid, or the body is not a valid form.", body = ref("#/components/schemas/Detail")),
         (status = 408, description = "The body did not arrive in time.", body = ref("#/components/schemas/Detail")),
         (status = 422, description = "A field is missing.", body = ref("#/components/schemas/FieldErrors")),
-        (status = 429, description = "The namespace's quota is used up, or it has too many jobs.", body = ref("#/components/schemas/Detail")),
+        (status = 429, description = "The namespace's quota is used up, it has too many jobs, or there are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "The cluster or the object store is unavailable, or an unexpected error occurred.", body = ref("#/components/schemas/Detail")),
         (status = 503, description = "There are too many uploads at the same time.", body = ref("#/components/schemas/Detail")),
     ),
@@ -83,6 +83,7 @@ pub(crate) async fn upload(
 async fn accept(app: &AppState, parts: &Parts, upload: &Upload) -> Result<InferenceJob, Refusal> {
     let config = &app.config.compat.image_analysis;
     let tenant = FAMILY.tenant(app, parts).await?;
+    upload.charge_to(tenant.parties);
     let form = form::read(parts, upload, config.max_bytes, Some(ANALYSIS_TYPE)).await?;
     let (file, [analysis_type]) = form.finish([ANALYSIS_TYPE])?;
     let request = job_request(&analysis_type, config)?;
@@ -147,6 +148,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<Vali
     responses(
         (status = 200, description = "The current state of the job.", body = ref("#/components/schemas/JobStatus")),
         (status = 404, description = "No job of these routes has this id, or it has expired.", body = ref("#/components/schemas/Detail")),
+        (status = 429, description = "There are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "The cluster or the object store is unavailable, or an unexpected error occurred.", body = ref("#/components/schemas/Detail")),
     ),
     security((), ("bearer" = [])),

@@ -98,7 +98,7 @@ impl Family {
         id: &str,
     ) -> Result<Arc<InferenceJob>, Problem> {
         let tenant = self.tenant(app, parts).await?;
-        let job = app.jobs.get(&tenant.namespace, id).await?;
+        let job = app.jobs.get(&tenant, id).await?;
         if job.labels().get(labels::CLIENT).map(String::as_str) == Some(self.client()) {
             Ok(job)
         } else {

@@ -11,6 +11,7 @@ use crate::results;
 use crate::routes::formats::{check as check_format, format as format_of};
 use crate::routes::query::Query;
 use crate::routes::{JOB_INPUT, JOB_RESULT};
+use crate::shares::Parties;
 use crate::state::AppState;
 use crate::validate::{FieldError, excerpt, format};
 use axum::Json;
@@ -46,10 +47,10 @@ pub(crate) async fn input(
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
-    let job = app.jobs.get(&tenant.namespace, &id).await?;
+    let job = app.jobs.get(&tenant, &id).await?;
     let key = match &job.spec.input {
         Input::Inline { .. } => {
-            let data = app.jobs.inline_picture(&job).await?;
+            let data = app.jobs.inline_picture(&tenant, &job).await?;
             let data = data.ok_or_else(no_picture)?;
             let format = format(&data).ok_or_else(no_picture)?;
             return attachment(picture(format, &disposition(&id, format)), data);
@@ -76,7 +77,12 @@ pub(crate) async fn input(
     let format = format(&head).ok_or_else(no_picture)?;
     let disposition = disposition(&id, format);
     app.downloads
-        .send(&key, picture(format, &disposition), no_picture)
+        .send(
+            tenant.parties,
+            &key,
+            picture(format, &disposition),
+            no_picture,
+        )
         .await
 }
 
@@ -110,12 +116,12 @@ pub(crate) async fn result(
     let format = query.get("format").filter(|format| *format != "json");
     let format = format.map(results_format).transpose()?;
     // Not from the cache: another replica, whose watch is ahead, may have reported the end.
-    let job = app.jobs.fetch(&tenant.namespace, &id).await?;
+    let job = app.jobs.fetch(&tenant, &id).await?;
     let Some(status) = job.status.as_ref().filter(|status| status.result.is_some()) else {
         return Err(no_result(&job));
     };
     if let Some(format) = format {
-        return rendered(&app, &job, format).await;
+        return rendered(&app, tenant.parties, &job, format).await;
     }
     if status.result_sha256.is_none() {
         return Ok(Json(&status.result).into_response());
@@ -126,7 +132,7 @@ pub(crate) async fn result(
         disposition: &format!("attachment; filename=\"{id}.json\""),
     };
     app.downloads
-        .send(&key, presentation, || no_result(&job))
+        .send(tenant.parties, &key, presentation, || no_result(&job))
         .await
 }
 
@@ -145,9 +151,14 @@ fn results_format(name: &str) -> Result<Format, FieldError> {
 }
 
 /// The whole result as a batch of one picture has it.
-async fn rendered(app: &AppState, job: &InferenceJob, format: Format) -> Result<Response, Problem> {
+async fn rendered(
+    app: &AppState,
+    parties: Parties,
+    job: &InferenceJob,
+    format: Format,
+) -> Result<Response, Problem> {
     check_format(format, job.spec.task)?;
-    let _admitted = app.downloads.admit(0).await?;
+    let _admitted = app.downloads.admit(parties, 0).await?;
     let result = results::whole(app, job).await?;
     let result = result.ok_or_else(|| no_result(job))?;
     let key = match &job.spec.input {

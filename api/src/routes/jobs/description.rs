@@ -111,6 +111,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     RefusedByCluster,
     BodyTimeout,
     TooLarge,
@@ -142,6 +143,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -157,6 +159,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -170,6 +173,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -183,6 +187,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -195,6 +200,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -210,6 +216,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );
@@ -227,6 +234,7 @@ problem_set!(
     Forbidden,
     NoSuchNamespace,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );

@@ -4,7 +4,7 @@ use super::description::{CancelProblems, DeleteProblems};
 use super::{Id, ok_or_accepted, shown};
 use crate::audit::{self, Action};
 use crate::auth::Tenant;
-use crate::error::Problem;
+use crate::error::{Problem, ProblemType};
 use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB, JOB_CANCEL};
@@ -41,7 +41,7 @@ pub(crate) async fn cancel(
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
-    let job = app.jobs.cancel(&tenant.namespace, &id).await?;
+    let job = app.jobs.cancel(&tenant, &id).await?;
     audit::record(Action::Cancel, &tenant, &id);
     Ok(shown(ok_or_accepted(&job), &job))
 }
@@ -66,7 +66,12 @@ pub(crate) async fn delete(
     uri: Uri,
 ) -> Result<StatusCode, Problem> {
     Query::none(&uri)?;
-    let job = app.jobs.delete(&tenant.namespace, &id).await?;
+    let turn = app
+        .deletes
+        .acquire(tenant.parties, app.config.timeouts.kube());
+    let full = ProblemType::ClusterUnavailable;
+    let _turn = (turn.await).map_err(|refused| refused.problem(full, "deletions", 2))?;
+    let job = app.jobs.delete(&tenant, &id).await?;
     audit::record(Action::Delete, &tenant, &id);
     // The job is deleted in any case; the operator's sweeper deletes objects that remain.
     let patience = app.config.store.operation_timeout();
@@ -114,21 +119,22 @@ async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), Cle
     let namespace_uid = app.namespaces.uid(namespace).await?;
     let digest: Sha256 = sha256.parse()?;
     let key = ObjectKey::upload(namespace, &namespace_uid, &digest)?;
-    let referred = app.jobs.refer_to(namespace, sha256).await;
-    let unlisted = |problem: Problem| CleanError::List(problem.detail);
-    if referred.map_err(unlisted)? {
+    if !is_old(app, &key).await? {
         return Ok(());
     }
-    // Read after the jobs: a picture that is old now does not belong to a request whose job is not
+    let referred = app.jobs.refer_to(namespace, &digest).await;
+    let unlisted = |problem: Problem| CleanError::List(problem.detail);
+    // Again after the jobs: a picture that is old now does not belong to a request whose job is not
     // created yet. A request that puts it again right now has the same race with the sweeper.
-    let Some(modified) = app.store.modified(&key).await? else {
-        return Ok(());
-    };
-    let age = SystemTime::now()
-        .duration_since(modified)
-        .unwrap_or_default();
-    if age >= app.config.reads.picture_grace() {
+    if !referred.map_err(unlisted)? && is_old(app, &key).await? {
         app.store.delete(&key).await?;
     }
     Ok(())
+}
+
+/// Whether the picture exists and may be deleted by its age.
+async fn is_old(app: &App, key: &ObjectKey) -> Result<bool, StoreError> {
+    let modified = app.store.modified(key).await?;
+    let age = modified.map(|modified| SystemTime::now().duration_since(modified));
+    Ok(age.is_some_and(|age| age.unwrap_or_default() >= app.config.reads.picture_grace()))
 }

@@ -89,12 +89,11 @@ pub(crate) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
-    let Some(follower) = app.jobs.follow(&tenant.namespace, &id).await? else {
-        let detail = "as many requests follow jobs as there is room for: try again in a moment, or ask for the job itself";
-        return Err(
-            Problem::new(ProblemType::TooManyWaiters, detail).retry_after(RETRY_AFTER_SECONDS)
-        );
-    };
+    let follower = app.jobs.follow(&tenant, &id).await?;
+    let follower = follower.map_err(|refused| {
+        let (full, what) = (ProblemType::TooManyWaiters, "requests that follow jobs");
+        refused.problem(full, what, RETRY_AFTER_SECONDS)
+    })?;
     let last = headers.get("last-event-id").map(HeaderValue::as_bytes);
     let current = follower.job().metadata.resource_version.as_deref();
     let is_current = last.is_some() && last == current.map(str::as_bytes);

@@ -92,10 +92,7 @@ pub(crate) async fn page(
         jobs,
         next,
         reserved: _reserved,
-    } = app
-        .jobs
-        .list(&tenant.namespace, filter, limit, after)
-        .await?;
+    } = app.jobs.list(tenant, filter, limit, after).await?;
     let next = next.map(|after| ContinueToken::new(&tenant.namespace, filter, after).encode());
     Ok((jobs.iter().map(JobView::of).collect(), next.transpose()?))
 }

@@ -101,6 +101,7 @@ pub(crate) async fn create(
     let made = async {
         // Only now: the body of a refused request is read to its end as well.
         let tenant = tenant?;
+        upload.charge_to(tenant.parties);
         let idempotency_key = idempotency_key(&parts.headers)?;
         let (request, payload) = form::read(
             kind?,
@@ -188,7 +189,7 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     Query::none(&uri)?;
     let Some(wait) = Wait::of(&headers) else {
-        let job = app.jobs.get(&tenant.namespace, &id).await?;
+        let job = app.jobs.get(&tenant, &id).await?;
         return Ok(shown(StatusCode::OK, &job));
     };
     let (job, applied) = waited(&app, &tenant, &id, wait).await?;
@@ -203,8 +204,8 @@ async fn waited(
     id: &str,
     wait: Wait,
 ) -> Result<(Arc<InferenceJob>, Option<HeaderValue>), Problem> {
-    let Some(follower) = app.jobs.follow(&tenant.namespace, id).await? else {
-        return Ok((app.jobs.get(&tenant.namespace, id).await?, None));
+    let Ok(follower) = app.jobs.follow(tenant, id).await? else {
+        return Ok((app.jobs.get(tenant, id).await?, None));
     };
     let job = follower.end(wait.duration(), &app.draining).await?;
     Ok((job, wait.applied().ok()))

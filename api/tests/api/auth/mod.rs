@@ -21,7 +21,10 @@ pub(super) async fn start(flags: &[&str]) -> anyhow::Result<Service> {
     start_in(Surroundings::shared().await?, flags).await
 }
 
-async fn start_in(surroundings: Surroundings, flags: &[&str]) -> anyhow::Result<Service> {
+pub(super) async fn start_in(
+    surroundings: Surroundings,
+    flags: &[&str],
+) -> anyhow::Result<Service> {
     let flags = [&["--auth", "kubernetes"], flags].concat();
     Service::start_in(surroundings, &flags).await
 }

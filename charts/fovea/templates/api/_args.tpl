@@ -34,12 +34,14 @@
 - --max-connections={{ int64 .maxConnections }}
 - --max-waiters={{ int64 .maxWaiters }}
 - --max-downloads={{ int64 .maxDownloads }}
+- --min-bytes-per-second={{ int64 .minBytesPerSecond }}
 {{- end }}
 {{- with $api.timeouts }}
 - --header-timeout-ms={{ int64 .headerMs }}
 - --body-idle-timeout-ms={{ int64 .bodyIdleMs }}
 - --body-timeout-ms={{ int64 .bodyMs }}
 - --archive-timeout-ms={{ int64 .archiveMs }}
+- --min-rate-window-ms={{ int64 .minRateWindowMs }}
 - --kube-timeout-ms={{ int64 .kubeMs }}
 - --settle-timeout-ms={{ int64 .settleMs }}
 - --drain-timeout-ms={{ int64 .drainMs }}

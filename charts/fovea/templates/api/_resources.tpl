@@ -21,7 +21,7 @@ requests, 16 KiB for each connection and 16 KiB for each wait.
 {{- printf "%dMi" (div (add $bytes 1048575) 1048576) }}
 {{- end }}
 
-{{/* Size of the folder for temporary files: two ZIPs, and 64 MiB. */}}
+{{/* Size of the folder for temporary files: four ZIPs, and 64 MiB. */}}
 {{- define "fovea.api.tmpSizeLimit" -}}
-{{- printf "%dMi" (add 64 (div (add (mul 2 (int64 .Values.api.limits.maxArchiveBytes)) 1048575) 1048576)) }}
+{{- printf "%dMi" (add 64 (div (add (mul 4 (int64 .Values.api.limits.maxArchiveBytes)) 1048575) 1048576)) }}
 {{- end }}
