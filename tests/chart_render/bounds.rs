@@ -54,7 +54,7 @@ fn check_api(object: &Value) -> Result<u64> {
     let volumes = pod(object)["volumes"].as_array().context("volumes")?;
     let tmp = volumes.iter().find(|volume| volume["name"] == "tmp");
     let tmp = mebibytes(&tmp.context("no tmp")?["emptyDir"]["sizeLimit"])?;
-    let archives = (2 * flag(container, "max-archive-bytes")?).div_ceil(MIB);
+    let archives = (4 * flag(container, "max-archive-bytes")?).div_ceil(MIB);
     ensure!(tmp == archives + 64, "{tmp} MiB for {archives} MiB");
     Ok(limit)
 }
