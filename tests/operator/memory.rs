@@ -11,7 +11,7 @@ use k8s_openapi::ByteString;
 use kube::api::PostParams;
 
 /// Jobs with as many labels and annotations as fit, and jobs with an inline picture.
-const LABELLED: usize = 120;
+const LABELLED: usize = 60;
 const INLINE: usize = 60;
 
 /// Of each labelled job; the API server stores their keys once more in its managed fields, and etcd takes
