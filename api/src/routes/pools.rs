@@ -25,6 +25,7 @@ problem_set!(
     NoSuchNamespace,
     UnknownField,
     RateLimited,
+    TooManyAtOnce,
     Internal,
     ClusterUnavailable,
 );

@@ -72,7 +72,7 @@ impl StoredPicture {
             let patience = app.config.store.operation_timeout();
             let permit = app.puts.acquire(tenant.parties, patience).await;
             let full = ProblemType::StoreUnavailable;
-            let what = "pictures that are stored";
+            let what = "uploads to the object store";
             let _permit = permit.map_err(|refused| refused.problem(full, what, 2))?;
             app.store.put(&key, bytes, self.content_type).await?;
             self.namespace_uid = uid;
