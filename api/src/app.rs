@@ -81,15 +81,16 @@ pub fn router(app: Arc<App>) -> Router {
         schemas(&app.config.compat, generator);
     });
     let routes = routes
-        .merge(openapi::docs(&document))
         .merge(metrics)
+        .layer(from_fn_with_state(Arc::clone(&app), middleware::reserved))
+        // Part of the program's own memory, and read without a token: not reserved.
+        .merge(openapi::docs(&document))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         // `upload` bounds bodies exactly; no other route reads one.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn(middleware::bounded))
-        .layer(from_fn_with_state(Arc::clone(&app), middleware::reserved))
         .layer(from_fn_with_state(Arc::clone(&app), compat::frame))
         .layer(from_fn_with_state(Arc::clone(&app), middleware::frame))
         .with_state(app);

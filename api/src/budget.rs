@@ -6,10 +6,12 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep};
 
 /// Longest wait of a request for memory.
 const WAIT: Duration = Duration::from_secs(1);
+/// Time between the tries of a request that waits.
+const POLL: Duration = Duration::from_millis(20);
 /// `Retry-After` of a request that got none.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
@@ -33,13 +35,15 @@ impl Budget {
         permit.map(Reservation).map_err(|_| overloaded())
     }
 
-    /// Reserves bytes, for which it waits up to [`WAIT`].
+    /// Reserves bytes, for which it waits up to [`WAIT`]. It tries again and again: the semaphore's own queue would
+    /// keep what is free for a large request, while small ones wait behind it.
     pub(crate) async fn reserve(&self, bytes: usize) -> Result<Reservation, Problem> {
-        let count = u32::try_from(bytes).map_err(|_| overloaded())?;
-        let permit = timeout(WAIT, Arc::clone(&self.0).acquire_many_owned(count)).await;
-        match permit {
-            Ok(Ok(permit)) => Ok(Reservation(permit)),
-            _ => Err(overloaded()),
+        let deadline = Instant::now() + WAIT;
+        loop {
+            match self.try_reserve(bytes) {
+                Err(_) if Instant::now() < deadline => sleep(POLL).await,
+                reserved => return reserved,
+            }
         }
     }
 }
@@ -102,6 +106,8 @@ mod tests {
             async move { budget.reserve(90).await }
         });
         tokio::task::yield_now().await;
+        // A small request does not wait behind a large one.
+        assert!(budget.try_reserve(40).is_ok());
         first.shrink(10);
         let second = waiting.await.unwrap().unwrap();
         assert_eq!(free(&budget), 0);

@@ -120,8 +120,8 @@ problem_types! {
     TooManyAtOnce = TOO_MANY_REQUESTS, "too-many-at-once", "Too many requests under way";
     /// A defect of Fovea or of the installation.
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal server error";
-    /// Too many uploads at once.
-    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many uploads at once";
+    /// Requests hold as much memory as there is for them.
+    Overloaded = SERVICE_UNAVAILABLE, "overloaded", "Too many bytes of requests at once";
     /// The limit on requests that wait for jobs is reached.
     TooManyWaiters = SERVICE_UNAVAILABLE, "too-many-waiters", "Too many requests are waiting for jobs";
     /// The limit on downloads is reached.

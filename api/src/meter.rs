@@ -56,8 +56,10 @@ impl Meter {
         if state.is_answering {
             return true;
         }
+        // One read may bring a short head and much of its body.
+        let is_long = state.read >= FREE_BYTES;
         state.read += bytes;
-        if state.read > FREE_BYTES && state.reserved.is_none() {
+        if is_long && state.reserved.is_none() {
             state.reserved = self.budget.try_reserve(self.head_bytes).ok();
             return state.reserved.is_some();
         }
@@ -129,6 +131,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[test]
+    fn a_short_head_with_a_body_in_the_same_read_is_not_reserved() {
+        let meter = Meter::new(Budget::new(0), 40_000);
+        assert!(meter.count(4 * FREE_BYTES));
+        assert!(!meter.count(1), "the head goes on");
+        meter.begin();
+        meter.end();
+        assert!(meter.count(4 * FREE_BYTES));
+    }
 
     #[tokio::test]
     async fn a_long_head_is_reserved_until_it_is_whole_and_broken_if_there_is_no_memory() {

@@ -1,6 +1,7 @@
 //! The layers around every request: an id, a span, a count, bounds on its head, a response even after
 //! a panic, and errors as problem+json.
 
+use crate::budget::Budget;
 use crate::error::{PROBLEM_JSON, Problem, ProblemType};
 use crate::metrics::RequestTicket;
 use crate::state::AppState;
@@ -91,21 +92,26 @@ pub(crate) async fn bounded(request: Request, next: Next) -> Response {
 }
 
 /// Reserves the memory of a response that is whole already, until it has been written: a client may read it
-/// slowly, or not at all.
+/// slowly, or not at all. Only safe methods are refused for want of memory: the others have had their effect.
 pub(crate) async fn reserved(
     State(app): State<AppState>,
     request: Request,
     next: Next,
 ) -> Response {
-    let response = next.run(request).await;
+    let is_safe = request.method().is_safe();
+    reserve(&app.budget, is_safe, next.run(request).await).await
+}
+
+async fn reserve(budget: &Budget, is_safe: bool, response: Response) -> Response {
     let length = response.body().size_hint().exact();
     let length = length.and_then(|length| usize::try_from(length).ok());
     let Some(length) = length.filter(|length| *length > FREE_RESPONSE_BYTES) else {
         return response;
     };
-    let reservation = match app.budget.reserve(length).await {
+    let reservation = match budget.reserve(length).await {
         Ok(reservation) => Arc::new(reservation),
-        Err(problem) => return problem.into_response(),
+        Err(problem) if is_safe => return problem.into_response(),
+        Err(_) => return response,
     };
     let (parts, body) = response.into_parts();
     match to_bytes(body, length).await {
@@ -211,6 +217,26 @@ mod tests {
             headers.insert(REQUEST_ID, HeaderValue::from_str(wrong).unwrap());
             assert!(Uuid::parse_str(&request_id(&headers)).is_ok(), "{wrong:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn without_memory_only_an_answer_to_a_safe_method_is_refused() {
+        let budget = Budget::new(FREE_RESPONSE_BYTES);
+        let answer = |length: usize| vec![b'a'; length].into_response();
+        let large = FREE_RESPONSE_BYTES + 1;
+        let (small, read, write) = tokio::join!(
+            reserve(&budget, true, answer(FREE_RESPONSE_BYTES)),
+            reserve(&budget, true, answer(large)),
+            reserve(&budget, false, answer(large)),
+        );
+        assert_eq!(
+            (small.status().as_u16(), read.status().as_u16()),
+            (200, 503)
+        );
+        assert_eq!(write.status(), 200);
+        assert_eq!(write.body().size_hint().exact(), Some(large as u64));
+        let charged = reserve(&Budget::new(large), true, answer(large)).await;
+        assert_eq!(charged.status(), 200);
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! Pools of permits that tenants share, so that none keeps the others out.
 //!
-//! A party is a user or a namespace. Alone it holds at most half of a pool, beside others at most a quarter, and
-//! never more than it leaves free, so that a newcomer finds room at once. Its only request goes on for as long as
-//! there is any room. Permits that are held for long cannot be taken back, so nothing is ever lent beyond this.
+//! A party is a user or a namespace. Alone it holds at most half of a pool, beside others it begins nothing beyond a
+//! quarter, and it never holds more than it leaves free, so that a newcomer finds room at once. Its only request goes
+//! on for as long as there is any room. Permits that are held for long cannot be taken back, so nothing is ever lent beyond this.
 
 use crate::error::{Problem, ProblemType};
 use crate::metrics::{Metrics, Refusals};
@@ -93,9 +93,11 @@ impl Ledger {
         }
     }
 
-    /// Whether a request that holds `own` may take `wanted` more.
+    /// Whether a request that holds `own` may take `wanted` more. The quarter is for new requests: one that holds
+    /// something goes on while it leaves room.
     fn check(&self, parties: Parties, own: usize, wanted: usize) -> Result<(), Refused> {
         let free = self.total - self.used;
+        let is_admitted = own > 0;
         for key in parties.keys() {
             let held = self.held.get(&key).copied().unwrap_or_default();
             if held == own {
@@ -104,7 +106,8 @@ impl Ledger {
             let after = held.saturating_add(wanted);
             let is_alone = held == self.used;
             let leaves_room = after <= free.saturating_sub(wanted);
-            if !leaves_room || (!is_alone && after > self.total / SHARES) {
+            let is_bounded = !is_admitted && !is_alone;
+            if !leaves_room || (is_bounded && after > self.total / SHARES) {
                 return Err(Refused::Share);
             }
         }

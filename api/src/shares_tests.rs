@@ -95,6 +95,23 @@ fn a_party_s_only_request_goes_on_while_there_is_room() {
     assert!(pool.try_acquire(user("b"), 50).is_ok());
 }
 
+#[test]
+fn requests_of_a_party_beyond_its_quarter_go_on_when_another_one_comes() {
+    let pool = pool(100);
+    let mut own: Vec<_> = (0..3)
+        .map(|_| pool.try_acquire(user("a"), 10).unwrap())
+        .collect();
+    let _other = pool.try_acquire(user("b"), 1).unwrap();
+    assert_eq!(pool.try_acquire(user("a"), 1).err(), Some(Refused::Share));
+    for permit in &mut own {
+        assert!(permit.grow(4).is_ok());
+    }
+    // As much as it leaves free is its bound.
+    assert!(own[0].grow(7).is_ok());
+    assert_eq!(own[0].grow(1).err(), Some(Refused::Share));
+    assert_eq!(pool.try_acquire(user("a"), 1).err(), Some(Refused::Share));
+}
+
 #[tokio::test]
 async fn waiting_tenants_are_served_in_turn() {
     let pool = pool(1);

@@ -16,7 +16,6 @@ use axum::extract::FromRequestParts;
 use fovea_store::Store;
 use http::request::Parts;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Deletions under way; further ones wait.
@@ -31,7 +30,7 @@ pub struct App {
     pub(crate) store: Store,
     pub(crate) budget: Budget,
     /// Bounds the pictures that are put into the bucket at a time.
-    pub(crate) puts: Semaphore,
+    pub(crate) puts: Shares,
     pub(crate) jobs: Jobs,
     pub(crate) pools: Pools,
     pub(crate) downloads: Downloads,
@@ -86,7 +85,7 @@ impl App {
             client: clients.requests,
             store,
             budget,
-            puts: Semaphore::new(files.outgoing),
+            puts: Shares::new("puts", files.outgoing, &metrics),
             jobs,
             metrics,
         }

@@ -91,7 +91,8 @@ pub(crate) struct Intake {
     least: MinRate,
     idle: Duration,
     whole: Duration,
-    archive_whole: Duration,
+    /// Longest time of the upload of a batch, and of a retry.
+    pub(crate) archive_whole: Duration,
     metrics: Arc<Metrics>,
 }
 

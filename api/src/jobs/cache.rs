@@ -1,6 +1,6 @@
 //! Cache of unfinished jobs, filled by the watch, and the requests that wait for a job's next version.
 //!
-//! The cache is bounded: a job that does not fit is read from the API server. Finished jobs are not kept: the last
+//! The cache is bounded: a job that does not fit is read from the API server, but counted all the same. Finished jobs are not kept: the last
 //! version goes to the waiting requests and is dropped; later
 //! reads go to the API server.
 
@@ -64,6 +64,36 @@ pub(crate) struct PoolJobs {
     pub(crate) running: u32,
 }
 
+/// What is counted of an unfinished job, also of one that the cache has no room for.
+#[derive(Debug)]
+struct Facts {
+    namespace: Box<str>,
+    /// Why it waits for its namespace.
+    waits: Option<Full>,
+    /// The pool that accepted it, and itself in that pool's numbers.
+    pool: Option<(ResolvedPoolRef, PoolJobs)>,
+}
+
+impl Facts {
+    /// `None` if nothing of the job is counted. One that is suspended does not wait for the pool.
+    fn of(job: &InferenceJob) -> Option<Self> {
+        let namespace = job.metadata.namespace.as_deref()?;
+        let (queued, running) = match job.phase() {
+            Phase::Running => (0, 1),
+            Phase::Pending if !job.spec.suspend => (1, 0),
+            _ => (0, 0),
+        };
+        let pool = job.status.as_ref().and_then(|it| it.pool_ref.clone());
+        let pool = pool.filter(|_| queued + running > 0);
+        let waits = Full::of(job);
+        (waits.is_some() || pool.is_some()).then(|| Self {
+            namespace: namespace.into(),
+            waits,
+            pool: pool.map(|pool| (pool, PoolJobs { queued, running })),
+        })
+    }
+}
+
 /// The latest event of the watch about a job, since the subscription began.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Update {
@@ -79,6 +109,7 @@ struct State {
     unfinished: HashMap<JobKey, Arc<InferenceJob>>,
     /// The memory of these jobs, estimated.
     bytes: usize,
+    facts: HashMap<JobKey, Facts>,
     waited_for: HashMap<JobKey, watch::Sender<Update>>,
     /// The number of unfinished jobs that wait because their namespace is full, by reason and namespace.
     held: HashMap<(Full, Box<str>), u32>,
@@ -165,7 +196,8 @@ impl Cache {
     pub(super) fn relisted(&self) {
         let mut state = self.lock();
         let listed = state.listed.take().unwrap_or_default();
-        let keys = state.unfinished.keys().chain(state.waited_for.keys());
+        let keys = state.unfinished.keys().chain(state.facts.keys());
+        let keys = keys.chain(state.waited_for.keys());
         let deleted: Vec<JobKey> = keys.filter(|key| !listed.contains(*key)).cloned().collect();
         for key in deleted {
             state.forget(&key);
@@ -179,6 +211,7 @@ impl Cache {
         let mut state = self.lock();
         state.fresh = false;
         state.unfinished.clear();
+        state.facts.clear();
         state.bytes = 0;
         state.held.clear();
         state.of_pools.clear();
@@ -220,60 +253,50 @@ impl State {
             waiters.send_replace(Update::Job(Arc::clone(&job)));
         }
         self.remove(&key);
+        if job.is_finished() {
+            return;
+        }
+        if let Some(facts) = Facts::of(&job) {
+            self.count(&facts, 1);
+            self.facts.insert(key.clone(), facts);
+        }
         let bytes = bytes_of(&job);
-        if !job.is_finished() && self.bytes + bytes <= MAX_BYTES {
-            self.count(&job, 1);
+        if self.bytes + bytes <= MAX_BYTES {
             self.bytes += bytes;
             self.unfinished.insert(key, job);
         }
     }
 
     fn remove(&mut self, key: &JobKey) {
+        if let Some(facts) = self.facts.remove(key) {
+            self.count(&facts, -1);
+        }
         if let Some(job) = self.unfinished.remove(key) {
-            self.count(&job, -1);
             self.bytes = self.bytes.saturating_sub(bytes_of(&job));
         }
     }
 
-    fn count(&mut self, job: &InferenceJob, by: i32) {
-        self.count_held(job, by);
-        self.count_of_pool(job, by);
-    }
-
-    /// Counts a job in its pool. One that is suspended does not wait for the pool.
-    fn count_of_pool(&mut self, job: &InferenceJob, by: i32) {
-        let pool = job
-            .status
-            .as_ref()
-            .and_then(|status| status.pool_ref.clone());
-        let (Some(pool), Some(namespace)) = (pool, job.metadata.namespace.as_deref()) else {
-            return;
-        };
-        let key = (Box::from(namespace), pool);
-        let jobs = self.of_pools.entry(key.clone()).or_default();
-        match job.phase() {
-            Phase::Running => jobs.running = jobs.running.saturating_add_signed(by),
-            Phase::Pending if !job.spec.suspend => {
-                jobs.queued = jobs.queued.saturating_add_signed(by);
+    /// Adds a job's facts to the numbers, or with -1 takes them out.
+    fn count(&mut self, facts: &Facts, by: i32) {
+        if let Some(full) = facts.waits {
+            let key = (full, facts.namespace.clone());
+            let held = self.held.entry(key.clone()).or_default();
+            *held = held.saturating_add_signed(by);
+            if *held == 0 {
+                self.held.remove(&key);
             }
-            _ => {}
         }
-        if *jobs == PoolJobs::default() {
-            self.of_pools.remove(&key);
-        }
-    }
-
-    /// Counts a job that waits because its namespace is full.
-    fn count_held(&mut self, job: &InferenceJob, by: i32) {
-        let (Some(full), Some(namespace)) = (Full::of(job), job.metadata.namespace.as_deref())
-        else {
-            return;
-        };
-        let key = (full, Box::from(namespace));
-        let held = self.held.entry(key.clone()).or_default();
-        *held = held.saturating_add_signed(by);
-        if *held == 0 {
-            self.held.remove(&key);
+        if let Some((pool, own)) = &facts.pool {
+            let key = (facts.namespace.clone(), pool.clone());
+            let jobs = self.of_pools.entry(key.clone()).or_default();
+            let sum = |all: u32, one: u32| all.saturating_add_signed(if one > 0 { by } else { 0 });
+            *jobs = PoolJobs {
+                queued: sum(jobs.queued, own.queued),
+                running: sum(jobs.running, own.running),
+            };
+            if *jobs == PoolJobs::default() {
+                self.of_pools.remove(&key);
+            }
         }
     }
 

@@ -191,6 +191,32 @@ fn a_job_beyond_the_memory_of_the_cache_is_left_to_the_api_server() {
 }
 
 #[test]
+fn a_job_beyond_the_memory_of_the_cache_is_counted_all_the_same() {
+    let cache = filled();
+    let gpu = ResolvedPoolRef {
+        name: "gpu".to_owned(),
+        namespace: "home".to_owned(),
+    };
+    let mut running = job(2, Phase::Running);
+    running.status.as_mut().unwrap().pool_ref = Some(gpu.clone());
+    cache.lock().bytes = MAX_BYTES;
+    cache.apply(held(1, false, QUOTA_EXCEEDED));
+    assert_eq!(version(&cache), None);
+    assert_eq!(cache.fullness("ns"), Some(Full::UnfinishedJobs));
+    cache.apply(running.clone());
+    assert_eq!(cache.fullness("ns"), None);
+    assert_eq!(cache.of_pool("ns", &gpu).running, 1);
+    // A list without it.
+    cache.relist();
+    cache.relisted();
+    assert_eq!(cache.of_pool("ns", &gpu), PoolJobs::default());
+    cache.apply(running);
+    cache.apply(job(3, Phase::Succeeded));
+    assert_eq!(cache.of_pool("ns", &gpu), PoolJobs::default());
+    assert!(cache.lock().facts.is_empty());
+}
+
+#[test]
 fn the_jobs_of_a_namespace_are_counted_by_pool_while_they_wait_and_run() {
     let pool = |name: &str| ResolvedPoolRef {
         name: name.to_owned(),

@@ -73,7 +73,7 @@ pub(crate) async fn submit(
     let (input, identity, mut picture) = match payload {
         Payload::Object { key } => (Input::Object { key }, None, None),
         Payload::Picture(bytes) => {
-            let picture = StoredPicture::put(app, &tenant.namespace, bytes).await?;
+            let picture = StoredPicture::put(app, tenant, bytes).await?;
             (picture.input(), None, Some(picture))
         }
         Payload::Batch { input, identity } => (input, Some(identity), None),
@@ -105,7 +105,7 @@ pub(crate) async fn submit(
     let job = commit.run().await?;
     audit::record(Action::Create, tenant, &job.name_any());
     if let Some(picture) = &mut picture
-        && let Err(problem) = picture.follow(app, &tenant.namespace).await
+        && let Err(problem) = picture.follow(app, tenant).await
     {
         // The job is committed, so the request has succeeded.
         tracing::warn!(

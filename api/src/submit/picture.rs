@@ -1,5 +1,6 @@
 //! The picture of a submission, in the bucket under the uid of its namespace.
 
+use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
 use crate::state::App;
 use crate::validate::{Picture, inspect};
@@ -22,7 +23,7 @@ pub(super) struct StoredPicture {
 
 impl StoredPicture {
     /// Inspects a picture and puts it under its content address.
-    pub(super) async fn put(app: &App, namespace: &str, bytes: Bytes) -> Result<Self, Problem> {
+    pub(super) async fn put(app: &App, tenant: &Tenant, bytes: Bytes) -> Result<Self, Problem> {
         let max_pixels = app.config.limits.max_pixels;
         // Hashing ten megabytes takes tens of milliseconds, which would delay other requests.
         let inspected = tokio::task::spawn_blocking(move || {
@@ -43,7 +44,7 @@ impl StoredPicture {
             content_type: format.to_mime_type(),
             namespace_uid: String::new(),
         };
-        picture.follow(app, namespace).await?;
+        picture.follow(app, tenant).await?;
         Ok(picture)
     }
 
@@ -57,7 +58,8 @@ impl StoredPicture {
     /// so that its picture is there, and again afterwards: a create that took long may have landed in a
     /// namespace that was created again under the same name. [`crate::kubernetes::Namespaces::uid`] states
     /// why the uid of the second call is that of the job's namespace.
-    pub(super) async fn follow(&mut self, app: &App, namespace: &str) -> Result<(), Problem> {
+    pub(super) async fn follow(&mut self, app: &App, tenant: &Tenant) -> Result<(), Problem> {
+        let namespace = tenant.namespace.as_str();
         for _ in 0..MAX_PUTS {
             let uid = app.namespaces.uid(namespace).await?;
             if uid == self.namespace_uid {
@@ -67,7 +69,11 @@ impl StoredPicture {
                 ObjectKey::upload(namespace, &uid, &self.sha256).map_err(Problem::internal)?;
             let bytes = self.bytes.clone();
             // Each put takes a connection to the store.
-            let _permit = app.puts.acquire().await;
+            let patience = app.config.store.operation_timeout();
+            let permit = app.puts.acquire(tenant.parties, patience).await;
+            let full = ProblemType::StoreUnavailable;
+            let what = "uploads to the object store";
+            let _permit = permit.map_err(|refused| refused.problem(full, what, 2))?;
             app.store.put(&key, bytes, self.content_type).await?;
             self.namespace_uid = uid;
         }

@@ -127,6 +127,7 @@ problem_set!(
     InvalidField,
     TooManyDownloads,
     StoreUnavailable,
+    Overloaded,
     Unauthenticated,
     Forbidden,
     NoSuchNamespace,

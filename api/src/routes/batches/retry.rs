@@ -22,6 +22,7 @@ use fovea_crds::{InferenceJob, Input};
 use http::{HeaderMap, Uri};
 use serde_json::json;
 use tokio::sync::mpsc::{self, Sender};
+use tokio::time::timeout;
 
 /// Pieces of the new manifest under way.
 const PIECES: usize = 4;
@@ -69,13 +70,16 @@ pub(crate) async fn retry(
     }
     refuse_if_full(&app, &tenant, key.as_deref())?;
     let _permit = app.intake.admit_archive(tenant.parties).await?;
-    let stored = match &job.spec.input {
-        Input::Archives { prefix } => {
-            Box::pin(pictures(&app, &tenant.namespace, &job, prefix)).await?
+    let storing = async {
+        match &job.spec.input {
+            Input::Archives { prefix } => {
+                Box::pin(pictures(&app, &tenant.namespace, &job, prefix)).await
+            }
+            _ => Box::pin(manifest(&app, &tenant.namespace, &job)).await,
         }
-        _ => Box::pin(manifest(&app, &tenant.namespace, &job)).await?,
     };
-    let StoredUpload { input, identity } = stored;
+    let stored = timeout(app.intake.archive_whole, storing).await;
+    let StoredUpload { input, identity } = stored.map_err(|_| too_slow())??;
     let job = commit(&app, &tenant, request_of(&job), (input, identity), key).await?;
     created(&app, &tenant, BATCHES, None, job).await
 }
@@ -143,6 +147,13 @@ async fn pictures(
         return Err(none_failed());
     }
     StoredUpload::selected(app, namespace, (&archive, selection), &uid).await
+}
+
+/// Objects that were written by then are left to the operator's sweeper.
+fn too_slow() -> Problem {
+    let detail =
+        "the failed pictures were not collected in the time that the upload of a batch has";
+    Problem::new(ProblemType::StoreUnavailable, detail).retry_after(10)
 }
 
 fn none_failed() -> Problem {

@@ -202,7 +202,7 @@ fn check_format(bytes: &[u8]) -> Result<(), Problem> {
         (status = 404, description = "No job of these routes has this id, or it has expired.", body = ref("#/components/schemas/Detail")),
         (status = 429, description = "There are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "An unexpected error.", body = ref("#/components/schemas/Detail")),
-        (status = 503, description = "The cluster or the object store is unavailable.", body = ref("#/components/schemas/Detail")),
+        (status = 503, description = "The cluster or the object store is unavailable, or there are too many bytes of requests at the same time.", body = ref("#/components/schemas/Detail")),
     ),
     security((), ("bearer" = [])),
 )]

@@ -150,6 +150,7 @@ fn job_request(analysis_type: &str, config: &ImageAnalysisConfig) -> Result<Vali
         (status = 404, description = "No job of these routes has this id, or it has expired.", body = ref("#/components/schemas/Detail")),
         (status = 429, description = "There are too many requests, per second or under way.", body = ref("#/components/schemas/Detail")),
         (status = 500, description = "The cluster or the object store is unavailable, or an unexpected error occurred.", body = ref("#/components/schemas/Detail")),
+        (status = 503, description = "There are too many bytes of requests at the same time.", body = ref("#/components/schemas/Detail")),
     ),
     security((), ("bearer" = [])),
 )]

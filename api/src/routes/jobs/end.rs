@@ -105,7 +105,7 @@ enum CleanError {
 async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), CleanError> {
     // Written right before the job was to be deleted early, which the client has forestalled.
     let deleted = app.jobs.records().delete(namespace, &job.name_any()).await;
-    deleted.map_err(|problem| CleanError::Record(problem.detail))?;
+    deleted.map_err(|problem| CleanError::Record(cause_of(problem)))?;
     app.store.delete(&results::key(job)?).await?;
     // Only of the API's batches: others may name its uploads, but not own them.
     if job.is_made_by_api()
@@ -123,13 +123,18 @@ async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), Cle
         return Ok(());
     }
     let referred = app.jobs.refer_to(namespace, &digest).await;
-    let unlisted = |problem: Problem| CleanError::List(problem.detail);
+    let unlisted = |problem: Problem| CleanError::List(cause_of(problem));
     // Again after the jobs: a picture that is old now does not belong to a request whose job is not
     // created yet. A request that puts it again right now has the same race with the sweeper.
     if !referred.map_err(unlisted)? && is_old(app, &key).await? {
         app.store.delete(&key).await?;
     }
     Ok(())
+}
+
+/// What the log says of a problem: its detail is for clients.
+fn cause_of(problem: Problem) -> String {
+    problem.cause().map(str::to_owned).unwrap_or(problem.detail)
 }
 
 /// Whether the picture exists and may be deleted by its age.
