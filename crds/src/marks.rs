@@ -1,4 +1,5 @@
-//! Labels and annotations of a job: the API writes them, and the operator reads two of them.
+//! Labels and annotations: the API writes those of jobs, people that of a Namespace, and the operator reads four of
+//! them.
 
 /// Keys and values of a job's labels.
 pub mod labels {

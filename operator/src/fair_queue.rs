@@ -153,7 +153,8 @@ impl<T: Item> FairQueue<T> {
     }
 
     /// The number of waiting items that `shares` would let go at once. The others wait for items of
-    /// their own namespace, and more capacity would not help them.
+    /// their own namespace, and more capacity would not help them. What holds an item back in
+    /// [`FairQueue::pop`] beside the shares does not count.
     pub(crate) fn runnable(&self, shares: &Shares) -> usize {
         let of = |(namespace, tenant): (&String, &Tenant<T::Order>)| {
             let waiting: usize = tenant.lanes.values().map(|lane| lane.waiting.len()).sum();

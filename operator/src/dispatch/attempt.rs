@@ -106,7 +106,7 @@ impl Attempt {
                 let outcome = runner.infer(task, &request, traceparent.as_deref(), &reached);
                 let outcome = outcome.await;
                 if let (Some(reuse), Outcome::Succeeded(success)) = (&reuse, &outcome) {
-                    reuse.keep(success).await;
+                    reuse.keep(success);
                 }
                 outcome
             }))
@@ -303,7 +303,7 @@ pub(super) async fn succeed(
         }
         let total = crate::time::now().duration_since(created);
         let total = Duration::try_from(total).unwrap_or_default();
-        metrics.job_succeeded(&success.timings, total);
+        metrics.job_succeeded(&success.timings, total, success.reused);
     }
     written
 }

@@ -34,7 +34,8 @@ const MAX_MODELS: usize = 64;
 pub(crate) enum Cost {
     /// As its runner measured it.
     Measured(Duration),
-    /// The time that it was on its runner, which measured nothing.
+    /// Time to pay for that says nothing of what such jobs cost: the runner measured nothing, or the job did not
+    /// run to its end, or not at all.
     Elapsed(Duration),
     /// It did not begin.
     Nothing,
@@ -43,17 +44,20 @@ pub(crate) enum Cost {
 impl Cost {
     /// The cost of an attempt that was on its runner for this long, and cannot have cost more.
     pub(super) fn of(outcome: &Outcome, elapsed: Duration) -> Self {
-        let measured = |micros| Self::Measured(Duration::from_micros(micros).min(elapsed));
+        let at_most = |micros| Duration::from_micros(micros).min(elapsed);
         match outcome {
+            Outcome::Succeeded(success) if success.reused => Self::Elapsed(Duration::ZERO),
             Outcome::Succeeded(success) => {
                 let inferring = success.timings.infer_millis.saturating_mul(1000);
-                measured(success.cost_micros.unwrap_or(inferring))
+                Self::Measured(at_most(success.cost_micros.unwrap_or(inferring)))
             }
             Outcome::NotBegun(_) | Outcome::Refused(_) => Self::Nothing,
             Outcome::Problem(problem) if is_refusal(problem.reason) => Self::Nothing,
             Outcome::Problem(problem) => match problem.cost_micros {
                 // What it was busy with at that time is not measured.
-                Some(micros) if problem.reason != Reason::DeadlineExceeded => measured(micros),
+                Some(micros) if problem.reason != Reason::DeadlineExceeded => {
+                    Self::Elapsed(at_most(micros))
+                }
                 _ => Self::Elapsed(elapsed),
             },
             Outcome::Lost(_) => Self::Elapsed(elapsed),
@@ -88,7 +92,7 @@ struct Known {
 pub(super) struct Contention<'a> {
     /// The two namespaces with the cheapest jobs.
     cheapest: [Option<(Duration, &'a str)>; 2],
-    /// The weights of all.
+    /// The weights of all that have work; those that rest count as one together, of the greatest of their weights.
     weights: u64,
 }
 
@@ -151,12 +155,17 @@ impl Costs {
         is_busy: impl Fn(&str) -> bool,
     ) -> Contention<'_> {
         let mut contention = Contention::default();
+        let mut resting = 0;
         for (namespace, known) in &self.namespaces {
             let idle = now.saturating_duration_since(known.active);
-            if idle >= ACTIVE_FOR && !is_busy(namespace) {
+            let weight = u64::from(shares.weight(namespace));
+            if is_busy(namespace) && !shares.closed.contains(namespace) {
+                contention.weights += weight;
+            } else if idle < ACTIVE_FOR {
+                resting = weight.max(resting);
+            } else {
                 continue;
             }
-            contention.weights += u64::from(shares.weight(namespace));
             if let Some(cheapest) = known.means.values().min() {
                 let [first, second] = &mut contention.cheapest;
                 let this = Some((*cheapest, namespace.as_str()));
@@ -167,6 +176,7 @@ impl Costs {
                 }
             }
         }
+        contention.weights += resting;
         contention
     }
 

@@ -40,6 +40,10 @@ fn problem(reason: Reason, cost_micros: Option<u64>) -> Outcome {
 
 #[test]
 fn an_attempt_costs_what_its_runner_measured_or_else_the_time_on_it() {
+    let mut reused = success(None);
+    if let Outcome::Succeeded(success) = &mut reused {
+        success.reused = true;
+    }
     let cases = [
         (success(Some(20_000)), Cost::Measured(ms(20))),
         // A runner that measures nothing, or too much.
@@ -47,8 +51,9 @@ fn an_attempt_costs_what_its_runner_measured_or_else_the_time_on_it() {
         (success(Some(u64::MAX)), Cost::Measured(ms(50))),
         (
             problem(Reason::InvalidPicture, Some(9000)),
-            Cost::Measured(ms(9)),
+            Cost::Elapsed(ms(9)),
         ),
+        (reused, Cost::Elapsed(Duration::ZERO)),
         (problem(Reason::InvalidPicture, None), Cost::Elapsed(ms(50))),
         // The picture is still being decoded.
         (
@@ -113,6 +118,55 @@ fn costly_jobs_leave_room_to_those_of_others_and_take_all_of_it_alone() {
         most("large", &equal, 4, now + ACTIVE_FOR),
         u32::MAX,
         "alone"
+    );
+}
+
+#[test]
+fn namespaces_that_rest_count_as_one_and_closed_ones_as_resting() {
+    let now = Instant::now();
+    let costs = after(
+        &[
+            ("large", "vit", 2000),
+            ("b", "vit", 40),
+            ("c", "vit", 40),
+            ("d", "vit", 40),
+        ],
+        now,
+    );
+    let most = |shares: &Shares, now, busy: &[&str]| {
+        let contention = costs.contention(shares, now, |namespace| busy.contains(&namespace));
+        costs.most(("large", "vit"), &contention, shares, 8)
+    };
+    let equal = Shares::default();
+    assert_eq!(most(&equal, now, &["large"]), 4);
+    assert_eq!(most(&equal, now, &["large", "b", "c"]), 2);
+    let closed = Shares {
+        closed: ["b".to_owned(), "c".to_owned()].into(),
+        ..Shares::default()
+    };
+    assert_eq!(most(&closed, now, &["large", "b", "c"]), 4);
+    let later = now + ACTIVE_FOR;
+    assert_eq!(most(&closed, later, &["large", "b", "c"]), u32::MAX);
+    assert_eq!(most(&equal, later, &["large", "b"]), 4);
+}
+
+#[test]
+fn what_was_not_run_teaches_no_mean() {
+    let now = Instant::now();
+    let mut costs = after(&[("a", "vit", 40)], now);
+    let mut reused = success(Some(0));
+    if let Outcome::Succeeded(success) = &mut reused {
+        success.reused = true;
+    }
+    for outcome in [reused, problem(Reason::InvalidPicture, Some(0))] {
+        let cost = Cost::of(&outcome, ms(50));
+        assert_eq!(cost.charge(), LEAST);
+        costs.record(("a", "vit"), cost, now);
+        costs.record(("new", "vit"), cost, now);
+    }
+    assert_eq!(
+        (costs.expect("a", "vit"), costs.expect("new", "vit")),
+        (ms(40), ms(40))
     );
 }
 

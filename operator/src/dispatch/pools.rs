@@ -317,7 +317,8 @@ impl Pools {
         }
     }
 
-    /// Jobs of every pool that a free runner could take.
+    /// Jobs of every pool that could begin with more free runners. Costly ones that leave room to others are among
+    /// them: their share grows with the runners.
     pub(super) fn runnable(&self) -> impl Iterator<Item = (&PoolKey, usize)> {
         let pools = self.by_key.iter();
         pools.map(|(key, pool)| (key, pool.jobs.queue.runnable(&pool.shares)))

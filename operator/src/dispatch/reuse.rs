@@ -61,10 +61,11 @@ impl Reuse {
         })
     }
 
-    /// Keeps the answer of a job that was run.
-    pub(super) async fn keep(&self, success: &Success) {
+    /// Keeps the answer of a job that was run. Its status does not wait for it.
+    pub(super) fn keep(&self, success: &Success) {
         if let Some((question, answer)) = success.answered.as_deref() {
-            self.answers.keep(&self.owner, question, answer).await;
+            let (question, answer) = (question.clone(), answer.clone());
+            self.answers.keep_soon(self.owner.clone(), question, answer);
         }
     }
 }

@@ -254,8 +254,8 @@ impl Metrics {
         self.reused_pictures.get_or_create(&labels).inc_by(pictures);
     }
 
-    /// A job has its result, `total` after it was created.
-    pub(crate) fn job_succeeded(&self, timings: &Timings, total: Duration) {
+    /// A job has its result, `total` after it was created. One with a `reused` answer was neither fetched nor run.
+    pub(crate) fn job_succeeded(&self, timings: &Timings, total: Duration, reused: bool) {
         let Timings {
             queue_millis,
             fetch_millis,
@@ -268,6 +268,9 @@ impl Metrics {
             ("infer", Duration::from_millis(*infer_millis)),
             ("total", total),
         ] {
+            if reused && matches!(stage, "fetch" | "infer") {
+                continue;
+            }
             let labels = StageLabels { stage };
             let seconds = time.as_secs_f64();
             self.stages.get_or_create(&labels).observe(seconds);

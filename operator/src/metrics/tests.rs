@@ -38,7 +38,8 @@ fn metrics_have_the_names_that_dashboards_use() {
         queue_millis: 5,
         ..Timings::default()
     };
-    metrics.job_succeeded(&timings, Duration::from_millis(20));
+    metrics.job_succeeded(&timings, Duration::from_millis(20), false);
+    metrics.job_succeeded(&timings, Duration::from_millis(20), true);
     metrics.status_write("stands");
     metrics.finished_job_deleted("limit");
     metrics.result_put(ResultPut::Stored);

@@ -96,8 +96,10 @@ impl Index {
     /// Adds the object of a single job.
     pub(super) fn add_single(&mut self, question: &Sha256, written: SystemTime) {
         let written = seconds(written);
-        self.entries
-            .insert(key(question), Entry::Single { written });
+        if self.is_news(question, written) {
+            self.entries
+                .insert(key(question), Entry::Single { written });
+        }
     }
 
     /// Adds a part's object.
@@ -112,15 +114,29 @@ impl Index {
         }
         self.last_part += 1;
         let part = self.last_part;
+        let written = seconds(written);
+        let mut is_used = false;
         for (question, Place { from, bytes }) in lines {
             let Ok(from) = u32::try_from(from) else {
                 break;
             };
             let entry = Entry::Part { part, from, bytes };
-            self.entries.insert(key(&question), entry);
+            if self.is_news(&question, written) {
+                self.entries.insert(key(&question), entry);
+                is_used = true;
+            }
         }
-        let (name, written) = (name.to_owned(), seconds(written));
-        self.parts.insert(part, Part { name, written });
+        if is_used {
+            let name = name.to_owned();
+            self.parts.insert(part, Part { name, written });
+        }
+    }
+
+    /// Whether no answer of the question is known that was written then or later.
+    fn is_news(&self, question: &Sha256, written: u32) -> bool {
+        let known = self.entries.get(&key(question));
+        let known = known.and_then(|known| self.written(*known));
+        known.is_none_or(|known| known < written)
     }
 
     /// The object that answers the question, if it was written after `since`, and where in it.
@@ -236,6 +252,27 @@ mod tests {
         assert_eq!(found(3, 19), Some(("p".to_owned(), place(100))));
         assert_eq!(found(3, 20), None);
         assert_eq!(found(4, 0), None);
+    }
+
+    #[test]
+    fn the_newest_answer_is_known_in_whichever_order_objects_are_listed() {
+        let single = |index: &mut Index, second| index.add_single(&question(1), at(second));
+        let part = |index: &mut Index, name: &str, second| {
+            index.add_part(name, at(second), vec![(question(1), place(0))]);
+        };
+        let found = |index: &Index, since| {
+            let found = index.find(&question(1), at(since));
+            found.map(|(name, _)| name)
+        };
+        let mut index = Index::default();
+        part(&mut index, "new", 20);
+        single(&mut index, 10);
+        part(&mut index, "old", 15);
+        assert_eq!(found(&index, 19).as_deref(), Some("new"));
+        assert_eq!((index.len(), index.parts.len()), (1, 1));
+        single(&mut index, 30);
+        part(&mut index, "late", 25);
+        assert_eq!(found(&index, 29), Some(question(1).to_string()));
     }
 
     #[test]

@@ -9,19 +9,24 @@
 mod index;
 mod scan;
 
+use crate::time::system_now;
 use fovea_protocol::{Answer, answer_line, answer_of};
 use fovea_store::{ObjectKey, Sha256, Store, StoreError};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use index::{Index, Place, Range};
 use scan::Scan;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Bound on the answers in memory, of all namespaces together: 24 to 60 bytes each.
 const MAX_ANSWERS: usize = 1_000_000;
+
+/// Bound on the answers of one namespace in memory, so that a few large ones do not put one another out.
+const MAX_ANSWERS_OF_NAMESPACE: usize = MAX_ANSWERS / 4;
 
 /// Bound on the namespaces in memory.
 const MAX_NAMESPACES: usize = 1000;
@@ -29,8 +34,14 @@ const MAX_NAMESPACES: usize = 1000;
 /// Bound on a search. It goes on by itself when it takes longer, as the first one of a namespace may.
 const FIND_LIMIT: Duration = Duration::from_secs(10);
 
+/// Bound on finding out whether a namespace has any answer, which a job waits for before it runs.
+const HAS_ANY_LIMIT: Duration = Duration::from_secs(1);
+
 /// Bound on the write of one answer.
 const KEEP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Bound on the answers that are being written. Further ones are not kept.
+const MAX_KEPT_AT_ONCE: usize = 64;
 
 /// Time after a failed list of the bucket until the next one.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
@@ -50,6 +61,7 @@ pub(crate) struct Answers {
     store: Store,
     retention: Duration,
     namespaces: Mutex<HashMap<Owner, Arc<Namespace>>>,
+    keeping: Arc<Semaphore>,
 }
 
 /// What is known of a namespace.
@@ -60,6 +72,8 @@ struct Namespace {
     len: AtomicUsize,
     used: Mutex<Instant>,
     known: tokio::sync::Mutex<Known>,
+    /// Whether the bucket has been listed.
+    is_listed: AtomicBool,
     /// Objects with the answers of parts, to be read before the next search.
     unread: Mutex<Vec<String>>,
 }
@@ -67,8 +81,6 @@ struct Namespace {
 #[derive(Default)]
 struct Known {
     index: Index,
-    /// Whether the bucket has been listed.
-    is_listed: bool,
     failed: Option<Instant>,
 }
 
@@ -79,32 +91,55 @@ impl Answers {
             store,
             retention,
             namespaces: Mutex::default(),
+            keeping: Arc::new(Semaphore::new(MAX_KEPT_AT_ONCE)),
         }
     }
 
     /// For each question, the answer that it has had in this namespace, as far as that is found in time.
     pub(crate) async fn find(&self, owner: &Owner, questions: Vec<Sha256>) -> Vec<Option<Answer>> {
+        self.find_within(FIND_LIMIT, owner, questions).await
+    }
+
+    async fn find_within(
+        &self,
+        limit: Duration,
+        owner: &Owner,
+        questions: Vec<Sha256>,
+    ) -> Vec<Option<Answer>> {
         let none = vec![None; questions.len()];
         let namespace = self.namespace(owner);
-        let since = SystemTime::now().checked_sub(self.retention);
+        let since = system_now().checked_sub(self.retention);
         let since = since.unwrap_or(SystemTime::UNIX_EPOCH);
         // A task of its own, so that a long first list is not begun anew with each search.
         let finding = tokio::spawn(async move { namespace.find(&questions, since).await });
-        match timeout(FIND_LIMIT, finding).await {
+        match timeout(limit, finding).await {
             Ok(found) => found.unwrap_or(none),
             Err(_) => none,
         }
     }
 
-    /// Whether the namespace may have any answer.
+    /// Whether the namespace may have any answer, as far as that is known in time.
     pub(crate) async fn has_any(&self, owner: &Owner) -> bool {
-        self.find(owner, Vec::new()).await;
+        self.find_within(HAS_ANY_LIMIT, owner, Vec::new()).await;
         let namespace = self.namespace(owner);
         namespace.len.load(Ordering::Relaxed) > 0
     }
 
+    /// Keeps the answer of a single job, which does not wait for it.
+    pub(crate) fn keep_soon(self: &Arc<Self>, owner: Owner, question: String, answer: Answer) {
+        let Ok(permit) = Arc::clone(&self.keeping).try_acquire_owned() else {
+            tracing::warn!("an answer is not kept for reuse: too many are being written");
+            return;
+        };
+        let answers = Arc::clone(self);
+        tokio::spawn(async move {
+            answers.keep(&owner, &question, &answer).await;
+            drop(permit);
+        });
+    }
+
     /// Keeps the answer of a single job. That it cannot is logged only: the job does not fail for it.
-    pub(crate) async fn keep(&self, owner: &Owner, question: &str, answer: &Answer) {
+    async fn keep(&self, owner: &Owner, question: &str, answer: &Answer) {
         let Ok(parsed) = question.parse::<Sha256>() else {
             return;
         };
@@ -137,6 +172,7 @@ impl Answers {
                 len: AtomicUsize::new(0),
                 used: Mutex::new(Instant::now()),
                 known: tokio::sync::Mutex::default(),
+                is_listed: AtomicBool::new(false),
                 unread: Mutex::default(),
             })
         });
@@ -164,7 +200,14 @@ impl Namespace {
         let mut answers = vec![None; questions.len()];
         let mut objects: BTreeMap<String, Vec<(usize, Place)>> = BTreeMap::new();
         {
-            let mut known = self.known.lock().await;
+            let mut known = if self.is_listed.load(Ordering::Acquire) {
+                self.known.lock().await
+            } else if let Ok(known) = self.known.try_lock() {
+                known
+            } else {
+                // Another search lists the bucket, which may take long.
+                return answers;
+            };
             self.read(&mut known).await;
             for (at, question) in questions.iter().enumerate() {
                 if let Some((name, place)) = known.index.find(question, since) {
@@ -211,16 +254,19 @@ impl Namespace {
     /// Reads what is new: at first, everything that is in the bucket.
     async fn read(&self, known: &mut Known) {
         let failed_lately = known.failed.is_some_and(|at| at.elapsed() < AGAIN_AFTER);
-        if !known.is_listed && !failed_lately {
+        if !self.is_listed.load(Ordering::Acquire) && !failed_lately {
             match self.list(&mut known.index).await {
-                Ok(()) => (known.is_listed, known.failed) = (true, None),
+                Ok(()) => {
+                    self.is_listed.store(true, Ordering::Release);
+                    known.failed = None;
+                }
                 Err(error) => {
                     tracing::warn!(%error, namespace = self.owner.namespace, "answers for reuse are not listed");
                     (known.index, known.failed) = (Index::default(), Some(Instant::now()));
                 }
             }
         }
-        let now = SystemTime::now();
+        let now = system_now();
         let unread = std::mem::take(&mut *lock(&self.unread));
         let unread = unread.into_iter().map(|name| (name, now)).collect();
         if let Err(error) = self.add(&mut known.index, unread).await {
@@ -263,7 +309,7 @@ impl Namespace {
         while let Some((name, written, lines)) = reads.try_next().await? {
             index.add_part(&name, written, lines);
         }
-        index.make_room(MAX_ANSWERS);
+        index.make_room(MAX_ANSWERS_OF_NAMESPACE);
         Ok(())
     }
 

@@ -146,6 +146,36 @@ async fn a_thousand_questions_without_answers_cost_nothing_and_a_part_s_are_read
 }
 
 #[tokio::test]
+async fn a_search_does_not_wait_for_another_one_s_list() {
+    let bucket = Bucket::start().await;
+    bucket.put_part("a.0", 0..1).await;
+    let answers = bucket.answers(LONG);
+    let namespace = answers.namespace(&owner(UID));
+    let listing = namespace.known.lock().await;
+    assert!(!answers.has_any(&owner(UID)).await);
+    assert_eq!(find(&answers, UID, 0..1).await, [None]);
+    drop(listing);
+    assert_eq!(find(&answers, UID, 0..1).await, [Some(answer(0))]);
+}
+
+#[tokio::test]
+async fn a_bounded_number_of_answers_is_written_at_once() {
+    let bucket = Bucket::start().await;
+    let answers = Arc::new(bucket.answers(LONG));
+    let keep = |number| {
+        let question = question(number).to_string();
+        answers.keep_soon(owner(UID), question, answer(number));
+    };
+    let all = u32::try_from(MAX_KEPT_AT_ONCE).unwrap();
+    let others = answers.keeping.acquire_many(all).await.unwrap();
+    keep(1);
+    drop(others);
+    keep(2);
+    let _none_is_written = answers.keeping.acquire_many(all).await.unwrap();
+    assert_eq!(find(&answers, UID, 1..3).await, [None, Some(answer(2))]);
+}
+
+#[tokio::test]
 async fn a_store_that_is_down_answers_nothing_and_is_asked_again_later() {
     let bucket = Bucket::start().await;
     bucket.put_part("a.0", 0..1).await;

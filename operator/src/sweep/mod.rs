@@ -41,9 +41,9 @@ const SHORTEST_GRACE_SECONDS: u64 = 30 * 60;
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Sweeper")]
 pub struct SweepConfig {
-    /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes uploads,
-    /// results and batches' plans and parts that no job needs any more. A bucket that belongs to another installation is not
-    /// swept.
+    /// Interval between sweeps of the bucket, in seconds; 0 disables them. A sweep deletes what no
+    /// job needs any more: uploads, those with batches among them, results, and batches' plans and parts. It also
+    /// deletes expired records and answers for reuse. A bucket that belongs to another installation is not swept.
     #[arg(long = "sweep-every-seconds")]
     #[arg(env = "FOVEA_OPERATOR_SWEEP_EVERY_SECONDS", default_value_t = 3600)]
     pub every_seconds: u64,

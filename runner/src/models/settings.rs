@@ -9,7 +9,7 @@ use std::path::Path;
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Digest of the files in a checkpoint's folder: the configuration of the model and the processor, the
-/// vocabulary, the labels.
+/// vocabulary, the labels. What cannot be read is left out: the model has not been loaded from it.
 pub(super) fn settings(dir: &Path) -> Result<String, ModelError> {
     let unread = |path: &Path| {
         let path = path.to_owned();
@@ -19,7 +19,9 @@ pub(super) fn settings(dir: &Path) -> Result<String, ModelError> {
     for entry in fs::read_dir(dir).map_err(unread(dir))? {
         let path = entry.map_err(unread(dir))?.path();
         // Follows links, as the caches of hubs have them.
-        let file = fs::metadata(&path).map_err(unread(&path))?;
+        let Ok(file) = fs::metadata(&path) else {
+            continue;
+        };
         if file.is_file() && file.len() <= MAX_BYTES {
             files.push(path);
         }
@@ -27,8 +29,11 @@ pub(super) fn settings(dir: &Path) -> Result<String, ModelError> {
     files.sort();
     let mut all = Sha256::new();
     for path in files {
+        let Ok(bytes) = fs::read(&path) else {
+            continue;
+        };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let digest = Sha256::digest(fs::read(&path).map_err(unread(&path))?);
+        let digest = Sha256::digest(bytes);
         all.update(format!("{name} {}\n", hex::encode(digest)));
     }
     Ok(hex::encode(all.finalize()))
@@ -57,6 +62,8 @@ mod tests {
         let weights = fs::File::create(folder.path().join("model.safetensors"));
         weights.unwrap().set_len(MAX_BYTES + 1).unwrap();
         fs::create_dir(folder.path().join("onnx")).unwrap();
+        // Of a hub's cache whose file is gone.
+        std::os::unix::fs::symlink("nowhere", folder.path().join("README.md")).unwrap();
         assert_eq!(seen.last(), Some(&settings(folder.path()).unwrap()));
         assert!(settings(&folder.path().join("nowhere")).is_err());
     }

@@ -8,6 +8,7 @@ mod planning;
 mod reuse;
 mod run;
 mod shard;
+mod spent;
 mod work;
 
 use super::Dispatcher;
@@ -22,9 +23,9 @@ use crate::time::later;
 use fovea_crds::{InferenceJob, ServedModel};
 use jiff::SignedDuration;
 use run::BatchRun;
+use spent::Spent;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -86,6 +87,8 @@ pub(super) struct Place {
     /// What the loop learns of the runner.
     pub was: RunnerWas,
     pub spent: Arc<Spent>,
+    /// Whether it was used, even if its runner has measured nothing.
+    pub is_used: bool,
     uid: String,
     pool: PoolKey,
     turn: Turn,
@@ -100,36 +103,11 @@ impl Drop for Place {
             pool: self.pool.clone(),
             endpoint: self.chosen.endpoint.clone(),
             turn: self.turn.clone(),
-            cost: self.spent.cost(self.granted.elapsed()),
+            cost: self.spent.cost(self.granted.elapsed(), self.is_used),
             was: self.was,
         };
         // This fails only where the loop has ended.
         let _ = self.events.send(BatchEvent::Released(released));
-    }
-}
-
-/// Time of a runner that an attempt at a shard has used, as far as its runner has said, in microseconds.
-#[derive(Debug, Default)]
-pub(super) struct Spent(AtomicU64);
-
-impl Spent {
-    /// Threads of a runner that work for a shard at once, at most.
-    const MOST_AT_ONCE: u32 = 64;
-
-    /// The runner has said so.
-    fn report(&self, micros: Option<u64>) {
-        self.0.fetch_max(micros.unwrap_or(0), Ordering::Relaxed);
-    }
-
-    /// The cost of a place that was taken for so long.
-    fn cost(&self, elapsed: Duration) -> Cost {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Cost::Elapsed(elapsed),
-            micros => {
-                let most = elapsed.saturating_mul(Self::MOST_AT_ONCE);
-                Cost::Measured(Duration::from_micros(micros).min(most))
-            }
-        }
     }
 }
 
@@ -365,6 +343,7 @@ impl Dispatcher {
                 model,
                 was: RunnerWas::Fine,
                 spent: Arc::default(),
+                is_used: true,
                 uid: waiting.uid.clone(),
                 pool,
                 turn,
@@ -373,7 +352,9 @@ impl Dispatcher {
             };
             batch.granted += 1;
             // A place that the batch cannot take is free again.
-            let _ = batch.grants.try_send(place);
+            if let Err(error) = batch.grants.try_send(place) {
+                error.into_inner().is_used = false;
+            }
             self.queue_shards(&waiting.uid);
         }
     }

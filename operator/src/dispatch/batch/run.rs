@@ -339,5 +339,10 @@ async fn run_on(
         }
         _ => RunnerWas::Fine,
     };
+    place.is_used = match &outcome {
+        shard::Outcome::NotBegun(_) => false,
+        shard::Outcome::Problem(problem, _) => !retry::is_refusal(problem.reason),
+        _ => true,
+    };
     (number, outcome, place)
 }

@@ -1,7 +1,7 @@
 //! One attempt at a range of a shard: one request to a runner, with NDJSON in both directions. Everything
 //! that the runner may read or write is signed when it asks for it.
 
-use super::Spent;
+use super::spent::Spent;
 use crate::batch::plan::{self, Plan, PlanItem};
 use crate::batch::progress::Range;
 use crate::dispatch::conversation::{NoAnswer, excerpt, lines, next_line, refused};
@@ -197,7 +197,7 @@ impl ShardAttempt {
                     stopped,
                     cost_micros,
                 } => {
-                    self.spent.report(cost_micros);
+                    self.spent.report_part(&part, cost_micros);
                     let announced = announced.filter(|announced| announced.part == part);
                     let Some(Announced {
                         name,
