@@ -39,7 +39,7 @@ fn metrics_have_the_names_that_dashboards_use() {
         ..Timings::default()
     };
     metrics.job_succeeded(&timings, Duration::from_millis(20), false);
-    metrics.job_succeeded(&timings, Duration::from_millis(20), true);
+    metrics.job_succeeded(&Timings::default(), Duration::from_millis(20), true);
     metrics.status_write("stands");
     metrics.finished_job_deleted("limit");
     metrics.result_put(ResultPut::Stored);
@@ -70,7 +70,8 @@ fn metrics_have_the_names_that_dashboards_use() {
         r#"fovea_operator_batch_pictures_total{outcome="succeeded"} 9"#,
         r#"fovea_operator_batch_pictures_total{outcome="failed"} 1"#,
         r#"fovea_operator_reused_pictures_total{of="batch"} 4"#,
-        r#"fovea_operator_job_stage_seconds_count{stage="total"} 1"#,
+        r#"fovea_operator_job_stage_seconds_count{stage="total"} 2"#,
+        r#"fovea_operator_job_stage_seconds_count{stage="infer"} 1"#,
         r#"fovea_operator_job_stage_seconds_sum{stage="queued"} 0.005"#,
         r#"fovea_operator_status_writes_total{outcome="stands"} 1"#,
         r#"fovea_operator_callbacks_due{state="waiting"} 5"#,
