@@ -237,7 +237,13 @@ fn a_suspended_batch_keeps_what_is_done_and_goes_on_when_it_is_resumed() -> Resu
         let store = put(operated, "paused", &names).await?;
         let job = operated.create(&batch("paused")).await?;
         let uid = job.uid().unwrap();
-        shard_begun(operated, &uid).await?;
+        let begun = eventually("pictures that are done", PATIENCE, || async {
+            let shards = operated.runner.shards();
+            let mut of_job = shards.iter().filter(|shard| shard.request.job == uid);
+            ensure!(of_job.any(|shard| shard.done == 3), "none yet");
+            Ok(())
+        });
+        begun.await?;
         operated.patch("paused", json!({"suspend": true})).await?;
         let paused = operated
             .status_where("paused", "to be suspended", |status| {

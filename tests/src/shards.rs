@@ -31,6 +31,8 @@ pub(crate) const SHARD_SLOTS: u32 = 2;
 #[derive(Clone, Debug)]
 pub struct ShardAttempt {
     pub request: ShardRequest,
+    /// Number of pictures that are done.
+    pub done: usize,
     /// Part that it wrote; `None` if it wrote none.
     pub part: Option<Part>,
     /// Whether there was such a part.
@@ -41,6 +43,7 @@ pub struct ShardAttempt {
 pub(crate) trait Runner: Clone + Send + Sync + 'static {
     /// Records an attempt; returns its number and what breaks it.
     fn begun(&self, request: &ShardRequest) -> Result<(usize, CancellationToken), Problem>;
+    fn progressed(&self, number: usize, done: usize);
     fn ended(&self, number: usize, part: &Part, exists: bool);
     fn crash(&self);
 }
@@ -165,6 +168,7 @@ impl<R: Runner> Shard<'_, R> {
                     return Err(Broken);
                 }
                 rows.push(self.row(item));
+                self.runner.progressed(self.number, rows.len());
                 next += 1;
             }
         }

@@ -27,10 +27,15 @@ impl Runner for Arc<Shared> {
         }
         state.shards.push(ShardAttempt {
             request: request.clone(),
+            done: 0,
             part: None,
             exists: false,
         });
         Ok((state.shards.len() - 1, state.drop_all.clone()))
+    }
+
+    fn progressed(&self, number: usize, done: usize) {
+        self.state().shards[number].done = done;
     }
 
     fn ended(&self, number: usize, part: &Part, exists: bool) {
