@@ -88,15 +88,15 @@ async fn rows(
     Ok(rows)
 }
 
-/// Waits until the runner has begun a shard of the batch.
-async fn shard_begun(operated: &Operated, uid: &str) -> Result<()> {
-    let begun = eventually("a shard", PATIENCE, || async {
+/// Waits until the runner has done so many pictures of the batch in one attempt.
+async fn done(operated: &Operated, uid: &str, count: usize) -> Result<()> {
+    let reached = eventually("pictures that are done", PATIENCE, || async {
         let shards = operated.runner.shards();
-        let begun = shards.iter().any(|shard| shard.request.job == uid);
-        ensure!(begun, "none yet");
+        let mut of_batch = shards.iter().filter(|shard| shard.request.job == uid);
+        ensure!(of_batch.any(|shard| shard.done == count), "none yet");
         Ok(())
     });
-    Ok(begun.await?)
+    Ok(reached.await?)
 }
 
 #[test]
@@ -237,13 +237,7 @@ fn a_suspended_batch_keeps_what_is_done_and_goes_on_when_it_is_resumed() -> Resu
         let store = put(operated, "paused", &names).await?;
         let job = operated.create(&batch("paused")).await?;
         let uid = job.uid().unwrap();
-        let begun = eventually("pictures that are done", PATIENCE, || async {
-            let shards = operated.runner.shards();
-            let mut of_job = shards.iter().filter(|shard| shard.request.job == uid);
-            ensure!(of_job.any(|shard| shard.done == 3), "none yet");
-            Ok(())
-        });
-        begun.await?;
+        done(operated, &uid, 3).await?;
         operated.patch("paused", json!({"suspend": true})).await?;
         let paused = operated
             .status_where("paused", "to be suspended", |status| {
@@ -310,7 +304,7 @@ fn a_cancelled_batch_keeps_what_its_shards_have_done() -> Result<()> {
         let store = put(operated, "ended", &names).await?;
         let job = operated.create(&batch("ended")).await?;
         let uid = job.uid().unwrap();
-        shard_begun(operated, &uid).await?;
+        done(operated, &uid, 3).await?;
         operated.patch("ended", json!({"cancel": true})).await?;
         let status = operated.ended("ended").await?;
         assert_eq!(status.phase, Phase::Cancelled);

@@ -2,12 +2,10 @@
 
 use super::attempt::{Abort, After, Attempt, Done, RunnerWas};
 use super::costs::Cost;
-use super::delete::Deleter;
 use super::queue::Waiting;
 use super::turns::Turn;
 use super::{Dispatcher, OnRunner, Task};
 use crate::job::decide::{Action, Ending, Note, Observed, Placement, decide};
-use crate::job::retention::Cause;
 use crate::job::write::Written;
 use crate::job::{Finished, Tracked, status};
 use crate::time::later;
@@ -21,9 +19,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
-
-/// Wait before a finished job whose deletion failed is reconciled again.
-const DELETE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// Shortest wait before a job of a full namespace is reconciled again: its condition is outdated once there is
 /// room.
@@ -269,52 +264,6 @@ impl Dispatcher {
             Some(at) if at > crate::time::now() => self.book.wake_at(uid, at),
             Some(_) => self.retention.expire(uid),
         }
-    }
-
-    /// Deletes the next finished job that has expired, or that exceeds a limit.
-    pub(super) fn delete_one(&mut self) {
-        let now = crate::time::now();
-        let permits = match self.retention.next_cause(now) {
-            None => return,
-            Some(Cause::Expired) => &self.deletions,
-            Some(Cause::Limit) => &self.early_deletions,
-        };
-        let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
-            return; // The next tick tries again.
-        };
-        let Some((uid, cause)) = self.retention.take(now) else {
-            return;
-        };
-        let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
-            return;
-        };
-        let finished = finished.clone();
-        self.book.wake_after(&uid, DELETE_AGAIN_AFTER);
-        let namespace = self.directory.namespaces.get(&*finished.namespace);
-        let deleter = Deleter {
-            writer: self.writer.clone(),
-            store: self.parts.store.clone(),
-            namespace_uid: namespace.map(|namespace| namespace.uid.clone()),
-            uid,
-            job: finished,
-        };
-        let metrics = Arc::clone(&self.parts.metrics);
-        tokio::spawn(async move {
-            let _permit = permit;
-            let Finished {
-                name, namespace, ..
-            } = &deleter.job;
-            match deleter.run(cause).await {
-                Ok(true) => {
-                    tracing::debug!(job = %name, %namespace, ?cause, "deleted a finished job");
-                    metrics.finished_job_deleted(cause.as_str());
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    tracing::warn!(job = %name, %namespace, ?cause, %error, "deleting a finished job failed");
-                }
-            }
-        });
     }
 
     /// Starts attempts while there are waiting jobs and free runners.

@@ -1,12 +1,17 @@
 //! Deletes a finished job: for good, or leaving a record in the bucket from which the API answers.
 
-use crate::job::Finished;
+use super::Dispatcher;
 use crate::job::retention::Cause;
 use crate::job::write::{Deletion, StatusWriter};
+use crate::job::{Finished, Tracked};
 use bytes::Bytes;
 use fovea_store::{InvalidKey, ObjectKey, Store, StoreError};
+use jiff::SignedDuration;
 use kube::ResourceExt as _;
 use std::sync::Arc;
+
+/// Wait before a finished job whose deletion failed is reconciled again.
+const DELETE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(30);
 
 /// Why a finished job stays for now.
 #[derive(Debug, thiserror::Error)]
@@ -65,5 +70,53 @@ impl Deleter {
             self.store.delete(&key).await?;
         }
         Ok(deletion)
+    }
+}
+
+impl Dispatcher {
+    /// Deletes the next finished job that has expired, or that exceeds a limit.
+    pub(super) fn delete_one(&mut self) {
+        let now = crate::time::now();
+        let permits = match self.retention.next_cause(now) {
+            None => return,
+            Some(Cause::Expired) => &self.deletions,
+            Some(Cause::Limit) => &self.early_deletions,
+        };
+        let Ok(permit) = Arc::clone(permits).try_acquire_owned() else {
+            return; // The next tick tries again.
+        };
+        let Some((uid, cause)) = self.retention.take(now) else {
+            return;
+        };
+        let Some(Tracked::Finished(finished)) = self.book.get(&uid) else {
+            return;
+        };
+        let finished = finished.clone();
+        self.book.wake_after(&uid, DELETE_AGAIN_AFTER);
+        let namespace = self.directory.namespaces.get(&*finished.namespace);
+        let deleter = Deleter {
+            writer: self.writer.clone(),
+            store: self.parts.store.clone(),
+            namespace_uid: namespace.map(|namespace| namespace.uid.clone()),
+            uid,
+            job: finished,
+        };
+        let metrics = Arc::clone(&self.parts.metrics);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let Finished {
+                name, namespace, ..
+            } = &deleter.job;
+            match deleter.run(cause).await {
+                Ok(true) => {
+                    tracing::debug!(job = %name, %namespace, ?cause, "deleted a finished job");
+                    metrics.finished_job_deleted(cause.as_str());
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(job = %name, %namespace, ?cause, %error, "deleting a finished job failed");
+                }
+            }
+        });
     }
 }

@@ -11,8 +11,8 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Files up to this size are read through without a thread of their own.
-const SMALL_BYTES: usize = 64 * 1024;
+/// Files up to this size are hashed, and their headers read, without a thread of their own.
+pub(super) const SMALL_BYTES: usize = 64 * 1024;
 
 /// Decodes and preprocesses on a worker thread, once there is memory for it. A panic in a decoder
 /// fails this picture alone: its bytes may be hostile. The time that it takes is the admission's cost.

@@ -1,5 +1,6 @@
 //! Questions: one digest over everything that decides an answer; see [`fovea_protocol::Question`].
 
+use super::preprocess::SMALL_BYTES;
 use crate::engine::{Served, gone};
 use crate::inference::Query;
 use bytes::Bytes;
@@ -11,9 +12,6 @@ use tch::Kind;
 /// Version of what this runner makes of a picture and of a model's output. Raise it with every change after
 /// which the same picture may get another answer: in decoding, resizing, a model's code, or a task's.
 const VERSION: u32 = 1;
-
-/// Files up to this size are hashed without a thread of their own.
-const SMALL_BYTES: usize = 64 * 1024;
 
 #[derive(Clone, Serialize)]
 struct Asked<'a> {
