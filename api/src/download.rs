@@ -26,6 +26,8 @@ const READ_AHEAD: usize = 1;
 /// Memory of one download, in bytes: two pieces in the connection's write queue, one read ahead, and the buffers
 /// of the connection to the store while one is read.
 const DOWNLOAD_BYTES: usize = 4 * PIECE_BYTES;
+/// How long a download waits for its place: clients that ask again at once would otherwise cost more than downloads.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// `Retry-After` at the limit on downloads.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
@@ -95,7 +97,7 @@ impl Downloads {
         parties: Parties,
         more_bytes: usize,
     ) -> Result<Admitted, Problem> {
-        let permit = self.permits.try_acquire(parties, 1);
+        let permit = self.permits.acquire(parties, PATIENCE).await;
         let permit = permit.map_err(|refused| {
             let full = ProblemType::TooManyDownloads;
             refused.problem(full, "downloads", RETRY_AFTER_SECONDS)

@@ -4,22 +4,19 @@ use crate::auth::{Auth, Tenant};
 use crate::budget::Budget;
 use crate::config::{Config, Files};
 use crate::download::Downloads;
-use crate::error::Problem;
+use crate::error::{Problem, ProblemType};
 use crate::health::Checks;
 use crate::jobs::{Jobs, Records, WatchScope};
 use crate::kubernetes::{Clients, Namespaces};
 use crate::metrics::Metrics;
 use crate::pools::Pools;
-use crate::shares::Shares;
+use crate::shares::{Permit, Shares};
 use crate::upload::Intake;
 use axum::extract::FromRequestParts;
 use fovea_store::Store;
 use http::request::Parts;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-
-/// Deletions under way; further ones wait.
-const MAX_DELETES: usize = 64;
 
 /// The state that every handler shares.
 pub struct App {
@@ -34,7 +31,8 @@ pub struct App {
     pub(crate) jobs: Jobs,
     pub(crate) pools: Pools,
     pub(crate) downloads: Downloads,
-    pub(crate) deletes: Shares,
+    /// Bounds the jobs that are created and deleted at a time.
+    pub(crate) writes: Shares,
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) intake: Intake,
     pub(crate) checks: Checks,
@@ -70,7 +68,7 @@ impl App {
             auth: Auth::new(&config, clients.requests.clone(), &metrics),
             pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
             downloads: Downloads::new(&config.reads, store.clone(), budget.clone(), &metrics),
-            deletes: Shares::new("deletes", MAX_DELETES, &metrics),
+            writes: Shares::new("writes", config.limits.max_writes, &metrics),
             namespaces,
             intake: Intake::new(&config, budget.clone(), Arc::clone(&metrics)),
             checks: Checks::new(
@@ -89,6 +87,14 @@ impl App {
             jobs,
             metrics,
         }
+    }
+
+    /// Waits until the tenant may create or delete a job.
+    pub(crate) async fn turn_to_write(&self, tenant: &Tenant) -> Result<Permit, Problem> {
+        let patience = self.config.timeouts.kube();
+        let turn = self.writes.acquire(tenant.parties, patience).await;
+        let full = ProblemType::ClusterUnavailable;
+        turn.map_err(|refused| refused.problem(full, "submissions and deletions", 2))
     }
 
     /// Cancelled when the service stops: requests that wait for a job are then answered.

@@ -136,6 +136,16 @@ pub struct LimitsConfig {
     #[arg(long, env = "FOVEA_API_MIN_BYTES_PER_SECOND", default_value_t = 10 * 1024)]
     pub min_bytes_per_second: u64,
 
+    /// Maximum number of jobs that are created or deleted at a time; further requests wait. A busy API server answers
+    /// them one after another: more at a time let a tenant with many clients queue there before the others.
+    #[arg(
+        long,
+        env = "FOVEA_API_MAX_WRITES",
+        default_value_t = 8,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=4_096)
+    )]
+    pub max_writes: usize,
+
     /// Maximum number of open connections; further ones wait to be accepted. It is lowered if the limit on open files
     /// (`RLIMIT_NOFILE`) allows fewer beside the files of the process itself; so are --max-waiters and --max-downloads,
     /// to three quarters of it.

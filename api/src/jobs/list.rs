@@ -14,8 +14,8 @@ use kube::{Api, ResourceExt as _};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-/// Concurrent lists.
-pub(super) const MAX_LISTS: usize = 8;
+/// Concurrent lists: beside others a tenant has one, which can keep a core of the API server busy.
+pub(super) const MAX_LISTS: usize = 4;
 /// The field by which the API server finds the jobs of an uploaded picture.
 const PICTURE_FIELD: &str = "spec.input.upload.sha256";
 /// The API server's pages read for one of ours when a filter by task skips jobs, or jobs are large.

@@ -102,7 +102,9 @@ pub(crate) async fn submit(
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };
+    let turn = app.turn_to_write(tenant).await?;
     let job = commit.run().await?;
+    drop(turn);
     audit::record(Action::Create, tenant, &job.name_any());
     if let Some(picture) = &mut picture
         && let Err(problem) = picture.follow(app, tenant).await

@@ -158,7 +158,7 @@ async fn downloads_beyond_the_limit_are_answered_503_with_retry_after() -> anyho
 #[tokio::test]
 async fn a_client_that_reads_too_slowly_is_cut_off_and_frees_its_place() -> anyhow::Result<()> {
     let rate = ["--min-bytes-per-second", "1000000"];
-    let window = ["--min-rate-window-ms", "500"];
+    let window = ["--min-rate-window-ms", "3000"];
     let downloads = ["--max-downloads", "1"];
     let api = Service::start(&[rate, window, downloads].concat()).await?;
     // More than all buffers in between hold.
@@ -179,7 +179,7 @@ async fn a_client_that_reads_too_slowly_is_cut_off_and_frees_its_place() -> anyh
                 Ok(count) => bytes += count,
             }
             // What was sent before the end is read at once.
-            if bytes < 100_000 {
+            if bytes < 1_000_000 {
                 ticks.tick().await;
             }
         }

@@ -153,14 +153,14 @@ async fn lists_and_reads_of_one_tenant_that_hang_do_not_delay_another_s() -> any
         .await
     };
     let mut hanging: Vec<_> = (0..12).map(|_| hang(url("?limit=77"))).collect();
-    held(4).await?;
+    held(2).await?;
     // A deletion needs no place of a list, and finds out that nothing else refers to its picture.
     let deleted = send(both.hostile(both.api.http.delete(url(&format!("/{own}"))))).await?;
     assert_eq!(deleted.status, 204, "{deleted:?}");
     let pictures = format!("uploads/{}/", both.api.namespace.name());
     assert!(!is_stored(&pictures).await?);
     hanging.extend((0..80).map(|n| hang(url(&format!("/held-{n}")))));
-    held(4 + 32).await?;
+    held(2 + 32).await?;
     let list = send(both.quiet(both.api.http.get(url("")))).await?;
     assert_eq!(list.body["jobs"][0]["id"], id, "{list:?}");
     let read = send(both.quiet(both.api.http.get(url("/no-such")))).await?;

@@ -23,6 +23,8 @@ pub(super) struct Turn {
     _memory: Reservation,
     _thread: OwnedSemaphorePermit,
     _shard: Option<OwnedSemaphorePermit>,
+    /// Whether the picture is in the lane of the large ones.
+    pub(super) is_large: bool,
 }
 
 /// Decoders of all pictures: which lane a picture takes depends on the memory that its header asks for.
@@ -68,11 +70,8 @@ impl Decoders {
     /// Waits for memory and a thread, in order of arrival within the lane; `None` if the picture needs more than
     /// [`Self::most_bytes`].
     pub(super) async fn turn(&self, bytes: u64, is_of_shard: bool) -> Option<Turn> {
-        let lane = if bytes <= self.most_small_bytes {
-            &self.small
-        } else {
-            &self.large
-        };
+        let is_large = bytes > self.most_small_bytes;
+        let lane = if is_large { &self.large } else { &self.small };
         // The semaphores are never closed.
         let acquire = |of: &Arc<Semaphore>| Arc::clone(of).acquire_owned();
         let shard = if is_of_shard {
@@ -84,6 +83,7 @@ impl Decoders {
             _memory: lane.memory.take(bytes).await?,
             _thread: acquire(&lane.threads).await.ok()?,
             _shard: shard,
+            is_large,
         })
     }
 }

@@ -7,12 +7,18 @@ use crate::image::{PictureError, PixelValues, inspect};
 use crate::inference::ModelFront;
 use bytes::Bytes;
 use fovea_protocol::{Problem, Reason};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Files up to this size are hashed, and their headers read, without a thread of their own.
 pub(super) const SMALL_BYTES: usize = 64 * 1024;
+
+/// Niceness of the threads that decode large pictures, beyond the process' own: beside others such a thread gets about
+/// a tenth of a core's time.
+const BACKGROUND_NICENESS: i32 = 10;
 
 /// Decodes and preprocesses on a worker thread, once there is memory for it. A panic in a decoder
 /// fails this picture alone: its bytes may be hostile. The time that it takes is the admission's cost.
@@ -39,15 +45,48 @@ pub(super) async fn preprocess(
     let turn = app.decoders.turn(needed, admission.is_shard()).await;
     let turn = turn.ok_or(PictureError::TooMuchMemory { max_bytes })?;
     let front = Arc::clone(front);
-    run_hostile(move || {
-        let begun = Instant::now();
+    let is_large = turn.is_large;
+    let decode = move || {
+        let before = cpu_time();
         let pixels = front.preprocessor.run(&bytes, max_bytes);
-        admission.spend(begun.elapsed());
+        admission.spend(cpu_time().saturating_sub(before));
         // Held until this thread finishes, even if the request is cancelled.
         drop((admission, turn));
         pixels
-    })
-    .await
+    };
+    if is_large {
+        run_in_background(decode).await
+    } else {
+        run_hostile(decode).await
+    }
+}
+
+/// Processor time of this thread: waiting for a core that others use costs them nothing.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Runs `f` on a thread of its own that leaves the cores to others: a worker thread could not take back its priority.
+async fn run_in_background<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, PictureError> + Send + 'static,
+) -> Result<T, Problem> {
+    let (sender, receiver) = oneshot::channel();
+    let work = move || {
+        // Fails nowhere; without it the picture is decoded all the same.
+        let _ = rustix::process::nice(BACKGROUND_NICENESS);
+        let outcome = catch_unwind(AssertUnwindSafe(f));
+        // A request that was cancelled has no receiver.
+        let _ = sender.send(outcome);
+    };
+    let thread = thread::Builder::new().name("large-picture".to_owned());
+    // Without a thread the machine has none left: the job is retried.
+    thread.spawn(work).map_err(|_| gone())?;
+    match receiver.await {
+        Ok(Ok(outcome)) => Ok(outcome?),
+        Ok(Err(_)) => Err(crashed()),
+        Err(_) => Err(gone()),
+    }
 }
 
 /// Runs `f` on a worker thread.

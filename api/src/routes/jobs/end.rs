@@ -4,7 +4,7 @@ use super::description::{CancelProblems, DeleteProblems};
 use super::{Id, ok_or_accepted, shown};
 use crate::audit::{self, Action};
 use crate::auth::Tenant;
-use crate::error::{Problem, ProblemType};
+use crate::error::Problem;
 use crate::results;
 use crate::routes::query::Query;
 use crate::routes::{JOB, JOB_CANCEL};
@@ -66,11 +66,7 @@ pub(crate) async fn delete(
     uri: Uri,
 ) -> Result<StatusCode, Problem> {
     Query::none(&uri)?;
-    let turn = app
-        .deletes
-        .acquire(tenant.parties, app.config.timeouts.kube());
-    let full = ProblemType::ClusterUnavailable;
-    let _turn = (turn.await).map_err(|refused| refused.problem(full, "deletions", 2))?;
+    let _turn = app.turn_to_write(&tenant).await?;
     let job = app.jobs.delete(&tenant, &id).await?;
     audit::record(Action::Delete, &tenant, &id);
     // The job is deleted in any case; the operator's sweeper deletes objects that remain.

@@ -31,6 +31,7 @@
 - --memory-bytes={{ int64 .memoryBytes }}
 - --upload-memory-bytes={{ int64 .uploadMemoryBytes }}
 - --max-pixels={{ int64 .maxPixels }}
+- --max-writes={{ int64 .maxWrites }}
 - --max-connections={{ int64 .maxConnections }}
 - --max-waiters={{ int64 .maxWaiters }}
 - --max-downloads={{ int64 .maxDownloads }}
