@@ -179,7 +179,7 @@ async fn a_client_that_reads_too_slowly_is_cut_off_and_frees_its_place() -> anyh
                 Ok(count) => bytes += count,
             }
             // What was sent before the end is read at once.
-            if bytes < 1_000_000 {
+            if bytes < 200_000 {
                 ticks.tick().await;
             }
         }
