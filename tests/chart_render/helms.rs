@@ -59,12 +59,12 @@ async fn what_somebody_has_scaled_conflicts_with_no_upgrade_of_either_helm() -> 
     let created = [&unset[..], &["--create-namespace"]].concat();
     it.helm(&helm_4, "install", &created).await?;
     assert_eq!(it.replicas().await?, "2");
-    it.scale(4).await?;
-    it.helm(&helm_4, "upgrade", &unset).await?;
-    assert_eq!(it.replicas().await?, "4");
     it.scale(0).await?;
     it.helm(&helm_4, "upgrade", &unset).await?;
     assert_eq!(it.replicas().await?, "0");
+    it.scale(4).await?;
+    it.helm(&helm_4, "upgrade", &unset).await?;
+    assert_eq!(it.replicas().await?, "4");
 
     // A number in the values is the release's, and helm says who else has set one.
     let three = ["--set", "api.replicas=3"];
