@@ -47,7 +47,7 @@ impl Manifest {
     }
 
     /// An object of this name that has nothing but `spec`.
-    pub(super) fn with_spec(&self, spec: Value) -> Value {
+    pub(super) fn with_spec(&self, spec: &Value) -> Value {
         let (kind, version) = (&self.object["kind"], &self.object["apiVersion"]);
         json!({
             "apiVersion": version, "kind": kind, "metadata": {"name": self.name}, "spec": spec,

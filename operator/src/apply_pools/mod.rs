@@ -181,7 +181,7 @@ async fn apply(
         let found = tries.run(name, || live(pools, name)).await?;
         if let Some(spec) = found.as_ref().and_then(replicas::handed_over) {
             let params = PatchParams::apply(replicas::LEFT).force();
-            let patch = Patch::Apply(manifest.with_spec(spec));
+            let patch = Patch::Apply(manifest.with_spec(&spec));
             let handed = tries.run(name, || pools.patch_metadata(name, &params, &patch));
             handed.await?;
         }
