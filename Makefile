@@ -7,6 +7,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 FOVEA_CACHE ?= $(HOME)/.cache/fovea
 export FOVEA_CACHE
+# The release of Kubernetes that the tests run on: v1.35, say; by default the newest.
+export FOVEA_KUBERNETES := $(or $(KUBERNETES),$(FOVEA_KUBERNETES))
+RELEASES := $(sort $(notdir $(wildcard setup/go/kubernetes/v*)))
 
 BUILT := $(or $(CARGO_TARGET_DIR),target)/debug
 DEV := $(BUILT)/fovea-dev
@@ -24,8 +27,14 @@ demo: demo-programs ## Caption two pictures, then run until Ctrl-C (ONCE=1: exit
 
 PYARROW := $(FOVEA_CACHE)/pyarrow-26.0.1
 .PHONY: test
-test: check-generated lint failpoints build nodes $(PYARROW)/ready ## Set everything up and run every test
+test: check-generated lint failpoints build nodes $(PYARROW)/ready ## Set everything up and run every test (KUBERNETES=v1.35)
 	@$(WITH_TORCH) PYARROW=$(PYARROW) $(CARGO) test --locked --workspace --no-fail-fast
+
+.PHONY: test-versions
+test-versions: ## Run every test on each release of Kubernetes that is supported, the newest last
+	@failed=; for release in $(RELEASES); do \
+		$(MAKE) --no-print-directory test KUBERNETES=$$release || failed+=" $$release"; \
+	done; [ -z "$$failed" ] || { echo "make: tests failed on$$failed" >&2; exit 1; }
 
 # Reads the Parquet files of batches as their users do.
 $(PYARROW)/ready:

@@ -5,6 +5,8 @@
 mod bounds;
 #[path = "chart_render/flags.rs"]
 mod flags;
+#[path = "chart_render/helms.rs"]
+mod helms;
 #[path = "chart_render/networks.rs"]
 mod networks;
 #[path = "chart_render/refusals.rs"]
@@ -82,6 +84,19 @@ fn helm_lint_accepts_every_set_of_values() -> Result<()> {
             .arg(&values.path)
             .arg(repository().join(CHART));
         output_of(&mut lint)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn helm_3_renders_what_helm_4_renders() -> Result<()> {
+    tools()?;
+    let helm_3 = Tools::with_helm_3(&Cache::from_env()?)?;
+    for values in values()? {
+        let golden = repository().join(format!("tests/chart/golden/{}.yaml", values.name));
+        let rendered = fovea_dev::chart::render::golden(&helm_3, &values)?;
+        let is_same = rendered == std::fs::read_to_string(golden)?;
+        ensure!(is_same, "{}:\n{rendered}", values.name);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::process::Command;
 
 use fovea_harness::stack::{find, repository};
+use fovea_setup::versions::KUBERNETES_RELEASES;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -52,6 +53,33 @@ fn the_changelog_begins_with_the_workspaces_version() {
     let changelog = text("CHANGELOG.md");
     let (_, newest) = changelog.split_once("\n## [").unwrap();
     assert!(newest.starts_with(&format!("{VERSION}] - ")));
+}
+
+/// 1.35: a release of Kubernetes without its patch.
+fn minor(release: &str) -> &str {
+    let (minor, _) = release.trim_start_matches('v').rsplit_once('.').unwrap();
+    minor
+}
+
+#[test]
+fn the_releases_of_kubernetes_that_tests_run_on_are_those_that_fovea_names() {
+    let minors = KUBERNETES_RELEASES.map(minor);
+    let (oldest, newest) = (minors[0], minors[minors.len() - 1]);
+    let chart = yaml("charts/fovea/Chart.yaml");
+    assert_eq!(chart["kubeVersion"], format!(">={oldest}.0-0"));
+    for (path, words) in [
+        ("Cargo.toml", format!("\"v{}\"", oldest.replace('.', "_"))),
+        (
+            "docs/src/install.md",
+            format!("Kubernetes {oldest} to {newest},"),
+        ),
+        (
+            ".github/workflows/nightly.yaml",
+            format!("[v{}]", minors.join(", v")),
+        ),
+    ] {
+        assert!(text(path).contains(&words), "{words} is not in {path}");
+    }
 }
 
 #[test]

@@ -12,8 +12,11 @@ const APPLY_POOLS: &str = "apply-pools";
 async fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _held = fail::FailScenario::setup();
-    exit_code(match Arguments::parse(APPLY_POOLS) {
-        Arguments::Program(config) => Box::pin(start::operate(config)).await,
-        Arguments::Subcommand(config) => start::apply_pools(config).await,
-    })
+    match Arguments::parse(APPLY_POOLS) {
+        Arguments::Program(config) => exit_code(Box::pin(start::operate(config)).await),
+        Arguments::Subcommand(config) => {
+            let applied = start::apply_pools(config).await;
+            applied.unwrap_or_else(|error| exit_code(Err(error)))
+        }
+    }
 }

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Client;
 use kube::client::ClientBuilder;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 /// The program's name in logs and traces.
@@ -48,11 +49,20 @@ pub(crate) async fn operate(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(crate) async fn apply_pools(config: ApplyPoolsConfig) -> anyhow::Result<()> {
+/// Exit code of `apply-pools` when a pool does not come up; the chart's Job does not try again.
+const OF_A_POOL: u8 = 3;
+
+pub(crate) async fn apply_pools(config: ApplyPoolsConfig) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::start(PROGRAM, config.log_format)?;
     let applied = apply_pools::run(&config, Client::try_from(kubernetes().await?)?).await;
     runtime.finish().await;
-    Ok(applied?)
+    match applied {
+        Err(error) if error.is_of_a_pool() => {
+            tracing::error!("{error}");
+            Ok(OF_A_POOL.into())
+        }
+        applied => Ok(applied.map(|()| ExitCode::SUCCESS)?),
+    }
 }
 
 /// Access to the API server: by a kubeconfig, or by the pod's service account.

@@ -1,6 +1,7 @@
 //! Tools built from Go modules. A folder of `setup/go` pins each of them: its go.mod and go.sum are
 //! part of this program, so that a build needs neither this checkout nor `go mod tidy`.
 
+mod kubernetes;
 mod pins;
 
 use std::fs;
@@ -10,14 +11,16 @@ use std::process::Command;
 use super::{NotBuilt, Part, SetupError, run_command};
 use crate::cache::Cache;
 
+pub(crate) use kubernetes::known as known_release;
+pub use kubernetes::{KUBERNETES, KUBERNETES_CONTROLLERS, KUBERNETES_NODE, UnknownRelease};
 pub(super) use pins::MONITORING;
 pub use pins::{
-    CONTOUR, COREDNS, ETCD, HELM, HELM_DOCS, K6, KIND, KUBE_ROUTER, KUBECONFORM, KUBERNETES,
-    KUBERNETES_CONTROLLERS, KUBERNETES_NODE, MINIO, PROMETHEUS,
+    CONTOUR, COREDNS, ETCD, HELM, HELM_3, HELM_DOCS, K6, KIND, KUBE_ROUTER, KUBECONFORM, MINIO,
+    PROMETHEUS,
 };
 
 /// Programs that are built together from one Go module.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct GoTools {
     /// The name of the cache entry, without the version.
     pub name: &'static str,
@@ -33,25 +36,27 @@ pub struct GoTools {
     go_sum: &'static str,
 }
 
-/// Programs in a shell's `PATH`: control plane and store.
-pub const ALL: &[GoTools] = &[ETCD, KUBERNETES, KUBERNETES_CONTROLLERS, MINIO];
+/// Programs in a shell's `PATH`: control plane, store and helm.
+pub fn in_path() -> [GoTools; 5] {
+    [ETCD, *KUBERNETES, *KUBERNETES_CONTROLLERS, MINIO, HELM]
+}
 
 /// Tools of `part`, in the order of their builds.
-pub fn of(part: Part) -> &'static [GoTools] {
+pub fn of(part: Part) -> Vec<GoTools> {
     match part {
-        Part::Tools => &[ETCD, KUBERNETES, MINIO],
-        Part::Controllers => &[KUBERNETES_CONTROLLERS],
-        Part::Node => &[
-            KUBERNETES_CONTROLLERS,
-            KUBERNETES_NODE,
+        Part::Tools => vec![ETCD, *KUBERNETES, MINIO],
+        Part::Controllers => vec![*KUBERNETES_CONTROLLERS],
+        Part::Node => vec![
+            *KUBERNETES_CONTROLLERS,
+            *KUBERNETES_NODE,
             COREDNS,
             KUBE_ROUTER,
         ],
-        Part::Chart => &[HELM, KUBECONFORM, HELM_DOCS],
-        Part::Ingress => &[CONTOUR],
-        Part::Prometheus => &[PROMETHEUS],
-        Part::Load => &[K6],
-        Part::Libtorch | Part::LibtorchCuda | Part::Release | Part::Deny => &[],
+        Part::Chart => vec![HELM, HELM_3, KUBECONFORM, HELM_DOCS],
+        Part::Ingress => vec![CONTOUR],
+        Part::Prometheus => vec![PROMETHEUS],
+        Part::Load => vec![K6],
+        Part::Libtorch | Part::LibtorchCuda | Part::Release | Part::Deny => Vec::new(),
     }
 }
 
@@ -153,10 +158,11 @@ mod tests {
     use super::*;
     use crate::versions;
 
-    fn every() -> impl Iterator<Item = &'static GoTools> {
+    fn every() -> impl Iterator<Item = GoTools> {
         { Part::ALL.into_iter() }
             .flat_map(|(part, ..)| of(part))
-            .chain([&KIND])
+            .chain(kubernetes::of_every_release())
+            .chain([KIND])
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl std::error::Error for NotBuilt {}
 #[derive(Debug)]
 pub enum SetupError {
     Missing(Missing),
+    Release(go::UnknownRelease),
     /// libtorch's wheels are downloaded for one kind of machine only.
     Platform,
     /// A program failed.
@@ -135,6 +136,7 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(missing) => missing.fmt(f),
+            Self::Release(unknown) => unknown.fmt(f),
             Self::Platform => write!(
                 f,
                 "libtorch is fetched for Linux on x86_64 only; on this machine set LIBTORCH to a libtorch {}",
@@ -152,7 +154,7 @@ impl std::error::Error for SetupError {
         match self {
             Self::Io { source, .. } => Some(source),
             Self::Cache(error) => error.source(),
-            Self::Missing(_) | Self::Platform | Self::Failed { .. } => None,
+            Self::Missing(_) | Self::Release(_) | Self::Platform | Self::Failed { .. } => None,
         }
     }
 }
@@ -217,9 +219,8 @@ pub fn environment(cache: &Cache) -> String {
     let libtorch = cache.path(&libtorch::entry());
     let quote =
         |path: &std::path::Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
-    let programs: String = go::ALL
+    let programs: String = go::in_path()
         .iter()
-        .chain([&go::HELM])
         .map(|tools| quote(&cache.path(&tools.entry())) + ":")
         .collect();
     format!(

@@ -33,6 +33,7 @@ impl fmt::Display for Missing {
 
 /// Checks for the tools that building the missing ones of `parts` needs.
 pub(super) fn check(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
+    go::known_release().map_err(SetupError::Release)?;
     let tools = parts.iter().flat_map(|part| go::of(*part));
     let go_is_needed = { tools }.any(|tools| !cache.has(&tools.entry()))
         || parts.contains(&Part::Ingress) && !ingress_crds::are_there(cache);

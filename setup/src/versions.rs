@@ -1,8 +1,12 @@
 //! The versions of all tools. `setup/go/*/go.mod` and `setup/python/libtorch.txt` repeat those of Go tools
 //! and wheels; a test compares them.
 
-/// Kubernetes: the control plane's programs, kubectl and a node's.
-pub const KUBERNETES: &str = "v1.34.2";
+/// The releases of Kubernetes that Fovea is tested on, the oldest first. `KUBERNETES` of `make test` names one
+/// of them; [`crate::go::KUBERNETES`] is built of it.
+pub const KUBERNETES_RELEASES: [&str; 3] = ["v1.35.4", "v1.36.3", KUBERNETES];
+
+/// Kubernetes: the control plane's programs, kubectl and a node's. The newest, which is the default.
+pub const KUBERNETES: &str = "v1.37.2";
 
 /// CoreDNS, the DNS server of a cluster with nodes.
 pub const COREDNS: &str = "v1.14.7";
@@ -13,7 +17,7 @@ pub const COREDNS: &str = "v1.14.7";
 pub const KUBE_ROUTER: &str = "v2.1.0";
 
 /// etcd, the API server's store.
-pub const ETCD: &str = "v3.6.6";
+pub const ETCD: &str = "v3.7.3";
 
 /// MinIO, the object store of the tests and the demo.
 pub const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
@@ -22,10 +26,13 @@ pub const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
 pub const K6: &str = "v1.8.1";
 
 /// kind, for `make cluster` where docker runs.
-pub const KIND: &str = "v0.31.0";
+pub const KIND: &str = "v0.33.0";
 
 /// helm, which renders and installs the chart.
-pub const HELM: &str = "v3.22.0";
+pub const HELM: &str = "v4.3.2";
+
+/// The helm before, which must install the chart, too.
+pub const HELM_3: &str = "v3.22.0";
 
 /// kubeconform, which checks the chart's manifests against the API server's schemas.
 pub const KUBECONFORM: &str = "v0.8.0";

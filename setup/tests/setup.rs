@@ -53,3 +53,16 @@ fn the_environment_is_a_shells() -> Result<()> {
     ensure!(text.contains("/kubernetes-v1."), "{text}");
     Ok(())
 }
+
+#[test]
+fn a_kubernetes_that_is_not_supported_is_refused_before_anything_is_built() -> Result<()> {
+    let output = Command::new(env!("CARGO_BIN_EXE_fovea-setup"))
+        .args(["--only", "tools"])
+        .env("FOVEA_KUBERNETES", "v1.30")
+        .output()?;
+    let text = String::from_utf8(output.stderr)?;
+    ensure!(!output.status.success());
+    let words = "FOVEA_KUBERNETES=v1.30: Fovea is tested on v1.";
+    ensure!(text.contains(words), "{text}");
+    Ok(())
+}

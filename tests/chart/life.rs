@@ -37,6 +37,7 @@ async fn a_release_is_upgraded_rolled_back_and_uninstalled_with_jobs_in_flight()
     let upgrade = ["upgrade", RELEASE, &chart, "-f", &values];
     let wait = ["-n", SYSTEM_NAMESPACE, "--wait", "--timeout=4m"];
     it.helm.run(&[&upgrade[..], &wait].concat()).await?;
+    it.pool_is_ready_now().await?;
     assert_ne!(chart_label(&it).await?, old);
     all_succeed(&it).await?;
 

@@ -18,7 +18,7 @@ pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
         .rsplit_once(':')
         .context("a name with a tag")?;
     // Replaces the internet in this cluster.
-    let values = json!({
+    let mut values = json!({
         "image": {"registry": "localhost", "tag": images::TAG, "pullPolicy": "Never"},
         "minio": {"image": {"repository": minio, "tag": tag, "pullPolicy": "Never"}},
         "runner": {"hub": {"endpoint": it.hub.url, "cidrs": [gateway]}},
@@ -31,9 +31,9 @@ pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
             "template": {"resources": {"requests": {"cpu": "100m", "memory": "300Mi"}}},
         }},
     });
-    let values = it.helm.values("trial", &values)?;
-    it.helm_install(&chart, &[&preset, &values]).await?;
-    it.pool_is_ready().await?;
+    let file = it.helm.values("trial", &values)?;
+    it.helm_install(&chart, &[&preset, &file]).await?;
+    it.pool_is_ready_now().await?;
     let test = ["test", RELEASE, "-n", SYSTEM_NAMESPACE];
     it.helm.run(&test).await?;
 
@@ -47,5 +47,20 @@ pub(crate) async fn takes_the_place_of(it: &Installed) -> Result<()> {
         .body(picture)?;
     let answer = it.client.request_text(request).await?;
     ensure!(answer.contains(&caption), "{answer}");
-    Ok(())
+
+    // What only the operator refuses: helm says so at once.
+    let template = json!({"priorityClassName": "system-node-critical"});
+    let mut refused = values["pools"]["default"].clone();
+    refused["template"] = template;
+    refused["enabled"] = json!(true);
+    values["pools"]["refused"] = refused;
+    let file = it.helm.values("refused", &values)?;
+    let upgrade = ["upgrade", RELEASE, &chart, "-n", SYSTEM_NAMESPACE];
+    let files = ["-f", &preset, "-f", &file, "--wait", "--timeout=4m"];
+    let failed = it.helm.run(&[&upgrade[..], &files].concat()).await.err();
+    let failed = failed.context("a pool that is stalled")?.to_string();
+    for words in ["RunnerPool refused is stalled: ", "system-node-critical"] {
+        ensure!(failed.contains(words), "{words} is not in {failed}");
+    }
+    it.pool_is_ready_now().await
 }

@@ -7,7 +7,7 @@ use fovea_harness::{ControlPlane, ControlPlaneOptions, eventually};
 use fovea_tests::operated::{PATIENCE, create_namespace, install};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use std::path::PathBuf;
@@ -24,12 +24,13 @@ struct Release {
     client: Client,
     kubeconfig: PathBuf,
     folder: TempDir,
-    _control_plane: ControlPlane,
+    control_plane: ControlPlane,
 }
 
 /// Log and exit of the program.
 struct Said {
     success: bool,
+    code: Option<i32>,
     out: String,
     log: String,
 }
@@ -44,7 +45,7 @@ impl Release {
         let this = Self {
             kubeconfig: control_plane.kubeconfig_for(USER, &[])?,
             folder: TempDir::new()?,
-            _control_plane: control_plane,
+            control_plane,
             client,
         };
         this.grant().await?;
@@ -85,6 +86,10 @@ impl Release {
     }
 
     fn begin(&self, pools: &str) -> Result<Child> {
+        self.begin_waiting(pools, 0)
+    }
+
+    fn begin_waiting(&self, pools: &str, seconds: u32) -> Result<Child> {
         let file = self.folder.path().join("pools.yaml");
         std::fs::write(&file, pools)?;
         let child = Command::new(stack::find("fovea-operator")?)
@@ -92,6 +97,7 @@ impl Release {
             .arg(format!("--file={}", file.display()))
             .arg(format!("--owner-config-map={OWNER}"))
             .arg(format!("--namespace={SYSTEM_NAMESPACE}"))
+            .arg(format!("--wait-seconds={seconds}"))
             .env("KUBECONFIG", &self.kubeconfig)
             // What the operator beside it is given says nothing here.
             .env("FOVEA_OPERATOR_RUNNER_IMAGE", "anything")
@@ -111,6 +117,48 @@ impl Release {
         Ok(api.list(&ListParams::default()).await?.items)
     }
 
+    /// Writes a status as the operator does, once the pool of this generation is there.
+    async fn becomes(
+        &self,
+        name: &str,
+        generation: i64,
+        conditions: &[(&str, &str)],
+    ) -> Result<()> {
+        let conditions = conditions.iter().map(|(kind, status)| {
+            json!({
+                "type": kind, "status": status, "reason": "Tested", "message": format!("{kind}, since"),
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            })
+        });
+        let status = json!({
+            "observedGeneration": generation, "conditions": conditions.collect::<Vec<_>>(),
+        });
+        let api: Api<RunnerPool> = Api::namespaced(self.client.clone(), SYSTEM_NAMESPACE);
+        eventually("the pool", PATIENCE, async || {
+            let pool = api.get(name).await?;
+            let found = pool.metadata.generation;
+            ensure!(found == Some(generation), "generation {found:?}");
+            Ok(())
+        })
+        .await?;
+        let patch = Patch::Merge(json!({ "status": status }));
+        api.patch_status(name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
+    async fn scale(&self, name: &str, replicas: u32) -> Result<()> {
+        let scale = format!("scale runnerpool {name} --replicas={replicas} -n {SYSTEM_NAMESPACE}");
+        self.control_plane.kubectl_line(&scale).await?;
+        Ok(())
+    }
+
+    async fn replicas_after(&self, pools: &str) -> Result<u32> {
+        let said = self.apply(pools).await?;
+        ensure!(said.success, "{}", said.log);
+        Ok(self.pools().await?[0].spec.replicas)
+    }
+
     async fn names(&self) -> Result<Vec<String>> {
         let pools = self.pools().await?;
         Ok(pools.iter().map(ResourceExt::name_any).collect())
@@ -122,6 +170,7 @@ async fn end(child: Child) -> Result<Said> {
     let output = ended.context("it does not end")??;
     Ok(Said {
         success: output.status.success(),
+        code: output.status.code(),
         out: String::from_utf8(output.stdout)?,
         log: String::from_utf8(output.stderr)?,
     })
@@ -179,6 +228,65 @@ async fn a_release_s_pools_wait_for_the_crd_follow_the_file_and_belong_to_its_co
         "{}",
         said.log
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn replicas_that_a_release_leaves_out_are_somebody_else_s() -> Result<()> {
+    let release = Release::start().await?;
+    install(&release.client).await?;
+    assert_eq!(release.replicas_after(&pool("a", "")).await?, 1);
+    release.scale("a", 4).await?;
+    assert_eq!(release.replicas_after(&pool("a", "")).await?, 4);
+
+    // What the release says is what counts, also against somebody else; and stays when it no longer says it.
+    let two = pool("a", "replicas: 2");
+    assert_eq!(release.replicas_after(&two).await?, 2);
+    assert_eq!(release.replicas_after(&pool("a", "")).await?, 2);
+    release.scale("a", 5).await?;
+    assert_eq!(release.replicas_after(&pool("a", "")).await?, 5);
+
+    // Beside autoscaling there may be none.
+    let autoscaled = pool("a", "autoscaling: {min: 0, max: 2}");
+    assert_eq!(release.replicas_after(&autoscaled).await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_release_waits_for_its_pools_and_ends_at_one_that_is_stalled() -> Result<()> {
+    let release = Release::start().await?;
+    install(&release.client).await?;
+    let both = pool("a", "") + &pool("b", "");
+    let waiting = release.begin_waiting(&both, 60)?;
+    let coming = [("Ready", "False"), ("Reconciling", "True")];
+    release.becomes("a", 1, &coming).await?;
+    release.becomes("b", 1, &[("Ready", "True")]).await?;
+    release.becomes("a", 1, &[("Ready", "True")]).await?;
+    let said = end(waiting).await?;
+    ensure!(said.success, "{}", said.log);
+    assert!(
+        said.out
+            .ends_with("RunnerPool a Ready\nRunnerPool b Ready\n"),
+        "{}",
+        said.out
+    );
+
+    // The status of the spec before says nothing of this one.
+    let both = pool("a", "") + &pool("b", "device: cpu");
+    let waiting = release.begin_waiting(&both, 60)?;
+    let stalled = [("Ready", "False"), ("Stalled", "True")];
+    release.becomes("b", 2, &stalled).await?;
+    let said = end(waiting).await?;
+    assert_eq!(said.code, Some(3), "{}", said.log);
+    let why = "RunnerPool b is stalled: Stalled, since";
+    assert!(said.log.contains(why), "{}", said.log);
+
+    // It ends also where nobody says anything.
+    let both = pool("a", "device: cuda") + &pool("b", "");
+    let said = end(release.begin_waiting(&both, 1)?).await?;
+    assert_eq!(said.code, Some(3), "{}", said.log);
+    let why = "RunnerPool a is not Ready after 1 s: the operator has not observed";
+    assert!(said.log.contains(why), "{}", said.log);
     Ok(())
 }
 

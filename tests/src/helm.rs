@@ -1,8 +1,8 @@
-//! The pinned helm, as a user of a cluster has it.
+//! The pinned helm, as a user of a cluster has it, or the one before.
 
 use anyhow::{Context as _, Result, ensure};
 use fovea_setup::cache::Cache;
-use fovea_setup::go::HELM;
+use fovea_setup::go::{GoTools, HELM};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,8 +21,12 @@ pub struct Helm {
 
 impl Helm {
     pub fn new(kubeconfig: &Path) -> Result<Self> {
+        Self::of(HELM, kubeconfig)
+    }
+
+    pub fn of(tools: GoTools, kubeconfig: &Path) -> Result<Self> {
         Ok(Self {
-            program: HELM.program(&Cache::from_env()?, "helm"),
+            program: tools.program(&Cache::from_env()?, "helm"),
             kubeconfig: kubeconfig.to_path_buf(),
             home: TempDir::new()?,
         })

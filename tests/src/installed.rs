@@ -161,12 +161,14 @@ impl Installed {
         json!({"cidrs": [format!("{}/32", self.cluster.gateway())], "ports": [port]})
     }
 
-    /// `helm install` of the chart; waits until a picture could be captioned.
+    /// `helm install` of the chart, which waits until a picture could be captioned.
     pub async fn install(&self, values: &Value) -> Result<()> {
-        self.install_chart(&chart(), values).await
+        let values = self.helm.values("values", values)?;
+        self.helm_install(&chart(), &[&values]).await?;
+        self.pool_is_ready_now().await
     }
 
-    /// The same with another chart, such as an earlier one's package.
+    /// The same with an earlier chart's package, whose pool is not waited for by helm.
     pub async fn install_chart(&self, chart: &str, values: &Value) -> Result<()> {
         let values = self.helm.values("values", values)?;
         self.helm_install(chart, &[&values]).await?;
@@ -185,14 +187,18 @@ impl Installed {
 
     /// Waits until the chart's pool has a runner for each of its models.
     pub async fn pool_is_ready(&self) -> Result<()> {
-        let ready = eventually("the chart's pool to be Ready", PATIENCE, async || {
-            let status = self.pools.get(POOL).await?.status.unwrap_or_default();
-            let mut conditions = status.conditions.iter();
-            let ready = conditions.any(|each| each.type_ == "Ready" && each.status == "True");
-            ensure!(ready, "{status:#?}");
-            Ok(())
-        });
+        let what = "the chart's pool to be Ready";
+        let ready = eventually(what, PATIENCE, || self.pool_is_ready_now());
         self.explained(ready.await).await
+    }
+
+    /// Whether the chart's pool has a runner for each of its models.
+    pub async fn pool_is_ready_now(&self) -> Result<()> {
+        let status = self.pools.get(POOL).await?.status.unwrap_or_default();
+        let mut conditions = status.conditions.iter();
+        let ready = conditions.any(|each| each.type_ == "Ready" && each.status == "True");
+        ensure!(ready, "{status:#?}");
+        Ok(())
     }
 
     /// Scales a Deployment of the release and waits for it.

@@ -97,7 +97,7 @@
 {{- define "fovea.refusals.pool" -}}
 {{- $pool := .pool }}
 {{- if $pool.enabled }}
-{{- if and $pool.autoscaling (hasKey $pool "replicas") }}
+{{- if and $pool.autoscaling (not (kindIs "invalid" $pool.replicas)) }}
 {{- fail (printf "pools.%s: replicas and autoscaling contradict each other: remove one of them" .name) }}
 {{- end }}
 {{- if $pool.external }}

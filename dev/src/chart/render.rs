@@ -3,7 +3,7 @@
 use super::{CHART, ChartError, below};
 use fovea_harness::stack::{SYSTEM_NAMESPACE, repository};
 use fovea_setup::cache::Cache;
-use fovea_setup::go::{HELM, HELM_DOCS};
+use fovea_setup::go::{GoTools, HELM, HELM_3, HELM_DOCS};
 use fovea_setup::run_command;
 use fovea_setup::versions::KUBERNETES;
 use std::path::PathBuf;
@@ -29,10 +29,19 @@ pub struct Tools {
 
 impl Tools {
     pub fn ensure(cache: &Cache) -> Result<Self, ChartError> {
-        HELM.ensure(cache)?;
+        Self::with(HELM, cache)
+    }
+
+    /// The same with the helm before.
+    pub fn with_helm_3(cache: &Cache) -> Result<Self, ChartError> {
+        Self::with(HELM_3, cache)
+    }
+
+    fn with(helm: GoTools, cache: &Cache) -> Result<Self, ChartError> {
+        helm.ensure(cache)?;
         HELM_DOCS.ensure(cache)?;
         Ok(Self {
-            helm: HELM.program(cache, "helm"),
+            helm: helm.program(cache, "helm"),
             docs: HELM_DOCS.program(cache, "helm-docs"),
         })
     }
@@ -132,7 +141,7 @@ fn settled(file: &str, text: &str) -> String {
 }
 
 /// The rendered chart without the definitions, which are always the same.
-pub(super) fn golden(tools: &Tools, values: &Values) -> Result<String, ChartError> {
+pub fn golden(tools: &Tools, values: &Values) -> Result<String, ChartError> {
     let mut template = tools.template();
     template
         .arg("--values")

@@ -160,6 +160,8 @@ fn pool(definition: &Value) -> Result<Value, String> {
         fields.remove("required");
     }
     form["properties"]["enabled"] = json!({"type": "boolean"});
+    // In one file of values, to leave out what another one sets.
+    form["properties"]["replicas"]["type"] = json!(["integer", "null"]);
     form["if"] = json!({"properties": {"enabled": {"const": true}}, "required": ["enabled"]});
     form["then"] = json!({"required": required});
     Ok(form)

@@ -1,6 +1,7 @@
 //! Parses and checks the documents of the file. Pure.
 
-use fovea_crds::{RunnerPool, yaml};
+use super::replicas::{self, Replicas};
+use fovea_crds::{RunnerPool, RunnerPoolSpec, yaml};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource as _;
 use serde::Deserialize;
@@ -35,7 +36,22 @@ impl Manifest {
     pub(super) fn owned_by(&self, owner: &OwnerReference) -> Value {
         let mut object = self.object.clone();
         object["metadata"]["ownerReferences"] = json!([owner]);
+        if self.replicas() == Replicas::Reset {
+            object["spec"]["replicas"] = json!(RunnerPoolSpec::new(Vec::new()).replicas);
+        }
         object
+    }
+
+    pub(super) fn replicas(&self) -> Replicas {
+        replicas::of(&self.object["spec"])
+    }
+
+    /// An object of this name that has nothing but `spec`.
+    pub(super) fn with_spec(&self, spec: &Value) -> Value {
+        let (kind, version) = (&self.object["kind"], &self.object["apiVersion"]);
+        json!({
+            "apiVersion": version, "kind": kind, "metadata": {"name": self.name}, "spec": spec,
+        })
     }
 }
 

@@ -1,10 +1,13 @@
-//! `fovea-operator apply-pools`: applies the RunnerPools of a Helm release, and deletes those that the
-//! release no longer has. Helm cannot do this itself, since their CRD is part of the same release.
+//! `fovea-operator apply-pools`: applies the RunnerPools of a Helm release, deletes those that the
+//! release no longer has, and waits for the rest. Helm cannot do this itself, since their CRD is part of the
+//! same release.
 //!
 //! The release's ConfigMap owns each pool, so that uninstalling deletes them.
 
 mod manifests;
+mod replicas;
 mod tries;
+mod waiting;
 
 use crate::pool::applier::server_message;
 use fovea_crds::RunnerPool;
@@ -14,12 +17,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 use manifests::{Manifest, ManifestError};
+use replicas::Replicas;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 use tries::Tries;
 
 /// The manager of the fields that a release sets.
 const MANAGER: &str = "fovea-chart";
+
+/// Upper bound of `--wait-seconds`: a day.
+const MAX_WAIT_SECONDS: i64 = 86_400;
 
 /// Applies the RunnerPools of a Helm release, and deletes those of the release that the file no
 /// longer contains. The chart runs it as a Job after an install or upgrade.
@@ -38,6 +46,11 @@ pub struct ApplyPoolsConfig {
     /// Namespace of the ConfigMap and the RunnerPools.
     #[arg(long)]
     pub namespace: String,
+
+    /// Longest wait for the pools to be Ready, in seconds. A pool that is stalled ends it at once.
+    /// 0: no wait.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=MAX_WAIT_SECONDS))]
+    pub wait_seconds: u32,
 
     /// Format of the log on standard error. Its level is set by the environment variable `RUST_LOG`,
     /// such as `debug` (default: `info`).
@@ -73,6 +86,22 @@ pub enum ApplyPoolsError {
     /// Listing or deleting the pools that the file lacks failed.
     #[error("deleting RunnerPools that the file lacks failed: {0}")]
     Delete(String),
+    #[error("RunnerPool {name} is stalled: {why}")]
+    Stalled { name: String, why: String },
+    #[error("RunnerPool {name} is not Ready after {seconds} s: {why}")]
+    NotReady {
+        name: String,
+        /// `--wait-seconds`
+        seconds: u64,
+        why: String,
+    },
+}
+
+impl ApplyPoolsError {
+    /// Whether the pools are applied, and trying again would only wait again.
+    pub fn is_of_a_pool(&self) -> bool {
+        matches!(self, Self::Stalled { .. } | Self::NotReady { .. })
+    }
 }
 
 /// Applies every pool of the file and deletes the rest; prints a line for each. Temporary errors, such as
@@ -106,13 +135,15 @@ pub async fn run(config: &ApplyPoolsConfig, client: Client) -> Result<(), ApplyP
         let all = manifests.len();
         return Err(ApplyPoolsError::Refused { refused, all });
     }
-    let kept = manifests
-        .iter()
-        .map(|manifest| manifest.name.as_str())
-        .collect();
+    let names: Vec<&str> = manifests.iter().map(|each| each.name.as_str()).collect();
+    let kept = names.iter().copied().collect();
     delete_others(&pools, &kept, &owner, &tries)
         .await
-        .map_err(|error| ApplyPoolsError::Delete(server_message(&error)))
+        .map_err(|error| ApplyPoolsError::Delete(server_message(&error)))?;
+    match Duration::from_secs(config.wait_seconds.into()) {
+        Duration::ZERO => Ok(()),
+        limit => waiting::until_ready(&pools, &names, limit).await,
+    }
 }
 
 async fn owner(
@@ -145,11 +176,26 @@ async fn apply(
     owner: &OwnerReference,
     tries: &Tries,
 ) -> kube::Result<()> {
+    let name = &manifest.name;
+    if manifest.replicas() == Replicas::Kept {
+        let found = tries.run(name, || live(pools, name)).await?;
+        if let Some(spec) = found.as_ref().and_then(replicas::handed_over) {
+            let params = PatchParams::apply(replicas::LEFT).force();
+            let patch = Patch::Apply(manifest.with_spec(&spec));
+            let handed = tries.run(name, || pools.patch_metadata(name, &params, &patch));
+            handed.await?;
+        }
+    }
     let params = PatchParams::apply(MANAGER).force();
     let patch = Patch::Apply(manifest.owned_by(owner));
-    let name = &manifest.name;
     let applied = tries.run(name, || pools.patch_metadata(name, &params, &patch));
     applied.await.map(drop)
+}
+
+/// The pool as it is; by a list, because the release's account may only list.
+async fn live(pools: &Api<RunnerPool>, name: &str) -> kube::Result<Option<RunnerPool>> {
+    let named = ListParams::default().fields(&format!("metadata.name={name}"));
+    Ok(pools.list(&named).await?.items.pop())
 }
 
 /// Deletes the pools that the owner has and that are not among `kept`.

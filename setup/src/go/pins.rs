@@ -19,56 +19,6 @@ macro_rules! pinned {
     };
 }
 
-/// Kubernetes reads its own version from these; the API server refuses to start without.
-const KUBERNETES_STAMPS: &[(&str, &str)] = &[
-    (
-        "k8s.io/component-base/version.gitVersion",
-        versions::KUBERNETES,
-    ),
-    ("k8s.io/component-base/version.gitMajor", "1"),
-    ("k8s.io/component-base/version.gitMinor", "34"),
-    ("k8s.io/component-base/version.gitTreeState", "clean"),
-];
-
-/// The API server and kubectl, for the demo. The other programs have the same go.mod and separate entries.
-pub const KUBERNETES: GoTools = GoTools {
-    version: versions::KUBERNETES,
-    programs: &[
-        ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-        ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-    ],
-    about: "about 3 minutes on 2 cores",
-    stamps: KUBERNETES_STAMPS,
-    ..pinned!("kubernetes")
-};
-
-/// The controller manager, which tests need: garbage collection, Deployments, the end of namespaces.
-pub const KUBERNETES_CONTROLLERS: GoTools = GoTools {
-    name: "kubernetes-controllers",
-    version: versions::KUBERNETES,
-    programs: &[(
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-    )],
-    about: "about a minute on 2 cores, after kube-apiserver",
-    stamps: KUBERNETES_STAMPS,
-    ..pinned!("kubernetes")
-};
-
-/// The programs that every node of a cluster runs.
-pub const KUBERNETES_NODE: GoTools = GoTools {
-    name: "kubernetes-node",
-    version: versions::KUBERNETES,
-    programs: &[
-        ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
-        ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
-        ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
-    ],
-    about: "about 3 minutes on 2 cores",
-    stamps: KUBERNETES_STAMPS,
-    ..pinned!("kubernetes")
-};
-
 pub const COREDNS: GoTools = GoTools {
     version: versions::COREDNS,
     programs: &[("coredns", "github.com/coredns/coredns")],
@@ -120,11 +70,21 @@ pub const KIND: GoTools = GoTools {
 /// helm, for the chart's tests and for `make cluster`'s users.
 pub const HELM: GoTools = GoTools {
     version: versions::HELM,
-    programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
+    programs: &[("helm", "helm.sh/helm/v4/cmd/helm")],
     about: "about a minute on 2 cores",
     // The version that charts see, and `helm version`.
-    stamps: &[("helm.sh/helm/v3/internal/version.version", versions::HELM)],
+    stamps: &[("helm.sh/helm/v4/internal/version.version", versions::HELM)],
     ..pinned!("helm")
+};
+
+/// The helm before, which some users of the chart still have.
+pub const HELM_3: GoTools = GoTools {
+    name: "helm",
+    version: versions::HELM_3,
+    programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
+    about: "about a minute on 2 cores",
+    stamps: &[("helm.sh/helm/v3/internal/version.version", versions::HELM_3)],
+    ..pinned!("helm3")
 };
 
 pub const KUBECONFORM: GoTools = GoTools {

@@ -1,4 +1,14 @@
-{{/* Memory and disk of the API, which follow from `api.limits`. */}}
+{{/* Number of the API's pods, and their memory and disk, which follow from `api.limits`. */}}
+
+{{/*
+Number of pods where the values have none: that of the Deployment, which somebody may have scaled, or 2. Any other number would conflict with
+them: helm 4 applies as the API server's `kubectl apply --server-side` does.
+*/}}
+{{- define "fovea.api.replicas" -}}
+{{- $name := include "fovea.componentName" (dict "root" . "component" "api") }}
+{{- $spec := (lookup "apps/v1" "Deployment" .Release.Namespace $name).spec | default dict }}
+{{- hasKey $spec "replicas" | ternary $spec.replicas 2 }}
+{{- end }}
 
 {{/* The container's resources, with a memory limit unless the values set one. */}}
 {{- define "fovea.api.resources" -}}
