@@ -37,8 +37,8 @@ async fn age(operated: &Operated, name: &str) -> Result<()> {
             "metadata": {"resourceVersion": pool.metadata.resource_version},
             "status": {"conditions": status.conditions},
         });
-        let patched = (operated.pools).patch_status(name, &params, &Patch::Merge(patch));
-        patched.await?;
+        let patch = Patch::Merge(patch);
+        operated.pools.patch_status(name, &params, &patch).await?;
         anyhow::Ok(())
     });
     Ok(aged.await?)
