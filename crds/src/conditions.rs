@@ -1,4 +1,9 @@
 //! Condition types of both resources, and the schema of a bounded list of conditions.
+//!
+//! They follow kstatus, by which Flux and Helm judge an object, and batch/v1. kstatus compares
+//! `metadata.generation` with `status.observedGeneration` first: an object that differs is in progress. Then
+//! the first of [`RECONCILING`] and [`STALLED`] that is True decides, so a list has one of them at most, and
+//! then [`READY`]. An object with none of them is as it should be.
 
 use crate::bounds::{MAX_CONDITIONS, MAX_MESSAGE_LENGTH, MAX_REASON_LENGTH};
 use crate::clip;
@@ -19,10 +24,21 @@ pub const SCHEDULED: &str = "Scheduled";
 /// `spec.suspend` suspends the job. False after it was resumed: the queue deadline counts from that
 /// transition.
 pub const SUSPENDED: &str = "Suspended";
-/// The job has reached a terminal phase, which the reason names.
+/// The job has succeeded.
 pub const COMPLETE: &str = "Complete";
+/// The job has ended without success: it failed, or `spec.cancel` ended it, which the reason says.
+pub const FAILED: &str = "Failed";
 
-/// At least one runner of the pool serves every model.
+/// Work on the object is under way, or waits for something that the message names.
+pub const RECONCILING: &str = "Reconciling";
+/// The job has failed, or the pool does not get what its spec asks for: a person has to act.
+pub const STALLED: &str = "Stalled";
+
+/// `status.observedGeneration` of an object whose status nobody has written yet. It is the schema's default:
+/// without one, kstatus takes a new object for a finished one.
+pub const UNOBSERVED: i64 = -1;
+
+/// At least one runner of the pool serves every model, or the pool is to have none.
 pub const READY: &str = "Ready";
 /// A change of the pool is being rolled out.
 pub const PROGRESSING: &str = "Progressing";
@@ -34,27 +50,34 @@ pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
+/// Removes the condition of a type.
+pub fn remove(conditions: &mut Vec<Condition>, type_: &str) {
+    conditions.retain(|condition| condition.type_ != type_);
+}
+
 /// Sets a condition, clipped to the bounds of the schema. Its transition time moves only when its
 /// status does. The list stays sorted by type.
+///
+/// It has no generation of its own: `kubectl wait` would compare that one instead of the status's, and so
+/// wait for a condition that stays as it is after an edit of the spec.
 pub fn set(
     conditions: &mut Vec<Condition>,
     (type_, status): (&str, &str),
     (reason, message): (&str, &str),
-    generation: Option<i64>,
     now: Timestamp,
 ) {
     let before = get(conditions, type_).filter(|condition| condition.status == status);
     let since = before.map_or(Time(now), |condition| {
         condition.last_transition_time.clone()
     });
-    conditions.retain(|condition| condition.type_ != type_);
+    remove(conditions, type_);
     conditions.push(clip::condition(Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
         message: message.to_owned(),
         last_transition_time: since,
-        observed_generation: generation,
+        observed_generation: None,
     }));
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
 }
@@ -117,37 +140,13 @@ mod tests {
     fn a_transition_time_moves_only_with_the_status() {
         let at = |seconds| Timestamp::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
         let mut list = Vec::new();
-        set(
-            &mut list,
-            (SCHEDULED, "False"),
-            ("NoRunner", "a"),
-            Some(1),
-            at(1),
-        );
-        set(
-            &mut list,
-            (ACCEPTED, "True"),
-            ("PoolFound", "b"),
-            Some(1),
-            at(1),
-        );
-        set(
-            &mut list,
-            (SCHEDULED, "False"),
-            ("NoRunner", "c"),
-            Some(2),
-            at(2),
-        );
+        set(&mut list, (SCHEDULED, "False"), ("NoRunner", "a"), at(1));
+        set(&mut list, (ACCEPTED, "True"), ("PoolFound", "b"), at(1));
+        set(&mut list, (SCHEDULED, "False"), ("NoRunner", "c"), at(2));
         let scheduled =
             get(&list, SCHEDULED).map(|each| (&*each.message, each.last_transition_time.0));
         assert_eq!(scheduled, Some(("c", at(1))));
-        set(
-            &mut list,
-            (SCHEDULED, "True"),
-            ("RunnerFound", "d"),
-            Some(2),
-            at(3),
-        );
+        set(&mut list, (SCHEDULED, "True"), ("RunnerFound", "d"), at(3));
         assert_eq!(
             get(&list, SCHEDULED).map(|each| each.last_transition_time.0),
             Some(at(3))

@@ -15,8 +15,8 @@ pub(crate) use kubernetes::known as known_release;
 pub use kubernetes::{KUBERNETES, KUBERNETES_CONTROLLERS, KUBERNETES_NODE, UnknownRelease};
 pub(super) use pins::MONITORING;
 pub use pins::{
-    CONTOUR, COREDNS, ETCD, HELM, HELM_3, HELM_DOCS, K6, KIND, KUBE_ROUTER, KUBECONFORM, MINIO,
-    PROMETHEUS,
+    CONTOUR, COREDNS, ETCD, HELM, HELM_3, HELM_DOCS, K6, KIND, KSTATUS, KUBE_ROUTER, KUBECONFORM,
+    MINIO, PROMETHEUS,
 };
 
 /// Programs that are built together from one Go module.
@@ -34,6 +34,8 @@ pub struct GoTools {
     tags: &'static [&'static str],
     go_mod: &'static str,
     go_sum: &'static str,
+    /// The files of a program of our own, by name; empty for others'.
+    sources: &'static [(&'static str, &'static str)],
 }
 
 /// Programs in a shell's `PATH`: control plane, store and helm.
@@ -52,7 +54,7 @@ pub fn of(part: Part) -> Vec<GoTools> {
             COREDNS,
             KUBE_ROUTER,
         ],
-        Part::Chart => vec![HELM, HELM_3, KUBECONFORM, HELM_DOCS],
+        Part::Chart => vec![HELM, HELM_3, KUBECONFORM, HELM_DOCS, KSTATUS],
         Part::Ingress => vec![CONTOUR],
         Part::Prometheus => vec![PROMETHEUS],
         Part::Load => vec![K6],
@@ -83,7 +85,7 @@ impl GoTools {
     }
 
     fn build(&self, out: &Path) -> Result<(), SetupError> {
-        let [go_mod, go_sum] = self.pin(out)?;
+        let written = self.pin(out)?;
         // Go names several programs after their packages. A single one gets our name: etcd's package
         // is called `server`.
         let target = match self.programs {
@@ -107,18 +109,21 @@ impl GoTools {
                 .env("GOGC", "400")
                 .current_dir(out),
         )?;
-        fs::remove_file(go_mod)
-            .and_then(|()| fs::remove_file(go_sum))
+        (written.into_iter().try_for_each(fs::remove_file))
             .map_err(SetupError::io(format!("tidying {}", out.display())))
     }
 
-    fn pin(&self, folder: &Path) -> Result<[PathBuf; 2], SetupError> {
-        let files = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
-        for (name, text) in files {
+    /// Writes the module's files, and returns their paths.
+    fn pin(&self, folder: &Path) -> Result<Vec<PathBuf>, SetupError> {
+        let pins = [("go.mod", self.go_mod), ("go.sum", self.go_sum)];
+        let files = pins.iter().chain(self.sources);
+        let write = |(name, text): &(&str, &str)| {
             let what = format!("writing {name} of {}", self.name);
-            fs::write(folder.join(name), text).map_err(SetupError::io(what))?;
-        }
-        Ok(files.map(|(name, _)| folder.join(name)))
+            let path = folder.join(name);
+            fs::write(&path, text).map_err(SetupError::io(what))?;
+            Ok(path)
+        };
+        files.map(write).collect()
     }
 
     /// The folder in which Go keeps the source of `module`, of the version that these programs are
@@ -168,7 +173,11 @@ mod tests {
     #[test]
     fn every_go_mod_requires_the_version_that_is_named_here() {
         for tools in every() {
-            let (_, package) = tools.programs[0];
+            // A program of our own has the version of the package that it is about.
+            let package = match tools.sources {
+                [] => tools.programs[0].1,
+                _ => "github.com/fluxcd/cli-utils",
+            };
             let required = tools.go_mod.lines().any(|line| {
                 let mut words = line.trim_start_matches("require").split_whitespace();
                 let module = words.next();

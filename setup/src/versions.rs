@@ -34,6 +34,10 @@ pub const HELM: &str = "v4.3.2";
 /// The helm before, which must install the chart, too.
 pub const HELM_3: &str = "v3.22.0";
 
+/// kstatus, by which Flux and Helm judge objects: the newest that Go 1.26 builds. Its rules are those of v1.4.0,
+/// which Flux 2 has, and of v1.2.2, which Helm 4.3.2 has.
+pub const KSTATUS: &str = "v1.3.0";
+
 /// kubeconform, which checks the chart's manifests against the API server's schemas.
 pub const KUBECONFORM: &str = "v0.8.0";
 

@@ -30,7 +30,7 @@ async fn a_suspended_job_runs_once_it_is_resumed() -> Result<()> {
     patch(&name, json!({"suspend": false})).await?;
     let status = ended(&name).await?;
     assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
-    assert!(has_condition(&status, "Suspended", "False"));
+    assert!(has_condition(&status, "Complete", "True"));
     Ok(())
 }
 

@@ -138,7 +138,7 @@ impl Scene<'_> {
                     Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
                 let written = eventually("the pool's status", PATIENCE, async || {
                     let pool = pools.get(name).await?;
-                    ensure!(pool.status.is_some(), "{}", victim.log_tail());
+                    ensure!(pool.written_status().is_some(), "{}", victim.log_tail());
                     Ok(())
                 });
                 Ok(written.await?)

@@ -11,6 +11,8 @@ mod events;
 mod fairness;
 mod half_open;
 mod killed;
+mod kstatus;
+
 mod leading;
 mod life;
 mod memory;

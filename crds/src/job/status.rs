@@ -12,13 +12,14 @@ use crate::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// Observed state of the job. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::structural)]
+#[schemars(transform = schema::structural, transform = unobserved)]
 #[x_kube(
     validation = rules::final_once_terminal("phase"),
     validation = rules::final_once_terminal("result"),
@@ -30,16 +31,19 @@ pub struct InferenceJobStatus {
     #[serde(default)]
     pub phase: Phase,
 
-    /// Generation of the spec that this status was computed from.
+    /// Generation of the spec that this status was computed from; -1 until the operator has written a
+    /// status. It follows edits of a finished job, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = -1))]
     pub observed_generation: Option<i64>,
 
     /// RunnerPool that the operator chose for the job. Never changes once set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool_ref: Option<ResolvedPoolRef>,
 
-    /// Conditions of the job: Accepted, Scheduled, Suspended and Complete.
+    /// Conditions of the job. Until it ends: Reconciling, Accepted, Scheduled and Suspended. Once it has
+    /// ended: Complete if it succeeded; Failed and Stalled if it failed; Failed alone if it was
+    /// cancelled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
@@ -135,6 +139,12 @@ pub struct InferenceJobStatus {
     /// Delivery state of spec.callback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<CallbackStatus>,
+}
+
+/// The phase is there for the rules, which read it.
+fn unobserved(schema: &mut Schema) {
+    let status = json!({"observedGeneration": conditions::UNOBSERVED, "phase": Phase::Pending});
+    schema.insert("default".to_owned(), status);
 }
 
 /// Delivery state of a callback.

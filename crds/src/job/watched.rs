@@ -1,8 +1,9 @@
 //! A job as the programs read it: cheap to decode, without what they do not use, and readable in part if it
 //! does not decode.
 
-use super::InferenceJob;
 use super::facts::{is_kept_annotation, is_kept_label};
+use super::{InferenceJob, InferenceJobStatus};
+use crate::conditions::UNOBSERVED;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ManagedFieldsEntry, ObjectMeta, OwnerReference, Time,
 };
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// A job as the API server answers it, [trimmed](InferenceJob::trimmed), or the metadata of one that does not
-/// decode, which must not stop the others.
+/// decode, which must not stop the others. The default status, which nobody has written, is none.
 ///
 /// Its users decide how large its metadata is, up to 1.5 MiB. What Fovea does not use is skipped while it is
 /// decoded, so that it never takes memory.
@@ -112,8 +113,10 @@ impl<'de> Deserialize<'de> for WatchedJob {
             spec,
             status,
         } = Parts::deserialize(deserializer)?;
-        let decoded = Deserialize::deserialize(&spec)
-            .and_then(|spec| Ok((spec, Deserialize::deserialize(&status)?)));
+        let decoded = Deserialize::deserialize(&spec).and_then(|spec| {
+            let status: Option<InferenceJobStatus> = Deserialize::deserialize(&status)?;
+            Ok((spec, status.filter(is_written)))
+        });
         Ok(Self(match decoded {
             Ok((spec, status)) => Ok(InferenceJob {
                 metadata,
@@ -127,6 +130,10 @@ impl<'de> Deserialize<'de> for WatchedJob {
             }),
         }))
     }
+}
+
+fn is_written(status: &InferenceJobStatus) -> bool {
+    status.observed_generation != Some(UNOBSERVED)
 }
 
 impl Resource for WatchedJob {
@@ -204,10 +211,19 @@ mod tests {
         assert!(read.is_made_by_api());
         assert_eq!(read.metadata.labels.unwrap().len(), 1);
         assert_eq!(read.metadata.annotations.unwrap().len(), 1);
-        let mut pending = object();
-        pending.as_object_mut().unwrap().remove("status");
-        let WatchedJob(read) = serde_json::from_value(pending).unwrap();
-        assert!(read.unwrap().status.is_none());
+    }
+
+    #[test]
+    fn a_status_that_nobody_has_written_is_none() {
+        for status in [
+            json!(null),
+            json!({"observedGeneration": -1, "phase": "Pending"}),
+        ] {
+            let mut pending = object();
+            pending["status"] = status;
+            let WatchedJob(read) = serde_json::from_value(pending).unwrap();
+            assert!(read.unwrap().status.is_none());
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The observed state of a pool, and the only part that the operator writes.
 
+use super::RunnerPool;
 use crate::{
     bounds::{
         MAX_LABEL_LENGTH, MAX_MODELS, MAX_REVISION_LENGTH, MAX_SELECTOR_LENGTH, MAX_SOURCE_LENGTH,
@@ -9,17 +10,19 @@ use crate::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// Observed state of the pool. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::structural)]
+#[schemars(transform = schema::structural, transform = unobserved)]
 pub struct RunnerPoolStatus {
-    /// Generation of the spec that this status was computed from.
+    /// Generation of the spec that this status was computed from; -1 until the operator has written a
+    /// status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = -1))]
     pub observed_generation: Option<i64>,
 
     /// Number of runners, ready or not.
@@ -49,10 +52,24 @@ pub struct RunnerPoolStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub models: Vec<ModelStatus>,
 
-    /// Conditions of the pool: Ready, Progressing and Degraded.
+    /// Conditions of the pool: Ready, Progressing and Degraded; Reconciling while a change is under way,
+    /// or Stalled if the pool does not get what its spec asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions::schema")]
     pub conditions: Vec<Condition>,
+}
+
+fn unobserved(schema: &mut Schema) {
+    let status = json!({"observedGeneration": conditions::UNOBSERVED});
+    schema.insert("default".to_owned(), status);
+}
+
+impl RunnerPool {
+    /// The status that the operator has written; `None` before it has written one.
+    pub fn written_status(&self) -> Option<&RunnerPoolStatus> {
+        let status = self.status.as_ref();
+        status.filter(|status| status.observed_generation != Some(conditions::UNOBSERVED))
+    }
 }
 
 impl RunnerPoolStatus {

@@ -161,12 +161,16 @@ async fn a_status_is_not_written_through_the_resource_itself() -> Result<()> {
             Some("InferenceJob") => fixture.create::<InferenceJob>(object.clone()).await?,
             _ => fixture.create::<RunnerPool>(object.clone()).await?,
         };
-        assert_eq!(created.data.get("status"), None);
+        assert_eq!(created.data["status"]["observedGeneration"], -1);
+        assert_ne!(created.data["status"]["phase"], "Succeeded");
+        assert_ne!(created.data["status"]["replicas"], 9);
     }
     let api: Api<InferenceJob> = fixture.api();
     let patch = Patch::Merge(json!({"status": {"phase": "Succeeded"}, "spec": {"priority": 5}}));
     let patched = api.patch("own", &PatchParams::default(), &patch).await?;
-    assert_eq!((patched.spec.priority, patched.status), (5, None));
+    let status = patched.status.context("no status")?;
+    assert_eq!((patched.spec.priority, status.phase), (5, Phase::Pending));
+    assert_eq!(status.observed_generation, Some(conditions::UNOBSERVED));
     Ok(())
 }
 

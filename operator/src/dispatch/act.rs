@@ -256,6 +256,9 @@ impl Dispatcher {
 
     fn reconcile_finished(&mut self, uid: &str, finished: &Finished) {
         self.retention.keep(uid, finished);
+        if finished.unobserved.is_some() {
+            self.edits.push(uid);
+        }
         if let Some(outgoing) = &finished.callback {
             return self.reconcile_callback(uid, finished, outgoing);
         }

@@ -12,6 +12,7 @@ mod callbacks;
 mod conversation;
 mod costs;
 mod delete;
+mod edits;
 pub(crate) mod fleet;
 mod folders;
 mod keep;
@@ -50,6 +51,7 @@ use attempt::{Abort, Done};
 use batch::{BatchEvent, Batches};
 use book::Book;
 use callbacks::{CallEnded, Calls};
+use edits::Edits;
 use folders::Folders;
 use fovea_store::Store;
 use keep::Room;
@@ -137,6 +139,7 @@ pub(crate) struct Dispatcher {
     quota: Quota,
     deletions: Arc<Semaphore>,
     early_deletions: Arc<Semaphore>,
+    edits: Edits,
     /// Namespaces that were full when the loop last measured.
     full_namespaces: HashSet<String>,
     synced: Synced,
@@ -227,6 +230,7 @@ impl Dispatcher {
             quota: Quota::new(parts.quota),
             deletions: Arc::new(Semaphore::new(MAX_DELETIONS)),
             early_deletions: Arc::new(Semaphore::new(MAX_EARLY_DELETIONS)),
+            edits: Edits::new(),
             full_namespaces: HashSet::new(),
             synced: Synced::default(),
             relisted_pools: Relist::default(),
@@ -258,6 +262,7 @@ impl Dispatcher {
                     this.publish_loads();
                 }
                 _ = deletion.tick(), if this.retention.next_cause(crate::time::now()).is_some() => this.delete_one(),
+                () = this.edits.due() => this.observe_edit(),
             }
             if this.synced.all() {
                 this.parts.ready.store(true, Ordering::Relaxed);

@@ -11,7 +11,9 @@ pub(crate) mod write;
 
 use crate::time::later;
 use fovea_crds::conditions::{self, ACCEPTED};
-use fovea_crds::{InferenceJob, InferenceJobSpec, Input, annotations, resource_version_is_older};
+use fovea_crds::{
+    InferenceJob, InferenceJobSpec, Input, MANAGER, annotations, resource_version_is_older,
+};
 use fovea_store::can_have_record;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -34,6 +36,9 @@ pub(crate) struct Finished {
     pub name: Box<str>,
     /// `metadata.resourceVersion`, the precondition of its deletion.
     pub resource_version: Box<str>,
+    /// `metadata.generation`, if the spec was edited after the job ended: its status does not tell yet that
+    /// the edit was seen.
+    pub unobserved: Option<i64>,
     pub ended: Timestamp,
     pub ttl_seconds: Option<u32>,
     /// Whether the API created it and answers from a record of it. A tombstone has none: it bars its
@@ -60,6 +65,7 @@ impl Tracked {
         Self::Finished(Finished {
             namespace: job.namespace().unwrap_or_default().into(),
             name: job.name_any().into(),
+            unobserved: unobserved(&job),
             ended: job.ended(),
             callback: Outgoing::of(&job).map(Box::new),
             ttl_seconds: job.spec.ttl_seconds_after_finished,
@@ -83,6 +89,19 @@ impl Tracked {
     pub(crate) fn is_older_than(&self, other: &Self) -> bool {
         resource_version_is_older(self.resource_version(), other.resource_version())
     }
+}
+
+/// The generation that a finished job's status does not name, if that status is ours. One that names none
+/// tells tools nothing wrong.
+fn unobserved(job: &InferenceJob) -> Option<i64> {
+    let ours = job
+        .spec
+        .managed_by
+        .as_deref()
+        .is_none_or(|by| by == MANAGER);
+    let observed = job.status.as_ref()?.observed_generation?;
+    let generation = job.metadata.generation?;
+    (ours && observed != generation).then_some(generation)
 }
 
 /// Whether an unfinished job was accepted, or has begun, and so keeps its place in its namespace.
@@ -153,5 +172,31 @@ impl Outgoing {
             // An invalid URL fails at its first attempt; all of them share a lane.
             receiver: receiver.unwrap_or_default().into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+    use fovea_crds::{InferenceJobStatus, Phase};
+
+    #[test]
+    fn an_edit_of_a_finished_job_is_unobserved_until_its_status_names_it() {
+        let mut job = fixtures::job();
+        job.metadata.generation = Some(2);
+        job.status = Some(InferenceJobStatus {
+            phase: Phase::Succeeded,
+            observed_generation: Some(1),
+            ..InferenceJobStatus::default()
+        });
+        assert_eq!(unobserved(&job), Some(2));
+        let mut foreign = job.clone();
+        foreign.spec.managed_by = Some("example.com/other".to_owned());
+        assert_eq!(unobserved(&foreign), None);
+        for observed in [Some(2), None] {
+            job.status.as_mut().unwrap().observed_generation = observed;
+            assert_eq!(unobserved(&job), None);
+        }
     }
 }

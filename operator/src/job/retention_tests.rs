@@ -21,6 +21,7 @@ fn job(namespace: &str, ended: i64, made_by_api: bool) -> Finished {
         namespace: namespace.into(),
         name: "job".into(),
         resource_version: "1".into(),
+        unobserved: None,
         ended: at(ended),
         ttl_seconds: Some(86_400),
         recordable: made_by_api,

@@ -8,7 +8,7 @@ use super::retry::{NextAttempt, RESULT_NOT_STORED, Success};
 use crate::time::later;
 use fovea_crds::{
     Failure, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef,
-    conditions::{self, ACCEPTED, COMPLETE, SCHEDULED, SUSPENDED},
+    conditions::{self, ACCEPTED, COMPLETE, FAILED, RECONCILING, SCHEDULED, STALLED, SUSPENDED},
 };
 use fovea_protocol::Stage;
 use jiff::Timestamp;
@@ -141,7 +141,6 @@ pub(crate) fn succeeded(
     } = success;
     let mut status = Draft::of(job, now);
     status.begin(begun);
-    status.scheduled(begun);
     let draft = &mut status.to;
     draft.attempts = draft.attempts.saturating_add(1);
     draft.result = Some(result);
@@ -169,20 +168,11 @@ pub(crate) fn ended(
     let mut status = Draft::of(job, now);
     if let Some(begun) = begun {
         status.begin(begun);
-        status.scheduled(begun);
-    }
-    match ending {
-        Ending::Cancelled => status.end(Phase::Cancelled, "Cancelled", "spec.cancel is true"),
-        Ending::Failed(failure) => {
-            if begun.is_some() {
-                status.to.attempts = status.to.attempts.saturating_add(1);
-            } else if status.to.start_time.is_none() && !status.has(ACCEPTED) {
-                status.set(ACCEPTED, "False", &failure.reason, &failure.message);
-            }
-            status.end(Phase::Failed, &failure.reason, &failure.message);
-            status.to.failure = Some(failure.clone());
+        if let Ending::Failed(_) = ending {
+            status.to.attempts = status.to.attempts.saturating_add(1);
         }
     }
+    status.end_without_result(ending);
     status.done()
 }
 
@@ -197,10 +187,10 @@ pub(crate) fn rejected(job: &InferenceJob, why: &str, now: Timestamp) -> Inferen
     let mut status = Draft {
         to: InferenceJobStatus {
             attempts,
+            observed_generation: job.metadata.generation,
             ..Default::default()
         },
         now,
-        generation: None,
     };
     status.end(Phase::Failed, &failure.reason, &failure.message);
     status.to.failure = Some(failure);
@@ -214,7 +204,7 @@ pub(crate) fn reason<'a>(
 ) -> Option<&'a str> {
     let known = before.map_or(&[][..], |before| &before.conditions);
     let is_new = |condition: &&Condition| !known.contains(condition);
-    let types = [COMPLETE, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
+    let types = [COMPLETE, FAILED, SUSPENDED, SCHEDULED, ACCEPTED].into_iter();
     types
         .filter_map(|type_| conditions::get(&status.conditions, type_))
         .find(is_new)
@@ -224,18 +214,13 @@ pub(crate) fn reason<'a>(
 struct Draft {
     to: InferenceJobStatus,
     now: Timestamp,
-    generation: Option<i64>,
 }
 
 impl Draft {
     fn of(job: &InferenceJob, now: Timestamp) -> Self {
         let mut to = job.status.clone().unwrap_or_default();
         to.observed_generation = job.metadata.generation;
-        Self {
-            to,
-            now,
-            generation: job.metadata.generation,
-        }
+        Self { to, now }
     }
 
     fn accept(&mut self, pool: &ResolvedPoolRef) {
@@ -251,21 +236,31 @@ impl Draft {
         self.to.runner = Some(runner.clone());
     }
 
-    /// For an attempt that has ended the job.
-    fn scheduled(&mut self, begun: &Begun) {
-        let message = format!("an attempt started on {}", begun.runner);
-        self.set(SCHEDULED, "True", "RunnerFound", &message);
-    }
-
+    /// Ends the job. What led to its end is no longer of use: each condition costs the API server.
     fn end(&mut self, phase: Phase, reason: &str, message: &str) {
-        self.set(COMPLETE, "True", reason, message);
+        self.to.conditions.clear();
+        if phase == Phase::Succeeded {
+            self.set(COMPLETE, "True", reason, message);
+        } else {
+            self.set(FAILED, "True", reason, message);
+        }
+        // A cancelled job is what its spec asks for.
+        if phase == Phase::Failed {
+            self.set(STALLED, "True", reason, message);
+        }
         self.to.phase = phase;
         self.to.completion_time = Some(Time(self.now));
         self.to.next_attempt_time = None;
     }
 
-    fn has(&self, type_: &str) -> bool {
-        conditions::get(&self.to.conditions, type_).is_some()
+    fn end_without_result(&mut self, ending: &Ending) {
+        match ending {
+            Ending::Cancelled => self.end(Phase::Cancelled, "Cancelled", "spec.cancel is true"),
+            Ending::Failed(failure) => {
+                self.end(Phase::Failed, &failure.reason, &failure.message);
+                self.to.failure = Some(failure.clone());
+            }
+        }
     }
 
     fn set(&mut self, type_: &str, value: &str, reason: &str, message: &str) {
@@ -273,12 +268,27 @@ impl Draft {
             &mut self.to.conditions,
             (type_, value),
             (reason, message),
-            self.generation,
             self.now,
         );
     }
 
-    fn done(self) -> InferenceJobStatus {
+    /// What an unfinished job waits for, or what is done with it.
+    fn under_way(&self) -> Option<&Condition> {
+        let get = |type_| conditions::get(&self.to.conditions, type_);
+        let suspended = get(SUSPENDED).filter(|suspended| suspended.status == "True");
+        let refused = get(ACCEPTED).filter(|accepted| accepted.status == "False");
+        let known = get(SCHEDULED).or_else(|| get(ACCEPTED));
+        suspended.or(refused).or(known).or_else(|| get(SUSPENDED))
+    }
+
+    fn done(mut self) -> InferenceJobStatus {
+        if !self.to.phase.is_terminal()
+            && let Some(Condition {
+                reason, message, ..
+            }) = self.under_way().cloned()
+        {
+            self.set(RECONCILING, "True", &reason, &message);
+        }
         self.to.clipped()
     }
 }

@@ -51,14 +51,7 @@ fn conditions(status: &InferenceJobStatus) -> Vec<(&str, &str, &str)> {
 fn a_fast_success_needs_one_write() {
     let status = succeeded(&job(None), &begun(), success("a red circle"), None, at(2));
     assert_eq!(status.phase, Phase::Succeeded);
-    assert_eq!(
-        conditions(&status),
-        [
-            ("Accepted", "True", "PoolFound"),
-            ("Complete", "True", "Succeeded"),
-            ("Scheduled", "True", "RunnerFound")
-        ]
-    );
+    assert_eq!(conditions(&status), [("Complete", "True", "Succeeded")]);
     assert_eq!((status.attempts, status.observed_generation), (1, Some(3)));
     assert_eq!(
         (status.start_time, status.completion_time),
@@ -73,6 +66,7 @@ fn a_result_that_is_not_stored_leaves_the_job_running_and_says_why() {
     assert_eq!(status.phase, Phase::Running);
     let expected = [
         ("Accepted", "True", "PoolFound"),
+        ("Reconciling", "True", "ResultNotStored"),
         ("Scheduled", "True", "ResultNotStored"),
     ];
     assert_eq!(conditions(&status), expected);
@@ -160,7 +154,7 @@ fn a_transition_time_moves_only_with_its_status() {
 }
 
 #[test]
-fn a_job_that_no_pool_takes_is_not_accepted_when_it_ends() {
+fn a_failed_job_is_stalled_for_the_reason_of_its_failure() {
     let status = ended(
         &job(None),
         None,
@@ -170,8 +164,8 @@ fn a_job_that_no_pool_takes_is_not_accepted_when_it_ends() {
     assert_eq!(
         conditions(&status),
         [
-            ("Accepted", "False", "UnknownModel"),
-            ("Complete", "True", "UnknownModel")
+            ("Failed", "True", "UnknownModel"),
+            ("Stalled", "True", "UnknownModel")
         ]
     );
     assert_eq!((status.phase, status.attempts), (Phase::Failed, 0));
@@ -182,6 +176,33 @@ fn a_cancelled_job_has_neither_result_nor_failure() {
     let status = ended(&job(None), Some(&begun()), &Ending::Cancelled, at(2));
     assert_eq!((status.phase, status.attempts), (Phase::Cancelled, 0));
     assert!(status.result.is_none() && status.failure.is_none());
+    assert_eq!(conditions(&status), [("Failed", "True", "Cancelled")]);
+}
+
+/// kstatus takes an unfinished job without Reconciling for one that is as it should be.
+#[test]
+fn an_unfinished_job_is_reconciling_and_says_what_it_waits_for() {
+    let held = Note::Held {
+        reason: "PoolNotFound",
+        message: "there is none".into(),
+    };
+    let mut job = job(None);
+    for (note, reason) in [
+        (held.clone(), "PoolNotFound"),
+        (Note::Accepted(pool()), "Queued"),
+        (held, "PoolNotFound"),
+        (Note::Suspended, "Suspended"),
+        (Note::Resumed, "PoolNotFound"),
+    ] {
+        let status = noted(&job, &note, at(1));
+        assert!(
+            conditions(&status).contains(&("Reconciling", "True", reason)),
+            "{note:?}: {status:?}"
+        );
+        job.status = Some(status);
+    }
+    let ended = ended(&job, None, &Ending::Failed(failure("Late")), at(2));
+    assert_eq!(ended.conditions.len(), 2);
 }
 
 #[test]

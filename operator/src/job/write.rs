@@ -5,6 +5,7 @@
 //! again before the next try.
 
 mod callback;
+mod generation;
 mod state;
 
 use super::Finished;

@@ -6,11 +6,14 @@ use fovea_crds::{ModelSource, RunnerPoolSpec};
 /// Prefix of Kubernetes' own priority classes: pods of these classes preempt the cluster's own pods.
 const SYSTEM_CLASSES: &str = "system-";
 
+/// Reason of the fault of a pool whose spec is refused: only an edit helps.
+pub(crate) const SPEC_REFUSED: &str = "SpecRefused";
+
 /// Reasons why no pods can be created from the spec; empty if they can.
 pub(crate) fn refusals(spec: &RunnerPoolSpec) -> Vec<Message> {
     let mut refusals = Vec::new();
     let mut refuse = |message: String| {
-        refusals.push(Message::new("SpecRefused", message));
+        refusals.push(Message::new(SPEC_REFUSED, message));
     };
     for model in &spec.models {
         if let Some(ModelSource::HuggingFace { repo, .. }) = &model.source

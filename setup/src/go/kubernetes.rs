@@ -147,6 +147,7 @@ impl Release {
             tags: &[],
             go_mod: self.go_mod,
             go_sum: self.go_sum,
+            sources: &[],
         }
     }
 }

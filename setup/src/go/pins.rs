@@ -15,6 +15,7 @@ macro_rules! pinned {
             tags: &[],
             go_mod: include_str!(concat!("../../go/", $folder, "/go.mod")),
             go_sum: include_str!(concat!("../../go/", $folder, "/go.sum")),
+            sources: &[],
         }
     };
 }
@@ -85,6 +86,17 @@ pub const HELM_3: GoTools = GoTools {
     about: "about a minute on 2 cores",
     stamps: &[("helm.sh/helm/v3/internal/version.version", versions::HELM_3)],
     ..pinned!("helm3")
+};
+
+/// kstatus, a program of our own around the package and the code that waits of Flux and Helm. The number in
+/// its name grows with each change of `main.go`.
+pub const KSTATUS: GoTools = GoTools {
+    name: "kstatus-1",
+    version: versions::KSTATUS,
+    programs: &[("kstatus", "fovea.dev/dev/kstatus")],
+    about: "about 2 minutes on 2 cores",
+    sources: &[("main.go", include_str!("../../go/kstatus/main.go"))],
+    ..pinned!("kstatus")
 };
 
 pub const KUBECONFORM: GoTools = GoTools {

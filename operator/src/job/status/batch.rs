@@ -2,7 +2,7 @@
 
 use super::Draft;
 use crate::job::decide::Ending;
-use fovea_crds::conditions::{ACCEPTED, SCHEDULED};
+use fovea_crds::conditions::SCHEDULED;
 use fovea_crds::{
     BatchOutput, Counts, InferenceJob, InferenceJobStatus, Phase, ResolvedPoolRef, ServedModel,
 };
@@ -121,7 +121,6 @@ pub(crate) fn succeeded(
     status.begin_batch(pool, began);
     status.count(numbers);
     status.at_rest();
-    status.ended();
     status.to.attempts = status.to.attempts.saturating_add(1);
     let message = format!("the results are below {}", output.prefix);
     status.to.output = Some(output);
@@ -142,18 +141,8 @@ pub(crate) fn ended(
         status.count(numbers);
     }
     status.at_rest();
-    status.ended();
     status.to.output = output;
-    match ending {
-        Ending::Cancelled => status.end(Phase::Cancelled, "Cancelled", "spec.cancel is true"),
-        Ending::Failed(failure) => {
-            if status.to.start_time.is_none() && !status.has(ACCEPTED) {
-                status.set(ACCEPTED, "False", &failure.reason, &failure.message);
-            }
-            status.end(Phase::Failed, &failure.reason, &failure.message);
-            status.to.failure = Some(failure.clone());
-        }
-    }
+    status.end_without_result(ending);
     status.done()
 }
 
@@ -173,13 +162,6 @@ impl Draft {
         self.to.interruptions = numbers.interruptions;
         if numbers.model.is_some() {
             self.to.model.clone_from(&numbers.model);
-        }
-    }
-
-    /// No shard runs any more.
-    fn ended(&mut self) {
-        if self.has(SCHEDULED) {
-            self.set(SCHEDULED, "False", "Ended", "the batch has ended");
         }
     }
 

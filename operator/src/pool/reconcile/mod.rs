@@ -5,6 +5,7 @@ mod inspect;
 mod observe;
 mod plan;
 mod status;
+mod verdict;
 mod write_status;
 
 #[cfg(test)]

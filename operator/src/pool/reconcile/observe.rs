@@ -180,7 +180,7 @@ fn known_commit(
     if let Some(known) = memory.commits.get(source) {
         return Some(known.clone());
     }
-    let mut models = pool.status.as_ref()?.models.iter();
+    let mut models = pool.written_status()?.models.iter();
     let recorded = models.find(|each| each.name == model.name)?;
     let same = recorded.source.as_deref() == Some(source);
     let commit = recorded.commit.clone();

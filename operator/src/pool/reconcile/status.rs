@@ -3,13 +3,14 @@
 use super::apply::Applied;
 use super::observe::Observed;
 use super::plan::PodCounts;
+use super::verdict::verdict;
 use crate::events::Notice;
 use crate::pool::load::{Health, Load};
 use fovea_crds::{
     ModelStatus, RunnerPool, RunnerPoolStatus,
     bounds::MAX_REVISION_LENGTH,
     clip,
-    conditions::{self, DEGRADED, PROGRESSING, READY},
+    conditions::{self, DEGRADED, PROGRESSING, READY, RECONCILING, STALLED},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -45,10 +46,8 @@ pub(crate) fn new_fault(
 pub(crate) fn status(observed: &Observed<'_>, applied: &Applied) -> Option<RunnerPoolStatus> {
     let pool = observed.pool;
     let (ready, load) = match &observed.load {
-        Some(load) if load.connected && load.external == pool.spec.external.is_some() => {
-            (None, load)
-        }
-        _ if pool.status.is_some() || applied.pods.is_none() => return None,
+        Some(load) if load.connected && is_of(load, pool) => (None, load),
+        _ if pool.written_status().is_some() || applied.pods.is_none() => return None,
         _ => (Some(not_provided()), &Load::default()),
     };
     let names = || pool.spec.models.iter().map(|model| model.name.as_str());
@@ -71,17 +70,15 @@ pub(crate) fn status(observed: &Observed<'_>, applied: &Applied) -> Option<Runne
         ),
         |message| ("True", message.reason, message.message.clone()),
     );
-    let mut conditions =
-        (pool.status.as_ref()).map_or(Vec::new(), |known| known.conditions.clone());
-    for (type_, (value, reason, message)) in [
-        (DEGRADED, degradation(load, applied)),
-        (PROGRESSING, progressing),
-        (READY, ready),
-    ] {
-        let generation = pool.metadata.generation;
-        let (state, why) = ((type_, value), (reason, message.as_str()));
-        conditions::set(&mut conditions, state, why, generation, observed.now);
-    }
+    let conditions = conditions_of(
+        observed,
+        applied,
+        &[
+            (DEGRADED, degradation(load, applied)),
+            (PROGRESSING, progressing),
+            (READY, ready),
+        ],
+    );
     Some(RunnerPoolStatus {
         observed_generation: pool.metadata.generation,
         replicas,
@@ -92,6 +89,47 @@ pub(crate) fn status(observed: &Observed<'_>, applied: &Applied) -> Option<Runne
         models,
         conditions,
     })
+}
+
+/// Whether the load is of the runners that the spec names: the dispatcher may not have seen an edit yet.
+fn is_of(load: &Load, pool: &RunnerPool) -> bool {
+    match &pool.spec.external {
+        None => !load.external,
+        Some(external) => {
+            let mut endpoints = external.endpoints.iter();
+            load.external && endpoints.all(|endpoint| load.runners.contains_key(endpoint))
+        }
+    }
+}
+
+/// The conditions that the pool had, with these three, and what follows from them.
+fn conditions_of(
+    observed: &Observed<'_>,
+    applied: &Applied,
+    states: &[(&'static str, State); 3],
+) -> Vec<Condition> {
+    let (pool, now) = (observed.pool, observed.now);
+    let known = pool.written_status();
+    let mut conditions = known.map_or(Vec::new(), |known| known.conditions.clone());
+    if known.is_some_and(|known| known.observed_generation != pool.metadata.generation) {
+        // An edit may be what helps: it gets its time.
+        conditions.retain(|known| known.type_ != RECONCILING && known.type_ != STALLED);
+    }
+    for (type_, (value, reason, message)) in states {
+        conditions::set(&mut conditions, (type_, value), (reason, message), now);
+    }
+    let [_, _, (_, (ready, why, _))] = states;
+    let progressing = applied.progressing.as_ref();
+    let verdict = verdict(pool, (ready, why), progressing, &conditions, now);
+    for type_ in [RECONCILING, STALLED] {
+        match &verdict {
+            Some((found, reason, message)) if *found == type_ => {
+                conditions::set(&mut conditions, (type_, "True"), (reason, message), now);
+            }
+            _ => conditions::remove(&mut conditions, type_),
+        }
+    }
+    conditions
 }
 
 /// The condition Ready before the dispatcher has reported on a new pool.
@@ -134,8 +172,9 @@ fn scaled_to_zero(pool: &RunnerPool) -> Option<State> {
             "ScaledToZero",
             "there are no jobs; the first one starts a runner".to_owned(),
         )),
+        // As a Deployment of 0 replicas is Available.
         None if pool.spec.replicas == 0 => Some((
-            "False",
+            "True",
             "NoReplicas",
             "spec.replicas is 0; scale the pool with `kubectl scale` to run its jobs".to_owned(),
         )),

@@ -3,6 +3,7 @@ use super::*;
 use crate::fixtures::at;
 use crate::pool::load::RunnerLoad;
 use crate::pool::message::Message;
+use crate::pool::reconcile::verdict::stalls_at;
 use serde_json::json;
 
 /// Value and reason of a condition, and its message.
@@ -134,13 +135,13 @@ fn an_earlier_leader_s_status_stands_until_the_dispatcher_has_connected() {
 }
 
 #[test]
-fn a_pool_without_runners_is_ready_only_where_the_first_job_starts_one() {
+fn a_pool_that_is_to_have_no_runners_is_ready() {
     let autoscaled = pool(&json!({"autoscaling": {"min": 0, "max": 2}}));
     let with_autoscaling = status(&observed(&autoscaled), &with_pods(0)).unwrap();
     assert_eq!(condition(&with_autoscaling, READY).1, "ScaledToZero");
     let fixed = pool(&json!({"replicas": 0}));
     let without = status(&observed(&fixed), &with_pods(0)).unwrap();
-    assert_eq!(condition(&without, READY).0, "False");
+    assert_eq!(condition(&without, READY).0, "True");
     assert_eq!(condition(&without, READY).1, "NoReplicas");
 }
 
@@ -156,15 +157,120 @@ fn a_condition_keeps_its_transition_time_and_a_new_fault_is_an_event_once() {
         ..with_pods(1)
     };
     let after = status(&later, &applied).unwrap();
-    let since = |status: &RunnerPoolStatus, index: usize| {
-        let condition = &status.conditions[index];
-        condition.last_transition_time.0
+    let since = |type_: &str| {
+        let condition = conditions::get(&after.conditions, type_);
+        condition.unwrap().last_transition_time.0
     };
-    assert_eq!((since(&after, 0), since(&after, 2)), (at(60), at(0)));
+    assert_eq!((since(DEGRADED), since(READY)), (at(60), at(0)));
     assert_eq!(
         new_fault(Some(&before), &after).unwrap().reason,
         "ApplyFailed"
     );
     assert_eq!(new_fault(Some(&after), &after), None);
     assert_eq!(new_fault(None, &after), None);
+}
+
+/// Which of the two decides for kstatus, and its reason.
+fn verdict_of(status: &RunnerPoolStatus) -> Option<(&str, &str)> {
+    let decides = |each: &&Condition| [RECONCILING, STALLED].contains(&each.type_.as_str());
+    let mut found = status.conditions.iter().filter(decides);
+    let first = found.next().map(|each| (&*each.type_, &*each.reason));
+    assert_eq!(found.next(), None, "{status:?}");
+    first
+}
+
+fn faulty(reason: &'static str) -> Applied {
+    Applied {
+        faults: vec![Message::new(reason, "why")],
+        ..with_pods(1)
+    }
+}
+
+fn rolling(reason: &'static str) -> Applied {
+    Applied {
+        progressing: Some(Message::new(reason, "0 of 1")),
+        ..with_pods(1)
+    }
+}
+
+/// The pool's status at `seconds`, after the one before, which it takes over.
+fn then(pool: &mut RunnerPool, applied: &Applied, serves: bool, seconds: i64) -> RunnerPoolStatus {
+    let now = {
+        let mut observed = observed(pool);
+        observed.now = at(seconds);
+        if serves {
+            with_runner(&mut observed, "a", up(None));
+        }
+        status(&observed, applied).unwrap()
+    };
+    pool.status = Some(now.clone());
+    now
+}
+
+#[test]
+fn a_pool_with_a_fault_is_stalled_once_it_has_stood_for_its_time() {
+    for (reason, time) in [("ImagePullBackOff", 120), ("Unschedulable", 600)] {
+        let mut pool = pool(&json!({}));
+        let first = then(&mut pool, &rolling("RunnersStarting"), false, 0);
+        assert_eq!(verdict_of(&first), Some((RECONCILING, "RunnersStarting")));
+        let early = then(&mut pool, &faulty(reason), false, 100);
+        assert_eq!(verdict_of(&early), Some((RECONCILING, reason)));
+        assert_eq!(stalls_at(&early.conditions), Some(at(100 + time)));
+        let late = then(&mut pool, &faulty(reason), false, 100 + time);
+        assert_eq!(verdict_of(&late), Some((STALLED, reason)));
+        assert_eq!(stalls_at(&late.conditions), None);
+        // It stays so for another fault, until there is none or the pool serves.
+        let other = then(&mut pool, &faulty("OutOfMemory"), false, 101 + time);
+        assert_eq!(verdict_of(&other), Some((STALLED, "OutOfMemory")));
+        let served = then(&mut pool, &faulty("OutOfMemory"), true, 102 + time);
+        assert_eq!(verdict_of(&served), None);
+    }
+}
+
+#[test]
+fn an_edit_of_a_stalled_pool_has_its_time_again() {
+    let mut pool = pool(&json!({}));
+    then(&mut pool, &faulty("CrashLoopBackOff"), false, 0);
+    let stalled = then(&mut pool, &faulty("CrashLoopBackOff"), false, 120);
+    assert_eq!(verdict_of(&stalled).unwrap().0, STALLED);
+    pool.metadata.generation = Some(8);
+    let edited = then(&mut pool, &faulty("CrashLoopBackOff"), false, 130);
+    assert_eq!(verdict_of(&edited).unwrap().0, RECONCILING);
+    assert_eq!(stalls_at(&edited.conditions), Some(at(250)));
+}
+
+#[test]
+fn a_refused_spec_is_stalled_at_once_also_while_runners_of_the_one_before_serve() {
+    let mut pool = pool(&json!({}));
+    let refused = then(&mut pool, &faulty("SpecRefused"), true, 0);
+    assert_eq!(verdict_of(&refused), Some((STALLED, "SpecRefused")));
+    assert_eq!(condition(&refused, READY).0, "True");
+}
+
+#[test]
+fn a_pool_that_rolls_is_in_progress_although_its_runners_serve() {
+    let mut fixed = pool(&json!({}));
+    for reason in ["RollingOut", "RunnersStarting", "ImportingModel"] {
+        let status = then(&mut fixed, &rolling(reason), true, 0);
+        assert_eq!(verdict_of(&status), Some((RECONCILING, reason)));
+        assert_eq!(condition(&status, READY).0, "True");
+    }
+    let mut autoscaled = pool(&json!({"autoscaling": {"min": 1, "max": 2}}));
+    let scaling = then(&mut autoscaled, &rolling("RunnersStarting"), true, 0);
+    assert_eq!(verdict_of(&scaling), None);
+    let rolling = then(&mut autoscaled, &rolling("RollingOut"), true, 0);
+    assert_eq!(verdict_of(&rolling), Some((RECONCILING, "RollingOut")));
+}
+
+#[test]
+fn the_load_of_other_endpoints_says_nothing_of_an_edited_pool() {
+    let mut pool = pool(&json!({"external": {"endpoints": ["https://a"]}}));
+    let mut before = observed(&pool);
+    with_runner(&mut before, "https://a", up(None));
+    pool.status = status(&before, &Applied::default());
+    assert!(pool.status.is_some());
+    pool.spec.external.as_mut().unwrap().endpoints = vec!["https://b".to_owned()];
+    let mut after = observed(&pool);
+    with_runner(&mut after, "https://a", up(None));
+    assert_eq!(status(&after, &Applied::default()), None);
 }

@@ -3,6 +3,7 @@
 use super::apply::Applied;
 use super::observe::Observed;
 use super::status::{new_fault, status};
+use super::verdict::stalls_at;
 use super::{Context, Memory};
 use crate::kill_points;
 use crate::time::later;
@@ -16,7 +17,7 @@ use std::time::Duration;
 const WRITE_EVERY: Duration = Duration::from_secs(2);
 
 impl Context {
-    /// Writes the status; returns when to try again, where that has to be.
+    /// Writes the status; returns when to try again, where that has to be, or when the pool will be stalled.
     pub(super) async fn write_status(
         &self,
         observed: &Observed<'_>,
@@ -24,8 +25,12 @@ impl Context {
         memory: &mut Memory,
     ) -> Option<Timestamp> {
         let after = |time: Timestamp| later(time, WRITE_EVERY);
-        let before = observed.pool.status.as_ref();
-        let status = status(observed, applied).filter(|status| before != Some(status))?;
+        let before = observed.pool.written_status();
+        let status = status(observed, applied)?;
+        let stalls_at = stalls_at(&status.conditions).filter(|at| *at > observed.now);
+        if before == Some(&status) {
+            return stalls_at;
+        }
         let again = memory.status_written.map(after);
         if let Some(again) = again.filter(|again| *again > crate::time::now()) {
             return Some(again);
@@ -49,7 +54,7 @@ impl Context {
             Ok(_) => {
                 memory.status_written = Some(now);
                 kill_points::after(kill_points::POOL_STATUS);
-                None
+                stalls_at
             }
             // The watch delivers the present object, which causes another reconcile.
             Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => None,

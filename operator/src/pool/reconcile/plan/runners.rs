@@ -12,6 +12,7 @@ use crate::pool::load::{Load, RunnerLoad};
 use crate::pool::message::Message;
 use crate::pool::pods;
 use crate::pool::reconcile::observe::Observed;
+use crate::pool::reconcile::verdict::RUNNERS_STARTING;
 use crate::pool::reconcile::{DELETION_COST, LEAVING_COST, Memory};
 use crate::pool::rollout::{self, Rollout, Strategy};
 use crate::pool::scale::{self, Candidate, Leaving};
@@ -115,7 +116,7 @@ fn survey(
     let ready = count(children.pods.iter().filter(serving).count());
     if ready < desired {
         let message = format!("{ready} of {desired} runners are ready");
-        outlook.progress(Message::new("RunnersStarting", message));
+        outlook.progress(Message::new(RUNNERS_STARTING, message));
     }
 }
 
