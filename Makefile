@@ -200,7 +200,7 @@ $(FOVEA_CACHE)/bench-api-venv/ready: tests/bench/api/requirements.txt
 OPERATOR_BENCH_PYTHON := $(FOVEA_CACHE)/bench-operator-venv/bin/python
 
 .PHONY: bench-operator
-bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000; RESTARTS=1 BASE=<program>)
+bench-operator: setup dev $(FOVEA_CACHE)/bench-operator-venv/ready ## Time jobs through custom resources against Celery with Redis, weigh jobs (ROUNDS=5 JOBS=2000 IDLE=10000; RESTARTS=1; BASE=<folder>: two builds, with the API server)
 	$(call need,redis-server,install Redis for the peer (Debian: apt-get install redis-server))
 	@$(CARGO) build --locked --release -p fovea-operator
 	@$(WITH_TORCH) $(CARGO) run --locked --quiet -p fovea-tests --example bench_operator -- \

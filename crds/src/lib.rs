@@ -2,7 +2,8 @@
 //!
 //! The Rust types are the source. `crdgen` writes `manifests/crds/*.yaml` from them: doc comments
 //! become descriptions, `#[schemars]` attributes the bounds, and `#[x_kube]` attributes the CEL
-//! rules. Defaults are Rust functions, so the API server and the programs use the same ones.
+//! rules. Defaults of a job's fields are the programs' (the API server would store and check them with every
+//! job); those of a pool are in the schema, too, from the same Rust functions.
 //! [`bounds`] names every bound, and [`clip`] cuts what the operator writes to them.
 
 pub mod bounds;
@@ -23,6 +24,7 @@ mod marks;
 mod pool;
 mod rules;
 mod schema;
+mod serde_default;
 pub mod yaml;
 
 pub use job::{

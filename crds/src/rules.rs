@@ -25,6 +25,45 @@ pub(crate) fn rule(cel: impl Into<String>, message: impl Into<String>) -> Rule {
     }
 }
 
+/// Requires each of `cases`; the message is that of the first case that does not hold.
+///
+/// One rule and not one for each case: the API server evaluates every rule of a present field with every write,
+/// that of a status among them, also where ratcheting then ignores the outcome. Each access to a field, `has` too,
+/// copies the schemas of all its siblings several times, which is most of a rule's cost.
+pub(crate) fn each_of(cases: &[(String, String)]) -> Rule {
+    let all: Vec<String> = cases.iter().map(|(cel, _)| format!("({cel})")).collect();
+    let text = |message: &str| serde_json::json!(message).to_string();
+    let message = cases
+        .iter()
+        .rev()
+        .fold(text("invalid"), |rest, (cel, message)| {
+            format!("!({cel}) ? {} : {rest}", text(message))
+        });
+    Rule {
+        rule: all.join(" && "),
+        message: Some(Message::Expression(message)),
+        ..Rule::default()
+    }
+}
+
+/// The rule, which is not evaluated further where `cheap` holds, as it does for most objects.
+pub(crate) fn unless(cheap: &str, rule: Rule) -> Rule {
+    Rule {
+        rule: format!("({cheap}) || ({})", rule.rule),
+        ..rule
+    }
+}
+
+/// The rule at the creation of what it is about, and never again: of a field that does not change. Later writes,
+/// those of the status among them, pay nothing for it.
+pub(crate) fn at_creation(rule: Rule) -> Rule {
+    Rule {
+        rule: format!("oldSelf.hasValue() || ({})", rule.rule),
+        optional_old_self: Some(true),
+        ..rule
+    }
+}
+
 /// Requires that a regular expression (RE2, without `"`) matches the whole text.
 pub(crate) fn matches(pattern: &str, message: impl Into<String>) -> Rule {
     rule(format!("self.matches(r\"^({pattern})$\")"), message)

@@ -5,7 +5,9 @@ use crate::history::History;
 use crate::runner::{Attempt, MODELS, ScriptedRunner};
 use crate::shared::Shared;
 use anyhow::{Context as _, anyhow};
-use fovea_crds::{InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, RunnerPool, Task};
+use fovea_crds::{
+    InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, RunnerPool, Task, yaml,
+};
 use fovea_harness::{
     ControlPlane, ControlPlaneOptions, Minio, Process, Program, eventually, ports, stack,
 };
@@ -42,6 +44,8 @@ pub struct Options {
     /// `None` for the program beside this one.
     pub program: Option<PathBuf>,
     pub api_server_flags: Vec<String>,
+    /// A folder with another build's definitions as `*.yaml`; `None` for this build's.
+    pub definitions: Option<PathBuf>,
     /// The operator's roles: manifests below the checkout.
     pub rights: [&'static str; 2],
 }
@@ -54,6 +58,7 @@ impl Default for Options {
             slots: 8,
             program: None,
             api_server_flags: Vec::new(),
+            definitions: None,
             rights: RIGHTS,
         }
     }
@@ -128,7 +133,10 @@ impl Operated {
         )?;
         minio.create_bucket(BUCKET)?;
         let client = control_plane.client().await?;
-        install(&client).await?;
+        match &options.definitions {
+            None => install(&client).await?,
+            Some(folder) => define(&client, read_definitions(folder)?).await?,
+        }
         for namespace in [stack::SYSTEM_NAMESPACE, TEAM] {
             create_namespace(&client, namespace).await?;
         }
@@ -301,11 +309,22 @@ pub async fn apply_spec(
 
 /// Creates our resources' definitions, and waits until they are served.
 pub async fn install(client: &Client) -> anyhow::Result<()> {
-    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for crd in [InferenceJob::crd(), RunnerPool::crd()] {
-        crds.create(&PostParams::default(), &crd).await?;
+    define(client, vec![InferenceJob::crd(), RunnerPool::crd()]).await
+}
+
+/// The definitions in a folder of another build.
+fn read_definitions(folder: &Path) -> anyhow::Result<Vec<CustomResourceDefinition>> {
+    let files = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let read = |path: PathBuf| Ok(yaml::parse(&std::fs::read_to_string(path)?)?);
+    files.map(|path: anyhow::Result<_>| read(path?)).collect()
+}
+
+async fn define(client: &Client, crds: Vec<CustomResourceDefinition>) -> anyhow::Result<()> {
+    let all: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in crds {
+        all.create(&PostParams::default(), &crd).await?;
         let name = crd.name_any();
-        let established = await_condition(crds.clone(), &name, is_crd_established());
+        let established = await_condition(all.clone(), &name, is_crd_established());
         tokio::time::timeout(PATIENCE, established).await??;
     }
     Ok(())

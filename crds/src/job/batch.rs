@@ -3,6 +3,7 @@
 use crate::{
     bounds::{MAX_KEY_LENGTH, MAX_OUTPUT_LENGTH},
     rules::SHA256_PATTERN,
+    serde_default::is_default,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,13 +63,8 @@ pub struct Counts {
     #[serde(default)]
     pub skipped: u64,
     /// Of the pictures with a result, those whose result was given before, with spec.reuse.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub reused: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "for serde")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 impl Counts {

@@ -19,7 +19,7 @@ use std::fmt;
 // Never a URL elsewhere: runners reach the bucket alone (docs/src/security.md).
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::exactly_one)]
+#[schemars(transform = schema::exactly_one_at_creation)]
 pub enum Input {
     /// Picture uploaded through the API for this namespace. Set by `POST /v1/jobs`.
     Upload {
@@ -42,7 +42,7 @@ pub enum Input {
         // Not `format: byte`: the API server's CEL reads that as URL-safe base64 and fails any
         // rule that looks at a `+` or `/`, the immutability of the input among them.
         #[schemars(with = "String", length(min = 4, max = MAX_INLINE_LENGTH))]
-        #[schemars(extend("x-kubernetes-validations" = [rules::inline_base64(), rules::inline_size()]))]
+        #[schemars(extend("x-kubernetes-validations" = [rules::inline_data()]))]
         data: ByteString,
     },
     /// Batch of every picture below a prefix of the bucket. Objects whose names are not those of pictures

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Result of a task. Exactly one field is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::exactly_one)]
+#[schemars(transform = schema::one_property)]
 pub enum JobResult {
     /// image-to-text: the caption.
     Caption(#[schemars(length(max = MAX_CAPTION_LENGTH))] String),

@@ -1,9 +1,11 @@
 //! CEL rules of an `InferenceJob`.
 
-use super::Task;
+use super::{InferenceJobSpec, Input, Task};
 use crate::{
     bounds::{MAX_INLINE_BYTES, MAX_INLINE_LENGTH, MAX_OUTPUT_BYTES},
-    rules::{LABEL, SHA256_PATTERN, matches, object_path_within, rule},
+    rules::{
+        LABEL, SHA256_PATTERN, at_creation, each_of, matches, object_path_within, rule, unless,
+    },
 };
 use kube::core::{Reason, Rule};
 
@@ -33,59 +35,67 @@ pub(super) fn callback_url() -> Rule {
 }
 
 /// Accepts only base64 that every decoder reads the same way: the standard alphabet, padded, on one
-/// line, with zeros in the unused bits of the last digit.
-pub(super) fn inline_base64() -> Rule {
+/// line, with zeros in the unused bits of the last digit. `maxLength` bounds the text, which can hold two bytes
+/// more than the picture may have.
+pub(super) fn inline_data() -> Rule {
     const DIGIT: &str = "[A-Za-z0-9+/]";
-    matches(
-        &format!("({DIGIT}{{4}})*({DIGIT}[AQgw]==|{DIGIT}{{2}}[AEIMQUYcgkosw048]=)?"),
-        "data must be base64: write it on one line in the standard alphabet, with padding, as `base64 -w0 picture.jpg` does",
-    )
-}
-
-/// Bounds the decoded size; `maxLength` bounds the base64 text, which can hold two bytes more.
-pub(super) fn inline_size() -> Rule {
-    rule(
-        format!("self.size() < {MAX_INLINE_LENGTH} || self.endsWith('==')"),
-        format!(
-            "data must be a picture of at most {MAX_INLINE_BYTES} bytes: upload a larger one through the API, or put it into the bucket and use input.object"
+    let base64 = format!("^(({DIGIT}{{4}})*({DIGIT}[AQgw]==|{DIGIT}{{2}}[AEIMQUYcgkosw048]=)?)$");
+    let cases = [
+        (
+            format!("self.matches(r\"{base64}\")"),
+            "data must be base64: write it on one line in the standard alphabet, with padding, as `base64 -w0 picture.jpg` does".to_owned(),
         ),
-    )
+        (
+            format!("self.size() < {MAX_INLINE_LENGTH} || self.endsWith('==')"),
+            format!(
+                "data must be a picture of at most {MAX_INLINE_BYTES} bytes: upload a larger one through the API, or put it into the bucket and use input.object"
+            ),
+        ),
+    ];
+    at_creation(each_of(&cases))
 }
 
 /// Every parameter belongs to one task.
-pub(super) fn parameters() -> impl Iterator<Item = Rule> {
+pub(super) fn parameters() -> Rule {
     let of = |task: Task| (task.parameters().iter()).map(move |name| only_for(name, task));
-    Task::ALL.into_iter().flat_map(of)
+    let cases: Vec<_> = Task::ALL.into_iter().flat_map(of).collect();
+    let rule = unless("!has(self.parameters)", each_of(&cases));
+    at_creation(rule).field_path(".parameters")
 }
 
-fn only_for(parameter: &str, task: Task) -> Rule {
-    rule(
-        format!(
-            "!has(self.parameters) || !has(self.parameters.{parameter}) || self.task == '{task}'"
-        ),
+fn only_for(parameter: &str, task: Task) -> (String, String) {
+    (
+        format!("!has(self.parameters.{parameter}) || self.task == '{task}'"),
         format!(
             "parameters.{parameter} belongs to the task {task}: leave it out, or set spec.task to {task}"
         ),
     )
-    .field_path(format!(".parameters.{parameter}"))
 }
 
 const IS_BATCH: &str =
     "has(self.input.prefix) || has(self.input.manifest) || has(self.input.archives)";
+const IS_PICTURE: &str =
+    "has(self.input.upload) || has(self.input.inline) || has(self.input.object)";
+const OF_BATCHES: [&str; 3] = ["output", "parallelism", "maxFailedPermille"];
 
-/// A batch has an output, outside of its input, and a single picture has no field of batches.
-pub(super) fn batch() -> Vec<Rule> {
-    let only_batch = |field: &str| {
-        rule(
-            format!("!has(self.{field}) || {IS_BATCH}"),
-            format!(
-                "{field} belongs to batches: leave it out, or write spec.input.prefix, manifest or archives"
-            ),
-        )
-        .field_path(format!(".{field}"))
-    };
-    let outside = |input: &str| {
-        rule(
+fn only_batch(field: &str) -> (String, String) {
+    (
+        format!("!has(self.{field}) || {IS_BATCH}"),
+        format!(
+            "{field} belongs to batches: leave it out, or write spec.input.prefix, manifest or archives"
+        ),
+    )
+}
+
+/// A batch has an output, outside of its input, and a single picture has no field of batches. Of all these only
+/// `parallelism` may change, which [`immutable`] checks then.
+pub(super) fn batch() -> Rule {
+    let needs_output = (
+        format!("has(self.output) || !({IS_BATCH})"),
+        "a batch needs output: write output: {prefix: <folder for the results>}".to_owned(),
+    );
+    let outside = ["prefix", "archives"].map(|input| {
+        (
             format!(
                 "!has(self.input.{input}) || !has(self.output) || !(self.output.prefix + '/').startsWith(self.input.{input}.prefix + '/')"
             ),
@@ -93,20 +103,17 @@ pub(super) fn batch() -> Vec<Rule> {
                 "output.prefix must not lie inside input.{input}.prefix: write another folder, so that results do not become input"
             ),
         )
-        .field_path(".output")
-    };
-    vec![
-        rule(
-            format!("has(self.output) || !({IS_BATCH})"),
-            "a batch needs output: write output: {prefix: <folder for the results>}",
-        )
-        .field_path(".input"),
-        only_batch("output"),
-        only_batch("parallelism"),
-        only_batch("maxFailedPermille"),
-        outside("prefix"),
-        outside("archives"),
-    ]
+    });
+    let cases: Vec<_> = [needs_output]
+        .into_iter()
+        .chain(OF_BATCHES.map(only_batch))
+        .chain(outside)
+        .collect();
+    let none = OF_BATCHES
+        .map(|field| format!("!has(self.{field})"))
+        .join(" && ");
+    let rule = unless(&format!("{none} && ({IS_PICTURE})"), each_of(&cases));
+    at_creation(rule)
 }
 
 /// Leaves room for the job's uid and the part's name.
@@ -123,40 +130,64 @@ pub(super) fn delays() -> Rule {
     )
 }
 
-/// Rejects a change of `spec.cancel` from true to false.
-pub(super) fn cancel() -> Rule {
-    rule(
-        "self || !oldSelf",
-        "spec.cancel cannot be taken back: create a new InferenceJob instead",
-    )
-    .reason(Reason::FieldValueForbidden)
+/// Rejects adding, changing or removing one of `fields` of the spec, taking back `cancel`, and `parallelism` that
+/// is added to a single picture.
+pub(super) fn immutable(fields: &[String]) -> Rule {
+    let fixed = fields.iter().map(|field| {
+        (
+            unchanged(field),
+            format!("spec.{field} is immutable: create a new InferenceJob instead"),
+        )
+    });
+    let cancel = (
+        "!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)".to_owned(),
+        "spec.cancel cannot be taken back: create a new InferenceJob instead".to_owned(),
+    );
+    let cases: Vec<_> = fixed.chain([cancel, only_batch("parallelism")]).collect();
+    unless("self == oldSelf", each_of(&cases)).reason(Reason::FieldValueForbidden)
 }
 
-/// Rejects adding, changing or removing a field of the spec.
-pub(super) fn immutable(field: &str) -> Rule {
-    rule(
-        unchanged(field),
-        format!("spec.{field} is immutable: create a new InferenceJob instead"),
-    )
-    .field_path(format!(".{field}"))
-    .reason(Reason::FieldValueForbidden)
+/// Rejects changes of a finished job's end, so that the API server enforces the first final phase for every
+/// writer.
+pub(super) fn final_once_terminal() -> Rule {
+    let cases = ["phase", "result", "failure", "output"].map(|field| {
+        (
+            same(field),
+            format!(
+                "status.{field} of a finished job is immutable: create a new InferenceJob instead"
+            ),
+        )
+    });
+    let unfinished = "!(oldSelf.phase in ['Succeeded', 'Failed', 'Cancelled'])";
+    unless(unfinished, each_of(&cases)).reason(Reason::FieldValueForbidden)
 }
 
-/// Rejects changes of a finished job's status field, so that the API server enforces the first
-/// final phase for every writer.
-pub(super) fn final_once_terminal(field: &str) -> Rule {
-    rule(
-        format!(
-            "!(oldSelf.phase in ['Succeeded', 'Failed', 'Cancelled']) || ({})",
-            unchanged(field)
-        ),
-        format!("status.{field} of a finished job is immutable: create a new InferenceJob instead"),
-    )
-    .field_path(format!(".{field}"))
-    .reason(Reason::FieldValueForbidden)
-}
-
+/// Whether a field of the spec is as before. A field that is omitted has its default.
 fn unchanged(field: &str) -> String {
+    let is_same = |value: &str, default: &str| {
+        let of = |of: &str| format!("(has({of}.{field}) ? {of}.{value} : {default})");
+        format!("{} == {}", of("self"), of("oldSelf"))
+    };
+    let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key: String::new() });
+    match field {
+        "reuse" => is_same(field, &spec.reuse.to_string()),
+        "attemptDeadlineSeconds" => is_same(field, &spec.attempt_deadline_seconds.to_string()),
+        "queueDeadlineSeconds" => is_same(field, &spec.queue_deadline_seconds.to_string()),
+        "retry" => [
+            ("retry.limit", spec.retry.limit),
+            (
+                "retry.initialDelaySeconds",
+                spec.retry.initial_delay_seconds,
+            ),
+            ("retry.maxDelaySeconds", spec.retry.max_delay_seconds),
+        ]
+        .map(|(value, default)| is_same(value, &default.to_string()))
+        .join(" && "),
+        _ => same(field),
+    }
+}
+
+fn same(field: &str) -> String {
     format!(
         "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
     )

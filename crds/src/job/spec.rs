@@ -7,6 +7,7 @@ use crate::{
         MAX_PRIORITY, MAX_RETRIES, MAX_RETRY_DELAY_SECONDS, MAX_SPAN_SECONDS, MAX_URL_LENGTH,
     },
     schema,
+    serde_default::is_default,
 };
 use kube::{CustomResource, KubeSchema};
 use schemars::Schema;
@@ -95,22 +96,26 @@ pub struct InferenceJobSpec {
     /// Whether answers are reused: a picture with the same bytes as one that this namespace's jobs with
     /// `reuse` have had run before, by the same model and revision and with the same parameters, gets that
     /// answer and is not run. New answers are kept in the bucket for as long as the operator's flag
-    /// `--reuse-retention-seconds` says, 30 days by default, also after the job is deleted.
-    #[serde(default)]
+    /// `--reuse-retention-seconds` says, 30 days by default, also after the job is deleted. False if omitted.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub reuse: bool,
 
     /// Order within the namespace: jobs with a higher priority run first, then older ones. Jobs of
-    /// other namespaces are not affected.
-    #[serde(default)]
+    /// other namespaces are not affected. 0 if omitted.
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(min = -MAX_PRIORITY, max = MAX_PRIORITY))]
     pub priority: i32,
 
-    /// Retry policy for attempts that fail for a transient reason.
-    #[serde(default)]
+    /// Retry policy for attempts that fail for a transient reason. If omitted, 3 retries after 60, 120 and
+    /// 240 seconds.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub retry: Retry,
 
-    /// Maximum duration of one attempt, in seconds. In a batch, of one attempt at a shard.
-    #[serde(default = "default_attempt_deadline_seconds")]
+    /// Maximum duration of one attempt, in seconds. In a batch, of one attempt at a shard. 600 if omitted.
+    #[serde(
+        default = "default_attempt_deadline_seconds",
+        skip_serializing_if = "is_default_attempt_deadline"
+    )]
     #[schemars(range(min = 1, max = MAX_ATTEMPT_SECONDS))]
     pub attempt_deadline_seconds: u32,
 
@@ -121,8 +126,11 @@ pub struct InferenceJobSpec {
     pub active_deadline_seconds: Option<u32>,
 
     /// Maximum wait for a runner, in seconds, from the latest of: the job's creation, its latest
-    /// resumption, status.nextAttemptTime. The job fails after it.
-    #[serde(default = "default_queue_deadline_seconds")]
+    /// resumption, status.nextAttemptTime. The job fails after it. 86400 if omitted.
+    #[serde(
+        default = "default_queue_deadline_seconds",
+        skip_serializing_if = "is_default_queue_deadline"
+    )]
     #[schemars(range(min = 1, max = MAX_SPAN_SECONDS))]
     pub queue_deadline_seconds: u32,
 
@@ -132,13 +140,12 @@ pub struct InferenceJobSpec {
     #[schemars(range(max = MAX_SPAN_SECONDS))]
     pub ttl_seconds_after_finished: Option<u32>,
 
-    /// Suspends the job: no further attempt starts until this is false again.
-    #[serde(default)]
+    /// Suspends the job: no further attempt starts until this is false again. False if omitted.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub suspend: bool,
 
-    /// Cancels the job. Cannot be reset to false.
-    #[serde(default)]
-    #[x_kube(validation = rules::cancel())]
+    /// Cancels the job. Cannot be reset to false. False if omitted.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cancel: bool,
 
     /// Controller that runs this job, as `<domain>/<path>`. Fovea runs the job if this is omitted or
@@ -157,7 +164,7 @@ pub struct InferenceJobSpec {
 }
 
 impl InferenceJobSpec {
-    /// A spec with the defaults that the API server fills in.
+    /// A spec whose optional fields have the values that they have if omitted.
     pub fn new(task: Task, input: Input) -> Self {
         Self {
             task,
@@ -262,19 +269,30 @@ fn default_queue_deadline_seconds() -> u32 {
     86_400
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "for serde")]
+fn is_default_attempt_deadline(seconds: &u32) -> bool {
+    *seconds == default_attempt_deadline_seconds()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "for serde")]
+fn is_default_queue_deadline(seconds: &u32) -> bool {
+    *seconds == default_queue_deadline_seconds()
+}
+
+/// Fields that may change while the job exists.
+const MUTABLE: [&str; 5] = [
+    "suspend",
+    "cancel",
+    "priority",
+    "parallelism",
+    "ttlSecondsAfterFinished",
+];
+
+/// Adds the rules about several fields. The API server evaluates each rule of each present field with every
+/// write, that of a status among them, so there are few, and each begins with what most jobs satisfy.
 fn spec_schema(schema: &mut Schema) {
     schema::structural(schema);
-    schema::for_each_but(
-        schema,
-        &[
-            "suspend",
-            "cancel",
-            "priority",
-            "parallelism",
-            "ttlSecondsAfterFinished",
-        ],
-        rules::immutable,
-    );
-    schema::add_rules(schema, rules::parameters());
-    schema::add_rules(schema, rules::batch());
+    schema::atomic_properties(schema);
+    let immutable = rules::immutable(&schema::properties_but(schema, &MUTABLE));
+    schema::add_rules(schema, [immutable, rules::parameters(), rules::batch()]);
 }

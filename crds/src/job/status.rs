@@ -9,6 +9,7 @@ use crate::{
     conditions,
     rules::{REASON_PATTERN, SHA256_PATTERN},
     schema,
+    serde_default::is_default,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -19,13 +20,8 @@ use serde_json::json;
 /// Observed state of the job. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = schema::structural, transform = unobserved)]
-#[x_kube(
-    validation = rules::final_once_terminal("phase"),
-    validation = rules::final_once_terminal("result"),
-    validation = rules::final_once_terminal("failure"),
-    validation = rules::final_once_terminal("output"),
-)]
+#[schemars(transform = schema::structural, transform = schema::atomic, transform = unobserved)]
+#[x_kube(validation = rules::final_once_terminal())]
 pub struct InferenceJobStatus {
     /// Phase of the job. Succeeded, Failed and Cancelled are terminal and never change.
     #[serde(default)]
@@ -56,11 +52,11 @@ pub struct InferenceJobStatus {
     /// Number of attempts that ended because the runner was lost. The job fails after 10 of them. An
     /// interruption also counts in attempts if the job was probably its cause: it ran alone in its
     /// batch, and the runner had completed another job before.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub interruptions: u32,
 
     /// Whether the job runs alone in its batch because it may have crashed a runner.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub exclusive: bool,
 
     /// Earliest time of the next attempt.
@@ -86,7 +82,7 @@ pub struct InferenceJobStatus {
 
     /// Whether the result was given before and the picture was not run, with spec.reuse. Of a batch,
     /// counts.reused says how many.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub reused: bool,
 
     /// Result of the task. Truncated if resultSha256 is set; the API serves the full result.

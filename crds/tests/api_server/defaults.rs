@@ -1,4 +1,5 @@
-//! What the API server fills in is what Rust fills in.
+//! A job is stored as it was written, and Rust fills in what it omits. In a pool the API server fills in what
+//! Rust fills in.
 
 use crate::fixture::{Fixture, batch, job, pool, set};
 use anyhow::Result;
@@ -10,26 +11,28 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_job_gets_the_defaults_of_its_rust_constructor() -> Result<()> {
+async fn a_job_is_stored_as_it_was_written_and_read_with_the_defaults_of_its_constructor()
+-> Result<()> {
     let fixture = Fixture::new().await?;
     let stored = fixture.create::<InferenceJob>(job("defaults")).await?;
+    assert_eq!(stored.data["spec"], job("defaults")["spec"]);
+    let read: InferenceJob = serde_json::from_value(serde_json::to_value(stored)?)?;
     let key = "cats/1.jpg".to_owned();
     let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key });
-    assert_eq!(stored.data["spec"], serde_json::to_value(&spec)?);
-    assert_eq!(
-        stored.data["spec"],
-        json!({
-            "task": "image-to-text",
-            "input": {"object": {"key": "cats/1.jpg"}},
-            "reuse": false,
-            "priority": 0,
-            "retry": {"limit": 3, "initialDelaySeconds": 60, "maxDelaySeconds": 600},
-            "attemptDeadlineSeconds": 600,
-            "queueDeadlineSeconds": 86_400,
-            "suspend": false,
-            "cancel": false,
-        })
-    );
+    assert_eq!(read.spec, spec);
+    let every_default = json!({
+        "task": "image-to-text",
+        "input": {"object": {"key": "cats/1.jpg"}},
+        "reuse": false,
+        "priority": 0,
+        "retry": {"limit": 3, "initialDelaySeconds": 60, "maxDelaySeconds": 600},
+        "attemptDeadlineSeconds": 600,
+        "queueDeadlineSeconds": 86_400,
+        "suspend": false,
+        "cancel": false,
+    });
+    assert_eq!(spec, serde_json::from_value(every_default)?);
+    assert_eq!(job("defaults")["spec"], serde_json::to_value(spec)?);
     Ok(())
 }
 

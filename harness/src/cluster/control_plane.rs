@@ -278,6 +278,11 @@ impl ControlPlane {
         &mut self.api_server
     }
 
+    /// Process id of the API server, to measure it.
+    pub fn api_server_pid(&self) -> u32 {
+        self.api_server.pid()
+    }
+
     /// etcd's process, to measure it.
     pub fn etcd(&self) -> &Process {
         &self.etcd

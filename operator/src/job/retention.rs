@@ -38,7 +38,7 @@ pub struct RetentionConfig {
     /// the API server after many jobs expire at once. More jobs per second than this cannot finish
     /// for long.
     #[arg(long, env = "FOVEA_OPERATOR_DELETIONS_PER_SECOND")]
-    #[arg(default_value_t = 200)]
+    #[arg(default_value_t = 500)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub deletions_per_second: u32,
 }

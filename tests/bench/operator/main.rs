@@ -1,8 +1,10 @@
 //! Times jobs through custom resources against Celery with Redis, in turns on one machine, and weighs
-//! what finished and unfinished jobs cost the operator. The runner does nothing.
+//! what finished and unfinished jobs cost the operator. With another build it compares the two builds instead,
+//! the API server's work for each job among the rest. The runner does nothing.
 //!
-//!     make bench-operator (ROUNDS=5 JOBS=2000 IDLE=10000 RESTARTS=1 BASE=<fovea-operator>)
+//!     make bench-operator (ROUNDS=5 JOBS=2000 IDLE=10000 RESTARTS=1 BASE=<folder>)
 
+mod builds;
 mod idle;
 mod peer;
 mod restart;
@@ -45,12 +47,21 @@ struct Arguments {
     /// Times restarts only.
     #[arg(long)]
     restarts: bool,
-    /// Another build of the program, whose restarts are timed in turns with this one's.
+    /// Folder of another build to compare with, in turns: its fovea-operator, and its definitions as crds/*.yaml.
     #[arg(long)]
     base: Option<PathBuf>,
 }
 
 impl Arguments {
+    /// The other build, on a control plane with its own definitions.
+    fn base(&self) -> Option<Options> {
+        self.base.as_ref().map(|folder| Options {
+            program: Some(folder.join("fovea-operator")),
+            definitions: Some(folder.join("crds")),
+            ..self.options()
+        })
+    }
+
     fn options(&self) -> Options {
         Options {
             slots: SLOTS,
@@ -71,6 +82,9 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if arguments.restarts {
         return restart::time(&arguments).await;
+    }
+    if let Some(base) = arguments.base() {
+        return builds::compare(&arguments, base).await;
     }
     eprintln!(
         "starting etcd, kube-apiserver, kube-controller-manager, MinIO, the operator and its peer"

@@ -27,8 +27,7 @@ pub(crate) async fn time(arguments: &Arguments) -> anyhow::Result<()> {
     let jobs = (0..count).map(|number| Operated::job(&format!("waiting-{number}"), "a picture"));
     crowd::create(&operated.jobs, jobs).await?;
     let mut sides = vec![("fovea-operator", ours.clone(), Vec::new())];
-    if let Some(base) = &arguments.base {
-        let program = Some(base.clone());
+    if let Some(Options { program, .. }) = arguments.base() {
         sides.push(("base", Options { program, ..ours }, Vec::new()));
     }
     for round in 0..=arguments.rounds {

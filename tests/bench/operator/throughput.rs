@@ -50,7 +50,11 @@ pub(crate) async fn compare(
 }
 
 /// Jobs per second, and how often each one's status was written.
-async fn drain(operated: &Operated, round: usize, count: usize) -> anyhow::Result<(f64, Vec<u32>)> {
+pub(crate) async fn drain(
+    operated: &Operated,
+    round: usize,
+    count: usize,
+) -> anyhow::Result<(f64, Vec<u32>)> {
     let prefix = format!("turn-{round}-");
     let mut watched = Watched::start(&operated.jobs).await?;
     let began = Instant::now();
@@ -63,6 +67,6 @@ async fn drain(operated: &Operated, round: usize, count: usize) -> anyhow::Resul
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of jobs are small")]
-fn as_f64(count: usize) -> f64 {
+pub(crate) fn as_f64(count: usize) -> f64 {
     count as f64
 }
