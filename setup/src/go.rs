@@ -13,7 +13,7 @@ use crate::cache::Cache;
 pub(super) use pins::MONITORING;
 pub use pins::{
     CONTOUR, COREDNS, ETCD, HELM, HELM_DOCS, K6, KIND, KUBE_ROUTER, KUBECONFORM, KUBERNETES,
-    KUBERNETES_CONTROLLERS, KUBERNETES_NODE, MINIO, PROMETHEUS,
+    KUBERNETES_CONTROLLERS, KUBERNETES_NODE, KUEUE, MINIO, PROMETHEUS,
 };
 
 /// Programs that are built together from one Go module.
@@ -49,6 +49,7 @@ pub fn of(part: Part) -> &'static [GoTools] {
         ],
         Part::Chart => &[HELM, KUBECONFORM, HELM_DOCS],
         Part::Ingress => &[CONTOUR],
+        Part::Kueue => &[KUEUE],
         Part::Prometheus => &[PROMETHEUS],
         Part::Load => &[K6],
         Part::Libtorch | Part::LibtorchCuda | Part::Release | Part::Deny => &[],
