@@ -105,6 +105,12 @@ $(SCHEMATHESIS)/ready:
 	@$(@D)/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
 	@touch $@
 
+.PHONY: test-kueue
+test-kueue: build nodes ## Have the real Kueue admit the runners of a pool
+	@$(SETUP) --only kueue
+	@$(SETUP) --only chart
+	@$(WITH_TORCH) $(CARGO) test --locked --workspace --test pools -- --ignored --nocapture kueue
+
 .PHONY: lint
 lint: setup ## Check formatting, and run clippy
 	@$(CARGO) fmt --all --check

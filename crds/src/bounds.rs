@@ -100,8 +100,17 @@ pub const MAX_WEIGHTS: u32 = 256;
 pub const MAX_WEIGHT: u32 = 1000;
 /// `spec.fairness.maxInFlight`.
 pub const MAX_IN_FLIGHT: u32 = 10_000;
-/// `spec.template.image`.
+/// `spec.template.image`, `spec.models[].source.image.reference`.
 pub const MAX_IMAGE_LENGTH: u32 = 512;
+/// `spec.template.imagePullSecrets`.
+pub const MAX_PULL_SECRETS: u32 = 16;
+/// `spec.template.labels`, `spec.template.annotations`.
+pub const MAX_POD_METADATA: u32 = 64;
+/// Value of one of `spec.template.annotations`: all of them in ASCII stay below the API server's
+/// 256 KiB.
+pub const MAX_ANNOTATION_LENGTH: u32 = 2048;
+/// `spec.template.resourceClaims`, `spec.template.resources.claims`.
+pub const MAX_RESOURCE_CLAIMS: u32 = 32;
 /// `spec.template.env`.
 pub const MAX_ENV: u32 = 64;
 /// Name of one of `spec.template.env`.

@@ -36,8 +36,8 @@ pub use job::{
 pub use marks::{annotations, labels};
 pub use pool::{
     AllowedNamespaces, Autoscaling, CacheVolume, Device, Dtype, EnvVar, External, Fairness,
-    FromNamespaces, ModelSource, ModelStatus, PoolModel, RunnerPool, RunnerPoolSpec,
-    RunnerPoolStatus, RunnerTemplate, SecretRef,
+    FromNamespaces, ModelSource, ModelStatus, PodResourceClaim, PoolModel, PullPolicy, RunnerPool,
+    RunnerPoolSpec, RunnerPoolStatus, RunnerTemplate, SecretRef,
 };
 
 /// Value of `spec.managedBy` for Fovea's operator, which ignores jobs with another value.

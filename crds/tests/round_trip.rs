@@ -3,8 +3,8 @@
 use fovea_crds::{
     AllowedNamespaces, Autoscaling, BoundingBox, Callback, Detection, Device, Dtype, External,
     Fairness, FromNamespaces, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, JobResult,
-    ModelSource, Output, OutputFormat, Parameters, Phase, PoolModel, PoolRef, Prediction, Retry,
-    RunnerPool, RunnerPoolSpec, RunnerTemplate, SecretRef, Task, bounds,
+    ModelSource, Output, OutputFormat, Parameters, Phase, PoolModel, PoolRef, Prediction,
+    PullPolicy, Retry, RunnerPool, RunnerPoolSpec, RunnerTemplate, SecretRef, Task, bounds,
 };
 use k8s_openapi::ByteString;
 use kube::core::DeserializeGuard;
@@ -141,6 +141,13 @@ fn source() -> impl Strategy<Value = ModelSource> {
         }),
         "[a-z]{1,9}".prop_map(|prefix| ModelSource::Object { prefix }),
         "[a-z]{1,9}".prop_map(|path| ModelSource::Volume { path }),
+        ("[a-z]{1,9}", option::of("[a-z]{1,9}"), any::<bool>()).prop_map(
+            |(reference, path, never)| ModelSource::Image {
+                reference,
+                pull_policy: never.then_some(PullPolicy::Never),
+                path,
+            }
+        ),
     ]
 }
 

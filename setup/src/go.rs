@@ -16,7 +16,7 @@ pub use kubernetes::{KUBERNETES, KUBERNETES_CONTROLLERS, KUBERNETES_NODE, Unknow
 pub(super) use pins::MONITORING;
 pub use pins::{
     CONTOUR, COREDNS, ETCD, HELM, HELM_3, HELM_DOCS, K6, KIND, KSTATUS, KUBE_ROUTER, KUBECONFORM,
-    MINIO, PROMETHEUS,
+    KUEUE, MINIO, PROMETHEUS,
 };
 
 /// Programs that are built together from one Go module.
@@ -56,6 +56,7 @@ pub fn of(part: Part) -> Vec<GoTools> {
         ],
         Part::Chart => vec![HELM, HELM_3, KUBECONFORM, HELM_DOCS, KSTATUS],
         Part::Ingress => vec![CONTOUR],
+        Part::Kueue => vec![KUEUE],
         Part::Prometheus => vec![PROMETHEUS],
         Part::Load => vec![K6],
         Part::Libtorch | Part::LibtorchCuda | Part::Release | Part::Deny => Vec::new(),

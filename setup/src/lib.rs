@@ -12,6 +12,7 @@ pub mod debian;
 pub mod envoy;
 pub mod go;
 pub mod ingress_crds;
+pub mod kueue_chart;
 pub mod libtorch;
 pub mod prerequisites;
 pub mod progress;
@@ -45,6 +46,8 @@ pub enum Part {
     /// reads, and Envoy's wheel.
     Ingress,
     Prometheus,
+    /// Kueue, built with Go, and its chart.
+    Kueue,
     /// Load generator of the benchmarks, built with Go.
     Load,
     /// cargo-cyclonedx, which writes bills of materials; built from its crate.
@@ -58,7 +61,7 @@ pub const DEFAULT_PARTS: [Part; 3] = [Part::Tools, Part::Controllers, Part::Libt
 
 impl Part {
     /// Every part, with its name and content for people.
-    pub const ALL: [(Self, &'static str, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str, &'static str); 12] = [
         (
             Self::Tools,
             "tools",
@@ -83,6 +86,7 @@ impl Part {
         ),
         (Self::Ingress, "ingress", "Contour and Envoy"),
         (Self::Prometheus, "prometheus", "Prometheus and promtool"),
+        (Self::Kueue, "kueue", "Kueue, for `make test-kueue`"),
         (Self::Load, "load", "k6, for benchmarks"),
         (Self::Release, "release", "cargo-cyclonedx, for releases"),
         (Self::Deny, "deny", "cargo-deny"),
@@ -108,7 +112,7 @@ impl fmt::Display for NotBuilt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} is not there: set it up first, as `make test` does: `fovea-setup --only` tools, controllers, node, ingress, prometheus or chart",
+            "{} is not there: set it up first, as `make test` does: `fovea-setup --only` tools, controllers, node, ingress, prometheus, kueue or chart",
             self.path.display()
         )
     }
@@ -208,6 +212,9 @@ pub fn run(cache: &Cache, parts: &[Part]) -> Result<(), SetupError> {
         }
         if parts.contains(&Part::Ingress) {
             ingress_crds::ensure(cache)?;
+        }
+        if parts.contains(&Part::Kueue) {
+            kueue_chart::ensure(cache)?;
         }
         match libtorch.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(result)) => result.map(drop),

@@ -50,6 +50,9 @@ pub const CONTOUR: &str = "v1.33.8";
 /// Envoy, Contour's proxy; its wheel is named in `setup/python/envoy.txt`.
 pub const ENVOY: &str = "1.40.0";
 
+/// Kueue, whose queues admit the runners of a pool in `make test-kueue`.
+pub const KUEUE: &str = "v0.17.0";
+
 /// Prometheus and promtool, which evaluate the chart's queries and rules.
 pub const PROMETHEUS: &str = "v0.316.0";
 

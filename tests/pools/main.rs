@@ -7,6 +7,7 @@ mod degraded;
 mod gpus;
 mod hostile;
 mod imports;
+mod kueue;
 mod lost;
 mod rotation;
 mod scaling;

@@ -21,6 +21,7 @@ pub mod history;
 pub mod hub;
 pub mod installed;
 pub mod jobs;
+pub mod kueue;
 pub mod measure;
 pub mod neighbours;
 pub mod operated;

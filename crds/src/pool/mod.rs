@@ -6,10 +6,10 @@ mod spec;
 mod status;
 mod template;
 
-pub use model::{Dtype, ModelSource, PoolModel, SecretRef};
+pub use model::{Dtype, ModelSource, PoolModel, PullPolicy, SecretRef};
 pub use spec::{
     AllowedNamespaces, Autoscaling, Device, External, Fairness, FromNamespaces, RunnerPool,
     RunnerPoolSpec,
 };
 pub use status::{ModelStatus, RunnerPoolStatus};
-pub use template::{CacheVolume, EnvVar, RunnerTemplate};
+pub use template::{CacheVolume, EnvVar, PodResourceClaim, RunnerTemplate};

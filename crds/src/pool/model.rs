@@ -3,7 +3,7 @@
 use super::rules;
 use crate::{
     Task,
-    bounds::{MAX_BATCH_SIZE, MAX_KEY_LENGTH, MAX_LABEL_LENGTH, MAX_NAME_LENGTH},
+    bounds::{MAX_BATCH_SIZE, MAX_IMAGE_LENGTH, MAX_KEY_LENGTH, MAX_LABEL_LENGTH, MAX_NAME_LENGTH},
     schema,
 };
 use kube::KubeSchema;
@@ -79,6 +79,35 @@ pub enum ModelSource {
         #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("path", "the cache volume")]))]
         path: String,
     },
+    /// Container image or OCI artifact whose files the kubelet mounts read-only, laid out as in a
+    /// Hugging Face repository. Requires Kubernetes 1.35 and containerd 2.1 or CRI-O 1.33.
+    #[serde(rename_all = "camelCase")]
+    Image {
+        /// Reference of the image, such as `registry.example.com/models/blip-base:v1`. Use a digest
+        /// to get the same weights every time.
+        #[schemars(length(min = 1, max = MAX_IMAGE_LENGTH))]
+        reference: String,
+        /// When the kubelet pulls the image. Defaults to `Always` for the tag `latest`, else to
+        /// `IfNotPresent`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pull_policy: Option<PullPolicy>,
+        /// Path of the files in the image, such as `models`. Defaults to its root.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1, max = MAX_KEY_LENGTH))]
+        #[schemars(extend("x-kubernetes-validations" = [crate::rules::object_path("path", "the image's root")]))]
+        path: Option<String>,
+    },
+}
+
+/// When a node's kubelet pulls an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum PullPolicy {
+    /// Before each start of a pod.
+    Always,
+    /// If the node does not have it.
+    IfNotPresent,
+    /// Never: the node must have it.
+    Never,
 }
 
 /// Data type of a model.

@@ -48,6 +48,55 @@ pub(super) fn env_name() -> Rule {
     )
 }
 
+/// Requires valid keys for a template's labels or annotations, other than those that the operator and
+/// the pods' controllers set. `reserved`: whole keys among these.
+pub(super) fn pod_keys(field: &str, reserved: &[&str]) -> [Rule; 2] {
+    let whole = reserved.iter().map(|key| format!(" || key == '{key}'"));
+    [
+        rule(
+            "self.all(key, !format.qualifiedName().validate(key).hasValue())",
+            format!(
+                "template.{field} must have keys such as example.com/team: write an optional DNS subdomain and `/`, then at most 63 letters, digits, `-`, `_` and `.`"
+            ),
+        ),
+        rule(
+            format!(
+                "!self.exists(key, key.startsWith('fovea.dev/') || key.startsWith('app.kubernetes.io/'){})",
+                whole.collect::<String>()
+            ),
+            format!(
+                "template.{field} must not have keys that the operator sets: fovea.dev/*, app.kubernetes.io/*, {}",
+                reserved.join(", ")
+            ),
+        ),
+    ]
+}
+
+/// Requires values that labels may have.
+pub(super) fn label_values() -> Rule {
+    rule(
+        "self.all(key, !format.labelValue().validate(self[key]).hasValue())",
+        "template.labels must have values of at most 63 letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit, or empty ones",
+    )
+}
+
+/// Requires exactly one source of a claim's devices.
+pub(super) fn one_claim() -> Rule {
+    rule(
+        "has(self.resourceClaimName) != has(self.resourceClaimTemplateName)",
+        "write exactly one of resourceClaimName, resourceClaimTemplateName",
+    )
+}
+
+/// Requires that the container's claims are the pod's.
+pub(super) fn declared_claims() -> Rule {
+    rule(
+        "!has(self.resources) || !has(self.resources.claims) || self.resources.claims.all(claim, has(self.resourceClaims) && self.resourceClaims.exists(declared, declared.name == claim.name))",
+        "every template.resources.claims[].name must be the name of one of template.resourceClaims: add the claim there",
+    )
+    .field_path(".resources.claims")
+}
+
 /// Rejects replicas beside autoscaling. The default of replicas is 1, so any other number was set
 /// by the user.
 pub(super) fn replicas_or_autoscaling() -> Rule {
@@ -90,7 +139,7 @@ pub(super) fn external_or(field: &str) -> Rule {
 pub(super) fn external_or_source() -> Rule {
     rule(
         "has(self.external) || self.models.all(model, has(model.source))",
-        "every model needs a source (huggingFace, object or volume): only an external pool's runners load their own",
+        "every model needs a source (huggingFace, object, volume or image): only an external pool's runners load their own",
     )
     .field_path(".models")
 }

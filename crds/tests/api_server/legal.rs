@@ -130,6 +130,8 @@ async fn a_pool_at_its_bounds_is_taken() -> Result<()> {
                 ("spec.models[0].source", json!({"volume": {"path": "blip/base"}})),
                 ("spec.template.cacheVolume", json!({"persistentVolumeClaim": {"claimName": "weights"}})),
             ],
+            source(json!({"image": {"reference": format!("registry/{}@sha256:{}", "m".repeat(432), "a".repeat(63))}})),
+            source(json!({"image": {"reference": "m", "pullPolicy": "Never", "path": "a/b"}})),
             vec![(
                 "spec.models",
                 json!([
@@ -163,9 +165,34 @@ async fn a_pool_at_its_bounds_is_taken() -> Result<()> {
                 "cacheVolume": {"emptyDir": {"sizeLimit": "20Gi"}},
                 "env": [{"name": "RUST_LOG", "value": "debug"}, {"name": "EMPTY"}],
             }))],
+            vec![("spec.template", json!({
+                "labels": metadata("kueue.x-k8s.io/queue", &"v".repeat(63)),
+                "annotations": metadata("example.com/note", &"…".repeat(2048)),
+                "imagePullSecrets": numbered(16, &|name| json!({"name": name})),
+                "schedulerName": "Volcano_2",
+                "resources": {"claims": numbered(32, &|name| json!({"name": name, "request": "r"}))},
+                "resourceClaims": numbered(32, &|name| json!({"name": name, "resourceClaimTemplateName": "a.b-c"})),
+            }))],
+            vec![("spec.template", json!({
+                "labels": {"team": "", "fovea.devil/a": "b", "a.b/C_d.e-f": "G_h.i-j"},
+                "annotations": {"pod-template-hash": "any text\n", "kubectl.kubernetes.io/restartedAt": "now"},
+                "resourceClaims": [{"name": "a", "resourceClaimName": "shared"}],
+            }))],
         ],
     )
     .await
+}
+
+/// As many labels or annotations as a template may have.
+fn metadata(key: &str, value: &str) -> Value {
+    let each = (0..64).map(|number| (format!("{key}-{number}"), json!(value)));
+    Value::Object(each.collect())
+}
+
+fn numbered(count: usize, item: &dyn Fn(String) -> Value) -> Vec<Value> {
+    (0..count)
+        .map(|number| item(format!("n{number}")))
+        .collect()
 }
 
 #[tokio::test]

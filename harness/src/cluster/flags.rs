@@ -106,6 +106,8 @@ pub(super) fn api_server(
     } else {
         flags.extend([
             "--endpoint-reconciler-type=lease".to_owned(),
+            // It has no kube-proxy, and calls webhooks at the endpoints of their Services.
+            "--enable-aggregator-routing=true".to_owned(),
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
             format!("--kubelet-certificate-authority={}", pki.path("ca.crt")),
             format!(

@@ -204,7 +204,7 @@ fn token_of(model: &PoolModel) -> Option<&String> {
         ModelSource::HuggingFace {
             token_secret_ref, ..
         } => token_secret_ref.as_ref().map(|secret| &secret.name),
-        ModelSource::Object { .. } | ModelSource::Volume { .. } => None,
+        ModelSource::Object { .. } | ModelSource::Volume { .. } | ModelSource::Image { .. } => None,
     }
 }
 

@@ -20,6 +20,7 @@ mod reconcile;
 pub(crate) mod resolve;
 mod rollout;
 mod scale;
+mod starting;
 mod validate;
 pub(crate) mod weights;
 

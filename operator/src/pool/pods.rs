@@ -7,7 +7,7 @@ use super::published::RunnerPod;
 use fovea_crds::clip::clip;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -29,13 +29,6 @@ const IMAGE_REASONS: [&str; 5] = [
     "ErrImageNeverPull",
     "InvalidImageName",
     "ImageInspectError",
-];
-/// Reasons of Events of pods that do not start, and the faults that they are.
-const KUBELET_REASONS: [(&str, &str); 4] = [
-    ("FailedMount", "VolumeUnavailable"),
-    ("FailedAttachVolume", "VolumeUnavailable"),
-    ("FailedMapVolume", "VolumeUnavailable"),
-    ("FailedCreatePodSandBox", "ContainerRefused"),
 ];
 const CONFIG_REASONS: [&str; 4] = [
     "CreateContainerConfigError",
@@ -105,60 +98,28 @@ pub(crate) fn is_failing(pod: &Pod, now: Timestamp) -> bool {
     !is_ready(pod) && (late || wrong)
 }
 
-/// Since when it is unschedulable, and why.
+/// Since when it has been held back from the nodes, and why: none can run it, or it is gated.
 pub(crate) fn unscheduled(pod: &Pod) -> Option<(Timestamp, String)> {
-    let condition = condition(pod, "PodScheduled")?;
-    let refused =
-        condition.status == "False" && condition.reason.as_deref() == Some("Unschedulable");
+    let condition = condition(pod, "PodScheduled").filter(|each| each.status == "False")?;
     let since = condition
         .last_transition_time
         .as_ref()
         .or(pod.metadata.creation_timestamp.as_ref())?;
-    refused.then(|| (since.0, words(condition.message.as_deref())))
+    let why = match gates(pod).as_slice() {
+        [] => words(condition.message.as_deref()),
+        gates => words(Some(&format!("it is gated by {}", gates.join(", ")))),
+    };
+    Some((since.0, why))
 }
 
-/// Since when it is scheduled without having been started: its volumes or its network are not ready.
-pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
-    let scheduled = condition(pod, "PodScheduled").filter(|each| each.status == "True")?;
-    let waits = status(pod)?.phase.as_deref() == Some("Pending") && !is_terminating(pod);
-    let begun = condition(pod, "PodReadyToStartContainers");
-    (waits && begun.is_none_or(|begun| begun.status != "True"))
-        .then(|| scheduled.last_transition_time.as_ref().map(|time| time.0))
-        .flatten()
+/// The scheduling gates that are left, such as Kueue's.
+fn gates(pod: &Pod) -> Vec<&str> {
+    let gates = pod.spec.iter().flat_map(|spec| &spec.scheduling_gates);
+    gates.flatten().map(|gate| gate.name.as_str()).collect()
 }
 
-pub(crate) fn kubelet_fault(events: &[Event]) -> Option<Message> {
-    let faults = events.iter().filter_map(|event| {
-        let reason = event.reason.as_deref()?;
-        let (_, fault) = KUBELET_REASONS.iter().find(|(known, _)| *known == reason)?;
-        Some((time_of(event), *fault, event))
-    });
-    let (_, reason, event) = faults.max_by_key(|(time, ..)| *time)?;
-    Some(Message {
-        reason,
-        message: words(event.message.as_deref()),
-    })
-}
-
-fn time_of(event: &Event) -> Option<Timestamp> {
-    let series = event.series.as_ref();
-    let last = series.and_then(|series| series.last_observed_time.as_ref());
-    let micro = last.or(event.event_time.as_ref()).map(|time| time.0);
-    event.last_timestamp.as_ref().map(|time| time.0).max(micro)
-}
-
-/// The pods' faults: equal ones as one, with the first pod's name and the number of the others.
-pub(crate) fn by_kind(faults: &BTreeMap<String, Message>) -> Vec<Message> {
-    let mut kinds: BTreeMap<&Message, Vec<&str>> = BTreeMap::new();
-    for (pod, fault) in faults {
-        kinds.entry(fault).or_default().push(pod);
-    }
-    let each = kinds.into_iter();
-    each.map(|(fault, pods)| Message::new(fault.reason, of_pods(&pods, &fault.message)))
-        .collect()
-}
-
-fn of_pods(names: &[impl AsRef<str>], message: &str) -> String {
+/// A message with the first pod's name and the number of the others.
+pub(crate) fn of_pods(names: &[impl AsRef<str>], message: &str) -> String {
     let first = names.first().map(AsRef::as_ref).unwrap_or_default();
     let others = match names.len().saturating_sub(1) {
         0 => String::new(),
@@ -187,7 +148,7 @@ pub(crate) fn faults(
         }
         if let Some((rank, reason, message)) = pod_fault(pod) {
             // An additional pod belongs to a rollout, whose message covers it.
-            if reason == "Unschedulable" && !short {
+            if unscheduled(pod).is_some() && !short {
                 continue;
             }
             found
@@ -225,7 +186,12 @@ fn refused_pods(deployment: &Deployment) -> Option<((u8, &'static str), String)>
 
 fn pod_fault(pod: &Pod) -> Option<(u8, &'static str, String)> {
     if let Some((_, why)) = unscheduled(pod) {
-        return Some((4, "Unschedulable", format!("no node can run it: {why}")));
+        return Some(if gates(pod).is_empty() {
+            (4, "Unschedulable", format!("no node can run it: {why}"))
+        } else {
+            let message = format!("it waits to be admitted: {why}");
+            (4, "SchedulingGated", message)
+        });
     }
     if has_ended(pod) {
         let status = status(pod)?;
@@ -240,17 +206,22 @@ fn pod_fault(pod: &Pod) -> Option<(u8, &'static str, String)> {
     }
     // Faults of sidecars that an admission controller has added are not reported.
     let mut statuses = status(pod)?.container_statuses.iter().flatten();
-    container_fault(statuses.find(|each| CONTAINERS.contains(&each.name.as_str()))?)
+    container_fault(
+        pod,
+        statuses.find(|each| CONTAINERS.contains(&each.name.as_str()))?,
+    )
 }
 
-fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, String)> {
+fn container_fault(pod: &Pod, container: &ContainerStatus) -> Option<(u8, &'static str, String)> {
     let state = container.state.as_ref()?;
     if let Some(waiting) = &state.waiting {
         let reason = waiting.reason.as_deref().unwrap_or_default();
         let why = words(waiting.message.as_deref());
         if IMAGE_REASONS.contains(&reason) {
             // The message changes between the reasons; the reason in the status does not.
-            let image = clip(&container.image, MAX_WORDS);
+            let why_whole = waiting.message.as_deref().unwrap_or_default();
+            let image = model_image(pod, why_whole).unwrap_or(&container.image);
+            let image = clip(image, MAX_WORDS);
             return Some((
                 0,
                 "ImagePullBackOff",
@@ -283,11 +254,18 @@ fn container_fault(container: &ContainerStatus) -> Option<(u8, &'static str, Str
     Some((3, "CrashLoopBackOff", message))
 }
 
-fn status(pod: &Pod) -> Option<&k8s_openapi::api::core::v1::PodStatus> {
+/// The model's image that the kubelet's message is about: a container waits for those, too.
+fn model_image<'a>(pod: &'a Pod, message: &str) -> Option<&'a str> {
+    let volumes = pod.spec.as_ref()?.volumes.iter().flatten();
+    let mut images = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+    images.find(|reference| message.contains(&format!("\"{reference}\"")))
+}
+
+pub(crate) fn status(pod: &Pod) -> Option<&k8s_openapi::api::core::v1::PodStatus> {
     pod.status.as_ref()
 }
 
-fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     let mut conditions = status(pod)?.conditions.iter().flatten();
     conditions.find(|each| each.type_ == kind)
 }

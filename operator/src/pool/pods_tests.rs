@@ -271,56 +271,57 @@ fn a_pod_fails_by_a_fault_or_a_timeout_and_not_by_waiting_for_a_node() {
     )])));
 }
 
-#[test]
-fn a_pod_that_its_node_has_not_started_is_recognised_by_its_conditions() {
-    let since = "2026-01-01T00:00:05Z";
-    let of = |phase: &str, conditions: Value| {
-        unstarted(&pod(
-            "p",
-            &json!({"phase": phase, "conditions": conditions}),
-            &json!({}),
-        ))
-    };
-    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "lastTransitionTime": since});
-    let scheduled = condition("PodScheduled", "True");
-    let begun = |status| condition("PodReadyToStartContainers", status);
-    let when = Some(since.parse().unwrap());
-    assert_eq!(of("Pending", json!([scheduled])), when);
-    assert_eq!(of("Pending", json!([scheduled, begun("False")])), when);
-    // It pulls its image.
-    assert_eq!(of("Pending", json!([scheduled, begun("True")])), None);
-    assert_eq!(of("Running", json!([scheduled, begun("False")])), None);
-    assert_eq!(
-        of("Pending", json!([condition("PodScheduled", "False")])),
-        None
-    );
+/// A pod that waits for its scheduling gate, as the API server creates it.
+fn gated(name: &str) -> Arc<Pod> {
+    let pod = json!({
+        "metadata": {"name": name},
+        "spec": {"containers": [], "schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]},
+        "status": {"phase": "Pending", "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]},
+    });
+    Arc::new(serde_json::from_value(pod).unwrap())
 }
 
 #[test]
-fn only_the_kubelet_s_latest_fault_is_reported() {
-    let event = |reason: &str, second: u32, message: &str| -> Event {
-        serde_json::from_value(json!({
-            "metadata": {}, "involvedObject": {}, "reason": reason, "message": message,
-            "lastTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
-        }))
-        .unwrap()
-    };
-    let events = [
-        event("FailedMount", 7, "path does not exist"),
-        event("FailedMount", 3, "not yet bound"),
-        event("Unhealthy", 9, "probe failed"),
-    ];
-    let fault = kubelet_fault(&events).unwrap();
+fn a_gated_pod_is_reported_with_its_gates_and_does_not_fail() {
+    let pod = gated("p-1");
+    let now = "2026-01-01T01:00:00Z".parse().unwrap();
+    assert!(!is_failing(&pod, now));
     assert_eq!(
-        (fault.reason, &*fault.message),
-        ("VolumeUnavailable", "path does not exist")
+        reported(std::slice::from_ref(&pod)),
+        [(
+            "SchedulingGated",
+            "pod p-1: it waits to be admitted: it is gated by kueue.x-k8s.io/admission".to_owned()
+        )]
     );
-    assert_eq!(kubelet_fault(&events[2..]), None);
+    // An additional one of a rollout has no room, like one without a node.
+    let (_, why) = unscheduled(&pod).unwrap();
+    assert_eq!(why, "it is gated by kueue.x-k8s.io/admission");
+    let ready = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]});
+    let whole = ["p-2", "p-3"].map(|name| self::pod(name, &ready, &json!({})));
+    assert_eq!(reported(&[&whole[..], &[pod]].concat()), []);
+}
 
-    let pods = ["p-1", "p-2"].map(|pod| (pod.to_owned(), fault.clone()));
-    let message = "pod p-1 and 1 more: path does not exist".to_owned();
-    assert_eq!(
-        by_kind(&pods.into()),
-        [Message::new("VolumeUnavailable", message)]
+#[test]
+fn a_model_s_image_that_cannot_be_pulled_is_named_instead_of_the_runner_s() {
+    let message = "Back-off pulling image \"registry/models/blip:1\": not found";
+    let mut pod = Arc::unwrap_or_clone(waiting("p-1", "ImagePullBackOff", message));
+    pod.spec = serde_json::from_value(json!({
+        "containers": [],
+        "volumes": [
+            {"name": "image-0", "image": {"reference": "registry/models/blip"}},
+            {"name": "image-1", "image": {"reference": "registry/models/blip:1"}},
+        ],
+    }))
+    .unwrap();
+    let faults = reported(&[Arc::new(pod)]);
+    assert!(
+        faults[0]
+            .1
+            .contains("image registry/models/blip:1 cannot be pulled"),
+        "{faults:?}"
     );
 }

@@ -56,6 +56,6 @@ pub(crate) enum Weights {
         /// `<repo>@<commit>` for a model of the hub, otherwise the prefix as the spec has it.
         revision: String,
     },
-    /// A path on the pool's volume claim.
+    /// A path below the runner's `--models-dir`: on the pool's claim, or in an image.
     Volume(String),
 }

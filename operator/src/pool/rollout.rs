@@ -1,7 +1,7 @@
 //! How runners are replaced when their template changes. Pure.
 //!
 //! An additional runner is started before an old one is removed, so that the capacity stays the same.
-//! If no node has room for it (all GPUs are in use), the old one is removed first, for this rollout only.
+//! If there is no room for it (all GPUs are in use, or a queue does not admit it), the old one is removed first, for this rollout only.
 
 use super::message::Message;
 use crate::time::later;
@@ -24,7 +24,7 @@ pub(crate) struct Rollout {
     pub new_ready: u32,
     pub desired: u32,
     pub swapping: bool,
-    /// Since when a runner of the new template is unschedulable, and the scheduler's message.
+    /// Since when a runner of the new template is unschedulable or gated, and why.
     pub stuck: Option<(Timestamp, String)>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn decide(rollout: &Rollout, now: Timestamp, timeout: Duration) -> De
             message: Some(Message {
                 reason: "ReplacingOneByOne",
                 message: format!(
-                    "{progress}; no node has room for an additional runner{why}, so each old runner is removed before its replacement starts{gap}"
+                    "{progress}; there is no room for an additional runner{why}, so each old runner is removed before its replacement starts{gap}"
                 ),
             }),
         };
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_minute_without_a_node_the_old_one_goes_first_and_the_message_says_so() {
+    fn after_a_minute_without_room_the_old_one_goes_first_and_the_message_says_so() {
         let stuck = Rollout {
             stuck: Some((at(0), "0/1 nodes: Insufficient nvidia.com/gpu".to_owned())),
             ..rolling()

@@ -3,7 +3,7 @@
 //! Locating is pure ([`locate`]); a folder of the bucket is complete once it has a [`MANIFEST`], which
 //! is uploaded last.
 
-use super::build::import_job::Import;
+use super::build::{import_job::Import, volumes};
 use super::published::Weights;
 use fovea_crds::{ModelSource as Source, PoolModel, SecretRef};
 use fovea_protocol::{ModelFile, ModelSource};
@@ -65,9 +65,13 @@ pub(crate) struct Location {
     pub import: Option<Import>,
 }
 
-/// The location of a model's weights; `None` for a model without a source. `commit`: the resolved revision,
-/// if it is known.
-pub(crate) fn locate(model: &PoolModel, commit: Option<&str>) -> Option<Location> {
+/// The location of a model's weights; `None` for a model without a source. `models`: all of its pool.
+/// `commit`: the resolved revision, if it is known.
+pub(crate) fn locate(
+    models: &[PoolModel],
+    model: &PoolModel,
+    commit: Option<&str>,
+) -> Option<Location> {
     let PoolModel {
         name: _,
         task: _,
@@ -77,8 +81,8 @@ pub(crate) fn locate(model: &PoolModel, commit: Option<&str>) -> Option<Location
         max_batch_size: _,
     } = model;
     Some(match source.as_ref()? {
-        Source::Volume { path } => Location {
-            weights: Some(Weights::Volume(path.clone())),
+        Source::Volume { .. } | Source::Image { .. } => Location {
+            weights: volumes::path(models, model).map(Weights::Volume),
             import: None,
         },
         Source::Object { prefix } => Location {
@@ -211,7 +215,8 @@ mod tests {
 
     fn placed(source: &Value, commit: Option<&str>) -> Location {
         let model = json!({"name": "m", "task": "image-to-text", "source": source});
-        locate(&serde_json::from_value(model).unwrap(), commit).unwrap()
+        let model: PoolModel = serde_json::from_value(model).unwrap();
+        locate(std::slice::from_ref(&model), &model, commit).unwrap()
     }
 
     #[test]
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_and_volumes_are_never_imported() {
+    fn objects_volumes_and_images_are_never_imported() {
         let object = placed(&json!({"object": {"prefix": "my/model"}}), None);
         let expected = Weights::Bucket {
             prefix: "models/my/model/".to_owned(),
@@ -256,6 +261,14 @@ mod tests {
         assert_eq!(
             (volume.weights, volume.import),
             (Some(Weights::Volume("blip".into())), None)
+        );
+        let image = placed(
+            &json!({"image": {"reference": "r/blip:1", "path": "models"}}),
+            None,
+        );
+        assert_eq!(
+            (image.weights, image.import),
+            (Some(Weights::Volume("images/m/models".into())), None)
         );
     }
 

@@ -123,6 +123,14 @@ pub const CONTOUR: GoTools = GoTools {
     ..pinned!("contour")
 };
 
+/// Kueue's controller and webhooks.
+pub const KUEUE: GoTools = GoTools {
+    version: versions::KUEUE,
+    programs: &[("kueue", "sigs.k8s.io/kueue/cmd/kueue")],
+    about: "about 4 minutes on 2 cores",
+    ..pinned!("kueue")
+};
+
 /// Prometheus, built with service discovery for Kubernetes only.
 pub const PROMETHEUS: GoTools = GoTools {
     version: versions::PROMETHEUS,

@@ -3,6 +3,7 @@
 mod imports;
 mod objects;
 mod scaling;
+mod template;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fovea_crds::RunnerPool;

@@ -122,7 +122,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(restricted::pod()),
-        image_pull_secrets: pull_secrets(build),
+        image_pull_secrets: pull_secrets(build, &[]),
         ..PodSpec::default()
     };
     Job {

@@ -14,6 +14,7 @@ pub(crate) mod secret;
 pub(crate) mod service;
 #[cfg(test)]
 mod tests;
+pub(crate) mod volumes;
 
 use super::PoolKey;
 use super::config::PoolsConfig;

@@ -2,13 +2,15 @@
 
 use super::names::{self, fingerprint};
 use super::quantity;
-use super::restricted::{self, SECRET_MODE, directory, mount, tmp};
+use super::restricted;
+use super::volumes::{self, ACCESS_DIR};
 use super::{Build, PORT, PORT_NAME, Subject};
-use fovea_crds::{CacheVolume, Device, EnvVar, PoolModel, RunnerPoolSpec, RunnerTemplate};
+use fovea_crds::{
+    Device, EnvVar, PodResourceClaim, PoolModel, RunnerPoolSpec, RunnerTemplate, SecretRef,
+};
 use k8s_openapi::api::core::v1::{
-    self as core, Container, ContainerPort, HTTPGetAction, KeyToPath, LocalObjectReference,
-    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-    SecretVolumeSource, Toleration, TopologySpreadConstraint, Volume,
+    self as core, Container, ContainerPort, HTTPGetAction, LocalObjectReference, PodSpec,
+    PodTemplateSpec, Probe, ResourceRequirements, Toleration, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -37,12 +39,6 @@ const DECODE_SHARE: u64 = 2;
 /// Settings of a runner that follow from its pool and the operator's flags, unless the pool's template has them.
 const MAX_DECODE_BYTES: &str = "FOVEA_RUNNER_MAX_DECODE_BYTES";
 const MAX_PICTURE_PIXELS: &str = "FOVEA_RUNNER_MAX_PICTURE_PIXELS";
-
-const ACCESS_DIR: &str = "/etc/fovea/runner";
-const CACHE_DIR: &str = "/var/cache/fovea";
-/// Directory for fetched files on a claim, apart from its owner's models.
-const FETCHED_DIR: &str = "/var/cache/fovea/.fetched";
-const TMP_DIR: &str = "/tmp";
 
 /// Fingerprint of the models' fields whose change needs new runners.
 pub(crate) fn models_fingerprint(models: &[PoolModel]) -> String {
@@ -74,8 +70,13 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         fairness: _,
     } = subject.spec;
     let RunnerTemplate {
+        mut labels,
+        mut annotations,
         image,
+        image_pull_secrets,
         resources,
+        resource_claims,
+        scheduler_name,
         node_selector,
         tolerations,
         affinity,
@@ -86,20 +87,23 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
     } = template.clone().unwrap_or_default();
     let drain = build.config.runner_drain_seconds.get();
     let mut container = container(build, image, resources, *device);
-    container.args = Some(arguments(*device, cache_volume.as_ref(), drain));
+    let directories = volumes::arguments(models, cache_volume.as_ref());
+    container.args = Some(arguments(*device, directories, drain));
     container.env = Some(environment(env, build, container.resources.as_ref()));
+    let cache_limit = &build.config.runner_cache_size_limit;
+    let (volumes, mounts) = volumes::volumes(&subject.child, models, cache_volume, cache_limit);
+    container.volume_mounts = Some(mounts);
+    let claims = resource_claims.into_iter().map(claim);
     let spec = PodSpec {
         containers: vec![container],
-        volumes: Some(vec![
-            access(&subject.child),
-            cache(cache_volume, &build.config.runner_cache_size_limit),
-            tmp(),
-        ]),
+        volumes: Some(volumes),
+        resource_claims: Some(claims.collect()).filter(|claims: &Vec<_>| !claims.is_empty()),
+        scheduler_name,
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(restricted::pod()),
         termination_grace_period_seconds: Some(i64::from(drain) + EXIT_SECONDS),
-        image_pull_secrets: pull_secrets(build),
+        image_pull_secrets: pull_secrets(build, &image_pull_secrets),
         node_selector: (!node_selector.is_empty()).then_some(node_selector),
         tolerations: Some(with_default_tolerations(tolerations)),
         affinity,
@@ -117,29 +121,31 @@ pub(super) fn template(subject: &Subject<'_>, build: &Build) -> PodTemplateSpec 
         }]),
         ..PodSpec::default()
     };
-    let annotations = [
+    let own = [
         (names::MODELS, models_fingerprint(models)),
-        (names::TEMPLATE, fingerprint(&spec)),
+        (
+            names::TEMPLATE,
+            fingerprint(&(&labels, &annotations, &spec)),
+        ),
         (
             "kubectl.kubernetes.io/default-container",
             CONTAINER.to_owned(),
         ),
     ];
+    // The operator's own keys are not the user's to change, whatever the schema let through.
+    labels.extend(names::labels(&subject.key.name));
+    annotations.extend(own.map(|(key, value)| (key.to_owned(), value)));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(names::labels(&subject.key.name)),
-            annotations: Some(
-                annotations
-                    .map(|(key, value)| (key.to_owned(), value))
-                    .into(),
-            ),
+            labels: Some(labels),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
         spec: Some(spec),
     }
 }
 
-/// The runner's container, without its arguments.
+/// The runner's container, without its arguments and mounts.
 fn container(
     build: &Build,
     image: Option<String>,
@@ -174,43 +180,45 @@ fn container(
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(vec![
-            mount("access", ACCESS_DIR, true),
-            mount("cache", CACHE_DIR, false),
-            mount("tmp", TMP_DIR, false),
-        ]),
         ..Container::default()
     }
 }
 
-pub(super) fn pull_secrets(build: &Build) -> Option<Vec<LocalObjectReference>> {
-    let names = &build.config.runner_image_pull_secrets;
-    let each = names
-        .iter()
-        .map(|name| LocalObjectReference { name: name.clone() });
-    (!names.is_empty()).then(|| each.collect())
+/// The installation's pull Secrets, and the pool's own.
+pub(super) fn pull_secrets(build: &Build, own: &[SecretRef]) -> Option<Vec<LocalObjectReference>> {
+    let own = own.iter().map(|SecretRef { name }| name);
+    let mut names: Vec<&String> = Vec::new();
+    for name in build.config.runner_image_pull_secrets.iter().chain(own) {
+        // The API server merges them by name.
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let reference = |name: &String| LocalObjectReference { name: name.clone() };
+    (!names.is_empty()).then(|| names.into_iter().map(reference).collect())
 }
 
-fn arguments(
-    device: Device,
-    cache_volume: Option<&CacheVolume>,
-    drain_seconds: u32,
-) -> Vec<String> {
+fn claim(claim: PodResourceClaim) -> core::PodResourceClaim {
+    let PodResourceClaim {
+        name,
+        resource_claim_name,
+        resource_claim_template_name,
+    } = claim;
+    core::PodResourceClaim {
+        name,
+        resource_claim_name,
+        resource_claim_template_name,
+    }
+}
+
+fn arguments(device: Device, directories: Vec<String>, drain_seconds: u32) -> Vec<String> {
     let mut arguments = vec![
         format!("--listen=0.0.0.0:{PORT}"),
         format!("--tls-cert={ACCESS_DIR}/tls.crt"),
         format!("--tls-key={ACCESS_DIR}/tls.key"),
         format!("--token-file={ACCESS_DIR}/tokens"),
     ];
-    match cache_volume {
-        Some(CacheVolume::PersistentVolumeClaim { .. }) => arguments.extend([
-            format!("--models-dir={CACHE_DIR}"),
-            format!("--cache-dir={FETCHED_DIR}"),
-        ]),
-        Some(CacheVolume::EmptyDir { .. }) | None => {
-            arguments.push(format!("--cache-dir={CACHE_DIR}"));
-        }
-    }
+    arguments.extend(directories);
     let device = match device {
         Device::Auto => "auto",
         Device::Cuda => "cuda",
@@ -329,42 +337,5 @@ fn probe(path: &str, period_seconds: i32, failure_threshold: i32) -> Probe {
         failure_threshold: Some(failure_threshold),
         timeout_seconds: Some(5),
         ..Probe::default()
-    }
-}
-
-/// The keys of the Secret that a runner needs.
-fn access(secret: &str) -> Volume {
-    let item = |key: &str| KeyToPath {
-        key: key.to_owned(),
-        path: key.to_owned(),
-        mode: None,
-    };
-    Volume {
-        name: "access".to_owned(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(secret.to_owned()),
-            default_mode: Some(SECRET_MODE),
-            items: Some(["tls.crt", "tls.key", "tokens"].map(item).into()),
-            optional: None,
-        }),
-        ..Volume::default()
-    }
-}
-
-fn cache(volume: Option<CacheVolume>, default_limit: &Quantity) -> Volume {
-    let own = |limit: Option<Quantity>| {
-        directory("cache", limit.unwrap_or_else(|| default_limit.clone()))
-    };
-    match volume {
-        None => own(None),
-        Some(CacheVolume::EmptyDir { size_limit }) => own(size_limit),
-        Some(CacheVolume::PersistentVolumeClaim { claim_name }) => Volume {
-            name: "cache".to_owned(),
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name,
-                read_only: None,
-            }),
-            ..Volume::default()
-        },
     }
 }

@@ -1,4 +1,4 @@
-//! The objects of three pools, as they are applied: `golden/*.yaml`. `FOVEA_WRITE_GOLDEN=1` rewrites the
+//! The objects of some pools, as they are applied: `golden/*.yaml`. `FOVEA_WRITE_GOLDEN=1` rewrites the
 //! files; review the diff.
 
 use super::import_job::{Import, form_secret, import_job, metadata};
@@ -7,6 +7,7 @@ use crate::pool::access::Contents;
 use crate::pool::rollout::Strategy;
 use clap::Parser as _;
 use fovea_store::PostForm;
+use k8s_openapi::api::apps::v1::Deployment;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -75,6 +76,22 @@ fn volume() -> RunnerPool {
     )
 }
 
+/// A pool whose pods wait in a queue, claim devices and mount models from images.
+fn queued() -> RunnerPool {
+    let sample = include_str!("../../../../manifests/samples/runnerpool-image.yaml");
+    let sample: Value = fovea_crds::yaml::parse(sample).unwrap();
+    let mut pool = pool("queued", &sample["spec"]);
+    let on_claim =
+        json!({"name": "kept", "task": "object-detection", "source": {"volume": {"path": "detr"}}});
+    pool.spec
+        .models
+        .push(serde_json::from_value(on_claim).unwrap());
+    let template = pool.spec.template.as_mut().unwrap();
+    template.cache_volume =
+        serde_json::from_value(json!({"persistentVolumeClaim": {"claimName": "models"}})).unwrap();
+    pool
+}
+
 fn yaml(objects: &[String]) -> String {
     objects.join("---\n")
 }
@@ -129,7 +146,7 @@ fn import(pool: &RunnerPool, build: &Build) -> String {
     ])
 }
 
-fn all() -> [(&'static str, String); 4] {
+fn all() -> [(&'static str, String); 5] {
     let plain = build(&[]);
     let full = build(&[
         "--store-cidr=10.20.0.0/16,2001:db8::/64",
@@ -149,6 +166,7 @@ fn all() -> [(&'static str, String); 4] {
         ("minimal", objects(&minimal(), &plain, Strategy::Surge)),
         ("gpu", objects(&gpu(), &full, Strategy::Swap)),
         ("volume", objects(&volume(), &plain, Strategy::Surge)),
+        ("queued", objects(&queued(), &full, Strategy::Surge)),
         (
             "import",
             yaml(&[import(&minimal(), &plain), import(&gpu(), &full)]),
@@ -323,4 +341,44 @@ fn changes_that_need_no_restart_do_not_change_the_template() {
         same,
         template(&|spec| spec.device = fovea_crds::Device::Auto)
     );
+    for field in ["labels", "annotations"] {
+        let changed = template(&|spec| {
+            spec.template = serde_json::from_value(json!({field: {"team": "a"}})).unwrap();
+        });
+        assert_ne!(same, changed, "{field}");
+    }
+}
+
+#[test]
+fn labels_and_annotations_of_a_template_never_replace_the_operator_s() {
+    let mut pool = minimal();
+    let own = json!({
+        "labels": {"team": "a", names::POOL: "other", "app.kubernetes.io/name": "other"},
+        "annotations": {"team": "a", names::MODELS: "other", names::TEMPLATE: "other"},
+    });
+    let plain = deployment::deployment(&Subject::of(&pool), &build(&[]), 1, Strategy::Surge);
+    pool.spec.template = Some(serde_json::from_value(own).unwrap());
+    let made = deployment::deployment(&Subject::of(&pool), &build(&[]), 1, Strategy::Surge);
+    let metadata = |made: Deployment| made.spec.unwrap().template.metadata.unwrap();
+    assert_eq!(deployment::models_of(&made), deployment::models_of(&plain));
+    assert_ne!(deployment::template_of(&made), Some("other"));
+    let (made, plain) = (metadata(made), metadata(plain));
+    let mut labels = plain.labels.unwrap();
+    labels.insert("team".to_owned(), "a".to_owned());
+    assert_eq!(made.labels, Some(labels));
+    assert_eq!(made.annotations.unwrap()["team"], "a");
+}
+
+#[test]
+fn paths_of_models_follow_from_the_mounts_of_their_pool() {
+    let paths = |pool: &RunnerPool| {
+        let models = &pool.spec.models;
+        let each = models
+            .iter()
+            .filter_map(|model| volumes::path(models, model));
+        each.collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&volume()), ["blip-base"]);
+    assert_eq!(paths(&queued()), ["images/blip-base/models", "volume/detr"]);
+    assert_eq!(paths(&minimal()), [""; 0]);
 }

@@ -1,11 +1,11 @@
 //! Step 2: reads what no watch covers: the models' manifests in the bucket, and the Events of pods
-//! that their kubelet does not start. Both are cached in the pool's memory.
+//! that do not start. Both are cached in the pool's memory.
 
 use super::observe::{Folder, Observed};
 use super::{Context, Memory};
 use crate::pool::message::Message;
-use crate::pool::pods;
 use crate::pool::published::Weights;
+use crate::pool::starting;
 use crate::pool::weights::{self, WeightsError};
 use crate::time::later;
 use fovea_store::StoreError;
@@ -25,7 +25,7 @@ const TRUST_FOLDER: Duration = Duration::from_mins(10);
 const CHECK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a valid manifest is remembered, in case the store does not answer.
 const FORGET_FOLDER: Duration = Duration::from_hours(24);
-/// A kubelet has this long to start a pod before its Events are read.
+/// A pod has this long to be scheduled and started before its Events are read.
 const STARTED_WITHIN: Duration = Duration::from_secs(5);
 /// Interval at which the Events of such pods are read.
 const READ_EVENTS_EVERY: Duration = Duration::from_secs(10);
@@ -34,9 +34,9 @@ const MAX_PODS: usize = 4;
 /// Events of one pod that are read.
 const MAX_EVENTS: u32 = 50;
 
-/// The Events of one pool's pods that their kubelet does not start.
+/// The faults of one pool's pods that do not start.
 #[derive(Default)]
-pub(super) struct KubeletFaults {
+pub(super) struct StartFaults {
     read: Option<Timestamp>,
     by_pod: BTreeMap<String, Message>,
 }
@@ -58,7 +58,7 @@ impl Context {
             return None;
         }
         self.inspect_folders(observed, memory).await;
-        self.inspect_kubelets(observed, memory).await
+        self.inspect_starts(observed, memory).await
     }
 
     async fn inspect_folders(&self, observed: &mut Observed<'_>, memory: &mut Memory) {
@@ -101,21 +101,21 @@ impl Context {
         }
     }
 
-    async fn inspect_kubelets(
+    async fn inspect_starts(
         &self,
         observed: &mut Observed<'_>,
         memory: &mut Memory,
     ) -> Option<Timestamp> {
         let now = observed.now;
         let waiting = observed.children.pods.iter().filter_map(|pod| {
-            let since = pods::unstarted(pod)?;
+            let since = starting::unstarted(pod)?;
             Some((later(since, STARTED_WITHIN), Arc::clone(pod)))
         });
         let (late, early): (Vec<_>, Vec<_>) = waiting.partition(|(due, _)| *due <= now);
         let first_due = early.iter().map(|(due, _)| *due).min();
-        let faults = &mut memory.kubelet_faults;
+        let faults = &mut memory.start_faults;
         if late.is_empty() {
-            *faults = KubeletFaults::default();
+            *faults = StartFaults::default();
             return first_due;
         }
         let mut again = (faults.read).map_or(now, |read| later(read, READ_EVENTS_EVERY));
@@ -123,13 +123,14 @@ impl Context {
             faults.read = Some(now);
             faults.by_pod.clear();
             for (_, pod) in late.iter().take(MAX_PODS) {
-                let fault = pods::kubelet_fault(&self.events_of(pod).await);
+                let fault = starting::event_fault(&self.events_of(pod).await);
+                let fault = fault.or_else(|| starting::unseen(pod, now));
                 let fault = fault.map(|fault| (pod.name_any(), fault));
                 faults.by_pod.extend(fault);
             }
             again = later(now, READ_EVENTS_EVERY);
         }
-        observed.kubelet_faults = pods::by_kind(&faults.by_pod);
+        observed.start_faults = starting::by_kind(&faults.by_pod);
         Some(first_due.map_or(again, |due| due.min(again)))
     }
 

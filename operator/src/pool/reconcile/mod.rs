@@ -69,7 +69,7 @@ pub(super) struct Context {
 pub(crate) struct Memory {
     leaving: Leaving,
     autoscaler: Autoscaler,
-    kubelet_faults: inspect::KubeletFaults,
+    start_faults: inspect::StartFaults,
     scaling: Option<PoolScaling>,
     /// Commits of the hub's revisions, by `<repo>@<revision>`.
     commits: BTreeMap<String, String>,

@@ -32,8 +32,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) refusals: Vec<Message>,
     /// Models with a source; none where the spec is refused or the pool is external.
     pub(crate) models: Vec<ObservedModel<'a>>,
-    /// Errors of kubelets; filled in by [`inspect`](super::Context::inspect).
-    pub(crate) kubelet_faults: Vec<Message>,
+    /// Faults of pods that do not start; filled in by [`inspect`](super::Context::inspect).
+    pub(crate) start_faults: Vec<Message>,
 }
 
 pub(crate) struct ObservedModel<'a> {
@@ -104,7 +104,7 @@ pub(crate) fn observe<'a>(
         instant,
         refusals,
         models,
-        kubelet_faults: Vec::new(),
+        start_faults: Vec::new(),
     }
 }
 
@@ -118,14 +118,15 @@ fn observe_model<'a>(
     let mut commit = source
         .as_ref()
         .and_then(|source| known_commit(pool, memory, model, source));
-    let mut location = locate(model, commit.as_deref())?;
+    let models = &pool.spec.models;
+    let mut location = locate(models, model, commit.as_deref())?;
     let mut import = observe_import(caches, &location);
     // A finished import has resolved the revision to a commit.
     if location.weights.is_none()
         && let Some(ImportState::Done(Some(imported))) = import.as_ref().map(|each| &each.state)
     {
         commit = Some(imported.clone());
-        location = locate(model, commit.as_deref()).unwrap_or(location);
+        location = locate(models, model, commit.as_deref()).unwrap_or(location);
         import = observe_import(caches, &location);
     }
     Some(ObservedModel {
@@ -163,7 +164,7 @@ fn hub_source(model: &PoolModel) -> Option<String> {
             revision,
             token_secret_ref: _,
         } => Some(format!("{repo}@{revision}")),
-        ModelSource::Object { .. } | ModelSource::Volume { .. } => None,
+        ModelSource::Object { .. } | ModelSource::Volume { .. } | ModelSource::Image { .. } => None,
     }
 }
 

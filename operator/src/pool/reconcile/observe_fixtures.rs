@@ -39,7 +39,7 @@ pub(super) fn observed(pool: &RunnerPool) -> Observed<'_> {
         children: Children::default(),
         refusals: validate::refusals(&pool.spec),
         models: Vec::new(),
-        kubelet_faults: Vec::new(),
+        start_faults: Vec::new(),
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) struct Outlook {
     pub(crate) weights: BTreeMap<String, Weights>,
     pub(crate) resolved: BTreeMap<String, Resolved>,
     pub(crate) progressing: Option<Message>,
-    /// Faults of the spec, the models and the kubelets.
+    /// Faults of the spec, the models and the pods that do not start.
     pub(crate) faults: Vec<Message>,
     /// Faults of the pods: less important than those.
     pub(crate) pod_faults: Vec<Message>,
@@ -176,7 +176,7 @@ pub(crate) fn plan<E: std::fmt::Display>(
         budget: disruption_budget(subject),
     };
     let imports = models::plan_models(observed, memory, build, &mut outlook);
-    (outlook.faults).extend(observed.kubelet_faults.iter().cloned());
+    (outlook.faults).extend(observed.start_faults.iter().cloned());
     let mut kept = outlook.clone();
     runners::survey_present(observed, memory, &mut kept);
     let runners = runners::plan_runners(observed, memory, build, &mut outlook);

@@ -49,7 +49,7 @@ fn model(pool: &RunnerPool, folder: Folder) -> ObservedModel<'_> {
         model,
         source: None,
         commit: None,
-        location: locate(model, None).unwrap(),
+        location: locate(&pool.spec.models, model, None).unwrap(),
         import: None,
         folder,
     }
