@@ -125,12 +125,11 @@ impl Kind {
             refused,
         } = *toll;
         match self {
-            Self::BytesUp
-            | Self::BytesDown
-            | Self::Streams
-            | Self::Waits
-            | Self::SlowLists
-            | Self::Callbacks => held > 0,
+            Self::BytesUp | Self::BytesDown | Self::Streams | Self::Waits | Self::Callbacks => {
+                held > 0
+            }
+            // All that it gets: no single list is much.
+            Self::SlowLists => held > 0 && refused > 0,
             Self::Deletes | Self::Lists => accepted > 0,
             Self::Finished => refused > 0,
             Self::Jobs | Self::LargePictures | Self::Beams | Self::Events => {
