@@ -58,23 +58,23 @@ impl Reservation {
     pub(crate) fn shrink(&mut self, bytes: usize) {
         drop(self.0.split(self.0.num_permits().saturating_sub(bytes)));
     }
-
-    /// `bytes` that keep this reservation until the last of their copies is dropped, which is when they have
-    /// been written to the client.
-    pub(crate) fn hold(self: Arc<Self>, bytes: Bytes) -> Bytes {
-        Bytes::from_owner(Held {
-            bytes,
-            _reservation: self,
-        })
-    }
 }
 
-struct Held {
+/// `bytes` that keep their `memory` until the last of their copies is dropped, which is when they have been written
+/// to the client.
+pub(crate) fn hold<M: Send + Sync + 'static>(bytes: Bytes, memory: M) -> Bytes {
+    Bytes::from_owner(Held {
+        bytes,
+        _memory: memory,
+    })
+}
+
+struct Held<M> {
     bytes: Bytes,
-    _reservation: Arc<Reservation>,
+    _memory: M,
 }
 
-impl AsRef<[u8]> for Held {
+impl<M> AsRef<[u8]> for Held<M> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -121,7 +121,7 @@ mod tests {
     fn bytes_are_reserved_until_their_last_copy_is_dropped() {
         let budget = Budget::new(100);
         let reservation = Arc::new(budget.try_reserve(30).unwrap());
-        let held = Arc::clone(&reservation).hold(Bytes::from_static(b"picture"));
+        let held = hold(Bytes::from_static(b"picture"), Arc::clone(&reservation));
         let part = held.slice(2..);
         drop((held, reservation));
         assert_eq!((free(&budget), &part[..]), (70, &b"cture"[..]));

@@ -1,7 +1,7 @@
 //! Sends objects to clients: streamed within bounds, or by a redirect to a signed URL if clients can
 //! reach the store.
 
-use crate::budget::{Budget, Reservation};
+use crate::budget::{Budget, Reservation, hold};
 use crate::config::ReadsConfig;
 use crate::error::{Problem, ProblemType};
 use crate::metrics::Metrics;
@@ -128,7 +128,7 @@ impl Downloads {
         let reserved = Arc::new(reserved);
         futures::stream::poll_fn(move |context| {
             let piece = pieces.poll_recv(context);
-            piece.map(|piece| Some(piece?.map(|bytes| Arc::clone(&reserved).hold(bytes))))
+            piece.map(|piece| Some(piece?.map(|bytes| hold(bytes, Arc::clone(&reserved)))))
         })
     }
 }

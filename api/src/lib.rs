@@ -31,6 +31,7 @@ mod openapi;
 mod pace;
 mod paced;
 mod pools;
+mod responses;
 mod results;
 pub mod routes;
 mod serve;

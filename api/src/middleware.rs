@@ -1,9 +1,11 @@
 //! The layers around every request: an id, a span, a count, bounds on its head, a response even after
 //! a panic, and errors as problem+json.
 
-use crate::budget::Budget;
+use crate::budget::hold;
 use crate::error::{PROBLEM_JSON, Problem, ProblemType};
 use crate::metrics::RequestTicket;
+use crate::responses::Responses;
+use crate::shares::{Parties, PartiesOf};
 use crate::state::AppState;
 use crate::trace;
 use axum::body::{Body, HttpBody as _, to_bytes};
@@ -13,7 +15,6 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::any::Any;
-use std::sync::Arc;
 use std::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -95,27 +96,35 @@ pub(crate) async fn bounded(request: Request, next: Next) -> Response {
 /// slowly, or not at all. Only safe methods are refused for want of memory: the others have had their effect.
 pub(crate) async fn reserved(
     State(app): State<AppState>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let is_safe = request.method().is_safe();
-    reserve(&app.budget, is_safe, next.run(request).await).await
+    let parties = PartiesOf::default();
+    request.extensions_mut().insert(parties.clone());
+    let response = next.run(request).await;
+    reserve(&app.responses, parties.get(), is_safe, response).await
 }
 
-async fn reserve(budget: &Budget, is_safe: bool, response: Response) -> Response {
+async fn reserve(
+    responses: &Responses,
+    parties: Parties,
+    is_safe: bool,
+    response: Response,
+) -> Response {
     let length = response.body().size_hint().exact();
     let length = length.and_then(|length| usize::try_from(length).ok());
     let Some(length) = length.filter(|length| *length > FREE_RESPONSE_BYTES) else {
         return response;
     };
-    let reservation = match budget.reserve(length).await {
-        Ok(reservation) => Arc::new(reservation),
+    let memory = match responses.reserve(parties, length).await {
+        Ok(memory) => memory,
         Err(problem) if is_safe => return problem.into_response(),
         Err(_) => return response,
     };
     let (parts, body) = response.into_parts();
     match to_bytes(body, length).await {
-        Ok(bytes) => Response::from_parts(parts, Body::from(reservation.hold(bytes))),
+        Ok(bytes) => Response::from_parts(parts, Body::from(hold(bytes, memory))),
         Err(error) => Problem::internal(error).into_response(),
     }
 }
@@ -207,6 +216,8 @@ pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
+    use crate::metrics::Metrics;
 
     #[test]
     fn a_request_id_that_could_forge_a_log_line_is_replaced() {
@@ -221,13 +232,15 @@ mod tests {
 
     #[tokio::test]
     async fn without_memory_only_an_answer_to_a_safe_method_is_refused() {
-        let budget = Budget::new(FREE_RESPONSE_BYTES);
+        let responses =
+            |bytes: usize| Responses::new(2 * bytes, Budget::new(bytes), &Metrics::new());
+        let few = responses(FREE_RESPONSE_BYTES);
         let answer = |length: usize| vec![b'a'; length].into_response();
         let large = FREE_RESPONSE_BYTES + 1;
         let (small, read, write) = tokio::join!(
-            reserve(&budget, true, answer(FREE_RESPONSE_BYTES)),
-            reserve(&budget, true, answer(large)),
-            reserve(&budget, false, answer(large)),
+            reserve(&few, Parties::NONE, true, answer(FREE_RESPONSE_BYTES)),
+            reserve(&few, Parties::NONE, true, answer(large)),
+            reserve(&few, Parties::NONE, false, answer(large)),
         );
         assert_eq!(
             (small.status().as_u16(), read.status().as_u16()),
@@ -235,7 +248,7 @@ mod tests {
         );
         assert_eq!(write.status(), 200);
         assert_eq!(write.body().size_hint().exact(), Some(large as u64));
-        let charged = reserve(&Budget::new(large), true, answer(large)).await;
+        let charged = reserve(&responses(large), Parties::NONE, true, answer(large)).await;
         assert_eq!(charged.status(), 200);
     }
 

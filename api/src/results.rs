@@ -1,6 +1,7 @@
 //! A job's whole result: from the status, or from the bucket if the status holds only its head.
 
 use crate::error::{Problem, ProblemType};
+use crate::shares::Parties;
 use crate::state::App;
 use fovea_crds::{InferenceJob, JobResult};
 use fovea_store::{InvalidKey, ObjectKey, Sha256};
@@ -18,7 +19,11 @@ pub(crate) fn key(job: &InferenceJob) -> Result<ObjectKey, InvalidKey> {
 }
 
 /// The whole result, if there is one. Its memory is reserved while it is read and decoded.
-pub(crate) async fn whole(app: &App, job: &InferenceJob) -> Result<Option<JobResult>, Problem> {
+pub(crate) async fn whole(
+    app: &App,
+    parties: Parties,
+    job: &InferenceJob,
+) -> Result<Option<JobResult>, Problem> {
     let Some(status) = &job.status else {
         return Ok(None);
     };
@@ -26,7 +31,8 @@ pub(crate) async fn whole(app: &App, job: &InferenceJob) -> Result<Option<JobRes
         return Ok(status.result.clone());
     };
     let key = key(job).map_err(Problem::internal)?;
-    let _reserved = app.budget.reserve(RESULT_BYTES).await?;
+    let _reserved = app.responses.reserve(parties, RESULT_BYTES).await?;
+    let _turn = app.store_turn(parties).await?;
     let bytes = app.store.get(&key, MAX_BYTES).await.map_err(|error| {
         let detail = "the result could not be read from the object store: try again";
         Problem::new(ProblemType::StoreUnavailable, detail)

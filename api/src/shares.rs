@@ -8,13 +8,15 @@ use crate::error::{Problem, ProblemType};
 use crate::metrics::{Metrics, Refusals};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// A party beside others holds at most the pool's size divided by this.
 const SHARES: usize = 4;
+/// Time between the tries of a request that waits for several permits.
+const POLL: Duration = Duration::from_millis(20);
 
 /// The parties on whose shares a request draws. Without any, only the pool's size bounds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,22 @@ impl Parties {
 
     fn keys(self) -> impl Iterator<Item = u64> {
         self.0.into_iter().flatten()
+    }
+}
+
+/// The parties of a request, known once its user is, for what outlives its handler.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PartiesOf(Arc<OnceLock<Parties>>);
+
+impl PartiesOf {
+    pub(crate) fn set(&self, parties: Parties) {
+        // A request has one tenant.
+        let _ = self.0.set(parties);
+    }
+
+    /// [`Parties::NONE`] if no user was needed, or none was admitted.
+    pub(crate) fn get(&self) -> Parties {
+        self.0.get().copied().unwrap_or(Parties::NONE)
     }
 }
 
@@ -220,6 +238,27 @@ impl Shares {
         let mut permit = self.permit(parties, 0);
         permit.grow(count)?;
         Ok(permit)
+    }
+
+    /// `count` permits, for which it tries again for at most `patience`. It has no place in a queue, where it would
+    /// keep what is free from requests for fewer.
+    pub(crate) async fn acquire_many(
+        &self,
+        parties: Parties,
+        count: usize,
+        patience: Duration,
+    ) -> Result<Permit, Refused> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let is_last = Instant::now() >= deadline;
+            if is_last || self.lock().ledger.check(parties, 0, count).is_ok() {
+                let taken = self.try_acquire(parties, count);
+                if is_last || taken.is_ok() {
+                    return taken;
+                }
+            }
+            sleep(POLL).await;
+        }
     }
 
     /// One permit, for which the request waits for at most `patience`.

@@ -10,7 +10,8 @@ use crate::jobs::{Jobs, Records, WatchScope};
 use crate::kubernetes::{Clients, Namespaces};
 use crate::metrics::Metrics;
 use crate::pools::Pools;
-use crate::shares::{Permit, Shares};
+use crate::responses::Responses;
+use crate::shares::{Parties, Permit, Shares};
 use crate::upload::Intake;
 use axum::extract::FromRequestParts;
 use fovea_store::Store;
@@ -26,8 +27,9 @@ pub struct App {
     pub(crate) client: kube::Client,
     pub(crate) store: Store,
     pub(crate) budget: Budget,
-    /// Bounds the pictures that are put into the bucket at a time.
-    pub(crate) puts: Shares,
+    pub(crate) responses: Responses,
+    /// Bounds the requests to the object store: each takes a connection. Downloads have a pool of their own.
+    store_requests: Shares,
     pub(crate) jobs: Jobs,
     pub(crate) pools: Pools,
     pub(crate) downloads: Downloads,
@@ -65,6 +67,7 @@ impl App {
             budget.clone(),
         );
         Self {
+            responses: Responses::new(config.limits.memory_bytes, budget.clone(), &metrics),
             auth: Auth::new(&config, clients.requests.clone(), &metrics),
             pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
             downloads: Downloads::new(&config.reads, store.clone(), budget.clone(), &metrics),
@@ -83,7 +86,7 @@ impl App {
             client: clients.requests,
             store,
             budget,
-            puts: Shares::new("puts", files.outgoing, &metrics),
+            store_requests: Shares::new("store", files.outgoing, &metrics),
             jobs,
             metrics,
         }
@@ -95,6 +98,17 @@ impl App {
         let turn = self.writes.acquire(tenant.parties, patience).await;
         let full = ProblemType::ClusterUnavailable;
         turn.map_err(|refused| refused.problem(full, "submissions and deletions", 2))
+    }
+
+    /// A turn for requests to the object store, one after another.
+    pub(crate) async fn store_turn(&self, parties: Parties) -> Result<Permit, Problem> {
+        let patience = self.config.store.operation_timeout();
+        let turn = self.store_requests.acquire(parties, patience).await;
+        let (full, what) = (
+            ProblemType::StoreUnavailable,
+            "requests to the object store",
+        );
+        turn.map_err(|refused| refused.problem(full, what, 2))
     }
 
     /// Cancelled when the service stops: requests that wait for a job are then answered.

@@ -21,9 +21,11 @@ pub const TOO_MANY_FINISHED_JOBS: &str = "TooManyFinishedJobs";
 pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 /// A runner has been assigned to the job. The message of False says what the job waits for.
 pub const SCHEDULED: &str = "Scheduled";
-/// `spec.suspend` suspends the job. False after it was resumed: the queue deadline counts from that
-/// transition.
+/// `spec.suspend` suspends the job, or it was restored and is held. False after it was resumed: the queue
+/// deadline counts from that transition.
 pub const SUSPENDED: &str = "Suspended";
+/// Reason of [`SUSPENDED`] True of a job that was restored and is held.
+pub const RESTORED: &str = "Restored";
 /// The job has succeeded.
 pub const COMPLETE: &str = "Complete";
 /// The job has ended without success: it failed, or `spec.cancel` ended it, which the reason says.

@@ -30,8 +30,8 @@ pub mod yaml;
 pub use job::{
     BatchOutput, BoundingBox, Callback, CallbackStatus, Counts, Detection, Failure, InferenceJob,
     InferenceJobSpec, InferenceJobStatus, Input, JobResult, Output, OutputFormat, Parameters,
-    Phase, PoolRef, Prediction, ResolvedPoolRef, Retry, ServedModel, Task, Timings, UnknownTask,
-    WatchedJob, resource_version_is_older,
+    Phase, PoolRef, Prediction, ResolvedPoolRef, RestoreMark, Retry, ServedModel, Task, Timings,
+    UnknownTask, WatchedJob, resource_version_is_older,
 };
 pub use marks::{annotations, labels};
 pub use pool::{

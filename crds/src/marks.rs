@@ -1,5 +1,5 @@
-//! Labels and annotations: the API writes those of jobs, people that of a Namespace, and the operator reads four of
-//! them.
+//! Labels and annotations: the API writes most of those of jobs, restore tools and people the others, and the
+//! operator reads six of them.
 
 /// Keys and values of a job's labels.
 pub mod labels {
@@ -10,6 +10,8 @@ pub mod labels {
     pub const API: &str = "api";
     /// Compatible service whose routes received the job: `async-vision` or `image-analysis`.
     pub const CLIENT: &str = "fovea.dev/client";
+    /// Name of the restore, on every object that Velero has restored.
+    pub const VELERO_RESTORE: &str = "velero.io/restore-name";
 }
 
 /// Keys of a job's annotations.
@@ -27,6 +29,11 @@ pub mod annotations {
     /// Of a Namespace: the maximum number of its unfinished jobs, in place of the operator's
     /// `--max-unfinished-jobs-per-namespace`.
     pub const MAX_UNFINISHED_JOBS: &str = "fovea.dev/max-unfinished-jobs";
+    /// Marks a job that was created again from a copy: no attempt starts unless the value is [`RESTORED_RUN`].
+    /// Documented is `hold`.
+    pub const RESTORED: &str = "fovea.dev/restored";
+    /// Value of [`RESTORED`] that lets the job run.
+    pub const RESTORED_RUN: &str = "run";
     /// Marks an object that only reserves its name after a create whose answer was lost. The client
     /// received an error, so the job must not run.
     pub const TOMBSTONE: &str = "fovea.dev/tombstone";

@@ -3,6 +3,7 @@
 use crate::callback::CallbackConfig;
 use crate::job::quota::QuotaConfig;
 use crate::job::retention::RetentionConfig;
+use crate::job::suspension::RestoreConfig;
 use crate::leader::LeaderConfig;
 use crate::pool::{PoolKey, config::PoolsConfig};
 use crate::sweep::SweepConfig;
@@ -69,6 +70,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub quota: QuotaConfig,
+
+    #[command(flatten)]
+    pub restore: RestoreConfig,
 
     /// Flags of the object store.
     #[command(flatten)]

@@ -132,6 +132,7 @@ async fn lead(
         callbacks,
         retention: config.retention,
         quota: config.quota,
+        restore: config.restore,
         max_result_refused: Duration::from_secs(config.result_refused_seconds.into()),
         reuse_retention: config.sweep.reuse_retention(),
         epoch,

@@ -68,6 +68,11 @@ fn lists_cost_a_quiet_tenant_nothing() -> Result<()> {
 }
 
 #[test]
+fn lists_that_are_hardly_read_cost_a_quiet_tenant_nothing() -> Result<()> {
+    quiet_beside(Kind::SlowLists)
+}
+
+#[test]
 fn large_pictures_cost_a_quiet_tenant_nothing() -> Result<()> {
     quiet_beside(Kind::LargePictures)
 }

@@ -1,5 +1,6 @@
 //! Batches, on a runner whose pictures say what becomes of them: see `fovea_tests::shards`.
 
+use crate::restored::restored;
 use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{
     Counts, InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, Output, OutputFormat, Phase,
@@ -228,7 +229,8 @@ fn parallelism_holds_a_batch_and_is_changed_while_it_runs() -> Result<()> {
 }
 
 #[test]
-fn a_suspended_batch_keeps_what_is_done_and_goes_on_when_it_is_resumed() -> Result<()> {
+fn a_batch_that_is_held_or_suspended_keeps_what_is_done_and_goes_on_when_it_is_resumed()
+-> Result<()> {
     Operated::shared(async |operated| {
         let mut names = pictures(30);
         for name in names.iter_mut().skip(3) {
@@ -238,14 +240,21 @@ fn a_suspended_batch_keeps_what_is_done_and_goes_on_when_it_is_resumed() -> Resu
         let job = operated.create(&batch("paused")).await?;
         let uid = job.uid().unwrap();
         done(operated, &uid, 3).await?;
-        operated.patch("paused", json!({"suspend": true})).await?;
-        let paused = operated
-            .status_where("paused", "to be suspended", |status| {
+        let suspended = async |reason: &str| {
+            let is = |status: &InferenceJobStatus| {
                 let mut conditions = status.conditions.iter();
-                conditions.any(|each| each.type_ == "Suspended" && each.status == "True")
-            })
-            .await?;
-        assert_eq!(paused.phase, Phase::Pending);
+                conditions.any(|each| {
+                    (each.type_.as_str(), each.status.as_str()) == ("Suspended", "True")
+                        && each.reason == reason
+                })
+            };
+            operated.status_where("paused", reason, is).await
+        };
+        restored(operated, "paused", "hold").await?;
+        assert_eq!(suspended("Restored").await?.phase, Phase::Pending);
+        operated.patch("paused", json!({"suspend": true})).await?;
+        suspended("Suspended").await?;
+        restored(operated, "paused", "run").await?;
         let done = store.parts(&uid).await?;
         assert!(!done.is_empty());
         operated.patch("paused", json!({"suspend": false})).await?;

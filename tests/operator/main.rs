@@ -23,6 +23,7 @@ mod pools;
 mod quota;
 mod release;
 mod restore;
+mod restored;
 mod retention;
 mod rights;
 mod runner_faults;

@@ -1,6 +1,6 @@
 //! Many jobs at once.
 
-use fovea_crds::InferenceJob;
+use fovea_crds::{InferenceJob, bounds};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -22,13 +22,31 @@ pub async fn create_finished(
     jobs: &Api<InferenceJob>,
     crowd: impl IntoIterator<Item = InferenceJob>,
 ) -> anyhow::Result<()> {
+    create_captioned(jobs, crowd, "a blue ring, a red heart and a green circle").await
+}
+
+/// A caption that is as long in JSON as one may be: each character takes two bytes.
+pub fn longest_caption() -> String {
+    "\"".repeat(bounds::MAX_CAPTION_LENGTH as usize)
+}
+
+/// Creates them all, and has them ended with this caption: they must be suspended, or no operator may run.
+pub async fn create_captioned(
+    jobs: &Api<InferenceJob>,
+    crowd: impl IntoIterator<Item = InferenceJob>,
+    caption: &str,
+) -> anyhow::Result<()> {
+    let summary: String = caption
+        .chars()
+        .take(bounds::MAX_SUMMARY_LENGTH as usize)
+        .collect();
+    let summary = summary.as_str();
     let create = |job: InferenceJob| async move {
         jobs.create(&PostParams::default(), &job).await?;
         let now = jiff::Timestamp::now().to_string();
         let status = json!({"status": {
             "phase": "Succeeded", "attempts": 1, "startTime": now, "completionTime": now,
-            "result": {"caption": "a blue ring, a red heart and a green circle"},
-            "summary": "a blue ring, a red heart and a green circle",
+            "result": {"caption": caption}, "summary": summary,
         }});
         let (patch, params) = (Patch::Merge(&status), PatchParams::default());
         jobs.patch_status(&job.name_any(), &params, &patch).await?;

@@ -15,7 +15,7 @@ pub(crate) use namespace::{NAMESPACE_HEADER, in_path};
 use crate::config::{AuthMode, Config};
 use crate::error::{Problem, ProblemType};
 use crate::metrics::Metrics;
-use crate::shares::Parties;
+use crate::shares::{Parties, PartiesOf};
 use address::{Proxies, one_client};
 use axum::extract::{ConnectInfo, MatchedPath};
 use http::request::Parts;
@@ -100,6 +100,19 @@ impl Auth {
     /// configuration does. With `anonymous` there is no
     /// authentication, and all requests share one user.
     pub(crate) async fn admit_to(
+        &self,
+        parts: &Parts,
+        namespace: String,
+        anonymous: bool,
+    ) -> Result<Tenant, Problem> {
+        let tenant = self.review(parts, namespace, anonymous).await?;
+        if let Some(parties) = parts.extensions.get::<PartiesOf>() {
+            parties.set(tenant.parties);
+        }
+        Ok(tenant)
+    }
+
+    async fn review(
         &self,
         parts: &Parts,
         namespace: String,

@@ -4,7 +4,7 @@ use super::Config;
 
 /// Files of the process itself, with the 64 connections to its health and metrics.
 const OWN_FILES: usize = 128;
-/// Most requests at a time to the object store, and to the API server; each takes a connection.
+/// Most requests at a time to the object store, downloads aside, and to the API server; each takes a connection.
 const MAX_OUTGOING: usize = 512;
 
 /// How the open files of the process are divided.

@@ -113,7 +113,8 @@ pub struct LimitsConfig {
     pub max_archive_bytes: usize,
 
     /// Memory for everything that requests hold together, in bytes: bodies, downloads, lists, archives and large
-    /// responses. A request that gets none within a second is answered 503. The process needs more: see the
+    /// responses. A request that gets none within a second is answered 503. Responses have at most half of it, in
+    /// shares as --upload-memory-bytes. The process needs more: see the
     /// documentation on the API's memory.
     #[arg(long, env = "FOVEA_API_MEMORY_BYTES", default_value_t = 512 * 1024 * 1024)]
     pub memory_bytes: usize,

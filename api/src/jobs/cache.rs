@@ -4,7 +4,7 @@
 //! version goes to the waiting requests and is dropped; later
 //! reads go to the API server.
 
-use fovea_crds::conditions::{self, ACCEPTED, QUOTA_EXCEEDED, TOO_MANY_FINISHED_JOBS};
+use fovea_crds::conditions::{self, ACCEPTED, QUOTA_EXCEEDED, SUSPENDED, TOO_MANY_FINISHED_JOBS};
 use fovea_crds::{InferenceJob, Phase, ResolvedPoolRef};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +32,13 @@ impl JobKey {
     }
 }
 
+/// Whether the job is suspended or about to be: by its spec, or as a restored one.
+fn is_suspended(job: &InferenceJob) -> bool {
+    let conditions = job.status.as_ref().map_or(&[][..], |it| &it.conditions);
+    let suspended = conditions::get(conditions, SUSPENDED);
+    job.is_held() || suspended.is_some_and(|it| it.status == "True")
+}
+
 /// Why a namespace takes no more jobs: the operator has jobs of it wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Full {
@@ -45,7 +52,7 @@ impl Full {
     /// Why this job waits. One that is suspended or about to be deleted does not wait for room, and may keep
     /// the condition for ever.
     fn of(job: &InferenceJob) -> Option<Self> {
-        if job.spec.suspend || job.metadata.deletion_timestamp.is_some() {
+        if is_suspended(job) || job.metadata.deletion_timestamp.is_some() {
             return None;
         }
         let accepted = conditions::get(&job.status.as_ref()?.conditions, ACCEPTED)?;
@@ -80,7 +87,7 @@ impl Facts {
         let namespace = job.metadata.namespace.as_deref()?;
         let (queued, running) = match job.phase() {
             Phase::Running => (0, 1),
-            Phase::Pending if !job.spec.suspend => (1, 0),
+            Phase::Pending if !is_suspended(job) => (1, 0),
             _ => (0, 0),
         };
         let pool = job.status.as_ref().and_then(|it| it.pool_ref.clone());

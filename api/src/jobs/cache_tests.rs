@@ -2,6 +2,7 @@ use super::*;
 use fovea_crds::{InferenceJobSpec, InferenceJobStatus, Input, Task};
 use futures::FutureExt as _;
 use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -136,13 +137,16 @@ fn the_last_dropped_subscription_removes_its_entry() {
 fn held(version: u64, suspend: bool, reason: &str) -> InferenceJob {
     let mut job = job(version, Phase::Pending);
     job.spec.suspend = suspend;
+    job.status.as_mut().unwrap().conditions = vec![condition("Accepted", "False", reason)];
+    job
+}
+
+fn condition(type_: &str, status: &str, reason: &str) -> Condition {
     let condition = serde_json::json!({
-        "type": "Accepted", "status": "False", "reason": reason,
+        "type": type_, "status": status, "reason": reason,
         "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
     });
-    let conditions = vec![serde_json::from_value(condition).unwrap()];
-    job.status.as_mut().unwrap().conditions = conditions;
-    job
+    serde_json::from_value(condition).unwrap()
 }
 
 #[test]
@@ -248,6 +252,11 @@ fn the_jobs_of_a_namespace_are_counted_by_pool_while_they_wait_and_run() {
         (counts("ns", "cpu"), counts("other", "gpu")),
         ((0, 0), (0, 0))
     );
+    // The operator holds it as one that was restored.
+    let mut held = in_pool(5, Phase::Pending, false);
+    held.status.as_mut().unwrap().conditions = vec![condition("Suspended", "True", "Restored")];
+    cache.apply(held);
+    assert_eq!(counts("ns", "gpu"), (0, 0));
     cache.apply(in_pool(6, Phase::Succeeded, false));
     assert_eq!(counts("ns", "gpu"), (0, 0));
     assert!(cache.lock().of_pools.is_empty());

@@ -68,12 +68,7 @@ impl StoredPicture {
             let key =
                 ObjectKey::upload(namespace, &uid, &self.sha256).map_err(Problem::internal)?;
             let bytes = self.bytes.clone();
-            // Each put takes a connection to the store.
-            let patience = app.config.store.operation_timeout();
-            let permit = app.puts.acquire(tenant.parties, patience).await;
-            let full = ProblemType::StoreUnavailable;
-            let what = "uploads to the object store";
-            let _permit = permit.map_err(|refused| refused.problem(full, what, 2))?;
+            let _turn = app.store_turn(tenant.parties).await?;
             app.store.put(&key, bytes, self.content_type).await?;
             self.namespace_uid = uid;
         }

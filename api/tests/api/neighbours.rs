@@ -1,16 +1,21 @@
 //! One tenant takes all that it can get of a pool of the API, and another tenant's request succeeds.
 
 use super::auth::{account, start, start_in};
-use super::harness::{Answer, Service, Surroundings, cluster, is_stored, put, send, until};
+use super::harness::{Answer, Service, Surroundings, cluster, is_stored, minio, put, send, until};
 use super::pictures::{jpeg, png_of_length};
+use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Task};
 use fovea_harness::TempNamespace;
+use fovea_tests::crowd;
 use fovea_tests::proxy::{Fate, Proxy, Rule};
+use fovea_tests::s3_proxy::{S3Proxy, Verdict};
 use http::Method;
 use reqwest::RequestBuilder;
 use serde_json::json;
 use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const ALL: &[&str] = &["create", "get", "list", "delete"];
 
@@ -59,6 +64,19 @@ impl Neighbours {
         Ok(stream)
     }
 
+    /// Requests a page of jobs as the hostile tenant, and reads nothing.
+    async fn begin_list(&self) -> anyhow::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4096)?;
+        let mut stream = socket.connect(self.api.address.parse()?).await?;
+        let head = format!(
+            "GET /v1/jobs?limit=500 HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n",
+            self.hostile
+        );
+        stream.write_all(head.as_bytes()).await?;
+        Ok(stream)
+    }
+
     async fn refusals(&self, pool: &str) -> anyhow::Result<u64> {
         let line = format!(r#"fovea_api_refusals_total{{pool="{pool}",reason="share"}}"#);
         self.api.metric(&line).await
@@ -86,6 +104,80 @@ async fn slow_uploads_of_one_tenant_leave_room_for_another_s() -> anyhow::Result
     assert_has_its_share(&refused.await?);
     assert!(both.refusals("uploads").await? > 0);
     send(both.quiet(both.api.post(picture))).await?.id()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn lists_that_one_tenant_does_not_read_leave_memory_for_another_s() -> anyhow::Result<()> {
+    let both = Neighbours::of(start(&["--memory-bytes", "40000000"]).await?).await?;
+    let job = |number: usize| {
+        let input = Input::Object { key: "a".into() };
+        let spec = InferenceJobSpec::new(Task::ImageToText, input);
+        InferenceJob::new(&format!("long-{number}"), spec)
+    };
+    // A page is longer than all buffers in between.
+    let caption = crowd::longest_caption();
+    crowd::create_captioned(&both.api.jobs, (0..400).map(job), &caption).await?;
+    let url = format!("{}/v1/jobs?limit=500", both.api.base);
+    let unread = RefCell::new(Vec::new());
+    let refused = until("the tenant to have its share", || async {
+        let stream = both.begin_list().await?;
+        unread.borrow_mut().push(stream);
+        let answer = send(both.hostile(both.api.http.get(&url))).await?;
+        anyhow::ensure!(answer.status != 200, "not yet");
+        Ok(answer)
+    });
+    assert_has_its_share(&refused.await?);
+    assert!(both.refusals("responses").await? > 0);
+    let id = send(both.quiet(both.api.post(jpeg(145)))).await?.id()?;
+    let list = send(both.quiet(both.api.http.get(&url))).await?;
+    assert_eq!(list.body["jobs"][0]["id"], id, "{list:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn reads_of_the_store_by_one_tenant_that_hang_leave_connections_for_another()
+-> anyhow::Result<()> {
+    let proxy = S3Proxy::start(None).await?;
+    proxy.target(minio().await?.endpoint());
+    let met = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&met);
+    proxy.rule(Arc::new(move |parts| {
+        let hangs = parts.uri.path().ends_with("/held.png");
+        if hangs {
+            seen.fetch_add(1, Ordering::SeqCst);
+        }
+        Box::pin(async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Verdict::Pass
+        })
+    }));
+    cluster().await?;
+    let surroundings = Surroundings {
+        s3_endpoint: proxy.url.clone(),
+        // 32 connections to the store.
+        ulimits: vec!["ulimit -n 256"],
+        ..Surroundings::shared().await?
+    };
+    let flags = ["--s3-attempt-timeout-ms", "30000"];
+    let both = Neighbours::of(start_in(surroundings, &flags).await?).await?;
+    let held = both.api.post_json(&json!({"key": "held.png"}));
+    let held = send(both.hostile(held)).await?.id()?;
+    let read = || tokio::spawn(send(both.hostile(both.api.job(&held, "/input"))));
+    let reads: Vec<_> = (0..40).map(|_| read()).collect();
+    let all = until("the tenant to have all that it can get", || async {
+        let met = met.load(Ordering::SeqCst);
+        anyhow::ensure!(met >= 16, "{met}");
+        Ok(())
+    });
+    all.await?;
+    let id = send(both.quiet(both.api.post(jpeg(146)))).await?.id()?;
+    let picture = send(both.quiet(both.api.job(&id, "/input"))).await?;
+    assert_eq!(picture.status, 200, "{picture:?}");
+    assert_eq!(met.load(Ordering::SeqCst), 16);
+    reads.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
 }
 

@@ -10,13 +10,15 @@ const MAX_KEPT_BYTES: usize = 128;
 
 /// Whether programs read the label.
 pub(super) fn is_kept_label(key: &str, value: &str) -> bool {
-    value.len() <= MAX_KEPT_BYTES && [labels::CREATED_BY, labels::CLIENT].contains(&key)
+    let ours = [labels::CREATED_BY, labels::CLIENT, labels::VELERO_RESTORE];
+    value.len() <= MAX_KEPT_BYTES && ours.contains(&key)
 }
 
 /// Whether programs read the annotation.
 pub(super) fn is_kept_annotation(key: &str, value: &str) -> bool {
     let ours = [
         annotations::FINGERPRINT,
+        annotations::RESTORED,
         annotations::TRACEPARENT,
         annotations::TOMBSTONE,
     ];

@@ -4,6 +4,7 @@ mod batch;
 mod clip;
 mod facts;
 mod input;
+mod restored;
 mod result;
 mod rules;
 mod spec;
@@ -14,6 +15,7 @@ mod watched;
 pub use batch::{BatchOutput, Counts, Output, OutputFormat};
 pub use facts::resource_version_is_older;
 pub use input::{Input, Parameters};
+pub use restored::RestoreMark;
 pub use result::{BoundingBox, Detection, JobResult, Prediction};
 pub use spec::{Callback, InferenceJob, InferenceJobSpec, PoolRef, Retry};
 pub use status::{

@@ -39,6 +39,23 @@ async fn a_sample_is_stored_as_rust_reads_it() -> Result<()> {
     Ok(())
 }
 
+/// As tools ask, after a plain and after a server-side apply.
+#[tokio::test]
+async fn kubectl_diff_of_an_applied_sample_shows_nothing() -> Result<()> {
+    let fixture = Fixture::new().await?;
+    let folder = repository("manifests/samples");
+    let folder = folder.to_str().context("a path that is no text")?;
+    for side in ["--server-side=false", "--server-side"] {
+        fixture.kubectl(&["apply", side, "-f", folder], "").await?;
+        let diff = ["diff", side, "-n", fixture.namespace(), "-f", folder];
+        let answer = fixture.plane.kubectl(&diff).await?;
+        let shown = (answer.stdout.as_str(), answer.stderr.as_str());
+        assert_eq!(shown, ("", ""), "{side}");
+        ensure!(answer.status.success(), "{side}: {}", answer.status);
+    }
+    Ok(())
+}
+
 async fn through_the_server<K>(fixture: &Fixture, text: &str) -> Result<(K, K)>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,

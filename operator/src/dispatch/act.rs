@@ -72,6 +72,7 @@ impl Dispatcher {
             placement: &placement,
             full: full.as_deref(),
             excess: excess.as_deref(),
+            restore: self.parts.restore,
         };
         match decide(observed) {
             Action::Leave => {

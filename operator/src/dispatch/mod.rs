@@ -37,6 +37,7 @@ use crate::callback::Callbacks;
 use crate::events::Events;
 use crate::job::quota::{Quota, QuotaConfig};
 use crate::job::retention::{Retention, RetentionConfig};
+use crate::job::suspension::RestoreConfig;
 use crate::job::write::StatusWriter;
 use crate::kill_points;
 use crate::leader::LeaderEpoch;
@@ -92,6 +93,7 @@ pub(crate) struct Parts {
     pub callbacks: Callbacks,
     pub retention: RetentionConfig,
     pub quota: QuotaConfig,
+    pub restore: RestoreConfig,
     /// Time for which the store may refuse a large result before its job fails.
     pub max_result_refused: Duration,
     /// Time for which answers are reused.

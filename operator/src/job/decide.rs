@@ -1,6 +1,7 @@
 //! What to do about a job: a pure function of what was observed. Time is an argument.
 
 use super::retry::LONGEST_INTERRUPTION;
+use super::suspension::{RestoreConfig, Suspension};
 use crate::time::later;
 use fovea_crds::conditions::{self, ACCEPTED, QUOTA_EXCEEDED, TOO_MANY_FINISHED_JOBS};
 use fovea_crds::{Failure, InferenceJob, InferenceJobStatus, MANAGER, ResolvedPoolRef};
@@ -41,6 +42,7 @@ pub(crate) struct Observed<'a> {
     pub full: Option<&'a str>,
     /// Why the job is one unfinished job too many for its namespace.
     pub excess: Option<&'a str>,
+    pub restore: RestoreConfig,
 }
 
 /// An end of a job without a result.
@@ -97,8 +99,8 @@ pub(crate) enum Note {
         reason: &'static str,
         message: String,
     },
-    Suspended,
-    /// `spec.suspend` no longer holds it back.
+    Suspended(Suspension),
+    /// Nothing suspends it any more.
     Resumed,
 }
 
@@ -110,6 +112,7 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
         placement,
         full,
         excess,
+        restore,
     } = observed;
     let nothing = InferenceJobStatus::default();
     let status = job.status.as_ref().unwrap_or(&nothing);
@@ -138,12 +141,11 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
     if in_flight {
         return active_until.map_or(Action::Leave, Action::WakeAt);
     }
-    let suspended = condition_is(status, conditions::SUSPENDED, "True");
-    match (job.spec.suspend, suspended) {
-        (true, true) => return active_until.map_or(Action::Leave, Action::WakeAt),
-        (true, false) => return Action::Write(Note::Suspended),
-        (false, true) => return Action::Write(Note::Resumed),
-        (false, false) => {}
+    if let Some(why) = Suspension::of(job, restore) {
+        return suspend(job, status, why, active_until, now);
+    }
+    if condition_is(status, conditions::SUSPENDED, "True") {
+        return Action::Write(Note::Resumed);
     }
     let queue_until = queue_deadline(job, status);
     let deadline = active_until.map_or(queue_until, |active| active.min(queue_until));
@@ -205,6 +207,24 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
             }
         }
     }
+}
+
+/// No attempt of the job starts.
+fn suspend(
+    job: &InferenceJob,
+    status: &InferenceJobStatus,
+    why: Suspension,
+    active_until: Option<Timestamp>,
+    now: Timestamp,
+) -> Action {
+    if has_reason(status, conditions::SUSPENDED, "True", why.reason()) {
+        return active_until.map_or(Action::Leave, Action::WakeAt);
+    }
+    let shown_from = why.shown_from(job);
+    if shown_from > now {
+        return Action::WakeAt(shown_from);
+    }
+    Action::Write(Note::Suspended(why))
 }
 
 /// The job is one too many for its namespace.

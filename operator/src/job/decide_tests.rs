@@ -5,6 +5,10 @@ use fovea_crds::{Callback, Phase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 
+const NONE_HELD: RestoreConfig = RestoreConfig {
+    hold_jobs_created_before: None,
+};
+
 fn placed() -> Placement {
     Placement {
         pool: pool(),
@@ -40,6 +44,7 @@ fn decide_with(
         placement,
         full: None,
         excess: None,
+        restore: NONE_HELD,
     })
 }
 
@@ -70,6 +75,7 @@ fn a_job_of_a_full_namespace_says_so_after_a_second_until_there_is_room() {
             placement: &Ok(placed()),
             full: is_full.then_some("full"),
             excess: None,
+            restore: NONE_HELD,
         });
         let Action::Queue { note, .. } = action else {
             panic!("{action:?}")
@@ -102,6 +108,7 @@ fn a_job_beyond_its_namespace_s_quota_says_so_once_and_is_not_queued() {
             placement: &Ok(placed()),
             full: None,
             excess: Some("11 of 10"),
+            restore: NONE_HELD,
         })
     };
     let Action::Hold {
@@ -126,7 +133,10 @@ fn a_job_beyond_its_namespace_s_quota_says_so_once_and_is_not_queued() {
     assert!(failure.message.contains("unfinished jobs"), "{failure:?}");
     let mut suspended = job();
     suspended.spec.suspend = true;
-    assert_eq!(decide_at(&suspended, 0), Action::Write(Note::Suspended));
+    assert_eq!(
+        decide_at(&suspended, 0),
+        Action::Write(Note::Suspended(Suspension::Spec))
+    );
 }
 
 #[test]
@@ -184,8 +194,14 @@ fn a_finished_job_is_not_touched_whatever_its_spec_says() {
 fn a_suspended_job_has_the_condition_and_its_suspended_time_does_not_count() {
     let mut held = job();
     held.spec.suspend = true;
-    assert_eq!(decide_at(&held, 10), Action::Write(Note::Suspended));
-    held = with(&held, status::noted(&held, &Note::Suspended, at(10)));
+    assert_eq!(
+        decide_at(&held, 10),
+        Action::Write(Note::Suspended(Suspension::Spec))
+    );
+    held = with(
+        &held,
+        status::noted(&held, &Note::Suspended(Suspension::Spec), at(10)),
+    );
     assert_eq!(decide_at(&held, 1_000_000), Action::Leave);
 
     held.spec.suspend = false;
@@ -200,6 +216,41 @@ fn a_suspended_job_has_the_condition_and_its_suspended_time_does_not_count() {
         matches!(&late, Action::End(Ending::Failed(f)) if f.reason == "QueueDeadlineExceeded"),
         "{late:?}"
     );
+}
+
+#[test]
+fn a_restored_job_is_left_alone_for_a_moment_and_then_held_like_a_suspended_one_until_it_is_released()
+ {
+    let restored = |value: &str| {
+        let mut job = job();
+        job.metadata.annotations = Some([("fovea.dev/restored".into(), value.into())].into());
+        job
+    };
+    let held = restored("hold");
+    assert_eq!(decide_at(&held, 4), Action::WakeAt(at(5)));
+    let suspended_so = Note::Suspended(Suspension::Annotation);
+    assert_eq!(decide_at(&held, 5), Action::Write(suspended_so.clone()));
+    // With the status of a job that ran when it was saved.
+    let began = InferenceJobStatus {
+        phase: Phase::Running,
+        start_time: Some(Time(at(-100))),
+        ..Default::default()
+    };
+    let running = with(&held, began);
+    assert_eq!(decide_at(&running, 1), Action::Write(suspended_so.clone()));
+    let written = with(&running, status::noted(&running, &suspended_so, at(1)));
+    assert_eq!(written.phase(), Phase::Pending);
+    assert_eq!(decide_at(&written, 1_000_000), Action::Leave);
+    let in_flight = decide_with(&held, 1, true, &Ok(placed()));
+    assert_eq!(in_flight, Action::Leave);
+    let mut suspended = written.clone();
+    suspended.spec.suspend = true;
+    let by_spec = Action::Write(Note::Suspended(Suspension::Spec));
+    assert_eq!(decide_at(&suspended, 2), by_spec);
+    let released = with(&restored("run"), written.status.unwrap());
+    assert_eq!(decide_at(&released, 2), Action::Write(Note::Resumed));
+    let resumed = with(&released, status::noted(&released, &Note::Resumed, at(2)));
+    assert!(matches!(decide_at(&resumed, 2), Action::Queue { .. }));
 }
 
 #[test]
@@ -335,7 +386,7 @@ proptest! {
             Action::Leave => prop_assert!(in_flight),
             Action::WakeAt(when) => prop_assert!(when > at(now) && when <= at(300_000)),
             Action::Queue { wake_at, .. } => prop_assert!(wake_at > at(now) && wake_at <= at(300_000)),
-            Action::Write(note) => prop_assert!(suspend && note == Note::Suspended),
+            Action::Write(note) => prop_assert!(suspend && note == Note::Suspended(Suspension::Spec)),
             Action::End(Ending::Cancelled) => prop_assert!(cancel),
             Action::End(Ending::Failed(_)) => prop_assert!(!cancel),
         }

@@ -7,17 +7,19 @@ pub(crate) mod quota;
 pub(crate) mod retention;
 pub(crate) mod retry;
 pub(crate) mod status;
+pub(crate) mod suspension;
 pub(crate) mod write;
 
 use crate::time::later;
 use fovea_crds::conditions::{self, ACCEPTED};
 use fovea_crds::{
-    InferenceJob, InferenceJobSpec, Input, MANAGER, annotations, resource_version_is_older,
+    InferenceJob, InferenceJobSpec, Input, MANAGER, annotations, labels, resource_version_is_older,
 };
 use fovea_store::can_have_record;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use url::Url;
 
@@ -116,7 +118,13 @@ pub(crate) fn is_accepted(job: &InferenceJob) -> bool {
 /// An unfinished job reduced to what it needs while it waits for room in its namespace: the number of such
 /// jobs is up to those who create them.
 pub(crate) fn reduced(job: &InferenceJob) -> InferenceJob {
+    let kept = |map: &Option<BTreeMap<String, String>>, key: &str| {
+        let (key, value) = map.as_ref()?.get_key_value(key)?;
+        Some([(key.clone(), value.clone())].into())
+    };
     let metadata = ObjectMeta {
+        annotations: kept(&job.metadata.annotations, annotations::RESTORED),
+        labels: kept(&job.metadata.labels, labels::VELERO_RESTORE),
         name: job.metadata.name.clone(),
         namespace: job.metadata.namespace.clone(),
         uid: job.metadata.uid.clone(),

@@ -38,15 +38,12 @@ pub(crate) fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> Inferenc
         Note::Held { reason, message } => {
             status.set(ACCEPTED, "False", reason, message);
         }
-        Note::Suspended => {
-            status.set(
-                SUSPENDED,
-                "True",
-                "Suspended",
-                "spec.suspend is true: no attempt starts",
-            );
+        Note::Suspended(why) => {
+            status.set(SUSPENDED, "True", why.reason(), why.message());
+            // Restored with its status, it may have been at work.
+            status.to.phase = Phase::Pending;
         }
-        Note::Resumed => status.set(SUSPENDED, "False", "Resumed", "spec.suspend is false again"),
+        Note::Resumed => status.set(SUSPENDED, "False", "Resumed", "attempts may start again"),
     }
     status.done()
 }

@@ -58,10 +58,10 @@ async fn stop_before_the_end(
     }
 }
 
-/// Downloads the picture of a job, and hardly reads it. True if the API sent it.
-pub(super) async fn download(tenant: &Tenant, tally: &Arc<Tally>, id: &str) -> Result<bool> {
+/// Requests what lies below the tenant's jobs, and hardly reads it. True if the API sent it.
+pub(super) async fn read(tenant: &Tenant, tally: &Arc<Tally>, below: &str) -> Result<bool> {
     let mut stream = wire::connect_to_read_slowly(tenant.address).await?;
-    let head = tenant.head(&Method::GET, &format!("/{id}/input"), "");
+    let head = tenant.head(&Method::GET, below, "");
     stream.write_all(head.as_bytes()).await?;
     if wire::status(&mut stream).await? != 200 {
         return Ok(false);

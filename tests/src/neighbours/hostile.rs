@@ -1,6 +1,6 @@
 //! A hostile tenant of one kind, from its first request to its last.
 
-use super::kind::{Kind, Load, Size};
+use super::kind::{Kind, Load, PAGE, Size};
 use super::setting::{MAX_UPLOAD_BYTES, Setting};
 use super::submitted::{self, SIDES};
 use super::tally::{Tally, Toll};
@@ -102,6 +102,10 @@ impl<'a> Hostile<'a> {
                 self.create(submitted::cancelled).await?;
                 Turn::List
             }
+            Kind::SlowLists => {
+                submitted::create_with_long_results(&self.tenant, self.load.jobs).await?;
+                Turn::ListSlowly
+            }
             Kind::LargePictures => Turn::Submit(self.largest().await?, "", self.load.jobs),
             Kind::Beams => Turn::Submit(picture, "?numBeams=10", self.load.jobs),
             Kind::Callbacks => {
@@ -182,6 +186,8 @@ enum Turn {
     /// Submits a picture, and deletes the job.
     Delete(Vec<u8>),
     List,
+    /// Lists its jobs, and hardly reads them.
+    ListSlowly,
     /// Creates a bad job.
     Bad(Vec<u8>),
     /// Submits a picture, with a query, so many times in all.
@@ -193,7 +199,8 @@ impl Turn {
     async fn take(&self, tenant: &Tenant, tally: &Arc<Tally>) -> Result<bool> {
         match self {
             Self::Upload(bytes) => held::upload(tenant, tally, *bytes).await,
-            Self::Download(id) => held::download(tenant, tally, id).await,
+            Self::Download(id) => held::read(tenant, tally, &format!("/{id}/input")).await,
+            Self::ListSlowly => held::read(tenant, tally, &format!("?limit={PAGE}")).await,
             Self::Follow(id) => held::follow(tenant, tally, id).await,
             Self::Wait(id) => held::wait(tenant, tally, id).await,
             Self::Delete(picture) => repeated::delete(tenant, picture.clone()).await,

@@ -24,6 +24,8 @@ pub enum Kind {
     Deletes,
     /// Lists of large pages.
     Lists,
+    /// Lists of long results that are hardly read.
+    SlowLists,
     /// Small files with the most pixels allowed.
     LargePictures,
     /// Captions with the most beams allowed.
@@ -51,7 +53,7 @@ pub(super) struct Load {
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Jobs,
         Self::Finished,
         Self::BytesUp,
@@ -60,6 +62,7 @@ impl Kind {
         Self::Waits,
         Self::Deletes,
         Self::Lists,
+        Self::SlowLists,
         Self::LargePictures,
         Self::Beams,
         Self::Callbacks,
@@ -76,6 +79,7 @@ impl Kind {
             Self::Waits => "waits",
             Self::Deletes => "deletes",
             Self::Lists => "lists",
+            Self::SlowLists => "slow-lists",
             Self::LargePictures => "large-pictures",
             Self::Beams => "beams",
             Self::Callbacks => "callbacks",
@@ -99,6 +103,8 @@ impl Kind {
             (Self::Deletes, Size::Full) => (40, 1500),
             (Self::Lists, Size::Small) => (8, 30),
             (Self::Lists, Size::Full) => (40, PAGE),
+            (Self::SlowLists, Size::Small) => (120, 60),
+            (Self::SlowLists, Size::Full) => (300, PAGE),
             (Self::LargePictures, Size::Small) => (2, 40),
             (Self::LargePictures, Size::Full) => (4, 400),
             (Self::Beams, Size::Small) => (4, 200),
@@ -122,6 +128,8 @@ impl Kind {
             Self::BytesUp | Self::BytesDown | Self::Streams | Self::Waits | Self::Callbacks => {
                 held > 0
             }
+            // All that it gets: no single list is much.
+            Self::SlowLists => held > 0 && refused > 0,
             Self::Deletes | Self::Lists => accepted > 0,
             Self::Finished => refused > 0,
             Self::Jobs | Self::LargePictures | Self::Beams | Self::Events => {

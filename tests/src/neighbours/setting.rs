@@ -57,7 +57,8 @@ impl Setting {
                     "--max-finished-jobs-per-namespace=100",
                 ]));
                 api_flags.extend(flags(&[
-                    "--upload-memory-bytes=33554432",
+                    "--memory-bytes=50331648",
+                    "--upload-memory-bytes=25165824",
                     "--max-downloads=16",
                     "--max-waiters=64",
                 ]));

@@ -78,6 +78,16 @@ pub(super) fn with_callback(
     spec.callback = Some(Callback { url: url.into() });
 }
 
+/// Creates jobs that have ended, with results as long as may be.
+pub(super) async fn create_with_long_results(tenant: &Tenant, count: usize) -> Result<()> {
+    let jobs = (0..count).map(|number| {
+        job(&format!("job-{number}"), b"no picture", |spec| {
+            suspended(number, spec);
+        })
+    });
+    crowd::create_captioned(&tenant.jobs, jobs, &crowd::longest_caption()).await
+}
+
 /// The Secret that callbacks are signed with.
 pub(super) async fn create_secret(tenant: &Tenant) -> Result<()> {
     let secrets: Api<Secret> = Api::namespaced(tenant.client.clone(), &tenant.namespace);

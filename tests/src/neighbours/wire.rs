@@ -16,10 +16,14 @@ pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Connects with a receive buffer so small that the sender waits for what is not read.
+/// Small segments, as over a network: on loopback the sender's buffer would be a megabyte.
+const SEGMENT_BYTES: u32 = 1400;
+
+/// Connects with buffers so small that the sender waits for what is not read.
 pub(super) async fn connect_to_read_slowly(address: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     SockRef::from(&socket).set_recv_buffer_size(4096)?;
+    SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES)?;
     Ok(socket.connect(address).await?)
 }
 

@@ -140,7 +140,7 @@ async fn pictures(
     let mut selection = Selection::default();
     while let Some(failure) = failures.next().await.map_err(unread_rows)? {
         if let Some(name) = failure.row.key.strip_prefix(&members) {
-            selection.add(name);
+            selection.add(name, &app.budget).await?;
         }
     }
     if selection.is_empty() {

@@ -212,10 +212,10 @@ pub(crate) async fn status(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<StatusView>, Refusal> {
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let job = FAMILY.job(&app, &parts, &id).await?;
+    let (job, parties) = FAMILY.job(&app, &parts, &id).await?;
     let status = state(&job);
     let result = match status {
-        TaskState::Success => match results::whole(&app, &job).await? {
+        TaskState::Success => match results::whole(&app, parties, &job).await? {
             Some(JobResult::Caption(caption)) => Some(Caption { caption }),
             Some(JobResult::Predictions(_) | JobResult::Detections(_)) | None => None,
         },

@@ -160,11 +160,11 @@ pub(crate) async fn status(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<JobStatus>, Refusal> {
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let job = FAMILY.job(&app, &parts, &id).await?;
+    let (job, parties) = FAMILY.job(&app, &parts, &id).await?;
     let state = state(&job);
     let results = if state == JobState::Completed {
         let whole_pixels = app.config.compat.image_analysis.whole_pixels;
-        let whole = results::whole(&app, &job).await?;
+        let whole = results::whole(&app, parties, &job).await?;
         whole.and_then(|result| Results::of(result, whole_pixels))
     } else {
         None

@@ -11,6 +11,7 @@ pub(crate) use answer::frame;
 use crate::auth::Tenant;
 use crate::config::CompatConfig;
 use crate::error::{Problem, ProblemType};
+use crate::shares::Parties;
 use crate::state::AppState;
 use crate::submit::Origin;
 use fovea_crds::InferenceJob;
@@ -90,17 +91,17 @@ impl Family {
         }
     }
 
-    /// A job that was submitted by this family's routes; its clients see no others.
+    /// A job that was submitted by this family's routes, whose clients see no others, and the parties of the request.
     async fn job(
         self,
         app: &AppState,
         parts: &Parts,
         id: &str,
-    ) -> Result<Arc<InferenceJob>, Problem> {
+    ) -> Result<(Arc<InferenceJob>, Parties), Problem> {
         let tenant = self.tenant(app, parts).await?;
         let job = app.jobs.get(&tenant, id).await?;
         if job.labels().get(labels::CLIENT).map(String::as_str) == Some(self.client()) {
-            Ok(job)
+            Ok((job, tenant.parties))
         } else {
             Err(Problem::new(
                 ProblemType::NoSuchJob,

@@ -61,6 +61,7 @@ pub(crate) async fn input(
             ObjectKey::upload(&tenant.namespace, &uid, &digest)
         }
         Input::Object { key } => {
+            let _turn = app.store_turn(tenant.parties).await?;
             is_own_folder(&app, &tenant.namespace).await?;
             ObjectKey::data(&tenant.namespace, key)
         }
@@ -69,7 +70,9 @@ pub(crate) async fn input(
         }
     };
     let key = key.map_err(Problem::internal)?;
+    let turn = app.store_turn(tenant.parties).await?;
     let head = app.store.head(&key, MAGIC_BYTES).await;
+    drop(turn);
     let head = head.map_err(|error| match error {
         StoreError::NotFound { .. } => no_picture(),
         error => unread(error),
@@ -159,7 +162,7 @@ async fn rendered(
 ) -> Result<Response, Problem> {
     check_format(format, job.spec.task)?;
     let _admitted = app.downloads.admit(parties, 0).await?;
-    let result = results::whole(app, job).await?;
+    let result = results::whole(app, parties, job).await?;
     let result = result.ok_or_else(|| no_result(job))?;
     let key = match &job.spec.input {
         Input::Object { key } => key.as_str(),

@@ -71,7 +71,7 @@ pub(crate) async fn delete(
     audit::record(Action::Delete, &tenant, &id);
     // The job is deleted in any case; the operator's sweeper deletes objects that remain.
     let patience = app.config.store.operation_timeout();
-    match timeout(patience, clean(&app, &tenant.namespace, &job)).await {
+    match timeout(patience, clean(&app, &tenant, &job)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(job = id, %error, "objects left to the sweeper");
@@ -92,13 +92,18 @@ enum CleanError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    #[error("{0}")]
+    NoTurn(String),
     #[error("the job's record: {0}")]
     Record(String),
     #[error("the other jobs could not be listed: {0}")]
     List(String),
 }
 
-async fn clean(app: &App, namespace: &str, job: &InferenceJob) -> Result<(), CleanError> {
+async fn clean(app: &App, tenant: &Tenant, job: &InferenceJob) -> Result<(), CleanError> {
+    let namespace = tenant.namespace.as_str();
+    let turn = app.store_turn(tenant.parties).await;
+    let _turn = turn.map_err(|problem| CleanError::NoTurn(problem.detail))?;
     // Written right before the job was to be deleted early, which the client has forestalled.
     let deleted = app.jobs.records().delete(namespace, &job.name_any()).await;
     deleted.map_err(|problem| CleanError::Record(cause_of(problem)))?;

@@ -213,6 +213,9 @@ fn message(job: &InferenceJob, status: &InferenceJobStatus) -> String {
             None => "A runner works on the job.".to_owned(),
         },
         Phase::Pending if job.spec.suspend => "The job is suspended.".to_owned(),
+        Phase::Pending if job.restore_mark().is_some() || is_held_as_restored(status) => {
+            "The job was restored and is held.".to_owned()
+        }
         Phase::Pending => match (
             &status.next_attempt_time,
             reason(conditions::ACCEPTED).or_else(|| reason(conditions::SCHEDULED)),
@@ -225,6 +228,12 @@ fn message(job: &InferenceJob, status: &InferenceJobStatus) -> String {
             (_, None) => "The job waits for its turn.".to_owned(),
         },
     }
+}
+
+/// Whether the operator says that it holds the job as a restored one.
+fn is_held_as_restored(status: &InferenceJobStatus) -> bool {
+    conditions::get(&status.conditions, conditions::SUSPENDED)
+        .is_some_and(|it| it.status == "True" && it.reason == conditions::RESTORED)
 }
 
 #[cfg(test)]
@@ -334,7 +343,13 @@ mod tests {
         ] {
             assert_eq!(JobView::of(&job(status)).message, sentence);
         }
-        let mut held = job(json!({}));
+        let restored = json!({"type": "Suspended", "status": "True", "reason": "Restored", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let mut held = job(json!({"conditions": [restored]}));
+        let sentence = "The job was restored and is held.";
+        assert_eq!(JobView::of(&held).message, sentence);
+        held.status = None;
+        held.metadata.annotations = Some([("fovea.dev/restored".into(), "hold".into())].into());
+        assert_eq!(JobView::of(&held).message, sentence);
         held.spec.suspend = true;
         assert_eq!(JobView::of(&held).message, "The job is suspended.");
         held.spec.cancel = true;

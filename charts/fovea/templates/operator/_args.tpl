@@ -33,6 +33,9 @@
 - --deletions-per-second={{ int64 .deletionsPerSecond }}
 {{- end }}
 - --max-unfinished-jobs-per-namespace={{ int64 $operator.quota.maxUnfinishedJobsPerNamespace }}
+{{- with $operator.holdJobsCreatedBefore }}
+- {{ printf "--hold-jobs-created-before=%s" . | quote }}
+{{- end }}
 {{- with $operator.sweep }}
 - --sweep-every-seconds={{ int64 .everySeconds }}
 - --sweep-grace-seconds={{ int64 .graceSeconds }}

@@ -162,11 +162,11 @@ impl Batches {
         }
     }
 
-    /// Tells a batch under way of its job's new spec.
+    /// Tells a batch under way of its job's new spec, and of whether it is held.
     pub(super) fn update(&self, uid: &str, job: &Arc<InferenceJob>) {
         if let Some(batch) = self.by_uid.get(uid) {
             batch.job.send_if_modified(|known| {
-                let is_new = known.spec != job.spec;
+                let is_new = known.spec != job.spec || known.is_held() != job.is_held();
                 if is_new {
                     *known = Arc::clone(job);
                 }

@@ -44,7 +44,7 @@ impl BatchRun {
     pub(super) async fn plan(&mut self, began: Timestamp) -> Result<(Plan, Vec<PartName>), Halt> {
         let (mut waits, mut failures) = (WAITS.build(), 0);
         loop {
-            if self.wishes.borrow_and_update().spec.suspend {
+            if self.wishes.borrow_and_update().is_held() {
                 return Err(Halt::Suspended);
             }
             match self.try_plan(began).await {

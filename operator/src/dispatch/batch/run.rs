@@ -82,7 +82,7 @@ pub(super) enum Halt {
     Drop,
     /// A write of the status found that the job has ended, or that nothing is known of it.
     Written(Written),
-    /// `spec.suspend`.
+    /// `spec.suspend`, or a mark of a restore.
     Suspended,
 }
 
@@ -170,7 +170,8 @@ impl BatchRun {
         loop {
             let wishes = Arc::clone(&self.wishes.borrow_and_update());
             let is_ending = ending.is_some();
-            if let Some(event) = work.ask_for_places(&self.uid, &wishes.spec, is_ending) {
+            let stops = is_ending || wishes.is_held();
+            if let Some(event) = work.ask_for_places(&self.uid, &wishes.spec, stops) {
                 // This fails only where the loop has ended.
                 let _ = self.events.send(event);
             }
@@ -184,7 +185,7 @@ impl BatchRun {
                 if let Some((ending, _)) = ending {
                     return Err(Halt::End(ending));
                 }
-                if wishes.spec.suspend {
+                if wishes.is_held() {
                     return Err(Halt::Suspended);
                 }
                 if work.progress.is_done() && work.progress.undescribed(1).is_empty() {

@@ -102,10 +102,10 @@ impl Work {
         &mut self,
         uid: &str,
         spec: &InferenceJobSpec,
-        is_ending: bool,
+        stops: bool,
     ) -> Option<BatchEvent> {
         let most = match spec.parallelism {
-            _ if spec.suspend || is_ending => 0,
+            _ if stops => 0,
             Some(parallelism) => parallelism,
             None => u32::MAX,
         };

@@ -99,7 +99,7 @@ pub(crate) fn paused(
         SCHEDULED,
         "False",
         "Suspended",
-        "spec.suspend is true: no shard starts",
+        "the job is suspended: no shard starts",
     );
     if let Some(numbers) = numbers {
         status.count(numbers);
