@@ -56,9 +56,13 @@ fn cases() -> [Vec<Case>; 2] {
     // Nobody writes the status of this one.
     let foreign = json!({"managedBy": "example.com/other"});
     let unfinished = vec![
-        Case::new(["new, without a status", "k-new", ""], foreign, |_| true),
         Case::new(
-            ["no pool accepts it", "k-held", ""],
+            ["new, without a status", "k-new", "caption x"],
+            foreign,
+            |_| true,
+        ),
+        Case::new(
+            ["no pool accepts it", "k-held", "caption x"],
             held,
             has("Accepted", "False"),
         ),
@@ -74,7 +78,7 @@ fn cases() -> [Vec<Case>; 2] {
             |status| status.attempts == 1,
         ),
         Case::new(
-            ["suspended", "k-suspended", ""],
+            ["suspended", "k-suspended", "caption x"],
             json!({"suspend": true}),
             has("Suspended", "True"),
         ),
@@ -96,7 +100,7 @@ fn cases() -> [Vec<Case>; 2] {
             is(Phase::Failed),
         ),
         Case::new(
-            ["cancelled before it began", "k-cancelled", ""],
+            ["cancelled before it began", "k-cancelled", "caption x"],
             cancelled,
             is(Phase::Cancelled),
         ),

@@ -18,6 +18,7 @@ use kube::{Api, Resource};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::LazyLock;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -25,9 +26,12 @@ const DOCS: &str = "docs/src/wait.md";
 
 /// The program around kstatus; the first test that needs it builds it.
 fn program() -> Result<PathBuf> {
-    let cache = Cache::from_env()?;
-    KSTATUS.ensure(&cache)?;
-    Ok(KSTATUS.program(&cache, "kstatus"))
+    static PROGRAM: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| {
+        let cache = Cache::from_env().map_err(|error| error.to_string())?;
+        KSTATUS.ensure(&cache).map_err(|error| error.to_string())?;
+        Ok(KSTATUS.program(&cache, "kstatus"))
+    });
+    PROGRAM.clone().map_err(anyhow::Error::msg)
 }
 
 /// An object as the API server has it, and what kstatus says of it.
