@@ -6,8 +6,10 @@ use crate::{
     rules::{
         LABEL, SHA256_PATTERN, at_creation, each_of, matches, object_path_within, rule, unless,
     },
+    schema,
 };
 use kube::core::{Reason, Rule};
+use schemars::schema_for;
 
 /// SHA-256 of the picture in hexadecimal.
 pub(super) fn sha256() -> Rule {
@@ -130,9 +132,22 @@ pub(super) fn delays() -> Rule {
     )
 }
 
-/// Rejects adding, changing or removing one of `fields` of the spec, taking back `cancel`, and `parallelism` that
-/// is added to a single picture.
-pub(super) fn immutable(fields: &[String]) -> Rule {
+/// Fields of the spec that may change while the job exists.
+const MUTABLE: [&str; 5] = [
+    "suspend",
+    "cancel",
+    "priority",
+    "parallelism",
+    "ttlSecondsAfterFinished",
+];
+
+/// Rejects adding, changing or removing a field of the spec that is not [`MUTABLE`], taking back `cancel`, and
+/// `parallelism` that is added to a single picture.
+///
+/// A rule of the whole object: a write of the status cannot change the spec, nor one of the spec the status, so that a
+/// new phase is enough to know that the spec is as before. Comparing specs costs several times as much.
+pub(super) fn immutable() -> Rule {
+    let fields = schema::properties_but(&schema_for!(InferenceJobSpec), &MUTABLE);
     let fixed = fields.iter().map(|field| {
         (
             unchanged(field),
@@ -140,11 +155,17 @@ pub(super) fn immutable(fields: &[String]) -> Rule {
         )
     });
     let cancel = (
-        "!has(oldSelf.cancel) || !oldSelf.cancel || (has(self.cancel) && self.cancel)".to_owned(),
+        "!has(oldSelf.spec.cancel) || !oldSelf.spec.cancel || (has(self.spec.cancel) && self.spec.cancel)"
+            .to_owned(),
         "spec.cancel cannot be taken back: create a new InferenceJob instead".to_owned(),
     );
-    let cases: Vec<_> = fixed.chain([cancel, only_batch("parallelism")]).collect();
-    unless("self == oldSelf", each_of(&cases)).reason(Reason::FieldValueForbidden)
+    let (parallel, message) = only_batch("parallelism");
+    let parallelism = (parallel.replace("self.", "self.spec."), message);
+    let cases: Vec<_> = fixed.chain([cancel, parallelism]).collect();
+    let same_spec = "has(self.status) != has(oldSelf.status) || (has(self.status) && self.status.phase != oldSelf.status.phase) || self.spec == oldSelf.spec";
+    unless(same_spec, each_of(&cases))
+        .field_path(".spec")
+        .reason(Reason::FieldValueForbidden)
 }
 
 /// Rejects changes of a finished job's end, so that the API server enforces the first final phase for every
@@ -166,7 +187,7 @@ pub(super) fn final_once_terminal() -> Rule {
 fn unchanged(field: &str) -> String {
     let is_same = |value: &str, default: &str| {
         let of = |of: &str| format!("(has({of}.{field}) ? {of}.{value} : {default})");
-        format!("{} == {}", of("self"), of("oldSelf"))
+        format!("{} == {}", of("self.spec"), of("oldSelf.spec"))
     };
     let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key: String::new() });
     match field {
@@ -183,7 +204,7 @@ fn unchanged(field: &str) -> String {
         ]
         .map(|(value, default)| is_same(value, &default.to_string()))
         .join(" && "),
-        _ => same(field),
+        _ => same(&format!("spec.{field}")),
     }
 }
 

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
     doc = "InferenceJob runs one task on one picture and holds the result in its status, or on a batch of pictures and writes the results to the bucket.",
     status = "InferenceJobStatus",
     derive = "PartialEq",
+    validation = rules::immutable(),
     selectable = ".spec.poolRef.name",
     selectable = ".status.phase",
     selectable = ".spec.input.upload.sha256",
@@ -279,20 +280,9 @@ fn is_default_queue_deadline(seconds: &u32) -> bool {
     *seconds == default_queue_deadline_seconds()
 }
 
-/// Fields that may change while the job exists.
-const MUTABLE: [&str; 5] = [
-    "suspend",
-    "cancel",
-    "priority",
-    "parallelism",
-    "ttlSecondsAfterFinished",
-];
-
-/// Adds the rules about several fields. The API server evaluates each rule of each present field with every
-/// write, that of a status among them, so there are few, and each begins with what most jobs satisfy.
+/// Adds the rules about several fields.
 fn spec_schema(schema: &mut Schema) {
     schema::structural(schema);
     schema::atomic_properties(schema);
-    let immutable = rules::immutable(&schema::properties_but(schema, &MUTABLE));
-    schema::add_rules(schema, [immutable, rules::parameters(), rules::batch()]);
+    schema::add_rules(schema, [rules::parameters(), rules::batch()]);
 }

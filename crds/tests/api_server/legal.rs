@@ -205,7 +205,7 @@ async fn null_means_omitted() -> Result<()> {
                 "spec.model",
                 "spec.parameters",
                 "spec.priority",
-                "spec.retry.limit",
+                "spec.retry",
             ][..],
         ),
         (
