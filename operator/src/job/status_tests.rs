@@ -1,3 +1,4 @@
+use super::super::suspension::Suspension;
 use super::*;
 use crate::fixtures::{self, at, pool};
 use fovea_crds::{JobResult, ServedModel, Timings};
@@ -191,7 +192,7 @@ fn an_unfinished_job_is_reconciling_and_says_what_it_waits_for() {
         (held.clone(), "PoolNotFound"),
         (Note::Accepted(pool()), "Queued"),
         (held, "PoolNotFound"),
-        (Note::Suspended, "Suspended"),
+        (Note::Suspended(Suspension::Spec), "Suspended"),
         (Note::Resumed, "PoolNotFound"),
     ] {
         let status = noted(&job, &note, at(1));
