@@ -132,8 +132,14 @@ impl<'de> Deserialize<'de> for WatchedJob {
     }
 }
 
+/// Whether the status is another than the schema's default. A merge patch, such as another manager's, leaves the
+/// default's generation where it names none.
 fn is_written(status: &InferenceJobStatus) -> bool {
-    status.observed_generation != Some(UNOBSERVED)
+    let unwritten = InferenceJobStatus {
+        observed_generation: Some(UNOBSERVED),
+        ..InferenceJobStatus::default()
+    };
+    *status != unwritten
 }
 
 impl Resource for WatchedJob {
