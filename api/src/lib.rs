@@ -41,6 +41,7 @@ mod submit;
 mod trace;
 mod upload;
 mod validate;
+mod writes;
 
 pub use app::{admin_router, document, router};
 pub use config::{

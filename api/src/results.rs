@@ -31,8 +31,8 @@ pub(crate) async fn whole(
         return Ok(status.result.clone());
     };
     let key = key(job).map_err(Problem::internal)?;
-    let _reserved = app.responses.reserve(parties, RESULT_BYTES).await?;
     let _turn = app.store_turn(parties).await?;
+    let _reserved = app.responses.reserve(parties, RESULT_BYTES).await?;
     let bytes = app.store.get(&key, MAX_BYTES).await.map_err(|error| {
         let detail = "the result could not be read from the object store: try again";
         Problem::new(ProblemType::StoreUnavailable, detail)

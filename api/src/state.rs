@@ -13,6 +13,7 @@ use crate::pools::Pools;
 use crate::responses::Responses;
 use crate::shares::{Parties, Permit, Shares};
 use crate::upload::Intake;
+use crate::writes::Writes;
 use axum::extract::FromRequestParts;
 use fovea_store::Store;
 use http::request::Parts;
@@ -34,7 +35,7 @@ pub struct App {
     pub(crate) pools: Pools,
     pub(crate) downloads: Downloads,
     /// Bounds the jobs that are created and deleted at a time.
-    pub(crate) writes: Shares,
+    pub(crate) writes: Writes,
     pub(crate) namespaces: Arc<Namespaces>,
     pub(crate) intake: Intake,
     pub(crate) checks: Checks,
@@ -71,7 +72,7 @@ impl App {
             auth: Auth::new(&config, clients.requests.clone(), &metrics),
             pools: Pools::new(&clients.requests, timeout, &config.reads.pool_namespaces),
             downloads: Downloads::new(&config.reads, store.clone(), budget.clone(), &metrics),
-            writes: Shares::new("writes", config.limits.max_writes, &metrics),
+            writes: Writes::new(config.limits.max_writes, timeout, &metrics),
             namespaces,
             intake: Intake::new(&config, budget.clone(), Arc::clone(&metrics)),
             checks: Checks::new(
@@ -90,14 +91,6 @@ impl App {
             jobs,
             metrics,
         }
-    }
-
-    /// Waits until the tenant may create or delete a job.
-    pub(crate) async fn turn_to_write(&self, tenant: &Tenant) -> Result<Permit, Problem> {
-        let patience = self.config.timeouts.kube();
-        let turn = self.writes.acquire(tenant.parties, patience).await;
-        let full = ProblemType::ClusterUnavailable;
-        turn.map_err(|refused| refused.problem(full, "submissions and deletions", 2))
     }
 
     /// A turn for requests to the object store, one after another.

@@ -3,6 +3,7 @@
 use super::{Jobs, failed, unavailable};
 use crate::auth::Tenant;
 use crate::error::{Problem, ProblemType};
+use crate::writes::Writes;
 use fovea_cluster::{decoded, is_not_found, request};
 use fovea_crds::{InferenceJob, Phase};
 use kube::Resource as _;
@@ -59,6 +60,7 @@ impl Jobs {
         &self,
         tenant: &Tenant,
         name: &str,
+        writes: &Writes,
     ) -> Result<Arc<InferenceJob>, Problem> {
         let namespace = tenant.namespace.as_str();
         for _ in 0..MAX_CONFLICTS {
@@ -69,7 +71,10 @@ impl Jobs {
                 resource_version: None,
             });
             let api = self.api(namespace);
-            match timeout(self.timeout, api.delete(name, &params)).await {
+            let turn = writes.turn(tenant.parties).await?;
+            let deleted = timeout(self.timeout, api.delete(name, &params)).await;
+            drop(turn);
+            match deleted {
                 Ok(Ok(_)) => {
                     self.cache.forget(&super::JobKey::new(namespace, name));
                     return Ok(job);

@@ -8,6 +8,7 @@ use crate::auth::Tenant;
 use crate::error::Problem;
 use crate::jobs::{Full, Records};
 use crate::validate::ValidRequest;
+use crate::writes::Writes;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::{InferenceJob, Input};
 use kube::api::PostParams;
@@ -41,6 +42,9 @@ pub(crate) enum CommitError {
     /// Whether an earlier request under the key had a job could not be read; no job was created.
     #[error("{}", .0.detail)]
     Record(Box<Problem>),
+    /// The tenant's other submissions and deletions took too long; no job was created.
+    #[error("{}", .0.detail)]
+    NoTurn(Box<Problem>),
     #[error("the Idempotency-Key has been used for too many requests that failed: use a new one")]
     KeySpent,
     /// The cluster did not answer; no job was created.
@@ -70,6 +74,7 @@ impl std::fmt::Display for Full {
 pub(crate) struct Commit<'a> {
     pub(crate) tenant: &'a Tenant,
     pub(crate) records: &'a Records,
+    pub(crate) writes: &'a Writes,
     /// Why no job may be created, only found; `None` if one may.
     pub(crate) full: Option<Full>,
     pub(crate) jobs: &'a Api<InferenceJob>,
@@ -123,6 +128,8 @@ impl Commit<'_> {
             let created = if self.full.is_some() {
                 Err(Failure::Exists)
             } else {
+                let turn = self.writes.turn(self.tenant.parties).await;
+                let _turn = turn.map_err(|problem| CommitError::NoTurn(Box::new(problem)))?;
                 self.create(&job).await
             };
             match created {

@@ -91,6 +91,7 @@ pub(crate) async fn submit(
     let commit = Commit {
         tenant,
         records: app.jobs.records(),
+        writes: &app.writes,
         full: app.jobs.fullness(&tenant.namespace),
         jobs: &Api::namespaced(app.client.clone(), &tenant.namespace),
         naming: &naming,
@@ -102,9 +103,7 @@ pub(crate) async fn submit(
         request_timeout: app.config.timeouts.kube(),
         settle_timeout: app.config.timeouts.settle(),
     };
-    let turn = app.turn_to_write(tenant).await?;
     let job = commit.run().await?;
-    drop(turn);
     audit::record(Action::Create, tenant, &job.name_any());
     if let Some(picture) = &mut picture
         && let Err(problem) = picture.follow(app, tenant).await
@@ -124,7 +123,7 @@ impl From<CommitError> for Problem {
         let text = error.to_string();
         match error {
             CommitError::Refused(refusal) => refusal.into(),
-            CommitError::Record(problem) => *problem,
+            CommitError::Record(problem) | CommitError::NoTurn(problem) => *problem,
             CommitError::NamespaceFull(Full::FinishedJobs) => {
                 Self::new(ProblemType::TooManyFinishedJobs, text).retry_after(30)
             }

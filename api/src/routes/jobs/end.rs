@@ -66,9 +66,7 @@ pub(crate) async fn delete(
     uri: Uri,
 ) -> Result<StatusCode, Problem> {
     Query::none(&uri)?;
-    let turn = app.turn_to_write(&tenant).await?;
-    let job = app.jobs.delete(&tenant, &id).await?;
-    drop(turn);
+    let job = app.jobs.delete(&tenant, &id, &app.writes).await?;
     audit::record(Action::Delete, &tenant, &id);
     // The job is deleted in any case; the operator's sweeper deletes objects that remain.
     let patience = app.config.store.operation_timeout();
