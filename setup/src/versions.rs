@@ -31,7 +31,7 @@ pub const KIND: &str = "v0.33.0";
 /// helm, which renders and installs the chart.
 pub const HELM: &str = "v4.3.2";
 
-/// The helm before, which must install the chart, too.
+/// The previous major version of Helm, which must install the chart, too.
 pub const HELM_3: &str = "v3.22.0";
 
 /// kstatus, by which Flux and Helm judge objects: the newest that Go 1.26 builds. Its rules are those of v1.4.0,

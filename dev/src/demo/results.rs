@@ -150,7 +150,7 @@ pub(super) async fn caption_by_kubectl(stack: &Stack, path: &Path) -> Result<Val
         &format!("ij/{name}"),
         "-n",
         JOB_NAMESPACE,
-        "--for=condition=Complete",
+        "--for=jsonpath={.status.completionTime}",
         &timeout,
     ];
     cluster.kubectl(&wait).await?.success("wait")?;

@@ -1,21 +1,29 @@
 //! Waits until the applied pools are Ready. A pool's conditions say so, as kstatus reads them.
 
 use super::{ApplyPoolsError, live};
+use crate::pool::SPEC_REFUSED;
 use crate::pool::applier::server_message;
 use fovea_crds::RunnerPool;
+use fovea_crds::conditions::{self, READY, RECONCILING, STALLED};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use std::time::Duration;
 use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long a pool may stay as it was stalled before this release: the operator has to act on what has changed.
+const OLD_STALL: Duration = Duration::from_secs(180);
+/// How long a pool may be missing, or unreadable for lack of rights, as it is once the release is gone.
+const MISSING: Duration = Duration::from_secs(60);
 
 /// What a pool's status says of its newest spec.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Ready,
-    /// The message is of the condition Ready.
     Coming(String),
-    Stalled(String),
+    /// Since when; `None` if waiting cannot help.
+    Stalled(String, Option<Timestamp>),
 }
 
 fn outcome(pool: &RunnerPool) -> Outcome {
@@ -25,16 +33,79 @@ fn outcome(pool: &RunnerPool) -> Outcome {
         return Outcome::Coming("the operator has not observed its spec yet".to_owned());
     }
     let conditions = status.map_or(&[][..], |status| &status.conditions);
-    let condition = |kind: &str| conditions.iter().find(|each| each.type_ == kind);
-    let holds = |kind: &str| condition(kind).filter(|each| each.status == "True");
-    let message = |kind: &str| condition(kind).map_or("", |each| &each.message).to_owned();
-    if let Some(stalled) = holds("Stalled") {
-        return Outcome::Stalled(stalled.message.clone());
+    let holds = |kind| conditions::get(conditions, kind).filter(|each| each.status == "True");
+    if let Some(stalled) = holds(STALLED) {
+        let since = (stalled.reason != SPEC_REFUSED).then_some(stalled.last_transition_time.0);
+        return Outcome::Stalled(stalled.message.clone(), since);
     }
-    match (holds("Ready"), holds("Reconciling")) {
+    let because = |each: &Condition| format!("{}: {}", each.reason, each.message);
+    match (holds(READY), holds(RECONCILING)) {
         (Some(_), None) => Outcome::Ready,
-        (Some(_), Some(reconciling)) => Outcome::Coming(reconciling.message.clone()),
-        (None, _) => Outcome::Coming(message("Ready")),
+        (_, Some(reconciling)) => Outcome::Coming(because(reconciling)),
+        (None, None) => {
+            let ready = conditions::get(conditions, READY);
+            Outcome::Coming(ready.map_or_else(String::new, because))
+        }
+    }
+}
+
+/// A pool that is waited for.
+struct Waiting<'a> {
+    name: &'a str,
+    /// Why it is not Ready.
+    why: String,
+    missing_since: Option<Instant>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(name: &'a str) -> Self {
+        Self {
+            name,
+            why: "it has not been read yet".to_owned(),
+            missing_since: None,
+        }
+    }
+
+    /// Whether the pool is Ready; fails if waiting for it is of no use.
+    async fn is_ready(
+        &mut self,
+        pools: &Api<RunnerPool>,
+        (began, began_at): (Instant, Timestamp),
+    ) -> Result<bool, ApplyPoolsError> {
+        let (why, is_missing) = match live(pools, self.name).await {
+            Ok(None) => ("it is not there".to_owned(), true),
+            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
+                (status.message.clone(), true)
+            }
+            // It may be readable again soon.
+            Err(error) => (server_message(&error), false),
+            Ok(Some(pool)) => match outcome(&pool) {
+                Outcome::Ready => return Ok(true),
+                Outcome::Stalled(why, since) => {
+                    let is_old = since.is_some_and(|since| since < began_at);
+                    if !is_old || began.elapsed() > OLD_STALL {
+                        return Err(self.stalled(why));
+                    }
+                    (why, false)
+                }
+                Outcome::Coming(why) => (why, false),
+            },
+        };
+        let missing_since = self.missing_since.filter(|_| is_missing);
+        if missing_since.is_some_and(|since| since.elapsed() > MISSING) {
+            return Err(self.stalled(why));
+        }
+        self.missing_since = missing_since.or_else(|| is_missing.then(Instant::now));
+        if why != self.why {
+            tracing::info!("RunnerPool {} is not Ready: {why}", self.name);
+            self.why = why;
+        }
+        Ok(false)
+    }
+
+    fn stalled(&self, why: String) -> ApplyPoolsError {
+        let name = self.name.to_owned();
+        ApplyPoolsError::Stalled { name, why }
     }
 }
 
@@ -44,42 +115,32 @@ pub(super) async fn until_ready(
     names: &[&str],
     limit: Duration,
 ) -> Result<(), ApplyPoolsError> {
-    let until = Instant::now() + limit;
-    for name in names {
-        let name = *name;
-        let not_ready = |why: String| ApplyPoolsError::NotReady {
-            name: name.to_owned(),
-            seconds: limit.as_secs(),
-            why,
-        };
-        let mut logged = String::new();
-        loop {
-            let found = tokio::time::timeout_at(until, live(pools, name)).await;
-            let why = match found.map_err(|_| not_ready(logged.clone()))? {
-                Ok(None) => "it is not there".to_owned(),
-                // It may be there again soon.
-                Err(error) => server_message(&error),
-                Ok(Some(pool)) => match outcome(&pool) {
-                    Outcome::Ready => break,
-                    Outcome::Coming(why) => why,
-                    Outcome::Stalled(why) => {
-                        let name = name.to_owned();
-                        return Err(ApplyPoolsError::Stalled { name, why });
-                    }
-                },
-            };
-            if why != logged {
-                tracing::info!("RunnerPool {name} is not Ready: {why}");
-                logged = why;
+    let began = (Instant::now(), Timestamp::now());
+    let until = began.0 + limit;
+    let mut waiting: Vec<Waiting<'_>> = names.iter().map(|name| Waiting::new(name)).collect();
+    loop {
+        let mut others = Vec::new();
+        for mut pool in waiting {
+            let read = tokio::time::timeout_at(until, pool.is_ready(pools, began)).await;
+            if read.unwrap_or(Ok(false))? {
+                println!("RunnerPool {} Ready", pool.name);
+            } else {
+                others.push(pool);
             }
-            if Instant::now() >= until {
-                return Err(not_ready(logged));
-            }
-            tokio::time::sleep(PAUSE).await;
         }
-        println!("RunnerPool {name} Ready");
+        let Some(first) = others.first() else {
+            return Ok(());
+        };
+        if Instant::now() >= until {
+            return Err(ApplyPoolsError::NotReady {
+                name: first.name.to_owned(),
+                seconds: limit.as_secs(),
+                why: first.why.clone(),
+            });
+        }
+        waiting = others;
+        tokio::time::sleep(PAUSE).await;
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -117,8 +178,10 @@ mod tests {
         assert_eq!(outcome_of(2, &settled), Outcome::Ready);
         assert!(matches!(outcome_of(1, &ready), Outcome::Coming(_)));
         let rolls = [("Ready", "True"), ("Reconciling", "True")];
-        let why = "Reconciling: why".to_owned();
-        assert_eq!(outcome_of(2, &rolls), Outcome::Coming(why));
+        let why = || Outcome::Coming("R: Reconciling: why".to_owned());
+        assert_eq!(outcome_of(2, &rolls), why());
+        let starts = [("Ready", "False"), ("Reconciling", "True")];
+        assert_eq!(outcome_of(2, &starts), why());
         assert!(matches!(outcome_of(2, &[]), Outcome::Coming(_)));
     }
 
@@ -126,7 +189,8 @@ mod tests {
     fn only_a_status_of_the_newest_spec_can_be_stalled() {
         let stalled = [("Ready", "False"), ("Stalled", "True")];
         let why = "Stalled: why".to_owned();
-        assert_eq!(outcome_of(2, &stalled), Outcome::Stalled(why));
+        let since = "2026-01-01T00:00:00Z".parse().ok();
+        assert_eq!(outcome_of(2, &stalled), Outcome::Stalled(why, since));
         assert!(matches!(outcome_of(1, &stalled), Outcome::Coming(_)));
     }
 }

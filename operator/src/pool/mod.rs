@@ -22,6 +22,7 @@ mod rollout;
 mod scale;
 mod starting;
 mod validate;
+pub(crate) use validate::SPEC_REFUSED;
 pub(crate) mod weights;
 
 use fovea_crds::{ResolvedPoolRef, RunnerPool};

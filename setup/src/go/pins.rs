@@ -78,7 +78,7 @@ pub const HELM: GoTools = GoTools {
     ..pinned!("helm")
 };
 
-/// The helm before, which some users of the chart still have.
+/// The previous major version of Helm, which some users of the chart still have.
 pub const HELM_3: GoTools = GoTools {
     name: "helm",
     version: versions::HELM_3,

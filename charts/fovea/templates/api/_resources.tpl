@@ -1,7 +1,7 @@
 {{/* Number of the API's pods, and their memory and disk, which follow from `api.limits`. */}}
 
 {{/*
-Number of pods where the values have none: that of the Deployment, which somebody may have scaled, or 2. Any other number would conflict with
+Number of pods where the values have none: that of the Deployment, which somebody may have scaled, or 2. Another number would conflict with
 them: helm 4 applies as the API server's `kubectl apply --server-side` does.
 */}}
 {{- define "fovea.api.replicas" -}}
