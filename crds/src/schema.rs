@@ -133,15 +133,22 @@ pub(crate) fn atomic(schema: &mut Schema) {
     schema.insert("x-kubernetes-map-type".into(), json!("atomic"));
 }
 
-/// Makes each property that is an object [`atomic`].
+/// Makes each property that is an object [`atomic`]. One with defaults is not: as a whole, what is stored would differ from
+/// what was applied, and a server-side apply after a client-side one would conflict.
 pub(crate) fn atomic_properties(schema: &mut Schema) {
     let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
     let objects = properties.into_iter().flat_map(Map::values_mut);
     for object in objects.filter_map(Value::as_object_mut) {
-        if object.get("type") == Some(&json!("object")) {
+        if object.get("type") == Some(&json!("object")) && !has_defaults(object) {
             object.insert("x-kubernetes-map-type".into(), json!("atomic"));
         }
     }
+}
+
+fn has_defaults(object: &Map<String, Value>) -> bool {
+    let properties = object.get("properties").and_then(Value::as_object);
+    let mut schemas = properties.into_iter().flat_map(Map::values);
+    schemas.any(|schema| schema.get("default").is_some())
 }
 
 pub(crate) fn add_rules(schema: &mut Schema, rules: impl IntoIterator<Item = Rule>) {

@@ -4,7 +4,7 @@ use crate::support::{
     create, ended, has_condition, inline, jobs, patch, sample, status_where, unique,
 };
 use anyhow::{Result, ensure};
-use fovea_crds::{InferenceJobStatus, Phase};
+use fovea_crds::{InferenceJobStatus, Phase, conditions};
 use fovea_harness::eventually;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -69,10 +69,12 @@ async fn a_job_of_another_manager_is_ignored() -> Result<()> {
     let mut job = inline(&foreign, &picture);
     job.spec.managed_by = Some("example.com/somebody-else".into());
     create(&job).await?;
-    // A job that came later has ended: had the first one been ours, it would have a status.
+    // A job that came later has ended: had the first one been ours, it would have a status of its own.
     create(&inline(&own, &picture)).await?;
     ended(&own).await?;
-    assert!(jobs().await.get(&foreign).await?.status.is_none());
+    let status = jobs().await.get(&foreign).await?.status;
+    let observed = status.and_then(|status| status.observed_generation);
+    assert_eq!(observed, Some(conditions::UNOBSERVED));
     Ok(())
 }
 
