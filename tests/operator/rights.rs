@@ -4,7 +4,7 @@
 
 use super::sweeping::Bucket;
 use anyhow::{Context as _, Result, ensure};
-use fovea_crds::{Callback, InferenceJob, Phase};
+use fovea_crds::{Callback, InferenceJob, Phase, conditions};
 use fovea_harness::{eventually, stack};
 use fovea_store::ObjectKey;
 use fovea_tests::operated::{JOBS, PATIENCE, TEAM, apply_pool};
@@ -235,7 +235,9 @@ async fn an_operator_of_one_namespace_needs_no_right_on_any_other() -> Result<()
         Ok(())
     })
     .await?;
-    assert_eq!(operated.jobs.get("theirs").await?.status, None);
+    let status = operated.jobs.get("theirs").await?.status;
+    let observed = status.and_then(|status| status.observed_generation);
+    assert_eq!(observed, Some(conditions::UNOBSERVED));
     assert!(bucket.has(&part(2)?).await?);
     Ok(())
 }
