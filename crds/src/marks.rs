@@ -1,5 +1,5 @@
-//! Labels and annotations: the API writes most of those of jobs, restore tools and people the others, and the
-//! operator reads six of them.
+//! Labels and annotations that Fovea's programs write or read. The API writes most of those of jobs; tools that restore
+//! jobs, and people, write the others.
 
 /// Keys and values of a job's labels.
 pub mod labels {

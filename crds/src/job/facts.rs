@@ -9,16 +9,19 @@ use k8s_openapi::jiff::Timestamp;
 const MAX_KEPT_BYTES: usize = 128;
 
 /// Whether programs read the label.
-pub(super) fn is_kept_label(key: &str, value: &str) -> bool {
+pub(super) fn is_kept_label(key: &str, value: &mut String) -> bool {
     let ours = [labels::CREATED_BY, labels::CLIENT, labels::VELERO_RESTORE];
     value.len() <= MAX_KEPT_BYTES && ours.contains(&key)
 }
 
-/// Whether programs read the annotation.
-pub(super) fn is_kept_annotation(key: &str, value: &str) -> bool {
+/// Whether programs read the annotation. What holds a job is kept whatever its value, which is cut.
+pub(super) fn is_kept_annotation(key: &str, value: &mut String) -> bool {
+    if key == annotations::RESTORED {
+        value.truncate(value.floor_char_boundary(MAX_KEPT_BYTES));
+        return true;
+    }
     let ours = [
         annotations::FINGERPRINT,
-        annotations::RESTORED,
         annotations::TRACEPARENT,
         annotations::TOMBSTONE,
     ];

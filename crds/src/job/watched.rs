@@ -74,7 +74,7 @@ fn kept_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strings, D:
 }
 
 /// Reads the entries of a map that are kept, by key and value, and skips the others.
-struct Kept(fn(&str, &str) -> bool);
+struct Kept(fn(&str, &mut String) -> bool);
 
 impl<'de> Visitor<'de> for Kept {
     type Value = Strings;
@@ -97,8 +97,8 @@ impl<'de> Visitor<'de> for Kept {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strings, A::Error> {
         let mut kept = BTreeMap::new();
-        while let Some((key, value)) = map.next_entry::<String, String>()? {
-            if self.0(&key, &value) {
+        while let Some((key, mut value)) = map.next_entry::<String, String>()? {
+            if self.0(&key, &mut value) {
                 kept.insert(key, value);
             }
         }
@@ -230,6 +230,17 @@ mod tests {
             let WatchedJob(read) = serde_json::from_value(pending).unwrap();
             assert!(read.unwrap().status.is_none());
         }
+    }
+
+    #[test]
+    fn a_restored_job_is_held_however_long_the_value_of_its_annotation_is() {
+        let mut object = object();
+        object["metadata"]["annotations"][annotations::RESTORED] = json!("ä".repeat(1000));
+        let WatchedJob(read) = serde_json::from_value(object).unwrap();
+        let read = read.unwrap();
+        assert!(read.is_held());
+        let value = &read.metadata.annotations.unwrap()[annotations::RESTORED];
+        assert_eq!(value.len(), 128);
     }
 
     #[test]

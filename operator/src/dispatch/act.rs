@@ -28,7 +28,8 @@ const HELD_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(5);
 /// writes, or whose namespace the watch has not delivered yet.
 const RECONCILE_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
 
-/// Upper bound on `Accepted` writes per second, so that they do not delay results.
+/// Upper bound per second on `Accepted` writes, on those that hold restored jobs, and on those that renew what a status
+/// says, so that they do not delay results.
 const ACCEPTED_WRITES_PER_SECOND: u32 = 20;
 
 impl Dispatcher {
@@ -83,6 +84,12 @@ impl Dispatcher {
                 self.pools.unqueue(uid);
                 self.book.wake_at(uid, at);
             }
+            Action::Write(note) if note.may_wait(job) && !self.may_write_accepted() => {
+                self.pools.unqueue(uid);
+                let (unfinished, _) = self.book.count();
+                let wait = spread(unfinished, RECONCILE_AGAIN_AFTER);
+                self.book.wake_after(uid, wait);
+            }
             Action::Write(note) => self.write_note(uid, job, note),
             Action::End(ending) => self.end(uid, job, placement.as_ref().ok(), ending),
             Action::Hold { wake_at, note } => {
@@ -126,11 +133,7 @@ impl Dispatcher {
     /// A wait of at least `shortest` after which a waiting job is reconciled. The waits of all are spread
     /// evenly, so that about as many jobs have their turn in each second as `Accepted` writes are allowed.
     fn spread(&self, shortest: SignedDuration) -> SignedDuration {
-        let waiting = self.pools.waiting() + self.quota.waiting();
-        let queued = u32::try_from(waiting).unwrap_or(u32::MAX);
-        let all = f64::from(queued) / f64::from(ACCEPTED_WRITES_PER_SECOND);
-        let wait = SignedDuration::try_from_secs_f64(all * rand::random::<f64>());
-        shortest.max(wait.unwrap_or_default())
+        spread(self.pools.waiting() + self.quota.waiting(), shortest)
     }
 
     /// Reconciles the waiting jobs of namespaces that have become full since the last call, so that
@@ -190,7 +193,7 @@ impl Dispatcher {
         let has_started = job
             .status
             .as_ref()
-            .is_some_and(|status| status.start_time.is_some());
+            .is_some_and(|status| status.start_time.is_some() || status.counts.is_some());
         if let Some(placement) = placement
             && job.spec.input.is_batch()
             && has_started
@@ -257,8 +260,13 @@ impl Dispatcher {
 
     fn reconcile_finished(&mut self, uid: &str, finished: &Finished) {
         self.retention.keep(uid, finished);
-        if finished.unobserved.is_some() {
-            self.edits.push(uid);
+        let expired = finished
+            .expires()
+            .is_some_and(|at| at <= crate::time::now());
+        if finished.unobserved.is_some() && !expired {
+            self.edits.push(uid, &finished.namespace);
+        } else {
+            self.edits.forget(uid);
         }
         if let Some(outgoing) = &finished.callback {
             return self.reconcile_callback(uid, finished, outgoing);
@@ -353,4 +361,12 @@ impl Dispatcher {
         // In flight now: this sets the timer for its active deadline.
         self.reconcile(uid);
     }
+}
+
+/// A wait of at least `shortest`, spread over the time that as many `Accepted` writes take.
+fn spread(writes: usize, shortest: SignedDuration) -> SignedDuration {
+    let writes = u32::try_from(writes).unwrap_or(u32::MAX);
+    let all = f64::from(writes) / f64::from(ACCEPTED_WRITES_PER_SECOND);
+    let wait = SignedDuration::try_from_secs_f64(all * rand::random::<f64>());
+    shortest.max(wait.unwrap_or_default())
 }

@@ -150,6 +150,18 @@ impl Book {
         self.wake_at(uid, later(crate::time::now(), wait));
     }
 
+    /// As [`Self::wake_after`], unless the job is reconciled earlier anyway.
+    pub(super) fn wake_within(&mut self, uid: &str, wait: SignedDuration) {
+        let by = Duration::try_from(wait).unwrap_or_default();
+        let earlier = self
+            .timer_of
+            .get(uid)
+            .is_some_and(|key| self.timers.deadline(key) <= tokio::time::Instant::now() + by);
+        if !earlier {
+            self.wake_after(uid, wait);
+        }
+    }
+
     pub(super) fn clear_timer(&mut self, uid: &str) {
         if let Some(key) = self.timer_of.remove(uid) {
             self.timers.remove(&key);
@@ -216,6 +228,24 @@ mod tests {
         assert!(!book.observe("u", version(2, Phase::Failed)));
         assert!(book.observe("u", version(4, Phase::Failed)));
         assert!(is_finished(&book));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_timer_stays() {
+        let mut book = Book::default();
+        let seconds = SignedDuration::from_secs;
+        let begun = tokio::time::Instant::now();
+        book.wake_after("early", seconds(10));
+        book.wake_after("late", seconds(90));
+        for uid in ["early", "late", "none"] {
+            book.wake_within(uid, seconds(30));
+        }
+        assert_eq!(book.woken().await, "early");
+        assert!(begun.elapsed() < Duration::from_secs(12));
+        let mut others = [book.woken().await, book.woken().await];
+        others.sort();
+        assert_eq!(others, ["late", "none"]);
+        assert!(begun.elapsed() < Duration::from_secs(32));
     }
 
     fn of(namespace: &str, phase: Phase) -> InferenceJob {

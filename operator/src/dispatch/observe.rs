@@ -231,6 +231,7 @@ impl Dispatcher {
         self.book.remove(uid);
         self.pools.unqueue(uid);
         self.calls.forget(uid);
+        self.edits.forget(uid);
         self.quota.forget(uid);
         self.retention.forget(uid);
         self.drop_task(uid);

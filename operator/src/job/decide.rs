@@ -104,6 +104,24 @@ pub(crate) enum Note {
     Resumed,
 }
 
+impl Note {
+    /// Whether its write may wait for others: nobody waits for it, or it renews what the status says. There may be
+    /// such a note for every job at once.
+    pub(crate) fn may_wait(&self, job: &InferenceJob) -> bool {
+        let says = |type_, value, reason| {
+            let status = job.status.as_ref();
+            status.is_some_and(|status| has_reason(status, type_, value, reason))
+        };
+        match self {
+            Self::Held { reason, .. } => says(ACCEPTED, "False", reason),
+            Self::Suspended(why) => {
+                why.is_restore() || says(conditions::SUSPENDED, "True", why.reason())
+            }
+            Self::Accepted(_) | Self::Resumed => false,
+        }
+    }
+}
+
 pub(crate) fn decide(observed: Observed<'_>) -> Action {
     let Observed {
         job,
@@ -131,6 +149,13 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
     if job.spec.cancel {
         return Action::End(Ending::Cancelled);
     }
+    let suspension = Suspension::of(job, restore).filter(|_| !in_flight);
+    if let Some(why) = suspension
+        && why.is_restore()
+    {
+        // The attempt that its deadline counts from was lost with the old object.
+        return suspend(job, status, why, None, now);
+    }
     let active_until = active_deadline(job, status);
     if active_until.is_some_and(|until| until <= now) {
         return Action::End(Ending::Failed(past(
@@ -141,7 +166,7 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
     if in_flight {
         return active_until.map_or(Action::Leave, Action::WakeAt);
     }
-    if let Some(why) = Suspension::of(job, restore) {
+    if let Some(why) = suspension {
         return suspend(job, status, why, active_until, now);
     }
     if condition_is(status, conditions::SUSPENDED, "True") {
@@ -169,12 +194,12 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
         )));
     }
     if let Some(message) = excess {
-        return hold(status, message, deadline);
+        return hold(job, status, message, deadline);
     }
     match placement {
         Err(Refusal::Never(failure)) => Action::End(Ending::Failed(failure.clone())),
         Err(Refusal::Hold { reason, message }) => {
-            if is_written(status, ACCEPTED, "False", reason, message) {
+            if is_current(job, status) && is_written(status, ACCEPTED, "False", reason, message) {
                 Action::WakeAt(deadline)
             } else {
                 Action::Write(Note::Held {
@@ -187,11 +212,12 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
             let (note, written) = if let Some(message) = full {
                 let reason = TOO_MANY_FINISHED_JOBS;
                 // Its message has numbers that change while it waits.
-                let written = has_reason(status, ACCEPTED, "False", reason);
+                let written =
+                    is_current(job, status) && has_reason(status, ACCEPTED, "False", reason);
                 let message = message.to_owned();
                 (Note::Held { reason, message }, written)
             } else {
-                let written = condition_is(status, ACCEPTED, "True");
+                let written = is_current(job, status) && condition_is(status, ACCEPTED, "True");
                 (Note::Accepted(placement.pool.clone()), written)
             };
             let due = later(ready_since(job, status), WRITE_ACCEPTED_AFTER);
@@ -217,7 +243,8 @@ fn suspend(
     active_until: Option<Timestamp>,
     now: Timestamp,
 ) -> Action {
-    if has_reason(status, conditions::SUSPENDED, "True", why.reason()) {
+    let (type_, reason, message) = (conditions::SUSPENDED, why.reason(), why.message());
+    if is_current(job, status) && is_written(status, type_, "True", reason, message) {
         return active_until.map_or(Action::Leave, Action::WakeAt);
     }
     let shown_from = why.shown_from(job);
@@ -228,9 +255,14 @@ fn suspend(
 }
 
 /// The job is one too many for its namespace.
-fn hold(status: &InferenceJobStatus, message: &str, wake_at: Timestamp) -> Action {
+fn hold(
+    job: &InferenceJob,
+    status: &InferenceJobStatus,
+    message: &str,
+    wake_at: Timestamp,
+) -> Action {
     // Its message has numbers that change while it waits.
-    let written = has_reason(status, ACCEPTED, "False", QUOTA_EXCEEDED);
+    let written = is_current(job, status) && has_reason(status, ACCEPTED, "False", QUOTA_EXCEEDED);
     let note = (!written).then(|| Note::Held {
         reason: QUOTA_EXCEEDED,
         message: message.to_owned(),
@@ -273,6 +305,12 @@ fn queue_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Timestamp 
 fn active_deadline(job: &InferenceJob, status: &InferenceJobStatus) -> Option<Timestamp> {
     let start = status.start_time.as_ref()?;
     Some(later(start.0, seconds(job.spec.active_deadline_seconds?)))
+}
+
+/// Whether tools that follow kstatus take the status for one of the present spec, and the job for unfinished.
+fn is_current(job: &InferenceJob, status: &InferenceJobStatus) -> bool {
+    status.observed_generation == job.metadata.generation
+        && condition_is(status, conditions::RECONCILING, "True")
 }
 
 fn condition_is(status: &InferenceJobStatus, type_: &str, value: &str) -> bool {

@@ -238,8 +238,14 @@ fn a_restored_job_is_left_alone_for_a_moment_and_then_held_like_a_suspended_one_
     };
     let running = with(&held, began);
     assert_eq!(decide_at(&running, 1), Action::Write(suspended_so.clone()));
+    let mut late = running.clone();
+    late.spec.active_deadline_seconds = Some(30);
+    assert_eq!(decide_at(&late, 1), Action::Write(suspended_so.clone()));
+    let ends = decide_with(&late, 1, true, &Ok(placed()));
+    assert!(matches!(ends, Action::End(Ending::Failed(_))), "{ends:?}");
     let written = with(&running, status::noted(&running, &suspended_so, at(1)));
     assert_eq!(written.phase(), Phase::Pending);
+    assert_eq!(written.status.as_ref().unwrap().start_time, None);
     assert_eq!(decide_at(&written, 1_000_000), Action::Leave);
     let in_flight = decide_with(&held, 1, true, &Ok(placed()));
     assert_eq!(in_flight, Action::Leave);
@@ -251,6 +257,54 @@ fn a_restored_job_is_left_alone_for_a_moment_and_then_held_like_a_suspended_one_
     assert_eq!(decide_at(&released, 2), Action::Write(Note::Resumed));
     let resumed = with(&released, status::noted(&released, &Note::Resumed, at(2)));
     assert!(matches!(decide_at(&resumed, 2), Action::Queue { .. }));
+}
+
+/// Tools wait until the status names the generation, and is not of a version without Reconciling.
+#[test]
+fn what_a_waiting_job_s_status_says_is_written_again_after_an_edit() {
+    let hold = Err(Refusal::Hold {
+        reason: "PoolNotFound",
+        message: "there is none".into(),
+    });
+    let mut suspended = job();
+    suspended.spec.suspend = true;
+    let accepts = Ok(placed());
+    for (subject, placement) in [(job(), &accepts), (job(), &hold), (suspended, &accepts)] {
+        let note = |job: &InferenceJob| match decide_with(job, 2, false, placement) {
+            Action::Queue { note, .. } => note,
+            Action::Write(note) => Some(note),
+            _ => None,
+        };
+        let first = note(&subject).unwrap();
+        assert!(!first.may_wait(&subject));
+        let written = with(&subject, status::noted(&subject, &first, at(2)));
+        assert_eq!(note(&written), None);
+        let mut edited = written.clone();
+        edited.metadata.generation = Some(2);
+        assert_eq!(note(&edited).as_ref(), Some(&first));
+        let is_accepted = matches!(first, Note::Accepted(_));
+        assert_eq!(first.may_wait(&edited), !is_accepted);
+        let again = with(&edited, status::noted(&edited, &first, at(3)));
+        assert_eq!(note(&again), None);
+        let mut old = written.clone();
+        let status = old.status.as_mut().unwrap();
+        conditions::remove(&mut status.conditions, conditions::RECONCILING);
+        assert_eq!(note(&old), Some(first));
+    }
+}
+
+#[test]
+fn the_message_of_a_held_job_follows_what_holds_it() {
+    let mut velero = job();
+    velero.metadata.labels = Some([("velero.io/restore-name".into(), "a".into())].into());
+    let note = Note::Suspended(Suspension::Velero);
+    assert!(note.may_wait(&velero));
+    let written = with(&velero, status::noted(&velero, &note, at(9)));
+    assert_eq!(decide_at(&written, 9), Action::Leave);
+    let mut annotated = written;
+    annotated.metadata.annotations = Some([("fovea.dev/restored".into(), "hold".into())].into());
+    let by_annotation = Action::Write(Note::Suspended(Suspension::Annotation));
+    assert_eq!(decide_at(&annotated, 9), by_annotation);
 }
 
 #[test]

@@ -42,6 +42,10 @@ pub(crate) fn noted(job: &InferenceJob, note: &Note, now: Timestamp) -> Inferenc
             status.set(SUSPENDED, "True", why.reason(), why.message());
             // Restored with its status, it may have been at work.
             status.to.phase = Phase::Pending;
+            if why.is_restore() {
+                // Its active deadline counts anew from its next attempt.
+                status.to.start_time = None;
+            }
         }
         Note::Resumed => status.set(SUSPENDED, "False", "Resumed", "attempts may start again"),
     }

@@ -4,8 +4,8 @@ use crate::time::later;
 use fovea_crds::{InferenceJob, RestoreMark, conditions};
 use jiff::{SignedDuration, Timestamp};
 
-/// Time for which a new job that is held as a restored one gets no status: its tool may be about to write the one
-/// that it had, on condition that nobody else has written one.
+/// For this long a new job that is held as a restored one gets no status. The tool that restores it may be about to
+/// write the status that it had, and may refuse to do so if there is one already.
 const LEFT_TO_THE_TOOL: SignedDuration = SignedDuration::from_secs(5);
 
 /// Flags and environment of restores.
@@ -46,6 +46,11 @@ impl Suspension {
                 (job.created() < before && !job.is_released()).then_some(Self::Age)
             }
         }
+    }
+
+    /// Whether a restore is the reason, and not the job's spec.
+    pub(crate) fn is_restore(self) -> bool {
+        self != Self::Spec
     }
 
     /// Reason of the condition `Suspended`.

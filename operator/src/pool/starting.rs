@@ -19,8 +19,8 @@ const EVENT_REASONS: [(&str, &str); 5] = [
     ("FailedCreatePodSandBox", "ContainerRefused"),
 ];
 
-/// Since when its scheduler has said nothing about it, or it has had a node that has not started it: its
-/// claims, its volumes or its network are not ready.
+/// Time since which its scheduler has said nothing about it, or its node has not started it because its claims,
+/// its volumes or its network are not ready. `None` where neither is so.
 pub(crate) fn unstarted(pod: &Pod) -> Option<Timestamp> {
     let waits = status(pod)?.phase.as_deref() == Some("Pending") && !is_terminating(pod);
     let Some(scheduled) = condition(pod, "PodScheduled") else {

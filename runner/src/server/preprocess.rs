@@ -1,6 +1,6 @@
 //! Turns a picture's bytes into its model's input, on a worker thread.
 
-use super::admission::Admission;
+use super::admission::{Admission, Spent};
 use super::state::App;
 use crate::engine::gone;
 use crate::image::{PictureError, PixelValues, inspect};
@@ -47,17 +47,35 @@ pub(super) async fn preprocess(
     let front = Arc::clone(front);
     let is_large = turn.is_large;
     let decode = move || {
-        let before = cpu_time();
-        let pixels = front.preprocessor.run(&bytes, max_bytes);
-        admission.spend(cpu_time().saturating_sub(before));
         // Held until this thread finishes, even if the request is cancelled.
-        drop((admission, turn));
-        pixels
+        let spent = admission.spent().clone();
+        let _held = (admission, turn);
+        let _spending = Spending::begin(spent);
+        front.preprocessor.run(&bytes, max_bytes)
     };
     if is_large {
         run_in_background(decode).await
     } else {
         run_hostile(decode).await
+    }
+}
+
+/// Counts this thread's processor time as spent until it is dropped, also by a panic.
+struct Spending {
+    spent: Spent,
+    before: Duration,
+}
+
+impl Spending {
+    fn begin(spent: Spent) -> Self {
+        let before = cpu_time();
+        Self { spent, before }
+    }
+}
+
+impl Drop for Spending {
+    fn drop(&mut self) {
+        self.spent.add(cpu_time().saturating_sub(self.before));
     }
 }
 
@@ -120,5 +138,24 @@ impl From<PictureError> for Problem {
             }
         };
         Self::new(reason, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_panics_has_spent_its_time() {
+        let spent = Spent::default();
+        let counted = spent.clone();
+        let decode = move || {
+            let _spending = Spending::begin(counted);
+            let begun = cpu_time();
+            while cpu_time() < begun + Duration::from_millis(1) {}
+            std::panic::resume_unwind(Box::new("a hostile picture"));
+        };
+        assert!(catch_unwind(decode).is_err());
+        assert!(spent.micros() >= 1000);
     }
 }

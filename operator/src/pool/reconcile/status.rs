@@ -3,7 +3,7 @@
 use super::apply::Applied;
 use super::observe::Observed;
 use super::plan::PodCounts;
-use super::verdict::verdict;
+use super::verdict::{leave_queue, verdict};
 use crate::events::Notice;
 use crate::pool::load::{Health, Load};
 use fovea_crds::{
@@ -118,6 +118,7 @@ fn conditions_of(
     for (type_, (value, reason, message)) in states {
         conditions::set(&mut conditions, (type_, value), (reason, message), now);
     }
+    leave_queue(&mut conditions);
     let [_, _, (_, (ready, why, _))] = states;
     let progressing = applied.progressing.as_ref();
     let verdict = verdict(pool, (ready, why), progressing, &conditions, now);

@@ -240,6 +240,50 @@ fn an_edit_of_a_stalled_pool_has_its_time_again() {
 }
 
 #[test]
+fn a_pool_whose_pods_wait_in_a_queue_is_in_progress_however_long_they_do() {
+    let mut pool = pool(&json!({}));
+    let queued = || {
+        let mut applied = faulty("SchedulingGated");
+        applied.progressing = Some(Message::new("RunnersStarting", "0 of 1"));
+        applied
+    };
+    for seconds in [0, 100, 100_000] {
+        let status = then(&mut pool, &queued(), false, seconds);
+        assert_eq!(verdict_of(&status), Some((RECONCILING, "SchedulingGated")));
+        assert_eq!(stalls_at(&status.conditions), None);
+        let reconciling = conditions::get(&status.conditions, RECONCILING);
+        assert_eq!(reconciling.unwrap().last_transition_time.0, at(0));
+    }
+    // The next fault has its own time.
+    let admitted = then(&mut pool, &faulty("Unschedulable"), false, 100_010);
+    assert_eq!(verdict_of(&admitted), Some((RECONCILING, "Unschedulable")));
+    assert_eq!(stalls_at(&admitted.conditions), Some(at(100_610)));
+    let late = then(&mut pool, &faulty("Unschedulable"), false, 100_610);
+    assert_eq!(verdict_of(&late), Some((STALLED, "Unschedulable")));
+    let again = then(&mut pool, &queued(), false, 100_620);
+    assert_eq!(verdict_of(&again), Some((RECONCILING, "SchedulingGated")));
+}
+
+#[test]
+fn a_pool_that_serves_nothing_for_no_known_reason_says_so_and_is_stalled_after_its_time() {
+    let mut pool = pool(&json!({}));
+    let nothing = with_pods(1);
+    // Pods that took long to start have the same time afterwards.
+    then(&mut pool, &rolling("RunnersStarting"), false, 0);
+    let early = then(&mut pool, &nothing, false, 500);
+    assert_eq!(verdict_of(&early), Some((RECONCILING, "ModelsNotReady")));
+    assert_eq!(stalls_at(&early.conditions), Some(at(620)));
+    let late = then(&mut pool, &nothing, false, 620);
+    assert_eq!(verdict_of(&late), Some((STALLED, "ModelsNotReady")));
+    let stalled = conditions::get(&late.conditions, STALLED).unwrap();
+    assert_eq!(stalled.message, "no runner serves m");
+    let starts = then(&mut pool, &rolling("RunnersStarting"), false, 630);
+    assert_eq!(verdict_of(&starts), Some((RECONCILING, "RunnersStarting")));
+    let serves = then(&mut pool, &nothing, true, 640);
+    assert_eq!(verdict_of(&serves), None);
+}
+
+#[test]
 fn a_refused_spec_is_stalled_at_once_also_while_runners_of_the_one_before_serve() {
     let mut pool = pool(&json!({}));
     let refused = then(&mut pool, &faulty("SpecRefused"), true, 0);
