@@ -9,15 +9,14 @@ use k8s_openapi::jiff::Timestamp;
 const MAX_KEPT_BYTES: usize = 128;
 
 /// Whether programs read the label.
-pub(super) fn is_kept_label(key: &str, value: &mut String) -> bool {
+pub(super) fn is_kept_label(key: &str, value: &str) -> bool {
     let ours = [labels::CREATED_BY, labels::CLIENT, labels::VELERO_RESTORE];
     value.len() <= MAX_KEPT_BYTES && ours.contains(&key)
 }
 
-/// Whether programs read the annotation. What holds a job is kept whatever its value, which is cut.
-pub(super) fn is_kept_annotation(key: &str, value: &mut String) -> bool {
+/// Whether programs read the annotation. What holds a job is kept whatever its value.
+pub(super) fn is_kept_annotation(key: &str, value: &str) -> bool {
     if key == annotations::RESTORED {
-        value.truncate(value.floor_char_boundary(MAX_KEPT_BYTES));
         return true;
     }
     let ours = [
@@ -26,6 +25,11 @@ pub(super) fn is_kept_annotation(key: &str, value: &mut String) -> bool {
         annotations::TOMBSTONE,
     ];
     value.len() <= MAX_KEPT_BYTES && ours.contains(&key)
+}
+
+/// Cuts a kept value to its bound.
+pub(super) fn cut(value: &mut String) {
+    value.truncate(value.floor_char_boundary(MAX_KEPT_BYTES));
 }
 
 /// Whether resource version `a` is older than `b` of the same object. Resource versions are decimal
@@ -96,6 +100,7 @@ impl InferenceJob {
         } = self.metadata;
         if let Some(annotations) = &mut annotations {
             annotations.retain(|key, value| is_kept_annotation(key, value));
+            annotations.values_mut().for_each(cut);
         }
         if let Some(labels) = &mut labels {
             labels.retain(|key, value| is_kept_label(key, value));

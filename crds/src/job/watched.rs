@@ -1,7 +1,7 @@
 //! A job as the programs read it: cheap to decode, without what they do not use, and readable in part if it
 //! does not decode.
 
-use super::facts::{is_kept_annotation, is_kept_label};
+use super::facts::{cut, is_kept_annotation, is_kept_label};
 use super::{InferenceJob, InferenceJobStatus};
 use crate::conditions::UNOBSERVED;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
@@ -74,7 +74,7 @@ fn kept_labels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Strings, D:
 }
 
 /// Reads the entries of a map that are kept, by key and value, and skips the others.
-struct Kept(fn(&str, &mut String) -> bool);
+struct Kept(fn(&str, &str) -> bool);
 
 impl<'de> Visitor<'de> for Kept {
     type Value = Strings;
@@ -98,7 +98,8 @@ impl<'de> Visitor<'de> for Kept {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strings, A::Error> {
         let mut kept = BTreeMap::new();
         while let Some((key, mut value)) = map.next_entry::<String, String>()? {
-            if self.0(&key, &mut value) {
+            if self.0(&key, &value) {
+                cut(&mut value);
                 kept.insert(key, value);
             }
         }

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long a pool may stay as it was stalled before this release: the operator has to act on what has changed.
-const OLD_STALL: Duration = Duration::from_secs(180);
+const OLD_STALL: Duration = Duration::from_mins(3);
 /// How long a pool may be missing, or unreadable for lack of rights, as it is once the release is gone.
-const MISSING: Duration = Duration::from_secs(60);
+const MISSING: Duration = Duration::from_mins(1);
 
 /// What a pool's status says of its newest spec.
 #[derive(Debug, PartialEq)]

@@ -182,16 +182,8 @@ pub(crate) fn decide(observed: Observed<'_>) -> Action {
         return Action::WakeAt(next.0.min(deadline));
     }
     if queue_until <= now {
-        return Action::End(Ending::Failed(past(
-            "QueueDeadlineExceeded",
-            if excess.is_some() {
-                "the namespace had too many unfinished jobs to accept this one within spec.queueDeadlineSeconds: raise its limit, or create fewer jobs at once"
-            } else if full.is_some() {
-                "the namespace had too many finished jobs to start this one within spec.queueDeadlineSeconds: delete finished jobs, or set spec.ttlSecondsAfterFinished on them"
-            } else {
-                "no runner started the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner"
-            },
-        )));
+        let failure = queued_too_long(excess.is_some(), full.is_some());
+        return Action::End(Ending::Failed(failure));
     }
     if let Some(message) = excess {
         return hold(job, status, message, deadline);
@@ -334,6 +326,18 @@ fn is_written(
             && condition.reason == reason
             && condition.message == fovea_crds::clip::message(message)
     })
+}
+
+/// Its namespace has too many unfinished jobs (`excess`), or too many finished ones (`full`).
+fn queued_too_long(excess: bool, full: bool) -> Failure {
+    let message = if excess {
+        "the namespace had too many unfinished jobs to accept this one within spec.queueDeadlineSeconds: raise its limit, or create fewer jobs at once"
+    } else if full {
+        "the namespace had too many finished jobs to start this one within spec.queueDeadlineSeconds: delete finished jobs, or set spec.ttlSecondsAfterFinished on them"
+    } else {
+        "no runner started the job within spec.queueDeadlineSeconds: raise it, or check why the pool has no free runner"
+    };
+    past("QueueDeadlineExceeded", message)
 }
 
 fn past(reason: &str, message: &str) -> Failure {
