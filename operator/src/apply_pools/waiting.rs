@@ -82,7 +82,8 @@ impl<'a> Waiting<'a> {
             Ok(Some(pool)) => match outcome(&pool) {
                 Outcome::Ready => return Ok(true),
                 Outcome::Stalled(why, since) => {
-                    let is_old = since.is_some_and(|since| since < began_at);
+                    // Conditions have times of whole seconds.
+                    let is_old = since.is_some_and(|at| at.as_second() < began_at.as_second());
                     if !is_old || began.elapsed() > OLD_STALL {
                         return Err(self.stalled(why));
                     }
