@@ -47,9 +47,28 @@ pub const PROGRESSING: &str = "Progressing";
 /// A fault of the pool needs a person's attention. The message describes it.
 pub const DEGRADED: &str = "Degraded";
 
+/// All types that Fovea sets.
+pub(crate) const TYPES: [&str; 10] = [
+    ACCEPTED,
+    SCHEDULED,
+    SUSPENDED,
+    COMPLETE,
+    FAILED,
+    RECONCILING,
+    STALLED,
+    READY,
+    PROGRESSING,
+    DEGRADED,
+];
+
 /// The condition of a type.
 pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// The condition of a type, if it is True.
+pub fn get_true<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    get(conditions, type_).filter(|condition| condition.status == "True")
 }
 
 /// Removes the condition of a type.

@@ -60,6 +60,15 @@ fn merge_optional(object: &mut Map<String, Value>) {
 /// a CEL rule requires exactly one. The messages of Kubernetes' own `oneOf` do not name the fields
 /// to set.
 pub(crate) fn exactly_one(schema: &mut Schema) {
+    exactly_one_by(schema, |rule| rule);
+}
+
+/// As [`exactly_one`], for an object that does not change.
+pub(crate) fn exactly_one_at_creation(schema: &mut Schema) {
+    exactly_one_by(schema, at_creation);
+}
+
+fn exactly_one_by(schema: &mut Schema, evaluated: impl FnOnce(Rule) -> Rule) {
     let Some(names) = variants_as_properties(schema) else {
         return;
     };
@@ -72,18 +81,7 @@ pub(crate) fn exactly_one(schema: &mut Schema) {
         format!("{} == 1", present.join(" + ")),
         format!("write exactly one of {}", names.join(", ")),
     );
-    schema.insert(VALIDATIONS.into(), json!([rule]));
-}
-
-/// As [`exactly_one`], for an object that does not change.
-pub(crate) fn exactly_one_at_creation(schema: &mut Schema) {
-    exactly_one(schema);
-    let rules = schema.get_mut(VALIDATIONS).and_then(Value::as_array_mut);
-    for value in rules.into_iter().flatten() {
-        if let Ok(rule) = serde_json::from_value(value.clone()) {
-            *value = json!(at_creation(rule));
-        }
-    }
+    schema.insert(VALIDATIONS.into(), json!([evaluated(rule)]));
 }
 
 /// As [`exactly_one`], without the words: for what no person writes.

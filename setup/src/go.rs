@@ -5,6 +5,7 @@ mod kubernetes;
 mod pins;
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,8 +65,15 @@ pub fn of(part: Part) -> Vec<GoTools> {
 }
 
 impl GoTools {
+    /// The name of the cache entry. That of a program of our own changes with its source.
     pub fn entry(&self) -> String {
-        format!("{}-{}", self.name, self.version)
+        let (name, version) = (self.name, self.version);
+        if self.sources.is_empty() {
+            return format!("{name}-{version}");
+        }
+        let mut hasher = DefaultHasher::new();
+        (self.sources, self.go_sum).hash(&mut hasher);
+        format!("{name}-{version}-{:016x}", hasher.finish())
     }
 
     pub fn program(&self, cache: &Cache, program: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use axum::http::Method;
 use fovea_crds::{InferenceJob, JobResult, Phase};
 use fovea_harness::eventually;
 use fovea_harness::stack::SYSTEM_NAMESPACE;
-use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE, apply_pool};
+use fovea_tests::operated::{JOBS, OPERATOR, PATIENCE};
 use fovea_tests::proxy::{Fate, Proxy, Rule};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::events::v1::Event;
@@ -142,13 +142,7 @@ async fn watches_that_fall_silent_or_are_never_answered_are_noticed_and_go_on() 
     });
     all.await?;
     let begun = Instant::now();
-    apply_pool(
-        &operated.client,
-        "later",
-        &[&operated.runner.url],
-        &json!({}),
-    )
-    .await?;
+    operated.add_pool("later").await?;
     let mut job = Operated::job("unseen", "caption x");
     let pool = json!({"name": "later", "namespace": SYSTEM_NAMESPACE});
     job.spec.pool_ref = serde_json::from_value(pool)?;

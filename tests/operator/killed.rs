@@ -6,7 +6,7 @@ use fovea_crds::{InferenceJobStatus, Phase, RunnerPool, Task};
 use fovea_harness::{Process, eventually, stack};
 use fovea_store::{ObjectKey, Part, Store};
 use fovea_tests::batches::{Written, batch, each_once, prefix, put_all};
-use fovea_tests::operated::{JOBS, PATIENCE, apply_pool};
+use fovea_tests::operated::{JOBS, PATIENCE};
 use fovea_tests::pods::store;
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -133,7 +133,7 @@ impl Scene<'_> {
                 self.lease_where(|lease| !is_held(lease)).await
             }
             points::POOL_STATUS => {
-                apply_pool(&operated.client, name, &[&operated.runner.url], &json!({})).await?;
+                operated.add_pool(name).await?;
                 let pools: Api<RunnerPool> =
                     Api::namespaced(operated.client.clone(), stack::SYSTEM_NAMESPACE);
                 let written = eventually("the pool's status", PATIENCE, async || {

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use fovea_crds::{Input, JobResult, Phase};
 use fovea_harness::eventually;
-use fovea_tests::operated::{JOBS, PATIENCE, apply_pool, create_namespace};
+use fovea_tests::operated::{JOBS, PATIENCE, create_namespace};
 use fovea_tests::{Operated, Options};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
@@ -164,13 +164,7 @@ fn a_job_that_no_pool_accepts_lists_the_choices_and_waits_for_a_pool() -> Result
         assert_eq!(failure.reason, "UnknownModel");
         assert!(failure.message.contains("captions"), "{}", failure.message);
 
-        apply_pool(
-            &operated.client,
-            "to-come",
-            &[&operated.runner.url],
-            &json!({}),
-        )
-        .await?;
+        operated.add_pool("to-come").await?;
         assert_eq!(operated.ended("nowhere").await?.phase, Phase::Succeeded);
 
         let events: Api<Event> = Api::namespaced(operated.client.clone(), JOBS);

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobStatus, Phase, conditions};
 use fovea_harness::{eventually, stack};
 use fovea_tests::console::{self, Command, Environment, Page};
-use fovea_tests::operated::{PATIENCE, apply_pool};
+use fovea_tests::operated::PATIENCE;
 use fovea_tests::{Operated, Options, crowd};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -23,8 +23,8 @@ pub(crate) async fn restored(operated: &Operated, name: &str, value: &str) -> Re
 }
 
 fn held_because(status: &InferenceJobStatus) -> Option<&str> {
-    conditions::get(&status.conditions, conditions::SUSPENDED)
-        .filter(|it| it.status == "True" && it.reason == "Restored")
+    conditions::get_true(&status.conditions, conditions::SUSPENDED)
+        .filter(|it| it.reason == "Restored")
         .map(|it| it.message.as_str())
 }
 
@@ -143,13 +143,7 @@ async fn a_thousand_finished_jobs_are_lost_and_restored_by_the_commands_of_the_d
     .await?;
     docs.run("kubectl replace").await?;
     number(&operated, FINISHED, "the old results", has_ended).await?;
-    apply_pool(
-        &operated.client,
-        "later",
-        &[&operated.runner.url],
-        &json!({}),
-    )
-    .await?;
+    operated.add_pool("later").await?;
     operated.pool_is_ready("later").await?;
     let is_held = |status: &InferenceJobStatus| held_because(status).is_some();
     number(&operated, 3, "the others to be held", is_held).await?;

@@ -9,6 +9,7 @@ use crate::pods::{is_skipped, put_models, restricted_namespace};
 use crate::shared::Shared;
 use crate::visitor::Visitor;
 use anyhow::{Context as _, Result, ensure};
+use fovea_crds::conditions::{self, READY};
 use fovea_crds::{InferenceJob, RunnerPool};
 use fovea_harness::images::{self, Build, Image};
 use fovea_harness::ingress::{self, Ingress};
@@ -195,9 +196,8 @@ impl Installed {
     /// Whether the chart's pool has a runner for each of its models.
     pub async fn pool_is_ready_now(&self) -> Result<()> {
         let status = self.pools.get(POOL).await?.status.unwrap_or_default();
-        let mut conditions = status.conditions.iter();
-        let ready = conditions.any(|each| each.type_ == "Ready" && each.status == "True");
-        ensure!(ready, "{status:#?}");
+        let ready = conditions::get_true(&status.conditions, READY);
+        ensure!(ready.is_some(), "{status:#?}");
         Ok(())
     }
 

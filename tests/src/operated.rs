@@ -1,10 +1,15 @@
 //! An operator with its own cluster, bucket and scripted runner: no libtorch, no api.
 
+mod options;
+
+pub use options::Options;
+
 use crate::audit::Audit;
 use crate::history::History;
 use crate::runner::{Attempt, MODELS, ScriptedRunner};
 use crate::shared::Shared;
 use anyhow::{Context as _, anyhow};
+use fovea_crds::conditions::{self, READY};
 use fovea_crds::{
     InferenceJob, InferenceJobSpec, InferenceJobStatus, Input, RunnerPool, Task, yaml,
 };
@@ -34,56 +39,6 @@ pub const RIGHTS: [&str; 2] = [
 pub const TEAM: &str = "team-a";
 /// Namespace of the jobs, where a test needs no other.
 pub const JOBS: &str = "default";
-
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub flags: Vec<String>,
-    pub env: Vec<(String, String)>,
-    /// Concurrent requests of the runner.
-    pub slots: u32,
-    /// `None` for the program beside this one.
-    pub program: Option<PathBuf>,
-    pub api_server_flags: Vec<String>,
-    /// A folder with another build's definitions as `*.yaml`; `None` for this build's.
-    pub definitions: Option<PathBuf>,
-    /// The operator's roles: manifests below the checkout.
-    pub rights: [&'static str; 2],
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            flags: Vec::new(),
-            env: Vec::new(),
-            slots: 8,
-            program: None,
-            api_server_flags: Vec::new(),
-            definitions: None,
-            rights: RIGHTS,
-        }
-    }
-}
-
-impl Options {
-    pub fn flags<const N: usize>(flags: [&str; N]) -> Self {
-        Self {
-            flags: flags.map(str::to_owned).to_vec(),
-            ..Self::default()
-        }
-    }
-
-    /// A lease that a test can wait out.
-    #[must_use]
-    pub fn short_lease(mut self) -> Self {
-        let flags = [
-            "--lease-duration-ms=6000",
-            "--lease-renew-deadline-ms=5000",
-            "--lease-retry-period-ms=500",
-        ];
-        self.flags.extend(flags.map(str::to_owned));
-        self
-    }
-}
 
 /// Ends when dropped; panics then if the operator was forbidden a request.
 pub struct Operated {
@@ -198,12 +153,16 @@ impl Operated {
         Ok(self.operator.wait_ready_http(&ready, PATIENCE).await?)
     }
 
+    /// Applies a pool with the scripted runner.
+    pub async fn add_pool(&self, name: &str) -> anyhow::Result<()> {
+        apply_pool(&self.client, name, &[&self.runner.url], &json!({})).await
+    }
+
     /// Waits until a pool has a runner for each of its models.
     pub async fn pool_is_ready(&self, name: &str) -> anyhow::Result<()> {
         let ready = eventually("the pool to be Ready", PATIENCE, || async {
             let status = self.pools.get(name).await?.status.unwrap_or_default();
-            let mut conditions = status.conditions.iter();
-            if conditions.any(|each| each.type_ == "Ready" && each.status == "True") {
+            if conditions::get_true(&status.conditions, READY).is_some() {
                 Ok(())
             } else {
                 Err(anyhow!("{status:?}\n{}", self.operator.log_tail()))

@@ -35,8 +35,7 @@ impl JobKey {
 /// Whether the job is suspended or about to be: by its spec, or as a restored one.
 fn is_suspended(job: &InferenceJob) -> bool {
     let conditions = job.status.as_ref().map_or(&[][..], |it| &it.conditions);
-    let suspended = conditions::get(conditions, SUSPENDED);
-    job.is_held() || suspended.is_some_and(|it| it.status == "True")
+    job.is_held() || conditions::get_true(conditions, SUSPENDED).is_some()
 }
 
 /// Why a namespace takes no more jobs: the operator has jobs of it wait.

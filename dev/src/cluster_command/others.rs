@@ -24,6 +24,11 @@ pub(super) fn docker_answers() -> bool {
 /// Creates a cluster with kind, which sets kubectl's current context to it.
 pub(super) fn kind(images: &[PathBuf]) -> Result<()> {
     ensure!(docker_answers(), "kind needs docker, and no engine answers");
+    let release = std::env::var("FOVEA_KUBERNETES").unwrap_or_default();
+    ensure!(
+        release.is_empty(),
+        "kind starts the Kubernetes of its own node image: leave out KUBERNETES={release}"
+    );
     let folder = go::KIND.ensure(&Cache::from_env()?)?;
     let kind = |arguments: &[&str]| {
         let status = Command::new(folder.join("kind")).args(arguments).status();

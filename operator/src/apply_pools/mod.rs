@@ -91,7 +91,7 @@ pub enum ApplyPoolsError {
     #[error("RunnerPool {name} is not Ready after {seconds} s: {why}")]
     NotReady {
         name: String,
-        /// `--wait-seconds`
+        /// That it was waited for.
         seconds: u64,
         why: String,
     },

@@ -1,13 +1,15 @@
 //! Waits until the applied pools are Ready. A pool's conditions say so, as kstatus reads them.
 
-use super::{ApplyPoolsError, live};
+use super::ApplyPoolsError;
 use crate::pool::SPEC_REFUSED;
 use crate::pool::applier::server_message;
 use fovea_crds::RunnerPool;
 use fovea_crds::conditions::{self, READY, RECONCILING, STALLED};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Api;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -33,7 +35,7 @@ fn outcome(pool: &RunnerPool) -> Outcome {
         return Outcome::Coming("the operator has not observed its spec yet".to_owned());
     }
     let conditions = status.map_or(&[][..], |status| &status.conditions);
-    let holds = |kind| conditions::get(conditions, kind).filter(|each| each.status == "True");
+    let holds = |kind| conditions::get_true(conditions, kind);
     if let Some(stalled) = holds(STALLED) {
         let since = (stalled.reason != SPEC_REFUSED).then_some(stalled.last_transition_time.0);
         return Outcome::Stalled(stalled.message.clone(), since);
@@ -47,6 +49,14 @@ fn outcome(pool: &RunnerPool) -> Outcome {
             Outcome::Coming(ready.map_or_else(String::new, because))
         }
     }
+}
+
+/// The pools of the namespace, by name.
+type Listed = BTreeMap<String, RunnerPool>;
+
+async fn list(pools: &Api<RunnerPool>) -> kube::Result<Listed> {
+    let all = pools.list(&ListParams::default()).await?.items.into_iter();
+    Ok(all.map(|pool| (pool.name_any(), pool)).collect())
 }
 
 /// A pool that is waited for.
@@ -66,26 +76,27 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Whether the pool is Ready; fails if waiting for it is of no use.
-    async fn is_ready(
+    /// Whether the pool is Ready in this list of all pools; fails if waiting for it is of no use.
+    fn is_ready(
         &mut self,
-        pools: &Api<RunnerPool>,
+        listed: &kube::Result<Listed>,
         (began, began_at): (Instant, Timestamp),
     ) -> Result<bool, ApplyPoolsError> {
-        let (why, is_missing) = match live(pools, self.name).await {
+        let (why, is_missing) = match listed.as_ref().map(|pools| pools.get(self.name)) {
             Ok(None) => ("it is not there".to_owned(), true),
-            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => {
-                (status.message.clone(), true)
+            Err(error) => {
+                let is_forbidden =
+                    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403));
+                (server_message(error), is_forbidden)
             }
-            // It may be readable again soon.
-            Err(error) => (server_message(&error), false),
-            Ok(Some(pool)) => match outcome(&pool) {
+            Ok(Some(pool)) => match outcome(pool) {
                 Outcome::Ready => return Ok(true),
                 Outcome::Stalled(why, since) => {
                     // Conditions have times of whole seconds.
                     let is_old = since.is_some_and(|at| at.as_second() < began_at.as_second());
                     if !is_old || began.elapsed() > OLD_STALL {
-                        return Err(self.stalled(why));
+                        let name = self.name.to_owned();
+                        return Err(ApplyPoolsError::Stalled { name, why });
                     }
                     (why, false)
                 }
@@ -94,7 +105,8 @@ impl<'a> Waiting<'a> {
         };
         let missing_since = self.missing_since.filter(|_| is_missing);
         if missing_since.is_some_and(|since| since.elapsed() > MISSING) {
-            return Err(self.stalled(why));
+            self.why = why;
+            return Err(self.not_ready(began));
         }
         self.missing_since = missing_since.or_else(|| is_missing.then(Instant::now));
         if why != self.why {
@@ -104,9 +116,12 @@ impl<'a> Waiting<'a> {
         Ok(false)
     }
 
-    fn stalled(&self, why: String) -> ApplyPoolsError {
-        let name = self.name.to_owned();
-        ApplyPoolsError::Stalled { name, why }
+    fn not_ready(&self, began: Instant) -> ApplyPoolsError {
+        ApplyPoolsError::NotReady {
+            name: self.name.to_owned(),
+            seconds: began.elapsed().as_secs(),
+            why: self.why.clone(),
+        }
     }
 }
 
@@ -120,10 +135,13 @@ pub(super) async fn until_ready(
     let until = began.0 + limit;
     let mut waiting: Vec<Waiting<'_>> = names.iter().map(|name| Waiting::new(name)).collect();
     loop {
+        let listed = tokio::time::timeout_at(until, list(pools)).await;
         let mut others = Vec::new();
         for mut pool in waiting {
-            let read = tokio::time::timeout_at(until, pool.is_ready(pools, began)).await;
-            if read.unwrap_or(Ok(false))? {
+            let is_ready = listed
+                .as_ref()
+                .map_or(Ok(false), |listed| pool.is_ready(listed, began));
+            if is_ready? {
                 println!("RunnerPool {} Ready", pool.name);
             } else {
                 others.push(pool);
@@ -133,11 +151,7 @@ pub(super) async fn until_ready(
             return Ok(());
         };
         if Instant::now() >= until {
-            return Err(ApplyPoolsError::NotReady {
-                name: first.name.to_owned(),
-                seconds: limit.as_secs(),
-                why: first.why.clone(),
-            });
+            return Err(first.not_ready(began.0));
         }
         waiting = others;
         tokio::time::sleep(PAUSE).await;

@@ -98,7 +98,7 @@ impl Dispatcher {
                     None => self.book.wake_at(uid, wake_at),
                     Some(note) if self.may_write_accepted() => self.write_note(uid, job, note),
                     Some(_) => {
-                        let wait = self.spread(RECONCILE_AGAIN_AFTER);
+                        let wait = spread(self.waiting(), RECONCILE_AGAIN_AFTER);
                         self.book.wake_after(uid, wait);
                     }
                 }
@@ -121,7 +121,7 @@ impl Dispatcher {
                     _ if is_batch => self.book.wake_after(uid, HELD_AGAIN_AFTER),
                     _ => {
                         self.pools.enqueue(uid, job, &placement);
-                        let again = again.map(|wait| later(now, self.spread(wait)));
+                        let again = again.map(|wait| later(now, spread(self.waiting(), wait)));
                         let wake_at = again.map_or(wake_at, |again| again.min(wake_at));
                         self.book.wake_at(uid, wake_at);
                     }
@@ -130,10 +130,9 @@ impl Dispatcher {
         }
     }
 
-    /// A wait of at least `shortest` after which a waiting job is reconciled. The waits of all are spread
-    /// evenly, so that about as many jobs have their turn in each second as `Accepted` writes are allowed.
-    fn spread(&self, shortest: SignedDuration) -> SignedDuration {
-        spread(self.pools.waiting() + self.quota.waiting(), shortest)
+    /// Number of jobs that wait for a runner or for their namespace.
+    fn waiting(&self) -> usize {
+        self.pools.waiting() + self.quota.waiting()
     }
 
     /// Reconciles the waiting jobs of namespaces that have become full since the last call, so that
@@ -144,7 +143,7 @@ impl Dispatcher {
         if !new.is_empty() {
             tracing::info!(namespaces = ?new, "too many finished jobs: no other starts until some are deleted");
             for uid in self.pools.waiting_in(&new) {
-                let wait = self.spread(RECONCILE_AGAIN_AFTER);
+                let wait = spread(self.waiting(), RECONCILE_AGAIN_AFTER);
                 self.book.wake_after(&uid, wait);
             }
         }
@@ -363,10 +362,11 @@ impl Dispatcher {
     }
 }
 
-/// A wait of at least `shortest`, spread over the time that as many `Accepted` writes take.
-fn spread(writes: usize, shortest: SignedDuration) -> SignedDuration {
-    let writes = u32::try_from(writes).unwrap_or(u32::MAX);
-    let all = f64::from(writes) / f64::from(ACCEPTED_WRITES_PER_SECOND);
+/// A wait of at least `shortest` after which one of so many jobs is reconciled. The waits of all are spread
+/// evenly, so that about as many jobs have their turn in each second as `Accepted` writes are allowed.
+fn spread(jobs: usize, shortest: SignedDuration) -> SignedDuration {
+    let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+    let all = f64::from(jobs) / f64::from(ACCEPTED_WRITES_PER_SECOND);
     let wait = SignedDuration::try_from_secs_f64(all * rand::random::<f64>());
     shortest.max(wait.unwrap_or_default())
 }

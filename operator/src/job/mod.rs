@@ -111,8 +111,7 @@ pub(crate) fn is_accepted(job: &InferenceJob) -> bool {
     let Some(status) = &job.status else {
         return false;
     };
-    let accepted = conditions::get(&status.conditions, ACCEPTED);
-    status.start_time.is_some() || accepted.is_some_and(|accepted| accepted.status == "True")
+    status.start_time.is_some() || conditions::get_true(&status.conditions, ACCEPTED).is_some()
 }
 
 /// An unfinished job reduced to what it needs while it waits for room in its namespace: the number of such

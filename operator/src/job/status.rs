@@ -276,7 +276,7 @@ impl Draft {
     /// What an unfinished job waits for, or what is done with it.
     fn under_way(&self) -> Option<&Condition> {
         let get = |type_| conditions::get(&self.to.conditions, type_);
-        let suspended = get(SUSPENDED).filter(|suspended| suspended.status == "True");
+        let suspended = conditions::get_true(&self.to.conditions, SUSPENDED);
         let refused = get(ACCEPTED).filter(|accepted| accepted.status == "False");
         let known = get(SCHEDULED).or_else(|| get(ACCEPTED));
         suspended.or(refused).or(known).or_else(|| get(SUSPENDED))

@@ -7,7 +7,7 @@ use crate::image::{PictureError, PixelValues, inspect};
 use crate::inference::ModelFront;
 use bytes::Bytes;
 use fovea_protocol::{Problem, Reason};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -91,20 +91,16 @@ async fn run_in_background<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let (sender, receiver) = oneshot::channel();
     let work = move || {
-        // Fails nowhere; without it the picture is decoded all the same.
+        // Every process may become nicer; one that could not would decode the picture all the same.
         let _ = rustix::process::nice(BACKGROUND_NICENESS);
-        let outcome = catch_unwind(AssertUnwindSafe(f));
         // A request that was cancelled has no receiver.
-        let _ = sender.send(outcome);
+        let _ = sender.send(f());
     };
     let thread = thread::Builder::new().name("large-picture".to_owned());
     // Without a thread the machine has none left: the job is retried.
     thread.spawn(work).map_err(|_| gone())?;
-    match receiver.await {
-        Ok(Ok(outcome)) => Ok(outcome?),
-        Ok(Err(_)) => Err(crashed()),
-        Err(_) => Err(gone()),
-    }
+    // A panic drops the sender.
+    Ok(receiver.await.map_err(|_| crashed())??)
 }
 
 /// Runs `f` on a worker thread.

@@ -88,10 +88,9 @@ pub const HELM_3: GoTools = GoTools {
     ..pinned!("helm3")
 };
 
-/// kstatus, a program of our own around the package and the code that waits of Flux and Helm. The number in
-/// its name grows with each change of `main.go`.
+/// kstatus, a program of our own around the package and the code that waits of Flux and Helm.
 pub const KSTATUS: GoTools = GoTools {
-    name: "kstatus-1",
+    name: "kstatus",
     version: versions::KSTATUS,
     programs: &[("kstatus", "fovea.dev/dev/kstatus")],
     about: "about 2 minutes on 2 cores",

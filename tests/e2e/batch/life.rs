@@ -37,8 +37,8 @@ async fn a_suspended_batch_goes_on_where_it_was_once_it_is_resumed() -> Result<(
     status_where(&name, "to have done some", begun).await?;
     patch(&name, json!({"suspend": true})).await?;
     let suspended = |status: &InferenceJobStatus| {
-        let found = conditions::get(&status.conditions, conditions::SUSPENDED);
-        status.phase.is_terminal() || found.is_some_and(|found| found.status == "True")
+        let found = conditions::get_true(&status.conditions, conditions::SUSPENDED);
+        status.phase.is_terminal() || found.is_some()
     };
     status_where(&name, "to be suspended", suspended).await?;
     patch(&name, json!({"suspend": false})).await?;

@@ -35,6 +35,16 @@ fn api<K: Namespaced>(client: &Client) -> Api<K> {
     Api::namespaced(client.clone(), NAMESPACE)
 }
 
+/// Has the API server refuse pods that do not meet the Pod Security Standard "restricted".
+async fn enforce_restricted(client: &Client) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let labels =
+        json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    let (labels, params) = (Patch::Merge(labels), PatchParams::default());
+    namespaces.patch(NAMESPACE, &params, &labels).await?;
+    Ok(())
+}
+
 /// A pool with one model in the bucket.
 async fn pool(client: &Client, name: &str, more: &Value) -> Result<RunnerPool> {
     let source = json!({"object": {"prefix": "demo/resnet"}});

@@ -6,13 +6,7 @@ use super::*;
 fn a_pool_s_objects_are_made_are_put_back_where_changed_and_go_with_it() -> Result<()> {
     Operated::shared(async |operated| {
         let client = &operated.client;
-        // The API server refuses pods that do not meet this standard.
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let labels =
-            json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
-        namespaces
-            .patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(labels))
-            .await?;
+        enforce_restricted(client).await?;
         let made = pool(client, "whole", &json!({"replicas": 2})).await?;
         let uid = made.uid().context("a uid")?;
         let name = "whole-runner";

@@ -13,12 +13,7 @@ fn everything() -> Result<Value> {
 fn pods_of_the_standard_restricted_have_all_that_their_template_says() -> Result<()> {
     Operated::shared(async |operated| {
         let client = &operated.client;
-        let namespaces: Api<Namespace> = Api::all(client.clone());
-        let labels =
-            json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
-        namespaces
-            .patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(labels))
-            .await?;
+        enforce_restricted(client).await?;
         pool(client, "asking", &everything()?).await?;
         let pod = pods(operated, "asking", 1).await?.remove(0);
         assert_eq!(pod.labels()["kueue.x-k8s.io/queue-name"], "inference");

@@ -232,8 +232,8 @@ fn message(job: &InferenceJob, status: &InferenceJobStatus) -> String {
 
 /// Whether the operator says that it holds the job as a restored one.
 fn is_held_as_restored(status: &InferenceJobStatus) -> bool {
-    conditions::get(&status.conditions, conditions::SUSPENDED)
-        .is_some_and(|it| it.status == "True" && it.reason == conditions::RESTORED)
+    conditions::get_true(&status.conditions, conditions::SUSPENDED)
+        .is_some_and(|it| it.reason == conditions::RESTORED)
 }
 
 #[cfg(test)]

@@ -21,8 +21,7 @@ const MAX_FAULT_LENGTH: u32 = 300;
 type State = (&'static str, &'static str, String);
 
 fn degraded(status: &RunnerPoolStatus) -> Option<&Condition> {
-    let condition = conditions::get(&status.conditions, DEGRADED);
-    condition.filter(|condition| condition.status == "True")
+    conditions::get_true(&status.conditions, DEGRADED)
 }
 
 /// The Event for the step from `before` to `after`, if it shows a new fault.

@@ -40,7 +40,7 @@ pub(super) fn verdict(
     };
     let changes = progressing.filter(|message| !scales(message));
     let serves = ready && !WITHOUT_RUNNERS.contains(&why) && changes.is_none();
-    let fault = is_true(conditions, DEGRADED).filter(|fault| {
+    let fault = conditions::get_true(conditions, DEGRADED).filter(|fault| {
         // Only an edit helps: the runners of the spec before may still serve.
         !serves || fault.reason == SPEC_REFUSED
     });
@@ -51,8 +51,8 @@ pub(super) fn verdict(
     }
     let cause = fault.or_else(|| unready(conditions))?;
     let stalled = cause.reason == SPEC_REFUSED
-        || is_true(conditions, STALLED).is_some()
-        || is_true(conditions, RECONCILING)
+        || conditions::get_true(conditions, STALLED).is_some()
+        || conditions::get_true(conditions, RECONCILING)
             .is_some_and(|changing| stall_time(conditions, changing, cause) <= now);
     let type_ = if stalled && cause.reason != SCHEDULING_GATED {
         STALLED
@@ -65,8 +65,10 @@ pub(super) fn verdict(
 /// Lets the time of a fault begin once the pool's pods have left their queue. `conditions`: those so far, with
 /// the present Degraded.
 pub(super) fn leave_queue(conditions: &mut Vec<Condition>) {
-    let has_reason =
-        |type_| is_true(conditions, type_).is_some_and(|found| found.reason == SCHEDULING_GATED);
+    let has_reason = |type_| {
+        conditions::get_true(conditions, type_)
+            .is_some_and(|found| found.reason == SCHEDULING_GATED)
+    };
     if has_reason(RECONCILING) && !has_reason(DEGRADED) {
         conditions::remove(conditions, RECONCILING);
     }
@@ -79,8 +81,11 @@ fn unready(conditions: &[Condition]) -> Option<&Condition> {
 
 /// When a pool with these conditions is stalled, if nothing changes until then.
 pub(super) fn stalls_at(conditions: &[Condition]) -> Option<Timestamp> {
-    let changing = is_true(conditions, RECONCILING)?;
-    let causes = [is_true(conditions, DEGRADED), unready(conditions)];
+    let changing = conditions::get_true(conditions, RECONCILING)?;
+    let causes = [
+        conditions::get_true(conditions, DEGRADED),
+        unready(conditions),
+    ];
     let mut causes = causes.into_iter().flatten();
     let cause = causes.find(|cause| cause.reason == changing.reason)?;
     (cause.reason != SCHEDULING_GATED).then(|| stall_time(conditions, changing, cause))
@@ -99,8 +104,4 @@ fn stall_time(conditions: &[Condition], changing: &Condition, cause: &Condition)
         _ => STALLED_AFTER,
     };
     later(since, after)
-}
-
-fn is_true<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
-    conditions::get(conditions, type_).filter(|condition| condition.status == "True")
 }
