@@ -141,7 +141,7 @@ async fn a_thousand_finished_jobs_are_lost_and_restored_by_the_commands_of_the_d
         Ok(())
     })
     .await?;
-    docs.run("kubectl replace").await?;
+    docs.run("kubectl apply").await?;
     number(&operated, FINISHED, "the old results", has_ended).await?;
     operated.add_pool("later").await?;
     operated.pool_is_ready("later").await?;
