@@ -278,6 +278,11 @@ impl Store {
             .map_err(|error| StoreError::Config(format!("presigning for {lifetime:?}: {error}")))
     }
 
+    /// The store's time, as far as its answers have told it: the ages of objects count from it.
+    pub fn time(&self) -> SystemTime {
+        self.clock.measured()
+    }
+
     /// The difference between our clock and the store's, if it matters: known once the store has answered.
     pub fn clock_skew(&self) -> Option<ClockSkew> {
         self.clock.skew()

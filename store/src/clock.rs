@@ -54,7 +54,7 @@ impl ClockSkew {
     /// One sentence for people; `ours` names our clock. It changes only when the minutes do.
     pub fn describe(self, ours: &str) -> String {
         let seconds = self.ahead_seconds.abs();
-        let size = match (seconds / 60.0).round() {
+        let amount = match (seconds / 60.0).round() {
             ..2.0 => "less than two minutes".to_owned(),
             minutes @ ..120.0 => format!("{minutes} minutes"),
             _ => format!("{} hours", (seconds / 3600.0).round()),
@@ -69,7 +69,7 @@ impl ClockSkew {
         } else {
             "it refuses signed URLs; set the clocks right"
         };
-        format!("{ours} is {size} {side} the object store's: {effect}")
+        format!("{ours} is {amount} {side} the object store's: {effect}")
     }
 }
 
@@ -100,6 +100,17 @@ impl Estimate {
         self.followed.map_or(own, |(from, time)| {
             time + at.saturating_duration_since(from)
         })
+    }
+
+    /// As [`Self::time_at`], also where the store's time is not followed.
+    fn measured_at(&self, at: Instant, own: SystemTime) -> SystemTime {
+        let apart = Duration::from_secs_f64(self.ahead_seconds.abs());
+        match self.followed {
+            Some(_) => self.time_at(at, own),
+            None if apart <= TOLERANCE => own,
+            None if self.ahead_seconds > 0.0 => own.checked_sub(apart).unwrap_or(own),
+            None => own.checked_add(apart).unwrap_or(own),
+        }
     }
 
     /// Moves the estimate as little as the answer demands; returns by how much.
@@ -145,6 +156,11 @@ impl StoreClock {
     /// The store's time.
     pub(crate) fn now(&self) -> SystemTime {
         self.estimate().time_at(Instant::now(), (self.0.own)())
+    }
+
+    /// The store's time, however far from ours.
+    pub(crate) fn measured(&self) -> SystemTime {
+        self.estimate().measured_at(Instant::now(), (self.0.own)())
     }
 
     /// The difference of the clocks, if it matters.

@@ -185,7 +185,7 @@ mod tests {
     fn nothing_that_is_signed_outlives_its_credentials() {
         let minute = Duration::from_mins(1);
         let expiring = |expiry| Credentials::new("key", "secret", None, expiry, "test");
-        let later = |seconds| Some(NOW + Duration::from_secs(100 + seconds));
+        let later = |seconds: u64| Some(NOW + Duration::from_secs(100 + seconds));
         let now = NOW + Duration::from_secs(100);
         for (expiry, expected) in [
             (None, minute),

@@ -158,6 +158,7 @@ impl StoreError {
                 key: key.to_owned(),
             },
             (Some("RequestTimeTooSkewed"), _) => Self::ClockSkew { answer },
+            // With If-None-Match 304 is no redirect.
             (
                 Some(
                     "PermanentRedirect"
@@ -165,12 +166,11 @@ impl StoreError {
                     | "IllegalLocationConstraintException",
                 ),
                 _,
-            ) => Self::elsewhere(refusal),
+            )
+            | (_, 301 | 302 | 303 | 307 | 308) => Self::elsewhere(refusal),
             (Some("AuthorizationHeaderMalformed"), _) if refusal.region.is_some() => {
                 Self::elsewhere(refusal)
             }
-            // With If-None-Match 304 is no redirect.
-            (_, 301 | 302 | 303 | 307 | 308) => Self::elsewhere(refusal),
             _ if advice.is_some() || status == 401 => Self::WrongCredentials {
                 answer,
                 advice: advice.unwrap_or(KEY),

@@ -6,13 +6,14 @@
     reason = "a test that cannot go on ends"
 )]
 
-use fovea_harness::Minio;
+use fovea_harness::{Minio, eventually};
 use fovea_store::{ModelPrefix, ObjectKey, Presentation, Store, StoreConfig, StoreError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+const PATIENCE: Duration = Duration::from_secs(30);
 const LIFETIME: Duration = Duration::from_mins(5);
 const PLAIN: Presentation<'_> = Presentation {
     content_type: "text/plain",
@@ -169,6 +170,12 @@ async fn the_region_that_minio_expects_is_named() {
     let mut config = config(minio.endpoint());
     let store = Store::connect_as(&config, access_key, secret).await;
     let store = store.unwrap();
+    // MinIO reads its region after it has begun to serve.
+    let refused = async || match store.check().await {
+        Ok(()) => Err("it accepts another region"),
+        Err(_) => Ok(()),
+    };
+    (eventually("MinIO's region", PATIENCE, refused).await).unwrap();
     for error in errors(&store).await.into_iter().take(3) {
         let text = error.to_string();
         assert!(

@@ -19,6 +19,9 @@ const LIFETIME: Duration = Duration::from_mins(5);
 const DAYS: Duration = Duration::from_hours(72);
 const BUCKET: &str = "fovea";
 
+/// A clock.
+type Now = fn() -> SystemTime;
+
 async fn minio() -> Minio {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let minio = Minio::start().await.unwrap();
@@ -26,7 +29,7 @@ async fn minio() -> Minio {
     minio
 }
 
-async fn store(minio: &Minio, now: fn() -> SystemTime) -> Store {
+async fn store(minio: &Minio, now: Now) -> Store {
     let mut config = StoreConfig::at(minio.endpoint().parse().unwrap(), BUCKET);
     config.public_endpoint = config.endpoint.clone();
     let (key, secret) = (minio.access_key(), minio.secret_key());
@@ -93,7 +96,7 @@ async fn all_that_is_signed_works(store: &Store, name: &str) {
 #[tokio::test]
 async fn what_a_clock_twenty_minutes_off_signs_is_accepted() {
     let minio = minio().await;
-    let clocks: [(fn() -> SystemTime, f64, &str); 2] = [
+    let clocks: [(Now, f64, &str); 2] = [
         (|| SystemTime::now() + SKEW, 1200.0, "20 minutes ahead of"),
         (|| SystemTime::now() - SKEW, -1200.0, "20 minutes behind"),
     ];
