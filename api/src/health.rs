@@ -62,6 +62,9 @@ struct Check {
     /// Why it failed; shown by `/readyz?verbose` only.
     #[serde(skip)]
     reason: Option<String>,
+    /// What to know although it passed; shown by `/readyz?verbose` only.
+    #[serde(skip)]
+    note: Option<String>,
 }
 
 impl Check {
@@ -71,7 +74,12 @@ impl Check {
             name,
             ok: reason.is_none(),
             reason,
+            note: None,
         }
+    }
+
+    fn noting(self, note: Option<String>) -> Self {
+        Self { note, ..self }
     }
 }
 
@@ -92,11 +100,15 @@ impl Report {
     /// One line per check, in the format of Kubernetes' own components.
     pub(crate) fn lines(&self, verbose: bool) -> String {
         let mut text = String::new();
-        for Check { name, reason, .. } in &self.checks {
-            let (sign, word) = match reason {
-                None => ('+', "ok".to_owned()),
-                Some(reason) if verbose => ('-', format!("failed: {reason}")),
-                Some(_) => ('-', "failed: ask /readyz?verbose for the reason".to_owned()),
+        for check in &self.checks {
+            let Check {
+                name, reason, note, ..
+            } = check;
+            let (sign, word) = match (reason, note) {
+                (None, Some(note)) if verbose => ('+', format!("ok: {note}")),
+                (None, _) => ('+', "ok".to_owned()),
+                (Some(reason), _) if verbose => ('-', format!("failed: {reason}")),
+                (Some(_), _) => ('-', "failed: ask /readyz?verbose for the reason".to_owned()),
             };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "[{sign}]{name} {word}");
@@ -135,6 +147,7 @@ impl Checks {
         }
         let (cluster, bucket, owner) =
             tokio::join!(self.cluster(), self.bucket(), self.installation());
+        let skew = (self.store.clock_skew()).map(|skew| skew.describe("this pod's clock"));
         let cache = self.jobs.complaint().map_or(Ok(()), Err);
         self.store_answered
             .fetch_or(bucket.is_ok(), Ordering::Relaxed);
@@ -147,7 +160,7 @@ impl Checks {
             version: env!("CARGO_PKG_VERSION"),
             checks: [
                 Check::new("kubernetes", cluster),
-                Check::new(OBJECT_STORE, bucket),
+                Check::new(OBJECT_STORE, bucket).noting(skew),
                 Check::new("installation", owner),
                 Check::new("cache", cache),
             ],
@@ -218,6 +231,21 @@ mod tests {
             ],
             store_answered,
         }
+    }
+
+    #[test]
+    fn a_note_is_shown_to_those_who_ask_for_it() {
+        let mut report = report([true; 4], true);
+        let [_, store, _, _] = &mut report.checks;
+        store.note = Some("its clock".to_owned());
+        assert!(report.ok() && report.is_ready());
+        let verbose = report.lines(true);
+        assert!(
+            verbose.contains("[+]object-store ok: its clock\n"),
+            "{verbose}"
+        );
+        let short = report.lines(false);
+        assert!(short.contains("[+]object-store ok\n"), "{short}");
     }
 
     #[test]

@@ -32,15 +32,27 @@ impl Minio {
         Self::start_at(Ipv4Addr::LOCALHOST).await
     }
 
-    /// Starts MinIO on an address that pods can reach, such as [`crate::Cluster::gateway`].
-    pub async fn start_at(address: Ipv4Addr) -> Result<Self, ClusterError> {
+    /// As [`Minio::start`], with more of its environment variables, such as `MINIO_SITE_REGION`.
+    pub async fn start_with(env: &[(&str, &str)]) -> Result<Self, ClusterError> {
         ports::retrying(ports::free, async |ports| {
-            Self::start_on(address, ports).await
+            Self::start_on(Ipv4Addr::LOCALHOST, ports, env).await
         })
         .await
     }
 
-    async fn start_on(address: Ipv4Addr, [port, console]: [u16; 2]) -> Result<Self, ClusterError> {
+    /// Starts MinIO on an address that pods can reach, such as [`crate::Cluster::gateway`].
+    pub async fn start_at(address: Ipv4Addr) -> Result<Self, ClusterError> {
+        ports::retrying(ports::free, async |ports| {
+            Self::start_on(address, ports, &[]).await
+        })
+        .await
+    }
+
+    async fn start_on(
+        address: Ipv4Addr,
+        [port, console]: [u16; 2],
+        env: &[(&str, &str)],
+    ) -> Result<Self, ClusterError> {
         let path = MINIO.built(&Cache::from_env()?, "minio")?;
         let guardian = Guardian::start().await?;
         let data = guardian.scratch().join("data");
@@ -58,6 +70,8 @@ impl Minio {
             // Disables the check for newer versions.
             .env("MINIO_UPDATE", "off")
             .grace(Duration::ZERO);
+        let more = env.iter();
+        let program = more.fold(program, |program, (name, value)| program.env(*name, *value));
         let process = Process::start_in(&guardian, program).await?;
         let endpoint = format!("http://{address}:{port}");
         wait_ready(&process, &endpoint).await?;
@@ -147,7 +161,7 @@ mod tests {
         let mut choices = vec![[taken, ports::free::<1>().unwrap()[0]]].into_iter();
         let choose = || choices.next().map_or_else(ports::free, Ok);
         let minio = ports::retrying(choose, async |ports| {
-            Minio::start_on(Ipv4Addr::LOCALHOST, ports).await
+            Minio::start_on(Ipv4Addr::LOCALHOST, ports, &[]).await
         })
         .await
         .unwrap();

@@ -5,9 +5,11 @@
 //! loop is stuck is not live: its restart lets another replica take over.
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::time::OUR_CLOCK;
 use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
 use axum::{Router, routing::get};
+use fovea_store::ClockSkew;
 use http::StatusCode;
 use http::header;
 use std::borrow::Cow;
@@ -78,7 +80,13 @@ type Check = (&'static str, Result<Cow<'static, str>, Cow<'static, str>>);
 impl Readiness {
     /// `complaint`: why the watches cannot be relied on.
     /// `skew_seconds`: by how much the machine's clock is ahead of the API server's.
-    fn checks(&self, complaint: Option<String>, skew_seconds: f64) -> [Check; 4] {
+    /// `store`: the difference to the object store's clock.
+    fn checks(
+        &self,
+        complaint: Option<String>,
+        skew_seconds: f64,
+        store: Option<ClockSkew>,
+    ) -> [Check; 5] {
         let leading = self.leading.load(Ordering::Relaxed);
         let lease = if leading {
             "leading"
@@ -100,12 +108,16 @@ impl Readiness {
         } else {
             format!("{skew_seconds:.0} s ahead of the API server's, which is used")
         };
+        let store_clock = store.map_or("as the API server's".to_owned(), |skew| {
+            skew.describe(OUR_CLOCK)
+        });
         [
             ("lease", Ok(lease.into())),
             ("caches", caches),
             ("watches", watches),
             // A wrong one does no harm: it is not used.
             ("clock", Ok(clock.into())),
+            ("store-clock", Ok(store_clock.into())),
         ]
     }
 }
@@ -144,7 +156,9 @@ async fn readyz(State(probed): State<Probed>, RawQuery(query): RawQuery) -> (Sta
     let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
     let complaint = probed.metrics.watches().complaint();
     let skew_seconds = crate::time::clock().skew_seconds();
-    ready(&probed.readiness.checks(complaint, skew_seconds), verbose)
+    let store = ClockSkew::of(probed.metrics.upstreams().store_clock_ahead_seconds());
+    let checks = probed.readiness.checks(complaint, skew_seconds, store);
+    ready(&checks, verbose)
 }
 
 /// The answer of `/readyz`, in the format of Kubernetes' own components.
@@ -201,21 +215,26 @@ mod tests {
     #[test]
     fn a_standby_is_ready_and_a_leader_while_it_dispatches_and_sees() {
         let readiness = Readiness::default();
-        let (status, text) = ready(&readiness.checks(None, 0.0), true);
+        let (status, text) = ready(&readiness.checks(None, 0.0, None), true);
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("[+]lease ok: standing by"), "{text}");
         assert!(text.contains("[+]clock ok: as the API"), "{text}");
         readiness.leading.store(true, Ordering::Relaxed);
-        let (status, text) = ready(&readiness.checks(None, 0.0), false);
+        let (status, text) = ready(&readiness.checks(None, 0.0, None), false);
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains("[-]caches failed"), "{text}");
         readiness.dispatching.store(true, Ordering::Relaxed);
-        let (status, text) = ready(&readiness.checks(None, 0.0), false);
+        let (status, text) = ready(&readiness.checks(None, 0.0, None), false);
         assert_eq!((status, text.as_str()), (StatusCode::OK, "ok\n"));
-        let (_, text) = ready(&readiness.checks(None, 86_400.2), true);
+        let (_, text) = ready(&readiness.checks(None, 86_400.2, None), true);
         assert!(text.contains("[+]clock ok: 86400 s ahead"), "{text}");
+        let (status, text) = ready(&readiness.checks(None, 0.0, ClockSkew::of(-1200.0)), true);
+        assert_eq!(status, StatusCode::OK);
+        let named =
+            "[+]store-clock ok: the API server's clock is 20 minutes behind the object store's";
+        assert!(text.contains(named), "{text}");
         let blind = Some("no working watch of pods for 31 s".to_owned());
-        let (status, text) = ready(&readiness.checks(blind, 0.0), false);
+        let (status, text) = ready(&readiness.checks(blind, 0.0, None), false);
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains("[-]watches failed: no working"), "{text}");
     }

@@ -5,6 +5,9 @@ use jiff::{Timestamp, TimestampArithmetic};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
+/// The operator's clock in messages.
+pub(crate) const OUR_CLOCK: &str = "the API server's clock";
+
 static CLOCK: LazyLock<ClusterClock> = LazyLock::new(ClusterClock::default);
 
 /// The process's clock, which the layer of its client corrects.

@@ -23,6 +23,7 @@ pub mod import;
 pub mod inference;
 pub mod metrics;
 pub mod models;
+mod s3_error;
 pub mod server;
 pub mod tasks;
 pub mod weights;

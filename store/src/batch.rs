@@ -224,7 +224,7 @@ impl Store {
             )));
         }
         let config = |error: &dyn fmt::Display| StoreError::Config(error.to_string());
-        let presigning = self.presigning(lifetime)?;
+        let presigning = self.presigning(lifetime).await?;
         let put = self.client.put_object().bucket(&self.bucket);
         let mut put = put
             .key(key.as_str())

@@ -1,13 +1,14 @@
 //! A client of one bucket. Each call is bounded in time and in attempts.
 
+use crate::clock::{ClockSkew, StoreClock, Timing};
+use crate::credentials::{KnownCredentials, within_life};
 use crate::observe::Observing;
-use crate::sign::KnownCredentials;
-use crate::{ObjectKey, StoreConfig, StoreError, StoreObserver};
+use crate::{Endpoint, ObjectKey, StoreConfig, StoreError, StoreObserver};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    Credentials, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider, SharedHttpClient,
 };
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -32,14 +33,14 @@ pub struct Store {
     /// Signs URLs for --s3-public-endpoint; it sends no request.
     pub(crate) public: Option<Client>,
     pub(crate) bucket: String,
-    /// Signs POST forms: the SDK's client does not expose its own credentials.
-    pub(crate) credentials: Option<SharedCredentialsProvider>,
+    /// What may be wrong with the endpoint, for a bucket that is not found there.
+    doubt: Option<String>,
+    /// The clients' own; they sign URLs and forms, too.
+    pub(crate) credentials: KnownCredentials,
     /// Once it was asked for.
     pub(crate) bucket_url: Arc<tokio::sync::OnceCell<String>>,
-    /// The latest credentials, for signers.
-    pub(crate) known_credentials: Arc<tokio::sync::Mutex<Option<KnownCredentials>>>,
-    /// The time that signatures have.
-    pub(crate) now: fn() -> SystemTime,
+    /// The time that signed URLs and forms have.
+    pub(crate) clock: StoreClock,
 }
 
 impl Store {
@@ -56,7 +57,8 @@ impl Store {
         Self::connect_timed(config, observer, SystemTime::now).await
     }
 
-    /// As [`Store::connect_observed`]; `now` is the time that signatures have, in place of the machine's.
+    /// As [`Store::connect_observed`]; `now` is our clock, in place of the machine's. Where the store's differs,
+    /// signatures have the store's time.
     pub async fn connect_timed(
         config: &StoreConfig,
         observer: Arc<dyn StoreObserver>,
@@ -71,9 +73,19 @@ impl Store {
         access_key: &str,
         secret_key: &str,
     ) -> Result<Self, StoreError> {
+        Self::connect_as_timed(config, access_key, secret_key, SystemTime::now).await
+    }
+
+    /// As [`Store::connect_as`]; `now` is our clock, in place of the machine's.
+    pub async fn connect_as_timed(
+        config: &StoreConfig,
+        access_key: &str,
+        secret_key: &str,
+        now: fn() -> SystemTime,
+    ) -> Result<Self, StoreError> {
         let keys = Credentials::new(access_key, secret_key, None, None, "fovea");
         let keys = SharedCredentialsProvider::new(keys);
-        Self::connect_by(config, Some(keys), None, SystemTime::now).await
+        Self::connect_by(config, Some(keys), None, now).await
     }
 
     async fn connect_by(
@@ -82,6 +94,11 @@ impl Store {
         observer: Option<Arc<dyn StoreObserver>>,
         now: fn() -> SystemTime,
     ) -> Result<Self, StoreError> {
+        let url = |endpoint: Option<&Endpoint>, flag| {
+            endpoint.map(|endpoint| endpoint.of_store(flag, &config.bucket))
+        };
+        let endpoint = url(config.endpoint.as_ref(), "--s3-endpoint").transpose()?;
+        let public = url(config.public_endpoint.as_ref(), "--s3-public-endpoint").transpose()?;
         let ca = match &config.ca_file {
             None => None,
             Some(path) => Some(authorities(path).await?),
@@ -99,10 +116,18 @@ impl Store {
             shared = shared.credentials_provider(credentials);
         }
         let shared = shared.load().await;
+        let clock = StoreClock::new(now);
+        let credentials = KnownCredentials::new(shared.credentials_provider(), clock.clone());
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
             .http_client(http_client(bucket)?)
+            .credentials_provider(credentials.clone())
+            .identity_cache(IdentityCache::no_cache())
             .force_path_style(config.path_style)
             .time_source(Clock(now))
+            .interceptor(Timing {
+                clock: clock.clone(),
+                observer: observer.clone(),
+            })
             // Every body is signed with its SHA-256 already, and older S3-compatible stores reject
             // the newer checksum headers.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
@@ -118,21 +143,22 @@ impl Store {
         if let Some(observer) = observer {
             s3 = s3.interceptor(Observing(observer));
         }
-        let public = config.public_endpoint.as_ref().map(|endpoint| {
-            let public = s3.clone().endpoint_url(endpoint.as_url().as_str());
-            Client::from_conf(public.build())
+        let public = public.map(|endpoint| {
+            let path_style = config.public_path_style.unwrap_or(config.path_style);
+            let public = s3.clone().endpoint_url(endpoint.as_str());
+            Client::from_conf(public.force_path_style(path_style).build())
         });
-        if let Some(endpoint) = &config.endpoint {
-            s3 = s3.endpoint_url(endpoint.as_url().as_str());
+        if let Some(endpoint) = endpoint {
+            s3 = s3.endpoint_url(endpoint.as_str());
         }
         Ok(Self {
             public,
             client: Client::from_conf(s3.build()),
             bucket: config.bucket.clone(),
-            credentials: shared.credentials_provider(),
-            known_credentials: Arc::default(),
+            doubt: (config.endpoint.as_ref()).and_then(|endpoint| endpoint.doubt(&config.bucket)),
+            credentials,
             bucket_url: Arc::default(),
-            now,
+            clock,
         })
     }
 
@@ -146,7 +172,17 @@ impl Store {
             .send()
             .await
             .map(|_| ())
-            .map_err(|error| StoreError::from_sdk(&error, &self.bucket, ""))
+            .map_err(|error| {
+                let error = StoreError::from_sdk(&error, &self.bucket, "");
+                let found = !matches!(
+                    error,
+                    StoreError::NoBucket { .. } | StoreError::NotFound { .. }
+                );
+                match self.doubt.as_ref().filter(|_| !found) {
+                    None => error,
+                    Some(doubt) => StoreError::Config(format!("{error}; {doubt}")),
+                }
+            })
     }
 
     /// Writes a whole object, replacing any that has this key.
@@ -217,7 +253,7 @@ impl Store {
                 "refusing to presign {key}: it left its prefix"
             )));
         }
-        let presigning = self.presigning(lifetime)?;
+        let presigning = self.presigning(lifetime).await?;
         self.client
             .get_object()
             .bucket(&self.bucket)
@@ -228,17 +264,32 @@ impl Store {
             .map_err(|error| StoreError::from_sdk(&error, &self.bucket, key.as_str()))
     }
 
-    /// A lifetime that begins now.
-    pub(crate) fn presigning(&self, lifetime: Duration) -> Result<PresigningConfig, StoreError> {
+    /// A lifetime that begins now, by the store's clock, and ends with the credentials.
+    pub(crate) async fn presigning(
+        &self,
+        lifetime: Duration,
+    ) -> Result<PresigningConfig, StoreError> {
+        let credentials = self.credentials.get().await?;
+        let now = self.clock.now();
         PresigningConfig::builder()
-            .start_time((self.now)())
-            .expires_in(lifetime)
+            .start_time(now)
+            .expires_in(within_life(&credentials, now, lifetime))
             .build()
             .map_err(|error| StoreError::Config(format!("presigning for {lifetime:?}: {error}")))
     }
+
+    /// The store's time, as far as its answers have told it: the ages of objects count from it.
+    pub fn time(&self) -> SystemTime {
+        self.clock.measured()
+    }
+
+    /// The difference between our clock and the store's, if it matters: known once the store has answered.
+    pub fn clock_skew(&self) -> Option<ClockSkew> {
+        self.clock.skew()
+    }
 }
 
-/// The SDK's form of a clock.
+/// The SDK's form of a clock. The SDK corrects it for its own requests.
 #[derive(Debug)]
 struct Clock(fn() -> SystemTime);
 

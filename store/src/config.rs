@@ -2,17 +2,14 @@
 //! identity, instance role) and are never part of this struct; a password in an endpoint's URL is
 //! masked. Printing a [`StoreConfig`] therefore discloses nothing.
 
-use std::fmt;
+use crate::Endpoint;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
 const REGION: &str = "us-east-1";
 const ATTEMPT_TIMEOUT_MS: u64 = 10_000;
 const MAX_ATTEMPTS: u32 = 3;
-/// Replaces a URL's user name and password in what is printed.
-const MASK: &str = "***";
 
 /// Flags and environment of the object store.
 #[derive(Clone, Debug, clap::Args)]
@@ -45,6 +42,10 @@ pub struct StoreConfig {
     #[arg(long = "s3-path-style", env = "FOVEA_S3_PATH_STYLE", default_value_t = true, action = clap::ArgAction::Set)]
     pub path_style: bool,
 
+    /// As --s3-path-style, for --s3-public-endpoint; the same if omitted.
+    #[arg(long = "s3-public-path-style", env = "FOVEA_S3_PUBLIC_PATH_STYLE")]
+    pub public_path_style: Option<bool>,
+
     /// PEM file of certificate authorities to trust for the store instead of the system's.
     #[arg(long = "s3-ca-file", env = "FOVEA_S3_CA_FILE")]
     pub ca_file: Option<PathBuf>,
@@ -66,52 +67,6 @@ pub struct StoreConfig {
     pub max_attempts: u32,
 }
 
-/// A service's URL. `Display` and `Debug` mask its user name and password, so that a configuration
-/// can be logged.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint(Url);
-
-impl Endpoint {
-    /// The URL as given, with its user name and password.
-    pub fn as_url(&self) -> &Url {
-        &self.0
-    }
-}
-
-impl From<Url> for Endpoint {
-    fn from(url: Url) -> Self {
-        Self(url)
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = url::ParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(url) = self;
-        if url.username().is_empty() && url.password().is_none() {
-            return f.write_str(url.as_str());
-        }
-        let mut masked = url.clone();
-        // Both only fail for a URL that cannot have them, and this one has.
-        let _ = masked.set_password(None);
-        let _ = masked.set_username(MASK);
-        f.write_str(masked.as_str())
-    }
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl StoreConfig {
     /// The bucket `bucket` of the store at `endpoint`, with the flags' defaults for everything else.
     pub fn at(endpoint: Url, bucket: &str) -> Self {
@@ -121,6 +76,7 @@ impl StoreConfig {
             public_endpoint: None,
             region: REGION.to_owned(),
             path_style: true,
+            public_path_style: None,
             ca_file: None,
             attempt_timeout_ms: ATTEMPT_TIMEOUT_MS,
             max_attempts: MAX_ATTEMPTS,
@@ -155,15 +111,5 @@ mod tests {
         for hidden in ["user", "secret", "token"] {
             assert!(!printed.contains(hidden), "{printed}");
         }
-    }
-
-    #[test]
-    fn an_endpoint_is_used_as_given_and_printed_as_given_without_a_secret() {
-        let secret = "http://user:secret@s3.test/";
-        let endpoint: Endpoint = secret.parse().unwrap();
-        assert_eq!(endpoint.as_url().as_str(), secret);
-        let open: Endpoint = "http://s3.test/".parse().unwrap();
-        assert_eq!(open.to_string(), "http://s3.test/");
-        assert!("no URL".parse::<Endpoint>().is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! Errors of the object store. Each message states what the administrator can do.
 
+use crate::refusal::Refusal;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
@@ -19,26 +20,54 @@ pub enum StoreError {
         bucket: String,
     },
     /// The store rejects the credentials themselves.
-    #[error(
-        "the object store refuses our credentials ({code}): check the access key and its secret"
-    )]
+    #[error("the object store refuses our credentials ({answer}): {advice}")]
     WrongCredentials {
-        /// S3's error code, such as `InvalidAccessKeyId`.
-        code: String,
+        /// S3's error code, such as `InvalidAccessKeyId`, and its message.
+        answer: String,
+        /// What to check.
+        advice: &'static str,
     },
     /// The credentials are valid but do not permit the request.
     #[error(
-        "the object store denies our access key this request ({code}): check its policy for the bucket {bucket:?}"
+        "the object store denies our access key this request ({answer}): check its policy for the bucket {bucket:?}"
     )]
     Denied {
-        /// S3's error code, such as `AccessDenied`.
-        code: String,
+        /// S3's error code, such as `AccessDenied`, and its message.
+        answer: String,
         /// Bucket that the request named.
         bucket: String,
     },
-    /// The clocks differ by more than the 15 minutes that S3 allows.
-    #[error("the object store's clock and ours are too far apart: check the time on both machines")]
-    ClockSkew,
+    /// The clocks differ by more than the 15 minutes that S3 allows, and the store does not tell its time.
+    #[error(
+        "the object store's clock and ours are too far apart ({answer}): check the time on both machines"
+    )]
+    ClockSkew {
+        /// S3's error code and its message.
+        answer: String,
+    },
+    /// The bucket is in another region than requests are signed for.
+    #[error(
+        "the bucket is in {}, not in that of --s3-region ({answer}): set --s3-region (objectStore.region){}, and --s3-endpoint, if it names a region, to the same",
+        region.as_ref().map_or("another region".to_owned(), |name| format!("the region {name:?}")),
+        region.as_ref().map_or(String::new(), |name| format!(" to {name}"))
+    )]
+    WrongRegion {
+        /// The bucket's region, if the store says it.
+        region: Option<String>,
+        /// S3's error code and its message.
+        answer: String,
+    },
+    /// The store answers with a redirect that names no region.
+    #[error(
+        "the object store redirects ({answer}){}: set --s3-endpoint (objectStore.endpoint) to the address that answers S3 itself",
+        location.as_ref().map_or(String::new(), |url| format!(" to {url}"))
+    )]
+    Redirected {
+        /// The answer's status, or S3's error code and its message.
+        answer: String,
+        /// Where to, without a query.
+        location: Option<String>,
+    },
     /// The SDK's credential chain found none.
     #[error(
         "no credentials for the object store: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod a web identity or its node an instance role: {0}"
@@ -86,7 +115,9 @@ impl StoreError {
             | Self::NoBucket { .. }
             | Self::WrongCredentials { .. }
             | Self::Denied { .. }
-            | Self::ClockSkew
+            | Self::ClockSkew { .. }
+            | Self::WrongRegion { .. }
+            | Self::Redirected { .. }
             | Self::TooLarge { .. }
             | Self::Config(_)
             | Self::Rejected(_) => true,
@@ -102,54 +133,54 @@ impl StoreError {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        let status = error
-            .raw_response()
-            .map(|response| response.status().as_u16());
-        match status {
-            Some(status) => {
-                Self::answered(status, error.code(), bucket, key).unwrap_or_else(|| {
-                    let reason = [error.code(), error.message()].into_iter().flatten();
-                    let reason = reason.collect::<Vec<_>>().join(": ");
-                    Self::other(status, error.code(), format!("{status} {reason}"))
-                })
+        match error.raw_response() {
+            Some(response) => {
+                let refusal = Refusal::of(response, error.code(), error.message());
+                Self::answered(&refusal, bucket, key).unwrap_or_else(|| Self::other(&refusal))
             }
             None => Self::unanswered(error),
         }
     }
 
+    pub(crate) fn no_credentials(error: &CredentialsError) -> Self {
+        Self::NoCredentials(innermost(error))
+    }
+
     /// Classifies an answer by S3's error code, or by its status where it has no code (HEAD).
-    fn answered(status: u16, code: Option<&str>, bucket: &str, key: &str) -> Option<Self> {
+    fn answered(refusal: &Refusal, bucket: &str, key: &str) -> Option<Self> {
         let bucket = bucket.to_owned();
-        let code_or = |default: &str| code.unwrap_or(default).to_owned();
-        Some(match (code, status) {
+        let status = refusal.status;
+        let answer = refusal.to_string();
+        let advice = refusal.code.as_deref().and_then(advice);
+        Some(match (refusal.code.as_deref(), status) {
             (Some("NoSuchBucket"), _) => Self::NoBucket { bucket },
             (Some("NoSuchKey"), _) => Self::NotFound {
                 key: key.to_owned(),
             },
-            (Some("RequestTimeTooSkewed"), _) => Self::ClockSkew,
+            (Some("RequestTimeTooSkewed"), _) => Self::ClockSkew { answer },
+            // With If-None-Match 304 is no redirect.
             (
                 Some(
-                    "InvalidAccessKeyId"
-                    | "SignatureDoesNotMatch"
-                    | "InvalidToken"
-                    | "ExpiredToken"
-                    | "TokenRefreshRequired"
-                    | "AuthorizationHeaderMalformed",
+                    "PermanentRedirect"
+                    | "TemporaryRedirect"
+                    | "IllegalLocationConstraintException",
                 ),
                 _,
             )
-            | (_, 401) => Self::WrongCredentials {
-                code: code_or("Unauthorized"),
+            | (_, 301 | 302 | 303 | 307 | 308) => Self::elsewhere(refusal),
+            (Some("AuthorizationHeaderMalformed"), _) if refusal.region.is_some() => {
+                Self::elsewhere(refusal)
+            }
+            _ if advice.is_some() || status == 401 => Self::WrongCredentials {
+                answer,
+                advice: advice.unwrap_or(KEY),
             },
             (Some("SlowDown" | "SlowDownRead" | "SlowDownWrite" | "Throttling"), _) | (_, 429) => {
                 Self::SlowDown {
-                    code: code_or("TooManyRequests"),
+                    code: (refusal.code.clone()).unwrap_or("TooManyRequests".to_owned()),
                 }
             }
-            (_, 403) => Self::Denied {
-                code: code_or("Forbidden"),
-                bucket,
-            },
+            (_, 403) => Self::Denied { answer, bucket },
             // Without a code: whatever was requested is missing.
             (_, 404) if key.is_empty() => Self::NoBucket { bucket },
             (_, 404) => Self::NotFound {
@@ -159,8 +190,26 @@ impl StoreError {
         })
     }
 
+    /// The bucket is in another region, or the endpoint is another program's.
+    fn elsewhere(refusal: &Refusal) -> Self {
+        let answer = refusal.to_string();
+        if refusal.region.is_none() && refusal.code.is_none() {
+            let location = refusal.location.clone();
+            return Self::Redirected { answer, location };
+        }
+        Self::WrongRegion {
+            region: refusal.region.clone(),
+            answer,
+        }
+    }
+
     /// Classifies an answer without a variant of its own.
-    fn other(status: u16, code: Option<&str>, answer: String) -> Self {
+    fn other(refusal: &Refusal) -> Self {
+        let (status, code) = (refusal.status, refusal.code.as_deref());
+        let answer = match code {
+            None => refusal.to_string(),
+            Some(_) => format!("{status} {refusal}"),
+        };
         // S3 answers 400 to a body that arrives too slowly, and 409 to a conflict with another
         // request.
         let temporary = matches!(status, 408 | 409 | 425) || code == Some("RequestTimeout");
@@ -191,6 +240,28 @@ impl StoreError {
     }
 }
 
+const KEY: &str = "check the access key and its secret";
+
+/// What to check where the store rejects the credentials with this code.
+fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "InvalidAccessKeyId" => KEY,
+        "SignatureDoesNotMatch" => {
+            "check the access key and its secret; if they are right, something before the store changes the requests' Host, path or headers"
+        }
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
+            "the temporary credentials have expired or are not the store's: renew the access key, its secret and AWS_SESSION_TOKEN, or set none of them and give the pod a role, whose credentials renew themselves"
+        }
+        "AuthorizationHeaderMalformed" => "check the access key and its secret, and --s3-region",
+        _ => return None,
+    })
+}
+
+/// Whether an object has no byte in the range that the request named. Stores differ in the code.
+pub(crate) fn is_past_the_end<E>(error: &SdkError<E>) -> bool {
+    (error.raw_response()).is_some_and(|response| response.status().as_u16() == 416)
+}
+
 /// The root cause, which is more specific than the errors that wrap it.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
@@ -201,82 +272,5 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_response_s_code_takes_precedence_over_its_status() {
-        let text = |status, code, key| {
-            StoreError::answered(status, code, "b", key).map(|error| error.to_string())
-        };
-        for (status, code, key, part) in [
-            (
-                404,
-                Some("NoSuchBucket"),
-                "k",
-                "bucket \"b\" does not exist",
-            ),
-            (404, None, "", "bucket \"b\" does not exist"),
-            (404, Some("NoSuchKey"), "k", "no object \"k\""),
-            (404, None, "k", "no object \"k\""),
-            (403, Some("RequestTimeTooSkewed"), "k", "clock"),
-            (
-                403,
-                Some("InvalidAccessKeyId"),
-                "k",
-                "check the access key and its secret",
-            ),
-            (
-                403,
-                Some("SignatureDoesNotMatch"),
-                "k",
-                "check the access key and its secret",
-            ),
-            (
-                400,
-                Some("ExpiredToken"),
-                "k",
-                "check the access key and its secret",
-            ),
-            (401, None, "k", "check the access key and its secret"),
-            (403, Some("AccessDenied"), "k", "check its policy"),
-            (403, None, "k", "check its policy"),
-            (503, Some("SlowDown"), "k", "fewer requests"),
-            (429, None, "k", "fewer requests"),
-        ] {
-            let text = text(status, code, key).unwrap_or_default();
-            assert!(text.contains(part), "{status} {code:?}: {text}");
-        }
-        assert_eq!(text(500, Some("InternalError"), "k"), None);
-        assert_eq!(text(503, None, "k"), None);
-    }
-
-    #[test]
-    fn only_an_answer_that_time_does_not_change_is_a_refusal() {
-        let is_refusal = |status, code| {
-            StoreError::answered(status, code, "b", "k")
-                .unwrap_or_else(|| StoreError::other(status, code, String::new()))
-                .is_refusal()
-        };
-        for (status, code) in [
-            (404, Some("NoSuchBucket")),
-            (403, Some("AccessDenied")),
-            (403, Some("InvalidAccessKeyId")),
-            (400, Some("XMinioAdminBucketQuotaExceeded")),
-            (301, Some("PermanentRedirect")),
-            (501, Some("NotImplemented")),
-        ] {
-            assert!(is_refusal(status, code), "{status} {code:?}");
-        }
-        for (status, code) in [
-            (503, Some("SlowDown")),
-            (507, Some("XMinioStorageFull")),
-            (500, None),
-            (400, Some("RequestTimeout")),
-            (409, Some("OperationAborted")),
-        ] {
-            assert!(!is_refusal(status, code), "{status} {code:?}");
-        }
-        assert!(!StoreError::TimedOut.is_refusal());
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

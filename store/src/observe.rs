@@ -23,6 +23,9 @@ pub struct StoreOutcome<'a> {
 pub trait StoreObserver: fmt::Debug + Send + Sync {
     /// Records an attempt that ended after `took`. Must not block.
     fn observe(&self, outcome: StoreOutcome<'_>, took: Duration);
+
+    /// Records by how many seconds our clock is ahead of the store's. Must not block.
+    fn clock(&self, ahead_seconds: f64);
 }
 
 #[derive(Debug)]

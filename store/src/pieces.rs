@@ -1,8 +1,8 @@
 //! Reads an object piece by piece, one ranged request each, for readers that may be slow: no more than a piece
 //! is in memory, and between two pieces no connection is held.
 
+use crate::error::is_past_the_end;
 use crate::{ObjectKey, Store, StoreError};
-use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
 
@@ -79,7 +79,7 @@ impl ObjectPieces {
             .set_if_match(self.etag.clone());
         match request.send().await {
             Ok(answer) => Ok(Some(answer)),
-            Err(error) if error.code() == Some("InvalidRange") => Ok(None),
+            Err(error) if is_past_the_end(&error) => Ok(None),
             Err(error) => {
                 let (bucket, key) = (&self.store.bucket, self.key.as_str());
                 Err(StoreError::from_sdk(&error, bucket, key))

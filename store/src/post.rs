@@ -5,8 +5,9 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-HTTPPOSTConstructPolicy.html>), signed
 //! by Signature Version 4.
 
+use crate::credentials::within_life;
 use crate::{ModelPrefix, Store, StoreError};
-use aws_sdk_s3::config::{Credentials, ProvideCredentials as _};
+use aws_sdk_s3::config::Credentials;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use aws_smithy_types::DateTime;
@@ -57,8 +58,8 @@ struct Policy<'a> {
 }
 
 impl Store {
-    /// A form that permits uploads of at most `max_bytes` each below `prefix`, for `lifetime`. Signing
-    /// sends no request, except what the credential provider may need.
+    /// A form that permits uploads of at most `max_bytes` each below `prefix`, for `lifetime` or
+    /// until the credentials expire. Signing sends no request, except what the credential provider may need.
     pub async fn presign_post(
         &self,
         prefix: &ModelPrefix,
@@ -74,12 +75,8 @@ impl Store {
             return Err(refuse("it may live for at most seven days"));
         }
         let config = self.client.config();
-        let provider = self
-            .credentials
-            .as_ref()
-            .ok_or_else(|| refuse("no credentials"))?;
-        let credentials = provider.provide_credentials().await;
-        let credentials = credentials.map_err(|error| refuse(&error.to_string()))?;
+        let credentials = self.credentials.get().await?;
+        let now = self.clock.now();
         let policy = Policy {
             bucket: &self.bucket,
             prefix,
@@ -87,8 +84,8 @@ impl Store {
             region: config
                 .region()
                 .map_or("us-east-1", |region| region.as_ref()),
-            now: (self.now)(),
-            lifetime,
+            now,
+            lifetime: within_life(&credentials, now, lifetime),
         };
         Ok(PostForm {
             url: self.bucket_url().await?.to_owned(),

@@ -2,8 +2,8 @@
 //!
 //! The SDK's stalled-stream protection ends a body that stalls with an error.
 
+use crate::error::is_past_the_end;
 use crate::{ObjectKey, Store, StoreError};
-use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime};
@@ -63,7 +63,7 @@ impl Store {
         let answer = match request.send().await {
             Ok(answer) => answer,
             // An empty object has no first byte.
-            Err(error) if error.code() == Some("InvalidRange") => return Ok(Bytes::new()),
+            Err(error) if is_past_the_end(&error) => return Ok(Bytes::new()),
             Err(error) => return Err(StoreError::from_sdk(&error, &self.bucket, key.as_str())),
         };
         let mut reader = ObjectReader {
@@ -126,7 +126,7 @@ impl Store {
                 "refusing to presign {key}: it left its prefix"
             )));
         }
-        let presigning = self.presigning(lifetime)?;
+        let presigning = self.presigning(lifetime).await?;
         public
             .get_object()
             .bucket(&self.bucket)

@@ -5,8 +5,9 @@
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>); a test compares it with the
 //! SDK's.
 
+use crate::credentials::within_life;
 use crate::{ObjectKey, Sha256, Store, StoreError};
-use aws_sdk_s3::config::{Credentials, ProvideCredentials as _};
+use aws_sdk_s3::config::Credentials;
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt::Write as _;
@@ -22,19 +23,6 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
-
-/// Credentials are read again this long before they expire.
-const READ_BEFORE: Duration = Duration::from_mins(1);
-
-/// Credentials that do not expire are read again after this time: a file may have changed.
-const READ_EVERY: Duration = Duration::from_mins(5);
-
-/// Credentials, and until when they are used.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownCredentials {
-    credentials: Credentials,
-    until: SystemTime,
-}
 
 /// Signs URLs that allow a GET, all with the same end of life.
 pub struct Signer {
@@ -60,32 +48,13 @@ impl Store {
     /// A signer of URLs that allow a GET for `lifetime`, or until the credentials expire if that is sooner.
     /// It sends no request, except what the credential provider may need.
     pub async fn signer(&self, lifetime: Duration) -> Result<Signer, StoreError> {
-        let credentials = self.known_credentials().await?;
+        let credentials = self.credentials.get().await?;
         let url = self.bucket_url().await?;
         let config = self.client.config();
         let region = config
             .region()
             .map_or("us-east-1", |region| region.as_ref());
-        Signer::new(url, &credentials, region, (self.now)(), lifetime)
-    }
-
-    async fn known_credentials(&self) -> Result<Credentials, StoreError> {
-        let now = (self.now)();
-        let mut known = self.known_credentials.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.until > now) {
-            return Ok(known.credentials.clone());
-        }
-        let wrong = |why: String| StoreError::Unavailable(format!("no credentials: {why}"));
-        let provider = self.credentials.as_ref();
-        let provider = provider.ok_or_else(|| wrong("none are configured".to_owned()))?;
-        let credentials = provider.provide_credentials().await;
-        let credentials = credentials.map_err(|error| wrong(error.to_string()))?;
-        let expires = credentials.expiry().map(|expiry| expiry - READ_BEFORE);
-        *known = Some(KnownCredentials {
-            until: expires.unwrap_or(now + READ_EVERY),
-            credentials: credentials.clone(),
-        });
-        Ok(credentials)
+        Signer::new(url, &credentials, region, self.clock.now(), lifetime)
     }
 }
 
@@ -105,15 +74,14 @@ impl Signer {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        let left = (credentials.expiry()).and_then(|expiry| expiry.duration_since(now).ok());
-        let lifetime = left.map_or(lifetime, |left| left.min(lifetime));
+        let lifetime = within_life(credentials, now, lifetime);
         let date_time = crate::post::utc(now).replace(['-', ':'], "");
         let scope = format!("{}/{region}/s3/aws4_request", &date_time[..8]);
         let encode = |text: &str| utf8_percent_encode(text, QUERY).to_string();
         let mut query = format!(
             "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={date_time}&X-Amz-Expires={}",
             encode(&format!("{}/{scope}", credentials.access_key_id())),
-            lifetime.as_secs().max(1)
+            lifetime.as_secs()
         );
         if let Some(token) = credentials.session_token() {
             let _ = write!(query, "&X-Amz-Security-Token={}", encode(token));

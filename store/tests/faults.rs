@@ -211,7 +211,7 @@ async fn clock_skew_is_reported_without_a_retry() {
     let (endpoint, count) = server(vec![Fate::Fail(403, "RequestTimeTooSkewed")]).await;
     let store = connect(&endpoint, "fovea", "k", "s").await;
     for error in both(&store).await {
-        assert!(matches!(error, StoreError::ClockSkew), "{error}");
+        assert!(matches!(error, StoreError::ClockSkew { .. }), "{error}");
     }
     assert_eq!(*count.lock().unwrap(), 2);
 }

@@ -7,9 +7,11 @@ use http::{Request, Response};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::hash::Hash;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tower::{Layer, Service};
@@ -59,6 +61,7 @@ pub struct Upstreams {
     cluster_seconds: Histogram,
     store: Family<StoreLabels, Counter>,
     store_seconds: Histogram,
+    store_clock_skew: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Upstreams {
@@ -71,6 +74,7 @@ impl Default for Upstreams {
             cluster_seconds: seconds(),
             store: Family::default(),
             store_seconds: seconds(),
+            store_clock_skew: Gauge::default(),
         }
     }
 }
@@ -99,6 +103,12 @@ impl Upstreams {
             "How long the object store took for one try",
             Unit::Seconds,
             self.store_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "store_clock_skew",
+            "Time by which this program's clock is ahead of the object store's, which signed URLs have",
+            Unit::Seconds,
+            self.store_clock_skew.clone(),
         );
     }
 
@@ -136,6 +146,16 @@ impl Upstreams {
             status,
         );
         self.store_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Publishes by how many seconds our clock is ahead of the store's.
+    pub fn store_clock(&self, ahead_seconds: f64) {
+        self.store_clock_skew.set(ahead_seconds);
+    }
+
+    /// Seconds by which our clock is ahead of the store's.
+    pub fn store_clock_ahead_seconds(&self) -> f64 {
+        self.store_clock_skew.get()
     }
 }
 

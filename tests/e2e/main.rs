@@ -7,6 +7,7 @@
 mod bad_input;
 mod batch;
 mod captions;
+mod clock;
 mod compat;
 mod early;
 mod fairness;

@@ -1,11 +1,13 @@
 //! An operator whose clock is wrong.
 
-use anyhow::{Result, ensure};
+use crate::sweeping::{Bucket, NOBODY};
+use anyhow::{Context as _, Result, ensure};
 use fovea_crds::{InferenceJob, InferenceJobSpec, Input, Phase, Task};
 use fovea_harness::eventually;
 use fovea_harness::stack::SYSTEM_NAMESPACE;
-use fovea_store::{ObjectKey, Store, StoreConfig};
-use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, apply_pool};
+use fovea_store::{ObjectKey, Sha256, Store, StoreConfig};
+use fovea_tests::operated::{BUCKET, JOBS, OPERATOR, PATIENCE, apply_pool};
+use fovea_tests::proxy::Proxy;
 use fovea_tests::skew::Clock;
 use fovea_tests::{Operated, Options};
 use kube::ResourceExt as _;
@@ -104,5 +106,102 @@ async fn an_operator_whose_clock_is_days_ahead_fails_no_job_and_deletes_none_ear
     let read = reqwest::get(attempts[0].url.as_ref().unwrap()).await?;
     assert_eq!((read.status().as_u16(), &*read.text().await?), (200, "x"));
     operated.judge();
+    Ok(())
+}
+
+/// The value of a gauge of the operator.
+async fn gauge(operated: &Operated, name: &str) -> Result<f64> {
+    let metrics = reqwest::get(format!("{}/metrics", operated.health_url)).await?;
+    let metrics = metrics.text().await?;
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{name} ")));
+    Ok(value.context("no such metric")?.parse()?)
+}
+
+/// The operator's clock is the API server's. Here that is twenty minutes from the store's.
+#[tokio::test]
+async fn what_an_operator_signs_has_the_store_s_time_where_the_api_server_s_is_another()
+-> Result<()> {
+    for (seconds, side) in [(1200_i32, "ahead of"), (-1200, "behind")] {
+        let options = Options::default();
+        let mut operated = Operated::start(options.clone()).await?;
+        let proxy = Proxy::start(&operated.control_plane, Some(OPERATOR)).await?;
+        proxy.set_ahead(seconds.into());
+        operated.operator.terminate().await?;
+        let (operator, health) = operated.standby_by(&options, &proxy.kubeconfig).await?;
+        (operated.operator, operated.health_url) = (operator, health);
+        operated.is_ready().await?;
+
+        let minio = &operated.minio;
+        let config = StoreConfig::at(minio.endpoint().parse()?, BUCKET);
+        let store = Store::connect_as(&config, minio.access_key(), minio.secret_key()).await?;
+        let picture = ObjectKey::data(JOBS, "cat.jpg")?;
+        store.put(&picture, "x".into(), "image/jpeg").await?;
+        let key = "cat.jpg".to_owned();
+        let spec = InferenceJobSpec::new(Task::ImageToText, Input::Object { key });
+        let stored = operated.create(&InferenceJob::new("stored", spec)).await?;
+        assert_eq!(operated.ended("stored").await?.phase, Phase::Succeeded);
+        let attempts = operated.runner.attempts_of(&stored.uid().unwrap());
+        let read = reqwest::get(attempts[0].url.as_ref().unwrap()).await?;
+        assert_eq!((read.status().as_u16(), &*read.text().await?), (200, "x"));
+
+        let skew = gauge(&operated, "fovea_operator_store_clock_skew_seconds").await?;
+        assert!((skew - f64::from(seconds)).abs() < 30.0, "{skew}");
+        let ready = reqwest::get(format!("{}/readyz?verbose", operated.health_url)).await?;
+        let ready = ready.text().await?;
+        let named = format!("the API server's clock is 20 minutes {side} the object store's");
+        assert!(
+            ready.contains(&format!("[+]store-clock ok: {named}")),
+            "{ready}"
+        );
+
+        // The pool is looked at again after an edit.
+        apply_pool(
+            &operated.client,
+            "default",
+            &[&operated.runner.url],
+            &json!({
+                "fairness": {"maxInFlight": 7},
+            }),
+        )
+        .await?;
+        eventually("the pool's condition", PATIENCE, async || {
+            let status = operated.pools.get("default").await?.status;
+            let conditions = status.unwrap_or_default().conditions;
+            let degraded = conditions.iter().find(|each| each.type_ == "Degraded");
+            let degraded = degraded.context("no condition")?;
+            ensure!(degraded.message.contains(&named), "{degraded:?}");
+            ensure!(degraded.status == "False", "{degraded:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Longer than the grace period of a sweep: by the operator's clock, a picture that was just put is old.
+#[tokio::test]
+async fn objects_age_by_the_store_s_clock() -> Result<()> {
+    let options = Options::flags(["--sweep-every-seconds=1", "--sweep-grace-seconds=1800"]);
+    let mut operated = Operated::start(options.clone()).await?;
+    let proxy = Proxy::start(&operated.control_plane, Some(OPERATOR)).await?;
+    proxy.set_ahead(2700);
+    operated.operator.terminate().await?;
+    let bucket = Bucket::of(&operated.minio).await?;
+    let upload = |text: &[u8]| ObjectKey::upload("no-such-namespace", NOBODY, &Sha256::of(text));
+    let (fresh, old) = (upload(b"fresh")?, upload(b"old")?);
+    bucket.put(&fresh).await?;
+    bucket.put_old(&old).await?;
+    let (operator, health) = operated.standby_by(&options, &proxy.kubeconfig).await?;
+    (operated.operator, operated.health_url) = (operator, health);
+    bucket.loses(&old).await?;
+    let skew = gauge(&operated, "fovea_operator_store_clock_skew_seconds").await?;
+    assert!((skew - 2700.0).abs() < 30.0, "{skew}");
+    // Each sweep looks at both.
+    let again = upload(b"old, too")?;
+    bucket.put_old(&again).await?;
+    bucket.loses(&again).await?;
+    assert!(bucket.has(&fresh).await?);
     Ok(())
 }

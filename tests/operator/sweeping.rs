@@ -56,6 +56,10 @@ impl Bucket {
         })
     }
 
+    pub(crate) async fn put(&self, key: &ObjectKey) -> Result<()> {
+        Ok(self.now.put(key, "x".into(), "text/plain").await?)
+    }
+
     pub(crate) async fn put_old(&self, key: &ObjectKey) -> Result<()> {
         self.put_old_text(key, "x").await
     }

@@ -9,11 +9,13 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use fovea_harness::{ControlPlane, eventually};
+use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -64,6 +66,8 @@ struct Shared {
     /// Requests that matched a rule.
     met: Arc<AtomicU32>,
     held: Arc<AtomicU32>,
+    /// Seconds by which the answers' `Date` is ahead of the time.
+    ahead_seconds: Arc<AtomicI64>,
     /// Whether delayed requests are forwarded.
     released: watch::Sender<bool>,
     /// A change breaks open watches.
@@ -78,6 +82,7 @@ impl Proxy {
             rules: Arc::default(),
             met: Arc::default(),
             held: Arc::default(),
+            ahead_seconds: Arc::default(),
             released: watch::Sender::new(false),
             generation: watch::Sender::new(0),
         };
@@ -117,6 +122,11 @@ impl Proxy {
     /// Forwards every delayed request.
     pub fn release(&self) {
         self.shared.released.send_replace(true);
+    }
+
+    /// From now on the API server's clock seems to be so many seconds ahead.
+    pub fn set_ahead(&self, seconds: i64) {
+        self.shared.ahead_seconds.store(seconds, Ordering::Relaxed);
     }
 
     pub fn break_watches(&self) {
@@ -228,9 +238,16 @@ async fn forward(State(shared): State<Shared>, request: Request) -> Response {
         .expect("a whole request");
     let forwarded = axum::http::Request::from_parts(parts, kube::client::Body::from(body.to_vec()));
     // If the API server is down, so is the proxy.
-    let Ok(answer) = shared.client.send(forwarded).await else {
+    let Ok(mut answer) = shared.client.send(forwarded).await else {
         break_connection()
     };
+    let ahead = SignedDuration::from_secs(shared.ahead_seconds.load(Ordering::Relaxed));
+    if !ahead.is_zero() {
+        let date = rfc2822::DateTimePrinter::new()
+            .timestamp_to_rfc9110_string(&(Timestamp::now() + ahead));
+        let date = date.expect("a date").parse().expect("a header");
+        answer.headers_mut().insert(axum::http::header::DATE, date);
+    }
     match fate {
         Some(Fate::LoseAnswer) => break_connection(),
         Some(Fate::HoldAnswer) => return shared.hold().await,

@@ -67,6 +67,10 @@ http://{{ include "fovea.componentName" (dict "root" . "component" "minio") }}.{
   value: {{ $store.region | quote }}
 - name: FOVEA_S3_PATH_STYLE
   value: {{ $store.pathStyle | quote }}
+{{- if kindIs "bool" $store.publicPathStyle }}
+- name: FOVEA_S3_PUBLIC_PATH_STYLE
+  value: {{ $store.publicPathStyle | quote }}
+{{- end }}
 {{- if $store.caSecret.name }}
 - name: FOVEA_S3_CA_FILE
   value: /etc/fovea/store-ca/{{ $store.caSecret.key }}

@@ -340,6 +340,10 @@ impl StoreObserver for Metrics {
     fn observe(&self, StoreOutcome { method, status }: StoreOutcome<'_>, took: Duration) {
         self.upstreams.store_request(method, status, took);
     }
+
+    fn clock(&self, ahead_seconds: f64) {
+        self.upstreams.store_clock(ahead_seconds);
+    }
 }
 
 #[cfg(test)]

@@ -150,7 +150,8 @@ impl Sweeper {
     /// Checks all objects in the bucket; returns how many it deleted.
     async fn sweep(&self) -> Result<usize, SweepError> {
         self.bucket.claim().await?;
-        let now = crate::time::system_now();
+        // Objects have the store's time, records' ends have ours: nothing goes early by either.
+        let now = crate::time::system_now().min(self.store.time());
         let answers_limit = limit(now, self.config.reuse_retention());
         let limit = limit(now, Duration::from_secs(self.config.grace_seconds));
         // Which records can be needed; before one is deleted, the namespaces are read again.

@@ -10,9 +10,9 @@ use super::error::ImportError;
 use super::manifest::{MANIFEST_FILE, Manifest};
 use super::names::RepoId;
 use super::transfer::{
-    Retry, TransferError, Tries, chain, error_body, excerpt, host, io_error, sending_client,
-    wait_after,
+    Retry, TransferError, Tries, chain, excerpt, host, io_error, sending_client, wait_after,
 };
+use crate::s3_error::S3Error;
 use reqwest::multipart::{Form as Multipart, Part};
 use reqwest::{Body, Client, Response, Url};
 use serde::Deserialize;
@@ -175,18 +175,10 @@ fn status(response: &Response) -> TransferError {
 /// Extracts S3's `<Code>` and `<Message>` from its XML answer.
 async fn refused(response: Response, key: &str) -> ImportError {
     let status = response.status();
-    let text = error_body(response).await.unwrap_or_default();
-    let between = |tag: &str| {
-        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-        Some(excerpt(rest.split_once("</")?.0))
-    };
+    let said = S3Error::read(response).await;
     ImportError::Refused {
         file: key.to_owned(),
         status,
-        why: [between("Code"), between("Message")]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(", "),
+        why: said.map(|said| said.to_string()).unwrap_or_default(),
     }
 }

@@ -1,5 +1,6 @@
 //! Downloads the picture, and checks that it is the one the job names.
 
+use crate::s3_error::S3Error;
 use base64::Engine as _;
 use bytes::Bytes;
 use fovea_protocol::{Input, Problem, Reason, Source};
@@ -7,7 +8,11 @@ use http::header::{IF_MATCH, RANGE};
 use http::{HeaderValue, StatusCode};
 use reqwest::{Client, Response, redirect};
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::time::Duration;
+
+/// AWS names the bucket's region in this header where a request was sent to another one.
+const REGION: &str = "x-amz-bucket-region";
 
 /// Longest time to connect to the store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,8 +29,8 @@ pub struct FetchLimits {
 pub(super) enum FetchError {
     #[error("the store has no such object; was it deleted, or is the key wrong?")]
     NotFound,
-    #[error("the store answered {0}; is the presigned URL still valid?")]
-    Status(StatusCode),
+    #[error("the store answered {0}{1}")]
+    Status(StatusCode, Said),
     #[error("the store answered {0}, a redirect, which the runner does not follow")]
     Redirect(StatusCode),
     #[error("the store could not be read: {0}")]
@@ -43,11 +48,40 @@ pub(super) enum FetchError {
     Unreserved(u64),
 }
 
+/// What the store says in an answer that is an error, if that is S3's.
+#[derive(Debug)]
+pub(super) struct Said(Option<S3Error>);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            None => f.write_str("; is the presigned URL still valid?"),
+            Some(error) => write!(f, ", {}", error.with_advice()),
+        }
+    }
+}
+
+impl FetchError {
+    /// The error of a response that is not what was asked for.
+    pub(super) async fn of(response: Response) -> Self {
+        let status = response.status();
+        if status.is_redirection() && !response.headers().contains_key(REGION) {
+            return Self::Redirect(status);
+        }
+        let said = S3Error::read(response).await;
+        let bucket_is_missing = (said.as_ref()).is_some_and(|said| said.code() == "NoSuchBucket");
+        if status == StatusCode::NOT_FOUND && !bucket_is_missing {
+            return Self::NotFound;
+        }
+        Self::Status(status, Said(said))
+    }
+}
+
 impl From<FetchError> for Problem {
     fn from(error: FetchError) -> Self {
         let reason = match &error {
             FetchError::NotFound => Reason::PictureNotFound,
-            FetchError::Status(_)
+            FetchError::Status(..)
             | FetchError::Redirect(_)
             | FetchError::Transport(_)
             | FetchError::Unreserved(_) => Reason::FetchFailed,
@@ -142,13 +176,10 @@ impl Fetcher {
             }
         }
         let response = request.send().await.map_err(transport)?;
-        let status = response.status();
-        match status {
-            _ if status == wanted => Ok(response),
-            StatusCode::NOT_FOUND => Err(FetchError::NotFound),
-            _ if status.is_redirection() => Err(FetchError::Redirect(status)),
-            _ => Err(FetchError::Status(status)),
+        if response.status() == wanted {
+            return Ok(response);
         }
+        Err(FetchError::of(response).await)
     }
 }
 

@@ -130,6 +130,18 @@ async fn every_fault_of_a_store_has_its_own_reason() {
 }
 
 #[tokio::test]
+async fn the_store_s_own_words_and_what_to_check_are_in_the_problem() {
+    let (runner, store) = (Runner::start(settings()).await, Store::start().await);
+    let reported = runner.problem(&request(store.url("/expired"))).await;
+    assert_eq!(reported.reason, Reason::FetchFailed);
+    assert!(reported.retryable);
+    for part in ["403", "AccessDenied: Request has expired", "clocks"] {
+        assert!(reported.detail.contains(part), "{}", reported.detail);
+    }
+    assert!(!reported.detail.contains("secret"), "{}", reported.detail);
+}
+
+#[tokio::test]
 async fn a_store_that_stalls_ends_with_its_silence_or_the_deadline() {
     let store = Store::start().await;
     let runner = Runner::start(settings()).await;

@@ -32,6 +32,7 @@ impl Store {
             .route("/picture", get(|| async { picture("rgb.png") }))
             .route("/empty", get(|| async { "" }))
             .route("/forbidden", get(|| async { StatusCode::FORBIDDEN }))
+            .route("/expired", get(|| async { expired() }))
             .route(
                 "/redirect",
                 get(|| async { Redirect::temporary("/picture") }),
@@ -77,6 +78,12 @@ impl Store {
     pub(crate) fn presigned(&self, path: &str) -> String {
         format!("http://{}{path}?X-Amz-Signature=secret", self.address)
     }
+}
+
+/// MinIO's answer to a URL whose time is over, with a message that quotes the URL after it.
+fn expired() -> (StatusCode, &'static str) {
+    let body = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message><Resource>/expired?X-Amz-Signature=secret</Resource></Error>";
+    (StatusCode::FORBIDDEN, body)
 }
 
 fn chunk() -> Bytes {

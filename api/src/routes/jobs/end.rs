@@ -17,7 +17,6 @@ use fovea_crds::{InferenceJob, Input};
 use fovea_store::{InvalidDigest, InvalidKey, ObjectKey, Sha256, StoreError};
 use http::{StatusCode, Uri};
 use kube::ResourceExt as _;
-use std::time::SystemTime;
 use tokio::time::timeout;
 
 /// Cancel a job.
@@ -140,6 +139,6 @@ fn cause_of(problem: Problem) -> String {
 /// Whether the picture exists and may be deleted by its age.
 async fn is_old(app: &App, key: &ObjectKey) -> Result<bool, StoreError> {
     let modified = app.store.modified(key).await?;
-    let age = modified.map(|modified| SystemTime::now().duration_since(modified));
+    let age = modified.map(|modified| app.store.time().duration_since(modified));
     Ok(age.is_some_and(|age| age.unwrap_or_default() >= app.config.reads.picture_grace()))
 }

@@ -203,6 +203,14 @@ ClockSkew:
   description: |
     The operator uses the API server's time, so no job ends or is deleted too early. Other programs on that node do not: repair
     the node's time synchronisation, or the API server's if every operator has the difference.
+StoreClockSkew:
+  expr: |
+    max by (pod) (abs(fovea_operator_store_clock_skew_seconds{ {{- $ns -}} } or fovea_api_store_clock_skew_seconds{ {{- $ns -}} })) > {{ $alerts.StoreClockSkew.threshold }}
+  summary: |
+    The clock of the object store differs from that of {{ "{{ $labels.pod }} by {{ $value | humanizeDuration }}" }}
+  description: |
+    URLs are signed with the store's time, so runners and clients can read; beyond a day it refuses them. If every pod has the
+    difference, repair the time of the store's machine, else that of the pod's node. An operator's clock is the API server's.
 NamespaceFull:
   expr: max by (limit) (fovea_operator_full_namespaces{ {{- $ns -}} }) > {{ $alerts.NamespaceFull.threshold }}
   summary: |

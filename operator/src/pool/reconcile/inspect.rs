@@ -54,6 +54,7 @@ impl Context {
         observed: &mut Observed<'_>,
         memory: &mut Memory,
     ) -> Option<Timestamp> {
+        observed.store_skew = self.store.clock_skew();
         if !observed.refusals.is_empty() || observed.pool.spec.external.is_some() {
             return None;
         }

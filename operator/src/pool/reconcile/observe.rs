@@ -13,6 +13,7 @@ use crate::pool::validate;
 use crate::pool::weights::{Location, WeightsError, is_commit, locate};
 use crate::time::later;
 use fovea_crds::{ModelSource, PoolModel, RunnerPool};
+use fovea_store::ClockSkew;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt as _;
@@ -34,6 +35,8 @@ pub(crate) struct Observed<'a> {
     pub(crate) models: Vec<ObservedModel<'a>>,
     /// Faults of pods that do not start; filled in by [`inspect`](super::Context::inspect).
     pub(crate) start_faults: Vec<Message>,
+    /// Between the API server's clock and the object store's; filled in by [`inspect`](super::Context::inspect).
+    pub(crate) store_skew: Option<ClockSkew>,
 }
 
 pub(crate) struct ObservedModel<'a> {
@@ -105,6 +108,7 @@ pub(crate) fn observe<'a>(
         refusals,
         models,
         start_faults: Vec::new(),
+        store_skew: None,
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn observed(pool: &RunnerPool) -> Observed<'_> {
         refusals: validate::refusals(&pool.spec),
         models: Vec::new(),
         start_faults: Vec::new(),
+        store_skew: None,
     }
 }
 

@@ -6,12 +6,14 @@ use super::plan::PodCounts;
 use super::verdict::{leave_queue, verdict};
 use crate::events::Notice;
 use crate::pool::load::{Health, Load};
+use crate::time::OUR_CLOCK;
 use fovea_crds::{
     ModelStatus, RunnerPool, RunnerPoolStatus,
     bounds::MAX_REVISION_LENGTH,
     clip,
     conditions::{self, DEGRADED, PROGRESSING, READY, RECONCILING, STALLED},
 };
+use fovea_store::ClockSkew;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 /// Longest error of one model, in characters.
@@ -73,7 +75,7 @@ pub(crate) fn status(observed: &Observed<'_>, applied: &Applied) -> Option<Runne
         observed,
         applied,
         &[
-            (DEGRADED, degradation(load, applied)),
+            (DEGRADED, degradation(observed.store_skew, load, applied)),
             (PROGRESSING, progressing),
             (READY, ready),
         ],
@@ -182,7 +184,8 @@ fn scaled_to_zero(pool: &RunnerPool) -> Option<State> {
     }
 }
 
-fn degradation(load: &Load, applied: &Applied) -> State {
+/// A store's clock that is off is a fault where its runners get URLs that the store refuses; else it is only named.
+fn degradation(skew: Option<ClockSkew>, load: &Load, applied: &Applied) -> State {
     let faults = &applied.faults;
     let mut reason = faults.first().map(|fault| fault.reason);
     let mut messages: Vec<String> = faults.iter().map(|fault| fault.message.clone()).collect();
@@ -207,8 +210,17 @@ fn degradation(load: &Load, applied: &Applied) -> State {
         reason.get_or_insert(fault);
         messages.push(format!("{endpoint}: {why}"));
     }
+    if let Some(skew) = skew {
+        messages.push(skew.describe(OUR_CLOCK));
+        if !skew.is_corrected() {
+            reason.get_or_insert("StoreClockSkew");
+        }
+    }
     match reason {
-        None => ("False", "RunnersAnswer", "every runner answers".to_owned()),
+        None => {
+            messages.insert(0, "every runner answers".to_owned());
+            ("False", "RunnersAnswer", messages.join("; "))
+        }
         Some(reason) => ("True", reason, messages.join("; ")),
     }
 }

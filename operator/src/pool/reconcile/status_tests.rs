@@ -72,6 +72,40 @@ fn the_first_fault_is_the_reason_and_every_fault_is_in_the_message() {
 }
 
 #[test]
+fn a_store_s_clock_is_named_and_a_fault_only_where_it_cannot_be_corrected() {
+    let pool = pool(&json!({}));
+    let mut observed = observed(&pool);
+    with_runner(&mut observed, "a", up(None));
+    for (ahead_seconds, value, reason, part) in [
+        (
+            1200.0,
+            "False",
+            "RunnersAnswer",
+            "every runner answers; the API server's clock is 20 minutes ahead",
+        ),
+        (
+            -1200.0,
+            "False",
+            "RunnersAnswer",
+            "20 minutes behind the object store's",
+        ),
+        (
+            200_000.0,
+            "True",
+            "StoreClockSkew",
+            "it refuses signed URLs",
+        ),
+    ] {
+        observed.store_skew = ClockSkew::of(ahead_seconds);
+        let status = status(&observed, &with_pods(1)).unwrap();
+        let (found, why, message) = condition(&status, DEGRADED);
+        assert_eq!((found, why), (value, reason), "{message}");
+        assert!(message.contains(part), "{message}");
+        assert_eq!(condition(&status, READY).0, "True");
+    }
+}
+
+#[test]
 fn a_runner_that_starts_is_a_fault_of_an_external_pool_and_not_of_a_pod() {
     let external = pool(&json!({"external": {"endpoints": ["https://a"]}}));
     let own = pool(&json!({}));

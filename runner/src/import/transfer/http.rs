@@ -3,6 +3,7 @@
 
 use super::TransferError;
 use super::error::chain;
+use crate::s3_error::{S3Error, error_body, excerpt};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, ETAG, IF_MATCH, LOCATION, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response, Url, redirect};
@@ -10,12 +11,6 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Longest server message in an error, in characters.
-const MAX_SAID_CHARS: usize = 200;
-
-/// Longest error body that is read, in bytes.
-const MAX_ERROR_BYTES: usize = 16 * 1024;
 
 /// A client that follows no redirects and waits for bytes no longer than `silence`.
 /// `proxy`: whether to heed `HTTPS_PROXY` and the like.
@@ -220,10 +215,7 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     );
     let message = match message {
         Some(message) => Some(message),
-        // A page for people does not fit into one line.
-        None => (error_body(response).await)
-            .map(|body| excerpt(body.trim()))
-            .filter(|text| !text.is_empty() && !text.starts_with('<')),
+        None => (error_body(response).await).and_then(|body| message_of(&body)),
     };
     let error = TransferError::Status {
         host,
@@ -240,22 +232,13 @@ async fn accept(response: Response) -> Result<Response, Failure> {
     })
 }
 
-/// An error's body, if it is a short text.
-pub(in crate::import) async fn error_body(mut response: Response) -> Option<String> {
-    let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_ERROR_BYTES {
-            return None;
-        }
-    }
-    String::from_utf8(body).ok()
-}
-
-/// The part of a server's message to quote.
-pub(in crate::import) fn excerpt(text: &str) -> String {
-    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    printable.take(MAX_SAID_CHARS).collect()
+/// What an error's body says. A page for people does not fit into one line.
+fn message_of(body: &str) -> Option<String> {
+    let of_a_store = S3Error::parse(body).map(|error| error.to_string());
+    of_a_store.or_else(|| {
+        let text = excerpt(body.trim());
+        (!text.is_empty() && !text.starts_with('<')).then_some(text)
+    })
 }
 
 /// Parses `Retry-After`: seconds, or a date.

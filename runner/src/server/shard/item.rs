@@ -183,12 +183,14 @@ async fn fetch(
         };
         drop((memory, permit));
         match &error {
-            FetchError::Status(StatusCode::FORBIDDEN) if renewals < MAX_RENEWALS => {
+            FetchError::Status(StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST, _)
+                if renewals < MAX_RENEWALS =>
+            {
                 renewals += 1;
                 offer = shard.ask.again(index).await.map_err(ended)?;
                 continue;
             }
-            FetchError::Status(_) | FetchError::Redirect(_) | FetchError::Transport(_) => {}
+            FetchError::Status(..) | FetchError::Redirect(_) | FetchError::Transport(_) => {}
             _ => return Err(Unfetched::Failed(error.into())),
         }
         let now = Instant::now();

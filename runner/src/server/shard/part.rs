@@ -193,6 +193,6 @@ async fn put(shard: &Shard, upload: &Upload, bytes: &Bytes) -> Result<Put, Fetch
     match response.status() {
         status if status.is_success() => Ok(Put::Written),
         StatusCode::PRECONDITION_FAILED => Ok(Put::Exists),
-        status => Err(FetchError::Status(status)),
+        _ => Err(FetchError::of(response).await),
     }
 }

@@ -82,8 +82,8 @@ impl Object {
                 }
                 Ok(Some(response))
             }
-            Err(FetchError::Status(StatusCode::RANGE_NOT_SATISFIABLE)) => Ok(None),
-            Err(FetchError::Status(StatusCode::PRECONDITION_FAILED)) => {
+            Err(FetchError::Status(StatusCode::RANGE_NOT_SATISFIABLE, _)) => Ok(None),
+            Err(FetchError::Status(StatusCode::PRECONDITION_FAILED, _)) => {
                 let message = "the archive was replaced while it was read; run the batch again";
                 Err(failed("ArchiveChanged", message.to_owned()))
             }
