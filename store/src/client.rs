@@ -1,6 +1,7 @@
 //! A client of one bucket. Each call is bounded in time and in attempts.
 
 use crate::observe::Observing;
+use crate::proxied;
 use crate::sign::KnownCredentials;
 use crate::{ObjectKey, StoreConfig, StoreError, StoreObserver};
 use aws_sdk_s3::Client;
@@ -15,6 +16,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use bytes::{Bytes, BytesMut};
+use fovea_proxy::Proxies;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -92,15 +94,16 @@ impl Store {
             .clone()
             .map(|pem| TrustStore::default().with_pem_certificate(pem));
         let bucket = ca.map(|pem| TrustStore::empty().with_pem_certificate(pem));
+        let proxies = Proxies::from_env().map_err(|error| StoreError::Config(error.to_string()))?;
         let mut shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(http_client(issuers)?)
+            .http_client(http_client(issuers, &proxies)?)
             .region(Region::new(config.region.clone()));
         if let Some(credentials) = credentials {
             shared = shared.credentials_provider(credentials);
         }
         let shared = shared.load().await;
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
-            .http_client(http_client(bucket)?)
+            .http_client(http_client(bucket, &proxies)?)
             .force_path_style(config.path_style)
             .time_source(Clock(now))
             // Every body is signed with its SHA-256 already, and older S3-compatible stores reject
@@ -268,7 +271,10 @@ async fn authorities(path: &Path) -> Result<Vec<u8>, StoreError> {
 }
 
 /// An HTTP client that trusts `authorities`, or the system's where that is `None`.
-fn http_client(authorities: Option<TrustStore>) -> Result<SharedHttpClient, StoreError> {
+fn http_client(
+    authorities: Option<TrustStore>,
+    proxies: &Proxies,
+) -> Result<SharedHttpClient, StoreError> {
     let mut tls = TlsContext::builder();
     if let Some(authorities) = authorities {
         tls = tls.with_trust_store(authorities);
@@ -276,6 +282,9 @@ fn http_client(authorities: Option<TrustStore>) -> Result<SharedHttpClient, Stor
     let tls = tls
         .build()
         .map_err(|error| StoreError::Config(format!("TLS: {error}")))?;
+    if !proxies.is_empty() {
+        return proxied::http_client(&tls, proxies);
+    }
     Ok(aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls)
