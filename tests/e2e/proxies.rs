@@ -43,7 +43,7 @@ async fn a_job_ends_whose_picture_lies_behind_a_proxy_and_nothing_else_goes_thro
     let passed = proxy.passed();
     for (what, method, part) in [
         ("the API's upload", "PUT", "/fovea/uploads/"),
-        ("the operator's list", "GET", "list-type=2"),
+        ("a list of the bucket", "GET", "list-type=2"),
         ("the runner's download", "GET", "X-Amz-Signature="),
     ] {
         let is_it = |method_of: &str, path: &str| method_of == method && path.contains(part);
