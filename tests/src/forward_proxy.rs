@@ -138,9 +138,9 @@ async fn forward(client: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -
             let name = name.to_ascii_lowercase();
             !name.is_empty() && name != "connection" && !name.starts_with("proxy-")
         });
-        let kept: String = kept.map(|line| format!("{line}\r\n")).collect();
+        let kept = kept.collect::<Vec<_>>().join("\r\n");
         let path = &passed.path;
-        let head = format!("{method} {path} HTTP/1.1\r\n{kept}connection: close\r\n\r\n");
+        let head = format!("{method} {path} HTTP/1.1\r\n{kept}\r\nconnection: close\r\n\r\n");
         server.write_all(head.as_bytes()).await?;
     }
     copy_bidirectional(&mut client, &mut server).await?;
