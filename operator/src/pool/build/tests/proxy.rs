@@ -83,9 +83,9 @@ fn an_import_gets_all_proxies_and_a_password_lies_in_its_secret_only() {
     ];
     let text = import(&minimal(), &build_behind(proxies(&both), &[]));
     for line in [
-        "- name: HTTPS_PROXY\n            valueFrom:",
-        "- name: HTTP_PROXY\n            value: http://plain.test:8080/",
-        "- name: NO_PROXY\n            value: .svc",
+        "- name: HTTPS_PROXY\n          valueFrom:",
+        "- name: HTTP_PROXY\n          value: http://plain.test:8080/",
+        "- name: NO_PROXY\n          value: .svc",
         "key: HTTPS_PROXY",
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
