@@ -138,7 +138,7 @@ fn proxies(build: &Build) -> Option<NetworkPolicyEgressRule> {
     };
     let ports: Vec<_> = ports.iter().map(|number| port("TCP", *number)).collect();
     let is_there = !build.proxies.is_empty() && !to.is_empty();
-    is_there.then(|| NetworkPolicyEgressRule {
+    is_there.then_some(NetworkPolicyEgressRule {
         to: Some(to),
         ports: Some(ports),
     })
