@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Allowed dependencies of each crate, without tests.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("fovea-crds", &[]),
     ("fovea-protocol", &[]),
-    ("fovea-store", &[]),
-    ("fovea-telemetry", &[]),
-    ("fovea-process", &["fovea-telemetry"]),
-    ("fovea-cluster", &["fovea-crds"]),
+    ("fovea-proxy", &[]),
+    ("fovea-store", &["fovea-proxy"]),
+    ("fovea-telemetry", &["fovea-proxy"]),
+    ("fovea-process", &["fovea-proxy", "fovea-telemetry"]),
+    ("fovea-cluster", &["fovea-crds", "fovea-proxy"]),
     (
         "fovea-operator",
         &[
@@ -21,6 +22,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "fovea-crds",
             "fovea-process",
             "fovea-protocol",
+            "fovea-proxy",
             "fovea-store",
             "fovea-telemetry",
         ],
@@ -37,13 +39,26 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ),
     (
         "fovea-runner",
-        &["fovea-process", "fovea-protocol", "fovea-telemetry"],
+        &[
+            "fovea-process",
+            "fovea-protocol",
+            "fovea-proxy",
+            "fovea-telemetry",
+        ],
     ),
     // Built alone, before everything else: it has no dependency at all.
     ("fovea-setup", &[]),
     ("fovea-harness", &["fovea-setup"]),
     // What is read and written as YAML goes through the types' crate, which alone knows the library.
-    ("fovea-dev", &["fovea-crds", "fovea-harness", "fovea-setup"]),
+    (
+        "fovea-dev",
+        &[
+            "fovea-cluster",
+            "fovea-crds",
+            "fovea-harness",
+            "fovea-setup",
+        ],
+    ),
     (
         "fovea-tests",
         &[

@@ -2,8 +2,9 @@
 
 use crate::config::TimeoutsConfig;
 use crate::metrics::Metrics;
-use anyhow::Context as _;
-use fovea_cluster::{NamespaceError, NamespaceFacts, READ_LIMIT, UID_LIFETIME, read_namespace};
+use fovea_cluster::{
+    NamespaceError, NamespaceFacts, READ_LIMIT, UID_LIFETIME, kube_config, read_namespace,
+};
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use kube::Client;
@@ -38,9 +39,7 @@ pub async fn connect(
     max_requests: usize,
     metrics: &Metrics,
 ) -> anyhow::Result<Clients> {
-    let mut config = kube::Config::infer()
-        .await
-        .context("no Kubernetes cluster: set KUBECONFIG, or run in a pod")?;
+    let mut config = kube_config().await?;
     (config.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
     let mut watching = config.clone();
     watching.connect_timeout = Some(CONNECT_TIMEOUT);

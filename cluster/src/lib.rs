@@ -4,6 +4,7 @@
 //! Silence is not health: every request of a [`watch()`] has a deadline, and [`Watches`] tells how long
 //! ago each watch has proven that it works.
 
+mod access;
 mod answer;
 mod clock;
 mod job;
@@ -12,6 +13,7 @@ mod proof;
 mod stream;
 mod watch;
 
+pub use access::{AccessError, kube_config};
 pub use answer::{found, is_not_found};
 pub use clock::{ClockLayer, ClusterClock};
 pub use job::{decoded, read_inline, read_job};

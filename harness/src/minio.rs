@@ -128,8 +128,7 @@ impl Minio {
 /// `XMinioServerNotInitialized`; an anonymous request gets 403 only after that. Also, MinIO may keep running
 /// when its port is taken, with a line in its log.
 async fn wait_ready(process: &Process, endpoint: &str) -> Result<(), ClusterError> {
-    crate::tls::use_ring();
-    let client = reqwest::Client::new();
+    let client = crate::tls::local_client();
     let listening = process.wait_ready("S3 to be served", READY, || async {
         if process.log_tail().contains(PORT_TAKEN) {
             return Ok(false);

@@ -185,8 +185,7 @@ impl Process {
     }
 
     pub async fn wait_ready_http(&self, url: &str, timeout: Duration) -> Result<(), ProcessError> {
-        crate::tls::use_ring();
-        let client = reqwest::Client::new();
+        let client = crate::tls::local_client();
         self.wait_ready(&format!("a 2xx of {url}"), timeout, || async {
             client.get(url).send().await?.error_for_status().map(drop)
         })

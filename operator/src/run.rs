@@ -12,6 +12,7 @@ use crate::pool::load::Loads;
 use crate::pool::published::PublishedPools;
 use crate::serve::Readiness;
 use crate::sweep::Sweeper;
+use fovea_proxy::{Proxies, ProxyError};
 use fovea_store::{ForeignBucket, Store};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,6 +30,9 @@ pub enum RunError {
     /// A flag of callbacks is invalid.
     #[error(transparent)]
     Callback(#[from] CallbackError),
+    /// A variable of the environment is invalid.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     /// The bucket belongs to another installation.
     #[error(transparent)]
     Bucket(#[from] ForeignBucket),
@@ -112,6 +116,7 @@ async fn lead(
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
     let events = Events::new(client.clone());
+    let proxies = Proxies::from_env()?;
     let (publish, published) = watch::channel(PublishedPools::default());
     let (loads, reported) = watch::channel(Loads::default());
     let reconciling = AbortOnDropHandle::new(tokio::spawn(controller::run(controller::Parts {
@@ -120,6 +125,7 @@ async fn lead(
         store_config: config.store.clone(),
         config: config.pools.clone(),
         namespace: config.namespace.clone(),
+        proxies,
         loads: reported,
         published: publish,
         events: events.clone(),

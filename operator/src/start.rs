@@ -1,7 +1,6 @@
 //! Wiring: log and clients, then run until done or until a signal.
 
-use anyhow::Context as _;
-use fovea_cluster::READ_LIMIT;
+use fovea_cluster::{READ_LIMIT, kube_config};
 use fovea_operator::apply_pools::{self, ApplyPoolsConfig};
 use fovea_operator::{config::Config, metrics::Metrics, run, serve, time};
 use fovea_process::{Runtime, serve_admin};
@@ -67,9 +66,7 @@ pub(crate) async fn apply_pools(config: ApplyPoolsConfig) -> anyhow::Result<Exit
 
 /// Access to the API server: by a kubeconfig, or by the pod's service account.
 async fn kubernetes() -> anyhow::Result<kube::Config> {
-    let mut config = kube::Config::infer()
-        .await
-        .context("no way to the API server: set KUBECONFIG")?;
+    let mut config = kube_config().await?;
     (config.headers).push((USER_AGENT, HeaderValue::from_static(AGENT)));
     // Bounds the requests that have no deadline of their own.
     config.read_timeout = Some(READ_LIMIT);

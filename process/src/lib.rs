@@ -8,4 +8,4 @@ mod runtime;
 
 pub use arguments::Arguments;
 pub use listen::{accept, serve_admin};
-pub use runtime::{BindError, Runtime, exit_code};
+pub use runtime::{BindError, Runtime, StartError, exit_code};

@@ -1,6 +1,7 @@
 //! Start and end of a program.
 
 use crate::files;
+use fovea_proxy::{Proxies, ProxyError};
 use fovea_telemetry::{LogFormat, Telemetry, TelemetryError};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -26,13 +27,34 @@ pub struct BindError {
     error: std::io::Error,
 }
 
+/// Why a program could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The variables of the export of spans are invalid.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// `HTTPS_PROXY`, `HTTP_PROXY` or `NO_PROXY` is invalid.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+}
+
 impl Runtime {
     /// Starts the log and the export of spans of `program` (such as `fovea-api`), raises the limit on open files
-    /// as far as the system lets it, and installs the TLS provider that every client uses.
-    pub fn start(program: &'static str, format: LogFormat) -> Result<Self, TelemetryError> {
+    /// as far as the system lets it, installs the TLS provider that every client uses, and checks the proxies of
+    /// the environment.
+    pub fn start(program: &'static str, format: LogFormat) -> Result<Self, StartError> {
         // An already installed provider works too.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let telemetry = fovea_telemetry::start(program, format)?;
+        let proxies = Proxies::from_env();
+        // Invalid ones are logged, hence after this.
+        let known = proxies.clone().unwrap_or_default();
+        let telemetry = fovea_telemetry::start(program, format, &known)?;
+        let proxies = proxies?;
+        if !proxies.is_empty() {
+            let (https, http) = (proxies.https(), proxies.http());
+            let no_proxy = proxies.no_proxy();
+            tracing::info!(?https, ?http, no_proxy, "proxies of the environment");
+        }
         Ok(Self {
             telemetry,
             max_open_files: files::raise_limit(),

@@ -3,6 +3,7 @@
 use crate::clock::{ClockSkew, StoreClock, Timing};
 use crate::credentials::{KnownCredentials, within_life};
 use crate::observe::Observing;
+use crate::proxied;
 use crate::{Endpoint, ObjectKey, StoreConfig, StoreError, StoreObserver};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -16,6 +17,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use bytes::{Bytes, BytesMut};
+use fovea_proxy::Proxies;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -109,8 +111,9 @@ impl Store {
             .clone()
             .map(|pem| TrustStore::default().with_pem_certificate(pem));
         let bucket = ca.map(|pem| TrustStore::empty().with_pem_certificate(pem));
+        let proxies = Proxies::from_env().map_err(|error| StoreError::Config(error.to_string()))?;
         let mut shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(http_client(issuers)?)
+            .http_client(http_client(issuers, &proxies)?)
             .region(Region::new(config.region.clone()));
         if let Some(credentials) = credentials {
             shared = shared.credentials_provider(credentials);
@@ -119,7 +122,7 @@ impl Store {
         let clock = StoreClock::new(now);
         let credentials = KnownCredentials::new(shared.credentials_provider(), clock.clone());
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
-            .http_client(http_client(bucket)?)
+            .http_client(http_client(bucket, &proxies)?)
             .credentials_provider(credentials.clone())
             .identity_cache(IdentityCache::no_cache())
             .force_path_style(config.path_style)
@@ -319,7 +322,10 @@ async fn authorities(path: &Path) -> Result<Vec<u8>, StoreError> {
 }
 
 /// An HTTP client that trusts `authorities`, or the system's where that is `None`.
-fn http_client(authorities: Option<TrustStore>) -> Result<SharedHttpClient, StoreError> {
+fn http_client(
+    authorities: Option<TrustStore>,
+    proxies: &Proxies,
+) -> Result<SharedHttpClient, StoreError> {
     let mut tls = TlsContext::builder();
     if let Some(authorities) = authorities {
         tls = tls.with_trust_store(authorities);
@@ -327,6 +333,9 @@ fn http_client(authorities: Option<TrustStore>) -> Result<SharedHttpClient, Stor
     let tls = tls
         .build()
         .map_err(|error| StoreError::Config(format!("TLS: {error}")))?;
+    if !proxies.is_empty() {
+        return proxied::http_client(&tls, proxies);
+    }
     Ok(aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(tls)

@@ -20,6 +20,7 @@ mod owner;
 mod pages;
 mod pieces;
 mod post;
+mod proxied;
 mod read;
 mod record;
 mod refusal;

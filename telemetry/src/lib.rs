@@ -4,13 +4,17 @@
 //! is set; the SDK's other variables, such as `OTEL_TRACES_SAMPLER` and `OTEL_EXPORTER_OTLP_HEADERS`,
 //! work too. [`trace`] joins spans of several programs into one trace.
 
+mod collector;
 mod sampler;
 pub mod trace;
 
 pub mod upstream;
 
+use fovea_proxy::Proxies;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use std::io::IsTerminal as _;
@@ -35,10 +39,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// The `OTEL_EXPORTER_OTLP_*` variables are invalid.
+/// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
-#[error("spans cannot be exported: check the OTEL_EXPORTER_OTLP_* variables")]
-pub struct TelemetryError(#[from] ExporterBuildError);
+pub enum TelemetryError {
+    /// The `OTEL_EXPORTER_OTLP_*` variables are invalid.
+    #[error("spans cannot be exported: check the OTEL_EXPORTER_OTLP_* variables")]
+    Exporter(#[from] ExporterBuildError),
+    /// For instance: the system has no certificate authorities.
+    #[error("spans cannot be exported: no HTTP client: {0}")]
+    Client(String),
+}
 
 /// A running log and export of spans.
 #[derive(Debug)]
@@ -56,8 +66,12 @@ impl Telemetry {
 
 /// Writes the log of `program` (such as `fovea-api`) to standard error, with the levels of
 /// `RUST_LOG`, and exports its spans where a collector is configured, which requires an installed
-/// TLS provider. A second call in one process changes nothing, so tests can share it.
-pub fn start(program: &'static str, format: LogFormat) -> Result<Telemetry, TelemetryError> {
+/// TLS provider. Spans go through `proxies`. A second call in one process changes nothing, so tests can share it.
+pub fn start(
+    program: &'static str,
+    format: LogFormat,
+    proxies: &Proxies,
+) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_FILTER.into());
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
@@ -65,7 +79,7 @@ pub fn start(program: &'static str, format: LogFormat) -> Result<Telemetry, Tele
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
     // Logging starts in any case, so that the caller can log why there are no spans.
-    let (provider, failed) = match exporting().then(|| provider(program)).transpose() {
+    let (provider, failed) = match exporting().then(|| provider(program, proxies)).transpose() {
         Ok(provider) => (provider, None),
         Err(error) => (None, Some(error)),
     };
@@ -90,9 +104,10 @@ fn exporting() -> bool {
 }
 
 /// Exports spans in batches, on a thread of its own; the SDK sets the bounds.
-fn provider(program: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
+fn provider(program: &'static str, proxies: &Proxies) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = SpanExporter::builder()
         .with_http()
+        .with_http_client(collector::client(proxies)?)
         .with_protocol(Protocol::HttpBinary)
         .build()?;
     let mut resource = Resource::builder();

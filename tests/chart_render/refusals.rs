@@ -251,3 +251,39 @@ fn values_that_contradict_each_other_are_refused_with_what_to_write() -> Result<
     }
     Ok(())
 }
+
+#[test]
+fn a_proxy_needs_a_place_in_the_policies_and_its_password_a_secret() -> Result<()> {
+    refused(
+        &["proxy.httpsProxy=http://proxy.example.com:3128"],
+        &["proxy.cidrs is missing"],
+    )?;
+    refused(
+        &["proxy.existingSecret=egress", "proxy.cidrs={10.9.0.1/32}"],
+        &["proxy.ports is missing"],
+    )?;
+    refused(
+        &[
+            "proxy.existingSecret=egress",
+            "proxy.httpProxy=http://10.9.0.1:3128",
+        ],
+        &["proxy.existingSecret has the URLs"],
+    )?;
+    refused(
+        &[
+            "proxy.httpsProxy=http://proxy.egress:3128",
+            "proxy.inCluster.namespace=egress",
+        ],
+        &["proxy.inCluster.labels is missing"],
+    )?;
+    for url in [
+        "socks5://10.9.0.1:1080",
+        "http://user:password@10.9.0.1:3128",
+    ] {
+        for path in ["proxy.httpsProxy", "operator.callbacks.proxy"] {
+            let at = format!("at '/{}'", path.replace('.', "/"));
+            refused(&[&format!("{path}={url}")], &[&at])?;
+        }
+    }
+    Ok(())
+}

@@ -14,5 +14,6 @@ mod fairness;
 mod lifecycle;
 mod namespaces;
 mod predictions;
+mod proxies;
 mod support;
 mod traces;

@@ -42,7 +42,11 @@ impl Helm {
     /// Runs it; its stdout, or an error with what it said.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         let what = format!("helm {}", arguments.join(" "));
-        let running = Command::new(&self.program)
+        let mut helm = Command::new(&self.program);
+        for variable in fovea_harness::PROXY_VARIABLES {
+            helm.env_remove(variable);
+        }
+        let running = helm
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HELM_CACHE_HOME", self.home.path().join("cache"))

@@ -21,7 +21,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
-const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+/// Names below `test` are known to a [`ForwardProxy`](crate::ForwardProxy) only.
+const NAMES: [&str; 4] = ["localhost", "127.0.0.1", "hooks.test", "store.test"];
 
 pub const ELSEWHERE: &str = "/elsewhere/200";
 
@@ -50,7 +51,7 @@ impl Authority {
         self.directory.path().join("ca.crt")
     }
 
-    fn acceptor(&self) -> anyhow::Result<TlsAcceptor> {
+    pub(crate) fn acceptor(&self) -> anyhow::Result<TlsAcceptor> {
         let key = KeyPair::generate()?;
         let params = CertificateParams::new(NAMES.map(str::to_owned))?;
         let certificate = params.signed_by(&key, &self.issuer)?;

@@ -29,6 +29,7 @@ mod observability;
 mod outages;
 mod pictures;
 mod pools;
+mod proxies;
 mod retention;
 mod rights;
 mod submit;

@@ -156,10 +156,11 @@ another of the same network, and no `helm upgrade` tells the policies. An addres
 {{- end }}
 {{- end }}
 
-{{/* To the object store. */}}
+{{/* To the object store; empty if it is reached through the proxy alone. */}}
 {{- define "fovea.network.store" -}}
 {{- $cidrs := include "fovea.store.cidrs" . | fromJsonArray }}
 {{- $inCluster := include "fovea.store.inCluster" . | fromJson }}
+{{- if or $cidrs $inCluster.namespace }}
 - to:
     {{- with include "fovea.network.blocks" $cidrs | trim }}
     {{- . | nindent 4 }}
@@ -173,6 +174,7 @@ another of the same network, and no `helm upgrade` tells the policies. An addres
           {{- toYaml $inCluster.labels | nindent 10 }}
     {{- end }}
   {{- include "fovea.network.ports" (include "fovea.store.ports" . | fromJsonArray) | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* To the cloud's token service, at a public address, if the store's credentials are not in a Secret but come with a service account. */}}

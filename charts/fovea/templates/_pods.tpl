@@ -64,6 +64,9 @@ manifests changes a variable by its name, and a flag by its number. Arguments: r
 {{- define "fovea.env" -}}
 {{- $values := .root.Values }}
 {{- include "fovea.store.env" .root }}
+{{- with include "fovea.proxy.env" .root | trim }}
+{{ . }}
+{{- end }}
 {{- if eq .component "operator" }}
 {{- include "fovea.store.runnerEnv" .root | trim | nindent 0 }}
 - name: FOVEA_OPERATOR_RUNNER_IMAGE

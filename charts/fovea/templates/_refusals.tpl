@@ -6,6 +6,7 @@
 {{- fail "auth: none gives everyone who reaches the Ingress, HTTPRoute, NodePort or LoadBalancer access to the API: write auth: kubernetes, or acknowledgeUnauthenticated: true if that is intended" }}
 {{- end }}
 {{- include "fovea.refusals.store" . }}
+{{- include "fovea.refusals.proxy" . }}
 {{- include "fovea.refusals.namespaces" . }}
 {{- include "fovea.refusals.api" . }}
 {{- include "fovea.refusals.operator" . }}
@@ -28,7 +29,7 @@
 {{- fail "objectStore.endpoint is missing: write the URL of an S3-compatible store, or minio.enabled: true for a trial" }}
 {{- end }}
 {{- $cidrs := include "fovea.store.cidrs" . | fromJsonArray }}
-{{- if not (or $cidrs $store.inCluster.namespace) }}
+{{- if not (or $cidrs $store.inCluster.namespace (include "fovea.proxy.enabled" .)) }}
 {{- fail (printf "objectStore.cidrs is missing: write the networks of %s, since runners can reach nothing else (or write objectStore.inCluster if the store runs in this cluster)" $store.endpoint) }}
 {{- end }}
 {{- end }}
@@ -37,6 +38,24 @@
 {{- end }}
 {{- if and $store.inCluster.namespace (not $store.inCluster.labels) }}
 {{- fail "objectStore.inCluster.labels is missing: write the labels of the store's pods" }}
+{{- end }}
+{{- end }}
+
+{{- define "fovea.refusals.proxy" -}}
+{{- $proxy := .Values.proxy }}
+{{- if and $proxy.existingSecret (or $proxy.httpsProxy $proxy.httpProxy) }}
+{{- fail "proxy.existingSecret has the URLs: leave proxy.httpsProxy and proxy.httpProxy empty" }}
+{{- end }}
+{{- if include "fovea.proxy.enabled" . }}
+{{- if not (or (include "fovea.proxy.cidrs" . | fromJsonArray) $proxy.inCluster.namespace) }}
+{{- fail "proxy.cidrs is missing: write the networks of the proxy, for the NetworkPolicies (or write proxy.inCluster if it runs in this cluster)" }}
+{{- end }}
+{{- if not (include "fovea.proxy.ports" . | fromJsonArray) }}
+{{- fail "proxy.ports is missing: write the port of the proxy that proxy.existingSecret names, for the NetworkPolicies" }}
+{{- end }}
+{{- end }}
+{{- if and $proxy.inCluster.namespace (not $proxy.inCluster.labels) }}
+{{- fail "proxy.inCluster.labels is missing: write the labels of the proxy's pods" }}
 {{- end }}
 {{- end }}
 

@@ -66,9 +66,10 @@ pub(super) async fn current() -> Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
-    let client = Client::try_default()
-        .await
-        .context("there is no current context: see `kubectl config get-contexts`")?;
+    let config = fovea_cluster::kube_config().await;
+    let config =
+        config.context("there is no current context: see `kubectl config get-contexts`")?;
+    let client = Client::try_from(config)?;
     let version = client
         .apiserver_version()
         .await

@@ -83,5 +83,9 @@ pub(super) fn write(config: &Kubeconfig, path: &Path) -> Result<(), ClusterError
 
 pub(super) async fn client_config(config: Kubeconfig) -> Result<kube::Config, ClusterError> {
     crate::tls::use_ring();
-    Ok(kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?)
+    let options = KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(config, &options).await?;
+    // The control plane is on this machine, where a developer's proxy does not lead.
+    config.proxy_url = None;
+    Ok(config)
 }

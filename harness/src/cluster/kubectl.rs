@@ -58,7 +58,11 @@ impl ControlPlane {
     /// Runs kubectl with `stdin`, as for `apply -f -`.
     pub async fn kubectl_with(&self, args: &[&str], stdin: &str) -> Result<Output, ClusterError> {
         let call = async {
-            let mut child = Command::new(&self.kubectl)
+            let mut kubectl = Command::new(&self.kubectl);
+            for variable in crate::PROXY_VARIABLES {
+                kubectl.env_remove(variable);
+            }
+            let mut child = kubectl
                 .args(args)
                 .env("KUBECONFIG", self.kubeconfig())
                 // The file is removed with the control plane.

@@ -34,7 +34,11 @@ impl Child {
             .append(true)
             .open(&spawn.log)?;
         // The kernel's link to our own executable, which works even after a rebuild has replaced the file.
-        let mut process = Command::new("/proc/self/exe")
+        let mut process = Command::new("/proc/self/exe");
+        for variable in crate::PROXY_VARIABLES {
+            process.env_remove(variable);
+        }
+        let mut process = process
             .arg("exec")
             .arg(std::process::id().to_string())
             .arg("--")

@@ -23,7 +23,11 @@ pub(crate) async fn run_with(
     let [program, arguments @ ..] = words else {
         return Ok(String::new());
     };
-    let call = Command::new(program)
+    let mut command = Command::new(program);
+    for variable in crate::PROXY_VARIABLES {
+        command.env_remove(variable);
+    }
+    let call = command
         .args(arguments)
         .envs(variables.iter().cloned())
         .stdin(Stdio::null())

@@ -93,7 +93,7 @@ impl Prometheus {
         Ok(Self {
             guardian,
             process,
-            http: reqwest::Client::new(),
+            http: crate::tls::local_client(),
             url,
         })
     }

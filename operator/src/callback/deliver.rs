@@ -1,8 +1,10 @@
-//! Sends one POST to one receiver: over https only, without redirects or a proxy, bounded in time, and
-//! only to addresses that were checked in the same look-up that the connection uses.
+//! Sends one POST to one receiver: over https only, without redirects, bounded in time, and only to
+//! addresses that were checked in the same look-up that the connection uses. With --callback-proxy, the
+//! proxy looks public receivers up. The environment's proxies are never used: they check no address.
 
 use super::address::{self, Allowed};
 use crate::job::delivery::Outcome;
+use fovea_proxy::ProxyUrl;
 use jiff::Timestamp;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -53,16 +55,19 @@ pub(super) struct Deliverer {
     guarded: Client,
     /// Connects to hosts that `--callback-allow` names, whatever their address.
     open: Client,
+    /// Connects through --callback-proxy, which looks names up.
+    proxied: Option<Client>,
 }
 
 impl Deliverer {
     /// A deliverer with the system's resolver, which trusts the system's certificate authorities and
-    /// `authorities`.
+    /// `authorities`. Receivers that `allowed` does not name are reached through `proxy`, if there is one.
     pub(super) fn new(
         allowed: Vec<Allowed>,
         authorities: &[Certificate],
+        proxy: Option<&ProxyUrl>,
     ) -> Result<Self, reqwest::Error> {
-        Self::with_resolver(allowed, authorities, |name| {
+        Self::with_resolver(allowed, authorities, proxy, |name| {
             Ok((name, 0).to_socket_addrs()?.collect())
         })
     }
@@ -70,12 +75,12 @@ impl Deliverer {
     fn with_resolver(
         allowed: Vec<Allowed>,
         authorities: &[Certificate],
+        proxy: Option<&ProxyUrl>,
         look_up: LookUp,
     ) -> Result<Self, reqwest::Error> {
         let allowed: Arc<[Allowed]> = allowed.into();
         let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        let client = |guard: Option<Arc<[Allowed]>>| {
-            let lookups = Arc::clone(&lookups);
+        let builder = || {
             Client::builder()
                 .user_agent(AGENT)
                 .https_only(true)
@@ -88,16 +93,24 @@ impl Deliverer {
                 .pool_max_idle_per_host(IDLE_CONNECTIONS)
                 .pool_idle_timeout(IDLE_TIMEOUT)
                 .tls_certs_merge(authorities.to_vec())
-                .dns_resolver(Resolver {
-                    guard,
-                    look_up,
-                    lookups,
-                })
-                .build()
+        };
+        let client = |guard: Option<Arc<[Allowed]>>| {
+            let lookups = Arc::clone(&lookups);
+            let resolver = Resolver {
+                guard,
+                look_up,
+                lookups,
+            };
+            builder().dns_resolver(resolver).build()
+        };
+        let through = |proxy: &ProxyUrl| {
+            let proxy = reqwest::Proxy::all(proxy.as_url().clone())?;
+            builder().proxy(proxy).build()
         };
         Ok(Self {
             guarded: client(Some(Arc::clone(&allowed)))?,
             open: client(None)?,
+            proxied: proxy.map(through).transpose()?,
             allowed,
         })
     }
@@ -107,14 +120,14 @@ impl Deliverer {
             Ok(url) => url,
             Err(refused) => return Outcome::failed(refused.to_string()),
         };
-        let client = if address::names(&self.allowed, &url) {
-            &self.open
-        } else {
-            // A literal is not looked up, so the resolver does not see it.
-            match literal(&url).and_then(|ip| address::refusal_but(&self.allowed, ip)) {
-                Some(kind) => return Outcome::failed(Refused::Literal { kind }.to_string()),
-                None => &self.guarded,
-            }
+        let way = match way(&self.allowed, &url, self.proxied.is_some()) {
+            Ok(way) => way,
+            Err(refused) => return Outcome::failed(refused.to_string()),
+        };
+        let client = match (way, &self.proxied) {
+            (Way::Open, _) => &self.open,
+            (Way::Proxied, Some(proxied)) => proxied,
+            (Way::Guarded | Way::Proxied, _) => &self.guarded,
         };
         let request = match headers(&message) {
             Some(headers) => client.post(url).headers(headers).body(message.body),
@@ -122,7 +135,7 @@ impl Deliverer {
         };
         match request.send().await {
             Ok(answer) => read(answer).await,
-            Err(error) => Outcome::failed(cause_of(&error)),
+            Err(error) => Outcome::failed(cause_of(&error, way)),
         }
     }
 }
@@ -153,6 +166,36 @@ fn receiver(text: &str) -> Result<Url, Refused> {
         return Err(Refused::Url);
     }
     Ok(url)
+}
+
+/// How a receiver is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Directly, whatever its address.
+    Open,
+    /// Directly, if its address is public or in an allowed network.
+    Guarded,
+    /// Through --callback-proxy, which alone sees the address.
+    Proxied,
+}
+
+/// The way to a receiver; `proxy`: whether there is a --callback-proxy. An allowed host, and an address in an
+/// allowed network, are within the installation's own networks, where a proxy to the internet does not lead. Pure.
+fn way(allowed: &[Allowed], url: &Url, proxy: bool) -> Result<Way, Refused> {
+    if address::names(allowed, url) {
+        return Ok(Way::Open);
+    }
+    // A literal is not looked up, so the resolver does not see it.
+    let literal = literal(url);
+    if let Some(kind) = literal.and_then(|ip| address::refusal_but(allowed, ip)) {
+        return Err(Refused::Literal { kind });
+    }
+    let public = literal.is_none_or(|ip| address::refusal(ip).is_none());
+    Ok(if proxy && public {
+        Way::Proxied
+    } else {
+        Way::Guarded
+    })
 }
 
 fn literal(url: &Url) -> Option<IpAddr> {
@@ -232,14 +275,18 @@ fn wait_of(value: &str, now: Timestamp) -> Option<Duration> {
 }
 
 /// The innermost cause, without the URL, which may hold a key and is in the spec anyway.
-fn cause_of(error: &reqwest::Error) -> String {
+fn cause_of(error: &reqwest::Error, way: Way) -> String {
+    let through = match way {
+        Way::Open | Way::Guarded => "",
+        Way::Proxied => " through the operator's --callback-proxy",
+    };
     if error.is_timeout() {
         let (what, limit) = if error.is_connect() {
             ("no connection to the receiver", CONNECT_TIMEOUT)
         } else {
             ("no answer from the receiver", TIMEOUT)
         };
-        return format!("{what} within {} s", limit.as_secs());
+        return format!("{what}{through} within {} s", limit.as_secs());
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
@@ -247,7 +294,7 @@ fn cause_of(error: &reqwest::Error) -> String {
     }
     match cause.downcast_ref::<Refused>() {
         Some(refused) => refused.to_string(),
-        None => format!("the connection to the receiver failed: {cause}"),
+        None => format!("the connection to the receiver{through} failed: {cause}"),
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 fn deliverer(allowed: &[&str]) -> Deliverer {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let allowed = allowed.iter().map(|entry| entry.parse().unwrap());
-    Deliverer::new(allowed.collect(), &[]).unwrap()
+    Deliverer::new(allowed.collect(), &[], None).unwrap()
 }
 
 fn message() -> Message {
@@ -90,7 +90,7 @@ async fn a_name_whose_address_changes_between_look_ups_reaches_no_refused_addres
     let inner = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let _ = rustls::crypto::ring::default_provider().install_default();
     let allowed = vec!["127.0.0.2".parse().unwrap()];
-    let deliverer = Deliverer::with_resolver(allowed, &[], rebinding).unwrap();
+    let deliverer = Deliverer::with_resolver(allowed, &[], None, rebinding).unwrap();
     let url = format!("https://rebinding.example:{port}/");
     for (look_ups, leads_in) in [(1, false), (2, true), (3, false), (4, true)] {
         let deliver = detail(&deliverer, &url);
@@ -191,5 +191,36 @@ fn the_status_alone_decides() {
             seconds.map(Duration::from_secs),
             "{status} {header}"
         );
+    }
+}
+
+fn way_to(allowed: &[&str], url: &str, proxy: bool) -> Result<Way, String> {
+    let allowed: Vec<_> = allowed.iter().map(|each| each.parse().unwrap()).collect();
+    way(&allowed, &url.parse().unwrap(), proxy).map_err(|refused| refused.to_string())
+}
+
+#[test]
+fn only_receivers_outside_go_through_the_proxy_and_only_if_there_is_one() {
+    let allowed = ["hooks.internal", "10.0.0.0/8"];
+    for (url, with_a_proxy, without) in [
+        ("https://hooks.example.com/", Way::Proxied, Way::Guarded),
+        ("https://8.8.8.8/", Way::Proxied, Way::Guarded),
+        ("https://hooks.internal/", Way::Open, Way::Open),
+        ("https://10.1.2.3/", Way::Guarded, Way::Guarded),
+    ] {
+        assert_eq!(way_to(&allowed, url, true), Ok(with_a_proxy), "{url}");
+        assert_eq!(way_to(&allowed, url, false), Ok(without), "{url}");
+    }
+}
+
+#[test]
+fn a_private_address_in_the_url_is_refused_before_the_proxy_sees_it() {
+    for url in [
+        "https://169.254.169.254/",
+        "https://[::1]/",
+        "https://10.1.2.3/",
+    ] {
+        let refused = way_to(&[], url, true).unwrap_err();
+        assert!(refused.contains("--callback-allow"), "{url}: {refused}");
     }
 }

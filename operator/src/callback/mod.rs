@@ -19,12 +19,14 @@ use crate::job::write::{StatusWriter, Written};
 use address::Allowed;
 use deliver::{Deliverer, Message};
 use fovea_crds::InferenceJob;
+use fovea_proxy::{InvalidProxyUrl, ProxyUrl};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt as _};
 use payload::Payload;
 use queue::Bounds;
 use secret::{SECRET_NAME, SECRET_TYPE, Signer};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +57,13 @@ pub struct CallbackConfig {
     #[arg(id = "callback_ca_file", long = "callback-ca-file")]
     #[arg(env = "FOVEA_OPERATOR_CALLBACK_CA_FILE")]
     pub ca_file: Option<PathBuf>,
+    /// URL of an HTTP proxy (`http://host:port` or `https://host:port`) for callbacks. Receivers that --callback-allow
+    /// names, and addresses in its networks, are still reached directly; all others through the proxy, which resolves
+    /// their names: it then has to refuse addresses that are not public. Without this flag, callbacks go
+    /// through no proxy, whatever `HTTPS_PROXY` says.
+    #[arg(id = "callback_proxy", long = "callback-proxy")]
+    #[arg(env = "FOVEA_OPERATOR_CALLBACK_PROXY", hide_env_values = true)]
+    pub proxy: Option<ProxyText>,
     /// Delay before the second attempt of a callback, in milliseconds. Each further delay is four
     /// times the one before, up to --callback-greatest-delay-ms.
     #[arg(id = "callback_first_delay_ms", long = "callback-first-delay-ms")]
@@ -76,8 +85,30 @@ pub struct CallbackConfig {
     pub window_seconds: u32,
 }
 
+/// Text of --callback-proxy as given. It is parsed later: clap repeats a value that it cannot parse, and this one may
+/// have a password.
+#[derive(Clone)]
+pub struct ProxyText(String);
+
+impl From<String> for ProxyText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for ProxyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.parse::<ProxyUrl>() {
+            Ok(proxy) => fmt::Display::fmt(&proxy, f),
+            Err(_) => f.write_str("an invalid URL"),
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
+    #[error("--callback-proxy: {0}")]
+    Proxy(#[from] InvalidProxyUrl),
     #[error("--callback-ca-file {}: {source}", path.display())]
     Read {
         path: PathBuf,
@@ -103,6 +134,7 @@ impl Callbacks {
         let CallbackConfig {
             allow,
             ca_file,
+            proxy,
             first_delay_ms,
             greatest_delay_ms,
             window_seconds,
@@ -119,7 +151,11 @@ impl Callbacks {
                     .map_err(|source| CallbackError::Pem { path, source })?
             }
         };
-        let deliverer = Deliverer::new(allow.clone(), &authorities).map_err(|error| {
+        let proxy: Option<ProxyUrl> = (proxy.as_ref().filter(|text| !text.0.is_empty()))
+            .map(|text| text.0.parse())
+            .transpose()?;
+        let deliverer = Deliverer::new(allow.clone(), &authorities, proxy.as_ref());
+        let deliverer = deliverer.map_err(|error| {
             tracing::error!(%error, "callbacks cannot be sent: install certificate authorities, or name some by --callback-ca-file");
             "the operator has no certificate authorities, see --callback-ca-file".into()
         });

@@ -115,6 +115,28 @@ pub struct PoolsConfig {
     #[arg(value_delimiter = ',')]
     pub store_ports: Vec<u16>,
 
+    /// CIDR of the proxy that `HTTPS_PROXY` and `HTTP_PROXY` name, for the `NetworkPolicy` of import Jobs, and of runners
+    /// where the object store is reached through it. Repeatable or comma-separated.
+    #[arg(long = "proxy-cidr", env = "FOVEA_OPERATOR_PROXY_CIDRS")]
+    #[arg(value_delimiter = ',')]
+    pub proxy_cidrs: Vec<IpNet>,
+
+    /// Namespace of a proxy that runs in this cluster; the policies allow its pods, in addition to --proxy-cidr.
+    /// With --proxy-label they allow only pods with those labels.
+    #[arg(long, env = "FOVEA_OPERATOR_PROXY_NAMESPACE")]
+    pub proxy_namespace: Option<String>,
+
+    /// Label, as `key=value`, of the pods of a proxy that runs in this cluster. Repeatable or comma-separated: pods
+    /// must have all. Without --proxy-namespace the pods of the pool's namespace are meant.
+    #[arg(long = "proxy-label", env = "FOVEA_OPERATOR_PROXY_LABELS", value_delimiter = ',', value_parser = label)]
+    pub proxy_labels: Vec<(String, String)>,
+
+    /// Port of the proxy, for the policies. Repeatable or comma-separated. Default: the ports of `HTTPS_PROXY` and
+    /// `HTTP_PROXY`. If a Service maps ports, give the port of its pods.
+    #[arg(long = "proxy-port", env = "FOVEA_OPERATOR_PROXY_PORTS")]
+    #[arg(value_delimiter = ',')]
+    pub proxy_ports: Vec<u16>,
+
     /// CIDR of the Hugging Face Hub, for the `NetworkPolicy` of import Jobs. Repeatable or
     /// comma-separated. Default: all public addresses, because the Hub serves files from many
     /// hosts.
@@ -178,6 +200,12 @@ impl PoolsConfig {
     pub(crate) fn names_a_store(&self) -> bool {
         let pods = self.store_namespace.is_some() || !self.store_labels.is_empty();
         pods || !self.store_cidrs.is_empty()
+    }
+
+    /// Whether a flag names addresses or pods of the proxy.
+    pub(crate) fn names_a_proxy(&self) -> bool {
+        let pods = self.proxy_namespace.is_some() || !self.proxy_labels.is_empty();
+        pods || !self.proxy_cidrs.is_empty()
     }
 }
 

@@ -13,6 +13,7 @@ use super::published::PublishedPools;
 use super::reconcile::Context;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use fovea_proxy::Proxies;
 use fovea_store::{Store, StoreConfig};
 use futures::{StreamExt as _, stream};
 use kube::Client;
@@ -40,6 +41,8 @@ pub(crate) struct Parts {
     pub config: PoolsConfig,
     /// The pools' namespace, which is the operator's own.
     pub namespace: String,
+    /// Of the operator's environment.
+    pub proxies: Proxies,
     pub loads: watch::Receiver<Loads>,
     pub published: watch::Sender<PublishedPools>,
     pub events: Events,
@@ -53,12 +56,19 @@ pub(crate) async fn run(parts: Parts) {
         store_config,
         config,
         namespace,
+        proxies,
         loads,
         published,
         events,
         metrics,
     } = parts;
-    if !config.names_a_store() {
+    let build = Build::new(config, &namespace, &store_config, proxies);
+    if !build.proxies.is_empty() && !build.config.names_a_proxy() {
+        tracing::warn!(
+            "no --proxy-cidr, --proxy-namespace or --proxy-label: where the network enforces policies, runners and imports reach no proxy"
+        );
+    }
+    if !build.config.names_a_store() && !build.store_is_proxied {
         tracing::warn!(
             "no --store-cidr, --store-namespace or --store-label: where the network enforces policies, runners reach no object store"
         );
@@ -67,7 +77,7 @@ pub(crate) async fn run(parts: Parts) {
     let context = Arc::new(Context {
         caches: Caches::start(&client, &namespace, &wake, metrics.watches()),
         applier: Applier::new(client.clone()),
-        build: Build::new(config, &namespace, &store_config),
+        build,
         memories: Mutex::default(),
         client,
         store,

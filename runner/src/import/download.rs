@@ -42,7 +42,7 @@ pub enum DownloadError {
     #[error("the manifest is refused: {0}")]
     Manifest(String),
     #[error("cannot make an HTTP client: {0}")]
-    Client(reqwest::Error),
+    Client(fovea_proxy::ClientError),
     /// The store rejects the URL: it has expired or was never valid.
     #[error("{path}: {source}; are the presigned URLs still valid?")]
     Refused { path: String, source: TransferError },
@@ -51,15 +51,15 @@ pub enum DownloadError {
 }
 
 /// Downloads the files to `dir`. Each appears atomically after its length and digest are verified;
-/// existing ones are kept. Dropping the future stops it; the next call resumes partial files. Uses
-/// no proxy, no redirects and no credentials.
+/// existing ones are kept. Dropping the future stops it; the next call resumes partial files. Goes
+/// through the environment's proxies, and uses no redirects and no credentials.
 pub async fn download(
     files: &[ModelFile],
     dir: &Path,
     limits: DownloadLimits,
 ) -> Result<(), DownloadError> {
     let wanted = check(files, limits)?;
-    let client = client(limits.silence, false).map_err(DownloadError::Client)?;
+    let client = client(limits.silence).map_err(DownloadError::Client)?;
     for (path, url, wanted) in wanted {
         let request = Request {
             client: &client,

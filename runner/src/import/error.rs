@@ -47,7 +47,7 @@ pub enum ImportError {
     #[error(transparent)]
     Transfer(#[from] TransferError),
     #[error("cannot make an HTTP client: {0}")]
-    Client(reqwest::Error),
+    Client(fovea_proxy::ClientError),
     #[error("{path} is not a presigned POST form ({why}); it must be JSON {{\"url\", \"fields\"}}")]
     Form { path: PathBuf, why: String },
     #[error(

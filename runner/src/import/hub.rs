@@ -58,7 +58,7 @@ pub(super) struct FileInfo {
 
 impl<'a> Hub<'a> {
     pub(super) fn new(settings: &'a HubSettings, repo: &'a RepoId) -> Result<Self, ImportError> {
-        let client = client(settings.silence, true).map_err(ImportError::Client)?;
+        let client = client(settings.silence).map_err(ImportError::Client)?;
         Ok(Self {
             settings,
             repo,

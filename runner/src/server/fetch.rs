@@ -4,6 +4,7 @@ use crate::s3_error::S3Error;
 use base64::Engine as _;
 use bytes::Bytes;
 use fovea_protocol::{Input, Problem, Reason, Source};
+use fovea_proxy::{ClientError, Proxies};
 use http::header::{IF_MATCH, RANGE};
 use http::{HeaderValue, StatusCode};
 use reqwest::{Client, Response, redirect};
@@ -93,23 +94,22 @@ impl From<FetchError> for Problem {
     }
 }
 
-/// A client for presigned GETs: no redirects, no proxy, no credentials.
+/// A client for presigned GETs: no redirects, no credentials, and the environment's proxies.
 pub(super) struct Fetcher {
     pub(super) client: Client,
     pub(super) max_bytes: u64,
 }
 
 impl Fetcher {
-    pub(super) fn new(limits: FetchLimits) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(limits: FetchLimits) -> Result<Self, ClientError> {
         // An error means that main or another test has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .redirect(redirect::Policy::none())
-            .no_proxy()
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(limits.silence)
-            .build()?;
+            .read_timeout(limits.silence);
+        let client = Proxies::client(client)?;
         Ok(Self {
             client,
             max_bytes: limits.max_bytes,

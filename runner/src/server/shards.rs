@@ -1,6 +1,7 @@
 //! What all attempts at shards share, and its bounds.
 
 use super::memory::MemoryBudget;
+use fovea_proxy::{ClientError, Proxies};
 use reqwest::{Client, redirect};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -39,7 +40,7 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    pub(super) fn new(config: ShardsConfig) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(config: ShardsConfig) -> Result<Self, ClientError> {
         let ShardsConfig {
             slots: _,
             memory_bytes,
@@ -50,10 +51,9 @@ impl Shards {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let uploads = Client::builder()
             .redirect(redirect::Policy::none())
-            .no_proxy()
             .referer(false)
-            .connect_timeout(Duration::from_secs(5))
-            .build()?;
+            .connect_timeout(Duration::from_secs(5));
+        let uploads = Proxies::client(uploads)?;
         Ok(Self {
             memory: MemoryBudget::new(memory_bytes),
             fetches: Semaphore::new(fetches),

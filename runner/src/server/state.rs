@@ -64,7 +64,7 @@ impl App {
         engine: Engine,
         config: AppConfig,
         metrics: Arc<Metrics>,
-    ) -> Result<Arc<Self>, reqwest::Error> {
+    ) -> Result<Arc<Self>, fovea_proxy::ClientError> {
         let AppConfig {
             slots,
             shards,

@@ -2,6 +2,7 @@
 //! `fovea_tests::receiver`.
 
 mod delivery;
+mod proxied;
 mod refusals;
 mod retries;
 
@@ -46,8 +47,10 @@ impl Setting {
             "--callback-greatest-delay-ms=2000".to_owned(),
         ]);
         // Callbacks must not use this proxy, which does not exist.
-        let proxy = ("ALL_PROXY".to_owned(), "http://127.0.0.1:9".to_owned());
-        options.env.push(proxy);
+        for variable in ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"] {
+            let proxy = (variable.to_owned(), "http://127.0.0.1:9".to_owned());
+            options.env.push(proxy);
+        }
         let operated = Operated::start(options.clone()).await?;
         create_secret(&operated.client, JOBS, "fovea.dev/webhook").await?;
         Ok(Self {

@@ -22,6 +22,9 @@
 {{- if .caSecret.name }}
 - --callback-ca-file=/etc/fovea/callback-ca/{{ .caSecret.key }}
 {{- end }}
+{{- with .proxy }}
+- {{ printf "--callback-proxy=%s" . | quote }}
+{{- end }}
 - --callback-first-delay-ms={{ int64 .firstDelayMs }}
 - --callback-greatest-delay-ms={{ int64 .greatestDelayMs }}
 - --callback-window-seconds={{ int64 .windowSeconds }}
@@ -72,6 +75,9 @@
 - --store-namespace={{ .namespace }}
 {{- include "fovea.flags" (dict "flag" "store-label" "values" .labels) }}
 {{- end }}
+{{- end }}
+{{- with include "fovea.proxy.args" . | trim }}
+{{ . }}
 {{- end }}
 {{- with $values.networkPolicy.dns }}
 - --dns-namespace={{ .namespace }}

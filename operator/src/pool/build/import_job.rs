@@ -2,6 +2,7 @@
 //! is the only one with a hub's token, and has no other credentials.
 
 use super::pod::pull_secrets;
+use super::proxy;
 use super::restricted::{self, SECRET_MODE, directory, mount, tmp};
 use super::{Build, Subject, names};
 use fovea_store::PostForm;
@@ -66,6 +67,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
     env.extend(
         (config.hub_endpoint.as_ref()).map(|url| plain("HF_ENDPOINT", url.as_url().to_string())),
     );
+    env.extend(proxy::of_import(build, &name));
     env.extend(token_secret.as_ref().map(|secret| EnvVar {
         name: "HF_TOKEN".to_owned(),
         value: None,
@@ -147,17 +149,24 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
     }
 }
 
-/// The Secret with the form; `owner`: the Job.
-pub(crate) fn form_secret(metadata: ObjectMeta, owner: OwnerReference, form: &PostForm) -> Secret {
+/// The Secret with the form, and with the proxies that have a password; `owner`: the Job.
+pub(crate) fn form_secret(
+    metadata: ObjectMeta,
+    owner: OwnerReference,
+    form: &PostForm,
+    build: &Build,
+) -> Secret {
     // Serialising a form does not fail.
     let text = serde_json::to_vec(form).unwrap_or_default();
+    let mut data = proxy::secret_data(build);
+    data.insert(FORM_FILE.to_owned(), ByteString(text));
     Secret {
         metadata: ObjectMeta {
             owner_references: Some(vec![owner]),
             ..metadata
         },
         type_: Some(FORM_TYPE.to_owned()),
-        data: Some(BTreeMap::from([(FORM_FILE.to_owned(), ByteString(text))])),
+        data: Some(data),
         ..Secret::default()
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod import_job;
 pub(crate) mod names;
 pub(crate) mod network_policy;
 mod pod;
+mod proxy;
 mod quantity;
 mod restricted;
 pub(crate) mod secret;
@@ -19,6 +20,7 @@ pub(crate) mod volumes;
 use super::PoolKey;
 use super::config::PoolsConfig;
 use fovea_crds::{RunnerPool, RunnerPoolSpec};
+use fovea_proxy::Proxies;
 use fovea_store::{Endpoint, StoreConfig};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
@@ -36,10 +38,19 @@ pub(crate) struct Build {
     pub operator_namespace: String,
     pub store_ports: Vec<u16>,
     pub hub_port: u16,
+    /// The operator's own.
+    pub proxies: Proxies,
+    /// Whether runners reach the store through one of them.
+    pub store_is_proxied: bool,
 }
 
 impl Build {
-    pub(crate) fn new(config: PoolsConfig, namespace: &str, store: &StoreConfig) -> Self {
+    pub(crate) fn new(
+        config: PoolsConfig,
+        namespace: &str,
+        store: &StoreConfig,
+        proxies: Proxies,
+    ) -> Self {
         let port = |url: &Endpoint| url.as_url().port_or_known_default().unwrap_or(443);
         let store_ports = if config.store_ports.is_empty() {
             vec![store.endpoint.as_ref().map_or(443, port)]
@@ -50,6 +61,8 @@ impl Build {
             hub_port: config.hub_endpoint.as_ref().map_or(443, port),
             operator_namespace: namespace.to_owned(),
             store_ports,
+            store_is_proxied: proxy::is_before(store, &proxies),
+            proxies,
             config,
         }
     }

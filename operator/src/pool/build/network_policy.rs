@@ -1,6 +1,6 @@
 //! The `NetworkPolicy`s of runners' and imports' pods.
 
-use super::{Build, PORT, Subject, names};
+use super::{Build, PORT, Subject, names, proxy};
 use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
@@ -40,7 +40,7 @@ const METADATA: [&str; 7] = [
     "fe80::/10",
 ];
 
-/// Runners accept connections from the operator and scrapers, and reach DNS and the store.
+/// Runners accept connections from the operator and scrapers, and reach DNS and the store, or the proxy before it.
 pub(crate) fn runners(subject: &Subject<'_>, build: &Build) -> NetworkPolicy {
     let config = &build.config;
     let operator = pods(Some(&build.operator_namespace), &config.operator_labels);
@@ -49,19 +49,17 @@ pub(crate) fn runners(subject: &Subject<'_>, build: &Build) -> NetworkPolicy {
         from: Some(operator.into_iter().chain(scraper).collect()),
         ports: Some(vec![port("TCP", PORT)]),
     };
-    let egress = [Some(dns(build)), store(build)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let proxy = build.store_is_proxied.then(|| proxies(build)).flatten();
+    let egress = [Some(dns(build)), store(build), proxy];
     policy(
         subject.metadata(),
         subject.selector(),
         vec![ingress],
-        egress,
+        egress.into_iter().flatten().collect(),
     )
 }
 
-/// Imports' pods accept no connections, and reach DNS, the hub and the store.
+/// Imports' pods accept no connections, and reach DNS, the hub, the store and the proxy.
 pub(crate) fn imports(metadata: ObjectMeta, import: &str, build: &Build) -> NetworkPolicy {
     let hub = if build.config.hub_cidrs.is_empty() {
         vec![block("0.0.0.0/0", &PRIVATE_V4), block("::/0", &PRIVATE_V6)]
@@ -72,7 +70,7 @@ pub(crate) fn imports(metadata: ObjectMeta, import: &str, build: &Build) -> Netw
         to: Some(hub),
         ports: Some(vec![port("TCP", build.hub_port)]),
     };
-    let egress = [Some(dns(build)), Some(hub), store(build)];
+    let egress = [Some(dns(build)), Some(hub), store(build), proxies(build)];
     let pods = BTreeMap::from([(names::IMPORT.to_owned(), import.to_owned())]);
     policy(
         metadata,
@@ -122,6 +120,27 @@ fn store(build: &Build) -> Option<NetworkPolicyEgressRule> {
     (!to.is_empty()).then(|| NetworkPolicyEgressRule {
         to: Some(to),
         ports: Some(ports.collect()),
+    })
+}
+
+/// `None` without a proxy, and where no flag says where it is.
+fn proxies(build: &Build) -> Option<NetworkPolicyEgressRule> {
+    let config = &build.config;
+    let mut to = blocks(&config.proxy_cidrs);
+    to.extend(pods(
+        config.proxy_namespace.as_deref(),
+        &config.proxy_labels,
+    ));
+    let ports = if config.proxy_ports.is_empty() {
+        proxy::ports(&build.proxies)
+    } else {
+        config.proxy_ports.clone()
+    };
+    let ports: Vec<_> = ports.iter().map(|number| port("TCP", *number)).collect();
+    let is_there = !build.proxies.is_empty() && !to.is_empty();
+    is_there.then_some(NetworkPolicyEgressRule {
+        to: Some(to),
+        ports: Some(ports),
     })
 }
 

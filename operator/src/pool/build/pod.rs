@@ -1,6 +1,7 @@
 //! A runner's pod.
 
 use super::names::{self, fingerprint};
+use super::proxy;
 use super::quantity;
 use super::restricted;
 use super::volumes::{self, ACCESS_DIR};
@@ -246,12 +247,16 @@ fn environment(
         ),
         (MAX_DECODE_BYTES, decoding),
     ];
-    let defaults = defaults.into_iter().filter_map(|(name, value)| {
-        let value = value.filter(|_| !own.iter().any(|own| own.name == name))?;
-        let name = name.to_owned();
-        Some(EnvVar {
-            name,
-            value: value.to_string(),
+    let defaults = defaults
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?.to_string())))
+        .chain(proxy::of_runner(build));
+    let defaults = defaults.filter_map(|(name, value)| {
+        // A proxy's variable has two forms.
+        let is_set = |own: &EnvVar| own.name.eq_ignore_ascii_case(name);
+        (!own.iter().any(is_set)).then(|| EnvVar {
+            name: name.to_owned(),
+            value,
         })
     });
     let defaults: Vec<_> = defaults.collect();

@@ -1,6 +1,8 @@
 //! The objects of some pools, as they are applied: `golden/*.yaml`. `FOVEA_WRITE_GOLDEN=1` rewrites the
 //! files; review the diff.
 
+mod proxy;
+
 use super::import_job::{Import, form_secret, import_job, metadata};
 use super::*;
 use crate::pool::access::Contents;
@@ -19,6 +21,11 @@ struct Flags {
 }
 
 fn build(flags: &[&str]) -> Build {
+    build_behind(Proxies::default(), flags)
+}
+
+/// With these proxies in the operator's environment.
+fn build_behind(proxies: Proxies, flags: &[&str]) -> Build {
     let flags = [&["test"], flags].concat();
     let config = Flags::try_parse_from(flags).unwrap().config;
     let store = StoreConfig::at("http://minio.storage.svc:9000".parse().unwrap(), "fovea");
@@ -28,7 +35,7 @@ fn build(flags: &[&str]) -> Build {
         runner_image_cuda: "fovea-runner:test-cuda".into(),
         ..config
     };
-    Build::new(config, "fovea-system", &store)
+    Build::new(config, "fovea-system", &store, proxies)
 }
 
 fn pool(name: &str, spec: &Value) -> RunnerPool {
@@ -142,7 +149,7 @@ fn import(pool: &RunnerPool, build: &Build) -> String {
             &import.name(),
             build,
         )),
-        one(&form_secret(metadata, owner, &form)),
+        one(&form_secret(metadata, owner, &form, build)),
     ])
 }
 

@@ -20,7 +20,8 @@ struct Flags {
 
 fn build() -> Build {
     let store = StoreConfig::at("http://127.0.0.1:9000".parse().unwrap(), "b");
-    Build::new(Flags::parse_from(["fovea"]).pools, "ns", &store)
+    let pools = Flags::parse_from(["fovea"]).pools;
+    Build::new(pools, "ns", &store, fovea_proxy::Proxies::default())
 }
 
 fn planned(observed: &Observed<'_>) -> Plan {

@@ -4,6 +4,7 @@
 use super::TransferError;
 use super::error::chain;
 use crate::s3_error::{S3Error, error_body, excerpt};
+use fovea_proxy::{ClientError, Proxies};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, ETAG, IF_MATCH, LOCATION, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response, Url, redirect};
@@ -12,16 +13,15 @@ use std::time::{Duration, SystemTime};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client that follows no redirects and waits for bytes no longer than `silence`.
-/// `proxy`: whether to heed `HTTPS_PROXY` and the like.
-pub(in crate::import) fn client(silence: Duration, proxy: bool) -> Result<Client, reqwest::Error> {
-    let builder = builder().read_timeout(silence);
-    if proxy { builder } else { builder.no_proxy() }.build()
+/// A client that follows no redirects, goes through the environment's proxies, and waits for bytes no longer
+/// than `silence`.
+pub(in crate::import) fn client(silence: Duration) -> Result<Client, ClientError> {
+    Proxies::client(builder().read_timeout(silence))
 }
 
-/// A client without a timeout of its own: each request has one.
-pub(in crate::import) fn sending_client() -> Result<Client, reqwest::Error> {
-    builder().build()
+/// As [`client`], without a timeout of its own: each request has one.
+pub(in crate::import) fn sending_client() -> Result<Client, ClientError> {
+    Proxies::client(builder())
 }
 
 fn builder() -> reqwest::ClientBuilder {

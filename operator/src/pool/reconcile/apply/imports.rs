@@ -150,7 +150,12 @@ impl Context {
             .presign_post(&prefix, MAX_POST_BYTES, lifetime)
             .await?;
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
-        let secret = form_secret(metadata(&namespace, import), owner.clone(), &form);
+        let secret = form_secret(
+            metadata(&namespace, import),
+            owner.clone(),
+            &form,
+            &self.build,
+        );
         made_for(&secrets, &secret, uid).await
     }
 }
