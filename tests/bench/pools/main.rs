@@ -36,7 +36,7 @@ async fn main() -> anyhow::Result<()> {
         revision: "unknown".to_owned(),
     };
     let program = binaries.join("fovea-operator");
-    let pods = Pods::start_with(1, &[], Some(program), images).await?;
+    let pods = Box::pin(Pods::start_with(1, &[], Some(program), images)).await?;
     cold::time(&pods, rounds).await?;
     Box::pin(rollout::time(&pods, rounds)).await?;
     weight::weigh(&pods).await
