@@ -14,7 +14,9 @@ pub enum StoreError {
         key: String,
     },
     /// The bucket does not exist.
-    #[error("the bucket {bucket:?} does not exist: create it, or set --s3-bucket")]
+    #[error(
+        "the bucket {bucket:?} does not exist: create it, or set --s3-bucket; a store that looks for another name needs the other --s3-path-style"
+    )]
     NoBucket {
         /// Bucket that the request named.
         bucket: String,
