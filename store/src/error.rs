@@ -150,6 +150,10 @@ impl StoreError {
                 code: code_or("Forbidden"),
                 bucket,
             },
+            // Not of the store's.
+            (_, 407) => Self::Unreachable(
+                "the proxy that HTTP_PROXY names wants another user name and password".to_owned(),
+            ),
             // Without a code: whatever was requested is missing.
             (_, 404) if key.is_empty() => Self::NoBucket { bucket },
             (_, 404) => Self::NotFound {
