@@ -183,6 +183,10 @@ impl StoreError {
                 }
             }
             (_, 403) => Self::Denied { answer, bucket },
+            // Not of the store's.
+            (_, 407) => Self::Unreachable(
+                "the proxy that HTTP_PROXY names wants another user name and password".to_owned(),
+            ),
             // Without a code: whatever was requested is missing.
             (_, 404) if key.is_empty() => Self::NoBucket { bucket },
             (_, 404) => Self::NotFound {

@@ -139,6 +139,29 @@ async fn a_store_that_no_proxy_names_is_not_reached_through_the_proxy() -> Resul
     Ok(())
 }
 
+#[tokio::test]
+async fn a_proxy_that_refuses_the_password_is_told_as_the_proxy_s_refusal() -> Result<()> {
+    let proxy = ForwardProxy::start(&[]).await?;
+    let wrong = proxy.url.replace(PASSWORD, "wrong");
+    for (endpoint, said) in [
+        ("http://store.test:9000", "the proxy that HTTP_PROXY names"),
+        ("https://store.test", "proxy authorization required"),
+    ] {
+        let env = [("HTTP_PROXY", &*wrong), ("HTTPS_PROXY", &*wrong)];
+        let flags = ["--s3-max-attempts=1"];
+        let api = Service::start_in(surroundings(endpoint, &env).await?, &flags).await?;
+        let answer = upload(&api).await?;
+        ensure!(answer.status == 503, "{answer:?}");
+        eventually("the proxy's refusal in the log", PATIENCE, async || {
+            let log = std::fs::read_to_string(api.process.log_path())?;
+            ensure!(log.contains(said), "{said:?} is not in {log}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// The admin's kubeconfig with another server, and perhaps a proxy of its own.
 async fn kubeconfig(server: &str, proxy: Option<&str>) -> Result<(TempDir, PathBuf)> {
     let text = std::fs::read(cluster().await?.kubeconfig())?;

@@ -32,7 +32,7 @@ fn to_the_proxy(policy: &k8s_openapi::api::networking::v1::NetworkPolicy) -> Opt
         .find(|rule| rule["ports"][0]["port"] == 3128)
 }
 
-/// The pools' store is `http://minio.storage.svc:9000`.
+/// The store of these pools is `http://minio.storage.svc:9000`.
 #[test]
 fn a_runner_gets_the_proxy_without_its_password_and_only_if_the_store_is_behind_it() {
     let all = [
