@@ -13,6 +13,7 @@ use super::published::PublishedPools;
 use super::reconcile::Context;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::store_probe::StoreFindings;
 use fovea_store::{Store, StoreConfig};
 use futures::{StreamExt as _, stream};
 use kube::Client;
@@ -44,6 +45,7 @@ pub(crate) struct Parts {
     pub published: watch::Sender<PublishedPools>,
     pub events: Events,
     pub metrics: Arc<Metrics>,
+    pub findings: StoreFindings,
 }
 
 pub(crate) async fn run(parts: Parts) {
@@ -57,6 +59,7 @@ pub(crate) async fn run(parts: Parts) {
         published,
         events,
         metrics,
+        findings,
     } = parts;
     if !config.names_a_store() {
         tracing::warn!(
@@ -75,6 +78,7 @@ pub(crate) async fn run(parts: Parts) {
         published,
         events,
         metrics,
+        findings,
     });
     let reconciling = reconcile_all(Arc::clone(&context), woken);
     let following = follow_loads(Arc::clone(&context), loads, wake);
@@ -131,6 +135,7 @@ async fn follow_loads(
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut before = Loads::default();
+    let mut findings = context.findings.subscribe();
     loop {
         tokio::select! {
             changed = loads.changed() => {
@@ -145,6 +150,11 @@ async fn follow_loads(
                     }
                 }
                 before = now;
+            }
+            Ok(()) = findings.changed() => {
+                if wake.send(Wake::All).await.is_err() {
+                    return;
+                }
             }
             _ = sweep.tick() => context.sweep(),
         }

@@ -289,6 +289,32 @@ fn a_result_stays_as_long_as_the_record_of_its_job() {
 }
 
 #[test]
+fn what_a_probe_has_left_goes_and_nobody_keeps_it() {
+    let key = ObjectKey::batch_namespace(JOB).unwrap();
+    let limit = limit(now(), GRACE);
+    for (age, taken) in [(GRACE / 2, Taken::Young), (GRACE, Taken::Candidate)] {
+        let mut chunk = Chunk::default();
+        let listed = put(age, Some((key.clone(), Owned::Probe)));
+        assert_eq!(chunk.take(listed, limit, &HashMap::new()), taken);
+        chunk.job("a", JOB, Named::default());
+        let goes = chunk.unneeded(&namespaces(&[("a", NEW)]));
+        assert_eq!(goes.len(), usize::from(taken == Taken::Candidate));
+    }
+}
+
+#[test]
+fn the_object_that_names_a_batch_s_namespace_is_known_by_its_key() {
+    let name = ObjectKey::batch_namespace(JOB).unwrap();
+    assert_eq!(batch_named_by(&name), Some(JOB));
+    for name in ["plan.json", "parts/tenant", "tenant/x"] {
+        let other = ObjectKey::system(JOB, name).unwrap();
+        assert_eq!(batch_named_by(&other), None, "{name}");
+    }
+    let result = ObjectKey::result("a", JOB).unwrap();
+    assert_eq!(batch_named_by(&result), None);
+}
+
+#[test]
 fn answers_stay_for_as_long_as_they_are_kept_and_no_longer_than_their_namespace() {
     let answers = |namespace: &str, uid: &str| {
         let key = ObjectKey::answers(namespace, uid, "x").unwrap();
