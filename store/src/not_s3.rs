@@ -189,7 +189,7 @@ mod tests {
         for status in [200, 401, 403, 404] {
             let text = text(answer(status, LOGIN));
             for part in [
-                &format!("{status}, text/html; charset=utf-8"),
+                format!("{status}, text/html; charset=utf-8").as_str(),
                 "<!DOCTYPE html> <html><head> <title>Sign in",
                 "--s3-endpoint",
             ] {

@@ -77,7 +77,7 @@ impl Store {
         let deleted = try_join_all(deletions).await;
         found?;
         deleted?;
-        self.is_empty(id).await
+        self.nothing_stays(id).await
     }
 
     async fn read_and_list(&self, id: &str, written: &[Written]) -> Result<(), ProbeError> {
@@ -110,7 +110,8 @@ impl Store {
 
     async fn read_back(&self, object: &Written) -> Result<(), ProbeError> {
         let Written { key, content, .. } = object;
-        let lost = |what: String| Err(StoreFault::Writes(what).into());
+        let lost =
+            |what: String| -> Result<(), ProbeError> { Err(StoreFault::Writes(what).into()) };
         match self.get(key, content.len() as u64).await {
             Ok(found) if found == *content => Ok(()),
             Ok(_) | Err(StoreError::TooLarge { .. }) => {
@@ -159,7 +160,7 @@ impl Store {
         }
     }
 
-    async fn is_empty(&self, id: &str) -> Result<(), ProbeError> {
+    async fn nothing_stays(&self, id: &str) -> Result<(), ProbeError> {
         let left = self.listed(id).await?;
         if left.is_empty() {
             return Ok(());

@@ -83,7 +83,7 @@ impl Store {
     pub async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, StoreError> {
         let mut tries = 1;
         loop {
-            let answer = self.request(key, None).await?;
+            let answer = self.request(key).await?;
             let stranger = stranger(&answer);
             match self.reader(key, answer).await?.whole(limit).await {
                 Ok(body) => {
@@ -114,17 +114,13 @@ impl Store {
 
     /// Opens an object for reading. An error after this comes from [`ObjectReader::next`].
     pub async fn open(&self, key: &ObjectKey) -> Result<ObjectReader, StoreError> {
-        let answer = self.request(key, None).await?;
+        let answer = self.request(key).await?;
         self.reader(key, answer).await
     }
 
-    async fn request(
-        &self,
-        key: &ObjectKey,
-        range: Option<String>,
-    ) -> Result<GetObjectOutput, StoreError> {
+    async fn request(&self, key: &ObjectKey) -> Result<GetObjectOutput, StoreError> {
         let request = self.client.get_object().bucket(&self.bucket);
-        let answer = request.key(key.as_str()).set_range(range).send().await;
+        let answer = request.key(key.as_str()).send().await;
         answer.map_err(|error| StoreError::from_sdk(&error, &self.bucket, key.as_str()))
     }
 

@@ -6,6 +6,7 @@ use fovea_harness::{Minio, eventually};
 use fovea_store::{BATCH_UPLOADS, ObjectKey, Sha256, Store, StoreConfig};
 use fovea_tests::batches::batch;
 use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, create_namespace};
+use fovea_tests::s3_answers::Way;
 use fovea_tests::s3_proxy::{Rule, S3Proxy, Verdict};
 use fovea_tests::{Operated, Options, Shared};
 use futures::FutureExt as _;
@@ -282,7 +283,7 @@ fn an_incomplete_list_of_the_bucket_deletes_nothing() -> Result<()> {
                 count.fetch_add(1, Ordering::Relaxed);
                 Verdict::Fail(500)
             } else if query.contains("list-type=2") && query.contains("prefix=system") {
-                Verdict::Truncate
+                Verdict::Change(Way::Truncate)
             } else {
                 Verdict::Pass
             };

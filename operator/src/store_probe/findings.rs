@@ -2,7 +2,9 @@
 
 use fovea_store::{ProbeError, StoreError, StoreFault};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// What probes have found. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,14 @@ pub enum StoreState {
 impl StoreFindings {
     pub(crate) fn current(&self) -> StoreState {
         self.0.borrow().clone()
+    }
+
+    /// What is known once a probe has ended, or after this time.
+    pub(crate) async fn known(&self, limit: Duration) -> StoreState {
+        let mut states = self.0.subscribe();
+        let ended = states.wait_for(|state| *state != StoreState::Unknown);
+        let _ = timeout(limit, ended).await;
+        self.current()
     }
 
     /// Wakes after each change.

@@ -75,3 +75,6 @@ impl StoreProbe {
         passed
     }
 }
+
+#[cfg(test)]
+mod store_tests;

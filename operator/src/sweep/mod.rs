@@ -32,6 +32,9 @@ const CHUNK: usize = 20_000;
 
 const DELETIONS_AT_A_TIME: usize = 8;
 
+/// Time for which a sweep waits for the first probe of the store.
+const PROBE_LIMIT: Duration = Duration::from_mins(2);
+
 /// Most bytes of the object that names a batch's namespace.
 const MAX_NAMESPACE_BYTES: u64 = 1024;
 
@@ -158,7 +161,7 @@ impl Sweeper {
     /// Checks all objects in the bucket; returns how many it deleted.
     async fn sweep(&self) -> Result<usize, SweepError> {
         self.bucket.claim().await?;
-        let state = self.findings.current();
+        let state = self.findings.known(PROBE_LIMIT).await;
         if state != StoreState::Passed {
             let complaint = state.complaint();
             let why = complaint.unwrap_or_else(|| "none has ended yet".to_owned());
