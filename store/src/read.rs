@@ -83,7 +83,7 @@ impl Store {
     pub async fn get(&self, key: &ObjectKey, limit: u64) -> Result<Bytes, StoreError> {
         let mut tries = 1;
         loop {
-            let answer = self.request(key).await?;
+            let answer = Box::pin(self.request(key)).await?;
             let stranger = stranger(&answer);
             match self.reader(key, answer).await?.whole(limit).await {
                 Ok(body) => {
@@ -133,7 +133,7 @@ impl Store {
         let length = answer.content_length();
         let bytes = match length.and_then(|length| u64::try_from(length).ok()) {
             Some(bytes) => bytes,
-            None => match (self.length(key).await?, stranger(&answer)) {
+            None => match (Box::pin(self.length(key)).await?, stranger(&answer)) {
                 (Some(bytes), _) => bytes,
                 (None, Some(kind)) => return Err(not_s3(&kind, b"")),
                 (None, None) => {

@@ -50,8 +50,11 @@ pub(crate) async fn check_output(
 
 /// A path and what it is in, from the inside out.
 fn folders(path: &str) -> impl Iterator<Item = &str> {
-    let above = |path: &&str| Some(path.rsplit_once('/')?.0);
-    std::iter::successors(Some(path), move |path| above(path))
+    std::iter::successors(Some(path), |path: &&str| above(path))
+}
+
+fn above(path: &str) -> Option<&str> {
+    Some(path.rsplit_once('/')?.0)
 }
 
 #[cfg(test)]

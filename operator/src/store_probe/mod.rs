@@ -65,9 +65,10 @@ impl StoreProbe {
         let before = self.findings.current();
         let (state, passed) = after(&before, outcome.ok());
         if state != before {
-            match state.complaint() {
-                Some(complaint) => tracing::warn!("{complaint}"),
-                None => tracing::info!("the object store has passed its probe"),
+            if let Some(complaint) = state.complaint() {
+                tracing::warn!("{complaint}");
+            } else {
+                tracing::info!("the object store has passed its probe");
             }
         }
         self.metrics.store_state(state.fault());
