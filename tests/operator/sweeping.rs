@@ -26,6 +26,9 @@ const OFTEN: [&str; 3] = [
 ];
 pub(crate) const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
+/// Uid of a batch that is gone, with old and young objects.
+const HALF_OLD: &str = "00000000-0000-4000-8000-00000000000f";
+
 /// A bucket that is swept every second, with a proxy between it and the operator.
 struct Swept {
     operated: Operated,
@@ -185,6 +188,8 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
             // Not a key that Fovea makes.
             ObjectKey::system("readme", "first.txt")?,
             ObjectKey::result("Not-A-Namespace", NOBODY)?,
+            // A part of its batch is young.
+            ObjectKey::batch_namespace(HALF_OLD)?,
         ];
         let go = [
             swept.upload("named by nobody").await?,
@@ -193,6 +198,7 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
             ObjectKey::upload("no-such-namespace", NOBODY, &Sha256::of(b"named"))?,
             ObjectKey::result(JOBS, NOBODY)?,
             ObjectKey::system(NOBODY, "shards/0")?,
+            ObjectKey::batch_namespace(NOBODY)?,
             ObjectKey::system(NOBODY, "parts/000000.0-9.end.jsonl")?,
             ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(2)))?,
             ObjectKey::data(JOBS, &format!("{}/manifest.csv.gz", upload(3)))?,
@@ -206,6 +212,7 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
         }
         let young = [
             swept.upload("young").await?,
+            ObjectKey::system(HALF_OLD, "parts/000000.0-9.end.jsonl")?,
             ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(4)))?,
         ];
         for key in &young {

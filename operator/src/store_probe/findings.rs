@@ -122,8 +122,8 @@ pub(super) fn after(
 mod tests {
     use super::*;
 
-    fn lists() -> Option<Result<(), ProbeError>> {
-        Some(Err(StoreFault::Lists("they repeat \"a\"".to_owned()).into()))
+    fn lists() -> Result<(), ProbeError> {
+        Err(StoreFault::Lists("they repeat \"a\"".to_owned()).into())
     }
 
     #[test]
@@ -131,12 +131,12 @@ mod tests {
         let down = || Some(Err(ProbeError::Store(StoreError::TimedOut)));
         let (state, passed) = after(&StoreState::Unknown, Some(Ok(())));
         assert_eq!((state, passed), (StoreState::Passed, true));
-        for outcome in [lists(), down(), None] {
+        for outcome in [Some(lists()), down(), None] {
             let (state, passed) = after(&StoreState::Unknown, outcome);
             assert!(!passed && state != StoreState::Passed, "{state:?}");
             assert!(state.complaint().is_some());
         }
-        let (lists, _) = after(&StoreState::Passed, lists());
+        let (lists, _) = after(&StoreState::Passed, Some(lists()));
         assert_eq!(lists.fault(), Some("lists"));
         assert!(
             lists
@@ -174,7 +174,7 @@ mod tests {
             assert!(state.refuses_batches().is_none(), "{state:?}");
             assert!(state.degradation().is_none(), "{state:?}");
         }
-        let (lists, _) = after(&StoreState::Unknown, lists());
+        let (lists, _) = after(&StoreState::Unknown, Some(lists()));
         assert!(matches!(lists.refuses_batches(), Some(StoreError::List(_))));
     }
 }
