@@ -1,13 +1,14 @@
-//! Health checks: whether the cluster and the bucket answer, whether the bucket belongs to another
-//! installation, and whether the watch works and has listed all jobs. A report is reused for as long as a
+//! Health checks: whether the cluster and the bucket answer, whether the bucket keeps what is written and belongs to
+//! no other installation, and whether the watch works and has listed all jobs. A report is reused for as long as a
 //! check may last, however often it is requested.
 
 use crate::config::Config;
 use crate::installation::BucketCheck;
 use crate::jobs::Jobs;
 use crate::metrics::Metrics;
+use crate::store_probe::{Probed, StoreProbe};
 use fovea_crds::InferenceJob;
-use fovea_store::Store;
+use fovea_store::{Store, StoreFault};
 use kube::api::ListParams;
 use kube::{Api, Client};
 use schemars::JsonSchema;
@@ -26,6 +27,7 @@ const OBJECT_STORE: &str = "object-store";
 pub(crate) struct Checks {
     api: Api<InferenceJob>,
     store: Store,
+    probe: StoreProbe,
     owner: BucketCheck,
     jobs: Jobs,
     metrics: Arc<Metrics>,
@@ -79,6 +81,8 @@ impl Check {
     }
 
     fn noting(self, note: Option<String>) -> Self {
+        let notes = self.note.into_iter().chain(note);
+        let note = notes.reduce(|all, note| format!("{all}; {note}"));
         Self { note, ..self }
     }
 }
@@ -128,6 +132,7 @@ impl Checks {
         Self {
             api: Api::namespaced(client.clone(), &config.namespace),
             owner: BucketCheck::new(config, client, store.clone()),
+            probe: StoreProbe::new(store.clone()),
             store,
             jobs,
             metrics,
@@ -145,14 +150,19 @@ impl Checks {
         {
             return Arc::clone(report);
         }
-        let (cluster, bucket, owner) =
+        let (cluster, (bucket, probed), owner) =
             tokio::join!(self.cluster(), self.bucket(), self.installation());
         let skew = (self.store.clock_skew()).map(|skew| skew.describe("this pod's clock"));
         let cache = self.jobs.complaint().map_or(Ok(()), Err);
         self.store_answered
             .fetch_or(bucket.is_ok(), Ordering::Relaxed);
+        let loses_writes = matches!(probed, Probed::Faulty(StoreFault::Writes(_)));
+        let mut bucket = Check::new(OBJECT_STORE, bucket);
+        if let Probed::Faulty(fault @ StoreFault::Lists(_)) = probed {
+            bucket = bucket.noting(Some(format!("warning: {fault}")));
+        }
         let report = Arc::new(Report {
-            status: if cluster.is_ok() && bucket.is_ok() && owner.is_ok() && cache.is_ok() {
+            status: if cluster.is_ok() && bucket.ok && owner.is_ok() && cache.is_ok() {
                 "ok"
             } else {
                 "degraded"
@@ -160,11 +170,12 @@ impl Checks {
             version: env!("CARGO_PKG_VERSION"),
             checks: [
                 Check::new("kubernetes", cluster),
-                Check::new(OBJECT_STORE, bucket).noting(skew),
+                bucket.noting(skew),
                 Check::new("installation", owner),
                 Check::new("cache", cache),
             ],
-            store_answered: self.store_answered.load(Ordering::Relaxed),
+            // One that takes pictures and loses them is not spared.
+            store_answered: !loses_writes && self.store_answered.load(Ordering::Relaxed),
         });
         for check in &report.checks {
             self.metrics.checked(check.name, check.ok);
@@ -185,11 +196,22 @@ impl Checks {
         .map_err(|_| "the reason is in the log".to_owned())
     }
 
-    async fn bucket(&self) -> Result<(), String> {
-        settled(
-            OBJECT_STORE,
-            timeout(self.timeout, self.store.check()).await,
-        )
+    /// Whether the bucket answers and keeps what is written; also what is known of that.
+    async fn bucket(&self) -> (Result<(), String>, Probed) {
+        let began = Instant::now();
+        let answer = timeout(self.timeout, self.store.check()).await;
+        if let Err(reason) = settled(OBJECT_STORE, answer) {
+            self.probe.was_away();
+            return (Err(reason), Probed::Unknown);
+        }
+        let probed = self
+            .probe
+            .state(self.timeout.saturating_sub(began.elapsed()))
+            .await;
+        match &probed {
+            Probed::Faulty(fault @ StoreFault::Writes(_)) => (Err(fault.to_string()), probed),
+            _ => (Ok(()), probed),
+        }
     }
 
     /// Whether the bucket is this installation's. Passes while that is unknown: the other checks say why.

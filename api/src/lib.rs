@@ -37,6 +37,7 @@ pub mod routes;
 mod serve;
 mod shares;
 mod state;
+mod store_probe;
 mod submit;
 mod trace;
 mod upload;

@@ -29,6 +29,7 @@ pub mod pool;
 mod reuse;
 pub mod run;
 pub mod serve;
+pub mod store_probe;
 mod sweep;
 pub mod time;
 mod trace;

@@ -11,6 +11,7 @@ use crate::pool::controller;
 use crate::pool::load::Loads;
 use crate::pool::published::PublishedPools;
 use crate::serve::Readiness;
+use crate::store_probe::StoreProbe;
 use crate::sweep::Sweeper;
 use fovea_proxy::{Proxies, ProxyError};
 use fovea_store::{ForeignBucket, Store};
@@ -112,7 +113,14 @@ async fn lead(
         config.sweep.clone(),
         Arc::clone(&metrics),
         bucket.clone(),
+        readiness.store.clone(),
     );
+    let probe = StoreProbe {
+        store: store.clone(),
+        findings: readiness.store.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let probing = AbortOnDropHandle::new(tokio::spawn(probe.run()));
     let sweeping = AbortOnDropHandle::new(tokio::spawn(sweeper.run()));
 
     let events = Events::new(client.clone());
@@ -130,6 +138,7 @@ async fn lead(
         published: publish,
         events: events.clone(),
         metrics: Arc::clone(&metrics),
+        findings: readiness.store.clone(),
     })));
 
     let parts = Parts {
@@ -146,6 +155,7 @@ async fn lead(
         pool_namespace: config.namespace,
         watch_namespace: config.watch_namespace,
         allowed_hosts: config.external_hosts,
+        findings: readiness.store,
         ready: readiness.dispatching,
         heartbeat: readiness.heartbeat,
         metrics: Arc::clone(&metrics),
@@ -163,7 +173,7 @@ async fn lead(
         }
         ended = &mut dispatching => ended.map_err(|error| RunError::Dispatcher(error.to_string())),
     };
-    drop((sweeping, reconciling));
+    drop((probing, sweeping, reconciling));
     ended
 }
 

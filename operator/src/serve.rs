@@ -1,15 +1,17 @@
 //! `/livez`, `/readyz` and `/metrics`.
 //!
 //! A replica that waits for the lease is ready: otherwise a Deployment with a standby would never
-//! finish a rollout. The leader is ready while it dispatches and its watches work. Only a leader whose
+//! finish a rollout. The leader is ready while it dispatches, its watches work, and its store is not known to
+//! lose what is written. Only a leader whose
 //! loop is stuck is not live: its restart lets another replica take over.
 
 use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::store_probe::{StoreFindings, StoreState};
 use crate::time::OUR_CLOCK;
 use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
 use axum::{Router, routing::get};
-use fovea_store::ClockSkew;
+use fovea_store::{ClockSkew, StoreFault};
 use http::StatusCode;
 use http::header;
 use std::borrow::Cow;
@@ -29,6 +31,8 @@ pub struct Readiness {
     pub dispatching: Arc<AtomicBool>,
     /// Heartbeat of the leader's loop.
     pub heartbeat: Arc<Heartbeat>,
+    /// What the leader's probes of the object store have found.
+    pub store: StoreFindings,
 }
 
 /// Time of the loop's last run.
@@ -80,13 +84,13 @@ type Check = (&'static str, Result<Cow<'static, str>, Cow<'static, str>>);
 impl Readiness {
     /// `complaint`: why the watches cannot be relied on.
     /// `skew_seconds`: by how much the machine's clock is ahead of the API server's.
-    /// `store`: the difference to the object store's clock.
+    /// `store_skew`: the difference to the object store's clock.
     fn checks(
         &self,
         complaint: Option<String>,
         skew_seconds: f64,
-        store: Option<ClockSkew>,
-    ) -> [Check; 5] {
+        store_skew: Option<ClockSkew>,
+    ) -> [Check; 6] {
         let leading = self.leading.load(Ordering::Relaxed);
         let lease = if leading {
             "leading"
@@ -108,7 +112,7 @@ impl Readiness {
         } else {
             format!("{skew_seconds:.0} s ahead of the API server's, which is used")
         };
-        let store_clock = store.map_or("as the API server's".to_owned(), |skew| {
+        let store_clock = store_skew.map_or("as the API server's".to_owned(), |skew| {
             skew.describe(OUR_CLOCK)
         });
         [
@@ -118,7 +122,21 @@ impl Readiness {
             // A wrong one does no harm: it is not used.
             ("clock", Ok(clock.into())),
             ("store-clock", Ok(store_clock.into())),
+            ("object-store", store(&self.store.current())),
         ]
+    }
+}
+
+/// A store that is down leaves the leader ready: it keeps jobs waiting. One with wrong lists serves single jobs.
+fn store(state: &StoreState) -> Result<Cow<'static, str>, Cow<'static, str>> {
+    let complaint = state.complaint().unwrap_or_default();
+    match state {
+        StoreState::Unknown => Ok("not probed yet".into()),
+        StoreState::Passed => Ok("keeps and lists what is written".into()),
+        StoreState::Unprobed(_) | StoreState::Faulty(StoreFault::Lists(_)) => {
+            Ok(format!("warning: {complaint}").into())
+        }
+        StoreState::NotS3(_) | StoreState::Faulty(StoreFault::Writes(_)) => Err(complaint.into()),
     }
 }
 
@@ -210,6 +228,40 @@ mod tests {
         );
         heartbeat.rest();
         assert_eq!(heartbeat.silence(), None);
+    }
+
+    #[test]
+    fn a_store_that_loses_writes_makes_the_leader_unready_and_wrong_lists_are_a_warning() {
+        let what = || "they repeat \"a\"".to_owned();
+        for (state, ready, part) in [
+            (StoreState::Unknown, true, "ok: not probed"),
+            (
+                StoreState::Unprobed("denied".to_owned()),
+                true,
+                "ok: warning: denied",
+            ),
+            (StoreState::Passed, true, "ok: keeps"),
+            (
+                StoreState::Faulty(StoreFault::Lists(what())),
+                true,
+                "ok: warning: the object store's lists cannot be relied on: they repeat \"a\"",
+            ),
+            (
+                StoreState::Faulty(StoreFault::Writes(what())),
+                false,
+                "failed: the object store does not keep",
+            ),
+            (
+                StoreState::NotS3("200, text/html".to_owned()),
+                false,
+                "no S3 (200, text/html)",
+            ),
+        ] {
+            let outcome = store(&state);
+            assert_eq!(outcome.is_ok(), ready, "{state:?}");
+            let (_, text) = self::ready(&[("object-store", outcome)], true);
+            assert!(text.contains(part), "{text}");
+        }
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub struct SignedPut {
 }
 
 impl ObjectKey {
-    /// The namespace of a batch's job, as text. In a list it comes after the batch's other objects.
+    /// The namespace of a batch's job, as text.
     pub fn batch_namespace(job_uid: &str) -> Result<Self, InvalidKey> {
         Self::system(job_uid, "tenant")
     }
@@ -183,7 +183,22 @@ impl Store {
             let names = names.filter_map(|object| object.key.strip_suffix(".jsonl"));
             parts.extend(names.filter_map(PartName::parse));
         }
+        // Stores list in orders of their own.
+        parts.sort_unstable();
         Ok(parts)
+    }
+
+    /// Whether a batch has no object below `system/` but [`ObjectKey::batch_namespace`].
+    pub async fn has_only_its_namespace(&self, job_uid: &str) -> Result<bool, StoreError> {
+        let name = ObjectKey::batch_namespace(job_uid).map_err(invalid)?;
+        let (folder, _) = name.as_str().rsplit_once('/').unwrap_or_default();
+        let mut pages = self.pages(format!("{folder}/"), 0);
+        while let Some(objects) = pages.next().await? {
+            if objects.iter().any(|object| object.key != name.as_str()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What a part says of itself; `None` if there is no such part.

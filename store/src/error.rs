@@ -1,5 +1,6 @@
 //! Errors of the object store. Each message states what the administrator can do.
 
+use crate::not_s3::Answer;
 use crate::refusal::Refusal;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -106,6 +107,22 @@ pub enum StoreError {
     /// Every attempt got an unusable answer.
     #[error("the object store does not answer as it should: {0}")]
     Unavailable(String),
+    /// What answers is another server, such as a web page's login.
+    #[error(
+        "what answers in place of the object store is no S3 ({0}): check --s3-endpoint, and what stands between it and us"
+    )]
+    NotS3(String),
+    /// A list contradicts itself or the request.
+    #[error("the object store's lists cannot be relied on: {0}")]
+    List(String),
+    /// At none of the tries an object came as a whole.
+    #[error("reading {key:?} from the object store breaks off: {why}")]
+    Broken {
+        /// Key that the request named.
+        key: String,
+        /// Where it breaks off, and why.
+        why: String,
+    },
 }
 
 impl StoreError {
@@ -127,7 +144,10 @@ impl StoreError {
             | Self::SlowDown { .. }
             | Self::TimedOut
             | Self::Unreachable(_)
-            | Self::Unavailable(_) => false,
+            | Self::Unavailable(_)
+            | Self::NotS3(_)
+            | Self::List(_)
+            | Self::Broken { .. } => false,
         }
     }
 
@@ -135,6 +155,16 @@ impl StoreError {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
+        let answer = error.raw_response().map(|response| Answer {
+            status: response.status().as_u16(),
+            code: error.code(),
+            content_type: response.headers().get("content-type"),
+            location: response.headers().get("location"),
+            body: response.body().bytes(),
+        });
+        if let Some(not_s3) = answer.and_then(|answer| answer.error()) {
+            return not_s3;
+        }
         match error.raw_response() {
             Some(response) => {
                 let refusal = Refusal::of(response, error.code(), error.message());

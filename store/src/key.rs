@@ -11,6 +11,7 @@
 //! system/<job uid>/...                           the operator's own: plan and parts of a batch
 //! data/<namespace>/.fovea-namespace              marker: the namespace whose jobs may read the folder
 //! system/installation                            marker: the installation that the bucket belongs to
+//! system/probes/<uuid>/...                        what a probe of the store writes and deletes again
 //! ```
 
 use crate::Sha256;
@@ -24,6 +25,12 @@ pub const BATCH_UPLOADS: &str = "fovea-batches";
 
 /// The object in a namespace's folder that names its owner.
 const FOLDER_OWNER: &str = ".fovea-namespace";
+
+/// The folder of probes.
+pub(crate) const PROBES: &str = "system/probes/";
+
+/// Names of the objects of a probe: what stores encode, sort or nest in ways of their own. Nothing else has a `%`.
+pub(crate) const PROBE_NAMES: [&str; 6] = ["plain", "a b", "a+b", "a%2Fb", "\u{fc}", "nested/leaf"];
 
 /// The key of one object, below the prefix that it was built for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -155,6 +162,22 @@ impl ObjectKey {
         }
     }
 
+    /// The objects of the probe with this id, one for each of [`PROBE_NAMES`].
+    pub(crate) fn probe(id: &str) -> Result<[Self; PROBE_NAMES.len()], InvalidKey> {
+        let prefix = format!("{PROBES}{}/", segment(id)?);
+        Ok(PROBE_NAMES.map(|name| Self {
+            key: format!("{prefix}{name}"),
+            prefix: prefix.clone(),
+        }))
+    }
+
+    /// The object of a probe that has this key, if one has.
+    pub(crate) fn probe_named(key: &str) -> Option<Self> {
+        let (id, _) = key.strip_prefix(PROBES)?.split_once('/')?;
+        let objects = is_uid(id).then(|| Self::probe(id))?.ok()?;
+        objects.into_iter().find(|object| object.key == key)
+    }
+
     /// A file of the checkpoint in `folder`.
     pub fn in_folder(folder: &ModelFolder, file: &str) -> Result<Self, InvalidKey> {
         Self::below(folder.0.clone(), file)
@@ -262,6 +285,15 @@ fn check(name: &str) -> Result<(), InvalidKey> {
         return Err(InvalidKey::NotNormalised(excerpt(name)));
     }
     Ok(())
+}
+
+/// Whether `text` is a uid in Kubernetes' form: a lower-case UUID.
+pub(crate) fn is_uid(text: &str) -> bool {
+    let fits = |(index, b): (usize, u8)| match index {
+        8 | 13 | 18 | 23 => b == b'-',
+        _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
 }
 
 fn excerpt(text: &str) -> String {

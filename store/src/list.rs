@@ -1,11 +1,11 @@
 //! The sweeper's requests: lists of the prefixes that Fovea fills itself, the owner of each listed
 //! object, and a deletion that keeps an object that was written again.
 
+use crate::key::{PROBES, is_uid};
+use crate::listing::{Listing, incomplete};
 use crate::{BATCH_UPLOADS, ObjectKey, Sha256, Store, StoreError};
 use aws_sdk_s3::config::Builder;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::types::EncodingType;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Maximum number of objects on one page of a list; S3's own limit.
@@ -102,6 +102,8 @@ pub enum Owned {
         /// Time from which the record no longer counts.
         expires: SystemTime,
     },
+    /// What a probe of the store has left: kept for nobody.
+    Probe,
 }
 
 /// One object of a list.
@@ -113,7 +115,7 @@ pub struct Listed {
     pub modified: SystemTime,
 }
 
-/// One page of a list, sorted by key.
+/// One page of a list, in the store's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectPage {
     /// At most [`MAX_PAGE`] objects.
@@ -159,62 +161,21 @@ impl Store {
         prefix: String,
         next: Option<String>,
     ) -> Result<ObjectPage, StoreError> {
-        let answer = self.list_request(&prefix, next).await?;
-        let mut objects = Vec::with_capacity(answer.contents().len());
-        for object in answer.contents() {
-            let key = object.key().ok_or_else(|| incomplete("names no key"))?;
-            // Fovea's own keys are unchanged by the encoding.
-            if key == ObjectKey::installation().as_str() {
+        let page = self.list_page(Listing::below(&prefix), next).await?;
+        let mut objects = Vec::with_capacity(page.objects.len());
+        for object in page.objects {
+            if object.key == ObjectKey::installation().as_str() {
                 continue;
             }
-            let modified = object.last_modified().copied();
-            let modified = modified.and_then(|time| SystemTime::try_from(time).ok());
             objects.push(Listed {
-                object: owner(part, key),
-                modified: modified.ok_or_else(|| incomplete("names no time"))?,
+                object: owner(part, &object.key),
+                modified: object.modified.ok_or_else(|| incomplete("names no time"))?,
             });
         }
-        let next = next_token(&answer)?;
-        Ok(ObjectPage { objects, next })
-    }
-
-    /// Requests one page of a list.
-    pub(crate) async fn list_request(
-        &self,
-        prefix: &str,
-        next: Option<String>,
-    ) -> Result<ListObjectsV2Output, StoreError> {
-        self.request(prefix, next, None).await
-    }
-
-    /// Requests one page of the folders below a prefix.
-    pub(crate) async fn list_folders(
-        &self,
-        prefix: &str,
-        next: Option<String>,
-    ) -> Result<ListObjectsV2Output, StoreError> {
-        self.request(prefix, next, Some("/")).await
-    }
-
-    async fn request(
-        &self,
-        prefix: &str,
-        next: Option<String>,
-        delimiter: Option<&str>,
-    ) -> Result<ListObjectsV2Output, StoreError> {
-        let answer = self
-            .client
-            .list_objects_v2()
-            .bucket(&self.bucket)
-            .prefix(prefix)
-            .set_delimiter(delimiter.map(str::to_owned))
-            .max_keys(i32::try_from(MAX_PAGE).unwrap_or(i32::MAX))
-            // A key that XML cannot express must not break the page.
-            .encoding_type(EncodingType::Url)
-            .set_continuation_token(next)
-            .send()
-            .await;
-        answer.map_err(|error| StoreError::from_sdk(&error, &self.bucket, ""))
+        Ok(ObjectPage {
+            objects,
+            next: page.next,
+        })
     }
 
     /// Deletes an object unless it was written after `limit`. Its age is read again right before.
@@ -262,20 +223,6 @@ impl Store {
     }
 }
 
-pub(crate) fn incomplete(what: &str) -> StoreError {
-    StoreError::Unavailable(format!("a list {what}"))
-}
-
-/// The token of the next page; `None` on the last one.
-pub(crate) fn next_token(answer: &ListObjectsV2Output) -> Result<Option<String>, StoreError> {
-    if answer.is_truncated() != Some(true) {
-        return Ok(None);
-    }
-    let token = answer.next_continuation_token().map(str::to_owned);
-    let token = token.ok_or_else(|| incomplete("does not say how it goes on"))?;
-    Ok(Some(token))
-}
-
 /// The owner that a key names, if it is exactly a key that Fovea builds.
 fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
     let mut segments = key.strip_prefix(part.prefix())?.split('/');
@@ -304,6 +251,7 @@ fn owner(part: Part, key: &str) -> Option<(ObjectKey, Owned)> {
                 None => record(namespace, second, &segments.collect::<Vec<_>>())?,
             }
         }
+        Part::System if key.starts_with(PROBES) => (ObjectKey::probe_named(key)?, Owned::Probe),
         Part::System => {
             let uid = segments.next().filter(|text| is_uid(text))?.to_owned();
             let name: Vec<&str> = segments.collect();
@@ -365,15 +313,6 @@ fn record(namespace: &str, namespace_uid: &str, rest: &[&str]) -> Option<(Object
 fn is_label(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(allowed)
-}
-
-/// Whether `text` is a uid in Kubernetes' form: a lower-case UUID.
-pub(crate) fn is_uid(text: &str) -> bool {
-    let fits = |(index, b): (usize, u8)| match index {
-        8 | 13 | 18 | 23 => b == b'-',
-        _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
-    };
-    text.len() == 36 && text.bytes().enumerate().all(fits)
 }
 
 #[cfg(test)]

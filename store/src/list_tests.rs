@@ -43,6 +43,11 @@ fn an_object_s_owner_is_read_from_its_key() {
         let (made, owned) = owner(part, &key).unwrap();
         assert_eq!((made.as_str(), owned), (key.as_str(), by_job));
     }
+    for name in ["plain", "a%2Fb", "nested/leaf"] {
+        let key = format!("system/probes/{UID}/{name}");
+        let (made, owned) = owner(Part::System, &key).unwrap();
+        assert_eq!((made.as_str(), owned), (key.as_str(), Owned::Probe));
+    }
     for name in ["pictures.tar", "manifest.jsonl", "manifest.csv.gz"] {
         let key = format!("data/team-a/fovea-batches/{UID}/{name}");
         let by_input = Owned::ByInput {
@@ -111,6 +116,9 @@ fn a_key_that_fovea_does_not_build_has_no_owner() {
         (Part::System, format!("system/{UID}/..")),
         (Part::System, format!("system/{UID}//x")),
         (Part::System, "system/installation".to_owned()),
+        (Part::System, format!("system/probes/{UID}/other")),
+        (Part::System, format!("system/probes/{UID}")),
+        (Part::System, "system/probes/x/plain".to_owned()),
         (Part::Reuse, format!("reuse/team-a/{UID}")),
         (Part::Reuse, format!("reuse/team-a/{UID}/")),
         (Part::Reuse, format!("reuse/team-a/{UID}/{EMPTY}/x")),

@@ -2,6 +2,7 @@
 //! is in memory, and between two pieces no connection is held.
 
 use crate::error::is_past_the_end;
+use crate::read::BODY_TRIES;
 use crate::{ObjectKey, Store, StoreError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use bytes::{Bytes, BytesMut};
@@ -35,11 +36,7 @@ impl Store {
             first: None,
         };
         // An empty object has no first byte.
-        if let Some(answer) = pieces.request().await? {
-            pieces.etag = answer.e_tag().map(str::to_owned);
-            pieces.bytes = length(&answer);
-            pieces.first = Some(pieces.read(answer).await?);
-        }
+        pieces.first = pieces.read_next().await?;
         Ok(pieces)
     }
 }
@@ -58,15 +55,36 @@ impl ObjectPieces {
         if self.read_bytes >= self.bytes {
             return None;
         }
-        let piece = match self.request().await {
-            Ok(Some(answer)) => self.read(answer).await,
-            Ok(None) => Err(self.broken("it has become shorter")),
+        let piece = match self.read_next().await {
+            Ok(piece) => piece.ok_or_else(|| self.broken("it has become shorter")),
             Err(error) => Err(error),
         };
         if piece.is_err() {
             self.bytes = 0;
         }
         Some(piece)
+    }
+
+    /// Reads the next piece, a few times if it breaks off; `None` if there is no further byte.
+    async fn read_next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        let mut tries = 1;
+        loop {
+            let Some(answer) = self.request().await? else {
+                return Ok(None);
+            };
+            if self.read_bytes == 0 {
+                self.etag = answer.e_tag().map(str::to_owned);
+                self.bytes = length(&answer);
+            }
+            match self.read(answer).await {
+                Ok(piece) => return Ok(Some(piece)),
+                Err(StoreError::Broken { why, .. }) if tries < BODY_TRIES => {
+                    tracing::debug!(key = %self.key, why, "reading a piece again");
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Requests the next piece; `None` if there is no further byte.
@@ -93,7 +111,7 @@ impl ObjectPieces {
         let mut body = answer.body;
         let mut piece = BytesMut::with_capacity(expected);
         while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            let chunk = chunk.map_err(|error| self.broken(&error.to_string()))?;
             if piece.len() + chunk.len() > expected {
                 return Err(self.broken("the store sent more than was asked for"));
             }
@@ -107,7 +125,10 @@ impl ObjectPieces {
     }
 
     fn broken(&self, why: &str) -> StoreError {
-        StoreError::Unavailable(format!("reading {}: {why}", self.key))
+        StoreError::Broken {
+            key: self.key.to_string(),
+            why: format!("after {} of {} bytes: {why}", self.read_bytes, self.bytes),
+        }
     }
 }
 

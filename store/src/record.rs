@@ -1,7 +1,8 @@
 //! Records of jobs that the operator deleted before their time. The job's name leads to its record, and
 //! the key holds all that a sweep needs, so that a sweep reads no record.
 
-use crate::list::{Owned, Part, is_uid};
+use crate::key::is_uid;
+use crate::list::{Owned, Part};
 use crate::{InvalidKey, ObjectKey, Store, StoreError};
 use bytes::Bytes;
 use std::time::SystemTime;

@@ -96,6 +96,8 @@ enum Fate {
     Fail(u16, &'static str),
     /// Accepts the request and never answers.
     Stall,
+    /// Announces more than it sends.
+    Short,
     Succeed,
 }
 
@@ -123,15 +125,18 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, fate: Fate) {
     let _ = stream.read(&mut request).await;
     let (status, body) = match fate {
         Fate::Stall => return std::future::pending().await,
-        Fate::Succeed => (200, String::new()),
+        Fate::Succeed | Fate::Short => (200, String::new()),
         Fate::Fail(status, code) => (
             status,
             format!("<Error><Code>{code}</Code><Message>m</Message></Error>"),
         ),
     };
-    let length = body.len();
+    let length = match fate {
+        Fate::Short => 100,
+        _ => body.len(),
+    };
     let answer = format!(
-        "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\ncontent-type: application/xml\r\nconnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status} X\r\netag: \"0\"\r\ncontent-length: {length}\r\ncontent-type: application/xml\r\nconnection: close\r\n\r\n{body}"
     );
     let _ = stream.write_all(answer.as_bytes()).await;
 }
@@ -153,6 +158,27 @@ async fn throttled_requests_are_retried_and_then_reported() {
         "{error}"
     );
     assert_eq!(*count.lock().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn an_object_that_ends_before_its_length_is_read_again_and_then_an_error() {
+    let (endpoint, count) = server(vec![Fate::Short]).await;
+    let store = connect(&endpoint, "fovea", "k", "s").await;
+    let key = ObjectKey::data("ns", "a").unwrap();
+    let error = store.get(&key, 1000).await.unwrap_err();
+    assert!(matches!(error, StoreError::Broken { .. }), "{error}");
+    assert!(error.to_string().contains("0 of 100 bytes"), "{error}");
+    assert_eq!(*count.lock().unwrap(), 3);
+}
+
+/// As a web server without S3 may answer anything.
+#[tokio::test]
+async fn an_answer_without_a_body_is_no_list() {
+    let (endpoint, _) = server(vec![Fate::Succeed]).await;
+    let store = connect(&endpoint, "fovea", "k", "s").await;
+    let error = store.check().await.unwrap_err();
+    assert!(matches!(error, StoreError::NotS3(_)), "{error}");
+    assert!(error.to_string().contains("without a body"), "{error}");
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn an_object_is_read_in_pieces_or_only_its_head() {
         .await
         .unwrap();
     let mut reader = store.open(&object).await.unwrap();
-    assert_eq!(reader.bytes, Some(3_000_000));
+    assert_eq!(reader.bytes, 3_000_000);
     let (mut seen, mut pieces) = (0, 0);
     while let Some(piece) = reader.next().await {
         seen += piece.unwrap().len();

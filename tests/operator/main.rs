@@ -29,3 +29,4 @@ mod rights;
 mod runner_faults;
 mod store_faults;
 mod sweeping;
+mod wrong_lists;

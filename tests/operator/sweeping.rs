@@ -6,6 +6,7 @@ use fovea_harness::{Minio, eventually};
 use fovea_store::{BATCH_UPLOADS, ObjectKey, Sha256, Store, StoreConfig};
 use fovea_tests::batches::batch;
 use fovea_tests::operated::{BUCKET, JOBS, PATIENCE, create_namespace};
+use fovea_tests::s3_answers::Way;
 use fovea_tests::s3_proxy::{Rule, S3Proxy, Verdict};
 use fovea_tests::{Operated, Options, Shared};
 use futures::FutureExt as _;
@@ -24,6 +25,9 @@ const OFTEN: [&str; 3] = [
     "--reuse-retention-seconds=3600",
 ];
 pub(crate) const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Uid of a batch that is gone, with old and young objects.
+const HALF_OLD: &str = "00000000-0000-4000-8000-00000000000f";
 
 /// A bucket that is swept every second, with a proxy between it and the operator.
 struct Swept {
@@ -188,6 +192,8 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
             // Not a key that Fovea makes.
             ObjectKey::system("readme", "first.txt")?,
             ObjectKey::result("Not-A-Namespace", NOBODY)?,
+            // A part of its batch is young.
+            ObjectKey::batch_namespace(HALF_OLD)?,
         ];
         let go = [
             swept.upload("named by nobody").await?,
@@ -196,6 +202,7 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
             ObjectKey::upload("no-such-namespace", NOBODY, &Sha256::of(b"named"))?,
             ObjectKey::result(JOBS, NOBODY)?,
             ObjectKey::system(NOBODY, "shards/0")?,
+            ObjectKey::batch_namespace(NOBODY)?,
             ObjectKey::system(NOBODY, "parts/000000.0-9.end.jsonl")?,
             ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(2)))?,
             ObjectKey::data(JOBS, &format!("{}/manifest.csv.gz", upload(3)))?,
@@ -209,6 +216,7 @@ fn only_objects_that_no_job_needs_are_deleted() -> Result<()> {
         }
         let young = [
             swept.upload("young").await?,
+            ObjectKey::system(HALF_OLD, "parts/000000.0-9.end.jsonl")?,
             ObjectKey::data(JOBS, &format!("{}/pictures.tar", upload(4)))?,
         ];
         for key in &young {
@@ -286,7 +294,7 @@ fn an_incomplete_list_of_the_bucket_deletes_nothing() -> Result<()> {
                 count.fetch_add(1, Ordering::Relaxed);
                 Verdict::Fail(500)
             } else if query.contains("list-type=2") && query.contains("prefix=system") {
-                Verdict::Truncate
+                Verdict::Change(Way::Truncate)
             } else {
                 Verdict::Pass
             };

@@ -30,6 +30,7 @@ pub mod pods;
 pub mod proxy;
 pub mod receiver;
 pub mod runner;
+pub mod s3_answers;
 pub mod s3_proxy;
 pub mod script;
 mod served;

@@ -1,5 +1,6 @@
 //! A proxy before the bucket: it fails, holds or changes what a test says, and makes objects old.
 
+use crate::s3_answers::{Stranger, Way};
 use crate::served::serve;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -18,8 +19,10 @@ const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 pub enum Verdict {
     Pass,
     Fail(u16),
-    /// Passes it on, and marks the list as truncated.
-    Truncate,
+    /// Passes it on, and changes the answer.
+    Change(Way),
+    /// Answers it without the store.
+    Answer(Stranger),
 }
 
 pub type Rule = Arc<dyn Fn(&Parts) -> BoxFuture<'static, Verdict> + Send + Sync>;
@@ -75,7 +78,7 @@ impl S3Proxy {
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let rules = shared.rules.lock().expect("not poisoned").clone();
-    let mut truncate = false;
+    let mut ways = Vec::new();
     for rule in rules {
         match rule(&parts).await {
             Verdict::Pass => {}
@@ -83,7 +86,8 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
                 let status = StatusCode::from_u16(status).expect("a status");
                 return status.into_response();
             }
-            Verdict::Truncate => truncate = true,
+            Verdict::Change(way) => ways.push(way),
+            Verdict::Answer(stranger) => return stranger.answer(),
         }
     }
     let Some(target) = shared.target.get() else {
@@ -92,43 +96,34 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    match forward(target, &shared, parts, body).await {
-        Ok(answer) if truncate => truncated(answer).await,
-        Ok(answer) => answer,
-        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    let Ok(mut answer) = forward(target, &shared, &parts, body).await else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    for way in ways {
+        answer = way.change(&parts, answer).await;
     }
+    answer
 }
 
 /// Keeps the client's Host header, which is signed.
 async fn forward(
     target: &str,
     shared: &Shared,
-    parts: Parts,
+    parts: &Parts,
     body: Bytes,
 ) -> reqwest::Result<Response> {
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut headers = parts.headers;
+    let mut headers = parts.headers.clone();
     if let Some(put_at) = shared.put_at {
         let value = HeaderValue::from_str(&put_at.to_string()).expect("a time is a header");
         headers.insert("x-minio-source-mtime", value);
     }
     let client = reqwest::Client::new();
-    let request = client.request(parts.method, format!("{target}{path}"));
+    let request = client.request(parts.method.clone(), format!("{target}{path}"));
     let answer = request.headers(headers).body(body).send().await?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let mut response = Response::new(Body::from(answer.bytes().await?));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
-}
-
-async fn truncated(answer: Response) -> Response {
-    let (mut parts, body) = answer.into_parts();
-    let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
-    let text = String::from_utf8_lossy(&body).replace(
-        "<IsTruncated>false</IsTruncated>",
-        "<IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken>",
-    );
-    parts.headers.remove("content-length");
-    Response::from_parts(parts, Body::from(text))
 }

@@ -2,6 +2,7 @@
 
 mod output;
 
+use super::above::check_output;
 use super::finish::{finish, probe};
 use super::plan::{self, Batch, Plan, PlanError, PlanItem, PlanOf};
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use fovea_crds::{Failure, Input, Output, OutputFormat};
 use fovea_harness::Minio;
 use fovea_protocol::Task;
 use fovea_store::{Formatted, ObjectKey, PartMetadata, PartName, Store, StoreConfig, StoreError};
+use fovea_tests::s3_answers::Way;
 use fovea_tests::s3_proxy::{Rule, S3Proxy, Verdict};
 use futures::{StreamExt as _, stream};
 use http::request::Parts;
@@ -174,7 +176,7 @@ async fn a_prefix_is_planned_page_by_page_and_what_follows_changes_nothing() {
     let broken = bucket.make(&input).await;
     assert!(matches!(broken, Err(PlanError::Store(_))), "{broken:?}");
     bucket.proxy.lift(&rule);
-    let rule = bucket.rule(Verdict::Truncate, lists_further);
+    let rule = bucket.rule(Verdict::Change(Way::Truncate), lists_further);
     let endless = bucket.make(&input).await;
     assert!(matches!(endless, Err(PlanError::Store(_))), "{endless:?}");
     bucket.proxy.lift(&rule);
@@ -198,6 +200,45 @@ async fn a_prefix_is_planned_page_by_page_and_what_follows_changes_nothing() {
     let bytes = plan.shards.iter().map(|shard| shard.bytes).sum::<u64>();
     let expected: u64 = keys.iter().map(|key| key.len() as u64).sum();
     assert_eq!(bytes, expected);
+}
+
+#[tokio::test]
+async fn a_list_that_repeats_a_picture_leaves_no_plan_and_order_does_not_matter() {
+    let bucket = Bucket::start().await;
+    let keys: Vec<_> = (0..1100).map(|at| format!("in/{at:04}.jpg")).collect();
+    bucket.put_all(keys.iter().cloned()).await;
+    let input = prefix("in", &[], &[]);
+    let rule = bucket.rule(Verdict::Change(Way::Repeat), |_| true);
+    let repeated = bucket.make(&input).await;
+    let error = match repeated {
+        Err(PlanError::Store(error @ StoreError::List(_))) => error.to_string(),
+        repeated => panic!("{repeated:?}"),
+    };
+    assert!(error.contains("in/0999.jpg\" twice"), "{error}");
+    bucket.proxy.lift(&rule);
+    bucket.rule(Verdict::Change(Way::Reverse), |_| true);
+    let plan = bucket.make(&input).await.unwrap();
+    let items = bucket.items(&plan).await;
+    let mut planned: Vec<_> = items.into_iter().map(|item| item.key).collect();
+    assert_ne!(planned, keys);
+    planned.sort_unstable();
+    assert_eq!(planned, keys);
+}
+
+#[tokio::test]
+async fn an_object_that_is_named_like_a_folder_is_in_the_way_of_what_is_below() {
+    let bucket = Bucket::start().await;
+    for key in ["cats", "cats/a.jpg", "dogs/a.jpg"] {
+        bucket.put(key, "x").await;
+    }
+    let input = prefix("cats", &[], &[]);
+    let Failure { message, .. } = failure(bucket.make(&input).await);
+    assert!(message.contains("data/ns/cats is an object"), "{message}");
+    for (output, is_refused) in [("cats", true), ("cats/out", true), ("dogs/out", false)] {
+        let checked = check_output(&bucket.store, "ns", output).await.unwrap();
+        let reason = checked.err().map(|failure| failure.reason);
+        assert_eq!(reason.is_some(), is_refused, "{output}: {reason:?}");
+    }
 }
 
 #[tokio::test]

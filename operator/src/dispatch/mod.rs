@@ -48,6 +48,7 @@ use crate::pool::published::PublishedPools;
 use crate::pool::resolve::Directory;
 use crate::reuse::Answers;
 use crate::serve::Heartbeat;
+use crate::store_probe::StoreFindings;
 use attempt::{Abort, Done};
 use batch::{BatchEvent, Batches};
 use book::Book;
@@ -107,6 +108,8 @@ pub(crate) struct Parts {
     pub watch_namespace: Option<String>,
     /// Hosts that external endpoints may name.
     pub allowed_hosts: Vec<String>,
+    /// What is known of the store.
+    pub findings: StoreFindings,
     /// Set while the caches are filled and the loop runs.
     pub ready: Arc<AtomicBool>,
     /// Beats on each turn of the loop.

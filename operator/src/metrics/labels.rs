@@ -71,6 +71,13 @@ pub(super) struct CauseLabels {
     pub(super) cause: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct FaultLabels {
+    pub(super) fault: &'static str,
+}
+
+/// What a probe can find wrong with the object store.
+pub(super) const STORE_FAULTS: [&str; 3] = ["lists", "writes", "not-s3"];
 pub(super) const STATUS_WRITES: [&str; 6] = [
     "stands", "moot", "conflict", "rejected", "failed", "gave-up",
 ];

@@ -14,7 +14,7 @@ use fovea_telemetry::upstream::Upstreams;
 use gauges::Gauges;
 use labels::{ATTEMPTS, BATCH_PICTURES, CALLBACK_TRIES, DELETIONS, RESULT_PUTS, SHARD_ATTEMPTS};
 use labels::{AttemptLabels, CauseLabels, KindLabels, OfLabels, OutcomeLabels};
-use labels::{STATUS_WRITES, SWEEPS};
+use labels::{FaultLabels, STATUS_WRITES, STORE_FAULTS, SWEEPS};
 use labels::{StageLabels, SweptLabels};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -22,7 +22,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -47,6 +49,8 @@ pub struct Metrics {
     deleted: Family<CauseLabels, Counter>,
     sweeps: Family<OutcomeLabels, Counter>,
     swept: Family<SweptLabels, Counter>,
+    store_fault: Family<FaultLabels, Gauge>,
+    store_failed: Arc<Notify>,
     upstreams: Upstreams,
     watches: Watches,
 }
@@ -81,6 +85,8 @@ impl Metrics {
             deleted: Family::default(),
             sweeps: Family::default(),
             swept: Family::default(),
+            store_fault: Family::default(),
+            store_failed: Arc::default(),
             upstreams: Upstreams::default(),
             watches: Watches::default(),
         };
@@ -117,6 +123,7 @@ impl Metrics {
         for of in ["job", "batch"] {
             let _ = self.reused_pictures.get_or_create(&OfLabels { of });
         }
+        self.store_state(None);
         for cause in DELETIONS {
             let _ = self.deleted.get_or_create(&CauseLabels { cause });
         }
@@ -205,6 +212,11 @@ impl Metrics {
             "swept_objects",
             "Objects that sweeps listed, by fate",
             self.swept.clone(),
+        );
+        registry.register(
+            "store_fault",
+            "1 for what the latest probe has found wrong with the object store: its lists, lost writes, or that it is no S3",
+            self.store_fault.clone(),
         );
         self.upstreams.register(registry);
         self.watches.register(registry);
@@ -327,6 +339,19 @@ impl Metrics {
         self.swept.get_or_create(&labels).inc_by(count);
     }
 
+    /// What is wrong with the store, by one of the words of [`STORE_FAULTS`].
+    pub(crate) fn store_state(&self, found: Option<&'static str>) {
+        for fault in STORE_FAULTS {
+            let gauge = self.store_fault.get_or_create(&FaultLabels { fault });
+            gauge.set((found == Some(fault)).into());
+        }
+    }
+
+    /// Notified after a request that the store did not answer, or failed.
+    pub(crate) fn store_failed(&self) -> Arc<Notify> {
+        Arc::clone(&self.store_failed)
+    }
+
     pub(crate) fn text(&self) -> String {
         (self.gauges).set_clock_skew(crate::time::clock().skew_seconds());
         let mut text = String::new();
@@ -339,6 +364,9 @@ impl Metrics {
 impl StoreObserver for Metrics {
     fn observe(&self, StoreOutcome { method, status }: StoreOutcome<'_>, took: Duration) {
         self.upstreams.store_request(method, status, took);
+        if status.is_none_or(|status| status >= 500) {
+            self.store_failed.notify_one();
+        }
     }
 
     fn clock(&self, ahead_seconds: f64) {

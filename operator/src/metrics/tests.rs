@@ -48,6 +48,7 @@ fn metrics_have_the_names_that_dashboards_use() {
     metrics.lease_taken(7);
     metrics.swept(true);
     metrics.swept_object(Fate::PutAgain, 2);
+    metrics.store_state(Some("lists"));
     let text = metrics.text();
     for line in [
         r#"fovea_operator_jobs{state="unfinished"} 9"#,
@@ -55,6 +56,8 @@ fn metrics_have_the_names_that_dashboards_use() {
         r#"fovea_operator_full_namespaces{limit="finished"} 1"#,
         r#"fovea_operator_full_namespaces{limit="unfinished"} 2"#,
         "fovea_operator_clock_skew_seconds ",
+        r#"fovea_operator_store_fault{fault="lists"} 1"#,
+        r#"fovea_operator_store_fault{fault="writes"} 0"#,
         r#"fovea_operator_namespaces{table="known"} 8"#,
         r#"fovea_operator_finished_jobs_deleted_total{cause="limit"} 1"#,
         r#"fovea_operator_queue_depth{pool="fovea-system/default",task="image-to-text"} 7"#,

@@ -13,6 +13,7 @@ use super::published::PublishedPools;
 use super::reconcile::Context;
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::store_probe::StoreFindings;
 use fovea_proxy::Proxies;
 use fovea_store::{Store, StoreConfig};
 use futures::{StreamExt as _, stream};
@@ -47,6 +48,7 @@ pub(crate) struct Parts {
     pub published: watch::Sender<PublishedPools>,
     pub events: Events,
     pub metrics: Arc<Metrics>,
+    pub findings: StoreFindings,
 }
 
 pub(crate) async fn run(parts: Parts) {
@@ -61,6 +63,7 @@ pub(crate) async fn run(parts: Parts) {
         published,
         events,
         metrics,
+        findings,
     } = parts;
     let build = Build::new(config, &namespace, &store_config, proxies);
     if !build.proxies.is_empty() && !build.config.names_a_proxy() {
@@ -85,6 +88,7 @@ pub(crate) async fn run(parts: Parts) {
         published,
         events,
         metrics,
+        findings,
     });
     let reconciling = reconcile_all(Arc::clone(&context), woken);
     let following = follow_loads(Arc::clone(&context), loads, wake);
@@ -141,6 +145,7 @@ async fn follow_loads(
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut before = Loads::default();
+    let mut findings = context.findings.subscribe();
     loop {
         tokio::select! {
             changed = loads.changed() => {
@@ -155,6 +160,11 @@ async fn follow_loads(
                     }
                 }
                 before = now;
+            }
+            Ok(()) = findings.changed() => {
+                if wake.send(Wake::All).await.is_err() {
+                    return;
+                }
             }
             _ = sweep.tick() => context.sweep(),
         }

@@ -26,6 +26,8 @@ pub(super) struct Chunk {
     /// Uploads of batches, by namespace and folder.
     batches: HashMap<String, HashMap<String, Upload>>,
     records: Vec<Record>,
+    /// What probes of the store have left.
+    probes: Vec<ObjectKey>,
     /// Answers for reuse that were last put then or before have expired; `None` keeps them all.
     answers_limit: Option<SystemTime>,
     len: usize,
@@ -102,6 +104,7 @@ impl Chunk {
             return Taken::Young;
         }
         match owned {
+            Owned::Probe => self.probes.push(key),
             Owned::ByJob { uid } => self.by_job.entry(uid).or_default().push(key),
             Owned::ByNamespace {
                 namespace,
@@ -223,8 +226,7 @@ impl Chunk {
     /// needs an upload to a former namespace of the same name, or a record of a job in it.
     pub(super) fn unneeded(self, namespaces: &HashMap<String, String>) -> Vec<ObjectKey> {
         let mut unneeded: Vec<ObjectKey> = self.by_job.into_values().flatten().collect();
-        // They are deleted from the end on: what says whose the others are goes last.
-        unneeded.sort_by_key(|key| !key.as_str().ends_with("/tenant"));
+        unneeded.extend(self.probes);
         for ((namespace, _), Picture { named, objects }) in self.pictures {
             let live = namespaces.get(&namespace);
             let needed = |uid: &String| named && live == Some(uid);
@@ -243,6 +245,15 @@ impl Chunk {
 
 fn is_system(key: &ObjectKey) -> bool {
     key.as_str().starts_with(Part::System.prefix())
+}
+
+/// The uid of the batch whose namespace this object names: without it nobody knows whose the batch's other
+/// objects are.
+pub(super) fn batch_named_by(key: &ObjectKey) -> Option<&str> {
+    let uid = key.as_str().strip_prefix(Part::System.prefix())?;
+    let (uid, _) = uid.split_once('/')?;
+    let names = ObjectKey::batch_namespace(uid).is_ok_and(|name| name == *key);
+    names.then_some(uid)
 }
 
 /// Latest time of the last put at which an object may be deleted; the Unix epoch if `now` is less than

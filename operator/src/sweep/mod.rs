@@ -9,15 +9,17 @@
 //! grace, which exceeds the deadline of the api's requests; its age is checked again right before the
 //! deletion. If a list fails or is incomplete, the objects of the chunk stay, and the sweep ends until
 //! the next one is due. So it does if the bucket belongs to another installation, whose objects would
-//! all seem to be needed by no job. A bucket with fewer old objects than [`CHUNK`] is one chunk.
+//! all seem to be needed by no job, and until the store has passed a probe of its lists: an object
+//! that says what others are kept for may be missing in a wrong one. No order of lists is relied on. A bucket with fewer old objects than [`CHUNK`] is one chunk.
 
 mod decide;
 mod read;
 
 use crate::installation::{Bucket, ClaimError};
 use crate::metrics::{Fate, Metrics};
-use decide::{Chunk, Taken, limit};
-use fovea_store::{Deletion, Listed, ObjectKey, Part, Store, StoreError};
+use crate::store_probe::{StoreFindings, StoreState};
+use decide::{Chunk, Taken, batch_named_by, limit};
+use fovea_store::{Deletion, Listed, ObjectKey, PageTokens, Part, Store, StoreError};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::Client;
 use std::sync::Arc;
@@ -29,6 +31,9 @@ use tokio::time::MissedTickBehavior;
 const CHUNK: usize = 20_000;
 
 const DELETIONS_AT_A_TIME: usize = 8;
+
+/// Time for which a sweep waits for the first probe of the store.
+const PROBE_LIMIT: Duration = Duration::from_mins(2);
 
 /// Most bytes of the object that names a batch's namespace.
 const MAX_NAMESPACE_BYTES: u64 = 1024;
@@ -80,6 +85,9 @@ pub(crate) enum SweepError {
     /// The bucket belongs to another installation, or its owner is unknown.
     #[error(transparent)]
     Claim(#[from] ClaimError),
+    /// The store has not shown that its lists can be relied on.
+    #[error("the object store has not passed its probe: {0}")]
+    NotProbed(String),
     /// A list of the bucket or a deletion failed.
     #[error("the bucket: {0}")]
     Store(#[from] StoreError),
@@ -99,6 +107,7 @@ pub(crate) struct Sweeper {
     config: SweepConfig,
     metrics: Arc<Metrics>,
     bucket: Bucket,
+    findings: StoreFindings,
 }
 
 impl Sweeper {
@@ -109,6 +118,7 @@ impl Sweeper {
         config: SweepConfig,
         metrics: Arc<Metrics>,
         bucket: Bucket,
+        findings: StoreFindings,
     ) -> Self {
         Self {
             client,
@@ -116,6 +126,7 @@ impl Sweeper {
             config,
             metrics,
             bucket,
+            findings,
         }
     }
 
@@ -150,6 +161,12 @@ impl Sweeper {
     /// Checks all objects in the bucket; returns how many it deleted.
     async fn sweep(&self) -> Result<usize, SweepError> {
         self.bucket.claim().await?;
+        let state = self.findings.known(PROBE_LIMIT).await;
+        if state != StoreState::Passed {
+            let complaint = state.complaint();
+            let why = complaint.unwrap_or_else(|| "none has ended yet".to_owned());
+            return Err(SweepError::NotProbed(why));
+        }
         // Objects have the store's time, records' ends have ours: nothing goes early by either.
         let now = crate::time::system_now().min(self.store.time());
         let answers_limit = limit(now, self.config.reuse_retention());
@@ -203,7 +220,26 @@ impl Sweeper {
         let unneeded = chunk.unneeded(&namespaces);
         let needed = candidates.saturating_sub(unneeded.len());
         self.metrics.swept_object(Fate::Needed, needed as u64);
-        self.delete(unneeded, limit).await
+        let is_name = |key: &ObjectKey| batch_named_by(key).is_some();
+        let (names, others): (Vec<_>, Vec<_>) = unneeded.into_iter().partition(is_name);
+        let deleted = self.delete(others, limit).await?;
+        let names = self.without_batch(names).await?;
+        Ok(deleted + self.delete(names, limit).await?)
+    }
+
+    /// Of the objects that name a batch's namespace, those whose batch has no other object: not one that is
+    /// young, nor one that a list in the store's own order names later.
+    async fn without_batch(&self, names: Vec<ObjectKey>) -> Result<Vec<ObjectKey>, StoreError> {
+        let mut alone = Vec::new();
+        for name in names {
+            let uid = batch_named_by(&name).unwrap_or_default();
+            if self.store.has_only_its_namespace(uid).await? {
+                alone.push(name);
+            } else {
+                self.metrics.swept_object(Fate::Needed, 1);
+            }
+        }
+        Ok(alone)
     }
 
     /// Keeps the batches of namespaces whose jobs are not listed: those that an operator of all namespaces has left
@@ -241,13 +277,15 @@ impl Sweeper {
         part: Part,
         namespace: Option<&'a str>,
     ) -> impl Stream<Item = Result<Vec<Listed>, StoreError>> + 'a {
-        // The token of the next page, which the first page has none of; `None` after the last page.
-        futures::stream::try_unfold(Some(None), move |next| async move {
-            let Some(token) = next else {
+        // `None` after the last page.
+        futures::stream::try_unfold(Some(PageTokens::default()), move |tokens| async move {
+            let Some(mut tokens) = tokens else {
                 return Ok(None);
             };
-            let page = self.store.list(part, namespace, token).await?;
-            Ok(Some((page.objects, page.next.map(Some))))
+            let page = self.store.list(part, namespace, tokens.token()).await?;
+            let goes_on = page.next.is_some();
+            tokens.follow(page.next, page.objects.is_empty())?;
+            Ok(Some((page.objects, goes_on.then_some(tokens))))
         })
     }
 

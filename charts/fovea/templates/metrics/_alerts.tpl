@@ -228,6 +228,13 @@ JobsDeletedEarly:
   description: |
     The API answers for them from records in the bucket; kubectl no longer shows them. Raise operator.retention if that is not
     wanted.
+StoreUnreliable:
+  expr: max by (fault) (fovea_operator_store_fault{ {{- $ns -}} }) > 0
+  summary: |
+    The object store cannot be relied on: {{ "{{ $labels.fault }}" }}
+  description: |
+    lists: single jobs run, batches wait, nothing is swept. writes: what is uploaded may be lost. not-s3: another server answers.
+    /readyz?verbose of operator and API and the pools' condition Degraded say what was found: {{ $logs }}{{ $operator }}
 SweepsFailing:
   expr: |
     sum({{ include "fovea.happened" (dict "window" $long "series" (printf "fovea_operator_sweeps_total{%s,outcome=\"failed\"}" $ns)) }})
@@ -235,5 +242,5 @@ SweepsFailing:
   summary: |
     Unreferenced objects remain in the bucket
   description: |
-    The bucket belongs to another installation, or it or the jobs cannot be listed completely, so nothing is deleted: {{ $logs }}{{ $operator }}
+    The bucket belongs to another installation, its lists cannot be relied on, or the jobs cannot be listed, so nothing is deleted: {{ $logs }}{{ $operator }}
 {{- end }}

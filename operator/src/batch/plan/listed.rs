@@ -2,8 +2,9 @@
 
 use super::writer::Writer;
 use super::{MAX_ITEMS, PlanError, PlanItem};
+use crate::batch::above::{HIDDEN, object_above};
 use fovea_protocol::{PICTURE_EXTENSIONS, RowError};
-use fovea_store::{DataObject, ObjectKey, Store};
+use fovea_store::{DataObject, ObjectKey, Store, StoreError};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// Extension of archives, in any case.
@@ -123,8 +124,9 @@ pub(super) async fn pictures(
     let left = list(store, namespace, prefix, kind, writer).await?;
     if writer.items() == 0 {
         let Left { skipped, unwanted } = left;
+        let hint = in_the_way(store, namespace, prefix).await?;
         let message = format!(
-            "there is no picture below data/{namespace}/{prefix}/: {skipped} objects there are not named like pictures (.{}), and {unwanted} are left out by include and exclude. Check spec.input.prefix, which is relative to data/{namespace}/",
+            "there is no picture below data/{namespace}/{prefix}/: {hint}{skipped} objects there are not named like pictures (.{}), and {unwanted} are left out by include and exclude. Check spec.input.prefix, which is relative to data/{namespace}/",
             PICTURE_EXTENSIONS.join(", .")
         );
         return Err(PlanError::never("NoPictures", &message));
@@ -142,13 +144,22 @@ pub(super) async fn archives(
     let kind = |name: &str| kind(name, &ARCHIVES, |_| true);
     let left = list(store, namespace, prefix, kind, writer).await?;
     if writer.items() == 0 {
+        let hint = in_the_way(store, namespace, prefix).await?;
         let message = format!(
-            "there is no archive below data/{namespace}/{prefix}/: the names of {} objects there do not end with .tar. Check spec.input.archives.prefix, which is relative to data/{namespace}/; compressed archives are not read",
+            "there is no archive below data/{namespace}/{prefix}/: {hint}the names of {} objects there do not end with .tar. Check spec.input.archives.prefix, which is relative to data/{namespace}/; compressed archives are not read",
             left.skipped
         );
         return Err(PlanError::never("NoArchives", &message));
     }
     Ok(left.skipped)
+}
+
+/// What to say of an object whose key is the folder's, if there is one.
+async fn in_the_way(store: &Store, namespace: &str, prefix: &str) -> Result<String, StoreError> {
+    Ok(match object_above(store, namespace, prefix).await? {
+        Some(key) => format!("{key} is an object, and {HIDDEN}: rename it; "),
+        None => String::new(),
+    })
 }
 
 async fn list(

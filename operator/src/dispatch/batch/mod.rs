@@ -245,6 +245,7 @@ impl Dispatcher {
             writer: self.writer.clone(),
             store: self.parts.store.clone(),
             store_check: Arc::clone(&self.store_check),
+            findings: self.parts.findings.clone(),
             metrics: Arc::clone(&self.parts.metrics),
         };
         self.retention.started(uid, &namespace);

@@ -2,8 +2,8 @@
 
 use super::run::{BatchRun, Halt, TICK, WAITS};
 use super::work::Work;
-use crate::batch::finish;
 use crate::batch::plan::{self, Plan, PlanError};
+use crate::batch::{above, finish};
 use crate::dispatch::folders::FolderError;
 use crate::dispatch::wire;
 use crate::job::decide::Ending;
@@ -56,7 +56,9 @@ impl BatchRun {
                 Err(NotPlanned::Not(PlanError::Store(error))) => {
                     tracing::warn!(uid = self.uid, %error, "the batch is not planned yet");
                     failures += 1;
-                    if failures == SHOW_OUTAGE_AFTER {
+                    // An outage may be short; wrong lists stay.
+                    let is_told = matches!(error, StoreError::List(_)) && failures == 1;
+                    if is_told || failures == SHOW_OUTAGE_AFTER {
                         self.write_planning(began, Some(&error.to_string())).await?;
                     }
                     sleep(waits.next().unwrap_or(TICK)).await;
@@ -66,6 +68,9 @@ impl BatchRun {
     }
 
     async fn try_plan(&mut self, began: Timestamp) -> Result<(Plan, Vec<PartName>), NotPlanned> {
+        if let Some(refusal) = self.findings.current().refuses_batches() {
+            return Err(PlanError::Store(refusal).into());
+        }
         self.check_folder().await?;
         let plan = if let Some(plan) = plan::read(&self.store, &self.uid).await? {
             plan
@@ -75,6 +80,9 @@ impl BatchRun {
             let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
             let probed = finish::probe(&self.store, &self.uid, namespace).await?;
             probed.map_err(PlanError::Never)?;
+            let output = &self.batch()?.output.prefix;
+            let checked = above::check_output(&self.store, namespace, output).await?;
+            checked.map_err(PlanError::Never)?;
             plan::make(&self.store, self.batch()?, |_| {}).await?
         };
         let parts = self.store.parts(&self.uid).await?;

@@ -13,6 +13,7 @@ use crate::job::status::batch::{self as status, Numbers};
 use crate::job::write::{StatusWriter, Written};
 use crate::metrics::Metrics;
 use crate::reuse::Answers;
+use crate::store_probe::StoreFindings;
 use backon::ExponentialBuilder;
 use fovea_crds::InferenceJob;
 use fovea_store::{PartMetadata, PartName, Store, StoreError};
@@ -71,6 +72,7 @@ pub(super) struct BatchRun {
     pub writer: StatusWriter,
     pub store: Store,
     pub store_check: Arc<StoreCheck>,
+    pub findings: StoreFindings,
     pub metrics: Arc<Metrics>,
 }
 

@@ -23,6 +23,7 @@ use super::published::{PublishedPool, PublishedPools};
 use super::scale::Leaving;
 use crate::events::Events;
 use crate::metrics::{Metrics, PoolScaling};
+use crate::store_probe::StoreFindings;
 use apply::Applied;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use fovea_crds::RunnerPool;
@@ -62,6 +63,7 @@ pub(super) struct Context {
     pub(super) memories: Mutex<HashMap<PoolKey, Memory>>,
     pub(super) events: Events,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) findings: StoreFindings,
 }
 
 /// What is remembered of a pool between reconciles; a new leader finds it out again.
@@ -118,6 +120,7 @@ impl Context {
         if let Some(leaving) = applied.leaving.take() {
             memory.leaving = leaving;
         }
+        applied.faults.extend(self.store_fault());
         if let Some(due) = inspect_again {
             plan::earliest(&mut applied.due, due);
         }
@@ -148,6 +151,13 @@ impl Context {
                     true
                 }
             });
+    }
+
+    /// What is wrong with the store, which every pool's jobs need.
+    fn store_fault(&self) -> Option<Message> {
+        let state = self.findings.current();
+        let (reason, why) = state.degradation().zip(state.complaint())?;
+        Some(Message::new(reason, why))
     }
 
     fn measure(&self) {

@@ -3,6 +3,7 @@
 
 use crate::pool::message::Message;
 use crate::pool::validate::SPEC_REFUSED;
+use crate::store_probe::LISTS_UNRELIABLE;
 use crate::time::later;
 use fovea_crds::RunnerPool;
 use fovea_crds::conditions::{self, DEGRADED, PROGRESSING, READY, RECONCILING, STALLED};
@@ -41,8 +42,9 @@ pub(super) fn verdict(
     let changes = progressing.filter(|message| !scales(message));
     let serves = ready && !WITHOUT_RUNNERS.contains(&why) && changes.is_none();
     let fault = conditions::get_true(conditions, DEGRADED).filter(|fault| {
-        // Only an edit helps: the runners of the spec before may still serve.
-        !serves || fault.reason == SPEC_REFUSED
+        // Only an edit helps: the runners of the spec before may still serve. Wrong lists keep no runner from
+        // starting.
+        fault.reason != LISTS_UNRELIABLE && (!serves || fault.reason == SPEC_REFUSED)
     });
     if fault.is_none()
         && let Some(Message { reason, message }) = changes
