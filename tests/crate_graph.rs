@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Allowed dependencies of each crate, without tests.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("fovea-crds", &[]),
     ("fovea-protocol", &[]),
-    ("fovea-store", &[]),
+    ("fovea-trust", &[]),
+    ("fovea-store", &["fovea-trust"]),
     ("fovea-telemetry", &[]),
     ("fovea-process", &["fovea-telemetry"]),
     ("fovea-cluster", &["fovea-crds"]),
@@ -23,6 +24,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "fovea-protocol",
             "fovea-store",
             "fovea-telemetry",
+            "fovea-trust",
         ],
     ),
     (
@@ -37,7 +39,12 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ),
     (
         "fovea-runner",
-        &["fovea-process", "fovea-protocol", "fovea-telemetry"],
+        &[
+            "fovea-process",
+            "fovea-protocol",
+            "fovea-telemetry",
+            "fovea-trust",
+        ],
     ),
     // Built alone, before everything else: it has no dependency at all.
     ("fovea-setup", &[]),

@@ -25,4 +25,5 @@ pub mod metrics;
 pub mod models;
 pub mod server;
 pub mod tasks;
+mod trust;
 pub mod weights;

@@ -2,6 +2,7 @@
 
 use crate::observe::Observing;
 use crate::sign::KnownCredentials;
+use crate::trusting::Trusting;
 use crate::{ObjectKey, StoreConfig, StoreError, StoreObserver};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -15,10 +16,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_async::time::TimeSource;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use bytes::{Bytes, BytesMut};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use std::path::Path;
+use fovea_trust::Authorities;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -40,6 +38,7 @@ pub struct Store {
     pub(crate) known_credentials: Arc<tokio::sync::Mutex<Option<KnownCredentials>>>,
     /// The time that signatures have.
     pub(crate) now: fn() -> SystemTime,
+    authorities: Option<Arc<Authorities>>,
 }
 
 impl Store {
@@ -82,25 +81,25 @@ impl Store {
         observer: Option<Arc<dyn StoreObserver>>,
         now: fn() -> SystemTime,
     ) -> Result<Self, StoreError> {
-        let ca = match &config.ca_file {
-            None => None,
-            Some(path) => Some(authorities(path).await?),
-        };
+        // Checked here because the client would panic at its first request.
+        let authorities = config.ca_file.as_deref().map(Authorities::open);
+        let authorities = authorities
+            .transpose()
+            .map_err(|error| StoreError::Config(format!("--s3-ca-file {error}")))?
+            .map(Arc::new);
         // The bucket's authorities replace the system's. The services that issue credentials (web
         // identity, roles) may have a certificate of either.
-        let issuers = ca
-            .clone()
-            .map(|pem| TrustStore::default().with_pem_certificate(pem));
-        let bucket = ca.map(|pem| TrustStore::empty().with_pem_certificate(pem));
+        let issuers = trusting(authorities.as_ref(), TrustStore::default())?;
+        let bucket = trusting(authorities.as_ref(), TrustStore::empty())?;
         let mut shared = aws_config::defaults(aws_config::BehaviorVersion::latest())
-            .http_client(http_client(issuers)?)
+            .http_client(issuers)
             .region(Region::new(config.region.clone()));
         if let Some(credentials) = credentials {
             shared = shared.credentials_provider(credentials);
         }
         let shared = shared.load().await;
         let mut s3 = aws_sdk_s3::config::Builder::from(&shared)
-            .http_client(http_client(bucket)?)
+            .http_client(bucket)
             .force_path_style(config.path_style)
             .time_source(Clock(now))
             // Every body is signed with its SHA-256 already, and older S3-compatible stores reject
@@ -133,7 +132,13 @@ impl Store {
             known_credentials: Arc::default(),
             bucket_url: Arc::default(),
             now,
+            authorities,
         })
+    }
+
+    /// The authorities of `--s3-ca-file`.
+    pub fn authorities(&self) -> Option<&Arc<Authorities>> {
+        self.authorities.as_ref()
     }
 
     /// Checks that the bucket and the credentials work, by listing one object: the answer to a HEAD
@@ -248,23 +253,18 @@ impl TimeSource for Clock {
     }
 }
 
-/// The contents of `--s3-ca-file`, checked here because the client would panic at its first request.
-async fn authorities(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let wrong = |why: String| StoreError::Config(format!("--s3-ca-file {}: {why}", path.display()));
-    let pem = tokio::fs::read(path)
-        .await
-        .map_err(|error| wrong(error.to_string()))?;
-    let mut count = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        let added = RootCertStore::empty().add(certificate);
-        added.map_err(|error| wrong(error.to_string()))?;
-        count += 1;
-    }
-    if count == 0 {
-        return Err(wrong("there is no certificate in it".to_owned()));
-    }
-    Ok(pem)
+/// An HTTP client that trusts what is in `besides` and, as their file changes, the authorities; without
+/// authorities, the system's.
+fn trusting(
+    authorities: Option<&Arc<Authorities>>,
+    besides: TrustStore,
+) -> Result<SharedHttpClient, StoreError> {
+    let Some(authorities) = authorities else {
+        return http_client(None);
+    };
+    let build = |trusted| http_client(Some(trusted));
+    let client = Trusting::new(Arc::clone(authorities), besides, build)?;
+    Ok(SharedHttpClient::new(client))
 }
 
 /// An HTTP client that trusts `authorities`, or the system's where that is `None`.

@@ -45,7 +45,9 @@ pub struct StoreConfig {
     #[arg(long = "s3-path-style", env = "FOVEA_S3_PATH_STYLE", default_value_t = true, action = clap::ArgAction::Set)]
     pub path_style: bool,
 
-    /// PEM file of certificate authorities to trust for the store instead of the system's.
+    /// PEM file of certificate authorities to trust for the store instead of the system's, of at most
+    /// 384 KiB. It is read again when it changes. The operator passes its certificates on to the
+    /// runners and imports that it starts.
     #[arg(long = "s3-ca-file", env = "FOVEA_S3_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 

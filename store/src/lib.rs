@@ -20,6 +20,7 @@ mod post;
 mod read;
 mod record;
 mod sign;
+mod trusting;
 
 pub use answers::AnswersPage;
 pub use batch::{Formatted, PartMetadata, PartName, SignedPut, choose as choose_parts};

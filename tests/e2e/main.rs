@@ -13,5 +13,6 @@ mod fairness;
 mod lifecycle;
 mod namespaces;
 mod predictions;
+mod private;
 mod support;
 mod traces;

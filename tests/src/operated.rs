@@ -19,6 +19,7 @@ use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, CustomResourceExt as _, ResourceExt as _};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// Concurrent requests of the runner.
     pub slots: u32,
+    /// MinIO serves https with an authority of its own.
+    pub private_store: bool,
     /// `None` for the program beside this one.
     pub program: Option<PathBuf>,
     pub api_server_flags: Vec<String>,
@@ -56,6 +59,7 @@ impl Default for Options {
             flags: Vec::new(),
             env: Vec::new(),
             slots: 8,
+            private_store: false,
             program: None,
             api_server_flags: Vec::new(),
             definitions: None,
@@ -129,7 +133,13 @@ impl Operated {
                 api_server_flags: options.api_server_flags.clone(),
                 ..ControlPlaneOptions::default()
             }),
-            Minio::start()
+            async {
+                if options.private_store {
+                    Minio::start_private_at(Ipv4Addr::LOCALHOST).await
+                } else {
+                    Minio::start().await
+                }
+            }
         )?;
         minio.create_bucket(BUCKET)?;
         let client = control_plane.client().await?;
@@ -356,7 +366,10 @@ pub async fn recreate_namespace(client: &Client, name: &str) -> anyhow::Result<S
 
 /// The operator at `path`, with its way to the API server and to the bucket.
 pub(crate) fn operator(path: &Path, kubeconfig: &Path, minio: &Minio, health: u16) -> Program {
+    let ca_file = minio.ca_file();
+    let ca_file = ca_file.map(|path| format!("--s3-ca-file={}", path.display()));
     Program::new("fovea-operator", path)
+        .args(ca_file)
         .arg(format!("--namespace={}", stack::SYSTEM_NAMESPACE))
         .arg(format!("--health-listen=127.0.0.1:{health}"))
         .env("KUBECONFIG", kubeconfig.display().to_string())

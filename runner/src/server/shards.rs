@@ -1,7 +1,10 @@
 //! What all attempts at shards share, and its bounds.
 
 use super::memory::MemoryBudget;
+use crate::trust::StoreClient;
+use fovea_trust::Authorities;
 use reqwest::{Client, redirect};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -35,11 +38,14 @@ pub(super) struct Shards {
     pub(super) memory: MemoryBudget,
     pub(super) fetches: Semaphore,
     pub(super) patience: Duration,
-    pub(super) uploads: Client,
+    pub(super) uploads: StoreClient,
 }
 
 impl Shards {
-    pub(super) fn new(config: ShardsConfig) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        config: ShardsConfig,
+        authorities: Option<Arc<Authorities>>,
+    ) -> Result<Self, reqwest::Error> {
         let ShardsConfig {
             slots: _,
             memory_bytes,
@@ -48,12 +54,13 @@ impl Shards {
         } = config;
         // An error means that main or another test has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let uploads = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(Duration::from_secs(5))
-            .build()?;
+        let uploads = StoreClient::new(authorities, || {
+            Client::builder()
+                .redirect(redirect::Policy::none())
+                .no_proxy()
+                .referer(false)
+                .connect_timeout(Duration::from_secs(5))
+        })?;
         Ok(Self {
             memory: MemoryBudget::new(memory_bytes),
             fetches: Semaphore::new(fetches),

@@ -36,6 +36,8 @@ pub(crate) struct Build {
     pub operator_namespace: String,
     pub store_ports: Vec<u16>,
     pub hub_port: u16,
+    /// Whether the store has authorities of its own.
+    pub store_authorities: bool,
 }
 
 impl Build {
@@ -50,6 +52,7 @@ impl Build {
             hub_port: config.hub_endpoint.as_ref().map_or(443, port),
             operator_namespace: namespace.to_owned(),
             store_ports,
+            store_authorities: store.ca_file.is_some(),
             config,
         }
     }

@@ -3,6 +3,8 @@
 
 use super::TransferError;
 use super::error::chain;
+use crate::trust;
+use fovea_trust::{Bundle, is_untrusted};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, ETAG, IF_MATCH, LOCATION, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Client, Response, Url, redirect};
@@ -17,16 +19,30 @@ const MAX_SAID_CHARS: usize = 200;
 /// Longest error body that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
 
-/// A client that follows no redirects and waits for bytes no longer than `silence`.
-/// `proxy`: whether to heed `HTTPS_PROXY` and the like.
-pub(in crate::import) fn client(silence: Duration, proxy: bool) -> Result<Client, reqwest::Error> {
-    let builder = builder().read_timeout(silence);
-    if proxy { builder } else { builder.no_proxy() }.build()
+/// A client of the hub that waits for bytes no longer than `silence`. It heeds `HTTPS_PROXY` and the like.
+/// `authorities`: those that it trusts in addition to the system's.
+pub(in crate::import) fn hub_client(
+    silence: Duration,
+    authorities: Option<&Bundle>,
+) -> Result<Client, reqwest::Error> {
+    trust::also(builder().read_timeout(silence), authorities)?.build()
 }
 
-/// A client without a timeout of its own: each request has one.
-pub(in crate::import) fn sending_client() -> Result<Client, reqwest::Error> {
-    builder().build()
+/// A client of the store that waits for bytes no longer than `silence`, by no proxy. `authorities`: those that it
+/// trusts instead of the system's.
+pub(in crate::import) fn store_client(
+    silence: Duration,
+    authorities: Option<&Bundle>,
+) -> Result<Client, reqwest::Error> {
+    let builder = builder().read_timeout(silence).no_proxy();
+    trust::only(builder, authorities)?.build()
+}
+
+/// A client of the store without a timeout of its own: each request has one.
+pub(in crate::import) fn sending_client(
+    authorities: Option<&Bundle>,
+) -> Result<Client, reqwest::Error> {
+    trust::only(builder(), authorities)?.build()
 }
 
 fn builder() -> reqwest::ClientBuilder {
@@ -144,7 +160,10 @@ impl Request<'_> {
             .request(self.method.clone(), url.clone())
             .headers(headers);
         let sent = request.send().await;
-        sent.map_err(|error| Failure::Passing(transport(&url, error), None))
+        sent.map_err(|error| match transport(&url, error) {
+            error @ TransferError::Untrusted { .. } => Failure::Lasting(error),
+            error => Failure::Passing(error, None),
+        })
     }
 }
 
@@ -165,10 +184,13 @@ impl Answer {
     }
 }
 
-pub(super) fn transport(url: &Url, error: reqwest::Error) -> TransferError {
-    TransferError::Transport {
-        host: host(url),
-        why: chain(&error.without_url()),
+pub(in crate::import) fn transport(url: &Url, error: reqwest::Error) -> TransferError {
+    let error = error.without_url();
+    let (host, why) = (host(url), chain(&error));
+    if is_untrusted(&error) {
+        TransferError::Untrusted { host, why }
+    } else {
+        TransferError::Transport { host, why }
     }
 }
 
