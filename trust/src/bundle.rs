@@ -20,22 +20,30 @@ const LINE: usize = 64;
 /// Why a file of certificate authorities cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
+    /// The file cannot be read.
     #[error("{path}: {source}")]
     Read {
+        /// The file.
         path: PathBuf,
+        /// Why not.
         source: std::io::Error,
     },
+    /// The file has more than [`MAX_BYTES`].
     #[error(
         "{0} has more than the {MAX_BYTES} bytes allowed; keep only the certificates that are needed"
     )]
     TooLarge(PathBuf),
-    /// A block is not base64, or not an X.509 certificate. `number` counts from 1.
+    /// A block is not base64, or not an X.509 certificate.
     #[error("{path}: certificate {number} cannot be used: {why}")]
     Certificate {
+        /// The file.
         path: PathBuf,
+        /// Place of the certificate in it, from 1.
         number: usize,
+        /// What is wrong with it.
         why: String,
     },
+    /// The file holds something else.
     #[error(
         "{0}: there is no certificate in it; it must hold PEM blocks that begin with -----BEGIN CERTIFICATE-----"
     )]
@@ -99,6 +107,7 @@ impl Bundle {
         Ok(Self(Arc::new(Certificates { all, pem })))
     }
 
+    /// The certificates as DER, in the order of the file.
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0.all
     }

@@ -3,6 +3,7 @@
 use super::*;
 use fovea_tests::Options;
 use fovea_tests::receiver::Authority;
+use std::path::Path;
 
 fn text(secret: &Secret, key: &str) -> String {
     let data = secret.data.as_ref().and_then(|data| data.get(key));
@@ -21,7 +22,7 @@ async fn the_authorities_of_store_and_hub_reach_the_pods_and_follow_their_files(
     })
     .await?;
     let operated = &operated;
-    let read = |path| std::fs::read_to_string(path);
+    let read = |path: &Path| std::fs::read_to_string(path);
     let path = operated.minio.ca_file().context("https")?;
     let (of_the_store, of_the_hub) = (read(path)?, read(&of_the_hub.file())?);
 

@@ -55,11 +55,6 @@ pub(crate) fn metadata(namespace: &str, import: &Import) -> ObjectMeta {
 
 /// The Job. It is deleted with the pool that created it; another pool that needs it creates it again.
 pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) -> Job {
-    let Import {
-        repo,
-        revision,
-        token_secret,
-    } = import;
     let config = &build.config;
     let name = import.name();
     let plain = |name: &str, value: String| EnvVar {
@@ -71,7 +66,7 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
     env.extend(
         (config.hub_endpoint.as_ref()).map(|url| plain("HF_ENDPOINT", url.as_url().to_string())),
     );
-    env.extend(token_secret.as_ref().map(|secret| EnvVar {
+    env.extend(import.token_secret.as_ref().map(|secret| EnvVar {
         name: "HF_TOKEN".to_owned(),
         value: None,
         value_from: Some(EnvVarSource {
@@ -83,24 +78,11 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
             ..EnvVarSource::default()
         }),
     }));
-    let mut args = vec![
-        "fetch".to_owned(),
-        repo.clone(),
-        format!("--revision={revision}"),
-        format!("--upload={FORM_DIR}/{FORM_FILE}"),
-        "--commit-file=/dev/termination-log".to_owned(),
-    ];
-    if build.store_authorities {
-        args.push(format!("--s3-ca-file={FORM_DIR}/{STORE_AUTHORITIES}"));
-    }
-    if config.hub_ca_file.is_some() {
-        args.push(format!("--hub-ca-file={FORM_DIR}/{HUB_AUTHORITIES}"));
-    }
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(config.runner_image.clone()),
         image_pull_policy: config.runner_image_pull_policy.clone(),
-        args: Some(args),
+        args: Some(arguments(import, build)),
         env: Some(env),
         resources: Some(ResourceRequirements {
             requests: Some(quantities([("cpu", "250m"), ("memory", "256Mi")])),
@@ -157,6 +139,28 @@ pub(crate) fn import_job(subject: &Subject<'_>, import: &Import, build: &Build) 
         }),
         status: None,
     }
+}
+
+fn arguments(import: &Import, build: &Build) -> Vec<String> {
+    let Import {
+        repo,
+        revision,
+        token_secret: _,
+    } = import;
+    let mut args = vec![
+        "fetch".to_owned(),
+        repo.clone(),
+        format!("--revision={revision}"),
+        format!("--upload={FORM_DIR}/{FORM_FILE}"),
+        "--commit-file=/dev/termination-log".to_owned(),
+    ];
+    if build.store_authorities {
+        args.push(format!("--s3-ca-file={FORM_DIR}/{STORE_AUTHORITIES}"));
+    }
+    if build.config.hub_ca_file.is_some() {
+        args.push(format!("--hub-ca-file={FORM_DIR}/{HUB_AUTHORITIES}"));
+    }
+    args
 }
 
 /// The Secret with the form and the authorities; `owner`: the Job.

@@ -159,7 +159,7 @@ fn observe_import(
     let (job, has_form, pods) = caches.import(&import.name());
     let token = import.token_secret.as_ref();
     let version = token.and_then(|secret| caches.token_version(secret));
-    let noted = |key| job.as_ref()?.annotations().get(key);
+    let noted = |key: &str| job.as_ref()?.annotations().get(key);
     let used = noted(TOKEN_VERSION);
     let token_changed = version.is_some() && used.is_some() && version.as_ref() != used;
     let others_trusted = job.is_some() && noted(AUTHORITIES).map(String::as_str) != trusted;
