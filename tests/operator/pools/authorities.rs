@@ -1,6 +1,7 @@
 //! Certificate authorities of the store and the hub on their way to runners and imports.
 
 use super::*;
+use fovea_crds::{Phase, Task};
 use fovea_tests::Options;
 use fovea_tests::receiver::Authority;
 use std::path::Path;
@@ -81,8 +82,11 @@ async fn the_authorities_of_store_and_hub_reach_the_pods_and_follow_their_files(
     .await?;
     assert!(both(&found::<Secret>(operated, name, |_| true).await?));
     // The store is trusted as before.
-    operated.submit("after", "labels 3000").await?;
-    operated.ended("after").await?;
+    let mut job = Operated::job("after", "labels 3000");
+    job.spec.task = Task::ImageClassification;
+    operated.create(&job).await?;
+    let status = operated.ended("after").await?;
+    assert_eq!(status.phase, Phase::Succeeded, "{status:?}");
     operated.audit.check();
     Ok(())
 }
